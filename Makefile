@@ -1,0 +1,80 @@
+# make demo    set up .venv and show the main job: train, convert, run, subscribe
+# make test    set up .venv and run the tests, on the built wheel
+# make check   lint, types, layers
+# make test-faults, make test-long    random faults; a million results
+# make test-peers                     beside MLServer and KServe's client, each in an environment of its own
+# make test-heavy                     every framework, in .venv-heavy (5 GB); MATRIX=converter/MATRIX.md writes the table
+# make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run)
+# PYTHON and VENV choose another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
+
+PYTHON ?= python3
+VENV ?= .venv
+BROKER ?=
+PYTEST_ARGS ?= -n auto
+HOURS ?= 1
+BIN := $(VENV)/bin
+SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
+
+.PHONY: demo test test-faults test-long test-peers test-heavy check soak clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip build
+
+# The wheel is what is tried and tested, never the working tree.
+dist/.built: $(BIN)/python $(SOURCES)
+	rm -rf dist build
+	$(BIN)/python -m build --quiet --wheel --outdir dist .
+	touch $@
+
+$(VENV)/.demo: dist/.built
+	$(BIN)/python -m pip install --quiet "$$(ls dist/*.whl)[demo]"
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
+	touch $@
+
+$(VENV)/.dev: dist/.built
+	$(BIN)/python -m pip install --quiet "$$(ls dist/*.whl)[dev]"
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
+	touch $@
+
+demo: $(VENV)/.demo
+	@$(BIN)/python -m converter.demo $(if $(BROKER),--broker $(BROKER))
+
+test: $(VENV)/.dev
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+test-faults: $(VENV)/.dev
+	@$(BIN)/pytest -m faults -s
+
+test-long: $(VENV)/.dev
+	@$(BIN)/pytest -m long -s
+
+test-peers: $(VENV)/.dev
+	@$(BIN)/pytest -m peers
+
+# PyTorch first: other packages would bring it with gigabytes of CUDA.
+.venv-heavy/.heavy: dist/.built
+	test -x .venv-heavy/bin/python || $(PYTHON) -m venv .venv-heavy
+	.venv-heavy/bin/python -m pip install --quiet --upgrade pip
+	.venv-heavy/bin/python -m pip install --quiet "torch==2.13.0"
+	.venv-heavy/bin/python -m pip install --quiet \
+	  "$$(ls dist/*.whl)[test,convert-torch,convert-tensorflow,convert-tflite,convert-mlflow]"
+	.venv-heavy/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
+	touch $@
+
+# anyio comes with MLflow, and its plug-in warns under a new pytest, which is an error here.
+test-heavy: .venv-heavy/.heavy
+	@MATRIX=$(MATRIX) .venv-heavy/bin/pytest -p no:anyio -m heavy tests/converter
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+soak: $(VENV)/.dev
+	@PYTHONPATH=tests $(BIN)/python -m integration.faults --hours $(HOURS) $(if $(SEED),--seed $(SEED)) \
+	  --write tests/benchmarks/README.md
+
+clean:
+	rm -rf .venv .venv-* dist build
