@@ -1,0 +1,54 @@
+"""`edge-run`: the front door."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from edge import __version__
+from edge.errors import ConfigError, FatalError
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 bug, 2 usage, 3 model, 4 state folder, 5 source; 130 after a second Ctrl-C."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)  # until the service has handlers of its own: nothing was taken yet
+    sys.exit(run(sys.argv[1:]))
+
+
+def _leave(number: int, frame: object) -> None:
+    sys.exit(0)
+
+
+def run(argv: list[str]) -> int:
+    """`edge-run` with these arguments; returns the exit code."""
+    from edge import config
+
+    try:
+        settings = config.read(argv, os.environ, __version__)
+    except ConfigError as exc:
+        return _fail(exc)
+    from edge.telemetry import logs
+
+    logs.set_up(settings.log_format, verbose=settings.verbose)
+    try:
+        if settings.check:
+            from edge import doctor
+
+            return int(doctor.examine(settings))
+        from edge import service
+
+        service.Service(settings, service.load(settings)).run()
+    except FatalError as exc:
+        return _fail(exc)
+    return 0
+
+
+def _fail(exc: FatalError) -> int:
+    print(f"edge-run: error: {exc}".replace("\n", " "), file=sys.stderr)
+    return exc.exit_code
+
+
+if __name__ == "__main__":
+    main()

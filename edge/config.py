@@ -1,0 +1,186 @@
+"""Settings from flags, variables and a TOML file, in that order of precedence."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import socket
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from edge.errors import ConfigError
+from edge.model.names import topic_part
+from edge.options import BY_KEY, OPTIONS, Option
+
+GROUPS = {
+    "model": "the model",
+    "input": "inputs",
+    "output": "results",
+    "http": "the local HTTP endpoint",
+    "delivery": "delivery",
+    "process": "the process",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The value of every option by its key, with defaults; `given` are those somebody said."""
+
+    values: Mapping[str, Any]
+    given: frozenset[str]
+    check: bool = False
+    config: Path | None = None
+
+    def __getattr__(self, key: str) -> Any:
+        try:
+            return self.values[key]
+        except KeyError:
+            raise AttributeError(key) from None
+
+    def said(self, key: str) -> Any:
+        """The value where somebody said one, else None: the manifest decides."""
+        return self.values[key] if key in self.given else None
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises ConfigError, with the nearest flag where one is unknown."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """ "; did you mean ...?", or nothing."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def parser(version: str) -> argparse.ArgumentParser:
+    """The command line of `edge-run`."""
+    made = _Parser(
+        prog="edge-run",
+        description="Run a trained model and publish every result over MQTT.",
+        epilog="Each flag is also a variable (EDGE_SPOOL_MAX) and a key of the --config file (spool-max).",
+        allow_abbrev=False,
+    )
+    groups = {key: made.add_argument_group(title) for key, title in GROUPS.items()}
+    for option in OPTIONS:
+        names = ["-v", "--verbose"] if option.name == "verbose" else [f"--{option.name}"]
+        if option.parse is None:
+            groups[option.group].add_argument(*names, action="store_true", default=None, help=option.help)
+        else:
+            groups[option.group].add_argument(
+                *names,
+                action="append" if option.many else "store",
+                metavar=option.metavar or option.name.upper(),
+                help=_help(option),
+            )
+    process = groups["process"]
+    process.add_argument("--config", metavar="FILE", help="a TOML file with the same names")
+    process.add_argument("--check", action="store_true", help="examine everything, print a table and end")
+    process.add_argument("--version", action="version", version=f"edge-run {version}")
+    return made
+
+
+def _help(option: Option) -> str:
+    text = option.help.replace("%", "%%")
+    return text if option.default in (None, False) else f"{text} [{option.default}]"
+
+
+def read(argv: Sequence[str], environ: Mapping[str, str], version: str) -> Settings:
+    """Raises ConfigError that names the flag, variable or key, the value seen and the way out."""
+    made = parser(version)
+    known, unknown = made.parse_known_args(list(argv))
+    if unknown:
+        flags = [f"--{o.name}" for o in OPTIONS] + ["--config", "--check", "--version"]
+        word = unknown[0].partition("=")[0]
+        raise ConfigError(f"unknown argument {word}{nearest(word, flags)} (edge-run --help lists them)")
+    flags_said = {k: v for k, v in vars(known).items() if k in BY_KEY and v is not None}
+    config = known.config or environ.get("EDGE_CONFIG")
+    layers = [
+        (_from_file(Path(config)) if config else {}),
+        _from_environment(environ),
+        {k: (f"--{BY_KEY[k].name}", v) for k, v in flags_said.items()},
+    ]
+    merged: dict[str, tuple[str, Any]] = {}
+    for layer in layers:
+        merged.update(layer)
+    values = {o.key: o.default for o in OPTIONS}
+    values.update({key: _value(BY_KEY[key], where, raw) for key, (where, raw) in merged.items()})
+    values.update({o.key: tuple(values[o.key] or ()) for o in OPTIONS if o.many})
+    return _complete(Settings(values, frozenset(merged), known.check, Path(config) if config else None), environ)
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
+    return {o.key: (o.variable, environ[o.variable]) for o in OPTIONS if environ.get(o.variable)}
+
+
+def _from_file(path: Path) -> dict[str, tuple[str, Any]]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"--config {path}: {exc.strerror}; check the path") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"--config {path}: not TOML: {exc}") from exc
+    names = [o.name for o in OPTIONS]
+    found: dict[str, tuple[str, Any]] = {}
+    for name, raw in table.items():
+        key = name.replace("-", "_")
+        if key not in BY_KEY:
+            raise ConfigError(f"{path.name}: unknown key {name!r}{nearest(name, names)}")
+        found[key] = (f"{path.name}: {name}", raw)
+    return found
+
+
+def _value(option: Option, where: str, raw: Any) -> Any:
+    if option.parse is None:
+        return _switch(where, raw)
+    if option.many:
+        items = raw if isinstance(raw, list) else str(raw).split(",")
+        return tuple(str(item) for item in items)
+    if isinstance(raw, list):
+        raw = ",".join(str(item) for item in raw)
+    if isinstance(raw, (dict, bool)):
+        raise ConfigError(f"{where} = {raw}: {option.help}")
+    try:
+        return option.parse(str(raw))
+    except ValueError as exc:
+        raise ConfigError(f"{where} {raw}: {exc}") from exc
+
+
+def _switch(where: str, raw: Any) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    try:
+        return words[str(raw).lower()]
+    except KeyError:
+        raise ConfigError(f"{where} = {raw}: true or false belongs there") from None
+
+
+def _complete(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """What depends on the machine, and what does not go together."""
+    values = dict(settings.values)
+    if values["model"] is None:
+        raise ConfigError("no model: say edge-run --model model.onnx")
+    values["device"] = topic_part(values["device"] or socket.gethostname() or "device")
+    values["prefix"] = "/".join(topic_part(p) for p in str(values["prefix"]).split("/") if p) or "edge"
+    values["state_dir"] = values["state_dir"] or default_state_dir(environ)
+    if values["mqtt"] == "none":
+        if values["source"] is None and values["http"] is None:
+            raise ConfigError("--mqtt none without --source: nothing feeds the model; name a --source or --http PORT")
+        if not values["sink"] and values["source"] is not None:
+            values["sink"] = ("console",)
+    return Settings(values, settings.given, settings.check, settings.config)
+
+
+def default_state_dir(environ: Mapping[str, str]) -> Path:
+    """systemd's state folder, else the XDG one."""
+    if environ.get("STATE_DIRECTORY"):
+        return Path(environ["STATE_DIRECTORY"].split(":")[0])
+    base = environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path(os.path.expanduser("~")) / ".local" / "state") / "edge-run"  # noqa: PTH111

@@ -1,0 +1,1 @@
+"""Frozen values: what flows from a source to a sink."""

@@ -1,0 +1,104 @@
+"""Bytes to values and back. Nothing here ever unpickles."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+import struct
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edge.data.sample import EncodedImage, Payload
+from edge.data.sound import decode_wav, is_wav
+from edge.data.tensor import Array
+from edge.errors import SampleError
+
+_IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8")
+_NPY_MAGIC = b"\x93NUMPY"
+_NPY_DTYPE = re.compile(r"[<>|=]?([bi][1248]|u[1248]|f[248]|[SU][1-9][0-9]{0,5})")
+MAX_NPY_HEADER = 10_000
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder()
+
+encode = _encoder.encode
+"""A value of `edge.data.result`, or anything msgspec knows, to JSON bytes."""
+
+
+def is_image(data: bytes) -> bool:
+    """True where the first bytes are those of a JPEG, PNG, BMP, GIF or WebP file."""
+    return data.startswith(_IMAGE_MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+
+
+def is_npy(data: bytes) -> bool:
+    """True where the first bytes are those of a `.npy` file."""
+    return data.startswith(_NPY_MAGIC)
+
+
+def decode(data: bytes) -> Payload:
+    """An input of the contract, recognised by its first bytes: a picture, a sound, a `.npy` file, else JSON.
+
+    Raises SampleError where it is none of them.
+    """
+    if not data:
+        raise SampleError("the input is empty: send a JSON object or array, a picture, or .npy bytes")
+    if is_image(data):
+        return EncodedImage(data)
+    if is_wav(data):
+        return decode_wav(data)
+    if is_npy(data):
+        return decode_npy(data)
+    return decode_json(data)
+
+
+def decode_json(data: bytes | str) -> Any:
+    """A JSON value. Raises SampleError that says where the text goes wrong."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        shown = data[:40] if isinstance(data, str) else data[:40].decode("utf-8", "replace")
+        hint = "; JSON has no NaN, send null" if "nan" in shown.lower() else ""
+        raise SampleError(f"not JSON, a picture or .npy: {exc}, in {shown!r}{hint}") from exc
+
+
+def decode_npy(data: bytes) -> Array:
+    """An array from the bytes of a `.npy` file, without a copy. Raises SampleError; objects are refused.
+
+    numpy's own reader runs Python's tokenizer over a damaged header, and raises whatever that raises.
+    """
+    try:
+        header, offset = _npy_header(data)
+        dtype, shape = _npy_dtype(header["descr"]), header["shape"]
+        if not isinstance(shape, tuple) or not all(type(d) is int and d >= 0 for d in shape):
+            raise ValueError(f"the shape is {shape!r}")
+        count = math.prod(shape)
+        if count * dtype.itemsize > len(data) - offset:
+            raise ValueError(f"{len(data) - offset} bytes where the shape {list(shape)} of {dtype} belongs")
+        flat = np.frombuffer(data, dtype, count, offset) if count else np.empty(0, dtype)
+        return flat.reshape(shape, order="F" if header["fortran_order"] else "C")
+    except (ValueError, SyntaxError, TypeError, KeyError, struct.error, RecursionError, MemoryError) as exc:
+        raise SampleError(f".npy bytes that cannot be read: {exc}") from exc
+
+
+def _npy_header(data: bytes) -> tuple[Any, int]:
+    # https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+    major = data[6] if len(data) > 6 else 0
+    if major not in (1, 2, 3):
+        raise ValueError(f"format version {major}")
+    size = "<H" if major == 1 else "<I"
+    start = 8 + struct.calcsize(size)
+    (length,) = struct.unpack_from(size, data, 8)
+    if length > MAX_NPY_HEADER or start + length > len(data):
+        raise ValueError(f"a header of {length} bytes in a file of {len(data)}")
+    return ast.literal_eval(
+        data[start : start + length].decode("utf-8" if major == 3 else "latin-1").strip()
+    ), start + length
+
+
+def _npy_dtype(descr: Any) -> np.dtype[Any]:
+    if not isinstance(descr, str) or not _NPY_DTYPE.fullmatch(descr):
+        raise ValueError(f"values of type {str(descr)[:40]!r}; numbers, booleans and text are taken")
+    return np.dtype(descr)

@@ -1,0 +1,24 @@
+"""What a lane carries: the bytes of a result (or of an error) and what a sink needs to address them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from edge.data.sample import Reply
+
+Kind: TypeAlias = Literal["result", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`payload` is one JSON object, encoded. `seq` is the result's own number in this boot."""
+
+    kind: Kind
+    payload: bytes
+    seq: int
+    reply: Reply | None = None
+
+    def replayed(self) -> bytes:
+        """The payload with `"replayed": true`: sent after an outage."""
+        return self.payload[:-1] + b',"replayed":true}'

@@ -1,0 +1,111 @@
+"""A result, schema 1. `edge/data/result.schema.json` says the same as JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+SCHEMA = 1
+
+
+class ModelRef(msgspec.Struct, frozen=True):
+    """Which model made a result; `sha256` is of the model file, in hexadecimal."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class Classification(msgspec.Struct, frozen=True):
+    """A class and its score (a probability where the model gives one)."""
+
+    index: int
+    label: str
+    score: float
+
+
+class Detection(msgspec.Struct, frozen=True):
+    """An object; `box` is x_min, y_min, x_max, y_max in pixels of the captured frame."""
+
+    index: int
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+    keypoints: list[tuple[float, float, float]] | UnsetType = UNSET
+
+
+class Regression(msgspec.Struct, frozen=True):
+    """A number the model predicts, with its unit where the manifest names one."""
+
+    name: str
+    value: float
+    unit: str | UnsetType = UNSET
+
+
+class Anomaly(msgspec.Struct, frozen=True):
+    """How far a sample is from the normal, and which side of the threshold."""
+
+    score: float
+    is_anomaly: bool
+
+
+class Segmentation(msgspec.Struct, frozen=True):
+    """Labels seen and the share of the picture (0 to 1) that each covers."""
+
+    labels: list[str]
+    areas: list[float]
+
+
+class Raw(msgspec.Struct, frozen=True):
+    """An output as it is; `data` is flat, row-major."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    data: list[Any]
+
+
+Prediction: TypeAlias = Classification | Detection | Regression | Anomaly | Segmentation | Raw
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Milliseconds by stage."""
+
+    preprocess: float
+    infer: float
+    postprocess: float
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One sample's result. `id` is device/model/boot/seq: unique, so a consumer drops repeats by it."""
+
+    schema: int
+    id: str
+    time: str
+    clock_synced: bool
+    device: str
+    model: ModelRef
+    source: str
+    seq: int
+    task: str
+    predictions: list[Any]
+    timing_ms: Timing
+    input_id: str | int | UnsetType = UNSET
+    replayed: bool | UnsetType = UNSET
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A sample that was skipped, as published on `error`."""
+
+    schema: int
+    id: str
+    time: str
+    device: str
+    model: str
+    source: str
+    seq: int
+    reason: str
+    input_id: str | int | UnsetType = UNSET
+    replayed: bool | UnsetType = UNSET

@@ -1,0 +1,87 @@
+"""What a source reads and what a preprocessor makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from edge.data.tensor import Array, Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A decoded picture: RGB, height x width x 3, uint8."""
+
+    pixels: Array
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """The bytes of a JPEG, PNG, BMP or WebP file, not decoded yet."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A stretch of sound: [n] or n x channels, int16 or float32 from -1 to 1, `rate` samples a second.
+
+    Stretches follow one another without a gap; after the one that is `last` the next begins anew.
+    """
+
+    samples: Array
+    rate: int
+    last: bool = False
+
+
+Payload: TypeAlias = Any
+"""One of: `bytes` (an input of the contract, not decoded yet), a JSON value, an `Array`, an `Image`,
+an `EncodedImage`, a `Sound`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Where an asker wants the answer: MQTT 5 Response Topic and Correlation Data."""
+
+    topic: str
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One thing that a source read.
+
+    `captured_ns` is monotonic and serves for latency, `time_ns` is the system's clock and serves for
+    `time` in the result. `token` belongs to the source: it finds its own sample again in `ack`.
+    """
+
+    payload: Payload
+    source: str
+    captured_ns: int
+    time_ns: int
+    reply: Reply | None = None
+    token: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How a picture was fitted into the model's input, so that boxes can be mapped back.
+
+    A point of the input is `x * scale_x + offset_x` pixels of the input; `width` and `height` are those of
+    the captured picture, in pixels.
+    """
+
+    width: int
+    height: int
+    scale_x: float = 1.0
+    scale_y: float = 1.0
+    offset_x: float = 0.0
+    offset_y: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInput:
+    """Tensors ready for the engine, one sample: the batch dimension is 1 where there is one."""
+
+    tensors: Tensors
+    frame: Frame | None = None

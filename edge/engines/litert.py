@@ -1,0 +1,216 @@
+"""LiteRT, the engine of .tflite files; tflite-runtime, its older name, where that is what is installed.
+
+The interpreter is one set of buffers, so one lock guards it: a second thread waits. XNNPACK is on by default.
+Inputs whose free dimensions change are resized; the interpreter keeps the last shape, so a steady stream pays
+for it once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import threading
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+
+from edge.data.tensor import STRING, Quantization, Tensors, TensorSpec
+from edge.errors import ConfigError, ModelError, SampleError, needs
+from edge.model import trial
+from edge.model.container import read_head
+from edge.protocols import EngineOptions
+
+_ERRORS = (ValueError, RuntimeError)
+"""What the interpreter raises, for a file and for a tensor alike."""
+
+
+class LiteRt:
+    """One .tflite file, loaded."""
+
+    name = "litert"
+
+    def __init__(self, interpreter: Any, version: str) -> None:
+        self.version = version
+        self._interpreter = interpreter
+        self._lock = threading.Lock()
+        details_in, details_out = interpreter.get_input_details(), interpreter.get_output_details()
+        self.inputs = _specs(details_in)
+        self.outputs = _specs(details_out)
+        self.metadata: Mapping[str, str] = {}
+        self._in = {s.name: (int(d["index"]), s) for s, d in zip(self.inputs, details_in, strict=True)}
+        self._out = [(s.name, int(d["index"])) for s, d in zip(self.outputs, details_out, strict=True)]
+        self._shapes = {s.name: tuple(int(n) for n in d["shape"]) for s, d in zip(self.inputs, details_in, strict=True)}
+
+    def infer(self, tensors: Tensors) -> dict[str, Any]:
+        absent = [n for n in self._in if n not in tensors]
+        if absent or len(tensors) != len(self._in):
+            raise SampleError(f"the model takes {', '.join(self._in)}; it was given {', '.join(tensors) or 'nothing'}")
+        with self._lock:
+            try:
+                if any(tensors[n].shape != shape for n, shape in self._shapes.items()):
+                    self._resize({n: tuple(tensors[n].shape) for n in self._in})
+                for name, (index, spec) in self._in.items():
+                    self._interpreter.set_tensor(index, _native(tensors[name], spec))
+                self._interpreter.invoke()
+                # get_tensor copies, so the next inference leaves these alone.
+                return {name: self._interpreter.get_tensor(index) for name, index in self._out}
+            except _ERRORS as exc:
+                raise SampleError(f"the model refuses this input: {_first_line(exc)}") from exc
+
+    def _resize(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        for name, shape in shapes.items():
+            wanted = self._in[name][1].shape or ()
+            if len(wanted) != len(shape) or any(
+                isinstance(w, int) and w != s for w, s in zip(wanted, shape, strict=True)
+            ):
+                raise SampleError(f"input {name!r}: shape {list(shape)}; the model takes {_shown(wanted)}")
+            if 0 in shape:
+                raise SampleError(f"input {name!r}: shape {list(shape)} holds nothing")
+        try:
+            self._set_shapes(shapes)
+        except _ERRORS:
+            # Back to what worked, or every later sample would fail as this one does.
+            self._set_shapes(self._shapes)
+            raise
+        self._shapes = shapes
+
+    def _set_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        for name, shape in shapes.items():
+            self._interpreter.resize_tensor_input(self._in[name][0], list(shape))
+        self._interpreter.allocate_tensors()
+
+    def close(self) -> None:
+        """Nothing to release: the interpreter goes with its last reference."""
+
+
+def load(path: Path, options: EngineOptions) -> LiteRt:
+    """Reads a .tflite file. Raises ModelError for one that cannot run, ConfigError for a delegate that cannot load.
+
+    `options.provider`: "cpu" or "xnnpack" (the same), "builtin" (without XNNPACK), or the path of a delegate's
+    library, with its options as a query: `libedgetpu.so.1?device=usb:0`.
+    """
+    library, version = _library()
+    if read_head(path)[4:8] != b"TFL3":
+        raise ModelError(f"{path.name}: not a TensorFlow Lite file (no TFL3 at byte 4); --model takes .onnx or .tflite")
+    settings = _settings(library, options)
+    if "experimental_delegates" not in settings and not options.own_file:
+        # A delegate's device does not survive a fork; files for one are the user's own.
+        trial.require_survival(
+            path, f"litert-{version}", options.cache_dir, lambda: _try(_open(library, path, settings))
+        )
+    return LiteRt(_open(library, path, settings), version)
+
+
+def _library() -> tuple[Any, str]:
+    with contextlib.suppress(ImportError):
+        from ai_edge_litert import interpreter
+
+        return interpreter, metadata.version("ai-edge-litert")
+    with contextlib.suppress(ImportError):
+        from tflite_runtime import interpreter
+
+        return interpreter, metadata.version("tflite-runtime")
+    raise needs("a .tflite model", "ai-edge-litert", "tflite")
+
+
+def _settings(library: Any, options: EngineOptions) -> dict[str, Any]:
+    settings: dict[str, Any] = {"num_threads": options.threads}
+    provider = options.provider
+    if provider.lower() in ("cpu", "xnnpack"):
+        return settings
+    if provider.lower() == "builtin":
+        resolver = library.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        return {**settings, "experimental_op_resolver_type": resolver}
+    name, _, query = provider.partition("?")
+    if ".so" not in name:
+        raise ConfigError(
+            f"--provider {provider}: LiteRT knows cpu, xnnpack, builtin and the path of a delegate's library (.so)"
+        )
+    try:
+        ctypes.CDLL(name)  # the library's own loader leaves a half-made object behind where there is nothing
+        delegate = library.load_delegate(name, dict(parse_qsl(query)))
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"--provider {provider}: the delegate does not load: {_first_line(exc)}") from exc
+    return {**settings, "experimental_delegates": [delegate]}
+
+
+def _open(library: Any, path: Path, settings: Mapping[str, Any]) -> Any:
+    try:
+        interpreter = library.Interpreter(model_path=str(path), **settings)
+        interpreter.allocate_tensors()
+    except (*_ERRORS, MemoryError) as exc:
+        raise ModelError(f"{path.name}: {_explain(exc)}") from exc
+    return interpreter
+
+
+def _try(interpreter: Any) -> None:
+    """One inference on zeros, in the child process of a trial."""
+    for detail in interpreter.get_input_details():
+        if detail["dtype"] is not np.bytes_:
+            interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
+    interpreter.invoke()
+
+
+def _specs(details: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+    names: dict[str, int] = {}
+    specs = []
+    for at, detail in enumerate(details):
+        # Names need not be unique in a .tflite file, nor be there.
+        name = detail["name"] or f"tensor_{at}"
+        seen = names[name] = names.get(name, 0) + 1
+        signature = detail.get("shape_signature")
+        dims = detail["shape"] if signature is None or len(signature) != len(detail["shape"]) else signature
+        specs.append(
+            TensorSpec(
+                name=name if seen == 1 else f"{name}#{seen}",
+                dtype=_dtype(detail["dtype"]),
+                shape=tuple(int(d) if d >= 0 else None for d in dims),
+                quantization=_quantization(detail),
+            )
+        )
+    return tuple(specs)
+
+
+def _dtype(dtype: Any) -> str:
+    name = np.dtype(dtype).name
+    return STRING if name.startswith(("bytes", "object", "str")) else name
+
+
+def _quantization(detail: dict[str, Any]) -> Quantization | None:
+    scale, zero_point = detail["quantization"]
+    if not scale or np.dtype(detail["dtype"]).kind not in "iu":
+        return None
+    return Quantization(scale=float(scale), zero_point=int(zero_point))
+
+
+def _native(array: Any, spec: TensorSpec) -> Any:
+    if array.dtype.name != spec.dtype and spec.dtype != STRING:
+        raise SampleError(f"input {spec.name!r}: {array.dtype.name} values; the model takes {spec.dtype}")
+    return array
+
+
+def _shown(shape: tuple[Any, ...]) -> str:
+    return "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
+
+
+def _first_line(exc: BaseException) -> str:
+    return str(exc).strip().partition("\n")[0][:300]
+
+
+def _explain(exc: BaseException) -> str:
+    """Why a file does not load, with the way out."""
+    reason = _first_line(exc)
+    if isinstance(exc, MemoryError):
+        return "it needs more memory than there is; quantise it with edge-convert"
+    if "custom op" in reason:
+        what = reason.partition("custom op: ")[2].partition(".")[0].split(" ")[0]
+        return f"LiteRT has no operator {what!r}: it is a custom one; convert the model again without it"
+    if "Select TensorFlow op" in reason or "Flex" in reason:
+        return "it holds TensorFlow operators that LiteRT has not; convert it again with TFLITE_BUILTINS only"
+    if "Didn't find op" in reason:
+        return f"this LiteRT is too old for it: {reason}; pip install -U 'edge-run[tflite]'"
+    return f"LiteRT cannot load it: {reason}; it is damaged or of another schema: copy or convert it again"

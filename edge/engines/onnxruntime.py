@@ -1,0 +1,151 @@
+"""ONNX Runtime.
+
+Threads default to 1 and spinning is off: on a small board spinning threads take five times the CPU at
+30 Hz and heat it, for microseconds. The session is shared by threads: `InferenceSession.run` is safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnxruntime as ort
+
+from edge.data.tensor import STRING, Tensors, TensorSpec, numpy_dtype
+from edge.errors import ConfigError, ModelError, SampleError
+from edge.model import trial
+from edge.protocols import EngineOptions
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(string)": STRING,
+    "tensor(bool)": "bool",
+    **{f"tensor({kind}{bits})": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
+}
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "xnnpack": "XnnpackExecutionProvider", "acl": "ACLExecutionProvider"}
+
+
+Errors: TypeAlias = tuple[type[Exception], ...]
+
+
+def _errors(*names: str) -> Errors:
+    # onnxruntime's exception classes live in its C++ module and share no base but Exception.
+    state = ort.capi.onnxruntime_pybind11_state
+    return tuple(getattr(state, n) for n in names if hasattr(state, n))
+
+
+_LOAD_ERRORS: Errors = _errors(
+    "Fail", "InvalidArgument", "NoSuchFile", "InvalidProtobuf", "InvalidGraph", "NotImplemented", "RuntimeException",
+    "NoModel", "EPFail", "ModelLoaded", "EngineError",
+)  # fmt: skip
+_RUN_ERRORS: Errors = (
+    *_errors("Fail", "InvalidArgument", "RuntimeException", "NotImplemented", "EPFail", "EngineError"),
+    ValueError,
+    TypeError,
+)
+
+
+class OnnxRuntime:
+    """One ONNX file, loaded."""
+
+    name = "onnxruntime"
+    version: str = ort.__version__
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self.inputs = tuple(_spec(i) for i in session.get_inputs())
+        self.outputs = tuple(_spec(o) for o in session.get_outputs())
+        meta = session.get_modelmeta()
+        self.metadata: Mapping[str, str] = {
+            **({"producer": meta.producer_name} if meta.producer_name else {}),
+            **meta.custom_metadata_map,
+        }
+        self.providers: list[str] = session.get_providers()
+        self._output_names = [o.name for o in self.outputs]
+
+    def infer(self, tensors: Tensors) -> dict[str, Any]:
+        try:
+            values = self._session.run(self._output_names, tensors)
+        except _RUN_ERRORS as exc:
+            raise SampleError(f"the model refuses this input: {_first_line(exc)}") from exc
+        return dict(zip(self._output_names, values, strict=True))
+
+    def close(self) -> None:
+        """Nothing to release: the session goes with its last reference."""
+
+
+def load(path: Path, options: EngineOptions) -> OnnxRuntime:
+    """Reads an .onnx file. Raises ModelError for one that cannot run, ConfigError for an unknown provider.
+
+    With a `cache_dir` a file that was never seen is first tried in a child process.
+    """
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 4  # what matters comes as an exception, in our words
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    providers = _providers(options.provider)
+    if options.cache_dir is not None:
+        # A file that ends its engine by a signal must not end the service at every start.
+        name = f"onnxruntime-{ort.__version__}"
+        trial.require_survival(path, name, options.cache_dir, lambda: _try(_open(path, settings, providers)))
+    try:
+        session = _open(path, settings, providers)
+    except _LOAD_ERRORS as exc:
+        raise ModelError(f"{path.name}: {_explain(exc)}") from exc
+    return OnnxRuntime(session)
+
+
+def _open(path: Path, settings: ort.SessionOptions, providers: list[str]) -> ort.InferenceSession:
+    return ort.InferenceSession(str(path), settings, providers=providers)
+
+
+def _try(session: ort.InferenceSession) -> None:
+    engine = OnnxRuntime(session)
+    if all(s.shape is not None for s in engine.inputs):
+        engine.infer({s.name: np.zeros(s.fixed(), numpy_dtype(s.dtype)) for s in engine.inputs})
+
+
+def _providers(name: str) -> list[str]:
+    full = _PROVIDERS.get(name.lower(), name)
+    known = ort.get_available_providers()
+    if full not in known:
+        short = sorted(k for k, v in _PROVIDERS.items() if v in known)
+        raise ConfigError(
+            f"--provider {name}: this onnxruntime has no {full}; it has {', '.join(short)} ({', '.join(known)})"
+        )
+    return [full] if full == "CPUExecutionProvider" else [full, "CPUExecutionProvider"]
+
+
+def _spec(arg: Any) -> TensorSpec:
+    dtype = _DTYPES.get(arg.type)
+    if dtype is None:
+        return TensorSpec(name=arg.name, dtype=arg.type, shape=None)
+    shape = tuple(d if isinstance(d, (int, str)) else None for d in arg.shape)
+    return TensorSpec(name=arg.name, dtype=dtype, shape=shape)
+
+
+def _first_line(exc: BaseException) -> str:
+    text = str(exc).strip().partition("\n")[0]
+    return text.removeprefix("[ONNXRuntimeError] : ")[:300]
+
+
+def _explain(exc: BaseException) -> str:
+    """Why a file does not load, with the way out."""
+    reason = _first_line(exc)
+    kind = type(exc).__name__
+    if kind == "InvalidProtobuf":
+        return "not a whole ONNX file (truncated or damaged); copy or convert it again"
+    if kind == "NoSuchFile":
+        return "there is no such file; check --model"
+    if kind == "NotImplemented" or "is not a registered function/op" in reason:
+        return (
+            f"onnxruntime {ort.__version__} has no such operator: {reason}; convert the model again with edge-convert"
+        )
+    return f"onnxruntime cannot load it: {reason}; convert the model again with edge-convert"

@@ -1,0 +1,59 @@
+"""Every error of edge-run. Its base class is its fate.
+
+`FatalError` ends the process with its `exit_code`; `UnavailableError` closes the part, backs off and
+opens it again; `SampleError` skips one sample. Only `edge.flow` and `edge.cli` decide; everyone else
+raises. Anything that is not an `EdgeError` is a bug.
+"""
+
+from __future__ import annotations
+
+
+class EdgeError(Exception):
+    """A failure that edge-run knows how to name."""
+
+
+class FatalError(EdgeError):
+    """Stops the process; `exit_code` is the one of the public contract."""
+
+    exit_code = 1
+
+
+class ConfigError(FatalError):
+    """A flag, variable, key or missing library that the user has to mend."""
+
+    exit_code = 2
+
+
+class ModelError(FatalError):
+    """The model file cannot be used, or its golden samples do not come out."""
+
+    exit_code = 3
+
+
+class SpoolError(FatalError):
+    """The state folder or the spool in it cannot be used."""
+
+    exit_code = 4
+
+
+class SourceError(FatalError):
+    """A finite source ended in an error: what came before it is delivered."""
+
+    exit_code = 5
+
+
+class UnavailableError(EdgeError):
+    """Not there now: a broker, a camera, a full disk. Try again later."""
+
+
+class SampleError(EdgeError):
+    """This one sample cannot be used; the next one may."""
+
+
+class EndOfStream(EdgeError):  # noqa: N818 - the name of a condition, as StopIteration is
+    """A source has given its last sample."""
+
+
+def needs(what: str, library: str, extra: str) -> ConfigError:
+    """The error for an optional library that is not installed."""
+    return ConfigError(f"{what} needs {library}: pip install 'edge-run[{extra}]'")

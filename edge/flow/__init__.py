@@ -1,0 +1,1 @@
+"""The flow: the only place with threads of its own."""

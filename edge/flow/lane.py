@@ -1,0 +1,458 @@
+"""A lane: one sink, its own spool, one thread. It loses nothing and keeps the order.
+
+Where a message can be, oldest first (there is no other place, and a message is in one of them at a time, but
+that one on disk may be held in memory as well):
+
+    window  sent, not confirmed                     at most `sink.window`
+    resend  sent on a connection that was lost      at most `sink.window`
+    disk    in the spool; `loaded` is its head, read into memory
+    queue   new, in memory
+
+A message is *saved* when the spool has it. `Durability.OUTAGE` saves what has waited for a second, or at once
+what is past 64 messages while the sink is away: while the other side confirms, nothing is written. While it is
+there but slow, `append` waits instead. A sample is safe, and its receipt released, when its message is
+confirmed or saved.
+
+With `replay_rate` new messages do not queue behind what waits on disk; each of the two keeps its own order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from edge.data.message import Message
+from edge.errors import UnavailableError
+from edge.flow.backoff import Backoff
+from edge.flow.receipt import Receipt
+from edge.flow.shelf import Shelf
+from edge.protocols import Clock, Entry, Sink, Spool
+from edge.telemetry.metrics import Metrics
+
+log = logging.getLogger("edge.lane")
+
+SECOND_NS = 1_000_000_000
+LOAD_AT_ONCE = 64
+
+
+class Durability(StrEnum):
+    """What reaches the disk: nothing, what an outage would lose, or every message before it is sent."""
+
+    NONE = "none"
+    OUTAGE = "outage"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class LaneOptions:
+    """`memory_most` bounds, in messages, what waits in memory while the disk fails."""
+
+    durability: Durability = Durability.OUTAGE
+    save_after_s: float = 1.0
+    save_past: int = 64
+    replay_rate: float = 0.0
+    memory_most: int = 10_000
+    drop_oldest: bool = False
+    disk_retry_s: float = 5.0
+
+
+@dataclass(slots=True)
+class _Item:
+    message: Message
+    since_ns: int
+    receipt: Receipt | None = None
+    key: int | None = None
+    replayed: bool = False
+
+
+class Lane:
+    """`append`, `finish`, `stop` and the sink's events come from any thread; the rest is the lane's own."""
+
+    def __init__(
+        self,
+        name: str,
+        sink: Sink,
+        spool: Spool,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        options: LaneOptions | None = None,
+        backoff: Backoff | None = None,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self._sink = sink
+        self._spool = spool
+        self._clock = clock
+        self._metrics = metrics
+        self._options = options or LaneOptions()
+        self._backoff = backoff or Backoff()
+        self._beat = beat
+
+        self._changed = threading.Condition()
+        self._incoming: deque[_Item] = deque()
+        self._confirmed: list[int] = []
+        self._lost: str | None = None
+        self._ready = False
+        self._unsaved = 0
+        self._finishing = False
+        self._stop_by_ns: int | None = None
+
+        self._up = False
+        self._was_away = False
+        self._next_open_ns = 0
+        self._window: dict[int, _Item] = {}
+        self._resend: deque[_Item] = deque()
+        self._loaded: deque[_Item] = deque()
+        self._queue: deque[_Item] = deque()
+        self._held: set[int] = set()
+        self._backlog = False
+        self._cursor = 0
+        self._tickets = itertools.count(1)
+        self._replay_due_ns = 0
+        self._shelf = Shelf(name, spool, clock, metrics, self._options.disk_retry_s)
+
+    # --- from other threads -------------------------------------------------------------------------
+
+    def append(self, messages: Sequence[Message], receipt: Receipt, waiting: Callable[[], None] = lambda: None) -> None:
+        """Takes messages over. Waits while `save_past` of them are neither confirmed nor saved.
+
+        While it waits it calls `waiting` about twice a second, for the watchdog's sake.
+        """
+        now = self._clock.monotonic_ns()
+        for message in messages:
+            with self._changed:
+                while self._full() and not self._stopping():
+                    if self._options.drop_oldest and self._shelf.failing:
+                        break
+                    waiting()
+                    self._changed.wait(0.5)
+                self._incoming.append(_Item(message, now, receipt))
+                self._unsaved += 1
+                self._changed.notify_all()
+
+    def _full(self) -> bool:
+        return self._unsaved >= (self._options.memory_most if self._shelf.failing else self._options.save_past)
+
+    def _stopping(self) -> bool:
+        return self._stop_by_ns is not None
+
+    def finish(self) -> None:
+        """No more `append`: `run` returns when all is confirmed."""
+        with self._changed:
+            self._finishing = True
+            self._changed.notify_all()
+
+    def stop(self, grace_s: float) -> None:
+        """No more `append`: `run` goes on sending for `grace_s` at most and leaves the rest in the spool."""
+        with self._changed:
+            self._finishing = True
+            self._stop_by_ns = self._clock.monotonic_ns() + int(grace_s * SECOND_NS)
+            self._changed.notify_all()
+
+    def confirmed(self, keys: Iterable[int]) -> None:
+        """SinkEvents: the other side has these."""
+        with self._changed:
+            self._confirmed.extend(keys)
+            self._changed.notify_all()
+
+    def lost(self, reason: str) -> None:
+        """SinkEvents: the connection went."""
+        with self._changed:
+            self._lost = reason
+            self._changed.notify_all()
+
+    def ready(self) -> None:
+        """SinkEvents: `open` is worth another try."""
+        with self._changed:
+            self._ready = True
+            self._changed.notify_all()
+
+    def waiting(self) -> dict[str, Any]:
+        """For `stats`, from any thread: what waits in memory and in the spool, since when, and what was dropped."""
+        oldest_ns = self._spool.oldest_ns
+        return {
+            "connected": self._up,
+            "depth": self._unsaved + len(self._spool),
+            "window": len(self._window),
+            "spool_messages": len(self._spool),
+            "spool_bytes": self._spool.bytes,
+            "spool_oldest_s": None if oldest_ns is None else round((self._clock.time_ns() - oldest_ns) / SECOND_NS, 1),
+            "spool_dropped": dict(self._spool.dropped_by),
+            "spool_damaged": self._spool.damaged,
+        }
+
+    # --- the lane's thread --------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Opens the spool, in the thread that will call `run`. Raises SpoolError."""
+        self._shelf.open()
+        self._backlog = len(self._spool) > 0
+
+    def run(self) -> None:
+        """Delivers until `finish` and all is confirmed, or until `stop`."""
+        try:
+            while not self._done():
+                self._beat()
+                self._wait()
+                self.turn()
+        finally:
+            self.close()
+
+    def turn(self) -> None:
+        """All that can be done now without waiting: one round of `run`."""
+        self._collect()
+        self._open_sink()
+        self._save_if_due()
+        self._send()
+        self._shelf.flush()
+
+    def _done(self) -> bool:
+        if not self._finishing or self._incoming:
+            return False
+        if self._stop_by_ns is not None and (not self._up or self._clock.monotonic_ns() >= self._stop_by_ns):
+            return True
+        return not (self._window or self._resend or self._loaded or self._queue or self._backlog)
+
+    def _wait(self) -> None:
+        with self._changed:
+            if self._sendable():
+                return
+            if not (self._incoming or self._confirmed or self._lost or self._ready):
+                self._changed.wait(self._timeout_s())
+
+    def _sendable(self) -> bool:
+        if not self._up or len(self._window) >= self._sink.window:
+            return False
+        if self._resend or (self._queue and self._may_send_new()):
+            return True
+        return (bool(self._loaded) or self._backlog) and self._clock.monotonic_ns() >= self._replay_due_ns
+
+    def _timeout_s(self) -> float:
+        now = self._clock.monotonic_ns()
+        due = [now + SECOND_NS // 2]
+        if not self._up:
+            due.append(self._next_open_ns)
+        elif self._loaded or self._backlog:
+            due.append(self._replay_due_ns)
+        oldest = next(self._unsaved_items(), None)
+        if oldest is not None:
+            due.append(max(oldest.since_ns + int(self._options.save_after_s * SECOND_NS), self._shelf.due_ns))
+        if self._stop_by_ns is not None:
+            due.append(self._stop_by_ns)
+        return max(0.001, (min(due) - now) / SECOND_NS)
+
+    def _collect(self) -> None:
+        with self._changed:
+            incoming, self._incoming = self._incoming, deque()
+            confirmed, self._confirmed = self._confirmed, []
+            lost, self._lost = self._lost, None
+        self._queue.extend(incoming)
+        released = 0
+        for ticket in confirmed:
+            item = self._window.pop(ticket, None)
+            if item is None:
+                continue
+            self._metrics.inc(f"confirmed:{self.name}")
+            if item.since_ns:
+                self._metrics.observe("stage:publish", (self._clock.monotonic_ns() - item.since_ns) / 1e9)
+            if item.key is not None:
+                self._held.discard(item.key)
+                self._shelf.remove(item.key)
+            else:
+                released += 1
+                _release(item)
+        self._saved(released)
+        if lost is not None and self._up:
+            self._lose(lost)
+
+    def _saved(self, count: int) -> None:
+        if count:
+            with self._changed:
+                self._unsaved -= count
+                self._changed.notify_all()
+
+    # --- the sink -----------------------------------------------------------------------------------
+
+    def _open_sink(self) -> None:
+        with self._changed:
+            ready, self._ready = self._ready, False
+            if self._up or not (ready or self._clock.monotonic_ns() >= self._next_open_ns):
+                return
+            self._lost = None
+        try:
+            self._sink.open(self)
+        except UnavailableError as exc:
+            self._away(str(exc))
+            return
+        self._up = True
+        self._backoff.reset()
+        if self._was_away:
+            self._was_away = False
+            for item in self._queue:
+                item.replayed = True
+            self._metrics.inc(f"reconnects:{self.name}")
+            log.info("sink available again", extra={"sink": self.name, "waiting": len(self._spool) + self._unsaved})
+
+    def _lose(self, reason: str) -> None:
+        for item in self._window.values():
+            item.replayed = True
+        self._resend.extendleft(reversed(self._window.values()))
+        self._window.clear()
+        self._up = False
+        self._sink.close()
+        self._away(reason)
+
+    def _away(self, reason: str) -> None:
+        wait_s = self._backoff.next_s()
+        self._next_open_ns = self._clock.monotonic_ns() + int(wait_s * SECOND_NS)
+        if not self._was_away:
+            self._was_away = True
+            log.warning("sink unavailable", extra={"sink": self.name, "reason": reason})
+
+    def _send(self) -> None:
+        while self._up and len(self._window) < self._sink.window:
+            item = self._next()
+            if item is None:
+                return
+            ticket = next(self._tickets)
+            self._window[ticket] = item
+            try:
+                self._sink.send(Entry(ticket, item.message, item.replayed))
+            except UnavailableError as exc:
+                self._lose(str(exc))
+                return
+            self._metrics.inc(f"sent:{self.name}")
+
+    def _may_send_new(self) -> bool:
+        if self._options.replay_rate <= 0 and (self._loaded or self._backlog):
+            return False
+        if self._options.durability is Durability.ALWAYS and not self._shelf.failing:
+            return self._queue[0].key is not None
+        return True
+
+    def _new(self) -> _Item | None:
+        return self._queue.popleft() if self._queue and self._may_send_new() else None
+
+    def _next(self) -> _Item | None:
+        if self._resend:
+            return self._resend.popleft()
+        item = self._new()
+        if item is not None:
+            return item
+        if not (self._loaded or self._backlog) or self._clock.monotonic_ns() < self._replay_due_ns:
+            return None
+        if not self._loaded:
+            self._load()
+        if not self._loaded:
+            return self._new()  # nothing was left on disk after all: what is new need not wait for it
+        if self._options.replay_rate > 0:
+            self._replay_due_ns = self._clock.monotonic_ns() + int(SECOND_NS / self._options.replay_rate)
+        return self._loaded.popleft()
+
+    # --- the spool ----------------------------------------------------------------------------------
+
+    def _unsaved_items(self) -> Iterator[_Item]:
+        everywhere = itertools.chain(self._window.values(), self._resend, self._queue)
+        return (i for i in everywhere if i.key is None)
+
+    def _save_if_due(self) -> None:
+        if self._shelf.resting:
+            self._bound_memory()
+            return
+        oldest = next(self._unsaved_items(), None)
+        if oldest is None:
+            return
+        late = self._clock.monotonic_ns() - oldest.since_ns >= self._options.save_after_s * SECOND_NS
+        many = not self._up and self._unsaved >= self._options.save_past
+        if late or many or self._options.durability is Durability.ALWAYS:
+            self._save()
+
+    def _save(self) -> None:
+        """All that is not on disk goes there in one transaction."""
+        items = list(self._unsaved_items())
+        if not items:
+            return
+        was_open = self._shelf.opened
+        keys = self._shelf.save([i.message for i in items])
+        if keys is None:
+            self._bound_memory()
+            return
+        if not was_open and len(self._spool) > len(items):
+            self._backlog = True  # an earlier life's results, seen only now
+        for item, key in zip(items, keys, strict=True):
+            item.key = key
+            self._held.add(key)
+            _release(item)
+        self._saved(len(items))
+        self._trim(keys[-1])
+
+    def _trim(self, newest: int) -> None:
+        """The queue is on disk now: keep it in memory as well only where it is sent next."""
+        if self._up and not self._backlog and not self._loaded:
+            self._cursor = newest
+            return
+        if self._up and self._options.replay_rate > 0:
+            return
+        left = [i.key for i in self._queue if i.key is not None]
+        if left:
+            # What an earlier save had kept in memory is read again, too: it lies before the cursor.
+            self._cursor = min(self._cursor, left[0] - 1)
+            self._backlog = True
+        self._held.difference_update(left)
+        self._queue.clear()
+
+    def _load(self) -> None:
+        entries = self._shelf.after(self._cursor, LOAD_AT_ONCE)
+        if entries is None:
+            self._replay_due_ns = self._shelf.due_ns
+            return
+        if not entries:
+            self._backlog = False
+            return
+        self._cursor = entries[-1].key
+        for entry in entries:
+            if entry.key not in self._held:
+                self._held.add(entry.key)
+                self._loaded.append(_Item(entry.message, 0, key=entry.key, replayed=True))
+
+    def _bound_memory(self) -> None:
+        over = self._unsaved - self._options.memory_most
+        dropped = 0
+        kept: deque[_Item] = deque()
+        for item in self._queue if over > 0 else ():
+            if item.key is None and dropped < over:
+                _release(item)
+                dropped += 1
+            else:
+                kept.append(item)
+        if dropped:
+            self._queue = kept
+            self._metrics.inc(f"dropped:{self.name}:disk", dropped)
+            self._saved(dropped)
+
+    def close(self) -> None:
+        """Everything at the end goes to disk; what cannot is counted and said."""
+        self._collect()
+        self._save()
+        self._shelf.flush()
+        left = sum(1 for _ in self._unsaved_items()) + (0 if self._spool.durable else len(self._spool))
+        if left:
+            self._metrics.inc(f"dropped:{self.name}:stop", left)
+            log.warning("results were not delivered", extra={"sink": self.name, "messages": left})
+        elif len(self._spool):
+            log.info("results stay in the spool", extra={"sink": self.name, "messages": len(self._spool)})
+        self._sink.close()
+        self._shelf.close()
+
+
+def _release(item: _Item) -> None:
+    if item.receipt is not None:
+        receipt, item.receipt = item.receipt, None
+        receipt.release()

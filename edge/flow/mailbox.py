@@ -1,0 +1,62 @@
+"""The bounded queue between the capture thread and the infer thread."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Closed(Exception):  # noqa: N818 - a condition, as StopIteration is
+    """The mailbox is closed and, for `get`, empty."""
+
+
+class Mailbox(Generic[T]):
+    """`drop_oldest`: a full mailbox lets the oldest go and tells `dropped`; else `put` waits."""
+
+    def __init__(self, capacity: int, *, drop_oldest: bool, dropped: Callable[[T], None]) -> None:
+        self._items: deque[T] = deque()
+        self._capacity = capacity
+        self._drop_oldest = drop_oldest
+        self._dropped = dropped
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, item: T, timeout_s: float) -> bool:
+        """False where it is still full after `timeout_s`; raises Closed."""
+        victim: T | None = None
+        with self._changed:
+            if not self._drop_oldest:
+                self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity, timeout_s)
+            if self._closed:
+                raise Closed
+            if len(self._items) >= self._capacity:
+                if not self._drop_oldest:
+                    return False
+                victim = self._items.popleft()
+            self._items.append(item)
+            self._changed.notify_all()
+        if victim is not None:
+            self._dropped(victim)
+        return True
+
+    def get(self, timeout_s: float) -> T | None:
+        """The oldest item, or None after `timeout_s`; raises Closed once it is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._items, timeout_s)
+            if self._items:
+                item = self._items.popleft()
+                self._changed.notify_all()
+                return item
+            if self._closed:
+                raise Closed
+            return None
+
+    def close(self) -> None:
+        """No more `put`; what is inside can still be taken."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

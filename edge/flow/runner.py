@@ -1,0 +1,304 @@
+"""Capture and infer threads, a thread for each lane, and the one who watches them all.
+
+Only here is an error's fate carried out: `FatalError` stops everything with its exit code, `UnavailableError`
+closes the source and opens it again after a while, `SampleError` skips one sample and says so on `error`.
+Anything else is a bug, and fatal too.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from edge.data import codec
+from edge.data.message import Message
+from edge.data.result import Result, Skipped
+from edge.data.sample import Sample
+from edge.errors import EndOfStream, SampleError, SourceError, UnavailableError
+from edge.flow.backoff import Backoff
+from edge.flow.lane import Lane
+from edge.flow.mailbox import Closed, Mailbox
+from edge.flow.pipeline import Pipeline
+from edge.flow.receipt import Receipt
+from edge.protocols import Clock, Source
+from edge.telemetry.metrics import Metrics
+
+log = logging.getLogger("edge.runner")
+
+SECOND_NS = 1_000_000_000
+LIVE_CAPACITY = 1
+QUEUE_CAPACITY = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A sample that the source could not read: it takes its place in the order, to be reported."""
+
+    reason: str
+    source: str
+
+
+Item: TypeAlias = Sample | Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerOptions:
+    """`grace_s`: how long lanes go on sending after a signal. `tick` is called about twice a second."""
+
+    grace_s: float = 5.0
+    source_name: str = "source"
+    tick: Callable[[], None] = lambda: None
+    observers: tuple[Callable[[Sample, Sequence[Result | Skipped]], None], ...] = ()
+    beat: Callable[[str], None] = field(default=lambda _: None)
+
+
+class Runner:
+    """`run` returns when a finite source's last result is confirmed, or after `stop`; raises what was fatal."""
+
+    def __init__(
+        self,
+        source: Source | None,
+        pipeline: Pipeline,
+        lanes: Sequence[Lane],
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        options: RunnerOptions | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._source = source
+        self._pipeline = pipeline
+        self._lanes = tuple(lanes)
+        self._clock = clock
+        self._metrics = metrics
+        self._options = options or RunnerOptions()
+        self._backoff = backoff or Backoff()
+        live = source is not None and source.live
+        self._mailbox: Mailbox[Item] = Mailbox(
+            LIVE_CAPACITY if live else QUEUE_CAPACITY, drop_oldest=live, dropped=self._dropped
+        )
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._failure: BaseException | None = None
+        self._broken: SourceError | None = None
+        self._skips = _SkipLog(clock)
+        self._lock = threading.Lock()
+        self._ended: set[str] = set()
+
+    # --- from other threads -------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Capture ends, the mailbox is emptied, lanes send for the grace time. From any thread or a signal."""
+        self._stop.set()
+        self._wake.set()
+
+    def fail(self, exc: BaseException) -> None:
+        """A thread has ended with an error: the first one decides."""
+        with self._lock:
+            if self._failure is None:
+                self._failure = exc
+        self.stop()
+
+    # --- the main thread ----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        lanes = [self._start(f"lane-{lane.name}", self._lane_main(lane)) for lane in self._lanes]
+        infer = self._start("infer", self._infer)
+        capture = self._start("capture", self._capture) if self._source is not None else None
+        try:
+            self._watch(lanes, infer)
+        finally:
+            self._stop.set()
+            for thread in (capture, infer, *lanes):
+                if thread is not None:
+                    thread.join()
+        if self._failure is not None:
+            raise self._failure
+        if self._broken is not None:
+            raise self._broken
+
+    def _watch(self, lanes: Sequence[threading.Thread], infer: threading.Thread) -> None:
+        told = False
+        while not {t.name for t in (infer, *lanes)} <= self._ended:
+            self._wake.wait(0.25)
+            self._wake.clear()
+            self._options.tick()
+            self._options.beat("main")
+            if self._stop.is_set():
+                self._mailbox.close()
+            if infer.name in self._ended and not told:
+                told = True
+                for lane in self._lanes:
+                    if not self._stop.is_set():
+                        lane.finish()
+            if infer.name in self._ended and self._stop.is_set():
+                for lane in self._lanes:
+                    lane.stop(self._options.grace_s)
+                break
+
+    def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                target()
+            except BaseException as exc:  # noqa: BLE001 - the end of a thread: the main thread raises it again
+                self.fail(exc)
+            finally:
+                self._ended.add(name)
+                self._wake.set()
+
+        thread = threading.Thread(target=guarded, name=name, daemon=False)
+        thread.start()
+        return thread
+
+    def _lane_main(self, lane: Lane) -> Callable[[], None]:
+        def main() -> None:
+            lane.open()
+            try:
+                lane.run()
+            finally:
+                self._options.beat(f"-lane-{lane.name}")
+
+        return main
+
+    # --- capture ------------------------------------------------------------------------------------
+
+    def _capture(self) -> None:
+        source = self._source
+        if source is None:
+            return
+        away = False
+        try:
+            while not self._stop.is_set():
+                try:
+                    source.open()
+                    self._metrics.set("source_up", 1)
+                    if away:
+                        away = False
+                        log.info("source available again", extra={"source": self._options.source_name})
+                    self._read_all(source)
+                except UnavailableError as exc:
+                    if not away:
+                        away = True
+                        log.warning(
+                            "source unavailable", extra={"source": self._options.source_name, "reason": str(exc)}
+                        )
+                    self._metrics.inc("source_unavailable")
+                    self._metrics.set("source_up", 0)
+                    source.close()
+                    self._pause(self._backoff.next_s())
+        except EndOfStream:
+            log.info("source ended", extra={"source": self._options.source_name})
+        except SourceError as exc:
+            self._broken = exc
+        finally:
+            self._mailbox.close()
+            source.close()
+            self._options.beat("-capture")
+
+    def _pause(self, seconds: float) -> None:
+        until = self._clock.monotonic_ns() + int(seconds * SECOND_NS)
+        while not self._stop.is_set() and self._clock.monotonic_ns() < until:
+            self._options.beat("capture")
+            self._stop.wait(min(0.5, seconds))
+
+    def _read_all(self, source: Source) -> None:
+        while not self._stop.is_set():
+            self._options.beat("capture")
+            try:
+                item: Item | None = source.read(0.5)
+            except SampleError as exc:
+                item = Unreadable(str(exc), self._options.source_name)
+            if item is None:
+                continue
+            self._backoff.reset()
+            self._metrics.inc("samples_read")
+            try:
+                while not self._mailbox.put(item, 0.5):
+                    self._options.beat("capture")
+                    if self._stop.is_set():
+                        return
+            except Closed:
+                return
+
+    def _dropped(self, item: Item) -> None:
+        self._metrics.inc("dropped:mailbox")
+        if isinstance(item, Sample) and self._source is not None:
+            self._source.ack(item)
+
+    # --- infer --------------------------------------------------------------------------------------
+
+    def _infer(self) -> None:
+        try:
+            while True:
+                self._options.beat("infer")
+                try:
+                    item = self._mailbox.get(0.5)
+                except Closed:
+                    return
+                if item is not None:
+                    self._infer_one(item)
+        finally:
+            self._options.beat("-infer")
+
+    def _infer_one(self, item: Item) -> None:
+        self._metrics.set("last_sample_s", self._clock.time_ns() / 1e9)
+        if isinstance(item, Unreadable):
+            now = self._clock.time_ns()
+            sample = Sample(None, item.source, self._clock.monotonic_ns(), now)
+            self._hand_over(sample, [self._pipeline.skipped(sample, item.reason)], ours=True)
+            return
+        self._metrics.observe("stage:capture", (self._clock.monotonic_ns() - item.captured_ns) / 1e9)
+        self._hand_over(item, self._pipeline.process(item))
+
+    def _hand_over(self, sample: Sample, outcomes: Sequence[Result | Skipped], *, ours: bool = False) -> None:
+        source = None if ours else self._source
+        messages = [self._message(sample, o) for o in outcomes]
+
+        def safe() -> None:
+            self._metrics.inc("samples_safe")
+            if source is not None:
+                source.ack(sample)
+
+        receipt = Receipt(len(messages) * len(self._lanes), safe)
+        for lane in self._lanes:
+            lane.append(messages, receipt, lambda: self._options.beat("infer"))
+        for observe in self._options.observers:
+            observe(sample, outcomes)
+
+    def _message(self, sample: Sample, outcome: Result | Skipped) -> Message:
+        if isinstance(outcome, Skipped):
+            self._metrics.inc("samples_skipped")
+            self._skips.say(outcome)
+            return Message("error", codec.encode(outcome), outcome.seq, sample.reply)
+        self._metrics.inc("results")
+        timing = outcome.timing_ms
+        self._metrics.inc("infer_ms", timing.infer)
+        self._metrics.observe("stage:preprocess", timing.preprocess / 1e3)
+        self._metrics.observe("stage:infer", timing.infer / 1e3)
+        self._metrics.observe("stage:postprocess", timing.postprocess / 1e3)
+        return Message("result", codec.encode(outcome), outcome.seq, sample.reply)
+
+
+class _SkipLog:
+    """Says the first skipped sample at once, then at most one line in ten seconds, with the count."""
+
+    def __init__(self, clock: Clock, every_s: float = 10.0) -> None:
+        self._clock = clock
+        self._every_ns = int(every_s * SECOND_NS)
+        self._next_ns = 0
+        self._unsaid = 0
+
+    def say(self, skipped: Skipped) -> None:
+        self._unsaid += 1
+        now = self._clock.monotonic_ns()
+        if now < self._next_ns:
+            return
+        log.warning(
+            "sample skipped",
+            extra={"reason": skipped.reason, "source": skipped.source, "seq": skipped.seq, "skipped": self._unsaid},
+        )
+        self._next_ns = now + self._every_ns
+        self._unsaid = 0

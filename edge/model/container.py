@@ -1,0 +1,118 @@
+"""Where the manifest sits in a model file, and the file's identity.
+
+ONNX: the metadata key `edge.manifest`, which the engine hands out. TFLite: a zip archive appended to the
+flatbuffer (TFLite ignores what follows it, and TFLite Metadata does the same). A sidecar `model.onnx.json`
+beside the file overrides both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from edge.errors import ModelError
+from edge.model.manifest import ONNX_KEY, TFLITE_ENTRY, Manifest, decode
+
+MAX_MANIFEST_BYTES = 64 * 2**20
+
+
+def kind_of(path: Path) -> str:
+    """ "onnx" or "tflite", by content. Raises ModelError for a file that is neither."""
+    head = read_head(path)
+    if head[4:8] == b"TFL3":
+        return "tflite"
+    if _looks_like_onnx(head):
+        return "onnx"
+    raise ModelError(f"{path.name}: {_what_it_is(head)}; --model takes an .onnx or a .tflite file")
+
+
+def read_head(path: Path, size: int = 64) -> bytes:
+    """The first bytes of a model file. Raises ModelError where there is none, or an empty one."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(size)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: there is no such file; check --model") from None
+    except IsADirectoryError:
+        raise ModelError(f"{path} is a folder; --model takes an .onnx or a .tflite file") from None
+    except OSError as exc:
+        raise ModelError(f"{path}: {exc.strerror}") from exc
+    if not head:
+        raise ModelError(f"{path.name}: the file is empty; copy or convert it again")
+    return head
+
+
+def _looks_like_onnx(head: bytes) -> bool:
+    # ModelProto is protobuf: nearly always field 1 (ir_version, a small varint) comes first; a writer may
+    # begin with another field (2 producer_name, 7 graph, 8 opset_import, 14 metadata), all length-delimited.
+    if len(head) < 9:
+        return False
+    return (head[0] == 0x08 and head[1] < 0x40) or head[0] in (0x12, 0x3A, 0x42, 0x72)
+
+
+def _what_it_is(head: bytes) -> str:
+    known = (
+        (b"\xff\xd8\xff", "a JPEG picture"),
+        (b"\x89PNG", "a PNG picture"),
+        (b"\x80\x04", "a Python pickle (run edge-convert on it)"),
+        (b"\x80\x05", "a Python pickle (run edge-convert on it)"),
+        (b"PK\x03\x04", "a zip archive (a PyTorch, Keras or skops model? run edge-convert on it)"),
+        (b"\x89HDF", "an HDF5 file (a Keras model? run edge-convert on it)"),
+        (b"version https://git-lfs", "a Git LFS pointer (run 'git lfs pull')"),
+        (b"<", "text or a web page, not a model"),
+        (b"{", "JSON text, not a model"),
+    )
+    for magic, name in known:
+        if head.startswith(magic):
+            return f"this is {name}"
+    return f"not a model file (it begins with {head[:8].hex(' ')})"
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(path: Path, metadata: Mapping[str, str]) -> Manifest | None:
+    """The manifest of a model file, or None for a model of somebody else's.
+
+    `metadata` is what the engine says the file holds. Raises ModelError for one that cannot be read.
+    """
+    sidecar = path.with_name(path.name + ".json")
+    where, text = sidecar.name, _read_sidecar(sidecar)
+    if text is None and ONNX_KEY in metadata:
+        where, text = f"{path.name}, metadata {ONNX_KEY!r}", metadata[ONNX_KEY].encode()
+    if text is None:
+        where, text = f"{path.name}, entry {TFLITE_ENTRY!r}", read_zip_entry(path, TFLITE_ENTRY)
+    if text is None:
+        return None
+    try:
+        return decode(text)
+    except ValueError as exc:
+        raise ModelError(f"{where}: the manifest cannot be read: {exc}; re-run edge-convert") from exc
+
+
+def _read_sidecar(sidecar: Path) -> bytes | None:
+    try:
+        return sidecar.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise ModelError(f"{sidecar}: {exc.strerror}; mend or remove it") from exc
+
+
+def read_zip_entry(path: Path, name: str) -> bytes | None:
+    """An entry of the zip archive appended to a .tflite file; None where there is none."""
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            info = archive.NameToInfo.get(name)
+            if info is None or info.file_size > MAX_MANIFEST_BYTES:
+                return None
+            return archive.read(info)
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as exc:
+        raise ModelError(f"{path.name}: the appended archive cannot be read: {exc}") from exc

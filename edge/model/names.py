@@ -1,0 +1,10 @@
+"""Names that may stand in a topic."""
+
+from __future__ import annotations
+
+import re
+
+
+def topic_part(name: str) -> str:
+    """`[A-Za-z0-9_-]`; anything else becomes "-"."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", name) or "-"

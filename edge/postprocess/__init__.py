@@ -1,0 +1,1 @@
+"""Outputs to predictions, a file for each task. Factories: `create(manifest, specs) -> Postprocessor`."""

@@ -1,0 +1,111 @@
+"""Classes and their scores.
+
+The scores come from one float output ([1, C], or any shape of C values; one value for a two-class model), or
+from a sequence of maps (ZipMap). Where the model has an output of its own for the label, that label comes
+first: a two-class SVC without probabilities gives scores whose argmax is the opposite of its label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edge.data.result import Classification
+from edge.data.sample import ModelInput
+from edge.data.tensor import STRING, Array, Tensors, TensorSpec
+from edge.errors import ModelError, SampleError
+from edge.model.manifest import Manifest
+
+DEFAULT_TOP_K = 5
+
+
+class Classifier:
+    """Sorts by score, cuts at the threshold and at `top_k`."""
+
+    def __init__(self, manifest: Manifest, scores: str | None, label: str | None) -> None:
+        self._scores = scores
+        self._label = label
+        self._labels = manifest.labels
+        values = next((o.values for o in manifest.outputs if o.name == label and o.values), manifest.labels)
+        self._index = {text: i for i, text in enumerate(values)}
+        self._activation = manifest.activation
+        self._threshold = manifest.threshold
+        self._top_k = DEFAULT_TOP_K if manifest.top_k is None else manifest.top_k
+
+    def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Classification]:
+        labels: Sequence[str] = self._labels
+        if self._scores is None:
+            return [self._alone(self._said(outputs))]
+        raw: Any = outputs[self._scores]
+        if isinstance(raw, (list, dict)):
+            labels, scores = _from_map(raw)
+        else:
+            scores = self._probabilities(np.asarray(raw, dtype=np.float64).ravel())
+        if not np.isfinite(scores).all():
+            raise SampleError(f"the model's output {self._scores!r} is not finite")
+        if self._label is None:
+            return self._best(scores, labels, None)
+        said = self._said(outputs)
+        first = list(labels).index(said) if said in labels else self._index.get(said)
+        if first is None and said != str(int(scores.argmax())):
+            # Classes that nobody named, and not numbered from 0: the model's own label is all that is sure.
+            return [Classification(index=int(scores.argmax()), label=said, score=round(float(scores.max()), 6))]
+        return self._best(scores, labels, first)
+
+    def _said(self, outputs: Tensors) -> str:
+        value = np.asarray(outputs[self._label or ""]).ravel()[0]
+        return value if isinstance(value, str) else str(value.item())
+
+    def _alone(self, label: str) -> Classification:
+        index = self._index.get(label, int(label) if label.isdigit() else -1)
+        shown = self._labels[index] if label in self._index and index < len(self._labels) else label
+        return Classification(index=index, label=shown, score=1.0)
+
+    def _probabilities(self, scores: Array) -> Array:
+        if self._activation == "sigmoid":
+            scores = 1.0 / (1.0 + np.exp(-scores))
+        elif self._activation == "softmax":
+            exp = np.exp(scores - scores.max())
+            scores = exp / exp.sum()
+        if scores.size == 1 and len(self._labels) == 2:
+            scores = np.array([1.0 - scores[0], scores[0]])
+        return scores
+
+    def _best(self, scores: Array, labels: Sequence[str], first: int | None) -> list[Classification]:
+        count = min(self._top_k, scores.size) if self._top_k else scores.size
+        part = np.argpartition(-scores, count - 1)[:count] if count < scores.size else np.arange(scores.size)
+        order = part[np.argsort(-scores[part], kind="stable")].tolist()
+        if first is not None and 0 <= first < scores.size:
+            order = [first, *(i for i in order if i != first)][:count]
+        return [
+            Classification(index=i, label=labels[i] if i < len(labels) else str(i), score=round(float(scores[i]), 6))
+            for i in order
+            if self._threshold is None or scores[i] >= self._threshold
+        ]
+
+
+def _from_map(raw: Any) -> tuple[list[str], Array]:
+    scores = raw[0] if isinstance(raw, list) else raw
+    return [str(k) for k in scores], np.array(list(scores.values()), dtype=np.float64)
+
+
+def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Classifier:
+    """Finds the outputs by role, else by dtype and name. Raises ModelError where there is nothing to classify by."""
+    roles = {o.role: o.name for o in manifest.outputs if o.role}
+    scores, label = roles.get("scores"), roles.get("label")
+    if scores is None and label is None:
+        floats = [s for s in specs if s.dtype.startswith("float") or s.quantization or s.shape is None]
+        texts = [s for s in specs if s.dtype in (STRING, "int64", "int32") and "label" in s.name.lower()]
+        scores = floats[0].name if floats else None
+        label = texts[0].name if texts else None
+        if scores is None and label is None and specs:
+            label = specs[0].name
+    known = {s.name for s in specs}
+    for name in (scores, label):
+        if name is not None and name not in known:
+            raise ModelError(
+                f"the manifest names the output {name!r}, the file has {sorted(known)}; re-run edge-convert"
+            )
+    return Classifier(manifest, scores, label)

@@ -1,0 +1,50 @@
+"""FastestDet: [1, 5 + C, H, W], one candidate a cell: object, four offsets, a probability for each class.
+
+The formula is that of dog-qiuqiu's FastestDet: centre = (cell + tanh(offset)) / grid, size = sigmoid(value) of
+the input, score = object^0.6 * class^0.4. Option `channels_last` for [1, H, W, 5 + C].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.data.result import Detection
+from edge.data.sample import ModelInput
+from edge.data.tensor import Tensors, TensorSpec
+from edge.errors import SampleError
+from edge.model.manifest import Manifest
+from edge.postprocess.detect import boxes
+from edge.postprocess.detect.boxes import Detections, Found
+
+
+class FastestDet:
+    """Reads one grid."""
+
+    def __init__(self, manifest: Manifest, name: str) -> None:
+        self._name = name
+        self._last = bool(manifest.decoder_options.get("channels_last", False))
+        self._finish = Detections(manifest, threshold=0.5)
+
+    def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
+        values = np.asarray(outputs[self._name])
+        if values.ndim != 4 or values.shape[0] != 1:
+            raise SampleError(
+                f"the output {self._name!r} has the shape {list(values.shape)}, a grid has four dimensions"
+            )
+        grid = values[0].transpose(2, 0, 1) if self._last else values[0]
+        objects, offsets, by_class = grid[0], grid[1:5], grid[5:]
+        scores = np.maximum(objects, 0) ** 0.6 * np.maximum(by_class.max(axis=0), 0) ** 0.4
+        y, x = np.nonzero(scores >= self._finish.threshold)
+        width, height = self._finish.size(model_input)
+        chosen = offsets[:, y, x]
+        centre_x = (x + np.tanh(chosen[0])) / grid.shape[2] * width
+        centre_y = (y + np.tanh(chosen[1])) / grid.shape[1] * height
+        sizes = boxes.sigmoid(chosen[2:4])
+        places = np.stack((centre_x, centre_y, sizes[0] * width, sizes[1] * height), axis=1)
+        found = Found(boxes.corners(places, "cxcywh"), scores[y, x], by_class[:, y, x].argmax(axis=0))
+        return self._finish(found, model_input)
+
+
+def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> FastestDet:
+    """Raises ModelError where the outputs do not fit."""
+    return FastestDet(manifest, boxes.roles(manifest, specs, ("grid",))["grid"])

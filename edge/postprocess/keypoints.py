@@ -1,0 +1,63 @@
+"""Keypoints of one body: [1, 1, K, 3], y, x and a score each, as shares of the input (MoveNet).
+
+The body is one detection: its box holds the points that are seen, its score is their mean.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.data.result import Detection
+from edge.data.sample import Frame, ModelInput
+from edge.data.tensor import Tensors, TensorSpec
+from edge.errors import ModelError, SampleError
+from edge.model.manifest import Manifest
+
+SEEN = 0.2  # below this a joint of MoveNet is a guess
+
+
+class Keypoints:
+    """Reads one output."""
+
+    def __init__(self, manifest: Manifest, name: str) -> None:
+        self._name = name
+        self._threshold = SEEN if manifest.threshold is None else manifest.threshold
+        self._label = manifest.labels[0] if manifest.labels else "person"
+        image = next((i for i in manifest.inputs if i.kind == "image"), None)
+        self._image, self._planar = (image.name if image else ""), image is not None and image.layout == "NCHW"
+
+    def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
+        values = np.asarray(outputs[self._name])
+        if values.size % 3 or values.shape[-1] != 3:
+            raise SampleError(
+                f"the output {self._name!r} has the shape {list(values.shape)}; points have three numbers"
+            )
+        points = values.reshape(-1, 3).astype(np.float64)
+        tensor = model_input.tensors[self._image]
+        height, width = tensor.shape[-2:] if self._planar else tensor.shape[-3:-1]
+        frame = model_input.frame or Frame(width, height)
+        x = (points[:, 1] * width - frame.offset_x) / frame.scale_x
+        y = (points[:, 0] * height - frame.offset_y) / frame.scale_y
+        seen = points[:, 2] >= self._threshold
+        if not seen.any():
+            return []
+        box = (
+            float(np.clip(x[seen].min(), 0, frame.width)),
+            float(np.clip(y[seen].min(), 0, frame.height)),
+            float(np.clip(x[seen].max(), 0, frame.width)),
+            float(np.clip(y[seen].max(), 0, frame.height)),
+        )
+        listed = [
+            (round(a, 2), round(b, 2), round(c, 4))
+            for a, b, c in zip(x.tolist(), y.tolist(), points[:, 2].tolist(), strict=True)
+        ]
+        return [Detection(0, self._label, round(float(points[seen, 2].mean()), 6), box, keypoints=listed)]
+
+
+def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Keypoints:
+    """Raises ModelError where there is no such output."""
+    names = [s.name for s in specs]
+    name = next((o.name for o in manifest.outputs if o.role == "keypoints"), names[0] if names else "")
+    if name not in names:
+        raise ModelError(f"{manifest.name}: the manifest names the output {name!r}, the file has {', '.join(names)}")
+    return Keypoints(manifest, name)

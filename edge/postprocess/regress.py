@@ -1,0 +1,52 @@
+"""Numbers: every value of every float output, by name."""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec import UNSET
+
+from edge.data.result import Regression
+from edge.data.sample import ModelInput
+from edge.data.tensor import Tensors, TensorSpec
+from edge.errors import ModelError, SampleError
+from edge.model.manifest import Manifest, Output
+
+
+class Regressor:
+    """Names come from the manifest's output, else the output's own name, numbered where it holds several."""
+
+    def __init__(self, outputs: tuple[Output, ...]) -> None:
+        self._outputs = outputs
+
+    def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Regression]:
+        found: list[Regression] = []
+        for output in self._outputs:
+            values = np.asarray(outputs[output.name], dtype=np.float64).ravel()
+            if not np.isfinite(values).all():
+                raise SampleError(f"the model's output {output.name!r} is not finite")
+            for i, value in enumerate(values.tolist()):
+                found.append(Regression(name=_name(output, i, values.size), value=value, unit=output.unit or UNSET))
+        return found
+
+
+def _name(output: Output, index: int, count: int) -> str:
+    if index < len(output.names):
+        return output.names[index]
+    return output.name if count == 1 else f"{output.name}[{index}]"
+
+
+def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Regressor:
+    """Takes the outputs of role "value", else every numeric one. Raises ModelError where there is none."""
+    known = {s.name: s for s in specs}
+    named = tuple(o for o in manifest.outputs if o.role == "value") or tuple(
+        o for o in manifest.outputs if not o.role and o.name in known
+    )
+    missing = [o.name for o in named if o.name not in known]
+    if missing:
+        raise ModelError(
+            f"the manifest names the output {missing[0]!r}, the file has {sorted(known)}; re-run edge-convert"
+        )
+    outputs = named or tuple(Output(name=s.name) for s in specs if s.dtype != "string" and s.shape is not None)
+    if not outputs:
+        raise ModelError(f"no output of {sorted(known)} is a number; try --task raw")
+    return Regressor(outputs)

@@ -1,0 +1,1 @@
+"""Samples to tensors, a file for each kind of input. Factories: `create(manifest, specs) -> Preprocessor`."""

@@ -1,0 +1,187 @@
+"""Pictures to the tensor of a model.
+
+What is taken: a picture file, an `Image`, an array of pixels (uint8, height x width, or with 1, 3 or 4
+channels last), or an array already shaped like the model's input, with or without its batch dimension, which
+is passed on as it is. Whole numbers from 0 to 255 in the shape of a picture are pixels, also in JSON; to pass
+a tensor as it is, send floats or the batch dimension. JSON may also carry a picture file as base64 text.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edge.data import codec
+from edge.data.sample import EncodedImage, Frame, Image, ModelInput, Payload, Sample
+from edge.data.tensor import Array, TensorSpec, numpy_dtype, quantize
+from edge.errors import ModelError, SampleError
+from edge.model.manifest import Input, Manifest
+from edge.preprocess.image.decode import decode, opencv, to_rgb
+from edge.preprocess.image.fill import Filler
+
+_ACCEPTED = "send a JPEG, PNG, BMP or WebP picture, or pixels (height x width x 3, uint8)"
+
+
+def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> ImagePreprocessor:
+    """The preprocessor of a model with one picture input. Raises ModelError where the manifest cannot fit it."""
+    pictures = [i for i in manifest.inputs if i.kind == "image"]
+    by_name = {s.name: s for s in specs}
+    if len(pictures) != 1:
+        raise ModelError(f"{manifest.name}: the manifest names {len(pictures)} image inputs, one is needed")
+    spec = by_name.get(pictures[0].name)
+    if spec is None:
+        raise ModelError(f"{manifest.name}: the model has no input {pictures[0].name!r}; it has {', '.join(by_name)}")
+    constants = {
+        i.name: np.asarray(i.value, dtype=numpy_dtype(by_name[i.name].dtype))
+        for i in manifest.inputs
+        if i.kind == "constant" and i.name in by_name
+    }
+    opencv()  # a missing library is told at start, not at the first picture
+    return ImagePreprocessor(pictures[0], spec, constants)
+
+
+class ImagePreprocessor:
+    """One picture in, one tensor out. The tensor's memory is used again when the caller lets go of it."""
+
+    def __init__(self, part: Input, spec: TensorSpec, constants: Mapping[str, Array]) -> None:
+        shape = spec.shape
+        if shape is None or len(shape) not in (3, 4):
+            raise ModelError(f"input {spec.name!r}: a picture needs 3 or 4 dimensions, the model has {shape}")
+        batched = len(shape) == 4
+        if batched and isinstance(shape[0], int) and shape[0] != 1:
+            raise ModelError(f"input {spec.name!r} takes {shape[0]} pictures at once; export the model with batch 1")
+        self._part, self._spec, self._constants = part, spec, dict(constants)
+        self._batched = batched
+        self._planar = part.layout == "NCHW"
+        height, width = (shape[-2], shape[-1]) if self._planar else (shape[-3], shape[-2])
+        self._channels = 1 if part.color == "GRAY" else 3
+        self._fixed = part.size or ((width, height) if isinstance(width, int) and isinstance(height, int) else None)
+        self._fillers: dict[tuple[int, int], Filler] = {}
+
+    def split(self, payload: Payload) -> Sequence[Payload]:
+        """A batch of arrays or lists is cut along its first axis; a picture stays whole."""
+        payload = self._open(payload)
+        if isinstance(payload, (Image, EncodedImage)):
+            return (payload,)
+        if isinstance(payload, list) and payload and isinstance(payload[0], (dict, str)):
+            return payload
+        array = _as_array(payload)
+        if self._is_tensor(array) or _is_picture(array):
+            return (array,)
+        one = array[0] if array.ndim and len(array) else array
+        if array.ndim and (
+            self._is_tensor(array[:1]) or self._is_tensor(one) or (array.ndim == 4 and _is_picture(one))
+        ):
+            return tuple(array)
+        raise self._refuse(array)
+
+    def __call__(self, sample: Sample) -> ModelInput:
+        """`frame` says how the picture was fitted. Raises SampleError for what cannot be decoded or fitted."""
+        payload = self._open(sample.payload)
+        if isinstance(payload, EncodedImage):
+            return self._from_pixels(decode(payload.data))
+        if isinstance(payload, Image):
+            return self._from_pixels(payload.pixels)
+        array = _as_array(payload)
+        if _is_picture(array):
+            return self._from_pixels(to_rgb(array))
+        return self._from_tensor(array)
+
+    def _open(self, payload: Payload) -> Payload:
+        if isinstance(payload, (bytes, bytearray, memoryview)):
+            payload = codec.decode(bytes(payload))
+        if isinstance(payload, dict):
+            rest = {k: v for k, v in payload.items() if k != "id"}
+            if len(rest) != 1:
+                raise SampleError(f"an object with {sorted(rest)} where one picture belongs; {_ACCEPTED}")
+            (payload,) = rest.values()
+        if isinstance(payload, str):
+            try:
+                return EncodedImage(base64.b64decode(payload.partition("base64,")[2] or payload, validate=True))
+            except binascii.Error as exc:
+                raise SampleError(f"text that is not a base64 picture ({exc}); {_ACCEPTED}") from exc
+        return payload
+
+    def _from_pixels(self, pixels: Array) -> ModelInput:
+        height, width = pixels.shape[:2]
+        size = self._fixed or (width, height)
+        filler = self._fillers.get(size)
+        if filler is None:
+            if len(self._fillers) >= 4:  # a model of any size keeps the buffers of a few sizes, not of all
+                self._fillers.clear()
+            filler = self._fillers[size] = Filler(self._part, self._spec, size, self._channels)
+        tensor, frame = filler.fill(pixels)
+        return ModelInput({self._spec.name: tensor if self._batched else tensor[0], **self._constants}, frame)
+
+    def _is_tensor(self, array: Array) -> bool:
+        shape = self._spec.shape or ()
+        if array.dtype == np.uint8 and _is_picture(array) and self._spec.dtype != "uint8":
+            return False  # pixels: they still have to be scaled
+        shapes = (shape, shape[1:] if self._batched else shape)
+        return self._is_plane(array) or any(_matches(array.shape, wanted) for wanted in shapes)
+
+    def _is_plane(self, array: Array) -> bool:
+        """A picture of one channel is often sent without that axis: 28 x 28 for [1, 1, 28, 28]."""
+        return self._channels == 1 and self._fixed is not None and array.shape == self._fixed[::-1]
+
+    def _from_tensor(self, array: Array) -> ModelInput:
+        spec = self._spec
+        if not self._is_tensor(array):
+            raise self._refuse(array)
+        if self._is_plane(array):
+            array = array[None] if self._planar else array[..., None]
+        wanted = len(spec.shape or ())
+        tensor = array if array.ndim == wanted else array[None]
+        height, width = tensor.shape[-2:] if self._planar else tensor.shape[-3:-1]
+        if spec.quantization is not None and tensor.dtype.kind == "f":
+            native = quantize(tensor, spec)
+        else:
+            native = _cast(tensor, spec)
+        return ModelInput({spec.name: native, **self._constants}, Frame(width, height))
+
+    def _refuse(self, array: Array) -> SampleError:
+        shape = list(self._spec.shape or ())
+        return SampleError(f"an array {list(array.shape)} of {array.dtype} where the model takes {shape}; {_ACCEPTED}")
+
+
+def _as_array(payload: Payload) -> Array:
+    if isinstance(payload, np.ndarray):
+        return payload
+    if not isinstance(payload, (list, tuple)):
+        raise SampleError(f"a {type(payload).__name__} where a picture belongs; {_ACCEPTED}")
+    try:
+        array = np.array(payload)
+    except ValueError:
+        raise SampleError(f"a list whose rows differ in length; {_ACCEPTED}") from None
+    if array.dtype.kind not in "iufb":
+        raise SampleError(f"a list that does not hold numbers only; {_ACCEPTED}")
+    if array.dtype.kind == "i" and array.size and array.min() >= 0 and array.max() <= 255:
+        return array.astype(np.uint8) if _is_picture(array.astype(np.uint8)) else array
+    return array
+
+
+def _is_picture(array: Array) -> bool:
+    shape = array.shape
+    plausible = array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3, 4))
+    return array.dtype == np.uint8 and plausible and 0 not in shape
+
+
+def _matches(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bool:
+    if len(shape) != len(wanted):
+        return False
+    return all(s == w or (not isinstance(w, int) and s > 0) for s, w in zip(shape, wanted, strict=True))
+
+
+def _cast(tensor: Array, spec: TensorSpec) -> Array:
+    dtype = numpy_dtype(spec.dtype)
+    if dtype.kind in "iu" and tensor.dtype != dtype and tensor.size:
+        limits = np.iinfo(dtype)
+        if tensor.min() < limits.min or tensor.max() > limits.max:
+            raise SampleError(
+                f"values {tensor.min()} to {tensor.max()} do not fit input {spec.name!r} of {spec.dtype} "
+                f"({limits.min} to {limits.max})"
+            )
+    return np.ascontiguousarray(tensor, dtype=dtype)

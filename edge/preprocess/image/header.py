@@ -1,0 +1,134 @@
+"""What the header of an encoded picture says, read before anything is decoded.
+
+A decoder allocates width x height before it sees the first pixel, so a file of a few kilobytes can ask for
+gigabytes: the size is read here first. A file that was cut off is told from a whole one by its structure too,
+because decoders fill what is missing with grey and say nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from edge.errors import SampleError
+
+MAX_PIXELS = 50_000_000
+"""Pictures above this are refused: 150 MB decoded, as much as a board with 1 GB can spare."""
+
+_JPEG_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
+_JPEG_NOT_A_FRAME = frozenset((0xC4, 0xC8, 0xCC))
+
+
+@dataclass(frozen=True, slots=True)
+class PictureHeader:
+    """Format, size in pixels as stored (before EXIF orientation), and whether there is transparency."""
+
+    kind: str
+    width: int
+    height: int
+    alpha: bool = False
+
+
+def read_header(data: bytes) -> PictureHeader:
+    """The header of a JPEG, PNG, BMP, WebP or GIF file.
+
+    Raises SampleError for anything else, for a file that was cut off and for one above `MAX_PIXELS`.
+    """
+    try:
+        header = _read(data)
+    except (struct.error, IndexError) as exc:
+        raise _truncated(len(data)) from exc
+    if header.width < 1 or header.height < 1:
+        raise SampleError(f"a {header.kind} picture of {header.width} x {header.height} pixels has nothing in it")
+    if header.width * header.height > MAX_PIXELS:
+        raise SampleError(
+            f"a {header.kind} picture of {header.width} x {header.height} pixels is too large to decode "
+            f"(limit {MAX_PIXELS // 1_000_000} megapixels); make it smaller before sending it"
+        )
+    return header
+
+
+def _read(data: bytes) -> PictureHeader:
+    if data.startswith(b"\xff\xd8\xff"):
+        return _jpeg(data)
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _png(data)
+    if data.startswith(b"BM"):
+        return _bmp(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _webp(data)
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return PictureHeader("GIF", *struct.unpack_from("<HH", data, 6))
+    raise SampleError(f"not a JPEG, PNG, BMP, WebP or GIF picture (it begins with {data[:8].hex(' ')})")
+
+
+def _truncated(size: int) -> SampleError:
+    return SampleError(f"the picture ends in the middle after {size} bytes (truncated); send the whole file")
+
+
+def _jpeg(data: bytes) -> PictureHeader:
+    # ITU T.81 annex B: markers follow one another, each but a few with a length, up to the entropy-coded scan.
+    at, size = 2, None
+    while True:
+        while data[at + 1] == 0xFF:  # fill bytes
+            at += 1
+        if data[at] != 0xFF:
+            raise SampleError(f"a damaged JPEG picture: no marker at byte {at}")
+        marker = data[at + 1]
+        if marker == 0xDA:
+            break
+        if marker in _JPEG_WITHOUT_LENGTH:
+            at += 2
+            continue
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        if 0xC0 <= marker <= 0xCF and marker not in _JPEG_NOT_A_FRAME:
+            size = struct.unpack_from(">HH", data, at + 5)
+        at += 2 + length
+    # Inside the scan a data byte FF is always followed by 00, so FF D9 can only be the end of the image.
+    if data.find(b"\xff\xd9", at) < 0:
+        raise _truncated(len(data))
+    if size is None:
+        raise SampleError("a damaged JPEG picture: it has no frame header")
+    return PictureHeader("JPEG", width=size[1], height=size[0])
+
+
+def _png(data: bytes) -> PictureHeader:
+    width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
+    if data.rfind(b"IEND") < 0:
+        raise _truncated(len(data))
+    pixels_at = data.find(b"IDAT")
+    transparent = data.find(b"tRNS", 33, pixels_at if pixels_at > 0 else len(data)) > 0
+    return PictureHeader("PNG", width, height, alpha=colour in (4, 6) or transparent)
+
+
+def _bmp(data: bytes) -> PictureHeader:
+    (pixels_at, info) = struct.unpack_from("<II", data, 10)
+    if info == 12:
+        width, height = struct.unpack_from("<HH", data, 18)
+        return PictureHeader("BMP", width, height)
+    width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
+    height = abs(height)  # negative: the rows run from the top
+    if compression == 0 and width > 0 and width * height <= MAX_PIXELS:
+        stride = (width * bits + 31) // 32 * 4
+        if pixels_at + stride * height > len(data):
+            raise _truncated(len(data))
+    return PictureHeader("BMP", width, height)
+
+
+def _webp(data: bytes) -> PictureHeader:
+    (size,) = struct.unpack_from("<I", data, 4)
+    if size + 8 > len(data):
+        raise _truncated(len(data))
+    kind = data[12:16]
+    if kind == b"VP8X":
+        flags = data[20]
+        width = int.from_bytes(data[24:27], "little") + 1
+        height = int.from_bytes(data[27:30], "little") + 1
+        return PictureHeader("WebP", width, height, alpha=bool(flags & 0x10))
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return PictureHeader("WebP", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, alpha=bool(bits >> 28 & 1))
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return PictureHeader("WebP", width & 0x3FFF, height & 0x3FFF)
+    raise SampleError(f"a WebP picture of an unknown kind {kind!r}")

@@ -1,0 +1,244 @@
+"""Rows of a table: one tensor of all features, or one tensor a column.
+
+A row is a JSON object (feature name to value), a JSON array or a numpy vector in the model's order. A model
+whose features have no names takes an object too: its input's name to the array.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample
+from edge.data.tensor import STRING, Array, TensorSpec, numpy_dtype
+from edge.errors import ModelError, SampleError
+from edge.model.manifest import Feature, Manifest
+
+RESERVED = "id"
+"""The key of an object that is echoed as `input_id`, unless a feature has that name."""
+
+
+class TablePreprocessor:
+    """Checks every value of a row; what it lets through, the model can take."""
+
+    def __init__(self, features: Sequence[Feature], specs: Sequence[TensorSpec], *, columns: bool) -> None:
+        self._features = tuple(features)
+        self._names = tuple(f.name for f in features)
+        self._named = all(self._names)
+        self._index = {name: i for i, name in enumerate(self._names)}
+        self._specs = tuple(specs)
+        self._columns = columns
+        self._numeric = not columns and specs[0].dtype != STRING and all(f.kind == "number" for f in features)
+        self.ignore_unknown = False
+        """Set by the assembly: keys that are no feature are left out instead of refused."""
+
+    def split(self, payload: Payload) -> Sequence[Payload]:
+        if isinstance(payload, (EncodedImage, Image)):
+            raise SampleError(f"a picture, but the model takes {self._wanted()}")
+        if isinstance(payload, np.ndarray):
+            return self._split_array(payload)
+        if isinstance(payload, Mapping):
+            inner = self._unnamed(payload)
+            return [payload] if inner is None else [inner]
+        if isinstance(payload, list):
+            if not payload:
+                raise SampleError(f"an empty array; the model takes {self._wanted()}")
+            return payload if any(isinstance(row, (list, dict)) for row in payload) else [payload]
+        return [[payload]]
+
+    def __call__(self, sample: Sample) -> ModelInput:
+        row = sample.payload
+        values = self._by_name(row) if isinstance(row, Mapping) else self._in_order(row)
+        if self._columns:
+            return ModelInput(
+                {
+                    s.name: self._cell(v, f, s).reshape(s.fixed())
+                    for v, f, s in zip(values, self._features, self._specs, strict=True)
+                }
+            )
+        spec = self._specs[0]
+        return ModelInput({spec.name: self._vector(values, spec).reshape(self._shape(spec))})
+
+    def _shape(self, spec: TensorSpec) -> tuple[int, ...]:
+        return (len(self._features),) if spec.shape is not None and len(spec.shape) == 1 else (1, len(self._features))
+
+    def _wanted(self) -> str:
+        count = len(self._features)
+        names = ", ".join(self._names[:6]) + (", ..." if count > 6 else "")
+        return f"{count} feature{'s' * (count != 1)}" + (f" ({names})" if self._named else "")
+
+    def _split_array(self, array: Array) -> Sequence[Payload]:
+        if array.ndim == 0:
+            return [array.reshape(1)]
+        if array.ndim == 1:
+            return [array]
+        if array.ndim == 2:
+            if not len(array):
+                raise SampleError(f"an array without rows; the model takes {self._wanted()}")
+            return list(array)
+        raise SampleError(f"an array of shape {list(array.shape)}; the model takes rows of {self._wanted()}")
+
+    def _unnamed(self, row: Mapping[str, Any]) -> Any:
+        """The array of `{"<input>": [...]}`, which a table without feature names takes."""
+        name = self._specs[0].name
+        if self._columns or name not in row or name in self._index:
+            return None
+        return np.ravel(row[name]) if isinstance(row[name], np.ndarray) else row[name]
+
+    def _by_name(self, row: Mapping[str, Any]) -> list[Any]:
+        if not self._named:
+            raise SampleError(
+                f"an object, but the model's features have no names: send an array of {len(self._features)} "
+                f'values, or {{"{self._specs[0].name}": [...]}}'
+            )
+        values: list[Any] = [None] * len(self._names)
+        seen = 0
+        for key, value in row.items():
+            at = self._index.get(key)
+            if at is None:
+                if key != RESERVED and not self.ignore_unknown:
+                    raise SampleError(self._unknown(key))
+                continue
+            values[at] = value
+            seen += 1
+        if seen < len(self._names):
+            self._check_absent(row)
+        return values
+
+    def _unknown(self, key: str) -> str:
+        near = difflib.get_close_matches(str(key), self._names, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        return f"unknown feature {key!r}; {meant}the model takes {self._wanted()}"
+
+    def _check_absent(self, row: Mapping[str, Any]) -> None:
+        absent = [f.name for f in self._features if f.name not in row and not f.missing]
+        if absent:
+            more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+            raise SampleError(
+                f"missing feature {', '.join(map(repr, absent[:3]))}{more}; the model takes {self._wanted()}"
+            )
+
+    def _in_order(self, row: Any) -> Sequence[Any]:
+        values: Any = row
+        if isinstance(row, np.ndarray):
+            values = row.ravel() if self._numeric else row.ravel().tolist()
+        elif not isinstance(row, list):
+            raise SampleError(f"{_shown(row)} where a row belongs; the model takes {self._wanted()}")
+        if len(values) != len(self._features):
+            raise SampleError(f"{len(values)} values; the model takes {self._wanted()}")
+        return values  # type: ignore[no-any-return]
+
+    def _vector(self, values: Sequence[Any], spec: TensorSpec) -> Array:
+        if self._numeric:
+            fast = self._fast(values, spec)
+            if fast is not None:
+                return fast
+        cells = [self._cell(v, f, spec) for v, f in zip(values, self._features, strict=True)]
+        return np.concatenate(cells)
+
+    def _fast(self, values: Sequence[Any], spec: TensorSpec) -> Array | None:
+        """All numbers and all finite: one conversion. None: look at each, for the exact words."""
+        try:
+            wide = np.asarray(values, dtype=np.float64) if _all_numbers(values) else None
+        except (ValueError, TypeError, OverflowError):
+            return None
+        if wide is None or not np.isfinite(wide).all():
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            narrow = wide.astype(numpy_dtype(spec.dtype))
+        ok = np.isfinite(narrow).all() if narrow.dtype.kind == "f" else (narrow == wide).all()
+        return narrow if ok else None
+
+    def _cell(self, value: Any, feature: Feature, spec: TensorSpec) -> Array:
+        name = feature.name or "the value"
+        if spec.dtype == STRING:
+            return np.array([self._text(value, feature, name)], dtype=object)
+        number = self._number(value, feature, name)
+        dtype = numpy_dtype(spec.dtype)
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            if number != number or number != int(number) or not limits.min <= number <= limits.max:
+                raise SampleError(f"feature {name!r} is {_shown(value)}; the model takes a whole number ({spec.dtype})")
+            return np.array([int(number)], dtype=dtype)
+        with np.errstate(over="ignore"):
+            cell = np.array([number]).astype(dtype)
+        if math.isfinite(number) and not np.isfinite(cell).all():
+            raise SampleError(f"feature {name!r} is {_shown(value)}, too large for {spec.dtype}")
+        return cell
+
+    @staticmethod
+    def _text(value: Any, feature: Feature, name: str) -> str:
+        if value is None or (isinstance(value, float) and value != value):
+            if feature.missing:
+                return ""
+            raise SampleError(f"feature {name!r} is missing; the model takes no missing values there")
+        if not isinstance(value, str):
+            raise SampleError(f"feature {name!r} is {_shown(value)}; text belongs there")
+        return value
+
+    @staticmethod
+    def _number(value: Any, feature: Feature, name: str) -> float:
+        if value is None:
+            value = math.nan
+        if not isinstance(value, (int, float, np.number, np.bool_)):
+            raise SampleError(f"feature {name!r} is {_shown(value)}; a number belongs there")
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if number != number and not feature.missing:
+            raise SampleError(f"feature {name!r} is missing or NaN; the model takes no missing values there")
+        if math.isinf(number):
+            raise SampleError(f"feature {name!r} is {_shown(value)}; a finite number belongs there")
+        return number
+
+
+def _all_numbers(values: Any) -> bool:
+    if isinstance(values, np.ndarray):
+        return values.dtype.kind in "fiub"
+    return all(type(v) in (float, int, bool) for v in values)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TablePreprocessor:
+    """For a model with one input of kind "table", or with all inputs of kind "column".
+
+    Raises ModelError where the manifest and the file disagree.
+    """
+    by_name = {s.name: s for s in specs}
+    inputs = [i for i in manifest.inputs if i.kind in ("table", "column")]
+    unknown = [i.name for i in inputs if i.name not in by_name]
+    if unknown or not inputs:
+        raise ModelError(
+            f"the manifest names the input {unknown[:1]}, the file has {sorted(by_name)}; re-run edge-convert"
+        )
+    if inputs[0].kind == "column":
+        features = [i.features[0] if i.features else Feature(name=i.name) for i in inputs]
+        return TablePreprocessor(features, [by_name[i.name] for i in inputs], columns=True)
+    table = inputs[0]
+    spec = by_name[table.name]
+    if spec.quantization is not None:
+        # Rows hold real values; the pipeline turns them into the model's integers.
+        spec = msgspec.structs.replace(spec, dtype="float32")
+    width = spec.shape[-1] if spec.shape else None
+    features = list(table.features)
+    if not features and isinstance(width, int):
+        features = [Feature(name="") for _ in range(width)]
+    if isinstance(width, int) and len(features) != width:
+        raise ModelError(
+            f"the manifest names {len(features)} features, the input {spec.name!r} takes {width}; re-run edge-convert"
+        )
+    if not features:
+        raise ModelError(
+            f"how many features the input {spec.name!r} takes is not said; re-run edge-convert with --sample"
+        )
+    return TablePreprocessor(features, [spec], columns=False)

@@ -1,0 +1,113 @@
+"""Arrays as they are: for models whose inputs are neither a table nor a picture.
+
+One input takes an array (JSON or .npy), with or without its batch dimension, or flat when every dimension
+is fixed. Several inputs take an object: input name to array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample
+from edge.data.tensor import Array, TensorSpec, numpy_dtype
+from edge.errors import SampleError
+from edge.model.manifest import Manifest
+
+RESERVED = "id"
+
+
+class TensorPreprocessor:
+    """Casts to the model's dtype and checks the shape. `constants` are fed with every sample."""
+
+    def __init__(self, specs: Sequence[TensorSpec], constants: Mapping[str, Array] | None = None) -> None:
+        self._constants = dict(constants or {})
+        self._specs = tuple(s for s in specs if s.name not in self._constants)
+
+    def split(self, payload: Payload) -> Sequence[Payload]:
+        if isinstance(payload, (EncodedImage, Image)):
+            raise SampleError(f"a picture, but the model takes {self._wanted()}")
+        if isinstance(payload, Mapping) or len(self._specs) != 1:
+            return [payload]
+        spec = self._specs[0]
+        if spec.shape is None or not spec.free_batch:
+            return [payload]
+        array = _array(payload, spec)
+        return list(array) if array.ndim == len(spec.shape) and len(array) > 1 else [array]
+
+    def __call__(self, sample: Sample) -> ModelInput:
+        payload = sample.payload
+        if not isinstance(payload, Mapping):
+            if len(self._specs) != 1:
+                raise SampleError(f"one array, but the model takes an object of {self._wanted()}")
+            payload = {self._specs[0].name: payload}
+        known = {s.name for s in self._specs}
+        unknown = [k for k in payload if k not in known and k != RESERVED]
+        absent = [s.name for s in self._specs if s.name not in payload]
+        if unknown or absent:
+            what = f"unknown input {unknown[0]!r}" if unknown else f"missing input {absent[0]!r}"
+            raise SampleError(f"{what}; the model takes {self._wanted()}")
+        tensors = {s.name: _fit(_array(payload[s.name], s), s) for s in self._specs}
+        return ModelInput({**tensors, **self._constants})
+
+    def _wanted(self) -> str:
+        return ", ".join(f"{s.name!r} {s.dtype} {_shape(s)}" for s in self._specs)
+
+
+def _shape(spec: TensorSpec) -> str:
+    if spec.shape is None:
+        return ""
+    return "[" + ", ".join(str(d) if d is not None else "?" for d in spec.shape) + "]"
+
+
+def _array(value: Any, spec: TensorSpec) -> Array:
+    dtype = numpy_dtype(spec.dtype)
+    try:
+        array = np.asarray(value)
+    except ValueError as exc:
+        raise SampleError(f"input {spec.name!r}: rows of different lengths; it takes {_shape(spec)}") from exc
+    if dtype.kind == "O":
+        return array.astype(object)
+    if array.dtype.kind not in "fiub":
+        raise SampleError(f"input {spec.name!r}: {array.dtype} values; it takes {spec.dtype}")
+    # A quantised input takes real values too; the pipeline scales them.
+    if spec.quantization is not None and array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(dtype, copy=False)
+    if not (np.isfinite(cast).all() if dtype.kind == "f" else (cast == array).all()):
+        raise SampleError(f"input {spec.name!r}: values that {spec.dtype} cannot hold (NaN, too large, or not whole)")
+    return cast
+
+
+def _fit(array: Array, spec: TensorSpec) -> Array:
+    """The array in the input's rank: a batch dimension is put in front where it is missing."""
+    shape = spec.shape
+    if shape is None or _matches(array.shape, shape):
+        return np.ascontiguousarray(array)
+    if shape and _matches((1, *array.shape), shape):
+        return np.ascontiguousarray(array[None])
+    fixed = spec.fixed()
+    if array.ndim <= 1 and array.size == np.prod(fixed, dtype=np.int64) and all(isinstance(d, int) for d in shape[1:]):
+        return np.ascontiguousarray(array).reshape(fixed)
+    raise SampleError(f"input {spec.name!r}: shape {list(array.shape)}; it takes {_shape(spec)}")
+
+
+def _matches(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bool:
+    return len(shape) == len(wanted) and all(
+        not isinstance(w, int) or s == w for s, w in zip(shape, wanted, strict=True)
+    )
+
+
+def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TensorPreprocessor:
+    """For any model. Inputs of kind "constant" are fed with their value; those with `state_from` are left out."""
+    fed = {i.name for i in manifest.inputs if i.state_from}
+    by_name = {s.name: s for s in specs}
+    constants = {
+        i.name: np.asarray(i.value, dtype=numpy_dtype(by_name[i.name].dtype)).reshape(by_name[i.name].fixed())
+        for i in manifest.inputs
+        if i.kind == "constant" and i.name in by_name
+    }
+    return TensorPreprocessor([s for s in specs if s.name not in fed], constants)

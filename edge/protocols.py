@@ -1,0 +1,212 @@
+"""The seams: what a part must be to take its place. `edge.testing.checks` proves that it is.
+
+Constructing is free, opening costs: `__init__` stores what it is given, `open()` touches hardware or
+network and may be called again after `close()`, `close()` may be called twice or after a failed `open()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from edge.data.message import Message
+from edge.data.result import Prediction
+from edge.data.sample import ModelInput, Payload, Sample
+from edge.data.tensor import Tensors, TensorSpec
+
+
+class Clock(Protocol):
+    """Time, passed in so that tests never sleep."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds that never jump; only differences mean something."""
+
+    def time_ns(self) -> int:
+        """The system's clock, in nanoseconds since 1970 (UTC)."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where samples come from. All methods but `ack` are called by one thread, the capture thread."""
+
+    live: bool
+    """True: only the newest sample matters, older ones may be dropped (a camera)."""
+
+    def open(self) -> None:
+        """Raises UnavailableError (try later) or ConfigError (never will)."""
+
+    def read(self, timeout_s: float) -> Sample | None:
+        """The next sample, or None when none came within `timeout_s` seconds.
+
+        Raises EndOfStream after the last one, SampleError for one that cannot be read, UnavailableError
+        when the thing at the other end went away, SourceError where a finite source breaks off.
+        """
+
+    def ack(self, sample: Sample) -> None:
+        """Called once for each sample, from any thread, when it is safe or was skipped."""
+
+    def close(self) -> None: ...
+
+
+class Preprocessor(Protocol):
+    """A sample to tensors. Called by one thread at a time; may keep state (a window)."""
+
+    def split(self, payload: Payload) -> Sequence[Payload]:
+        """The samples that one decoded payload holds: a batch is cut along its first axis.
+
+        Raises SampleError where the payload's form is none that the model takes.
+        """
+
+    def __call__(self, sample: Sample) -> ModelInput | None:
+        """Raises SampleError. None: the window is not full yet."""
+
+
+class Postprocessor(Protocol):
+    """The outputs of one sample to predictions. Pure."""
+
+    def __call__(self, outputs: Tensors, model_input: ModelInput) -> Sequence[Prediction]:
+        """`outputs` hold real values: what was quantised has been scaled. Raises SampleError."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """`threads` for one inference; `provider` is an execution provider's or a delegate's name.
+
+    `own_file`: the caller made the file itself, so an engine that a damaged one could kill need not try it first.
+    """
+
+    threads: int = 1
+    provider: str = "cpu"
+    cache_dir: Path | None = None
+    own_file: bool = False
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A loaded model. `load(path, options)` is the plug-in; what it returns is ready."""
+
+    name: str
+    version: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    metadata: Mapping[str, str]
+    """What the model file says of itself, as text by key."""
+
+    def infer(self, tensors: Tensors) -> dict[str, Any]:
+        """Runs the model once; safe from several threads, keeps nothing of what it is given.
+
+        `tensors` hold the native dtypes of `inputs`. Raises SampleError where the model refuses them.
+        """
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message in a spool. `key` grows with age order and is the spool's own."""
+
+    key: int
+    message: Message
+    replayed: bool = False
+
+
+class Spool(Protocol):
+    """Messages that wait, in order, bounded in bytes. All methods are called by one thread.
+
+    When it is full the oldest go, and are counted in `dropped`. A damaged file is set aside at `open`.
+    """
+
+    durable: bool
+    """True where what `append` was given survives a killed process and a power cut once it returned."""
+
+    dropped: int
+
+    damaged: int
+    """Damaged files that were set aside; what was lost with them is in `dropped`, as far as it is known."""
+
+    @property
+    def dropped_by(self) -> Mapping[str, int]:
+        """`dropped` by reason: "full", "age", "damaged"."""
+
+    @property
+    def oldest_ns(self) -> int | None:
+        """When the oldest message came, on the system's clock; None where nothing waits. From any thread."""
+
+    def open(self) -> None:
+        """Raises SpoolError where it can never work, UnavailableError where it may work later."""
+
+    def append(self, messages: Sequence[Message]) -> list[int]:
+        """Stores all in one go and returns their keys, oldest first. Raises UnavailableError (disk full)."""
+
+    def after(self, key: int, limit: int) -> list[Entry]:
+        """At most `limit` entries younger than `key`, oldest first."""
+
+    def remove(self, keys: Iterable[int]) -> None:
+        """Forgets what was confirmed: `after` never returns it again; unknown keys are ignored.
+
+        May be lazy on disk: after a crash a repeat is allowed. Raises UnavailableError.
+        """
+
+    def __len__(self) -> int:
+        """Messages that wait. This and `bytes` may be asked from any thread."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of payload that wait."""
+
+    def close(self) -> None: ...
+
+
+class SinkEvents(Protocol):
+    """What a sink tells its lane, from any thread."""
+
+    def confirmed(self, keys: Iterable[int]) -> None:
+        """The other side has these."""
+
+    def lost(self, reason: str) -> None:
+        """The connection went; what was under way will be sent again after the next `open`."""
+
+    def ready(self) -> None:
+        """`open` is worth another try now."""
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Where results go. `open`, `send`, `close` are called by one thread, the lane's."""
+
+    window: int
+    """Messages that may be under way, sent and not confirmed."""
+
+    durable: bool
+    """True where losing a message matters: its lane keeps what is not confirmed, on disk if need be."""
+
+    def open(self, events: SinkEvents) -> None:
+        """Does not wait longer than a second. Raises UnavailableError."""
+
+    def send(self, entry: Entry) -> None:
+        """Starts sending and returns; `events.confirmed` follows. Raises UnavailableError."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContext:
+    """What a source may need beside its URI."""
+
+    clock: Clock
+    features: tuple[str, ...] = ()
+    """The model's feature names, in order; they tell a header from a row."""
+    feature_kinds: tuple[str, ...] = ()
+    watch: bool = False
+    input_specs: tuple[TensorSpec, ...] = ()
+    transport: Any = None
+    """The MQTT connection, for `mqtt:` sources."""
+    topic: str = ""
+    """The default topic of an `mqtt:` source."""
+    count: Callable[[str], None] = lambda _: None
+    """Counts what was dropped, by reason."""
+
+
+SourceFactory = Callable[[str, SourceContext], Source]

@@ -1,0 +1,88 @@
+"""A picture with what the model sees drawn on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge.data.result import Anomaly, Classification, Detection, Regression, Result
+from edge.data.sample import EncodedImage
+from edge.data.tensor import Array
+from edge.errors import SampleError
+from edge.preprocess.image.decode import decode, opencv
+
+QUALITY = 88
+# RGB; told apart by people who see red and green alike (Okabe and Ito), dark enough for white text.
+COLOURS = ((0, 114, 178), (213, 94, 0), (0, 130, 95), (170, 80, 140), (140, 100, 0), (60, 100, 160))
+
+
+def draw(picture: EncodedImage, result: Result) -> bytes:
+    """A JPEG of the picture with boxes, points and labels. Raises SampleError."""
+    pixels = decode(picture.data)
+    pen = _Pen(pixels)
+    caption: list[str] = []
+    for found in result.predictions:
+        if isinstance(found, Detection):
+            pen.box(found)
+        else:
+            caption.append(_text(found))
+    pen.caption([c for c in caption if c][:5])
+    return encode(pen.pixels)
+
+
+def encode(pixels: Array) -> bytes:
+    """RGB pixels to a JPEG. Raises SampleError."""
+    cv2 = opencv()
+    ok, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    if not ok:
+        raise SampleError("the picture cannot be encoded as JPEG")
+    return bytes(data)
+
+
+def _text(found: Any) -> str:
+    if isinstance(found, Classification):
+        return f"{found.label} {found.score:.0%}"
+    if isinstance(found, Regression):
+        return f"{found.name} {found.value:.4g}"
+    if isinstance(found, Anomaly):
+        return f"{'anomaly' if found.is_anomaly else 'normal'} {found.score:.3g}"
+    return ""
+
+
+class _Pen:
+    """Draws in sizes that fit the picture."""
+
+    def __init__(self, pixels: Array) -> None:
+        self._cv2 = opencv()
+        self.pixels = pixels if pixels.flags.writeable else pixels.copy()
+        height, width = pixels.shape[:2]
+        self._scale = max(0.4, min(width, height) / 900)
+        self._line = max(1, round(min(width, height) / 300))
+        self._font = self._cv2.FONT_HERSHEY_SIMPLEX
+
+    def box(self, found: Detection) -> None:
+        colour = COLOURS[found.index % len(COLOURS)]
+        x_min, y_min, x_max, y_max = (round(v) for v in found.box)
+        self._cv2.rectangle(self.pixels, (x_min, y_min), (x_max, y_max), colour, self._line)
+        for x, y, score in found.keypoints or ():
+            if score > 0:
+                self._cv2.circle(self.pixels, (round(x), round(y)), self._line * 2, colour, -1)
+        self._label(f"{found.label} {found.score:.0%}", x_min, y_min, colour)
+
+    def caption(self, lines: list[str]) -> None:
+        bottom = 0
+        for line in lines:
+            bottom = self._label(line, 0, bottom, (40, 40, 40), below=True)
+
+    def _label(self, text: str, x: int, y: int, colour: tuple[int, int, int], *, below: bool = False) -> int:
+        """White on a filled box above `y`, or below it; returns where it ends."""
+        text = text.encode("ascii", "replace").decode()  # OpenCV's font has no other letters
+        (width, height), base = self._cv2.getTextSize(text, self._font, self._scale, self._line)
+        tall = height + base + self._line * 2
+        top = y if below else max(0, y - tall)
+        x = max(0, min(x, self.pixels.shape[1] - width))
+        self._cv2.rectangle(self.pixels, (x, top), (x + width + self._line * 2, top + tall), colour, -1)
+        at = (x + self._line, top + height + self._line)
+        self._cv2.putText(
+            self.pixels, text, at, self._font, self._scale, (255, 255, 255), self._line, self._cv2.LINE_AA
+        )
+        return int(top + tall)

@@ -1,0 +1,353 @@
+"""The service: a loaded model, a source, lanes and the broker, from birth to a clean end."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from edge import __version__, assembly, status
+from edge.config import Settings
+from edge.data import codec, result
+from edge.data.result import Result, Skipped
+from edge.data.sample import Sample
+from edge.errors import ConfigError
+from edge.flow.backoff import Backoff
+from edge.flow.lane import Lane
+from edge.flow.pipeline import Pipeline, timestamp
+from edge.flow.runner import Runner, RunnerOptions
+from edge.model import golden
+from edge.protocols import EngineOptions, Source
+from edge.sinks.mqtt import MqttSink
+from edge.sources.mqtt import MqttSource
+from edge.state import instance_id
+from edge.telemetry.clock import SystemClock, clock_synced
+from edge.telemetry.metrics import Metrics
+from edge.telemetry.watchdog import Heartbeats, Watchdog
+from edge.transports.connection import MqttOptions, Outgoing
+from edge.transports.mqtt import MqttTransport
+from edge.transports.url import BrokerUrl, parse
+
+if TYPE_CHECKING:
+    from edge.server.app import HttpServer
+    from edge.transports.embedded import EmbeddedBroker
+
+log = logging.getLogger("edge.service")
+
+EMBEDDED_LINGER_S = 1.0
+"""How long the embedded broker outlives the last result, so that subscribers get it."""
+
+
+def open_model(settings: Settings) -> assembly.Loaded:
+    """The model with what the settings override. Raises ModelError, ConfigError."""
+    # In the state folder engines remember which files did not kill them.
+    options = EngineOptions(settings.threads or 1, settings.provider, cache_dir=settings.state_dir)
+    loaded = assembly.load_file(settings.model, options, engine=settings.engine, hints=assembly.hints(settings))
+    return assembly.override(loaded, settings)
+
+
+def load(settings: Settings) -> assembly.Loaded:
+    """As `open_model`, the golden samples replayed. Raises ModelError, ConfigError."""
+    loaded = open_model(settings)
+    if not settings.no_golden:
+        golden.replay(loaded.engine, loaded.manifest, file=loaded.path.name)
+    return loaded
+
+
+class Service:
+    """`run` once."""
+
+    def __init__(self, settings: Settings, loaded: assembly.Loaded) -> None:
+        self._settings = settings
+        self._loaded = loaded
+        self._clock = SystemClock()
+        self._metrics = Metrics()
+        self._hearts = Heartbeats(self._clock)
+        self._watchdog = Watchdog(self._hearts, self._clock)
+        self._started_ns = self._clock.monotonic_ns()
+        self._next_stats_ns = self._started_ns
+        self._boot = secrets.token_hex(4)
+        self._base = f"{settings.prefix}/{settings.device}/{loaded.manifest.name}"
+        self._broker: EmbeddedBroker | None = None
+        self._transport: MqttTransport | None = None
+        self._lanes: list[Lane] = []
+        self._runner: Runner | None = None
+        self._http: HttpServer | None = None
+        self._seq = itertools.count(1)
+        self._interrupts = 0
+
+    # --- building -----------------------------------------------------------------------------------
+
+    def _make_transport(self) -> MqttTransport | None:
+        settings = self._settings
+        if settings.mqtt == "none":
+            return None
+        name = self._loaded.manifest.name
+        client_id = settings.mqtt_client_id or f"edge-run-{settings.device}-{name}-{instance_id(settings.state_dir)}"
+        version = 4 if self._broker else {"5": 5, "3.1.1": 4}.get(settings.mqtt_version or "")
+        backoff = Backoff()
+        return MqttTransport(
+            MqttOptions(
+                url=self._broker_url(),
+                client_id=client_id,
+                status_topic=f"{self._base}/status",
+                ca=settings.mqtt_ca,
+                cert=settings.mqtt_cert,
+                key=settings.mqtt_key,
+                keepalive_s=settings.keepalive,
+                confirm_timeout_s=settings.confirm_timeout,
+                version=version,
+            ),
+            births=self._births,
+            wait_s=backoff.next_s,
+            worked=backoff.reset,
+            failed=lambda exc: self._runner.fail(exc) if self._runner is not None else None,
+            beat=self._hearts.beat,
+        )
+
+    def _broker_url(self) -> BrokerUrl:
+        if self._broker is not None:
+            return BrokerUrl("mqtt", "127.0.0.1", self._broker.port)
+        return broker_url(self._settings)
+
+    def _start_embedded(self) -> None:
+        name, _, port = self._settings.mqtt.partition(":")
+        if name != "embedded":
+            return
+        if port and not port.isdigit():
+            raise ConfigError(f"--mqtt {self._settings.mqtt}: {port!r} is not a port; say embedded:1883")
+        from edge.transports.embedded import EmbeddedBroker  # asyncio is for those who ask for it
+
+        self._broker = EmbeddedBroker(int(port) if port else None)
+        self._broker.start()
+        log.warning(
+            "embedded broker, for trying out only: nothing is kept, nobody is asked for a password",
+            extra={"broker": f"mqtt://127.0.0.1:{self._broker.port}"},
+        )
+
+    def _frame_saver(self) -> Callable[[Sample, Sequence[Result | Skipped]], None] | None:
+        if self._settings.save_frames is None:
+            return None
+        from edge.flow.frames import FrameSaver  # OpenCV is for those who ask for it
+
+        saver = FrameSaver(self._settings.save_frames, self._settings.save_frames_max, annotate=self._settings.annotate)
+        saver.open()
+        return saver
+
+    def _make_source(self) -> Source | None:
+        uri = self._settings.source or ("mqtt:" if self._transport is not None else None)
+        if uri is None:
+            return None
+        context = assembly.source_context(
+            self._loaded,
+            self._clock,
+            self._settings,
+            transport=self._transport,
+            topic=f"{self._base}/input",
+            count=self._metrics.inc,
+        )
+        return assembly.make_source(uri, context)
+
+    def _make_lanes(self, live: bool) -> list[Lane]:
+        settings = self._settings
+        sinks = {uri.partition(":")[0]: (uri, assembly.make_sink(uri, self._console_closed)) for uri in settings.sink}
+        named = {name: sink for name, (_, sink) in sinks.items()}
+        if self._transport is not None:
+            named = {"mqtt": MqttSink(self._transport, self._base, self._loaded.manifest.name), **named}
+        stem = f"{settings.device}.{self._loaded.manifest.name}"
+        return [
+            assembly.make_lane(
+                name,
+                sink,
+                assembly.make_spool(settings, sink, name, stem),
+                settings,
+                clock=self._clock,
+                metrics=self._metrics,
+                beat=functools.partial(self._hearts.beat, f"lane-{name}"),
+                live=live,
+            )
+            for name, sink in named.items()
+        ]
+
+    def _make_pipeline(self) -> Pipeline:
+        """One for the flow, and others for the HTTP endpoint: they number their results together."""
+        settings = self._settings
+        return assembly.make_pipeline(
+            self._loaded,
+            settings.device,
+            assembly.PipelineOptions(self._boot, settings.ignore_unknown, settings.max_input, clock_synced, self._seq),
+        )
+
+    def _make_http(self, source: Source | None) -> HttpServer | None:
+        loaded = self._loaded
+        if self._settings.http is None:
+            return None
+        from edge.server.parts import Served
+
+        served = Served(
+            manifest=loaded.manifest,
+            engine=loaded.engine,
+            sha256=loaded.sha256,
+            version=__version__,
+            make_pipeline=self._make_pipeline,
+            metrics=self._metrics,
+            clock=self._clock,
+            info=self.info,
+            stats=self.stats,
+            source=self._source_name() if source is not None else "",
+        )
+        failed = lambda exc: self._runner.fail(exc) if self._runner is not None else None  # noqa: E731
+        return assembly.make_server(self._settings, served, failed)
+
+    def _source_name(self) -> str:
+        return self._settings.source or ("http" if self._settings.mqtt == "none" else f"mqtt:{self._base}/input")
+
+    def _console_closed(self) -> None:
+        if len(self._lanes) == 1 and self._runner is not None:
+            self._runner.stop()
+
+    # --- running ------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until the source ends or a signal comes. Raises FatalError."""
+        self._start_embedded()
+        try:
+            self._transport = self._make_transport()
+            source = self._make_source()
+            pipeline = self._make_pipeline()
+            self._http = self._make_http(source)
+            self._lanes = self._make_lanes(source is not None and source.live)
+            self._run(source, pipeline)
+        finally:
+            if self._broker is not None:
+                self._broker.stop()
+
+    def _run(self, source: Source | None, pipeline: Pipeline) -> None:
+        self._runner = Runner(
+            source,
+            pipeline,
+            self._lanes,
+            clock=self._clock,
+            metrics=self._metrics,
+            options=RunnerOptions(
+                grace_s=self._settings.grace,
+                source_name=assembly.told(self._settings.source or "mqtt"),
+                tick=self._tick,
+                observers=tuple(o for o in (self._frame_saver(), self._http and self._http.observe) if o),
+                beat=self._hearts.beat,
+            ),
+        )
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, self._on_signal)
+        self._say_start()
+        try:
+            if self._http is not None:
+                self._http.start()
+            if self._transport is not None:
+                if isinstance(source, MqttSource):
+                    source.open()  # subscribed first: who reads `online` may send at once
+                self._transport.start()
+            self._watchdog.ready(f"{self._loaded.manifest.name} runs")
+            self._runner.run()
+        finally:
+            self._watchdog.stopping("delivering what is left")
+            if self._http is not None:
+                self._http.stop()
+            self._stop_transport()
+            self._loaded.engine.close()
+
+    def _stop_transport(self) -> None:
+        if self._transport is None:
+            return
+        self._transport.stop([self._stats(), Outgoing(f"{self._base}/status", b"offline", retain=True)])
+        if self._broker is not None:
+            time.sleep(EMBEDDED_LINGER_S)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._interrupts += number == signal.SIGINT
+        if self._interrupts > 1:
+            # What is not delivered is in the spool or was never acknowledged: leaving at once loses nothing.
+            os._exit(130)
+        if self._runner is not None:
+            self._runner.stop()
+
+    def _say_start(self) -> None:
+        loaded = self._loaded
+        if loaded.guesses:
+            log.info("the model file says little of itself; guessed", extra={"flags": " ".join(loaded.guesses)})
+        for text in loaded.warnings:
+            log.warning("model", extra={"note": text})
+        log.info(
+            "model ready",
+            extra={
+                "model": loaded.manifest.name,
+                "task": loaded.manifest.task,
+                "engine": f"{loaded.engine.name} {loaded.engine.version}",
+                **({"topics": f"{self._base}/#"} if self._transport is not None else {}),
+            },
+        )
+
+    def _tick(self) -> None:
+        for name in self._watchdog.tick():
+            log.error("thread hangs", extra={"thread": name})
+        interval = self._settings.stats_interval
+        now = self._clock.monotonic_ns()
+        if self._transport is None or not interval or now < self._next_stats_ns:
+            return
+        if self._transport.up:
+            self._next_stats_ns = now + int(interval * 1e9)
+            self._transport.publish(self._stats())
+
+    # --- what it says of itself ---------------------------------------------------------------------
+
+    def _births(self) -> list[Outgoing]:
+        return [
+            Outgoing(f"{self._base}/status", b"online", retain=True),
+            Outgoing(f"{self._base}/info", codec.encode(self.info()), retain=True, content_type="application/json"),
+        ]
+
+    def info(self) -> dict[str, Any]:
+        """The retained `info`."""
+        return status.info(self._loaded, self._settings, boot=self._boot, source=self._source_name())
+
+    def _stats(self) -> Outgoing:
+        return Outgoing(f"{self._base}/stats", codec.encode(self.stats()), content_type="application/json")
+
+    def stats(self) -> Mapping[str, Any]:
+        """The `stats` message: counters since the start, and what waits now."""
+        return {
+            "schema": result.SCHEMA,
+            "time": timestamp(self._clock.time_ns()),
+            "device": self._settings.device,
+            "model": self._loaded.manifest.name,
+            "boot": self._boot,
+            "uptime_s": round((self._clock.monotonic_ns() - self._started_ns) / 1e9, 1),
+            "clock_synced": clock_synced(),
+            **status.counts(self._metrics.snapshot(), self._lanes),
+        }
+
+
+def broker_url(settings: Settings) -> BrokerUrl:
+    """`--mqtt` with the password from its file. Raises ConfigError."""
+    url = parse(settings.mqtt)
+    file = settings.mqtt_password_file
+    if file is None:
+        return url
+    if url.username is None:
+        raise ConfigError(f"--mqtt-password-file {file}: whose password? say --mqtt {url.scheme}://user@{url.host}")
+    return BrokerUrl(url.scheme, url.host, url.port, url.path, url.username, _secret(file))
+
+
+def _secret(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"--mqtt-password-file {file}: {exc}; check the path and its rights") from exc

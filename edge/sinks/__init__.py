@@ -1,0 +1,1 @@
+"""Where results go, a file for each."""

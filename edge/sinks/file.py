@@ -1,0 +1,61 @@
+"""Results into a file of JSON lines. A line is whole or not there, also when the disk fills up in its middle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from edge.errors import UnavailableError
+from edge.protocols import Entry, SinkEvents
+
+
+class FileSink:
+    """Appends. What the system has taken counts as confirmed; it reaches the disk when the system writes it."""
+
+    window = 64
+    durable = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._events: SinkEvents | None = None
+        self._fd: int | None = None
+
+    def open(self, events: SinkEvents) -> None:
+        self.close()
+        self._events = events
+        try:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._end_line(self._fd)
+        except OSError as exc:
+            raise UnavailableError(f"--sink file:{self._path}: {exc.strerror}") from exc
+
+    @staticmethod
+    def _end_line(fd: int) -> None:
+        """A line that was cut off by a power cut is closed, so that the next one is whole."""
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            os.write(fd, b"\n")
+
+    def send(self, entry: Entry) -> None:
+        if self._fd is None:
+            raise UnavailableError(f"--sink file:{self._path}: not open")
+        if entry.message.kind == "result":
+            payload = entry.message.replayed() if entry.replayed else entry.message.payload
+            self._write(self._fd, payload + b"\n")
+        if self._events is not None:
+            self._events.confirmed([entry.key])
+
+    def _write(self, fd: int, line: bytes) -> None:
+        start = os.fstat(fd).st_size
+        try:
+            written = os.write(fd, line)
+            while written < len(line):
+                written += os.write(fd, line[written:])
+        except OSError as exc:
+            os.ftruncate(fd, start)
+            raise UnavailableError(f"--sink file:{self._path}: {exc.strerror}") from exc
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)

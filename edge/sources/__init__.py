@@ -1,0 +1,1 @@
+"""Where samples come from, a file for each. Factories: `create(rest of the URI, context) -> Source`."""

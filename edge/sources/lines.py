@@ -1,0 +1,106 @@
+"""Lines of JSON: standard input (`-`) and `.jsonl` files. One line is one input of the contract."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from pathlib import Path
+
+from edge.data.sample import Sample
+from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
+from edge.protocols import Clock, SourceContext
+
+CHUNK = 65536
+MAX_LINE = 64 * 2**20
+
+
+class LineSource:
+    """Reads without blocking past the timeout, splits at newlines, skips empty lines."""
+
+    live = False
+
+    def __init__(self, path: Path | None, name: str, clock: Clock, *, max_line: int = MAX_LINE) -> None:
+        """`path` None: standard input. A line longer than `max_line` bytes is skipped whole."""
+        self._path = path
+        self._name = name
+        self._clock = clock
+        self._max_line = max_line
+        self._fd: int | None = None
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._discarding = False
+        self._ended = False
+        self._line = 0
+
+    def open(self) -> None:
+        if self._path is None:
+            self._fd = sys.stdin.fileno()
+            return
+        try:
+            self._fd = os.open(self._path, os.O_RDONLY)
+        except OSError as exc:
+            raise ConfigError(f"--source {self._name}: {exc.strerror}; check the path") from exc
+
+    def read(self, timeout_s: float) -> Sample | None:
+        while True:
+            line = self._next_line()
+            if line is None:
+                if self._ended:
+                    raise EndOfStream(self._name)
+                if not self._fill(timeout_s):
+                    return None
+                continue
+            if line.strip():
+                return Sample(line, self._name, self._clock.monotonic_ns(), self._clock.time_ns(), token=self._line)
+
+    def _next_line(self) -> bytes | None:
+        at = self._buffer.find(b"\n", self._scanned)
+        if at < 0:
+            self._scanned = len(self._buffer)
+            if self._scanned > self._max_line:
+                self._discarding = True
+                self._buffer.clear()
+                self._scanned = 0
+            if not (self._ended and self._buffer):
+                return self._too_long() if self._ended and self._discarding else None
+            at = len(self._buffer)
+        line = bytes(self._buffer[:at])
+        del self._buffer[: at + 1]
+        self._scanned = 0
+        self._line += 1
+        return self._too_long() if self._discarding or len(line) > self._max_line else line
+
+    def _too_long(self) -> bytes:
+        self._discarding = False
+        raise SampleError(f"line {self._line}: longer than {self._max_line / 1e6:.0f} MB; send smaller inputs")
+
+    def _fill(self, timeout_s: float) -> bool:
+        """True when something changed: bytes came, or the end."""
+        if self._fd is None:
+            raise SourceError(f"{self._name}: read before open")
+        try:
+            ready, _, _ = select.select([self._fd], [], [], timeout_s)
+            if not ready:
+                return False
+            chunk = os.read(self._fd, CHUNK)
+        except OSError as exc:
+            raise SourceError(f"--source {self._name}: {exc.strerror} after line {self._line}") from exc
+        if chunk:
+            self._buffer += chunk
+        else:
+            self._ended = True
+        return True
+
+    def ack(self, sample: Sample) -> None:
+        """A line cannot be asked for again: nothing to say."""
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None and self._path is not None:
+            os.close(fd)
+
+
+def create(rest: str, context: SourceContext) -> LineSource:
+    """`rest` is "-" or the path of a .jsonl file."""
+    return LineSource(None if rest == "-" else Path(rest), rest if rest != "-" else "stdin", context.clock)

@@ -1,0 +1,63 @@
+"""`camera:N`: a camera of Video4Linux, the newest picture.
+
+`camera:0`, `camera:/dev/v4l/by-id/...`; options follow a question mark: `camera:0?width=1280&height=720&fps=30`,
+`fourcc=MJPG` (USB cameras give more pictures a second with it).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from edge.errors import ConfigError, UnavailableError
+from edge.protocols import SourceContext
+from edge.sources.video.live import LiveSource
+from edge.sources.video.opencv import Capture, opencv
+
+OPTIONS = ("width", "height", "fps", "fourcc")
+
+
+class Camera:
+    """How one camera is opened: `Camera(...)()` does it."""
+
+    def __init__(self, device: str, options: dict[str, str]) -> None:
+        self.path = Path(f"/dev/video{device}" if device.isdigit() else device)
+        self._options = options
+
+    def __call__(self) -> Capture:
+        """Raises UnavailableError."""
+        cv2 = opencv()
+        if not self.path.exists():
+            raise UnavailableError(f"there is no {self.path}; plug the camera in")
+        if not os.access(self.path, os.R_OK | os.W_OK):
+            raise UnavailableError(f"no right to read {self.path}: add the user to the group 'video'")
+        capture = cv2.VideoCapture(str(self.path), cv2.CAP_V4L2)
+        if not capture.isOpened():
+            capture.release()
+            raise UnavailableError(f"{self.path} does not open; another program may hold it (fuser {self.path})")
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # an older picture that waits is of no use
+        if "fourcc" in self._options:
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*self._options["fourcc"]))
+        for name, key in (("width", cv2.CAP_PROP_FRAME_WIDTH), ("height", cv2.CAP_PROP_FRAME_HEIGHT),
+                          ("fps", cv2.CAP_PROP_FPS)):  # fmt: skip
+            if name in self._options:
+                capture.set(key, float(self._options[name]))
+        return Capture(cv2, capture)
+
+
+def create(rest: str, context: SourceContext) -> LiveSource:
+    """`rest` is a number or a device, and its options. Raises ConfigError."""
+    device, _, query = rest.partition("?")
+    options = dict(parse_qsl(query))
+    unknown = [k for k in options if k not in OPTIONS]
+    if unknown:
+        raise ConfigError(f"--source camera:{rest}: unknown option {unknown[0]!r}; known: {', '.join(OPTIONS)}")
+    if not device.isdigit() and not device.startswith("/"):
+        raise ConfigError(f"--source camera:{rest}: {device!r} is no number and no device; say camera:0")
+    if any(not options[k].isdigit() for k in ("width", "height", "fps") if k in options):
+        raise ConfigError(f"--source camera:{rest}: width, height and fps are whole numbers")
+    if len(options.get("fourcc", "MJPG")) != 4:
+        raise ConfigError(f"--source camera:{rest}: fourcc has four letters, as in MJPG")
+    opencv()
+    return LiveSource(f"camera:{device}", Camera(device, options), context.clock)

@@ -1,0 +1,74 @@
+"""Counters, gauges and histograms, without a library: the HTTP endpoint turns them into Prometheus' format."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+BUCKETS_S = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+"""Upper bounds of every histogram, in seconds: from a tiny table model to a large picture model."""
+
+
+@dataclass(slots=True)
+class Histogram:
+    """`counts` by bucket of `BUCKETS_S`, not cumulated, and one for what is slower than the last."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
+    total_s: float = 0.0
+
+
+class Metrics:
+    """Numbers by name. A name with a part after ":" is one of a family ("dropped:mailbox")."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counters: defaultdict[str, float] = defaultdict(float)
+        self._gauges: dict[str, float] = {}
+        self._histograms: defaultdict[str, Histogram] = defaultdict(Histogram)
+
+    def inc(self, name: str, by: float = 1) -> None:
+        """Adds to a counter."""
+        with self._lock:
+            self._counters[name] += by
+
+    def set(self, name: str, value: float) -> None:
+        """Sets a gauge."""
+        with self._lock:
+            self._gauges[name] = value
+
+    def observe(self, name: str, seconds: float) -> None:
+        """Adds a duration to a histogram."""
+        bucket = bisect_left(BUCKETS_S, seconds)
+        with self._lock:
+            histogram = self._histograms[name]
+            histogram.counts[bucket] += 1
+            histogram.total_s += seconds
+
+    def record(self, counter: str, durations: Sequence[tuple[str, float]]) -> None:
+        """One more of a counter, and the durations that belong to it, in one go."""
+        with self._lock:
+            self._counters[counter] += 1
+            for name, seconds in durations:
+                histogram = self._histograms[name]
+                histogram.counts[bisect_left(BUCKETS_S, seconds)] += 1
+                histogram.total_s += seconds
+
+    def counter(self, name: str) -> float:
+        """A counter's value, 0 where it was never counted."""
+        with self._lock:
+            return self._counters.get(name, 0)
+
+    def snapshot(self) -> Mapping[str, float]:
+        """Every counter and gauge."""
+        with self._lock:
+            return {**self._counters, **self._gauges}
+
+    def histograms(self) -> Mapping[str, Histogram]:
+        """Every histogram, copied."""
+        with self._lock:
+            return {name: Histogram(list(h.counts), h.total_s) for name, h in self._histograms.items()}

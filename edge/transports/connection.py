@@ -1,0 +1,389 @@
+"""One MQTT connection: one paho client, from CONNECT to the end.
+
+paho's external loop (`turn`) runs in the transport's thread, and paho writes from there alone, whoever
+publishes. What paho's callbacks bring is set aside and handed on after they return: an error of ours then
+never looks like one of the network.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt import MQTTException
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edge.errors import ConfigError, UnavailableError
+from edge.transports.url import BrokerUrl
+
+log = logging.getLogger("edge.mqtt")
+
+SESSION_EXPIRY_S = 7 * 24 * 3600
+RECEIVE_MAXIMUM = 64
+"""Inputs that the broker sends before we acknowledge: they are held in memory."""
+
+Confirmed = Callable[[list[int]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class MqttOptions:
+    """How to reach the broker and what to say at birth and death. Times in seconds."""
+
+    url: BrokerUrl
+    client_id: str
+    status_topic: str = ""
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    keepalive_s: int = 30
+    confirm_timeout_s: float = 30.0
+    connect_timeout_s: float = 5.0
+    version: int | None = None
+    """4 or 5; None: 5, falling back to 4 (MQTT 3.1.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message of a subscription. `session` and `mid` find it again for the acknowledgement."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    dup: bool
+    retain: bool
+    mid: int
+    session: int
+    response_topic: str | None = None
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish. `properties` become MQTT 5 user properties."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    content_type: str = ""
+    correlation: bytes | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+class Connection:
+    """One paho client, one TCP connection. Used by the transport's thread but for `publish` and `ack`."""
+
+    def __init__(self, options: MqttOptions, version: int, session: int, tls: ssl.SSLContext | None = None) -> None:
+        self._options = options
+        self._version = version
+        self.session = session
+        self._tls = tls
+        self.up = False
+        self.was_up = False
+        self.hears = False
+        self.resumed = False
+        self.no_such_version = False
+        self.hung_up = False
+        self._refused: str | None = None
+        self._gone: str | None = None
+        self._lock = threading.Lock()
+        self._unconfirmed: dict[int, tuple[float, Confirmed | None, int]] = {}
+        self._early: set[int] = set()
+        self._refused_one = False
+        self._inbox: list[Incoming] = []
+        self._news: dict[Confirmed, list[int]] = {}
+        self._checked_at = 0.0
+        self.client = self._make_client()
+
+    @property
+    def protocol(self) -> str:
+        return "MQTT 5" if self._version == 5 else "MQTT 3.1.1"
+
+    def _make_client(self) -> paho.Client:
+        url = self._options.url
+        five = self._version == 5
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._options.client_id,
+            clean_session=None if five else False,
+            protocol=paho.MQTTv5 if five else paho.MQTTv311,
+            transport="websockets" if url.websockets else "tcp",
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.connect_timeout = self._options.connect_timeout_s
+        client.max_inflight_messages = 0  # the lanes' windows bound it; paho holds nothing back
+        client.max_queued_messages = 0
+        if url.websockets:
+            client.ws_set_options(path=url.path)
+        if url.username is not None:
+            client.username_pw_set(url.username, url.password)
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
+        if self._options.status_topic:
+            client.will_set(self._options.status_topic, b"offline", qos=1, retain=True)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        # Set, so that paho leaves writing to the thread that runs `turn`.
+        client.on_socket_register_write = lambda *_: None
+        return client
+
+    def open(self) -> None:
+        """Raises UnavailableError with the reason in a user's words."""
+        url = self._options.url
+        properties = None
+        if self._version == 5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.SessionExpiryInterval = SESSION_EXPIRY_S
+            properties.ReceiveMaximum = RECEIVE_MAXIMUM
+        start: dict[str, Any] = {"clean_start": False, "properties": properties} if self._version == 5 else {}
+        try:
+            self.client.connect(url.host, url.port, keepalive=self._options.keepalive_s, **start)
+        except ssl.SSLCertVerificationError as exc:
+            raise UnavailableError(
+                f"{url}: the broker's certificate is not trusted ({exc.verify_message}); "
+                "name its CA with --mqtt-ca FILE"
+            ) from exc
+        except ssl.SSLError as exc:
+            raise UnavailableError(f"{url}: TLS fails: {exc.reason or exc}; is this the broker's TLS port?") from exc
+        except (OSError, paho.WebsocketConnectionError) as exc:
+            raise UnavailableError(f"{url}: {_os_reason(exc)}; is the broker running there? check --mqtt") from exc
+
+    def watch(self, selector: selectors.BaseSelector, wake: socket.socket) -> None:
+        """Registers what `turn` waits for."""
+        selector.register(wake, selectors.EVENT_READ)
+        sock = self.client.socket()
+        if sock is not None:
+            selector.register(sock, selectors.EVENT_READ)
+
+    def turn(self, selector: selectors.BaseSelector, wake: socket.socket, timeout_s: float) -> list[Incoming]:
+        """Waits for the network once and does what it asks; returns what came in.
+
+        Raises UnavailableError when the connection is gone.
+        """
+        sock = self.client.socket()
+        if sock is None:
+            raise UnavailableError(self._why_gone())
+        wants = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.client.want_write() else 0)
+        try:
+            selector.modify(sock, wants)
+        except (KeyError, ValueError, OSError) as exc:
+            raise UnavailableError(self._why_gone()) from exc
+        pending = getattr(sock, "pending", None)
+        ready = selector.select(0 if pending is not None and pending() else timeout_s)
+        events = {key.fileobj: mask for key, mask in ready}
+        if wake in events:
+            _drain(wake)
+        if events.get(sock, 0) & selectors.EVENT_READ or (pending is not None and pending()):
+            self._read()
+        if self.client.want_write():
+            self.client.loop_write()
+        self._tell()
+        now = time.monotonic()
+        if now - self._checked_at > 1.0:
+            self._checked_at = now
+            self.client.loop_misc()
+            self._check_confirms(now)
+        if self.client.socket() is None or self._gone is not None or self._refused is not None:
+            raise UnavailableError(self._why_gone())
+        inbox, self._inbox = self._inbox, []
+        return inbox
+
+    def _read(self) -> None:
+        try:
+            self.client.loop_read()
+        except (ValueError, IndexError, KeyError, struct.error, MQTTException) as exc:
+            raise UnavailableError(f"{self._options.url}: answers with something that is not MQTT: {exc}") from exc
+
+    def _tell(self) -> None:
+        with self._lock:
+            news, self._news = self._news, {}
+        for confirmed, tickets in news.items():
+            confirmed(tickets)
+
+    def _check_confirms(self, now: float) -> None:
+        with self._lock:
+            oldest = next(iter(self._unconfirmed.values()), None)
+        limit = self._options.confirm_timeout_s
+        if oldest is not None and now - oldest[0] > limit:
+            self._gone = f"the broker takes messages but has confirmed none for {limit:.0f} s"
+
+    def _why_gone(self) -> str:
+        url = self._options.url
+        if self._refused is not None:
+            return f"{url}: {self._refused}"
+        if not self.was_up:
+            self.hung_up = True
+        return f"{url}: {self._gone or 'the connection was closed'}"
+
+    def close(self, selector: selectors.BaseSelector, *, polite: bool) -> None:
+        """Ends it; `polite`: with a DISCONNECT, so that the broker does not publish the will."""
+        was_up, self.up = self.up, False
+        try:
+            if polite and was_up and self.client.socket() is not None:
+                self.client.disconnect()
+                until = time.monotonic() + 1.0
+                while self.client.want_write() and self.client.socket() is not None and time.monotonic() < until:
+                    self.client.loop_write()
+        finally:
+            sock = self.client.socket()
+            if sock is not None:
+                sock.close()
+            for key in list(selector.get_map().values()):
+                selector.unregister(key.fileobj)
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        """QoS 1; what is retained comes too. `hears` is true once the broker has answered."""
+        if not topics:
+            self.hears = True
+            return
+        if self._version == 5:
+            self.client.subscribe([(t, SubscribeOptions(qos=1)) for t in topics])
+        else:
+            self.client.subscribe([(t, 1) for t in topics])
+
+    def publish(self, message: Outgoing, confirmed: Confirmed | None = None, ticket: int = 0) -> None:
+        """Queues a message; `confirmed([ticket])` follows from the transport's thread."""
+        properties = self._properties(message) if self._version == 5 else None
+        info = self.client.publish(message.topic, message.payload, message.qos, message.retain, properties)
+        if message.qos == 0:
+            return
+        with self._lock:
+            if info.mid not in self._early:
+                self._unconfirmed[info.mid] = (time.monotonic(), confirmed, ticket)
+                return
+            self._early.discard(info.mid)
+            if confirmed is not None:
+                self._news.setdefault(confirmed, []).append(ticket)
+
+    def _properties(self, message: Outgoing) -> Properties | None:
+        if not (message.content_type or message.properties or message.correlation):
+            return None
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if message.content_type:
+            properties.ContentType = message.content_type
+            if message.content_type == "application/json":
+                properties.PayloadFormatIndicator = 1
+        if message.correlation is not None:
+            properties.CorrelationData = message.correlation
+        if message.properties:
+            properties.UserProperty = list(message.properties.items())
+        return properties
+
+    # --- paho's callbacks, in the transport's thread ------------------------------------------------
+
+    def _on_connect(
+        self, client: paho.Client, userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, properties: Any
+    ) -> None:
+        if reason.is_failure:
+            self._refused = self._refusal(reason)
+            return
+        self.up = self.was_up = True
+        self.resumed = flags.session_present
+
+    def _refusal(self, reason: ReasonCode) -> str:
+        name = str(reason)
+        if name == "Unsupported protocol version":
+            self.no_such_version = True
+        if name in ("Bad user name or password", "Not authorized"):
+            user = self._options.url.username
+            who = f"the password of user {user!r}" if user else "a connection without user name"
+            return f"the broker refuses {who} ({name.lower()}); check --mqtt user:...@ and --mqtt-password-file"
+        return f"the broker refuses the connection: {name.lower()}"
+
+    def _on_disconnect(
+        self, client: paho.Client, userdata: Any, flags: Any, reason: ReasonCode, properties: Any
+    ) -> None:
+        self.up = False
+        if self._gone is None:
+            self._gone = f"the connection was lost ({str(reason).lower()})"
+        if str(reason) == "Session taken over":
+            self._gone = (
+                f"another client connected with the id {self._options.client_id!r}; "
+                "give this one another --name or --device"
+            )
+
+    def _on_publish(self, client: paho.Client, userdata: Any, mid: int, reason: ReasonCode, properties: Any) -> None:
+        with self._lock:
+            found = self._unconfirmed.pop(mid, None)
+            if found is None:
+                self._early.add(mid)
+            elif found[1] is not None:
+                self._news.setdefault(found[1], []).append(found[2])
+        if reason.is_failure and not self._refused_one:
+            self._refused_one = True
+            log.error("the broker refuses a message", extra={"reason": str(reason), "broker": str(self._options.url)})
+
+    def _on_subscribe(
+        self, client: paho.Client, userdata: Any, mid: int, reasons: Sequence[ReasonCode], properties: Any
+    ) -> None:
+        self.hears = True
+        refused = [str(r) for r in reasons if r.is_failure]
+        if refused:
+            log.error("the broker refuses a subscription", extra={"reason": refused[0]})
+
+    def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
+        properties = message.properties
+        self._inbox.append(
+            Incoming(
+                topic=message.topic,
+                payload=bytes(message.payload),
+                qos=message.qos,
+                dup=bool(message.dup),
+                retain=bool(message.retain),
+                mid=message.mid,
+                session=self.session,
+                response_topic=getattr(properties, "ResponseTopic", None),
+                correlation=getattr(properties, "CorrelationData", None),
+            )
+        )
+
+
+def tls_context(options: MqttOptions) -> ssl.SSLContext | None:
+    """The system's store or `ca`, and a client certificate; None without TLS. Raises ConfigError."""
+    if not options.url.tls:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=str(options.ca) if options.ca else None)
+        if options.ca is not None:
+            # Python 3.13 asks for extensions that a CA made by hand (as mosquitto's manual shows) does not write.
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if options.cert is not None:
+            context.load_cert_chain(str(options.cert), str(options.key) if options.key else None)
+    except (OSError, ssl.SSLError) as exc:
+        named = options.ca if options.cert is None else options.cert
+        raise ConfigError(f"{named}: cannot be used as a certificate: {exc}") from exc
+    return context
+
+
+def _os_reason(exc: Exception) -> str:
+    if isinstance(exc, socket.gaierror):
+        return "no such host"
+    if isinstance(exc, TimeoutError):
+        return "no answer"
+    return getattr(exc, "strerror", None) or str(exc)
+
+
+def _drain(sock: socket.socket) -> None:
+    try:
+        while sock.recv(4096):
+            pass
+    except BlockingIOError:
+        return

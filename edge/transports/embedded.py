@@ -1,0 +1,93 @@
+"""A broker inside the process, on loopback, for trying out: amqtt, in a thread of its own.
+
+It keeps nothing on disk, knows no passwords and speaks MQTT 3.1.1: a device in a field wants mosquitto.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+from typing import Any
+
+from edge.errors import ConfigError, needs
+
+STANDARD_PORT = 1883
+START_WAIT_S = 10.0
+
+
+class EmbeddedBroker:
+    """`start` returns when it listens; `port` then tells where."""
+
+    def __init__(self, port: int | None = None) -> None:
+        """`port` None: 1883, or a free one where that is taken."""
+        self.port = port if port is not None else _free_port()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._broker: Any = None
+        self._ready = threading.Event()
+        self._failure: Exception | None = None
+
+    def start(self) -> None:
+        """Raises ConfigError where the port is taken or amqtt is missing."""
+        try:
+            from amqtt.broker import Broker
+        except ImportError as exc:
+            raise needs("--mqtt embedded", "amqtt", "broker") from exc
+        for name in ("amqtt", "transitions"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._thread = threading.Thread(target=self._run, args=(Broker,), name="broker", daemon=False)
+        self._thread.start()
+        if not self._ready.wait(START_WAIT_S) or self._failure is not None:
+            reason = self._failure or f"not ready after {START_WAIT_S:.0f} s"
+            self.stop()
+            raise ConfigError(f"--mqtt embedded: no broker on 127.0.0.1:{self.port}: {reason}; name another port")
+
+    def _run(self, broker_class: Any) -> None:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)  # amqtt asks for the current one
+        self._loop = loop
+        config = {
+            "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{self.port}", "max_connections": 100}},
+            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+        }
+        try:
+            self._broker = broker_class(config, loop=loop)
+            loop.run_until_complete(self._broker.start())
+        except Exception as exc:  # noqa: BLE001 - whatever amqtt raises, `start` tells it in its own words
+            self._failure = exc
+            self._ready.set()
+            loop.close()
+            return
+        self._ready.set()
+        loop.run_forever()
+        with contextlib.suppress(Exception):
+            loop.run_until_complete(self._broker.shutdown())
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+    def stop(self) -> None:
+        """Ends it; a second call does nothing."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def _free_port() -> int:
+    for port in (STANDARD_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    return STANDARD_PORT
