@@ -1,0 +1,13 @@
+"""edge-convert: a trained model becomes one checked ONNX or TFLite file that describes itself.
+
+`convert(model_or_path, target="onnx", sample=rows)` gives an `Artifact`; `artifact.save(path)` writes it.
+"""
+
+from __future__ import annotations
+
+from converter.artifact import Artifact
+from converter.convert import convert
+from converter.options import Options
+from converter.rows import Rows
+
+__all__ = ["Artifact", "Options", "Rows", "convert"]

@@ -1,0 +1,42 @@
+"""The converter's errors, under the same fates as the runtime's.
+
+What the user can mend by another flag or sample is a ConfigError (exit 2); what lies in the model is a
+ModelError (exit 3).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from converter.artifact import Artifact
+
+
+class SampleFileError(ConfigError):
+    """The file given as --sample, --expect or --labels cannot be used with this model."""
+
+
+class UnsafeError(ConfigError):
+    """Opening the file would run code from it, and nobody said that it may."""
+
+
+class OutputError(ConfigError):
+    """The converted file cannot be written where it was asked for; nothing is left behind."""
+
+
+class UnrecognisedError(ModelError):
+    """No model that the converter knows, or a damaged one."""
+
+
+class UnsupportedError(ModelError):
+    """There is no honest way from this model to this target: refused, with the reason."""
+
+
+class ParityError(ModelError):
+    """The converted model does not give the original's answers. `artifact` is what was measured."""
+
+    def __init__(self, message: str, artifact: Artifact) -> None:
+        super().__init__(message)
+        self.artifact = artifact

@@ -1,0 +1,192 @@
+"""Keras 3 (.keras, .h5, models in memory): to ONNX by its own export, to TFLite by TensorFlow's converter.
+
+A recurrent layer becomes TFLite only for a fixed batch: then the file takes one row at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from converter import graph, networks, onnx_dims, tf_library
+from converter.artifact import Artifact
+from converter.errors import UnrecognisedError, UnsafeError, UnsupportedError
+from converter.feed import batches
+from converter.networks import Network, Plan
+from converter.options import Options
+from converter.quiet import quiet
+from converter.recognise import Source
+from converter.rows import Rows
+from edge.data.tensor import Array, Tensors, TensorSpec
+
+CHUNK = 64
+# Layers that carry code, or load it from elsewhere; Keras itself refuses only the first.
+_CARRY_CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"}
+
+
+def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
+    """A Keras model as ONNX or TFLite. Raises UnsafeError for a file with code in it, UnsupportedError."""
+    model = _read(source, options)
+    plan = networks.plan(_network(model, source), rows, options, source)
+    if options.target == "tflite":
+        return _as_tflite(model, plan, source)
+    proto = _as_onnx(model, plan)
+    return onnx_dims.named_by(plan, proto).artifact("onnx", proto.SerializeToString(), source)
+
+
+def _read(source: Source, options: Options) -> Any:
+    if source.form == "object":
+        keras = tf_library.keras()
+        if not isinstance(source.value, keras.Model):
+            raise UnsupportedError(f"a {type(source.value).__name__} is no keras.Model; put the layer into one")
+        return source.value
+    if not options.trust_pickle:
+        _require_no_code(source)
+    keras = tf_library.keras()
+    try:
+        with quiet():
+            return keras.saving.load_model(source.file, compile=False, safe_mode=not options.trust_pickle)
+    except TypeError as exc:
+        raise UnsupportedError(
+            f"{source.name}: Keras cannot build it again: {tf_library.why(exc)[:160]}; import what it needs and pass "
+            "the model itself to converter.convert"
+        ) from exc
+    except (*tf_library.REFUSALS, zipfile.BadZipFile) as exc:
+        raise UnrecognisedError(f"{source.name}: Keras cannot read it: {tf_library.why(exc)}; save it again") from exc
+
+
+def _require_no_code(source: Source) -> None:
+    """Before anything is opened by Keras: its safe mode knows of Lambda, not of layers that load code."""
+    strange = sorted(set(_classes(_config(source))) & _CARRY_CODE)
+    if strange:
+        raise UnsafeError(
+            f"{source.name} holds {', '.join(s.strip('_') for s in strange)}, which runs code from the file; "
+            "--trust-pickle opens it all the same (or write the function as a layer)"
+        )
+
+
+def _config(source: Source) -> Any:
+    try:
+        if source.form == "keras":
+            with zipfile.ZipFile(source.file) as archive:
+                return json.loads(archive.read("config.json"))
+        import h5py
+
+        with h5py.File(source.file, "r") as file:
+            text = file.attrs.get("model_config")
+    except ImportError:
+        tf_library.keras()  # names the extra
+        raise
+    except (zipfile.BadZipFile, KeyError, OSError, ValueError, RecursionError) as exc:
+        raise UnrecognisedError(f"{source.name}: cut short or damaged ({exc}); save it again") from exc
+    if text is None:
+        raise UnsupportedError(
+            f"{source.name} holds weights without an architecture; save the whole model: model.save('model.keras')"
+        )
+    return json.loads(text)
+
+
+def _classes(config: Any) -> Iterator[str]:
+    stack = [config]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("class_name"), str):
+                yield value["class_name"]
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+
+
+def _network(model: Any, source: Source) -> Network:
+    keras = tf_library.keras()
+    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
+    if not inputs or not outputs:
+        raise UnsupportedError(
+            f"{source.name}: a {type(model).__name__} that was never called does not say what it takes; "
+            "call it once, or write it with the functional API"
+        )
+    specs = tuple(TensorSpec(name=t.name, dtype=str(t.dtype), shape=tuple(t.shape)) for t in inputs)
+    one_row = any(s.shape and isinstance(s.shape[0], int) for s in specs)
+    names = [s.name for s in specs]
+    structure = _structure(model)
+
+    def forward(tensors: Tensors) -> list[Array]:
+        parts: list[list[Array]] = []
+        for part in batches(tensors, 1 if one_row else CHUNK):
+            given = keras.tree.pack_sequence_as(structure, [part[n] for n in names])
+            parts.append([np.asarray(v) for v in keras.tree.flatten(model.predict_on_batch(given))])
+        return [np.concatenate(p) for p in zip(*parts, strict=True)]
+
+    return Network(
+        "keras", specs, _output_names(model, specs), forward, vocabulary=_vocabulary(model), squashed=_squashed(model)
+    )
+
+
+def _structure(model: Any) -> Any:
+    """The inputs as the model wants them: alone, in a list, or by name. A Sequential has but one."""
+    return model.inputs[0] if isinstance(model, tf_library.keras().Sequential) else model.input
+
+
+def _output_names(model: Any, specs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """The model's, made unlike each other and unlike the inputs."""
+    names: list[str] = []
+    for name in getattr(model, "output_names", ["output"]):  # a Sequential has one, and no name for it
+        taken = {*names, *(s.name for s in specs)}
+        names.append(name if name not in taken else f"{name}_{len(names)}")
+    return tuple(names)
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _vocabulary(model: Any) -> int:
+    found = [layer.input_dim for layer in _layers(model) if type(layer).__name__ == "Embedding"]
+    return int(found[0]) if found else 2
+
+
+def _squashed(model: Any) -> str:
+    """What the last layer applies: "softmax", "sigmoid", or "" for what is not known."""
+    layers = list(_layers(model))
+    if len(model.outputs) != 1 or not layers:
+        return ""
+    name = getattr(getattr(layers[-1], "activation", None), "__name__", "")
+    kind = type(layers[-1]).__name__.lower()
+    return next((s for s in ("softmax", "sigmoid") if s in (name, kind)), "")
+
+
+def _as_onnx(model: Any, plan: Plan) -> Any:
+    tf_library.tf2onnx()  # Keras would say in many words that it is not there
+    with TemporaryDirectory(prefix="edge-convert-") as folder:
+        path = Path(folder) / "model.onnx"
+        with tf_library.refusing("Keras cannot export this model to ONNX"):
+            model.export(path, format="onnx", verbose=False, opset_version=tf_library.OPSET)
+        proto = graph.parse(path.read_bytes())
+    for place, own in enumerate(plan.network.outputs):
+        graph.rename_output(proto, proto.graph.output[place].name, plan.answers[own])
+    return onnx_dims.tidy(proto)
+
+
+def _as_tflite(model: Any, plan: Plan, source: Source) -> Artifact:
+    def exported(folder: str, batch: int | None) -> Any:
+        """The model as a SavedModel; by `export`, for `tf.saved_model.save` loses the weights on the way to TFLite."""
+        tf = tf_library.tensorflow()
+        specs = [tf.TensorSpec(tf_library.fixed(s, plan, batch), s.dtype, name=s.name) for s in plan.network.inputs]
+        with tf_library.refusing("Keras cannot export this model for TFLite"):
+            structured = tf_library.keras().tree.pack_sequence_as(_structure(model), specs)
+            model.export(folder, format="tf_saved_model", verbose=False, input_signature=[structured])
+            return tf.saved_model.load(folder)
+
+    outputs = [f"output_{i}" for i in range(len(plan.network.outputs))]
+    return tf_library.tflite_artifact(exported, plan, outputs, source)

@@ -1,0 +1,47 @@
+"""ONNX as it is: weights in other files come in, ZipMap goes out, a manifest is added."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from converter import graph, ready
+from converter.artifact import Artifact
+from converter.errors import UnrecognisedError, UnsupportedError
+from converter.options import Options
+from converter.passes.remove_zipmap import without_zipmap
+from converter.recognise import Source
+from converter.rows import Rows
+
+
+def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
+    """The artifact of an .onnx file (or a native ModelProto). Raises UnsupportedError where TFLite is wanted."""
+    if options.target != "onnx":
+        raise UnsupportedError(
+            f"{source.name}: there is no honest way from ONNX to TFLite; convert what it was made from, or keep ONNX"
+        )
+    model = without_zipmap(_read(source))
+    with TemporaryDirectory(prefix="edge-convert-") as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        if source.path is None:
+            source = Source(source.framework, source.form, path, source.value)
+        return ready.artifact(source, path, rows, options, "onnx")
+
+
+def _read(source: Source) -> Any:
+    onnx = graph.library()
+    if source.form == "object":
+        return source.value
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        return onnx.load(source.file)
+    except DecodeError as exc:
+        raise UnrecognisedError(f"{source.name}: not a whole ONNX file (cut short or damaged); copy it again") from exc
+    except (OSError, onnx.checker.ValidationError, ValueError) as exc:
+        text = " ".join(str(exc).split())[:200]
+        raise UnrecognisedError(
+            f"{source.name}: weights in another file cannot be read: {text}; put them beside it"
+        ) from exc

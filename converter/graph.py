@@ -1,0 +1,202 @@
+"""Small work on an ONNX graph that exporters and passes share. `onnx` is imported when it is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edge.errors import ConfigError, needs
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def library() -> Any:
+    """The module `onnx`. Raises ConfigError where it is not installed."""
+    try:
+        import onnx
+    except ImportError:
+        raise needs("the converter", "onnx", "convert-sklearn") from None
+    return onnx
+
+
+def parse(model: bytes) -> onnx.ModelProto:
+    """The model that the bytes hold."""
+    loaded: onnx.ModelProto = library().load_model_from_string(model)
+    return loaded
+
+
+def rename_output(model: onnx.ModelProto, old: str, new: str) -> None:
+    """Gives a graph output another name, in place; what had that name inside the graph gives way."""
+    if old == new:
+        return
+    _rename(model, new, f"{new}_inner")
+    _rename(model, old, new)
+
+
+def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    for node in model.graph.node:
+        node.output[:] = [new if n == old else n for n in node.output]
+        node.input[:] = [new if n == old else n for n in node.input]
+    for named in (*model.graph.output, *model.graph.initializer):
+        if named.name == old:
+            named.name = new
+
+
+def keep_outputs(model: onnx.ModelProto, names: list[str]) -> None:
+    """Drops every graph output but these (in this order) and the nodes that only the others needed, in place."""
+    by_name = {o.name: o for o in model.graph.output}
+    kept = [by_name[n] for n in names]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    drop_dead_nodes(model)
+
+
+def drop_dead_nodes(model: onnx.ModelProto) -> None:
+    """Drops nodes and constants that no output needs, in place. Subgraphs keep what they use."""
+    needed = {o.name for o in model.graph.output}
+    alive: list[Any] = []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            alive.append(node)
+            needed.update(_inputs(node))
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(alive))
+    constants = [i for i in model.graph.initializer if i.name in needed]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(constants)
+
+
+def _inputs(node: Any) -> set[str]:
+    names = set(node.input)
+    for attribute in node.attribute:
+        for graph in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
+            for inner in graph.node:
+                names |= _inputs(inner)
+            names |= {o.name for o in graph.output}
+    return names
+
+
+def append(model: onnx.ModelProto, operator: str, source: str, result: str, **attributes: Any) -> None:
+    """Puts a one-input operator of the standard set behind the output `source`; the result takes its place."""
+    helper = library().helper
+    inner = f"{source}_before_{operator}"
+    position = [o.name for o in model.graph.output].index(source)
+    rename_output(model, source, inner)
+    model.graph.node.append(helper.make_node(operator, [inner], [result], **attributes))
+    model.graph.output[position].name = result
+
+
+def round_input_down(model: onnx.ModelProto) -> None:
+    """Makes the only input float64, rounded down to the float32 that the graph takes, in place.
+
+    With thresholds rounded down as well a row keeps the branches that it has in float64.
+    """
+    helper, types = library().helper, library().TensorProto
+    given = model.graph.input[0]
+    _raise_opset(model)
+    source, result = given.name, f"{given.name}_rounded_down"
+    for node in model.graph.node:
+        node.input[:] = [result if n == source else n for n in node.input]
+    given.type.tensor_type.elem_type = types.DOUBLE
+    share = f"{source}_share"
+    model.graph.initializer.append(helper.make_tensor(share, types.FLOAT, [1], [STEP_DOWN]))
+    steps = [
+        helper.make_node(operator, inputs, [output], **attributes)
+        for operator, inputs, output, attributes in round_down_nodes(source, result, share)
+    ]
+    nodes = [*steps, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _raise_opset(model: onnx.ModelProto) -> None:
+    # Converters note the lowest version that their own operators need; ours need 13.
+    for entry in model.opset_import:
+        if entry.domain == "":
+            entry.version = max(entry.version, 15)
+            return
+    model.opset_import.append(library().helper.make_opsetid("", 15))
+
+
+STEP_DOWN = 6e-8
+"""A float32 less this part of itself is the next one below, wherever in its binade it stands."""
+
+
+def round_down_nodes(source: str, result: str, share: str) -> list[tuple[str, list[str], str, dict[str, int]]]:
+    """Operators (name, inputs, output, attributes) from a float64 tensor to the float32 that is not above it.
+
+    `share` names a constant that holds `STEP_DOWN`.
+    """
+    near, back, above, size, step, below = (f"{result}_{n}" for n in ("near", "back", "above", "size", "step", "below"))
+    return [
+        ("Cast", [source], near, {"to": 1}),  # TensorProto.FLOAT
+        ("Cast", [near], back, {"to": 11}),  # TensorProto.DOUBLE
+        ("Greater", [back, source], above, {}),
+        ("Abs", [near], size, {}),
+        ("Mul", [size, share], step, {}),
+        ("Sub", [near, step], below, {}),
+        ("Where", [above, below, near], result, {}),
+    ]
+
+
+def declare_trees_float(model: onnx.ModelProto) -> None:
+    """Declares float32 what trees give, in place: some converters say float64 because that is what goes in."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    for output in model.graph.output:
+        node = makers.get(output.name)
+        while node is not None and node.op_type == "Identity":
+            node = makers.get(node.input[0])
+        if node is not None and node.op_type.startswith("TreeEnsemble"):
+            output.type.tensor_type.elem_type = library().TensorProto.FLOAT
+
+
+def dims(value: Any) -> list[int | str | None]:
+    """The declared shape of a graph input or output; None where a dimension is free without a symbol."""
+    shape = value.type.tensor_type.shape
+    return [d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in shape.dim]
+
+
+def is_network(model: Any) -> bool:
+    """True for a graph of the standard operators only: no trees, no operator of one runtime."""
+    return all(n.domain in ("", "ai.onnx") for n in model.graph.node) and not model.functions
+
+
+def require_network(model: Any, quantization: str) -> None:
+    """Raises ConfigError for a graph that cannot be quantised: trees and pipelines."""
+    if not is_network(model):
+        raise ConfigError(
+            f"--quantize {quantization}: this model is of trees, a pipeline or one runtime's own operators, which have "
+            "no such kernels; leave --quantize out"
+        )
+
+
+def same_signature(one: Any, other: Any) -> bool:
+    """True where two models have the same inputs and outputs by name and type, in order."""
+
+    def signature(model: Any) -> list[tuple[str, int]]:
+        constants = {i.name for i in model.graph.initializer}
+        values = [*(i for i in model.graph.input if i.name not in constants), *model.graph.output]
+        return [(v.name, v.type.tensor_type.elem_type) for v in values]
+
+    return signature(one) == signature(other)
+
+
+def named_nodes(model: Any) -> Any:
+    """The model, changed in place: every node has a name, and no two the same."""
+    seen: set[str] = set()
+    for place, node in enumerate(model.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type}_{place}"
+        seen.add(node.name)
+    return model
+
+
+def constant_sizes(model: Any) -> dict[str, int]:
+    """How many numbers each constant holds, by name."""
+    sizes = {}
+    for constant in model.graph.initializer:
+        count = 1
+        for length in constant.dims:
+            count *= length
+        sizes[constant.name] = int(count)
+    return sizes

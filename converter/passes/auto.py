@@ -1,0 +1,85 @@
+"""Tries the precisions and keeps the fastest whose answers stay within the tolerance of its kind.
+
+Measured here, by the engine that the device has, one row at a time; a variant at most `TIE` slower than the fastest
+and smaller is preferred. Processors differ: for a close call the report's table says what to try on the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from converter import graph, parity
+from converter.artifact import Artifact, Variant
+from converter.options import Options
+from converter.passes import find
+from converter.progress import steps
+from edge.errors import ConfigError, ModelError
+from edge.protocols import Engine
+
+KINDS = ("none", "fp16", "int8", "dynamic")
+TIE = 1.05
+ROUNDS = 5
+ROUND_S = 0.08
+
+
+def auto(artifact: Artifact, options: Options) -> Artifact:
+    """The artifact in the precision that is fastest, with the table it was chosen from in `variants`."""
+    if artifact.target == "onnx" and not graph.is_network(graph.parse(artifact.model)):
+        return artifact.noting("--quantize auto: a model of trees or a pipeline has one precision; it stays as it is")
+    made: dict[str, Artifact] = {}
+    tried: list[Variant] = []
+    with steps("trying precisions", len(KINDS) + 1) as step:
+        for kind in KINDS:
+            variant, changed = _try(artifact, replace(options, quantize=kind))
+            tried.append(variant)
+            if changed is not None:
+                made[kind] = changed
+            step(kind)
+        tried = _timed(tried, made)
+        step("")
+    good = [v for v in tried if v.passed]
+    if not good:
+        return replace(artifact, variants=tuple(tried))  # parity says why
+    limit = min(v.latency_ms for v in good) * TIE
+    best = min((v for v in good if v.latency_ms <= limit), key=lambda v: v.size)
+    table = tuple(replace(v, chosen=v is best) for v in tried)
+    return replace(made[best.name], variants=table)
+
+
+def _timed(tried: list[Variant], made: dict[str, Artifact]) -> list[Variant]:
+    """The variants with their latencies: turn by turn, the best of each: what else the machine does is shared."""
+    best: dict[str, float] = {}
+    with TemporaryDirectory(prefix="edge-convert-") as folder:
+        engines: dict[str, Engine] = {}
+        for kind, artifact in made.items():
+            place = Path(folder) / kind
+            place.mkdir()
+            engines[kind] = parity.load(artifact, place)
+        for _ in range(ROUNDS):
+            for kind, engine in engines.items():
+                best[kind] = min(best.get(kind, float("inf")), parity.latency_ms(made[kind], engine, ROUND_S))
+        for engine in engines.values():
+            engine.close()
+    return [replace(v, latency_ms=best.get(v.name, 0.0)) for v in tried]
+
+
+def _try(artifact: Artifact, options: Options) -> tuple[Variant, Artifact | None]:
+    kind = options.quantize
+    try:
+        changed = artifact if kind == "none" else find(kind)(artifact, options)
+        with TemporaryDirectory(prefix="edge-convert-") as folder:
+            engine = parity.load(changed, Path(folder))
+            try:
+                found = parity.compare(changed, engine, options, timed=False)
+            finally:
+                engine.close()
+    except (ConfigError, ModelError) as exc:
+        return Variant(kind, passed=False, reason=" ".join(str(exc).split())), None
+    figures = found.figures
+    reasons = found.reasons
+    return Variant(
+        kind, size=len(changed.model), max_difference=figures.max_difference,
+        agreement=figures.agreement, accuracy=figures.accuracy_after, passed=not reasons, reason="; ".join(reasons),
+    ), changed  # fmt: skip

@@ -1,0 +1,46 @@
+"""Weights in int8, activations scaled anew for each inference: it needs no calibration and pays for large matrices.
+
+It does not pay for convolutions: measured 3 to 11 times slower than float32. So only matrix products and recurrent
+layers are changed, and a network that is mostly convolutions is refused.
+
+Requires an ONNX graph of standard operators, or TFLite. Ensures float32 inputs and outputs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from converter import graph, tflite_quantizer
+from converter.artifact import Artifact
+from converter.options import Options
+from converter.quiet import quiet
+from edge.errors import ConfigError
+
+PAYS = ("MatMul", "Gemm", "LSTM", "Attention")
+
+
+def dynamic(artifact: Artifact, options: Options) -> Artifact:
+    """The artifact with int8 weights. Raises ConfigError where that would make it slower."""
+    if artifact.target == "tflite":
+        return tflite_quantizer.quantized(artifact, options, "dynamic")
+    model = graph.parse(artifact.model)
+    graph.require_network(model, "dynamic")
+    gains, losses = _weights(model, PAYS), _weights(model, ("Conv", "ConvTranspose"))
+    if gains <= losses:
+        why = "mostly convolutions, which dynamic int8 makes several times slower" if losses else "no matrix products"
+        raise ConfigError(f"--quantize dynamic: this network has {why}; use --quantize int8 or fp16")
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with TemporaryDirectory(prefix="edge-convert-") as folder, quiet():
+        before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
+        before.write_bytes(artifact.model)
+        quantize_dynamic(before, after, op_types_to_quantize=list(PAYS), per_channel=True, weight_type=QuantType.QInt8)
+        return artifact.with_model(after.read_bytes(), after="dynamic")
+
+
+def _weights(model: Any, operators: tuple[str, ...]) -> int:
+    """How many numbers the constants hold that go into these operators."""
+    sizes = graph.constant_sizes(model)
+    return sum(sizes.get(name, 0) for n in model.graph.node if n.op_type in operators for name in n.input)

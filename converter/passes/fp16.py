@@ -1,0 +1,27 @@
+"""Half the size: weights (and in ONNX the arithmetic) in float16. Inputs and outputs stay float32.
+
+On most CPUs it is not faster: ONNX Runtime turns numbers back to float32 where a kernel has no float16, as on x86 and
+on a Cortex-A72; a Cortex-A76 (Raspberry Pi 5) has the instructions.
+
+Requires an ONNX graph of standard operators, or TFLite. Ensures float32 inputs and outputs.
+"""
+
+from __future__ import annotations
+
+from converter import graph, tflite_quantizer
+from converter.artifact import Artifact
+from converter.options import Options
+from converter.quiet import quiet
+
+
+def fp16(artifact: Artifact, options: Options) -> Artifact:
+    """The artifact in float16. Raises ConfigError where there is nothing to make smaller."""
+    if artifact.target == "tflite":
+        return tflite_quantizer.quantized(artifact, options, "fp16")
+    model = graph.parse(artifact.model)
+    graph.require_network(model, "fp16")
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with quiet():
+        made = convert_float_to_float16(model, keep_io_types=True)
+    return artifact.with_model(made.SerializeToString(), after="fp16")

@@ -1,0 +1,121 @@
+"""Where skl2onnx lies or fails: refused with the reason, or mended before the conversion.
+
+Each was measured (scikit-learn 1.9, skl2onnx 1.20) and has a test that fails without its entry here.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from converter import boosters, estimators, precision
+from converter.errors import UnsupportedError
+from converter.numbers import round_down
+from converter.precision import Precision
+
+_NO_OPERATOR = {
+    "SplineTransformer": "ONNX has no B-splines; use PolynomialFeatures or KBinsDiscretizer",
+}
+
+
+ROUNDED = "tree thresholds and the numbers they meet are both rounded down to float32: rows keep their branches"
+
+ROUNDED_ALONE = "tree thresholds rounded down to float32: exact for inputs that are float32"
+
+
+def refuse(model: Any) -> None:
+    """Raises UnsupportedError for an estimator whose conversion would be wrong or would not run."""
+    for estimator in estimators.walk(model):
+        kind = estimators.kind_of(estimator)
+        reason = _NO_OPERATOR.get(kind) or _reason(kind, estimator)
+        if reason:
+            raise UnsupportedError(f"{kind}: {reason}")
+
+
+def _reason(kind: str, estimator: Any) -> str:
+    categorical = getattr(estimator, "is_categorical_", None)
+    if kind.startswith("HistGradientBoosting") and categorical is not None and np.any(categorical):
+        return (
+            "categorical_features cannot be converted: skl2onnx takes their bit sets for thresholds and gives wrong "
+            "answers (by up to 0.87); encode the categories with OrdinalEncoder or OneHotEncoder and train without it"
+        )
+    if kind == "OneHotEncoder" and getattr(estimator, "handle_unknown", "") == "infrequent_if_exist":
+        return (
+            "handle_unknown='infrequent_if_exist' fails in ONNX on a category that it has not seen; "
+            "use handle_unknown='ignore'"
+        )
+    if kind == "FunctionTransformer" and getattr(estimator, "func", None) is not None:
+        name = getattr(estimator.func, "__name__", "a function")
+        return f"Python code ({name}) cannot become ONNX; do that step before the model"
+    return boosters.refusal_inside(estimator)
+
+
+def is_multilabel(model: Any) -> bool:
+    """True for a classifier that gives several answers a row."""
+    last = estimators.last_step(model)
+    return bool(
+        getattr(last, "multilabel_", False)
+        or isinstance(getattr(last, "classes_", None), list)
+        or (getattr(last, "outputs_2d_", False) and hasattr(last, "classes_"))
+        or (getattr(last, "out_activation_", "") == "logistic" and getattr(last, "n_outputs_", 1) > 1)
+    )
+
+
+def options(model: Any) -> dict[int, dict[str, Any]]:
+    """skl2onnx's options by the identity of each estimator inside."""
+    found: dict[int, dict[str, Any]] = {}
+    for estimator in estimators.walk(model):
+        kind = estimators.kind_of(estimator)
+        if kind == "StandardScaler":
+            # By default it multiplies by 1/std: one unit in the last place off, and a tree behind it takes the
+            # other branch in 0.5 to 1.2 % of the rows.
+            found[id(estimator)] = {"div": "div"}
+        elif kind == "LinearSVC":
+            found[id(estimator)] = {"raw_scores": True}
+        elif kind in ("TfidfVectorizer", "CountVectorizer"):
+            # Any other locale may not exist on the device, and the model would not load.
+            found[id(estimator)] = {"locale": "C"}
+    return found
+
+
+def mend(model: Any, dtype: Precision = "float32") -> Any:
+    """A copy of the model that skl2onnx converts as the original answers."""
+    changed = copy.deepcopy(model)
+    if dtype == "float64":
+        changed = precision.in_pipeline(changed)
+    for estimator in list(estimators.walk(changed)):
+        kind = estimators.kind_of(estimator)
+        if _is_text_imputer(estimator):
+            estimator.missing_values = ""  # a missing text comes as "": there is no NaN among strings
+        elif kind == "VotingClassifier":
+            estimator.flatten_transform = False  # concerns `transform` alone, and skl2onnx stops at it
+        elif kind == "KBinsDiscretizer" and estimator.encode == "onehot":
+            estimator.encode = "onehot-dense"  # the same numbers; ONNX has no sparse tensors
+        boosters.mend_inside(estimator)
+        _round_thresholds(estimator)
+        if dtype == "float64":
+            precision.cast_before_trees(estimator)
+    return changed
+
+
+def _round_thresholds(estimator: Any) -> None:
+    for stage in getattr(estimator, "_predictors", ()):
+        for predictor in stage:
+            predictor.nodes["num_threshold"] = round_down(predictor.nodes["num_threshold"])
+
+
+def _is_text_imputer(estimator: Any) -> bool:
+    statistics = getattr(estimator, "statistics_", None)
+    return (
+        estimators.kind_of(estimator) == "SimpleImputer" and statistics is not None and estimators.has_text(statistics)
+    )
+
+
+def notes(model: Any, dtype: Precision) -> tuple[str, ...]:
+    """What the report has to say about a conversion that is not quite the original."""
+    boosted = any(hasattr(e, "_predictors") for e in estimators.walk(model))
+    if dtype == "float64":
+        return (ROUNDED,) if boosted else ("computed in float64, as the original does",)
+    return (ROUNDED_ALONE,) if boosted else ()
