@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.processes import Client, EdgeRun, Mosquitto
+
+
+def need(program: str, package: str) -> None:
+    """Skips, saying what would lift it; in CI a missing program is a failure."""
+    if shutil.which(program) is None:
+        text = f"{program} is not installed: apt-get install {package}"
+        if os.environ.get("CI"):
+            pytest.fail(text)
+        pytest.skip(text)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a test that was skipped for want of a program has failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None or hasattr(session.config, "workerinput"):
+        return
+    wanting = [r for r in reporter.stats.get("skipped", ()) if re.search("apt-get|not installed", str(r.longrepr))]
+    if wanting:
+        reporter.write_line(f"{len(wanting)} tests were skipped for want of a program: a failure in CI", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def mosquitto(tmp_path) -> Iterator[Callable[..., Mosquitto]]:
+    need("mosquitto", "mosquitto")
+    made: list[Mosquitto] = []
+
+    def make(extra: str = "", **options: Any) -> Mosquitto:
+        made.append(Mosquitto(tmp_path / f"mosquitto{len(made)}", extra, **options))
+        return made[-1].start()
+
+    yield make
+    for one in made:
+        one.end()
+
+
+@pytest.fixture
+def broker(mosquitto) -> Mosquitto:
+    return mosquitto()
+
+
+@pytest.fixture
+def edge_run(tmp_path) -> Iterator[Callable[..., EdgeRun]]:
+    made: list[EdgeRun] = []
+
+    def start(*args: str, **options: Any) -> EdgeRun:
+        made.append(EdgeRun(tmp_path / "edge-run", *map(str, args), **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def client() -> Iterator[Callable[..., Client]]:
+    made: list[Client] = []
+
+    def connect(port: int, *topics: str, **options: Any) -> Client:
+        made.append(Client(port, *topics, **options))
+        return made[-1]
+
+    yield connect
+    for one in made:
+        one.close()
+
+
+class Flowers:
+    """A model with feature names, its rows and the answers of scikit-learn."""
+
+    def __init__(self, folder: Path) -> None:
+        from sklearn.datasets import load_iris
+        from sklearn.linear_model import LogisticRegression
+
+        import converter
+
+        data = load_iris(as_frame=True)
+        self.names = [n.replace(" (cm)", "").replace(" ", "_") for n in data.feature_names]
+        table = data.data.set_axis(self.names, axis=1)
+        labels = np.array(data.target_names)[data.target]
+        fitted = LogisticRegression(max_iter=500).fit(table, labels)
+        self.rows = table.to_dict("records")
+        self.answers = list(fitted.predict(table))
+        self.probabilities = fitted.predict_proba(table).max(axis=1)
+        self.path = folder / "flowers.onnx"
+        converter.convert(fitted, target="onnx", sample=table, name="flowers").save(self.path)
+
+
+@pytest.fixture(scope="session")
+def flowers(tmp_path_factory) -> Flowers:
+    return Flowers(tmp_path_factory.mktemp("flowers"))

@@ -1,0 +1,138 @@
+"""Our own plug-ins pass the checks that ship for strangers'."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from support.processes import Client
+
+from edge import registry
+from edge.data.tensor import TensorSpec
+from edge.engines import onnxruntime
+from edge.protocols import EngineOptions, SourceContext
+from edge.sinks.console import ConsoleSink
+from edge.sinks.file import FileSink
+from edge.sinks.mqtt import MqttSink
+from edge.sources import arrays, csv, files, lines, synthetic
+from edge.spool.memory import MemorySpool
+from edge.telemetry.clock import SystemClock
+from edge.testing.checks import check_engine, check_sink, check_source, check_spool
+from edge.testing.fakes import DoublingEngine, FakeBroker, ListSource
+from edge.transports.connection import MqttOptions
+from edge.transports.mqtt import Listener, MqttTransport
+from edge.transports.url import parse
+
+SPECS = (TensorSpec("x", "float32", (None, 2)),)
+
+
+@pytest.fixture
+def context():
+    return SourceContext(clock=SystemClock(), features=("a", "b"), feature_kinds=("number",) * 2, input_specs=SPECS)
+
+
+def test_lines_are_a_source(tmp_path, context):
+    (tmp_path / "rows.jsonl").write_text("[1, 2]\n\n[3, 4]\n[5, 6]")
+    check_source(lambda: lines.create(str(tmp_path / "rows.jsonl"), context), gives=3)
+
+
+def test_csv_is_a_source(tmp_path, context):
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n3,4\n")
+    check_source(lambda: csv.create(str(tmp_path / "rows.csv"), context), gives=2)
+
+
+def test_arrays_are_a_source(tmp_path, context):
+    np.save(tmp_path / "rows.npy", np.zeros((4, 2)))
+    check_source(lambda: arrays.create(str(tmp_path / "rows.npy"), context), gives=4)
+
+
+def test_files_are_a_source(tmp_path, context):
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text("[1, 2]")
+    check_source(lambda: files.create(str(tmp_path), context), gives=2)
+
+
+def test_synthetic_is_a_source(context):
+    check_source(lambda: synthetic.create("5", context), gives=5)
+
+
+def test_the_fake_source_is_a_source():
+    check_source(lambda: ListSource([1, 2]), gives=2)
+
+
+def test_onnxruntime_is_an_engine(flowers):
+    engine = onnxruntime.load(flowers.path, EngineOptions())
+    check_engine(engine, {engine.inputs[0].name: np.ones((1, 4), dtype=np.float32)})
+
+
+def test_the_fake_engine_is_an_engine():
+    class Strict(DoublingEngine):
+        def infer(self, tensors):
+            from edge.errors import SampleError
+
+            if set(tensors) != {"x"}:
+                raise SampleError("no such input")
+            return super().infer(tensors)
+
+    check_engine(Strict(), {"x": np.ones((1, 1), dtype=np.float32)})
+
+
+def test_the_console_is_a_sink(capsys):
+    check_sink(ConsoleSink(readable=False))
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert printed == [{"n": n} for n in range(5)]
+
+
+def test_a_file_is_a_sink(tmp_path):
+    check_sink(FileSink(tmp_path / "out.jsonl"))
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 5
+
+
+def test_the_fake_broker_is_a_sink():
+    check_sink(FakeBroker())
+
+
+def test_mqtt_is_a_sink(broker):
+    class Waits(Listener):
+        def __init__(self):
+            import threading
+
+            self.connected = threading.Event()
+
+        def up(self, *, resumed):
+            self.connected.set()
+
+    transport = MqttTransport(MqttOptions(parse(broker.url), "checked"))
+    waits = Waits()
+    transport.listen(waits)
+    listener = Client(broker.port, "base/#")
+    transport.start()
+    try:
+        assert waits.connected.wait(10)
+        check_sink(MqttSink(transport, "base", "m"))
+        assert len(listener.wait_for("result", 5)) == 5
+        assert listener.wait_for("error")[0] == {"n": 0, "replayed": True}
+    finally:
+        transport.stop()
+        listener.close()
+
+
+def test_memory_is_a_spool():
+    check_spool(MemorySpool)
+
+
+@pytest.mark.parametrize("group", ["edge.engines", "edge.sources", "edge.preprocess", "edge.postprocess"])
+def test_every_registered_plugin_can_be_loaded(group):
+    pytest.importorskip("cv2")
+    names = registry.names(group)
+    assert names
+    for name in names:
+        assert callable(registry.find(group, name)), name
+
+
+def test_a_plugin_that_there_is_not_names_the_nearest():
+    from edge.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="did you mean 'onnxruntime'"):
+        registry.find("edge.engines", "onnxruntme")

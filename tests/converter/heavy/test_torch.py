@@ -1,0 +1,260 @@
+"""PyTorch: what the file answers is what the module answers, for rows it has not seen."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from support.networks import TASKS, task, torch_answers, torch_network
+
+import converter
+import edge
+from converter.cli import main
+from converter.errors import SampleFileError, UnrecognisedError, UnsafeError, UnsupportedError
+
+
+def run(path: Path, rows: np.ndarray) -> np.ndarray:
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: rows})[0]
+
+
+def export(torch: Any, kind: str, path: Path, **dims: Any) -> Path:
+    rows = torch.from_numpy(task(TASKS[kind]).train[:4])
+    auto = torch.export.Dim.AUTO
+    shapes = ({0: auto, **{int(k[3:]): auto for k in dims}},)
+    torch.export.save(torch.export.export(torch_network(kind), (rows,), dynamic_shapes=shapes), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", sorted(TASKS))
+def test_a_module_answers_as_before_for_rows_held_back(kind: str, torch: Any, tmp_path: Path) -> None:
+    data, network = task(TASKS[kind]), torch_network(kind)
+
+    path = converter.convert(network, sample=data.train[:60]).save(tmp_path / "m.onnx")
+
+    np.testing.assert_allclose(run(path, data.held), torch_answers(network, data.held), atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("kind", ["words", "lstm"])
+def test_a_sequence_may_be_shorter_than_the_sample(kind: str, torch: Any, tmp_path: Path) -> None:
+    data, network = task(TASKS[kind]), torch_network(kind)
+
+    path = converter.convert(network, sample=data.train[:60]).save(tmp_path / "m.onnx")
+
+    shorter = data.held[:, :5]
+    np.testing.assert_allclose(run(path, shorter), torch_answers(network, shorter), atol=2e-5)
+    assert edge.load(path).manifest.inputs[0].shape[:2] == ("batch", "length")
+
+
+def test_a_length_that_the_module_fixes_is_not_called_free(torch: Any) -> None:
+    class Fixed(torch.nn.Module):
+        def forward(self, rows: Any) -> Any:
+            return rows.reshape(rows.shape[0], 32)[:, :4]
+
+    artifact = converter.convert(Fixed(), sample=np.ones((5, 4, 8), np.float32))
+
+    assert artifact.manifest.inputs[0].shape == ("batch", 4, 8)
+
+
+def test_a_module_that_mixes_rows_takes_one_at_a_time(torch: Any) -> None:
+    class Mixes(torch.nn.Module):
+        def forward(self, rows: Any) -> Any:
+            count = int(rows.shape[0])  # a constant in the graph
+            return rows.reshape(count, -1) * 2
+
+    artifact = converter.convert(Mixes(), sample=np.ones((5, 3, 2, 2), np.float32))
+
+    assert artifact.manifest.inputs[0].shape[0] in ("batch", 1)
+    assert artifact.manifest.parity.passed
+
+
+def test_dropout_and_batch_norm_are_those_of_inference_and_the_module_stays_in_training(torch: Any) -> None:
+    network = torch_network("cnn")
+    network.train()
+    try:
+        artifact = converter.convert(network, sample=task("digits").train[:60])
+        assert network.training
+    finally:
+        network.eval()
+    assert artifact.manifest.parity.max_difference < 1e-4
+
+
+def test_several_outputs_keep_their_names_and_what_has_no_rows_is_left_out(torch: Any) -> None:
+    class Several(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.LSTM(4, 3, num_layers=2, batch_first=True)
+
+        def forward(self, rows: Any) -> dict[str, Any]:
+            made, (hidden, _) = self.inner(rows)
+            return {"mean": made.mean(1), "last": made[:, -1], "hidden": hidden}
+
+    artifact = converter.convert(Several(), sample=np.random.default_rng(0).normal(size=(8, 6, 4)))
+
+    assert [o.name for o in artifact.manifest.outputs] == ["mean", "last"]
+    assert artifact.manifest.task == "raw"
+
+
+def test_the_dimensions_of_an_exported_program_have_names(torch: Any, tmp_path: Path) -> None:
+    source = export(torch, "words", tmp_path / "words.pt2", dim1=True)
+
+    path = converter.convert(source, sample=task("words").train[:60]).save(tmp_path / "m.onnx")
+
+    dims = [d.dim_param for d in onnx.load(path).graph.input[0].type.tensor_type.shape.dim]
+    assert dims == ["batch", "length"]
+    data = task("words")
+    np.testing.assert_allclose(run(path, data.held), torch_answers(torch_network("words"), data.held), atol=2e-5)
+
+
+def test_an_exported_program_needs_no_sample(torch: Any, tmp_path: Path) -> None:
+    artifact = converter.convert(export(torch, "cnn", tmp_path / "digits.pt2"))
+
+    assert artifact.manifest.parity.source == "generated"
+    assert (artifact.manifest.name, artifact.manifest.inputs[0].kind) == ("digits", "image")
+
+
+def test_a_program_for_a_fixed_number_of_rows_is_refused(torch: Any, tmp_path: Path) -> None:
+    rows = torch.from_numpy(task("digits").train[:4])
+    torch.export.save(torch.export.export(torch_network("cnn"), (rows,)), tmp_path / "four.pt2")
+
+    with pytest.raises(UnsupportedError, match="exactly 4 rows"):
+        converter.convert(tmp_path / "four.pt2")
+
+
+def test_an_exported_program_that_pickles_runs_nothing(torch: Any, tmp_path: Path, capsys: Any) -> None:
+    good, mark = export(torch, "mlp", tmp_path / "good.pt2"), tmp_path / "ran"
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return exec, (f"open({str(mark)!r}, 'w')",)
+
+    torch.save((Payload(),), tmp_path / "payload.pt")
+    with zipfile.ZipFile(good) as old, zipfile.ZipFile(tmp_path / "bad.pt2", "w") as new:
+        for name in old.namelist():
+            inputs = name.endswith("sample_inputs/model.pt")
+            new.writestr(name, (tmp_path / "payload.pt").read_bytes() if inputs else old.read(name))
+
+    assert main([str(tmp_path / "bad.pt2"), "-o", str(tmp_path / "out.onnx")]) == 2
+    assert ".exec" in capsys.readouterr().err
+    assert not mark.exists()
+
+
+def test_a_size_that_is_code_runs_nothing(torch: Any, tmp_path: Path) -> None:
+    good, mark = export(torch, "mlp", tmp_path / "good.pt2"), tmp_path / "ran"
+    with zipfile.ZipFile(good) as old, zipfile.ZipFile(tmp_path / "bad.pt2", "w") as new:
+        for name in old.namelist():
+            text = old.read(name)
+            if name.endswith("models/model.json"):
+                text, count = re.subn(rb"Symbol\(", f"open({str(mark)!r}, 'w') or Symbol(".encode(), text)
+                assert count
+            new.writestr(name, text)
+
+    with pytest.raises(UnsafeError, match="no size"):
+        converter.convert(tmp_path / "bad.pt2")
+    assert not mark.exists()
+
+
+def test_torchscript_answers_as_before(torch: Any, tmp_path: Path) -> None:
+    data, network = task("digits"), torch_network("cnn")
+    torch.jit.trace(network, torch.from_numpy(data.train[:2])).save(str(tmp_path / "script.pt"))
+
+    path = converter.convert(tmp_path / "script.pt", sample=data.train[:60]).save(tmp_path / "m.onnx")
+
+    np.testing.assert_allclose(run(path, data.held), torch_answers(network, data.held), atol=2e-5)
+
+
+def test_weights_alone_are_refused_with_the_way_out(torch: Any, tmp_path: Path) -> None:
+    torch.save(torch_network("mlp").state_dict(), tmp_path / "weights.pt")
+
+    with pytest.raises(UnsupportedError, match="nothing of the architecture"):
+        converter.convert(tmp_path / "weights.pt", sample=task("diabetes").train[:9])
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickled_module_is_opened_with_trust_only(zipped: bool, torch: Any, tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(10, 2))
+    torch.save(network, tmp_path / "module.pt", _use_new_zipfile_serialization=zipped)
+    rows = task("diabetes").train[:40]
+
+    with pytest.raises(UnsafeError, match=r"imports torch\.nn\.modules"):
+        converter.convert(tmp_path / "module.pt", sample=rows)
+    artifact = converter.convert(tmp_path / "module.pt", sample=rows, trust_pickle=True)
+
+    assert artifact.manifest.parity.max_difference < 1e-5
+
+
+def test_a_module_without_a_sample_says_what_it_needs(torch: Any) -> None:
+    with pytest.raises(SampleFileError, match="give --sample"):
+        converter.convert(torch_network("lstm"))
+
+
+def test_rows_that_the_module_does_not_take_are_refused(torch: Any) -> None:
+    with pytest.raises(SampleFileError, match="does not take the sample"):
+        converter.convert(torch_network("mlp"), sample=np.ones((5, 9), np.float32))
+
+
+def test_a_truncated_archive_is_told_in_a_line(torch: Any, tmp_path: Path, capsys: Any) -> None:
+    source = export(torch, "mlp", tmp_path / "cut.pt2")
+    source.write_bytes(source.read_bytes()[:-200])
+
+    assert main([str(source), "-o", str(tmp_path / "out.onnx")]) == 3
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_an_operator_that_onnx_lacks_is_named(torch: Any) -> None:
+    class Lacks(torch.nn.Module):
+        def forward(self, rows: Any) -> Any:
+            return torch.linalg.eigvals(rows.reshape(-1, 2, 2)).real
+
+    with pytest.raises(UnsupportedError, match="PyTorch cannot export"):
+        converter.convert(Lacks(), sample=np.random.default_rng(0).normal(size=(5, 4)))
+
+
+@pytest.mark.parametrize("kind", ["cnn", "lstm", "transformer", "words", "mlp"])
+def test_tflite_answers_as_the_module(kind: str, torch: Any, tmp_path: Path) -> None:
+    pytest.importorskip("litert_torch")
+    data, network = task(TASKS[kind]), torch_network(kind)
+
+    artifact = converter.convert(network, target="tflite", sample=data.train[:30])
+    path = artifact.save(tmp_path / "m.tflite")
+
+    model = edge.load(path)
+    spec, part = model.loaded.engine.inputs[0], model.manifest.inputs[0]
+    rows = np.moveaxis(data.held[:20], 1, -1) if kind == "cnn" else data.held[:20]
+    got = [next(iter(model.infer({spec.name: r[None].astype(spec.dtype)}).values()))[0] for r in rows]
+    np.testing.assert_allclose(got, torch_answers(network, data.held[:20]), atol=2e-5, rtol=2e-5)
+    assert part.layout == "NHWC"
+
+
+@pytest.mark.parametrize("kind", ["cnn", "lstm", "words"])
+def test_an_exported_program_becomes_tflite(kind: str, torch: Any, tmp_path: Path) -> None:
+    pytest.importorskip("litert_torch")
+
+    artifact = converter.convert(
+        export(torch, kind, tmp_path / "m.pt2"), target="tflite", sample=task(TASKS[kind]).train[:30]
+    )
+
+    assert artifact.manifest.parity.max_difference < 2e-5
+
+
+def test_torchscript_does_not_become_tflite(torch: Any, tmp_path: Path) -> None:
+    pytest.importorskip("litert_torch")
+    torch.jit.trace(torch_network("mlp"), torch.ones(2, 10)).save(str(tmp_path / "script.pt"))
+
+    with pytest.raises(UnsupportedError, match=r"torch\.export\.save"):
+        converter.convert(tmp_path / "script.pt", target="tflite", sample=np.ones((3, 10), np.float32))
+
+
+def test_a_file_that_pytorch_does_not_know_is_told(torch: Any, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "odd.pt2", "w") as file:
+        file.writestr("odd/archive_format", "pt2")
+
+    with pytest.raises(UnrecognisedError, match="PyTorch cannot read it"):
+        converter.convert(tmp_path / "odd.pt2")

@@ -1,0 +1,133 @@
+"""The judge: it must not pass what is wrong, nor fail what is right."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import Ridge
+from support.tables import Split
+
+import converter
+from converter import parity
+from converter.artifact import Artifact
+from converter.errors import ParityError, SampleFileError
+from converter.options import Options
+from converter.rows import Rows
+from edge.data.tensor import Array
+
+
+@pytest.fixture(scope="module")
+def artifact(forest: RandomForestClassifier, wine: Split) -> Artifact:
+    return converter.convert(forest, sample=wine.held, expect=wine.true_names)
+
+
+def judged(artifact: Artifact, change: object) -> Artifact:
+    """The artifact with a reference that `change` makes another, judged again."""
+
+    def reference(rows: Rows) -> dict[str, Array]:
+        return change(artifact.reference(rows))
+
+    return parity.prove(replace(artifact, reference=reference), Options())
+
+
+def test_figures_are_those_of_the_rows(artifact: Artifact, forest: RandomForestClassifier, wine: Split) -> None:
+    figures = artifact.manifest.parity
+
+    assert (figures.rows, figures.source, figures.agreement) == (len(wine.held), "sample", 1.0)
+    assert figures.max_difference < 1e-6
+    assert figures.accuracy_before == forest.score(wine.held, wine.true_names) == figures.accuracy_after
+
+
+def test_another_class_fails(artifact: Artifact) -> None:
+    def other(answers: dict[str, Array]) -> dict[str, Array]:
+        turned = np.where(answers["label"] == "class 0", "class 1", answers["label"]).astype(object)
+        return {**answers, "label": turned}
+
+    with pytest.raises(ParityError, match="rows get another class"):
+        judged(artifact, other)
+
+
+def test_another_score_fails(artifact: Artifact) -> None:
+    with pytest.raises(ParityError, match=r"rows differ, by up to 0\.01"):
+        judged(artifact, lambda answers: {**answers, "scores": answers["scores"] + 0.01})
+
+
+def test_a_tie_does_not_count_against_the_file(artifact: Artifact) -> None:
+    def tied(answers: dict[str, Array]) -> dict[str, Array]:
+        scores = answers["scores"].copy()
+        best = scores.argmax(axis=1)
+        rows = np.arange(len(best))
+        label = answers["label"].copy()
+        # The original prefers, by nothing, the class after that of the file.
+        scores[rows, (best + 1) % 3] = scores[rows, best]
+        label[:1] = f"class {(best[0] + 1) % 3}"
+        return {"label": label, "scores": scores}
+
+    with pytest.raises(ParityError) as failed:
+        judged(artifact, tied)
+
+    assert "another class" not in str(failed.value), "the scores differ, the classes are tied"
+    assert failed.value.artifact.manifest.parity.agreement < 1.0
+
+
+def test_what_is_not_finite_fails(diabetes: Split) -> None:
+    artifact = converter.convert(Ridge().fit(diabetes.train, diabetes.target), sample=diabetes.held)
+    model = onnx.load_model_from_string(artifact.model)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "intercepts":
+                attribute.floats[:] = [float("nan")]
+
+    with pytest.raises(ParityError, match=r"output 'value' is not finite in 148 of 148 rows"):
+        parity.prove(replace(artifact, model=model.SerializeToString()), Options())
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e6])
+def test_small_and_large_targets_are_measured_alike(scale: float, diabetes: Split) -> None:
+    model = Ridge().fit(diabetes.train, diabetes.target * scale)
+    artifact = converter.convert(model, sample=diabetes.held)
+
+    with pytest.raises(ParityError, match=r"by up to 0\.0196"):
+        judged(artifact, lambda answers: {"value": answers["value"] * 1.02})
+
+
+def test_force_passes_what_failed_and_the_manifest_says_so(forest: RandomForestClassifier, wine: Split) -> None:
+    figures = converter.convert(forest, sample=wine.held, tolerance=0.0, force=True).manifest.parity
+
+    assert (figures.passed, figures.forced) == (False, True)
+
+
+def test_labels_that_do_not_fit_are_refused(forest: RandomForestClassifier, wine: Split) -> None:
+    with pytest.raises(SampleFileError, match="2 labels, but the model has 3 classes"):
+        converter.convert(forest, sample=wine.held, labels=("a", "b"))
+
+
+def test_other_labels_keep_the_order_of_the_classes(forest: RandomForestClassifier, wine: Split) -> None:
+    manifest = converter.convert(
+        forest, sample=wine.held, labels=("barolo", "grignolino", "barbera"), expect=wine.true_names
+    ).manifest
+
+    assert manifest.labels == ("barolo", "grignolino", "barbera")
+    assert manifest.outputs[0].values == ("class 0", "class 1", "class 2")
+    assert manifest.parity.accuracy_after > 0.9
+
+
+def test_text_as_the_truth_of_a_regression_is_refused(diabetes: Split) -> None:
+    model = Ridge().fit(diabetes.train, diabetes.target)
+
+    with pytest.raises(SampleFileError, match="the expected answers are text"):
+        converter.convert(model, sample=diabetes.held, expect=["high"] * len(diabetes.held))
+
+
+def test_a_sample_that_the_original_refuses_is_told_in_its_words(columns_model: object, people: object) -> None:
+    from sklearn.preprocessing import OneHotEncoder
+
+    encoder = OneHotEncoder().fit(people[["city"]])
+    strange = people[["city"]].head(3).assign(city="Atlantis")
+
+    with pytest.raises(SampleFileError, match=r"the original model refuses the sample: .*Atlantis"):
+        converter.convert(encoder, sample=strange)

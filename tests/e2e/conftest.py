@@ -1,0 +1,3 @@
+from support.film import film
+
+__all__ = ["film"]

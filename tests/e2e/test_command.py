@@ -1,0 +1,280 @@
+"""The installed command, as a user types it: exit codes, one-line errors, sources and sinks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.processes import BINARIES, until
+
+
+@pytest.fixture
+def run(tmp_path):
+    def start(*args, stdin=b"", **environ):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("EDGE_")}
+        env.update({"XDG_STATE_HOME": str(tmp_path / "state"), **environ})
+        return subprocess.run(
+            [str(BINARIES / "edge-run"), *map(str, args)], input=stdin, capture_output=True, env=env, timeout=60,
+            cwd=tmp_path,
+        )  # fmt: skip
+
+    return start
+
+
+def results(done):
+    assert done.returncode == 0, done.stderr.decode()
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def labels(done):
+    return [r["predictions"][0]["label"] for r in results(done)]
+
+
+def one_line(done):
+    text = done.stderr.decode()
+    assert "Traceback" not in text
+    return text.strip().splitlines()[-1]
+
+
+def test_version_is_told_without_loading_an_engine(run):
+    assert run("--version").stdout.startswith(b"edge-run 0.")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("missing.onnx", None, "there is no such file"),
+        ("empty.onnx", b"", "the file is empty"),
+        ("photo.onnx", b"\xff\xd8\xff\xe0" + b"x" * 200, "a JPEG picture"),
+        ("pickle.onnx", b"\x80\x04\x95" + b"x" * 200, "a Python pickle"),
+        ("noise.onnx", bytes(range(100, 200)), "not a model file"),
+        ("noise2.onnx", b"\x08\x07" + bytes(range(100, 200)), "truncated or damaged"),
+    ],
+)
+def test_a_file_that_is_no_model_ends_with_3_and_one_line(run, tmp_path, name, content, says):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    done = run("--model", name)
+    assert done.returncode == 3
+    assert says in one_line(done)
+    assert name in one_line(done)
+
+
+def test_a_model_that_is_cut_short_ends_with_3(run, tmp_path, flowers):
+    whole = flowers.path.read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    done = run("--model", "cut.onnx")
+    assert done.returncode == 3
+    assert "truncated or damaged" in one_line(done)
+
+
+def test_a_model_with_an_operator_nobody_knows_ends_with_3(run, tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])
+    graph = helper.make_graph([helper.make_node("Frobnicate", ["x"], ["y"])], "g", [x], [y])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "odd.onnx"
+    )
+    done = run("--model", "odd.onnx")
+    assert done.returncode == 3
+    assert "Frobnicate" in one_line(done)
+
+
+def test_an_unknown_flag_names_the_nearest(run):
+    done = run("--modle", "x.onnx")
+    assert done.returncode == 2
+    assert "did you mean --model?" in one_line(done)
+
+
+def test_an_unknown_key_in_the_file_names_the_nearest(run, tmp_path):
+    (tmp_path / "edge.toml").write_text('modell = "x.onnx"\n')
+    done = run("--config", "edge.toml")
+    assert done.returncode == 2
+    assert "unknown key 'modell'; did you mean model?" in one_line(done)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ((), "no model: say edge-run --model model.onnx"),
+        (("--model", "x.onnx", "--spool-max", "lots"), "--spool-max lots: a size like 256MB belongs there"),
+        (("--model", "x.onnx", "--durability", "maybe"), "one of none, outage, always belongs there"),
+        (("--model", "x.onnx", "--mqtt", "none"), "nothing feeds the model"),
+        (("--model", "MODEL", "--mqtt", "http://x"), "not the address of a broker"),
+        (("--model", "MODEL", "--mqtt", "none", "--source", "nowhere.csv"), "nowhere.csv"),
+        (("--model", "MODEL", "--mqtt", "none", "--source", "synthetic:many"), "is not a count"),
+        (("--model", "MODEL", "--mqtt", "none", "--source", "smoke:3"), "there is no source 'smoke'"),
+        (("--model", "MODEL", "--mqtt", "none", "--source", "mqtt:x"), "needs a broker"),
+        (("--model", "MODEL", "--provider", "tpu9000", "--mqtt", "none", "--source", "-"), "tpu9000"),
+    ],
+)
+def test_what_cannot_be_configured_ends_with_2_and_says_the_way_out(run, flowers, args, says):
+    done = run(*(flowers.path if a == "MODEL" else a for a in args))
+    assert done.returncode == 2, done.stderr
+    assert says in one_line(done)
+
+
+def test_a_flag_wins_over_a_variable_and_a_variable_over_the_file(run, tmp_path, flowers):
+    (tmp_path / "edge.toml").write_text(f'model = "{flowers.path}"\nmqtt = "none"\nsource = "-"\ndevice = "file"\n')
+    row = json.dumps(flowers.rows[0]).encode()
+
+    def device(*args, **environ):
+        return results(run("--config", "edge.toml", *args, stdin=row, **environ))[0]["device"]
+
+    assert device() == "file"
+    assert device(EDGE_DEVICE="variable") == "variable"
+    assert device("--device", "flag", EDGE_DEVICE="variable") == "flag"
+
+
+def test_a_state_folder_that_is_a_file_ends_with_4(run, tmp_path, flowers):
+    (tmp_path / "taken").write_text("")
+    done = run(
+        "--model", flowers.path, "--state-dir", "taken", "--source", "synthetic:1", "--mqtt", "mqtt://127.0.0.1:1"
+    )
+    assert done.returncode == 4
+    assert "--state-dir" in one_line(done)
+
+
+def test_lines_of_json_on_standard_input(run, flowers):
+    lines = b"".join(json.dumps(r).encode() + b"\n" for r in flowers.rows[:3]) + b"\n[5.1,3.5,1.4,0.2]"
+    done = run("--model", flowers.path, "--source", "-", "--mqtt", "none", stdin=lines)
+    assert labels(done) == [*flowers.answers[:3], flowers.answers[0]]
+
+
+def test_a_bad_line_is_said_and_the_next_one_inferred(run, flowers):
+    good = json.dumps(flowers.rows[0]).encode() + b"\n"
+    done = run("--model", flowers.path, "--source", "-", "--mqtt", "none", stdin=good + b"{oops\n" + good)
+    assert labels(done) == [flowers.answers[0]] * 2
+    assert b"sample skipped" in done.stderr
+
+
+def test_rows_of_a_csv_file_with_a_header_in_any_order(run, tmp_path, flowers):
+    names = flowers.names[::-1]
+    rows = "\n".join(",".join(str(r[n]) for n in names) for r in flowers.rows)
+    (tmp_path / "rows.csv").write_text(",".join(names) + "\n" + rows + "\n")
+    assert labels(run("--model", flowers.path, "--source", "rows.csv", "--mqtt", "none")) == flowers.answers
+
+
+def test_rows_of_a_csv_file_without_a_header(run, tmp_path, flowers):
+    (tmp_path / "rows.csv").write_text("\n".join(";".join(map(str, r.values())) for r in flowers.rows[:5]))
+    assert labels(run("--model", flowers.path, "--source", "rows.csv", "--mqtt", "none")) == flowers.answers[:5]
+
+
+def test_a_column_too_many_is_named_and_can_be_left_out(run, tmp_path, flowers):
+    header, row = ",".join([*flowers.names, "species"]), ",".join([*map(str, flowers.rows[0].values()), "setosa"])
+    (tmp_path / "rows.csv").write_text(f"{header}\n{row}\n")
+    refused = run("--model", flowers.path, "--source", "rows.csv", "--mqtt", "none")
+    assert b"unknown feature 'species'" in refused.stderr
+    taken = run("--model", flowers.path, "--source", "rows.csv", "--mqtt", "none", "--ignore-unknown")
+    assert labels(taken) == flowers.answers[:1]
+
+
+def test_rows_of_numpy_files(run, tmp_path, flowers):
+    array = np.array([list(r.values()) for r in flowers.rows])
+    np.save(tmp_path / "rows.npy", array)
+    np.savez(tmp_path / "rows.npz", X=array)
+    for name in ("rows.npy", "rows.npz"):
+        assert labels(run("--model", flowers.path, "--source", name, "--mqtt", "none")) == flowers.answers
+
+
+def test_results_into_a_file_and_nothing_on_standard_output(run, tmp_path, flowers):
+    done = run(
+        *("--model", flowers.path, "--source", "synthetic:10", "--mqtt", "none", "--sink", "file:out.jsonl"),
+    )
+    assert done.returncode == 0
+    assert done.stdout == b""
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 10
+
+
+def test_results_go_to_every_sink(run, tmp_path, flowers):
+    done = run(
+        *("--model", flowers.path, "--source", "synthetic:5", "--mqtt", "none"),
+        *("--sink", "file:out.jsonl", "--sink", "console"),
+    )
+    assert len(results(done)) == 5
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 5
+
+
+def test_logs_are_json_when_asked(run, flowers):
+    done = run(
+        *("--model", flowers.path, "--source", "synthetic:1", "--mqtt", "none", "--log-format", "json"),
+    )
+    entries = [json.loads(line) for line in done.stderr.splitlines()]
+    assert "model ready" in [e["message"] for e in entries]
+
+
+def test_an_embedded_broker_needs_no_server(run, flowers):
+    done = run("--model", flowers.path, "--source", "synthetic:5", "--mqtt", "embedded", "--sink", "console")
+    assert len(results(done)) == 5
+    assert b"for trying out only" in done.stderr
+
+
+def test_check_prints_a_table_and_ends_with_0(run, flowers):
+    done = run("--model", flowers.path, "--check", "--mqtt", "none", "--source", "synthetic:1")
+    assert done.returncode == 0, done.stdout
+    parts = {line.split()[1]: line.split()[0] for line in done.stdout.decode().splitlines()}
+    assert {"python", "packages", "board", "model", "golden", "latency", "source", "broker", "state", "clock"} <= set(
+        parts
+    )
+    assert parts["golden"] == "ok"
+
+
+def test_check_ends_with_the_code_of_what_fails(run, tmp_path):
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    done = run("--model", "empty.onnx", "--check", "--mqtt", "none", "--source", "synthetic:1")
+    assert done.returncode == 3
+    assert b"fail  model" in done.stdout
+
+
+def test_golden_samples_that_come_out_otherwise_end_with_3(run, tmp_path, flowers):
+    import onnx
+
+    model = onnx.load(flowers.path)
+    weights = next(n for n in model.graph.node if n.op_type == "LinearClassifier")
+    next(a for a in weights.attribute if a.name == "coefficients").floats[0] += 1.0
+    onnx.save(model, tmp_path / "bent.onnx")
+    done = run("--model", "bent.onnx", "--mqtt", "none", "--source", "synthetic:1")
+    assert done.returncode == 3
+    assert "golden sample" in one_line(done)
+    assert run("--model", "bent.onnx", "--mqtt", "none", "--source", "synthetic:1", "--no-golden").returncode == 0
+
+
+def test_a_plain_run_loads_nothing_it_does_not_use(tmp_path, flowers):
+    import sys
+
+    script = (
+        "import sys, edge.cli\n"
+        f"code = edge.cli.run(['--model', {str(flowers.path)!r}, '--source', 'synthetic:1', '--mqtt', 'none'])\n"
+        "heavy = {'cv2', 'fastapi', 'uvicorn', 'torch', 'sklearn', 'pandas', 'onnx', 'amqtt', 'tensorflow',\n"
+        "         'prometheus_client', 'ai_edge_litert', 'converter', 'asyncio'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {heavy}' if heavy else code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_signal_during_the_start_ends_with_0(tmp_path):
+    os.mkfifo(tmp_path / "slow.onnx")  # a model that is being loaded for as long as nobody writes to it
+    process = subprocess.Popen(
+        [str(BINARIES / "edge-run"), "--model", "slow.onnx", "--source", "-", "--mqtt", "none"],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path,
+    )  # fmt: skip
+
+    def listens_to_signals():
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt"))
+        return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+    until(listens_to_signals, "a handler for SIGTERM")
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert b"Traceback" not in said

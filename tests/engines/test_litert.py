@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support import tinytflite
+
+from edge.engines.litert import load
+from edge.errors import ConfigError, ModelError, SampleError
+from edge.protocols import EngineOptions
+from edge.testing.checks import check_engine
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "add.tflite"
+    path.write_bytes(tinytflite.build())
+    return path
+
+
+def x(rows: int = 1) -> np.ndarray:
+    return np.arange(4 * rows, dtype=np.float32).reshape(rows, 4)
+
+
+def test_it_is_an_engine(file):
+    check_engine(load(file, EngineOptions()), {"x": x()})
+
+
+def test_it_names_its_inputs_and_outputs_and_which_dimension_is_free(file):
+    engine = load(file, EngineOptions())
+    assert [(s.name, s.dtype, s.shape) for s in (*engine.inputs, *engine.outputs)] == [
+        ("x", "float32", (None, 4)),
+        ("y", "float32", (None, 4)),
+    ]
+
+
+def test_a_free_batch_takes_any_number_of_rows(file):
+    engine = load(file, EngineOptions())
+    for rows in (1, 5, 2, 1):
+        np.testing.assert_array_equal(engine.infer({"x": x(rows)})["y"], x(rows) + 2)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"x": np.zeros((1, 5), np.float32)},
+        {"x": np.zeros((1, 1, 4), np.float32)},
+        {"x": np.zeros((0, 4), np.float32)},
+        {"x": np.zeros((1, 4), np.float64)},
+        {},
+        {"x": np.zeros((1, 4), np.float32), "z": np.zeros(1, np.float32)},
+    ],
+)
+def test_what_does_not_fit_is_a_bad_sample_and_the_next_one_runs(file, tensors):
+    engine = load(file, EngineOptions())
+    with pytest.raises(SampleError):
+        engine.infer(tensors)
+    np.testing.assert_array_equal(engine.infer({"x": x()})["y"], x() + 2)
+
+
+@pytest.mark.parametrize("provider", ["cpu", "xnnpack", "builtin"])
+def test_providers_give_the_same(file, provider):
+    engine = load(file, EngineOptions(threads=2, provider=provider))
+    np.testing.assert_array_equal(engine.infer({"x": x()})["y"], x() + 2)
+
+
+@pytest.mark.parametrize("provider", ["gpu", "/nowhere/libdelegate.so.1", "/nowhere/libdelegate.so?device=usb"])
+def test_a_delegate_that_is_not_there_is_a_configuration_error(file, provider):
+    with pytest.raises(ConfigError, match="--provider"):
+        load(file, EngineOptions(provider=provider))
+
+
+def test_a_custom_operator_is_a_model_error_that_names_it(file):
+    file.write_bytes(tinytflite.build(tinytflite.CUSTOM, custom="MyOp"))
+    with pytest.raises(ModelError, match="no operator 'MyOp'"):
+        load(file, EngineOptions())
+
+
+def test_a_wrong_schema_is_a_model_error(file):
+    file.write_bytes(tinytflite.build(version=9))
+    with pytest.raises(ModelError, match="schema version 9"):
+        load(file, EngineOptions())
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9])
+def test_a_truncated_file_is_a_model_error(file, share):
+    data = file.read_bytes()
+    file.write_bytes(data[: max(8, int(len(data) * share))])
+    with pytest.raises(ModelError) as told:
+        load(file, EngineOptions())
+    assert "\n" not in str(told.value)
+
+
+def test_any_damage_is_a_model_or_a_model_error(file):
+    whole = file.read_bytes()
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        data = bytearray(whole)
+        for at in rng.integers(8, len(data), 3):
+            data[at] = rng.integers(0, 256)
+        file.write_bytes(data)
+        try:
+            load(file, EngineOptions())
+        except ModelError:
+            continue
+
+
+def test_a_file_that_is_no_tflite_is_a_model_error(file):
+    file.write_bytes(b"\x08\x07onnx, perhaps")
+    with pytest.raises(ModelError, match="TFL3"):
+        load(file, EngineOptions())

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from edge.data.message import Message
+from edge.flow.lane import Lane, LaneOptions
+from edge.flow.receipt import Receipt
+from edge.spool.memory import MemorySpool
+from edge.spool.sqlite import SqliteSpool
+from edge.telemetry.metrics import Metrics
+from edge.testing.fakes import FakeBroker, FakeClock
+
+
+class Bench:
+    """A lane between a fake broker and a spool, driven by hand."""
+
+    def __init__(self, spool: Any, broker: FakeBroker, **options: Any) -> None:
+        self.clock = FakeClock()
+        self.broker = broker
+        self.spool = spool
+        self.metrics = Metrics()
+        self.safe: list[int] = []
+        self.lane = Lane(
+            "broker", broker, spool, clock=self.clock, metrics=self.metrics, options=LaneOptions(**options)
+        )
+        self.lane.open()
+        self.lane.turn()
+
+    def append(self, *numbers: int) -> None:
+        for n in numbers:
+            receipt = Receipt(1, lambda n=n: self.safe.append(n))
+            self.lane.append([Message("result", b'{"n":%d}' % n, n)], receipt)
+
+    def turn(self, times: int = 4) -> None:
+        for _ in range(times):
+            self.lane.turn()
+
+    @property
+    def received(self) -> list[int]:
+        return [m["n"] for m in self.broker.received]
+
+
+@pytest.fixture
+def bench(tmp_path) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(*, durable: bool = True, broker: FakeBroker | None = None, **options: Any) -> Bench:
+        spool = SqliteSpool(tmp_path / "test.spool", 10_000_000) if durable else MemorySpool(10_000_000)
+        made.append(Bench(options.pop("spool", spool), broker or FakeBroker(), **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.lane.close()

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import threading
+
+from edge.errors import UnavailableError
+from edge.flow.lane import Durability
+from edge.spool.memory import MemorySpool
+from edge.spool.sqlite import SqliteSpool
+from edge.testing.fakes import FailingSpool, FakeBroker
+
+
+def test_what_the_broker_confirms_never_touches_the_spool(bench):
+    b = bench()
+    b.append(1, 2, 3)
+    b.turn()
+
+    assert b.received == [1, 2, 3]
+    assert b.safe == [1, 2, 3]
+    assert len(b.spool) == 0
+
+
+def test_a_sample_is_not_safe_before_the_broker_confirms(bench):
+    b = bench(broker=FakeBroker(confirms=False))
+    b.append(1, 2)
+    b.turn()
+    assert b.received == [1, 2]
+    assert b.safe == []
+
+    b.broker.confirm(1)
+    b.turn()
+    assert b.safe == [1]
+
+
+def test_what_is_unconfirmed_for_a_second_goes_to_disk_and_is_safe_then(bench):
+    b = bench(broker=FakeBroker(confirms=False))
+    b.append(1, 2)
+    b.turn()
+    b.clock.advance(0.9)
+    b.turn()
+    assert len(b.spool) == 0
+
+    b.clock.advance(0.2)
+    b.turn()
+    assert len(b.spool) == 2
+    assert b.safe == [1, 2]
+
+
+def test_past_64_messages_an_outage_is_saved_at_once(bench):
+    b = bench(broker=FakeBroker(away=True))
+    b.append(*range(63))
+    b.turn()
+    assert len(b.spool) == 0
+
+    b.append(63)
+    b.turn()
+    assert len(b.spool) == 64
+    assert b.safe == list(range(64))
+
+
+def test_results_wait_in_the_spool_while_the_broker_is_away_and_keep_their_order(bench):
+    b = bench(broker=FakeBroker(away=True))
+    b.append(*range(60))
+    b.clock.advance(2)
+    b.turn()
+    b.append(*range(60, 100))
+    b.clock.advance(2)
+    b.turn()
+
+    b.broker.come_back()
+    b.append(100)
+    b.turn(40)
+
+    assert b.received == list(range(101))
+    assert len(b.spool) == 0
+
+
+def test_what_was_sent_after_an_outage_says_so_and_new_results_do_not(bench):
+    b = bench(broker=FakeBroker(away=True))
+    b.append(1)
+    b.turn()
+    b.broker.come_back()
+    b.turn()
+    b.append(2)
+    b.turn()
+
+    assert [m.get("replayed") for m in b.broker.received] == [True, None]
+
+
+def test_what_was_under_way_when_the_connection_went_is_sent_again_first(bench):
+    b = bench(broker=FakeBroker(confirms=False))
+    b.append(1, 2, 3)
+    b.turn()
+    b.broker.confirm(1)
+    b.broker.go_away()
+    b.append(4)
+    b.turn()
+
+    b.broker.confirms = True
+    b.broker.come_back()
+    b.turn()
+
+    assert b.received == [1, 2, 3, 2, 3, 4]
+    assert b.safe == [1, 2, 3, 4]
+
+
+def test_at_most_the_window_is_under_way(bench):
+    b = bench(broker=FakeBroker(window=5, confirms=False))
+    b.append(*range(20))
+    b.turn()
+    assert b.received == [0, 1, 2, 3, 4]
+
+    b.broker.confirm(2)
+    b.turn()
+    assert b.received == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_always_saves_before_it_sends(bench):
+    b = bench(broker=FakeBroker(away=True), durability=Durability.ALWAYS)
+    b.append(1)
+    b.turn()
+    assert len(b.spool) == 1
+    assert b.safe == [1]
+
+    b.broker.come_back()
+    b.turn()
+    assert b.received == [1]
+    assert len(b.spool) == 0
+
+
+def test_none_writes_nothing_to_disk_and_still_waits_for_the_broker(bench):
+    b = bench(durable=False, broker=FakeBroker(away=True), durability=Durability.NONE)
+    b.append(*range(10))
+    b.clock.advance(5)
+    b.turn()
+    b.broker.come_back()
+    b.turn()
+    assert b.received == list(range(10))
+
+
+def test_what_is_left_at_the_end_is_found_by_the_next_life(bench, tmp_path):
+    first = bench(broker=FakeBroker(away=True))
+    first.append(1, 2)
+    first.lane.stop(0)
+    first.lane.close()
+    assert first.safe == [1, 2]
+
+    second = bench()
+    second.append(3)
+    second.turn(8)
+    assert second.received == [1, 2, 3]
+    assert [m.get("replayed") for m in second.broker.received] == [True, True, None]
+
+
+def test_replay_at_a_rate_lets_new_results_through(bench):
+    first = bench(broker=FakeBroker(away=True))
+    first.append(*range(10))
+    first.lane.stop(0)
+    first.lane.close()
+
+    b = bench(replay_rate=1.0)
+    b.append(100, 101)
+    b.turn(8)
+    assert b.received == [0, 100, 101]
+    b.clock.advance(1)
+    b.turn(8)
+    assert b.received == [0, 100, 101, 1]
+
+
+def test_a_full_disk_keeps_results_in_memory_and_recovers(bench, tmp_path):
+    spool = FailingSpool(lambda: SqliteSpool(tmp_path / "full.spool", 10_000_000))
+    spool.full = True
+    b = bench(spool=spool, broker=FakeBroker(away=True))
+    b.append(1, 2)
+    b.clock.advance(2)
+    b.turn()
+    assert b.safe == []
+    assert b.metrics.counter("spool_errors:broker") == 1
+
+    spool.full = False
+    b.clock.advance(10)
+    b.turn()
+    assert b.safe == [1, 2]
+
+
+def test_a_full_disk_does_not_hold_up_results_while_the_broker_is_there(bench, tmp_path):
+    spool = FailingSpool(lambda: SqliteSpool(tmp_path / "full.spool", 10_000_000))
+    spool.full = True
+    b = bench(spool=spool, durability=Durability.ALWAYS)
+    b.append(1, 2)
+    b.turn()
+    assert b.received == [1, 2]
+    assert b.safe == [1, 2]
+
+
+def test_memory_is_bounded_while_the_disk_fails_and_losses_are_counted(bench, tmp_path):
+    spool = FailingSpool(lambda: MemorySpool(10_000_000))
+    spool.full = True
+    b = bench(spool=spool, broker=FakeBroker(away=True), memory_most=10, save_past=5, drop_oldest=True)
+    b.append(*range(5))
+    b.turn()
+    for n in range(5, 30):
+        b.append(n)
+        b.turn(1)
+    assert b.metrics.counter("dropped:broker:disk") == 20
+
+    spool.full = False
+    b.clock.advance(10)
+    b.broker.come_back()
+    b.turn(8)
+    assert b.received == list(range(20, 30))
+
+
+def test_append_waits_while_a_slow_broker_has_64_unconfirmed(bench):
+    b = bench(broker=FakeBroker(window=1, confirms=False))
+    b.append(*range(64))
+    b.turn()
+    done = threading.Event()
+
+    def more() -> None:
+        b.append(64)
+        done.set()
+
+    thread = threading.Thread(target=more)
+    thread.start()
+    assert not done.wait(0.05)
+    b.broker.confirm(1)
+    b.turn()
+    assert done.wait(5)
+    thread.join()
+
+
+def test_run_ends_when_everything_is_confirmed(bench):
+    b = bench()
+    b.append(*range(50))
+    b.lane.finish()
+    b.lane.run()
+    assert b.received == list(range(50))
+
+
+def test_a_sink_that_is_lost_while_sending_loses_nothing(bench):
+    b = bench(broker=FakeBroker(confirms=False))
+    b.append(1)
+    b.turn()
+    b.broker.away = True
+    b.append(2)
+    b.turn()
+    b.broker.confirms = True
+    b.broker.come_back()
+    b.turn()
+    assert b.received == [1, 1, 2]
+    assert b.safe == [1, 2]
+
+
+def test_what_a_slow_broker_left_on_disk_is_not_forgotten_when_the_connection_goes(bench):
+    b = bench(broker=FakeBroker(window=2, confirms=False))
+    b.append(1, 2, 3, 4, 5)
+    b.turn()
+    b.clock.advance(2)
+    b.turn()
+    assert len(b.spool) == 5
+
+    b.broker.go_away()
+    b.append(6)
+    b.turn()
+    b.clock.advance(2)
+    b.turn()
+    b.broker.confirms = True
+    b.broker.come_back()
+    b.turn(20)
+
+    assert b.received == [1, 2, 1, 2, 3, 4, 5, 6]
+    assert len(b.spool) == 0
+
+
+def test_a_disk_that_comes_late_gives_back_what_an_earlier_life_left_on_it(bench, tmp_path):
+    first = bench(broker=FakeBroker(away=True))
+    first.append(1, 2)
+    first.lane.stop(0)
+    first.lane.close()
+
+    class ComesLate(FailingSpool):
+        def open(self):
+            if self.full:
+                raise UnavailableError("not mounted yet")
+            self._spool.open()
+
+    spool = ComesLate(lambda: SqliteSpool(tmp_path / "test.spool", 10_000_000))
+    spool.full = True
+    b = bench(spool=spool, broker=FakeBroker(confirms=False))
+    b.append(3)
+    b.turn()
+    spool.full = False
+    b.clock.advance(10)
+    b.turn()
+    b.broker.confirms = True
+    b.broker.confirm()
+    b.turn(8)
+    assert sorted(b.received) == [1, 2, 3]
+    assert len(spool) == 0

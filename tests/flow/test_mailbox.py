@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from edge.flow.mailbox import Closed, Mailbox
+
+
+def test_a_live_mailbox_drops_the_oldest_and_tells():
+    dropped: list[int] = []
+    box: Mailbox[int] = Mailbox(1, drop_oldest=True, dropped=dropped.append)
+    assert all(box.put(n, 0) for n in range(3))
+    assert dropped == [0, 1]
+    assert box.get(0) == 2
+
+
+def test_any_other_mailbox_makes_the_sender_wait():
+    box: Mailbox[int] = Mailbox(1, drop_oldest=False, dropped=lambda _: None)
+    assert box.put(1, 0)
+    assert not box.put(2, 0.01)
+    assert box.get(0) == 1
+    assert box.put(2, 0)
+
+
+def test_a_closed_mailbox_gives_what_it_holds_and_then_ends():
+    box: Mailbox[int] = Mailbox(2, drop_oldest=False, dropped=lambda _: None)
+    box.put(1, 0)
+    box.close()
+    with pytest.raises(Closed):
+        box.put(2, 0)
+    assert box.get(0) == 1
+    with pytest.raises(Closed):
+        box.get(0)

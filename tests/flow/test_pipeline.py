@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from msgspec import UNSET
+
+from edge.data.result import ModelRef, Result, Skipped
+from edge.data.sample import Sample
+from edge.flow.pipeline import Identity, Pipeline, timestamp
+from edge.testing.fakes import DoublingEngine, NumbersPreprocessor, as_numbers
+
+IDENTITY = Identity("line3", ModelRef("double", "1", "00"), "regress", "5f0c9a1e")
+
+
+@pytest.fixture
+def engine():
+    return DoublingEngine()
+
+
+@pytest.fixture
+def pipeline(engine):
+    return Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY)
+
+
+def sample(payload):
+    return Sample(payload, "test", 0, 1_700_000_000_123_456_789)
+
+
+def values(outcomes):
+    return [o.predictions[0].value if isinstance(o, Result) else o.reason for o in outcomes]
+
+
+def test_a_sample_becomes_a_result_with_an_id_of_its_own(pipeline):
+    first, second = (pipeline.process(sample(n))[0] for n in (1, 2))
+    assert values([first, second]) == [2.0, 4.0]
+    assert [first.id, second.id] == ["line3/double/5f0c9a1e/1", "line3/double/5f0c9a1e/2"]
+    assert first.time == "2023-11-14T22:13:20.123456Z"
+
+
+def test_a_batch_runs_once_and_gives_a_result_each(pipeline, engine):
+    assert values(pipeline.process(sample([1, 2, 3]))) == [2.0, 4.0, 6.0]
+    assert engine.runs == 1
+
+
+def test_a_bad_row_in_a_batch_costs_nobody_else_its_result(pipeline):
+    assert values(pipeline.process(sample([1, "x", 3]))) == [2.0, "'x' is not a number", 6.0]
+
+
+def test_a_row_that_the_model_refuses_costs_nobody_else_its_result(pipeline):
+    assert values(pipeline.process(sample([1, -2, 3]))) == [2.0, "the model refuses negative values", 6.0]
+
+
+def test_bytes_that_are_no_input_are_skipped_with_a_reason(pipeline):
+    (skipped,) = pipeline.process(sample(b"{broken"))
+    assert isinstance(skipped, Skipped)
+    assert "not JSON" in skipped.reason
+
+
+def test_an_input_past_the_limit_is_skipped_before_it_is_decoded(engine):
+    pipeline = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, max_input=1000)
+    (skipped,) = pipeline.process(sample(b"1" * 1001))
+    assert "--max-input" in skipped.reason
+
+
+def test_numbers_are_counted_on_over_skipped_samples(pipeline):
+    outcomes = pipeline.process(sample([1, "x", 3]))
+    assert [o.seq for o in outcomes] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("given", ["a7", 7])
+def test_the_id_of_an_object_comes_back(engine, given):
+    class Objects(NumbersPreprocessor):
+        def __call__(self, s):
+            return super().__call__(Sample(s.payload["x"], s.source, 0, 0))
+
+    pipeline = Pipeline(engine, Objects(), as_numbers, IDENTITY)
+    (result,) = pipeline.process(sample({"id": given, "x": 1}))
+    assert result.input_id == given
+
+
+def test_a_result_without_an_id_says_nothing_of_it(pipeline):
+    (result,) = pipeline.process(sample(1))
+    assert result.input_id is UNSET
+    assert b"input_id" not in msgspec.json.encode(result)
+
+
+def test_a_model_whose_rows_cannot_be_told_apart_runs_them_one_by_one():
+    class Summing(DoublingEngine):
+        def infer(self, tensors):
+            return {"y": super().infer(tensors)["y"].sum(keepdims=True)}
+
+    pipeline = Pipeline(Summing(), NumbersPreprocessor(), as_numbers, IDENTITY)
+    assert values(pipeline.process(sample([1, 2]))) == [2.0, 4.0]
+
+
+def test_a_window_that_is_not_full_gives_nothing(engine):
+    class Never(NumbersPreprocessor):
+        def __call__(self, s):
+            return None
+
+    assert Pipeline(engine, Never(), as_numbers, IDENTITY).process(sample(1)) == []
+
+
+def test_times_have_microseconds_in_utc():
+    assert timestamp(0) == "1970-01-01T00:00:00.000000Z"
+    assert timestamp(1_000) == "1970-01-01T00:00:00.000001Z"
+
+
+def test_quantised_tensors_are_scaled_by_their_own_scale_and_zero_point():
+    from edge.data.tensor import Quantization, TensorSpec, dequantize, quantize
+
+    spec = TensorSpec("x", "int8", (1, 3), Quantization(0.5, -10))
+    assert quantize(np.array([0.0, 1.0, 1000.0]), spec).tolist() == [-10, -8, 127]
+    assert dequantize(np.array([-10, -8, 127], dtype=np.int8), spec).tolist() == [0.0, 1.0, 68.5]

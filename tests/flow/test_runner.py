@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from edge.data.result import ModelRef
+from edge.errors import SampleError, SourceError, UnavailableError
+from edge.flow.backoff import Backoff
+from edge.flow.lane import Lane
+from edge.flow.pipeline import Identity, Pipeline
+from edge.flow.runner import Runner, RunnerOptions
+from edge.spool.memory import MemorySpool
+from edge.telemetry.clock import SystemClock
+from edge.telemetry.metrics import Metrics
+from edge.testing.fakes import DoublingEngine, FakeBroker, ListSource, NumbersPreprocessor, as_numbers
+
+
+class Flow:
+    """A runner with a fake at each end."""
+
+    def __init__(self, source, *brokers, preprocess=None):
+        self.source = source
+        self.brokers = brokers or (FakeBroker(),)
+        self.metrics = Metrics()
+        clock = SystemClock()
+        identity = Identity("d", ModelRef("m", "1", "0"), "regress", "b")
+        self.runner = Runner(
+            source,
+            Pipeline(DoublingEngine(), preprocess or NumbersPreprocessor(), as_numbers, identity),
+            [
+                Lane(f"broker{i}", b, MemorySpool(10**7), clock=clock, metrics=self.metrics)
+                for i, b in enumerate(self.brokers)
+            ],
+            clock=clock,
+            metrics=self.metrics,
+            options=RunnerOptions(grace_s=2.0),
+            backoff=Backoff(0.001, 0.002),
+        )
+
+    def received(self, broker=0):
+        messages = self.brokers[broker].received
+        return [m["predictions"][0]["value"] if "predictions" in m else m["reason"] for m in messages]
+
+    def in_background(self):
+        thread = threading.Thread(target=self.runner.run)
+        thread.start()
+        return thread
+
+
+def test_every_sample_of_a_finite_source_is_delivered_and_acknowledged():
+    flow = Flow(ListSource([1, 2, 3]))
+    flow.runner.run()
+    assert flow.received() == [2.0, 4.0, 6.0]
+    assert flow.source.acked == [1, 2, 3]
+
+
+def test_a_bad_sample_is_reported_and_acknowledged_and_the_next_one_inferred():
+    flow = Flow(ListSource([1, "x", 3]))
+    flow.runner.run()
+    assert flow.received() == [2.0, "'x' is not a number", 6.0]
+    assert flow.source.acked == [1, "x", 3]
+    assert flow.metrics.counter("samples_skipped") == 1
+
+
+def test_a_sample_that_cannot_be_read_is_reported_in_its_place():
+    flow = Flow(ListSource([1, SampleError("line 2: torn"), 3]))
+    flow.runner.run()
+    assert flow.received() == [2.0, "line 2: torn", 6.0]
+
+
+def test_a_source_that_goes_away_is_opened_again():
+    flow = Flow(ListSource([1, UnavailableError("unplugged"), 2]))
+    flow.runner.run()
+    assert flow.received() == [2.0, 4.0]
+    assert flow.source.opened == 2
+
+
+def test_a_source_that_breaks_off_is_an_error_after_all_is_delivered():
+    flow = Flow(ListSource([1, SourceError("the disk is gone")]))
+    with pytest.raises(SourceError):
+        flow.runner.run()
+    assert flow.received() == [2.0]
+
+
+def test_one_slow_sink_does_not_hold_up_the_other():
+    slow, quick = FakeBroker(away=True), FakeBroker()
+    flow = Flow(ListSource(range(10), endless=True), slow, quick)
+    thread = flow.in_background()
+    assert quick.wait_for(10)
+    assert slow.received == []
+    slow.come_back()
+    assert slow.wait_for(10)
+    flow.runner.stop()
+    thread.join()
+
+
+def test_a_sample_is_acknowledged_only_when_every_lane_says_safe():
+    silent, quick = FakeBroker(confirms=False), FakeBroker()
+    flow = Flow(ListSource([1], endless=True), silent, quick)
+    thread = flow.in_background()
+    assert silent.wait_for(1)
+    assert quick.wait_for(1)
+    assert flow.source.acked == []
+    silent.confirm()
+    assert flow.source.wait_for_acks(1)
+    flow.runner.stop()
+    thread.join()
+
+
+def test_stop_delivers_what_was_taken():
+    flow = Flow(ListSource(range(5), endless=True))
+    thread = flow.in_background()
+    assert flow.brokers[0].wait_for(5)
+    flow.runner.stop()
+    thread.join()
+    assert flow.source.acked == [0, 1, 2, 3, 4]
+    assert flow.source.closed == 1
+
+
+def test_a_live_source_keeps_the_newest_sample():
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Waits(NumbersPreprocessor):
+        def split(self, payload):
+            entered.set()
+            go_on.wait(10)
+            return super().split(payload)
+
+    source = ListSource([1], live=True, endless=True)
+    flow = Flow(source, preprocess=Waits())
+    thread = flow.in_background()
+    assert entered.wait(10)
+    source.give(2, 3, 4)
+    assert source.wait_for_acks(2)  # 2 and 3 were dropped for 4
+    go_on.set()
+    assert flow.brokers[0].wait_for(2)
+    flow.runner.stop()
+    thread.join()
+    assert flow.received() == [2.0, 8.0]
+    assert flow.metrics.counter("dropped:mailbox") == 2
+
+
+def test_a_bug_in_any_thread_ends_the_process():
+    class Broken(NumbersPreprocessor):
+        def split(self, payload):
+            raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError):
+        Flow(ListSource([1, 2]), preprocess=Broken()).runner.run()
+
+
+def test_a_batch_is_acknowledged_once_when_all_its_results_are_safe():
+    flow = Flow(ListSource([[1, 2, 3]]))
+    flow.runner.run()
+    assert flow.received() == [2.0, 4.0, 6.0]
+    assert flow.source.acked == [[1, 2, 3]]
+
+
+def test_the_wait_before_the_next_try_doubles_up_to_a_limit_and_starts_again():
+    class Full:
+        def uniform(self, low, high):
+            return high
+
+    backoff = Backoff(1.0, 5.0, Full())  # type: ignore[arg-type]
+    assert [backoff.next_s() for _ in range(5)] == [1.0, 2.0, 4.0, 5.0, 5.0]
+    backoff.reset()
+    assert backoff.next_s() == 1.0

@@ -1,0 +1,54 @@
+"""`python -m integration.faults`: the campaigns by hand, for minutes or for hours, with the table at the end."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import random
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from integration.faults.campaign import Account, Campaign, table
+from integration.faults.fed import FedCampaign
+
+BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
+
+
+def main() -> int:
+    """0 where nothing was lost, nothing wrong, and edge-run never ended by itself."""
+    parser = argparse.ArgumentParser(prog="integration.faults", description=__doc__)
+    parser.add_argument("--hours", type=float, default=0.0, help="how long, both campaigns together")
+    parser.add_argument("--faults", type=int, default=200, help="at least so many, in the first campaign")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--write", type=Path, metavar="README.md", help="puts the table between its marks")
+    options = parser.parse_args()
+    seconds = options.hours * 3600 / 2
+    accounts: list[Account] = []
+    for kind, faults in ((Campaign, options.faults), (FedCampaign, options.faults // 2)):
+        place = Path(tempfile.mkdtemp(prefix="edge-run-faults-"))
+        print(f"{kind.__name__}, seed {options.seed}, in {place}", file=sys.stderr)
+        accounts.append(kind(place, options.seed, faults=faults, seconds=seconds).run())
+        print(table(accounts[-1:]))
+    if options.write is not None:
+        write(options.write, table(accounts))
+    for account in accounts:
+        for what in (account.lost[:20], account.wrong[:5], account.errors[:5], account.bad_exits):
+            if what:
+                print(f"{account.title}: {what}", file=sys.stderr)
+    return 0 if all(account.sound() for account in accounts) else 1
+
+
+def write(readme: Path, text: str) -> None:
+    """Between the marks, which are put at the end of a file that has none."""
+    old = readme.read_text() if readme.exists() else "# Benchmarks\n"
+    before, _, rest = old.partition(BEGIN)
+    after = rest.partition(END)[2]
+    machine = f"{platform.machine()}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}"
+    readme.parent.mkdir(parents=True, exist_ok=True)
+    readme.write_text(f"{before.rstrip()}\n\n{BEGIN}\n{text}\nMeasured on {machine}.\n{END}{after or chr(10)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

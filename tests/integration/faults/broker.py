@@ -1,0 +1,147 @@
+"""A real mosquitto, with a folder and a port of its own, to be killed and brought back."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+from integration.faults.waiting import wait_until
+
+_CONFIG = """listener {port} 127.0.0.1
+allow_anonymous true
+user root
+persistence true
+persistence_location {folder}/
+autosave_interval 0
+max_queued_messages 0
+log_dest file {folder}/log
+log_type error
+log_type warning
+log_type notice
+"""
+
+
+def find_mosquitto() -> str | None:
+    """Debian keeps it in /usr/sbin, which is not on everybody's path."""
+    return shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+
+
+class BrokerError(RuntimeError):
+    """mosquitto itself failed, which says nothing of edge-run: the run cannot be counted."""
+
+
+class Broker:
+    """Keeps its sessions and messages over `stop` and `start`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+        self.port = _free_port()
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(_CONFIG.format(port=self.port, folder=folder))
+        self._database = folder / "mosquitto.db"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        program = find_mosquitto()
+        assert program is not None, "mosquitto is not installed: apt-get install mosquitto"
+        self._process = subprocess.Popen([program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+        wait_until("mosquitto listens", self._listens, 10)
+        # It listens before it has its signal handlers: until then SIGUSR1 would end it.
+        wait_until("mosquitto takes signals", self._catches_signals, 10)
+
+    def stop(self) -> None:
+        """SIGTERM: it saves what it has, and ends."""
+        self._end(signal.SIGTERM)
+
+    def save(self) -> None:
+        """Has it write its database now, with all that it has read from its connections.
+
+        Whoever calls holds the connections: what arrives after this is not in it.
+        """
+        wait_until("mosquitto has read what was sent", self._has_read_all, 10)
+        before = self._saved()
+        self._signal(signal.SIGUSR1)
+        try:
+            wait_until("mosquitto saves", lambda: self._alive() and self._saved() != before, 10)
+        except TimeoutError as exc:
+            raise BrokerError("mosquitto lives but does not save: it hangs") from exc
+
+    def kill(self) -> None:
+        """SIGKILL: it is left with what it had saved."""
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stand, nobody is home."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+
+    def _end(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+        self._process.wait(20)
+        self._process = None
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _saved(self) -> tuple[int, int]:
+        try:
+            stat = self._database.stat()
+        except FileNotFoundError:
+            return (0, 0)
+        return (stat.st_ino, stat.st_mtime_ns)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def _alive(self) -> bool:
+        assert self._process is not None
+        code = self._process.poll()
+        if code is not None:
+            raise BrokerError(f"mosquitto ended by itself with {code}")
+        return True
+
+    def _catches_signals(self) -> bool:
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        caught = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt"))
+        return bool(caught & 1 << (signal.SIGUSR1 - 1))
+
+    def _has_read_all(self) -> bool:
+        """The kernel holds nothing for its sockets: the fifth column of /proc/net/tcp is tx:rx."""
+        ours = f":{self.port:04X}"
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        return all(f[4].split(":")[1] == "00000000" for f in map(str.split, lines) if f[1].endswith(ours))
+
+
+def _free_port() -> int:
+    """Below those that the kernel gives to clients: while the broker is down, one of them must not take it.
+
+    A client that keeps trying such a port would now and then connect to itself, and keep the broker out.
+    """
+    for port in random.sample(range(15_000, 32_000), 1000):
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise BrokerError("no free port below 32000")

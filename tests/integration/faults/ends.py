@@ -1,0 +1,164 @@
+"""The two ends that keep the accounts: who publishes numbered inputs, and who collects results."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import paho.mqtt.client as paho
+from integration.faults.waiting import wait_until
+from paho.mqtt.enums import CallbackAPIVersion
+
+
+def row(number: int) -> dict[str, Any]:
+    """Input `number`; the model answers `a + 2 b`."""
+    return {"id": number, "a": number % 1000, "b": number % 7}
+
+
+def expected(number: int) -> float:
+    """What the model answers to it."""
+    return number % 1000 + 2 * (number % 7)
+
+
+def _client(name: str) -> paho.Client:
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False, protocol=paho.MQTTv311)
+    client.reconnect_delay_set(0.1, 0.5)
+    return client
+
+
+class _End:
+    def __init__(self, name: str, port: int) -> None:
+        self._port = port
+        self._client = _client(name)
+        self._lock = threading.Lock()
+
+    def _connect(self) -> None:
+        self._client.connect("127.0.0.1", self._port, keepalive=5)
+        self._client.loop_start()
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Publisher(_End):
+    """Publishes at QoS 1 and again until the broker acknowledges: paho keeps what was not, over reconnects."""
+
+    def __init__(self, port: int, topic: str) -> None:
+        super().__init__("publisher", port)
+        self._topic = topic
+        self._numbers: dict[int, int] = {}
+        self._early: set[int] = set()
+        self.acknowledged: set[int] = set()
+        self.published = 0
+        self._client.on_publish = self._on_publish
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, per_second: float) -> None:
+        """Publishes on and on, at most 200 ahead of what is acknowledged."""
+        self._connect()
+        self._thread = threading.Thread(target=self._run, args=(1 / per_second,), name="publisher")
+        self._thread.start()
+
+    def finish(self, timeout_s: float) -> None:
+        """Publishes no more and waits until all is acknowledged."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        wait_until("the broker acknowledges all inputs", lambda: len(self.acknowledged) == self.published, timeout_s)
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        super().close()
+
+    def _run(self, interval_s: float) -> None:
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            due = max(due + interval_s, time.monotonic() - 0.1)
+            if self.published - len(self.acknowledged) < 200:
+                self._publish(self.published + 1)
+
+    def _publish(self, number: int) -> None:
+        info = self._client.publish(self._topic, json.dumps(row(number)), qos=1)
+        with self._lock:
+            self.published = number
+            if info.mid in self._early:
+                self._early.discard(info.mid)
+                self.acknowledged.add(number)
+            else:
+                self._numbers[info.mid] = number
+
+    def _on_publish(self, client: Any, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
+        with self._lock:
+            number = self._numbers.pop(mid, None)
+            if number is None:
+                self._early.add(mid)
+            else:
+                self.acknowledged.add(number)
+
+
+class Subscriber(_End):
+    """A persistent session at QoS 1; keeps every result and error that came, and each boot's last `stats`."""
+
+    def __init__(self, port: int, base: str) -> None:
+        super().__init__("subscriber", port)
+        self._base = base
+        self._subscribed = threading.Event()
+        self.copies: Counter[str] = Counter()
+        self.ids_by_input: dict[int, set[str]] = {}
+        self.wrong: list[str] = []
+        self.errors: list[str] = []
+        self.order: list[tuple[str, int]] = []
+        self.stats: dict[str, dict[str, Any]] = {}
+        self.replayed = 0
+        self._lowest: dict[str, int] = {}
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_message = self._on_message
+
+    def start(self) -> None:
+        self._connect()
+        assert self._subscribed.wait(10), "the broker does not answer the subscription"
+
+    @property
+    def answered(self) -> set[int]:
+        """Inputs that have a result."""
+        with self._lock:
+            return set(self.ids_by_input)
+
+    def reports(self) -> list[tuple[str, int, int | None]]:
+        """By boot: lines reported as taken, and the lowest input that a result of it names."""
+        with self._lock:
+            return [(boot, s["safe"], self._lowest.get(boot)) for boot, s in self.stats.items()]
+
+    def _on_connect(self, client: paho.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        client.subscribe([(f"{self._base}/{kind}", 1) for kind in ("result", "error", "stats")])
+
+    def _on_message(self, client: Any, userdata: Any, message: paho.MQTTMessage) -> None:
+        heard = json.loads(message.payload)
+        kind = message.topic.rpartition("/")[2]
+        with self._lock:
+            if kind == "stats":
+                self.stats[heard["boot"]] = heard
+            elif kind == "error":
+                self.errors.append(heard["reason"])
+            else:
+                self._result(heard)
+
+    def _result(self, heard: dict[str, Any]) -> None:
+        self.copies[heard["id"]] += 1
+        number = heard["input_id"]
+        self.ids_by_input.setdefault(number, set()).add(heard["id"])
+        self.replayed += bool(heard.get("replayed"))
+        boot = heard["id"].split("/")[2]
+        self._lowest[boot] = min(number, self._lowest.get(boot, number))
+        if self.copies[heard["id"]] == 1:
+            self.order.append((boot, heard["seq"]))
+        if abs(heard["predictions"][0]["value"] - expected(number)) > 0.01:
+            self.wrong.append(f"input {number}: {heard['predictions'][0]['value']} instead of {expected(number)}")

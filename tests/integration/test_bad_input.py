@@ -1,0 +1,64 @@
+"""Bad input never kills the service and never costs another its result."""
+
+from __future__ import annotations
+
+import pytest
+
+INPUT = "edge/pi/flowers/input"
+
+
+@pytest.fixture
+def service(edge_run, flowers, broker, client):
+    listener = client(broker.port, "edge/pi/flowers/#")
+    edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi")
+    listener.wait_for_text("edge/pi/flowers/status", b"online")
+    return listener
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("[1, 2, 3]", "3 values; the model takes 4 features"),
+        ('{"sepal_length": 1, "sepal_width": 2, "petal_length": 3}', "missing feature 'petal_width'"),
+        (
+            '{"sepal_lenght": 1, "sepal_width": 2, "petal_length": 3, "petal_width": 4}',
+            "unknown feature 'sepal_lenght'; did you mean 'sepal_length'?",
+        ),
+        ('[1, 2, 3, "four"]', "feature 'petal_width' is 'four'; a number belongs there"),
+        ("[1, 2, 3, NaN]", "JSON has no NaN"),
+        ("[1, 2, 3, null]", "the model takes no missing values"),
+        ("[1, 2, 3, 1e999]", "out of range"),
+        ('{"sepal_length": ', "not JSON"),
+        ("", "the input is empty"),
+        ("[]", "an empty array"),
+        ('"text"', "1 values; the model takes 4 features"),
+        (b"\xff\xd8\xff\xe0 a JPEG", "a picture, but the model takes 4 features"),
+        (b"\x93NUMPY\x01\x00 torn", ".npy bytes that cannot be read"),
+        (b"\x80\x04\x95 a pickle", "not JSON"),
+        ("[" * 5000, "not JSON"),
+    ],
+)
+def test_it_is_skipped_with_its_reason_and_the_next_sample_is_inferred(service, flowers, bad, reason):
+    service.publish(INPUT, flowers.rows[0])
+    service.publish(INPUT, bad)
+    service.publish(INPUT, flowers.rows[1])
+    first, second = service.wait_for("result", 2)
+    (error,) = service.wait_for("error")
+    assert reason in error["reason"]
+    assert error["seq"] == 2
+    assert [first["seq"], second["seq"]] == [1, 3]
+    assert error["source"] == f"mqtt:{INPUT}"
+
+
+def test_fifty_megabytes_are_skipped_and_the_next_sample_is_inferred(service, flowers):
+    service.publish(INPUT, b"[" + b"1," * 25_000_000 + b"1]")
+    service.publish(INPUT, flowers.rows[0])
+    service.wait_for("result")
+    (error,) = service.wait_for("error")
+    assert "50.0 MB; at most 32 MB" in error["reason"]
+
+
+def test_a_bad_row_in_a_batch_costs_nobody_else_its_result(service, flowers):
+    service.publish(INPUT, [flowers.rows[0], [1, 2], flowers.rows[1]])
+    assert [r["seq"] for r in service.wait_for("result", 2)] == [1, 3]
+    assert [e["seq"] for e in service.wait_for("error")] == [2]

@@ -1,0 +1,68 @@
+"""The connection to a real broker, cut at moments that could be misunderstood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from integration.faults.broker import Broker, find_mosquitto
+from integration.faults.proxy import Proxy
+from integration.faults.waiting import wait_until
+
+from edge.transports.connection import MqttOptions
+from edge.transports.mqtt import MqttTransport
+from edge.transports.url import BrokerUrl
+
+pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="needs mosquitto (apt-get install mosquitto)")
+
+
+@pytest.fixture
+def link(tmp_path) -> Iterator[Proxy]:
+    broker = Broker(tmp_path / "broker")
+    broker.start()
+    proxy = Proxy(broker.port)
+    proxy.start()
+    yield proxy
+    proxy.stop()
+    broker.close()
+
+
+@pytest.fixture
+def failures() -> list[str]:
+    """Why tries were in vain."""
+    return []
+
+
+@pytest.fixture
+def transport(link, failures) -> Iterator[MqttTransport]:
+    url = BrokerUrl("mqtt", "127.0.0.1", link.port)
+    transport = MqttTransport(MqttOptions(url, "reconnecting"), wait_s=lambda: 0.05, unavailable=failures.append)
+    yield transport
+    transport.stop()
+
+
+def protocol(transport: MqttTransport) -> str:
+    return transport._connection.protocol
+
+
+@pytest.mark.parametrize("tries", [1, 2, 3])
+def test_a_proxy_that_hangs_up_does_not_cost_mqtt_5(link, transport, failures, tries):
+    """Request and response stand on properties that MQTT 3.1.1 has not."""
+    transport.start()
+    wait_until("a connection", lambda: transport.up, 10)
+    link.refuse()
+    wait_until("some tries in vain", lambda: len(failures) > tries, 10)
+    link.accept()
+    wait_until("a connection again", lambda: transport.up, 10)
+    assert protocol(transport) == "MQTT 5"
+
+
+def test_a_start_behind_a_proxy_that_hangs_up_comes_to_mqtt_5_with_the_next_connection(link, transport, failures):
+    link.refuse()
+    transport.start()
+    wait_until("some tries in vain", lambda: len(failures) > 2, 10)
+    link.accept()
+    wait_until("a connection", lambda: transport.up, 10)
+    link.cut()
+    wait_until("a connection again", lambda: transport.connects == 2 and transport.up, 10)
+    assert protocol(transport) == "MQTT 5"

@@ -1,0 +1,92 @@
+"""Certificates, both ways, and websockets, with a real mosquitto."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from support.processes import Mosquitto, free_port, listens, until
+
+STATUS = "edge/pi/flowers/status"
+
+
+class Papers:
+    """A CA and what it signed: the broker's certificate for localhost, and a client's."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir()
+        self.ca = folder / "ca.pem"
+        self._openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test-ca -keyout ca.key -out ca.pem")
+        (folder / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        for name, more in (("broker", "-extfile san"), ("client", "")):
+            self._openssl(f"req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr")
+            self._openssl(
+                f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 {more} -out {name}.pem"
+            )
+
+    def _openssl(self, args):
+        subprocess.run(["openssl", *args.split()], cwd=self.folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory):
+    return Papers(tmp_path_factory.mktemp("tls") / "papers")
+
+
+@pytest.fixture
+def secure(mosquitto, papers, tmp_path):
+    """A broker with a TLS port that asks for a client's certificate; returns that port and the broker."""
+    port = free_port()
+    broker: Mosquitto = mosquitto(
+        f"listener {port} 127.0.0.1\ncafile {papers.ca}\ncertfile {papers.folder}/broker.pem\n"
+        f"keyfile {papers.folder}/broker.key\nrequire_certificate true\n"
+    )
+    until(lambda: listens(port), "the TLS port")
+    return port, broker
+
+
+def test_a_client_certificate_and_the_brokers_ca_open_the_way(edge_run, flowers, secure, papers, client):
+    port, broker = secure
+    listener = client(broker.port, STATUS)
+    edge_run(
+        *("--model", flowers.path, "--device", "pi", "--mqtt", f"mqtts://localhost:{port}"),
+        *("--mqtt-ca", papers.ca, "--mqtt-cert", papers.folder / "client.pem"),
+        *("--mqtt-key", papers.folder / "client.key"),
+    )
+    listener.wait_for_text(STATUS, b"online")
+
+
+def test_a_broker_whose_ca_is_not_known_is_refused_with_the_way_out(edge_run, flowers, secure):
+    port, _ = secure
+    process = edge_run("--model", flowers.path, "--device", "pi", "--mqtt", f"mqtts://localhost:{port}")
+    process.wait_until_said("the broker's certificate is not trusted")
+    assert "--mqtt-ca FILE" in process.said()
+    assert process.process.poll() is None
+
+
+def test_a_host_that_there_is_not_is_said_so(edge_run, flowers):
+    process = edge_run("--model", flowers.path, "--mqtt", "mqtts://nowhere.invalid:8883")
+    process.wait_until_said("no such host")
+    assert process.process.poll() is None
+
+
+def test_a_ca_file_that_is_none_ends_with_2(edge_run, flowers, tmp_path):
+    (tmp_path / "odd.pem").write_text("not a certificate")
+    process = edge_run(
+        *("--model", flowers.path, "--mqtt", "mqtts://localhost:8883", "--mqtt-ca", tmp_path / "odd.pem"),
+    )
+    process.process.communicate(timeout=30)
+    assert process.process.returncode == 2
+    assert "odd.pem" in process.said().splitlines()[-1]
+
+
+def test_websockets_carry_it_too(edge_run, flowers, mosquitto, client):
+    port = free_port()
+    broker = mosquitto(f"listener {port} 127.0.0.1\nprotocol websockets\n")
+    until(lambda: listens(port), "the websocket port")
+    listener = client(broker.port, "edge/pi/flowers/#")
+    edge_run("--model", flowers.path, "--device", "pi", "--mqtt", f"ws://127.0.0.1:{port}")
+    listener.wait_for_text(STATUS, b"online")
+    listener.publish("edge/pi/flowers/input", flowers.rows[0])
+    assert listener.wait_for("result")[0]["predictions"][0]["label"] == flowers.answers[0]

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge.data.sample import ModelInput
+from edge.data.tensor import TensorSpec
+from edge.errors import SampleError
+from edge.model.manifest import Manifest, Output
+from edge.postprocess import classify
+
+LABEL = TensorSpec("label", "string", (None,))
+SCORES = TensorSpec("scores", "float32", (None, 3))
+NOTHING = ModelInput({})
+
+
+def read(outputs, specs=(SCORES,), roles=(("scores", "scores"),), **manifest):
+    outputs = {k: v if isinstance(v[0], dict) else np.asarray(v) for k, v in outputs.items()}
+    described = Manifest(name="m", outputs=tuple(Output(name=n, role=r) for n, r in roles), **manifest)
+    return [(p.index, p.label, p.score) for p in classify.create(described, specs)(outputs, NOTHING)]
+
+
+def test_classes_come_best_first_with_their_labels():
+    found = read({"scores": [[0.2, 0.5, 0.3]]}, labels=("a", "b", "c"))
+    assert found == [(1, "b", 0.5), (2, "c", 0.3), (0, "a", 0.2)]
+
+
+def test_labels_that_are_too_few_give_the_number():
+    assert read({"scores": [[0.2, 0.3, 0.5]]}, labels=("a",))[0] == (2, "2", 0.5)
+
+
+def test_top_k_and_the_threshold_cut():
+    assert len(read({"scores": [[0.2, 0.5, 0.3]]}, top_k=2)) == 2
+    assert read({"scores": [[0.2, 0.5, 0.3]]}, threshold=0.4) == [(1, "1", 0.5)]
+
+
+def test_logits_become_probabilities():
+    found = read({"scores": [[0.0, 100.0, 0.0]]}, activation="softmax")
+    assert found[0][2] == pytest.approx(1.0)
+    assert read({"scores": [[0.0]]}, activation="sigmoid", labels=("no", "yes"))[0][2] == pytest.approx(0.5)
+
+
+def test_one_probability_tells_two_classes():
+    assert read({"scores": [[0.9]]}, labels=("no", "yes")) == [(1, "yes", 0.9), (0, "no", 0.1)]
+
+
+def test_the_models_own_label_comes_first_where_its_scores_say_the_opposite():
+    found = read(
+        {"label": ["b"], "scores": [[0.7, -0.7]]},
+        specs=(LABEL, SCORES),
+        roles=(("label", "label"), ("scores", "scores")),
+        labels=("a", "b"),
+    )
+    assert found[0][:2] == (1, "b")
+
+
+def test_a_label_alone_is_certain():
+    outputs = {"label": ["b"]}
+    assert read(outputs, specs=(LABEL,), roles=(("label", "label"),), labels=("a", "b")) == [(1, "b", 1.0)]
+
+
+def test_a_label_is_shown_by_the_name_the_user_gave_it():
+    described = Manifest(
+        name="m", labels=("off", "on"), outputs=(Output(name="label", role="label", values=("False", "True")),)
+    )
+    (found,) = classify.create(described, (LABEL,))({"label": np.array(["True"], dtype=object)}, NOTHING)
+    assert (found.index, found.label) == (1, "on")
+
+
+def test_classes_that_nobody_named_keep_the_models_own_label():
+    found = read({"label": np.array([7]), "scores": [[0.1, 0.9, 0.0]]}, specs=(LABEL, SCORES), roles=(
+        ("label", "label"), ("scores", "scores")))  # fmt: skip
+    assert found == [(1, "7", 0.9)]
+
+
+def test_a_sequence_of_maps_brings_its_own_labels():
+    found = read({"scores": [{"x": 0.25, "y": 0.75}]}, specs=(TensorSpec("scores", "seq(map)", None),))
+    assert found == [(1, "y", 0.75), (0, "x", 0.25)]
+
+
+def test_scores_that_are_no_numbers_skip_the_sample():
+    with pytest.raises(SampleError, match="not finite"):
+        read({"scores": [[float("nan"), 0.0, 0.0]]})

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+from support.rtsp import RtspServer
+
+from edge.errors import ConfigError, EndOfStream, SourceError, UnavailableError
+from edge.protocols import SourceContext
+from edge.sources.video import file, rtsp
+from edge.telemetry.clock import SystemClock
+from edge.testing.checks import check_source
+
+
+def context() -> SourceContext:
+    return SourceContext(clock=SystemClock())
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.avi", "film.mkv"])
+def test_a_video_gives_every_picture_and_ends(film, name):
+    path = film(name)
+    check_source(lambda: file.create(str(path), context()), gives=30)
+
+
+def test_its_pictures_are_rgb(film):
+    path = film("red.avi", "-vf", "drawbox=c=red:t=fill", "-c:v", "mjpeg", "-q:v", "1")
+    made = file.create(str(path), context())
+    made.open()
+    red, green, blue = made.read(1).payload.pixels.reshape(-1, 3).mean(axis=0)
+    assert red > 200
+    assert green < 60
+    assert blue < 60
+    made.close()
+
+
+def read_all(made) -> int:
+    count = 0
+    try:
+        while True:
+            count += made.read(1) is not None
+    except EndOfStream:
+        return count
+    finally:
+        made.close()
+
+
+def test_a_video_that_ends_in_the_middle_broke_off(film):
+    path = film("film.avi", "-c:v", "mjpeg")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    made = file.create(str(path), context())
+    made.open()
+    with pytest.raises(SourceError, match="ends in the middle, after"):
+        read_all(made)
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all" * 50])
+def test_a_file_that_is_no_video_is_told_at_once(tmp_path, content):
+    path = tmp_path / "film.mp4"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="not a video"):
+        file.create(str(path), context()).open()
+
+
+def test_a_video_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        file.create(str(tmp_path / "film.mp4"), context()).open()
+
+
+@pytest.fixture
+def server(film):
+    server = RtspServer(film("film.ts", "-c:v", "mpeg2video", "-g", "5", "-f", "mpegts"))
+    server.start()
+    yield server
+    server.kill()
+
+
+def a_picture(made):
+    for _ in range(60):
+        sample = made.read(0.5)
+        if sample is not None:
+            return sample
+    raise AssertionError("no picture for half a minute")
+
+
+def test_a_stream_gives_pictures(server):
+    made = rtsp.create(server.url, context())
+    made.open()
+    sample = a_picture(made)
+    assert sample.payload.pixels.shape == (48, 64, 3)
+    assert sample.source == f"rtsp://127.0.0.1:{server.port}/stream"
+    made.close()
+
+
+def test_a_server_that_vanishes_is_unavailable_until_it_is_back(server):
+    made = rtsp.create(server.url, context())
+    made.open()
+    a_picture(made)
+    server.kill()
+    with pytest.raises(UnavailableError):
+        read_all(made)
+    made.close()
+    with pytest.raises(UnavailableError, match="does not open"):
+        made.open()
+    server.start()
+    made.open()
+    assert a_picture(made) is not None
+    made.close()

@@ -1,0 +1,125 @@
+"""Small ONNX files with known answers, made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+Dim = int | str
+TYPES = {
+    "bool": TensorProto.BOOL,
+    "uint8": TensorProto.UINT8,
+    "uint16": TensorProto.UINT16,
+    "uint32": TensorProto.UINT32,
+    "uint64": TensorProto.UINT64,
+    "int8": TensorProto.INT8,
+    "int16": TensorProto.INT16,
+    "int32": TensorProto.INT32,
+    "int64": TensorProto.INT64,
+    "float16": TensorProto.FLOAT16,
+    "float32": TensorProto.FLOAT,
+    "float64": TensorProto.DOUBLE,
+    "string": TensorProto.STRING,
+}
+
+
+def save(path: Path, nodes: Sequence[Any], inputs: Sequence[Any], outputs: Sequence[Any], **more: Any) -> Path:
+    graph = helper.make_graph(list(nodes), "graph", list(inputs), list(outputs), **more)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def info(name: str, dtype: str, shape: Sequence[Dim]) -> Any:
+    return helper.make_tensor_value_info(name, TYPES[dtype], shape)
+
+
+def identity(path: Path, dtype: str = "float32", shape: Sequence[Dim] = ("n", 3)) -> Path:
+    """`x` in, `y` out, the same."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    return save(path, [node], [info("x", dtype, shape)], [info("y", dtype, shape)])
+
+
+def two_and_two(path: Path) -> Path:
+    """`a` and `b` in, `sum` and `difference` out."""
+    nodes = [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Sub", ["a", "b"], ["difference"])]
+    shape = ("n", 2)
+    return save(
+        path,
+        nodes,
+        [info("a", "float32", shape), info("b", "float32", shape)],
+        [info("sum", "float32", shape), info("difference", "float32", shape)],
+    )
+
+
+def scores(path: Path, classes: int = 10, features: int = 64) -> Path:
+    """A linear classifier whose weights are the same in every run."""
+    weights = np.random.default_rng(7).normal(size=(features, classes)).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["z"]), helper.make_node("Softmax", ["z"], ["scores"], axis=1)]
+    return save(
+        path,
+        nodes,
+        [info("x", "float32", ("n", features))],
+        [info("scores", "float32", ("n", classes))],
+        initializer=[helper.make_tensor("w", TensorProto.FLOAT, weights.shape, weights.ravel())],
+    )
+
+
+def brightness(path: Path, size: int = 32) -> Path:
+    """A picture (NHWC, 3 channels) in, the mean of each channel out."""
+    node = helper.make_node("ReduceMean", ["image"], ["means"], axes=[1, 2], keepdims=0)
+    return save(path, [node], [info("image", "float32", (1, size, size, 3))], [info("means", "float32", (1, 3))])
+
+
+def one_box(path: Path, size: int = 64) -> Path:
+    """A picture in, one box of class 1 around its middle out: the four outputs of a TensorFlow detector."""
+    constants: Mapping[str, Any] = {
+        "boxes": np.array([[[0.25, 0.25, 0.75, 0.75]]], np.float32),
+        "classes": np.array([[1.0]], np.float32),
+        "scores": np.array([[0.9]], np.float32),
+        "count": np.array([1.0], np.float32),
+    }
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[0, 1, 2, 3], keepdims=0),
+        helper.make_node("Sub", ["mean", "mean"], ["zero"]),
+        *(helper.make_node("Add", [f"c_{name}", "zero"], [name]) for name in constants),
+    ]
+    return save(
+        path,
+        nodes,
+        [info("image", "float32", (1, size, size, 3))],
+        [info(name, "float32", value.shape) for name, value in constants.items()],
+        initializer=[helper.make_tensor(f"c_{n}", TensorProto.FLOAT, v.shape, v.ravel()) for n, v in constants.items()],
+    )
+
+
+def deep(path: Path, layers: int = 24, channels: int = 24, size: int = 64) -> Path:
+    """Convolutions that take some milliseconds: `x` of 1 x 3 x size x size in, one number out."""
+    rng = np.random.default_rng(5)
+    nodes, weights, last, width = [], [], "x", 3
+    for number in range(layers):
+        values = (rng.normal(size=(channels, width, 3, 3)) / np.sqrt(9 * width)).astype(np.float32)
+        weights.append(helper.make_tensor(f"w{number}", TensorProto.FLOAT, values.shape, values.ravel()))
+        nodes.append(helper.make_node("Conv", [last, f"w{number}"], [f"c{number}"], pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"c{number}"], [f"r{number}"]))
+        last, width = f"r{number}", channels
+    nodes.append(helper.make_node("ReduceMean", [last], ["y"], axes=[2, 3], keepdims=0))
+    return save(
+        path,
+        nodes,
+        [info("x", "float32", (1, 3, size, size))],
+        [info("y", "float32", (1, channels))],
+        initializer=weights,
+    )
+
+
+def mean(path: Path, size: int = 224) -> Path:
+    """`x` of 1 x 3 x size x size in, the mean of each channel out."""
+    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)
+    return save(path, [node], [info("x", "float32", (1, 3, size, size))], [info("y", "float32", (1, 3))])
