@@ -18,7 +18,8 @@ def main() -> None:
 
 
 def _leave(number: int, frame: object) -> None:
-    sys.exit(0)
+    # Not sys.exit: that is an exception, and a library whose import it interrupts may turn it into one of its own.
+    os._exit(0)
 
 
 def run(argv: list[str]) -> int:

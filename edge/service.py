@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import logging
@@ -19,7 +20,7 @@ from edge.config import Settings
 from edge.data import codec, result
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
-from edge.errors import ConfigError
+from edge.errors import ConfigError, UnavailableError
 from edge.flow.backoff import Backoff
 from edge.flow.lane import Lane
 from edge.flow.pipeline import Pipeline, timestamp
@@ -302,9 +303,9 @@ class Service:
         now = self._clock.monotonic_ns()
         if self._transport is None or not interval or now < self._next_stats_ns:
             return
-        if self._transport.up:
-            self._next_stats_ns = now + int(interval * 1e9)
+        with contextlib.suppress(UnavailableError):  # the broker went this moment: the next tick tries again
             self._transport.publish(self._stats())
+            self._next_stats_ns = now + int(interval * 1e9)
 
     # --- what it says of itself ---------------------------------------------------------------------
 

@@ -7,10 +7,13 @@ Anything else is a bug, and fatal too.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
+from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from edge.data import codec
@@ -42,6 +45,13 @@ class Unreadable:
 
 
 Item: TypeAlias = Sample | Unreadable
+
+
+class _Wake(Enum):
+    """Why the main thread is woken."""
+
+    STOP = auto()
+    LOOK = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +91,9 @@ class Runner:
             LIVE_CAPACITY if live else QUEUE_CAPACITY, drop_oldest=live, dropped=self._dropped
         )
         self._stop = threading.Event()
-        self._wake = threading.Event()
+        # A signal's handler runs between two steps of the main thread: it may take no lock that this one holds.
+        # To put into a SimpleQueue is safe there, to set an Event is not.
+        self._wake: SimpleQueue[_Wake] = SimpleQueue()
         self._failure: BaseException | None = None
         self._broken: SourceError | None = None
         self._skips = _SkipLog(clock)
@@ -92,8 +104,7 @@ class Runner:
 
     def stop(self) -> None:
         """Capture ends, the mailbox is emptied, lanes send for the grace time. From any thread or a signal."""
-        self._stop.set()
-        self._wake.set()
+        self._wake.put(_Wake.STOP)
 
     def fail(self, exc: BaseException) -> None:
         """A thread has ended with an error: the first one decides."""
@@ -123,8 +134,9 @@ class Runner:
     def _watch(self, lanes: Sequence[threading.Thread], infer: threading.Thread) -> None:
         told = False
         while not {t.name for t in (infer, *lanes)} <= self._ended:
-            self._wake.wait(0.25)
-            self._wake.clear()
+            with contextlib.suppress(Empty):
+                if self._wake.get(timeout=0.25) is _Wake.STOP:
+                    self._stop.set()
             self._options.tick()
             self._options.beat("main")
             if self._stop.is_set():
@@ -147,7 +159,7 @@ class Runner:
                 self.fail(exc)
             finally:
                 self._ended.add(name)
-                self._wake.set()
+                self._wake.put(_Wake.LOOK)
 
         thread = threading.Thread(target=guarded, name=name, daemon=False)
         thread.start()

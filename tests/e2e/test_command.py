@@ -278,3 +278,28 @@ def test_a_signal_during_the_start_ends_with_0(tmp_path):
     _, said = process.communicate(timeout=30)
     assert process.returncode == 0
     assert b"Traceback" not in said
+
+
+def test_a_signal_during_an_import_that_makes_its_own_error_of_it_ends_with_0(tmp_path):
+    # onnxruntime and numpy do: what their C++ is interrupted by becomes "ImportError: initialization failed".
+    os.mkfifo(tmp_path / "never")
+    package = tmp_path / "onnxruntime"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "try:\n"
+        "    print('importing', flush=True)\n"
+        f"    open({str(tmp_path / 'never')!r})\n"
+        "except BaseException:\n"
+        "    raise ImportError('initialization failed') from None\n"
+    )
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x07" * 64)
+    process = subprocess.Popen(
+        [str(BINARIES / "edge-run"), "--model", "m.onnx", "--source", "-", "--mqtt", "none"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"importing\n"
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said.decode()

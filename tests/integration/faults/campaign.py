@@ -87,7 +87,7 @@ class Account:
     lost: list[int] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    bad_exits: list[int] = field(default_factory=list)
+    bad_exits: list[str] = field(default_factory=list)
 
     def sound(self) -> bool:
         """Nothing lost, nothing wrong or out of order, and no life of edge-run ended as it should not."""
@@ -120,7 +120,7 @@ class Campaign:
             self._settle()
             ground.service.stop()
         except TimeoutError as exc:
-            exc.add_note(f"faults so far: {dict(self.account.faults)}\nedge-run said:\n{ground.log_tail()}")
+            exc.add_note(f"faults so far: {dict(self.account.faults)}\nedge-run said:\n{ground.service.said()}")
             raise
         finally:
             ground.close()
@@ -138,7 +138,7 @@ class Campaign:
             inner = self._rng.choice([f for f in kinds if f.group != outer.group]) if self._rng.random() < 0.5 else None
             self._suffer(outer, inner)
             pass_time(self._rng.uniform(0.0, 0.8))
-            assert self._ground.service.running(), f"edge-run ended by itself:\n{self._ground.log_tail()}"
+            assert self._ground.service.running(), f"edge-run ended by itself:\n{self._ground.service.said()}"
             if self.account.faults.total() % SETTLE_EVERY == 0:
                 self._settle()
 
@@ -181,7 +181,7 @@ def fill(account: Account, ground: Ground) -> None:
         account.out_of_order += seq < newest.get(boot, 0)
         newest[boot] = max(seq, newest.get(boot, 0))
     account.wrong, account.errors = heard.wrong, heard.errors
-    account.bad_exits = [code for code in ground.service.exits if code != 0]
+    account.bad_exits = ground.service.bad_exits
 
 
 def table(accounts: list[Account]) -> str:

@@ -86,7 +86,7 @@ class FedCampaign:
             self._make_trouble()
             self._finish()
         except TimeoutError as exc:
-            exc.add_note(f"faults so far: {dict(self.account.faults)}\nedge-run said:\n{self._ground.log_tail()}")
+            exc.add_note(f"faults so far: {dict(self.account.faults)}\nedge-run said:\n{self._ground.service.said()}")
             raise
         finally:
             self._feeder.stop()
@@ -115,7 +115,7 @@ class FedCampaign:
             inner = kill if outer is not kill and self._rng.random() < 0.4 else None
             self._suffer(outer, inner)
             pass_time(self._rng.uniform(0.3, 1.2))
-            assert self._ground.service.running(), f"edge-run ended by itself:\n{self._ground.log_tail()}"
+            assert self._ground.service.running(), f"edge-run ended by itself:\n{self._ground.service.said()}"
             if self.account.faults.total() % SETTLE_EVERY == 0:
                 self._settle()
 

@@ -71,7 +71,3 @@ class Ground:
             proxy.stop()
         self.broker.close()
         self.disk.close()
-
-    def log_tail(self, lines: int = 40) -> str:
-        """What edge-run said last."""
-        return "\n".join((self.place / "edge-run.log").read_text().splitlines()[-lines:])

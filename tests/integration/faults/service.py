@@ -20,7 +20,7 @@ def find_edge_run() -> str:
 
 
 class Service:
-    """`exits` are the codes of lives that ended by themselves or by SIGTERM.
+    """`bad_exits` are lives that ended by themselves or by SIGTERM, and not with 0: the code and what was said last.
 
     A SIGTERM that comes before Python has got to the handler ends it as any process: that is a clean end, too.
     """
@@ -30,7 +30,7 @@ class Service:
         self._environment = {**os.environ, **environment}
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
-        self.exits: list[int] = []
+        self.bad_exits: list[str] = []
         self.lives = 0
 
     @property
@@ -83,5 +83,10 @@ class Service:
         code = process.wait(timeout_s)
         if process.stdin is not None:
             process.stdin.close()
-        if ended is not None or number != signal.SIGKILL:
-            self.exits.append(0 if ended is None and code == -number else code)
+        expected = (0, -number) if ended is None else (0,)
+        if code not in expected:
+            self.bad_exits.append(f"exit code {code}:\n{self.said()}")
+
+    def said(self, lines: int = 40) -> str:
+        """What edge-run said last."""
+        return "\n".join(self._log.read_text().splitlines()[-lines:])
