@@ -5,6 +5,7 @@ Alone in knowing all parts; they do not know each other.
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from edge.data.sample import Payload, Sample
 from edge.data.tensor import Tensors
 from edge.engines import stateful
 from edge.errors import ConfigError, SampleError
+from edge.flow.heat import HeatLimit
 from edge.flow.lane import Durability, Lane, LaneOptions
 from edge.flow.pipeline import Identity, Pipeline
 from edge.model import container, foreign, golden, labels
@@ -32,11 +34,15 @@ from edge.sinks.console import ConsoleSink
 from edge.sinks.file import FileSink
 from edge.spool.memory import MemorySpool
 from edge.spool.sqlite import SqliteSpool
+from edge.telemetry import board
 from edge.telemetry.clock import SystemClock
+from edge.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from edge.server.app import HttpServer
     from edge.server.parts import Served
+
+log = logging.getLogger("edge.assembly")
 
 ENGINES = {"onnx": "onnxruntime", "tflite": "litert"}
 FILES = {
@@ -322,6 +328,21 @@ def make_lane(name: str, sink: Sink, spool: Spool, settings: Settings, **more: A
         drop_oldest=live,
     )
     return Lane(name, sink, spool, options=options, **more)
+
+
+def make_heat_limit(settings: Settings, source: Source | None, clock: Clock, metrics: Metrics) -> Callable[[], bool]:
+    """Which samples the model may look at: all of them, or fewer of a live source's under `--max-temperature`."""
+    most = settings.max_temperature
+    if most is None or source is None:
+        return lambda: True
+    if not source.live:
+        log.warning(
+            "max-temperature is for live sources: nothing is shed", extra={"source": told(settings.source or "mqtt")}
+        )
+        return lambda: True
+    if board.temperature_celsius() is None:
+        log.warning("no thermometer: max-temperature does nothing", extra={"board": board.HERE.model()})
+    return HeatLimit(most, board.temperature_celsius, clock=clock, metrics=metrics).admit
 
 
 def make_server(settings: Settings, served: Served, failed: Callable[[BaseException], None]) -> HttpServer:

@@ -93,9 +93,9 @@ def _board() -> Iterator[Row]:
     celsius, bits = board.temperature_celsius(), board.throttled()
     warm = "" if celsius is None else f", {celsius:.0f} C"
     if celsius is not None and celsius >= 80:
-        yield Row("board", "warn", f"{board.model()}{warm}: it slows down at 85 C; cool it")
+        yield Row("board", "warn", f"{board.HERE.model()}{warm}: it slows down at 85 C; cool it")
     else:
-        yield Row("board", "ok", board.model() + warm)
+        yield Row("board", "ok", board.HERE.model() + warm)
     if bits:
         fix = "use the board's own power supply" if bits & 0x10001 else "cool it"
         yield Row("power", "warn", f"{', '.join(board.problems(bits))}: {fix}")

@@ -50,6 +50,14 @@ def seconds(text: str) -> float:
     return number
 
 
+def celsius(text: str) -> float:
+    """Degrees that a processor may have. Raises ValueError."""
+    number = real(text)
+    if not 20 <= number <= 110:
+        raise ValueError("degrees Celsius from 20 to 110 belong there")
+    return number
+
+
 def real(text: str) -> float:
     """A finite number. Raises ValueError."""
     try:
@@ -151,6 +159,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("no-golden", "do not replay the golden samples at start", None, False),
     Option("source", "-, a file, a folder or glob, mqtt:TOPIC, synthetic:N, camera:0, rtsp://...", metavar="URI",
            group="input"),
+    Option("max-temperature", "degrees Celsius of the processor from which fewer frames of a live source are looked at",
+           celsius, metavar="C", group="input"),
     Option("watch", "go on watching the folder", None, False, group="input"),
     Option("ignore-unknown", "leave out keys and columns that the model does not know", None, False, group="input"),
     Option("max-input", "largest input, in bytes", size, 32_000_000, "SIZE", group="input"),

@@ -244,6 +244,7 @@ class Service:
                 tick=self._tick,
                 observers=tuple(o for o in (self._frame_saver(), self._http and self._http.observe) if o),
                 beat=self._hearts.beat,
+                admit=assembly.make_heat_limit(self._settings, source, self._clock, self._metrics),
             ),
         )
         for name in (signal.SIGINT, signal.SIGTERM):

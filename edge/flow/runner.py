@@ -63,6 +63,8 @@ class RunnerOptions:
     tick: Callable[[], None] = lambda: None
     observers: tuple[Callable[[Sample, Sequence[Result | Skipped]], None], ...] = ()
     beat: Callable[[str], None] = field(default=lambda _: None)
+    admit: Callable[[], bool] = lambda: True
+    """False: this sample of a live source is shed, for the board is hot."""
 
 
 class Runner:
@@ -235,8 +237,8 @@ class Runner:
             except Closed:
                 return
 
-    def _dropped(self, item: Item) -> None:
-        self._metrics.inc("dropped:mailbox")
+    def _dropped(self, item: Item, reason: str = "mailbox") -> None:
+        self._metrics.inc(f"dropped:{reason}")
         if isinstance(item, Sample) and self._source is not None:
             self._source.ack(item)
 
@@ -261,6 +263,9 @@ class Runner:
             now = self._clock.time_ns()
             sample = Sample(None, item.source, self._clock.monotonic_ns(), now)
             self._hand_over(sample, [self._pipeline.skipped(sample, item.reason)], ours=True)
+            return
+        if not self._options.admit():
+            self._dropped(item, "heat")
             return
         self._metrics.observe("stage:capture", (self._clock.monotonic_ns() - item.captured_ns) / 1e9)
         self._hand_over(item, self._pipeline.process(item))

@@ -31,7 +31,7 @@ class Served:
     stats: Callable[[], Mapping[str, Any]]
     temperature: Callable[[], float | None] = board.temperature_celsius
     throttled: Callable[[], int | None] = board.throttled
-    """The firmware's bits; may take some milliseconds."""
+    """The firmware's bits, a few seconds old at most."""
     source: str = ""
     """Where the flow's samples come from; "" where HTTP alone feeds the model."""
 

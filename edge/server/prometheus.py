@@ -81,7 +81,7 @@ class EdgeCollector(Collector):
             "edge_run_frames_dropped", "Samples dropped before the model saw them.", labels=["source", "reason"]
         )
         found = {k.removeprefix("dropped:"): v for k, v in counted.items() if k.startswith("dropped:")}
-        for reason, count in ({"mailbox": 0.0} | {k: v for k, v in found.items() if ":" not in k}).items():
+        for reason, count in ({"mailbox": 0.0, "heat": 0.0} | {k: v for k, v in found.items() if ":" not in k}).items():
             dropped.add_metric([self._source, reason], count)
         yield dropped
         if self._served.source:
@@ -119,6 +119,9 @@ class EdgeCollector(Collector):
         celsius = self._served.temperature()
         if celsius is not None:
             yield _gauge("device_temperature_celsius", "Of the processor.", celsius)
+        limit = self._served.metrics.snapshot().get("heat_limit_hz")
+        if limit is not None:
+            yield _gauge("heat_limit_hertz", "Frames a second at most while the board is hot; 0: no limit.", limit)
         bits = self._served.throttled()
         if bits is not None:
             family = GaugeMetricFamily("edge_run_device_throttled", "1 while it is so.", labels=["kind"])

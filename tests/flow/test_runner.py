@@ -19,7 +19,7 @@ from edge.testing.fakes import DoublingEngine, FakeBroker, ListSource, NumbersPr
 class Flow:
     """A runner with a fake at each end."""
 
-    def __init__(self, source, *brokers, preprocess=None):
+    def __init__(self, source, *brokers, preprocess=None, admit=lambda: True):
         self.source = source
         self.brokers = brokers or (FakeBroker(),)
         self.metrics = Metrics()
@@ -34,7 +34,7 @@ class Flow:
             ],
             clock=clock,
             metrics=self.metrics,
-            options=RunnerOptions(grace_s=2.0),
+            options=RunnerOptions(grace_s=2.0, admit=admit),
             backoff=Backoff(0.001, 0.002),
         )
 
@@ -166,3 +166,15 @@ def test_the_wait_before_the_next_try_doubles_up_to_a_limit_and_starts_again():
     assert [backoff.next_s() for _ in range(5)] == [1.0, 2.0, 4.0, 5.0, 5.0]
     backoff.reset()
     assert backoff.next_s() == 1.0
+
+
+def test_frames_shed_under_heat_are_acknowledged_and_counted_with_that_reason():
+    source = ListSource([1, 2, 3, 4], endless=True)
+    flow = Flow(source, admit=iter([True, False, False, True]).__next__)
+    thread = flow.in_background()
+    assert source.wait_for_acks(4)
+    flow.runner.stop()
+    thread.join()
+    assert flow.received() == [2.0, 8.0]
+    assert sorted(source.acked) == [1, 2, 3, 4]
+    assert flow.metrics.counter("dropped:heat") == 2
