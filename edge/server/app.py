@@ -23,7 +23,7 @@ try:
 except ImportError as exc:
     raise needs("--http", exc.name or "uvicorn", "http") from None
 
-from edge.server.connection import Connection
+from edge.server.connection import SPARE, Connection, Listener
 from edge.server.front import Front
 from edge.server.runs import give_way
 from edge.server.site import Site
@@ -99,7 +99,8 @@ class HttpServer:
         try:
             found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
             family, kind, proto, _, address = found[0]
-            made = socket.socket(family, kind, proto)  # asyncio sets TCP_NODELAY only where the protocol is said
+            # asyncio sets TCP_NODELAY only where the protocol is said
+            made = Listener(family, kind, proto, options.connections + SPARE)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 made.bind(address)
@@ -138,6 +139,7 @@ class HttpServer:
                 ws="none",
                 lifespan="off",
                 log_config=None,
+                log_level="error",  # else everybody who can connect can fill the log
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,

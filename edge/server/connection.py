@@ -1,26 +1,73 @@
-"""A connection with limits: uvicorn's, and nobody can hold one for nothing.
+"""A connection with limits: uvicorn's, and nobody can hold one, or fill the memory with one, for nothing.
 
-uvicorn waits for ever for the head of a request, and for a client that does not read. A few hundred such clients
-would use up the process's file descriptors, and the broker's connection with them.
+uvicorn waits for ever for the head of a request, for a client that does not read, and for the rest of a body that
+was refused already. A few hundred such clients would use up the process's file descriptors, and the broker's
+connection with them. It also keeps whatever comes as a head, as trailers and as pipelined requests: a client that
+sends nothing else for some seconds costs gigabytes, before anybody has asked it for a token.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 HEAD_WAIT_S = 10.0
 """How long a request may take up to the first byte of its body, from its first byte or from the connection."""
+REST_WAIT_S = 10.0
+"""How long the rest of a body may take that nobody wants any more."""
 FLUSH_WAIT_S = 10.0
 """How long a connection that is closed may take to send what is left."""
+LINGER_S = 10.0
+"""How long a client that is still sending may take to read why its request was refused."""
+BESIDE_MOST = 65_536
+"""Bytes of a request that are not its body: head, trailers, what stands around chunks."""
+AROUND_CHUNK = 16
+"""Bytes around a chunk that are not held against the client."""
+PIPELINED_MOST = 256
+"""Requests that may wait behind one on the same connection."""
+SPARE = 32
+"""Connections that are accepted past the limit, to be told why they are closed."""
 
-_WORDS = b'{"error": "too many connections; try again"}'
-FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n"
-    b"content-length: %d\r\n\r\n%b" % (len(_WORDS), _WORDS)
-)
+
+def _answer(status: int, text: str, more: bytes = b"") -> bytes:
+    body = msgspec.json.encode({"error": text})
+    return b"%bcontent-type: application/json\r\n%bconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (
+        STATUS_LINE[status], more, len(body), body
+    )  # fmt: skip
+
+
+FULL = _answer(503, "too many connections; try again", b"retry-after: 1\r\n")
+INVALID = _answer(400, "this is no HTTP request")
+TOO_MANY = _answer(429, f"more than {PIPELINED_MOST} requests wait on this connection")
+TOO_LONG = _answer(431, f"the head of the request has more than {BESIDE_MOST} bytes")
+
+
+class Listener(socket.socket):
+    """A listening socket that hands out at most `most` connections at a time, and hangs up on the others.
+
+    A connection counts from its first packet: in TLS, before anything of HTTP is known of it.
+    """
+
+    def __init__(self, family: int, kind: int, proto: int, most: int) -> None:
+        super().__init__(family, kind, proto)
+        self.most = most
+        self._open: list[socket.socket] = []
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """As `socket.accept`; ConnectionAbortedError, which asyncio takes as "later", where there are too many."""
+        made, address = super().accept()
+        if len(self._open) >= self.most:
+            self._open = [one for one in self._open if one.fileno() >= 0]
+        if len(self._open) >= self.most:
+            made.close()
+            raise ConnectionAbortedError("too many connections")
+        self._open.append(made)
+        return made, address
 
 
 class Corked:
@@ -29,18 +76,23 @@ class Corked:
     uvicorn writes the two one after the other, without waiting in between.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool]) -> None:
+        """`linger` is asked at the end: True where it will close the transport itself, later."""
         self._transport = transport
+        self._linger = linger
         self._held: bytes | None = None
+        self._ended = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
         """Holds back what begins like a response's head until the next write, or the response's end."""
+        if self._ended:
+            return
         if self._held is not None:
             data, self._held = self._held + data, None
-        elif data.startswith(b"HTTP/1.1 "):
+        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100"):  # "go on" waits for nothing
             self._held = data
             return
         self._transport.write(data)
@@ -54,7 +106,16 @@ class Corked:
     def close(self) -> None:
         """What is held back goes first."""
         self.flush()
-        self._transport.close()
+        if not self._ended and not self._transport.is_closing() and self._linger():
+            self._ended = True
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+        elif not self._ended:
+            self._transport.close()
+
+    def is_closing(self) -> bool:
+        """True where nothing more can be sent."""
+        return self._ended or self._transport.is_closing()
 
 
 class Connection(HttpToolsProtocol):
@@ -65,10 +126,16 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._rest_timer: asyncio.TimerHandle | None = None
         self._in_head = True
+        self._in_body = False
+        """From the end of a head to the end of its request."""
+        self._refused = False
+        self._beside = 0
+        """Bytes since the last whole request that were no body."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._corked = Corked(transport)
+        self._corked = Corked(transport, self._linger)
         super().connection_made(self._corked)  # type: ignore[arg-type]
         if len(self.connections) > self.most:
             transport.write(FULL)
@@ -79,34 +146,92 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
+        self._end_rest()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self._beside += len(data)
         super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._beside > BESIDE_MOST or len(self.pipeline) > PIPELINED_MOST:
+            self._refuse(TOO_LONG if self._beside > BESIDE_MOST else TOO_MANY)
+            return
+        if self.pipeline:  # uvicorn reads on after every answer, however many requests wait
+            self.flow.pause_reading()
         # Armed only where a head came in pieces: most requests come whole, and need no timer.
-        if self._in_head and self._head_timer is None and not self.transport.is_closing():
+        if self._in_head and self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_WAIT_S, self._too_slow)
+
+    # --- what the parser finds ----------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         self._in_head = True
         super().on_message_begin()
         self.scope["edge.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
 
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._in_body = True
+
     def on_body(self, body: bytes) -> None:
         self._end_head()  # from here on the reader of the body has an eye on the time
+        self._beside = max(0, self._beside - len(body) - AROUND_CHUNK)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._end_head()
+        self._in_body = False
+        self._beside = 0
         super().on_message_complete()
+        if self._rest_timer is not None:  # the end of a body that was refused: now the connection is idle
+            self._end_rest()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(INVALID)
+
+    # --- ends ---------------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
         self._corked.flush()  # the answer to a HEAD, or a 204, is a head and nothing else
         super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        if self._in_body and self.cycle.response_complete:
+            self._end_head()
+            self._rest_timer = self.loop.call_later(REST_WAIT_S, self._too_slow)
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
         self.loop.call_later(FLUSH_WAIT_S, self.transport.abort)
+
+    def shutdown(self) -> None:
+        if self._refused or (self._in_body and self.cycle.response_complete):
+            self.transport.abort()  # it heard its answer, and is waited for no longer
+            return
+        super().shutdown()
+
+    def _linger(self) -> bool:
+        """Reads on for a while: a socket that is closed with unread bytes in it takes back the answer."""
+        if not (self._refused or (self._in_body and self.cycle.response_complete)):
+            return False
+        self.flow.resume_reading()
+        self._end_head()
+        self.loop.call_later(LINGER_S, self.transport.abort)
+        return True
+
+    def _refuse(self, answer: bytes) -> None:
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.abort()
+            return
+        self._refused = True
+        self.transport.write(answer)
+        self.transport.close()
 
     def _end_head(self) -> None:
         self._in_head = False
@@ -114,7 +239,12 @@ class Connection(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def _end_rest(self) -> None:
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
+
     def _too_slow(self) -> None:
-        self._head_timer = None
+        self._head_timer = self._rest_timer = None
         if not self.transport.is_closing():
             self.transport.abort()

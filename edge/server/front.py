@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
-from edge.errors import SampleError
-from edge.server.exchange import Bodies, Receive, Refusal, Request, Response, Scope, Send, refused
+from edge.errors import EdgeError, SampleError
+from edge.server.exchange import CLOSE, Bodies, Receive, Refusal, Request, Response, Scope, Send, as_json, refused
 from edge.server.guard import Guard, headers_of
 from edge.server.pages import Page
 from edge.server.ways import Ways
+
+log = logging.getLogger("edge.http")
 
 
 class Front:
@@ -38,6 +41,11 @@ class Front:
             return await handler(request)
         except SampleError as exc:
             return self._refused(exc, request)
+        except EdgeError as exc:  # a library that is not installed: the flow does without it
+            return as_json({"error": str(exc)}, 501)
+        except Exception as exc:  # a bug costs its own request, not the flow
+            log.exception("request failed", extra={"path": request.path[:200]})
+            return as_json({"error": f"a bug of edge-run's: {type(exc).__name__}; its log says more"}, 500, CLOSE)
 
     def _refused(self, exc: SampleError, request: Request) -> Response:
         if isinstance(exc, Refusal) and exc.status == 401:

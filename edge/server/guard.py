@@ -92,12 +92,20 @@ class Guard:
         """Raises Refusal where the request may not pass."""
         headers = request.headers
         host = headers.get(b"host", b"")
-        if host not in self._known:
+        if b"host" not in headers:
+            self._check_without_host(request)
+        elif host not in self._known:
             self._check_host(host)
         if b"origin" in headers:
             self._check_origin(headers[b"origin"].decode("latin-1"), host.decode("latin-1"))
         if self._token is not None and request.path not in OPEN:
             self._check_token(headers)
+
+    @staticmethod
+    def _check_without_host(request: Request) -> None:
+        """Browsers always send `Host`; a controller that speaks HTTP/1.0 may not know it."""
+        if request.scope["http_version"] != "1.0":
+            raise Refusal(400, "the header Host is missing: HTTP/1.1 wants it")
 
     def _check_host(self, host: bytes) -> None:
         name = _host_name(host.decode("latin-1").lower())
