@@ -37,7 +37,7 @@ def run(argv: list[str]) -> int:
         if settings.check:
             from edge import doctor
 
-            return int(doctor.examine(settings))
+            return int(doctor.examine(settings, as_json=settings.as_json))
         from edge import service
 
         service.Service(settings, service.load(settings)).run()

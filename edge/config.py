@@ -8,7 +8,7 @@ import os
 import socket
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,6 +34,7 @@ class Settings:
     given: frozenset[str]
     check: bool = False
     config: Path | None = None
+    as_json: bool = False
 
     def __getattr__(self, key: str) -> Any:
         try:
@@ -82,6 +83,7 @@ def parser(version: str) -> argparse.ArgumentParser:
     process = groups["process"]
     process.add_argument("--config", metavar="FILE", help="a TOML file with the same names")
     process.add_argument("--check", action="store_true", help="examine everything, print a table and end")
+    process.add_argument("--json", action="store_true", help="--check as JSON")
     process.add_argument("--version", action="version", version=f"edge-run {version}")
     return made
 
@@ -96,9 +98,11 @@ def read(argv: Sequence[str], environ: Mapping[str, str], version: str) -> Setti
     made = parser(version)
     known, unknown = made.parse_known_args(list(argv))
     if unknown:
-        flags = [f"--{o.name}" for o in OPTIONS] + ["--config", "--check", "--version"]
+        flags = [f"--{o.name}" for o in OPTIONS] + ["--config", "--check", "--json", "--version"]
         word = unknown[0].partition("=")[0]
         raise ConfigError(f"unknown argument {word}{nearest(word, flags)} (edge-run --help lists them)")
+    if known.json and not known.check:
+        raise ConfigError("--json is how --check prints; say --check --json")
     flags_said = {k: v for k, v in vars(known).items() if k in BY_KEY and v is not None}
     config = known.config or environ.get("EDGE_CONFIG")
     layers = [
@@ -112,7 +116,8 @@ def read(argv: Sequence[str], environ: Mapping[str, str], version: str) -> Setti
     values = {o.key: o.default for o in OPTIONS}
     values.update({key: _value(BY_KEY[key], where, raw) for key, (where, raw) in merged.items()})
     values.update({o.key: tuple(values[o.key] or ()) for o in OPTIONS if o.many})
-    return _complete(Settings(values, frozenset(merged), known.check, Path(config) if config else None), environ)
+    said = Settings(values, frozenset(merged), known.check, Path(config) if config else None, known.json)
+    return _complete(said, environ)
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
@@ -175,7 +180,7 @@ def _complete(settings: Settings, environ: Mapping[str, str]) -> Settings:
             raise ConfigError("--mqtt none without --source: nothing feeds the model; name a --source or --http PORT")
         if not values["sink"] and values["source"] is not None:
             values["sink"] = ("console",)
-    return Settings(values, settings.given, settings.check, settings.config)
+    return replace(settings, values=values)
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:

@@ -13,9 +13,12 @@ import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edge.protocols import Clock
 from edge.telemetry.clock import SystemClock
+
+if TYPE_CHECKING:  # the doctor reads the board before it trusts numpy to load
+    from edge.protocols import Clock
 
 MODEL = "proc/device-tree/model"
 THERMAL = "sys/class/thermal"

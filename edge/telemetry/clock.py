@@ -6,8 +6,10 @@ import ctypes
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from edge.protocols import Clock
+if TYPE_CHECKING:  # it brings numpy, which the doctor has not tried yet
+    from edge.protocols import Clock
 
 STA_UNSYNC = 0x0040
 TIME_ERROR = 5

@@ -220,7 +220,8 @@ def test_an_embedded_broker_needs_no_server(run, flowers):
 def test_check_prints_a_table_and_ends_with_0(run, flowers):
     done = run("--model", flowers.path, "--check", "--mqtt", "none", "--source", "synthetic:1")
     assert done.returncode == 0, done.stdout
-    parts = {line.split()[1]: line.split()[0] for line in done.stdout.decode().splitlines()}
+    lines = [line.split() for line in done.stdout.decode().splitlines() if line and not line.startswith(" ")]
+    parts = {words[1]: words[0] for words in lines}
     assert {"python", "packages", "board", "model", "golden", "latency", "source", "broker", "state", "clock"} <= set(
         parts
     )
