@@ -149,6 +149,9 @@ class Spool(Protocol):
         May be lazy on disk: after a crash a repeat is allowed. Raises UnavailableError.
         """
 
+    def origins(self, limit: int) -> list[bytes]:
+        """The newest `limit` origins of messages that wait and outlive the process. Raises UnavailableError."""
+
     def __len__(self) -> int:
         """Messages that wait. This and `bytes` may be asked from any thread."""
 

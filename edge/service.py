@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge.service")
 
+ORIGINS_MOST = 1024
+"""More than any broker sends without an acknowledgement."""
+
 EMBEDDED_LINGER_S = 1.0
 """How long the embedded broker outlives the last result, so that subscribers get it."""
 
@@ -255,6 +258,7 @@ class Service:
                 self._http.start()
             if self._transport is not None:
                 if isinstance(source, MqttSource):
+                    source.remember(self._inferred_before())
                     source.open()  # subscribed first: who reads `online` may send at once
                 self._transport.start()
             self._watchdog.ready(f"{self._loaded.manifest.name} runs")
@@ -265,6 +269,15 @@ class Service:
                 self._http.stop()
             self._stop_transport()
             self._loaded.engine.close()
+
+    def _inferred_before(self) -> set[bytes]:
+        """Inputs of an earlier life whose results every lane that matters has on disk. Raises SpoolError."""
+        held: list[set[bytes]] = []
+        for lane in self._lanes:
+            lane.open()
+            if lane.durable:
+                held.append(set(lane.origins(ORIGINS_MOST)))
+        return set.intersection(*held) if held else set()
 
     def _stop_transport(self) -> None:
         if self._transport is None:

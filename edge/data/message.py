@@ -12,12 +12,16 @@ Kind: TypeAlias = Literal["result", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`payload` is one JSON object, encoded. `seq` is the result's own number in this boot."""
+    """`payload` is one JSON object, encoded. `seq` is the result's own number in this boot.
+
+    `origin` stands on the last message of a sample, see `Sample`: where a spool holds it, the whole sample is safe.
+    """
 
     kind: Kind
     payload: bytes
     seq: int
     reply: Reply | None = None
+    origin: bytes | None = None
 
     def replayed(self) -> bytes:
         """The payload with `"replayed": true`: sent after an outage."""

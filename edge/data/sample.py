@@ -52,7 +52,8 @@ class Sample:
     """One thing that a source read.
 
     `captured_ns` is monotonic and serves for latency, `time_ns` is the system's clock and serves for
-    `time` in the result. `token` belongs to the source: it finds its own sample again in `ack`.
+    `time` in the result. `token` belongs to the source: it finds its own sample again in `ack`. By `origin` it
+    would know the same sample again in a later life of the process, were that given to it once more.
     """
 
     payload: Payload
@@ -61,6 +62,7 @@ class Sample:
     time_ns: int
     reply: Reply | None = None
     token: Any = None
+    origin: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,7 @@ class Lane:
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
+        self.durable = sink.durable
         self._sink = sink
         self._spool = spool
         self._clock = clock
@@ -191,9 +192,13 @@ class Lane:
     # --- the lane's thread --------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Opens the spool, in the thread that will call `run`. Raises SpoolError."""
+        """Opens the spool; where it is called before `run`, from any thread. Raises SpoolError."""
         self._shelf.open()
         self._backlog = len(self._spool) > 0
+
+    def origins(self, limit: int) -> list[bytes]:
+        """After `open` and before `run`: the origins of the newest messages that an earlier life left on disk."""
+        return self._shelf.origins(limit)
 
     def run(self) -> None:
         """Delivers until `finish` and all is confirmed, or until `stop`."""

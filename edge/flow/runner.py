@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
@@ -273,6 +273,8 @@ class Runner:
     def _hand_over(self, sample: Sample, outcomes: Sequence[Result | Skipped], *, ours: bool = False) -> None:
         source = None if ours else self._source
         messages = [self._message(sample, o) for o in outcomes]
+        if messages and sample.origin is not None:
+            messages[-1] = replace(messages[-1], origin=sample.origin)
 
         def safe() -> None:
             self._metrics.inc("samples_safe")

@@ -44,6 +44,13 @@ class Shelf:
             if len(self._spool):
                 log.info("results wait in the spool", extra={"sink": self._name, "messages": len(self._spool)})
 
+    def origins(self, limit: int) -> list[bytes]:
+        """Of the newest that wait on disk; none where it cannot be read now."""
+        found: list[bytes] = []
+        if self.opened:
+            self._try(lambda: found.extend(self._spool.origins(limit)))
+        return found
+
     def save(self, messages: Sequence[Message]) -> list[int] | None:
         """Their keys, once they are on disk."""
         self.open()

@@ -2,14 +2,17 @@
 
 The broker sends an unacknowledged input again when it sees us again: after a cut connection that is one we may
 still be working on, or have finished a moment ago. Within a resumed session it comes with the packet identifier
-it had, so it is known again here and not inferred twice.
+it had, so it is known again here and not inferred twice. So is one whose result an earlier life of this process
+has left in the spool.
 """
 
 from __future__ import annotations
 
 import hashlib
+import struct
 import threading
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edge.data.sample import Reply, Sample
@@ -22,6 +25,9 @@ QUEUE_MOST = 1024
 """QoS 0 inputs that may wait; the broker itself bounds those of QoS 1."""
 
 REMEMBERED = 512
+
+ORIGIN = struct.Struct(">H16s")
+"""What an input is known by in a later life: its packet identifier and the digest of topic and payload."""
 
 
 @dataclass(slots=True)
@@ -44,6 +50,11 @@ class MqttSource(Listener):
         self._queue: deque[tuple[_Delivery, Sample]] = deque()
         self._known: OrderedDict[int, _Delivery] = OrderedDict()
         self._subscribed = False
+        self._earlier: set[bytes] = set()
+
+    def remember(self, origins: Iterable[bytes]) -> None:
+        """Before `open`: inputs that an earlier life has inferred, whose results are on disk."""
+        self._earlier = set(origins)
 
     def open(self) -> None:
         if not self._subscribed:
@@ -71,6 +82,7 @@ class MqttSource(Listener):
         if not resumed:
             with self._changed:
                 self._known.clear()
+                self._earlier.clear()
 
     def _on_message(self, incoming: Incoming) -> None:
         digest = hashlib.blake2b(incoming.topic.encode() + b"\0" + incoming.payload, digest_size=16).digest()
@@ -80,6 +92,8 @@ class MqttSource(Listener):
                 again.incoming = incoming
                 if not again.safe:
                     return
+            elif incoming.dup and ORIGIN.pack(incoming.mid, digest) in self._earlier:
+                self._earlier.discard(ORIGIN.pack(incoming.mid, digest))
             else:
                 self._take(incoming, digest)
                 return
@@ -104,8 +118,9 @@ class MqttSource(Listener):
                 self._known.popitem(last=False)
         reply = Reply(incoming.response_topic, incoming.correlation) if incoming.response_topic else None
         clock = self._context.clock
+        origin = ORIGIN.pack(incoming.mid, digest) if incoming.qos else None
         sample = Sample(
-            incoming.payload, f"mqtt:{incoming.topic}", clock.monotonic_ns(), clock.time_ns(), reply, delivery
+            incoming.payload, f"mqtt:{incoming.topic}", clock.monotonic_ns(), clock.time_ns(), reply, delivery, origin
         )
         self._queue.append((delivery, sample))
         self._changed.notify()

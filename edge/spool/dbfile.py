@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +25,8 @@ ASIDE_KEPT = 3
 _VERSIONS = (b"\2\2\0\x40\x20\x20", b"\1\1\0\x40\x20\x20")  # with a log, and before it has one
 _SALVAGE_ROWS = 1000
 
-COLUMNS = "key, stored_ns, kind, seq, size, crc, topic, correlation, payload"
-INSERT = f"INSERT INTO messages ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own constant
+COLUMNS = "key, stored_ns, kind, seq, size, crc, topic, correlation, origin, payload"
+INSERT = f"INSERT INTO messages ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own constant
 _SCHEMA = """CREATE TABLE messages (
   key INTEGER PRIMARY KEY,
   stored_ns INTEGER NOT NULL,
@@ -36,6 +36,7 @@ _SCHEMA = """CREATE TABLE messages (
   crc INTEGER NOT NULL,
   topic BLOB,
   correlation BLOB,
+  origin BLOB,
   payload BLOB NOT NULL
 )"""
 _PRAGMAS = (
@@ -142,26 +143,29 @@ def row_of(key: int, stored_ns: int, size: int, message: Message) -> Row:
     topic = None if message.reply is None else message.reply.topic.encode()
     correlation = None if message.reply is None else message.reply.correlation
     kind = KINDS.index(message.kind)
-    crc = _crc((key, kind, message.seq, size), topic, correlation, message.payload)
-    return (key, stored_ns, kind, message.seq, size, crc, topic, correlation, message.payload)
+    texts = (topic, correlation, message.origin, message.payload)
+    return (key, stored_ns, kind, message.seq, size, _crc((key, kind, message.seq, size), texts), *texts)
 
 
 def message_of(row: Row) -> Message:
     """The message of a row. Raises DamagedError where its checksum tells that it is not what was stored."""
-    key, _, kind, seq, size, crc, topic, correlation, payload = row
+    key, _, kind, seq, size, crc, topic, correlation, origin, payload = row
     try:
-        intact = crc == _crc((key, kind, seq, size), topic, correlation, payload) and kind in range(len(KINDS))
+        intact = crc == _crc((key, kind, seq, size), row[6:]) and kind in range(len(KINDS))
         reply = None if topic is None else Reply(topic.decode(), correlation)
     except (TypeError, AttributeError, UnicodeDecodeError):
         intact = False
     if not intact:
         raise DamagedError(f"row {key} does not match its checksum")
-    return Message(KINDS[kind], payload, seq, reply)
+    return Message(KINDS[kind], payload, seq, reply, origin)
 
 
-def _crc(numbers: tuple[int, ...], topic: bytes | None, correlation: bytes | None, payload: bytes) -> int:
-    head = f"{numbers} {len(topic or b'')} {len(correlation or b'')}".encode()
-    return zlib.crc32(payload, zlib.crc32(correlation or b"", zlib.crc32(topic or b"", zlib.crc32(head))))
+def _crc(numbers: tuple[int, ...], texts: Sequence[bytes | None]) -> int:
+    """Over the numbers, and over topic, correlation data, origin and payload with their lengths."""
+    crc = zlib.crc32(f"{numbers} {[len(t or b'') for t in texts]}".encode())
+    for text in texts:
+        crc = zlib.crc32(text or b"", crc)
+    return crc
 
 
 def set_aside(path: Path, now_ns: int) -> tuple[Path, int]:

@@ -78,6 +78,10 @@ class MemorySpool:
                 self._bytes -= held.size
         self._skip_gap()
 
+    def origins(self, limit: int) -> list[bytes]:
+        """None: what waits here does not outlive the process."""
+        return []
+
     def __len__(self) -> int:
         return len(self._held)
 

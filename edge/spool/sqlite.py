@@ -10,7 +10,8 @@ crash brings back at most those: repeats, which a consumer drops by `id`.
 **Format.** `PRAGMA application_id` is "ern1", `user_version` 1; a file with others is set aside like a damaged
 one. Table `messages`, by age: `key`, growing and never used twice by a process; `stored_ns`; `kind` (0 result,
 1 error); `seq`; `size`; `crc` (CRC-32 of all that follows and precedes it but the times: SQLite's pages have no
-checksum, so a rotten card would otherwise publish rot); reply `topic` and `correlation`; `payload`.
+checksum, so a rotten card would otherwise publish rot); reply `topic` and `correlation`; `origin`, by which a source
+knows an input again whose result is here; `payload`.
 
 **Limits.** `max_bytes` counts payload, reply topic and correlation data. A row adds about 30 bytes and pages are
 4 KiB, so the file takes 1.1 times that for results of 300 bytes, 1.3 for 100, and 2 at worst (just over 2 KB).
@@ -71,6 +72,7 @@ _SELECT = f"SELECT {COLUMNS} FROM messages WHERE key > ? ORDER BY key LIMIT ?"  
 _SIZES = "SELECT key, size FROM messages WHERE key IN (SELECT value FROM json_each(?))"
 _DELETE = "DELETE FROM messages WHERE key IN (SELECT value FROM json_each(?))"
 _STOCK = "SELECT count(*), coalesce(sum(size), 0), coalesce(max(key), 0), min(stored_ns), max(stored_ns) FROM messages"
+_ORIGINS = "SELECT origin FROM messages WHERE origin IS NOT NULL ORDER BY key DESC LIMIT ?"
 _OLDEST = "SELECT stored_ns FROM messages ORDER BY key LIMIT 1"
 
 
@@ -136,6 +138,10 @@ class SqliteSpool:
             self._tally = _Tally(count, size, self._tally.oldest_ns if count else None)
         if self._removal_due():
             self._flush()
+
+    def origins(self, limit: int) -> list[bytes]:
+        """The newest `limit` origins of what waits."""
+        return self._attempt(lambda db: [row[0] for row in db.execute(_ORIGINS, (limit,))])
 
     def __len__(self) -> int:
         return self._tally.count

@@ -62,13 +62,14 @@ def _gives_back_what_it_was_given(spool: Spool) -> None:
         Message("result", b'{"n":3}', 9, Reply("asker/3", None)),
         Message("result", b'{"n":4}', 10, Reply("asker/\u00e9", b"")),
         Message("result", b'{"n":5}', 2**40, Reply("asker/5", bytes(range(256)))),
+        Message("result", b'{"n":6}', 11, origin=bytes(range(18))),
     ]
     keys = spool.append(messages[:2]) + spool.append(messages[2:])
     entries = spool.after(0, 10)
     assert [e.key for e in entries] == keys, "after(0) gives every entry under the key that append gave"
     assert keys == sorted(set(keys)), "keys grow"
     assert keys[0] > 0, "keys are above 0, so that after(0) means all"
-    assert [e.message for e in entries] == messages, "a message comes back as it was: kind, payload, seq, reply"
+    assert [e.message for e in entries] == messages, "a message comes back as it was: all its fields"
     assert len(spool) == len(messages), "len counts what waits"
     assert spool.bytes >= sum(len(m.payload) for m in messages), "bytes counts the payload"
     assert spool.oldest_ns is not None, "since when the oldest waits is told"
@@ -145,6 +146,15 @@ def _keeps_all_when_reopened(spool: Spool) -> None:
     size = spool.bytes
     spool.close()
     spool.open()
+    spool.append([Message("result", b'{"n":5}', 5, origin=b"five"), Message("result", b'{"n":6}', 6, origin=b"six")])
+    spool.close()
+    spool.open()
+    assert spool.origins(9) == [b"six", b"five"], "a durable spool knows the origins of what waits, the newest first"
+    assert spool.origins(1) == [b"six"], "as many as are asked for"
+    spool.remove(e.key for e in spool.after(0, 10) if e.message.origin)
+    spool.close()
+    spool.open()
+    assert spool.origins(9) == [], "and forgets them with their messages"
     assert _numbers(spool.after(0, 10)) == [2, 3, 4], "a durable spool keeps what waits, and forgets what was removed"
     assert (len(spool), spool.bytes) == (3, size), "and counts it again"
     assert min(spool.append(_numbered(5, 6))) > keys[-1], "and goes on with its keys"

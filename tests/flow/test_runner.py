@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -155,6 +156,23 @@ def test_a_batch_is_acknowledged_once_when_all_its_results_are_safe():
     flow.runner.run()
     assert flow.received() == [2.0, 4.0, 6.0]
     assert flow.source.acked == [[1, 2, 3]]
+
+
+def test_the_last_message_of_a_sample_says_where_it_came_from():
+    class Named(ListSource):
+        def read(self, timeout_s):
+            sample = super().read(timeout_s)
+            return sample and replace(sample, origin=b"here")
+
+    origins = []
+
+    class Records(FakeBroker):
+        def send(self, entry):
+            origins.append(entry.message.origin)
+            super().send(entry)
+
+    Flow(Named([[1, 2, 3]]), Records()).runner.run()
+    assert origins == [None, None, b"here"]
 
 
 def test_the_wait_before_the_next_try_doubles_up_to_a_limit_and_starts_again():
