@@ -176,6 +176,14 @@ def describe(sample: Sample) -> Mapping[str, Any]:
     return {"kind": "none"}
 
 
+def pair(newest: tuple[Sample, Sequence[Result | Skipped]] | None) -> Mapping[str, Any]:
+    """A sample as `describe` tells it, with the first of its results: the two can never be mixed up."""
+    if newest is None:
+        return {"kind": "none", "result": None}
+    sample, outcomes = newest
+    return {**describe(sample), "result": outcomes[0] if outcomes else None}
+
+
 def _decoded(payload: Payload) -> Payload:
     if isinstance(payload, bytes):
         try:

@@ -15,10 +15,13 @@ HTML = b"text/html; charset=utf-8"
 class Page:
     """A page as it is sent, with the policy that lets its own style and script run and no others."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *scripts: str) -> None:
+        """`scripts` go before the page's own, of the same name."""
         folder = resources.files("edge.server") / "static"
         style = "\n".join((folder / file).read_text(encoding="utf-8") for file in ("base.css", f"{name}.css"))
-        script = "\n".join((folder / file).read_text(encoding="utf-8") for file in ("session.js", f"{name}.js"))
+        script = "\n".join(
+            (folder / file).read_text(encoding="utf-8") for file in ("session.js", *scripts, f"{name}.js")
+        )
         html = (folder / f"{name}.html").read_text(encoding="utf-8")
         html = html.replace("<style></style>", f"<style>{style}</style>")
         html = html.replace("<script></script>", f"<script>{script}</script>")

@@ -47,7 +47,7 @@ class Site:
         self.models = Models(served, options.max_batch if batches else 1)
         self.bodies = Bodies(options.max_body)
         self.exposition = Exposition(served)
-        self.pages = {"/": Page("live"), "/docs": Page("docs")}
+        self.pages = {"/": Page("live", "results.js", "try.js"), "/docs": Page("docs")}
         self._inference = Inference(
             served.engine, self.models.name, self.models.version, served.manifest.labels, self.tally
         )
@@ -141,7 +141,7 @@ class Site:
         if self._asker.takes_pictures or not manifest.golden:
             return None
         try:
-            found = [golden.unpack(t).ravel().tolist() for t in manifest.golden[0].inputs.values()]
+            found = [_shortest(golden.unpack(t)) for t in manifest.golden[0].inputs.values()]
         except ValueError:
             return None
         row: list[Any] = found[0] if len(found) == 1 else [v[0] for v in found]
@@ -149,6 +149,12 @@ class Site:
         if all(names) and names and len(names) == len(row):
             return dict(zip(names, row, strict=True))
         return row if len(row) <= ROW_MOST else None
+
+
+def _shortest(values: Any) -> list[Any]:
+    """As a person would write them: 5.1, not 5.099999904632568, which is the same in float32."""
+    flat = values.ravel()
+    return [float(str(v)) for v in flat] if flat.dtype.kind == "f" else list(flat.tolist())
 
 
 def _input(part: Any) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from edge.server import schemas
 from edge.server.exchange import Handler, Refusal, Request, Response, as_json
-from edge.server.live import picture, results_header
+from edge.server.live import pair, picture, results_header
 from edge.server.site import Site
 from edge.server.stream import EventStream
 
@@ -178,6 +178,9 @@ def _process(site: Site) -> Iterator[Way]:
     async def state(request: Request) -> Response:
         return as_json(await site.aside(site.state))
 
+    async def sample(request: Request) -> Response:
+        return await site.aside(lambda: as_json(pair(site.live.newest())))
+
     async def newest(request: Request) -> Response:
         return await site.aside(lambda: _newest(site))
 
@@ -188,6 +191,7 @@ def _process(site: Site) -> Iterator[Way]:
     yield Way("GET", "/metrics", metrics, "Everything counted, for Prometheus", answer=schemas.METRICS)
     yield Way("GET", "/events", events, "Results as they come, as server-sent events", answer=schemas.EVENTS)
     yield Way("GET", "/live/state", state, "What the live page shows")
+    yield Way("GET", "/live/sample", sample, "The newest sample, where it is no picture, and its result")
     yield Way("GET", "/live/picture", newest, "The newest picture", answer=schemas.PICTURE)
     yield Way("GET", "/openapi.json", document, hidden=True)
     for path, page in site.pages.items():

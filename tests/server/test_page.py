@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from msgspec import structs
 from support import onnxmodels
+from support.http import talk
 from support.processes import until
+
+from edge import assembly
+from edge.model import manifest
+from edge.model.golden import pack
 
 selenium = pytest.importorskip("selenium.webdriver")
 
@@ -108,6 +119,78 @@ def test_a_row_can_be_tried_with_the_keyboard_alone(browser, digits):
     shows(browser, "answer", "2 values; the model takes 64 features")
 
 
+@pytest.fixture
+def named(serve, models):
+    """A model whose two features have names, with a golden sample."""
+    loaded = assembly.load_file(onnxmodels.scores(models / "named.onnx", classes=2, features=2))
+    features = tuple(manifest.Feature(name=n) for n in ("width", "height"))
+    part = structs.replace(loaded.manifest.inputs[0], kind="table", features=features)
+    golden = manifest.Golden(inputs={"x": pack(np.array([[5.1, -1.4]], np.float32))}, outputs={})
+    return serve(replace(loaded, manifest=structs.replace(loaded.manifest, inputs=(part,), golden=(golden,))))
+
+
+def test_a_row_by_names_is_tried_in_a_field_for_each(browser, named):
+    browser.get(named.server.url)
+    until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#fields input")) == 2, "two fields")
+    fields = browser.find_elements(By.CSS_SELECTOR, "#fields input")
+    assert [f.accessible_name for f in fields] == ["width", "height"]
+    assert [f.get_property("value") for f in fields] == ["5.1", "-1.4"]
+    fields[1].clear()
+    fields[1].send_keys("2.5", Keys.ENTER)
+
+    shows(browser, "answer", "%")
+    browser.find_element(By.ID, "as-json").click()
+    assert json.loads(browser.find_element(By.ID, "row").get_property("value")) == {"width": 5.1, "height": 2.5}
+    browser.find_element(By.ID, "as-json").click()
+    fields = browser.find_elements(By.CSS_SELECTOR, "#fields input")
+    assert [f.get_property("value") for f in fields] == ["5.1", "2.5"]
+
+
+def test_the_row_that_shows_is_the_one_of_the_result_that_shows(browser, named):
+    browser.get(named.server.url)
+    shows(browser, "link", "Live")
+    with contextlib.closing(named.connect()) as connection:
+        for number in range(40):
+            last = talk(connection, "POST", "/predict", {"width": number, "height": 1.0}).json
+            if number % 10 == 0:
+                until(lambda: "no. " in text(browser, "when"), "a result")
+                shown = browser.execute_script(PAIR)
+                assert shown["row"] == shown["number"] - 1
+
+    shows(browser, "when", f"no. {last['seq']}")
+    assert browser.execute_script(PAIR) == {"number": 40, "row": 39}
+
+
+# Read at one moment: the number of the result, and the first value of the row, which is one less.
+PAIR = """
+const number = Number(document.getElementById("when").textContent.match(/no. ([0-9]+)/)[1]);
+return { number, row: Number(document.querySelector("#values dd").textContent) };
+"""
+
+
+def test_results_that_are_told_again_after_a_break_show_once(browser, digits):
+    digits.post("/predict", ROW)
+    browser.get(digits.server.url)
+    until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#results tr")) == 1, "the result")
+
+    browser.execute_script("listen()")
+    digits.post("/predict", ROW)
+
+    until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#results tr")) == 2, "the next one")
+
+
+def test_the_charts_say_in_numbers_what_they_draw(browser, digits):
+    browser.get(digits.server.url)
+    shows(browser, "latency-none", "second result")
+    digits.post("/predict", ROW)
+    digits.post("/predict", [0.0] * 64)
+
+    shows(browser, "score-count", "2 results")
+    assert text(browser, "score-scale").split() == ["1", "0.5", "0"]
+    assert "median" in text(browser, "latency-range")
+    assert not browser.find_element(By.ID, "latency-none").is_displayed()
+
+
 def test_the_first_tab_stop_skips_to_the_content(browser, digits):
     browser.get(digits.server.url)
     browser.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
@@ -166,6 +249,19 @@ def test_the_api_page_shows_a_curl_line_for_every_way(browser, digits):
 
     assert "curl" in ways[0].find_element(By.TAG_NAME, "pre").text
     assert len(ways) > 20
+
+
+def test_the_curl_lines_of_the_api_page_work_as_they_are(browser, named):
+    browser.get(f"{named.server.url}/docs")
+    shows(browser, "groups", "/predict")
+    lines = [browser.execute_script("return arguments[0].textContent", e)
+             for e in browser.find_elements(By.CSS_SELECTOR, "pre")]  # fmt: skip
+    lines = [line for line in lines if not line.endswith(("/events", "/load", "/unload", "/live/picture"))]
+
+    assert len(lines) > 20
+    for line in lines:
+        done = subprocess.run([*shlex.split(line), "-sS", "--fail-with-body"], capture_output=True, check=False)
+        assert done.returncode == 0, (line, done.stdout)
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -66,7 +66,7 @@ class Site:
             make_pipeline=self.pipeline,
             metrics=self.metrics,
             clock=self.clock,
-            info=lambda: INFO,
+            info=lambda: {**INFO, "model": {**INFO["model"], "name": self.name}},  # type: ignore[dict-item]
             stats=stats,
             source=source,
             **{k: options.pop(k) for k in ("temperature", "throttled") if k in options},

@@ -11,20 +11,40 @@ function sample(schema, all, depth = 0) {
   return { string: "text", integer: 1, number: 1.0, boolean: true }[schema.type] ?? null;
 }
 
-function curl(path, verb, operation, all) {
-  const token = session.token ? ` -H "Authorization: Bearer $TOKEN"` : "";
-  const address = `${location.origin}${path}`;
-  const body = operation.requestBody && operation.requestBody.content;
-  if (!body) return `curl${verb === "POST" ? " -X POST" : ""}${token} ${address}`;
-  if (body["image/jpeg"]) return `curl${token} --data-binary @picture.jpg ${address}\ncurl${token} --json '[1, 2, 3]' ${address}`;
-  return `curl${token} --json '${JSON.stringify(sample(body["application/json"].schema, all))}' ${address}`;
+// A body that this very model takes, where it is short enough to be typed.
+const MOST = 64;
+function body(path, schema, all, device) {
+  const zeros = (t) => {
+    const shape = t.shape.map((size) => (size < 0 ? 1 : size));
+    const zero = t.datatype === "BYTES" ? "text" : t.datatype === "BOOL" ? false : 0;
+    return { name: t.name, shape, datatype: t.datatype, data: Array(Math.min(MOST + 1, shape.reduce((a, b) => a * b, 1))).fill(zero) };
+  };
+  const tensors = device.inputs.map(zeros);
+  const short = tensors.every((t) => t.data.length <= MOST);
+  if (path.endsWith("/infer")) return short ? { inputs: tensors } : null;
+  const example = device.example ?? (short && tensors.length === 1 && !device.pictures ? tensors[0].data : null);
+  if (path === "/predict") return example;
+  if (path === "/invocations") return example === null ? null : { inputs: [example] };
+  if (path.endsWith(":predict")) return example === null ? null : { instances: [example] };
+  return sample(schema, all);
 }
 
-function operation(path, verb, told, all, model) {
-  const here = path.replace("{model}", model.name).replace("{version}", model.version);
+function curl(path, verb, operation, all, device) {
+  const token = session.token ? ` -H "Authorization: Bearer $TOKEN"` : "";
+  const address = `${location.origin}${path}`;
+  const content = operation.requestBody && operation.requestBody.content;
+  if (!content) return `curl${verb === "POST" ? " -X POST" : ""}${token} ${address}`;
+  if (path === "/predict" && device.pictures) return `curl${token} --data-binary @picture.jpg ${address}`;
+  const value = body(path, content["application/json"].schema, all, device);
+  const quoted = value === null ? "@request.json" : `'${JSON.stringify(value).replaceAll("'", "'\\''")}'`;
+  return `curl${token} --json ${quoted} ${address}`;
+}
+
+function operation(path, verb, told, all, device) {
+  const here = path.replace("{model}", device.name).replace("{version}", device.version);
   const inside = make("div", { class: "inside" });
   if (told.description) inside.append(make("p", { class: "muted" }, told.description));
-  inside.append(make("h3", {}, "Ask"), make("pre", { tabindex: "0" }, curl(here, verb, told, all)));
+  inside.append(make("h3", {}, "Ask"), make("pre", { tabindex: "0" }, curl(here, verb, told, all, device)));
   const types = Object.keys((told.requestBody && told.requestBody.content) || {});
   if (types.length) inside.append(make("h3", {}, "Takes"), make("p", { class: "mono" }, types.join(", ")));
   inside.append(make("h3", {}, "Answers"), make("p", { class: "mono" }, Object.keys(told.responses[200].content || {}).join(", ")));
@@ -36,14 +56,17 @@ function operation(path, verb, told, all, model) {
 async function start() {
   const [document_, state] = await Promise.all([api("/openapi.json"), api("/live/state")]);
   const told = await document_.json();
-  const model = (await state.json()).info.model;
+  const { info, manifest, example } = await state.json();
+  const { name, version } = info.model;
+  const { inputs } = await (await api(`/v2/models/${name}`)).json();
+  const device = { name, version, inputs, example, pictures: manifest.inputs.some((i) => i.kind === "image") };
   $("intro").textContent = `${told.info.description} Errors answer {"error": "..."}. The document itself is at /openapi.json.`;
   const groups = new Map();
   for (const [path, verbs] of Object.entries(told.paths)) {
     for (const [verb, inner] of Object.entries(verbs)) {
       const tag = (inner.tags || ["Other"])[0];
       if (!groups.has(tag)) groups.set(tag, []);
-      groups.get(tag).push(operation(path, verb.toUpperCase(), inner, told.components.schemas, model));
+      groups.get(tag).push(operation(path, verb.toUpperCase(), inner, told.components.schemas, device));
     }
   }
   $("groups").replaceChildren(...[...groups].map(([tag, operations]) => make("section", {}, make("h2", {}, tag), ...operations)));

@@ -1,117 +1,10 @@
 const MOST = 240;
 const ROWS = 12;
-const state = { points: [], rows: [], newest: null, totals: null, missed: 0, paused: false, picture: false, stale: false };
-let reader = null;
+const state = { points: [], rows: [], newest: null, totals: null, missed: 0, paused: false, kind: "none", stale: false };
+const seen = new Set();
 let failures = 0;
 
-const number = (value, digits = 3) => {
-  if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(1);
-  return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 6 });
-};
-const whole = (value) => Number(value).toLocaleString("en");
-const percent = (value) => (value > 0 && value < 0.0005 ? "< 0.1 %" : `${(value * 100).toFixed(value > 0 && value < 0.1 ? 1 : 0)} %`);
-const ms = (value) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
-const place = (source) => (source === "-" ? "standard input" : source);
-const clock = (text) => new Date(text).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const size = (bytes) => (bytes < 1e6 ? `${number(bytes / 1e3, 2)} kB` : `${number(bytes / 1e6, 2)} MB`);
-const total = (result) => result.timing_ms.preprocess + result.timing_ms.infer + result.timing_ms.postprocess;
-const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-
-// --- what a result says ----------------------------------------------------------------------------------
-
-function bars(result) {
-  const found = result.predictions;
-  if (result.task === "segment" && found[0] && found[0].areas) {
-    return found[0].labels.map((label, i) => ({ name: label, text: percent(found[0].areas[i]), share: found[0].areas[i] }));
-  }
-  return found.slice(0, 6).map((p) => {
-    if ("label" in p) return { name: p.label, text: percent(p.score), share: p.score };
-    if ("is_anomaly" in p) return { name: p.is_anomaly ? "Anomaly" : "Normal", text: number(p.score), share: null };
-    if ("value" in p) return { name: p.name || "value", text: `${number(p.value, 5)} ${p.unit || ""}`.trim(), share: null };
-    const values = (p.data || []).slice(0, 6).map((v) => (typeof v === "number" ? number(v) : String(v)));
-    return { name: `${p.name} [${(p.shape || []).join(", ")}]`, text: values.join("  "), share: null };
-  });
-}
-
-function headline(result) {
-  const found = result.predictions;
-  if (result.reason) return ["Skipped", ""];
-  if (!found.length) return [result.task === "detect" ? "Nothing found" : "No class above the threshold", ""];
-  if (result.task === "detect") {
-    const counts = new Map();
-    for (const p of found) counts.set(p.label, (counts.get(p.label) || 0) + 1);
-    return [[...counts].map(([label, n]) => (n > 1 ? `${n} × ${label}` : label)).slice(0, 4).join(", "), ""];
-  }
-  const first = bars(result)[0];
-  if (!first) return [result.task, ""];
-  if ("value" in found[0]) return [first.text, found.length > 1 ? `and ${found.length - 1} more` : first.name];
-  if (result.task === "raw") return [first.name, ""];
-  return [first.name, first.text];
-}
-
-function score(result) {
-  const first = result.predictions[0];
-  if (!first) return result.task === "detect" || result.task === "classify" ? 0 : null;
-  if ("score" in first) return first.score;
-  if ("value" in first) return first.value;
-  return first.areas ? Math.max(0, ...first.areas) : null;
-}
-
-function fillBars(list, result) {
-  list.replaceChildren(...bars(result).map((bar) => {
-    const item = make("li", {}, make("span", { class: "name", title: bar.name }, bar.name), make("span", {}, bar.text));
-    if (bar.share !== null) {
-      const fill = make("i");
-      fill.style.width = `${Math.max(0, Math.min(1, bar.share)) * 100}%`;
-      item.append(make("span", { class: "bar", "aria-hidden": "true" }, fill));
-    }
-    return item;
-  }));
-}
-
-// --- pictures --------------------------------------------------------------------------------------------
-
-function svg(tag, attributes, text) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  if (text) node.textContent = text;
-  return node;
-}
-
-function drawBoxes(layer, image, result) {
-  const width = image.naturalWidth;
-  const height = image.naturalHeight;
-  layer.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  const letter = Math.max(width, height) / 34;
-  const boxes = result ? result.predictions.filter((p) => p.box) : [];
-  // The surest last, on top of the others.
-  layer.replaceChildren(...boxes.reverse().map((p) => {
-    const [left, top, right, bottom] = p.box;
-    const group = svg("g", {});
-    const label = `${p.label} ${percent(p.score)}`;
-    const tall = letter * 1.45;
-    const wide = Math.min(width, label.length * letter * 0.56 + letter * 0.7);
-    const y = top >= tall ? top - tall : top;
-    const x = Math.max(0, Math.min(left, width - wide));
-    group.append(
-      svg("rect", { x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, bottom - top) }),
-      svg("rect", { class: "tag", x, y, width: wide, height: tall }),
-      svg("text", { x: x + letter * 0.35, y: y + letter * 1.05, "font-size": letter }, label),
-    );
-    for (const [px, py, ps] of p.keypoints || []) if (ps > 0) group.append(svg("circle", { cx: px, cy: py, r: letter / 4 }));
-    return group;
-  }));
-}
-
-function show(image, layer, blob, result) {
-  return new Promise((done) => {
-    const old = image.src;
-    image.onload = () => { drawBoxes(layer, image, result); if (old.startsWith("blob:")) URL.revokeObjectURL(old); done(true); };
-    image.onerror = () => done(false);
-    image.src = URL.createObjectURL(blob);
-  });
-}
+// --- the page --------------------------------------------------------------------------------------------
 
 async function newestPicture() {
   const response = await api("/live/picture");
@@ -125,12 +18,19 @@ async function newestPicture() {
   }
 }
 
-// --- the page --------------------------------------------------------------------------------------------
+// The row and the result that belongs to it: results come faster than rows are shown.
+async function newestRow() {
+  const response = await api("/live/sample");
+  if (!response.ok) return;
+  const newest = await response.json();
+  if (newest.result) showResult(newest.result);
+  showSample(newest);
+}
 
 function showResult(result) {
   $("nothing").hidden = true;
   $("now").hidden = false;
-  $("now").classList.toggle("both", state.picture);
+  $("now").classList.toggle("both", state.kind === "picture");
   const [main, aside] = headline(result);
   $("headline").replaceChildren(main, ...(aside ? [make("small", {}, ` ${aside}`)] : []));
   $("when").textContent = result.reason || `${clock(result.time)} · ${result.source} · no. ${whole(result.seq)}`;
@@ -153,45 +53,69 @@ function showSample(newest) {
   }));
 }
 
-function drawChart(name, values, format, low) {
+// A scale of two equal steps that are round numbers and hold both ends.
+function scale(low, high) {
+  const rough = (high - low) / 2 || Math.abs(high) / 2 || 0.5;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  for (const factor of [1, 2, 2.5, 5, 10, 20]) {
+    const step = factor * power;
+    const floor = Math.floor(low / step) * step;
+    if (step >= rough && floor + 2 * step >= high) return [floor, floor + 2 * step];
+  }
+  return [low, high];
+}
+
+function times(points) {
+  const at = points.map((p) => Date.parse(p.time));
+  const span = at[at.length - 1] - at[0];
+  // Where some are left out, the gaps between the others say nothing.
+  const steady = span > 0 && !state.missed && at.every((t, i) => i === 0 || t >= at[i - 1]);
+  return at.map((t, i) => (steady ? (t - at[0]) / span : i / (at.length - 1)));
+}
+
+// `bounds` of the scale; a few results far above it are cut at its edge, and said in words.
+function drawChart(name, points, key, format, bounds) {
   const chart = $(`${name}-chart`);
-  if (values.length < 2) { chart.setAttribute("aria-label", "Too few results yet"); $(`${name}-span`).textContent = "drawn from the second result on"; return; }
-  const high = Math.max(...values);
-  const least = Math.min(...values);
-  const floor = low === null ? least : Math.min(low, least);
-  const span = high - floor || Math.abs(high) || 1;
-  const at = (v, i) => `${((i / (values.length - 1)) * 300).toFixed(1)},${(124 - ((v - floor) / span) * 118).toFixed(1)}`;
-  const points = values.map(at);
+  const enough = points.length > 1;
+  $(`${name}-none`).hidden = enough;
+  if (!enough) return;
+  const values = points.map((p) => p[key]);
+  const sorted = [...values].sort((a, b) => a - b);
+  const [least, middle, high] = [sorted[0], sorted[Math.floor(sorted.length / 2)], sorted[sorted.length - 1]];
+  const [floor, top] = bounds(least, middle, high);
+  const across = times(points);
+  const at = (v, i) => `${(across[i] * 300).toFixed(1)},${(124 - ((Math.min(top, v) - floor) / (top - floor)) * 118).toFixed(1)}`;
+  const line = values.map(at).join(" ");
   chart.replaceChildren(
     ...[6, 65, 124].map((y) => svg("line", { class: "grid", x1: 0, x2: 300, y1: y, y2: y, "vector-effect": "non-scaling-stroke" })),
-    svg("polygon", { class: "area", points: `0,124 ${points.join(" ")} 300,124` }),
-    svg("polyline", { class: "trace", points: points.join(" ") }),
+    svg("polygon", { class: "area", points: `0,124 ${line} 300,124` }),
+    svg("polyline", { class: "trace", points: line }),
   );
-  const middle = median(values);
   chart.setAttribute("aria-label", `The last ${values.length} results: median ${format(middle)}, from ${format(least)} to ${format(high)}`);
   $(`${name}-now`).textContent = format(values[values.length - 1]);
-  $(`${name}-low`).textContent = `lowest ${format(least)}`;
-  $(`${name}-high`).textContent = `highest ${format(high)}`;
-  $(`${name}-span`).textContent = `last ${values.length}`;
+  $(`${name}-range`).textContent = `${format(least)} to ${format(high)}, median ${format(middle)}`;
+  $(`${name}-scale`).replaceChildren(...[top, (top + floor) / 2, floor].map((v) => make("span", {}, number(v))));
+  $(`${name}-from`).textContent = clock(points[0].time);
+  $(`${name}-count`).textContent = `${points.length} results`;
+  $(`${name}-to`).textContent = clock(points[points.length - 1].time);
 }
 
 function render() {
   if (!state.stale || state.paused) return;
   state.stale = false;
   const newest = state.newest;
-  if (newest && !(state.picture && $("picture").src)) showResult(newest);
   const scored = state.points.filter((p) => p.score !== null);
   $("score-card").hidden = scored.length === 0 && state.points.length > 0;
   const regression = newest && newest.task === "regress";
   $("score-title").textContent = regression ? "Value" : newest && newest.task === "classify" ? "Score of the first class" : "Score";
-  drawChart("score", scored.map((p) => p.score), (v) => number(v), regression ? null : 0);
-  drawChart("latency", state.points.map((p) => p.latency), ms, 0);
-  const spent = state.points.map((p) => p.latency);
-  if (spent.length) {
-    $("f-latency").replaceChildren(ms(median(spent)), make("small", {}, "ms"));
-    const t = newest.timing_ms || {};
-    if (newest.timing_ms) $("n-latency").textContent = `of it the model ${ms(t.infer)} ms`;
+  const share = newest && (newest.task === "classify" || newest.task === "detect") && scored.every((p) => p.score <= 1);
+  drawChart("score", scored, "score", (v) => number(v), share ? () => [0, 1] : (least, middle, high) => scale(least, high));
+  drawChart("latency", state.points, "latency", ms, (least, middle, high) => [0, scale(0, Math.min(high, 5 * middle))[1]]);
+  if (state.points.length) {
+    $("f-latency").replaceChildren(ms(median(state.points.map((p) => p.latency))), make("small", {}, "ms"));
+    $("n-latency").textContent = `of it the model ${ms(median(state.points.map((p) => p.infer)))} ms`;
   }
+  $("no-results").hidden = state.rows.length > 0;
   $("results").replaceChildren(...state.rows.map((result) => {
     const [main, aside] = headline(result);
     const what = result.reason ? make("td", { class: "what bad" }, `Skipped: ${result.reason}`) : make("td", { class: "what" }, `${main} `, make("span", { class: "muted" }, aside));
@@ -206,11 +130,16 @@ function render() {
 function take(kind, data) {
   if (kind === "missed") state.missed += data.count;
   if (kind !== "result" && kind !== "skipped") return;
+  // Who comes again is told the last results again.
+  const id = data.id || `${data.source} ${data.seq} ${data.time}`;
+  if (seen.has(id)) return;
+  seen.add(id);
+  if (seen.size > 2 * MOST) seen.delete(seen.values().next().value);
   state.rows.unshift(data);
   state.rows.length = Math.min(state.rows.length, ROWS);
   if (kind === "result") {
     state.newest = data;
-    state.points.push({ score: score(data), latency: total(data) });
+    state.points.push({ time: data.time, score: score(data), latency: total(data), infer: data.timing_ms.infer });
     if (state.points.length > MOST) state.points.shift();
   }
   state.stale = true;
@@ -229,7 +158,7 @@ async function listen() {
     if (!response.ok) throw new Error(String(response.status));
     failures = 0;
     link(state.paused ? "paused" : "live", state.paused ? "Paused" : "Live");
-    reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     for (;;) {
       const { done, value } = await reader.read();
@@ -261,7 +190,10 @@ function figures(now) {
     const rate = (done - before.done) / ((state.totals.at - before.at) / 1000);
     $("f-rate").textContent = rate >= 100 ? whole(Math.round(rate)) : number(rate, 2);
   }
-  $("n-rate").textContent = now.source ? `from ${place(now.source)}` : "from requests only";
+  const away = Boolean(now.source) && !now.source_up;
+  $("n-rate").textContent = now.source ? `${away ? "not there: " : "from "}${place(now.source)}` : "from requests only";
+  $("n-rate").classList.toggle("bad", away);
+  $("hint").textContent = now.source ? `Waiting for the first sample from ${place(now.source)}.` : "Nothing came yet. Try your own, or POST to /predict.";
   $("f-results").textContent = whole(done);
   const skipped = stats.skipped + now.http.failed;
   $("n-results").textContent = `${whole(skipped)} skipped, ${whole(now.http.inferences)} by HTTP`;
@@ -289,12 +221,13 @@ function facts(now) {
   const { info, manifest } = now;
   const model = info.model;
   const tensor = (t) => `${t.name} ${t.dtype}${t.shape ? ` [${t.shape.map((d) => d ?? "?").join(", ")}]` : ""}`;
+  const lines = (texts) => make("ul", {}, ...texts.map((text) => make("li", {}, text)));
   const groups = [["", [
     ["Task", model.task], ["Version", model.version], ["File", model.file], ["Engine", `${info.engine.name} ${info.engine.version}, ${info.engine.threads} thread${info.engine.threads > 1 ? "s" : ""}`],
-    ["Inputs", model.inputs.map(tensor).join("; ")], ["Outputs", model.outputs.map(tensor).join("; ")],
+    ["Inputs", lines(model.inputs.map(tensor))], ["Outputs", lines(model.outputs.map(tensor))],
     ["Labels", manifest.labels.length ? `${manifest.labels.slice(0, 8).join(", ")}${model.labels > 8 ? `, … (${model.labels})` : ""}` : "none"],
     ["SHA-256", make("span", { class: "mono", title: model.sha256 }, `${model.sha256.slice(0, 16)}…`)],
-    ...(model.guessed.length ? [["Guessed", model.guessed.join(" ")]] : []),
+    ...(model.guessed.length ? [["Guessed", lines(pairs(model.guessed))]] : []),
     ...(manifest.description ? [["About", manifest.description]] : []),
     ...(manifest.license ? [["Licence", manifest.license]] : []),
   ]]];
@@ -313,14 +246,11 @@ function facts(now) {
   if (origin) groups.push(["Origin", [["Made with", origin.framework || "?"], ["From", origin.source || "?"], ["Passes", (origin.passes || []).join(", ") || "none"]]]);
   $("facts").replaceChildren(...groups.map(([title, pairs]) => make("div", { class: "group" }, ...(title ? [make("h3", {}, title)] : []),
     make("dl", { class: "facts" }, ...pairs.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])))));
+  if (model.task === "regress") $("score-title").textContent = "Value";
   $("model").textContent = model.name;
   $("device").textContent = `${info.device} · ${model.task} · ${info.engine.name}`;
   $("version").textContent = `edge-run ${info.versions["edge-run"]}`;
   document.title = `${model.name} on ${info.device}`;
-}
-
-function offer(example) {
-  if (example) $("row").value = JSON.stringify(example, null, Array.isArray(example) ? 0 : 1);
 }
 
 let known = "";
@@ -330,10 +260,14 @@ async function poll() {
     const now = await response.json();
     if (!state.paused) {
       figures(now);
-      showSample(now.newest);
-      const picture = Boolean(now.newest && now.newest.kind === "picture");
-      if (picture !== state.picture) { state.picture = picture; $("now-picture").hidden = !picture; $("now").classList.toggle("both", picture); }
-      if (!picture) $("picture").removeAttribute("src");
+      const kind = now.newest ? now.newest.kind : "none";
+      if (kind !== state.kind) {
+        state.kind = kind;
+        shownSeq = null;
+        $("now-picture").hidden = kind !== "picture";
+        $("now").classList.toggle("both", kind === "picture");
+        if (kind === "picture") showSample(null); else $("picture").removeAttribute("src");
+      }
     }
     if (known !== now.info.boot) {
       known = now.info.boot;
@@ -349,60 +283,17 @@ async function poll() {
   setTimeout(poll, 2000);
 }
 
-let shownSeq = -1;
-async function pictures() {
-  if (state.picture && !state.paused && state.newest && state.newest.seq !== shownSeq && !document.hidden) {
-    shownSeq = state.newest.seq;
-    try { await newestPicture(); } catch (error) { if (!$("login").hidden) return; }
+let shownSeq = null;
+async function samples() {
+  if (state.newest && !state.paused && state.newest.id !== shownSeq && !document.hidden) {
+    shownSeq = state.newest.id;
+    try { await (state.kind === "picture" ? newestPicture() : newestRow()); } catch (error) { if (!$("login").hidden) return; }
   }
-  setTimeout(pictures, 400);
+  setTimeout(samples, 400);
 }
 
-// --- trying ----------------------------------------------------------------------------------------------
+// --- controls --------------------------------------------------------------------------------------------
 
-let mine = null;
-function choose(file) {
-  mine = file || null;
-  $("asked").textContent = mine ? mine.name : "";
-  $("answer").replaceChildren();
-  $("preview").hidden = !mine;
-  if (mine) show($("mine"), $("my-boxes"), mine, null);
-}
-
-async function ask() {
-  const picture = !$("try-picture").hidden;
-  if (picture && !mine) { $("answer").replaceChildren(make("p", { class: "bad" }, "Choose a picture first.")); $("file").focus(); return; }
-  $("ask").disabled = true;
-  try {
-    const body = picture ? mine : $("row").value;
-    const response = await api("/predict", { method: "POST", body, headers: { "Content-Type": picture ? mine.type || "application/octet-stream" : "application/json" } });
-    const found = await response.json();
-    if (!response.ok) throw new Error(found.error);
-    const results = Array.isArray(found) ? found : [found];
-    $("answer").replaceChildren(...results.slice(0, 10).map((result) => {
-      if (result.reason) return make("p", { class: "bad" }, result.reason);
-      const [main, aside] = headline(result);
-      const list = make("ol", { class: "bars" });
-      fillBars(list, result);
-      return make("div", {}, make("p", { class: "headline" }, main, make("small", {}, ` ${aside}`)), make("p", { class: "when" }, `${ms(total(result))} ms`), list);
-    }));
-    if (picture) drawBoxes($("my-boxes"), $("mine"), results[0]);
-  } catch (error) {
-    $("answer").replaceChildren(make("p", { class: "bad" }, error.message));
-  } finally {
-    $("ask").disabled = false;
-  }
-}
-
-$("try").addEventListener("submit", (event) => { event.preventDefault(); ask(); });
-$("file").addEventListener("change", () => choose($("file").files[0]));
-for (const name of ["dragover", "dragleave", "drop"]) {
-  $("drop").addEventListener(name, (event) => {
-    event.preventDefault();
-    $("drop").classList.toggle("over", name === "dragover");
-    if (name === "drop" && event.dataTransfer.files.length) choose(event.dataTransfer.files[0]);
-  });
-}
 $("pause").addEventListener("click", () => {
   state.paused = !state.paused;
   $("pause").setAttribute("aria-pressed", String(state.paused));
@@ -428,6 +319,6 @@ setInterval(() => {
 }, 5000);
 setInterval(render, 250);
 
-function start() { listen(); poll(); pictures(); }
+function start() { listen(); poll(); samples(); }
 onToken(start);
 start();
