@@ -24,6 +24,8 @@ def _leave(number: int, frame: object) -> None:
 
 def run(argv: list[str]) -> int:
     """`edge-run` with these arguments; returns the exit code."""
+    if argv[:1] == ["service"]:
+        return _service(argv[1:])
     from edge import config
 
     try:
@@ -44,6 +46,15 @@ def run(argv: list[str]) -> int:
     except FatalError as exc:
         return _fail(exc)
     return 0
+
+
+def _service(argv: list[str]) -> int:
+    from edge.systemd import command
+
+    try:
+        return command.run(argv, os.environ)
+    except FatalError as exc:
+        return _fail(exc)
 
 
 def _fail(exc: FatalError) -> int:

@@ -65,7 +65,8 @@ def parser(version: str) -> argparse.ArgumentParser:
     made = _Parser(
         prog="edge-run",
         description="Run a trained model and publish every result over MQTT.",
-        epilog="Each flag is also a variable (EDGE_SPOOL_MAX) and a key of the --config file (spool-max).",
+        epilog="Each flag is also a variable (EDGE_SPOOL_MAX) and a key of the --config file (spool-max). "
+        "edge-run service --help: have systemd run it.",
         allow_abbrev=False,
     )
     groups = {key: made.add_argument_group(title) for key, title in GROUPS.items()}
