@@ -22,6 +22,7 @@ from edge.data.sample import Payload, Sample
 from edge.data.tensor import Tensors
 from edge.engines import stateful
 from edge.errors import ConfigError, SampleError
+from edge.flow.gate import Gate, Rules
 from edge.flow.heat import HeatLimit
 from edge.flow.lane import Durability, Lane, LaneOptions
 from edge.flow.pipeline import Identity, Pipeline
@@ -309,6 +310,13 @@ def make_sink(uri: str, on_closed: Callable[[], None] | None = None) -> Sink:
         return FileSink(Path(rest.removeprefix("//")))
     made: Sink = registry.find("edge.sinks", name)(rest)
     return made
+
+
+def make_gate(settings: Settings, task: str, held: Callable[[str], None] = lambda _: None) -> Gate | None:
+    """The publishing rules; None where there is none. Raises ConfigError for one that does not fit the task."""
+    rules = Rules(settings.on_change, settings.min_interval, settings.min_score, settings.deadband)
+    rules.check(task)
+    return Gate(rules, held) if rules.any else None
 
 
 def make_spool(settings: Settings, sink: Sink, name: str, stem: str) -> Spool:

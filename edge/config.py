@@ -20,6 +20,7 @@ GROUPS = {
     "model": "the model",
     "input": "inputs",
     "output": "results",
+    "publishing": "what is worth publishing, and for whom",
     "http": "the local HTTP endpoint",
     "delivery": "delivery",
     "process": "the process",
@@ -75,9 +76,11 @@ def parser(version: str) -> argparse.ArgumentParser:
         if option.parse is None:
             groups[option.group].add_argument(*names, action="store_true", default=None, help=option.help)
         else:
+            alone: dict[str, Any] = {} if option.alone is None else {"nargs": "?", "const": option.alone}
             groups[option.group].add_argument(
                 *names,
                 action="append" if option.many else "store",
+                **alone,
                 metavar=option.metavar or option.name.upper(),
                 help=_help(option),
             )
@@ -148,6 +151,8 @@ def _value(option: Option, where: str, raw: Any) -> Any:
     if option.many:
         items = raw if isinstance(raw, list) else str(raw).split(",")
         return tuple(str(item) for item in items)
+    if option.alone is not None and str(raw).lower() in ("true", "false"):
+        return option.alone if str(raw).lower() == "true" else option.default
     if isinstance(raw, list):
         raw = ",".join(str(item) for item in raw)
     if isinstance(raw, (dict, bool)):
@@ -177,6 +182,8 @@ def _complete(settings: Settings, environ: Mapping[str, str]) -> Settings:
     values["prefix"] = "/".join(topic_part(p) for p in str(values["prefix"]).split("/") if p) or "edge"
     values["state_dir"] = values["state_dir"] or default_state_dir(environ)
     if values["mqtt"] == "none":
+        if values["home_assistant"] is not None:
+            raise ConfigError("--home-assistant: it listens on a broker, but --mqtt is none; name one with --mqtt URL")
         if values["source"] is None and values["http"] is None:
             raise ConfigError("--mqtt none without --source: nothing feeds the model; name a --source or --http PORT")
         if not values["sink"] and values["source"] is not None:

@@ -58,6 +58,14 @@ def celsius(text: str) -> float:
     return number
 
 
+def distance(text: str) -> float:
+    """A number of at least 0. Raises ValueError."""
+    number = real(text)
+    if number < 0:
+        raise ValueError("a number of at least 0 belongs there")
+    return number
+
+
 def real(text: str) -> float:
     """A finite number. Raises ValueError."""
     try:
@@ -90,6 +98,13 @@ def pixels(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def discovery_prefix(text: str) -> str:
+    """What discovery topics begin with. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", text):
+        raise ValueError("letters, digits, _ and - belong there; Home Assistant's own is homeassistant")
+    return text
+
+
 def path(text: str) -> Path:
     """A path; ~ is the home folder. Raises ValueError."""
     if not text:
@@ -110,7 +125,10 @@ def one_of(*known: str) -> Callable[[str], str]:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`parse` makes the value from text and raises ValueError; None: a switch. `many`: may be repeated."""
+    """`parse` makes the value from text and raises ValueError; None: a switch. `many`: may be repeated.
+
+    `alone` is the value where the flag is said without one (or with true, as a variable or key).
+    """
 
     name: str
     help: str
@@ -119,6 +137,7 @@ class Option:
     metavar: str | None = None
     many: bool = False
     group: str = "model"
+    alone: str | None = None
 
     @property
     def key(self) -> str:
@@ -175,6 +194,17 @@ OPTIONS: tuple[Option, ...] = (
     Option("keepalive", "seconds after which a silent connection is asked", positive, 30, "S", group="output"),
     Option("confirm-timeout", "seconds without a confirmation after which the broker counts as gone", seconds, 30.0,
            "S", group="output"),
+    Option("on-change", "publish a result only where it tells something else than the last one", None, False,
+           group="publishing"),
+    Option("deadband", "publish numbers only where they have moved by more than this", distance, metavar="X",
+           group="publishing"),
+    Option("min-score", "publish only what has at least this score", real, metavar="X", group="publishing"),
+    Option("min-interval", "seconds from one published result to the next; 0: all", seconds, 0.0, "S",
+           group="publishing"),
+    Option("home-assistant", "announce the device to Home Assistant; its discovery prefix, if it is not homeassistant",
+           discovery_prefix, metavar="PREFIX", group="publishing", alone="homeassistant"),
+    Option("image-interval", "seconds between two pictures for Home Assistant; 0: none", seconds, 10.0, "S",
+           group="publishing"),
     Option("sink", "a further sink: console, file:out.jsonl", metavar="URI", many=True, group="output"),
     Option("http", "the local endpoint: [HOST:]PORT", metavar="[HOST:]PORT", group="http"),
     Option("http-token-file", "a file that holds the token which clients send; a must on any address but loopback",

@@ -55,7 +55,9 @@ def open_model(settings: Settings) -> assembly.Loaded:
     # In the state folder engines remember which files did not kill them.
     options = EngineOptions(settings.threads or 1, settings.provider, cache_dir=settings.state_dir)
     loaded = assembly.load_file(settings.model, options, engine=settings.engine, hints=assembly.hints(settings))
-    return assembly.override(loaded, settings)
+    loaded = assembly.override(loaded, settings)
+    assembly.make_gate(settings, loaded.manifest.task)  # a rule that does not fit is an error before anything runs
+    return loaded
 
 
 def load(settings: Settings) -> assembly.Loaded:
@@ -214,6 +216,9 @@ class Service:
     def _source_name(self) -> str:
         return self._settings.source or ("http" if self._settings.mqtt == "none" else f"mqtt:{self._base}/input")
 
+    def _held_back(self, reason: str) -> None:
+        self._metrics.inc(f"held:{reason}")
+
     def _console_closed(self) -> None:
         if len(self._lanes) == 1 and self._runner is not None:
             self._runner.stop()
@@ -248,6 +253,7 @@ class Service:
                 observers=tuple(o for o in (self._frame_saver(), self._http and self._http.observe) if o),
                 beat=self._hearts.beat,
                 admit=assembly.make_heat_limit(self._settings, source, self._clock, self._metrics),
+                gate=assembly.make_gate(self._settings, self._loaded.manifest.task, self._held_back),
             ),
         )
         for name in (signal.SIGINT, signal.SIGTERM):

@@ -67,6 +67,7 @@ def counts(counted: Mapping[str, float], lanes: Sequence[Lane]) -> dict[str, Any
         "safe": int(counted.get("samples_safe", 0)),
         "infer_ms_mean": round(counted.get("infer_ms", 0) / results, 3) if results else None,
         "dropped": {k.removeprefix("dropped:"): int(v) for k, v in counted.items() if k.startswith("dropped:")},
+        "held_back": {k.removeprefix("held:"): int(v) for k, v in counted.items() if k.startswith("held:")},
         "lanes": {lane.name: _lane(lane, counted) for lane in lanes},
     }
 

@@ -7,7 +7,8 @@ from typing import Literal, TypeAlias
 
 from edge.data.sample import Reply
 
-Kind: TypeAlias = Literal["result", "error"]
+Kind: TypeAlias = Literal["result", "error", "answer"]
+"""`answer`: a result for the asker alone, because a publishing rule held it back from everybody else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,9 @@ class Lane:
         """
         now = self._clock.monotonic_ns()
         for message in messages:
+            if message.kind == "answer" and not getattr(self._sink, "answers", False):
+                receipt.release()  # nobody asked through this sink
+                continue
             with self._changed:
                 while self._full() and not self._stopping():
                     if self._options.drop_oldest and self._shelf.failing:

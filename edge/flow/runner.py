@@ -22,6 +22,7 @@ from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.errors import EndOfStream, SampleError, SourceError, UnavailableError
 from edge.flow.backoff import Backoff
+from edge.flow.gate import Gate
 from edge.flow.lane import Lane
 from edge.flow.mailbox import Closed, Mailbox
 from edge.flow.pipeline import Pipeline
@@ -56,7 +57,10 @@ class _Wake(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RunnerOptions:
-    """`grace_s`: how long lanes go on sending after a signal. `tick` is called about twice a second."""
+    """`grace_s`: how long lanes go on sending after a signal. `tick` is called about twice a second.
+
+    `gate` says which results are published; None: all. Observers see all of them.
+    """
 
     grace_s: float = 5.0
     source_name: str = "source"
@@ -65,6 +69,7 @@ class RunnerOptions:
     beat: Callable[[str], None] = field(default=lambda _: None)
     admit: Callable[[], bool] = lambda: True
     """False: this sample of a live source is shed, for the board is hot."""
+    gate: Gate | None = None
 
 
 class Runner:
@@ -99,6 +104,7 @@ class Runner:
         self._failure: BaseException | None = None
         self._broken: SourceError | None = None
         self._skips = _SkipLog(clock)
+        self._gate = self._options.gate
         self._lock = threading.Lock()
         self._ended: set[str] = set()
 
@@ -249,8 +255,9 @@ class Runner:
             while True:
                 self._options.beat("infer")
                 try:
-                    item = self._mailbox.get(0.5)
+                    item = self._mailbox.get(self._publish_due())
                 except Closed:
+                    self._publish_late(self._gate.rest() if self._gate is not None else ())
                     return
                 if item is not None:
                     self._infer_one(item)
@@ -270,9 +277,23 @@ class Runner:
         self._metrics.observe("stage:capture", (self._clock.monotonic_ns() - item.captured_ns) / 1e9)
         self._hand_over(item, self._pipeline.process(item))
 
+    def _publish_due(self) -> float:
+        """Publishes what was held back and is due now; returns how many seconds may pass before it is called again."""
+        if self._gate is None:
+            return 0.5
+        self._publish_late(self._gate.due(self._clock.monotonic_ns()))
+        return self._gate.due_in_s(self._clock.monotonic_ns(), 0.5)
+
+    def _publish_late(self, results: Sequence[Result]) -> None:
+        # Their samples were acknowledged, and their askers answered, when they were held back.
+        messages = [Message("result", codec.encode(r), r.seq) for r in results]
+        for lane in self._lanes:
+            if messages:
+                lane.append(messages, Receipt(len(messages), lambda: None), lambda: self._options.beat("infer"))
+
     def _hand_over(self, sample: Sample, outcomes: Sequence[Result | Skipped], *, ours: bool = False) -> None:
         source = None if ours else self._source
-        messages = [self._message(sample, o) for o in outcomes]
+        messages = [m for o in outcomes if (m := self._message(sample, o)) is not None]
         if messages and sample.origin is not None:
             messages[-1] = replace(messages[-1], origin=sample.origin)
 
@@ -287,7 +308,8 @@ class Runner:
         for observe in self._options.observers:
             observe(sample, outcomes)
 
-    def _message(self, sample: Sample, outcome: Result | Skipped) -> Message:
+    def _message(self, sample: Sample, outcome: Result | Skipped) -> Message | None:
+        """None where it is held back and nobody asked for it."""
         if isinstance(outcome, Skipped):
             self._metrics.inc("samples_skipped")
             self._skips.say(outcome)
@@ -298,7 +320,10 @@ class Runner:
         self._metrics.observe("stage:preprocess", timing.preprocess / 1e3)
         self._metrics.observe("stage:infer", timing.infer / 1e3)
         self._metrics.observe("stage:postprocess", timing.postprocess / 1e3)
-        return Message("result", codec.encode(outcome), outcome.seq, sample.reply)
+        published = outcome if self._gate is None else self._gate.admit(outcome, self._clock.monotonic_ns())
+        if published is not None:
+            return Message("result", codec.encode(published), outcome.seq, sample.reply)
+        return Message("answer", codec.encode(outcome), outcome.seq, sample.reply) if sample.reply else None
 
 
 class _SkipLog:

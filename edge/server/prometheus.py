@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from edge.flow.gate import REASONS
 from edge.server.parts import Served
 from edge.telemetry.metrics import BUCKETS_S, Histogram
 
@@ -84,6 +85,12 @@ class EdgeCollector(Collector):
         for reason, count in ({"mailbox": 0.0, "heat": 0.0} | {k: v for k, v in found.items() if ":" not in k}).items():
             dropped.add_metric([self._source, reason], count)
         yield dropped
+        held = CounterMetricFamily(
+            "edge_run_results_held_back", "Results that the publishing rules held back.", labels=["model", "reason"]
+        )
+        for reason in REASONS:
+            held.add_metric([self._model, reason], counted.get(f"held:{reason}", 0))
+        yield held
         if self._served.source:
             labels = {"source": self._source}
             yield _gauge("source_up", "1 while the source is open.", counted.get("source_up", 0), labels)

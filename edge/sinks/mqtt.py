@@ -1,13 +1,13 @@
 """Results to the broker at QoS 1, confirmed by its PUBACK.
 
 Topics: `result` and `error` below the base topic, and the asker's Response Topic where there is one. A message
-with an answer counts as confirmed when both are.
+with an answer counts as confirmed when both are; an `answer` goes to the asker alone.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from edge.data.message import Message
 from edge.data.result import SCHEMA
@@ -21,9 +21,20 @@ class MqttSink(Listener):
     """`window` bounds what is published and not acknowledged; MQTT 5 brokers may set a smaller one."""
 
     durable = True
+    answers = True
 
-    def __init__(self, transport: MqttTransport, base_topic: str, model: str, window: int = 20) -> None:
+    def __init__(
+        self,
+        transport: MqttTransport,
+        base_topic: str,
+        model: str,
+        window: int = 20,
+        *,
+        sending: Callable[[Message], None] = lambda _: None,
+    ) -> None:
+        """`sending` is told of each message that everybody gets, before it goes to the connection."""
         self.window = window
+        self._sending = sending
         self._transport = transport
         self._base = base_topic
         self._model = model
@@ -47,9 +58,13 @@ class MqttSink(Listener):
         payload = message.replayed() if entry.replayed else message.payload
         properties = {"schema": str(SCHEMA), "model": self._model, "seq": str(message.seq)}
         if message.reply is not None:
-            with self._lock:
-                self._halves.add(entry.key)
+            if message.kind != "answer":
+                with self._lock:
+                    self._halves.add(entry.key)
             self._transport.publish(self._answer(message, payload, properties), self._confirmed, entry.key)
+        if message.kind == "answer":
+            return
+        self._sending(message)
         self._transport.publish(
             Outgoing(f"{self._base}/{message.kind}", payload, content_type="application/json", properties=properties),
             self._confirmed,

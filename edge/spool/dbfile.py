@@ -20,7 +20,7 @@ log = logging.getLogger("edge.spool")
 
 APPLICATION_ID = 0x65726E31
 FORMAT = 1
-KINDS: tuple[Kind, ...] = ("result", "error")
+KINDS: tuple[Kind, ...] = ("result", "error", "answer")
 ASIDE_KEPT = 3
 _VERSIONS = (b"\2\2\0\x40\x20\x20", b"\1\1\0\x40\x20\x20")  # with a log, and before it has one
 _SALVAGE_ROWS = 1000

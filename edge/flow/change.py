@@ -1,0 +1,67 @@
+"""What a change is, for each task: two results say the same, or one of them is news. Pure.
+
+The *state* of a result is what people name when they tell it: classify: the top label. detect, keypoints: how many of
+each label (a box that moves is no change). anomaly: `is_anomaly`. segment: the labels seen. regress, raw: the numbers.
+A deadband makes numbers differ only when they are apart by more, and makes two more numbers count at all: the
+anomaly's score and the areas of a segmentation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from edge.data.result import Result
+
+OBJECTS = ("detect", "keypoints")
+SCORED = (*OBJECTS, "classify", "anomaly")
+NUMBERS = ("regress", "raw", "segment", "anomaly")
+
+
+def differ(a: Result, b: Result, deadband: float | None = None) -> bool:
+    """True where `b` is news after `a`; `deadband` is in the unit of the numbers."""
+    if _state(a) != _state(b):
+        return True
+    before, now = _numbers(a, deadband), _numbers(b, deadband)
+    return before.keys() != now.keys() or any(_apart(before[k], now[k], deadband or 0.0) for k in now)
+
+
+def alarm(result: Result) -> bool:
+    """True for an anomaly."""
+    return result.task == "anomaly" and any(p.is_anomaly for p in result.predictions)
+
+
+def _state(result: Result) -> Any:
+    found = result.predictions
+    if result.task == "classify":
+        return (found[0].index, found[0].label) if found else None
+    if result.task in OBJECTS:
+        return Counter((p.index, p.label) for p in found)
+    if result.task == "anomaly":
+        return alarm(result)
+    if result.task == "segment":
+        return [sorted(p.labels) for p in found]
+    return None  # the numbers are the state
+
+
+def _numbers(result: Result, deadband: float | None) -> Mapping[Hashable, Any]:
+    found = result.predictions
+    if result.task == "regress":
+        return {(i, p.name): p.value for i, p in enumerate(found)}
+    if result.task == "raw":
+        return {(i, p.name, j): value for i, p in enumerate(found) for j, value in enumerate(p.data)}
+    if deadband is None:
+        return {}
+    if result.task == "anomaly":
+        return {i: p.score for i, p in enumerate(found)}
+    if result.task == "segment":
+        return {(i, label): a for i, p in enumerate(found) for label, a in zip(p.labels, p.areas, strict=True)}
+    return {}
+
+
+def _apart(before: Any, now: Any, deadband: float) -> bool:
+    if before == now or (before != before and now != now):  # NaN after NaN is no news
+        return False
+    both = isinstance(before, (int, float)) and isinstance(now, (int, float))
+    return not (both and abs(now - before) <= deadband)
