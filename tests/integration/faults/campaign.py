@@ -4,7 +4,8 @@ What is counted, for an MQTT source at `--durability outage`: an input is *ackno
 the broker's PUBACK, and from then on owed a result; nothing is ever published a second time by the harness.
 *Lost* are acknowledged inputs without a result once all faults are over. *Repeats* are copies of a result with
 an `id` that came before: a consumer drops them. *Inferred again* are inputs that have results of different ids:
-their acknowledgement did not reach the broker before a kill, which at-least-once allows.
+their acknowledgement did not reach the broker before a kill, or the publisher's copy of a message reached the
+broker twice, its acknowledgement having been cut off: at-least-once allows both.
 
 For `stdin` at `--durability always` nobody can be asked again, so owed is what the process reported as taken:
 the count `safe` in the last `stats` of each life, that is the first so many lines it was fed.
