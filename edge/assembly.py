@@ -18,18 +18,19 @@ import msgspec
 from edge import registry
 from edge.config import Settings
 from edge.data.result import ModelRef, Result, Skipped
-from edge.data.sample import Payload, Sample
-from edge.data.tensor import Tensors
+from edge.data.sample import ModelInput, Payload, Sample
+from edge.data.tensor import Array, Tensors
 from edge.engines import stateful
 from edge.errors import ConfigError, SampleError
 from edge.flow.gate import Gate, Rules
 from edge.flow.heat import HeatLimit
 from edge.flow.lane import Durability, Lane, LaneOptions
-from edge.flow.pipeline import Identity, Pipeline
+from edge.flow.pipeline import Identity, Pipeline, Watch
 from edge.model import container, foreign, golden, labels
 from edge.model.foreign import Hints
 from edge.model.manifest import Input, Manifest
 from edge.model.names import topic_part
+from edge.postprocess.segment import Segmenter
 from edge.protocols import Clock, Engine, EngineOptions, Postprocessor, Preprocessor, Sink, Source, SourceContext, Spool
 from edge.sinks.console import ConsoleSink
 from edge.sinks.file import FileSink
@@ -120,7 +121,13 @@ def hints(settings: Settings) -> Hints:
     keys = ("task", "decoder", "layout", "color", "mean", "std", "resize", "window", "hop", "sample_rate", "frontend")
     said = {k: settings.said(k) for k in keys}
     names = labels.read(settings.labels) if settings.labels is not None else ()
-    return Hints(labels=names, size=settings.said("input_size"), activation=_activation(settings), **said)
+    return Hints(
+        labels=names,
+        size=settings.said("input_size"),
+        activation=_activation(settings),
+        sound=settings.source is not None and split_source(settings.source)[0] in ("wav", "microphone"),
+        **said,
+    )
 
 
 def _activation(settings: Settings) -> str | None:
@@ -183,17 +190,27 @@ def make_postprocessor(loaded: Loaded) -> Postprocessor:
 def make_pipeline(loaded: Loaded, device: str, options: PipelineOptions | None = None) -> Pipeline:
     """A pipeline of its own on the model's engine."""
     options = options or PipelineOptions()
+    decode = make_postprocessor(loaded)
     identity = Identity(device, loaded.ref, loaded.manifest.task, options.boot)
     return Pipeline(
         stateful.wrap(loaded.engine, loaded.manifest),
         make_preprocessor(loaded, ignore_unknown=options.ignore_unknown),
-        make_postprocessor(loaded),
+        decode,
         identity,
         reserved_id="id" not in {f.name for f in loaded.manifest.features},
         max_input=options.max_input,
         clock_synced=options.clock_synced,
         seq=options.seq,
+        watch=options.watch,
     )
+
+
+def masks_of(loaded: Loaded) -> Callable[[Tensors, ModelInput], Array]:
+    """What gives the class of each pixel. Raises ConfigError where the model is no segmentation."""
+    decode = make_postprocessor(loaded)
+    if not isinstance(decode, Segmenter):
+        raise ConfigError(f"--mask: {loaded.path.name} does {loaded.manifest.task}, no segmentation; leave it out")
+    return decode.mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +223,7 @@ class PipelineOptions:
     max_input: int = 32_000_000
     clock_synced: Callable[[], bool] = lambda: True
     seq: Iterator[int] | None = None
+    watch: Watch | None = None
 
 
 class Model:

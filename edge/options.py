@@ -227,6 +227,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("save-frames-max", "bytes that the kept pictures may take; the oldest go first", size, 256_000_000, "SIZE",
            group="output"),
     Option("annotate", "draw boxes and labels on the kept pictures", None, False, group="output"),
+    Option("mask", "publish the mask of each segmentation as a PNG on the topic mask", None, False, group="output"),
     Option("state-dir", "where the spool and the client id are kept", path, metavar="DIR", group="delivery"),
     Option("spool-max", "bytes of results that may wait on disk", size, 256_000_000, "SIZE", group="delivery"),
     Option("spool-max-age", "seconds after which a waiting result is dropped; 0: never", seconds, 0.0, "S",

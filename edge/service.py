@@ -23,7 +23,7 @@ from edge.data.sample import Sample
 from edge.errors import ConfigError, UnavailableError
 from edge.flow.backoff import Backoff
 from edge.flow.lane import Lane
-from edge.flow.pipeline import Pipeline, timestamp
+from edge.flow.pipeline import Pipeline, Watch, timestamp
 from edge.flow.runner import Runner, RunnerOptions
 from edge.model import golden
 from edge.protocols import EngineOptions, Source
@@ -38,6 +38,7 @@ from edge.transports.mqtt import MqttTransport
 from edge.transports.url import BrokerUrl, parse
 
 if TYPE_CHECKING:
+    from edge.flow.masks import MaskPublisher
     from edge.server.app import HttpServer
     from edge.transports.embedded import EmbeddedBroker
 
@@ -87,6 +88,7 @@ class Service:
         self._lanes: list[Lane] = []
         self._runner: Runner | None = None
         self._http: HttpServer | None = None
+        self._masks: MaskPublisher | None = None
         self._seq = itertools.count(1)
         self._interrupts = 0
 
@@ -183,14 +185,26 @@ class Service:
             for name, sink in named.items()
         ]
 
-    def _make_pipeline(self) -> Pipeline:
+    def _make_pipeline(self, watch: Watch | None = None) -> Pipeline:
         """One for the flow, and others for the HTTP endpoint: they number their results together."""
         settings = self._settings
         return assembly.make_pipeline(
             self._loaded,
             settings.device,
-            assembly.PipelineOptions(self._boot, settings.ignore_unknown, settings.max_input, clock_synced, self._seq),
+            assembly.PipelineOptions(
+                self._boot, settings.ignore_unknown, settings.max_input, clock_synced, self._seq, watch
+            ),
         )
+
+    def _make_masks(self) -> MaskPublisher | None:
+        if not self._settings.mask:
+            return None
+        if self._transport is None:
+            raise ConfigError("--mask publishes on MQTT; with --mqtt none there is nowhere to")
+        from edge.flow.masks import MaskPublisher  # OpenCV is for those who ask for it
+
+        classes = assembly.masks_of(self._loaded)
+        return MaskPublisher(f"{self._base}/mask", classes, self._transport.publish)
 
     def _make_http(self, source: Source | None) -> HttpServer | None:
         loaded = self._loaded
@@ -231,7 +245,8 @@ class Service:
         try:
             self._transport = self._make_transport()
             source = self._make_source()
-            pipeline = self._make_pipeline()
+            self._masks = self._make_masks()
+            pipeline = self._make_pipeline(self._masks.watch if self._masks is not None else None)
             self._http = self._make_http(source)
             self._lanes = self._make_lanes(source is not None and source.live)
             self._run(source, pipeline)
@@ -288,7 +303,8 @@ class Service:
     def _stop_transport(self) -> None:
         if self._transport is None:
             return
-        self._transport.stop([self._stats(), Outgoing(f"{self._base}/status", b"offline", retain=True)])
+        masks = self._masks.waiting() if self._masks is not None else []
+        self._transport.stop([*masks, self._stats(), Outgoing(f"{self._base}/status", b"offline", retain=True)])
         if self._broker is not None:
             time.sleep(EMBEDDED_LINGER_S)
 
@@ -319,6 +335,8 @@ class Service:
     def _tick(self) -> None:
         for name in self._watchdog.tick():
             log.error("thread hangs", extra={"thread": name})
+        if self._masks is not None:
+            self._masks.flush()
         interval = self._settings.stats_interval
         now = self._clock.monotonic_ns()
         if self._transport is None or not interval or now < self._next_stats_ns:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from edge.protocols import EngineOptions
 
 _ERRORS = (ValueError, RuntimeError)
 """What the interpreter raises, for a file and for a tensor alike."""
+_MORE = {1: 16_000, 2: 16_000, 4: 224}
+"""A usual size of free dimensions by the rank of an input: a second of sound, a picture."""
 
 
 class LiteRt:
@@ -140,11 +143,53 @@ def _settings(library: Any, options: EngineOptions) -> dict[str, Any]:
 
 def _open(library: Any, path: Path, settings: Mapping[str, Any]) -> Any:
     try:
-        interpreter = library.Interpreter(model_path=str(path), **settings)
-        interpreter.allocate_tensors()
+        with _without_chatter():
+            interpreter = library.Interpreter(model_path=str(path), **settings)
+            _allocate(interpreter)
     except (*_ERRORS, MemoryError) as exc:
         raise ModelError(f"{path.name}: {_explain(exc)}") from exc
     return interpreter
+
+
+def _allocate(interpreter: Any) -> None:
+    """Free dimensions are 1 at first, which is too little for some models (a convolution over sound): then more."""
+    try:
+        interpreter.allocate_tensors()
+    except _ERRORS as exc:
+        for detail in interpreter.get_input_details():
+            free = [i for i, d in enumerate(detail.get("shape_signature", ())) if d < 0]
+            if not free:
+                continue
+            more = _MORE.get(len(detail["shape"]), 64)
+            shape = [more if i in free and (i or len(free) == 1) else int(d) for i, d in enumerate(detail["shape"])]
+            interpreter.resize_tensor_input(detail["index"], shape)
+        try:
+            interpreter.allocate_tensors()
+        except _ERRORS:
+            raise exc from None
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Holds back what LiteRT's C++ says on stderr when all is well ("INFO: Created ... delegate"): a log of JSON
+    lines would be none. Everything else it says is passed on."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # started without a stderr: nobody hears it
+        yield
+        return
+    said = os.memfd_create("litert")
+    os.dup2(said, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        with open(said, "rb") as file:  # noqa: PTH123 - a descriptor
+            file.seek(0)
+            for line in file:
+                if not line.startswith(b"INFO:"):
+                    os.write(2, line)
 
 
 def _try(interpreter: Any) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -25,6 +25,8 @@ from edge.errors import SampleError
 from edge.protocols import Engine, Postprocessor, Preprocessor
 
 MAX_BATCH = 64
+
+Watch: TypeAlias = Callable[[Result, Tensors, ModelInput], None]
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -60,8 +62,10 @@ class Pipeline:
         max_input: int = 32_000_000,
         clock_synced: Callable[[], bool] = lambda: True,
         seq: Iterator[int] | None = None,
+        watch: Watch | None = None,
     ) -> None:
-        """`seq` numbers the results; pipelines of one boot share it, so that no two results have one `id`."""
+        """`seq` numbers the results; pipelines of one boot share it, so that no two results have one `id`. `watch`
+        is shown each result with the outputs that it was made of."""
         self._engine = engine
         self._preprocess = preprocess
         self._postprocess = postprocess
@@ -69,6 +73,7 @@ class Pipeline:
         self._reserved_id = reserved_id
         self._max_input = max_input
         self._clock_synced = clock_synced
+        self._watch = watch
         self._seq = seq if seq is not None else itertools.count(1)
         self._quantized_in = {s.name: s for s in engine.inputs if s.quantization is not None}
         self._quantized_out = {s.name: s for s in engine.outputs if s.quantization is not None}
@@ -181,7 +186,10 @@ class Pipeline:
             predictions = self._postprocess(outputs, p.ready)
         except SampleError as exc:
             return self.skipped(sample, str(exc), p.input_id)
-        return self._assemble(sample, p, predictions, (infer_ns, time.perf_counter_ns() - started))
+        made = self._assemble(sample, p, predictions, (infer_ns, time.perf_counter_ns() - started))
+        if self._watch is not None:
+            self._watch(made, outputs, p.ready)
+        return made
 
     def _assemble(
         self, sample: Sample, p: Prepared, predictions: Sequence[Prediction], spent_ns: tuple[int, int]

@@ -38,6 +38,8 @@ _BY_STYLE = {
     "ultraface": Convention(mean=(127.0,), std=(128.0,), antialias=False),
     "fastestdet": Convention(color="BGR", std=(255.0,)),
     "tflite-detection": Convention(mean=(127.5,), std=(127.5,)),
+    "mediapipe": Convention(mean=(127.5,), std=(127.5,), resize="letterbox", pad=0),
+    "mediapipe-palm": Convention(std=(255.0,), resize="letterbox", pad=0),
     "movenet": Convention(resize="letterbox", pad=0),
 }
 
@@ -65,6 +67,8 @@ def _numbers(
         return _PIXELS
     if channels == 1:
         return _UNIT
+    if layout == "NCHW" and side == 112 and not classes:
+        return _HALF  # faces to vectors: ArcFace and its kin
     if layout == "NCHW":
         # PyTorch and what comes from it: torchvision's and timm's weights share these numbers.
         return IMAGENET_MEAN, IMAGENET_STD

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edge.data.tensor import Array, TensorSpec
-from edge.model import conventions, heads, signature
+from edge.model import conventions, heads, hearing, signature
 from edge.model import labels as label_files
 from edge.model.conventions import Convention
 from edge.model.heads import Head
@@ -44,6 +44,8 @@ class Hints:
     hop: int | None = None
     sample_rate: int | None = None
     frontend: str | None = None
+    sound: bool = False
+    """The source gives sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,12 @@ class _Describer:
     def __init__(self, path: Path, engine: Engine, hints: Hints) -> None:
         self._path, self._engine, self._hints = path, engine, hints
         self._notes: Notes = read_notes(path, engine.metadata)
-        self._roles: Roles = signature.roles(engine.inputs, engine.outputs)
+        self._roles: Roles = signature.roles(
+            engine.inputs,
+            engine.outputs,
+            sound=hints.sound or hints.sample_rate is not None,
+            features=hints.frontend not in (None, "none"),
+        )
         self._labels, self._labels_from = self._find_labels()
         self._guesses: list[str] = []
         self._warnings: list[str] = []
@@ -110,11 +117,17 @@ class _Describer:
             std=convention.std,
         )
         self._tell_picture(image, convention.sure)
-        labels = label_files.align(self._labels, head.classes)
-        activation = ""
-        if head.task == "classify":
-            activation = self._activation(outputs.get(head.outputs[0].name) if head.outputs else None)
+        labels = label_files.align(self._labels, head.classes) or head.labels
+        activation = self._picture_activation(head, outputs)
         return self._manifest(head, (image, *self._constants(size), *self._states()), labels, activation)
+
+    def _picture_activation(self, head: Head, outputs: dict[str, Array]) -> str:
+        if head.task == "classify":
+            return self._activation(outputs.get(head.outputs[0].name) if head.outputs else None)
+        if head.activation and self._hints.activation is None:
+            self._guesses.append(f"--activation {head.activation}")
+            return head.activation
+        return self._hints.activation or ""
 
     def _convention(self, spec: TensorSpec, layout: str, style: str, classes: int) -> Convention:
         notes, hints = self._notes, self._hints
@@ -168,6 +181,7 @@ class _Describer:
             detection_outputs=notes.detection_outputs,
             extras=notes.extras,
             keypoints=notes.keypoints,
+            channels=signature.channels(self._roles.data[0]),
         )
         head = heads.find(seen)
         if head is None:
@@ -179,7 +193,7 @@ class _Describer:
 
     def _flat_head(self, outputs: dict[str, Array], task: Task | None) -> Head:
         """A head without places in the picture: classes, a number, or what nobody knows."""
-        vectors = {n: a for n, a in outputs.items() if a.dtype.kind == "f" and a.size == max(a.shape, default=1)}
+        vectors = {n: a for n, a in outputs.items() if a.dtype.kind == "f" and signature.is_vector(a)}
         name = signature.scores(vectors, len(self._labels))
         shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in outputs.items())
         if task is None and (name is None or len(outputs) > len(vectors) + 1):
@@ -206,7 +220,9 @@ class _Describer:
     # -- sound ------------------------------------------------------------------------------------------------
 
     def _sound(self, spec: TensorSpec) -> Manifest:
-        heard, hints = signature.sound(spec, self._roles), self._hints
+        heard, hints = hearing.hear(spec, self._roles.states), self._hints
+        if hints.frontend not in (None, "none"):
+            heard = hearing.hear_features(heard)
         heard = replace(
             heard,
             rate=hints.sample_rate or heard.rate,

@@ -10,14 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from edge.data.tensor import Array
+from edge.model import blazeface
 from edge.model.manifest import Output, Task
 
 END_TO_END_ROWS = 1000
+_DISTANCES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,9 @@ class Head:
     classes: int = 0
     nms: float | None = None
     threshold: float | None = None
+    labels: tuple[str, ...] = ()
+    """What the classes are called where nobody says."""
+    activation: Literal["", "sigmoid"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +51,15 @@ class Seen:
     extras: int = 0
     """Values of a row beside box and classes (mask coefficients, keypoints), where metadata tells."""
     keypoints: tuple[int, int] = (0, 0)
+    channels: int = 3
+    """Of the input: what is like its own grey picture is no mask."""
 
 
 def find(seen: Seen) -> Head | None:
     """The first head that fits, or None."""
-    for guess in (_named_boxes, _tflite_detection, _scores_and_boxes, _movenet, _rows, _fastestdet, _segments):
+    for guess in (
+        _named_boxes, _tflite_detection, _scores_and_boxes, _blazeface, _movenet, _rows, _fastestdet, _segments
+    ):  # fmt: skip
         head = guess(seen)
         if head is not None:
             return head
@@ -141,12 +150,17 @@ def _scores_and_boxes(seen: Seen) -> Head | None:
     if rows != three[boxes[0]].shape[1] or rows < 10 or columns > 2000:
         return None
     outputs = (Output(name=scores, role="scores"), Output(name=boxes[0], role="boxes"))
-    options: dict[str, Any] = {}
     values = three[scores]
     background = columns > 1 and bool(np.allclose(values.sum(axis=2), 1, atol=0.02))
-    if "pred_boxes" in boxes[0] or "logits" in scores:
-        options = {"box_format": "cxcywh", "activation": "sigmoid"}
-        return Head("detect", "scores-boxes", outputs, options, "yolo-stretch", columns, nms=1.0)
+    if "pred_boxes" in boxes[0] or "logits" in scores or {boxes[0], scores} == {"dets", "labels"}:
+        options: dict[str, Any] = {"box_format": "cxcywh", "activation": "sigmoid"}
+        # RF-DETR ("dets", "labels") was trained with ImageNet's numbers.
+        style = "yolo-stretch" if boxes[0] != "dets" else ""
+        return Head("detect", "scores-boxes", outputs, options, style, columns, nms=1.0)
+    form = _box_format(three[boxes[0]][0])
+    if form is None:
+        return None  # offsets from anchors that the file does not hold
+    options = {} if form == "xyxy" else {"box_format": form}
     if background:
         options["background"] = 0
     elif values.min() < 0 or values.max() > 1:
@@ -158,7 +172,33 @@ def _scores_and_boxes(seen: Seen) -> Head | None:
     classes = columns
     faces = columns == 2 and "background" in options
     return Head("detect", "scores-boxes", outputs, options, "ultraface" if faces else "tflite-detection", classes,
-                nms=0.3 if faces else None, threshold=0.7 if faces else None)  # fmt: skip
+                nms=0.3 if faces else None, threshold=0.7 if faces else None,
+                labels=("background", "face") if faces else ())  # fmt: skip
+
+
+def _box_format(boxes: Array) -> str | None:
+    """How decoded boxes [N, 4] are written, by what noise gives; None where they are no boxes."""
+    if ((boxes[:, 2:] >= boxes[:, :2]).all(axis=1)).mean() > 0.95:
+        return "xyxy"
+    return "cxcywh" if (boxes >= 0).all() else None
+
+
+def _blazeface(seen: Seen) -> Head | None:
+    """[1, N, 4 + 2K] and [1, N, 1], where N anchors fit the input."""
+    three = {n: a for n, a in seen.outputs.items() if a.ndim == 3}
+    if len(three) != 2 or len(seen.outputs) != 2:
+        return None
+    (scores, one), (boxes, values) = sorted(three.items(), key=lambda item: item[1].shape[2])
+    rows, columns = values.shape[1:]
+    if one.shape[1:] != (rows, 1) or columns < 6 or columns % 2 or columns > 4 + 2 * 33:
+        return None
+    if blazeface.layout(rows, seen.width, seen.height) is None:
+        return None
+    palm = columns == 18
+    outputs = (Output(name=boxes, role="boxes"), Output(name=scores, role="scores"))
+    label = {16: "face", 18: "palm"}.get(columns, "person")
+    style = "mediapipe-palm" if palm else "mediapipe"
+    return Head("detect", "blazeface", outputs, {}, style, 1, nms=0.3, labels=(label,))
 
 
 def _movenet(seen: Seen) -> Head | None:
@@ -184,9 +224,16 @@ def _rows(seen: Seen) -> Head | None:
     total = cells(seen.width, seen.height)
     masks = others[0].shape[1] if others and seen.extras == 0 else 0
     extras = seen.extras + masks
-    if columns in (6, 7) and rows <= END_TO_END_ROWS and rows not in (total, 3 * total):
+    few = rows <= END_TO_END_ROWS and rows not in (total, 3 * total)
+    if columns in (6, 7) and few:
         form = "end-to-end" if columns == 6 else "end-to-end-7"
         return Head("detect", "yolo", output, {"form": form, **_shares(values[..., :4])}, "yolo")
+    if few and columns == 6 + (seen.keypoints[0] * seen.keypoints[1] or seen.extras):
+        points = {"keypoints": list(seen.keypoints)} if seen.keypoints[0] else {"extras": seen.extras}
+        options = {"form": "end-to-end", **points, **_shares(values[..., :4])}
+        return Head("keypoints" if seen.keypoints[0] else "detect", "yolo", output, options, "yolo")
+    if seen.labels and columns - seen.labels == _DISTANCES:
+        return None  # NanoDet: distances as distributions, which no decoder here reads
     if columns in (total, 3 * total) or (rows < columns and columns > 100):
         return _channels_first(seen, output, values, extras)
     if rows == 3 * total and columns > 5:
@@ -254,20 +301,37 @@ def _fastestdet(seen: Seen) -> Head | None:
 
 def _segments(seen: Seen) -> Head | None:
     """Scores for each pixel, or the class of each pixel, at the input's size or a whole fraction of it."""
-    if len(seen.outputs) > 2:
-        return None
     name, values = next(iter(seen.outputs.items()))
+    if len(seen.outputs) > 2 and any(a.shape != values.shape for a in seen.outputs.values()):
+        return None  # several of one shape are one mask and what training added (U-2-Net)
+    mask = (Output(name=name, role="mask"),)
     if values.ndim == 4:
         for at, spatial in ((1, values.shape[2:]), (3, values.shape[1:3])):
-            if 2 <= values.shape[at] <= 300 and _fraction(seen, spatial) and values.shape[at] != 3:
-                options = {"axis": at}
-                return Head(
-                    "segment", "segment", (Output(name=name, role="mask"),), options, "segment", values.shape[at]
-                )
+            channels = values.shape[at]
+            if not _fraction(seen, spatial):
+                continue
+            if channels == 1:
+                return _one_channel(seen, values, mask, at)
+            if 2 <= channels <= 300 and (channels != 3 or _are_classes(seen, values, at)):
+                return Head("segment", "segment", mask, {"axis": at}, "segment", channels)
     flat = values.shape[-2:] if values.ndim in (2, 3, 4) and set(values.shape[:-2]) <= {1} else ()
     if values.dtype.kind in "iu" and flat and _fraction(seen, flat):
-        return Head("segment", "segment", (Output(name=name, role="mask"),), {"axis": None}, "segment")
+        return Head("segment", "segment", mask, {"axis": None}, "segment")
     return None
+
+
+def _are_classes(seen: Seen, values: Array, at: int) -> bool:
+    """Three channels may be a picture: they are classes where labels or probabilities say so."""
+    return seen.labels in (2, 3) or bool(np.allclose(values.sum(axis=at), 1, atol=0.02))
+
+
+def _one_channel(seen: Seen, values: Array, mask: tuple[Output, ...], at: int) -> Head | None:
+    """One label against the rest: probabilities, or numbers on both sides of 0. Others may be depth, or a picture."""
+    low, high = float(values.min()), float(values.max())
+    probabilities = low >= 0 and high <= 1.001
+    if seen.channels == 1 or not (probabilities or low < 0 < high):
+        return None
+    return Head("segment", "segment", mask, {"axis": at}, "segment", 2, activation="" if probabilities else "sigmoid")
 
 
 def _fraction(seen: Seen, spatial: tuple[int, ...]) -> bool:

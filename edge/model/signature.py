@@ -11,16 +11,15 @@ import numpy as np
 
 from edge.data.tensor import STRING, Array, TensorSpec, dequantize, numpy_dtype
 from edge.errors import SampleError
+from edge.model import hearing
 from edge.model.heads import Head
+from edge.model.hearing import RATE, SPEECH_RATE
 from edge.model.manifest import Output, Task, Window
 from edge.protocols import Engine
 
 Kind = Literal["image", "audio", "table", "column", "tensor"]
 
-_RATE = re.compile(r"^(sr|sample_?rate|sampling_?rate|rate)$", re.IGNORECASE)
 _PICTURE_SIZE = re.compile(r"^(im_shape|image_shape|im_info|orig_target_sizes|scale_factor|image_size)$", re.IGNORECASE)
-_SPEECH_RATE = 16_000
-MICRO_FEATURES = 49 * 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +32,24 @@ class Roles:
     constants: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """In audio samples, at `rate` Hz; `context` samples of the window before go in front."""
-
-    rate: int
-    size: int
-    hop: int
-    context: int = 0
-    frontend: str = ""
-
-
-def roles(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Roles:
-    """Sorts the inputs."""
+def roles(
+    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *, sound: bool = False, features: bool = False
+) -> Roles:
+    """Sorts the inputs. `sound`: somebody says that the model takes it, its shape need not; `features` of it."""
     constants = tuple(s.name for s in inputs if _is_rate(s) or (_PICTURE_SIZE.match(s.name) and len(inputs) > 1))
     rest = [s for s in inputs if s.name not in constants]
     states = find_states(rest, outputs)
     data = tuple(s for s in rest if s.name not in states)
-    return Roles(_kind(data, constants, states), data, states, constants)
+    held = tuple(s for s in rest if s.name in states)
+    kind = "audio" if features and len(data) == 1 else _kind(data, constants, held, sound)
+    return Roles(kind, data, states, constants)
 
 
 def _is_rate(spec: TensorSpec) -> bool:
-    return bool(_RATE.match(spec.name)) and spec.dtype in ("int64", "int32") and spec.shape in ((), (1,))
+    return bool(RATE.match(spec.name)) and spec.dtype in ("int64", "int32") and spec.shape in ((), (1,))
 
 
-def _kind(data: tuple[TensorSpec, ...], constants: Sequence[str], states: Mapping[str, str]) -> Kind:
+def _kind(data: tuple[TensorSpec, ...], constants: Sequence[str], states: Sequence[TensorSpec], sound: bool) -> Kind:
     if len(data) > 1:
         columns = all(s.shape is not None and (len(s.shape) == 2 and s.shape[1] == 1) for s in data)
         return "column" if columns and not states else "tensor"
@@ -68,7 +60,7 @@ def _kind(data: tuple[TensorSpec, ...], constants: Sequence[str], states: Mappin
         return "tensor"
     if layout(spec) is not None:
         return "image"
-    if _is_sound(spec, constants):
+    if hearing.is_sound(spec, constants, states, said=sound):
         return "audio"
     return "table" if _is_rows(spec) or (_is_window(spec) and not states) else "tensor"
 
@@ -97,17 +89,6 @@ def window(found: Roles, size: int | None, hop: int | None) -> Window | None:
     if not isinstance(steps, int):
         return None
     return Window(size=steps, hop=hop or max(1, steps // 2))
-
-
-def _is_sound(spec: TensorSpec, constants: Sequence[str]) -> bool:
-    shape = spec.shape or ()
-    if not 1 <= len(shape) <= 3 or not (spec.dtype.startswith("float") or spec.quantization is not None):
-        return False
-    if any(_RATE.match(c) for c in constants):
-        return True
-    last = shape[-1]
-    flat = all(d == 1 or not isinstance(d, int) for d in shape[:-1])
-    return flat and isinstance(last, int) and (last >= 8000 or (last == MICRO_FEATURES and len(shape) == 2))
 
 
 def layout(spec: TensorSpec) -> Literal["NHWC", "NCHW"] | None:
@@ -198,20 +179,10 @@ def _alike(spec: TensorSpec, other: TensorSpec) -> bool:
     )
 
 
-def sound(spec: TensorSpec, found: Roles) -> Sound:
-    """Windows of the model's length, or of 512 samples with 64 of context where the length is free (Silero VAD)."""
-    last = (spec.shape or (None,))[-1]
-    if last == MICRO_FEATURES:
-        return Sound(_SPEECH_RATE, _SPEECH_RATE, _SPEECH_RATE // 2, frontend="micro")
-    if isinstance(last, int):
-        return Sound(44_100 if last % 44_100 == 0 or last == 44_032 else _SPEECH_RATE, last, last)
-    return Sound(_SPEECH_RATE, 512, 512, context=64 if "state" in found.states else 0)
-
-
 def constant(spec: TensorSpec, picture: tuple[int, int] | None) -> Any:
     """The value of an input that never changes: the sample rate, or the size of the picture."""
     if _is_rate(spec):
-        return _SPEECH_RATE if not spec.shape else [_SPEECH_RATE]
+        return SPEECH_RATE if not spec.shape else [SPEECH_RATE]
     width, height = picture or (1, 1)
     if spec.name.lower() == "scale_factor":
         values: list[float] = [1, 1]
@@ -265,9 +236,23 @@ def _shape(spec: TensorSpec, found: Roles, picture: tuple[int, int]) -> tuple[in
             fixed[-3:-1] = height, width
         return tuple(fixed)
     if spec in found.data and found.kind == "audio":
-        heard = sound(spec, found)
-        return (*spec.fixed()[:-1], heard.size + heard.context if not heard.frontend else spec.fixed()[-1])
+        heard, shape = hearing.hear(spec, found.states), list(spec.fixed())
+        if not heard.frontend:
+            shape[hearing.axis(spec.shape or ())] = heard.size + heard.context
+        return tuple(shape)
     return spec.fixed()
+
+
+def is_vector(values: Array) -> bool:
+    """One value a class: [C], [1, C] or [1, C, 1, 1]. [1, N, 1] is a list of N things of one number each."""
+    return values.size == max(values.shape, default=1) and not (values.ndim == 3 and values.shape[1] > 1)
+
+
+def channels(spec: TensorSpec) -> int:
+    """Of a picture: 1 or 3."""
+    shape = spec.shape or ()
+    last = shape[-3] if layout(spec) == "NCHW" else shape[-1] if shape else 3
+    return last if isinstance(last, int) else 3
 
 
 def is_distribution(values: Array) -> bool:

@@ -27,7 +27,7 @@ class Segmenter:
         self._image, self._planar = (image.name if image else ""), image is not None and image.layout == "NCHW"
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Segmentation]:
-        classes = self._inner(self.classes(np.asarray(outputs[self._name])), model_input)
+        classes = self.mask(outputs, model_input)
         count = np.bincount(classes.ravel())
         order = [i for i in np.argsort(-count, kind="stable").tolist() if count[i]]
         return [
@@ -36,6 +36,10 @@ class Segmenter:
                 areas=[round(float(count[i] / classes.size), 6) for i in order],
             )
         ]
+
+    def mask(self, outputs: Tensors, model_input: ModelInput) -> Array:
+        """The class of each pixel that the picture covers, [H, W] int64. Raises SampleError."""
+        return self._inner(self.classes(np.asarray(outputs[self._name])), model_input)
 
     def classes(self, values: Array) -> Array:
         """The class of each pixel, [H, W]. Raises SampleError for another shape."""

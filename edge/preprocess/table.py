@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample
+from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import STRING, Array, TensorSpec, numpy_dtype
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Feature, Manifest
@@ -40,6 +40,10 @@ class TablePreprocessor:
     def split(self, payload: Payload) -> Sequence[Payload]:
         if isinstance(payload, (EncodedImage, Image)):
             raise SampleError(f"a picture, but the model takes {self._wanted()}")
+        if isinstance(payload, Sound):
+            raise SampleError(
+                f"sound, but the model takes {self._wanted()}; --frontend and --window say how it is made of sound"
+            )
         if isinstance(payload, np.ndarray):
             return self._split_array(payload)
         if isinstance(payload, Mapping):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample
+from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import Array, TensorSpec, numpy_dtype
 from edge.errors import SampleError
 from edge.model.manifest import Manifest
@@ -29,6 +29,10 @@ class TensorPreprocessor:
     def split(self, payload: Payload) -> Sequence[Payload]:
         if isinstance(payload, (EncodedImage, Image)):
             raise SampleError(f"a picture, but the model takes {self._wanted()}")
+        if isinstance(payload, Sound):
+            raise SampleError(
+                f"sound, but the model takes {self._wanted()}; --frontend and --window say how it is made of sound"
+            )
         if isinstance(payload, Mapping) or len(self._specs) != 1:
             return [payload]
         spec = self._specs[0]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from support import tinytflite
 
+from edge.engines import litert
 from edge.engines.litert import load
 from edge.errors import ConfigError, ModelError, SampleError
 from edge.protocols import EngineOptions
@@ -55,6 +58,49 @@ def test_what_does_not_fit_is_a_bad_sample_and_the_next_one_runs(file, tensors):
     with pytest.raises(SampleError):
         engine.infer(tensors)
     np.testing.assert_array_equal(engine.infer({"x": x()})["y"], x() + 2)
+
+
+def test_it_says_nothing_on_stderr(file, capfd):
+    load(file, EngineOptions()).infer({"x": x()})
+    assert capfd.readouterr().err == ""
+
+
+def test_what_the_library_says_beside_all_is_well_is_passed_on(capfd):
+    with litert._without_chatter():
+        os.write(2, b"INFO: Created a delegate\nWARNING: the sky falls\n")
+    assert capfd.readouterr().err == "WARNING: the sky falls\n"
+
+
+class Narrow:
+    """An interpreter of a model whose free dimensions cannot be 1: a convolution over sound."""
+
+    def __init__(self, signature: tuple[int, ...], least: int) -> None:
+        self.shape, self._signature, self._least = [1 if d < 0 else d for d in signature], signature, least
+
+    def get_input_details(self) -> list[dict]:
+        return [{"index": 0, "shape": self.shape, "shape_signature": self._signature}]
+
+    def resize_tensor_input(self, index: int, shape: list[int]) -> None:
+        self.shape = shape
+
+    def allocate_tensors(self) -> None:
+        if min(d for d, s in zip(self.shape, self._signature, strict=True) if s < 0) < self._least:
+            raise RuntimeError("failed to prepare")
+
+
+@pytest.mark.parametrize(
+    ("signature", "shape"),
+    [((-1,), [16_000]), ((1, -1), [1, 16_000]), ((1, -1, -1, 3), [1, 224, 224, 3]), ((1, -1, 40), [1, 64, 40])],
+)
+def test_free_dimensions_that_cannot_be_1_become_larger(signature, shape):
+    narrow = Narrow(signature, 20)
+    litert._allocate(narrow)
+    assert narrow.shape == shape
+
+
+def test_a_model_that_fits_in_no_size_says_why():
+    with pytest.raises(RuntimeError, match="failed to prepare"):
+        litert._allocate(Narrow((1, -1), 10**9))
 
 
 @pytest.mark.parametrize("provider", ["cpu", "xnnpack", "builtin"])

@@ -113,6 +113,7 @@ def test_hints_outweigh_every_guess(file):
 def test_many_values_without_labels_are_an_embedding(file):
     found = describe(build(file, picture(112), {"y": random(1, 512, low=-1)}))
     assert found.manifest.task == "raw"
+    assert (found.manifest.inputs[0].mean, found.manifest.inputs[0].std) == ((127.5,), (127.5,))
     assert any("embedding" in w for w in found.warnings)
 
 
@@ -141,7 +142,10 @@ def boxes(rows: int, columns: int, size: float = 96) -> np.ndarray:
           "det_scores": random(1, 20), "det_classes": np.zeros((1, 20), np.int64)}, "tflite-detection",
          {"box_format": "xyxy", "normalized": False}),
         ({"y": random(1, 85, 6, 6)}, "fastestdet", {}),
-        ({"s": random(1, 50, 2), "b": random(1, 50, 4)}, "scores-boxes", {}),
+        ({"s": random(1, 50, 2), "b": np.sort(random(1, 50, 4))}, "scores-boxes", {"box_format": None}),
+        ({"s": random(1, 50, 2), "b": random(1, 50, 4)}, "scores-boxes", {"box_format": "cxcywh"}),
+        ({"dets": random(1, 50, 4), "labels": random(1, 50, 91, low=-5)}, "scores-boxes",
+         {"box_format": "cxcywh", "activation": "sigmoid"}),
         ({"logits": random(1, 50, 80, low=-5), "pred_boxes": random(1, 50, 4)}, "scores-boxes",
          {"box_format": "cxcywh", "activation": "sigmoid"}),
         ({"detection_boxes": random(1, 20, 4), "detection_classes": random(1, 20), "detection_scores": random(1, 20),
@@ -212,6 +216,75 @@ def test_metadata_that_is_no_python_does_no_harm(file):
     metadata = {"names": "[" * 5000, "stride": "x", "imgsz": "(", "task": "detect"}
     found = describe(build(file, picture(), {"y": boxes(189, 9).transpose(0, 2, 1)}, metadata=metadata))
     assert found.manifest.decoder == "yolo"
+
+
+def test_poses_with_suppression_in_the_graph_keep_their_keypoints(file):
+    metadata = {"names": "{0: 'person'}", "stride": "32", "task": "pose", "kpt_shape": "[17, 3]"}
+    found = describe(build(file, picture(), {"y": boxes(300, 57)}, metadata=metadata)).manifest
+    assert (found.task, found.decoder) == ("keypoints", "yolo")
+    assert found.decoder_options == {"form": "end-to-end", "keypoints": [17, 3]}
+
+
+def test_masks_with_suppression_in_the_graph_leave_their_coefficients_out(file):
+    metadata = {"names": "{0: 'cat', 1: 'dog'}", "stride": "32", "task": "segment"}
+    found = describe(
+        build(file, picture(), {"y": boxes(300, 38), "p": random(1, 32, 24, 24)}, metadata=metadata)
+    ).manifest
+    assert found.decoder_options == {"form": "end-to-end", "extras": 32}
+
+
+def test_scores_of_mediapipe_belong_to_its_anchors(file):
+    found = describe(build(file, picture(128), {"r": random(1, 896, 16, low=-9), "c": random(1, 896, 1, low=-9)}))
+    (image,) = found.manifest.inputs
+    assert (found.manifest.task, found.manifest.decoder, found.manifest.labels) == ("detect", "blazeface", ("face",))
+    assert (image.mean, image.std, image.resize, image.pad) == ((127.5,), (127.5,), "letterbox", 0)
+    assert not found.warnings
+
+
+def test_a_list_of_numbers_is_no_list_of_classes(file):
+    found = describe(build(file, picture(), {"r": random(1, 333, 16), "c": random(1, 333, 1)}))
+    assert found.manifest.task == "raw"
+    assert any("no decoder fits" in w for w in found.warnings)
+
+
+def test_offsets_from_anchors_that_are_not_there_are_no_boxes(file):
+    found = describe(build(file, picture(), {"s": random(1, 50, 3), "b": random(1, 50, 4, low=-3, high=3)}))
+    assert found.manifest.task == "raw"
+    assert any("[1, 50, 4]" in w for w in found.warnings)
+
+
+def test_distances_as_distributions_are_no_yolo(file):
+    found = describe(build(file, picture(), {"y": boxes(189, 37)}), Hints(labels=tuple("abcde")))
+    assert found.manifest.task == "raw"
+
+
+@pytest.mark.parametrize(
+    ("values", "activation"), [(random(1, 1, 96, 96), ""), (random(1, 1, 48, 48, low=-4, high=4), "sigmoid")]
+)
+def test_one_channel_is_one_label_against_the_rest(file, values, activation):
+    found = describe(build(file, picture(), {"y": values}), Hints(labels=("cat",)))
+    assert (found.manifest.task, found.manifest.labels) == ("segment", ("background", "cat"))
+    assert found.manifest.activation == activation
+    assert ("--activation sigmoid" in found.guesses) == bool(activation)
+
+
+def test_depth_is_no_mask(file):
+    assert describe(build(file, picture(), {"y": random(1, 1, 96, 96, low=2, high=900)})).manifest.task == "raw"
+
+
+def test_masks_that_training_added_are_left_out(file):
+    outputs = {n: random(1, 1, 96, 96) for n in ("d0", "d1", "d2", "d3", "d4", "d5", "d6")}
+    found = describe(build(file, picture(), outputs)).manifest
+    assert (found.task, [o.name for o in found.outputs]) == ("segment", ["d0"])
+
+
+def test_three_channels_are_classes_where_something_says_so(file):
+    logits = random(1, 3, 96, 96, low=-4, high=4)
+    powers = np.exp(logits)
+    assert describe(build(file, picture(), {"y": logits})).manifest.task == "raw"
+    assert describe(build(file, picture(), {"y": logits}), Hints(labels=tuple("abc"))).manifest.task == "segment"
+    shares = powers / powers.sum(axis=1, keepdims=True)
+    assert describe(build(file, picture(), {"y": shares})).manifest.task == "segment"
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((1, 5, 96, 96), 1), ((1, 48, 48, 5), 3)])
@@ -321,6 +394,44 @@ def test_a_sample_rate_is_a_constant_and_the_rest_is_sound(file):
     assert by_name["sr"].value == 16_000
     assert by_name["input"].kind == "audio"
     assert (by_name["input"].window.size, by_name["input"].window.context) == (512, 64)
+
+
+@pytest.mark.parametrize(
+    ("shape", "states", "window"),
+    [
+        ([1, 576], {"state": [2, 1, 128]}, (16_000, 512, 64)),
+        (["n", "t"], {"state": [2, "n", 128]}, (16_000, 512, 64)),
+        (["n", 576], {"h": [1, 1, 128], "c": [1, 1, 128]}, (16_000, 512, 64)),
+        ([1, 288], {"state": [2, 1, 128]}, (8_000, 256, 32)),
+    ],
+)
+def test_silero_is_known_by_its_state_without_a_sample_rate(file, shape, states, window):
+    outputs = {
+        "output": random(1, 1),
+        **{f"{n}n": random(*(d if d != "n" else 1 for d in s)) for n, s in states.items()},
+    }
+    inputs = {"input": (FLOAT, shape), **{n: (FLOAT, s) for n, s in states.items()}}
+    found = describe(build(file, inputs, outputs)).manifest
+    part = next(i for i in found.inputs if i.name == "input")
+    assert (part.kind, found.labels) == ("audio", ("no speech", "speech"))
+    assert (part.sample_rate, part.window.size, part.window.context) == window
+
+
+@pytest.mark.parametrize(
+    ("shape", "window"),
+    [([1, 1024], (16_000, 1024)), ([None, None], (16_000, 16_000)), ([None, 43_844, 1], (22_050, 43_844))],
+)
+def test_a_source_of_sound_makes_sound_of_a_row(file, shape, window):
+    path = build(file, {"x": (FLOAT, shape)}, {"y": random(1, 4)})
+    assert describe(path).manifest.inputs[0].kind != "audio"
+    (part,) = describe(path, Hints(sound=True)).manifest.inputs
+    assert (part.kind, part.sample_rate, part.window.size) == ("audio", *window)
+
+
+def test_features_of_sound_are_made_where_the_user_names_a_front_end(file):
+    path = build(file, {"x": (FLOAT, [1, 98, 40])}, {"y": random(1, 4)})
+    (part,) = describe(path, Hints(frontend="log-mel")).manifest.inputs
+    assert (part.kind, part.frontend, part.window.size) == ("audio", "log-mel", 16_000)
 
 
 @pytest.mark.parametrize(

@@ -259,3 +259,26 @@ def test_fastestdet_reads_its_grid(last):
     assert boxes([found]) == [(8, 16, 40, 48)]
     assert found.index == 1
     assert round(found.score, 4) == round(0.8**0.4, 4)
+
+
+def face(row: int, *values: float) -> dict[str, np.ndarray]:
+    """All of MediaPipe's 224 anchors of a 64 x 64 input, one of them lit."""
+    found = {"boxes": np.zeros((1, 224, 8), np.float32), "scores": np.full((1, 224, 1), -90, np.float32)}
+    found["boxes"][0, row] = values
+    found["scores"][0, row] = 3
+    return found
+
+
+@pytest.mark.parametrize(("row", "centre"), [(0, (4, 4)), (1, (4, 4)), (2, (12, 4)), (128, (8, 8)), (223, (56, 56))])
+def test_mediapipes_boxes_are_offsets_from_the_centres_of_cells(row, centre):
+    x, y = centre
+    values = face(row, 32 - x, 32 - y, 20, 10, 30 - x, 31 - y, 5 - x, 6 - y)
+    (found,) = decode(manifest("blazeface", "boxes", "scores", labels=("face",)), values)
+    assert (found.label, round(found.score, 3), boxes([found])) == ("face", 0.953, [(22, 27, 42, 37)])
+    assert found.keypoints == [(30, 31, 1), (5, 6, 1)]
+
+
+def test_a_count_of_boxes_that_fits_no_anchors_is_a_bad_sample():
+    values = {"boxes": np.zeros((1, 7, 8), np.float32), "scores": np.zeros((1, 7, 1), np.float32)}
+    with pytest.raises(SampleError, match="7 boxes are no anchors"):
+        decode(manifest("blazeface", "boxes", "scores"), values)

@@ -14,6 +14,7 @@ import numpy as np
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import Array, TensorSpec, numpy_dtype
 from edge.errors import ModelError, SampleError
+from edge.model.hearing import axis
 from edge.model.manifest import Input, Manifest, Window
 from edge.preprocess.audio.frontend import Frontend, make_frontend
 from edge.preprocess.audio.stream import Stream
@@ -41,7 +42,10 @@ class AudioPreprocessor:
         self._stream = Stream(part.sample_rate, window)
         self._length = window.size + window.context
         self._frontend: Frontend | None = make_frontend(part, spec, window.size) if part.frontend else None
-        self._shape = spec.fixed() if self._frontend is not None else (*spec.fixed()[:-1], self._length)
+        shape = list(spec.fixed())
+        if self._frontend is None:
+            shape[axis(spec.shape or (None,))] = self._length
+        self._shape = tuple(shape)
 
     def split(self, payload: Payload) -> Sequence[Payload]:
         """The windows that are full now; none where more sound has to come. Raises SampleError."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from edge.data import codec
-from edge.data.sample import EncodedImage, Frame, Image, ModelInput, Payload, Sample
+from edge.data.sample import EncodedImage, Frame, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import Array, TensorSpec, numpy_dtype, quantize
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Input, Manifest
@@ -93,6 +93,8 @@ class ImagePreprocessor:
     def _open(self, payload: Payload) -> Payload:
         if isinstance(payload, (bytes, bytearray, memoryview)):
             payload = codec.decode(bytes(payload))
+        if isinstance(payload, Sound):
+            raise SampleError(f"sound, but the model takes a picture; {_ACCEPTED}")
         if isinstance(payload, dict):
             rest = {k: v for k, v in payload.items() if k != "id"}
             if len(rest) != 1:

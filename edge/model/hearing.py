@@ -1,0 +1,80 @@
+"""Sound: which inputs take it, and in which windows at which rate, by name and shape."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edge.data.tensor import TensorSpec
+
+RATE = re.compile(r"^(sr|sample_?rate|sampling_?rate|rate)$", re.IGNORECASE)
+SPEECH_RATE = 16_000
+MICRO_FEATURES = 49 * 40
+# Lengths that name a rate of their own: seconds of music at 44.1 and 22.05 kHz, three seconds of birds at 48 kHz.
+_RATES = {44_032: 44_100, 43_844: 22_050, 144_000: 48_000}
+# Silero VAD: its windows with their context, by the length of the input.
+_SILERO = {576: (SPEECH_RATE, 512, 64), 288: (8_000, 256, 32)}
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """In audio samples, at `rate` Hz; `context` samples of the window before go in front."""
+
+    rate: int
+    size: int
+    hop: int
+    context: int = 0
+    frontend: str = ""
+
+
+def is_sound(spec: TensorSpec, constants: Sequence[str], states: Sequence[TensorSpec], *, said: bool) -> bool:
+    """True where an input takes sound. `constants` are input names; `said`: the source or the user says so."""
+    shape = spec.shape or ()
+    if not 1 <= len(shape) <= 3 or not (spec.dtype.startswith("float") or spec.quantization is not None):
+        return False
+    if any(RATE.match(c) for c in constants) or _is_silero(spec, states):
+        return True
+    last = shape[axis(shape)]
+    if isinstance(last, int) and ((last >= 8000 and axis(shape) == -1) or (last == MICRO_FEATURES and len(shape) == 2)):
+        return _is_wave(shape)
+    return said and _is_wave(shape) and (not isinstance(last, int) or last > 64)
+
+
+def axis(shape: Sequence[int | str | None]) -> int:
+    """Where the samples lie: the last dimension, or the one before a single channel."""
+    return -2 if len(shape) > 1 and shape[-1] == 1 and shape[-2] != 1 else -1
+
+
+def _is_wave(shape: Sequence[int | str | None]) -> bool:
+    """One dimension holds samples, the others nothing."""
+    at = axis(shape) + len(shape)
+    return all(d == 1 or not isinstance(d, int) for i, d in enumerate(shape) if i != at)
+
+
+def _is_silero(spec: TensorSpec, states: Sequence[TensorSpec]) -> bool:
+    """Its LSTM has 128 cells, held in one state [2, n, 128] or in two [1, n, 128]."""
+    shape = spec.shape or ()
+    ends = [(s.shape[0], s.shape[-1]) for s in states if s.shape is not None and len(s.shape) == 3]
+    held = ends == [(2, 128)] or ends == [(1, 128)] * 2
+    return held and len(shape) == 2 and (shape[1] in _SILERO or not isinstance(shape[1], int))
+
+
+def hear(spec: TensorSpec, states: Mapping[str, str]) -> Hearing:
+    """Windows of the model's length; where that is free, Silero VAD's for a model with a state, else a second."""
+    shape = spec.shape or (None,)
+    last = shape[axis(shape)]
+    if last == MICRO_FEATURES:
+        return Hearing(SPEECH_RATE, SPEECH_RATE, SPEECH_RATE // 2, frontend="micro")
+    if states and (last in _SILERO or not isinstance(last, int)):
+        rate, size, context = _SILERO[last if isinstance(last, int) else 576]
+        return Hearing(rate, size, size, context)
+    if not isinstance(last, int):
+        return Hearing(SPEECH_RATE, SPEECH_RATE, SPEECH_RATE)
+    rate = _RATES.get(last, next((r for r in (44_100, 22_050) if last % r == 0), SPEECH_RATE))
+    return Hearing(rate, last, last)
+
+
+def hear_features(found: Hearing) -> Hearing:
+    """For a model that takes features of sound: windows of a second, unless its shape told more."""
+    return found if found.size >= SPEECH_RATE // 4 else Hearing(SPEECH_RATE, SPEECH_RATE, SPEECH_RATE)

@@ -1,0 +1,77 @@
+"""MediaPipe's detectors (BlazeFace, palms, poses): offsets from fixed anchors and a score each, keypoints behind.
+
+Outputs: boxes [1, N, 4 + 2K] (centre x, centre y, width, height, then K points x, y, all in pixels of the model's
+input, from the anchor's centre) and scores [1, N, 1], before the sigmoid. The anchors are the centres of the cells
+of some strides, several to a cell, and all as large as the picture: MediaPipe's `ssd_anchors_calculator` with
+`fixed_anchor_size`. Which strides follows from N and the input's size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.data.result import Detection
+from edge.data.sample import ModelInput
+from edge.data.tensor import Array, Tensors, TensorSpec
+from edge.errors import SampleError
+from edge.model.blazeface import layout
+from edge.model.manifest import Manifest
+from edge.postprocess.detect import boxes
+from edge.postprocess.detect.boxes import Detections, Found
+
+THRESHOLD = 0.5  # MediaPipe's own
+
+
+class BlazeFace:
+    """Reads the two outputs; the anchors are made once for each size of input."""
+
+    def __init__(self, manifest: Manifest, names: dict[str, str]) -> None:
+        self._names = names
+        self._finish = Detections(manifest, threshold=THRESHOLD)
+        self._centres: dict[tuple[int, int, int], Array] = {}
+
+    def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
+        scores = boxes.sigmoid(boxes.rows(outputs, self._names["scores"], 1)[:, 0])
+        values = boxes.rows(outputs, self._names["boxes"])
+        centres = self._anchors(len(values), self._finish.size(model_input))
+        if len(scores) != len(values) or values.shape[1] < 4 or values.shape[1] % 2:
+            raise SampleError(f"{len(scores)} scores for boxes of the shape {list(values.shape)}")
+        which = np.flatnonzero(scores >= self._finish.threshold)
+        chosen, places = values[which], centres[which]
+        middle = chosen[:, :2] + places
+        corners = np.concatenate((middle - chosen[:, 2:4] / 2, middle + chosen[:, 2:4] / 2), axis=1)
+        return self._finish(
+            Found(corners, scores[which], np.zeros(len(which), np.int64), _points(chosen, places)), model_input
+        )
+
+    def _anchors(self, count: int, size: tuple[int, int]) -> Array:
+        key = (count, *size)
+        found = self._centres.get(key)
+        if found is None:
+            strides = layout(count, *size)
+            if strides is None:
+                raise SampleError(f"{count} boxes are no anchors of an input of {size[0]} x {size[1]}")
+            found = self._centres[key] = anchors(strides, *size)
+        return found
+
+
+def _points(rows: Array, places: Array) -> Array | None:
+    points = rows[:, 4:].reshape(len(rows), -1, 2) + places[:, None, :]
+    if not points.shape[1]:
+        return None
+    return np.concatenate((points, np.ones((*points.shape[:2], 1), points.dtype)), axis=2)
+
+
+def anchors(strides: tuple[tuple[int, int], ...], width: int, height: int) -> Array:
+    """Centres x, y in pixels of the input, [N, 2]; `strides` are pairs of a stride and the anchors to a cell."""
+    found = []
+    for stride, each in strides:
+        y, x = np.mgrid[: height // stride, : width // stride]
+        cells = (np.stack((x, y), axis=2).reshape(-1, 2) + 0.5) * stride
+        found.append(np.repeat(cells, each, axis=0))
+    return np.concatenate(found).astype(np.float32)
+
+
+def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> BlazeFace:
+    """Raises ModelError where the outputs do not fit."""
+    return BlazeFace(manifest, boxes.roles(manifest, specs, ("boxes", "scores")))
