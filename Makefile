@@ -2,7 +2,8 @@
 # make test    set up .venv and run the tests, on the built wheel
 # make check   lint, types, layers
 # make test-faults, make test-long    random faults; a million results
-# make test-peers                     beside MLServer and KServe's client, each in an environment of its own
+# make test-peers                     beside MLServer and KServe's client, on tflite-runtime with numpy 1, each in an
+#                                     environment of its own
 # make test-heavy                     every framework, in .venv-heavy (5 GB); MATRIX=converter/MATRIX.md writes the table
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run)
 # PYTHON and VENV choose another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
