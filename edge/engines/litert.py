@@ -105,7 +105,11 @@ def load(path: Path, options: EngineOptions) -> LiteRt:
         trial.require_survival(
             path, f"litert-{version}", options.cache_dir, lambda: _try(_open(library, path, settings))
         )
-    return LiteRt(_open(library, path, settings), version)
+    opened = _open(library, path, settings)
+    try:
+        return LiteRt(opened, version)
+    except ValueError as exc:  # a damaged name among its tensors
+        raise ModelError(f"{path.name}: {_explain(exc)}") from exc
 
 
 def _library() -> tuple[Any, str]:

@@ -39,9 +39,10 @@ def _errors(*names: str) -> Errors:
     return tuple(getattr(state, n) for n in names if hasattr(state, n))
 
 
-_LOAD_ERRORS: Errors = _errors(
-    "Fail", "InvalidArgument", "NoSuchFile", "InvalidProtobuf", "InvalidGraph", "NotImplemented", "RuntimeException",
-    "NoModel", "EPFail", "ModelLoaded", "EngineError",
+_LOAD_ERRORS: Errors = (
+    *_errors("Fail", "InvalidArgument", "NoSuchFile", "InvalidProtobuf", "InvalidGraph", "NotImplemented",
+             "RuntimeException", "NoModel", "EPFail", "ModelLoaded", "EngineError"),
+    ValueError,  # UnicodeDecodeError too: a damaged name in the message itself
 )  # fmt: skip
 _RUN_ERRORS: Errors = (
     *_errors("Fail", "InvalidArgument", "RuntimeException", "NotImplemented", "EPFail", "EngineError"),
@@ -96,14 +97,23 @@ def load(path: Path, options: EngineOptions) -> OnnxRuntime:
         name = f"onnxruntime-{ort.__version__}"
         trial.require_survival(path, name, options.cache_dir, lambda: _try(_open(path, settings, providers)))
     try:
-        session = _open(path, settings, providers)
+        engine = OnnxRuntime(_open(path, settings, providers))
     except _LOAD_ERRORS as exc:
         raise ModelError(f"{path.name}: {_explain(exc)}") from exc
-    return OnnxRuntime(session)
+    for what, specs in (("input", engine.inputs), ("output", engine.outputs)):
+        for spec in specs:
+            # Sequences and maps come out as lists; fed they cannot be.
+            if spec.shape is None and (what == "input" or spec.dtype.startswith("tensor")):
+                raise ModelError(
+                    f"{path.name}: the {what} {spec.name!r} is a {spec.dtype}, which numpy has not; export the model "
+                    "again with float32 tensors"
+                )
+    return engine
 
 
 def _open(path: Path, settings: ort.SessionOptions, providers: list[str]) -> ort.InferenceSession:
-    return ort.InferenceSession(str(path), settings, providers=providers)
+    # Without the fallback, which prints to stdout, where results go, and tries again what has failed.
+    return ort.InferenceSession(str(path), settings, providers=providers, enable_fallback=0)
 
 
 def _try(session: ort.InferenceSession) -> None:
@@ -132,7 +142,9 @@ def _spec(arg: Any) -> TensorSpec:
 
 
 def _first_line(exc: BaseException) -> str:
-    text = str(exc).strip().partition("\n")[0]
+    # onnxruntime quotes names from the file as they are, and Python cannot read damaged ones.
+    said = exc.object.decode("utf-8", "backslashreplace") if isinstance(exc, UnicodeDecodeError) else str(exc)
+    text = said.strip().partition("\n")[0]
     return text.removeprefix("[ONNXRuntimeError] : ")[:300]
 
 
@@ -144,6 +156,8 @@ def _explain(exc: BaseException) -> str:
         return "not a whole ONNX file (truncated or damaged); copy or convert it again"
     if kind == "NoSuchFile":
         return "there is no such file; check --model"
+    if "xternal data path" in reason:
+        return f"its weights are in another file, which must lie beside it, in the same folder: {reason}"
     if kind == "NotImplemented" or "is not a registered function/op" in reason:
         return (
             f"onnxruntime {ort.__version__} has no such operator: {reason}; convert the model again with edge-convert"

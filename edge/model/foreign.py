@@ -313,7 +313,8 @@ class _Describer:
             small = self._roles.kind in ("table", "column") or values.ndim <= 2
             if not small:
                 return Head("raw", "raw")
-            task = "classify" if sums_to_one or matches or (said and values.size > 1) else "regress"
+            classes = sums_to_one or matches or (said and values.size > 1)
+            task = "classify" if classes else "regress" if values.size < 64 else "raw"
         role = "scores" if task == "classify" else "value"
         return Head(task, task, (Output(name=name, role=role),), classes=values.size if values.size > 1 else 0)
 

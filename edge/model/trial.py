@@ -36,7 +36,13 @@ def require_survival(path: Path, engine: str, cache_dir: Path | None, run: Calla
     mark = None if cache_dir is None else cache_dir / "survived" / f"{engine}-{sha256(path)}"
     if mark is not None and mark.exists():
         return
-    end = _run_in_child(run)
+    try:
+        end = _run_in_child(run)
+    except OSError as exc:
+        raise ModelError(
+            f"{path.name}: there is no child process to try it in first ({exc.strerror}): too many processes or too "
+            "little memory; start it again when there is room"
+        ) from exc
     if end is not None:
         raise ModelError(
             f"{path.name}: it kills its engine ({engine}: {end}, seen in a child process); "

@@ -24,7 +24,10 @@ class AsIs:
 
 def _raw(name: str, value: Any) -> Raw:
     if isinstance(value, (list, dict)):
-        return Raw(name=name, shape=[len(value)], dtype="map", data=value if isinstance(value, list) else [value])
+        items = value if isinstance(value, list) else [value]
+        maps = not any(isinstance(i, np.ndarray) for i in items)
+        data = items if maps else [np.asarray(i).tolist() for i in items]
+        return Raw(name=name, shape=[len(items)], dtype="map" if maps else "sequence", data=data)
     array = np.asarray(value)
     dtype = "string" if array.dtype.kind in "OUS" else array.dtype.name
     return Raw(name=name, shape=list(array.shape), dtype=dtype, data=array.ravel().tolist())

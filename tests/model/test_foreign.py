@@ -317,6 +317,14 @@ def test_a_distribution_of_a_table_is_a_classification(file):
     assert describe(build(file, {"x": (FLOAT, [1, 8])}, {"y": scores / scores.sum()})).manifest.task == "classify"
 
 
+def test_many_numbers_of_a_table_are_told_as_they_are(file):
+    assert describe(build(file, {"x": (FLOAT, ["n", 4])}, {"y": random(1, 128, low=-1)})).manifest.task == "raw"
+
+
+def test_two_numbers_that_nearly_add_up_to_one_are_a_regression(file):
+    assert describe(build(file, {"x": (FLOAT, [1, 4])}, {"y": np.float32([[0.56, 0.43]])})).manifest.task == "regress"
+
+
 def test_as_many_values_as_labels_are_a_classification(file, tmp_path):
     path = build(file, {"x": (FLOAT, [1, 8])}, {"y": random(1, 3, low=-4, high=4)})
     assert describe(path).manifest.task == "regress"

@@ -27,6 +27,15 @@ def test_a_model_that_kills_its_engine_is_a_model_error_here(model, number):
         trial.require_survival(model, "engine-1", None, killed_by(number))
 
 
+def test_without_room_for_a_child_process_it_says_so(model, monkeypatch):
+    def full() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", full)
+    with pytest.raises(ModelError, match=r"m\.tflite: there is no child process .* \(Resource temporarily"):
+        trial.require_survival(model, "engine-1", None, lambda: None)
+
+
 def test_a_model_that_never_ends_is_a_model_error(model, monkeypatch):
     monkeypatch.setattr(trial, "TIMEOUT_S", 0.2)
     with pytest.raises(ModelError, match="still busy"):
