@@ -142,7 +142,7 @@ def test_a_damaged_name_in_the_librarys_own_message_is_a_model_error(file, capfd
 def test_any_damage_is_a_model_or_a_model_error(file, capfd):
     whole = onnxmodels.scores(file, classes=3, features=4).read_bytes()
     rng = np.random.default_rng(0)
-    for _ in range(150):
+    for _ in range(60):
         data = bytearray(whole)
         for at in rng.integers(8, len(data), 3):
             data[at] = rng.integers(0, 256)
