@@ -9,7 +9,6 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from edge.data import codec
@@ -19,7 +18,7 @@ from edge.data.tensor import STRING, Tensors, TensorSpec, numpy_dtype
 from edge.errors import SampleError
 from edge.server.asker import Asker, plain
 from edge.server.exchange import Refusal, Response, as_json
-from edge.server.openinference import Asked, Inference
+from edge.server.openinference import Inference
 from edge.server.parts import Served
 
 
@@ -79,7 +78,7 @@ class TensorFlowServing:
         return self._cut(self._run(columns), len(instances))
 
     def _run(self, columns: Tensors) -> Tensors:
-        return self._inference.run(Asked(dict(columns), [], False, msgspec.UNSET)).outputs
+        return self._inference.outputs(columns)
 
     def _cut(self, outputs: Tensors, count: int) -> list[Any]:
         values = {name: plain(value) for name, value in outputs.items()}

@@ -122,6 +122,18 @@ def test_statistics_count_requests_rows_and_failures(serve, models):
     assert stats["last_inference"] > 1_600_000_000_000
 
 
+def test_statistics_count_tensorflow_s_requests_and_leave_out_what_is_no_tensor(serve, models):
+    site = serve(onnxmodels.identity(models / "counted.onnx"))
+    site.post("/v1/models/counted:predict", {"instances": [[1, 2, 3], [4, 5, 6]]})
+    site.post("/predict", [1, 2, 3])
+
+    (found,) = site.get("/v2/models/counted/stats").json["model_stats"]
+
+    assert found["inference_count"] == 2
+    assert found["inference_stats"]["success"]["count"] == found["execution_count"] == 1
+    assert site.metrics.snapshot()["http_inferences"] == 2
+
+
 # --- inference with JSON --------------------------------------------------------------------------------
 
 

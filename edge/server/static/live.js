@@ -148,6 +148,7 @@ function take(kind, data) {
 function link(name, text) {
   if ($("link").dataset.state === name && $("link").textContent === text) return;
   $("link").dataset.state = name;
+  document.body.dataset.link = name;
   $("link").textContent = text;
 }
 
