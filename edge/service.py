@@ -228,7 +228,10 @@ class Service:
         return assembly.make_server(self._settings, served, failed)
 
     def _source_name(self) -> str:
-        return self._settings.source or ("http" if self._settings.mqtt == "none" else f"mqtt:{self._base}/input")
+        """As it may be told: on `info`, which is retained, in metrics and on the live page."""
+        if self._settings.source:
+            return assembly.told(self._settings.source)
+        return "http" if self._settings.mqtt == "none" else f"mqtt:{self._base}/input"
 
     def _held_back(self, reason: str) -> None:
         self._metrics.inc(f"held:{reason}")

@@ -120,6 +120,21 @@ def test_the_token_comes_from_a_file_named_by_a_variable(edge_run, model, tmp_pa
     assert "abcdefgh" not in process.said()
 
 
+def test_the_password_of_a_camera_is_told_nowhere(edge_run, tmp_path):
+    picture = onnxmodels.brightness(tmp_path / "brightness.onnx")
+    camera = f"rtsp://somebody:s3cret@127.0.0.1:{free_port()}/stream"
+    port = free_port()
+    process = edge_run("--model", picture, "--mqtt", "none", "--http", port, "--source", camera)
+    process.wait_until_said("listening")
+
+    told = b"".join(ask(port, "GET", path)[1] for path in ("/metrics", "/live/state"))
+    assert b"rtsp://127.0.0.1" in told
+    assert b"s3cret" not in told
+    assert b"somebody" not in told
+    process.stop()
+    assert "s3cret" not in process.said()
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
