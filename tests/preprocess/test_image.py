@@ -331,7 +331,7 @@ def test_a_picture_as_base64_text_in_json_is_decoded(pixels):
 @pytest.mark.parametrize(
     "payload",
     [
-        [], {}, [[]], {"a": 1, "b": 2}, "no base64!", 7, [["a"]], [[1, 2], [3]], np.zeros((3, 5), np.float32),
+        [], {}, [[]], {"a": 1, "b": 2}, "no base64!", "zwölf", 7, [["a"]], [[1, 2], [3]], np.zeros((3, 5), np.float32),
         np.zeros((0, 5, 3), np.uint8), np.zeros((5, 5, 7), np.uint8), EncodedImage(b"GIF89a"),
         EncodedImage(b"\xff\xd8\xff"), EncodedImage(b"RIFF\x00\x00\x00\x00WEBP"), {"image": "aGVsbG8="}, None,
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -154,6 +155,38 @@ def test_arrays_of_npy_that_lie_give_no_5xx(numbers):
             body[rng.randrange(6, len(body))] = rng.randrange(256)
         assert talk(connection, "POST", "/predict", bytes(body[: rng.randint(6, len(body))])).status in (200, 400)
     connection.close()
+
+
+WORDS = ["name", "data", "b64", "instances", "inputs", "x", "a", "shape", "dataframe_split", "columns", "id", ""]
+ATOMS = [0, -1, 1.5, 2**31, 2**63, -(2**63), 2**64, 10**300, -0.0, 1e308, "", "a", "\0", "NaN", "é" * 50, None, True]
+
+
+def anything(rng: random.Random, depth: int = 0) -> Any:
+    """A JSON value of words that mean something here, nested as it comes."""
+    kind = rng.random() if depth < 4 else 0
+    if kind < 0.5:
+        return rng.choice(ATOMS)
+    values = [anything(rng, depth + 1) for _ in range(rng.randint(0, 5))]
+    return values if kind < 0.75 else {rng.choice(WORDS): value for value in values}
+
+
+@pytest.mark.parametrize("kind", ["numbers", "texts", "picture", "two inputs"])
+def test_any_json_anywhere_gives_no_5xx(serve, models, kind):
+    site = serve({
+        "numbers": lambda: onnxmodels.identity(models / "any_numbers.onnx"),
+        "texts": lambda: onnxmodels.identity(models / "any_texts.onnx", "string"),
+        "picture": lambda: onnxmodels.one_box(models / "any_picture.onnx"),
+        "two inputs": lambda: onnxmodels.two_and_two(models / "any_two.onnx"),
+    }[kind]())  # fmt: skip
+    rng = random.Random(17)
+    paths = ["/predict", "/predict?annotate=1", "/invocations", f"/v1/models/{site.name}:predict",
+             f"/v2/models/{site.name}/infer"]  # fmt: skip
+    with contextlib.closing(site.connect()) as connection:
+        for _ in range(500):
+            path, value = rng.choice(paths), anything(rng)
+            answer = talk(connection, "POST", path, json.dumps(value).encode())
+            assert answer.status in (200, 400), (path, value, answer.body)
+            assert answer.status == 200 or answer.error
 
 
 def npy_bytes(array: np.ndarray) -> bytes:

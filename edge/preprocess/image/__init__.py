@@ -9,7 +9,6 @@ a tensor as it is, send floats or the batch dimension. JSON may also carry a pic
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -103,7 +102,7 @@ class ImagePreprocessor:
         if isinstance(payload, str):
             try:
                 return EncodedImage(base64.b64decode(payload.partition("base64,")[2] or payload, validate=True))
-            except binascii.Error as exc:
+            except ValueError as exc:  # binascii.Error, or letters that are none of base64's
                 raise SampleError(f"text that is not a base64 picture ({exc}); {_ACCEPTED}") from exc
         return payload
 
