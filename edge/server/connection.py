@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 HEAD_WAIT_S = 10.0
 """How long a request may take up to the first byte of its body, from its first byte or from the connection."""
@@ -97,6 +98,11 @@ class Corked:
             return
         self._transport.write(data)
 
+    def write_through(self, data: bytes) -> None:
+        """Holds nothing back."""
+        if not self._ended:
+            self._transport.write(data)
+
     def flush(self) -> None:
         """Sends what is held back."""
         if self._held is not None:
@@ -175,6 +181,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self._in_body = True
+        self.scope["edge.respond"] = partial(self._respond, self.cycle)  # type: ignore[typeddict-unknown-key]
 
     def on_body(self, body: bytes) -> None:
         self._end_head()  # from here on the reader of the body has an eye on the time
@@ -194,6 +201,26 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(INVALID)
+
+    def _respond(self, cycle: RequestResponseCycle, head: bytes, body: bytes, *, close: bool) -> bool:
+        """Sends a whole response at once, which costs a third of uvicorn's two messages; False: send it that way.
+
+        `head` is the status line and the response's own headers.
+        """
+        if cycle.response_started or cycle.disconnected or self.flow.write_paused or cycle.scope["method"] == "HEAD":
+            return False
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        cycle.keep_alive = cycle.keep_alive and not close
+        more = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        if not cycle.keep_alive:
+            more.append(b"connection: close\r\n")
+        self._corked.write_through(b"".join((head, *more, b"\r\n", body)))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+        return True
 
     # --- ends ---------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -45,19 +46,37 @@ class Refusal(SampleError):  # noqa: N818 - what becomes of a request, as StopIt
 class Response:
     """Sent whole, with its length."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "kind", "status")
 
     def __init__(
         self, body: bytes, *, status: int = 200, kind: bytes = JSON, headers: tuple[tuple[bytes, bytes], ...] = ()
     ) -> None:
         self.status = status
         self.body = body
-        self.headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *headers, *HEADERS]
+        self.kind = kind
+        self.headers = headers
+        """Beside the type, the length and `HEADERS`."""
 
     async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI wants it."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        """At once where the connection can, else as ASGI wants it."""
+        respond = scope.get("edge.respond")
+        if respond is not None and respond(self._head(), self.body, close=CLOSE[0] in self.headers):
+            return
+        length = str(len(self.body)).encode()
+        headers = [(b"content-type", self.kind), (b"content-length", length), *self.headers, *HEADERS]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
+
+    def _head(self) -> bytes:
+        """Status line and headers, but for `Connection: close`, which is the connection's to say."""
+        more = b"".join(b"%b: %b\r\n" % header for header in self.headers if header != CLOSE[0])
+        return b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b" % (
+            _STATUS[self.status], self.kind, len(self.body), more, _HEADERS
+        )  # fmt: skip
+
+
+_STATUS = {s.value: b"HTTP/1.1 %d %b\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
+_HEADERS = b"".join(b"%b: %b\r\n" % header for header in HEADERS)
 
 
 def as_json(value: Any, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
