@@ -15,16 +15,14 @@ from typing import Any
 import numpy as np
 
 from edge.data import codec
-from edge.data.result import Classification, Detection, Result, Skipped
+from edge.data.result import Result, Skipped
 from edge.data.sample import EncodedImage, Image, Sample
-from edge.data.tensor import Array
 from edge.errors import ConfigError, SampleError
-from edge.preprocess.image.decode import decode, opencv
+from edge.flow import annotate
 
 log = logging.getLogger("edge.frames")
 
 PREFIX = "frame-"
-_COLOURS = ((230, 60, 60), (60, 160, 230), (70, 190, 90), (240, 170, 40), (170, 90, 210), (40, 190, 190))
 
 
 class FrameSaver:
@@ -66,7 +64,7 @@ class FrameSaver:
         if isinstance(payload, bytes):
             payload = EncodedImage(payload) if codec.is_image(payload) else None
         if isinstance(payload, EncodedImage):
-            return _jpeg(annotated(decode(payload.data), result)) if self._annotate else payload.data
+            return annotate.draw(payload, result) if self._annotate else payload.data
         if (
             isinstance(payload, np.ndarray)
             and payload.dtype == np.uint8
@@ -75,7 +73,7 @@ class FrameSaver:
         ):
             payload = Image(payload)
         if isinstance(payload, Image):
-            return _jpeg(annotated(payload.pixels, result) if self._annotate else payload.pixels)
+            return annotate.encode(annotate.on(payload.pixels, result) if self._annotate else payload.pixels)
         return None
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -92,49 +90,6 @@ class FrameSaver:
             self.failed += 1
             if self.failed == 1:
                 log.warning("a picture was not saved", extra={"path": str(path), "reason": exc.strerror})
-
-
-def annotated(pixels: Array, result: Result) -> Array:
-    """A copy with boxes, keypoints and labels drawn; RGB, height x width x 3, uint8."""
-    cv2 = opencv()
-    drawn = np.ascontiguousarray(pixels).copy()
-    scale = max(0.4, min(drawn.shape[:2]) / 800)
-    width = max(1, round(2 * scale))
-    lines: list[str] = []
-    for found in result.predictions:
-        if isinstance(found, Detection):
-            colour = _COLOURS[found.index % len(_COLOURS)]
-            x_min, y_min, x_max, y_max = (round(v) for v in found.box)
-            cv2.rectangle(drawn, (x_min, y_min), (x_max, y_max), colour, width)
-            for x, y, score in found.keypoints or ():
-                if score > 0.2:
-                    cv2.circle(drawn, (round(x), round(y)), 2 * width, colour, -1)
-            _text(
-                cv2,
-                drawn,
-                f"{found.label} {found.score:.2f}",
-                (x_min, max(round(14 * scale), y_min - 4)),
-                colour,
-                scale,
-            )
-        elif isinstance(found, Classification) and len(lines) < 3:
-            lines.append(f"{found.label} {found.score:.2f}")
-    for number, line in enumerate(lines, start=1):
-        _text(cv2, drawn, line, (4, round(26 * scale * number)), (255, 255, 255), scale)
-    return drawn
-
-
-def _text(cv2: Any, drawn: Array, text: str, at: tuple[int, int], colour: tuple[int, int, int], scale: float) -> None:
-    plain = text.encode("ascii", "replace").decode()  # OpenCV's letters are those of ASCII
-    for shade, width in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(
-            drawn, plain, at, cv2.FONT_HERSHEY_SIMPLEX, 0.6 * scale, shade, max(1, round(width * scale)), cv2.LINE_AA
-        )
-
-
-def _jpeg(pixels: Array) -> bytes:
-    cv2 = opencv()
-    return bytes(cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1])
 
 
 def _suffix(data: bytes) -> str:

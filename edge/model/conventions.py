@@ -11,6 +11,8 @@ from edge.data.tensor import TensorSpec
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 _HALF = ((127.5,), (127.5,))
+# MobileNet and Inception of TensorFlow and what is trained on top of them; DeepLab.
+_HALF_SIDES = (224, 299, 331, 257, 321, 513)
 _UNIT = ((), (255.0,))
 _PIXELS: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
 
@@ -72,8 +74,8 @@ def _numbers(
     if layout == "NCHW":
         # PyTorch and what comes from it: torchvision's and timm's weights share these numbers.
         return IMAGENET_MEAN, IMAGENET_STD
-    if classes in (1000, 1001) or side in (224, 299, 331):
-        return _HALF  # MobileNet and Inception of TensorFlow, and what is trained on top of them
+    if classes in (1000, 1001) or side in _HALF_SIDES:
+        return _HALF
     return _UNIT
 
 

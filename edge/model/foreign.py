@@ -7,6 +7,7 @@ returned as flags that can be pasted back.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -362,7 +363,7 @@ class _Describer:
         if manifest.task not in ("classify", "detect", "segment", "keypoints"):
             return manifest
         if beside and manifest.labels:
-            self._guesses.append(f"--labels {self._labels_from}")
+            self._guesses.append(f"--labels {shlex.quote(self._labels_from)}")
         elif not manifest.labels:
             self._warnings.append("no labels found: classes are told by number (--labels FILE)")
         return manifest

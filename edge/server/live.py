@@ -21,8 +21,8 @@ from edge.data import codec
 from edge.data.result import Result, Skipped
 from edge.data.sample import EncodedImage, Image, Payload, Sample
 from edge.errors import SampleError
+from edge.flow import annotate
 from edge.protocols import Clock
-from edge.server import annotate
 from edge.server.exchange import Refusal
 from edge.server.runs import Share
 

@@ -9,7 +9,8 @@ from edge.data import codec
 from edge.data.result import Result, Skipped
 from edge.data.sample import EncodedImage, Payload
 from edge.errors import SampleError
-from edge.server import annotate, forms
+from edge.flow import annotate
+from edge.server import forms
 from edge.server.asker import Asker
 from edge.server.exchange import Refusal, Request, Response, as_json
 from edge.server.runs import Runs

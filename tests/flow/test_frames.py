@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from msgspec import UNSET
 
-from edge.data.result import Classification, Detection, ModelRef, Result, Skipped, Timing
+from edge.data.result import Classification, Detection, ModelRef, Result, Segmentation, Skipped, Timing
 from edge.data.sample import EncodedImage, Image, Sample
 from edge.errors import ConfigError
 from edge.flow.frames import FrameSaver
@@ -54,6 +54,13 @@ def test_what_was_found_is_drawn_on_a_copy(tmp_path, prediction):
     (path,) = tmp_path.glob("*.jpg")
     assert cv2.imread(str(path)).max() > 100
     assert PIXELS.max() == 0
+
+
+def test_the_areas_of_a_segmentation_are_written_on_it(tmp_path):
+    white = np.full((120, 160, 3), 255, np.uint8)
+    saver(tmp_path, annotate=True)(sample(Image(white)), [result(1, Segmentation(["cat", "dog"], [0.7, 0.3]))])
+    (path,) = tmp_path.glob("*.jpg")
+    assert cv2.imread(str(path))[:20, :40].min() < 60
 
 
 def test_the_folder_is_bounded_and_the_oldest_go_first(tmp_path):

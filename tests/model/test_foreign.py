@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import zipfile
 from pathlib import Path
 
@@ -88,11 +89,19 @@ def test_a_grey_picture_is_told_by_its_one_channel(file):
     assert (image.color, image.mean, image.std) == ("GRAY", (), (255.0,))
 
 
-def test_labels_beside_the_model_are_taken_and_told(file, tmp_path):
-    (tmp_path / "labels.txt").write_text("cat\ndog\n")
-    found = describe(build(file, picture(), {"y": random(1, 2)}))
+def test_labels_beside_the_model_are_taken_and_told(tmp_path):
+    folder = tmp_path / "two words"
+    folder.mkdir()
+    (folder / "labels.txt").write_text("cat\ndog\n")
+    found = describe(build(folder / "m.onnx", picture(), {"y": random(1, 2)}))
     assert found.manifest.labels == ("cat", "dog")
-    assert f"--labels {tmp_path / 'labels.txt'}" in found.guesses
+    assert shlex.split(found.guesses[-1]) == ["--labels", str(folder / "labels.txt")]
+
+
+def test_deeplab_takes_pixels_from_minus_1_to_1(file):
+    found = describe(build(file, {"x": (FLOAT, [1, 257, 257, 3])}, {"y": random(1, 257, 257, 21)}, producer="tf2onnx"))
+    (image,) = found.manifest.inputs
+    assert (found.manifest.task, image.mean, image.std) == ("segment", (127.5,), (127.5,))
 
 
 def test_labels_in_the_metadata_are_taken(file):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge.data.result import Anomaly, Classification, Detection, Regression, Result
+from edge.data.result import Anomaly, Classification, Detection, Regression, Result, Segmentation
 from edge.data.sample import EncodedImage
 from edge.data.tensor import Array
 from edge.errors import SampleError
@@ -17,16 +17,20 @@ COLOURS = ((0, 114, 178), (213, 94, 0), (0, 130, 95), (170, 80, 140), (140, 100,
 
 def draw(picture: EncodedImage, result: Result) -> bytes:
     """A JPEG of the picture with boxes, points and labels. Raises SampleError."""
-    pixels = decode(picture.data)
-    pen = _Pen(pixels)
+    return encode(on(decode(picture.data), result))
+
+
+def on(pixels: Array, result: Result) -> Array:
+    """A copy with boxes, points and labels; RGB, height x width x 3, uint8."""
+    pen = _Pen(pixels.copy())
     caption: list[str] = []
-    for found in result.predictions:
+    for found in reversed(result.predictions):  # the best box on top
         if isinstance(found, Detection):
             pen.box(found)
         else:
-            caption.append(_text(found))
-    pen.caption([c for c in caption if c][:5])
-    return encode(pen.pixels)
+            caption = [*_lines(found), *caption]
+    pen.caption(caption[:5])
+    return pen.pixels
 
 
 def encode(pixels: Array) -> bytes:
@@ -38,14 +42,16 @@ def encode(pixels: Array) -> bytes:
     return bytes(data)
 
 
-def _text(found: Any) -> str:
+def _lines(found: Any) -> list[str]:
     if isinstance(found, Classification):
-        return f"{found.label} {found.score:.0%}"
+        return [f"{found.label} {found.score:.0%}"]
     if isinstance(found, Regression):
-        return f"{found.name} {found.value:.4g}"
+        return [f"{found.name} {found.value:.4g}"]
     if isinstance(found, Anomaly):
-        return f"{'anomaly' if found.is_anomaly else 'normal'} {found.score:.3g}"
-    return ""
+        return [f"{'anomaly' if found.is_anomaly else 'normal'} {found.score:.3g}"]
+    if isinstance(found, Segmentation):
+        return [f"{label} {area:.0%}" for label, area in zip(found.labels, found.areas, strict=True)]
+    return []
 
 
 class _Pen:
@@ -53,10 +59,11 @@ class _Pen:
 
     def __init__(self, pixels: Array) -> None:
         self._cv2 = opencv()
-        self.pixels = pixels if pixels.flags.writeable else pixels.copy()
+        self.pixels = pixels
         height, width = pixels.shape[:2]
         self._scale = max(0.4, min(width, height) / 900)
         self._line = max(1, round(min(width, height) / 300))
+        self._stroke = max(1, round(2 * self._scale))
         self._font = self._cv2.FONT_HERSHEY_SIMPLEX
 
     def box(self, found: Detection) -> None:
@@ -76,13 +83,13 @@ class _Pen:
     def _label(self, text: str, x: int, y: int, colour: tuple[int, int, int], *, below: bool = False) -> int:
         """White on a filled box above `y`, or below it; returns where it ends."""
         text = text.encode("ascii", "replace").decode()  # OpenCV's font has no other letters
-        (width, height), base = self._cv2.getTextSize(text, self._font, self._scale, self._line)
+        (width, height), base = self._cv2.getTextSize(text, self._font, self._scale, self._stroke)
         tall = height + base + self._line * 2
         top = y if below else max(0, y - tall)
         x = max(0, min(x, self.pixels.shape[1] - width))
         self._cv2.rectangle(self.pixels, (x, top), (x + width + self._line * 2, top + tall), colour, -1)
         at = (x + self._line, top + height + self._line)
         self._cv2.putText(
-            self.pixels, text, at, self._font, self._scale, (255, 255, 255), self._line, self._cv2.LINE_AA
+            self.pixels, text, at, self._font, self._scale, (255, 255, 255), self._stroke, self._cv2.LINE_AA
         )
         return int(top + tall)
