@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import edge.engines  # noqa: F401 - first of all: ONNX Runtime reads at its import that it sends nothing home
 from converter.artifact import Artifact
 from converter.convert import convert
 from converter.options import Options

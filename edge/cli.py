@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 from edge import __version__
 from edge.errors import ConfigError, FatalError
@@ -39,7 +40,7 @@ def run(argv: list[str]) -> int:
         if settings.check:
             from edge import doctor
 
-            return int(doctor.examine(settings, as_json=settings.as_json))
+            return _printing(lambda: int(doctor.examine(settings, as_json=settings.as_json)))
         from edge import service
 
         service.Service(settings, service.load(settings)).run()
@@ -52,9 +53,20 @@ def _service(argv: list[str]) -> int:
     from edge.systemd import command
 
     try:
-        return command.run(argv, os.environ)
+        return _printing(lambda: command.run(argv, os.environ))
     except FatalError as exc:
         return _fail(exc)
+
+
+def _printing(command: Callable[[], int]) -> int:
+    """Runs what prints text for people: a reader that leaves early (`| head`) is no error."""
+    try:
+        code = command()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    return code
 
 
 def _fail(exc: FatalError) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from edge.config import Settings
 from edge.doctor.host import Host
 from edge.doctor.row import Row, fail, ok, warn
+from edge.engines import NO_TELEMETRY
 from edge.errors import ConfigError, ModelError
 
 IMPORT_TIMEOUT_S = 120
@@ -113,7 +114,12 @@ def import_in_child(module: str, host: Host) -> str | None:
     command = [sys.executable, "-c", f"import faulthandler, {module}"]
     try:
         done = subprocess.run(
-            command, env=dict(host.environ), capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False
+            command,
+            env={**host.environ, **NO_TELEMETRY},
+            capture_output=True,
+            text=True,
+            timeout=IMPORT_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return f"not within {IMPORT_TIMEOUT_S} s"

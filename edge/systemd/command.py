@@ -13,6 +13,8 @@ from typing import NoReturn, TextIO
 
 from edge import __version__, config, service
 from edge.config import Settings
+from edge.doctor import packages
+from edge.doctor.host import Host
 from edge.errors import ConfigError
 from edge.systemd import install, plan
 from edge.systemd.systemctl import Systemd
@@ -84,7 +86,7 @@ def _install(said: argparse.Namespace, settings: Settings, systemd: Systemd, out
     if said.root is None:
         _ask_for_root("install", systemd)
         systemd.tool("systemctl")
-    _try_model(settings)
+    _try(settings)
     out.write(f"{planned.unit}\n")
     _tell(out, install.write(planned, systemd if said.root is None else Systemd(said.root, systemd.path)))
     _tell(out, [("state", str(install.state_of(planned.instance)))])
@@ -97,8 +99,11 @@ def _install(said: argparse.Namespace, settings: Settings, systemd: Systemd, out
     return 0
 
 
-def _try_model(settings: Settings) -> None:
+def _try(settings: Settings) -> None:
     """A service that cannot start is not installed. Raises ModelError, ConfigError."""
+    for row in packages.installed(settings, Host()):
+        if row.verdict == "fail":
+            raise ConfigError(f"{row.text}; {row.fix}")
     with tempfile.TemporaryDirectory() as folder:
         values = {**settings.values, "state_dir": Path(folder)}
         service.load(dataclasses.replace(settings, values=values)).engine.close()

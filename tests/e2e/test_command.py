@@ -304,3 +304,19 @@ def test_a_signal_during_an_import_that_makes_its_own_error_of_it_ends_with_0(tm
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 0, said.decode()
+
+
+def test_nothing_is_kept_in_the_home_folder_or_sent_home(tmp_path, flowers):
+    # ONNX Runtime 1.32 would keep a database of usage figures there.
+    command = [str(BINARIES / "edge-run"), "--model", str(flowers.path), "--source", "synthetic:1", "--mqtt", "none"]
+    env = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "PATH": os.environ["PATH"]}
+    for more in ([], ["--check"]):
+        subprocess.run([*command, *more], env=env, capture_output=True, timeout=60, check=True)
+    assert [f.name for f in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path, flowers):
+    line = f"{BINARIES / 'edge-run'} --model {flowers.path} --check --mqtt none --source synthetic:1 | true"
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], env=env, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
