@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from support.processes import BINARIES
@@ -289,6 +292,18 @@ def test_a_drop_in_of_etc_wins_over_the_systems(pi):
 def test_clock_that_nobody_sets(pi):
     pi.becomes(kernel_clock=lambda: (5, 0x40))
     assert "set-ntp" in only([times.clock(pi.host)], "clock").fix
+
+
+def test_the_readmes_table_is_what_the_doctor_says(pi):
+    pi.says(0x10000)
+    pi.lay("proc/swaps", "Filename Type\n/var/swap file 102396 0 -2\n")
+    pi.lay("sys/class/thermal/thermal_zone0/temp", "61300\n")
+    out = io.StringIO()
+    doctor.examine(pi.settings(), pi.host, out)
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    shown = re.search(r"<!-- doctor -->\n```\n(.*?)```", readme, re.DOTALL)[1].splitlines()
+    assert len(shown) > 5
+    assert set(shown) <= set(out.getvalue().splitlines())
 
 
 def test_every_problem_comes_with_a_fix(pi):
