@@ -141,7 +141,7 @@ def _settings(library: Any, options: EngineOptions) -> dict[str, Any]:
         ctypes.CDLL(name)  # the library's own loader leaves a half-made object behind where there is nothing
         delegate = library.load_delegate(name, dict(parse_qsl(query)))
     except (OSError, ValueError) as exc:
-        raise ConfigError(f"--provider {provider}: the delegate does not load: {_first_line(exc)}") from exc
+        raise ConfigError(f"--provider {provider}: the delegate does not load: {_one_line(exc)}") from exc
     return {**settings, "experimental_delegates": [delegate]}
 
 
@@ -248,6 +248,10 @@ def _shown(shape: tuple[Any, ...]) -> str:
 
 def _first_line(exc: BaseException) -> str:
     return str(exc).strip().partition("\n")[0][:300]
+
+
+def _one_line(exc: BaseException) -> str:
+    return "; ".join(line for line in str(exc).splitlines() if line.strip())[:300]
 
 
 def _explain(exc: BaseException) -> str:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +116,27 @@ def test_providers_give_the_same(file, provider):
 def test_a_delegate_that_is_not_there_is_a_configuration_error(file, provider):
     with pytest.raises(ConfigError, match="--provider"):
         load(file, EngineOptions(provider=provider))
+
+
+@pytest.fixture(scope="module")
+def delegate(tmp_path_factory) -> Path:
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed: apt-get install gcc")
+    library = tmp_path_factory.mktemp("delegate") / "libdelegate.so"
+    source = Path(__file__).parents[1] / "support/delegate.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
+def test_a_delegate_is_loaded_from_its_path_with_its_options(file, delegate, tmp_path):
+    engine = load(file, EngineOptions(provider=f"{delegate}?log={tmp_path}/said&device=usb:0"))
+    np.testing.assert_array_equal(engine.infer({"x": x()})["y"], x() + 2)
+    assert (tmp_path / "said").read_text() == f"log={tmp_path}/said\ndevice=usb:0\n"
+
+
+def test_what_a_delegate_says_against_its_options_is_a_configuration_error(file, delegate):
+    with pytest.raises(ConfigError, match=r"the delegate does not load: .*the option log is missing"):
+        load(file, EngineOptions(provider=str(delegate)))
 
 
 def test_a_custom_operator_is_a_model_error_that_names_it(file):
