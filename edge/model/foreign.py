@@ -221,7 +221,7 @@ class _Describer:
     # -- sound ------------------------------------------------------------------------------------------------
 
     def _sound(self, spec: TensorSpec) -> Manifest:
-        heard, hints = hearing.hear(spec, self._roles.states), self._hints
+        heard, hints = hearing.hear(spec, self._roles.held), self._hints
         if hints.frontend not in (None, "none"):
             heard = hearing.hear_features(heard)
         heard = replace(
@@ -246,7 +246,7 @@ class _Describer:
         outputs = self._outputs((0, 0))
         head = self._flat_head(outputs, self._hints.task)
         labels = label_files.align(self._labels, head.classes)
-        if heard.context and not labels:
+        if not labels and head.task == "classify" and (heard.context or (self._roles.states and self._roles.constants)):
             labels = ("no speech", "speech")
         activation = self._activation(outputs.get(head.outputs[0].name)) if head.task == "classify" else ""
         return self._manifest(head, (part, *self._constants(None), *self._states()), labels, activation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.data.tensor import TensorSpec
@@ -53,24 +53,25 @@ def _is_wave(shape: Sequence[int | str | None]) -> bool:
 
 
 def _is_silero(spec: TensorSpec, states: Sequence[TensorSpec]) -> bool:
-    """Its LSTM has 128 cells, held in one state [2, n, 128] or in two [1, n, 128]."""
+    """Since version 5 its LSTM has 128 cells, held in one state [2, n, 128] or in two [1, n, 128]."""
     shape = spec.shape or ()
     ends = [(s.shape[0], s.shape[-1]) for s in states if s.shape is not None and len(s.shape) == 3]
     held = ends == [(2, 128)] or ends == [(1, 128)] * 2
     return held and len(shape) == 2 and (shape[1] in _SILERO or not isinstance(shape[1], int))
 
 
-def hear(spec: TensorSpec, states: Mapping[str, str]) -> Hearing:
-    """Windows of the model's length; where that is free, Silero VAD's for a model with a state, else a second."""
+def hear(spec: TensorSpec, states: Sequence[TensorSpec]) -> Hearing:
+    """Windows of the model's length; where that is free, 512 samples for a model with states, else a second."""
     shape = spec.shape or (None,)
     last = shape[axis(shape)]
     if last == MICRO_FEATURES:
         return Hearing(SPEECH_RATE, SPEECH_RATE, SPEECH_RATE // 2, frontend="micro")
-    if states and (last in _SILERO or not isinstance(last, int)):
+    if _is_silero(spec, states):
         rate, size, context = _SILERO[last if isinstance(last, int) else 576]
         return Hearing(rate, size, size, context)
     if not isinstance(last, int):
-        return Hearing(SPEECH_RATE, SPEECH_RATE, SPEECH_RATE)
+        size = 512 if states else SPEECH_RATE  # older versions of Silero VAD have no context
+        return Hearing(SPEECH_RATE, size, size)
     rate = _RATES.get(last, next((r for r in (44_100, 22_050) if last % r == 0), SPEECH_RATE))
     return Hearing(rate, last, last)
 

@@ -30,6 +30,8 @@ class Roles:
     data: tuple[TensorSpec, ...]
     states: Mapping[str, str]
     constants: tuple[str, ...]
+    held: tuple[TensorSpec, ...] = ()
+    """The inputs that are states."""
 
 
 def roles(
@@ -42,7 +44,7 @@ def roles(
     data = tuple(s for s in rest if s.name not in states)
     held = tuple(s for s in rest if s.name in states)
     kind = "audio" if features and len(data) == 1 else _kind(data, constants, held, sound)
-    return Roles(kind, data, states, constants)
+    return Roles(kind, data, states, constants, held)
 
 
 def _is_rate(spec: TensorSpec) -> bool:
@@ -237,7 +239,7 @@ def _shape(spec: TensorSpec, found: Roles, picture: tuple[int, int]) -> tuple[in
             fixed[-3:-1] = height, width
         return tuple(fixed)
     if spec in found.data and found.kind == "audio":
-        heard, shape = hearing.hear(spec, found.states), list(spec.fixed())
+        heard, shape = hearing.hear(spec, found.held), list(spec.fixed())
         if not heard.frontend:
             shape[hearing.axis(spec.shape or ())] = heard.size + heard.context
         return tuple(shape)

@@ -405,12 +405,21 @@ def test_two_ordinary_inputs_are_no_states(file):
 
 
 def test_a_sample_rate_is_a_constant_and_the_rest_is_sound(file):
-    inputs = {"input": (FLOAT, ["n", "t"]), "state": (FLOAT, [2, "n", 8]), "sr": (TensorProto.INT64, [])}
-    found = describe(build(file, inputs, {"output": random(1, 1), "stateN": random(2, 1, 8)})).manifest
+    inputs = {"input": (FLOAT, ["n", "t"]), "state": (FLOAT, [2, "n", 128]), "sr": (TensorProto.INT64, [])}
+    found = describe(build(file, inputs, {"output": random(1, 1), "stateN": random(2, 1, 128)})).manifest
     by_name = {i.name: i for i in found.inputs}
     assert by_name["sr"].value == 16_000
     assert by_name["input"].kind == "audio"
     assert (by_name["input"].window.size, by_name["input"].window.context) == (512, 64)
+
+
+def test_older_versions_of_silero_have_no_context(file):
+    states = {n: (FLOAT, [2, "n", 64]) for n in ("h", "c")}
+    inputs = {"input": (FLOAT, ["n", "t"]), "sr": (TensorProto.INT64, []), **states}
+    outputs = {"output": random(1, 1), "hn": random(2, 1, 64), "cn": random(2, 1, 64)}
+    found = describe(build(file, inputs, outputs)).manifest
+    assert (found.inputs[0].window.size, found.inputs[0].window.context) == (512, 0)
+    assert found.labels == ("no speech", "speech")
 
 
 @pytest.mark.parametrize(

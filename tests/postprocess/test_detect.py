@@ -278,6 +278,12 @@ def test_mediapipes_boxes_are_offsets_from_the_centres_of_cells(row, centre):
     assert found.keypoints == [(30, 31, 1), (5, 6, 1)]
 
 
+def test_no_face_is_an_empty_list():
+    values = face(0, *[0] * 8)
+    values["scores"][:] = -90
+    assert decode(manifest("blazeface", "boxes", "scores"), values) == []
+
+
 def test_a_count_of_boxes_that_fits_no_anchors_is_a_bad_sample():
     values = {"boxes": np.zeros((1, 7, 8), np.float32), "scores": np.zeros((1, 7, 1), np.float32)}
     with pytest.raises(SampleError, match="7 boxes are no anchors"):

@@ -56,7 +56,7 @@ class BlazeFace:
 
 
 def _points(rows: Array, places: Array) -> Array | None:
-    points = rows[:, 4:].reshape(len(rows), -1, 2) + places[:, None, :]
+    points = rows[:, 4:].reshape(len(rows), rows.shape[1] // 2 - 2, 2) + places[:, None, :]
     if not points.shape[1]:
         return None
     return np.concatenate((points, np.ones((*points.shape[:2], 1), points.dtype)), axis=2)
