@@ -330,11 +330,11 @@ def make_sink(uri: str, on_closed: Callable[[], None] | None = None) -> Sink:
     return made
 
 
-def make_gate(settings: Settings, task: str, held: Callable[[str], None] = lambda _: None) -> Gate | None:
+def make_gate(settings: Settings, task: str, metrics: Metrics | None = None) -> Gate | None:
     """The publishing rules; None where there is none. Raises ConfigError for one that does not fit the task."""
     rules = Rules(settings.on_change, settings.min_interval, settings.min_score, settings.deadband)
     rules.check(task)
-    return Gate(rules, held) if rules.any else None
+    return Gate(rules, lambda reason: metrics.inc(f"held:{reason}") if metrics else None) if rules.any else None
 
 
 def make_spool(settings: Settings, sink: Sink, name: str, stem: str) -> Spool:

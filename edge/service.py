@@ -11,11 +11,11 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from edge import __version__, assembly, status
+from edge.broker import broker_url
 from edge.config import Settings
 from edge.data import codec, result
 from edge.data.result import Result, Skipped
@@ -35,10 +35,11 @@ from edge.telemetry.metrics import Metrics
 from edge.telemetry.watchdog import Heartbeats, Watchdog
 from edge.transports.connection import MqttOptions, Outgoing
 from edge.transports.mqtt import MqttTransport
-from edge.transports.url import BrokerUrl, parse
+from edge.transports.url import BrokerUrl
 
 if TYPE_CHECKING:
     from edge.flow.masks import MaskPublisher
+    from edge.homeassistant.announcer import Announcer
     from edge.server.app import HttpServer
     from edge.transports.embedded import EmbeddedBroker
 
@@ -89,6 +90,7 @@ class Service:
         self._runner: Runner | None = None
         self._http: HttpServer | None = None
         self._masks: MaskPublisher | None = None
+        self._announcer: Announcer | None = None
         self._seq = itertools.count(1)
         self._interrupts = 0
 
@@ -141,6 +143,11 @@ class Service:
             extra={"broker": f"mqtt://127.0.0.1:{self._broker.port}"},
         )
 
+    def _observers(self) -> tuple[Callable[[Sample, Sequence[Result | Skipped]], None], ...]:
+        pictures = self._announcer.pictures if self._announcer is not None else None
+        found = (self._frame_saver(), self._http and self._http.observe, pictures and pictures.observe)
+        return tuple(observe for observe in found if observe)
+
     def _frame_saver(self) -> Callable[[Sample, Sequence[Result | Skipped]], None] | None:
         if self._settings.save_frames is None:
             return None
@@ -169,7 +176,9 @@ class Service:
         sinks = {uri.partition(":")[0]: (uri, assembly.make_sink(uri, self._console_closed)) for uri in settings.sink}
         named = {name: sink for name, (_, sink) in sinks.items()}
         if self._transport is not None:
-            named = {"mqtt": MqttSink(self._transport, self._base, self._loaded.manifest.name), **named}
+            sending = self._announcer.sending if self._announcer is not None else lambda _: None
+            mqtt = MqttSink(self._transport, self._base, self._loaded.manifest.name, sending=sending)
+            named = {"mqtt": mqtt, **named}
         stem = f"{settings.device}.{self._loaded.manifest.name}"
         return [
             assembly.make_lane(
@@ -206,6 +215,14 @@ class Service:
         classes = assembly.masks_of(self._loaded)
         return MaskPublisher(f"{self._base}/mask", classes, self._transport.publish)
 
+    def _make_announcer(self) -> Announcer | None:
+        if self._transport is None or self._settings.home_assistant is None:
+            return None
+        from edge.homeassistant import build
+
+        model = (self._loaded.manifest, self._loaded.engine.outputs)
+        return build.announcer(self._settings, *model, self._transport, self._clock, lambda: [self._stats()])
+
     def _make_http(self, source: Source | None) -> HttpServer | None:
         loaded = self._loaded
         if self._settings.http is None:
@@ -233,9 +250,6 @@ class Service:
             return assembly.told(self._settings.source)
         return "http" if self._settings.mqtt == "none" else f"mqtt:{self._base}/input"
 
-    def _held_back(self, reason: str) -> None:
-        self._metrics.inc(f"held:{reason}")
-
     def _console_closed(self) -> None:
         if len(self._lanes) == 1 and self._runner is not None:
             self._runner.stop()
@@ -247,6 +261,7 @@ class Service:
         self._start_embedded()
         try:
             self._transport = self._make_transport()
+            self._announcer = self._make_announcer()
             source = self._make_source()
             self._masks = self._make_masks()
             pipeline = self._make_pipeline(self._masks.watch if self._masks is not None else None)
@@ -268,10 +283,10 @@ class Service:
                 grace_s=self._settings.grace,
                 source_name=assembly.told(self._settings.source or "mqtt"),
                 tick=self._tick,
-                observers=tuple(o for o in (self._frame_saver(), self._http and self._http.observe) if o),
+                observers=self._observers(),
                 beat=self._hearts.beat,
                 admit=assembly.make_heat_limit(self._settings, source, self._clock, self._metrics),
-                gate=assembly.make_gate(self._settings, self._loaded.manifest.task, self._held_back),
+                gate=assembly.make_gate(self._settings, self._loaded.manifest.task, self._metrics),
             ),
         )
         for name in (signal.SIGINT, signal.SIGTERM):
@@ -292,6 +307,8 @@ class Service:
             if self._http is not None:
                 self._http.stop()
             self._stop_transport()
+            if self._announcer is not None:
+                self._announcer.close()
             self._loaded.engine.close()
 
     def _inferred_before(self) -> set[bytes]:
@@ -340,6 +357,8 @@ class Service:
             log.error("thread hangs", extra={"thread": name})
         if self._masks is not None:
             self._masks.flush()
+        if self._announcer is not None:
+            self._announcer.tick()
         interval = self._settings.stats_interval
         now = self._clock.monotonic_ns()
         if self._transport is None or not interval or now < self._next_stats_ns:
@@ -351,6 +370,8 @@ class Service:
     # --- what it says of itself ---------------------------------------------------------------------
 
     def _births(self) -> list[Outgoing]:
+        if self._announcer is not None:
+            self._announcer.born()
         return [
             Outgoing(f"{self._base}/status", b"online", retain=True),
             Outgoing(f"{self._base}/info", codec.encode(self.info()), retain=True, content_type="application/json"),
@@ -361,7 +382,8 @@ class Service:
         return status.info(self._loaded, self._settings, boot=self._boot, source=self._source_name())
 
     def _stats(self) -> Outgoing:
-        return Outgoing(f"{self._base}/stats", codec.encode(self.stats()), content_type="application/json")
+        said = codec.encode({**self.stats(), "board": status.board()})
+        return Outgoing(f"{self._base}/stats", said, content_type="application/json")
 
     def stats(self) -> Mapping[str, Any]:
         """The `stats` message: counters since the start, and what waits now."""
@@ -375,21 +397,3 @@ class Service:
             "clock_synced": clock_synced(),
             **status.counts(self._metrics.snapshot(), self._lanes),
         }
-
-
-def broker_url(settings: Settings) -> BrokerUrl:
-    """`--mqtt` with the password from its file. Raises ConfigError."""
-    url = parse(settings.mqtt)
-    file = settings.mqtt_password_file
-    if file is None:
-        return url
-    if url.username is None:
-        raise ConfigError(f"--mqtt-password-file {file}: whose password? say --mqtt {url.scheme}://user@{url.host}")
-    return BrokerUrl(url.scheme, url.host, url.port, url.path, url.username, _secret(file))
-
-
-def _secret(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"--mqtt-password-file {file}: {exc}; check the path and its rights") from exc

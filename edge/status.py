@@ -15,8 +15,11 @@ from edge.data import result
 from edge.data.tensor import TensorSpec
 from edge.flow.lane import Lane
 from edge.model.manifest import Parity
+from edge.telemetry import board as telemetry
 
 FEATURES_MOST = 100
+NOW = 0xF
+"""Of the firmware's bits those that say what is so now."""
 
 
 def info(loaded: Loaded, settings: Settings, *, boot: str, source: str) -> dict[str, Any]:
@@ -69,6 +72,15 @@ def counts(counted: Mapping[str, float], lanes: Sequence[Lane]) -> dict[str, Any
         "dropped": {k.removeprefix("dropped:"): int(v) for k, v in counted.items() if k.startswith("dropped:")},
         "held_back": {k.removeprefix("held:"): int(v) for k, v in counted.items() if k.startswith("held:")},
         "lanes": {lane.name: _lane(lane, counted) for lane in lanes},
+    }
+
+
+def board() -> dict[str, Any]:
+    """What the board tells of its heat and its power; empty where it does not."""
+    celsius, bits = telemetry.temperature_celsius(), telemetry.throttled()
+    return {
+        **({} if celsius is None else {"temperature_celsius": round(celsius, 1)}),
+        **({} if bits is None else {"throttled": telemetry.problems(bits & NOW)}),
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from edge import assembly, service
+from edge.broker import broker_url
 from edge.config import Settings
 from edge.doctor.boards import MB
 from edge.doctor.host import Host
@@ -178,7 +179,7 @@ def _broker(settings: Settings) -> Row:
         return ok("broker", settings.mqtt)
     try:
         options = MqttOptions(
-            url=service.broker_url(settings),
+            url=broker_url(settings),
             client_id=f"edge-run-check-{os.getpid()}",
             ca=settings.mqtt_ca,
             cert=settings.mqtt_cert,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from msgspec import UNSET
 
@@ -16,11 +18,11 @@ class Regressor:
     """Names come from the manifest's output, else the output's own name, numbered where it holds several."""
 
     def __init__(self, outputs: tuple[Output, ...]) -> None:
-        self._outputs = outputs
+        self.outputs = outputs
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Regression]:
         found: list[Regression] = []
-        for output in self._outputs:
+        for output in self.outputs:
             values = np.asarray(outputs[output.name], dtype=np.float64).ravel()
             if not np.isfinite(values).all():
                 raise SampleError(f"the model's output {output.name!r} is not finite")
@@ -50,3 +52,13 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Regressor:
     if not outputs:
         raise ModelError(f"no output of {sorted(known)} is a number; try --task raw")
     return Regressor(outputs)
+
+
+def named(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> tuple[tuple[str, str], ...]:
+    """Name and unit of each value that a result will hold, in order; "" where there is no unit. Raises ModelError."""
+    shapes = {s.name: s.shape or () for s in specs}
+    found: list[tuple[str, str]] = []
+    for output in create(manifest, specs).outputs:
+        size = math.prod(d if isinstance(d, int) else 1 for d in shapes[output.name])
+        found += [(_name(output, i, size), output.unit) for i in range(size)]
+    return tuple(found)

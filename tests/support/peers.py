@@ -67,11 +67,11 @@ def _pss(pid: int) -> float:
     return next(float(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
-def environment(cache: Path, name: str, *packages: str) -> Path:
-    """The bin folder of an environment that holds `packages`."""
+def environment(cache: Path, name: str, *packages: str, python: str = sys.executable) -> Path:
+    """The bin folder of an environment that holds `packages` (or options of pip)."""
     folder = cache / name
     if not (folder / ".made").exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([python, "-m", "venv", folder], check=True)
         subprocess.run([folder / "bin" / "pip", "install", "--quiet", *packages], check=True)
         (folder / ".made").touch()
     return folder / "bin"

@@ -165,6 +165,12 @@ class Client:
         assert enough, f"{len(self.of(kind))} of {count} messages on {kind}"
         return self.of(kind)
 
+    def wait_for_topic(self, kind: str, timeout_s: float = PATIENCE_S) -> None:
+        """Until a message came whose topic ends in /kind, whatever it holds."""
+        with self._changed:
+            came = self._changed.wait_for(lambda: any(t.endswith(f"/{kind}") for t, _, _ in self.messages), timeout_s)
+        assert came, f"nothing came on {kind}"
+
     def wait_for_text(self, topic: str, text: bytes, timeout_s: float = PATIENCE_S) -> None:
         with self._changed:
             assert self._changed.wait_for(

@@ -1,0 +1,161 @@
+"""When Home Assistant is told what: at our birth and at its own, and a picture now and then.
+
+Three threads touch it and none waits: the transport's says that a connection is born or that Home Assistant is, the
+lane's says which result it sends, and the main thread's `tick` does the work, about twice a second.
+
+Home Assistant remembers no states of results across its own restart, and `result` is not retained: so when it comes
+back, the last result is sent again, marked as replayed. Its `id` is the old one: other consumers drop it as a repeat.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from edge.data.message import Message
+from edge.errors import UnavailableError
+from edge.homeassistant.document import Document, removal
+from edge.homeassistant.picture import NewestPicture
+from edge.homeassistant.record import Announced, Record
+from edge.protocols import Clock
+from edge.transports.connection import Confirmed, Incoming, Outgoing
+
+log = logging.getLogger("edge.homeassistant")
+
+SECOND_NS = 1_000_000_000
+JITTER_S = 2.0
+"""A hundred devices hear the same `online`: they answer spread over this time."""
+
+
+class Broker(Protocol):
+    """What is needed of the transport."""
+
+    def publish(self, message: Outgoing, confirmed: Confirmed | None = None, ticket: int = 0) -> None:
+        """Raises UnavailableError."""
+
+    def ack(self, incoming: Incoming) -> bool: ...
+
+
+class Announcer:
+    """`born`, `heard` and `sending` from any thread; `open`, `tick` and `close` from the main thread."""
+
+    def __init__(
+        self,
+        document: Document,
+        broker: Broker,
+        record: Record,
+        *,
+        clock: Clock,
+        states: Callable[[], Sequence[Outgoing]] = tuple,
+        pictures: NewestPicture | None = None,
+        picture_every_s: float = 10.0,
+        jitter_s: Callable[[], float] = lambda: random.uniform(0, JITTER_S),  # noqa: S311 - spreads answers
+    ) -> None:
+        """`states` are published behind the document, so that entities know something at once."""
+        self._document = document
+        self._broker = broker
+        self._record = record
+        self._clock = clock
+        self._states = states
+        self.pictures = pictures
+        self._picture_every_ns = int(picture_every_s * SECOND_NS)
+        self._jitter_s = jitter_s
+        self._due_ns: int | None = None
+        self._greeted_ns: int | None = None
+        self._last: Message | None = None
+        self._settled = False
+        self._picture_ns = 0
+        self._picture_under_way = False
+
+    def open(self) -> None:
+        """Looks up what was announced before."""
+        self._record.open()
+
+    def close(self) -> None:
+        """Entities become unavailable by our `status`; what is announced stays."""
+        self._record.close()
+
+    # --- from other threads -------------------------------------------------------------------------
+
+    def born(self) -> None:
+        """A connection stands, and `online` was published."""
+        self._picture_under_way = False
+        self._due_ns = self._clock.monotonic_ns()
+
+    def heard(self, incoming: Incoming) -> None:
+        """Home Assistant's own status."""
+        if incoming.payload == b"online":
+            self._greeted_ns = self._clock.monotonic_ns() + int(self._jitter_s() * SECOND_NS)
+        self._broker.ack(incoming)
+
+    def sending(self, message: Message) -> None:
+        """What the lane sends next."""
+        if message.kind == "result":
+            self._last = message
+
+    # --- the main thread ----------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Does what is due."""
+        with contextlib.suppress(UnavailableError):  # the broker went this moment: its next birth begins again
+            self._announce_if_due()
+            self._show_if_due()
+        if self._settled:
+            self._settled = False
+            self._record.forget_stale()
+            self._record.write(Announced(self._document.topic, self._document.platforms))
+
+    def _announce_if_due(self) -> None:
+        now = self._clock.monotonic_ns()
+        if self._due_ns is not None:
+            self._due_ns = None
+            self._announce()
+        if self._greeted_ns is not None and now >= self._greeted_ns:
+            self._greeted_ns = None
+            self._announce()
+            self._say_last()
+
+    def _announce(self) -> None:
+        topic, platforms = self._document.topic, self._document.platforms
+        before = self._record.mine() or Announced(topic, {})
+        gone = {k: p for k, p in before.components.items() if platforms.get(k) != p}
+        # Until the broker has confirmed, both are remembered: a process that is killed here loses track of nothing.
+        self._record.write(Announced(topic, {**before.components, **platforms}))
+        stale = {said.topic for said in self._record.stale()} | {before.topic}
+        for old in sorted(stale - {topic}):
+            self._broker.publish(removal(old))
+            log.info("removed from Home Assistant", extra={"topic": old})
+        if gone:
+            self._broker.publish(self._document.message(gone))
+            log.info("removed from Home Assistant", extra={"components": ", ".join(gone)})
+        self._broker.publish(self._document.message(), self._confirmed)
+        for message in self._states():
+            self._broker.publish(message)
+
+    def _confirmed(self, _: list[int]) -> None:
+        self._settled = True
+
+    def _say_last(self) -> None:
+        # The lane may send a newer one beside us: then that one has to be the last that is heard.
+        said: Message | None = None
+        while (last := self._last) is not None and last is not said:
+            said = last
+            payload = last.replayed()
+            self._broker.publish(Outgoing(f"{self._document.base}/result", payload, content_type="application/json"))
+
+    def _show_if_due(self) -> None:
+        now = self._clock.monotonic_ns()
+        if self.pictures is None or self._picture_under_way or now < self._picture_ns:
+            return
+        data = self.pictures.take()
+        if not data:
+            return
+        self._picture_ns = now + self._picture_every_ns
+        self._picture_under_way = True  # the next one waits for this one's PUBACK, or for another connection
+        self._broker.publish(Outgoing(f"{self._document.base}/image", data, content_type="image/jpeg"), self._shown)
+
+    def _shown(self, _: list[int]) -> None:
+        self._picture_under_way = False

@@ -1,0 +1,67 @@
+"""From settings and a model to an announcer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edge import __version__
+from edge.config import Settings
+from edge.data.tensor import TensorSpec
+from edge.homeassistant.announcer import Announcer
+from edge.homeassistant.components import Results
+from edge.homeassistant.document import Device, document
+from edge.homeassistant.picture import NewestPicture
+from edge.homeassistant.record import Record
+from edge.model.manifest import Manifest
+from edge.postprocess import regress
+from edge.protocols import Clock
+from edge.state import board_serial
+from edge.telemetry import board
+from edge.transports.connection import Outgoing
+from edge.transports.mqtt import MqttTransport
+
+
+def announcer(
+    settings: Settings,
+    manifest: Manifest,
+    outputs: tuple[TensorSpec, ...],
+    transport: MqttTransport,
+    clock: Clock,
+    states: Callable[[], Sequence[Outgoing]],
+) -> Announcer:
+    """Open, and subscribed to Home Assistant's own status; to be made before the transport starts.
+
+    `states` are published behind the document.
+    """
+    shows = settings.image_interval > 0 and any(i.kind == "image" for i in manifest.inputs)
+    tells = settings.stats_interval > 0
+    results = Results(
+        task=manifest.task,
+        labels=tuple(manifest.labels),
+        values=regress.named(manifest, outputs) if manifest.task == "regress" else (),
+        pictures=shows,
+        temperature=tells and board.temperature_celsius() is not None,
+        throttling=tells and board.throttled() is not None,
+    )
+    device = Device(
+        name=settings.device,
+        model=manifest.name,
+        model_version=manifest.version,
+        prefix=settings.prefix,
+        version=__version__,
+        board=board.HERE.model(),
+        serial=board_serial(),
+    )
+    made = document(device, results, settings.home_assistant)
+    found = Announcer(
+        made,
+        transport,
+        Record(settings.state_dir, device.object_id),
+        clock=clock,
+        states=states,
+        pictures=NewestPicture() if shows else None,
+        picture_every_s=settings.image_interval,
+    )
+    transport.subscribe(f"{settings.home_assistant}/status", found.heard)
+    found.open()
+    return found

@@ -1,0 +1,160 @@
+"""What a model's results are in Home Assistant: sensors, binary sensors, a picture. Pure.
+
+Keys and values are those of Home Assistant's MQTT discovery (home-assistant.io/integrations/mqtt, "Discovery
+payload"); the templates read our result (`edge/data/result.schema.json`) and our `stats`. A state template that gives
+"None" makes a sensor *unknown*, which is what nothing found means. States end at 255 characters there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Component = dict[str, Any]
+
+COUNTS_ENABLED = 20
+"""With more labels than this their counts are there, but switched off until somebody wants one."""
+COUNTS_MOST = 100
+PEOPLE = ("person", "people", "human", "pedestrian", "face")
+
+_BEST = "{% set best = value_json.predictions | sort(attribute='score', reverse=true) | first | default(none) %}"
+_FIRST = "{% set best = value_json.predictions | first | default(none) %}"
+_LARGEST = (
+    "{% set found = value_json.predictions | first | default({'labels': [], 'areas': []}) %}"
+    "{% set area = found.areas | max | default(none) %}"
+)
+_COUNTS = (
+    "{% set ns = namespace(counts={}) %}{% for p in value_json.predictions %}"
+    "{% set ns.counts = dict(ns.counts, **{p.label: ns.counts.get(p.label, 0) + 1}) %}{% endfor %}"
+    "{{ {'counts': ns.counts} | tojson }}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What is known of a model's results beforehand. `values` are a regression's, by name and unit."""
+
+    task: str
+    labels: tuple[str, ...] = ()
+    values: tuple[tuple[str, str], ...] = ()
+    pictures: bool = False
+    temperature: bool = False
+    throttling: bool = False
+
+
+def slug(text: str) -> str:
+    """`[a-z0-9_]`, as in an entity id."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+def components(results: Results, base: str) -> dict[str, Component]:
+    """By id. Topics are below `base`; unique ids and entity ids are the document's."""
+    return dict((*_of_task(results, f"{base}/result"), *_of_device(results, base)))
+
+
+def _of_task(results: Results, topic: str) -> Iterator[tuple[str, Component]]:
+    if results.task == "classify":
+        attributes = "{{ {'predictions': value_json.predictions, 'id': value_json.id} | tojson }}"
+        label = _FIRST + "{{ best.label[:255] if best else none }}"
+        yield "label", _text("Label", topic, label, attributes)
+        yield "score", _percent("Score", topic, _FIRST + "{{ (best.score * 100) | round(1) if best else none }}")
+    elif results.task in ("detect", "keypoints"):
+        yield from _objects(results.labels, topic)
+    elif results.task == "regress":
+        yield from _values(results.values, topic)
+    elif results.task == "anomaly":
+        on = _FIRST + "{{ 'ON' if best and best.is_anomaly else 'OFF' }}"
+        yield "anomaly", _binary("Anomaly", "problem", topic, on)
+        yield "score", _number("Score", topic, _FIRST + "{{ best.score if best else none }}", digits=3)
+    elif results.task == "segment":
+        label = _LARGEST + "{{ found.labels[found.areas.index(area)][:255] if found.areas else none }}"
+        areas = "{% set p = value_json.predictions | first | default({}) %}{{ {'areas': p} | tojson }}"
+        yield "label", _text("Label", topic, label, areas)
+        yield "area", _percent("Area", topic, _LARGEST + "{{ (area * 100) | round(1) if found.areas else none }}")
+
+
+def _objects(labels: Sequence[str], topic: str) -> Iterator[tuple[str, Component]]:
+    people = [label for label in labels if label.lower() in PEOPLE]
+    seen = f"value_json.predictions | selectattr('label', 'in', {json.dumps(people)}) | list"
+    on = "{{ 'ON' if " + (seen if people else "value_json.predictions") + " else 'OFF' }}"
+    yield "presence", _binary("Presence", "occupancy", topic, on)
+    yield "label", _text("Label", topic, _BEST + "{{ best.label[:255] if best else none }}")
+    yield "score", _percent("Score", topic, _BEST + "{{ (best.score * 100) | round(1) if best else none }}")
+    objects = _number("Objects", topic, "{{ value_json.predictions | count }}")
+    yield "objects", objects | {"json_attributes_topic": topic, "json_attributes_template": _COUNTS}
+    named = [label for label, times in Counter(labels).items() if times == 1 and slug(label)]
+    for label, key in _keys(named if len(named) <= COUNTS_MOST else people):
+        many = f"value_json.predictions | selectattr('label', 'eq', {json.dumps(label)}) | list | count"
+        count = _number(label.capitalize(), topic, "{{ " + many + " }}")
+        hidden = len(named) > COUNTS_ENABLED and label not in people
+        yield f"count_{key}", count | ({"enabled_by_default": False} if hidden else {})
+
+
+def _values(values: Sequence[tuple[str, str]], topic: str) -> Iterator[tuple[str, Component]]:
+    names = [name for name, _ in values[:COUNTS_MOST]]
+    for i, (name, key) in enumerate(_keys(names)):
+        template = "{{ value_json.predictions[" + str(i) + "].value }}"
+        unit = values[i][1]
+        value = _number(name, topic, template, digits=2) | ({"unit_of_measurement": unit} if unit else {})
+        yield ("value" if len(names) == 1 else f"value_{key}"), value
+
+
+def _of_device(results: Results, base: str) -> Iterator[tuple[str, Component]]:
+    if results.pictures:
+        picture = {"platform": "image", "name": "Picture", "content_type": "image/jpeg"}
+        yield "image", picture | {"image_topic": f"{base}/image"}
+    quiet = {"entity_category": "diagnostic"}
+    spent = "{% set t = value_json.timing_ms %}{{ (t.preprocess + t.infer + t.postprocess) | round(2) }}"
+    latency = _number("Latency", f"{base}/result", spent, digits=1)
+    yield "latency", latency | quiet | {"device_class": "duration", "unit_of_measurement": "ms"}
+    if results.temperature:
+        degrees = _number(
+            "Temperature", f"{base}/stats", "{{ value_json.board.temperature_celsius | default(none) }}", digits=1
+        )
+        yield "temperature", degrees | quiet | {"device_class": "temperature", "unit_of_measurement": "°C"}
+    if results.throttling:
+        on = "{{ 'ON' if value_json.board.throttled else 'OFF' }}"
+        throttling = _binary("Throttling", "problem", f"{base}/stats", on)
+        attributes = {
+            "json_attributes_topic": f"{base}/stats",
+            "json_attributes_template": "{{ {'reasons': value_json.board.throttled} | tojson }}",
+        }
+        yield "throttling", throttling | quiet | attributes
+
+
+def _keys(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Each name and its own part of an id: the slug, numbered where two are the same."""
+    found: list[tuple[str, str]] = []
+    taken: set[str] = set()
+    for number, name in enumerate(names):
+        key = slug(name) or str(number)
+        key = f"{key}_{number}" if key in taken else key
+        taken.add(key)
+        found.append((name, key))
+    return found
+
+
+def _state(topic: str, template: str) -> Component:
+    return {"state_topic": topic, "value_template": template}
+
+
+def _binary(name: str, device_class: str, topic: str, template: str) -> Component:
+    return {"platform": "binary_sensor", "name": name, "device_class": device_class, **_state(topic, template)}
+
+
+def _text(name: str, topic: str, template: str, attributes: str = "") -> Component:
+    more = {"json_attributes_topic": topic, "json_attributes_template": attributes} if attributes else {}
+    return {"platform": "sensor", "name": name, **_state(topic, template), **more}
+
+
+def _number(name: str, topic: str, template: str, digits: int | None = None) -> Component:
+    more = {} if digits is None else {"suggested_display_precision": digits}
+    return {"platform": "sensor", "name": name, "state_class": "measurement", **_state(topic, template), **more}
+
+
+def _percent(name: str, topic: str, template: str) -> Component:
+    return _number(name, topic, template) | {"unit_of_measurement": "%"}

@@ -1,0 +1,218 @@
+"""Home Assistant itself, from PyPI, in an environment of its own: its MQTT integration reads what we publish."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from support import homes, onnxmodels, peers
+from support.processes import Client, until
+
+from edge.data.result import Anomaly, Classification, Detection, Regression, Segmentation
+
+VERSION = "2026.2.3"
+# It asks for Python 3.13.2; what it needs of that is not here. paho-mqtt is what its MQTT integration asks for.
+PACKAGES = ("--ignore-requires-python", f"homeassistant=={VERSION}", "paho-mqtt==2.1.0")
+
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.timeout(900),  # the first run installs some hundred megabytes
+    pytest.mark.skipif(sys.version_info >= (3, 13), reason="one Python is enough for other people's packages"),
+]
+
+
+def python313() -> str:
+    """The Python that Home Assistant needs: on the path, or one of pyenv's."""
+    found = shutil.which("python3.13")
+    if found and subprocess.run([found, "--version"], capture_output=True).returncode == 0:
+        return found
+    others = sorted(Path(sys.base_prefix).parent.glob("3.13*/bin/python3.13"))
+    if not others:
+        pytest.skip("python3.13 is not installed: Home Assistant needs it")
+    return str(others[-1])
+
+
+class HomeAssistant:
+    """Its core, its MQTT integration, our broker."""
+
+    def __init__(self, port: int) -> None:
+        bins = peers.environment(peers.CACHE, f"homeassistant-{VERSION}", *PACKAGES, python=python313())
+        script = Path(homes.__file__).with_name("homeassistant_core.py")
+        self.process = subprocess.Popen(
+            [bins / "python", script, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+        self.greeting = self.process.stdout.readline()
+
+    def ask(self, value: Any) -> dict[str, Any]:
+        self.process.stdin.write(json.dumps(value) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def knows(self) -> dict[str, Any]:
+        return self.ask(None)
+
+    def until(self, **states: str) -> dict[str, Any]:
+        """Waits for these states (`sensor__name`) and returns all it knows."""
+        wanted = {name.replace("__", ".", 1): state for name, state in states.items()}
+        seen: dict[str, Any] = {}
+
+        def so() -> bool:
+            seen.update(self.knows())
+            return wanted.items() <= seen["states"].items()
+
+        until(so, f"{wanted} in {seen.get('states')}" if seen else str(wanted))
+        return seen
+
+    def end(self) -> str:
+        _, errors = self.process.communicate(timeout=60)
+        return errors
+
+
+@pytest.fixture
+def home(broker) -> Iterator[HomeAssistant]:
+    started = HomeAssistant(broker.port)
+    assert f"{VERSION} ConfigEntryState.LOADED" in started.greeting
+    yield started
+    assert started.end() == "", "Home Assistant complains"
+
+
+@pytest.fixture
+def board(client, broker):
+    """Publishes documents and results as a device would."""
+    connection: Client = client(broker.port, "homeassistant/status")
+
+    class Board:
+        def announce(self, document, gone=None):
+            message = document.message(gone)
+            connection.publish(f"{document.base}/status", "online", retain=True)
+            connection.publish(message.topic, message.payload, retain=True)
+
+        def tell(self, document, *predictions):
+            task = document.base.rpartition("/")[2]
+            connection.publish(f"{document.base}/result", homes.result(task, *predictions))
+
+        publish = staticmethod(connection.publish)
+
+    return Board()
+
+
+ALL = {"pictures": True, "temperature": True, "throttling": True}
+DOCUMENTS = [
+    homes.made("classify", labels=("cat",), **ALL),
+    homes.made("detect", labels=homes.COCO, **ALL),
+    homes.made("detect", labels=tuple(f"thing {i}" for i in range(90)), **ALL),
+    homes.made("keypoints", labels=("person",), **ALL),
+    homes.made("regress", values=(("power", "kW"), ("2nd", "°")), **ALL),
+    homes.made("anomaly", **ALL),
+    homes.made("segment", labels=("road", "sky"), **ALL),
+    homes.made("raw", **ALL),
+]
+
+
+def test_its_own_schemas_take_every_document_and_know_every_key(home):
+    for document in DOCUMENTS:
+        assert home.ask(homes.said(document)) == {key: [] for key in document.components}
+
+
+def test_its_templates_read_our_results(home, board):
+    documents = {
+        "classify": homes.made("classify", model="classify", labels=("7",)),
+        "detect": homes.made("detect", model="detect", labels=(*homes.COCO, 'a "b" {{ c }}')),
+        "regress": homes.made("regress", model="regress", values=(("power", "kW"), ("flow", "l/s"))),
+        "anomaly": homes.made("anomaly", model="anomaly"),
+        "segment": homes.made("segment", model="segment"),
+    }
+    for document in documents.values():
+        board.announce(document)
+    home.until(sensor__line3_classify_label="unknown", sensor__line3_segment_label="unknown")
+    box = (1.0, 2.0, 3.0, 4.0)
+    board.tell(documents["classify"], Classification(7, "7", 0.98), Classification(1, "1", 0.01))
+    board.tell(
+        documents["detect"], Detection(2, "car", 0.5, box), Detection(0, "person", 0.91, box),
+        Detection(2, "car", 0.4, box), Detection(8, 'a "b" {{ c }}', 0.3, box),
+    )  # fmt: skip
+    board.tell(documents["regress"], Regression("power", 1.25, "kW"), Regression("flow", -3.0))
+    board.tell(documents["anomaly"], Anomaly(2.5, True))
+    board.tell(documents["segment"], Segmentation(["road", "sky"], [0.3, 0.7]))
+    known = home.until(
+        sensor__line3_classify_label="7", sensor__line3_classify_score="98.0", sensor__line3_classify_latency="2.75",
+        binary_sensor__line3_detect_presence="on", sensor__line3_detect_label="person",
+        sensor__line3_detect_score="91.0", sensor__line3_detect_objects="4", sensor__line3_detect_count_car="2",
+        sensor__line3_detect_count_person="1", sensor__line3_detect_count_dog="0",
+        sensor__line3_detect_count_a_b_c="1",
+        sensor__line3_regress_value_power="1.25", sensor__line3_regress_value_flow="-3.0",
+        binary_sensor__line3_anomaly_anomaly="on", sensor__line3_anomaly_score="2.5",
+        sensor__line3_segment_label="sky", sensor__line3_segment_area="70.0",
+    )  # fmt: skip
+    attributes = known["attributes"]
+    assert attributes["sensor.line3_detect_objects"]["counts"] == {"car": 2, "person": 1, 'a "b" {{ c }}': 1}
+    assert [p["label"] for p in attributes["sensor.line3_classify_label"]["predictions"]] == ["7", "1"]
+    assert attributes["sensor.line3_regress_value_power"]["unit_of_measurement"] == "kW"
+
+    for name, document in documents.items():
+        if name != "regress":
+            board.tell(document)
+    home.until(
+        sensor__line3_classify_label="unknown", sensor__line3_classify_score="unknown",
+        binary_sensor__line3_detect_presence="off", sensor__line3_detect_label="unknown",
+        sensor__line3_detect_objects="0", sensor__line3_detect_count_car="0",
+        binary_sensor__line3_anomaly_anomaly="off", sensor__line3_segment_label="unknown",
+    )  # fmt: skip
+
+
+def test_heat_throttling_and_availability(home, board):
+    document = homes.made("raw", temperature=True, throttling=True)
+    board.announce(document)
+    stats = {"board": {"temperature_celsius": 81.5, "throttled": ["under-voltage now"]}}
+    home.until(sensor__line3_m_temperature="unknown")
+    board.publish("edge/line3/m/stats", stats)
+    known = home.until(sensor__line3_m_temperature="81.5", binary_sensor__line3_m_throttling="on")
+    assert known["attributes"]["binary_sensor.line3_m_throttling"]["reasons"] == ["under-voltage now"]
+    board.publish("edge/line3/m/stats", {"board": {"temperature_celsius": 60.0, "throttled": []}})
+    home.until(sensor__line3_m_temperature="60.0", binary_sensor__line3_m_throttling="off")
+    board.publish("edge/line3/m/status", "offline", retain=True)
+    home.until(sensor__line3_m_temperature="unavailable", sensor__line3_m_latency="unavailable")
+
+
+def test_components_and_devices_that_are_gone_are_gone_there_too(home, board):
+    board.announce(homes.made("detect", labels=("cat", "dog")))
+    home.until(sensor__line3_m_count_cat="unknown")
+    board.announce(homes.made("detect", labels=("dog",)), gone={"count_cat": "sensor"})
+    board.announce(homes.made("detect", labels=("dog",)))
+    until(lambda: "sensor.line3_m_count_cat" not in home.knows()["entities"], "the entity is gone")
+    assert "sensor.line3_m_count_dog" in home.knows()["entities"]
+    board.publish(homes.made("detect").topic, "", retain=True)
+    until(lambda: not home.knows()["devices"], "the device is gone")
+
+
+def test_edge_run_itself_appears_and_its_state_is_known_after_home_assistant_came_back(
+    edge_run, broker, client, tmp_path
+):
+    model = onnxmodels.one_box(tmp_path / "door.onnx")
+    (tmp_path / "labels.txt").write_text("cat\nperson\n")
+    picture = cv2.imencode(".png", np.zeros((90, 120, 3), np.uint8))[1].tobytes()
+    listener = client(broker.port, "edge/pi/door/#")
+    edge_run("--model", model, "--mqtt", broker.url, "--device", "pi", "--home-assistant", "--on-change",
+             "--image-interval", "0.1")  # fmt: skip
+    listener.wait_for_text("edge/pi/door/status", b"online")
+    listener.publish("edge/pi/door/input", picture)
+    listener.wait_for("result")
+
+    home = HomeAssistant(broker.port)  # its birth is all that it says
+    known = home.until(
+        binary_sensor__pi_door_presence="on", sensor__pi_door_label="person", sensor__pi_door_count_person="1"
+    )
+    assert known["devices"] == ["pi door"]
+    assert known["states"]["image.pi_door_image"] == "unknown"
+    listener.publish("edge/pi/door/input", picture)
+    until(lambda: home.knows()["states"]["image.pi_door_image"] not in ("unknown", "unavailable"), "a picture")
+    assert home.end() == ""
