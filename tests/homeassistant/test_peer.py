@@ -46,11 +46,13 @@ class HomeAssistant:
     def __init__(self, port: int) -> None:
         bins = peers.environment(peers.CACHE, f"homeassistant-{VERSION}", *PACKAGES, python=python313())
         script = Path(homes.__file__).with_name("homeassistant_core.py")
+        # -P: beside the script lies a module that is named like one of Python's own.
         self.process = subprocess.Popen(
-            [bins / "python", script, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [bins / "python", "-P", script, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             stderr=subprocess.PIPE,
         )  # fmt: skip
-        self.greeting = self.process.stdout.readline()
+        greeting = self.process.stdout.readline()
+        assert f"{VERSION} ConfigEntryState.LOADED" in greeting, self.end()
 
     def ask(self, value: Any) -> dict[str, Any]:
         self.process.stdin.write(json.dumps(value) + "\n")
@@ -80,7 +82,6 @@ class HomeAssistant:
 @pytest.fixture
 def home(broker) -> Iterator[HomeAssistant]:
     started = HomeAssistant(broker.port)
-    assert f"{VERSION} ConfigEntryState.LOADED" in started.greeting
     yield started
     assert started.end() == "", "Home Assistant complains"
 

@@ -5,9 +5,11 @@
 
 import asyncio
 import json
+import logging
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 from homeassistant import bootstrap, loader
 from homeassistant.components.mqtt import binary_sensor, image, sensor
@@ -45,7 +47,15 @@ def states(hass):
     }
 
 
+def complain_of_messages_only():
+    """Warnings about what came by MQTT go to standard error; those about how it was started here do not."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    for name in ("homeassistant.components", "homeassistant.helpers.template", "homeassistant.helpers.entity"):
+        logging.getLogger(name).addHandler(logging.StreamHandler())
+
+
 async def main(port):
+    complain_of_messages_only()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "configuration.yaml").touch()
         hass = HomeAssistant(folder)
@@ -53,7 +63,8 @@ async def main(port):
         loader.async_setup(hass)
         hass.config_entries = ConfigEntries(hass, {})
         await bootstrap.async_load_base_functionality(hass)
-        hass.config.components.update(("http", "file_upload"))  # what MQTT needs for its forms only
+        hass.config.components.update(("http", "file_upload"))  # for forms and pages: nothing listens here
+        hass.http = SimpleNamespace(register_view=lambda _: None)
         entry = ConfigEntry(
             domain="mqtt", title="mqtt", data={"broker": "127.0.0.1", "port": port, "protocol": "5"}, source="user",
             version=1, minor_version=2, options={}, unique_id=None, discovery_keys={}, subentries_data=None,
