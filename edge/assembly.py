@@ -183,6 +183,9 @@ def make_preprocessor(loaded: Loaded, *, ignore_unknown: bool = False) -> Prepro
 def make_postprocessor(loaded: Loaded) -> Postprocessor:
     """By the manifest's decoder, else its task. Raises ModelError, ConfigError."""
     name = loaded.manifest.decoder or loaded.manifest.task
+    if name == "detect":
+        shapes = ", ".join(f"{o.name} {list(o.shape or ())}" for o in loaded.engine.outputs)
+        raise ConfigError(f"--task detect: no decoder is known to fit the outputs {shapes}; name one with --decoder")
     made: Postprocessor = registry.find("edge.postprocess", name)(loaded.manifest, loaded.engine.outputs)
     return made
 

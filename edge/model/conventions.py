@@ -50,6 +50,8 @@ def guess(spec: TensorSpec, layout: str, *, style: str, producer: str, classes: 
     """`style` is that of the head, "" for a classifier; `layout` is "NHWC" or "NCHW"; `classes` 0 if unknown."""
     shape = spec.fixed()
     channels, side = (shape[1], shape[-1]) if layout == "NCHW" else (shape[-1], shape[-2])
+    if style == "tflite-detection" and layout == "NCHW":
+        style = "yolo-stretch"  # what PyTorch exports
     found = _BY_STYLE.get(style)
     if found is None:
         mean, std = _numbers(layout, channels, side, producer, classes)

@@ -194,13 +194,19 @@ class _Describer:
 
     def _flat_head(self, outputs: dict[str, Array], task: Task | None) -> Head:
         """A head without places in the picture: classes, a number, or what nobody knows."""
+        same = signature.reconstruction(self._roles, outputs)
+        if task == "anomaly" and same is not None:
+            return Head("anomaly", "anomaly", (Output(name=same, role="reconstruction"),))
         vectors = {n: a for n, a in outputs.items() if a.dtype.kind == "f" and signature.is_vector(a)}
         name = signature.scores(vectors, len(self._labels))
         shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in outputs.items())
-        if task is None and (name is None or len(outputs) > len(vectors) + 1):
-            self._warnings.append(
-                f"no decoder fits the outputs {shapes}: they are told as they are (--task to say more)"
-            )
+        more = len(outputs) - len(vectors)
+        certain = name is not None and (
+            signature.is_distribution(vectors[name]) or vectors[name].size == len(self._labels)
+        )
+        if task is None and (name is None or more > 1 or (more and not certain)):
+            way = "--task anomaly, where it gives its input back" if same is not None else "--task to say more"
+            self._warnings.append(f"no decoder fits the outputs {shapes}: they are told as they are ({way})")
             return Head("raw", "raw")
         if task is None and name is not None:
             task = self._task_of(vectors[name])

@@ -58,7 +58,7 @@ class Seen:
 def find(seen: Seen) -> Head | None:
     """The first head that fits, or None."""
     for guess in (
-        _named_boxes, _tflite_detection, _scores_and_boxes, _blazeface, _movenet, _rows, _fastestdet, _segments
+        _named_boxes, _tflite_detection, _scores_and_boxes, _blazeface, _movenet, _rows, _paddle, _fastestdet, _segments
     ):  # fmt: skip
         head = guess(seen)
         if head is not None:
@@ -242,12 +242,22 @@ def _rows(seen: Seen) -> Head | None:
     if rows == total and columns > 5:
         return _channels_last(seen, output, values)
     if rows > columns > 5 and rows >= 100:
-        form = "v8-rows" if seen.labels and columns - 4 - extras == seen.labels else "v5"
+        # Without labels: COCO has 80 classes.
+        form = "v8-rows" if columns - 4 - extras == (seen.labels or 80) else "v5"
         taken = 4 if form == "v8-rows" else 5
         return Head(
             "detect", "yolo", output, {"form": form, **_shares(values[..., :4])}, "yolo", columns - taken - extras
         )
     return None
+
+
+def _paddle(seen: Seen) -> Head | None:
+    """PaddleDetection's exports: [N, 6] and how many of them belong to the picture."""
+    rows = [n for n, a in seen.outputs.items() if a.ndim == 2 and a.shape[1] == 6 and a.dtype.kind == "f"]
+    count = [n for n, a in seen.outputs.items() if a.size == 1 and a.dtype.kind in "iu"]
+    if len(seen.outputs) != 2 or len(rows) != 1 or len(count) != 1:
+        return None
+    return Head("detect", "yolo", (Output(name=rows[0], role="rows"),), {"form": "paddle"})
 
 
 def _channels_first(seen: Seen, output: tuple[Output, ...], values: Array, extras: int) -> Head:

@@ -37,7 +37,13 @@ class AnomalyScore:
         return [Anomaly(score=score, is_anomaly=strange)]
 
     def _own(self, outputs: Tensors) -> float:
-        score = float(np.asarray(outputs[self._names["score"]], dtype=np.float64).ravel()[0])
+        values = np.asarray(outputs[self._names["score"]], dtype=np.float64)
+        if values.size != 1:
+            raise SampleError(
+                f"the output {self._names['score']!r} has the shape {list(values.shape)}: it is neither a score nor the "
+                "input given back"
+            )
+        score = float(values.ravel()[0])
         return -score if self._turned else score
 
     def _difference(self, outputs: Tensors, model_input: ModelInput) -> float:

@@ -127,6 +127,13 @@ def test_labels_shorter_than_the_outputs_leave_numbers(model, tmp_path):
     assert {p["label"] for p in results[0]["predictions"]} == {"red", "1", "2"}
 
 
+def test_a_detector_whose_outputs_nobody_knows_is_told_with_their_shapes(model, tmp_path):
+    (tmp_path / "p.png").write_bytes(picture((0, 0, 255)))
+    code, _, log = run("--model", str(model), "--source", str(tmp_path / "p.png"), "--task", "detect")
+    assert code == 2
+    assert "no decoder is known to fit the outputs y [1, 3, 1, 1]; name one with --decoder" in log
+
+
 def test_flags_that_were_guessed_give_the_same_result_when_given_back(model, tmp_path):
     (tmp_path / "p.png").write_bytes(picture((200, 30, 90)))
     _, (guessed,), log = run("--model", str(model), "--source", str(tmp_path / "p.png"))

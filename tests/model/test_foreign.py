@@ -153,6 +153,8 @@ def boxes(rows: int, columns: int, size: float = 96) -> np.ndarray:
         ({"y": random(1, 85, 6, 6)}, "fastestdet", {}),
         ({"s": random(1, 50, 2), "b": np.sort(random(1, 50, 4))}, "scores-boxes", {"box_format": None}),
         ({"s": random(1, 50, 2), "b": random(1, 50, 4)}, "scores-boxes", {"box_format": "cxcywh"}),
+        ({"y": boxes(300, 84, 1)}, "yolo", {"form": "v8-rows", "normalized": True}),
+        ({"rows": random(7, 6), "count": np.array([7])}, "yolo", {"form": "paddle"}),
         ({"dets": random(1, 50, 4), "labels": random(1, 50, 91, low=-5)}, "scores-boxes",
          {"box_format": "cxcywh", "activation": "sigmoid"}),
         ({"logits": random(1, 50, 80, low=-5), "pred_boxes": random(1, 50, 4)}, "scores-boxes",
@@ -275,6 +277,23 @@ def test_one_channel_is_one_label_against_the_rest(file, values, activation):
     assert (found.manifest.task, found.manifest.labels) == ("segment", ("background", "cat"))
     assert found.manifest.activation == activation
     assert ("--activation sigmoid" in found.guesses) == bool(activation)
+
+
+def test_a_count_beside_what_nobody_knows_is_no_result(file):
+    found = describe(build(file, picture(), {"rows": random(7, 9), "count": np.float32([7])}))
+    assert found.manifest.task == "raw"
+
+
+def test_scores_and_boxes_of_pytorch_take_0_to_1(file):
+    found = describe(build(file, picture(), {"s": random(1, 50, 5), "b": np.sort(random(1, 50, 4))}))
+    assert (found.manifest.inputs[0].mean, found.manifest.inputs[0].std) == ((), (255.0,))
+
+
+def test_an_autoencoder_of_pictures_is_one_where_the_user_says_so(file):
+    path = build(file, picture(), {"y": [1, 3, 96, 96]}, nodes=[helper.make_node("Identity", ["x"], ["y"])])
+    assert any("--task anomaly, where it gives its input back" in w for w in describe(path).warnings)
+    found = describe(path, Hints(task="anomaly")).manifest
+    assert [(o.name, o.role) for o in found.outputs] == [("y", "reconstruction")]
 
 
 def test_depth_is_no_mask(file):

@@ -93,6 +93,12 @@ def test_an_end_to_end_head_of_seven_columns_has_the_batch_first():
     assert [(d.index, d.box) for d in found] == [(5, (10, 12, 30, 34))]
 
 
+def test_rows_of_paddle_begin_with_class_and_score():
+    rows = np.array([[2, 0.9, 10, 20, 30, 40], [0, 0.1, 1, 1, 5, 5]], np.float32)
+    (found,) = decode(manifest("yolo", "rows", decoder_options={"form": "paddle"}), {"rows": rows})
+    assert (found.index, found.box) == (2, (10, 20, 30, 40))
+
+
 def test_normalised_boxes_are_shares_of_the_input():
     values = v8((0.5, 0.25, 0.5, 0.25, 0.9))
     found = decode(manifest("yolo", "rows", decoder_options={"normalized": True}), {"rows": values})

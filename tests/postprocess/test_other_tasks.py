@@ -126,6 +126,11 @@ def test_a_score_that_is_not_finite_is_a_bad_sample():
         anomaly({"out": np.array([np.nan], np.float32)}, [("out", "score")])
 
 
+def test_many_values_are_no_score():
+    with pytest.raises(SampleError, match=r"'out' has the shape \[1, 2\]: it is neither a score"):
+        anomaly({"out": np.zeros((1, 2), np.float32)}, [("out", "score")])
+
+
 def test_outputs_without_a_score_are_a_model_error():
     with pytest.raises(ModelError, match="no output"):
         anomaly({"label": np.array([1], np.int64)})

@@ -21,7 +21,7 @@ from edge.postprocess.detect import boxes
 from edge.postprocess.detect.boxes import Detections, Found
 
 THRESHOLD = 0.25  # Ultralytics' own
-FORMS = ("v8", "v8-rows", "v5", "end-to-end", "end-to-end-7")
+FORMS = ("v8", "v8-rows", "v5", "end-to-end", "end-to-end-7", "paddle")
 
 
 class Yolo:
@@ -37,14 +37,14 @@ class Yolo:
         points = options.get("keypoints") or (0, 0)
         self._points = (int(points[0]), int(points[1]))
         self._extras = int(options.get("extras", self._points[0] * self._points[1]))
-        end_to_end = self._form.startswith("end-to-end")
-        self._finish = Detections(manifest, suppress=not end_to_end, threshold=THRESHOLD)
+        self._whole = self._form in FORMS[3:]  # nothing left to suppress
+        self._finish = Detections(manifest, suppress=not self._whole, threshold=THRESHOLD)
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         values = boxes.rows(outputs, self._name)
         if self._form == "v8":
             values = values.T  # a view: what follows touches the candidates only
-        found = self._end_to_end(values) if self._form.startswith("end") else self._scored(values)
+        found = self._end_to_end(values) if self._whole else self._scored(values)
         if self._normalized:
             size = np.array(self._finish.size(model_input), dtype=np.float32)
             points = found.points
@@ -73,6 +73,8 @@ class Yolo:
     def _end_to_end(self, values: Array) -> Found:
         if self._form == "end-to-end-7":
             return Found(values[:, 1:5], values[:, 6], np.rint(values[:, 5]).astype(np.int64))
+        if self._form == "paddle":
+            return Found(values[:, 2:6], values[:, 1], np.rint(values[:, 0]).astype(np.int64))
         points = self._keypoints(values[:, 6:])
         return Found(values[:, :4], values[:, 4], np.rint(values[:, 5]).astype(np.int64), points)
 
