@@ -40,7 +40,7 @@ class AnomalyScore:
         values = np.asarray(outputs[self._names["score"]], dtype=np.float64)
         if values.size != 1:
             raise SampleError(
-                f"the output {self._names['score']!r} has the shape {list(values.shape)}: it is neither a score nor the "
+                f"the output {self._names['score']!r} has the shape {list(values.shape)}: neither a score nor the "
                 "input given back"
             )
         score = float(values.ravel()[0])

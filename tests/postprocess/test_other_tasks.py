@@ -127,7 +127,7 @@ def test_a_score_that_is_not_finite_is_a_bad_sample():
 
 
 def test_many_values_are_no_score():
-    with pytest.raises(SampleError, match=r"'out' has the shape \[1, 2\]: it is neither a score"):
+    with pytest.raises(SampleError, match=r"'out' has the shape \[1, 2\]: neither a score"):
         anomaly({"out": np.zeros((1, 2), np.float32)}, [("out", "score")])
 
 
