@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.numbers import round_down
+from converter.exact_trees import Marks
 from edge.data.tensor import Array
 from edge.errors import needs
 
@@ -144,15 +144,15 @@ def lightgbm_objective(text: str) -> str:
 _LIGHTGBM_SUMS = ("regression_l1", "l1", "mae", "fair", "mape", "quantile", "huber")
 
 
-def lightgbm_mended(text: str) -> tuple[str, bool]:
+def lightgbm_mended(text: str, marks: Marks) -> tuple[str, bool]:
     """The text as onnxmltools converts it rightly, and whether a sigmoid has to follow.
 
-    Every threshold is rounded down to float32, so that the conversion to float32 is exact; a random forest's mean
-    becomes a sum of smaller leaves; objectives that are unknown there become one that is the same at the end.
+    A mark stands for every threshold (see `exact_trees`); a random forest's mean becomes a sum of smaller leaves;
+    objectives that are unknown there become one that is the same at the end.
     """
 
     def thresholds(line: re.Match[str]) -> str:
-        return "threshold=" + _numbers(round_down(_values(line)))
+        return "threshold=" + _numbers(marks.of(_values(line)))
 
     # The tree sizes in the header would no longer be true; LightGBM reads without them.
     changed = re.sub(r"^tree_sizes=.*\n", "", text, flags=re.M)
@@ -218,7 +218,7 @@ def _no_sigmoid(objective: str, forgotten: str) -> str:
     )
 
 
-def mend_inside(estimator: Any) -> None:
+def mend_inside(estimator: Any, marks: Marks) -> None:
     """Mends a booster that is a step of a pipeline, in place."""
     family = _family(estimator)
     if family == "xgboost":
@@ -229,7 +229,7 @@ def mend_inside(estimator: Any) -> None:
     elif family == "lightgbm":
         import lightgbm
 
-        estimator._Booster = lightgbm.Booster(model_str=lightgbm_mended(estimator.booster_.model_to_string())[0])
+        estimator._Booster = lightgbm.Booster(model_str=lightgbm_mended(estimator.booster_.model_to_string(), marks)[0])
         estimator.boosting_type = "gbdt"  # a forest's mean is in its leaves now
 
 

@@ -18,6 +18,19 @@ class SampleFileError(ConfigError):
     """The file given as --sample, --expect or --labels cannot be used with this model."""
 
 
+class RowsRefusedError(SampleFileError):
+    """The original model itself does not take the rows."""
+
+
+# What the frameworks raise for rows that they do not take; a bug of ours would be none of these.
+REFUSES_ROWS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
+
+
+def rows_refused(exc: BaseException) -> RowsRefusedError:
+    """The error for rows that the original refuses, with its own words."""
+    return RowsRefusedError(f"the original model refuses the sample: {' '.join(str(exc).split())[:300]}")
+
+
 class UnsafeError(ConfigError):
     """Opening the file would run code from it, and nobody said that it may."""
 

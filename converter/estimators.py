@@ -29,6 +29,8 @@ def walk(model: Any, seen: set[int] | None = None) -> Iterator[Any]:
     elif hasattr(model, "get_params") and not isinstance(model, type):
         yield model
         children = iter(vars(model).values())
+    elif type(model).__module__.startswith("sklearn.") and hasattr(model, "__dict__"):
+        children = iter(vars(model).values())  # no estimator, but holds some: those of CalibratedClassifierCV
     else:
         return
     for child in children:
@@ -109,6 +111,20 @@ def text_columns(model: Any, names: Sequence[str]) -> set[str]:
     return found
 
 
+def known_values(model: Any, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The texts that a feature may be, for those whose encoder refuses any other; ONNX would take it for none."""
+    found: dict[str, tuple[str, ...]] = {}
+    for columns, operation in routes(first_step(model), names):
+        for estimator in walk(operation):
+            categories = getattr(estimator, "categories_", None)
+            if categories is None or len(categories) != len(columns):
+                continue
+            if getattr(estimator, "handle_unknown", "") == "error":
+                for name, values in zip(columns, categories, strict=True):
+                    found[name] = tuple(v for v in values if isinstance(v, str))
+    return found
+
+
 def dropped_columns(model: Any, names: Sequence[str]) -> set[str]:
     """The features that a ColumnTransformer in front lets no one see."""
     first = first_step(model)
@@ -151,14 +167,17 @@ def wants_columns(model: Any, names: Sequence[str]) -> bool:
 
     skl2onnx finds names among the inputs only, and takes a selection of all columns for no selection.
     """
-    for estimator in walk(model):
-        for _, _, columns in getattr(estimator, "transformers_", ()):
-            if _by_name(columns):
-                return True
+    if selects_by_name(model):
+        return True
     for columns, _ in routes(first_step(model), names):
         if columns != list(names) and sorted(columns) == sorted(names):
             return True
     return False
+
+
+def selects_by_name(model: Any) -> bool:
+    """True where a ColumnTransformer somewhere asks for columns by name."""
+    return any(_by_name(columns) for e in walk(model) for _, _, columns in getattr(e, "transformers_", ()))
 
 
 def _by_name(columns: Any) -> bool:

@@ -33,11 +33,21 @@ def rename_output(model: onnx.ModelProto, old: str, new: str) -> None:
     _rename(model, old, new)
 
 
+def name_inputs(model: onnx.ModelProto, names: list[str]) -> None:
+    """Gives the graph inputs these names, in order and in place; what had one inside the graph gives way."""
+    given = [i.name for i in model.graph.input]
+    for place, old in enumerate(given):
+        _rename(model, old, f"_input_{place}")
+    for place, new in enumerate(names):
+        _rename(model, new, f"{new}_inner")
+        _rename(model, f"_input_{place}", new)
+
+
 def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
     for node in model.graph.node:
         node.output[:] = [new if n == old else n for n in node.output]
         node.input[:] = [new if n == old else n for n in node.input]
-    for named in (*model.graph.output, *model.graph.initializer):
+    for named in (*model.graph.input, *model.graph.output, *model.graph.initializer):
         if named.name == old:
             named.name = new
 
@@ -84,59 +94,6 @@ def append(model: onnx.ModelProto, operator: str, source: str, result: str, **at
     rename_output(model, source, inner)
     model.graph.node.append(helper.make_node(operator, [inner], [result], **attributes))
     model.graph.output[position].name = result
-
-
-def round_input_down(model: onnx.ModelProto) -> None:
-    """Makes the only input float64, rounded down to the float32 that the graph takes, in place.
-
-    With thresholds rounded down as well a row keeps the branches that it has in float64.
-    """
-    helper, types = library().helper, library().TensorProto
-    given = model.graph.input[0]
-    _raise_opset(model)
-    source, result = given.name, f"{given.name}_rounded_down"
-    for node in model.graph.node:
-        node.input[:] = [result if n == source else n for n in node.input]
-    given.type.tensor_type.elem_type = types.DOUBLE
-    share = f"{source}_share"
-    model.graph.initializer.append(helper.make_tensor(share, types.FLOAT, [1], [STEP_DOWN]))
-    steps = [
-        helper.make_node(operator, inputs, [output], **attributes)
-        for operator, inputs, output, attributes in round_down_nodes(source, result, share)
-    ]
-    nodes = [*steps, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-
-
-def _raise_opset(model: onnx.ModelProto) -> None:
-    # Converters note the lowest version that their own operators need; ours need 13.
-    for entry in model.opset_import:
-        if entry.domain == "":
-            entry.version = max(entry.version, 15)
-            return
-    model.opset_import.append(library().helper.make_opsetid("", 15))
-
-
-STEP_DOWN = 6e-8
-"""A float32 less this part of itself is the next one below, wherever in its binade it stands."""
-
-
-def round_down_nodes(source: str, result: str, share: str) -> list[tuple[str, list[str], str, dict[str, int]]]:
-    """Operators (name, inputs, output, attributes) from a float64 tensor to the float32 that is not above it.
-
-    `share` names a constant that holds `STEP_DOWN`.
-    """
-    near, back, above, size, step, below = (f"{result}_{n}" for n in ("near", "back", "above", "size", "step", "below"))
-    return [
-        ("Cast", [source], near, {"to": 1}),  # TensorProto.FLOAT
-        ("Cast", [near], back, {"to": 11}),  # TensorProto.DOUBLE
-        ("Greater", [back, source], above, {}),
-        ("Abs", [near], size, {}),
-        ("Mul", [size, share], step, {}),
-        ("Sub", [near, step], below, {}),
-        ("Where", [above, below, near], result, {}),
-    ]
 
 
 def declare_trees_float(model: onnx.ModelProto) -> None:

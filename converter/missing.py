@@ -13,7 +13,7 @@ import numpy as np
 
 from converter import parity
 from converter.artifact import Artifact, Reference
-from converter.errors import SampleFileError
+from converter.errors import REFUSES_ROWS, RowsRefusedError, SampleFileError
 from converter.options import Options
 from converter.rows import Rows, is_missing
 from edge.data.tensor import Array
@@ -93,7 +93,7 @@ def _without(one: Input, wrong: set[str]) -> Input:
 def _answers(reference: Callable[[Rows], Any], rows: Rows) -> bool:
     try:
         reference(rows)
-    except (ValueError, TypeError):  # scikit-learn's way to say that it takes no NaN
+    except (RowsRefusedError, *REFUSES_ROWS):  # scikit-learn's way to say that it takes no NaN
         return False
     return True
 
@@ -109,7 +109,9 @@ def _complete(rows: Rows, needed: Sequence[Feature], features: Sequence[Feature]
     keep = np.ones(len(rows), dtype=bool)
     places = {f.name: i for i, f in enumerate(features)}
     for feature in needed:
-        if rows.table:
+        if rows.table and feature.kind == "number":
+            keep &= ~np.isnan(rows.numbers(feature.name))
+        elif rows.table:
             keep &= np.array([not is_missing(v) for v in rows.arrays[feature.name]], dtype=bool)
         else:
             keep &= np.array([not is_missing(v) for v in rows.array[:, places[feature.name]]], dtype=bool)

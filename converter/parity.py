@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from converter.artifact import Artifact
-from converter.errors import OutputError, ParityError, SampleFileError
+from converter.errors import REFUSES_ROWS, OutputError, ParityError, SampleFileError, rows_refused
 from converter.feed import BATCH, batches, feed
 from converter.options import Options
 from converter.quiet import quiet
@@ -206,8 +206,8 @@ def _published(outputs: Tensors, manifest: Manifest) -> dict[str, Array]:
 def _original(artifact: Artifact, rows: Rows) -> dict[str, Array]:
     try:
         return artifact.reference(rows)
-    except (ValueError, TypeError, KeyError) as exc:
-        raise SampleFileError(f"the original model refuses the sample: {' '.join(str(exc).split())[:300]}") from exc
+    except REFUSES_ROWS as exc:
+        raise rows_refused(exc) from exc
 
 
 def latency_ms(artifact: Artifact, engine: Engine, budget_s: float) -> float:

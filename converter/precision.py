@@ -1,49 +1,27 @@
 """Arithmetic before trees: in float64, as scikit-learn does it, and to float32 only where the trees begin.
 
 scikit-learn's own trees and XGBoost take float32, so the numbers are cast there, as they do it. Histogram
-boosting and LightGBM compare in float64, which ONNX Runtime's trees cannot: there thresholds and numbers are both
-rounded DOWN to float32, which keeps the order of every two numbers that float32 tells apart, and equality.
+boosting and LightGBM compare in float64, and so do theirs in ONNX (see `exact_trees`).
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 
-from converter import estimators, graph
-from converter.artifact import Artifact
+from converter import estimators
+from converter.artifact import Artifact, Reference
 
 Precision = Literal["float32", "float64"]
 
 
-@cache
-def round_down_step() -> Any:
-    """The class that stands in a pipeline for the step from float64 to the float32 that is not above it.
-
-    skl2onnx knows how it becomes ONNX. Made when it is first asked for, since its base needs scikit-learn.
-    """
-    from skl2onnx import update_registered_converter
-    from skl2onnx.common.data_types import FloatTensorType
-    from skl2onnx.sklapi import CastTransformer
-
-    class RoundDown(CastTransformer):  # type: ignore[misc]
-        """Known to skl2onnx by its type alone; never run."""
-
-    def shape(operator: Any) -> None:
-        operator.outputs[0].type = FloatTensorType(operator.inputs[0].type.shape)
-
-    update_registered_converter(RoundDown, "EdgeRoundDown", shape, _convert_round_down)
-    return RoundDown
-
-
-def lost(exact: Artifact, rounded: Artifact) -> tuple[str, ...]:
-    """What to say where the original itself answers otherwise once its inputs are float32; else nothing."""
-    if exact.manifest.inputs[0].dtype != "float64" or len(exact.rows) != len(rounded.rows):
+def lost(rounded: Artifact, exact: Reference) -> tuple[str, ...]:
+    """What to say where the original itself (`exact`) answers otherwise once its inputs are float32; else nothing."""
+    if rounded.manifest.inputs[0].dtype == "float64":
         return ()
-    before, after = exact.reference(exact.rows), rounded.reference(rounded.rows)
-    differ = np.zeros(len(exact.rows), dtype=bool)
+    before, after = exact(rounded.rows), rounded.reference(rounded.rows)
+    differ = np.zeros(len(rounded.rows), dtype=bool)
     for name, values in before.items():
         same = values == after[name] if values.dtype == object else np.isclose(values, after[name], rtol=1e-5)
         differ |= ~same.reshape(len(differ), -1).all(axis=1)
@@ -57,25 +35,14 @@ def lost(exact: Artifact, rounded: Artifact) -> tuple[str, ...]:
 
 
 def cast_before_trees(pipeline: Any) -> None:
-    """Puts the step to float32 before the trees that end a pipeline, in place."""
+    """Puts the step to float32 before the trees that end a pipeline and take such, in place."""
     steps = getattr(pipeline, "steps", None)
-    if not isinstance(steps, list) or not _is_tree(steps[-1][1]):
+    if not isinstance(steps, list) or not _takes_float32(steps[-1][1]):
         return
     from skl2onnx.sklapi import CastTransformer
 
-    step = CastTransformer(dtype=np.float32) if _takes_float32(steps[-1][1]) else round_down_step()(dtype=np.float32)
+    step = CastTransformer(dtype=np.float32)
     pipeline.steps = [*steps[:-1], ("cast_before_trees", step), steps[-1]]
-
-
-def _convert_round_down(scope: Any, operator: Any, container: Any) -> None:
-    share = scope.get_unique_variable_name("share")
-    container.add_initializer(share, 1, [1], [graph.STEP_DOWN])  # TensorProto.FLOAT
-    source, result = operator.inputs[0].full_name, operator.outputs[0].full_name
-    for name, inputs, output, attributes in graph.round_down_nodes(source, result, share):
-        container.add_node(name, inputs, output, op_version=_OPERATORS[name], **attributes)
-
-
-_OPERATORS = {"Cast": 13, "Greater": 13, "Abs": 13, "Mul": 14, "Sub": 14, "Where": 9}
 
 
 def _takes_float32(estimator: Any) -> bool:
@@ -96,15 +63,6 @@ _NO_ARITHMETIC = {
     "SimpleImputer", "OneHotEncoder", "OrdinalEncoder", "ColumnTransformer", "Pipeline", "FunctionTransformer",
     "SelectKBest", "VarianceThreshold", "CountVectorizer",
 }  # fmt: skip
-
-
-def in_pipeline(model: Any) -> Any:
-    """Trees that compare in float64 as the only step of a pipeline, so that a step to float32 fits before them."""
-    if not _is_tree(model) or _takes_float32(model):
-        return model
-    from sklearn.pipeline import Pipeline
-
-    return Pipeline([("trees", model)])
 
 
 def wants_float64(model: Any) -> bool:

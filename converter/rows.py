@@ -18,6 +18,8 @@ from edge.data.tensor import Array
 from edge.errors import SampleError
 
 UNNAMED = ""
+# What stands for a number in a column of numbers, as edge-run reads a .csv.
+_WORDS = {"true": 1.0, "false": 0.0, **dict.fromkeys(("na", "n/a", "nan", "null", "none"), float("nan"))}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,8 +117,9 @@ def is_missing(value: Any) -> bool:
 def _number(value: Any, name: str, row: int) -> float:
     if is_missing(value):
         return float("nan")
+    word = value.strip().lower() if isinstance(value, str) else value
     try:
-        return float(value)
+        return _WORDS[word] if word in _WORDS else float(value)
     except (TypeError, ValueError):
         raise SampleFileError(f"sample row {row + 1}, column {name!r}: {value!r} is not a number") from None
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from converter import boosters, estimators, precision
 from converter.errors import UnsupportedError
-from converter.numbers import round_down
+from converter.exact_trees import Marks
 from converter.precision import Precision
 
 _NO_OPERATOR = {
@@ -20,7 +20,7 @@ _NO_OPERATOR = {
 }
 
 
-ROUNDED = "tree thresholds and the numbers they meet are both rounded down to float32: rows keep their branches"
+EXACT = "trees compare in float64, as the original does: rows keep their branches"
 
 ROUNDED_ALONE = "tree thresholds rounded down to float32: exact for inputs that are float32"
 
@@ -32,6 +32,24 @@ def refuse(model: Any) -> None:
         reason = _NO_OPERATOR.get(kind) or _reason(kind, estimator)
         if reason:
             raise UnsupportedError(f"{kind}: {reason}")
+    last = estimators.kind_of(estimators.last_step(model))
+    if last in ("RFE", "RFECV"):
+        raise UnsupportedError(
+            f"{last}: it ends the model, where ONNX only selects; use make_pipeline({last}(...), estimator)"
+        )
+    _refuse_hidden_columns(model)
+
+
+def _refuse_hidden_columns(model: Any) -> None:
+    """skl2onnx gives columns to a pipeline that begins with a ColumnTransformer, and to nothing around it."""
+    first = estimators.first_step(model)
+    kind = estimators.kind_of(first)
+    if hasattr(first, "transformers_") or kind == "FeatureUnion" or not estimators.selects_by_name(model):
+        return
+    raise UnsupportedError(
+        f"{kind}: a ColumnTransformer inside of it gets no columns in ONNX; put it in front: "
+        f"make_pipeline(columns, {kind}(...))"
+    )
 
 
 def _reason(kind: str, estimator: Any) -> str:
@@ -46,6 +64,8 @@ def _reason(kind: str, estimator: Any) -> str:
             "handle_unknown='infrequent_if_exist' fails in ONNX on a category that it has not seen; "
             "use handle_unknown='ignore'"
         )
+    if getattr(estimator, "add_indicator", False):
+        return "add_indicator=True has no converter; impute without it, or give the indicator as a column of its own"
     if kind == "FunctionTransformer" and getattr(estimator, "func", None) is not None:
         name = getattr(estimator.func, "__name__", "a function")
         return f"Python code ({name}) cannot become ONNX; do that step before the model"
@@ -80,30 +100,37 @@ def options(model: Any) -> dict[int, dict[str, Any]]:
     return found
 
 
-def mend(model: Any, dtype: Precision = "float32") -> Any:
-    """A copy of the model that skl2onnx converts as the original answers."""
+def mend(model: Any, marks: Marks, dtype: Precision = "float32") -> Any:
+    """A copy of the model that skl2onnx converts as the original answers, once the marked thresholds are restored."""
     changed = copy.deepcopy(model)
-    if dtype == "float64":
-        changed = precision.in_pipeline(changed)
     for estimator in list(estimators.walk(changed)):
         kind = estimators.kind_of(estimator)
         if _is_text_imputer(estimator):
             estimator.missing_values = ""  # a missing text comes as "": there is no NaN among strings
+        elif kind in ("OneHotEncoder", "OrdinalEncoder") and hasattr(estimator, "categories_"):
+            estimator.categories_ = [_without_nan(c) for c in estimator.categories_]
         elif kind == "VotingClassifier":
             estimator.flatten_transform = False  # concerns `transform` alone, and skl2onnx stops at it
         elif kind == "KBinsDiscretizer" and estimator.encode == "onehot":
             estimator.encode = "onehot-dense"  # the same numbers; ONNX has no sparse tensors
-        boosters.mend_inside(estimator)
-        _round_thresholds(estimator)
+        boosters.mend_inside(estimator, marks)
+        _mark_thresholds(estimator, marks)
         if dtype == "float64":
             precision.cast_before_trees(estimator)
     return changed
 
 
-def _round_thresholds(estimator: Any) -> None:
+def _mark_thresholds(estimator: Any, marks: Marks) -> None:
     for stage in getattr(estimator, "_predictors", ()):
         for predictor in stage:
-            predictor.nodes["num_threshold"] = round_down(predictor.nodes["num_threshold"])
+            predictor.nodes["num_threshold"] = marks.of(predictor.nodes["num_threshold"])
+
+
+def _without_nan(categories: Any) -> Any:
+    """Text categories with "" for a missing one, which is how it comes; others as they are."""
+    if not estimators.has_text(categories):
+        return categories
+    return np.array(["" if c is None or c != c else c for c in categories], dtype=object)
 
 
 def _is_text_imputer(estimator: Any) -> bool:
@@ -117,5 +144,5 @@ def notes(model: Any, dtype: Precision) -> tuple[str, ...]:
     """What the report has to say about a conversion that is not quite the original."""
     boosted = any(hasattr(e, "_predictors") for e in estimators.walk(model))
     if dtype == "float64":
-        return (ROUNDED,) if boosted else ("computed in float64, as the original does",)
+        return (EXACT,) if boosted else ("computed in float64, as the original does",)
     return (ROUNDED_ALONE,) if boosted else ()

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from converter import boosters, estimators, graph, opening
+from converter import boosters, estimators, exact_trees, graph, opening
 from converter.artifact import Artifact
 from converter.errors import UnrecognisedError, UnsupportedError
-from converter.exporters.sklearn import REFUSALS, TREES_OPSET, as_table, best, reason, trees_on_tflite
+from converter.exporters.sklearn import REFUSALS, TREES_OPSET, as_table, reason, trees_on_tflite
 from converter.generate import made_up, spread_of
 from converter.options import Options
 from converter.parity import plain
-from converter.precision import Precision
 from converter.recognise import Source
 from converter.rows import Rows
-from converter.sklearn_traps import ROUNDED, ROUNDED_ALONE
+from converter.sklearn_traps import EXACT
 from converter.tabular import finished, header_or, matrix
 from edge.data.tensor import Array
 from edge.errors import needs
 from edge.model.manifest import Feature, Input, Manifest, Output
-
-PRECISIONS: tuple[Precision, ...] = ("float64", "float32")
 
 
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
@@ -44,21 +40,13 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         )
     )
     rows = as_table(rows, features) if rows is not None else made_up(features, *_spread(text, len(features)))
-    attempts = [partial(_attempt, booster, features, classes, rows, source, dtype) for dtype in PRECISIONS]
-    return best(attempts, options)
-
-
-def _attempt(
-    booster: Any, features: tuple[Feature, ...], classes: Any, rows: Rows, source: Source, dtype: Precision
-) -> Artifact:
-    text = booster.model_to_string()
-    original = _Original(booster, features, boosters.lightgbm_objective(text), dtype)
+    original = _Original(booster, features, boosters.lightgbm_objective(text))
     proto = _convert(text, original)
     values = tuple(str(i) for i in range(original.classes)) if original.classifies else ()
     labels = tuple(plain(c) for c in classes) if classes is not None and original.classifies else values
     manifest = Manifest(
         name="", task="classify" if original.classifies else "regress",
-        inputs=(Input(name="input", kind="table", dtype=dtype, shape=(None, len(features)), features=features),),
+        inputs=(Input(name="input", kind="table", dtype="float64", shape=(None, len(features)), features=features),),
         outputs=(
             Output(name="label", role="label", values=values if values != labels else ()),
             Output(name="scores", role="scores"),
@@ -66,7 +54,7 @@ def _attempt(
         labels=labels,
     )  # fmt: skip
     made = finished("lightgbm", proto, manifest, original.answers, rows, source)
-    return replace(made, notes=(ROUNDED if dtype == "float64" else ROUNDED_ALONE, *made.notes))
+    return replace(made, notes=(EXACT, *made.notes))
 
 
 def _open(source: Source, options: Options) -> tuple[Any, Any, list[str]]:
@@ -119,7 +107,6 @@ class _Original:
     booster: Any
     features: tuple[Feature, ...]
     objective: str
-    dtype: Precision
 
     @property
     def classifies(self) -> bool:
@@ -132,7 +119,7 @@ class _Original:
 
     def answers(self, rows: Rows) -> dict[str, Array]:
         """Arrays [rows, ...] by output name."""
-        answers = np.asarray(self.booster.predict(matrix(rows, self.features, self.dtype)))
+        answers = np.asarray(self.booster.predict(matrix(rows, self.features, "float64")))
         if not self.classifies:
             return {"value": answers}
         scores = np.stack([1 - answers, answers], axis=1) if answers.ndim == 1 else answers
@@ -147,7 +134,8 @@ def _convert(text: str, original: _Original) -> Any:
     except ImportError:
         raise needs("the LightGBM exporter", "onnxmltools", "convert-lightgbm") from None
     try:
-        mended, sigmoid = boosters.lightgbm_mended(text)
+        marks = exact_trees.Marks()
+        mended, sigmoid = boosters.lightgbm_mended(text, marks)
         proto = onnxmltools.convert_lightgbm(
             lightgbm.Booster(model_str=mended),
             initial_types=[("input", FloatTensorType([None, len(original.features)]))],
@@ -159,8 +147,8 @@ def _convert(text: str, original: _Original) -> Any:
     names = [o.name for o in proto.graph.output]
     for old, new in zip(names, ("label", "scores") if original.classifies else ("value",), strict=False):
         graph.rename_output(proto, old, new)
-    if original.dtype == "float64":
-        graph.round_input_down(proto)
+    proto.graph.input[0].type.tensor_type.elem_type = graph.library().TensorProto.DOUBLE
+    exact_trees.restore(proto, marks)
     if sigmoid:
         graph.append(proto, "Sigmoid", "value", "value")
     return proto

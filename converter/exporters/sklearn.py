@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from converter import boosters, estimators, graph, missing, opening, parity, precision, sklearn_traps
+from converter import boosters, estimators, exact_trees, graph, missing, opening, parity, precision, sklearn_traps
 from converter.artifact import Artifact
-from converter.errors import SampleFileError, UnsupportedError
+from converter.errors import REFUSES_ROWS, SampleFileError, UnsupportedError, rows_refused
 from converter.feed import check_columns
 from converter.generate import table_rows
 from converter.options import Options
 from converter.parity import plain
-from converter.passes.remove_zipmap import remove_zipmap
+from converter.passes.remove_zipmap import without_zipmap
 from converter.precision import Precision
 from converter.recognise import Source
 from converter.rows import Rows
@@ -30,10 +30,15 @@ from edge.model.manifest import Feature, Input, Manifest, Output, Task
 OPSET = {"": 17, "ai.onnx.ml": 3}
 TREES_OPSET = 15  # the newest that onnxmltools knows
 
+_OUTPUTS = ("label", "scores", "score", "value", "output")
+
+# Whether what trees give is made float64 (see `exact_trees.restore`), by the number type of the inputs.
+_WIDEN: dict[Precision, tuple[bool, ...]] = {"float64": (False, True), "float32": (False,)}
+
 # What skl2onnx raises for what it cannot convert.
 REFUSALS = (
     RuntimeError, NotImplementedError, ValueError, TypeError, NameError, AttributeError, KeyError, IndexError,
-    ImportError,
+    ImportError, AssertionError, ArithmeticError,
 )  # fmt: skip
 
 
@@ -50,7 +55,8 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     features = _features(model, names, rows)
     rows = rows if rows is not None else table_rows(model, features)
     rows = as_table(rows, features)
-    return best([partial(_attempt, model, features, rows, source, dtype) for dtype in precisions(model)], options)
+    ways = [(dtype, widen) for dtype in precisions(model) for widen in _WIDEN[dtype]]
+    return best([partial(_attempt, model, features, rows, source, dtype, widen) for dtype, widen in ways], options)
 
 
 def precisions(model: Any) -> tuple[Precision, ...]:
@@ -71,7 +77,7 @@ def best(attempts: Sequence[Callable[[], Artifact]], options: Options) -> Artifa
         try:
             artifact = attempt()
             if parity.answers_alike(artifact, options):
-                return artifact if made is None else artifact.noting(*precision.lost(made, artifact))
+                return artifact
             made = artifact
         except ModelError as exc:
             refused = refused or exc
@@ -80,11 +86,17 @@ def best(attempts: Sequence[Callable[[], Artifact]], options: Options) -> Artifa
     raise refused or UnsupportedError("there is no way to convert it")
 
 
-def _attempt(model: Any, features: tuple[Feature, ...], rows: Rows, source: Source, dtype: Precision) -> Artifact:
+def _attempt(
+    model: Any, features: tuple[Feature, ...], rows: Rows, source: Source, dtype: Precision, widen: bool
+) -> Artifact:
     predict = Predictor(model, features, dtype=dtype)
     features = missing.accepted(features, predict.answers, rows)
     inputs = _inputs(model, features, dtype)
-    return assemble(_convert(model, inputs, dtype), predict, inputs, rows, source)
+    artifact = assemble(_convert(model, inputs, dtype, widen=widen), predict, inputs, rows, source)
+    if dtype == precisions(model)[0]:
+        return artifact
+    exact = Predictor(model, features, dtype="float64")
+    return artifact.noting(*precision.lost(artifact, exact.answers))
 
 
 def trees_on_tflite(what: str) -> UnsupportedError:
@@ -111,7 +123,8 @@ def _features(model: Any, names: Sequence[str], rows: Rows | None) -> tuple[Feat
     if rows is not None and rows.table:
         unused = estimators.dropped_columns(model, names)
         text |= {n for n in unused if n in rows.arrays and not rows.is_number(n)}
-    return tuple(Feature(name=n, kind="text" if n in text else "number") for n in names)
+    known = estimators.known_values(model, names)
+    return tuple(Feature(name=n, kind="text", values=known.get(n, ())) if n in text else Feature(name=n) for n in names)
 
 
 def as_table(rows: Rows, features: Sequence[Feature]) -> Rows:
@@ -134,13 +147,25 @@ def _inputs(model: Any, features: tuple[Feature, ...], dtype: Precision) -> tupl
     separate = any(f.kind == "text" for f in features) or estimators.wants_columns(model, [f.name for f in features])
     if not separate:
         return (Input(name="input", kind="table", dtype=dtype, shape=(None, len(features)), features=features),)
+    # skl2onnx looks for a column by its name, but writes "a b" as "a_b", and an output may have the same name.
     return tuple(
-        Input(name=f.name, kind="column", dtype=STRING if f.kind == "text" else dtype, shape=(None, 1), features=(f,))
+        Input(
+            name=f"{f.name}_in" if f.name in _OUTPUTS else f.name,
+            kind="column",
+            dtype=STRING if f.kind == "text" else dtype,
+            shape=(None, 1),
+            features=(f,),
+        )
         for f in features
     )
 
 
-def _convert(model: Any, inputs: Sequence[Input], dtype: Precision) -> Any:
+def _column(one: Input) -> str:
+    """The name by which skl2onnx knows an input."""
+    return one.features[0].name if one.kind == "column" else one.name
+
+
+def _convert(model: Any, inputs: Sequence[Input], dtype: Precision, *, widen: bool) -> Any:
     """The ONNX model that skl2onnx makes, traps mended."""
     try:
         import skl2onnx
@@ -152,16 +177,22 @@ def _convert(model: Any, inputs: Sequence[Input], dtype: Precision) -> Any:
         "float32": data_types.FloatTensorType,
         "float64": data_types.DoubleTensorType,
     }
-    mended = sklearn_traps.mend(model, dtype)
+    marks = exact_trees.Marks()
+    mended = sklearn_traps.mend(model, marks, dtype)
     boosters.register(estimators.walk(mended))
     try:
-        return skl2onnx.convert_sklearn(
-            mended, initial_types=[(i.name, tensors[i.dtype]([None, *i.shape[1:]])) for i in inputs],
+        proto = skl2onnx.convert_sklearn(
+            mended, initial_types=[(_column(i), tensors[i.dtype]([None, *i.shape[1:]])) for i in inputs],
             target_opset=OPSET, options=sklearn_traps.options(mended),
             custom_conversion_functions=precision.converters(dtype),
         )  # fmt: skip
     except REFUSALS as exc:
-        raise UnsupportedError(f"skl2onnx cannot convert this {type(model).__name__}: {reason(exc)}") from exc
+        why = reason(exc).partition(" It usually means")[0]  # a page of advice for those who write converters
+        raise UnsupportedError(f"skl2onnx cannot convert this {type(model).__name__}: {why}") from exc
+    graph.name_inputs(proto, [i.name for i in inputs])
+    proto = without_zipmap(proto)
+    exact_trees.restore(proto, marks, widen=widen)
+    return proto
 
 
 def reason(exc: BaseException) -> str:
@@ -193,8 +224,15 @@ class Predictor:
         return [t if isinstance(t, str) else "" for t in made[:, 0]] if self._documents else made
 
     def answers(self, rows: Rows) -> dict[str, Array]:
-        """Arrays [rows, ...] by output name: the `Reference` of an artifact."""
-        made, model = self.rows(rows), self.model
+        """Arrays [rows, ...] by output name: the `Reference` of an artifact. Raises RowsRefusedError."""
+        made = self.rows(rows)
+        try:
+            return self._answers(made)
+        except REFUSES_ROWS as exc:
+            raise rows_refused(exc) from exc
+
+    def _answers(self, made: Any) -> dict[str, Array]:
+        model = self.model
         if self.task == "classify" and self.classes is not None:
             answers = {"label": np.array([given(v) for v in model.predict(made)], dtype=object)}
             scores = self._scores(made)
@@ -263,7 +301,7 @@ def assemble(proto: Any, predict: Predictor, inputs: tuple[Input, ...], rows: Ro
         reference=predict.answers, rows=rows, notes=sklearn_traps.notes(predict.model, predict.dtype),
         source_bytes=source.path.stat().st_size if source.path is not None else 0,
     )  # fmt: skip
-    return missing.usable(missing.proven(remove_zipmap(made, Options())))
+    return missing.usable(missing.proven(made))
 
 
 def _classifier(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Output, ...], tuple[str, ...]]:

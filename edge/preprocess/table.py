@@ -183,6 +183,9 @@ class TablePreprocessor:
             raise SampleError(f"feature {name!r} is missing; the model takes no missing values there")
         if not isinstance(value, str):
             raise SampleError(f"feature {name!r} is {_shown(value)}; text belongs there")
+        if feature.values and value not in feature.values:
+            known = ", ".join(feature.values[:6]) + (", ..." if len(feature.values) > 6 else "")
+            raise SampleError(f"feature {name!r} is {_shown(value)}, which the model does not know; it knows {known}")
         return value
 
     @staticmethod

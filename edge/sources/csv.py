@@ -1,8 +1,8 @@
 """Rows of a `.csv` file, with or without a header.
 
 The first row is a header where a cell of it is one of the model's feature names, or where no cell is a number
-though the model takes numbers. A cell of a number feature becomes a number where it can, an empty one is
-missing; a text feature stays text. A model whose features have no names takes the cells in their order.
+though the model takes numbers. A cell of a number feature becomes a number where it can (true is 1, false is 0);
+an empty one is missing; a text feature stays text. A model whose features have no names takes the cells in their order.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
 from edge.protocols import SourceContext
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
+BOOLEANS = {"true": 1.0, "false": 0.0}
 
 
 class CsvSource:
@@ -55,7 +56,8 @@ class CsvSource:
         kinds = set(self._context.feature_kinds)
         if kinds == {"text"}:
             return False
-        return not any(_number(cell) is not None or cell.strip().lower() in MISSING for cell in row)
+        words = [cell.strip().lower() for cell in row]
+        return not any(_number(word) is not None or word in MISSING or word in BOOLEANS for word in words)
 
     def read(self, timeout_s: float) -> Sample | None:
         row = self._next()
@@ -113,10 +115,11 @@ def _number(cell: str) -> float | None:
 
 def _cell(text: str, kind: str) -> Any:
     if kind == "text":
-        return text
-    if text.strip().lower() in MISSING:
+        return text or None
+    word = text.strip().lower()
+    if word in MISSING:
         return None
-    number = _number(text)
+    number = BOOLEANS.get(word, _number(text))
     return text if number is None else number
 
 
