@@ -83,11 +83,12 @@ class Plan:
         for one in self.manifest.inputs:
             name = inputs.get(one.name, one.name)
             dtype, shape = tensors.get(name, (one.dtype, one.shape))
-            changed.append(structs.replace(one, name=name, dtype=dtype, shape=shape))
+            key = one.key or (one.name if name != one.name else "")
+            changed.append(structs.replace(one, name=name, dtype=dtype, shape=shape, key=key))
         names = {i.name: c.name for i, c in zip(self.manifest.inputs, changed, strict=True)}
         manifest = structs.replace(
             self.manifest, inputs=tuple(changed),
-            outputs=tuple(structs.replace(o, name=outputs.get(o.name, o.name)) for o in self.manifest.outputs),
+            outputs=tuple(_renamed(o, outputs.get(o.name, o.name)) for o in self.manifest.outputs),
         )  # fmt: skip
         answers = {own: outputs.get(n, n) for own, n in self.answers.items()}
         arrays = self.rows.arrays if self.rows.table else {names.get(n, n): a for n, a in self.rows.arrays.items()}
@@ -103,6 +104,10 @@ class Plan:
             framework=self.network.framework, target=target, model=model, manifest=self.manifest,
             reference=self.reference, rows=self.rows, notes=(*self.notes, *notes), source_bytes=size,
         )  # fmt: skip
+
+
+def _renamed(output: Output, name: str) -> Output:
+    return output if name == output.name else structs.replace(output, name=name, key=output.key or output.name)
 
 
 def plan(network: Network, rows: Rows | None, options: Options, source: Source) -> Plan:

@@ -80,7 +80,10 @@ def _renamed(artifact: Artifact, model: bytes) -> Artifact:
     names = {before[n]: after[n] for n in before if n in after and before[n] != after[n]}
     if not names:
         return artifact
-    outputs = tuple(structs.replace(o, name=names.get(o.name, o.name)) for o in artifact.manifest.outputs)
+    outputs = tuple(
+        structs.replace(o, name=names[o.name], key=o.key or o.name) if o.name in names else o
+        for o in artifact.manifest.outputs
+    )
     answers = artifact.reference
 
     def reference(rows: Rows) -> dict[str, Array]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -170,12 +171,32 @@ def _as_onnx(model: Any, plan: Plan) -> Any:
     tf_library.tf2onnx()  # Keras would say in many words that it is not there
     with TemporaryDirectory(prefix="edge-convert-") as folder:
         path = Path(folder) / "model.onnx"
-        with tf_library.refusing("Keras cannot export this model to ONNX"):
+        with _numbers_for_tensors(model), tf_library.refusing("Keras cannot export this model to ONNX"):
             model.export(path, format="onnx", verbose=False, opset_version=tf_library.OPSET)
         proto = graph.parse(path.read_bytes())
+    strange = [i.name for i in proto.graph.input][len(plan.network.inputs) :]
+    if strange:
+        raise UnsupportedError(
+            f"a layer computes with tensors that are no weights ({', '.join(strange[:3])}), and Keras leaves them out "
+            "of ONNX; keep them as weights of the layer, or convert to TFLite: -o OUT.tflite"
+        )
     for place, own in enumerate(plan.network.outputs):
         graph.rename_output(proto, proto.graph.output[place].name, plan.answers[own])
     return onnx_dims.tidy(proto)
+
+
+@contextmanager
+def _numbers_for_tensors(model: Any) -> Iterator[None]:
+    """What Normalization has learned as plain numbers while it lasts: tensors would become inputs of the ONNX file."""
+    layers = [layer for layer in _layers(model) if type(layer).__name__ == "Normalization"]
+    kept = [(layer, layer.mean, layer.variance) for layer in layers]
+    try:
+        for layer, mean, variance in kept:
+            layer.mean, layer.variance = np.asarray(mean), np.asarray(variance)
+        yield
+    finally:
+        for layer, mean, variance in kept:
+            layer.mean, layer.variance = mean, variance
 
 
 def _as_tflite(model: Any, plan: Plan, source: Source) -> Artifact:

@@ -79,6 +79,8 @@ class Input(Struct, frozen=True, kw_only=True):
     frontend_options: dict[str, Any] = {}
     state_from: str = ""
     value: Any = None
+    key: str = ""
+    """What a sample may call it beside `name`: its name in the framework, where the file's is another."""
 
 
 class Output(Struct, frozen=True, kw_only=True):
@@ -91,6 +93,8 @@ class Output(Struct, frozen=True, kw_only=True):
     """Of the values of a regression, or of the columns of a raw output."""
     values: tuple[str, ...] = ()
     """What an output with the role "label" gives, as text, in class order; () where it gives `labels`."""
+    key: str = ""
+    """What a raw result calls it instead of `name`: its name in the framework."""
 
 
 class Provenance(Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ from edge.model.manifest import Manifest
 class AsIs:
     """Every output: name, shape, dtype and the flat values; a value that JSON lacks (NaN) becomes null."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self._names = names
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = dict(names)  # the tensor's to the one that is shown
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Raw]:
-        return [_raw(name, outputs[name]) for name in self._names]
+        return [_raw(shown, outputs[name]) for name, shown in self._names.items()]
 
 
 def _raw(name: str, value: Any) -> Raw:
@@ -36,4 +37,7 @@ def _raw(name: str, value: Any) -> Raw:
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> AsIs:
     """All outputs but those that are fed back as a state."""
     fed = {i.state_from for i in manifest.inputs if i.state_from}
-    return AsIs(tuple(s.name for s in specs if s.name not in fed))
+    shown = {o.name: o.key or o.name for o in manifest.outputs}  # the manifest's order is the framework's
+    shown |= {s.name: s.name for s in specs if s.name not in shown}
+    given = {s.name for s in specs} - fed
+    return AsIs({name: key for name, key in shown.items() if name in given})

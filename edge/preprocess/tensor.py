@@ -22,7 +22,13 @@ RESERVED = "id"
 class TensorPreprocessor:
     """Casts to the model's dtype and checks the shape. `constants` are fed with every sample."""
 
-    def __init__(self, specs: Sequence[TensorSpec], constants: Mapping[str, Array] | None = None) -> None:
+    def __init__(
+        self,
+        specs: Sequence[TensorSpec],
+        constants: Mapping[str, Array] | None = None,
+        keys: Mapping[str, str] | None = None,
+    ) -> None:
+        self._keys = dict(keys or {})  # by tensor name
         self._constants = dict(constants or {})
         self._specs = tuple(s for s in specs if s.name not in self._constants)
 
@@ -47,17 +53,23 @@ class TensorPreprocessor:
             if len(self._specs) != 1:
                 raise SampleError(f"one array, but the model takes an object of {self._wanted()}")
             payload = {self._specs[0].name: payload}
+        names = {key: name for name, key in self._keys.items()}
+        payload = {names.get(k, k): v for k, v in payload.items()}
         known = {s.name for s in self._specs}
         unknown = [k for k in payload if k not in known and k != RESERVED]
         absent = [s.name for s in self._specs if s.name not in payload]
         if unknown or absent:
-            what = f"unknown input {unknown[0]!r}" if unknown else f"missing input {absent[0]!r}"
+            what = (
+                f"unknown input {unknown[0]!r}"
+                if unknown
+                else f"missing input {self._keys.get(absent[0], absent[0])!r}"
+            )
             raise SampleError(f"{what}; the model takes {self._wanted()}")
         tensors = {s.name: _fit(_array(payload[s.name], s), s) for s in self._specs}
         return ModelInput({**tensors, **self._constants})
 
     def _wanted(self) -> str:
-        return ", ".join(f"{s.name!r} {s.dtype} {_shape(s)}" for s in self._specs)
+        return ", ".join(f"{self._keys.get(s.name, s.name)!r} {s.dtype} {_shape(s)}" for s in self._specs)
 
 
 def _shape(spec: TensorSpec) -> str:
@@ -114,4 +126,5 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TensorPreproces
         for i in manifest.inputs
         if i.kind == "constant" and i.name in by_name
     }
-    return TensorPreprocessor([s for s in specs if s.name not in fed], constants)
+    keys = {i.name: i.key for i in manifest.inputs if i.key}
+    return TensorPreprocessor([s for s in specs if s.name not in fed], constants, keys)

@@ -97,7 +97,10 @@ def test_true_and_false_in_a_csv_are_numbers(people: pd.DataFrame, buys: np.ndar
     [
         (CalibratedClassifierCV(pipeline(["age"], ["city"]), cv=2), "gets no columns in ONNX; put it in front"),
         (RFE(LogisticRegression(max_iter=500)), "it ends the model, where ONNX only selects"),
-        (make_pipeline(SimpleImputer(add_indicator=True), DecisionTreeClassifier()), "add_indicator=True has no converter"),
+        (
+            make_pipeline(SimpleImputer(add_indicator=True), DecisionTreeClassifier()),
+            "add_indicator=True has no converter",
+        ),
         (make_pipeline(KNNImputer(), DecisionTreeClassifier()), "skl2onnx cannot convert"),
     ],
     ids=["columns inside", "selection at the end", "indicator", "nearest rows"],
@@ -115,5 +118,5 @@ def test_a_sample_that_the_original_cannot_take_is_one_line(people: pd.DataFrame
     rows = people[["age"]] % 5
     model = CategoricalNB().fit(rows, buys)
 
-    with pytest.raises(SampleFileError, match="the original model refuses the sample: index . is out of bounds"):
+    with pytest.raises(SampleFileError, match=r"the original model refuses the sample: index . is out of bounds"):
         converter.convert(model, sample=rows + 5)

@@ -195,3 +195,35 @@ def test_the_sigmoid_of_two_classes_is_a_classifier_with_two_labels(keras: Any, 
     wanted = keras_network("binary").predict(data.held[:20], verbose=0)[:, 0] > 0.5
     assert labels == [("malignant", "benign")[int(w)] for w in wanted]
     assert artifact.manifest.parity.accuracy_after > 0.9
+
+
+@pytest.mark.parametrize("target", ["onnx", "tflite"])
+def test_what_normalization_has_learned_goes_into_the_file(target: Any, keras: Any, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(5, 3, (60, 4)).astype(np.float32)
+    learned = keras.layers.Normalization()
+    learned.adapt(rows)
+    model = keras.Sequential([keras.Input((4,)), learned, keras.layers.Dense(1)])
+
+    path = converter.convert(model, target=target, sample=rows).save(tmp_path / f"m.{target}")
+
+    run = run_onnx if target == "onnx" else run_tflite
+    np.testing.assert_allclose(run(path, rows), model.predict(rows, verbose=0), atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("target", ["onnx", "tflite"])
+def test_inputs_and_outputs_go_by_the_names_of_the_model(target: Any, keras: Any, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    left, right = keras.Input((4,), name="left"), keras.Input((3,), name="right")
+    both = keras.layers.Concatenate()([left, right])
+    outputs = [keras.layers.Dense(2, name="one")(both), keras.layers.Dense(1, name="two")(both)]
+    model = keras.Model([left, right], outputs)
+    rows = {"left": random.normal(size=(20, 4)), "right": random.normal(size=(20, 3))}
+    rows = {n: a.astype(np.float32) for n, a in rows.items()}
+
+    served = edge.load(converter.convert(model, target=target, sample=rows).save(tmp_path / f"m.{target}"))
+
+    predictions = served.predict({n: a[0].tolist() for n, a in rows.items()}).predictions
+    wanted = model.predict([a[:1] for a in rows.values()], verbose=0)
+    assert [p.name for p in predictions] == ["one", "two"]
+    for prediction, values in zip(predictions, wanted, strict=True):
+        np.testing.assert_allclose(prediction.data, values.ravel(), atol=2e-5)
