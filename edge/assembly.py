@@ -105,6 +105,7 @@ def load_file(
     if manifest is not None and manifest.inputs:
         return Loaded(path, loaded, _named(manifest, path), sha)
     found = foreign.describe(path, loaded, hints)
+    golden.forget(loaded)
     guessed = found.manifest
     if manifest is not None:
         said = {f: getattr(manifest, f) for f in manifest.__struct_fields__ if getattr(manifest, f)}

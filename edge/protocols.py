@@ -85,7 +85,10 @@ class EngineOptions:
 
 @runtime_checkable
 class Engine(Protocol):
-    """A loaded model. `load(path, options)` is the plug-in; what it returns is ready."""
+    """A loaded model. `load(path, options)` is the plug-in; what it returns is ready.
+
+    One whose models may keep something from sample to sample by themselves has a `reset()` that forgets it.
+    """
 
     name: str
     version: str

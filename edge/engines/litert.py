@@ -11,7 +11,7 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,11 @@ class LiteRt:
 
     name = "litert"
 
-    def __init__(self, interpreter: Any, version: str) -> None:
+    def __init__(self, make: Callable[[], Any], version: str) -> None:
+        """`make` gives an interpreter with its tensors allocated."""
         self.version = version
-        self._interpreter = interpreter
+        self._make = make
+        self._interpreter = interpreter = make()
         self._lock = threading.Lock()
         details_in, details_out = interpreter.get_input_details(), interpreter.get_output_details()
         self.inputs = _specs(details_in)
@@ -86,6 +88,15 @@ class LiteRt:
             self._interpreter.resize_tensor_input(self._in[name][0], list(shape))
         self._interpreter.allocate_tensors()
 
+    def reset(self) -> None:
+        """Forgets what earlier samples left in the model's own variables (a recurrent or streaming model)."""
+        with self._lock:
+            self._interpreter.reset_all_variables()
+            if any(op["op_name"] == "VAR_HANDLE" for op in self._interpreter._get_ops_details()):
+                # The library has no other way to empty these.
+                self._interpreter = self._make()
+                self._set_shapes(self._shapes)
+
     def close(self) -> None:
         """Nothing to release: the interpreter goes with its last reference."""
 
@@ -105,9 +116,8 @@ def load(path: Path, options: EngineOptions) -> LiteRt:
         trial.require_survival(
             path, f"litert-{version}", options.cache_dir, lambda: _try(_open(library, path, settings))
         )
-    opened = _open(library, path, settings)
     try:
-        return LiteRt(opened, version)
+        return LiteRt(lambda: _open(library, path, settings), version)
     except ValueError as exc:  # a damaged name among its tensors
         raise ModelError(f"{path.name}: {_explain(exc)}") from exc
 

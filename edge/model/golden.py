@@ -84,7 +84,15 @@ def replay(engine: Engine, manifest: Manifest, *, file: str) -> float:
             if name not in outputs:
                 raise ModelError(f"{file}: golden sample {number} names an output {name!r} that the model has not")
             worst = max(worst, _within(difference(values, np.asarray(outputs[name])), manifest, name, number, file))
+    forget(engine)
     return worst
+
+
+def forget(engine: Engine) -> None:
+    """Lets a model that remembers by itself begin anew: what it was tried with is no sample of the stream."""
+    reset = getattr(engine, "reset", None)
+    if reset is not None:
+        reset()
 
 
 def _within(apart: float, manifest: Manifest, output: str, number: int, file: str) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support import tinytflite
 
+import edge
 from edge.engines import litert
 from edge.engines.litert import load
 from edge.errors import ConfigError, ModelError, SampleError
@@ -104,6 +105,26 @@ def test_free_dimensions_that_cannot_be_1_become_larger(signature, shape):
 def test_a_model_that_fits_in_no_size_says_why():
     with pytest.raises(RuntimeError, match="failed to prepare"):
         litert._allocate(Narrow((1, -1), 10**9))
+
+
+@pytest.fixture
+def running_sum(tmp_path) -> Path:
+    path = tmp_path / "sum.tflite"
+    path.write_bytes(tinytflite.running_sum())
+    return path
+
+
+def test_a_model_that_remembers_by_itself_is_emptied_by_reset(running_sum):
+    engine = load(running_sum, EngineOptions())
+    one = np.ones((1, 1), np.float32)
+    assert [float(engine.infer({"x": one})["y"][0, 0]) for _ in range(3)] == [1, 2, 3]
+    engine.reset()
+    assert engine.infer({"x": one})["y"].tolist() == [[1]]
+
+
+def test_what_a_model_was_tried_with_is_not_remembered(running_sum):
+    model = edge.load(running_sum)
+    assert [model.predict([1]).predictions[0].value for _ in range(3)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("provider", ["cpu", "xnnpack", "builtin"])

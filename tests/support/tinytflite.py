@@ -39,3 +39,45 @@ def _tensor(name: str, buffer: int, shape: tuple[int, ...], signature: tuple[int
     if signature:
         tensor.shapeSignature = list(signature)
     return tensor
+
+
+def running_sum() -> bytes:
+    """x [1, 1] in, the sum of all x so far out: it is held in a variable of the model's own."""
+    operators = schema.BuiltinOperator
+    names = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ADD", "ASSIGN_VARIABLE")
+    codes = []
+    for name in names:
+        code = schema.OperatorCodeT()
+        code.builtinCode = getattr(operators, name)
+        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 1
+        codes.append(code)
+    once, handle, add = schema.CallOnceOptionsT(), schema.VarHandleOptionsT(), schema.AddOptionsT()
+    once.initSubgraphIndex, handle.container, handle.sharedName = 1, "", "sum"
+
+    def step(name: str, inputs: list[int], outputs: list[int], options: object = None) -> schema.OperatorT:
+        made = schema.OperatorT()
+        made.opcodeIndex, made.inputs, made.outputs = names.index(name), inputs, outputs
+        if options is not None:
+            made.builtinOptions = options
+            made.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+        return made
+
+    variable = _tensor("v", 0, ())
+    variable.type = schema.TensorType.RESOURCE
+    main, first = schema.SubGraphT(), schema.SubGraphT()
+    main.tensors = [_tensor("x", 0, (1, 1)), variable, _tensor("held", 0, (1, 1)), _tensor("y", 0, (1, 1))]
+    main.inputs, main.outputs = [0], [3]
+    main.operators = [
+        step("CALL_ONCE", [], [], once), step("VAR_HANDLE", [], [1], handle), step("READ_VARIABLE", [1], [2]),
+        step("ADD", [0, 2], [3], add), step("ASSIGN_VARIABLE", [1, 3], []),
+    ]  # fmt: skip
+    first.tensors, first.inputs, first.outputs = [variable, _tensor("zero", 1, (1, 1))], [], []
+    first.operators = [step("VAR_HANDLE", [], [0], handle), step("ASSIGN_VARIABLE", [0, 1], [])]
+    zero = schema.BufferT()
+    zero.data = np.zeros(4, np.uint8)
+    model = schema.ModelT()
+    model.version, model.operatorCodes, model.subgraphs = 3, codes, [main, first]
+    model.buffers = [schema.BufferT(), zero]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
