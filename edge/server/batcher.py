@@ -41,15 +41,28 @@ class Batcher:
         self._groups: dict[Hashable, _Group] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._apart = False
+        self._most = runs.queue + runs.workers * max_batch
+        """Requests under way: the batches that run, and those that may wait."""
+        self._inside = 0
 
     async def answer(self, body: bytes, headers: Mapping[bytes, bytes], arrived_ns: int) -> Response:
-        """Raises SampleError."""
-        asked = await self._runs.run(lambda: self._inference.read(body, headers, arrived_ns), len(body))
+        """Raises SampleError. Who is let in is not sent away later, when the work is done."""
+        if self._inside >= self._most:
+            await self._runs.refuse()
+        self._inside += 1
+        try:
+            return await self._answer(body, headers, arrived_ns)
+        finally:
+            self._inside -= 1
+
+    async def _answer(self, body: bytes, headers: Mapping[bytes, bytes], arrived_ns: int) -> Response:
+        size = len(body)
+        asked = await self._runs.run(lambda: self._inference.read(body, headers, arrived_ns), size, admitted=True)
         if self._apart or asked.rows >= self._max_batch:
-            await self._runs.run(lambda: self._inference.run(asked), len(body))
+            await self._runs.run(lambda: self._inference.run(asked), size, admitted=True)
         else:
             await self._join(asked)
-        return await self._runs.run(lambda: self._inference.write(asked), len(body))
+        return await self._runs.run(lambda: self._inference.write(asked), size, admitted=True)
 
     def _join(self, asked: Asked) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
@@ -83,7 +96,7 @@ class Batcher:
         size = sum(a.nbytes for asked in group.asked for a in asked.inputs.values())
         failures: list[SampleError | None]
         try:
-            failures = await self._runs.run(lambda: self._infer(group.asked), size)
+            failures = await self._runs.run(lambda: self._infer(group.asked), size, admitted=True)
         except SampleError as exc:
             failures = [exc] * len(group.asked)
         except BaseException:

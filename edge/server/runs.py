@@ -19,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from edge.protocols import Clock
 from edge.server.exchange import RETRY, Refusal
@@ -113,7 +113,8 @@ class Runs:
 
     def __init__(self, options: RunsOptions, share: Share, metrics: Metrics) -> None:
         self._inline = options.inline
-        self._queue = options.queue
+        self.queue = options.queue
+        self.workers = options.workers
         self._share = share
         self._metrics = metrics
         self._waiting = 0
@@ -124,15 +125,24 @@ class Runs:
         self._usual_s = QUICK_S * 2  # the first requests go to a thread, until it is known that they are quick
         metrics.set("http_waiting", 0)
 
-    async def run(self, work: Callable[[], T], size: int, gone: Callable[[], Awaitable[None]] | None = None) -> T:
+    async def run(
+        self,
+        work: Callable[[], T],
+        size: int,
+        gone: Callable[[], Awaitable[None]] | None = None,
+        *,
+        admitted: bool = False,
+    ) -> T:
         """`work`'s value; `size` is that of its input in bytes, `gone` returns when nobody waits for it any more.
 
-        Raises Refusal (503) where too many wait, and what `work` raises.
+        Raises Refusal (503) where too many wait, but for what is `admitted`, and what `work` raises.
         """
         wait_s = self._share.wait_s()
         quick = self._inline and size <= QUICK_BYTES and self._usual_s < QUICK_S
         if quick and not wait_s and not self._waiting:
             return self._timed(work)
+        if not admitted and self._waiting >= self.queue and (wait_s or self._slots.locked()):
+            await self.refuse()
         await self._wait(wait_s, gone)
         try:
             if quick:
@@ -141,13 +151,15 @@ class Runs:
         finally:
             self._slots.release()
 
+    async def refuse(self) -> NoReturn:
+        """Raises Refusal (503)."""
+        self._metrics.inc("http_rejected")
+        if self._share.flow_awake:
+            await asyncio.sleep(REJECT_S)
+        raise Refusal(503, f"busy: {self.queue} requests wait already (--http-queue); try again", RETRY)
+
     async def _wait(self, wait_s: float, gone: Callable[[], Awaitable[None]] | None) -> None:
         """Until it is this request's turn: then one of the slots is its own."""
-        if self._waiting >= self._queue and (wait_s or self._slots.locked()):
-            self._metrics.inc("http_rejected")
-            if self._share.flow_awake:
-                await asyncio.sleep(REJECT_S)
-            raise Refusal(503, f"busy: {self._queue} requests wait already (--http-queue); try again", RETRY)
         if not wait_s and not self._slots.locked():
             await self._slots.acquire()
             return

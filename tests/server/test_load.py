@@ -249,6 +249,24 @@ def test_a_request_alone_waits_no_longer_than_it_is_told(slow):
     assert engine.rows == [1]
 
 
+def test_the_queue_bounds_batches_too_and_nobody_is_sent_away_with_the_work_done(slow):
+    site, engine = slow(max_batch=2, max_wait_ms=1.0, queue=1, workers=1)
+    answers = []
+    threads = in_threads(1, lambda _: answers.append(site.infer(ROW)))
+    assert engine.entered.acquire(timeout=20)
+    threads += in_threads(2, lambda _: answers.append(site.infer(ROW)))
+    until(lambda: site.server._site._batcher._inside == 3, "a batch runs and two requests wait")
+
+    refused = site.infer(ROW)
+    engine.gate.set()
+    for thread in threads:
+        thread.join()
+
+    assert refused.status == 503
+    assert refused.headers["retry-after"] == "1"
+    assert [a.status for a in answers] == [200, 200, 200]
+
+
 def test_a_bad_request_costs_its_batch_nothing(slow):
     site, engine = slow(max_batch=4, max_wait_ms=300.0, workers=4)
     engine.gate.set()
