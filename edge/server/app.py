@@ -27,7 +27,7 @@ from edge.server.connection import SPARE, Connection, Listener
 from edge.server.front import Front
 from edge.server.runs import give_way
 from edge.server.site import Site
-from edge.server.ways import Ways, ways
+from edge.server.ways import Ways, quick_ways, ways
 
 log = logging.getLogger("edge.http")
 
@@ -130,7 +130,7 @@ class HttpServer:
         site = self._site
         hosts = (options.host, *options.names)
         guard = Guard(options.token, hosts, tls=options.cert is not None)
-        front = Front(guard, site.bodies, Ways(tuple(ways(site))), site.pages)
+        front = Front(guard, site.bodies, Ways(tuple(ways(site))), site.pages, quick_ways(site))
         limited = type("Limited", (Connection,), {"most": options.connections})
         server = uvicorn.Server(
             uvicorn.Config(

@@ -59,13 +59,17 @@ class Response:
 
     async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
         """At once where the connection can, else as ASGI wants it."""
-        respond = scope.get("edge.respond")
-        if respond is not None and respond(self._head(), self.body, close=CLOSE[0] in self.headers):
+        if self.whole(scope):
             return
         length = str(len(self.body)).encode()
         headers = [(b"content-type", self.kind), (b"content-length", length), *self.headers, *HEADERS]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
+
+    def whole(self, scope: Scope) -> bool:
+        """Sends it in one piece; False where the connection cannot."""
+        respond = scope.get("edge.respond")
+        return respond is not None and respond(self._head(), self.body, close=CLOSE[0] in self.headers)
 
     def _head(self) -> bytes:
         """Status line and headers, but for `Connection: close`, which is the connection's to say."""
@@ -95,7 +99,7 @@ class Bodies:
     """Reads bodies, bounded one by one and all together. Used by the event loop alone."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._most_together = most * READ_TOGETHER
         self.held = 0
         """Bytes of bodies that came in several pieces, until their requests are answered."""
@@ -104,7 +108,7 @@ class Bodies:
         """The body, decompressed. Raises Refusal: 413, 408, 415, 503; 400 where the client went away."""
         headers = request.headers
         said = headers.get(b"content-length", b"")
-        if said.isdigit() and int(said) > self._most:
+        if said.isdigit() and int(said) > self.most:
             raise self._too_large(int(said))
         # No timer here: the connection has one for the time until the first byte of the body.
         message = await request.receive()
@@ -113,7 +117,7 @@ class Bodies:
         data: bytes = message.get("body", b"")
         if message.get("more_body"):
             data = await self._rest(data, request)
-        elif len(data) > self._most:
+        elif len(data) > self.most:
             raise self._too_large(len(data))
         coding = headers.get(b"content-encoding")
         return data if coding is None else self._decompress(data, coding.decode("latin-1").strip().lower())
@@ -144,14 +148,14 @@ class Bodies:
     def _hold(self, size: int, request: Request) -> None:
         request.held += size
         self.held += size
-        if request.held > self._most:
+        if request.held > self.most:
             raise self._too_large(request.held)
         if self.held > self._most_together:
             raise Refusal(503, "too many large bodies at once; try again", (*RETRY, *CLOSE))
 
     def _too_large(self, size: int) -> Refusal:
         return Refusal(
-            413, f"a body of {size / 1e6:.1f} MB; at most {self._most / 1e6:g} MB are taken (--http-max-body)", CLOSE
+            413, f"a body of {size / 1e6:.1f} MB; at most {self.most / 1e6:g} MB are taken (--http-max-body)", CLOSE
         )
 
     def _decompress(self, data: bytes, coding: str) -> bytes:
@@ -161,10 +165,10 @@ class Bodies:
             raise Refusal(415, f"Content-Encoding {coding!r}; gzip, deflate and identity are understood")
         inflate = zlib.decompressobj(47)  # zlib's or gzip's header, whichever stands there
         try:
-            plain = inflate.decompress(data, self._most + 1)
+            plain = inflate.decompress(data, self.most + 1)
         except zlib.error as exc:
             raise Refusal(400, f"the body is not {coding}: {exc}") from exc
-        if len(plain) > self._most:
+        if len(plain) > self.most:
             raise self._too_large(len(plain))
         if not inflate.eof:
             raise Refusal(400, f"the {coding} body ends in the middle")

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, TypeAlias
 
 from edge.errors import EdgeError, SampleError
 from edge.server.exchange import CLOSE, Bodies, Receive, Refusal, Request, Response, Scope, Send, as_json, refused
 from edge.server.guard import Guard, headers_of
 from edge.server.pages import Page
+from edge.server.runs import QUICK_BYTES
 from edge.server.ways import Ways
 
 log = logging.getLogger("edge.http")
 
 
-class Front:
-    """`pages`, by path, are for those without a token too: they hold no data, and ask for it."""
+AtOnce: TypeAlias = Callable[[bytes, Mapping[bytes, bytes]], Response | None]
 
-    def __init__(self, guard: Guard, bodies: Bodies, ways: Ways, pages: Mapping[str, Page]) -> None:
+
+class Front:
+    """`pages`, by path, are for those without a token too: they hold no data, and ask for it.
+
+    `quick`, by path, answers small bodies without a task of their own, where it can.
+    """
+
+    def __init__(
+        self, guard: Guard, bodies: Bodies, ways: Ways, pages: Mapping[str, Page], quick: Mapping[str, AtOnce]
+    ) -> None:
         self._guard = guard
         self._bodies = bodies
         self._ways = ways
         self._pages = pages
+        self._quick = quick
+        self._quick_most = min(QUICK_BYTES, bodies.most)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,19 +45,38 @@ class Front:
         finally:
             request.release()
 
+    def at_once(self, scope: Scope, body: bytes | bytearray) -> Response | None:
+        """The answer to a whole request; None: it has to be asked as any other is."""
+        quick = self._quick.get(scope["path"])
+        if quick is None or scope["method"] != "POST" or len(body) > self._quick_most:
+            return None
+        request = Request(scope, _never, self._bodies)
+        try:
+            request.headers = headers_of(scope["headers"])
+            if b"content-encoding" in request.headers:
+                return None
+            self._guard.check(request)
+            return quick(bytes(body), request.headers)
+        except Exception as exc:
+            return self._failed(exc, request)
+
     async def _answer(self, request: Request) -> Response:
         try:
             request.headers = headers_of(request.scope["headers"])
             self._guard.check(request)
             handler, request.params = self._ways.find(request.scope["method"], request.path)
             return await handler(request)
-        except SampleError as exc:
+        except Exception as exc:
+            return self._failed(exc, request)
+
+    def _failed(self, exc: Exception, request: Request) -> Response:
+        if isinstance(exc, SampleError):
             return self._refused(exc, request)
-        except EdgeError as exc:  # a library that is not installed: the flow does without it
+        if isinstance(exc, EdgeError):  # a library that is not installed: the flow does without it
             return as_json({"error": str(exc)}, 501)
-        except Exception as exc:  # a bug costs its own request, not the flow
-            log.exception("request failed", extra={"path": request.path[:200]})
-            return as_json({"error": f"a bug of edge-run's: {type(exc).__name__}; its log says more"}, 500, CLOSE)
+        # A bug costs its own request, not the flow.
+        log.error("request failed", extra={"path": request.path[:200]}, exc_info=exc)
+        return as_json({"error": f"a bug of edge-run's: {type(exc).__name__}; its log says more"}, 500, CLOSE)
 
     def _refused(self, exc: SampleError, request: Request) -> Response:
         if isinstance(exc, Refusal) and exc.status == 401:
@@ -53,3 +84,7 @@ class Front:
             if page is not None and "text/html" in request.header(b"accept"):
                 return page.response(401, exc.headers)
         return refused(exc)
+
+
+async def _never() -> MutableMapping[str, Any]:
+    raise RuntimeError("this request has been read")

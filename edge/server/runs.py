@@ -138,7 +138,7 @@ class Runs:
         Raises Refusal (503) where too many wait, but for what is `admitted`, and what `work` raises.
         """
         wait_s = self._share.wait_s()
-        quick = self._inline and size <= QUICK_BYTES and self._usual_s < QUICK_S
+        quick = self._is_quick(size)
         if quick and not wait_s and not self._waiting:
             return self._timed(work)
         if not admitted and self._waiting >= self.queue and (wait_s or self._slots.locked()):
@@ -150,6 +150,15 @@ class Runs:
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._in_worker, work)
         finally:
             self._slots.release()
+
+    def _is_quick(self, size: int) -> bool:
+        return self._inline and size <= QUICK_BYTES and self._usual_s < QUICK_S
+
+    def at_once(self, work: Callable[[], T], size: int) -> T | None:
+        """`work`'s value where it is quick and nobody waits before it; else None, and `run` is the way."""
+        if self._waiting or not self._is_quick(size) or self._share.wait_s():
+            return None
+        return self._timed(work)
 
     async def refuse(self) -> NoReturn:
         """Raises Refusal (503)."""

@@ -86,6 +86,16 @@ def ways(site: Site) -> Iterator[Way]:
     yield from _process(site)
 
 
+def quick_ways(site: Site) -> Mapping[str, Callable[[bytes, Mapping[bytes, bytes]], Response | None]]:
+    """What may be answered at once, by path."""
+    return dict.fromkeys(_own_paths(site), site.infer_at_once)
+
+
+def _own_paths(site: Site) -> Sequence[str]:
+    model = f"/v2/models/{site.models.name}"
+    return (f"{model}/infer", f"{model}/versions/{site.models.version}/infer")
+
+
 def _inference(site: Site) -> Iterator[Way]:
     models = site.models
 
@@ -98,8 +108,8 @@ def _inference(site: Site) -> Iterator[Way]:
 
     infer = {"summary": "Infer with tensors", "body": schemas.INFER, "answer": schemas.INFERRED}
     # The model's own paths are found without a pattern: this is the hot path.
-    yield Way("POST", f"/v2/models/{models.name}/infer", site.infer, hidden=True)
-    yield Way("POST", f"/v2/models/{models.name}/versions/{models.version}/infer", site.infer, hidden=True)
+    for path in _own_paths(site):
+        yield Way("POST", path, site.infer, hidden=True)
     yield Way("POST", "/v2/models/{model}/infer", known(site.infer), **infer)  # type: ignore[arg-type]
     yield Way("POST", "/v2/models/{model}/versions/{version}/infer", known(site.infer), **infer)  # type: ignore[arg-type]
     yield Way(
