@@ -57,7 +57,7 @@ class Front:
                 return None
             self._guard.check(request)
             return quick(bytes(body), request.headers)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - `_failed` says which is a bug
             return self._failed(exc, request)
 
     async def _answer(self, request: Request) -> Response:
@@ -66,7 +66,7 @@ class Front:
             self._guard.check(request)
             handler, request.params = self._ways.find(request.scope["method"], request.path)
             return await handler(request)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - `_failed` says which is a bug
             return self._failed(exc, request)
 
     def _failed(self, exc: Exception, request: Request) -> Response:
