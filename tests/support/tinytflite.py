@@ -10,10 +10,11 @@ ADD = schema.BuiltinOperator.ADD
 CUSTOM = schema.BuiltinOperator.CUSTOM
 
 
-def build(operator: int = ADD, *, custom: str = "", version: int = 3) -> bytes:
-    """One operator on x [1, 4], batch free, and the constant 2. `version` is that of the schema."""
+def build(operator: int = ADD, *, custom: str = "", version: int = 3, shape: tuple[int, ...] = (1, 4)) -> bytes:
+    """One operator on x, batch free, and the constant 2. `version` is that of the schema."""
     graph = schema.SubGraphT()
-    graph.tensors = [_tensor("x", 0, (1, 4), (-1, 4)), _tensor("c", 1, (1,)), _tensor("y", 0, (1, 4), (-1, 4))]
+    free = (-1, *shape[1:])
+    graph.tensors = [_tensor("x", 0, shape, free), _tensor("c", 1, (1,)), _tensor("y", 0, shape, free)]
     graph.inputs, graph.outputs = [0], [2]
     step = schema.OperatorT()
     step.opcodeIndex, step.inputs, step.outputs = 0, [0, 1], [2]
