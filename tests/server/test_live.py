@@ -117,6 +117,15 @@ def test_the_state_tells_model_counters_and_the_newest_row(serve, models):
     assert len(state["board"]["problems"]) == 2
 
 
+def test_the_newest_row_comes_with_the_result_that_belongs_to_it(serve, models):
+    site = serve(onnxmodels.identity(models / "paired.onnx"))
+    assert site.get("/live/sample").json == {"kind": "none", "result": None}
+    site.post("/predict", [1, 2, 3])
+    told = site.post("/predict", [4, 5, 6]).json
+
+    assert site.get("/live/sample").json == {"kind": "array", "shape": [3], "values": [4, 5, 6], "result": told}
+
+
 def test_the_newest_picture_comes_with_the_results_that_belong_to_it(serve, models):
     site = serve(onnxmodels.brightness(models / "shown.onnx"))
     assert site.get("/live/picture").status == 404

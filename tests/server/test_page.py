@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 from support import onnxmodels
-from support.http import talk
+from support.http import Site, talk
 from support.processes import until
 
 from edge import assembly
@@ -102,6 +102,32 @@ def test_the_figures_tell_broker_spool_and_temperature(browser, digits):
     shows(browser, "f-spool", "3")
     shows(browser, "f-temperature", "48")
     shows(browser, "n-spool", "2.1 kB on disk")
+
+
+def test_a_camera_that_is_away_is_said_and_so_is_a_broker(browser, serve, models):
+    away = {**STATS, "lanes": {"mqtt": {**STATS["lanes"]["mqtt"], "connected": 0.0}}}
+    site = serve(onnxmodels.scores(models / "away.onnx"), source="camera:0", stats=lambda: away)
+    browser.get(site.server.url)
+
+    shows(browser, "n-rate", "not there: camera:0")
+    shows(browser, "f-broker", "Away")
+    site.metrics.set("source_up", 1)
+    shows(browser, "n-rate", "from camera:0")
+
+
+def test_a_server_that_is_away_is_said_and_found_again(browser, models):
+    site = Site(onnxmodels.scores(models / "gone.onnx")).start()
+    browser.get(site.server.url)
+    shows(browser, "link", "Live")
+    port = site.address[1]
+    site.stop()
+    shows(browser, "link", "Reconnecting")
+
+    again = Site(onnxmodels.scores(models / "gone.onnx"), port=port).start()
+    shows(browser, "link", "Live")
+    again.post("/predict", ROW)
+    shows(browser, "headline", "%")
+    again.stop()
 
 
 def test_a_row_can_be_tried_with_the_keyboard_alone(browser, digits):

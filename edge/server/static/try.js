@@ -61,7 +61,7 @@ function choose(file) {
   $("asked").textContent = mine ? mine.name : "";
   $("answer").replaceChildren();
   $("preview").hidden = !mine;
-  if (mine) show($("mine"), $("my-boxes"), mine, null);
+  if (mine) show($("mine"), $("my-boxes"), mine, null).then((good) => { $("preview").hidden = !good; });
 }
 
 async function ask() {
