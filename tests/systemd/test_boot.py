@@ -1,0 +1,145 @@
+"""A real systemd, booted in a container of this machine's own /usr: the unit is started, asked, and removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import need
+from support.processes import BINARIES
+
+BOOT_S = 90
+UNIT = "edge-run@flowers.service"
+# /run is a tmpfs of the container's own: systemd-nspawn wants one, and nothing of it reaches this machine.
+NSPAWN = """\
+mount -t tmpfs tmpfs /run && mkdir -p /run/systemd && exec systemd-nspawn --quiet --directory=/ --volatile=yes --boot \
+  --register=no --keep-unit --console=pipe --private-network --machine=edge-run-test-$$ "$@" \
+  systemd.unit=try.service systemd.firstboot=off systemd.mask=systemd-networkd-wait-online.service
+"""
+TRY = """\
+[Unit]
+Wants=dbus.socket
+After=dbus.socket
+[Service]
+Type=oneshot
+ExecStart={python} /mnt/inside.py
+ExecStopPost=systemctl poweroff --force --force
+TimeoutStartSec={timeout}
+"""
+INSIDE = """\
+import json, subprocess, sys, urllib.request
+from pathlib import Path
+
+EDGE_RUN = {edge_run!r}
+UNIT = {unit!r}
+found = {{}}
+
+def run(*words):
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return f"{{done.returncode}}\\n{{done.stdout}}"
+
+try:
+    secret = Path("/root/password")
+    secret.write_text("s3cr3t-w0rd")
+    secret.chmod(0o600)
+    found["install"] = run(
+        *(EDGE_RUN, "service", "install", "--model", "/mnt/flowers.onnx", "--mqtt", "mqtt://pi@127.0.0.1"),
+        *("--mqtt-password-file", str(secret), "--http", "8080", "--sink", "file:results.jsonl"),
+    )
+    found["log"] = run("journalctl", "--no-pager", "--unit", UNIT)
+    found["properties"] = run("systemctl", "show", UNIT)
+    pid = run("systemctl", "show", "--property=MainPID", "--value", UNIT).split()[1]
+    for name in ("status", "environ", "cmdline"):
+        found[name] = Path(f"/proc/{{pid}}/{{name}}").read_bytes().replace(b"\\0", b"\\n").decode()
+    url = "http://127.0.0.1:8080/predict"
+    found["answer"] = urllib.request.urlopen(url, {row!r}, 20).read().decode()
+    found["shown"] = run(EDGE_RUN, "service", "status", "flowers")
+    found["remove"] = run(EDGE_RUN, "service", "remove", "--purge")
+    found["left"] = run("sh", "-c", "ls /etc/systemd/system/edge-run* /etc/edge-run /var/lib/private/edge-run")
+except Exception as exc:
+    found["error"] = repr(exc)
+finally:
+    Path("/mnt/found.json").write_text(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def booted(tmp_path_factory, flowers):
+    """What was seen inside; one boot, some seconds."""
+    need("systemd-nspawn", "systemd-container")
+    if os.geteuid() != 0:
+        pytest.skip("booting a container takes root")
+    shared = tmp_path_factory.mktemp("shared")
+    (shared / "flowers.onnx").write_bytes(flowers.path.read_bytes())
+    (shared / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+    (shared / "try.service").write_text(TRY.format(python=sys.executable, timeout=BOOT_S - 20))
+    row = json.dumps(flowers.rows[0]).encode()
+    (shared / "inside.py").write_text(INSIDE.format(edge_run=str(BINARIES / "edge-run"), unit=UNIT, row=row))
+    binds = [f"--bind={shared}:/mnt", *(f"--bind-ro={folder}" for folder in program_folders())]
+    binds += [f"--bind-ro={shared / name}:/etc/{where}" for name, where in
+              (("machine-id", "machine-id"), ("try.service", "systemd/system/try.service"))]  # fmt: skip
+    command = ["unshare", "--mount", "--propagation", "private", "bash", "-c", NSPAWN, "nspawn", *binds]
+    with (shared / "boot.log").open("wb") as log:
+        container = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            container.wait(BOOT_S)
+        except subprocess.TimeoutExpired:
+            container.terminate()
+            container.wait(20)
+        finally:
+            container.kill()
+            container.wait()
+    file = shared / "found.json"
+    assert file.exists(), (shared / "boot.log").read_text(errors="replace")[-3000:]
+    found = json.loads(file.read_text())
+    assert "error" not in found, "\n".join(found.get(k, "") for k in ("error", "install", "log"))
+    return found
+
+
+def program_folders():
+    """What the program is made of beside /usr, which the container has."""
+    named = (Path(p) for p in (sys.prefix, sys.base_prefix, *sys.path) if p)
+    folders = {p for p in named if p.is_dir() and not p.is_relative_to("/usr") and "tests" not in p.parts}
+    return sorted(f for f in folders if not any(f != o and f.is_relative_to(o) for o in folders))
+
+
+def properties(booted):
+    return dict(line.split("=", 1) for line in booted["properties"].splitlines() if "=" in line)
+
+
+def test_it_is_installed_started_and_ready(booted):
+    assert booted["install"].startswith("0\n"), booted["install"] + booted["log"]
+    assert "started  now and at each boot" in booted["install"]
+    said = properties(booted)
+    assert (said["ActiveState"], said["SubState"], said["Type"]) == ("active", "running", "notify")
+    assert said["StatusText"] == "flowers runs"
+    assert said["UnitFileState"] == "enabled"
+    assert said["WatchdogUSec"] == "1min"
+
+
+def test_it_answers_out_of_its_sandbox(booted, flowers):
+    answer = json.loads(booted["answer"])
+    assert answer["predictions"][0]["label"] == flowers.answers[0]
+
+
+def test_it_runs_as_nobody_with_no_right_at_all(booted):
+    status = dict(line.split(":", 1) for line in booted["status"].splitlines() if ":" in line)
+    assert int(status["Uid"].split()[0]) > 60000
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
+    assert (status["NoNewPrivs"].strip(), status["Seccomp"].strip()) == ("1", "2")
+
+
+def test_the_password_is_in_no_environment_and_no_process_list(booted):
+    assert "EDGE_MQTT_PASSWORD_FILE=/run/credentials/" in booted["environ"]
+    assert "s3cr3t" not in booted["environ"] + booted["cmdline"] + booted["properties"] + booted["log"]
+
+
+def test_status_shows_it_and_remove_leaves_nothing(booted):
+    assert booted["shown"].startswith("0\n")
+    assert "active (running)" in booted["shown"]
+    assert booted["remove"].startswith("0\n"), booted["remove"]
+    assert "flowers" not in booted["left"]
