@@ -22,9 +22,10 @@ from edge.data.sample import ModelInput, Payload, Sample
 from edge.data.tensor import Array, Tensors
 from edge.engines import stateful
 from edge.errors import ConfigError, SampleError
+from edge.flow.durability import Durability, LaneOptions
 from edge.flow.gate import Gate, Rules
 from edge.flow.heat import HeatLimit
-from edge.flow.lane import Durability, Lane, LaneOptions
+from edge.flow.lane import Lane
 from edge.flow.pipeline import Identity, Pipeline, Watch
 from edge.model import container, foreign, golden, labels
 from edge.model.foreign import Hints
@@ -296,7 +297,7 @@ def split_source(uri: str) -> tuple[str, str]:
 
 def told(uri: str) -> str:
     """A source as it may stand in a log: without user and password."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+    return re.sub(r"//[^/]*@", "//", uri)
 
 
 def make_source(uri: str, context: SourceContext) -> Source:
@@ -330,6 +331,11 @@ def make_sink(uri: str, on_closed: Callable[[], None] | None = None) -> Sink:
         if not rest:
             raise ConfigError("--sink file: has no path; say file:results.jsonl")
         return FileSink(Path(rest.removeprefix("//")))
+    others = registry.names("edge.sinks")
+    if name not in others:
+        raise ConfigError(
+            f"--sink {uri}: there is no sink {name!r}; say {', '.join(('console', 'file:PATH', *others))}"
+        )
     made: Sink = registry.find("edge.sinks", name)(rest)
     return made
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Callable
 
 from edge import __version__
@@ -15,7 +17,26 @@ def main() -> None:
     """Exit codes: 0 done, 1 bug, 2 usage, 3 model, 4 state folder, 5 source; 130 after a second Ctrl-C."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)  # until the service has handlers of its own: nothing was taken yet
-    sys.exit(run(sys.argv[1:]))
+    _open_standard_streams()
+    try:
+        code = run(sys.argv[1:])
+    except Exception:  # noqa: BLE001 - a bug; to be told before the exit, which may have to be a hard one
+        traceback.print_exc()
+        code = 1
+    if any(not t.daemon and t is not threading.main_thread() for t in threading.enumerate()):
+        # One that hangs in a driver or a full pipe: the interpreter would wait for it for ever.
+        os._exit(code)
+    sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """What the caller closed (`>&-`) goes to /dev/null, else the next file, perhaps the spool, would be number 1."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            fd = os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+            setattr(sys, name, os.fdopen(fd, "r" if name == "stdin" else "w", encoding="utf-8"))
 
 
 def _leave(number: int, frame: object) -> None:

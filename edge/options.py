@@ -15,6 +15,10 @@ from typing import Any
 SIZES = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
 
 
+NAME_MOST = 200
+THREADS_MOST = 256
+
+
 def size(text: str) -> int:
     """Bytes from "256MB". Raises ValueError."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
@@ -39,6 +43,33 @@ def positive(text: str) -> int:
     number = count(text)
     if not number:
         raise ValueError("a number of at least 1 belongs there")
+    return number
+
+
+def up_to(most: int) -> Callable[[str], int]:
+    """A whole number from 1 to `most`. The parser raises ValueError."""
+
+    def parse(text: str) -> int:
+        number = positive(text)
+        if number > most:
+            raise ValueError(f"a number of at most {most} belongs there")
+        return number
+
+    return parse
+
+
+def word(text: str) -> str:
+    """A name of at most 200 characters. Raises ValueError."""
+    if len(text) > NAME_MOST or not text.isprintable():
+        raise ValueError(f"a name of at most {NAME_MOST} printable characters belongs there")
+    return text
+
+
+def rate(text: str) -> float:
+    """A number of at least 0. Raises ValueError."""
+    number = real(text)
+    if number < 0:
+        raise ValueError("a number of at least 0 belongs there")
     return number
 
 
@@ -155,7 +186,7 @@ TASKS = ("classify", "detect", "regress", "anomaly", "segment", "keypoints", "ra
 OPTIONS: tuple[Option, ...] = (
     Option("model", "the .onnx or .tflite file", path, metavar="FILE"),
     Option("engine", "auto, onnxruntime or litert", one_of("auto", "onnxruntime", "litert"), "auto"),
-    Option("threads", "threads for one inference", positive, metavar="N"),
+    Option("threads", "threads for one inference", up_to(THREADS_MOST), metavar="N"),
     Option("provider", "execution provider, or the path of a TFLite delegate", str, "cpu", "NAME"),
     Option("task", "what the outputs mean: " + ", ".join(TASKS), one_of(*TASKS)),
     Option("labels", "a file with a label a line", path, metavar="FILE"),
@@ -189,11 +220,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("mqtt-ca", "the CA that signed the broker's certificate", path, metavar="FILE", group="output"),
     Option("mqtt-cert", "a client certificate", path, metavar="FILE", group="output"),
     Option("mqtt-key", "its key", path, metavar="FILE", group="output"),
-    Option("mqtt-client-id", "instead of the one kept in the state folder", metavar="ID", group="output"),
+    Option("mqtt-client-id", "instead of the one kept in the state folder", word, metavar="ID", group="output"),
     Option("mqtt-version", "5 or 3.1.1 only", one_of("5", "3.1.1"), group="output"),
-    Option("keepalive", "seconds after which a silent connection is asked", positive, 30, "S", group="output"),
-    Option("confirm-timeout", "seconds without a confirmation after which the broker counts as gone", seconds, 30.0,
-           "S", group="output"),
+    Option("keepalive", "seconds after which a silent connection is asked", up_to(65535), 30, "S", group="output"),
+    Option("confirm-timeout", "seconds without a confirmation after which the broker counts as gone; 0: never",
+           seconds, 30.0, "S", group="output"),
     Option("on-change", "publish a result only where it tells something else than the last one", None, False,
            group="publishing"),
     Option("deadband", "publish numbers only where they have moved by more than this", distance, metavar="X",
@@ -219,9 +250,9 @@ OPTIONS: tuple[Option, ...] = (
            group="http"),
     Option("max-batch", "requests run together, up to so many samples; 1: each alone", positive, 1, "N", group="http"),
     Option("max-wait-ms", "how long a request waits for others to join it", seconds, 2.0, "MS", group="http"),
-    Option("device", "the device's name in topics", metavar="NAME", group="output"),
-    Option("name", "the model's name in topics", metavar="NAME", group="output"),
-    Option("prefix", "what topics begin with", str, "edge", "TEXT", group="output"),
+    Option("device", "the device's name in topics", word, metavar="NAME", group="output"),
+    Option("name", "the model's name in topics", word, metavar="NAME", group="output"),
+    Option("prefix", "what topics begin with", word, "edge", "TEXT", group="output"),
     Option("stats-interval", "seconds between two messages on stats; 0: none", seconds, 60.0, "S", group="output"),
     Option("save-frames", "keep the pictures beside their results in this folder", path, metavar="DIR", group="output"),
     Option("save-frames-max", "bytes that the kept pictures may take; the oldest go first", size, 256_000_000, "SIZE",
@@ -234,8 +265,8 @@ OPTIONS: tuple[Option, ...] = (
            group="delivery"),
     Option("durability", "what reaches the disk: none, outage or always", one_of("none", "outage", "always"), "outage",
            group="delivery"),
-    Option("replay-rate", "results a second sent from the spool beside new ones; 0: oldest first, at full speed", real,
-           0.0, "N", group="delivery"),
+    Option("replay-rate", "results a second sent from the spool beside new ones; 0: oldest first, at full speed",
+           rate, 0.0, "N", group="delivery"),
     Option("grace", "seconds for sending what waits when the service is stopped", seconds, 5.0, "S", group="delivery"),
     Option("log-format", "text or json", one_of("text", "json"), "text", group="process"),
     Option("verbose", "say more", None, False, group="process"),

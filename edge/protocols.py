@@ -192,7 +192,10 @@ class Sink(Protocol):
         """Does not wait longer than a second. Raises UnavailableError."""
 
     def send(self, entry: Entry) -> None:
-        """Starts sending and returns; `events.confirmed` follows. Raises UnavailableError."""
+        """Starts sending and returns; `events.confirmed` follows.
+
+        Raises UnavailableError, or SampleError where this message can never be sent: it is dropped and counted.
+        """
 
     def close(self) -> None: ...
 

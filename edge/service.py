@@ -20,20 +20,20 @@ from edge.config import Settings
 from edge.data import codec, result
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
-from edge.errors import ConfigError, UnavailableError
+from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.flow.backoff import Backoff
 from edge.flow.lane import Lane
 from edge.flow.pipeline import Pipeline, Watch, timestamp
 from edge.flow.runner import Runner, RunnerOptions
 from edge.model import golden
-from edge.protocols import EngineOptions, Source
+from edge.protocols import EngineOptions, Sink, Source
 from edge.sinks.mqtt import MqttSink
 from edge.sources.mqtt import MqttSource
 from edge.state import instance_id
 from edge.telemetry.clock import SystemClock, clock_synced
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.watchdog import Heartbeats, Watchdog
-from edge.transports.connection import MqttOptions, Outgoing
+from edge.transports.messages import MqttOptions, Outgoing
 from edge.transports.mqtt import MqttTransport
 from edge.transports.url import BrokerUrl
 
@@ -93,6 +93,7 @@ class Service:
         self._announcer: Announcer | None = None
         self._seq = itertools.count(1)
         self._interrupts = 0
+        self._hung: set[str] = set()
 
     # --- building -----------------------------------------------------------------------------------
 
@@ -171,14 +172,22 @@ class Service:
         )
         return assembly.make_source(uri, context)
 
+    def _make_sinks(self) -> dict[str, Sink]:
+        """By the lane's name, which also names its spool: a second `file:` is `file-2`."""
+        named: dict[str, Sink] = {}
+        if self._transport is not None:
+            name = self._loaded.manifest.name
+            sending = self._announcer.sending if self._announcer is not None else lambda _: None
+            named["mqtt"] = MqttSink(self._transport, self._base, name, sending=sending, count=self._metrics.inc)
+        for uri in dict.fromkeys(self._settings.sink):
+            kind = uri.partition(":")[0]
+            same = sum(name.partition("-")[0] == kind for name in named)
+            named[f"{kind}-{same + 1}" if same else kind] = assembly.make_sink(uri, self._console_closed)
+        return named
+
     def _make_lanes(self, live: bool) -> list[Lane]:
         settings = self._settings
-        sinks = {uri.partition(":")[0]: (uri, assembly.make_sink(uri, self._console_closed)) for uri in settings.sink}
-        named = {name: sink for name, (_, sink) in sinks.items()}
-        if self._transport is not None:
-            sending = self._announcer.sending if self._announcer is not None else lambda _: None
-            mqtt = MqttSink(self._transport, self._base, self._loaded.manifest.name, sending=sending)
-            named = {"mqtt": mqtt, **named}
+        named = self._make_sinks()
         stem = f"{settings.device}.{self._loaded.manifest.name}"
         return [
             assembly.make_lane(
@@ -353,8 +362,10 @@ class Service:
         )
 
     def _tick(self) -> None:
-        for name in self._watchdog.tick():
-            log.error("thread hangs", extra={"thread": name})
+        late = set(self._watchdog.tick())
+        for name in sorted(late - self._hung):
+            log.error("thread hangs", extra={"hung": name})
+        self._hung = late
         if self._masks is not None:
             self._masks.flush()
         if self._announcer is not None:
@@ -363,7 +374,8 @@ class Service:
         now = self._clock.monotonic_ns()
         if self._transport is None or not interval or now < self._next_stats_ns:
             return
-        with contextlib.suppress(UnavailableError):  # the broker went this moment: the next tick tries again
+        # Where the broker went this moment the next tick tries again; where it takes no stats there are none.
+        with contextlib.suppress(UnavailableError, SampleError):
             self._transport.publish(self._stats())
             self._next_stats_ns = now + int(interval * 1e9)
 

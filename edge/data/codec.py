@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import math
 import re
 import struct
@@ -57,7 +58,7 @@ def decode(data: bytes) -> Payload:
 def decode_json(data: bytes | str) -> Any:
     """A JSON value. Raises SampleError that says where the text goes wrong."""
     try:
-        return _decoder.decode(data)
+        return _decoder.decode(data[3:] if isinstance(data, bytes) and data.startswith(codecs.BOM_UTF8) else data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         shown = data[:40] if isinstance(data, str) else data[:40].decode("utf-8", "replace")
         hint = "; JSON has no NaN, send null" if "nan" in shown.lower() else ""

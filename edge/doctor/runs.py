@@ -20,7 +20,7 @@ from edge.model import golden
 from edge.sources.synthetic import SyntheticSource
 from edge.telemetry import board
 from edge.telemetry.clock import SystemClock
-from edge.transports.connection import MqttOptions
+from edge.transports.messages import MqttOptions
 from edge.transports.mqtt import Listener, MqttTransport
 
 LATENCY_RUNS = 30

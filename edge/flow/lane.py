@@ -5,7 +5,7 @@ that one on disk may be held in memory as well):
 
     window  sent, not confirmed                     at most `sink.window`
     resend  sent on a connection that was lost      at most `sink.window`
-    disk    in the spool; `loaded` is its head, read into memory
+    disk    in the spool; its head is read into memory (`Backlog`)
     queue   new, in memory
 
 A message is *saved* when the spool has it. `Durability.OUTAGE` saves what has waited for a second, or at once
@@ -23,13 +23,14 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from edge.data.message import Message
-from edge.errors import UnavailableError
+from edge.errors import SampleError, UnavailableError
+from edge.flow.backlog import Backlog, Item
 from edge.flow.backoff import Backoff
+from edge.flow.durability import Durability, LaneOptions
+from edge.flow.link import Link
 from edge.flow.receipt import Receipt
 from edge.flow.shelf import Shelf
 from edge.protocols import Clock, Entry, Sink, Spool
@@ -38,37 +39,6 @@ from edge.telemetry.metrics import Metrics
 log = logging.getLogger("edge.lane")
 
 SECOND_NS = 1_000_000_000
-LOAD_AT_ONCE = 64
-
-
-class Durability(StrEnum):
-    """What reaches the disk: nothing, what an outage would lose, or every message before it is sent."""
-
-    NONE = "none"
-    OUTAGE = "outage"
-    ALWAYS = "always"
-
-
-@dataclass(frozen=True, slots=True)
-class LaneOptions:
-    """`memory_most` bounds, in messages, what waits in memory while the disk fails."""
-
-    durability: Durability = Durability.OUTAGE
-    save_after_s: float = 1.0
-    save_past: int = 64
-    replay_rate: float = 0.0
-    memory_most: int = 10_000
-    drop_oldest: bool = False
-    disk_retry_s: float = 5.0
-
-
-@dataclass(slots=True)
-class _Item:
-    message: Message
-    since_ns: int
-    receipt: Receipt | None = None
-    key: int | None = None
-    replayed: bool = False
 
 
 class Lane:
@@ -93,38 +63,34 @@ class Lane:
         self._clock = clock
         self._metrics = metrics
         self._options = options or LaneOptions()
-        self._backoff = backoff or Backoff()
         self._beat = beat
 
         self._changed = threading.Condition()
-        self._incoming: deque[_Item] = deque()
+        self._incoming: deque[Item] = deque()
         self._confirmed: list[int] = []
         self._lost: str | None = None
         self._ready = False
         self._unsaved = 0
         self._finishing = False
         self._stop_by_ns: int | None = None
+        self._hurried = False
+        self._over = False
 
-        self._up = False
-        self._was_away = False
-        self._next_open_ns = 0
-        self._window: dict[int, _Item] = {}
-        self._resend: deque[_Item] = deque()
-        self._loaded: deque[_Item] = deque()
-        self._queue: deque[_Item] = deque()
-        self._held: set[int] = set()
-        self._backlog = False
-        self._cursor = 0
+        self._link = Link(name, sink, clock, metrics, backoff or Backoff())
+        self._window: dict[int, Item] = {}
+        self._resend: deque[Item] = deque()
+        self._queue: deque[Item] = deque()
         self._tickets = itertools.count(1)
-        self._replay_due_ns = 0
         self._shelf = Shelf(name, spool, clock, metrics, self._options.disk_retry_s)
+        self._backlog = Backlog(self._shelf, clock, self._options.replay_rate)
 
     # --- from other threads -------------------------------------------------------------------------
 
     def append(self, messages: Sequence[Message], receipt: Receipt, waiting: Callable[[], None] = lambda: None) -> None:
         """Takes messages over. Waits while `save_past` of them are neither confirmed nor saved.
 
-        While it waits it calls `waiting` about twice a second, for the watchdog's sake.
+        While it waits it calls `waiting` about twice a second, for the watchdog's sake. What comes after the lane
+        has ended is counted as dropped, and its receipt is never released.
         """
         now = self._clock.monotonic_ns()
         for message in messages:
@@ -132,20 +98,32 @@ class Lane:
                 receipt.release()  # nobody asked through this sink
                 continue
             with self._changed:
-                while self._full() and not self._stopping():
+                while self._full() and not (self._hurried or self._over):
                     if self._options.drop_oldest and self._shelf.failing:
                         break
                     waiting()
                     self._changed.wait(0.5)
-                self._incoming.append(_Item(message, now, receipt))
+                if self._over:
+                    self._metrics.inc(f"dropped:{self.name}:stop")
+                    continue
+                self._incoming.append(Item(message, now, receipt))
                 self._unsaved += 1
                 self._changed.notify_all()
 
     def _full(self) -> bool:
         return self._unsaved >= (self._options.memory_most if self._shelf.failing else self._options.save_past)
 
-    def _stopping(self) -> bool:
-        return self._stop_by_ns is not None
+    def hurry(self) -> None:
+        """The end has begun: `append` does not wait any more, what it is given goes to disk or is counted."""
+        with self._changed:
+            self._hurried = True
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """The lane's thread has ended, also where `open` or `run` raised: nobody waits for it any more."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
 
     def finish(self) -> None:
         """No more `append`: `run` returns when all is confirmed."""
@@ -156,7 +134,7 @@ class Lane:
     def stop(self, grace_s: float) -> None:
         """No more `append`: `run` goes on sending for `grace_s` at most and leaves the rest in the spool."""
         with self._changed:
-            self._finishing = True
+            self._finishing = self._hurried = True
             self._stop_by_ns = self._clock.monotonic_ns() + int(grace_s * SECOND_NS)
             self._changed.notify_all()
 
@@ -182,7 +160,7 @@ class Lane:
         """For `stats`, from any thread: what waits in memory and in the spool, since when, and what was dropped."""
         oldest_ns = self._spool.oldest_ns
         return {
-            "connected": self._up,
+            "connected": self._link.up,
             "depth": self._unsaved + len(self._spool),
             "window": len(self._window),
             "spool_messages": len(self._spool),
@@ -197,7 +175,8 @@ class Lane:
     def open(self) -> None:
         """Opens the spool; where it is called before `run`, from any thread. Raises SpoolError."""
         self._shelf.open()
-        self._backlog = len(self._spool) > 0
+        if len(self._spool):
+            self._backlog.begin()
 
     def origins(self, limit: int) -> list[bytes]:
         """After `open` and before `run`: the origins of the newest messages that an earlier life left on disk."""
@@ -224,9 +203,9 @@ class Lane:
     def _done(self) -> bool:
         if not self._finishing or self._incoming:
             return False
-        if self._stop_by_ns is not None and (not self._up or self._clock.monotonic_ns() >= self._stop_by_ns):
+        if self._stop_by_ns is not None and (not self._link.up or self._clock.monotonic_ns() >= self._stop_by_ns):
             return True
-        return not (self._window or self._resend or self._loaded or self._queue or self._backlog)
+        return not (self._window or self._resend or self._queue or self._backlog)
 
     def _wait(self) -> None:
         with self._changed:
@@ -236,19 +215,19 @@ class Lane:
                 self._changed.wait(self._timeout_s())
 
     def _sendable(self) -> bool:
-        if not self._up or len(self._window) >= self._sink.window:
+        if not self._link.up or len(self._window) >= self._sink.window:
             return False
         if self._resend or (self._queue and self._may_send_new()):
             return True
-        return (bool(self._loaded) or self._backlog) and self._clock.monotonic_ns() >= self._replay_due_ns
+        return self._backlog.due
 
     def _timeout_s(self) -> float:
         now = self._clock.monotonic_ns()
         due = [now + SECOND_NS // 2]
-        if not self._up:
-            due.append(self._next_open_ns)
-        elif self._loaded or self._backlog:
-            due.append(self._replay_due_ns)
+        if not self._link.up:
+            due.append(self._link.due_ns)
+        elif self._backlog:
+            due.append(self._backlog.due_ns)
         oldest = next(self._unsaved_items(), None)
         if oldest is not None:
             due.append(max(oldest.since_ns + int(self._options.save_after_s * SECOND_NS), self._shelf.due_ns))
@@ -271,13 +250,14 @@ class Lane:
             if item.since_ns:
                 self._metrics.observe("stage:publish", (self._clock.monotonic_ns() - item.since_ns) / 1e9)
             if item.key is not None:
-                self._held.discard(item.key)
-                self._shelf.remove(item.key)
+                self._backlog.confirmed(item.key)
             else:
                 released += 1
-                _release(item)
+                item.release()
         self._saved(released)
-        if lost is not None and self._up:
+        if confirmed and self._link.up:
+            self._link.works(len(self._spool) + self._unsaved)
+        if lost is not None and self._link.up:
             self._lose(lost)
 
     def _saved(self, count: int) -> None:
@@ -291,41 +271,24 @@ class Lane:
     def _open_sink(self) -> None:
         with self._changed:
             ready, self._ready = self._ready, False
-            if self._up or not (ready or self._clock.monotonic_ns() >= self._next_open_ns):
+            if self._link.up or not (ready or self._clock.monotonic_ns() >= self._link.due_ns):
                 return
             self._lost = None
-        try:
-            self._sink.open(self)
-        except UnavailableError as exc:
-            self._away(str(exc))
-            return
-        self._up = True
-        self._backoff.reset()
-        if self._was_away:
-            self._was_away = False
+        if self._link.open(self):
             for item in self._queue:
                 item.replayed = True
-            self._metrics.inc(f"reconnects:{self.name}")
-            log.info("sink available again", extra={"sink": self.name, "waiting": len(self._spool) + self._unsaved})
+            if not (self._resend or self._queue or self._backlog):
+                self._link.works(0)
 
     def _lose(self, reason: str) -> None:
         for item in self._window.values():
             item.replayed = True
         self._resend.extendleft(reversed(self._window.values()))
         self._window.clear()
-        self._up = False
-        self._sink.close()
-        self._away(reason)
-
-    def _away(self, reason: str) -> None:
-        wait_s = self._backoff.next_s()
-        self._next_open_ns = self._clock.monotonic_ns() + int(wait_s * SECOND_NS)
-        if not self._was_away:
-            self._was_away = True
-            log.warning("sink unavailable", extra={"sink": self.name, "reason": reason})
+        self._link.lost(reason)
 
     def _send(self) -> None:
-        while self._up and len(self._window) < self._sink.window:
+        while self._link.up and len(self._window) < self._sink.window:
             item = self._next()
             if item is None:
                 return
@@ -336,37 +299,44 @@ class Lane:
             except UnavailableError as exc:
                 self._lose(str(exc))
                 return
+            except SampleError as exc:
+                self._give_up(self._window.pop(ticket), str(exc))
+                continue
             self._metrics.inc(f"sent:{self.name}")
 
+    def _give_up(self, item: Item, reason: str) -> None:
+        self._metrics.inc(f"dropped:{self.name}:refused")
+        log.error("result dropped", extra={"sink": self.name, "seq": item.message.seq, "reason": reason})
+        if item.key is not None:
+            self._backlog.confirmed(item.key)
+            return
+        item.release()
+        self._saved(1)
+
     def _may_send_new(self) -> bool:
-        if self._options.replay_rate <= 0 and (self._loaded or self._backlog):
+        if self._options.replay_rate <= 0 and self._backlog:
             return False
         if self._options.durability is Durability.ALWAYS and not self._shelf.failing:
             return self._queue[0].key is not None
         return True
 
-    def _new(self) -> _Item | None:
+    def _new(self) -> Item | None:
         return self._queue.popleft() if self._queue and self._may_send_new() else None
 
-    def _next(self) -> _Item | None:
+    def _next(self) -> Item | None:
         if self._resend:
             return self._resend.popleft()
         item = self._new()
         if item is not None:
             return item
-        if not (self._loaded or self._backlog) or self._clock.monotonic_ns() < self._replay_due_ns:
+        if not self._backlog.due:
             return None
-        if not self._loaded:
-            self._load()
-        if not self._loaded:
-            return self._new()  # nothing was left on disk after all: what is new need not wait for it
-        if self._options.replay_rate > 0:
-            self._replay_due_ns = self._clock.monotonic_ns() + int(SECOND_NS / self._options.replay_rate)
-        return self._loaded.popleft()
+        # Where nothing was left on disk after all, what is new need not wait for it.
+        return self._backlog.next() or self._new()
 
     # --- the spool ----------------------------------------------------------------------------------
 
-    def _unsaved_items(self) -> Iterator[_Item]:
+    def _unsaved_items(self) -> Iterator[Item]:
         everywhere = itertools.chain(self._window.values(), self._resend, self._queue)
         return (i for i in everywhere if i.key is None)
 
@@ -378,7 +348,7 @@ class Lane:
         if oldest is None:
             return
         late = self._clock.monotonic_ns() - oldest.since_ns >= self._options.save_after_s * SECOND_NS
-        many = not self._up and self._unsaved >= self._options.save_past
+        many = not self._link.up and self._unsaved >= self._options.save_past
         if late or many or self._options.durability is Durability.ALWAYS:
             self._save()
 
@@ -393,50 +363,31 @@ class Lane:
             self._bound_memory()
             return
         if not was_open and len(self._spool) > len(items):
-            self._backlog = True  # an earlier life's results, seen only now
+            self._backlog.begin()  # an earlier life's results, seen only now
         for item, key in zip(items, keys, strict=True):
             item.key = key
-            self._held.add(key)
-            _release(item)
+            self._backlog.hold(key)
+            item.release()
         self._saved(len(items))
         self._trim(keys[-1])
 
     def _trim(self, newest: int) -> None:
         """The queue is on disk now: keep it in memory as well only where it is sent next."""
-        if self._up and not self._backlog and not self._loaded:
-            self._cursor = newest
+        if self._link.up and not self._backlog:
+            self._backlog.passed(newest)
             return
-        if self._up and self._options.replay_rate > 0:
+        if self._link.up and self._options.replay_rate > 0:
             return
-        left = [i.key for i in self._queue if i.key is not None]
-        if left:
-            # What an earlier save had kept in memory is read again, too: it lies before the cursor.
-            self._cursor = min(self._cursor, left[0] - 1)
-            self._backlog = True
-        self._held.difference_update(left)
+        self._backlog.give_back([i.key for i in self._queue if i.key is not None])
         self._queue.clear()
-
-    def _load(self) -> None:
-        entries = self._shelf.after(self._cursor, LOAD_AT_ONCE)
-        if entries is None:
-            self._replay_due_ns = self._shelf.due_ns
-            return
-        if not entries:
-            self._backlog = False
-            return
-        self._cursor = entries[-1].key
-        for entry in entries:
-            if entry.key not in self._held:
-                self._held.add(entry.key)
-                self._loaded.append(_Item(entry.message, 0, key=entry.key, replayed=True))
 
     def _bound_memory(self) -> None:
         over = self._unsaved - self._options.memory_most
         dropped = 0
-        kept: deque[_Item] = deque()
+        kept: deque[Item] = deque()
         for item in self._queue if over > 0 else ():
             if item.key is None and dropped < over:
-                _release(item)
+                item.release()
                 dropped += 1
             else:
                 kept.append(item)
@@ -456,11 +407,5 @@ class Lane:
             log.warning("results were not delivered", extra={"sink": self.name, "messages": left})
         elif len(self._spool):
             log.info("results stay in the spool", extra={"sink": self.name, "messages": len(self._spool)})
-        self._sink.close()
+        self._link.close()
         self._shelf.close()
-
-
-def _release(item: _Item) -> None:
-    if item.receipt is not None:
-        receipt, item.receipt = item.receipt, None
-        receipt.release()

@@ -8,7 +8,7 @@ kept in no spool.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -18,9 +18,11 @@ import numpy as np
 from edge.data.result import Result
 from edge.data.sample import ModelInput
 from edge.data.tensor import Array, Tensors
-from edge.errors import UnavailableError
+from edge.errors import SampleError, UnavailableError
 from edge.preprocess.image.decode import opencv
-from edge.transports.connection import Outgoing
+from edge.transports.messages import Outgoing
+
+log = logging.getLogger("edge.masks")
 
 MAX_WAITING_BYTES = 4_000_000
 
@@ -50,9 +52,14 @@ class MaskPublisher:
 
     def flush(self) -> None:
         """Publishes what waits, as far as there is a connection."""
-        with self._lock, contextlib.suppress(UnavailableError):
+        with self._lock:
             while self._held:
-                self._publish(self._held[0])
+                try:
+                    self._publish(self._held[0])
+                except UnavailableError:
+                    return
+                except SampleError as exc:
+                    log.warning("mask not published", extra={"reason": str(exc)})
                 self._bytes -= len(self._held.popleft().payload)
 
     def waiting(self) -> list[Outgoing]:

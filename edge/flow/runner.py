@@ -20,7 +20,7 @@ from edge.data import codec
 from edge.data.message import Message
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
-from edge.errors import EndOfStream, SampleError, SourceError, UnavailableError
+from edge.errors import EndOfStream, FatalError, SampleError, SourceError, UnavailableError
 from edge.flow.backoff import Backoff
 from edge.flow.gate import Gate
 from edge.flow.lane import Lane
@@ -35,6 +35,8 @@ log = logging.getLogger("edge.runner")
 SECOND_NS = 1_000_000_000
 LIVE_CAPACITY = 1
 QUEUE_CAPACITY = 16
+HANGS_AFTER_S = 5.0
+"""How long, beyond the grace time, the end waits for a thread that does not come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Runner:
         self._gate = self._options.gate
         self._lock = threading.Lock()
         self._ended: set[str] = set()
+        self.left_behind: list[str] = []
+        """Threads that hung in a source or a sink when `run` returned: an exit has to go without them."""
 
     # --- from other threads -------------------------------------------------------------------------
 
@@ -131,13 +135,24 @@ class Runner:
             self._watch(lanes, infer)
         finally:
             self._stop.set()
-            for thread in (capture, infer, *lanes):
-                if thread is not None:
-                    thread.join()
+            self._join([t for t in (capture, infer, *lanes) if t is not None])
         if self._failure is not None:
             raise self._failure
         if self._broken is not None:
             raise self._broken
+
+    def _join(self, threads: Sequence[threading.Thread]) -> None:
+        until = self._clock.monotonic_ns() + int((self._options.grace_s + HANGS_AFTER_S) * SECOND_NS)
+        for thread in threads:
+            while thread.is_alive() and self._clock.monotonic_ns() < until:
+                self._options.tick()
+                self._options.beat("main")
+                thread.join(0.25)
+        self.left_behind = [t.name for t in threads if t.is_alive()]
+        for name in self.left_behind:
+            log.error("thread hangs, the end goes on without it", extra={"hung": name})
+        if {t.name for t in threads if t.is_alive()} - {"capture"}:
+            self.fail(FatalError(f"{', '.join(self.left_behind)} did not end; what was held there is not delivered"))
 
     def _watch(self, lanes: Sequence[threading.Thread], infer: threading.Thread) -> None:
         told = False
@@ -149,6 +164,8 @@ class Runner:
             self._options.beat("main")
             if self._stop.is_set():
                 self._mailbox.close()
+                for lane in self._lanes:
+                    lane.hurry()
             if infer.name in self._ended and not told:
                 told = True
                 for lane in self._lanes:
@@ -175,10 +192,11 @@ class Runner:
 
     def _lane_main(self, lane: Lane) -> Callable[[], None]:
         def main() -> None:
-            lane.open()
             try:
+                lane.open()
                 lane.run()
             finally:
+                lane.end()
                 self._options.beat(f"-lane-{lane.name}")
 
         return main

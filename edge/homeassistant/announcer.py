@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from edge.data.message import Message
-from edge.errors import UnavailableError
+from edge.errors import SampleError, UnavailableError
 from edge.homeassistant.document import Document, removal
 from edge.homeassistant.picture import NewestPicture
 from edge.homeassistant.record import Announced, Record
 from edge.protocols import Clock
-from edge.transports.connection import Confirmed, Incoming, Outgoing
+from edge.transports.messages import Incoming, Outgoing, Told
 
 log = logging.getLogger("edge.homeassistant")
 
@@ -33,8 +33,8 @@ JITTER_S = 2.0
 class Broker(Protocol):
     """What is needed of the transport."""
 
-    def publish(self, message: Outgoing, confirmed: Confirmed | None = None, ticket: int = 0) -> None:
-        """Raises UnavailableError."""
+    def publish(self, message: Outgoing, told: Told | None = None) -> None:
+        """Raises UnavailableError, or SampleError for what the broker will never take."""
 
     def ack(self, incoming: Incoming) -> bool: ...
 
@@ -100,7 +100,8 @@ class Announcer:
 
     def tick(self) -> None:
         """Does what is due."""
-        with contextlib.suppress(UnavailableError):  # the broker went this moment: its next birth begins again
+        # The broker went this moment, and its next birth begins again; or it takes no message as large as ours.
+        with contextlib.suppress(UnavailableError, SampleError):
             self._announce_if_due()
             self._show_if_due()
         if self._settled:
@@ -131,7 +132,7 @@ class Announcer:
         if gone:
             self._broker.publish(self._document.message(gone))
             log.info("removed from Home Assistant", extra={"components": ", ".join(gone)})
-        self._broker.publish(self._document.message(), self._confirmed)
+        self._broker.publish(self._document.message(), Told(0, self._confirmed))
         for message in self._states():
             self._broker.publish(message)
 
@@ -155,7 +156,12 @@ class Announcer:
             return
         self._picture_ns = now + self._picture_every_ns
         self._picture_under_way = True  # the next one waits for this one's PUBACK, or for another connection
-        self._broker.publish(Outgoing(f"{self._document.base}/image", data, content_type="image/jpeg"), self._shown)
+        picture = Outgoing(f"{self._document.base}/image", data, content_type="image/jpeg")
+        try:
+            self._broker.publish(picture, Told(0, self._shown))
+        except SampleError as exc:
+            self._picture_under_way = False
+            log.warning("picture not shown", extra={"reason": str(exc)})
 
     def _shown(self, _: list[int]) -> None:
         self._picture_under_way = False

@@ -17,7 +17,7 @@ from edge.postprocess import regress
 from edge.protocols import Clock
 from edge.state import board_serial
 from edge.telemetry import board
-from edge.transports.connection import Outgoing
+from edge.transports.messages import Outgoing
 from edge.transports.mqtt import MqttTransport
 
 

@@ -119,7 +119,7 @@ class EdgeCollector(Collector):
         lost = CounterMetricFamily("edge_run_outbox_dropped", "Messages that were lost.", labels=["reason"])
         for reason in ("full", "age", "damaged"):
             lost.add_metric([reason], sum(lane["spool_dropped"].get(reason, 0) for lane in lanes.values()))
-        for reason in ("disk", "stop"):
+        for reason in ("disk", "stop", "refused", "reply", "error"):
             lost.add_metric([reason], sum(counted.get(f"dropped:{name}:{reason}", 0) for name in lanes))
         yield lost
 

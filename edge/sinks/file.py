@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -52,7 +53,8 @@ class FileSink:
             while written < len(line):
                 written += os.write(fd, line[written:])
         except OSError as exc:
-            os.ftruncate(fd, start)
+            with contextlib.suppress(OSError):  # a pipe or a device cannot be cut
+                os.ftruncate(fd, start)
             raise UnavailableError(f"--sink file:{self._path}: {exc.strerror}") from exc
 
     def close(self) -> None:

@@ -1,7 +1,9 @@
 """Results to the broker at QoS 1, confirmed by its PUBACK.
 
 Topics: `result` and `error` below the base topic, and the asker's Response Topic where there is one. A message
-with an answer counts as confirmed when both are; an `answer` goes to the asker alone.
+with an answer counts as confirmed when both are; an `answer` goes to the asker alone. A broker that refuses a result
+(its access list, a quota) is one that is not available: the result waits. An answer or an error that it refuses is
+dropped and counted, for an asker may name a topic that nobody may use.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from collections.abc import Callable, Iterable
 
 from edge.data.message import Message
 from edge.data.result import SCHEMA
-from edge.errors import UnavailableError
+from edge.errors import SampleError, UnavailableError
 from edge.protocols import Entry, SinkEvents
-from edge.transports.connection import Outgoing
+from edge.transports.messages import Outgoing, Told
 from edge.transports.mqtt import Listener, MqttTransport
 
 
@@ -28,13 +30,16 @@ class MqttSink(Listener):
         transport: MqttTransport,
         base_topic: str,
         model: str,
-        window: int = 20,
         *,
+        window: int = 20,
         sending: Callable[[Message], None] = lambda _: None,
+        count: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`sending` is told of each message that everybody gets, before it goes to the connection."""
+        """`sending` is told of each message that everybody gets, before it goes to the connection; `count` of what
+        was dropped, by reason."""
         self.window = window
         self._sending = sending
+        self._count = count
         self._transport = transport
         self._base = base_topic
         self._model = model
@@ -57,19 +62,39 @@ class MqttSink(Listener):
         message = entry.message
         payload = message.replayed() if entry.replayed else message.payload
         properties = {"schema": str(SCHEMA), "model": self._model, "seq": str(message.seq)}
-        if message.reply is not None:
-            if message.kind != "answer":
-                with self._lock:
-                    self._halves.add(entry.key)
-            self._transport.publish(self._answer(message, payload, properties), self._confirmed, entry.key)
         if message.kind == "answer":
+            told = Told(entry.key, self._confirmed, self._given_up("reply"))
+            self._transport.publish(self._answer(message, payload, properties), told)
             return
+        if message.reply is not None:
+            self._reply(entry.key, self._answer(message, payload, properties))
         self._sending(message)
+        refused = self._refused if message.kind == "result" else self._given_up("error")
         self._transport.publish(
             Outgoing(f"{self._base}/{message.kind}", payload, content_type="application/json", properties=properties),
-            self._confirmed,
-            entry.key,
+            Told(entry.key, self._confirmed, refused),
         )
+
+    def _reply(self, key: int, answer: Outgoing) -> None:
+        with self._lock:
+            self._halves.add(key)
+        try:
+            self._transport.publish(answer, Told(key, self._confirmed, self._given_up("reply")))
+        except SampleError:
+            with self._lock:
+                self._halves.discard(key)
+            self._count("dropped:mqtt:reply")
+
+    def _refused(self, key: int, reason: str) -> None:
+        if self._events is not None:
+            self._events.lost(f"the broker refuses results: {reason}; may this user publish on {self._base}/result?")
+
+    def _given_up(self, what: str) -> Callable[[int, str], None]:
+        def given_up(key: int, reason: str) -> None:
+            self._count(f"dropped:mqtt:{what}")
+            self._confirmed([key])
+
+        return given_up
 
     def _answer(self, message: Message, payload: bytes, properties: dict[str, str]) -> Outgoing:
         reply = message.reply

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,9 @@ from edge.data.sample import Sample
 from edge.data.tensor import Array
 from edge.errors import ConfigError, EndOfStream
 from edge.protocols import SourceContext
+
+MAX_MEMBER = 10**9
+"""Bytes that an array of an archive may take, unpacked: it is held in memory."""
 
 
 class ArraySource:
@@ -29,16 +31,40 @@ class ArraySource:
         self._cut = False
 
     def open(self) -> None:
+        if self._path.exists() and not self._path.is_file():
+            raise ConfigError(f"--source {self._path}: not a file; for a pipe say --source - and send JSON lines")
         try:
-            loaded: Any = np.load(self._path, mmap_mode="r", allow_pickle=False)
-            arrays = {"": loaded} if isinstance(loaded, np.ndarray) else {n: loaded[n] for n in loaded.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as exc:
+            arrays = self._load()
+        except ConfigError:
+            raise
+        except Exception as exc:  # a damaged header runs through Python's parser, which raises whatever it raises
             raise ConfigError(f"--source {self._path}: not a .npy or .npz file that can be read: {exc}") from exc
+        if not arrays:
+            raise ConfigError(f"--source {self._path}: it holds no array")
+        odd = next((a for a in arrays.values() if a.dtype.kind not in "biufU"), None)
+        if odd is not None:
+            raise ConfigError(
+                f"--source {self._path}: values of type {odd.dtype}; numbers, booleans and text are taken"
+            )
         self._arrays = self._named(arrays)
         first = next(iter(self._arrays.values()))
         self._cut = first.ndim >= self._rank(next(iter(self._arrays))) and first.ndim > 1
         self._rows = len(first) if self._cut else 1
         self._next = 0
+
+    def _load(self) -> dict[str, Array]:
+        loaded: Any = np.load(self._path, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {"": loaded}
+        with loaded:
+            for member in loaded.zip.infolist():
+                if member.file_size > MAX_MEMBER:
+                    raise ConfigError(
+                        f"--source {self._path}: {member.filename} unpacks to {member.file_size / 1e9:.1f} GB, more "
+                        f"than {MAX_MEMBER / 1e9:g}; save it as .npy, which is read from disk row by row"
+                    )
+            found = {name: loaded[name] for name in loaded.files}
+        return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
 
     def _rank(self, name: str) -> int:
         by_name = {s.name: s for s in self._context.input_specs}
@@ -60,7 +86,8 @@ class ArraySource:
         if self._next >= self._rows:
             raise EndOfStream(str(self._path))
         at, self._next = self._next, self._next + 1
-        row = {n: np.array(a[at] if self._cut else a) for n, a in self._arrays.items()}
+        row: dict[str, Any] = {n: np.array(a[at] if self._cut else a) for n, a in self._arrays.items()}
+        row = {n: a.tolist() if a.dtype.kind == "U" else a for n, a in row.items()}
         payload: Any = row.get("", row)
         return Sample(payload, str(self._path), self._context.clock.monotonic_ns(), self._context.clock.time_ns())
 

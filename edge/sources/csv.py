@@ -3,6 +3,7 @@
 The first row is a header where a cell of it is one of the model's feature names, or where no cell is a number
 though the model takes numbers. A cell of a number feature becomes a number where it can (true is 1, false is 0);
 an empty one is missing; a text feature stays text. A model whose features have no names takes the cells in their order.
+Where semicolons divide, a comma may be the decimal point: so say spreadsheets in half of Europe.
 """
 
 from __future__ import annotations
@@ -18,6 +19,31 @@ from edge.protocols import SourceContext
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 BOOLEANS = {"true": 1.0, "false": 0.0}
+MAX_LINE = 64 * 2**20
+
+
+class _Lines:
+    """The lines of a file, none held that is longer than `most` characters: that one raises SampleError."""
+
+    def __init__(self, file: TextIO, name: str, most: int) -> None:
+        self._file = file
+        self._name = name
+        self._most = most
+        self._line = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(self._most)
+        self._line += 1
+        if not line:
+            raise StopIteration
+        if len(line) < self._most or line.endswith("\n"):
+            return line
+        while len(line) == self._most and not line.endswith("\n"):
+            line = self._file.readline(self._most)
+        raise SampleError(f"{self._name}, line {self._line}: longer than {self._most / 1e6:g} MB")
 
 
 class CsvSource:
@@ -25,29 +51,49 @@ class CsvSource:
 
     live = False
 
-    def __init__(self, path: Path, context: SourceContext) -> None:
+    def __init__(self, path: Path, context: SourceContext, *, max_line: int = MAX_LINE) -> None:
+        """A line longer than `max_line` characters is skipped whole."""
         self._path = path
         self._context = context
+        self._max_line = max_line
+        self._comma = False
         self._kinds = dict(zip(context.features, context.feature_kinds, strict=False))
         self._file: TextIO | None = None
         self._rows: Iterator[list[str]] | None = None
         self._header: list[str] | None = None
-        self._held: list[str] | None = None
+        self._held: list[str] | SampleError | None = None
 
     def open(self) -> None:
+        if self._path.exists() and not self._path.is_file():
+            raise ConfigError(f"--source {self._path}: not a file; for a pipe say --source - and send JSON lines")
         try:
-            self._file = self._path.open(encoding="utf-8-sig", newline="")
+            # Bytes that are not UTF-8 become surrogates: the row that holds them is skipped, not the file.
+            self._file = self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
             start = self._file.read(65536)
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigError(f"--source {self._path}: {exc}; it has to be a CSV file in UTF-8") from exc
-        self._file.seek(0)
-        self._rows = csv.reader(self._file, delimiter=_delimiter(start), skipinitialspace=True)
-        first = next(self._rows, None)
-        self._header = None
-        self._held = first
-        if first is not None and self._is_header(first):
-            self._header = [cell.strip() for cell in first]
+            self._file.seek(0)
+        except OSError as exc:
+            raise ConfigError(f"--source {self._path}: {exc.strerror}; check the path") from exc
+        delimiter = _delimiter(start)
+        self._comma = delimiter == ";"
+        lines = _Lines(self._file, self._path.name, self._max_line)
+        self._rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+        self._header = self._held = None
+        try:
+            self._held = self._next()
+        except EndOfStream:
+            return
+        except SampleError as exc:
+            self._held = exc  # a first line that is no row is no header either; `read` tells it
+            return
+        if self._is_header(self._held):
+            self._header = self._checked([cell.strip() for cell in self._held])
             self._held = None
+
+    def _checked(self, header: list[str]) -> list[str]:
+        twice = next((name for name in header if header.count(name) > 1), None)
+        if twice is not None:
+            raise ConfigError(f"--source {self._path}: the header has {twice!r} twice; name each column once")
+        return header
 
     def _is_header(self, row: list[str]) -> bool:
         cells = {cell.strip() for cell in row}
@@ -57,7 +103,7 @@ class CsvSource:
         if kinds == {"text"}:
             return False
         words = [cell.strip().lower() for cell in row]
-        return not any(_number(word) is not None or word in MISSING or word in BOOLEANS for word in words)
+        return not any(self._number(word) is not None or word in MISSING or word in BOOLEANS for word in words)
 
     def read(self, timeout_s: float) -> Sample | None:
         row = self._next()
@@ -67,30 +113,55 @@ class CsvSource:
 
     def _next(self) -> list[str]:
         if self._held is not None:
-            row, self._held = self._held, None
-            return row
+            held, self._held = self._held, None
+            if isinstance(held, SampleError):
+                raise held
+            return held
         if self._rows is None:
             raise SourceError(f"{self._path}: read before open")
         try:
             for row in self._rows:
-                if row:
-                    return row
+                if not row:
+                    continue
+                if any("\udc80" <= c <= "\udcff" for cell in row for c in cell):
+                    raise SampleError(f"{self._path.name}, line {self._line}: not UTF-8; save the file as UTF-8")
+                return row
         except csv.Error as exc:
-            raise SampleError(f"{self._path.name}: {exc}") from exc
-        except (OSError, UnicodeDecodeError) as exc:
+            raise SampleError(f"{self._path.name}, line {self._line}: {exc}") from exc
+        except OSError as exc:
             raise SourceError(f"--source {self._path}: {exc}") from exc
         raise EndOfStream(str(self._path))
+
+    @property
+    def _line(self) -> int:
+        return int(getattr(self._rows, "line_num", 0))
 
     def _named(self, row: list[str]) -> dict[str, Any]:
         header = self._header or []
         if len(row) != len(header):
-            line = getattr(self._rows, "line_num", 0)
-            raise SampleError(f"{self._path.name}, line {line}: {len(row)} cells, the header has {len(header)}")
-        return {name: _cell(value, self._kinds.get(name, "number")) for name, value in zip(header, row, strict=True)}
+            raise SampleError(f"{self._path.name}, line {self._line}: {len(row)} cells, the header has {len(header)}")
+        return {
+            name: self._cell(value, self._kinds.get(name, "number")) for name, value in zip(header, row, strict=True)
+        }
 
     def _in_order(self, row: list[str]) -> list[Any]:
         kinds = self._context.feature_kinds or ("number",) * len(row)
-        return [_cell(v, kinds[i] if i < len(kinds) else "number") for i, v in enumerate(row)]
+        return [self._cell(v, kinds[i] if i < len(kinds) else "number") for i, v in enumerate(row)]
+
+    def _number(self, cell: str) -> float | None:
+        try:
+            return float(cell.replace(",", ".") if self._comma else cell)
+        except ValueError:
+            return None
+
+    def _cell(self, text: str, kind: str) -> Any:
+        if kind == "text":
+            return text or None
+        word = text.strip().lower()
+        if word in MISSING:
+            return None
+        number = BOOLEANS.get(word, self._number(text))
+        return text if number is None else number
 
     def ack(self, sample: Sample) -> None:
         """A row cannot be asked for again: nothing to say."""
@@ -102,25 +173,16 @@ class CsvSource:
 
 
 def _delimiter(start: str) -> str:
-    line = start.partition("\n")[0]
-    return max(",;\t|", key=line.count)
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def _cell(text: str, kind: str) -> Any:
-    if kind == "text":
-        return text or None
-    word = text.strip().lower()
-    if word in MISSING:
-        return None
-    number = BOOLEANS.get(word, _number(text))
-    return text if number is None else number
+    """The one that cuts the first lines into equally many cells, most of them; where none does, the most frequent."""
+    lines = [line for line in start.splitlines()[:20] if line.strip()]
+    whole = lines[:-1] if len(start) >= 65536 and len(lines) > 1 else lines
+    found = {d: [len(row) for row in csv.reader(whole, delimiter=d, skipinitialspace=True)] for d in ",;\t|"}
+    even = [d for d, counts in found.items() if counts and min(counts) == max(counts) > 1]
+    # `5,1;3,5`: both cut evenly, the comma more often, but with a semicolon about it is the decimal point.
+    if ";" in even and all(";" in line for line in whole):
+        return ";"
+    first = lines[0] if lines else ""
+    return max(even, key=lambda d: found[d][0]) if even else max(",;\t|", key=first.count)
 
 
 def create(rest: str, context: SourceContext) -> CsvSource:

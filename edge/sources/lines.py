@@ -37,8 +37,11 @@ class LineSource:
         if self._path is None:
             self._fd = sys.stdin.fileno()
             return
+        if self._path.is_dir():
+            raise ConfigError(f"--source {self._name}: a folder; end its name with / to read the files in it")
         try:
-            self._fd = os.open(self._path, os.O_RDONLY)
+            # A pipe without a writer would hold up the thread, and the end with it; `select` waits for one.
+            self._fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as exc:
             raise ConfigError(f"--source {self._name}: {exc.strerror}; check the path") from exc
 

@@ -13,12 +13,12 @@ import struct
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge.data.sample import Reply, Sample
 from edge.errors import ConfigError
 from edge.protocols import SourceContext
-from edge.transports.connection import Incoming
+from edge.transports.messages import Incoming
 from edge.transports.mqtt import Listener, MqttTransport
 
 QUEUE_MOST = 1024
@@ -89,7 +89,7 @@ class MqttSource(Listener):
         with self._changed:
             if incoming.qos and self._is_repeat(incoming, digest):
                 again = self._known[incoming.mid]
-                again.incoming = incoming
+                again.incoming = replace(incoming, payload=b"")
                 if not again.safe:
                     return
             elif incoming.dup and ORIGIN.pack(incoming.mid, digest) in self._earlier:
@@ -110,7 +110,8 @@ class MqttSource(Listener):
         if not incoming.qos and len(self._queue) >= QUEUE_MOST:
             self._context.count("dropped:input-qos0")
             return
-        delivery = _Delivery(incoming, digest)
+        # Without the payload: what is remembered of hundreds of pictures must not hold them.
+        delivery = _Delivery(replace(incoming, payload=b""), digest)
         if incoming.qos:
             self._known[incoming.mid] = delivery
             self._known.move_to_end(incoming.mid)

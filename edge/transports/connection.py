@@ -12,11 +12,8 @@ import selectors
 import socket
 import ssl
 import struct
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -28,7 +25,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.errors import ConfigError, UnavailableError
-from edge.transports.url import BrokerUrl
+from edge.transports.messages import Incoming, MqttOptions, Outgoing, Speech, Told
+from edge.transports.outflow import Outflow
 
 log = logging.getLogger("edge.mqtt")
 
@@ -36,60 +34,14 @@ SESSION_EXPIRY_S = 7 * 24 * 3600
 RECEIVE_MAXIMUM = 64
 """Inputs that the broker sends before we acknowledge: they are held in memory."""
 
-Confirmed = Callable[[list[int]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class MqttOptions:
-    """How to reach the broker and what to say at birth and death. Times in seconds."""
-
-    url: BrokerUrl
-    client_id: str
-    status_topic: str = ""
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-    keepalive_s: int = 30
-    confirm_timeout_s: float = 30.0
-    connect_timeout_s: float = 5.0
-    version: int | None = None
-    """4 or 5; None: 5, falling back to 4 (MQTT 3.1.1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message of a subscription. `session` and `mid` find it again for the acknowledgement."""
-
-    topic: str
-    payload: bytes
-    qos: int
-    dup: bool
-    retain: bool
-    mid: int
-    session: int
-    response_topic: str | None = None
-    correlation: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message to publish. `properties` become MQTT 5 user properties."""
-
-    topic: str
-    payload: bytes
-    qos: int = 1
-    retain: bool = False
-    content_type: str = ""
-    correlation: bytes | None = None
-    properties: Mapping[str, str] = field(default_factory=dict)
-
 
 class Connection:
     """One paho client, one TCP connection. Used by the transport's thread but for `publish` and `ack`."""
 
-    def __init__(self, options: MqttOptions, version: int, session: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, options: MqttOptions, speech: Speech, session: int, tls: ssl.SSLContext | None = None) -> None:
         self._options = options
-        self._version = version
+        self._speech = speech
+        self._version = speech.version
         self.session = session
         self._tls = tls
         self.up = False
@@ -100,14 +52,15 @@ class Connection:
         self.hung_up = False
         self._refused: str | None = None
         self._gone: str | None = None
-        self._lock = threading.Lock()
-        self._unconfirmed: dict[int, tuple[float, Confirmed | None, int]] = {}
-        self._early: set[int] = set()
-        self._refused_one = False
         self._inbox: list[Incoming] = []
-        self._news: dict[Confirmed, list[int]] = {}
         self._checked_at = 0.0
         self.client = self._make_client()
+        self._outflow = Outflow(self.client, speech, str(options.url))
+
+    @property
+    def retains(self) -> bool:
+        """False once the broker has said that it retains nothing."""
+        return self._outflow.retains
 
     @property
     def protocol(self) -> str:
@@ -135,10 +88,9 @@ class Connection:
         if self._tls is not None:
             client.tls_set_context(self._tls)
         if self._options.status_topic:
-            client.will_set(self._options.status_topic, b"offline", qos=1, retain=True)
+            client.will_set(self._options.status_topic, b"offline", qos=1, retain=self._speech.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         # Set, so that paho leaves writing to the thread that runs `turn`.
@@ -195,7 +147,7 @@ class Connection:
             self._read()
         if self.client.want_write():
             self.client.loop_write()
-        self._tell()
+        self._outflow.turn()
         now = time.monotonic()
         if now - self._checked_at > 1.0:
             self._checked_at = now
@@ -212,17 +164,9 @@ class Connection:
         except (ValueError, IndexError, KeyError, struct.error, MQTTException) as exc:
             raise UnavailableError(f"{self._options.url}: answers with something that is not MQTT: {exc}") from exc
 
-    def _tell(self) -> None:
-        with self._lock:
-            news, self._news = self._news, {}
-        for confirmed, tickets in news.items():
-            confirmed(tickets)
-
     def _check_confirms(self, now: float) -> None:
-        with self._lock:
-            oldest = next(iter(self._unconfirmed.values()), None)
-        limit = self._options.confirm_timeout_s
-        if oldest is not None and now - oldest[0] > limit:
+        since, limit = self._outflow.unconfirmed_since, self._options.confirm_timeout_s
+        if limit and since is not None and now - since > limit:
             self._gone = f"the broker takes messages but has confirmed none for {limit:.0f} s"
 
     def _why_gone(self) -> str:
@@ -259,33 +203,9 @@ class Connection:
         else:
             self.client.subscribe([(t, 1) for t in topics])
 
-    def publish(self, message: Outgoing, confirmed: Confirmed | None = None, ticket: int = 0) -> None:
-        """Queues a message; `confirmed([ticket])` follows from the transport's thread."""
-        properties = self._properties(message) if self._version == 5 else None
-        info = self.client.publish(message.topic, message.payload, message.qos, message.retain, properties)
-        if message.qos == 0:
-            return
-        with self._lock:
-            if info.mid not in self._early:
-                self._unconfirmed[info.mid] = (time.monotonic(), confirmed, ticket)
-                return
-            self._early.discard(info.mid)
-            if confirmed is not None:
-                self._news.setdefault(confirmed, []).append(ticket)
-
-    def _properties(self, message: Outgoing) -> Properties | None:
-        if not (message.content_type or message.properties or message.correlation):
-            return None
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        if message.content_type:
-            properties.ContentType = message.content_type
-            if message.content_type == "application/json":
-                properties.PayloadFormatIndicator = 1
-        if message.correlation is not None:
-            properties.CorrelationData = message.correlation
-        if message.properties:
-            properties.UserProperty = list(message.properties.items())
-        return properties
+    def publish(self, message: Outgoing, told: Told | None = None) -> None:
+        """Queues a message. Raises SampleError where it can never be sent: its topic, or too large for the broker."""
+        self._outflow.publish(message, told)
 
     # --- paho's callbacks, in the transport's thread ------------------------------------------------
 
@@ -295,6 +215,7 @@ class Connection:
         if reason.is_failure:
             self._refused = self._refusal(reason)
             return
+        self._outflow.heed(properties)
         self.up = self.was_up = True
         self.resumed = flags.session_present
 
@@ -302,6 +223,8 @@ class Connection:
         name = str(reason)
         if name == "Unsupported protocol version":
             self.no_such_version = True
+        if name == "Retain not supported":
+            self._outflow.retains = False
         if name in ("Bad user name or password", "Not authorized"):
             user = self._options.url.username
             who = f"the password of user {user!r}" if user else "a connection without user name"
@@ -319,17 +242,6 @@ class Connection:
                 f"another client connected with the id {self._options.client_id!r}; "
                 "give this one another --name or --device"
             )
-
-    def _on_publish(self, client: paho.Client, userdata: Any, mid: int, reason: ReasonCode, properties: Any) -> None:
-        with self._lock:
-            found = self._unconfirmed.pop(mid, None)
-            if found is None:
-                self._early.add(mid)
-            elif found[1] is not None:
-                self._news.setdefault(found[1], []).append(found[2])
-        if reason.is_failure and not self._refused_one:
-            self._refused_one = True
-            log.error("the broker refuses a message", extra={"reason": str(reason), "broker": str(self._options.url)})
 
     def _on_subscribe(
         self, client: paho.Client, userdata: Any, mid: int, reasons: Sequence[ReasonCode], properties: Any

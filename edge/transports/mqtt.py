@@ -20,12 +20,17 @@ from collections.abc import Callable, Sequence
 
 import paho.mqtt.client as paho
 
-from edge.errors import UnavailableError
-from edge.transports.connection import Confirmed, Connection, Incoming, MqttOptions, Outgoing, tls_context
+from edge.errors import SampleError, UnavailableError
+from edge.transports.connection import Connection, tls_context
+from edge.transports.messages import Incoming, MqttOptions, Outgoing, Speech, Told
 
 log = logging.getLogger("edge.mqtt")
 
 CONNACK_WAIT_S = 5.0
+JOIN_WAIT_S = 10.0
+"""How long `stop` waits for a thread that may be inside a name server's or a TLS handshake's time limit."""
+STANDS_S = 2.0
+"""A connection that stood so long has worked: one that ends sooner is tried again ever more slowly."""
 HANG_UPS = 5
 """Connections that end without a word, one after the other, before a version that has worked is doubted."""
 
@@ -56,8 +61,9 @@ class MqttTransport:
     ) -> None:
         """`births` gives what is published on every connect; `wait_s` how long to wait before the next try.
 
-        `worked` is told that one succeeded, `unavailable` why one did not; `failed` gets what must never happen,
-        a bug in the thread; `beat("mqtt")` says that the thread makes progress, `beat("-mqtt")` that it has ended.
+        `worked` is told that one stood for a while, `unavailable` why one did not; `failed` gets what must never
+        happen, a bug in the thread; `beat("mqtt")` says that the thread makes progress, `beat("-mqtt")` that it has
+        ended, or waits for others.
         """
         self.options = options
         self._births = births
@@ -76,6 +82,7 @@ class MqttTransport:
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
         self._version = options.version or 5
+        self._retain = True
         self._worked_version = self._refused_version = 0
         self._hung_up = 0
         self._session = 0
@@ -107,15 +114,15 @@ class MqttTransport:
         connection = self._connection
         return connection is not None and connection.up
 
-    def publish(self, message: Outgoing, confirmed: Confirmed | None = None, ticket: int = 0) -> None:
-        """Queues a message. `confirmed([ticket])` is called from the transport's thread when the broker has it.
+    def publish(self, message: Outgoing, told: Told | None = None) -> None:
+        """Queues a message; `told` hears when the broker has it, or refuses it.
 
-        Raises UnavailableError while there is no connection.
+        Raises UnavailableError while there is no connection, SampleError where the broker will never take it.
         """
         connection = self._connection
         if connection is None or not connection.up:
             raise UnavailableError(f"{self.options.url}: not connected")
-        connection.publish(message, confirmed, ticket)
+        connection.publish(message, told)
         self.wake()
 
     def ack(self, incoming: Incoming) -> bool:
@@ -152,14 +159,16 @@ class MqttTransport:
         self._say_last(last, timeout_s)
         self._stopping.set()
         self.wake()
-        thread.join()
+        thread.join(JOIN_WAIT_S)
 
     def _say_last(self, last: Sequence[Outgoing], timeout_s: float) -> None:
         said = threading.Semaphore(0)
         waiting = 0
         for message in last:
             try:
-                self.publish(message, lambda _: said.release())
+                self.publish(message, Told(0, lambda _: said.release()))
+            except SampleError:
+                continue
             except UnavailableError:
                 return
             waiting += 1
@@ -193,15 +202,20 @@ class MqttTransport:
 
     def _connect_and_loop(self) -> None:
         self._session += 1
-        connection = Connection(self.options, self._version, self._session, self._tls)
+        connection = Connection(self.options, Speech(self._version, self._retain), self._session, self._tls)
         self._connection = connection
         with selectors.DefaultSelector() as selector:
             try:
+                self._beat("-mqtt")  # a name server and a handshake have time limits of their own
                 connection.open()
                 self._handshake(connection, selector)
                 self._up(connection)
                 born = False
+                stands_at: float | None = time.monotonic() + STANDS_S
                 while not self._stopping.is_set():
+                    if stands_at is not None and time.monotonic() >= stands_at:
+                        stands_at = None
+                        self._worked()
                     # `online` means: inputs are heard. So it waits for the broker's word on the subscriptions.
                     if not born and connection.hears:
                         born = True
@@ -225,6 +239,7 @@ class MqttTransport:
                 for incoming in connection.turn(selector, self._wake_r, 0.2):
                     self._deliver(incoming)  # a kept session may deliver right behind the CONNACK
         except UnavailableError:
+            self._retain = connection.retains
             if self.options.version is None and self._is_of_the_version(connection):
                 self._version = 4 if self._version == 5 else 5
             raise
@@ -247,8 +262,9 @@ class MqttTransport:
         self._failing = False
         self._hung_up = 0
         self._worked_version = self._version
-        self._worked()
         self.connects += 1
+        if not connection.retains:
+            log.warning("the broker retains nothing: status and info reach only who listens at that moment")
         log.info("connected to the broker", extra={"broker": str(self.options.url), "protocol": connection.protocol})
         connection.subscribe(list(self._subscriptions))
         for listener in list(self._listeners):
@@ -256,7 +272,10 @@ class MqttTransport:
 
     def _give_birth(self, connection: Connection) -> None:
         for message in self._births():
-            connection.publish(message)
+            try:
+                connection.publish(message)
+            except SampleError as exc:
+                log.warning("not published", extra={"topic": message.topic, "reason": str(exc)})
 
     def _down(self, reason: str) -> None:
         was_up = self._connection is not None and self._connection.was_up

@@ -58,5 +58,6 @@ def parse(text: str) -> BrokerUrl:
 
 
 def _without_secret(text: str) -> str:
-    scheme, _, rest = text.rpartition("@")
-    return f"{scheme.split('://')[0]}://...@{rest}" if scheme else text
+    login, at, rest = text.rpartition("@")
+    scheme = login.partition("://")[0] + "://" if "://" in login else ""
+    return f"{scheme}...@{rest}" if at else text

@@ -20,7 +20,7 @@ from edge.spool.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
 from edge.testing.checks import check_engine, check_sink, check_source, check_spool
 from edge.testing.fakes import DoublingEngine, FakeBroker, ListSource
-from edge.transports.connection import MqttOptions
+from edge.transports.messages import MqttOptions
 from edge.transports.mqtt import Listener, MqttTransport
 from edge.transports.url import parse
 

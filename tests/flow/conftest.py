@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from edge.data.message import Message
-from edge.flow.lane import Lane, LaneOptions
+from edge.flow.durability import LaneOptions
+from edge.flow.lane import Lane
 from edge.flow.receipt import Receipt
 from edge.spool.memory import MemorySpool
 from edge.spool.sqlite import SqliteSpool

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import threading
 
-from edge.errors import UnavailableError
-from edge.flow.lane import Durability
+import pytest
+
+from edge.errors import SampleError, UnavailableError
+from edge.flow.durability import Durability
 from edge.spool.memory import MemorySpool
 from edge.spool.sqlite import SqliteSpool
 from edge.testing.fakes import FailingSpool, FakeBroker
@@ -297,3 +299,74 @@ def test_a_disk_that_comes_late_gives_back_what_an_earlier_life_left_on_it(bench
     b.turn(8)
     assert sorted(b.received) == [1, 2, 3]
     assert len(spool) == 0
+
+
+class Picky(FakeBroker):
+    """Opens gladly, and then takes nothing until it is told to."""
+
+    refuses: Exception | None = UnavailableError("not authorized")
+
+    def send(self, entry):
+        if self.refuses is not None:
+            raise self.refuses
+        super().send(entry)
+
+
+def test_a_sink_that_opens_and_then_refuses_is_tried_ever_more_slowly_and_said_once(bench, caplog):
+    b = bench(broker=Picky(), durable=False)
+    b.append(1)
+    with caplog.at_level("INFO", "edge.lane"):
+        for _ in range(600):  # a minute, in steps of a tenth of a second
+            b.turn(1)
+            b.clock.advance(0.1)
+        reconnects = b.metrics.counter("reconnects:broker")
+        assert 3 <= reconnects <= 9  # 0.5, 1, 2, 4, 8, 16, 30 seconds, each halved at most
+        assert [r.message for r in caplog.records] == ["sink unavailable"]
+        b.broker.refuses = None
+        b.clock.advance(31)
+        b.turn()
+    assert [r.message for r in caplog.records] == ["sink unavailable", "sink available again"]
+    assert b.received == [1]
+    assert b.safe == [1]
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_message_that_can_never_be_sent_is_dropped_counted_and_holds_nobody_up(bench, saved):
+    b = bench(broker=FakeBroker(away=saved))
+    b.append(1, 2)
+    if saved:
+        b.clock.advance(1.1)
+        b.turn()
+        assert len(b.spool) == 2
+    send, refused = b.broker.send, []
+
+    def picky(entry):
+        if entry.message.seq == 1:
+            refused.append(1)
+            raise SampleError("larger than the broker takes")
+        send(entry)
+
+    b.broker.send = picky
+    b.broker.come_back()
+    b.turn()
+    assert refused == [1]
+    assert b.received == [2]
+    assert sorted(b.safe) == [1, 2]
+    assert b.metrics.counter("dropped:broker:refused") == 1
+    assert len(b.spool) == 0
+
+
+def test_append_waits_no_more_once_the_end_has_begun(bench):
+    b = bench(broker=FakeBroker(away=True), save_past=2)
+    b.lane.hurry()
+    b.append(1, 2, 3, 4)  # nobody turns the lane: this would wait for ever
+    b.turn()
+    assert len(b.spool) == 4
+
+
+def test_what_comes_after_the_lanes_thread_has_ended_is_counted_and_never_called_safe(bench):
+    b = bench(save_past=2)
+    b.lane.end()
+    b.append(1, 2, 3, 4)
+    assert b.safe == []
+    assert b.metrics.counter("dropped:broker:stop") == 4

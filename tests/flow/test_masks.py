@@ -11,7 +11,7 @@ from edge.data.sample import ModelInput
 from edge.errors import UnavailableError
 from edge.flow import masks
 from edge.flow.masks import MaskPublisher
-from edge.transports.connection import Outgoing
+from edge.transports.messages import Outgoing
 
 
 class Broker:

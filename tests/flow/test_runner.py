@@ -1,47 +1,57 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 
 from edge.data.result import ModelRef
-from edge.errors import SampleError, SourceError, UnavailableError
+from edge.errors import FatalError, SampleError, SourceError, SpoolError, UnavailableError
+from edge.flow import runner
 from edge.flow.backoff import Backoff
+from edge.flow.durability import LaneOptions
 from edge.flow.lane import Lane
 from edge.flow.pipeline import Identity, Pipeline
 from edge.flow.runner import Runner, RunnerOptions
 from edge.spool.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
-from edge.testing.fakes import DoublingEngine, FakeBroker, ListSource, NumbersPreprocessor, as_numbers
+from edge.testing.fakes import DoublingEngine, FailingSpool, FakeBroker, ListSource, NumbersPreprocessor, as_numbers
 
 
 class Flow:
     """A runner with a fake at each end."""
 
-    def __init__(self, source, *brokers, preprocess=None, admit=lambda: True):
+    def __init__(self, source, *brokers, preprocess=None, admit=lambda: True, grace_s=2.0, **lane):
         self.source = source
         self.brokers = brokers or (FakeBroker(),)
         self.metrics = Metrics()
         clock = SystemClock()
+        spool = lane.pop("spool", None)
         identity = Identity("d", ModelRef("m", "1", "0"), "regress", "b")
         self.runner = Runner(
             source,
             Pipeline(DoublingEngine(), preprocess or NumbersPreprocessor(), as_numbers, identity),
             [
-                Lane(f"broker{i}", b, MemorySpool(10**7), clock=clock, metrics=self.metrics)
+                Lane(f"broker{i}", b, spool or MemorySpool(10**7), clock=clock, metrics=self.metrics, **lane)
                 for i, b in enumerate(self.brokers)
             ],
             clock=clock,
             metrics=self.metrics,
-            options=RunnerOptions(grace_s=2.0, admit=admit),
+            options=RunnerOptions(grace_s=grace_s, admit=admit),
             backoff=Backoff(0.001, 0.002),
         )
 
     def received(self, broker=0):
         messages = self.brokers[broker].received
         return [m["predictions"][0]["value"] if "predictions" in m else m["reason"] for m in messages]
+
+    def wait_for(self, counter, count, timeout_s=10.0):
+        end = time.monotonic() + timeout_s
+        while self.metrics.counter(counter) < count and time.monotonic() < end:
+            threading.Event().wait(0.01)
+        return self.metrics.counter(counter) >= count
 
     def in_background(self):
         thread = threading.Thread(target=self.runner.run)
@@ -196,3 +206,68 @@ def test_frames_shed_under_heat_are_acknowledged_and_counted_with_that_reason():
     assert flow.received() == [2.0, 8.0]
     assert sorted(source.acked) == [1, 2, 3, 4]
     assert flow.metrics.counter("dropped:heat") == 2
+
+
+def test_a_lane_that_ends_in_an_error_ends_the_process_also_while_it_is_full():
+    class Breaks(FakeBroker):
+        def send(self, entry):
+            raise SpoolError("the state folder is gone")
+
+    flow = Flow(ListSource(range(1000)), Breaks())
+    with pytest.raises(SpoolError):
+        flow.runner.run()
+
+
+def test_a_stop_ends_while_the_broker_is_away_and_neither_memory_nor_disk_takes_more():
+    broker = FakeBroker(away=True)
+    spool = FailingSpool(lambda: MemorySpool(10**7))
+    spool.full = True
+    flow = Flow(ListSource(range(1000)), broker, spool=spool, options=LaneOptions(memory_most=3))
+    thread = flow.in_background()
+    assert flow.wait_for("results", 4)
+    flow.runner.stop()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_the_end_goes_on_without_a_source_that_hangs(monkeypatch):
+    monkeypatch.setattr(runner, "HANGS_AFTER_S", 0.1)
+    release = threading.Event()
+
+    class Hangs(ListSource):
+        def read(self, timeout_s):
+            if self.acked:
+                release.wait(30)
+            return super().read(timeout_s)
+
+    flow = Flow(Hangs([1], endless=True), grace_s=0.1)
+    thread = flow.in_background()
+    assert flow.source.wait_for_acks(1)
+    flow.runner.stop()
+    thread.join(20)
+    try:
+        assert not thread.is_alive()
+        assert flow.runner.left_behind == ["capture"]
+        assert flow.received() == [2.0]
+    finally:
+        release.set()
+
+
+def test_a_sink_that_hangs_at_the_end_is_told_as_an_error(monkeypatch):
+    monkeypatch.setattr(runner, "HANGS_AFTER_S", 0.1)
+    release = threading.Event()
+
+    class Hangs(FakeBroker):
+        def send(self, entry):
+            super().send(entry)
+            release.wait(30)
+
+    flow = Flow(ListSource([1], endless=True), Hangs(), grace_s=0.1)
+    stopper = threading.Thread(target=lambda: (flow.brokers[0].wait_for(1), flow.runner.stop()))
+    stopper.start()
+    try:
+        with pytest.raises(FatalError, match="lane-broker0 did not end"):
+            flow.runner.run()
+    finally:
+        release.set()
+        stopper.join()

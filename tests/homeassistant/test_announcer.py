@@ -17,7 +17,7 @@ from edge.homeassistant.announcer import Announcer
 from edge.homeassistant.picture import NewestPicture
 from edge.homeassistant.record import Record
 from edge.testing.fakes import FakeClock
-from edge.transports.connection import Incoming, Outgoing
+from edge.transports.messages import Incoming, Outgoing
 
 TOPIC = "homeassistant/device/edge-run_line3_m/config"
 STATS = Outgoing("edge/line3/m/stats", b"{}")
@@ -31,12 +31,12 @@ class Broker:
         self.confirms, self.away = True, False
         self.acked = []
 
-    def publish(self, message, confirmed=None, ticket=0):
+    def publish(self, message, told=None):
         if self.away:
             raise UnavailableError("away")
         self.published.append(message)
-        if confirmed is not None:
-            self.waiting.append(confirmed)
+        if told is not None:
+            self.waiting.append(told.confirmed)
         if self.confirms:
             self.confirm()
 
@@ -143,10 +143,10 @@ def test_a_result_that_is_sent_at_the_same_moment_is_the_last_that_is_heard(tmp_
     home.greet()
     publish = home.broker.publish
 
-    def meanwhile(message, confirmed=None, ticket=0):
+    def meanwhile(message, told=None):
         if b'"n":1' in message.payload:
             home.announcer.sending(Message("result", b'{"n":2}', 2))
-        publish(message, confirmed, ticket)
+        publish(message, told)
 
     home.broker.publish = meanwhile
     assert home.after(2)[-1].payload == b'{"n":2,"replayed":true}'

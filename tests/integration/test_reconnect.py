@@ -9,7 +9,7 @@ from integration.faults.broker import Broker, find_mosquitto
 from integration.faults.proxy import Proxy
 from integration.faults.waiting import wait_until
 
-from edge.transports.connection import MqttOptions
+from edge.transports.messages import MqttOptions
 from edge.transports.mqtt import MqttTransport
 from edge.transports.url import BrokerUrl
 

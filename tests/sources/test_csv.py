@@ -1,34 +1,94 @@
-"""Cells of a .csv file, by the kind of the feature they belong to."""
+"""Rows of a .csv file as people have them."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 import pytest
 
-from edge.errors import EndOfStream
+from edge.errors import ConfigError, EndOfStream, SampleError
 from edge.protocols import SourceContext
-from edge.sources import csv
+from edge.sources.csv import CsvSource
 from edge.testing.fakes import FakeClock
 
-
-def rows(path: Path, kinds: dict[str, str]) -> list[dict[str, object]]:
-    source = csv.create(
-        str(path), SourceContext(clock=FakeClock(), features=tuple(kinds), feature_kinds=tuple(kinds.values()))
-    )
-    source.open()
-    found = [source.read(0.1).payload for _ in range(path.read_text().count("\n") - 1)]
-    with pytest.raises(EndOfStream):
-        source.read(0.1)
-    source.close()
-    return found
+CONTEXT = SourceContext(FakeClock(), features=("width", "kind", "height"), feature_kinds=("number", "text", "number"))
 
 
-def test_true_is_one_and_an_empty_cell_is_missing(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    path.write_text("age,member,city\n41,True,Bern\n,false,\n")
+@pytest.fixture
+def rows(tmp_path):
+    """What a file's rows become: payloads, and the reason in place of a row that is skipped."""
 
-    assert rows(path, {"age": "number", "member": "number", "city": "text"}) == [
-        {"age": 41.0, "member": 1.0, "city": "Bern"},
-        {"age": None, "member": 0.0, "city": None},
+    def read(content: bytes | str, **options):
+        path = tmp_path / "rows.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        source = CsvSource(path, CONTEXT, **options)
+        found = []
+        try:
+            source.open()
+            while True:
+                try:
+                    found.append(source.read(0).payload)
+                except SampleError as exc:
+                    found.append(str(exc))
+        except EndOfStream:
+            return found
+        finally:
+            source.close()
+
+    return read
+
+
+def test_a_header_in_any_order_names_the_cells(rows):
+    assert rows("height,width,kind\n2,1,a\n") == [{"height": 2.0, "width": 1.0, "kind": "a"}]
+
+
+def test_without_a_header_cells_come_in_the_models_order(rows):
+    assert rows("1,a,2\n") == [[1.0, "a", 2.0]]
+
+
+def test_a_spreadsheet_of_half_of_europe_is_read(rows):
+    sheet = '\ufeffwidth;kind;height\r\n5,1;"a;b, c";0,5\r\n\r\n;;7\r\n'
+    assert rows(sheet) == [
+        {"width": 5.1, "kind": "a;b, c", "height": 0.5},
+        {"width": None, "kind": None, "height": 7.0},
+    ]
+
+
+def test_a_decimal_comma_is_one_where_there_is_no_header_either(rows):
+    assert rows("5,1;a,b,c;0,5\n4,9;a,b,c;1,5\n") == [[5.1, "a,b,c", 0.5], [4.9, "a,b,c", 1.5]]
+
+
+def test_a_row_that_is_not_utf8_is_skipped_and_the_next_one_read(rows):
+    skipped, read = rows(b"width,kind,height\n1,caf\xe9,2\n1,a,2\n")
+    assert "line 2: not UTF-8" in skipped
+    assert read["kind"] == "a"
+
+
+def test_a_cell_beyond_the_limit_is_skipped_also_as_the_first_line(rows):
+    skipped, read = rows("x" * 200_000 + "\n1,a,2\n")
+    assert "line 1: field larger" in skipped
+    assert read == [1.0, "a", 2.0]
+
+
+def test_a_line_that_never_ends_is_not_held_in_memory(rows):
+    skipped, read = rows("width,kind,height\n" + "1,a,2," * 500 + "\n1,a,2\n", max_line=1000)
+    assert "line 2: longer than" in skipped
+    assert read == {"width": 1.0, "kind": "a", "height": 2.0}
+
+
+def test_a_column_that_stands_twice_is_refused(rows):
+    with pytest.raises(ConfigError, match="'width' twice"):
+        rows("width,width,kind\n1,2,a\n")
+
+
+def test_a_pipe_is_refused_instead_of_waiting_for_its_writer(tmp_path):
+    os.mkfifo(tmp_path / "rows.csv")
+    with pytest.raises(ConfigError, match="--source -"):
+        CsvSource(tmp_path / "rows.csv", CONTEXT).open()
+
+
+def test_true_is_one_and_an_empty_cell_is_missing(rows):
+    assert rows("width,height,kind\n41,True,Bern\n,false,\n") == [
+        {"width": 41.0, "height": 1.0, "kind": "Bern"},
+        {"width": None, "height": 0.0, "kind": None},
     ]

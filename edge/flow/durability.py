@@ -1,0 +1,27 @@
+"""What a lane promises, and the numbers behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Durability(StrEnum):
+    """What reaches the disk: nothing, what an outage would lose, or every message before it is sent."""
+
+    NONE = "none"
+    OUTAGE = "outage"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class LaneOptions:
+    """`memory_most` bounds, in messages, what waits in memory while the disk fails."""
+
+    durability: Durability = Durability.OUTAGE
+    save_after_s: float = 1.0
+    save_past: int = 64
+    replay_rate: float = 0.0
+    memory_most: int = 10_000
+    drop_oldest: bool = False
+    disk_retry_s: float = 5.0

@@ -1,0 +1,61 @@
+"""A lane's way to its sink: up or away, and when the next try is worth it."""
+
+from __future__ import annotations
+
+import logging
+
+from edge.errors import UnavailableError
+from edge.flow.backoff import Backoff
+from edge.protocols import Clock, Sink, SinkEvents
+from edge.telemetry.metrics import Metrics
+
+log = logging.getLogger("edge.lane")
+
+
+class Link:
+    """Used by the lane's thread; `up` may be read by any."""
+
+    def __init__(self, name: str, sink: Sink, clock: Clock, metrics: Metrics, backoff: Backoff) -> None:
+        self._name = name
+        self._sink = sink
+        self._clock = clock
+        self._metrics = metrics
+        self._backoff = backoff
+        self._troubled = False
+        self.up = False
+        self.due_ns = 0
+        """While it is away: when it is tried again, on the monotonic clock."""
+
+    def open(self, events: SinkEvents) -> bool:
+        """True where it is up again after an outage."""
+        try:
+            self._sink.open(events)
+        except UnavailableError as exc:
+            self._away(str(exc))
+            return False
+        self.up = True
+        if self._troubled:
+            self._metrics.inc(f"reconnects:{self._name}")
+        return self._troubled
+
+    def works(self, waiting: int) -> None:
+        """It takes what it is sent. One that opens and then refuses is still away, and is not tried any sooner."""
+        self._backoff.reset()
+        if self._troubled:
+            self._troubled = False
+            log.info("sink available again", extra={"sink": self._name, "waiting": waiting})
+
+    def lost(self, reason: str) -> None:
+        """It went, or it refused."""
+        self.up = False
+        self._sink.close()
+        self._away(reason)
+
+    def close(self) -> None:
+        self._sink.close()
+
+    def _away(self, reason: str) -> None:
+        self.due_ns = self._clock.monotonic_ns() + int(self._backoff.next_s() * 1e9)
+        if not self._troubled:
+            self._troubled = True
+            log.warning("sink unavailable", extra={"sink": self._name, "reason": reason})

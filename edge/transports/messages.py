@@ -1,0 +1,76 @@
+"""What goes over an MQTT connection, and how it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge.transports.url import BrokerUrl
+
+Confirmed = Callable[[list[int]], None]
+Refused = Callable[[int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class MqttOptions:
+    """How to reach the broker and what to say at birth and death. Times in seconds."""
+
+    url: BrokerUrl
+    client_id: str
+    status_topic: str = ""
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    keepalive_s: int = 30
+    confirm_timeout_s: float = 30.0
+    connect_timeout_s: float = 5.0
+    version: int | None = None
+    """4 or 5; None: 5, falling back to 4 (MQTT 3.1.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message of a subscription. `session` and `mid` find it again for the acknowledgement."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    dup: bool
+    retain: bool
+    mid: int
+    session: int
+    response_topic: str | None = None
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish at QoS 1. `properties` become MQTT 5 user properties."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+    content_type: str = ""
+    correlation: bytes | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who hears of a message's fate, from the transport's thread: `confirmed([ticket])` or `refused(ticket, why)`.
+
+    Where nobody hears of a refusal, it counts as confirmed: to send it again would change nothing.
+    """
+
+    ticket: int
+    confirmed: Confirmed
+    refused: Refused | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """How to speak on one connection: 4 or 5, and whether the broker takes retained messages."""
+
+    version: int
+    retain: bool = True
