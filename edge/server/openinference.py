@@ -185,8 +185,17 @@ class Inference:
             raise Refusal(400, f"a raw request is for one input; the model takes {', '.join(self._inputs)}")
         spec = next(iter(self._inputs.values()))
         dims = self._raw_shape(spec, len(view))
+        if tensors.datatype(spec) == "BYTES":
+            return self._raw_text(spec, dims, view)
         array = tensors.from_binary(view, spec, dims, tensors.check(spec, tensors.datatype(spec), dims))
         return Asked({spec.name: array}, self._all, True, UNSET, rows=_rows({spec.name: array}))
+
+    def _raw_text(self, spec: TensorSpec, dims: list[int], view: memoryview) -> Asked:
+        """Triton puts no length before the one text that a raw request may be."""
+        if any(d != 1 for d in dims):
+            raise Refusal(400, f"a raw request holds one text; the model takes {tensors.shape(spec)}")
+        array = tensors.text(view, spec).reshape(dims)
+        return Asked({spec.name: array}, self._all, True, UNSET)
 
     @staticmethod
     def _raw_shape(spec: TensorSpec, size: int) -> list[int]:

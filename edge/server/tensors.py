@@ -211,6 +211,14 @@ def from_binary(data: memoryview, spec: TensorSpec, dims: Sequence[int], count: 
     return np.require(np.frombuffer(data, dtype), requirements=["A", "C"]).reshape(dims)
 
 
+def text(data: memoryview, spec: TensorSpec) -> Array:
+    """One text as an array of one element. Raises Refusal."""
+    try:
+        return np.array([str(data, "utf-8")], dtype=object)
+    except UnicodeDecodeError as exc:
+        raise Refusal(400, f"input {spec.name!r}: the text is not UTF-8: {exc.reason}") from exc
+
+
 def _from_bytes(data: memoryview, spec: TensorSpec, count: int) -> Array:
     found: list[str] = []
     at = 0

@@ -293,6 +293,18 @@ def test_a_raw_request_is_one_tensor_and_nothing_else(numbers):
     assert answer.body[length:] == blob
 
 
+def test_a_raw_request_for_a_text_is_the_text_and_no_length_before_it(serve, models):
+    site = serve(onnxmodels.identity(models / "raw_text.onnx", "string", ("n", 1)))
+
+    answer = site.infer("zwölf".encode(), Inference_Header_Content_Length="0")
+
+    assert answer.status == 200
+    assert answer.body.endswith(b"\x06\0\0\0" + "zwölf".encode())
+    assert site.infer(b"\xff", Inference_Header_Content_Length="0").status == 400
+    three = serve(onnxmodels.identity(models / "raw_texts.onnx", "string"))
+    assert "one text" in three.infer(b"abc", Inference_Header_Content_Length="0").error
+
+
 def test_a_raw_request_that_is_no_multiple_of_a_row_is_refused(numbers):
     assert "multiples of 12" in numbers.infer(b"12345", Inference_Header_Content_Length="0").error
 
