@@ -366,19 +366,24 @@ def make_lane(name: str, sink: Sink, spool: Spool, settings: Settings, **more: A
     return Lane(name, sink, spool, options=options, **more)
 
 
-def make_heat_limit(settings: Settings, source: Source | None, clock: Clock, metrics: Metrics) -> Callable[[], bool]:
+def make_heat_limit(
+    settings: Settings,
+    source: Source | None,
+    clock: Clock,
+    metrics: Metrics,
+    thermometer: Callable[[], float | None] = board.temperature_celsius,
+) -> Callable[[], bool]:
     """Which samples the model may look at: all of them, or fewer of a live source's under `--max-temperature`."""
     most = settings.max_temperature
     if most is None or source is None:
         return lambda: True
     if not source.live:
-        log.warning(
-            "max-temperature is for live sources: nothing is shed", extra={"source": told(settings.source or "mqtt")}
-        )
+        named = told(settings.source or "mqtt")
+        log.warning("max-temperature is for live sources: nothing is shed", extra={"source": named})
         return lambda: True
-    if board.temperature_celsius() is None:
+    if thermometer() is None:
         log.warning("no thermometer: max-temperature does nothing", extra={"board": board.HERE.model()})
-    return HeatLimit(most, board.temperature_celsius, clock=clock, metrics=metrics).admit
+    return HeatLimit(most, thermometer, clock=clock, metrics=metrics).admit
 
 
 def make_server(settings: Settings, served: Served, failed: Callable[[BaseException], None]) -> HttpServer:

@@ -97,13 +97,17 @@ def _latency(settings: Settings, loaded: assembly.Loaded, host: Host) -> Row:
         return warn("latency", f"not measured: {exc}", "feed it one real sample: edge-run --source FILE --mqtt none")
     median, worst = statistics.median(spent), max(spent)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    text = f"{median:.3g} ms median, {worst:.3g} ms worst of {len(spent)}; {used:.0f} MB used"
+    text = f"{_ms(median)} median, {_ms(worst)} worst of {len(spent)}; {used:.0f} MB used"
     facts = {"median_ms": median, "worst_ms": worst, "used_mb": used}
     if median < SLOW_MS:
         return ok("latency", text, **facts)
     spare = board.cores() - (settings.threads or 1)
     more = f"--threads {board.cores()}, " if spare > 0 else ""
     return warn("latency", text, f"{more}edge-convert --quantize int8, or a smaller model", **facts)
+
+
+def _ms(spent: float) -> str:
+    return f"{spent:.0f} ms" if spent >= 100 else f"{spent:.3g} ms"
 
 
 def _measure(settings: Settings, loaded: assembly.Loaded, host: Host) -> list[float]:

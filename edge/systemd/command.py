@@ -70,11 +70,22 @@ def run(
         return _install(said, config.read(rest, environ, __version__), systemd, out)
     if said.command == "remove":
         return _remove(said, systemd, out)
-    units = f"edge-run@{said.instance or '*'}.service"
+    units = f"edge-run@{_installed(said.instance, systemd)}.service"
     if said.command == "status":
         return systemd.show("systemctl", "--no-pager", "--full", "status", units)
     more = "--follow" if said.follow else "--no-pager"
     return systemd.show("journalctl", more, "--lines", said.lines, "--unit", units)
+
+
+def _installed(instance: str | None, systemd: Systemd) -> str:
+    """The instance, or `*` for all of them. Raises ConfigError where there is none."""
+    systemd.tool("systemctl")
+    known = install.instances(systemd.root)
+    if not known:
+        raise ConfigError("edge-run service: none is installed; say edge-run service install --model ...")
+    if instance is not None and instance not in known:
+        raise ConfigError(f"edge-run service: there is no {instance}; installed: {', '.join(known)}")
+    return instance or "*"
 
 
 def _install(said: argparse.Namespace, settings: Settings, systemd: Systemd, out: TextIO) -> int:

@@ -4,9 +4,11 @@ import logging
 
 import pytest
 
+from edge import assembly, config
+from edge.errors import ConfigError
 from edge.flow.heat import PERIOD_S, SLOWEST_HZ, HeatLimit
 from edge.telemetry.metrics import Metrics
-from edge.testing.fakes import FakeClock
+from edge.testing.fakes import FakeClock, ListSource
 
 
 class Device:
@@ -129,3 +131,33 @@ def test_a_board_in_a_cupboard_settles_below_the_firmwares_limit(device, seconds
     assert hottest < 80.0
     # 16.7 frames a second hold 75 C: most of what is possible is used.
     assert 12 < sum(looked_at[-600:]) / 600 < 17.5
+
+
+def limited(live, thermometer=lambda: 90.0, flags=("--max-temperature", "75")):
+    """What `edge-run` with these flags lets through of ten seconds at 30 frames a second."""
+    settings = config.read(["--model", "m.onnx", "--source", "camera:0", *flags], {}, "0")
+    clock = FakeClock()
+    admit = assembly.make_heat_limit(settings, ListSource([], live=live), clock, Metrics(), thermometer)
+    frames = 0
+    for _ in range(300):
+        clock.advance(1 / 30)
+        frames += admit()
+    return frames
+
+
+def test_the_flag_limits_a_live_source_and_no_other(caplog):
+    assert limited(live=True) < 250
+    assert limited(live=True, flags=()) == 300
+    assert limited(live=False) == 300
+    assert "for live sources" in caplog.text
+
+
+def test_a_board_without_a_thermometer_is_told_at_the_start(caplog):
+    assert limited(live=True, thermometer=lambda: None) == 300
+    assert "no thermometer" in caplog.text
+
+
+@pytest.mark.parametrize("said", ["hot", "10", "200"])
+def test_a_temperature_that_no_processor_has_is_refused(said):
+    with pytest.raises(ConfigError, match="max-temperature"):
+        config.read(["--model", "m.onnx", "--max-temperature", said], {}, "0")

@@ -85,6 +85,8 @@ def test_the_template_goes_with_the_last_instance(machine):
 
 
 def test_status_and_logs_ask_systemd(machine):
+    machine.install("--no-start")
+    machine.calls_file.unlink()
     machine.service("status", "flowers")
     machine.service("logs", "flowers", "--follow")
     machine.service("logs", "-n", "5")
@@ -93,6 +95,14 @@ def test_status_and_logs_ask_systemd(machine):
         f"journalctl --follow --lines 50 --unit {UNIT}",
         "journalctl --no-pager --lines 5 --unit edge-run@*.service",
     ]
+
+
+def test_a_service_that_is_not_installed_is_told_with_those_that_are(machine):
+    with pytest.raises(ConfigError, match="none is installed"):
+        machine.service("status")
+    machine.install()
+    with pytest.raises(ConfigError, match="there is no roses; installed: flowers"):
+        machine.service("logs", "roses")
 
 
 def test_a_service_that_does_not_start_is_told_in_one_line(machine):
