@@ -17,7 +17,7 @@ from converter.errors import OutputError, SampleFileError
 from converter.options import Options
 from converter.parity import class_values
 from converter.recognise import Source
-from edge.errors import ModelError, needs
+from edge.errors import ConfigError, ModelError, needs
 from edge.model import container
 from edge.model.manifest import ONNX_KEY, TFLITE_ENTRY, Manifest, Provenance, encode
 
@@ -25,7 +25,13 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def identify(artifact: Artifact, source: Source, options: Options) -> Artifact:
-    """The artifact with name, version, task and labels in its manifest: passes that count right answers need them."""
+    """The artifact with name, version, task and labels in its manifest: passes that count right answers need them.
+
+    Raises ConfigError for a task that the model has not.
+    """
+    own = artifact.manifest.task
+    if options.task not in (None, "raw", own) and artifact.framework != artifact.target:
+        raise ConfigError(f"--task {options.task}: this model's is {own}; leave --task out")
     named = artifact.with_manifest(
         name=options.name or artifact.manifest.name or name_of(source),
         version=options.version or artifact.manifest.version, task=options.task or artifact.manifest.task,

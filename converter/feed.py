@@ -17,7 +17,8 @@ BATCH = 256
 
 def feed(rows: Rows, inputs: Sequence[Input]) -> dict[str, Array]:
     """Tensors by input name, each [rows, ...]. Raises SampleFileError where the rows do not fit the model."""
-    return {i.name: _tensor(rows, i, alone=len(inputs) == 1) for i in inputs if not i.state_from}
+    fed = [i for i in inputs if not i.state_from and i.kind != "constant"]
+    return {i.name: _tensor(rows, i, alone=len(fed) == 1) for i in fed}
 
 
 def _tensor(rows: Rows, wanted: Input, *, alone: bool) -> Array:

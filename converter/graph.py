@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from converter.errors import UnsupportedError
 from edge.errors import ConfigError, needs
+
+_QUANTISERS_RAISE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError)
 
 if TYPE_CHECKING:
     import onnx
@@ -125,6 +130,18 @@ def require_network(model: Any, quantization: str) -> None:
             f"--quantize {quantization}: this model is of trees, a pipeline or one runtime's own operators, which have "
             "no such kernels; leave --quantize out"
         )
+
+
+@contextmanager
+def refusing(quantization: str) -> Iterator[None]:
+    """Turns what ONNX Runtime's quantisers raise into an UnsupportedError that gives the reason in a line."""
+    try:
+        yield
+    except (*_QUANTISERS_RAISE, library().version_converter.ConvertError) as exc:
+        text = " ".join(str(exc).split())[:200] or type(exc).__name__
+        raise UnsupportedError(
+            f"--quantize {quantization}: ONNX Runtime cannot quantise this model: {text}; leave --quantize out"
+        ) from exc
 
 
 def same_signature(one: Any, other: Any) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from converter import first_step
 from converter.artifact import Artifact
 from converter.errors import REFUSES_ROWS, OutputError, ParityError, SampleFileError, rows_refused
 from converter.feed import BATCH, batches, feed
@@ -103,7 +104,7 @@ def load(artifact: Artifact, folder: Path) -> Engine:
     options = EngineOptions(own_file=artifact.framework != artifact.target)
     with quiet():
         engine: Engine = registry.find("edge.engines", ENGINES[artifact.target])(path, options)
-    return engine
+    return first_step.of(engine, artifact.manifest)
 
 
 def run(engine: Engine, tensors: Tensors) -> dict[str, Array]:
@@ -128,7 +129,9 @@ def compare(artifact: Artifact, engine: Engine, options: Options, *, timed: bool
     tolerance, least = limits(artifact, options)
     published = precision(artifact) != "none"
     differences, reasons = _differences(
-        *((_published(before, manifest), _published(after, manifest)) if published else (before, after)), manifest
+        *((_published(before, manifest), _published(after, manifest)) if published else (before, after)),
+        manifest,
+        len(rows),
     )
     if float(np.max(differences)) > tolerance:
         over, most = int(np.sum(differences > tolerance)), float(np.max(differences))
@@ -228,8 +231,8 @@ def roles(manifest: Manifest, role: str) -> list[str]:
     return [o.name for o in manifest.outputs if o.role == role]
 
 
-def _differences(before: Tensors, after: Tensors, manifest: Manifest) -> tuple[Array, list[str]]:
-    rows = len(next(iter(after.values())))
+def _differences(before: Tensors, after: Tensors, manifest: Manifest, rows: int) -> tuple[Array, list[str]]:
+    """The largest difference of each row, and what else is wrong. One without a row axis counts for every row."""
     worst = np.zeros(rows)
     reasons: list[str] = []
     labels = roles(manifest, "label")
@@ -247,9 +250,10 @@ def _differences(before: Tensors, after: Tensors, manifest: Manifest) -> tuple[A
         bad = np.isfinite(wanted.astype(np.float64)) & ~np.isfinite(got.astype(np.float64))
         if bad.any():
             reasons.append(
-                f"output {name!r} is not finite in {int(bad.reshape(rows, -1).any(axis=1).sum())} of {rows} rows"
+                f"output {name!r} is not finite in {int(bad.reshape(len(bad), -1).any(axis=1).sum())} of {rows} rows"
             )
-        worst = np.maximum(worst, _apart(wanted, got, scores=name in roles(manifest, "scores")))
+        apart = _apart(wanted, got, scores=name in roles(manifest, "scores"))
+        worst = np.maximum(worst, apart if len(apart) == rows else np.max(apart, initial=0.0))
     return worst, reasons
 
 
@@ -349,6 +353,7 @@ def check_labels(manifest: Manifest, outputs: Tensors) -> None:
         scores = outputs.get(name)
         if (
             manifest.labels
+            and manifest.task == "classify"
             and scores is not None
             and scores.ndim == 2
             and scores.shape[1] not in (1, len(manifest.labels))
@@ -366,7 +371,7 @@ def golden_samples(artifact: Artifact, engine: Engine) -> tuple[Golden, ...]:
     for row in chosen:
         tensors = feed(artifact.rows.take([row]), artifact.manifest.inputs)
         outputs = {n: np.asarray(v) for n, v in engine.infer(tensors).items()}
-        sample = golden.make(tensors, outputs)
+        sample = golden.make({**tensors, **first_step.supplied(engine)}, outputs)
         size += sum(len(t.data) for t in (*sample.inputs.values(), *sample.outputs.values()))
         if made and size > GOLDEN_BYTES:
             break

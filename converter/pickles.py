@@ -14,6 +14,7 @@ import io
 import lzma
 import pickle
 import pickletools
+import struct
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,7 +36,7 @@ _COMPRESSED: tuple[tuple[bytes, Any], ...] = (
 )
 _DAMAGED = (
     pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError, IndexError, KeyError, ImportError,
-    OverflowError, MemoryError, AssertionError, RecursionError, UnicodeDecodeError,
+    OverflowError, MemoryError, AssertionError, RecursionError, UnicodeDecodeError, struct.error,
 )  # fmt: skip
 
 
@@ -158,7 +159,8 @@ def globals_in(data: bytes, name: str, *, count: int = 1) -> tuple[str, ...]:
         for _ in range(count):
             _Machine(stream, found).load()
     except _DAMAGED as exc:
-        raise UnrecognisedError(f"{name}: not a whole pickle ({exc or type(exc).__name__}); copy it again") from exc
+        why = str(exc) or type(exc).__name__
+        raise UnrecognisedError(f"{name}: not a whole pickle ({why}); copy it again") from exc
     if count == 1 and "joblib.numpy_pickle.NumpyArrayWrapper" not in found:
         for operation, argument, _ in pickletools.genops(data[: stream.tell()]):
             if operation.name in ("GLOBAL", "INST"):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from converter import parity, pictures
+from converter import first_step, parity, pictures
 from converter.artifact import Artifact
 from converter.errors import SampleFileError, UnrecognisedError
 from converter.feed import feed
@@ -41,8 +41,10 @@ def artifact(source: Source, path: Path, rows: Rows | None, options: Options, ta
         rows = _made_up(engine.inputs, manifest.inputs)
     rows = pictures.prepared(rows, manifest.inputs, engine.inputs)
 
+    alone = first_step.of(engine, manifest)
+
     def reference(given: Rows) -> dict[str, Array]:
-        return parity.run(engine, feed(given, manifest.inputs))
+        return parity.run(alone, feed(given, manifest.inputs))
 
     return Artifact(
         framework=target, target=target, model=path.read_bytes(), manifest=manifest, reference=reference, rows=rows,
@@ -97,6 +99,13 @@ def _with_features(one: Input, rows: Rows | None) -> Input:
     return replace(one, features=tuple(Feature(name=n) for n in names))
 
 
+def _rest(spec: TensorSpec, one: Input) -> tuple[int, ...]:
+    """The shape of one row: of a wave as long as its window, else with 1 for a free dimension."""
+    if one.kind == "audio" and one.window is not None and not one.frontend and len(spec.fixed()) == 2:
+        return (one.window.size + one.window.context,)
+    return spec.fixed()[1:]
+
+
 def _made_up(specs: Sequence[TensorSpec], inputs: Sequence[Input]) -> Rows:
     """`COUNT` rows of noise in the shapes the model takes; a free dimension is 1."""
     random = np.random.default_rng(_SEED)
@@ -106,7 +115,7 @@ def _made_up(specs: Sequence[TensorSpec], inputs: Sequence[Input]) -> Rows:
         if one.state_from or one.kind == "constant":
             continue
         spec = by_name[one.name]
-        shape = (COUNT, *spec.fixed()[1:])
+        shape = (COUNT, *_rest(spec, one))
         if spec.dtype == STRING:
             arrays[one.name] = np.full(shape, "text", dtype=object)
         elif numpy_dtype(spec.dtype).kind in "iub":

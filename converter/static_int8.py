@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from converter import graph, parity
+from converter import first_step, graph, parity
 from converter.artifact import Artifact
 from converter.feed import batches, feed
 from converter.options import Options
 from converter.progress import track
 from converter.quiet import quiet
-from edge.data.tensor import Array
+from edge.data.tensor import Array, Tensors
 from edge.errors import ConfigError
 
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -65,6 +65,9 @@ class _Workshop:
     def __post_init__(self) -> None:
         self._source = self.folder / "float.onnx"
         self._source.write_bytes(self.model.SerializeToString())
+        engine = parity.load(self.artifact, self.folder)
+        self._supplied = first_step.supplied(engine)
+        engine.close()
         self._before = self.artifact.reference(self.artifact.rows)
         # Before the outputs are known by class, accuracy is what is expected, else what the original says.
         classes = parity.classes_of(self._before, self.artifact.manifest)
@@ -84,11 +87,11 @@ class _Workshop:
         if "calibration_cache_path" in inspect.signature(quantize_static).parameters:
             cached["calibration_cache_path"] = self.folder / "ranges.json"
         target = self.folder / "int8.onnx"
-        with quiet():
+        with quiet(), graph.refusing("int8"):
             quantize_static(
-                self._source, target, _reader(self.artifact), quant_format=QuantFormat.QDQ, per_channel=True,
-                op_types_to_quantize=list(OPERATORS), activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
-                nodes_to_quantize=list(only or ()), nodes_to_exclude=list(without),
+                self._source, target, _reader(self.artifact, self._supplied), quant_format=QuantFormat.QDQ,
+                per_channel=True, op_types_to_quantize=list(OPERATORS), activation_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8, nodes_to_quantize=list(only or ()), nodes_to_exclude=list(without),
                 calibrate_method=methods[self.method], **cached,
             )  # fmt: skip
         return target.read_bytes()
@@ -153,7 +156,7 @@ def _search(workshop: _Workshop, nodes: Sequence[str], allowed: float) -> list[s
     return floats(high)
 
 
-def _reader(artifact: Artifact) -> Any:
+def _reader(artifact: Artifact, more: Tensors) -> Any:
     from onnxruntime.quantization import CalibrationDataReader
 
     from edge.model.golden import choose
@@ -161,7 +164,7 @@ def _reader(artifact: Artifact) -> Any:
     rows = artifact.rows.take(choose(range(len(artifact.rows)), CALIBRATION_ROWS))
     tensors = feed(rows, artifact.manifest.inputs)
     free = all(not i.shape or not isinstance(i.shape[0], int) for i in artifact.manifest.inputs)
-    parts = iter(batches(tensors, CALIBRATION_ROWS if free else 1))
+    parts = iter({**p, **more} for p in batches(tensors, CALIBRATION_ROWS if free and not more else 1))
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> dict[str, Array] | None:

@@ -60,7 +60,7 @@ def _open(source: Source, options: Options) -> tuple[Any, int | None]:
         try:
             booster.load_model(source.file)
         except (xgboost.core.XGBoostError, ValueError) as exc:
-            text = str(exc).strip().splitlines()[-1] if str(exc).strip() else "damaged"
+            text = (str(exc).strip() or "damaged").splitlines()[0]  # a stack trace follows
             raise UnrecognisedError(f"{source.name}: XGBoost cannot read it: {text[:200]}; save it again") from exc
         # Booster.predict takes every tree; the scikit-learn API, which leaves its mark, the best iterations.
         return booster, _best(booster) if booster.attr("scikit_learn") is not None else None

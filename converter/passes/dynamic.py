@@ -33,7 +33,7 @@ def dynamic(artifact: Artifact, options: Options) -> Artifact:
         raise ConfigError(f"--quantize dynamic: this network has {why}; use --quantize int8 or fp16")
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with TemporaryDirectory(prefix="edge-convert-") as folder, quiet():
+    with TemporaryDirectory(prefix="edge-convert-") as folder, quiet(), graph.refusing("dynamic"):
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         before.write_bytes(artifact.model)
         quantize_dynamic(before, after, op_types_to_quantize=list(PAYS), per_channel=True, weight_type=QuantType.QInt8)

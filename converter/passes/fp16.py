@@ -22,6 +22,6 @@ def fp16(artifact: Artifact, options: Options) -> Artifact:
     graph.require_network(model, "fp16")
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    with quiet():
+    with quiet(), graph.refusing("fp16"):
         made = convert_float_to_float16(model, keep_io_types=True)
     return artifact.with_model(made.SerializeToString(), after="fp16")

@@ -119,12 +119,15 @@ BAD = [
     ("wine.skops -o nowhere/a.onnx", 2, "there is no folder nowhere"),
     ("wine.skops -o a.onnx --quantise int8", 2, "did you mean --quantize?"),
     ("wine.skops -o a.onnx --report a.pdf", 2, "reports are written as .json"),
+    ("wine.skops -o a.onnx --report nowhere/a.html", 2, "there is no folder nowhere"),
+    ("wine.skops -o a.onnx --task regress", 2, "--task regress: this model's is classify"),
     ("wine.skops -o a.onnx --framework sklaern", 2, "there is none by that name"),
     ("wine.skops -o a.onnx --mean a,b", 2, "numbers with commas"),
     ("wine.skops -o a.onnx --input-size 3x", 2, ""),
     ("wine.skops", 2, "-o"),
     ("model.pkl -o a.onnx", 2, "--trust-pickle opens it all the same"),
     ("cut.skops -o a.onnx", 3, "cut short"),
+    ("cut.pkl -o a.onnx", 3, "not a whole pickle (unpack requires"),
     ("cut.onnx -o a.onnx", 3, "cut short or damaged"),
     ("future.onnx -o a.onnx", 3, "no such operator"),
 ]
@@ -140,6 +143,7 @@ def test_bad_input_is_told_in_one_line(
     np.save("narrow.npy", wine.held.to_numpy()[:, :5])
     Path("ragged.csv").write_text("a,b,c\n1,2,3\n1,2\n")
     Path("model.pkl").write_bytes(pickle.dumps(forest))
+    Path("cut.pkl").write_bytes(pickle.dumps(forest, 2)[:1500])
     whole = Path("wine.skops").read_bytes()
     Path("cut.skops").write_bytes(whole[: len(whole) // 2])
     node = onnx.helper.make_node("Teleport", ["x"], ["y"], domain="example.org")

@@ -13,7 +13,9 @@ from sklearn.ensemble import RandomForestClassifier
 from support.tables import Split, run, table
 
 import converter
+import edge
 from converter.errors import UnrecognisedError, UnsupportedError
+from edge.model.manifest import ONNX_KEY, Input, Manifest, Output, encode
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +87,50 @@ def test_a_sample_of_another_width_is_named(foreign: onnx.ModelProto, wine: Spli
 
     with pytest.raises(converter.errors.SampleFileError, match="12 columns, input 'X' takes 13 features"):
         converter.convert(tmp_path / "in.onnx", sample=wine.held.drop(columns="hue"))
+
+
+def test_a_model_with_a_state_and_a_constant_is_judged_by_its_first_step(tmp_path: Path) -> None:
+    nodes = [
+        onnx.helper.make_node("Add", ["x", "state"], ["sum"]),
+        onnx.helper.make_node("Mul", ["sum", "gain"], ["y"]),
+        onnx.helper.make_node("Identity", ["sum"], ["next"]),
+    ]
+    shapes = {"x": [1, 3], "state": [1, 3], "gain": [1], "y": [1, 3], "next": [1, 3]}
+    values = {n: onnx.helper.make_tensor_value_info(n, 1, s) for n, s in shapes.items()}
+    graph = onnx.helper.make_graph(
+        nodes, "g", [values[n] for n in ("x", "state", "gain")], [values["y"], values["next"]]
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    known = Manifest(
+        name="sums", task="raw",
+        inputs=(
+            Input(name="x", shape=(1, 3)), Input(name="state", shape=(1, 3), state_from="next"),
+            Input(name="gain", kind="constant", shape=(1,), value=[2.0]),
+        ),
+        outputs=(Output(name="y"),),
+    )  # fmt: skip
+    onnx.helper.set_model_props(model, {ONNX_KEY: encode(known).decode()})
+    onnx.save(model, tmp_path / "sums.onnx")
+
+    artifact = converter.convert(tmp_path / "sums.onnx", sample=np.ones((5, 3), dtype=np.float32))
+    served = edge.load(artifact.save(tmp_path / "out.onnx"))
+
+    assert set(artifact.manifest.golden[0].inputs) == {"x", "state", "gain"}
+    steps = [served.predict([1.0, 2.0, 3.0]).predictions[0].data for _ in range(2)]
+    assert steps == [[2.0, 4.0, 6.0], [4.0, 8.0, 12.0]]
+
+
+@pytest.mark.parametrize("quantize", ["int8", "dynamic"])
+def test_what_the_quantiser_cannot_read_is_refused_in_a_line(quantize: str, tmp_path: Path) -> None:
+    """Operators as old as these: onnx's own version converter, which the quantiser calls, has no way for them."""
+    x, y = onnx.helper.make_tensor_value_info("x", 1, [1, 4]), onnx.helper.make_tensor_value_info("y", 1, [1, 4])
+    weights = onnx.numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph([node], "g", [x], [y], [weights]), opset_imports=[onnx.helper.make_opsetid("", 8)],
+        ir_version=3,
+    )  # fmt: skip
+    onnx.save(model, tmp_path / "old.onnx")
+
+    with pytest.raises(UnsupportedError, match="ONNX Runtime cannot quantise this model: "):
+        converter.convert(tmp_path / "old.onnx", quantize=quantize, sample=np.eye(4, dtype=np.float32))
