@@ -5,7 +5,6 @@ Alone in knowing all parts; they do not know each other.
 
 from __future__ import annotations
 
-import logging
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,6 @@ from edge.engines import stateful
 from edge.errors import ConfigError, SampleError
 from edge.flow.durability import Durability, LaneOptions
 from edge.flow.gate import Gate, Rules
-from edge.flow.heat import HeatLimit
 from edge.flow.lane import Lane
 from edge.flow.pipeline import Identity, Pipeline, Watch
 from edge.model import container, foreign, golden, labels
@@ -37,15 +35,12 @@ from edge.sinks.console import ConsoleSink
 from edge.sinks.file import FileSink
 from edge.spool.memory import MemorySpool
 from edge.spool.sqlite import SqliteSpool
-from edge.telemetry import board
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from edge.server.app import HttpServer
     from edge.server.parts import Served
-
-log = logging.getLogger("edge.assembly")
 
 ENGINES = {"onnx": "onnxruntime", "tflite": "litert"}
 FILES = {
@@ -364,26 +359,6 @@ def make_lane(name: str, sink: Sink, spool: Spool, settings: Settings, **more: A
         drop_oldest=live,
     )
     return Lane(name, sink, spool, options=options, **more)
-
-
-def make_heat_limit(
-    settings: Settings,
-    source: Source | None,
-    clock: Clock,
-    metrics: Metrics,
-    thermometer: Callable[[], float | None] = board.temperature_celsius,
-) -> Callable[[], bool]:
-    """Which samples the model may look at: all of them, or fewer of a live source's under `--max-temperature`."""
-    most = settings.max_temperature
-    if most is None or source is None:
-        return lambda: True
-    if not source.live:
-        named = told(settings.source or "mqtt")
-        log.warning("max-temperature is for live sources: nothing is shed", extra={"source": named})
-        return lambda: True
-    if thermometer() is None:
-        log.warning("no thermometer: max-temperature does nothing", extra={"board": board.HERE.model()})
-    return HeatLimit(most, thermometer, clock=clock, metrics=metrics).admit
 
 
 def make_server(settings: Settings, served: Served, failed: Callable[[BaseException], None]) -> HttpServer:

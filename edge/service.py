@@ -21,6 +21,7 @@ from edge.data import codec, result
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.errors import ConfigError, SampleError, UnavailableError
+from edge.flow import heat
 from edge.flow.backoff import Backoff
 from edge.flow.lane import Lane
 from edge.flow.pipeline import Pipeline, Watch, timestamp
@@ -30,6 +31,7 @@ from edge.protocols import EngineOptions, Sink, Source
 from edge.sinks.mqtt import MqttSink
 from edge.sources.mqtt import MqttSource
 from edge.state import instance_id
+from edge.telemetry.board import temperature_celsius
 from edge.telemetry.clock import SystemClock, clock_synced
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.watchdog import Heartbeats, Watchdog
@@ -294,7 +296,13 @@ class Service:
                 tick=self._tick,
                 observers=self._observers(),
                 beat=self._hearts.beat,
-                admit=assembly.make_heat_limit(self._settings, source, self._clock, self._metrics),
+                admit=heat.admission(
+                    self._settings.max_temperature,
+                    source,
+                    temperature_celsius,
+                    clock=self._clock,
+                    metrics=self._metrics,
+                ),
                 gate=assembly.make_gate(self._settings, self._loaded.manifest.task, self._metrics),
             ),
         )

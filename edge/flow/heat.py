@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from edge.protocols import Clock
+from edge.protocols import Clock, Source
 from edge.telemetry.metrics import Metrics
 
 log = logging.getLogger("edge.heat")
@@ -101,3 +101,22 @@ class HeatLimit:
     def _set(self, limit_hz: float | None) -> None:
         self._limit_hz = limit_hz
         self._metrics.set("heat_limit_hz", limit_hz or 0.0)
+
+
+def admission(
+    max_celsius: float | None,
+    source: Source | None,
+    thermometer: Callable[[], float | None],
+    *,
+    clock: Clock,
+    metrics: Metrics,
+) -> Callable[[], bool]:
+    """Which samples the model may look at: all of them, or fewer of a live source's under `--max-temperature`."""
+    if max_celsius is None or source is None:
+        return lambda: True
+    if not source.live:
+        log.warning("max-temperature is for live sources: nothing is shed", extra={"max_celsius": max_celsius})
+        return lambda: True
+    if thermometer() is None:
+        log.warning("no thermometer: max-temperature does nothing", extra={"max_celsius": max_celsius})
+    return HeatLimit(max_celsius, thermometer, clock=clock, metrics=metrics).admit

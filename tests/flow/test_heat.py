@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
-from edge import assembly, config
+from edge import config
 from edge.errors import ConfigError
-from edge.flow.heat import PERIOD_S, SLOWEST_HZ, HeatLimit
+from edge.flow.heat import PERIOD_S, SLOWEST_HZ, HeatLimit, admission
 from edge.telemetry.metrics import Metrics
 from edge.testing.fakes import FakeClock, ListSource
 
@@ -137,7 +137,8 @@ def limited(live, thermometer=lambda: 90.0, flags=("--max-temperature", "75")):
     """What `edge-run` with these flags lets through of ten seconds at 30 frames a second."""
     settings = config.read(["--model", "m.onnx", "--source", "camera:0", *flags], {}, "0")
     clock = FakeClock()
-    admit = assembly.make_heat_limit(settings, ListSource([], live=live), clock, Metrics(), thermometer)
+    source = ListSource([], live=live)
+    admit = admission(settings.max_temperature, source, thermometer, clock=clock, metrics=Metrics())
     frames = 0
     for _ in range(300):
         clock.advance(1 / 30)

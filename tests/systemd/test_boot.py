@@ -31,7 +31,7 @@ ExecStopPost=systemctl poweroff --force --force
 TimeoutStartSec={timeout}
 """
 INSIDE = """\
-import json, subprocess, sys, urllib.request
+import json, os, signal, subprocess, time, urllib.request
 from pathlib import Path
 
 EDGE_RUN = {edge_run!r}
@@ -41,6 +41,9 @@ found = {{}}
 def run(*words):
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return f"{{done.returncode}}\\n{{done.stdout}}"
+
+def show(name):
+    return run("systemctl", "show", f"--property={{name}}", "--value", UNIT).split()[1]
 
 try:
     secret = Path("/root/password")
@@ -52,12 +55,24 @@ try:
     )
     found["log"] = run("journalctl", "--no-pager", "--unit", UNIT)
     found["properties"] = run("systemctl", "show", UNIT)
-    pid = run("systemctl", "show", "--property=MainPID", "--value", UNIT).split()[1]
+    pid = show("MainPID")
     for name in ("status", "environ", "cmdline"):
         found[name] = Path(f"/proc/{{pid}}/{{name}}").read_bytes().replace(b"\\0", b"\\n").decode()
     url = "http://127.0.0.1:8080/predict"
     found["answer"] = urllib.request.urlopen(url, {row!r}, 20).read().decode()
     found["shown"] = run(EDGE_RUN, "service", "status", "flowers")
+    # A process that hangs; the times are shorter than the unit's, so that nobody waits.
+    Path(f"/etc/systemd/system/{{UNIT}}.d/20-short.conf").write_text(
+        "[Service]\\nWatchdogSec=4\\nRestartSec=0\\nTimeoutAbortSec=1\\nTimeoutStopSec=5\\n"
+    )
+    run("systemctl", "daemon-reload")
+    run("systemctl", "restart", UNIT)
+    os.kill(int(show("MainPID")), signal.SIGSTOP)
+    until = time.monotonic() + 40
+    while (show("NRestarts") == "0" or show("ActiveState") != "active") and time.monotonic() < until:
+        time.sleep(0.1)
+    found["after the hang"] = show("ActiveState")
+    found["watchdog log"] = run("journalctl", "--no-pager", "--unit", UNIT)
     found["remove"] = run(EDGE_RUN, "service", "remove", "--purge")
     found["left"] = run("sh", "-c", "ls /etc/systemd/system/edge-run* /etc/edge-run /var/lib/private/edge-run")
 except Exception as exc:
@@ -136,6 +151,12 @@ def test_it_runs_as_nobody_with_no_right_at_all(booted):
 def test_the_password_is_in_no_environment_and_no_process_list(booted):
     assert "EDGE_MQTT_PASSWORD_FILE=/run/credentials/" in booted["environ"]
     assert "s3cr3t" not in booted["environ"] + booted["cmdline"] + booted["properties"] + booted["log"]
+
+
+def test_a_process_that_hangs_is_started_again(booted):
+    assert booted["after the hang"] == "active", booted["watchdog log"]
+    assert "Watchdog timeout" in booted["watchdog log"]
+    assert "Scheduled restart job" in booted["watchdog log"]
 
 
 def test_status_shows_it_and_remove_leaves_nothing(booted):
