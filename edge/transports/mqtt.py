@@ -295,6 +295,9 @@ class MqttTransport:
             if paho.topic_matches_sub(_plain(topic), incoming.topic):
                 handler(incoming)
                 return
+        # The session still has a subscription of an earlier life. Unacknowledged, a few of its messages would fill
+        # the window, and the broker would send us nothing more.
+        self.ack(incoming)
 
 
 def _plain(topic: str) -> str:

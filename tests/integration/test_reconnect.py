@@ -66,3 +66,18 @@ def test_a_start_behind_a_proxy_that_hangs_up_comes_to_mqtt_5_with_the_next_conn
     link.cut()
     wait_until("a connection again", lambda: transport.connects == 2 and transport.up, 10)
     assert protocol(transport) == "MQTT 5"
+
+
+def test_what_an_earlier_life_subscribed_to_does_not_stop_the_inputs_of_this_one(edge_run, flowers, broker, client):
+    listener = client(broker.port, "edge/pi/flowers/#")
+    flags = ("--model", flowers.path, "--mqtt", broker.url, "--device", "pi")
+    earlier = edge_run(*flags, "--source", "mqtt:old/topic")
+    listener.wait_for_text("edge/pi/flowers/status", b"online")
+    assert earlier.stop() == 0
+    for number in range(80):  # more than the broker sends unacknowledged
+        listener.publish("old/topic", flowers.rows[number])
+    listener.messages.clear()
+    edge_run(*flags)
+    listener.wait_for_text("edge/pi/flowers/status", b"online")
+    listener.publish("edge/pi/flowers/input", flowers.rows[0])
+    assert listener.wait_for("result")[0]["source"] == "mqtt:edge/pi/flowers/input"
