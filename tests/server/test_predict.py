@@ -11,6 +11,8 @@ import pytest
 from support import onnxmodels
 
 from edge import assembly
+from edge.errors import needs
+from edge.flow import annotate
 from edge.model.manifest import Feature, Input
 
 ROW = [float(i % 17) for i in range(64)]
@@ -185,6 +187,20 @@ def test_annotate_answers_the_picture_with_its_boxes(serve, models):
     assert drawn.shape == (240, 320, 3)
     assert abs(int(drawn[120, 80].max()) - int(drawn[120, 80].min())) > 60  # the box's left edge has a colour
     assert np.ptp(drawn[120, 160]) < 20  # its middle has none
+
+
+def test_a_library_that_is_not_installed_is_a_501_that_says_how_to_get_it(serve, models, monkeypatch):
+    site = serve(onnxmodels.one_box(models / "no_opencv.onnx"))
+
+    def absent():
+        raise needs("?annotate=1", "OpenCV", "vision")
+
+    monkeypatch.setattr(annotate, "opencv", absent)
+
+    answer = site.post("/predict?annotate=1", png((200, 200, 200), (320, 240)))
+
+    assert answer.status == 501
+    assert "pip install 'edge-run[vision]'" in answer.error
 
 
 def test_annotate_is_for_pictures_only(scores):
