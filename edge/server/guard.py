@@ -119,7 +119,8 @@ class Guard:
             self._known.add(host)
 
     def _check_origin(self, origin: str, host: str) -> None:
-        if origin.lower() != f"{self._scheme}://{host}".lower():
+        # A proxy before us may speak TLS for us; the name it passes on is ours all the same.
+        if origin.lower() not in (f"{self._scheme}://{host}".lower(), f"https://{host}".lower()):
             raise Refusal(403, f"Origin {origin[:80]!r} is another site's: pages of this device alone may ask")
 
     def _check_token(self, headers: Mapping[bytes, bytes]) -> None:

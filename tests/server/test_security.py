@@ -156,6 +156,13 @@ def test_our_own_page_may_ask(numbers):
     assert numbers.post("/predict", [1, 2, 3], Origin=numbers.server.url).status == 200
 
 
+def test_our_own_page_may_ask_through_a_proxy_that_speaks_tls_for_us(guarded):
+    headers = {"Authorization": f"Bearer {TOKEN}", "Host": "pi.example"}
+
+    assert guarded.post("/predict", [1, 2, 3], Origin="https://pi.example", **headers).status == 200
+    assert guarded.post("/predict", [1, 2, 3], Origin="https://evil.example", **headers).status == 403
+
+
 def test_a_preflight_is_not_answered(numbers):
     answer = numbers.ask("OPTIONS", "/predict", Access_Control_Request_Method="POST")
 
