@@ -5,6 +5,8 @@
 # make test-peers                     beside MLServer and KServe's client, on tflite-runtime with numpy 1, each in an
 #                                     environment of its own
 # make test-heavy                     every framework, in .venv-heavy (5 GB); MATRIX=converter/MATRIX.md writes the table
+# make bench   edge-run beside the engine alone and beside a tutorial's loop, the table into tests/benchmarks/README.md
+#              (QUICK=1: a third of it, to see that it works); the machine must have nothing else to do
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run)
 # PYTHON and VENV choose another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
 
@@ -16,7 +18,7 @@ HOURS ?= 1
 BIN := $(VENV)/bin
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo test test-faults test-long test-peers test-heavy check soak clean
+.PHONY: demo test test-faults test-long test-peers test-heavy check bench soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -75,6 +77,10 @@ check: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	@PYTHONPATH=tests $(BIN)/python -m integration.faults --hours $(HOURS) $(if $(SEED),--seed $(SEED)) \
+	  --write tests/benchmarks/README.md
+
+bench: $(VENV)/.dev
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m flow $(if $(QUICK),--quick --rounds 2) \
 	  --write tests/benchmarks/README.md
 
 clean:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from integration.faults.campaign import Account, Campaign, table
 from integration.faults.fed import FedCampaign
+from support.marks import write_between
 
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 
@@ -32,7 +33,7 @@ def main() -> int:
         accounts.append(kind(place, options.seed, faults=faults, seconds=seconds).run())
         print(table(accounts[-1:]))
     if options.write is not None:
-        write(options.write, table(accounts))
+        write_between(options.write, BEGIN, END, measured(table(accounts)))
     for account in accounts:
         for what in (account.lost[:20], account.wrong[:5], account.errors[:5], account.bad_exits):
             if what:
@@ -40,14 +41,11 @@ def main() -> int:
     return 0 if all(account.sound() for account in accounts) else 1
 
 
-def write(readme: Path, text: str) -> None:
-    """Between the marks, which are put at the end of a file that has none."""
-    old = readme.read_text() if readme.exists() else "# Benchmarks\n"
-    before, _, rest = old.partition(BEGIN)
-    after = rest.partition(END)[2]
-    machine = f"{platform.machine()}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}"
-    readme.parent.mkdir(parents=True, exist_ok=True)
-    readme.write_text(f"{before.rstrip()}\n\n{BEGIN}\n{text}\nMeasured on {machine}.\n{END}{after or chr(10)}")
+def measured(text: str) -> str:
+    """The table, and what it was measured on."""
+    return (
+        f"{text}\nMeasured on {platform.machine()}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}."
+    )
 
 
 if __name__ == "__main__":

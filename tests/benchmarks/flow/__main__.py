@@ -1,0 +1,165 @@
+"""`python -m flow`: every target of the runtime, turn about, medians; says pass or short.
+
+    make bench [QUICK=1]
+
+Contenders run one after the other, A B C C B A A B C ..., so that a machine that warms up, or is busy for a while,
+disturbs all alike. A ratio is the median of the rounds' ratios, with the smallest and the largest beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from integration.faults.broker import Broker
+from support.marks import write_between
+
+from flow import models
+from flow.contest import Stage
+from flow.machine import busy, description
+
+BEGIN, END = "<!-- flow: begin -->", "<!-- flow: end -->"
+
+
+@dataclass(frozen=True)
+class Target:
+    """`figure` of a round; `goal`: at least, or at most where `most`."""
+
+    name: str
+    figure: Callable[[dict[str, Any]], float]
+    goal: float
+    most: bool = False
+
+    def row(self, rounds: Sequence[dict[str, Any]]) -> str:
+        """A line of the table."""
+        found = [self.figure(r) for r in rounds]
+        middle = statistics.median(found)
+        met = middle <= self.goal if self.most else middle >= self.goal
+        sign = "<=" if self.most else ">="
+        return (
+            f"| {self.name} | {middle:.2f} | {min(found):.2f} to {max(found):.2f} | {sign} {self.goal} | "
+            f"{'pass' if met else '**short**'} |"
+        )
+
+
+IMAGE = (
+    Target("results a second / bare `session.run`", lambda r: r["edge"].per_s / r["bare"].per_s, 0.95),
+    Target("results a second / tutorial", lambda r: r["edge"].per_s / r["tutorial"].per_s, 1.15),
+    Target("processor time a frame / bare", lambda r: r["edge"].cpu_ms / r["bare"].cpu_ms, 1.15, most=True),
+)
+LATENCY = (
+    Target(
+        "latency added to bare, 10 frames a second / tutorial",
+        lambda r: (r["edge"].median_ms - r["bare"].median_ms) / (r["tutorial"].median_ms - r["bare"].median_ms),
+        0.6,
+        most=True,
+    ),
+)
+TINY = (Target("results a second / tutorial", lambda r: r["edge"].per_s / r["tutorial"].per_s, 5.0),)
+START = (Target("start to the first result / tutorial", lambda r: r["edge"] / r["tutorial"], 0.85, most=True),)
+
+
+def turn_about(contenders: dict[str, Callable[[], Any]], rounds: int, shares: list[float]) -> list[dict[str, Any]]:
+    """Every contender once in each round, in turning order."""
+    found = []
+    for number in range(rounds):
+        names = list(contenders) if number % 2 == 0 else list(reversed(contenders))
+        shares.append(busy())
+        done = {name: contenders[name]() for name in names}
+        found.append(done)
+        print(".", end="", file=sys.stderr, flush=True)
+    return found
+
+
+def figures(rounds: Sequence[dict[str, Any]]) -> str:
+    """The medians behind the ratios."""
+    lines = []
+    for name in rounds[0]:
+        of = [r[name] for r in rounds]
+        if isinstance(of[0], float):
+            lines.append(f"{name} {statistics.median(of):.3f} s")
+            continue
+        per_s, cpu, late = (statistics.median(getattr(f, k) for f in of) for k in ("per_s", "cpu_ms", "median_ms"))
+        lines.append(f"{name} {per_s:.1f}/s, {cpu:.3f} ms of processor, {late:.2f} ms late")
+    return "; ".join(lines)
+
+
+def contest(folder: Path, port: int, options: argparse.Namespace) -> str:
+    """Runs everything; the table as Markdown."""
+    image, tiny = Stage(port, models.image(folder / "image.onnx")), Stage(port, models.tiny(folder / "tiny.onnx"))
+    image.edge_run("frames@0x30")  # a file that was never seen is tried in a child process first
+    tiny.edge_run("rows@0x30")
+    shares: list[float] = []
+    few = 3 if options.quick else 1
+    seconds, frames, rows, slow = 6 / few, 300 // few, 12_000 // few, 60 // few
+    parts: list[tuple[str, tuple[Target, ...], dict[str, Callable[[], Any]]]] = [
+        (
+            "image model, as fast as it goes",
+            IMAGE,
+            {
+                "bare": lambda: image.bare(seconds),
+                "tutorial": lambda: image.tutorial(f"frames@0x{frames}"),
+                "edge": lambda: image.edge_run(f"frames@0x{frames}"),
+            },
+        ),
+        (
+            "image model, a camera of 10 frames a second",
+            LATENCY,
+            {
+                "bare": lambda: image.bare(seconds / 2),
+                "tutorial": lambda: image.tutorial(f"frames@10x{slow}"),
+                "edge": lambda: image.edge_run(f"frames@10x{slow}"),
+            },
+        ),
+        (
+            "tiny model, as fast as it goes",
+            TINY,
+            {
+                "bare": lambda: tiny.bare(seconds / 3),
+                "tutorial": lambda: tiny.tutorial(f"rows@0x{rows // 4}"),
+                "edge": lambda: tiny.edge_run(f"rows@0x{rows}"),
+            },
+        ),
+        (
+            "cold start, image model",
+            START,
+            {"tutorial": lambda: image.start_s(ours=False), "edge": lambda: image.start_s(ours=True)},
+        ),
+    ]
+    lines = ["| target | ratio | spread | goal | |", "|-|-|-|-|-|"]
+    notes = []
+    for title, targets, contenders in parts:
+        rounds = turn_about(contenders, options.rounds, shares)
+        lines += [f"| **{title}** | | | | |", *(t.row(rounds) for t in targets)]
+        notes.append(f"- {title}: {figures(rounds)}.")
+    return "\n".join([*lines, "", *notes, "", description(shares)])
+
+
+def main() -> None:
+    """Parses the options, prints the table, writes it where it is asked to."""
+    parser = argparse.ArgumentParser(prog="flow", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="a third of everything: to see that it works")
+    parser.add_argument("--write", type=Path, metavar="README.md", help="puts the table between its marks")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="edge-run-bench-") as name:
+        folder = Path(name)
+        broker = Broker(folder / "broker")
+        broker.start()
+        try:
+            text = contest(folder, broker.port, options)
+        finally:
+            broker.close()
+    print(f"\n{text}")
+    if options.write is not None:
+        write_between(options.write, BEGIN, END, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The contenders as processes, each measured from outside in the same way: by what a subscriber hears, and by /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from integration.faults.service import find_edge_run
+
+from flow.ear import Ear
+
+HERE = Path(__file__).parent
+PATIENCE_S = 60.0
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one run: things a second, processor time for each, milliseconds from a thing to its result."""
+
+    per_s: float
+    cpu_ms: float
+    median_ms: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The broker's port, and the model that all run."""
+
+    port: int
+    model: Path
+
+    def bare(self, seconds: float) -> Figures:
+        """`session.run` alone."""
+        command = [sys.executable, HERE / "rivals" / "bare.py", self.model, str(seconds)]
+        return Figures(**json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+
+    def tutorial(self, things: str) -> Figures:
+        """The loop that a tutorial shows."""
+        topic = "tutorial/result"
+        return self._heard(self._tutorial(things, topic), topic, _count(things))
+
+    def edge_run(self, things: str) -> Figures:
+        """The installed `edge-run`, with its defaults."""
+        return self._heard(self._edge_run(f"bench:{things}"), self._topic, _count(things))
+
+    def start_s(self, *, ours: bool, things: str = "frames@0x1") -> float:
+        """From the start of the process to its first result at the subscriber."""
+        command, topic = (
+            (self._edge_run(f"bench:{things}"), self._topic)
+            if ours
+            else (self._tutorial(things, "tutorial/result"), "tutorial/result")
+        )
+        with contextlib.closing(Ear(self.port, topic)) as ear:
+            started = time.time()
+            with _running(command):
+                return ear.hear(PATIENCE_S)[0] - started
+
+    @property
+    def _topic(self) -> str:
+        return f"edge/bench/{self.model.stem}/result"
+
+    def _tutorial(self, things: str, topic: str) -> list[str]:
+        return [sys.executable, str(HERE / "rivals" / "tutorial.py"), str(self.model), things, str(self.port), topic]
+
+    def _edge_run(self, source: str) -> list[str]:
+        return [
+            find_edge_run(),
+            *("--model", str(self.model), "--source", source, "--device", "bench"),
+            *("--mqtt", f"mqtt://127.0.0.1:{self.port}", "--state-dir", str(self.model.parent / "state")),
+        ]
+
+    def _heard(self, command: list[str], topic: str, count: int) -> Figures:
+        """The first tenth warms up."""
+        warm = max(1, count // 10)
+        with contextlib.closing(Ear(self.port, topic)) as ear, _running(command) as process:
+            for _ in range(warm):
+                began, _ = ear.hear(PATIENCE_S)
+            cpu_s = _cpu_s(process.pid)
+            heard = [ear.hear(PATIENCE_S) for _ in range(count - warm)]
+            cpu_s = _cpu_s(process.pid) - cpu_s
+        times = [came - datetime.fromisoformat(json.loads(said)["time"]).timestamp() for came, said in heard]
+        passed = heard[-1][0] - began
+        return Figures(len(heard) / passed, cpu_s / len(heard) * 1e3, statistics.median(times) * 1e3)
+
+
+def _count(things: str) -> int:
+    return int(things.rpartition("x")[2])
+
+
+@contextlib.contextmanager
+def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {**os.environ, "PYTHONPATH": str(HERE / "plugin")}
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+        try:
+            yield process
+        except TimeoutError:
+            said.seek(0)
+            raise SystemExit(f"{command[0]} gave no result: {said.read()[-2000:].decode()}") from None
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_S
