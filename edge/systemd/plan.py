@@ -112,6 +112,8 @@ def _take(draft: _Draft, key: str, settings: Settings) -> None:
         draft.config[key] = str(_model(draft, absolute(value)))
     elif key == "state_dir":
         draft.notes.append(f"--state-dir {value} is not used: the service's state is in {STATES / draft.folder.name}")
+    elif key == "provider":
+        draft.config[key] = _provider(draft, value)
     elif key == "source":
         draft.config[key] = _source(draft, value)
     elif BY_KEY[key].parse is path_parser and key != "save_frames":
@@ -159,6 +161,14 @@ def _external(model: Path) -> list[Path]:
             return []
         # A string of protobuf: its length, in one byte below 128, and its bytes.
         return [f for f in files if data.find(b"location\x12" + bytes([len(f.name.encode())]) + f.name.encode()) >= 0]
+
+
+def _provider(draft: _Draft, provider: str) -> str:
+    """A delegate's library is a file like another; its options stand behind a question mark."""
+    library, mark, options = provider.partition("?")
+    if "/" not in library:
+        return provider
+    return f"{draft.place(absolute(Path(library)))}{mark}{options}"
 
 
 def _source(draft: _Draft, uri: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from support.processes import BINARIES
 
 from edge.errors import ConfigError, ModelError
+from edge.options import OPTIONS
+from edge.systemd.plan import SECRETS
 
 UNIT = "edge-run@flowers.service"
 
@@ -139,6 +142,18 @@ def test_what_a_service_cannot_have_is_refused_with_the_way_out(machine, flags, 
 
 def test_a_file_outside_homes_is_used_where_it_is(machine):
     assert dict(machine.plan("--labels", "/etc/passwd").config)["labels"] == "/etc/passwd"
+
+
+def test_a_delegate_in_a_home_is_copied_with_its_options_kept(machine, tmp_path):
+    (tmp_path / "lib.so").touch()
+    planned = machine.plan("--provider", f"{tmp_path / 'lib.so'}?device=usb:0")
+    assert dict(planned.config)["provider"] == "/etc/edge-run/flowers/lib.so?device=usb:0"
+    assert (tmp_path / "lib.so", Path("/etc/edge-run/flowers/lib.so")) in planned.copies
+
+
+def test_every_option_that_names_a_secret_is_a_credential():
+    named = {o.key for o in OPTIONS if re.search("password|token|secret|_key$|_cert$|_ca$", o.key)}
+    assert named == set(SECRETS)
 
 
 def test_a_folder_of_pictures_in_a_home_is_shown_read_only(machine, tmp_path):
