@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# Not typing's: to import it takes most of the time in which `edge-run` has no answer yet to a Ctrl-C.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edge.assembly import Model, load
 
@@ -14,7 +14,7 @@ __all__ = ["Model", "__version__", "load"]
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Lazy: `import edge` alone, or `edge-run --version`, loads no engine.
     if name in ("Model", "load"):
         from edge import assembly

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
-import traceback
 from collections.abc import Callable
 
 from edge import __version__
@@ -21,8 +19,12 @@ def main() -> None:
     try:
         code = run(sys.argv[1:])
     except Exception:  # noqa: BLE001 - a bug; to be told before the exit, which may have to be a hard one
+        import traceback
+
         traceback.print_exc()
         code = 1
+    import threading
+
     if any(not t.daemon and t is not threading.main_thread() for t in threading.enumerate()):
         # One that hangs in a driver or a full pipe: the interpreter would wait for it for ever.
         os._exit(code)

@@ -106,7 +106,9 @@ class Service:
         name = self._loaded.manifest.name
         client_id = settings.mqtt_client_id or f"edge-run-{settings.device}-{name}-{instance_id(settings.state_dir)}"
         version = 4 if self._broker else {"5": 5, "3.1.1": 4}.get(settings.mqtt_version or "")
-        backoff = Backoff()
+        # A broker without a memory has forgotten our subscription when it starts again: what is published until we
+        # are back has nobody to go to.
+        backoff = Backoff(first_s=0.1)
         return MqttTransport(
             MqttOptions(
                 url=self._broker_url(),
