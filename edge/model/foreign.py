@@ -252,8 +252,8 @@ class _Describer:
         outputs = self._outputs((0, 0))
         head = self._flat_head(outputs, self._hints.task)
         labels = label_files.align(self._labels, head.classes)
-        if not labels and head.task == "classify" and (heard.context or (self._roles.states and self._roles.constants)):
-            labels = ("no speech", "speech")
+        if not labels and head.task == "classify" and head.classes < 2:
+            labels = hearing.labels(heard, self._roles.held, self._roles.constants)
         activation = self._activation(outputs.get(head.outputs[0].name)) if head.task == "classify" else ""
         return self._manifest(head, (part, *self._constants(None), *self._states()), labels, activation)
 

@@ -10,7 +10,9 @@ from edge.data.tensor import TensorSpec
 
 RATE = re.compile(r"^(sr|sample_?rate|sampling_?rate|rate)$", re.IGNORECASE)
 SPEECH_RATE = 16_000
-MICRO_FEATURES = 49 * 40
+MICRO_BANDS = 40
+MICRO_FRAMES = 49
+MICRO_FEATURES = MICRO_FRAMES * MICRO_BANDS
 # Lengths that name a rate of their own: seconds of music at 44.1 and 22.05 kHz, three seconds of birds at 48 kHz.
 _RATES = {44_032: 44_100, 43_844: 22_050, 144_000: 48_000}
 # Silero VAD: its windows with their context, by the length of the input.
@@ -31,14 +33,32 @@ class Hearing:
 def is_sound(spec: TensorSpec, constants: Sequence[str], states: Sequence[TensorSpec], *, said: bool) -> bool:
     """True where an input takes sound. `constants` are input names; `said`: the source or the user says so."""
     shape = spec.shape or ()
+    if micro_frames(spec):
+        return True
     if not 1 <= len(shape) <= 3 or not (spec.dtype.startswith("float") or spec.quantization is not None):
         return False
     if any(RATE.match(c) for c in constants) or _is_silero(spec, states):
         return True
     last = shape[axis(shape)]
-    if isinstance(last, int) and ((last >= 8000 and axis(shape) == -1) or (last == MICRO_FEATURES and len(shape) == 2)):
+    if isinstance(last, int) and last >= 8000 and axis(shape) == -1:
         return _is_wave(shape)
     return said and _is_wave(shape) and (not isinstance(last, int) or last > 64)
+
+
+def micro_frames(spec: TensorSpec) -> int:
+    """How many frames of the micro front end an input takes at once; 0 where it takes none.
+
+    [1, 1960] is a second (micro_speech). Frames x 40, with or without a channel, may be any features: they are these
+    where the input is quantised by the front end's own range, 0 to 26.
+    """
+    shape = spec.shape or ()
+    if len(shape) == 2 and shape[1] == MICRO_FEATURES:
+        return MICRO_FRAMES
+    found = shape[:-1] if len(shape) == 4 and shape[3] == 1 else shape
+    quantization = spec.quantization
+    if len(found) != 3 or found[2] != MICRO_BANDS or quantization is None or not isinstance(found[1], int):
+        return 0
+    return found[1] if abs(quantization.scale * 255 - 26) < 0.5 else 0
 
 
 def axis(shape: Sequence[int | str | None]) -> int:
@@ -64,8 +84,11 @@ def hear(spec: TensorSpec, states: Sequence[TensorSpec]) -> Hearing:
     """Windows of the model's length; where that is free, 512 samples for a model with states, else a second."""
     shape = spec.shape or (None,)
     last = shape[axis(shape)]
-    if last == MICRO_FEATURES:
+    frames = micro_frames(spec)
+    if frames == MICRO_FRAMES:
         return Hearing(SPEECH_RATE, SPEECH_RATE, SPEECH_RATE // 2, frontend="micro")
+    if frames:  # microWakeWord: a few frames of 10 ms at a time, the rest is in the model's own variables
+        return Hearing(SPEECH_RATE, frames * 160, frames * 160, frontend="micro")
     if _is_silero(spec, states):
         rate, size, context = _SILERO[last if isinstance(last, int) else 576]
         return Hearing(rate, size, size, context)
@@ -79,3 +102,10 @@ def hear(spec: TensorSpec, states: Sequence[TensorSpec]) -> Hearing:
 def hear_features(found: Hearing) -> Hearing:
     """For a model that takes features of sound: windows of a second, unless its shape told more."""
     return found if found.size >= SPEECH_RATE // 4 else Hearing(SPEECH_RATE, SPEECH_RATE, SPEECH_RATE)
+
+
+def labels(heard: Hearing, states: Sequence[TensorSpec], constants: Sequence[str]) -> tuple[str, ...]:
+    """What one score between 0 and 1 says, where nobody tells: speech, or a wake word."""
+    if heard.context or (states and constants):
+        return ("no speech", "speech")
+    return ("no wake word", "wake word") if heard.frontend == "micro" and heard.size < SPEECH_RATE // 2 else ()

@@ -10,8 +10,9 @@ from onnx import TensorProto
 from support import tflitemeta, tinytflite
 from support.guessing import FLOAT, boxes, build, describe, picture, random
 
+from edge.data.tensor import Quantization, TensorSpec
 from edge.engines import litert
-from edge.model import foreign, signature
+from edge.model import foreign, hearing, signature
 from edge.model.foreign import Hints
 from edge.model.notes import read_notes
 from edge.protocols import EngineOptions
@@ -93,6 +94,34 @@ def test_a_source_of_sound_makes_sound_of_a_row(file, shape, window):
     assert describe(path).manifest.inputs[0].kind != "audio"
     (part,) = describe(path, Hints(sound=True)).manifest.inputs
     assert (part.kind, part.sample_rate, part.window.size) == ("audio", *window)
+
+
+def quantised(*shape, scale: float = 26 / 255) -> TensorSpec:
+    return TensorSpec("x", "int8", shape, Quantization(scale, -128))
+
+
+@pytest.mark.parametrize(
+    ("spec", "heard"),
+    [
+        (quantised(1, 3, 40), (480, 480, "micro")),
+        (quantised(1, 49, 40, 1), (16_000, 8_000, "micro")),
+        (quantised(1, 1960), (16_000, 8_000, "micro")),
+    ],
+)
+def test_features_are_those_of_the_micro_front_end_where_their_range_is_its_own(spec, heard):
+    assert signature.roles([spec], []).kind == "audio"
+    found = hearing.hear(spec, ())
+    assert (found.size, found.hop, found.frontend) == heard
+
+
+@pytest.mark.parametrize("spec", [quantised(1, 3, 40, scale=0.5), TensorSpec("x", "float32", (1, 49, 40, 1))])
+def test_other_features_may_be_anything(spec):
+    assert signature.roles([spec], []).kind == "tensor"
+
+
+def test_a_score_of_a_few_frames_is_a_wake_word():
+    assert hearing.labels(hearing.hear(quantised(1, 3, 40), ()), (), ()) == ("no wake word", "wake word")
+    assert hearing.labels(hearing.hear(quantised(1, 1960), ()), (), ()) == ()
 
 
 def test_features_of_sound_are_made_where_the_user_names_a_front_end(file):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.data.sample import EncodedImage, Sample, Sound
-from edge.data.tensor import TensorSpec
+from edge.data.tensor import Quantization, TensorSpec
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Input, Manifest, Window
 from edge.preprocess.audio import create
@@ -118,3 +118,22 @@ def test_kaldis_features_fill_the_input(name, options, count):
 def test_a_manifest_that_does_not_fit_is_a_model_error(fields, said):
     with pytest.raises(ModelError, match=said):
         preprocessor(**fields)
+
+
+def test_frames_for_a_wake_word_follow_one_another_in_one_front_end():
+    from pymicro_features import MicroFrontend
+
+    noise = np.random.default_rng(0).integers(-9000, 9000, 16_000).astype(np.int16)
+    part = Input(name="in", kind="audio", sample_rate=16_000, window=Window(size=480, hop=480), frontend="micro")
+    spec = TensorSpec("in", "int8", (1, 3, 40), Quantization(26 / 255, -128))
+    made = create(Manifest(name="m", inputs=(part,)), (spec,))
+    found = [m.tensors["in"] for m in hear(made, Sound(noise, 16_000)) if m is not None]
+    whole, data, expected = MicroFrontend(), noise.tobytes(), []
+    while data:
+        step = whole.process_samples(data)
+        expected += [step.features] if step.features else []
+        data = data[step.samples_read * 2 :]
+    assert {t.shape for t in found} == {(1, 3, 40)}
+    together = np.concatenate(found, axis=1)[0]
+    np.testing.assert_array_equal(together, np.float32(expected[: len(together)]))
+    assert len(together) >= 16_000 // 160 - 6

@@ -64,13 +64,15 @@ class AudioPreprocessor:
             )
         return [_Cut(w) for w in self._stream.push(Sound(vector, self._stream.rate))]
 
-    def __call__(self, sample: Sample) -> ModelInput:
+    def __call__(self, sample: Sample) -> ModelInput | None:
         part = sample.payload
         if isinstance(part, _Ready):
             return ModelInput({self._spec.name: self._cast(part.tensor), **self._constants})
         if not isinstance(part, _Cut):
             raise SampleError(f"a {type(part).__name__} where sound belongs")
         values = part.samples if self._frontend is None else self._frontend(part.samples)
+        if values is None:
+            return None
         return ModelInput({self._spec.name: self._cast(values.reshape(self._shape)), **self._constants})
 
     def _cast(self, values: Array) -> Array:

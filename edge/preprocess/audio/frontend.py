@@ -9,24 +9,30 @@ import numpy as np
 
 from edge.data.tensor import Array, TensorSpec
 from edge.errors import ModelError, needs
+from edge.model.hearing import MICRO_FRAMES, micro_frames
 from edge.model.manifest import Input
 
-Frontend: TypeAlias = Callable[[Array], Array]
-"""A window, float32 from -1 to 1, to features, in the model's own dtype or as real values."""
+Frontend: TypeAlias = Callable[[Array], Array | None]
+"""A window, float32 from -1 to 1, to features, in the model's own dtype or as real values; None: more has to come."""
 
 NAMES = ("micro", "log-mel", "mfcc")
+MICRO_STEP = 160
 _FULL_SCALE = 32_768  # Kaldi and the micro front end count in 16 bits
 
 
 def make_frontend(part: Input, spec: TensorSpec, size: int) -> Frontend:
     """Tried on silence at once. Raises ModelError where its features do not fill the input, ConfigError (library)."""
+    frames = micro_frames(spec)
+    if part.frontend == "micro" and 0 < frames < MICRO_FRAMES and size == frames * MICRO_STEP:
+        return MicroStream(frames)
     if part.frontend == "micro":
         made: Frontend = Micro(spec)
     elif part.frontend in ("log-mel", "mfcc"):
         made = Kaldi(part)
     else:
         raise ModelError(f"input {part.name!r}: there is no front end {part.frontend!r}; known: {', '.join(NAMES)}")
-    found, wanted = made(np.zeros(size, np.float32)).size, int(np.prod(spec.fixed()))
+    tried = made(np.zeros(size, np.float32))
+    found, wanted = 0 if tried is None else tried.size, int(np.prod(spec.fixed()))
     if found != wanted:
         raise ModelError(
             f"input {part.name!r}: the front end {part.frontend!r} makes {found} values of {size} samples, the model "
@@ -45,30 +51,57 @@ class Micro:
     _RAW = 0.0390625  # the library's factor from raw integers to floats, 10 / 256
 
     def __init__(self, spec: TensorSpec) -> None:
-        try:
-            from pymicro_features import MicroFrontend
-        except ImportError:
-            raise needs("the micro front end", "pymicro-features", "audio") from None
-        self._make = MicroFrontend
+        self._make = _micro_library()
         self._native = spec.dtype == "int8"
 
     def __call__(self, samples: Array) -> Array:
-        frontend = self._make()
-        data = np.clip(np.rint(samples * _FULL_SCALE), -32_768, 32_767).astype("<i2").tobytes()
-        frames: list[list[float]] = []
-        at = 0
-        while at < len(data):
-            step = frontend.process_samples(data[at:])
-            if step.features:
-                frames.append(step.features)
-            if not step.samples_read:
-                break
-            at += step.samples_read * 2
-        features = np.array(frames[::2], dtype=np.float32).reshape(-1)
+        features = np.array(_micro_frames(self._make(), samples)[::2], dtype=np.float32).reshape(-1)
         if not self._native:
             return features
         raw = np.rint(features / self._RAW).astype(np.int64)
         return np.asarray(np.clip((raw * 256 + 333) // 666 - 128, -128, 127).astype(np.int8))
+
+
+class MicroStream:
+    """The same, for models that take a few frames of 10 ms and remember the rest (microWakeWord).
+
+    The front end follows the noise of the whole stream, so it is one, and gives real values, which the input's own
+    scale quantises. Its first frame needs 30 ms: until `frames` are there it gives None.
+    """
+
+    def __init__(self, frames: int) -> None:
+        self._count = frames
+        self._frontend = _micro_library()()
+        self._held: list[list[float]] = []
+
+    def __call__(self, samples: Array) -> Array | None:
+        self._held += _micro_frames(self._frontend, samples)
+        if len(self._held) < self._count:
+            return None
+        taken, self._held = self._held[: self._count], self._held[self._count :]
+        return np.array(taken, dtype=np.float32)
+
+
+def _micro_library() -> Any:
+    try:
+        from pymicro_features import MicroFrontend
+    except ImportError:
+        raise needs("the micro front end", "pymicro-features", "audio") from None
+    return MicroFrontend
+
+
+def _micro_frames(frontend: Any, samples: Array) -> list[list[float]]:
+    data = np.clip(np.rint(samples * _FULL_SCALE), -32_768, 32_767).astype("<i2").tobytes()
+    frames: list[list[float]] = []
+    at = 0
+    while at < len(data):
+        step = frontend.process_samples(data[at:])
+        if step.features:
+            frames.append(step.features)
+        if not step.samples_read:
+            break
+        at += step.samples_read * 2
+    return frames
 
 
 class Kaldi:
