@@ -89,7 +89,7 @@ class Corked:
 
     def write(self, data: bytes) -> None:
         """Holds back what begins like a response's head until the next write, or the response's end."""
-        if self._ended:
+        if self.is_closing():  # asyncio would log each write to a connection that is gone
             return
         if self._held is not None:
             data, self._held = self._held + data, None
@@ -100,14 +100,14 @@ class Corked:
 
     def write_through(self, data: bytes) -> None:
         """Holds nothing back."""
-        if not self._ended:
+        if not self.is_closing():
             self._transport.write(data)
 
     def flush(self) -> None:
         """Sends what is held back."""
         if self._held is not None:
             data, self._held = self._held, None
-            self._transport.write(data)
+            self.write_through(data)
 
     def close(self) -> None:
         """What is held back goes first."""
@@ -138,6 +138,7 @@ class Connection(HttpToolsProtocol):
         """From the end of a head to the end of its request."""
         self._refused = False
         self._reading = False
+        self._running: RequestResponseCycle | None = None
         self._unstarted: tuple[RequestResponseCycle, Any] | None = None
         self._beside = 0
         """Bytes since the last whole request that were no body."""
@@ -155,6 +156,9 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
         self._end_rest()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True  # uvicorn tells the newest request alone, not the one before it
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -209,6 +213,7 @@ class Connection(HttpToolsProtocol):
     # --- answers ------------------------------------------------------------------------------------
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
         if self._reading:  # what came together with the head is read first: most often that is all
             self._unstarted = (cycle, app)
         else:

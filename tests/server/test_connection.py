@@ -120,6 +120,16 @@ def test_what_is_no_http_is_a_400_in_our_words_and_no_line_in_the_log(numbers, d
     assert not caplog.records
 
 
+def test_a_reader_of_events_that_left_is_forgotten_whatever_it_asked_behind_them(numbers, caplog):
+    live = numbers.server._site.live
+    with raw(numbers, b"GET /events HTTP/1.1\r\n" + HOST + b"\r\n" + GET) as client:
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+        until(lambda: len(live._clients) == 1, "it reads")
+
+    until(lambda: not live._clients, "it is forgotten")
+    assert not caplog.records
+
+
 FLOODS = {
     "a header without end": (b"GET /v2 HTTP/1.1\r\n" + HOST + b"X: ", b"a" * 65536),
     "headers without end": (b"GET /v2 HTTP/1.1\r\n" + HOST, b"X-a: b\r\n" * 8192),
