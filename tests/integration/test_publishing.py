@@ -51,6 +51,9 @@ def test_an_asker_is_answered_although_the_result_is_held_back(service, flowers)
     answers = listener.wait_for("7", 3)
     assert [a["predictions"][0]["label"] for a in answers] == flowers.answers[:3]
     assert labels(listener) == flowers.answers[:1]
+    listener.wait_for("stats", len(listener.of("stats")) + 2)
+    assert len(listener.of("7")) == 3
+    assert not listener.of("answer")  # there is no such topic
 
 
 def test_the_last_state_within_the_interval_is_published_before_a_clean_end(service, flowers):

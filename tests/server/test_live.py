@@ -168,6 +168,7 @@ def measured(serve, models):
     site.metrics.inc("results", 3)
     site.metrics.inc("dropped:mailbox", 4)
     site.metrics.inc("dropped:heat", 2)
+    site.metrics.inc("held:unchanged", 5)
     site.metrics.set("heat_limit_hz", 7.5)
     site.metrics.inc("confirmed:mqtt", 3)
     site.metrics.inc("reconnects:mqtt", 1)
@@ -196,6 +197,8 @@ def test_metrics_have_the_names_units_and_labels_of_the_contract(measured):
     assert one(found, "edge_run_inferences_total", outcome="error") == 1
     assert one(found, "edge_run_frames_dropped_total", source="camera:0", reason="mailbox") == 4
     assert one(found, "edge_run_frames_dropped_total", source="camera:0", reason="heat") == 2
+    assert one(found, "edge_run_results_held_back_total", model="measured", reason="unchanged") == 5
+    assert one(found, "edge_run_results_held_back_total", model="measured", reason="interval") == 0
     assert one(found, "edge_run_heat_limit_hertz") == 7.5
     assert one(found, "edge_run_source_last_frame_timestamp_seconds", source="camera:0") == 1_700_000_000.5
     assert one(found, "edge_run_mqtt_connected") == 1
