@@ -6,6 +6,7 @@ seen that it loads on this board. Each room below looks at one thing and yields 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Iterator
@@ -22,18 +23,30 @@ NEED_NUMPY = ("model", "golden", "latency", "source", "broker")
 
 def examine(settings: Settings, host: Host | None = None, out: TextIO | None = None, *, as_json: bool = False) -> int:
     """Prints the table, or JSON, and returns the exit code."""
-    logging.getLogger("edge").setLevel(logging.CRITICAL)  # the table says it
     host = host or Host()
     out = out or sys.stdout
     rows = []
     style = table.Style.of(out, host.environ)
-    for row in look(settings, host):
-        rows.append(row)
-        if not as_json:
-            out.write(table.line(row, style))
-            out.flush()
+    with _quiet():
+        for row in look(settings, host):
+            rows.append(row)
+            if not as_json:
+                out.write(table.line(row, style))
+                out.flush()
     out.write(table.as_json(rows, __version__) if as_json else table.summary(rows, style))
     return table.exit_code(rows)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without logs: the table says it."""
+    log = logging.getLogger("edge")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def look(settings: Settings, host: Host) -> Iterator[Row]:
