@@ -204,7 +204,7 @@ class _Describer:
         certain = name is not None and (
             signature.is_distribution(vectors[name]) or vectors[name].size == len(self._labels)
         )
-        if task is None and (name is None or more > 1 or (more and not certain)):
+        if task is None and (name is None or same is not None or more > 1 or (more and not certain)):
             way = "--task anomaly, where it gives its input back" if same is not None else "--task to say more"
             self._warnings.append(f"no decoder fits the outputs {shapes}: they are told as they are ({way})")
             return Head("raw", "raw")
@@ -230,6 +230,8 @@ class _Describer:
         heard, hints = hearing.hear(spec, self._roles.held), self._hints
         if hints.frontend not in (None, "none"):
             heard = hearing.hear_features(heard)
+        elif not heard.sure:
+            self._warnings.append(hearing.doubt(heard))
         heard = replace(
             heard,
             rate=hints.sample_rate or heard.rate,

@@ -28,6 +28,8 @@ class Hearing:
     hop: int
     context: int = 0
     frontend: str = ""
+    sure: bool = True
+    """False: the source is sound, the shape alone would not have told."""
 
 
 def is_sound(spec: TensorSpec, constants: Sequence[str], states: Sequence[TensorSpec], *, said: bool) -> bool:
@@ -42,7 +44,8 @@ def is_sound(spec: TensorSpec, constants: Sequence[str], states: Sequence[Tensor
     last = shape[axis(shape)]
     if isinstance(last, int) and last >= 8000 and axis(shape) == -1:
         return _is_wave(shape)
-    return said and _is_wave(shape) and (not isinstance(last, int) or last > 64)
+    # A power of two and one more is a spectrum.
+    return said and _is_wave(shape) and (not isinstance(last, int) or (last > 64 and (last - 1) & (last - 2) != 0))
 
 
 def micro_frames(spec: TensorSpec) -> int:
@@ -94,9 +97,9 @@ def hear(spec: TensorSpec, states: Sequence[TensorSpec]) -> Hearing:
         return Hearing(rate, size, size, context)
     if not isinstance(last, int):
         size = 512 if states else SPEECH_RATE  # older versions of Silero VAD have no context
-        return Hearing(SPEECH_RATE, size, size)
+        return Hearing(SPEECH_RATE, size, size, sure=bool(states))
     rate = _RATES.get(last, next((r for r in (44_100, 22_050) if last % r == 0), SPEECH_RATE))
-    return Hearing(rate, last, last)
+    return Hearing(rate, last, last, sure=last >= 8000)
 
 
 def hear_features(found: Hearing) -> Hearing:
@@ -109,3 +112,11 @@ def labels(heard: Hearing, states: Sequence[TensorSpec], constants: Sequence[str
     if heard.context or (states and constants):
         return ("no speech", "speech")
     return ("no wake word", "wake word") if heard.frontend == "micro" and heard.size < SPEECH_RATE // 2 else ()
+
+
+def doubt(heard: Hearing) -> str:
+    """What the user should hear where the source alone says that it is sound."""
+    return (
+        f"the source is sound, so the model is taken to want {heard.size} samples of it at {heard.rate} Hz; where it "
+        "wants features, --frontend makes them"
+    )

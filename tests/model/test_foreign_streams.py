@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from support import tflitemeta, tinytflite
 from support.guessing import FLOAT, boxes, build, describe, picture, random
 
@@ -92,8 +92,22 @@ def test_silero_is_known_by_its_state_without_a_sample_rate(file, shape, states,
 def test_a_source_of_sound_makes_sound_of_a_row(file, shape, window):
     path = build(file, {"x": (FLOAT, shape)}, {"y": random(1, 4)})
     assert describe(path).manifest.inputs[0].kind != "audio"
-    (part,) = describe(path, Hints(sound=True)).manifest.inputs
+    found = describe(path, Hints(sound=True))
+    (part,) = found.manifest.inputs
     assert (part.kind, part.sample_rate, part.window.size) == ("audio", *window)
+    assert any("taken to want" in w for w in found.warnings) == (window[1] != 43_844)
+
+
+def test_sound_that_comes_back_is_told_as_it_is(file):
+    node = helper.make_node("Identity", ["x"], ["y"])
+    found = describe(build(file, {"x": (FLOAT, [1, 640])}, {"y": [1, 640]}, nodes=[node]), Hints(sound=True))
+    assert found.manifest.task == "raw"
+    assert any("--task anomaly, where it gives its input back" in w for w in found.warnings)
+
+
+def test_a_spectrum_is_no_wave(file):
+    path = build(file, {"x": (FLOAT, [1, 257])}, {"y": random(1, 4)})
+    assert describe(path, Hints(sound=True)).manifest.inputs[0].kind == "table"
 
 
 def quantised(*shape, scale: float = 26 / 255) -> TensorSpec:
