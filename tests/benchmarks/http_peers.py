@@ -4,6 +4,7 @@
 
 Each server has an environment of its own below the cache folder, made at the first run, so that neither carries the
 other's packages. The load comes from one process that speaks plain sockets. Prints a Markdown table for README.md.
+On a machine that is busy otherwise the rates say little; the server's CPU time for each request says more.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,34 +56,46 @@ def _request(model: str, port: int, body: bytes, kind: str, more: str = "") -> b
     return head.encode() + body
 
 
-def load(server: Server, request: bytes, connections: int, seconds: float, folder: Path) -> float:
-    """Requests answered with 200 a second."""
+@dataclass
+class Found:
+    """What the rounds of one case have shown."""
+
+    per_s: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+
+
+def load(server: Server, request: bytes, connections: int, seconds: float, folder: Path) -> tuple[float, float]:
+    """Requests answered with 200 a second, and microseconds of the server's CPU time that each took."""
     file = folder / "request.bin"
     file.write_bytes(request)
     command = [sys.executable, LOAD, str(server.port), str(connections), str(seconds), str(file)]
+    before = server.cpu_s()
     said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     if set(said["statuses"]) != {"200"}:
         raise SystemExit(f"{server.name} answers {said['statuses']}")
-    return float(said["per_s"])
+    asked = said["per_s"] * (seconds + min(1.0, seconds / 4))  # the client warms up for a moment
+    return float(said["per_s"]), (server.cpu_s() - before) / asked * 1e6
 
 
-def measure(
-    cases: dict[str, tuple[Server, bytes, int]], options: argparse.Namespace, folder: Path
-) -> dict[str, list[float]]:
+def measure(cases: dict[str, tuple[Server, bytes, int]], options: argparse.Namespace, folder: Path) -> dict[str, Found]:
     """Every case in every round, turn about."""
-    found: dict[str, list[float]] = {name: [] for name in cases}
+    found = {name: Found() for name in cases}
     for number in range(options.rounds):
         order = list(cases) if number % 2 else list(reversed(cases))
         for name in order:
             server, request, connections = cases[name]
-            found[name].append(load(server, request, connections, options.seconds, folder))
+            per_s, cpu_us = load(server, request, connections, options.seconds, folder)
+            found[name].per_s.append(per_s)
+            found[name].cpu_us.append(cpu_us)
     return found
 
 
-def row(name: str, found: list[float], base: list[float] | None = None, goal: str = "") -> str:
-    spread = f"{min(found):.0f} to {max(found):.0f}"
-    ratio = f"{statistics.median(found) / statistics.median(base):.2f}" if base else ""
-    return f"| {name} | {statistics.median(found):.0f} | {spread} | {ratio} | {goal} |"
+def row(name: str, found: Found, base: Found | None = None, goal: str = "") -> str:
+    rate, cpu = statistics.median(found.per_s), statistics.median(found.cpu_us)
+    spread = f"{min(found.per_s):.0f} to {max(found.per_s):.0f}"
+    ratio = f"{rate / statistics.median(base.per_s):.2f}" if base else ""
+    less = f"{statistics.median(base.cpu_us) / cpu:.2f}" if base else ""
+    return f"| {name} | {rate:.0f} | {spread} | {ratio} | {goal} | {cpu:.0f} | {less} |"
 
 
 def compare(options: argparse.Namespace, folder: Path) -> None:
@@ -93,7 +107,7 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
           f"{version(ours, 'uvicorn')}), MLServer {version(peer, 'mlserver')} (onnxruntime "
           f"{version(peer, 'onnxruntime')}), Python {sys.version.split()[0]}, {os.cpu_count()} cores, "
           f"load {os.getloadavg()[0]:.1f}, {options.rounds} rounds of {options.seconds} s\n")  # fmt: skip
-    print("| requests a second | median | range | ratio | goal |\n|-|-|-|-|-|")
+    print("| requests a second | median | range | ratio | goal | CPU us each | times less |\n|-|-|-|-|-|-|-|")
     tiny = onnxmodels.scores(folder / "tiny.onnx")
     values = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
     with edge_run(ours, tiny, folder) as a, mlserver(peer, tiny, folder) as b:

@@ -57,6 +57,16 @@ class Server:
         pids = [self.process.pid, *map(int, _children(self.process.pid))]
         return sum(_pss(pid) for pid in pids) / 1e3
 
+    def cpu_s(self) -> float:
+        """CPU time of the process and its children so far, in seconds."""
+        pids = [self.process.pid, *map(int, _children(self.process.pid))]
+        return sum(_ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> int:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return int(user) + int(system)
+
 
 def _children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
