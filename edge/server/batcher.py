@@ -99,9 +99,14 @@ class Batcher:
             failures = await self._runs.run(lambda: self._infer(group.asked), size, admitted=True)
         except SampleError as exc:
             failures = [exc] * len(group.asked)
+        except Exception as exc:  # noqa: BLE001 - a bug: each request of the batch answers it
+            for done in group.waiting:
+                if not done.done():
+                    done.set_exception(exc)
+            return
         except BaseException:
             for done in group.waiting:
-                done.cancel()  # a bug, or the end of the server: nobody may wait for ever
+                done.cancel()  # the end of the server: nobody may wait for ever
             raise
         for done, failure in zip(group.waiting, failures, strict=True):
             if done.done():

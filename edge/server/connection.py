@@ -269,8 +269,8 @@ class Connection(HttpToolsProtocol):
         self.loop.call_later(FLUSH_WAIT_S, self.transport.abort)
 
     def shutdown(self) -> None:
-        if self._refused or (self._in_body and self.cycle.response_complete):
-            self.transport.abort()  # it heard its answer, and is waited for no longer
+        if self._refused or self._in_body:  # it has its answer, or has not said all of what it asks
+            self.transport.abort()
             return
         super().shutdown()
 

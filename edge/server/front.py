@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TypeAlias
 
 from edge.errors import EdgeError, SampleError
-from edge.server.exchange import CLOSE, Bodies, Receive, Refusal, Request, Response, Scope, Send, as_json, refused
+from edge.server.exchange import (
+    CLOSE,
+    RETRY,
+    Bodies,
+    Receive,
+    Refusal,
+    Request,
+    Response,
+    Scope,
+    Send,
+    as_json,
+    refused,
+)
 from edge.server.guard import Guard, headers_of
 from edge.server.pages import Page
 from edge.server.runs import QUICK_BYTES
@@ -40,7 +53,10 @@ class Front:
             return
         request = Request(scope, receive, self._bodies)
         try:
-            response = await self._answer(request)
+            try:
+                response = await self._answer(request)
+            except asyncio.CancelledError:  # the server stops, and waits no longer
+                response = as_json({"error": "the server stops"}, 503, (*RETRY, *CLOSE))
             await response.send(scope, receive, send)
         finally:
             request.release()

@@ -16,7 +16,7 @@ from support.http import Site, SlowEngine, in_threads, resident, tensor
 from support.processes import until
 
 from edge import assembly
-from edge.server import connection, exchange
+from edge.server import app, connection, exchange
 from edge.server.runs import Share
 from edge.telemetry.metrics import Metrics
 from edge.testing.fakes import FakeClock
@@ -114,6 +114,53 @@ def test_the_server_stops_while_requests_wait(models):
         thread.join()
 
     assert answers == [200, 200]
+
+
+def test_the_server_stops_at_once_while_clients_are_in_the_middle_of_a_request(models, caplog):
+    site = Site(onnxmodels.identity(models / "halves.onnx"), max_body=1000).start()
+    halves = [
+        raw(site, data)
+        for data in (b"", b"GET /v2 HT", head(99) + b"[1", head(9_999_999) + b"x", head(99, "/nothing") + b"x",
+                     b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03garbage")
+    ]  # fmt: skip
+    until(lambda: len(site.server._server.server_state.connections) == len(halves), "all are there")
+
+    site.stop()
+
+    assert not caplog.records
+    for half in halves:
+        half.close()
+
+
+def test_a_request_that_outlasts_the_patience_of_the_stop_is_told_so(models, caplog, monkeypatch):
+    monkeypatch.setattr(app, "GRACE_S", 1)
+    loaded = assembly.load_file(onnxmodels.identity(models / "outlasts.onnx"))
+    engine = SlowEngine(loaded.engine)
+    site = Site(replace(loaded, engine=engine), workers=1).start()
+    answers = []
+    threads = in_threads(1, lambda _: answers.append(site.infer(ROW)))
+    assert engine.entered.acquire(timeout=20)
+
+    stopper = threading.Thread(target=site.stop)
+    stopper.start()
+    for thread in threads:
+        thread.join()
+    engine.gate.set()
+    stopper.join()
+
+    assert answers[0].status == 503
+    assert "stops" in answers[0].error
+    assert "Traceback" not in caplog.text
+
+
+def test_a_bug_in_a_batch_is_answered_to_each_of_it(slow, caplog):
+    site, engine = slow(max_batch=8, max_wait_ms=300.0, workers=4)
+    engine.infer = lambda tensors: 1 / 0
+    statuses = []
+    for thread in in_threads(3, lambda _: statuses.append(site.infer(ROW).status)):
+        thread.join()
+
+    assert statuses == [500, 500, 500]
 
 
 # --- bodies ---------------------------------------------------------------------------------------------
