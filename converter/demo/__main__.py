@@ -132,7 +132,7 @@ def _feed(edge_run: subprocess.Popen[str], files: Trained) -> None:
 def _show(event: dict[str, Any], truth: str) -> None:
     result = event["payload"]
     best = result["predictions"][0]
-    mark = "" if best["label"] == truth else f"   (it is a {truth})"
+    mark = "" if best["label"] == truth else f"   (it is {truth})"
     sys.stdout.write(f"   #{result['seq']:<4} {best['label']}  {best['score']:7.2%}{mark}\n")
     sys.stdout.flush()
 

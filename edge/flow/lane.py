@@ -123,6 +123,8 @@ class Lane:
         """The lane's thread has ended, also where `open` or `run` raised: nobody waits for it any more."""
         with self._changed:
             self._over = True
+            if self._incoming:
+                self._metrics.inc(f"dropped:{self.name}:stop", len(self._incoming))
             self._changed.notify_all()
 
     def finish(self) -> None:

@@ -22,6 +22,8 @@ class Link:
         self._metrics = metrics
         self._backoff = backoff
         self._troubled = False
+        self._failures = 0
+        self._was_up = False
         self.up = False
         self.due_ns = 0
         """While it is away: when it is tried again, on the monotonic clock."""
@@ -33,14 +35,15 @@ class Link:
         except UnavailableError as exc:
             self._away(str(exc))
             return False
-        self.up = True
-        if self._troubled:
+        if self._was_up:
             self._metrics.inc(f"reconnects:{self._name}")
+        self.up = self._was_up = True
         return self._troubled
 
     def works(self, waiting: int) -> None:
         """It takes what it is sent. One that opens and then refuses is still away, and is not tried any sooner."""
         self._backoff.reset()
+        self._failures = 0
         if self._troubled:
             self._troubled = False
             log.info("sink available again", extra={"sink": self._name, "waiting": waiting})
@@ -56,6 +59,8 @@ class Link:
 
     def _away(self, reason: str) -> None:
         self.due_ns = self._clock.monotonic_ns() + int(self._backoff.next_s() * 1e9)
-        if not self._troubled:
+        self._failures += 1
+        # The first try of a life may come before the connection that has only just begun: no outage yet.
+        if not self._troubled and (self._was_up or self._failures > 1):
             self._troubled = True
             log.warning("sink unavailable", extra={"sink": self._name, "reason": reason})

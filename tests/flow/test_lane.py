@@ -77,7 +77,9 @@ def test_results_wait_in_the_spool_while_the_broker_is_away_and_keep_their_order
 
 
 def test_what_was_sent_after_an_outage_says_so_and_new_results_do_not(bench):
-    b = bench(broker=FakeBroker(away=True))
+    b = bench()
+    b.broker.go_away()
+    b.turn()
     b.append(1)
     b.turn()
     b.broker.come_back()
@@ -370,3 +372,26 @@ def test_what_comes_after_the_lanes_thread_has_ended_is_counted_and_never_called
     b.append(1, 2, 3, 4)
     assert b.safe == []
     assert b.metrics.counter("dropped:broker:stop") == 4
+
+
+def test_a_connection_that_has_only_just_begun_is_no_outage(bench, caplog):
+    with caplog.at_level("INFO", "edge.lane"):
+        b = bench(broker=FakeBroker(away=True))
+        b.append(1)
+        b.broker.come_back()
+        b.turn()
+        b.append(2)
+        b.turn()
+    assert caplog.records == []
+    assert [m.get("replayed") for m in b.broker.received] == [None, None]
+    assert b.metrics.counter("reconnects:broker") == 0
+
+
+def test_what_waited_for_a_broker_that_was_away_at_the_start_says_so(bench):
+    b = bench(broker=FakeBroker(away=True))
+    b.append(1)
+    b.clock.advance(0.6)
+    b.turn()
+    b.broker.come_back()
+    b.turn()
+    assert [m.get("replayed") for m in b.broker.received] == [True]
