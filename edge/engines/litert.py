@@ -92,7 +92,7 @@ class LiteRt:
         """Forgets what earlier samples left in the model's own variables (a recurrent or streaming model)."""
         with self._lock:
             self._interpreter.reset_all_variables()
-            if any(op["op_name"] == "VAR_HANDLE" for op in self._interpreter._get_ops_details()):
+            if _remembers(self._interpreter):
                 # The library has no other way to empty these.
                 self._interpreter = self._make()
                 self._set_shapes(self._shapes)
@@ -212,6 +212,13 @@ def _try(interpreter: Any) -> None:
         if detail["dtype"] is not np.bytes_:
             interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
     interpreter.invoke()
+
+
+def _remembers(interpreter: Any) -> bool:
+    try:
+        return any(op["op_name"] == "VAR_HANDLE" for op in interpreter._get_ops_details())
+    except ValueError:  # a name that is no text: it may
+        return True
 
 
 def _specs(details: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -122,6 +122,14 @@ def test_a_model_that_remembers_by_itself_is_emptied_by_reset(running_sum):
     assert engine.infer({"x": one})["y"].tolist() == [[1]]
 
 
+def test_a_damaged_name_inside_does_not_stop_a_reset(running_sum):
+    running_sum.write_bytes(running_sum.read_bytes().replace(b"held", b"he\xffd"))
+    engine = load(running_sum, EngineOptions())
+    engine.infer({"x": np.ones((1, 1), np.float32)})
+    engine.reset()
+    assert engine.infer({"x": np.ones((1, 1), np.float32)})["y"].tolist() == [[1]]
+
+
 def test_what_a_model_was_tried_with_is_not_remembered(running_sum):
     model = edge.load(running_sum)
     assert [model.predict([1]).predictions[0].value for _ in range(3)] == [1, 2, 3]
