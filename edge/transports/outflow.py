@@ -14,12 +14,11 @@ from collections import deque
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.errors import SampleError
 from edge.transports.messages import Confirmed, Outgoing, Refused, Speech, Told
+from edge.transports.publication import Packed, properties
 
 log = logging.getLogger("edge.mqtt")
 
@@ -72,19 +71,19 @@ class Outflow:
 
     def publish(self, message: Outgoing, told: Told | None = None) -> None:
         """Queues a message. Raises SampleError where it can never be sent: its topic, or too large for the broker."""
-        properties = self._properties(message) if self._version == 5 else None
-        self._check(message, properties)
+        packed = properties(message) if self._version == 5 else None
+        self._check(message, packed)
         with self._order:
             with self._lock:
                 if self._held or self._flying >= self._flying_most:
                     self._held.append((message, told))
                     return
                 self._flying += 1
-            self._send(message, properties, told)
+            self._send(message, packed, told)
 
-    def _send(self, message: Outgoing, properties: Properties | None, told: Told | None) -> None:
+    def _send(self, message: Outgoing, packed: Packed | None, told: Told | None) -> None:
         # Not with the lock: paho calls `_on_publish` with one of its own, which it also takes in `publish`.
-        info = self._client.publish(message.topic, message.payload, 1, message.retain and self.retains, properties)
+        info = self._client.publish(message.topic, message.payload, 1, message.retain and self.retains, packed)
         with self._lock:
             if info.mid not in self._early:
                 self._unconfirmed[info.mid] = (time.monotonic(), told)
@@ -100,16 +99,16 @@ class Outflow:
                         return
                     self._flying += 1
                     message, told = self._held.popleft()
-                self._send(message, self._properties(message) if self._version == 5 else None, told)
+                self._send(message, properties(message) if self._version == 5 else None, told)
 
-    def _check(self, message: Outgoing, properties: Properties | None) -> None:
+    def _check(self, message: Outgoing, packed: Packed | None) -> None:
         topic = message.topic.encode()
         if not topic or len(topic) > TEXT_MOST or any(c in message.topic for c in "+#\0"):
             raise SampleError(f"{message.topic[:80]!r}: not a topic to publish on")
         if len(message.payload) + 4 * TEXT_MOST <= self._largest:
             return
-        packed = len(properties.pack()) if properties is not None else 1  # type: ignore[no-untyped-call]
-        size = HEADER_MOST + len(topic) + packed + len(message.payload)
+        extra = len(packed.pack()) if packed is not None else 1
+        size = HEADER_MOST + len(topic) + extra + len(message.payload)
         if size > self._largest:
             raise SampleError(
                 f"{size} bytes for {message.topic}, but the broker takes at most {self._largest} "
@@ -124,20 +123,6 @@ class Outflow:
             self._refusals.append((told.refused, told.ticket, refusal))
         else:
             self._news.setdefault(told.confirmed, []).append(told.ticket)
-
-    def _properties(self, message: Outgoing) -> Properties | None:
-        if not (message.content_type or message.properties or message.correlation):
-            return None
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        if message.content_type:
-            properties.ContentType = message.content_type
-            if message.content_type == "application/json":
-                properties.PayloadFormatIndicator = 1
-        if message.correlation is not None:
-            properties.CorrelationData = message.correlation
-        if message.properties:
-            properties.UserProperty = list(message.properties.items())
-        return properties
 
     def _tell(self) -> None:
         with self._lock:
