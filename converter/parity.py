@@ -126,6 +126,7 @@ def compare(artifact: Artifact, engine: Engine, options: Options, *, timed: bool
     before = _original(artifact, rows)
     after = run(engine, feed(rows, manifest.inputs))
     check_labels(manifest, after)
+    _check_rows(manifest, after, len(rows))
     tolerance, least = limits(artifact, options)
     published = precision(artifact) != "none"
     differences, reasons = _differences(
@@ -345,6 +346,13 @@ def accuracy(outputs: Tensors, classes: Array | None, expected: Array, manifest:
     guess = outputs[names[0]].astype(np.float64).reshape(len(truth), -1)
     spread = float(np.sum((truth - truth.mean(axis=0)) ** 2))
     return 1.0 - float(np.sum((truth - guess) ** 2)) / spread if spread else None
+
+
+def _check_rows(manifest: Manifest, outputs: Tensors, rows: int) -> None:
+    """Raises ModelError where the file does not answer each row once."""
+    for name in roles(manifest, "label"):
+        if name in outputs and outputs[name].size != rows:
+            raise ModelError(f"the converted model gives {outputs[name].size} labels for {rows} rows; it is of no use")
 
 
 def check_labels(manifest: Manifest, outputs: Tensors) -> None:

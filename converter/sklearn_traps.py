@@ -20,6 +20,9 @@ _NO_OPERATOR = {
 }
 
 
+_WORDS = r"(?u)\b\w\w+\b"
+"""scikit-learn's default: words of two letters and more."""
+
 EXACT = "trees compare in float64, as the original does: rows keep their branches"
 
 ROUNDED_ALONE = "tree thresholds rounded down to float32: exact for inputs that are float32"
@@ -97,6 +100,9 @@ def options(model: Any) -> dict[int, dict[str, Any]]:
         elif kind in ("TfidfVectorizer", "CountVectorizer"):
             # Any other locale may not exist on the device, and the model would not load.
             found[id(estimator)] = {"locale": "C"}
+            if estimator.analyzer == "word" and estimator.token_pattern == _WORDS:
+                # skl2onnx's own takes words of one letter, and stops at letters beyond A to Z.
+                found[id(estimator)]["tokenexp"] = r"[\p{L}\p{N}_]{2,}"
     return found
 
 
@@ -113,6 +119,7 @@ def mend(model: Any, marks: Marks, dtype: Precision = "float32") -> Any:
             estimator.flatten_transform = False  # concerns `transform` alone, and skl2onnx stops at it
         elif kind == "KBinsDiscretizer" and estimator.encode == "onehot":
             estimator.encode = "onehot-dense"  # the same numbers; ONNX has no sparse tensors
+        _plain_selections(estimator)
         boosters.mend_inside(estimator, marks)
         _mark_thresholds(estimator, marks)
         if dtype == "float64":
@@ -124,6 +131,21 @@ def _mark_thresholds(estimator: Any, marks: Marks) -> None:
     for stage in getattr(estimator, "_predictors", ()):
         for predictor in stage:
             predictor.nodes["num_threshold"] = marks.of(predictor.nodes["num_threshold"])
+
+
+def _plain_selections(pipeline: Any) -> None:
+    """Puts a plain choice of features in place of one that keeps its model: skl2onnx stops at that model."""
+    steps = getattr(pipeline, "steps", None)
+    if not isinstance(steps, list):
+        return
+    from sklearn.feature_selection import VarianceThreshold
+
+    for place, (name, step) in enumerate(steps):
+        if estimators.kind_of(step) in ("RFE", "RFECV", "SelectFromModel", "SequentialFeatureSelector"):
+            plain = VarianceThreshold()
+            plain.variances_ = step.get_support().astype(np.float64)  # what is above 0 stays
+            plain.n_features_in_ = len(plain.variances_)
+            steps[place] = (name, plain)
 
 
 def _without_nan(categories: Any) -> Any:
@@ -142,7 +164,10 @@ def _is_text_imputer(estimator: Any) -> bool:
 
 def notes(model: Any, dtype: Precision) -> tuple[str, ...]:
     """What the report has to say about a conversion that is not quite the original."""
-    boosted = any(hasattr(e, "_predictors") for e in estimators.walk(model))
+    parts = list(estimators.walk(model))
+    boosted = any(hasattr(e, "_predictors") for e in parts)
+    if any(estimators.kind_of(e) in estimators.TEXT_VECTORIZERS and e.lowercase for e in parts):
+        return ("text: capital letters beyond A to Z stay capitals on the device; send such words in small letters",)
     if dtype == "float64":
         return (EXACT,) if boosted else ("computed in float64, as the original does",)
     return (ROUNDED_ALONE,) if boosted else ()

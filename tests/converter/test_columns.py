@@ -9,18 +9,22 @@ import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.feature_selection import RFE
+from sklearn.ensemble import BaggingClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import RFE, SelectFromModel, SequentialFeatureSelector
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import CategoricalNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
+from support.tables import Split, run, table
 
 import converter
 import edge
 from converter.errors import SampleFileError, UnsupportedError
-from edge.errors import SampleError
+from edge.errors import ModelError, SampleError
 
 
 def pipeline(numbers: list[str], texts: list[str], **encoder: str) -> Pipeline:
@@ -120,3 +124,41 @@ def test_a_sample_that_the_original_cannot_take_is_one_line(people: pd.DataFrame
 
     with pytest.raises(SampleFileError, match=r"the original model refuses the sample: index . is out of bounds"):
         converter.convert(model, sample=rows + 5)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        RFE(DecisionTreeClassifier(random_state=0), n_features_to_select=2),
+        SequentialFeatureSelector(DecisionTreeClassifier(max_depth=2), n_features_to_select=2, cv=2),
+        SelectFromModel(DecisionTreeClassifier(random_state=0), max_features=2, threshold=-np.inf),
+    ],
+    ids=["RFE", "one after the other", "from a model"],
+)
+def test_a_choice_of_features_by_a_model_is_only_a_choice(choice: object, wine: Split, tmp_path: Path) -> None:
+    model = make_pipeline(choice, StandardScaler(), LogisticRegression()).fit(wine.train, wine.names)
+
+    path = converter.convert(model, sample=wine.train).save(tmp_path / "wine.onnx")
+
+    np.testing.assert_allclose(run(path, table(path, wine.held))["scores"], model.predict_proba(wine.held), atol=2e-6)
+
+
+def test_words_are_cut_as_in_the_original(tmp_path: Path) -> None:
+    texts = [f"{a} a {b} it's" for a in ("été", "nuit", "x1") for b in ("naïve", "big-small", "b", "two_words")] * 3
+    rows = pd.DataFrame({"text": texts})
+    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression())
+    model.fit(rows["text"], ["é" in t for t in texts])
+
+    artifact = converter.convert(model, sample=rows)
+
+    served = edge.load(artifact.save(tmp_path / "text.onnx"))
+    scores = [{p.label: p.score for p in served.predict({"text": t}).predictions}["True"] for t in texts[:12]]
+    np.testing.assert_allclose(scores, model.predict_proba(texts[:12])[:, 1], atol=1e-5)
+    assert any("capital letters beyond A to Z" in note for note in artifact.notes)
+
+
+def test_a_file_that_does_not_answer_each_row_is_refused(wine: Split) -> None:
+    model = BaggingClassifier(SVC(), 3).fit(wine.train, wine.names)
+
+    with pytest.raises(ModelError, match=r"gives \d+ labels for 60 rows"):
+        converter.convert(model, sample=wine.held)
