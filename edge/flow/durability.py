@@ -16,12 +16,13 @@ class Durability(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LaneOptions:
-    """`memory_most` bounds, in messages, what waits in memory while the disk fails."""
+    """`memory_most` bounds, in messages, what waits in memory while the disk fails, `memory_bytes` it at all times."""
 
     durability: Durability = Durability.OUTAGE
     save_after_s: float = 1.0
     save_past: int = 64
     replay_rate: float = 0.0
     memory_most: int = 10_000
+    memory_bytes: int = 64_000_000
     drop_oldest: bool = False
     disk_retry_s: float = 5.0

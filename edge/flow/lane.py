@@ -70,7 +70,7 @@ class Lane:
         self._confirmed: list[int] = []
         self._lost: str | None = None
         self._ready = False
-        self._unsaved = 0
+        self._unsaved = self._unsaved_bytes = 0
         self._finishing = False
         self._stop_by_ns: int | None = None
         self._hurried = False
@@ -108,10 +108,12 @@ class Lane:
                     continue
                 self._incoming.append(Item(message, now, receipt))
                 self._unsaved += 1
+                self._unsaved_bytes += len(message.payload)
                 self._changed.notify_all()
 
     def _full(self) -> bool:
-        return self._unsaved >= (self._options.memory_most if self._shelf.failing else self._options.save_past)
+        most = self._options.memory_most if self._shelf.failing else self._options.save_past
+        return self._unsaved >= most or self._unsaved_bytes >= self._options.memory_bytes
 
     def hurry(self) -> None:
         """The end has begun: `append` does not wait any more, what it is given goes to disk or is counted."""
@@ -243,7 +245,7 @@ class Lane:
             confirmed, self._confirmed = self._confirmed, []
             lost, self._lost = self._lost, None
         self._queue.extend(incoming)
-        released = 0
+        released: list[Item] = []
         for ticket in confirmed:
             item = self._window.pop(ticket, None)
             if item is None:
@@ -254,7 +256,7 @@ class Lane:
             if item.key is not None:
                 self._backlog.confirmed(item.key)
             else:
-                released += 1
+                released.append(item)
                 item.release()
         self._saved(released)
         if confirmed and self._link.up:
@@ -262,10 +264,11 @@ class Lane:
         if lost is not None and self._link.up:
             self._lose(lost)
 
-    def _saved(self, count: int) -> None:
-        if count:
+    def _saved(self, items: Sequence[Item]) -> None:
+        if items:
             with self._changed:
-                self._unsaved -= count
+                self._unsaved -= len(items)
+                self._unsaved_bytes -= sum(len(i.message.payload) for i in items)
                 self._changed.notify_all()
 
     # --- the sink -----------------------------------------------------------------------------------
@@ -313,7 +316,7 @@ class Lane:
             self._backlog.confirmed(item.key)
             return
         item.release()
-        self._saved(1)
+        self._saved([item])
 
     def _may_send_new(self) -> bool:
         if self._options.replay_rate <= 0 and self._backlog:
@@ -350,7 +353,7 @@ class Lane:
         if oldest is None:
             return
         late = self._clock.monotonic_ns() - oldest.since_ns >= self._options.save_after_s * SECOND_NS
-        many = not self._link.up and self._unsaved >= self._options.save_past
+        many = not self._link.up and self._full()
         if late or many or self._options.durability is Durability.ALWAYS:
             self._save()
 
@@ -370,7 +373,7 @@ class Lane:
             item.key = key
             self._backlog.hold(key)
             item.release()
-        self._saved(len(items))
+        self._saved(items)
         self._trim(keys[-1])
 
     def _trim(self, newest: int) -> None:
@@ -384,18 +387,21 @@ class Lane:
         self._queue.clear()
 
     def _bound_memory(self) -> None:
+        dropped: list[Item] = []
         over = self._unsaved - self._options.memory_most
-        dropped = 0
-        kept: deque[Item] = deque()
-        for item in self._queue if over > 0 else ():
-            if item.key is None and dropped < over:
-                item.release()
-                dropped += 1
-            else:
-                kept.append(item)
+        over_bytes = self._unsaved_bytes - self._options.memory_bytes
+        for item in self._queue if over > 0 or over_bytes > 0 else ():
+            if len(dropped) >= over and over_bytes <= 0:
+                break
+            if item.key is None:
+                over_bytes -= len(item.message.payload)
+                dropped.append(item)
         if dropped:
-            self._queue = kept
-            self._metrics.inc(f"dropped:{self.name}:disk", dropped)
+            gone = {id(item) for item in dropped}
+            self._queue = deque(item for item in self._queue if id(item) not in gone)
+            for item in dropped:
+                item.release()
+            self._metrics.inc(f"dropped:{self.name}:disk", len(dropped))
             self._saved(dropped)
 
     def close(self) -> None:

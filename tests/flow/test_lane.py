@@ -214,6 +214,33 @@ def test_memory_is_bounded_while_the_disk_fails_and_losses_are_counted(bench, tm
     assert b.received == list(range(20, 30))
 
 
+def test_memory_is_bounded_in_bytes_too(bench):
+    spool = FailingSpool(lambda: MemorySpool(10_000_000))
+    spool.full = True
+    b = bench(spool=spool, broker=FakeBroker(away=True), memory_bytes=30, save_past=5, drop_oldest=True)
+    b.append(*range(10, 14))  # eight bytes each
+    b.turn()
+    for n in range(14, 30):
+        b.append(n)
+        b.turn(1)
+    assert b.metrics.counter("dropped:broker:disk") == 17
+    spool.full = False
+    b.clock.advance(10)
+    b.broker.come_back()
+    b.turn(8)
+    assert b.received == [27, 28, 29]
+
+
+def test_a_few_large_results_of_an_outage_go_to_disk_at_once(bench):
+    b = bench(broker=FakeBroker(away=True), memory_bytes=30)
+    b.append(10, 11, 12)
+    b.turn()
+    assert len(b.spool) == 0
+    b.append(13)
+    b.turn()
+    assert len(b.spool) == 4
+
+
 def test_append_waits_while_a_slow_broker_has_64_unconfirmed(bench):
     b = bench(broker=FakeBroker(window=1, confirms=False))
     b.append(*range(64))
