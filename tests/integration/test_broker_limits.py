@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -37,10 +35,9 @@ def test_an_asker_with_an_impossible_response_topic_harms_nobody(start, mosquitt
     asked.ResponseTopic = topic
     listener.publish(INPUT, flowers.rows[0], asked)
     listener.publish(INPUT, flowers.rows[1])
-    first, second = listener.wait_for("result", 2)
-    assert (first["seq"], second["seq"]) == (1, 2)
+    until(lambda: {r["seq"] for r in listener.of("result")} == {1, 2}, "both results")
     assert process.process.poll() is None
-    until(lambda: dropped(listener).get("mqtt:reply") == 1, "the answer is counted as dropped")
+    until(lambda: dropped(listener).get("mqtt:reply", 0) >= 1, "the answer is counted as dropped")
 
 
 def test_a_result_larger_than_the_broker_takes_is_dropped_and_the_next_is_not(start, mosquitto, flowers):
@@ -59,20 +56,3 @@ def test_a_broker_that_retains_nothing_is_used_without(start, mosquitto, flowers
     listener.publish(INPUT, flowers.rows[0])
     listener.wait_for("result")
     assert "the broker retains nothing" in process.said()
-
-
-def test_results_that_the_broker_refuses_wait_until_it_takes_them(edge_run, flowers, mosquitto, client, tmp_path):
-    rules = tmp_path / "rules"
-    may = "topic read edge/#\ntopic write edge/pi/flowers/input\ntopic write edge/pi/flowers/status\n"
-    rules.write_text(may)
-    strict = mosquitto(f"acl_file {rules}\nmax_queued_messages 1000")  # 2.0.11 hangs up on a refused one where it is 0
-    listener = client(strict.port, "edge/pi/flowers/#", name="keeper")
-    process = edge_run("--model", flowers.path, "--mqtt", strict.url, "--device", "pi")
-    listener.wait_for_text(STATUS, b"online")
-    for row in flowers.rows[:3]:
-        listener.publish(INPUT, json.dumps(row))
-    process.wait_until_said("the broker refuses results")
-    rules.write_text(may + "topic write edge/pi/flowers/result\n")
-    strict.end()
-    strict.start()
-    until(lambda: len({r["seq"] for r in listener.of("result")}) == 3, "three results")
