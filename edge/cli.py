@@ -56,6 +56,10 @@ def run(argv: list[str]) -> int:
         settings = config.read(argv, os.environ, __version__)
     except ConfigError as exc:
         return _fail(exc)
+    if settings.healthy:
+        from edge import health
+
+        return health.examine(settings.state_dir)
     from edge.telemetry import logs
 
     logs.set_up(settings.log_format, verbose=settings.verbose)

@@ -36,6 +36,7 @@ class Settings:
     check: bool = False
     config: Path | None = None
     as_json: bool = False
+    healthy: bool = False
 
     def __getattr__(self, key: str) -> Any:
         try:
@@ -88,6 +89,7 @@ def parser(version: str) -> argparse.ArgumentParser:
     process.add_argument("--config", metavar="FILE", help="a TOML file with the same names")
     process.add_argument("--check", action="store_true", help="examine everything, print a table and end")
     process.add_argument("--json", action="store_true", help="--check as JSON")
+    process.add_argument("--healthy", action="store_true", help="ask the services with this state folder: 0 or 1")
     process.add_argument("--version", action="version", version=f"edge-run {version}")
     return made
 
@@ -102,7 +104,7 @@ def read(argv: Sequence[str], environ: Mapping[str, str], version: str) -> Setti
     made = parser(version)
     known, unknown = made.parse_known_args(list(argv))
     if unknown:
-        flags = [f"--{o.name}" for o in OPTIONS] + ["--config", "--check", "--json", "--version"]
+        flags = [f"--{o.name}" for o in OPTIONS] + ["--config", "--check", "--json", "--healthy", "--version"]
         word = unknown[0].partition("=")[0]
         raise ConfigError(f"unknown argument {word}{nearest(word, flags)} (edge-run --help lists them)")
     if known.json and not known.check:
@@ -120,7 +122,8 @@ def read(argv: Sequence[str], environ: Mapping[str, str], version: str) -> Setti
     values = {o.key: o.default for o in OPTIONS}
     values.update({key: _value(BY_KEY[key], where, raw) for key, (where, raw) in merged.items()})
     values.update({o.key: tuple(values[o.key] or ()) for o in OPTIONS if o.many})
-    said = Settings(values, frozenset(merged), known.check, Path(config) if config else None, known.json)
+    path = Path(config) if config else None
+    said = Settings(values, frozenset(merged), known.check, path, known.json, known.healthy)
     return _complete(said, environ)
 
 
@@ -176,11 +179,13 @@ def _switch(where: str, raw: Any) -> bool:
 def _complete(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """What depends on the machine, and what does not go together."""
     values = dict(settings.values)
+    values["state_dir"] = values["state_dir"] or default_state_dir(environ)
+    if settings.healthy:
+        return replace(settings, values=values)
     if values["model"] is None:
         raise ConfigError("no model: say edge-run --model model.onnx")
     values["device"] = topic_part(values["device"] or socket.gethostname() or "device")
     values["prefix"] = "/".join(topic_part(p) for p in str(values["prefix"]).split("/") if p) or "edge"
-    values["state_dir"] = values["state_dir"] or default_state_dir(environ)
     if values["mqtt"] == "none":
         if values["home_assistant"] is not None:
             raise ConfigError("--home-assistant: it listens on a broker, but --mqtt is none; name one with --mqtt URL")

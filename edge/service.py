@@ -26,6 +26,7 @@ from edge.flow.backoff import Backoff
 from edge.flow.lane import Lane
 from edge.flow.pipeline import Pipeline, Watch, timestamp
 from edge.flow.runner import Runner, RunnerOptions
+from edge.health import HealthSocket
 from edge.model import golden
 from edge.protocols import EngineOptions, Sink, Source
 from edge.sinks.mqtt import MqttSink
@@ -88,6 +89,8 @@ class Service:
         self._base = f"{settings.prefix}/{settings.device}/{loaded.manifest.name}"
         self._broker: EmbeddedBroker | None = None
         self._transport: MqttTransport | None = None
+        name = f"{settings.device}.{loaded.manifest.name}"
+        self._health = HealthSocket(settings.state_dir, name, self._hearts.late, self._clock)
         self._lanes: list[Lane] = []
         self._runner: Runner | None = None
         self._http: HttpServer | None = None
@@ -320,9 +323,11 @@ class Service:
                     source.open()  # subscribed first: who reads `online` may send at once
                 self._transport.start()
             self._watchdog.ready(f"{self._loaded.manifest.name} runs")
+            self._health.open()
             self._runner.run()
         finally:
             self._watchdog.stopping("delivering what is left")
+            self._health.close()
             if self._http is not None:
                 self._http.stop()
             self._stop_transport()
@@ -380,6 +385,7 @@ class Service:
             self._masks.flush()
         if self._announcer is not None:
             self._announcer.tick()
+        self._health.tick()
         interval = self._settings.stats_interval
         now = self._clock.monotonic_ns()
         if self._transport is None or not interval or now < self._next_stats_ns:
