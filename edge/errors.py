@@ -54,6 +54,13 @@ class EndOfStream(EdgeError):  # noqa: N818 - the name of a condition, as StopIt
     """A source has given its last sample."""
 
 
+BITS_32 = (
+    "PyPI has none for 32 bits: install the 64-bit Raspberry Pi OS, or on Debian or Raspberry Pi OS trixie "
+    "sudo apt install python3-onnxruntime and an environment with --system-site-packages"
+)
+"""The way out where onnxruntime is missing on a 32-bit system."""
+
+
 def needs(what: str, library: str, extra: str) -> ConfigError:
     """The error for an optional library that is not installed."""
     return ConfigError(f"{what} needs {library}: pip install 'edge-run[{extra}]'")

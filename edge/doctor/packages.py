@@ -13,10 +13,9 @@ from edge.config import Settings
 from edge.doctor.host import Host
 from edge.doctor.row import Row, fail, ok, warn
 from edge.engines import NO_TELEMETRY
-from edge.errors import ConfigError, ModelError
+from edge.errors import BITS_32, ConfigError, ModelError
 
 IMPORT_TIMEOUT_S = 120
-PI_OS_64 = "install the 64-bit Raspberry Pi OS; on 32 bits Debian trixie has python3-onnxruntime, PyPI has none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def python(host: Host) -> Row:
     text = f"{platform.python_version()}, {host.machine}, {host.bits}-bit"
     if host.bits != 64:
         why = " on a 64-bit kernel" if host.machine == "aarch64" else ""
-        return warn("python", f"{text}: a 32-bit Python{why}, and onnxruntime has no 32-bit wheels", PI_OS_64)
+        return warn("python", f"{text}: a 32-bit Python{why}, and onnxruntime has no 32-bit wheels", BITS_32)
     return ok("python", text)
 
 
@@ -59,6 +58,8 @@ def installed(settings: Settings, host: Host) -> Iterator[Row]:
     for what, names in missing:
         extra = BY_NAME[names[0]].extra
         fix = f"pip install 'edge-run[{extra}]'" if extra else "pip install --force-reinstall edge-run"
+        if names[0] == "onnxruntime" and host.bits != 64:
+            fix = BITS_32
         yield fail("packages", f"{what} needs {names[0]}, which is not installed", fix, ConfigError.exit_code)
     old = found.get("tflite-runtime")
     if old and int(found.get("numpy", "0").partition(".")[0]) >= 2:

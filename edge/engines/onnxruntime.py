@@ -6,17 +6,23 @@ Threads default to 1 and spinning is off: on a small board spinning threads take
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import onnxruntime as ort
 
 from edge.data.tensor import STRING, Tensors, TensorSpec, numpy_dtype
-from edge.errors import ConfigError, ModelError, SampleError
+from edge.errors import BITS_32, ConfigError, ModelError, SampleError
 from edge.model import trial
 from edge.protocols import EngineOptions
+
+try:
+    import onnxruntime as ort
+except ImportError as exc:
+    fix = BITS_32 if sys.maxsize < 2**32 else "pip install --force-reinstall onnxruntime"
+    raise ConfigError(f"an .onnx model needs onnxruntime ({exc}): {fix}") from exc
 
 _DTYPES = {
     "tensor(float)": "float32",

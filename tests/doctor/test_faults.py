@@ -55,6 +55,14 @@ def test_packages_that_the_settings_ask_for_in_vain(pi):
     assert (row.verdict, row.code, row.fix) == ("fail", 2, "pip install 'edge-run[http]'")
 
 
+def test_packages_onnxruntime_on_32_bits(pi):
+    pi.becomes(bits=32, machine="armv7l")
+    del pi.wheels["onnxruntime"]
+    row = only(packages.installed(pi.settings(), pi.host), "packages")
+    assert (row.verdict, row.code) == ("fail", 2)
+    assert "sudo apt install python3-onnxruntime" in row.fix
+
+
 def test_packages_a_camera_without_opencv(pi):
     row = only(packages.installed(pi.settings("--source", "camera:0"), pi.host), "packages")
     assert (row.code, row.fix) == (2, "pip install 'edge-run[vision]'")

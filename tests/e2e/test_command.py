@@ -262,6 +262,19 @@ def test_a_plain_run_loads_nothing_it_does_not_use(tmp_path, flowers):
     assert done.returncode == 0, done.stderr.decode()
 
 
+def test_an_engine_that_is_not_installed_is_one_line_and_2(tmp_path, flowers):
+    import sys
+
+    script = (
+        "import sys; sys.modules['onnxruntime'] = None; sys.maxsize = 2**31 - 1; import edge.cli; "
+        f"sys.exit(edge.cli.run(['--model', {str(flowers.path)!r}, '--source', 'synthetic:1', '--mqtt', 'none']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "an .onnx model needs onnxruntime" in one_line(done)
+    assert "sudo apt install python3-onnxruntime" in one_line(done)
+
+
 def test_a_signal_during_the_start_ends_with_0(tmp_path):
     os.mkfifo(tmp_path / "slow.onnx")  # a model that is being loaded for as long as nobody writes to it
     process = subprocess.Popen(
