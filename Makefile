@@ -4,6 +4,8 @@
 # make test-faults, make test-long    random faults; a million results
 # make test-peers                     beside MLServer and KServe's client, on tflite-runtime with numpy 1, each in an
 #                                     environment of its own
+# make test-arm64                     as root: the image for a Pi, built and run under emulation
+# make image                          that image, by docker
 # make test-heavy                     every framework, in .venv-heavy (5 GB); MATRIX=converter/MATRIX.md writes the table
 # make bench   edge-run beside the engine alone and beside a tutorial's loop, the table into tests/benchmarks/README.md
 #              (QUICK=1: a third of it, to see that it works); the machine must have nothing else to do
@@ -18,7 +20,7 @@ HOURS ?= 1
 BIN := $(VENV)/bin
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo test test-faults test-long test-peers test-heavy check bench soak clean
+.PHONY: demo test test-faults test-long test-arm64 image test-peers test-heavy check bench soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +54,13 @@ test-faults: $(VENV)/.dev
 test-long: $(VENV)/.dev
 	@$(BIN)/pytest -m long -s
 
+test-arm64: $(VENV)/.dev
+	@$(BIN)/pytest -m arm64 -s tests/arm64
+
+# Elsewhere than on a Pi it needs docker's emulation: docker run --privileged --rm tonistiigi/binfmt --install arm64
+image: dist/.built
+	docker buildx build --platform linux/arm64 --load -f Dockerfile.arm64 -t edge-run .
+
 test-peers: $(VENV)/.dev
 	@$(BIN)/pytest -m peers
 
@@ -84,4 +93,4 @@ bench: $(VENV)/.dev
 	  --write tests/benchmarks/README.md
 
 clean:
-	rm -rf .venv .venv-* dist build
+	rm -rf .venv .venv-* .arm64 dist build
