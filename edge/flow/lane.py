@@ -109,11 +109,18 @@ class Lane:
                 self._incoming.append(Item(message, now, receipt))
                 self._unsaved += 1
                 self._unsaved_bytes += len(message.payload)
-                self._changed.notify_all()
+                # A full window waits for confirmations, and woken for each message the lane would do nothing but wait
+                # again. It only gets room in the lane's own thread, which then looks at what came in before it waits.
+                if not (self._link.up and self._crowded()) or self._full():
+                    self._changed.notify_all()
 
-    def _full(self) -> bool:
+    def _crowded(self) -> bool:
+        return len(self._window) >= self._sink.window and self._options.durability is not Durability.ALWAYS
+
+    def _full(self, share: int = 1) -> bool:
+        """Whether the whole, or the `share`th part, of what may wait in memory is taken."""
         most = self._options.memory_most if self._shelf.failing else self._options.save_past
-        return self._unsaved >= most or self._unsaved_bytes >= self._options.memory_bytes
+        return self._unsaved * share >= most or self._unsaved_bytes * share >= self._options.memory_bytes
 
     def hurry(self) -> None:
         """The end has begun: `append` does not wait any more, what it is given goes to disk or is counted."""
@@ -269,7 +276,8 @@ class Lane:
             with self._changed:
                 self._unsaved -= len(items)
                 self._unsaved_bytes -= sum(len(i.message.payload) for i in items)
-                self._changed.notify_all()
+                if not self._full(2):  # who waits then has some to append, not one, before it waits again
+                    self._changed.notify_all()
 
     # --- the sink -----------------------------------------------------------------------------------
 

@@ -38,7 +38,8 @@ class Mailbox(Generic[T]):
                     return False
                 victim = self._items.popleft()
             self._items.append(item)
-            self._changed.notify_all()
+            if len(self._items) == 1:  # who gets waits for an empty one only
+                self._changed.notify_all()
         if victim is not None:
             self._dropped(victim)
         return True
@@ -49,7 +50,9 @@ class Mailbox(Generic[T]):
             self._changed.wait_for(lambda: self._closed or self._items, timeout_s)
             if self._items:
                 item = self._items.popleft()
-                self._changed.notify_all()
+                # Not at each item: two threads that wake each other every time spend more on that than on the items.
+                if len(self._items) <= self._capacity // 2:
+                    self._changed.notify_all()
                 return item
             if self._closed:
                 raise Closed

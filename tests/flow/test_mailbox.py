@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from edge.flow.mailbox import Closed, Mailbox
@@ -30,3 +32,21 @@ def test_a_closed_mailbox_gives_what_it_holds_and_then_ends():
     assert box.get(0) == 1
     with pytest.raises(Closed):
         box.get(0)
+
+
+def test_a_sender_that_waits_goes_on_while_the_receiver_still_has_half():
+    box: Mailbox[int] = Mailbox(4, drop_oldest=False, dropped=lambda _: None)
+    for number in range(4):
+        box.put(number, 0)
+    sent = threading.Event()
+
+    def send() -> None:
+        assert box.put(4, 30)
+        sent.set()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert [box.get(0), box.get(0)] == [0, 1]
+    assert sent.wait(20)
+    sender.join()
+    assert [box.get(0) for _ in range(3)] == [2, 3, 4]
