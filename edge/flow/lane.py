@@ -25,13 +25,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from edge.data.message import Message
 from edge.errors import SampleError, UnavailableError
 from edge.flow.backlog import Backlog, Item
 from edge.flow.backoff import Backoff
 from edge.flow.durability import Durability, LaneOptions
 from edge.flow.link import Link
-from edge.flow.receipt import Receipt
+from edge.flow.receipt import Parcel
 from edge.flow.shelf import Shelf
 from edge.protocols import Clock, Entry, Sink, Spool
 from edge.telemetry.metrics import Metrics
@@ -86,14 +85,15 @@ class Lane:
 
     # --- from other threads -------------------------------------------------------------------------
 
-    def append(self, messages: Sequence[Message], receipt: Receipt, waiting: Callable[[], None] = lambda: None) -> None:
-        """Takes messages over. Waits while `save_past` of them are neither confirmed nor saved.
+    def append(self, parcels: Sequence[Parcel], waiting: Callable[[], None] = lambda: None) -> None:
+        """Takes messages over, each with the receipt of its sample.
 
-        While it waits it calls `waiting` about twice a second, for the watchdog's sake. What comes after the lane
-        has ended is counted as dropped, and its receipt is never released.
+        Waits while `save_past` of them are neither confirmed nor saved, and calls `waiting` about twice a second
+        meanwhile, for the watchdog's sake. What comes after the lane has ended is counted as dropped, and its receipt
+        is never released.
         """
         now = self._clock.monotonic_ns()
-        for message in messages:
+        for message, receipt in parcels:
             if message.kind == "answer" and not getattr(self._sink, "answers", False):
                 receipt.release()  # nobody asked through this sink
                 continue
@@ -102,6 +102,7 @@ class Lane:
                     if self._options.drop_oldest and self._shelf.failing:
                         break
                     waiting()
+                    self._changed.notify_all()
                     self._changed.wait(0.5)
                 if self._over:
                     self._metrics.inc(f"dropped:{self.name}:stop")
@@ -109,10 +110,11 @@ class Lane:
                 self._incoming.append(Item(message, now, receipt))
                 self._unsaved += 1
                 self._unsaved_bytes += len(message.payload)
-                # A full window waits for confirmations, and woken for each message the lane would do nothing but wait
-                # again. It only gets room in the lane's own thread, which then looks at what came in before it waits.
-                if not (self._link.up and self._crowded()) or self._full():
-                    self._changed.notify_all()
+        with self._changed:
+            # A full window waits for confirmations, and woken for each message the lane would do nothing but wait
+            # again. It only gets room in the lane's own thread, which then looks at what came in before it waits.
+            if not (self._link.up and self._crowded()) or self._full():
+                self._changed.notify_all()
 
     def _crowded(self) -> bool:
         return len(self._window) >= self._sink.window and self._options.durability is not Durability.ALWAYS

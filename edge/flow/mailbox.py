@@ -29,7 +29,7 @@ class Mailbox(Generic[T]):
         """False where it is still full after `timeout_s`; raises Closed."""
         victim: T | None = None
         with self._changed:
-            if not self._drop_oldest:
+            if not self._drop_oldest and len(self._items) >= self._capacity:
                 self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity, timeout_s)
             if self._closed:
                 raise Closed
@@ -44,19 +44,18 @@ class Mailbox(Generic[T]):
             self._dropped(victim)
         return True
 
-    def get(self, timeout_s: float) -> T | None:
-        """The oldest item, or None after `timeout_s`; raises Closed once it is closed and empty."""
+    def get(self, timeout_s: float, most: int = 1) -> list[T]:
+        """What waits, oldest first; nothing after `timeout_s`. Raises Closed once it is closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._items, timeout_s)
-            if self._items:
-                item = self._items.popleft()
-                # Not at each item: two threads that wake each other every time spend more on that than on the items.
-                if len(self._items) <= self._capacity // 2:
-                    self._changed.notify_all()
-                return item
-            if self._closed:
+            if not self._items:
+                self._changed.wait_for(lambda: self._closed or self._items, timeout_s)
+            if not self._items and self._closed:
                 raise Closed
-            return None
+            items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            # Not at each item: two threads that wake each other every time spend more on that than on the items.
+            if len(self._items) <= self._capacity // 2:
+                self._changed.notify_all()
+            return items
 
     def close(self) -> None:
         """No more `put`; what is inside can still be taken."""

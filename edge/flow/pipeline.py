@@ -1,7 +1,7 @@
 """A sample in, results out: decode, split, preprocess, infer, postprocess. No threads, no side effects.
 
-One payload may hold a batch. Its rows are looked at one by one, so that a bad one costs nobody else its
-result; the good ones run together where the model's batch dimension is free.
+One payload may hold a batch. Its rows are looked at one by one, so that a bad one costs nobody else its result; the
+good ones, and those of other samples that wait, run together where `together.py` finds that it pays.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import msgspec
-import numpy as np
 from msgspec import UNSET, UnsetType
 
 from edge.data import codec, result
 from edge.data.result import ModelRef, Prediction, Result, Skipped, Timing
 from edge.data.sample import ModelInput, Payload, Sample
-from edge.data.tensor import Tensors, TensorSpec, dequantize, quantize
+from edge.data.tensor import Tensors, dequantize, quantize
 from edge.errors import SampleError
+from edge.flow.together import Together
 from edge.protocols import Engine, Postprocessor, Preprocessor
-
-MAX_BATCH = 64
 
 Watch: TypeAlias = Callable[[Result, Tensors, ModelInput], None]
 
@@ -63,9 +61,11 @@ class Pipeline:
         clock_synced: Callable[[], bool] = lambda: True,
         seq: Iterator[int] | None = None,
         watch: Watch | None = None,
+        now: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         """`seq` numbers the results; pipelines of one boot share it, so that no two results have one `id`. `watch`
-        is shown each result with the outputs that it was made of."""
+        is shown each result with the outputs that it was made of. `now` gives nanoseconds, of which differences
+        count."""
         self._engine = engine
         self._preprocess = preprocess
         self._postprocess = postprocess
@@ -77,20 +77,30 @@ class Pipeline:
         self._seq = seq if seq is not None else itertools.count(1)
         self._quantized_in = {s.name: s for s in engine.inputs if s.quantization is not None}
         self._quantized_out = {s.name: s for s in engine.outputs if s.quantization is not None}
-        self._batches = bool(engine.inputs) and all(s.free_batch for s in (*engine.inputs, *engine.outputs))
+        self._now = now
+        self._together = Together(self.infer, engine.inputs, engine.outputs, now=now)
 
     def process(self, sample: Sample) -> list[Result | Skipped]:
         """Every result of the sample, in order; none where a window is not full yet."""
         return self.finish(sample, self.prepare(sample))
 
+    @property
+    def at_once(self) -> int:
+        """How many samples `process_all` should be given at most: one, until it is known how long they take."""
+        return self._together.at_once
+
+    def process_all(self, samples: Sequence[Sample]) -> list[list[Result | Skipped]]:
+        """As `process` for each, in order; their inferences together where that gives the same and is quicker."""
+        return self._finish([(sample, self.prepare(sample)) for sample in samples])
+
     def prepare(self, sample: Sample) -> list[Prepared]:
         """Decodes, splits and preprocesses. Never raises SampleError: the reason is in the value."""
-        started = time.perf_counter_ns()
+        started = self._now()
         try:
             payload = self._decode(sample.payload) if isinstance(sample.payload, bytes) else sample.payload
             parts = self._preprocess.split(payload)
         except SampleError as exc:
-            return [Prepared(None, str(exc), UNSET, time.perf_counter_ns() - started)]
+            return [Prepared(None, str(exc), UNSET, self._now() - started)]
         found = [self._prepare_one(sample, part, payload) for part in parts]
         return [p for p in found if p is not None]
 
@@ -100,17 +110,17 @@ class Pipeline:
         return codec.decode(data)
 
     def _prepare_one(self, sample: Sample, part: Payload, whole: Payload) -> Prepared | None:
-        started = time.perf_counter_ns()
+        started = self._now()
         input_id = self._input_id(part)
         if input_id is UNSET:
             input_id = self._input_id(whole)
         try:
             ready = self._preprocess(replace(sample, payload=part))
         except SampleError as exc:
-            return Prepared(None, str(exc), input_id, time.perf_counter_ns() - started)
+            return Prepared(None, str(exc), input_id, self._now() - started)
         if ready is None:
             return None
-        return Prepared(ready, "", input_id, time.perf_counter_ns() - started)
+        return Prepared(ready, "", input_id, self._now() - started)
 
     def _input_id(self, part: Payload) -> str | int | UnsetType:
         if self._reserved_id and isinstance(part, Mapping):
@@ -121,21 +131,14 @@ class Pipeline:
 
     def finish(self, sample: Sample, prepared: Sequence[Prepared]) -> list[Result | Skipped]:
         """Infers and postprocesses what `prepare` gave."""
-        if self._batches and len(prepared) > 1:
-            runs = self._infer_together(prepared)
-        else:
-            runs = (self._infer(p) for p in prepared)
-        return [self._result(sample, p, outputs, ns) for p, (outputs, ns) in zip(prepared, runs, strict=True)]
+        return self._finish([(sample, prepared)])[0]
 
-    def _infer(self, prepared: Prepared) -> tuple[Tensors | str, int]:
-        if prepared.ready is None:
-            return prepared.reason, 0
-        started = time.perf_counter_ns()
-        try:
-            outputs = self.infer(prepared.ready.tensors)
-        except SampleError as exc:
-            return str(exc), 0
-        return outputs, time.perf_counter_ns() - started
+    def _finish(self, work: Sequence[tuple[Sample, Sequence[Prepared]]]) -> list[list[Result | Skipped]]:
+        runs = iter(self._together.run([p.ready.tensors for _, ps in work for p in ps if p.ready is not None]))
+        return [
+            [self._result(sample, p, *((p.reason, 0) if p.ready is None else next(runs))) for p in prepared]
+            for sample, prepared in work
+        ]
 
     def infer(self, tensors: Tensors) -> dict[str, Any]:
         """Real values in, real values out: what the model holds quantised is scaled on the way."""
@@ -150,43 +153,15 @@ class Pipeline:
         spec = self._quantized_in.get(name)
         return quantize(array, spec) if spec is not None and array.dtype.kind == "f" else array
 
-    def _infer_together(self, prepared: Sequence[Prepared]) -> Iterator[tuple[Tensors | str, int]]:
-        for start in range(0, len(prepared), MAX_BATCH):
-            yield from self._infer_chunk(prepared[start : start + MAX_BATCH])
-
-    def _infer_chunk(self, prepared: Sequence[Prepared]) -> Iterator[tuple[Tensors | str, int]]:
-        good = [p.ready.tensors for p in prepared if p.ready is not None]
-        started = time.perf_counter_ns()
-        together = self._run_batch(good, self._engine.outputs) if len(good) > 1 else None
-        if together is None:
-            yield from (self._infer(p) for p in prepared)
-            return
-        each_ns = (time.perf_counter_ns() - started) // len(good)
-        rows = iter(together)
-        for p in prepared:
-            yield (p.reason, 0) if p.ready is None else (next(rows), each_ns)
-
-    def _run_batch(self, good: Sequence[Tensors], specs: Sequence[TensorSpec]) -> list[Tensors] | None:
-        """The outputs by row, or None where the model does not keep rows apart: then each runs alone."""
-        count = len(good)
-        try:
-            outputs = self.infer({n: np.concatenate([t[n] for t in good]) for n in good[0]})
-        except (SampleError, ValueError):
-            return None
-        if any(len(outputs[s.name]) != count for s in specs):
-            self._batches = False
-            return None
-        return [{n: v[i : i + 1] for n, v in outputs.items()} for i in range(count)]
-
     def _result(self, sample: Sample, p: Prepared, outputs: Tensors | str, infer_ns: int) -> Result | Skipped:
         if isinstance(outputs, str) or p.ready is None:
             return self.skipped(sample, outputs if isinstance(outputs, str) else p.reason, p.input_id)
-        started = time.perf_counter_ns()
+        started = self._now()
         try:
             predictions = self._postprocess(outputs, p.ready)
         except SampleError as exc:
             return self.skipped(sample, str(exc), p.input_id)
-        made = self._assemble(sample, p, predictions, (infer_ns, time.perf_counter_ns() - started))
+        made = self._assemble(sample, p, predictions, (infer_ns, self._now() - started))
         if self._watch is not None:
             self._watch(made, outputs, p.ready)
         return made

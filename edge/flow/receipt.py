@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TypeAlias
+
+from edge.data.message import Message
 
 
 class Receipt:
@@ -25,3 +28,7 @@ class Receipt:
             last = self._parts == 0
         if last:
             self._done()
+
+
+Parcel: TypeAlias = tuple[Message, Receipt]
+"""A message, and the receipt of the sample that it comes of."""

@@ -8,6 +8,7 @@ Anything else is a bug, and fatal too.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ from edge.flow.gate import Gate
 from edge.flow.lane import Lane
 from edge.flow.mailbox import Closed, Mailbox
 from edge.flow.pipeline import Pipeline
-from edge.flow.receipt import Receipt
+from edge.flow.receipt import Parcel, Receipt
 from edge.protocols import Clock, Source
 from edge.telemetry.metrics import Metrics
 
@@ -48,6 +49,7 @@ class Unreadable:
 
 
 Item: TypeAlias = Sample | Unreadable
+Outcome: TypeAlias = tuple[Sample, Sequence[Result | Skipped]]
 
 
 class _Wake(Enum):
@@ -273,27 +275,34 @@ class Runner:
             while True:
                 self._options.beat("infer")
                 try:
-                    item = self._mailbox.get(self._publish_due())
+                    items = self._mailbox.get(self._publish_due(), self._pipeline.at_once)
                 except Closed:
                     self._publish_late(self._gate.rest() if self._gate is not None else ())
                     return
-                if item is not None:
-                    self._infer_one(item)
+                if items:
+                    self._infer_all(items)
         finally:
             self._options.beat("-infer")
 
-    def _infer_one(self, item: Item) -> None:
+    def _infer_all(self, items: Sequence[Item]) -> None:
         self._metrics.set("last_sample_s", self._clock.time_ns() / 1e9)
-        if isinstance(item, Unreadable):
-            now = self._clock.time_ns()
-            sample = Sample(None, item.source, self._clock.monotonic_ns(), now)
-            self._hand_over(sample, [self._pipeline.skipped(sample, item.reason)], ours=True)
-            return
+        for readable, group in itertools.groupby(items, lambda item: isinstance(item, Sample)):
+            if readable:
+                samples = [item for item in group if isinstance(item, Sample) and self._admits(item)]
+                self._hand_over(list(zip(samples, self._pipeline.process_all(samples), strict=True)))
+            else:
+                self._hand_over([self._unread(item) for item in group if isinstance(item, Unreadable)])
+
+    def _admits(self, sample: Sample) -> bool:
         if not self._options.admit():
-            self._dropped(item, "heat")
-            return
-        self._metrics.observe("stage:capture", (self._clock.monotonic_ns() - item.captured_ns) / 1e9)
-        self._hand_over(item, self._pipeline.process(item))
+            self._dropped(sample, "heat")
+            return False
+        self._metrics.observe("stage:capture", (self._clock.monotonic_ns() - sample.captured_ns) / 1e9)
+        return True
+
+    def _unread(self, item: Unreadable) -> Outcome:
+        sample = Sample(None, item.source, self._clock.monotonic_ns(), self._clock.time_ns(), token=item)
+        return sample, [self._pipeline.skipped(sample, item.reason)]
 
     def _publish_due(self) -> float:
         """Publishes what was held back and is due now; returns how many seconds may pass before it is called again."""
@@ -304,27 +313,31 @@ class Runner:
 
     def _publish_late(self, results: Sequence[Result]) -> None:
         # Their samples were acknowledged, and their askers answered, when they were held back.
-        messages = [Message("result", codec.encode(r), r.seq) for r in results]
-        for lane in self._lanes:
-            if messages:
-                lane.append(messages, Receipt(len(messages), lambda: None), lambda: self._options.beat("infer"))
+        receipt = Receipt(len(results), lambda: None)
+        self._append([(Message("result", codec.encode(r), r.seq), receipt) for r in results])
 
-    def _hand_over(self, sample: Sample, outcomes: Sequence[Result | Skipped], *, ours: bool = False) -> None:
-        source = None if ours else self._source
-        messages = [m for o in outcomes if (m := self._message(sample, o)) is not None]
+    def _hand_over(self, outcomes: Sequence[Outcome]) -> None:
+        self._append([parcel for sample, found in outcomes for parcel in self._parcels(sample, found)])
+        for observe in self._options.observers:
+            for sample, found in outcomes:
+                observe(sample, found)
+
+    def _parcels(self, sample: Sample, found: Sequence[Result | Skipped]) -> list[Parcel]:
+        messages = [m for o in found if (m := self._message(sample, o)) is not None]
         if messages and sample.origin is not None:
             messages[-1] = replace(messages[-1], origin=sample.origin)
+        receipt = Receipt(len(messages) * len(self._lanes), lambda: self._safe(sample))
+        return [(message, receipt) for message in messages]
 
-        def safe() -> None:
-            self._metrics.inc("samples_safe")
-            if source is not None:
-                source.ack(sample)
+    def _safe(self, sample: Sample) -> None:
+        self._metrics.inc("samples_safe")
+        if self._source is not None and not isinstance(sample.token, Unreadable):
+            self._source.ack(sample)
 
-        receipt = Receipt(len(messages) * len(self._lanes), safe)
-        for lane in self._lanes:
-            lane.append(messages, receipt, lambda: self._options.beat("infer"))
-        for observe in self._options.observers:
-            observe(sample, outcomes)
+    def _append(self, parcels: Sequence[Parcel]) -> None:
+        if parcels:
+            for lane in self._lanes:
+                lane.append(parcels, lambda: self._options.beat("infer"))
 
     def _message(self, sample: Sample, outcome: Result | Skipped) -> Message | None:
         """None where it is held back and nobody asked for it."""
@@ -332,12 +345,10 @@ class Runner:
             self._metrics.inc("samples_skipped")
             self._skips.say(outcome)
             return Message("error", codec.encode(outcome), outcome.seq, sample.reply)
-        self._metrics.inc("results")
         timing = outcome.timing_ms
         self._metrics.inc("infer_ms", timing.infer)
-        self._metrics.observe("stage:preprocess", timing.preprocess / 1e3)
-        self._metrics.observe("stage:infer", timing.infer / 1e3)
-        self._metrics.observe("stage:postprocess", timing.postprocess / 1e3)
+        stages = (("preprocess", timing.preprocess), ("infer", timing.infer), ("postprocess", timing.postprocess))
+        self._metrics.record("results", [(f"stage:{name}", ms / 1e3) for name, ms in stages])
         published = outcome if self._gate is None else self._gate.admit(outcome, self._clock.monotonic_ns())
         if published is not None:
             return Message("result", codec.encode(published), outcome.seq, sample.reply)

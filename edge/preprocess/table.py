@@ -148,10 +148,13 @@ class TablePreprocessor:
     def _fast(self, values: Sequence[Any], spec: TensorSpec) -> Array | None:
         """All numbers and all finite: one conversion. None: look at each, for the exact words."""
         try:
-            wide = np.asarray(values, dtype=np.float64) if _all_numbers(values) else None
+            found = np.asarray(values)
         except (ValueError, TypeError, OverflowError):
             return None
-        if wide is None or not np.isfinite(wide).all():
+        if found.dtype.kind not in "fiub" or found.ndim != 1:
+            return None
+        wide = found.astype(np.float64)
+        if not np.isfinite(wide).all():
             return None
         with np.errstate(over="ignore", invalid="ignore"):
             narrow = wide.astype(numpy_dtype(spec.dtype))
@@ -203,12 +206,6 @@ class TablePreprocessor:
         if math.isinf(number):
             raise SampleError(f"feature {name!r} is {_shown(value)}; a finite number belongs there")
         return number
-
-
-def _all_numbers(values: Any) -> bool:
-    if isinstance(values, np.ndarray):
-        return values.dtype.kind in "fiub"
-    return all(type(v) in (float, int, bool) for v in values)
 
 
 def _shown(value: Any) -> str:

@@ -25,6 +25,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.errors import ConfigError, UnavailableError
+from edge.transports.bell import Bell
+from edge.transports.client import Client
 from edge.transports.messages import Incoming, MqttOptions, Outgoing, Speech, Told
 from edge.transports.outflow import Outflow
 
@@ -66,10 +68,10 @@ class Connection:
     def protocol(self) -> str:
         return "MQTT 5" if self._version == 5 else "MQTT 3.1.1"
 
-    def _make_client(self) -> paho.Client:
+    def _make_client(self) -> Client:
         url = self._options.url
         five = self._version == 5
-        client = paho.Client(
+        client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._options.client_id,
             clean_session=None if five else False,
@@ -118,14 +120,14 @@ class Connection:
         except (OSError, paho.WebsocketConnectionError) as exc:
             raise UnavailableError(f"{url}: {_os_reason(exc)}; is the broker running there? check --mqtt") from exc
 
-    def watch(self, selector: selectors.BaseSelector, wake: socket.socket) -> None:
+    def watch(self, selector: selectors.BaseSelector, bell: Bell) -> None:
         """Registers what `turn` waits for."""
-        selector.register(wake, selectors.EVENT_READ)
+        selector.register(bell, selectors.EVENT_READ)
         sock = self.client.socket()
         if sock is not None:
             selector.register(sock, selectors.EVENT_READ)
 
-    def turn(self, selector: selectors.BaseSelector, wake: socket.socket, timeout_s: float) -> list[Incoming]:
+    def turn(self, selector: selectors.BaseSelector, bell: Bell, timeout_s: float) -> list[Incoming]:
         """Waits for the network once and does what it asks; returns what came in.
 
         Raises UnavailableError when the connection is gone.
@@ -141,8 +143,8 @@ class Connection:
         pending = getattr(sock, "pending", None)
         ready = selector.select(0 if pending is not None and pending() else timeout_s)
         events = {key.fileobj: mask for key, mask in ready}
-        if wake in events:
-            _drain(wake)
+        if bell in events:
+            bell.hush()
         if events.get(sock, 0) & selectors.EVENT_READ or (pending is not None and pending()):
             self._read()
         if self.client.want_write():
@@ -161,6 +163,8 @@ class Connection:
     def _read(self) -> None:
         try:
             self.client.loop_read()
+            while self.client.has_read_ahead:
+                self.client.loop_read()
         except (ValueError, IndexError, KeyError, struct.error, MQTTException) as exc:
             raise UnavailableError(f"{self._options.url}: answers with something that is not MQTT: {exc}") from exc
 
@@ -291,11 +295,3 @@ def _os_reason(exc: Exception) -> str:
     if isinstance(exc, TimeoutError):
         return "no answer"
     return getattr(exc, "strerror", None) or str(exc)
-
-
-def _drain(sock: socket.socket) -> None:
-    try:
-        while sock.recv(4096):
-            pass
-    except BlockingIOError:
-        return

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import selectors
-import socket
 import ssl
 import threading
 import time
@@ -21,6 +20,7 @@ from collections.abc import Callable, Sequence
 import paho.mqtt.client as paho
 
 from edge.errors import SampleError, UnavailableError
+from edge.transports.bell import Bell
 from edge.transports.connection import Connection, tls_context
 from edge.transports.messages import Incoming, MqttOptions, Outgoing, Speech, Told
 
@@ -76,9 +76,7 @@ class MqttTransport:
         self._listeners: list[Listener] = []
         self._subscriptions: dict[str, Callable[[Incoming], None]] = {}
         self._stopping = threading.Event()
-        self._wake_r, self._wake_w = socket.socketpair()
-        self._wake_r.setblocking(False)
-        self._wake_w.setblocking(False)
+        self._bell = Bell()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
         self._version = options.version or 5
@@ -106,7 +104,7 @@ class MqttTransport:
         connection = self._connection
         if connection is not None and connection.up:
             connection.subscribe([topic])
-            self.wake()
+            self._bell.ring()
 
     @property
     def up(self) -> bool:
@@ -123,7 +121,7 @@ class MqttTransport:
         if connection is None or not connection.up:
             raise UnavailableError(f"{self.options.url}: not connected")
         connection.publish(message, told)
-        self.wake()
+        self._bell.ring()
 
     def ack(self, incoming: Incoming) -> bool:
         """Acknowledges an input. False where its connection is gone: the broker will send it again."""
@@ -132,15 +130,8 @@ class MqttTransport:
             return False
         if incoming.qos:
             connection.client.ack(incoming.mid, incoming.qos)
-            self.wake()
+            self._bell.ring()
         return True
-
-    def wake(self) -> None:
-        """Lets the thread look at what is to be written."""
-        try:
-            self._wake_w.send(b"\0")
-        except (BlockingIOError, OSError):
-            return  # full: it is awake already; closed: there is nothing to write to
 
     def start(self) -> None:
         """Begins to connect, in its own thread. A broker that is away is not an error.
@@ -158,7 +149,7 @@ class MqttTransport:
             return
         self._say_last(last, timeout_s)
         self._stopping.set()
-        self.wake()
+        self._bell.ring()
         thread.join(JOIN_WAIT_S)
 
     def _say_last(self, last: Sequence[Outgoing], timeout_s: float) -> None:
@@ -191,8 +182,7 @@ class MqttTransport:
             raise
         finally:
             self._beat("-mqtt")
-            self._wake_r.close()
-            self._wake_w.close()
+            self._bell.close()
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -221,14 +211,14 @@ class MqttTransport:
                         born = True
                         self._give_birth(connection)
                     self._beat("mqtt")
-                    for incoming in connection.turn(selector, self._wake_r, 0.5):
+                    for incoming in connection.turn(selector, self._bell, 0.5):
                         self._deliver(incoming)
             finally:
                 connection.close(selector, polite=self._stopping.is_set())
 
     def _handshake(self, connection: Connection, selector: selectors.BaseSelector) -> None:
         until = time.monotonic() + CONNACK_WAIT_S
-        connection.watch(selector, self._wake_r)
+        connection.watch(selector, self._bell)
         try:
             while not connection.up:
                 if time.monotonic() > until:
@@ -236,7 +226,7 @@ class MqttTransport:
                     raise UnavailableError(f"{self.options.url}: no answer to CONNECT in {CONNACK_WAIT_S:.0f} s")
                 if self._stopping.is_set():
                     raise UnavailableError("stopping")
-                for incoming in connection.turn(selector, self._wake_r, 0.2):
+                for incoming in connection.turn(selector, self._bell, 0.2):
                     self._deliver(incoming)  # a kept session may deliver right behind the CONNACK
         except UnavailableError:
             self._retain = connection.retains

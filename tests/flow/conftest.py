@@ -33,7 +33,7 @@ class Bench:
     def append(self, *numbers: int) -> None:
         for n in numbers:
             receipt = Receipt(1, lambda n=n: self.safe.append(n))
-            self.lane.append([Message("result", b'{"n":%d}' % n, n)], receipt)
+            self.lane.append([(Message("result", b'{"n":%d}' % n, n), receipt)])
 
     def turn(self, times: int = 4) -> None:
         for _ in range(times):

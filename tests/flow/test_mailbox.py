@@ -12,14 +12,14 @@ def test_a_live_mailbox_drops_the_oldest_and_tells():
     box: Mailbox[int] = Mailbox(1, drop_oldest=True, dropped=dropped.append)
     assert all(box.put(n, 0) for n in range(3))
     assert dropped == [0, 1]
-    assert box.get(0) == 2
+    assert box.get(0) == [2]
 
 
 def test_any_other_mailbox_makes_the_sender_wait():
     box: Mailbox[int] = Mailbox(1, drop_oldest=False, dropped=lambda _: None)
     assert box.put(1, 0)
     assert not box.put(2, 0.01)
-    assert box.get(0) == 1
+    assert box.get(0) == [1]
     assert box.put(2, 0)
 
 
@@ -29,7 +29,7 @@ def test_a_closed_mailbox_gives_what_it_holds_and_then_ends():
     box.close()
     with pytest.raises(Closed):
         box.put(2, 0)
-    assert box.get(0) == 1
+    assert box.get(0) == [1]
     with pytest.raises(Closed):
         box.get(0)
 
@@ -46,7 +46,16 @@ def test_a_sender_that_waits_goes_on_while_the_receiver_still_has_half():
 
     sender = threading.Thread(target=send)
     sender.start()
-    assert [box.get(0), box.get(0)] == [0, 1]
+    assert box.get(0, 2) == [0, 1]
     assert sent.wait(20)
     sender.join()
-    assert [box.get(0) for _ in range(3)] == [2, 3, 4]
+    assert box.get(0, 9) == [2, 3, 4]
+
+
+def test_what_waits_comes_together_as_far_as_it_is_asked_for():
+    box: Mailbox[int] = Mailbox(4, drop_oldest=False, dropped=lambda _: None)
+    for n in range(4):
+        box.put(n, 0)
+    assert box.get(0, 3) == [0, 1, 2]
+    assert box.get(0, 3) == [3]
+    assert box.get(0, 3) == []

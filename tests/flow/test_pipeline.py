@@ -20,7 +20,7 @@ def engine():
 
 @pytest.fixture
 def pipeline(engine):
-    return Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY)
+    return Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, now=lambda: 0)
 
 
 def sample(payload):
@@ -39,8 +39,18 @@ def test_a_sample_becomes_a_result_with_an_id_of_its_own(pipeline):
 
 
 def test_a_batch_runs_once_and_gives_a_result_each(pipeline, engine):
+    pipeline.process(sample([1, 2, 3]))  # how long an inference takes, and that rows are kept apart, is found out
+    runs = engine.runs
     assert values(pipeline.process(sample([1, 2, 3]))) == [2.0, 4.0, 6.0]
-    assert engine.runs == 1
+    assert engine.runs == runs + 1
+
+
+def test_samples_that_wait_run_together_and_are_told_apart(pipeline, engine):
+    pipeline.process(sample([1, 2, 3]))
+    runs = engine.runs
+    outcomes = pipeline.process_all([sample(4), sample([5, "x"]), sample(6)])
+    assert [values(found) for found in outcomes] == [[8.0], [10.0, "'x' is not a number"], [12.0]]
+    assert engine.runs == runs + 1
 
 
 def test_a_bad_row_in_a_batch_costs_nobody_else_its_result(pipeline):
