@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import socket
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +56,8 @@ class _Parser(argparse.ArgumentParser):
 
 def nearest(name: str, known: Sequence[str]) -> str:
     """ "; did you mean ...?", or nothing."""
+    import difflib  # for those who mistyped
+
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -132,6 +132,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
 
 
 def _from_file(path: Path) -> dict[str, tuple[str, Any]]:
+    import tomllib  # for those who have a file
+
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:

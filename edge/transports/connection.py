@@ -110,6 +110,7 @@ class Connection:
         start: dict[str, Any] = {"clean_start": False, "properties": properties} if self._version == 5 else {}
         try:
             self.client.connect(url.host, url.port, keepalive=self._options.keepalive_s, **start)
+            self._send_at_once()
         except ssl.SSLCertVerificationError as exc:
             raise UnavailableError(
                 f"{url}: the broker's certificate is not trusted ({exc.verify_message}); "
@@ -119,6 +120,13 @@ class Connection:
             raise UnavailableError(f"{url}: TLS fails: {exc.reason or exc}; is this the broker's TLS port?") from exc
         except (OSError, paho.WebsocketConnectionError) as exc:
             raise UnavailableError(f"{url}: {_os_reason(exc)}; is the broker running there? check --mqtt") from exc
+
+    def _send_at_once(self) -> None:
+        """Else a packet behind another waits for the other side's delayed acknowledgement: 40 ms for a lone result."""
+        sock = self.client.socket()
+        plain = getattr(sock, "_socket", sock)  # paho's websocket wraps it
+        if isinstance(plain, socket.socket):
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def watch(self, selector: selectors.BaseSelector, bell: Bell) -> None:
         """Registers what `turn` waits for."""
