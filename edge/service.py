@@ -111,7 +111,7 @@ class Service:
         version = 4 if self._broker else {"5": 5, "3.1.1": 4}.get(settings.mqtt_version or "")
         # A broker without a memory has forgotten our subscription when it starts again: what is published until we
         # are back has nobody to go to.
-        backoff = Backoff(first_s=0.1)
+        backoff = Backoff(first_s=0.1, eager_s=60.0)
         return MqttTransport(
             MqttOptions(
                 url=self._broker_url(),
@@ -127,6 +127,7 @@ class Service:
             births=self._births,
             wait_s=backoff.next_s,
             worked=backoff.reset,
+            refused=backoff.calm,
             failed=lambda exc: self._runner.fail(exc) if self._runner is not None else None,
             beat=self._hearts.beat,
         )

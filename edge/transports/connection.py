@@ -68,6 +68,11 @@ class Connection:
     def protocol(self) -> str:
         return "MQTT 5" if self._version == 5 else "MQTT 3.1.1"
 
+    @property
+    def said_no(self) -> bool:
+        """The broker refused the connection, for another reason than the protocol's version."""
+        return self._refused is not None and not self.no_such_version
+
     def _make_client(self) -> Client:
         url = self._options.url
         five = self._version == 5

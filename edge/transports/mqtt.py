@@ -57,11 +57,13 @@ class MqttTransport:
         worked: Callable[[], None] = lambda: None,
         failed: Callable[[BaseException], None] = lambda _: None,
         unavailable: Callable[[str], None] = lambda _: None,
+        refused: Callable[[], None] = lambda: None,
         beat: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`births` gives what is published on every connect; `wait_s` how long to wait before the next try.
 
-        `worked` is told that one stood for a while, `unavailable` why one did not; `failed` gets what must never
+        `worked` is told that one stood for a while, `unavailable` why one did not, `refused` that the broker said no
+        before that; `failed` gets what must never
         happen, a bug in the thread; `beat("mqtt")` says that the thread makes progress, `beat("-mqtt")` that it has
         ended, or waits for others.
         """
@@ -71,6 +73,7 @@ class MqttTransport:
         self._worked = worked
         self._failed = failed
         self._unavailable = unavailable
+        self._refused = refused
         self._beat = beat
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[Listener] = []
@@ -269,6 +272,8 @@ class MqttTransport:
 
     def _down(self, reason: str) -> None:
         was_up = self._connection is not None and self._connection.was_up
+        if self._connection is not None and self._connection.said_no:
+            self._refused()
         self._connection = None
         self._unavailable(reason)
         if not self._failing:

@@ -185,6 +185,19 @@ def test_the_last_message_of_a_sample_says_where_it_came_from():
     assert origins == [None, None, b"here"]
 
 
+def test_an_eager_wait_stays_short_for_a_while_and_ends_where_the_other_side_says_no():
+    class Full:
+        def uniform(self, low, high):
+            return high
+
+    backoff = Backoff(0.1, 30.0, Full(), eager_s=1.0)  # type: ignore[arg-type]
+    assert [backoff.next_s() for _ in range(8)] == [0.1, 0.2, 0.25, 0.25, 0.25, 0.25, 0.5, 1.0]
+    backoff.reset()
+    assert [backoff.next_s() for _ in range(3)] == [0.1, 0.2, 0.25]
+    backoff.calm()
+    assert [backoff.next_s() for _ in range(3)] == [0.25, 0.5, 1.0]
+
+
 def test_the_wait_before_the_next_try_doubles_up_to_a_limit_and_starts_again():
     class Full:
         def uniform(self, low, high):
