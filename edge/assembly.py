@@ -305,14 +305,14 @@ def make_source(uri: str, context: SourceContext) -> Source:
 def source_context(loaded: Loaded, clock: Clock, settings: Settings, **more: Any) -> SourceContext:
     """What a source may want to know of the model and the settings."""
     features = loaded.manifest.features
+    # A state is fed by the model, a constant by the manifest: neither comes from a source.
+    ours = {i.name for i in loaded.manifest.inputs if i.state_from or i.kind == "constant"}
     return SourceContext(
         clock=clock,
         features=tuple(f.name for f in features if f.name),
         feature_kinds=tuple(f.kind for f in features),
         watch=bool(settings.watch),
-        input_specs=tuple(
-            s for s in loaded.engine.inputs if s.name not in {i.name for i in loaded.manifest.inputs if i.state_from}
-        ),
+        input_specs=tuple(s for s in loaded.engine.inputs if s.name not in ours),
         **more,
     )
 

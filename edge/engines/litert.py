@@ -122,6 +122,16 @@ def load(path: Path, options: EngineOptions) -> LiteRt:
         raise ModelError(f"{path.name}: {_explain(exc)}") from exc
 
 
+def providers() -> list[str]:
+    """Those that need no further library, cpu (with XNNPACK) first."""
+    return ["cpu", "builtin"]
+
+
+def version() -> str:
+    """The library's, before any model is loaded. Raises ConfigError where it is not installed."""
+    return _library()[1]
+
+
 def _library() -> tuple[Any, str]:
     with contextlib.suppress(ImportError):
         from ai_edge_litert import interpreter

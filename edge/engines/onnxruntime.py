@@ -128,6 +128,17 @@ def _try(session: ort.InferenceSession) -> None:
         engine.infer({s.name: np.zeros(s.fixed(), numpy_dtype(s.dtype)) for s in engine.inputs})
 
 
+def providers() -> list[str]:
+    """Those that this build of onnxruntime has, by their short names, cpu first."""
+    known = ort.get_available_providers()
+    return [short for short, full in _PROVIDERS.items() if full in known]
+
+
+def version() -> str:
+    """The library's, before any model is loaded."""
+    return OnnxRuntime.version
+
+
 def _providers(name: str) -> list[str]:
     full = _PROVIDERS.get(name.lower(), name)
     known = ort.get_available_providers()
