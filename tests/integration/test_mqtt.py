@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections import Counter
 from importlib import resources
 
 import jsonschema
@@ -181,12 +182,15 @@ def test_a_thousand_inputs_over_a_broker_that_restarts_give_a_thousand_ids(edge_
     for i in range(1000):
         sent.append(publisher.client.publish(INPUT, json.dumps({"id": i, **flowers.rows[i % 150]}), 1))
         if i == 500:
+            # What the broker has taken and not acknowledged comes a second time, from the publisher.
+            in_flight = {n for n, info in enumerate(sent) if not info.is_published()}
             broker.end(signal.SIGTERM)
             broker.start()
-    until(lambda: len({r["id"] for r in listener.of("result")}) >= 1000, "a thousand ids", 60)
+    until(lambda: len({r["input_id"] for r in listener.of("result")}) == 1000, "an answer to each", 60)
     results = {r["id"]: r for r in listener.of("result")}
-    assert len(results) == 1000
-    assert {r["input_id"] for r in results.values()} == set(range(1000))
+    answers = Counter(r["input_id"] for r in results.values())
+    assert set(answers) == set(range(1000))
+    assert {n for n, count in answers.items() if count > 1} <= in_flight
     assert all(r["predictions"][0]["label"] == flowers.answers[r["input_id"] % 150] for r in results.values())
 
 
