@@ -68,8 +68,9 @@ def run(argv: list[str]) -> int:
             from edge import doctor
 
             return _printing(lambda: int(doctor.examine(settings, as_json=settings.as_json)))
-        from edge import service
+        from edge import profile, service
 
+        settings = profile.apply(settings)
         service.Service(settings, service.load(settings)).run()
     except FatalError as exc:
         return _fail(exc)

@@ -57,7 +57,7 @@ def instance_id(state_dir: Path) -> str:
     made = _Instance(_own_id(serial, state_dir), serial)
     try:
         make_folder(state_dir)
-        _write_synced(path, msgspec.json.encode(made))
+        write_synced(path, msgspec.json.encode(made))
     except OSError as exc:
         log.warning("client id is not kept", extra={"path": str(path), "reason": exc.strerror})
     return made.id
@@ -69,7 +69,7 @@ def _own_id(serial: str, state_dir: Path) -> str:
     return hashlib.blake2b(f"{serial}\0{state_dir.absolute()}".encode(), digest_size=4).hexdigest()
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def write_synced(path: Path, data: bytes) -> None:
     """The whole file or the old one, whenever the power goes. Raises OSError."""
     partial = path.with_suffix(".tmp")
     with partial.open("wb") as file:

@@ -34,6 +34,7 @@ def info(loaded: Loaded, settings: Settings, *, boot: str, source: str) -> dict[
             "version": loaded.engine.version,
             "provider": settings.provider,
             "threads": settings.threads or 1,
+            **({"profile": settings.values["profile"]} if "profile" in settings.values else {}),
         },
         "source": source,
         "versions": {"edge-run": __version__, "python": platform.python_version(), "numpy": np.__version__},

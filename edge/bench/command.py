@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from edge import __version__
-from edge.bench import progress, rounds, saved, table
+from edge import __version__, profile
+from edge.bench import progress, rounds, saved, table, tune
 from edge.bench.figures import Case, Row, Subject
-from edge.config import nearest
+from edge.config import default_state_dir, nearest
 from edge.doctor.table import Style
 from edge.errors import ConfigError, FatalError, ModelError
 from edge.options import THREADS_MOST, real, up_to
-from edge.profile import processor
 from edge.telemetry import board
 
 Value = TypeVar("Value")
@@ -70,6 +69,8 @@ def _parser() -> _Parser:
     p.add_argument("--provider", metavar="NAME", action="append", help="repeatable [all that the engine has here]")
     p.add_argument("--seconds", metavar="S", default=str(SECONDS), help=f"for each combination [{SECONDS:g}]")
     p.add_argument("--rounds", metavar="N", default=str(ROUNDS), help=f"turns that they are shared out to [{ROUNDS}]")
+    p.add_argument("--tune", choices=tuple(tune.COSTS), help="keep the best for edge-run: threads and provider")
+    p.add_argument("--state-dir", metavar="DIR", type=Path, help="where it is kept: edge-run's [the usual one]")
     p.add_argument("--save", metavar="FILE", type=Path, help="FILE.json, or FILE.html: a page with charts")
     p.add_argument("--version", action="version", version=f"edge-bench {__version__}")
     return p
@@ -87,6 +88,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     args.threads = _value("--threads", args.threads, _threads) if args.threads else usual_threads(board.cores())
     if args.save is not None:
         saved.check(args.save)
+    args.state_dir = args.state_dir or Path(os.environ.get("EDGE_STATE_DIR") or default_state_dir(os.environ))
     args.models = list(dict.fromkeys(args.models))
     return args
 
@@ -115,6 +117,8 @@ def usual_threads(cores: int) -> list[int]:
 
 
 def _bench(args: argparse.Namespace) -> None:
+    if args.tune:
+        profile.require_folder(args.state_dir)
     first = args.provider[0] if args.provider else "cpu"
     subjects = [rounds.examine(model, first) for model in args.models]
     cases = [
@@ -131,13 +135,27 @@ def _bench(args: argparse.Namespace) -> None:
             raise ModelError(f"{case.provider}, threads {case.threads}: {reason}")
     about = [_machine(args), *_notes(busy), *_left_out(broken)]
     _show(subjects, rows, about)
+    if args.tune:
+        about += _tune(args, subjects, rows)
     if args.save is not None:
         saved.write(args.save, subjects, rows, about)
 
 
+def _tune(args: argparse.Namespace, subjects: Sequence[Subject], rows: Sequence[Row]) -> list[str]:
+    """Keeps the best of each model and says so. Raises SpoolError."""
+    told = []
+    for model, subject in zip(args.models, subjects, strict=True):
+        row = tune.best([row for row in rows if row.case.path == str(model)], args.tune)
+        path = profile.write(args.state_dir, tune.profile(subject, row, args.tune))
+        case = row.case
+        told.append(f"tuned for {args.tune}: {case.model}, {case.provider}, threads {case.threads}: kept in {path}")
+    sys.stdout.write("\n" + "\n".join(told) + "\n")
+    return told
+
+
 def _machine(args: argparse.Namespace) -> str:
     return (
-        f"{processor()}; medians of {args.rounds} round{'s' * (args.rounds > 1)}, "
+        f"{profile.processor()}; medians of {args.rounds} round{'s' * (args.rounds > 1)}, "
         f"{args.seconds / args.rounds:.3g} s each in a process of its own"
     )
 

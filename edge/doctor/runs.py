@@ -9,7 +9,7 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from edge import assembly, service
+from edge import assembly, profile, service
 from edge.broker import broker_url
 from edge.config import Settings
 from edge.doctor.boards import MB
@@ -33,6 +33,7 @@ SECOND_TRY_S = 2.0
 
 def rows(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
     """Model to broker. `broken` are wheels that do not load: what needs them is skipped."""
+    settings = settings if broken else profile.apply(settings)
     loaded = yield from _model(settings, broken)
     if loaded is None:
         yield from (skip(part, "there is no model to try") for part in ("golden", "latency"))

@@ -133,3 +133,38 @@ def test_no_color_is_honoured(bench):
     said = on_a_terminal(bench, "small.onnx", "--threads", "1", "--provider", "cpu", *QUICK, NO_COLOR="1")
     assert "small.onnx cpu 1 █" in said
     assert "\x1b[36m" not in said
+
+
+def test_tuning_keeps_a_profile_for_each_file(bench, tmp_path):
+    done = bench("small.onnx", "large.onnx", "--threads", "2", "--provider", "cpu", *QUICK,
+                 "--tune", "power", "--state-dir", "kept")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = [json.loads(path.read_text()) for path in (tmp_path / "kept").glob("profile-*.json")]
+    assert [(p["goal"], p["threads"], p["provider"]) for p in said] == [("power", 2, "cpu")] * 2
+    assert "tuned for power: small.onnx, cpu, threads 2: kept in kept/profile-" in done.stdout
+
+
+def test_a_state_folder_that_cannot_be_one_is_4_before_anything_is_measured(bench, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = bench("small.onnx", "--tune", "latency", "--state-dir", "file")
+    assert done.returncode == 4
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "--state-dir" in done.stderr
+
+
+def test_edge_run_uses_the_profile_and_names_it_in_info(bench, tmp_path, edge_run, broker, client):
+    state = str(tmp_path / "kept")
+    flags = ("--threads", "2", "--provider", "cpu", *QUICK, "--tune", "throughput", "--state-dir", state)
+    assert bench("small.onnx", *flags).returncode == 0
+    listener = client(broker.port, "edge/#")
+    started = ("--model", tmp_path / "small.onnx", "--mqtt", broker.url, "--device", "pi", "--state-dir", state)
+    run = edge_run(*started)
+    engine = listener.wait_for("info")[0]["engine"]
+    assert (engine["threads"], engine["provider"], engine["profile"]) == (2, "cpu", "throughput")
+    assert "tuned profile" in run.said()
+    run.stop()
+    edge_run(*started, "--threads", "1")
+    engine = listener.wait_for("info", 2)[1]["engine"]
+    assert engine["threads"] == 1
+    assert "profile" not in engine
