@@ -68,9 +68,12 @@ def run(argv: list[str]) -> int:
             from edge import doctor
 
             return _printing(lambda: int(doctor.examine(settings, as_json=settings.as_json)))
-        from edge import profile, service
+        from edge import service
 
-        settings = profile.apply(settings)
+        if any(settings.state_dir.glob("profile-*.json")):  # else its import would cost a plain start a millisecond
+            from edge import profile
+
+            settings = profile.apply(settings)
         service.Service(settings, service.load(settings)).run()
     except FatalError as exc:
         return _fail(exc)

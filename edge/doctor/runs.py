@@ -99,6 +99,8 @@ def _latency(settings: Settings, loaded: assembly.Loaded, host: Host) -> Row:
     median, worst = statistics.median(spent), max(spent)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     text = f"{_ms(median)} median, {_ms(worst)} worst of {len(spent)}; {used:.0f} MB used"
+    if "profile" in settings.values:
+        text += f"; tuned for {settings.values['profile']}: {settings.provider}, threads {settings.threads}"
     facts = {"median_ms": median, "worst_ms": worst, "used_mb": used}
     if median < SLOW_MS:
         return ok("latency", text, **facts)

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from support.processes import BINARIES
 
-from edge import doctor
+from edge import doctor, profile
 from edge.doctor import boards, packages, runs, storage, times
+from edge.engines import onnxruntime
+from edge.model import container
 
 
 def only(rows, part):
@@ -202,6 +204,17 @@ def test_latency_of_seconds(pi):
     row = only(runs.rows(pi.settings(), pi.host, set()), "latency")
     assert "2000 ms median" in row.text
     assert "--quantize int8" in row.fix
+
+
+def test_latency_is_that_of_the_tuned_profile(pi):
+    profile.require_folder(pi.state)
+    engine = f"onnxruntime {onnxruntime.version()}"
+    made = {"model": container.sha256(pi.model), "engine": engine, "processor": profile.processor()}
+    profile.write(pi.state, profile.Profile(**made, goal="throughput", threads=2, provider="cpu"))
+    said = {flags: [r.text for r in runs.rows(pi.settings(*flags), pi.host, set()) if r.part == "latency"]
+            for flags in ((), ("--threads", "1"))}  # fmt: skip
+    assert said[()][0].endswith("; tuned for throughput: cpu, threads 2")
+    assert "tuned" not in said["--threads", "1"][0]
 
 
 def test_source_that_is_not_there(pi):
