@@ -212,7 +212,8 @@ def _reach(options: MqttOptions) -> str | None:
     transport.start()
     if listener.heard.wait(BROKER_WAIT_S):
         listener.answered.wait(SECOND_TRY_S)
+    answered, reasons = listener.answered.is_set(), list(listener.reasons)  # as they are before the stop adds to them
     transport.stop()
-    if listener.answered.is_set():
+    if answered:
         return None
-    return listener.reasons[-1] if listener.reasons else f"{options.url}: no answer in {BROKER_WAIT_S:.0f} s"
+    return reasons[-1] if reasons else f"{options.url}: no answer in {BROKER_WAIT_S:.0f} s"
