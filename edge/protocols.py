@@ -64,7 +64,11 @@ class Preprocessor(Protocol):
 
 
 class Postprocessor(Protocol):
-    """The outputs of one sample to predictions. Pure."""
+    """The outputs of one sample to predictions. Pure.
+
+    With an attribute `compares` that is true it is given an input that was quantised as the real values that it
+    stands for, like the outputs; else as the model was given it.
+    """
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> Sequence[Prediction]:
         """`outputs` hold real values: what was quantised has been scaled. Raises SampleError."""

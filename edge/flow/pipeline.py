@@ -77,6 +77,7 @@ class Pipeline:
         self._seq = seq if seq is not None else itertools.count(1)
         self._quantized_in = {s.name: s for s in engine.inputs if s.quantization is not None}
         self._quantized_out = {s.name: s for s in engine.outputs if s.quantization is not None}
+        self._compares = bool(self._quantized_in) and getattr(postprocess, "compares", False)
         self._now = now
         self._together = Together(self.infer, engine.inputs, engine.outputs, now=now)
 
@@ -149,6 +150,14 @@ class Pipeline:
             outputs[name] = dequantize(outputs[name], spec)
         return outputs
 
+    def _real(self, given: ModelInput) -> ModelInput:
+        """The input as its outputs are: what a preprocessor made quantised is scaled back."""
+        real = {
+            n: dequantize(a, self._quantized_in[n]) if n in self._quantized_in and a.dtype.kind in "iu" else a
+            for n, a in given.tensors.items()
+        }
+        return replace(given, tensors=real)
+
     def _to_native(self, name: str, array: Any) -> Any:
         spec = self._quantized_in.get(name)
         return quantize(array, spec) if spec is not None and array.dtype.kind == "f" else array
@@ -158,7 +167,7 @@ class Pipeline:
             return self.skipped(sample, outputs if isinstance(outputs, str) else p.reason, p.input_id)
         started = self._now()
         try:
-            predictions = self._postprocess(outputs, p.ready)
+            predictions = self._postprocess(outputs, self._real(p.ready) if self._compares else p.ready)
         except SampleError as exc:
             return self.skipped(sample, str(exc), p.input_id)
         made = self._assemble(sample, p, predictions, (infer_ns, self._now() - started))

@@ -22,6 +22,7 @@ class AnomalyScore:
 
     def __init__(self, manifest: Manifest, names: dict[str, str]) -> None:
         self._names = names
+        self.compares = "reconstruction" in names
         self._threshold = manifest.threshold
         data = [i.name for i in manifest.inputs if i.kind != "constant" and not i.state_from]
         self._input = data[0] if data else None

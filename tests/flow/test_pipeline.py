@@ -6,8 +6,11 @@ import pytest
 from msgspec import UNSET
 
 from edge.data.result import ModelRef, Result, Skipped
-from edge.data.sample import Sample
+from edge.data.sample import ModelInput, Sample
+from edge.data.tensor import Quantization, TensorSpec
 from edge.flow.pipeline import Identity, Pipeline, timestamp
+from edge.model.manifest import Input, Manifest, Output
+from edge.postprocess import anomaly
 from edge.testing.fakes import DoublingEngine, NumbersPreprocessor, as_numbers
 
 IDENTITY = Identity("line3", ModelRef("double", "1", "00"), "regress", "5f0c9a1e")
@@ -123,3 +126,26 @@ def test_quantised_tensors_are_scaled_by_their_own_scale_and_zero_point():
     spec = TensorSpec("x", "int8", (1, 3), Quantization(0.5, -10))
     assert quantize(np.array([0.0, 1.0, 1000.0]), spec).tolist() == [-10, -8, 127]
     assert dequantize(np.array([-10, -8, 127], dtype=np.int8), spec).tolist() == [0.0, 1.0, 68.5]
+
+
+def test_an_autoencoder_of_a_quantised_picture_is_compared_in_real_values():
+    class Echo(DoublingEngine):
+        def __init__(self):
+            super().__init__()
+            self.inputs = (TensorSpec("x", "uint8", (1, 2), Quantization(0.5, 10)),)
+            self.outputs = (TensorSpec("y", "uint8", (1, 2), Quantization(0.25, 0)),)
+
+        def infer(self, tensors):
+            return {"y": np.array([[8, 12]], np.uint8)}  # 2.0 and 3.0
+
+    class Pixels(NumbersPreprocessor):
+        def __call__(self, sample):
+            return ModelInput({"x": np.array([[14, 20]], np.uint8)})  # 2.0 and 5.0
+
+    manifest = Manifest(
+        name="m", task="anomaly", inputs=(Input(name="x"),), outputs=(Output(name="y", role="reconstruction"),)
+    )
+    engine = Echo()
+    made = Pipeline(engine, Pixels(), anomaly.create(manifest, engine.outputs), IDENTITY)
+    (found,) = made.process(sample(1))
+    assert found.predictions[0].score == 2.0
