@@ -55,8 +55,8 @@ class EndOfStream(EdgeError):  # noqa: N818 - the name of a condition, as StopIt
 
 
 BITS_32 = (
-    "PyPI has none for 32 bits: install the 64-bit Raspberry Pi OS, or on Debian or Raspberry Pi OS trixie "
-    "sudo apt install python3-onnxruntime and an environment with --system-site-packages"
+    "PyPI has none for 32 bits: install the 64-bit Raspberry Pi OS; on trixie, sudo apt install python3-onnxruntime "
+    "and an environment with --system-site-packages may do, but has not been tried on a board"
 )
 """The way out where onnxruntime is missing on a 32-bit system."""
 
