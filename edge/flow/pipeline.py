@@ -83,7 +83,7 @@ class Pipeline:
 
     def process(self, sample: Sample) -> list[Result | Skipped]:
         """Every result of the sample, in order; none where a window is not full yet."""
-        return self.finish(sample, self.prepare(sample))
+        return self.process_all([sample])[0]
 
     @property
     def at_once(self) -> int:
@@ -92,7 +92,12 @@ class Pipeline:
 
     def process_all(self, samples: Sequence[Sample]) -> list[list[Result | Skipped]]:
         """As `process` for each, in order; their inferences together where that gives the same and is quicker."""
-        return self._finish([(sample, self.prepare(sample)) for sample in samples])
+        work = [(sample, self.prepare(sample)) for sample in samples]
+        runs = iter(self._together.run([p.ready.tensors for _, ps in work for p in ps if p.ready is not None]))
+        return [
+            [self._result(sample, p, *((p.reason, 0) if p.ready is None else next(runs))) for p in prepared]
+            for sample, prepared in work
+        ]
 
     def prepare(self, sample: Sample) -> list[Prepared]:
         """Decodes, splits and preprocesses. Never raises SampleError: the reason is in the value."""
@@ -129,17 +134,6 @@ class Pipeline:
             if isinstance(found, (str, int)) and not isinstance(found, bool):
                 return found
         return UNSET
-
-    def finish(self, sample: Sample, prepared: Sequence[Prepared]) -> list[Result | Skipped]:
-        """Infers and postprocesses what `prepare` gave."""
-        return self._finish([(sample, prepared)])[0]
-
-    def _finish(self, work: Sequence[tuple[Sample, Sequence[Prepared]]]) -> list[list[Result | Skipped]]:
-        runs = iter(self._together.run([p.ready.tensors for _, ps in work for p in ps if p.ready is not None]))
-        return [
-            [self._result(sample, p, *((p.reason, 0) if p.ready is None else next(runs))) for p in prepared]
-            for sample, prepared in work
-        ]
 
     def infer(self, tensors: Tensors) -> dict[str, Any]:
         """Real values in, real values out: what the model holds quantised is scaled on the way."""

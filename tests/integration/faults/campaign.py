@@ -137,7 +137,7 @@ class Campaign:
                 bag = self._rng.sample(kinds, len(kinds))
             outer = bag.pop()
             inner = self._rng.choice([f for f in kinds if f.group != outer.group]) if self._rng.random() < 0.5 else None
-            self._suffer(outer, inner)
+            suffer(self.account, self._rng, outer, inner)
             pass_time(self._rng.uniform(0.0, 0.8))
             assert self._ground.service.running(), f"edge-run ended by itself:\n{self._ground.service.said()}"
             if self.account.faults.total() % SETTLE_EVERY == 0:
@@ -145,16 +145,6 @@ class Campaign:
 
     def _enough(self) -> bool:
         return self.account.faults.total() >= self._wanted and time.monotonic() - self._started >= self._seconds
-
-    def _suffer(self, outer: Fault, inner: Fault | None) -> None:
-        self.account.faults[outer.name] += 1
-        outer.begin()
-        try:
-            pass_time(self._rng.uniform(*outer.last))
-            if inner is not None:
-                self._suffer(inner, None)
-        finally:
-            outer.end()
 
     def _settle(self) -> None:
         """Everything that is owed by now comes."""
@@ -167,6 +157,18 @@ class Campaign:
         account.acknowledged = len(self._ground.publisher.acknowledged)
         account.lost = sorted(self._ground.publisher.acknowledged - heard.answered)
         fill(account, self._ground)
+
+
+def suffer(account: Account, rng: random.Random, outer: Fault, inner: Fault | None) -> None:
+    """One fault, from beginning to end, with another in its middle where there is one."""
+    account.faults[outer.name] += 1
+    outer.begin()
+    try:
+        pass_time(rng.uniform(*outer.last))
+        if inner is not None:
+            suffer(account, rng, inner, None)
+    finally:
+        outer.end()
 
 
 def fill(account: Account, ground: Ground) -> None:

@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from integration.faults.campaign import SETTLE_EVERY, SETTLE_S, Account, Fault, faults_of, fill
+from integration.faults.campaign import SETTLE_EVERY, SETTLE_S, Account, Fault, faults_of, fill, suffer
 from integration.faults.ends import row
 from integration.faults.ground import Ground
 from integration.faults.waiting import pass_time, wait_until
@@ -113,7 +113,7 @@ class FedCampaign:
                 bag = self._rng.sample([*kinds, kill], len(kinds) + 1)
             outer = bag.pop()
             inner = kill if outer is not kill and self._rng.random() < 0.4 else None
-            self._suffer(outer, inner)
+            suffer(self.account, self._rng, outer, inner)
             pass_time(self._rng.uniform(0.3, 1.2))
             assert self._ground.service.running(), f"edge-run ended by itself:\n{self._ground.service.said()}"
             if self.account.faults.total() % SETTLE_EVERY == 0:
@@ -123,16 +123,6 @@ class FedCampaign:
         """Without a restart: what lies on disk and is not sent must not need one."""
         owed = self._reported()
         wait_until("results of all reported lines", lambda: owed <= self._ground.subscriber.answered, SETTLE_S)
-
-    def _suffer(self, outer: Fault, inner: Fault | None) -> None:
-        self.account.faults[outer.name] += 1
-        outer.begin()
-        try:
-            pass_time(self._rng.uniform(*outer.last))
-            if inner is not None:
-                self._suffer(inner, None)
-        finally:
-            outer.end()
 
     def _finish(self) -> None:
         """The end of stdin: the process delivers what it took, and exits 0 by itself."""
