@@ -9,6 +9,7 @@
 # make test-heavy                     every framework, in .venv-heavy (5 GB); MATRIX=converter/MATRIX.md writes the table
 # make bench   edge-run beside the engine alone and beside a tutorial's loop, the table into tests/benchmarks/README.md
 #              (QUICK=1: a third of it, to see that it works); the machine must have nothing else to do
+# make bench-http                     the HTTP endpoint beside other people's servers
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run)
 # PYTHON and VENV choose another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
 
@@ -20,7 +21,7 @@ HOURS ?= 1
 BIN := $(VENV)/bin
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo test test-faults test-long test-arm64 image test-peers test-heavy check bench soak clean
+.PHONY: demo test test-faults test-long test-arm64 image test-peers test-heavy check bench bench-http soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -91,6 +92,9 @@ soak: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m flow $(if $(QUICK),--quick --rounds 2) \
 	  --write tests/benchmarks/README.md
+
+bench-http: $(VENV)/.dev
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m serving
 
 clean:
 	rm -rf .venv .venv-* .arm64 dist build

@@ -1,6 +1,6 @@
 """What the flow keeps while HTTP is hammered: results a second of a source at a fixed rate, and of one at full speed.
 
-python tests/benchmarks/http_share.py [--seconds 6] [--rounds 3]
+PYTHONPATH=tests:tests/benchmarks python -m serving.share [--seconds 6] [--rounds 3]
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from support import onnxmodels
 
 from edge import assembly
@@ -90,7 +88,7 @@ def flow(case: Case, connections: int, share: float, seconds: float) -> dict[str
         port = server.url.rpartition(":")[2]
         file.write(case.request.replace(b"PORT", port.encode()))
         file.flush()
-        command = [sys.executable, HERE / "http_load.py", port, str(connections), str(seconds + 2), file.name]
+        command = [sys.executable, HERE / "load.py", port, str(connections), str(seconds + 2), file.name]
         load = subprocess.Popen(command, stdout=subprocess.PIPE) if connections else None
         time.sleep(1.5)
         before, started = metrics.snapshot(), time.monotonic()

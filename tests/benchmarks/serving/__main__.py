@@ -1,6 +1,6 @@
 """The HTTP endpoint beside MLServer: the same ONNX file, the same session options, turn about.
 
-    python tests/benchmarks/http_peers.py [--rounds 7] [--seconds 3] [--cache DIR]
+    make bench-http        or, with PYTHONPATH=tests:tests/benchmarks: python -m serving [--rounds 7] [--seconds 3]
 
 Each server has an environment of its own below the cache folder, made at the first run, so that neither carries the
 other's packages. The load comes from one process that speaks plain sockets. Prints a Markdown table for README.md.
@@ -22,13 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from support import onnxmodels
+from support.peers import CACHE, Server, edge_run, environment, mlserver, version
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-from support import onnxmodels  # noqa: E402
-from support.peers import CACHE, Server, edge_run, environment, mlserver, version  # noqa: E402
-
-LOAD = Path(__file__).with_name("http_load.py")
+ROOT = Path(__file__).parents[3]
+LOAD = Path(__file__).with_name("load.py")
 
 
 def json_request(model: str, array: Any, port: int) -> bytes:

@@ -1,0 +1,1 @@
+"""The HTTP endpoint beside other people's servers of the same model."""
