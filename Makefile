@@ -7,9 +7,9 @@
 # make test-arm64                     as root: the image for a Pi, built and run under emulation
 # make image                          that image, by docker
 # make test-heavy                     every framework, in .venv-heavy (5 GB); MATRIX=converter/MATRIX.md writes the table
-# make bench   edge-run beside the engine alone and beside a tutorial's loop, the table into tests/benchmarks/README.md
+# make bench   every target of speed, the tables into tests/benchmarks/README.md; its parts are
+#              bench-flow, beside the engine alone and beside a tutorial's loop, and bench-http, beside other people's servers
 #              (QUICK=1: a third of it, to see that it works); the machine must have nothing else to do
-# make bench-http                     the HTTP endpoint beside other people's servers
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run)
 # PYTHON and VENV choose another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
 
@@ -21,7 +21,7 @@ HOURS ?= 1
 BIN := $(VENV)/bin
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo test test-faults test-long test-arm64 image test-peers test-heavy check bench bench-http soak clean
+.PHONY: demo test test-faults test-long test-arm64 image test-peers test-heavy check bench bench-flow bench-http soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -89,12 +89,15 @@ soak: $(VENV)/.dev
 	@PYTHONPATH=tests $(BIN)/python -m integration.faults --hours $(HOURS) $(if $(SEED),--seed $(SEED)) \
 	  --write tests/benchmarks/README.md
 
-bench: $(VENV)/.dev
+bench: bench-flow bench-http
+
+bench-flow: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m flow $(if $(QUICK),--quick --rounds 2) \
 	  --write tests/benchmarks/README.md
 
 bench-http: $(VENV)/.dev
-	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m serving
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m serving $(if $(QUICK),--quick) $(ARGS) \
+	  --write tests/benchmarks/README.md
 
 clean:
 	rm -rf .venv .venv-* .arm64 dist build

@@ -52,7 +52,7 @@ def test_kserve_s_client_finds_the_model_and_infers_with_json_and_binary_tensors
 
 @pytest.mark.parametrize("rows", [1, 5])
 def test_mlserver_gives_the_same_tensors(scores, tmp_path, rows):
-    bins = peers.environment(peers.CACHE, "mlserver", "mlserver", "onnxruntime")
+    bins = peers.pinned(peers.CACHE, *peers.MLSERVER)
     request = {"inputs": [tensor("x", np.random.default_rng(4).normal(size=(rows, 64)), "FP32")]}
     model = onnxmodels.scores(tmp_path / "scores.onnx")
     with peers.mlserver(bins, model, tmp_path) as other:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,29 +20,9 @@ from support.processes import free_port
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edge-run-benchmarks"
 
-RUNTIME = """
-import onnxruntime as ort
-from mlserver import MLModel
-from mlserver.codecs import NumpyCodec
-from mlserver.types import InferenceResponse
-
-
-class Onnx(MLModel):
-    async def load(self):
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = self.settings.parameters.uri
-        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self._names = [o.name for o in self._session.get_outputs()]
-        return True
-
-    async def predict(self, payload):
-        feed = {i.name: NumpyCodec.decode_input(i) for i in payload.inputs}
-        outputs = self._session.run(self._names, feed)
-        encoded = [NumpyCodec.encode_output(n, v) for n, v in zip(self._names, outputs)]
-        return InferenceResponse(model_name=self.name, outputs=encoded)
-"""
+RIVALS = Path(__file__).parents[1] / "benchmarks" / "serving" / "rivals"
+ENGINE = "onnxruntime==1.32.0"
+MLSERVER = ("mlserver==1.7.1", ENGINE)
 
 
 @dataclass(frozen=True)
@@ -54,13 +35,11 @@ class Server:
 
     def pss_mb(self) -> float:
         """Proportional set size of the process and its children."""
-        pids = [self.process.pid, *map(int, _children(self.process.pid))]
-        return sum(_pss(pid) for pid in pids) / 1e3
+        return sum(_pss(pid) for pid in _family(self.process.pid)) / 1e3
 
     def cpu_s(self) -> float:
         """CPU time of the process and its children so far, in seconds."""
-        pids = [self.process.pid, *map(int, _children(self.process.pid))]
-        return sum(_ticks(pid) for pid in pids) / os.sysconf("SC_CLK_TCK")
+        return sum(_ticks(pid) for pid in _family(self.process.pid)) / os.sysconf("SC_CLK_TCK")
 
 
 def _ticks(pid: int) -> int:
@@ -68,13 +47,20 @@ def _ticks(pid: int) -> int:
     return int(user) + int(system)
 
 
-def _children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+def _family(pid: int) -> list[int]:
+    """The process, its children and theirs; any of its threads may have started one."""
+    children = [int(c) for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()]
+    return [pid, *(member for child in children for member in _family(child))]
 
 
 def _pss(pid: int) -> float:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def pinned(cache: Path, *packages: str) -> Path:
+    """The bin folder of an environment that holds exactly these (`name==version`), named after the first."""
+    return environment(cache, packages[0].replace("==", "-"), *packages)
 
 
 def environment(cache: Path, name: str, *packages: str, python: str = sys.executable) -> Path:
@@ -93,13 +79,17 @@ def version(bins: Path, package: str) -> str:
 
 
 @contextlib.contextmanager
-def started(name: str, port: int, command: list[Any], folder: Path) -> Iterator[Server]:
-    """A server from its first answer to its end."""
+def started(
+    name: str, port: int, command: list[Any], folder: Path, *, health: str = "/v2/health/ready", **environ: str
+) -> Iterator[Server]:
+    """A server from its first answer at `health` to its end; `environ` is set beside what is there."""
     with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **environ}, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         end = time.monotonic() + 60
-        while not ready(port):
+        while not ready(port, health):
             if process.poll() is not None or time.monotonic() > end:
                 raise SystemExit(f"{name} does not start:\n{(folder / f'{name}.log').read_text()[-2000:]}")
             time.sleep(0.1)
@@ -113,9 +103,9 @@ def started(name: str, port: int, command: list[Any], folder: Path) -> Iterator[
             process.wait()
 
 
-def ready(port: int) -> bool:
+def ready(port: int, health: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=1) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{health}", timeout=1) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -141,8 +131,8 @@ def mlserver(bins: Path, model: Path, folder: Path) -> contextlib.AbstractContex
     port, grpc, metrics = free_port(), free_port(), free_port()
     home = folder / f"mlserver-{model.stem}"
     home.mkdir()
-    (home / "runtime.py").write_text(RUNTIME)
-    settings = {"name": model.stem, "implementation": "runtime.Onnx", "parameters": {"uri": str(model)}}
+    shutil.copy(RIVALS / "mlserver_runtime.py", home)
+    settings = {"name": model.stem, "implementation": "mlserver_runtime.Onnx", "parameters": {"uri": str(model)}}
     (home / "model-settings.json").write_text(json.dumps(settings))
     (home / "settings.json").write_text(
         json.dumps({"host": "127.0.0.1", "http_port": port, "grpc_port": grpc, "metrics_port": metrics,

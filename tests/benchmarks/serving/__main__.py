@@ -1,158 +1,166 @@
-"""The HTTP endpoint beside MLServer: the same ONNX file, the same session options, turn about.
+"""`python -m serving`: the HTTP endpoint beside MLServer, LitServe and BentoML, one ONNX file, turn about.
 
-    make bench-http        or, with PYTHONPATH=tests:tests/benchmarks: python -m serving [--rounds 7] [--seconds 3]
+    make bench-http [ARGS="--part tiny --rivals MLServer"]
 
-Each server has an environment of its own below the cache folder, made at the first run, so that neither carries the
-other's packages. The load comes from one process that speaks plain sockets. Prints a Markdown table for README.md.
-On a machine that is busy otherwise the rates say little; the server's CPU time for each request says more.
+Each server has an environment of its own below the cache folder, made at the first run, so that none carries the
+others' packages. On a machine that is busy otherwise the rates say little; the processor time of a request says more.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import os
-import statistics
+import platform
 import subprocess
-import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
+from flow.machine import BUSY_MOST, busy
 from support import onnxmodels
-from support.peers import CACHE, Server, edge_run, environment, mlserver, version
+from support.marks import write_between
+from support.peers import CACHE, ENGINE, edge_run, environment, pinned, version
+
+from serving import contest
+from serving.contenders import PREDICT, RIVALS_BY_NAME, V2_BINARY, V2_JSON
+from serving.contest import Case, Found, Target
 
 ROOT = Path(__file__).parents[3]
-LOAD = Path(__file__).with_name("load.py")
+BEGIN, END = "<!-- http: begin -->", "<!-- http: end -->"
+OURS = "edge-run"
 
 
-def json_request(model: str, array: Any, port: int) -> bytes:
-    tensor = {"name": "x", "shape": array.shape, "datatype": "FP32", "data": array.ravel().tolist()}
-    return _request(model, port, json.dumps({"inputs": [tensor]}).encode(), "application/json")
+class Contest:
+    """The servers' environments, and what the parts have found so far."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self._options, self._folder = options, folder
+        self.rivals = [RIVALS_BY_NAME[name] for name in options.rivals]
+        self.ours = environment(options.cache, "edge-run-http", f"{ROOT}[http,vision]", ENGINE)
+        subprocess.run([self.ours / "pip", "install", "--quiet", "--force-reinstall", "--no-deps", ROOT], check=True)
+        self.bins = {rival.name: pinned(options.cache, *rival.packages) for rival in self.rivals}
+        self.found: dict[str, Found] = {}
+        self.targets: list[str] = []
+        self.idle_mb: dict[str, float] = {}
+        self.shares: list[float] = []
+
+    @contextlib.contextmanager
+    def _servers(self, model: Path) -> Any:
+        """By name, all at once: what is measured in turn has to be there in turn."""
+        with contextlib.ExitStack() as stack:
+            started = {OURS: stack.enter_context(edge_run(self.ours, model, self._folder))}
+            for rival in self.rivals:
+                started[rival.name] = stack.enter_context(rival.start(self.bins[rival.name], model, self._folder))
+            time.sleep(2)
+            yield started
+
+    def _measure(self, cases: dict[str, Case], wanted: Any) -> None:
+        for case in cases.values():
+            contest.check(case, wanted)
+        rounds, seconds = self._options.rounds, self._options.seconds
+        found = contest.measure(cases, rounds, seconds, self._folder, lambda: self.shares.append(busy()))
+        self.found.update(found)
+
+    def tiny(self) -> None:
+        """A model of some 6 us, so that all the time is the server's: a row of 64 numbers, 1 and 8 connections."""
+        model = onnxmodels.scores(self._folder / "tiny.onnx")
+        row = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
+        with self._servers(model) as servers:
+            self.idle_mb = {name: server.pss_mb() for name, server in servers.items()}
+            cases = {}
+            for many in (1, 8):
+                named = f"tiny, {many} connection{'s' * (many > 1)}"
+                for rival in self.rivals:
+                    cases[f"{named}: {rival.name}"] = Case(servers[rival.name], rival.protocol, "tiny", row, many)
+                cases[f"{named}: {OURS}"] = Case(servers[OURS], V2_JSON, "tiny", row, many)
+                cases[f"{named}: {OURS}, `/predict`"] = Case(servers[OURS], PREDICT, "tiny", row, many)
+            self._measure(cases, _engine(model, row))
+        for many in ("tiny, 1 connection", "tiny, 8 connections"):
+            for rival in self.rivals:
+                self._target(many, OURS, rival.name, 3.0)
+
+    def image(self) -> None:
+        """A tensor as large as MobileNetV2's input, through a model that costs next to nothing."""
+        model = onnxmodels.mean(self._folder / "image.onnx")
+        array = np.random.default_rng(2).random((1, 3, 224, 224), dtype=np.float32)
+        with self._servers(model) as servers:
+            cases = {
+                f"image: {rival.name}": Case(servers[rival.name], rival.protocol, "image", array)
+                for rival in self.rivals
+            }
+            cases[f"image: {OURS}"] = Case(servers[OURS], V2_JSON, "image", array)
+            cases[f"image: {OURS}, binary"] = Case(servers[OURS], V2_BINARY, "image", array)
+            self._measure(cases, _engine(model, array))
+        for rival in self.rivals:
+            self._target("image", OURS, rival.name, 1.3)
+        for other in (OURS, *(rival.name for rival in self.rivals)):
+            self._target("image", f"{OURS}, binary", other, 2.5)
+
+    def _target(self, part: str, own: str, other: str, goal: float) -> None:
+        target = Target(f"{part}: {own} / {other}", f"{part}: {own}", f"{part}: {other}", goal)
+        self.targets.append(target.row(self.found))
+
+    def table(self) -> str:
+        """Everything that was found, as Markdown."""
+        lines = ["| requests a second | ratio | spread | goal | | processor time, times less |", "|-|-|-|-|-|-|"]
+        lines += self.targets
+        for name, used in self.idle_mb.items():
+            if name != OURS:
+                ratio = [self.idle_mb[OURS] / used]
+                lines.append(contest.ratio_row(f"idle memory (PSS): {OURS} / {name}", ratio, 0.5, most=True))
+        lines += ["", "| | requests a second | range | CPU us each |", "|-|-|-|-|"]
+        lines += [contest.figures_row(name, found) for name, found in self.found.items()]
+        if self.idle_mb:
+            told = ", ".join(f"{name} {used:.0f} MB" for name, used in self.idle_mb.items())
+            lines += ["", f"Idle memory (PSS, with child processes): {told}."]
+        return "\n".join([*lines, "", self._machine()])
+
+    def _machine(self) -> str:
+        who = [f"{OURS} {version(self.ours, 'edge-run')} (uvicorn {version(self.ours, 'uvicorn')})"]
+        who += [" ".join(rival.packages[0].split("==")) for rival in self.rivals]
+        worst = max(self.shares)
+        idle = "idle" if worst <= BUSY_MOST else "NOT IDLE: take these figures with care"
+        return (
+            f"{', '.join(who)}; {ENGINE.replace('==', ' ')}; Python {platform.python_version()}, {os.cpu_count()} "
+            f"cores; {self._options.rounds} rounds of {self._options.seconds:g} s; {datetime.now(UTC):%Y-%m-%d}. "
+            f"Between the runs others used at most {worst:.0%} of the cores: {idle}."
+        )
 
 
-def binary_request(model: str, array: Any, port: int) -> bytes:
-    tensor = {"name": "x", "shape": array.shape, "datatype": "FP32", "parameters": {"binary_data_size": array.nbytes}}
-    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-    return _request(
-        model,
-        port,
-        head + array.tobytes(),
-        "application/octet-stream",
-        f"Inference-Header-Content-Length: {len(head)}\r\n",
-    )
+def _engine(model: Path, array: Any) -> Any:
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": array})[0].ravel()
 
 
-def _request(model: str, port: int, body: bytes, kind: str, more: str = "") -> bytes:
-    head = (
-        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {kind}\r\n{more}"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
-
-
-@dataclass
-class Found:
-    """What the rounds of one case have shown."""
-
-    per_s: list[float] = field(default_factory=list)
-    cpu_us: list[float] = field(default_factory=list)
-
-
-def load(server: Server, request: bytes, connections: int, seconds: float, folder: Path) -> tuple[float, float]:
-    """Requests answered with 200 a second, and microseconds of the server's CPU time that each took."""
-    file = folder / "request.bin"
-    file.write_bytes(request)
-    command = [sys.executable, LOAD, str(server.port), str(connections), str(seconds), str(file)]
-    before = server.cpu_s()
-    said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    if set(said["statuses"]) != {"200"}:
-        raise SystemExit(f"{server.name} answers {said['statuses']}")
-    asked = said["per_s"] * (seconds + min(1.0, seconds / 4))  # the client warms up for a moment
-    return float(said["per_s"]), (server.cpu_s() - before) / asked * 1e6
-
-
-def measure(cases: dict[str, tuple[Server, bytes, int]], options: argparse.Namespace, folder: Path) -> dict[str, Found]:
-    """Every case in every round, turn about."""
-    found = {name: Found() for name in cases}
-    for number in range(options.rounds):
-        order = list(cases) if number % 2 else list(reversed(cases))
-        for name in order:
-            server, request, connections = cases[name]
-            per_s, cpu_us = load(server, request, connections, options.seconds, folder)
-            found[name].per_s.append(per_s)
-            found[name].cpu_us.append(cpu_us)
-    return found
-
-
-def row(name: str, found: Found, base: Found | None = None, goal: str = "") -> str:
-    rate, cpu = statistics.median(found.per_s), statistics.median(found.cpu_us)
-    spread = f"{min(found.per_s):.0f} to {max(found.per_s):.0f}"
-    ratio = f"{rate / statistics.median(base.per_s):.2f}" if base else ""
-    less = f"{statistics.median(base.cpu_us) / cpu:.2f}" if base else ""
-    return f"| {name} | {rate:.0f} | {spread} | {ratio} | {goal} | {cpu:.0f} | {less} |"
-
-
-def compare(options: argparse.Namespace, folder: Path) -> None:
-    """Runs everything and prints the table."""
-    ours = environment(options.cache, "edge-run-http", f"{ROOT}[http,vision]")
-    subprocess.run([ours / "pip", "install", "--quiet", "--force-reinstall", "--no-deps", ROOT], check=True)
-    peer = environment(options.cache, "mlserver", "mlserver", "onnxruntime")
-    print(f"edge-run {version(ours, 'edge-run')} (onnxruntime {version(ours, 'onnxruntime')}, uvicorn "
-          f"{version(ours, 'uvicorn')}), MLServer {version(peer, 'mlserver')} (onnxruntime "
-          f"{version(peer, 'onnxruntime')}), Python {sys.version.split()[0]}, {os.cpu_count()} cores, "
-          f"load {os.getloadavg()[0]:.1f}, {options.rounds} rounds of {options.seconds} s\n")  # fmt: skip
-    print("| requests a second | median | range | ratio | goal | CPU us each | times less |\n|-|-|-|-|-|-|-|")
-    tiny = onnxmodels.scores(folder / "tiny.onnx")
-    values = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
-    with edge_run(ours, tiny, folder) as a, mlserver(peer, tiny, folder) as b:
-        time.sleep(2)
-        idle = a.pss_mb(), b.pss_mb()
-        cases = {
-            f"{s.name}, tiny model, JSON, {n} connection{'s' * (n > 1)}": (s, json_request("tiny", values, s.port), n)
-            for n in (1, 8)
-            for s in (b, a)
-        }
-        found = measure(cases, options, folder)
-    names = list(cases)
-    for other, own in zip(names[::2], names[1::2], strict=True):
-        print(row(other, found[other]))
-        print(row(own, found[own], found[other], "3 x MLServer"))
-    image(options, folder, ours, peer)
-    print(f"\nIdle memory (PSS): edge-run {idle[0]:.0f} MB, MLServer {idle[1]:.0f} MB, ratio {idle[0] / idle[1]:.2f} "
-          "(goal 0.5)")  # fmt: skip
-
-
-def image(options: argparse.Namespace, folder: Path, ours: Path, peer: Path) -> None:
-    """A tensor as large as MobileNetV2's input, through a model that costs next to nothing."""
-    model = onnxmodels.mean(folder / "image.onnx")
-    values = np.random.default_rng(2).random((1, 3, 224, 224), dtype=np.float32)
-    with edge_run(ours, model, folder) as a, mlserver(peer, model, folder) as b:
-        cases = {
-            "mlserver, image, JSON": (b, json_request("image", values, b.port), 1),
-            "edge-run, image, JSON": (a, json_request("image", values, a.port), 1),
-            "edge-run, image, binary": (a, binary_request("image", values, a.port), 1),
-        }
-        found = measure(cases, options, folder)
-    base, own, binary = (found[name] for name in cases)
-    print(row("mlserver, image, JSON", base))
-    print(row("edge-run, image, JSON", own, base, "1.3 x MLServer"))
-    print(row("edge-run, image, binary", binary, own, "2.5 x our JSON"))
-    print(row("edge-run, image, binary", binary, base, "2.5 x MLServer's JSON"))
+PARTS = {"tiny": Contest.tiny, "image": Contest.image}
 
 
 def main() -> None:
-    """Parses the options."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=3)
+    """Parses the options, prints the tables, writes them where it is asked to."""
+    parser = argparse.ArgumentParser(prog="serving", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1)
+    parser.add_argument("--part", choices=PARTS, action="append", help="repeatable [both]")
+    parser.add_argument("--rivals", nargs="*", choices=RIVALS_BY_NAME, default=list(RIVALS_BY_NAME))
     parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--quick", action="store_true", help="a quarter of everything: to see that it works")
+    parser.add_argument("--write", type=Path, metavar="README.md", help="puts the tables between their marks")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        compare(options, Path(folder))
+    if options.quick:
+        options.rounds, options.seconds = 2, 0.5
+    with tempfile.TemporaryDirectory(prefix="edge-run-bench-") as folder:
+        found = Contest(options, Path(folder))
+        for part in options.part or PARTS:
+            PARTS[part](found)
+    text = found.table()
+    print(f"\n{text}")
+    if options.write is not None:
+        write_between(options.write, BEGIN, END, text)
 
 
 if __name__ == "__main__":
