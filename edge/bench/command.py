@@ -71,7 +71,7 @@ def _parser() -> _Parser:
     p.add_argument("--rounds", metavar="N", default=str(ROUNDS), help=f"turns that they are shared out to [{ROUNDS}]")
     p.add_argument("--tune", choices=tuple(tune.COSTS), help="keep the best for edge-run: threads and provider")
     p.add_argument("--state-dir", metavar="DIR", type=Path, help="where it is kept: edge-run's [the usual one]")
-    p.add_argument("--save", metavar="FILE", type=Path, help="FILE.json, or FILE.html: a page with charts")
+    p.add_argument("--save", metavar="FILE", type=Path, help="FILE.html: a page with charts; FILE.png; FILE.json")
     p.add_argument("--version", action="version", version=f"edge-bench {__version__}")
     return p
 

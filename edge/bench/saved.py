@@ -1,8 +1,8 @@
-"""The figures as a file: JSON for programs, one page without script or anything from elsewhere for people."""
+"""The figures as a file: JSON for programs; for people a page without script or anything from elsewhere, or a PNG."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -11,11 +11,14 @@ from typing import Any
 import msgspec
 
 from edge import __version__
-from edge.bench import table
+from edge.bench import picture, table
 from edge.bench.figures import Row, Subject
 from edge.errors import ConfigError
 
 WIDTH, TALL, GAP, NAMES, VALUES = 900, 22, 10, 320, 90
+
+LATENCY = "Latency: the median, and light to the 99th percentile"
+THROUGHPUT = "Inferences a second"
 
 PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -56,8 +59,8 @@ th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
 <body><main>
 <h1>$title</h1>
 $about
-<section><h2>Latency: the median, and light to the 99th percentile</h2>$latency</section>
-<section><h2>Inferences a second</h2>$throughput</section>
+<section><h2>$latency_is</h2>$latency</section>
+<section><h2>$throughput_is</h2>$throughput</section>
 <section><h2>All figures</h2><div class="scroll"><table>$rows</table></div></section>
 </main></body>
 </html>
@@ -65,22 +68,26 @@ $about
 
 
 def check(path: Path) -> None:
-    """Before anything is measured. Raises ConfigError for a kind of file that is not written, or a folder not there."""
+    """Before anything is measured. Raises ConfigError for a kind of file that is not written, and where a folder or a
+    library is missing."""
     kind = path.suffix.lower()
-    if kind not in (".json", ".html"):
+    if kind not in (".json", ".html", ".png"):
         instead = path.with_suffix(".html").name
         raise ConfigError(
-            f"--save {path}: {kind or 'no ending'} is not written; say {instead} (a page with charts) or .json"
+            f"--save {path}: {kind or 'no ending'} is not written; say {instead} (a page with charts), .png or .json"
         )
+    if kind == ".png":
+        picture.require()
     if not path.parent.is_dir():
         raise ConfigError(f"--save {path}: there is no folder {path.parent}; make it, or name another")
 
 
 def write(path: Path, found: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]) -> None:
     """`about` are lines on the machine and the way of measuring. Raises ConfigError where it cannot be written."""
-    text = as_json(found, rows, about) if path.suffix.lower() == ".json" else page(found, rows, about)
+    kinds: Mapping[str, Callable[..., str | bytes]] = {".json": as_json, ".html": page, ".png": chart}
+    made = kinds[path.suffix.lower()](found, rows, about)
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(made if isinstance(made, bytes) else made.encode())
     except OSError as exc:
         raise ConfigError(f"--save {path}: {exc.strerror}; name a file that this user may write") from exc
 
@@ -97,15 +104,34 @@ def as_json(found: Sequence[Subject], rows: Sequence[Row], about: Sequence[str])
 
 def page(found: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]) -> str:
     """The whole page."""
-    told = [*table.subjects(found), *about, f"edge-bench {__version__}"]
+    told = _told(found, about)
     cells = [table.HEAD, *(table.cells(row) for row in rows)]
     return PAGE.substitute(
-        title=escape("edge-bench: " + ", ".join(s.name for s in found)),
+        title=escape(_title(found)),
         about="".join(f"<p>{escape(line)}</p>" for line in told),
+        latency_is=LATENCY,
+        throughput_is=THROUGHPUT,
         latency=_bars([(table.label(r), r.median.p50_ms, r.median.p99_ms) for r in rows], " ms"),
         throughput=_bars([(table.label(r), r.median.per_second, r.median.per_second) for r in rows], ""),
         rows="".join(_line(line, "td" if at else "th") for at, line in enumerate(cells)),
     )
+
+
+def chart(found: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]) -> bytes:
+    """The page's head and charts as a PNG. Raises ConfigError where its library is not installed."""
+    picture.require()
+    names = [(table.label(row), row.median) for row in rows]
+    latency = [(name, m.p50_ms, m.p99_ms, f"{table.number(m.p50_ms)} ms") for name, m in names]
+    throughput = [(name, m.per_second, m.per_second, table.number(m.per_second)) for name, m in names]
+    return picture.draw(_title(found), _told(found, about), [(LATENCY, latency), (THROUGHPUT, throughput)])
+
+
+def _title(found: Sequence[Subject]) -> str:
+    return "edge-bench: " + ", ".join(s.name for s in found)
+
+
+def _told(found: Sequence[Subject], about: Sequence[str]) -> list[str]:
+    return [*table.subjects(found), *about, f"edge-bench {__version__}"]
 
 
 def _line(cells: Sequence[str], tag: str) -> str:

@@ -109,7 +109,9 @@ def load(path: Path, options: EngineOptions) -> LiteRt:
     """
     library, version = _library()
     if read_head(path)[4:8] != b"TFL3":
-        raise ModelError(f"{path.name}: not a TensorFlow Lite file (no TFL3 at byte 4); --model takes .onnx or .tflite")
+        raise ModelError(
+            f"{path.name}: not a TensorFlow Lite file (no TFL3 at byte 4); a model is an .onnx or a .tflite file"
+        )
     settings = _settings(library, options)
     if "experimental_delegates" not in settings and not options.own_file:
         # A delegate's device does not survive a fork; files for one are the user's own.

@@ -172,7 +172,7 @@ def _explain(exc: BaseException) -> str:
     if kind == "InvalidProtobuf":
         return "not a whole ONNX file (truncated or damaged); copy or convert it again"
     if kind == "NoSuchFile":
-        return "there is no such file; check --model"
+        return "there is no such file; check the path"
     if "xternal data path" in reason:
         return f"its weights are in another file, which must lie beside it, in the same folder: {reason}"
     if kind == "NotImplemented" or "is not a registered function/op" in reason:

@@ -26,7 +26,7 @@ def kind_of(path: Path) -> str:
         return "tflite"
     if _looks_like_onnx(head):
         return "onnx"
-    raise ModelError(f"{path.name}: {_what_it_is(head)}; --model takes an .onnx or a .tflite file")
+    raise ModelError(f"{path.name}: {_what_it_is(head)}; a model is an .onnx or a .tflite file")
 
 
 def read_head(path: Path, size: int = 64) -> bytes:
@@ -35,9 +35,9 @@ def read_head(path: Path, size: int = 64) -> bytes:
         with path.open("rb") as file:
             head = file.read(size)
     except FileNotFoundError:
-        raise ModelError(f"{path}: there is no such file; check --model") from None
+        raise ModelError(f"{path}: there is no such file; check the path") from None
     except IsADirectoryError:
-        raise ModelError(f"{path} is a folder; --model takes an .onnx or a .tflite file") from None
+        raise ModelError(f"{path} is a folder; a model is an .onnx or a .tflite file") from None
     except OSError as exc:
         raise ModelError(f"{path}: {exc.strerror}") from exc
     if not head:

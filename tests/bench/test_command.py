@@ -8,6 +8,7 @@ import pty
 import subprocess
 
 import pytest
+from PIL import Image
 from support import onnxmodels
 from support.processes import BINARIES
 
@@ -71,18 +72,36 @@ def test_the_page_needs_nothing_from_elsewhere_and_has_a_dark_side(bench, tmp_pa
     assert "<script" not in page
 
 
+def test_the_charts_are_saved_as_a_picture(bench, tmp_path):
+    done = bench("small.onnx", "--threads", "1", "--provider", "cpu", *QUICK, "--save", "chart.png")
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "chart.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.width == 1800
+        assert picture.height < 1000
+
+
+def test_without_its_library_a_picture_is_refused_before_anything_is_measured(bench, tmp_path):
+    absent = tmp_path / "absent" / "PIL"
+    absent.mkdir(parents=True)
+    (absent / "__init__.py").write_text("raise ImportError('not here')\n")
+    done = bench("none.onnx", "--save", "chart.png", environ={"PYTHONPATH": str(absent.parent)})
+    assert done.returncode == 2
+    assert done.stderr == ("edge-bench: error: --save FILE.png needs Pillow: pip install 'edge-run[bench]'\n")
+
+
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
         ((), 2, "required: MODEL"),
-        (("none.onnx",), 3, "none.onnx: there is no such file"),
+        (("none.onnx",), 3, "none.onnx: there is no such file; check the path"),
         (("text.onnx",), 3, "text.onnx"),
         (("small.onnx", "--theads", "2"), 2, "did you mean --threads?"),
         (("small.onnx", "--threads", "1,x"), 2, "--threads 1,x: a whole number belongs there"),
         (("small.onnx", "--provider", "tpu"), 2, "--provider tpu"),
         (("small.onnx", "--seconds", "0"), 2, "--seconds 0"),
         (("small.onnx", "--save", "nowhere/f.html"), 2, "there is no folder nowhere"),
-        (("none.onnx", "--save", "chart.png"), 2, "say chart.html"),  # before it looks at the model
+        (("none.onnx", "--save", "chart.svg"), 2, "say chart.html"),  # before it looks at the model
     ],
 )
 def test_a_mistake_is_one_line_and_its_exit_code(bench, tmp_path, args, code, said):
