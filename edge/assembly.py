@@ -24,7 +24,8 @@ from edge.errors import ConfigError, SampleError
 from edge.flow.durability import Durability, LaneOptions
 from edge.flow.gate import Gate, Rules
 from edge.flow.lane import Lane
-from edge.flow.pipeline import Identity, Pipeline, Watch
+from edge.flow.pipeline import Pipeline, Watch
+from edge.flow.written import Identity
 from edge.model import container, foreign, golden, labels
 from edge.model.foreign import Hints
 from edge.model.manifest import Input, Manifest

@@ -51,7 +51,13 @@ class Source(Protocol):
 
 
 class Preprocessor(Protocol):
-    """A sample to tensors. Called by one thread at a time; may keep state (a window)."""
+    """A sample to tensors. Called by one thread at a time; may keep state (a window).
+
+    Two things it may have beside: an attribute `ahead` that is true where it keeps no state and works outside the
+    interpreter's lock, so that the next sample is prepared while the model runs; and `many(payloads)`, which makes
+    the inputs of several payloads that `split` gave at once, the same as one by one, or returns None where it
+    cannot or one of them is bad.
+    """
 
     def split(self, payload: Payload) -> Sequence[Payload]:
         """The samples that one decoded payload holds: a batch is cut along its first axis.
@@ -65,6 +71,9 @@ class Preprocessor(Protocol):
 
 class Postprocessor(Protocol):
     """The outputs of one sample to predictions. Pure.
+
+    It may have `many(outputs, count)`: the predictions of `count` samples whose outputs lie along the first axis, the
+    same as one by one, or None where it cannot or one of them is bad.
 
     With an attribute `compares` that is true it is given an input that was quantised as the real values that it
     stands for, like the outputs; else as the model was given it.

@@ -24,8 +24,9 @@ from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.flow import heat
 from edge.flow.backoff import Backoff
 from edge.flow.lane import Lane
-from edge.flow.pipeline import Pipeline, Watch, timestamp
+from edge.flow.pipeline import Pipeline, Watch
 from edge.flow.runner import Runner, RunnerOptions
+from edge.flow.written import timestamp
 from edge.health import HealthSocket
 from edge.model import golden
 from edge.protocols import EngineOptions, Sink, Source

@@ -68,7 +68,7 @@ def _tensors(loaded: assembly.Loaded, pipeline: Pipeline) -> Tensors:
     for _ in range(WINDOW_MOST):
         sample = source.read(0)
         assert sample is not None
-        for prepared in pipeline.prepare(sample):
+        for prepared in pipeline.prepare([sample])[0].parts:
             if prepared.ready is not None:
                 return prepared.ready.tensors
             if prepared.reason:

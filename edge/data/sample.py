@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
+
 from edge.data.tensor import Array, Tensors
 
 
@@ -47,8 +49,7 @@ class Reply:
     correlation: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """One thing that a source read.
 
     `captured_ns` is monotonic and serves for latency, `time_ns` is the system's clock and serves for
@@ -81,8 +82,7 @@ class Frame:
     offset_y: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInput:
+class ModelInput(msgspec.Struct, frozen=True):
     """Tensors ready for the engine, one sample: the batch dimension is 1 where there is one."""
 
     tensors: Tensors

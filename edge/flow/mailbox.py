@@ -25,6 +25,11 @@ class Mailbox(Generic[T]):
         self._closed = False
         self._changed = threading.Condition()
 
+    @property
+    def empty(self) -> bool:
+        """True where nothing waits, at this moment."""
+        return not self._items
+
     def put(self, item: T, timeout_s: float) -> bool:
         """False where it is still full after `timeout_s`; raises Closed."""
         victim: T | None = None

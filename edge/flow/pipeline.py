@@ -1,53 +1,40 @@
-"""A sample in, results out: decode, split, preprocess, infer, postprocess. No threads, no side effects.
+"""A sample in, results out: prepare, infer, postprocess. No threads, no side effects.
 
-One payload may hold a batch. Its rows are looked at one by one, so that a bad one costs nobody else its result; the
-good ones, and those of other samples that wait, run together where `together.py` finds that it pays.
+Samples that wait run together where `together.py` finds that it pays; so does a batch in one payload.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
-from edge.data import codec, result
-from edge.data.result import ModelRef, Prediction, Result, Skipped, Timing
-from edge.data.sample import ModelInput, Payload, Sample
+from edge.data.result import Prediction, Result, Skipped
+from edge.data.sample import ModelInput, Sample
 from edge.data.tensor import Tensors, dequantize, quantize
 from edge.errors import SampleError
-from edge.flow.together import Together
+from edge.flow.prepare import Preparation, Prepared, Work
+from edge.flow.together import Ran, Together
+from edge.flow.written import Identity, Spent, Writer
 from edge.protocols import Engine, Postprocessor, Preprocessor
 
 Watch: TypeAlias = Callable[[Result, Tensors, ModelInput], None]
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """Who makes the results. `boot` tells two lives of the process apart."""
+class _Found(msgspec.Struct, frozen=True):
+    """What the model said of one input, or why it said nothing."""
 
-    device: str
-    model: ModelRef
-    task: str
-    boot: str
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """One sample of a payload, ready for the engine, or the reason why it is not."""
-
-    ready: ModelInput | None
+    predictions: Sequence[Prediction]
     reason: str
-    input_id: str | int | UnsetType
-    preprocess_ns: int
+    outputs: Tensors
+    infer_ns: int
+    postprocess_ns: int
 
 
 class Pipeline:
-    """Used by one thread at a time."""
+    """`prepare` from any thread; the rest from one at a time."""
 
     def __init__(
         self,
@@ -67,73 +54,39 @@ class Pipeline:
         is shown each result with the outputs that it was made of. `now` gives nanoseconds, of which differences
         count."""
         self._engine = engine
-        self._preprocess = preprocess
         self._postprocess = postprocess
         self.identity = identity
-        self._reserved_id = reserved_id
-        self._max_input = max_input
-        self._clock_synced = clock_synced
+        self.ahead = bool(getattr(preprocess, "ahead", False))
+        """Whether it pays to prepare a sample in another thread while the model runs."""
         self._watch = watch
-        self._seq = seq if seq is not None else itertools.count(1)
         self._quantized_in = {s.name: s for s in engine.inputs if s.quantization is not None}
         self._quantized_out = {s.name: s for s in engine.outputs if s.quantization is not None}
         self._compares = bool(self._quantized_in) and getattr(postprocess, "compares", False)
+        self._many = getattr(postprocess, "many", None)
         self._now = now
+        self._prepare = Preparation(preprocess, reserved_id=reserved_id, max_input=max_input, now=now)
         self._together = Together(self.infer, engine.inputs, engine.outputs, now=now)
+        self._write = Writer(identity, clock_synced, seq)
+        self.skipped = self._write.skipped
 
     def process(self, sample: Sample) -> list[Result | Skipped]:
         """Every result of the sample, in order; none where a window is not full yet."""
-        return self.process_all([sample])[0]
+        return self.run(self.prepare([sample]))[0]
 
     @property
     def at_once(self) -> int:
-        """How many samples `process_all` should be given at most: one, until it is known how long they take."""
+        """How many samples `run` should be given at most: one, until it is known how long they take."""
         return self._together.at_once
 
-    def process_all(self, samples: Sequence[Sample]) -> list[list[Result | Skipped]]:
-        """As `process` for each, in order; their inferences together where that gives the same and is quicker."""
-        work = [(sample, self.prepare(sample)) for sample in samples]
-        runs = iter(self._together.run([p.ready.tensors for _, ps in work for p in ps if p.ready is not None]))
-        return [
-            [self._result(sample, p, *((p.reason, 0) if p.ready is None else next(runs))) for p in prepared]
-            for sample, prepared in work
-        ]
-
-    def prepare(self, sample: Sample) -> list[Prepared]:
+    def prepare(self, samples: Sequence[Sample]) -> list[Work]:
         """Decodes, splits and preprocesses. Never raises SampleError: the reason is in the value."""
-        started = self._now()
-        try:
-            payload = self._decode(sample.payload) if isinstance(sample.payload, bytes) else sample.payload
-            parts = self._preprocess.split(payload)
-        except SampleError as exc:
-            return [Prepared(None, str(exc), UNSET, self._now() - started)]
-        found = [self._prepare_one(sample, part, payload) for part in parts]
-        return [p for p in found if p is not None]
+        return self._prepare(samples)
 
-    def _decode(self, data: bytes) -> Payload:
-        if len(data) > self._max_input:
-            raise SampleError(f"{len(data) / 1e6:.1f} MB; at most {self._max_input / 1e6:g} MB (--max-input)")
-        return codec.decode(data)
-
-    def _prepare_one(self, sample: Sample, part: Payload, whole: Payload) -> Prepared | None:
-        started = self._now()
-        input_id = self._input_id(part)
-        if input_id is UNSET:
-            input_id = self._input_id(whole)
-        try:
-            ready = self._preprocess(replace(sample, payload=part))
-        except SampleError as exc:
-            return Prepared(None, str(exc), input_id, self._now() - started)
-        if ready is None:
-            return None
-        return Prepared(ready, "", input_id, self._now() - started)
-
-    def _input_id(self, part: Payload) -> str | int | UnsetType:
-        if self._reserved_id and isinstance(part, Mapping):
-            found = part.get("id", UNSET)
-            if isinstance(found, (str, int)) and not isinstance(found, bool):
-                return found
-        return UNSET
+    def run(self, works: Sequence[Work]) -> list[list[Result | Skipped]]:
+        """The results of each, in order; their inferences together where that gives the same and is quicker."""
+        found = self._infer_all([p.ready for work in works for p in work.parts if p.ready is not None])
+        synced = self._write.clock_synced()
+        return [[self._outcome(work.sample, p, found, synced=synced) for p in work.parts] for work in works]
 
     def infer(self, tensors: Tensors) -> dict[str, Any]:
         """Real values in, real values out: what the model holds quantised is scaled on the way."""
@@ -144,76 +97,52 @@ class Pipeline:
             outputs[name] = dequantize(outputs[name], spec)
         return outputs
 
+    def _to_native(self, name: str, array: Any) -> Any:
+        spec = self._quantized_in.get(name)
+        return quantize(array, spec) if spec is not None and array.dtype.kind == "f" else array
+
+    def _infer_all(self, given: Sequence[ModelInput]) -> Iterator[_Found]:
+        at = 0
+        for ran in self._together.run([g.tensors for g in given]):
+            yield from self._decode(ran, given[at : at + ran.count])
+            at += ran.count
+
+    def _decode(self, ran: Ran, given: Sequence[ModelInput]) -> Iterator[_Found]:
+        if isinstance(ran.outputs, str):
+            return iter([_Found((), ran.outputs, {}, ran.each_ns, 0)])
+        if ran.count == 1:
+            return iter([self._decode_one(ran.outputs, given[0], ran.each_ns)])
+        started = self._now()
+        many = self._many(ran.outputs, ran.count) if self._many is not None else None
+        if many is None:
+            return (self._decode_one(ran.row(i), g, ran.each_ns) for i, g in enumerate(given))
+        each_ns = (self._now() - started) // ran.count
+        return (_Found(p, "", ran.row(i) if self._watch else {}, ran.each_ns, each_ns) for i, p in enumerate(many))
+
+    def _decode_one(self, outputs: Tensors, given: ModelInput, infer_ns: int) -> _Found:
+        started = self._now()
+        try:
+            predictions = self._postprocess(outputs, self._real(given) if self._compares else given)
+        except SampleError as exc:
+            return _Found((), str(exc), {}, infer_ns, 0)
+        return _Found(predictions, "", outputs, infer_ns, self._now() - started)
+
     def _real(self, given: ModelInput) -> ModelInput:
         """The input as its outputs are: what a preprocessor made quantised is scaled back."""
         real = {
             n: dequantize(a, self._quantized_in[n]) if n in self._quantized_in and a.dtype.kind in "iu" else a
             for n, a in given.tensors.items()
         }
-        return replace(given, tensors=real)
+        return msgspec.structs.replace(given, tensors=real)
 
-    def _to_native(self, name: str, array: Any) -> Any:
-        spec = self._quantized_in.get(name)
-        return quantize(array, spec) if spec is not None and array.dtype.kind == "f" else array
-
-    def _result(self, sample: Sample, p: Prepared, outputs: Tensors | str, infer_ns: int) -> Result | Skipped:
-        if isinstance(outputs, str) or p.ready is None:
-            return self.skipped(sample, outputs if isinstance(outputs, str) else p.reason, p.input_id)
-        started = self._now()
-        try:
-            predictions = self._postprocess(outputs, self._real(p.ready) if self._compares else p.ready)
-        except SampleError as exc:
-            return self.skipped(sample, str(exc), p.input_id)
-        made = self._assemble(sample, p, predictions, (infer_ns, self._now() - started))
+    def _outcome(self, sample: Sample, p: Prepared, turn: Iterator[_Found], *, synced: bool) -> Result | Skipped:
+        if p.ready is None:
+            return self._write.skipped(sample, p.reason, p.input_id)
+        found = next(turn)
+        if found.reason:
+            return self._write.skipped(sample, found.reason, p.input_id)
+        spent = Spent(p.preprocess_ns, found.infer_ns, found.postprocess_ns)
+        made = self._write.result(sample, found.predictions, spent, synced=synced, input_id=p.input_id)
         if self._watch is not None:
-            self._watch(made, outputs, p.ready)
+            self._watch(made, found.outputs, p.ready)
         return made
-
-    def _assemble(
-        self, sample: Sample, p: Prepared, predictions: Sequence[Prediction], spent_ns: tuple[int, int]
-    ) -> Result:
-        seq, result_id = self._next_id()
-        return Result(
-            schema=result.SCHEMA,
-            id=result_id,
-            time=timestamp(sample.time_ns),
-            clock_synced=self._clock_synced(),
-            device=self.identity.device,
-            model=self.identity.model,
-            source=sample.source,
-            seq=seq,
-            task=self.identity.task,
-            predictions=list(predictions),
-            timing_ms=Timing(_ms(p.preprocess_ns), _ms(spent_ns[0]), _ms(spent_ns[1])),
-            input_id=p.input_id,
-        )
-
-    def skipped(self, sample: Sample, reason: str, input_id: str | int | UnsetType = UNSET) -> Skipped:
-        """What is published on `error` for a sample that could not be used."""
-        seq, result_id = self._next_id()
-        return Skipped(
-            schema=result.SCHEMA,
-            id=result_id,
-            time=timestamp(sample.time_ns),
-            device=self.identity.device,
-            model=self.identity.model.name,
-            source=sample.source,
-            seq=seq,
-            reason=reason,
-            input_id=input_id,
-        )
-
-    def _next_id(self) -> tuple[int, str]:
-        seq = next(self._seq)
-        who = self.identity
-        return seq, f"{who.device}/{who.model.name}/{who.boot}/{seq}"
-
-
-def _ms(ns: int) -> float:
-    return round(ns / 1e6, 3)
-
-
-def timestamp(time_ns: int) -> str:
-    """RFC 3339 in UTC, to the microsecond."""
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"

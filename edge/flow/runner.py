@@ -27,6 +27,7 @@ from edge.flow.gate import Gate
 from edge.flow.lane import Lane
 from edge.flow.mailbox import Closed, Mailbox
 from edge.flow.pipeline import Pipeline
+from edge.flow.prepare import Work
 from edge.flow.receipt import Parcel, Receipt
 from edge.protocols import Clock, Source
 from edge.telemetry.metrics import Metrics
@@ -36,6 +37,8 @@ log = logging.getLogger("edge.runner")
 SECOND_NS = 1_000_000_000
 LIVE_CAPACITY = 1
 QUEUE_CAPACITY = 16
+AHEAD_CAPACITY = 2
+"""Of what is prepared ahead: large tensors, that the preprocessor uses again."""
 HANGS_AFTER_S = 5.0
 """How long, beyond the grace time, the end waits for a thread that does not come back."""
 
@@ -48,7 +51,7 @@ class Unreadable:
     source: str
 
 
-Item: TypeAlias = Sample | Unreadable
+Item: TypeAlias = Sample | Work | Unreadable
 Outcome: TypeAlias = tuple[Sample, Sequence[Result | Skipped]]
 
 
@@ -98,8 +101,9 @@ class Runner:
         self._options = options or RunnerOptions()
         self._backoff = backoff or Backoff()
         live = source is not None and source.live
+        queued = AHEAD_CAPACITY if pipeline.ahead else QUEUE_CAPACITY
         self._mailbox: Mailbox[Item] = Mailbox(
-            LIVE_CAPACITY if live else QUEUE_CAPACITY, drop_oldest=live, dropped=self._dropped
+            LIVE_CAPACITY if live else queued, drop_oldest=live, dropped=self._dropped
         )
         self._stop = threading.Event()
         # A signal's handler runs between two steps of the main thread: it may take no lock that this one holds.
@@ -255,6 +259,8 @@ class Runner:
                 continue
             self._backoff.reset()
             self._metrics.inc("samples_read")
+            if isinstance(item, Sample) and self._pipeline.ahead and self._is_next(source):
+                (item,) = self._pipeline.prepare([item])
             try:
                 while not self._mailbox.put(item, 0.5):
                     self._options.beat("capture")
@@ -263,10 +269,15 @@ class Runner:
             except Closed:
                 return
 
+    def _is_next(self, source: Source) -> bool:
+        """Whether the sample just read will be inferred, or at least may: a newer one takes the place of a live one
+        that waits, and to prepare each for that would be work for nothing."""
+        return not source.live or self._mailbox.empty
+
     def _dropped(self, item: Item, reason: str = "mailbox") -> None:
         self._metrics.inc(f"dropped:{reason}")
-        if isinstance(item, Sample) and self._source is not None:
-            self._source.ack(item)
+        if not isinstance(item, Unreadable) and self._source is not None:
+            self._source.ack(item.sample if isinstance(item, Work) else item)
 
     # --- infer --------------------------------------------------------------------------------------
 
@@ -286,18 +297,27 @@ class Runner:
 
     def _infer_all(self, items: Sequence[Item]) -> None:
         self._metrics.set("last_sample_s", self._clock.time_ns() / 1e9)
-        for readable, group in itertools.groupby(items, lambda item: isinstance(item, Sample)):
+        for readable, group in itertools.groupby(items, lambda item: not isinstance(item, Unreadable)):
             if readable:
-                samples = [item for item in group if isinstance(item, Sample) and self._admits(item)]
-                self._hand_over(list(zip(samples, self._pipeline.process_all(samples), strict=True)))
+                works = self._prepared([item for item in group if not isinstance(item, Unreadable)])
+                self._hand_over([(w.sample, f) for w, f in zip(works, self._pipeline.run(works), strict=True)])
             else:
                 self._hand_over([self._unread(item) for item in group if isinstance(item, Unreadable)])
 
-    def _admits(self, sample: Sample) -> bool:
+    def _prepared(self, items: Sequence[Sample | Work]) -> list[Work]:
+        """What is admitted, prepared where the capture thread has not done so."""
+        admitted = [item for item in items if self._admits(item)]
+        raw = iter(self._pipeline.prepare([i for i in admitted if isinstance(i, Sample)]))
+        return [i if isinstance(i, Work) else next(raw) for i in admitted]
+
+    def _admits(self, item: Sample | Work) -> bool:
         if not self._options.admit():
-            self._dropped(sample, "heat")
+            self._dropped(item, "heat")
             return False
-        self._metrics.observe("stage:capture", (self._clock.monotonic_ns() - sample.captured_ns) / 1e9)
+        waited_ns = self._clock.monotonic_ns() - (item.sample if isinstance(item, Work) else item).captured_ns
+        if isinstance(item, Work):
+            waited_ns -= sum(p.preprocess_ns for p in item.parts)
+        self._metrics.observe("stage:capture", waited_ns / 1e9)
         return True
 
     def _unread(self, item: Unreadable) -> Outcome:

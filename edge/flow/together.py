@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from edge.data.tensor import Tensors, TensorSpec
@@ -24,8 +25,17 @@ TOGETHER_NS = 4_000_000
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
 """Rows that differ by more are not kept apart. Less is rounding: sums are added up in another order."""
 
-Run: TypeAlias = tuple[Tensors | str, int]
-"""The outputs of one sample, or why there are none, and nanoseconds."""
+
+class Ran(msgspec.Struct, frozen=True):
+    """One inference: the outputs of `count` samples, or why there are none, and nanoseconds for each."""
+
+    outputs: Tensors | str
+    count: int
+    each_ns: int
+
+    def row(self, at: int) -> Tensors:
+        """The outputs of one of them, with the batch dimension."""
+        return {} if isinstance(self.outputs, str) else {n: v[at : at + 1] for n, v in self.outputs.items()}
 
 
 class Together:
@@ -52,34 +62,36 @@ class Together:
         """How many samples may be taken on together without the first waiting long for the last."""
         return min(MAX_BATCH, max(1, TOGETHER_NS // self._each_ns)) if self._each_ns else 1
 
-    def run(self, samples: Sequence[Tensors]) -> list[Run]:
-        """The run of each sample, in order."""
-        runs: list[Run] = []
-        while len(runs) < len(samples):
-            rest = samples[len(runs) :]
-            runs += self._batch(rest[: min(self._most, self.at_once)])
-        return runs
+    def run(self, samples: Sequence[Tensors]) -> list[Ran]:
+        """The inferences of the samples, in order."""
+        done: list[Ran] = []
+        at = 0
+        while at < len(samples):
+            some = samples[at : at + min(self._most, self.at_once)]
+            done += self._batch(some)
+            at += len(some)
+        return done
 
-    def _batch(self, samples: Sequence[Tensors]) -> list[Run]:
+    def _batch(self, samples: Sequence[Tensors]) -> list[Ran]:
         started = self._now()
-        rows = self._rows(samples) if len(samples) > 1 else None
-        if rows is None:
+        outputs = self._infer_together(samples) if len(samples) > 1 else None
+        if outputs is None:
             return [self._alone(tensors) for tensors in samples]
         self._each_ns = max(1, (self._now() - started) // len(samples))
-        return [(row, self._each_ns) for row in rows]
+        return [Ran(outputs, len(samples), self._each_ns)]
 
-    def _alone(self, tensors: Tensors) -> Run:
+    def _alone(self, tensors: Tensors) -> Ran:
         started = self._now()
         try:
             outputs = self._infer(tensors)
         except SampleError as exc:
-            return str(exc), 0
+            return Ran(str(exc), 1, 0)
         spent = self._now() - started
         self._each_ns = max(1, spent)
-        return outputs, spent
+        return Ran(outputs, 1, spent)
 
-    def _rows(self, samples: Sequence[Tensors]) -> list[Tensors] | None:
-        """The outputs by row, or None where these have to run alone."""
+    def _infer_together(self, samples: Sequence[Tensors]) -> Tensors | None:
+        """The outputs of all, or None where these have to run alone."""
         count = len(samples)
         try:
             outputs = self._infer({n: np.concatenate([t[n] for t in samples]) for n in samples[0]})
@@ -88,13 +100,13 @@ class Together:
         if any(len(outputs[s.name]) != count for s in self._outputs):
             self._most = 1
             return None
-        rows: list[Tensors] = [{n: v[i : i + 1] for n, v in outputs.items()} for i in range(count)]
         if not self._proven:
-            if not all(_same(rows[i], self._infer(samples[i])) for i in (0, count - 1)):
+            together = Ran(outputs, count, 0)
+            if not all(_same(together.row(i), self._infer(samples[i])) for i in (0, count - 1)):
                 self._most = 1
                 return None
             self._proven = True
-        return rows
+        return outputs
 
 
 def _same(one: Tensors, other: Tensors) -> bool:

@@ -42,53 +42,95 @@ class Classifier:
         if isinstance(raw, (list, dict)):
             labels, scores = _from_map(raw)
         else:
-            scores = self._probabilities(np.asarray(raw, dtype=np.float64).ravel())
+            scores = self._probabilities(np.asarray(raw, dtype=np.float64).reshape(1, -1))
         if not np.isfinite(scores).all():
             raise SampleError(f"the model's output {self._scores!r} is not finite")
         if self._label is None:
-            return self._best(scores, labels, None)
+            return self._best(scores, labels)[0]
         said = self._said(outputs)
-        first = list(labels).index(said) if said in labels else self._index.get(said)
-        if first is None and said != str(int(scores.argmax())):
+        first = self._place(said, labels, scores[0])
+        if first is None:
             # Classes that nobody named, and not numbered from 0: the model's own label is all that is sure.
             return [Classification(index=int(scores.argmax()), label=said, score=round(float(scores.max()), 6))]
-        return self._best(scores, labels, first)
+        return self._best(scores, labels, [first])[0]
+
+    def _place(self, said: str, labels: Sequence[str], scores: Array) -> int | None:
+        """Which score is that of the model's own label."""
+        if said in labels:
+            return list(labels).index(said)
+        first = self._index.get(said)
+        return int(said) if first is None and said == str(int(scores.argmax())) else first
 
     def _said(self, outputs: Tensors) -> str:
-        value = np.asarray(outputs[self._label or ""]).ravel()[0]
-        return value if isinstance(value, str) else str(value.item())
+        return _text(np.asarray(outputs[self._label or ""]).ravel()[:1].tolist()[0])
 
     def _alone(self, label: str) -> Classification:
         index = self._index.get(label, int(label) if label.isdigit() else -1)
         shown = self._labels[index] if label in self._index and index < len(self._labels) else label
         return Classification(index=index, label=shown, score=1.0)
 
+    def many(self, outputs: Tensors, count: int) -> list[list[Classification]] | None:
+        """Where the scores of each sample are a row."""
+        raw: Any = outputs[self._scores] if self._scores is not None else None
+        if not isinstance(raw, np.ndarray):
+            return None
+        scores = self._probabilities(np.asarray(raw, dtype=np.float64).reshape(count, -1))
+        if not np.isfinite(scores).all():
+            return None
+        if self._label is None:
+            return self._best(scores, self._labels)
+        said = np.asarray(outputs[self._label]).ravel().tolist()
+        first = [self._place(_text(v), self._labels, row) for v, row in zip(said, scores, strict=True)]
+        return None if None in first else self._best(scores, self._labels, first)
+
     def _probabilities(self, scores: Array) -> Array:
+        """Rows of logits, or of what the model gives, to rows of probabilities."""
         if self._activation == "sigmoid":
             scores = 1.0 / (1.0 + np.exp(-scores))
         elif self._activation == "softmax":
-            exp = np.exp(scores - scores.max())
-            scores = exp / exp.sum()
-        if scores.size == 1 and len(self._labels) == 2:
-            scores = np.array([1.0 - scores[0], scores[0]])
+            exp = np.exp(scores - scores.max(axis=1, keepdims=True))
+            scores = exp / exp.sum(axis=1, keepdims=True)
+        if scores.shape[1] == 1 and len(self._labels) == 2:
+            scores = np.concatenate([1.0 - scores, scores], axis=1)
         return scores
 
-    def _best(self, scores: Array, labels: Sequence[str], first: int | None) -> list[Classification]:
-        count = min(self._top_k, scores.size) if self._top_k else scores.size
-        part = np.argpartition(-scores, count - 1)[:count] if count < scores.size else np.arange(scores.size)
-        order = part[np.argsort(-scores[part], kind="stable")].tolist()
-        if first is not None and 0 <= first < scores.size:
-            order = [first, *(i for i in order if i != first)][:count]
+    def _best(
+        self, scores: Array, labels: Sequence[str], first: Sequence[int | None] = ()
+    ) -> list[list[Classification]]:
+        """The best of each row, best first; `first`: the class of each row that comes before all others."""
+        size = scores.shape[1]
+        order = _order(scores, min(self._top_k, size) if self._top_k else size)
+        for row, place in zip(order, first, strict=False):
+            if place is not None and place < size and row[0] != place:
+                row[:] = [place, *(i for i in row if i != place)][: len(row)]
+        top = np.take_along_axis(scores, order, axis=1)
         return [
-            Classification(index=i, label=labels[i] if i < len(labels) else str(i), score=round(float(scores[i]), 6))
-            for i in order
-            if self._threshold is None or scores[i] >= self._threshold
+            [
+                Classification(i, labels[i] if i < len(labels) else str(i), shown)
+                for i, shown, exact in zip(*row, strict=True)
+                if self._threshold is None or exact >= self._threshold
+            ]
+            for row in zip(order.tolist(), top.round(6).tolist(), top.tolist(), strict=True)
         ]
+
+
+def _order(scores: Array, count: int) -> Array:
+    """Of each row the places of the `count` highest, highest first."""
+    lowest_first = -scores
+    if count >= scores.shape[1]:
+        return lowest_first.argsort(axis=1, kind="stable")
+    part = lowest_first.argpartition(count - 1, axis=1)[:, :count]
+    order = np.take_along_axis(lowest_first, part, axis=1).argsort(axis=1, kind="stable")
+    return np.take_along_axis(part, order, axis=1)
+
+
+def _text(label: Any) -> str:
+    return label if isinstance(label, str) else str(label)
 
 
 def _from_map(raw: Any) -> tuple[list[str], Array]:
     scores = raw[0] if isinstance(raw, list) else raw
-    return [str(k) for k in scores], np.array(list(scores.values()), dtype=np.float64)
+    return [str(k) for k in scores], np.array([list(scores.values())], dtype=np.float64)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Classifier:

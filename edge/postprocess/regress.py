@@ -30,6 +30,18 @@ class Regressor:
                 found.append(Regression(name=_name(output, i, values.size), value=value, unit=output.unit or UNSET))
         return found
 
+    def many(self, outputs: Tensors, count: int) -> list[list[Regression]] | None:
+        """Where all values are finite."""
+        found: list[list[Regression]] = [[] for _ in range(count)]
+        for output in self.outputs:
+            values = np.asarray(outputs[output.name], dtype=np.float64).reshape(count, -1)
+            if not np.isfinite(values).all():
+                return None
+            names = [_name(output, i, values.shape[1]) for i in range(values.shape[1])]
+            for row, numbers in zip(found, values.tolist(), strict=True):
+                row += [Regression(n, v, output.unit or UNSET) for n, v in zip(names, numbers, strict=True)]
+        return found
+
 
 def _name(output: Output, index: int, count: int) -> str:
     if index < len(output.names):

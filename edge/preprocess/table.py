@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from edge.data.tensor import STRING, Array, TensorSpec, numpy_dtype
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Feature, Manifest
 
+_SINGLE = frozenset({float, int, bool, str, type(None)})
 RESERVED = "id"
 """The key of an object that is echoed as `input_id`, unless a feature has that name."""
 
@@ -33,6 +35,7 @@ class TablePreprocessor:
         self._index = {name: i for i, name in enumerate(self._names)}
         self._specs = tuple(specs)
         self._columns = columns
+        self._pick = operator.itemgetter(*self._names) if len(self._names) > 1 else None
         self._numeric = not columns and specs[0].dtype != STRING and all(f.kind == "number" for f in features)
         self.ignore_unknown = False
         """Set by the assembly: keys that are no feature are left out instead of refused."""
@@ -52,6 +55,8 @@ class TablePreprocessor:
         if isinstance(payload, list):
             if not payload:
                 raise SampleError(f"an empty array; the model takes {self._wanted()}")
+            if _SINGLE.issuperset(map(type, payload)):
+                return [payload]
             return payload if any(isinstance(row, (list, dict)) for row in payload) else [payload]
         return [[payload]]
 
@@ -67,6 +72,28 @@ class TablePreprocessor:
             )
         spec = self._specs[0]
         return ModelInput({spec.name: self._vector(values, spec).reshape(self._shape(spec))})
+
+    def many(self, rows: Sequence[Payload]) -> list[ModelInput] | None:
+        """Rows of nothing but finite numbers, converted in one go; None where one may be anything else."""
+        spec = self._specs[0]
+        if not self._numeric or spec.shape is None or len(spec.shape) != 2:
+            return None
+        table = [self._plain(row) for row in rows]
+        if not all(len(row) == len(self._features) for row in table):
+            return None
+        block = self._fast(table, spec, ndim=2)
+        return None if block is None else [ModelInput({spec.name: block[i : i + 1]}) for i in range(len(block))]
+
+    def _plain(self, row: Payload) -> Sequence[Any] | Array:
+        """The values of a row in order; none where it takes more than a look to tell."""
+        if type(row) is dict and self._pick is not None and self._named:
+            extra = len(row) - len(self._names)
+            if extra == 0 or (extra == 1 and RESERVED in row and RESERVED not in self._index):
+                try:
+                    return self._pick(row)  # type: ignore[no-any-return]
+                except KeyError:
+                    return ()
+        return row if isinstance(row, (list, np.ndarray)) else ()
 
     def _shape(self, spec: TensorSpec) -> tuple[int, ...]:
         return (len(self._features),) if spec.shape is not None and len(spec.shape) == 1 else (1, len(self._features))
@@ -145,13 +172,13 @@ class TablePreprocessor:
         cells = [self._cell(v, f, spec) for v, f in zip(values, self._features, strict=True)]
         return np.concatenate(cells)
 
-    def _fast(self, values: Sequence[Any], spec: TensorSpec) -> Array | None:
+    def _fast(self, values: Sequence[Any], spec: TensorSpec, ndim: int = 1) -> Array | None:
         """All numbers and all finite: one conversion. None: look at each, for the exact words."""
         try:
             found = np.asarray(values)
         except (ValueError, TypeError, OverflowError):
             return None
-        if found.dtype.kind not in "fiub" or found.ndim != 1:
+        if found.dtype.kind not in "fiub" or found.ndim != ndim:
             return None
         wide = found.astype(np.float64)
         if not np.isfinite(wide).all():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -56,7 +56,7 @@ class WindowPreprocessor:
     def __call__(self, sample: Sample) -> ModelInput | None:
         if isinstance(sample.payload, _Whole):
             return self._input(sample.payload.rows)
-        found = self._rows(replace(sample))
+        found = self._rows(sample)
         if found is None:
             return None
         self._held.append(np.asarray(found.tensors[self._name], dtype=np.float32).ravel())

@@ -70,7 +70,7 @@ class Asker:
         pipeline = self._idle.get_nowait()
         try:
             for payload in payloads:
-                for prepared in pipeline.prepare(self.sample(payload)):
+                for prepared in pipeline.prepare([self.sample(payload)])[0].parts:
                     if prepared.ready is None:
                         raise SampleError(prepared.reason)
                     found.append(pipeline.infer(prepared.ready.tensors))

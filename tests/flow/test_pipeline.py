@@ -8,7 +8,8 @@ from msgspec import UNSET
 from edge.data.result import ModelRef, Result, Skipped
 from edge.data.sample import ModelInput, Sample
 from edge.data.tensor import Quantization, TensorSpec
-from edge.flow.pipeline import Identity, Pipeline, timestamp
+from edge.flow.pipeline import Pipeline
+from edge.flow.written import Identity, timestamp
 from edge.model.manifest import Input, Manifest, Output
 from edge.postprocess import anomaly
 from edge.testing.fakes import DoublingEngine, NumbersPreprocessor, as_numbers
@@ -51,7 +52,7 @@ def test_a_batch_runs_once_and_gives_a_result_each(pipeline, engine):
 def test_samples_that_wait_run_together_and_are_told_apart(pipeline, engine):
     pipeline.process(sample([1, 2, 3]))
     runs = engine.runs
-    outcomes = pipeline.process_all([sample(4), sample([5, "x"]), sample(6)])
+    outcomes = pipeline.run(pipeline.prepare([sample(4), sample([5, "x"]), sample(6)]))
     assert [values(found) for found in outcomes] == [[8.0], [10.0, "'x' is not a number"], [12.0]]
     assert engine.runs == runs + 1
 

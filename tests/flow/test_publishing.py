@@ -10,8 +10,9 @@ from edge.data.result import ModelRef
 from edge.data.sample import Reply, Sample
 from edge.flow.gate import Gate, Rules
 from edge.flow.lane import Lane
-from edge.flow.pipeline import Identity, Pipeline
+from edge.flow.pipeline import Pipeline
 from edge.flow.runner import Runner, RunnerOptions
+from edge.flow.written import Identity
 from edge.spool.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics

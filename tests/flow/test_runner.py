@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from edge.data.result import ModelRef
 from edge.errors import FatalError, SampleError, SourceError, SpoolError, UnavailableError
@@ -12,8 +12,9 @@ from edge.flow import runner
 from edge.flow.backoff import Backoff
 from edge.flow.durability import LaneOptions
 from edge.flow.lane import Lane
-from edge.flow.pipeline import Identity, Pipeline
+from edge.flow.pipeline import Pipeline
 from edge.flow.runner import Runner, RunnerOptions
+from edge.flow.written import Identity
 from edge.spool.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
@@ -23,7 +24,7 @@ from edge.testing.fakes import DoublingEngine, FailingSpool, FakeBroker, ListSou
 class Flow:
     """A runner with a fake at each end."""
 
-    def __init__(self, source, *brokers, preprocess=None, admit=lambda: True, grace_s=2.0, **lane):
+    def __init__(self, source, *brokers, preprocess=None, engine=None, admit=lambda: True, grace_s=2.0, **lane):
         self.source = source
         self.brokers = brokers or (FakeBroker(),)
         self.metrics = Metrics()
@@ -32,7 +33,7 @@ class Flow:
         identity = Identity("d", ModelRef("m", "1", "0"), "regress", "b")
         self.runner = Runner(
             source,
-            Pipeline(DoublingEngine(), preprocess or NumbersPreprocessor(), as_numbers, identity),
+            Pipeline(engine or DoublingEngine(), preprocess or NumbersPreprocessor(), as_numbers, identity),
             [
                 Lane(f"broker{i}", b, spool or MemorySpool(10**7), clock=clock, metrics=self.metrics, **lane)
                 for i, b in enumerate(self.brokers)
@@ -152,6 +153,68 @@ def test_a_live_source_keeps_the_newest_sample():
     assert flow.metrics.counter("dropped:mailbox") == 2
 
 
+class Ahead(NumbersPreprocessor):
+    """Says what it has prepared, and may do so while the model runs."""
+
+    ahead = True
+
+    def __init__(self):
+        self.prepared = []
+        self.more = threading.Condition()
+
+    def __call__(self, sample):
+        with self.more:
+            self.prepared.append(sample.payload)
+            self.more.notify_all()
+        return super().__call__(sample)
+
+    def wait_for(self, payload):
+        with self.more:
+            return self.more.wait_for(lambda: payload in self.prepared, 10)
+
+
+class Held(DoublingEngine):
+    """Holds the first inference until it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered, self.go_on = threading.Event(), threading.Event()
+
+    def infer(self, tensors):
+        self.entered.set()
+        assert self.go_on.wait(10)
+        return super().infer(tensors)
+
+
+def test_the_next_picture_of_a_file_is_prepared_while_the_model_runs():
+    engine, preprocess = Held(), Ahead()
+    flow = Flow(ListSource(range(5)), engine=engine, preprocess=preprocess)
+    thread = flow.in_background()
+    assert engine.entered.wait(10)
+    assert preprocess.wait_for(1)
+    engine.go_on.set()
+    thread.join()
+    assert flow.received() == [0.0, 2.0, 4.0, 6.0, 8.0]
+
+
+def test_of_a_camera_only_the_first_picture_that_waits_is_prepared_ahead():
+    engine, preprocess = Held(), Ahead()
+    source = ListSource([1], live=True, endless=True)
+    flow = Flow(source, engine=engine, preprocess=preprocess)
+    thread = flow.in_background()
+    assert engine.entered.wait(10)
+    source.give(2)
+    assert preprocess.wait_for(2)
+    source.give(3, 4)
+    assert source.wait_for_acks(2)  # 2 and 3 were dropped for 4
+    assert preprocess.prepared == [1, 2]
+    engine.go_on.set()
+    assert flow.brokers[0].wait_for(2)
+    flow.runner.stop()
+    thread.join()
+    assert flow.received() == [2.0, 8.0]
+
+
 def test_a_bug_in_any_thread_ends_the_process():
     class Broken(NumbersPreprocessor):
         def split(self, payload):
@@ -172,7 +235,7 @@ def test_the_last_message_of_a_sample_says_where_it_came_from():
     class Named(ListSource):
         def read(self, timeout_s):
             sample = super().read(timeout_s)
-            return sample and replace(sample, origin=b"here")
+            return sample and structs.replace(sample, origin=b"here")
 
     origins = []
 

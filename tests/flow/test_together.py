@@ -29,7 +29,13 @@ class Model:
 
 
 def outputs(runs):
-    return [o["y"].tolist() if not isinstance(o, str) else o for o, _ in runs]
+    return [
+        said
+        for ran in runs
+        for said in (
+            [ran.outputs] if isinstance(ran.outputs, str) else [ran.row(i)["y"].tolist() for i in range(ran.count)]
+        )
+    ]
 
 
 @pytest.fixture

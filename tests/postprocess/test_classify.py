@@ -81,3 +81,38 @@ def test_a_sequence_of_maps_brings_its_own_labels():
 def test_scores_that_are_no_numbers_skip_the_sample():
     with pytest.raises(SampleError, match="not finite"):
         read({"scores": [[float("nan"), 0.0, 0.0]]})
+
+
+SAID = (("label", "label"), ("scores", "scores"))
+
+
+@pytest.mark.parametrize(
+    ("roles", "more"),
+    [
+        (SAID[1:], {}),
+        (SAID[1:], {"top_k": 2, "threshold": 0.3, "activation": "softmax"}),
+        (SAID, {"labels": ("a", "b", "c")}),
+        (SAID, {"labels": ("a", "b", "c"), "top_k": 1}),
+    ],
+)
+def test_many_samples_at_once_give_the_same_as_one_by_one(roles, more):
+    outputs = {
+        "label": np.array(["a", "b", "c", "b"], dtype=object),
+        "scores": np.array([[0.2, 0.5, 0.3], [0.1, 0.8, 0.1], [1 / 3, 1 / 3, 1 / 3], [0.9, 0.05, 0.05]]),
+    }
+    described = Manifest(name="m", outputs=tuple(Output(name=n, role=r) for n, r in roles), **more)
+    read_one = classify.create(described, (LABEL, SCORES))
+    alone = [read_one({n: v[i : i + 1] for n, v in outputs.items()}, NOTHING) for i in range(4)]
+    assert read_one.many(outputs, 4) == alone
+
+
+def test_a_score_of_many_that_is_not_finite_is_left_to_be_told_one_by_one():
+    described = Manifest(name="m", outputs=(Output(name="scores", role="scores"),))
+    outputs = {"scores": np.array([[0.2, 0.5, 0.3], [0.1, np.nan, 0.1]])}
+    assert classify.create(described, (SCORES,)).many(outputs, 2) is None
+
+
+def test_a_class_that_no_one_named_is_left_to_be_told_alone():
+    described = Manifest(name="m", outputs=tuple(Output(name=n, role=r) for n, r in SAID))
+    outputs = {"label": np.array(["x", "y"], dtype=object), "scores": np.array([[0.2, 0.5, 0.3]] * 2)}
+    assert classify.create(described, (LABEL, SCORES)).many(outputs, 2) is None

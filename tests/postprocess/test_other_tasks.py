@@ -134,3 +134,14 @@ def test_many_values_are_no_score():
 def test_outputs_without_a_score_are_a_model_error():
     with pytest.raises(ModelError, match="no output"):
         anomaly({"label": np.array([1], np.int64)})
+
+
+def test_numbers_of_many_samples_at_once_are_the_same_as_one_by_one():
+    outputs = {"y": np.array([[1.5, 2.0], [3.0, -4.0]], np.float32), "z": np.array([7.0, 8.0])}
+    specs = (TensorSpec("y", "float32", ("n", 2)), TensorSpec("z", "float64", ("n",)))
+    described = Manifest(name="m", outputs=(Output(name="y", unit="mm"), Output(name="z")))
+    read = registry.find("edge.postprocess", "regress")(described, specs)
+    alone = [read({n: v[i : i + 1] for n, v in outputs.items()}, ModelInput({})) for i in range(2)]
+    assert read.many(outputs, 2) == alone
+    outputs["z"][1] = np.inf
+    assert read.many(outputs, 2) is None

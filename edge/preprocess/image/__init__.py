@@ -45,6 +45,8 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> ImagePreprocess
 class ImagePreprocessor:
     """One picture in, one tensor out. The tensor's memory is used again when the caller lets go of it."""
 
+    ahead = True
+
     def __init__(self, part: Input, spec: TensorSpec, constants: Mapping[str, Array]) -> None:
         shape = spec.shape
         if shape is None or len(shape) not in (3, 4):

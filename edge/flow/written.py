@@ -1,0 +1,100 @@
+"""What was found, as it is published: numbered, dated, signed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from edge.data.result import SCHEMA, ModelRef, Prediction, Result, Skipped, Timing
+from edge.data.sample import Sample
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who makes the results. `boot` tells two lives of the process apart."""
+
+    device: str
+    model: ModelRef
+    task: str
+    boot: str
+
+
+class Spent(NamedTuple):
+    """Nanoseconds by stage."""
+
+    preprocess: int
+    infer: int
+    postprocess: int
+
+
+class Writer:
+    """Numbers results and skipped samples alike: `seq` leaves no gap."""
+
+    def __init__(self, identity: Identity, clock_synced: Callable[[], bool], seq: Iterator[int] | None = None) -> None:
+        """`seq` is shared by all that write in one boot, so that no two results have one `id`."""
+        self._identity = identity
+        self._before_seq = f"{identity.device}/{identity.model.name}/{identity.boot}/"
+        self.clock_synced = clock_synced
+        self._seq = seq if seq is not None else itertools.count(1)
+
+    def result(
+        self,
+        sample: Sample,
+        predictions: Sequence[Prediction],
+        spent: Spent,
+        *,
+        synced: bool,
+        input_id: str | int | UnsetType,
+    ) -> Result:
+        """What is published on `result`."""
+        seq = next(self._seq)
+        who = self._identity
+        return Result(
+            schema=SCHEMA,
+            id=f"{self._before_seq}{seq}",
+            time=timestamp(sample.time_ns),
+            clock_synced=synced,
+            device=who.device,
+            model=who.model,
+            source=sample.source,
+            seq=seq,
+            task=who.task,
+            predictions=list(predictions),
+            timing_ms=Timing(_ms(spent.preprocess), _ms(spent.infer), _ms(spent.postprocess)),
+            input_id=input_id,
+        )
+
+    def skipped(self, sample: Sample, reason: str, input_id: str | int | UnsetType = UNSET) -> Skipped:
+        """What is published on `error` for a sample that could not be used."""
+        seq = next(self._seq)
+        return Skipped(
+            schema=SCHEMA,
+            id=f"{self._before_seq}{seq}",
+            time=timestamp(sample.time_ns),
+            device=self._identity.device,
+            model=self._identity.model.name,
+            source=sample.source,
+            seq=seq,
+            reason=reason,
+            input_id=input_id,
+        )
+
+
+def _ms(ns: int) -> float:
+    return ns // 1000 / 1000
+
+
+def timestamp(time_ns: int) -> str:
+    """RFC 3339 in UTC, to the microsecond."""
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    return f"{_second(seconds)}.{rest // 1000:06d}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
