@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import msgspec
+
 from edge.data.message import Message
 from edge.data.result import Prediction
 from edge.data.sample import ModelInput, Payload, Sample
@@ -119,8 +121,7 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A message in a spool. `key` grows with age order and is the spool's own."""
 
     key: int
@@ -193,7 +194,15 @@ class SinkEvents(Protocol):
 
 @runtime_checkable
 class Sink(Protocol):
-    """Where results go. `open`, `send`, `close` are called by one thread, the lane's."""
+    """Where results go. `open`, `send`, `close` are called by one thread, the lane's.
+
+    What a sink may have beside these: `answers`, true where an asker gets its result through it; `prompt`, true where
+    `send` never waits, so that any thread may call it, one at a time; and
+
+        send_all(entries) -> Sequence[tuple[int, str]]
+
+    which does for many what `send` does for one, and returns the key and the reason of each that can never be sent.
+    """
 
     window: int
     """Messages that may be under way, sent and not confirmed."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from edge.data.message import Message
 from edge.flow.receipt import Receipt
@@ -19,8 +20,7 @@ SECOND_NS = 1_000_000_000
 LOAD_AT_ONCE = 64
 
 
-@dataclass(slots=True)
-class Item:
+class Item(msgspec.Struct):
     """A message on its way. `key`: where it is on disk; `since_ns`: when it came, 0 where an earlier life made it."""
 
     message: Message

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-from edge.errors import UnavailableError
+from edge.errors import SampleError, UnavailableError
 from edge.flow.backoff import Backoff
-from edge.protocols import Clock, Sink, SinkEvents
+from edge.protocols import Clock, Entry, Sink, SinkEvents
 from edge.telemetry.metrics import Metrics
 
 log = logging.getLogger("edge.lane")
 
+SendAll: TypeAlias = Callable[[Sequence[Entry]], Sequence[tuple[int, str]]]
+
 
 class Link:
-    """Used by the lane's thread; `up` may be read by any."""
+    """Used by whoever has the lane's turn; `up` may be read by any thread."""
 
     def __init__(self, name: str, sink: Sink, clock: Clock, metrics: Metrics, backoff: Backoff) -> None:
         self._name = name
@@ -24,6 +28,10 @@ class Link:
         self._troubled = False
         self._failures = 0
         self._was_up = False
+        send_all: SendAll = getattr(sink, "send_all", self._send_one)
+        self._send_all = send_all
+        self.at_once = sink.window if hasattr(sink, "send_all") else 1
+        """How many entries `send` takes."""
         self.up = False
         self.due_ns = 0
         """While it is away: when it is tried again, on the monotonic clock."""
@@ -39,6 +47,18 @@ class Link:
             self._metrics.inc(f"reconnects:{self._name}")
         self.up = self._was_up = True
         return self._troubled
+
+    def send(self, entries: Sequence[Entry]) -> Sequence[tuple[int, str]]:
+        """The key and the reason of each that can never be sent. Raises UnavailableError."""
+        return self._send_all(entries)
+
+    def _send_one(self, entries: Sequence[Entry]) -> Sequence[tuple[int, str]]:
+        (entry,) = entries
+        try:
+            self._sink.send(entry)
+        except SampleError as exc:
+            return [(entry.key, str(exc))]
+        return ()
 
     def works(self, waiting: int) -> None:
         """It takes what it is sent. One that opens and then refuses is still away, and is not tried any sooner."""

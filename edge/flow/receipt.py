@@ -17,16 +17,20 @@ class Receipt:
     def __init__(self, parts: int, done: Callable[[], None]) -> None:
         self._parts = parts
         self._done = done
-        self._lock = threading.Lock()
+        self._lock = threading.Lock() if parts > 1 else None
         if parts == 0:
             done()
 
     def release(self) -> None:
         """One part is safe. From any thread."""
-        with self._lock:
+        if self._lock is None:  # there is but one to release it
             self._parts -= 1
-            last = self._parts == 0
-        if last:
+        else:
+            with self._lock:
+                self._parts -= 1
+                if self._parts:
+                    return
+        if self._parts == 0:
             self._done()
 
 

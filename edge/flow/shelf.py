@@ -72,6 +72,11 @@ class Shelf:
         """Confirmed: `flush` takes it from the disk."""
         self._removable.append(key)
 
+    @property
+    def owes(self) -> bool:
+        """`flush` has something to do."""
+        return bool(self._removable)
+
     def flush(self) -> None:
         """Carries out what `remove` was told."""
         if self._removable and self.opened and self._try(lambda: self._spool.remove(self._removable)):

@@ -9,7 +9,7 @@ dropped and counted, for an asker may name a topic that nobody may use.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from edge.data.message import Message
 from edge.data.result import SCHEMA
@@ -17,6 +17,9 @@ from edge.errors import SampleError, UnavailableError
 from edge.protocols import Entry, SinkEvents
 from edge.transports.messages import Outgoing, Told
 from edge.transports.mqtt import Listener, MqttTransport
+from edge.transports.publication import Form, Letter
+
+JSON = "application/json"
 
 
 class MqttSink(Listener):
@@ -24,6 +27,7 @@ class MqttSink(Listener):
 
     durable = True
     answers = True
+    prompt = True
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class MqttSink(Listener):
         self._listening = False
         self._lock = threading.Lock()
         self._halves: set[int] = set()
+        self._form = Form(f"{base_topic}/result", JSON, {"schema": str(SCHEMA), "model": model}, varies="seq")
 
     def open(self, events: SinkEvents) -> None:
         self._events = events
@@ -59,6 +64,38 @@ class MqttSink(Listener):
             self._halves.clear()
 
     def send(self, entry: Entry) -> None:
+        for _, reason in self.send_all([entry]):
+            raise SampleError(reason)
+
+    def send_all(self, entries: Sequence[Entry]) -> list[tuple[int, str]]:
+        """The key and the reason of each that can never be sent."""
+        refused: list[tuple[int, str]] = []
+        plain: list[Letter] = []
+        for entry in entries:
+            message = entry.message
+            if message.kind == "result" and message.reply is None:
+                plain.append(self._letter(entry))
+                continue
+            if plain:  # an error keeps its place in the order
+                refused += self._transport.publish_all(plain)
+                plain = []
+            try:
+                self._send_other(entry)
+            except SampleError as exc:
+                refused.append((entry.key, str(exc)))
+        if plain:
+            refused += self._transport.publish_all(plain)
+        return refused
+
+    def _letter(self, entry: Entry) -> Letter:
+        message = entry.message
+        self._sending(message)
+        payload = message.replayed() if entry.replayed else message.payload
+        told = Told(entry.key, self._confirmed, self._refused)
+        return Letter(self._form, b"%d" % message.seq, payload, told)
+
+    def _send_other(self, entry: Entry) -> None:
+        """An error, or what somebody asked for."""
         message = entry.message
         payload = message.replayed() if entry.replayed else message.payload
         properties = {"schema": str(SCHEMA), "model": self._model, "seq": str(message.seq)}
@@ -71,7 +108,7 @@ class MqttSink(Listener):
         self._sending(message)
         refused = self._refused if message.kind == "result" else self._given_up("error")
         self._transport.publish(
-            Outgoing(f"{self._base}/{message.kind}", payload, content_type="application/json", properties=properties),
+            Outgoing(f"{self._base}/{message.kind}", payload, content_type=JSON, properties=properties),
             Told(entry.key, self._confirmed, refused),
         )
 
@@ -101,7 +138,7 @@ class MqttSink(Listener):
         return Outgoing(
             reply.topic if reply else "",
             payload,
-            content_type="application/json",
+            content_type=JSON,
             correlation=reply.correlation if reply else None,
             properties=properties,
         )

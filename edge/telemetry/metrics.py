@@ -49,10 +49,18 @@ class Metrics:
             histogram.counts[bucket] += 1
             histogram.total_s += seconds
 
-    def record(self, counter: str, durations: Sequence[tuple[str, float]]) -> None:
-        """One more of a counter, and the durations that belong to it, in one go."""
+    def observe_all(self, name: str, seconds: Sequence[float]) -> None:
+        """Adds durations to a histogram, in one go."""
         with self._lock:
-            self._counters[counter] += 1
+            histogram = self._histograms[name]
+            for one in seconds:
+                histogram.counts[bisect_left(BUCKETS_S, one)] += 1
+            histogram.total_s += sum(seconds)
+
+    def record(self, counter: str, durations: Sequence[tuple[str, float]], by: float = 1) -> None:
+        """Adds to a counter, and the durations that belong to it, in one go."""
+        with self._lock:
+            self._counters[counter] += by
             for name, seconds in durations:
                 histogram = self._histograms[name]
                 histogram.counts[bisect_left(BUCKETS_S, seconds)] += 1

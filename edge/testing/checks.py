@@ -279,4 +279,8 @@ def check_sink(sink: Sink, *, timeout_s: float = 10.0) -> None:
     sink.open(events)
     sink.send(Entry(1001, Message("error", b'{"n":0}', 0), replayed=True))
     assert events.wait_for({1001}, timeout_s), "a sink that was opened again sends"
+    if hasattr(sink, "send_all"):
+        many = [Entry(2000 + n, m) for n, m in enumerate(messages)]
+        assert not sink.send_all(many), "what is small can be sent"
+        assert events.wait_for({e.key for e in many}, timeout_s), "each of many is confirmed"
     sink.close()

@@ -1,8 +1,8 @@
 """One MQTT connection: one paho client, from CONNECT to the end.
 
-paho's external loop (`turn`) runs in the transport's thread, and paho writes from there alone, whoever
-publishes. What paho's callbacks bring is set aside and handed on after they return: an error of ours then
-never looks like one of the network.
+paho's external loop (`turn`) runs in the transport's thread. Who publishes may write as well (`flush`), one at a time.
+What paho's callbacks bring is set aside and handed on after they return: an error of ours then never looks like one of
+the network.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from edge.transports.bell import Bell
 from edge.transports.client import Client
 from edge.transports.messages import Incoming, MqttOptions, Outgoing, Speech, Told
 from edge.transports.outflow import Outflow
+from edge.transports.publication import Letter
 
 log = logging.getLogger("edge.mqtt")
 
@@ -38,7 +39,7 @@ RECEIVE_MAXIMUM = 64
 
 
 class Connection:
-    """One paho client, one TCP connection. Used by the transport's thread but for `publish` and `ack`."""
+    """One paho client, one TCP connection. Used by the transport's thread but for publishing, `flush` and `ack`."""
 
     def __init__(self, options: MqttOptions, speech: Speech, session: int, tls: ssl.SSLContext | None = None) -> None:
         self._options = options
@@ -56,6 +57,7 @@ class Connection:
         self._gone: str | None = None
         self._inbox: list[Incoming] = []
         self._checked_at = 0.0
+        self._wants = selectors.EVENT_READ
         self.client = self._make_client()
         self._outflow = Outflow(self.client, speech, str(options.url))
 
@@ -86,8 +88,6 @@ class Connection:
             manual_ack=True,
         )
         client.connect_timeout = self._options.connect_timeout_s
-        client.max_inflight_messages = 0  # the lanes' windows bound it; paho holds nothing back
-        client.max_queued_messages = 0
         if url.websockets:
             client.ws_set_options(path=url.path)
         if url.username is not None:
@@ -149,10 +149,12 @@ class Connection:
         if sock is None:
             raise UnavailableError(self._why_gone())
         wants = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.client.want_write() else 0)
-        try:
-            selector.modify(sock, wants)
-        except (KeyError, ValueError, OSError) as exc:
-            raise UnavailableError(self._why_gone()) from exc
+        if wants != self._wants:
+            self._wants = wants
+            try:
+                selector.modify(sock, wants)
+            except (KeyError, ValueError, OSError) as exc:
+                raise UnavailableError(self._why_gone()) from exc
         pending = getattr(sock, "pending", None)
         ready = selector.select(0 if pending is not None and pending() else timeout_s)
         events = {key.fileobj: mask for key, mask in ready}
@@ -160,9 +162,9 @@ class Connection:
             bell.hush()
         if events.get(sock, 0) & selectors.EVENT_READ or (pending is not None and pending()):
             self._read()
+        self._outflow.turn()
         if self.client.want_write():
             self.client.loop_write()
-        self._outflow.turn()
         now = time.monotonic()
         if now - self._checked_at > 1.0:
             self._checked_at = now
@@ -204,9 +206,7 @@ class Connection:
                 while self.client.want_write() and self.client.socket() is not None and time.monotonic() < until:
                     self.client.loop_write()
         finally:
-            sock = self.client.socket()
-            if sock is not None:
-                sock.close()
+            self.client.hang_up()
             for key in list(selector.get_map().values()):
                 selector.unregister(key.fileobj)
 
@@ -223,6 +223,14 @@ class Connection:
     def publish(self, message: Outgoing, told: Told | None = None) -> None:
         """Queues a message. Raises SampleError where it can never be sent: its topic, or too large for the broker."""
         self._outflow.publish(message, told)
+
+    def publish_all(self, letters: Sequence[Letter]) -> list[tuple[int, str]]:
+        """Queues many; the ticket and the reason of each that can never be sent."""
+        return self._outflow.publish_all(letters)
+
+    def flush(self) -> bool:
+        """Writes what was published, from any thread. False: `turn` has to."""
+        return self.client.write_now()
 
     # --- paho's callbacks, in the transport's thread ------------------------------------------------
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from edge.transports.url import BrokerUrl
 
 Confirmed = Callable[[list[int]], None]
@@ -56,8 +58,7 @@ class Outgoing:
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """Who hears of a message's fate, from the transport's thread: `confirmed([ticket])` or `refused(ticket, why)`.
 
     Where nobody hears of a refusal, it counts as confirmed: to send it again would change nothing.

@@ -4,8 +4,9 @@ A connection is one paho client: paho keeps no queue of ours across connections,
 waits in a lane's spool, and is sent again from there. The broker keeps the session (stable client id, no clean
 start), so that inputs published while we are away, or not yet acknowledged, come again.
 
-One thread runs paho's external loop: paho then writes from this thread alone, whoever publishes. MQTT 5 comes
-first; a broker that does not speak it gets 3.1.1, also one that hangs up without a word.
+One thread runs paho's external loop. Who publishes writes to the socket itself where that does not wait: it spares a
+lone result the way through another thread. MQTT 5 comes first; a broker that does not speak it gets 3.1.1, also one
+that hangs up without a word.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from edge.errors import SampleError, UnavailableError
 from edge.transports.bell import Bell
 from edge.transports.connection import Connection, tls_context
 from edge.transports.messages import Incoming, MqttOptions, Outgoing, Speech, Told
+from edge.transports.publication import Letter
 
 log = logging.getLogger("edge.mqtt")
 
@@ -120,11 +122,26 @@ class MqttTransport:
 
         Raises UnavailableError while there is no connection, SampleError where the broker will never take it.
         """
+        connection = self._standing()
+        connection.publish(message, told)
+        self._flush(connection)
+
+    def publish_all(self, letters: Sequence[Letter]) -> list[tuple[int, str]]:
+        """As `publish` for each; the ticket and the reason of each that the broker will never take."""
+        connection = self._standing()
+        refused = connection.publish_all(letters)
+        self._flush(connection)
+        return refused
+
+    def _standing(self) -> Connection:
         connection = self._connection
         if connection is None or not connection.up:
             raise UnavailableError(f"{self.options.url}: not connected")
-        connection.publish(message, told)
-        self._bell.ring()
+        return connection
+
+    def _flush(self, connection: Connection) -> None:
+        if not connection.flush():
+            self._bell.ring()
 
     def ack(self, incoming: Incoming) -> bool:
         """Acknowledges an input. False where its connection is gone: the broker will send it again."""

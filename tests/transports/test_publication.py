@@ -8,7 +8,7 @@ from paho.mqtt.properties import Properties
 
 from edge.errors import SampleError
 from edge.transports.messages import Outgoing
-from edge.transports.publication import properties
+from edge.transports.publication import Form, length, properties, publication
 
 
 def theirs(message: Outgoing) -> Properties:
@@ -38,14 +38,36 @@ def test_the_bytes_are_those_of_paho(more):
     message = Outgoing("t", b"{}", **more)
     packed = properties(message)
     again = Properties(PacketTypes.PUBLISH)
-    again.unpack(packed.pack())
+    again.unpack(packed)
 
     assert again.json() == theirs(message).json()
-    assert len(packed.pack()) == len(theirs(message).pack())
+    assert len(packed) == len(theirs(message).pack())
 
 
 def test_a_message_without_properties_has_none():
-    assert properties(Outgoing("t", b"{}")) is None
+    assert properties(Outgoing("t", b"{}")) == b"\0"
+    assert properties(Outgoing("t", b"{}", content_type="a/b"), version=4) == b""
+
+
+@pytest.mark.parametrize("seq", [1, 42, 10**12])
+def test_what_is_packed_once_gives_the_bytes_of_what_is_packed_each_time(seq):
+    form = Form("t", "application/json", {"schema": "1", "model": "m" * 120}, varies="seq")
+    each = {"schema": "1", "model": "m" * 120, "seq": str(seq)}
+    assert form.properties(b"%d" % seq) == properties(
+        Outgoing("t", b"", content_type="application/json", properties=each)
+    )
+
+
+@pytest.mark.parametrize("size", [0, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152])
+def test_a_length_is_as_the_standard_has_it(size):
+    ends = {0: b"\0", 127: b"\x7f", 128: b"\x80\1", 16_383: b"\xff\x7f", 16_384: b"\x80\x80\1"}
+    assert length(size) == ends.get(size, {2_097_151: b"\xff\xff\x7f", 2_097_152: b"\x80\x80\x80\1"}.get(size))
+
+
+@pytest.mark.parametrize("topic", ["", "a/+/b", "a/#", "a\0b", "x" * 65_536])
+def test_a_topic_that_nobody_can_publish_on_is_refused(topic):
+    with pytest.raises(SampleError, match="not a topic"):
+        publication(Outgoing(topic, b""), 5, None)
 
 
 def test_a_text_too_long_for_mqtt_is_refused():

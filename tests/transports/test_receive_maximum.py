@@ -12,6 +12,7 @@ from support.processes import until
 
 from edge.transports.messages import MqttOptions, Outgoing, Told
 from edge.transports.mqtt import MqttTransport
+from edge.transports.publication import Form, Letter
 from edge.transports.url import BrokerUrl
 
 CONNECT, CONNACK, PUBLISH, PUBACK, DISCONNECT = 1, 2, 3, 4, 14
@@ -28,6 +29,7 @@ class CountingBroker:
         self.under_way: list[int] = []
         self.most = 0
         self.payloads: list[bytes] = []
+        self.mids: list[int] = []
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
@@ -48,6 +50,7 @@ class CountingBroker:
         (size,) = struct.unpack_from(">H", body)
         (mid,) = struct.unpack_from(">H", body, 2 + size)
         self.payloads.append(body[5 + size + body[4 + size] :])
+        self.mids.append(mid)
         self.under_way.append(mid)
         self.most = max(self.most, len(self.under_way))
 
@@ -91,8 +94,11 @@ def transport(broker) -> Iterator[MqttTransport]:
 
 def test_no_more_are_under_way_than_the_broker_said_and_the_order_is_kept(broker, transport):
     confirmed: list[int] = []
-    for n in range(10):
+    form = Form("t", "text/plain", {}, varies="seq")
+    for n in range(4):
         transport.publish(Outgoing("t", b"%d" % n), Told(n, confirmed.extend))
+    transport.publish_all([Letter(form, b"%d" % n, b"%d" % n, Told(n, confirmed.extend)) for n in range(4, 9)])
+    transport.publish(Outgoing("t", b"9"), Told(9, confirmed.extend))
     for n in range(10):
         until(lambda n=n: len(broker.payloads) == min(10, n + 3), f"{n + 3} messages")
         broker.acknowledge()
@@ -100,3 +106,37 @@ def test_no_more_are_under_way_than_the_broker_said_and_the_order_is_kept(broker
     assert broker.most == 3
     assert broker.payloads == [b"%d" % n for n in range(10)]
     assert confirmed == list(range(10))
+
+
+def test_an_identifier_that_is_still_under_way_is_not_given_again(broker, transport):
+    confirmed: list[int] = []
+    transport.publish(Outgoing("t", b"0"), Told(0, confirmed.extend))
+    until(lambda: broker.mids, "a message")
+    (first,) = broker.mids
+    client = transport._connection.client
+    while client.packet_identifier() != (first - 1 or 65_535):
+        continue
+    transport.publish(Outgoing("t", b"1"), Told(1, confirmed.extend))
+    until(lambda: len(broker.mids) == 2, "another message")
+    assert broker.mids[1] != first
+
+
+def test_of_many_the_one_that_the_broker_never_takes_is_named_and_the_others_go(broker, transport):
+    transport._connection._outflow._largest = 100
+    form, confirmed = Form("t", "text/plain", {}, varies="seq"), []
+    payloads = [b"0", b"x" * 100, b"2"]
+    letters = [Letter(form, b"%d" % n, p, Told(n, confirmed.extend)) for n, p in enumerate(payloads)]
+    ((ticket, reason),) = transport.publish_all(letters)
+    assert ticket == 1
+    assert "the broker takes at most 100" in reason
+    until(lambda: broker.payloads == [b"0", b"2"], "the two others")
+
+
+def test_an_acknowledgement_of_nothing_is_ignored(broker, transport):
+    confirmed: list[int] = []
+    broker.under_way.append(777)
+    broker.acknowledge()
+    transport.publish(Outgoing("t", b"0"), Told(0, confirmed.extend))
+    until(lambda: broker.under_way, "a message")
+    broker.acknowledge()
+    until(lambda: confirmed == [0], "its confirmation")
