@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from edge.server.again import Again, Answer, learn
+from edge.server.exchange import Scope
 
 HEAD_WAIT_S = 10.0
 """How long a request may take up to the first byte of its body, from its first byte or from the connection."""
@@ -31,6 +35,11 @@ AROUND_CHUNK = 16
 """Bytes around a chunk that are not held against the client."""
 PIPELINED_MOST = 256
 """Requests that may wait behind one on the same connection."""
+READ_MOST = 120_000
+"""Bytes that are read at once. asyncio asks for 256 KB: memory that glibc maps anew for each small request, which
+costs as much as reading and answering it."""
+HELD_MOST = 16_384
+"""Bytes of a body that is waited for with its head unread."""
 SPARE = 32
 """Connections that are accepted past the limit, to be told why they are closed."""
 
@@ -142,10 +151,18 @@ class Connection(HttpToolsProtocol):
         self._unstarted: tuple[RequestResponseCycle, Any] | None = None
         self._beside = 0
         """Bytes since the last whole request that were no body."""
+        self._between = True
+        """From the end of a request to the first byte of the next."""
+        self._again: Again | None = None
+        self._held = b""
+        """A head that is known, without its body: read when that is there."""
+        self._answered_s = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._corked = Corked(transport, self._linger)
         super().connection_made(self._corked)  # type: ignore[arg-type]
+        if hasattr(transport, "max_size"):
+            transport.max_size = READ_MOST
         if len(self.connections) > self.most:
             transport.write(FULL)
             transport.close()
@@ -164,12 +181,19 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
+        if self._held:
+            data, self._held = self._held + data, b""
+        if self._again is not None and self._answer_again(self._again, data):
+            return
+        alone = self._between
         self._beside += len(data)
         self._reading = True
         super().data_received(data)
-        self._start()
+        quick = self._start()
         if self.transport.is_closing():
             return
+        if quick is not None and alone and self._between:
+            self._again = learn(data, len(self.cycle.body), quick)
         if self._beside > BESIDE_MOST or len(self.pipeline) > PIPELINED_MOST:
             self._refuse(TOO_LONG if self._beside > BESIDE_MOST else TOO_MANY)
             return
@@ -183,6 +207,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_head = True
+        self._between = False
         super().on_message_begin()
         self.scope["edge.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]
 
@@ -190,6 +215,8 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         self._in_body = True
         self.scope["edge.respond"] = partial(self._respond, self.cycle)  # type: ignore[typeddict-unknown-key]
+        if self.scope["http_version"] == "1.0":
+            self.scope["edge.until_close"] = partial(_until_close, self.cycle)  # type: ignore[typeddict-unknown-key]
 
     def on_body(self, body: bytes) -> None:
         self._end_head()  # from here on the reader of the body has an eye on the time
@@ -199,6 +226,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._end_head()
         self._in_body = False
+        self._between = True
         self._beside = 0
         super().on_message_complete()
         if self._rest_timer is not None:  # the end of a body that was refused: now the connection is idle
@@ -219,21 +247,59 @@ class Connection(HttpToolsProtocol):
         else:
             super()._start_asgi_task(cycle, app)
 
-    def _start(self) -> None:
-        """Begins requests: a whole and quick one is answered at once, which spares a task and a turn of the loop."""
+    def _start(self) -> Answer | None:
+        """Begins requests: a whole and quick one is answered at once, which spares a task and a turn of the loop.
+
+        Returns what has answered the last one, where that was so.
+        """
+        quick: Answer | None = None
         while self._unstarted is not None and not self.transport.is_closing():
             (cycle, app), self._unstarted = self._unstarted, None
-            if cycle.more_body or not self._at_once(cycle, app):
+            quick = None if cycle.more_body else self._at_once(cycle, app)
+            if quick is None:
                 super()._start_asgi_task(cycle, app)
         self._unstarted = None
         self._reading = False
+        return quick
 
-    def _at_once(self, cycle: RequestResponseCycle, app: Any) -> bool:
-        at_once = getattr(app, "at_once", None)
-        response = at_once(cycle.scope, cycle.body) if at_once is not None and not self.flow.write_paused else None
-        return response is not None and response.whole(cycle.scope)
+    def _at_once(self, cycle: RequestResponseCycle, app: Any) -> Answer | None:
+        quick, scope = getattr(app, "quick", None), cast(Scope, cycle.scope)
+        answer: Answer | None = quick(scope) if quick is not None and not self.flow.write_paused else None
+        response = answer(bytes(cycle.body)) if answer is not None else None
+        return answer if response is not None and response.whole(scope) else None
 
-    def _respond(self, cycle: RequestResponseCycle, head: bytes, body: bytes, *, close: bool) -> bool:
+    def _answer_again(self, again: Again, data: bytes) -> bool:
+        """True where it is a request like the one before, and is answered, or waits for its body."""
+        if not (self._between and self.cycle.response_complete) or self.pipeline or self.flow.write_paused:
+            return False
+        split = again.split(data)
+        if split is None:
+            return False
+        body, length = split
+        if len(body) != length:
+            return not body and self._hold(data, length)
+        response = again.answer(body)
+        if response is None:
+            return False
+        self._end_head()
+        self._answered_s = self.loop.time()
+        self.server_state.total_requests += 1
+        head, body, close = response.parts()
+        self._send(head, body, close)
+        if close:
+            self.transport.close()
+        return True
+
+    def _hold(self, head: bytes, length: int) -> bool:
+        """Waits for the body where it is to be a small one: many clients send it apart from the head."""
+        if length > HELD_MOST:
+            return False
+        self._held = head
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_WAIT_S, self._too_slow)
+        return True
+
+    def _respond(self, cycle: RequestResponseCycle, head: bytes, body: bytes, close: bool) -> bool:
         """Sends a whole response at once, which costs a third of uvicorn's two messages; False: send it that way.
 
         `head` is the status line and the response's own headers.
@@ -243,15 +309,18 @@ class Connection(HttpToolsProtocol):
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         cycle.keep_alive = cycle.keep_alive and not close
-        more = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-        if not cycle.keep_alive:
-            more.append(b"connection: close\r\n")
-        self._corked.write_through(b"".join((head, *more, b"\r\n", body)))
+        self._send(head, body, not cycle.keep_alive)
         cycle.message_event.set()
         if not cycle.keep_alive:
             cycle.transport.close()
         cycle.on_response()
         return True
+
+    def _send(self, head: bytes, body: bytes, close: bool) -> None:
+        more = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
+        if close:
+            more += b"connection: close\r\n"
+        self._corked.write_through(b"".join((head, more, b"\r\n", body)))
 
     # --- ends ---------------------------------------------------------------------------------------
 
@@ -265,11 +334,16 @@ class Connection(HttpToolsProtocol):
             self._rest_timer = self.loop.call_later(REST_WAIT_S, self._too_slow)
 
     def timeout_keep_alive_handler(self) -> None:
+        # Requests that come again leave the timer as it is: that is cheaper than a new one for each.
+        left_s = self._answered_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0 or self._held:
+            self.timeout_keep_alive_task = self.loop.call_later(max(1.0, left_s), self.timeout_keep_alive_handler)
+            return
         super().timeout_keep_alive_handler()
         self.loop.call_later(FLUSH_WAIT_S, self.transport.abort)
 
     def shutdown(self) -> None:
-        if self._refused or self._in_body:  # it has its answer, or has not said all of what it asks
+        if self._refused or self._in_body or self._held:  # it has its answer, or has not said all of what it asks
             self.transport.abort()
             return
         super().shutdown()
@@ -306,3 +380,9 @@ class Connection(HttpToolsProtocol):
         self._head_timer = self._rest_timer = None
         if not self.transport.is_closing():
             self.transport.abort()
+
+
+def _until_close(cycle: RequestResponseCycle, *, ends: bool) -> None:
+    """HTTP/1.0 has no chunks: a response without a length lasts until the connection is closed."""
+    cycle.chunked_encoding = False
+    cycle.expected_content_length = 0 if ends else sys.maxsize

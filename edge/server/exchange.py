@@ -69,14 +69,18 @@ class Response:
     def whole(self, scope: Scope) -> bool:
         """Sends it in one piece; False where the connection cannot."""
         respond = scope.get("edge.respond")
-        return respond is not None and respond(self._head(), self.body, close=CLOSE[0] in self.headers)
+        return respond is not None and respond(*self.parts())
 
-    def _head(self) -> bytes:
-        """Status line and headers, but for `Connection: close`, which is the connection's to say."""
-        more = b"".join(b"%b: %b\r\n" % header for header in self.headers if header != CLOSE[0])
-        return b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b" % (
+    def parts(self) -> tuple[bytes, bytes, bool]:
+        """Status line and headers, the body, and whether the connection ends: to say that is the connection's."""
+        more, closes = b"", False
+        if self.headers:
+            closes = CLOSE[0] in self.headers
+            more = b"".join(b"%b: %b\r\n" % header for header in self.headers if header != CLOSE[0])
+        head = b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b" % (
             _STATUS[self.status], self.kind, len(self.body), more, _HEADERS
         )  # fmt: skip
+        return head, self.body, closes
 
 
 _STATUS = {s.value: b"HTTP/1.1 %d %b\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any, TypeAlias
 
 from edge.errors import EdgeError, SampleError
+from edge.server.again import Answer
 from edge.server.exchange import (
     CLOSE,
     RETRY,
@@ -61,18 +63,24 @@ class Front:
         finally:
             request.release()
 
-    def at_once(self, scope: Scope, body: bytes | bytearray) -> Response | None:
-        """The answer to a whole request; None: it has to be asked as any other is."""
-        quick = self._quick.get(scope["path"])
-        if quick is None or scope["method"] != "POST" or len(body) > self._quick_most:
+    def quick(self, scope: Scope) -> Answer | None:
+        """What answers the bodies behind such a head at once; None: it has to be asked as any other is."""
+        answer = self._quick.get(scope["path"])
+        if answer is None or scope["method"] != "POST":
             return None
         request = Request(scope, _never, self._bodies)
         try:
             request.headers = headers_of(scope["headers"])
-            if b"content-encoding" in request.headers:
-                return None
             self._guard.check(request)
-            return quick(bytes(body), request.headers)
+        except SampleError:  # the usual way has the words for it
+            return None
+        return None if b"content-encoding" in request.headers else partial(self._at_once, answer, request)
+
+    def _at_once(self, answer: AtOnce, request: Request, body: bytes) -> Response | None:
+        if len(body) > self._quick_most:
+            return None
+        try:
+            return answer(body, request.headers)
         except Exception as exc:  # noqa: BLE001 - `_failed` says which is a bug
             return self._failed(exc, request)
 

@@ -26,10 +26,13 @@ class EventStream(Response):
         headers = [(b"content-type", b"text/event-stream"), *HEADERS]
         gone = asyncio.ensure_future(_gone(receive))
         gone.add_done_callback(lambda _: self._client.hang_up())
+        until_close = scope.get("edge.until_close", _as_it_is)
         try:
+            until_close(ends=False)
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             if scope["method"] != "HEAD":
                 await self._pump(scope, send)
+            until_close(ends=True)
             if not self._client.gone:
                 await send({"type": "http.response.body", "body": b""})
         finally:
@@ -46,6 +49,10 @@ class EventStream(Response):
                     self._client.hang_up()
                     scope["edge.abort"]()
                     return
+
+
+def _as_it_is(*, ends: bool) -> None:
+    """Whoever speaks HTTP/1.1 gets chunks."""
 
 
 async def _gone(receive: Receive) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import time
 
 import cv2
@@ -13,7 +14,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from support import onnxmodels
-from support.http import Site
+from support.http import CLIENT_WAIT_S, Site
 
 from edge.data.result import ModelRef, Result, Timing
 from edge.data.sample import Image, Sample
@@ -61,6 +62,26 @@ def test_a_reader_gets_the_newest_results_first_and_then_those_that_come(scores)
     assert [kind for kind, _ in events] == ["result", "result"]
     assert events[0][1]["id"] == first["id"]
     assert events[1][1]["seq"] == 10_000
+
+
+def test_a_reader_of_http_1_0_which_has_no_chunks_reads_until_the_end(models, caplog):
+    site = Site(onnxmodels.identity(models / "old.onnx")).start()
+    site.post("/predict", [1, 2, 3])
+    with socket.create_connection(site.address, timeout=CLIENT_WAIT_S) as client:
+        client.sendall(b"GET /events HTTP/1.0\r\n\r\n")
+        found = b""
+        while b"event: result" not in found:
+            found += client.recv(4096)
+        site.stop()
+        found += b"".join(iter(lambda: client.recv(4096), b""))
+
+    head, _, events = found.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    assert events.startswith(b"retry: 2000\n\nid: 1\nevent: result\n")
+    assert events.endswith(b"}\n\n")
+    assert not caplog.records
 
 
 def test_what_was_skipped_is_told_with_its_reason(serve, models):
