@@ -5,10 +5,8 @@ Alone in knowing all parts; they do not know each other.
 
 from __future__ import annotations
 
-import re
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,7 @@ import msgspec
 
 from edge import registry
 from edge.config import Settings
-from edge.data.result import ModelRef, Result, Skipped
+from edge.data.result import Result, Skipped
 from edge.data.sample import ModelInput, Payload, Sample
 from edge.data.tensor import Array, Tensors
 from edge.engines import stateful
@@ -26,14 +24,16 @@ from edge.flow.gate import Gate, Rules
 from edge.flow.lane import Lane
 from edge.flow.pipeline import Pipeline, Watch
 from edge.flow.written import Identity
-from edge.model import container, foreign, golden, labels
-from edge.model.foreign import Hints
-from edge.model.manifest import Input, Manifest
+from edge.loading import Loaded as Loaded
+from edge.loading import load_file as load_file
+from edge.model import golden
+from edge.model.manifest import Manifest
 from edge.model.names import topic_part
 from edge.postprocess.segment import Segmenter
-from edge.protocols import Clock, Engine, EngineOptions, Postprocessor, Preprocessor, Sink, Source, SourceContext, Spool
+from edge.protocols import Clock, EngineOptions, Postprocessor, Preprocessor, Sink, Source, SourceContext, Spool
 from edge.sinks.console import ConsoleSink
 from edge.sinks.file import FileSink
+from edge.sources.uri import split_source
 from edge.spool.memory import MemorySpool
 from edge.spool.sqlite import SqliteSpool
 from edge.telemetry.clock import SystemClock
@@ -42,126 +42,6 @@ from edge.telemetry.metrics import Metrics
 if TYPE_CHECKING:
     from edge.server.app import HttpServer
     from edge.server.parts import Served
-
-ENGINES = {"onnx": "onnxruntime", "tflite": "litert"}
-FILES = {
-    ".csv": "csv",
-    ".jsonl": "lines",
-    ".ndjson": "lines",
-    ".npy": "arrays",
-    ".npz": "arrays",
-    ".wav": "wav",
-    **dict.fromkeys((".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"), "video"),
-}
-SCHEMES = ("mqtt", "synthetic", "camera", "picamera", "rtsp", "rtsps", "microphone")
-IMAGE_KEYS = {
-    "input_size": "size",
-    "layout": "layout",
-    "color": "color",
-    "resize": "resize",
-    "mean": "mean",
-    "std": "std",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A model file, its engine and what it says of itself.
-
-    `guesses` are flags that say what was guessed, `warnings` what the user should hear.
-    """
-
-    path: Path
-    engine: Engine
-    manifest: Manifest
-    sha256: str
-    guesses: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def ref(self) -> ModelRef:
-        return ModelRef(self.manifest.name, self.manifest.version, self.sha256)
-
-
-def load_file(
-    path: Path, options: EngineOptions | None = None, *, engine: str = "auto", hints: Hints | None = None
-) -> Loaded:
-    """Opens a model file with the engine for its kind; `hints` help where it says nothing of itself.
-
-    Raises ModelError, ConfigError.
-    """
-    kind = container.kind_of(path)
-    name = ENGINES[kind] if engine == "auto" else engine
-    if name != ENGINES[kind] and name in ENGINES.values():
-        raise ConfigError(
-            f"--engine {engine}: {path.name} is an {kind} file; leave --engine out, or say {ENGINES[kind]}"
-        )
-    loaded: Engine = registry.find("edge.engines", name)(path, options or EngineOptions())
-    sha = container.sha256(path)
-    manifest = container.read_manifest(path, loaded.metadata)
-    if manifest is not None and manifest.inputs:
-        return Loaded(path, loaded, _named(manifest, path), sha)
-    found = foreign.describe(path, loaded, hints)
-    golden.forget(loaded)
-    guessed = found.manifest
-    if manifest is not None:
-        said = {f: getattr(manifest, f) for f in manifest.__struct_fields__ if getattr(manifest, f)}
-        guessed = msgspec.structs.replace(guessed, **said)
-    return Loaded(path, loaded, _named(guessed, path), sha, found.guesses, found.warnings)
-
-
-def _named(manifest: Manifest, path: Path) -> Manifest:
-    return msgspec.structs.replace(manifest, name=topic_part(manifest.name or path.stem))
-
-
-def hints(settings: Settings) -> Hints:
-    """What the settings say of a model that says nothing of itself. Raises ConfigError."""
-    keys = ("task", "decoder", "layout", "color", "mean", "std", "resize", "window", "hop", "sample_rate", "frontend")
-    said = {k: settings.said(k) for k in keys}
-    names = labels.read(settings.labels) if settings.labels is not None else ()
-    return Hints(
-        labels=names,
-        size=settings.said("input_size"),
-        activation=_activation(settings),
-        sound=settings.source is not None and split_source(settings.source)[0] in ("wav", "microphone"),
-        **said,
-    )
-
-
-def _activation(settings: Settings) -> str | None:
-    said: str | None = settings.activation
-    return "" if said == "none" else said
-
-
-def override(loaded: Loaded, settings: Settings) -> Loaded:
-    """The manifest with what flags, variables or the file say instead."""
-    keys = ("task", "threshold", "top_k", "decoder", "nms")
-    said: dict[str, Any] = {k: settings.said(k) for k in keys if settings.said(k) is not None}
-    if "task" in said and "decoder" not in said and said["task"] != loaded.manifest.task:
-        said["decoder"] = ""
-    if settings.activation is not None:
-        said["activation"] = _activation(settings)
-    if settings.said("labels") is not None:
-        said["labels"] = labels.read(settings.labels)
-    if settings.said("name"):
-        said["name"] = topic_part(settings.name)
-    image = {field: settings.said(key) for key, field in IMAGE_KEYS.items() if settings.said(key) is not None}
-    if image:
-        said["inputs"] = _with_image(loaded.manifest.inputs, image)
-    manifest = msgspec.structs.replace(loaded.manifest, **said)
-    rest = tuple(g for g in loaded.guesses if not any(_flag(k) == g.partition(" ")[0] for k in settings.given))
-    return replace(loaded, manifest=manifest, guesses=rest)
-
-
-def _flag(key: str) -> str:
-    return "--" + key.replace("_", "-")
-
-
-def _with_image(inputs: Sequence[Input], fields: Mapping[str, Any]) -> tuple[Input, ...]:
-    if not any(i.kind == "image" for i in inputs):
-        flags = ", ".join(_flag(k) for k, f in IMAGE_KEYS.items() if f in fields)
-        raise ConfigError(f"{flags}: this model takes no picture; leave it out")
-    return tuple(msgspec.structs.replace(i, **fields) if i.kind == "image" else i for i in inputs)
 
 
 def make_preprocessor(loaded: Loaded, *, ignore_unknown: bool = False) -> Preprocessor:
@@ -214,8 +94,7 @@ def masks_of(loaded: Loaded) -> Callable[[Tensors, ModelInput], Array]:
     return decode.mask
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineOptions:
+class PipelineOptions(msgspec.Struct, frozen=True):
     """`boot` tells two lives of the process apart; `max_input` is in bytes; `seq` is shared by the pipelines of a
     boot."""
 
@@ -232,7 +111,7 @@ class Model:
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
-        self._pipeline = make_pipeline(loaded, "local", PipelineOptions(boot=secrets.token_hex(4)))
+        self._pipeline = make_pipeline(loaded, "local", PipelineOptions(boot=os.urandom(4).hex()))
         self._clock = SystemClock()
 
     @property
@@ -275,25 +154,6 @@ def load(path: str | Path, *, threads: int = 1, provider: str = "cpu", engine: s
 
 
 # --- sources, sinks, lanes ------------------------------------------------------------------------------
-
-
-def split_source(uri: str) -> tuple[str, str]:
-    """The plug-in's name and what is for it: `mqtt:a/b` to ("mqtt", "a/b"), `rows.csv` to ("csv", "rows.csv")."""
-    if uri == "-":
-        return "lines", "-"
-    scheme, colon, rest = uri.partition(":")
-    if colon and scheme in SCHEMES:
-        return ("rtsp", uri) if scheme.startswith("rtsp") else (scheme, rest)
-    if colon and not Path(uri).exists() and len(scheme) > 1 and scheme.isidentifier():
-        if scheme == "file":
-            return split_source(rest.removeprefix("//"))
-        return scheme, rest
-    return FILES.get(Path(uri).suffix.lower(), "files"), uri
-
-
-def told(uri: str) -> str:
-    """A source as it may stand in a log: without user and password."""
-    return re.sub(r"//[^/]*@", "//", uri)
 
 
 def make_source(uri: str, context: SourceContext) -> Source:

@@ -68,13 +68,13 @@ def run(argv: list[str]) -> int:
             from edge import doctor
 
             return _printing(lambda: int(doctor.examine(settings, as_json=settings.as_json)))
-        from edge import service
-
         if any(settings.state_dir.glob("profile-*.json")):  # else its import would cost a plain start a millisecond
             from edge import profile
 
             settings = profile.apply(settings)
-        service.Service(settings, service.load(settings)).run()
+        from edge import start
+
+        start.service(settings).run()
     except FatalError as exc:
         return _fail(exc)
     return 0

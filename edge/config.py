@@ -6,9 +6,11 @@ import argparse
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
+
+import msgspec
+from msgspec.structs import replace
 
 from edge.errors import ConfigError
 from edge.model.names import topic_part
@@ -25,8 +27,7 @@ GROUPS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """The value of every option by its key, with defaults; `given` are those somebody said."""
 
     values: Mapping[str, Any]

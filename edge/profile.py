@@ -10,15 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec.structs import replace
 
-from edge import registry
-from edge.assembly import ENGINES
+from edge import loading, registry
 from edge.config import Settings
 from edge.errors import FatalError, SpoolError
 from edge.model import container
@@ -125,7 +124,7 @@ def _path(settings: Settings) -> Path | None:
 
 def _foreign(profile: Profile, settings: Settings) -> str:
     """Why it is not for this model, engine and board; "" where it is. Raises FatalError."""
-    name = ENGINES[container.kind_of(settings.model)] if settings.engine == "auto" else settings.engine
+    name = loading.engine_name(settings.model, settings.engine)
     module = sys.modules[registry.find("edge.engines", name).__module__]
     engine = f"{name} {module.version()}" if hasattr(module, "version") else name
     pairs = (

@@ -7,7 +7,6 @@ network and may be called again after `close()`, `close()` may be called twice o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -85,8 +84,7 @@ class Postprocessor(Protocol):
         """`outputs` hold real values: what was quantised has been scaled. Raises SampleError."""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
+class EngineOptions(msgspec.Struct, frozen=True):
     """`threads` for one inference; `provider` is an execution provider's or a delegate's name.
 
     `own_file`: the caller made the file itself, so an engine that a damaged one could kill need not try it first.
@@ -222,8 +220,7 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class SourceContext:
+class SourceContext(msgspec.Struct, frozen=True):
     """What a source may need beside its URI."""
 
     clock: Clock

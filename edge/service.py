@@ -7,7 +7,6 @@ import functools
 import itertools
 import logging
 import os
-import secrets
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,10 +27,11 @@ from edge.flow.pipeline import Pipeline, Watch
 from edge.flow.runner import Runner, RunnerOptions
 from edge.flow.written import timestamp
 from edge.health import HealthSocket
-from edge.model import golden
-from edge.protocols import EngineOptions, Sink, Source
+from edge.loading import Loaded
+from edge.protocols import Sink, Source
 from edge.sinks.mqtt import MqttSink
 from edge.sources.mqtt import MqttSource
+from edge.sources.uri import told
 from edge.state import instance_id
 from edge.telemetry.board import temperature_celsius
 from edge.telemetry.clock import SystemClock, clock_synced
@@ -56,28 +56,10 @@ EMBEDDED_LINGER_S = 1.0
 """How long the embedded broker outlives the last result, so that subscribers get it."""
 
 
-def open_model(settings: Settings) -> assembly.Loaded:
-    """The model with what the settings override. Raises ModelError, ConfigError."""
-    # In the state folder engines remember which files did not kill them.
-    options = EngineOptions(settings.threads or 1, settings.provider, cache_dir=settings.state_dir)
-    loaded = assembly.load_file(settings.model, options, engine=settings.engine, hints=assembly.hints(settings))
-    loaded = assembly.override(loaded, settings)
-    assembly.make_gate(settings, loaded.manifest.task)  # a rule that does not fit is an error before anything runs
-    return loaded
-
-
-def load(settings: Settings) -> assembly.Loaded:
-    """As `open_model`, the golden samples replayed. Raises ModelError, ConfigError."""
-    loaded = open_model(settings)
-    if not settings.no_golden:
-        golden.replay(loaded.engine, loaded.manifest, file=loaded.path.name)
-    return loaded
-
-
 class Service:
     """`run` once."""
 
-    def __init__(self, settings: Settings, loaded: assembly.Loaded) -> None:
+    def __init__(self, settings: Settings, loaded: Loaded) -> None:
         self._settings = settings
         self._loaded = loaded
         self._clock = SystemClock()
@@ -86,7 +68,7 @@ class Service:
         self._watchdog = Watchdog(self._hearts, self._clock)
         self._started_ns = self._clock.monotonic_ns()
         self._next_stats_ns = self._started_ns
-        self._boot = secrets.token_hex(4)
+        self._boot = os.urandom(4).hex()
         self._base = f"{settings.prefix}/{settings.device}/{loaded.manifest.name}"
         self._broker: EmbeddedBroker | None = None
         self._transport: MqttTransport | None = None
@@ -265,7 +247,7 @@ class Service:
     def _source_name(self) -> str:
         """As it may be told: on `info`, which is retained, in metrics and on the live page."""
         if self._settings.source:
-            return assembly.told(self._settings.source)
+            return told(self._settings.source)
         return "http" if self._settings.mqtt == "none" else f"mqtt:{self._base}/input"
 
     def _console_closed(self) -> None:
@@ -299,7 +281,7 @@ class Service:
             metrics=self._metrics,
             options=RunnerOptions(
                 grace_s=self._settings.grace,
-                source_name=assembly.told(self._settings.source or "mqtt"),
+                source_name=told(self._settings.source or "mqtt"),
                 tick=self._tick,
                 observers=self._observers(),
                 beat=self._hearts.beat,

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from edge import __version__
-from edge.assembly import Loaded
 from edge.config import Settings
 from edge.data import result
 from edge.data.tensor import TensorSpec
 from edge.flow.lane import Lane
+from edge.loading import Loaded
 from edge.model.manifest import Parity
 from edge.telemetry import board as telemetry
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edge import assembly, registry
+from edge import assembly, loading
 from edge.bench.figures import Answer, Request, Round, Subject
 from edge.config import Settings
 from edge.data.tensor import Tensors
 from edge.errors import FatalError, ModelError, SampleError
 from edge.flow.pipeline import Pipeline
-from edge.model import container
+from edge.loading import Loaded
 from edge.protocols import EngineOptions
 from edge.sources.synthetic import SyntheticSource
 from edge.telemetry.clock import SystemClock
@@ -46,10 +46,10 @@ def main() -> None:
 def _answer(request: Request) -> Answer:
     case, path = request.case, Path(request.case.path)
     # The engine's library is loaded first: its import is the process's, not the model's.
-    registry.find("edge.engines", assembly.ENGINES[container.kind_of(path)])
+    loading.find_engine(path)
     started = time.perf_counter_ns()
     # This process is the child in which a file may kill its engine: no other one is needed.
-    loaded = assembly.load_file(path, EngineOptions(case.threads, case.provider, own_file=True))
+    loaded = loading.load_file(path, EngineOptions(case.threads, case.provider, own_file=True))
     load_ms = (time.perf_counter_ns() - started) / 1e6
     pipeline = assembly.make_pipeline(loaded, "bench")
     try:
@@ -62,7 +62,7 @@ def _answer(request: Request) -> Answer:
         raise ModelError(f"{case.model}: a made-up input does not fit it: {exc}; it cannot be measured") from exc
 
 
-def _tensors(loaded: assembly.Loaded, pipeline: Pipeline) -> Tensors:
+def _tensors(loaded: Loaded, pipeline: Pipeline) -> Tensors:
     settings = Settings({"watch": False}, frozenset())
     source = SyntheticSource(None, assembly.source_context(loaded, SystemClock(), settings))
     for _ in range(WINDOW_MOST):
@@ -76,7 +76,7 @@ def _tensors(loaded: assembly.Loaded, pipeline: Pipeline) -> Tensors:
     raise SampleError(f"{WINDOW_MOST} samples do not fill its window")
 
 
-def _subject(loaded: assembly.Loaded) -> Subject:
+def _subject(loaded: Loaded) -> Subject:
     engine, provenance = loaded.engine, loaded.manifest.provenance
     passes = provenance.passes if provenance is not None else ()
     known = getattr(sys.modules[type(engine).__module__], "providers", None)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from edge.data.sample import Reply
 
@@ -11,8 +12,7 @@ Kind: TypeAlias = Literal["result", "error", "answer"]
 """`answer`: a result for the asker alone, because a publishing rule held it back from everybody else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """`payload` is one JSON object, encoded. `seq` is the result's own number in this boot.
 
     `origin` stands on the last message of a sample, see `Sample`: where a spool holds it, the whole sample is safe.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import msgspec
@@ -10,22 +9,19 @@ import msgspec
 from edge.data.tensor import Array, Tensors
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """A decoded picture: RGB, height x width x 3, uint8."""
 
     pixels: Array
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedImage:
+class EncodedImage(msgspec.Struct, frozen=True):
     """The bytes of a JPEG, PNG, BMP or WebP file, not decoded yet."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Sound:
+class Sound(msgspec.Struct, frozen=True):
     """A stretch of sound: [n] or n x channels, int16 or float32 from -1 to 1, `rate` samples a second.
 
     Stretches follow one another without a gap; after the one that is `last` the next begins anew.
@@ -41,8 +37,7 @@ Payload: TypeAlias = Any
 an `EncodedImage`, a `Sound`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """Where an asker wants the answer: MQTT 5 Response Topic and Correlation Data."""
 
     topic: str
@@ -66,8 +61,7 @@ class Sample(msgspec.Struct, frozen=True):
     origin: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """How a picture was fitted into the model's input, so that boxes can be mapped back.
 
     A point of the input is `x * scale_x + offset_x` pixels of the input; `width` and `height` are those of

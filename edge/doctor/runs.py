@@ -9,15 +9,17 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from edge import assembly, profile, service
+from edge import assembly, loading, profile
 from edge.broker import broker_url
 from edge.config import Settings
 from edge.doctor.boards import MB
 from edge.doctor.host import Host
 from edge.doctor.row import Row, failed, ok, skip, warn
 from edge.errors import ConfigError, EndOfStream, FatalError, ModelError, SampleError, UnavailableError
+from edge.loading import Loaded
 from edge.model import golden
 from edge.sources.synthetic import SyntheticSource
+from edge.sources.uri import told
 from edge.telemetry import board
 from edge.telemetry.clock import SystemClock
 from edge.transports.messages import MqttOptions
@@ -44,13 +46,14 @@ def rows(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
     yield _broker(settings)
 
 
-def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, assembly.Loaded | None]:
+def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, Loaded | None]:
     mine = {"onnxruntime"} if settings.model.suffix != ".tflite" else {"ai-edge-litert", "tflite-runtime"}
     if mine & broken:
         yield skip("model", f"{' and '.join(sorted(mine & broken))} does not load")
         return None
     try:
-        loaded = service.open_model(settings)
+        loaded = loading.open_model(settings)
+        assembly.make_gate(settings, loaded.manifest.task)
     except FatalError as exc:
         yield failed("model", exc, "say another --model, or convert it again with edge-convert")
         return None
@@ -58,7 +61,7 @@ def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, assembl
     return loaded
 
 
-def _model_text(loaded: assembly.Loaded) -> str:
+def _model_text(loaded: Loaded) -> str:
     def brief(specs: Any) -> str:
         return ", ".join(f"{s.name} {s.dtype}{_shape(s.shape)}" for s in specs)
 
@@ -75,7 +78,7 @@ def _shape(shape: Sequence[int | str | None] | None) -> str:
     return "" if shape is None else f"[{', '.join('?' if d is None else str(d) for d in shape)}]"
 
 
-def _golden(loaded: assembly.Loaded) -> Iterator[Row]:
+def _golden(loaded: Loaded) -> Iterator[Row]:
     count = len(loaded.manifest.golden)
     try:
         worst = golden.replay(loaded.engine, loaded.manifest, file=loaded.path.name)
@@ -91,7 +94,7 @@ def _golden(loaded: assembly.Loaded) -> Iterator[Row]:
         yield skip("golden", "the file holds no golden samples (edge-convert --sample puts some in)")
 
 
-def _latency(settings: Settings, loaded: assembly.Loaded, host: Host) -> Row:
+def _latency(settings: Settings, loaded: Loaded, host: Host) -> Row:
     try:
         spent = _measure(settings, loaded, host)
     except (FatalError, SampleError) as exc:
@@ -113,7 +116,7 @@ def _ms(spent: float) -> str:
     return f"{spent:.0f} ms" if spent >= 100 else f"{spent:.3g} ms"
 
 
-def _measure(settings: Settings, loaded: assembly.Loaded, host: Host) -> list[float]:
+def _measure(settings: Settings, loaded: Loaded, host: Host) -> list[float]:
     """Milliseconds of some inferences on a made-up sample; fewer where each takes long."""
     pipeline = assembly.make_pipeline(loaded, settings.device)
     sample = SyntheticSource(None, assembly.source_context(loaded, SystemClock(), settings)).read(0)
@@ -130,13 +133,13 @@ def _measure(settings: Settings, loaded: assembly.Loaded, host: Host) -> list[fl
     return spent
 
 
-def _source(settings: Settings, loaded: assembly.Loaded | None) -> Row:
+def _source(settings: Settings, loaded: Loaded | None) -> Row:
     uri = settings.source
     if uri is None or uri == "-" or uri.startswith("mqtt:"):
         return ok("source", uri or ("requests over HTTP" if settings.mqtt == "none" else "the model's input topic"))
     if loaded is None:
         return skip("source", "there is no model to try it with")
-    told = assembly.told(uri)
+    where = told(uri)
     try:
         source = assembly.make_source(uri, assembly.source_context(loaded, SystemClock(), settings))
         try:
@@ -145,15 +148,15 @@ def _source(settings: Settings, loaded: assembly.Loaded | None) -> Row:
         finally:
             source.close()
     except EndOfStream:
-        return warn("source", f"{told}: it opens and is empty", "give it samples, or name another --source")
+        return warn("source", f"{where}: it opens and is empty", "give it samples, or name another --source")
     except FatalError as exc:
         return failed("source", exc, "check --source")
     except (UnavailableError, SampleError) as exc:
         text, _, way_out = str(exc).partition("; ")
         return warn("source", text, f"{way_out}; {_source_fix(uri)}" if way_out else _source_fix(uri))
     if sample is None:
-        return warn("source", f"{told}: no sample within {SOURCE_WAIT_S:.0f} s", _source_fix(uri))
-    return ok("source", f"{told}: a sample came")
+        return warn("source", f"{where}: no sample within {SOURCE_WAIT_S:.0f} s", _source_fix(uri))
+    return ok("source", f"{where}: a sample came")
 
 
 def _source_fix(uri: str) -> str:

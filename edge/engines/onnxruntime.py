@@ -6,6 +6,8 @@ Threads default to 1 and spinning is off: on a small board spinning threads take
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 from edge.data.tensor import STRING, Tensors, TensorSpec, numpy_dtype
 from edge.errors import BITS_32, ConfigError, ModelError, SampleError
 from edge.model import trial
+from edge.model.optimised import Graph
 from edge.protocols import EngineOptions
 
 try:
@@ -24,6 +27,9 @@ except ImportError as exc:
     fix = BITS_32 if sys.maxsize < 2**32 else "pip install --force-reinstall onnxruntime"
     raise ConfigError(f"an .onnx model needs onnxruntime ({exc}): {fix}") from exc
 
+log = logging.getLogger("edge.model")
+
+_NAME = f"onnxruntime-{ort.__version__}"
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -91,19 +97,12 @@ def load(path: Path, options: EngineOptions) -> OnnxRuntime:
 
     With a `cache_dir` a file that was never seen is first tried in a child process.
     """
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = options.threads
-    settings.inter_op_num_threads = 1
-    settings.log_severity_level = 4  # what matters comes as an exception, in our words
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    providers = _providers(options.provider)
+    opening = _Opening(path, options.threads, _providers(options.provider))
+    graph = _graph(path, options)
     if options.cache_dir is not None:
-        # A file that ends its engine by a signal must not end the service at every start.
-        name = f"onnxruntime-{ort.__version__}"
-        trial.require_survival(path, name, options.cache_dir, lambda: _try(_open(path, settings, providers)))
+        _require_survival(opening, options.cache_dir, graph)
     try:
-        engine = OnnxRuntime(_open(path, settings, providers))
+        engine = OnnxRuntime(opening.best(graph))
     except _LOAD_ERRORS as exc:
         raise ModelError(f"{path.name}: {_explain(exc)}") from exc
     for what, specs in (("input", engine.inputs), ("output", engine.outputs)):
@@ -117,15 +116,103 @@ def load(path: Path, options: EngineOptions) -> OnnxRuntime:
     return engine
 
 
-def _open(path: Path, settings: ort.SessionOptions, providers: list[str]) -> ort.InferenceSession:
-    # Without the fallback, which prints to stdout, where results go, and tries again what has failed.
-    return ort.InferenceSession(str(path), settings, providers=providers, enable_fallback=0)
+def tried(path: Path, options: EngineOptions) -> bool:
+    """True where `load` will not fork a child. Raises OSError, ConfigError."""
+    if options.cache_dir is None:
+        return True
+    graph = _graph(path, options)
+    survived = trial.has_survived(path, _NAME, options.cache_dir)
+    return survived and not (graph is not None and graph.is_due)
 
 
-def _try(session: ort.InferenceSession) -> None:
+class _Opening:
+    """A model file, and how sessions for it are made."""
+
+    def __init__(self, path: Path, threads: int, providers: list[str]) -> None:
+        self.path, self._threads, self._providers = path, threads, providers
+
+    def plain(self, save: Path | None = None) -> ort.InferenceSession:
+        """From the model file; the optimised graph is written to `save`."""
+        settings = self._settings()
+        if save is not None:
+            settings.optimized_model_filepath = str(save)
+        return self._open(self.path, settings)
+
+    def optimised(self, graph: Path) -> ort.InferenceSession:
+        """From an optimised graph, with nothing left to optimise."""
+        settings = self._settings()
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return self._open(graph, settings)
+
+    def best(self, graph: Graph | None) -> ort.InferenceSession:
+        """From the optimised graph where there is one that can be used."""
+        if graph is not None and graph.usable:
+            try:
+                return self.optimised(graph.path)
+            except _LOAD_ERRORS as exc:
+                log.warning("optimised graph does not load", extra={"reason": _first_line(exc)})
+                graph.drop()
+        return self.plain()
+
+    def _settings(self) -> ort.SessionOptions:
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = self._threads
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = 4  # what matters comes as an exception, in our words
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        return settings
+
+    def _open(self, path: Path, settings: ort.SessionOptions) -> ort.InferenceSession:
+        # Without the fallback, which prints to stdout, where results go, and tries again what has failed.
+        return ort.InferenceSession(str(path), settings, providers=self._providers, enable_fallback=0)
+
+
+def _graph(path: Path, options: EngineOptions) -> Graph | None:
+    # Other providers compile for themselves; what they leave of the graph is not all of it.
+    if options.cache_dir is None or options.provider.lower() != "cpu" or not path.is_file():
+        return None
+    return Graph(path, _NAME, options.cache_dir)
+
+
+def _require_survival(opening: _Opening, cache_dir: Path, graph: Graph | None) -> None:
+    """A file that ends its engine by a signal must not end the service at every start.
+
+    The child also writes the optimised graph. Where it dies of that, it is none, and the model is tried without.
+    """
+    if graph is not None and graph.is_due:
+        try:
+            trial.require_survival(opening.path, _NAME, cache_dir, lambda: _try(opening, graph.partial), again=True)
+            graph.keep()
+            return
+        except ModelError:
+            graph.discard()
+            graph.keep()
+    trial.require_survival(opening.path, _NAME, cache_dir, lambda: _try(opening))
+
+
+def _try(opening: _Opening, save: Path | None = None) -> None:
+    try:
+        session = opening.plain(save)
+    except _LOAD_ERRORS:
+        if save is None:
+            raise
+        save.unlink(missing_ok=True)  # a full disk, a graph that cannot be written
+        _try(opening)
+        return
+    _infer_once(session)
+    if save is not None:
+        try:
+            _infer_once(opening.optimised(save))
+        except _LOAD_ERRORS:
+            save.unlink(missing_ok=True)
+
+
+def _infer_once(session: ort.InferenceSession) -> None:
     engine = OnnxRuntime(session)
     if all(s.shape is not None for s in engine.inputs):
-        engine.infer({s.name: np.zeros(s.fixed(), numpy_dtype(s.dtype)) for s in engine.inputs})
+        with contextlib.suppress(SampleError):  # zeros need not suit it
+            engine.infer({s.name: np.zeros(s.fixed(), numpy_dtype(s.dtype)) for s in engine.inputs})
 
 
 def providers() -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class Durability(StrEnum):
@@ -14,8 +15,7 @@ class Durability(StrEnum):
     ALWAYS = "always"
 
 
-@dataclass(frozen=True, slots=True)
-class LaneOptions:
+class LaneOptions(msgspec.Struct, frozen=True):
     """`memory_most` bounds, in messages, what waits in memory while the disk fails, `memory_bytes` it at all times."""
 
     durability: Durability = Durability.OUTAGE

@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -35,8 +34,7 @@ TRACKS_MOST = 1024
 REASONS = ("score", "unchanged", "interval")
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True):
     """`deadband` in the unit of the numbers, `min_score` in that of the scores; None: no such rule."""
 
     on_change: bool = False
@@ -64,13 +62,12 @@ class Rules:
             )
 
 
-@dataclass(slots=True)
-class _Track:
+class _Track(msgspec.Struct):
     """What was published last, when the next may be, and what waits for it: the newest, behind it at most one more."""
 
     published: Result | None = None
     next_ns: int = 0
-    waiting: list[Result] = field(default_factory=list)
+    waiting: list[Result] = msgspec.field(default_factory=list)
 
 
 class Gate:

@@ -12,10 +12,12 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from edge.data import codec
 from edge.data.message import Message
@@ -43,8 +45,7 @@ HANGS_AFTER_S = 5.0
 """How long, beyond the grace time, the end waits for a thread that does not come back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(msgspec.Struct, frozen=True):
     """A sample that the source could not read: it takes its place in the order, to be reported."""
 
     reason: str
@@ -62,8 +63,7 @@ class _Wake(Enum):
     LOOK = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class RunnerOptions:
+class RunnerOptions(msgspec.Struct, frozen=True):
     """`grace_s`: how long lanes go on sending after a signal. `tick` is called about twice a second.
 
     `gate` says which results are published; None: all. Observers see all of them.
@@ -73,7 +73,7 @@ class RunnerOptions:
     source_name: str = "source"
     tick: Callable[[], None] = lambda: None
     observers: tuple[Callable[[Sample, Sequence[Result | Skipped]], None], ...] = ()
-    beat: Callable[[str], None] = field(default=lambda _: None)
+    beat: Callable[[str], None] = msgspec.field(default=lambda _: None)
     admit: Callable[[], bool] = lambda: True
     """False: this sample of a live source is shed, for the board is hot."""
     gate: Gate | None = None

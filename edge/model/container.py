@@ -8,7 +8,6 @@ beside the file overrides both.
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from edge.errors import ModelError
 from edge.model.manifest import ONNX_KEY, TFLITE_ENTRY, Manifest, decode
 
 MAX_MANIFEST_BYTES = 64 * 2**20
+PIECE = 4 * 2**20
 
 
 def kind_of(path: Path) -> str:
@@ -79,8 +79,13 @@ def sha256(path: Path) -> str:
 
 @lru_cache(maxsize=8)
 def _sha256(path: Path, version: tuple[int, ...]) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    # Pieces so large that the interpreter's lock is asked for a few times only: at start, others hold it.
+    piece = memoryview(bytearray(min(PIECE, version[2] + 1)))
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(piece):
+            digest.update(piece[:size])
+    return digest.hexdigest()
 
 
 def read_manifest(path: Path, metadata: Mapping[str, str]) -> Manifest | None:
@@ -113,6 +118,8 @@ def _read_sidecar(sidecar: Path) -> bytes | None:
 
 def read_zip_entry(path: Path, name: str) -> bytes | None:
     """An entry of the zip archive appended to a .tflite file; None where there is none."""
+    import zipfile  # for a file that does not say of itself what it is
+
     if not zipfile.is_zipfile(path):
         return None
     try:

@@ -19,34 +19,11 @@ from edge.model import conventions, heads, hearing, signature
 from edge.model import labels as label_files
 from edge.model.conventions import Convention
 from edge.model.heads import Head
+from edge.model.hints import Hints as Hints
 from edge.model.manifest import Feature, Input, Manifest, Output, Task, Window
 from edge.model.notes import Notes, read_notes
 from edge.model.signature import Roles
 from edge.protocols import Engine
-
-Layout = Literal["NHWC", "NCHW"]
-
-
-@dataclass(frozen=True, slots=True)
-class Hints:
-    """What the user said; None or () where nothing. Same meanings as in the manifest."""
-
-    task: Task | None = None
-    labels: tuple[str, ...] = ()
-    decoder: str | None = None
-    layout: Layout | None = None
-    color: str | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    resize: str | None = None
-    size: tuple[int, int] | None = None
-    activation: str | None = None
-    window: int | None = None
-    hop: int | None = None
-    sample_rate: int | None = None
-    frontend: str | None = None
-    sound: bool = False
-    """The source gives sound."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,14 +27,17 @@ from edge.model.container import sha256
 TIMEOUT_S = 120.0
 
 
-def require_survival(path: Path, engine: str, cache_dir: Path | None, run: Callable[[], object]) -> None:
+def require_survival(
+    path: Path, engine: str, cache_dir: Path | None, run: Callable[[], object], *, again: bool = False
+) -> None:
     """Runs `run` (load the file, infer once) in a child process. Raises ModelError where the child died.
 
     What `run` raises is not the matter here: the caller does the same again and raises it itself. `engine` is
-    its name and version: a verdict does not outlive them. Without `cache_dir` nothing is remembered.
+    its name and version: a verdict does not outlive them. Without `cache_dir` nothing is remembered. `again`:
+    also where it is known to survive.
     """
-    mark = None if cache_dir is None else cache_dir / "survived" / f"{engine}-{sha256(path)}"
-    if mark is not None and mark.exists():
+    mark = None if cache_dir is None else _mark(path, engine, cache_dir)
+    if mark is not None and not again and mark.exists():
         return
     try:
         end = _run_in_child(run)
@@ -50,6 +53,15 @@ def require_survival(path: Path, engine: str, cache_dir: Path | None, run: Calla
         )
     if mark is not None:
         _remember(mark)
+
+
+def has_survived(path: Path, engine: str, cache_dir: Path) -> bool:
+    """True where `require_survival` will not try the file again. Raises OSError."""
+    return _mark(path, engine, cache_dir).exists()
+
+
+def _mark(path: Path, engine: str, cache_dir: Path) -> Path:
+    return cache_dir / "survived" / f"{engine}-{sha256(path)}"
 
 
 def _remember(mark: Path) -> None:

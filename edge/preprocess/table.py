@@ -6,7 +6,6 @@ whose features have no names takes an object too: its input's name to the array.
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 from collections.abc import Mapping, Sequence
@@ -142,6 +141,8 @@ class TablePreprocessor:
         return values
 
     def _unknown(self, key: str) -> str:
+        import difflib  # for inputs that do not fit
+
         near = difflib.get_close_matches(str(key), self._names, n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         return f"unknown feature {key!r}; {meant}the model takes {self._wanted()}"

@@ -13,7 +13,9 @@ import struct
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from edge.data.sample import Reply, Sample
 from edge.errors import ConfigError
@@ -30,8 +32,7 @@ ORIGIN = struct.Struct(">H16s")
 """What an input is known by in a later life: its packet identifier and the digest of topic and payload."""
 
 
-@dataclass(slots=True)
-class _Delivery:
+class _Delivery(msgspec.Struct):
     incoming: Incoming
     digest: bytes
     safe: bool = False

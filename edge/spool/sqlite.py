@@ -41,13 +41,14 @@ known how much there was. Damage inside the log looks like the end of it: SQLite
 
 from __future__ import annotations
 
-import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from edge.data.message import Message
 from edge.errors import UnavailableError
@@ -76,8 +77,7 @@ _ORIGINS = "SELECT origin FROM messages WHERE origin IS NOT NULL ORDER BY key DE
 _OLDEST = "SELECT stored_ns FROM messages ORDER BY key LIMIT 1"
 
 
-@dataclass(frozen=True, slots=True)
-class _Tally:
+class _Tally(msgspec.Struct, frozen=True):
     """What waits, as of the last commit and the marks of `remove`. Replaced whole, so any thread may read it."""
 
     count: int = 0
@@ -129,7 +129,7 @@ class SqliteSpool:
     def remove(self, keys: Iterable[int]) -> None:
         """Marks, and now and then deletes. Raises UnavailableError where not even a mark can be made."""
         wanted = [k for k in keys if k not in self._removed]
-        found = self._attempt(lambda db: db.execute(_SIZES, (json.dumps(wanted),)).fetchall()) if wanted else []
+        found = self._attempt(lambda db: db.execute(_SIZES, (_json(wanted),)).fetchall()) if wanted else []
         if found:
             if not self._removed:
                 self._removed_since_ns = self._clock.monotonic_ns()
@@ -299,7 +299,7 @@ class SqliteSpool:
 
     def _delete_removed(self, db: sqlite3.Connection) -> None:
         if self._removed:
-            db.execute(_DELETE, (json.dumps(list(self._removed)),))
+            db.execute(_DELETE, (_json(list(self._removed)),))
 
     def _committed(self, db: sqlite3.Connection, tally: _Tally, gone: dict[str, int]) -> None:
         self._removed.clear()
@@ -356,3 +356,7 @@ class SqliteSpool:
     def _drop(self, reason: str, count: int) -> None:
         self.dropped += count
         self.dropped_by[reason] += count
+
+
+def _json(keys: Sequence[int]) -> str:
+    return msgspec.json.encode(keys).decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 import tempfile
@@ -11,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from edge import __version__, config, service
+import msgspec
+
+from edge import __version__, config, start
 from edge.config import Settings
 from edge.doctor import packages
 from edge.doctor.host import Host
@@ -117,7 +118,7 @@ def _try(settings: Settings) -> None:
             raise ConfigError(f"{row.text}; {row.fix}")
     with tempfile.TemporaryDirectory() as folder:
         values = {**settings.values, "state_dir": Path(folder)}
-        service.load(dataclasses.replace(settings, values=values)).engine.close()
+        start.load(msgspec.structs.replace(settings, values=values)).engine.close()
 
 
 def _remove(said: argparse.Namespace, systemd: Systemd, out: TextIO) -> int:

@@ -8,7 +8,6 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge import assembly
 from edge.config import Settings
 from edge.errors import ConfigError
 from edge.model import labels
@@ -16,6 +15,7 @@ from edge.model.names import topic_part
 from edge.options import BY_KEY
 from edge.options import path as path_parser
 from edge.server.guard import split_address
+from edge.sources.uri import split_source
 from edge.systemd.unit import Needs, Program
 
 CONFIGS = Path("/etc/edge-run")
@@ -174,7 +174,7 @@ def _provider(draft: _Draft, provider: str) -> str:
 def _source(draft: _Draft, uri: str) -> str:
     if uri == "-":
         raise ConfigError("--source -: a service has no standard input; name a file, a folder, a camera or mqtt:TOPIC")
-    kind, rest = assembly.split_source(uri)
+    kind, rest = split_source(uri)
     if kind not in FILE_SOURCES:
         return uri
     path = absolute(Path(rest))
@@ -203,7 +203,7 @@ def _check_port(settings: Settings) -> None:
 
 
 def _devices(settings: Settings, root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    kind = assembly.split_source(settings.source)[0] if settings.source else ""
+    kind = split_source(settings.source)[0] if settings.source else ""
     devices, groups = DEVICES.get(kind, ((), ()))
     if (root / FIRMWARE.relative_to("/")).exists():
         return (*devices, str(FIRMWARE)), tuple(dict.fromkeys((*groups, "video")))

@@ -9,11 +9,11 @@ import os
 import platform
 import shutil
 import struct
-import subprocess
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from edge.telemetry.clock import SystemClock
 
@@ -46,8 +46,7 @@ BITS = {
 UNDER_VOLTAGE = 1 << 0 | 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Board:
+class Board(msgspec.Struct, frozen=True):
     """The board whose files lie below `root`; `path` is the PATH on which `vcgencmd` is sought (None: the process's).
 
     Each call asks anew.
@@ -98,6 +97,8 @@ class Board:
         tool = shutil.which("vcgencmd", path=self.path)
         if tool is None:
             return None
+        import subprocess  # for boards that have the tool
+
         try:
             said = subprocess.run([tool, "get_throttled"], capture_output=True, text=True, timeout=2, check=True)
             return int(said.stdout.strip().partition("=")[2], 16)

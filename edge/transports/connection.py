@@ -140,6 +140,11 @@ class Connection:
         if sock is not None:
             selector.register(sock, selectors.EVENT_READ)
 
+    @staticmethod
+    def matches(subscription: str, topic: str) -> bool:
+        """Whether a topic is one that this filter asks for."""
+        return bool(paho.topic_matches_sub(subscription, topic))
+
     def turn(self, selector: selectors.BaseSelector, bell: Bell, timeout_s: float) -> list[Incoming]:
         """Waits for the network once and does what it asks; returns what came in.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -14,8 +13,7 @@ Confirmed = Callable[[list[int]], None]
 Refused = Callable[[int, str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class MqttOptions:
+class MqttOptions(msgspec.Struct, frozen=True):
     """How to reach the broker and what to say at birth and death. Times in seconds."""
 
     url: BrokerUrl
@@ -31,8 +29,7 @@ class MqttOptions:
     """4 or 5; None: 5, falling back to 4 (MQTT 3.1.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True):
     """A message of a subscription. `session` and `mid` find it again for the acknowledgement."""
 
     topic: str
@@ -46,8 +43,7 @@ class Incoming:
     correlation: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A message to publish at QoS 1. `properties` become MQTT 5 user properties."""
 
     topic: str
@@ -55,7 +51,7 @@ class Outgoing:
     retain: bool = False
     content_type: str = ""
     correlation: bytes | None = None
-    properties: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -69,8 +65,7 @@ class Told(msgspec.Struct, frozen=True):
     refused: Refused | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Speech:
+class Speech(msgspec.Struct, frozen=True):
     """How to speak on one connection: 4 or 5, and whether the broker takes retained messages."""
 
     version: int

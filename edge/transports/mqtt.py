@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import logging
 import selectors
-import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-
-import paho.mqtt.client as paho
+from typing import TYPE_CHECKING
 
 from edge.errors import SampleError, UnavailableError
 from edge.transports.bell import Bell
-from edge.transports.connection import Connection, tls_context
 from edge.transports.messages import Incoming, MqttOptions, Outgoing, Speech, Told
 from edge.transports.publication import Letter
+
+if TYPE_CHECKING:
+    import ssl
+
+    from edge.transports.connection import Connection
 
 log = logging.getLogger("edge.mqtt")
 
@@ -158,7 +160,10 @@ class MqttTransport:
 
         Raises ConfigError for certificates that cannot be used.
         """
-        self._tls = tls_context(self.options)
+        if self.options.url.tls:
+            from edge.transports.connection import tls_context
+
+            self._tls = tls_context(self.options)
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=False)
         self._thread.start()
 
@@ -211,6 +216,9 @@ class MqttTransport:
             self._stopping.wait(min(left, 1.0))
 
     def _connect_and_loop(self) -> None:
+        # Here, in this thread: at start paho is being imported while the first sample is inferred.
+        from edge.transports.connection import Connection
+
         self._session += 1
         connection = Connection(self.options, Speech(self._version, self._retain), self._session, self._tls)
         self._connection = connection
@@ -232,7 +240,7 @@ class MqttTransport:
                         self._give_birth(connection)
                     self._beat("mqtt")
                     for incoming in connection.turn(selector, self._bell, 0.5):
-                        self._deliver(incoming)
+                        self._deliver(connection, incoming)
             finally:
                 connection.close(selector, polite=self._stopping.is_set())
 
@@ -247,7 +255,7 @@ class MqttTransport:
                 if self._stopping.is_set():
                     raise UnavailableError("stopping")
                 for incoming in connection.turn(selector, self._bell, 0.2):
-                    self._deliver(incoming)  # a kept session may deliver right behind the CONNACK
+                    self._deliver(connection, incoming)  # a kept session may deliver right behind the CONNACK
         except UnavailableError:
             self._retain = connection.retains
             if self.options.version is None and self._is_of_the_version(connection):
@@ -302,9 +310,9 @@ class MqttTransport:
             for listener in list(self._listeners):
                 listener.down(reason)
 
-    def _deliver(self, incoming: Incoming) -> None:
+    def _deliver(self, connection: Connection, incoming: Incoming) -> None:
         for topic, handler in self._subscriptions.items():
-            if paho.topic_matches_sub(_plain(topic), incoming.topic):
+            if connection.matches(_plain(topic), incoming.topic):
                 handler(incoming)
                 return
         # The session still has a subscription of an earlier life. Unacknowledged, a few of its messages would fill

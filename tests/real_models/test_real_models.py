@@ -12,7 +12,11 @@ import numpy as np
 import onnx
 import pytest
 
+from edge.data.tensor import numpy_dtype
+from edge.engines import onnxruntime
 from edge.engines.litert import load
+from edge.errors import SampleError
+from edge.model import optimised
 from edge.protocols import EngineOptions
 
 
@@ -221,3 +225,27 @@ def test_dtln_keeps_its_state(run, tmp_path):
     assert [p["name"] for p in first["predictions"]] == ["activation_2"]
     assert np.mean(top(first)["data"]) == pytest.approx(0.28047, abs=1e-4)
     assert top(second)["data"] != top(first)["data"]
+
+
+def test_a_model_read_from_its_optimised_graph_gives_the_same_to_the_bit(models, tmp_path, monkeypatch):
+    monkeypatch.setattr(optimised, "LEAST_BYTES", 1)
+    rng = np.random.default_rng(3)
+    seen = 0
+    for path in sorted(models.glob("*/*.onnx")):
+        options = EngineOptions(cache_dir=tmp_path / f"state{seen}")
+        plain = onnxruntime.load(path, EngineOptions())
+        onnxruntime.load(path, options)
+        graph = onnxruntime._graph(path, options)
+        assert graph.usable, path
+        cached = onnxruntime.OnnxRuntime(onnxruntime._Opening(path, 1, ["CPUExecutionProvider"]).optimised(graph.path))
+        assert (cached.inputs, cached.outputs, cached.metadata) == (plain.inputs, plain.outputs, plain.metadata)
+        tensors = {i.name: rng.random(i.fixed()).astype(numpy_dtype(i.dtype)) for i in plain.inputs}
+        tensors |= {i.name: np.full(i.fixed(), 16000, np.int64) for i in plain.inputs if i.dtype == "int64"}
+        try:
+            expected = plain.infer(tensors)
+        except SampleError:
+            continue
+        found = cached.infer(tensors)
+        assert all(found[name].tobytes() == values.tobytes() for name, values in expected.items()), path
+        seen += 1
+    assert seen >= 6

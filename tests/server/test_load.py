@@ -7,10 +7,10 @@ import gzip
 import json
 import socket
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from support import onnxmodels
 from support.http import Site, SlowEngine, in_threads, resident, tensor
 from support.processes import until

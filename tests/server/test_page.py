@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -152,7 +151,7 @@ def named(serve, models):
     features = tuple(manifest.Feature(name=n) for n in ("width", "height"))
     part = structs.replace(loaded.manifest.inputs[0], kind="table", features=features)
     golden = manifest.Golden(inputs={"x": pack(np.array([[5.1, -1.4]], np.float32))}, outputs={})
-    return serve(replace(loaded, manifest=structs.replace(loaded.manifest, inputs=(part,), golden=(golden,))))
+    return serve(structs.replace(loaded, manifest=structs.replace(loaded.manifest, inputs=(part,), golden=(golden,))))
 
 
 def test_a_row_by_names_is_tried_in_a_field_for_each(browser, named):

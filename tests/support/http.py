@@ -8,12 +8,13 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from msgspec.structs import replace
 
 from edge import assembly
 from edge.server.app import HttpServer

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge.assembly import told
 from edge.errors import ConfigError
+from edge.sources.uri import told
 from edge.transports.url import parse
 
 

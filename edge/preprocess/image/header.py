@@ -8,7 +8,8 @@ because decoders fill what is missing with grey and say nothing.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from edge.errors import SampleError
 
@@ -19,8 +20,7 @@ _JPEG_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
 _JPEG_NOT_A_FRAME = frozenset((0xC4, 0xC8, 0xCC))
 
 
-@dataclass(frozen=True, slots=True)
-class PictureHeader:
+class PictureHeader(msgspec.Struct, frozen=True):
     """Format, size in pixels as stored (before EXIF orientation), and whether there is transparency."""
 
     kind: str
