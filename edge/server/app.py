@@ -23,10 +23,11 @@ try:
 except ImportError as exc:
     raise needs("--http", exc.name or "uvicorn", "http") from None
 
-from edge.server.connection import SPARE, Connection, Listener
+from edge.server.connection import SPARE, Connection
 from edge.server.front import Front
 from edge.server.runs import give_way
 from edge.server.site import Site
+from edge.server.sockets import Listener
 from edge.server.ways import Ways, quick_ways, ways
 
 log = logging.getLogger("edge.http")

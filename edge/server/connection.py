@@ -9,9 +9,7 @@ sends nothing else for some seconds costs gigabytes, before anybody has asked it
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
-from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -20,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from edge.server.again import Again, Answer, learn
 from edge.server.exchange import Scope
+from edge.server.sockets import Corked
 
 HEAD_WAIT_S = 10.0
 """How long a request may take up to the first byte of its body, from its first byte or from the connection."""
@@ -57,82 +56,6 @@ TOO_MANY = _answer(429, f"more than {PIPELINED_MOST} requests wait on this conne
 TOO_LONG = _answer(431, f"the head of the request has more than {BESIDE_MOST} bytes")
 
 
-class Listener(socket.socket):
-    """A listening socket that hands out at most `most` connections at a time, and hangs up on the others.
-
-    A connection counts from its first packet: in TLS, before anything of HTTP is known of it.
-    """
-
-    def __init__(self, family: int, kind: int, proto: int, most: int) -> None:
-        super().__init__(family, kind, proto)
-        self.most = most
-        self._open: list[socket.socket] = []
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        """As `socket.accept`; ConnectionAbortedError, which asyncio takes as "later", where there are too many."""
-        made, address = super().accept()
-        if len(self._open) >= self.most:
-            self._open = [one for one in self._open if one.fileno() >= 0]
-        if len(self._open) >= self.most:
-            made.close()
-            raise ConnectionAbortedError("too many connections")
-        self._open.append(made)
-        return made, address
-
-
-class Corked:
-    """A transport that sends a response's head together with what follows at once: one packet, one system call.
-
-    uvicorn writes the two one after the other, without waiting in between.
-    """
-
-    def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool]) -> None:
-        """`linger` is asked at the end: True where it will close the transport itself, later."""
-        self._transport = transport
-        self._linger = linger
-        self._held: bytes | None = None
-        self._ended = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Holds back what begins like a response's head until the next write, or the response's end."""
-        if self.is_closing():  # asyncio would log each write to a connection that is gone
-            return
-        if self._held is not None:
-            data, self._held = self._held + data, None
-        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100"):  # "go on" waits for nothing
-            self._held = data
-            return
-        self._transport.write(data)
-
-    def write_through(self, data: bytes) -> None:
-        """Holds nothing back."""
-        if not self.is_closing():
-            self._transport.write(data)
-
-    def flush(self) -> None:
-        """Sends what is held back."""
-        if self._held is not None:
-            data, self._held = self._held, None
-            self.write_through(data)
-
-    def close(self) -> None:
-        """What is held back goes first."""
-        self.flush()
-        if not self._ended and not self._transport.is_closing() and self._linger():
-            self._ended = True
-            if self._transport.can_write_eof():
-                self._transport.write_eof()
-        elif not self._ended:
-            self._transport.close()
-
-    def is_closing(self) -> bool:
-        """True where nothing more can be sent."""
-        return self._ended or self._transport.is_closing()
-
-
 class Connection(HttpToolsProtocol):
     """`most` connections at once; more are told so and closed."""
 
@@ -157,6 +80,8 @@ class Connection(HttpToolsProtocol):
         self._held = b""
         """A head that is known, without its body: read when that is there."""
         self._answered_s = 0.0
+        self._default: list[tuple[bytes, bytes]] | None = None
+        self._default_lines = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._corked = Corked(transport, self._linger)
@@ -317,10 +242,11 @@ class Connection(HttpToolsProtocol):
         return True
 
     def _send(self, head: bytes, body: bytes, close: bool) -> None:
-        more = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
-        if close:
-            more += b"connection: close\r\n"
-        self._corked.write_through(b"".join((head, more, b"\r\n", body)))
+        default = self.server_state.default_headers
+        if default is not self._default:  # uvicorn makes a new list each second, for the date
+            self._default, self._default_lines = default, b"".join([b"%b: %b\r\n" % header for header in default])
+        end = b"connection: close\r\n\r\n" if close else b"\r\n"
+        self._corked.write_through(b"".join((head, self._default_lines, end, body)))
 
     # --- ends ---------------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ class Front:
     def quick(self, scope: Scope) -> Answer | None:
         """What answers the bodies behind such a head at once; None: it has to be asked as any other is."""
         answer = self._quick.get(scope["path"])
-        if answer is None or scope["method"] != "POST":
+        if answer is None or scope["method"] != "POST" or scope["query_string"]:
             return None
         request = Request(scope, _never, self._bodies)
         try:

@@ -166,8 +166,8 @@ class Inference:
         return tensors.from_binary(view[at : at + size], spec, tensor.shape, count), at + size
 
     def _check_complete(self, found: Mapping[str, Array]) -> None:
-        absent = [name for name in self._inputs if name not in found]
-        if absent:
+        if len(found) < len(self._inputs):
+            absent = [name for name in self._inputs if name not in found]
             raise Refusal(400, f"input {absent[0]!r} is missing; the model takes {', '.join(self._inputs)}")
 
     def _wanted(self, outputs: list[RequestedOutput] | None) -> list[RequestedOutput]:

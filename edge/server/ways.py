@@ -87,8 +87,8 @@ def ways(site: Site) -> Iterator[Way]:
 
 
 def quick_ways(site: Site) -> Mapping[str, Callable[[bytes, Mapping[bytes, bytes]], Response | None]]:
-    """What may be answered at once, by path."""
-    return dict.fromkeys(_own_paths(site), site.infer_at_once)
+    """What may be answered at once, by path, where there is no query."""
+    return {**dict.fromkeys(_own_paths(site), site.infer_at_once), "/predict": site.predict_at_once}
 
 
 def _own_paths(site: Site) -> Sequence[str]:

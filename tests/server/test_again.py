@@ -133,6 +133,28 @@ def test_the_same_head_is_read_once_whatever_the_bodies_and_their_lengths(quick)
     assert values(answers) == asked
 
 
+def test_inputs_of_the_contract_come_again_too_each_with_a_number_of_its_own(quick):
+    rows = [b"[1, 2, 3]", b"[4.25, 5, 6]", b"[1, 2]", b"[7, 8, 9]"]
+
+    made, answers = on_a_wire(quick, [head(len(row), path=b"/predict") + row for row in rows])
+    told = [json.loads(text) for _, text in answers]
+
+    assert (b"content-length", b"9") in made.scope["headers"]  # the first one's
+    assert [status for status, _ in answers] == [200, 200, 400, 200]
+    assert [p["value"] for p in told[1]["predictions"]] == [4.25, 5, 6]
+    assert told[3]["seq"] > told[1]["seq"] > told[0]["seq"]
+
+
+def test_what_is_asked_in_the_query_is_not_lost(quick):
+    row = b"[1, 2, 3]"
+    drawn = head(len(row), path=b"/predict?annotate=1") + row
+
+    _, answers = on_a_wire(quick, [head(len(row), path=b"/predict") + row, drawn, drawn])
+
+    assert [status for status, _ in answers] == [200, 400, 400]
+    assert b"annotate=1 is for one picture" in answers[1][1]
+
+
 def test_a_body_that_comes_behind_its_head_is_waited_for(quick):
     later = body(4, 5, 6)
 
