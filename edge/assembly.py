@@ -19,7 +19,7 @@ from edge.data.sample import ModelInput, Payload, Sample
 from edge.data.tensor import Array, Tensors
 from edge.engines import stateful
 from edge.errors import ConfigError, SampleError
-from edge.flow.durability import Durability, LaneOptions
+from edge.flow.durability import SAVE_PAST, Durability, LaneOptions
 from edge.flow.gate import Gate, Rules
 from edge.flow.lane import Lane
 from edge.flow.pipeline import Pipeline, Watch
@@ -217,6 +217,7 @@ def make_lane(name: str, sink: Sink, spool: Spool, settings: Settings, **more: A
     options = LaneOptions(
         durability=Durability(settings.durability) if sink.durable else Durability.NONE,
         replay_rate=settings.replay_rate,
+        save_past=max(SAVE_PAST, 4 * getattr(sink, "batch", 1)),  # some messages' worth, joined or not
         drop_oldest=live,
     )
     return Lane(name, sink, spool, options=options, **more)

@@ -189,6 +189,11 @@ def _complete(settings: Settings, environ: Mapping[str, str]) -> Settings:
         raise ConfigError("no model: say edge-run --model model.onnx")
     values["device"] = topic_part(values["device"] or socket.gethostname() or "device")
     values["prefix"] = "/".join(topic_part(p) for p in str(values["prefix"]).split("/") if p) or "edge"
+    if values["batch"] > 1 and values["home_assistant"] is not None:
+        raise ConfigError(
+            f"--batch {values['batch']} with --home-assistant: its templates read one result a message, not an array; "
+            "leave one of the two out"
+        )
     if values["mqtt"] == "none":
         if values["home_assistant"] is not None:
             raise ConfigError("--home-assistant: it listens on a broker, but --mqtt is none; name one with --mqtt URL")

@@ -18,6 +18,7 @@ SIZES = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 1
 
 NAME_MOST = 200
 THREADS_MOST = 256
+BATCH_MOST = 1000
 
 
 def size(text: str) -> int:
@@ -232,6 +233,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("min-score", "publish only what has at least this score", real, metavar="X", group="publishing"),
     Option("min-interval", "seconds from one published result to the next; 0: all", seconds, 0.0, "S",
            group="publishing"),
+    Option("batch", "results that wait anyway, at most so many in one message, a JSON array; 1: each alone, an object",
+           up_to(BATCH_MOST), 1, "N", group="publishing"),
     Option("home-assistant", "announce the device to Home Assistant; its discovery prefix, if it is not homeassistant",
            discovery_prefix, metavar="PREFIX", group="publishing", alone="homeassistant"),
     Option("image-interval", "seconds between two pictures for Home Assistant; 0: none", seconds, 10.0, "S",

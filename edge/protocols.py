@@ -200,6 +200,8 @@ class Sink(Protocol):
         send_all(entries) -> Sequence[tuple[int, str]]
 
     which does for many what `send` does for one, and returns the key and the reason of each that can never be sent.
+    With `batch` above 1 it is given up to so many results of one key, of `batch_bytes` bytes together, and sends them
+    in one message; `window` counts messages.
     """
 
     window: int

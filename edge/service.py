@@ -169,7 +169,8 @@ class Service:
         if self._transport is not None:
             name = self._loaded.manifest.name
             sending = self._announcer.sending if self._announcer is not None else lambda _: None
-            named["mqtt"] = MqttSink(self._transport, self._base, name, sending=sending, count=self._metrics.inc)
+            more = {"sending": sending, "count": self._metrics.inc, "batch": self._settings.batch}
+            named["mqtt"] = MqttSink(self._transport, self._base, name, **more)
         for uri in dict.fromkeys(self._settings.sink):
             kind = uri.partition(":")[0]
             same = sum(name.partition("-")[0] == kind for name in named)

@@ -37,6 +37,7 @@ def info(loaded: Loaded, settings: Settings, *, boot: str, source: str) -> dict[
             **({"profile": settings.values["profile"]} if "profile" in settings.values else {}),
         },
         "source": source,
+        "batch": settings.batch,
         "versions": {"edge-run": __version__, "python": platform.python_version(), "numpy": np.__version__},
         "platform": platform.machine(),
     }

@@ -13,6 +13,8 @@ from edge.errors import ConfigError
     [
         ("--keepalive", "65536", "at most 65535"),
         ("--threads", "100000", "at most 256"),
+        ("--batch", "0", "a number of at least 1"),
+        ("--batch", "1001", "at most 1000"),
         ("--replay-rate", "-1", "a number of at least 0"),
         ("--mqtt-client-id", "x" * 70_000, "at most 200 printable characters"),
         ("--device", "a\0b", "at most 200 printable characters"),
@@ -27,3 +29,9 @@ def test_a_value_out_of_bounds_is_told_in_a_line(flag, value, says):
 def test_an_unknown_sink_is_told_with_those_there_are():
     with pytest.raises(ConfigError, match="there is no sink 'mail'; say console, file:PATH"):
         assembly.make_sink("mail:me")
+
+
+def test_batches_for_home_assistant_are_refused_with_the_way_out():
+    with pytest.raises(ConfigError, match=r"--batch 8 with --home-assistant.*leave one of the two out"):
+        config.read(["--model", "m.onnx", "--batch", "8", "--home-assistant"], {}, "0")
+    assert config.read(["--model", "m.onnx", "--home-assistant"], {"EDGE_BATCH": "1"}, "0").batch == 1

@@ -15,12 +15,15 @@ class Durability(StrEnum):
     ALWAYS = "always"
 
 
+SAVE_PAST = 64
+
+
 class LaneOptions(msgspec.Struct, frozen=True):
     """`memory_most` bounds, in messages, what waits in memory while the disk fails, `memory_bytes` it at all times."""
 
     durability: Durability = Durability.OUTAGE
     save_after_s: float = 1.0
-    save_past: int = 64
+    save_past: int = SAVE_PAST
     replay_rate: float = 0.0
     memory_most: int = 10_000
     memory_bytes: int = 64_000_000

@@ -273,7 +273,7 @@ class Lane:
     def _send(self) -> None:
         while self._link.up:
             room = self._sink.window - self._stock.under_way
-            entries = self._stock.send(min(room, self._link.at_once))
+            entries = self._stock.send(min(room, self._link.at_once), self._link.join)
             if not entries:
                 return
             try:
@@ -281,16 +281,17 @@ class Lane:
             except UnavailableError as exc:
                 self._lose(str(exc))
                 return
-            for ticket, reason in refused:
-                self._give_up(ticket, reason)
-            self._metrics.inc(f"sent:{self.name}", len(entries) - len(refused))
+            given_up = sum([self._give_up(ticket, reason) for ticket, reason in refused])
+            self._metrics.inc(f"sent:{self.name}", len(entries) - given_up)
 
-    def _give_up(self, ticket: int, reason: str) -> None:
-        for item in self._stock.confirmed([ticket]):
-            self._dropped("refused", 1)
+    def _give_up(self, ticket: int, reason: str) -> int:
+        """How many were given up."""
+        items = self._stock.confirmed([ticket])
+        self._dropped("refused", len(items))
+        for item in items:
             log.error("result dropped", extra={"sink": self.name, "seq": item.message.seq, "reason": reason})
-            if item.key is None:
-                self._safe([item])
+        self._safe([item for item in items if item.key is None])
+        return len(items)
 
     # --- the spool ----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from edge.errors import SampleError, UnavailableError
 from edge.flow.backoff import Backoff
+from edge.flow.stock import ALONE, Join
 from edge.protocols import Clock, Entry, Sink, SinkEvents
 from edge.telemetry.metrics import Metrics
 
@@ -31,7 +32,7 @@ class Link:
         send_all: SendAll = getattr(sink, "send_all", self._send_one)
         self._send_all = send_all
         self.at_once = sink.window if hasattr(sink, "send_all") else 1
-        """How many entries `send` takes."""
+        """How many messages `send` takes."""
         self.up = False
         self.due_ns = 0
         """While it is away: when it is tried again, on the monotonic clock."""
@@ -47,6 +48,12 @@ class Link:
             self._metrics.inc(f"reconnects:{self._name}")
         self.up = self._was_up = True
         return self._troubled
+
+    @property
+    def join(self) -> Join:
+        """What the sink puts in one message."""
+        most: int = getattr(self._sink, "batch", 1)
+        return Join(most, self._sink.batch_bytes) if most > 1 else ALONE  # type: ignore[attr-defined]
 
     def send(self, entries: Sequence[Entry]) -> Sequence[tuple[int, str]]:
         """The key and the reason of each that can never be sent. Raises UnavailableError."""

@@ -3,7 +3,7 @@
 Where a message can be, oldest first (there is no other place but the lane's intake, and a message is in one of them at
 a time, but that one on disk may be held in memory as well):
 
-    window  sent, not confirmed
+    window  sent, not confirmed; results that went in one message are confirmed together
     resend  sent on a connection that was lost
     disk    in the spool; its head is read into memory (`Backlog`)
     queue   new, in memory
@@ -17,10 +17,26 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
+import msgspec
+
+from edge.data.message import Message
 from edge.flow.backlog import Backlog, Item
 from edge.flow.durability import Durability, LaneOptions
 from edge.flow.shelf import Shelf
 from edge.protocols import Clock, Entry
+
+REPLAYED_SIZE = len(b',"replayed":true,')
+"""What a result may grow by where it is joined with others: a comma, and that it comes after an outage."""
+
+
+class Join(msgspec.Struct, frozen=True):
+    """How many results may go in one message, and how many bytes of them."""
+
+    most: int = 1
+    most_bytes: int = 0
+
+
+ALONE = Join()
 
 
 class Stock:
@@ -31,7 +47,7 @@ class Stock:
         self._saves_first = options.durability is Durability.ALWAYS
         self._shelf = shelf
         self._tickets = itertools.count(1)
-        self._window: dict[int, Item] = {}
+        self._window: dict[int, Sequence[Item]] = {}
         self._resend: deque[Item] = deque()
         self._queue: deque[Item] = deque()
         self.backlog = Backlog(shelf, clock, options.replay_rate)
@@ -47,7 +63,7 @@ class Stock:
 
     @property
     def under_way(self) -> int:
-        """How many are sent and not confirmed."""
+        """How many are sent and not confirmed. Joined ones count once: it is messages that a broker limits."""
         return len(self._window)
 
     # --- what comes and goes ------------------------------------------------------------------------
@@ -58,7 +74,7 @@ class Stock:
 
     def confirmed(self, tickets: Iterable[int]) -> list[Item]:
         """Those of them that were under way; they are ours no more."""
-        items = [item for ticket in tickets if (item := self._window.pop(ticket, None)) is not None]
+        items = [item for ticket in tickets for item in self._window.pop(ticket, ())]
         for item in items:
             if item.key is not None:
                 self.backlog.confirmed(item.key)
@@ -66,9 +82,10 @@ class Stock:
 
     def lost(self) -> None:
         """The connection went: what was under way is sent again, first."""
-        for item in self._window.values():
+        items = list(itertools.chain.from_iterable(self._window.values()))
+        for item in items:
             item.replayed = True
-        self._resend.extendleft(reversed(self._window.values()))
+        self._resend.extendleft(reversed(items))
         self._window.clear()
 
     def delayed(self) -> None:
@@ -83,21 +100,36 @@ class Stock:
         """Something may be sent now."""
         return bool(self._resend or (self._queue and self._may_send_new()) or self.backlog.due)
 
-    def send(self, most: int) -> list[Entry]:
-        """At most so many, with their tickets: they are under way now."""
-        if not (self._resend or self.backlog or self._saves_first):
-            return [self._entry(self._queue.popleft()) for _ in range(min(most, len(self._queue)))]
-        found: list[Entry] = []
-        while len(found) < most and (item := self._next()) is not None:
-            found.append(self._entry(item))
-        return found
+    def send(self, most: int, join: Join = ALONE) -> list[Entry]:
+        """At most so many messages; they are under way now. What has the same ticket goes in one."""
+        entries: list[Entry] = []
+        for _ in range(most):
+            items = self._together(join)
+            if not items:
+                break
+            ticket = next(self._tickets)
+            self._window[ticket] = items
+            entries += [Entry(ticket, item.message, item.replayed) for item in items]
+        return entries
 
-    def _entry(self, item: Item) -> Entry:
-        ticket = next(self._tickets)
-        self._window[ticket] = item
-        return Entry(ticket, item.message, item.replayed)
+    def _together(self, join: Join) -> Sequence[Item]:
+        first = self._next()
+        if first is None:
+            return ()
+        if join.most == 1 or not _joins(first.message):
+            return (first,)
+        items, size = [first], len(first.message.payload)
+        while len(items) < join.most and (item := self._next()) is not None:
+            size += len(item.message.payload) + REPLAYED_SIZE
+            if size > join.most_bytes or not _joins(item.message):
+                self._resend.appendleft(item)  # it is the next one still
+                break
+            items.append(item)
+        return items
 
     def _next(self) -> Item | None:
+        if not (self._resend or self.backlog or self._saves_first):
+            return self._queue.popleft() if self._queue else None
         if self._resend:
             return self._resend.popleft()
         item = self._new()
@@ -122,7 +154,8 @@ class Stock:
 
     def unsaved(self) -> Iterator[Item]:
         """Those that are not on disk, oldest first."""
-        everywhere = itertools.chain(self._window.values(), self._resend, self._queue)
+        sent = itertools.chain.from_iterable(self._window.values())
+        everywhere = itertools.chain(sent, self._resend, self._queue)
         return (i for i in everywhere if i.key is None)
 
     def saved(self, items: Sequence[Item], keys: Sequence[int], *, up: bool) -> None:
@@ -150,3 +183,8 @@ class Stock:
         gone = {id(item) for item in dropped}
         self._queue = deque(item for item in self._queue if id(item) not in gone) if gone else self._queue
         return dropped
+
+
+def _joins(message: Message) -> bool:
+    """Errors, and what somebody asked for, go alone."""
+    return message.kind == "result" and message.reply is None

@@ -4,10 +4,15 @@ Topics: `result` and `error` below the base topic, and the asker's Response Topi
 with an answer counts as confirmed when both are; an `answer` goes to the asker alone. A broker that refuses a result
 (its access list, a quota) is one that is not available: the result waits. An answer or an error that it refuses is
 dropped and counted, for an asker may name a topic that nobody may use.
+
+With `batch` above 1 a message on `result` is a JSON array of results, of one also: those that wait are joined, and
+confirmed together. What an asker gets, and errors, are objects as ever.
 """
 
 from __future__ import annotations
 
+import itertools
+import operator
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
@@ -20,6 +25,12 @@ from edge.transports.mqtt import Listener, MqttTransport
 from edge.transports.publication import Form, Letter
 
 JSON = "application/json"
+BATCH_BYTES_MOST = 1_000_000
+"""A message of more gains nothing, and some brokers refuse it."""
+PROPERTIES_MOST = 256
+"""Bytes of a joined result's packet beside topic, model and payload: header, property names, numbers."""
+
+_KEY = operator.attrgetter("key")
 
 
 class MqttSink(Listener):
@@ -36,12 +47,14 @@ class MqttSink(Listener):
         model: str,
         *,
         window: int = 20,
+        batch: int = 1,
         sending: Callable[[Message], None] = lambda _: None,
         count: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`sending` is told of each message that everybody gets, before it goes to the connection; `count` of what
         was dropped, by reason."""
         self.window = window
+        self.batch = batch
         self._sending = sending
         self._count = count
         self._transport = transport
@@ -51,7 +64,13 @@ class MqttSink(Listener):
         self._listening = False
         self._lock = threading.Lock()
         self._halves: set[int] = set()
-        self._form = Form(f"{base_topic}/result", JSON, {"schema": str(SCHEMA), "model": model}, varies="seq")
+        self._forms: dict[int, Form] = {}
+
+    @property
+    def batch_bytes(self) -> int:
+        """How many bytes of results go in one message at most."""
+        beside = PROPERTIES_MOST + len(self._base.encode()) + len(self._model.encode())
+        return min(BATCH_BYTES_MOST, self._transport.largest - beside)
 
     def open(self, events: SinkEvents) -> None:
         self._events = events
@@ -71,28 +90,48 @@ class MqttSink(Listener):
         """The key and the reason of each that can never be sent."""
         refused: list[tuple[int, str]] = []
         plain: list[Letter] = []
-        for entry in entries:
-            message = entry.message
+        for key, together in itertools.groupby(entries, _KEY):
+            group = list(together)
+            message = group[0].message
             if message.kind == "result" and message.reply is None:
-                plain.append(self._letter(entry))
+                plain.append(self._letter(group))
                 continue
             if plain:  # an error keeps its place in the order
                 refused += self._transport.publish_all(plain)
                 plain = []
             try:
-                self._send_other(entry)
+                self._send_other(group[0])
             except SampleError as exc:
-                refused.append((entry.key, str(exc)))
+                refused.append((key, str(exc)))
         if plain:
             refused += self._transport.publish_all(plain)
+        self._check_joined(entries, refused)
         return refused
 
-    def _letter(self, entry: Entry) -> Letter:
-        message = entry.message
-        self._sending(message)
-        payload = message.replayed() if entry.replayed else message.payload
-        told = Told(entry.key, self._confirmed, self._refused)
-        return Letter(self._form, b"%d" % message.seq, payload, told)
+    def _check_joined(self, entries: Sequence[Entry], refused: Sequence[tuple[int, str]]) -> None:
+        """Joined for a connection that took more than this one does: to be joined again is all they need."""
+        for key, reason in refused:
+            if sum(entry.key == key for entry in entries) > 1:
+                raise UnavailableError(reason)
+
+    def _letter(self, group: Sequence[Entry]) -> Letter:
+        for entry in group:
+            self._sending(entry.message)
+        told = Told(group[0].key, self._confirmed, self._refused)
+        payload = self._payload([e.message.replayed() if e.replayed else e.message.payload for e in group])
+        form = self._forms.get(len(group)) or self._form(len(group))
+        return Letter(form, b"%d" % group[0].message.seq, payload, told)
+
+    def _payload(self, results: Sequence[bytes]) -> bytes:
+        return results[0] if self.batch == 1 else b"[" + b",".join(results) + b"]"
+
+    def _properties(self, count: int) -> dict[str, str]:
+        """Beside `seq`."""
+        return {"schema": str(SCHEMA), "model": self._model, **({"count": str(count)} if self.batch > 1 else {})}
+
+    def _form(self, count: int) -> Form:
+        form = self._forms[count] = Form(f"{self._base}/result", JSON, self._properties(count), varies="seq")
+        return form
 
     def _send_other(self, entry: Entry) -> None:
         """An error, or what somebody asked for."""
@@ -106,7 +145,10 @@ class MqttSink(Listener):
         if message.reply is not None:
             self._reply(entry.key, self._answer(message, payload, properties))
         self._sending(message)
-        refused = self._refused if message.kind == "result" else self._given_up("error")
+        refused = self._given_up("error")
+        if message.kind == "result":
+            refused, payload = self._refused, self._payload([payload])
+            properties = {**self._properties(1), "seq": str(message.seq)}
         self._transport.publish(
             Outgoing(f"{self._base}/{message.kind}", payload, content_type=JSON, properties=properties),
             Told(entry.key, self._confirmed, refused),

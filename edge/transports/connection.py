@@ -67,6 +67,11 @@ class Connection:
         return self._outflow.retains
 
     @property
+    def largest(self) -> int:
+        """The broker's Maximum Packet Size, in bytes."""
+        return self._outflow.largest
+
+    @property
     def protocol(self) -> str:
         return "MQTT 5" if self._version == 5 else "MQTT 3.1.1"
 

@@ -119,6 +119,12 @@ class MqttTransport:
         connection = self._connection
         return connection is not None and connection.up
 
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest packet that the broker takes; 0 while there is none."""
+        connection = self._connection
+        return connection.largest if connection is not None else 0
+
     def publish(self, message: Outgoing, told: Told | None = None) -> None:
         """Queues a message; `told` hears when the broker has it, or refuses it.
 

@@ -38,7 +38,7 @@ class Outflow:
         self._lock = threading.Lock()
         self._unconfirmed: dict[int, tuple[float, Told | None]] = {}
         self._flying_most = FLYING_MOST
-        self._largest = PACKET_MOST
+        self.largest = PACKET_MOST
         self._held: deque[Publication] = deque()
         self._refused_one = False
         self._news: dict[Confirmed, list[int]] = {}
@@ -47,7 +47,7 @@ class Outflow:
 
     def heed(self, connack: Any) -> None:
         """What the broker's CONNACK says of itself; None from one of MQTT 3.1.1."""
-        self._largest = getattr(connack, "MaximumPacketSize", PACKET_MOST)
+        self.largest = getattr(connack, "MaximumPacketSize", PACKET_MOST)
         self._flying_most = min(getattr(connack, "ReceiveMaximum", None) or FLYING_MOST, FLYING_MOST)
         self.retains = self.retains and bool(getattr(connack, "RetainAvailable", 1))
 
@@ -111,9 +111,9 @@ class Outflow:
         self._client.queue(packets(numbered))
 
     def _check(self, made: Publication, topic: str) -> None:
-        if made.size > self._largest:
+        if made.size > self.largest:
             raise SampleError(
-                f"{made.size} bytes for {topic}, but the broker takes at most {self._largest} "
+                f"{made.size} bytes for {topic}, but the broker takes at most {self.largest} "
                 "(mosquitto: max_packet_size)"
             )
 

@@ -122,7 +122,7 @@ def test_an_identifier_that_is_still_under_way_is_not_given_again(broker, transp
 
 
 def test_of_many_the_one_that_the_broker_never_takes_is_named_and_the_others_go(broker, transport):
-    transport._connection._outflow._largest = 100
+    transport._connection._outflow.largest = 100
     form, confirmed = Form("t", "text/plain", {}, varies="seq"), []
     payloads = [b"0", b"x" * 100, b"2"]
     letters = [Letter(form, b"%d" % n, p, Told(n, confirmed.extend)) for n, p in enumerate(payloads)]

@@ -61,7 +61,10 @@ LATENCY = (
         most=True,
     ),
 )
-TINY = (Target("results a second / tutorial", lambda r: r["edge"].per_s / r["tutorial"].per_s, 5.0),)
+TINY = (
+    Target("results a second / tutorial", lambda r: r["edge"].per_s / r["tutorial"].per_s, 5.0),
+    Target("with `--batch 64` / tutorial", lambda r: r["batch"].per_s / r["tutorial"].per_s, 5.0),
+)
 START = (Target("start to the first result / tutorial", lambda r: r["edge"] / r["tutorial"], 0.85, most=True),)
 
 
@@ -124,6 +127,7 @@ def contest(folder: Path, port: int, options: argparse.Namespace) -> str:
                 "bare": lambda: tiny.bare(seconds / 3),
                 "tutorial": lambda: tiny.tutorial(f"rows@0x{rows // 4}"),
                 "edge": lambda: tiny.edge_run(f"rows@0x{rows}"),
+                "batch": lambda: tiny.edge_run(f"rows@0x{2 * rows}", "--batch", "64"),
             },
         ),
         (

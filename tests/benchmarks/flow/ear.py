@@ -23,6 +23,14 @@ class Ear:
         while self._next()[0] >> 4 != 9:
             continue
 
+    def hear_results(self, count: int, timeout_s: float) -> list[tuple[float, bytes]]:
+        """Messages until they hold so many results. Raises TimeoutError."""
+        heard: list[tuple[float, bytes]] = []
+        while count > 0:
+            heard.append(self.hear(timeout_s))
+            count -= results_in(heard[-1][1])
+        return heard
+
     def hear(self, timeout_s: float) -> tuple[float, bytes]:
         """When the next message came, on `time.time`'s clock, and its payload. Raises TimeoutError."""
         self._sock.settimeout(timeout_s)
@@ -43,6 +51,11 @@ class Ear:
             if not data:
                 raise ConnectionError("the broker hung up")
             self._buffer += data
+
+
+def results_in(payload: bytes) -> int:
+    """How many results a message holds: `--batch` makes arrays. Not parsed, which would take as long as they do."""
+    return payload.count(b'{"schema":') if payload.startswith(b"[") else 1
 
 
 def _packet(kind: int, body: bytes) -> bytes:
