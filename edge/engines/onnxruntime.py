@@ -80,10 +80,14 @@ class OnnxRuntime:
         }
         self.providers: list[str] = session.get_providers()
         self._output_names = [o.name for o in self.outputs]
+        # What `session.run` calls after it has checked again what the library checks itself: a third of a run of 6 us.
+        # To bind input and output once brings as much, and would hand out arrays that the next run overwrites.
+        self._run = session._sess.run
+        self._run_options = ort.RunOptions()  # else one is made for each run
 
     def infer(self, tensors: Tensors) -> dict[str, Any]:
         try:
-            values = self._session.run(self._output_names, tensors)
+            values = self._run(self._output_names, tensors, self._run_options)
         except _RUN_ERRORS as exc:
             raise SampleError(f"the model refuses this input: {_first_line(exc)}") from exc
         return dict(zip(self._output_names, values, strict=True))
@@ -158,6 +162,9 @@ class _Opening:
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = self._threads
         settings.inter_op_num_threads = 1
+        # A plan of memory for each shape that comes: shapes that vary make ever more of them, and where they do not it
+        # saves nothing that could be measured (tests/benchmarks/README.md).
+        settings.enable_mem_pattern = False
         settings.log_severity_level = 4  # what matters comes as an exception, in our words
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         settings.add_session_config_entry("session.inter_op.allow_spinning", "0")

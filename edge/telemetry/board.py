@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import struct
 import threading
 from pathlib import Path
@@ -94,10 +93,12 @@ class Board(msgspec.Struct, frozen=True):
         return None
 
     def _ask_tool(self) -> int | None:
+        import shutil  # both once the service runs
+        import subprocess
+
         tool = shutil.which("vcgencmd", path=self.path)
         if tool is None:
             return None
-        import subprocess  # for boards that have the tool
 
         try:
             said = subprocess.run([tool, "get_throttled"], capture_output=True, text=True, timeout=2, check=True)

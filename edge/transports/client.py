@@ -11,6 +11,7 @@ here, so that a release that changes them is found by the tests and not by a use
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -39,6 +40,10 @@ class Client(paho.Client):
         self._writing = threading.RLock()
         self.acknowledged: Callable[[Sequence[int], str], None] = lambda mids, refusal: None
         """Told of packet identifiers that the broker has acknowledged, or refused and why. In the loop's thread."""
+
+    def _get_proxy(self) -> dict[str, Any] | None:
+        # paho asks urllib.request, which takes longer to import than all else of a connection.
+        return super()._get_proxy() if any(k.lower() == "mqtt_proxy" for k in os.environ) else None
 
     # --- out ----------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from edge.errors import SampleError, UnavailableError
+from edge.transports import later
 from edge.transports.bell import Bell
 from edge.transports.messages import Incoming, MqttOptions, Outgoing, Speech, Told
 from edge.transports.publication import Letter
@@ -223,6 +224,7 @@ class MqttTransport:
 
     def _connect_and_loop(self) -> None:
         # Here, in this thread: at start paho is being imported while the first sample is inferred.
+        later.put_off("urllib", "request")
         from edge.transports.connection import Connection
 
         self._session += 1

@@ -265,6 +265,22 @@ def test_a_plain_run_loads_nothing_it_does_not_use(tmp_path, flowers):
     assert done.returncode == 0, done.stderr.decode()
 
 
+def test_a_run_with_a_broker_loads_no_more_than_a_connection_needs(tmp_path, flowers, broker):
+    import sys
+
+    url = f"mqtt://127.0.0.1:{broker.port}"
+    script = (
+        "import sys, edge.cli\n"
+        f"code = edge.cli.run(['--model', {str(flowers.path)!r}, '--source', 'synthetic:1', '--mqtt', {url!r},\n"
+        f"                     '--state-dir', {str(tmp_path)!r}])\n"
+        "more = {'http.client', 'email', 'tempfile', 'asyncio', 'socks.client', 'edge.transports.embedded',\n"
+        "        'edge.server', 'edge.flow.masks', 'edge.sinks.http', 'cv2'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {more}' if more or 'paho' not in sys.modules else code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+
+
 def test_an_engine_that_is_not_installed_is_one_line_and_2(tmp_path, flowers):
     import sys
 
