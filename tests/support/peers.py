@@ -111,7 +111,7 @@ def ready(port: int, health: str) -> bool:
         return False
 
 
-def edge_run(bins: Path, model: Path, folder: Path) -> contextlib.AbstractContextManager[Server]:
+def edge_run(bins: Path, model: Path, folder: Path, *more: str) -> contextlib.AbstractContextManager[Server]:
     port = free_port()
     command = [
         bins / "edge-run",
@@ -124,7 +124,7 @@ def edge_run(bins: Path, model: Path, folder: Path) -> contextlib.AbstractContex
         "--state-dir",
         folder / "state",
     ]
-    return started("edge-run", port, command, folder)
+    return started("edge-run", port, [*command, *more], folder)
 
 
 def mlserver(bins: Path, model: Path, folder: Path) -> contextlib.AbstractContextManager[Server]:

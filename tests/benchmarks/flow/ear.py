@@ -15,7 +15,7 @@ class Ear:
 
     def __init__(self, port: int, topic: str) -> None:
         self._sock = socket.create_connection(("127.0.0.1", port))
-        self._sock.sendall(_packet(0x10, b"\0\4MQTT\4\2\0\0\0\3ear"))
+        self._sock.sendall(_packet(0x10, b"\0\4MQTT\4\2\0\0\0\0"))
         self._buffer = bytearray()
         self._next()
         encoded = topic.encode()

@@ -76,7 +76,7 @@ def image(path: Path) -> Path:
         name="image", kind="image", shape=(1, 3, SIZE, SIZE), layout="NCHW", size=(SIZE, SIZE), antialias=False,
         mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375),
     )  # fmt: skip
-    return _describe(path, Manifest(name="image", task="classify", inputs=(part,), outputs=(Output(name="scores"),)))
+    return describe(path, Manifest(name="image", task="classify", inputs=(part,), outputs=(Output(name="scores"),)))
 
 
 def tiny(path: Path) -> Path:
@@ -84,10 +84,11 @@ def tiny(path: Path) -> Path:
     onnxmodels.scores(path)
     features = tuple(Feature(name=f"f{n}") for n in range(64))
     part = Input(name="x", kind="table", shape=("n", 64), features=features)
-    return _describe(path, Manifest(name="tiny", task="classify", inputs=(part,), outputs=(Output(name="scores"),)))
+    return describe(path, Manifest(name="tiny", task="classify", inputs=(part,), outputs=(Output(name="scores"),)))
 
 
-def _describe(path: Path, manifest: Manifest) -> Path:
+def describe(path: Path, manifest: Manifest) -> Path:
+    """The file, with a manifest in it."""
     model = onnx.load(path)
     helper.set_model_props(model, {ONNX_KEY: msgspec.json.encode(manifest).decode()})
     onnx.save(model, path)

@@ -1,12 +1,15 @@
 """Load for an HTTP server on this machine: the same request again and again, on some connections, for some seconds.
 
+`load.py PORT CONNECTIONS SECONDS FILE [heed]`, FILE with the bytes of the request; `heed`: Retry-After is.
 Its own process, with nothing but sockets: a client library would cost more than the servers under test.
-Prints JSON: answered requests a second, median and 99th percentile in milliseconds, statuses.
+Prints JSON: requests answered with 200 a second, their median and 99th percentile in milliseconds, and how often each
+status came.
 """
 
 from __future__ import annotations
 
 import contextlib
+import heapq
 import json
 import selectors
 import socket
@@ -16,6 +19,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+
+OK, BUSY = 200, 503
 
 
 @dataclass
@@ -39,6 +44,13 @@ def status_if_whole(data: bytearray) -> int | None:
     return int(head[9:12]) if len(data) >= end + 4 + length else None
 
 
+def retry_after_s(data: bytearray) -> int:
+    """What a response asks to wait, in seconds."""
+    head = bytes(data[: data.find(b"\r\n\r\n")]).lower()
+    at = head.find(b"retry-after:")
+    return int(head[at + 12 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+
+
 def load_alone(host: str, port: int, request: bytes, seconds: float) -> tuple[list[float], Counter[int], float]:
     """One connection needs no selector: blocking calls cost the client least, and the server is what is measured."""
     spent: list[float] = []
@@ -57,7 +69,8 @@ def load_alone(host: str, port: int, request: bytes, seconds: float) -> tuple[li
                 got += sock.recv(1 << 18)
             now = clock()
             statuses[status] += 1
-            spent.append(now - sent)
+            if status == OK:
+                spent.append(now - sent)
             if now >= until:
                 if warm:
                     return spent, statuses, now - started
@@ -66,59 +79,81 @@ def load_alone(host: str, port: int, request: bytes, seconds: float) -> tuple[li
                 statuses.clear()
 
 
-def load(host: str, port: int, request: bytes, connections: int, seconds: float) -> dict[str, object]:
-    """Runs the load and returns the figures."""
-    if connections == 1:
-        return figures(*load_alone(host, port, request, seconds))
-    selector = selectors.DefaultSelector()
-    spent: list[float] = []
-    statuses: Counter[int] = Counter()
+class Crowd:
+    """Several connections, each with one request under way. `heeds`: waits as long as a 503's Retry-After says."""
 
-    def ask(asker: Asker) -> None:
+    def __init__(self, host: str, port: int, request: bytes, connections: int, heeds: bool) -> None:
+        self._request, self._heeds = request, heeds
+        self._selector = selectors.DefaultSelector()
+        self._resting: list[tuple[float, int, Asker]] = []
+        self.spent: list[float] = []
+        self.statuses: Counter[int] = Counter()
+        for _ in range(connections):
+            sock = socket.create_connection((host, port))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setblocking(False)
+            asker = Asker(sock)
+            self._selector.register(sock, selectors.EVENT_READ, asker)
+            self._ask(asker)
+
+    def run(self, seconds: float) -> float:
+        """The seconds that have passed indeed; figures begin anew."""
+        self.spent.clear()
+        self.statuses.clear()
+        started = time.perf_counter()
+        while (passed := time.perf_counter() - started) < seconds:
+            self._turn()
+        return passed
+
+    def _ask(self, asker: Asker) -> None:
         asker.got.clear()
         asker.sent_s = time.perf_counter()
-        asker.unsent = memoryview(request)
-        push(asker)
+        asker.unsent = memoryview(self._request)
+        self._push(asker)
 
-    def push(asker: Asker) -> None:
+    def _push(self, asker: Asker) -> None:
         with contextlib.suppress(BlockingIOError):
             asker.unsent = asker.unsent[asker.sock.send(asker.unsent) :]
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if asker.unsent else 0)
-        if selector.get_key(asker.sock).events != events:
-            selector.modify(asker.sock, events, asker)
+        if self._selector.get_key(asker.sock).events != events:
+            self._selector.modify(asker.sock, events, asker)
 
-    def turn() -> None:
-        for key, events in selector.select(1.0):
-            asker = key.data
+    def _turn(self) -> None:
+        for key, events in self._selector.select(0.01 if self._resting else 1.0):
             if events & selectors.EVENT_WRITE:
-                push(asker)
+                self._push(key.data)
             if events & selectors.EVENT_READ:
-                data = asker.sock.recv(1 << 18)
-                if not data:
-                    raise SystemExit("the server hung up")
-                asker.got += data
-                status = status_if_whole(asker.got)
-                if status is not None:
-                    statuses[status] += 1
-                    spent.append(time.perf_counter() - asker.sent_s)
-                    ask(asker)
+                self._read(key.data)
+        now = time.perf_counter()
+        while self._resting and self._resting[0][0] <= now:
+            self._ask(heapq.heappop(self._resting)[2])
 
-    for _ in range(connections):
-        sock = socket.create_connection((host, port))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setblocking(False)
-        asker = Asker(sock)
-        selector.register(sock, selectors.EVENT_READ, asker)
-        ask(asker)
-    started = time.perf_counter()
-    while time.perf_counter() - started < min(1.0, seconds / 4):
-        turn()
-    spent.clear()
-    statuses.clear()
-    started = time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        turn()
-    return figures(spent, statuses, time.perf_counter() - started)
+    def _read(self, asker: Asker) -> None:
+        data = asker.sock.recv(1 << 18)
+        if not data:
+            raise SystemExit("the server hung up")
+        asker.got += data
+        status = status_if_whole(asker.got)
+        if status is None:
+            return
+        self.statuses[status] += 1
+        if status == OK:
+            self.spent.append(time.perf_counter() - asker.sent_s)
+        wait_s = retry_after_s(asker.got) if self._heeds and status == BUSY else 0
+        if wait_s:
+            heapq.heappush(self._resting, (time.perf_counter() + wait_s, id(asker), asker))
+        else:
+            self._ask(asker)
+
+
+def load(host: str, port: int, request: bytes, connections: int, seconds: float, heeds: bool) -> dict[str, object]:
+    """Runs the load and returns the figures."""
+    if connections == 1:
+        return figures(*load_alone(host, port, request, seconds))
+    crowd = Crowd(host, port, request, connections, heeds)
+    crowd.run(min(1.0, seconds / 4))
+    passed = crowd.run(seconds)
+    return figures(crowd.spent, crowd.statuses, passed)
 
 
 def figures(spent: list[float], statuses: Counter[int], passed: float) -> dict[str, object]:
@@ -133,5 +168,6 @@ def figures(spent: list[float], statuses: Counter[int], passed: float) -> dict[s
 
 
 if __name__ == "__main__":
-    port, connections, seconds, file = sys.argv[1:5]
-    print(json.dumps(load("127.0.0.1", int(port), Path(file).read_bytes(), int(connections), float(seconds))))
+    port, connections, seconds, file, *more = sys.argv[1:]
+    request, heeds = Path(file).read_bytes(), more == ["heed"]
+    print(json.dumps(load("127.0.0.1", int(port), request, int(connections), float(seconds), heeds)))

@@ -38,12 +38,13 @@ class BrokerError(RuntimeError):
 class Broker:
     """Keeps its sessions and messages over `stop` and `start`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, extra: str = "") -> None:
+        """`extra`: further lines for its configuration."""
         self._folder = folder
         folder.mkdir()
         self.port = _free_port()
         self._config = folder / "mosquitto.conf"
-        self._config.write_text(_CONFIG.format(port=self.port, folder=folder))
+        self._config.write_text(_CONFIG.format(port=self.port, folder=folder) + extra)
         self._database = folder / "mosquitto.db"
         self._process: subprocess.Popen[bytes] | None = None
 

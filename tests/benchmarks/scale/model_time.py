@@ -1,0 +1,93 @@
+"""Results a second against the time of the model: what is not inference weighs less and less."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from flow import models
+from flow.contest import Stage
+from onnx import TensorProto, helper
+from support import onnxmodels
+
+from edge.model.manifest import Feature, Input, Manifest, Output
+from scale.plot import Panel, Plot, Series
+
+STEPS = {"10 us": 1e-5, "100 us": 1e-4, "1 ms": 1e-3, "10 ms": 1e-2, "100 ms": 1e-1}
+FEATURES, CLASSES = 64, 10
+SIZES = {1e-4: 32, 1e-3: 64, 1e-2: 128, 1.0: 256}
+"""Of the matrices, for models up to so many seconds: small enough for a processor's cache."""
+
+
+def chain(path: Path, size: int, steps: int) -> Path:
+    """64 numbers in, 10 scores out, `steps` products of two matrices of `size` x `size` between them."""
+    rng = np.random.default_rng(13)
+
+    def weights(name: str, *shape: int) -> helper.TensorProto:
+        values = (rng.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
+        return helper.make_tensor(name, TensorProto.FLOAT, shape, values.ravel())
+
+    given = [weights("first", FEATURES, size), weights("again", size, size), weights("last", size, CLASSES)]
+    nodes = [helper.make_node("MatMul", ["x", "first"], ["row"])]
+    nodes.append(helper.make_node("Transpose", ["row"], ["column"], perm=[1, 0]))
+    nodes.append(helper.make_node("MatMul", ["column", "row"], ["m0"]))
+    for number in range(steps):
+        nodes.append(helper.make_node("MatMul", [f"m{number}", "again"], [f"p{number}"]))
+        nodes.append(helper.make_node("Softsign", [f"p{number}"], [f"m{number + 1}"]))
+    nodes.append(helper.make_node("ReduceMean", [f"m{steps}"], ["mean"], axes=[0], keepdims=1))
+    nodes.append(helper.make_node("MatMul", ["mean", "last"], ["z"]))
+    nodes.append(helper.make_node("Softmax", ["z"], ["scores"], axis=1))
+    scores = [onnxmodels.info("scores", "float32", (1, CLASSES))]
+    onnxmodels.save(path, nodes, [onnxmodels.info("x", "float32", (1, FEATURES))], scores, initializer=given)
+    features = tuple(Feature(name=f"f{n}") for n in range(FEATURES))
+    part = Input(name="x", kind="table", shape=(1, FEATURES), features=features)
+    return models.describe(
+        path, Manifest(name=path.stem, task="classify", inputs=(part,), outputs=(Output(name="scores"),))
+    )
+
+
+def fitted(folder: Path, wanted_s: float) -> Path:
+    """A chain that takes so long here, by two shorter ones."""
+    if wanted_s <= min(STEPS.values()):
+        return models.tiny(folder / "tiny.onnx")
+    path = folder / f"chain{wanted_s * 1e6:.0f}us.onnx"
+    size = next(size for most, size in SIZES.items() if wanted_s <= most)
+    short, long = (_seconds(chain(path, size, steps)) for steps in (2, 12))
+    each = (long - short) / 10
+    return chain(path, size, max(1, round((wanted_s - short) / each) + 2))
+
+
+def _seconds(path: Path) -> float:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    feed = {"x": np.ones((1, FEATURES), np.float32)}
+    found = []
+    for _ in range(60):
+        began = time.perf_counter()
+        session.run(None, feed)
+        found.append(time.perf_counter() - began)
+    return float(np.median(found[10:]))
+
+
+def measure(folder: Path, port: int, few: int) -> Plot:
+    """Three contenders for each model, one after the other; `few`: so many times shorter."""
+    found: dict[str, list[float]] = {"edge-run": [], "tutorial": [], "session.run alone": []}
+    for wanted_s in STEPS.values():
+        stage = Stage(port, fitted(folder, wanted_s))
+        stage.edge_run("rows@0x5")  # a file that was never seen is tried in a child process first
+        bare = stage.bare(2 / few)
+        loop_s, ours_s = 1 / bare.per_s + 2.5e-4, 1 / bare.per_s + 1.2e-4
+        tutorial = stage.tutorial(f"rows@0x{max(10, int(3 / few / loop_s))}")
+        ours = stage.edge_run(f"rows@0x{max(10, int(4 / few / ours_s))}")
+        for name, figures in zip(found, (ours, tutorial, bare), strict=True):
+            found[name].append(figures.per_s)
+    *loops, most = found.items()
+    shares = [Series(name, tuple(100 * r / b for r, b in zip(rates, most[1], strict=True))) for name, rates in loops]
+    panels = (
+        Panel("Results a second", tuple(Series(n, tuple(v)) for n, v in found.items()), log=True),
+        Panel("% of session.run alone", tuple(shares)),
+    )
+    return Plot("model-time", "time of the model", tuple(STEPS), panels)
