@@ -10,6 +10,7 @@
 # make bench   every target of speed, the tables into tests/benchmarks/README.md; its parts are
 #              bench-flow, beside the engine alone and beside a tutorial's loop, and bench-http, beside other people's servers
 #              (QUICK=1: a third of it, to see that it works); the machine must have nothing else to do
+# make bench-scale                    what it costs as the work grows, drawn: slower models, a fuller spool, more connections
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run)
 # PYTHON and VENV choose another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
 
@@ -21,7 +22,7 @@ HOURS ?= 1
 BIN := $(VENV)/bin
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo test test-faults test-long test-arm64 image test-peers test-heavy check bench bench-flow bench-http soak clean
+.PHONY: demo test test-faults test-long test-arm64 image test-peers test-heavy check bench bench-flow bench-http bench-scale soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -97,6 +98,10 @@ bench-flow: $(VENV)/.dev
 
 bench-http: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m serving $(if $(QUICK),--quick) $(ARGS) \
+	  --write tests/benchmarks/README.md
+
+bench-scale: $(VENV)/.dev
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m scale $(if $(QUICK),--quick) $(ARGS) \
 	  --write tests/benchmarks/README.md
 
 clean:

@@ -11,11 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from flow.machine import busy, description
+from flow.machine import description
 from integration.faults.broker import Broker
 from support.marks import write_between
 
 from scale import connections, model_time, sources, spool_depth
+from scale.quiet import Quiet
 
 PARTS = {
     "model-time": model_time.measure,
@@ -31,16 +32,16 @@ NO_DELAY = "set_tcp_nodelay true\n"
 
 def run(name: str, few: int, write: Path | None) -> None:
     """One part: prints its table; with `write`, draws it too, and puts the table between its marks."""
-    began, share = time.monotonic(), busy()
+    began, quiet = time.monotonic(), Quiet()
     with tempfile.TemporaryDirectory(prefix="edge-run-bench-") as place:
         folder = Path(place)
         broker = Broker(folder / "broker", NO_DELAY)
         broker.start()
         try:
-            plot = PARTS[name](folder, broker.port, few)
+            plot = PARTS[name](folder, broker.port, few, quiet)
         finally:
             broker.close()
-    text = f"{plot.table()}\n\n{description([share, busy()])}"
+    text = f"{plot.table()}\n\n{description(quiet.shares)}"
     print(f"\n{text}\n")
     print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     if write is not None:

@@ -17,6 +17,7 @@ from support import peers
 
 from scale.model_time import fitted
 from scale.plot import Panel, Plot, Series
+from scale.quiet import Quiet
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 QUEUE = 32
@@ -24,7 +25,7 @@ QUEUE = 32
 SLOW_S = 2e-3
 
 
-def measure(folder: Path, port: int, few: int) -> Plot:
+def measure(folder: Path, port: int, few: int, quiet: Quiet) -> Plot:
     """Servers one after the other: of a model that costs nothing, and of one that takes 2 ms."""
     slow = fitted(folder, SLOW_S)
     served = {
@@ -32,7 +33,7 @@ def measure(folder: Path, port: int, few: int) -> Plot:
         "2 ms": (slow, True),
         "2 ms, Retry-After ignored": (slow, False),
     }
-    found = {name: _served(model, folder, 2 / few, heeds) for name, (model, heeds) in served.items()}
+    found = {name: _served(model, folder, 2 / few, heeds, quiet) for name, (model, heeds) in served.items()}
 
     def lines(figure: str) -> tuple[Series, ...]:
         return tuple(
@@ -50,7 +51,7 @@ def measure(folder: Path, port: int, few: int) -> Plot:
     return Plot("connections", "connections", tuple(map(str, COUNTS)), panels)
 
 
-def _served(model: Path, folder: Path, seconds: float, heeds: bool) -> dict[int, dict[str, Any]]:
+def _served(model: Path, folder: Path, seconds: float, heeds: bool, quiet: Quiet) -> dict[int, dict[str, Any]]:
     row = np.random.default_rng(1).normal(size=(1, 64)).astype(np.float32)
     file, found = folder / "request.bin", {}
     bins = Path(find_edge_run()).parent
@@ -58,6 +59,7 @@ def _served(model: Path, folder: Path, seconds: float, heeds: bool) -> dict[int,
         file.write_bytes(V2_JSON.request(server, model.stem, row))
         # Where nobody is refused, it is the same whether that is heeded.
         for count in COUNTS if heeds else [n for n in COUNTS if n >= QUEUE]:
+            quiet()
             command = [sys.executable, LOAD, str(server.port), str(count), str(seconds), str(file)]
             command += ["heed"] * heeds
             said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -14,6 +14,7 @@ from support import onnxmodels
 
 from edge.model.manifest import Feature, Input, Manifest, Output
 from scale.plot import Panel, Plot, Series
+from scale.quiet import Quiet
 
 STEPS = {"10 us": 1e-5, "100 us": 1e-4, "1 ms": 1e-3, "10 ms": 1e-2, "100 ms": 1e-1}
 FEATURES, CLASSES = 64, 10
@@ -72,15 +73,18 @@ def _seconds(path: Path) -> float:
     return float(np.median(found[10:]))
 
 
-def measure(folder: Path, port: int, few: int) -> Plot:
+def measure(folder: Path, port: int, few: int, quiet: Quiet) -> Plot:
     """Three contenders for each model, one after the other; `few`: so many times shorter."""
     found: dict[str, list[float]] = {"edge-run": [], "tutorial": [], "session.run alone": []}
     for wanted_s in STEPS.values():
         stage = Stage(port, fitted(folder, wanted_s))
         stage.edge_run("rows@0x5")  # a file that was never seen is tried in a child process first
+        quiet()
         bare = stage.bare(2 / few)
         loop_s, ours_s = 1 / bare.per_s + 2.5e-4, 1 / bare.per_s + 1.2e-4
+        quiet()
         tutorial = stage.tutorial(f"rows@0x{max(10, int(3 / few / loop_s))}")
+        quiet()
         ours = stage.edge_run(f"rows@0x{max(10, int(4 / few / ours_s))}")
         for name, figures in zip(found, (ours, tutorial, bare), strict=True):
             found[name].append(figures.per_s)

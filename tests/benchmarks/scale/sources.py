@@ -14,6 +14,7 @@ from flow.ear import Ear
 
 from scale.life import Life, edge_run, flags
 from scale.plot import Panel, Plot, Series
+from scale.quiet import Quiet
 
 COUNTS = (1, 2, 4, 8, 16)
 PACE = 20
@@ -22,14 +23,16 @@ PATIENCE_S = 60.0
 ENDLESS = 100_000_000
 
 
-def measure(folder: Path, port: int, few: int) -> Plot:
+def measure(folder: Path, port: int, few: int, quiet: Quiet) -> Plot:
     """Each number of processes twice: as fast as they go, and at a sensor's pace."""
     model = models.tiny(folder / "tiny.onnx")
     seconds = 4 / few
     total, middle, late, resident, shared, cpu = ([] for _ in range(6))
     for count in COUNTS:
+        quiet()
         with _processes(folder, model, port, count, rate=0) as (ear, _):
             total.append(_count(ear, seconds) / seconds)
+        quiet()
         with _processes(folder, model, port, count, rate=PACE) as (ear, lives):
             _hear(ear, 0.5)
             before = sum(life.cpu_s() for life in lives)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from support.spoolfiles import crashed_copy
 
 from scale.life import edge_run, flags
 from scale.plot import Panel, Plot, Series
+from scale.quiet import Quiet
 
 DEPTHS = {"0": 0, "1k": 1_000, "10k": 10_000, "100k": 100_000, "1M": 1_000_000}
 MOST = max(DEPTHS.values())
@@ -28,7 +30,7 @@ DRAINED = 15_000
 PATIENCE_S = 120.0
 
 
-def measure(folder: Path, port: int, few: int) -> Plot:
+def measure(folder: Path, port: int, few: int, quiet: Quiet) -> Plot:
     """One process fills the spool; edge-run finds a copy of its files at each depth, as a kill would leave them."""
     model = models.tiny(folder / "tiny.onnx")
     _example(folder, model, port)
@@ -44,6 +46,8 @@ def measure(folder: Path, port: int, few: int) -> Plot:
             filled = json.loads(fill.stdout.readline())
             state = folder / "state"
             crashed_copy(file, state / SPOOL)
+            _forget(state)
+            quiet()
             found.append({**filled, **_life(model, state, port, depth)})
             shutil.rmtree(state)
             fill.stdin.write("\n")
@@ -67,6 +71,14 @@ def _example(folder: Path, model: Path, port: int) -> None:
     arguments = [*flags(model, folder / "first", port), "--source", "bench:rows@0x1"]
     with contextlib.closing(Ear(port, f"edge/bench/{model.stem}/result")) as ear, edge_run(arguments):
         (folder / "payload").write_bytes(ear.hear(PATIENCE_S)[1])
+
+
+def _forget(state: Path) -> None:
+    """The system writes the files out and keeps nothing of them in memory: as after a power cut."""
+    for path in state.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _life(model: Path, state: Path, port: int, depth: int) -> dict[str, float | None]:
