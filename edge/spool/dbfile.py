@@ -24,6 +24,7 @@ KINDS: tuple[Kind, ...] = ("result", "error", "answer")
 ASIDE_KEPT = 3
 _VERSIONS = (b"\2\2\0\x40\x20\x20", b"\1\1\0\x40\x20\x20")  # with a log, and before it has one
 _SALVAGE_ROWS = 1000
+_PIECE = 1 << 20
 
 COLUMNS = "key, stored_ns, kind, seq, size, crc, topic, correlation, origin, payload"
 INSERT = f"INSERT INTO messages ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - our own constant
@@ -99,9 +100,20 @@ def _prepare(db: sqlite3.Connection, path: Path, *, check: bool) -> None:
     if identity != (APPLICATION_ID, FORMAT) or found != [(_SCHEMA.encode(),)]:
         raise DamagedError(f"{path}: application {identity[0]:#x} format {identity[1]}, not this spool's own")
     if check:
+        _read_through(path)
         verdict = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != (b"ok",):
             raise DamagedError(f"{path}: {verdict[0].decode(errors='replace') if verdict else 'unreadable'}")
+
+
+def _read_through(path: Path) -> None:
+    """Front to back, into the system's memory: SQLite's check goes from the back to the front, page by page, where no
+    disk reads ahead. Cold, 275 MB took 3.8 s that way and take 0.7 s this way; a card gains more.
+    """
+    with suppress(OSError), path.open("rb", buffering=0) as file:  # what cannot be read, the check will tell
+        piece = bytearray(_PIECE)
+        while file.readinto(piece):
+            continue
 
 
 def _check_header(path: Path) -> None:
