@@ -55,6 +55,11 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(message)
 
 
+class _NarrowFormatter(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=80)
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """ "; did you mean ...?", or nothing."""
     import difflib  # for those who mistyped
@@ -71,7 +76,9 @@ def parser(version: str) -> argparse.ArgumentParser:
         epilog="Each flag is also a variable (EDGE_SPOOL_MAX) and a key of the --config file (spool-max). "
         "edge-run service --help: have systemd run it.",
         allow_abbrev=False,
+        formatter_class=_NarrowFormatter,  # for --help's own flag; the usual one imports shutil for the width
     )
+    made.formatter_class = argparse.HelpFormatter
     groups = {key: made.add_argument_group(title) for key, title in GROUPS.items()}
     for option in OPTIONS:
         names = ["-v", "--verbose"] if option.name == "verbose" else [f"--{option.name}"]

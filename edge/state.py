@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import secrets
 from pathlib import Path
 
 import msgspec
@@ -65,7 +64,7 @@ def instance_id(state_dir: Path) -> str:
 
 def _own_id(serial: str, state_dir: Path) -> str:
     if not serial:
-        return secrets.token_hex(4)
+        return os.urandom(4).hex()
     return hashlib.blake2b(f"{serial}\0{state_dir.absolute()}".encode(), digest_size=4).hexdigest()
 
 

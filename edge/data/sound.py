@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import wave
 
 import numpy as np
 
@@ -34,6 +33,8 @@ def is_wav(data: bytes) -> bool:
 
 def decode_wav(data: bytes) -> Sound:
     """A whole `.wav` file: one stretch that stands alone. Raises SampleError."""
+    import wave  # for those who hear
+
     try:
         with wave.open(io.BytesIO(data)) as file:
             count, channels, width = file.getnframes(), file.getnchannels(), file.getsampwidth()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +30,8 @@ def parse(text: str) -> tuple[str, ...]:
         return _from_pbtxt(text)
     lines = [line.strip() for line in text.split("\n")]
     if len(lines) == 1 and "," in lines[0]:
+        import csv  # for those who write them so
+
         return tuple(part.strip() for part in next(csv.reader(lines)))
     numbered = [_NUMBERED.match(line) for line in lines if line]
     if numbered and all(numbered):

@@ -22,7 +22,6 @@ import logging
 import mmap
 import os
 import platform
-import shutil
 import time
 from pathlib import Path
 
@@ -80,7 +79,7 @@ class Graph:
             if not LEAST_BYTES <= size <= MOST_BYTES or _has_weights_elsewhere(self._model):
                 return False
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return os.access(self._folder, os.W_OK) and shutil.disk_usage(self._folder).free >= FREE_SHARE * size
+            return os.access(self._folder, os.W_OK) and _free(self._folder) >= FREE_SHARE * size
         except OSError:
             return False
 
@@ -140,6 +139,11 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
         lines = []
     told = {" ".join(line.split()) for line in lines if line.partition(":")[0].strip() in _FEATURES}
     return "\n".join([platform.machine(), *sorted(told)])
+
+
+def _free(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
 
 
 def _has_weights_elsewhere(model: Path) -> bool:

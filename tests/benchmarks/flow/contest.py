@@ -18,6 +18,7 @@ from typing import Any
 
 from integration.faults.service import find_edge_run
 
+from flow import models
 from flow.ear import Ear, results_in
 
 HERE = Path(__file__).parent
@@ -55,12 +56,13 @@ class Stage:
         """The installed `edge-run`, with its defaults beside these flags."""
         return self._heard([*self._edge_run(f"bench:{things}"), *flags], self._topic, _count(things))
 
-    def start_s(self, *, ours: bool, things: str = "frames@0x1") -> float:
-        """From the start of the process to its first result at the subscriber."""
+    def start_s(self, *, ours: bool) -> float:
+        """From the start of the process to the result of a picture's file at the subscriber."""
+        picture = str(models.picture(self.model.with_name("picture.jpg")))
         command, topic = (
-            (self._edge_run(f"bench:{things}"), self._topic)
+            (self._edge_run(picture), self._topic)
             if ours
-            else (self._tutorial(things, "tutorial/result"), "tutorial/result")
+            else (self._tutorial(picture, "tutorial/result"), "tutorial/result")
         )
         with contextlib.closing(Ear(self.port, topic)) as ear:
             started = time.time()

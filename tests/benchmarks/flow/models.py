@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 import onnx
@@ -77,6 +78,14 @@ def image(path: Path) -> Path:
         mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375),
     )  # fmt: skip
     return describe(path, Manifest(name="image", task="classify", inputs=(part,), outputs=(Output(name="scores"),)))
+
+
+def picture(path: Path) -> Path:
+    """A JPEG of 640 x 480 with something on it; made once."""
+    if not path.exists():
+        rows, columns = np.mgrid[0:480, 0:640]
+        cv2.imwrite(str(path), np.stack([rows % 256, columns % 256, rows * columns % 256], axis=-1).astype(np.uint8))
+    return path
 
 
 def tiny(path: Path) -> Path:

@@ -36,7 +36,7 @@ def main(path: str, things: str, port: str, topic: str) -> None:
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", int(port))
     client.loop_start()
-    for thing in Paced(things):
+    for thing in [cv2.imread(things)[..., ::-1]] if things.endswith(".jpg") else Paced(things):
         captured = datetime.now(UTC)
         scores = session.run(None, {one.name: prepare(thing, one.shape[-1])})[0][0]
         best = scores.argsort()[::-1][:5]
