@@ -3,6 +3,8 @@
 A page of a stranger's, open in the browser of somebody who can reach this endpoint, can send requests here. Three
 things stop it: `Host` must be an address or one of our names (a name of the stranger's that points here is refused:
 DNS rebinding), `Origin`, where a browser sends one, must be our own, and no CORS header ever lets it read an answer.
+
+A head that was let in is let in again, byte for byte and on the same connection, without another look (`again.py`).
 """
 
 from __future__ import annotations

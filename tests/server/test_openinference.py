@@ -385,3 +385,62 @@ def test_a_large_tensor_with_rows_of_different_lengths_is_refused(echo):
     request = {"name": "x", "shape": [4000, 3], "datatype": "FP32", "data": rows}
 
     assert "not nested" in echo("float32").infer({"inputs": [request]}).error
+
+
+# --- large tensors, whose numbers are cut out before the rest is read -----------------------------------
+
+NUMBERS = [i / 8 for i in range(6000)]
+INPUT = '{"name":"x","shape":[2000,3],"datatype":"FP32","data":[NUMBERS]}'
+
+
+def filled(text: str) -> bytes:
+    return text.replace("INPUT", INPUT).replace("NUMBERS", ",".join(map(str, NUMBERS))).encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"inputs":[INPUT]}',
+        '{ "inputs" : [ {"datatype":"FP32", "data" : \n [ NUMBERS ] , "name":"x","shape":[2000,3]} ], "id": "a" }',
+        '{"id":"\\"data\\": [","parameters":{"data":[1]},"inputs":[INPUT]}',
+        '{"parameters":{"data":[NUMBERS]},"inputs":[INPUT]}',
+        '{"inputs":[INPUT],"outputs":[{"name":"y","parameters":{"data":[1]}}]}',
+        '{"inputs":[{"data":[NUMBERS],"data":[NUMBERS],"name":"x","shape":[2000,3],"datatype":"FP32"}]}',
+    ],
+)
+def test_a_large_tensor_is_read_wherever_its_data_stands(numbers, text):
+    answer = numbers.infer(filled(text))
+
+    assert answer.status == 200, answer.body[:200]
+    assert answer.json["outputs"][0]["data"] == NUMBERS
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        *(
+            ("5.0,", odd)
+            for odd in ("5.0,,", "5.0 ", '"5.0",', "[5.0],", "5.0],[", "5.0]", "5.0x,", "{},", "\\", "\xff,")
+        ),
+        *(("5.0,", odd) for odd in ("1e300,", "")),
+        *(("]}]}", odd) for odd in ("}]}", "", "]}]}]", "]]}]}")),
+    ],
+)
+def test_a_large_tensor_with_something_odd_in_it_is_refused(numbers, old, new):
+    answer = numbers.infer(filled('{"inputs":[INPUT]}').replace(old.encode(), new.encode("latin-1"), 1))
+
+    assert answer.status == 400
+    assert answer.error
+
+
+def test_large_data_that_is_no_inputs_is_not_taken_for_one(numbers):
+    text = '{"parameters":{"data":[NUMBERS]},"inputs":[{"name":"x","shape":[2000,3],"datatype":"FP32"}]}'
+
+    assert "neither data nor" in numbers.infer(filled(text)).error
+
+
+def test_brackets_in_many_texts_are_no_ends_of_arrays(echo):
+    texts = ["a],", ":", "]}]}", "[", '"', "b"] * 1000
+    request = {"name": "x", "shape": [2000, 3], "datatype": "BYTES", "data": texts}
+
+    assert echo("string").infer({"inputs": [request]}).json["outputs"][0]["data"] == texts
