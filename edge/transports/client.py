@@ -38,6 +38,7 @@ class Client(paho.Client):
         self._read_ahead = b""
         # Who writes, or closes what is written to: a socket's number is another's as soon as it is closed.
         self._writing = threading.RLock()
+        self._busy = False
         self.acknowledged: Callable[[Sequence[int], str], None] = lambda mids, refusal: None
         """Told of packet identifiers that the broker has acknowledged, or refused and why. In the loop's thread."""
 
@@ -61,31 +62,49 @@ class Client(paho.Client):
         TLS and websockets are left to the loop: they must not be read and written at the same time. So is whatever
         goes wrong, for the end of a connection is told in the loop's thread.
         """
-        if not self._writing.acquire(blocking=False):
-            return False
-        try:
-            self._join()
-            waiting = self._out_packet
-            if type(self._sock) is not socket.socket or not waiting or not _is_plain(waiting[0]):
-                return not waiting
-            packet = waiting[0]
-            sent = self._sock.send(packet["packet"])
-            packet["pos"] += sent
-            packet["to_process"] -= sent
-            if packet["to_process"]:
+        while self._out_packet:
+            if not self._writing.acquire(blocking=False):
+                return True  # who writes looks again after it, and nobody waits for a thread that waits for Python
+            self._busy = True
+            try:
+                done = self._write_front()
+            finally:
+                self._busy = False
+                self._writing.release()
+            if not done:
                 return False
-            waiting.popleft()
-            with self._msgtime_mutex:
-                self._last_msg_out = time.monotonic()
+        return True
+
+    def _write_front(self) -> bool:
+        self._join()
+        waiting = self._out_packet
+        if type(self._sock) is not socket.socket or not waiting or not _is_plain(waiting[0]):
             return not waiting
+        packet = waiting[0]
+        try:
+            sent = self._sock.send(packet["packet"])
         except OSError:
             return False
-        finally:
-            self._writing.release()
+        packet["pos"] += sent
+        packet["to_process"] -= sent
+        if packet["to_process"]:
+            return False
+        waiting.popleft()
+        with self._msgtime_mutex:
+            self._last_msg_out = time.monotonic()
+        return True
+
+    def want_write(self) -> bool:
+        """Whether the loop has something to write: not where somebody is just doing it."""
+        return bool(self._out_packet) and not self._busy
 
     def loop_write(self) -> MQTTErrorCode:
-        with self._writing:
+        if not self._writing.acquire(blocking=False):
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
+        try:
             return super().loop_write()
+        finally:
+            self._writing.release()
 
     def hang_up(self) -> None:
         """Closes the socket, where it is open, without a word."""

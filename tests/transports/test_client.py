@@ -228,12 +228,38 @@ def test_a_connection_that_is_gone_is_found_by_the_loop_not_by_who_publishes(lin
     assert len(ends) == 1
 
 
-def test_nobody_writes_while_another_does(lines):
-    ours, done = lines[0], []
+def test_who_comes_while_another_writes_leaves_it_to_that_one(lines):
+    ours, said = lines[0], []
+    write = ours.client._write_front
+
+    def other():
+        ours.publish("a/b", b"2")
+        said.append(ours.client.write_now())
+
+    def interrupted():
+        done = write()
+        if not said:
+            assert not ours.client.want_write()  # nor does the loop turn in vain
+            ours.client.loop_write()
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+        return done
+
+    ours.client._write_front = interrupted
+    ours.publish("a/b", b"1")
+    assert ours.client.write_now()
+    assert said == [True]
+    assert ours.far.recv(1000).count(b"a/b") == 2
+
+
+def test_the_loop_does_not_wait_for_who_writes(lines):
+    ours = lines[0]
     ours.publish("a/b", b"1")
     with ours.client._writing:
-        other = threading.Thread(target=lambda: done.append(ours.client.write_now()))
+        other = threading.Thread(target=ours.client.loop_write)
         other.start()
-        other.join()
-    assert done == [False]
-    assert ours.client.write_now()
+        other.join(10)
+        assert not other.is_alive()
+        assert ours.client.want_write()
+    assert ours.written(1000).count(b"a/b") == 1
