@@ -149,7 +149,8 @@ class Subscriber(_End):
             elif kind == "error":
                 self.errors.append(heard["reason"])
             else:
-                self._result(heard)
+                for one in heard if isinstance(heard, list) else [heard]:  # EDGE_BATCH=16 make test-faults
+                    self._result(one)
 
     def _result(self, heard: dict[str, Any]) -> None:
         self.copies[heard["id"]] += 1
