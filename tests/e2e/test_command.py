@@ -258,7 +258,7 @@ def test_a_plain_run_loads_nothing_it_does_not_use(tmp_path, flowers):
         "         'prometheus_client', 'ai_edge_litert', 'converter', 'asyncio',\n"
         "         'edge.bench', 'edge.profile', 'edge.server', 'edge.doctor', 'edge.systemd', 'edge.homeassistant',\n"
         "         'edge.model.foreign', 'paho', 'ssl', 'http', 'email', 'zipfile', 'importlib.metadata', 'difflib',\n"
-        "         'tomllib', 'subprocess'} & set(sys.modules)\n"
+        "         'tomllib', 'subprocess', 'wave', 'csv'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else code)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, cwd=tmp_path)
