@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -194,7 +193,7 @@ def _complete(settings: Settings, environ: Mapping[str, str]) -> Settings:
         return replace(settings, values=values)
     if values["model"] is None:
         raise ConfigError("no model: say edge-run --model model.onnx")
-    values["device"] = topic_part(values["device"] or socket.gethostname() or "device")
+    values["device"] = topic_part(values["device"] or os.uname().nodename or "device")
     values["prefix"] = "/".join(topic_part(p) for p in str(values["prefix"]).split("/") if p) or "edge"
     if values["batch"] > 1 and values["home_assistant"] is not None:
         raise ConfigError(

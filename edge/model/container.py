@@ -16,7 +16,7 @@ from edge.errors import ModelError
 from edge.model.manifest import ONNX_KEY, TFLITE_ENTRY, Manifest, decode
 
 MAX_MANIFEST_BYTES = 64 * 2**20
-PIECE = 32 * 2**20
+PIECE = 2**20
 
 
 def kind_of(path: Path) -> str:
@@ -80,11 +80,11 @@ def sha256(path: Path) -> str:
 @lru_cache(maxsize=8)
 def _sha256(path: Path, version: tuple[int, ...]) -> str:
     digest = hashlib.sha256()
-    # Pieces so large that most models are one: at start others want the interpreter's lock, and each change of hands
-    # costs both.
+    # One buffer, read again and again: fresh memory for each piece takes as long as to hash it.
+    piece = memoryview(bytearray(min(PIECE, version[2] + 1)))
     with path.open("rb", buffering=0) as file:
-        while piece := file.read(PIECE):
-            digest.update(piece)
+        while size := file.readinto(piece):
+            digest.update(piece[:size])
     return digest.hexdigest()
 
 
