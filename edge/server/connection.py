@@ -37,6 +37,8 @@ PIPELINED_MOST = 256
 READ_MOST = 120_000
 """Bytes that are read at once. asyncio asks for 256 KB: memory that glibc maps anew for each small request, which
 costs as much as reading and answering it."""
+READ_LARGE = 1_000_000
+"""The same, once a client has sent so much that one read did not hold it."""
 HELD_MOST = 16_384
 """Bytes of a body that is waited for with its head unread."""
 SPARE = 32
@@ -86,8 +88,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._corked = Corked(transport, self._linger)
         super().connection_made(self._corked)  # type: ignore[arg-type]
-        if hasattr(transport, "max_size"):
-            transport.max_size = READ_MOST
+        self._corked.read_at_most(READ_MOST)
         if len(self.connections) > self.most:
             transport.write(FULL)
             transport.close()
@@ -110,6 +111,8 @@ class Connection(HttpToolsProtocol):
             data, self._held = self._held + data, b""
         if self._again is not None and self._answer_again(self._again, data):
             return
+        if len(data) == READ_MOST:
+            self._corked.read_at_most(READ_LARGE)
         alone = self._between
         self._beside += len(data)
         self._reading = True

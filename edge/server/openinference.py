@@ -109,11 +109,11 @@ def decode(data: bytes) -> InferRequest:
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 request = _decoder.decode(b"".join((data[:begin], _MARK, data[end:])))
                 if [bytes(tensor.data) for tensor in request.inputs].count(_MARK) == 1:
-                    return _with_data(request, data[begin:end])
+                    return _with_data(request, memoryview(data)[begin:end])
     return _decoder.decode(data)
 
 
-def _with_data(request: InferRequest, data: bytes) -> InferRequest:
+def _with_data(request: InferRequest, data: memoryview) -> InferRequest:
     """With `data` in the place of the mark."""
     inputs = [
         msgspec.structs.replace(tensor, data=msgspec.Raw(data)) if bytes(tensor.data) == _MARK else tensor

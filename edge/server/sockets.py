@@ -47,6 +47,11 @@ class Corked:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
+    def read_at_most(self, size: int) -> None:
+        """So many bytes at once, where the transport lets itself be told: asyncio's own for plain sockets does."""
+        if hasattr(self._transport, "max_size"):
+            self._transport.max_size = size
+
     def write(self, data: bytes) -> None:
         """Holds back what begins like a response's head until the next write, or the response's end."""
         if self.is_closing():  # asyncio would log each write to a connection that is gone

@@ -7,6 +7,7 @@ to be nested as `shape` says, though: rows that differ in length are a mistake o
 from __future__ import annotations
 
 import math
+import re
 import struct
 import threading
 from collections.abc import Mapping, Sequence
@@ -77,7 +78,7 @@ def from_json(raw: msgspec.Raw, spec: TensorSpec, dims: Sequence[int], count: in
     """An input's `data`. Raises Refusal."""
     quick: Array | None = None
     if spec.dtype != STRING and len(raw) > LARGE:
-        quick = _simd(bytes(raw), spec.dtype, dims, count)
+        quick = _simd(memoryview(raw), spec.dtype, dims, count)
         quick = quick if quick is None else _cast(quick, spec)
     elif spec.dtype in _PACKED:
         quick = _packed(raw, spec.dtype, count)
@@ -110,7 +111,7 @@ _PACKED = {"float16": "e", "float32": "f", "float64": "d"}
 """The `struct` module's names; it refuses what overflows."""
 
 
-def _simd(data: bytes, dtype: str, dims: Sequence[int], count: int) -> Array | None:
+def _simd(data: memoryview, dtype: str, dims: Sequence[int], count: int) -> Array | None:
     """Numbers without a Python object for each; None: something is odd, the slow way finds the words."""
     kind = _SIMD.get(np.dtype(dtype).kind)
     if kind is None:
@@ -134,16 +135,18 @@ _SIMD: Mapping[str, Literal["d", "i", "u"]] = {"f": "d", "i": "i", "u": "u"}
 _SIMD_DTYPES = {"d": np.float64, "i": np.int64, "u": np.uint64}
 
 
-def _nested_right(data: bytes, dims: Sequence[int]) -> bool:
-    if data.find(b"[", data.find(b"[") + 1) < 0:
+def _nested_right(data: memoryview, dims: Sequence[int]) -> bool:
+    first = _OPEN.search(data)
+    if first is None or _OPEN.search(data, first.end()) is None:
         return True
-    seen = data.translate(None, delete=_NOT_STRUCTURE)
+    seen = bytes(data).translate(None, delete=_NOT_STRUCTURE)
     wanted = b""
     for size in reversed(dims):
         wanted = b"[" + b",".join([wanted] * size) + b"]"
     return seen == wanted
 
 
+_OPEN = re.compile(rb"\[")
 _NOT_STRUCTURE = bytes(c for c in range(256) if c not in b"[],")
 
 
