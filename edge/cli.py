@@ -60,6 +60,9 @@ def run(argv: list[str]) -> int:
         from edge import health
 
         return health.examine(settings.state_dir)
+    # numpy's OpenBLAS starts a thread for each further core, which spins for a twentieth of a second while the start
+    # has use for that core. Nothing here multiplies matrices that would be worth a thread.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edge.telemetry import logs
 
     logs.set_up(settings.log_format, verbose=settings.verbose)

@@ -79,6 +79,21 @@ def test_garbage_is_collected_and_threads_take_their_usual_turns_once_the_servic
     assert done.stdout.split() == ["True", "0.005", "True"], done.stderr
 
 
+def test_no_thread_of_numpy_takes_the_core_on_which_the_model_is_loaded(start, model):
+    code = (
+        "import os, sys; from edge import cli, start\n"
+        "def look(settings, told=start.service):\n"
+        "    made = told(settings)\n"
+        "    print(*sorted(open(f'/proc/self/task/{t}/comm').read().strip() for t in os.listdir('/proc/self/task')))\n"
+        "    return made\n"
+        "start.service = look\n"
+        "sys.exit(cli.run(sys.argv[1:]))"
+    )
+    assert start("--model", model, "--source", "synthetic:1").returncode == 0
+    seen = start("--model", model, "--source", "synthetic:1", code=code)
+    assert len(seen.stdout.splitlines()[0].split()) == 1, seen.stdout
+
+
 @pytest.mark.parametrize("group", ["edge.engines", "edge.sources", "edge.preprocess", "edge.postprocess"])
 def test_our_own_plug_ins_are_those_that_the_distribution_lists(group):
     points = metadata.distribution("edge-run").entry_points.select(group=group)
