@@ -94,6 +94,11 @@ class Client(paho.Client):
             self._last_msg_out = time.monotonic()
         return True
 
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether anything waits to be written, by whoever it is."""
+        return bool(self._out_packet and self.socket())
+
     def want_write(self) -> bool:
         """Whether the loop has something to write: not where somebody is just doing it."""
         return bool(self._out_packet) and not self._busy

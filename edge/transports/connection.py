@@ -213,7 +213,7 @@ class Connection:
             if polite and was_up and self.client.socket() is not None:
                 self.client.disconnect()
                 until = time.monotonic() + 1.0
-                while self.client.want_write() and self.client.socket() is not None and time.monotonic() < until:
+                while self.client.has_unwritten and time.monotonic() < until:
                     self.client.loop_write()
         finally:
             self.client.hang_up()
