@@ -50,8 +50,13 @@ class Mailbox(Generic[T]):
         return True
 
     def get(self, timeout_s: float, most: int = 1) -> list[T]:
-        """What waits, oldest first; nothing after `timeout_s`. Raises Closed once it is closed and empty."""
+        """What waits, oldest first; nothing after `timeout_s`. Raises Closed once it is closed and empty.
+
+        A mailbox that drops nothing grows to `most`: who takes so many at once is quick, and what it takes small.
+        """
         with self._changed:
+            if not self._drop_oldest:
+                self._capacity = max(self._capacity, most)
             if not self._items:
                 self._changed.wait_for(lambda: self._closed or self._items, timeout_s)
             if not self._items and self._closed:

@@ -59,3 +59,19 @@ def test_what_waits_comes_together_as_far_as_it_is_asked_for():
     assert box.get(0, 3) == [0, 1, 2]
     assert box.get(0, 3) == [3]
     assert box.get(0, 3) == []
+
+
+def test_a_mailbox_holds_as_many_as_are_asked_for_at_once():
+    box: Mailbox[int] = Mailbox(1, drop_oldest=False, dropped=lambda _: None)
+    box.put(0, 0)
+    assert box.get(0, 3) == [0]
+    assert [box.put(n, 0) for n in range(4)] == [True, True, True, False]
+
+
+def test_a_live_mailbox_does_not_grow():
+    box: Mailbox[int] = Mailbox(1, drop_oldest=True, dropped=lambda _: None)
+    box.put(0, 0)
+    assert box.get(0, 3) == [0]
+    for n in range(3):
+        box.put(n, 0)
+    assert box.get(0, 3) == [2]
