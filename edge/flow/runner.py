@@ -33,6 +33,7 @@ from edge.flow.prepare import Work
 from edge.flow.receipt import Parcel, Receipt
 from edge.protocols import Clock, Source
 from edge.telemetry.metrics import Metrics
+from edge.telemetry.scheduling import stand_back
 
 log = logging.getLogger("edge.runner")
 
@@ -134,9 +135,9 @@ class Runner:
     # --- the main thread ----------------------------------------------------------------------------
 
     def run(self) -> None:
-        lanes = [self._start(f"lane-{lane.name}", self._lane_main(lane)) for lane in self._lanes]
+        lanes = [self._start(f"lane-{lane.name}", _behind(self._lane_main(lane))) for lane in self._lanes]
         infer = self._start("infer", self._infer)
-        capture = self._start("capture", self._capture) if self._source is not None else None
+        capture = self._start("capture", _behind(self._capture)) if self._source is not None else None
         try:
             self._watch(lanes, infer)
         finally:
@@ -373,6 +374,16 @@ class Runner:
         if published is not None:
             return Message("result", codec.encode(published), outcome.seq, sample.reply)
         return Message("answer", codec.encode(outcome), outcome.seq, sample.reply) if sample.reply else None
+
+
+def _behind(target: Callable[[], None]) -> Callable[[], None]:
+    """For a thread that serves the one that infers."""
+
+    def main() -> None:
+        stand_back()
+        target()
+
+    return main
 
 
 class _SkipLog:

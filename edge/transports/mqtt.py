@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from edge.errors import SampleError, UnavailableError
+from edge.telemetry.scheduling import stand_back
 from edge.transports import later
 from edge.transports.bell import Bell
 from edge.transports.messages import Incoming, MqttOptions, Outgoing, Speech, Told
@@ -202,6 +203,7 @@ class MqttTransport:
     # --- the thread ---------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        stand_back()
         try:
             while not self._stopping.is_set():
                 try:
