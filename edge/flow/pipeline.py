@@ -23,6 +23,14 @@ from edge.protocols import Engine, Postprocessor, Preprocessor
 Watch: TypeAlias = Callable[[Result, Tensors, ModelInput], None]
 
 
+class Inferred(msgspec.Struct, frozen=True):
+    """Works, what was ready among their parts, and what the model gave for it."""
+
+    works: Sequence[Work]
+    ready: Sequence[ModelInput]
+    runs: Sequence[Ran]
+
+
 class _Found(msgspec.Struct, frozen=True):
     """What the model said of one input, or why it said nothing."""
 
@@ -34,7 +42,7 @@ class _Found(msgspec.Struct, frozen=True):
 
 
 class Pipeline:
-    """`prepare` from any thread; the rest from one at a time."""
+    """`prepare` from any thread; the rest from one at a time, but for `finish`, which may be another's."""
 
     def __init__(
         self,
@@ -83,10 +91,19 @@ class Pipeline:
         return self._prepare(samples)
 
     def run(self, works: Sequence[Work]) -> list[list[Result | Skipped]]:
-        """The results of each, in order; their inferences together where that gives the same and is quicker."""
-        found = self._infer_all([p.ready for work in works for p in work.parts if p.ready is not None])
+        """The results of each, in order."""
+        return self.finish(self.infer_all(works))
+
+    def infer_all(self, works: Sequence[Work]) -> Inferred:
+        """Runs the model for all that is ready; together where that gives the same and is quicker."""
+        ready = [p.ready for work in works for p in work.parts if p.ready is not None]
+        return Inferred(works, ready, self._together.run([r.tensors for r in ready]))
+
+    def finish(self, inferred: Inferred) -> list[list[Result | Skipped]]:
+        """The results of each work, in order. May be called by another thread than `infer_all`, in the same order."""
+        found = self._decode_all(inferred)
         synced = self._write.clock_synced()
-        return [[self._outcome(work.sample, p, found, synced=synced) for p in work.parts] for work in works]
+        return [[self._outcome(work.sample, p, found, synced=synced) for p in work.parts] for work in inferred.works]
 
     def infer(self, tensors: Tensors) -> dict[str, Any]:
         """Real values in, real values out: what the model holds quantised is scaled on the way."""
@@ -101,10 +118,10 @@ class Pipeline:
         spec = self._quantized_in.get(name)
         return quantize(array, spec) if spec is not None and array.dtype.kind == "f" else array
 
-    def _infer_all(self, given: Sequence[ModelInput]) -> Iterator[_Found]:
+    def _decode_all(self, inferred: Inferred) -> Iterator[_Found]:
         at = 0
-        for ran in self._together.run([g.tensors for g in given]):
-            yield from self._decode(ran, given[at : at + ran.count])
+        for ran in inferred.runs:
+            yield from self._decode(ran, inferred.ready[at : at + ran.count])
             at += ran.count
 
     def _decode(self, ran: Ran, given: Sequence[ModelInput]) -> Iterator[_Found]:

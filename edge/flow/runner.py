@@ -1,4 +1,4 @@
-"""Capture and infer threads, a thread for each lane, and the one who watches them all.
+"""Capture, infer and finish threads, a thread for each lane, and the one who watches them all.
 
 Only here is an error's fate carried out: `FatalError` stops everything with its exit code, `UnavailableError`
 closes the source and opens it again after a while, `SampleError` skips one sample and says so on `error`.
@@ -21,16 +21,18 @@ from msgspec.structs import replace
 
 from edge.data import codec
 from edge.data.message import Message
-from edge.data.result import Result, Skipped
+from edge.data.result import Result, Skipped, Timing
 from edge.data.sample import Sample
 from edge.errors import EndOfStream, FatalError, SampleError, SourceError, UnavailableError
 from edge.flow.backoff import Backoff
 from edge.flow.gate import Gate
 from edge.flow.lane import Lane
 from edge.flow.mailbox import Closed, Mailbox
-from edge.flow.pipeline import Pipeline
+from edge.flow.pipeline import Inferred, Pipeline
 from edge.flow.prepare import Work
 from edge.flow.receipt import Parcel, Receipt
+from edge.flow.relay import Relay
+from edge.flow.skips import SkipLog
 from edge.protocols import Clock, Source
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.scheduling import stand_back
@@ -54,6 +56,7 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 
 Item: TypeAlias = Sample | Work | Unreadable
+Task: TypeAlias = Inferred | Sequence[Unreadable]
 Outcome: TypeAlias = tuple[Sample, Sequence[Result | Skipped]]
 
 
@@ -112,7 +115,8 @@ class Runner:
         self._wake: SimpleQueue[_Wake] = SimpleQueue()
         self._failure: BaseException | None = None
         self._broken: SourceError | None = None
-        self._skips = _SkipLog(clock)
+        self._relay: Relay[Task] = Relay(self._finish)
+        self._skips = SkipLog(clock)
         self._gate = self._options.gate
         self._lock = threading.Lock()
         self._ended: set[str] = set()
@@ -135,14 +139,15 @@ class Runner:
     # --- the main thread ----------------------------------------------------------------------------
 
     def run(self) -> None:
-        lanes = [self._start(f"lane-{lane.name}", _behind(self._lane_main(lane))) for lane in self._lanes]
-        infer = self._start("infer", self._infer)
-        capture = self._start("capture", _behind(self._capture)) if self._source is not None else None
+        lanes = [self._start(f"lane-{lane.name}", self._lane_main(lane)) for lane in self._lanes]
+        infer = self._start("infer", self._infer, serves=False)
+        finish = self._start("finish", self._relay.run)
+        capture = self._start("capture", self._capture) if self._source is not None else None
         try:
             self._watch(lanes, infer)
         finally:
             self._stop.set()
-            self._join([t for t in (capture, infer, *lanes) if t is not None])
+            self._join([t for t in (capture, infer, finish, *lanes) if t is not None])
         if self._failure is not None:
             raise self._failure
         if self._broken is not None:
@@ -183,9 +188,13 @@ class Runner:
                     lane.stop(self._options.grace_s)
                 break
 
-    def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
+    def _start(self, name: str, target: Callable[[], None], *, serves: bool = True) -> threading.Thread:
+        """`serves`: it is there for the one that infers, and does not interrupt it."""
+
         def guarded() -> None:
             try:
+                if serves:
+                    stand_back()
                 target()
             except BaseException as exc:  # noqa: BLE001 - the end of a thread: the main thread raises it again
                 self.fail(exc)
@@ -289,11 +298,13 @@ class Runner:
                 try:
                     items = self._mailbox.get(self._publish_due(), self._pipeline.at_once)
                 except Closed:
+                    self._relay.finish()
                     self._publish_late(self._gate.rest() if self._gate is not None else ())
                     return
                 if items:
                     self._infer_all(items)
         finally:
+            self._relay.close()
             self._options.beat("-infer")
 
     def _infer_all(self, items: Sequence[Item]) -> None:
@@ -301,25 +312,39 @@ class Runner:
         for readable, group in itertools.groupby(items, lambda item: not isinstance(item, Unreadable)):
             if readable:
                 works = self._prepared([item for item in group if not isinstance(item, Unreadable)])
-                self._hand_over([(w.sample, f) for w, f in zip(works, self._pipeline.run(works), strict=True)])
+                task: Task = self._pipeline.infer_all(works)
             else:
-                self._hand_over([self._unread(item) for item in group if isinstance(item, Unreadable)])
+                task = [item for item in group if isinstance(item, Unreadable)]
+            self._relay.give(task, here=self._at_leisure(), waiting=self._beat_infer)
+
+    def _at_leisure(self) -> bool:
+        """False where the next sample waits for a model that takes its time: what comes after an inference, a tenth
+        of it and more, is better done in another thread then. Small ones go together, and a rule looks at all."""
+        return self._pipeline.at_once > 1 or self._mailbox.empty or self._gate is not None
+
+    def _finish(self, task: Task) -> None:
+        if isinstance(task, Inferred):
+            outcomes = zip(task.works, self._pipeline.finish(task), strict=True)
+            self._hand_over([(work.sample, found) for work, found in outcomes])
+        else:
+            self._hand_over([self._unread(item) for item in task])
+
+    def _beat_infer(self) -> None:
+        self._options.beat("infer")
 
     def _prepared(self, items: Sequence[Sample | Work]) -> list[Work]:
         """What is admitted, prepared where the capture thread has not done so."""
         admitted = [item for item in items if self._admits(item)]
+        now = self._clock.monotonic_ns()
+        self._metrics.observe_all("stage:capture", [(now - _left_ns(item)) / 1e9 for item in admitted])
         raw = iter(self._pipeline.prepare([i for i in admitted if isinstance(i, Sample)]))
         return [i if isinstance(i, Work) else next(raw) for i in admitted]
 
     def _admits(self, item: Sample | Work) -> bool:
-        if not self._options.admit():
-            self._dropped(item, "heat")
-            return False
-        waited_ns = self._clock.monotonic_ns() - (item.sample if isinstance(item, Work) else item).captured_ns
-        if isinstance(item, Work):
-            waited_ns -= sum(p.preprocess_ns for p in item.parts)
-        self._metrics.observe("stage:capture", waited_ns / 1e9)
-        return True
+        if self._options.admit():
+            return True
+        self._dropped(item, "heat")
+        return False
 
     def _unread(self, item: Unreadable) -> Outcome:
         sample = Sample(None, item.source, self._clock.monotonic_ns(), self._clock.time_ns(), token=item)
@@ -339,6 +364,7 @@ class Runner:
 
     def _hand_over(self, outcomes: Sequence[Outcome]) -> None:
         self._append([parcel for sample, found in outcomes for parcel in self._parcels(sample, found)])
+        self._count([o.timing_ms for _, found in outcomes for o in found if isinstance(o, Result)])
         for observe in self._options.observers:
             for sample, found in outcomes:
                 observe(sample, found)
@@ -356,9 +382,17 @@ class Runner:
             self._source.ack(sample)
 
     def _append(self, parcels: Sequence[Parcel]) -> None:
-        if parcels:
-            for lane in self._lanes:
-                lane.append(parcels, lambda: self._options.beat("infer"))
+        if not parcels:
+            return
+        for lane in self._lanes:
+            lane.append(parcels, self._beat_infer)
+
+    def _count(self, timings: Sequence[Timing]) -> None:
+        self._metrics.inc("results", len(timings))
+        self._metrics.inc("infer_ms", sum([t.infer for t in timings]))
+        self._metrics.observe_all("stage:preprocess", [t.preprocess / 1e3 for t in timings])
+        self._metrics.observe_all("stage:infer", [t.infer / 1e3 for t in timings])
+        self._metrics.observe_all("stage:postprocess", [t.postprocess / 1e3 for t in timings])
 
     def _message(self, sample: Sample, outcome: Result | Skipped) -> Message | None:
         """None where it is held back and nobody asked for it."""
@@ -366,43 +400,16 @@ class Runner:
             self._metrics.inc("samples_skipped")
             self._skips.say(outcome)
             return Message("error", codec.encode(outcome), outcome.seq, sample.reply)
-        timing = outcome.timing_ms
-        self._metrics.inc("infer_ms", timing.infer)
-        stages = (("preprocess", timing.preprocess), ("infer", timing.infer), ("postprocess", timing.postprocess))
-        self._metrics.record("results", [(f"stage:{name}", ms / 1e3) for name, ms in stages])
         published = outcome if self._gate is None else self._gate.admit(outcome, self._clock.monotonic_ns())
         if published is not None:
             return Message("result", codec.encode(published), outcome.seq, sample.reply)
         return Message("answer", codec.encode(outcome), outcome.seq, sample.reply) if sample.reply else None
 
 
-def _behind(target: Callable[[], None]) -> Callable[[], None]:
-    """For a thread that serves the one that infers."""
-
-    def main() -> None:
-        stand_back()
-        target()
-
-    return main
-
-
-class _SkipLog:
-    """Says the first skipped sample at once, then at most one line in ten seconds, with the count."""
-
-    def __init__(self, clock: Clock, every_s: float = 10.0) -> None:
-        self._clock = clock
-        self._every_ns = int(every_s * SECOND_NS)
-        self._next_ns = 0
-        self._unsaid = 0
-
-    def say(self, skipped: Skipped) -> None:
-        self._unsaid += 1
-        now = self._clock.monotonic_ns()
-        if now < self._next_ns:
-            return
-        log.warning(
-            "sample skipped",
-            extra={"reason": skipped.reason, "source": skipped.source, "seq": skipped.seq, "skipped": self._unsaid},
-        )
-        self._next_ns = now + self._every_ns
-        self._unsaid = 0
+def _left_ns(item: Sample | Work) -> int:
+    """When it was captured, less what preparing it has taken since: what is left is waiting."""
+    return (
+        item.sample.captured_ns + sum(p.preprocess_ns for p in item.parts)
+        if isinstance(item, Work)
+        else (item.captured_ns)
+    )

@@ -24,16 +24,18 @@ from edge.testing.fakes import DoublingEngine, FailingSpool, FakeBroker, ListSou
 class Flow:
     """A runner with a fake at each end."""
 
-    def __init__(self, source, *brokers, preprocess=None, engine=None, admit=lambda: True, grace_s=2.0, **lane):
+    def __init__(self, source, *brokers, admit=lambda: True, grace_s=2.0, **lane):
         self.source = source
         self.brokers = brokers or (FakeBroker(),)
         self.metrics = Metrics()
         clock = SystemClock()
         spool = lane.pop("spool", None)
+        engine, preprocess = lane.pop("engine", None), lane.pop("preprocess", None)
+        postprocess = lane.pop("postprocess", as_numbers)
         identity = Identity("d", ModelRef("m", "1", "0"), "regress", "b")
         self.runner = Runner(
             source,
-            Pipeline(engine or DoublingEngine(), preprocess or NumbersPreprocessor(), as_numbers, identity),
+            Pipeline(engine or DoublingEngine(), preprocess or NumbersPreprocessor(), postprocess, identity),
             [
                 Lane(f"broker{i}", b, spool or MemorySpool(10**7), clock=clock, metrics=self.metrics, **lane)
                 for i, b in enumerate(self.brokers)
@@ -180,10 +182,18 @@ class Held(DoublingEngine):
         super().__init__()
         self.entered, self.go_on = threading.Event(), threading.Event()
 
+        self.more = threading.Condition()
+
     def infer(self, tensors):
         self.entered.set()
         assert self.go_on.wait(10)
-        return super().infer(tensors)
+        with self.more:
+            self.more.notify_all()
+            return super().infer(tensors)
+
+    def wait_for_runs(self, count):
+        with self.more:
+            return self.more.wait_for(lambda: self.runs >= count, 10)
 
 
 def test_the_next_picture_of_a_file_is_prepared_while_the_model_runs():
@@ -195,6 +205,24 @@ def test_the_next_picture_of_a_file_is_prepared_while_the_model_runs():
     engine.go_on.set()
     thread.join()
     assert flow.received() == [0.0, 2.0, 4.0, 6.0, 8.0]
+
+
+def test_a_result_is_made_ready_while_the_model_runs_for_the_next():
+    engine = Held()
+    second = threading.Event()
+
+    def numbers(outputs, given):
+        if not second.is_set():
+            assert engine.wait_for_runs(2)
+            second.set()
+        return as_numbers(outputs, given)
+
+    flow = Flow(ListSource(range(4)), engine=engine, postprocess=numbers)
+    thread = flow.in_background()
+    assert flow.wait_for("samples_read", 4)
+    engine.go_on.set()
+    thread.join()
+    assert flow.received() == [0.0, 2.0, 4.0, 6.0]
 
 
 def test_of_a_camera_only_the_first_picture_that_waits_is_prepared_ahead():
