@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,8 @@ from edge.data.tensor import Tensors
 from edge.errors import FatalError, ModelError, SampleError
 from edge.flow.pipeline import Pipeline
 from edge.loading import Loaded
-from edge.protocols import EngineOptions
+from edge.model import foreign  # noqa: F401 - else what reads unknown files is imported while one loads
+from edge.protocols import Engine, EngineOptions
 from edge.sources.synthetic import SyntheticSource
 from edge.telemetry.clock import SystemClock
 
@@ -46,7 +48,7 @@ def main() -> None:
 def _answer(request: Request) -> Answer:
     case, path = request.case, Path(request.case.path)
     # The engine's library is loaded first: its import is the process's, not the model's.
-    loading.find_engine(path)
+    _import_library(loading.find_engine(path))
     started = time.perf_counter_ns()
     # This process is the child in which a file may kill its engine: no other one is needed.
     loaded = loading.load_file(path, EngineOptions(case.threads, case.provider, own_file=True))
@@ -60,6 +62,13 @@ def _answer(request: Request) -> Answer:
         return Answer(round=_time(pipeline, tensors, request.seconds, load_ms))
     except SampleError as exc:
         raise ModelError(f"{case.model}: a made-up input does not fit it: {exc}; it cannot be measured") from exc
+
+
+def _import_library(load: Callable[..., Engine]) -> None:
+    # Our engines import theirs when they are first asked; a stranger's may do as it likes.
+    version = getattr(sys.modules[load.__module__], "version", None)
+    if version is not None:
+        version()
 
 
 def _tensors(loaded: Loaded, pipeline: Pipeline) -> Tensors:

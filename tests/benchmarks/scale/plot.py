@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 PAPER, INK, SOFT, LINE = "#fbfaf8", "#1d2129", "#667085", "#e4e2dd"
 COLOURS = ("#2f6fb0", "#d9772b", "#667085", "#3f8f5f")
 MARKERS = "osD^"
+LEGEND = {"frameon": False, "labelcolor": INK, "fontsize": 9}
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,11 @@ class Plot:
             wide = 3 if len(self.panels) > 4 else 2
             high = -(-len(self.panels) // wide)
             figure = Figure(figsize=(9.5, 2.9 * high), facecolor=PAPER, layout="constrained")
+            figure.get_layout_engine().set(w_pad=0.1, h_pad=0.12)
             places = figure.subplots(high, wide, squeeze=False).ravel()
             for axes, panel in zip(places, self.panels, strict=False):
                 _draw(axes, panel, self)
-            for axes in places[len(self.panels) :]:
-                axes.remove()
+            _legends(list(places), self.panels)
             path = folder / f"{self.name}.svg"
             figure.savefig(path, facecolor=PAPER, metadata={"Date": None, "Creator": None})
         # Matplotlib names the fonts of the machine that drew it: any page's own will do.
@@ -84,6 +85,19 @@ def number(value: float | None) -> str:
     return f"{value:.3g}"
 
 
+def _legends(places: list[Any], panels: tuple[Panel, ...]) -> None:
+    """One for all in a place that is left over, where all have the same lines; else one in each."""
+    drawn, spare = places[: len(panels)], places[len(panels) :]
+    for axes in spare:
+        axes.axis("off")
+    if spare and len({tuple(s.name for s in panel.series) for panel in panels}) == 1:
+        spare[0].legend(*drawn[0].get_legend_handles_labels(), **LEGEND, loc="center left")
+        return
+    for axes, panel in zip(drawn, panels, strict=True):
+        if len(panel.series) > 1:
+            axes.legend(**LEGEND)
+
+
 def _draw(axes: Any, panel: Panel, plot: Plot) -> None:
     places = range(len(plot.steps))
     for series, colour, marker in zip(panel.series, COLOURS, MARKERS, strict=False):
@@ -105,5 +119,3 @@ def _draw(axes: Any, panel: Panel, plot: Plot) -> None:
     axes.grid(axis="y", color=LINE)
     axes.spines[:].set_visible(False)
     axes.spines["bottom"].set(visible=True, color=SOFT)
-    if len(panel.series) > 1:
-        axes.legend(frameon=False, labelcolor=INK, fontsize=9)
