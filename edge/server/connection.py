@@ -81,6 +81,8 @@ class Connection(HttpToolsProtocol):
         self._again: Again | None = None
         self._held = b""
         """A head that is known, without its body: read when that is there."""
+        self._lead = b""
+        """A head that was read, whose body is waited for."""
         self._answered_s = 0.0
         self._default: list[tuple[bytes, bytes]] | None = None
         self._default_lines = b""
@@ -113,15 +115,18 @@ class Connection(HttpToolsProtocol):
             return
         if len(data) == READ_MOST:
             self._corked.read_at_most(READ_LARGE)
-        alone = self._between
+        lead, self._lead = self._lead, b""
+        alone = self._between or bool(lead)
         self._beside += len(data)
         self._reading = True
         super().data_received(data)
         quick = self._start()
         if self.transport.is_closing():
             return
-        if quick is not None and alone and self._between:
-            self._again = learn(data, len(self.cycle.body), quick)
+        if alone and self._unstarted is not None:
+            self._lead = data
+        elif alone and quick is not None and self._between:
+            self._again = learn(lead + data, len(self.cycle.body), quick)
         if self._beside > BESIDE_MOST or len(self.pipeline) > PIPELINED_MOST:
             self._refuse(TOO_LONG if self._beside > BESIDE_MOST else TOO_MANY)
             return
@@ -182,13 +187,24 @@ class Connection(HttpToolsProtocol):
         """
         quick: Answer | None = None
         while self._unstarted is not None and not self.transport.is_closing():
-            (cycle, app), self._unstarted = self._unstarted, None
+            cycle, app = self._unstarted
+            if self._waits(cycle, app):
+                break
+            self._unstarted = None
             quick = None if cycle.more_body else self._at_once(cycle, app)
             if quick is None:
                 super()._start_asgi_task(cycle, app)
-        self._unstarted = None
         self._reading = False
         return quick
+
+    @staticmethod
+    def _waits(cycle: RequestResponseCycle, app: Any) -> bool:
+        """True where a head came without the small body that it promises: many clients send the two apart."""
+        if not cycle.more_body or cycle.body or cycle.waiting_for_100_continue:
+            return False
+        length = dict(cycle.scope["headers"]).get(b"content-length", b"")
+        small = length.isdigit() and int(length) <= HELD_MOST
+        return small and getattr(app, "quick", None) is not None and app.quick(cycle.scope) is not None
 
     def _at_once(self, cycle: RequestResponseCycle, app: Any) -> Answer | None:
         quick, scope = getattr(app, "quick", None), cast(Scope, cycle.scope)
@@ -219,7 +235,7 @@ class Connection(HttpToolsProtocol):
         return True
 
     def _hold(self, head: bytes, length: int) -> bool:
-        """Waits for the body where it is to be a small one: many clients send it apart from the head."""
+        """Waits for the body where it is to be a small one."""
         if length > HELD_MOST:
             return False
         self._held = head

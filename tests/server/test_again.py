@@ -164,6 +164,27 @@ def test_a_body_that_comes_behind_its_head_is_waited_for(quick):
     assert made._head_timer is None
 
 
+def test_a_client_that_always_sends_its_bodies_apart_is_known_too(quick):
+    rows = [[1, 2, 3], [4.5, 5, 6], [7.25, 8, 9]]
+    pieces = [piece for row in rows for piece in (head(len(body(*row))), body(*row))]
+
+    made, answers = on_a_wire(quick, pieces)
+
+    assert values(answers) == rows
+    assert (b"content-length", str(len(body(1, 2, 3))).encode()) in made.scope["headers"]  # the first one's
+    assert made._head_timer is None
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "status"),
+    [(b"/nothing", b"Authorization: Bearer secret\r\n", 404), (PATH, b"", 401)],
+)
+def test_who_is_refused_is_told_so_before_the_body_comes(quick, path, more, status):
+    _, answers = on_a_wire(quick, [head(60, more, path)])
+
+    assert [s for s, _ in answers] == [status]
+
+
 @pytest.mark.parametrize("cut", [1, 20, 60])
 def test_a_request_in_pieces_is_whole_in_the_end(quick, cut):
     data = whole(4, 5, 6)
@@ -290,9 +311,10 @@ def connected(site: Site) -> socket.socket:
     return client
 
 
-def test_a_known_head_without_its_body_is_cut_off(quick, monkeypatch):
+@pytest.mark.parametrize("known", [True, False])
+def test_a_head_without_its_body_is_cut_off(quick, monkeypatch, known):
     monkeypatch.setattr(connection, "HEAD_WAIT_S", 0.2)
-    with connected(quick) as client:
+    with connected(quick) if known else socket.create_connection(quick.address, timeout=CLIENT_WAIT_S) as client:
         client.sendall(head(60))
 
         assert client.recv(10) == b""
