@@ -9,7 +9,8 @@ Where semicolons divide, a comma may be the decimal point: so say spreadsheets i
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +21,7 @@ from edge.protocols import SourceContext
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 BOOLEANS = {"true": 1.0, "false": 0.0}
 MAX_LINE = 64 * 2**20
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 
 class _Lines:
@@ -57,7 +59,7 @@ class CsvSource:
         self._context = context
         self._max_line = max_line
         self._comma = False
-        self._kinds = dict(zip(context.features, context.feature_kinds, strict=False))
+        self._header_kinds: Sequence[str] = ()
         self._file: TextIO | None = None
         self._rows: Iterator[list[str]] | None = None
         self._header: list[str] | None = None
@@ -87,6 +89,8 @@ class CsvSource:
             return
         if self._is_header(self._held):
             self._header = self._checked([cell.strip() for cell in self._held])
+            kinds = dict(zip(self._context.features, self._context.feature_kinds, strict=False))
+            self._header_kinds = [kinds.get(name, "number") for name in self._header]
             self._held = None
 
     def _checked(self, header: list[str]) -> list[str]:
@@ -123,7 +127,7 @@ class CsvSource:
             for row in self._rows:
                 if not row:
                     continue
-                if any("\udc80" <= c <= "\udcff" for cell in row for c in cell):
+                if not (text := "".join(row)).isascii() and _NOT_UTF8.search(text):
                     raise SampleError(f"{self._path.name}, line {self._line}: not UTF-8; save the file as UTF-8")
                 return row
         except csv.Error as exc:
@@ -140,13 +144,22 @@ class CsvSource:
         header = self._header or []
         if len(row) != len(header):
             raise SampleError(f"{self._path.name}, line {self._line}: {len(row)} cells, the header has {len(header)}")
-        return {
-            name: self._cell(value, self._kinds.get(name, "number")) for name, value in zip(header, row, strict=True)
-        }
+        return dict(zip(header, self._cells(row, self._header_kinds), strict=True))
 
     def _in_order(self, row: list[str]) -> list[Any]:
-        kinds = self._context.feature_kinds or ("number",) * len(row)
-        return [self._cell(v, kinds[i] if i < len(kinds) else "number") for i, v in enumerate(row)]
+        kinds = self._context.feature_kinds[: len(row)]
+        return self._cells(row, (*kinds, *("number",) * (len(row) - len(kinds))))
+
+    def _cells(self, row: list[str], kinds: Sequence[str]) -> list[Any]:
+        if not self._comma and "text" not in kinds:
+            try:
+                numbers = list(map(float, row))
+            except ValueError:
+                pass  # words among them, or empty cells
+            else:
+                if sum(numbers) == sum(numbers):  # no NaN among them: that is a missing value
+                    return numbers
+        return [self._cell(text, kind) for text, kind in zip(row, kinds, strict=True)]
 
     def _number(self, cell: str) -> float | None:
         try:
