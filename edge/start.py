@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from edge.loading import Loaded
     from edge.service import Service
 
-TURN_S = 0.0005
-"""How long one thread of the start keeps the interpreter while another wants it: what loads the model wants it seldom
-and briefly, and the usual 5 ms each time would add up."""
-
 T = TypeVar("T")
 
 
@@ -68,9 +64,7 @@ class _Beside(Generic[T]):
 
 def service(settings: Settings) -> Service:
     """A service, its model loaded. Raises FatalError."""
-    usual_s = sys.getswitchinterval()
-    sys.setswitchinterval(TURN_S)
-    gc.disable()  # what is imported stays: to look for garbage among it costs a twentieth of the start
+    gc.disable()  # what is imported stays: to look for garbage among it costs a twelfth of the start
     try:
         opened, replayed = _load_beside(settings)
         from edge.service import Service
@@ -80,7 +74,6 @@ def service(settings: Settings) -> Service:
     finally:
         gc.freeze()
         gc.enable()
-        sys.setswitchinterval(usual_s)
 
 
 def load(settings: Settings) -> Loaded:

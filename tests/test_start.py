@@ -68,15 +68,15 @@ def test_a_model_that_is_none_is_told_before_a_rule_that_does_not_fit(start, tmp
     assert "bad.onnx" in done.stderr
 
 
-def test_garbage_is_collected_and_threads_take_their_usual_turns_once_the_service_runs(start, model):
+def test_garbage_is_collected_once_the_service_runs(start, model):
     code = (
         "import gc, sys; from edge import cli, start, service\n"
-        "def look(self): print(gc.isenabled(), sys.getswitchinterval(), gc.get_freeze_count() > 1000)\n"
+        "def look(self): print(gc.isenabled(), gc.get_freeze_count() > 1000)\n"
         "service.Service.run = look\n"
         "sys.exit(cli.run(sys.argv[1:]))"
     )
     done = start("--model", model, "--source", "synthetic:1", code=code)
-    assert done.stdout.split() == ["True", "0.005", "True"], done.stderr
+    assert done.stdout.split() == ["True", "True"], done.stderr
 
 
 def test_no_thread_of_numpy_takes_the_core_on_which_the_model_is_loaded(start, model):
