@@ -9,7 +9,7 @@
 # make test-heavy                     every framework, in .venv-heavy (5 GB); MATRIX=converter/MATRIX.md writes the table
 # make bench   every target of speed, the tables into tests/benchmarks/README.md; its parts are
 #              bench-flow, beside the engine alone and beside a tutorial's loop, and bench-http, beside other people's servers
-#              (QUICK=1: a third of it, to see that it works); the machine must have nothing else to do
+#              (QUICK=1: to see that it works, and nothing is written); the machine must have nothing else to do
 # make bench-scale                    what it costs as the work grows, drawn: slower models, a fuller spool, more connections
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run)
 # PYTHON and VENV choose another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
@@ -20,6 +20,7 @@ BROKER ?=
 PYTEST_ARGS ?= -n auto
 HOURS ?= 1
 BIN := $(VENV)/bin
+WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
 .PHONY: demo test test-faults test-long test-arm64 image test-peers test-heavy check bench bench-flow bench-http bench-scale soak clean
@@ -93,16 +94,13 @@ soak: $(VENV)/.dev
 bench: bench-flow bench-http
 
 bench-flow: $(VENV)/.dev
-	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m flow $(if $(QUICK),--quick --rounds 2) \
-	  --write tests/benchmarks/README.md
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m flow $(if $(QUICK),--quick --rounds 2,$(WRITE))
 
 bench-http: $(VENV)/.dev
-	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m serving $(if $(QUICK),--quick) $(ARGS) \
-	  --write tests/benchmarks/README.md
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m serving $(if $(QUICK),--quick,$(WRITE)) $(ARGS)
 
 bench-scale: $(VENV)/.dev
-	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m scale $(if $(QUICK),--quick) $(ARGS) \
-	  --write tests/benchmarks/README.md
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m scale $(if $(QUICK),--quick,$(WRITE)) $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* .arm64 dist build
