@@ -208,6 +208,7 @@ def _try(opening: _Opening, save: Path | None = None) -> None:
         _try(opening)
         return
     _infer_once(session)
+    del session  # one at a time: a large model fills the memory
     if save is not None:
         try:
             _infer_once(opening.optimised(save))
