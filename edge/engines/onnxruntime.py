@@ -82,7 +82,8 @@ class OnnxRuntime:
         self._output_names = [o.name for o in self.outputs]
         # What `session.run` calls after it has checked again what the library checks itself: a third of a run of 6 us.
         # To bind input and output once brings as much, and would hand out arrays that the next run overwrites.
-        self._run = session._sess.run
+        # A release that has it no more is asked the long way.
+        self._run = getattr(session, "_sess", session).run
         self._run_options = ort.RunOptions()  # else one is made for each run
 
     def infer(self, tensors: Tensors) -> dict[str, Any]:
