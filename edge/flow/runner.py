@@ -42,8 +42,8 @@ log = logging.getLogger("edge.runner")
 SECOND_NS = 1_000_000_000
 LIVE_CAPACITY = 1
 QUEUE_CAPACITY = 16
-AHEAD_CAPACITY = 2
-"""Of what is prepared ahead: large tensors, that the preprocessor uses again."""
+AHEAD_CAPACITY = 3
+"""Of what is prepared ahead: large tensors, that the preprocessor uses again. Two are prepared at each wake."""
 HANGS_AFTER_S = 5.0
 """How long, beyond the grace time, the end waits for a thread that does not come back."""
 

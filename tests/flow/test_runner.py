@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 
@@ -31,11 +32,11 @@ class Flow:
         clock = SystemClock()
         spool = lane.pop("spool", None)
         engine, preprocess = lane.pop("engine", None), lane.pop("preprocess", None)
-        postprocess = lane.pop("postprocess", as_numbers)
+        postprocess, now = lane.pop("postprocess", as_numbers), lane.pop("now", time.perf_counter_ns)
         identity = Identity("d", ModelRef("m", "1", "0"), "regress", "b")
         self.runner = Runner(
             source,
-            Pipeline(engine or DoublingEngine(), preprocess or NumbersPreprocessor(), postprocess, identity),
+            Pipeline(engine or DoublingEngine(), preprocess or NumbersPreprocessor(), postprocess, identity, now=now),
             [
                 Lane(f"broker{i}", b, spool or MemorySpool(10**7), clock=clock, metrics=self.metrics, **lane)
                 for i, b in enumerate(self.brokers)
@@ -213,11 +214,12 @@ def test_a_result_is_made_ready_while_the_model_runs_for_the_next():
 
     def numbers(outputs, given):
         if not second.is_set():
-            assert engine.wait_for_runs(2)
+            assert engine.wait_for_runs(2), "the second run waits for the first result"
             second.set()
         return as_numbers(outputs, given)
 
-    flow = Flow(ListSource(range(4)), engine=engine, postprocess=numbers)
+    hours = itertools.count(0, 3600 * 10**9).__next__  # a model that takes its time
+    flow = Flow(ListSource(range(4)), engine=engine, postprocess=numbers, now=hours)
     thread = flow.in_background()
     assert flow.wait_for("samples_read", 4)
     engine.go_on.set()

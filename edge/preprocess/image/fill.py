@@ -19,7 +19,10 @@ from edge.errors import ModelError
 from edge.model.manifest import Input
 from edge.preprocess.image.decode import opencv
 
-_POOL = 4
+_POOL = 8
+"""Tensors that are used again: three that wait, one in the model, one whose result is made ready, one being filled,
+and two more for a moment's disorder. A new one for each frame costs more than to fill it: the system has to find, and
+clear, hundreds of pages."""
 
 
 def _idle(pool: list[Array]) -> tuple[Array | None, int]:
