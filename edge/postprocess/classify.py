@@ -103,14 +103,16 @@ class Classifier:
         for row, place in zip(order, first, strict=False):
             if place is not None and place < size and row[0] != place:
                 row[:] = [place, *(i for i in row if i != place)][: len(row)]
-        top = np.take_along_axis(scores, order, axis=1)
+        top = scores[_rows(scores), order]
+        if self._threshold is not None:
+            top[top < self._threshold] = np.nan
         return [
             [
-                Classification(i, labels[i] if i < len(labels) else str(i), shown)
-                for i, shown, exact in zip(*row, strict=True)
-                if self._threshold is None or exact >= self._threshold
+                Classification(i, labels[i] if i < len(labels) else str(i), s)
+                for i, s in zip(*row, strict=True)
+                if s == s
             ]
-            for row in zip(order.tolist(), top.round(6).tolist(), top.tolist(), strict=True)
+            for row in zip(order.tolist(), top.round(6).tolist(), strict=True)
         ]
 
 
@@ -119,9 +121,15 @@ def _order(scores: Array, count: int) -> Array:
     lowest_first = -scores
     if count >= scores.shape[1]:
         return lowest_first.argsort(axis=1, kind="stable")
+    # Not take_along_axis, which is a dozen calls: after an inference each of them is read from memory anew.
+    rows = _rows(scores)
     part = lowest_first.argpartition(count - 1, axis=1)[:, :count]
-    order = np.take_along_axis(lowest_first, part, axis=1).argsort(axis=1, kind="stable")
-    return np.take_along_axis(part, order, axis=1)
+    order: Array = part[rows, lowest_first[rows, part].argsort(axis=1, kind="stable")]
+    return order
+
+
+def _rows(scores: Array) -> Array:
+    return np.arange(len(scores))[:, None]
 
 
 def _text(label: Any) -> str:
