@@ -28,11 +28,13 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one run: things a second, processor time for each, milliseconds from a thing to its result."""
+    """Of one run: things a second, processor time for each, milliseconds from a thing to its result, and how many
+    of these were not the inference itself: from one process to the next that differs by more than what is added."""
 
     per_s: float
     cpu_ms: float
     median_ms: float
+    added_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,11 @@ class Stage:
             heard = ear.hear_results(rest, PATIENCE_S)
             cpu_s = _cpu_s(process.pid) - cpu_s
         results = [(came, result) for came, said in heard for result in _results(said)]
-        times = [came - datetime.fromisoformat(result["time"]).timestamp() for came, result in results]
+        times = [(came - datetime.fromisoformat(result["time"]).timestamp()) * 1e3 for came, result in results]
+        added = [late - result["timing_ms"]["infer"] for late, (_, result) in zip(times, results, strict=True)]
         passed = heard[-1][0] - first[-1][0]
-        return Figures(len(results) / passed, cpu_s / len(results) * 1e3, statistics.median(times) * 1e3)
+        cpu_ms = cpu_s / len(results) * 1e3
+        return Figures(len(results) / passed, cpu_ms, statistics.median(times), statistics.median(added))
 
 
 def _results(said: bytes) -> list[dict[str, Any]]:

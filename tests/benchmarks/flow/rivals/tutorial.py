@@ -38,12 +38,16 @@ def main(path: str, things: str, port: str, topic: str) -> None:
     client.loop_start()
     for thing in [cv2.imread(things)[..., ::-1]] if things.endswith(".jpg") else Paced(things):
         captured = datetime.now(UTC)
-        scores = session.run(None, {one.name: prepare(thing, one.shape[-1])})[0][0]
+        feed = {one.name: prepare(thing, one.shape[-1])}
+        started = time.perf_counter()
+        scores = session.run(None, feed)[0][0]
+        infer_ms = (time.perf_counter() - started) * 1e3
         best = scores.argsort()[::-1][:5]
         payload = json.dumps(
             {
                 "time": captured.isoformat(),
                 "predictions": [{"index": int(i), "score": float(scores[i])} for i in best],
+                "timing_ms": {"infer": infer_ms},
             }
         )
         client.publish(topic, payload, qos=1).wait_for_publish()
