@@ -80,8 +80,8 @@ def turn_about(contenders: dict[str, Callable[[], Any]], rounds: int, shares: li
     return found
 
 
-def figures(rounds: Sequence[dict[str, Any]]) -> str:
-    """The medians behind the ratios."""
+def figures(rounds: Sequence[dict[str, Any]], *, beside: bool = False) -> str:
+    """The medians behind the ratios; `beside`: what was added to the inference, too."""
     lines = []
     for name in rounds[0]:
         of = [r[name] for r in rounds]
@@ -90,8 +90,8 @@ def figures(rounds: Sequence[dict[str, Any]]) -> str:
             continue
         keys = ("per_s", "cpu_ms", "median_ms", "added_ms")
         per_s, cpu, late, added = (statistics.median(getattr(f, k) for f in of) for k in keys)
-        beside = f", {added:.2f} of them beside the inference" if added else ""
-        lines.append(f"{name} {per_s:.1f}/s, {cpu:.3f} ms of processor, {late:.2f} ms late{beside}")
+        rest = f", {added:.2f} of them beside the inference" if beside else ""
+        lines.append(f"{name} {per_s:.1f}/s, {cpu:.3f} ms of processor, {late:.2f} ms late{rest}")
     return "; ".join(lines)
 
 
@@ -142,7 +142,7 @@ def contest(folder: Path, port: int, options: argparse.Namespace) -> str:
     for title, targets, contenders in parts:
         rounds = turn_about(contenders, options.rounds, shares)
         lines += [f"| **{title}** | | | | |", *(t.row(rounds) for t in targets)]
-        notes.append(f"- {title}: {figures(rounds)}.")
+        notes.append(f"- {title}: {figures(rounds, beside=targets is LATENCY)}.")
     return "\n".join([*lines, "", *notes, "", description(shares)])
 
 
