@@ -44,6 +44,8 @@ LIVE_CAPACITY = 1
 QUEUE_CAPACITY = 16
 AHEAD_CAPACITY = 3
 """Of what is prepared ahead: large tensors, that the preprocessor uses again. Two are prepared at each wake."""
+FEW = 8
+"""A model that takes so few samples at once takes half a millisecond for each: ten times a thread's wake."""
 HANGS_AFTER_S = 5.0
 """How long, beyond the grace time, the end waits for a thread that does not come back."""
 
@@ -320,7 +322,7 @@ class Runner:
     def _at_leisure(self) -> bool:
         """False where the next sample waits for a model that takes its time: what comes after an inference, a tenth
         of it and more, is better done in another thread then. Small ones go together, and a rule looks at all."""
-        return self._pipeline.at_once > 1 or self._mailbox.empty or self._gate is not None
+        return self._pipeline.at_once > FEW or self._mailbox.empty or self._gate is not None
 
     def _finish(self, task: Task) -> None:
         if isinstance(task, Inferred):

@@ -3,7 +3,8 @@
 A call into an engine costs some ten microseconds beside the inference: for a small model as much again. So samples
 that wait anyway run together, as many as take a few milliseconds; a large model runs alone, for its results would
 only come later. Whether a model keeps its rows apart is not believed but tried: the first time, the first row and the
-last run alone as well, and where they differ all run alone from then on.
+last run alone as well, and where they differ all run alone from then on. What ran alone is looked at together all the
+same, where a model of one row gives one row.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ class Together:
         infer: Callable[[Tensors], dict[str, Any]],
         inputs: Sequence[TensorSpec],
         outputs: Sequence[TensorSpec],
-        most: int = MAX_BATCH,
         now: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
-        """`infer` runs the model; `most` samples at once. `now` gives nanoseconds, of which differences count."""
+        """`infer` runs the model. `now` gives nanoseconds, of which differences count."""
         self._infer = infer
         self._now = now
         self._outputs = tuple(outputs)
-        self._most = most if inputs and all(s.free_batch for s in (*inputs, *outputs)) else 1
+        self._free = bool(inputs) and all(s.free_batch for s in (*inputs, *outputs))
+        self._stacks = all(s.shape is not None and s.shape[:1] == (1,) for s in outputs)
         self._proven = False
         self._each_ns = 0
 
@@ -67,16 +68,16 @@ class Together:
         done: list[Ran] = []
         at = 0
         while at < len(samples):
-            some = samples[at : at + min(self._most, self.at_once)]
+            some = samples[at : at + self.at_once]
             done += self._batch(some)
             at += len(some)
         return done
 
     def _batch(self, samples: Sequence[Tensors]) -> list[Ran]:
         started = self._now()
-        outputs = self._infer_together(samples) if len(samples) > 1 else None
+        outputs = self._infer_together(samples) if self._free and len(samples) > 1 else None
         if outputs is None:
-            return [self._alone(tensors) for tensors in samples]
+            return self._side_by_side([self._alone(tensors) for tensors in samples])
         self._each_ns = max(1, (self._now() - started) // len(samples))
         return [Ran(outputs, len(samples), self._each_ns)]
 
@@ -90,6 +91,14 @@ class Together:
         self._each_ns = max(1, spent)
         return Ran(outputs, 1, spent)
 
+    def _side_by_side(self, runs: list[Ran]) -> list[Ran]:
+        """The outputs of samples that ran alone as if they had run together, so that they are looked at together."""
+        said = [run.outputs for run in runs]
+        if len(runs) < 2 or not self._stacks or any(isinstance(outputs, str) for outputs in said):
+            return runs
+        outputs = {s.name: np.concatenate([o[s.name] for o in said if not isinstance(o, str)]) for s in self._outputs}
+        return [Ran(outputs, len(runs), sum(run.each_ns for run in runs) // len(runs))]
+
     def _infer_together(self, samples: Sequence[Tensors]) -> Tensors | None:
         """The outputs of all, or None where these have to run alone."""
         count = len(samples)
@@ -98,12 +107,12 @@ class Together:
         except (SampleError, ValueError):
             return None  # one of them is bad, or they differ in shape
         if any(len(outputs[s.name]) != count for s in self._outputs):
-            self._most = 1
+            self._free = False
             return None
         if not self._proven:
             together = Ran(outputs, count, 0)
             if not all(_same(together.row(i), self._infer(samples[i])) for i in (0, count - 1)):
-                self._most = 1
+                self._free = False
                 return None
             self._proven = True
         return outputs

@@ -110,3 +110,21 @@ def test_a_row_that_is_refused_costs_the_others_nothing(warm):
         return x
 
     assert outputs(warm(Model(answer)).run(rows(1.0, -9.0, 3.0))) == [[[1, 2]], "negative", [[3, 4]]]
+
+
+def test_the_outputs_of_a_model_of_one_row_are_laid_side_by_side(warm):
+    one = TensorSpec("x", "float32", (1, 2)), TensorSpec("y", "float32", (1, 2))
+    model = Model()
+    (ran,) = warm(model, one[:1], one[1:]).run(rows(1.0, 2.0, 3.0))
+    assert model.runs == [1, 1, 1]
+    assert (ran.count, outputs([ran])) == (3, [[[2, 4]], [[4, 6]], [[6, 8]]])
+
+
+def test_a_refused_row_of_a_model_of_one_row_stands_by_itself(warm):
+    def answer(x):
+        if (x < 0).any():
+            raise SampleError("negative")
+        return x
+
+    one = TensorSpec("x", "float32", (1, 2)), TensorSpec("y", "float32", (1, 2))
+    assert outputs(warm(Model(answer), one[:1], one[1:]).run(rows(1.0, -9.0))) == [[[1, 2]], "negative"]
