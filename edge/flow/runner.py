@@ -384,8 +384,6 @@ class Runner:
             self._source.ack(sample)
 
     def _append(self, parcels: Sequence[Parcel]) -> None:
-        if not parcels:
-            return
         for lane in self._lanes:
             lane.append(parcels, self._beat_infer)
 
@@ -410,8 +408,6 @@ class Runner:
 
 def _left_ns(item: Sample | Work) -> int:
     """When it was captured, less what preparing it has taken since: what is left is waiting."""
-    return (
-        item.sample.captured_ns + sum(p.preprocess_ns for p in item.parts)
-        if isinstance(item, Work)
-        else (item.captured_ns)
-    )
+    if isinstance(item, Work):
+        return item.sample.captured_ns + sum(p.preprocess_ns for p in item.parts)
+    return item.captured_ns

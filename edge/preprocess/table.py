@@ -34,7 +34,7 @@ class TablePreprocessor:
         self._index = {name: i for i, name in enumerate(self._names)}
         self._specs = tuple(specs)
         self._columns = columns
-        self._pick = operator.itemgetter(*self._names) if len(self._names) > 1 else None
+        self._pick = operator.itemgetter(*self._names) if self._named and len(self._names) > 1 else None
         self._numeric = not columns and specs[0].dtype != STRING and all(f.kind == "number" for f in features)
         self.ignore_unknown = False
         """Set by the assembly: keys that are no feature are left out instead of refused."""
@@ -85,7 +85,7 @@ class TablePreprocessor:
 
     def _plain(self, row: Payload) -> Sequence[Any] | Array:
         """The values of a row in order; none where it takes more than a look to tell."""
-        if type(row) is dict and self._pick is not None and self._named:
+        if type(row) is dict and self._pick is not None:
             extra = len(row) - len(self._names)
             if extra == 0 or (extra == 1 and RESERVED in row and RESERVED not in self._index):
                 try:

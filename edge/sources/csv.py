@@ -9,6 +9,7 @@ Where semicolons divide, a comma may be the decimal point: so say spreadsheets i
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -157,7 +158,7 @@ class CsvSource:
             except ValueError:
                 pass  # words among them, or empty cells
             else:
-                if sum(numbers) == sum(numbers):  # no NaN among them: that is a missing value
+                if not math.isnan(sum(numbers)):  # a NaN is a missing value
                     return numbers
         return [self._cell(text, kind) for text, kind in zip(row, kinds, strict=True)]
 

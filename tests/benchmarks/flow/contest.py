@@ -68,7 +68,7 @@ class Stage:
         )
         with contextlib.closing(Ear(self.port, topic)) as ear:
             started = time.time()
-            with _running(command):
+            with running(command):
                 return ear.hear(PATIENCE_S)[0] - started
 
     @property
@@ -88,12 +88,12 @@ class Stage:
     def _heard(self, command: list[str], topic: str, count: int) -> Figures:
         """The first tenth warms up."""
         warm = max(1, count // 10)
-        with contextlib.closing(Ear(self.port, topic)) as ear, _running(command) as process:
+        with contextlib.closing(Ear(self.port, topic)) as ear, running(command) as process:
             first = ear.hear_results(warm, PATIENCE_S)
-            cpu_s = _cpu_s(process.pid)
+            cpu_s = cpu_time_s(process.pid)
             rest = count - sum(results_in(said) for _, said in first)
             heard = ear.hear_results(rest, PATIENCE_S)
-            cpu_s = _cpu_s(process.pid) - cpu_s
+            cpu_s = cpu_time_s(process.pid) - cpu_s
         results = [(came, result) for came, said in heard for result in _results(said)]
         times = [(came - datetime.fromisoformat(result["time"]).timestamp()) * 1e3 for came, result in results]
         added = [late - result["timing_ms"]["infer"] for late, (_, result) in zip(times, results, strict=True)]
@@ -112,7 +112,8 @@ def _count(things: str) -> int:
 
 
 @contextlib.contextmanager
-def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """From its start to its end by SIGKILL. What it said is shown where it gave nothing in time."""
     environment = {**os.environ, "PYTHONPATH": str(HERE / "plugin")}
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
@@ -126,6 +127,7 @@ def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_time_s(pid: int) -> float:
+    """Processor time of a process so far, of all threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * TICK_S

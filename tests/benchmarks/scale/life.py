@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from flow import contest
 from integration.faults.service import find_edge_run
-
-PLUGIN = Path(contest.__file__).parent / "plugin"
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -25,8 +20,7 @@ class Life:
 
     def cpu_s(self) -> float:
         """Processor time so far, of all threads."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * TICK_S
+        return contest.cpu_time_s(self.process.pid)
 
     def memory_mb(self) -> tuple[float, float]:
         """Resident, and proportional: what several processes share is divided among them."""
@@ -48,15 +42,6 @@ def flags(model: Path, state: Path, port: int, *, device: str = "bench") -> list
 
 @contextlib.contextmanager
 def edge_run(arguments: list[str]) -> Iterator[Life]:
-    """From its start to its end by SIGKILL. What it said is shown where it gave nothing in time."""
-    environ = {**os.environ, "PYTHONPATH": str(PLUGIN)}
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen([find_edge_run(), *arguments], env=environ, stdout=said, stderr=said)
-        try:
-            yield Life(process)
-        except TimeoutError:
-            said.seek(0)
-            raise SystemExit(f"edge-run gave nothing: {said.read()[-2000:].decode()}") from None
-        finally:
-            process.kill()
-            process.wait()
+    """From its start to its end by SIGKILL."""
+    with contest.running([find_edge_run(), *arguments]) as process:
+        yield Life(process)
