@@ -9,6 +9,6 @@ import edge.engines  # noqa: F401 - first of all: ONNX Runtime reads at its impo
 from converter.artifact import Artifact
 from converter.convert import convert
 from converter.options import Options
-from converter.rows import Rows
+from converter.rows.rows import Rows
 
 __all__ = ["Artifact", "Options", "Rows", "convert"]

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converter.options import Target
-from converter.rows import Rows
+from converter.rows.rows import Rows
 from edge.data.tensor import Array
 from edge.model.manifest import Manifest, Provenance
 
 if TYPE_CHECKING:
-    from converter.parity import Comparison
+    from converter.proof.parity import Comparison
 
 Reference = Callable[[Rows], dict[str, Array]]
 """The source framework's own answers to some rows, by the name of the output they belong to.
@@ -84,6 +84,6 @@ class Artifact:
 
         Raises OutputError where the place cannot be written.
         """
-        from converter import bundle
+        from converter.proof import bundle
 
         return bundle.write(self, Path(path))

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import NoReturn, get_args
 
 import edge
-from converter import report
 from converter.artifact import Artifact
 from converter.convert import convert
 from converter.errors import ParityError, SampleFileError
 from converter.options import Choices, Target, pixels
+from converter.report import terminal_report
 from edge.errors import ConfigError, EdgeError, FatalError
 from edge.model.manifest import Task
 
@@ -135,22 +135,22 @@ def run(argv: Sequence[str] | None = None) -> None:
     args = _parse(argv)
     output = Path(args.output)
     target, choices = _target(output), _choices(args)
-    write_report = report.writer(Path(args.report)) if args.report else None
+    write_report = terminal_report.writer(Path(args.report)) if args.report else None
     try:
         artifact = convert(args.source, target=target, sample=args.sample, expect=args.expect, **choices)
         artifact.save(output)
     except ParityError as exc:
         _show(exc.artifact)
         if write_report:
-            write_report(report.of(exc.artifact), Path(args.report))
+            write_report(terminal_report.of(exc.artifact), Path(args.report))
         raise
     _show(artifact, str(output))
     if write_report:
-        write_report(report.of(artifact, str(output)), Path(args.report))
+        write_report(terminal_report.of(artifact, str(output)), Path(args.report))
 
 
 def _show(artifact: Artifact, output: str = "") -> None:
-    print(report.table(report.of(artifact, output)))
+    print(terminal_report.table(terminal_report.of(artifact, output)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import Any, Unpack
 
-from converter import bundle, exporters, parity, passes, rows
+from converter import exporters, passes
 from converter.artifact import Artifact
 from converter.options import Choices, Options, Target
-from converter.progress import steps
-from converter.recognise import recognise
+from converter.proof import bundle, parity
+from converter.report.progress import steps
+from converter.rows import rows
+from converter.sources.recognise import recognise
 
 
 def convert(

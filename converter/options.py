@@ -15,8 +15,8 @@ class Options:
     """`framework`, `name` and `task` are found out where they are None.
 
     `mean` and `std` are in pixel values, 0 to 255, as in the manifest. `tolerance` is the largest difference
-    that parity allows (see `converter.parity`); None is the default for the kind of quantisation. `calibration` and
-    `max_accuracy_drop` (of accuracy 0 to 1, or of R squared) are for int8.
+    that parity allows (see `converter.proof.parity`); None is the default for the kind of quantisation. `calibration`
+    and `max_accuracy_drop` (of accuracy 0 to 1, or of R squared) are for int8.
     """
 
     target: Target = "onnx"

@@ -8,7 +8,7 @@ from __future__ import annotations
 # Not typing's: to import it takes most of the time in which `edge-run` has no answer yet to a Ctrl-C.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from edge.assembly import Model, load
+    from edge.app.assembly import Model, load
 
 __all__ = ["Model", "__version__", "load"]
 __version__ = "0.1.0"
@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> object:
     # Lazy: `import edge` alone, or `edge-run --version`, loads no engine.
     if name in ("Model", "load"):
-        from edge import assembly
+        from edge.app import assembly
 
         return getattr(assembly, name)
     raise AttributeError(f"module 'edge' has no attribute {name!r}")

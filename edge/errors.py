@@ -1,7 +1,7 @@
 """Every error of edge-run. Its base class is its fate.
 
 `FatalError` ends the process with its `exit_code`; `UnavailableError` closes the part, backs off and
-opens it again; `SampleError` skips one sample. Only `edge.flow` and `edge.cli` decide; everyone else
+opens it again; `SampleError` skips one sample. Only `edge.flow` and `edge.cli.run` decide; everyone else
 raises. Anything that is not an `EdgeError` is a bug.
 """
 

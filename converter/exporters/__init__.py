@@ -14,9 +14,9 @@ from collections.abc import Callable
 from converter.artifact import Artifact
 from converter.errors import UnsupportedError
 from converter.options import Options
-from converter.recognise import GROUP, Source
-from converter.rows import Rows
-from edge import registry
+from converter.rows.rows import Rows
+from converter.sources.recognise import GROUP, Source
+from edge.plugins import registry
 
 Exporter = Callable[[Source, Rows | None, Options], Artifact]
 

@@ -14,13 +14,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from converter import exporters
-from converter import rows as rows_of
 from converter.artifact import Artifact
 from converter.errors import UnrecognisedError, UnsupportedError
 from converter.options import Options
-from converter.quiet import quiet
-from converter.recognise import Source, recognise
-from converter.rows import Rows
+from converter.report.quiet import quiet
+from converter.rows import rows as rows_of
+from converter.rows.rows import Rows
+from converter.sources.recognise import Source, recognise
 from edge.errors import needs
 from edge.model import container
 

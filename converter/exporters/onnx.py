@@ -6,13 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from converter import graph, ready
 from converter.artifact import Artifact
 from converter.errors import UnrecognisedError, UnsupportedError
+from converter.exporters import passthrough
+from converter.graph import graph
 from converter.options import Options
 from converter.passes.remove_zipmap import without_zipmap
-from converter.recognise import Source
-from converter.rows import Rows
+from converter.rows.rows import Rows
+from converter.sources.recognise import Source
 
 
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
@@ -27,7 +28,7 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         path.write_bytes(model.SerializeToString())
         if source.path is None:
             source = Source(source.framework, source.form, path, source.value)
-        return ready.artifact(source, path, rows, options, "onnx")
+        return passthrough.artifact(source, path, rows, options, "onnx")
 
 
 def _read(source: Source) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from converter import ready
 from converter.artifact import Artifact
 from converter.errors import UnsupportedError
+from converter.exporters import passthrough
 from converter.options import Options
-from converter.recognise import Source
-from converter.rows import Rows
+from converter.rows.rows import Rows
+from converter.sources.recognise import Source
 
 
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
@@ -16,4 +16,4 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         raise UnsupportedError(
             f"{source.name}: TFLite does not become ONNX; write it as -o OUT.tflite, edge-run takes it the same way"
         )
-    return ready.artifact(source, source.file, rows, options, "tflite")
+    return passthrough.artifact(source, source.file, rows, options, "tflite")

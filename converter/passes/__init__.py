@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from converter.artifact import Artifact
 from converter.options import Options
-from edge import registry
 from edge.errors import ConfigError
+from edge.plugins import registry
 
 GROUP = "converter.passes"
 ONNX = ("remove-zipmap", "free-batch", "simplify", "optimize")

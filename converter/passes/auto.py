@@ -10,13 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from converter import graph, parity
 from converter.artifact import Artifact, Variant
+from converter.graph import graph
 from converter.options import Options
 from converter.passes import find
-from converter.progress import steps
+from converter.proof import parity
+from converter.report.progress import steps
 from edge.errors import ConfigError, ModelError
-from edge.protocols import Engine
+from edge.plugins.protocols import Engine
 
 KINDS = ("none", "fp16", "int8", "dynamic")
 TIE = 1.05

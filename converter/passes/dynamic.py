@@ -12,10 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from converter import graph, tflite_quantizer
 from converter.artifact import Artifact
+from converter.graph import graph
 from converter.options import Options
-from converter.quiet import quiet
+from converter.passes import tflite_quantizer
+from converter.report.quiet import quiet
 from edge.errors import ConfigError
 
 PAYS = ("MatMul", "Gemm", "LSTM", "Attention")

@@ -8,10 +8,11 @@ Requires an ONNX graph of standard operators, or TFLite. Ensures float32 inputs 
 
 from __future__ import annotations
 
-from converter import graph, tflite_quantizer
 from converter.artifact import Artifact
+from converter.graph import graph
 from converter.options import Options
-from converter.quiet import quiet
+from converter.passes import tflite_quantizer
+from converter.report.quiet import quiet
 
 
 def fp16(artifact: Artifact, options: Options) -> Artifact:

@@ -6,8 +6,8 @@ ONNX Runtime warns on each call otherwise, and edge-run would not run several ro
 
 from __future__ import annotations
 
-from converter import graph
 from converter.artifact import Artifact
+from converter.graph import graph
 from converter.options import Options
 
 

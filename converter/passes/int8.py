@@ -6,9 +6,10 @@ and outputs. With `max_accuracy_drop` the nodes that hurt most stay in float (se
 
 from __future__ import annotations
 
-from converter import graph, static_int8, tflite_quantizer
 from converter.artifact import Artifact
+from converter.graph import graph
 from converter.options import Options
+from converter.passes import static_int8, tflite_quantizer
 
 
 def int8(artifact: Artifact, options: Options) -> Artifact:

@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 
 import onnxruntime as ort
 
-from converter import graph
 from converter.artifact import Artifact
+from converter.graph import graph
 from converter.options import Options
-from converter.parity import answers_alike
-from converter.quiet import quiet
+from converter.proof.parity import answers_alike
+from converter.report.quiet import quiet
 from edge.errors import ModelError
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from converter import graph
 from converter.artifact import Artifact
+from converter.graph import graph
 from converter.options import Options
 
 

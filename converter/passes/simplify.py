@@ -6,11 +6,11 @@ and no operator outside the standard set; what does not load or answers otherwis
 
 from __future__ import annotations
 
-from converter import graph
 from converter.artifact import Artifact
+from converter.graph import graph
 from converter.options import Options
-from converter.parity import answers_alike
-from converter.quiet import quiet
+from converter.proof.parity import answers_alike
+from converter.report.quiet import quiet
 from edge.errors import ModelError
 
 

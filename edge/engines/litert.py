@@ -20,10 +20,10 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from edge.data.tensor import STRING, Quantization, Tensors, TensorSpec
+from edge.engines import probe
 from edge.errors import ConfigError, ModelError, SampleError, needs
-from edge.model import trial
 from edge.model.container import read_head
-from edge.protocols import EngineOptions
+from edge.plugins.protocols import EngineOptions
 
 _ERRORS = (ValueError, RuntimeError)
 """What the interpreter raises, for a file and for a tensor alike."""
@@ -115,7 +115,7 @@ def load(path: Path, options: EngineOptions) -> LiteRt:
     settings = _settings(library, options)
     if "experimental_delegates" not in settings and not options.own_file:
         # A delegate's device does not survive a fork; files for one are the user's own.
-        trial.require_survival(
+        probe.require_survival(
             path, f"litert-{version}", options.cache_dir, lambda: _try(_open(library, path, settings))
         )
     try:
@@ -127,7 +127,7 @@ def load(path: Path, options: EngineOptions) -> LiteRt:
 def tried(path: Path, options: EngineOptions) -> bool:
     """True where `load` will not fork a child. Raises OSError, ConfigError."""
     name = f"litert-{version()}"
-    return options.own_file or (options.cache_dir is not None and trial.has_survived(path, name, options.cache_dir))
+    return options.own_file or (options.cache_dir is not None and probe.has_survived(path, name, options.cache_dir))
 
 
 def providers() -> list[str]:

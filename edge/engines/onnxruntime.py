@@ -16,10 +16,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from edge.data.tensor import STRING, Tensors, TensorSpec, numpy_dtype
+from edge.engines import probe
+from edge.engines.graph_cache import Graph
 from edge.errors import BITS_32, ConfigError, ModelError, SampleError
-from edge.model import trial
-from edge.model.optimised import Graph
-from edge.protocols import EngineOptions
+from edge.plugins.protocols import EngineOptions
 
 try:
     import onnxruntime as ort
@@ -126,7 +126,7 @@ def tried(path: Path, options: EngineOptions) -> bool:
     if options.cache_dir is None:
         return True
     graph = _graph(path, options)
-    survived = trial.has_survived(path, _NAME, options.cache_dir)
+    survived = probe.has_survived(path, _NAME, options.cache_dir)
     return survived and not (graph is not None and graph.is_due)
 
 
@@ -190,13 +190,13 @@ def _require_survival(opening: _Opening, cache_dir: Path, graph: Graph | None) -
     """
     if graph is not None and graph.is_due:
         try:
-            trial.require_survival(opening.path, _NAME, cache_dir, lambda: _try(opening, graph.partial), again=True)
+            probe.require_survival(opening.path, _NAME, cache_dir, lambda: _try(opening, graph.partial), again=True)
             graph.keep()
             return
         except ModelError:
             graph.discard()
             graph.keep()
-    trial.require_survival(opening.path, _NAME, cache_dir, lambda: _try(opening))
+    probe.require_survival(opening.path, _NAME, cache_dir, lambda: _try(opening))
 
 
 def _try(opening: _Opening, save: Path | None = None) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from edge.data.tensor import Array, Tensors, TensorSpec, numpy_dtype
 from edge.errors import ModelError
 from edge.model.manifest import Manifest
-from edge.protocols import Engine
+from edge.plugins.protocols import Engine
 
 
 class Stateful:

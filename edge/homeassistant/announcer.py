@@ -18,10 +18,10 @@ from typing import Protocol
 from edge.data.message import Message
 from edge.errors import SampleError, UnavailableError
 from edge.homeassistant.document import Document, removal
-from edge.homeassistant.picture import NewestPicture
 from edge.homeassistant.record import Announced, Record
-from edge.protocols import Clock
-from edge.transports.messages import Incoming, Outgoing, Told
+from edge.mqtt.messages import Incoming, Outgoing, Told
+from edge.overlay.newest_picture import NewestPicture
+from edge.plugins.protocols import Clock
 
 log = logging.getLogger("edge.homeassistant")
 

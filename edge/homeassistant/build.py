@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edge import __version__
-from edge.config import Settings
 from edge.data.tensor import TensorSpec
 from edge.homeassistant.announcer import Announcer
 from edge.homeassistant.components import Results
 from edge.homeassistant.document import Device, document
-from edge.homeassistant.picture import NewestPicture
 from edge.homeassistant.record import Record
 from edge.model.manifest import Manifest
+from edge.mqtt.messages import Outgoing
+from edge.mqtt.session import MqttTransport
+from edge.overlay.newest_picture import NewestPicture
+from edge.plugins.protocols import Clock
 from edge.postprocess import regress
-from edge.protocols import Clock
-from edge.state import board_serial
+from edge.settings.layers import Settings
+from edge.storage.instance import board_serial
 from edge.telemetry import board
-from edge.transports.messages import Outgoing
-from edge.transports.mqtt import MqttTransport
 
 
 def announcer(

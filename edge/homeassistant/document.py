@@ -12,7 +12,7 @@ from typing import Any
 
 from edge.data import codec
 from edge.homeassistant.components import Component, Results, components, slug
-from edge.transports.messages import Outgoing
+from edge.mqtt.messages import Outgoing
 
 ORIGIN = "edge-run"
 

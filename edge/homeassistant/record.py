@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import SpoolError, UnavailableError
-from edge.spool.lock import SpoolLock
+from edge.storage.lock import SpoolLock
 
 log = logging.getLogger("edge.homeassistant")
 

@@ -11,7 +11,7 @@ import numpy as np
 from edge.data.tensor import STRING, Array, Tensors
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Golden, GoldenTensor, Manifest
-from edge.protocols import Engine
+from edge.plugins.protocols import Engine
 
 MAX_TENSOR_BYTES = 64 * 2**20
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from edge import registry
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample
 from edge.data.tensor import Array, TensorSpec
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Feature, Input, Manifest, Window
-from edge.protocols import Preprocessor
+from edge.plugins import registry
+from edge.plugins.protocols import Preprocessor
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from edge.errors import UnavailableError
-from edge.protocols import Entry, SinkEvents
+from edge.plugins.protocols import Entry, SinkEvents
 
 MOST_SHOWN = 3
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from edge.errors import UnavailableError
-from edge.protocols import Entry, SinkEvents
+from edge.plugins.protocols import Entry, SinkEvents
 
 
 class FileSink:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from edge.data.sample import Sample
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
-from edge.protocols import SourceContext
+from edge.plugins.protocols import SourceContext
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 BOOLEANS = {"true": 1.0, "false": 0.0}

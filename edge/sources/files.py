@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge.data.sample import Sample
 from edge.errors import ConfigError, EndOfStream, SampleError
-from edge.protocols import SourceContext
+from edge.plugins.protocols import SourceContext
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".npy", ".json", ".wav"})
 MAX_BYTES = 256 * 2**20

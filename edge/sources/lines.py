@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge.data.sample import Sample
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
-from edge.protocols import Clock, SourceContext
+from edge.plugins.protocols import Clock, SourceContext
 
 CHUNK = 65536
 MAX_LINE = 64 * 2**20

@@ -18,7 +18,7 @@ import numpy as np
 
 from edge.data.sample import Sample, Sound
 from edge.errors import ConfigError, UnavailableError
-from edge.protocols import SourceContext
+from edge.plugins.protocols import SourceContext
 
 RATE = 16_000
 STRETCH_BYTES = 2 * RATE // 10

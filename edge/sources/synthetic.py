@@ -9,7 +9,7 @@ import numpy as np
 from edge.data.sample import Sample
 from edge.data.tensor import STRING, TensorSpec, numpy_dtype
 from edge.errors import ConfigError, EndOfStream
-from edge.protocols import SourceContext
+from edge.plugins.protocols import SourceContext
 
 
 class SyntheticSource:

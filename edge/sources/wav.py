@@ -8,7 +8,7 @@ from pathlib import Path
 from edge.data.sample import Sample, Sound
 from edge.data.sound import decode_pcm
 from edge.errors import ConfigError, EndOfStream, SourceError
-from edge.protocols import SourceContext
+from edge.plugins.protocols import SourceContext
 
 
 class WavSource:

@@ -17,7 +17,7 @@ import msgspec
 from edge.telemetry.clock import SystemClock
 
 if TYPE_CHECKING:  # the doctor reads the board before it trusts numpy to load
-    from edge.protocols import Clock
+    from edge.plugins.protocols import Clock
 
 MODEL = "proc/device-tree/model"
 THERMAL = "sys/class/thermal"

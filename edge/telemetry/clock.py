@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # it brings numpy, which the doctor has not tried yet
-    from edge.protocols import Clock
+    from edge.plugins.protocols import Clock
 
 STA_UNSYNC = 0x0040
 TIME_ERROR = 5
@@ -17,7 +17,7 @@ CACHED_NS = 5_000_000_000
 
 
 class SystemClock:
-    """The clock of `edge.protocols`, from the system."""
+    """The clock of `edge.plugins.protocols`, from the system."""
 
     def monotonic_ns(self) -> int:
         """Nanoseconds that never jump."""

@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Mapping
 
-from edge.protocols import Clock
+from edge.plugins.protocols import Clock
 
 
 class Heartbeats:

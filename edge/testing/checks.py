@@ -1,4 +1,4 @@
-"""Proofs that a part keeps the promises of `edge.protocols`: run them on your own plug-in.
+"""Proofs that a part keeps the promises of `edge.plugins.protocols`: run them on your own plug-in.
 
 def test_my_spool_is_a_spool(tmp_path):
     check_spool(lambda max_bytes: MySpool(tmp_path / uuid4().hex, max_bytes))
@@ -15,7 +15,7 @@ from edge.data.message import Message
 from edge.data.sample import Reply, Sample
 from edge.data.tensor import Tensors
 from edge.errors import EndOfStream, SampleError
-from edge.protocols import Engine, Entry, Sink, Source, Spool
+from edge.plugins.protocols import Engine, Entry, Sink, Source, Spool
 
 _PLENTY = 1_000_000
 

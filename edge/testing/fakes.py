@@ -14,7 +14,7 @@ from edge.data.result import Prediction, Regression
 from edge.data.sample import ModelInput, Payload, Sample
 from edge.data.tensor import Tensors, TensorSpec
 from edge.errors import EdgeError, EndOfStream, SampleError, UnavailableError
-from edge.protocols import Entry, SinkEvents
+from edge.plugins.protocols import Entry, SinkEvents
 
 SECOND_NS = 1_000_000_000
 

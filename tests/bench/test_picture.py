@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageColor
 
-from edge.bench import picture
+from edge.tools.bench import picture
 
 
 def widths(png, colour):

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from edge.bench import rounds, table
-from edge.bench.command import usual_threads
-from edge.bench.figures import Answer, Case, Round, median
+from edge.cli.bench import usual_threads
 from edge.errors import ModelError
+from edge.tools.bench import rounds, table
+from edge.tools.bench.figures import Answer, Case, Round, median
 
 ONE, TWO = Case("m.onnx", "cpu", 1), Case("m.onnx", "cpu", 2)
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge.bench.figures import Case, Round, Row
-from edge.bench.tune import best
+from edge.tools.bench.figures import Case, Round, Row
+from edge.tools.bench.tune import best
 
 
 def row(threads, p50_ms, *, per_second=None, cpu_ms=None, provider="cpu"):

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from support.processes import Client
 
-from edge import registry
 from edge.data.tensor import TensorSpec
 from edge.engines import onnxruntime
-from edge.protocols import EngineOptions, SourceContext
+from edge.mqtt.messages import MqttOptions
+from edge.mqtt.session import Listener, MqttTransport
+from edge.mqtt.sink import MqttSink
+from edge.mqtt.url import parse
+from edge.plugins import registry
+from edge.plugins.protocols import EngineOptions, SourceContext
 from edge.sinks.console import ConsoleSink
 from edge.sinks.file import FileSink
-from edge.sinks.mqtt import MqttSink
 from edge.sources import arrays, csv, files, lines, synthetic
-from edge.spool.memory import MemorySpool
+from edge.storage.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
 from edge.testing.checks import check_engine, check_sink, check_source, check_spool
 from edge.testing.fakes import DoublingEngine, FakeBroker, ListSource
-from edge.transports.messages import MqttOptions
-from edge.transports.mqtt import Listener, MqttTransport
-from edge.transports.url import parse
 
 SPECS = (TensorSpec("x", "float32", (None, 2)),)
 

@@ -15,14 +15,14 @@ from sklearn.ensemble import RandomForestClassifier
 from support.tables import Split
 
 import converter
-from converter import bundle
 from converter.artifact import Artifact
 from converter.errors import OutputError
+from converter.proof import bundle
 from edge.engines import onnxruntime
 from edge.errors import ModelError
 from edge.model import container, golden
 from edge.model.manifest import TFLITE_ENTRY, decode
-from edge.protocols import EngineOptions
+from edge.plugins.protocols import EngineOptions
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_no_space_left_leaves_what_was_there(tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk: the error comes from the same call."""
     (tmp_path / "wine.onnx").write_text("the old one")
     program = (
-        "import resource; from pathlib import Path; from converter.bundle import write_whole;"
+        "import resource; from pathlib import Path; from converter.proof.bundle import write_whole;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); write_whole(Path('wine.onnx'), bytes(5000))"
     )
 

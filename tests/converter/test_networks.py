@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converter import networks
 from converter.errors import SampleFileError
-from converter.networks import Network
+from converter.exporters import networks
+from converter.exporters.networks import Network
 from converter.options import Options
-from converter.recognise import Source
-from converter.rows import Rows
+from converter.rows.rows import Rows
+from converter.sources.recognise import Source
 from edge.data.tensor import TensorSpec
 
 ANYWHERE = Source("torch", "object", value=object())

@@ -12,11 +12,11 @@ from sklearn.linear_model import Ridge
 from support.tables import Split
 
 import converter
-from converter import parity
 from converter.artifact import Artifact
 from converter.errors import ParityError, SampleFileError
 from converter.options import Options
-from converter.rows import Rows
+from converter.proof import parity
+from converter.rows.rows import Rows
 from edge.data.tensor import Array
 
 

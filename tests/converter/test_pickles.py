@@ -14,8 +14,8 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 import converter
-from converter import pickles
 from converter.errors import UnrecognisedError, UnsafeError
+from converter.sources import pickles
 
 
 class Payload:

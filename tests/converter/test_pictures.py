@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from converter import pictures, rows
 from converter.errors import SampleFileError
-from converter.rows import Rows
+from converter.rows import pictures, rows
+from converter.rows.rows import Rows
 from edge.data.tensor import TensorSpec
 from edge.model.manifest import Input
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from converter import pt2
 from converter.errors import UnrecognisedError, UnsafeError
+from converter.exporters.torch import pt2
 
 
 class Payload:

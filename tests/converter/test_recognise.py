@@ -15,7 +15,7 @@ import skops.io
 from sklearn.ensemble import RandomForestClassifier
 
 from converter.errors import UnrecognisedError
-from converter.recognise import recognise
+from converter.sources.recognise import recognise
 from edge.errors import ConfigError
 
 

@@ -23,8 +23,8 @@ from sklearn.svm import SVC, LinearSVC
 from support.tables import Split, run, table
 
 import converter
-from converter import graph
 from converter.errors import UnsupportedError
+from converter.graph import graph
 
 
 def test_histogram_boosting_with_categories_is_refused() -> None:

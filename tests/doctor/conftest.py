@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from edge import config
-from edge.doctor.host import Host
+from edge.settings import layers
+from edge.tools.doctor.host import Host
 
 PI_5 = {
     "proc/device-tree/model": b"Raspberry Pi 5 Model B Rev 1.0\0",
@@ -63,9 +63,9 @@ class Pi:
     def becomes(self, **fields: Any) -> None:
         self.host = dataclasses.replace(self.host, **fields)
 
-    def settings(self, *flags: object) -> config.Settings:
+    def settings(self, *flags: object) -> layers.Settings:
         base = ["--model", self.model, "--mqtt", "none", "--source", "synthetic:1", "--state-dir", self.state]
-        return config.read([str(f) for f in (*base, *flags)], {}, "0")
+        return layers.read([str(f) for f in (*base, *flags)], {}, "0")
 
 
 @pytest.fixture

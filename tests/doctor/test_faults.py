@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from support.processes import BINARIES
 
-from edge import doctor, profile
-from edge.doctor import boards, packages, runs, storage, times
+from edge.app import profile
 from edge.engines import onnxruntime
 from edge.model import container
+from edge.tools import doctor
+from edge.tools.doctor import boards, packages, runs, storage, times
 
 
 def only(rows, part):

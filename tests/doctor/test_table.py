@@ -11,9 +11,9 @@ import subprocess
 import pytest
 from support.processes import BINARIES
 
-from edge import doctor
-from edge.doctor import table
-from edge.doctor.row import fail, ok, skip, warn
+from edge.tools import doctor
+from edge.tools.doctor import table
+from edge.tools.doctor.row import fail, ok, skip, warn
 
 ROWS = [
     ok("python", "3.11.2, aarch64, 64-bit"),

@@ -252,13 +252,14 @@ def test_a_plain_run_loads_nothing_it_does_not_use(tmp_path, flowers):
     import sys
 
     script = (
-        "import sys, edge.cli\n"
-        f"code = edge.cli.run(['--model', {str(flowers.path)!r}, '--source', 'synthetic:1', '--mqtt', 'none'])\n"
+        "import sys, edge.cli.run\n"
+        f"code = edge.cli.run.run(['--model', {str(flowers.path)!r}, '--source', 'synthetic:1', '--mqtt', 'none'])\n"
         "heavy = {'cv2', 'fastapi', 'uvicorn', 'torch', 'sklearn', 'pandas', 'onnx', 'amqtt', 'tensorflow',\n"
         "         'prometheus_client', 'ai_edge_litert', 'converter', 'asyncio',\n"
-        "         'edge.bench', 'edge.profile', 'edge.server', 'edge.doctor', 'edge.systemd', 'edge.homeassistant',\n"
-        "         'edge.model.foreign', 'paho', 'ssl', 'http', 'email', 'zipfile', 'importlib.metadata', 'difflib',\n"
-        "         'tomllib', 'subprocess', 'wave', 'csv'} & set(sys.modules)\n"
+        "         'edge.tools.bench', 'edge.app.profile', 'edge.http', 'edge.tools.doctor',\n"
+        "         'edge.tools.systemd', 'edge.homeassistant', 'edge.describe.describe', 'paho', 'ssl', 'http',\n"
+        "         'email', 'zipfile', 'importlib.metadata', 'difflib', 'tomllib', 'subprocess', 'wave',\n"
+        "         'csv'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else code)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, cwd=tmp_path)
@@ -270,11 +271,11 @@ def test_a_run_with_a_broker_loads_no_more_than_a_connection_needs(tmp_path, flo
 
     url = f"mqtt://127.0.0.1:{broker.port}"
     script = (
-        "import sys, edge.cli\n"
-        f"code = edge.cli.run(['--model', {str(flowers.path)!r}, '--source', 'synthetic:1', '--mqtt', {url!r},\n"
+        "import sys, edge.cli.run\n"
+        f"code = edge.cli.run.run(['--model', {str(flowers.path)!r}, '--source', 'synthetic:1', '--mqtt', {url!r},\n"
         f"                     '--state-dir', {str(tmp_path)!r}])\n"
-        "more = {'http.client', 'email', 'tempfile', 'asyncio', 'socks.client', 'edge.transports.embedded',\n"
-        "        'edge.server', 'edge.flow.masks', 'edge.sinks.http', 'cv2'} & set(sys.modules)\n"
+        "more = {'http.client', 'email', 'tempfile', 'asyncio', 'socks.client', 'edge.mqtt.embedded',\n"
+        "        'edge.http', 'edge.mqtt.masks', 'edge.sinks.http', 'cv2'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {more}' if more or 'paho' not in sys.modules else code)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, cwd=tmp_path)
@@ -285,8 +286,8 @@ def test_an_engine_that_is_not_installed_is_one_line_and_2(tmp_path, flowers):
     import sys
 
     script = (
-        "import sys; sys.modules['onnxruntime'] = None; sys.maxsize = 2**31 - 1; import edge.cli; "
-        f"sys.exit(edge.cli.run(['--model', {str(flowers.path)!r}, '--source', 'synthetic:1', '--mqtt', 'none']))"
+        "import sys; sys.modules['onnxruntime'] = None; sys.maxsize = 2**31 - 1; import edge.cli.run; "
+        f"sys.exit(edge.cli.run.run(['--model', {str(flowers.path)!r}, '--source', 'synthetic:1', '--mqtt', 'none']))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, cwd=tmp_path)
     assert done.returncode == 2

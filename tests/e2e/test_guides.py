@@ -75,7 +75,7 @@ def test_the_token_is_one_that_the_live_page_takes_and_nobody_else_can_read(edge
 
 
 def test_every_flag_that_the_readme_names_is_there():
-    from edge.options import OPTIONS
+    from edge.settings.settings import OPTIONS
 
     known = {f"--{o.name}" for o in OPTIONS}
     for line in re.findall(r"edge-run --model .*(?:\\\n.*)*", README):

@@ -167,7 +167,7 @@ def test_no_server_library_is_loaded_without_http(model):
     code = (
         "import sys; from edge import assembly, service, cli; import pathlib; "
         f"assembly.load_file(pathlib.Path({str(model)!r})); "
-        "print([m for m in ('fastapi', 'uvicorn', 'prometheus_client', 'pydantic', 'edge.server') if m in sys.modules])"
+        "print([m for m in ('fastapi', 'uvicorn', 'prometheus_client', 'pydantic', 'edge.http') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -13,7 +13,7 @@ import edge
 from edge.engines import litert
 from edge.engines.litert import load
 from edge.errors import ConfigError, ModelError, SampleError
-from edge.protocols import EngineOptions
+from edge.plugins.protocols import EngineOptions
 from edge.testing.checks import check_engine
 
 

@@ -15,7 +15,7 @@ from support.onnxmodels import info, save
 import edge
 from edge.engines.onnxruntime import load
 from edge.errors import ConfigError, ModelError, SampleError
-from edge.protocols import EngineOptions
+from edge.plugins.protocols import EngineOptions
 from edge.testing.checks import check_engine
 
 
@@ -173,7 +173,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from edge.engines.onnxruntime import load
-from edge.protocols import EngineOptions
+from edge.plugins.protocols import EngineOptions
 def resident_mb():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 engine = load(Path(sys.argv[1]), EngineOptions())

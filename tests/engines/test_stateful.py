@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from edge.engines import onnxruntime, stateful
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Input, Manifest
-from edge.protocols import EngineOptions
+from edge.plugins.protocols import EngineOptions
 
 
 @pytest.fixture

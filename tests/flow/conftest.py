@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from edge.data.message import Message
-from edge.flow.durability import LaneOptions
-from edge.flow.lane import Lane
-from edge.flow.receipt import Receipt
-from edge.spool.memory import MemorySpool
-from edge.spool.sqlite import SqliteSpool
+from edge.delivery.ack import Receipt
+from edge.delivery.options import LaneOptions
+from edge.delivery.outbox import Lane
+from edge.storage.memory import MemorySpool
+from edge.storage.sqlite import SqliteSpool
 from edge.telemetry.metrics import Metrics
 from edge.testing.fakes import FakeBroker, FakeClock
 

@@ -8,7 +8,7 @@ from msgspec import UNSET
 from edge.data.result import Classification, Detection, ModelRef, Result, Segmentation, Skipped, Timing
 from edge.data.sample import EncodedImage, Image, Sample
 from edge.errors import ConfigError
-from edge.flow.frames import FrameSaver
+from edge.overlay.frame_saver import FrameSaver
 
 PIXELS = np.zeros((60, 80, 3), np.uint8)
 DETECTION = Detection(1, "cat", 0.9, (10.0, 20.0, 50.0, 40.0), keypoints=[(30.0, 30.0, 0.9)])

@@ -19,8 +19,8 @@ from edge.data.result import (
     Segmentation,
     Timing,
 )  # fmt: skip
+from edge.delivery.publish_filter import TRACKS_MOST, Gate, Rules
 from edge.errors import ConfigError
-from edge.flow.gate import TRACKS_MOST, Gate, Rules
 from edge.testing.fakes import FakeClock
 
 

@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
-from edge import config
 from edge.errors import ConfigError
-from edge.flow.heat import PERIOD_S, SLOWEST_HZ, HeatLimit, admission
+from edge.runtime.thermal import PERIOD_S, SLOWEST_HZ, HeatLimit, admission
+from edge.settings import layers
 from edge.telemetry.metrics import Metrics
 from edge.testing.fakes import FakeClock, ListSource
 
@@ -135,7 +135,7 @@ def test_a_board_in_a_cupboard_settles_below_the_firmwares_limit(device, seconds
 
 def limited(live, thermometer=lambda: 90.0, flags=("--max-temperature", "75")):
     """What `edge-run` with these flags lets through of ten seconds at 30 frames a second."""
-    settings = config.read(["--model", "m.onnx", "--source", "camera:0", *flags], {}, "0")
+    settings = layers.read(["--model", "m.onnx", "--source", "camera:0", *flags], {}, "0")
     clock = FakeClock()
     source = ListSource([], live=live)
     admit = admission(settings.max_temperature, source, thermometer, clock=clock, metrics=Metrics())
@@ -161,4 +161,4 @@ def test_a_board_without_a_thermometer_is_told_at_the_start(caplog):
 @pytest.mark.parametrize("said", ["hot", "10", "200"])
 def test_a_temperature_that_no_processor_has_is_refused(said):
     with pytest.raises(ConfigError, match="max-temperature"):
-        config.read(["--model", "m.onnx", "--max-temperature", said], {}, "0")
+        layers.read(["--model", "m.onnx", "--max-temperature", said], {}, "0")

@@ -4,10 +4,10 @@ import threading
 
 import pytest
 
+from edge.delivery.options import Durability
 from edge.errors import SampleError, UnavailableError
-from edge.flow.durability import Durability
-from edge.spool.memory import MemorySpool
-from edge.spool.sqlite import SqliteSpool
+from edge.storage.memory import MemorySpool
+from edge.storage.sqlite import SqliteSpool
 from edge.testing.fakes import FailingSpool, FakeBroker
 
 

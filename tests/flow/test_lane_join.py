@@ -8,7 +8,7 @@ import pytest
 
 from edge.data.message import Message
 from edge.data.sample import Reply
-from edge.flow.receipt import Receipt
+from edge.delivery.ack import Receipt
 from edge.testing.fakes import FakeBroker
 
 

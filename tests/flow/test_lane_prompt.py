@@ -8,9 +8,9 @@ from collections import deque
 import pytest
 
 from edge.data.message import Message
+from edge.delivery.ack import Receipt
+from edge.delivery.options import Durability
 from edge.errors import SampleError, UnavailableError
-from edge.flow.durability import Durability
-from edge.flow.receipt import Receipt
 from edge.testing.fakes import FakeBroker
 
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from edge.flow.mailbox import Closed, Mailbox
+from edge.runtime.frame_queue import Closed, Mailbox
 
 
 def test_a_live_mailbox_drops_the_oldest_and_tells():

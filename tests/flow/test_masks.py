@@ -9,9 +9,9 @@ from PIL import Image
 from edge.data.result import ModelRef, Result, Timing
 from edge.data.sample import ModelInput
 from edge.errors import UnavailableError
-from edge.flow import masks
-from edge.flow.masks import MaskPublisher
-from edge.transports.messages import Outgoing
+from edge.mqtt import masks
+from edge.mqtt.masks import MaskPublisher
+from edge.mqtt.messages import Outgoing
 
 
 class Broker:

@@ -8,9 +8,9 @@ from msgspec import UNSET
 from edge.data.result import ModelRef, Result, Skipped
 from edge.data.sample import ModelInput, Sample
 from edge.data.tensor import Quantization, TensorSpec
-from edge.flow.pipeline import Pipeline
-from edge.flow.written import Identity, timestamp
 from edge.model.manifest import Input, Manifest, Output
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.results import Identity, timestamp
 from edge.postprocess import anomaly
 from edge.testing.fakes import DoublingEngine, NumbersPreprocessor, as_numbers
 

@@ -8,12 +8,12 @@ import pytest
 
 from edge.data.result import ModelRef
 from edge.data.sample import Reply, Sample
-from edge.flow.gate import Gate, Rules
-from edge.flow.lane import Lane
-from edge.flow.pipeline import Pipeline
-from edge.flow.runner import Runner, RunnerOptions
-from edge.flow.written import Identity
-from edge.spool.memory import MemorySpool
+from edge.delivery.outbox import Lane
+from edge.delivery.publish_filter import Gate, Rules
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.results import Identity
+from edge.runtime.runner import Runner, RunnerOptions
+from edge.storage.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
 from edge.testing.fakes import DoublingEngine, FakeBroker, ListSource, NumbersPreprocessor, as_numbers

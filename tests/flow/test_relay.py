@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from edge.flow.relay import Relay
+from edge.runtime.finisher import Relay
 
 
 class Slow:

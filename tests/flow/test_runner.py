@@ -8,15 +8,15 @@ import pytest
 from msgspec import structs
 
 from edge.data.result import ModelRef
+from edge.delivery.options import LaneOptions
+from edge.delivery.outbox import Lane
+from edge.delivery.retry import Backoff
 from edge.errors import FatalError, SampleError, SourceError, SpoolError, UnavailableError
-from edge.flow import runner
-from edge.flow.backoff import Backoff
-from edge.flow.durability import LaneOptions
-from edge.flow.lane import Lane
-from edge.flow.pipeline import Pipeline
-from edge.flow.runner import Runner, RunnerOptions
-from edge.flow.written import Identity
-from edge.spool.memory import MemorySpool
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.results import Identity
+from edge.runtime import runner
+from edge.runtime.runner import Runner, RunnerOptions
+from edge.storage.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
 from edge.testing.fakes import DoublingEngine, FailingSpool, FakeBroker, ListSource, NumbersPreprocessor, as_numbers

@@ -7,7 +7,7 @@ import pytest
 
 from edge.data.tensor import TensorSpec
 from edge.errors import SampleError
-from edge.flow.together import TOGETHER_NS, Together
+from edge.pipeline.batching import TOGETHER_NS, Together
 
 X, Y = TensorSpec("x", "float32", ("n", 2)), TensorSpec("y", "float32", ("n", 2))
 

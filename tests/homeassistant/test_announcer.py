@@ -14,10 +14,10 @@ from edge.data.result import Detection, ModelRef, Result, Timing
 from edge.data.sample import EncodedImage, Image, Sample
 from edge.errors import UnavailableError
 from edge.homeassistant.announcer import Announcer
-from edge.homeassistant.picture import NewestPicture
 from edge.homeassistant.record import Record
+from edge.mqtt.messages import Incoming, Outgoing
+from edge.overlay.newest_picture import NewestPicture
 from edge.testing.fakes import FakeClock
-from edge.transports.messages import Incoming, Outgoing
 
 TOPIC = "homeassistant/device/edge-run_line3_m/config"
 STATS = Outgoing("edge/line3/m/stats", b"{}")

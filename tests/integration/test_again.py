@@ -11,8 +11,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edge.data.message import Message
-from edge.sources.mqtt import ORIGIN
-from edge.spool.sqlite import SqliteSpool
+from edge.mqtt.source import ORIGIN
+from edge.storage.sqlite import SqliteSpool
 
 NAME = "the-one"
 INPUT = "edge/pi/flowers/input"

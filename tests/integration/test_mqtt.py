@@ -119,7 +119,7 @@ def test_it_speaks_mqtt_3_when_told(edge_run, flowers, broker, client):
 
 
 def test_it_falls_back_to_mqtt_3_where_the_broker_has_no_mqtt_5(edge_run, flowers):
-    from edge.transports.embedded import EmbeddedBroker
+    from edge.mqtt.embedded import EmbeddedBroker
 
     old = EmbeddedBroker()  # amqtt speaks 3.1.1 only
     old.start()

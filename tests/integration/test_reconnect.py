@@ -9,9 +9,9 @@ from integration.faults.broker import Broker, find_mosquitto
 from integration.faults.proxy import Proxy
 from integration.faults.waiting import wait_until
 
-from edge.transports.messages import MqttOptions
-from edge.transports.mqtt import MqttTransport
-from edge.transports.url import BrokerUrl
+from edge.mqtt.messages import MqttOptions
+from edge.mqtt.session import MqttTransport
+from edge.mqtt.url import BrokerUrl
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="needs mosquitto (apt-get install mosquitto)")
 

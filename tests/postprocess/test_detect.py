@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge import registry
 from edge.data.sample import Frame, ModelInput
 from edge.data.tensor import TensorSpec
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Input, Manifest, Output
+from edge.plugins import registry
 
 SIZE = 64  # of the model's input, both ways
 

@@ -13,11 +13,10 @@ import onnx
 import pytest
 
 from edge.data.tensor import numpy_dtype
-from edge.engines import onnxruntime
+from edge.engines import graph_cache, onnxruntime
 from edge.engines.litert import load
 from edge.errors import SampleError
-from edge.model import optimised
-from edge.protocols import EngineOptions
+from edge.plugins.protocols import EngineOptions
 
 
 def top(result: dict) -> dict:
@@ -228,7 +227,7 @@ def test_dtln_keeps_its_state(run, tmp_path):
 
 
 def test_a_model_read_from_its_optimised_graph_gives_the_same_to_the_bit(models, tmp_path, monkeypatch):
-    monkeypatch.setattr(optimised, "LEAST_BYTES", 1)
+    monkeypatch.setattr(graph_cache, "LEAST_BYTES", 1)
     rng = np.random.default_rng(3)
     seen = 0
     for path in sorted(models.glob("*/*.onnx")):

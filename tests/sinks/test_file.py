@@ -6,7 +6,7 @@ import pytest
 
 from edge.data.message import Message
 from edge.errors import UnavailableError
-from edge.protocols import Entry
+from edge.plugins.protocols import Entry
 from edge.sinks.file import FileSink
 
 

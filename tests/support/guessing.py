@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+import edge.describe.describe
+from edge.describe.describe import Foreign, Hints
 from edge.engines import onnxruntime
-from edge.model import foreign
-from edge.model.foreign import Foreign, Hints
-from edge.protocols import EngineOptions
+from edge.plugins.protocols import EngineOptions
 
 FLOAT = TensorProto.FLOAT
 
@@ -43,7 +43,7 @@ def build(path: Path, inputs, outputs, *, producer: str = "pytorch", metadata=No
 
 
 def describe(path: Path, hints: Hints | None = None) -> Foreign:
-    return foreign.describe(path, onnxruntime.load(path, EngineOptions()), hints)
+    return edge.describe.describe.describe(path, onnxruntime.load(path, EngineOptions()), hints)
 
 
 def random(*shape: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:

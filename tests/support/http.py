@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import numpy as np
 from msgspec.structs import replace
 
-from edge import assembly
-from edge.server.app import HttpServer
-from edge.server.parts import Served, ServerOptions
+from edge.app import assembly
+from edge.http.app import HttpServer
+from edge.http.options import Served, ServerOptions
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from edge.data.message import Message
 from edge.errors import EdgeError
-from edge.spool.sqlite import SqliteSpool
+from edge.storage.sqlite import SqliteSpool
 
 
 def payload(number: int) -> bytes:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from edge import config
-from edge.systemd import command, plan
-from edge.systemd.systemctl import Systemd
+from edge.cli import service
+from edge.settings import layers
+from edge.tools.systemd import plan
+from edge.tools.systemd.systemctl import Systemd
 
 
 class Machine:
@@ -49,14 +50,14 @@ class Machine:
     def service(self, *words: object) -> str:
         """`edge-run service` with these words; what it prints."""
         out = io.StringIO()
-        command.run([str(w) for w in words], {}, out, self.systemd)
+        service.run([str(w) for w in words], {}, out, self.systemd)
         return out.getvalue()
 
     def install(self, *flags: object) -> str:
         return self.service("install", "--model", self.model, "--mqtt", "mqtt://127.0.0.1:1", *flags)
 
     def plan(self, *flags: object) -> plan.Plan:
-        settings = config.read(["--model", str(self.model), *map(str, flags)], {}, "0")
+        settings = layers.read(["--model", str(self.model), *map(str, flags)], {}, "0")
         return plan.make(settings, "flowers", self.root)
 
     def text(self, name: str) -> str:

@@ -10,8 +10,8 @@ import pytest
 from support.processes import BINARIES
 
 from edge.errors import ConfigError, ModelError
-from edge.options import OPTIONS
-from edge.systemd.plan import SECRETS
+from edge.settings.settings import OPTIONS
+from edge.tools.systemd.plan import SECRETS
 
 UNIT = "edge-run@flowers.service"
 

@@ -14,9 +14,9 @@ import pytest
 from conftest import need
 from support.processes import PATIENCE_S, free_port
 
-from edge import config
-from edge.systemd import unit
-from edge.systemd.unit import Needs, Program
+from edge.settings import layers
+from edge.tools.systemd import unit
+from edge.tools.systemd.unit import Needs, Program
 
 HARDENED = 2.5
 TEMPLATE = "etc/systemd/system/edge-run@.service"
@@ -39,7 +39,7 @@ def secret(machine, name, text="s3cr3t-w0rd"):
 
 def installed(machine, *flags):
     """The unit below the root, written by the real command; no model is loaded for a source of another kind."""
-    from edge.systemd import install
+    from edge.tools.systemd import install
 
     list(install.write(machine.plan(*flags), machine.systemd))
     return machine.root / "etc/systemd/system/edge-run@flowers.service"
@@ -144,8 +144,8 @@ def test_the_configuration_reads_as_the_flags_did(machine):
         *("--ignore-unknown", "--device", 'a "b" \\ c', "--max-temperature", "75"),
     ]
     installed(machine, *flags)
-    before = config.read(["--model", str(machine.model), *flags], {}, "0")
-    after = config.read(["--config", str(machine.root / "etc/edge-run/flowers/edge-run.toml")], {}, "0")
+    before = layers.read(["--model", str(machine.model), *flags], {}, "0")
+    after = layers.read(["--config", str(machine.root / "etc/edge-run/flowers/edge-run.toml")], {}, "0")
     same = {k: v for k, v in before.values.items() if k != "model"}
     assert {k: v for k, v in after.values.items() if k != "model"} == same
     assert after.values["model"] == Path("/etc/edge-run/flowers/flowers.onnx")

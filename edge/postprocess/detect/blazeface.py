@@ -13,8 +13,8 @@ import numpy as np
 from edge.data.result import Detection
 from edge.data.sample import ModelInput
 from edge.data.tensor import Array, Tensors, TensorSpec
+from edge.describe.blazeface_presets import layout
 from edge.errors import SampleError
-from edge.model.blazeface import layout
 from edge.model.manifest import Manifest
 from edge.postprocess.detect import boxes
 from edge.postprocess.detect.boxes import Detections, Found

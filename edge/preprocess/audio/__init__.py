@@ -13,8 +13,8 @@ import numpy as np
 
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import Array, TensorSpec, numpy_dtype
+from edge.describe.audio import axis
 from edge.errors import ModelError, SampleError
-from edge.model.hearing import axis
 from edge.model.manifest import Input, Manifest, Window
 from edge.preprocess.audio.frontend import Frontend, make_frontend
 from edge.preprocess.audio.stream import Stream

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from edge.data.tensor import Array, TensorSpec
+from edge.describe.audio import MICRO_FRAMES, micro_frames
 from edge.errors import ModelError, needs
-from edge.model.hearing import MICRO_FRAMES, micro_frames
 from edge.model.manifest import Input
 
 Frontend: TypeAlias = Callable[[Array], Array | None]

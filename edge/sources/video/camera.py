@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from edge.errors import ConfigError, UnavailableError
-from edge.protocols import SourceContext
+from edge.plugins.protocols import SourceContext
 from edge.sources.video.live import LiveSource
 from edge.sources.video.opencv import Capture, opencv
 

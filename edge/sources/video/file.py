@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edge.data.sample import Image, Sample
 from edge.errors import ConfigError, EndOfStream, SourceError
-from edge.protocols import SourceContext
+from edge.plugins.protocols import SourceContext
 from edge.sources.video.opencv import Capture, opencv
 
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from edge.data.sample import Image, Sample
 from edge.data.tensor import Array
 from edge.errors import UnavailableError
-from edge.protocols import Clock
+from edge.plugins.protocols import Clock
 
 
 class Device(Protocol):

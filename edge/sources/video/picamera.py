@@ -14,7 +14,7 @@ import numpy as np
 
 from edge.data.tensor import Array
 from edge.errors import ConfigError, UnavailableError
-from edge.protocols import SourceContext
+from edge.plugins.protocols import SourceContext
 from edge.sources.video.live import LiveSource
 
 OPTIONS = ("width", "height", "fps")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from edge.errors import ConfigError, UnavailableError
-from edge.protocols import SourceContext
+from edge.plugins.protocols import SourceContext
 from edge.sources.video.live import LiveSource
 from edge.sources.video.opencv import Capture, opencv
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from edge.data.message import Message
-from edge.spool.sqlite import SqliteSpool
+from edge.storage.sqlite import SqliteSpool
 
 GROUP = 64
 """As many as a lane saves at once."""

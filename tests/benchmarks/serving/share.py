@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from support import onnxmodels
 
-from edge import assembly
+from edge.app import assembly
 from edge.data.sample import Sample
-from edge.flow.runner import Runner, RunnerOptions
-from edge.server.app import HttpServer
-from edge.server.parts import Served, ServerOptions
+from edge.http.app import HttpServer
+from edge.http.options import Served, ServerOptions
+from edge.runtime.runner import Runner, RunnerOptions
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
 

@@ -40,7 +40,7 @@ from edge.model.manifest import Manifest
 
 def read(path: Path) -> Manifest:
     from edge.engines import onnxruntime
-    from edge.protocols import EngineOptions
+    from edge.plugins.protocols import EngineOptions
 
     manifest = container.read_manifest(path, onnxruntime.load(path, EngineOptions()).metadata)
     assert manifest is not None

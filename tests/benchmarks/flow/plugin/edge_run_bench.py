@@ -12,7 +12,7 @@ from things import Paced, parse
 
 from edge.data.sample import Image, Sample
 from edge.errors import EndOfStream
-from edge.protocols import SourceContext
+from edge.plugins.protocols import SourceContext
 
 
 class BenchSource:

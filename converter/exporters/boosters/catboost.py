@@ -1,0 +1,126 @@
+"""CatBoost by its own ONNX export: .cbm files and native objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from converter.artifact import Artifact
+from converter.errors import UnrecognisedError, UnsupportedError
+from converter.exporters.boosters.common import finished, header_or, matrix
+from converter.exporters.sklearn.export import as_table, reason, trees_on_tflite
+from converter.graph import graph
+from converter.options import Options
+from converter.proof.parity import plain
+from converter.rows.rows import Rows
+from converter.rows.synthetic import made_up, spread_of
+from converter.sources import deserialise
+from converter.sources.recognise import Source
+from edge.data.tensor import Array
+from edge.errors import needs
+from edge.model.manifest import Feature, Input, Manifest, Output
+
+
+def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
+    """A CatBoost model as ONNX. Raises UnsupportedError for categorical, text and embedding features."""
+    if options.target != "onnx":
+        raise trees_on_tflite("a CatBoost model")
+    model = _open(source, options)
+    _refuse(model, source.name)
+    trained = list(model.feature_names_)
+    names = header_or(None if trained == [str(i) for i in range(len(trained))] else trained, len(trained), rows)
+    features = tuple(Feature(name=n, missing=True) for n in names)
+    rows = as_table(rows, features) if rows is not None else made_up(features, *_spread(model, len(features)))
+    classes = list(model.classes_)
+    original = _Original(model, features, tuple(plain(c) for c in classes))
+    proto = _convert(model, bool(classes))
+    manifest = Manifest(
+        name="", task="classify" if classes else "regress",
+        inputs=(Input(name=proto.graph.input[0].name, kind="table", shape=(None, len(features)), features=features),),
+        outputs=(Output(name="label", role="label"), Output(name="scores", role="scores")) if classes
+        else (Output(name="value", role="value"),),
+        labels=original.labels,
+    )  # fmt: skip
+    return finished("catboost", proto, manifest, original.answers, rows, source)
+
+
+def _open(source: Source, options: Options) -> Any:
+    try:
+        import catboost
+    except ImportError:
+        raise needs("the CatBoost exporter", "catboost", "convert-catboost") from None
+    if source.form == "catboost-cbm":
+        try:
+            return catboost.CatBoost().load_model(str(source.file))
+        except catboost.CatBoostError as exc:
+            raise UnrecognisedError(f"{source.name}: CatBoost cannot read it: {reason(exc)}; save it again") from exc
+    model = deserialise.native(source, options)
+    if not isinstance(model, catboost.CatBoost):
+        raise UnsupportedError(f"{source.name} holds a {type(model).__name__}, not a CatBoost model")
+    return model
+
+
+def _refuse(model: Any, name: str) -> None:
+    if not model.is_fitted():
+        raise UnsupportedError(f"{name}: the {type(model).__name__} is not fitted; call fit before saving it")
+    for kind, indices in (
+        ("categorical", model.get_cat_feature_indices()), ("text", model.get_text_feature_indices()),
+        ("embedding", model.get_embedding_feature_indices()),
+    ):  # fmt: skip
+        if indices:
+            raise UnsupportedError(
+                f"{name}: CatBoost cannot write its {len(indices)} {kind} features as ONNX; encode them and train again"
+            )
+
+
+@dataclass(frozen=True)
+class _Original:
+    """The model's own answers."""
+
+    model: Any
+    features: tuple[Feature, ...]
+    labels: tuple[str, ...]
+
+    def answers(self, rows: Rows) -> dict[str, Array]:
+        """Arrays [rows, ...] by output name."""
+        data = matrix(rows, self.features, "float32").astype(np.float32)
+        if not self.labels:
+            kind = "Exponent" if _has_log_link(self.model) else "RawFormulaVal"
+            return {"value": np.asarray(self.model.predict(data, prediction_type=kind))}
+        scores = np.asarray(self.model.predict(data, prediction_type="Probability"))
+        given = np.asarray(self.model.predict(data, prediction_type="Class")).reshape(-1)
+        return {"label": np.array([plain(v) for v in given], dtype=object), "scores": scores}
+
+
+def _convert(model: Any, classifies: bool) -> Any:
+    import catboost
+
+    with TemporaryDirectory(prefix="edge-convert-") as folder:
+        path = Path(folder) / "model.onnx"
+        try:
+            model.save_model(
+                str(path), format="onnx", export_parameters={"onnx_domain": "edge", "onnx_model_version": 1}
+            )
+        except catboost.CatBoostError as exc:
+            raise UnsupportedError(f"CatBoost cannot write this model as ONNX: {reason(exc)}") from exc
+        proto = graph.parse(path.read_bytes())
+    names = [o.name for o in proto.graph.output]
+    for old, new in zip(names, ("label", "scores") if classifies else ("value",), strict=False):
+        graph.rename_output(proto, old, new)
+    if not classifies and _has_log_link(model):
+        graph.append(proto, "Exp", "value", "value")
+    return proto
+
+
+def _has_log_link(model: Any) -> bool:
+    """True where CatBoostRegressor.predict takes the exponent, which the ONNX export leaves out."""
+    return str(model.get_all_params().get("loss_function", "")).startswith(("Poisson", "Tweedie"))
+
+
+def _spread(model: Any, count: int) -> tuple[Array, Array]:
+    borders = model.get_borders() if hasattr(model, "get_borders") else {}
+    return spread_of([(int(f), float(t)) for f, values in borders.items() for t in values], count)

@@ -1,0 +1,350 @@
+"""scikit-learn by way of skl2onnx: classifiers, regressors, outlier detectors, pipelines, transformers.
+
+A table of numbers is one input; where text or a choice of columns by name comes in, each column is an input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from converter.artifact import Artifact
+from converter.errors import REFUSES_ROWS, SampleFileError, UnsupportedError, rows_refused
+from converter.exporters.boosters import boosters
+from converter.exporters.sklearn import estimators, exact_trees, precision, traps
+from converter.exporters.sklearn.precision import Precision
+from converter.graph import graph
+from converter.options import Options
+from converter.passes.remove_zipmap import without_zipmap
+from converter.proof import parity
+from converter.proof.parity import plain
+from converter.rows import missing
+from converter.rows.rows import Rows
+from converter.rows.synthetic import table_rows
+from converter.rows.tensors import check_columns
+from converter.sources import deserialise
+from converter.sources.recognise import Source
+from edge.data.tensor import STRING, Array
+from edge.errors import ModelError, needs
+from edge.model.manifest import Feature, Input, Manifest, Output, Task
+
+OPSET = {"": 17, "ai.onnx.ml": 3}
+TREES_OPSET = 15  # the newest that onnxmltools knows
+
+_OUTPUTS = ("label", "scores", "score", "value", "output")
+
+# Whether what trees give is made float64 (see `exact_trees.restore`), by the number type of the inputs.
+_WIDEN: dict[Precision, tuple[bool, ...]] = {"float64": (False, True), "float32": (False,)}
+
+# What skl2onnx raises for what it cannot convert.
+REFUSALS = (
+    RuntimeError, NotImplementedError, ValueError, TypeError, NameError, AttributeError, KeyError, IndexError,
+    ImportError, AssertionError, ArithmeticError,
+)  # fmt: skip
+
+
+def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
+    """A scikit-learn model as ONNX. Raises UnsupportedError with the reason where that would not be honest."""
+    if options.target != "onnx":
+        raise trees_on_tflite("a scikit-learn model")
+    model = deserialise.native(source, options)
+    if not hasattr(model, "get_params"):
+        raise UnsupportedError(f"{source.name} holds a {type(model).__name__}, not a scikit-learn estimator")
+    check_fitted(model, source.name)
+    traps.refuse(model)
+    names = estimators.feature_names(model, rows)
+    features = _features(model, names, rows)
+    rows = rows if rows is not None else table_rows(model, features)
+    rows = as_table(rows, features)
+    ways = [(dtype, widen) for dtype in precisions(model) for widen in _WIDEN[dtype]]
+    return best([partial(_attempt, model, features, rows, source, dtype, widen) for dtype, widen in ways], options)
+
+
+def precisions(model: Any) -> tuple[Precision, ...]:
+    """The number types to try, in order.
+
+    A tree that compares float64, or stands behind a scaler, sees numbers that float32 cannot tell apart: a row in
+    a hundred may take another branch. There float64 comes first; elsewhere float32, which the device likes better,
+    and float64 where float32 does not give the same answers.
+    """
+    return ("float64", "float32") if precision.wants_float64(model) else ("float32", "float64")
+
+
+def best(attempts: Sequence[Callable[[], Artifact]], options: Options) -> Artifact:
+    """The first attempt that answers as the original; else the last one that runs, for parity to judge."""
+    made: Artifact | None = None
+    refused: ModelError | None = None
+    for attempt in attempts:
+        try:
+            artifact = attempt()
+            if parity.answers_alike(artifact, options):
+                return artifact
+            made = artifact
+        except ModelError as exc:
+            refused = refused or exc
+    if made is not None:
+        return made
+    raise refused or UnsupportedError("there is no way to convert it")
+
+
+def _attempt(
+    model: Any, features: tuple[Feature, ...], rows: Rows, source: Source, dtype: Precision, widen: bool
+) -> Artifact:
+    predict = Predictor(model, features, dtype=dtype)
+    features = missing.accepted(features, predict.answers, rows)
+    inputs = _inputs(model, features, dtype)
+    artifact = assemble(_convert(model, inputs, dtype, widen=widen), predict, inputs, rows, source)
+    if dtype == precisions(model)[0]:
+        return artifact
+    exact = Predictor(model, features, dtype="float64")
+    return artifact.noting(*precision.lost(artifact, exact.answers))
+
+
+def trees_on_tflite(what: str) -> UnsupportedError:
+    """The refusal of a target that has no operators for trees and pipelines."""
+    return UnsupportedError(
+        f"{what} cannot become TFLite: it has no operators for trees, pipelines or text (ONNX has, as ai.onnx.ml); "
+        "convert to ONNX instead: -o OUT.onnx, edge-run takes it the same way"
+    )
+
+
+def check_fitted(model: Any, name: str) -> None:
+    """Raises UnsupportedError for an estimator that was never trained."""
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(model)
+    except NotFittedError:
+        raise UnsupportedError(f"{name}: the {type(model).__name__} is not fitted; call fit before saving it") from None
+
+
+def _features(model: Any, names: Sequence[str], rows: Rows | None) -> tuple[Feature, ...]:
+    text = estimators.text_columns(model, names)
+    if rows is not None and rows.table:
+        unused = estimators.dropped_columns(model, names)
+        text |= {n for n in unused if n in rows.arrays and not rows.is_number(n)}
+    known = estimators.known_values(model, names)
+    return tuple(Feature(name=n, kind="text", values=known.get(n, ())) if n in text else Feature(name=n) for n in names)
+
+
+def as_table(rows: Rows, features: Sequence[Feature]) -> Rows:
+    """The rows as named columns. Raises SampleFileError where they are not those that the model takes."""
+    names = [f.name for f in features]
+    if rows.table:
+        check_columns(rows, names)
+        return rows
+    array = rows.array
+    if array.ndim == 1 and len(names) == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.shape[1] != len(names):
+        raise SampleFileError(
+            f"the sample's rows have the shape {list(array.shape[1:])}, the model takes {len(names)} features"
+        )
+    return replace(rows, arrays={n: array[:, i] for i, n in enumerate(names)}, table=True)
+
+
+def _inputs(model: Any, features: tuple[Feature, ...], dtype: Precision) -> tuple[Input, ...]:
+    separate = any(f.kind == "text" for f in features) or estimators.wants_columns(model, [f.name for f in features])
+    if not separate:
+        return (Input(name="input", kind="table", dtype=dtype, shape=(None, len(features)), features=features),)
+    # skl2onnx looks for a column by its name, but writes "a b" as "a_b", and an output may have the same name.
+    return tuple(
+        Input(
+            name=f"{f.name}_in" if f.name in _OUTPUTS else f.name,
+            kind="column",
+            dtype=STRING if f.kind == "text" else dtype,
+            shape=(None, 1),
+            features=(f,),
+        )
+        for f in features
+    )
+
+
+def _column(one: Input) -> str:
+    """The name by which skl2onnx knows an input."""
+    return one.features[0].name if one.kind == "column" else one.name
+
+
+def _convert(model: Any, inputs: Sequence[Input], dtype: Precision, *, widen: bool) -> Any:
+    """The ONNX model that skl2onnx makes, traps mended."""
+    try:
+        import skl2onnx
+        from skl2onnx.common import data_types
+    except ImportError:
+        raise needs("the scikit-learn exporter", "skl2onnx", "convert-sklearn") from None
+    tensors = {
+        STRING: data_types.StringTensorType,
+        "float32": data_types.FloatTensorType,
+        "float64": data_types.DoubleTensorType,
+    }
+    marks = exact_trees.Marks()
+    mended = traps.mend(model, marks, dtype)
+    boosters.register(estimators.walk(mended))
+    try:
+        proto = skl2onnx.convert_sklearn(
+            mended, initial_types=[(_column(i), tensors[i.dtype]([None, *i.shape[1:]])) for i in inputs],
+            target_opset=OPSET, options=traps.options(mended),
+            custom_conversion_functions=precision.converters(dtype),
+        )  # fmt: skip
+    except REFUSALS as exc:
+        why = reason(exc).partition(" It usually means")[0]  # a page of advice for those who write converters
+        raise UnsupportedError(f"skl2onnx cannot convert this {type(model).__name__}: {why}") from exc
+    graph.name_inputs(proto, [i.name for i in inputs])
+    proto = without_zipmap(proto)
+    exact_trees.restore(proto, marks, widen=widen)
+    return proto
+
+
+def reason(exc: BaseException) -> str:
+    """An exception in one line."""
+    text = " ".join(str(exc).split())
+    return text[:300] or type(exc).__name__
+
+
+class Predictor:
+    """The original model behind one door: rows in, its own answers out, by output name."""
+
+    def __init__(self, model: Any, features: tuple[Feature, ...], *, dtype: Precision = "float32") -> None:
+        self.model = model
+        self.features = features
+        self.task = task_of(model)
+        self.dtype = dtype
+        self._named = hasattr(model, "feature_names_in_")
+        self._documents = estimators.kind_of(estimators.first_step(model)) in estimators.TEXT_VECTORIZERS
+
+    @property
+    def classes(self) -> Array | None:
+        """The classes in order, of a classifier with one output."""
+        found = getattr(self.model, "classes_", None)
+        return np.asarray(found) if found is not None and not isinstance(found, list) else None
+
+    def rows(self, rows: Rows) -> Any:
+        """What goes into the model's own `predict`."""
+        made = estimators.frame(rows, self.features, named=self._named, dtype=self.dtype)
+        return [t if isinstance(t, str) else "" for t in made[:, 0]] if self._documents else made
+
+    def answers(self, rows: Rows) -> dict[str, Array]:
+        """Arrays [rows, ...] by output name: the `Reference` of an artifact. Raises RowsRefusedError."""
+        made = self.rows(rows)
+        try:
+            return self._answers(made)
+        except REFUSES_ROWS as exc:
+            raise rows_refused(exc) from exc
+
+    def _answers(self, made: Any) -> dict[str, Array]:
+        model = self.model
+        if self.task == "classify" and self.classes is not None:
+            answers = {"label": np.array([given(v) for v in model.predict(made)], dtype=object)}
+            scores = self._scores(made)
+            return answers if scores is None else {**answers, "scores": scores}
+        if self.task == "classify":
+            return {"label": np.array([plain(v) for v in model.predict(made)], dtype=object)}  # the cluster's number
+        if self.task == "anomaly":
+            return {"score": -np.asarray(model.decision_function(made)).reshape(-1)}
+        if self.task == "regress":
+            return {"value": np.asarray(model.predict(made), dtype=np.float64)}
+        transformed = model.transform(made)
+        return {"output": np.asarray(transformed.todense() if hasattr(transformed, "todense") else transformed)}
+
+    def _scores(self, made: Any) -> Array | None:
+        call = self._callable("predict_proba") or self._callable("decision_function")
+        if call is None:
+            return None
+        scores = np.asarray(call(made), dtype=np.float64)
+        # One column is the margin of the second of two classes; it has no place beside the label.
+        return scores if scores.ndim == 2 and scores.shape[1] == _count(self.classes) else None
+
+    def _callable(self, name: str) -> Callable[[Any], Any] | None:
+        return getattr(self.model, name, None)
+
+
+def given(value: Any) -> str:
+    """A class as the label output of the converted model gives it: skl2onnx makes True a 1."""
+    return str(int(value)) if isinstance(value, (bool, np.bool_)) else plain(value)
+
+
+def _count(classes: Array | None) -> int:
+    return 0 if classes is None else len(classes)
+
+
+def task_of(model: Any) -> Task:
+    """The task of an estimator. Raises UnsupportedError for several answers at once."""
+    from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
+
+    if is_outlier_detector(model):
+        return "anomaly"
+    if is_classifier(model):
+        if isinstance(getattr(model, "classes_", None), list) or traps.is_multilabel(model):
+            raise UnsupportedError(
+                f"{type(model).__name__} gives several answers a row; convert one classifier for each of them"
+            )
+        return "classify"
+    if is_regressor(model):
+        return "regress"
+    if hasattr(model, "transform") and not is_clusterer(model):
+        return "raw"
+    if hasattr(model, "predict"):
+        return "classify"  # a cluster, or the component of a mixture
+    raise UnsupportedError(f"{type(model).__name__} can only judge the rows it was trained on, not new ones")
+
+
+def assemble(proto: Any, predict: Predictor, inputs: tuple[Input, ...], rows: Rows, source: Source) -> Artifact:
+    """The artifact of a converted estimator: its outputs named by what they are."""
+    shaped = {"classify": _classifier, "anomaly": _detector, "regress": _regressor, "raw": _transformer}
+    outputs, labels = shaped[predict.task](proto, predict, missing.whole_rows(rows, predict.features) or rows)
+    manifest = Manifest(
+        name="", task=predict.task, inputs=inputs, outputs=outputs, labels=labels,
+        threshold=0.0 if predict.task == "anomaly" else None,
+    )  # fmt: skip
+    made = Artifact(
+        framework="scikit-learn", target="onnx", model=proto.SerializeToString(), manifest=manifest,
+        reference=predict.answers, rows=rows, notes=traps.notes(predict.model, predict.dtype),
+        source_bytes=source.path.stat().st_size if source.path is not None else 0,
+    )  # fmt: skip
+    return missing.usable(missing.proven(made))
+
+
+def _classifier(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Output, ...], tuple[str, ...]]:
+    names = [o.name for o in proto.graph.output]
+    graph.rename_output(proto, names[0], "label")
+    scored = "scores" in predict.answers(rows.take([0])) and len(names) > 1
+    if scored:
+        graph.rename_output(proto, names[1], "scores")
+    graph.keep_outputs(proto, ["label", "scores"] if scored else ["label"])
+    classes = predict.classes
+    if classes is None:
+        labels = tuple(str(i) for i in range(estimators.cluster_count(predict.model)))
+    else:
+        labels = tuple(plain(c) for c in classes)
+    values = labels if classes is None else tuple(given(c) for c in classes)
+    label = Output(name="label", role="label", values=values if values != labels else ())
+    return (label, Output(name="scores", role="scores")) if scored else (label,), labels
+
+
+def _detector(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Output, ...], tuple[str, ...]]:
+    # decision_function is below 0 for an outlier; a score that grows with strangeness reads the right way.
+    names = [o.name for o in proto.graph.output]
+    graph.append(proto, "Neg", names[1], "score")
+    graph.keep_outputs(proto, ["score"])
+    return (Output(name="score", role="score"),), ()
+
+
+def _regressor(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Output, ...], tuple[str, ...]]:
+    graph.rename_output(proto, proto.graph.output[0].name, "value")
+    graph.keep_outputs(proto, ["value"])
+    graph.declare_trees_float(proto)
+    value = predict.answers(rows.take([0]))["value"]
+    count = int(np.prod(value.shape[1:]))
+    names = ("value",) if count == 1 else tuple(f"value{i}" for i in range(count))
+    return (Output(name="value", role="value", names=names),), ()
+
+
+def _transformer(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Output, ...], tuple[str, ...]]:
+    graph.rename_output(proto, proto.graph.output[0].name, "output")
+    graph.keep_outputs(proto, ["output"])
+    return (Output(name="output"),), ()

@@ -1,0 +1,174 @@
+"""Where skl2onnx lies or fails: refused with the reason, or mended before the conversion.
+
+Each was measured (scikit-learn 1.9, skl2onnx 1.20) and has a test that fails without its entry here.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from converter.errors import UnsupportedError
+from converter.exporters.boosters import boosters
+from converter.exporters.sklearn import estimators, precision
+from converter.exporters.sklearn.exact_trees import Marks
+from converter.exporters.sklearn.precision import Precision
+
+_NO_OPERATOR = {
+    "SplineTransformer": "ONNX has no B-splines; use PolynomialFeatures or KBinsDiscretizer",
+}
+
+
+_WORDS = r"(?u)\b\w\w+\b"
+"""scikit-learn's default: words of two letters and more."""
+
+EXACT = "trees compare in float64, as the original does: rows keep their branches"
+
+ROUNDED_ALONE = "tree thresholds rounded down to float32: exact for inputs that are float32"
+
+
+def refuse(model: Any) -> None:
+    """Raises UnsupportedError for an estimator whose conversion would be wrong or would not run."""
+    for estimator in estimators.walk(model):
+        kind = estimators.kind_of(estimator)
+        reason = _NO_OPERATOR.get(kind) or _reason(kind, estimator)
+        if reason:
+            raise UnsupportedError(f"{kind}: {reason}")
+    last = estimators.kind_of(estimators.last_step(model))
+    if last in ("RFE", "RFECV"):
+        raise UnsupportedError(
+            f"{last}: it ends the model, where ONNX only selects; use make_pipeline({last}(...), estimator)"
+        )
+    _refuse_hidden_columns(model)
+
+
+def _refuse_hidden_columns(model: Any) -> None:
+    """skl2onnx gives columns to a pipeline that begins with a ColumnTransformer, and to nothing around it."""
+    first = estimators.first_step(model)
+    kind = estimators.kind_of(first)
+    if hasattr(first, "transformers_") or kind == "FeatureUnion" or not estimators.selects_by_name(model):
+        return
+    raise UnsupportedError(
+        f"{kind}: a ColumnTransformer inside of it gets no columns in ONNX; put it in front: "
+        f"make_pipeline(columns, {kind}(...))"
+    )
+
+
+def _reason(kind: str, estimator: Any) -> str:
+    categorical = getattr(estimator, "is_categorical_", None)
+    if kind.startswith("HistGradientBoosting") and categorical is not None and np.any(categorical):
+        return (
+            "categorical_features cannot be converted: skl2onnx takes their bit sets for thresholds and gives wrong "
+            "answers (by up to 0.87); encode the categories with OrdinalEncoder or OneHotEncoder and train without it"
+        )
+    if kind == "OneHotEncoder" and getattr(estimator, "handle_unknown", "") == "infrequent_if_exist":
+        return (
+            "handle_unknown='infrequent_if_exist' fails in ONNX on a category that it has not seen; "
+            "use handle_unknown='ignore'"
+        )
+    if getattr(estimator, "add_indicator", False):
+        return "add_indicator=True has no converter; impute without it, or give the indicator as a column of its own"
+    if kind == "FunctionTransformer" and getattr(estimator, "func", None) is not None:
+        name = getattr(estimator.func, "__name__", "a function")
+        return f"Python code ({name}) cannot become ONNX; do that step before the model"
+    return boosters.refusal_inside(estimator)
+
+
+def is_multilabel(model: Any) -> bool:
+    """True for a classifier that gives several answers a row."""
+    last = estimators.last_step(model)
+    return bool(
+        getattr(last, "multilabel_", False)
+        or isinstance(getattr(last, "classes_", None), list)
+        or (getattr(last, "outputs_2d_", False) and hasattr(last, "classes_"))
+        or (getattr(last, "out_activation_", "") == "logistic" and getattr(last, "n_outputs_", 1) > 1)
+    )
+
+
+def options(model: Any) -> dict[int, dict[str, Any]]:
+    """skl2onnx's options by the identity of each estimator inside."""
+    found: dict[int, dict[str, Any]] = {}
+    for estimator in estimators.walk(model):
+        kind = estimators.kind_of(estimator)
+        if kind == "StandardScaler":
+            # By default it multiplies by 1/std: one unit in the last place off, and a tree behind it takes the
+            # other branch in 0.5 to 1.2 % of the rows.
+            found[id(estimator)] = {"div": "div"}
+        elif kind == "LinearSVC":
+            found[id(estimator)] = {"raw_scores": True}
+        elif kind in ("TfidfVectorizer", "CountVectorizer"):
+            # Any other locale may not exist on the device, and the model would not load.
+            found[id(estimator)] = {"locale": "C"}
+            if estimator.analyzer == "word" and estimator.token_pattern == _WORDS:
+                # skl2onnx's own takes words of one letter, and stops at letters beyond A to Z.
+                found[id(estimator)]["tokenexp"] = r"[\p{L}\p{N}_]{2,}"
+    return found
+
+
+def mend(model: Any, marks: Marks, dtype: Precision = "float32") -> Any:
+    """A copy of the model that skl2onnx converts as the original answers, once the marked thresholds are restored."""
+    changed = copy.deepcopy(model)
+    for estimator in list(estimators.walk(changed)):
+        kind = estimators.kind_of(estimator)
+        if _is_text_imputer(estimator):
+            estimator.missing_values = ""  # a missing text comes as "": there is no NaN among strings
+        elif kind in ("OneHotEncoder", "OrdinalEncoder") and hasattr(estimator, "categories_"):
+            estimator.categories_ = [_without_nan(c) for c in estimator.categories_]
+        elif kind == "VotingClassifier":
+            estimator.flatten_transform = False  # concerns `transform` alone, and skl2onnx stops at it
+        elif kind == "KBinsDiscretizer" and estimator.encode == "onehot":
+            estimator.encode = "onehot-dense"  # the same numbers; ONNX has no sparse tensors
+        _plain_selections(estimator)
+        boosters.mend_inside(estimator, marks)
+        _mark_thresholds(estimator, marks)
+        if dtype == "float64":
+            precision.cast_before_trees(estimator)
+    return changed
+
+
+def _mark_thresholds(estimator: Any, marks: Marks) -> None:
+    for stage in getattr(estimator, "_predictors", ()):
+        for predictor in stage:
+            predictor.nodes["num_threshold"] = marks.of(predictor.nodes["num_threshold"])
+
+
+def _plain_selections(pipeline: Any) -> None:
+    """Puts a plain choice of features in place of one that keeps its model: skl2onnx stops at that model."""
+    steps = getattr(pipeline, "steps", None)
+    if not isinstance(steps, list):
+        return
+    from sklearn.feature_selection import VarianceThreshold
+
+    for place, (name, step) in enumerate(steps):
+        if estimators.kind_of(step) in ("RFE", "RFECV", "SelectFromModel", "SequentialFeatureSelector"):
+            plain = VarianceThreshold()
+            plain.variances_ = step.get_support().astype(np.float64)  # what is above 0 stays
+            plain.n_features_in_ = len(plain.variances_)
+            steps[place] = (name, plain)
+
+
+def _without_nan(categories: Any) -> Any:
+    """Text categories with "" for a missing one, which is how it comes; others as they are."""
+    if not estimators.has_text(categories):
+        return categories
+    return np.array(["" if c is None or c != c else c for c in categories], dtype=object)
+
+
+def _is_text_imputer(estimator: Any) -> bool:
+    statistics = getattr(estimator, "statistics_", None)
+    return (
+        estimators.kind_of(estimator) == "SimpleImputer" and statistics is not None and estimators.has_text(statistics)
+    )
+
+
+def notes(model: Any, dtype: Precision) -> tuple[str, ...]:
+    """What the report has to say about a conversion that is not quite the original."""
+    parts = list(estimators.walk(model))
+    boosted = any(hasattr(e, "_predictors") for e in parts)
+    if any(estimators.kind_of(e) in estimators.TEXT_VECTORIZERS and e.lowercase for e in parts):
+        return ("text: capital letters beyond A to Z stay capitals on the device; send such words in small letters",)
+    if dtype == "float64":
+        return (EXACT,) if boosted else ("computed in float64, as the original does",)
+    return (ROUNDED_ALONE,) if boosted else ()

@@ -1,0 +1,1 @@
+"""Keras and TensorFlow models to ONNX and TFLite."""

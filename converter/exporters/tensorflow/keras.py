@@ -1,0 +1,215 @@
+"""Keras 3 (.keras, .h5, models in memory): to ONNX by its own export, to TFLite by TensorFlow's converter.
+
+A recurrent layer becomes TFLite only for a fixed batch: then the file takes one row at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from converter.artifact import Artifact
+from converter.errors import UnrecognisedError, UnsafeError, UnsupportedError
+from converter.exporters import networks
+from converter.exporters.networks import Network, Plan
+from converter.exporters.tensorflow import library
+from converter.graph import dims, graph
+from converter.options import Options
+from converter.report.quiet import quiet
+from converter.rows.rows import Rows
+from converter.rows.tensors import batches
+from converter.sources.recognise import Source
+from edge.data.tensor import Array, Tensors, TensorSpec
+
+CHUNK = 64
+# Layers that carry code, or load it from elsewhere; Keras itself refuses only the first.
+_CARRY_CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"}
+
+
+def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
+    """A Keras model as ONNX or TFLite. Raises UnsafeError for a file with code in it, UnsupportedError."""
+    model = _read(source, options)
+    plan = networks.plan(_network(model, source), rows, options, source)
+    if options.target == "tflite":
+        return _as_tflite(model, plan, source)
+    proto = _as_onnx(model, plan)
+    return dims.named_by(plan, proto).artifact("onnx", proto.SerializeToString(), source)
+
+
+def _read(source: Source, options: Options) -> Any:
+    if source.form == "object":
+        keras = library.keras()
+        if not isinstance(source.value, keras.Model):
+            raise UnsupportedError(f"a {type(source.value).__name__} is no keras.Model; put the layer into one")
+        return source.value
+    if not options.trust_pickle:
+        _require_no_code(source)
+    keras = library.keras()
+    try:
+        with quiet():
+            return keras.saving.load_model(source.file, compile=False, safe_mode=not options.trust_pickle)
+    except TypeError as exc:
+        raise UnsupportedError(
+            f"{source.name}: Keras cannot build it again: {library.why(exc)[:160]}; import what it needs and pass "
+            "the model itself to converter.convert"
+        ) from exc
+    except (*library.REFUSALS, zipfile.BadZipFile) as exc:
+        raise UnrecognisedError(f"{source.name}: Keras cannot read it: {library.why(exc)}; save it again") from exc
+
+
+def _require_no_code(source: Source) -> None:
+    """Before anything is opened by Keras: its safe mode knows of Lambda, not of layers that load code."""
+    strange = sorted(set(_classes(_config(source))) & _CARRY_CODE)
+    if strange:
+        raise UnsafeError(
+            f"{source.name} holds {', '.join(s.strip('_') for s in strange)}, which runs code from the file; "
+            "--trust-pickle opens it all the same (or write the function as a layer)"
+        )
+
+
+def _config(source: Source) -> Any:
+    try:
+        if source.form == "keras":
+            with zipfile.ZipFile(source.file) as archive:
+                return json.loads(archive.read("config.json"))
+        import h5py
+
+        with h5py.File(source.file, "r") as file:
+            text = file.attrs.get("model_config")
+    except ImportError:
+        library.keras()  # names the extra
+        raise
+    except (zipfile.BadZipFile, KeyError, OSError, ValueError, RecursionError) as exc:
+        raise UnrecognisedError(f"{source.name}: cut short or damaged ({exc}); save it again") from exc
+    if text is None:
+        raise UnsupportedError(
+            f"{source.name} holds weights without an architecture; save the whole model: model.save('model.keras')"
+        )
+    return json.loads(text)
+
+
+def _classes(config: Any) -> Iterator[str]:
+    stack = [config]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("class_name"), str):
+                yield value["class_name"]
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+
+
+def _network(model: Any, source: Source) -> Network:
+    keras = library.keras()
+    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
+    if not inputs or not outputs:
+        raise UnsupportedError(
+            f"{source.name}: a {type(model).__name__} that was never called does not say what it takes; "
+            "call it once, or write it with the functional API"
+        )
+    specs = tuple(TensorSpec(name=t.name, dtype=str(t.dtype), shape=tuple(t.shape)) for t in inputs)
+    one_row = any(s.shape and isinstance(s.shape[0], int) for s in specs)
+    names = [s.name for s in specs]
+    structure = _structure(model)
+
+    def forward(tensors: Tensors) -> list[Array]:
+        parts: list[list[Array]] = []
+        for part in batches(tensors, 1 if one_row else CHUNK):
+            given = keras.tree.pack_sequence_as(structure, [part[n] for n in names])
+            parts.append([np.asarray(v) for v in keras.tree.flatten(model.predict_on_batch(given))])
+        return [np.concatenate(p) for p in zip(*parts, strict=True)]
+
+    return Network(
+        "keras", specs, _output_names(model, specs), forward, vocabulary=_vocabulary(model), squashed=_squashed(model)
+    )
+
+
+def _structure(model: Any) -> Any:
+    """The inputs as the model wants them: alone, in a list, or by name. A Sequential has but one."""
+    return model.inputs[0] if isinstance(model, library.keras().Sequential) else model.input
+
+
+def _output_names(model: Any, specs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """The model's, made unlike each other and unlike the inputs."""
+    names: list[str] = []
+    for name in getattr(model, "output_names", ["output"]):  # a Sequential has one, and no name for it
+        taken = {*names, *(s.name for s in specs)}
+        names.append(name if name not in taken else f"{name}_{len(names)}")
+    return tuple(names)
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _vocabulary(model: Any) -> int:
+    found = [layer.input_dim for layer in _layers(model) if type(layer).__name__ == "Embedding"]
+    return int(found[0]) if found else 2
+
+
+def _squashed(model: Any) -> str:
+    """What the last layer applies: "softmax", "sigmoid", or "" for what is not known."""
+    layers = list(_layers(model))
+    if len(model.outputs) != 1 or not layers:
+        return ""
+    name = getattr(getattr(layers[-1], "activation", None), "__name__", "")
+    kind = type(layers[-1]).__name__.lower()
+    return next((s for s in ("softmax", "sigmoid") if s in (name, kind)), "")
+
+
+def _as_onnx(model: Any, plan: Plan) -> Any:
+    library.tf2onnx()  # Keras would say in many words that it is not there
+    with TemporaryDirectory(prefix="edge-convert-") as folder:
+        path = Path(folder) / "model.onnx"
+        with _numbers_for_tensors(model), library.refusing("Keras cannot export this model to ONNX"):
+            model.export(path, format="onnx", verbose=False, opset_version=library.OPSET)
+        proto = graph.parse(path.read_bytes())
+    strange = [i.name for i in proto.graph.input][len(plan.network.inputs) :]
+    if strange:
+        raise UnsupportedError(
+            f"a layer computes with tensors that are no weights ({', '.join(strange[:3])}), and Keras leaves them out "
+            "of ONNX; keep them as weights of the layer, or convert to TFLite: -o OUT.tflite"
+        )
+    for place, own in enumerate(plan.network.outputs):
+        graph.rename_output(proto, proto.graph.output[place].name, plan.answers[own])
+    return dims.tidy(proto)
+
+
+@contextmanager
+def _numbers_for_tensors(model: Any) -> Iterator[None]:
+    """What Normalization has learned as plain numbers while it lasts: tensors would become inputs of the ONNX file."""
+    layers = [layer for layer in _layers(model) if type(layer).__name__ == "Normalization"]
+    kept = [(layer, layer.mean, layer.variance) for layer in layers]
+    try:
+        for layer, mean, variance in kept:
+            layer.mean, layer.variance = np.asarray(mean), np.asarray(variance)
+        yield
+    finally:
+        for layer, mean, variance in kept:
+            layer.mean, layer.variance = mean, variance
+
+
+def _as_tflite(model: Any, plan: Plan, source: Source) -> Artifact:
+    def exported(folder: str, batch: int | None) -> Any:
+        """The model as a SavedModel; by `export`, for `tf.saved_model.save` loses the weights on the way to TFLite."""
+        tf = library.tensorflow()
+        specs = [tf.TensorSpec(library.fixed(s, plan, batch), s.dtype, name=s.name) for s in plan.network.inputs]
+        with library.refusing("Keras cannot export this model for TFLite"):
+            structured = library.keras().tree.pack_sequence_as(_structure(model), specs)
+            model.export(folder, format="tf_saved_model", verbose=False, input_signature=[structured])
+            return tf.saved_model.load(folder)
+
+    outputs = [f"output_{i}" for i in range(len(plan.network.outputs))]
+    return library.tflite_artifact(exported, plan, outputs, source)

@@ -1,0 +1,234 @@
+"""PyTorch: to ONNX by the dynamo exporter (TorchScript by the legacy one), to TFLite by litert-torch.
+
+The batch is free in ONNX, and so is the length of a sequence where the file proves that it answers rightly at
+another length; TFLite takes one row. A module that does not say what it takes needs `--sample`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from msgspec import structs
+
+from converter.artifact import Artifact
+from converter.errors import UnsupportedError
+from converter.exporters import networks
+from converter.exporters.networks import Plan, picture_layout
+from converter.exporters.torch import models
+from converter.exporters.torch.models import EXAMPLE_ROWS, TorchModel
+from converter.graph import dims, graph, litert_names
+from converter.options import Options
+from converter.proof import parity
+from converter.report.quiet import quiet
+from converter.rows.rows import Rows
+from converter.sources.recognise import Source
+from edge.data.tensor import Array, TensorSpec
+from edge.errors import ModelError, needs
+from edge.plugins import registry
+from edge.plugins.protocols import EngineOptions
+
+OPSET = 18
+ONE_ROW = "takes one row at a time: the model depends on the number of rows it was exported with"
+# What the exporters raise for what they cannot convert; torch's own classes are RuntimeErrors.
+_REFUSALS = (*models.UNREADABLE, NotImplementedError, NameError)
+
+
+def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
+    """A PyTorch model as ONNX or TFLite. Raises UnsupportedError with the reason where it cannot be."""
+    model = models.load(source, rows, options)
+    if options.target == "tflite":
+        return _as_tflite(model, source, rows, options)
+    plan = networks.plan(model.network(), rows, options, source)
+    proto, note = _best_onnx(model, plan)
+    plan = dims.named_by(plan, proto)
+    return plan.artifact("onnx", proto.SerializeToString(), source, *note)
+
+
+# --- ONNX -----------------------------------------------------------------------------------------------
+
+
+def _best_onnx(model: TorchModel, plan: Plan) -> tuple[Any, tuple[str, ...]]:
+    """The file that is free in most dimensions among those that answer rightly."""
+    if model.one_row:
+        return _onnx(model, plan, lengths=False, batch=False), (ONE_ROW,)
+    refused: ModelError | None = None
+    free_lengths = model.kind == "module" and any(_length_axis(s, plan) is not None for s in model.inputs)
+    for lengths, batch in ((True, True), (False, True), (False, False)):
+        if lengths and not free_lengths:
+            continue
+        try:
+            proto = _onnx(model, plan, lengths=lengths, batch=batch)
+        except UnsupportedError as exc:
+            refused = refused or exc
+            continue
+        fixed = any(isinstance(graph.dims(i)[0], int) for i in proto.graph.input)
+        if batch and (fixed or not _right_at_other_sizes(proto, model, plan)):
+            continue
+        return proto, () if batch else (ONE_ROW,)
+    raise refused or UnsupportedError("the exported file does not answer as the module does")
+
+
+def _length_axis(spec: TensorSpec, plan: Plan) -> int | None:
+    """The axis of an input that may be a length: [rows, length] of whole numbers, else [rows, length, features]."""
+    shape = spec.shape or ()
+    kind = next(i.kind for i, s in zip(plan.manifest.inputs, plan.network.inputs, strict=True) if s.name == spec.name)
+    whole = spec.dtype.startswith("int")
+    return 1 if kind == "tensor" and len(shape) == (2 if whole else 3) else None
+
+
+def _onnx(model: TorchModel, plan: Plan, *, lengths: bool, batch: bool) -> Any:
+    torch = models.library()
+    example = models.example_of(model.inputs, plan.rows)
+    args = tuple(torch.from_numpy(np.array(a if batch else a[:1])) for a in example)
+    names = [s.name for s in model.inputs]
+    common: dict[str, Any] = {
+        "input_names": names, "output_names": list(model.all_outputs), "opset_version": OPSET, "verbose": False,
+        "external_data": False,
+    }  # fmt: skip
+    try:
+        with quiet():
+            if model.kind == "program":
+                proto = torch.onnx.export(model.model, (), dynamo=True, **common).model_proto
+            elif model.kind == "script":
+                axes = {n: {0: "batch"} for n in (*names, *model.outputs)} if batch else None
+                file = io.BytesIO()
+                torch.onnx.export(model.model, args, file, dynamo=False, dynamic_axes=axes, **common)
+                proto = graph.parse(file.getvalue())
+            else:
+                shapes = _dynamic_shapes(model, plan, lengths=lengths) if batch else None
+                proto = torch.onnx.export(
+                    _flattened(model.model), args, dynamo=True, dynamic_shapes=shapes, **common
+                ).model_proto
+    except ImportError as exc:
+        raise needs("the PyTorch exporter", exc.name or "onnxscript", "convert-torch") from exc
+    except _REFUSALS as exc:
+        raise UnsupportedError(f"PyTorch cannot export this model to ONNX: {_why(exc)}") from exc
+    for own, wanted in plan.answers.items():
+        graph.rename_output(proto, own, wanted)
+    graph.keep_outputs(proto, [plan.answers[n] for n in model.outputs])
+    return dims.tidy(proto)
+
+
+def _dynamic_shapes(model: TorchModel, plan: Plan, *, lengths: bool) -> dict[str, Any]:
+    torch = models.library()
+    auto = torch.export.Dim.AUTO
+    each = []
+    for spec in model.inputs:
+        length = _length_axis(spec, plan) if lengths else None
+        each.append({0: auto} if length is None else {0: auto, length: auto})
+    return {"arguments": tuple(each)}
+
+
+def _flattened(module: Any) -> Any:
+    """The module with its tensors as one tuple, whatever it returns."""
+    torch = models.library()
+
+    class Flattened(torch.nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, *arguments: Any) -> tuple[Any, ...]:
+            return tuple(t for _, t in models.flat(self.inner(*arguments)))
+
+    made = Flattened()
+    made.training = False  # what is inside is in eval mode already; an exported program would refuse to be told
+    return made
+
+
+def _right_at_other_sizes(proto: Any, model: TorchModel, plan: Plan) -> bool:
+    """True where the file answers as the module for another number of rows, and another length, than were traced."""
+    dims = {i.name: graph.dims(i) for i in proto.graph.input}
+    example = models.example_of(model.inputs, plan.rows)
+    with TemporaryDirectory(prefix="edge-convert-") as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(proto.SerializeToString())
+        try:
+            engine = registry.find("edge.engines", "onnxruntime")(path, EngineOptions())
+            for rows, shorter in ((1, False), (EXAMPLE_ROWS + 2, False), (2, True)):
+                given = {
+                    s.name: _resized(a, rows, dims[s.name], shorter=shorter)
+                    for s, a in zip(model.inputs, example, strict=True)
+                }
+                wanted = models.run(model.callable, [given[s.name] for s in model.inputs])
+                got = parity.run(engine, given)
+                if not all(_close(wanted[i], got[plan.answers[model.all_outputs[i]]]) for i in model.keep):
+                    return False
+        except (ModelError, RuntimeError, ValueError):
+            return False  # it does not run at that size
+    return True
+
+
+def _resized(array: Array, rows: int, dims: Sequence[int | str | None], *, shorter: bool) -> Array:
+    shape = (rows, *array.shape[1:])
+    made = np.resize(array, shape)
+    if not shorter:
+        return made
+    ends = [
+        max(1, n // 2) if i and not isinstance(d, int) else n for i, (n, d) in enumerate(zip(shape, dims, strict=True))
+    ]
+    return made[tuple(slice(0, end) for end in ends)]
+
+
+def _close(wanted: Array, got: Array) -> bool:
+    return wanted.shape == got.shape and bool(np.allclose(wanted, got, rtol=1e-3, atol=1e-3, equal_nan=True))
+
+
+# --- TFLite ---------------------------------------------------------------------------------------------
+
+
+def _as_tflite(model: TorchModel, source: Source, rows: Rows | None, options: Options) -> Artifact:
+    if model.kind == "script":
+        raise UnsupportedError(
+            f"{source.name}: TorchScript does not become TFLite; save it with torch.export.save, or convert to ONNX"
+        )
+    try:
+        with quiet():
+            import litert_torch
+    except ImportError:
+        raise needs("PyTorch to TFLite", "litert-torch", "convert-tflite") from None
+    module, notes = _flattened(model.callable), ["TFLite takes one row at a time"]
+    if picture_layout((model.inputs[0].shape or ()), "NCHW") == "NCHW" and len(model.inputs) == 1:
+        # Cameras and TFLite have the channels last; so the file has no transpose at its beginning.
+        model, rows = _channels_last(model, rows)
+        module = litert_torch.to_channel_last_io(module, args=[0])
+        model = replace(model, kind="module", model=module)
+        options = replace(options, layout="NHWC")
+        notes.append("the picture's channels come last in the file (NHWC)")
+    plan = networks.plan(model.network(), rows, options, source)
+    torch = models.library()
+    example = tuple(torch.from_numpy(np.array(a[:1])) for a in models.example_of(model.inputs, plan.rows))
+    try:
+        with quiet(), torch.no_grad():
+            made = litert_torch.convert(module, example).model_content()
+    except _REFUSALS as exc:
+        raise UnsupportedError(f"litert-torch cannot convert this model: {_why(exc)}; ONNX may: -o OUT.onnx") from exc
+    names = litert_names.read(made)
+    inputs = dict(zip((i.name for i in plan.manifest.inputs), names.inputs.values(), strict=True))
+    outputs = list(names.outputs.values())
+    made_outputs = {plan.answers[n]: outputs[i] for n, i in zip(model.outputs, model.keep, strict=True)}
+    plan = plan.renamed(inputs, made_outputs, names.tensors)
+    return plan.artifact("tflite", made, source, *notes)
+
+
+def _channels_last(model: TorchModel, rows: Rows | None) -> tuple[TorchModel, Rows | None]:
+    (spec,) = model.inputs
+    shape = spec.shape or ()
+    if rows is not None and not rows.table and rows.array.dtype != object and rows.array.shape[1:] == shape[1:]:
+        rows = replace(rows, arrays={n: np.moveaxis(a, 1, -1) for n, a in rows.arrays.items()})
+    moved = structs.replace(spec, shape=(shape[0], shape[2], shape[3], shape[1]))
+    return replace(model, inputs=(moved,)), rows
+
+
+def _why(exc: BaseException) -> str:
+    """The cause at the root, in a line: the exporters wrap it in pages of advice."""
+    while exc.__cause__ is not None and exc.__cause__ is not exc:
+        exc = exc.__cause__
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    return lines[0][:240] if lines else type(exc).__name__

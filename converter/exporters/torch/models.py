@@ -1,0 +1,320 @@
+"""PyTorch models behind one door: an nn.Module, an exported program (.pt2), TorchScript."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from converter.errors import SampleFileError, UnrecognisedError, UnsafeError, UnsupportedError
+from converter.exporters import sidecars
+from converter.exporters.networks import Network
+from converter.exporters.torch import pt2
+from converter.options import Options
+from converter.report.quiet import quiet
+from converter.rows.rows import Rows
+from converter.rows.tensors import batches
+from converter.sources import deserialise
+from converter.sources.recognise import Source
+from edge.data.sample import EncodedImage
+from edge.data.tensor import Array, Tensors, TensorSpec
+from edge.errors import needs
+
+CHUNK = 64
+# An example with one row would make torch.export take that one as a constant.
+EXAMPLE_ROWS = 3
+
+# What torch raises for damaged or foreign files, and for what it cannot trace.
+UNREADABLE = (
+    RuntimeError, ValueError, TypeError, KeyError, AttributeError, EOFError, OSError, AssertionError, IndexError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TorchModel:
+    """A model in eval mode on the CPU. `keep` are the positions of the flat outputs that have a row axis."""
+
+    kind: Literal["module", "program", "script"]
+    model: Any
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[str, ...]
+    keep: tuple[int, ...]
+    all_outputs: tuple[str, ...]
+
+    @property
+    def callable(self) -> Any:
+        """What takes tensors by position."""
+        return self.model.module() if self.kind == "program" else self.model
+
+    @property
+    def one_row(self) -> bool:
+        """True where it takes exactly one row."""
+        return any(spec.shape is not None and spec.shape[:1] == (1,) for spec in self.inputs)
+
+    def network(self) -> Network:
+        """The model as `networks.plan` wants it."""
+        call, names = self.callable, [s.name for s in self.inputs]
+
+        def forward(tensors: Tensors) -> list[Array]:
+            parts = [run(call, [part[n] for n in names]) for part in batches(tensors, 1 if self.one_row else CHUNK)]
+            return [np.concatenate([p[i] for p in parts]) for i in self.keep]
+
+        return Network("torch", self.inputs, self.outputs, forward, layout="NCHW", vocabulary=vocabulary(self.model))
+
+
+def library() -> Any:
+    """The module `torch`. Raises ConfigError where it is not installed."""
+    try:
+        with quiet():
+            import torch
+    except ImportError:
+        raise needs("the PyTorch exporter", "torch", "convert-torch") from None
+    return torch
+
+
+def run(call: Any, arrays: Sequence[Array]) -> list[Array]:
+    """The flat outputs of a module for some arrays."""
+    return [np.asarray(t.detach().numpy()) for _, t in flat(_call(call, arrays))]
+
+
+def flat(value: Any, name: str = "output") -> list[tuple[str, Any]]:
+    """The tensors in whatever a module returns, with names: of fields, or numbered."""
+    if isinstance(value, Mapping):
+        return [pair for key, inner in value.items() for pair in flat(inner, str(key))]
+    if isinstance(value, (tuple, list)):
+        fields = getattr(value, "_fields", None) or [f"{name}{i}" for i in range(len(value))]
+        return [pair for field, inner in zip(fields, value, strict=True) for pair in flat(inner, field)]
+    return [(name, value)] if hasattr(value, "detach") else []
+
+
+def load(source: Source, rows: Rows | None, options: Options) -> TorchModel:
+    """The model of a source.
+
+    Raises UnsafeError where opening would run code, UnsupportedError for a file without an architecture,
+    SampleFileError where rows are needed to know what the model takes.
+    """
+    torch = library()
+    model = _read(source, options)
+    if isinstance(model, torch.export.ExportedProgram):
+        return _program(model, source)
+    if not isinstance(model, torch.nn.Module):
+        raise UnsupportedError(
+            f"{source.name} holds a {type(model).__name__}, not a model: weights (a state_dict) say nothing of the "
+            "architecture; load them into the module and save that with torch.export.save"
+        )
+    scripted = isinstance(model, torch.jit.ScriptModule)
+    ready = model if scripted else _ready(model, source)
+    with quiet():
+        ready.eval()
+    specs = _specs(ready, rows, options, source)
+    example = example_of(specs, rows)
+    try:
+        found = flat(_call(ready, example))
+    except UNREADABLE as exc:
+        raise SampleFileError(f"{source.name}: the model does not take the sample: {_line(exc)}") from exc
+    return _described("script" if scripted else "module", ready, specs, found, len(example[0]))
+
+
+def _ready(model: Any, source: Source) -> Any:
+    """A copy for the CPU in float32: what the user holds stays as it is, also whether it is training."""
+    try:
+        return copy.deepcopy(model).cpu().float() if source.form == "object" else model.cpu().float()
+    except (RuntimeError, TypeError) as exc:
+        raise UnsupportedError(f"{source.name}: the module cannot be copied to the CPU: {_line(exc)}") from exc
+
+
+def _call(model: Any, arrays: Sequence[Array]) -> Any:
+    torch = library()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the device's engine: times are compared, and small models only lose by more
+    try:
+        with torch.no_grad():
+            return model(*(torch.from_numpy(np.array(a)) for a in arrays))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _read(source: Source, options: Options) -> Any:
+    torch = library()
+    if source.form == "object":
+        return source.value
+    if source.form == "pickle":
+        return deserialise.native(source, options)
+    try:
+        if source.form == "pt2":
+            if not options.trust_pickle:
+                pt2.require_safe(source.file)
+            with quiet():
+                return torch.export.load(source.file)
+        if source.form == "torchscript":
+            with quiet():
+                return torch.jit.load(source.file, map_location="cpu")
+        if source.form == "torch-zip":
+            return _from_zip(source, options)
+    except UNREADABLE as exc:
+        raise UnrecognisedError(f"{source.name}: PyTorch cannot read it: {_line(exc)}; save it again") from exc
+    raise UnrecognisedError(f"{source.name}: a {source.form} file holds no PyTorch model; leave --framework out")
+
+
+def _from_zip(source: Source, options: Options) -> Any:
+    """What `torch.save` wrote: weights are safe to read, a whole module is a pickle."""
+    torch = library()
+    imports = pt2.globals_of(source.file.read_bytes(), source.name)
+    strange = [g for g in imports if not pt2.is_plain(g)]
+    if strange and not options.trust_pickle:
+        raise UnsafeError(
+            f"{source.name} is a pickled module: opening it runs whatever it says, and it imports "
+            f"{', '.join(strange[:12])}; --trust-pickle opens it all the same (torch.export.save needs no trust)"
+        )
+    if strange:
+        deserialise.log.warning("%s is opened as a trusted pickle; it imports %s", source.name, ", ".join(strange))
+    with quiet():
+        return torch.load(source.file, map_location="cpu", weights_only=not strange)
+
+
+def _program(program: Any, source: Source) -> TorchModel:
+    """An exported program: it says itself what it takes."""
+    values = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"}
+    specs = []
+    for name in program.graph_signature.user_inputs:
+        value = values.get(name) if isinstance(name, str) else None
+        if value is None or not hasattr(value, "shape"):
+            raise UnsupportedError(f"{source.name}: input {name!r} is no tensor; export the model with tensors only")
+        shape = tuple(d if isinstance(d, int) else (None if i == 0 else str(d)) for i, d in enumerate(value.shape))
+        specs.append(TensorSpec(name=name, dtype=str(value.dtype).removeprefix("torch."), shape=shape))
+    batch = {s.shape[0] for s in specs if s.shape}
+    if batch - {None, 1}:
+        raise UnsupportedError(
+            f"{source.name}: exported for exactly {max(b for b in batch if isinstance(b, int))} rows at once, the "
+            "device has one; export with dynamic_shapes={...: {0: Dim.AUTO}}, or with an example of one row"
+        )
+    count = 1 if 1 in batch else EXAMPLE_ROWS
+    example = [np.zeros((count, *s.fixed(free=4)[1:]), dtype=s.dtype) for s in specs]
+    with quiet():
+        found = flat(_call(program.module(), example))
+    return _described("program", program, tuple(specs), found, count)
+
+
+def _described(
+    kind: Literal["module", "program", "script"], model: Any, specs: tuple[TensorSpec, ...], found: Any, count: int
+) -> TorchModel:
+    keep = tuple(i for i, (_, t) in enumerate(found) if t.ndim and t.shape[0] == count)
+    if not keep:
+        shapes = ", ".join(str(list(t.shape)) for _, t in found) or "none"
+        raise UnsupportedError(f"no output has a row for each row of the input (shapes: {shapes})")
+    names = _unique([n for n, _ in found], taken={s.name for s in specs})
+    return TorchModel(kind, model, specs, tuple(names[i] for i in keep), keep, tuple(names))
+
+
+def _unique(names: Sequence[str], taken: set[str]) -> list[str]:
+    made: list[str] = []
+    for name in names:
+        free, number = name, 2
+        while free in taken or free in made:
+            free, number = f"{name}{number}", number + 1
+        made.append(free)
+    return made
+
+
+def _specs(model: Any, rows: Rows | None, options: Options, source: Source) -> tuple[TensorSpec, ...]:
+    names = _parameters(model)
+    if rows is None:
+        return (_spec_of_first_layer(model, names[0], options, source),)
+    if rows.table or len(rows.arrays) == 1:
+        return (_spec_of_rows(model, names[0], rows, options, source),)
+    strange = [n for n in rows.arrays if n not in names]
+    if strange:
+        raise SampleFileError(f"the sample has an array {strange[0]!r}; forward takes {', '.join(names)}")
+    return tuple(
+        TensorSpec(name=n, dtype=_dtype(rows.arrays[n]), shape=(None, *rows.arrays[n].shape[1:]))
+        for n in names
+        if n in rows.arrays
+    )
+
+
+def _parameters(model: Any) -> list[str]:
+    schema = getattr(getattr(model, "forward", None), "schema", None)
+    if schema is not None:
+        return [a.name for a in schema.arguments if a.name != "self"]
+    found = inspect.signature(model.forward).parameters.values()
+    names = [p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return names or ["input"]  # forward(*args)
+
+
+def _dtype(array: Array) -> str:
+    return {"i": "int64", "u": "int64", "b": "bool"}.get(array.dtype.kind, "float32")
+
+
+def first_layer(model: Any) -> Any:
+    """The first layer with weights, as they were declared."""
+    for layer in model.modules():
+        if not list(layer.children()) and (list(layer.parameters(recurse=False)) or _kind(layer) == "Embedding"):
+            return layer
+    return None
+
+
+def _kind(layer: Any) -> str:
+    return str(getattr(layer, "original_name", type(layer).__name__))
+
+
+def vocabulary(model: Any) -> int:
+    """How many words the first embedding knows; 2 where there is none."""
+    found = [m for m in (model.modules() if hasattr(model, "modules") else ()) if _kind(m) == "Embedding"]
+    return int(found[0].weight.shape[0]) if found else 2
+
+
+def _spec_of_rows(model: Any, name: str, rows: Rows, options: Options, source: Source) -> TensorSpec:
+    if rows.table:
+        return TensorSpec(name=name, dtype="float32", shape=(None, len(rows.names)))
+    array = rows.array
+    if array.dtype == object or (array.dtype == np.uint8 and array.ndim in (3, 4)):
+        return _picture_spec(model, name, array, options, source)
+    whole = _kind(first_layer(model)) == "Embedding"
+    return TensorSpec(name=name, dtype="int64" if whole else "float32", shape=(None, *array.shape[1:]))
+
+
+def _picture_spec(model: Any, name: str, array: Array, options: Options, source: Source) -> TensorSpec:
+    layer = first_layer(model)
+    channels = int(layer.weight.shape[1]) if _kind(layer) == "Conv2d" and getattr(layer, "groups", 1) == 1 else 3
+    if array.dtype != object and array.ndim == 4 and array.shape[1] == channels and array.shape[3] not in (1, 3, 4):
+        return TensorSpec(name=name, dtype="float32", shape=(None, *array.shape[1:]))
+    size = options.input_size or sidecars.read(source.path).size
+    if size is None and not isinstance(array[0], EncodedImage):
+        size = (int(array.shape[2]), int(array.shape[1]))
+    if size is None:
+        raise SampleFileError("how large are the model's pictures? say it: --input-size 224x224, for instance")
+    return TensorSpec(name=name, dtype="float32", shape=(None, channels, size[1], size[0]))
+
+
+def _spec_of_first_layer(model: Any, name: str, options: Options, source: Source) -> TensorSpec:
+    layer = first_layer(model)
+    kind = _kind(layer)
+    if kind == "Linear":
+        return TensorSpec(name=name, dtype="float32", shape=(None, int(layer.weight.shape[1])))
+    size = options.input_size or sidecars.read(source.path).size
+    if kind == "Conv2d" and size is not None:
+        return TensorSpec(name=name, dtype="float32", shape=(None, int(layer.weight.shape[1]), size[1], size[0]))
+    raise SampleFileError(
+        f"{source.name}: a PyTorch module does not say what it takes; give --sample (or --input-size for pictures)"
+    )
+
+
+def example_of(specs: Sequence[TensorSpec], rows: Rows | None) -> list[Array]:
+    """`EXAMPLE_ROWS` rows in the shapes of the specs: the sample's own where it has such, else zeros."""
+    made: list[Array] = []
+    for spec in specs:
+        shape = tuple(d if isinstance(d, int) else 16 for d in (spec.shape or ())[1:])
+        array = None if rows is None or rows.table else rows.arrays.get(spec.name, rows.arrays.get(""))
+        if array is not None and array.dtype != object and array.shape[1:] == shape:
+            made.append(np.resize(array[:EXAMPLE_ROWS], (EXAMPLE_ROWS, *shape)).astype(spec.dtype))
+        else:
+            made.append(np.zeros((EXAMPLE_ROWS, *shape), dtype=spec.dtype))
+    return made
+
+
+def _line(exc: BaseException) -> str:
+    return " ".join(str(exc).split())[:240] or type(exc).__name__

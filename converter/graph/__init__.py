@@ -1,0 +1,1 @@
+"""ONNX graphs and TFLite names: look at them, change them."""

@@ -1,0 +1,45 @@
+"""Names for the free dimensions of an ONNX graph: exporters call them s77, or unk__12."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from msgspec import structs
+
+from converter.exporters.networks import Plan
+from converter.graph import graph
+
+
+def tidy(model: Any) -> Any:
+    """The model, changed in place: the free first dimension is "batch", others "length", "length_2", ..."""
+    names: dict[str, str] = {}
+    for one in model.graph.input:
+        for at, size in enumerate(graph.dims(one)):
+            if isinstance(size, str) and size.isidentifier() and size not in names:
+                names[size] = _name(at, names)
+    for one in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for dim in one.type.tensor_type.shape.dim:
+            if dim.HasField("dim_param"):
+                dim.dim_param = re.sub(r"[A-Za-z_]\w*", lambda found: names.get(found[0], found[0]), dim.dim_param)
+    if all(graph.dims(i)[:1] == ["batch"] for i in model.graph.input):
+        for one in model.graph.output:
+            shape = graph.dims(one)
+            if shape and not isinstance(shape[0], int):
+                one.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return model
+
+
+def _name(at: int, names: dict[str, str]) -> str:
+    if at == 0 and "batch" not in names.values():
+        return "batch"
+    count = sum(n.startswith("length") for n in names.values())
+    return "length" if not count else f"length_{count + 1}"
+
+
+def named_by(plan: Plan, model: Any) -> Plan:
+    """The plan with the shapes that the file declares for its inputs."""
+    shapes = {i.name: tuple(graph.dims(i)) for i in model.graph.input}
+    inputs = tuple(structs.replace(i, shape=shapes.get(i.name, i.shape)) for i in plan.manifest.inputs)
+    return replace(plan, manifest=structs.replace(plan.manifest, inputs=inputs))

@@ -1,0 +1,1 @@
+"""Whether the export tells the truth: parity, golden samples."""

@@ -1,0 +1,1 @@
+"""What a conversion tells a person: table, page, progress."""

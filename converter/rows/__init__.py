@@ -1,0 +1,1 @@
+"""Sample rows and pictures: read, made up, and turned into tensors."""

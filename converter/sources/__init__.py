@@ -1,0 +1,1 @@
+"""What the user brings: recognised by content, opened without unpickling."""

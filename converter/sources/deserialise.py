@@ -1,0 +1,111 @@
+"""Opening a model file without running what somebody put into it."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import Any
+
+from converter.errors import UnrecognisedError, UnsafeError
+from converter.options import Options
+from converter.sources.recognise import Source
+from edge.errors import needs
+
+log = logging.getLogger("converter")
+
+_KNOWN = ("sklearn", "xgboost", "lightgbm", "catboost")
+# Containers, and functions that only score features: what skops leaves out and fitted models hold.
+_HARMLESS = {
+    "numpy.dtype", "collections.OrderedDict", "collections.defaultdict",
+    *(f"sklearn.feature_selection._univariate_selection.{n}" for n in ("f_classif", "f_regression", "chi2")),
+    *(f"sklearn.feature_selection._mutual_info.{n}" for n in ("mutual_info_classif", "mutual_info_regression")),
+}  # fmt: skip
+_SHOWN = 12
+
+
+def native(source: Source, options: Options) -> Any:
+    """The framework's own object of a source: given, from skops, or from a pickle that the user trusts.
+
+    Raises UnsafeError where opening would run code and `options.trust_pickle` is not set.
+    """
+    if source.form == "object":
+        return source.value
+    if source.form == "skops":
+        return _from_skops(source, options)
+    if source.form == "pickle":
+        return _from_pickle(source, options)
+    raise UnrecognisedError(
+        f"{source.name}: a {source.form} file holds no {source.framework} model; leave --framework out"
+    )
+
+
+def _from_skops(source: Source, options: Options) -> Any:
+    try:
+        from skops import io
+    except ImportError:
+        raise needs("reading a skops file", "skops", "convert-sklearn") from None
+    try:
+        unknown = io.get_untrusted_types(file=source.file)
+        strange = [t for t in unknown if not _is_known_class(t)]
+        if strange and not options.trust_pickle:
+            raise UnsafeError(
+                f"{source.name}: it holds {_some(strange)}, which is not of a known framework and may run code; "
+                "--trust-pickle opens it all the same"
+            )
+        return io.load(source.file, trusted=unknown)
+    except _UNREADABLE as exc:
+        raise UnrecognisedError(f"{source.name}: cannot be read as a skops file: {_line(exc)}; save it again") from exc
+
+
+def _is_known_class(full_name: str) -> bool:
+    """True for a class that one of the frameworks itself defines, which skops only has not listed (a Tree, a loss).
+
+    Functions are not among them, nor what a framework's module has imported from elsewhere.
+    """
+    if full_name in _HARMLESS:
+        return True
+    module, _, name = full_name.rpartition(".")
+    if module.partition(".")[0] not in _KNOWN:
+        return False
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and found.__module__.partition(".")[0] in _KNOWN
+
+
+def _from_pickle(source: Source, options: Options) -> Any:
+    imports = _some(list(source.globals))
+    if not options.trust_pickle:
+        raise UnsafeError(
+            f"{source.name} is a pickle: opening it runs whatever it says, and it imports {imports}; "
+            "--trust-pickle opens it all the same (a skops file needs no trust)"
+        )
+    log.warning("%s is opened as a trusted pickle; it imports %s", source.name, ", ".join(source.globals))
+    try:
+        import joblib
+    except ImportError:
+        raise needs("reading a pickle", "joblib", "convert-sklearn") from None
+    try:
+        return joblib.load(source.file)
+    except ModuleNotFoundError as exc:
+        raise UnrecognisedError(
+            f"{source.name}: the pickle needs the module {exc.name!r}: install what it was trained with"
+        ) from exc
+    except _UNREADABLE as exc:
+        raise UnrecognisedError(f"{source.name}: the pickle cannot be read: {_line(exc)}; save it again") from exc
+
+
+# What readers of damaged or foreign files raise; a bug of ours would be none of these.
+_UNREADABLE = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OSError, ImportError, RuntimeError,
+    NotImplementedError,
+)  # fmt: skip
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _line(exc: BaseException) -> str:
+    return " ".join(str(exc).split())[:300] or type(exc).__name__

@@ -1,0 +1,246 @@
+"""Puts parts together: a model file to a pipeline, settings to sources, sinks, spools and lanes.
+
+Alone in knowing all parts; they do not know each other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edge.app.loading import Loaded as Loaded
+from edge.app.loading import load_file as load_file
+from edge.data.names import topic_part
+from edge.data.result import Result, Skipped
+from edge.data.sample import ModelInput, Payload, Sample
+from edge.data.tensor import Array, Tensors
+from edge.delivery.options import SAVE_PAST, Durability, LaneOptions
+from edge.delivery.outbox import Lane
+from edge.delivery.publish_filter import Gate, Rules
+from edge.engines import stateful
+from edge.errors import ConfigError, SampleError
+from edge.model import golden
+from edge.model.manifest import Manifest
+from edge.pipeline.pipeline import Pipeline, Watch
+from edge.pipeline.results import Identity
+from edge.plugins import registry
+from edge.plugins.protocols import Clock, EngineOptions, Postprocessor, Preprocessor, Sink, Source, SourceContext, Spool
+from edge.postprocess.segment import Segmenter
+from edge.settings.layers import Settings
+from edge.sinks.console import ConsoleSink
+from edge.sinks.file import FileSink
+from edge.sources.uri import split_source
+from edge.storage.memory import MemorySpool
+from edge.storage.sqlite import SqliteSpool
+from edge.telemetry.clock import SystemClock
+from edge.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from edge.http.app import HttpServer
+    from edge.http.options import Served
+
+
+def make_preprocessor(loaded: Loaded, *, ignore_unknown: bool = False) -> Preprocessor:
+    """By the kind of the first input that is neither constant nor a state. Raises ModelError."""
+    kinds = [
+        "window" if i.kind == "table" and i.window is not None else i.kind
+        for i in loaded.manifest.inputs
+        if i.kind != "constant" and not i.state_from
+    ]
+    kind = {"column": "table"}.get(kinds[0], kinds[0]) if kinds else "tensor"
+    made: Preprocessor = registry.find("edge.preprocess", kind)(loaded.manifest, loaded.engine.inputs)
+    if ignore_unknown and hasattr(made, "ignore_unknown"):
+        made.ignore_unknown = True
+    return made
+
+
+def make_postprocessor(loaded: Loaded) -> Postprocessor:
+    """By the manifest's decoder, else its task. Raises ModelError, ConfigError."""
+    name = loaded.manifest.decoder or loaded.manifest.task
+    if name == "detect":
+        shapes = ", ".join(f"{o.name} {list(o.shape or ())}" for o in loaded.engine.outputs)
+        raise ConfigError(f"--task detect: no decoder is known to fit the outputs {shapes}; name one with --decoder")
+    made: Postprocessor = registry.find("edge.postprocess", name)(loaded.manifest, loaded.engine.outputs)
+    return made
+
+
+def make_pipeline(loaded: Loaded, device: str, options: PipelineOptions | None = None) -> Pipeline:
+    """A pipeline of its own on the model's engine."""
+    options = options or PipelineOptions()
+    decode = make_postprocessor(loaded)
+    identity = Identity(device, loaded.ref, loaded.manifest.task, options.boot)
+    return Pipeline(
+        stateful.wrap(loaded.engine, loaded.manifest),
+        make_preprocessor(loaded, ignore_unknown=options.ignore_unknown),
+        decode,
+        identity,
+        reserved_id="id" not in {f.name for f in loaded.manifest.features},
+        max_input=options.max_input,
+        clock_synced=options.clock_synced,
+        seq=options.seq,
+        watch=options.watch,
+    )
+
+
+def masks_of(loaded: Loaded) -> Callable[[Tensors, ModelInput], Array]:
+    """What gives the class of each pixel. Raises ConfigError where the model is no segmentation."""
+    decode = make_postprocessor(loaded)
+    if not isinstance(decode, Segmenter):
+        raise ConfigError(f"--mask: {loaded.path.name} does {loaded.manifest.task}, no segmentation; leave it out")
+    return decode.mask
+
+
+class PipelineOptions(msgspec.Struct, frozen=True):
+    """`boot` tells two lives of the process apart; `max_input` is in bytes; `seq` is shared by the pipelines of a
+    boot."""
+
+    boot: str = ""
+    ignore_unknown: bool = False
+    max_input: int = 32_000_000
+    clock_synced: Callable[[], bool] = lambda: True
+    seq: Iterator[int] | None = None
+    watch: Watch | None = None
+
+
+class Model:
+    """A model in a program of one's own: `edge.load("model.onnx").predict(row)`."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        self._pipeline = make_pipeline(loaded, "local", PipelineOptions(boot=os.urandom(4).hex()))
+        self._clock = SystemClock()
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the file says of itself, or what was guessed."""
+        return self.loaded.manifest
+
+    def predict(self, x: Payload) -> Result:
+        """The result of one sample: a row (dict, list or vector), a picture (bytes, or height x width x 3 RGB
+        uint8), an array. Raises SampleError where the model cannot take it, or where it is a batch."""
+        results = self.predict_batch(x)
+        if len(results) != 1:
+            raise SampleError(f"{len(results)} results where one belongs: use predict_batch")
+        return results[0]
+
+    def predict_batch(self, x: Payload) -> list[Result]:
+        """The results of a batch, in order. Raises SampleError at the first that cannot be used."""
+        sample = Sample(x, "python", self._clock.monotonic_ns(), self._clock.time_ns())
+        found: list[Result] = []
+        for outcome in self._pipeline.process(sample):
+            if isinstance(outcome, Skipped):
+                raise SampleError(outcome.reason)
+            found.append(outcome)
+        return found
+
+    def infer(self, tensors: Tensors) -> dict[str, Any]:
+        """Tensors in and out by name, in the model's own dtypes. Raises SampleError."""
+        return self.loaded.engine.infer(tensors)
+
+    def close(self) -> None:
+        """Releases the engine."""
+        self.loaded.engine.close()
+
+
+def load(path: str | Path, *, threads: int = 1, provider: str = "cpu", engine: str = "auto") -> Model:
+    """A model file, its golden samples replayed. Raises ModelError, ConfigError."""
+    loaded = load_file(Path(path), EngineOptions(threads, provider), engine=engine)
+    golden.replay(loaded.engine, loaded.manifest, file=loaded.path.name)
+    return Model(loaded)
+
+
+# --- sources, sinks, lanes ------------------------------------------------------------------------------
+
+
+def make_source(uri: str, context: SourceContext) -> Source:
+    """Raises ConfigError for a source that there is not."""
+    name, rest = split_source(uri)
+    made: Source = registry.find("edge.sources", name)(rest, context)
+    return made
+
+
+def source_context(loaded: Loaded, clock: Clock, settings: Settings, **more: Any) -> SourceContext:
+    """What a source may want to know of the model and the settings."""
+    features = loaded.manifest.features
+    # A state is fed by the model, a constant by the manifest: neither comes from a source.
+    ours = {i.name for i in loaded.manifest.inputs if i.state_from or i.kind == "constant"}
+    return SourceContext(
+        clock=clock,
+        features=tuple(f.name for f in features if f.name),
+        feature_kinds=tuple(f.kind for f in features),
+        watch=bool(settings.watch),
+        input_specs=tuple(s for s in loaded.engine.inputs if s.name not in ours),
+        **more,
+    )
+
+
+def make_sink(uri: str, on_closed: Callable[[], None] | None = None) -> Sink:
+    """`console` or `file:PATH`. Raises ConfigError."""
+    name, _, rest = uri.partition(":")
+    if name == "console":
+        return ConsoleSink(on_closed=on_closed)
+    if name == "file":
+        if not rest:
+            raise ConfigError("--sink file: has no path; say file:results.jsonl")
+        return FileSink(Path(rest.removeprefix("//")))
+    others = registry.names("edge.sinks")
+    if name not in others:
+        raise ConfigError(
+            f"--sink {uri}: there is no sink {name!r}; say {', '.join(('console', 'file:PATH', *others))}"
+        )
+    made: Sink = registry.find("edge.sinks", name)(rest)
+    return made
+
+
+def make_gate(settings: Settings, task: str, metrics: Metrics | None = None) -> Gate | None:
+    """The publishing rules; None where there is none. Raises ConfigError for one that does not fit the task."""
+    rules = Rules(settings.on_change, settings.min_interval, settings.min_score, settings.deadband)
+    rules.check(task)
+    return Gate(rules, lambda reason: metrics.inc(f"held:{reason}") if metrics else None) if rules.any else None
+
+
+def make_spool(settings: Settings, sink: Sink, name: str, stem: str) -> Spool:
+    """On disk where the sink's results matter and `--durability` says so, else in memory."""
+    if not sink.durable or settings.durability == "none":
+        return MemorySpool(settings.spool_max)
+    path = Path(settings.state_dir) / f"{stem}.{topic_part(name)}.spool"
+    return SqliteSpool(path, settings.spool_max, max_age_s=settings.spool_max_age or None)
+
+
+def make_lane(name: str, sink: Sink, spool: Spool, settings: Settings, **more: Any) -> Lane:
+    """`more`: the lane's clock, metrics and beat."""
+    live = bool(more.pop("live", False))
+    options = LaneOptions(
+        durability=Durability(settings.durability) if sink.durable else Durability.NONE,
+        replay_rate=settings.replay_rate,
+        save_past=max(SAVE_PAST, 4 * getattr(sink, "batch", 1)),  # some messages' worth, joined or not
+        drop_oldest=live,
+    )
+    return Lane(name, sink, spool, options=options, **more)
+
+
+def make_server(settings: Settings, served: Served, failed: Callable[[BaseException], None]) -> HttpServer:
+    """The HTTP endpoint of `--http`. Raises ConfigError, also where its libraries are not installed."""
+    from edge.http import app, auth
+    from edge.http.options import ServerOptions
+
+    host, port = auth.split_address(settings.http)
+    token = settings.http_token_file
+    options = ServerOptions(
+        host=host,
+        port=port,
+        token=auth.read_token(token) if token is not None else None,
+        cert=settings.http_cert,
+        key=settings.http_key,
+        names=settings.http_name,
+        queue=settings.http_queue,
+        max_body=settings.http_max_body,
+        max_batch=settings.max_batch,
+        max_wait_ms=settings.max_wait_ms,
+        share=settings.http_share,
+    )
+    return app.HttpServer(served, options, failed)

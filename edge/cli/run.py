@@ -1,0 +1,112 @@
+"""`edge-run`: the front door."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from edge import __version__
+from edge.errors import ConfigError, FatalError
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 bug, 2 usage, 3 model, 4 state folder, 5 source; 130 after a second Ctrl-C."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)  # until the service has handlers of its own: nothing was taken yet
+    _open_standard_streams()
+    try:
+        code = run(sys.argv[1:])
+    except Exception:  # noqa: BLE001 - a bug; to be told before the exit, which may have to be a hard one
+        import traceback
+
+        traceback.print_exc()
+        code = 1
+    import threading
+
+    if any(not t.daemon and t is not threading.main_thread() for t in threading.enumerate()):
+        # One that hangs in a driver or a full pipe: the interpreter would wait for it for ever.
+        os._exit(code)
+    sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """What the caller closed (`>&-`) goes to /dev/null, else the next file, perhaps the spool, would be number 1."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            fd = os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+            setattr(sys, name, os.fdopen(fd, "r" if name == "stdin" else "w", encoding="utf-8"))
+
+
+def _leave(number: int, frame: object) -> None:
+    # Not sys.exit: that is an exception, and a library whose import it interrupts may turn it into one of its own.
+    os._exit(0)
+
+
+def run(argv: list[str]) -> int:
+    """`edge-run` with these arguments; returns the exit code."""
+    if argv[:1] == ["service"]:
+        return _service(argv[1:])
+    from edge.settings import layers
+
+    try:
+        settings = layers.read(argv, os.environ, __version__)
+    except ConfigError as exc:
+        return _fail(exc)
+    if settings.healthy:
+        from edge.app import health
+
+        return health.examine(settings.state_dir)
+    # numpy's OpenBLAS starts a thread for each further core, which spins for a twentieth of a second while the start
+    # has use for that core. Nothing here multiplies matrices that would be worth a thread.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from edge.telemetry import logs
+
+    logs.set_up(settings.log_format, verbose=settings.verbose)
+    try:
+        if settings.check:
+            from edge.tools import doctor
+
+            return _printing(lambda: int(doctor.examine(settings, as_json=settings.as_json)))
+        if any(settings.state_dir.glob("profile-*.json")):  # else its import would cost a plain start a millisecond
+            from edge.app import profile
+
+            settings = profile.apply(settings)
+        from edge.app import start
+
+        start.service(settings).run()
+    except FatalError as exc:
+        return _fail(exc)
+    return 0
+
+
+def _service(argv: list[str]) -> int:
+    from edge.cli import service
+
+    try:
+        return _printing(lambda: service.run(argv, os.environ))
+    except FatalError as exc:
+        return _fail(exc)
+
+
+def _printing(command: Callable[[], int]) -> int:
+    """Runs what prints text for people: a reader that leaves early (`| head`) is no error."""
+    try:
+        code = command()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    return code
+
+
+def _fail(exc: FatalError) -> int:
+    print(f"edge-run: error: {exc}".replace("\n", " "), file=sys.stderr)
+    return exc.exit_code
+
+
+if __name__ == "__main__":
+    main()

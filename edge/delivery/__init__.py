@@ -1,0 +1,1 @@
+"""Each result to each sink: in order, at least once, across outages and restarts."""

@@ -1,0 +1,1 @@
+"""What a model file of somebody else's says of itself, and what its signature suggests."""

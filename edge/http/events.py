@@ -1,0 +1,217 @@
+"""What the live page shows: the newest sample, the results as they come, the state of the process.
+
+`show` is called by the flow's own thread for every sample: it keeps references and returns. Everything else happens
+in the event loop, when somebody looks: a client that reads slowly gets the newest results, and the number of those
+that were left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edge.data import codec
+from edge.data.result import Result, Skipped
+from edge.data.sample import EncodedImage, Image, Payload, Sample
+from edge.errors import SampleError
+from edge.http.http_types import Refusal
+from edge.http.scheduling import Share
+from edge.overlay import annotate
+from edge.plugins.protocols import Clock
+
+RECENT = 50
+"""Results that a client gets when it comes."""
+CLIENT_MOST = 64
+"""Results that wait for one client."""
+CLIENTS_MOST = 16
+EVERY_S = 0.1
+"""Results go out at most so often, several together."""
+HEARTBEAT_S = 15.0
+ROW_MOST = 200
+
+_encoder = msgspec.json.Encoder()
+
+
+class Client:
+    """One reader of `/events`."""
+
+    def __init__(self, recent: Sequence[Result | Skipped]) -> None:
+        self.waiting: deque[Result | Skipped] = deque(recent, CLIENT_MOST)
+        self.missed = 0
+        self.gone = False
+        self.wake = asyncio.Event()
+
+    def hang_up(self) -> None:
+        """It reads no more; called in the event loop."""
+        self.gone = True
+        self.wake.set()
+
+    def push(self, outcomes: Sequence[Result | Skipped]) -> None:
+        self.missed += max(0, len(self.waiting) + len(outcomes) - CLIENT_MOST)
+        self.waiting.extend(outcomes)
+
+
+class Live:
+    """`show` from any thread; the rest is the event loop's."""
+
+    def __init__(self, clock: Clock, share: Share) -> None:
+        self._clock = clock
+        self._share = share
+        self._lock = threading.Lock()
+        self._recent: deque[Result | Skipped] = deque(maxlen=RECENT)
+        self._newest: tuple[Sample, Sequence[Result | Skipped]] | None = None
+        self._clients: set[Client] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waking = False
+        self.closed = False
+
+    def open(self) -> None:
+        """Called in the event loop before anybody looks."""
+        self._loop = asyncio.get_running_loop()
+
+    # --- from any thread ----------------------------------------------------------------------------
+
+    def show_flow(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
+        """A sample of the flow: requests keep to their share as long as these come."""
+        self._share.flow_seen_ns = self._clock.monotonic_ns()
+        self.show(sample, outcomes)
+
+    def show(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
+        """A sample and what became of it."""
+        with self._lock:
+            self._newest = (sample, outcomes)
+            self._recent.extend(outcomes)
+            if not self._clients:
+                return
+            for client in self._clients:
+                client.push(outcomes)
+            if self._waking:
+                return
+            self._waking = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake)
+
+    # --- the event loop -----------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._waking = False
+            for client in self._clients:
+                client.wake.set()
+
+    def close(self) -> None:
+        """Every stream ends."""
+        self.closed = True
+        self._wake()
+
+    def join(self) -> Client:
+        """A new reader. Raises Refusal where there are too many."""
+        with self._lock:
+            if len(self._clients) >= CLIENTS_MOST:
+                raise Refusal(503, f"{CLIENTS_MOST} clients read /events already", ((b"retry-after", b"5"),))
+            client = Client(self._recent)
+            self._clients.add(client)
+        client.wake.set()
+        return client
+
+    def leave(self, client: Client) -> None:
+        """It reads no more."""
+        with self._lock:
+            self._clients.discard(client)
+
+    async def events(self, client: Client) -> AsyncGenerator[bytes, None]:
+        """Server-sent events until the server stops; the caller has to `leave`."""
+        yield b"retry: 2000\n\n"
+        while not (self.closed or client.gone):
+            try:
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await client.wake.wait()
+            except TimeoutError:
+                yield b": still here\n\n"
+                continue
+            client.wake.clear()
+            with self._lock:
+                taken, missed = list(client.waiting), client.missed
+                client.waiting.clear()
+                client.missed = 0
+            if taken or missed:
+                yield b"".join(_events(taken, missed))
+            await asyncio.sleep(EVERY_S)
+
+    def newest(self) -> tuple[Sample, Sequence[Result | Skipped]] | None:
+        """The newest sample and its results."""
+        with self._lock:
+            return self._newest
+
+
+def _events(taken: Sequence[Result | Skipped], missed: int) -> Sequence[bytes]:
+    found = [b'event: missed\ndata: {"count":%d}\n\n' % missed] if missed else []
+    for outcome in taken:
+        kind = b"skipped" if isinstance(outcome, Skipped) else b"result"
+        found.append(b"id: %d\nevent: %s\ndata: %s\n\n" % (outcome.seq, kind, _encoder.encode(outcome)))
+    return found
+
+
+def describe(sample: Sample) -> Mapping[str, Any]:
+    """What the page shows of a sample: `{"kind": "picture"}`, or the row itself."""
+    payload = _decoded(sample.payload)
+    if isinstance(payload, (EncodedImage, Image)):
+        return {"kind": "picture"}
+    if isinstance(payload, np.ndarray):
+        if payload.dtype == np.uint8 and payload.ndim == 3 and payload.shape[2] in (1, 3):
+            return {"kind": "picture"}
+        shape = list(payload.shape)
+        return {"kind": "array", "shape": shape, "values": payload.ravel()[:ROW_MOST].tolist()}
+    if isinstance(payload, Mapping):
+        return {"kind": "row", "values": dict(list(payload.items())[:ROW_MOST])}
+    if isinstance(payload, list):
+        return {"kind": "array", "shape": [len(payload)], "values": payload[:ROW_MOST]}
+    return {"kind": "none"}
+
+
+def pair(newest: tuple[Sample, Sequence[Result | Skipped]] | None) -> Mapping[str, Any]:
+    """A sample as `describe` tells it, with the first of its results: the two can never be mixed up."""
+    if newest is None:
+        return {"kind": "none", "result": None}
+    sample, outcomes = newest
+    return {**describe(sample), "result": outcomes[0] if outcomes else None}
+
+
+def _decoded(payload: Payload) -> Payload:
+    if isinstance(payload, bytes):
+        try:
+            return codec.decode(payload)
+        except SampleError:
+            return None
+    return payload
+
+
+def picture(sample: Sample) -> tuple[bytes, str]:
+    """The sample's picture as a file and its type. Raises Refusal where it is none."""
+    payload = _decoded(sample.payload)
+    if isinstance(payload, EncodedImage):
+        return payload.data, _type_of(payload.data)
+    if isinstance(payload, Image):
+        payload = payload.pixels
+    if isinstance(payload, np.ndarray) and payload.ndim == 3 and payload.dtype == np.uint8 and payload.shape[2] == 3:
+        return annotate.encode(payload), "image/jpeg"
+    raise Refusal(404, "the newest sample is no picture")
+
+
+def _type_of(data: bytes) -> str:
+    kinds = {b"\xff\xd8": "image/jpeg", b"\x89P": "image/png", b"BM": "image/bmp", b"GI": "image/gif"}
+    return kinds.get(data[:2], "image/webp")
+
+
+def results_header(outcomes: Sequence[Result | Skipped]) -> str:
+    """The results that belong to a picture, for a header: JSON in ASCII, so that the two can never be mixed up."""
+    shown = [o for o in outcomes if isinstance(o, Result)][:1]
+    value = [msgspec.structs.replace(o, predictions=o.predictions[:40]) for o in shown]
+    return json.dumps(msgspec.to_builtins(value), ensure_ascii=True, separators=(",", ":"))

@@ -1,0 +1,177 @@
+"""`/metrics`: the counters, gauges and histograms of the process in Prometheus' words.
+
+Counted elsewhere, without a library; here they get their names, units and labels when somebody asks. Series that
+are known are there from the start, as 0, so that the first increase is seen as one. Reloads of the model are not
+counted: a process serves one model, from its start to its end.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from edge.delivery.publish_filter import REASONS
+from edge.http.options import Served
+from edge.telemetry.metrics import BUCKETS_S, Histogram
+
+STAGES = ("capture", "preprocess", "infer", "postprocess", "publish")
+THROTTLED = {"undervoltage": 0, "freq_capped": 1, "throttled": 2, "soft_temp": 3}
+"""Bits of the firmware's word, by kind."""
+
+
+class EdgeCollector(Collector):
+    """Reads everything at the moment it is asked."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._model = served.manifest.name
+        self._source = served.source or "none"
+
+    def collect(self) -> Iterator[Metric]:
+        counted = self._served.metrics.snapshot()
+        stats = self._served.stats()
+        yield from self._infos()
+        yield from self._flow(counted)
+        yield from self._delivery(counted, stats.get("lanes", {}))
+        yield from self._device()
+        yield from self._http(counted)
+
+    def _infos(self) -> Iterator[Metric]:
+        served = self._served
+        engine = served.engine
+        labels = {
+            "version": served.version,
+            "runtime": f"{engine.name} {engine.version}",
+            "arch": platform.machine(),
+        }
+        yield _gauge("build_info", "The software that runs.", 1, labels)
+        quantized = any(s.quantization is not None for s in (*engine.inputs, *engine.outputs))
+        labels = {
+            "model": self._model,
+            "version": served.manifest.version,
+            "format": "tflite" if engine.name == "litert" else "onnx",
+            "precision": "int8" if quantized else engine.inputs[0].dtype if engine.inputs else "",
+            "sha256": served.sha256,
+        }
+        yield _gauge("model_info", "The model that runs.", 1, labels)
+
+    def _flow(self, counted: Mapping[str, float]) -> Iterator[Metric]:
+        histograms = self._served.metrics.histograms()
+        family = HistogramMetricFamily(
+            "edge_run_stage_duration_seconds", "How long a sample spends in each stage.", labels=["model", "stage"]
+        )
+        for stage in STAGES:
+            _add_histogram(family, [self._model, stage], histograms.get(f"stage:{stage}", Histogram()))
+        yield family
+        inferences = CounterMetricFamily(
+            "edge_run_inferences", "Samples by what became of them.", labels=["model", "outcome"]
+        )
+        ok = counted.get("results", 0) + counted.get("http_inferences", 0)
+        bad = counted.get("samples_skipped", 0) + counted.get("http_failed", 0)
+        inferences.add_metric([self._model, "ok"], ok)
+        inferences.add_metric([self._model, "error"], bad)
+        yield inferences
+        dropped = CounterMetricFamily(
+            "edge_run_frames_dropped", "Samples dropped before the model saw them.", labels=["source", "reason"]
+        )
+        found = {k.removeprefix("dropped:"): v for k, v in counted.items() if k.startswith("dropped:")}
+        for reason, count in ({"mailbox": 0.0, "heat": 0.0} | {k: v for k, v in found.items() if ":" not in k}).items():
+            dropped.add_metric([self._source, reason], count)
+        yield dropped
+        held = CounterMetricFamily(
+            "edge_run_results_held_back", "Results that the publishing rules held back.", labels=["model", "reason"]
+        )
+        for reason in REASONS:
+            held.add_metric([self._model, reason], counted.get(f"held:{reason}", 0))
+        yield held
+        if self._served.source:
+            labels = {"source": self._source}
+            yield _gauge("source_up", "1 while the source is open.", counted.get("source_up", 0), labels)
+            if "last_sample_s" in counted:
+                text = "When the newest sample was taken."
+                yield _gauge("source_last_frame_timestamp_seconds", text, counted["last_sample_s"], labels)
+
+    def _delivery(self, counted: Mapping[str, float], lanes: Mapping[str, Any]) -> Iterator[Metric]:
+        if "mqtt" in lanes:
+            yield _gauge("mqtt_connected", "1 while the broker answers.", float(lanes["mqtt"]["connected"]))
+            published = CounterMetricFamily(
+                "edge_run_mqtt_published", "Messages on results and errors.", labels=["topic_class", "outcome"]
+            )
+            for outcome in ("sent", "confirmed"):
+                published.add_metric(["result", outcome], counted.get(f"{outcome}:mqtt", 0))
+            yield published
+            yield _counter("mqtt_reconnects", "Connections after the first.", counted.get("reconnects:mqtt", 0))
+        waiting = sum(lane["depth"] for lane in lanes.values())
+        yield _gauge("outbox_messages", "Messages that wait, in memory and on disk.", waiting)
+        size = sum(lane["spool_bytes"] for lane in lanes.values())
+        yield _gauge("outbox_bytes", "Bytes that wait on disk.", size)
+        ages = [lane["spool_oldest_s"] for lane in lanes.values() if lane["spool_oldest_s"] is not None]
+        oldest = time.time() - max(ages) if ages else 0.0
+        yield _gauge("outbox_oldest_timestamp_seconds", "Since when the oldest message waits; 0: none does.", oldest)
+        lost = CounterMetricFamily("edge_run_outbox_dropped", "Messages that were lost.", labels=["reason"])
+        for reason in ("full", "age", "damaged"):
+            lost.add_metric([reason], sum(lane["spool_dropped"].get(reason, 0) for lane in lanes.values()))
+        for reason in ("disk", "stop", "refused", "reply", "error"):
+            lost.add_metric([reason], sum(counted.get(f"dropped:{name}:{reason}", 0) for name in lanes))
+        yield lost
+
+    def _device(self) -> Iterator[Metric]:
+        celsius = self._served.temperature()
+        if celsius is not None:
+            yield _gauge("device_temperature_celsius", "Of the processor.", celsius)
+        limit = self._served.metrics.snapshot().get("heat_limit_hz")
+        if limit is not None:
+            yield _gauge("heat_limit_hertz", "Frames a second at most while the board is hot; 0: no limit.", limit)
+        bits = self._served.throttled()
+        if bits is not None:
+            family = GaugeMetricFamily("edge_run_device_throttled", "1 while it is so.", labels=["kind"])
+            for kind, bit in THROTTLED.items():
+                family.add_metric([kind], float(bits >> bit & 1))
+            yield family
+
+    @staticmethod
+    def _http(counted: Mapping[str, float]) -> Iterator[Metric]:
+        yield _gauge("http_waiting_requests", "Requests that wait for their turn.", counted.get("http_waiting", 0))
+        yield _counter("http_rejected_requests", "Requests answered with 503.", counted.get("http_rejected", 0))
+        yield _counter("http_cpu_seconds", "CPU time that requests have cost.", counted.get("http_cpu_s", 0))
+        yield _gauge(
+            "http_share_ratio", "Most of one core that requests get while the flow works.", counted.get("http_share", 0)
+        )
+
+
+def _gauge(name: str, text: str, value: float, labels: Mapping[str, str] | None = None) -> Metric:
+    labels = labels or {}
+    family = GaugeMetricFamily(f"edge_run_{name}", text, labels=list(labels))
+    family.add_metric(list(labels.values()), value)
+    return family
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"edge_run_{name}", text, value=value)
+
+
+def _add_histogram(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:
+    bounds = [*(str(b) for b in BUCKETS_S), "+Inf"]
+    family.add_metric(labels, list(zip(bounds, accumulate(histogram.counts), strict=True)), histogram.total_s)
+
+
+class Exposition:
+    """`/metrics` in the format that is asked for."""
+
+    def __init__(self, served: Served) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(EdgeCollector(served))
+        ProcessCollector(namespace="edge_run", registry=self._registry)
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """The exposition and its content type."""
+        encode, kind = choose_encoder(accept)
+        return encode(self._registry), kind

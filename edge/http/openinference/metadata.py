@@ -1,0 +1,79 @@
+"""What the Open Inference Protocol tells of server and model, beside inference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edge.data.tensor import TensorSpec
+from edge.http.http_types import Refusal
+from edge.http.openinference import tensors
+from edge.http.options import Served
+
+EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics")
+PLATFORMS = {"onnxruntime": "onnx_onnxv1", "litert": "tensorflow_tflite"}
+
+
+class Models:
+    """The one model, by the names that clients use for it."""
+
+    def __init__(self, served: Served, max_batch: int) -> None:
+        self._served = served
+        self._max_batch = max_batch
+        self.name = served.manifest.name
+        self.version = served.manifest.version
+
+    def known(self, name: str, version: str | None = None) -> None:
+        """Raises Refusal (404) for another model or version."""
+        if name != self.name:
+            raise Refusal(404, f"there is no model {name[:80]!r}; this device serves {self.name!r}")
+        if version is not None and version != self.version:
+            raise Refusal(404, f"there is no version {version[:80]!r} of {self.name!r}; it is version {self.version!r}")
+
+    def server(self) -> Mapping[str, Any]:
+        """`GET /v2`."""
+        return {"name": "edge-run", "version": self._served.version, "extensions": list(EXTENSIONS)}
+
+    def metadata(self) -> Mapping[str, Any]:
+        """`GET /v2/models/{m}`."""
+        engine = self._served.engine
+        manifest = self._served.manifest
+        properties = {"task": manifest.task, "sha256": self._served.sha256}
+        return {
+            "name": self.name,
+            "versions": [self.version],
+            "platform": PLATFORMS.get(engine.name, engine.name),
+            "inputs": [_tensor(s) for s in engine.inputs],
+            "outputs": [_tensor(s) for s in engine.outputs],
+            "properties": properties,
+        }
+
+    def configuration(self) -> Mapping[str, Any]:
+        """`GET /v2/models/{m}/config`, in Triton's words."""
+        engine = self._served.engine
+        return {
+            "name": self.name,
+            "platform": PLATFORMS.get(engine.name, engine.name),
+            "backend": engine.name,
+            "max_batch_size": self._max_batch if self._max_batch > 1 else 0,
+            "input": [_config(s) for s in engine.inputs],
+            "output": [_config(s) for s in engine.outputs],
+        }
+
+    def repository(self, *, ready: bool = False) -> list[Mapping[str, Any]]:
+        """`POST /v2/repository/index`."""
+        del ready  # the one model is always ready
+        return [{"name": self.name, "version": self.version, "state": "READY", "reason": ""}]
+
+
+def _tensor(spec: TensorSpec) -> Mapping[str, Any]:
+    return {"name": spec.name, "datatype": tensors.datatype(spec), "shape": tensors.shape(spec)}
+
+
+def _config(spec: TensorSpec) -> Mapping[str, Any]:
+    kind = tensors.datatype(spec)
+    return {
+        "name": spec.name,
+        "data_type": "TYPE_STRING" if kind == "BYTES" else f"TYPE_{kind}",
+        "dims": tensors.shape(spec),
+    }

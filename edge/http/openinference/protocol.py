@@ -1,0 +1,318 @@
+"""Open Inference Protocol v2, `infer`: JSON and the binary tensor extension.
+
+The hot path: one function from bytes to a response, without framework or event loop, so that it can run where it
+is cheapest. Tensors are the model's own, in its own types: no preprocessing, no scaling of quantised values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, UnsetType
+
+from edge.data.tensor import Array, TensorSpec
+from edge.http.http_types import Refusal, Response
+from edge.http.openinference import tensors
+from edge.http.openinference.statistics import Tally
+from edge.plugins.protocols import Engine
+
+HEADER_LENGTH = b"inference-header-content-length"
+BINARY = b"application/octet-stream"
+
+
+class InputTensor(msgspec.Struct, frozen=True):
+    """A tensor of a request: `data`, or `binary_data_size` bytes behind the JSON."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: dict[str, Any] | None = None
+    data: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+
+
+class RequestedOutput(msgspec.Struct, frozen=True):
+    """An output that is asked for, and how."""
+
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class InferRequest(msgspec.Struct, frozen=True):
+    """The JSON of a request."""
+
+    inputs: list[InputTensor]
+    id: str | UnsetType = UNSET
+    parameters: dict[str, Any] | None = None
+    outputs: list[RequestedOutput] | None = None
+
+
+class OutputTensor(msgspec.Struct, frozen=True):
+    """A tensor of a response."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] | UnsetType = UNSET
+    data: list[Any] | UnsetType = UNSET
+
+
+class InferResponse(msgspec.Struct, frozen=True):
+    """The JSON of a response."""
+
+    model_name: str
+    model_version: str
+    outputs: list[OutputTensor]
+    id: str | UnsetType = UNSET
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request, read: tensors for the engine and how the outputs are wanted."""
+
+    inputs: dict[str, Array]
+    wanted: list[RequestedOutput]
+    binary: bool
+    id: str | UnsetType
+    queue_ns: int = 0
+    read_ns: int = 0
+    rows: int = 1
+    infer_ns: int = 0
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+_decoder = msgspec.json.Decoder(InferRequest)
+_encoder = msgspec.json.Encoder()
+_DATA = re.compile(rb'"data"\s*:\s*\[')
+_MARK = b"%d" % secrets.randbelow(10**15)
+"""Stands for an array that was cut out; nobody else knows the number."""
+
+
+def decode(data: bytes) -> InferRequest:
+    """The JSON of a request. Raises msgspec.DecodeError, UnicodeDecodeError, RecursionError.
+
+    msgspec looks at every byte of a large array only to find its end. So the first flat array of numbers is cut out
+    before, which is right where its place turns out to be the `data` of one input: `tensors.from_json` reads it.
+    """
+    found = _DATA.search(data) if len(data) > tensors.LARGE else None
+    if found is not None:
+        begin = found.end() - 1
+        end = data.find(b"]", begin) + 1
+        if end - begin > tensors.LARGE and all(data.find(odd, begin + 1, end) < 0 for odd in (b"[", b'"')):
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                request = _decoder.decode(b"".join((data[:begin], _MARK, data[end:])))
+                if [bytes(tensor.data) for tensor in request.inputs].count(_MARK) == 1:
+                    return _with_data(request, memoryview(data)[begin:end])
+    return _decoder.decode(data)
+
+
+def _with_data(request: InferRequest, data: memoryview) -> InferRequest:
+    """With `data` in the place of the mark."""
+    inputs = [
+        msgspec.structs.replace(tensor, data=msgspec.Raw(data)) if bytes(tensor.data) == _MARK else tensor
+        for tensor in request.inputs
+    ]
+    return msgspec.structs.replace(request, inputs=inputs)
+
+
+class Inference:
+    """Reads requests, runs the engine, writes responses. From any thread."""
+
+    def __init__(self, engine: Engine, name: str, version: str, labels: Sequence[str], tally: Tally) -> None:
+        self._engine = engine
+        self._name = name
+        self._version = version
+        self._labels = tuple(labels)
+        self._tally = tally
+        self._inputs = {s.name: s for s in engine.inputs}
+        self._all = [RequestedOutput(s.name) for s in engine.outputs]
+        self._outputs = {s.name for s in engine.outputs}
+
+    def answer(self, body: bytes, headers: Mapping[bytes, bytes], arrived_ns: int) -> Response:
+        """All of it; `arrived_ns` is of `time.perf_counter_ns`. Raises SampleError."""
+        return self.write(self.run(self.read(body, headers, arrived_ns)))
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def read(self, body: bytes, headers: Mapping[bytes, bytes], arrived_ns: int) -> Asked:
+        """Raises Refusal for what is not a request that the model can take."""
+        started = time.perf_counter_ns()
+        said = headers.get(HEADER_LENGTH)
+        length = len(body) if said is None else self._header_length(said, len(body))
+        asked = self._raw(memoryview(body)) if length == 0 and said is not None else self._read(body, length)
+        asked.queue_ns = started - arrived_ns
+        asked.read_ns = time.perf_counter_ns() - started
+        return asked
+
+    @staticmethod
+    def _header_length(said: bytes, size: int) -> int:
+        # int() would take "+3", " 3" and "1_000" as well.
+        if not said.isdigit() or len(said) > 18 or int(said) > size:
+            raise Refusal(
+                400,
+                f"Inference-Header-Content-Length {said[:20].decode('latin-1')!r}: the body has {size} bytes; "
+                "say how many of them are JSON",
+            )
+        return int(said)
+
+    def _read(self, body: bytes, length: int) -> Asked:
+        view = memoryview(body)
+        try:
+            request = decode(body) if length == len(body) else _decoder.decode(view[:length])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise Refusal(400, f"not an inference request: {exc}") from exc
+        found: dict[str, Array] = {}
+        at = length
+        for tensor in request.inputs:
+            if tensor.name in found:
+                raise Refusal(400, f"input {tensor.name!r} comes twice")
+            found[tensor.name], at = self._tensor(tensor, view, at)
+        if at != len(body):
+            raise Refusal(400, f"{len(body) - at} bytes behind the last tensor; check binary_data_size")
+        self._check_complete(found)
+        binary = bool((request.parameters or {}).get("binary_data_output", False))
+        return Asked(found, self._wanted(request.outputs), binary, request.id, rows=_rows(found))
+
+    def _tensor(self, tensor: InputTensor, view: memoryview, at: int) -> tuple[Array, int]:
+        spec = self._inputs.get(tensor.name)
+        if spec is None:
+            raise Refusal(400, f"unknown input {tensor.name[:60]!r}; the model takes {', '.join(self._inputs)}")
+        count = tensors.check(spec, tensor.datatype, tensor.shape)
+        size = (tensor.parameters or {}).get("binary_data_size")
+        if size is None:
+            if not len(tensor.data):
+                raise Refusal(400, f"input {tensor.name!r} has neither data nor binary_data_size")
+            return tensors.from_json(tensor.data, spec, tensor.shape, count), at
+        if len(tensor.data):
+            raise Refusal(400, f"input {tensor.name!r} has both data and binary_data_size")
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(view) - at:
+            raise Refusal(
+                400, f"input {tensor.name!r}: binary_data_size {str(size)[:30]}; {len(view) - at} bytes are left"
+            )
+        return tensors.from_binary(view[at : at + size], spec, tensor.shape, count), at + size
+
+    def _check_complete(self, found: Mapping[str, Array]) -> None:
+        if len(found) < len(self._inputs):
+            absent = [name for name in self._inputs if name not in found]
+            raise Refusal(400, f"input {absent[0]!r} is missing; the model takes {', '.join(self._inputs)}")
+
+    def _wanted(self, outputs: list[RequestedOutput] | None) -> list[RequestedOutput]:
+        if not outputs:
+            return self._all
+        for output in outputs:
+            if output.name not in self._outputs:
+                known = ", ".join(sorted(self._outputs))
+                raise Refusal(400, f"unknown output {output.name[:60]!r}; the model gives {known}")
+        return outputs
+
+    def _raw(self, view: memoryview) -> Asked:
+        """A body that is one tensor and nothing else."""
+        if len(self._inputs) != 1:
+            raise Refusal(400, f"a raw request is for one input; the model takes {', '.join(self._inputs)}")
+        spec = next(iter(self._inputs.values()))
+        dims = self._raw_shape(spec, len(view))
+        if tensors.datatype(spec) == "BYTES":
+            return self._raw_text(spec, dims, view)
+        array = tensors.from_binary(view, spec, dims, tensors.check(spec, tensors.datatype(spec), dims))
+        return Asked({spec.name: array}, self._all, True, UNSET, rows=_rows({spec.name: array}))
+
+    def _raw_text(self, spec: TensorSpec, dims: list[int], view: memoryview) -> Asked:
+        """Triton puts no length before the one text that a raw request may be."""
+        if any(d != 1 for d in dims):
+            raise Refusal(400, f"a raw request holds one text; the model takes {tensors.shape(spec)}")
+        array = tensors.text(view, spec).reshape(dims)
+        return Asked({spec.name: array}, self._all, True, UNSET)
+
+    @staticmethod
+    def _raw_shape(spec: TensorSpec, size: int) -> list[int]:
+        dims = tensors.shape(spec)
+        if len(dims) > 1 and dims.count(-1) > 1 and dims[0] == -1:
+            dims[0] = 1  # a batch dimension: raw requests hold one sample
+        if dims.count(-1) > 1:
+            raise Refusal(400, f"a raw request needs at most one free dimension; the model takes {tensors.shape(spec)}")
+        kind = tensors.datatype(spec)
+        if kind == "BYTES":
+            return [1 if d == -1 else d for d in dims]
+        if -1 in dims:
+            each = tensors.NUMPY[kind].itemsize
+            for d in dims:
+                each *= d if d != -1 else 1
+            if size == 0 or size % each:
+                raise Refusal(400, f"{size} bytes; the model takes multiples of {each}")
+            dims[dims.index(-1)] = size // each
+        return dims
+
+    # --- running ------------------------------------------------------------------------------------
+
+    def run(self, asked: Asked) -> Asked:
+        """Runs the engine. Raises SampleError."""
+        started = time.perf_counter_ns()
+        asked.outputs = self._engine.infer(asked.inputs)
+        asked.infer_ns = time.perf_counter_ns() - started
+        self._tally.ran(asked.rows, asked.infer_ns)
+        return asked
+
+    def outputs(self, inputs: Mapping[str, Array]) -> Mapping[str, Any]:
+        """The outputs of tensors that came in another protocol's words, counted as a request. Raises SampleError."""
+        asked = self.run(Asked(dict(inputs), [], False, UNSET, rows=_rows(inputs)))
+        self._tally.ok(asked.rows, 0, (0, asked.infer_ns, 0))
+        return asked.outputs
+
+    def run_together(self, group: Sequence[Asked]) -> None:
+        """Runs several requests as one batch. Raises SampleError; ValueError where the model mixes rows."""
+        started = time.perf_counter_ns()
+        joined = {name: np.concatenate([a.inputs[name] for a in group]) for name in group[0].inputs}
+        outputs = {name: tensors.as_array(v) for name, v in self._engine.infer(joined).items()}
+        spent_ns = time.perf_counter_ns() - started
+        rows = sum(a.rows for a in group)
+        if any(v.ndim == 0 or len(v) != rows for v in outputs.values()):
+            raise ValueError("the model does not keep its rows apart")
+        self._tally.ran(rows, spent_ns)
+        at = 0
+        for asked in group:
+            asked.infer_ns = spent_ns
+            asked.outputs = {name: values[at : at + asked.rows] for name, values in outputs.items()}
+            at += asked.rows
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def write(self, asked: Asked) -> Response:
+        """The response. Raises SampleError where an output cannot be given as asked."""
+        started = time.perf_counter_ns()
+        behind: list[bytes] = []
+        found = [self._output(w, asked, behind) for w in asked.wanted]
+        head = _encoder.encode(InferResponse(self._name, self._version, found, asked.id))
+        self._tally.ok(asked.rows, asked.queue_ns, (asked.read_ns, asked.infer_ns, time.perf_counter_ns() - started))
+        if not behind:
+            return Response(head)
+        return Response(b"".join((head, *behind)), kind=BINARY, headers=((HEADER_LENGTH, str(len(head)).encode()),))
+
+    def _output(self, wanted: RequestedOutput, asked: Asked, behind: list[bytes]) -> OutputTensor:
+        values = tensors.as_array(asked.outputs[wanted.name])
+        said = wanted.parameters
+        binary = asked.binary
+        if said:
+            classes = said.get("classification", 0)
+            if isinstance(classes, int) and not isinstance(classes, bool) and classes > 0:
+                values = tensors.classified(values, classes, self._labels)
+            binary = bool(said.get("binary_data", binary))
+        kind = tensors.type_of(values)
+        dims = list(values.shape)
+        if not binary:
+            return OutputTensor(wanted.name, kind, dims, data=values.ravel().tolist())
+        data = tensors.to_binary(values)
+        behind.append(data)
+        return OutputTensor(wanted.name, kind, dims, {"binary_data_size": len(data)})
+
+
+def _rows(found: Mapping[str, Array]) -> int:
+    """How many samples a request holds: its batch dimension, for the statistics."""
+    first = next(iter(found.values()), None)
+    return len(first) if first is not None and first.ndim > 1 else 1

@@ -1,0 +1,81 @@
+"""What the endpoint has done, for the protocol's statistics and for Prometheus."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edge.plugins.protocols import Clock
+from edge.telemetry.metrics import Metrics
+
+MOST_SIZES = 1024
+"""Batch sizes that are told apart."""
+HISTOGRAMS = ("stage:preprocess", "stage:infer", "stage:postprocess")
+STAGES = ("compute_input", "compute_infer", "compute_output")
+
+
+class Tally:
+    """From any thread."""
+
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._rows = 0
+        self._done = 0
+        self._runs = 0
+        self._stages_ns = [0, 0, 0]
+        self._failed = 0
+        self._queue_ns = 0
+        self._last_ns = 0
+        self._batches: dict[int, list[int]] = {}
+
+    def ok(self, rows: int, queue_ns: int, stages_ns: Sequence[int]) -> None:
+        """A request was answered: nanoseconds of waiting, and of reading, inference and writing."""
+        self._metrics.record("http_inferences", [(h, ns / 1e9) for h, ns in zip(HISTOGRAMS, stages_ns, strict=True)])
+        with self._lock:
+            self._rows += rows
+            self._done += 1
+            self._queue_ns += queue_ns
+            self._last_ns = self._clock.time_ns()
+            for at, spent_ns in enumerate(stages_ns):
+                self._stages_ns[at] += spent_ns
+
+    def ran(self, rows: int, spent_ns: int) -> None:
+        """The engine ran once, with so many samples together."""
+        with self._lock:
+            self._runs += 1
+            batch = self._batches.setdefault(min(rows, MOST_SIZES), [0, 0])
+            batch[0] += 1
+            batch[1] += spent_ns
+
+    def failed(self) -> None:
+        """A request was refused."""
+        self._metrics.inc("http_failed")
+        with self._lock:
+            self._failed += 1
+
+    def statistics(self, name: str, version: str) -> Mapping[str, Any]:
+        """One entry of `model_stats`."""
+        with self._lock:
+            done = self._done
+            stages = {s: {"count": done, "ns": ns} for s, ns in zip(STAGES, self._stages_ns, strict=True)}
+            return {
+                "name": name,
+                "version": version,
+                "last_inference": self._last_ns // 1_000_000,
+                "inference_count": self._rows,
+                "execution_count": self._runs,
+                "inference_stats": {
+                    "success": {"count": done, "ns": sum(self._stages_ns)},
+                    "fail": {"count": self._failed, "ns": 0},
+                    "queue": {"count": done, "ns": self._queue_ns},
+                    **stages,
+                },
+                "batch_stats": [
+                    {"batch_size": size, "compute_infer": {"count": count, "ns": ns}}
+                    for size, (count, ns) in sorted(self._batches.items())
+                ],
+                "memory_usage": [],
+            }

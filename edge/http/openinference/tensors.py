@@ -1,0 +1,308 @@
+"""Tensors of the Open Inference Protocol: JSON and the binary extension to numpy and back.
+
+Nesting says nothing in this protocol: `data` is row-major, flat or nested, and `shape` decides. Nested data has
+to be nested as `shape` says, though: rows that differ in length are a mistake of the client's.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import simdjson
+
+from edge.data.tensor import STRING, Array, TensorSpec
+from edge.errors import SampleError
+from edge.http.http_types import Refusal
+
+DATATYPES: Mapping[str, str] = {
+    "bool": "BOOL",
+    **{f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    "float16": "FP16",
+    "float32": "FP32",
+    "float64": "FP64",
+    STRING: "BYTES",
+}
+"""The protocol's names by ours."""
+
+NUMPY = {datatype: np.dtype(name).newbyteorder("<") for name, datatype in DATATYPES.items() if name != STRING}
+
+_BY_DTYPE = {np.dtype(name): datatype for name, datatype in DATATYPES.items() if name != STRING}
+"""`dtype.name` is made anew each time it is asked for: a dictionary is ten times as fast."""
+
+LARGE = 16_384
+"""Bytes of JSON above which numbers are read by simdjson: below, its set-up costs more than it saves."""
+
+_local = threading.local()
+
+
+def datatype(spec: TensorSpec) -> str:
+    """The protocol's name. What an engine cannot give as one array goes out as JSON texts, so as BYTES."""
+    return "BYTES" if spec.shape is None else DATATYPES.get(spec.dtype, spec.dtype)
+
+
+def shape(spec: TensorSpec) -> list[int]:
+    """With -1 for what is free."""
+    return [-1] if spec.shape is None else [d if isinstance(d, int) else -1 for d in spec.shape]
+
+
+def check(spec: TensorSpec, said_type: str, said_shape: Sequence[int]) -> int:
+    """How many elements an input has. Raises Refusal where the model takes another type or shape."""
+    wanted = datatype(spec)
+    if said_type != wanted:
+        raise Refusal(400, f"input {spec.name!r}: datatype {said_type[:20]!r}; the model takes {wanted}")
+    dims = spec.shape or ()
+    fits, count = len(said_shape) == len(dims), 1
+    for said, dim in zip(said_shape, dims, strict=False):
+        fits = fits and said > 0 and (said == dim or not isinstance(dim, int))
+        count *= said
+    if not fits:
+        raise Refusal(400, f"input {spec.name!r}: shape {_brief(said_shape)}; the model takes {shape(spec)}")
+    return count
+
+
+def _brief(dims: Sequence[int]) -> str:
+    return str(list(dims)) if len(dims) <= 8 else f"of {len(dims)} dimensions"
+
+
+# --- JSON -----------------------------------------------------------------------------------------------
+
+
+def from_json(raw: msgspec.Raw, spec: TensorSpec, dims: Sequence[int], count: int) -> Array:
+    """An input's `data`. Raises Refusal."""
+    quick: Array | None = None
+    if spec.dtype != STRING and len(raw) > LARGE:
+        quick = _simd(memoryview(raw), spec.dtype, dims, count)
+        quick = quick if quick is None else _cast(quick, spec)
+    elif spec.dtype in _PACKED:
+        quick = _packed(raw, spec.dtype, count)
+    if quick is not None:
+        return quick.reshape(dims)
+    try:
+        values = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise Refusal(400, f"input {spec.name!r}: data is not JSON: {exc}") from exc
+    if not isinstance(values, list):
+        raise Refusal(400, f"input {spec.name!r}: data is no array: {_shown(values)}")
+    if spec.dtype == STRING:
+        return _texts(_flat(values, spec, dims, count), spec).reshape(dims)
+    return _cast(_numbers(_flat(values, spec, dims, count), spec), spec).reshape(dims)
+
+
+def _packed(raw: msgspec.Raw, dtype: str, count: int) -> Array | None:
+    """A few flat numbers, each of which the type can hold, without a step in float64; None: as for `_simd`."""
+    try:
+        values = _floats.decode(raw)
+        if len(values) != count:
+            return None
+        return np.frombuffer(struct.pack(f"<{count}{_PACKED[dtype]}", *values), NUMPY[DATATYPES[dtype]])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
+        return None
+
+
+_floats = msgspec.json.Decoder(list[float])
+_PACKED = {"float16": "e", "float32": "f", "float64": "d"}
+"""The `struct` module's names; it refuses what overflows."""
+
+
+def _simd(data: memoryview, dtype: str, dims: Sequence[int], count: int) -> Array | None:
+    """Numbers without a Python object for each; None: something is odd, the slow way finds the words."""
+    kind = _SIMD.get(np.dtype(dtype).kind)
+    if kind is None:
+        return None
+    parser = getattr(_local, "parser", None)
+    if parser is None:
+        parser = _local.parser = simdjson.Parser()
+    try:
+        array = parser.parse(data)
+        if not isinstance(array, simdjson.Array):
+            return None
+        found: Array = np.frombuffer(array.as_buffer(of_type=kind), dtype=_SIMD_DTYPES[kind])
+    except (ValueError, TypeError, RuntimeError):
+        return None
+    finally:
+        array = None  # the parser can be used again once nothing refers to what it read
+    return found if found.size == count and _nested_right(data, dims) else None
+
+
+_SIMD: Mapping[str, Literal["d", "i", "u"]] = {"f": "d", "i": "i", "u": "u"}
+_SIMD_DTYPES = {"d": np.float64, "i": np.int64, "u": np.uint64}
+
+
+def _nested_right(data: memoryview, dims: Sequence[int]) -> bool:
+    first = _OPEN.search(data)
+    if first is None or _OPEN.search(data, first.end()) is None:
+        return True
+    seen = bytes(data).translate(None, delete=_NOT_STRUCTURE)
+    wanted = b""
+    for size in reversed(dims):
+        wanted = b"[" + b",".join([wanted] * size) + b"]"
+    return seen == wanted
+
+
+_OPEN = re.compile(rb"\[")
+_NOT_STRUCTURE = bytes(c for c in range(256) if c not in b"[],")
+
+
+def _flat(values: list[Any], spec: TensorSpec, dims: Sequence[int], count: int) -> list[Any]:
+    """The elements in order. Raises Refusal where they are not as many, or not nested, as the shape says."""
+    level = values
+    if values and isinstance(values[0], list):
+        level = [values]
+        for size in dims:
+            if any(not isinstance(part, list) or len(part) != size for part in level):
+                raise Refusal(400, f"input {spec.name!r}: data is not nested as the shape {_brief(dims)} says")
+            level = [value for part in level for value in part]
+    if len(level) != count:
+        raise Refusal(400, f"input {spec.name!r}: {len(level)} values; the shape {_brief(dims)} holds {count}")
+    return level
+
+
+def _numbers(values: list[Any], spec: TensorSpec) -> Array:
+    dtype = np.dtype(spec.dtype)
+    try:
+        found = np.array(values)
+    except (ValueError, OverflowError):
+        found = np.array(None)
+    if found.ndim == 1 and found.dtype.kind in ("iub" if dtype.kind == "b" else "iu" if dtype.kind in "iu" else "fiu"):
+        return found
+    if dtype.kind in "iu" and all(type(v) is int for v in values):
+        # Beside smaller numbers, one above 2**63 makes numpy choose floats, or objects.
+        limits = np.iinfo(dtype)
+        if all(limits.min <= v <= limits.max for v in values):
+            return np.array(values, dtype=dtype)
+    elif dtype.kind in "iu" and found.ndim == 1 and found.dtype.kind == "f":
+        return found
+    elif dtype.kind == "f" and all(v is None or type(v) in (int, float) for v in values):
+        return np.array([math.nan if v is None else v for v in values], dtype=np.float64)
+    good = (bool,) if dtype.kind == "b" else (int, float)
+    odd = [v for v in values if type(v) not in good]
+    wrong = odd[0] if odd else max(values, key=abs)
+    raise Refusal(400, f"input {spec.name!r}: {_shown(wrong)} where a {datatype(spec)} value belongs")
+
+
+def _cast(values: Array, spec: TensorSpec) -> Array:
+    """Into the model's type, and only where it can hold every value."""
+    dtype = np.dtype(spec.dtype)
+    if values.dtype == dtype:
+        return values
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = values.astype(dtype)
+        if dtype.kind == "f":
+            lost = not np.isfinite(cast).all() and bool((np.isinf(cast) & np.isfinite(values)).any())
+        else:
+            lost = bool((cast != values).any())
+    if lost:
+        at = int(np.argmax(np.isinf(cast) if dtype.kind == "f" else cast != values))
+        raise Refusal(400, f"input {spec.name!r}: {datatype(spec)} cannot hold {values[at].item()!r}")
+    return cast
+
+
+def _texts(values: list[Any], spec: TensorSpec) -> Array:
+    if not all(isinstance(v, str) for v in values):
+        wrong = next(v for v in values if not isinstance(v, str))
+        raise Refusal(400, f"input {spec.name!r}: {_shown(wrong)} where a text belongs (BYTES)")
+    return np.array(values, dtype=object)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# --- binary ---------------------------------------------------------------------------------------------
+
+
+def from_binary(data: memoryview, spec: TensorSpec, dims: Sequence[int], count: int) -> Array:
+    """A tensor's bytes, little-endian, row-major; numbers are not copied where they lie aligned. Raises Refusal."""
+    if spec.dtype == STRING:
+        return _from_bytes(data, spec, count).reshape(dims)
+    dtype = NUMPY[datatype(spec)]
+    if len(data) != count * dtype.itemsize:
+        raise Refusal(
+            400,
+            f"input {spec.name!r}: {len(data)} bytes; the shape {_brief(dims)} of {datatype(spec)} has "
+            f"{count * dtype.itemsize}",
+        )
+    if dtype.kind == "b":  # any byte but 0 is true, but a numpy bool must be 0 or 1
+        return np.asarray(np.frombuffer(data, np.uint8) != 0).reshape(dims)
+    return np.require(np.frombuffer(data, dtype), requirements=["A", "C"]).reshape(dims)
+
+
+def text(data: memoryview, spec: TensorSpec) -> Array:
+    """One text as an array of one element. Raises Refusal."""
+    try:
+        return np.array([str(data, "utf-8")], dtype=object)
+    except UnicodeDecodeError as exc:
+        raise Refusal(400, f"input {spec.name!r}: the text is not UTF-8: {exc.reason}") from exc
+
+
+def _from_bytes(data: memoryview, spec: TensorSpec, count: int) -> Array:
+    found: list[str] = []
+    at = 0
+    try:
+        while at < len(data) and len(found) < count:
+            (size,) = struct.unpack_from("<I", data, at)
+            end = at + 4 + size
+            if end > len(data):
+                raise Refusal(
+                    400, f"input {spec.name!r}: text {len(found)} has {size} bytes, {len(data) - at - 4} came"
+                )
+            found.append(str(data[at + 4 : end], "utf-8"))
+            at = end
+    except struct.error:
+        raise Refusal(400, f"input {spec.name!r}: the length of text {len(found)} is cut off") from None
+    except UnicodeDecodeError as exc:
+        raise Refusal(400, f"input {spec.name!r}: text {len(found)} is not UTF-8: {exc.reason}") from exc
+    if len(found) != count or at != len(data):
+        raise Refusal(400, f"input {spec.name!r}: {len(found)} texts and {len(data) - at} bytes more; {count} belong")
+    return np.array(found, dtype=object)
+
+
+def to_binary(values: Array) -> bytes:
+    """The bytes of an output."""
+    if values.dtype.kind in "OUS":
+        texts = [str(v).encode() for v in values.ravel()]
+        return b"".join(struct.pack("<I", len(t)) + t for t in texts)
+    return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).tobytes()
+
+
+# --- outputs --------------------------------------------------------------------------------------------
+
+
+def type_of(values: Array) -> str:
+    """The protocol's name of an array's type."""
+    return _BY_DTYPE.get(values.dtype, "BYTES")
+
+
+def as_array(value: Any) -> Array:
+    """An engine's output as one array: a list of maps (ZipMap) becomes JSON texts, one a row."""
+    if isinstance(value, np.ndarray):
+        return value
+    rows = value if isinstance(value, list) else [value]
+    return np.array([msgspec.json.encode(_plain(r)).decode() for r in rows], dtype=object)
+
+
+def _plain(row: Any) -> Any:
+    return {str(k): v for k, v in row.items()} if isinstance(row, dict) else row
+
+
+def classified(values: Array, count: int, labels: Sequence[str]) -> Array:
+    """Triton's classification extension: "value:index[:label]", the best `count` of each row."""
+    if values.dtype.kind not in "fiu" or values.ndim == 0:
+        raise SampleError("classification is for numbers only")
+    rows = values.reshape(len(values) if values.ndim > 1 else 1, -1)
+    count = min(count, rows.shape[1])
+    best = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
+    texts = [
+        [f"{row[i]:f}:{i}" + (f":{labels[i]}" if i < len(labels) else "") for i in order.tolist()]
+        for row, order in zip(rows, best, strict=True)
+    ]
+    found: Array = np.array(texts, dtype=object)
+    return found if values.ndim > 1 else found[0]

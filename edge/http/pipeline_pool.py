@@ -1,0 +1,107 @@
+"""Inputs of the contract that come by HTTP: the same way as the flow's, on pipelines of their own."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from edge.data import codec
+from edge.data.result import Result, Skipped
+from edge.data.sample import Payload, Sample
+from edge.data.tensor import Array, Tensors
+from edge.errors import SampleError
+from edge.http.options import Served
+from edge.pipeline.pipeline import Pipeline
+
+SOURCE = "http"
+
+
+class Asker:
+    """`ask` from any worker thread: each takes a pipeline while it works.
+
+    A model with a memory (a window, a state) has one pipeline, so that its samples come in one order. There is one
+    for each worker, and one for the event loop, where quick work runs: nobody ever waits for one.
+    """
+
+    def __init__(
+        self, served: Served, workers: int, seen: Callable[[Sample, Sequence[Result | Skipped]], None]
+    ) -> None:
+        self._served = served
+        self._seen = seen
+        self._idle: queue.SimpleQueue[Pipeline] = queue.SimpleQueue()
+        for _ in range(1 if served.stateful else workers + 1):
+            self._idle.put(served.make_pipeline())
+        inputs = [i for i in served.manifest.inputs if i.kind != "constant" and not i.state_from]
+        self._kind = inputs[0].kind if inputs else "tensor"
+
+    @property
+    def takes_pictures(self) -> bool:
+        """True where the model's input is a picture."""
+        return self._kind == "image"
+
+    def sample(self, payload: Payload) -> Sample:
+        """A sample of now."""
+        clock = self._served.clock
+        return Sample(payload, SOURCE, clock.monotonic_ns(), clock.time_ns())
+
+    def ask(self, data: bytes) -> list[Result | Skipped]:
+        """The results of one input of the contract. Raises SampleError where it is none."""
+        return self.ask_decoded(codec.decode(data))
+
+    def ask_decoded(self, payload: Payload) -> list[Result | Skipped]:
+        """The results of a decoded input, counted and shown on the live page."""
+        sample = self.sample(payload)
+        pipeline = self._idle.get_nowait()
+        try:
+            outcomes = pipeline.process(sample)
+        finally:
+            self._idle.put(pipeline)
+        self._count(outcomes)
+        if outcomes:
+            self._seen(sample, outcomes)
+        return outcomes
+
+    def raw(self, payloads: Sequence[Payload]) -> list[Tensors]:
+        """Each payload prepared as the contract says, and the model's outputs as they are. Raises SampleError."""
+        found: list[Tensors] = []
+        pipeline = self._idle.get_nowait()
+        try:
+            for payload in payloads:
+                for prepared in pipeline.prepare([self.sample(payload)])[0].parts:
+                    if prepared.ready is None:
+                        raise SampleError(prepared.reason)
+                    found.append(pipeline.infer(prepared.ready.tensors))
+        finally:
+            self._idle.put(pipeline)
+        return found
+
+    def is_batch(self, payload: Any) -> bool:
+        """True where several samples may stand in it, so that the answer is an array, be it of one result."""
+        if isinstance(payload, np.ndarray):
+            return payload.ndim == {"table": 2, "column": 2, "image": 4}.get(self._kind, -1)
+        if isinstance(payload, list):
+            return self._kind in ("table", "column") and any(isinstance(row, (list, dict)) for row in payload)
+        return False
+
+    def _count(self, outcomes: Sequence[Result | Skipped]) -> None:
+        metrics = self._served.metrics
+        for outcome in outcomes:
+            if isinstance(outcome, Skipped):
+                metrics.inc("http_failed")
+                continue
+            metrics.inc("http_inferences")
+            timing = outcome.timing_ms
+            metrics.observe("stage:preprocess", timing.preprocess / 1e3)
+            metrics.observe("stage:infer", timing.infer / 1e3)
+            metrics.observe("stage:postprocess", timing.postprocess / 1e3)
+
+
+def plain(value: Any) -> Any:
+    """An output of the engine as JSON values."""
+    if isinstance(value, np.ndarray):
+        array: Array = value
+        return array.tolist()
+    return [{str(k): v for k, v in row.items()} if isinstance(row, dict) else row for row in value]

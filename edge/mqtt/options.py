@@ -1,0 +1,27 @@
+"""Which broker the settings mean, with the password from its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge.errors import ConfigError
+from edge.mqtt.url import BrokerUrl, parse
+from edge.settings.layers import Settings
+
+
+def broker_url(settings: Settings) -> BrokerUrl:
+    """`--mqtt` with the password from its file. Raises ConfigError."""
+    url = parse(settings.mqtt)
+    file = settings.mqtt_password_file
+    if file is None:
+        return url
+    if url.username is None:
+        raise ConfigError(f"--mqtt-password-file {file}: whose password? say --mqtt {url.scheme}://user@{url.host}")
+    return BrokerUrl(url.scheme, url.host, url.port, url.path, url.username, _secret(file))
+
+
+def _secret(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"--mqtt-password-file {file}: {exc}; check the path and its rights") from exc

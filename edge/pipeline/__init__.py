@@ -1,0 +1,1 @@
+"""From a sample to its results: pure, no thread and no socket."""

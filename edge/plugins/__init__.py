@@ -1,0 +1,1 @@
+"""The seams of the runtime, and how plug-ins are found."""

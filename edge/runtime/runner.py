@@ -1,0 +1,413 @@
+"""Capture, infer and finish threads, a thread for each lane, and the one who watches them all.
+
+Only here is an error's fate carried out: `FatalError` stops everything with its exit code, `UnavailableError`
+closes the source and opens it again after a while, `SampleError` skips one sample and says so on `error`.
+Anything else is a bug, and fatal too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from queue import Empty, SimpleQueue
+from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
+
+from edge.data import codec
+from edge.data.message import Message
+from edge.data.result import Result, Skipped, Timing
+from edge.data.sample import Sample
+from edge.delivery.ack import Parcel, Receipt
+from edge.delivery.outbox import Lane
+from edge.delivery.publish_filter import Gate
+from edge.delivery.retry import Backoff
+from edge.errors import EndOfStream, FatalError, SampleError, SourceError, UnavailableError
+from edge.pipeline.pipeline import Inferred, Pipeline
+from edge.pipeline.prepare import Work
+from edge.plugins.protocols import Clock, Source
+from edge.runtime.finisher import Relay
+from edge.runtime.frame_queue import Closed, Mailbox
+from edge.runtime.skip_log import SkipLog
+from edge.telemetry.metrics import Metrics
+from edge.telemetry.priority import stand_back
+
+log = logging.getLogger("edge.runner")
+
+SECOND_NS = 1_000_000_000
+LIVE_CAPACITY = 1
+QUEUE_CAPACITY = 16
+AHEAD_CAPACITY = 3
+"""Of what is prepared ahead: large tensors, that the preprocessor uses again. Two are prepared at each wake."""
+FEW = 8
+"""A model that takes so few samples at once takes half a millisecond for each: ten times a thread's wake."""
+HANGS_AFTER_S = 5.0
+"""How long, beyond the grace time, the end waits for a thread that does not come back."""
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A sample that the source could not read: it takes its place in the order, to be reported."""
+
+    reason: str
+    source: str
+
+
+Item: TypeAlias = Sample | Work | Unreadable
+Task: TypeAlias = Inferred | Sequence[Unreadable]
+Outcome: TypeAlias = tuple[Sample, Sequence[Result | Skipped]]
+
+
+class _Wake(Enum):
+    """Why the main thread is woken."""
+
+    STOP = auto()
+    LOOK = auto()
+
+
+class RunnerOptions(msgspec.Struct, frozen=True):
+    """`grace_s`: how long lanes go on sending after a signal. `tick` is called about twice a second.
+
+    `gate` says which results are published; None: all. Observers see all of them.
+    """
+
+    grace_s: float = 5.0
+    source_name: str = "source"
+    tick: Callable[[], None] = lambda: None
+    observers: tuple[Callable[[Sample, Sequence[Result | Skipped]], None], ...] = ()
+    beat: Callable[[str], None] = msgspec.field(default=lambda _: None)
+    admit: Callable[[], bool] = lambda: True
+    """False: this sample of a live source is shed, for the board is hot."""
+    gate: Gate | None = None
+
+
+class Runner:
+    """`run` returns when a finite source's last result is confirmed, or after `stop`; raises what was fatal."""
+
+    def __init__(
+        self,
+        source: Source | None,
+        pipeline: Pipeline,
+        lanes: Sequence[Lane],
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        options: RunnerOptions | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._source = source
+        self._pipeline = pipeline
+        self._lanes = tuple(lanes)
+        self._clock = clock
+        self._metrics = metrics
+        self._options = options or RunnerOptions()
+        self._backoff = backoff or Backoff()
+        live = source is not None and source.live
+        queued = AHEAD_CAPACITY if pipeline.ahead else QUEUE_CAPACITY
+        self._mailbox: Mailbox[Item] = Mailbox(
+            LIVE_CAPACITY if live else queued, drop_oldest=live, dropped=self._dropped
+        )
+        self._stop = threading.Event()
+        # A signal's handler runs between two steps of the main thread: it may take no lock that this one holds.
+        # To put into a SimpleQueue is safe there, to set an Event is not.
+        self._wake: SimpleQueue[_Wake] = SimpleQueue()
+        self._failure: BaseException | None = None
+        self._broken: SourceError | None = None
+        self._relay: Relay[Task] = Relay(self._finish)
+        self._skips = SkipLog(clock)
+        self._gate = self._options.gate
+        self._lock = threading.Lock()
+        self._ended: set[str] = set()
+        self.left_behind: list[str] = []
+        """Threads that hung in a source or a sink when `run` returned: an exit has to go without them."""
+
+    # --- from other threads -------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Capture ends, the mailbox is emptied, lanes send for the grace time. From any thread or a signal."""
+        self._wake.put(_Wake.STOP)
+
+    def fail(self, exc: BaseException) -> None:
+        """A thread has ended with an error: the first one decides."""
+        with self._lock:
+            if self._failure is None:
+                self._failure = exc
+        self.stop()
+
+    # --- the main thread ----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        lanes = [self._start(f"lane-{lane.name}", self._lane_main(lane)) for lane in self._lanes]
+        infer = self._start("infer", self._infer, serves=False)
+        finish = self._start("finish", self._relay.run)
+        capture = self._start("capture", self._capture) if self._source is not None else None
+        try:
+            self._watch(lanes, infer)
+        finally:
+            self._stop.set()
+            self._join([t for t in (capture, infer, finish, *lanes) if t is not None])
+        if self._failure is not None:
+            raise self._failure
+        if self._broken is not None:
+            raise self._broken
+
+    def _join(self, threads: Sequence[threading.Thread]) -> None:
+        until = self._clock.monotonic_ns() + int((self._options.grace_s + HANGS_AFTER_S) * SECOND_NS)
+        for thread in threads:
+            while thread.is_alive() and self._clock.monotonic_ns() < until:
+                self._options.tick()
+                self._options.beat("main")
+                thread.join(0.25)
+        self.left_behind = [t.name for t in threads if t.is_alive()]
+        for name in self.left_behind:
+            log.error("thread hangs, the end goes on without it", extra={"hung": name})
+        if {t.name for t in threads if t.is_alive()} - {"capture"}:
+            self.fail(FatalError(f"{', '.join(self.left_behind)} did not end; what was held there is not delivered"))
+
+    def _watch(self, lanes: Sequence[threading.Thread], infer: threading.Thread) -> None:
+        told = False
+        while not {t.name for t in (infer, *lanes)} <= self._ended:
+            with contextlib.suppress(Empty):
+                if self._wake.get(timeout=0.25) is _Wake.STOP:
+                    self._stop.set()
+            self._options.tick()
+            self._options.beat("main")
+            if self._stop.is_set():
+                self._mailbox.close()
+                for lane in self._lanes:
+                    lane.hurry()
+            if infer.name in self._ended and not told:
+                told = True
+                for lane in self._lanes:
+                    if not self._stop.is_set():
+                        lane.finish()
+            if infer.name in self._ended and self._stop.is_set():
+                for lane in self._lanes:
+                    lane.stop(self._options.grace_s)
+                break
+
+    def _start(self, name: str, target: Callable[[], None], *, serves: bool = True) -> threading.Thread:
+        """`serves`: it is there for the one that infers, and does not interrupt it."""
+
+        def guarded() -> None:
+            try:
+                if serves:
+                    stand_back()
+                target()
+            except BaseException as exc:  # noqa: BLE001 - the end of a thread: the main thread raises it again
+                self.fail(exc)
+            finally:
+                self._ended.add(name)
+                self._wake.put(_Wake.LOOK)
+
+        thread = threading.Thread(target=guarded, name=name, daemon=False)
+        thread.start()
+        return thread
+
+    def _lane_main(self, lane: Lane) -> Callable[[], None]:
+        def main() -> None:
+            try:
+                lane.open()
+                lane.run()
+            finally:
+                lane.end()
+                self._options.beat(f"-lane-{lane.name}")
+
+        return main
+
+    # --- capture ------------------------------------------------------------------------------------
+
+    def _capture(self) -> None:
+        source = self._source
+        if source is None:
+            return
+        away = False
+        try:
+            while not self._stop.is_set():
+                try:
+                    source.open()
+                    self._metrics.set("source_up", 1)
+                    if away:
+                        away = False
+                        log.info("source available again", extra={"source": self._options.source_name})
+                    self._read_all(source)
+                except UnavailableError as exc:
+                    if not away:
+                        away = True
+                        log.warning(
+                            "source unavailable", extra={"source": self._options.source_name, "reason": str(exc)}
+                        )
+                    self._metrics.inc("source_unavailable")
+                    self._metrics.set("source_up", 0)
+                    source.close()
+                    self._pause(self._backoff.next_s())
+        except EndOfStream:
+            log.info("source ended", extra={"source": self._options.source_name})
+        except SourceError as exc:
+            self._broken = exc
+        finally:
+            self._mailbox.close()
+            source.close()
+            self._options.beat("-capture")
+
+    def _pause(self, seconds: float) -> None:
+        until = self._clock.monotonic_ns() + int(seconds * SECOND_NS)
+        while not self._stop.is_set() and self._clock.monotonic_ns() < until:
+            self._options.beat("capture")
+            self._stop.wait(min(0.5, seconds))
+
+    def _read_all(self, source: Source) -> None:
+        while not self._stop.is_set():
+            self._options.beat("capture")
+            try:
+                item: Item | None = source.read(0.5)
+            except SampleError as exc:
+                item = Unreadable(str(exc), self._options.source_name)
+            if item is None:
+                continue
+            self._backoff.reset()
+            self._metrics.inc("samples_read")
+            if isinstance(item, Sample) and self._pipeline.ahead and self._is_next(source):
+                (item,) = self._pipeline.prepare([item])
+            try:
+                while not self._mailbox.put(item, 0.5):
+                    self._options.beat("capture")
+                    if self._stop.is_set():
+                        return
+            except Closed:
+                return
+
+    def _is_next(self, source: Source) -> bool:
+        """Whether the sample just read will be inferred, or at least may: a newer one takes the place of a live one
+        that waits, and to prepare each for that would be work for nothing."""
+        return not source.live or self._mailbox.empty
+
+    def _dropped(self, item: Item, reason: str = "mailbox") -> None:
+        self._metrics.inc(f"dropped:{reason}")
+        if not isinstance(item, Unreadable) and self._source is not None:
+            self._source.ack(item.sample if isinstance(item, Work) else item)
+
+    # --- infer --------------------------------------------------------------------------------------
+
+    def _infer(self) -> None:
+        try:
+            while True:
+                self._options.beat("infer")
+                try:
+                    items = self._mailbox.get(self._publish_due(), self._pipeline.at_once)
+                except Closed:
+                    self._relay.finish()
+                    self._publish_late(self._gate.rest() if self._gate is not None else ())
+                    return
+                if items:
+                    self._infer_all(items)
+        finally:
+            self._relay.close()
+            self._options.beat("-infer")
+
+    def _infer_all(self, items: Sequence[Item]) -> None:
+        self._metrics.set("last_sample_s", self._clock.time_ns() / 1e9)
+        for readable, group in itertools.groupby(items, lambda item: not isinstance(item, Unreadable)):
+            if readable:
+                works = self._prepared([item for item in group if not isinstance(item, Unreadable)])
+                task: Task = self._pipeline.infer_all(works)
+            else:
+                task = [item for item in group if isinstance(item, Unreadable)]
+            self._relay.give(task, here=self._at_leisure(), waiting=self._beat_infer)
+
+    def _at_leisure(self) -> bool:
+        """False where the next sample waits for a model that takes its time: what comes after an inference, a tenth
+        of it and more, is better done in another thread then. Small ones go together, and a rule looks at all."""
+        return self._pipeline.at_once > FEW or self._mailbox.empty or self._gate is not None
+
+    def _finish(self, task: Task) -> None:
+        if isinstance(task, Inferred):
+            outcomes = zip(task.works, self._pipeline.finish(task), strict=True)
+            self._hand_over([(work.sample, found) for work, found in outcomes])
+        else:
+            self._hand_over([self._unread(item) for item in task])
+
+    def _beat_infer(self) -> None:
+        self._options.beat("infer")
+
+    def _prepared(self, items: Sequence[Sample | Work]) -> list[Work]:
+        """What is admitted, prepared where the capture thread has not done so."""
+        admitted = [item for item in items if self._admits(item)]
+        now = self._clock.monotonic_ns()
+        self._metrics.observe_all("stage:capture", [(now - _left_ns(item)) / 1e9 for item in admitted])
+        raw = iter(self._pipeline.prepare([i for i in admitted if isinstance(i, Sample)]))
+        return [i if isinstance(i, Work) else next(raw) for i in admitted]
+
+    def _admits(self, item: Sample | Work) -> bool:
+        if self._options.admit():
+            return True
+        self._dropped(item, "heat")
+        return False
+
+    def _unread(self, item: Unreadable) -> Outcome:
+        sample = Sample(None, item.source, self._clock.monotonic_ns(), self._clock.time_ns(), token=item)
+        return sample, [self._pipeline.skipped(sample, item.reason)]
+
+    def _publish_due(self) -> float:
+        """Publishes what was held back and is due now; returns how many seconds may pass before it is called again."""
+        if self._gate is None:
+            return 0.5
+        self._publish_late(self._gate.due(self._clock.monotonic_ns()))
+        return self._gate.due_in_s(self._clock.monotonic_ns(), 0.5)
+
+    def _publish_late(self, results: Sequence[Result]) -> None:
+        # Their samples were acknowledged, and their askers answered, when they were held back.
+        receipt = Receipt(len(results), lambda: None)
+        self._append([(Message("result", codec.encode(r), r.seq), receipt) for r in results])
+
+    def _hand_over(self, outcomes: Sequence[Outcome]) -> None:
+        self._append([parcel for sample, found in outcomes for parcel in self._parcels(sample, found)])
+        self._count([o.timing_ms for _, found in outcomes for o in found if isinstance(o, Result)])
+        for observe in self._options.observers:
+            for sample, found in outcomes:
+                observe(sample, found)
+
+    def _parcels(self, sample: Sample, found: Sequence[Result | Skipped]) -> list[Parcel]:
+        messages = [m for o in found if (m := self._message(sample, o)) is not None]
+        if messages and sample.origin is not None:
+            messages[-1] = replace(messages[-1], origin=sample.origin)
+        receipt = Receipt(len(messages) * len(self._lanes), lambda: self._safe(sample))
+        return [(message, receipt) for message in messages]
+
+    def _safe(self, sample: Sample) -> None:
+        self._metrics.inc("samples_safe")
+        if self._source is not None and not isinstance(sample.token, Unreadable):
+            self._source.ack(sample)
+
+    def _append(self, parcels: Sequence[Parcel]) -> None:
+        for lane in self._lanes:
+            lane.append(parcels, self._beat_infer)
+
+    def _count(self, timings: Sequence[Timing]) -> None:
+        self._metrics.inc("results", len(timings))
+        self._metrics.inc("infer_ms", sum([t.infer for t in timings]))
+        self._metrics.observe_all("stage:preprocess", [t.preprocess / 1e3 for t in timings])
+        self._metrics.observe_all("stage:infer", [t.infer / 1e3 for t in timings])
+        self._metrics.observe_all("stage:postprocess", [t.postprocess / 1e3 for t in timings])
+
+    def _message(self, sample: Sample, outcome: Result | Skipped) -> Message | None:
+        """None where it is held back and nobody asked for it."""
+        if isinstance(outcome, Skipped):
+            self._metrics.inc("samples_skipped")
+            self._skips.say(outcome)
+            return Message("error", codec.encode(outcome), outcome.seq, sample.reply)
+        published = outcome if self._gate is None else self._gate.admit(outcome, self._clock.monotonic_ns())
+        if published is not None:
+            return Message("result", codec.encode(published), outcome.seq, sample.reply)
+        return Message("answer", codec.encode(outcome), outcome.seq, sample.reply) if sample.reply else None
+
+
+def _left_ns(item: Sample | Work) -> int:
+    """When it was captured, less what preparing it has taken since: what is left is waiting."""
+    if isinstance(item, Work):
+        return item.sample.captured_ns + sum(p.preprocess_ns for p in item.parts)
+    return item.captured_ns

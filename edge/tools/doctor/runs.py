@@ -1,0 +1,222 @@
+"""What really runs: the model, its golden samples, its latency, the source, the broker."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+from edge.app import assembly, loading, profile
+from edge.app.loading import Loaded
+from edge.errors import ConfigError, EndOfStream, FatalError, ModelError, SampleError, UnavailableError
+from edge.model import golden
+from edge.mqtt.messages import MqttOptions
+from edge.mqtt.options import broker_url
+from edge.mqtt.session import Listener, MqttTransport
+from edge.settings.layers import Settings
+from edge.sources.synthetic import SyntheticSource
+from edge.sources.uri import told
+from edge.telemetry import board
+from edge.telemetry.clock import SystemClock
+from edge.tools.doctor.boards import MB
+from edge.tools.doctor.host import Host
+from edge.tools.doctor.row import Row, failed, ok, skip, warn
+
+LATENCY_RUNS = 30
+SLOW_MS = 1000.0
+SOURCE_WAIT_S = 5.0
+BROKER_WAIT_S = 8.0
+SECOND_TRY_S = 2.0
+"""After a first refusal: a broker that does not speak MQTT 5 is asked in 3.1.1."""
+
+
+def rows(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
+    """Model to broker. `broken` are wheels that do not load: what needs them is skipped."""
+    settings = settings if broken else profile.apply(settings)
+    loaded = yield from _model(settings, broken)
+    if loaded is None:
+        yield from (skip(part, "there is no model to try") for part in ("golden", "latency"))
+    else:
+        yield from _golden(loaded)
+        yield _latency(settings, loaded, host)
+    yield _source(settings, loaded)
+    yield _broker(settings)
+
+
+def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, Loaded | None]:
+    mine = {"onnxruntime"} if settings.model.suffix != ".tflite" else {"ai-edge-litert", "tflite-runtime"}
+    if mine & broken:
+        yield skip("model", f"{' and '.join(sorted(mine & broken))} does not load")
+        return None
+    try:
+        loaded = loading.open_model(settings)
+        assembly.make_gate(settings, loaded.manifest.task)
+    except FatalError as exc:
+        yield failed("model", exc, "say another --model, or convert it again with edge-convert")
+        return None
+    yield ok("model", _model_text(loaded), name=loaded.manifest.name, task=loaded.manifest.task, sha256=loaded.sha256)
+    return loaded
+
+
+def _model_text(loaded: Loaded) -> str:
+    def brief(specs: Any) -> str:
+        return ", ".join(f"{s.name} {s.dtype}{_shape(s.shape)}" for s in specs)
+
+    size = loaded.path.stat().st_size
+    told = f"{size / MB:.1f} MB" if size >= MB else f"{size / 1000:.0f} kB"
+    guessed = f"; guessed: {' '.join(loaded.guesses)}" if loaded.guesses else ""
+    return (
+        f"{loaded.manifest.name}, {loaded.manifest.task}, {told}, {loaded.engine.name} {loaded.engine.version}; "
+        f"in: {brief(loaded.engine.inputs)}; out: {brief(loaded.engine.outputs)}{guessed}"
+    )
+
+
+def _shape(shape: Sequence[int | str | None] | None) -> str:
+    return "" if shape is None else f"[{', '.join('?' if d is None else str(d) for d in shape)}]"
+
+
+def _golden(loaded: Loaded) -> Iterator[Row]:
+    count = len(loaded.manifest.golden)
+    try:
+        worst = golden.replay(loaded.engine, loaded.manifest, file=loaded.path.name)
+    except ModelError as exc:
+        fix = (
+            "convert it again on this board's versions, or try another engine version; --no-golden starts all the same"
+        )
+        yield failed("golden", exc, fix)
+        return
+    if count:
+        yield ok("golden", f"{count} samples, off by {worst:.2g}", samples=count, worst=worst)
+    else:
+        yield skip("golden", "the file holds no golden samples (edge-convert --sample puts some in)")
+
+
+def _latency(settings: Settings, loaded: Loaded, host: Host) -> Row:
+    try:
+        spent = _measure(settings, loaded, host)
+    except (FatalError, SampleError) as exc:
+        return warn("latency", f"not measured: {exc}", "feed it one real sample: edge-run --source FILE --mqtt none")
+    median, worst = statistics.median(spent), max(spent)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    text = f"{_ms(median)} median, {_ms(worst)} worst of {len(spent)}; {used:.0f} MB used"
+    if "profile" in settings.values:
+        text += f"; tuned for {settings.values['profile']}: {settings.provider}, threads {settings.threads}"
+    facts = {"median_ms": median, "worst_ms": worst, "used_mb": used}
+    if median < SLOW_MS:
+        return ok("latency", text, **facts)
+    spare = board.cores() - (settings.threads or 1)
+    more = f"--threads {board.cores()}, " if spare > 0 else ""
+    return warn("latency", text, f"{more}edge-convert --quantize int8, or a smaller model", **facts)
+
+
+def _ms(spent: float) -> str:
+    return f"{spent:.0f} ms" if spent >= 100 else f"{spent:.3g} ms"
+
+
+def _measure(settings: Settings, loaded: Loaded, host: Host) -> list[float]:
+    """Milliseconds of some inferences on a made-up sample; fewer where each takes long."""
+    pipeline = assembly.make_pipeline(loaded, settings.device)
+    sample = SyntheticSource(None, assembly.source_context(loaded, SystemClock(), settings)).read(0)
+    if sample is None:
+        raise SampleError("no synthetic sample")
+    tensors = [p.ready.tensors for p in pipeline.prepare([sample])[0].parts if p.ready is not None]
+    if not tensors:
+        raise SampleError("a synthetic sample does not fit the model")
+    spent: list[float] = []
+    while len(spent) < LATENCY_RUNS and sum(spent) < 10 * SLOW_MS:
+        started = host.perf_ns()
+        pipeline.infer(tensors[0])
+        spent.append((host.perf_ns() - started) / 1e6)
+    return spent
+
+
+def _source(settings: Settings, loaded: Loaded | None) -> Row:
+    uri = settings.source
+    if uri is None or uri == "-" or uri.startswith("mqtt:"):
+        return ok("source", uri or ("requests over HTTP" if settings.mqtt == "none" else "the model's input topic"))
+    if loaded is None:
+        return skip("source", "there is no model to try it with")
+    where = told(uri)
+    try:
+        source = assembly.make_source(uri, assembly.source_context(loaded, SystemClock(), settings))
+        try:
+            source.open()
+            sample = source.read(SOURCE_WAIT_S)
+        finally:
+            source.close()
+    except EndOfStream:
+        return warn("source", f"{where}: it opens and is empty", "give it samples, or name another --source")
+    except FatalError as exc:
+        return failed("source", exc, "check --source")
+    except (UnavailableError, SampleError) as exc:
+        text, _, way_out = str(exc).partition("; ")
+        return warn("source", text, f"{way_out}; {_source_fix(uri)}" if way_out else _source_fix(uri))
+    if sample is None:
+        return warn("source", f"{where}: no sample within {SOURCE_WAIT_S:.0f} s", _source_fix(uri))
+    return ok("source", f"{where}: a sample came")
+
+
+def _source_fix(uri: str) -> str:
+    if uri.startswith(("camera:", "picamera:")):
+        return "is it plugged in, and used by nobody else? rpicam-hello --list-cameras; sudo usermod -aG video $USER"
+    if uri.startswith("microphone:"):
+        return "arecord -l lists what there is; sudo usermod -aG audio $USER"
+    if uri.startswith("rtsp"):
+        return "is the camera on, and are address, user and password right? ffplay shows it"
+    return "check --source"
+
+
+class _Waits(Listener):
+    def __init__(self) -> None:
+        self.answered = threading.Event()
+        self.heard = threading.Event()
+        self.reasons: list[str] = []
+
+    def up(self, *, resumed: bool) -> None:
+        self.answered.set()
+        self.heard.set()
+
+    def refused(self, reason: str) -> None:
+        self.reasons.append(reason)
+        self.heard.set()
+
+
+def _broker(settings: Settings) -> Row:
+    if settings.mqtt == "none" or settings.mqtt.startswith("embedded"):
+        return ok("broker", settings.mqtt)
+    try:
+        options = MqttOptions(
+            url=broker_url(settings),
+            client_id=f"edge-run-check-{os.getpid()}",
+            ca=settings.mqtt_ca,
+            cert=settings.mqtt_cert,
+            key=settings.mqtt_key,
+        )
+        reason = _reach(options)
+    except ConfigError as exc:
+        return failed("broker", exc, "check --mqtt")
+    if reason is None:
+        return ok("broker", f"{options.url} answers")
+    here = options.url.host in ("localhost", "127.0.0.1", "::1")
+    fix = "sudo apt install mosquitto, or name yours: --mqtt mqtt://HOST" if here else "is it on, and is --mqtt right?"
+    if any(word in reason.lower() for word in ("authori", "password", "user name")):
+        fix = "check the user in --mqtt and --mqtt-password-file"
+    return warn("broker", f"{reason.partition('; ')[0]}; results will wait in the spool", fix)
+
+
+def _reach(options: MqttOptions) -> str | None:
+    """None where the broker answers, else why not. Raises ConfigError."""
+    listener = _Waits()
+    transport = MqttTransport(options, unavailable=listener.refused)
+    transport.listen(listener)
+    transport.start()
+    if listener.heard.wait(BROKER_WAIT_S):
+        listener.answered.wait(SECOND_TRY_S)
+    answered, reasons = listener.answered.is_set(), list(listener.reasons)  # as they are before the stop adds to them
+    transport.stop()
+    if answered:
+        return None
+    return reasons[-1] if reasons else f"{options.url}: no answer in {BROKER_WAIT_S:.0f} s"

@@ -1,0 +1,239 @@
+"""From the settings in use to what an instance needs. Reads files, changes nothing."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge.data.names import topic_part
+from edge.errors import ConfigError
+from edge.http.auth import split_address
+from edge.model import labels
+from edge.settings.layers import Settings
+from edge.settings.settings import BY_KEY
+from edge.settings.settings import path as path_parser
+from edge.sources.uri import split_source
+from edge.tools.systemd.unit import Needs, Program
+
+CONFIGS = Path("/etc/edge-run")
+STATES = Path("/var/lib/edge-run")
+HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - not written to
+"""What a service does not see: ProtectHome and PrivateTmp."""
+SECRETS = ("mqtt_password_file", "mqtt_ca", "mqtt_cert", "mqtt_key", "http_token_file", "http_cert", "http_key")
+"""Read by root for the service, so that their rights may stay as narrow as they are."""
+DEVICES = {
+    "camera": (("char-video4linux",), ("video",)),
+    "picamera": (("char-video4linux", "char-media", "char-dma_heap"), ("video",)),
+    "microphone": (("char-alsa",), ("audio",)),
+}
+FIRMWARE = Path("/dev/vcio")
+"""Through it `vcgencmd` asks for under-voltage and throttling; the group video may."""
+FILE_SOURCES = ("lines", "csv", "arrays", "wav", "video", "files")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`copies` and `secrets` are (from, to), the second below `folder`; `notes` are for the user."""
+
+    instance: str
+    config: tuple[tuple[str, object], ...]
+    program: Program
+    needs: Needs
+    copies: tuple[tuple[Path, Path], ...] = ()
+    secrets: tuple[tuple[Path, Path], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return CONFIGS / self.instance
+
+    @property
+    def unit(self) -> str:
+        return f"edge-run@{self.instance}.service"
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What `make` gathers."""
+
+    folder: Path
+    config: dict[str, object] = field(default_factory=dict)
+    copies: list[tuple[Path, Path]] = field(default_factory=list)
+    secrets: list[tuple[Path, Path]] = field(default_factory=list)
+    credentials: list[tuple[str, Path, str]] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def place(self, file: Path) -> Path:
+        """Where the service finds a file: where it is, or a copy of it."""
+        if not hidden(file) and readable_by_all(file):
+            return file
+        copy = self.folder / file.name
+        if (file, copy) not in self.copies:
+            self.copies.append((file, copy))
+        return copy
+
+
+def instance_name(settings: Settings, said: str | None) -> str:
+    """`--instance`, else the model's name. Raises ConfigError for what systemd cannot take."""
+    name = said or topic_part(settings.name or settings.model.stem)
+    if name != topic_part(name):
+        raise ConfigError(f"--instance {name}: letters, digits, - and _ belong there; say {topic_part(name)}")
+    return name
+
+
+def make(settings: Settings, instance: str, root: Path = Path("/")) -> Plan:
+    """Raises ConfigError for settings that a service cannot have."""
+    draft = _Draft(CONFIGS / instance)
+    for key in (k for k in BY_KEY if k in settings.given):
+        _take(draft, key, settings)
+    _check_outputs(settings)
+    _check_port(settings)
+    devices, groups = _devices(settings, root)
+    return Plan(
+        instance,
+        tuple((BY_KEY[k].name, v) for k, v in draft.config.items()),
+        program(),
+        Needs(tuple(draft.credentials), devices, groups, tuple(draft.folders)),
+        tuple(dict.fromkeys(draft.copies)),
+        tuple(draft.secrets),
+        tuple(draft.notes),
+    )
+
+
+def _take(draft: _Draft, key: str, settings: Settings) -> None:
+    value = settings.values[key]
+    if key in SECRETS:
+        _credential(draft, key, absolute(value))
+    elif key == "model":
+        draft.config[key] = str(_model(draft, absolute(value)))
+    elif key == "state_dir":
+        draft.notes.append(f"--state-dir {value} is not used: the service's state is in {STATES / draft.folder.name}")
+    elif key == "provider":
+        draft.config[key] = _provider(draft, value)
+    elif key == "source":
+        draft.config[key] = _source(draft, value)
+    elif BY_KEY[key].parse is path_parser and key != "save_frames":
+        draft.config[key] = str(draft.place(absolute(value)))
+    else:
+        draft.config[key] = value if isinstance(value, (bool, int, float, tuple)) else str(value)
+
+
+def _credential(draft: _Draft, key: str, file: Path) -> None:
+    option = BY_KEY[key]
+    if not file.is_file():
+        raise ConfigError(f"--{option.name} {file}: there is no such file; check the path")
+    where = file
+    if hidden(file):
+        where = draft.folder / option.name
+        draft.secrets.append((file, where))
+    draft.credentials.append((option.name, where, option.variable))
+
+
+def _model(draft: _Draft, model: Path) -> Path:
+    if not model.is_file():
+        raise ConfigError(f"--model {model}: there is no such file; check the path")
+    placed = draft.place(model)
+    if placed != model:
+        draft.copies += [(f, draft.folder / f.name) for f in companions(model)]
+    return placed
+
+
+def companions(model: Path) -> list[Path]:
+    """The files beside a model that belong to it: sidecar, labels, external weights."""
+    found = [model.with_name(model.name + ".json")]
+    beside = labels.beside(model)
+    if beside is not None:
+        found.append(beside[0])
+    return [f for f in found if f.is_file()] + _external(model)
+
+
+def _external(model: Path) -> list[Path]:
+    """Files that an ONNX model keeps its weights in: `location` entries of `TensorProto.external_data`."""
+    if model.suffix != ".onnx" or not model.stat().st_size:
+        return []
+    files = [f for f in model.parent.iterdir() if f.is_file() and f != model and len(f.name.encode()) < 128]
+    with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data.find(b"location\x12") < 0:
+            return []
+        # A string of protobuf: its length, in one byte below 128, and its bytes.
+        return [f for f in files if data.find(b"location\x12" + bytes([len(f.name.encode())]) + f.name.encode()) >= 0]
+
+
+def _provider(draft: _Draft, provider: str) -> str:
+    """A delegate's library is a file like another; its options stand behind a question mark."""
+    library, mark, options = provider.partition("?")
+    if "/" not in library:
+        return provider
+    return f"{draft.place(absolute(Path(library)))}{mark}{options}"
+
+
+def _source(draft: _Draft, uri: str) -> str:
+    if uri == "-":
+        raise ConfigError("--source -: a service has no standard input; name a file, a folder, a camera or mqtt:TOPIC")
+    kind, rest = split_source(uri)
+    if kind not in FILE_SOURCES:
+        return uri
+    path = absolute(Path(rest))
+    folder = path if path.is_dir() else path.parent
+    if hidden(path):
+        draft.folders.append(folder)
+        draft.notes.append(f"{folder} is shown to the service, read-only; its files must be readable by everybody")
+    return str(path)
+
+
+def _check_outputs(settings: Settings) -> None:
+    outputs = [("--sink", "file:", Path(uri[5:])) for uri in settings.sink if uri.startswith("file:")]
+    if settings.save_frames is not None:
+        outputs.append(("--save-frames", "", settings.save_frames))
+    for flag, scheme, path in outputs:
+        if path.is_absolute():
+            raise ConfigError(
+                f"{flag} {scheme}{path}: the service writes into its folder below {STATES} only; "
+                f"say {flag} {scheme}{path.name}"
+            )
+
+
+def _check_port(settings: Settings) -> None:
+    if settings.http is not None and 0 < split_address(settings.http)[1] < 1024:
+        raise ConfigError(f"--http {settings.http}: the service has no right to ports below 1024; say 8080")
+
+
+def _devices(settings: Settings, root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    kind = split_source(settings.source)[0] if settings.source else ""
+    devices, groups = DEVICES.get(kind, ((), ()))
+    if (root / FIRMWARE.relative_to("/")).exists():
+        return (*devices, str(FIRMWARE)), tuple(dict.fromkeys((*groups, "video")))
+    return devices, groups
+
+
+def program() -> Program:
+    """This very program, of the virtual environment that it runs in."""
+    prefix, base = Path(sys.prefix), Path(sys.base_prefix)
+    script = prefix / "bin" / "edge-run"
+    command = (str(script),) if script.exists() else (sys.executable, "-m", "edge.cli.run")
+    folders = [f for f in dict.fromkeys((prefix, base)) if hidden(f)]
+    return Program(command, tuple(f for f in folders if not any(f != o and f.is_relative_to(o) for o in folders)))
+
+
+def absolute(path: Path) -> Path:
+    """Links stay as they are: what they point to may be replaced."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def hidden(path: Path) -> bool:
+    """True for what a service does not see, also through a link."""
+    return any(p.is_relative_to(h) for p in (path, path.resolve()) for h in HIDDEN)
+
+
+def readable_by_all(file: Path) -> bool:
+    """True where a user made for one service can read a file: its rights, and those of every folder above."""
+    try:
+        if not file.stat().st_mode & 0o004:
+            return False
+        return all(folder.stat().st_mode & 0o001 for folder in file.resolve().parents)
+    except OSError:
+        return False

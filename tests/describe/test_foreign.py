@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+from support.guessing import FLOAT, build, describe, picture, random
+
+from edge.describe.describe import Hints
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    return tmp_path / "model.onnx"
+
+
+def test_a_classifier_of_pytorch_gets_imagenets_numbers_and_softmax(file):
+    found = describe(build(file, picture(224), {"y": random(1, 1000, low=-5, high=5)}))
+    (image,) = found.manifest.inputs
+    assert (found.manifest.task, found.manifest.activation) == ("classify", "softmax")
+    assert (image.kind, image.layout, image.color, image.size) == ("image", "NCHW", "RGB", (224, 224))
+    assert (image.mean, image.std) == ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+    assert "--activation softmax" in found.guesses
+
+
+def test_scores_that_sum_to_one_are_probabilities_already(file):
+    scores = random(1, 10)
+    assert describe(build(file, picture(), {"y": scores / scores.sum()})).manifest.activation == ""
+
+
+@pytest.mark.parametrize(("producer", "color"), [("onnx-caffe2", "BGR"), ("CNTK", "RGB")])
+def test_models_of_caffe_and_cntk_take_pixels(file, producer, color):
+    (image,) = describe(build(file, picture(224), {"y": random(1, 1000)}, producer=producer)).manifest.inputs
+    assert (image.mean, image.std, image.color) == ((), (), color)
+
+
+def test_a_grey_picture_is_told_by_its_one_channel(file):
+    (image,) = describe(build(file, picture(28, 1), {"y": random(1, 10)})).manifest.inputs
+    assert (image.color, image.mean, image.std) == ("GRAY", (), (255.0,))
+
+
+def test_labels_beside_the_model_are_taken_and_told(tmp_path):
+    folder = tmp_path / "two words"
+    folder.mkdir()
+    (folder / "labels.txt").write_text("cat\ndog\n")
+    found = describe(build(folder / "m.onnx", picture(), {"y": random(1, 2)}))
+    assert found.manifest.labels == ("cat", "dog")
+    assert shlex.split(found.guesses[-1]) == ["--labels", str(folder / "labels.txt")]
+
+
+def test_deeplab_takes_pixels_from_minus_1_to_1(file):
+    found = describe(build(file, {"x": (FLOAT, [1, 257, 257, 3])}, {"y": random(1, 257, 257, 21)}, producer="tf2onnx"))
+    (image,) = found.manifest.inputs
+    assert (found.manifest.task, image.mean, image.std) == ("segment", (127.5,), (127.5,))
+
+
+def test_labels_in_the_metadata_are_taken(file):
+    found = describe(build(file, picture(), {"y": random(1, 2)}, metadata={"classes": '["cat", "dog"]'}))
+    assert found.manifest.labels == ("cat", "dog")
+
+
+def test_hints_outweigh_every_guess(file):
+    hints = Hints(
+        task="classify", labels=("a", "b"), color="BGR", mean=(1.0,), std=(2.0,), resize="crop", activation="sigmoid"
+    )
+    found = describe(build(file, picture(), {"y": random(1, 2, low=-3, high=3)}), hints)
+    (image,) = found.manifest.inputs
+    assert (image.color, image.mean, image.std, image.resize) == ("BGR", (1.0,), (2.0,), "crop")
+    assert (found.manifest.labels, found.manifest.activation) == (("a", "b"), "sigmoid")
+
+
+def test_many_values_without_labels_are_an_embedding(file):
+    found = describe(build(file, picture(112), {"y": random(1, 512, low=-1)}))
+    assert found.manifest.task == "raw"
+    assert (found.manifest.inputs[0].mean, found.manifest.inputs[0].std) == ((127.5,), (127.5,))
+    assert any("embedding" in w for w in found.warnings)
+
+
+def test_one_number_of_a_table_is_a_regression(file):
+    found = describe(build(file, {"x": (FLOAT, ["n", 4])}, {"y": random(1, 1)})).manifest
+    assert (found.task, found.inputs[0].kind) == ("regress", "table")
+
+
+def test_a_distribution_of_a_table_is_a_classification(file):
+    scores = random(1, 4)
+    assert describe(build(file, {"x": (FLOAT, [1, 8])}, {"y": scores / scores.sum()})).manifest.task == "classify"
+
+
+def test_many_numbers_of_a_table_are_told_as_they_are(file):
+    assert describe(build(file, {"x": (FLOAT, ["n", 4])}, {"y": random(1, 128, low=-1)})).manifest.task == "raw"
+
+
+def test_two_numbers_that_nearly_add_up_to_one_are_a_regression(file):
+    assert describe(build(file, {"x": (FLOAT, [1, 4])}, {"y": np.float32([[0.56, 0.43]])})).manifest.task == "regress"
+
+
+def test_as_many_values_as_labels_are_a_classification(file, tmp_path):
+    path = build(file, {"x": (FLOAT, [1, 8])}, {"y": random(1, 3, low=-4, high=4)})
+    assert describe(path).manifest.task == "regress"
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n")
+    found = describe(path).manifest
+    assert (found.task, found.activation) == ("classify", "softmax")
+
+
+def test_an_output_like_its_input_is_a_reconstruction(file):
+    node = helper.make_node("Identity", ["x"], ["y"])
+    found = describe(build(file, {"x": (FLOAT, [1, 64])}, {"y": [1, 64]}, nodes=[node])).manifest
+    assert (found.task, found.outputs[0].role) == ("anomaly", "reconstruction")
+
+
+def test_several_columns_are_features_by_name(file):
+    inputs = {"age": (FLOAT, ["n", 1]), "town": (TensorProto.STRING, ["n", 1])}
+    found = describe(build(file, inputs, {"variable": random(1, 1)})).manifest
+    assert [(f.name, f.kind) for f in found.features] == [("age", "number"), ("town", "text")]
+    assert found.task == "regress"
+
+
+@pytest.mark.parametrize("zipmap", [True, False])
+def test_models_of_skl2onnx_are_known_by_their_names(file, zipmap):
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LogisticRegression
+
+    x = random(30, 3)
+    model = LogisticRegression().fit(x, np.arange(30) % 3)
+    file.write_bytes(to_onnx(model, x[:1], options={"zipmap": zipmap}).SerializeToString())
+    found = describe(file).manifest
+    assert found.task == "classify"
+    assert {o.role for o in found.outputs} == {"label", "scores"}
+
+
+def test_an_isolation_forest_is_an_anomaly(file):
+    from skl2onnx import to_onnx
+    from sklearn.ensemble import IsolationForest
+
+    x = random(30, 3)
+    onx = to_onnx(IsolationForest(n_estimators=3).fit(x), x[:1], target_opset={"": 17, "ai.onnx.ml": 3})
+    file.write_bytes(onx.SerializeToString())
+    assert describe(file).manifest.task == "anomaly"

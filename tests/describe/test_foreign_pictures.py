@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+from support.guessing import FLOAT, boxes, build, describe, picture, random
+
+from edge.describe import heads
+from edge.describe.describe import Hints
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    return tmp_path / "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "decoder", "options"),
+    [
+        ({"y": boxes(189, 9).transpose(0, 2, 1)}, "yolo", {"form": "v8"}),
+        ({"y": boxes(189, 9, 1).transpose(0, 2, 1)}, "yolo", {"form": "v8", "normalized": True}),
+        ({"y": boxes(567, 85)}, "yolo", {"form": "v5"}),
+        ({"y": boxes(189, 85, 1)}, "yolox", {}),
+        ({"y": boxes(189, 85)}, "yolo", {"form": "v5"}),
+        ({"y": boxes(189, 84)}, "yolo", {"form": "v8-rows"}),
+        ({"y": boxes(300, 6)}, "yolo", {"form": "end-to-end"}),
+        ({"y": boxes(100, 7)}, "yolo", {"form": "end-to-end-7"}),
+        ({"y": boxes(567, 85), "a": random(1, 3, 12, 12, 85), "b": random(1, 3, 6, 6, 85)}, "yolo", {"form": "v5"}),
+        ({"num_dets": np.zeros((1, 1), np.int64), "det_boxes": np.zeros((1, 20, 4), np.float32),
+          "det_scores": random(1, 20), "det_classes": np.zeros((1, 20), np.int64)}, "tflite-detection",
+         {"box_format": "xyxy", "normalized": False}),
+        ({"y": random(1, 85, 6, 6)}, "fastestdet", {}),
+        ({"s": random(1, 50, 2), "b": np.sort(random(1, 50, 4))}, "scores-boxes", {"box_format": None}),
+        ({"s": random(1, 50, 2), "b": random(1, 50, 4)}, "scores-boxes", {"box_format": "cxcywh"}),
+        ({"y": boxes(300, 84, 1)}, "yolo", {"form": "v8-rows", "normalized": True}),
+        ({"rows": random(7, 6), "count": np.array([7])}, "yolo", {"form": "paddle"}),
+        ({"dets": random(1, 50, 4), "labels": random(1, 50, 91, low=-5)}, "scores-boxes",
+         {"box_format": "cxcywh", "activation": "sigmoid"}),
+        ({"logits": random(1, 50, 80, low=-5), "pred_boxes": random(1, 50, 4)}, "scores-boxes",
+         {"box_format": "cxcywh", "activation": "sigmoid"}),
+        ({"detection_boxes": random(1, 20, 4), "detection_classes": random(1, 20), "detection_scores": random(1, 20),
+          "num_detections": random(1)}, "tflite-detection", {"box_format": "yxyx", "class_offset": 1}),
+        ({"boxes": random(20, 4, high=60), "labels": np.zeros(20, np.int64), "scores": random(20)}, "tflite-detection",
+         {"box_format": "xyxy", "normalized": False}),
+    ],
+)  # fmt: skip
+def test_a_head_is_known_by_its_shape(file, outputs, decoder, options):
+    found = describe(build(file, picture(), outputs))
+    assert (found.manifest.task, found.manifest.decoder) == ("detect", decoder)
+    assert {k: found.manifest.decoder_options.get(k) for k in options} == options
+    assert f"--decoder {decoder}" in found.guesses
+
+
+def test_a_head_of_scores_that_sum_to_one_has_a_background(file):
+    scores = random(1, 50, 2)
+    found = describe(build(file, picture(), {"s": scores / scores.sum(axis=2, keepdims=True), "b": random(1, 50, 4)}))
+    assert found.manifest.decoder_options["background"] == 0
+    assert (found.manifest.threshold, found.manifest.nms) == (0.7, 0.3)
+    assert found.manifest.inputs[0].mean == (127.0,)
+
+
+def test_yolox_takes_bgr_pixels_in_the_top_left(file):
+    (image,) = describe(build(file, picture(), {"y": boxes(189, 85, 1)})).manifest.inputs
+    assert (image.color, image.mean, image.std, image.resize, image.pad) == ("BGR", (), (), "letterbox-topleft", 114)
+
+
+def test_yolo_takes_rgb_from_0_to_1_in_the_middle(file):
+    (image,) = describe(build(file, picture(), {"y": boxes(189, 9).transpose(0, 2, 1)})).manifest.inputs
+    assert (image.color, image.mean, image.std, image.resize) == ("RGB", (), (255.0,), "letterbox")
+
+
+def test_labels_tell_v8_turned_round_from_one_with_an_objects_score(file):
+    path = build(file, picture(), {"y": boxes(189, 9)})
+    assert describe(path, Hints(labels=tuple("abcde"))).manifest.decoder_options == {"form": "v8-rows"}
+    assert describe(path, Hints(labels=tuple("abcd"))).manifest.decoder_options == {"form": "v5"}
+
+
+def test_ultralytics_says_all_itself(file):
+    metadata = {
+        "names": "{0: 'cat', 1: 'dog'}",
+        "stride": "32",
+        "task": "detect",
+        "imgsz": "[64, 96]",
+        "author": "Ultralytics",
+    }
+    inputs = {"images": (FLOAT, [1, 3, "height", "width"])}
+    cells = heads.cells(96, 64)
+    found = describe(build(file, inputs, {"y": boxes(cells, 6).transpose(0, 2, 1)}, metadata=metadata)).manifest
+    assert (found.labels, found.inputs[0].size, found.decoder) == (("cat", "dog"), (96, 64), "yolo")
+
+
+def test_ultralytics_poses_have_keypoints(file):
+    metadata = {"names": "{0: 'person'}", "stride": "32", "task": "pose", "kpt_shape": "[5, 3]"}
+    found = describe(build(file, picture(), {"y": boxes(189, 20).transpose(0, 2, 1)}, metadata=metadata)).manifest
+    assert (found.task, found.decoder_options["keypoints"]) == ("keypoints", [5, 3])
+
+
+def test_ultralytics_masks_leave_their_coefficients_out(file):
+    metadata = {"names": "{0: 'cat', 1: 'dog'}", "stride": "32", "task": "segment"}
+    outputs = {"y": boxes(189, 38).transpose(0, 2, 1), "p": random(1, 32, 24, 24)}
+    found = describe(build(file, picture(), outputs, metadata=metadata)).manifest
+    assert (found.task, found.decoder_options["extras"]) == ("detect", 32)
+
+
+def test_metadata_that_is_no_python_does_no_harm(file):
+    metadata = {"names": "[" * 5000, "stride": "x", "imgsz": "(", "task": "detect"}
+    found = describe(build(file, picture(), {"y": boxes(189, 9).transpose(0, 2, 1)}, metadata=metadata))
+    assert found.manifest.decoder == "yolo"
+
+
+def test_poses_with_suppression_in_the_graph_keep_their_keypoints(file):
+    metadata = {"names": "{0: 'person'}", "stride": "32", "task": "pose", "kpt_shape": "[17, 3]"}
+    found = describe(build(file, picture(), {"y": boxes(300, 57)}, metadata=metadata)).manifest
+    assert (found.task, found.decoder) == ("keypoints", "yolo")
+    assert found.decoder_options == {"form": "end-to-end", "keypoints": [17, 3]}
+
+
+def test_masks_with_suppression_in_the_graph_leave_their_coefficients_out(file):
+    metadata = {"names": "{0: 'cat', 1: 'dog'}", "stride": "32", "task": "segment"}
+    found = describe(
+        build(file, picture(), {"y": boxes(300, 38), "p": random(1, 32, 24, 24)}, metadata=metadata)
+    ).manifest
+    assert found.decoder_options == {"form": "end-to-end", "extras": 32}
+
+
+def test_scores_of_mediapipe_belong_to_its_anchors(file):
+    found = describe(build(file, picture(128), {"r": random(1, 896, 16, low=-9), "c": random(1, 896, 1, low=-9)}))
+    (image,) = found.manifest.inputs
+    assert (found.manifest.task, found.manifest.decoder, found.manifest.labels) == ("detect", "blazeface", ("face",))
+    assert (image.mean, image.std, image.resize, image.pad) == ((127.5,), (127.5,), "letterbox", 0)
+    assert not found.warnings
+
+
+def test_a_list_of_numbers_is_no_list_of_classes(file):
+    found = describe(build(file, picture(), {"r": random(1, 333, 16), "c": random(1, 333, 1)}))
+    assert found.manifest.task == "raw"
+    assert any("no decoder fits" in w for w in found.warnings)
+
+
+def test_offsets_from_anchors_that_are_not_there_are_no_boxes(file):
+    found = describe(build(file, picture(), {"s": random(1, 50, 3), "b": random(1, 50, 4, low=-3, high=3)}))
+    assert found.manifest.task == "raw"
+    assert any("[1, 50, 4]" in w for w in found.warnings)
+
+
+def test_distances_as_distributions_are_no_yolo(file):
+    found = describe(build(file, picture(), {"y": boxes(189, 37)}), Hints(labels=tuple("abcde")))
+    assert found.manifest.task == "raw"
+
+
+@pytest.mark.parametrize(
+    ("values", "activation"), [(random(1, 1, 96, 96), ""), (random(1, 1, 48, 48, low=-4, high=4), "sigmoid")]
+)
+def test_one_channel_is_one_label_against_the_rest(file, values, activation):
+    found = describe(build(file, picture(), {"y": values}), Hints(labels=("cat",)))
+    assert (found.manifest.task, found.manifest.labels) == ("segment", ("background", "cat"))
+    assert found.manifest.activation == activation
+    assert ("--activation sigmoid" in found.guesses) == bool(activation)
+
+
+def test_a_count_beside_what_nobody_knows_is_no_result(file):
+    found = describe(build(file, picture(), {"rows": random(7, 9), "count": np.float32([7])}))
+    assert found.manifest.task == "raw"
+
+
+def test_scores_and_boxes_of_pytorch_take_0_to_1(file):
+    found = describe(build(file, picture(), {"s": random(1, 50, 5), "b": np.sort(random(1, 50, 4))}))
+    assert (found.manifest.inputs[0].mean, found.manifest.inputs[0].std) == ((), (255.0,))
+
+
+def test_an_autoencoder_of_pictures_is_one_where_the_user_says_so(file):
+    path = build(file, picture(), {"y": [1, 3, 96, 96]}, nodes=[helper.make_node("Identity", ["x"], ["y"])])
+    assert any("--task anomaly, where it gives its input back" in w for w in describe(path).warnings)
+    found = describe(path, Hints(task="anomaly")).manifest
+    assert [(o.name, o.role) for o in found.outputs] == [("y", "reconstruction")]
+
+
+def test_depth_is_no_mask(file):
+    assert describe(build(file, picture(), {"y": random(1, 1, 96, 96, low=2, high=900)})).manifest.task == "raw"
+
+
+def test_masks_that_training_added_are_left_out(file):
+    outputs = {n: random(1, 1, 96, 96) for n in ("d0", "d1", "d2", "d3", "d4", "d5", "d6")}
+    found = describe(build(file, picture(), outputs)).manifest
+    assert (found.task, [o.name for o in found.outputs]) == ("segment", ["d0"])
+
+
+def test_three_channels_are_classes_where_something_says_so(file):
+    logits = random(1, 3, 96, 96, low=-4, high=4)
+    powers = np.exp(logits)
+    assert describe(build(file, picture(), {"y": logits})).manifest.task == "raw"
+    assert describe(build(file, picture(), {"y": logits}), Hints(labels=tuple("abc"))).manifest.task == "segment"
+    shares = powers / powers.sum(axis=1, keepdims=True)
+    assert describe(build(file, picture(), {"y": shares})).manifest.task == "segment"
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((1, 5, 96, 96), 1), ((1, 48, 48, 5), 3)])
+def test_scores_for_each_pixel_are_a_segmentation(file, shape, axis):
+    found = describe(build(file, picture(), {"y": random(*shape)})).manifest
+    assert (found.task, found.decoder_options["axis"]) == ("segment", axis)
+
+
+def test_movenets_points_are_keypoints(file):
+    found = describe(build(file, {"x": (TensorProto.INT32, [1, 64, 64, 3])}, {"y": random(1, 1, 17, 3)})).manifest
+    assert (found.task, found.inputs[0].layout, found.inputs[0].resize) == ("keypoints", "NHWC", "letterbox")
+
+
+def test_a_head_that_fits_nothing_is_raw_and_its_shape_is_told(file):
+    found = describe(build(file, picture(), {"y": random(1, 7, 3, 3)}))
+    assert found.manifest.task == "raw"
+    assert any("[1, 7, 3, 3]" in w for w in found.warnings)

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+from support import tflitemeta, tinytflite
+from support.guessing import FLOAT, boxes, build, describe, picture, random
+
+import edge.describe.describe
+from edge.data.tensor import Quantization, TensorSpec
+from edge.describe import audio, signature
+from edge.describe.describe import Hints
+from edge.describe.metadata import read_notes
+from edge.engines import litert
+from edge.plugins.protocols import EngineOptions
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    return tmp_path / "model.onnx"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "pairs"),
+    [
+        (["x", "state"], ["y", "stateN"], {"state": "stateN"}),
+        (["x", "h", "c"], ["y", "hn", "cn"], {"h": "hn", "c": "cn"}),
+        (["x", "h_in", "c_in"], ["y", "h_out", "c_out"], {"h_in": "h_out", "c_in": "c_out"}),
+        (["x", "cache_old"], ["y", "cache_new"], {"cache_old": "cache_new"}),
+        (["x", "q"], ["y", "r"], {"q": "r"}),
+    ],
+)
+def test_a_state_is_known_by_its_name_or_its_shape(file, inputs, outputs, pairs):
+    shapes = {n: (FLOAT, [1, 9] if n == "x" else [2, 1, 16]) for n in inputs}
+    values = {n: random(1, 4) if n == "y" else random(2, 1, 16) for n in outputs}
+    found = describe(build(file, shapes, values)).manifest
+    assert {i.name: i.state_from for i in found.inputs if i.state_from} == pairs
+
+
+def test_two_ordinary_inputs_are_no_states(file):
+    inputs = {"a": (FLOAT, [1, 9]), "b": (FLOAT, [1, 5])}
+    found = describe(build(file, inputs, {"y": random(1, 9), "z": random(1, 4)})).manifest
+    assert not any(i.state_from for i in found.inputs)
+
+
+def test_a_sample_rate_is_a_constant_and_the_rest_is_sound(file):
+    inputs = {"input": (FLOAT, ["n", "t"]), "state": (FLOAT, [2, "n", 128]), "sr": (TensorProto.INT64, [])}
+    found = describe(build(file, inputs, {"output": random(1, 1), "stateN": random(2, 1, 128)})).manifest
+    by_name = {i.name: i for i in found.inputs}
+    assert by_name["sr"].value == 16_000
+    assert by_name["input"].kind == "audio"
+    assert (by_name["input"].window.size, by_name["input"].window.context) == (512, 64)
+
+
+def test_older_versions_of_silero_have_no_context(file):
+    states = {n: (FLOAT, [2, "n", 64]) for n in ("h", "c")}
+    inputs = {"input": (FLOAT, ["n", "t"]), "sr": (TensorProto.INT64, []), **states}
+    outputs = {"output": random(1, 1), "hn": random(2, 1, 64), "cn": random(2, 1, 64)}
+    found = describe(build(file, inputs, outputs)).manifest
+    assert (found.inputs[0].window.size, found.inputs[0].window.context) == (512, 0)
+    assert found.labels == ("no speech", "speech")
+
+
+@pytest.mark.parametrize(
+    ("shape", "states", "window"),
+    [
+        ([1, 576], {"state": [2, 1, 128]}, (16_000, 512, 64)),
+        (["n", "t"], {"state": [2, "n", 128]}, (16_000, 512, 64)),
+        (["n", 576], {"h": [1, 1, 128], "c": [1, 1, 128]}, (16_000, 512, 64)),
+        ([1, 288], {"state": [2, 1, 128]}, (8_000, 256, 32)),
+    ],
+)
+def test_silero_is_known_by_its_state_without_a_sample_rate(file, shape, states, window):
+    outputs = {
+        "output": random(1, 1),
+        **{f"{n}n": random(*(d if d != "n" else 1 for d in s)) for n, s in states.items()},
+    }
+    inputs = {"input": (FLOAT, shape), **{n: (FLOAT, s) for n, s in states.items()}}
+    found = describe(build(file, inputs, outputs)).manifest
+    part = next(i for i in found.inputs if i.name == "input")
+    assert (part.kind, found.labels) == ("audio", ("no speech", "speech"))
+    assert (part.sample_rate, part.window.size, part.window.context) == window
+
+
+@pytest.mark.parametrize(
+    ("shape", "window"),
+    [([1, 1024], (16_000, 1024)), ([None, None], (16_000, 16_000)), ([None, 43_844, 1], (22_050, 43_844))],
+)
+def test_a_source_of_sound_makes_sound_of_a_row(file, shape, window):
+    path = build(file, {"x": (FLOAT, shape)}, {"y": random(1, 4)})
+    assert describe(path).manifest.inputs[0].kind != "audio"
+    found = describe(path, Hints(sound=True))
+    (part,) = found.manifest.inputs
+    assert (part.kind, part.sample_rate, part.window.size) == ("audio", *window)
+    assert any("taken to want" in w for w in found.warnings) == (window[1] != 43_844)
+
+
+def test_sound_that_comes_back_is_told_as_it_is(file):
+    node = helper.make_node("Identity", ["x"], ["y"])
+    found = describe(build(file, {"x": (FLOAT, [1, 640])}, {"y": [1, 640]}, nodes=[node]), Hints(sound=True))
+    assert found.manifest.task == "raw"
+    assert any("--task anomaly, where it gives its input back" in w for w in found.warnings)
+
+
+def test_a_spectrum_is_no_wave(file):
+    path = build(file, {"x": (FLOAT, [1, 257])}, {"y": random(1, 4)})
+    assert describe(path, Hints(sound=True)).manifest.inputs[0].kind == "table"
+
+
+def quantised(*shape, scale: float = 26 / 255) -> TensorSpec:
+    return TensorSpec("x", "int8", shape, Quantization(scale, -128))
+
+
+@pytest.mark.parametrize(
+    ("spec", "heard"),
+    [
+        (quantised(1, 3, 40), (480, 480, "micro")),
+        (quantised(1, 49, 40, 1), (16_000, 8_000, "micro")),
+        (quantised(1, 1960), (16_000, 8_000, "micro")),
+    ],
+)
+def test_features_are_those_of_the_micro_front_end_where_their_range_is_its_own(spec, heard):
+    assert signature.roles([spec], []).kind == "audio"
+    found = audio.hear(spec, ())
+    assert (found.size, found.hop, found.frontend) == heard
+
+
+@pytest.mark.parametrize("spec", [quantised(1, 3, 40, scale=0.5), TensorSpec("x", "float32", (1, 49, 40, 1))])
+def test_other_features_may_be_anything(spec):
+    assert signature.roles([spec], []).kind == "tensor"
+
+
+def test_a_score_of_a_few_frames_is_a_wake_word():
+    assert audio.labels(audio.hear(quantised(1, 3, 40), ()), (), ()) == ("no wake word", "wake word")
+    assert audio.labels(audio.hear(quantised(1, 1960), ()), (), ()) == ()
+
+
+def test_features_of_sound_are_made_where_the_user_names_a_front_end(file):
+    path = build(file, {"x": (FLOAT, [1, 98, 40])}, {"y": random(1, 4)})
+    (part,) = describe(path, Hints(frontend="log-mel")).manifest.inputs
+    assert (part.kind, part.frontend, part.window.size) == ("audio", "log-mel", 16_000)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ([1, 16_000], "audio"), ([15_600], "audio"), ([1, 1960], "audio"), ([1, 640], "table"),
+        ([1, 49, 40, 1], "tensor"),
+        ([1, 2, 128, 2], "tensor"), ([1, 1, 32, 100], "image"), ([None, 3, None, None], "image"), ([1, 5], "table"),
+        ([None, None], "tensor"), ([4, 3, 64, 64], "tensor"), ([3, 64, 64], "image"),
+        ([1, 128, 9], "table"), ([None, 50, 3], "table"), ([1, 1, 257], "tensor"),
+    ],
+)  # fmt: skip
+def test_the_kind_of_an_input_follows_from_its_shape(shape, kind):
+    from edge.data.tensor import TensorSpec
+
+    assert signature.roles([TensorSpec("x", "float32", tuple(shape))], []).kind == kind
+
+
+def test_the_flags_that_were_guessed_can_be_given_back(file, tmp_path):
+    (tmp_path / "labels.txt").write_text("\n".join(f"c{i}" for i in range(80)))
+    found = describe(build(file, picture(), {"y": boxes(189, 85, 1)}))
+    assert " ".join(found.guesses) == (
+        "--task detect --decoder yolox --layout NCHW --color BGR --resize letterbox-topleft --input-size 96x96 "
+        f"--labels {tmp_path / 'labels.txt'}"
+    )
+
+
+def test_what_is_in_a_zip_behind_a_tflite_file_is_read(tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tinytflite.build())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(
+            "metadata.json", json.dumps({"names": {"0": "cat"}, "stride": 32, "task": "detect", "imgsz": [32, 64]})
+        )
+    found = read_notes(path, {})
+    assert (found.labels, found.size, found.style) == (("cat",), (64, 32), "yolo")
+
+
+def test_tflite_metadata_says_how_pixels_become_numbers(tmp_path):
+    path = tmp_path / "m.tflite"
+    made = tinytflite.build(shape=(1, 16, 16, 3))
+    labels = ["nobody", "cat"]
+    path.write_bytes(tflitemeta.attach(made, mean=[120.0, 110.0, 100.0], std=[60.0], labels=labels, threshold=0.25))
+    notes = read_notes(path, {})
+    assert (notes.labels, notes.threshold, notes.license) == (("nobody", "cat"), 0.25, "MIT")
+    (image,) = edge.describe.describe.describe(path, litert.load(path, EngineOptions())).manifest.inputs
+    assert (image.mean, image.std) == ((120, 110, 100), (60,))
+
+
+def test_a_damaged_tflite_file_tells_nothing_and_does_no_harm(tmp_path):
+    whole = tinytflite.build()
+    path = tmp_path / "m.tflite"
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        data = bytearray(whole)
+        for at in rng.integers(8, len(data), 4):
+            data[at] = rng.integers(0, 256)
+        path.write_bytes(bytes(data[: rng.integers(8, len(data))]))
+        read_notes(path, {})
+
+
+def test_steps_of_a_few_features_are_a_window_over_rows(file):
+    scores = random(1, 6)
+    found = describe(build(file, {"x": (FLOAT, [1, 128, 9])}, {"y": scores / scores.sum()}))
+    (part,) = found.manifest.inputs
+    assert (part.kind, part.window.size, part.window.hop, found.manifest.task) == ("table", 128, 64, "classify")
+    assert "--window 128 --hop 64" in found.guesses
+
+
+def test_a_flat_window_is_cut_where_the_user_says(file):
+    (part,) = describe(
+        build(file, {"x": (FLOAT, [1, 640])}, {"y": random(1, 1)}), Hints(window=5, hop=1)
+    ).manifest.inputs
+    assert (part.window.size, part.window.hop) == (5, 1)

@@ -1,0 +1,214 @@
+"""What comes over a socket that no HTTP library would send, and what it may cost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import ssl
+import subprocess
+
+import pytest
+from support import onnxmodels
+from support.http import CLIENT_WAIT_S, Site, resident
+from support.processes import until
+
+from edge.http import limits
+
+HOST = b"Host: localhost\r\n"
+GET = b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n"
+CHUNKED = b"POST /predict HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def raw(site: Site, data: bytes) -> socket.socket:
+    made = socket.create_connection(site.address, timeout=CLIENT_WAIT_S)
+    made.sendall(data)
+    return made
+
+
+def read_to_end(client: socket.socket) -> bytes:
+    found = b""
+    with contextlib.suppress(ConnectionResetError):
+        while data := client.recv(65536):
+            found += data
+    return found
+
+
+def read_answer(client: socket.socket) -> tuple[int, bytes]:
+    """One response with a length: its status and body."""
+    found = b""
+    while b"\r\n\r\n" not in found:
+        found += client.recv(65536)
+    head, _, body = found.partition(b"\r\n\r\n")
+    length = int(re.search(rb"content-length: (\d+)", head)[1])  # type: ignore[index]
+    while len(body) < length:
+        body += client.recv(65536)
+    return int(head[9:12]), body
+
+
+# --- clients that are right -----------------------------------------------------------------------------
+
+
+def test_a_client_that_waits_for_100_continue_is_told_to_go_on(numbers):
+    ask = b"POST /predict HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 7\r\n\r\n"
+    with raw(numbers, ask) as client:
+        assert client.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"[1,2,3]")
+        assert read_answer(client)[0] == 200
+
+
+def test_a_client_of_http_1_0_needs_no_host(numbers):
+    with raw(numbers, b"POST /predict HTTP/1.0\r\nContent-Length: 7\r\n\r\n[1,2,3]") as client:
+        assert read_to_end(client).startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_of_http_1_1_without_a_host_is_told_so(numbers):
+    with raw(numbers, b"GET /v2 HTTP/1.1\r\n\r\n") as client:
+        status, body = read_answer(client)
+
+    assert status == 400
+    assert "Host" in json.loads(body)["error"]
+
+
+def test_requests_that_come_together_are_answered_in_order(numbers):
+    asks = [b"POST /predict HTTP/1.1\r\n" + HOST + b"Content-Length: 7\r\n\r\n[%d,2,3]" % i for i in range(5)]
+    last = b"GET /health HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
+    with raw(numbers, b"".join(asks) + last) as client:
+        answers = read_to_end(client)
+
+    assert [float(v) for v in re.findall(rb'"y\[0\]","value":([0-9.]+)', answers)] == [0, 1, 2, 3, 4]
+    assert answers.endswith(b'{"status":"ok"}')
+
+
+def test_a_body_in_chunks_of_a_byte_is_whole(numbers):
+    body = json.dumps([1, 2, 3] * 3000).encode()[:-1] + b"]"
+    chunks = b"".join(b"00000001\r\n%c\r\n" % byte for byte in body)
+    with raw(numbers, CHUNKED + chunks + b"0\r\n\r\n") as client:
+        status, answer = read_answer(client)
+
+    assert status == 400
+    assert "9000 values" in json.loads(answer)["error"]
+
+
+def test_a_body_past_the_limit_is_read_on_so_that_the_answer_arrives(serve, models):
+    site = serve(onnxmodels.identity(models / "past.onnx"), max_body=1000)
+    for _ in range(5):  # without it, some of them end in a reset
+        client = site.connect()
+        client.request("POST", "/predict", b" " * 20_000_000)
+        answer = client.getresponse()
+        assert answer.status == 413
+        assert b"--http-max-body" in answer.read()
+        client.close()
+
+
+# --- clients that are wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x16\x03\x01\x02\x00\x01\x00" + b"x" * 50, b"CONNECT a:80 HTTP/1.1\r\n\r\n", b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n",
+     b"POST / HTTP/1.1\r\nContent-Length: -7\r\n\r\n",
+     b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 7\r\n\r\n"],
+)  # fmt: skip
+def test_what_is_no_http_is_a_400_in_our_words_and_no_line_in_the_log(numbers, data, caplog):
+    with raw(numbers, data) as client:
+        status, body = read_answer(client)
+
+    assert status == 400
+    assert json.loads(body)["error"]
+    assert not caplog.records
+
+
+def test_a_reader_of_events_that_left_is_forgotten_whatever_it_asked_behind_them(numbers, caplog):
+    live = numbers.server._site.live
+    with raw(numbers, b"GET /events HTTP/1.1\r\n" + HOST + b"\r\n" + GET) as client:
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+        until(lambda: len(live._clients) == 1, "it reads")
+
+    until(lambda: not live._clients, "it is forgotten")
+    assert not caplog.records
+
+
+FLOODS = {
+    "a header without end": (b"GET /v2 HTTP/1.1\r\n" + HOST + b"X: ", b"a" * 65536),
+    "headers without end": (b"GET /v2 HTTP/1.1\r\n" + HOST, b"X-a: b\r\n" * 8192),
+    "an address without end": (b"GET /", b"a" * 65536),
+    "trailers without end": (CHUNKED + b"1\r\n[\r\n0\r\n", b"X-a: b\r\n" * 8192),
+    "an extension of a chunk without end": (CHUNKED + b"1;", b"a" * 65536),
+    "requests without end": (b"", GET * 2000),
+    "requests behind one that waits for its body": (b"", CHUNKED + b"0\r\n\r\n" + GET * 2000),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_costs_no_memory_and_ends(numbers, name, monkeypatch):
+    monkeypatch.setattr(limits, "LINGER_S", 0.5)
+    begin, more = FLOODS[name]
+    before = resident()
+    with raw(numbers, begin) as client, contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        client.settimeout(0.2)
+        for _ in range(600):  # some 40 MB, or until nobody takes any more
+            with contextlib.suppress(TimeoutError):
+                client.sendall(more)
+
+    assert resident() - before < 30e6
+    assert numbers.get("/health").status == 200
+
+
+def test_who_was_refused_may_not_keep_the_connection_with_the_rest_of_a_body(numbers, monkeypatch):
+    monkeypatch.setattr(limits, "REST_WAIT_S", 0.2)
+    with raw(numbers, b"POST /nothing HTTP/1.1\r\n" + HOST + b"Content-Length: 100\r\n\r\n") as client:
+        assert read_answer(client)[0] == 404
+        client.sendall(b"x")
+
+        assert read_to_end(client) == b""
+
+
+def test_the_rest_of_a_refused_body_leaves_the_connection_as_it_was(numbers):
+    with raw(numbers, b"POST /nothing HTTP/1.1\r\n" + HOST + b"Content-Length: 10\r\n\r\n") as client:
+        assert read_answer(client)[0] == 404
+        client.sendall(b"x" * 10 + GET)
+
+        assert read_answer(client) == (200, b'{"status":"ok"}')
+
+
+def test_connections_that_never_begin_their_tls_are_bounded(serve, models, tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    site = serve(onnxmodels.identity(models / "silent.onnx"), cert=cert, key=key, connections=2)
+    silent = [raw(site, b"") for _ in range(2 + limits.SPARE + 5)]
+
+    for late in silent[-5:]:
+        assert read_to_end(late) == b""
+    for one in silent:
+        one.close()
+
+    trusting = ssl.create_default_context(cafile=str(cert))
+
+    def asks() -> bool:
+        with contextlib.suppress(OSError), contextlib.closing(site.connect(trusting)) as client:
+            client.request("GET", "/health")
+            return client.getresponse().status == 200
+        return False
+
+    until(asks, "there is room again")
+
+
+# --- bugs -----------------------------------------------------------------------------------------------
+
+
+def test_a_bug_costs_its_own_request_alone_and_is_answered_in_json(serve, models, caplog):
+    site = serve(onnxmodels.identity(models / "bug.onnx"))
+    site.server._site._inference._engine = None  # what no request can do
+
+    answer = site.infer({"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]})
+
+    assert answer.status == 500
+    assert "a bug of edge-run's: AttributeError" in answer.error
+    assert "request failed" in caplog.text
+    assert site.post("/predict", [1, 2, 3]).status == 200

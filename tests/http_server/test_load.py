@@ -1,0 +1,375 @@
+"""Load: queues that are full, bodies that are too large, clients that are slow, gone, or too many."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import socket
+import threading
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from support import onnxmodels
+from support.http import Site, SlowEngine, in_threads, resident, tensor
+from support.processes import until
+
+from edge.app import assembly
+from edge.http import app, http_types, limits
+from edge.http.scheduling import Share
+from edge.telemetry.metrics import Metrics
+from edge.testing.fakes import FakeClock
+
+ROW = {"inputs": [tensor("x", [[1, 2, 3]], "FP32")]}
+
+
+@pytest.fixture
+def slow(serve, models):
+    """A server whose engine waits to be let."""
+
+    def start(**options):
+        loaded = assembly.load_file(onnxmodels.identity(models / "slow.onnx"))
+        engine = SlowEngine(loaded.engine)
+        site = serve(replace(loaded, engine=engine), **options)
+        return site, engine
+
+    return start
+
+
+def raw(site: Site, data: bytes) -> socket.socket:
+    made = socket.create_connection(site.address, timeout=20)
+    made.sendall(data)
+    return made
+
+
+def head(length: int, path: str = "/predict") -> bytes:
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+# --- the queue ------------------------------------------------------------------------------------------
+
+
+def test_more_than_the_queue_holds_are_told_to_come_again(slow):
+    site, engine = slow(queue=2, workers=1)
+    answers = []
+    threads = in_threads(3, lambda _: answers.append(site.infer(ROW)))
+    assert engine.entered.acquire(timeout=20)
+    until(lambda: site.metrics.snapshot()["http_waiting"] == 2, "two requests wait")
+
+    refused = site.infer(ROW)
+    engine.gate.set()
+    for thread in threads:
+        thread.join()
+
+    assert refused.status == 503
+    assert refused.headers["retry-after"] == "1"
+    assert "--http-queue" in refused.error
+    assert [a.status for a in answers] == [200, 200, 200]
+
+
+def test_what_needs_no_inference_is_answered_while_the_queue_is_full(slow):
+    site, engine = slow(queue=1, workers=1)
+    threads = in_threads(2, lambda _: site.infer(ROW))
+    until(lambda: site.metrics.snapshot()["http_waiting"] == 1, "one request waits")
+
+    assert site.get("/v2/health/ready").status == 200
+    assert site.get("/metrics").status == 200
+    assert b"edge_run_http_waiting_requests 1.0" in site.get("/metrics").body
+    engine.gate.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_nothing_is_inferred_for_a_client_that_left_the_queue(slow):
+    site, engine = slow(queue=4, workers=1)
+    threads = in_threads(1, lambda _: site.infer(ROW))
+    assert engine.entered.acquire(timeout=20)
+    body = json.dumps(ROW).encode()
+    leaver = raw(site, head(len(body), "/v2/models/slow/infer") + body)
+    until(lambda: site.metrics.snapshot()["http_waiting"] == 1, "the second request waits")
+
+    leaver.close()
+    until(lambda: site.metrics.snapshot()["http_waiting"] == 0, "it left")
+    engine.gate.set()
+    threads[0].join()
+
+    assert site.infer(ROW).status == 200
+    assert engine.runs == 2
+
+
+def test_the_server_stops_while_requests_wait(models):
+    loaded = assembly.load_file(onnxmodels.identity(models / "stopping.onnx"))
+    engine = SlowEngine(loaded.engine)
+    site = Site(replace(loaded, engine=engine), workers=1).start()
+    answers = []
+    threads = in_threads(2, lambda _: answers.append(site.infer(ROW).status))
+    assert engine.entered.acquire(timeout=20)
+
+    stopper = threading.Thread(target=site.stop)
+    stopper.start()
+    engine.gate.set()
+    stopper.join()
+    for thread in threads:
+        thread.join()
+
+    assert answers == [200, 200]
+
+
+def test_the_server_stops_at_once_while_clients_are_in_the_middle_of_a_request(models, caplog):
+    site = Site(onnxmodels.identity(models / "halves.onnx"), max_body=1000).start()
+    halves = [
+        raw(site, data)
+        for data in (b"", b"GET /v2 HT", head(99) + b"[1", head(9_999_999) + b"x", head(99, "/nothing") + b"x",
+                     b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03garbage")
+    ]  # fmt: skip
+    until(lambda: len(site.server._server.server_state.connections) == len(halves), "all are there")
+
+    site.stop()
+
+    assert not caplog.records
+    for half in halves:
+        half.close()
+
+
+def test_a_request_that_outlasts_the_patience_of_the_stop_is_told_so(models, caplog, monkeypatch):
+    monkeypatch.setattr(app, "GRACE_S", 1)
+    loaded = assembly.load_file(onnxmodels.identity(models / "outlasts.onnx"))
+    engine = SlowEngine(loaded.engine)
+    site = Site(replace(loaded, engine=engine), workers=1).start()
+    answers = []
+    threads = in_threads(1, lambda _: answers.append(site.infer(ROW)))
+    assert engine.entered.acquire(timeout=20)
+
+    stopper = threading.Thread(target=site.stop)
+    stopper.start()
+    for thread in threads:
+        thread.join()
+    engine.gate.set()
+    stopper.join()
+
+    assert answers[0].status == 503
+    assert "stops" in answers[0].error
+    assert "Traceback" not in caplog.text
+
+
+def test_a_bug_in_a_batch_is_answered_to_each_of_it(slow, caplog):
+    site, engine = slow(max_batch=8, max_wait_ms=300.0, workers=4)
+    engine.infer = lambda tensors: 1 / 0
+    statuses = []
+    for thread in in_threads(3, lambda _: statuses.append(site.infer(ROW).status)):
+        thread.join()
+
+    assert statuses == [500, 500, 500]
+
+
+# --- bodies ---------------------------------------------------------------------------------------------
+
+
+def test_a_body_past_the_limit_is_a_413_before_it_is_read(serve, models):
+    site = serve(onnxmodels.identity(models / "small.onnx"), max_body=1000)
+
+    with raw(site, head(10_000_000)) as client:
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"--http-max-body" in answer
+
+
+def test_a_body_that_does_not_say_its_length_is_cut_off_at_the_limit(serve, models):
+    site = serve(onnxmodels.identity(models / "chunked.onnx"), max_body=1000)
+    chunk = b"400\r\n" + b"x" * 0x400 + b"\r\n"
+
+    with raw(
+        site, b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk
+    ) as client:
+        assert client.recv(4096).startswith(b"HTTP/1.1 413")
+
+
+def test_a_small_body_that_unpacks_to_a_large_one_is_a_413(serve, models):
+    site = serve(onnxmodels.identity(models / "bomb.onnx"), max_body=100_000)
+    bomb = gzip.compress(b"0" * 50_000_000)
+
+    assert site.post("/predict", bomb, Content_Encoding="gzip").status == 413
+    assert site.post("/predict", gzip.compress(b"[1,2,3]")[:-9], Content_Encoding="gzip").status == 400
+    assert site.post("/predict", b"[1,2,3]", Content_Encoding="gzip").status == 400
+    assert site.post("/predict", b"[1,2,3]", Content_Encoding="br").status == 415
+
+
+def test_large_bodies_are_bounded_together_too(serve, models, monkeypatch):
+    monkeypatch.setattr(http_types, "READ_TOGETHER", 2)
+    site = serve(onnxmodels.identity(models / "together.onnx"), max_body=1_000_000)
+    part = b" " * 900_000
+    holders = [raw(site, head(950_000) + part) for _ in range(2)]
+
+    until(lambda: site.server._site.bodies.held > 1_700_000, "both are read so far")
+    # The two are held once the server has read of them, which is after they were sent.
+    until(lambda: site.post("/predict", b" " * 900_000 + b"[1,2,3]").status == 503, "two bodies are held")
+    for holder in holders:
+        holder.close()
+
+    until(lambda: site.post("/predict", b" " * 900_000 + b"[1,2,3]").status == 200, "what they held is free again")
+
+
+# --- clients --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(limits, "HEAD_WAIT_S", 0.2)
+    monkeypatch.setattr(http_types, "CHUNK_WAIT_S", 0.2)
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /v2 HT", b"GET /v2 HTTP/1.1\r\nHost: local"])
+def test_a_client_that_does_not_finish_its_head_is_cut_off(impatient, serve, models, said):
+    site = serve(onnxmodels.identity(models / "head.onnx"))
+
+    with raw(site, said) as client, contextlib.suppress(ConnectionResetError):  # cut off, in so many words
+        assert client.recv(10) == b""
+
+
+def test_a_client_that_does_not_finish_its_body_is_told_so(impatient, serve, models):
+    site = serve(onnxmodels.identity(models / "body.onnx"))
+
+    with raw(site, head(100) + b"[1") as client:
+        assert client.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def test_connections_past_the_limit_are_told_and_closed(serve, models):
+    site = serve(onnxmodels.identity(models / "many.onnx"), connections=5)
+    idle = [raw(site, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n") for _ in range(5)]
+    for one in idle:
+        assert one.recv(15) == b"HTTP/1.1 200 OK"
+
+    with raw(site, b"") as late:
+        answer = late.recv(4096)
+
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    for one in idle:
+        one.close()
+    until(lambda: site.get("/health").status == 200, "there is room again")
+
+
+def test_a_client_that_reads_no_events_keeps_nobody_waiting(serve, models):
+    site = serve(onnxmodels.identity(models / "deaf.onnx"))
+    deaf = raw(site, b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert deaf.recv(15) == b"HTTP/1.1 200 OK"
+
+    connection_ = site.connect()
+    for _ in range(1000):
+        connection_.request("POST", "/predict", b"[1,2,3]")
+        assert connection_.getresponse().read()
+    connection_.close()
+
+    (client,) = site.server._site.live._clients
+    assert len(client.waiting) <= 64
+    deaf.close()
+
+
+# --- micro-batching -------------------------------------------------------------------------------------
+
+
+def test_requests_that_come_together_run_together_and_each_gets_its_own_rows(slow):
+    site, engine = slow(max_batch=8, max_wait_ms=500.0, queue=16, workers=4)
+    engine.gate.set()
+    answers = {}
+
+    def ask(number):
+        request = {"id": str(number), "inputs": [tensor("x", [[number, 0, 0], [number, 1, 0]], "FP32")]}
+        answers[number] = site.infer(request).json
+
+    for thread in in_threads(4, ask):
+        thread.join()
+
+    assert engine.rows == [8]
+    for number, answer in answers.items():
+        assert answer["id"] == str(number)
+        assert answer["outputs"][0]["data"] == [number, 0, 0, number, 1, 0]
+
+
+def test_a_request_alone_waits_no_longer_than_it_is_told(slow):
+    site, engine = slow(max_batch=8, max_wait_ms=1.0)
+    engine.gate.set()
+
+    assert site.infer(ROW).status == 200
+    assert engine.rows == [1]
+
+
+def test_the_queue_bounds_batches_too_and_nobody_is_sent_away_with_the_work_done(slow):
+    site, engine = slow(max_batch=2, max_wait_ms=1.0, queue=1, workers=1)
+    answers = []
+    threads = in_threads(1, lambda _: answers.append(site.infer(ROW)))
+    assert engine.entered.acquire(timeout=20)
+    threads += in_threads(2, lambda _: answers.append(site.infer(ROW)))
+    until(lambda: site.server._site._batcher._inside == 3, "a batch runs and two requests wait")
+
+    refused = site.infer(ROW)
+    engine.gate.set()
+    for thread in threads:
+        thread.join()
+
+    assert refused.status == 503
+    assert refused.headers["retry-after"] == "1"
+    assert [a.status for a in answers] == [200, 200, 200]
+
+
+def test_a_bad_request_costs_its_batch_nothing(slow):
+    site, engine = slow(max_batch=4, max_wait_ms=300.0, workers=4)
+    engine.gate.set()
+    statuses = []
+    bad = {"inputs": [tensor("x", [[1, 2]], "FP32")]}
+
+    for thread in in_threads(3, lambda i: statuses.append(site.infer(bad if i == 0 else ROW).status)):
+        thread.join()
+
+    assert sorted(statuses) == [200, 200, 400]
+    assert engine.rows == [2]
+
+
+# --- the flow's precedence ------------------------------------------------------------------------------
+
+
+def test_requests_wait_only_while_the_flow_has_samples():
+    clock = FakeClock()
+    share = Share(0.25, clock, Metrics())
+    share.wait_s()
+    share.worked(1.0)
+    asleep = share.wait_s()
+    share.flow_seen_ns = clock.monotonic_ns()
+    waking = share.wait_s()
+    share.worked(1.0)
+    awake = share.wait_s()
+    clock.advance(1.5)
+
+    assert asleep == waking == 0
+    assert awake == pytest.approx(3.9, abs=0.3)  # a second of work at a quarter of a core, less what is given at once
+    assert share.wait_s() == 0
+
+
+def test_a_share_is_paid_back_as_time_goes_by():
+    clock = FakeClock()
+    share = Share(0.5, clock, Metrics())
+    share.flow_seen_ns = clock.monotonic_ns()
+    share.wait_s()
+    share.worked(0.2)
+    first = share.wait_s()
+    clock.advance(0.2)
+
+    assert share.wait_s() == pytest.approx(first - 0.2, abs=0.02)
+
+
+def test_memory_stays_flat_while_requests_are_refused(slow):
+    site, engine = slow(queue=0, workers=1)
+    thread = in_threads(1, lambda _: site.infer(ROW))[0]
+    assert engine.entered.acquire(timeout=20)
+    body = np.zeros(1_000_000, np.uint8).tobytes()
+
+    before = resident()
+    for _ in range(30):
+        assert site.infer(body).status == 503
+    grown = resident() - before
+    engine.gate.set()
+    thread.join()
+
+    assert grown < 20e6

@@ -1,0 +1,352 @@
+"""The live page in a real browser: Debian's Chromium."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from msgspec import structs
+from support import onnxmodels
+from support.http import Site, talk
+from support.processes import until
+
+from edge.app import assembly
+from edge.model import manifest
+from edge.model.golden import pack
+
+selenium = pytest.importorskip("selenium.webdriver")
+
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::ResourceWarning")]
+
+ROW = [float(i % 17) for i in range(64)]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    if shutil.which("chromedriver") is None or shutil.which("chromium") is None:
+        text = "chromium is not installed: apt-get install chromium chromium-driver"
+        if os.environ.get("CI"):
+            pytest.fail(text)
+        pytest.skip(text)
+    options = selenium.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = selenium.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chromium) -> Iterator[Any]:
+    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    chromium.get("about:blank")  # the page of the test before asks its server, which is gone, no more
+    chromium.get_log("browser")
+    yield chromium
+    # Chromium logs what a test provokes, and that the server may end a moment before the page.
+    expected = ("status of 400", "status of 401", "ERR_CONNECTION_REFUSED")
+    complaints = [e["message"] for e in chromium.get_log("browser") if not any(x in e["message"] for x in expected)]
+    assert not complaints
+
+
+def text(browser, name):
+    return browser.find_element(By.ID, name).text
+
+
+def shows(browser, name, wanted):
+    until(lambda: wanted in text(browser, name), f"{wanted!r} in #{name}")
+
+
+@pytest.fixture
+def digits(serve, models):
+    return serve(onnxmodels.scores(models / "digits.onnx"), stats=lambda: STATS, temperature=lambda: 48.2)
+
+
+STATS = {
+    "results": 12, "skipped": 1,
+    "lanes": {"mqtt": {"connected": 1.0, "depth": 3, "spool_bytes": 2100, "spool_dropped": {}, "confirmed": 9,
+                       "reconnects": 1}},
+}  # fmt: skip
+
+
+def test_results_show_as_they_come(browser, digits):
+    browser.get(digits.server.url)
+    shows(browser, "link", "Live")
+
+    best = digits.post("/predict", ROW).json["predictions"][0]
+
+    shows(browser, "headline", best["label"])
+    shows(browser, "results", best["label"])
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#bars li")) == 5
+
+
+def test_the_figures_tell_broker_spool_and_temperature(browser, digits):
+    browser.get(digits.server.url)
+
+    shows(browser, "f-broker", "Connected")
+    shows(browser, "f-spool", "3")
+    shows(browser, "f-temperature", "48")
+    shows(browser, "n-spool", "2.1 kB on disk")
+
+
+def test_a_camera_that_is_away_is_said_and_so_is_a_broker(browser, serve, models):
+    away = {**STATS, "lanes": {"mqtt": {**STATS["lanes"]["mqtt"], "connected": 0.0}}}
+    site = serve(onnxmodels.scores(models / "away.onnx"), source="camera:0", stats=lambda: away)
+    browser.get(site.server.url)
+
+    shows(browser, "n-rate", "not there: camera:0")
+    shows(browser, "f-broker", "Away")
+    site.metrics.set("source_up", 1)
+    shows(browser, "n-rate", "from camera:0")
+
+
+def test_a_server_that_is_away_is_said_and_found_again(browser, models):
+    site = Site(onnxmodels.scores(models / "gone.onnx")).start()
+    browser.get(site.server.url)
+    shows(browser, "link", "Live")
+    port = site.address[1]
+    site.stop()
+    shows(browser, "link", "Reconnecting")
+
+    again = Site(onnxmodels.scores(models / "gone.onnx"), port=port).start()
+    shows(browser, "link", "Live")
+    again.post("/predict", ROW)
+    shows(browser, "headline", "%")
+    again.stop()
+
+
+def test_a_row_can_be_tried_with_the_keyboard_alone(browser, digits):
+    browser.get(digits.server.url)
+    shows(browser, "link", "Live")
+    field = browser.find_element(By.ID, "row")
+    field.clear()
+    field.send_keys(str(ROW), Keys.TAB)
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+
+    shows(browser, "answer", "ms")
+    field.clear()
+    field.send_keys("[1, 2]")
+    browser.find_element(By.ID, "ask").send_keys(Keys.ENTER)
+    shows(browser, "answer", "2 values; the model takes 64 features")
+
+
+@pytest.fixture
+def named(serve, models):
+    """A model whose two features have names, with a golden sample."""
+    loaded = assembly.load_file(onnxmodels.scores(models / "named.onnx", classes=2, features=2))
+    features = tuple(manifest.Feature(name=n) for n in ("width", "height"))
+    part = structs.replace(loaded.manifest.inputs[0], kind="table", features=features)
+    golden = manifest.Golden(inputs={"x": pack(np.array([[5.1, -1.4]], np.float32))}, outputs={})
+    return serve(structs.replace(loaded, manifest=structs.replace(loaded.manifest, inputs=(part,), golden=(golden,))))
+
+
+def test_a_row_by_names_is_tried_in_a_field_for_each(browser, named):
+    browser.get(named.server.url)
+    until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#fields input")) == 2, "two fields")
+    fields = browser.find_elements(By.CSS_SELECTOR, "#fields input")
+    assert [f.accessible_name for f in fields] == ["width", "height"]
+    assert [f.get_property("value") for f in fields] == ["5.1", "-1.4"]
+    fields[1].clear()
+    fields[1].send_keys("2.5", Keys.ENTER)
+
+    shows(browser, "answer", "%")
+    browser.find_element(By.ID, "as-json").click()
+    assert json.loads(browser.find_element(By.ID, "row").get_property("value")) == {"width": 5.1, "height": 2.5}
+    browser.find_element(By.ID, "as-json").click()
+    fields = browser.find_elements(By.CSS_SELECTOR, "#fields input")
+    assert [f.get_property("value") for f in fields] == ["5.1", "2.5"]
+
+
+def test_the_row_that_shows_is_the_one_of_the_result_that_shows(browser, named):
+    browser.get(named.server.url)
+    shows(browser, "link", "Live")
+    with contextlib.closing(named.connect()) as connection:
+        for number in range(40):
+            last = talk(connection, "POST", "/predict", {"width": number, "height": 1.0}).json
+            if number % 10 == 0:
+                until(lambda: "no. " in text(browser, "when"), "a result")
+                shown = browser.execute_script(PAIR)
+                assert shown["row"] == shown["number"] - 1
+
+    shows(browser, "when", f"no. {last['seq']}")
+    assert browser.execute_script(PAIR) == {"number": 40, "row": 39}
+
+
+# Read at one moment: the number of the result, and the first value of the row, which is one less.
+PAIR = """
+const number = Number(document.getElementById("when").textContent.match(/no. ([0-9]+)/)[1]);
+return { number, row: Number(document.querySelector("#values dd").textContent) };
+"""
+
+
+def test_results_that_are_told_again_after_a_break_show_once(browser, digits):
+    digits.post("/predict", ROW)
+    browser.get(digits.server.url)
+    until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#results tr")) == 1, "the result")
+
+    browser.execute_script("listen()")
+    digits.post("/predict", ROW)
+
+    until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#results tr")) == 2, "the next one")
+
+
+def test_the_charts_say_in_numbers_what_they_draw(browser, digits):
+    browser.get(digits.server.url)
+    shows(browser, "latency-none", "second result")
+    digits.post("/predict", ROW)
+    digits.post("/predict", [0.0] * 64)
+
+    shows(browser, "score-count", "2 results")
+    assert text(browser, "score-scale").split() == ["1", "0.5", "0"]
+    assert "median" in text(browser, "latency-range")
+    assert not browser.find_element(By.ID, "latency-none").is_displayed()
+
+
+def test_the_first_tab_stop_skips_to_the_content(browser, digits):
+    browser.get(digits.server.url)
+    browser.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
+
+    assert browser.switch_to.active_element.get_attribute("href").endswith("#main")
+
+
+def test_a_picture_can_be_tried_and_its_boxes_are_drawn(browser, serve, models, tmp_path):
+    site = serve(onnxmodels.one_box(models / "page_box.onnx"))
+    picture = tmp_path / "grey.png"
+    picture.write_bytes(cv2.imencode(".png", np.full((240, 320, 3), 150, np.uint8))[1].tobytes())
+    browser.get(site.server.url)
+    until(lambda: browser.find_element(By.ID, "try-picture").is_displayed(), "the form for pictures")
+    browser.find_element(By.ID, "file").send_keys(str(picture))
+    browser.find_element(By.ID, "ask").click()
+
+    until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#my-boxes rect")) == 2, "a box and its tag")
+    until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#boxes rect")) == 2, "the same on the newest picture")
+    box = browser.find_element(By.CSS_SELECTOR, "#boxes rect")
+    assert [box.get_attribute(a) for a in ("x", "y", "width", "height")] == ["80", "60", "160", "120"]
+
+
+def test_pause_stops_what_moves(browser, digits):
+    browser.get(digits.server.url)
+    shows(browser, "link", "Live")
+    browser.find_element(By.ID, "pause").click()
+    digits.post("/predict", ROW)
+    digits.post("/predict", ROW)
+
+    assert text(browser, "link") == "Paused"
+    assert text(browser, "results") == ""
+    assert browser.find_element(By.ID, "pause").get_attribute("aria-pressed") == "true"
+
+
+def test_with_a_token_the_page_asks_for_it_once_a_tab(browser, serve, models):
+    site = serve(onnxmodels.scores(models / "locked.onnx"), token="open-sesame-1234")
+    browser.get(site.server.url)
+    until(lambda: browser.find_element(By.ID, "login").is_displayed(), "the question")
+    browser.find_element(By.ID, "token").send_keys("wrong", Keys.ENTER)
+    shows(browser, "login-error", "not this device's token")
+    browser.find_element(By.ID, "token").clear()
+    browser.find_element(By.ID, "token").send_keys("open-sesame-1234", Keys.ENTER)
+
+    shows(browser, "link", "Live")
+    assert not browser.find_element(By.ID, "login").is_displayed()
+    browser.get(f"{site.server.url}/docs")
+    shows(browser, "groups", "/v2/models/{model}/infer")
+    browser.execute_script("sessionStorage.clear()")
+
+
+def test_the_api_page_shows_a_curl_line_for_every_way(browser, digits):
+    browser.get(f"{digits.server.url}/docs")
+    shows(browser, "groups", "/predict")
+    ways = browser.find_elements(By.CSS_SELECTOR, "details")
+    ways[0].find_element(By.TAG_NAME, "summary").click()
+
+    assert "curl" in ways[0].find_element(By.TAG_NAME, "pre").text
+    assert len(ways) > 20
+
+
+def test_the_curl_lines_of_the_api_page_work_as_they_are(browser, named):
+    browser.get(f"{named.server.url}/docs")
+    shows(browser, "groups", "/predict")
+    lines = [browser.execute_script("return arguments[0].textContent", e)
+             for e in browser.find_elements(By.CSS_SELECTOR, "pre")]  # fmt: skip
+    lines = [line for line in lines if not line.endswith(("/events", "/load", "/unload", "/live/picture"))]
+
+    assert len(lines) > 20
+    for line in lines:
+        done = subprocess.run([*shlex.split(line), "-sS", "--fail-with-body"], capture_output=True, check=False)
+        assert done.returncode == 0, (line, done.stdout)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
+def test_it_fits_the_screen_and_its_text_can_be_read(browser, digits, width, height, dark):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+    browser.get(digits.server.url)
+    shows(browser, "link", "Live")
+    digits.post("/predict", ROW)
+    until(lambda: text(browser, "headline") != "", "a result")
+
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script(CONTRASTS) == []
+    small = [e.get_attribute("id") for e in browser.find_elements(By.TAG_NAME, "button")
+             if e.is_displayed() and e.size["height"] < 40]  # fmt: skip
+    assert small == []
+
+
+def test_a_screen_reader_finds_landmarks_names_and_live_regions(browser, digits):
+    browser.get(digits.server.url)
+    shows(browser, "link", "Live")
+    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    seen = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]]
+    roles = {role for role, _ in seen}
+
+    assert {"banner", "main", "contentinfo", "region", "table", "status"} <= roles
+    assert [role for role, name in seen if role in ("button", "textbox", "link", "image", "region") and not name] == []
+    assert browser.find_element(By.CSS_SELECTOR, "[aria-live=polite]")
+    assert browser.execute_script("return document.documentElement.lang") == "en"
+
+
+# The WCAG contrast of every text that shows, where it is below AA.
+CONTRASTS = """
+const rgb = (c) => c.match(/[0-9.]+/g).map(Number);
+const channel = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+const light = (c) => {
+  const [r, g, b] = rgb(c).map((v) => channel(v / 255));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const below = [];
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const node = walker.currentNode.parentElement;
+  const text = walker.currentNode.textContent.trim();
+  if (!text || !node.offsetParent || node.closest("svg, .visually-hidden, .skip, script, style")) continue;
+  let behind = node;
+  while (behind !== document.body && (rgb(getComputedStyle(behind).backgroundColor)[3] ?? 1) === 0) {
+    behind = behind.parentElement;
+  }
+  const style = getComputedStyle(node);
+  const [a, b] = [light(style.color), light(getComputedStyle(behind).backgroundColor)];
+  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  const size = parseFloat(style.fontSize);
+  const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+  if (ratio < (large ? 3 : 4.5)) below.push(`${node.tagName}#${node.id} ${ratio.toFixed(2)} ${text.slice(0, 30)}`);
+}
+return below;
+"""
