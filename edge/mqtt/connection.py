@@ -29,7 +29,7 @@ from edge.mqtt.client import Client
 from edge.mqtt.messages import Incoming, MqttOptions, Outgoing, Speech, Told
 from edge.mqtt.publication import Letter
 from edge.mqtt.publish_queue import Outflow
-from edge.mqtt.waker import Bell
+from edge.mqtt.waker import SocketWaker
 
 log = logging.getLogger("edge.mqtt")
 
@@ -138,9 +138,9 @@ class Connection:
         if isinstance(plain, socket.socket):
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def watch(self, selector: selectors.BaseSelector, bell: Bell) -> None:
+    def watch(self, selector: selectors.BaseSelector, waker: SocketWaker) -> None:
         """Registers what `turn` waits for."""
-        selector.register(bell, selectors.EVENT_READ)
+        selector.register(waker, selectors.EVENT_READ)
         sock = self.client.socket()
         if sock is not None:
             selector.register(sock, selectors.EVENT_READ)
@@ -150,7 +150,7 @@ class Connection:
         """Whether a topic is one that this filter asks for."""
         return bool(paho.topic_matches_sub(subscription, topic))
 
-    def turn(self, selector: selectors.BaseSelector, bell: Bell, timeout_s: float) -> list[Incoming]:
+    def turn(self, selector: selectors.BaseSelector, waker: SocketWaker, timeout_s: float) -> list[Incoming]:
         """Waits for the network once and does what it asks; returns what came in.
 
         Raises UnavailableError when the connection is gone.
@@ -168,8 +168,8 @@ class Connection:
         pending = getattr(sock, "pending", None)
         ready = selector.select(0 if pending is not None and pending() else timeout_s)
         events = {key.fileobj: mask for key, mask in ready}
-        if bell in events:
-            bell.hush()
+        if waker in events:
+            waker.clear()
         if events.get(sock, 0) & selectors.EVENT_READ or (pending is not None and pending()):
             self._read()
         self._outflow.turn()

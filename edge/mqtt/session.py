@@ -22,7 +22,8 @@ from edge.errors import SampleError, UnavailableError
 from edge.mqtt import lazy_module
 from edge.mqtt.messages import Incoming, MqttOptions, Outgoing, Speech, Told
 from edge.mqtt.publication import Letter
-from edge.mqtt.waker import Bell
+from edge.mqtt.waker import SocketWaker
+from edge.plugins.protocols import LoopWorker
 from edge.telemetry.priority import stand_back
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ JOIN_WAIT_S = 10.0
 """How long `stop` waits for a thread that may be inside a name server's or a TLS handshake's time limit."""
 STANDS_S = 2.0
 """A connection that stood so long has worked: one that ends sooner is tried again ever more slowly."""
+LOOK_AGAIN_S = 0.5
+"""How long the thread waits at most: it has to beat."""
 HANG_UPS = 5
 """Connections that end without a word, one after the other, before a version that has worked is doubted."""
 
@@ -85,7 +88,8 @@ class MqttTransport:
         self._listeners: list[Listener] = []
         self._subscriptions: dict[str, Callable[[Incoming], None]] = {}
         self._stopping = threading.Event()
-        self._bell = Bell()
+        self.waker = SocketWaker()
+        self._workers: list[LoopWorker] = []
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
         self._version = options.version or 5
@@ -102,6 +106,14 @@ class MqttTransport:
         """Before `start`, or at any time: `up` is not called again for a connection that stands."""
         self._listeners.append(listener)
 
+    def attach(self, worker: LoopWorker) -> None:
+        """Before `start`: `worker.turn()` is called in the session's thread, after each time it woke, until `stop`.
+
+        `waker.wake()` ends the thread's wait, so that a turn follows at once. While a broker's name is looked up and
+        its handshake runs, some seconds at most, no turn is taken.
+        """
+        self._workers.append(worker)
+
     def forget(self, listener: Listener) -> None:
         """Undoes `listen`."""
         if listener in self._listeners:
@@ -113,7 +125,7 @@ class MqttTransport:
         connection = self._connection
         if connection is not None and connection.up:
             connection.subscribe([topic])
-            self._bell.ring()
+            self.waker.wake()
 
     @property
     def up(self) -> bool:
@@ -151,7 +163,7 @@ class MqttTransport:
 
     def _flush(self, connection: Connection) -> None:
         if not connection.flush():
-            self._bell.ring()
+            self.waker.wake()
 
     def ack(self, incoming: Incoming) -> bool:
         """Acknowledges an input. False where its connection is gone: the broker will send it again."""
@@ -160,7 +172,7 @@ class MqttTransport:
             return False
         if incoming.qos:
             connection.client.ack(incoming.mid, incoming.qos)
-            self._bell.ring()
+            self.waker.wake()
         return True
 
     def start(self) -> None:
@@ -182,7 +194,7 @@ class MqttTransport:
             return
         self._say_last(last, timeout_s)
         self._stopping.set()
-        self._bell.ring()
+        self.waker.wake()
         thread.join(JOIN_WAIT_S)
 
     def _say_last(self, last: Sequence[Outgoing], timeout_s: float) -> None:
@@ -216,13 +228,23 @@ class MqttTransport:
             raise
         finally:
             self._beat("-mqtt")
-            self._bell.close()
+            self.waker.close()
+
+    def _work(self) -> float:
+        """Gives each worker its turn; the seconds until one of them wants the next."""
+        wait_s = LOOK_AGAIN_S
+        for worker in self._workers:
+            wait_s = min(wait_s, worker.turn())
+        return max(0.0, wait_s)
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
-            self._beat("mqtt")
-            self._stopping.wait(min(left, 1.0))
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.waker, selectors.EVENT_READ)
+            while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
+                self._beat("mqtt")
+                if selector.select(min(left, self._work())):
+                    self.waker.clear()
 
     def _connect_and_loop(self) -> None:
         # Here, in this thread: at start paho is being imported while the first sample is inferred.
@@ -238,7 +260,7 @@ class MqttTransport:
                 connection.open()
                 self._handshake(connection, selector)
                 self._up(connection)
-                born = False
+                born, wait_s = False, self._work()
                 stands_at: float | None = time.monotonic() + STANDS_S
                 while not self._stopping.is_set():
                     if stands_at is not None and time.monotonic() >= stands_at:
@@ -249,14 +271,15 @@ class MqttTransport:
                         born = True
                         self._give_birth(connection)
                     self._beat("mqtt")
-                    for incoming in connection.turn(selector, self._bell, 0.5):
+                    for incoming in connection.turn(selector, self.waker, wait_s):
                         self._deliver(connection, incoming)
+                    wait_s = self._work()
             finally:
                 connection.close(selector, polite=self._stopping.is_set())
 
     def _handshake(self, connection: Connection, selector: selectors.BaseSelector) -> None:
         until = time.monotonic() + CONNACK_WAIT_S
-        connection.watch(selector, self._bell)
+        connection.watch(selector, self.waker)
         try:
             while not connection.up:
                 if time.monotonic() > until:
@@ -264,7 +287,7 @@ class MqttTransport:
                     raise UnavailableError(f"{self.options.url}: no answer to CONNECT in {CONNACK_WAIT_S:.0f} s")
                 if self._stopping.is_set():
                     raise UnavailableError("stopping")
-                for incoming in connection.turn(selector, self._bell, 0.2):
+                for incoming in connection.turn(selector, self.waker, min(0.2, self._work())):
                     self._deliver(connection, incoming)  # a kept session may deliver right behind the CONNACK
         except UnavailableError:
             self._retain = connection.retains

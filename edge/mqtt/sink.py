@@ -22,7 +22,7 @@ from edge.errors import SampleError, UnavailableError
 from edge.mqtt.messages import Outgoing, Told
 from edge.mqtt.publication import Form, Letter
 from edge.mqtt.session import Listener, MqttTransport
-from edge.plugins.protocols import Entry, SinkEvents
+from edge.plugins.protocols import Entry, Loop, SinkEvents
 
 JSON = "application/json"
 BATCH_BYTES_MOST = 1_000_000
@@ -58,6 +58,7 @@ class MqttSink(Listener):
         self._sending = sending
         self._count = count
         self._transport = transport
+        self.loop: Loop = transport
         self._base = base_topic
         self._model = model
         self._events: SinkEvents | None = None

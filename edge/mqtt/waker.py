@@ -1,4 +1,4 @@
-"""Wakes a thread that waits in a selector. To ring again before it has looked costs nothing."""
+"""Ends the wait of a thread that waits in a selector. A second `wake` before the thread has looked costs nothing."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import contextlib
 import socket
 
 
-class Bell:
-    """`ring` from any thread; the rest from the one that waits."""
+class SocketWaker:
+    """`wake` from any thread; the rest from the thread that waits."""
 
     def __init__(self) -> None:
-        self._ear, self._hand = socket.socketpair()
-        self._ear.setblocking(False)
-        self._hand.setblocking(False)
-        self._rung = False
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._woken = False
 
     def fileno(self) -> int:
-        """For the selector: readable once it was rung."""
-        return self._ear.fileno()
+        """For the selector: readable after `wake`."""
+        return self._reader.fileno()
 
-    def ring(self) -> None:
-        """What was done before it is seen by the thread after its next `hush`."""
-        if self._rung:
+    def wake(self) -> None:
+        """What this thread wrote before is visible to the other after its next `clear`."""
+        if self._woken:
             return
-        self._rung = True
+        self._woken = True
         try:
-            self._hand.send(b"\0")
+            self._writer.send(b"\0")
         except OSError:
-            return  # closed: nobody waits any more
+            return  # closed: the thread has ended
 
-    def hush(self) -> None:
-        """Before looking at what there is to do: who rings from now on is heard again.
+    def clear(self) -> None:
+        """To be called before looking for work: a `wake` from now on ends the next wait.
 
-        Emptied first: a ring in between is swallowed, and what it was for is looked at all the same.
+        The socket is emptied first: a `wake` in between does nothing, and its work is found all the same.
         """
         with contextlib.suppress(BlockingIOError):
-            self._ear.recv(4096)
-        self._rung = False
+            self._reader.recv(4096)
+        self._woken = False
 
     def close(self) -> None:
-        self._ear.close()
-        self._hand.close()
+        self._reader.close()
+        self._writer.close()

@@ -190,6 +190,40 @@ class SinkEvents(Protocol):
         """`open` is worth another try now."""
 
 
+class Waker(Protocol):
+    """Ends another thread's wait early."""
+
+    def wake(self) -> None:
+        """From any thread. What the caller wrote before is visible to the other thread when it has woken."""
+
+
+class LoopWorker(Protocol):
+    """Work that a thread with a loop of its own does in turns. Belongs to that thread."""
+
+    def turn(self) -> float:
+        """Does what is due without waiting; the seconds until it wants another turn, if nothing wakes it earlier."""
+
+
+class Loop(Protocol):
+    """A thread that waits for the network, and gives its workers a turn each time it has woken."""
+
+    @property
+    def waker(self) -> Waker: ...
+
+    def attach(self, worker: LoopWorker) -> None:
+        """Before the thread starts. An exception of a turn ends the thread and the process."""
+
+
+@runtime_checkable
+class LoopSink(Protocol):
+    """Capability of a sink that has a thread of its own: its outbox is that thread's worker.
+
+    `open`, `send` and `close` are called, and `SinkEvents` are told, in that thread only: no lock is needed.
+    """
+
+    loop: Loop
+
+
 @runtime_checkable
 class Sink(Protocol):
     """Where results go. `open`, `send`, `close` are called by one thread, the lane's.

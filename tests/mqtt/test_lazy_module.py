@@ -12,7 +12,7 @@ def run(code: str) -> str:
 
 
 PUT_OFF = (
-    "import sys\nfrom edge.mqtt import later\nlater.put_off('urllib', 'request')\n"
+    "import sys\nfrom edge.mqtt import lazy_module\nlazy_module.put_off('urllib', 'request')\n"
     "def loaded(): return 'http.client' in sys.modules\n"
 )
 
@@ -34,7 +34,7 @@ def test_whoever_uses_it_has_the_real_one(use):
 
 
 def test_what_is_loaded_already_stays():
-    code = "import urllib.request as r; from edge.mqtt import later; later.put_off('urllib', 'request')\n"
+    code = "import urllib.request as r; from edge.mqtt import lazy_module; lazy_module.put_off('urllib', 'request')\n"
     assert run(code + "import urllib.request; print(urllib.request is r)") == "True"
 
 

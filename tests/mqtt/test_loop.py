@@ -1,0 +1,70 @@
+"""Work that the session's thread does for others: the outbox of its sink."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from support.processes import free_port
+
+from edge.mqtt.messages import MqttOptions
+from edge.mqtt.session import MqttTransport
+from edge.mqtt.url import BrokerUrl
+
+
+class CountingWorker:
+    """Wants no turn of its own accord."""
+
+    def __init__(self) -> None:
+        self.threads: list[str] = []
+        self.turned = threading.Semaphore(0)
+
+    def turn(self) -> float:
+        self.threads.append(threading.current_thread().name)
+        self.turned.release()
+        return float("inf")
+
+
+@pytest.fixture
+def away() -> Iterator[MqttTransport]:
+    """A session whose broker is away, with an hour between tries."""
+    session = MqttTransport(MqttOptions(BrokerUrl("mqtt", "127.0.0.1", free_port()), "loop"), wait_s=lambda: 3600.0)
+    yield session
+    session.stop()
+
+
+def test_a_worker_has_its_turns_in_the_session_s_thread_also_while_the_broker_is_away(away):
+    worker = CountingWorker()
+    away.attach(worker)
+    away.start()
+    assert worker.turned.acquire(timeout=10)
+    assert set(worker.threads) == {"mqtt"}
+
+
+def test_wake_gives_a_turn_at_once(away):
+    worker = CountingWorker()
+    away.attach(worker)
+    away.start()
+    for _ in range(20):  # more turns than the thread takes by itself in the time
+        away.waker.wake()
+        assert worker.turned.acquire(timeout=10)
+
+
+def test_an_error_in_a_turn_is_told(away):
+    class Broken:
+        def turn(self) -> float:
+            raise ValueError("a bug")
+
+    told: list[BaseException] = []
+    heard = threading.Event()
+    threading.excepthook, before = lambda _: None, threading.excepthook
+    session = MqttTransport(away.options, failed=lambda exc: (told.append(exc), heard.set()), wait_s=lambda: 3600.0)
+    session.attach(Broken())
+    try:
+        session.start()
+        assert heard.wait(10)
+        session.stop()
+    finally:
+        threading.excepthook = before
+    assert [type(exc) for exc in told] == [ValueError]
