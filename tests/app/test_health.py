@@ -214,7 +214,7 @@ def test_a_service_that_ended_cleanly_is_no_longer_there(device):
 
 def test_the_check_needs_no_model_and_imports_no_engine(tmp_path):
     code = (
-        "import sys; from edge import cli; cli.run(['--healthy', '--state-dir', sys.argv[1]]);"
+        "import sys; from edge.cli import run; run.run(['--healthy', '--state-dir', sys.argv[1]]);"
         "print([m for m in ('numpy', 'onnxruntime', 'paho', 'cv2', 'sqlite3') if m in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)

@@ -37,7 +37,7 @@ def model(tmp_path):
 
 @pytest.fixture
 def start(tmp_path):
-    def start(*words, code="import sys; from edge import cli; sys.exit(run.run(sys.argv[1:]))"):
+    def start(*words, code="import sys; from edge.cli import run; sys.exit(run.run(sys.argv[1:]))"):
         line = [sys.executable, "-c", code, *map(str, words), "--state-dir", str(tmp_path / "state"), "--mqtt", "none"]
         return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
 
@@ -77,7 +77,7 @@ def test_a_model_that_is_none_is_told_before_a_rule_that_does_not_fit(start, tmp
 
 def test_garbage_is_collected_once_the_service_runs(start, model):
     code = (
-        "import gc, sys; from edge import cli, start, service\n"
+        "import gc, sys; from edge.app import service, start; from edge.cli import run\n"
         "def look(self): print(gc.isenabled(), gc.get_freeze_count() > 1000)\n"
         "service.Service.run = look\n"
         "sys.exit(run.run(sys.argv[1:]))"
@@ -88,7 +88,7 @@ def test_garbage_is_collected_once_the_service_runs(start, model):
 
 def test_no_thread_of_numpy_takes_the_core_on_which_the_model_is_loaded(start, model):
     code = (
-        "import os, sys; from edge import cli, start\n"
+        "import os, sys; from edge.cli import run; from edge.app import start\n"
         "def look(settings, told=start.service):\n"
         "    made = told(settings)\n"
         "    print(*sorted(open(f'/proc/self/task/{t}/comm').read().strip() for t in os.listdir('/proc/self/task')))\n"

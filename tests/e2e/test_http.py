@@ -165,7 +165,7 @@ def test_a_port_that_is_taken_ends_with_2(edge_run, model):
 
 def test_no_server_library_is_loaded_without_http(model):
     code = (
-        "import sys; from edge import assembly, service, cli; import pathlib; "
+        "import sys; from edge.app import assembly, service; import edge.cli.run, pathlib; "
         f"assembly.load_file(pathlib.Path({str(model)!r})); "
         "print([m for m in ('fastapi', 'uvicorn', 'prometheus_client', 'pydantic', 'edge.http') if m in sys.modules])"
     )
@@ -176,8 +176,8 @@ def test_no_server_library_is_loaded_without_http(model):
 
 def test_a_missing_library_is_one_line_and_2(model, tmp_path):
     code = (
-        "import sys; sys.modules['uvicorn'] = None; from edge import cli; "
-        f"sys.exit(cli.run(['--model', {str(model)!r}, '--mqtt', 'none', '--http', '0']))"
+        "import sys; sys.modules['uvicorn'] = None; from edge.cli import run; "
+        f"sys.exit(run.run(['--model', {str(model)!r}, '--mqtt', 'none', '--http', '0']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
 
