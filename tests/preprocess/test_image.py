@@ -265,7 +265,9 @@ def test_a_mark_in_the_picture_is_where_the_frame_says(width, height, resize, an
     left, right = max(0, x - 40), min(width, x + 40)
     columns = np.flatnonzero(inner.max(axis=0) > 127)
     expected = np.array([left, right]) * found.frame.scale_x + found.frame.offset_x
-    tolerance = 1.01 + found.frame.scale_x
+    # YOLOX cuts a last pixel that is not whole and maps boxes back with the unrounded scale all the same.
+    cut = 1.0 if resize == "letterbox-topleft" else 0.0
+    tolerance = 1.01 + found.frame.scale_x + cut
     assert abs(columns.min() - max(0, expected[0])) <= tolerance
     assert abs(columns.max() + 1 - min(WIDTH, expected[1])) <= tolerance
 
