@@ -140,7 +140,8 @@ def override(loaded: Loaded, settings: Settings) -> Loaded:
     if settings.activation is not None:
         said["activation"] = _activation(settings)
     if settings.said("labels") is not None:
-        said["labels"] = labels.read(settings.labels)
+        known = labels.classes(loaded.manifest, loaded.engine.outputs)
+        said["labels"] = labels.require_fit(labels.read(settings.labels), known)
     if settings.said("name"):
         said["name"] = topic_part(settings.name)
     image = {field: settings.said(key) for key, field in IMAGE_KEYS.items() if settings.said(key) is not None}

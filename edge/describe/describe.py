@@ -25,6 +25,8 @@ from edge.model import labels as label_files
 from edge.model.manifest import Feature, Input, Manifest, Output, Task, Window
 from edge.plugins.protocols import Engine
 
+_LABELLED = ("classify", "detect", "segment", "keypoints")
+
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
@@ -95,7 +97,7 @@ class _Describer:
             std=convention.std,
         )
         self._tell_picture(image, convention.sure)
-        labels = label_files.align(self._labels, head.classes) or head.labels
+        labels = self._fitting(head) or head.labels
         activation = self._picture_activation(head, outputs)
         return self._manifest(head, (image, *self._constants(size), *self._states()), labels, activation)
 
@@ -230,7 +232,7 @@ class _Describer:
             self._guesses.append(f"--frontend {heard.frontend}")
         outputs = self._outputs((0, 0))
         head = self._flat_head(outputs, self._hints.task)
-        labels = label_files.align(self._labels, head.classes)
+        labels = self._fitting(head)
         if not labels and head.task == "classify" and head.classes < 2:
             labels = audio.labels(heard, self._roles.held, self._roles.constants)
         activation = self._activation(outputs.get(head.outputs[0].name)) if head.task == "classify" else ""
@@ -260,7 +262,7 @@ class _Describer:
         if head.task == "classify" and engine.outputs:
             name = next((o.name for o in head.outputs if o.role == "scores"), "")
             activation = self._activation(self._outputs((0, 0)).get(name))
-        labels = label_files.align(self._labels, head.classes)
+        labels = self._fitting(head)
         return self._manifest(head, (*parts, *self._constants(None), *self._states()), labels, activation)
 
     @staticmethod
@@ -343,9 +345,20 @@ class _Describer:
         found = label_files.beside(self._path)
         return (found[1], str(found[0])) if found is not None else ((), "")
 
+    def _fitting(self, head: Head) -> tuple[str, ...]:
+        """The labels that fit the head's classes. Raises ConfigError where the user's do not."""
+        background = head.background or head.options.get("background") == 0
+        if self._labels_from == "user":
+            return label_files.require_fit(self._labels, head.classes, background=background)
+        fitted = label_files.align(self._labels, head.classes, background=background)
+        if self._labels and not fitted and head.task in _LABELLED:
+            where = self._labels_from if self._labels_from != "model" else "the file itself"
+            self._warnings.append(f"{where}: {label_files.misfit(self._labels, head.classes)}: not used")
+        return fitted
+
     def _with_labels(self, manifest: Manifest) -> Manifest:
         beside = self._labels_from not in ("", "user", "model")
-        if manifest.task not in ("classify", "detect", "segment", "keypoints"):
+        if manifest.task not in _LABELLED:
             return manifest
         if beside and manifest.labels:
             self._guesses.append(f"--labels {shlex.quote(self._labels_from)}")
@@ -354,7 +367,7 @@ class _Describer:
         return manifest
 
     def _manifest(self, head: Head, inputs: tuple[Input, ...], labels: tuple[str, ...], activation: str) -> Manifest:
-        if head.task not in ("classify", "detect", "segment", "keypoints"):
+        if head.task not in _LABELLED:
             labels = ()
         return Manifest(
             name=self._path.stem,

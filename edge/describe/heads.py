@@ -37,6 +37,8 @@ class Head:
     labels: tuple[str, ...] = ()
     """What the classes are called where nobody says."""
     activation: Literal["", "sigmoid"] = ""
+    background: bool = False
+    """True: the first of `classes` is the background, which files of labels leave out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +343,8 @@ def _one_channel(seen: Seen, values: Array, mask: tuple[Output, ...], at: int) -
     probabilities = low >= 0 and high <= 1.001
     if seen.channels == 1 or not (probabilities or low < 0 < high):
         return None
-    return Head("segment", "segment", mask, {"axis": at}, "segment", 2, activation="" if probabilities else "sigmoid")
+    activation: Literal["", "sigmoid"] = "" if probabilities else "sigmoid"
+    return Head("segment", "segment", mask, {"axis": at}, "segment", 2, activation=activation, background=True)
 
 
 def _fraction(seen: Seen, spatial: tuple[int, ...]) -> bool:

@@ -1,73 +1,129 @@
-"""Labels: found beside the model, read from the forms that people keep them in."""
+"""Labels: the forms that people keep them in, where they lie, and the one rule that fits them to a model's classes.
+
+`read` is for a file that the user names, `beside` for what lies beside a model, `align` for all of them: labels that
+do not fit the classes are none, for a shifted name is worse than a number.
+"""
 
 from __future__ import annotations
 
 import ast
+import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edge.data.tensor import TensorSpec
 from edge.errors import ConfigError
+from edge.model import label_tables
+from edge.model.manifest import Manifest
 
 MAX_BYTES = 16 * 2**20
-_USUAL = ("labels.txt", "label.txt", "labelmap.txt", "classes.txt", "coco_classes.txt", "names.txt", "labels.csv")
-_NUMBERED = re.compile(r"^\s*(\d+)\s*[,:;\t ]\s*(\S.*?)\s*$")
+UNKNOWN = "???"
+"""Stands where a numbered list leaves a class out."""
+_BACKGROUND = ("background", "__background__", "_background_", UNKNOWN, "unlabeled", "dummy")
+_IMAGENET = 1000
+_SUFFIXES = (".txt", ".csv", ".names", ".pbtxt", ".yaml", ".yml", ".json")
+_USUAL = (
+    "labels.txt", "label.txt", "labelmap.txt", "classes.txt", "coco_classes.txt", "names.txt", "labels.csv",
+    "data.yaml", "metadata.yaml", "class_indices.json", "labels.json", "classes.json", "metadata.json", "config.json",
+)  # fmt: skip
+_OWN = (
+    ".txt", ".labels.txt", "_labels.txt", "-labels.txt", "_label.txt", "_label.csv", "_labels.csv", ".names", ".pbtxt",
+    ".yaml", "_labels.json",
+)  # fmt: skip
+_KEYS = ("names", "id2label", "labels", "class_names", "classes", "class_labels", "label")
+_NUMBERED = re.compile(r"^(\d+)(?:\s*[,:;\t=]\s*|[.)]\s+|\s+)(\S.*?)$")
+_SYNSET = re.compile(r"^n\d{8}[ ,\t]+")
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """Labels in the order of the class index.
+    """Labels in the order of the class index; () where the text holds none.
 
-    Forms: one on each line; `index,name`, `index: name` or `index name` on each line (holes become "???"); a
-    Python or JSON dictionary of index to name; a .pbtxt label map of TensorFlow; one line with commas. A byte
-    order mark and empty lines at the end are ignored. Lines of ids such as `n01440764 tench` keep the name.
+    Forms: one on each line, also numbered (`0 cat`, `0: cat`, `0,cat`; what the numbers leave out is "???"); a CSV
+    table with a header; JSON or Python: a list, index to name, name to index (`class_indices.json`), or either below
+    `names`, `id2label`, `labels`; YAML with `names:`; a .pbtxt label map of TensorFlow; one line with commas. A byte
+    order mark and empty lines are ignored. Lines of ids such as `n01440764 tench` keep the name.
     """
-    text = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").strip("\n")
-    if not text.strip():
+    text = re.sub(r"\r+\n?", "\n", text.lstrip("\ufeff"))
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if not lines:
         return ()
-    if text.lstrip().startswith(("{", "[")):
-        return _from_literal(text)
-    if re.search(r"^\s*item\s*\{", text, re.MULTILINE):
+    if lines[0].startswith(("{", "[")) and (len(lines) == 1 or lines[-1].endswith(("}", "]"))):
+        return from_value(literal(text.strip()))
+    if any(re.match(r"item\s*\{", line) for line in lines):
         return _from_pbtxt(text)
-    lines = [line.strip() for line in text.split("\n")]
+    if any(re.match(r"(names|id2label|labels|class_names)\s*:(\s|$)", line) for line in lines):
+        return from_value(label_tables.from_yaml(text, _KEYS))
     if len(lines) == 1 and "," in lines[0]:
-        import csv  # for those who write them so
+        return tuple(part.strip() for part in label_tables.cells(lines[0]))
+    table = label_tables.from_csv(lines)
+    return _fill(table) if table is not None else _from_lines(lines)
 
-        return tuple(part.strip() for part in next(csv.reader(lines)))
-    numbered = [_NUMBERED.match(line) for line in lines if line]
-    if numbered and all(numbered):
-        pairs = {int(m[1]): m[2] for m in numbered if m}
-        if len(pairs) == len(numbered) and max(pairs) < 10 * len(pairs) + 100:
-            return _fill({k: v.strip("\"' ") for k, v in pairs.items()})
-    if all(re.match(r"^n\d{8} ", line) for line in lines if line):
-        return tuple(line.split(" ", 1)[1] for line in lines if line)
+
+def _from_lines(lines: Sequence[str]) -> tuple[str, ...]:
+    numbered = [m for line in lines if (m := _NUMBERED.match(line))]
+    if len(numbered) == len(lines):
+        pairs = {int(m[1]): label_tables.unquoted(m[2]) for m in numbered}
+        if len(pairs) == len(lines) and _counts(list(pairs)) and len(set(pairs.values())) > len(pairs) / 2:
+            return _fill(pairs)
+    if all(_SYNSET.match(line) for line in lines):
+        return tuple(_SYNSET.sub("", line) for line in lines)
     return tuple(lines)
 
 
-def _fill(pairs: dict[int, str]) -> tuple[str, ...]:
-    return tuple(pairs.get(i, "???") for i in range(max(pairs) + 1)) if pairs else ()
+def _counts(numbers: Sequence[int]) -> bool:
+    """True where numbers are indexes, not a part of the names ("30 km/h", "50 km/h"): from 0 or 1 upwards, few holes.
+
+    COCO's 80 names have indexes up to 90.
+    """
+    return min(numbers) <= 1 and max(numbers) < 2 * len(numbers) + 10
 
 
-def _from_literal(text: str) -> tuple[str, ...]:
-    try:
-        value = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+def _fill(pairs: Mapping[int, str]) -> tuple[str, ...]:
+    if not pairs or min(pairs) < 0 or max(pairs) > 10 * len(pairs) + 100:
         return ()
-    return from_value(value)
+    return tuple(pairs.get(i, UNKNOWN) for i in range(max(pairs) + 1))
+
+
+def literal(text: str) -> object:
+    """What JSON or the text of a Python value says; None where it is neither."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 def from_value(value: object) -> tuple[str, ...]:
-    """Labels from a list of names or a dictionary of index to name (as Ultralytics writes them)."""
+    """Labels from a list of names, index to name, name to index, or a mapping that holds one of these under a key."""
     if isinstance(value, (list, tuple)):
-        return tuple(str(v) for v in value)
-    if isinstance(value, dict):
-        try:
-            pairs = {int(k): str(v) for k, v in value.items()}
-        except (TypeError, ValueError):
-            return ()
-        if not pairs or min(pairs) < 0 or max(pairs) > 10 * len(pairs) + 100:
-            return ()
-        return _fill(pairs)
-    return ()
+        return tuple(str(v) for v in value) if all(isinstance(v, (str, int, float)) for v in value) else ()
+    if not isinstance(value, dict):
+        return ()
+    nested = next((value[k] for k in _KEYS if isinstance(value.get(k), (list, tuple, dict))), None)
+    if nested is not None:
+        return from_value(nested)
+    if value and all(type(v) is int for v in value.values()):
+        # Name to index, as Keras and torchvision write it; for digits both sides are numbers, and the values are it.
+        turned = {int(v): str(k) for k, v in value.items()}
+        return _fill(turned) if sorted(turned) in (list(range(len(value))), list(range(1, len(value) + 1))) else ()
+    try:
+        return _fill({int(k): _name(v) for k, v in value.items()})
+    except (TypeError, ValueError):
+        return ()
+
+
+def _name(value: object) -> str:
+    """A name, or the last of an id and a name (Keras' `imagenet_class_index.json`)."""
+    if isinstance(value, (list, tuple)) and value:
+        value = value[-1]
+    if not isinstance(value, (str, int, float)):
+        raise TypeError
+    return str(value)
 
 
 def _from_pbtxt(text: str) -> tuple[str, ...]:
@@ -79,7 +135,17 @@ def _from_pbtxt(text: str) -> tuple[str, ...]:
         )
         if number and name:
             pairs[int(number[1])] = name[1]
-    return _fill(pairs) if pairs and max(pairs) < 100_000 else ()
+    return _fill(pairs)
+
+
+def decode(data: bytes) -> str:
+    """The text of a file of labels: UTF-8, UTF-16 with its mark (Windows PowerShell), else Windows' own."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
 
 
 def read(path: Path) -> tuple[str, ...]:
@@ -87,7 +153,7 @@ def read(path: Path) -> tuple[str, ...]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"--labels {path}: {path.stat().st_size} bytes is no list of labels")
-        text = path.read_text("utf-8-sig", "replace")
+        text = decode(path.read_bytes())
     except OSError as exc:
         raise ConfigError(f"--labels {path}: {exc.strerror}") from exc
     found = parse(text)
@@ -100,23 +166,20 @@ def beside(model: Path) -> tuple[Path, tuple[str, ...]] | None:
     """The label file beside a model, and what it holds. None where there is none, or more than one might be it.
 
     The model's own name comes first (`model.txt`, `model_labels.txt`), then the usual names, then the only
-    file with "label", "class" or "names" in its name.
+    file with "label", "class" or "names" in its name. A model in a folder `onnx` may have its `config.json` above,
+    as the Hugging Face Hub lays it out.
     """
     try:
-        files = {
-            f.name.lower(): f
-            for f in model.parent.iterdir()
-            if f.suffix.lower() in (".txt", ".csv", ".names", ".pbtxt")
-        }
+        files = {f.name.lower(): f for f in model.parent.iterdir() if f.suffix.lower() in _SUFFIXES}
     except OSError:
         return None
-    stem = model.stem.lower()
-    own = [f"{stem}{end}" for end in (".txt", ".labels.txt", "_labels.txt", "-labels.txt", "_label.txt", "_label.csv",
-                                      "_labels.csv", ".names", ".pbtxt")]  # fmt: skip
-    named = [files[n] for n in (*own, *_usual_for(files)) if n in files]
+    named = [files[n] for n in (*(model.stem.lower() + end for end in _OWN), *_USUAL) if n in files]
     if not named:
-        likely = [f for n, f in files.items() if re.search(r"label|class|names", n)]
+        likely = [f for n, f in files.items() if re.search(r"label|class|names", n) and not n.endswith(".onnx.json")]
         named = likely if len(likely) == 1 else []
+    above = model.parent.parent / "config.json"
+    if model.parent.name == "onnx" and above.is_file():
+        named.append(above)
     for file in named:
         found = _readable(file)
         if found:
@@ -124,28 +187,64 @@ def beside(model: Path) -> tuple[Path, tuple[str, ...]] | None:
     return None
 
 
-def _usual_for(files: dict[str, Path]) -> Sequence[str]:
-    return [n for n in _USUAL if n in files]
-
-
 def _readable(file: Path) -> tuple[str, ...]:
     try:
         if file.stat().st_size > MAX_BYTES:
             return ()
-        found = parse(file.read_text("utf-8-sig", "replace"))
+        found = parse(decode(file.read_bytes()))
     except OSError:
         return ()
-    # Long lines are prose (a README, a licence), not labels.
+    # A mapping of something else; long lines are prose (a README, a licence).
+    if file.suffix.lower() in (".json", ".yaml", ".yml") and len(found) < 2:
+        return ()
     return found if found and max(map(len, found)) <= 200 else ()
 
 
-def align(labels: tuple[str, ...], classes: int) -> tuple[str, ...]:
-    """Labels shifted to fit the model's classes (0: not known), where they differ by the background alone."""
+def align(labels: tuple[str, ...], classes: int, *, background: bool = False) -> tuple[str, ...]:
+    """Labels that fit a model of `classes` (0: not known), or () where they do not.
+
+    They may differ by the background alone: one name too many, and the first is "background"; one too few, and the
+    model has a column for it, which is known of ImageNet's 1001 and where the caller says so (`background`: the first
+    of `classes` is it).
+    """
     if not labels or not classes or len(labels) == classes:
         return labels
-    first = labels[0].strip().lower()
-    if len(labels) == classes + 1 and first in ("background", "__background__", "???", "unlabeled", "dummy"):
+    named = labels[0].strip().lower() in _BACKGROUND
+    if len(labels) == classes + 1 and named:
         return labels[1:]
-    if len(labels) == classes - 1 and first not in ("background", "__background__"):
+    if len(labels) == classes - 1 and not named and (background or len(labels) == _IMAGENET):
         return ("background", *labels)
-    return labels
+    return ()
+
+
+def without_background(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Labels of a model whose class 0 is an object: a first name that stands for the background goes."""
+    return labels[1:] if labels and labels[0].strip().lower() in _BACKGROUND else labels
+
+
+def require_fit(labels: tuple[str, ...], classes: int, *, background: bool = False) -> tuple[str, ...]:
+    """`align` for labels that the user names. Raises ConfigError where they do not fit."""
+    fitted = align(labels, classes, background=background)
+    if labels and not fitted:
+        raise ConfigError(
+            f"--labels: {misfit(labels, classes)}; a wrong name would come without a warning: give a label for "
+            "each class, in order"
+        )
+    return fitted
+
+
+def misfit(labels: Sequence[str], classes: int) -> str:
+    """That labels do not fit, in words."""
+    return f"{len(labels)} labels for a model of {classes} classes"
+
+
+def classes(manifest: Manifest, outputs: Sequence[TensorSpec]) -> int:
+    """How many classes a model with a manifest tells apart; 0 where neither its labels nor its outputs say."""
+    if manifest.labels or manifest.task != "classify":
+        return len(manifest.labels)
+    name = next((o.name for o in manifest.outputs if o.role == "scores"), None)
+    scores = [s for s in outputs if s.name == name] if name else [s for s in outputs if s.dtype.startswith("float")]
+    sizes = scores[0].shape[1:] if scores and scores[0].shape else ()
+    known = [d for d in sizes if isinstance(d, int)]
+    count = math.prod(known) if known and len(known) == len(sizes) else 0
+    return count if count > 1 else 0

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from support.guessing import FLOAT, build, describe, picture, random
 
 from edge.describe.describe import Hints
+from edge.errors import ConfigError
 
 
 @pytest.fixture
@@ -48,6 +49,19 @@ def test_labels_beside_the_model_are_taken_and_told(tmp_path):
     found = describe(build(folder / "m.onnx", picture(), {"y": random(1, 2)}))
     assert found.manifest.labels == ("cat", "dog")
     assert shlex.split(found.guesses[-1]) == ["--labels", str(folder / "labels.txt")]
+
+
+def test_labels_beside_the_model_that_do_not_fit_are_told_and_not_used(tmp_path):
+    (tmp_path / "labels.txt").write_text("cat\ndog\ncow\n")
+    found = describe(build(tmp_path / "m.onnx", picture(), {"y": random(1, 5)}))
+    assert found.manifest.labels == ()
+    assert any("3 labels for a model of 5 classes: not used" in w for w in found.warnings)
+    assert not any("--labels" in g for g in found.guesses)
+
+
+def test_labels_of_the_user_that_do_not_fit_are_refused(file):
+    with pytest.raises(ConfigError, match="3 labels for a model of 5 classes"):
+        describe(build(file, picture(), {"y": random(1, 5)}), Hints(labels=("cat", "dog", "cow")))
 
 
 def test_deeplab_takes_pixels_from_minus_1_to_1(file):

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import json
+
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.errors import ConfigError
 from edge.model import labels
@@ -25,7 +30,24 @@ from edge.model import labels
             ("???", "cat", "dog"),
         ),
         ("3 point turn\nhop", ("3 point turn", "hop")),
-        ("2 wheels\n4 wheels", ("???", "???", "wheels", "???", "wheels")),
+        ("20 km/h\n30 km/h\n50 km/h", ("20 km/h", "30 km/h", "50 km/h")),
+        ("0-2\n3-9\n10-20", ("0-2", "3-9", "10-20")),
+        ("a\r\r\nb\r\r\n", ("a", "b")),
+        ("names:\n  0: Cat\n  1: Dog # small\n", ("Cat", "Dog")),
+        ("train: x\nnc: 3\nnames: ['Cat', 'Dog''s', \"Bird, big\"]\n", ("Cat", "Dog's", "Bird, big")),
+        ("names: ['a'', b', c]", ("a', b", "c")),
+        ("names:\n- Cat\n- it's\nother: 1\n", ("Cat", "it's")),
+        ("names:\n  0: 7\n  1: 8\n", ("7", "8")),
+        ('{"Cat": 0, "Dog": 1}', ("Cat", "Dog")),
+        ('{"0": 0, "1": 1, "10": 2}', ("0", "1", "10")),
+        ('{"hidden": 768, "layers": 12}', ()),
+        ('{"id2label": {"0": "a", "1": "b"}, "label2id": {"a": 0}}', ("a", "b")),
+        ('{"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}', ("tench", "goldfish")),
+        ("id,name\n0,Cat\n1,Dog\n", ("Cat", "Dog")),
+        ('index,mid,display_name\n0,/m/1,"Speech, loud"\n1,/m/2,Dog\n', ("Speech, loud", "Dog")),
+        ("name;colour\ncat;red\ndog;blue", ("cat", "dog")),
+        ("cat,0\ndog,1", ("cat", "dog")),
+        ("tench, Tinca tinca\ngoldfish, Carassius auratus", ("tench, Tinca tinca", "goldfish, Carassius auratus")),
         ("   \n", ()),
         ("{not python", ()),
     ],
@@ -34,20 +56,92 @@ def test_labels_are_read_from_the_forms_people_keep_them_in(text, expected):
     assert labels.parse(text) == expected
 
 
+NAMES = ("cat", "dog")
+IMAGENET = tuple(f"c{i}" for i in range(1000))
+
+
 @pytest.mark.parametrize(
     ("names", "classes", "expected"),
     [
-        (("background", "cat", "dog"), 2, ("cat", "dog")),
-        (("???", "cat", "dog"), 2, ("cat", "dog")),
-        (("cat", "dog"), 3, ("background", "cat", "dog")),
-        (("cat", "dog"), 2, ("cat", "dog")),
-        (("cat", "dog"), 9, ("cat", "dog")),
-        (("cat", "dog"), 0, ("cat", "dog")),
+        (("background", *NAMES), 2, NAMES),
+        (("???", *NAMES), 2, NAMES),
+        (IMAGENET, 1001, ("background", *IMAGENET)),
+        (("background", *IMAGENET), 1000, IMAGENET),
+        (NAMES, 2, NAMES),
+        (NAMES, 0, NAMES),
         ((), 5, ()),
     ],
 )
-def test_labels_are_shifted_where_only_the_background_is_amiss(names, classes, expected):
+def test_labels_fit_where_only_the_background_is_amiss(names, classes, expected):
     assert labels.align(names, classes) == expected
+
+
+@pytest.mark.parametrize(("count", "classes"), [(2, 3), (3, 2), (2, 9), (80, 91), (1001, 1000)])
+def test_labels_that_do_not_fit_are_none(count, classes):
+    names = tuple(f"c{i}" for i in range(count))
+    assert labels.align(names, classes) == ()
+    with pytest.raises(ConfigError, match=f"--labels: {count} labels for a model of {classes} classes"):
+        labels.require_fit(names, classes)
+
+
+def test_a_column_for_the_background_is_named_where_the_model_has_one():
+    assert labels.align(NAMES, 3, background=True) == ("background", *NAMES)
+
+
+HEADERS = ("background", "name", "names", "label", "labels", "class", "classes", "category", "title")
+word = st.text("abcdefghijklmnopqrstuvwxyzäßé' -", min_size=2, max_size=12).filter(
+    lambda w: w[0].isalpha() and w == w.strip() and w not in HEADERS
+)
+words = st.lists(word, min_size=2, max_size=30, unique=True)
+
+FORMS = {
+    "lines": lambda w: "\n".join(w) + "\n",
+    "numbered": lambda w: "\n".join(f"{i} {n}" for i, n in enumerate(w)),
+    "colons": lambda w: "\n".join(f"{i}: {n}" for i, n in enumerate(w)),
+    "commas": lambda w: "\n".join(f"{i},{n}" for i, n in enumerate(w)),
+    "csv": lambda w: "id,name\n" + "\n".join(f"{i},{n}" for i, n in enumerate(w)),
+    "csv shuffled": lambda w: "class_name,class_id\n" + "\n".join(f"{n},{i}" for i, n in reversed(list(enumerate(w)))),
+    "list": lambda w: json.dumps(list(w)),
+    "python": lambda w: repr(dict(enumerate(w))),
+    "class_indices": lambda w: json.dumps({n: i for i, n in enumerate(w)}),
+    "id2label": lambda w: json.dumps({"model_type": "vit", "id2label": {str(i): n for i, n in enumerate(w)}}),
+    "data.yaml": lambda w: yaml.safe_dump({"nc": len(w), "names": list(w), "train": "images"}, allow_unicode=True),
+    "data.yaml by index": lambda w: yaml.safe_dump({"names": dict(enumerate(w))}, allow_unicode=True),
+    "data.yaml in a line": lambda w: yaml.safe_dump({"names": list(w)}, default_flow_style=None, width=10_000),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "dress", [lambda t: t, lambda t: "\ufeff" + t.replace("\n", "\r\n") + "\r\n\r\n"], ids=["", "Windows"]
+)
+@given(names=words)
+def test_every_form_gives_the_same_names(form, dress, names):
+    assert labels.parse(dress(FORMS[form](names))) == tuple(names)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_a_file_is_read_in_the_encodings_of_windows(tmp_path, encoding):
+    path = tmp_path / "labels.txt"
+    path.write_bytes("Käse\nBrot\n".encode(encoding))
+    assert labels.read(path) == ("Käse", "Brot")
+
+
+@pytest.mark.parametrize("name", ["data.yaml", "class_indices.json", "config.json"])
+def test_the_files_of_other_tools_beside_a_model_are_read(tmp_path, name):
+    texts = {
+        "data.yaml": "names: [a, b]\n",
+        "class_indices.json": '{"a": 0, "b": 1}',
+        "config.json": '{"id2label": {"0": "a", "1": "b"}}',
+    }
+    (tmp_path / name).write_text(texts[name])
+    assert labels.beside(tmp_path / "m.onnx") == (tmp_path / name, ("a", "b"))
+
+
+def test_the_hubs_folder_of_onnx_files_has_its_labels_above(tmp_path):
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "config.json").write_text('{"id2label": {"0": "a", "1": "b"}}')
+    assert labels.beside(tmp_path / "onnx" / "model.onnx") == (tmp_path / "config.json", ("a", "b"))
 
 
 def test_the_models_own_labels_come_before_the_usual_name(tmp_path):

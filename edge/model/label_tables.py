@@ -1,0 +1,155 @@
+"""Labels in tables and in YAML: just enough of both to read a list of names."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+_INDEX = re.compile(
+    r"^(#|id|ids|idx|index|class_?id|class_?index|class_?idx|label_?id|category_?id|number|no\.?)$", re.I
+)
+_NAME = re.compile(
+    r"^(display_?name|class_?names?|label_?names?|category_?names?|names?|labels?|class|classes|category|title)$", re.I
+)
+_BEST_NAMES = ("display", "name", "label")
+
+
+def cells(line: str) -> list[str]:
+    """The fields of one line of CSV."""
+    return next(csv.reader([line], skipinitialspace=True))
+
+
+def from_csv(lines: Sequence[str]) -> Mapping[int, str] | None:
+    """Index to name of a table with a header, or of names and indexes in two columns; None for other text."""
+    if len(lines) < 2:
+        return None
+    separator = ";" if lines[0].count(";") > lines[0].count(",") else "\t" if "\t" in lines[0] else ","
+    rows = [[c.strip() for c in r] for r in csv.reader(lines, delimiter=separator, skipinitialspace=True)]
+    header = rows[0]
+    name = _column(header, _NAME)
+    if name is None or not all(c and not c.isdigit() for c in header):
+        return _turned(rows)
+    body = [r for r in rows[1:] if len(r) > name]
+    index = next((i for i, c in enumerate(header) if _INDEX.match(c)), None)
+    if index is None and len(header) == 1 and len(rows) < 3:
+        return None  # two lines, one of which is "name": two classes as likely as a table of one
+    numbers = [r[index] for r in body if len(r) > index] if index is not None else []
+    if index is not None and len(numbers) == len(body) and all(n.isdigit() for n in numbers):
+        found = {int(r[index]): r[name] for r in body}
+        return found if len(found) == len(body) else {}
+    return {i: r[name] for i, r in enumerate(body)}
+
+
+def _column(header: Sequence[str], pattern: re.Pattern[str]) -> int | None:
+    """The column of the names; of several the one for people."""
+    found = [i for i, c in enumerate(header) if pattern.match(c)]
+    best = [i for word in _BEST_NAMES for i in found if word in header[i].lower()]
+    return next(iter(best or found), None)
+
+
+def _turned(rows: Sequence[Sequence[str]]) -> Mapping[int, str] | None:
+    """`cat,0`: name and index without a header."""
+    if not all(len(r) == 2 and r[1].isdigit() and not r[0].isdigit() for r in rows):
+        return None
+    found = {int(r[1]): r[0] for r in rows}
+    return found if sorted(found) == list(range(len(rows))) else None
+
+
+def from_yaml(text: str, keys: Sequence[str]) -> object:
+    """The list or mapping below the first of `keys` that the text has at its left edge; None where there is none."""
+    lines = [_uncommented(line) for line in text.split("\n")]
+    for key in keys:
+        for at, line in enumerate(lines):
+            found = re.match(rf"['\"]?{key}['\"]?\s*:\s*(.*)$", line)
+            if found:
+                rest = found[1].strip()
+                return _flow(" ".join([rest, *_indented(lines[at + 1 :])])) if rest else _block(lines[at + 1 :])
+    return None
+
+
+def _uncommented(line: str) -> str:
+    """Without a comment, which begins with # at the start or after a space, outside of quotes."""
+    quote = ""
+    for at, letter in enumerate(line):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"" and (at == 0 or line[at - 1] in " [{,:"):
+            quote = letter
+        elif letter == "#" and (at == 0 or line[at - 1].isspace()):
+            return line[:at].rstrip()
+    return line.rstrip()
+
+
+def _indented(lines: Sequence[str]) -> Iterator[str]:
+    """The lines that belong to the key before: indented, or the end of a bracket."""
+    for line in lines:
+        if line and not line[0].isspace() and line[0] not in "]}-":
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def _block(lines: Sequence[str]) -> object:
+    entries = list(_indented(lines))
+    if entries and all(e.startswith("-") for e in entries):
+        return [unquoted(e[1:]) for e in entries]
+    pairs = [e.partition(":") for e in entries]
+    if entries and all(colon for _, colon, _ in pairs):
+        return _mapping(pairs)
+    return _flow(" ".join(entries))
+
+
+def _flow(text: str) -> object:
+    """`[a, 'b']` or `{0: a, 1: b}`; None for anything else."""
+    text = text.strip()
+    if text[:1] + text[-1:] not in ("[]", "{}"):
+        return None
+    entries = [e for e in _split(text[1:-1]) if e.strip()]
+    if text[0] == "[":
+        return [unquoted(e) for e in entries]
+    return _mapping([e.partition(":") for e in entries])
+
+
+def _split(text: str) -> list[str]:
+    """At commas outside of quotes; a quote opens at the start of a value only (`it's` is a plain one)."""
+    parts, quote, start = [""], "", True
+    for letter in text:
+        if letter == "," and not quote:
+            parts.append("")
+            start = True
+            continue
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"" and (start or parts[-1].strip()[:1] == letter):  # doubled, it stands for itself
+            quote = letter
+        start = letter == ":" or (start and letter.isspace())
+        parts[-1] += letter
+    return parts
+
+
+def unquoted(text: str) -> str:
+    """A name without the quotes around it."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        inner = text[1:-1]
+        return inner.replace("''", "'") if text[0] == "'" else _unescaped(inner)
+    return text
+
+
+def _mapping(pairs: Sequence[tuple[str, str, str]]) -> Mapping[str, str | int]:
+    """A number without quotes is one where its key is none: `cat: 0` is name to index, `0: 7` index to name."""
+    found: dict[str, str | int] = {}
+    for key, _, value in pairs:
+        name, plain = unquoted(key), value.strip()
+        found[name] = int(plain) if plain.isdigit() and not name.isdigit() else unquoted(value)
+    return found
+
+
+def _unescaped(text: str) -> str:
+    """What stands between double quotes: YAML's escapes are JSON's, and a short one of its own."""
+    try:
+        return str(json.loads('"' + re.sub(r"\\x([0-9A-Fa-f]{2})", r"\\u00\1", text) + '"'))
+    except ValueError:
+        return text
