@@ -29,6 +29,7 @@ from edge.pipeline.pipeline import Pipeline, Watch
 from edge.pipeline.results import Identity
 from edge.plugins import registry
 from edge.plugins.protocols import Clock, EngineOptions, Postprocessor, Preprocessor, Sink, Source, SourceContext, Spool
+from edge.plugins.rows import RowPreprocessor, RowRules
 from edge.postprocess.segment import Segmenter
 from edge.settings.layers import Settings
 from edge.sinks.console import ConsoleSink
@@ -36,7 +37,7 @@ from edge.sinks.file import FileSink
 from edge.sources.uri import split_source
 from edge.storage.memory import MemorySpool
 from edge.storage.sqlite import SqliteSpool
-from edge.telemetry.clock import SystemClock
+from edge.telemetry.clock import SystemClock, clock_synced
 from edge.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ if TYPE_CHECKING:
     from edge.http.options import Served
 
 
-def make_preprocessor(loaded: Loaded, *, ignore_unknown: bool = False) -> Preprocessor:
-    """By the kind of the first input that is neither constant nor a state. Raises ModelError."""
+def make_preprocessor(loaded: Loaded, rules: RowRules | None = None) -> Preprocessor:
+    """By the kind of the first input that is neither constant nor a state. Raises ModelError, and ConfigError where
+    `rules` ask something of a model that takes no rows."""
     kinds = [
         "window" if i.kind == "table" and i.window is not None else i.kind
         for i in loaded.manifest.inputs
@@ -53,8 +55,12 @@ def make_preprocessor(loaded: Loaded, *, ignore_unknown: bool = False) -> Prepro
     ]
     kind = {"column": "table"}.get(kinds[0], kinds[0]) if kinds else "tensor"
     made: Preprocessor = registry.find("edge.preprocess", kind)(loaded.manifest, loaded.engine.inputs)
-    if ignore_unknown and hasattr(made, "ignore_unknown"):
-        made.ignore_unknown = True
+    if rules is None or not (rules.ignore_unknown or rules.absent_missing):
+        return made
+    if not isinstance(made, RowPreprocessor):
+        flag = "--ignore-unknown" if rules.ignore_unknown else "--absent missing"
+        raise ConfigError(f"{flag} is for models that take rows by name; this one takes {kind}: leave it out")
+    made.rules = rules
     return made
 
 
@@ -75,7 +81,7 @@ def make_pipeline(loaded: Loaded, device: str, options: PipelineOptions | None =
     identity = Identity(device, loaded.ref, loaded.manifest.task, options.boot)
     return Pipeline(
         stateful.wrap(loaded.engine, loaded.manifest),
-        make_preprocessor(loaded, ignore_unknown=options.ignore_unknown),
+        make_preprocessor(loaded, options.rows),
         decode,
         identity,
         reserved_id="id" not in {f.name for f in loaded.manifest.features},
@@ -99,9 +105,9 @@ class PipelineOptions(msgspec.Struct, frozen=True):
     boot."""
 
     boot: str = ""
-    ignore_unknown: bool = False
+    rows: RowRules | None = None
     max_input: int = 32_000_000
-    clock_synced: Callable[[], bool] = lambda: True
+    clock_synced: Callable[[], bool] = clock_synced
     seq: Iterator[int] | None = None
     watch: Watch | None = None
 

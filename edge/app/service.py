@@ -32,7 +32,9 @@ from edge.mqtt.url import BrokerUrl
 from edge.pipeline.pipeline import Pipeline, Watch
 from edge.pipeline.results import timestamp
 from edge.plugins.protocols import Sink, Source
+from edge.plugins.rows import RowRules
 from edge.runtime import thermal
+from edge.runtime.left_out import LeftOut
 from edge.runtime.runner import Runner, RunnerOptions
 from edge.settings.layers import Settings
 from edge.sources.uri import told
@@ -81,6 +83,7 @@ class Service:
         self._masks: MaskPublisher | None = None
         self._announcer: Announcer | None = None
         self._seq = itertools.count(1)
+        self._rows = RowRules(settings.ignore_unknown, settings.absent == "missing", LeftOut())
         self._interrupts = 0
         self._hung: set[str] = set()
 
@@ -202,9 +205,7 @@ class Service:
         return assembly.make_pipeline(
             self._loaded,
             settings.device,
-            assembly.PipelineOptions(
-                self._boot, settings.ignore_unknown, settings.max_input, clock_synced, self._seq, watch
-            ),
+            assembly.PipelineOptions(self._boot, self._rows, settings.max_input, clock_synced, self._seq, watch),
         )
 
     def _make_masks(self) -> MaskPublisher | None:

@@ -61,8 +61,18 @@ def decode_json(data: bytes | str) -> Any:
         return _decoder.decode(data[3:] if isinstance(data, bytes) and data.startswith(codecs.BOM_UTF8) else data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         shown = data[:40] if isinstance(data, str) else data[:40].decode("utf-8", "replace")
-        hint = "; JSON has no NaN, send null" if "nan" in shown.lower() else ""
+        hint = _no_such_number(str(exc), data)
         raise SampleError(f"not JSON, a picture or .npy: {exc}, in {shown!r}{hint}") from exc
+
+
+def _no_such_number(said: str, data: bytes | str) -> str:
+    """What to send instead where the text goes wrong at a number that JSON has not."""
+    at = re.search(r"byte (\d+)", said)
+    start = max(0, int(at[1]) - 1) if at else 0
+    word = data[start : start + 12] if isinstance(data, str) else data[start : start + 12].decode("utf-8", "replace")
+    if "nan" in word.lower():
+        return "; JSON has no NaN, send null"
+    return "; JSON has no infinity, send a finite number" if "inf" in word.lower() else ""
 
 
 def decode_npy(data: bytes) -> Array:

@@ -51,6 +51,66 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(object if name == STRING else name)
 
 
+EXACT = 2**53
+"""Beyond this a float64 no longer holds every whole number."""
+
+
+def to_integers(values: Any, dtype: np.dtype[Any]) -> Array | None:
+    """The same numbers as whole numbers of `dtype`, each exact; None where one is none, or does not fit.
+
+    `values`: an array, or (nested) lists of numbers. In lists a float beyond 2**53 is refused: it may have been
+    rounded from the number that was meant. In an array it stands for itself.
+    """
+    try:
+        found = np.asarray(values)
+    except (ValueError, OverflowError):
+        return None
+    if found.dtype.kind == "f" and not isinstance(values, np.ndarray) and _is_large(found):
+        found = np.array(values, dtype=object)  # numpy made floats of whole numbers to hold them all
+    if found.dtype.kind == "O":
+        return _one_by_one(found, dtype)
+    if found.dtype.kind not in "fiub":
+        return None
+    if found.size and found.dtype.kind != "b" and not _fits(found, dtype):
+        return None
+    return found.astype(dtype)
+
+
+def _is_large(found: Array) -> bool:
+    return bool((np.abs(found) >= EXACT).any())
+
+
+def _fits(found: Array, dtype: np.dtype[Any]) -> bool:
+    limits = np.iinfo(dtype)
+    if found.dtype.kind == "f":
+        wide = found.astype(np.float64) if found.dtype.itemsize < 8 else found
+        # The limits themselves need not be floats; one more than the upper one always is.
+        return bool((np.isfinite(wide) & (wide == np.floor(wide))).all()) and bool(
+            (wide.min() >= float(limits.min)) and (wide.max() < float(limits.max // 2 + 1) * 2)
+        )
+    return int(found.min()) >= limits.min and int(found.max()) <= limits.max
+
+
+def _one_by_one(found: Array, dtype: np.dtype[Any]) -> Array | None:
+    limits = np.iinfo(dtype)
+    lowest, highest = int(limits.min), int(limits.max)
+    values = found.ravel().tolist()
+    whole = [v for v in map(to_integer, values) if v is not None and lowest <= v <= highest]
+    return np.array(whole, dtype=dtype).reshape(found.shape) if len(whole) == len(values) else None
+
+
+def to_integer(value: Any) -> int | None:
+    """A whole number as it was meant; None for anything else, also for a float that may have been rounded."""
+    if isinstance(value, (int, np.integer, np.bool_)):
+        return int(value)
+    if not isinstance(value, (float, np.floating)):
+        return None
+    number = float(value)
+    # A number of numpy's was not read from text: it stands for itself.
+    certain = isinstance(value, np.floating) or abs(number) < EXACT
+    return int(number) if certain and number.is_integer() else None
+
+
 def quantize(values: Array, spec: TensorSpec) -> Array:
     """Real values to the integers of a quantised tensor, rounded to nearest and saturated."""
     if spec.quantization is None:

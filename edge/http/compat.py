@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from edge.data import codec
+from edge.data.numbers import read_number
 from edge.data.result import Anomaly, Classification, Regression, Result, Skipped
 from edge.data.sample import Payload
-from edge.data.tensor import STRING, Tensors, TensorSpec, numpy_dtype
+from edge.data.tensor import STRING, Array, Tensors, TensorSpec, numpy_dtype, to_integers
 from edge.errors import SampleError
 from edge.http.http_types import Refusal, Response, as_json
 from edge.http.openinference.protocol import Inference
@@ -115,11 +116,16 @@ def _base64(text: Any) -> bytes:
 def tensor(value: Any, spec: TensorSpec) -> Any:
     """Nested lists as one tensor of the model's type. Raises Refusal."""
     dtype = numpy_dtype(spec.dtype)
+    found: Array | None
     try:
         found = np.array(value, dtype=object if spec.dtype == STRING else None)
     except (ValueError, OverflowError) as exc:
         raise Refusal(400, f"input {spec.name!r}: rows of different lengths") from exc
-    if spec.dtype != STRING and found.dtype.kind not in "fiub":
+    if dtype.kind in "iu":
+        found = to_integers(value, dtype)
+        if found is None:
+            raise Refusal(400, f"input {spec.name!r}: values that {spec.dtype} cannot hold")
+    elif spec.dtype != STRING and found.dtype.kind not in "fiub":
         raise Refusal(400, f"input {spec.name!r}: {spec.dtype} values belong there")
     dims = spec.shape or ()
     if found.ndim == len(dims) - 1 and dims[:1] == (1,):
@@ -128,7 +134,7 @@ def tensor(value: Any, spec: TensorSpec) -> Any:
         raise Refusal(400, f"input {spec.name!r}: shape {list(found.shape)}; the model takes {list(dims)}")
     with np.errstate(over="ignore", invalid="ignore"):
         cast = found.astype(dtype)
-    if spec.dtype != STRING and dtype.kind in "iub" and not (cast == found).all():
+    if dtype.kind == "b" and not (cast == found).all():
         raise Refusal(400, f"input {spec.name!r}: values that {spec.dtype} cannot hold")
     return cast
 
@@ -204,10 +210,8 @@ def _cell(text: str) -> Any:
     """A number, None for an empty cell, or the very text."""
     if not text.strip():
         return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    number = read_number(text)
+    return text if number is None else number
 
 
 def _prediction(result: Result) -> Any:

@@ -24,7 +24,7 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Feature(Struct, frozen=True, kw_only=True):
-    """A column of a table. `missing`: an absent value is passed on (NaN, or "" for text).
+    """A column of a table. `missing`: a value that is missing is passed on (NaN, or "" for text).
 
     `values` are the texts that the model knows, where the original refuses any other; empty: all are passed on.
     """

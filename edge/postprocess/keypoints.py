@@ -38,15 +38,13 @@ class Keypoints:
         frame = model_input.frame or Frame(width, height)
         x = (points[:, 1] * width - frame.offset_x) / frame.scale_x
         y = (points[:, 0] * height - frame.offset_y) / frame.scale_y
+        if not np.isfinite(points).all():
+            raise SampleError(f"the model's output {self._name!r} is not finite")
+        x, y = np.clip(x, 0, frame.width), np.clip(y, 0, frame.height)
         seen = points[:, 2] >= self._threshold
         if not seen.any():
             return []
-        box = (
-            float(np.clip(x[seen].min(), 0, frame.width)),
-            float(np.clip(y[seen].min(), 0, frame.height)),
-            float(np.clip(x[seen].max(), 0, frame.width)),
-            float(np.clip(y[seen].max(), 0, frame.height)),
-        )
+        box = (float(x[seen].min()), float(y[seen].min()), float(x[seen].max()), float(y[seen].max()))
         listed = [
             (round(a, 2), round(b, 2), round(c, 4))
             for a, b, c in zip(x.tolist(), y.tolist(), points[:, 2].tolist(), strict=True)

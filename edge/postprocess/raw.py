@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,10 @@ from edge.model.manifest import Manifest
 
 
 class AsIs:
-    """Every output: name, shape, dtype and the flat values; a value that JSON lacks (NaN) becomes null."""
+    """Every output: name, shape, dtype and the flat values.
+
+    JSON has neither NaN nor infinity: NaN becomes null, infinity the text "Infinity" or "-Infinity".
+    """
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = dict(names)  # the tensor's to the one that is shown
@@ -27,11 +31,21 @@ def _raw(name: str, value: Any) -> Raw:
     if isinstance(value, (list, dict)):
         items = value if isinstance(value, list) else [value]
         maps = not any(isinstance(i, np.ndarray) for i in items)
-        data = items if maps else [np.asarray(i).tolist() for i in items]
+        data = _for_json(items if maps else [np.asarray(i).tolist() for i in items])
         return Raw(name=name, shape=[len(items)], dtype="map" if maps else "sequence", data=data)
     array = np.asarray(value)
     dtype = "string" if array.dtype.kind in "OUS" else array.dtype.name
-    return Raw(name=name, shape=list(array.shape), dtype=dtype, data=array.ravel().tolist())
+    values = array.ravel().tolist()
+    finite = array.dtype.kind not in "fO" or (array.dtype.kind == "f" and not np.isinf(array).any())
+    return Raw(name=name, shape=list(array.shape), dtype=dtype, data=values if finite else _for_json(values))
+
+
+def _for_json(value: Any) -> Any:
+    if isinstance(value, float):
+        return ("Infinity" if value > 0 else "-Infinity") if math.isinf(value) else value
+    if isinstance(value, dict):
+        return {key: _for_json(v) for key, v in value.items()}
+    return [_for_json(v) for v in value] if isinstance(value, list) else value
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> AsIs:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from msgspec import UNSET
 
 from edge.data.result import Regression
 from edge.data.sample import ModelInput
-from edge.data.tensor import Tensors, TensorSpec
+from edge.data.tensor import EXACT, Array, Tensors, TensorSpec
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Manifest, Output
 
@@ -23,7 +24,7 @@ class Regressor:
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Regression]:
         found: list[Regression] = []
         for output in self.outputs:
-            values = np.asarray(outputs[output.name], dtype=np.float64).ravel()
+            values = _exact(outputs[output.name]).ravel()
             if not np.isfinite(values).all():
                 raise SampleError(f"the model's output {output.name!r} is not finite")
             for i, value in enumerate(values.tolist()):
@@ -34,13 +35,21 @@ class Regressor:
         """Where all values are finite."""
         found: list[list[Regression]] = [[] for _ in range(count)]
         for output in self.outputs:
-            values = np.asarray(outputs[output.name], dtype=np.float64).reshape(count, -1)
+            values = _exact(outputs[output.name]).reshape(count, -1)
             if not np.isfinite(values).all():
                 return None
             names = [_name(output, i, values.shape[1]) for i in range(values.shape[1])]
             for row, numbers in zip(found, values.tolist(), strict=True):
                 row += [Regression(n, v, output.unit or UNSET) for n, v in zip(names, numbers, strict=True)]
         return found
+
+
+def _exact(output: Any) -> Array:
+    """As float64, but for whole numbers that it would round: those stay what they are."""
+    array = np.asarray(output)
+    if array.dtype.kind in "iu" and array.size and max(-int(array.min()), int(array.max())) > EXACT:
+        return array
+    return array.astype(np.float64)
 
 
 def _name(output: Output, index: int, count: int) -> str:

@@ -15,9 +15,10 @@ import msgspec
 import numpy as np
 
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
-from edge.data.tensor import STRING, Array, TensorSpec, numpy_dtype
+from edge.data.tensor import EXACT, STRING, Array, TensorSpec, numpy_dtype, to_integers
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Feature, Manifest
+from edge.plugins.rows import RowRules
 
 _SINGLE = frozenset({float, int, bool, str, type(None)})
 RESERVED = "id"
@@ -36,8 +37,7 @@ class TablePreprocessor:
         self._columns = columns
         self._pick = operator.itemgetter(*self._names) if self._named and len(self._names) > 1 else None
         self._numeric = not columns and specs[0].dtype != STRING and all(f.kind == "number" for f in features)
-        self.ignore_unknown = False
-        """Set by the assembly: keys that are no feature are left out instead of refused."""
+        self.rules = RowRules()
 
     def split(self, payload: Payload) -> Sequence[Payload]:
         if isinstance(payload, (EncodedImage, Image)):
@@ -131,8 +131,10 @@ class TablePreprocessor:
         for key, value in row.items():
             at = self._index.get(key)
             if at is None:
-                if key != RESERVED and not self.ignore_unknown:
-                    raise SampleError(self._unknown(key))
+                if key != RESERVED:
+                    if not self.rules.ignore_unknown:
+                        raise SampleError(self._unknown(key))
+                    self.rules.left_out(str(key))
                 continue
             values[at] = value
             seen += 1
@@ -148,17 +150,24 @@ class TablePreprocessor:
         return f"unknown feature {key!r}; {meant}the model takes {self._wanted()}"
 
     def _check_absent(self, row: Mapping[str, Any]) -> None:
-        absent = [f.name for f in self._features if f.name not in row and not f.missing]
-        if absent:
-            more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
-            raise SampleError(
-                f"missing feature {', '.join(map(repr, absent[:3]))}{more}; the model takes {self._wanted()}"
-            )
+        absent = [f for f in self._features if f.name not in row]
+        if not self.rules.absent_missing or len(absent) == len(self._features):
+            refused = absent
+        else:
+            refused = [f for f in absent if not f.missing]
+        if not refused:
+            return
+        more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
+        null = "send null for a value that is missing; " if any(f.missing for f in refused) else ""
+        raise SampleError(
+            f"missing feature {', '.join(repr(f.name) for f in refused[:3])}{more}; {null}"
+            f"the model takes {self._wanted()}"
+        )
 
     def _in_order(self, row: Any) -> Sequence[Any]:
         values: Any = row
         if isinstance(row, np.ndarray):
-            values = row.ravel() if self._numeric else row.ravel().tolist()
+            values = row.ravel() if self._numeric or row.dtype.kind == "f" else row.ravel().tolist()
         elif not isinstance(row, list):
             raise SampleError(f"{_shown(row)} where a row belongs; the model takes {self._wanted()}")
         if len(values) != len(self._features):
@@ -179,13 +188,16 @@ class TablePreprocessor:
             found = np.asarray(values)
         except (ValueError, TypeError, OverflowError):
             return None
+        dtype = numpy_dtype(spec.dtype)
         if found.dtype.kind not in "fiub" or found.ndim != ndim:
             return None
+        if dtype.kind in "iu":
+            return to_integers(values, dtype)
         wide = found.astype(np.float64)
         if not np.isfinite(wide).all():
             return None
         with np.errstate(over="ignore", invalid="ignore"):
-            narrow = wide.astype(numpy_dtype(spec.dtype))
+            narrow = wide.astype(dtype)
         ok = np.isfinite(narrow).all() if narrow.dtype.kind == "f" else (narrow == wide).all()
         return narrow if ok else None
 
@@ -196,14 +208,20 @@ class TablePreprocessor:
         number = self._number(value, feature, name)
         dtype = numpy_dtype(spec.dtype)
         if dtype.kind in "iu":
-            limits = np.iinfo(dtype)
-            if number != number or number != int(number) or not limits.min <= number <= limits.max:
-                raise SampleError(f"feature {name!r} is {_shown(value)}; the model takes a whole number ({spec.dtype})")
-            return np.array([int(number)], dtype=dtype)
+            return self._whole(value, name, dtype)
         with np.errstate(over="ignore"):
             cell = np.array([number]).astype(dtype)
         if math.isfinite(number) and not np.isfinite(cell).all():
             raise SampleError(f"feature {name!r} is {_shown(value)}, too large for {spec.dtype}")
+        return cell
+
+    @staticmethod
+    def _whole(value: Any, name: str, dtype: np.dtype[Any]) -> Array:
+        cell = to_integers([value], dtype)
+        if cell is None:
+            rounded = isinstance(value, float) and value.is_integer() and abs(value) >= EXACT
+            why = "; beyond 2^53 send it without a point or an exponent" if rounded else ""
+            raise SampleError(f"feature {name!r} is {_shown(value)}; the model takes a whole number ({dtype}){why}")
         return cell
 
     @staticmethod

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
-from edge.data.tensor import Array, TensorSpec, numpy_dtype
+from edge.data.tensor import Array, TensorSpec, numpy_dtype, to_integers
 from edge.errors import SampleError
 from edge.model.manifest import Manifest
+from edge.plugins.rows import RowRules
 
 RESERVED = "id"
 
@@ -31,6 +32,7 @@ class TensorPreprocessor:
         self._keys = dict(keys or {})  # by tensor name
         self._constants = dict(constants or {})
         self._specs = tuple(s for s in specs if s.name not in self._constants)
+        self.rules = RowRules()
 
     def split(self, payload: Payload) -> Sequence[Payload]:
         if isinstance(payload, (EncodedImage, Image)):
@@ -57,6 +59,10 @@ class TensorPreprocessor:
         payload = {names.get(k, k): v for k, v in payload.items()}
         known = {s.name for s in self._specs}
         unknown = [k for k in payload if k not in known and k != RESERVED]
+        if self.rules.ignore_unknown:
+            for key in unknown:
+                self.rules.left_out(str(key))
+            unknown = []
         absent = [s.name for s in self._specs if s.name not in payload]
         if unknown or absent:
             what = (
@@ -82,20 +88,35 @@ def _array(value: Any, spec: TensorSpec) -> Array:
     dtype = numpy_dtype(spec.dtype)
     try:
         array = np.asarray(value)
-    except ValueError as exc:
+    except (ValueError, OverflowError) as exc:
         raise SampleError(f"input {spec.name!r}: rows of different lengths; it takes {_shape(spec)}") from exc
     if dtype.kind == "O":
         return array.astype(object)
-    if array.dtype.kind not in "fiub":
-        raise SampleError(f"input {spec.name!r}: {array.dtype} values; it takes {spec.dtype}")
+    if array.dtype.kind not in "fiubO" or (array.dtype.kind == "O" and dtype.kind not in "iu"):
+        raise SampleError(f"input {spec.name!r}: {_kind(array)} values; it takes {spec.dtype}")
     # A quantised input takes real values too; the pipeline scales them.
     if spec.quantization is not None and array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise SampleError(f"input {spec.name!r}: it holds NaN or infinite values")
         return array.astype(np.float32, copy=False)
-    with np.errstate(over="ignore", invalid="ignore"):
-        cast = array.astype(dtype, copy=False)
-    if not (np.isfinite(cast).all() if dtype.kind == "f" else (cast == array).all()):
-        raise SampleError(f"input {spec.name!r}: values that {spec.dtype} cannot hold (NaN, too large, or not whole)")
+    cast = to_integers(value, dtype) if dtype.kind in "iu" else _as_real(array, dtype)
+    if cast is None:
+        raise SampleError(
+            f"input {spec.name!r}: values that {spec.dtype} cannot hold (NaN, too large, not whole, or a number with "
+            "a point beyond 2^53, which may have been rounded)"
+        )
     return cast
+
+
+def _as_real(array: Array, dtype: np.dtype[Any]) -> Array | None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast: Array = array.astype(dtype, copy=False)
+    held = np.isfinite(cast).all() if dtype.kind == "f" else (cast == array).all()
+    return cast if held else None
+
+
+def _kind(array: Array) -> str:
+    return "mixed" if array.dtype.kind == "O" else str(array.dtype)
 
 
 def _fit(array: Array, spec: TensorSpec) -> Array:

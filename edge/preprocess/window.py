@@ -20,6 +20,7 @@ from edge.errors import ModelError, SampleError
 from edge.model.manifest import Feature, Input, Manifest, Window
 from edge.plugins import registry
 from edge.plugins.protocols import Preprocessor
+from edge.plugins.rows import RowPreprocessor, RowRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,16 @@ class WindowPreprocessor:
         self._mean, self._std = _scaling(part, self._width)
         self._held: deque[Array] = deque(maxlen=window.size)
         self._missing = window.size
+
+    @property
+    def rules(self) -> RowRules:
+        """Those of its rows."""
+        return self._rows.rules if isinstance(self._rows, RowPreprocessor) else RowRules()
+
+    @rules.setter
+    def rules(self, rules: RowRules) -> None:
+        if isinstance(self._rows, RowPreprocessor):
+            self._rows.rules = rules
 
     def split(self, payload: Payload) -> Sequence[Payload]:
         """A whole window stays one; else rows, as a table has them. Raises SampleError."""

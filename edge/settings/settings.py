@@ -214,6 +214,8 @@ OPTIONS: tuple[Option, ...] = (
            celsius, metavar="C", group="input"),
     Option("watch", "go on watching the folder", None, False, group="input"),
     Option("ignore-unknown", "leave out keys and columns that the model does not know", None, False, group="input"),
+    Option("absent", "a feature that a row does not name: refuse the row, or count it as missing",
+           one_of("refuse", "missing"), "refuse", group="input"),
     Option("max-input", "largest input, in bytes", size, 32_000_000, "SIZE", group="input"),
     Option("mqtt", "mqtt://[user[:password]@]host[:port], mqtts://, ws://, wss://, embedded[:PORT] or none",
            str, "mqtt://localhost:1883", "URL", group="output"),

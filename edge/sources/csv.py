@@ -9,13 +9,14 @@ Where semicolons divide, a comma may be the decimal point: so say spreadsheets i
 from __future__ import annotations
 
 import csv
-import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from edge.data.numbers import read_number
 from edge.data.sample import Sample
+from edge.data.tensor import EXACT
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
 from edge.plugins.protocols import SourceContext
 
@@ -152,21 +153,18 @@ class CsvSource:
         return self._cells(row, (*kinds, *("number",) * (len(row) - len(kinds))))
 
     def _cells(self, row: list[str], kinds: Sequence[str]) -> list[Any]:
-        if not self._comma and "text" not in kinds:
+        if not self._comma and "text" not in kinds and not any("_" in text for text in row):
             try:
                 numbers = list(map(float, row))
             except ValueError:
                 pass  # words among them, or empty cells
             else:
-                if not math.isnan(sum(numbers)):  # a NaN is a missing value
+                if sum(map(abs, numbers)) < EXACT:  # no NaN, which is a missing value, and nothing that was rounded
                     return numbers
         return [self._cell(text, kind) for text, kind in zip(row, kinds, strict=True)]
 
-    def _number(self, cell: str) -> float | None:
-        try:
-            return float(cell.replace(",", ".") if self._comma else cell)
-        except ValueError:
-            return None
+    def _number(self, cell: str) -> float | int | None:
+        return read_number(cell.replace(",", ".") if self._comma else cell)
 
     def _cell(self, text: str, kind: str) -> Any:
         if kind == "text":

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
+from support import onnxmodels
 from support.processes import BINARIES, until
+
+import edge
+from edge.app.loading import load_file
+from edge.model import container
+from edge.model.manifest import encode
+from edge.telemetry.clock import clock_synced
 
 
 @pytest.fixture
@@ -353,3 +361,59 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path, flowers):
     env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], env=env, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+# --- rows that lack something -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lenient(tmp_path, flowers):
+    """The flowers, told that a value of any feature may be missing."""
+    path = tmp_path / "lenient.onnx"
+    path.write_bytes(flowers.path.read_bytes())
+    manifest = container.read_manifest(path, load_file(path).engine.metadata)
+    (table,) = manifest.inputs
+    features = tuple(replace(f, missing=True) for f in table.features)
+    manifest = replace(manifest, inputs=(replace(table, features=features),), task="raw", decoder="", golden=())
+    path.with_name(path.name + ".json").write_bytes(encode(manifest))
+    return path
+
+
+def test_an_absent_feature_is_refused_unless_the_sender_leaves_out_what_is_missing(run, lenient, flowers):
+    row = dict(flowers.rows[0])
+    row.pop("petal_width")
+    ask = ("--model", lenient, "--source", "-", "--mqtt", "none")
+    refused = run(*ask, stdin=json.dumps(row).encode())
+    assert b"missing feature 'petal_width'; send null" in refused.stderr
+    assert refused.stdout == b""
+    taken = run(*ask, "--absent", "missing", stdin=json.dumps(row).encode() + b"\n{}\n")
+    assert taken.stdout.count(b"predictions") == 1
+    assert b"missing feature 'sepal_length', 'sepal_width', 'petal_length' and 1 more" in taken.stderr
+
+
+def test_a_csv_file_without_any_of_the_features_gives_no_result(run, tmp_path, lenient):
+    (tmp_path / "rows.csv").write_text("length,width\n1,2\n3,4\n")
+    done = run("--model", lenient, "--source", "rows.csv", "--mqtt", "none", "--ignore-unknown", "--absent", "missing")
+    assert done.stdout == b""
+    assert done.stderr.count(b"left out") == 2
+
+
+def test_flags_for_rows_are_refused_where_the_model_takes_pictures(run, tmp_path):
+    model = onnxmodels.brightness(tmp_path / "brightness.onnx")
+    done = run("--model", model, "--source", "-", "--mqtt", "none", "--absent", "missing", stdin=b"")
+    assert done.returncode == 2
+    assert b"--absent missing is for models that take rows by name" in done.stderr
+
+
+def test_numbers_beyond_2_53_come_through_a_pipe_and_a_file(run, tmp_path):
+    model, rows = onnxmodels.identity(tmp_path / "whole.onnx", "int64", ("n", 2)), [2**53 + 1, -(2**63)]
+    (tmp_path / "rows.csv").write_text(",".join(map(str, rows)))
+    np.save(tmp_path / "rows.npy", np.array([rows]))
+    for source, stdin in (("-", json.dumps(rows).encode()), ("rows.csv", b""), ("rows.npy", b"")):
+        (found,) = results(run("--model", model, "--source", source, "--mqtt", "none", "--task", "raw", stdin=stdin))
+        assert found["predictions"][0]["data"] == rows
+
+
+def test_predict_says_whether_the_clock_is_synchronised(tmp_path):
+    model = edge.load(onnxmodels.identity(tmp_path / "m.onnx"))
+    assert model.predict([1, 2, 3]).clock_synced == clock_synced()

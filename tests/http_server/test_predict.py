@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from support import onnxmodels
+from support.http import tensor
 
 from edge.app import assembly
 from edge.errors import needs
@@ -288,3 +289,51 @@ def test_a_frame_that_is_none_is_a_400(serve, named, body):
 
 def test_sagemaker_s_ping_is_answered(scores):
     assert scores.get("/ping").status == 200
+
+
+# --- whole numbers beyond 2**53 -----------------------------------------------------------------------------
+
+LARGE = [2**53 + 1, -(2**63), 2**63 - 1]
+CSV = b"9007199254740993,-9223372036854775808,9223372036854775807"
+
+
+@pytest.fixture
+def whole(serve, models):
+    return serve(onnxmodels.identity(models / "whole.onnx", "int64"))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda s: s.post("/predict", LARGE).json["predictions"][0]["data"],
+        lambda s: s.post("/predict", npy(np.array(LARGE))).json["predictions"][0]["data"],
+        lambda s: s.post("/predict", {"x": LARGE}).json["predictions"][0]["data"],
+        lambda s: s.post("/invocations", {"inputs": [LARGE]}).json["predictions"][0][0]["data"],
+        lambda s: s.post("/invocations", CSV, content_type="text/csv").json["predictions"][0][0]["data"],
+        lambda s: s.post(f"/v1/models/{s.name}:predict", {"instances": [LARGE]}).json["predictions"][0],
+        lambda s: s.infer({"inputs": [tensor("x", [LARGE], "INT64")]}).json["outputs"][0]["data"],
+    ],
+    ids=["predict", "npy", "named", "mlflow", "csv", "tfserving", "v2"],
+)
+def test_whole_numbers_come_back_as_they_were_sent(whole, ask):
+    assert ask(whole) == LARGE
+
+
+def test_whole_numbers_beside_one_with_a_point_stay_what_they_are(whole):
+    asked = {"name": "x", "shape": [1, 3], "datatype": "INT64", "data": [2**53 + 1, -(2**63), 2.0]}
+    assert whole.infer({"inputs": [asked]}).json["outputs"][0]["data"] == [2**53 + 1, -(2**63), 2]
+    assert whole.post(f"/v1/models/{whole.name}:predict", {"inputs": [asked["data"]]}).json["outputs"] == [
+        [2**53 + 1, -(2**63), 2]
+    ]
+
+
+def test_a_row_that_lacks_a_feature_is_refused_and_null_is_not(serve, named):
+    (table,) = named.manifest.inputs
+    features = tuple(msgspec.structs.replace(f, missing=True) for f in table.features)
+    manifest = msgspec.structs.replace(
+        named.manifest, task="raw", inputs=(msgspec.structs.replace(table, features=features),)
+    )
+    site = serve(msgspec.structs.replace(named, manifest=manifest))
+    assert "missing feature 'width'; send null" in site.post("/predict", {"length": 1}).error
+    assert "missing feature 'length', 'width'" in site.post("/predict", {}).error
+    assert site.post("/predict", {"length": 1, "width": None}).json["predictions"][0]["data"] == [1, None]

@@ -112,6 +112,13 @@ def test_keypoints_follow_the_class_and_are_mapped_to_the_frame():
     assert [tuple(round(v, 1) for v in p) for p in found.keypoints] == [(60, 62, 0.7), (66, 68, 0.6)]
 
 
+def test_keypoints_beyond_the_frame_are_clipped_to_it():
+    values = v8((32, 32, 60, 60, 0.9, -30, 80, 0.7, 33, 34, 0.6), classes=7)
+    made = manifest("yolo", "rows", decoder_options={"keypoints": [2, 3]})
+    (found,) = decode(made, {"rows": values}, Frame(128, 128, 0.5, 0.5))
+    assert [tuple(round(v, 1) for v in p) for p in found.keypoints] == [(0, 128, 0.7), (66, 68, 0.6)]
+
+
 def test_mask_coefficients_are_no_classes():
     values = v8((32, 32, 20, 20, 0.9, 0.1, 5.0, 7.0), classes=4)
     found = decode(manifest("yolo", "rows", decoder_options={"extras": 2}), {"rows": values})

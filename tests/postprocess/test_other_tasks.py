@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from edge.data.codec import encode
 from edge.data.sample import Frame, ModelInput
 from edge.data.tensor import TensorSpec
 from edge.errors import ModelError, SampleError
@@ -145,3 +148,39 @@ def test_numbers_of_many_samples_at_once_are_the_same_as_one_by_one():
     assert read.many(outputs, 2) == alone
     outputs["z"][1] = np.inf
     assert read.many(outputs, 2) is None
+
+
+def test_whole_numbers_that_a_float_would_round_are_told_as_they_are():
+    made = Manifest(name="m", task="regress", outputs=(Output(name="y"),))
+    assert [p.value for p in decode(made, {"y": np.array([2**53 + 1, -3])})] == [2**53 + 1, -3]
+    ((found,), _) = registry.find("edge.postprocess", "regress")(made, (TensorSpec("y", "int64", ("n",)),)).many(
+        {"y": np.array([2**63 - 1, 0])}, 2
+    )
+    assert found.value == 2**63 - 1
+
+
+def test_infinity_and_nan_are_told_apart_where_outputs_are_told_as_they_are():
+    found = decode(Manifest(name="m"), {"y": np.array([np.inf, -np.inf, np.nan, 1.5], np.float32)})
+    assert json.loads(encode(found))[0]["data"] == ["Infinity", "-Infinity", None, 1.5]
+
+
+def test_infinity_in_a_map_is_told_too():
+    specs = (TensorSpec("y", "map", None),)
+    found = registry.find("edge.postprocess", "raw")(Manifest(name="m"), specs)(
+        {"y": [{"a": np.inf, "b": 1.0}]}, ModelInput({})
+    )
+    assert json.loads(encode(found))[0]["data"] == [{"a": "Infinity", "b": 1.0}]
+
+
+def test_keypoints_beyond_the_frame_are_clipped_to_it():
+    values = np.zeros((1, 1, 2, 3), np.float32)
+    values[0, 0] = [(-0.5, 1.5, 0.9), (0.5, 0.5, 0.9)]
+    (found,) = decode(
+        Manifest(name="m", task="keypoints", inputs=PICTURE), {"p": values}, frame=Frame(80, 60, 0.1, 0.1)
+    )
+    assert found.keypoints == [(80, 0, 0.9), (40, 40, 0.9)]
+
+
+def test_keypoints_that_are_no_numbers_are_a_bad_sample():
+    with pytest.raises(SampleError, match="not finite"):
+        decode(Manifest(name="m", task="keypoints", inputs=PICTURE), {"p": np.full((1, 1, 2, 3), np.nan, np.float32)})

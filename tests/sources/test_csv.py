@@ -92,3 +92,17 @@ def test_true_is_one_and_an_empty_cell_is_missing(rows):
         {"width": 41.0, "height": 1.0, "kind": "Bern"},
         {"width": None, "height": 0.0, "kind": None},
     ]
+
+
+@pytest.mark.parametrize(
+    "text", ["9007199254740993", "-9223372036854775808", "18446744073709551615", "9007199254740993.0"]
+)
+@pytest.mark.parametrize("row", ["{}, cube, 1\n", "{}; cube; 1\n", "{}, cube,\n"])
+def test_whole_numbers_are_read_as_they_are_written(rows, text, row):
+    (found,) = rows(row.format(text))
+    value = found[0]
+    assert (value, type(value)) == (int(text.removesuffix(".0")), int)
+
+
+def test_an_identifier_with_an_underscore_is_no_number(rows):
+    assert rows("width,kind,height\n1_000,cube,2\n") == [{"width": "1_000", "kind": "cube", "height": 2.0}]

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import simdjson
 
-from edge.data.tensor import STRING, Array, TensorSpec
+from edge.data.tensor import STRING, Array, TensorSpec, to_integers
 from edge.errors import SampleError
 from edge.http.http_types import Refusal
 
@@ -166,25 +166,31 @@ def _flat(values: list[Any], spec: TensorSpec, dims: Sequence[int], count: int) 
 
 def _numbers(values: list[Any], spec: TensorSpec) -> Array:
     dtype = np.dtype(spec.dtype)
+    if dtype.kind in "iu":
+        return _whole(values, spec, dtype)
     try:
         found = np.array(values)
     except (ValueError, OverflowError):
         found = np.array(None)
-    if found.ndim == 1 and found.dtype.kind in ("iub" if dtype.kind == "b" else "iu" if dtype.kind in "iu" else "fiu"):
+    if found.ndim == 1 and found.dtype.kind in ("iub" if dtype.kind == "b" else "fiu"):
         return found
-    if dtype.kind in "iu" and all(type(v) is int for v in values):
-        # Beside smaller numbers, one above 2**63 makes numpy choose floats, or objects.
-        limits = np.iinfo(dtype)
-        if all(limits.min <= v <= limits.max for v in values):
-            return np.array(values, dtype=dtype)
-    elif dtype.kind in "iu" and found.ndim == 1 and found.dtype.kind == "f":
-        return found
-    elif dtype.kind == "f" and all(v is None or type(v) in (int, float) for v in values):
+    if dtype.kind == "f" and all(v is None or type(v) in (int, float) for v in values):
         return np.array([math.nan if v is None else v for v in values], dtype=np.float64)
     good = (bool,) if dtype.kind == "b" else (int, float)
     odd = [v for v in values if type(v) not in good]
     wrong = odd[0] if odd else max(values, key=abs)
     raise Refusal(400, f"input {spec.name!r}: {_shown(wrong)} where a {datatype(spec)} value belongs")
+
+
+def _whole(values: list[Any], spec: TensorSpec, dtype: np.dtype[Any]) -> Array:
+    whole = None if any(type(v) is bool for v in values) else to_integers(values, dtype)
+    if whole is None:
+        odd = next((v for v in values if type(v) not in (int, float)), None)
+        if odd is not None or None in values:
+            raise Refusal(400, f"input {spec.name!r}: {_shown(odd)} where a {datatype(spec)} value belongs")
+        wrong = next(v for v in values if to_integers([v], dtype) is None)
+        raise Refusal(400, f"input {spec.name!r}: {datatype(spec)} cannot hold {_shown(wrong)}")
+    return whole
 
 
 def _cast(values: Array, spec: TensorSpec) -> Array:

@@ -1,7 +1,7 @@
 """What every detector ends with: threshold, suppression by class, back to the frame, clipped to it.
 
 Suppression is OpenCV's (`cv2.dnn.NMSBoxesBatched`): boxes of different classes never suppress one another.
-Boxes are clipped to the frame: a consumer draws and crops with them.
+Boxes and keypoints are clipped to the frame: a consumer draws and crops with them.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ class Detections:
         found = found.take(np.flatnonzero(found.scores >= self.threshold))
         if not len(found.scores):
             return []
-        if not (np.isfinite(found.corners).all() and np.isfinite(found.scores).all()):
+        numbers = [found.corners, found.scores] + ([] if found.points is None else [found.points])
+        if not all(np.isfinite(values).all() for values in numbers):
             raise SampleError("the model's boxes are not finite")
         order = np.argsort(-found.scores, kind="stable")
         found = found.take(order[:MAX_CANDIDATES])
@@ -104,7 +105,7 @@ class Detections:
         points: Array | None = None
         if found.points is not None:
             points = found.points.astype(np.float64)
-            points[:, :, :2] = (points[:, :, :2] - offset[:2]) / scale[:2]
+            points[:, :, :2] = np.clip((points[:, :, :2] - offset[:2]) / scale[:2], 0, limit[:2])
         result = []
         for at in np.flatnonzero(solid)[: self._limit].tolist():
             index = int(found.classes[at])
