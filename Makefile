@@ -4,9 +4,12 @@
 # make test-faults, make test-long    random faults; a million results
 # make test-peers                     beside MLServer and KServe's client, on tflite-runtime with numpy 1, each in an
 #                                     environment of its own
+# make test-newest                    the newest releases of the libraries, beyond our ceilings: a report, never a failure
 # make test-arm64                     as root: the image for a Pi, built and run under emulation
 # make image                          that image, by docker
 # make test-heavy                     every framework, in .venv-heavy (5 GB); MATRIX=converter/MATRIX.md writes the table
+# make dist    wheel, source archive, and a bill of materials (CycloneDX) of what the image holds, in dist/
+# make lock    requirements/*.txt anew: every package with its hashes, for all platforms
 # make bench   every target of speed, the tables into tests/benchmarks/README.md; its parts are
 #              bench-flow, beside the engine alone and beside a tutorial's loop, and bench-http, beside other people's servers
 #              (QUICK=1: to see that it works, and nothing is written); the machine must have nothing else to do
@@ -23,7 +26,7 @@ BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo test test-faults test-long test-arm64 image test-peers test-heavy check bench bench-flow bench-http bench-scale soak clean
+.PHONY: demo dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-scale soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -40,10 +43,27 @@ $(VENV)/.demo: dist/.built
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 	touch $@
 
-$(VENV)/.dev: dist/.built
-	$(BIN)/python -m pip install --quiet "$$(ls dist/*.whl)[dev]"
+$(VENV)/.locked: requirements/dev.txt $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.locked dist/.built
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 	touch $@
+
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+  --no-emit-index-url --upgrade pyproject.toml
+
+lock: $(BIN)/python
+	$(BIN)/python -m pip install --quiet uv
+	$(LOCK) --extra dev --output-file requirements/dev.txt
+	$(LOCK) --extra tflite --extra vision --extra http --extra audio --output-file requirements/image.txt
+
+dist: $(VENV)/.dev
+	$(BIN)/python -m build --quiet --sdist --outdir dist .
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
+	  --output-file "dist/$$(basename dist/*.whl .whl).cdx.json" requirements/image.txt
+	@ls dist
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m converter.demo $(if $(BROKER),--broker $(BROKER))
@@ -63,6 +83,22 @@ test-arm64: $(VENV)/.dev
 # Elsewhere than on a Pi it needs docker's emulation: docker run --privileged --rm tonistiigi/binfmt --install arm64
 image: dist/.built
 	docker buildx build --platform linux/arm64 --load -f Dockerfile.arm64 -t edge-run .
+
+# What a new release breaks is found here before it is found by a user; it is read, not counted.
+NEWEST := paho-mqtt onnxruntime numpy opencv-python-headless ai-edge-litert fastapi starlette httptools msgspec
+.venv-newest/.newest: dist/.built
+	test -x .venv-newest/bin/python || $(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --upgrade pip
+	.venv-newest/bin/python -m pip install --quiet "$$(ls dist/*.whl)[test]"
+	.venv-newest/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
+	.venv-newest/bin/python -m pip install --quiet --upgrade --pre --no-deps $(NEWEST)
+	touch $@
+
+test-newest: .venv-newest/.newest
+	@.venv-newest/bin/python -m pip list --format freeze | grep -E "^($(shell echo $(NEWEST) | tr ' ' '|'))=="
+	@.venv-newest/bin/pytest $(PYTEST_ARGS) -q -W default --maxfail 50 \
+	  tests/engines tests/mqtt tests/http_server tests/preprocess tests/integration tests/e2e \
+	  || echo "newest releases: something breaks, see above; the locked ones are what CI goes by"
 
 test-peers: $(VENV)/.dev
 	@$(BIN)/pytest -m peers
