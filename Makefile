@@ -52,7 +52,7 @@ $(VENV)/.dev: $(VENV)/.locked dist/.built
 	touch $@
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-  --no-emit-index-url --upgrade pyproject.toml
+  --no-emit-index-url --upgrade --constraint requirements/lock.in pyproject.toml
 
 lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet uv
