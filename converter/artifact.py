@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import msgspec
+
+from converter import model_file
+from converter.errors import OutputError
 from converter.options import Target
 from converter.rows.rows import Rows
 from edge.data.tensor import Array
-from edge.model.manifest import Manifest, Provenance
-
-if TYPE_CHECKING:
-    from converter.proof.parity import Comparison
+from edge.errors import ModelError
+from edge.model.manifest import Manifest, Parity, Provenance
 
 Reference = Callable[[Rows], dict[str, Array]]
 """The source framework's own answers to some rows, by the name of the output they belong to.
@@ -38,6 +41,21 @@ class Variant:
     chosen: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """What was measured. `differences` is the largest of each row, [rows]; classes are text, [rows]."""
+
+    figures: Parity
+    differences: Array
+    before: Array | None = None
+    after: Array | None = None
+    expected: Array | None = None
+    before_ms: float = 0.0
+    after_ms: float = 0.0
+    reasons: tuple[str, ...] = ()
+    """Why the file fails; empty where it passes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """`model` is the bytes of the file without its manifest. Frozen: a pass returns a new one.
@@ -57,6 +75,8 @@ class Artifact:
     source_bytes: int = 0
     variants: tuple[Variant, ...] = ()
     comparison: Comparison | None = field(default=None, repr=False)
+    unnamed: bool = False
+    """The name is made up from a class: the file's own is better."""
 
     def with_model(self, model: bytes, *, after: str) -> Artifact:
         """The artifact after the pass named `after`."""
@@ -68,22 +88,34 @@ class Artifact:
 
     def with_manifest(self, **changes: Any) -> Artifact:
         """The artifact with some fields of its manifest changed."""
-        import msgspec
-
         return replace(self, manifest=msgspec.structs.replace(self.manifest, **changes))
 
     def with_provenance(self, **changes: Any) -> Artifact:
         """The artifact with some fields of its provenance changed."""
-        import msgspec
-
         before = self.manifest.provenance or Provenance()
         return self.with_manifest(provenance=msgspec.structs.replace(before, **changes))
 
     def save(self, path: str | Path) -> Path:
-        """Writes model and manifest as one file, whole or not at all.
+        """`converter.write(self, path)`."""
+        return write(self, Path(path))
 
-        Raises OutputError where the place cannot be written.
-        """
-        from converter.proof import bundle
 
-        return bundle.write(self, Path(path))
+def write(artifact: Artifact, path: Path) -> Path:
+    """Writes model and manifest as one file to `path`, whole or not at all; a model without a name gets the file's.
+
+    Raises ModelError for an artifact that parity has not seen, OutputError where the place cannot be written.
+    """
+    if artifact.comparison is None:
+        raise ModelError(f"{path.name}: this artifact has not been compared with its original; use converter.convert")
+    if path.suffix != f".{artifact.target}":
+        raise OutputError(f"-o {path.name}: a model for {artifact.target} has to be named *.{artifact.target}")
+    manifest = artifact.manifest
+    if artifact.unnamed:
+        manifest = msgspec.structs.replace(manifest, name=topic_name(path.stem) or manifest.name)
+    model_file.write_whole(path, model_file.pack(artifact.target, artifact.model, manifest))
+    return path
+
+
+def topic_name(text: str) -> str:
+    """A text as a name that may stand in a topic; "" where nothing of it may."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")

@@ -12,13 +12,12 @@ from typing import NoReturn, get_args
 import edge
 from converter.artifact import Artifact
 from converter.convert import convert
-from converter.errors import ParityError, SampleFileError
+from converter.errors import SampleFileError
 from converter.options import Choices, Target, pixels
-from converter.report import terminal_report
+from converter.proof.parity import ParityError
+from converter.report import report, terminal
 from edge.errors import ConfigError, EdgeError, FatalError
 from edge.model.manifest import Task
-
-QUANTIZE = ("none", "fp16", "int8", "dynamic", "auto")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,7 +38,7 @@ def _parser() -> _Parser:
     )
     p.add_argument("--labels", metavar="FILE|A,B,C", help="names of the classes, in order: one a line, or with commas")
     p.add_argument("--task", choices=get_args(Task))
-    p.add_argument("--quantize", choices=QUANTIZE, default="none")
+    p.add_argument("--quantize", default="none", metavar="NAME", help="none, fp16, int8, dynamic, auto, or a plug-in's")
     p.add_argument(
         "--calibration", choices=("minmax", "entropy", "percentile"), default="minmax", help="how int8 finds its ranges"
     )
@@ -135,22 +134,22 @@ def run(argv: Sequence[str] | None = None) -> None:
     args = _parse(argv)
     output = Path(args.output)
     target, choices = _target(output), _choices(args)
-    write_report = terminal_report.writer(Path(args.report)) if args.report else None
+    write_report = terminal.writer(Path(args.report)) if args.report else None
     try:
         artifact = convert(args.source, target=target, sample=args.sample, expect=args.expect, **choices)
         artifact.save(output)
     except ParityError as exc:
         _show(exc.artifact)
         if write_report:
-            write_report(terminal_report.of(exc.artifact), Path(args.report))
+            write_report(report.of(exc.artifact), Path(args.report))
         raise
     _show(artifact, str(output))
     if write_report:
-        write_report(terminal_report.of(artifact, str(output)), Path(args.report))
+        write_report(report.of(artifact, str(output)), Path(args.report))
 
 
 def _show(artifact: Artifact, output: str = "") -> None:
-    print(terminal_report.table(terminal_report.of(artifact, output)))
+    print(terminal.table(report.of(artifact, output)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import Any, Unpack
 
-from converter import exporters, passes
+from converter import plugins
 from converter.artifact import Artifact
 from converter.options import Choices, Options, Target
-from converter.proof import bundle, parity
-from converter.report.progress import steps
-from converter.rows import rows
+from converter.progress import steps
+from converter.proof import identity, parity
+from converter.rows import files
 from converter.sources.recognise import recognise
 
 
@@ -28,14 +28,24 @@ def convert(
     """
     options = Options(target=target, **choices)
     source = recognise(model, options.framework)
-    given = rows.with_expected(rows.of(sample), expect) if sample is not None else None
+    given = files.with_expected(files.of(sample), expect) if sample is not None else None
     with warnings.catch_warnings():
         # The frameworks warn of their own futures; what matters to this model is an error or a note.
         warnings.simplefilter("ignore")
         with steps(f"converting {source.name}", 3) as step:
-            artifact = exporters.find(source.framework)(source, given, options)
+            artifact = plugins.exporter(source.framework).export(source, given, options)
             step("passes")
-            artifact = bundle.identify(artifact, source, options)
-            artifact = bundle.describe(passes.run(artifact, options), source)
+            artifact = identity.identify(artifact, source, options)
+            artifact = identity.describe(_passed(artifact, options), source)
             step("comparing with the original")
             return parity.prove(artifact, options)
+
+
+def _passed(artifact: Artifact, options: Options) -> Artifact:
+    """The artifact after its passes: those that tidy it up, then the quantisation. Raises ConfigError."""
+    planned = [info for _, info in plugins.passes("tidy") if artifact.target in info.targets]
+    if options.quantize != "none":
+        planned.append(plugins.quantizer(options.quantize))
+    for info in planned:
+        artifact = info.run(artifact, options)
+    return artifact

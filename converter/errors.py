@@ -6,12 +6,7 @@ ModelError (exit 3).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from edge.errors import ConfigError, ModelError
-
-if TYPE_CHECKING:
-    from converter.artifact import Artifact
 
 
 class SampleFileError(ConfigError):
@@ -45,11 +40,3 @@ class UnrecognisedError(ModelError):
 
 class UnsupportedError(ModelError):
     """There is no honest way from this model to this target: refused, with the reason."""
-
-
-class ParityError(ModelError):
-    """The converted model does not give the original's answers. `artifact` is what was measured."""
-
-    def __init__(self, message: str, artifact: Artifact) -> None:
-        super().__init__(message)
-        self.artifact = artifact

@@ -13,14 +13,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from converter import exporters
+from converter import plugins
 from converter.artifact import Artifact
 from converter.errors import UnrecognisedError, UnsupportedError
 from converter.options import Options
-from converter.report.quiet import quiet
-from converter.rows import rows as rows_of
+from converter.plugins import ExporterInfo
+from converter.quiet import quiet
+from converter.rows import files
 from converter.rows.rows import Rows
-from converter.sources.recognise import Source, recognise
+from converter.source import Probe, Source
+from converter.sources.recognise import recognise
 from edge.errors import needs
 from edge.model import container
 
@@ -75,7 +77,7 @@ def _from_folder(folder: Path, name: str, rows: Rows | None, options: Options) -
     inner = recognise(_model_file(folder, flavours[flavour], name), _FLAVOURS[flavour])
     if rows is None and flavour == "pytorch":
         rows = _input_example(folder, found)
-    artifact = exporters.find(inner.framework)(inner, rows, options)
+    artifact = plugins.exporter(inner.framework).export(inner, rows, options)
     registered = folder / "registered_model_meta"
     meta = _read_yaml(registered, name) if registered.is_file() else {}
     run = str(found.get("run_id") or "")
@@ -124,4 +126,14 @@ def _input_example(folder: Path, found: Mapping[str, Any]) -> Rows | None:
             example = models.Model.load(str(folder)).load_input_example(str(folder))
     except (errors.MlflowException, OSError, ValueError, KeyError, TypeError):
         return None  # then the exporter asks for --sample
-    return None if example is None else replace(rows_of.of(example), source="sample")
+    return None if example is None else replace(files.of(example), source="sample")
+
+
+def form_of(probe: Probe) -> str:
+    """The form of an MLflow model's folder."""
+    return "mlflow" if (probe.path / "MLmodel").is_file() else ""
+
+
+EXPORTER = ExporterInfo(
+    edge_api=1, export=export, recognise=form_of, schemes=("models:/", "runs:/"), distributions=("mlflow",)
+)

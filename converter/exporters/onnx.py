@@ -8,12 +8,13 @@ from typing import Any
 
 from converter.artifact import Artifact
 from converter.errors import UnrecognisedError, UnsupportedError
-from converter.exporters import passthrough
 from converter.graph import graph
+from converter.graph.zipmap import without_zipmap
+from converter.networks import passthrough
 from converter.options import Options
-from converter.passes.remove_zipmap import without_zipmap
+from converter.plugins import ExporterInfo
 from converter.rows.rows import Rows
-from converter.sources.recognise import Source
+from converter.source import Probe, Source
 
 
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
@@ -46,3 +47,15 @@ def _read(source: Source) -> Any:
         raise UnrecognisedError(
             f"{source.name}: weights in another file cannot be read: {text}; put them beside it"
         ) from exc
+
+
+def form_of(probe: Probe) -> str:
+    """The form of an ONNX file: protobuf, field 1 (ir_version) first, or another field of ModelProto."""
+    head = probe.head
+    whole = len(head) > 8 and ((head[0] == 0x08 and head[1] < 0x40) or head[0] in (0x12, 0x3A, 0x42, 0x72))
+    return "onnx" if whole else ""
+
+
+EXPORTER = ExporterInfo(
+    edge_api=1, export=export, recognise=form_of, packages=("onnx",), suffixes=(".onnx",), distributions=("onnx",)
+)

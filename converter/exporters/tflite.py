@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from converter.artifact import Artifact
 from converter.errors import UnsupportedError
-from converter.exporters import passthrough
+from converter.networks import passthrough
 from converter.options import Options
+from converter.plugins import ExporterInfo
 from converter.rows.rows import Rows
-from converter.sources.recognise import Source
+from converter.source import Probe, Source
 
 
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
@@ -17,3 +18,13 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
             f"{source.name}: TFLite does not become ONNX; write it as -o OUT.tflite, edge-run takes it the same way"
         )
     return passthrough.artifact(source, source.file, rows, options, "tflite")
+
+
+def form_of(probe: Probe) -> str:
+    """The form of a TFLite file."""
+    return "tflite" if probe.head[4:8] == b"TFL3" else ""
+
+
+EXPORTER = ExporterInfo(
+    edge_api=1, export=export, recognise=form_of, suffixes=(".tflite",), distributions=("ai-edge-litert",)
+)

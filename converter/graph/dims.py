@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
-from msgspec import structs
-
-from converter.exporters.networks import Plan
 from converter.graph import graph
 
 
@@ -36,10 +32,3 @@ def _name(at: int, names: dict[str, str]) -> str:
         return "batch"
     count = sum(n.startswith("length") for n in names.values())
     return "length" if not count else f"length_{count + 1}"
-
-
-def named_by(plan: Plan, model: Any) -> Plan:
-    """The plan with the shapes that the file declares for its inputs."""
-    shapes = {i.name: tuple(graph.dims(i)) for i in model.graph.input}
-    inputs = tuple(structs.replace(i, shape=shapes.get(i.name, i.shape)) for i in plan.manifest.inputs)
-    return replace(plan, manifest=structs.replace(plan.manifest, inputs=inputs))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.report.quiet import quiet
+from converter.quiet import quiet
 from edge.errors import needs
 
 

@@ -10,16 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from converter import plugins
 from converter.artifact import Artifact, Variant
 from converter.graph import graph
 from converter.options import Options
-from converter.passes import find
-from converter.proof import parity
-from converter.report.progress import steps
+from converter.plugins import PassInfo
+from converter.progress import steps
+from converter.proof import device, parity
 from edge.errors import ConfigError, ModelError
 from edge.plugins.protocols import Engine
 
-KINDS = ("none", "fp16", "int8", "dynamic")
 TIE = 1.05
 ROUNDS = 5
 ROUND_S = 0.08
@@ -29,10 +29,11 @@ def auto(artifact: Artifact, options: Options) -> Artifact:
     """The artifact in the precision that is fastest, with the table it was chosen from in `variants`."""
     if artifact.target == "onnx" and not graph.is_network(graph.parse(artifact.model)):
         return artifact.noting("--quantize auto: a model of trees or a pipeline has one precision; it stays as it is")
+    kinds = ["none", *(n for n, p in plugins.passes("quantize") if p.tried and artifact.target in p.targets)]
     made: dict[str, Artifact] = {}
     tried: list[Variant] = []
-    with steps("trying precisions", len(KINDS) + 1) as step:
-        for kind in KINDS:
+    with steps("trying precisions", len(kinds) + 1) as step:
+        for kind in kinds:
             variant, changed = _try(artifact, replace(options, quantize=kind))
             tried.append(variant)
             if changed is not None:
@@ -57,10 +58,10 @@ def _timed(tried: list[Variant], made: dict[str, Artifact]) -> list[Variant]:
         for kind, artifact in made.items():
             place = Path(folder) / kind
             place.mkdir()
-            engines[kind] = parity.load(artifact, place)
+            engines[kind] = device.load(artifact, place)
         for _ in range(ROUNDS):
             for kind, engine in engines.items():
-                best[kind] = min(best.get(kind, float("inf")), parity.latency_ms(made[kind], engine, ROUND_S))
+                best[kind] = min(best.get(kind, float("inf")), device.latency_ms(made[kind], engine, ROUND_S))
         for engine in engines.values():
             engine.close()
     return [replace(v, latency_ms=best.get(v.name, 0.0)) for v in tried]
@@ -69,9 +70,9 @@ def _timed(tried: list[Variant], made: dict[str, Artifact]) -> list[Variant]:
 def _try(artifact: Artifact, options: Options) -> tuple[Variant, Artifact | None]:
     kind = options.quantize
     try:
-        changed = artifact if kind == "none" else find(kind)(artifact, options)
+        changed = artifact if kind == "none" else plugins.quantizer(kind).run(artifact, options)
         with TemporaryDirectory(prefix="edge-convert-") as folder:
-            engine = parity.load(changed, Path(folder))
+            engine = device.load(changed, Path(folder))
             try:
                 found = parity.compare(changed, engine, options, timed=False)
             finally:
@@ -84,3 +85,6 @@ def _try(artifact: Artifact, options: Options) -> tuple[Variant, Artifact | None
         kind, size=len(changed.model), max_difference=figures.max_difference,
         agreement=figures.agreement, accuracy=figures.accuracy_after, passed=not reasons, reason="; ".join(reasons),
     ), changed  # fmt: skip
+
+
+PASS = PassInfo(edge_api=1, run=auto)

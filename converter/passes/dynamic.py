@@ -15,8 +15,9 @@ from typing import Any
 from converter.artifact import Artifact
 from converter.graph import graph
 from converter.options import Options
-from converter.passes import tflite_quantizer
-from converter.report.quiet import quiet
+from converter.plugins import Limits, PassInfo
+from converter.quantization import tflite
+from converter.quiet import quiet
 from edge.errors import ConfigError
 
 PAYS = ("MatMul", "Gemm", "LSTM", "Attention")
@@ -25,7 +26,7 @@ PAYS = ("MatMul", "Gemm", "LSTM", "Attention")
 def dynamic(artifact: Artifact, options: Options) -> Artifact:
     """The artifact with int8 weights. Raises ConfigError where that would make it slower."""
     if artifact.target == "tflite":
-        return tflite_quantizer.quantized(artifact, options, "dynamic")
+        return tflite.quantized(artifact, options, "dynamic")
     model = graph.parse(artifact.model)
     graph.require_network(model, "dynamic")
     gains, losses = _weights(model, PAYS), _weights(model, ("Conv", "ConvTranspose"))
@@ -45,3 +46,7 @@ def _weights(model: Any, operators: tuple[str, ...]) -> int:
     """How many numbers the constants hold that go into these operators."""
     sizes = graph.constant_sizes(model)
     return sum(sizes.get(name, 0) for n in model.graph.node if n.op_type in operators for name in n.input)
+
+
+# As static int8: 256 steps.
+PASS = PassInfo(edge_api=1, run=dynamic, limits=Limits(difference=0.3, agreement=0.95), tried=True)

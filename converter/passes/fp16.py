@@ -11,14 +11,15 @@ from __future__ import annotations
 from converter.artifact import Artifact
 from converter.graph import graph
 from converter.options import Options
-from converter.passes import tflite_quantizer
-from converter.report.quiet import quiet
+from converter.plugins import Limits, PassInfo
+from converter.quantization import tflite
+from converter.quiet import quiet
 
 
 def fp16(artifact: Artifact, options: Options) -> Artifact:
     """The artifact in float16. Raises ConfigError where there is nothing to make smaller."""
     if artifact.target == "tflite":
-        return tflite_quantizer.quantized(artifact, options, "fp16")
+        return tflite.quantized(artifact, options, "fp16")
     model = graph.parse(artifact.model)
     graph.require_network(model, "fp16")
     from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -26,3 +27,7 @@ def fp16(artifact: Artifact, options: Options) -> Artifact:
     with quiet(), graph.refusing("fp16"):
         made = convert_float_to_float16(model, keep_io_types=True)
     return artifact.with_model(made.SerializeToString(), after="fp16")
+
+
+# 11 bits: measured 1.6e-2 on logits, 8e-4 on probabilities.
+PASS = PassInfo(edge_api=1, run=fp16, limits=Limits(difference=2e-2, agreement=0.99), tried=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from converter.artifact import Artifact
 from converter.graph import graph
 from converter.options import Options
+from converter.plugins import PassInfo
 
 
 def free_batch(artifact: Artifact, options: Options) -> Artifact:
@@ -23,3 +24,6 @@ def free_batch(artifact: Artifact, options: Options) -> Artifact:
     for output in fixed:
         output.type.tensor_type.shape.dim[0].Clear()
     return artifact.with_model(model.SerializeToString(), after="free-batch")
+
+
+PASS = PassInfo(edge_api=1, run=free_batch, stage="tidy", place=20, targets=("onnx",))

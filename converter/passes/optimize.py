@@ -17,8 +17,9 @@ import onnxruntime as ort
 from converter.artifact import Artifact
 from converter.graph import graph
 from converter.options import Options
+from converter.plugins import PassInfo
 from converter.proof.parity import answers_alike
-from converter.report.quiet import quiet
+from converter.quiet import quiet
 from edge.errors import ModelError
 
 
@@ -49,3 +50,6 @@ def optimize(artifact: Artifact, options: Options) -> Artifact:
         return changed if answers_alike(changed, options) else artifact
     except ModelError:
         return artifact
+
+
+PASS = PassInfo(edge_api=1, run=optimize, stage="tidy", place=40, targets=("onnx",))

@@ -9,8 +9,9 @@ from __future__ import annotations
 from converter.artifact import Artifact
 from converter.graph import graph
 from converter.options import Options
+from converter.plugins import PassInfo
 from converter.proof.parity import answers_alike
-from converter.report.quiet import quiet
+from converter.quiet import quiet
 from edge.errors import ModelError
 
 
@@ -39,3 +40,6 @@ def _accepted(artifact: Artifact, slim: object, options: Options) -> Artifact:
         return changed if answers_alike(changed, options) else artifact
     except ModelError:
         return artifact
+
+
+PASS = PassInfo(edge_api=1, run=simplify, stage="tidy", place=30, targets=("onnx",))

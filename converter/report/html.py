@@ -8,18 +8,15 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from converter.artifact import Variant
-from converter.proof.bundle import write_whole
+from converter.model_file import write_whole
 from converter.report.charts import bars, histogram
+from converter.report.report import Report
 from edge.data.tensor import Array
 from edge.model.manifest import Input
-
-if TYPE_CHECKING:
-    from converter.report.terminal_report import Report
 
 # Classes that a confusion table shows: the ones most often mistaken.
 MOST_CLASSES = 16

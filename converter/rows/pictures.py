@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from converter.errors import SampleFileError
-from converter.report.progress import track
+from converter.progress import track
 from converter.rows.rows import UNNAMED, Rows
 from edge.data.sample import EncodedImage, Sample
 from edge.data.tensor import Array, TensorSpec

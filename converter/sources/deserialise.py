@@ -8,7 +8,7 @@ from typing import Any
 
 from converter.errors import UnrecognisedError, UnsafeError
 from converter.options import Options
-from converter.sources.recognise import Source
+from converter.source import Source
 from edge.errors import needs
 
 log = logging.getLogger("converter")

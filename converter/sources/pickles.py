@@ -138,6 +138,11 @@ def decompress(data: bytes) -> bytes:
     return data
 
 
+def is_compressed(head: bytes) -> bool:
+    """True where the bytes begin as a compressed file that `decompress` reads."""
+    return any(head.startswith(magic) for magic, _ in _COMPRESSED)
+
+
 def is_pickle(data: bytes) -> bool:
     """True where the bytes begin as a pickle of protocol 2 to 5 does."""
     return len(data) > 2 and data[0] == 0x80 and 2 <= data[1] <= 5

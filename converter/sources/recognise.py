@@ -1,68 +1,21 @@
-"""Which framework a model comes from, told by its content and never by unpickling it."""
+"""Which framework a model comes from, told by its content and never by unpickling it.
+
+Each exporter recognises its own files (`ExporterInfo.recognise`); here are only the two containers that hold an object
+of any framework, skops files and pickles, and objects in memory: for those the class says it.
+"""
 
 from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from converter import plugins
 from converter.errors import UnrecognisedError
+from converter.source import Probe, Source
 from converter.sources import pickles
-from edge.errors import ConfigError
-from edge.plugins import registry
-
-Form = Literal[
-    "object", "skops", "pickle", "xgboost-json", "xgboost-ubj", "lightgbm-txt", "catboost-cbm", "pt2", "torchscript",
-    "torch-zip", "keras", "hdf5", "saved-model", "onnx", "tflite", "mlflow",
-]  # fmt: skip
-
-GROUP = "converter.exporters"
-
-# The first package of a pickled object's class, or of a native object's, and the exporter for it.
-PACKAGES = {
-    "sklearn": "sklearn", "imblearn": "sklearn", "xgboost": "xgboost", "lightgbm": "lightgbm",
-    "catboost": "catboost", "torch": "torch", "torchvision": "torch", "keras": "keras", "tensorflow": "tensorflow",
-    "onnx": "onnx",
-}  # fmt: skip
-
-_FRAMEWORKS: dict[Form, str] = {
-    "skops": "sklearn", "xgboost-json": "xgboost", "xgboost-ubj": "xgboost", "lightgbm-txt": "lightgbm",
-    "catboost-cbm": "catboost", "pt2": "torch", "torchscript": "torch", "torch-zip": "torch", "keras": "keras",
-    "hdf5": "keras", "saved-model": "tensorflow", "onnx": "onnx", "tflite": "tflite", "mlflow": "mlflow",
-}  # fmt: skip
-
-
-# torch.save before it wrote zip archives: a pickle of its magic number comes first.
-_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A model before its conversion: a native `value`, or a `path` (for MLflow also a URI in `uri`).
-
-    `framework` is the exporter's name. `globals` are what a pickle would import.
-    """
-
-    framework: str
-    form: Form
-    path: Path | None = None
-    value: Any = None
-    uri: str = ""
-    globals: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return self.uri or (self.path.name if self.path else type(self.value).__name__)
-
-    @property
-    def file(self) -> Path:
-        """The path of a source that is a file or folder."""
-        if self.path is None:
-            raise UnrecognisedError(f"{self.name}: a file belongs here")
-        return self.path
 
 
 def recognise(model: Any, framework: str | None = None) -> Source:
@@ -70,120 +23,83 @@ def recognise(model: Any, framework: str | None = None) -> Source:
 
     Raises UnrecognisedError for what is no model, ConfigError for an unknown `framework`.
     """
-    source = _from_text(model) if isinstance(model, (str, Path)) else _from_object(model)
-    if framework is None:
-        return source
-    known = registry.names(GROUP)
-    if framework not in known:
-        raise ConfigError(f"--framework {framework}: there is none by that name; known: {', '.join(known)}")
-    return Source(framework, source.form, source.path, source.value, source.uri, source.globals)
+    if framework is not None:
+        plugins.require_framework(framework)
+    if not isinstance(model, (str, Path)):
+        return _from_object(model, framework)
+    source = _from_text(model, framework)
+    return source if framework is None else replace(source, framework=framework)
 
 
-def _from_object(value: Any) -> Source:
+def _from_object(value: Any, framework: str | None) -> Source:
+    if framework is not None:
+        return Source(framework, "object", value=value)
     for kind in type(value).__mro__:
-        framework = PACKAGES.get(kind.__module__.partition(".")[0])
-        if framework is not None:
-            return Source(framework, "object", value=value)
+        found = plugins.framework_of_module(kind.__module__)
+        if found:
+            return Source(found, "object", value=value)
     kind = type(value)
     raise UnrecognisedError(
         f"{kind.__module__}.{kind.__name__} is no model that the converter knows; it knows those of "
-        f"{', '.join(sorted(set(PACKAGES.values())))}"
+        f"{', '.join(name for name, info in plugins.exporters() if info.packages)}"
     )
 
 
-def _from_text(text: str | Path) -> Source:
-    if isinstance(text, str) and text.startswith(("models:/", "runs:/")):
-        return Source("mlflow", "mlflow", uri=text)
+def _from_text(text: str | Path, framework: str | None) -> Source:
+    if isinstance(text, str):
+        for name, info in plugins.exporters():
+            if text.startswith(info.schemes):
+                return Source(name, name, uri=text)
     path = Path(text)
     if not path.exists():
         raise UnrecognisedError(f"{path}: there is no such file or folder")
-    if path.is_dir():
-        return _from_folder(path)
-    form = _form(path)
-    if form == "skops":
-        return Source(_inside_skops(path), form, path)
-    if form != "pickle":
-        return Source(_FRAMEWORKS[form], form, path)
-    imports = pickles.list_globals(path)
-    return Source(_framework_of(imports, path), form, path, globals=imports)
-
-
-def _from_folder(path: Path) -> Source:
-    if (path / "MLmodel").is_file():
-        return Source("mlflow", "mlflow", path)
-    if (path / "saved_model.pb").is_file():
-        return Source("tensorflow", "saved-model", path)
-    raise UnrecognisedError(f"{path}: a folder with neither MLmodel (MLflow) nor saved_model.pb (TensorFlow) in it")
-
-
-def _form(path: Path) -> Form:
-    with path.open("rb") as file:
-        head = file.read(4096)
-    if not head:
+    probe = Probe(path)
+    if not path.is_dir() and not probe.head:
         raise UnrecognisedError(f"{path.name}: the file is empty; save or copy the model again")
-    if head.startswith(b"PK\x03\x04"):
-        return _zip_form(path)
-    if head[4:8] == b"TFL3":
-        return "tflite"
-    if head.startswith(b"CBM1"):
-        return "catboost-cbm"
-    if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return "hdf5"
-    if head.startswith((b"tree\n", b"tree\r\n")):
-        return "lightgbm-txt"
-    if head.startswith(b"{L") and b"learner" in head[:32]:
-        return "xgboost-ubj"
-    if head.lstrip().startswith(b"{"):
-        return _json_form(path)
-    if head.startswith(_OLD_TORCH):
-        return "torch-zip"
-    if pickles.is_pickle(head) or pickles.is_pickle(_inflated_head(path, head)):
-        return "pickle"
-    if _looks_like_onnx(head):
-        return "onnx"
-    raise UnrecognisedError(f"{path.name}: no model file that the converter knows (it begins with {head[:8].hex(' ')})")
+    return _from_probe(probe, framework)
 
 
-def _inflated_head(path: Path, head: bytes) -> bytes:
-    if any(head.startswith(magic) for magic, _ in pickles._COMPRESSED):
-        return pickles.decompress(path.read_bytes())[:4]
-    return b""
+def _from_probe(probe: Probe, framework: str | None) -> Source:
+    path = probe.path
+    if _is_compressed_pickle(probe):
+        return _from_pickle(path, framework)
+    for name, info in plugins.exporters():
+        form = info.recognise(probe)
+        if form:
+            return Source(name, form, path)
+    if "schema.json" in probe.members:
+        return Source(framework or _inside_skops(path), "skops", path)
+    if pickles.is_pickle(probe.head):  # after the exporters: a bare file of torch.save begins as a pickle
+        return _from_pickle(path, framework)
+    if framework is not None:  # the user says what it is; the exporter sees whether that is so
+        return Source(framework, "", path)
+    raise UnrecognisedError(_no_model(probe))
 
 
-def _looks_like_onnx(head: bytes) -> bool:
-    # As edge.model.container tells it: protobuf, field 1 (ir_version) first, or another field of ModelProto.
-    return len(head) > 8 and ((head[0] == 0x08 and head[1] < 0x40) or head[0] in (0x12, 0x3A, 0x42, 0x72))
+def _no_model(probe: Probe) -> str:
+    name = probe.path.name
+    if probe.path.is_dir():
+        return f"{probe.path}: a folder with neither MLmodel (MLflow) nor saved_model.pb (TensorFlow) in it"
+    if probe.members:
+        return f"{name}: a zip archive, but not of skops, Keras or PyTorch ({', '.join(probe.members[:3])})"
+    if probe.json is not None:
+        return f"{name}: JSON, but not an XGBoost model (it has no 'learner'); give the model file"
+    known = sorted({s for _, info in plugins.exporters() for s in info.suffixes})
+    return (
+        f"{name}: no model file that the converter knows (it begins with {probe.head[:8].hex(' ')}); "
+        f"it knows {', '.join(known)}, skops files and pickles"
+    )
 
 
-def _json_form(path: Path) -> Form:
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as exc:
-        raise UnrecognisedError(f"{path.name}: JSON that is cut short or damaged ({exc}); save it again") from exc
-    if isinstance(content, dict) and "learner" in content:
-        return "xgboost-json"
-    raise UnrecognisedError(f"{path.name}: JSON, but not an XGBoost model (it has no 'learner'); give the model file")
+def _is_compressed_pickle(probe: Probe) -> bool:
+    if not pickles.is_compressed(probe.head):
+        return False
+    return pickles.is_pickle(pickles.decompress(probe.path.read_bytes())[:4])
 
 
-def _zip_form(path: Path) -> Form:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError) as exc:
-        raise UnrecognisedError(
-            f"{path.name}: a zip archive that is cut short or damaged ({exc}); copy it again"
-        ) from exc
-    leaves = {n.partition("/")[2] for n in names}
-    if "schema.json" in names:
-        return "skops"
-    if "config.json" in names and any(n.endswith(".weights.h5") for n in names):
-        return "keras"
-    if "archive_format" in leaves or "serialized_exported_program.json" in names:
-        return "pt2"
-    if "data.pkl" in leaves:
-        scripted = any(leaf.startswith("code/") for leaf in leaves) or "constants.pkl" in leaves
-        return "torchscript" if scripted else "torch-zip"
-    raise UnrecognisedError(f"{path.name}: a zip archive, but not of skops, Keras or PyTorch ({', '.join(names[:3])})")
+def _from_pickle(path: Path, framework: str | None) -> Source:
+    imports = pickles.list_globals(path)
+    return Source(framework or _framework_of(imports, path), "pickle", path, globals=imports)
 
 
 def _inside_skops(path: Path) -> str:
@@ -195,13 +111,13 @@ def _inside_skops(path: Path) -> str:
         raise UnrecognisedError(
             f"{path.name}: a skops file that is cut short or damaged ({exc}); copy it again"
         ) from exc
-    return PACKAGES.get(str(module).partition(".")[0], "sklearn")
+    return plugins.framework_of_module(str(module)) or "sklearn"
 
 
 def _framework_of(imports: tuple[str, ...], path: Path) -> str:
     for name in imports:
-        framework = PACKAGES.get(name.partition(".")[0])
-        if framework is not None:
+        framework = plugins.framework_of_module(name)
+        if framework:
             return framework
     raise UnrecognisedError(
         f"{path.name}: a pickle of no model that the converter knows; it would import "

@@ -15,9 +15,9 @@ from sklearn.ensemble import RandomForestClassifier
 from support.tables import Split
 
 import converter
+from converter import model_file
 from converter.artifact import Artifact
 from converter.errors import OutputError
-from converter.proof import bundle
 from edge.engines import onnxruntime
 from edge.errors import ModelError
 from edge.model import container, golden
@@ -53,7 +53,7 @@ def test_other_metadata_of_the_file_stays(artifact: Artifact) -> None:
     model = onnx.load_model_from_string(artifact.model)
     onnx.helper.set_model_props(model, {"author": "somebody", "edge.manifest": "{}"})
 
-    packed = onnx.load_model_from_string(bundle.pack(replace(artifact, model=model.SerializeToString())))
+    packed = onnx.load_model_from_string(model_file.pack("onnx", model.SerializeToString(), artifact.manifest))
 
     keys = [p.key for p in packed.metadata_props]
     assert sorted(keys) == ["author", "edge.manifest"]
@@ -67,8 +67,8 @@ def test_a_tflite_file_keeps_its_archive_and_gets_one_manifest(artifact: Artifac
         archive.writestr("labels.txt", "cat\ndog\n")
     tflite = replace(artifact, target="tflite", model=body.getvalue())
 
-    once = bundle.pack(tflite)
-    twice = bundle.pack(replace(tflite, model=once))
+    once = model_file.pack("tflite", tflite.model, tflite.manifest)
+    twice = model_file.pack("tflite", once, tflite.manifest)
 
     assert once[:108] == body.getvalue()[:108]
     assert twice == once
@@ -95,7 +95,7 @@ def test_no_space_left_leaves_what_was_there(tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk: the error comes from the same call."""
     (tmp_path / "wine.onnx").write_text("the old one")
     program = (
-        "import resource; from pathlib import Path; from converter.proof.bundle import write_whole;"
+        "import resource; from pathlib import Path; from converter.model_file import write_whole;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); write_whole(Path('wine.onnx'), bytes(5000))"
     )
 

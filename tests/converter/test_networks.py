@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from converter.errors import SampleFileError
-from converter.exporters import networks
-from converter.exporters.networks import Network
+from converter.networks import planning
+from converter.networks.planning import Network
 from converter.options import Options
 from converter.rows.rows import Rows
-from converter.sources.recognise import Source
+from converter.source import Source
 from edge.data.tensor import TensorSpec
 
 ANYWHERE = Source("torch", "object", value=object())
@@ -32,7 +32,7 @@ def scores(count: int) -> Callable[[np.ndarray], np.ndarray]:
 def test_a_flat_input_is_a_table_with_the_names_of_the_sample() -> None:
     rows = Rows({"age": np.arange(4.0), "height": np.arange(4.0)}, table=True)
 
-    plan = networks.plan(network((None, 2), scores(3)), rows, Options(), ANYWHERE)
+    plan = planning.plan(network((None, 2), scores(3)), rows, Options(), ANYWHERE)
 
     assert plan.manifest.inputs[0].kind == "table"
     assert [f.name for f in plan.manifest.features] == ["age", "height"]
@@ -42,13 +42,13 @@ def test_a_sample_with_a_column_too_many_is_refused() -> None:
     rows = Rows({n: np.arange(4.0) for n in ("a", "b", "truth")}, table=True)
 
     with pytest.raises(SampleFileError, match=r"3 columns \(a, b, truth\), the model takes 2"):
-        networks.plan(network((None, 2), scores(3)), rows, Options(), ANYWHERE)
+        planning.plan(network((None, 2), scores(3)), rows, Options(), ANYWHERE)
 
 
 def test_flags_describe_the_picture() -> None:
     options = Options(mean=(1.0, 2.0, 3.0), std=(4.0,), color="BGR", resize="letterbox")
 
-    (picture,) = networks.plan(network((None, 3, 8, 16), scores(2)), None, options, ANYWHERE).manifest.inputs
+    (picture,) = planning.plan(network((None, 3, 8, 16), scores(2)), None, options, ANYWHERE).manifest.inputs
 
     assert (picture.kind, picture.layout, picture.size) == ("image", "NCHW", (16, 8))
     assert (picture.mean, picture.std, picture.color, picture.resize) == ((1.0, 2.0, 3.0), (4.0,), "BGR", "letterbox")
@@ -56,7 +56,7 @@ def test_flags_describe_the_picture() -> None:
 
 def test_a_size_that_the_model_does_not_take_is_refused() -> None:
     with pytest.raises(SampleFileError, match="the model takes 16x8"):
-        networks.plan(network((None, 3, 8, 16), scores(2)), None, Options(input_size=(9, 9)), ANYWHERE)
+        planning.plan(network((None, 3, 8, 16), scores(2)), None, Options(input_size=(9, 9)), ANYWHERE)
 
 
 def test_files_beside_the_model_describe_the_picture_and_name_the_classes(tmp_path: Path) -> None:
@@ -64,19 +64,19 @@ def test_files_beside_the_model_describe_the_picture_and_name_the_classes(tmp_pa
     (tmp_path / "preprocess.json").write_text('{"mean": [0.5], "std": [0.5]}')
     source = Source("torch", "pt2", tmp_path / "model.pt2")
 
-    manifest = networks.plan(network((None, 3, 8, 8), scores(2)), None, Options(), source).manifest
+    manifest = planning.plan(network((None, 3, 8, 8), scores(2)), None, Options(), source).manifest
 
     assert (manifest.labels, manifest.inputs[0].mean) == (("cat", "dog"), (127.5,))
 
 
 def test_scores_that_are_no_probabilities_get_a_softmax() -> None:
-    manifest = networks.plan(network((None, 4), scores(3)), None, Options(), ANYWHERE).manifest
+    manifest = planning.plan(network((None, 4), scores(3)), None, Options(), ANYWHERE).manifest
 
     assert (manifest.task, manifest.activation) == ("classify", "softmax")
 
 
 def test_one_number_is_a_regression() -> None:
-    plan = networks.plan(network((None, 4), lambda x: x.sum(axis=1, keepdims=True)), None, Options(), ANYWHERE)
+    plan = planning.plan(network((None, 4), lambda x: x.sum(axis=1, keepdims=True)), None, Options(), ANYWHERE)
 
     assert (plan.manifest.task, plan.manifest.outputs[0].role) == ("regress", "value")
 
@@ -84,7 +84,7 @@ def test_one_number_is_a_regression() -> None:
 def test_one_logit_is_a_class_where_classes_are_expected() -> None:
     rows = Rows({"": np.random.default_rng(0).normal(size=(6, 4))}, expected=np.array([0, 1, 1, 0, 1, 0]))
 
-    manifest = networks.plan(
+    manifest = planning.plan(
         network((None, 4), lambda x: x.sum(axis=1, keepdims=True)), rows, Options(), ANYWHERE
     ).manifest
 
@@ -94,7 +94,7 @@ def test_one_logit_is_a_class_where_classes_are_expected() -> None:
 def test_expected_numbers_of_classes_become_their_names() -> None:
     rows = Rows({"": np.ones((3, 4))}, expected=np.array([2, 0, 1]))
 
-    plan = networks.plan(network((None, 4), scores(3)), rows, Options(labels=("a", "b", "c")), ANYWHERE)
+    plan = planning.plan(network((None, 4), scores(3)), rows, Options(labels=("a", "b", "c")), ANYWHERE)
 
     assert plan.rows.expected is not None
     assert plan.rows.expected.tolist() == ["c", "a", "b"]
@@ -106,7 +106,7 @@ def test_words_are_made_up_within_the_vocabulary() -> None:
         lambda tensors: [tensors["x"].astype(np.float32)], vocabulary=7,
     )  # fmt: skip
 
-    made = networks.plan(words, None, Options(), ANYWHERE).rows
+    made = planning.plan(words, None, Options(), ANYWHERE).rows
 
     assert made.source == "generated"
     assert (made.array.min(), made.array.max()) == (0, 6)

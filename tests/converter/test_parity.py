@@ -13,9 +13,10 @@ from support.tables import Split
 
 import converter
 from converter.artifact import Artifact
-from converter.errors import ParityError, SampleFileError
+from converter.errors import SampleFileError
 from converter.options import Options
 from converter.proof import parity
+from converter.proof.parity import ParityError
 from converter.rows.rows import Rows
 from edge.data.tensor import Array
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from converter.errors import SampleFileError
-from converter.rows import pictures, rows
+from converter.rows import files, pictures
 from converter.rows.rows import Rows
 from edge.data.tensor import TensorSpec
 from edge.model.manifest import Input
@@ -27,7 +27,7 @@ def test_a_folder_becomes_tensors_as_on_the_device(tmp_path: Path) -> None:
     save(tmp_path / "a.png", (30, 20, 10))
     save(tmp_path / "b.bmp", (0, 0, 0))
 
-    made = pictures.prepared(rows.read(tmp_path), [PLANES], [SPEC]).array
+    made = pictures.prepared(files.read(tmp_path), [PLANES], [SPEC]).array
 
     assert made.shape == (2, 3, 8, 8)
     assert made.dtype == np.float32
@@ -38,7 +38,7 @@ def test_the_names_of_folders_are_what_is_expected_of_the_pictures_in_them(tmp_p
     for name in ("dog/1.png", "cat/1.png", "cat/2.jpg"):
         save(tmp_path / name, (1, 2, 3))
 
-    made = rows.read(tmp_path)
+    made = files.read(tmp_path)
 
     assert made.expected is not None
     assert made.expected.tolist() == ["cat", "cat", "dog"]
@@ -64,7 +64,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
 
     with pytest.raises(SampleFileError, match="without pictures"):
-        rows.read(tmp_path)
+        files.read(tmp_path)
 
 
 def test_a_damaged_picture_is_named_by_its_place(tmp_path: Path) -> None:
@@ -72,11 +72,11 @@ def test_a_damaged_picture_is_named_by_its_place(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
 
     with pytest.raises(SampleFileError, match="picture 2 of the sample"):
-        pictures.prepared(rows.read(tmp_path), [PLANES], [SPEC])
+        pictures.prepared(files.read(tmp_path), [PLANES], [SPEC])
 
 
 def test_pictures_for_a_table_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "a.png", (1, 1, 1))
 
     with pytest.raises(SampleFileError, match="not shaped like one"):
-        pictures.prepared(rows.read(tmp_path), [Input(name="x", kind="table")], [SPEC])
+        pictures.prepared(files.read(tmp_path), [Input(name="x", kind="table")], [SPEC])

@@ -8,8 +8,8 @@ import select
 
 import pytest
 
-from converter.report.progress import steps, track
-from converter.report.quiet import quiet
+from converter.progress import steps, track
+from converter.quiet import quiet
 
 
 def test_nothing_is_written_where_nobody_watches(capfd: pytest.CaptureFixture[str]) -> None:

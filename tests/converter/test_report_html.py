@@ -15,8 +15,8 @@ from support.tables import Split
 import converter
 from converter.artifact import Variant
 from converter.cli import main
-from converter.errors import ParityError
-from converter.report import charts, terminal_report
+from converter.proof.parity import ParityError
+from converter.report import charts, report
 from converter.report.html import page
 
 VOID = {"meta", "link", "br", "img"}
@@ -57,7 +57,7 @@ def converted(forest: Any, wine: Split) -> converter.Artifact:
 
 
 def test_the_page_stands_alone_and_is_whole(converted: converter.Artifact) -> None:
-    made = page(terminal_report.of(converted))
+    made = page(report.of(converted))
 
     Shape(made)
     assert not re.search(r"(src|href)=|url\(|@import|<script", made)
@@ -66,7 +66,7 @@ def test_the_page_stands_alone_and_is_whole(converted: converter.Artifact) -> No
 
 
 def test_it_says_what_was_measured(converted: converter.Artifact) -> None:
-    text = Shape(page(terminal_report.of(converted, "wine.onnx"))).text
+    text = Shape(page(report.of(converted, "wine.onnx"))).text
 
     figures = converted.manifest.parity
     assert "passed: it answers as the original" in text
@@ -80,14 +80,14 @@ def test_a_failure_shows_its_reasons(forest: Any, wine: Split) -> None:
     with pytest.raises(ParityError) as failed:
         converter.convert(forest, sample=wine.held, tolerance=-1.0)
 
-    text = Shape(page(terminal_report.of(failed.value.artifact))).text
+    text = Shape(page(report.of(failed.value.artifact))).text
 
     assert "failed: not written" in text
     assert "differ, by up to" in text
 
 
 def test_made_up_rows_are_called_weaker(forest: Any) -> None:
-    assert "made-up rows only" in Shape(page(terminal_report.of(converter.convert(forest)))).text
+    assert "made-up rows only" in Shape(page(report.of(converter.convert(forest)))).text
 
 
 def test_the_variants_that_were_tried_are_listed(converted: converter.Artifact) -> None:
@@ -96,7 +96,7 @@ def test_the_variants_that_were_tried_are_listed(converted: converter.Artifact) 
         Variant("int8", passed=False, reason="3 of 59 rows get another class"),
     )
 
-    text = Shape(page(terminal_report.of(replace(converted, variants=tried)))).text
+    text = Shape(page(report.of(replace(converted, variants=tried)))).text
 
     assert "float32 2.0 kB 20.0 µs 1e-07 100.00% 0.9700 chosen: the fastest that passes" in text
     assert "int8 3 of 59 rows get another class" in text

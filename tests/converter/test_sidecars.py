@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from converter.exporters import sidecars
+from converter.networks import sidecars
 from edge.errors import ConfigError
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from converter.rows.rows import Rows
+from converter.trees.tabular import spelt
 from edge.data.tensor import Array
 from edge.model.manifest import Feature
 
@@ -75,13 +76,6 @@ def feature_names(model: Any, rows: Rows | None) -> tuple[str, ...]:
     if count is None and rows is not None and not rows.table:
         count = int(np.prod(rows.array.shape[1:]))
     return tuple(f"x{i}" for i in range(count or 1))
-
-
-def spelt(names: Sequence[str], rows: Rows | None) -> tuple[str, ...]:
-    """Names as the sample spells them: LightGBM keeps "_" where there was a blank."""
-    header = rows.names if rows is not None and rows.table else ()
-    spellings = {n.replace(" ", "_"): n for n in header}
-    return tuple(n if n in header else spellings.get(n, n) for n in names)
 
 
 def feature_count(model: Any) -> int | None:

@@ -6,45 +6,37 @@ A table of numbers is one input; where text or a choice of columns by name comes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from converter.artifact import Artifact
-from converter.errors import REFUSES_ROWS, SampleFileError, UnsupportedError, rows_refused
-from converter.exporters.boosters import boosters
-from converter.exporters.sklearn import estimators, exact_trees, precision, traps
+from converter.errors import REFUSES_ROWS, UnsupportedError, rows_refused
+from converter.exporters.sklearn import estimators, precision, traps
 from converter.exporters.sklearn.precision import Precision
+from converter.exporters.sklearn.synthetic import table_rows
 from converter.graph import graph
+from converter.graph.zipmap import without_zipmap
 from converter.options import Options
-from converter.passes.remove_zipmap import without_zipmap
-from converter.proof import parity
-from converter.proof.parity import plain
-from converter.rows import missing
+from converter.plugins import ExporterInfo
+from converter.proof import missing, parity
+from converter.proof.answers import plain
 from converter.rows.rows import Rows
-from converter.rows.synthetic import table_rows
-from converter.rows.tensors import check_columns
+from converter.source import Source
 from converter.sources import deserialise
-from converter.sources.recognise import Source
+from converter.trees import boosters, exact_trees
+from converter.trees.tabular import REFUSALS, as_table, reason, trees_on_tflite
 from edge.data.tensor import STRING, Array
 from edge.errors import ModelError, needs
 from edge.model.manifest import Feature, Input, Manifest, Output, Task
 
 OPSET = {"": 17, "ai.onnx.ml": 3}
-TREES_OPSET = 15  # the newest that onnxmltools knows
 
 _OUTPUTS = ("label", "scores", "score", "value", "output")
 
 # Whether what trees give is made float64 (see `exact_trees.restore`), by the number type of the inputs.
 _WIDEN: dict[Precision, tuple[bool, ...]] = {"float64": (False, True), "float32": (False,)}
-
-# What skl2onnx raises for what it cannot convert.
-REFUSALS = (
-    RuntimeError, NotImplementedError, ValueError, TypeError, NameError, AttributeError, KeyError, IndexError,
-    ImportError, AssertionError, ArithmeticError,
-)  # fmt: skip
 
 
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
@@ -104,14 +96,6 @@ def _attempt(
     return artifact.noting(*precision.lost(artifact, exact.answers))
 
 
-def trees_on_tflite(what: str) -> UnsupportedError:
-    """The refusal of a target that has no operators for trees and pipelines."""
-    return UnsupportedError(
-        f"{what} cannot become TFLite: it has no operators for trees, pipelines or text (ONNX has, as ai.onnx.ml); "
-        "convert to ONNX instead: -o OUT.onnx, edge-run takes it the same way"
-    )
-
-
 def check_fitted(model: Any, name: str) -> None:
     """Raises UnsupportedError for an estimator that was never trained."""
     from sklearn.exceptions import NotFittedError
@@ -130,22 +114,6 @@ def _features(model: Any, names: Sequence[str], rows: Rows | None) -> tuple[Feat
         text |= {n for n in unused if n in rows.arrays and not rows.is_number(n)}
     known = estimators.known_values(model, names)
     return tuple(Feature(name=n, kind="text", values=known.get(n, ())) if n in text else Feature(name=n) for n in names)
-
-
-def as_table(rows: Rows, features: Sequence[Feature]) -> Rows:
-    """The rows as named columns. Raises SampleFileError where they are not those that the model takes."""
-    names = [f.name for f in features]
-    if rows.table:
-        check_columns(rows, names)
-        return rows
-    array = rows.array
-    if array.ndim == 1 and len(names) == 1:
-        array = array[:, None]
-    if array.ndim != 2 or array.shape[1] != len(names):
-        raise SampleFileError(
-            f"the sample's rows have the shape {list(array.shape[1:])}, the model takes {len(names)} features"
-        )
-    return replace(rows, arrays={n: array[:, i] for i, n in enumerate(names)}, table=True)
 
 
 def _inputs(model: Any, features: tuple[Feature, ...], dtype: Precision) -> tuple[Input, ...]:
@@ -198,12 +166,6 @@ def _convert(model: Any, inputs: Sequence[Input], dtype: Precision, *, widen: bo
     proto = without_zipmap(proto)
     exact_trees.restore(proto, marks, widen=widen)
     return proto
-
-
-def reason(exc: BaseException) -> str:
-    """An exception in one line."""
-    text = " ".join(str(exc).split())
-    return text[:300] or type(exc).__name__
 
 
 class Predictor:
@@ -304,7 +266,7 @@ def assemble(proto: Any, predict: Predictor, inputs: tuple[Input, ...], rows: Ro
     made = Artifact(
         framework="scikit-learn", target="onnx", model=proto.SerializeToString(), manifest=manifest,
         reference=predict.answers, rows=rows, notes=traps.notes(predict.model, predict.dtype),
-        source_bytes=source.path.stat().st_size if source.path is not None else 0,
+        source_bytes=source.size,
     )  # fmt: skip
     return missing.usable(missing.proven(made))
 
@@ -348,3 +310,8 @@ def _transformer(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Outp
     graph.rename_output(proto, proto.graph.output[0].name, "output")
     graph.keep_outputs(proto, ["output"])
     return (Output(name="output"),), ()
+
+
+EXPORTER = ExporterInfo(
+    edge_api=1, export=export, packages=("sklearn", "imblearn"), distributions=("scikit-learn", "skl2onnx")
+)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from converter.errors import UnsupportedError
-from converter.exporters.boosters import boosters
 from converter.exporters.sklearn import estimators, precision
-from converter.exporters.sklearn.exact_trees import Marks
 from converter.exporters.sklearn.precision import Precision
+from converter.trees import boosters
+from converter.trees.exact_trees import EXACT, Marks
 
 _NO_OPERATOR = {
     "SplineTransformer": "ONNX has no B-splines; use PolynomialFeatures or KBinsDiscretizer",
@@ -23,8 +23,6 @@ _NO_OPERATOR = {
 
 _WORDS = r"(?u)\b\w\w+\b"
 """scikit-learn's default: words of two letters and more."""
-
-EXACT = "trees compare in float64, as the original does: rows keep their branches"
 
 ROUNDED_ALONE = "tree thresholds rounded down to float32: exact for inputs that are float32"
 

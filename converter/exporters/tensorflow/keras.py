@@ -17,15 +17,16 @@ import numpy as np
 
 from converter.artifact import Artifact
 from converter.errors import UnrecognisedError, UnsafeError, UnsupportedError
-from converter.exporters import networks
-from converter.exporters.networks import Network, Plan
 from converter.exporters.tensorflow import library
 from converter.graph import dims, graph
+from converter.networks import planning
+from converter.networks.planning import Network, Plan
 from converter.options import Options
-from converter.report.quiet import quiet
+from converter.plugins import ExporterInfo
+from converter.quiet import quiet
 from converter.rows.rows import Rows
 from converter.rows.tensors import batches
-from converter.sources.recognise import Source
+from converter.source import Probe, Source
 from edge.data.tensor import Array, Tensors, TensorSpec
 
 CHUNK = 64
@@ -36,11 +37,11 @@ _CARRY_CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "FlaxL
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     """A Keras model as ONNX or TFLite. Raises UnsafeError for a file with code in it, UnsupportedError."""
     model = _read(source, options)
-    plan = networks.plan(_network(model, source), rows, options, source)
+    plan = planning.plan(_network(model, source), rows, options, source)
     if options.target == "tflite":
         return _as_tflite(model, plan, source)
     proto = _as_onnx(model, plan)
-    return dims.named_by(plan, proto).artifact("onnx", proto.SerializeToString(), source)
+    return plan.declared_by(proto).artifact("onnx", proto.SerializeToString(), source)
 
 
 def _read(source: Source, options: Options) -> Any:
@@ -213,3 +214,16 @@ def _as_tflite(model: Any, plan: Plan, source: Source) -> Artifact:
 
     outputs = [f"output_{i}" for i in range(len(plan.network.outputs))]
     return library.tflite_artifact(exported, plan, outputs, source)
+
+
+def form_of(probe: Probe) -> str:
+    """The form of a file of Keras's own: a zip archive, or HDF5."""
+    if probe.head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "hdf5"
+    return "keras" if "config.json" in probe.members and any(n.endswith(".weights.h5") for n in probe.members) else ""
+
+
+EXPORTER = ExporterInfo(
+    edge_api=1, export=export, recognise=form_of, packages=("keras",), suffixes=(".keras", ".h5"),
+    distributions=("keras", "tensorflow", "tf2onnx"),
+)  # fmt: skip

@@ -10,10 +10,10 @@ from typing import Any
 
 from converter.artifact import Artifact
 from converter.errors import UnsupportedError
-from converter.exporters.networks import Plan
 from converter.graph import litert_names
-from converter.report.quiet import quiet
-from converter.sources.recognise import Source
+from converter.networks.planning import Plan
+from converter.quiet import quiet
+from converter.source import Source
 from edge.data.tensor import TensorSpec
 from edge.errors import needs
 

@@ -13,16 +13,17 @@ import numpy as np
 
 from converter.artifact import Artifact
 from converter.errors import UnrecognisedError, UnsafeError, UnsupportedError
-from converter.exporters import networks
-from converter.exporters.networks import Network, Plan
 from converter.exporters.tensorflow import library
 from converter.graph import dims
 from converter.graph.graph import keep_outputs, rename_output
+from converter.networks import planning
+from converter.networks.planning import Network, Plan
 from converter.options import Options
-from converter.report.quiet import quiet
+from converter.plugins import ExporterInfo
+from converter.quiet import quiet
 from converter.rows.rows import Rows
 from converter.rows.tensors import batches
-from converter.sources.recognise import Source
+from converter.source import Probe, Source
 from edge.data.tensor import Array, Tensors, TensorSpec
 
 CHUNK = 64
@@ -48,11 +49,11 @@ class _Signature:
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     """A SavedModel as ONNX or TFLite. Raises UnsafeError for a graph that reaches outside, UnsupportedError."""
     signature = _open(source, options)
-    plan = networks.plan(_network(signature), rows, options, source)
+    plan = planning.plan(_network(signature), rows, options, source)
     if options.target == "tflite":
         return _as_tflite(signature, plan, source)
     proto = _as_onnx(signature, plan)
-    return dims.named_by(plan, proto).artifact("onnx", proto.SerializeToString(), source)
+    return plan.declared_by(proto).artifact("onnx", proto.SerializeToString(), source)
 
 
 def _open(source: Source, options: Options) -> _Signature:
@@ -155,3 +156,13 @@ def _as_tflite(signature: _Signature, plan: Plan, source: Source) -> Artifact:
         return signature.loaded
 
     return library.tflite_artifact(loaded, plan, list(signature.outputs), source)
+
+
+def form_of(probe: Probe) -> str:
+    """The form of a SavedModel's folder."""
+    return "saved-model" if (probe.path / "saved_model.pb").is_file() else ""
+
+
+EXPORTER = ExporterInfo(
+    edge_api=1, export=export, recognise=form_of, packages=("tensorflow",), distributions=("tensorflow", "tf2onnx")
+)

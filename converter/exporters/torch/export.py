@@ -18,16 +18,17 @@ from msgspec import structs
 
 from converter.artifact import Artifact
 from converter.errors import UnsupportedError
-from converter.exporters import networks
-from converter.exporters.networks import Plan, picture_layout
 from converter.exporters.torch import models
 from converter.exporters.torch.models import EXAMPLE_ROWS, TorchModel
 from converter.graph import dims, graph, litert_names
+from converter.networks import planning
+from converter.networks.planning import Plan, picture_layout
 from converter.options import Options
-from converter.proof import parity
-from converter.report.quiet import quiet
+from converter.plugins import ExporterInfo
+from converter.proof import device
+from converter.quiet import quiet
 from converter.rows.rows import Rows
-from converter.sources.recognise import Source
+from converter.source import Probe, Source
 from edge.data.tensor import Array, TensorSpec
 from edge.errors import ModelError, needs
 from edge.plugins import registry
@@ -44,9 +45,9 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     model = models.load(source, rows, options)
     if options.target == "tflite":
         return _as_tflite(model, source, rows, options)
-    plan = networks.plan(model.network(), rows, options, source)
+    plan = planning.plan(model.network(), rows, options, source)
     proto, note = _best_onnx(model, plan)
-    plan = dims.named_by(plan, proto)
+    plan = plan.declared_by(proto)
     return plan.artifact("onnx", proto.SerializeToString(), source, *note)
 
 
@@ -157,7 +158,7 @@ def _right_at_other_sizes(proto: Any, model: TorchModel, plan: Plan) -> bool:
                     for s, a in zip(model.inputs, example, strict=True)
                 }
                 wanted = models.run(model.callable, [given[s.name] for s in model.inputs])
-                got = parity.run(engine, given)
+                got = device.run(engine, given)
                 if not all(_close(wanted[i], got[plan.answers[model.all_outputs[i]]]) for i in model.keep):
                     return False
         except (ModelError, RuntimeError, ValueError):
@@ -201,7 +202,7 @@ def _as_tflite(model: TorchModel, source: Source, rows: Rows | None, options: Op
         model = replace(model, kind="module", model=module)
         options = replace(options, layout="NHWC")
         notes.append("the picture's channels come last in the file (NHWC)")
-    plan = networks.plan(model.network(), rows, options, source)
+    plan = planning.plan(model.network(), rows, options, source)
     torch = models.library()
     example = tuple(torch.from_numpy(np.array(a[:1])) for a in models.example_of(model.inputs, plan.rows))
     try:
@@ -232,3 +233,25 @@ def _why(exc: BaseException) -> str:
         exc = exc.__cause__
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     return lines[0][:240] if lines else type(exc).__name__
+
+
+# torch.save before it wrote zip archives: a pickle of its magic number comes first.
+_BARE = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+def form_of(probe: Probe) -> str:
+    """The form of a file of PyTorch's own: an exported program, TorchScript, or what `torch.save` wrote."""
+    if probe.head.startswith(_BARE):
+        return "torch-zip"
+    if "archive_format" in probe.leaves or "serialized_exported_program.json" in probe.members:
+        return "pt2"
+    if "data.pkl" not in probe.leaves:
+        return ""
+    scripted = "constants.pkl" in probe.leaves or any(leaf.startswith("code/") for leaf in probe.leaves)
+    return "torchscript" if scripted else "torch-zip"
+
+
+EXPORTER = ExporterInfo(
+    edge_api=1, export=export, recognise=form_of, packages=("torch", "torchvision"),
+    suffixes=(".pt2", ".pt", ".pth"), distributions=("torch", "onnxscript", "litert-torch"),
+)  # fmt: skip

@@ -11,15 +11,15 @@ from typing import Any, Literal
 import numpy as np
 
 from converter.errors import SampleFileError, UnrecognisedError, UnsafeError, UnsupportedError
-from converter.exporters import sidecars
-from converter.exporters.networks import Network
 from converter.exporters.torch import pt2
+from converter.networks import sidecars
+from converter.networks.planning import Network
 from converter.options import Options
-from converter.report.quiet import quiet
+from converter.quiet import quiet
 from converter.rows.rows import Rows
 from converter.rows.tensors import batches
+from converter.source import Source
 from converter.sources import deserialise
-from converter.sources.recognise import Source
 from edge.data.sample import EncodedImage
 from edge.data.tensor import Array, Tensors, TensorSpec
 from edge.errors import needs
@@ -56,7 +56,7 @@ class TorchModel:
         return any(spec.shape is not None and spec.shape[:1] == (1,) for spec in self.inputs)
 
     def network(self) -> Network:
-        """The model as `networks.plan` wants it."""
+        """The model as `planning.plan` wants it."""
         call, names = self.callable, [s.name for s in self.inputs]
 
         def forward(tensors: Tensors) -> list[Array]:

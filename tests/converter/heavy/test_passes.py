@@ -13,8 +13,8 @@ from support.networks import keras_network, task, torch_network
 
 import converter
 import edge
-from converter.errors import ParityError
-from converter.passes import static_int8
+from converter.proof.parity import ParityError
+from converter.quantization import static_int8
 from edge.errors import ConfigError
 
 

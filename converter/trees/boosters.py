@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.exporters.sklearn.exact_trees import Marks
+from converter.trees.exact_trees import Marks
 from edge.data.tensor import Array
 from edge.errors import needs
 

@@ -15,7 +15,7 @@ from converter.artifact import Artifact
 from converter.errors import UnsupportedError
 from converter.graph import litert_names
 from converter.options import Options
-from converter.report.quiet import quiet
+from converter.quiet import quiet
 from converter.rows.rows import Rows
 from converter.rows.tensors import batches, feed
 from edge.data.tensor import Array

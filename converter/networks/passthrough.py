@@ -16,12 +16,12 @@ from msgspec.structs import replace
 from converter.artifact import Artifact
 from converter.errors import SampleFileError, UnrecognisedError
 from converter.options import Options, Target
-from converter.proof import initial_state, parity
-from converter.report.quiet import quiet
+from converter.proof import device, initial_state
+from converter.quiet import quiet
 from converter.rows import pictures
 from converter.rows.rows import UNNAMED, Rows
 from converter.rows.tensors import feed
-from converter.sources.recognise import Source
+from converter.source import Source
 from edge.data.tensor import STRING, Array, TensorSpec, numpy_dtype
 from edge.describe import describe
 from edge.errors import ModelError
@@ -46,7 +46,7 @@ def artifact(source: Source, path: Path, rows: Rows | None, options: Options, ta
     alone = initial_state.of(engine, manifest)
 
     def reference(given: Rows) -> dict[str, Array]:
-        return parity.run(alone, feed(given, manifest.inputs))
+        return device.run(alone, feed(given, manifest.inputs))
 
     return Artifact(
         framework=target, target=target, model=path.read_bytes(), manifest=manifest, reference=reference, rows=rows,
@@ -57,7 +57,7 @@ def artifact(source: Source, path: Path, rows: Rows | None, options: Options, ta
 def _load(path: Path, target: Target, source: Source) -> Engine:
     try:
         with quiet():
-            engine: Engine = registry.find("edge.engines", parity.ENGINES[target])(path, EngineOptions())
+            engine: Engine = registry.find("edge.engines", device.ENGINES[target])(path, EngineOptions())
     except ModelError as exc:
         raise UnrecognisedError(f"{source.name}: {str(exc).removeprefix(path.name + ': ')}") from exc
     return engine

@@ -10,18 +10,27 @@ import numpy as np
 
 from converter.artifact import Artifact
 from converter.errors import UnrecognisedError, UnsupportedError
-from converter.exporters.boosters import boosters
-from converter.exporters.boosters.common import finished, header_or, matrix
-from converter.exporters.sklearn import estimators, exact_trees
-from converter.exporters.sklearn.export import REFUSALS, TREES_OPSET, as_table, reason, trees_on_tflite
-from converter.exporters.sklearn.traps import EXACT
 from converter.graph import graph
 from converter.options import Options
-from converter.proof.parity import plain
+from converter.plugins import ExporterInfo
+from converter.proof.answers import plain
 from converter.rows.rows import Rows
 from converter.rows.synthetic import made_up, spread_of
+from converter.source import Probe, Source
 from converter.sources import deserialise
-from converter.sources.recognise import Source
+from converter.trees import boosters, exact_trees
+from converter.trees.exact_trees import EXACT
+from converter.trees.tabular import (
+    REFUSALS,
+    TREES_OPSET,
+    as_table,
+    finished,
+    header_or,
+    matrix,
+    reason,
+    spelt,
+    trees_on_tflite,
+)
 from edge.data.tensor import Array
 from edge.errors import needs
 from edge.model.manifest import Feature, Input, Manifest, Output
@@ -38,9 +47,7 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         raise UnsupportedError(f"{source.name}: {refused}")
     features = tuple(
         Feature(name=n, missing=True)
-        for n in header_or(
-            estimators.spelt(list(map(str, names)), rows), booster.num_feature(), rows, made_up="Column_"
-        )
+        for n in header_or(spelt(list(map(str, names)), rows), booster.num_feature(), rows, made_up="Column_")
     )
     rows = as_table(rows, features) if rows is not None else made_up(features, *_spread(text, len(features)))
     original = _Original(booster, features, boosters.lightgbm_objective(text))
@@ -162,3 +169,14 @@ def _spread(text: str, count: int) -> tuple[Array, Array]:
     for places, thresholds in re.findall(r"^split_feature=(.*)$[\s\S]*?^threshold=(.*)$", text, re.M):
         pairs += [(int(f), float(t)) for f, t in zip(places.split(), thresholds.split(), strict=True)]
     return spread_of(pairs, count)
+
+
+def form_of(probe: Probe) -> str:
+    """The form of LightGBM's text file."""
+    return "lightgbm-txt" if probe.head.startswith((b"tree\n", b"tree\r\n")) else ""
+
+
+EXPORTER = ExporterInfo(
+    edge_api=1, export=export, recognise=form_of, packages=("lightgbm",), suffixes=(".txt",),
+    distributions=("lightgbm", "onnxmltools"),
+)  # fmt: skip

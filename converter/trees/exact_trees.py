@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from converter.exporters.sklearn.numbers import round_down
 from converter.graph import graph
+from converter.trees.numbers import round_down
 from edge.data.tensor import Array
+
+EXACT = "trees compare in float64, as the original does: rows keep their branches"
 
 # The marks are the float32 numbers from 2**100 on, one after the other: no real threshold is that large.
 _FIRST = int(np.float32(2.0**100).view(np.int32))

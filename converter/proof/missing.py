@@ -14,7 +14,7 @@ import numpy as np
 from converter.artifact import Artifact, Reference
 from converter.errors import REFUSES_ROWS, RowsRefusedError, SampleFileError
 from converter.options import Options
-from converter.proof import parity
+from converter.proof import device, parity
 from converter.rows.rows import Rows, is_missing
 from edge.data.tensor import Array
 from edge.errors import ModelError
@@ -47,7 +47,7 @@ def proven(artifact: Artifact) -> Artifact:
     if base is None or not any(f.missing for f in features):
         return artifact
     with TemporaryDirectory(prefix="edge-convert-") as folder:
-        engine = parity.load(artifact, Path(folder))
+        engine = device.load(artifact, Path(folder))
 
         def alike(names: Sequence[str]) -> bool:
             rows = _lacking(base, names, features)

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from msgspec import structs
 
 from converter.artifact import Artifact, Reference
 from converter.errors import SampleFileError
-from converter.exporters import sidecars
-from converter.exporters.sidecars import Hints
+from converter.graph import graph
+from converter.networks import sidecars
+from converter.networks.sidecars import Hints
 from converter.options import Options, Target
 from converter.rows import pictures
 from converter.rows.rows import UNNAMED, Rows
 from converter.rows.tensors import feed
-from converter.sources.recognise import Source
+from converter.source import Source
 from edge.data.tensor import Array, Tensors, TensorSpec, numpy_dtype
 from edge.model.manifest import Feature, Input, Manifest, Output, Task
 
@@ -95,15 +96,17 @@ class Plan:
         arrays = self.rows.arrays if self.rows.table else {names.get(n, n): a for n, a in self.rows.arrays.items()}
         return replace(self, manifest=manifest, answers=answers, rows=replace(self.rows, arrays=arrays))
 
+    def declared_by(self, model: Any) -> Plan:
+        """The plan with the shapes that an ONNX file declares for its inputs."""
+        shapes = {i.name: tuple(graph.dims(i)) for i in model.graph.input}
+        inputs = tuple(structs.replace(i, shape=shapes.get(i.name, i.shape)) for i in self.manifest.inputs)
+        return replace(self, manifest=structs.replace(self.manifest, inputs=inputs))
+
     def artifact(self, target: Target, model: bytes, source: Source, *notes: str) -> Artifact:
         """The artifact of the exported file."""
-        path = source.path
-        size = path.stat().st_size if path is not None and path.is_file() else 0
-        if path is not None and path.is_dir():
-            size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
         return Artifact(
             framework=self.network.framework, target=target, model=model, manifest=self.manifest,
-            reference=self.reference, rows=self.rows, notes=(*self.notes, *notes), source_bytes=size,
+            reference=self.reference, rows=self.rows, notes=(*self.notes, *notes), source_bytes=source.size,
         )  # fmt: skip
 
 
@@ -316,7 +319,7 @@ def _labelled(
         labels = ()
     if not labels and count == 1:
         labels = ("0", "1")
-    # Labels given by flag are set by `bundle.identify`, which checks that their number is right.
+    # Labels given by flag are set by `identity.identify`, which checks that their number is right.
     manifest = manifest if options.labels else structs.replace(manifest, labels=labels)
     return manifest, _with_names(rows, labels), notes
 

@@ -11,15 +11,15 @@ import numpy as np
 
 from converter.artifact import Artifact
 from converter.errors import UnrecognisedError, UnsupportedError
-from converter.exporters.boosters.common import finished, header_or, matrix
-from converter.exporters.sklearn.export import as_table, reason, trees_on_tflite
 from converter.graph import graph
 from converter.options import Options
-from converter.proof.parity import plain
+from converter.plugins import ExporterInfo
+from converter.proof.answers import plain
 from converter.rows.rows import Rows
 from converter.rows.synthetic import made_up, spread_of
+from converter.source import Probe, Source
 from converter.sources import deserialise
-from converter.sources.recognise import Source
+from converter.trees.tabular import as_table, finished, header_or, matrix, reason, trees_on_tflite
 from edge.data.tensor import Array
 from edge.errors import needs
 from edge.model.manifest import Feature, Input, Manifest, Output
@@ -124,3 +124,14 @@ def _has_log_link(model: Any) -> bool:
 def _spread(model: Any, count: int) -> tuple[Array, Array]:
     borders = model.get_borders() if hasattr(model, "get_borders") else {}
     return spread_of([(int(f), float(t)) for f, values in borders.items() for t in values], count)
+
+
+def form_of(probe: Probe) -> str:
+    """The form of CatBoost's binary file."""
+    return "catboost-cbm" if probe.head.startswith(b"CBM1") else ""
+
+
+EXPORTER = ExporterInfo(
+    edge_api=1, export=export, recognise=form_of, packages=("catboost",), suffixes=(".cbm",),
+    distributions=("catboost",),
+)  # fmt: skip

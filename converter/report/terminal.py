@@ -7,49 +7,16 @@ comparison with every row's difference and class for those that draw.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from converter.artifact import Artifact, Variant
+from converter.artifact import Variant
 from converter.errors import OutputError
-from converter.proof.bundle import write_whole
-from converter.proof.parity import Comparison
+from converter.model_file import write_whole
 from converter.report.html import write_html
-from edge.model.manifest import Manifest, Parity
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One conversion, whether it passed or not. Sizes are in bytes (0: not known), times in milliseconds a row."""
-
-    manifest: Manifest
-    framework: str
-    target: str
-    comparison: Comparison
-    size_before: int
-    size_after: int
-    output: str = ""
-    notes: tuple[str, ...] = ()
-    variants: tuple[Variant, ...] = ()
-
-    @property
-    def figures(self) -> Parity:
-        """The parity figures."""
-        return self.comparison.figures
-
-
-def of(artifact: Artifact, output: str = "") -> Report:
-    """The report of an artifact that parity has seen."""
-    if artifact.comparison is None:
-        raise ValueError("an artifact without a comparison has no report")
-    return Report(
-        manifest=artifact.manifest, framework=artifact.framework, target=artifact.target,
-        comparison=artifact.comparison, size_before=artifact.source_bytes, size_after=len(artifact.model),
-        output=output, notes=artifact.notes, variants=artifact.variants,
-    )  # fmt: skip
+from converter.report.report import Report
 
 
 def table(report: Report) -> str:

@@ -1,28 +1,14 @@
-"""ZipMap at the end of a classifier makes a list of maps of its probabilities: slow, and no tensor. Take it out.
-
-Requires an ONNX graph. Ensures that no output comes from ZipMap: the output keeps its name and is the tensor
-[rows, classes] that went into it.
-"""
+"""ZipMap at the end of a classifier makes a list of maps of its probabilities: slow, and no tensor. Take it out."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from converter.artifact import Artifact
 from converter.graph import graph
-from converter.options import Options
-
-
-def remove_zipmap(artifact: Artifact, options: Options) -> Artifact:
-    """The artifact with tensors where maps were."""
-    model = graph.parse(artifact.model)
-    if not any(n.op_type == "ZipMap" for n in model.graph.node):
-        return artifact
-    return artifact.with_model(without_zipmap(model).SerializeToString(), after="remove-zipmap")
 
 
 def without_zipmap(model: Any) -> Any:
-    """The model, changed in place."""
+    """The model, changed in place: an output that came from ZipMap is the tensor [rows, classes] that went into it."""
     helper = graph.library().helper
     for node in [n for n in model.graph.node if n.op_type == "ZipMap"]:
         tensor, output = node.input[0], node.output[0]

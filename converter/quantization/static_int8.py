@@ -21,9 +21,9 @@ import numpy as np
 from converter.artifact import Artifact
 from converter.graph import graph
 from converter.options import Options
-from converter.proof import initial_state, parity
-from converter.report.progress import track
-from converter.report.quiet import quiet
+from converter.progress import track
+from converter.proof import answers, device, initial_state
+from converter.quiet import quiet
 from converter.rows.tensors import batches, feed
 from edge.data.tensor import Array, Tensors
 from edge.errors import ConfigError
@@ -66,12 +66,12 @@ class _Workshop:
     def __post_init__(self) -> None:
         self._source = self.folder / "float.onnx"
         self._source.write_bytes(self.model.SerializeToString())
-        engine = parity.load(self.artifact, self.folder)
+        engine = device.load(self.artifact, self.folder)
         self._supplied = initial_state.supplied(engine)
         engine.close()
         self._before = self.artifact.reference(self.artifact.rows)
         # Before the outputs are known by class, accuracy is what is expected, else what the original says.
-        classes = parity.classes_of(self._before, self.artifact.manifest)
+        classes = answers.classes_of(self._before, self.artifact.manifest)
         expected = self.artifact.rows.expected
         self._truth = expected if expected is not None else classes
         self._best = self._accuracy(self._before)
@@ -108,16 +108,16 @@ class _Workshop:
 
     def _answers(self, model: bytes) -> dict[str, Array]:
         variant = replace(self.artifact, model=model)
-        engine = parity.load(variant, self.folder)
+        engine = device.load(variant, self.folder)
         try:
-            return parity.run(engine, feed(self.artifact.rows, self.artifact.manifest.inputs))
+            return device.run(engine, feed(self.artifact.rows, self.artifact.manifest.inputs))
         finally:
             engine.close()
 
     def _accuracy(self, outputs: dict[str, Array]) -> float:
         manifest = self.artifact.manifest
         if self._truth is not None:
-            found = parity.accuracy(outputs, parity.classes_of(outputs, manifest), self._truth, manifest)
+            found = answers.accuracy(outputs, answers.classes_of(outputs, manifest), self._truth, manifest)
             if found is not None:
                 return found
         # Nothing to be right about: the share of the answers' spread that is kept.

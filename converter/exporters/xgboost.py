@@ -10,15 +10,24 @@ import numpy as np
 
 from converter.artifact import Artifact
 from converter.errors import UnrecognisedError, UnsupportedError
-from converter.exporters.boosters import boosters
-from converter.exporters.boosters.common import finished, header_or, matrix
-from converter.exporters.sklearn.export import REFUSALS, TREES_OPSET, as_table, reason, trees_on_tflite
 from converter.graph import graph
 from converter.options import Options
+from converter.plugins import ExporterInfo
 from converter.rows.rows import Rows
 from converter.rows.synthetic import made_up, spread_of
+from converter.source import Probe, Source
 from converter.sources import deserialise
-from converter.sources.recognise import Source
+from converter.trees import boosters
+from converter.trees.tabular import (
+    REFUSALS,
+    TREES_OPSET,
+    as_table,
+    finished,
+    header_or,
+    matrix,
+    reason,
+    trees_on_tflite,
+)
 from edge.data.tensor import Array
 from edge.errors import needs
 from edge.model.manifest import Feature, Input, Manifest, Output
@@ -160,3 +169,16 @@ def _spread(booster: Any, count: int) -> tuple[Array, Array]:
     inner = table[table.Feature != "Leaf"]
     names = list(booster.feature_names or [f"f{i}" for i in range(count)])
     return spread_of([(names.index(f), float(s)) for f, s in zip(inner.Feature, inner.Split, strict=True)], count)
+
+
+def form_of(probe: Probe) -> str:
+    """The form of a file of XGBoost's own: binary JSON, or JSON."""
+    if probe.head.startswith(b"{L") and b"learner" in probe.head[:32]:
+        return "xgboost-ubj"
+    return "xgboost-json" if isinstance(probe.json, dict) and "learner" in probe.json else ""
+
+
+EXPORTER = ExporterInfo(
+    edge_api=1, export=export, recognise=form_of, packages=("xgboost",), suffixes=(".json", ".ubj"),
+    distributions=("xgboost-cpu", "xgboost", "onnxmltools"),
+)  # fmt: skip

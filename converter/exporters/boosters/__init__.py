@@ -1,1 +1,0 @@
-"""XGBoost, LightGBM and CatBoost to ONNX."""

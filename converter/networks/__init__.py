@@ -1,0 +1,1 @@
+"""What exporters of neural networks share: from tensors to a manifest, rows and a reference."""

@@ -1,0 +1,161 @@
+"""Rows from whatever the user has: files, arrays, data frames, pictures; and the answers expected for them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converter.errors import SampleFileError
+from converter.rows.pictures import read_folder
+from converter.rows.rows import UNNAMED, Rows
+from edge.data.codec import decode_json
+from edge.data.tensor import Array
+from edge.errors import SampleError
+
+
+def with_expected(rows: Rows, expect: Any) -> Rows:
+    """The rows with their true answers: a column of the table by name, a file, or one value a row."""
+    if expect is None:
+        return rows
+    if isinstance(expect, str) and rows.table and expect in rows.arrays:
+        return replace(rows.without(expect), expected=rows.arrays[expect])
+    expected = read_answers(Path(expect), rows) if isinstance(expect, (str, Path)) else np.asarray(expect)
+    if len(expected) != len(rows):
+        raise SampleFileError(f"--expect: {len(expected)} answers for {len(rows)} rows")
+    return replace(rows, expected=expected)
+
+
+def read_answers(path: Path, rows: Rows) -> Array:
+    """The answers in a .npy file, or one a line in any text file; a first line that no row is left for is a header."""
+    if not path.exists():
+        raise SampleFileError(
+            f"--expect {path}: no such file, and no such column; the sample has {', '.join(rows.names)}"
+        )
+    try:
+        if path.suffix == ".npy":
+            return np.asarray(_load(path))
+        lines = [line.strip().strip('"') for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError, SampleError) as exc:
+        raise SampleFileError(f"--expect {path.name}: {exc}") from exc
+    return np.array(lines[1:] if len(lines) == len(rows) + 1 else lines, dtype=object)
+
+
+def of(sample: Any) -> Rows:
+    """Rows of an array, a mapping of arrays, a data frame, a path, or rows themselves."""
+    if isinstance(sample, Rows):
+        return sample
+    if isinstance(sample, (str, Path)):
+        return read(Path(sample))
+    if hasattr(sample, "columns") and hasattr(sample, "to_dict"):  # a pandas data frame, without importing pandas
+        return Rows({str(c): _column(sample[c].to_numpy()) for c in sample.columns}, table=True)
+    if isinstance(sample, Mapping):
+        return _equal_lengths(Rows({str(n): np.asarray(a) for n, a in sample.items()}), "the sample")
+    return _at_least_one(Rows({UNNAMED: np.asarray(sample)}), "the sample")
+
+
+def _column(values: Array) -> Array:
+    return values if values.dtype.kind in "biuf" else values.astype(object)
+
+
+def read(path: Path) -> Rows:
+    """A .csv, .jsonl, .npy or .npz file, or a folder of pictures. Raises SampleFileError."""
+    if path.is_dir():
+        return read_folder(path)
+    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".npy": _read_npy, ".npz": _read_npz}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise SampleFileError(f"{path.name}: --sample takes {', '.join(readers)}")
+    try:
+        rows = reader(path)
+    except FileNotFoundError:
+        raise SampleFileError(f"{path}: there is no such sample file") from None
+    except (OSError, UnicodeDecodeError, csv.Error, SampleError) as exc:
+        raise SampleFileError(f"{path.name}: {exc}") from exc
+    return _equal_lengths(_at_least_one(rows, path.name), path.name)
+
+
+def _at_least_one(rows: Rows, where: str) -> Rows:
+    if any(a.ndim == 0 for a in rows.arrays.values()) or len(rows) == 0:
+        raise SampleFileError(f"{where}: there are no rows in it")
+    return rows
+
+
+def _equal_lengths(rows: Rows, where: str) -> Rows:
+    lengths = {n: len(a) for n, a in rows.arrays.items()}
+    if len(set(lengths.values())) != 1:
+        raise SampleFileError(f"{where}: the arrays differ in rows: {lengths}")
+    return rows
+
+
+def _read_csv(path: Path) -> Rows:
+    text = path.read_text("utf-8-sig")
+    lines = [line for line in csv.reader(io.StringIO(text)) if line]
+    if not lines:
+        raise SampleError("the file is empty")
+    header = lines[0] if any(not _is_float(v) for v in lines[0]) else None
+    body = lines[1:] if header else lines
+    width = len(lines[0])
+    for number, line in enumerate(body, start=2 if header else 1):
+        if len(line) != width:
+            raise SampleError(f"line {number} has {len(line)} values, the first has {width}")
+    if header is None:
+        return Rows({UNNAMED: np.array(body, dtype=np.float64)})
+    if len(set(header)) != width:
+        raise SampleError("the header names a column twice")
+    columns = {n.strip(): np.array([line[i] for line in body], dtype=object) for i, n in enumerate(header)}
+    return Rows(columns, table=True)
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return not text.strip()
+    return True
+
+
+def _read_jsonl(path: Path) -> Rows:
+    values = [decode_json(line) for line in path.read_bytes().splitlines() if line.strip()]
+    if values and all(isinstance(v, dict) for v in values):
+        names = list(dict.fromkeys(n for v in values for n in v))
+        return Rows({n: np.array([_scalar(v.get(n)) for v in values], dtype=object) for n in names}, table=True)
+    try:
+        return Rows({UNNAMED: np.array(values, dtype=np.float64)})
+    except (TypeError, ValueError) as exc:
+        raise SampleError(f"every line has to be an object, or an array of one and the same shape: {exc}") from exc
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        raise SampleError("an object's values have to be numbers or text; give tensors as .npz")
+    return value
+
+
+def _read_npy(path: Path) -> Rows:
+    return Rows({UNNAMED: _load(path)})
+
+
+def _read_npz(path: Path) -> Rows:
+    archive = _load(path)
+    return Rows({n: archive[n] for n in archive.files})
+
+
+def _load(path: Path) -> Any:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        return loaded if path.suffix == ".npy" else _Archive({n: loaded[n] for n in loaded.files})
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as exc:
+        raise SampleError(f"not a whole {path.suffix} file of numbers: {exc}") from exc
+
+
+class _Archive(dict[str, Array]):
+    @property
+    def files(self) -> list[str]:
+        return list(self)
