@@ -31,7 +31,7 @@ from edge.plugins import registry
 from edge.plugins.protocols import Clock, EngineOptions, Postprocessor, Preprocessor, Sink, Source, SourceContext, Spool
 from edge.plugins.rows import RowPreprocessor, RowRules
 from edge.postprocess.segment import Segmenter
-from edge.settings.layers import Settings
+from edge.settings.settings import HttpSettings, Settings
 from edge.sinks.console import ConsoleSink
 from edge.sinks.file import FileSink
 from edge.sources.uri import split_source
@@ -178,7 +178,7 @@ def source_context(loaded: Loaded, clock: Clock, settings: Settings, **more: Any
         clock=clock,
         features=tuple(f.name for f in features if f.name),
         feature_kinds=tuple(f.kind for f in features),
-        watch=bool(settings.watch),
+        watch=bool(settings.input.watch),
         input_specs=tuple(s for s in loaded.engine.inputs if s.name not in ours),
         **more,
     )
@@ -204,49 +204,56 @@ def make_sink(uri: str, on_closed: Callable[[], None] | None = None) -> Sink:
 
 def make_gate(settings: Settings, task: str, metrics: Metrics | None = None) -> Gate | None:
     """The publishing rules; None where there is none. Raises ConfigError for one that does not fit the task."""
-    rules = Rules(settings.on_change, settings.min_interval, settings.min_score, settings.deadband)
+    rules = Rules(
+        settings.publishing.on_change,
+        settings.publishing.min_interval,
+        settings.publishing.min_score,
+        settings.publishing.deadband,
+    )
     rules.check(task)
     return Gate(rules, lambda reason: metrics.inc(f"held:{reason}") if metrics else None) if rules.any else None
 
 
 def make_spool(settings: Settings, sink: Sink, name: str, stem: str) -> Spool:
     """On disk where the sink's results matter and `--durability` says so, else in memory."""
-    if not sink.durable or settings.durability == "none":
-        return MemorySpool(settings.spool_max)
-    path = Path(settings.state_dir) / f"{stem}.{topic_part(name)}.spool"
-    return SqliteSpool(path, settings.spool_max, max_age_s=settings.spool_max_age or None)
+    if not sink.durable or settings.delivery.durability == "none":
+        return MemorySpool(settings.delivery.spool_max)
+    path = Path(settings.delivery.state_dir) / f"{stem}.{topic_part(name)}.spool"
+    return SqliteSpool(path, settings.delivery.spool_max, max_age_s=settings.delivery.spool_max_age or None)
 
 
 def make_lane(name: str, sink: Sink, spool: Spool, settings: Settings, **more: Any) -> Lane:
     """`more`: the lane's clock, metrics and beat."""
     live = bool(more.pop("live", False))
     options = LaneOptions(
-        durability=Durability(settings.durability) if sink.durable else Durability.NONE,
-        replay_rate=settings.replay_rate,
+        durability=Durability(settings.delivery.durability) if sink.durable else Durability.NONE,
+        replay_rate=settings.delivery.replay_rate,
         save_past=max(SAVE_PAST, 4 * getattr(sink, "batch", 1)),  # some messages' worth, joined or not
         drop_oldest=live,
     )
     return Lane(name, sink, spool, options=options, **more)
 
 
-def make_server(settings: Settings, served: Served, failed: Callable[[BaseException], None]) -> HttpServer:
-    """The HTTP endpoint of `--http`. Raises ConfigError, also where its libraries are not installed."""
+def make_server(
+    address: str, settings: HttpSettings, served: Served, failed: Callable[[BaseException], None]
+) -> HttpServer:
+    """The HTTP endpoint at [HOST:]PORT. Raises ConfigError, also where its libraries are not installed."""
     from edge.http import app, auth
     from edge.http.options import ServerOptions
 
-    host, port = auth.split_address(settings.http)
-    token = settings.http_token_file
+    host, port = auth.split_address(address)
+    token = settings.token_file
     options = ServerOptions(
         host=host,
         port=port,
         token=auth.read_token(token) if token is not None else None,
-        cert=settings.http_cert,
-        key=settings.http_key,
-        names=settings.http_name,
-        queue=settings.http_queue,
-        max_body=settings.http_max_body,
+        cert=settings.cert,
+        key=settings.key,
+        names=settings.names,
+        queue=settings.queue,
+        max_body=settings.max_body,
         max_batch=settings.max_batch,
         max_wait_ms=settings.max_wait_ms,
-        share=settings.http_share,
+        share=settings.share,
     )
     return app.HttpServer(served, options, failed)

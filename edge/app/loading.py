@@ -5,9 +5,9 @@ Imports nothing of the flow: at start this runs while the rest of the house is b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import msgspec
 
@@ -19,18 +19,11 @@ from edge.model import container, golden, labels
 from edge.model.manifest import Input, Manifest
 from edge.plugins import registry
 from edge.plugins.protocols import Engine, EngineOptions
-from edge.settings.layers import Settings
+from edge.settings import options
+from edge.settings.settings import PictureSettings, Settings
 from edge.sources.uri import split_source
 
 ENGINES = {"onnx": "onnxruntime", "tflite": "litert"}
-IMAGE_KEYS = {
-    "input_size": "size",
-    "layout": "layout",
-    "color": "color",
-    "resize": "resize",
-    "mean": "mean",
-    "std": "std",
-}
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -53,18 +46,20 @@ class Loaded(msgspec.Struct, frozen=True):
 
 def open_model(settings: Settings) -> Loaded:
     """The model with what the settings override. Raises ModelError, ConfigError."""
-    loaded = load_file(settings.model, engine_options(settings), engine=settings.engine, hints=hints(settings))
+    loaded = load_file(
+        settings.model.file, engine_options(settings), engine=settings.model.engine, hints=hints(settings)
+    )
     return override(loaded, settings)
 
 
 def engine_options(settings: Settings) -> EngineOptions:
     """In the state folder engines remember which files did not kill them."""
-    return EngineOptions(settings.threads or 1, settings.provider, cache_dir=settings.state_dir)
+    return EngineOptions(settings.model.threads or 1, settings.model.provider, cache_dir=settings.delivery.state_dir)
 
 
 def replay(loaded: Loaded, settings: Settings) -> None:
     """The golden samples, unless the settings leave them out. Raises ModelError."""
-    if not settings.no_golden:
+    if not settings.model.no_golden:
         golden.replay(loaded.engine, loaded.manifest, file=loaded.path.name)
 
 
@@ -114,50 +109,63 @@ def _named(manifest: Manifest, path: Path) -> Manifest:
 
 def hints(settings: Settings) -> Hints:
     """What the settings say of a model that says nothing of itself. Raises ConfigError."""
-    keys = ("task", "decoder", "layout", "color", "mean", "std", "resize", "window", "hop", "sample_rate", "frontend")
-    said = {k: settings.said(k) for k in keys}
-    names = labels.read(settings.labels) if settings.labels is not None else ()
+    picture, manifest, source = settings.picture, settings.manifest, settings.input.source
     return Hints(
-        labels=names,
-        size=settings.said("input_size"),
+        task=manifest.task,
+        labels=labels.read(manifest.labels) if manifest.labels is not None else (),
+        decoder=manifest.decoder,
+        layout=picture.layout,
+        color=picture.color,
+        mean=picture.mean,
+        std=picture.std,
+        resize=picture.resize,
+        size=picture.input_size,
         activation=_activation(settings),
-        sound=settings.source is not None and split_source(settings.source)[0] in ("wav", "microphone"),
-        **said,
+        window=manifest.window,
+        hop=manifest.hop,
+        sample_rate=manifest.sample_rate,
+        frontend=manifest.frontend,
+        sound=source is not None and split_source(source)[0] in ("wav", "microphone"),
     )
 
 
-def _activation(settings: Settings) -> str | None:
-    said: str | None = settings.activation
-    return "" if said == "none" else said
+def _activation(settings: Settings) -> Literal["", "softmax", "sigmoid"] | None:
+    activation = settings.manifest.activation
+    return "" if activation == "none" else activation
 
 
 def override(loaded: Loaded, settings: Settings) -> Loaded:
-    """The manifest with what flags, variables or the file say instead."""
-    keys = ("task", "threshold", "top_k", "decoder", "nms")
-    said: dict[str, Any] = {k: settings.said(k) for k in keys if settings.said(k) is not None}
-    if "task" in said and "decoder" not in said and said["task"] != loaded.manifest.task:
-        said["decoder"] = ""
-    if settings.activation is not None:
-        said["activation"] = _activation(settings)
-    if settings.said("labels") is not None:
-        known = labels.classes(loaded.manifest, loaded.engine.outputs)
-        said["labels"] = labels.require_fit(labels.read(settings.labels), known)
-    if settings.said("name"):
-        said["name"] = topic_part(settings.name)
-    image = {field: settings.said(key) for key, field in IMAGE_KEYS.items() if settings.said(key) is not None}
-    if image:
-        said["inputs"] = _with_image(loaded.manifest.inputs, image)
-    manifest = msgspec.structs.replace(loaded.manifest, **said)
-    rest = tuple(g for g in loaded.guesses if not any(_flag(k) == g.partition(" ")[0] for k in settings.given))
-    return msgspec.structs.replace(loaded, manifest=manifest, guesses=rest)
+    """The manifest with what flags, variables or the file say instead. Raises ConfigError."""
+    ours, old = settings.manifest, loaded.manifest
+    changes = {
+        "task": ours.task,
+        "threshold": ours.threshold,
+        "top_k": ours.top_k,
+        "decoder": "" if ours.decoder is None and ours.task not in (None, old.task) else ours.decoder,
+        "nms": ours.nms,
+        "activation": _activation(settings),
+        "labels": _labels(loaded, ours.labels) if ours.labels is not None else None,
+        "name": topic_part(settings.topics.name) if settings.topics.name else None,
+        "inputs": _with_picture(old.inputs, settings.picture),
+    }
+    manifest = msgspec.structs.replace(old, **{field: new for field, new in changes.items() if new is not None})
+    decided = {f"--{option.name}" for option in options.of(Settings) if option.key in settings.given}
+    guesses = tuple(guess for guess in loaded.guesses if guess.partition(" ")[0] not in decided)
+    return msgspec.structs.replace(loaded, manifest=manifest, guesses=guesses)
 
 
-def _flag(key: str) -> str:
-    return "--" + key.replace("_", "-")
+def _labels(loaded: Loaded, file: Path) -> tuple[str, ...]:
+    return labels.require_fit(labels.read(file), labels.classes(loaded.manifest, loaded.engine.outputs))
 
 
-def _with_image(inputs: Sequence[Input], fields: Mapping[str, Any]) -> tuple[Input, ...]:
+def _with_picture(inputs: Sequence[Input], picture: PictureSettings) -> tuple[Input, ...] | None:
+    """The inputs as the user describes their picture; None where nothing is said of it. Raises ConfigError."""
+    said = {field: value for field, value in msgspec.structs.asdict(picture).items() if value is not None}
+    if not said:
+        return None
     if not any(i.kind == "image" for i in inputs):
-        flags = ", ".join(_flag(k) for k, f in IMAGE_KEYS.items() if f in fields)
+        flags = ", ".join("--" + field.replace("_", "-") for field in said)
         raise ConfigError(f"{flags}: this model takes no picture; leave it out")
-    return tuple(msgspec.structs.replace(i, **fields) if i.kind == "image" else i for i in inputs)
+    if "input_size" in said:
+        said["size"] = said.pop("input_size")
+    return tuple(msgspec.structs.replace(i, **said) if i.kind == "image" else i for i in inputs)

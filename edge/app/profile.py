@@ -21,8 +21,8 @@ from edge.app import loading
 from edge.errors import FatalError, SpoolError
 from edge.model import container
 from edge.plugins import registry
-from edge.settings.layers import Settings
-from edge.settings.settings import THREADS_MOST
+from edge.settings.parsers import THREADS_MOST
+from edge.settings.settings import Settings
 from edge.storage.instance import write_synced
 from edge.storage.lock import make_folder
 from edge.telemetry import board
@@ -85,7 +85,7 @@ def _unwritable(state_dir: Path, reason: str | None) -> SpoolError:
 
 
 def apply(settings: Settings) -> Settings:
-    """The settings with the tuned threads and provider, and `profile` the goal they were tuned for.
+    """The settings with the tuned threads and provider, and `model.tuned_for` the goal they were tuned for.
 
     Unchanged where somebody said either of the two (they were measured together), or where there is no profile.
     """
@@ -108,16 +108,16 @@ def apply(settings: Settings) -> Settings:
         return settings
     tuned = {"threads": found.threads, "provider": found.provider}
     log.info("tuned profile", extra={"goal": found.goal, **tuned})
-    return replace(settings, values={**settings.values, **tuned, "profile": found.goal})
+    return replace(settings, model=replace(settings.model, **tuned, tuned_for=found.goal))
 
 
 def _path(settings: Settings) -> Path | None:
     """The model's file where there is one. Without any, nothing looks at the model, which may be large."""
-    folder = Path(settings.state_dir)
+    folder = Path(settings.delivery.state_dir)
     if not any(folder.glob("profile-*.json")):
         return None
     try:
-        path = path_of(folder, container.sha256(settings.model))
+        path = path_of(folder, container.sha256(settings.model.file))
     except (FatalError, OSError):
         return None  # the model is not there: to be told by who loads it
     return path if path.exists() else None
@@ -125,11 +125,11 @@ def _path(settings: Settings) -> Path | None:
 
 def _foreign(profile: Profile, settings: Settings) -> str:
     """Why it is not for this model, engine and board; "" where it is. Raises FatalError."""
-    name = loading.engine_name(settings.model, settings.engine)
+    name = loading.engine_name(settings.model.file, settings.model.engine)
     module = sys.modules[registry.find("edge.engines", name).__module__]
     engine = f"{name} {module.version()}" if hasattr(module, "version") else name
     pairs = (
-        ("model", profile.model, container.sha256(settings.model)),
+        ("model", profile.model, container.sha256(settings.model.file)),
         ("engine", profile.engine, engine),
         ("processor", profile.processor, processor()),
     )

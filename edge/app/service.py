@@ -36,7 +36,7 @@ from edge.plugins.rows import RowRules
 from edge.runtime import thermal
 from edge.runtime.left_out import LeftOut
 from edge.runtime.runner import Runner, RunnerOptions
-from edge.settings.layers import Settings
+from edge.settings.settings import Settings
 from edge.sources.uri import told
 from edge.storage.instance import instance_id
 from edge.telemetry.board import temperature_celsius
@@ -72,18 +72,18 @@ class Service:
         self._started_ns = self._clock.monotonic_ns()
         self._next_stats_ns = self._started_ns
         self._boot = os.urandom(4).hex()
-        self._base = f"{settings.prefix}/{settings.device}/{loaded.manifest.name}"
+        self._base = f"{settings.topics.prefix}/{settings.topics.device}/{loaded.manifest.name}"
         self._broker: EmbeddedBroker | None = None
         self._transport: MqttTransport | None = None
-        name = f"{settings.device}.{loaded.manifest.name}"
-        self._health = HealthSocket(settings.state_dir, name, self._hearts.late, self._clock)
+        name = f"{settings.topics.device}.{loaded.manifest.name}"
+        self._health = HealthSocket(settings.delivery.state_dir, name, self._hearts.late, self._clock)
         self._lanes: list[Lane] = []
         self._runner: Runner | None = None
         self._http: HttpServer | None = None
         self._masks: MaskPublisher | None = None
         self._announcer: Announcer | None = None
         self._seq = itertools.count(1)
-        self._rows = RowRules(settings.ignore_unknown, settings.absent == "missing", LeftOut())
+        self._rows = RowRules(settings.input.ignore_unknown, settings.input.absent == "missing", LeftOut())
         self._interrupts = 0
         self._hung: set[str] = set()
 
@@ -91,11 +91,14 @@ class Service:
 
     def _make_transport(self) -> MqttTransport | None:
         settings = self._settings
-        if settings.mqtt == "none":
+        if settings.mqtt.url == "none":
             return None
         name = self._loaded.manifest.name
-        client_id = settings.mqtt_client_id or f"edge-run-{settings.device}-{name}-{instance_id(settings.state_dir)}"
-        version = 4 if self._broker else {"5": 5, "3.1.1": 4}.get(settings.mqtt_version or "")
+        client_id = (
+            settings.mqtt.client_id
+            or f"edge-run-{settings.topics.device}-{name}-{instance_id(settings.delivery.state_dir)}"
+        )
+        version = 4 if self._broker else {"5": 5, "3.1.1": 4}.get(settings.mqtt.version or "")
         # A broker without a memory has forgotten our subscription when it starts again: what is published until we
         # are back has nobody to go to.
         backoff = Backoff(first_s=0.1, eager_s=60.0)
@@ -104,11 +107,11 @@ class Service:
                 url=self._broker_url(),
                 client_id=client_id,
                 status_topic=f"{self._base}/status",
-                ca=settings.mqtt_ca,
-                cert=settings.mqtt_cert,
-                key=settings.mqtt_key,
-                keepalive_s=settings.keepalive,
-                confirm_timeout_s=settings.confirm_timeout,
+                ca=settings.mqtt.ca,
+                cert=settings.mqtt.cert,
+                key=settings.mqtt.key,
+                keepalive_s=settings.mqtt.keepalive,
+                confirm_timeout_s=settings.mqtt.confirm_timeout,
                 version=version,
             ),
             births=self._births,
@@ -125,11 +128,11 @@ class Service:
         return broker_url(self._settings)
 
     def _start_embedded(self) -> None:
-        name, _, port = self._settings.mqtt.partition(":")
+        name, _, port = self._settings.mqtt.url.partition(":")
         if name != "embedded":
             return
         if port and not port.isdigit():
-            raise ConfigError(f"--mqtt {self._settings.mqtt}: {port!r} is not a port; say embedded:1883")
+            raise ConfigError(f"--mqtt {self._settings.mqtt.url}: {port!r} is not a port; say embedded:1883")
         from edge.mqtt.embedded import EmbeddedBroker  # asyncio is for those who ask for it
 
         self._broker = EmbeddedBroker(int(port) if port else None)
@@ -145,16 +148,20 @@ class Service:
         return tuple(observe for observe in found if observe)
 
     def _frame_saver(self) -> Callable[[Sample, Sequence[Result | Skipped]], None] | None:
-        if self._settings.save_frames is None:
+        if self._settings.output.save_frames is None:
             return None
         from edge.overlay.frame_saver import FrameSaver  # OpenCV is for those who ask for it
 
-        saver = FrameSaver(self._settings.save_frames, self._settings.save_frames_max, annotate=self._settings.annotate)
+        saver = FrameSaver(
+            self._settings.output.save_frames,
+            self._settings.output.save_frames_max,
+            annotate=self._settings.output.annotate,
+        )
         saver.open()
         return saver
 
     def _make_source(self) -> Source | None:
-        uri = self._settings.source or ("mqtt:" if self._transport is not None else None)
+        uri = self._settings.input.source or ("mqtt:" if self._transport is not None else None)
         if uri is None:
             return None
         context = assembly.source_context(
@@ -173,9 +180,11 @@ class Service:
         if self._transport is not None:
             name = self._loaded.manifest.name
             sending = self._announcer.sending if self._announcer is not None else lambda _: None
-            more = {"sending": sending, "count": self._metrics.inc, "batch": self._settings.batch}
-            named["mqtt"] = MqttSink(self._transport, self._base, name, **more)
-        for uri in dict.fromkeys(self._settings.sink):
+            batch = self._settings.publishing.batch
+            named["mqtt"] = MqttSink(
+                self._transport, self._base, name, sending=sending, count=self._metrics.inc, batch=batch
+            )
+        for uri in dict.fromkeys(self._settings.output.sinks):
             kind = uri.partition(":")[0]
             same = sum(name.partition("-")[0] == kind for name in named)
             named[f"{kind}-{same + 1}" if same else kind] = assembly.make_sink(uri, self._console_closed)
@@ -184,7 +193,7 @@ class Service:
     def _make_lanes(self, live: bool) -> list[Lane]:
         settings = self._settings
         named = self._make_sinks()
-        stem = f"{settings.device}.{self._loaded.manifest.name}"
+        stem = f"{settings.topics.device}.{self._loaded.manifest.name}"
         return [
             assembly.make_lane(
                 name,
@@ -204,12 +213,12 @@ class Service:
         settings = self._settings
         return assembly.make_pipeline(
             self._loaded,
-            settings.device,
-            assembly.PipelineOptions(self._boot, self._rows, settings.max_input, clock_synced, self._seq, watch),
+            settings.topics.device,
+            assembly.PipelineOptions(self._boot, self._rows, settings.input.max_input, clock_synced, self._seq, watch),
         )
 
     def _make_masks(self) -> MaskPublisher | None:
-        if not self._settings.mask:
+        if not self._settings.output.mask:
             return None
         if self._transport is None:
             raise ConfigError("--mask publishes on MQTT; with --mqtt none there is nowhere to")
@@ -219,16 +228,19 @@ class Service:
         return MaskPublisher(f"{self._base}/mask", classes, self._transport.publish)
 
     def _make_announcer(self) -> Announcer | None:
-        if self._transport is None or self._settings.home_assistant is None:
+        discovery = self._settings.publishing.home_assistant
+        if self._transport is None or discovery is None:
             return None
         from edge.homeassistant import build
 
         model = (self._loaded.manifest, self._loaded.engine.outputs)
-        return build.announcer(self._settings, *model, self._transport, self._clock, lambda: [self._stats()])
+        stats = lambda: [self._stats()]  # noqa: E731
+        return build.announcer(discovery, self._settings, *model, self._transport, self._clock, stats)
 
     def _make_http(self, source: Source | None) -> HttpServer | None:
         loaded = self._loaded
-        if self._settings.http is None:
+        address = self._settings.http.address
+        if address is None:
             return None
         from edge.http.options import Served
 
@@ -245,13 +257,13 @@ class Service:
             source=self._source_name() if source is not None else "",
         )
         failed = lambda exc: self._runner.fail(exc) if self._runner is not None else None  # noqa: E731
-        return assembly.make_server(self._settings, served, failed)
+        return assembly.make_server(address, self._settings.http, served, failed)
 
     def _source_name(self) -> str:
         """As it may be told: on `info`, which is retained, in metrics and on the live page."""
-        if self._settings.source:
-            return told(self._settings.source)
-        return "http" if self._settings.mqtt == "none" else f"mqtt:{self._base}/input"
+        if self._settings.input.source:
+            return told(self._settings.input.source)
+        return "http" if self._settings.mqtt.url == "none" else f"mqtt:{self._base}/input"
 
     def _console_closed(self) -> None:
         if len(self._lanes) == 1 and self._runner is not None:
@@ -283,13 +295,13 @@ class Service:
             clock=self._clock,
             metrics=self._metrics,
             options=RunnerOptions(
-                grace_s=self._settings.grace,
-                source_name=told(self._settings.source or "mqtt"),
+                grace_s=self._settings.delivery.grace,
+                source_name=told(self._settings.input.source or "mqtt"),
                 tick=self._tick,
                 observers=self._observers(),
                 beat=self._hearts.beat,
                 admit=thermal.admission(
-                    self._settings.max_temperature,
+                    self._settings.input.max_temperature,
                     source,
                     temperature_celsius,
                     clock=self._clock,
@@ -373,7 +385,7 @@ class Service:
         if self._announcer is not None:
             self._announcer.tick()
         self._health.tick()
-        interval = self._settings.stats_interval
+        interval = self._settings.topics.stats_interval
         now = self._clock.monotonic_ns()
         if self._transport is None or not interval or now < self._next_stats_ns:
             return
@@ -405,7 +417,7 @@ class Service:
         return {
             "schema": result.SCHEMA,
             "time": timestamp(self._clock.time_ns()),
-            "device": self._settings.device,
+            "device": self._settings.topics.device,
             "model": self._loaded.manifest.name,
             "boot": self._boot,
             "uptime_s": round((self._clock.monotonic_ns() - self._started_ns) / 1e9, 1),

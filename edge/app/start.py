@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from edge.engines import graph_cache
 from edge.errors import FatalError
-from edge.settings.layers import Settings
+from edge.settings.settings import Settings
 
 if TYPE_CHECKING:
     from edge.app.loading import Loaded
@@ -82,7 +82,7 @@ def load(settings: Settings) -> Loaded:
 
 
 def _load_beside(settings: Settings) -> tuple[_Beside[Loaded], _Beside[None]]:
-    read = _Beside(lambda: graph_cache.read_ahead(settings.model, settings.state_dir))
+    read = _Beside(lambda: graph_cache.read_ahead(settings.model.file, settings.delivery.state_dir))
     from edge.app import loading
 
     tried = _is_tried(settings, read)
@@ -97,10 +97,10 @@ def _is_tried(settings: Settings, read: _Beside[None]) -> bool:
     from edge.app import loading
 
     with contextlib.suppress(FatalError, OSError):  # told by who loads the model
-        load = loading.find_engine(settings.model, settings.engine)
+        load = loading.find_engine(settings.model.file, settings.model.engine)
         tried = getattr(sys.modules[load.__module__], "tried", None)
         read.wait()
-        return tried is not None and bool(tried(settings.model, loading.engine_options(settings)))
+        return tried is not None and bool(tried(settings.model.file, loading.engine_options(settings)))
     return False
 
 
@@ -108,7 +108,7 @@ def _import_opencv(settings: Settings) -> None:
     """Where pictures come for sure. Where it is missing, whoever needs it tells."""
     from edge.sources.uri import gives_pictures
 
-    if settings.source is not None and gives_pictures(settings.source):
+    if settings.input.source is not None and gives_pictures(settings.input.source):
         with contextlib.suppress(ImportError):
             importlib.import_module("cv2")
 

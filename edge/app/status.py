@@ -14,7 +14,7 @@ from edge.data import result
 from edge.data.tensor import TensorSpec
 from edge.delivery.outbox import Lane
 from edge.model.manifest import Parity
-from edge.settings.layers import Settings
+from edge.settings.settings import Settings
 from edge.telemetry import board as telemetry
 
 FEATURES_MOST = 100
@@ -26,18 +26,18 @@ def info(loaded: Loaded, settings: Settings, *, boot: str, source: str) -> dict[
     """The retained `info`: the model in short, engine, versions."""
     return {
         "schema": result.SCHEMA,
-        "device": settings.device,
+        "device": settings.topics.device,
         "boot": boot,
         "model": _model(loaded),
         "engine": {
             "name": loaded.engine.name,
             "version": loaded.engine.version,
-            "provider": settings.provider,
-            "threads": settings.threads or 1,
-            **({"profile": settings.values["profile"]} if "profile" in settings.values else {}),
+            "provider": settings.model.provider,
+            "threads": settings.model.threads or 1,
+            **({"profile": settings.model.tuned_for} if settings.model.tuned_for else {}),
         },
         "source": source,
-        "batch": settings.batch,
+        "batch": settings.publishing.batch,
         "versions": {"edge-run": __version__, "python": platform.python_version(), "numpy": np.__version__},
         "platform": platform.machine(),
     }

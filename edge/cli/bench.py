@@ -13,8 +13,9 @@ from typing import NoReturn, TypeVar
 from edge import __version__
 from edge.app import profile
 from edge.errors import ConfigError, FatalError, ModelError
-from edge.settings.layers import default_state_dir, nearest
-from edge.settings.settings import THREADS_MOST, real, up_to
+from edge.settings.arguments import nearest
+from edge.settings.layers import default_state_dir
+from edge.settings.parsers import THREADS_MOST, real, up_to
 from edge.telemetry import board
 from edge.tools.bench import progress, rounds, saved, table, tune
 from edge.tools.bench.figures import Case, Row, Subject

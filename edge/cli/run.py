@@ -56,22 +56,24 @@ def run(argv: list[str]) -> int:
         settings = layers.read(argv, os.environ, __version__)
     except ConfigError as exc:
         return _fail(exc)
-    if settings.healthy:
+    if settings.process.healthy:
         from edge.app import health
 
-        return health.examine(settings.state_dir)
+        return health.examine(settings.delivery.state_dir)
     # numpy's OpenBLAS starts a thread for each further core, which spins for a twentieth of a second while the start
     # has use for that core. Nothing here multiplies matrices that would be worth a thread.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edge.telemetry import logs
 
-    logs.set_up(settings.log_format, verbose=settings.verbose)
+    logs.set_up(settings.process.log_format, verbose=settings.process.verbose)
     try:
-        if settings.check:
+        if settings.process.check:
             from edge.tools import doctor
 
-            return _printing(lambda: int(doctor.examine(settings, as_json=settings.as_json)))
-        if any(settings.state_dir.glob("profile-*.json")):  # else its import would cost a plain start a millisecond
+            return _printing(lambda: int(doctor.examine(settings, as_json=settings.process.as_json)))
+        if any(
+            settings.delivery.state_dir.glob("profile-*.json")
+        ):  # else its import would cost a plain start a millisecond
             from edge.app import profile
 
             settings = profile.apply(settings)

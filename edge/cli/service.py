@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-import msgspec
+from msgspec.structs import replace
 
 from edge import __version__
 from edge.app import start
 from edge.errors import ConfigError
 from edge.settings import layers
-from edge.settings.layers import Settings
+from edge.settings.settings import Settings
 from edge.tools.doctor import packages
 from edge.tools.doctor.host import Host
 from edge.tools.systemd import install, plan
@@ -119,8 +119,8 @@ def _try(settings: Settings) -> None:
         if row.verdict == "fail":
             raise ConfigError(f"{row.text}; {row.fix}")
     with tempfile.TemporaryDirectory() as folder:
-        values = {**settings.values, "state_dir": Path(folder)}
-        start.load(msgspec.structs.replace(settings, values=values)).engine.close()
+        delivery = replace(settings.delivery, state_dir=Path(folder))
+        start.load(replace(settings, delivery=delivery)).engine.close()
 
 
 def _remove(said: argparse.Namespace, systemd: Systemd, out: TextIO) -> int:

@@ -16,12 +16,13 @@ from edge.mqtt.session import MqttTransport
 from edge.overlay.newest_picture import NewestPicture
 from edge.plugins.protocols import Clock
 from edge.postprocess import regress
-from edge.settings.layers import Settings
+from edge.settings.settings import Settings
 from edge.storage.instance import board_serial
 from edge.telemetry import board
 
 
 def announcer(
+    discovery: str,
     settings: Settings,
     manifest: Manifest,
     outputs: tuple[TensorSpec, ...],
@@ -31,10 +32,10 @@ def announcer(
 ) -> Announcer:
     """Open, and subscribed to Home Assistant's own status; to be made before the transport starts.
 
-    `states` are published behind the document.
+    `discovery` is what its discovery topics begin with; `states` are published behind the document.
     """
-    shows = settings.image_interval > 0 and any(i.kind == "image" for i in manifest.inputs)
-    tells = settings.stats_interval > 0
+    shows = settings.publishing.image_interval > 0 and any(i.kind == "image" for i in manifest.inputs)
+    tells = settings.topics.stats_interval > 0
     results = Results(
         task=manifest.task,
         labels=tuple(manifest.labels),
@@ -44,24 +45,24 @@ def announcer(
         throttling=tells and board.throttled() is not None,
     )
     device = Device(
-        name=settings.device,
+        name=settings.topics.device,
         model=manifest.name,
         model_version=manifest.version,
-        prefix=settings.prefix,
+        prefix=settings.topics.prefix,
         version=__version__,
         board=board.HERE.model(),
         serial=board_serial(),
     )
-    made = document(device, results, settings.home_assistant)
+    made = document(device, results, discovery)
     found = Announcer(
         made,
         transport,
-        Record(settings.state_dir, device.object_id),
+        Record(settings.delivery.state_dir, device.object_id),
         clock=clock,
         states=states,
         pictures=NewestPicture() if shows else None,
-        picture_every_s=settings.image_interval,
+        picture_every_s=settings.publishing.image_interval,
     )
-    transport.subscribe(f"{settings.home_assistant}/status", found.heard)
+    transport.subscribe(f"{discovery}/status", found.heard)
     found.open()
     return found

@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from edge.data.vocabulary import Activation, Color, Layout, Resize
+from edge.data.vocabulary import Task as Task
+
 SCHEMA = 1
 ONNX_KEY = "edge.manifest"
 TFLITE_ENTRY = "edge-manifest.json"
 
-Task = Literal["classify", "detect", "regress", "anomaly", "segment", "keypoints", "raw"]
 InputKind = Literal["table", "column", "image", "tensor", "audio", "constant"]
 
 
@@ -58,11 +60,11 @@ class Input(Struct, frozen=True, kw_only=True):
     dtype: str = "float32"
     shape: tuple[int | str | None, ...] = ()
     features: tuple[Feature, ...] = ()
-    layout: Literal["NHWC", "NCHW"] = "NHWC"
-    color: Literal["RGB", "BGR", "GRAY"] = "RGB"
+    layout: Layout = "NHWC"
+    color: Color = "RGB"
     size: tuple[int, int] | None = None
     """Width and height in pixels; None: the model takes any."""
-    resize: Literal["stretch", "letterbox", "letterbox-topleft", "crop"] = "stretch"
+    resize: Resize = "stretch"
     pad: int = 114
     antialias: bool = True
     """False: plain bilinear sampling also where a picture shrinks, as OpenCV does it."""
@@ -153,7 +155,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     decoder: str = ""
     """The postprocessor by name; "" means the one named like the task."""
     decoder_options: dict[str, Any] = {}
-    activation: Literal["", "softmax", "sigmoid"] = ""
+    activation: Activation = ""
     """What turns the scores of the model into probabilities; "" where they are already."""
     labels: tuple[str, ...] = ()
     threshold: float | None = None

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from edge.errors import ConfigError
 from edge.mqtt.url import BrokerUrl, parse
-from edge.settings.layers import Settings
+from edge.settings.settings import Settings
 
 
 def broker_url(settings: Settings) -> BrokerUrl:
     """`--mqtt` with the password from its file. Raises ConfigError."""
-    url = parse(settings.mqtt)
-    file = settings.mqtt_password_file
+    url = parse(settings.mqtt.url)
+    file = settings.mqtt.password_file
     if file is None:
         return url
     if url.username is None:

@@ -2,144 +2,57 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
-import msgspec
 from msgspec.structs import replace
 
 from edge.data.names import topic_part
 from edge.errors import ConfigError
-from edge.settings.settings import BY_KEY, OPTIONS, Option
+from edge.settings import arguments, options
+from edge.settings.arguments import Program
+from edge.settings.options import UNSET
+from edge.settings.settings import Settings
 
-GROUPS = {
-    "model": "the model",
-    "input": "inputs",
-    "output": "results",
-    "publishing": "what is worth publishing, and for whom",
-    "http": "the local HTTP endpoint",
-    "delivery": "delivery",
-    "process": "the process",
-}
-
-
-class Settings(msgspec.Struct, frozen=True):
-    """The value of every option by its key, with defaults; `given` are those somebody said."""
-
-    values: Mapping[str, Any]
-    given: frozenset[str]
-    check: bool = False
-    config: Path | None = None
-    as_json: bool = False
-    healthy: bool = False
-
-    def __getattr__(self, key: str) -> Any:
-        try:
-            return self.values[key]
-        except KeyError:
-            raise AttributeError(key) from None
-
-    def said(self, key: str) -> Any:
-        """The value where somebody said one, else None: the manifest decides."""
-        return self.values[key] if key in self.given else None
-
-
-class _Parser(argparse.ArgumentParser):
-    """Raises ConfigError, with the nearest flag where one is unknown."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
-
-
-class _NarrowFormatter(argparse.HelpFormatter):
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=80)
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """ "; did you mean ...?", or nothing."""
-    import difflib  # for those who mistyped
-
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def parser(version: str) -> argparse.ArgumentParser:
-    """The command line of `edge-run`."""
-    made = _Parser(
-        prog="edge-run",
-        description="Run a trained model and publish every result over MQTT.",
-        epilog="Each flag is also a variable (EDGE_SPOOL_MAX) and a key of the --config file (spool-max). "
-        "edge-run service --help: have systemd run it.",
-        allow_abbrev=False,
-        formatter_class=_NarrowFormatter,  # for --help's own flag; the usual one imports shutil for the width
-    )
-    made.formatter_class = argparse.HelpFormatter
-    groups = {key: made.add_argument_group(title) for key, title in GROUPS.items()}
-    for option in OPTIONS:
-        names = ["-v", "--verbose"] if option.name == "verbose" else [f"--{option.name}"]
-        if option.parse is None:
-            groups[option.group].add_argument(*names, action="store_true", default=None, help=option.help)
-        else:
-            alone: dict[str, Any] = {} if option.alone is None else {"nargs": "?", "const": option.alone}
-            groups[option.group].add_argument(
-                *names,
-                action="append" if option.many else "store",
-                **alone,
-                metavar=option.metavar or option.name.upper(),
-                help=_help(option),
-            )
-    process = groups["process"]
-    process.add_argument("--config", metavar="FILE", help="a TOML file with the same names")
-    process.add_argument("--check", action="store_true", help="examine everything, print a table and end")
-    process.add_argument("--json", action="store_true", help="--check as JSON")
-    process.add_argument("--healthy", action="store_true", help="ask the services with this state folder: 0 or 1")
-    process.add_argument("--version", action="version", version=f"edge-run {version}")
-    return made
-
-
-def _help(option: Option) -> str:
-    text = option.help.replace("%", "%%")
-    return text if option.default in (None, False) else f"{text} [{option.default}]"
+Said = Mapping[str, tuple[str, object]]
+"""By the option's key: where it was said, and what."""
 
 
 def read(argv: Sequence[str], environ: Mapping[str, str], version: str) -> Settings:
     """Raises ConfigError that names the flag, variable or key, the value seen and the way out."""
-    made = parser(version)
-    known, unknown = made.parse_known_args(list(argv))
-    if unknown:
-        flags = [f"--{o.name}" for o in OPTIONS] + ["--config", "--check", "--json", "--healthy", "--version"]
-        word = unknown[0].partition("=")[0]
-        raise ConfigError(f"unknown argument {word}{nearest(word, flags)} (edge-run --help lists them)")
-    if known.json and not known.check:
-        raise ConfigError("--json is how --check prints; say --check --json")
-    flags_said = {k: v for k, v in vars(known).items() if k in BY_KEY and v is not None}
-    config = known.config or environ.get("EDGE_CONFIG")
-    layers = [
-        (_from_file(Path(config)) if config else {}),
-        _from_environment(environ),
-        {k: (f"--{BY_KEY[k].name}", v) for k, v in flags_said.items()},
-    ]
-    merged: dict[str, tuple[str, Any]] = {}
-    for layer in layers:
-        merged.update(layer)
-    values = {o.key: o.default for o in OPTIONS}
-    values.update({key: _value(BY_KEY[key], where, raw) for key, (where, raw) in merged.items()})
-    values.update({o.key: tuple(values[o.key] or ()) for o in OPTIONS if o.many})
-    path = Path(config) if config else None
-    said = Settings(values, frozenset(merged), known.check, path, known.json, known.healthy)
-    return _complete(said, environ)
+    program = Program(
+        "edge-run",
+        "Run a trained model and publish every result over MQTT.",
+        version,
+        "Each flag is also a variable (EDGE_SPOOL_MAX) and a key of the --config file (spool-max). "
+        "edge-run service --help: have systemd run it.",
+    )
+    flags = arguments.parse(Settings, program, argv)
+    config = flags.get("config") or environ.get("EDGE_CONFIG")
+    by_key = {option.key: option for option in options.of(Settings)}
+    said: Said = {
+        **(_from_file(Path(str(config))) if config else {}),
+        **_from_environment(environ),
+        **{key: (f"--{by_key[key].name}", raw) for key, raw in flags.items()},
+    }
+    values = {key: arguments.value(by_key[key], where, raw) for key, (where, raw) in said.items()}
+    if config:
+        values["config"] = Path(str(config))
+    given = frozenset(key for key in said if not by_key[key].flag.only_flag)
+    return _completed(replace(options.build(Settings, values), given=given), environ)
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
-    return {o.key: (o.variable, environ[o.variable]) for o in OPTIONS if environ.get(o.variable)}
+def _from_environment(environ: Mapping[str, str]) -> Said:
+    return {
+        option.key: (option.variable, environ[option.variable])
+        for option in options.of(Settings)
+        if environ.get(option.variable) and not option.flag.only_flag
+    }
 
 
-def _from_file(path: Path) -> dict[str, tuple[str, Any]]:
-    import tomllib  # for those who have a file
+def _from_file(path: Path) -> Said:
+    import tomllib  # only where there is a file
 
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -147,67 +60,52 @@ def _from_file(path: Path) -> dict[str, tuple[str, Any]]:
         raise ConfigError(f"--config {path}: {exc.strerror}; check the path") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"--config {path}: not TOML: {exc}") from exc
-    names = [o.name for o in OPTIONS]
-    found: dict[str, tuple[str, Any]] = {}
+    known = {option.key: option.name for option in options.of(Settings) if not option.flag.only_flag}
+    said: dict[str, tuple[str, object]] = {}
     for name, raw in table.items():
         key = name.replace("-", "_")
-        if key not in BY_KEY:
-            raise ConfigError(f"{path.name}: unknown key {name!r}{nearest(name, names)}")
-        found[key] = (f"{path.name}: {name}", raw)
-    return found
+        if key not in known:
+            raise ConfigError(f"{path.name}: unknown key {name!r}{arguments.nearest(name, known.values())}")
+        said[key] = (f"{path.name}: {name}", raw)
+    return said
 
 
-def _value(option: Option, where: str, raw: Any) -> Any:
-    if option.parse is None:
-        return _switch(where, raw)
-    if option.many:
-        items = raw if isinstance(raw, list) else str(raw).split(",")
-        return tuple(str(item) for item in items)
-    if option.alone is not None and str(raw).lower() in ("true", "false"):
-        return option.alone if str(raw).lower() == "true" else option.default
-    if isinstance(raw, list):
-        raw = ",".join(str(item) for item in raw)
-    if isinstance(raw, (dict, bool)):
-        raise ConfigError(f"{where} = {raw}: {option.help}")
-    try:
-        return option.parse(str(raw))
-    except ValueError as exc:
-        raise ConfigError(f"{where} {raw}: {exc}") from exc
-
-
-def _switch(where: str, raw: Any) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    try:
-        return words[str(raw).lower()]
-    except KeyError:
-        raise ConfigError(f"{where} = {raw}: true or false belongs there") from None
-
-
-def _complete(settings: Settings, environ: Mapping[str, str]) -> Settings:
-    """What depends on the machine, and what does not go together."""
-    values = dict(settings.values)
-    values["state_dir"] = values["state_dir"] or default_state_dir(environ)
-    if settings.healthy:
-        return replace(settings, values=values)
-    if values["model"] is None:
+def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """With what depends on the machine. Raises ConfigError for what does not go together."""
+    if settings.process.as_json and not settings.process.check:
+        raise ConfigError("--json is how --check prints; say --check --json")
+    if settings.delivery.state_dir == UNSET:
+        settings = replace(settings, delivery=replace(settings.delivery, state_dir=default_state_dir(environ)))
+    if settings.process.healthy:
+        return settings
+    if settings.model.file == UNSET:
         raise ConfigError("no model: say edge-run --model model.onnx")
-    values["device"] = topic_part(values["device"] or os.uname().nodename or "device")
-    values["prefix"] = "/".join(topic_part(p) for p in str(values["prefix"]).split("/") if p) or "edge"
-    if values["batch"] > 1 and values["home_assistant"] is not None:
+    _check_home_assistant(settings)
+    topics = settings.topics
+    device = topic_part(topics.device or os.uname().nodename or "device")
+    prefix = "/".join(topic_part(part) for part in topics.prefix.split("/") if part) or "edge"
+    settings = replace(settings, topics=replace(topics, device=device, prefix=prefix))
+    return _without_broker(settings) if settings.mqtt.url == "none" else settings
+
+
+def _check_home_assistant(settings: Settings) -> None:
+    if settings.publishing.home_assistant is None:
+        return
+    if settings.publishing.batch > 1:
         raise ConfigError(
-            f"--batch {values['batch']} with --home-assistant: its templates read one result a message, not an array; "
-            "leave one of the two out"
+            f"--batch {settings.publishing.batch} with --home-assistant: its templates read one result a message, "
+            "not an array; leave one of the two out"
         )
-    if values["mqtt"] == "none":
-        if values["home_assistant"] is not None:
-            raise ConfigError("--home-assistant: it listens on a broker, but --mqtt is none; name one with --mqtt URL")
-        if values["source"] is None and values["http"] is None:
-            raise ConfigError("--mqtt none without --source: nothing feeds the model; name a --source or --http PORT")
-        if not values["sink"] and values["source"] is not None:
-            values["sink"] = ("console",)
-    return replace(settings, values=values)
+    if settings.mqtt.url == "none":
+        raise ConfigError("--home-assistant: it listens on a broker, but --mqtt is none; name one with --mqtt URL")
+
+
+def _without_broker(settings: Settings) -> Settings:
+    if settings.input.source is None and settings.http.address is None:
+        raise ConfigError("--mqtt none without --source: nothing feeds the model; name a --source or --http PORT")
+    if not settings.output.sinks and settings.input.source is not None:
+        return replace(settings, output=replace(settings.output, sinks=("console",)))
+    return settings
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:

@@ -1,280 +1,256 @@
-"""Every setting of `edge-run` by name: what it takes, its default, what it means.
+"""Every setting of `edge-run`: one frozen struct, a struct in it for each room. How a field is declared: `options.py`.
 
-One table for flags (`--spool-max`), variables (`EDGE_SPOOL_MAX`) and keys of the TOML file (`spool-max`), so
-that the three never differ.
+Each is a flag, an environment variable and a key of the TOML file by the same name. What the model's manifest decides
+unless somebody says otherwise is None here.
 """
 
-from __future__ import annotations
-
-import re
-from collections.abc import Callable
+# Not `from __future__ import annotations`: `options.of` reads the annotations.
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-import msgspec
+from msgspec import Struct
 
-SIZES = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
-
-
-NAME_MOST = 200
-THREADS_MOST = 256
-BATCH_MOST = 1000
+from edge.data.vocabulary import COLORS, LAYOUTS, RESIZES, TASKS, Color, Layout, Resize, Task
+from edge.settings import parsers
+from edge.settings.options import UNSET, Flag, Room
+from edge.settings.parsers import BATCH_MOST, THREADS_MOST, one_of, up_to
 
 
-def size(text: str) -> int:
-    """Bytes from "256MB". Raises ValueError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
-    if match is None or match[2] not in SIZES:
-        raise ValueError("a size like 256MB belongs there")
-    return int(float(match[1]) * SIZES[match[2]])
+class ModelSettings(Struct, frozen=True):
+    """Which model runs on what. `tuned_for` is the goal of the profile that gave threads and provider."""
+
+    file: Annotated[Path, Flag("the .onnx or .tflite file", parsers.path, "FILE", name="model")] = UNSET
+    engine: Annotated[str, Flag("auto, onnxruntime or litert", one_of(("auto", "onnxruntime", "litert")))] = "auto"
+    threads: Annotated[int | None, Flag("threads for one inference", up_to(THREADS_MOST), "N")] = None
+    provider: Annotated[str, Flag("execution provider, or the path of a TFLite delegate", metavar="NAME")] = "cpu"
+    no_golden: Annotated[bool, Flag("do not replay the golden samples at start")] = False
+    tuned_for: str | None = None
 
 
-def count(text: str) -> int:
-    """A whole number of at least 0. Raises ValueError."""
-    try:
-        number = int(text)
-    except ValueError:
-        raise ValueError("a whole number belongs there") from None
-    if number < 0:
-        raise ValueError("a number of at least 0 belongs there")
-    return number
+class PictureSettings(Struct, frozen=True):
+    """How a picture becomes the model's input. None: as the manifest says."""
+
+    input_size: Annotated[
+        tuple[int, int] | None, Flag("width and height of the model's picture", parsers.pixels, "WxH")
+    ] = None
+    layout: Annotated[Layout | None, Flag("NHWC or NCHW", one_of(LAYOUTS))] = None
+    color: Annotated[Color | None, Flag("RGB, BGR or GRAY", one_of(COLORS))] = None
+    resize: Annotated[Resize | None, Flag("how a picture is fitted", one_of(RESIZES))] = None
+    mean: Annotated[
+        tuple[float, ...] | None, Flag("taken off each pixel value (0 to 255)", parsers.numbers, "R,G,B")
+    ] = None
+    std: Annotated[
+        tuple[float, ...] | None, Flag("divides each pixel value after --mean", parsers.numbers, "R,G,B")
+    ] = None
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1. Raises ValueError."""
-    number = count(text)
-    if not number:
-        raise ValueError("a number of at least 1 belongs there")
-    return number
+class ManifestSettings(Struct, frozen=True):
+    """What the model's outputs and its other inputs mean. None: as the manifest says."""
+
+    task: Annotated[Task | None, Flag("what the outputs mean: " + ", ".join(TASKS), one_of(TASKS))] = None
+    labels: Annotated[Path | None, Flag("a file with a label a line", parsers.path, "FILE")] = None
+    threshold: Annotated[float | None, Flag("lowest score that is reported", parsers.real, "X")] = None
+    top_k: Annotated[int | None, Flag("how many classes are reported; 0: all", parsers.count, "N")] = None
+    decoder: Annotated[str | None, Flag("how boxes are read: the postprocessor's name", metavar="NAME")] = None
+    activation: Annotated[
+        Literal["none", "softmax", "sigmoid"] | None,
+        Flag("what makes probabilities of the scores", one_of(("none", "softmax", "sigmoid"))),
+    ] = None
+    nms: Annotated[float | None, Flag("overlap above which two boxes are one object", parsers.real, "X")] = None
+    window: Annotated[
+        int | None, Flag("rows, or audio samples, that the model takes at once", parsers.positive, "N")
+    ] = None
+    hop: Annotated[int | None, Flag("rows, or audio samples, from one window to the next", parsers.positive, "N")] = (
+        None
+    )
+    sample_rate: Annotated[int | None, Flag("audio samples a second that the model takes", parsers.positive, "HZ")] = (
+        None
+    )
+    frontend: Annotated[
+        str | None,
+        Flag("what makes features of sound: none, micro, log-mel or mfcc",
+             one_of(("none", "micro", "log-mel", "mfcc"))),
+    ] = None  # fmt: skip
 
 
-def up_to(most: int) -> Callable[[str], int]:
-    """A whole number from 1 to `most`. The parser raises ValueError."""
+class InputSettings(Struct, frozen=True):
+    """Where samples come from."""
 
-    def parse(text: str) -> int:
-        number = positive(text)
-        if number > most:
-            raise ValueError(f"a number of at most {most} belongs there")
-        return number
-
-    return parse
-
-
-def word(text: str) -> str:
-    """A name of at most 200 characters. Raises ValueError."""
-    if len(text) > NAME_MOST or not text.isprintable():
-        raise ValueError(f"a name of at most {NAME_MOST} printable characters belongs there")
-    return text
-
-
-def rate(text: str) -> float:
-    """A number of at least 0. Raises ValueError."""
-    number = real(text)
-    if number < 0:
-        raise ValueError("a number of at least 0 belongs there")
-    return number
+    source: Annotated[
+        str | None,
+        Flag("-, a file, a folder or glob, mqtt:TOPIC, synthetic:N, camera:0, rtsp://...", metavar="URI"),
+    ] = None
+    max_temperature: Annotated[
+        float | None,
+        Flag("degrees Celsius of the processor from which fewer frames of a live source are looked at",
+             parsers.celsius, "C"),
+    ] = None  # fmt: skip
+    watch: Annotated[bool, Flag("go on watching the folder")] = False
+    ignore_unknown: Annotated[bool, Flag("leave out keys and columns that the model does not know")] = False
+    absent: Annotated[
+        Literal["refuse", "missing"],
+        Flag("a feature that a row does not name: refuse the row, or count it as missing",
+             one_of(("refuse", "missing"))),
+    ] = "refuse"  # fmt: skip
+    max_input: Annotated[int, Flag("largest input, in bytes", parsers.size, "SIZE")] = 32_000_000
 
 
-def seconds(text: str) -> float:
-    """Seconds, at least 0. Raises ValueError."""
-    number = real(text)
-    if number < 0:
-        raise ValueError("seconds of at least 0 belong there")
-    return number
+class MqttSettings(Struct, frozen=True):
+    """The broker."""
+
+    url: Annotated[
+        str,
+        Flag("mqtt://[user[:password]@]host[:port], mqtts://, ws://, wss://, embedded[:PORT] or none",
+             metavar="URL", name="mqtt"),
+    ] = "mqtt://localhost:1883"  # fmt: skip
+    password_file: Annotated[
+        Path | None,
+        Flag("a file that holds the broker's password", parsers.path, "FILE", name="mqtt-password-file"),
+    ] = None
+    ca: Annotated[
+        Path | None, Flag("the CA that signed the broker's certificate", parsers.path, "FILE", name="mqtt-ca")
+    ] = None
+    cert: Annotated[Path | None, Flag("a client certificate", parsers.path, "FILE", name="mqtt-cert")] = None
+    key: Annotated[Path | None, Flag("its key", parsers.path, "FILE", name="mqtt-key")] = None
+    client_id: Annotated[
+        str | None, Flag("instead of the one kept in the state folder", parsers.word, "ID", name="mqtt-client-id")
+    ] = None
+    version: Annotated[
+        Literal["5", "3.1.1"] | None, Flag("5 or 3.1.1 only", one_of(("5", "3.1.1")), name="mqtt-version")
+    ] = None
+    keepalive: Annotated[int, Flag("seconds after which a silent connection is asked", up_to(65535), "S")] = 30
+    confirm_timeout: Annotated[
+        float,
+        Flag("seconds without a confirmation after which the broker counts as gone; 0: never", parsers.seconds, "S"),
+    ] = 30.0
 
 
-def celsius(text: str) -> float:
-    """Degrees that a processor may have. Raises ValueError."""
-    number = real(text)
-    if not 20 <= number <= 110:
-        raise ValueError("degrees Celsius from 20 to 110 belong there")
-    return number
+class TopicSettings(Struct, frozen=True):
+    """What the topics are called. `device` is the host's name where the user says none."""
+
+    device: Annotated[str, Flag("the device's name in topics", parsers.word, "NAME")] = ""
+    name: Annotated[str | None, Flag("the model's name in topics", parsers.word, "NAME")] = None
+    prefix: Annotated[str, Flag("what topics begin with", parsers.word, "TEXT")] = "edge"
+    stats_interval: Annotated[float, Flag("seconds between two messages on stats; 0: none", parsers.seconds, "S")] = (
+        60.0
+    )
 
 
-def distance(text: str) -> float:
-    """A number of at least 0. Raises ValueError."""
-    number = real(text)
-    if number < 0:
-        raise ValueError("a number of at least 0 belongs there")
-    return number
+class OutputSettings(Struct, frozen=True):
+    """Where results go beside the broker."""
+
+    sinks: Annotated[
+        tuple[str, ...], Flag("a further sink: console, file:out.jsonl", metavar="URI", name="sink", many=True)
+    ] = ()
+    save_frames: Annotated[
+        Path | None, Flag("keep the pictures beside their results in this folder", parsers.path, "DIR")
+    ] = None
+    save_frames_max: Annotated[
+        int, Flag("bytes that the kept pictures may take; the oldest go first", parsers.size, "SIZE")
+    ] = 256_000_000
+    annotate: Annotated[bool, Flag("draw boxes and labels on the kept pictures")] = False
+    mask: Annotated[bool, Flag("publish the mask of each segmentation as a PNG on the topic mask")] = False
 
 
-def real(text: str) -> float:
-    """A finite number. Raises ValueError."""
-    try:
-        number = float(text)
-    except ValueError:
-        raise ValueError("a number belongs there") from None
-    if number != number or number in (float("inf"), float("-inf")):
-        raise ValueError("a finite number belongs there")
-    return number
+class PublishingSettings(Struct, frozen=True):
+    """Which results are worth publishing, and for whom."""
+
+    on_change: Annotated[bool, Flag("publish a result only where it tells something else than the last one")] = False
+    deadband: Annotated[
+        float | None, Flag("publish numbers only where they have moved by more than this", parsers.not_negative, "X")
+    ] = None
+    min_score: Annotated[float | None, Flag("publish only what has at least this score", parsers.real, "X")] = None
+    min_interval: Annotated[
+        float, Flag("seconds from one published result to the next; 0: all", parsers.seconds, "S")
+    ] = 0.0
+    batch: Annotated[
+        int,
+        Flag("results that wait anyway, at most so many in one message, a JSON array; 1: each alone, an object",
+             up_to(BATCH_MOST), "N"),
+    ] = 1  # fmt: skip
+    home_assistant: Annotated[
+        str | None,
+        Flag("announce the device to Home Assistant; its discovery prefix, if it is not homeassistant",
+             parsers.discovery_prefix, "PREFIX", alone="homeassistant"),
+    ] = None  # fmt: skip
+    image_interval: Annotated[
+        float, Flag("seconds between two pictures for Home Assistant; 0: none", parsers.seconds, "S")
+    ] = 10.0
 
 
-def share(text: str) -> float:
-    """A number above 0, at most 1. Raises ValueError."""
-    number = real(text)
-    if not 0 < number <= 1:
-        raise ValueError("a number above 0, at most 1, belongs there")
-    return number
+class HttpSettings(Struct, frozen=True):
+    """The local endpoint; none where `address` is None."""
+
+    address: Annotated[str | None, Flag("the local endpoint: [HOST:]PORT", metavar="[HOST:]PORT", name="http")] = None
+    token_file: Annotated[
+        Path | None,
+        Flag("a file that holds the token which clients send; a must on any address but loopback",
+             parsers.path, "FILE", name="http-token-file"),
+    ] = None  # fmt: skip
+    cert: Annotated[Path | None, Flag("a certificate, for HTTPS", parsers.path, "FILE", name="http-cert")] = None
+    key: Annotated[Path | None, Flag("its key", parsers.path, "FILE", name="http-key")] = None
+    names: Annotated[
+        tuple[str, ...],
+        Flag("a further host name that clients use for this device", metavar="NAME", name="http-name", many=True),
+    ] = ()
+    queue: Annotated[int, Flag("requests that may wait; more get a 503", parsers.count, "N", name="http-queue")] = 32
+    max_body: Annotated[int, Flag("largest body of a request", parsers.size, "SIZE", name="http-max-body")] = 32_000_000
+    share: Annotated[
+        float,
+        Flag("most of one core that requests get while the source has samples; 0 to 1",
+             parsers.share, "X", name="http-share"),
+    ] = 0.25  # fmt: skip
+    max_batch: Annotated[
+        int, Flag("requests run together, up to so many samples; 1: each alone", parsers.positive, "N")
+    ] = 1
+    max_wait_ms: Annotated[float, Flag("how long a request waits for others to join it", parsers.seconds, "MS")] = 2.0
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """Numbers with commas between. Raises ValueError."""
-    return tuple(real(part) for part in text.split(","))
+class DeliverySettings(Struct, frozen=True):
+    """What becomes of a result until the other side has it."""
+
+    state_dir: Annotated[Path, Flag("where the spool and the client id are kept", parsers.path, "DIR")] = UNSET
+    spool_max: Annotated[int, Flag("bytes of results that may wait on disk", parsers.size, "SIZE")] = 256_000_000
+    spool_max_age: Annotated[
+        float, Flag("seconds after which a waiting result is dropped; 0: never", parsers.seconds, "S")
+    ] = 0.0
+    durability: Annotated[
+        Literal["none", "outage", "always"],
+        Flag("what reaches the disk: none, outage or always", one_of(("none", "outage", "always"))),
+    ] = "outage"
+    replay_rate: Annotated[
+        float,
+        Flag("results a second sent from the spool beside new ones; 0: oldest first, at full speed",
+             parsers.not_negative, "N"),
+    ] = 0.0  # fmt: skip
+    grace: Annotated[
+        float, Flag("seconds for sending what waits when the service is stopped", parsers.seconds, "S")
+    ] = 5.0
 
 
-def pixels(text: str) -> tuple[int, int]:
-    """Width and height from "320x240". Raises ValueError."""
-    match = re.fullmatch(r"(\d+)\s*[x,]\s*(\d+)", text.strip().lower())
-    if match is None:
-        raise ValueError("width and height like 320x240 belong there")
-    return int(match[1]), int(match[2])
+class ProcessSettings(Struct, frozen=True):
+    """What the process does, and what it says while it does it."""
+
+    log_format: Annotated[Literal["text", "json"], Flag("text or json", one_of(("text", "json")))] = "text"
+    verbose: Annotated[bool, Flag("say more", short="-v")] = False
+    config: Annotated[Path | None, Flag("a TOML file with the same names", Path, "FILE", only_flag=True)] = None
+    check: Annotated[bool, Flag("examine everything, print a table and end", only_flag=True)] = False
+    as_json: Annotated[bool, Flag("--check as JSON", name="json", only_flag=True)] = False
+    healthy: Annotated[bool, Flag("ask the services with this state folder: 0 or 1", only_flag=True)] = False
 
 
-def discovery_prefix(text: str) -> str:
-    """What discovery topics begin with. Raises ValueError."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", text):
-        raise ValueError("letters, digits, _ and - belong there; Home Assistant's own is homeassistant")
-    return text
+class Settings(Struct, frozen=True):
+    """What the user wants. `given` are the keys of the options that a flag, a variable or the file named."""
 
-
-def path(text: str) -> Path:
-    """A path; ~ is the home folder. Raises ValueError."""
-    if not text:
-        raise ValueError("a path belongs there")
-    return Path(text).expanduser()
-
-
-def one_of(*known: str) -> Callable[[str], str]:
-    """One of some words. The parser raises ValueError."""
-
-    def parse(text: str) -> str:
-        if text not in known:
-            raise ValueError(f"one of {', '.join(known)} belongs there")
-        return text
-
-    return parse
-
-
-class Option(msgspec.Struct, frozen=True):
-    """`parse` makes the value from text and raises ValueError; None: a switch. `many`: may be repeated.
-
-    `alone` is the value where the flag is said without one (or with true, as a variable or key).
-    """
-
-    name: str
-    help: str
-    parse: Callable[[str], Any] | None = str
-    default: Any = None
-    metavar: str | None = None
-    many: bool = False
-    group: str = "model"
-    alone: str | None = None
-
-    @property
-    def key(self) -> str:
-        """The name as a Python identifier."""
-        return self.name.replace("-", "_")
-
-    @property
-    def variable(self) -> str:
-        """The environment variable."""
-        return "EDGE_" + self.key.upper()
-
-
-TASKS = ("classify", "detect", "regress", "anomaly", "segment", "keypoints", "raw")
-
-OPTIONS: tuple[Option, ...] = (
-    Option("model", "the .onnx or .tflite file", path, metavar="FILE"),
-    Option("engine", "auto, onnxruntime or litert", one_of("auto", "onnxruntime", "litert"), "auto"),
-    Option("threads", "threads for one inference", up_to(THREADS_MOST), metavar="N"),
-    Option("provider", "execution provider, or the path of a TFLite delegate", str, "cpu", "NAME"),
-    Option("task", "what the outputs mean: " + ", ".join(TASKS), one_of(*TASKS)),
-    Option("labels", "a file with a label a line", path, metavar="FILE"),
-    Option("threshold", "lowest score that is reported", real, metavar="X"),
-    Option("top-k", "how many classes are reported; 0: all", count, metavar="N"),
-    Option("decoder", "how boxes are read: the postprocessor's name", metavar="NAME"),
-    Option("activation", "what makes probabilities of the scores", one_of("none", "softmax", "sigmoid")),
-    Option("nms", "overlap above which two boxes are one object", real, metavar="X"),
-    Option("input-size", "width and height of the model's picture", pixels, metavar="WxH"),
-    Option("layout", "NHWC or NCHW", one_of("NHWC", "NCHW")),
-    Option("color", "RGB, BGR or GRAY", one_of("RGB", "BGR", "GRAY")),
-    Option("resize", "how a picture is fitted", one_of("stretch", "letterbox", "letterbox-topleft", "crop")),
-    Option("mean", "taken off each pixel value (0 to 255)", numbers, metavar="R,G,B"),
-    Option("std", "divides each pixel value after --mean", numbers, metavar="R,G,B"),
-    Option("window", "rows, or audio samples, that the model takes at once", positive, metavar="N"),
-    Option("hop", "rows, or audio samples, from one window to the next", positive, metavar="N"),
-    Option("sample-rate", "audio samples a second that the model takes", positive, metavar="HZ"),
-    Option("frontend", "what makes features of sound: none, micro, log-mel or mfcc",
-           one_of("none", "micro", "log-mel", "mfcc")),
-    Option("no-golden", "do not replay the golden samples at start", None, False),
-    Option("source", "-, a file, a folder or glob, mqtt:TOPIC, synthetic:N, camera:0, rtsp://...", metavar="URI",
-           group="input"),
-    Option("max-temperature", "degrees Celsius of the processor from which fewer frames of a live source are looked at",
-           celsius, metavar="C", group="input"),
-    Option("watch", "go on watching the folder", None, False, group="input"),
-    Option("ignore-unknown", "leave out keys and columns that the model does not know", None, False, group="input"),
-    Option("absent", "a feature that a row does not name: refuse the row, or count it as missing",
-           one_of("refuse", "missing"), "refuse", group="input"),
-    Option("max-input", "largest input, in bytes", size, 32_000_000, "SIZE", group="input"),
-    Option("mqtt", "mqtt://[user[:password]@]host[:port], mqtts://, ws://, wss://, embedded[:PORT] or none",
-           str, "mqtt://localhost:1883", "URL", group="output"),
-    Option("mqtt-password-file", "a file that holds the broker's password", path, metavar="FILE", group="output"),
-    Option("mqtt-ca", "the CA that signed the broker's certificate", path, metavar="FILE", group="output"),
-    Option("mqtt-cert", "a client certificate", path, metavar="FILE", group="output"),
-    Option("mqtt-key", "its key", path, metavar="FILE", group="output"),
-    Option("mqtt-client-id", "instead of the one kept in the state folder", word, metavar="ID", group="output"),
-    Option("mqtt-version", "5 or 3.1.1 only", one_of("5", "3.1.1"), group="output"),
-    Option("keepalive", "seconds after which a silent connection is asked", up_to(65535), 30, "S", group="output"),
-    Option("confirm-timeout", "seconds without a confirmation after which the broker counts as gone; 0: never",
-           seconds, 30.0, "S", group="output"),
-    Option("on-change", "publish a result only where it tells something else than the last one", None, False,
-           group="publishing"),
-    Option("deadband", "publish numbers only where they have moved by more than this", distance, metavar="X",
-           group="publishing"),
-    Option("min-score", "publish only what has at least this score", real, metavar="X", group="publishing"),
-    Option("min-interval", "seconds from one published result to the next; 0: all", seconds, 0.0, "S",
-           group="publishing"),
-    Option("batch", "results that wait anyway, at most so many in one message, a JSON array; 1: each alone, an object",
-           up_to(BATCH_MOST), 1, "N", group="publishing"),
-    Option("home-assistant", "announce the device to Home Assistant; its discovery prefix, if it is not homeassistant",
-           discovery_prefix, metavar="PREFIX", group="publishing", alone="homeassistant"),
-    Option("image-interval", "seconds between two pictures for Home Assistant; 0: none", seconds, 10.0, "S",
-           group="publishing"),
-    Option("sink", "a further sink: console, file:out.jsonl", metavar="URI", many=True, group="output"),
-    Option("http", "the local endpoint: [HOST:]PORT", metavar="[HOST:]PORT", group="http"),
-    Option("http-token-file", "a file that holds the token which clients send; a must on any address but loopback",
-           path, metavar="FILE", group="http"),
-    Option("http-cert", "a certificate, for HTTPS", path, metavar="FILE", group="http"),
-    Option("http-key", "its key", path, metavar="FILE", group="http"),
-    Option("http-name", "a further host name that clients use for this device", metavar="NAME", many=True,
-           group="http"),
-    Option("http-queue", "requests that may wait; more get a 503", count, 32, "N", group="http"),
-    Option("http-max-body", "largest body of a request", size, 32_000_000, "SIZE", group="http"),
-    Option("http-share", "most of one core that requests get while the source has samples; 0 to 1", share, 0.25, "X",
-           group="http"),
-    Option("max-batch", "requests run together, up to so many samples; 1: each alone", positive, 1, "N", group="http"),
-    Option("max-wait-ms", "how long a request waits for others to join it", seconds, 2.0, "MS", group="http"),
-    Option("device", "the device's name in topics", word, metavar="NAME", group="output"),
-    Option("name", "the model's name in topics", word, metavar="NAME", group="output"),
-    Option("prefix", "what topics begin with", word, "edge", "TEXT", group="output"),
-    Option("stats-interval", "seconds between two messages on stats; 0: none", seconds, 60.0, "S", group="output"),
-    Option("save-frames", "keep the pictures beside their results in this folder", path, metavar="DIR", group="output"),
-    Option("save-frames-max", "bytes that the kept pictures may take; the oldest go first", size, 256_000_000, "SIZE",
-           group="output"),
-    Option("annotate", "draw boxes and labels on the kept pictures", None, False, group="output"),
-    Option("mask", "publish the mask of each segmentation as a PNG on the topic mask", None, False, group="output"),
-    Option("state-dir", "where the spool and the client id are kept", path, metavar="DIR", group="delivery"),
-    Option("spool-max", "bytes of results that may wait on disk", size, 256_000_000, "SIZE", group="delivery"),
-    Option("spool-max-age", "seconds after which a waiting result is dropped; 0: never", seconds, 0.0, "S",
-           group="delivery"),
-    Option("durability", "what reaches the disk: none, outage or always", one_of("none", "outage", "always"), "outage",
-           group="delivery"),
-    Option("replay-rate", "results a second sent from the spool beside new ones; 0: oldest first, at full speed",
-           rate, 0.0, "N", group="delivery"),
-    Option("grace", "seconds for sending what waits when the service is stopped", seconds, 5.0, "S", group="delivery"),
-    Option("log-format", "text or json", one_of("text", "json"), "text", group="process"),
-    Option("verbose", "say more", None, False, group="process"),
-)  # fmt: skip
-
-BY_KEY = {option.key: option for option in OPTIONS}
+    model: Annotated[ModelSettings, Room("the model")] = ModelSettings()
+    picture: Annotated[PictureSettings, Room("the model's pictures")] = PictureSettings()
+    manifest: Annotated[ManifestSettings, Room("the model's other inputs, and its outputs")] = ManifestSettings()
+    input: Annotated[InputSettings, Room("inputs")] = InputSettings()
+    mqtt: Annotated[MqttSettings, Room("the broker")] = MqttSettings()
+    topics: Annotated[TopicSettings, Room("topics")] = TopicSettings()
+    output: Annotated[OutputSettings, Room("further results")] = OutputSettings()
+    publishing: Annotated[PublishingSettings, Room("what is worth publishing, and for whom")] = PublishingSettings()
+    http: Annotated[HttpSettings, Room("the local HTTP endpoint")] = HttpSettings()
+    delivery: Annotated[DeliverySettings, Room("delivery")] = DeliverySettings()
+    process: Annotated[ProcessSettings, Room("the process")] = ProcessSettings()
+    given: frozenset[str] = frozenset()

@@ -56,7 +56,7 @@ def test_a_profile_gives_threads_and_provider_and_names_its_goal(settings, tuned
     tuned()
     with caplog.at_level(logging.INFO):
         found = profile.apply(settings())
-    assert (found.threads, found.provider, found.profile) == (2, "cpu", "latency")
+    assert (found.model.threads, found.model.provider, found.model.tuned_for) == (2, "cpu", "latency")
     assert [r.message for r in caplog.records] == ["tuned profile"]
 
 

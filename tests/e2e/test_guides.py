@@ -75,9 +75,10 @@ def test_the_token_is_one_that_the_live_page_takes_and_nobody_else_can_read(edge
 
 
 def test_every_flag_that_the_readme_names_is_there():
-    from edge.settings.settings import OPTIONS
+    from edge.settings import options
+    from edge.settings.settings import Settings
 
-    known = {f"--{o.name}" for o in OPTIONS}
+    known = {f"--{o.name}" for o in options.of(Settings)}
     for line in re.findall(r"edge-run --model .*(?:\\\n.*)*", README):
         for flag in re.findall(r"(?<!\S)--[a-z][a-z-]+", line):
             assert flag in known | {"--check"}, line

@@ -138,7 +138,7 @@ def limited(live, thermometer=lambda: 90.0, flags=("--max-temperature", "75")):
     settings = layers.read(["--model", "m.onnx", "--source", "camera:0", *flags], {}, "0")
     clock = FakeClock()
     source = ListSource([], live=live)
-    admit = admission(settings.max_temperature, source, thermometer, clock=clock, metrics=Metrics())
+    admit = admission(settings.input.max_temperature, source, thermometer, clock=clock, metrics=Metrics())
     frames = 0
     for _ in range(300):
         clock.advance(1 / 30)

@@ -10,7 +10,8 @@ import pytest
 from support.processes import BINARIES
 
 from edge.errors import ConfigError, ModelError
-from edge.settings.settings import OPTIONS
+from edge.settings import options
+from edge.settings.settings import Settings
 from edge.tools.systemd.plan import SECRETS
 
 UNIT = "edge-run@flowers.service"
@@ -152,7 +153,7 @@ def test_a_delegate_in_a_home_is_copied_with_its_options_kept(machine, tmp_path)
 
 
 def test_every_option_that_names_a_secret_is_a_credential():
-    named = {o.key for o in OPTIONS if re.search("password|token|secret|_key$|_cert$|_ca$", o.key)}
+    named = {o.key for o in options.of(Settings) if re.search("password|token|secret|_key$|_cert$|_ca$", o.key)}
     assert named == set(SECRETS)
 
 

@@ -23,7 +23,7 @@ from edge.describe import describe  # noqa: F401 - else what reads unknown files
 from edge.errors import FatalError, ModelError, SampleError
 from edge.pipeline.pipeline import Pipeline
 from edge.plugins.protocols import Engine, EngineOptions
-from edge.settings.layers import Settings
+from edge.settings.settings import Settings
 from edge.sources.synthetic import SyntheticSource
 from edge.telemetry.clock import SystemClock
 from edge.tools.bench.figures import Answer, Request, Round, Subject
@@ -72,8 +72,7 @@ def _import_library(load: Callable[..., Engine]) -> None:
 
 
 def _tensors(loaded: Loaded, pipeline: Pipeline) -> Tensors:
-    settings = Settings({"watch": False}, frozenset())
-    source = SyntheticSource(None, assembly.source_context(loaded, SystemClock(), settings))
+    source = SyntheticSource(None, assembly.source_context(loaded, SystemClock(), Settings()))
     for _ in range(WINDOW_MOST):
         sample = source.read(0)
         assert sample is not None

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from edge import __version__
-from edge.settings.layers import Settings
+from edge.settings.settings import Settings
 from edge.tools.doctor import boards, packages, storage, table, times
 from edge.tools.doctor.host import Host
 from edge.tools.doctor.row import Row, skip

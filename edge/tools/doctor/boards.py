@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.errors import ModelError
-from edge.settings.layers import Settings
+from edge.settings.settings import Settings
 from edge.telemetry import board
 from edge.tools.doctor.host import Host
 from edge.tools.doctor.row import Row, fail, ok, skip, warn
@@ -98,13 +98,13 @@ def _throttling(host: Host, bits: int | None) -> Row:
 
 def memory(settings: Settings, host: Host) -> Iterator[Row]:
     """What the model will take, by its size, against what is free."""
-    size = model_bytes(settings.model)
+    size = model_bytes(settings.model.file)
     known = meminfo(host)
     if size is None or "MemAvailable" not in known:
         yield skip("memory", "no model" if size is None else "this machine does not tell")
         return
     free = _available(host, known)
-    estimate = estimated_bytes(settings.model, size)
+    estimate = estimated_bytes(settings.model.file, size)
     text = f"the model takes about {estimate / MB:,.0f} MB, {free / MB:,.0f} MB are free"
     facts = {"estimate_bytes": estimate, "available_bytes": free}
     fix = "edge-convert --quantize int8 makes it a quarter; end other programs; or a board with more memory"

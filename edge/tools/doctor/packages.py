@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edge.engines import NO_TELEMETRY
 from edge.errors import BITS_32, ConfigError, ModelError
-from edge.settings.layers import Settings
+from edge.settings.settings import Settings
 from edge.tools.doctor.host import Host
 from edge.tools.doctor.row import Row, fail, ok, warn
 
@@ -72,17 +72,17 @@ def installed(settings: Settings, host: Host) -> Iterator[Row]:
 
 def needed(settings: Settings) -> list[tuple[str, tuple[str, ...]]]:
     """What wants a wheel, and the wheels of which one will do."""
-    tflite = settings.model.suffix == ".tflite"
+    tflite = settings.model.file.suffix == ".tflite"
     wanted: list[tuple[str, tuple[str, ...]]] = [("edge-run", ("numpy",)), ("edge-run", ("msgspec",))]
     wanted.append(
         ("a .tflite model", ("ai-edge-litert", "tflite-runtime")) if tflite else ("the model", ("onnxruntime",))
     )
-    source = settings.source or ""
+    source = settings.input.source or ""
     if source.startswith(CAMERAS) or source.lower().endswith(CAMERAS):
         wanted.append((f"--source {source.partition('//')[0]}", ("opencv-python-headless",)))
-    if settings.http is not None:
+    if settings.http.address is not None:
         wanted.append(("--http", ("fastapi",)))
-    if settings.mqtt.startswith("embedded"):
+    if settings.mqtt.url.startswith("embedded"):
         wanted.append(("--mqtt embedded", ("amqtt",)))
     return wanted
 

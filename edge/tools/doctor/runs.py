@@ -16,7 +16,7 @@ from edge.model import golden
 from edge.mqtt.messages import MqttOptions
 from edge.mqtt.options import broker_url
 from edge.mqtt.session import Listener, MqttTransport
-from edge.settings.layers import Settings
+from edge.settings.settings import Settings
 from edge.sources.synthetic import SyntheticSource
 from edge.sources.uri import told
 from edge.telemetry import board
@@ -47,7 +47,7 @@ def rows(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
 
 
 def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, Loaded | None]:
-    mine = {"onnxruntime"} if settings.model.suffix != ".tflite" else {"ai-edge-litert", "tflite-runtime"}
+    mine = {"onnxruntime"} if settings.model.file.suffix != ".tflite" else {"ai-edge-litert", "tflite-runtime"}
     if mine & broken:
         yield skip("model", f"{' and '.join(sorted(mine & broken))} does not load")
         return None
@@ -102,12 +102,13 @@ def _latency(settings: Settings, loaded: Loaded, host: Host) -> Row:
     median, worst = statistics.median(spent), max(spent)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     text = f"{_ms(median)} median, {_ms(worst)} worst of {len(spent)}; {used:.0f} MB used"
-    if "profile" in settings.values:
-        text += f"; tuned for {settings.values['profile']}: {settings.provider}, threads {settings.threads}"
+    tuned = settings.model
+    if tuned.tuned_for:
+        text += f"; tuned for {tuned.tuned_for}: {tuned.provider}, threads {tuned.threads}"
     facts = {"median_ms": median, "worst_ms": worst, "used_mb": used}
     if median < SLOW_MS:
         return ok("latency", text, **facts)
-    spare = board.cores() - (settings.threads or 1)
+    spare = board.cores() - (settings.model.threads or 1)
     more = f"--threads {board.cores()}, " if spare > 0 else ""
     return warn("latency", text, f"{more}edge-convert --quantize int8, or a smaller model", **facts)
 
@@ -118,7 +119,7 @@ def _ms(spent: float) -> str:
 
 def _measure(settings: Settings, loaded: Loaded, host: Host) -> list[float]:
     """Milliseconds of some inferences on a made-up sample; fewer where each takes long."""
-    pipeline = assembly.make_pipeline(loaded, settings.device)
+    pipeline = assembly.make_pipeline(loaded, settings.topics.device)
     sample = SyntheticSource(None, assembly.source_context(loaded, SystemClock(), settings)).read(0)
     if sample is None:
         raise SampleError("no synthetic sample")
@@ -134,9 +135,9 @@ def _measure(settings: Settings, loaded: Loaded, host: Host) -> list[float]:
 
 
 def _source(settings: Settings, loaded: Loaded | None) -> Row:
-    uri = settings.source
+    uri = settings.input.source
     if uri is None or uri == "-" or uri.startswith("mqtt:"):
-        return ok("source", uri or ("requests over HTTP" if settings.mqtt == "none" else "the model's input topic"))
+        return ok("source", uri or ("requests over HTTP" if settings.mqtt.url == "none" else "the model's input topic"))
     if loaded is None:
         return skip("source", "there is no model to try it with")
     where = told(uri)
@@ -185,15 +186,15 @@ class _Waits(Listener):
 
 
 def _broker(settings: Settings) -> Row:
-    if settings.mqtt == "none" or settings.mqtt.startswith("embedded"):
-        return ok("broker", settings.mqtt)
+    if settings.mqtt.url == "none" or settings.mqtt.url.startswith("embedded"):
+        return ok("broker", settings.mqtt.url)
     try:
         options = MqttOptions(
             url=broker_url(settings),
             client_id=f"edge-run-check-{os.getpid()}",
-            ca=settings.mqtt_ca,
-            cert=settings.mqtt_cert,
-            key=settings.mqtt_key,
+            ca=settings.mqtt.ca,
+            cert=settings.mqtt.cert,
+            key=settings.mqtt.key,
         )
         reason = _reach(options)
     except ConfigError as exc:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import SpoolError
-from edge.settings.layers import Settings
+from edge.settings.settings import Settings
 from edge.tools.doctor.host import Host
 from edge.tools.doctor.row import Row, fail, ok, warn
 
@@ -33,7 +33,7 @@ class Mount:
 
 def rows(settings: Settings, host: Host) -> Iterator[Row]:
     """State, disk, card."""
-    folder = Path(settings.state_dir)
+    folder = Path(settings.delivery.state_dir)
     mount = mount_of(folder, host)
     state = _state(folder, mount)
     yield state
@@ -83,9 +83,9 @@ def _state(folder: Path, mount: Mount | None) -> Row:
 def _disk(settings: Settings, folder: Path) -> Row:
     found = os.statvfs(folder)
     free = found.f_bavail * found.f_frsize
-    facts = {"free_bytes": free, "spool_max_bytes": settings.spool_max}
-    if free < settings.spool_max:
-        text = f"{free / 1e6:,.0f} MB free, the spool may take {settings.spool_max / 1e6:,.0f} MB"
+    facts = {"free_bytes": free, "spool_max_bytes": settings.delivery.spool_max}
+    if free < settings.delivery.spool_max:
+        text = f"{free / 1e6:,.0f} MB free, the spool may take {settings.delivery.spool_max / 1e6:,.0f} MB"
         return warn("disk", text, f"make room, or --spool-max {max(1, int(free / 2e6))}MB", **facts)
     if found.f_files and not found.f_favail:
         return warn(
@@ -123,7 +123,7 @@ def _problems(settings: Settings, mount: Mount | None, host: Host) -> Iterator[R
         if not {"noatime", "relatime", "ro"} & set(mount.options):
             text = f"{mount.point} notes each time a file is read (no noatime)"
             yield warn("card", text, f"put noatime into the options of {mount.point} in /etc/fstab")
-        if settings.durability == "always":
+        if settings.delivery.durability == "always":
             text = "--durability always writes each result to the card"
             yield warn("card", text, "--durability outage, where the source can be asked again (MQTT)")
     yield from _swap(root, host)

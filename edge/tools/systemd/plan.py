@@ -12,9 +12,9 @@ from edge.data.names import topic_part
 from edge.errors import ConfigError
 from edge.http.auth import split_address
 from edge.model import labels
-from edge.settings.layers import Settings
-from edge.settings.settings import BY_KEY
-from edge.settings.settings import path as path_parser
+from edge.settings import options
+from edge.settings.options import Option
+from edge.settings.settings import Settings
 from edge.sources.uri import split_source
 from edge.tools.systemd.unit import Needs, Program
 
@@ -79,7 +79,7 @@ class _Draft:
 
 def instance_name(settings: Settings, said: str | None) -> str:
     """`--instance`, else the model's name. Raises ConfigError for what systemd cannot take."""
-    name = said or topic_part(settings.name or settings.model.stem)
+    name = said or topic_part(settings.topics.name or settings.model.file.stem)
     if name != topic_part(name):
         raise ConfigError(f"--instance {name}: letters, digits, - and _ belong there; say {topic_part(name)}")
     return name
@@ -88,14 +88,15 @@ def instance_name(settings: Settings, said: str | None) -> str:
 def make(settings: Settings, instance: str, root: Path = Path("/")) -> Plan:
     """Raises ConfigError for settings that a service cannot have."""
     draft = _Draft(CONFIGS / instance)
-    for key in (k for k in BY_KEY if k in settings.given):
-        _take(draft, key, settings)
+    for option in options.of(Settings):
+        if option.key in settings.given:
+            _take(draft, option, options.get(settings, option))
     _check_outputs(settings)
     _check_port(settings)
     devices, groups = _devices(settings, root)
     return Plan(
         instance,
-        tuple((BY_KEY[k].name, v) for k, v in draft.config.items()),
+        tuple(draft.config.items()),
         program(),
         Needs(tuple(draft.credentials), devices, groups, tuple(draft.folders)),
         tuple(dict.fromkeys(draft.copies)),
@@ -104,26 +105,31 @@ def make(settings: Settings, instance: str, root: Path = Path("/")) -> Plan:
     )
 
 
-def _take(draft: _Draft, key: str, settings: Settings) -> None:
-    value = settings.values[key]
-    if key in SECRETS:
-        _credential(draft, key, absolute(value))
-    elif key == "model":
-        draft.config[key] = str(_model(draft, absolute(value)))
-    elif key == "state_dir":
+def _take(draft: _Draft, option: Option, value: object) -> None:
+    if option.key == "state_dir":
         draft.notes.append(f"--state-dir {value} is not used: the service's state is in {STATES / draft.folder.name}")
-    elif key == "provider":
-        draft.config[key] = _provider(draft, value)
-    elif key == "source":
-        draft.config[key] = _source(draft, value)
-    elif BY_KEY[key].parse is path_parser and key != "save_frames":
-        draft.config[key] = str(draft.place(absolute(value)))
+    elif isinstance(value, Path):
+        _take_path(draft, option, value)
+    elif option.key == "provider":
+        draft.config[option.name] = _provider(draft, str(value))
+    elif option.key == "source":
+        draft.config[option.name] = _source(draft, str(value))
     else:
-        draft.config[key] = value if isinstance(value, (bool, int, float, tuple)) else str(value)
+        draft.config[option.name] = value if isinstance(value, (bool, int, float, tuple)) else str(value)
 
 
-def _credential(draft: _Draft, key: str, file: Path) -> None:
-    option = BY_KEY[key]
+def _take_path(draft: _Draft, option: Option, path: Path) -> None:
+    if option.key in SECRETS:
+        _credential(draft, option, absolute(path))
+    elif option.key == "model":
+        draft.config[option.name] = str(_model(draft, absolute(path)))
+    elif option.key == "save_frames":
+        draft.config[option.name] = str(path)
+    else:
+        draft.config[option.name] = str(draft.place(absolute(path)))
+
+
+def _credential(draft: _Draft, option: Option, file: Path) -> None:
     if not file.is_file():
         raise ConfigError(f"--{option.name} {file}: there is no such file; check the path")
     where = file
@@ -186,9 +192,9 @@ def _source(draft: _Draft, uri: str) -> str:
 
 
 def _check_outputs(settings: Settings) -> None:
-    outputs = [("--sink", "file:", Path(uri[5:])) for uri in settings.sink if uri.startswith("file:")]
-    if settings.save_frames is not None:
-        outputs.append(("--save-frames", "", settings.save_frames))
+    outputs = [("--sink", "file:", Path(uri[5:])) for uri in settings.output.sinks if uri.startswith("file:")]
+    if settings.output.save_frames is not None:
+        outputs.append(("--save-frames", "", settings.output.save_frames))
     for flag, scheme, path in outputs:
         if path.is_absolute():
             raise ConfigError(
@@ -198,12 +204,12 @@ def _check_outputs(settings: Settings) -> None:
 
 
 def _check_port(settings: Settings) -> None:
-    if settings.http is not None and 0 < split_address(settings.http)[1] < 1024:
-        raise ConfigError(f"--http {settings.http}: the service has no right to ports below 1024; say 8080")
+    if settings.http.address is not None and 0 < split_address(settings.http.address)[1] < 1024:
+        raise ConfigError(f"--http {settings.http.address}: the service has no right to ports below 1024; say 8080")
 
 
 def _devices(settings: Settings, root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    kind = split_source(settings.source)[0] if settings.source else ""
+    kind = split_source(settings.input.source)[0] if settings.input.source else ""
     devices, groups = DEVICES.get(kind, ((), ()))
     if (root / FIRMWARE.relative_to("/")).exists():
         return (*devices, str(FIRMWARE)), tuple(dict.fromkeys((*groups, "video")))

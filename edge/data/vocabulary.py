@@ -1,0 +1,17 @@
+"""The words that a manifest, a flag and a keyword of Python share."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Task = Literal["classify", "detect", "regress", "anomaly", "segment", "keypoints", "raw"]
+Layout = Literal["NHWC", "NCHW"]
+Color = Literal["RGB", "BGR", "GRAY"]
+Resize = Literal["stretch", "letterbox", "letterbox-topleft", "crop"]
+Activation = Literal["", "softmax", "sigmoid"]
+"""What turns scores into probabilities; "": nothing."""
+
+TASKS: tuple[Task, ...] = get_args(Task)
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+COLORS: tuple[Color, ...] = get_args(Color)
+RESIZES: tuple[Resize, ...] = get_args(Resize)

@@ -1,0 +1,150 @@
+"""The command line of every program: flags from a struct's options, one kind of error, one "did you mean"."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import msgspec
+
+from edge.errors import ConfigError
+from edge.settings import options
+from edge.settings.options import UNSET, Arguments, Option
+
+
+class Program(msgspec.Struct, frozen=True):
+    """What `--help` and `--version` say of a command."""
+
+    name: str
+    description: str
+    version: str
+    epilog: str = ""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
+class _NarrowFormatter(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=80)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean ...?", or nothing."""
+    import difflib  # only where something was mistyped
+
+    near = difflib.get_close_matches(name, tuple(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def read(struct: type[Arguments], program: Program, argv: Sequence[str]) -> Arguments:
+    """The arguments of a command. Raises ConfigError that names the flag, the value seen and the way out."""
+    said = parse(struct, program, argv)
+    by_key = {option.key: option for option in options.of(struct)}
+    return options.build(struct, {key: value(by_key[key], shown(by_key[key]), raw) for key, raw in said.items()})
+
+
+def parse(struct: type[msgspec.Struct], program: Program, argv: Sequence[str]) -> Mapping[str, object]:
+    """What the arguments say, as text, True for a switch, or a list, by the option's key. Raises ConfigError."""
+    said, unknown = split(struct, program, argv)
+    if unknown:
+        word = unknown[0].partition("=")[0]
+        flags = [word for option in options.of(struct) if not option.flag.positional for word in option.words]
+        meant = nearest(word, [*flags, "--help", "--version"])
+        raise ConfigError(f"unknown argument {word}{meant} ({program.name} --help lists them)")
+    return said
+
+
+def split(
+    struct: type[msgspec.Struct], program: Program, argv: Sequence[str]
+) -> tuple[Mapping[str, object], Sequence[str]]:
+    """As `parse`, and the arguments that are none of the struct's."""
+    known, unknown = _parser(struct, program).parse_known_args(list(argv))
+    return {key: value for key, value in vars(known).items() if value is not None}, unknown
+
+
+def _parser(struct: type[msgspec.Struct], program: Program) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=program.name,
+        description=program.description,
+        epilog=program.epilog or None,
+        allow_abbrev=False,
+        formatter_class=_NarrowFormatter,  # while flags are added; the usual one imports shutil for the width
+    )
+    group = parser.add_argument_group()
+    title = ""
+    for option in options.of(struct):
+        if option.title != title:
+            title = option.title
+            group = parser.add_argument_group(title)
+        _add(group, option)
+    group.add_argument("--version", action="version", version=f"{program.name} {program.version}")
+    parser.formatter_class = argparse.HelpFormatter
+    return parser
+
+
+def _add(group: Any, option: Option) -> None:
+    flag = option.flag
+    more: dict[str, Any] = {"help": _help(option)}
+    if option.switch:
+        more |= {"action": "store_true", "default": None}
+    else:
+        more["metavar"] = flag.metavar or option.name.upper()
+    required = option.default is msgspec.NODEFAULT
+    if flag.positional:
+        more["nargs"] = ("+" if required else "*") if flag.many else (None if required else "?")
+        group.add_argument(option.key, **more)
+        return
+    if flag.many:
+        more["action"] = "append"
+    if flag.alone is not None:
+        more |= {"nargs": "?", "const": flag.alone}
+    group.add_argument(*option.words, dest=option.key, required=required, **more)
+
+
+def _help(option: Option) -> str:
+    text = option.flag.help.replace("%", "%%")
+    default = option.default
+    return f"{text} [{default}]" if default and default not in (UNSET, msgspec.NODEFAULT) else text
+
+
+def shown(option: Option) -> str:
+    """An option as messages name it."""
+    return option.flag.metavar or option.name if option.flag.positional else f"--{option.name}"
+
+
+def value(option: Option, where: str, raw: object) -> object:
+    """The value from what was said: text, or what a TOML file holds. `where` names it. Raises ConfigError."""
+    flag = option.flag
+    if option.switch:
+        return _switch(where, raw)
+    if flag.many:
+        texts = raw if isinstance(raw, list) else str(raw).split(",")
+        return tuple(_parsed(option, where, str(text)) for text in texts)
+    if flag.alone is not None and str(raw).lower() in ("true", "false"):
+        return flag.alone if str(raw).lower() == "true" else option.default
+    if isinstance(raw, list):
+        raw = ",".join(str(item) for item in raw)
+    if isinstance(raw, (dict, bool)):
+        raise ConfigError(f"{where} = {raw}: {flag.help}")
+    return _parsed(option, where, str(raw))
+
+
+def _parsed(option: Option, where: str, text: str) -> object:
+    try:
+        return option.flag.parse(text)
+    except ValueError as exc:
+        raise ConfigError(f"{where} {text}: {exc}") from exc
+
+
+def _switch(where: str, raw: object) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    try:
+        return words[str(raw).lower()]
+    except KeyError:
+        raise ConfigError(f"{where} = {raw}: true or false belongs there") from None

@@ -1,0 +1,120 @@
+"""An option is declared once, as a field of a frozen struct: `Annotated[type, Flag(...)] = default`.
+
+The flag (`--spool-max`), the variable (`EDGE_SPOOL_MAX`), the key of the TOML file (`spool-max`) and the line of the
+help come from that declaration; mypy sees the type of each use. A field that is itself a struct is a room of options,
+with a heading of its own in the help.
+
+Modules that declare options do without `from __future__ import annotations`: the annotations are read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+Arguments = TypeVar("Arguments", bound=msgspec.Struct)
+
+UNSET = Path()
+"""The default of a path that is worked out where the user named none."""
+
+
+class Flag(msgspec.Struct, frozen=True):
+    """How a field is given. A field of type bool is a switch and has no `parse`.
+
+    `parse` makes the value from text and raises ValueError. `name` is the field's, with dashes, unless it is said.
+    `many`: may be repeated, and the field is a tuple of what `parse` gives. `alone` is the value where the flag
+    stands without one (or with true, as a variable or key). `positional`: a word without a flag. `only_flag`: neither
+    a variable nor a key.
+    """
+
+    help: str
+    parse: Callable[[str], Any] = str
+    metavar: str | None = None
+    name: str = ""
+    short: str = ""
+    many: bool = False
+    alone: str | None = None
+    positional: bool = False
+    only_flag: bool = False
+
+
+class Room(msgspec.Struct, frozen=True):
+    """The heading above a struct's options in the help."""
+
+    title: str
+
+
+class Option(msgspec.Struct, frozen=True):
+    """A flag and the field that it fills; `room` is "" for a field of the outermost struct."""
+
+    room: str
+    title: str
+    field: str
+    flag: Flag
+    switch: bool
+    default: Any
+    """`msgspec.NODEFAULT`: it must be given."""
+
+    @property
+    def name(self) -> str:
+        """As in the TOML file: `spool-max`."""
+        return self.flag.name or self.field.replace("_", "-")
+
+    @property
+    def key(self) -> str:
+        """The name as a Python identifier."""
+        return self.name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return "EDGE_" + self.key.upper()
+
+    @property
+    def words(self) -> list[str]:
+        """As on the command line: `-v`, `--verbose`."""
+        return [word for word in (self.flag.short, f"--{self.name}") if word]
+
+
+@cache
+def of(struct: type[msgspec.Struct]) -> tuple[Option, ...]:
+    """Every option of a struct and of its rooms, in the order in which they stand there."""
+    return tuple(_options(struct, "", ""))
+
+
+def _options(struct: type[msgspec.Struct], room: str, title: str) -> list[Option]:
+    fields, defaults = struct.__struct_fields__, struct.__struct_defaults__
+    required = len(fields) - len(defaults)
+    found: list[Option] = []
+    for number, field in enumerate(fields):
+        annotation = struct.__annotations__[field]
+        about = getattr(annotation, "__metadata__", (None,))[0]
+        default = msgspec.NODEFAULT if number < required else defaults[number - required]
+        if isinstance(about, Room):
+            found += _options(annotation.__origin__, field, about.title)
+        elif isinstance(about, Flag):
+            found.append(Option(room, title, field, about, annotation.__origin__ is bool, default))
+    return found
+
+
+def build(struct: type[Arguments], values: Mapping[str, object]) -> Arguments:
+    """The struct with values by option key; what is not among them keeps its default."""
+    rooms: dict[str, dict[str, object]] = {}
+    for option in of(struct):
+        if option.key in values:
+            rooms.setdefault(option.room, {})[option.field] = values[option.key]
+    own: dict[str, Any] = rooms.pop("", {})
+    for room, fields in rooms.items():
+        own[room] = struct.__annotations__[room].__origin__(**fields)
+    return struct(**own)
+
+
+def get(struct: msgspec.Struct, option: Option) -> object:
+    """The value of an option in a struct that has it."""
+    room = getattr(struct, option.room) if option.room else struct
+    value: object = getattr(room, option.field)
+    return value

@@ -1,0 +1,144 @@
+"""From the text of a flag, a variable or a key to its value. Each raises ValueError that says what belongs there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+Word = TypeVar("Word", bound=str)
+
+SIZES = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
+NAME_MOST = 200
+THREADS_MOST = 256
+BATCH_MOST = 1000
+
+
+def size(text: str) -> int:
+    """Bytes from "256MB". Raises ValueError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
+    if match is None or match[2] not in SIZES:
+        raise ValueError("a size like 256MB belongs there")
+    return int(float(match[1]) * SIZES[match[2]])
+
+
+def count(text: str) -> int:
+    """A whole number of at least 0. Raises ValueError."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise ValueError("a whole number belongs there") from None
+    if number < 0:
+        raise ValueError("a number of at least 0 belongs there")
+    return number
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1. Raises ValueError."""
+    number = count(text)
+    if not number:
+        raise ValueError("a number of at least 1 belongs there")
+    return number
+
+
+def up_to(most: int) -> Callable[[str], int]:
+    """A whole number from 1 to `most`. The parser raises ValueError."""
+
+    def parse(text: str) -> int:
+        number = positive(text)
+        if number > most:
+            raise ValueError(f"a number of at most {most} belongs there")
+        return number
+
+    return parse
+
+
+def word(text: str) -> str:
+    """A name of at most 200 characters. Raises ValueError."""
+    if len(text) > NAME_MOST or not text.isprintable():
+        raise ValueError(f"a name of at most {NAME_MOST} printable characters belongs there")
+    return text
+
+
+def not_negative(text: str) -> float:
+    """A number of at least 0. Raises ValueError."""
+    number = real(text)
+    if number < 0:
+        raise ValueError("a number of at least 0 belongs there")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Seconds, at least 0. Raises ValueError."""
+    number = real(text)
+    if number < 0:
+        raise ValueError("seconds of at least 0 belong there")
+    return number
+
+
+def celsius(text: str) -> float:
+    """Degrees that a processor may have. Raises ValueError."""
+    number = real(text)
+    if not 20 <= number <= 110:
+        raise ValueError("degrees Celsius from 20 to 110 belong there")
+    return number
+
+
+def real(text: str) -> float:
+    """A finite number. Raises ValueError."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError("a number belongs there") from None
+    if number != number or number in (float("inf"), float("-inf")):
+        raise ValueError("a finite number belongs there")
+    return number
+
+
+def share(text: str) -> float:
+    """A number above 0, at most 1. Raises ValueError."""
+    number = real(text)
+    if not 0 < number <= 1:
+        raise ValueError("a number above 0, at most 1, belongs there")
+    return number
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas between. Raises ValueError."""
+    return tuple(real(part) for part in text.split(","))
+
+
+def pixels(text: str) -> tuple[int, int]:
+    """Width and height from "320x240". Raises ValueError."""
+    match = re.fullmatch(r"(\d+)\s*[x,]\s*(\d+)", text.strip().lower())
+    if match is None:
+        raise ValueError("width and height like 320x240 belong there")
+    return int(match[1]), int(match[2])
+
+
+def discovery_prefix(text: str) -> str:
+    """What discovery topics begin with. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", text):
+        raise ValueError("letters, digits, _ and - belong there; Home Assistant's own is homeassistant")
+    return text
+
+
+def path(text: str) -> Path:
+    """A path; ~ is the home folder. Raises ValueError."""
+    if not text:
+        raise ValueError("a path belongs there")
+    return Path(text).expanduser()
+
+
+def one_of(words: Iterable[Word]) -> Callable[[str], Word]:
+    """One of some words. The parser raises ValueError."""
+    known = tuple(words)
+
+    def parse(text: str) -> Word:
+        for word in known:
+            if word == text:
+                return word
+        raise ValueError(f"one of {', '.join(known)} belongs there")
+
+    return parse
