@@ -120,6 +120,35 @@ def test_a_video_that_ends_in_the_middle_ends_with_5_and_its_pictures_are_told(m
     assert "ends in the middle" in log
 
 
+def damaged() -> bytes:
+    """A JPEG that lacks a half of its scan, and ends as it should."""
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)).save(file, "JPEG")
+    return file.getvalue()[: len(file.getvalue()) // 2] + b"\xff\xd9"
+
+
+def test_a_jpeg_with_a_damaged_scan_is_skipped_and_told(model, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(damaged())
+    (folder / "b.jpg").write_bytes(picture((255, 0, 0), "JPEG"))
+    code, results, log = run("--model", str(model), "--source", str(folder))
+    assert (code, [r["predictions"][0]["label"] for r in results]) == (0, ["red"])
+    assert "a damaged JPEG picture: Corrupt JPEG data" in log
+    assert not [line for line in log.splitlines() if line.startswith("Corrupt")]
+
+
+def test_a_video_goes_on_behind_a_damaged_place(model, film):
+    path = film("film.avi", "-c:v", "mjpeg")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
+    path.write_bytes(data)
+    code, results, log = run("--model", str(model), "--source", str(path))
+    assert code == 0
+    assert 15 < len(results) < 30
+    assert f"{30 - len(results)} of 30 pictures could not be read" in log or "goes on behind it" in log
+
+
 def test_labels_shorter_than_the_outputs_leave_numbers(model, tmp_path):
     (tmp_path / "labels.txt").write_text("red\n")
     (tmp_path / "p.png").write_bytes(picture((0, 0, 255)))

@@ -142,6 +142,14 @@ def test_a_picture_is_decoded_and_inferred(camera):
     assert len(answer.json["predictions"]) == 3
 
 
+def test_a_jpeg_with_a_damaged_scan_is_refused(camera):
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+    data = cv2.imencode(".jpg", noise)[1].tobytes()
+    answer = camera.post("/predict", data[: len(data) // 2] + b"\xff\xd9", Content_Type="image/jpeg")
+    assert answer.status == 400
+    assert "a damaged JPEG picture" in answer.error
+
+
 def test_a_form_with_a_file_gives_a_result_and_with_two_an_array(camera):
     one, kind = multipart(("image", "a.png", png()))
     two, _ = multipart(("image", "a.png", png()), ("image", "b.png", png()))

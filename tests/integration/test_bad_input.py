@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import pytest
+from support import onnxmodels
 
 INPUT = "edge/pi/flowers/input"
 
@@ -62,3 +65,25 @@ def test_a_bad_row_in_a_batch_costs_nobody_else_its_result(service, flowers):
     service.publish(INPUT, [flowers.rows[0], [1, 2], flowers.rows[1]])
     assert [r["seq"] for r in service.wait_for("result", 2)] == [1, 3]
     assert [e["seq"] for e in service.wait_for("error")] == [2]
+
+
+def test_a_jpeg_with_a_damaged_scan_is_skipped_and_told(edge_run, broker, client, tmp_path):
+    listener = client(broker.port, "edge/pi/brightness/#")
+    edge_run("--model", onnxmodels.brightness(tmp_path / "brightness.onnx"), "--mqtt", broker.url, "--device", "pi")
+    listener.wait_for_text("edge/pi/brightness/status", b"online")
+    data = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8))[1].tobytes()
+    listener.publish("edge/pi/brightness/input", data[: len(data) // 2] + b"\xff\xd9")
+    listener.publish("edge/pi/brightness/input", data)
+    listener.wait_for("result")
+    (error,) = listener.wait_for("error")
+    assert "a damaged JPEG picture" in error["reason"]
+
+
+def test_whole_numbers_beyond_2_53_come_back_as_they_were_sent(edge_run, broker, client, tmp_path):
+    model = onnxmodels.identity(tmp_path / "whole.onnx", "int64", ("n", 2))
+    listener = client(broker.port, "edge/pi/whole/#")
+    edge_run("--model", model, "--mqtt", broker.url, "--device", "pi", "--task", "raw")
+    listener.wait_for_text("edge/pi/whole/status", b"online")
+    listener.publish("edge/pi/whole/input", f"[{2**53 + 1}, {-(2**63)}]")
+    (result,) = listener.wait_for("result")
+    assert result["predictions"][0]["data"] == [2**53 + 1, -(2**63)]

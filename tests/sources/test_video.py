@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from support.rtsp import RtspServer
 
-from edge.errors import ConfigError, EndOfStream, SourceError, UnavailableError
+from edge.errors import ConfigError, EndOfStream, SampleError, SourceError, UnavailableError
 from edge.plugins.protocols import SourceContext
 from edge.sources.video import file, rtsp
 from edge.telemetry.clock import SystemClock
@@ -50,6 +50,42 @@ def test_a_video_that_ends_in_the_middle_broke_off(film):
     made.open()
     with pytest.raises(SourceError, match="ends in the middle, after"):
         read_all(made)
+
+
+def told(made) -> tuple[int, list[str]]:
+    """How many pictures there are, and what is said of those that cannot be read."""
+    count, said = 0, []
+    made.open()
+    try:
+        while True:
+            try:
+                count += made.read(1) is not None
+            except SampleError as exc:
+                said.append(str(exc))
+    except EndOfStream:
+        return count, said
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("film.avi", ["-c:v", "mjpeg"]), ("film.mp4", ["-c:v", "mjpeg"]), ("film.mkv", ["-g", "5"])]
+)
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_a_video_goes_on_behind_a_damaged_place_and_tells_of_it(film, name, options, share):
+    path = film(name, *options, "-r", "10", "-t", "3")
+    data = bytearray(path.read_bytes())
+    start = data.find(b"mdat") if name.endswith("mp4") else 0
+    at = start + int((len(data) - start) * share)
+    data[at : at + len(data) // 5] = bytes(len(data) // 5)
+    path.write_bytes(data)
+    count, said = told(file.create(str(path), context()))
+    assert 10 < count < 29
+    assert said[-1].endswith(f"{30 - count} of 30 pictures could not be read") or "goes on behind it" in said[-1]
+
+
+def test_a_whole_video_tells_nothing(film):
+    assert told(file.create(str(film("film.mp4")), context())) == (30, [])
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all" * 50])

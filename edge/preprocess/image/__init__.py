@@ -18,7 +18,7 @@ from edge.data.sample import EncodedImage, Frame, Image, ModelInput, Payload, Sa
 from edge.data.tensor import Array, TensorSpec, numpy_dtype, quantize
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Input, Manifest
-from edge.preprocess.image.decode import decode, opencv, to_rgb
+from edge.preprocess.image.decode import decode_within, opencv, to_rgb
 from edge.preprocess.image.fill import Filler
 
 _ACCEPTED = "send a JPEG, PNG, BMP or WebP picture, or pixels (height x width x 3, uint8)"
@@ -83,7 +83,8 @@ class ImagePreprocessor:
         """`frame` says how the picture was fitted. Raises SampleError for what cannot be decoded or fitted."""
         payload = self._open(sample.payload)
         if isinstance(payload, EncodedImage):
-            return self._from_pixels(decode(payload.data))
+            found = decode_within(payload.data)
+            return self._from_pixels(found.pixels, found.size)
         if isinstance(payload, Image):
             return self._from_pixels(payload.pixels)
         array = _as_array(payload)
@@ -108,7 +109,8 @@ class ImagePreprocessor:
                 raise SampleError(f"text that is not a base64 picture ({exc}); {_ACCEPTED}") from exc
         return payload
 
-    def _from_pixels(self, pixels: Array) -> ModelInput:
+    def _from_pixels(self, pixels: Array, whole: tuple[int, int] | None = None) -> ModelInput:
+        """`whole`: width and height of the picture, where `pixels` are fewer."""
         height, width = pixels.shape[:2]
         size = self._fixed or (width, height)
         filler = self._fillers.get(size)
@@ -117,6 +119,14 @@ class ImagePreprocessor:
                 self._fillers.clear()
             filler = self._fillers[size] = Filler(self._part, self._spec, size, self._channels)
         tensor, frame = filler.fill(pixels)
+        if whole is not None and whole != (width, height):
+            frame = Frame(
+                *whole,
+                frame.scale_x * width / whole[0],
+                frame.scale_y * height / whole[1],
+                frame.offset_x,
+                frame.offset_y,
+            )
         return ModelInput({self._spec.name: tensor if self._batched else tensor[0], **self._constants}, frame)
 
     def _is_tensor(self, array: Array) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from edge.data.tensor import Array
 from edge.errors import SampleError, needs
-from edge.preprocess.image.header import MAX_PIXELS, read_header
+from edge.preprocess.image import jpeg
+from edge.preprocess.image.header import MAX_PIXELS, PictureHeader, read_header
+from edge.telemetry.memory import available
 
 
 @cache
@@ -27,22 +29,101 @@ def opencv() -> Any:
     return cv2
 
 
+class Decoded(NamedTuple):
+    """`pixels`: RGB, height x width x 3, uint8. `size`: width and height of the whole picture, where it was reduced."""
+
+    pixels: Array
+    size: tuple[int, int]
+
+
 def decode(data: bytes) -> Array:
     """Any picture to RGB, height x width x 3, uint8; EXIF orientation applied, transparency laid on white.
 
-    16 bits become 8. Raises SampleError for what is cut off, too large or not a picture.
+    16 bits become 8. Raises SampleError for what is cut off, damaged, too large or not a picture.
     """
-    cv2 = opencv()
     header = read_header(data)
-    encoded = np.frombuffer(data, np.uint8)
+    if header.pixels > MAX_PIXELS or _reduction(header) > 1:
+        raise _too_large(header)
+    return _decode(data, header)
+
+
+def decode_within(data: bytes) -> Decoded:
+    """The same; a JPEG that is too large for the memory there is comes at a half, a quarter or an eighth of its size.
+
+    Raises SampleError where a picture is too large and cannot be reduced.
+    """
+    header = read_header(data)
+    factor = _reduction(header)
+    if factor == 1:
+        pixels = _decode(data, header)
+        return Decoded(pixels, (pixels.shape[1], pixels.shape[0]))
+    jpeg.check(data, progressive=header.progressive, cmyk=header.cmyk)
+    cv2 = opencv()
+    pixels = _imdecode(data, header, getattr(cv2, f"IMREAD_REDUCED_COLOR_{factor}"))
+    cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    stored = (-(-header.width // factor), -(-header.height // factor))
+    turned = (pixels.shape[1], pixels.shape[0]) != stored
+    return Decoded(pixels, (header.height, header.width) if turned else (header.width, header.height))
+
+
+def _decode(data: bytes, header: PictureHeader) -> Array:
+    if header.kind == "JPEG":
+        if header.exif or header.cmyk:  # OpenCV turns the picture, and mixes inks
+            jpeg.check(data, progressive=header.progressive, cmyk=header.cmyk)
+        elif (pixels := jpeg.decode(data, progressive=header.progressive)) is not None:
+            return pixels
+    cv2 = opencv()
+    if header.alpha:
+        found = _imdecode(data, header, cv2.IMREAD_UNCHANGED)
+        try:
+            return to_rgb(_to_eight_bits(found), bgr=True)
+        except MemoryError as exc:
+            raise _too_large(header) from exc
+    return _imdecode(data, header, cv2.IMREAD_COLOR_RGB)
+
+
+def _imdecode(data: bytes, header: PictureHeader, how: int) -> Array:
+    cv2 = opencv()
     try:
-        if header.alpha:
-            pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
-            return to_rgb(_to_eight_bits(pixels), bgr=True) if pixels is not None else _broken(header.kind)
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error as exc:
         raise SampleError(f"a {header.kind} picture that cannot be decoded: {_reason(exc)}") from exc
+    except MemoryError as exc:
+        raise _too_large(header) from exc
     return _broken(header.kind) if pixels is None else np.asarray(pixels)
+
+
+SMALL = 2_000_000
+"""Pixels that are decoded without a look at the memory there is."""
+
+
+def _reduction(header: PictureHeader) -> int:
+    """1, or by what a JPEG has to be divided to fit into half the memory there is. Raises SampleError: it cannot."""
+    if header.pixels <= SMALL:
+        return 1
+    spare = available()
+    most = spare // 2 if spare is not None else None
+    for factor in (1, 2, 4, 8) if header.kind == "JPEG" else (1,):
+        fits = most is None or _cost(header, factor) <= most
+        if fits and header.pixels <= MAX_PIXELS * factor * factor:
+            return factor
+    raise _too_large(header)
+
+
+def _cost(header: PictureHeader, factor: int) -> int:
+    """Bytes that decoding takes at most: the pixels, once more where they are turned, and what the format needs."""
+    each = 6
+    if header.alpha:
+        each = 20 if header.deep else 12
+    whole = 6 * header.pixels if header.progressive else 0  # coefficients of two bytes, however few pixels are made
+    return whole + each * header.pixels // factor**2
+
+
+def _too_large(header: PictureHeader) -> SampleError:
+    return SampleError(
+        f"a {header.kind} picture of {header.width} x {header.height} pixels is too large for the memory there is: "
+        f"decoding it takes {_cost(header, 1) / 1e6:.0f} MB; make it smaller before sending it"
+    )
 
 
 def _broken(kind: str) -> Array:
@@ -71,6 +152,13 @@ def to_rgb(pixels: Array, *, bgr: bool = False) -> Array:
     colours = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if bgr else cv2.COLOR_RGBA2RGB))
     if alpha.min() == 255:
         return colours
-    # 16 bits hold 255 * 255; + 127 rounds.
-    share = alpha[:, :, None].astype(np.uint16)
-    return ((colours * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
+    for top in range(0, len(colours), BAND):  # 16 bits of the whole picture would be twice its memory again
+        part = colours[top : top + BAND]
+        # 16 bits hold 255 * 255; + 127 rounds.
+        share = alpha[top : top + BAND, :, None].astype(np.uint16)
+        part[:] = (part * share + 255 * (255 - share) + 127) // 255
+    return colours
+
+
+BAND = 256
+"""Rows that are laid on white at once."""

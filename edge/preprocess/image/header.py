@@ -1,13 +1,14 @@
 """What the header of an encoded picture says, read before anything is decoded.
 
 A decoder allocates width x height before it sees the first pixel, so a file of a few kilobytes can ask for
-gigabytes: the size is read here first. A file that was cut off is told from a whole one by its structure too,
-because decoders fill what is missing with grey and say nothing.
+gigabytes: the size is read here first. A file that was cut off, or whose checksums are wrong, is told from a whole one
+by its structure too, because decoders fill what is missing with grey and say nothing.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 
 import msgspec
 
@@ -16,17 +17,33 @@ from edge.errors import SampleError
 MAX_PIXELS = 50_000_000
 """Pictures above this are refused: 150 MB decoded, as much as a board with 1 GB can spare."""
 
+REDUCIBLE = 4
+"""A JPEG may have as many times more: it can be decoded at half its size and less."""
+
 _JPEG_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
 _JPEG_NOT_A_FRAME = frozenset((0xC4, 0xC8, 0xCC))
 
 
 class PictureHeader(msgspec.Struct, frozen=True):
-    """Format, size in pixels as stored (before EXIF orientation), and whether there is transparency."""
+    """Format, size in pixels as stored (before EXIF orientation), and whether there is transparency.
+
+    `deep`: 16 bits a channel. `exif`: the picture may be turned by what it says there. `progressive`: a JPEG whose
+    decoder holds all coefficients.
+    """
 
     kind: str
     width: int
     height: int
     alpha: bool = False
+    deep: bool = False
+    exif: bool = False
+    progressive: bool = False
+    cmyk: bool = False
+
+    @property
+    def pixels(self) -> int:
+        """Their count."""
+        return self.width * self.height
 
 
 def read_header(data: bytes) -> PictureHeader:
@@ -40,10 +57,11 @@ def read_header(data: bytes) -> PictureHeader:
         raise _truncated(len(data)) from exc
     if header.width < 1 or header.height < 1:
         raise SampleError(f"a {header.kind} picture of {header.width} x {header.height} pixels has nothing in it")
-    if header.width * header.height > MAX_PIXELS:
+    limit = MAX_PIXELS * (REDUCIBLE if header.kind == "JPEG" else 1)
+    if header.pixels > limit:
         raise SampleError(
             f"a {header.kind} picture of {header.width} x {header.height} pixels is too large to decode "
-            f"(limit {MAX_PIXELS // 1_000_000} megapixels); make it smaller before sending it"
+            f"(limit {limit // 1_000_000} megapixels); make it smaller before sending it"
         )
     return header
 
@@ -58,7 +76,7 @@ def _read(data: bytes) -> PictureHeader:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp(data)
     if data.startswith((b"GIF87a", b"GIF89a")):
-        return PictureHeader("GIF", *struct.unpack_from("<HH", data, 6))
+        return _gif(data)
     raise SampleError(f"not a JPEG, PNG, BMP, WebP or GIF picture (it begins with {data[:8].hex(' ')})")
 
 
@@ -68,7 +86,7 @@ def _truncated(size: int) -> SampleError:
 
 def _jpeg(data: bytes) -> PictureHeader:
     # ITU T.81 annex B: markers follow one another, each but a few with a length, up to the entropy-coded scan.
-    at, size = 2, None
+    at, size, inks, exif, progressive = 2, None, 0, False, False
     while True:
         while data[at + 1] == 0xFF:  # fill bytes
             at += 1
@@ -83,22 +101,56 @@ def _jpeg(data: bytes) -> PictureHeader:
         (length,) = struct.unpack_from(">H", data, at + 2)
         if 0xC0 <= marker <= 0xCF and marker not in _JPEG_NOT_A_FRAME:
             size = struct.unpack_from(">HH", data, at + 5)
+            inks = data[at + 9]
+            progressive = marker in (0xC2, 0xCA)
+        exif = exif or (marker == 0xE1 and data[at + 4 : at + 8] == b"Exif")
         at += 2 + length
     # Inside the scan a data byte FF is always followed by 00, so FF D9 can only be the end of the image.
     if data.find(b"\xff\xd9", at) < 0:
         raise _truncated(len(data))
     if size is None:
         raise SampleError("a damaged JPEG picture: it has no frame header")
-    return PictureHeader("JPEG", width=size[1], height=size[0])
+    return PictureHeader("JPEG", size[1], size[0], exif=exif, progressive=progressive, cmyk=inks == 4)
 
 
 def _png(data: bytes) -> PictureHeader:
-    width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
-    if data.rfind(b"IEND") < 0:
-        raise _truncated(len(data))
-    pixels_at = data.find(b"IDAT")
-    transparent = data.find(b"tRNS", 33, pixels_at if pixels_at > 0 else len(data)) > 0
-    return PictureHeader("PNG", width, height, alpha=colour in (4, 6) or transparent)
+    # https://www.w3.org/TR/png-3/#5DataRep: chunks of a length, a type, the data and their CRC.
+    width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
+    transparent = exif = False
+    at, kind = 8, b""
+    while kind != b"IEND":
+        (length,) = struct.unpack_from(">I", data, at)
+        kind, end = data[at + 4 : at + 8], at + 8 + length
+        (checksum,) = struct.unpack_from(">I", data, end)
+        # A chunk that a decoder may leave out has a small first letter.
+        if kind[:1].isupper() and zlib.crc32(memoryview(data)[at + 4 : end]) != checksum:
+            raise SampleError(f"a damaged PNG picture: the checksum at byte {end} is wrong; send the whole file again")
+        transparent = transparent or kind == b"tRNS"
+        exif = exif or kind == b"eXIf"
+        at = end + 4
+    return PictureHeader("PNG", width, height, alpha=colour in (4, 6) or transparent, deep=bits == 16, exif=exif)
+
+
+def _gif(data: bytes) -> PictureHeader:
+    """https://www.w3.org/Graphics/GIF/spec-gif89a.txt: up to the end of the first picture, which is the one decoded."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + _gif_colours(flags)
+    while data[at] == 0x21:  # an extension: its label, then blocks
+        at = _after_gif_blocks(data, at + 2)
+    if data[at] != 0x2C:
+        raise SampleError(f"a damaged GIF picture: no picture at byte {at}")
+    _after_gif_blocks(data, at + 11 + _gif_colours(data[at + 9]))
+    return PictureHeader("GIF", width, height)
+
+
+def _gif_colours(flags: int) -> int:
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _after_gif_blocks(data: bytes, at: int) -> int:
+    while size := data[at]:
+        at += 1 + size
+    return at + 1
 
 
 def _bmp(data: bytes) -> PictureHeader:

@@ -5,13 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge.data.sample import Image, Sample
-from edge.errors import ConfigError, EndOfStream, SourceError
+from edge.data.tensor import Array
+from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
 from edge.plugins.protocols import SourceContext
 from edge.sources.video.opencv import Capture, opencv
 
+TRIES = 10_000
+"""Reads in a row that give no picture before the file counts as ended; behind the end each takes a microsecond."""
+
 
 class VideoFile:
-    """A file that ends before the count of pictures in its header is a source that broke off."""
+    """A picture that cannot be read is told once, and the video goes on behind it.
+
+    A file that ends before the count of pictures in its header is a source that broke off.
+    """
 
     live = False
 
@@ -19,6 +26,9 @@ class VideoFile:
         self._path, self._context = path, context
         self._capture: Capture | None = None
         self._given = self._promised = 0
+        self._at_ms = 0.0
+        self._held: Array | None = None
+        self._went_on = False
 
     def open(self) -> None:
         cv2 = opencv()
@@ -32,22 +42,51 @@ class VideoFile:
             )
         self._capture = Capture(cv2, capture)
         self._given, self._promised = 0, self._capture.frames()
+        self._at_ms, self._held, self._went_on = 0.0, None, False
 
     def read(self, timeout_s: float) -> Sample | None:
-        if self._capture is None:
+        """Raises SampleError where pictures are damaged, SourceError where the file breaks off."""
+        capture = self._capture
+        if capture is None:
             raise EndOfStream(str(self._path))
-        pixels = self._capture.read()
+        pixels, self._held = self._held, None
         if pixels is None:
-            # Some containers round their count; a picture or two less is no damage.
-            if self._given < self._promised - max(2, self._promised // 50):
-                raise SourceError(
-                    f"{self._path}: the video ends in the middle, after {self._given} of {self._promised} pictures"
-                )
-            raise EndOfStream(str(self._path))
+            pixels = capture.read()
+        if pixels is None:
+            self._held = self._behind(capture)
+            self._went_on = True
+            raise SampleError(f"{self._path}: damaged behind picture {self._given}; the video goes on behind it")
         self._given += 1
+        self._at_ms = capture.at_ms()
         clock = self._context.clock
-        image = Image(self._capture.to_rgb(pixels))
+        image = Image(capture.to_rgb(pixels))
         return Sample(image, str(self._path), clock.monotonic_ns(), clock.time_ns())
+
+    def _behind(self, capture: Capture) -> Array:
+        """The next picture that can be read. Raises SampleError, SourceError, EndOfStream where there is none."""
+        for _ in range(min(TRIES, max(self._promised - self._given, 1))):
+            pixels = capture.read()
+            if pixels is not None:
+                return pixels
+        # Some containers round their count; a picture or two less is no damage.
+        missing = self._promised - self._given
+        if missing <= max(2, self._promised // 50):
+            raise EndOfStream(str(self._path))
+        if not self._went_on and self._is_cut(capture):
+            raise SourceError(
+                f"{self._path}: the video ends in the middle, after {self._given} of {self._promised} pictures"
+            )
+        self._promised = 0  # told once
+        raise SampleError(f"{self._path}: {missing} of {missing + self._given} pictures could not be read")
+
+    def _is_cut(self, capture: Capture) -> bool:
+        with self._path.open("rb") as file:
+            head = file.read(12)
+        if head[:4] == b"RIFF" and head[8:] == b"AVI ":
+            # Behind a damaged place the times of an .avi count on as if nothing were missing; its size is in its head.
+            return int.from_bytes(head[4:8], "little") + 8 > self._path.stat().st_size
+        last_ms = capture.last_ms()
+        return not last_ms or self._at_ms < last_ms
 
     def ack(self, sample: Sample) -> None:
         """A picture cannot be asked for again: nothing to say."""

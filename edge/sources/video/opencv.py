@@ -46,6 +46,15 @@ class Capture:
         """How many pictures a file says it holds; 0 where it does not."""
         return max(0, int(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT)))
 
+    def at_ms(self) -> float:
+        """Where in a file the picture stands that was read last; 0 where it does not say."""
+        return float(self._capture.get(self._cv2.CAP_PROP_POS_MSEC))
+
+    def last_ms(self) -> float:
+        """Where in a file its last picture stands, less one; 0 where it does not say."""
+        rate = float(self._capture.get(self._cv2.CAP_PROP_FPS))
+        return max(0.0, (self.frames() - 3) * 1000 / rate) if rate > 0 else 0.0
+
     def close(self) -> None:
         """Releases the device. Not while another thread reads."""
         self._capture.release()

@@ -35,6 +35,7 @@ WHEELS = (
     Wheel("ai-edge-litert", "ai_edge_litert.interpreter", "tflite"),
     Wheel("tflite-runtime", "tflite_runtime.interpreter", "tflite-runtime"),
     Wheel("opencv-python-headless", "cv2", "vision"),
+    Wheel("simplejpeg", "simplejpeg", "vision"),
     Wheel("fastapi", "", "http"),
     Wheel("amqtt", "", "broker"),
 )

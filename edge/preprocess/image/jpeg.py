@@ -1,0 +1,74 @@
+"""JPEG files, by a decoder that tells where the scan is damaged.
+
+OpenCV's JPEG reader fills what it cannot read with grey, writes a line to stderr and calls it a picture. simplejpeg is
+the same libjpeg-turbo, gives the same pixels in the same time, and says so. Where it is not installed (Debian has
+OpenCV, but not simplejpeg) damaged scans go unseen, which is said once.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from types import ModuleType
+
+from edge.data.tensor import Array
+from edge.errors import SampleError
+
+log = logging.getLogger("edge.preprocess")
+
+_DAMAGE = ("Corrupt JPEG data", "Premature end of")
+"""libjpeg's own words (jerror.h), the same in every release. What else it warns of, such as a marker of Adobe's that it
+does not know, leaves the pixels of a sequential picture right."""
+
+
+@cache
+def _library() -> ModuleType | None:
+    try:
+        import simplejpeg
+    except ImportError:
+        log.warning("damaged JPEG pictures cannot be told", extra={"fix": "pip install simplejpeg"})
+        return None
+    return simplejpeg  # type: ignore[no-any-return]
+
+
+def decode(data: bytes, *, progressive: bool) -> Array | None:
+    """RGB, height x width x 3, uint8; None where there is no simplejpeg. EXIF orientation is not applied.
+
+    Raises SampleError where the scan is damaged.
+    """
+    return _read(data, "RGB", progressive=progressive)
+
+
+def check(data: bytes, *, progressive: bool, cmyk: bool) -> None:
+    """Reads the whole scan, and makes an eighth of the pixels. Raises SampleError where it is damaged."""
+    _read(data, "CMYK" if cmyk else "GRAY", progressive=progressive, min_width=1, min_height=1, min_factor=8)
+
+
+def _read(data: bytes, colours: str, *, progressive: bool, **smaller: int) -> Array | None:
+    library = _library()
+    if library is None:
+        return None
+    try:
+        pixels: Array = library.decode_jpeg(data, colours, **smaller)
+        return pixels
+    except ValueError as exc:
+        damaged = progressive or str(exc).startswith(_DAMAGE)
+        padded = _without_padding(data) if damaged else None
+        if damaged and padded is None:
+            raise SampleError(f"a damaged JPEG picture: {exc}; send the whole file again") from exc
+    if padded is not None:
+        return _read(padded, colours, progressive=progressive, **smaller)
+    try:
+        pixels = library.decode_jpeg(data, colours, strict=False, **smaller)
+    except ValueError as exc:
+        raise SampleError(f"a damaged JPEG picture: {exc}; send the whole file again") from exc
+    return pixels
+
+
+def _without_padding(data: bytes) -> bytes | None:
+    """Some cameras put zeros before the end of the picture, up to a round size; None where there are none."""
+    end = data.rfind(b"\xff\xd9")
+    scan = data[:end].rstrip(b"\0")
+    if scan.endswith(b"\xff"):
+        scan += b"\0"  # a data byte FF is followed by a 0
+    return scan + data[end:] if len(scan) < end else None

@@ -1,0 +1,75 @@
+"""How much memory there is for one thing more."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path("/")
+
+
+def available(root: Path = ROOT) -> int | None:
+    """Bytes that may be taken before the system, the control group or the process's own limit says no; None where
+    nothing is known. `root` is where /proc and /sys lie."""
+    found = [*_system(root), *_groups(root), *_own(root)]
+    return max(0, min(found)) if found else None
+
+
+def _system(root: Path) -> Iterator[int]:
+    for line in _text(root / "proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            yield int(line.split()[1]) * 1024
+
+
+class _Version(NamedTuple):
+    """Where a version of control groups keeps what."""
+
+    mount: str
+    most: str
+    used: str
+    cache: str
+
+
+_V2 = _Version("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file ")
+_V1 = _Version("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file ")
+
+
+def _groups(root: Path) -> Iterator[int]:
+    """What each control group from the process's own up to the root's has left."""
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        number, controllers, name = line.split(":", 2)
+        version = _V2 if number == "0" else _V1
+        if version is _V1 and "memory" not in controllers.split(","):
+            continue
+        mount = root / version.mount
+        folder = mount / name.strip().lstrip("/")
+        for group in (folder, *folder.parents):
+            most, used = _text(group / version.most).strip(), _text(group / version.used).strip()
+            if most.isdigit() and used.isdigit():
+                yield int(most) - int(used) + _cache(group, version)
+            if group == mount:
+                break
+
+
+def _cache(group: Path, version: _Version) -> int:
+    """Of what a group uses: pages of files, which the system takes back where it has to."""
+    for line in _text(group / "memory.stat").splitlines():
+        if line.startswith(version.cache):
+            return int(line.split()[1])
+    return 0
+
+
+def _own(root: Path) -> Iterator[int]:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    pages = _text(root / "proc/self/statm").split()
+    if limit != resource.RLIM_INFINITY and pages:
+        yield limit - int(pages[0]) * resource.getpagesize()
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="ascii")
+    return ""
