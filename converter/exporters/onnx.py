@@ -1,4 +1,4 @@
-"""ONNX as it is: weights in other files come in, ZipMap goes out, a manifest is added."""
+"""ONNX as it is: weights in other files come in, ZipMap and weights listed as inputs go out, a manifest is added."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         raise UnsupportedError(
             f"{source.name}: there is no honest way from ONNX to TFLite; convert what it was made from, or keep ONNX"
         )
-    model = without_zipmap(_read(source))
+    model = graph.without_listed_weights(without_zipmap(_read(source)))
     with TemporaryDirectory(prefix="edge-convert-") as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model.SerializeToString())

@@ -1,10 +1,11 @@
 """A model's graph as the engine optimised it for this processor, kept in the state folder.
 
 To optimise takes half of the time that a picture's model takes to load, and a fifth more memory. So it is done once, in
-the child process in which a model that was never seen is tried anyway (`trial.py`); later starts read what it wrote:
+the child process in which a model that was never seen is tried anyway (`probe.py`); later starts read what it wrote:
 
     graphs/<the model's sha256>-<key>.onnx    the engine's own file
-    graphs/<the model's sha256>-<key>.sha256  the hash of that file; "none": it was tried, and there is none
+    graphs/<the model's sha256>-<key>.sha256  the hash of that file, and a line that says what was mended in it;
+                                              "none": it was tried, and there is none
 
 The key holds what the graph depends on: engine, version, processor with its features. What does not match its hash, or
 has none, is not used: a damaged file, or one that was put there. Nothing is synced: what a power cut leaves does not
@@ -54,6 +55,8 @@ class Graph:
         self.path = self._folder / f"{self._sha256}-{key}.onnx"
         self.partial = self._folder / f".{self.path.stem}-{os.getpid()}.onnx"
         """Where the engine writes it."""
+        self.notes = self.partial.with_suffix(".txt")
+        """Where the process that has it written says what it mended, a line each."""
         self._hash = self.path.with_suffix(".sha256")
 
     @property
@@ -76,12 +79,17 @@ class Graph:
             return False
         try:
             size = self._model.stat().st_size
-            if not LEAST_BYTES <= size <= MOST_BYTES or _has_weights_elsewhere(self._model):
+            if not LEAST_BYTES <= size <= MOST_BYTES or has_weights_elsewhere(self._model):
                 return False
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             return os.access(self._folder, os.W_OK) and _free(self._folder) >= FREE_SHARE * size
         except OSError:
             return False
+
+    @property
+    def repairs(self) -> tuple[str, ...]:
+        """What was mended in the graph that is kept, in a user's words."""
+        return tuple(self._lines()[1:])
 
     def keep(self) -> None:
         """After it was tried: takes over what the engine wrote, and removes what this one replaces."""
@@ -89,7 +97,7 @@ class Graph:
             if not self.partial.exists():
                 self._hash.write_text(NONE)
                 return
-            self._hash.write_text(sha256(self.partial))
+            self._hash.write_text("\n".join([sha256(self.partial), *self._mended()]))
             self.partial.rename(self.path)
             self._make_room()
         except OSError as exc:
@@ -100,6 +108,7 @@ class Graph:
         """Removes what the engine wrote; once kept, nothing."""
         with contextlib.suppress(OSError):
             self.partial.unlink(missing_ok=True)
+            self.notes.unlink(missing_ok=True)
 
     def drop(self) -> None:
         """Removes it, so that it is made again."""
@@ -108,10 +117,23 @@ class Graph:
                 path.unlink(missing_ok=True)
 
     def _said(self) -> str:
+        return next(iter(self._lines()), "")
+
+    def _lines(self) -> list[str]:
         try:
-            return self._hash.read_text().strip()
+            return self._hash.read_text(encoding="utf-8").split("\n")
         except (OSError, ValueError):
-            return ""
+            return []
+
+    def _mended(self) -> list[str]:
+        """What the child process that wrote the graph has left of its repairs."""
+        try:
+            return self.notes.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        finally:
+            with contextlib.suppress(OSError):
+                self.notes.unlink(missing_ok=True)
 
     def _make_room(self) -> None:
         graphs = [(p.stat().st_mtime, p) for p in self._folder.glob("*.onnx") if p != self.path]
@@ -146,6 +168,7 @@ def _free(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def _has_weights_elsewhere(model: Path) -> bool:
+def has_weights_elsewhere(model: Path) -> bool:
+    """Whether some of its weights lie in other files. Raises OSError."""
     with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(_EXTERNAL) >= 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +17,8 @@ import numpy as np
 
 from edge.data.tensor import STRING, Tensors, TensorSpec, numpy_dtype
 from edge.engines import probe
-from edge.engines.graph_cache import Graph
+from edge.engines.graph_cache import Graph, has_weights_elsewhere
+from edge.engines.onnx_file import without_listed_weights
 from edge.errors import BITS_32, ConfigError, ModelError, SampleError
 from edge.plugins.protocols import EngineOptions
 
@@ -30,6 +31,10 @@ except ImportError as exc:
 log = logging.getLogger("edge.model")
 
 _NAME = f"onnxruntime-{ort.__version__}"
+_MENDED = "1"
+"""Counts what is mended in a graph before it is kept: a graph of a release that mended less is made again."""
+_SAME = {"float16": 1e-2}
+"""How far a mended model may be from the file as it came, as a share of the largest number; else a thousandth."""
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -69,8 +74,10 @@ class OnnxRuntime:
     name = "onnxruntime"
     version: str = ort.__version__
 
-    def __init__(self, session: ort.InferenceSession) -> None:
+    def __init__(self, session: ort.InferenceSession, repairs: Sequence[str] = ()) -> None:
+        """`repairs`: what was mended in the graph for it to run faster, in a user's words."""
         self._session = session
+        self.repairs = tuple(repairs)
         self.inputs = tuple(_spec(i) for i in session.get_inputs())
         self.outputs = tuple(_spec(o) for o in session.get_outputs())
         meta = session.get_modelmeta()
@@ -107,7 +114,7 @@ def load(path: Path, options: EngineOptions) -> OnnxRuntime:
     if options.cache_dir is not None:
         _require_survival(opening, options.cache_dir, graph)
     try:
-        engine = OnnxRuntime(opening.best(graph))
+        engine = opening.best(graph)
     except _LOAD_ERRORS as exc:
         raise ModelError(f"{path.name}: {_explain(exc)}") from exc
     for what, specs in (("input", engine.inputs), ("output", engine.outputs)):
@@ -136,31 +143,42 @@ class _Opening:
     def __init__(self, path: Path, threads: int, providers: list[str]) -> None:
         self.path, self._threads, self._providers = path, threads, providers
 
-    def plain(self, save: Path | None = None) -> ort.InferenceSession:
-        """From the model file; the optimised graph is written to `save`."""
-        settings = self._settings()
-        if save is not None:
-            settings.optimized_model_filepath = str(save)
-        return self._open(self.path, settings)
+    def plain(self, save: Path | None = None) -> OnnxRuntime:
+        """From the model file, mended where it is the same then; the optimised graph is written to `save`."""
+        if has_weights_elsewhere(self.path) or (mended := without_listed_weights(self.path)) is None:
+            return self._original(save)
+        engine = OnnxRuntime(
+            self._open(mended.content, self._settings(save)),
+            [f"{mended.weights} weights that the file lists as inputs are constants now"],
+        )
+        if _answers_alike(self._original(), engine):
+            return engine
+        log.warning("mended model answers otherwise, it runs as it came", extra={"path": str(self.path)})
+        return self._original(save)
 
-    def optimised(self, graph: Path) -> ort.InferenceSession:
+    def _original(self, save: Path | None = None) -> OnnxRuntime:
+        return OnnxRuntime(self._open(str(self.path), self._settings(save)))
+
+    def optimised(self, graph: Path, repairs: Sequence[str] = ()) -> OnnxRuntime:
         """From an optimised graph, with nothing left to optimise."""
         settings = self._settings()
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        return self._open(graph, settings)
+        return OnnxRuntime(self._open(str(graph), settings), repairs)
 
-    def best(self, graph: Graph | None) -> ort.InferenceSession:
+    def best(self, graph: Graph | None) -> OnnxRuntime:
         """From the optimised graph where there is one that can be used."""
         if graph is not None and graph.usable:
             try:
-                return self.optimised(graph.path)
+                return self.optimised(graph.path, graph.repairs)
             except _LOAD_ERRORS as exc:
                 log.warning("optimised graph does not load", extra={"reason": _first_line(exc)})
                 graph.drop()
         return self.plain()
 
-    def _settings(self) -> ort.SessionOptions:
+    def _settings(self, save: Path | None = None) -> ort.SessionOptions:
         settings = ort.SessionOptions()
+        if save is not None:
+            settings.optimized_model_filepath = str(save)
         settings.intra_op_num_threads = self._threads
         settings.inter_op_num_threads = 1
         # A plan of memory for each shape that comes: shapes that vary make ever more of them, and where they do not it
@@ -171,16 +189,16 @@ class _Opening:
         settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
         return settings
 
-    def _open(self, path: Path, settings: ort.SessionOptions) -> ort.InferenceSession:
+    def _open(self, model: str | bytes, settings: ort.SessionOptions) -> ort.InferenceSession:
         # Without the fallback, which prints to stdout, where results go, and tries again what has failed.
-        return ort.InferenceSession(str(path), settings, providers=self._providers, enable_fallback=0)
+        return ort.InferenceSession(model, settings, providers=self._providers, enable_fallback=0)
 
 
 def _graph(path: Path, options: EngineOptions) -> Graph | None:
     # Other providers compile for themselves; what they leave of the graph is not all of it.
     if options.cache_dir is None or options.provider.lower() != "cpu" or not path.is_file():
         return None
-    return Graph(path, _NAME, options.cache_dir)
+    return Graph(path, f"{_NAME} mended {_MENDED}", options.cache_dir)
 
 
 def _require_survival(opening: _Opening, cache_dir: Path, graph: Graph | None) -> None:
@@ -190,7 +208,7 @@ def _require_survival(opening: _Opening, cache_dir: Path, graph: Graph | None) -
     """
     if graph is not None and graph.is_due:
         try:
-            probe.require_survival(opening.path, _NAME, cache_dir, lambda: _try(opening, graph.partial), again=True)
+            probe.require_survival(opening.path, _NAME, cache_dir, lambda: _try(opening, graph), again=True)
             graph.keep()
             return
         except ModelError:
@@ -199,29 +217,60 @@ def _require_survival(opening: _Opening, cache_dir: Path, graph: Graph | None) -
     probe.require_survival(opening.path, _NAME, cache_dir, lambda: _try(opening))
 
 
-def _try(opening: _Opening, save: Path | None = None) -> None:
+def _try(opening: _Opening, graph: Graph | None = None) -> None:
+    save = None if graph is None else graph.partial
     try:
-        session = opening.plain(save)
+        engine = opening.plain(save)
     except _LOAD_ERRORS:
         if save is None:
             raise
         save.unlink(missing_ok=True)  # a full disk, a graph that cannot be written
         _try(opening)
         return
-    _infer_once(session)
-    del session  # one at a time: a large model fills the memory
-    if save is not None:
+    _infer_once(engine)
+    repairs = engine.repairs
+    del engine  # one at a time: a large model fills the memory
+    if graph is not None:
         try:
-            _infer_once(opening.optimised(save))
+            _infer_once(opening.optimised(graph.partial))
+            graph.notes.write_text("\n".join(repairs), encoding="utf-8")
         except _LOAD_ERRORS:
-            save.unlink(missing_ok=True)
+            graph.partial.unlink(missing_ok=True)
 
 
-def _infer_once(session: ort.InferenceSession) -> None:
-    engine = OnnxRuntime(session)
+def _infer_once(engine: OnnxRuntime) -> None:
     if all(s.shape is not None for s in engine.inputs):
         with contextlib.suppress(SampleError):  # zeros need not suit it
             engine.infer({s.name: np.zeros(s.fixed(), numpy_dtype(s.dtype)) for s in engine.inputs})
+
+
+def _answers_alike(original: OnnxRuntime, mended: OnnxRuntime) -> bool:
+    """Whether both give the same to noise, but for what a fused kernel rounds otherwise; False where neither runs."""
+    if any(s.shape is None for s in original.inputs) or original.inputs != mended.inputs:
+        return False
+    noise = {s.name: _noise(s) for s in original.inputs}
+    try:
+        pairs = zip(original.infer(noise).values(), mended.infer(noise).values(), strict=True)
+        return all(_alike(np.asarray(a), np.asarray(b)) for a, b in pairs)
+    except SampleError:
+        return False
+
+
+def _noise(spec: TensorSpec) -> np.ndarray[Any, Any]:
+    dtype = numpy_dtype(spec.dtype)
+    if dtype.kind != "f":
+        return np.zeros(spec.fixed(), dtype)  # whole numbers are indices as often as not
+    return np.random.default_rng(0).random(spec.fixed()).astype(dtype)
+
+
+def _alike(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.dtype.kind != "f":
+        return bool(np.array_equal(a, b))
+    share = _SAME.get(a.dtype.name, 1e-3)
+    largest = float(np.abs(a[np.isfinite(a)]).max(initial=0.0))
+    return bool(np.allclose(a, b, rtol=0, atol=share * largest, equal_nan=True))
 
 
 def providers() -> list[str]:

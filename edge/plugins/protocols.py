@@ -119,6 +119,14 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class RepairingEngine(Protocol):
+    """An engine that may mend a graph for it to run faster."""
+
+    repairs: tuple[str, ...]
+    """What was mended in this one, in a user's words."""
+
+
 class Entry(msgspec.Struct, frozen=True):
     """A message in a spool. `key` grows with age order and is the spool's own."""
 

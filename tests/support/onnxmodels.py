@@ -119,6 +119,27 @@ def deep(path: Path, layers: int = 24, channels: int = 24, size: int = 64) -> Pa
     )
 
 
+def listed(path: Path, *, ir_version: int = 3, scale: float = 0.5) -> Path:
+    """A convolution and a batch norm of some 1.2 MB whose weights are listed as inputs too: `x` 1 x 64 x 8 x 8 in."""
+    rng = np.random.default_rng(6)
+    shapes = {"w": (512, 64, 3, 3), "b": (512,), "mean": (512,)}
+    values = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    values |= {"scale": np.full(512, scale, np.float32), "var": np.full(512, 2.0, np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["c", "scale", "b", "mean", "var"], ["n"]),
+        helper.make_node("Relu", ["n"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["y"]),
+    ]
+    weights = [helper.make_tensor(n, TensorProto.FLOAT, v.shape, v.ravel()) for n, v in values.items()]
+    inputs = [info("x", "float32", (1, 64, 8, 8)), *(info(n, "float32", v.shape) for n, v in values.items())]
+    graph = helper.make_graph(nodes, "g", inputs, [info("y", "float32", (1, 512, 1, 1))], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=ir_version)
+    helper.set_model_props(model, {"note": "kept"})
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
 def mean(path: Path, size: int = 224) -> Path:
     """`x` of 1 x 3 x size x size in, the mean of each channel out."""
     node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)

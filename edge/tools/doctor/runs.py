@@ -16,6 +16,7 @@ from edge.model import golden
 from edge.mqtt.messages import MqttOptions
 from edge.mqtt.options import broker_url
 from edge.mqtt.session import Listener, MqttTransport
+from edge.plugins.protocols import RepairingEngine
 from edge.settings.settings import Settings
 from edge.sources.synthetic import SyntheticSource
 from edge.sources.uri import told
@@ -68,9 +69,11 @@ def _model_text(loaded: Loaded) -> str:
     size = loaded.path.stat().st_size
     told = f"{size / MB:.1f} MB" if size >= MB else f"{size / 1000:.0f} kB"
     guessed = f"; guessed: {' '.join(loaded.guesses)}" if loaded.guesses else ""
+    repairs = loaded.engine.repairs if isinstance(loaded.engine, RepairingEngine) else ()
+    mended = "".join(f"; mended: {repair}" for repair in repairs)
     return (
         f"{loaded.manifest.name}, {loaded.manifest.task}, {told}, {loaded.engine.name} {loaded.engine.version}; "
-        f"in: {brief(loaded.engine.inputs)}; out: {brief(loaded.engine.outputs)}{guessed}"
+        f"in: {brief(loaded.engine.inputs)}; out: {brief(loaded.engine.outputs)}{guessed}{mended}"
     )
 
 
