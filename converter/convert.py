@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 from converter import plugins
 from converter.artifact import Artifact
-from converter.options import Choices, Options, Target
+from converter.options import Choices, Options, Target, check_pictures, in_pixel_values
 from converter.progress import steps
 from converter.proof import identity, parity
 from converter.rows import files
@@ -26,7 +26,7 @@ def convert(
     The artifact has been compared with the model it comes from. Raises ModelError for a model that cannot be
     converted, ParityError (unless `force`) for one that gives other answers, ConfigError for bad arguments.
     """
-    options = Options(target=target, **choices)
+    options, notes = in_pixel_values(Options(target=target, **choices))
     source = recognise(model, options.framework)
     given = files.with_expected(files.of(sample), expect) if sample is not None else None
     with warnings.catch_warnings():
@@ -34,9 +34,10 @@ def convert(
         warnings.simplefilter("ignore")
         with steps(f"converting {source.name}", 3) as step:
             artifact = plugins.exporter(source.framework).export(source, given, options)
+            check_pictures(options, artifact.manifest)
             step("passes")
             artifact = identity.identify(artifact, source, options)
-            artifact = identity.describe(_passed(artifact, options), source)
+            artifact = identity.describe(_passed(artifact, options), source).noting(*notes)
             step("comparing with the original")
             return parity.prove(artifact, options)
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypedDict
 
-from edge.model.manifest import Task
+from edge.data.normalization import understand
+from edge.data.vocabulary import Color, Layout, Resize, Task
+from edge.errors import ConfigError
+from edge.model.manifest import Manifest
 
 Target = Literal["onnx", "tflite"]
+Calibration = Literal["minmax", "entropy", "percentile"]
+PICTURE = ("input_size", "layout", "color", "resize", "mean", "std")
+"""Options of pictures alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """`framework`, `name` and `task` are found out where they are None.
 
-    `mean` and `std` are in pixel values, 0 to 255, as in the manifest. `tolerance` is the largest difference
+    `mean` and `std` are in pixel values, 0 to 255, as in the manifest, or all in shares of 255 (ImageNet's 0.485,
+    0.456, 0.406), of which `convert` makes pixel values. `tolerance` is the largest difference
     that parity allows (see `converter.proof.parity`); None is the default for the kind of quantisation. `calibration`
     and `max_accuracy_drop` (of accuracy 0 to 1, or of R squared) are for int8.
     """
@@ -32,10 +39,10 @@ class Options:
     input_size: tuple[int, int] | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    layout: Literal["NHWC", "NCHW"] | None = None
-    color: Literal["RGB", "BGR", "GRAY"] | None = None
-    resize: Literal["stretch", "letterbox", "letterbox-topleft", "crop"] | None = None
-    calibration: Literal["minmax", "entropy", "percentile"] = "minmax"
+    layout: Layout | None = None
+    color: Color | None = None
+    resize: Resize | None = None
+    calibration: Calibration = "minmax"
     max_accuracy_drop: float | None = None
 
 
@@ -54,13 +61,23 @@ class Choices(TypedDict, total=False):
     input_size: tuple[int, int] | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    layout: Literal["NHWC", "NCHW"] | None
-    color: Literal["RGB", "BGR", "GRAY"] | None
-    resize: Literal["stretch", "letterbox", "letterbox-topleft", "crop"] | None
-    calibration: Literal["minmax", "entropy", "percentile"]
+    layout: Layout | None
+    color: Color | None
+    resize: Resize | None
+    calibration: Calibration
     max_accuracy_drop: float | None
 
 
-def pixels(values: tuple[float, ...]) -> tuple[float, ...]:
-    """`--mean` or `--std` in pixel values: where none is above 1 they are fractions of 255 (torchvision's way)."""
-    return tuple(v * 255.0 for v in values) if values and all(abs(v) <= 1 for v in values) else values
+def in_pixel_values(options: Options) -> tuple[Options, tuple[str, ...]]:
+    """With `mean` and `std` in pixel values, and a note of how they were understood. Raises ConfigError."""
+    if not options.mean and not options.std:
+        return options, ()
+    normalization = understand(options.mean, options.std)
+    return replace(options, mean=normalization.mean, std=normalization.std), (str(normalization),)
+
+
+def check_pictures(options: Options, manifest: Manifest) -> None:
+    """Raises ConfigError where the options speak of pictures and the model takes none."""
+    flags = [f"--{name.replace('_', '-')}" for name in PICTURE if getattr(options, name)]
+    if flags and not any(i.kind == "image" for i in manifest.inputs):
+        raise ConfigError(f"{', '.join(flags)}: this model takes no picture; leave it out")

@@ -1,11 +1,15 @@
 """Every error of edge-run. Its base class is its fate.
 
 `FatalError` ends the process with its `exit_code`; `UnavailableError` closes the part, backs off and
-opens it again; `SampleError` skips one sample. Only `edge.flow` and `edge.cli.run` decide; everyone else
+opens it again; `SampleError` skips one sample. Only `edge.runtime` and `edge.cli` decide; everyone else
 raises. Anything that is not an `EdgeError` is a bug.
 """
 
 from __future__ import annotations
+
+TYPE_CHECKING = False  # not typing's: this is imported before a Ctrl-C has an answer
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class EdgeError(Exception):
@@ -64,3 +68,11 @@ BITS_32 = (
 def needs(what: str, library: str, extra: str) -> ConfigError:
     """The error for an optional library that is not installed."""
     return ConfigError(f"{what} needs {library}: pip install 'edge-run[{extra}]'")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean ...?", or nothing."""
+    import difflib  # only where something was mistyped
+
+    near = difflib.get_close_matches(name, tuple(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -5,6 +5,7 @@ Imports nothing of the flow: at start this runs while the rest of the house is b
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from edge.data.names import topic_part
+from edge.data.normalization import Normalization, understand
 from edge.data.result import ModelRef
 from edge.describe.overrides import Hints
 from edge.errors import ConfigError
@@ -20,8 +22,10 @@ from edge.model.manifest import Input, Manifest
 from edge.plugins import registry
 from edge.plugins.protocols import Engine, EngineOptions
 from edge.settings import options
-from edge.settings.settings import PictureSettings, Settings
+from edge.settings.settings import Settings
 from edge.sources.uri import split_source
+
+log = logging.getLogger("edge.app.loading")
 
 ENGINES = {"onnx": "onnxruntime", "tflite": "litert"}
 
@@ -46,10 +50,19 @@ class Loaded(msgspec.Struct, frozen=True):
 
 def open_model(settings: Settings) -> Loaded:
     """The model with what the settings override. Raises ModelError, ConfigError."""
+    normalization = _normalization(settings)
     loaded = load_file(
         settings.model.file, engine_options(settings), engine=settings.model.engine, hints=hints(settings)
     )
+    if normalization is not None:
+        log.info("normalization", extra={"note": str(normalization)})
     return override(loaded, settings)
+
+
+def _normalization(settings: Settings) -> Normalization | None:
+    """`--mean` and `--std` in pixel values; None where neither is said. Raises ConfigError."""
+    mean, std = settings.manifest.mean, settings.manifest.std
+    return understand(mean or (), std or ()) if mean or std else None
 
 
 def engine_options(settings: Settings) -> EngineOptions:
@@ -109,22 +122,23 @@ def _named(manifest: Manifest, path: Path) -> Manifest:
 
 def hints(settings: Settings) -> Hints:
     """What the settings say of a model that says nothing of itself. Raises ConfigError."""
-    picture, manifest, source = settings.picture, settings.manifest, settings.input.source
+    said, source = settings.manifest, settings.input.source
+    normalization = _normalization(settings)
     return Hints(
-        task=manifest.task,
-        labels=labels.read(manifest.labels) if manifest.labels is not None else (),
-        decoder=manifest.decoder,
-        layout=picture.layout,
-        color=picture.color,
-        mean=picture.mean,
-        std=picture.std,
-        resize=picture.resize,
-        size=picture.input_size,
+        task=said.task,
+        labels=labels.named(said.labels) if said.labels is not None else (),
+        decoder=said.decoder,
+        layout=said.layout,
+        color=said.color,
+        mean=(normalization and normalization.mean) or None,
+        std=(normalization and normalization.std) or None,
+        resize=said.resize,
+        size=said.input_size,
         activation=_activation(settings),
-        window=manifest.window,
-        hop=manifest.hop,
-        sample_rate=manifest.sample_rate,
-        frontend=manifest.frontend,
+        window=said.window,
+        hop=said.hop,
+        sample_rate=said.sample_rate,
+        frontend=said.frontend,
         sound=source is not None and split_source(source)[0] in ("wav", "microphone"),
     )
 
@@ -146,7 +160,7 @@ def override(loaded: Loaded, settings: Settings) -> Loaded:
         "activation": _activation(settings),
         "labels": _labels(loaded, ours.labels) if ours.labels is not None else None,
         "name": topic_part(settings.topics.name) if settings.topics.name else None,
-        "inputs": _with_picture(old.inputs, settings.picture),
+        "inputs": _with_picture(old.inputs, settings),
     }
     manifest = msgspec.structs.replace(old, **{field: new for field, new in changes.items() if new is not None})
     decided = {f"--{option.name}" for option in options.of(Settings) if option.key in settings.given}
@@ -154,18 +168,25 @@ def override(loaded: Loaded, settings: Settings) -> Loaded:
     return msgspec.structs.replace(loaded, manifest=manifest, guesses=guesses)
 
 
-def _labels(loaded: Loaded, file: Path) -> tuple[str, ...]:
-    return labels.require_fit(labels.read(file), labels.classes(loaded.manifest, loaded.engine.outputs))
+def _labels(loaded: Loaded, said: Path | tuple[str, ...]) -> tuple[str, ...]:
+    return labels.require_fit(labels.named(said), labels.classes(loaded.manifest, loaded.engine.outputs))
 
 
-def _with_picture(inputs: Sequence[Input], picture: PictureSettings) -> tuple[Input, ...] | None:
+def _with_picture(inputs: Sequence[Input], settings: Settings) -> tuple[Input, ...] | None:
     """The inputs as the user describes their picture; None where nothing is said of it. Raises ConfigError."""
-    said = {field: value for field, value in msgspec.structs.asdict(picture).items() if value is not None}
+    manifest, normalization = settings.manifest, _normalization(settings)
+    fields = {
+        "size": manifest.input_size,
+        "layout": manifest.layout,
+        "color": manifest.color,
+        "resize": manifest.resize,
+        "mean": (normalization and normalization.mean) or None,
+        "std": (normalization and normalization.std) or None,
+    }
+    said = {field: value for field, value in fields.items() if value is not None}
     if not said:
         return None
     if not any(i.kind == "image" for i in inputs):
-        flags = ", ".join("--" + field.replace("_", "-") for field in said)
+        flags = ", ".join("--input-size" if field == "size" else f"--{field}" for field in said)
         raise ConfigError(f"{flags}: this model takes no picture; leave it out")
-    if "input_size" in said:
-        said["size"] = said.pop("input_size")
     return tuple(msgspec.structs.replace(i, **said) if i.kind == "image" else i for i in inputs)

@@ -1,36 +1,76 @@
 """The command `edge-bench`."""
 
-from __future__ import annotations
-
-import argparse
+# Not `from __future__ import annotations`: `options.of` reads the annotations.
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Annotated
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from edge import __version__
 from edge.app import profile
-from edge.errors import ConfigError, FatalError, ModelError
-from edge.settings.arguments import nearest
+from edge.app.profile import Goal
+from edge.errors import FatalError, ModelError
+from edge.settings import arguments, parsers
+from edge.settings.arguments import Program
 from edge.settings.layers import default_state_dir
-from edge.settings.parsers import THREADS_MOST, real, up_to
+from edge.settings.options import UNSET, Flag
+from edge.settings.parsers import THREADS_MOST, one_of, up_to
 from edge.telemetry import board
 from edge.tools.bench import progress, rounds, saved, table, tune
 from edge.tools.bench.figures import Case, Row, Subject
+from edge.tools.bench.tune import COSTS
 from edge.tools.doctor.table import Style
 
-Value = TypeVar("Value")
-
-SECONDS, ROUNDS = 3.0, 3
 BUSY = 0.5
 """Load for each core above which other work blurs the figures."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; see edge-bench --help")
+def _seconds(text: str) -> float:
+    number = parsers.real(text)
+    if not 0 < number <= 3600:
+        raise ValueError("seconds above 0, at most 3600, belong there")
+    return number
+
+
+def _threads(text: str) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(up_to(THREADS_MOST)(part) for part in text.split(",")))
+
+
+class Arguments(Struct, frozen=True, kw_only=True):
+    """What `edge-bench` may be told. How a field is declared: `edge.settings.options`."""
+
+    models: Annotated[
+        tuple[Path, ...], Flag(".onnx or .tflite; several are compared", Path, "MODEL", positional=True, many=True)
+    ]
+    threads: Annotated[
+        tuple[int, ...] | None, Flag("thread counts to try [1, 2, 4 up to the cores]", _threads, "N,N")
+    ] = None
+    providers: Annotated[
+        tuple[str, ...], Flag("repeatable [all that the engine has here]", metavar="NAME", name="provider", many=True)
+    ] = ()
+    seconds: Annotated[float, Flag("for each combination", _seconds, "S")] = 3.0
+    rounds: Annotated[int, Flag("turns that they are shared out to", up_to(1000), "N")] = 3
+    tune: Annotated[
+        Goal | None,
+        Flag("keep the best for edge-run, threads and provider: " + ", ".join(COSTS), one_of(COSTS)),
+    ] = None
+    state_dir: Annotated[Path, Flag("where it is kept: edge-run's [the usual one]", parsers.path, "DIR")] = UNSET
+    save: Annotated[Path | None, Flag("FILE.html: a page with charts; FILE.png; FILE.json", parsers.path, "FILE")] = (
+        None
+    )
+
+
+PROGRAM = Program(
+    "edge-bench",
+    "How fast a model runs on this board: latency, throughput, CPU, memory and load time by threads, provider and, "
+    "with several files, precision.",
+    __version__,
+)
 
 
 def main() -> None:
@@ -59,58 +99,14 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> _Parser:
-    p = _Parser(
-        prog="edge-bench",
-        allow_abbrev=False,
-        description="How fast a model runs on this board: latency, throughput, CPU, memory and load time by threads, "
-        "provider and, with several files, precision.",
-    )
-    p.add_argument("models", metavar="MODEL", nargs="+", type=Path, help=".onnx or .tflite; several are compared")
-    p.add_argument("--threads", metavar="N,N", help="thread counts to try [1, 2, 4 up to the cores]")
-    p.add_argument("--provider", metavar="NAME", action="append", help="repeatable [all that the engine has here]")
-    p.add_argument("--seconds", metavar="S", default=str(SECONDS), help=f"for each combination [{SECONDS:g}]")
-    p.add_argument("--rounds", metavar="N", default=str(ROUNDS), help=f"turns that they are shared out to [{ROUNDS}]")
-    p.add_argument("--tune", choices=tuple(tune.COSTS), help="keep the best for edge-run: threads and provider")
-    p.add_argument("--state-dir", metavar="DIR", type=Path, help="where it is kept: edge-run's [the usual one]")
-    p.add_argument("--save", metavar="FILE", type=Path, help="FILE.html: a page with charts; FILE.png; FILE.json")
-    p.add_argument("--version", action="version", version=f"edge-bench {__version__}")
-    return p
-
-
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _parser()
-    args, unknown = parser.parse_known_args(list(argv))
-    if unknown:
-        flags = [f for action in parser._actions for f in action.option_strings]
-        word = unknown[0].partition("=")[0]
-        raise ConfigError(f"unknown argument {word}{nearest(word, flags)} (edge-bench --help lists them)")
-    args.seconds = _value("--seconds", args.seconds, _seconds)
-    args.rounds = _value("--rounds", args.rounds, up_to(1000))
-    args.threads = _value("--threads", args.threads, _threads) if args.threads else usual_threads(board.cores())
+def _parse(argv: Sequence[str]) -> Arguments:
+    args = arguments.read(Arguments, PROGRAM, argv)
     if args.save is not None:
         saved.check(args.save)
-    args.state_dir = args.state_dir or Path(os.environ.get("EDGE_STATE_DIR") or default_state_dir(os.environ))
-    args.models = list(dict.fromkeys(args.models))
-    return args
-
-
-def _value(flag: str, text: str, parse: Callable[[str], Value]) -> Value:
-    try:
-        return parse(text)
-    except ValueError as exc:
-        raise ConfigError(f"{flag} {text}: {exc}") from exc
-
-
-def _seconds(text: str) -> float:
-    number = real(text)
-    if not 0 < number <= 3600:
-        raise ValueError("seconds above 0, at most 3600, belong there")
-    return number
-
-
-def _threads(text: str) -> list[int]:
-    return list(dict.fromkeys(up_to(THREADS_MOST)(part) for part in text.split(",")))
+    folder = args.state_dir
+    if folder == UNSET:
+        folder = Path(os.environ.get("EDGE_STATE_DIR") or default_state_dir(os.environ))
+    return replace(args, state_dir=folder, models=tuple(dict.fromkeys(args.models)))
 
 
 def usual_threads(cores: int) -> list[int]:
@@ -118,44 +114,44 @@ def usual_threads(cores: int) -> list[int]:
     return sorted({n for n in (1 << i for i in range(9)) if n < cores} | {min(cores, THREADS_MOST)})
 
 
-def _bench(args: argparse.Namespace) -> None:
+def _bench(args: Arguments) -> None:
     if args.tune:
         profile.require_folder(args.state_dir)
-    first = args.provider[0] if args.provider else "cpu"
+    first = args.providers[0] if args.providers else "cpu"
     subjects = [rounds.examine(model, first) for model in args.models]
     cases = [
         Case(str(model), provider, threads)
         for model, subject in zip(args.models, subjects, strict=True)
-        for provider in args.provider or subject.providers
-        for threads in args.threads
+        for provider in args.providers or subject.providers
+        for threads in args.threads or usual_threads(board.cores())
     ]
     busy = os.getloadavg()[0] / board.cores()
     with progress.steps(len(cases) * args.rounds) as step:
         rows, broken = rounds.measure(cases, seconds=args.seconds, rounds=args.rounds, step=step)
     for case, reason in broken.items():
-        if args.provider or case.provider == "cpu":
+        if args.providers or case.provider == "cpu":
             raise ModelError(f"{case.provider}, threads {case.threads}: {reason}")
     about = [_machine(args), *_notes(busy), *_left_out(broken)]
     _show(subjects, rows, about)
-    if args.tune:
-        about += _tune(args, subjects, rows)
+    if args.tune is not None:
+        about += _tune(args, args.tune, subjects, rows)
     if args.save is not None:
         saved.write(args.save, subjects, rows, about)
 
 
-def _tune(args: argparse.Namespace, subjects: Sequence[Subject], rows: Sequence[Row]) -> list[str]:
+def _tune(args: Arguments, goal: Goal, subjects: Sequence[Subject], rows: Sequence[Row]) -> list[str]:
     """Keeps the best of each model and says so. Raises SpoolError."""
     told = []
     for model, subject in zip(args.models, subjects, strict=True):
-        row = tune.best([row for row in rows if row.case.path == str(model)], args.tune)
-        path = profile.write(args.state_dir, tune.profile(subject, row, args.tune))
+        row = tune.best([row for row in rows if row.case.path == str(model)], goal)
+        path = profile.write(args.state_dir, tune.profile(subject, row, goal))
         case = row.case
-        told.append(f"tuned for {args.tune}: {case.model}, {case.provider}, threads {case.threads}: kept in {path}")
+        told.append(f"tuned for {goal}: {case.model}, {case.provider}, threads {case.threads}: kept in {path}")
     sys.stdout.write("\n" + "\n".join(told) + "\n")
     return told
 
 
-def _machine(args: argparse.Namespace) -> str:
+def _machine(args: Arguments) -> str:
     return (
         f"{profile.processor()}; medians of {args.rounds} round{'s' * (args.rounds > 1)}, "
         f"{args.seconds / args.rounds:.3g} s each in a process of its own"

@@ -1,83 +1,96 @@
 """`edge-run service install|status|logs|remove`."""
 
-from __future__ import annotations
-
-import argparse
+# Not `from __future__ import annotations`: `options.of` reads the annotations.
 import os
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import Annotated, Literal, TextIO
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from edge import __version__
 from edge.app import start
 from edge.errors import ConfigError
-from edge.settings import layers
+from edge.settings import arguments, layers
+from edge.settings.arguments import Program
+from edge.settings.options import Flag
+from edge.settings.parsers import one_of
 from edge.settings.settings import Settings
 from edge.tools.doctor import packages
 from edge.tools.doctor.host import Host
 from edge.tools.systemd import install, plan
 from edge.tools.systemd.systemctl import Systemd
 
+Command = Literal["install", "status", "logs", "remove"]
+COMMANDS: Mapping[Command, str] = {
+    "install": "write the unit from the flags, variables and --config in use, and start it",
+    "status": "say how it is",
+    "logs": "show what it says",
+    "remove": "stop it and remove its files",
+}
 
-class _Parser(argparse.ArgumentParser):
-    """Raises ConfigError."""
 
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; edge-run service --help lists what there is")
+class ServiceArguments(Struct, frozen=True):
+    command: Annotated[Command, Flag("what to do", one_of(COMMANDS), "install|status|logs|remove", positional=True)]
 
 
-def parser() -> argparse.ArgumentParser:
-    """The arguments of `edge-run service`; `install` takes those of `edge-run` beside its own."""
-    made = _Parser(
-        prog="edge-run service",
-        description="Have systemd run a model: started at boot, watched, restarted, hardened.",
-        allow_abbrev=False,
-    )
-    commands = made.add_subparsers(dest="command", required=True, metavar="install|status|logs|remove")
-    add = commands.add_parser(
-        "install",
-        help="write the unit from the flags, variables and --config in use, and start it",
-        epilog="Every other flag is one of edge-run itself.",
-        allow_abbrev=False,
-    )
-    add.add_argument("--instance", metavar="NAME", help="the service's name [the model's]")
-    add.add_argument("--print", action="store_true", dest="show", help="print the files, write nothing")
-    add.add_argument("--root", metavar="DIR", type=Path, help="write the files below DIR, start nothing")
-    add.add_argument("--no-start", action="store_true", help="write the files, start nothing")
-    commands.add_parser("status", help="how it is").add_argument("instance", nargs="?", help="else all of them")
-    logs = commands.add_parser("logs", help="what it says")
-    logs.add_argument("instance", nargs="?", help="else all of them")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
-    logs.add_argument("-n", "--lines", default="50", metavar="N", help="the newest N lines [50]")
-    gone = commands.add_parser("remove", help="stop it and remove its files")
-    gone.add_argument("instance", nargs="?", help="else the only one")
-    gone.add_argument("--purge", action="store_true", help="its state too: results that wait are lost")
-    gone.add_argument("--root", metavar="DIR", type=Path, help="remove the files below DIR, stop nothing")
-    return made
+class InstallArguments(Struct, frozen=True):
+    instance: Annotated[str | None, Flag("the service's name [the model's]", metavar="NAME")] = None
+    show: Annotated[bool, Flag("print the files, write nothing", name="print")] = False
+    root: Annotated[Path | None, Flag("write the files below DIR, start nothing", Path, "DIR")] = None
+    no_start: Annotated[bool, Flag("write the files, start nothing")] = False
+
+
+class StatusArguments(Struct, frozen=True):
+    instance: Annotated[str | None, Flag("else all of them", metavar="NAME", positional=True)] = None
+
+
+class LogsArguments(Struct, frozen=True):
+    instance: Annotated[str | None, Flag("else all of them", metavar="NAME", positional=True)] = None
+    follow: Annotated[bool, Flag("go on with what comes", short="-f")] = False
+    lines: Annotated[str, Flag("the newest N lines", metavar="N", short="-n")] = "50"
+
+
+class RemoveArguments(Struct, frozen=True):
+    instance: Annotated[str | None, Flag("else the only one", metavar="NAME", positional=True)] = None
+    purge: Annotated[bool, Flag("its state too: results that wait are lost")] = False
+    root: Annotated[Path | None, Flag("remove the files below DIR, stop nothing", Path, "DIR")] = None
 
 
 def run(
     argv: Sequence[str], environ: Mapping[str, str], out: TextIO | None = None, systemd: Systemd | None = None
 ) -> int:
     """Returns the exit code; `status` and `logs` have that of systemd's tool. Raises FatalError."""
-    said, rest = parser().parse_known_args(list(argv))
-    if rest and said.command != "install":
-        raise ConfigError(f"unknown argument {rest[0]}; edge-run service {said.command} --help lists what there is")
+    command = arguments.read(ServiceArguments, _program(), argv[:1]).command
+    rest, program = argv[1:], _program(command)
     out = out or sys.stdout
     systemd = systemd or Systemd(path=environ.get("PATH"))
-    if said.command == "install":
-        return _install(said, layers.read(rest, environ, __version__), systemd, out)
-    if said.command == "remove":
-        return _remove(said, systemd, out)
-    units = f"edge-run@{_installed(said.instance, systemd)}.service"
-    if said.command == "status":
-        return systemd.show("systemctl", "--no-pager", "--full", "status", units)
-    more = "--follow" if said.follow else "--no-pager"
-    return systemd.show("journalctl", more, "--lines", said.lines, "--unit", units)
+    if command == "install":
+        own, others = arguments.split(InstallArguments, program, rest)
+        return _install(own, layers.read(others, environ, __version__), systemd, out)
+    if command == "remove":
+        return _remove(arguments.read(RemoveArguments, program, rest), systemd, out)
+    if command == "status":
+        status = arguments.read(StatusArguments, program, rest)
+        return systemd.show("systemctl", "--no-pager", "--full", "status", _units(status.instance, systemd))
+    logs = arguments.read(LogsArguments, program, rest)
+    more = "--follow" if logs.follow else "--no-pager"
+    return systemd.show("journalctl", more, "--lines", logs.lines, "--unit", _units(logs.instance, systemd))
+
+
+def _program(command: Command | None = None) -> Program:
+    if command is None:
+        about = " ".join(f"{name}: {text}." for name, text in COMMANDS.items())
+        return Program("edge-run service", f"Have systemd run a model. {about}", __version__)
+    more = "Every other flag is one of edge-run itself." if command == "install" else ""
+    return Program(f"edge-run service {command}", f"To {COMMANDS[command]}.", __version__, more)
+
+
+def _units(instance: str | None, systemd: Systemd) -> str:
+    return f"edge-run@{_installed(instance, systemd)}.service"
 
 
 def _installed(instance: str | None, systemd: Systemd) -> str:
@@ -91,22 +104,22 @@ def _installed(instance: str | None, systemd: Systemd) -> str:
     return instance or "*"
 
 
-def _install(said: argparse.Namespace, settings: Settings, systemd: Systemd, out: TextIO) -> int:
-    planned = plan.make(settings, plan.instance_name(settings, said.instance), systemd.root)
-    if said.show:
+def _install(args: InstallArguments, settings: Settings, systemd: Systemd, out: TextIO) -> int:
+    planned = plan.make(settings, plan.instance_name(settings, args.instance), systemd.root)
+    if args.show:
         for path, text in install.texts(planned, systemd.version()).items():
             out.write(f"# {path}\n{text}\n")
         return 0
-    if said.root is None:
+    if args.root is None:
         _ask_for_root("install", systemd)
         systemd.tool("systemctl")
     _try(settings)
     out.write(f"{planned.unit}\n")
-    _tell(out, install.write(planned, systemd if said.root is None else Systemd(said.root, systemd.path)))
+    _tell(out, install.write(planned, systemd if args.root is None else Systemd(args.root, systemd.path)))
     _tell(out, [("state", str(install.state_of(planned.instance)))])
-    if said.root is None:
+    if args.root is None:
         systemd.call("daemon-reload")
-        if not said.no_start:
+        if not args.no_start:
             systemd.call("enable", planned.unit)
             systemd.call("restart", planned.unit)
             _tell(out, [("started", f"now and at each boot: edge-run service logs {planned.instance} --follow")])
@@ -123,20 +136,20 @@ def _try(settings: Settings) -> None:
         start.load(replace(settings, delivery=delivery)).engine.close()
 
 
-def _remove(said: argparse.Namespace, systemd: Systemd, out: TextIO) -> int:
-    root = systemd.root if said.root is None else said.root
-    instance = _only_one(said.instance, root)
+def _remove(args: RemoveArguments, systemd: Systemd, out: TextIO) -> int:
+    root = systemd.root if args.root is None else args.root
+    instance = _only_one(args.instance, root)
     name = f"edge-run@{instance}.service"
-    if said.root is None:
+    if args.root is None:
         _ask_for_root("remove", systemd)
         systemd.call("disable", "--now", name)
-        if said.purge:
+        if args.purge:
             systemd.call("clean", "--what=state", name)
     out.write(f"{name}\n")
     _tell(out, install.remove(name, instance, root))
-    if said.root is None:
+    if args.root is None:
         systemd.call("daemon-reload")
-        if not said.purge:
+        if not args.purge:
             _tell(out, [("kept", f"{install.state_of(instance)}: results that wait; --purge would have removed it")])
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,8 @@ _BEST_NAMES = ("display", "name", "label")
 
 def cells(line: str) -> list[str]:
     """The fields of one line of CSV."""
+    import csv  # only for labels that are written so
+
     return next(csv.reader([line], skipinitialspace=True))
 
 
@@ -26,6 +27,8 @@ def from_csv(lines: Sequence[str]) -> Mapping[int, str] | None:
     if len(lines) < 2:
         return None
     separator = ";" if lines[0].count(";") > lines[0].count(",") else "\t" if "\t" in lines[0] else ","
+    import csv  # only for labels that are written so
+
     rows = [[c.strip() for c in r] for r in csv.reader(lines, delimiter=separator, skipinitialspace=True)]
     header = rows[0]
     name = _column(header, _NAME)

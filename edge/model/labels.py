@@ -162,6 +162,15 @@ def read(path: Path) -> tuple[str, ...]:
     return found
 
 
+def named(said: Path | Sequence[str]) -> tuple[str, ...]:
+    """What `--labels` says: the labels of a file, or the names themselves. Raises ConfigError."""
+    if not isinstance(said, Path):
+        return tuple(said)
+    if not said.exists() and said.name == str(said):
+        raise ConfigError(f"--labels {said}: there is no such file; or give the names with commas: cat,dog")
+    return read(said)
+
+
 def beside(model: Path) -> tuple[Path, tuple[str, ...]] | None:
     """The label file beside a model, and what it holds. None where there is none, or more than one might be it.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import msgspec
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, nearest
 from edge.settings import options
 from edge.settings.options import UNSET, Arguments, Option
 
@@ -20,6 +20,7 @@ class Program(msgspec.Struct, frozen=True):
     description: str
     version: str
     epilog: str = ""
+    version_flag: str = "--version"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,36 +33,36 @@ class _NarrowFormatter(argparse.HelpFormatter):
         super().__init__(prog, width=80)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """ "; did you mean ...?", or nothing."""
-    import difflib  # only where something was mistyped
-
-    near = difflib.get_close_matches(name, tuple(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
 def read(struct: type[Arguments], program: Program, argv: Sequence[str]) -> Arguments:
     """The arguments of a command. Raises ConfigError that names the flag, the value seen and the way out."""
-    said = parse(struct, program, argv)
-    by_key = {option.key: option for option in options.of(struct)}
-    return options.build(struct, {key: value(by_key[key], shown(by_key[key]), raw) for key, raw in said.items()})
+    return _built(struct, parse(struct, program, argv))
+
+
+def split(struct: type[Arguments], program: Program, argv: Sequence[str]) -> tuple[Arguments, Sequence[str]]:
+    """As `read`, and the arguments that are none of the struct's."""
+    said, others = _parse(struct, program, argv)
+    return _built(struct, said), others
 
 
 def parse(struct: type[msgspec.Struct], program: Program, argv: Sequence[str]) -> Mapping[str, object]:
     """What the arguments say, as text, True for a switch, or a list, by the option's key. Raises ConfigError."""
-    said, unknown = split(struct, program, argv)
+    said, unknown = _parse(struct, program, argv)
     if unknown:
         word = unknown[0].partition("=")[0]
         flags = [word for option in options.of(struct) if not option.flag.positional for word in option.words]
-        meant = nearest(word, [*flags, "--help", "--version"])
+        meant = nearest(word, [*flags, "--help", program.version_flag])
         raise ConfigError(f"unknown argument {word}{meant} ({program.name} --help lists them)")
     return said
 
 
-def split(
+def _built(struct: type[Arguments], said: Mapping[str, object]) -> Arguments:
+    by_key = {option.key: option for option in options.of(struct)}
+    return options.build(struct, {key: value(by_key[key], shown(by_key[key]), raw) for key, raw in said.items()})
+
+
+def _parse(
     struct: type[msgspec.Struct], program: Program, argv: Sequence[str]
 ) -> tuple[Mapping[str, object], Sequence[str]]:
-    """As `parse`, and the arguments that are none of the struct's."""
     known, unknown = _parser(struct, program).parse_known_args(list(argv))
     return {key: value for key, value in vars(known).items() if value is not None}, unknown
 
@@ -74,14 +75,14 @@ def _parser(struct: type[msgspec.Struct], program: Program) -> argparse.Argument
         allow_abbrev=False,
         formatter_class=_NarrowFormatter,  # while flags are added; the usual one imports shutil for the width
     )
-    group = parser.add_argument_group()
-    title = ""
+    groups: dict[str, Any] = {"": parser}
     for option in options.of(struct):
-        if option.title != title:
-            title = option.title
-            group = parser.add_argument_group(title)
-        _add(group, option)
-    group.add_argument("--version", action="version", version=f"{program.name} {program.version}")
+        if option.title not in groups:
+            groups[option.title] = parser.add_argument_group(option.title)
+        _add(groups[option.title], option)
+    parser.add_argument(
+        program.version_flag, action="version", version=f"{program.name} {program.version}", help="print it and end"
+    )
     parser.formatter_class = argparse.HelpFormatter
     return parser
 

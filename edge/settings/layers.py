@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edge.data.names import topic_part
-from edge.errors import ConfigError
+from edge.errors import ConfigError, nearest
 from edge.settings import arguments, options
 from edge.settings.arguments import Program
 from edge.settings.options import UNSET
@@ -65,7 +65,7 @@ def _from_file(path: Path) -> Said:
     for name, raw in table.items():
         key = name.replace("-", "_")
         if key not in known:
-            raise ConfigError(f"{path.name}: unknown key {name!r}{arguments.nearest(name, known.values())}")
+            raise ConfigError(f"{path.name}: unknown key {name!r}{nearest(name, known.values())}")
         said[key] = (f"{path.name}: {name}", raw)
     return said
 

@@ -87,11 +87,11 @@ def of(struct: type[msgspec.Struct]) -> tuple[Option, ...]:
 
 
 def _options(struct: type[msgspec.Struct], room: str, title: str) -> list[Option]:
-    fields, defaults = struct.__struct_fields__, struct.__struct_defaults__
+    fields, defaults, annotations = struct.__struct_fields__, struct.__struct_defaults__, _annotations(struct)
     required = len(fields) - len(defaults)
     found: list[Option] = []
     for number, field in enumerate(fields):
-        annotation = struct.__annotations__[field]
+        annotation = annotations[field]
         about = getattr(annotation, "__metadata__", (None,))[0]
         default = msgspec.NODEFAULT if number < required else defaults[number - required]
         if isinstance(about, Room):
@@ -99,6 +99,11 @@ def _options(struct: type[msgspec.Struct], room: str, title: str) -> list[Option
         elif isinstance(about, Flag):
             found.append(Option(room, title, field, about, annotation.__origin__ is bool, default))
     return found
+
+
+def _annotations(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """Of a struct and of what it inherits."""
+    return {name: a for base in reversed(struct.__mro__) for name, a in getattr(base, "__annotations__", {}).items()}
 
 
 def build(struct: type[Arguments], values: Mapping[str, object]) -> Arguments:
@@ -109,7 +114,7 @@ def build(struct: type[Arguments], values: Mapping[str, object]) -> Arguments:
             rooms.setdefault(option.room, {})[option.field] = values[option.key]
     own: dict[str, Any] = rooms.pop("", {})
     for room, fields in rooms.items():
-        own[room] = struct.__annotations__[room].__origin__(**fields)
+        own[room] = _annotations(struct)[room].__origin__(**fields)
     return struct(**own)
 
 

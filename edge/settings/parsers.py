@@ -106,15 +106,25 @@ def share(text: str) -> float:
 
 def numbers(text: str) -> tuple[float, ...]:
     """Numbers with commas between. Raises ValueError."""
-    return tuple(real(part) for part in text.split(","))
+    try:
+        return tuple(real(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError("numbers with commas between them belong there") from None
 
 
-def pixels(text: str) -> tuple[int, int]:
-    """Width and height from "320x240". Raises ValueError."""
-    match = re.fullmatch(r"(\d+)\s*[x,]\s*(\d+)", text.strip().lower())
-    if match is None:
-        raise ValueError("width and height like 320x240 belong there")
-    return int(match[1]), int(match[2])
+def picture_size(text: str) -> tuple[int, int]:
+    """Width and height from "320x240", or both from one number. Raises ValueError."""
+    match = re.fullmatch(r"(\d+)(?:\s*[x,]\s*(\d+))?", text.strip().lower())
+    width, height = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not width or not height:
+        raise ValueError("width and height like 320x240 belong there, or one number for both")
+    return width, height
+
+
+def labels(text: str) -> Path | tuple[str, ...]:
+    """A file of labels, or their names with commas between. Raises ValueError."""
+    file = path(text)
+    return file if "," not in text or file.is_file() else tuple(name.strip() for name in text.split(","))
 
 
 def discovery_prefix(text: str) -> str:

@@ -27,28 +27,38 @@ class ModelSettings(Struct, frozen=True):
     tuned_for: str | None = None
 
 
-class PictureSettings(Struct, frozen=True):
-    """How a picture becomes the model's input. None: as the manifest says."""
+class ManifestSettings(Struct, frozen=True):
+    """What `edge-run` and `edge-convert` may both be told of a model. None: as the manifest, or the model, says.
 
+    `mean` and `std` as they were said: `edge.data.normalization` reads them.
+    """
+
+    task: Annotated[Task | None, Flag("what the outputs mean: " + ", ".join(TASKS), one_of(TASKS))] = None
+    labels: Annotated[
+        Path | tuple[str, ...] | None,
+        Flag("names of the classes, in order: a file, or with commas between", parsers.labels, "FILE|A,B,C"),
+    ] = None
     input_size: Annotated[
-        tuple[int, int] | None, Flag("width and height of the model's picture", parsers.pixels, "WxH")
+        tuple[int, int] | None,
+        Flag("width and height of the model's picture; one number: both", parsers.picture_size, "WxH|N"),
     ] = None
     layout: Annotated[Layout | None, Flag("NHWC or NCHW", one_of(LAYOUTS))] = None
     color: Annotated[Color | None, Flag("RGB, BGR or GRAY", one_of(COLORS))] = None
-    resize: Annotated[Resize | None, Flag("how a picture is fitted", one_of(RESIZES))] = None
+    resize: Annotated[Resize | None, Flag("how a picture is fitted: " + ", ".join(RESIZES), one_of(RESIZES))] = None
     mean: Annotated[
-        tuple[float, ...] | None, Flag("taken off each pixel value (0 to 255)", parsers.numbers, "R,G,B")
-    ] = None
+        tuple[float, ...] | None,
+        Flag("taken off each pixel value (0 to 255; or all as shares, 0 to 1); one number: for all channels",
+             parsers.numbers, "R,G,B"),
+    ] = None  # fmt: skip
     std: Annotated[
-        tuple[float, ...] | None, Flag("divides each pixel value after --mean", parsers.numbers, "R,G,B")
+        tuple[float, ...] | None,
+        Flag("divides each pixel value after --mean; in the same measure", parsers.numbers, "R,G,B"),
     ] = None
 
 
-class ManifestSettings(Struct, frozen=True):
-    """What the model's outputs and its other inputs mean. None: as the manifest says."""
+class DeviceManifestSettings(ManifestSettings, frozen=True):
+    """What a device may be told of a model beside that."""
 
-    task: Annotated[Task | None, Flag("what the outputs mean: " + ", ".join(TASKS), one_of(TASKS))] = None
-    labels: Annotated[Path | None, Flag("a file with a label a line", parsers.path, "FILE")] = None
     threshold: Annotated[float | None, Flag("lowest score that is reported", parsers.real, "X")] = None
     top_k: Annotated[int | None, Flag("how many classes are reported; 0: all", parsers.count, "N")] = None
     decoder: Annotated[str | None, Flag("how boxes are read: the postprocessor's name", metavar="NAME")] = None
@@ -243,8 +253,9 @@ class Settings(Struct, frozen=True):
     """What the user wants. `given` are the keys of the options that a flag, a variable or the file named."""
 
     model: Annotated[ModelSettings, Room("the model")] = ModelSettings()
-    picture: Annotated[PictureSettings, Room("the model's pictures")] = PictureSettings()
-    manifest: Annotated[ManifestSettings, Room("the model's other inputs, and its outputs")] = ManifestSettings()
+    manifest: Annotated[DeviceManifestSettings, Room("what the model takes and gives, where it says otherwise")] = (
+        DeviceManifestSettings()
+    )
     input: Annotated[InputSettings, Room("inputs")] = InputSettings()
     mqtt: Annotated[MqttSettings, Room("the broker")] = MqttSettings()
     topics: Annotated[TopicSettings, Room("topics")] = TopicSettings()

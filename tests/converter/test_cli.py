@@ -178,10 +178,3 @@ def test_no_space_left_leaves_nothing_behind(bench: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert "File too large" in done.stderr
     assert sorted(p.name for p in bench.iterdir()) == ["held.csv", "wine.skops"]
-
-
-def test_fractions_are_taken_for_parts_of_255() -> None:
-    from converter.options import pixels
-
-    assert pixels((0.5, 0.25, 1.0)) == (127.5, 63.75, 255.0)
-    assert pixels((123.0, 117.0, 104.0)) == (123.0, 117.0, 104.0)
