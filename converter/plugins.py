@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
@@ -20,8 +20,8 @@ from converter.rows.rows import Rows
 from converter.source import Probe, Source
 from edge.errors import ConfigError
 from edge.plugins import registry
+from edge.plugins.declarations import Declaration
 
-Info = TypeVar("Info")
 EXPORTERS = "converter.exporters"
 PASSES = "converter.passes"
 
@@ -30,7 +30,7 @@ def _nothing(_: Probe) -> str:
     return ""
 
 
-class ExporterInfo(msgspec.Struct, frozen=True, kw_only=True):
+class ExporterInfo(Declaration, frozen=True, kw_only=True):
     """A framework's exporter. The entry point's name is the framework, as `--framework` takes it.
 
     `export(source, rows, options)` opens the source (never unpickling without `options.trust_pickle`), fills the
@@ -39,7 +39,6 @@ class ExporterInfo(msgspec.Struct, frozen=True, kw_only=True):
     tells of its ranges. It raises UnsupportedError for what cannot be converted honestly, with the reason.
     """
 
-    edge_api: int
     export: Callable[[Source, Rows | None, Options], Artifact]
     recognise: Callable[[Probe], str] = _nothing
     """A name for the form of a file or folder that is this framework's own, "" for any other."""
@@ -60,13 +59,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     agreement: float
 
 
-class PassInfo(msgspec.Struct, frozen=True, kw_only=True):
+class PassInfo(Declaration, frozen=True, kw_only=True):
     """A change to a converted model: Artifact in, Artifact out. The entry point's name is what `--quantize` takes.
 
     A pass leaves an artifact that it has nothing to do for as it is, and raises ConfigError where it cannot be used.
     """
 
-    edge_api: int
     run: Callable[[Artifact, Options], Artifact]
     limits: Limits | None = None
     """None: the answers stay the original's."""
@@ -85,13 +83,12 @@ def exporter(framework: str) -> ExporterInfo:
         raise UnsupportedError(
             f"this is a {framework} model, and no exporter for it is installed; there are {', '.join(known)}"
         )
-    return _declared(ExporterInfo, EXPORTERS, framework)
+    return registry.declared(ExporterInfo, framework, EXPORTERS)
 
 
 def exporters() -> Iterator[tuple[str, ExporterInfo]]:
     """Every exporter by its framework."""
-    for name in registry.names(EXPORTERS):
-        yield name, _declared(ExporterInfo, EXPORTERS, name)
+    yield from registry.all_declared(ExporterInfo, EXPORTERS)
 
 
 def require_framework(name: str) -> None:
@@ -109,7 +106,7 @@ def framework_of_module(module: str) -> str:
 
 def passes(stage: Literal["tidy", "quantize"]) -> list[tuple[str, PassInfo]]:
     """The passes of a stage by name, in order."""
-    found = [(name, _declared(PassInfo, PASSES, name)) for name in registry.names(PASSES)]
+    found = registry.all_declared(PassInfo, PASSES)
     return sorted(((n, p) for n, p in found if p.stage == stage), key=lambda pair: (pair[1].place, pair[0]))
 
 
@@ -122,18 +119,9 @@ def quantizer(name: str) -> PassInfo:
             f"--quantize {name}: there is no such pass{f'; did you mean {near[0]!r}?' if near else ''}; "
             f"known: none{''.join(', ' + k for k in known)}"
         )
-    return _declared(PassInfo, PASSES, name)
+    return registry.declared(PassInfo, name, PASSES)
 
 
 def limits_of(pass_name: str) -> Limits | None:
     """What parity allows after a pass; None for one that changes no answers."""
-    return _declared(PassInfo, PASSES, pass_name).limits if pass_name in registry.names(PASSES) else None
-
-
-def _declared(kind: type[Info], group: str, name: str) -> Info:
-    found = registry.find(group, name)
-    if not isinstance(found, kind):
-        raise ConfigError(
-            f"the plug-in {name!r} of {group} names a {type(found).__name__}, where a {kind.__name__} belongs"
-        )
-    return found
+    return registry.declared(PassInfo, pass_name, PASSES).limits if pass_name in registry.names(PASSES) else None

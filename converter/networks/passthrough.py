@@ -24,10 +24,10 @@ from converter.rows.tensors import feed
 from converter.source import Source
 from edge.data.tensor import STRING, Array, TensorSpec, numpy_dtype
 from edge.describe import describe
+from edge.engines import choose
 from edge.errors import ModelError
 from edge.model import container
 from edge.model.manifest import Feature, Input, Manifest
-from edge.plugins import registry
 from edge.plugins.protocols import Engine, EngineOptions
 
 COUNT = 32
@@ -36,7 +36,7 @@ _SEED = 20261123
 
 def artifact(source: Source, path: Path, rows: Rows | None, options: Options, target: Target) -> Artifact:
     """The artifact of a ready file. `path` is what runs, `source.path` what the user named (labels lie beside it)."""
-    engine = _load(path, target, source)
+    engine = _load(path, source)
     manifest, notes = _manifest(source, engine, options)
     manifest = replace(manifest, inputs=tuple(_with_features(i, rows) for i in manifest.inputs), golden=(), parity=None)
     if rows is None:
@@ -54,10 +54,10 @@ def artifact(source: Source, path: Path, rows: Rows | None, options: Options, ta
     )  # fmt: skip
 
 
-def _load(path: Path, target: Target, source: Source) -> Engine:
+def _load(path: Path, source: Source) -> Engine:
     try:
         with quiet():
-            engine: Engine = registry.find("edge.engines", device.ENGINES[target])(path, EngineOptions())
+            engine = choose.load(path, EngineOptions())
     except ModelError as exc:
         raise UnrecognisedError(f"{source.name}: {str(exc).removeprefix(path.name + ': ')}") from exc
     return engine

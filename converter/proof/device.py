@@ -15,11 +15,10 @@ from converter.proof import initial_state
 from converter.quiet import quiet
 from converter.rows.tensors import BATCH, batches, feed
 from edge.data.tensor import Array, Tensors
+from edge.engines import choose
 from edge.errors import ModelError, SampleError
-from edge.plugins import registry
 from edge.plugins.protocols import Engine, EngineOptions
 
-ENGINES = {"onnx": "onnxruntime", "tflite": "litert"}
 LATENCY_BUDGET_S = 0.3
 
 
@@ -33,7 +32,7 @@ def load(artifact: Artifact, folder: Path) -> Engine:
     # Trying a file in a forked child is for files of strangers; beside a framework's threads a fork may hang.
     options = EngineOptions(own_file=artifact.framework != artifact.target)
     with quiet():
-        engine: Engine = registry.find("edge.engines", ENGINES[artifact.target])(path, options)
+        engine = choose.load(path, options)
     return initial_state.of(engine, artifact.manifest)
 
 

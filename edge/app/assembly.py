@@ -28,15 +28,13 @@ from edge.model.manifest import Manifest
 from edge.pipeline.pipeline import Pipeline, Watch
 from edge.pipeline.results import Identity
 from edge.plugins import registry
+from edge.plugins.contexts import SinkContext, SpoolContext
+from edge.plugins.declarations import SinkInfo, SpoolInfo
 from edge.plugins.protocols import Clock, EngineOptions, Postprocessor, Preprocessor, Sink, Source, SourceContext, Spool
 from edge.plugins.rows import RowPreprocessor, RowRules
 from edge.postprocess.segment import Segmenter
 from edge.settings.settings import HttpSettings, Settings
-from edge.sinks.console import ConsoleSink
-from edge.sinks.file import FileSink
-from edge.sources.uri import split_source
-from edge.storage.memory import MemorySpool
-from edge.storage.sqlite import SqliteSpool
+from edge.sources import uri as source_uri
 from edge.telemetry.clock import SystemClock, clock_synced
 from edge.telemetry.metrics import Metrics
 
@@ -164,9 +162,8 @@ def load(path: str | Path, *, threads: int = 1, provider: str = "cpu", engine: s
 
 def make_source(uri: str, context: SourceContext) -> Source:
     """Raises ConfigError for a source that there is not."""
-    name, rest = split_source(uri)
-    made: Source = registry.find("edge.sources", name)(rest, context)
-    return made
+    source = source_uri.parse(uri)
+    return registry.checked("edge.sources", source.name, source.declared.create(source.rest, context))
 
 
 def source_context(loaded: Loaded, clock: Clock, settings: Settings, **more: Any) -> SourceContext:
@@ -184,22 +181,10 @@ def source_context(loaded: Loaded, clock: Clock, settings: Settings, **more: Any
     )
 
 
-def make_sink(uri: str, on_closed: Callable[[], None] | None = None) -> Sink:
-    """`console` or `file:PATH`. Raises ConfigError."""
+def make_sink(uri: str, context: SinkContext) -> Sink:
+    """A sink by its scheme: `console`, `file:PATH`. Raises ConfigError."""
     name, _, rest = uri.partition(":")
-    if name == "console":
-        return ConsoleSink(on_closed=on_closed)
-    if name == "file":
-        if not rest:
-            raise ConfigError("--sink file: has no path; say file:results.jsonl")
-        return FileSink(Path(rest.removeprefix("//")))
-    others = registry.names("edge.sinks")
-    if name not in others:
-        raise ConfigError(
-            f"--sink {uri}: there is no sink {name!r}; say {', '.join(('console', 'file:PATH', *others))}"
-        )
-    made: Sink = registry.find("edge.sinks", name)(rest)
-    return made
+    return registry.checked("edge.sinks", name, registry.declared(SinkInfo, name).create(rest, context))
 
 
 def make_gate(settings: Settings, task: str, metrics: Metrics | None = None) -> Gate | None:
@@ -215,11 +200,11 @@ def make_gate(settings: Settings, task: str, metrics: Metrics | None = None) -> 
 
 
 def make_spool(settings: Settings, sink: Sink, name: str, stem: str) -> Spool:
-    """On disk where the sink's results matter and `--durability` says so, else in memory."""
-    if not sink.durable or settings.delivery.durability == "none":
-        return MemorySpool(settings.delivery.spool_max)
-    path = Path(settings.delivery.state_dir) / f"{stem}.{topic_part(name)}.spool"
-    return SqliteSpool(path, settings.delivery.spool_max, max_age_s=settings.delivery.spool_max_age or None)
+    """That of `--spool` where the sink's results matter and `--durability` says so, else in memory."""
+    kind = settings.delivery.spool if sink.durable and settings.delivery.durability != "none" else "memory"
+    path = Path(settings.delivery.state_dir) / f"{stem}.{topic_part(name)}"
+    context = SpoolContext(path, settings.delivery.spool_max, settings.delivery.spool_max_age or None)
+    return registry.checked("edge.spools", kind, registry.declared(SpoolInfo, kind).create(context))
 
 
 def make_lane(name: str, sink: Sink, spool: Spool, settings: Settings, **more: Any) -> Lane:

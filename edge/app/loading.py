@@ -6,7 +6,7 @@ Imports nothing of the flow: at start this runs while the rest of the house is b
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,18 +16,17 @@ from edge.data.names import topic_part
 from edge.data.normalization import Normalization, understand
 from edge.data.result import ModelRef
 from edge.describe.overrides import Hints
+from edge.engines import choose
 from edge.errors import ConfigError
 from edge.model import container, golden, labels
 from edge.model.manifest import Input, Manifest
-from edge.plugins import registry
+from edge.plugins.declarations import Gives
 from edge.plugins.protocols import Engine, EngineOptions
 from edge.settings import options
 from edge.settings.settings import Settings
-from edge.sources.uri import split_source
+from edge.sources import uri
 
 log = logging.getLogger("edge.app.loading")
-
-ENGINES = {"onnx": "onnxruntime", "tflite": "litert"}
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -76,23 +75,6 @@ def replay(loaded: Loaded, settings: Settings) -> None:
         golden.replay(loaded.engine, loaded.manifest, file=loaded.path.name)
 
 
-def engine_name(path: Path, engine: str = "auto") -> str:
-    """The plug-in that loads a file. Raises ModelError for one that is no model, ConfigError for the wrong engine."""
-    kind = container.kind_of(path)
-    name = ENGINES[kind] if engine == "auto" else engine
-    if name != ENGINES[kind] and name in ENGINES.values():
-        raise ConfigError(
-            f"--engine {engine}: {path.name} is an {kind} file; leave --engine out, or say {ENGINES[kind]}"
-        )
-    return name
-
-
-def find_engine(path: Path, engine: str = "auto") -> Callable[[Path, EngineOptions], Engine]:
-    """The `load` of the engine for a file; imports its library. Raises ModelError, ConfigError."""
-    load: Callable[[Path, EngineOptions], Engine] = registry.find("edge.engines", engine_name(path, engine))
-    return load
-
-
 def load_file(
     path: Path, options: EngineOptions | None = None, *, engine: str = "auto", hints: Hints | None = None
 ) -> Loaded:
@@ -100,7 +82,7 @@ def load_file(
 
     Raises ModelError, ConfigError.
     """
-    loaded: Engine = find_engine(path, engine)(path, options or EngineOptions())
+    loaded = choose.load(path, options or EngineOptions(), engine)
     sha = container.sha256(path)
     manifest = container.read_manifest(path, loaded.metadata)
     if manifest is not None and manifest.inputs:
@@ -122,7 +104,7 @@ def _named(manifest: Manifest, path: Path) -> Manifest:
 
 def hints(settings: Settings) -> Hints:
     """What the settings say of a model that says nothing of itself. Raises ConfigError."""
-    said, source = settings.manifest, settings.input.source
+    said = settings.manifest
     normalization = _normalization(settings)
     return Hints(
         task=said.task,
@@ -139,8 +121,18 @@ def hints(settings: Settings) -> Hints:
         hop=said.hop,
         sample_rate=said.sample_rate,
         frontend=said.frontend,
-        sound=source is not None and split_source(source)[0] in ("wav", "microphone"),
+        sound=source_gives(settings) == "sound",
     )
+
+
+def source_gives(settings: Settings) -> Gives:
+    """What the source's samples surely are. A source that there is not is told by what makes it."""
+    if settings.input.source is None:
+        return ""
+    try:
+        return uri.parse(settings.input.source).declared.gives
+    except ConfigError:
+        return ""
 
 
 def _activation(settings: Settings) -> Literal["", "softmax", "sigmoid"] | None:

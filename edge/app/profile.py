@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from edge.app import loading
+from edge.engines import choose
 from edge.errors import FatalError, SpoolError
 from edge.model import container
-from edge.plugins import registry
+from edge.plugins.protocols import EngineLibrary
 from edge.settings.parsers import THREADS_MOST
 from edge.settings.settings import Settings
 from edge.storage.instance import write_synced
@@ -125,9 +123,9 @@ def _path(settings: Settings) -> Path | None:
 
 def _foreign(profile: Profile, settings: Settings) -> str:
     """Why it is not for this model, engine and board; "" where it is. Raises FatalError."""
-    name = loading.engine_name(settings.model.file, settings.model.engine)
-    module = sys.modules[registry.find("edge.engines", name).__module__]
-    engine = f"{name} {module.version()}" if hasattr(module, "version") else name
+    name, info = choose.find(settings.model.file, settings.model.engine)
+    library = info.library()
+    engine = f"{name} {library.version()}"
     pairs = (
         ("model", profile.model, container.sha256(settings.model.file)),
         ("engine", profile.engine, engine),
@@ -136,19 +134,19 @@ def _foreign(profile: Profile, settings: Settings) -> str:
     for what, tuned_for, here in pairs:
         if tuned_for != here:
             return f"{what}: made for {tuned_for}, here is {here}"
-    return "" if _is_there(profile.provider, module) else f"there is no provider {profile.provider!r} here"
+    return "" if _is_there(profile.provider, library) else f"there is no provider {profile.provider!r} here"
 
 
-def _is_there(provider: str, engine: ModuleType) -> bool:
-    if provider in (engine.providers() if hasattr(engine, "providers") else ["cpu"]):
+def _is_there(provider: str, library: EngineLibrary) -> bool:
+    if provider in library.providers():
         return True
-    library = provider.partition("?")[0]
-    if ".so" not in library:
+    delegate = provider.partition("?")[0]
+    if ".so" not in delegate:
         return False
     import ctypes  # for those who have a delegate; the engine loads it in the same way
 
     try:
-        ctypes.CDLL(library)
+        ctypes.CDLL(delegate)
     except OSError:
         return False
     return True

@@ -26,11 +26,11 @@ from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.mqtt.messages import MqttOptions, Outgoing
 from edge.mqtt.options import broker_url
 from edge.mqtt.session import MqttTransport
-from edge.mqtt.sink import MqttSink
 from edge.mqtt.source import MqttSource
 from edge.mqtt.url import BrokerUrl
 from edge.pipeline.pipeline import Pipeline, Watch
 from edge.pipeline.results import timestamp
+from edge.plugins.contexts import SinkContext
 from edge.plugins.protocols import Sink, Source
 from edge.plugins.rows import RowRules
 from edge.runtime import thermal
@@ -176,18 +176,22 @@ class Service:
 
     def _make_sinks(self) -> dict[str, Sink]:
         """By the lane's name, which also names its spool: a second `file:` is `file-2`."""
+        context = SinkContext(
+            device=self._settings.topics.device,
+            model=self._loaded.manifest.name,
+            topic=self._base,
+            batch=self._settings.publishing.batch,
+            transport=self._transport,
+            sending=self._announcer.sending if self._announcer is not None else lambda _: None,
+            count=self._metrics.inc,
+            closed=self._console_closed,
+        )
         named: dict[str, Sink] = {}
-        if self._transport is not None:
-            name = self._loaded.manifest.name
-            sending = self._announcer.sending if self._announcer is not None else lambda _: None
-            batch = self._settings.publishing.batch
-            named["mqtt"] = MqttSink(
-                self._transport, self._base, name, sending=sending, count=self._metrics.inc, batch=batch
-            )
-        for uri in dict.fromkeys(self._settings.output.sinks):
+        broker = ("mqtt",) if self._transport is not None else ()
+        for uri in dict.fromkeys((*broker, *self._settings.output.sinks)):
             kind = uri.partition(":")[0]
-            same = sum(name.partition("-")[0] == kind for name in named)
-            named[f"{kind}-{same + 1}" if same else kind] = assembly.make_sink(uri, self._console_closed)
+            same = sum(name == kind or name.startswith(f"{kind}-") for name in named)
+            named[f"{kind}-{same + 1}" if same else kind] = assembly.make_sink(uri, context)
         return named
 
     def _make_lanes(self, live: bool) -> list[Lane]:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -95,20 +94,21 @@ def _load_beside(settings: Settings) -> tuple[_Beside[Loaded], _Beside[None]]:
 def _is_tried(settings: Settings, read: _Beside[None]) -> bool:
     """Imports the engine's library; False where loading the file will fork a child, or nobody knows."""
     from edge.app import loading
+    from edge.engines import choose
 
     with contextlib.suppress(FatalError, OSError):  # told by who loads the model
-        load = loading.find_engine(settings.model.file, settings.model.engine)
-        tried = getattr(sys.modules[load.__module__], "tried", None)
+        _, info = choose.find(settings.model.file, settings.model.engine)
+        library = info.library()
         read.wait()
-        return tried is not None and bool(tried(settings.model.file, loading.engine_options(settings)))
+        return library.loads_at_once(settings.model.file, loading.engine_options(settings))
     return False
 
 
 def _import_opencv(settings: Settings) -> None:
     """Where pictures come for sure. Where it is missing, whoever needs it tells."""
-    from edge.sources.uri import gives_pictures
+    from edge.app import loading
 
-    if settings.input.source is not None and gives_pictures(settings.input.source):
+    if loading.source_gives(settings) == "pictures":
         with contextlib.suppress(ImportError):
             importlib.import_module("cv2")
 

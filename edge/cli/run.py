@@ -53,7 +53,7 @@ def run(argv: list[str]) -> int:
     from edge.settings import layers
 
     try:
-        settings = layers.read(argv, os.environ, __version__)
+        settings = layers.read(argv, os.environ, __version__, _plugins)
     except ConfigError as exc:
         return _fail(exc)
     if settings.process.healthy:
@@ -83,6 +83,12 @@ def run(argv: list[str]) -> int:
     except FatalError as exc:
         return _fail(exc)
     return 0
+
+
+def _plugins(group: str) -> str:
+    from edge.plugins import registry  # for --help
+
+    return registry.usage(group)
 
 
 def _service(argv: list[str]) -> int:

@@ -124,7 +124,7 @@ def load(path: Path, options: EngineOptions) -> LiteRt:
         raise ModelError(f"{path.name}: {_explain(exc)}") from exc
 
 
-def tried(path: Path, options: EngineOptions) -> bool:
+def loads_at_once(path: Path, options: EngineOptions) -> bool:
     """True where `load` will not fork a child. Raises OSError, ConfigError."""
     name = f"litert-{version()}"
     return options.own_file or (options.cache_dir is not None and probe.has_survived(path, name, options.cache_dir))

@@ -128,7 +128,7 @@ def load(path: Path, options: EngineOptions) -> OnnxRuntime:
     return engine
 
 
-def tried(path: Path, options: EngineOptions) -> bool:
+def loads_at_once(path: Path, options: EngineOptions) -> bool:
     """True where `load` will not fork a child. Raises OSError, ConfigError."""
     if options.cache_dir is None:
         return True

@@ -19,16 +19,6 @@ MAX_MANIFEST_BYTES = 64 * 2**20
 PIECE = 2**20
 
 
-def kind_of(path: Path) -> str:
-    """ "onnx" or "tflite", by content. Raises ModelError for a file that is neither."""
-    head = read_head(path)
-    if head[4:8] == b"TFL3":
-        return "tflite"
-    if _looks_like_onnx(head):
-        return "onnx"
-    raise ModelError(f"{path.name}: {_what_it_is(head)}; a model is an .onnx or a .tflite file")
-
-
 def read_head(path: Path, size: int = 64) -> bytes:
     """The first bytes of a model file. Raises ModelError where there is none, or an empty one."""
     try:
@@ -43,32 +33,6 @@ def read_head(path: Path, size: int = 64) -> bytes:
     if not head:
         raise ModelError(f"{path.name}: the file is empty; copy or convert it again")
     return head
-
-
-def _looks_like_onnx(head: bytes) -> bool:
-    # ModelProto is protobuf: nearly always field 1 (ir_version, a small varint) comes first; a writer may
-    # begin with another field (2 producer_name, 7 graph, 8 opset_import, 14 metadata), all length-delimited.
-    if len(head) < 9:
-        return False
-    return (head[0] == 0x08 and head[1] < 0x40) or head[0] in (0x12, 0x3A, 0x42, 0x72)
-
-
-def _what_it_is(head: bytes) -> str:
-    known = (
-        (b"\xff\xd8\xff", "a JPEG picture"),
-        (b"\x89PNG", "a PNG picture"),
-        (b"\x80\x04", "a Python pickle (run edge-convert on it)"),
-        (b"\x80\x05", "a Python pickle (run edge-convert on it)"),
-        (b"PK\x03\x04", "a zip archive (a PyTorch, Keras or skops model? run edge-convert on it)"),
-        (b"\x89HDF", "an HDF5 file (a Keras model? run edge-convert on it)"),
-        (b"version https://git-lfs", "a Git LFS pointer (run 'git lfs pull')"),
-        (b"<", "text or a web page, not a model"),
-        (b"{", "JSON text, not a model"),
-    )
-    for magic, name in known:
-        if head.startswith(magic):
-            return f"this is {name}"
-    return f"not a model file (it begins with {head[:8].hex(' ')})"
 
 
 def sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from edge.data.tensor import STRING, Array, Tensors
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Golden, GoldenTensor, Manifest
-from edge.plugins.protocols import Engine
+from edge.plugins.protocols import Engine, ResettableEngine
 
 MAX_TENSOR_BYTES = 64 * 2**20
 
@@ -90,9 +90,8 @@ def replay(engine: Engine, manifest: Manifest, *, file: str) -> float:
 
 def forget(engine: Engine) -> None:
     """Lets a model that remembers by itself begin anew: what it was tried with is no sample of the stream."""
-    reset = getattr(engine, "reset", None)
-    if reset is not None:
-        reset()
+    if isinstance(engine, ResettableEngine):
+        engine.reset()
 
 
 def _within(apart: float, manifest: Manifest, output: str, number: int, file: str) -> float:

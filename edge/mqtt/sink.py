@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from edge.data.message import Message
 from edge.data.result import SCHEMA
-from edge.errors import SampleError, UnavailableError
+from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.mqtt.messages import Outgoing, Told
 from edge.mqtt.publication import Form, Letter
 from edge.mqtt.session import Listener, MqttTransport
+from edge.plugins.contexts import SinkContext
+from edge.plugins.declarations import SinkInfo
 from edge.plugins.protocols import Entry, Loop, SinkEvents
 
 JSON = "application/json"
@@ -211,3 +213,22 @@ class MqttSink(Listener):
 
     def close(self) -> None:
         """The transport stays: it is not the sink's."""
+
+
+def create(rest: str, context: SinkContext) -> MqttSink:
+    """`rest` is empty: the broker is `--mqtt`, the topics follow from the names. Raises ConfigError."""
+    if rest:
+        raise ConfigError(f"--sink mqtt:{rest}: say --mqtt URL for the broker, and --prefix, --device, --name")
+    if not isinstance(context.transport, MqttTransport):
+        raise ConfigError("--sink mqtt: needs a broker, but --mqtt is none; name one with --mqtt mqtt://host")
+    return MqttSink(
+        context.transport,
+        context.topic,
+        context.model,
+        batch=context.batch,
+        sending=context.sending,
+        count=context.count,
+    )
+
+
+SINK = SinkInfo(edge_api=1, create=create, usage="mqtt")

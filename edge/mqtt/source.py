@@ -21,6 +21,7 @@ from edge.data.sample import Reply, Sample
 from edge.errors import ConfigError
 from edge.mqtt.messages import Incoming
 from edge.mqtt.session import Listener, MqttTransport
+from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import SourceContext
 
 QUEUE_MOST = 1024
@@ -138,3 +139,6 @@ def create(rest: str, context: SourceContext) -> MqttSource:
     if any(("#" in p and (p != "#" or i != len(parts) - 1)) or ("+" in p and p != "+") for i, p in enumerate(parts)):
         raise ConfigError(f"--source mqtt:{topic}: not a topic filter; + and # stand alone, # at the end")
     return MqttSource(context.transport, topic, context)
+
+
+SOURCE = SourceInfo(edge_api=1, create=create, usage="mqtt:TOPIC", fix="does something publish on that topic?")

@@ -98,10 +98,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class Engine(Protocol):
-    """A loaded model. `load(path, options)` is the plug-in; what it returns is ready.
-
-    One whose models may keep something from sample to sample by themselves has a `reset()` that forgets it.
-    """
+    """A loaded model, ready: what `EngineLibrary.load` returns."""
 
     name: str
     version: str
@@ -121,10 +118,39 @@ class Engine(Protocol):
 
 @runtime_checkable
 class RepairingEngine(Protocol):
-    """An engine that may mend a graph for it to run faster."""
+    """Capability of an engine that may mend a graph for it to run faster."""
 
     repairs: tuple[str, ...]
     """What was mended in this one, in a user's words."""
+
+
+@runtime_checkable
+class ResettableEngine(Protocol):
+    """Capability of an engine whose models may keep something from sample to sample by themselves."""
+
+    def reset(self) -> None:
+        """Forgets it: another stream begins."""
+
+
+class EngineLibrary(Protocol):
+    """What loads models: a module, or an object of a class that derives from this one."""
+
+    def load(self, path: Path, options: EngineOptions) -> Engine:
+        """Raises ModelError for a file that cannot run, ConfigError for options that it cannot have."""
+
+    def version(self) -> str:
+        """The library's, before any model is loaded. Raises ConfigError where it is not installed."""
+
+    def providers(self) -> Sequence[str]:
+        """Names for `--provider` that work here, the usual one first."""
+        return ("cpu",)
+
+    def loads_at_once(self, path: Path, options: EngineOptions) -> bool:
+        """False: `load` will fork a child to try the file in, so no other thread may import meanwhile.
+
+        Raises OSError, ConfigError.
+        """
+        return True
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -1,24 +1,35 @@
 """Plug-ins by name, from entry points.
 
-Groups: `edge.sources`, `edge.engines`, `edge.preprocess`, `edge.postprocess`, `edge.sinks`,
-`edge.spools`. Our own are registered in `pyproject.toml` like a stranger's; they are looked up first, in
-our own distribution's list, because importlib.metadata and every installed distribution cost time at start.
+Groups: `edge.sources`, `edge.engines`, `edge.preprocess`, `edge.postprocess`, `edge.sinks`, `edge.spools`,
+`converter.exporters`, `converter.passes`. Our own are registered in `pyproject.toml` like a stranger's; they are looked
+up first, in our own distribution's list, because importlib.metadata and every installed distribution cost time at
+start. A name that begins with a dot is a suffix of files. Nothing here imports a plug-in that was not asked for.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, EdgeError
+from edge.plugins.declarations import EDGE_API, GROUPS, Declaration
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+log = logging.getLogger("edge.plugins")
+
 DISTRIBUTION = "edge-run"
+GUIDE = "see docs/PLUGINS.md"
+_KINDS = {"edge.preprocess": "preprocessor", "edge.postprocess": "decoder", "converter.passes": "pass"}
+
+D = TypeVar("D", bound=Declaration)
+T = TypeVar("T")
 
 
 def find(group: str, name: str) -> Any:
@@ -27,10 +38,104 @@ def find(group: str, name: str) -> Any:
     if own is not None:
         module, _, attribute = own.partition(":")
         return getattr(importlib.import_module(module), attribute)
-    stranger = _all(group).get(name)
+    stranger = _only(group, name)
     if stranger is None:
         raise _unknown(group, name)
-    return stranger.load()
+    try:
+        return stranger.load()
+    except EdgeError:
+        raise
+    except Exception as exc:
+        raise ConfigError(f"{origin(group, name)} does not load: {exc!r}; mend or uninstall it") from exc
+
+
+def declared(kind: type[D], name: str, group: str = "") -> D:
+    """The declaration registered as `name` in the group of its kind.
+
+    Raises ConfigError where there is none, where it is of another kind or written for seams that are not known here.
+    """
+    group = group or GROUPS[kind]
+    found = find(group, name)
+    if not isinstance(found, kind):
+        raise ConfigError(
+            f"{origin(group, name)} names a {type(found).__name__}, where a {kind.__name__}(edge_api={EDGE_API}, ...) "
+            f"belongs; {GUIDE}"
+        )
+    if found.edge_api != EDGE_API:
+        newer = isinstance(found.edge_api, int) and found.edge_api > EDGE_API
+        way_out = "pip install -U edge-run" if newer else f"the plug-in needs a newer release; {GUIDE}"
+        raise ConfigError(
+            f"{origin(group, name)} is written for edge_api {found.edge_api!r}, here it is {EDGE_API}: {way_out}"
+        )
+    return found
+
+
+def all_declared(kind: type[D], group: str = "") -> Iterator[tuple[str, D]]:
+    """Every declaration of a kind by its name, ours first; one that does not load is left out with a warning."""
+    group = group or GROUPS[kind]
+    for name in sorted(names(group), key=lambda name: (not is_own(group, name), name)):
+        try:
+            yield name, declared(kind, name, group)
+        except ConfigError as exc:
+            log.warning("plug-in left out", extra={"reason": str(exc)})
+
+
+def checked(group: str, name: str, made: T) -> T:
+    """What a plug-in made; a stranger's is looked at first, ours the tests look at.
+
+    Raises ConfigError for one that lacks a method of its seam, or has one that looks like a misspelt one.
+    """
+    if not is_own(group, name):
+        from edge.plugins import capabilities  # for strangers
+
+        fault = capabilities.fault(group, made)
+        if fault:
+            raise ConfigError(f"{origin(group, name)}: {fault}; {GUIDE}")
+    return made
+
+
+def names(group: str) -> list[str]:
+    """Every name of a group that a user may say."""
+    return sorted(n for n in {*_own(group), *_all(group)} if not n.startswith("."))
+
+
+def usage(group: str) -> str:
+    """What a user may say, with commas between: usages where they are declared, names else."""
+    kind = next((kind for kind, its in GROUPS.items() if its == group), None)
+    if kind is None:
+        return ", ".join(names(group))
+    said = (getattr(info, "usage", "") or name for name, info in all_declared(kind))
+    return ", ".join(dict.fromkeys(said))
+
+
+def name_for(group: str, suffix: str) -> str | None:
+    """The registered name for files of a suffix (".csv"), which `find` takes; None where there is none."""
+    if not suffix:
+        return None
+    suffix = suffix.lower()
+    return suffix if suffix in _own(group) or suffix in _all(group) else None
+
+
+def is_own(group: str, name: str) -> bool:
+    """True for those of this distribution."""
+    return name in _own(group)
+
+
+def is_there(group: str, name: str) -> bool:
+    """True where a name is registered. Strangers are asked only where it is none of ours."""
+    return name in _own(group) or name in _all(group)
+
+
+def origin(group: str, name: str) -> str:
+    """A plug-in as messages call it: "the sink 'mine' of my-package"."""
+    points = () if is_own(group, name) else _all(group).get(name, ())
+    dist = points[0].dist.name if points and points[0].dist is not None else DISTRIBUTION
+    return f"the {kind_of(group)} {name!r} of {dist}"
+
+
+def kind_of(group: str) -> str:
+    """What a plug-in of the group is called: "sink"."""
+    return _KINDS.get(group, group.rpartition(".")[2].removesuffix("s"))
 
 
 def _unknown(group: str, name: str) -> ConfigError:
@@ -39,15 +144,7 @@ def _unknown(group: str, name: str) -> ConfigError:
     known = names(group)
     near = difflib.get_close_matches(name, known, n=1)
     meant = f"did you mean {near[0]!r}? " if near else ""
-    kind = {"edge.preprocess": "preprocessor", "edge.postprocess": "postprocessor"}.get(
-        group, group.removeprefix("edge.").removesuffix("s")
-    )
-    return ConfigError(f"there is no {kind} {name!r}; {meant}known: {', '.join(known)}")
-
-
-def names(group: str) -> list[str]:
-    """Every registered name of a group."""
-    return sorted({*_own(group), *_all(group)})
+    return ConfigError(f"there is no {kind_of(group)} {name!r}; {meant}known: {', '.join(known)}")
 
 
 @cache
@@ -74,8 +171,25 @@ def _read(text: str, group: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, equals, value in pairs if equals}
 
 
+def _all(group: str) -> Mapping[str, Sequence[EntryPoint]]:
+    return _installed(group, tuple(sys.path))
+
+
 @cache
-def _all(group: str) -> Mapping[str, EntryPoint]:
+def _installed(group: str, path: tuple[str, ...]) -> Mapping[str, Sequence[EntryPoint]]:
+    """Of every distribution on the path, which costs some milliseconds to look through."""
     from importlib import metadata
 
-    return {p.name: p for p in metadata.entry_points(group=group)}
+    found: dict[str, list[EntryPoint]] = {}
+    for point in metadata.entry_points(group=group):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _only(group: str, name: str) -> EntryPoint | None:
+    """The stranger of a name. Raises ConfigError where two distributions took it: which is meant cannot be known."""
+    points = _all(group).get(name, ())
+    owners = sorted({p.dist.name for p in points if p.dist is not None})
+    if len(owners) > 1:
+        raise ConfigError(f"the {kind_of(group)} {name!r} is there twice, from {' and '.join(owners)}: uninstall one")
+    return points[0] if points else None

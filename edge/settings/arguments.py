@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import msgspec
@@ -21,9 +21,23 @@ class Program(msgspec.Struct, frozen=True):
     version: str
     epilog: str = ""
     version_flag: str = "--version"
+    plugins: Callable[[str], str] = lambda group: ""
+    """What is registered in a group of entry points, as a user says it; asked for by `--help` alone."""
 
 
 class _Parser(argparse.ArgumentParser):
+    """`listed` are the actions whose help ends with what is registered in a group of entry points."""
+
+    def __init__(self, plugins: Callable[[str], str], **more: Any) -> None:
+        super().__init__(**more)
+        self.listed: list[tuple[argparse.Action, str]] = []
+        self._plugins = plugins
+
+    def format_help(self) -> str:
+        for action, group in self.listed:
+            action.help = (action.help or "").replace("...", self._plugins(group).replace("%", "%%") or "...")
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see {self.prog} --help")
 
@@ -69,6 +83,7 @@ def _parse(
 
 def _parser(struct: type[msgspec.Struct], program: Program) -> argparse.ArgumentParser:
     parser = _Parser(
+        program.plugins,
         prog=program.name,
         description=program.description,
         epilog=program.epilog or None,
@@ -79,7 +94,9 @@ def _parser(struct: type[msgspec.Struct], program: Program) -> argparse.Argument
     for option in options.of(struct):
         if option.title not in groups:
             groups[option.title] = parser.add_argument_group(option.title)
-        _add(groups[option.title], option)
+        action = _add(groups[option.title], option)
+        if option.flag.plugins:
+            parser.listed.append((action, option.flag.plugins))
     parser.add_argument(
         program.version_flag, action="version", version=f"{program.name} {program.version}", help="print it and end"
     )
@@ -87,7 +104,7 @@ def _parser(struct: type[msgspec.Struct], program: Program) -> argparse.Argument
     return parser
 
 
-def _add(group: Any, option: Option) -> None:
+def _add(group: Any, option: Option) -> argparse.Action:
     flag = option.flag
     more: dict[str, Any] = {"help": _help(option)}
     if option.switch:
@@ -97,13 +114,14 @@ def _add(group: Any, option: Option) -> None:
     required = option.default is msgspec.NODEFAULT
     if flag.positional:
         more["nargs"] = ("+" if required else "*") if flag.many else (None if required else "?")
-        group.add_argument(option.key, **more)
-        return
+        positional: argparse.Action = group.add_argument(option.key, **more)
+        return positional
     if flag.many:
         more["action"] = "append"
     if flag.alone is not None:
         more |= {"nargs": "?", "const": flag.alone}
-    group.add_argument(*option.words, dest=option.key, required=required, **more)
+    action: argparse.Action = group.add_argument(*option.words, dest=option.key, required=required, **more)
+    return action
 
 
 def _help(option: Option) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -19,14 +19,20 @@ Said = Mapping[str, tuple[str, object]]
 """By the option's key: where it was said, and what."""
 
 
-def read(argv: Sequence[str], environ: Mapping[str, str], version: str) -> Settings:
-    """Raises ConfigError that names the flag, variable or key, the value seen and the way out."""
+def read(
+    argv: Sequence[str], environ: Mapping[str, str], version: str, plugins: Callable[[str], str] = lambda group: ""
+) -> Settings:
+    """`plugins` lists a group of entry points for the help.
+
+    Raises ConfigError that names the flag, variable or key, the value seen and the way out.
+    """
     program = Program(
         "edge-run",
         "Run a trained model and publish every result over MQTT.",
         version,
         "Each flag is also a variable (EDGE_SPOOL_MAX) and a key of the --config file (spool-max). "
         "edge-run service --help: have systemd run it.",
+        plugins=plugins,
     )
     flags = arguments.parse(Settings, program, argv)
     config = flags.get("config") or environ.get("EDGE_CONFIG")

@@ -28,7 +28,8 @@ class Flag(msgspec.Struct, frozen=True):
     `parse` makes the value from text and raises ValueError. `name` is the field's, with dashes, unless it is said.
     `many`: may be repeated, and the field is a tuple of what `parse` gives. `alone` is the value where the flag
     stands without one (or with true, as a variable or key). `positional`: a word without a flag. `only_flag`: neither
-    a variable nor a key.
+    a variable nor a key. `plugins`: it names one of this group of entry points, and the help lists
+    them where its text has three dots.
     """
 
     help: str
@@ -40,6 +41,7 @@ class Flag(msgspec.Struct, frozen=True):
     alone: str | None = None
     positional: bool = False
     only_flag: bool = False
+    plugins: str = ""
 
 
 class Room(msgspec.Struct, frozen=True):

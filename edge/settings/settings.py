@@ -20,7 +20,9 @@ class ModelSettings(Struct, frozen=True):
     """Which model runs on what. `tuned_for` is the goal of the profile that gave threads and provider."""
 
     file: Annotated[Path, Flag("the .onnx or .tflite file", parsers.path, "FILE", name="model")] = UNSET
-    engine: Annotated[str, Flag("auto, onnxruntime or litert", one_of(("auto", "onnxruntime", "litert")))] = "auto"
+    engine: Annotated[str, Flag("what runs the model: auto, ...", parsers.word, "NAME", plugins="edge.engines")] = (
+        "auto"
+    )
     threads: Annotated[int | None, Flag("threads for one inference", up_to(THREADS_MOST), "N")] = None
     provider: Annotated[str, Flag("execution provider, or the path of a TFLite delegate", metavar="NAME")] = "cpu"
     no_golden: Annotated[bool, Flag("do not replay the golden samples at start")] = False
@@ -88,7 +90,7 @@ class InputSettings(Struct, frozen=True):
 
     source: Annotated[
         str | None,
-        Flag("-, a file, a folder or glob, mqtt:TOPIC, synthetic:N, camera:0, rtsp://...", metavar="URI"),
+        Flag("-, a file, a folder or glob; ...", metavar="URI", plugins="edge.sources"),
     ] = None
     max_temperature: Annotated[
         float | None,
@@ -150,7 +152,7 @@ class OutputSettings(Struct, frozen=True):
     """Where results go beside the broker."""
 
     sinks: Annotated[
-        tuple[str, ...], Flag("a further sink: console, file:out.jsonl", metavar="URI", name="sink", many=True)
+        tuple[str, ...], Flag("a further sink: ...", metavar="URI", name="sink", many=True, plugins="edge.sinks")
     ] = ()
     save_frames: Annotated[
         Path | None, Flag("keep the pictures beside their results in this folder", parsers.path, "DIR")
@@ -220,6 +222,9 @@ class DeliverySettings(Struct, frozen=True):
     """What becomes of a result until the other side has it."""
 
     state_dir: Annotated[Path, Flag("where the spool and the client id are kept", parsers.path, "DIR")] = UNSET
+    spool: Annotated[str, Flag("what keeps results that wait: ...", parsers.word, "NAME", plugins="edge.spools")] = (
+        "sqlite"
+    )
     spool_max: Annotated[int, Flag("bytes of results that may wait on disk", parsers.size, "SIZE")] = 256_000_000
     spool_max_age: Annotated[
         float, Flag("seconds after which a waiting result is dropped; 0: never", parsers.seconds, "S")

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
-from edge.errors import UnavailableError
+from edge.errors import ConfigError, UnavailableError
+from edge.plugins.contexts import SinkContext
+from edge.plugins.declarations import SinkInfo
 from edge.plugins.protocols import Entry, SinkEvents
 
 MOST_SHOWN = 3
@@ -81,3 +83,13 @@ def _prediction(p: dict[str, Any]) -> str:
     if "value" in p:
         return f"{p['name']} = {p['value']:.6g}{' ' + p['unit'] if p.get('unit') else ''}"
     return f"{p['name']} {p['dtype']}{p['shape']}"
+
+
+def create(rest: str, context: SinkContext) -> ConsoleSink:
+    """`rest` is empty. Raises ConfigError."""
+    if rest:
+        raise ConfigError(f"--sink console:{rest}: it takes nothing behind the colon; say console")
+    return ConsoleSink(on_closed=context.closed)
+
+
+SINK = SinkInfo(edge_api=1, create=create, usage="console")

@@ -6,7 +6,9 @@ import contextlib
 import os
 from pathlib import Path
 
-from edge.errors import UnavailableError
+from edge.errors import ConfigError, UnavailableError
+from edge.plugins.contexts import SinkContext
+from edge.plugins.declarations import SinkInfo
 from edge.plugins.protocols import Entry, SinkEvents
 
 
@@ -61,3 +63,13 @@ class FileSink:
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
+
+
+def create(rest: str, context: SinkContext) -> FileSink:
+    """`rest` is the path. Raises ConfigError where there is none."""
+    if not rest:
+        raise ConfigError("--sink file: has no path; say file:results.jsonl")
+    return FileSink(Path(rest.removeprefix("//")))
+
+
+SINK = SinkInfo(edge_api=1, create=create, usage="file:out.jsonl", writes_path=True)

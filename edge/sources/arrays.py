@@ -11,6 +11,7 @@ import numpy as np
 from edge.data.sample import Sample
 from edge.data.tensor import Array
 from edge.errors import ConfigError, EndOfStream
+from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import SourceContext
 
 MAX_MEMBER = 10**9
@@ -101,3 +102,6 @@ class ArraySource:
 def create(rest: str, context: SourceContext) -> ArraySource:
     """`rest` is the path."""
     return ArraySource(Path(rest), context)
+
+
+SOURCE = SourceInfo(edge_api=1, create=create, usage="rows.npy", gives="rows", reads_path=True)

@@ -18,6 +18,7 @@ from edge.data.numbers import read_number
 from edge.data.sample import Sample
 from edge.data.tensor import EXACT
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
+from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import SourceContext
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
@@ -200,3 +201,6 @@ def _delimiter(start: str) -> str:
 def create(rest: str, context: SourceContext) -> CsvSource:
     """`rest` is the path."""
     return CsvSource(Path(rest), context)
+
+
+SOURCE = SourceInfo(edge_api=1, create=create, usage="rows.csv", gives="rows", reads_path=True)

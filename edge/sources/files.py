@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge.data.sample import Sample
 from edge.errors import ConfigError, EndOfStream, SampleError
+from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import SourceContext
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".npy", ".json", ".wav"})
@@ -101,3 +102,14 @@ def _read(path: Path) -> bytes:
 def create(rest: str, context: SourceContext) -> FileSource:
     """`rest` is a path, a folder or a glob."""
     return FileSource(rest, context)
+
+
+SOURCE = SourceInfo(edge_api=1, create=create, usage="folder/", reads_path=True)
+PICTURES = SourceInfo(
+    edge_api=1,
+    create=create,
+    usage="picture.jpg",
+    gives="pictures",
+    reads_path=True,
+    packages=("opencv-python-headless",),
+)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge.data.sample import Sample
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
+from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import Clock, SourceContext
 
 CHUNK = 65536
@@ -107,3 +108,6 @@ class LineSource:
 def create(rest: str, context: SourceContext) -> LineSource:
     """`rest` is "-" or the path of a .jsonl file."""
     return LineSource(None if rest == "-" else Path(rest), rest if rest != "-" else "stdin", context.clock)
+
+
+SOURCE = SourceInfo(edge_api=1, create=create, usage="rows.jsonl", gives="rows", reads_path=True)

@@ -18,6 +18,7 @@ import numpy as np
 
 from edge.data.sample import Sample, Sound
 from edge.errors import ConfigError, UnavailableError
+from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import SourceContext
 
 RATE = 16_000
@@ -96,3 +97,14 @@ def create(rest: str, context: SourceContext) -> Microphone:
     if rest.startswith("-"):
         raise ConfigError(f"--source microphone:{rest}: not a device; arecord -L lists them")
     return Microphone(rest, context)
+
+
+SOURCE = SourceInfo(
+    edge_api=1,
+    create=create,
+    usage="microphone:",
+    gives="sound",
+    devices=("char-alsa",),
+    groups=("audio",),
+    fix="arecord -l lists what there is; sudo usermod -aG audio $USER",
+)

@@ -9,6 +9,7 @@ import numpy as np
 from edge.data.sample import Sample
 from edge.data.tensor import STRING, TensorSpec, numpy_dtype
 from edge.errors import ConfigError, EndOfStream
+from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import SourceContext
 
 
@@ -73,3 +74,6 @@ def create(rest: str, context: SourceContext) -> SyntheticSource:
     if rest and not rest.isdigit():
         raise ConfigError(f"--source synthetic:{rest}: {rest!r} is not a count; say synthetic:1000")
     return SyntheticSource(int(rest) if rest else None, context)
+
+
+SOURCE = SourceInfo(edge_api=1, create=create, usage="synthetic:N", gives="rows")

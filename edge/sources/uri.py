@@ -4,39 +4,44 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
-FILES = {
-    ".csv": "csv",
-    ".jsonl": "lines",
-    ".ndjson": "lines",
-    ".npy": "arrays",
-    ".npz": "arrays",
-    ".wav": "wav",
-    **dict.fromkeys((".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"), "video"),
-}
-PICTURES = ("camera", "picamera", "rtsp", "video")
-PICTURE_FILES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
-SCHEMES = ("mqtt", "synthetic", "camera", "picamera", "rtsp", "rtsps", "microphone")
+from edge.plugins import registry
+from edge.plugins.declarations import SourceInfo
+
+GROUP = "edge.sources"
+FILES = "files"
+"""The plug-in for folders, globs and files whose suffix no plug-in has."""
+LINES = "lines"
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]+")  # one letter is none: C:\ is a drive
 
 
-def split_source(uri: str) -> tuple[str, str]:
-    """The plug-in's name and what is for it: `mqtt:a/b` to ("mqtt", "a/b"), `rows.csv` to ("csv", "rows.csv")."""
+class SourceUri(NamedTuple):
+    """`name` is registered in `edge.sources`: a scheme, or the suffix of a file. `rest` is for the plug-in."""
+
+    name: str
+    rest: str
+
+    @property
+    def declared(self) -> SourceInfo:
+        """What the plug-in says of itself; imports its module, no library. Raises ConfigError."""
+        return registry.declared(SourceInfo, self.name)
+
+
+def parse(uri: str) -> SourceUri:
+    """`mqtt:a/b` to ("mqtt", "a/b"), `rows.csv` to (".csv", "rows.csv"), `pictures/` to ("files", "pictures/").
+
+    A scheme that there is not is given back as it is: `registry` says which there are.
+    """
     if uri == "-":
-        return "lines", "-"
+        return SourceUri(LINES, uri)
     scheme, colon, rest = uri.partition(":")
-    if colon and scheme in SCHEMES:
-        return ("rtsp", uri) if scheme.startswith("rtsp") else (scheme, rest)
-    if colon and not Path(uri).exists() and len(scheme) > 1 and scheme.isidentifier():
-        if scheme == "file":
-            return split_source(rest.removeprefix("//"))
-        return scheme, rest
-    return FILES.get(Path(uri).suffix.lower(), "files"), uri
-
-
-def gives_pictures(uri: str) -> bool:
-    """True where it surely does; of a folder or a topic nobody knows before it is read."""
-    name, rest = split_source(uri)
-    return name in PICTURES or (name == "files" and Path(rest).suffix.lower() in PICTURE_FILES)
+    if colon and _SCHEME.fullmatch(scheme):
+        if registry.is_own(GROUP, scheme):
+            return SourceUri(scheme, rest)
+        if not Path(uri).exists():
+            return parse(rest.removeprefix("//")) if scheme == "file" else SourceUri(scheme, rest)
+    return SourceUri(registry.name_for(GROUP, Path(uri).suffix) or FILES, uri)
 
 
 def told(uri: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from edge.data.sample import Sample, Sound
 from edge.data.sound import decode_pcm
 from edge.errors import ConfigError, EndOfStream, SourceError
+from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import SourceContext
 
 
@@ -61,3 +62,6 @@ class WavSource:
 def create(rest: str, context: SourceContext) -> WavSource:
     """`rest` is the path."""
     return WavSource(Path(rest), context)
+
+
+SOURCE = SourceInfo(edge_api=1, create=create, usage="sound.wav", gives="sound", reads_path=True)

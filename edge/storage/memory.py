@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from edge.data.message import Message
+from edge.plugins.contexts import SpoolContext
+from edge.plugins.declarations import SpoolInfo
 from edge.plugins.protocols import Clock, Entry
 from edge.telemetry.clock import SystemClock
 
@@ -126,3 +128,11 @@ def size_of(message: Message) -> int:
     if reply is None:
         return len(message.payload)
     return len(message.payload) + len(reply.topic.encode()) + len(reply.correlation or b"")
+
+
+def create(context: SpoolContext) -> MemorySpool:
+    """Needs no path: what waits is gone with the process."""
+    return MemorySpool(context.max_bytes, context.max_age_s)
+
+
+SPOOL = SpoolInfo(edge_api=1, create=create)

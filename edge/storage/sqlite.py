@@ -52,6 +52,8 @@ from msgspec.structs import replace
 
 from edge.data.message import Message
 from edge.errors import UnavailableError
+from edge.plugins.contexts import SpoolContext
+from edge.plugins.declarations import SpoolInfo
 from edge.plugins.protocols import Clock, Entry
 from edge.storage import dbfile
 from edge.storage.dbfile import COLUMNS, INSERT, DamagedError, message_of, named, row_of
@@ -360,3 +362,12 @@ class SqliteSpool:
 
 def _json(keys: Sequence[int]) -> str:
     return msgspec.json.encode(keys).decode()
+
+
+def create(context: SpoolContext) -> SqliteSpool:
+    """A file `<path>.spool`; nothing is opened yet."""
+    path = context.path.with_name(f"{context.path.name}.spool")
+    return SqliteSpool(path, context.max_bytes, max_age_s=context.max_age_s)
+
+
+SPOOL = SpoolInfo(edge_api=1, create=create)

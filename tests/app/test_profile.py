@@ -139,6 +139,7 @@ def test_an_engine_that_is_not_installed_is_left_to_who_loads_the_model(settings
     tuned()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "edge.engines.onnxruntime")
+    monkeypatch.delattr("edge.engines.onnxruntime")
     before = settings()
     assert profile.apply(before) is before
 

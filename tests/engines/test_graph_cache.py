@@ -47,7 +47,7 @@ def answer(loaded):
 def test_the_second_start_reads_the_graph_that_the_first_has_left(model, options, tmp_path):
     first = engine.load(model, options)
     (kept,) = graphs(options)
-    assert engine.tried(model, options)
+    assert engine.loads_at_once(model, options)
     other = EngineOptions(cache_dir=tmp_path / "other")
     another = engine.load(onnxmodels.deep(tmp_path / "another.onnx", LAYERS + 1, channels=64, size=16), other)
     again = engine.load(model, options)
@@ -84,7 +84,7 @@ def test_what_does_not_match_its_hash_is_not_used_and_made_again(model, options,
     whole = path.read_bytes()
     damage(path)
 
-    assert not engine.tried(model, options)  # a start that forks must know
+    assert not engine.loads_at_once(model, options)  # a start that forks must know
     assert np.array_equal(answer(engine.load(model, options)), before)
     assert graphs(options) == [path]
     assert path.read_bytes() == whole
@@ -104,7 +104,7 @@ def test_another_processor_or_engine_asks_for_another_and_the_old_one_goes(model
     engine.load(model, options)
     (first,) = graphs(options)
     monkeypatch.setattr(graph_cache, "processor", lambda: "aarch64\nCPU part : 0xd0b")
-    assert not engine.tried(model, options)
+    assert not engine.loads_at_once(model, options)
 
     engine.load(model, options)
 
@@ -150,7 +150,7 @@ def test_an_engine_that_cannot_write_its_graph_is_not_asked_again(model, options
     monkeypatch.setattr(engine._Opening, "plain", refuse)
     assert answer(engine.load(model, options)).size
     assert graphs(options) == []
-    assert engine.tried(model, options)
+    assert engine.loads_at_once(model, options)
 
 
 def test_an_engine_that_dies_of_writing_its_graph_still_runs_the_model(model, options, monkeypatch):
@@ -163,7 +163,7 @@ def test_an_engine_that_dies_of_writing_its_graph_still_runs_the_model(model, op
     monkeypatch.setattr(engine._Opening, "optimised", die)
     assert answer(engine.load(model, options)).size
     assert graphs(options) == []
-    assert engine.tried(model, options)
+    assert engine.loads_at_once(model, options)
 
 
 def test_weights_beside_the_model_are_no_part_of_its_hash_so_there_is_no_graph(original, options, tmp_path):

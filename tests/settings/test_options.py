@@ -13,6 +13,8 @@ import pytest
 
 from edge.app import assembly
 from edge.errors import ConfigError
+from edge.plugins import registry
+from edge.plugins.contexts import SinkContext
 from edge.settings import arguments, layers, options
 from edge.settings.options import Option
 from edge.settings.settings import Settings
@@ -43,8 +45,16 @@ def test_a_value_out_of_bounds_is_told_in_a_line(flag, value, says):
 
 
 def test_an_unknown_sink_is_told_with_those_there_are():
-    with pytest.raises(ConfigError, match="there is no sink 'mail'; say console, file:PATH"):
-        assembly.make_sink("mail:me")
+    with pytest.raises(ConfigError, match="there is no sink 'mail'; known: console, file"):
+        assembly.make_sink("mail:me", SinkContext())
+
+
+def test_the_help_lists_what_is_installed(capsys):
+    with pytest.raises(SystemExit):
+        layers.read(["--help"], {}, "0", registry.usage)
+    said = capsys.readouterr().out
+    assert "a further sink: console, file:out.jsonl, mqtt" in said
+    assert "camera:0" in said
 
 
 def test_batches_for_home_assistant_are_refused_with_the_way_out():

@@ -155,10 +155,10 @@ def test_a_camera_that_is_named_wrongly_is_a_configuration_error(rest):
         camera.create(rest, context())
 
 
-@pytest.mark.parametrize("url", ["rtsp://", "rtsp:stream", "rtsp://[bad/x"])
-def test_an_address_that_is_none_is_a_configuration_error(url):
+@pytest.mark.parametrize("rest", ["//", "stream", "//[bad/x"])
+def test_an_address_that_is_none_is_a_configuration_error(rest):
     with pytest.raises(ConfigError):
-        rtsp.create(url, context())
+        rtsp.create("rtsp", rest, context())
 
 
 def test_a_password_is_never_told():

@@ -118,7 +118,7 @@ def a_picture(made):
 
 
 def test_a_stream_gives_pictures(server):
-    made = rtsp.create(server.url, context())
+    made = rtsp.create("rtsp", server.url.removeprefix("rtsp:"), context())
     made.open()
     sample = a_picture(made)
     assert sample.payload.pixels.shape == (48, 64, 3)
@@ -127,7 +127,7 @@ def test_a_stream_gives_pictures(server):
 
 
 def test_a_server_that_vanishes_is_unavailable_until_it_is_back(server):
-    made = rtsp.create(server.url, context())
+    made = rtsp.create("rtsp", server.url.removeprefix("rtsp:"), context())
     made.open()
     a_picture(made)
     server.kill()

@@ -30,8 +30,8 @@ from converter.quiet import quiet
 from converter.rows.rows import Rows
 from converter.source import Probe, Source
 from edge.data.tensor import Array, TensorSpec
+from edge.engines import choose
 from edge.errors import ModelError, needs
-from edge.plugins import registry
 from edge.plugins.protocols import EngineOptions
 
 OPSET = 18
@@ -151,7 +151,7 @@ def _right_at_other_sizes(proto: Any, model: TorchModel, plan: Plan) -> bool:
         path = Path(folder) / "model.onnx"
         path.write_bytes(proto.SerializeToString())
         try:
-            engine = registry.find("edge.engines", "onnxruntime")(path, EngineOptions())
+            engine = choose.load(path, EngineOptions())
             for rows, shorter in ((1, False), (EXAMPLE_ROWS + 2, False), (2, True)):
                 given = {
                     s.name: _resized(a, rows, dims[s.name], shorter=shorter)

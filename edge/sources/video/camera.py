@@ -11,9 +11,10 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from edge.errors import ConfigError, UnavailableError
+from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import SourceContext
 from edge.sources.video.live import LiveSource
-from edge.sources.video.opencv import Capture, opencv
+from edge.sources.video.opencv import OPENCV, Capture, opencv
 
 OPTIONS = ("width", "height", "fps", "fourcc")
 
@@ -61,3 +62,15 @@ def create(rest: str, context: SourceContext) -> LiveSource:
         raise ConfigError(f"--source camera:{rest}: fourcc has four letters, as in MJPG")
     opencv()
     return LiveSource(f"camera:{device}", Camera(device, options), context.clock)
+
+
+SOURCE = SourceInfo(
+    edge_api=1,
+    create=create,
+    usage="camera:0",
+    gives="pictures",
+    devices=("char-video4linux",),
+    groups=("video",),
+    packages=OPENCV,
+    fix="is it plugged in, and used by nobody else? rpicam-hello --list-cameras; sudo usermod -aG video $USER",
+)

@@ -7,8 +7,9 @@ from pathlib import Path
 from edge.data.sample import Image, Sample
 from edge.data.tensor import Array
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
+from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import SourceContext
-from edge.sources.video.opencv import Capture, opencv
+from edge.sources.video.opencv import OPENCV, Capture, opencv
 
 TRIES = 10_000
 """Reads in a row that give no picture before the file counts as ended; behind the end each takes a microsecond."""
@@ -101,3 +102,6 @@ def create(rest: str, context: SourceContext) -> VideoFile:
     """`rest` is the path."""
     opencv()
     return VideoFile(Path(rest), context)
+
+
+SOURCE = SourceInfo(edge_api=1, create=create, usage="video.mp4", gives="pictures", reads_path=True, packages=OPENCV)

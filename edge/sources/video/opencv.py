@@ -10,6 +10,9 @@ import numpy as np
 from edge.data.tensor import Array
 from edge.errors import needs
 
+OPENCV = ("opencv-python-headless",)
+"""The distribution."""
+
 
 def opencv() -> Any:
     """The library. Raises ConfigError where it is not installed."""

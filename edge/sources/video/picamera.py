@@ -14,6 +14,7 @@ import numpy as np
 
 from edge.data.tensor import Array
 from edge.errors import ConfigError, UnavailableError
+from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import SourceContext
 from edge.sources.video.live import LiveSource
 
@@ -80,3 +81,14 @@ def create(rest: str, context: SourceContext) -> LiveSource:
         raise ConfigError(f"--source picamera:{rest}: say picamera:0 or picamera:0?width=640&height=480&fps=30")
     start = _Start(_library(), int(number or 0), {k: int(v) for k, v in options.items()})
     return LiveSource(f"picamera:{number or 0}", start, context.clock)
+
+
+SOURCE = SourceInfo(
+    edge_api=1,
+    create=create,
+    usage="picamera:0",
+    gives="pictures",
+    devices=("char-video4linux", "char-media", "char-dma_heap"),
+    groups=("video",),
+    fix="is it plugged in, and used by nobody else? rpicam-hello --list-cameras; sudo usermod -aG video $USER",
+)

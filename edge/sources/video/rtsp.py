@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from edge.errors import ConfigError, UnavailableError
+from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import SourceContext
 from edge.sources.video.live import LiveSource
-from edge.sources.video.opencv import Capture, opencv
+from edge.sources.video.opencv import OPENCV, Capture, opencv
 
 OPEN_MS = 10_000
 READ_MS = 5_000
@@ -38,14 +42,26 @@ class Stream:
         return Capture(cv2, capture)
 
 
-def create(rest: str, context: SourceContext) -> LiveSource:
-    """`rest` is the whole address. Raises ConfigError."""
+def create(scheme: str, rest: str, context: SourceContext) -> LiveSource:
+    """`rest` is the address without its scheme, `//host...`. Raises ConfigError."""
+    url = f"{scheme}:{rest}"
     try:
-        name = without_password(rest)
-        known = urlsplit(rest).scheme in ("rtsp", "rtsps") and bool(urlsplit(rest).hostname)
+        name = without_password(url)
+        known = bool(urlsplit(url).hostname)
     except ValueError as exc:
         raise ConfigError(f"--source rtsp: an address that cannot be read: {exc}") from exc
     if not known:
         raise ConfigError(f"--source {name}: not an address like rtsp://user:password@host:554/stream")
     opencv()
-    return LiveSource(name, Stream(rest), context.clock, stall_s=2 * READ_MS / 1000)
+    return LiveSource(name, Stream(url), context.clock, stall_s=2 * READ_MS / 1000)
+
+
+SOURCE = SourceInfo(
+    edge_api=1,
+    create=partial(create, "rtsp"),
+    usage="rtsp://user:password@host/stream",
+    gives="pictures",
+    packages=OPENCV,
+    fix="is the camera on, and are address, user and password right? ffplay shows it",
+)
+ENCRYPTED = replace(SOURCE, create=partial(create, "rtsps"), usage="rtsps://host/stream")

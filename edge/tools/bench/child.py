@@ -10,7 +10,6 @@ import resource
 import sys
 import time
 from array import array
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -20,9 +19,10 @@ from edge.app import assembly, loading
 from edge.app.loading import Loaded
 from edge.data.tensor import Tensors
 from edge.describe import describe  # noqa: F401 - else what reads unknown files is imported while one loads
+from edge.engines import choose
 from edge.errors import FatalError, ModelError, SampleError
 from edge.pipeline.pipeline import Pipeline
-from edge.plugins.protocols import Engine, EngineOptions
+from edge.plugins.protocols import EngineOptions
 from edge.settings.settings import Settings
 from edge.sources.synthetic import SyntheticSource
 from edge.telemetry.clock import SystemClock
@@ -48,7 +48,7 @@ def main() -> None:
 def _answer(request: Request) -> Answer:
     case, path = request.case, Path(request.case.path)
     # The engine's library is loaded first: its import is the process's, not the model's.
-    _import_library(loading.find_engine(path))
+    choose.find(path)[1].library().version()
     started = time.perf_counter_ns()
     # This process is the child in which a file may kill its engine: no other one is needed.
     loaded = loading.load_file(path, EngineOptions(case.threads, case.provider, own_file=True))
@@ -62,13 +62,6 @@ def _answer(request: Request) -> Answer:
         return Answer(round=_time(pipeline, tensors, request.seconds, load_ms))
     except SampleError as exc:
         raise ModelError(f"{case.model}: a made-up input does not fit it: {exc}; it cannot be measured") from exc
-
-
-def _import_library(load: Callable[..., Engine]) -> None:
-    # Our engines import theirs when they are first asked; a stranger's may do as it likes.
-    version = getattr(sys.modules[load.__module__], "version", None)
-    if version is not None:
-        version()
 
 
 def _tensors(loaded: Loaded, pipeline: Pipeline) -> Tensors:
@@ -87,7 +80,6 @@ def _tensors(loaded: Loaded, pipeline: Pipeline) -> Tensors:
 def _subject(loaded: Loaded) -> Subject:
     engine, provenance = loaded.engine, loaded.manifest.provenance
     passes = provenance.passes if provenance is not None else ()
-    known = getattr(sys.modules[type(engine).__module__], "providers", None)
     return Subject(
         name=loaded.path.name,
         sha256=loaded.sha256,
@@ -95,7 +87,7 @@ def _subject(loaded: Loaded) -> Subject:
         version=engine.version,
         size=loaded.path.stat().st_size,
         precision=next((p for p in PASSES if p in passes), ""),
-        providers=tuple(known()) if known is not None else ("cpu",),
+        providers=tuple(choose.find(loaded.path)[1].library().providers()),
     )
 
 

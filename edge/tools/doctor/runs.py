@@ -19,7 +19,7 @@ from edge.mqtt.session import Listener, MqttTransport
 from edge.plugins.protocols import RepairingEngine
 from edge.settings.settings import Settings
 from edge.sources.synthetic import SyntheticSource
-from edge.sources.uri import told
+from edge.sources.uri import parse, told
 from edge.telemetry import board
 from edge.telemetry.clock import SystemClock
 from edge.tools.doctor.boards import MB
@@ -157,20 +157,11 @@ def _source(settings: Settings, loaded: Loaded | None) -> Row:
         return failed("source", exc, "check --source")
     except (UnavailableError, SampleError) as exc:
         text, _, way_out = str(exc).partition("; ")
-        return warn("source", text, f"{way_out}; {_source_fix(uri)}" if way_out else _source_fix(uri))
+        fix = parse(uri).declared.fix
+        return warn("source", text, f"{way_out}; {fix}" if way_out else fix)
     if sample is None:
-        return warn("source", f"{where}: no sample within {SOURCE_WAIT_S:.0f} s", _source_fix(uri))
+        return warn("source", f"{where}: no sample within {SOURCE_WAIT_S:.0f} s", parse(uri).declared.fix)
     return ok("source", f"{where}: a sample came")
-
-
-def _source_fix(uri: str) -> str:
-    if uri.startswith(("camera:", "picamera:")):
-        return "is it plugged in, and used by nobody else? rpicam-hello --list-cameras; sudo usermod -aG video $USER"
-    if uri.startswith("microphone:"):
-        return "arecord -l lists what there is; sudo usermod -aG audio $USER"
-    if uri.startswith("rtsp"):
-        return "is the camera on, and are address, user and password right? ffplay shows it"
-    return "check --source"
 
 
 class _Waits(Listener):

@@ -12,10 +12,12 @@ from edge.data.names import topic_part
 from edge.errors import ConfigError
 from edge.http.auth import split_address
 from edge.model import labels
+from edge.plugins import registry
+from edge.plugins.declarations import SinkInfo
 from edge.settings import options
 from edge.settings.options import Option
 from edge.settings.settings import Settings
-from edge.sources.uri import split_source
+from edge.sources import uri
 from edge.tools.systemd.unit import Needs, Program
 
 CONFIGS = Path("/etc/edge-run")
@@ -24,14 +26,8 @@ HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  
 """What a service does not see: ProtectHome and PrivateTmp."""
 SECRETS = ("mqtt_password_file", "mqtt_ca", "mqtt_cert", "mqtt_key", "http_token_file", "http_cert", "http_key")
 """Read by root for the service, so that their rights may stay as narrow as they are."""
-DEVICES = {
-    "camera": (("char-video4linux",), ("video",)),
-    "picamera": (("char-video4linux", "char-media", "char-dma_heap"), ("video",)),
-    "microphone": (("char-alsa",), ("audio",)),
-}
 FIRMWARE = Path("/dev/vcio")
 """Through it `vcgencmd` asks for under-voltage and throttling; the group video may."""
-FILE_SOURCES = ("lines", "csv", "arrays", "wav", "video", "files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,22 +173,23 @@ def _provider(draft: _Draft, provider: str) -> str:
     return f"{draft.place(absolute(Path(library)))}{mark}{options}"
 
 
-def _source(draft: _Draft, uri: str) -> str:
-    if uri == "-":
+def _source(draft: _Draft, said: str) -> str:
+    if said == "-":
         raise ConfigError("--source -: a service has no standard input; name a file, a folder, a camera or mqtt:TOPIC")
-    kind, rest = split_source(uri)
-    if kind not in FILE_SOURCES:
-        return uri
-    path = absolute(Path(rest))
+    source = uri.parse(said)
+    if not source.declared.reads_path:
+        return said
+    path = absolute(Path(source.rest))
     folder = path if path.is_dir() else path.parent
     if hidden(path):
         draft.folders.append(folder)
         draft.notes.append(f"{folder} is shown to the service, read-only; its files must be readable by everybody")
-    return str(path)
+    return f"{source.name}:{path}" if said.startswith(f"{source.name}:") else str(path)
 
 
 def _check_outputs(settings: Settings) -> None:
-    outputs = [("--sink", "file:", Path(uri[5:])) for uri in settings.output.sinks if uri.startswith("file:")]
+    said = [(name, Path(rest)) for name, _, rest in (sink.partition(":") for sink in settings.output.sinks)]
+    outputs = [("--sink", f"{name}:", path) for name, path in said if registry.declared(SinkInfo, name).writes_path]
     if settings.output.save_frames is not None:
         outputs.append(("--save-frames", "", settings.output.save_frames))
     for flag, scheme, path in outputs:
@@ -209,8 +206,8 @@ def _check_port(settings: Settings) -> None:
 
 
 def _devices(settings: Settings, root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    kind = split_source(settings.input.source)[0] if settings.input.source else ""
-    devices, groups = DEVICES.get(kind, ((), ()))
+    declared = uri.parse(settings.input.source).declared if settings.input.source else None
+    devices, groups = (declared.devices, declared.groups) if declared is not None else ((), ())
     if (root / FIRMWARE.relative_to("/")).exists():
         return (*devices, str(FIRMWARE)), tuple(dict.fromkeys((*groups, "video")))
     return devices, groups

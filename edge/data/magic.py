@@ -1,0 +1,82 @@
+"""What bytes are, told by how they begin: the one list of it. Imports nothing.
+
+"begin" is the first 64 bytes, or all where there are fewer.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+PictureKind: TypeAlias = Literal["JPEG", "PNG", "BMP", "GIF", "WebP"]
+
+_PICTURES: tuple[tuple[bytes, PictureKind], ...] = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"BM", "BMP"),
+    (b"GIF8", "GIF"),
+)
+SUFFIX_OF: dict[PictureKind, str] = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "GIF": ".gif", "WebP": ".webp"}
+MEDIA_TYPE_OF: dict[PictureKind, str] = {
+    "JPEG": "image/jpeg", "PNG": "image/png", "BMP": "image/bmp", "GIF": "image/gif", "WebP": "image/webp",
+}  # fmt: skip
+
+NPY = b"\x93NUMPY"
+ZIP = b"PK\x03\x04"
+HDF5 = b"\x89HDF\r\n\x1a\n"
+GIT_LFS = b"version https://git-lfs"
+
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (b"\x80\x04", "a Python pickle (run edge-convert on it)"),
+    (b"\x80\x05", "a Python pickle (run edge-convert on it)"),
+    (ZIP, "a zip archive (a PyTorch, Keras or skops model? run edge-convert on it)"),
+    (HDF5, "an HDF5 file (a Keras model? run edge-convert on it)"),
+    (GIT_LFS, "a Git LFS pointer (run 'git lfs pull')"),
+    (NPY, "a .npy array, not a model"),
+    (b"<", "text or a web page, not a model"),
+    (b"{", "JSON text, not a model"),
+)
+
+
+def picture(begin: bytes) -> PictureKind | None:
+    """The kind of picture file, or None."""
+    for magic, kind in _PICTURES:
+        if begin.startswith(magic):
+            return kind
+    return "WebP" if begin[:4] == b"RIFF" and begin[8:12] == b"WEBP" else None
+
+
+def is_wav(begin: bytes) -> bool:
+    """A sound in RIFF."""
+    return begin[:4] == b"RIFF" and begin[8:12] == b"WAVE"
+
+
+def is_npy(begin: bytes) -> bool:
+    """An array as numpy saves it."""
+    return begin.startswith(NPY)
+
+
+def is_tflite(begin: bytes) -> bool:
+    """A FlatBuffer with the file identifier of TensorFlow Lite."""
+    return begin[4:8] == b"TFL3"
+
+
+def is_onnx(begin: bytes) -> bool:
+    """Most likely ONNX, which has no magic number.
+
+    ModelProto is protobuf: nearly always field 1 (ir_version, a small varint) comes first; a writer may begin with
+    another field (2 producer_name, 7 graph, 8 opset_import, 14 metadata), all length-delimited.
+    """
+    if len(begin) < 9:
+        return False
+    return (begin[0] == 0x08 and begin[1] < 0x40) or begin[0] in (0x12, 0x3A, 0x42, 0x72)
+
+
+def description(begin: bytes) -> str:
+    """For a message about a file that is no model: what it is instead, or how it begins."""
+    kind = picture(begin)
+    if kind is not None:
+        return f"this is a {kind} picture"
+    for magic, name in _OTHERS:
+        if begin.startswith(magic):
+            return f"this is {name}"
+    return f"not a model file (it begins with {begin[:8].hex(' ')})"

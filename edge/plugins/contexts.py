@@ -1,0 +1,39 @@
+"""What a plug-in is given beside what the user said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from edge.data.message import Message
+
+
+class SinkContext(msgspec.Struct, frozen=True):
+    """For a sink."""
+
+    device: str = ""
+    model: str = ""
+    """The model's name."""
+    topic: str = ""
+    """What this service's topics begin with: prefix, device and model."""
+    batch: int = 1
+    """Most results that the user wants in one message; for sinks that can join them."""
+    transport: object | None = None
+    """The connection to the broker of `--mqtt`; None where there is none."""
+    sending: Callable[[Message], None] = lambda _: None
+    """The `mqtt` sink tells it each message that goes to everybody, before it goes to the connection."""
+    count: Callable[[str], None] = lambda _: None
+    """Counts what was dropped, by reason. From any thread."""
+    closed: Callable[[], None] = lambda: None
+    """The sink's reader has gone for good (`edge-run ... | head`). From any thread."""
+
+
+class SpoolContext(msgspec.Struct, frozen=True):
+    """For a spool. `path` has no suffix and is this spool's alone; the folder may not be there yet."""
+
+    path: Path
+    max_bytes: int
+    max_age_s: float | None = None
+    """What waits longer is dropped; None: nothing is."""
