@@ -1,43 +1,45 @@
-"""The HTTP server: uvicorn in a thread of the process, from its socket to a clean end."""
+"""The HTTP server: an event loop in a thread of the process, from its socket to a clean end."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Callable, Sequence
+from email.utils import formatdate
 
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.errors import ConfigError, needs
-from edge.http.auth import Guard, check_tls, is_loopback
+from edge.http.auth import Auth, check_tls, is_loopback
 from edge.http.options import Served, ServerOptions
 
 try:
     import httptools
     import prometheus_client
     import python_multipart
-    import simdjson
-    import uvicorn
+    import starlette
 except ImportError as exc:
-    raise needs("--http", exc.name or "uvicorn", "http") from None
+    raise needs("--http", exc.name or "starlette", "http") from None
 
-from edge.http.asgi import Front
-from edge.http.handlers import Site
-from edge.http.limits import SPARE, Connection
-from edge.http.routes import Ways, quick_ways, ways
-from edge.http.scheduling import give_way
-from edge.http.sockets import Listener
+from edge.http.asgi import App
+from edge.http.connection import Shared
+from edge.http.handlers import Handlers
+from edge.http.http_types import HEADERS
+from edge.http.listener import Listener
+from edge.http.reader import BodyBudget
+from edge.http.scheduling import lower_priority
 
 log = logging.getLogger("edge.http")
 
 __all__ = ["HttpServer"]
-_NEEDED = (httptools, prometheus_client, python_multipart, simdjson)
+_NEEDED = (httptools, prometheus_client, python_multipart, starlette)
 
 START_WAIT_S = 10.0
-KEEP_ALIVE_S = 75
-GRACE_S = 3
 
 
 class HttpServer:
@@ -53,17 +55,18 @@ class HttpServer:
                 f"--http {options.host}:{options.port}: others can reach that address, so a token is needed: "
                 "--http-token-file FILE (openssl rand -hex 32 > FILE makes one), or listen on 127.0.0.1"
             )
-        self._site = Site(served, options)
-        self._gives_way = bool(served.source)
+        self._handlers = Handlers(served, options)
+        self._lowers_priority = bool(served.source)
+        self._metrics = served.metrics
         self._socket: socket.socket | None = None
-        self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
         self._ready = threading.Event()
 
     def observe(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
         """A sample of the flow, for the live page."""
-        self._site.live.show_flow(sample, outcomes)
+        self._handlers.live.show_flow(sample, outcomes)
 
     @property
     def url(self) -> str:
@@ -87,11 +90,10 @@ class HttpServer:
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        if self._server is not None and self._loop is not None and thread.is_alive():
-            self._server.should_exit = True
-            self._loop.call_soon_threadsafe(self._site.live.close)
+        if self._stop is not None and self._loop is not None and thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
         thread.join()
-        self._site.close()
+        self._handlers.close()
 
     # --- inside -------------------------------------------------------------------------------------
 
@@ -101,7 +103,7 @@ class HttpServer:
             found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
             family, kind, proto, _, address = found[0]
             # asyncio sets TCP_NODELAY only where the protocol is said
-            made = Listener(family, kind, proto, options.connections + SPARE)
+            made = socket.socket(family, kind, proto)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 made.bind(address)
@@ -117,46 +119,53 @@ class HttpServer:
 
     def _run(self) -> None:
         try:
-            if self._gives_way:
-                give_way()
+            if self._lowers_priority:
+                lower_priority()
             asyncio.run(self._serve())
-        except BaseException as exc:  # the end of a thread: whoever waits for it has to know
+        except BaseException as exc:  # the end of a thread: what waits for it has to know
             self._failed(exc)
             raise
         finally:
             self._ready.set()
 
     async def _serve(self) -> None:
-        options = self._options
-        site = self._site
-        hosts = (options.host, *options.names)
-        guard = Guard(options.token, hosts, tls=options.cert is not None)
-        front = Front(guard, site.bodies, Ways(tuple(ways(site))), site.pages, quick_ways(site))
-        limited = type("Limited", (Connection,), {"most": options.connections})
-        server = uvicorn.Server(
-            uvicorn.Config(
-                front,
-                http=limited,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                log_level="error",  # else everybody who can connect can fill the log
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=GRACE_S,
-                ssl_certfile=options.cert,
-                ssl_keyfile=options.key,
-            )
-        )
-        self._server, self._loop = server, asyncio.get_running_loop()
-        site.live.open()
-        started = asyncio.ensure_future(self._tell(server))
-        await server.serve(sockets=[self._socket] if self._socket is not None else None)
-        started.cancel()
+        options, handlers, sock = self._options, self._handlers, self._socket
+        assert sock is not None
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        auth = Auth(options.token, (options.host, *options.names), tls=options.cert is not None)
+        budget = BodyBudget(options.max_body)
+        app = App(auth, budget, handlers.admission, handlers.hot, handlers.routes, handlers.pages)
+        shared = Shared(app, options.limits, budget, Date())
+        listener = Listener(sock, shared, options.connections, self._tls(), self._metrics)
+        handlers.live.open()
+        accepting = asyncio.ensure_future(listener.run())
+        self._loop.call_soon(self._ready.set)
+        await asyncio.wait([accepting, asyncio.ensure_future(self._stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        accepting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await accepting  # what ended it against its will ends the thread
+        sock.close()
+        handlers.live.close()
+        await listener.stop(options.grace_s)
 
-    async def _tell(self, server: uvicorn.Server) -> None:
-        while not server.started:
-            await asyncio.sleep(0.005)
-        self._ready.set()
+    def _tls(self) -> ssl.SSLContext | None:
+        if self._options.cert is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._options.cert, self._options.key)
+        return context
+
+
+class Date:
+    """The headers that are the same on every response, with its date. The event loop's own."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._lines = b""
+
+    def __call__(self) -> bytes:
+        now = int(time.time())
+        if now != self._second:
+            date = (b"date", formatdate(now, usegmt=True).encode())
+            self._second, self._lines = now, b"".join([b"%b: %b\r\n" % header for header in (date, *HEADERS)])
+        return self._lines

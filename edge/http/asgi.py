@@ -1,114 +1,247 @@
-"""The door: the ASGI application. Every request passes the guard, finds its way and is answered."""
+"""The application: admits requests, answers the hot routes itself, and hands all others to the framework by ASGI."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, MutableMapping
-from functools import partial
-from typing import Any, TypeAlias
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, TypeAlias, cast
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as RouteRequest
+from starlette.responses import Response as RouteResponse
+from starlette.routing import BaseRoute
 
 from edge.errors import EdgeError, SampleError
-from edge.http.auth import Guard, headers_of
-from edge.http.fastpath import Answer
+from edge.http.auth import Auth
+from edge.http.connection import Connection
 from edge.http.http_types import (
     CLOSE,
     RETRY,
-    Bodies,
-    Receive,
+    Gone,
+    HotHandler,
     Refusal,
     Request,
     Response,
-    Scope,
-    Send,
     as_json,
     refused,
+    status_line,
 )
 from edge.http.pages import Page
-from edge.http.routes import Ways
-from edge.http.scheduling import QUICK_BYTES
+from edge.http.reader import BodyBudget
+from edge.http.scheduling import Admission
 
 log = logging.getLogger("edge.http")
 
+Asgi: TypeAlias = Callable[
+    [
+        MutableMapping[str, Any],
+        Callable[[], Awaitable[MutableMapping[str, Any]]],
+        Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ],
+    Awaitable[None],
+]
+STOPS = as_json({"error": "the server stops"}, 503, (*RETRY, *CLOSE))
+FREE = frozenset({"/health", "/v2/health/live", "/v2/health/ready"})
+"""Paths that are answered whatever share of the processor requests have used."""
 
-AtOnce: TypeAlias = Callable[[bytes, Mapping[bytes, bytes]], Response | None]
 
-
-class Front:
-    """`pages`, by path, are for those without a token too: they hold no data, and ask for it.
-
-    `quick`, by path, answers small bodies without a task of their own, where it can.
-    """
+class App:
+    """One for the server; the event loop's own. `pages`, by path, are for those without a token too: they hold no
+    data, and ask for it."""
 
     def __init__(
-        self, guard: Guard, bodies: Bodies, ways: Ways, pages: Mapping[str, Page], quick: Mapping[str, AtOnce]
+        self,
+        auth: Auth,
+        budget: BodyBudget,
+        admission: Admission,
+        hot: Mapping[tuple[str, str], HotHandler],
+        routes: list[BaseRoute],
+        pages: Mapping[str, Page],
     ) -> None:
-        self._guard = guard
-        self._bodies = bodies
-        self._ways = ways
+        self._auth = auth
+        self._budget = budget
+        self._admission = admission
+        self._hot = hot
         self._pages = pages
-        self._quick = quick
-        self._quick_most = min(QUICK_BYTES, bodies.most)
+        self._framework: Asgi = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        request = Request(scope, receive, self._bodies)
+    def admit(self, request: Request) -> Response | None:
+        """The answer, where the head alone decides."""
         try:
-            try:
-                response = await self._answer(request)
-            except asyncio.CancelledError:  # the server stops, and waits no longer
-                response = as_json({"error": "the server stops"}, 503, (*RETRY, *CLOSE))
-            await response.send(scope, receive, send)
-        finally:
-            request.release()
-
-    def quick(self, scope: Scope) -> Answer | None:
-        """What answers the bodies behind such a head at once; None: it has to be asked as any other is."""
-        answer = self._quick.get(scope["path"])
-        if answer is None or scope["method"] != "POST" or scope["query_string"]:
-            return None
-        request = Request(scope, _never, self._bodies)
-        try:
-            request.headers = headers_of(scope["headers"])
-            self._guard.check(request)
-        except SampleError:  # the usual way has the words for it
-            return None
-        return None if b"content-encoding" in request.headers else partial(self._at_once, answer, request)
-
-    def _at_once(self, answer: AtOnce, request: Request, body: bytes) -> Response | None:
-        if len(body) > self._quick_most:
-            return None
-        try:
-            return answer(body, request.headers)
-        except Exception as exc:  # noqa: BLE001 - `_failed` says which is a bug
-            return self._failed(exc, request)
-
-    async def _answer(self, request: Request) -> Response:
-        try:
-            request.headers = headers_of(request.scope["headers"])
-            self._guard.check(request)
-            handler, request.params = self._ways.find(request.scope["method"], request.path)
-            return await handler(request)
-        except Exception as exc:  # noqa: BLE001 - `_failed` says which is a bug
-            return self._failed(exc, request)
-
-    def _failed(self, exc: Exception, request: Request) -> Response:
-        if isinstance(exc, SampleError):
-            return self._refused(exc, request)
-        if isinstance(exc, EdgeError):  # a library that is not installed: the flow does without it
-            return as_json({"error": str(exc)}, 501)
-        # A bug costs its own request, not the flow.
-        log.error("request failed", extra={"path": request.path[:200]}, exc_info=exc)
-        return as_json({"error": f"a bug of edge-run's: {type(exc).__name__}; its log says more"}, 500, CLOSE)
-
-    def _refused(self, exc: SampleError, request: Request) -> Response:
-        if isinstance(exc, Refusal) and exc.status == 401:
-            page = self._pages.get(request.path)
+            if request.twice:
+                raise Refusal(400, f"the header {request.twice.decode('latin-1')} comes twice")
+            self._auth.check(request)
+            length = request.by_name.get(b"content-length", b"")
+            if length and int(length) > self._budget.most:
+                raise self._budget.too_large(int(length))
+        except Refusal as exc:
+            page = self._pages.get(request.path) if exc.status == 401 else None
             if page is not None and "text/html" in request.header(b"accept"):
                 return page.response(401, exc.headers)
+            return refused(exc)
+        return None
+
+    def hot(self, request: Request) -> HotHandler | None:
+        """The handler of a hot route, where nothing of the request but its body has to be looked at."""
+        if request.query:
+            return None
+        return self._hot.get((request.method, request.path))
+
+    def at_once(self, handler: HotHandler, request: Request, body: bytes) -> Response | None:
+        """As the handler's; what it raises becomes a response."""
+        if b"content-encoding" in request.by_name:
+            return None
+        try:
+            return handler.at_once(body, request.by_name)
+        except Exception as exc:  # noqa: BLE001 - `_failed` says which is a bug
+            return _failed(exc, request)
+
+    async def answer(self, request: Request, connection: Connection, gone: Gone) -> Response | None:
+        """The response; None where it was sent already, piece by piece."""
+        exchange: Exchange | None = None
+        try:
+            request.body = await self._unpacked(request)
+            handler = self.hot(request)
+            if handler is not None:
+                return await handler.later(request.body, request.by_name, gone)
+            if request.path not in FREE:
+                await self._admission.pay()
+            exchange = Exchange(request, connection, gone)
+            await self._framework(exchange.scope, exchange.receive, exchange.send)
+            return exchange.response
+        except asyncio.CancelledError:  # the server stops, and waits no longer
+            response = STOPS
+        except Exception as exc:  # noqa: BLE001 - `_failed` says which is a bug
+            response = _failed(exc, request)
+        if exchange is not None and exchange.began:
+            connection.abort()  # half a response is none
+            return None
+        return response
+
+    async def _unpacked(self, request: Request) -> bytes:
+        coding = request.header(b"content-encoding").strip().lower()
+        if coding in ("", "identity"):
+            return request.body
+        if coding not in ("gzip", "deflate"):
+            raise Refusal(415, f"Content-Encoding {coding[:20]!r}; gzip, deflate and identity are understood")
+        return await self._admission.aside(lambda: self._unpack(request.body, coding))
+
+    def _unpack(self, data: bytes, coding: str) -> bytes:
+        """Of one member, or several of gzip (RFC 1952, 2.2). Raises Refusal: 400, 413."""
+        found, most = bytearray(), self._budget.most
+        while True:
+            inflate = zlib.decompressobj(47)  # zlib's or gzip's header, whichever stands there
+            try:
+                found += inflate.decompress(data, most + 1 - len(found))
+            except zlib.error as exc:
+                raise Refusal(400, f"the body is not {coding}: {exc}") from exc
+            if len(found) > most:
+                raise self._budget.too_large(len(found))
+            if not inflate.eof:
+                raise Refusal(400, f"the {coding} body ends in the middle")
+            data = inflate.unused_data
+            if not data:
+                return bytes(found)
+            if not data.startswith(b"\x1f\x8b"):
+                raise Refusal(400, f"{len(data)} bytes behind the end of the {coding} body")
+
+
+class Exchange:
+    """One request of a connection in ASGI's words. A response that comes whole is kept, one in pieces is sent."""
+
+    def __init__(self, request: Request, connection: Connection, gone: Gone) -> None:
+        self._request = request
+        self._connection = connection
+        self._gone = gone
+        self._asked = False
+        self._start: MutableMapping[str, Any] = {}
+        self._chunked = False
+        self.began = False
+        """True once some of the response was sent."""
+        self.response: Response | None = None
+
+    @property
+    def scope(self) -> MutableMapping[str, Any]:
+        """ASGI's."""
+        request = self._request
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": request.version,
+            "method": request.method,
+            "scheme": self._connection.scheme,
+            "path": request.path,
+            "raw_path": request.target.partition(b"?")[0],
+            "query_string": request.query,
+            "root_path": "",
+            "headers": request.headers,
+            "client": (self._connection.address, 0),
+            "server": None,
+        }
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """The whole body, then nothing until the client hangs up."""
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": self._request.body, "more_body": False}
+        await self._gone()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Waits while the client does not read what was sent in pieces."""
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        body, more = bytes(message.get("body", b"")), message.get("more_body", False)
+        if not self.began and not more:
+            self.response = self._whole(body)
+            return
+        pieces = [] if self.began else [self._head()]
+        if self._request.method != "HEAD":
+            pieces.append(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked and body else body)
+            pieces.append(b"0\r\n\r\n" if self._chunked and not more else b"")
+        self.began = True
+        await self._connection.write(b"".join(pieces))
+
+    def _whole(self, body: bytes) -> Response:
+        headers = [(n.lower(), v) for n, v in self._start.get("headers", ())]
+        kind = next((v for n, v in headers if n == b"content-type"), b"application/octet-stream")
+        own = tuple(h for h in headers if h[0] not in (b"content-type", b"content-length"))
+        return Response(body, status=self._start["status"], kind=kind, headers=own)
+
+    def _head(self) -> bytes:
+        """Without a length: in chunks, or for HTTP/1.0, which has none, until the connection is closed."""
+        request = self._request
+        self._chunked = request.version == "1.1"
+        request.keep_alive = request.keep_alive and self._chunked
+        end = b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"connection: close\r\n\r\n"
+        lines = b"".join([b"%b: %b\r\n" % header for header in self._start.get("headers", ())])
+        return b"".join((status_line(self._start["status"]), lines, self._connection.date_lines, end))
+
+
+# --- what becomes of errors -----------------------------------------------------------------------------
+
+
+async def _no_route(request: RouteRequest, exc: Exception) -> RouteResponse:
+    assert isinstance(exc, HTTPException)
+    path, method = request.url.path[:200], request.method
+    allowed = [m for m in (exc.headers or {}).get("Allow", "").split(", ") if m not in ("", "HEAD")]
+    response = as_json({"error": f"there is nothing at {path!r}; /docs lists what there is"}, 404)
+    if exc.status_code == 405:
+        methods = ", ".join(sorted(allowed))
+        text = f"{method} is not for {path}: send {methods}"
+        response = as_json({"error": text}, 405, ((b"allow", methods.encode()),))
+    return cast(RouteResponse, response)  # an ASGI application, which is all that is asked of it
+
+
+def _failed(exc: Exception, request: Request) -> Response:
+    if isinstance(exc, SampleError):
         return refused(exc)
-
-
-async def _never() -> MutableMapping[str, Any]:
-    raise RuntimeError("this request has been read")
+    if isinstance(exc, EdgeError):
+        return as_json({"error": str(exc)}, 501)
+    # A bug costs its own request, not the flow.
+    log.error("request failed", extra={"path": request.path[:200]}, exc_info=exc)
+    return as_json({"error": f"a bug of edge-run's: {type(exc).__name__}; its log says more"}, 500, CLOSE)

@@ -4,7 +4,7 @@ A page of a stranger's, open in the browser of somebody who can reach this endpo
 things stop it: `Host` must be an address or one of our names (a name of the stranger's that points here is refused:
 DNS rebinding), `Origin`, where a browser sends one, must be our own, and no CORS header ever lets it read an answer.
 
-A head that was let in is let in again, byte for byte and on the same connection, without another look (`again.py`).
+A head that was let in is let in again, byte for byte and on the same connection, without another look (`fastpath.py`).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def check_tls(cert: Path | None, key: Path | None) -> None:
         raise ConfigError(f"--http-cert {cert}: {exc}; a PEM certificate and its --http-key belong there") from exc
 
 
-class Guard:
+class Auth:
     """`check` raises Refusal: 403 for a stranger's page, 401 without the token."""
 
     def __init__(self, token: str | None, hosts: Iterable[str], *, tls: bool) -> None:
@@ -92,7 +92,7 @@ class Guard:
 
     def check(self, request: Request) -> None:
         """Raises Refusal where the request may not pass."""
-        headers = request.headers
+        headers = request.by_name
         host = headers.get(b"host", b"")
         if b"host" not in headers:
             self._check_without_host(request)
@@ -106,7 +106,7 @@ class Guard:
     @staticmethod
     def _check_without_host(request: Request) -> None:
         """Browsers always send `Host`; a controller that speaks HTTP/1.0 may not know it."""
-        if request.scope["http_version"] != "1.0":
+        if request.version != "1.0":
             raise Refusal(400, "the header Host is missing: HTTP/1.1 wants it")
 
     def _check_host(self, host: bytes) -> None:
@@ -148,19 +148,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def headers_of(request_headers: Iterable[tuple[bytes, bytes]]) -> Mapping[bytes, bytes]:
-    """As a mapping. Raises Refusal where a header that decides something comes twice."""
-    found: dict[bytes, bytes] = {}
-    for name, value in request_headers:
-        if name in found and name in ONCE:
-            raise Refusal(400, f"the header {name.decode('latin-1')} comes twice")
-        found[name] = value
-    return found
-
-
-ONCE = frozenset({b"host", b"origin", b"authorization", b"content-length", b"inference-header-content-length"})
 
 
 def csp(scripts: Iterable[str], styles: Iterable[str]) -> bytes:

@@ -22,7 +22,7 @@ from edge.data.result import Result, Skipped
 from edge.data.sample import EncodedImage, Image, Payload, Sample
 from edge.errors import SampleError
 from edge.http.http_types import Refusal
-from edge.http.scheduling import Share
+from edge.http.scheduling import CpuBudget
 from edge.overlay import annotate
 from edge.plugins.protocols import Clock
 
@@ -45,13 +45,7 @@ class Client:
     def __init__(self, recent: Sequence[Result | Skipped]) -> None:
         self.waiting: deque[Result | Skipped] = deque(recent, CLIENT_MOST)
         self.missed = 0
-        self.gone = False
         self.wake = asyncio.Event()
-
-    def hang_up(self) -> None:
-        """It reads no more; called in the event loop."""
-        self.gone = True
-        self.wake.set()
 
     def push(self, outcomes: Sequence[Result | Skipped]) -> None:
         self.missed += max(0, len(self.waiting) + len(outcomes) - CLIENT_MOST)
@@ -61,9 +55,9 @@ class Client:
 class Live:
     """`show` from any thread; the rest is the event loop's."""
 
-    def __init__(self, clock: Clock, share: Share) -> None:
+    def __init__(self, clock: Clock, budget: CpuBudget) -> None:
         self._clock = clock
-        self._share = share
+        self._budget = budget
         self._lock = threading.Lock()
         self._recent: deque[Result | Skipped] = deque(maxlen=RECENT)
         self._newest: tuple[Sample, Sequence[Result | Skipped]] | None = None
@@ -80,7 +74,7 @@ class Live:
 
     def show_flow(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
         """A sample of the flow: requests keep to their share as long as these come."""
-        self._share.flow_seen_ns = self._clock.monotonic_ns()
+        self._budget.flow_works()
         self.show(sample, outcomes)
 
     def show(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
@@ -121,29 +115,31 @@ class Live:
         client.wake.set()
         return client
 
-    def leave(self, client: Client) -> None:
-        """It reads no more."""
+    def _leave(self, client: Client) -> None:
         with self._lock:
             self._clients.discard(client)
 
     async def events(self, client: Client) -> AsyncGenerator[bytes, None]:
-        """Server-sent events until the server stops; the caller has to `leave`."""
-        yield b"retry: 2000\n\n"
-        while not (self.closed or client.gone):
-            try:
-                async with asyncio.timeout(HEARTBEAT_S):
-                    await client.wake.wait()
-            except TimeoutError:
-                yield b": still here\n\n"
-                continue
-            client.wake.clear()
-            with self._lock:
-                taken, missed = list(client.waiting), client.missed
-                client.waiting.clear()
-                client.missed = 0
-            if taken or missed:
-                yield b"".join(_events(taken, missed))
-            await asyncio.sleep(EVERY_S)
+        """Server-sent events, until the server stops or the reader is gone."""
+        try:
+            yield b"retry: 2000\n\n"
+            while not self.closed:
+                try:
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        await client.wake.wait()
+                except TimeoutError:
+                    yield b": still here\n\n"
+                    continue
+                client.wake.clear()
+                with self._lock:
+                    taken, missed = list(client.waiting), client.missed
+                    client.waiting.clear()
+                    client.missed = 0
+                if taken or missed:
+                    yield b"".join(_events(taken, missed))
+                await asyncio.sleep(EVERY_S)
+        finally:
+            self._leave(client)
 
     def newest(self) -> tuple[Sample, Sequence[Result | Skipped]] | None:
         """The newest sample and its results."""

@@ -1,6 +1,6 @@
-"""Requests that come again: one client on one connection asks the same way each time, only its bodies change.
+"""Heads that come again: one client on one connection asks the same way each time, only its bodies change.
 
-To read a head, to find its way and to check who asks costs more than to run a tiny model. Once a head was read, let
+To read a head, to find its route and to check who asks costs more than to run a tiny model. Once a head was read, let
 in and answered, a head of the very same bytes on the same connection means the same: nothing of it has to be read
 a second time. The number behind Content-Length alone may differ. What is not exactly a head so known and a body as
 long as it says is read as any other request is.
@@ -18,11 +18,13 @@ Answer: TypeAlias = Callable[[bytes], Response | None]
 """From a body to its response; None: it cannot be answered at once."""
 
 DIGITS_MOST = 7
+SMALL_MOST = 16_384
+"""Bytes of a body that is waited for with its head unread."""
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]{1,%d})\r\n" % DIGITS_MOST, re.IGNORECASE)
 _FRAMING = re.compile(rb"\r\n(?:content-length|transfer-encoding|upgrade|expect)[ \t]*:", re.IGNORECASE)
 
 
-class Again:
+class KnownHead:
     """A head that was read, and what answers the bodies behind it."""
 
     __slots__ = ("_before", "_behind", "answer")
@@ -44,8 +46,13 @@ class Again:
             return None
         return data[end + len(self._behind) :], int(digits)
 
+    @staticmethod
+    def small(length: int) -> bool:
+        """True where such a body may be waited for here."""
+        return length <= SMALL_MOST
 
-def learn(data: bytes, size: int, answer: Answer) -> Again | None:
+
+def learn(data: bytes, size: int, answer: Answer) -> KnownHead | None:
     """From a whole request, read by the parser, with a body of `size` bytes; None where its head says more."""
     head = data[: len(data) - size]
     if head.find(b"\r\n\r\n") != len(head) - 4 or len(_FRAMING.findall(head)) != 1:
@@ -53,4 +60,4 @@ def learn(data: bytes, size: int, answer: Answer) -> Again | None:
     found = _LENGTH.search(head)
     if found is None or int(found[1]) != size:
         return None
-    return Again(head[: found.start(1)], head[found.end(1) :], answer)
+    return KnownHead(head[: found.start(1)], head[found.end(1) :], answer)

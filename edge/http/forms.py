@@ -6,60 +6,14 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import parse_options_header
+from python_multipart.multipart import Field, File, FormParser, parse_options_header
 
 from edge.data import codec
 from edge.data.sample import Payload
 from edge.http.http_types import Refusal
 
 MOST_PARTS = 256
-
-
-class _Parts:
-    """Gathers what the parser calls out: a list of headers and body for each part."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[dict[bytes, bytes], bytes]] = []
-        self._headers: dict[bytes, bytes] = {}
-        self._name = b""
-        self._value = b""
-        self._body: list[bytes] = []
-        self.ended = False
-
-    def callbacks(self) -> Any:
-        """For the parser."""
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": self._on_name,
-            "on_header_value": self._on_value,
-            "on_header_end": self._on_header,
-            "on_part_data": lambda data, start, end: self._body.append(data[start:end]),
-            "on_part_end": self._end,
-            "on_end": self._on_end,
-        }
-
-    def _begin(self) -> None:
-        self._headers, self._body = {}, []
-
-    def _on_name(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def _on_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _on_header(self) -> None:
-        self._headers[self._name.lower()] = self._value
-        self._name = self._value = b""
-
-    def _end(self) -> None:
-        if len(self.found) >= MOST_PARTS:
-            raise Refusal(400, f"a form of more than {MOST_PARTS} parts")
-        self.found.append((self._headers, b"".join(self._body)))
-
-    def _on_end(self) -> None:
-        self.ended = True
 
 
 def read(data: bytes, content_type: str) -> list[Payload]:
@@ -71,30 +25,50 @@ def read(data: bytes, content_type: str) -> list[Payload]:
     boundary = options.get(b"boundary")
     if not boundary:
         raise Refusal(400, "a multipart form without a boundary in its Content-Type")
-    parts = _Parts()
+    form = _Form()
     try:
-        parser = MultipartParser(boundary, parts.callbacks())
+        parser = FormParser(
+            "multipart/form-data", form.on_field, form.on_file, form.on_end, boundary,
+            config={"MAX_MEMORY_FILE_SIZE": len(data) + 1, "MAX_FIELDS": MOST_PARTS},
+        )  # fmt: skip
         parser.write(data)
         parser.finalize()
     except FormParserError as exc:
         raise Refusal(400, f"a multipart form that cannot be read: {exc}") from exc
-    if not parts.ended:
+    if not form.ended:
         raise Refusal(400, "the multipart form ends in the middle")
-    return _inputs(parts.found)
+    return form.inputs()
 
 
-def _inputs(parts: list[tuple[dict[bytes, bytes], bytes]]) -> list[Payload]:
-    files: list[Payload] = []
-    fields: list[tuple[str, str]] = []
-    for headers, body in parts:
-        _, options = parse_options_header(headers.get(b"content-disposition", b""))
-        if b"filename" in options or codec.is_image(body):
-            if body or options.get(b"filename"):  # a file field that was left empty is sent too
-                files.append(codec.decode(body))
-        else:
-            name = options.get(b"name", b"").decode("utf-8", "replace")
-            fields.append((name, body.decode("utf-8", "replace")))
-    return files + _fields(fields) if fields else files
+class _Form:
+    """Gathers what the parser finds."""
+
+    def __init__(self) -> None:
+        self._files: list[bytes] = []
+        self._fields: list[tuple[str, str]] = []
+        self.ended = False
+
+    def on_field(self, field: Field) -> None:
+        value = field.value or b""
+        if codec.is_image(value):  # without a file name, but what it is shows
+            self._files.append(value)
+            return
+        self._fields.append(((field.field_name or b"").decode("utf-8", "replace"), value.decode("utf-8", "replace")))
+
+    def on_file(self, file: File) -> None:
+        file.file_object.seek(0)
+        data = file.file_object.read()
+        if len(self._files) >= MOST_PARTS:
+            raise Refusal(400, f"a form of more than {MOST_PARTS} parts")
+        if data or file.file_name:  # a file field that was left empty is sent too
+            self._files.append(data)
+
+    def on_end(self) -> None:
+        self.ended = True
+
+    def inputs(self) -> list[Payload]:
+        files = [codec.decode(data) for data in self._files]
+        return files + _fields(self._fields) if self._fields else files
 
 
 def _fields(fields: list[tuple[str, str]]) -> list[Payload]:

@@ -140,6 +140,7 @@ class EdgeCollector(Collector):
     @staticmethod
     def _http(counted: Mapping[str, float]) -> Iterator[Metric]:
         yield _gauge("http_waiting_requests", "Requests that wait for their turn.", counted.get("http_waiting", 0))
+        yield _gauge("http_connections", "Connections that are open.", counted.get("http_connections", 0))
         yield _counter("http_rejected_requests", "Requests answered with 503.", counted.get("http_rejected", 0))
         yield _counter("http_cpu_seconds", "CPU time that requests have cost.", counted.get("http_cpu_s", 0))
         yield _gauge(

@@ -1,79 +1,85 @@
-"""The OpenAPI document, made by FastAPI from the table of ways. Imported when somebody asks for it."""
+"""The OpenAPI document, made from the routes themselves. Imported when somebody asks for it."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
-from fastapi import FastAPI
+from starlette.routing import BaseRoute
+from starlette.schemas import BaseSchemaGenerator, EndpointInfo
 
 from edge.data.result import Result
 from edge.http.openinference.protocol import InferRequest, InferResponse
+from edge.http.routes import description
 from edge.http.schemas import ERROR, JSON, ref
-
-if TYPE_CHECKING:
-    from edge.http.routes import Way
 
 ABOUT = "One model on one device: Open Inference Protocol v2, plain predictions, metrics and a live page."
 TAGS = (
-    ("/v2", "Open Inference Protocol"),
     ("/predict", "Predictions"),
+    ("/v2", "Open Inference Protocol"),
     ("/v1", "Other servers' words"),
     ("/invocations", "Other servers' words"),
     ("/ping", "Other servers' words"),
+    ("/version", "Other servers' words"),
 )
+THE_PROCESS = "The process"
 
 
-def document(ways: Sequence[Way], version: str) -> dict[str, Any]:
+def document(routes: Sequence[BaseRoute], version: str) -> Mapping[str, Any]:
     """The whole document; `version` is that of edge-run."""
-    app = FastAPI(title="edge-run", version=version, description=ABOUT)
-    for way in ways:
-        if not way.hidden:
-            _add(app, way)
-    found = app.openapi()
+    paths: dict[str, dict[str, Any]] = {}
+    found = sorted(BaseSchemaGenerator().get_endpoints(list(routes)), key=_order)
+    for endpoint in found:
+        paths.setdefault(endpoint.path, {})[endpoint.http_method] = _operation(endpoint)
     _, schemas = msgspec.json.schema_components(
         (InferRequest, InferResponse, Result), ref_template="#/components/schemas/{name}"
     )
     schemas["InputTensor"]["properties"]["data"] = {"type": "array", "description": "row-major, flat or nested"}
-    components = found.setdefault("components", {})
-    components["schemas"] = {**schemas, "Error": ERROR}
-    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    found["security"] = [{}, {"token": []}]
-    for path in found["paths"].values():
-        for operation in path.values():
-            operation["responses"].pop("422", None)  # FastAPI's own validation, which is not used
-    return found
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "edge-run", "version": version, "description": ABOUT},
+        "paths": paths,
+        "components": {
+            "schemas": {**schemas, "Error": ERROR},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],
+    }
 
 
-def _add(app: FastAPI, way: Way) -> None:
+def _tag(path: str) -> str:
+    return next((tag for prefix, tag in TAGS if path.startswith(prefix)), THE_PROCESS)
+
+
+def _order(endpoint: EndpointInfo) -> int:
+    tags = list(dict.fromkeys(tag for _, tag in TAGS))
+    return [*tags, THE_PROCESS].index(_tag(endpoint.path))
+
+
+def _operation(endpoint: EndpointInfo) -> Mapping[str, Any]:
+    path, method, function = endpoint
+    summary, _, text = (inspect.getdoc(function) or "").partition("\n")
+    told = description(function)
     error = {"description": "What is wrong, and the way out", "content": {JSON: {"schema": ref("Error")}}}
-    app.add_api_route(
-        way.path,
-        _signature(way),
-        methods=[way.method],
-        summary=way.summary,
-        tags=[next((tag for prefix, tag in TAGS if way.path.startswith(prefix)), "The process")],
-        operation_id=re.sub(r"\W+", "_", f"{way.method.lower()}{way.path}").strip("_"),
-        responses={200: {"description": "OK", "content": dict(way.answer)}, "4XX": error, 503: error},
-        openapi_extra={"requestBody": {"content": dict(way.body), "required": True}} if way.body else None,
-    )
+    parameters = [_parameter(name, "path", required=True) for name in re.findall(r"{([a-z_]+)}", path)]
+    parameters += [_parameter(name, "query", text=text) for name, text in told.query.items()]
+    operation: dict[str, Any] = {
+        "tags": [_tag(path)],
+        "summary": summary.rstrip("."),
+        "operationId": re.sub(r"\W+", "_", f"{method}{path}").strip("_"),
+        "parameters": parameters,
+        "responses": {"200": {"description": "OK", "content": dict(told.answer)}, "4XX": error, "503": error},
+    }
+    if text.strip():
+        operation["description"] = " ".join(text.split())
+    if told.body:
+        operation["requestBody"] = {"content": dict(told.body), "required": True}
+    return operation
 
 
-def _signature(way: Way) -> Callable[..., Any]:
-    """A function whose signature names the parameters: that is where FastAPI looks for them."""
-
-    def described(**_: Any) -> None:
-        """Never called."""
-
-    described.__doc__ = ". ".join(f"{name}={text}" for name, text in way.query.items()) or None
-    in_path = re.findall(r"{([a-z]+)}", way.path)
-    described.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            *(inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, annotation=str) for n in in_path),
-            *(inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, annotation=str, default="0") for n in way.query),
-        ]
-    )
-    return described
+def _parameter(name: str, place: str, *, required: bool = False, text: str = "") -> Mapping[str, Any]:
+    found: dict[str, Any] = {"name": name, "in": place, "required": required, "schema": {"type": "string"}}
+    return {**found, "description": text} if text else found

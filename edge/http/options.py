@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,32 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How long, in seconds, a connection may take for each thing it does."""
+
+    head_s: float = 10.0
+    """The head of a request, from its first byte or from the connection."""
+    chunk_s: float = 10.0
+    """The next bytes of a body."""
+    body_s: float = 60.0
+    """A whole body."""
+    rest_s: float = 10.0
+    """The rest of a body whose request was refused."""
+    keep_alive_s: float = 75.0
+    """The next request."""
+    read_s: float = 30.0
+    """To read what was sent to it."""
+    linger_s: float = 10.0
+    """To read why it was refused, while it still sends."""
+    flush_s: float = 10.0
+    """To take the rest, when it is closed."""
+    evict_after_s: float = 1.0
+    """Idle so long, it may have to make room for another."""
+    sweep_s: float = 1.0
+    """How often these are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerOptions:
     """`share` is of one core, and holds while the flow has samples; `token` None: loopback only."""
 
@@ -58,3 +84,6 @@ class ServerOptions:
     share: float = 0.25
     workers: int = 2
     connections: int = 256
+    limits: Limits = field(default_factory=Limits)
+    grace_s: float = 3.0
+    """How long requests that were begun may take when the server stops."""

@@ -19,7 +19,7 @@ from edge.pipeline.pipeline import Pipeline
 SOURCE = "http"
 
 
-class Asker:
+class PipelinePool:
     """`ask` from any worker thread: each takes a pipeline while it works.
 
     A model with a memory (a window, a state) has one pipeline, so that its samples come in one order. There is one

@@ -2,43 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
+
+from starlette.requests import Request
+from starlette.routing import BaseRoute
 
 from edge.data import codec
 from edge.data.result import Result, Skipped
 from edge.data.sample import EncodedImage, Payload
 from edge.errors import SampleError
-from edge.http import forms
-from edge.http.http_types import Refusal, Request, Response, as_json
-from edge.http.pipeline_pool import Asker
-from edge.http.scheduling import Runs
+from edge.http import forms, schemas
+from edge.http.http_types import Gone, Refusal, Response, as_json
+from edge.http.pipeline_pool import PipelinePool
+from edge.http.routes import body_of, describes, post, request_gone
+from edge.http.scheduling import Admission
 from edge.overlay import annotate
 
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 class Predict:
-    """The handler."""
+    """The hot route, and the endpoint of the framework for what has a query."""
 
-    def __init__(self, asker: Asker, runs: Runs) -> None:
-        self._asker = asker
-        self._runs = runs
+    def __init__(self, pool: PipelinePool, admission: Admission) -> None:
+        self._pool = pool
+        self._admission = admission
 
-    async def __call__(self, request: Request) -> Response:
-        data = await request.body()
-        content_type = request.header(b"content-type")
-        picture = request.query.get("annotate", "0") not in ("", "0", "false")
-        return await self._runs.run(lambda: self.answer(data, content_type, picture=picture), len(data), request.gone)
+    def routes(self) -> list[BaseRoute]:
+        """Its one."""
+        return [post("/predict", self.predict)]
 
-    def answer(self, data: bytes, content_type: str, *, picture: bool) -> Response:
+    @describes(
+        body=schemas.PREDICT,
+        answer=schemas.PREDICTED,
+        query={"annotate": "1: answer the picture, with what the model sees drawn on it"},
+    )
+    async def predict(self, request: Request) -> Response:
+        """Predict from a row, a picture or an array."""
+        body, headers = await body_of(request)
+        picture = request.query_params.get("annotate", "0") not in ("", "0", "false")
+        work = partial(self.answer, body, _kind(headers), picture=picture)
+        return await self._admission.run(work, len(body), request_gone(request))
+
+    def at_once(self, body: bytes, headers: Mapping[bytes, bytes]) -> Response | None:
+        """As `HotHandler`'s."""
+        return self._admission.at_once(partial(self.answer, body, _kind(headers)), len(body))
+
+    async def later(self, body: bytes, headers: Mapping[bytes, bytes], gone: Gone) -> Response:
+        """As `HotHandler`'s."""
+        return await self._admission.run(partial(self.answer, body, _kind(headers)), len(body), gone)
+
+    def answer(self, data: bytes, content_type: str, *, picture: bool = False) -> Response:
         """Raises SampleError."""
         payloads, many = self._payloads(data, content_type)
         if picture:
             return self._picture(payloads)
         if len(payloads) == 1:
-            many = many or self._asker.is_batch(payloads[0])
-        outcomes = [o for payload in payloads for o in self._asker.ask_decoded(payload)]
+            many = many or self._pool.is_batch(payloads[0])
+        outcomes = [o for payload in payloads for o in self._pool.ask_decoded(payload)]
         if len(outcomes) == 1 and not many:
             return one(outcomes[0])
         if not outcomes:
@@ -59,7 +82,7 @@ class Predict:
     def _picture(self, payloads: Sequence[Payload]) -> Response:
         if len(payloads) != 1 or not isinstance(payloads[0], EncodedImage):
             raise Refusal(400, "?annotate=1 is for one picture: send a JPEG, PNG, BMP or WebP file")
-        outcome = self._asker.ask_decoded(payloads[0])[0]
+        outcome = self._pool.ask_decoded(payloads[0])[0]
         if isinstance(outcome, Skipped):
             raise SampleError(outcome.reason)
         return Response(annotate.draw(payloads[0], outcome), kind=b"image/jpeg")
@@ -81,3 +104,7 @@ def _reasons(outcomes: Sequence[Any]) -> str:
     said = [f"row {at}: {o.reason}" for at, o in enumerate(outcomes[:3])]
     more = f"; and {len(outcomes) - 3} more" if len(outcomes) > 3 else ""
     return "; ".join(said) + more
+
+
+def _kind(headers: Mapping[bytes, bytes]) -> str:
+    return headers.get(b"content-type", b"").decode("latin-1")

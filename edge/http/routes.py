@@ -1,229 +1,79 @@
-"""Every way into the server: method, path, handler, and what the OpenAPI document says of it.
+"""Routes of the framework that say of themselves what they take and give.
 
-One table serves requests and the document. FastAPI makes the document from it, and is imported when somebody asks
-for that: serving with it would cost 18 MB and a third of a second at start (two on a Pi 4), and on a tiny model
-its routing costs more than the inference.
+An endpoint's docstring is its summary (the first line) and its description in the OpenAPI document; `describes` adds
+what bodies look like.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
+
+from starlette.requests import Request
+from starlette.routing import Route
 
 from edge.http import schemas
-from edge.http.events import pair, picture, results_header
-from edge.http.handlers import Site
-from edge.http.http_types import Handler, Refusal, Request, Response, as_json
-from edge.http.streams import EventStream
+from edge.http.http_types import Gone
+
+Answer = TypeVar("Answer")
+Endpoint: TypeAlias = Callable[[Any, Request], Awaitable[Answer]]
+ATTRIBUTE = "described"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """`path` may hold {model} and {version}; `body` and `answer` are for the document."""
+class Description:
+    """`body` and `answer` by media type, `query` by parameter."""
 
-    method: str
-    path: str
-    handler: Handler
-    summary: str = ""
     body: Mapping[str, Any] = field(default_factory=dict)
     answer: Mapping[str, Any] = field(default_factory=lambda: schemas.OBJECT)
     query: Mapping[str, str] = field(default_factory=dict)
-    """Parameters of the query, with what they do."""
-    hidden: bool = False
 
 
-class Ways:
-    """Finds the way of a request."""
-
-    def __init__(self, ways: Sequence[Way]) -> None:
-        self.all = tuple(ways)
-        self._exact = {(w.method, w.path): w.handler for w in ways if "{" not in w.path}
-        self._patterns = [(w.method, _pattern(w.path), w.handler) for w in ways if "{" in w.path]
-
-    def find(self, method: str, path: str) -> tuple[Handler, Mapping[str, str]]:
-        """The handler and what stood in the path's braces. Raises Refusal: 404, 405."""
-        method = "GET" if method == "HEAD" else method
-        exact = self._exact.get((method, path))
-        if exact is not None:
-            return exact, {}
-        allowed = {m for m, p in self._exact if p == path}
-        for wanted, pattern, handler in self._patterns:
-            match = pattern.fullmatch(path)
-            if match is not None:
-                if wanted == method:
-                    return handler, match.groupdict()
-                allowed.add(wanted)
-        if allowed:
-            methods = ", ".join(sorted(allowed))
-            raise Refusal(405, f"{method} is not for {path[:200]}: send {methods}", ((b"allow", methods.encode()),))
-        raise Refusal(404, f"there is nothing at {path[:200]!r}; /docs lists what there is")
+PLAIN = Description()
 
 
-def _pattern(path: str) -> re.Pattern[str]:
-    return re.compile("".join(f"(?P<{p[1:-1]}>[^/]+?)" if p[:1] == "{" else re.escape(p) for p in _parts(path)))
+def describes(
+    *,
+    body: Mapping[str, Any] = PLAIN.body,
+    answer: Mapping[str, Any] = PLAIN.answer,
+    query: Mapping[str, str] = PLAIN.query,
+) -> Callable[[Endpoint[Answer]], Endpoint[Answer]]:
+    """For an endpoint: what the document says beside its docstring."""
+
+    def mark(endpoint: Endpoint[Answer]) -> Endpoint[Answer]:
+        setattr(endpoint, ATTRIBUTE, Description(body, answer, query))
+        return endpoint
+
+    return mark
 
 
-def _parts(path: str) -> list[str]:
-    return re.split(r"({[a-z]+})", path)
+def description(endpoint: Callable[..., Any]) -> Description:
+    """What `describes` has said."""
+    found = getattr(endpoint, ATTRIBUTE, PLAIN)
+    assert isinstance(found, Description)
+    return found
 
 
-def told(value: Callable[[], Any]) -> Handler:
-    """A handler that answers with a value."""
-
-    async def handler(request: Request) -> Response:
-        return as_json(value())
-
-    return handler
+def get(path: str, endpoint: Callable[[Request], Awaitable[Any]], *, listed: bool = True) -> Route:
+    """`listed`: in the document."""
+    return Route(path, endpoint, methods=["GET"], include_in_schema=listed)
 
 
-def ways(site: Site) -> Iterator[Way]:
-    """The whole table."""
-    yield from _inference(site)
-    yield from _protocol(site)
-    yield from _others(site)
-    yield from _process(site)
+def post(path: str, endpoint: Callable[[Request], Awaitable[Any]]) -> Route:
+    """A route that takes a body."""
+    return Route(path, endpoint, methods=["POST"])
 
 
-def quick_ways(site: Site) -> Mapping[str, Callable[[bytes, Mapping[bytes, bytes]], Response | None]]:
-    """What may be answered at once, by path, where there is no query."""
-    return {**dict.fromkeys(_own_paths(site), site.infer_at_once), "/predict": site.predict_at_once}
+async def body_of(request: Request) -> tuple[bytes, Mapping[bytes, bytes]]:
+    """A request's body and its headers, as the hot routes take them."""
+    return await request.body(), dict(request.headers.raw)
 
 
-def _own_paths(site: Site) -> Sequence[str]:
-    model = f"/v2/models/{site.models.name}"
-    return (f"{model}/infer", f"{model}/versions/{site.models.version}/infer")
+def request_gone(request: Request) -> Gone:
+    """Returns when the client of a framework's request hangs up; after its body was read."""
 
+    async def gone() -> object:
+        return await request.receive()
 
-def _inference(site: Site) -> Iterator[Way]:
-    models = site.models
-
-    def known(handler: Callable[[Request], Awaitable[Response]]) -> Handler:
-        async def checked(request: Request) -> Response:
-            models.known(request.params["model"], request.params.get("version"))
-            return await handler(request)
-
-        return checked
-
-    infer = {"summary": "Infer with tensors", "body": schemas.INFER, "answer": schemas.INFERRED}
-    # The model's own paths are found without a pattern: this is the hot path.
-    for path in _own_paths(site):
-        yield Way("POST", path, site.infer, hidden=True)
-    yield Way("POST", "/v2/models/{model}/infer", known(site.infer), **infer)  # type: ignore[arg-type]
-    yield Way("POST", "/v2/models/{model}/versions/{version}/infer", known(site.infer), **infer)  # type: ignore[arg-type]
-    yield Way(
-        "POST",
-        "/predict",
-        site.predict,
-        "Predict from a row, a picture or an array",
-        schemas.PREDICT,
-        schemas.PREDICTED,
-        {"annotate": "1: answer the picture, with what the model sees drawn on it"},
-    )
-    yield Way(
-        "POST", "/v1/models/{model}:predict", known(site.serve), "Predict, as TensorFlow Serving does", schemas.SERVING
-    )
-    yield Way("POST", "/invocations", site.invoke, "Predict, as MLflow and SageMaker do", schemas.INVOCATIONS)
-
-
-def _protocol(site: Site) -> Iterator[Way]:
-    models, tally = site.models, site.tally
-
-    def statistics() -> Any:
-        return {"model_stats": [tally.statistics(models.name, models.version)]}
-
-    yield Way("GET", "/v2", told(models.server), "The server and its extensions")
-    yield Way("GET", "/v2/", told(models.server), hidden=True)
-    yield Way("GET", "/v2/health/live", told(lambda: {"live": True}), "The server lives")
-    yield Way("GET", "/v2/health/ready", told(lambda: {"live": True, "ready": True}), "Every model is ready")
-    yield Way("GET", "/v2/models/stats", told(statistics), "Statistics of every model")
-    yield Way(
-        "POST", "/v2/repository/index", told(models.repository), "The models there are", schemas.ANY, schemas.ARRAY
-    )
-    for verb in ("load", "unload"):
-        path = f"/v2/repository/models/{{model}}/{verb}"
-        yield Way("POST", path, _never, f"Refused: this server does not {verb} models", schemas.ANY)
-    per_model: Sequence[tuple[str, Callable[[], Any], str]] = (
-        ("", models.metadata, "The model's inputs and outputs"),
-        ("/ready", lambda: {"name": models.name, "ready": True}, "The model is ready"),
-        ("/config", models.configuration, "The model's configuration"),
-        ("/stats", statistics, "The model's statistics"),
-    )
-    for suffix, value, summary in per_model:
-        for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-            yield Way("GET", path + suffix, _of_model(site, value), summary)
-
-
-def _of_model(site: Site, value: Callable[[], Any]) -> Handler:
-    async def handler(request: Request) -> Response:
-        site.models.known(request.params["model"], request.params.get("version"))
-        return as_json(value())
-
-    return handler
-
-
-async def _never(request: Request) -> Response:
-    raise Refusal(400, "models are not loaded or unloaded here: start edge-run with another --model")
-
-
-def _others(site: Site) -> Iterator[Way]:
-    status = {"error_code": "OK", "error_message": ""}
-    state = {"model_version_status": [{"version": site.models.version, "state": "AVAILABLE", "status": status}]}
-    yield Way(
-        "GET", "/v1/models/{model}", _of_model(site, lambda: state), "The model's state, as TensorFlow Serving tells it"
-    )
-    yield Way("GET", "/ping", told(dict), "The server lives, as SageMaker asks")
-
-
-def _process(site: Site) -> Iterator[Way]:
-    async def metrics(request: Request) -> Response:
-        accept = request.header(b"accept")
-        text, kind = await site.aside(lambda: site.exposition.text(accept))
-        return Response(text, kind=kind.encode())
-
-    async def events(request: Request) -> Response:
-        return EventStream(site.live, site.live.join())
-
-    async def state(request: Request) -> Response:
-        return as_json(await site.aside(site.state))
-
-    async def sample(request: Request) -> Response:
-        return await site.aside(lambda: as_json(pair(site.live.newest())))
-
-    async def newest(request: Request) -> Response:
-        return await site.aside(lambda: _newest(site))
-
-    async def document(request: Request) -> Response:
-        return as_json(await site.aside(lambda: _document(site)))
-
-    yield Way("GET", "/health", told(lambda: {"status": "ok"}), "The process lives; needs no token")
-    yield Way("GET", "/metrics", metrics, "Everything counted, for Prometheus", answer=schemas.METRICS)
-    yield Way("GET", "/events", events, "Results as they come, as server-sent events", answer=schemas.EVENTS)
-    yield Way("GET", "/live/state", state, "What the live page shows")
-    yield Way("GET", "/live/sample", sample, "The newest sample, where it is no picture, and its result")
-    yield Way("GET", "/live/picture", newest, "The newest picture", answer=schemas.PICTURE)
-    yield Way("GET", "/openapi.json", document, hidden=True)
-    for path, page in site.pages.items():
-        yield Way("GET", path, _page(page.response), hidden=True)
-
-
-def _document(site: Site) -> Mapping[str, Any]:
-    from edge.http import openapi
-
-    return openapi.document(tuple(ways(site)), site.version)
-
-
-def _page(make: Callable[[], Response]) -> Handler:
-    async def page(request: Request) -> Response:
-        return make()
-
-    return page
-
-
-def _newest(site: Site) -> Response:
-    newest = site.live.newest()
-    if newest is None:
-        raise Refusal(404, "no sample came yet")
-    data, kind = picture(newest[0])
-    return Response(data, kind=kind.encode(), headers=((b"edge-result", results_header(newest[1]).encode()),))
+    return gone

@@ -1,4 +1,4 @@
-"""Who may run the model, where, and when: the queue, the worker threads, the flow's precedence.
+"""Admission to the model: the queue, the worker threads, the share of the processor beside the flow.
 
 A request's work is quick or slow. Quick work (a tiny model: tens of microseconds) runs in the event loop, because
 handing it to a thread costs more than it takes; slow work goes to one of a few worker threads. Which it is, is
@@ -16,12 +16,12 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
-from edge.http.http_types import RETRY, Refusal
+from edge.http.http_types import RETRY, Gone, Refusal
 from edge.plugins.protocols import Clock
 from edge.telemetry.metrics import Metrics
 
@@ -44,12 +44,12 @@ BURST_S = 0.02
 """CPU time that requests may take at once before their share is counted."""
 
 
-def give_way() -> None:
+def lower_priority() -> None:
     """The calling thread runs when the flow's threads do not: on Linux every thread has its own niceness."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
-class Share:
+class CpuBudget:
     """A budget of CPU seconds that fills at `share` a second while the flow is awake. The loop's own."""
 
     def __init__(self, share: float, clock: Clock, metrics: Metrics) -> None:
@@ -63,19 +63,20 @@ class Share:
         self._calls = -1
         self._owed = False
         """True where the time since the last count has to be paid for."""
-        self._lock = threading.Lock()
-        self.flow_seen_ns = -FLOW_AWAKE_NS
-        """When the flow had its last sample; set by the flow's thread."""
+        self._flow_seen_ns = -FLOW_AWAKE_NS
+
+    def flow_works(self) -> None:
+        """The flow has a sample; from the flow's thread."""
+        self._flow_seen_ns = self._clock.monotonic_ns()
 
     def worked(self, seconds: float) -> None:
-        """CPU time of a worker thread, told by that thread."""
-        with self._lock:
-            self._workers_s += seconds
+        """CPU time that a worker thread has used."""
+        self._workers_s += seconds
 
     @property
     def flow_awake(self) -> bool:
         """True while samples come, so that requests have to keep to their share."""
-        return self._share < 1.0 and self._clock.monotonic_ns() - self.flow_seen_ns <= FLOW_AWAKE_NS
+        return self._share < 1.0 and self._clock.monotonic_ns() - self._flow_seen_ns <= FLOW_AWAKE_NS
 
     def wait_s(self) -> float:
         """How long the next request has to wait; called by the loop's thread for each."""
@@ -86,8 +87,7 @@ class Share:
             return 0.0
         now = self._clock.monotonic_ns()
         cpu = time.thread_time_ns()
-        with self._lock:
-            workers_s, self._workers_s = self._workers_s, 0.0
+        workers_s, self._workers_s = self._workers_s, 0.0
         spent_s = (cpu - self._loop_cpu_ns) / 1e9 + workers_s
         passed_s = (now - self._filled_ns) / 1e9
         self._loop_cpu_ns, self._filled_ns = cpu, now
@@ -101,29 +101,29 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class RunsOptions:
-    """`inline`: quick work may run in the event loop; `gives_way`: there is a flow, which comes first."""
+class AdmissionOptions:
+    """`inline`: quick work may run in the event loop; `lowers_priority`: there is a flow, which comes first."""
 
     workers: int
     queue: int
     inline: bool
-    gives_way: bool
+    lowers_priority: bool
 
 
-class Runs:
+class Admission:
     """`run` is called by the event loop; the work it is given runs there or in a worker."""
 
-    def __init__(self, options: RunsOptions, share: Share, metrics: Metrics) -> None:
+    def __init__(self, options: AdmissionOptions, budget: CpuBudget, metrics: Metrics) -> None:
         self._inline = options.inline
         self.queue = options.queue
         self.workers = options.workers
-        self._share = share
+        self._budget = budget
         self._metrics = metrics
         self._waiting = 0
         self._slots = asyncio.Semaphore(options.workers)
-        self._pool = ThreadPoolExecutor(
-            options.workers, "http-worker", initializer=give_way if options.gives_way else None
-        )
+        begin = lower_priority if options.lowers_priority else None
+        self._pool = ThreadPoolExecutor(options.workers, "http-worker", initializer=begin)
+        self._aside = ThreadPoolExecutor(1, "http-aside", initializer=begin)
         self._usual_s = QUICK_S * 2  # the first requests go to a thread, until it is known that they are quick
         metrics.set("http_waiting", 0)
 
@@ -131,7 +131,7 @@ class Runs:
         self,
         work: Callable[[], T],
         size: int,
-        gone: Callable[[], Awaitable[None]] | None = None,
+        gone: Gone | None = None,
         *,
         admitted: bool = False,
     ) -> T:
@@ -139,7 +139,7 @@ class Runs:
 
         Raises Refusal (503) where too many wait, but for what is `admitted`, and what `work` raises.
         """
-        wait_s = self._share.wait_s()
+        wait_s = self._budget.wait_s()
         quick = self._is_quick(size)
         if quick and not wait_s and not self._waiting:
             return self._timed(work)
@@ -149,26 +149,36 @@ class Runs:
         try:
             if quick:
                 return self._timed(work)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._in_worker, work)
+            return await self._in_thread(self._pool, work)
         finally:
             self._slots.release()
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """What may take some milliseconds and is none of the model's work, in a thread beside; counts in the share."""
+        await self.pay()
+        return await self._in_thread(self._aside, work)
+
+    async def pay(self) -> None:
+        """Waits until the share of the processor has room again."""
+        while (wait_s := self._budget.wait_s()) > 0:
+            await asyncio.sleep(wait_s)
 
     def _is_quick(self, size: int) -> bool:
         return self._inline and size <= QUICK_BYTES and self._usual_s < QUICK_S
 
     def at_once(self, work: Callable[[], T], size: int) -> T | None:
         """`work`'s value where it is quick and nobody waits before it; else None, and `run` is the way."""
-        if self._waiting or not self._is_quick(size) or self._share.wait_s():
+        if self._waiting or not self._is_quick(size) or self._budget.wait_s():
             return None
         return self._timed(work)
 
     async def refuse(self) -> NoReturn:
         """Raises Refusal (503)."""
         self._metrics.inc("http_rejected")
-        await asyncio.sleep(REJECT_AWAKE_S if self._share.flow_awake else REJECT_S)
+        await asyncio.sleep(REJECT_AWAKE_S if self._budget.flow_awake else REJECT_S)
         raise Refusal(503, f"busy: {self.queue} requests wait already (--http-queue); try again", RETRY)
 
-    async def _wait(self, wait_s: float, gone: Callable[[], Awaitable[None]] | None) -> None:
+    async def _wait(self, wait_s: float, gone: Gone | None) -> None:
         """Until it is this request's turn: then one of the slots is its own."""
         if not wait_s and not self._slots.locked():
             await self._slots.acquire()
@@ -181,7 +191,7 @@ class Runs:
             self._waiting -= 1
             self._metrics.set("http_waiting", self._waiting)
 
-    async def _turn(self, wait_s: float, gone: Callable[[], Awaitable[None]] | None) -> None:
+    async def _turn(self, wait_s: float, gone: Gone | None) -> None:
         turn = asyncio.ensure_future(self._acquire(wait_s))
         left = asyncio.ensure_future(gone()) if gone is not None else None
         try:
@@ -201,7 +211,7 @@ class Runs:
         try:
             while wait_s > 0:
                 await asyncio.sleep(wait_s)
-                wait_s = self._share.wait_s()
+                wait_s = self._budget.wait_s()
         except BaseException:
             self._slots.release()
             raise
@@ -211,16 +221,45 @@ class Runs:
         try:
             return work()
         finally:
-            slower = time.perf_counter() - started > self._usual_s
-            self._usual_s *= STEP if slower else 1 / STEP
+            self._learn(time.perf_counter() - started)
 
-    def _in_worker(self, work: Callable[[], T]) -> T:
-        before = time.thread_time()
-        try:
-            return self._timed(work)
-        finally:
-            self._share.worked(time.thread_time() - before)
+    def _learn(self, spent_s: float) -> None:
+        self._usual_s *= STEP if spent_s > self._usual_s else 1 / STEP
+
+    async def _in_thread(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        done = _Work(work)
+        await asyncio.get_running_loop().run_in_executor(pool, done.run)
+        self._budget.worked(done.cpu_s)
+        if pool is self._pool:
+            self._learn(done.spent_s)
+        return done.result()
 
     def close(self) -> None:
         """Work that has begun is ended, the rest is not begun."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._aside):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Work(Generic[T]):
+    """Work that a thread does, with what it cost; the event loop reads that when it is done."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._value: list[T] = []
+        self._error: Exception | None = None
+        self.cpu_s = self.spent_s = 0.0
+
+    def run(self) -> None:
+        """In the thread."""
+        cpu_s, started = time.thread_time(), time.perf_counter()
+        try:
+            self._value.append(self._work())
+        except Exception as exc:  # noqa: BLE001 - raised again in the event loop
+            self._error = exc
+        self.spent_s, self.cpu_s = time.perf_counter() - started, time.thread_time() - cpu_s
+
+    def result(self) -> T:
+        """After `run`. Raises what the work raised."""
+        if self._error is not None:
+            raise self._error
+        return self._value[0]

@@ -21,7 +21,7 @@ PI_5 = {
     "sys/fs/ext4/mmcblk0p2/errors_count": b"0\n",
     "etc/systemd/journald.conf": b"[Journal]\n#Storage=auto\n",
 }
-WHEELS = {"numpy": "2.4.6", "onnxruntime": "1.32.0", "paho-mqtt": "2.2.0", "msgspec": "0.22.0", "fastapi": "0.165.0"}
+WHEELS = {"numpy": "2.4.6", "onnxruntime": "1.32.0", "paho-mqtt": "2.2.0", "msgspec": "0.22.0", "starlette": "1.10.0"}
 
 
 class Pi:

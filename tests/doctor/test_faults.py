@@ -53,7 +53,7 @@ def test_python_of_32_bits(pi):
 
 
 def test_packages_that_the_settings_ask_for_in_vain(pi):
-    del pi.wheels["fastapi"]
+    del pi.wheels["starlette"]
     row = only(packages.installed(pi.settings("--http", "0"), pi.host), "packages")
     assert (row.verdict, row.code, row.fix) == ("fail", 2, "pip install 'edge-run[http]'")
 

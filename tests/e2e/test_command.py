@@ -262,7 +262,7 @@ def test_a_plain_run_loads_nothing_it_does_not_use(tmp_path, flowers):
     script = (
         "import sys, edge.cli.run\n"
         f"code = edge.cli.run.run(['--model', {str(flowers.path)!r}, '--source', 'synthetic:1', '--mqtt', 'none'])\n"
-        "heavy = {'cv2', 'fastapi', 'uvicorn', 'torch', 'sklearn', 'pandas', 'onnx', 'amqtt', 'tensorflow',\n"
+        "heavy = {'cv2', 'starlette', 'httptools', 'torch', 'sklearn', 'pandas', 'onnx', 'amqtt', 'tensorflow',\n"
         "         'prometheus_client', 'ai_edge_litert', 'converter', 'asyncio',\n"
         "         'edge.tools.bench', 'edge.app.profile', 'edge.http', 'edge.tools.doctor',\n"
         "         'edge.tools.systemd', 'edge.homeassistant', 'edge.describe.describe', 'paho', 'ssl', 'http',\n"

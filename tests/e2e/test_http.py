@@ -167,7 +167,7 @@ def test_no_server_library_is_loaded_without_http(model):
     code = (
         "import sys; from edge.app import assembly, service; import edge.cli.run, pathlib; "
         f"assembly.load_file(pathlib.Path({str(model)!r})); "
-        "print([m for m in ('fastapi', 'uvicorn', 'prometheus_client', 'pydantic', 'edge.http') if m in sys.modules])"
+        "print([m for m in ('starlette', 'httptools', 'prometheus_client', 'edge.http') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
@@ -176,10 +176,10 @@ def test_no_server_library_is_loaded_without_http(model):
 
 def test_a_missing_library_is_one_line_and_2(model, tmp_path):
     code = (
-        "import sys; sys.modules['uvicorn'] = None; from edge.cli import run; "
+        "import sys; sys.modules['starlette'] = None; from edge.cli import run; "
         f"sys.exit(run.run(['--model', {str(model)!r}, '--mqtt', 'none', '--http', '0']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
 
     assert done.returncode == 2
-    assert "--http needs uvicorn: pip install 'edge-run[http]'" in done.stderr
+    assert "--http needs starlette: pip install 'edge-run[http]'" in done.stderr

@@ -16,8 +16,8 @@ from support.http import Site, SlowEngine, in_threads, resident, tensor
 from support.processes import until
 
 from edge.app import assembly
-from edge.http import app, http_types, limits
-from edge.http.scheduling import Share
+from edge.http.options import Limits
+from edge.http.scheduling import CpuBudget
 from edge.telemetry.metrics import Metrics
 from edge.testing.fakes import FakeClock
 
@@ -123,7 +123,7 @@ def test_the_server_stops_at_once_while_clients_are_in_the_middle_of_a_request(m
         for data in (b"", b"GET /v2 HT", head(99) + b"[1", head(9_999_999) + b"x", head(99, "/nothing") + b"x",
                      b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03garbage")
     ]  # fmt: skip
-    until(lambda: len(site.server._server.server_state.connections) == len(halves), "all are there")
+    until(lambda: site.metrics.snapshot()["http_connections"] == len(halves), "all are there")
 
     site.stop()
 
@@ -132,11 +132,10 @@ def test_the_server_stops_at_once_while_clients_are_in_the_middle_of_a_request(m
         half.close()
 
 
-def test_a_request_that_outlasts_the_patience_of_the_stop_is_told_so(models, caplog, monkeypatch):
-    monkeypatch.setattr(app, "GRACE_S", 1)
+def test_a_request_that_outlasts_the_patience_of_the_stop_is_told_so(models, caplog):
     loaded = assembly.load_file(onnxmodels.identity(models / "outlasts.onnx"))
     engine = SlowEngine(loaded.engine)
-    site = Site(replace(loaded, engine=engine), workers=1).start()
+    site = Site(replace(loaded, engine=engine), workers=1, grace_s=1).start()
     answers = []
     threads = in_threads(1, lambda _: answers.append(site.infer(ROW)))
     assert engine.entered.acquire(timeout=20)
@@ -196,15 +195,13 @@ def test_a_small_body_that_unpacks_to_a_large_one_is_a_413(serve, models):
     assert site.post("/predict", b"[1,2,3]", Content_Encoding="br").status == 415
 
 
-def test_large_bodies_are_bounded_together_too(serve, models, monkeypatch):
-    monkeypatch.setattr(http_types, "READ_TOGETHER", 2)
+def test_large_bodies_are_bounded_together_too(serve, models):
     site = serve(onnxmodels.identity(models / "together.onnx"), max_body=1_000_000)
     part = b" " * 900_000
-    holders = [raw(site, head(950_000) + part) for _ in range(2)]
+    holders = [raw(site, head(950_000) + part) for _ in range(4)]
 
-    until(lambda: site.server._site.bodies.held > 1_700_000, "both are read so far")
-    # The two are held once the server has read of them, which is after they were sent.
-    until(lambda: site.post("/predict", b" " * 900_000 + b"[1,2,3]").status == 503, "two bodies are held")
+    # They are held once the server has read of them, which is after they were sent.
+    until(lambda: site.post("/predict", b" " * 900_000 + b"[1,2,3]").status == 503, "four bodies are held")
     for holder in holders:
         holder.close()
 
@@ -214,41 +211,106 @@ def test_large_bodies_are_bounded_together_too(serve, models, monkeypatch):
 # --- clients --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr(limits, "HEAD_WAIT_S", 0.2)
-    monkeypatch.setattr(http_types, "CHUNK_WAIT_S", 0.2)
+IMPATIENT = Limits(head_s=0.2, chunk_s=0.2, sweep_s=0.05)
 
 
 @pytest.mark.parametrize("said", [b"", b"GET /v2 HT", b"GET /v2 HTTP/1.1\r\nHost: local"])
-def test_a_client_that_does_not_finish_its_head_is_cut_off(impatient, serve, models, said):
-    site = serve(onnxmodels.identity(models / "head.onnx"))
+def test_a_client_that_does_not_finish_its_head_is_cut_off(serve, models, said):
+    site = serve(onnxmodels.identity(models / "head.onnx"), limits=IMPATIENT)
 
     with raw(site, said) as client, contextlib.suppress(ConnectionResetError):  # cut off, in so many words
         assert client.recv(10) == b""
 
 
-def test_a_client_that_does_not_finish_its_body_is_told_so(impatient, serve, models):
-    site = serve(onnxmodels.identity(models / "body.onnx"))
+def test_a_client_that_sends_nothing_in_the_middle_of_its_body_is_told_so(serve, models):
+    site = serve(onnxmodels.identity(models / "body.onnx"), limits=IMPATIENT)
 
     with raw(site, head(100) + b"[1") as client:
-        assert client.recv(4096).startswith(b"HTTP/1.1 408")
+        answer = client.recv(4096)
+
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"nothing came for 0.2 s" in answer
 
 
-def test_connections_past_the_limit_are_told_and_closed(serve, models):
-    site = serve(onnxmodels.identity(models / "many.onnx"), connections=5)
-    idle = [raw(site, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n") for _ in range(5)]
-    for one in idle:
-        assert one.recv(15) == b"HTTP/1.1 200 OK"
+def test_a_client_that_sends_its_body_too_slowly_is_told_so_in_other_words(serve, models):
+    site = serve(onnxmodels.identity(models / "body.onnx"), limits=Limits(body_s=0.2, sweep_s=0.05))
 
-    with raw(site, b"") as late:
-        answer = late.recv(4096)
+    with raw(site, head(10_000) + b"[1") as client:
+        client.settimeout(0.02)
+        answer = b""
+        for _ in range(1000):
+            client.sendall(b" ")
+            with contextlib.suppress(TimeoutError):
+                answer = client.recv(4096)
+                break
 
-    assert answer.startswith(b"HTTP/1.1 503")
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
-    for one in idle:
-        one.close()
-    until(lambda: site.get("/health").status == 200, "there is room again")
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"did not come whole within 0.2 s" in answer
+
+
+ASK = b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HEALTH = ASK.replace(b"/v2", b"/health")
+
+
+def answered(site: Site, address: str = "127.0.0.1") -> socket.socket:
+    """A client at `address` that was answered, and keeps its connection."""
+    client = socket.create_connection(site.address, timeout=20, source_address=(address, 0))
+    client.sendall(ASK)
+    assert client.recv(15) == b"HTTP/1.1 200 OK"
+    return client
+
+
+def is_open(client: socket.socket) -> bool:
+    with contextlib.suppress(OSError):
+        client.sendall(HEALTH)
+        while data := client.recv(4096):
+            if b'{"status":"ok"}' in data:
+                return True
+    return False
+
+
+def test_connections_that_idle_make_room_the_longest_idle_one_first(serve, models):
+    site = serve(onnxmodels.identity(models / "many.onnx"), connections=256, limits=Limits(evict_after_s=0))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(answered(site)) for _ in range(200)]
+
+        assert not any(map(is_open, clients[:8]))
+        assert all(map(is_open, clients[8:]))
+
+
+def test_one_address_has_at_most_its_share_of_the_connections(serve, models):
+    site = serve(onnxmodels.identity(models / "share.onnx"), connections=8, limits=Limits(evict_after_s=0))
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(answered(site, "127.0.0.2")) for _ in range(2)]
+        for _ in range(20):
+            stack.enter_context(answered(site))
+
+        assert all(map(is_open, others))
+
+
+def test_connections_that_work_are_not_cut_off_for_others_which_are_told_so(serve, models):
+    site = serve(onnxmodels.identity(models / "busy.onnx"), connections=4, limits=Limits(evict_after_s=1000))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(answered(site)) for _ in range(3)]
+
+        with raw(site, ASK) as late:
+            answer = b"".join(iter(lambda: late.recv(4096), b""))
+        health = site.get("/health")
+
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 1" in answer
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+        assert (health.status, health.headers["connection"]) == (200, "close")
+        assert all(map(is_open, clients))
+
+
+def test_health_is_answered_while_others_hold_every_place_with_half_a_head(serve, models):
+    site = serve(onnxmodels.identity(models / "halves.onnx"), connections=4)
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(raw(site, b"GET /v2 HT"))
+
+        assert site.get("/health").json == {"status": "ok"}
 
 
 def test_a_client_that_reads_no_events_keeps_nobody_waiting(serve, models):
@@ -262,8 +324,7 @@ def test_a_client_that_reads_no_events_keeps_nobody_waiting(serve, models):
         assert connection_.getresponse().read()
     connection_.close()
 
-    (client,) = site.server._site.live._clients
-    assert len(client.waiting) <= 64
+    assert site.get("/health").status == 200
     deaf.close()
 
 
@@ -302,7 +363,7 @@ def test_the_queue_bounds_batches_too_and_nobody_is_sent_away_with_the_work_done
     threads = in_threads(1, lambda _: answers.append(site.infer(ROW)))
     assert engine.entered.acquire(timeout=20)
     threads += in_threads(2, lambda _: answers.append(site.infer(ROW)))
-    until(lambda: site.server._site._batcher._inside == 3, "a batch runs and two requests wait")
+    until(lambda: site.metrics.snapshot()["http_waiting"] == 2, "a batch runs and two requests wait")
 
     refused = site.infer(ROW)
     engine.gate.set()
@@ -332,11 +393,11 @@ def test_a_bad_request_costs_its_batch_nothing(slow):
 
 def test_requests_wait_only_while_the_flow_has_samples():
     clock = FakeClock()
-    share = Share(0.25, clock, Metrics())
+    share = CpuBudget(0.25, clock, Metrics())
     share.wait_s()
     share.worked(1.0)
     asleep = share.wait_s()
-    share.flow_seen_ns = clock.monotonic_ns()
+    share.flow_works()
     waking = share.wait_s()
     share.worked(1.0)
     awake = share.wait_s()
@@ -349,8 +410,8 @@ def test_requests_wait_only_while_the_flow_has_samples():
 
 def test_a_share_is_paid_back_as_time_goes_by():
     clock = FakeClock()
-    share = Share(0.5, clock, Metrics())
-    share.flow_seen_ns = clock.monotonic_ns()
+    share = CpuBudget(0.5, clock, Metrics())
+    share.flow_works()
     share.wait_s()
     share.worked(0.2)
     first = share.wait_s()

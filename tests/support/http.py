@@ -148,13 +148,26 @@ def with_binary(request: dict[str, Any], *blobs: bytes) -> tuple[bytes, dict[str
     return head + b"".join(blobs), {"Inference_Header_Content_Length": str(len(head))}
 
 
-class SlowEngine:
-    """The engine of a loaded model that runs only when it is let, and counts who is inside."""
+class Forwarding:
+    """An engine in front of another: what a test changes is in its subclasses."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
         self.name, self.version, self.metadata = engine.name, engine.version, engine.metadata
         self.inputs, self.outputs = engine.inputs, engine.outputs
+
+    def infer(self, tensors: Any) -> dict[str, Any]:
+        return dict(self._engine.infer(tensors))
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+class SlowEngine(Forwarding):
+    """The engine of a loaded model that runs only when it is let, and counts the calls inside."""
+
+    def __init__(self, engine: Any) -> None:
+        super().__init__(engine)
         self.gate = threading.Event()
         self.entered = threading.Semaphore(0)
         self.runs = 0
@@ -165,10 +178,7 @@ class SlowEngine:
         assert self.gate.wait(CLIENT_WAIT_S)
         self.runs += 1
         self.rows.append(len(next(iter(tensors.values()))))
-        return dict(self._engine.infer(tensors))
-
-    def close(self) -> None:
-        self._engine.close()
+        return super().infer(tensors)
 
 
 def in_threads(count: int, work: Callable[[int], Any]) -> list[threading.Thread]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from edge.errors import SampleError
 from edge.http.http_types import Response
 from edge.http.openinference.protocol import Asked, Inference
-from edge.http.scheduling import Runs
+from edge.http.scheduling import Admission
 from edge.plugins.protocols import Engine
 
 
@@ -33,22 +33,22 @@ class _Group:
 class Batcher:
     """The event loop's own; the engine runs where `runs` says."""
 
-    def __init__(self, inference: Inference, runs: Runs, max_batch: int, max_wait_s: float) -> None:
+    def __init__(self, inference: Inference, admission: Admission, max_batch: int, max_wait_s: float) -> None:
         self._inference = inference
-        self._runs = runs
+        self._admission = admission
         self._max_batch = max_batch
         self._max_wait_s = max_wait_s
         self._groups: dict[Hashable, _Group] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._apart = False
-        self._most = runs.queue + runs.workers * max_batch
+        self._most = admission.queue + admission.workers * max_batch
         """Requests under way: the batches that run, and those that may wait."""
         self._inside = 0
 
     async def answer(self, body: bytes, headers: Mapping[bytes, bytes], arrived_ns: int) -> Response:
         """Raises SampleError. Who is let in is not sent away later, when the work is done."""
         if self._inside >= self._most:
-            await self._runs.refuse()
+            await self._admission.refuse()
         self._inside += 1
         try:
             return await self._answer(body, headers, arrived_ns)
@@ -57,12 +57,12 @@ class Batcher:
 
     async def _answer(self, body: bytes, headers: Mapping[bytes, bytes], arrived_ns: int) -> Response:
         size = len(body)
-        asked = await self._runs.run(lambda: self._inference.read(body, headers, arrived_ns), size, admitted=True)
+        asked = await self._admission.run(lambda: self._inference.read(body, headers, arrived_ns), size, admitted=True)
         if self._apart or asked.rows >= self._max_batch:
-            await self._runs.run(lambda: self._inference.run(asked), size, admitted=True)
+            await self._admission.run(lambda: self._inference.run(asked), size, admitted=True)
         else:
             await self._join(asked)
-        return await self._runs.run(lambda: self._inference.write(asked), size, admitted=True)
+        return await self._admission.run(lambda: self._inference.write(asked), size, admitted=True)
 
     def _join(self, asked: Asked) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
@@ -96,7 +96,7 @@ class Batcher:
         size = sum(a.nbytes for asked in group.asked for a in asked.inputs.values())
         failures: list[SampleError | None]
         try:
-            failures = await self._runs.run(lambda: self._infer(group.asked), size, admitted=True)
+            failures = await self._admission.run(lambda: self._infer(group.asked), size, admitted=True)
         except SampleError as exc:
             failures = [exc] * len(group.asked)
         except Exception as exc:  # noqa: BLE001 - a bug: each request of the batch answers it

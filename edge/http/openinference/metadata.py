@@ -23,7 +23,7 @@ class Models:
         self.name = served.manifest.name
         self.version = served.manifest.version
 
-    def known(self, name: str, version: str | None = None) -> None:
+    def check(self, name: str, version: str | None = None) -> None:
         """Raises Refusal (404) for another model or version."""
         if name != self.name:
             raise Refusal(404, f"there is no model {name[:80]!r}; this device serves {self.name!r}")
@@ -60,9 +60,8 @@ class Models:
             "output": [_config(s) for s in engine.outputs],
         }
 
-    def repository(self, *, ready: bool = False) -> list[Mapping[str, Any]]:
-        """`POST /v2/repository/index`."""
-        del ready  # the one model is always ready
+    def repository(self) -> list[Mapping[str, Any]]:
+        """`POST /v2/repository/index`; the one model is always ready."""
         return [{"name": self.name, "version": self.version, "state": "READY", "reason": ""}]
 
 

@@ -21,7 +21,7 @@ from msgspec import UNSET, UnsetType
 from edge.data.tensor import Array, TensorSpec
 from edge.http.http_types import Refusal, Response
 from edge.http.openinference import tensors
-from edge.http.openinference.statistics import Tally
+from edge.http.openinference.statistics import InferenceStatistics
 from edge.plugins.protocols import Engine
 
 HEADER_LENGTH = b"inference-header-content-length"
@@ -125,12 +125,14 @@ def _with_data(request: InferRequest, data: memoryview) -> InferRequest:
 class Inference:
     """Reads requests, runs the engine, writes responses. From any thread."""
 
-    def __init__(self, engine: Engine, name: str, version: str, labels: Sequence[str], tally: Tally) -> None:
+    def __init__(
+        self, engine: Engine, name: str, version: str, labels: Sequence[str], statistics: InferenceStatistics
+    ) -> None:
         self._engine = engine
         self._name = name
         self._version = version
         self._labels = tuple(labels)
-        self._tally = tally
+        self._statistics = statistics
         self._inputs = {s.name: s for s in engine.inputs}
         self._all = [RequestedOutput(s.name) for s in engine.outputs]
         self._outputs = {s.name for s in engine.outputs}
@@ -256,13 +258,13 @@ class Inference:
         started = time.perf_counter_ns()
         asked.outputs = self._engine.infer(asked.inputs)
         asked.infer_ns = time.perf_counter_ns() - started
-        self._tally.ran(asked.rows, asked.infer_ns)
+        self._statistics.ran(asked.rows, asked.infer_ns)
         return asked
 
     def outputs(self, inputs: Mapping[str, Array]) -> Mapping[str, Any]:
         """The outputs of tensors that came in another protocol's words, counted as a request. Raises SampleError."""
         asked = self.run(Asked(dict(inputs), [], False, UNSET, rows=_rows(inputs)))
-        self._tally.ok(asked.rows, 0, (0, asked.infer_ns, 0))
+        self._statistics.ok(asked.rows, 0, (0, asked.infer_ns, 0))
         return asked.outputs
 
     def run_together(self, group: Sequence[Asked]) -> None:
@@ -274,7 +276,7 @@ class Inference:
         rows = sum(a.rows for a in group)
         if any(v.ndim == 0 or len(v) != rows for v in outputs.values()):
             raise ValueError("the model does not keep its rows apart")
-        self._tally.ran(rows, spent_ns)
+        self._statistics.ran(rows, spent_ns)
         at = 0
         for asked in group:
             asked.infer_ns = spent_ns
@@ -289,7 +291,9 @@ class Inference:
         behind: list[bytes] = []
         found = [self._output(w, asked, behind) for w in asked.wanted]
         head = _encoder.encode(InferResponse(self._name, self._version, found, asked.id))
-        self._tally.ok(asked.rows, asked.queue_ns, (asked.read_ns, asked.infer_ns, time.perf_counter_ns() - started))
+        self._statistics.ok(
+            asked.rows, asked.queue_ns, (asked.read_ns, asked.infer_ns, time.perf_counter_ns() - started)
+        )
         if not behind:
             return Response(head)
         return Response(b"".join((head, *behind)), kind=BINARY, headers=((HEADER_LENGTH, str(len(head)).encode()),))

@@ -15,7 +15,7 @@ HISTOGRAMS = ("stage:preprocess", "stage:infer", "stage:postprocess")
 STAGES = ("compute_input", "compute_infer", "compute_output")
 
 
-class Tally:
+class InferenceStatistics:
     """From any thread."""
 
     def __init__(self, metrics: Metrics, clock: Clock) -> None:

@@ -36,7 +36,7 @@ WHEELS = (
     Wheel("tflite-runtime", "tflite_runtime.interpreter", "tflite-runtime"),
     Wheel("opencv-python-headless", "cv2", "vision"),
     Wheel("simplejpeg", "simplejpeg", "vision"),
-    Wheel("fastapi", "", "http"),
+    Wheel("starlette", "", "http"),
     Wheel("amqtt", "", "broker"),
 )
 BY_NAME = {w.distribution: w for w in WHEELS}
@@ -82,7 +82,7 @@ def needed(settings: Settings) -> list[tuple[str, tuple[str, ...]]]:
     if source.startswith(CAMERAS) or source.lower().endswith(CAMERAS):
         wanted.append((f"--source {source.partition('//')[0]}", ("opencv-python-headless",)))
     if settings.http.address is not None:
-        wanted.append(("--http", ("fastapi",)))
+        wanted.append(("--http", ("starlette",)))
     if settings.mqtt.url.startswith("embedded"):
         wanted.append(("--mqtt embedded", ("amqtt",)))
     return wanted

@@ -121,7 +121,7 @@ class Contest:
         return "\n".join([*lines, "", self._machine()])
 
     def _machine(self) -> str:
-        who = [f"{OURS} {version(self.ours, 'edge-run')} (uvicorn {version(self.ours, 'uvicorn')})"]
+        who = [f"{OURS} {version(self.ours, 'edge-run')} (httptools {version(self.ours, 'httptools')})"]
         who += [" ".join(rival.packages[0].split("==")) for rival in self.rivals]
         worst = max(self.shares)
         idle = "idle" if worst <= BUSY_MOST else "NOT IDLE: take these figures with care"

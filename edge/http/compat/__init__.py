@@ -1,0 +1,1 @@
+"""Other servers' words: what their clients send is understood here."""
