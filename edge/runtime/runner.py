@@ -31,6 +31,7 @@ from edge.errors import EndOfStream, FatalError, SampleError, SourceError, Unava
 from edge.pipeline.pipeline import Inferred, Pipeline
 from edge.pipeline.prepare import Work
 from edge.plugins.protocols import Clock, Source
+from edge.runtime.end_report import EndReport
 from edge.runtime.finisher import Relay
 from edge.runtime.frame_queue import Closed, Mailbox
 from edge.runtime.skip_log import SkipLog
@@ -119,6 +120,8 @@ class Runner:
         self._broken: SourceError | None = None
         self._relay: Relay[Task] = Relay(self._finish)
         self._skips = SkipLog(clock)
+        self._report = EndReport(metrics, self._options.source_name)
+        self._source_ended = False
         self._gate = self._options.gate
         self._lock = threading.Lock()
         self._ended: set[str] = set()
@@ -154,6 +157,8 @@ class Runner:
             raise self._failure
         if self._broken is not None:
             raise self._broken
+        if self._source_ended:
+            self._report.tell()
 
     def _join(self, threads: Sequence[threading.Thread]) -> None:
         until = self._clock.monotonic_ns() + int((self._options.grace_s + HANGS_AFTER_S) * SECOND_NS)
@@ -246,6 +251,7 @@ class Runner:
                     source.close()
                     self._pause(self._backoff.next_s())
         except EndOfStream:
+            self._source_ended = True
             log.info("source ended", extra={"source": self._options.source_name})
         except SourceError as exc:
             self._broken = exc
@@ -399,6 +405,7 @@ class Runner:
         if isinstance(outcome, Skipped):
             self._metrics.inc("samples_skipped")
             self._skips.say(outcome)
+            self._report.skipped(outcome.reason)
             return Message("error", codec.encode(outcome), outcome.seq, sample.reply)
         published = outcome if self._gate is None else self._gate.admit(outcome, self._clock.monotonic_ns())
         if published is not None:

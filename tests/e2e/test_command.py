@@ -162,6 +162,7 @@ def test_a_bad_line_is_said_and_the_next_one_inferred(run, flowers):
     done = run("--model", flowers.path, "--source", "-", "--mqtt", "none", stdin=good + b"{oops\n" + good)
     assert labels(done) == [flowers.answers[0]] * 2
     assert b"sample skipped" in done.stderr
+    assert b"end of the source  read=3  results=2  skipped=1  reasons=1 x not JSON" in done.stderr.replace(b'"', b"")
 
 
 def test_rows_of_a_csv_file_with_a_header_in_any_order(run, tmp_path, flowers):
@@ -394,7 +395,8 @@ def test_an_absent_feature_is_refused_unless_the_sender_leaves_out_what_is_missi
 def test_a_csv_file_without_any_of_the_features_gives_no_result(run, tmp_path, lenient):
     (tmp_path / "rows.csv").write_text("length,width\n1,2\n3,4\n")
     done = run("--model", lenient, "--source", "rows.csv", "--mqtt", "none", "--ignore-unknown", "--absent", "missing")
-    assert done.stdout == b""
+    assert (done.returncode, done.stdout) == (5, b"")
+    assert b"nothing of it could be used; 2 skipped: 2 x missing feature" in done.stderr
     assert done.stderr.count(b"left out") == 2
 
 

@@ -1,0 +1,56 @@
+"""What became of the inputs of a source that has an end: how many were read, inferred and skipped, and why."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+
+from edge.errors import SourceError
+from edge.telemetry.metrics import Metrics
+
+log = logging.getLogger("edge.runner")
+
+KINDS_MOST = 100
+"""Kinds of reasons that are told apart."""
+SHOWN = 3
+
+
+class EndReport:
+    """`skipped` by the thread that finishes samples; the rest by the main thread, after the others have ended."""
+
+    def __init__(self, metrics: Metrics, source: str) -> None:
+        """`metrics`: the runner's, which counts what was read, inferred and skipped."""
+        self._metrics = metrics
+        self._source = source
+        self._reasons: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    def skipped(self, reason: str) -> None:
+        """Reasons that differ in their numbers alone are of one kind: the first of them is told."""
+        kind = re.sub(r"\d+", "#", reason)
+        if kind not in self._first and len(self._first) >= KINDS_MOST:
+            kind, reason = "", "other reasons"
+        self._first.setdefault(kind, reason)
+        self._reasons[kind] += 1
+
+    def tell(self) -> None:
+        """Logs the counts. Raises SourceError where every input was skipped."""
+        read, results, skipped = (
+            int(self._metrics.counter(name)) for name in ("samples_read", "results", "samples_skipped")
+        )
+        why = self._why()
+        log.info(
+            "end of the source",
+            extra={"read": read, "results": results, "skipped": skipped, **({"reasons": why} if why else {})},
+        )
+        if skipped and not results:
+            raise SourceError(f"--source {self._source}: nothing of it could be used; {skipped} skipped: {why}")
+        if read and not results:
+            log.warning("no result", extra={"reason": f"the model's window was not full after {read} inputs"})
+
+    def _why(self) -> str:
+        common = self._reasons.most_common(SHOWN)
+        more = len(self._reasons) - len(common)
+        told = [f"{count} x {self._first[kind]}" for kind, count in common]
+        return "; ".join(told) + (f"; and {more} more kinds" if more else "")

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from edge.errors import SourceError
+from edge.runtime.end_report import EndReport
+from edge.telemetry.metrics import Metrics
+
+
+def report(read=0, results=0, reasons=()):
+    metrics = Metrics()
+    metrics.inc("samples_read", read)
+    metrics.inc("results", results)
+    made = EndReport(metrics, "rows.csv")
+    for reason in reasons:
+        metrics.inc("samples_skipped")
+        made.skipped(reason)
+    return made
+
+
+def fields(caplog):
+    (record,) = [r for r in caplog.records if r.message == "end of the source"]
+    return {name: getattr(record, name, None) for name in ("read", "results", "skipped", "reasons")}
+
+
+def test_the_end_of_a_source_says_what_became_of_its_inputs(caplog):
+    caplog.set_level("INFO")
+    report(5, 3, ["line 2: not UTF-8", "line 4: not UTF-8"]).tell()
+    assert fields(caplog) == {"read": 5, "results": 3, "skipped": 2, "reasons": "2 x line 2: not UTF-8"}
+
+
+def test_the_commonest_reasons_are_told_and_the_others_counted(caplog):
+    caplog.set_level("INFO")
+    report(9, 1, ["a", "b", "b", "c", "c", "c", "d", "e"]).tell()
+    assert fields(caplog)["reasons"] == "3 x c; 2 x b; 1 x a; and 2 more kinds"
+
+
+def test_reasons_without_end_are_told_as_others(caplog):
+    caplog.set_level("INFO")
+    report(900, 1, [f"reason {'x' * n}" for n in range(900)]).tell()
+    assert fields(caplog)["reasons"].startswith("800 x other reasons; ")
+
+
+def test_a_source_of_which_nothing_could_be_used_ended_in_error():
+    with pytest.raises(SourceError, match=r"rows\.csv: nothing of it could be used; 2 skipped: 2 x bad"):
+        report(2, 0, ["bad", "bad"]).tell()
+
+
+def test_a_window_that_was_never_full_is_said(caplog):
+    report(3, 0).tell()
+    assert "window was not full after 3 inputs" in caplog.records[-1].reason
+
+
+def test_an_empty_source_is_no_error(caplog):
+    report().tell()
+    assert caplog.records == []
