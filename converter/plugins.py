@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -21,9 +21,6 @@ from converter.source import Probe, Source
 from edge.errors import ConfigError
 from edge.plugins import registry
 from edge.plugins.declarations import Declaration
-
-EXPORTERS = "converter.exporters"
-PASSES = "converter.passes"
 
 
 def _nothing(_: Probe) -> str:
@@ -38,6 +35,8 @@ class ExporterInfo(Declaration, frozen=True, kw_only=True):
     `rows` is None where the user gave none: then it makes rows up (`Rows.source` "generated") from what the model
     tells of its ranges. It raises UnsupportedError for what cannot be converted honestly, with the reason.
     """
+
+    GROUP: ClassVar[str] = "converter.exporters"
 
     export: Callable[[Source, Rows | None, Options], Artifact]
     recognise: Callable[[Probe], str] = _nothing
@@ -65,6 +64,8 @@ class PassInfo(Declaration, frozen=True, kw_only=True):
     A pass leaves an artifact that it has nothing to do for as it is, and raises ConfigError where it cannot be used.
     """
 
+    GROUP: ClassVar[str] = "converter.passes"
+
     run: Callable[[Artifact, Options], Artifact]
     limits: Limits | None = None
     """None: the answers stay the original's."""
@@ -78,22 +79,22 @@ class PassInfo(Declaration, frozen=True, kw_only=True):
 
 def exporter(framework: str) -> ExporterInfo:
     """The exporter of a framework. Raises UnsupportedError where none is installed."""
-    known = registry.names(EXPORTERS)
+    known = registry.names(ExporterInfo.GROUP)
     if framework not in known:
         raise UnsupportedError(
             f"this is a {framework} model, and no exporter for it is installed; there are {', '.join(known)}"
         )
-    return registry.declared(ExporterInfo, framework, EXPORTERS)
+    return registry.declared(ExporterInfo, framework)
 
 
 def exporters() -> Iterator[tuple[str, ExporterInfo]]:
     """Every exporter by its framework."""
-    yield from registry.all_declared(ExporterInfo, EXPORTERS)
+    yield from registry.all_declared(ExporterInfo)
 
 
 def require_framework(name: str) -> None:
     """Raises ConfigError for a framework that no exporter is registered for."""
-    known = registry.names(EXPORTERS)
+    known = registry.names(ExporterInfo.GROUP)
     if name not in known:
         raise ConfigError(f"--framework {name}: there is none by that name; known: {', '.join(known)}")
 
@@ -106,7 +107,7 @@ def framework_of_module(module: str) -> str:
 
 def passes(stage: Literal["tidy", "quantize"]) -> list[tuple[str, PassInfo]]:
     """The passes of a stage by name, in order."""
-    found = registry.all_declared(PassInfo, PASSES)
+    found = registry.all_declared(PassInfo)
     return sorted(((n, p) for n, p in found if p.stage == stage), key=lambda pair: (pair[1].place, pair[0]))
 
 
@@ -119,9 +120,9 @@ def quantizer(name: str) -> PassInfo:
             f"--quantize {name}: there is no such pass{f'; did you mean {near[0]!r}?' if near else ''}; "
             f"known: none{''.join(', ' + k for k in known)}"
         )
-    return registry.declared(PassInfo, name, PASSES)
+    return registry.declared(PassInfo, name)
 
 
 def limits_of(pass_name: str) -> Limits | None:
     """What parity allows after a pass; None for one that changes no answers."""
-    return registry.declared(PassInfo, pass_name, PASSES).limits if pass_name in registry.names(PASSES) else None
+    return registry.declared(PassInfo, pass_name).limits if pass_name in registry.names(PassInfo.GROUP) else None

@@ -19,6 +19,7 @@ from edge.errors import SampleError
 from edge.model.golden import choose
 from edge.model.manifest import Input, Manifest
 from edge.plugins import registry
+from edge.preprocess import PreprocessorInfo
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 # Enough for parity and calibration; more only costs memory: 512 pictures of 224 x 224 are 300 MB.
@@ -90,12 +91,13 @@ def _tensors(pictures: Array, wanted: Input, spec: TensorSpec) -> Array:
         raise SampleFileError("the model takes pictures of any size; say which: --input-size 224x224, for instance")
     # One picture at a time: the preprocessor refuses a batch that the file fixes at more.
     single = msgspec.structs.replace(spec, shape=(None, *(spec.shape or ())[1:]))
-    make = registry.find("edge.preprocess", "image")(Manifest(name="sample", inputs=(wanted,)), (single,))
+    make = registry.declared(PreprocessorInfo, "image").create(Manifest(name="sample", inputs=(wanted,)), (single,))
     tensors: list[Array] = []
     for number, picture in enumerate(track(pictures, "reading pictures", len(pictures)), start=1):
         try:
             ready = make(Sample(picture, "sample", 0, 0))
         except SampleError as exc:
             raise SampleFileError(f"picture {number} of the sample: {exc}") from exc
+        assert ready is not None, "a picture is a whole sample"
         tensors.append(np.array(ready.tensors[spec.name]))  # a copy: the preprocessor uses its memory again
     return np.concatenate(tensors)

@@ -33,6 +33,7 @@ from edge.plugins.declarations import SinkInfo, SpoolInfo
 from edge.plugins.protocols import Clock, EngineOptions, Postprocessor, Preprocessor, Sink, Source, SourceContext, Spool
 from edge.plugins.rows import RowPreprocessor, RowRules
 from edge.postprocess.segment import Segmenter
+from edge.preprocess import PreprocessorInfo
 from edge.settings.settings import HttpSettings, Settings
 from edge.sources import uri as source_uri
 from edge.telemetry.clock import SystemClock, clock_synced
@@ -52,7 +53,8 @@ def make_preprocessor(loaded: Loaded, rules: RowRules | None = None) -> Preproce
         if i.kind != "constant" and not i.state_from
     ]
     kind = {"column": "table"}.get(kinds[0], kinds[0]) if kinds else "tensor"
-    made: Preprocessor = registry.find("edge.preprocess", kind)(loaded.manifest, loaded.engine.inputs)
+    declared = registry.declared(PreprocessorInfo, kind)
+    made = registry.checked(declared.GROUP, kind, declared.create(loaded.manifest, loaded.engine.inputs))
     if rules is None or not (rules.ignore_unknown or rules.absent_missing):
         return made
     if not isinstance(made, RowPreprocessor):

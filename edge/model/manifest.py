@@ -18,8 +18,6 @@ SCHEMA = 1
 ONNX_KEY = "edge.manifest"
 TFLITE_ENTRY = "edge-manifest.json"
 
-InputKind = Literal["table", "column", "image", "tensor", "audio", "constant"]
-
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A part of the manifest."""
@@ -51,12 +49,12 @@ class Input(Struct, frozen=True, kw_only=True):
     """One input of the model and how a sample becomes it.
 
     `kind`: "table" (all features in one tensor), "column" (one feature, one tensor), "image", "tensor" (an
-    array as it is), "audio", "constant" (always `value`). An input that `state_from` names an output for
-    starts as zeros and is fed with that output.
+    array as it is), "audio", "constant" (always `value`), or the name of a plug-in of `edge.preprocess`. An input that
+    `state_from` names an output for starts as zeros and is fed with that output.
     """
 
     name: str
-    kind: InputKind = "tensor"
+    kind: str = "tensor"
     dtype: str = "float32"
     shape: tuple[int | str | None, ...] = ()
     features: tuple[Feature, ...] = ()

@@ -12,7 +12,7 @@ are called.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -28,16 +28,21 @@ Gives = Literal["", "pictures", "sound", "rows"]
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     """The part that every plug-in has."""
 
+    GROUP: ClassVar[str] = ""
+    """The group of entry points whose objects are of this kind."""
+
     edge_api: int
+    usage: str = ""
+    """How a user says it, for help and messages: `camera:0`; "" where the name alone is."""
 
 
 class SourceInfo(Declaration, frozen=True, kw_only=True):
     """A source. Entry points of `edge.sources` are named by scheme, and by the suffixes of the files that it reads."""
 
+    GROUP: ClassVar[str] = "edge.sources"
+
     create: Callable[[str, SourceContext], Source]
     """Gets what follows the scheme, or the whole path. Raises ConfigError."""
-    usage: str = ""
-    """How a user says it, for help and messages: `camera:0`."""
     gives: Gives = ""
     """What its samples surely are; "" where that depends on what comes."""
     reads_path: bool = False
@@ -55,10 +60,10 @@ class SourceInfo(Declaration, frozen=True, kw_only=True):
 class SinkInfo(Declaration, frozen=True, kw_only=True):
     """A sink. Entry points of `edge.sinks` are named by scheme."""
 
+    GROUP: ClassVar[str] = "edge.sinks"
+
     create: Callable[[str, SinkContext], Sink]
     """Gets what follows the scheme. Raises ConfigError."""
-    usage: str = ""
-    """How a user says it: `file:out.jsonl`."""
     writes_path: bool = False
     """What follows the scheme is a file that it writes."""
 
@@ -66,11 +71,15 @@ class SinkInfo(Declaration, frozen=True, kw_only=True):
 class SpoolInfo(Declaration, frozen=True, kw_only=True):
     """A spool: what waits for a sink. Entry points of `edge.spools` are named as `--spool` is told."""
 
+    GROUP: ClassVar[str] = "edge.spools"
+
     create: Callable[[SpoolContext], Spool]
 
 
 class EngineInfo(Declaration, frozen=True, kw_only=True):
     """An engine. Entry points of `edge.engines` are named as `--engine` is told, and by suffixes of model files."""
+
+    GROUP: ClassVar[str] = "edge.engines"
 
     library: Callable[[], EngineLibrary]
     """Imports what loads models. Raises ConfigError where it is not installed."""
@@ -82,9 +91,4 @@ class EngineInfo(Declaration, frozen=True, kw_only=True):
     """Distributions, one of which has to be there."""
 
 
-GROUPS: Mapping[type[Declaration], str] = {
-    SourceInfo: "edge.sources",
-    SinkInfo: "edge.sinks",
-    SpoolInfo: "edge.spools",
-    EngineInfo: "edge.engines",
-}
+KINDS: Mapping[str, type[Declaration]] = {k.GROUP: k for k in (SourceInfo, SinkInfo, SpoolInfo, EngineInfo)}

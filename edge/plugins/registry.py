@@ -14,10 +14,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from edge.errors import ConfigError, EdgeError
-from edge.plugins.declarations import EDGE_API, GROUPS, Declaration
+from edge.plugins.declarations import EDGE_API, KINDS
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -28,7 +28,17 @@ DISTRIBUTION = "edge-run"
 GUIDE = "see docs/PLUGINS.md"
 _KINDS = {"edge.preprocess": "preprocessor", "edge.postprocess": "decoder", "converter.passes": "pass"}
 
-D = TypeVar("D", bound=Declaration)
+
+class Declared(Protocol):
+    """What every declaration has: `edge.plugins.declarations.Declaration`, or a class like it."""
+
+    GROUP: ClassVar[str]
+
+    @property
+    def edge_api(self) -> int: ...
+
+
+D = TypeVar("D", bound=Declared)
 T = TypeVar("T")
 
 
@@ -49,12 +59,12 @@ def find(group: str, name: str) -> Any:
         raise ConfigError(f"{origin(group, name)} does not load: {exc!r}; mend or uninstall it") from exc
 
 
-def declared(kind: type[D], name: str, group: str = "") -> D:
+def declared(kind: type[D], name: str) -> D:
     """The declaration registered as `name` in the group of its kind.
 
     Raises ConfigError where there is none, where it is of another kind or written for seams that are not known here.
     """
-    group = group or GROUPS[kind]
+    group = kind.GROUP
     found = find(group, name)
     if not isinstance(found, kind):
         raise ConfigError(
@@ -70,12 +80,12 @@ def declared(kind: type[D], name: str, group: str = "") -> D:
     return found
 
 
-def all_declared(kind: type[D], group: str = "") -> Iterator[tuple[str, D]]:
+def all_declared(kind: type[D]) -> Iterator[tuple[str, D]]:
     """Every declaration of a kind by its name, ours first; one that does not load is left out with a warning."""
-    group = group or GROUPS[kind]
+    group = kind.GROUP
     for name in sorted(names(group), key=lambda name: (not is_own(group, name), name)):
         try:
-            yield name, declared(kind, name, group)
+            yield name, declared(kind, name)
         except ConfigError as exc:
             log.warning("plug-in left out", extra={"reason": str(exc)})
 
@@ -100,11 +110,9 @@ def names(group: str) -> list[str]:
 
 
 def usage(group: str) -> str:
-    """What a user may say, with commas between: usages where they are declared, names else."""
-    kind = next((kind for kind, its in GROUPS.items() if its == group), None)
-    if kind is None:
-        return ", ".join(names(group))
-    said = (getattr(info, "usage", "") or name for name, info in all_declared(kind))
+    """What a user may say, with commas between. Imports every declaration of the group."""
+    kind = KINDS.get(group)
+    said = names(group) if kind is None else [info.usage or name for name, info in all_declared(kind)]
     return ", ".join(dict.fromkeys(said))
 
 

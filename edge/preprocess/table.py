@@ -19,6 +19,7 @@ from edge.data.tensor import EXACT, STRING, Array, TensorSpec, numpy_dtype, to_i
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Feature, Manifest
 from edge.plugins.rows import RowRules
+from edge.preprocess import PreprocessorInfo
 
 _SINGLE = frozenset({float, int, bool, str, type(None)})
 RESERVED = "id"
@@ -292,3 +293,6 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TablePreprocess
             f"how many features the input {spec.name!r} takes is not said; re-run edge-convert with --sample"
         )
     return TablePreprocessor(features, [spec], columns=False)
+
+
+PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)

@@ -16,6 +16,7 @@ from edge.data.tensor import Array, TensorSpec, numpy_dtype, to_integers
 from edge.errors import SampleError
 from edge.model.manifest import Manifest
 from edge.plugins.rows import RowRules
+from edge.preprocess import PreprocessorInfo
 
 RESERVED = "id"
 
@@ -149,3 +150,6 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TensorPreproces
     }
     keys = {i.name: i.key for i in manifest.inputs if i.key}
     return TensorPreprocessor([s for s in specs if s.name not in fed], constants, keys)
+
+
+PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)

@@ -21,6 +21,7 @@ from edge.model.manifest import Feature, Input, Manifest, Window
 from edge.plugins import registry
 from edge.plugins.protocols import Preprocessor
 from edge.plugins.rows import RowPreprocessor, RowRules
+from edge.preprocess import PreprocessorInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +118,10 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> WindowPreproces
     row = msgspec.structs.replace(spec, shape=(1, width), dtype="float32", quantization=None)
     features = part.features or tuple(Feature(name="") for _ in range(width))
     table = msgspec.structs.replace(part, kind="table", features=features, shape=(1, width), window=None)
-    rows = registry.find("edge.preprocess", "table")(msgspec.structs.replace(manifest, inputs=(table,)), (row,))
+    rows = registry.declared(PreprocessorInfo, "table").create(
+        msgspec.structs.replace(manifest, inputs=(table,)), (row,)
+    )
     return WindowPreprocessor(part, window, spec, rows)
+
+
+PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)

@@ -137,9 +137,7 @@ def test_the_suffix_of_a_file_finds_the_plug_in(install):
 
 @pytest.mark.parametrize("kind", [SourceInfo, SinkInfo, EngineInfo])
 def test_one_that_does_not_load_is_left_out_of_a_list(install, kind):
-    from edge.plugins.declarations import GROUPS
-
-    group = GROUPS[kind].replace(".", "__")
+    group = kind.GROUP.replace(".", "__")
     install(f"bad-{group}", {f"bad_{group}": "1/0"}, **{group: {"bad": f"bad_{group}:X"}})
     listed = dict(registry.all_declared(kind))
     assert listed

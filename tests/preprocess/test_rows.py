@@ -29,7 +29,9 @@ def of(missing=(True, True, False), dtype="float32", rules=None, kind="table"):
         window = Window(size=1, hop=1) if kind == "window" else None
         inputs = (Input(name="x", kind="table", features=features, window=window),)
         specs = (TensorSpec("x", dtype, ("n", 3)),)
-    made = registry.find("edge.preprocess", kind.replace("column", "table"))(Manifest(name="m", inputs=inputs), specs)
+    made = registry.find("edge.preprocess", kind.replace("column", "table")).create(
+        Manifest(name="m", inputs=inputs), specs
+    )
     if rules is not None:
         made.rules = rules
     return made
@@ -94,7 +96,7 @@ def test_keys_without_end_do_not_fill_the_log(caplog):
 
 def test_a_model_of_several_arrays_leaves_out_what_it_does_not_know():
     specs = (TensorSpec("p", "float32", (1,)), TensorSpec("q", "float32", (1,)))
-    made = registry.find("edge.preprocess", "tensor")(Manifest(name="m"), specs)
+    made = registry.find("edge.preprocess", "tensor").create(Manifest(name="m"), specs)
     assert "unknown input 'z'" in values(made, {"p": [1], "q": [2], "z": [3]})
     made.rules = RowRules(ignore_unknown=True)
     assert values(made, {"p": [1], "q": [2], "z": [3]}) == [1, 2]
@@ -122,7 +124,7 @@ def test_many_rows_of_whole_numbers_at_once_reach_the_model_as_they_are(rows):
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=3, max_size=3))
 def test_an_array_input_takes_them_too(row):
-    made = registry.find("edge.preprocess", "tensor")(Manifest(name="m"), (TensorSpec("x", "uint64", (1, 3)),))
+    made = registry.find("edge.preprocess", "tensor").create(Manifest(name="m"), (TensorSpec("x", "uint64", (1, 3)),))
     assert values(made, row) == row
 
 

@@ -16,6 +16,7 @@ from edge.data.tensor import Array, TensorSpec, numpy_dtype
 from edge.describe.audio import axis
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Input, Manifest, Window
+from edge.preprocess import PreprocessorInfo
 from edge.preprocess.audio.frontend import Frontend, make_frontend
 from edge.preprocess.audio.stream import Stream
 
@@ -118,3 +119,6 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> AudioPreprocess
         if i.kind == "constant" and i.name in by_name
     }
     return AudioPreprocessor(part, part.window, by_name[part.name], constants)
+
+
+PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)

@@ -18,6 +18,7 @@ from edge.data.sample import EncodedImage, Frame, Image, ModelInput, Payload, Sa
 from edge.data.tensor import Array, TensorSpec, numpy_dtype, quantize
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Input, Manifest
+from edge.preprocess import PreprocessorInfo
 from edge.preprocess.image.decode import decode_within, opencv, to_rgb
 from edge.preprocess.image.fill import Filler
 
@@ -198,3 +199,6 @@ def _cast(tensor: Array, spec: TensorSpec) -> Array:
                 f"({limits.min} to {limits.max})"
             )
     return np.ascontiguousarray(tensor, dtype=dtype)
+
+
+PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)
