@@ -61,6 +61,20 @@ def without_listed_weights(path: Path) -> Mended | None:
         return None  # damaged or empty: the engine says so better
 
 
+def quantizes_dynamically(path: Path) -> bool:
+    """True where an operator takes the scale of a whole tensor from its values: DynamicQuantizeLinear and its kin.
+
+    By the operator's name alone, which may be a tensor's too: then rows run alone for nothing. Raises ModelError.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(b"DynamicQuantize") >= 0
+    except OSError as exc:
+        raise ModelError(f"{path}: {exc.strerror}") from exc
+    except ValueError:
+        return False  # empty: the engine says so better
+
+
 def _mend(content: Bytes) -> Mended | None:
     graphs = [field for field in _fields(content, 0, len(content)) if field.number == GRAPH]
     if len(graphs) != 1:

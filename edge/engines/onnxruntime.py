@@ -18,7 +18,7 @@ import numpy as np
 from edge.data.tensor import STRING, Tensors, TensorSpec, numpy_dtype
 from edge.engines import probe
 from edge.engines.graph_cache import Graph, has_weights_elsewhere
-from edge.engines.onnx_file import without_listed_weights
+from edge.engines.onnx_file import quantizes_dynamically, without_listed_weights
 from edge.errors import BITS_32, ConfigError, ModelError, SampleError
 from edge.plugins.protocols import EngineOptions
 
@@ -74,6 +74,8 @@ class OnnxRuntime:
     name = "onnxruntime"
     version: str = ort.__version__
 
+    couples_rows = False
+
     def __init__(self, session: ort.InferenceSession, repairs: Sequence[str] = ()) -> None:
         """`repairs`: what was mended in the graph for it to run faster, in a user's words."""
         self._session = session
@@ -117,6 +119,8 @@ def load(path: Path, options: EngineOptions) -> OnnxRuntime:
         engine = opening.best(graph)
     except _LOAD_ERRORS as exc:
         raise ModelError(f"{path.name}: {_explain(exc)}") from exc
+    if all(s.free_batch for s in engine.inputs):
+        engine.couples_rows = quantizes_dynamically(path)
     for what, specs in (("input", engine.inputs), ("output", engine.outputs)):
         for spec in specs:
             # Sequences and maps come out as lists; fed they cannot be.

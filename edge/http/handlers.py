@@ -11,7 +11,7 @@ from edge.http.compat.tensorflow import TensorFlowServing
 from edge.http.events import Live
 from edge.http.http_types import HotHandler
 from edge.http.metrics import Exposition
-from edge.http.openinference.batching import Batcher, can_batch
+from edge.http.openinference.batching import Batcher
 from edge.http.openinference.metadata import Models
 from edge.http.openinference.protocol import Inference
 from edge.http.openinference.routes import Infer, OpenInference
@@ -23,6 +23,7 @@ from edge.http.predict import Predict
 from edge.http.process import Health, Process
 from edge.http.scheduling import Admission, AdmissionOptions, CpuBudget
 from edge.http.state import State
+from edge.pipeline.neighbours import may_join
 
 
 class Handlers:
@@ -40,7 +41,7 @@ class Handlers:
             metrics,
         )
         statistics = InferenceStatistics(metrics, served.clock)
-        batches = options.max_batch > 1 and can_batch(served.engine)
+        batches = options.max_batch > 1 and may_join(served.engine)
         models = Models(served, options.max_batch if batches else 1)
         inference = Inference(served.engine, models.name, models.version, served.manifest.labels, statistics)
         batcher = Batcher(inference, self.admission, options.max_batch, options.max_wait_ms / 1e3) if batches else None

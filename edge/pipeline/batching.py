@@ -2,9 +2,9 @@
 
 A call into an engine costs some ten microseconds beside the inference: for a small model as much again. So samples
 that wait anyway run together, as many as take a few milliseconds; a large model runs alone, for its results would
-only come later. Whether a model keeps its rows apart is not believed but tried: the first time, the first row and the
-last run alone as well, and where they differ all run alone from then on. What ran alone is looked at together all the
-same, where a model of one row gives one row.
+only come later. Whether a model keeps its rows apart is not believed but tried (`neighbours.py`): the first time, the
+first row and the last run alone as well, and where they differ all run alone from then on. What ran alone is looked at
+together all the same, where a model of one row gives one row.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ import numpy as np
 
 from edge.data.tensor import Tensors, TensorSpec
 from edge.errors import SampleError
+from edge.pipeline.neighbours import keeps_apart, same
 
 MAX_BATCH = 64
 TOGETHER_NS = 4_000_000
 """How long an inference of several samples may take: what its first sample waits for the others."""
-
-RELATIVE, ABSOLUTE = 1e-4, 1e-5
-"""Rows that differ by more are not kept apart. Less is rounding: sums are added up in another order."""
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -48,12 +46,14 @@ class Together:
         inputs: Sequence[TensorSpec],
         outputs: Sequence[TensorSpec],
         now: Callable[[], int] = time.perf_counter_ns,
+        joins: bool = True,
     ) -> None:
-        """`infer` runs the model. `now` gives nanoseconds, of which differences count."""
+        """`infer` runs the model. `joins`: as far as it is known, rows may run together. `now` gives nanoseconds, of
+        which differences count."""
         self._infer = infer
         self._now = now
         self._outputs = tuple(outputs)
-        self._free = bool(inputs) and all(s.free_batch for s in (*inputs, *outputs))
+        self._free = joins and bool(inputs) and all(s.free_batch for s in (*inputs, *outputs))
         self._stacks = all(s.shape is not None and s.shape[:1] == (1,) for s in outputs)
         self._proven = False
         self._each_ns = 0
@@ -111,21 +111,10 @@ class Together:
             return None
         if not self._proven:
             together = Ran(outputs, count, 0)
-            if not all(_same(together.row(i), self._infer(samples[i])) for i in (0, count - 1)):
+            first, last = self._infer(samples[0]), self._infer(samples[-1])
+            alike = same(together.row(0), first) and same(together.row(count - 1), last)
+            if not alike or not keeps_apart(self._infer, samples[0], first):
                 self._free = False
                 return None
             self._proven = True
         return outputs
-
-
-def _same(one: Tensors, other: Tensors) -> bool:
-    for name, values in one.items():
-        a, b = np.asarray(values), np.asarray(other[name])
-        if a.shape != b.shape:
-            return False
-        if a.dtype.kind in "fc":
-            if not np.allclose(a, b, RELATIVE, ABSOLUTE, equal_nan=True):
-                return False
-        elif not np.array_equal(a, b):
-            return False
-    return True

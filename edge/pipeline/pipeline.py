@@ -16,6 +16,7 @@ from edge.data.sample import ModelInput, Sample
 from edge.data.tensor import Tensors, dequantize, quantize
 from edge.errors import SampleError
 from edge.pipeline.batching import Ran, Together
+from edge.pipeline.neighbours import may_join
 from edge.pipeline.prepare import Preparation, Prepared, Work
 from edge.pipeline.results import Identity, Spent, Writer
 from edge.plugins.protocols import Engine, Postprocessor, Preprocessor
@@ -73,7 +74,7 @@ class Pipeline:
         self._many = getattr(postprocess, "many", None)
         self._now = now
         self._prepare = Preparation(preprocess, reserved_id=reserved_id, max_input=max_input, now=now)
-        self._together = Together(self.infer, engine.inputs, engine.outputs, now=now)
+        self._together = Together(self.infer, engine.inputs, engine.outputs, now=now, joins=may_join(engine))
         self._write = Writer(identity, clock_synced, seq)
         self.skipped = self._write.skipped
 

@@ -125,6 +125,14 @@ class RepairingEngine(Protocol):
 
 
 @runtime_checkable
+class CouplingEngine(Protocol):
+    """Capability of an engine that knows models whose rows of one batch change one another's outputs."""
+
+    couples_rows: bool
+    """True: samples of several senders never run together."""
+
+
+@runtime_checkable
 class ResettableEngine(Protocol):
     """Capability of an engine whose models may keep something from sample to sample by themselves."""
 

@@ -343,7 +343,7 @@ def test_requests_that_come_together_run_together_and_each_gets_its_own_rows(slo
     for thread in in_threads(4, ask):
         thread.join()
 
-    assert engine.rows == [8]
+    assert engine.rows == [1, 3, 8]  # whether rows leave one another alone is tried first
     for number, answer in answers.items():
         assert answer["id"] == str(number)
         assert answer["outputs"][0]["data"] == [number, 0, 0, number, 1, 0]
@@ -385,7 +385,7 @@ def test_a_bad_request_costs_its_batch_nothing(slow):
         thread.join()
 
     assert sorted(statuses) == [200, 200, 400]
-    assert engine.rows == [2]
+    assert engine.rows == [1, 3, 2]  # whether rows leave one another alone is tried first
 
 
 # --- the flow's precedence ------------------------------------------------------------------------------
@@ -434,3 +434,20 @@ def test_memory_stays_flat_while_requests_are_refused(slow):
     thread.join()
 
     assert grown < 20e6
+
+
+@pytest.mark.parametrize("make", [onnxmodels.dynamic, onnxmodels.less_the_mean])
+def test_requests_never_change_one_another(serve, models, make):
+    site = serve(make(models / f"{make.__name__}.onnx"), max_batch=8, max_wait_ms=20)
+
+    def ask(row):
+        request = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": row}]}
+        return site.infer(request).json["outputs"][0]["data"]
+
+    rows = [[0.5 * 10**n, 0.25, -(3.0**n)] for n in range(6)]
+    alone = [ask(row) for row in rows]
+    found = {}
+    for _ in range(5):
+        for thread in in_threads(len(rows), lambda i: found.update({i: ask(rows[i])})):
+            thread.join()
+        assert [found[i] for i in range(len(rows))] == alone

@@ -71,6 +71,21 @@ def scores(path: Path, classes: int = 10, features: int = 64) -> Path:
     )
 
 
+def dynamic(path: Path) -> Path:
+    """`x` times one, by integers whose scale is taken from all rows together: dynamic quantisation."""
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+    ]
+    return save(path, nodes, [info("x", "float32", ("n", 3))], [info("y", "float32", ("n", 3))])
+
+
+def less_the_mean(path: Path) -> Path:
+    """`x` less the mean of all rows."""
+    nodes = [helper.make_node("ReduceMean", ["x"], ["m"], axes=[0]), helper.make_node("Sub", ["x", "m"], ["y"])]
+    return save(path, nodes, [info("x", "float32", ("n", 3))], [info("y", "float32", ("n", 3))])
+
+
 def brightness(path: Path, size: int = 32) -> Path:
     """A picture (NHWC, 3 channels) in, the mean of each channel out."""
     node = helper.make_node("ReduceMean", ["image"], ["means"], axes=[1, 2], keepdims=0)

@@ -14,12 +14,7 @@ from edge.errors import SampleError
 from edge.http.http_types import Response
 from edge.http.openinference.protocol import Asked, Inference
 from edge.http.scheduling import Admission
-from edge.plugins.protocols import Engine
-
-
-def can_batch(engine: Engine) -> bool:
-    """True where every input and output begins with a free dimension."""
-    return bool(engine.inputs) and all(s.free_batch for s in (*engine.inputs, *engine.outputs))
+from edge.pipeline.neighbours import keeps_apart
 
 
 @dataclass(slots=True)
@@ -40,7 +35,7 @@ class Batcher:
         self._max_wait_s = max_wait_s
         self._groups: dict[Hashable, _Group] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._apart = False
+        self._apart = self._proven = False
         self._most = admission.queue + admission.workers * max_batch
         """Requests under way: the batches that run, and those that may wait."""
         self._inside = 0
@@ -117,6 +112,9 @@ class Batcher:
                 done.set_result(None)
 
     def _infer(self, group: list[Asked]) -> list[SampleError | None]:
+        if len(group) > 1 and not self._apart and not self._proven:
+            self._proven = keeps_apart(self._inference.infer, {n: v[:1] for n, v in group[0].inputs.items()})
+            self._apart = not self._proven
         if len(group) > 1 and not self._apart:
             try:
                 self._inference.run_together(group)

@@ -267,11 +267,15 @@ class Inference:
         self._statistics.ok(asked.rows, 0, (0, asked.infer_ns, 0))
         return asked.outputs
 
+    def infer(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The model's outputs, counted as nobody's. Raises SampleError."""
+        return {name: tensors.as_array(v) for name, v in self._engine.infer(inputs).items()}
+
     def run_together(self, group: Sequence[Asked]) -> None:
         """Runs several requests as one batch. Raises SampleError; ValueError where the model mixes rows."""
         started = time.perf_counter_ns()
         joined = {name: np.concatenate([a.inputs[name] for a in group]) for name in group[0].inputs}
-        outputs = {name: tensors.as_array(v) for name, v in self._engine.infer(joined).items()}
+        outputs = self.infer(joined)
         spent_ns = time.perf_counter_ns() - started
         rows = sum(a.rows for a in group)
         if any(v.ndim == 0 or len(v) != rows for v in outputs.values()):
