@@ -1,4 +1,4 @@
-"""Puts parts together: a model file to a pipeline, settings to sources, sinks, spools and lanes.
+"""Puts parts together: a model file to a pipeline, settings to sources, sinks, spools and outboxes.
 
 Alone in knowing all parts; they do not know each other.
 """
@@ -18,8 +18,8 @@ from edge.data.names import topic_part
 from edge.data.result import Result, Skipped
 from edge.data.sample import ModelInput, Payload, Sample
 from edge.data.tensor import Array, Tensors
-from edge.delivery.options import SAVE_PAST, Durability, LaneOptions
-from edge.delivery.outbox import Lane
+from edge.delivery.options import SAVE_PAST, Durability, OutboxOptions
+from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import Gate, Rules
 from edge.engines import stateful
 from edge.errors import ConfigError, SampleError
@@ -159,7 +159,7 @@ def load(path: str | Path, *, threads: int = 1, provider: str = "cpu", engine: s
     return Model(loaded)
 
 
-# --- sources, sinks, lanes ------------------------------------------------------------------------------
+# --- sources, sinks, outboxes ------------------------------------------------------------------------------
 
 
 def make_source(uri: str, context: SourceContext) -> Source:
@@ -209,16 +209,16 @@ def make_spool(settings: Settings, sink: Sink, name: str, stem: str) -> Spool:
     return registry.checked("edge.spools", kind, registry.declared(SpoolInfo, kind).create(context))
 
 
-def make_lane(name: str, sink: Sink, spool: Spool, settings: Settings, **more: Any) -> Lane:
-    """`more`: the lane's clock, metrics and beat."""
+def make_outbox(name: str, sink: Sink, spool: Spool, settings: Settings, **more: Any) -> Outbox:
+    """`more`: the outbox's clock, metrics and beat."""
     live = bool(more.pop("live", False))
-    options = LaneOptions(
+    options = OutboxOptions(
         durability=Durability(settings.delivery.durability) if sink.durable else Durability.NONE,
         replay_rate=settings.delivery.replay_rate,
         save_past=max(SAVE_PAST, 4 * getattr(sink, "batch", 1)),  # some messages' worth, joined or not
         drop_oldest=live,
     )
-    return Lane(name, sink, spool, options=options, **more)
+    return Outbox(name, sink, spool, options=options, **more)
 
 
 def make_server(

@@ -1,4 +1,4 @@
-"""The service: a loaded model, a source, lanes and the broker, from birth to a clean end."""
+"""The service: a loaded model, a source, outboxes and the broker, from birth to a clean end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edge.app.loading import Loaded
 from edge.data import codec, result
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
-from edge.delivery.outbox import Lane
+from edge.delivery.outbox import Outbox
 from edge.delivery.retry import Backoff
 from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.mqtt.messages import MqttOptions, Outgoing
@@ -77,7 +77,7 @@ class Service:
         self._transport: MqttTransport | None = None
         name = f"{settings.topics.device}.{loaded.manifest.name}"
         self._health = HealthSocket(settings.delivery.state_dir, name, self._hearts.late, self._clock)
-        self._lanes: list[Lane] = []
+        self._outboxes: list[Outbox] = []
         self._runner: Runner | None = None
         self._http: HttpServer | None = None
         self._masks: MaskPublisher | None = None
@@ -175,7 +175,7 @@ class Service:
         return assembly.make_source(uri, context)
 
     def _make_sinks(self) -> dict[str, Sink]:
-        """By the lane's name, which also names its spool: a second `file:` is `file-2`."""
+        """By the outbox's name, which also names its spool: a second `file:` is `file-2`."""
         context = SinkContext(
             device=self._settings.topics.device,
             model=self._loaded.manifest.name,
@@ -194,19 +194,19 @@ class Service:
             named[f"{kind}-{same + 1}" if same else kind] = assembly.make_sink(uri, context)
         return named
 
-    def _make_lanes(self, live: bool) -> list[Lane]:
+    def _make_outboxes(self, live: bool) -> list[Outbox]:
         settings = self._settings
         named = self._make_sinks()
         stem = f"{settings.topics.device}.{self._loaded.manifest.name}"
         return [
-            assembly.make_lane(
+            assembly.make_outbox(
                 name,
                 sink,
                 assembly.make_spool(settings, sink, name, stem),
                 settings,
                 clock=self._clock,
                 metrics=self._metrics,
-                beat=functools.partial(self._hearts.beat, f"lane-{name}"),
+                beat=functools.partial(self._hearts.beat, f"outbox-{name}"),
                 live=live,
             )
             for name, sink in named.items()
@@ -270,7 +270,7 @@ class Service:
         return "http" if self._settings.mqtt.url == "none" else f"mqtt:{self._base}/input"
 
     def _console_closed(self) -> None:
-        if len(self._lanes) == 1 and self._runner is not None:
+        if len(self._outboxes) == 1 and self._runner is not None:
             self._runner.stop()
 
     # --- running ------------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ class Service:
             self._masks = self._make_masks()
             pipeline = self._make_pipeline(self._masks.watch if self._masks is not None else None)
             self._http = self._make_http(source)
-            self._lanes = self._make_lanes(source is not None and source.live)
+            self._outboxes = self._make_outboxes(source is not None and source.live)
             self._run(source, pipeline)
         finally:
             if self._broker is not None:
@@ -295,7 +295,7 @@ class Service:
         self._runner = Runner(
             source,
             pipeline,
-            self._lanes,
+            self._outboxes,
             clock=self._clock,
             metrics=self._metrics,
             options=RunnerOptions(
@@ -304,6 +304,7 @@ class Service:
                 tick=self._tick,
                 observers=self._observers(),
                 beat=self._hearts.beat,
+                ended=self._hearts.ended,
                 admit=thermal.admission(
                     self._settings.input.max_temperature,
                     source,
@@ -339,12 +340,12 @@ class Service:
             self._loaded.engine.close()
 
     def _inferred_before(self) -> set[bytes]:
-        """Inputs of an earlier life whose results every lane that matters has on disk. Raises SpoolError."""
+        """Inputs of an earlier life whose results every outbox that matters has on disk. Raises SpoolError."""
         held: list[set[bytes]] = []
-        for lane in self._lanes:
-            lane.open()
-            if lane.durable:
-                held.append(set(lane.origins(ORIGINS_MOST)))
+        for outbox in self._outboxes:
+            outbox.open()
+            if outbox.durable:
+                held.append(set(outbox.origins(ORIGINS_MOST)))
         return set.intersection(*held) if held else set()
 
     def _stop_transport(self) -> None:
@@ -426,5 +427,5 @@ class Service:
             "boot": self._boot,
             "uptime_s": round((self._clock.monotonic_ns() - self._started_ns) / 1e9, 1),
             "clock_synced": clock_synced(),
-            **status.counts(self._metrics.snapshot(), self._lanes),
+            **status.counts(self._metrics.snapshot(), self._outboxes),
         }

@@ -12,7 +12,7 @@ from edge import __version__
 from edge.app.loading import Loaded
 from edge.data import result
 from edge.data.tensor import TensorSpec
-from edge.delivery.outbox import Lane
+from edge.delivery.outbox import Outbox
 from edge.model.manifest import Parity
 from edge.settings.settings import Settings
 from edge.telemetry import board as telemetry
@@ -62,8 +62,8 @@ def _model(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def counts(counted: Mapping[str, float], lanes: Sequence[Lane]) -> dict[str, Any]:
-    """Counters since the start, and what waits now by lane. `counted` is a snapshot of the metrics."""
+def counts(counted: Mapping[str, float], outboxes: Sequence[Outbox]) -> dict[str, Any]:
+    """Counters since the start, and what waits now by outbox. `counted` is a snapshot of the metrics."""
     results = counted.get("results", 0)
     return {
         "read": int(counted.get("samples_read", 0)),
@@ -73,7 +73,7 @@ def counts(counted: Mapping[str, float], lanes: Sequence[Lane]) -> dict[str, Any
         "infer_ms_mean": round(counted.get("infer_ms", 0) / results, 3) if results else None,
         "dropped": {k.removeprefix("dropped:"): int(v) for k, v in counted.items() if k.startswith("dropped:")},
         "held_back": {k.removeprefix("held:"): int(v) for k, v in counted.items() if k.startswith("held:")},
-        "lanes": {lane.name: _lane(lane, counted) for lane in lanes},
+        "lanes": {outbox.name: _outbox(outbox, counted) for outbox in outboxes},
     }
 
 
@@ -86,9 +86,9 @@ def board() -> dict[str, Any]:
     }
 
 
-def _lane(lane: Lane, counted: Mapping[str, float]) -> dict[str, Any]:
+def _outbox(outbox: Outbox, counted: Mapping[str, float]) -> dict[str, Any]:
     names = ("sent", "confirmed", "reconnects", "spool_errors")
-    return {**lane.waiting(), **{n: int(counted.get(f"{n}:{lane.name}", 0)) for n in names}}
+    return {**outbox.waiting(), **{n: int(counted.get(f"{n}:{outbox.name}", 0)) for n in names}}
 
 
 def _brief(spec: TensorSpec) -> dict[str, Any]:

@@ -1,16 +1,13 @@
-"""One bit that moves left: this sample is safe."""
+"""The acknowledgement of one sample, shared by all messages that come of it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeAlias
-
-from edge.data.message import Message
 
 
-class Receipt:
-    """Calls `done` once, when every one of `parts` was released: confirmed by the other side, or on disk."""
+class Ack:
+    """Calls `done` once, when each of `parts` was released: confirmed by the other side, on disk, or given up."""
 
     __slots__ = ("_done", "_lock", "_parts")
 
@@ -22,8 +19,8 @@ class Receipt:
             done()
 
     def release(self) -> None:
-        """One part is safe. From any thread."""
-        if self._lock is None:  # there is but one to release it
+        """One part is safe. From any thread; `done` is called in it."""
+        if self._lock is None:  # a single part is released by a single thread
             self._parts -= 1
         else:
             with self._lock:
@@ -32,7 +29,3 @@ class Receipt:
                     return
         if self._parts == 0:
             self._done()
-
-
-Parcel: TypeAlias = tuple[Message, Receipt]
-"""A message, and the receipt of the sample that it comes of."""

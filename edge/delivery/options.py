@@ -1,4 +1,4 @@
-"""What a lane promises, and the numbers behind it."""
+"""What an outbox promises, and the numbers behind it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,19 @@ class Durability(StrEnum):
 SAVE_PAST = 64
 
 
-class LaneOptions(msgspec.Struct, frozen=True):
-    """`memory_most` bounds, in messages, what waits in memory while the disk fails, `memory_bytes` it at all times."""
+class OutboxOptions(msgspec.Struct, frozen=True):
+    """How much waits in memory, how long, and what happens where it is too much.
+
+    While the disk works `put` waits at `save_past` messages that are neither confirmed nor saved, while it fails at
+    `memory_messages`; at `memory_bytes` of payload in both cases. `drop_oldest`: while the disk fails `put` does not
+    wait, the oldest messages are dropped and counted. `replay_rate` in messages a second, 0: as fast as it goes.
+    """
 
     durability: Durability = Durability.OUTAGE
     save_after_s: float = 1.0
     save_past: int = SAVE_PAST
     replay_rate: float = 0.0
-    memory_most: int = 10_000
+    memory_messages: int = 10_000
     memory_bytes: int = 64_000_000
     drop_oldest: bool = False
     disk_retry_s: float = 5.0

@@ -1,44 +1,45 @@
-"""A lane: one sink, its own spool, one thread. It loses nothing and keeps the order.
+"""The outbox of one sink, with a spool of its own. It loses nothing and keeps the order.
 
-Where its messages are, and which is sent next, is `stock.py`'s business; what comes from other threads, `intake.py`'s.
+Where its messages are, and which is sent next, is `send_queue.py`'s business; how they come from other threads,
+`pending.py`'s.
 
-A message is *saved* when the spool has it. `Durability.OUTAGE` saves what has waited for a second, or at once
-what is past 64 messages while the sink is away: while the other side confirms, nothing is written. While it is
-there but slow, `append` waits instead. A sample is safe, and its receipt released, when its message is
-confirmed or saved.
+A message is *saved* when the spool has it. `Durability.OUTAGE` saves what has waited for a second, or at once what is
+past 64 messages while the sink is away: while the other side confirms, nothing is written. While it is there but slow,
+`put` waits instead. A sample is safe, and its ack released, when its message is confirmed or saved.
 
-Whoever brings something - a new message, a confirmation - takes the lane's turn itself where the sink is `prompt` and
-nothing of the disk is needed: a lone result then goes out without waiting for another thread to wake up. One thread has
-the turn at a time; who comes meanwhile leaves what it has, for the one who has it looks again when it gives it back.
-Opening, saving and reading the disk are done by the lane's own thread.
+An outbox belongs to one thread, its owner: that of the sink's own loop where the sink has one (`LoopSink`), else the
+one that calls `run`. Other threads put messages, ask for the end, and leave a note of what the sink tells; each of
+these wakes the owner. All else happens in the owner's next `turn`.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from edge.delivery.ack import Parcel
-from edge.delivery.connection import Link
-from edge.delivery.guarded_spool import Shelf
-from edge.delivery.options import Durability, LaneOptions
-from edge.delivery.pending import Intake
+from edge.delivery.guarded_spool import GuardedSpool
+from edge.delivery.options import Durability, OutboxOptions
+from edge.delivery.pending import Acked, Delivery, PendingQueue
 from edge.delivery.retry import Backoff
-from edge.delivery.send_queue import Stock
-from edge.delivery.spool_reader import Item
-from edge.errors import UnavailableError
-from edge.plugins.protocols import Clock, Sink, Spool
+from edge.delivery.send_queue import SendQueue
+from edge.delivery.waker import ThreadWaker
+from edge.errors import SampleError, UnavailableError
+from edge.plugins.protocols import BatchSink, Clock, Entry, LoopSink, ReplyingSink, Sink, Spool, Waker
 from edge.telemetry.metrics import Metrics
 
-log = logging.getLogger("edge.lane")
+log = logging.getLogger("edge.outbox")
 
 SECOND_NS = 1_000_000_000
+LOOK_AGAIN_S = 0.5
+"""How long the owner waits at most: messages that did not wake it become late meanwhile."""
 
 
-class Lane:
-    """`append`, `finish`, `stop` and the sink's events come from any thread; the rest is the lane's own."""
+class Outbox:
+    """`put`, `hurry`, `finish`, `stop`, `waiting` and the sink's events from any thread; the rest from the owner."""
 
     def __init__(
         self,
@@ -48,116 +49,77 @@ class Lane:
         *,
         clock: Clock,
         metrics: Metrics,
-        options: LaneOptions | None = None,
+        options: OutboxOptions | None = None,
         backoff: Backoff | None = None,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
+        """`beat` is called before each wait of `run`. A sink with a loop gets this outbox as a worker of it."""
         self.name = name
         self.durable = sink.durable
+        self.ended = False
+        self.on_end: Callable[[], None] = lambda: None
+        """Called once in the owner's thread, when `ended` has become true."""
         self._sink = sink
         self._spool = spool
         self._clock = clock
         self._metrics = metrics
-        self._options = options or LaneOptions()
+        self._options = options or OutboxOptions()
+        self._backoff = backoff or Backoff()
         self._beat = beat
-        self._answers = bool(getattr(sink, "answers", False))
+        self._thread_waker = ThreadWaker()
+        self.in_loop = isinstance(sink, LoopSink)
+        self._waker: Waker = sink.loop.waker if isinstance(sink, LoopSink) else self._thread_waker
+        self._replies = isinstance(sink, ReplyingSink) and sink.answers
+        self._batch_sink = sink if isinstance(sink, BatchSink) else None
         self._always = self._options.durability is Durability.ALWAYS
-        self._shelf = Shelf(name, spool, clock, metrics, self._options.disk_retry_s)
-        self._intake = Intake(self._options, self._shelf, clock, lambda count: self._dropped("stop", count))
-
-        self._turning = threading.Lock()
-        # Below is the property of whoever has the turn.
-        self._prompt = bool(getattr(sink, "prompt", False)) and not self._always
-        self._link = Link(name, sink, clock, metrics, backoff or Backoff())
-        self._stock = Stock(self._options, self._shelf, clock)
+        self._pending = PendingQueue(self._options, clock, self._waker, lambda count: self._dropped("stop", count))
+        self._guarded = GuardedSpool(name, spool, clock, metrics, self._options.disk_retry_s)
+        self._queue = SendQueue(self._options, self._guarded, clock)
+        self._finishing = False
+        self._stop_by_ns: int | None = None
+        self._confirmed: deque[Iterable[int]] = deque()
+        self._lost: str | None = None
+        self._ready = False
+        self._owner: int | None = None
+        self._up = self._was_up = self._troubled = False
+        self._failures = 0
+        self._due_ns = 0
+        """While the sink is away: when it is tried again, on the monotonic clock."""
+        if isinstance(sink, LoopSink):
+            sink.loop.attach(self)
 
     # --- from other threads -------------------------------------------------------------------------
 
-    def append(self, parcels: Sequence[Parcel], waiting: Callable[[], None] = lambda: None) -> None:
-        """Takes messages over, each with the receipt of its sample.
+    def put(self, given: Sequence[Acked], waiting: Callable[[], None] = lambda: None) -> None:
+        """Takes messages over, each with the ack of its sample.
 
         Waits while `save_past` of them are neither confirmed nor saved, and calls `waiting` about twice a second
-        meanwhile, for the watchdog's sake. What comes after the lane has ended is counted as dropped, and its receipt
-        is never released.
+        meanwhile, for the watchdog's sake. What comes after the end is counted as dropped, and its ack never released.
         """
-        rest = parcels if self._answers else self._for_everybody(parcels)
-        while rest:
-            taken = self._intake.take(rest)
-            self._see_to_it()
-            rest = rest[taken:]
-            if rest:
-                self._intake.wait_for_room(waiting)
-
-    @staticmethod
-    def _for_everybody(parcels: Sequence[Parcel]) -> list[Parcel]:
-        """Without the answers: nobody asked through this sink."""
-        for message, receipt in parcels:
-            if message.kind == "answer":
-                receipt.release()
-        return [p for p in parcels if p[0].kind != "answer"]
-
-    def _see_to_it(self) -> None:
-        """There may be something to do: does it here where that cannot wait, else wakes the lane's thread."""
-        while self._worth_a_turn():
-            if not self._prompt:
-                self._intake.wake()
-                return
-            if not self._turning.acquire(blocking=False):
-                return  # who has the turn looks again after it
-            try:
-                done = self._short_turn()
-            finally:
-                self._turning.release()
-            if not done:
-                self._intake.wake()
-                return
-
-    def _worth_a_turn(self) -> bool:
-        """A full window waits for confirmations: new messages alone change nothing."""
-        intake = self._intake
-        if intake.confirmed or intake.ready or intake.lost is not None:
-            return True
-        return bool(intake.incoming) and (not self._crowded() or not self._link.up)
-
-    def _crowded(self) -> bool:
-        return self._stock.under_way >= self._sink.window and not self._always
+        self._pending.put(given if self._replies else _without_answers(given), waiting)
 
     def hurry(self) -> None:
-        """The end has begun: `append` does not wait any more, what it is given goes to disk or is counted."""
-        self._intake.hurry()
-
-    def end(self) -> None:
-        """The lane's thread has ended, also where `open` or `run` raised: nobody waits for it any more."""
-        self._intake.end()
+        """The end has begun: `put` does not wait any more, what it is given goes to disk or is counted."""
+        self._pending.hurry()
 
     def finish(self) -> None:
-        """No more `append`: `run` returns when all is confirmed."""
-        self._intake.finish()
+        """No more `put`: it ends when all is confirmed."""
+        self._finishing = True
+        self._waker.wake()
 
     def stop(self, grace_s: float) -> None:
-        """No more `append`: `run` goes on sending for `grace_s` at most and leaves the rest in the spool."""
-        self._intake.stop(self._clock.monotonic_ns() + int(grace_s * SECOND_NS))
-
-    def confirmed(self, keys: Iterable[int]) -> None:
-        """SinkEvents: the other side has these."""
-        self._intake.add_confirmed(keys)
-        self._see_to_it()
-
-    def lost(self, reason: str) -> None:
-        """SinkEvents: the connection went."""
-        self._intake.add_lost(reason)
-
-    def ready(self) -> None:
-        """SinkEvents: `open` is worth another try."""
-        self._intake.add_ready()
+        """No more `put`: it goes on sending for `grace_s` at most, and leaves the rest in the spool."""
+        self._stop_by_ns = self._clock.monotonic_ns() + int(grace_s * SECOND_NS)
+        self._finishing = True
+        self._pending.hurry()
 
     def waiting(self) -> dict[str, Any]:
-        """For `stats`, from any thread: what waits in memory and in the spool, since when, and what was dropped."""
+        """For `stats`: what waits in memory and in the spool, since when, and what was dropped."""
         oldest_ns = self._spool.oldest_ns
         return {
-            "connected": self._link.up,
-            "depth": self._intake.unsaved + len(self._spool),
-            "window": self._stock.under_way,
+            "connected": self._up,
+            "depth": self._pending.unsaved + len(self._spool),
+            "window": self._queue.in_flight,
             "spool_messages": len(self._spool),
             "spool_bytes": self._spool.bytes,
             "spool_oldest_s": None if oldest_ns is None else round((self._clock.time_ns() - oldest_ns) / SECOND_NS, 1),
@@ -165,196 +127,269 @@ class Lane:
             "spool_damaged": self._spool.damaged,
         }
 
-    # --- the lane's thread --------------------------------------------------------------------------
+    # --- notes of the sink: from the owner or, where the sink has no loop, from any thread -----------
+
+    def confirmed(self, keys: Iterable[int]) -> None:
+        """SinkEvents: the other side has these."""
+        self._confirmed.append(keys)
+        self._note()
+
+    def lost(self, reason: str) -> None:
+        """SinkEvents: the connection went."""
+        self._lost = reason
+        self._note()
+
+    def ready(self) -> None:
+        """SinkEvents: `open` is worth another try."""
+        self._ready = True
+        self._note()
+
+    def _note(self) -> None:
+        if not self.in_loop:  # a loop gives a turn after all that it does
+            self._thread_waker.wake()
+
+    # --- the owner ----------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Opens the spool; where it is called before `run`, from any thread. Raises SpoolError."""
-        self._shelf.open()
-        if len(self._spool):
-            self._stock.backlog.begin()
+        """Opens the spool ahead of the first turn, from any thread. Raises SpoolError."""
+        if self._guarded.open():
+            self._queue.disk.begin()
 
     def origins(self, limit: int) -> list[bytes]:
-        """After `open` and before `run`: the origins of the newest messages that an earlier life left on disk."""
-        return self._shelf.origins(limit)
+        """Between `open` and the first turn: the origins of the newest messages that an earlier life left on disk."""
+        return self._guarded.origins(limit)
 
     def run(self) -> None:
-        """Delivers until `finish` and all is confirmed, or until `stop`."""
+        """For a sink without a loop: delivers until `finish` and all is confirmed, or until `stop`."""
         try:
-            while True:
-                with self._turning:
-                    if self._done():
-                        return
-                    timeout_s = 0.0 if self._sendable() else self._timeout_s()
+            wait_s = 0.0
+            while not self.ended:
                 self._beat()
-                if timeout_s:
-                    self._intake.wait(timeout_s, self._worth_a_turn)
-                self.turn()
+                self._thread_waker.wait(wait_s)
+                wait_s = self.turn()
         finally:
-            self.close()
+            self.end()
 
-    def turn(self) -> None:
-        """All that can be done now without waiting: one round of `run`."""
-        with self._turning:
-            self._collect()
-            self._open_sink()
-            self._save_if_due()
-            self._send()
-            self._shelf.flush()
-
-    def _short_turn(self) -> bool:
-        """The part of a turn that is done in memory; False where the lane's thread has more to do."""
-        if not self._prompt or not self._link.up or self._stock.backlog or self._intake.ready:
-            return False
+    def turn(self) -> float:
+        """Does what can be done now without waiting; the seconds until the next turn, if nothing wakes it earlier."""
+        assert self._is_owner(), f"the outbox {self.name} belongs to another thread"
+        if self.ended:
+            return math.inf
         self._collect()
+        if not self._guarded.opened and not self._guarded.resting:
+            self.open()
+        if not self._up:
+            self._open_sink()
+        self._save_if_due()
         self._send()
-        return self._link.up and not self._shelf.owes
+        self._guarded.flush()
+        if self._is_done():
+            self.end()
+        return self._wait_s()
 
-    def _done(self) -> bool:
-        intake = self._intake
-        if not intake.finishing or intake.incoming:
+    def end(self) -> None:
+        """What is not delivered goes to disk; what cannot is counted and told. A second call does nothing."""
+        if self.ended:
+            return
+        try:
+            self._save_all()
+        finally:
+            self.ended = True
+            self._up = False
+            self._pending.end()
+            self._sink.close()
+            self._guarded.close()
+            self.on_end()
+
+    def _is_owner(self) -> bool:
+        if self._owner is None:
+            self._owner = threading.get_ident()
+        return self._owner == threading.get_ident()
+
+    def _is_done(self) -> bool:
+        if not self._finishing or self._pending or self._confirmed:
             return False
-        if intake.stop_by_ns is not None and (not self._link.up or self._clock.monotonic_ns() >= intake.stop_by_ns):
+        if self._stop_by_ns is not None and (not self._up or self._clock.monotonic_ns() >= self._stop_by_ns):
             return True
-        return not self._stock
+        return not self._queue
 
-    def _sendable(self) -> bool:
-        if not self._link.up or self._stock.under_way >= self._sink.window:
-            return False
-        return self._stock.sendable
-
-    def _timeout_s(self) -> float:
-        # Looks twice while a message becomes late: what others have sent since is not among what it looks at now.
+    def _wait_s(self) -> float:
+        """Leaves word whether new messages are worth a turn, then looks once more whether there are some."""
+        if self.ended:
+            return math.inf
+        room = self._queue.in_flight < self._sink.window
+        self._pending.attentive = room or not self._up or self._always
+        noted = self._confirmed or self._lost is not None or (self._ready and not self._up)
+        if noted or (self._pending.attentive and self._pending):
+            return 0.0
+        if self._up and room and self._queue.sendable:
+            return 0.0
         now = self._clock.monotonic_ns()
-        due = [now + int(min(0.5, self._options.save_after_s / 2) * SECOND_NS)]
-        if not self._link.up:
-            due.append(self._link.due_ns)
-        elif self._stock.backlog:
-            due.append(self._stock.backlog.due_ns)
-        oldest = next(self._stock.unsaved(), None)
+        due = [now + int(min(LOOK_AGAIN_S, self._options.save_after_s / 2) * SECOND_NS)]
+        if not self._up:
+            due.append(self._due_ns)
+        elif self._queue.disk:
+            due.append(self._queue.disk.due_ns)
+        oldest = next(self._queue.unsaved(), None)
         if oldest is not None:
-            due.append(max(oldest.since_ns + int(self._options.save_after_s * SECOND_NS), self._shelf.due_ns))
-        if self._intake.stop_by_ns is not None:
-            due.append(self._intake.stop_by_ns)
+            due.append(max(oldest.since_ns + int(self._options.save_after_s * SECOND_NS), self._guarded.due_ns))
+        if self._stop_by_ns is not None:
+            due.append(self._stop_by_ns)
         return max(0.001, (min(due) - now) / SECOND_NS)
 
     def _collect(self) -> None:
-        incoming, confirmed, lost = self._intake.collect()
-        self._stock.add(incoming)
-        if confirmed:
-            self._settle(confirmed)
-        if lost is not None and self._link.up:
-            self._lose(lost)
+        self._queue.add(self._pending.take())
+        while self._confirmed:
+            self._settle(self._queue.confirmed(self._confirmed.popleft()))
+        if self._lost is not None and self._up:
+            self._lose(self._lost)
+        self._lost = None
 
-    def _settle(self, tickets: Sequence[int]) -> None:
+    def _settle(self, deliveries: Sequence[Delivery]) -> None:
         now = self._clock.monotonic_ns()
-        items = self._stock.confirmed(tickets)
-        self._metrics.inc(f"confirmed:{self.name}", len(items))
-        self._metrics.observe_all("stage:publish", [(now - i.since_ns) / 1e9 for i in items if i.since_ns])
-        self._safe([item for item in items if item.key is None])
-        if self._link.up:
-            self._link.works(len(self._spool) + self._intake.unsaved)
+        self._metrics.inc(f"confirmed:{self.name}", len(deliveries))
+        self._metrics.observe_all("stage:publish", [(now - d.since_ns) / 1e9 for d in deliveries if d.since_ns])
+        self._release([d for d in deliveries if d.row is None])
+        if self._up:
+            self._works()
 
     # --- the sink -----------------------------------------------------------------------------------
 
     def _open_sink(self) -> None:
-        ready = self._intake.take_ready()
-        if self._link.up or not (ready or self._clock.monotonic_ns() >= self._link.due_ns):
+        ready, self._ready = self._ready, False
+        if not (ready or self._clock.monotonic_ns() >= self._due_ns):
             return
-        self._intake.lost = None
-        if self._link.open(self):
-            self._stock.delayed()
-            if not self._stock.waits:
-                self._link.works(0)
+        try:
+            self._sink.open(self)
+        except UnavailableError as exc:
+            self._away(str(exc))
+            return
+        if self._was_up:
+            self._metrics.inc(f"reconnects:{self.name}")
+        self._up = self._was_up = True
+        if self._troubled:
+            self._queue.delayed()
+            if not self._queue.waits:
+                self._works()
+
+    def _works(self) -> None:
+        """It takes what it is sent. One that opens and then refuses is still away, and is not tried any sooner."""
+        self._backoff.reset()
+        self._failures = 0
+        if self._troubled:
+            self._troubled = False
+            waiting = len(self._spool) + self._pending.unsaved
+            log.info("sink available again", extra={"sink": self.name, "waiting": waiting})
 
     def _lose(self, reason: str) -> None:
-        self._stock.lost()
-        self._link.lost(reason)
+        self._up = False
+        self._queue.lost()
+        self._sink.close()
+        self._away(reason)
+
+    def _away(self, reason: str) -> None:
+        self._due_ns = self._clock.monotonic_ns() + int(self._backoff.next_s() * 1e9)
+        self._failures += 1
+        # The first try of a life may come before the connection that has only just begun: no outage yet.
+        if not self._troubled and (self._was_up or self._failures > 1):
+            self._troubled = True
+            log.warning("sink unavailable", extra={"sink": self.name, "reason": reason})
 
     def _send(self) -> None:
-        while self._link.up:
-            room = self._sink.window - self._stock.under_way
-            entries = self._stock.send(min(room, self._link.at_once), self._link.join)
+        while self._up:
+            entries = self._next_entries(self._sink.window - self._queue.in_flight)
             if not entries:
                 return
             try:
-                refused = self._link.send(entries)
+                refused = self._batch_sink.send_all(entries) if self._batch_sink else self._send_one(entries[0])
             except UnavailableError as exc:
                 self._lose(str(exc))
                 return
-            given_up = sum([self._give_up(ticket, reason) for ticket, reason in refused])
+            given_up = sum([self._give_up(key, reason) for key, reason in refused])
             self._metrics.inc(f"sent:{self.name}", len(entries) - given_up)
 
-    def _give_up(self, ticket: int, reason: str) -> int:
-        """How many were given up."""
-        items = self._stock.confirmed([ticket])
-        self._dropped("refused", len(items))
-        for item in items:
-            log.error("result dropped", extra={"sink": self.name, "seq": item.message.seq, "reason": reason})
-        self._safe([item for item in items if item.key is None])
-        return len(items)
+    def _next_entries(self, room: int) -> list[Entry]:
+        sink = self._batch_sink
+        if sink is None:
+            return self._queue.send(min(room, 1))
+        return self._queue.send(room, sink.batch, sink.batch_bytes if sink.batch > 1 else 0)
+
+    def _send_one(self, entry: Entry) -> Sequence[tuple[int, str]]:
+        try:
+            self._sink.send(entry)
+        except SampleError as exc:
+            return [(entry.key, str(exc))]
+        return ()
+
+    def _give_up(self, key: int, reason: str) -> int:
+        """How many messages were given up."""
+        deliveries = self._queue.confirmed([key])
+        self._dropped("refused", len(deliveries))
+        for delivery in deliveries:
+            log.error("result dropped", extra={"sink": self.name, "seq": delivery.message.seq, "reason": reason})
+        self._release([d for d in deliveries if d.row is None])
+        return len(deliveries)
 
     # --- the spool ----------------------------------------------------------------------------------
 
     def _save_if_due(self) -> None:
-        if self._shelf.resting:
-            self._bound_memory()
-            return
-        oldest = next(self._stock.unsaved(), None)
+        self._pending.failing = self._guarded.failing
+        oldest = next(self._queue.unsaved(), None)
         if oldest is None:
             return
         late = self._clock.monotonic_ns() - oldest.since_ns >= self._options.save_after_s * SECOND_NS
-        many = not self._link.up and self._intake.full()
-        if late or many or self._always:
+        many = not self._up and self._pending.full()
+        if (late or many or self._always) and not self._guarded.resting:
             self._save()
+        if self._guarded.failing and not self._pending.bounded:
+            self._bound_memory()
 
     def _save(self) -> None:
         """All that is not on disk goes there in one transaction."""
-        items = list(self._stock.unsaved())
-        if not items:
-            return
-        was_open = self._shelf.opened
-        keys = self._shelf.save([i.message for i in items])
-        if keys is None:
-            self._bound_memory()
-            return
-        if not was_open and len(self._spool) > len(items):
-            self._stock.backlog.begin()  # an earlier life's results, seen only now
-        self._stock.saved(items, keys, up=self._link.up)
-        self._safe(items)
+        deliveries = list(self._queue.unsaved())
+        rows = self._guarded.save([d.message for d in deliveries]) if deliveries else None
+        self._pending.failing = self._guarded.failing
+        if rows is not None:
+            self._queue.saved(deliveries, rows, up=self._up)
+            self._release(deliveries)
 
     def _bound_memory(self) -> None:
-        over = self._intake.unsaved - self._options.memory_most
-        over_bytes = self._intake.unsaved_bytes - self._options.memory_bytes
-        dropped = self._stock.drop(over, over_bytes)
-        self._dropped("disk", len(dropped))
-        self._safe(dropped)
+        over = self._pending.unsaved - self._options.memory_messages
+        over_bytes = self._pending.unsaved_bytes - self._options.memory_bytes
+        if over > 0 or over_bytes > 0:
+            dropped = self._queue.drop(over, over_bytes)
+            self._dropped("disk", len(dropped))
+            self._release(dropped)
 
-    def _safe(self, items: Sequence[Item]) -> None:
-        """These are confirmed or on disk now, or were given up: nobody has to remember their samples any more."""
-        for item in items:
-            item.release()
-        if items:
-            self._intake.safe(items)
+    def _release(self, deliveries: Sequence[Delivery]) -> None:
+        """These are confirmed or on disk now, or were given up: their samples need not be remembered any more."""
+        for delivery in deliveries:
+            ack, delivery.ack = delivery.ack, None
+            if ack is not None:
+                ack.release()
+        if deliveries:
+            self._pending.settled(deliveries)
 
-    def close(self) -> None:
-        """Everything at the end goes to disk; what cannot is counted and said."""
-        with self._turning:
-            self._prompt = False
-            self._close()
-
-    def _close(self) -> None:
+    def _save_all(self) -> None:
         self._collect()
+        self.open()
         self._save()
-        self._shelf.flush()
-        left = sum(1 for _ in self._stock.unsaved()) + (0 if self._spool.durable else len(self._spool))
+        self._guarded.flush()
+        left = sum(1 for _ in self._queue.unsaved()) + (0 if self._spool.durable else len(self._spool))
         if left:
             self._dropped("stop", left)
             log.warning("results were not delivered", extra={"sink": self.name, "messages": left})
         elif len(self._spool):
             log.info("results stay in the spool", extra={"sink": self.name, "messages": len(self._spool)})
-        self._link.close()
-        self._shelf.close()
 
     def _dropped(self, reason: str, count: int) -> None:
         if count:
             self._metrics.inc(f"dropped:{self.name}:{reason}", count)
+
+
+def _without_answers(given: Sequence[Acked]) -> list[Acked]:
+    """No asker waits behind this sink: its part of these is done."""
+    for message, ack in given:
+        if message.kind == "answer":
+            ack.release()
+    return [(m, a) for m, a in given if m.kind != "answer"]

@@ -1,165 +1,149 @@
-"""What other threads leave for a lane: new messages, and what the sink tells. And how much may wait in memory.
-
-Two threads wait here, each for something else: the lane's for work, who appends for room.
-"""
+"""The pending queue: how messages come from other threads to an outbox, and how many may wait in memory."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-from edge.delivery.ack import Parcel
-from edge.delivery.guarded_spool import Shelf
-from edge.delivery.options import LaneOptions
-from edge.delivery.spool_reader import Item
-from edge.plugins.protocols import Clock
+import msgspec
+
+from edge.data.message import Message
+from edge.delivery.ack import Ack
+from edge.delivery.options import OutboxOptions
+from edge.plugins.protocols import Clock, Waker
 
 LOOK_AGAIN_S = 0.5
 
+Acked: TypeAlias = tuple[Message, Ack]
+"""A message, and the acknowledgement of the sample that it comes of."""
 
-class Intake:
-    """From any thread."""
 
-    def __init__(self, options: LaneOptions, shelf: Shelf, clock: Clock, dropped: Callable[[int], None]) -> None:
-        """`dropped` is told how many came after the end."""
+class Delivery(msgspec.Struct):
+    """A message on its way through one outbox. `row` is its key in the spool, None where it is not there.
+
+    `since_ns` is when it came, on the monotonic clock, 0 where an earlier life of the process made it.
+    """
+
+    message: Message
+    since_ns: int
+    ack: Ack | None = None
+    row: int | None = None
+    replayed: bool = False
+
+
+class PendingQueue:
+    """`put` from any thread; `take`, `settled` and the flags `failing` and `attentive` belong to the outbox's owner.
+
+    The owner takes no lock where no thread waits for room: what has come in is counted by those who put, what is
+    settled by the owner, and each of the two numbers is written by one side only.
+    """
+
+    def __init__(self, options: OutboxOptions, clock: Clock, waker: Waker, late: Callable[[int], None]) -> None:
+        """`late` is told how many messages came after the end."""
         self._options = options
-        self._shelf = shelf
         self._clock = clock
-        self._dropped = dropped
-        self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)
-        self._room = threading.Condition(self._lock)
-        self._woken = False
-        self._hurried = self._over = False
-        self.incoming: list[Item] = []
-        self.confirmed: list[int] = []
-        self.lost: str | None = None
-        self.ready = False
-        self.unsaved = 0
-        """Messages that are neither confirmed nor on disk."""
-        self.unsaved_bytes = 0
-        self.finishing = False
-        self.stop_by_ns: int | None = None
+        self._waker = waker
+        self._late = late
+        self._room = threading.Condition()
+        self._new: list[Delivery] = []
+        self._put = self._put_bytes = 0
+        self._settled = self._settled_bytes = 0
+        self._waiting = 0
+        self._hurried = self._ended = False
+        self.failing = False
+        """The disk fails: another bound holds."""
+        self.attentive = True
+        """New messages alone are worth a turn of the outbox: it is woken for them."""
 
-    # --- new messages -------------------------------------------------------------------------------
+    def __bool__(self) -> bool:
+        return bool(self._new)
 
-    def take(self, parcels: Sequence[Parcel]) -> int:
-        """How many of these, from the first, were taken over or, after the end, counted as dropped."""
-        now = self._clock.monotonic_ns()
-        with self._lock:
-            if self._over:
-                self._dropped(len(parcels))
-                return len(parcels)
-            bounded = self._waits()
-            for taken, (message, receipt) in enumerate(parcels):
-                if bounded and self.full():
-                    return taken
-                self.incoming.append(Item(message, now, receipt))
-                self.unsaved += 1
-                self.unsaved_bytes += len(message.payload)
-        return len(parcels)
+    @property
+    def unsaved(self) -> int:
+        """Messages that were put and are not settled. From any thread."""
+        return self._put - self._settled
 
-    def wait_for_room(self, waiting: Callable[[], None]) -> None:
-        """Returns when `take` takes something. Calls `waiting` about twice a second meanwhile."""
-        with self._lock:
-            while self.full() and self._waits():
-                waiting()
-                self._room.wait(LOOK_AGAIN_S)
+    @property
+    def unsaved_bytes(self) -> int:
+        """Bytes of payload of those."""
+        return self._put_bytes - self._settled_bytes
 
-    def _waits(self) -> bool:
-        """False where nobody may be held up: the end has begun, or the oldest make room for what is new."""
-        return not (self._hurried or self._over or (self._options.drop_oldest and self._shelf.failing))
+    @property
+    def bounded(self) -> bool:
+        """False where `put` takes all: the end has begun, or the oldest make room for the new ones."""
+        return not (self._hurried or self._ended or (self.failing and self._options.drop_oldest))
 
     def full(self, share: int = 1) -> bool:
-        """Whether the whole, or the `share`th part, of what may wait in memory is taken."""
-        most = self._options.memory_most if self._shelf.failing else self._options.save_past
+        """Whether the whole bound, or the `share`th part of it, is reached."""
+        most = self._options.memory_messages if self.failing else self._options.save_past
         return self.unsaved * share >= most or self.unsaved_bytes * share >= self._options.memory_bytes
 
-    def safe(self, items: Sequence[Item]) -> None:
-        """These are confirmed or on disk now, or were given up."""
-        with self._lock:
-            self.unsaved -= len(items)
-            self.unsaved_bytes -= sum([len(i.message.payload) for i in items])
-            if not self.full(2):  # who waits then has some to append, not one, before it waits again
-                self._room.notify_all()
+    def put(self, given: Sequence[Acked], waiting: Callable[[], None]) -> None:
+        """Waits while the bound is reached, and calls `waiting` about twice a second meanwhile."""
+        while given:
+            taken = self._take_over(given)
+            if taken and self.attentive:
+                self._waker.wake()
+            given = given[taken:]
+            if given:
+                self._wait_for_room(waiting)
 
-    # --- the sink's events --------------------------------------------------------------------------
+    def _take_over(self, given: Sequence[Acked]) -> int:
+        """How many of these, from the first, were taken or, after the end, counted as late."""
+        now = self._clock.monotonic_ns()
+        with self._room:
+            if self._ended:
+                self._late(len(given))
+                return len(given)
+            for taken, (message, ack) in enumerate(given):
+                if self.bounded and self.full():
+                    return taken
+                self._new.append(Delivery(message, now, ack))
+                self._put += 1
+                self._put_bytes += len(message.payload)
+        return len(given)
 
-    def add_confirmed(self, tickets: Iterable[int]) -> None:
-        """The other side has these."""
-        with self._lock:
-            self.confirmed.extend(tickets)
-
-    def add_lost(self, reason: str) -> None:
-        """The connection went."""
-        with self._lock:
-            self.lost = reason
-            self._wake()
-
-    def add_ready(self) -> None:
-        """`open` is worth another try."""
-        with self._lock:
-            self.ready = True
-            self._wake()
-
-    # --- the end ------------------------------------------------------------------------------------
+    def _wait_for_room(self, waiting: Callable[[], None]) -> None:
+        with self._room:
+            self._waiting += 1  # first, then the look: else `settled` could miss this thread
+            try:
+                while self.bounded and self.full():
+                    waiting()
+                    self._room.wait(LOOK_AGAIN_S)
+            finally:
+                self._waiting -= 1
 
     def hurry(self) -> None:
-        """Nobody waits for room any more."""
-        with self._lock:
+        """The end has begun: no thread waits for room any more."""
+        with self._room:
             self._hurried = True
-            self._wake()
             self._room.notify_all()
+        self._waker.wake()
 
-    def finish(self) -> None:
-        """No more messages."""
-        with self._lock:
-            self.finishing = True
-            self._wake()
+    # --- the owner ----------------------------------------------------------------------------------
 
-    def stop(self, by_ns: int) -> None:
-        """No more messages; what is not delivered by then, on the monotonic clock, is left."""
-        with self._lock:
-            self.finishing = self._hurried = True
-            self.stop_by_ns = by_ns
-            self._wake()
-            self._room.notify_all()
+    def take(self) -> list[Delivery]:
+        """All that has come since the last time."""
+        if not self._new:
+            return []
+        with self._room:
+            new, self._new = self._new, []
+        return new
+
+    def settled(self, deliveries: Sequence[Delivery]) -> None:
+        """These are confirmed, on disk or given up: there is room for others."""
+        self._settled_bytes += sum([len(d.message.payload) for d in deliveries])
+        self._settled += len(deliveries)
+        # Not for each: a thread that waits shall put several before it has to wait again.
+        if self._waiting and not self.full(2):
+            with self._room:
+                self._room.notify_all()
 
     def end(self) -> None:
-        """Nobody takes anything out of here any more."""
-        with self._lock:
-            self._over = True
-            self._dropped(len(self.incoming))
+        """Nothing is taken out of here any more: what comes from now on is late."""
+        with self._room:
+            if not self._ended:
+                self._ended = True
+                self._late(len(self._new))
             self._room.notify_all()
-
-    # --- whoever has the lane's turn ----------------------------------------------------------------
-
-    def collect(self) -> tuple[list[Item], list[int], str | None]:
-        """Messages, confirmed tickets and why the connection went, since the last time."""
-        with self._lock:
-            incoming, self.incoming = self.incoming, []
-            confirmed, self.confirmed = self.confirmed, []
-            lost, self.lost = self.lost, None
-        return incoming, confirmed, lost
-
-    def take_ready(self) -> bool:
-        """Whether `ready` was said since the last time."""
-        with self._lock:
-            ready, self.ready = self.ready, False
-        return ready
-
-    def wake(self) -> None:
-        """The lane's thread does not wait, or not any longer."""
-        with self._lock:
-            self._wake()
-
-    def _wake(self) -> None:
-        self._woken = True
-        self._work.notify()
-
-    def wait(self, timeout_s: float, due: Callable[[], bool]) -> None:
-        """In the lane's thread: until it is woken; not at all where `due` says that there is something to do."""
-        with self._lock:
-            if not self._woken and not due():
-                self._work.wait(timeout_s)
-            self._woken = False

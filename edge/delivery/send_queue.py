@@ -1,14 +1,13 @@
-"""The messages that a lane has, and the order in which they are sent.
+"""The messages that an outbox has, and the order in which they are sent.
 
-Where a message can be, oldest first (there is no other place but the lane's intake, and a message is in one of them at
-a time, but that one on disk may be held in memory as well):
+Where a message can be, oldest first. It is in one of these at a time, but one on disk may be held in memory as well:
 
-    window  sent, not confirmed; results that went in one message are confirmed together
-    resend  sent on a connection that was lost
-    disk    in the spool; its head is read into memory (`Backlog`)
-    queue   new, in memory
+    in flight  sent, not confirmed; results that went in one message are confirmed together
+    retry      sent on a connection that was lost
+    disk       in the spool, read in order, its head in memory (`SpoolReader`)
+    new        in memory
 
-With `replay_rate` new messages do not queue behind what waits on disk; each of the two keeps its own order.
+With a replay rate new messages do not queue behind what waits on disk; each of the two keeps its own order.
 """
 
 from __future__ import annotations
@@ -17,174 +16,234 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
-
 from edge.data.message import Message
-from edge.delivery.guarded_spool import Shelf
-from edge.delivery.options import Durability, LaneOptions
-from edge.delivery.spool_reader import Backlog, Item
+from edge.delivery.guarded_spool import GuardedSpool
+from edge.delivery.options import Durability, OutboxOptions
+from edge.delivery.pending import Delivery
 from edge.plugins.protocols import Clock, Entry
 
+SECOND_NS = 1_000_000_000
+READ_AT_ONCE = 64
 REPLAYED_SIZE = len(b',"replayed":true,')
 """What a result may grow by where it is joined with others: a comma, and that it comes after an outage."""
 
 
-class Join(msgspec.Struct, frozen=True):
-    """How many results may go in one message, and how many bytes of them."""
+class SpoolReader:
+    """What waits on disk, oldest first. `cursor` is the last row that was read or need not be.
 
-    most: int = 1
-    most_bytes: int = 0
+    A row whose message is in memory too is passed over when it comes by. Belongs to the outbox's owner.
+    """
+
+    def __init__(self, spool: GuardedSpool, clock: Clock, rate: float) -> None:
+        """`rate` in messages a second, 0: as fast as it goes."""
+        self._spool = spool
+        self._clock = clock
+        self._rate = rate
+        self._head: deque[Delivery] = deque()
+        self._in_memory: set[int] = set()
+        self._cursor = 0
+        self._more = False
+        self.due_ns = 0
+        """When the next one may be sent, on the monotonic clock."""
+
+    def __bool__(self) -> bool:
+        """True while something waits on disk, as far as is known."""
+        return bool(self._head) or self._more
+
+    @property
+    def due(self) -> bool:
+        """Something waits, and may be sent now."""
+        return bool(self) and self._clock.monotonic_ns() >= self.due_ns
+
+    def begin(self) -> None:
+        """There are rows that were not read yet."""
+        self._more = True
+
+    def keep_in_memory(self, row: int) -> None:
+        """The message of this row is in memory too."""
+        self._in_memory.add(row)
+
+    def pass_by(self, newest: int) -> None:
+        """The messages of all rows up to this one are in memory: none of them has to be read."""
+        self._cursor = newest
+
+    def read_again(self, rows: Sequence[int]) -> None:
+        """The messages of these rows, oldest first, are not in memory any more."""
+        if rows:
+            self._cursor = min(self._cursor, rows[0] - 1)
+            self._more = True
+            self._in_memory.difference_update(rows)
+
+    def confirmed(self, row: int) -> None:
+        """Sent and confirmed: it leaves the disk with the next flush of the spool."""
+        self._in_memory.discard(row)
+        self._spool.remove(row)
+
+    def next(self) -> Delivery | None:
+        """The oldest; None where nothing was left after all, or the disk cannot be read now."""
+        if not self._head:
+            self._read()
+        if not self._head:
+            return None
+        if self._rate > 0:
+            self.due_ns = self._clock.monotonic_ns() + int(SECOND_NS / self._rate)
+        return self._head.popleft()
+
+    def _read(self) -> None:
+        entries = self._spool.after(self._cursor, READ_AT_ONCE)
+        if entries is None:
+            self.due_ns = self._spool.due_ns
+            return
+        if not entries:
+            self._more = False
+            return
+        self._cursor = entries[-1].key
+        for entry in entries:
+            if entry.key not in self._in_memory:
+                self._in_memory.add(entry.key)
+                self._head.append(Delivery(entry.message, 0, row=entry.key, replayed=True))
 
 
-ALONE = Join()
+class SendQueue:
+    """Belongs to the outbox's owner; `in_flight` may be read by any thread."""
 
-
-class Stock:
-    """Used by whoever has the lane's turn; `under_way` may be read by any thread."""
-
-    def __init__(self, options: LaneOptions, shelf: Shelf, clock: Clock) -> None:
+    def __init__(self, options: OutboxOptions, spool: GuardedSpool, clock: Clock) -> None:
         self._rate = options.replay_rate
         self._saves_first = options.durability is Durability.ALWAYS
-        self._shelf = shelf
-        self._tickets = itertools.count(1)
-        self._window: dict[int, Sequence[Item]] = {}
-        self._resend: deque[Item] = deque()
-        self._queue: deque[Item] = deque()
-        self.backlog = Backlog(shelf, clock, options.replay_rate)
+        self._spool = spool
+        self._ids = itertools.count(1)
+        self._in_flight: dict[int, Sequence[Delivery]] = {}
+        self._retry: deque[Delivery] = deque()
+        self._new: deque[Delivery] = deque()
+        self.disk = SpoolReader(spool, clock, options.replay_rate)
 
     def __bool__(self) -> bool:
         """True while something is not confirmed, as far as is known."""
-        return bool(self._window or self.waits)
+        return bool(self._in_flight) or self.waits
 
     @property
     def waits(self) -> bool:
         """Something is to be sent, now or later."""
-        return bool(self._resend or self._queue or self.backlog)
+        return bool(self._retry or self._new or self.disk)
 
     @property
-    def under_way(self) -> int:
-        """How many are sent and not confirmed. Joined ones count once: it is messages that a broker limits."""
-        return len(self._window)
+    def in_flight(self) -> int:
+        """Sent and not confirmed. Joined results count once: it is messages that a broker limits."""
+        return len(self._in_flight)
 
     # --- what comes and goes ------------------------------------------------------------------------
 
-    def add(self, items: Iterable[Item]) -> None:
+    def add(self, deliveries: Iterable[Delivery]) -> None:
         """New messages."""
-        self._queue.extend(items)
+        self._new.extend(deliveries)
 
-    def confirmed(self, tickets: Iterable[int]) -> list[Item]:
-        """Those of them that were under way; they are ours no more."""
-        items = [item for ticket in tickets for item in self._window.pop(ticket, ())]
-        for item in items:
-            if item.key is not None:
-                self.backlog.confirmed(item.key)
-        return items
+    def confirmed(self, ids: Iterable[int]) -> list[Delivery]:
+        """Those of them that were in flight; they are here no more."""
+        deliveries = [d for id_ in ids for d in self._in_flight.pop(id_, ())]
+        for delivery in deliveries:
+            if delivery.row is not None:
+                self.disk.confirmed(delivery.row)
+        return deliveries
 
     def lost(self) -> None:
-        """The connection went: what was under way is sent again, first."""
-        items = list(itertools.chain.from_iterable(self._window.values()))
-        for item in items:
-            item.replayed = True
-        self._resend.extendleft(reversed(items))
-        self._window.clear()
+        """The connection went: what was in flight is sent again, first."""
+        deliveries = list(itertools.chain.from_iterable(self._in_flight.values()))
+        for delivery in deliveries:
+            delivery.replayed = True
+        self._retry.extendleft(reversed(deliveries))
+        self._in_flight.clear()
 
     def delayed(self) -> None:
         """What is new has waited for a connection."""
-        for item in self._queue:
-            item.replayed = True
+        for delivery in self._new:
+            delivery.replayed = True
 
     # --- what is sent next --------------------------------------------------------------------------
 
     @property
     def sendable(self) -> bool:
         """Something may be sent now."""
-        return bool(self._resend or (self._queue and self._may_send_new()) or self.backlog.due)
+        return bool(self._retry or (self._new and self._may_send_new()) or self.disk.due)
 
-    def send(self, most: int, join: Join = ALONE) -> list[Entry]:
-        """At most so many messages; they are under way now. What has the same ticket goes in one."""
+    def send(self, most: int, batch: int = 1, batch_bytes: int = 0) -> list[Entry]:
+        """At most `most` messages, in flight from now on. Entries of one key go in one message.
+
+        `batch` results at most go in one, of `batch_bytes` bytes together.
+        """
         entries: list[Entry] = []
         for _ in range(most):
-            items = self._together(join)
-            if not items:
+            first = self._next()
+            if first is None:
                 break
-            ticket = next(self._tickets)
-            self._window[ticket] = items
-            entries += [Entry(ticket, item.message, item.replayed) for item in items]
+            joined = self._joined(first, batch, batch_bytes) if batch > 1 and _joins(first.message) else (first,)
+            id_ = next(self._ids)
+            self._in_flight[id_] = joined
+            entries += [Entry(id_, d.message, d.replayed) for d in joined]
         return entries
 
-    def _together(self, join: Join) -> Sequence[Item]:
-        first = self._next()
-        if first is None:
-            return ()
-        if join.most == 1 or not _joins(first.message):
-            return (first,)
-        items, size = [first], len(first.message.payload)
-        while len(items) < join.most and (item := self._next()) is not None:
-            size += len(item.message.payload) + REPLAYED_SIZE
-            if size > join.most_bytes or not _joins(item.message):
-                self._resend.appendleft(item)  # it is the next one still
+    def _joined(self, first: Delivery, batch: int, batch_bytes: int) -> Sequence[Delivery]:
+        joined, size = [first], len(first.message.payload)
+        while len(joined) < batch and (delivery := self._next()) is not None:
+            size += len(delivery.message.payload) + REPLAYED_SIZE
+            if size > batch_bytes or not _joins(delivery.message):
+                self._retry.appendleft(delivery)  # it is still the next one
                 break
-            items.append(item)
-        return items
+            joined.append(delivery)
+        return joined
 
-    def _next(self) -> Item | None:
-        if not (self._resend or self.backlog or self._saves_first):
-            return self._queue.popleft() if self._queue else None
-        if self._resend:
-            return self._resend.popleft()
-        item = self._new()
-        if item is not None:
-            return item
-        if not self.backlog.due:
+    def _next(self) -> Delivery | None:
+        if self._retry:
+            return self._retry.popleft()
+        if self._new and self._may_send_new():
+            return self._new.popleft()
+        if not self.disk.due:
             return None
-        # Where nothing was left on disk after all, what is new need not wait for it.
-        return self.backlog.next() or self._new()
-
-    def _new(self) -> Item | None:
-        return self._queue.popleft() if self._queue and self._may_send_new() else None
+        delivery = self.disk.next()
+        if delivery is None and self._new and self._may_send_new():  # nothing was left on disk after all
+            return self._new.popleft()
+        return delivery
 
     def _may_send_new(self) -> bool:
-        if self._rate <= 0 and self.backlog:
+        if self._rate <= 0 and self.disk:
             return False
-        if self._saves_first and not self._shelf.failing:
-            return self._queue[0].key is not None
-        return True
+        return not self._saves_first or self._spool.failing or self._new[0].row is not None
 
     # --- the disk -----------------------------------------------------------------------------------
 
-    def unsaved(self) -> Iterator[Item]:
+    def unsaved(self) -> Iterator[Delivery]:
         """Those that are not on disk, oldest first."""
-        sent = itertools.chain.from_iterable(self._window.values())
-        everywhere = itertools.chain(sent, self._resend, self._queue)
-        return (i for i in everywhere if i.key is None)
+        sent = itertools.chain.from_iterable(self._in_flight.values())
+        return (d for d in itertools.chain(sent, self._retry, self._new) if d.row is None)
 
-    def saved(self, items: Sequence[Item], keys: Sequence[int], *, up: bool) -> None:
-        """These are on disk now: what is new is kept in memory as well only where it is sent next."""
-        for item, key in zip(items, keys, strict=True):
-            item.key = key
-            self.backlog.hold(key)
-        if up and not self.backlog:
-            self.backlog.passed(keys[-1])
-            return
-        if up and self._rate > 0:
-            return
-        self.backlog.give_back([i.key for i in self._queue if i.key is not None])
-        self._queue.clear()
+    def saved(self, deliveries: Sequence[Delivery], rows: Sequence[int], *, up: bool) -> None:
+        """These are on disk now; `up`: there is a connection, so that the new ones among them are sent soon.
 
-    def drop(self, over: int, over_bytes: int) -> list[Item]:
-        """Takes out the oldest new ones that are not on disk, until so many and so many bytes are gone."""
-        dropped: list[Item] = []
-        for item in self._queue if over > 0 or over_bytes > 0 else ():
-            if len(dropped) >= over and over_bytes <= 0:
-                break
-            if item.key is None:
-                over_bytes -= len(item.message.payload)
-                dropped.append(item)
-        gone = {id(item) for item in dropped}
-        self._queue = deque(item for item in self._queue if id(item) not in gone) if gone else self._queue
+        New ones are kept in memory too only where they are sent next.
+        """
+        for delivery, row in zip(deliveries, rows, strict=True):
+            delivery.row = row
+            self.disk.keep_in_memory(row)
+        if up and not self.disk:
+            self.disk.pass_by(rows[-1])
+        elif not up or self._rate <= 0:
+            self.disk.read_again([d.row for d in self._new if d.row is not None])
+            self._new.clear()
+
+    def drop(self, count: int, size: int) -> list[Delivery]:
+        """Takes out the oldest new ones that are not on disk: at least `count`, and `size` bytes of payload."""
+        dropped: list[Delivery] = []
+        kept: deque[Delivery] = deque()
+        while self._new and (len(dropped) < count or size > 0):
+            delivery = self._new.popleft()
+            if delivery.row is None:
+                size -= len(delivery.message.payload)
+                dropped.append(delivery)
+            else:
+                kept.append(delivery)
+        self._new.extendleft(reversed(kept))
         return dropped
 
 
 def _joins(message: Message) -> bool:
-    """Errors, and what somebody asked for, go alone."""
+    """Errors, and what an asker waits for, go alone."""
     return message.kind == "result" and message.reply is None

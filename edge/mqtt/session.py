@@ -228,6 +228,8 @@ class MqttTransport:
             raise
         finally:
             self._beat("-mqtt")
+            for worker in self._workers:
+                worker.end()
             self.waker.close()
 
     def _work(self) -> float:

@@ -220,7 +220,7 @@ class Spool(Protocol):
 
 
 class SinkEvents(Protocol):
-    """What a sink tells its lane, from any thread."""
+    """What a sink tells its outbox, from any thread."""
 
     def confirmed(self, keys: Iterable[int]) -> None:
         """The other side has these."""
@@ -245,6 +245,9 @@ class LoopWorker(Protocol):
     def turn(self) -> float:
         """Does what is due without waiting; the seconds until it wants another turn, if nothing wakes it earlier."""
 
+    def end(self) -> None:
+        """The thread ends, after an error too: there will be no other turn."""
+
 
 class Loop(Protocol):
     """A thread that waits for the network, and gives its workers a turn each time it has woken."""
@@ -268,23 +271,16 @@ class LoopSink(Protocol):
 
 @runtime_checkable
 class Sink(Protocol):
-    """Where results go. `open`, `send`, `close` are called by one thread, the lane's.
+    """Where results go. `open`, `send`, `close` are called by one thread, that of its outbox.
 
-    What a sink may have beside these: `answers`, true where an asker gets its result through it; `prompt`, true where
-    `send` never waits, so that any thread may call it, one at a time; and
-
-        send_all(entries) -> Sequence[tuple[int, str]]
-
-    which does for many what `send` does for one, and returns the key and the reason of each that can never be sent.
-    With `batch` above 1 it is given up to so many results of one key, of `batch_bytes` bytes together, and sends them
-    in one message; `window` counts messages.
+    What more a sink may be able to do: `BatchSink`, `ReplyingSink`, `LoopSink`.
     """
 
     window: int
     """Messages that may be under way, sent and not confirmed."""
 
     durable: bool
-    """True where losing a message matters: its lane keeps what is not confirmed, on disk if need be."""
+    """True where losing a message matters: its outbox keeps what is not confirmed, on disk if need be."""
 
     def open(self, events: SinkEvents) -> None:
         """Does not wait longer than a second. Raises UnavailableError."""
@@ -296,6 +292,36 @@ class Sink(Protocol):
         """
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class BatchSink(Protocol):
+    """Capability of a sink that takes many messages at once, and may join results in one message.
+
+    With `batch` above 1 up to so many results have the same key, `batch_bytes` bytes of payload together: they go in
+    one message, which `events.confirmed` confirms with one key. `window` counts messages.
+    """
+
+    batch: int
+
+    @property
+    def batch_bytes(self) -> int: ...
+
+    def send_all(self, entries: Sequence[Entry]) -> Sequence[tuple[int, str]]:
+        """As `send` for each; returns the key and the reason of each message that can never be sent.
+
+        Raises UnavailableError.
+        """
+
+
+@runtime_checkable
+class ReplyingSink(Protocol):
+    """Capability of a sink that brings a result to its asker too: `entry.message.reply` says where.
+
+    Only such a sink is given messages of the kind "answer", which are for the asker alone.
+    """
+
+    answers: bool
 
 
 class SourceContext(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Capture, infer and finish threads, a thread for each lane, and the one who watches them all.
+"""Capture, infer and finish threads, a thread for each outbox without a loop, and the main thread, which watches them.
 
 Only here is an error's fate carried out: `FatalError` stops everything with its exit code, `UnavailableError`
 closes the source and opens it again after a while, `SampleError` skips one sample and says so on `error`.
@@ -23,8 +23,9 @@ from edge.data import codec
 from edge.data.message import Message
 from edge.data.result import Result, Skipped, Timing
 from edge.data.sample import Sample
-from edge.delivery.ack import Parcel, Receipt
-from edge.delivery.outbox import Lane
+from edge.delivery.ack import Ack
+from edge.delivery.outbox import Outbox
+from edge.delivery.pending import Acked
 from edge.delivery.publish_filter import Gate
 from edge.delivery.retry import Backoff
 from edge.errors import EndOfStream, FatalError, SampleError, SourceError, UnavailableError
@@ -71,7 +72,7 @@ class _Wake(Enum):
 
 
 class RunnerOptions(msgspec.Struct, frozen=True):
-    """`grace_s`: how long lanes go on sending after a signal. `tick` is called about twice a second.
+    """`grace_s`: how long outboxes go on sending after a signal. `tick` is called about twice a second.
 
     `gate` says which results are published; None: all. Observers see all of them.
     """
@@ -81,6 +82,9 @@ class RunnerOptions(msgspec.Struct, frozen=True):
     tick: Callable[[], None] = lambda: None
     observers: tuple[Callable[[Sample, Sequence[Result | Skipped]], None], ...] = ()
     beat: Callable[[str], None] = msgspec.field(default=lambda _: None)
+    """A thread makes progress, by its name."""
+    ended: Callable[[str], None] = msgspec.field(default=lambda _: None)
+    """A thread has ended."""
     admit: Callable[[], bool] = lambda: True
     """False: this sample of a live source is shed, for the board is hot."""
     gate: Gate | None = None
@@ -93,7 +97,7 @@ class Runner:
         self,
         source: Source | None,
         pipeline: Pipeline,
-        lanes: Sequence[Lane],
+        outboxes: Sequence[Outbox],
         *,
         clock: Clock,
         metrics: Metrics,
@@ -102,7 +106,9 @@ class Runner:
     ) -> None:
         self._source = source
         self._pipeline = pipeline
-        self._lanes = tuple(lanes)
+        self._outboxes = tuple(outboxes)
+        for outbox in self._outboxes:
+            outbox.on_end = lambda: self._wake.put(_Wake.LOOK)
         self._clock = clock
         self._metrics = metrics
         self._options = options or RunnerOptions()
@@ -131,7 +137,7 @@ class Runner:
     # --- from other threads -------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Capture ends, the mailbox is emptied, lanes send for the grace time. From any thread or a signal."""
+        """Capture ends, the mailbox is emptied, outboxes send for the grace time. From any thread or a signal."""
         self._wake.put(_Wake.STOP)
 
     def fail(self, exc: BaseException) -> None:
@@ -144,15 +150,15 @@ class Runner:
     # --- the main thread ----------------------------------------------------------------------------
 
     def run(self) -> None:
-        lanes = [self._start(f"lane-{lane.name}", self._lane_main(lane)) for lane in self._lanes]
+        outboxes = [self._start(f"outbox-{o.name}", o.run) for o in self._outboxes if not o.in_loop]
         infer = self._start("infer", self._infer, serves=False)
         finish = self._start("finish", self._relay.run)
         capture = self._start("capture", self._capture) if self._source is not None else None
         try:
-            self._watch(lanes, infer)
+            self._watch(infer)
         finally:
             self._stop.set()
-            self._join([t for t in (capture, infer, finish, *lanes) if t is not None])
+            self._join([t for t in (capture, infer, finish, *outboxes) if t is not None])
         if self._failure is not None:
             raise self._failure
         if self._broken is not None:
@@ -162,20 +168,25 @@ class Runner:
 
     def _join(self, threads: Sequence[threading.Thread]) -> None:
         until = self._clock.monotonic_ns() + int((self._options.grace_s + HANGS_AFTER_S) * SECOND_NS)
-        for thread in threads:
-            while thread.is_alive() and self._clock.monotonic_ns() < until:
-                self._options.tick()
-                self._options.beat("main")
-                thread.join(0.25)
-        self.left_behind = [t.name for t in threads if t.is_alive()]
-        for name in self.left_behind:
+        while (names := self._running(threads)) and self._clock.monotonic_ns() < until:
+            self._options.tick()
+            self._options.beat("main")
+            with contextlib.suppress(Empty):
+                self._wake.get(timeout=0.25)
+        self.left_behind = names
+        for name in names:
             log.error("thread hangs, the end goes on without it", extra={"hung": name})
-        if {t.name for t in threads if t.is_alive()} - {"capture"}:
-            self.fail(FatalError(f"{', '.join(self.left_behind)} did not end; what was held there is not delivered"))
+        if set(names) - {"capture"}:
+            self.fail(FatalError(f"{', '.join(names)} did not end; what was held there is not delivered"))
 
-    def _watch(self, lanes: Sequence[threading.Thread], infer: threading.Thread) -> None:
+    def _running(self, threads: Sequence[threading.Thread]) -> list[str]:
+        """Threads, and outboxes in other loops, that have not ended."""
+        in_loops = [f"outbox-{o.name}" for o in self._outboxes if o.in_loop and not o.ended]
+        return [t.name for t in threads if t.is_alive()] + in_loops
+
+    def _watch(self, infer: threading.Thread) -> None:
         told = False
-        while not {t.name for t in (infer, *lanes)} <= self._ended:
+        while not (infer.name in self._ended and all(outbox.ended for outbox in self._outboxes)):
             with contextlib.suppress(Empty):
                 if self._wake.get(timeout=0.25) is _Wake.STOP:
                     self._stop.set()
@@ -183,16 +194,16 @@ class Runner:
             self._options.beat("main")
             if self._stop.is_set():
                 self._mailbox.close()
-                for lane in self._lanes:
-                    lane.hurry()
+                for outbox in self._outboxes:
+                    outbox.hurry()
             if infer.name in self._ended and not told:
                 told = True
-                for lane in self._lanes:
+                for outbox in self._outboxes:
                     if not self._stop.is_set():
-                        lane.finish()
+                        outbox.finish()
             if infer.name in self._ended and self._stop.is_set():
-                for lane in self._lanes:
-                    lane.stop(self._options.grace_s)
+                for outbox in self._outboxes:
+                    outbox.stop(self._options.grace_s)
                 break
 
     def _start(self, name: str, target: Callable[[], None], *, serves: bool = True) -> threading.Thread:
@@ -206,23 +217,13 @@ class Runner:
             except BaseException as exc:  # noqa: BLE001 - the end of a thread: the main thread raises it again
                 self.fail(exc)
             finally:
+                self._options.ended(name)
                 self._ended.add(name)
                 self._wake.put(_Wake.LOOK)
 
         thread = threading.Thread(target=guarded, name=name, daemon=False)
         thread.start()
         return thread
-
-    def _lane_main(self, lane: Lane) -> Callable[[], None]:
-        def main() -> None:
-            try:
-                lane.open()
-                lane.run()
-            finally:
-                lane.end()
-                self._options.beat(f"-lane-{lane.name}")
-
-        return main
 
     # --- capture ------------------------------------------------------------------------------------
 
@@ -258,7 +259,6 @@ class Runner:
         finally:
             self._mailbox.close()
             source.close()
-            self._options.beat("-capture")
 
     def _pause(self, seconds: float) -> None:
         until = self._clock.monotonic_ns() + int(seconds * SECOND_NS)
@@ -313,7 +313,6 @@ class Runner:
                     self._infer_all(items)
         finally:
             self._relay.close()
-            self._options.beat("-infer")
 
     def _infer_all(self, items: Sequence[Item]) -> None:
         self._metrics.set("last_sample_s", self._clock.time_ns() / 1e9)
@@ -367,31 +366,31 @@ class Runner:
 
     def _publish_late(self, results: Sequence[Result]) -> None:
         # Their samples were acknowledged, and their askers answered, when they were held back.
-        receipt = Receipt(len(results), lambda: None)
-        self._append([(Message("result", codec.encode(r), r.seq), receipt) for r in results])
+        ack = Ack(len(results), lambda: None)
+        self._append([(Message("result", codec.encode(r), r.seq), ack) for r in results])
 
     def _hand_over(self, outcomes: Sequence[Outcome]) -> None:
-        self._append([parcel for sample, found in outcomes for parcel in self._parcels(sample, found)])
+        self._append([acked for sample, found in outcomes for acked in self._acked(sample, found)])
         self._count([o.timing_ms for _, found in outcomes for o in found if isinstance(o, Result)])
         for observe in self._options.observers:
             for sample, found in outcomes:
                 observe(sample, found)
 
-    def _parcels(self, sample: Sample, found: Sequence[Result | Skipped]) -> list[Parcel]:
+    def _acked(self, sample: Sample, found: Sequence[Result | Skipped]) -> list[Acked]:
         messages = [m for o in found if (m := self._message(sample, o)) is not None]
         if messages and sample.origin is not None:
             messages[-1] = replace(messages[-1], origin=sample.origin)
-        receipt = Receipt(len(messages) * len(self._lanes), lambda: self._safe(sample))
-        return [(message, receipt) for message in messages]
+        ack = Ack(len(messages) * len(self._outboxes), lambda: self._safe(sample))
+        return [(message, ack) for message in messages]
 
     def _safe(self, sample: Sample) -> None:
         self._metrics.inc("samples_safe")
         if self._source is not None and not isinstance(sample.token, Unreadable):
             self._source.ack(sample)
 
-    def _append(self, parcels: Sequence[Parcel]) -> None:
-        for lane in self._lanes:
-            lane.append(parcels, self._beat_infer)
+    def _append(self, given: Sequence[Acked]) -> None:
+        for outbox in self._outboxes:
+            outbox.put(given, self._beat_infer)
 
     def _count(self, timings: Sequence[Timing]) -> None:
         self._metrics.inc("results", len(timings))

@@ -14,7 +14,7 @@ from edge.data.result import Prediction, Regression
 from edge.data.sample import ModelInput, Payload, Sample
 from edge.data.tensor import Tensors, TensorSpec
 from edge.errors import EdgeError, EndOfStream, SampleError, UnavailableError
-from edge.plugins.protocols import Entry, SinkEvents
+from edge.plugins.protocols import Entry, LoopWorker, SinkEvents
 
 SECOND_NS = 1_000_000_000
 
@@ -188,6 +188,38 @@ class FakeBroker:
 
     def close(self) -> None:
         """The broker stays."""
+
+
+class FakeWaker:
+    """Counts how often the thread would have been woken."""
+
+    def __init__(self) -> None:
+        self.wakes = 0
+
+    def wake(self) -> None:
+        self.wakes += 1
+
+
+class FakeLoop:
+    """The loop of a sink's connection, turned by hand."""
+
+    def __init__(self) -> None:
+        self.waker = FakeWaker()
+        self.workers: list[LoopWorker] = []
+
+    def attach(self, worker: LoopWorker) -> None:
+        self.workers.append(worker)
+
+    def turn(self) -> float:
+        """A turn for each worker, and again as long as one of them wants it at once; how long it would wait then."""
+        while (wait_s := min(worker.turn() for worker in self.workers)) == 0:
+            continue
+        return wait_s
+
+    def end(self) -> None:
+        """The thread would end now."""
+        for worker in self.workers:
+            worker.end()
 
 
 class FailingSpool:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from edge.data.message import Message
-from edge.delivery.ack import Receipt
-from edge.delivery.options import LaneOptions
-from edge.delivery.outbox import Lane
+from edge.delivery.ack import Ack
+from edge.delivery.options import OutboxOptions
+from edge.delivery.outbox import Outbox
 from edge.storage.memory import MemorySpool
 from edge.storage.sqlite import SqliteSpool
 from edge.telemetry.metrics import Metrics
@@ -16,28 +16,29 @@ from edge.testing.fakes import FakeBroker, FakeClock
 
 
 class Bench:
-    """A lane between a fake broker and a spool, driven by hand."""
+    """An outbox between a fake broker and a spool, driven by hand."""
 
-    def __init__(self, spool: Any, broker: FakeBroker, **options: Any) -> None:
+    def __init__(self, spool: Any, broker: FakeBroker, *, turned: bool = True, **options: Any) -> None:
         self.clock = FakeClock()
         self.broker = broker
         self.spool = spool
         self.metrics = Metrics()
         self.safe: list[int] = []
-        self.lane = Lane(
-            "broker", broker, spool, clock=self.clock, metrics=self.metrics, options=LaneOptions(**options)
+        self.outbox = Outbox(
+            "broker", broker, spool, clock=self.clock, metrics=self.metrics, options=OutboxOptions(**options)
         )
-        self.lane.open()
-        self.lane.turn()
+        self.outbox.open()
+        if turned:
+            self.outbox.turn()
 
     def append(self, *numbers: int) -> None:
         for n in numbers:
-            receipt = Receipt(1, lambda n=n: self.safe.append(n))
-            self.lane.append([(Message("result", b'{"n":%d}' % n, n), receipt)])
+            ack = Ack(1, lambda n=n: self.safe.append(n))
+            self.outbox.put([(Message("result", b'{"n":%d}' % n, n), ack)])
 
     def turn(self, times: int = 4) -> None:
         for _ in range(times):
-            self.lane.turn()
+            self.outbox.turn()
 
     @property
     def received(self) -> list[int]:
@@ -55,4 +56,4 @@ def bench(tmp_path) -> Iterator[Callable[..., Bench]]:
 
     yield make
     for one in made:
-        one.lane.close()
+        one.outbox.end()

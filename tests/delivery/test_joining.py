@@ -8,14 +8,12 @@ import pytest
 
 from edge.data.message import Message
 from edge.data.sample import Reply
-from edge.delivery.ack import Receipt
+from edge.delivery.ack import Ack
 from edge.testing.fakes import FakeBroker
 
 
 class Joining(FakeBroker):
     """Takes several results in one message, and confirms them together."""
-
-    prompt = True
 
     def __init__(self, *, batch=4, batch_bytes=1000, **more):
         super().__init__(**more)
@@ -40,8 +38,9 @@ class Joining(FakeBroker):
 
 def append(b, *messages):
     """Together, as the results of one inference come."""
-    receipts = [Receipt(1, lambda n=m.seq: b.safe.append(n)) for m in messages]
-    b.lane.append(list(zip(messages, receipts, strict=True)))
+    acks = [Ack(1, lambda n=m.seq: b.safe.append(n)) for m in messages]
+    b.outbox.put(list(zip(messages, acks, strict=True)))
+    b.turn()
 
 
 def results(*numbers, **more):
@@ -60,16 +59,18 @@ def test_those_that_come_together_go_in_one_message_and_are_safe_together(bench)
     assert b.broker.messages == [[1, 2, 3, 4], [5, 6]]
     assert b.safe == []
     b.broker.confirm(1)
+    b.turn()
     assert b.safe == [1, 2, 3, 4]
-    assert b.lane.waiting()["depth"] == 2
+    assert b.outbox.waiting()["depth"] == 2
 
 
 def test_the_window_counts_messages(bench):
     b = bench(broker=Joining(window=2, confirms=False))
     append(b, *results(*range(20)))
     assert [len(m) for m in b.broker.messages] == [4, 4]
-    assert b.lane.waiting()["window"] == 2
+    assert b.outbox.waiting()["window"] == 2
     b.broker.confirm(1)
+    b.turn()
     assert [len(m) for m in b.broker.messages] == [4, 4, 4]
 
 
@@ -91,6 +92,7 @@ def test_joined_results_of_a_connection_that_was_lost_are_sent_again_in_order(be
     b = bench(broker=Joining(batch=3, confirms=False))
     append(b, *results(*range(7)))
     b.broker.confirm(1)
+    b.turn()
     b.broker.go_away()
     b.turn()
     append(b, *results(7, 8))

@@ -144,8 +144,8 @@ def test_none_writes_nothing_to_disk_and_still_waits_for_the_broker(bench):
 def test_what_is_left_at_the_end_is_found_by_the_next_life(bench, tmp_path):
     first = bench(broker=FakeBroker(away=True))
     first.append(1, 2)
-    first.lane.stop(0)
-    first.lane.close()
+    first.outbox.stop(0)
+    first.outbox.end()
     assert first.safe == [1, 2]
 
     second = bench()
@@ -158,8 +158,8 @@ def test_what_is_left_at_the_end_is_found_by_the_next_life(bench, tmp_path):
 def test_replay_at_a_rate_lets_new_results_through(bench):
     first = bench(broker=FakeBroker(away=True))
     first.append(*range(10))
-    first.lane.stop(0)
-    first.lane.close()
+    first.outbox.stop(0)
+    first.outbox.end()
 
     b = bench(replay_rate=1.0)
     b.append(100, 101)
@@ -199,7 +199,7 @@ def test_a_full_disk_does_not_hold_up_results_while_the_broker_is_there(bench, t
 def test_memory_is_bounded_while_the_disk_fails_and_losses_are_counted(bench, tmp_path):
     spool = FailingSpool(lambda: MemorySpool(10_000_000))
     spool.full = True
-    b = bench(spool=spool, broker=FakeBroker(away=True), memory_most=10, save_past=5, drop_oldest=True)
+    b = bench(spool=spool, broker=FakeBroker(away=True), memory_messages=10, save_past=5, drop_oldest=True)
     b.append(*range(5))
     b.turn()
     for n in range(5, 30):
@@ -263,8 +263,8 @@ def test_append_waits_while_a_slow_broker_has_64_unconfirmed(bench):
 def test_run_ends_when_everything_is_confirmed(bench):
     b = bench()
     b.append(*range(50))
-    b.lane.finish()
-    b.lane.run()
+    b.outbox.finish()
+    b.outbox.run()
     assert b.received == list(range(50))
 
 
@@ -306,8 +306,8 @@ def test_what_a_slow_broker_left_on_disk_is_not_forgotten_when_the_connection_go
 def test_a_disk_that_comes_late_gives_back_what_an_earlier_life_left_on_it(bench, tmp_path):
     first = bench(broker=FakeBroker(away=True))
     first.append(1, 2)
-    first.lane.stop(0)
-    first.lane.close()
+    first.outbox.stop(0)
+    first.outbox.end()
 
     class ComesLate(FailingSpool):
         def open(self):
@@ -344,7 +344,7 @@ class Picky(FakeBroker):
 def test_a_sink_that_opens_and_then_refuses_is_tried_ever_more_slowly_and_said_once(bench, caplog):
     b = bench(broker=Picky(), durable=False)
     b.append(1)
-    with caplog.at_level("INFO", "edge.lane"):
+    with caplog.at_level("INFO", "edge.outbox"):
         for _ in range(600):  # a minute, in steps of a tenth of a second
             b.turn(1)
             b.clock.advance(0.1)
@@ -387,7 +387,7 @@ def test_a_message_that_can_never_be_sent_is_dropped_counted_and_holds_nobody_up
 
 def test_append_waits_no_more_once_the_end_has_begun(bench):
     b = bench(broker=FakeBroker(away=True), save_past=2)
-    b.lane.hurry()
+    b.outbox.hurry()
     b.append(1, 2, 3, 4)  # nobody turns the lane: this would wait for ever
     b.turn()
     assert len(b.spool) == 4
@@ -395,14 +395,14 @@ def test_append_waits_no_more_once_the_end_has_begun(bench):
 
 def test_what_comes_after_the_lanes_thread_has_ended_is_counted_and_never_called_safe(bench):
     b = bench(save_past=2)
-    b.lane.end()
+    b.outbox.end()
     b.append(1, 2, 3, 4)
     assert b.safe == []
     assert b.metrics.counter("dropped:broker:stop") == 4
 
 
 def test_a_connection_that_has_only_just_begun_is_no_outage(bench, caplog):
-    with caplog.at_level("INFO", "edge.lane"):
+    with caplog.at_level("INFO", "edge.outbox"):
         b = bench(broker=FakeBroker(away=True))
         b.append(1)
         b.broker.come_back()

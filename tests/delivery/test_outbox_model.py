@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from edge.data.message import Message
-from edge.delivery.ack import Receipt
-from edge.delivery.options import Durability, LaneOptions
-from edge.delivery.outbox import Lane
+from edge.delivery.ack import Ack
+from edge.delivery.options import Durability, OutboxOptions
+from edge.delivery.outbox import Outbox
 from edge.errors import SampleError, UnavailableError
 from edge.plugins.protocols import Entry, SinkEvents
 from edge.telemetry.metrics import Metrics
@@ -192,10 +192,10 @@ class OutboxAgainstItsPromises(RuleBasedStateMachine):
         paced=st.booleans(),
     )
     def begin(self, durability: Durability, drop_oldest: bool, joins: bool, paced: bool) -> None:
-        self.options = LaneOptions(
+        self.options = OutboxOptions(
             durability=durability,
             save_past=SAVE_PAST,
-            memory_most=MEMORY_MOST,
+            memory_messages=MEMORY_MOST,
             memory_bytes=MEMORY_BYTES,
             drop_oldest=drop_oldest,
             replay_rate=10.0 if paced else 0.0,
@@ -212,11 +212,10 @@ class OutboxAgainstItsPromises(RuleBasedStateMachine):
     # --- lives --------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self.disk.fails -= {"open", "read"}  # one that cannot be opened at the start is not tried again yet
         self.metrics = Metrics()
         self.gone_now = 0
         self.size: dict[int, int] = {}
-        self.outbox = Lane(
+        self.outbox = Outbox(
             "broker", self.broker, self.disk, clock=self.clock, metrics=self.metrics, options=self.options
         )
         self.outbox.open()
@@ -253,7 +252,7 @@ class OutboxAgainstItsPromises(RuleBasedStateMachine):
         self.number = n
         self.size[n] = len(message.payload)
         try:
-            self.outbox.append([(message, Receipt(1, lambda: self._released(n)))], full)
+            self.outbox.put([(message, Ack(1, lambda: self._released(n)))], full)
         except FullError:
             assert not room, "it waits although there is room"
             self.number -= 1

@@ -72,11 +72,11 @@ def test_a_reader_that_stops_reading_is_noticed_and_does_not_hold_up_the_end(edg
     heard = b""
     while b"hangs: " not in heard:
         heard = manager.recv(4096)
-    assert b"lane-console" in heard
+    assert b"outbox-console" in heard
     process.process.send_signal(signal.SIGTERM)
     until(lambda: process.process.poll() is not None, "the end")
     manager.close()
     assert process.process.returncode == 1
-    assert process.said().count("thread hangs  hung=lane-console") == 1
+    assert process.said().count("thread hangs  hung=outbox-console") == 1
     assert "Traceback" not in process.said()
-    assert "lane-console did not end; what was held there is not delivered" in process.said()
+    assert "outbox-console did not end; what was held there is not delivered" in process.said()

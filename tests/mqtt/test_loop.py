@@ -19,11 +19,15 @@ class CountingWorker:
     def __init__(self) -> None:
         self.threads: list[str] = []
         self.turned = threading.Semaphore(0)
+        self.ended = False
 
     def turn(self) -> float:
         self.threads.append(threading.current_thread().name)
         self.turned.release()
         return float("inf")
+
+    def end(self) -> None:
+        self.ended = True
 
 
 @pytest.fixture
@@ -51,12 +55,26 @@ def test_wake_gives_a_turn_at_once(away):
         assert worker.turned.acquire(timeout=10)
 
 
+def test_a_worker_is_told_that_the_thread_ends(away):
+    worker = CountingWorker()
+    away.attach(worker)
+    away.start()
+    assert worker.turned.acquire(timeout=10)
+    assert not worker.ended
+    away.stop()
+    assert worker.ended
+
+
 def test_an_error_in_a_turn_is_told(away):
+    told: list[object] = []
+
     class Broken:
         def turn(self) -> float:
             raise ValueError("a bug")
 
-    told: list[BaseException] = []
+        def end(self) -> None:
+            told.append("ended")
+
     heard = threading.Event()
     threading.excepthook, before = lambda _: None, threading.excepthook
     session = MqttTransport(away.options, failed=lambda exc: (told.append(exc), heard.set()), wait_s=lambda: 3600.0)
@@ -67,4 +85,4 @@ def test_an_error_in_a_turn_is_told(away):
         session.stop()
     finally:
         threading.excepthook = before
-    assert [type(exc) for exc in told] == [ValueError]
+    assert [str(one) for one in told] == ["a bug", "ended"]

@@ -8,7 +8,7 @@ import pytest
 
 from edge.data.result import ModelRef
 from edge.data.sample import Reply, Sample
-from edge.delivery.outbox import Lane
+from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import Gate, Rules
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity
@@ -51,7 +51,8 @@ class Flow:
         identity = Identity("d", ModelRef("m", "1", "0"), "regress", "b")
         gate = Gate(Rules(**rules), lambda reason: self.metrics.inc(f"held:{reason}"))
         lanes = [
-            Lane(f"b{i}", b, MemorySpool(10**7), clock=clock, metrics=self.metrics) for i, b in enumerate(self.brokers)
+            Outbox(f"b{i}", b, MemorySpool(10**7), clock=clock, metrics=self.metrics)
+            for i, b in enumerate(self.brokers)
         ]
         pipeline = Pipeline(DoublingEngine(), NumbersPreprocessor(), as_numbers, identity)
         options = RunnerOptions(grace_s=2.0, gate=gate)

@@ -8,8 +8,8 @@ import pytest
 from msgspec import structs
 
 from edge.data.result import ModelRef
-from edge.delivery.options import LaneOptions
-from edge.delivery.outbox import Lane
+from edge.delivery.options import OutboxOptions
+from edge.delivery.outbox import Outbox
 from edge.delivery.retry import Backoff
 from edge.errors import FatalError, SampleError, SourceError, SpoolError, UnavailableError
 from edge.pipeline.pipeline import Pipeline
@@ -38,7 +38,7 @@ class Flow:
             source,
             Pipeline(engine or DoublingEngine(), preprocess or NumbersPreprocessor(), postprocess, identity, now=now),
             [
-                Lane(f"broker{i}", b, spool or MemorySpool(10**7), clock=clock, metrics=self.metrics, **lane)
+                Outbox(f"broker{i}", b, spool or MemorySpool(10**7), clock=clock, metrics=self.metrics, **lane)
                 for i, b in enumerate(self.brokers)
             ],
             clock=clock,
@@ -328,7 +328,7 @@ def test_a_stop_ends_while_the_broker_is_away_and_neither_memory_nor_disk_takes_
     broker = FakeBroker(away=True)
     spool = FailingSpool(lambda: MemorySpool(10**7))
     spool.full = True
-    flow = Flow(ListSource(range(1000)), broker, spool=spool, options=LaneOptions(memory_most=3))
+    flow = Flow(ListSource(range(1000)), broker, spool=spool, options=OutboxOptions(memory_messages=3))
     thread = flow.in_background()
     assert flow.wait_for("results", 4)
     flow.runner.stop()
@@ -372,7 +372,7 @@ def test_a_sink_that_hangs_at_the_end_is_told_as_an_error(monkeypatch):
     stopper = threading.Thread(target=lambda: (flow.brokers[0].wait_for(1), flow.runner.stop()))
     stopper.start()
     try:
-        with pytest.raises(FatalError, match="lane-broker0 did not end"):
+        with pytest.raises(FatalError, match="outbox-broker0 did not end"):
             flow.runner.run()
     finally:
         release.set()
