@@ -22,6 +22,7 @@ from edge.delivery.options import SAVE_PAST, Durability, OutboxOptions
 from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import Gate, Rules
 from edge.engines import stateful
+from edge.describe.head import HeadInfo
 from edge.errors import ConfigError, SampleError
 from edge.model import golden
 from edge.model.manifest import Manifest
@@ -70,8 +71,8 @@ def make_postprocessor(loaded: Loaded) -> Postprocessor:
     if name == "detect":
         shapes = ", ".join(f"{o.name} {list(o.shape or ())}" for o in loaded.engine.outputs)
         raise ConfigError(f"--task detect: no decoder is known to fit the outputs {shapes}; name one with --decoder")
-    made: Postprocessor = registry.find("edge.postprocess", name)(loaded.manifest, loaded.engine.outputs)
-    return made
+    declared = registry.declared(HeadInfo, name)
+    return registry.checked(declared.GROUP, name, declared.create(loaded.manifest, loaded.engine.outputs))
 
 
 def make_pipeline(loaded: Loaded, device: str, options: PipelineOptions | None = None) -> Pipeline:

@@ -21,6 +21,7 @@ MEDIA_TYPE_OF: dict[PictureKind, str] = {
 }  # fmt: skip
 
 NPY = b"\x93NUMPY"
+ORT = b"ORTM"
 ZIP = b"PK\x03\x04"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 GIT_LFS = b"version https://git-lfs"
@@ -61,13 +62,15 @@ def is_tflite(begin: bytes) -> bool:
 
 
 def is_onnx(begin: bytes) -> bool:
-    """Most likely ONNX, which has no magic number.
+    """ONNX Runtime's own format (.ort), or most likely ONNX, which has no magic number.
 
     ModelProto is protobuf: nearly always field 1 (ir_version, a small varint) comes first; a writer may begin with
     another field (2 producer_name, 7 graph, 8 opset_import, 14 metadata), all length-delimited.
     """
     if len(begin) < 9:
         return False
+    if begin[4:8] == ORT:
+        return True
     return (begin[0] == 0x08 and begin[1] < 0x40) or begin[0] in (0x12, 0x3A, 0x42, 0x72)
 
 

@@ -27,13 +27,20 @@ class Classification(msgspec.Struct, frozen=True):
 
 
 class Detection(msgspec.Struct, frozen=True):
-    """An object; `box` is x_min, y_min, x_max, y_max in pixels of the captured frame."""
+    """An object; `box` is x_min, y_min, x_max, y_max in pixels of the captured frame.
+
+    `keypoints` are x, y, score. An oriented box has its four `corners`, clockwise, and the `angle` of its first edge in
+    radians, clockwise from the right. `polygons` are the outlines of its mask, the largest first.
+    """
 
     index: int
     label: str
     score: float
     box: tuple[float, float, float, float]
     keypoints: list[tuple[float, float, float]] | UnsetType = UNSET
+    angle: float | UnsetType = UNSET
+    corners: list[tuple[float, float]] | UnsetType = UNSET
+    polygons: list[list[tuple[float, float]]] | UnsetType = UNSET
 
 
 class Regression(msgspec.Struct, frozen=True):
@@ -58,6 +65,13 @@ class Segmentation(msgspec.Struct, frozen=True):
     areas: list[float]
 
 
+class Text(msgspec.Struct, frozen=True):
+    """A line of text that was read, and the mean probability of its characters."""
+
+    text: str
+    score: float
+
+
 class Raw(msgspec.Struct, frozen=True):
     """An output as it is; `data` is flat, row-major."""
 
@@ -67,7 +81,7 @@ class Raw(msgspec.Struct, frozen=True):
     data: list[Any]
 
 
-Prediction: TypeAlias = Classification | Detection | Regression | Anomaly | Segmentation | Raw
+Prediction: TypeAlias = Classification | Detection | Regression | Anomaly | Segmentation | Text | Raw
 
 
 class Timing(msgspec.Struct, frozen=True):

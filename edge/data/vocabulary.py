@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Task = Literal["classify", "detect", "regress", "anomaly", "segment", "keypoints", "raw"]
+Task = Literal["classify", "detect", "regress", "anomaly", "segment", "keypoints", "text", "raw"]
 Layout = Literal["NHWC", "NCHW"]
 Color = Literal["RGB", "BGR", "GRAY"]
 Resize = Literal["stretch", "letterbox", "letterbox-topleft", "crop"]

@@ -10,6 +10,7 @@ from edge.data.tensor import TensorSpec
 
 RATE = re.compile(r"^(sr|sample_?rate|sampling_?rate|rate)$", re.IGNORECASE)
 SPEECH_RATE = 16_000
+YAMNET_CLASSES = 521
 MICRO_BANDS = 40
 MICRO_FRAMES = 49
 MICRO_FEATURES = MICRO_FRAMES * MICRO_BANDS
@@ -42,10 +43,18 @@ def is_sound(spec: TensorSpec, constants: Sequence[str], states: Sequence[Tensor
     if any(RATE.match(c) for c in constants) or _is_silero(spec, states):
         return True
     last = shape[axis(shape)]
-    if isinstance(last, int) and last >= 8000 and axis(shape) == -1:
+    if isinstance(last, int) and _is_usual(last) and axis(shape) == -1:
         return _is_wave(shape)
     # A power of two and one more is a spectrum.
     return said and _is_wave(shape) and (not isinstance(last, int) or (last > 64 and (last - 1) & (last - 2) != 0))
+
+
+def _is_usual(length: int) -> bool:
+    """True for a length of sound that networks are made for: whole fractions of seconds, and YAMNet's 0.975 s.
+
+    Other long rows may hold any features.
+    """
+    return length >= 8000 and (length in (15_600, 15_360, *_RATES) or length % 8000 == 0 or length % 11_025 == 0)
 
 
 def micro_frames(spec: TensorSpec) -> int:

@@ -2,116 +2,130 @@
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edge.describe import tflite_metadata
+from edge.data import magic
+from edge.describe import neighbours, onnx_graph, tflite_metadata
+from edge.describe.neighbours import Pictures
 from edge.model import labels as label_files
+from edge.model.container import read_head
 from edge.model.manifest import Task
 
 _LABEL_KEYS = ("names", "labels", "classes", "class_names", "label", "id2label", "class_labels")
 _TASKS: dict[str, Task] = {
-    "detect": "detect", "segment": "detect", "pose": "keypoints", "classify": "classify", "obb": "raw",
+    "detect": "detect", "segment": "detect", "pose": "keypoints", "classify": "classify", "obb": "detect",
+    "semantic": "segment", "depth": "raw",
 }  # fmt: skip
 _MASK_COEFFICIENTS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Notes:
-    """Fields that nobody wrote are empty."""
+class Metadata:
+    """Fields that nothing was written for are empty."""
 
     producer: str = ""
     description: str = ""
     license: str = ""
     task: Task | None = None
+    kind: str = ""
+    """The task in Ultralytics' words: detect, segment, pose, obb, classify, semantic, depth."""
+    head: str = ""
+    """The class of an Ultralytics head: Detect, RTDETRDecoder."""
+    family: str = ""
+    """The architecture in the Hugging Face Hub's words: detr, rt_detr_v2."""
     labels: tuple[str, ...] = ()
+    characters: tuple[str, ...] = ()
+    """The letters that a model of text tells apart, without the blank."""
     size: tuple[int, int] | None = None
     """Width and height."""
-    style: str = ""
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    scales_itself: bool = False
+    pictures: Pictures | None = None
+    """How pictures become numbers."""
+    pictures_from: str = ""
+    """Where `pictures` stands."""
+    scales_itself: str = ""
+    """"pixels": the graph scales pixels itself; "unit": it normalises what lies between 0 and 1."""
+    input_range: tuple[float, float] | None = None
+    """What the first operator of the graph, which quantises the input, takes at most."""
     threshold: float | None = None
     detection_outputs: tuple[str, ...] = ()
     extras: int = 0
     keypoints: tuple[int, int] = (0, 0)
+    input_keys: tuple[str, ...] = ()
+    output_keys: tuple[str, ...] = ()
+    """What the signature of the file calls its inputs and outputs, in order; "" for what it does not name."""
+    warnings: tuple[str, ...] = ()
 
 
-def read_notes(path: Path, metadata: Mapping[str, str]) -> Notes:
-    """`metadata` is what the engine says the file holds. Reads the .tflite file at `path` for more."""
-    if path.suffix.lower() == ".tflite" or _is_tflite(path):
-        return _from_tflite(tflite_metadata.read_notes(path))
-    written = _ultralytics(metadata)
-    if written is not None:
-        return written
-    labels: tuple[str, ...] = ()
-    for key, text in metadata.items():
-        if key.lower() in _LABEL_KEYS:
-            labels = label_files.parse(text)
-    return Notes(producer=metadata.get("producer", "").lower(), labels=labels)
-
-
-def _is_tflite(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(8)[4:] == b"TFL3"
-    except OSError:
-        return False
-
-
-def _from_tflite(notes: tflite_metadata.TfliteNotes) -> Notes:
-    for name in ("metadata.json", "temp_meta.txt"):
-        if name in notes.files:
-            written = _ultralytics(_mapping(notes.files[name]))
-            if written is not None:
-                return written
-    picture = next((i for i in notes.inputs if i.image), None)
-    files = [f for o in notes.outputs for f in o.label_files] or [f for f in notes.files if "label" in f.lower()]
-    labels = next((label_files.parse(notes.files[f]) for f in files if f in notes.files), ())
-    thresholds = [o.threshold for o in notes.outputs if o.threshold is not None]
-    return Notes(
-        producer="tflite",
-        description=notes.description,
-        license=notes.license,
-        labels=labels,
-        mean=picture.mean if picture else (),
-        std=picture.std if picture else (),
-        scales_itself=notes.scales_itself,
-        threshold=thresholds[0] if thresholds else None,
-        detection_outputs=notes.detection_outputs,
+def read_metadata(path: Path, embedded: Mapping[str, str]) -> Metadata:
+    """`embedded` is what the engine says the file holds. Reads the file at `path` and what lies beside it."""
+    if path.is_file() and magic.is_tflite(read_head(path)):
+        found = _from_tflite(tflite_metadata.read(path))
+    else:
+        found = replace(_from_onnx(embedded), scales_itself=onnx_graph.scales_itself(path))
+    config = neighbours.read(path)
+    if config is None or found.kind:
+        return found
+    return replace(
+        found,
+        family=config.family,
+        pictures=found.pictures or config.pictures,
+        pictures_from=found.pictures_from or config.file,
+        size=found.size or (config.pictures.size if config.pictures else None),
     )
 
 
-def _mapping(text: str) -> dict[str, Any]:
-    """JSON, or the text of a Python dictionary (older Ultralytics). Empty where it is neither."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return {}
-    return value if isinstance(value, dict) else {}
+def _from_onnx(embedded: Mapping[str, str]) -> Metadata:
+    written = _ultralytics(embedded)
+    if written is not None:
+        return written
+    labels: tuple[str, ...] = ()
+    for key, text in embedded.items():
+        if key.lower() in _LABEL_KEYS:
+            labels = label_files.parse(text)
+    characters = tuple(embedded.get("character", "").split("\n")) if embedded.get("character") else ()
+    return Metadata(producer=embedded.get("producer", "").lower(), labels=labels, characters=characters)
 
 
-def _value(raw: Any) -> Any:
+def _from_tflite(notes: tflite_metadata.TfliteMetadata) -> Metadata:
+    keys = {"input_keys": notes.input_keys, "output_keys": notes.output_keys, "warnings": notes.warnings}
+    for name in ("metadata.json", "temp_meta.txt"):
+        value = label_files.literal(notes.files.get(name, ""))
+        written = _ultralytics(value) if isinstance(value, dict) else None
+        if written is not None:
+            return replace(written, **keys)  # type: ignore[arg-type]
+    picture = next((i for i in notes.inputs if i.image), None)
+    thresholds = [o.threshold for o in notes.outputs if o.threshold is not None]
+    said = picture is not None and bool(picture.mean or picture.std)
+    return Metadata(
+        producer="tflite",
+        description=notes.description,
+        license=notes.license,
+        labels=notes.labels,
+        pictures=Pictures(mean=picture.mean, std=picture.std) if picture is not None and said else None,
+        pictures_from="TFLite Metadata" if said else "",
+        scales_itself=notes.scales_itself,
+        input_range=notes.input_range,
+        threshold=thresholds[0] if thresholds else None,
+        detection_outputs=notes.detection_outputs,
+        **keys,  # type: ignore[arg-type]
+    )
+
+
+def _value(raw: object) -> Any:
     if not isinstance(raw, str):
         return raw
-    try:
-        return ast.literal_eval(raw)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return raw
+    found = label_files.literal(raw)
+    return raw if found is None else found
 
 
-def _ultralytics(metadata: Mapping[str, Any]) -> Notes | None:
-    """The keys that Ultralytics' exporter writes (`engine/exporter.py`): names, task, imgsz, stride, kpt_shape."""
+def _ultralytics(metadata: Mapping[str, Any]) -> Metadata | None:
+    """The keys that Ultralytics' exporter writes: names, task, imgsz, stride, kpt_shape, head (8.4), channels."""
     if not {"names", "stride"} <= set(metadata):
         return None
-    task = str(metadata.get("task", "detect"))
+    kind = str(metadata.get("task", "detect"))
     image = _value(metadata.get("imgsz", ""))
     size = None
     if isinstance(image, (list, tuple)) and len(image) == 2 and all(isinstance(v, int) and v > 0 for v in image):
@@ -120,17 +134,16 @@ def _ultralytics(metadata: Mapping[str, Any]) -> Notes | None:
     keypoints = (0, 0)
     if isinstance(points, (list, tuple)) and len(points) == 2 and all(isinstance(v, int) for v in points):
         keypoints = (points[0], points[1])
-    classifies = task == "classify"
-    return Notes(
+    return Metadata(
         producer="ultralytics",
         description=str(metadata.get("description", "")),
         license=str(metadata.get("license", "")),
-        task=_TASKS.get(task),
+        task=_TASKS.get(kind, "raw"),
+        kind=kind,
+        head=str(metadata.get("head", "")),
         labels=label_files.from_value(_value(metadata["names"])),
         size=size,
-        style="ultralytics-classify" if classifies else "yolo",
-        mean=(),
-        std=(255.0,),
-        extras=_MASK_COEFFICIENTS if task == "segment" else 0,
+        extras=_MASK_COEFFICIENTS if kind == "segment" else 0,
         keypoints=keypoints,
+        warnings=() if kind in _TASKS else (f"the task {kind!r} is not known here: its outputs are told as they are",),
     )

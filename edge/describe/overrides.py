@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
-from edge.model.manifest import Task
-
-Layout = Literal["NHWC", "NCHW"]
+from edge.data.vocabulary import Activation, Color, Layout, Resize, Task
 
 
 class Hints(msgspec.Struct, frozen=True):
@@ -18,12 +14,12 @@ class Hints(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
     decoder: str | None = None
     layout: Layout | None = None
-    color: str | None = None
+    color: Color | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    resize: str | None = None
+    resize: Resize | None = None
     size: tuple[int, int] | None = None
-    activation: str | None = None
+    activation: Activation | None = None
     window: int | None = None
     hop: int | None = None
     sample_rate: int | None = None

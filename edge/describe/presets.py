@@ -1,99 +1,172 @@
-"""How a picture becomes numbers, where the file does not say: the conventions of the places models come from."""
+"""How a picture becomes numbers, where the file does not say: the presets of the families that models come from."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from edge.data.tensor import TensorSpec
+from edge.data.vocabulary import Color, Resize
+from edge.describe.metadata import Metadata
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
-_HALF = ((127.5,), (127.5,))
+Numbers = tuple[tuple[float, ...], tuple[float, ...]]
+_HALF: Numbers = ((127.5,), (127.5,))
+_UNIT: Numbers = ((), (255.0,))
+_PIXELS: Numbers = ((), ())
 # MobileNet and Inception of TensorFlow and what is trained on top of them; DeepLab.
 _HALF_SIDES = (224, 299, 331, 257, 321, 513)
-_UNIT = ((), (255.0,))
-_PIXELS: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+# Teachable Machine: a network in two parts, and files of the names that it exports.
+_TEACHABLE = re.compile(r"(^|_)sequential_\d+_input")
+_WORDS = {_PIXELS: "pixels as they are", _UNIT: "0 to 1", _HALF: "-1 to 1", (IMAGENET_MEAN, IMAGENET_STD): "ImageNet's"}
 
 
 @dataclass(frozen=True, slots=True)
-class Convention:
-    """Fields of `manifest.Input`; `sure` where the file itself says so."""
+class Preset:
+    """Fields of `manifest.Input`, and what they are known by; `sure` is False where it is a guess."""
 
-    color: str = "RGB"
+    color: Color = "RGB"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    resize: str = "stretch"
+    resize: Resize = "stretch"
     pad: int = 114
     antialias: bool = True
-    sure: bool = False
+    crop_fraction: float = 1.0
+    sure: bool = True
+    why: str = ""
+
+    def in_words(self) -> str:
+        """The range that pixels are brought to."""
+        return _WORDS.get((self.mean, self.std), f"(pixel - {list(self.mean)}) / {list(self.std)}")
 
 
 # Models whose own scripts resize with OpenCV were trained on its samples; everyone else's tools (Pillow,
 # torchvision) smooth what they shrink.
-_BY_STYLE = {
-    "yolo": Convention(std=(255.0,), resize="letterbox", antialias=False),
-    "ultralytics-classify": Convention(std=(255.0,), resize="crop"),
-    "yolo-stretch": Convention(std=(255.0,)),
-    "yolox": Convention(color="BGR", resize="letterbox-topleft", antialias=False),
-    "ultraface": Convention(mean=(127.0,), std=(128.0,), antialias=False),
-    "fastestdet": Convention(color="BGR", std=(255.0,)),
-    "tflite-detection": Convention(mean=(127.5,), std=(127.5,)),
-    "mediapipe": Convention(mean=(127.5,), std=(127.5,), resize="letterbox", pad=0),
-    "mediapipe-palm": Convention(std=(255.0,), resize="letterbox", pad=0),
-    "movenet": Convention(resize="letterbox", pad=0),
+_FAMILIES = {
+    "yolo": Preset(std=(255.0,), resize="letterbox", antialias=False),
+    "ultralytics-classify": Preset(std=(255.0,), resize="crop"),
+    "stretched": Preset(std=(255.0,)),
+    "imagenet": Preset(mean=IMAGENET_MEAN, std=IMAGENET_STD),
+    "imagenet-letterbox": Preset(mean=IMAGENET_MEAN, std=IMAGENET_STD, resize="letterbox", pad=0),
+    "yolox": Preset(color="BGR", resize="letterbox-topleft", antialias=False),
+    "nanodet": Preset(color="BGR", mean=IMAGENET_MEAN[::-1], std=IMAGENET_STD[::-1], antialias=False),
+    "ultraface": Preset(mean=(127.0,), std=(128.0,), antialias=False),
+    "yunet": Preset(color="BGR", resize="letterbox-topleft", pad=0, antialias=False),
+    "scrfd": Preset(mean=(127.5,), std=(128.0,), resize="letterbox-topleft", pad=0, antialias=False),
+    "fastestdet": Preset(color="BGR", std=(255.0,)),
+    "fomo": Preset(std=(255.0,), resize="crop"),
+    "tflite-detection": Preset(mean=(127.5,), std=(127.5,)),
+    "mediapipe": Preset(mean=(127.5,), std=(127.5,), resize="letterbox", pad=0),
+    "mediapipe-palm": Preset(std=(255.0,), resize="letterbox", pad=0),
+    "movenet": Preset(resize="letterbox", pad=0),
+    "ocr": Preset(color="BGR", mean=(127.5,), std=(127.5,), resize="letterbox-topleft", pad=127, antialias=False),
+    "teachable-machine": Preset(mean=(127.5,), std=(127.5,), resize="crop"),
 }
 
 
-def guess(spec: TensorSpec, layout: str, *, style: str, producer: str, classes: int, scales_itself: bool) -> Convention:
-    """`style` is that of the head, "" for a classifier; `layout` is "NHWC" or "NCHW"; `classes` 0 if unknown."""
+def find(spec: TensorSpec, layout: str, *, family: str, metadata: Metadata, classes: int) -> Preset:
+    """`family` is that of the head, "" where it leaves it open; `classes` 0 if unknown.
+
+    What the file says comes first, then the family, then what the graph begins with, then layout and producer.
+    """
     shape = spec.fixed()
     channels, side = (shape[1], shape[-1]) if layout == "NCHW" else (shape[-1], shape[-2])
-    if style == "tflite-detection" and layout == "NCHW":
-        style = "yolo-stretch"  # what PyTorch exports
-    found = _BY_STYLE.get(style)
-    if found is None:
-        mean, std = _numbers(layout, channels, side, producer, classes)
-        color = "BGR" if "caffe" in producer and channels == 3 else "RGB"
-        found = Convention(color=color, mean=mean, std=std)
-    if channels == 1:
-        found = replace(found, color="GRAY", mean=found.mean[:1], std=found.std[:1])
-    if scales_itself:
-        found = replace(found, mean=(), std=())
-    return _quantized(found, spec)
+    if metadata.kind == "classify":
+        family = "ultralytics-classify"
+    elif not family and layout == "NHWC" and side == 224 and _TEACHABLE.search(spec.name):
+        family = "teachable-machine"
+    preset = _FAMILIES.get(family)
+    if preset is not None:
+        preset = replace(preset, why=f"the family {family}")
+    else:
+        preset = _guess(layout, channels if _is_fixed(spec, layout) else 3, side, metadata, classes)
+    preset = _by_graph(preset, metadata)
+    if metadata.pictures is not None:
+        preset = _as_said(preset, metadata)
+    if channels == 1 and _is_fixed(spec, layout):
+        preset = replace(preset, color="GRAY", mean=preset.mean[:1], std=preset.std[:1])
+    return _quantized(preset, spec)
 
 
-def _numbers(
-    layout: str, channels: int, side: int, producer: str, classes: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if "caffe" in producer or "cntk" in producer or "winml" in producer:
-        return _PIXELS
+def _is_fixed(spec: TensorSpec, layout: str) -> bool:
+    """True where the file says how many channels there are."""
+    shape = spec.shape or ()
+    return isinstance(shape[-3] if layout == "NCHW" else shape[-1], int)
+
+
+def _as_said(preset: Preset, metadata: Metadata) -> Preset:
+    said = metadata.pictures
+    assert said is not None
+    return replace(
+        preset,
+        mean=said.mean,
+        std=said.std,
+        color=said.color if said.color == "BGR" else preset.color,
+        resize=said.resize or preset.resize,
+        crop_fraction=said.crop_fraction if said.resize else preset.crop_fraction,
+        pad=preset.pad if said.pad is None else said.pad,
+        sure=True,
+        why=metadata.pictures_from,
+    )
+
+
+def _by_graph(preset: Preset, metadata: Metadata) -> Preset:
+    """A model that scales or normalises by itself gets what it begins with."""
+    if metadata.scales_itself == "pixels":
+        return replace(preset, mean=(), std=(), sure=True, why="the graph scales pixels itself")
+    if metadata.scales_itself == "unit":
+        return replace(preset, mean=(), std=(255.0,), sure=True, why="the graph normalises shares of 255 itself")
+    if metadata.input_range is not None:
+        mean, std = _from_range(*metadata.input_range, preset)
+        return replace(preset, mean=mean, std=std, sure=True, why="the graph begins by quantising its input")
+    return preset
+
+
+def _guess(layout: str, channels: int, side: int, metadata: Metadata, classes: int) -> Preset:
+    producer = metadata.producer
+    if any(name in producer for name in ("caffe", "cntk", "winml")):
+        color: Literal["RGB", "BGR"] = "BGR" if "caffe" in producer and channels == 3 else "RGB"
+        return Preset(color=color, why=f"the producer {producer}")
+    mean, std = _guessed(layout, channels, side, classes)
+    return Preset(mean=mean, std=std, sure=False, why="a guess by layout and size")
+
+
+def _guessed(layout: str, channels: int, side: int, classes: int) -> Numbers:
     if channels == 1:
         return _UNIT
-    if layout == "NCHW" and side == 112 and not classes:
-        return _HALF  # faces to vectors: ArcFace and its kin
     if layout == "NCHW":
-        # PyTorch and what comes from it: torchvision's and timm's weights share these numbers.
-        return IMAGENET_MEAN, IMAGENET_STD
-    if classes in (1000, 1001) or side in _HALF_SIDES:
-        return _HALF
-    return _UNIT
+        # Faces to vectors: ArcFace and its kin. Else PyTorch: torchvision's and timm's weights share these numbers.
+        return _HALF if side == 112 and not classes else (IMAGENET_MEAN, IMAGENET_STD)
+    return _HALF if classes in (1000, 1001) or side in _HALF_SIDES else _UNIT
 
 
-def _quantized(found: Convention, spec: TensorSpec) -> Convention:
+def _quantized(preset: Preset, spec: TensorSpec) -> Preset:
     """What the quantisation of the input itself says of the range of its values."""
     if spec.dtype == "uint8":
-        return replace(found, mean=(), std=())  # pixels as they are
+        # Pixels as they are: what metadata says is of the float model it was made from.
+        return replace(preset, mean=(), std=(), sure=True, why=preset.why if preset.sure else "the input takes bytes")
     if spec.dtype == "int8" and spec.quantization is not None:
         scale, zero = spec.quantization.scale, spec.quantization.zero_point
-        low, high = (-128 - zero) * scale, (127 - zero) * scale
-        if len(found.mean) == 3 and np.isclose(high - low, 4.76, atol=0.4):
-            return found
-        # The whole range of a pixel is the whole range of the tensor: real = low + pixel * (high - low) / 255.
-        std = round(255 / (high - low), 4)
-        mean = round(-low * std, 4)
-        return replace(found, mean=(mean,) if abs(mean) > 1e-3 else (), std=(std,))
+        mean, std = _from_range((-128 - zero) * scale, (127 - zero) * scale, preset)
+        return replace(preset, mean=mean, std=std, sure=True, why="the quantisation of the input")
     if np.dtype(spec.dtype).kind in "iu":
-        return replace(found, mean=(), std=())
-    return found
+        return replace(preset, mean=(), std=(), sure=True, why="the input takes whole numbers")
+    return preset
+
+
+def _from_range(low: float, high: float, preset: Preset) -> Numbers:
+    """The whole range of a pixel is the whole range of the tensor: real = low + pixel * (high - low) / 255."""
+    if len(preset.mean) == 3 and np.isclose(high - low, 4.76, atol=0.4):
+        return preset.mean, preset.std
+    for ends, numbers in (((0, 1), _UNIT), ((-1, 1), _HALF), ((0, 255), _PIXELS), ((-128, 127), ((128.0,), (1.0,)))):
+        if np.allclose((low, high), ends, atol=0.02 * (ends[1] - ends[0])):
+            return numbers
+    if np.isclose(high - low, 4.76, atol=0.4) and low < -1.5:
+        return IMAGENET_MEAN, IMAGENET_STD
+    std = round(255 / (high - low), 4)
+    mean = round(-low * std, 4)
+    return ((mean,) if abs(mean) > 1e-3 else ()), (std,)

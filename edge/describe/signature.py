@@ -1,21 +1,17 @@
-"""What names, dtypes and shapes suggest: which input is the data, which is a state, which never changes."""
+"""What names, dtypes and shapes of inputs suggest: which is the data, which is a state, which never changes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-
-from edge.data.tensor import STRING, Array, TensorSpec, dequantize, numpy_dtype
+from edge.data.tensor import STRING, TensorSpec
+from edge.data.vocabulary import Layout as Layout
 from edge.describe import audio
-from edge.describe.audio import RATE, SPEECH_RATE
-from edge.describe.heads import Head
-from edge.errors import SampleError
-from edge.model.manifest import Output, Task, Window
-from edge.plugins.protocols import Engine
+from edge.describe.audio import RATE
+from edge.model.manifest import Window
 
 Kind = Literal["image", "audio", "table", "column", "tensor"]
 
@@ -35,15 +31,23 @@ class Roles:
 
 
 def roles(
-    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *, sound: bool = False, features: bool = False
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    *,
+    sound: bool = False,
+    features: bool = False,
+    pictures: Layout | None = None,
 ) -> Roles:
-    """Sorts the inputs. `sound`: somebody says that the model takes it, its shape need not; `features` of it."""
+    """Sorts the inputs. `sound`, `pictures`: the source or the user says that the model takes them, its shape need not;
+    `features`: of sound."""
     constants = tuple(s.name for s in inputs if _is_rate(s) or (_PICTURE_SIZE.match(s.name) and len(inputs) > 1))
     rest = [s for s in inputs if s.name not in constants]
     states = find_states(rest, outputs)
     data = tuple(s for s in rest if s.name not in states)
     held = tuple(s for s in rest if s.name in states)
     kind = "audio" if features and len(data) == 1 else _kind(data, constants, held, sound)
+    if pictures is not None and len(data) == 1 and layout(data[0], pictures) is not None:
+        kind = "image"
     return Roles(kind, data, states, constants, held)
 
 
@@ -93,24 +97,22 @@ def window(found: Roles, size: int | None, hop: int | None) -> Window | None:
     return Window(size=steps, hop=hop or max(1, steps // 2))
 
 
-def layout(spec: TensorSpec) -> Literal["NHWC", "NCHW"] | None:
-    """How a picture lies in this input; None where it holds none.
+def layout(spec: TensorSpec, said: Layout | None = None) -> Layout | None:
+    """How a picture lies in this input; None where it holds none. `said`: the user says that it holds one, and how.
 
     One channel higher than wide is a spectrogram (frames x bands), not a picture.
     """
     shape = spec.shape
     if shape is None or len(shape) not in (3, 4) or spec.dtype == STRING:
         return None
-    if len(shape) == 4 and shape[0] not in (1, None) and isinstance(shape[0], int):
+    if said is not None and (len(shape) == 4 or min(d for d in shape if isinstance(d, int)) in (1, 3)):
+        return said
+    if len(shape) == 4 and isinstance(shape[0], int) and shape[0] != 1:
         return None
-    first, last = shape[-3], shape[-1]
-    found: Literal["NHWC", "NCHW"] | None = None
-    if last in (1, 3) and not (first == 3 and last == 1):
-        found, sides, channels = "NHWC", (shape[-3], shape[-2]), last
-    elif first in (1, 3):
-        found, sides, channels = "NCHW", (shape[-2], shape[-1]), first
+    found = _by_channels(spec, shape)
     if found is None:
         return None
+    sides, channels = (shape[-3:-1], shape[-1]) if found == "NHWC" else (shape[-2:], shape[-3])
     known = [s for s in sides if isinstance(s, int)]
     if any(s < 8 for s in known) or (len(shape) == 3 and (len(known) < 2 or min(known) < 16 or channels == 1)):
         return None
@@ -119,7 +121,30 @@ def layout(spec: TensorSpec) -> Literal["NHWC", "NCHW"] | None:
     return found
 
 
-def size(spec: TensorSpec, how: str) -> tuple[int, int]:
+def _by_channels(spec: TensorSpec, shape: Sequence[int | str | None]) -> Layout | None:
+    """By the dimension of 1 or 3; where channels are free (exports of Optimum), by its name or the input's."""
+    first, last = shape[-3], shape[-1]
+    if last in (1, 3) and not (first == 3 and last == 1):
+        return "NHWC"
+    if first in (1, 3):
+        return "NCHW"
+    if len(shape) != 4 or isinstance(first, int):
+        return None
+    if "channel" in str(first).lower() or spec.name == "pixel_values":
+        return "NCHW"
+    return "NHWC" if not isinstance(last, int) and "channel" in str(last).lower() else None
+
+
+def fixed_batch(spec: TensorSpec) -> int:
+    """How many pictures an input takes at once, where that is fixed and more than one; else 0."""
+    shape = spec.shape or ()
+    if len(shape) != 4 or not isinstance(shape[0], int) or shape[0] < 2:
+        return 0
+    one = TensorSpec(spec.name, spec.dtype, (1, *shape[1:]))
+    return shape[0] if layout(one) is not None else 0
+
+
+def size(spec: TensorSpec, how: Layout) -> tuple[int, int]:
     """Width and height; a size that is free in the file is the usual one."""
     shape = spec.shape or ()
     height, width = (shape[-2], shape[-1]) if how == "NCHW" else (shape[-3], shape[-2])
@@ -127,7 +152,16 @@ def size(spec: TensorSpec, how: str) -> tuple[int, int]:
     usual = 640 if spec.name in ("images", "image_arrays", "input_images") else 320 if spec.dtype == "uint8" else 224
     if not isinstance(height, int):
         height = width if isinstance(width, int) else usual
-    return (width if isinstance(width, int) else height), height
+    if not isinstance(width, int):
+        width = 320 if height in (32, 48) else height  # a line of text
+    return width, height
+
+
+def channels(spec: TensorSpec, how: Layout) -> int:
+    """Of a picture: 1 or 3; free ones are 3."""
+    shape = spec.shape or ()
+    last = shape[-3] if how == "NCHW" else shape[-1]
+    return last if isinstance(last, int) else 3
 
 
 def find_states(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, str]:
@@ -180,129 +214,3 @@ def _alike(spec: TensorSpec, other: TensorSpec) -> bool:
     return all(
         a == b or not isinstance(a, int) or not isinstance(b, int) for a, b in zip(spec.shape, other.shape, strict=True)
     )
-
-
-def constant(spec: TensorSpec, picture: tuple[int, int] | None) -> Any:
-    """The value of an input that never changes: the sample rate, or the size of the picture."""
-    if _is_rate(spec):
-        return SPEECH_RATE if not spec.shape else [SPEECH_RATE]
-    width, height = picture or (1, 1)
-    if spec.name.lower() == "scale_factor":
-        values: list[float] = [1, 1]
-    elif spec.name.lower() == "orig_target_sizes":
-        values = [width, height]
-    else:
-        values = [height, width, 1]
-    count = spec.fixed()[-1] if spec.shape else 1
-    return np.resize(values[:count] or [1], spec.fixed()).tolist()
-
-
-def run_on_noise(engine: Engine, found: Roles, picture: tuple[int, int]) -> dict[str, Array]:
-    """Real outputs for one noisy input, float32; empty where the model refuses it."""
-    rng = np.random.default_rng(0)
-    tensors: dict[str, Array] = {}
-    for spec in engine.inputs:
-        if spec.shape is None:
-            return {}
-        shape = _shape(spec, found, picture)
-        dtype = numpy_dtype(spec.dtype)
-        if spec.name in found.constants:
-            tensors[spec.name] = np.asarray(constant(spec, picture), dtype=dtype).reshape(spec.fixed())
-        elif spec.name in found.states:
-            tensors[spec.name] = np.zeros(shape, dtype)
-        elif dtype.kind in "iu":
-            top = 255 if dtype.itemsize > 1 else np.iinfo(dtype).max
-            tensors[spec.name] = rng.integers(max(np.iinfo(dtype).min, -128), top, shape, endpoint=True).astype(dtype)
-        elif dtype.kind == "f":
-            tensors[spec.name] = rng.normal(0.5, 0.5, shape).astype(dtype)
-        else:
-            tensors[spec.name] = np.full(shape, "" if dtype.kind == "O" else 0, dtype)
-    try:
-        outputs = engine.infer(tensors)
-    except SampleError:
-        return {}
-    specs = {s.name: s for s in engine.outputs}
-    real = {
-        n: dequantize(a, specs[n]) for n, a in outputs.items() if isinstance(a, np.ndarray) and a.dtype.kind in "iufb"
-    }
-    return {n: a.astype(np.float32) if a.dtype.kind == "f" else a for n, a in real.items()}
-
-
-def _shape(spec: TensorSpec, found: Roles, picture: tuple[int, int]) -> tuple[int, ...]:
-    if spec in found.data and found.kind == "image":
-        width, height = picture
-        how = layout(spec)
-        fixed = list(spec.fixed())
-        if how == "NCHW":
-            fixed[-2:] = height, width
-        else:
-            fixed[-3:-1] = height, width
-        return tuple(fixed)
-    if spec in found.data and found.kind == "audio":
-        heard, shape = audio.hear(spec, found.held), list(spec.fixed())
-        if not heard.frontend:
-            shape[audio.axis(spec.shape or ())] = heard.size + heard.context
-        return tuple(shape)
-    return spec.fixed()
-
-
-def is_vector(values: Array) -> bool:
-    """One value a class: [C], [1, C] or [1, C, 1, 1]. [1, N, 1] is a list of N things of one number each."""
-    return values.size == max(values.shape, default=1) and not (values.ndim == 3 and values.shape[1] > 1)
-
-
-def channels(spec: TensorSpec) -> int:
-    """Of a picture: 1 or 3."""
-    shape = spec.shape or ()
-    last = shape[-3] if layout(spec) == "NCHW" else shape[-1] if shape else 3
-    return last if isinstance(last, int) else 3
-
-
-def is_distribution(values: Array) -> bool:
-    """Scores of classes already turned into probabilities."""
-    # What was 8 bits adds up to 1 less well, and two numbers of any model may come near it.
-    allowed = 0.05 if np.array_equal(values * 256, np.rint(values * 256)) else 2e-3
-    return values.size > 1 and bool(values.min() >= -1e-3 and abs(float(values.sum()) - 1) < allowed)
-
-
-def scores(outputs: Mapping[str, Array], labels: int) -> str | None:
-    """The output that holds the scores of classes: a distribution, as many as labels, or the only one."""
-    by_count = [n for n, a in outputs.items() if labels and a.size in (labels, labels - 1, labels + 1) and a.size > 1]
-    spread = [n for n, a in outputs.items() if is_distribution(a)]
-    for candidates in ([n for n in spread if n in by_count], by_count, spread, list(outputs)):
-        if len(candidates) == 1:
-            return candidates[0]
-    return None
-
-
-def named_head(outputs: Sequence[TensorSpec], task: Task | None) -> Head | None:
-    """Names that skl2onnx and onnxmltools give: label and probabilities, label and scores, variable."""
-    names = {s.name.lower(): s for s in outputs}
-    label = next((s for n, s in names.items() if n in ("label", "output_label", "class_label")), None)
-    probability = next((s for n, s in names.items() if re.match(r"^(output_)?(probabilit(y|ies)|probs?)$", n)), None)
-    rating = names.get("scores")
-    if task not in (None, "classify", "anomaly"):
-        return None
-    if label is not None and probability is not None and task != "anomaly":
-        wanted = (Output(name=label.name, role="label"), Output(name=probability.name, role="scores"))
-        return Head("classify", "classify", wanted)
-    if label is not None and rating is not None and task != "classify" and (rating.shape or ())[1:] in ((), (1,)):
-        wanted = (Output(name=label.name, role="label"), Output(name=rating.name, role="score"))
-        return Head("anomaly", "anomaly", wanted)
-    if label is not None and task != "anomaly":
-        rest = [s for s in outputs if s is not label and s.dtype.startswith("float")]
-        scored = (Output(name=rest[0].name, role="scores"),) if len(rest) == 1 else ()
-        return Head("classify", "classify", (Output(name=label.name, role="label"), *scored))
-    if "variable" in names and task is None:
-        return Head("regress", "regress", (Output(name=names["variable"].name, role="value"),))
-    return None
-
-
-def reconstruction(found: Roles, outputs: Mapping[str, Array]) -> str | None:
-    """The output that gives the input back: an autoencoder's, of the shape of its one input and no small one."""
-    if len(found.data) != 1 or len(outputs) != 1 or found.states:
-        return None
-    spec = found.data[0]
-    ((name, values),) = outputs.items()
-    small = values.size < 8
-    return name if values.shape == spec.fixed() and not small else None

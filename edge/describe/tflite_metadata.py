@@ -1,4 +1,4 @@
-"""What a .tflite file says beside its signature: TFLite Metadata, attached files, a glance at the graph.
+"""What a .tflite file says beside its tensors: TFLite Metadata, attached files, its signature, a glance at the graph.
 
 Field numbers are those of `schema.fbs` (TensorFlow Lite) and `metadata_schema.fbs` (TFLite Support).
 """
@@ -8,55 +8,64 @@ from __future__ import annotations
 import mmap
 import struct
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge.describe.flatbuffer import Table, root
+from edge.model import labels as label_files
 
 MAX_FILE = 16 * 2**20
 _NORMALIZATION, _THRESHOLD = 1, 3
 _IMAGE = 2
 _GRAYSCALE = 2
 _AXIS_LABELS, _VALUE_LABELS = 2, 3
-_CUSTOM = 32
+_CUSTOM, _QUANTIZE = 32, 114
 _ARITHMETIC = {0: "ADD", 18: "MUL", 41: "SUB", 42: "DIV"}
 _DETECTION = "TFLite_Detection_PostProcess"
+_LIMITS = {3: (0, 255), 9: (-128, 127)}
+"""Of the tensor types uint8 and int8."""
 
 
 @dataclass(frozen=True, slots=True)
-class TensorNote:
+class TensorNotes:
     """What the metadata says of one input or output."""
 
-    name: str = ""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     image: bool = False
     gray: bool = False
     threshold: float | None = None
-    label_files: tuple[str, ...] = ()
+    label_files: tuple[tuple[str, str], ...] = ()
+    """Name and locale; a file with a locale holds display names."""
 
 
 @dataclass(frozen=True, slots=True)
-class TfliteNotes:
+class TfliteMetadata:
     """What a .tflite file says of itself; empty where it says nothing."""
 
-    name: str = ""
     description: str = ""
     license: str = ""
-    inputs: tuple[TensorNote, ...] = ()
-    outputs: tuple[TensorNote, ...] = ()
+    inputs: tuple[TensorNotes, ...] = ()
+    outputs: tuple[TensorNotes, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     """Text files of the appended archive, by name."""
-    scales_itself: bool = False
-    """The first operator is arithmetic with a constant: the model takes pixels and scales them itself."""
+    labels: tuple[str, ...] = ()
+    scales_itself: str = ""
+    """As `edge.describe.onnx_graph.scales_itself`; arithmetic with a constant at the start is taken to scale pixels."""
+    input_range: tuple[float, float] | None = None
+    """What the first operator, which quantises the float input, can tell apart."""
     detection_outputs: tuple[str, ...] = ()
     """Tensor names of boxes, classes, scores, count, where the graph ends in TFLite_Detection_PostProcess."""
+    input_keys: tuple[str, ...] = ()
+    output_keys: tuple[str, ...] = ()
+    """What the signature calls the inputs and outputs, in the graph's order; "" for what it does not name."""
+    warnings: tuple[str, ...] = ()
 
 
-def read_notes(path: Path) -> TfliteNotes:
+def read(path: Path) -> TfliteMetadata:
     """Reads what there is. A part that is damaged is left out: none of it is needed to run."""
-    notes = TfliteNotes()
+    notes = TfliteMetadata()
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             data = memoryview(mapped)
@@ -64,26 +73,39 @@ def read_notes(path: Path) -> TfliteNotes:
                 notes = _read(data)
             finally:
                 data.release()
-    except (struct.error, OSError, ValueError, RecursionError, BufferError):
-        notes = TfliteNotes()
-    notes.files.update(_attached(path))
-    return notes
+    except (struct.error, OSError, ValueError, IndexError, RecursionError, BufferError):
+        notes = TfliteMetadata()
+    files = dict(_attached(path))
+    wanted = {n for o in notes.outputs for n, _ in o.label_files}
+    lacking = sorted(wanted - set(files))
+    warnings = (f"its metadata names {', '.join(lacking)}, which the file does not hold",) if lacking else ()
+    return replace(notes, files=files, labels=_labels(notes.outputs, files), warnings=warnings)
 
 
-def _read(data: memoryview) -> TfliteNotes:
+def _labels(outputs: Sequence[TensorNotes], files: dict[str, str]) -> tuple[str, ...]:
+    """Display names where there are some, English ones first; else the names of the classes."""
+    listed = next((o.label_files for o in outputs if any(n in files for n, _ in o.label_files)), ())
+    if not listed:
+        listed = tuple((n, "") for n in files if "label" in n.lower() and not n.endswith(".json"))
+    ranked = sorted((f for f in listed if f[0] in files), key=lambda f: (f[1] != "en", not f[1]))
+    return next((found for n, _ in ranked if (found := label_files.parse(files[n]))), ())
+
+
+def _read(data: memoryview) -> TfliteMetadata:
     model = root(data)
     graph = next(model.tables(2), None)
     meta = _metadata(model)
-    itself, detection = _glance(model, graph) if graph is not None else (False, ())
+    notes = _glance(model, graph) if graph is not None else TfliteMetadata()
     subgraph = next(meta.tables(3), None) if meta is not None else None
-    return TfliteNotes(
-        name=meta.text(0) if meta is not None else "",
+    inputs, outputs = _signature(model, graph) if graph is not None else ((), ())
+    return replace(
+        notes,
         description=meta.text(1) if meta is not None else "",
         license=meta.text(5) if meta is not None else "",
         inputs=tuple(_note(t) for t in subgraph.tables(2)) if subgraph is not None else (),
         outputs=tuple(_note(t) for t in subgraph.tables(3)) if subgraph is not None else (),
-        scales_itself=itself,
-        detection_outputs=detection,
+        input_keys=inputs,
+        output_keys=outputs,
     )
 
 
@@ -97,7 +119,19 @@ def _metadata(model: Table) -> Table | None:
     return None
 
 
-def _note(tensor: Table) -> TensorNote:
+def _signature(model: Table, graph: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the only signature of the first graph; of several none is meant more than another."""
+    found = [s for s in model.tables(7) if not s.number(4, "I")]
+    if len(found) != 1:
+        return (), ()
+    sides = []
+    for number, tensors in ((0, graph.numbers(1)), (1, graph.numbers(2))):
+        names = {int(t.number(1, "I")): t.text(0) for t in found[0].tables(number)}
+        sides.append(tuple(names.get(int(i), "") for i in tensors))
+    return sides[0], sides[1]
+
+
+def _note(tensor: Table) -> TensorNotes:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     threshold = None
@@ -109,32 +143,49 @@ def _note(tensor: Table) -> TensorNote:
             threshold = options.number(0, "f")
     content = tensor.table(3)
     picture = content.table(1) if content is not None and content.number(0, "B") == _IMAGE else None
-    return TensorNote(
-        name=tensor.text(0),
+    labels = (f for f in tensor.tables(6) if f.number(2, "b") in (_AXIS_LABELS, _VALUE_LABELS))
+    return TensorNotes(
         mean=mean,
         std=std,
         image=picture is not None,
         gray=picture is not None and picture.number(0, "b") == _GRAYSCALE,
         threshold=threshold,
-        label_files=tuple(f.text(0) for f in tensor.tables(6) if f.number(2, "b") in (_AXIS_LABELS, _VALUE_LABELS)),
+        label_files=tuple((f.text(0), f.text(3)) for f in labels),
     )
 
 
-def _glance(model: Table, graph: Table) -> tuple[bool, tuple[str, ...]]:
+def _glance(model: Table, graph: Table) -> TfliteMetadata:
     codes = list(model.tables(1))
     tensors = list(graph.tables(0))
     inputs = set(graph.numbers(1))
-    itself = False
+    itself = ""
     detection: tuple[str, ...] = ()
+    limits: tuple[float, float] | None = None
     for number, operator in enumerate(graph.tables(3)):
         code = codes[int(operator.number(0, "I"))]
         # The old one-byte field holds 127 where the code does not fit.
         kind = max(int(code.number(0, "b")), int(code.number(3, "i")))
-        if number < 3 and kind in _ARITHMETIC and inputs & set(operator.numbers(1)):
-            itself = True
+        if number < 3 and inputs & set(operator.numbers(1)):
+            if kind in _ARITHMETIC:
+                itself = "pixels"
+            elif kind == _QUANTIZE and len(inputs) == 1:
+                limits = _limits(tensors[int(operator.numbers(2)[0])])
         if kind == _CUSTOM and code.text(1) == _DETECTION:
             detection = tuple(tensors[int(i)].text(3) for i in operator.numbers(2))
-    return itself, detection
+    return TfliteMetadata(scales_itself=itself, detection_outputs=detection, input_range=limits)
+
+
+def _limits(tensor: Table) -> tuple[float, float] | None:
+    """The lowest and highest value of a tensor that is quantised as a whole."""
+    quantization, kind = tensor.table(4), int(tensor.number(1, "b"))
+    if quantization is None or kind not in _LIMITS:
+        return None
+    scales, zeros = quantization.numbers(2, "f"), quantization.numbers(3, "q")
+    if len(scales) != 1 or len(zeros) > 1 or not scales[0]:
+        return None
+    zero = zeros[0] if zeros else 0
+    low, high = _LIMITS[kind]
+    return (low - zero) * scales[0], (high - zero) * scales[0]
 
 
 def _attached(path: Path) -> Iterator[tuple[str, str]]:
@@ -144,6 +195,6 @@ def _attached(path: Path) -> Iterator[tuple[str, str]]:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist()[:100]:
                 if info.file_size <= MAX_FILE and info.filename.endswith((".txt", ".csv", ".json")):
-                    yield info.filename, archive.read(info).decode("utf-8-sig", "replace")
+                    yield info.filename, label_files.decode(archive.read(info))
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError):
         return

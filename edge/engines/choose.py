@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edge.data import magic
 from edge.errors import ConfigError, ModelError
+
 from edge.model.container import read_head
 from edge.plugins import registry
 from edge.plugins.declarations import EngineInfo
@@ -31,6 +32,14 @@ def find(path: Path, name: str = "auto") -> tuple[str, EngineInfo]:
         return registered, registry.declared(EngineInfo, registered)
     found = _reading(begin)
     if found is None:
+        from edge.model import bundle  # for what is no model
+
+        bundled = bundle.contents(path) if begin.startswith(magic.ZIP) else []
+        if bundled:
+            raise ModelError(
+                f"{path.name}: this is a bundle of MediaPipe that holds {', '.join(bundled)}; take out the one to run: "
+                f"unzip {path.name} {bundled[0]}"
+            )
         known = " or ".join(info.files for _, info in registry.all_declared(EngineInfo) if info.files)
         raise ModelError(f"{path.name}: {magic.description(begin)}; a model is {known}")
     return found

@@ -8,10 +8,13 @@ beside the file overrides both.
 from __future__ import annotations
 
 import hashlib
+import mmap
+import struct
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from edge.data import magic
 from edge.errors import ModelError
 from edge.model.manifest import ONNX_KEY, TFLITE_ENTRY, Manifest, decode
 
@@ -85,6 +88,10 @@ def read_zip_entry(path: Path, name: str) -> bytes | None:
     import zipfile  # for a file that does not say of itself what it is
 
     if not zipfile.is_zipfile(path):
+        if magic.is_tflite(read_head(path)) and _is_cut_off(path):
+            raise ModelError(
+                f"{path.name}: the archive behind the model (its labels, its manifest) is cut off: copy the file again"
+            )
         return None
     try:
         with zipfile.ZipFile(path) as archive:
@@ -94,3 +101,15 @@ def read_zip_entry(path: Path, name: str) -> bytes | None:
             return archive.read(info)
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as exc:
         raise ModelError(f"{path.name}: the appended archive cannot be read: {exc}") from exc
+
+
+def _is_cut_off(path: Path) -> bool:
+    """True where an archive begins behind a model and does not end: its last entry has a header, the file no index."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        at = mapped.rfind(b"PK\x03\x04")
+        if at < 0 or at + 30 > len(mapped):
+            return False
+        version, method, length = struct.unpack_from("<4xHxxH16xH", mapped, at)
+        name = mapped[at + 30 : at + 30 + length]
+    # Weights may hold the four bytes too, but not a version, a method and a name behind them.
+    return version <= 63 and method in (0, 8) and 0 < len(name) < 256 and name.decode("latin-1").isprintable()

@@ -155,6 +155,11 @@ def _unknown(group: str, name: str) -> ConfigError:
     return ConfigError(f"there is no {kind_of(group)} {name!r}; {meant}known: {', '.join(known)}")
 
 
+def own_names(group: str) -> list[str]:
+    """Our own of a group, in the order of their list; strangers cost time to look for."""
+    return [name for name in _own(group) if not name.startswith(".")]
+
+
 @cache
 def _own(group: str) -> Mapping[str, str]:
     """Our own: "module:attribute" by name."""

@@ -1,9 +1,10 @@
 """Anomalies: a score, and which side of the threshold it is on.
 
-Three forms, told by the role of the outputs: "reconstruction" (an autoencoder gives its input back: the score
+Four forms, told by the role of the outputs: "reconstruction" (an autoencoder gives its input back: the score
 is the mean squared difference), "score" (the model's own score, higher is stranger), and "score" beside a
 "label" of 1 or -1 (scikit-learn: lower is stranger, so the sign is turned; without a threshold the label
-decides). Option `lower_is_stranger` says so without a label.
+decides). Option `lower_is_stranger` says so without a label. A score beside a "verdict" (anomalib: true or 1 is an
+anomaly) is called one by the model itself, unless a threshold is given.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import numpy as np
 from edge.data.result import Anomaly
 from edge.data.sample import ModelInput
 from edge.data.tensor import Tensors, TensorSpec
+from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import ModelError, SampleError
-from edge.model.manifest import Manifest
+from edge.model.manifest import Manifest, Output
 
 
 class AnomalyScore:
@@ -35,6 +37,8 @@ class AnomalyScore:
         strange = self._threshold is not None and score > self._threshold
         if self._threshold is None and "label" in self._names:
             strange = int(np.asarray(outputs[self._names["label"]]).ravel()[0]) == -1
+        if self._threshold is None and "verdict" in self._names:
+            strange = bool(np.asarray(outputs[self._names["verdict"]]).ravel()[0])
         return [Anomaly(score=score, is_anomaly=strange)]
 
     def _own(self, outputs: Tensors) -> float:
@@ -60,7 +64,7 @@ class AnomalyScore:
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> AnomalyScore:
     """Raises ModelError where no output can be a score."""
     known = {s.name: s for s in specs}
-    names = {o.role: o.name for o in manifest.outputs if o.role in ("reconstruction", "score", "label")}
+    names = {o.role: o.name for o in manifest.outputs if o.role in ("reconstruction", "score", "label", "verdict")}
     if not names:
         label = next((n for n in known if n.lower() in ("label", "output_label")), None)
         floats = [n for n, s in known.items() if n != label and s.dtype.startswith("float")]
@@ -72,3 +76,17 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> AnomalyScore:
             "with the role score or reconstruction"
         )
     return AnomalyScore(manifest, names)
+
+
+def recognise(probe: OutputProbe) -> Head | None:
+    """anomalib: `pred_score`, `pred_label`; its maps and masks are left out."""
+    score, verdict = probe.outputs.get("pred_score"), probe.outputs.get("pred_label")
+    if score is None or score.size != 1:
+        return None
+    outputs: tuple[Output, ...] = (Output(name="pred_score", role="score"),)
+    if verdict is not None and verdict.size == 1:
+        outputs += (Output(name="pred_label", role="verdict"),)
+    return Head("anomaly", "anomaly", outputs, {}, Evidence.NAMES, "stretched")
+
+
+HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=frozenset({"threshold"}))

@@ -14,7 +14,9 @@ import numpy as np
 
 from edge.data.result import Classification
 from edge.data.sample import ModelInput
+from edge.data.scores import Watch, activate
 from edge.data.tensor import STRING, Array, Tensors, TensorSpec
+from edge.describe.head import HeadInfo
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Manifest
 
@@ -32,6 +34,7 @@ class Classifier:
         self._index = {text: i for i, text in enumerate(values)}
         self._activation = manifest.activation
         self._threshold = manifest.threshold
+        self._watch = Watch()
         self._top_k = DEFAULT_TOP_K if manifest.top_k is None else manifest.top_k
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Classification]:
@@ -85,11 +88,7 @@ class Classifier:
 
     def _probabilities(self, scores: Array) -> Array:
         """Rows of logits, or of what the model gives, to rows of probabilities."""
-        if self._activation == "sigmoid":
-            scores = 1.0 / (1.0 + np.exp(-scores))
-        elif self._activation == "softmax":
-            exp = np.exp(scores - scores.max(axis=1, keepdims=True))
-            scores = exp / exp.sum(axis=1, keepdims=True)
+        scores = self._watch(activate(scores, self._activation))
         if scores.shape[1] == 1 and len(self._labels) == 2:
             scores = np.concatenate([1.0 - scores, scores], axis=1)
         return scores
@@ -159,3 +158,6 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Classifier:
                 f"the manifest names the output {name!r}, the file has {sorted(known)}; re-run edge-convert"
             )
     return Classifier(manifest, scores, label)
+
+
+HEAD = HeadInfo(edge_api=1, create=create, honours=frozenset({"labels", "threshold", "top_k", "activation"}))

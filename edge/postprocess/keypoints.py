@@ -9,9 +9,11 @@ import numpy as np
 
 from edge.data.result import Detection
 from edge.data.sample import Frame, ModelInput
+from edge.data.scores import Watch
 from edge.data.tensor import Tensors, TensorSpec
+from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import ModelError, SampleError
-from edge.model.manifest import Manifest
+from edge.model.manifest import Manifest, Output
 
 SEEN = 0.2  # below this a joint of MoveNet is a guess
 
@@ -24,6 +26,7 @@ class Keypoints:
         self._threshold = SEEN if manifest.threshold is None else manifest.threshold
         self._label = manifest.labels[0] if manifest.labels else "person"
         image = next((i for i in manifest.inputs if i.kind == "image"), None)
+        self._watch = Watch()
         self._image, self._planar = (image.name if image else ""), image is not None and image.layout == "NCHW"
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
@@ -41,15 +44,16 @@ class Keypoints:
         if not np.isfinite(points).all():
             raise SampleError(f"the model's output {self._name!r} is not finite")
         x, y = np.clip(x, 0, frame.width), np.clip(y, 0, frame.height)
-        seen = points[:, 2] >= self._threshold
+        scores = self._watch(points[:, 2])
+        seen = scores >= self._threshold
         if not seen.any():
             return []
         box = (float(x[seen].min()), float(y[seen].min()), float(x[seen].max()), float(y[seen].max()))
         listed = [
             (round(a, 2), round(b, 2), round(c, 4))
-            for a, b, c in zip(x.tolist(), y.tolist(), points[:, 2].tolist(), strict=True)
+            for a, b, c in zip(x.tolist(), y.tolist(), scores.tolist(), strict=True)
         ]
-        return [Detection(0, self._label, round(float(points[seen, 2].mean()), 6), box, keypoints=listed)]
+        return [Detection(0, self._label, round(float(scores[seen].mean()), 6), box, keypoints=listed)]
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Keypoints:
@@ -59,3 +63,16 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Keypoints:
     if name not in names:
         raise ModelError(f"{manifest.name}: the manifest names the output {name!r}, the file has {', '.join(names)}")
     return Keypoints(manifest, name)
+
+
+def recognise(probe: OutputProbe) -> Head | None:
+    """MoveNet: one output [1, 1, K, 3]."""
+    if len(probe.outputs) != 1:
+        return None
+    ((name, values),) = probe.outputs.items()
+    if values.ndim == 4 and values.shape[:2] == (1, 1) and values.shape[3] == 3 and 5 <= values.shape[2] <= 200:
+        return Head("keypoints", "keypoints", (Output(name=name, role="keypoints"),), {}, Evidence.NUMBERS, "movenet")
+    return None
+
+
+HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=frozenset({"threshold", "labels"}))

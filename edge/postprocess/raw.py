@@ -11,6 +11,7 @@ import numpy as np
 from edge.data.result import Raw
 from edge.data.sample import ModelInput
 from edge.data.tensor import Tensors, TensorSpec
+from edge.describe.head import HeadInfo
 from edge.model.manifest import Manifest
 
 
@@ -55,3 +56,6 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> AsIs:
     shown |= {s.name: s.name for s in specs if s.name not in shown}
     given = {s.name for s in specs} - fed
     return AsIs({name: key for name, key in shown.items() if name in given})
+
+
+HEAD = HeadInfo(edge_api=1, create=create)

@@ -11,6 +11,7 @@ from msgspec import UNSET
 from edge.data.result import Regression
 from edge.data.sample import ModelInput
 from edge.data.tensor import EXACT, Array, Tensors, TensorSpec
+from edge.describe.head import HeadInfo
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Manifest, Output
 
@@ -55,7 +56,8 @@ def _exact(output: Any) -> Array:
 def _name(output: Output, index: int, count: int) -> str:
     if index < len(output.names):
         return output.names[index]
-    return output.name if count == 1 else f"{output.name}[{index}]"
+    name = output.key or output.name
+    return name if count == 1 else f"{name}[{index}]"
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Regressor:
@@ -83,3 +85,6 @@ def named(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> tuple[tuple[str,
         size = math.prod(d if isinstance(d, int) else 1 for d in shapes[output.name])
         found += [(_name(output, i, size), output.unit) for i in range(size)]
     return tuple(found)
+
+
+HEAD = HeadInfo(edge_api=1, create=create)

@@ -6,13 +6,16 @@ the rest), or the class of each pixel (`axis` null). Padding of a letterbox is n
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from edge.data.result import Segmentation
 from edge.data.sample import ModelInput
 from edge.data.tensor import Array, Tensors, TensorSpec
+from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import ModelError, SampleError
-from edge.model.manifest import Manifest
+from edge.model.manifest import Manifest, Output
 
 
 class Segmenter:
@@ -95,3 +98,82 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Segmenter:
 def _last(shape: tuple[int | str | None, ...]) -> bool:
     first, last = (shape[1], shape[-1]) if len(shape) == 4 else (0, 0)
     return isinstance(last, int) and (not isinstance(first, int) or last < first)
+
+
+# --- recognised -------------------------------------------------------------------------------------------------
+
+
+def recognise(probe: OutputProbe) -> Head | None:
+    """Scores for each pixel, or the class of each pixel, at the input's size or a whole fraction of it."""
+    if probe.metadata.kind == "semantic":
+        return _semantic(probe)
+    if probe.metadata.kind:
+        return None
+    name, values = next(iter(probe.outputs.items()))
+    if len(probe.outputs) > 1 and any(a.shape != values.shape for a in probe.outputs.values()):
+        return None  # several of one shape are one mask and what training added (U-2-Net)
+    mask = (Output(name=name, role="mask"),)
+    if values.ndim == 4:
+        for axis, sides in ((1, values.shape[2:]), (3, values.shape[1:3])):
+            if _is_fraction(probe, sides):
+                head = _of_channels(probe, values, mask, axis)
+                if head is not None:
+                    return head
+    flat = values.shape[-2:] if values.ndim in (2, 3, 4) and set(values.shape[:-2]) <= {1} else ()
+    if values.dtype.kind in "iu" and flat and _is_fraction(probe, flat):
+        return Head("segment", "segment", mask, {"axis": None})
+    return None
+
+
+def _semantic(probe: OutputProbe) -> Head | None:
+    """Ultralytics says that it is one: scores [1, C, H, W], or classes [1, H, W], square or not."""
+    if len(probe.outputs) != 1:
+        return None
+    ((name, values),) = probe.outputs.items()
+    scored = values.ndim == 4 and values.shape[1] > 1 and values.dtype.kind == "f"
+    outputs = (Output(name=name, role="mask"),)
+    classes = values.shape[1] if scored else 0
+    return Head("segment", "segment", outputs, {"axis": 1 if scored else None}, Evidence.METADATA, "yolo", classes)
+
+
+def _of_channels(probe: OutputProbe, values: Array, mask: tuple[Output, ...], axis: int) -> Head | None:
+    channels = values.shape[axis]
+    if channels == 1:
+        return _one_channel(probe, values, mask, axis)
+    if not 2 <= channels <= 300 or values.dtype.kind != "f":
+        return None
+    if channels == 3 and not _are_classes(probe, values, axis):
+        return None
+    if channels % 3 == 0 and channels > 15 and channels // 3 - 5 in (probe.labels, 80):
+        return Head("raw", "raw", evidence=Evidence.NUMBERS, warning=(
+            f"{channels} channels are a grid of YOLOv5 whose boxes still need their anchors, which the file does not "
+            "hold: export it with its decoder"
+        ))  # fmt: skip
+    return Head("segment", "segment", mask, {"axis": axis}, Evidence.LIKELY, "", channels)
+
+
+def _are_classes(probe: OutputProbe, values: Array, axis: int) -> bool:
+    """Three channels may be a picture: they are classes where labels or probabilities say so."""
+    return probe.labels in (2, 3) or bool(np.allclose(values.sum(axis=axis), 1, atol=0.02))
+
+
+def _one_channel(probe: OutputProbe, values: Array, mask: tuple[Output, ...], axis: int) -> Head | None:
+    """One label against the rest: probabilities, or numbers on both sides of 0. Others may be depth, or a picture."""
+    low, high = float(values.min()), float(values.max())
+    probabilities = low >= 0 and high <= 1.001
+    if probe.channels == 1 or not (probabilities or low < 0 < high):
+        return None
+    activation: Literal["", "sigmoid"] = "" if probabilities else "sigmoid"
+    return Head(
+        "segment", "segment", mask, {"axis": axis}, Evidence.LIKELY, "", 2, activation=activation, background=True
+    )
+
+
+def _is_fraction(probe: OutputProbe, sides: tuple[int, ...]) -> bool:
+    height, width = sides
+    if min(height, width) < 16:
+        return False
+    return any(abs(probe.height - height * k) <= k and abs(probe.width - width * k) <= k for k in (1, 2, 4, 8))
+
+
+HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=frozenset({"labels", "threshold", "activation"}))

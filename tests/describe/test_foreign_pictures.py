@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-from support.guessing import FLOAT, boxes, build, describe, picture, random
+from support.guessing import FLOAT, boxes, build, centres, describe, detections, picture, random
 
-from edge.describe import heads
 from edge.describe.describe import Hints
 
 
@@ -25,8 +24,9 @@ def file(tmp_path) -> Path:
         ({"y": boxes(189, 85, 1)}, "yolox", {}),
         ({"y": boxes(189, 85)}, "yolo", {"form": "v5"}),
         ({"y": boxes(189, 84)}, "yolo", {"form": "v8-rows"}),
-        ({"y": boxes(300, 6)}, "yolo", {"form": "end-to-end"}),
-        ({"y": boxes(100, 7)}, "yolo", {"form": "end-to-end-7"}),
+        ({"y": detections(300)[..., :6]}, "yolo", {"form": "end-to-end", "normalized": None}),
+        ({"y": centres(300)}, "yolo", {"form": "end-to-end-centre", "normalized": True}),
+        ({"y": detections(100)[..., (6, 0, 1, 2, 3, 5, 4)]}, "yolo", {"form": "end-to-end-7"}),
         ({"y": boxes(567, 85), "a": random(1, 3, 12, 12, 85), "b": random(1, 3, 6, 6, 85)}, "yolo", {"form": "v5"}),
         ({"num_dets": np.zeros((1, 1), np.int64), "det_boxes": np.zeros((1, 20, 4), np.float32),
           "det_scores": random(1, 20), "det_classes": np.zeros((1, 20), np.int64)}, "tflite-detection",
@@ -36,10 +36,8 @@ def file(tmp_path) -> Path:
         ({"s": random(1, 50, 2), "b": random(1, 50, 4)}, "scores-boxes", {"box_format": "cxcywh"}),
         ({"y": boxes(300, 84, 1)}, "yolo", {"form": "v8-rows", "normalized": True}),
         ({"rows": random(7, 6), "count": np.array([7])}, "yolo", {"form": "paddle"}),
-        ({"dets": random(1, 50, 4), "labels": random(1, 50, 91, low=-5)}, "scores-boxes",
-         {"box_format": "cxcywh", "activation": "sigmoid"}),
-        ({"logits": random(1, 50, 80, low=-5), "pred_boxes": random(1, 50, 4)}, "scores-boxes",
-         {"box_format": "cxcywh", "activation": "sigmoid"}),
+        ({"dets": random(1, 50, 4), "labels": random(1, 50, 91, low=-5)}, "detr", {}),
+        ({"logits": random(1, 50, 80, low=-5), "pred_boxes": random(1, 50, 4)}, "detr", {}),
         ({"detection_boxes": random(1, 20, 4), "detection_classes": random(1, 20), "detection_scores": random(1, 20),
           "num_detections": random(1)}, "tflite-detection", {"box_format": "yxyx", "class_offset": 1}),
         ({"boxes": random(20, 4, high=60), "labels": np.zeros(20, np.int64), "scores": random(20)}, "tflite-detection",
@@ -86,7 +84,7 @@ def test_ultralytics_says_all_itself(file):
         "author": "Ultralytics",
     }
     inputs = {"images": (FLOAT, [1, 3, "height", "width"])}
-    cells = heads.cells(96, 64)
+    cells = 12 * 8 + 6 * 4 + 3 * 2
     found = describe(build(file, inputs, {"y": boxes(cells, 6).transpose(0, 2, 1)}, metadata=metadata)).manifest
     assert (found.labels, found.inputs[0].size, found.decoder) == (("cat", "dog"), (96, 64), "yolo")
 

@@ -14,7 +14,7 @@ import edge.describe.describe
 from edge.data.tensor import Quantization, TensorSpec
 from edge.describe import audio, signature
 from edge.describe.describe import Hints
-from edge.describe.metadata import read_notes
+from edge.describe.metadata import read_metadata
 from edge.engines import litert
 from edge.plugins.protocols import EngineOptions
 
@@ -177,8 +177,8 @@ def test_what_is_in_a_zip_behind_a_tflite_file_is_read(tmp_path):
         archive.writestr(
             "metadata.json", json.dumps({"names": {"0": "cat"}, "stride": 32, "task": "detect", "imgsz": [32, 64]})
         )
-    found = read_notes(path, {})
-    assert (found.labels, found.size, found.style) == (("cat",), (64, 32), "yolo")
+    found = read_metadata(path, {})
+    assert (found.labels, found.size, found.kind) == (("cat",), (64, 32), "detect")
 
 
 def test_tflite_metadata_says_how_pixels_become_numbers(tmp_path):
@@ -186,7 +186,7 @@ def test_tflite_metadata_says_how_pixels_become_numbers(tmp_path):
     made = tinytflite.build(shape=(1, 16, 16, 3))
     labels = ["nobody", "cat"]
     path.write_bytes(tflitemeta.attach(made, mean=[120.0, 110.0, 100.0], std=[60.0], labels=labels, threshold=0.25))
-    notes = read_notes(path, {})
+    notes = read_metadata(path, {})
     assert (notes.labels, notes.threshold, notes.license) == (("nobody", "cat"), 0.25, "MIT")
     (image,) = edge.describe.describe.describe(path, litert.load(path, EngineOptions())).manifest.inputs
     assert (image.mean, image.std) == ((120, 110, 100), (60,))
@@ -201,7 +201,7 @@ def test_a_damaged_tflite_file_tells_nothing_and_does_no_harm(tmp_path):
         for at in rng.integers(8, len(data), 4):
             data[at] = rng.integers(0, 256)
         path.write_bytes(bytes(data[: rng.integers(8, len(data))]))
-        read_notes(path, {})
+        read_metadata(path, {})
 
 
 def test_steps_of_a_few_features_are_a_window_over_rows(file):

@@ -5,6 +5,7 @@ import pytest
 
 from edge.data.sample import Frame, ModelInput
 from edge.data.tensor import TensorSpec
+from edge.describe.head import HeadInfo
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Input, Manifest, Output
 from edge.plugins import registry
@@ -20,7 +21,7 @@ def manifest(decoder: str, *roles: str, **fields) -> Manifest:
 
 def decode(made: Manifest, outputs, frame: Frame | None = None):
     specs = tuple(TensorSpec(n, "float32", a.shape) for n, a in outputs.items())
-    decoder = registry.find("edge.postprocess", made.decoder)(made, specs)
+    decoder = registry.declared(HeadInfo, made.decoder).create(made, specs)
     given = ModelInput({"in": np.zeros((1, 3, SIZE, SIZE), np.float32)}, frame or Frame(SIZE, SIZE))
     return decoder(outputs, given)
 

@@ -8,6 +8,7 @@ import pytest
 from edge.data.codec import encode
 from edge.data.sample import Frame, ModelInput
 from edge.data.tensor import TensorSpec
+from edge.describe.head import HeadInfo
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Input, Manifest, Output
 from edge.plugins import registry
@@ -15,7 +16,7 @@ from edge.plugins import registry
 
 def decode(manifest: Manifest, outputs, tensors=None, frame=None):
     specs = tuple(TensorSpec(n, a.dtype.name, a.shape) for n, a in outputs.items())
-    decoder = registry.find("edge.postprocess", manifest.decoder or manifest.task)(manifest, specs)
+    decoder = registry.declared(HeadInfo, manifest.decoder or manifest.task).create(manifest, specs)
     return decoder(outputs, ModelInput(tensors or {"in": np.zeros((1, 8, 8, 3), np.float32)}, frame))
 
 
@@ -143,7 +144,7 @@ def test_numbers_of_many_samples_at_once_are_the_same_as_one_by_one():
     outputs = {"y": np.array([[1.5, 2.0], [3.0, -4.0]], np.float32), "z": np.array([7.0, 8.0])}
     specs = (TensorSpec("y", "float32", ("n", 2)), TensorSpec("z", "float64", ("n",)))
     described = Manifest(name="m", outputs=(Output(name="y", unit="mm"), Output(name="z")))
-    read = registry.find("edge.postprocess", "regress")(described, specs)
+    read = registry.declared(HeadInfo, "regress").create(described, specs)
     alone = [read({n: v[i : i + 1] for n, v in outputs.items()}, ModelInput({})) for i in range(2)]
     assert read.many(outputs, 2) == alone
     outputs["z"][1] = np.inf
@@ -153,7 +154,7 @@ def test_numbers_of_many_samples_at_once_are_the_same_as_one_by_one():
 def test_whole_numbers_that_a_float_would_round_are_told_as_they_are():
     made = Manifest(name="m", task="regress", outputs=(Output(name="y"),))
     assert [p.value for p in decode(made, {"y": np.array([2**53 + 1, -3])})] == [2**53 + 1, -3]
-    ((found,), _) = registry.find("edge.postprocess", "regress")(made, (TensorSpec("y", "int64", ("n",)),)).many(
+    ((found,), _) = registry.declared(HeadInfo, "regress").create(made, (TensorSpec("y", "int64", ("n",)),)).many(
         {"y": np.array([2**63 - 1, 0])}, 2
     )
     assert found.value == 2**63 - 1
@@ -166,7 +167,7 @@ def test_infinity_and_nan_are_told_apart_where_outputs_are_told_as_they_are():
 
 def test_infinity_in_a_map_is_told_too():
     specs = (TensorSpec("y", "map", None),)
-    found = registry.find("edge.postprocess", "raw")(Manifest(name="m"), specs)(
+    found = registry.declared(HeadInfo, "raw").create(Manifest(name="m"), specs)(
         {"y": [{"a": np.inf, "b": 1.0}]}, ModelInput({})
     )
     assert json.loads(encode(found))[0]["data"] == [{"a": "Infinity", "b": 1.0}]

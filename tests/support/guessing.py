@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper
 
 import edge.describe.describe
-from edge.describe.describe import Foreign, Hints
+from edge.describe.describe import Description, Hints
 from edge.engines import onnxruntime
 from edge.plugins.protocols import EngineOptions
 
@@ -42,7 +42,7 @@ def build(path: Path, inputs, outputs, *, producer: str = "pytorch", metadata=No
     return path
 
 
-def describe(path: Path, hints: Hints | None = None) -> Foreign:
+def describe(path: Path, hints: Hints | None = None) -> Description:
     return edge.describe.describe.describe(path, onnxruntime.load(path, EngineOptions()), hints)
 
 
@@ -57,4 +57,21 @@ def picture(size: int = 96, channels: int = 3) -> dict:
 def boxes(rows: int, columns: int, size: float = 96) -> np.ndarray:
     values = random(1, rows, columns)
     values[..., :4] *= size
+    return values
+
+
+def detections(rows: int, size: float = 96) -> np.ndarray:
+    """Corners in order, score, class and a 0 for the batch: what is left after suppression inside a model."""
+    values = random(1, rows, 7)
+    values[..., :4] = np.concatenate((values[..., :2], values[..., :2] + values[..., 2:4]), axis=2) * size / 2
+    values[..., 5] = np.arange(rows) % 3
+    values[..., 6] = 0
+    return values
+
+
+def centres(rows: int) -> np.ndarray:
+    """Centre and size as shares of the input, score, class: a transformer's."""
+    values = random(1, rows, 6)
+    values[..., 2:4] *= 0.3
+    values[..., 5] = np.arange(rows) % 3
     return values

@@ -12,14 +12,22 @@ import numpy as np
 
 from edge.data.result import Detection
 from edge.data.sample import ModelInput
+from edge.data.scores import sigmoid
 from edge.data.tensor import Array, Tensors, TensorSpec
-from edge.describe.blazeface_presets import layout
+from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
-from edge.model.manifest import Manifest
+from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
 from edge.postprocess.detect.boxes import Detections, Found
 
 THRESHOLD = 0.5  # MediaPipe's own
+_LAYOUTS = (
+    ((8, 2), (16, 6)),  # faces at short range, palms
+    ((16, 2), (32, 6)),  # faces of the back camera
+    ((8, 2), (16, 2), (32, 6)),  # poses
+    ((4, 1),),  # faces at full range
+)
+"""Pairs of a stride and its anchors to a cell."""
 
 
 class BlazeFace:
@@ -31,7 +39,7 @@ class BlazeFace:
         self._centres: dict[tuple[int, int, int], Array] = {}
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
-        scores = boxes.sigmoid(boxes.rows(outputs, self._names["scores"], 1)[:, 0])
+        scores = sigmoid(boxes.rows(outputs, self._names["scores"], 1)[:, 0])
         values = boxes.rows(outputs, self._names["boxes"])
         centres = self._anchors(len(values), self._finish.size(model_input))
         if len(scores) != len(values) or values.shape[1] < 4 or values.shape[1] % 2:
@@ -75,3 +83,31 @@ def anchors(strides: tuple[tuple[int, int], ...], width: int, height: int) -> Ar
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> BlazeFace:
     """Raises ModelError where the outputs do not fit."""
     return BlazeFace(manifest, boxes.roles(manifest, specs, ("boxes", "scores")))
+
+
+def layout(count: int, width: int, height: int) -> tuple[tuple[int, int], ...] | None:
+    """Pairs of a stride and its anchors to a cell, for `count` boxes of an input of this size; None: none fits."""
+    for strides in _LAYOUTS:
+        if sum((width // s) * (height // s) * each for s, each in strides) == count:
+            return strides
+    return None
+
+
+def recognise(probe: OutputProbe) -> Head | None:
+    """[1, N, 4 + 2K] and [1, N, 1], where N anchors fit the input."""
+    three = probe.ranked(3)
+    if len(three) != 2 or len(probe.outputs) != 2:
+        return None
+    (scores, one), (places, values) = sorted(three.items(), key=lambda item: item[1].shape[2])
+    rows, columns = values.shape[1:]
+    if one.shape[1:] != (rows, 1) or columns < 6 or columns % 2 or columns > 4 + 2 * 33:
+        return None
+    if layout(rows, probe.width, probe.height) is None:
+        return None
+    outputs = (Output(name=places, role="boxes"), Output(name=scores, role="scores"))
+    label = {16: "face", 18: "palm"}.get(columns, "person")
+    preset = "mediapipe-palm" if columns == 18 else "mediapipe"
+    return Head("detect", "blazeface", outputs, {}, Evidence.NUMBERS, preset, 1, nms=0.3, labels=(label,))
+
+
+HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS)

@@ -6,13 +6,15 @@ Boxes and keypoints are clipped to the frame: a consumer draws and crops with th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 
+from edge.data import scores
 from edge.data.result import Detection
 from edge.data.sample import Frame, ModelInput
 from edge.data.tensor import Array, Tensors, TensorSpec
@@ -37,17 +39,23 @@ def _dnn() -> Any:
 @dataclass(frozen=True, slots=True)
 class Found:
     """Candidates in pixels of the model's input: `corners` [N, 4] x_min y_min x_max y_max, `scores` [N],
-    `classes` [N]; `points` [N, K, 3] x, y, score where there are keypoints."""
+    `classes` [N]; `points` [N, K, 3] x, y, score where there are keypoints; `extras` [N, E], what else belongs to a
+    candidate (mask coefficients, the oriented box)."""
 
     corners: Array
     scores: Array
     classes: Array
     points: Array | None = None
+    extras: Array | None = None
 
     def take(self, which: Array) -> Found:
         """The candidates at these indexes."""
         points = None if self.points is None else self.points[which]
-        return Found(self.corners[which], self.scores[which], self.classes[which], points)
+        extras = None if self.extras is None else self.extras[which]
+        return Found(self.corners[which], self.scores[which], self.classes[which], points, extras)
+
+
+Overlaps = Callable[[Found, float], Array]
 
 
 class Detections:
@@ -59,6 +67,7 @@ class Detections:
         self._limit = manifest.top_k or MAX_DETECTIONS
         self._labels = manifest.labels
         self._suppress = suppress and self._nms < 1
+        self._watch = scores.Watch()
         image = next((i for i in manifest.inputs if i.kind == "image"), None)
         self._image = image.name if image else ""
         self._planar = image is not None and image.layout == "NCHW"
@@ -75,18 +84,24 @@ class Detections:
 
     def __call__(self, found: Found, model_input: ModelInput) -> list[Detection]:
         """Best first. Raises SampleError where the model's numbers are none."""
+        return self.predictions(self.chosen(found), model_input)
+
+    def chosen(self, found: Found, overlaps: Overlaps | None = None) -> Found:
+        """What passes the threshold and the suppression, best first. Raises SampleError.
+
+        `overlaps` suppresses instead of OpenCV's: candidates, best first, and the limit, to the indexes kept.
+        """
         found = found.take(np.flatnonzero(found.scores >= self.threshold))
         if not len(found.scores):
-            return []
+            return found
         numbers = [found.corners, found.scores] + ([] if found.points is None else [found.points])
         if not all(np.isfinite(values).all() for values in numbers):
             raise SampleError("the model's boxes are not finite")
         order = np.argsort(-found.scores, kind="stable")
         found = found.take(order[:MAX_CANDIDATES])
         if self._suppress:
-            found = found.take(self._kept(found))
-        frame = model_input.frame or Frame(*self.size(model_input))
-        return self._predictions(found, frame)
+            found = found.take(overlaps(found, self._nms) if overlaps else self._kept(found))
+        return replace(found, scores=self._watch(found.scores))
 
     def _kept(self, found: Found) -> Array:
         x_y, w_h = found.corners[:, :2], found.corners[:, 2:] - found.corners[:, :2]
@@ -96,33 +111,48 @@ class Detections:
         )
         return np.sort(np.asarray(kept, dtype=np.int64).ravel())
 
-    def _predictions(self, found: Found, frame: Frame) -> list[Detection]:
-        scale = np.array([frame.scale_x, frame.scale_y] * 2)
-        offset = np.array([frame.offset_x, frame.offset_y] * 2)
+    def frame(self, model_input: ModelInput) -> Frame:
+        """How the picture lies in the model's input."""
+        return model_input.frame or Frame(*self.size(model_input))
+
+    def predictions(
+        self, found: Found, model_input: ModelInput, shapes: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[Detection]:
+        """Boxes in pixels of the frame, clipped to it; `shapes` are further fields of each, in pixels of the frame."""
+        frame = self.frame(model_input)
         limit = np.array([frame.width, frame.height] * 2, dtype=np.float64)
-        corners = np.clip((found.corners.astype(np.float64) - offset) / scale, 0, limit)
+        corners = np.clip(to_frame(found.corners.reshape(-1, 2), frame).reshape(-1, 4), 0, limit)
         solid = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
-        points: Array | None = None
-        if found.points is not None:
-            points = found.points.astype(np.float64)
-            points[:, :, :2] = np.clip((points[:, :, :2] - offset[:2]) / scale[:2], 0, limit[:2])
-        result = []
-        for at in np.flatnonzero(solid)[: self._limit].tolist():
-            index = int(found.classes[at])
-            x_min, y_min, x_max, y_max = (round(v, 2) for v in corners[at].tolist())
-            made = Detection(
-                index=index,
+        points = None if found.points is None else found.points.astype(np.float64)
+        if points is not None:
+            points[:, :, :2] = np.clip(to_frame(points[:, :, :2], frame), 0, limit[:2])
+        return [
+            Detection(
+                index=(index := int(found.classes[at])),
                 label=self._labels[index] if 0 <= index < len(self._labels) else str(index),
                 score=round(float(found.scores[at]), 6),
-                box=(x_min, y_min, x_max, y_max),
-                **(
-                    {}
-                    if points is None
-                    else {"keypoints": [tuple(round(v, 3) for v in p) for p in points[at].tolist()]}
-                ),
+                box=_four(corners[at]),
+                keypoints=UNSET if points is None else [_three(p) for p in points[at]],
+                **(shapes[at] if shapes else {}),
             )
-            result.append(made)
-        return result
+            for at in np.flatnonzero(solid)[: self._limit].tolist()
+        ]
+
+
+def to_frame(points: Array, frame: Frame) -> Array:
+    """Points [..., 2] in pixels of the model's input to pixels of the captured frame, float64."""
+    offset, scale = np.array((frame.offset_x, frame.offset_y)), np.array((frame.scale_x, frame.scale_y))
+    return np.asarray((points.astype(np.float64) - offset) / scale)
+
+
+def _four(values: Array) -> tuple[float, float, float, float]:
+    a, b, c, d = (round(v, 2) for v in values.tolist())
+    return a, b, c, d
+
+
+def _three(values: Array) -> tuple[float, float, float]:
+    a, b, c = (round(v, 3) for v in values.tolist())
+    return a, b, c
 
 
 def roles(
@@ -159,19 +189,13 @@ def corners(boxes: Array, form: str) -> Array:
     raise ModelError(f"box_format {form!r} is not one of xyxy, yxyx, cxcywh, xywh")
 
 
-def sigmoid(values: Array) -> Array:
-    """1 / (1 + e^-x), without overflow."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * values)))
-
-
-def activate(values: Array, activation: str) -> Array:
-    """Scores to probabilities along the last axis."""
-    if activation == "sigmoid":
-        return sigmoid(values)
-    if activation == "softmax":
-        powers = np.exp(values - values.max(axis=-1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
-    return values
+def best_class(by_class: Array, background: int | None) -> tuple[Array, Array]:
+    """The best score of each row [N, C] and its column; the background's column never wins."""
+    if background is None or by_class.shape[1] == 1:
+        return by_class.max(axis=1), by_class.argmax(axis=1)
+    others = by_class.copy()
+    others[:, background] = -np.inf
+    return others.max(axis=1), others.argmax(axis=1)
 
 
 def rows(outputs: Tensors, name: str, columns: int | None = None) -> Array:

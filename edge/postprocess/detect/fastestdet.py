@@ -10,9 +10,11 @@ import numpy as np
 
 from edge.data.result import Detection
 from edge.data.sample import ModelInput
+from edge.data.scores import sigmoid
 from edge.data.tensor import Tensors, TensorSpec
+from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
-from edge.model.manifest import Manifest
+from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
 from edge.postprocess.detect.boxes import Detections, Found
 
@@ -39,7 +41,7 @@ class FastestDet:
         chosen = offsets[:, y, x]
         centre_x = (x + np.tanh(chosen[0])) / grid.shape[2] * width
         centre_y = (y + np.tanh(chosen[1])) / grid.shape[1] * height
-        sizes = boxes.sigmoid(chosen[2:4])
+        sizes = sigmoid(chosen[2:4])
         places = np.stack((centre_x, centre_y, sizes[0] * width, sizes[1] * height), axis=1)
         found = Found(boxes.corners(places, "cxcywh"), scores[y, x], by_class[:, y, x].argmax(axis=0))
         return self._finish(found, model_input)
@@ -48,3 +50,23 @@ class FastestDet:
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> FastestDet:
     """Raises ModelError where the outputs do not fit."""
     return FastestDet(manifest, boxes.roles(manifest, specs, ("grid",))["grid"])
+
+
+def recognise(probe: OutputProbe) -> Head | None:
+    """One grid of stride 16 with COCO's 80 classes, or as many as there are labels."""
+    if len(probe.outputs) != 1:
+        return None
+    ((name, values),) = probe.outputs.items()
+    if values.ndim != 4 or values.dtype.kind != "f":
+        return None
+    grid = (probe.height // 16, probe.width // 16)
+    first, last = values.shape[2:] == grid, values.shape[1:3] == grid
+    columns = values.shape[1] if first else values.shape[3]
+    if not (first or last) or not (columns == 85 or (probe.labels and columns - 5 == probe.labels)):
+        return None
+    options = {} if first else {"channels_last": True}
+    outputs = (Output(name=name, role="grid"),)
+    return Head("detect", "fastestdet", outputs, options, Evidence.NUMBERS, "fastestdet", columns - 5)
+
+
+HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS)

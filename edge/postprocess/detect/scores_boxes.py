@@ -1,4 +1,4 @@
-"""Two outputs, decoded: scores [1, N, C] and boxes [1, N, 4] (UltraFace, DETR and many SSD exports).
+"""Two outputs, decoded: scores [1, N, C] and boxes [1, N, 4] (UltraFace and many SSD exports).
 
 Options: `box_format` (xyxy), `normalized` (true: shares of the input), `background` (the column that is no
 class), `activation` (softmax or sigmoid, where the scores are not probabilities yet).
@@ -6,15 +6,19 @@ class), `activation` (softmax or sigmoid, where the scores are not probabilities
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edge.data.result import Detection
 from edge.data.sample import ModelInput
+from edge.data.scores import activate
 from edge.data.tensor import Array, Tensors, TensorSpec
+from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
-from edge.model.manifest import Manifest
+from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
-from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.boxes import Detections, Found, best_class
 
 
 class ScoresBoxes:
@@ -30,7 +34,7 @@ class ScoresBoxes:
         self._finish = Detections(manifest, threshold=0.5)
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
-        by_class = boxes.activate(boxes.rows(outputs, self._names["scores"]), self._activation)
+        by_class = activate(boxes.rows(outputs, self._names["scores"]), self._activation)
         places = boxes.rows(outputs, self._names["boxes"], 4)
         if len(by_class) != len(places):
             raise SampleError(f"{len(by_class)} scores for {len(places)} boxes")
@@ -42,15 +46,69 @@ class ScoresBoxes:
         return self._finish(Found(corners, best[which], classes[which]), model_input)
 
 
-def best_class(by_class: Array, background: int | None) -> tuple[Array, Array]:
-    """The best score of each row [N, C] and its column; the background's column never wins."""
-    if background is None or by_class.shape[1] == 1:
-        return by_class.max(axis=1), by_class.argmax(axis=1)
-    others = by_class.copy()
-    others[:, background] = -np.inf
-    return others.max(axis=1), others.argmax(axis=1)
-
-
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> ScoresBoxes:
     """Raises ModelError where the outputs do not fit."""
     return ScoresBoxes(manifest, boxes.roles(manifest, specs, ("scores", "boxes")))
+
+
+# --- recognised -------------------------------------------------------------------------------------------------
+
+
+def recognise(probe: OutputProbe) -> Head | None:
+    """[1, N, C] and [1, N, 4] of decoded boxes; those of UltraFace by the cells of its strides."""
+    three = {n: a for n, a in probe.ranked(3).items() if a.dtype.kind == "f"}
+    if len(three) != 2 or len(probe.outputs) != 2:
+        return None
+    places = [n for n, a in three.items() if a.shape[2] == 4]
+    if len(places) == 2:
+        places = [n for n in places if "box" in n.lower() or "loc" in n.lower()]
+    if len(places) != 1:
+        return None
+    (scores,) = (n for n in three if n != places[0])
+    values, decoded = three[scores], three[places[0]]
+    rows, columns = values.shape[1:]
+    if rows != decoded.shape[1] or rows < 10 or columns > 2000:
+        return None
+    form = _box_format(decoded[0])
+    if form is None:
+        return None  # offsets from anchors that the file does not hold
+    options: dict[str, Any] = {} if form == "xyxy" else {"box_format": form}
+    options |= _scores(values, columns)
+    if np.abs(decoded).max() > 4:
+        options["normalized"] = False
+    outputs = (Output(name=scores, role="scores"), Output(name=places[0], role="boxes"))
+    ultraface = rows == _ultraface_boxes(probe.width, probe.height)
+    faces = columns == 2 and "background" in options
+    preset = "ultraface" if ultraface or faces else "tflite-detection" if probe.layout == "NHWC" else "stretched"
+    labels = ("background", "face") if faces else ()
+    evidence = Evidence.NUMBERS if ultraface else Evidence.LIKELY
+    nms, threshold = (0.3, 0.7) if preset == "ultraface" else (None, None)
+    background = options.get("background") == 0
+    return Head(
+        "detect", "scores-boxes", outputs, options, evidence, preset, columns, nms=nms, threshold=threshold,
+        labels=labels, background=background,
+    )  # fmt: skip
+
+
+def _scores(values: Array, columns: int) -> dict[str, Any]:
+    """What stands in the way from scores to probabilities of objects."""
+    if columns > 1 and bool(np.allclose(values.sum(axis=2), 1, atol=0.02)):
+        return {"background": 0}
+    if values.min() < 0 or values.max() > 1:
+        return {"activation": "sigmoid"} if columns == 1 else {"activation": "softmax", "background": 0}
+    return {}
+
+
+def _box_format(places: Array) -> str | None:
+    """How decoded boxes [N, 4] are written, by what noise gives; None where they are no boxes."""
+    if ((places[:, 2:] >= places[:, :2]).all(axis=1)).mean() > 0.95:
+        return "xyxy"
+    return "cxcywh" if (places >= 0).all() else None
+
+
+def _ultraface_boxes(width: int, height: int) -> int:
+    """Boxes of Linzaer's detector: 3, 2, 2 and 3 to a cell of the strides 8, 16, 32 and 64."""
+    return sum(each * -(-width // s) * -(-height // s) for s, each in ((8, 3), (16, 2), (32, 2), (64, 3)))
+
+
+HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS)

@@ -13,12 +13,13 @@ import numpy as np
 
 from edge.data.result import Detection
 from edge.data.sample import ModelInput
+from edge.data.scores import activate
 from edge.data.tensor import Array, Tensors, TensorSpec
+from edge.describe.head import DETECTS, HeadInfo
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Manifest
 from edge.postprocess.detect import boxes
-from edge.postprocess.detect.boxes import Detections, Found
-from edge.postprocess.detect.scores_boxes import best_class
+from edge.postprocess.detect.boxes import Detections, Found, best_class
 
 
 class Ssd:
@@ -34,7 +35,7 @@ class Ssd:
         self._finish = Detections(manifest)
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
-        by_class = boxes.activate(boxes.rows(outputs, self._names["scores"]), self._activation)
+        by_class = activate(boxes.rows(outputs, self._names["scores"]), self._activation)
         offsets = boxes.rows(outputs, self._names["boxes"], 4)
         if not len(by_class) == len(offsets) == len(self._anchors):
             raise SampleError(f"{len(offsets)} boxes and {len(by_class)} scores for {len(self._anchors)} anchors")
@@ -58,3 +59,7 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Ssd:
             f"it was given the shape {list(anchors.shape)}"
         )
     return Ssd(manifest, boxes.roles(manifest, specs, ("boxes", "scores")), anchors)
+
+
+# Not recognised: its anchors are in no file but a manifest.
+HEAD = HeadInfo(edge_api=1, create=create, honours=DETECTS)

@@ -2,34 +2,41 @@
 
 `form` among the decoder's options: "v8" (v8, v9, v11: [1, 4 + C, N], centre and size, a score for each class),
 "v8-rows" (the same turned round), "v5" (v5, v6, v7: [1, N, 5 + C], the class scores are multiplied by the
-object's), "end-to-end" (v10 and later: [1, N, 6], corners, score, class; nothing left to suppress) and
-"end-to-end-7" (v7: batch index, corners, class, score). `normalized`: boxes are shares of the input, as in
-exports to TFLite, not pixels. `keypoints` [K, D]: K points of D numbers follow the classes. `extras`: numbers
-that follow the classes and are no class (mask coefficients).
+object's), "end-to-end" (v10 and later: [1, N, 6], corners, score, class; nothing left to suppress), "end-to-end-centre"
+(Ultralytics' RT-DETR: the same with centre and size), "end-to-end-7" (v7: batch index, corners, class, score) and
+"paddle" (PaddleDetection: class, score, corners). `normalized`: boxes are shares of the input, as in exports to TFLite,
+not pixels. `keypoints` [K, D]: K points of D numbers follow the classes. `extras`: numbers that follow the classes and
+are no class; with an output of the role "prototypes" they are coefficients of masks, which become `polygons`.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from edge.data.result import Detection
 from edge.data.sample import ModelInput
 from edge.data.tensor import Array, Tensors, TensorSpec
-from edge.errors import ModelError, SampleError
-from edge.model.manifest import Manifest
-from edge.postprocess.detect import boxes
+from edge.describe.head import DETECTS, END_TO_END_ROWS, Evidence, Head, HeadInfo, OutputProbe
+from edge.errors import ConfigError, ModelError, SampleError
+from edge.model.manifest import Manifest, Output, Task
+from edge.postprocess.detect import boxes, masks
 from edge.postprocess.detect.boxes import Detections, Found
 
 THRESHOLD = 0.25  # Ultralytics' own
-FORMS = ("v8", "v8-rows", "v5", "end-to-end", "end-to-end-7", "paddle")
+WHOLE = ("end-to-end", "end-to-end-centre", "end-to-end-7", "paddle")
+FORMS = ("v8", "v8-rows", "v5", *WHOLE)
 
 
 class Yolo:
-    """Reads one output of rows or columns that are boxes."""
+    """Reads one output of rows or columns that are boxes, and one of prototypes where there are masks."""
 
-    def __init__(self, manifest: Manifest, name: str) -> None:
+    def __init__(self, manifest: Manifest, names: dict[str, str]) -> None:
         options = manifest.decoder_options
-        self._name = name
+        self._name = names["rows"]
+        self._prototypes = names.get("prototypes")
         self._form = str(options.get("form", "v8"))
         if self._form not in FORMS:
             raise ModelError(f"{manifest.name}: the option form={self._form!r} is not one of {', '.join(FORMS)}")
@@ -37,21 +44,22 @@ class Yolo:
         points = options.get("keypoints") or (0, 0)
         self._points = (int(points[0]), int(points[1]))
         self._extras = int(options.get("extras", self._points[0] * self._points[1]))
-        self._whole = self._form in FORMS[3:]  # nothing left to suppress
-        self._finish = Detections(manifest, suppress=not self._whole, threshold=THRESHOLD)
+        self._finish = Detections(manifest, suppress=self._form not in WHOLE, threshold=THRESHOLD)
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         values = boxes.rows(outputs, self._name)
         if self._form == "v8":
             values = values.T  # a view: what follows touches the candidates only
-        found = self._end_to_end(values) if self._whole else self._scored(values)
+        found = self._end_to_end(values) if self._form in WHOLE else self._scored(values)
+        size = self._finish.size(model_input)
         if self._normalized:
-            size = np.array(self._finish.size(model_input), dtype=np.float32)
-            points = found.points
-            if points is not None:
-                points = np.concatenate((points[..., :2] * size, points[..., 2:]), axis=2)
-            found = Found(found.corners * np.tile(size, 2), found.scores, found.classes, points)
-        return self._finish(found, model_input)
+            found = _in_pixels(found, size)
+        found = self._finish.chosen(found)
+        if self._prototypes is None or found.extras is None or not len(found.scores):
+            return self._finish.predictions(found, model_input)
+        prototypes = np.asarray(outputs[self._prototypes])
+        shapes = masks.polygons(prototypes, found.extras, found.corners, size, self._finish.frame(model_input))
+        return self._finish.predictions(found, model_input, shapes)
 
     def _scored(self, values: Array) -> Found:
         start = 5 if self._form == "v5" else 4
@@ -68,26 +76,248 @@ class Yolo:
         which = np.flatnonzero(scores >= threshold)
         chosen = values[which]
         corners = boxes.corners(chosen[:, :4], "cxcywh")
-        return Found(corners, scores[which], by_class[which].argmax(axis=1), self._keypoints(chosen[:, stop:]))
+        found = Found(corners, scores[which], by_class[which].argmax(axis=1))
+        return self._with_extras(found, chosen[:, stop:])
 
     def _end_to_end(self, values: Array) -> Found:
         if self._form == "end-to-end-7":
             return Found(values[:, 1:5], values[:, 6], np.rint(values[:, 5]).astype(np.int64))
         if self._form == "paddle":
             return Found(values[:, 2:6], values[:, 1], np.rint(values[:, 0]).astype(np.int64))
-        points = self._keypoints(values[:, 6:])
-        return Found(values[:, :4], values[:, 4], np.rint(values[:, 5]).astype(np.int64), points)
+        corners = boxes.corners(values[:, :4], "cxcywh" if self._form == "end-to-end-centre" else "xyxy")
+        found = Found(corners, values[:, 4], np.rint(values[:, 5]).astype(np.int64))
+        return self._with_extras(found, values[:, 6:])
 
-    def _keypoints(self, values: Array) -> Array | None:
+    def _with_extras(self, found: Found, values: Array) -> Found:
         count, size = self._points
         if not count:
-            return None
+            return replace(found, extras=values if self._prototypes is not None else None)
         points = values[:, : count * size].reshape(-1, count, size)
         if size == 2:
             points = np.concatenate((points, np.ones((*points.shape[:2], 1), points.dtype)), axis=2)
-        return points[..., :3]
+        return replace(found, points=points[..., :3])
+
+
+def _in_pixels(found: Found, size: tuple[int, int]) -> Found:
+    scale = np.array(size, dtype=np.float32)
+    points = found.points
+    if points is not None:
+        points = np.concatenate((points[..., :2] * scale, points[..., 2:]), axis=2)
+    return replace(found, corners=found.corners * np.tile(scale, 2), points=points)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Yolo:
     """Raises ModelError where the outputs or the options do not fit."""
-    return Yolo(manifest, boxes.roles(manifest, specs, ("rows",))["rows"])
+    form = str(manifest.decoder_options.get("form", "v8"))
+    if form in WHOLE and manifest.nms is not None:
+        raise ConfigError(f"--nms {manifest.nms:g}: this model has suppressed what overlaps itself; leave it out")
+    return Yolo(manifest, boxes.roles(manifest, specs, ("rows",), ("prototypes",)))
+
+
+# --- recognised -------------------------------------------------------------------------------------------------
+
+
+def recognise(probe: OutputProbe) -> Head | None:
+    """One float output of rows or columns that are boxes, and prototypes in four dimensions where there are masks."""
+    if probe.metadata.kind not in ("", "detect", "segment", "pose"):
+        return None
+    paddle = _paddle(probe)
+    if paddle is not None:
+        return paddle
+    three = {n: a for n, a in probe.ranked(3).items() if a.dtype.kind == "f"}
+    # Older exports of YOLOv5 give the raw grids too, in five dimensions.
+    four = probe.ranked(4)
+    others = [n for n, a in probe.outputs.items() if a.ndim not in (3, 4, 5)]
+    if len(three) != 1 or len(probe.ranked(3)) != 1 or len(four) > 1 or others:
+        return None
+    ((name, values),) = three.items()
+    prototypes = next(iter(four.items()), None)
+    head = _rows(probe, values, _extras(probe, values, prototypes))
+    if head is None:
+        return None
+    outputs: tuple[Output, ...] = (Output(name=name, role="rows"),)
+    if prototypes is not None and "extras" in head.options:
+        outputs += (Output(name=prototypes[0], role="prototypes"),)
+    evidence = Evidence.METADATA if probe.metadata.kind else head.evidence
+    preset = "stretched" if _is_detr(probe, head) else head.preset
+    nms = 1.0 if preset == "stretched" and head.options["form"] not in WHOLE else None
+    return replace(head, outputs=outputs if head.task != "raw" else (), evidence=evidence, preset=preset, nms=nms)
+
+
+def _paddle(probe: OutputProbe) -> Head | None:
+    """PaddleDetection's exports: [N, 6] and how many of them belong to the picture."""
+    rows = [n for n, a in probe.outputs.items() if a.ndim == 2 and a.shape[1] == 6 and a.dtype.kind == "f"]
+    count = [n for n, a in probe.outputs.items() if a.size == 1 and a.dtype.kind in "iu"]
+    if len(probe.outputs) != 2 or len(rows) != 1 or len(count) != 1:
+        return None
+    outputs = (Output(name=rows[0], role="rows"),)
+    return Head("detect", "yolo", outputs, {"form": "paddle"}, Evidence.NUMBERS)
+
+
+def _extras(probe: OutputProbe, values: Array, prototypes: tuple[str, Array] | None) -> int:
+    if probe.metadata.extras or prototypes is None:
+        return probe.metadata.extras
+    return min(int(prototypes[1].shape[1]), int(prototypes[1].shape[3]))
+
+
+def _is_detr(probe: OutputProbe, head: Head) -> bool:
+    """RT-DETR of Ultralytics: pictures are stretched, and nothing is left to suppress."""
+    form = head.options.get("form")
+    older = form == "v8-rows" and bool(head.options.get("normalized")) and bool(probe.metadata.kind)
+    return probe.metadata.head == "RTDETRDecoder" or form == "end-to-end-centre" or older
+
+
+def _rows(probe: OutputProbe, values: Array, extras: int) -> Head | None:
+    rows, columns = values.shape[1:]
+    total = probe.cells(8, 16, 32)
+    if rows <= END_TO_END_ROWS and rows not in (total, 3 * total):
+        head = _few(probe, values[0])
+        if head is not None or columns == 6:
+            return head
+    if columns in (total, 3 * total) or (rows < columns and columns > 100):
+        return _columns(probe, values[0].T, extras)
+    if rows == 3 * total and columns > 5:
+        return _anchored(probe, values[0], extras)
+    if rows == total and columns > 5:
+        return _cells(probe, values[0], extras)
+    if rows > columns > 5 and rows >= 100:
+        return _many(probe, values[0], extras)
+    return None
+
+
+def _few(probe: OutputProbe, rows: Array) -> Head | None:
+    """Boxes after suppression: corners, score, class, and what belongs to a pose or a mask."""
+    points, columns = probe.metadata.keypoints, rows.shape[1]
+    if columns == 7 and not probe.metadata.kind:
+        found = _lit(rows)
+        sound = not found[:, 0].any() and _are_classes(found[:, 5]) and _are_shares(found[:, 6])
+        return _head("end-to-end-7", rows[:, 1:5], evidence=Evidence.NUMBERS) if sound else None
+    more = points[0] * points[1] or probe.metadata.extras
+    if columns != 6 + more:
+        return None
+    if probe.metadata.head == "RTDETRDecoder":
+        return _head("end-to-end-centre", rows[:, :4])
+    found = _lit(rows)
+    if not (probe.metadata.kind or (_are_shares(found[:, 4]) and _are_classes(found[:, 5]))):
+        return None
+    form = "end-to-end" if probe.metadata.kind else _corners_or_centre(found[:, :4])
+    if form is None:
+        return None
+    options: dict[str, Any] = {}
+    task: Task = "detect"
+    if points[0]:
+        options["keypoints"], task = list(points), "keypoints"
+    elif more:
+        options["extras"] = more
+    return _head(form, rows[:, :4], options, task=task, evidence=Evidence.NUMBERS)
+
+
+def _corners_or_centre(rows: Array) -> str | None:
+    """Corners are in order; a centre and a size mostly are not, as numbers. None where neither is sure."""
+    if not len(rows):
+        return "end-to-end"
+    ordered = float((rows[:, 2:] >= rows[:, :2]).all(axis=1).mean())
+    if ordered > 0.9:
+        return "end-to-end"
+    return "end-to-end-centre" if rows.min() >= 0 and rows.max() <= 1.5 else None
+
+
+def _columns(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
+    """[1, 4 + C, N]: v8 and what came after it."""
+    options: dict[str, Any] = {}
+    task: Task = "detect"
+    count, size = probe.metadata.keypoints
+    if not count and rows.shape[1] == 56 and probe.labels in (0, 1):
+        count, size = 17, 3  # 4 + 1 + 17 * 3: a person and the joints of COCO
+    if count:
+        options["keypoints"], task, extras = [count, size], "keypoints", count * size
+    if extras:
+        options["extras"] = extras
+    classes = rows.shape[1] - 4 - extras
+    if classes < 1 or not (probe.metadata.kind or _are_shares(rows[:, 4 : 4 + classes])):
+        return None
+    return _head("v8", rows[:, :4], options, task=task, classes=classes)
+
+
+def _anchored(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
+    """Three boxes a cell: v5 and v7, where grid and anchors are in the graph."""
+    if not _are_shares(rows[:, 4]) or _is_undecoded(probe, rows):
+        return Head("raw", "raw", evidence=Evidence.NUMBERS, warning=(
+            "a YOLOv5 whose boxes still need their grid and anchors, which the file does not hold: export it with them "
+            "(Ultralytics' export.py, YOLOv7's export.py --grid)"
+        ))  # fmt: skip
+    options = {"extras": extras} if extras else {}
+    classes = rows.shape[1] - 5 - extras
+    return _head("v5", rows[:, :4], options, classes=classes, evidence=Evidence.NUMBERS) if classes > 0 else None
+
+
+def _is_undecoded(probe: OutputProbe, rows: Array) -> bool:
+    """True where centres between 0 and 1 do not follow the cells that they belong to."""
+    places = rows[:, 0]
+    if places.max() > 2 or np.count_nonzero(places) < len(places) / 2 or places.std() < 1e-6:
+        return bool(places.min() < -0.5 * probe.width)
+    columns = [np.tile(np.arange(probe.width // s) / (probe.width // s), 3 * (probe.height // s)) for s in (8, 16, 32)]
+    grid = np.concatenate(columns)
+    return len(grid) == len(places) and float(np.corrcoef(grid, places)[0, 1]) < 0.5
+
+
+def _cells(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
+    """One row a cell, decoded: YOLOv6, YOLOX with its decoder, or v8 turned round. What is not decoded is YOLOX's."""
+    columns = rows.shape[1] - extras
+    options = {"extras": extras} if extras else {}
+    decoded = bool(np.abs(rows[:, :2]).max() > min(probe.width, probe.height) / 4)
+    if probe.labels and columns - probe.labels == 32:
+        return None  # NanoDet: distances as distributions
+    if not decoded:
+        turned = np.abs(rows[:, :2]).max() <= 1.5 and columns - 4 == probe.labels
+        return _head("v8-rows", rows[:, :4], options, classes=columns - 4) if turned else None
+    if columns - 5 != probe.labels and (columns - 4 == probe.labels or columns == 84):
+        return _head("v8-rows", rows[:, :4], options, classes=columns - 4)
+    preset = "yolox" if not probe.metadata.kind else "yolo"
+    return replace(_head("v5", rows[:, :4], options, classes=columns - 5), preset=preset)
+
+
+def _many(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
+    """Rows that are no cells of these strides: labels tell whether an object's score stands before the classes."""
+    columns = rows.shape[1] - extras
+    options = {"extras": extras} if extras else {}
+    turned = columns - 4 in (probe.labels, 80) and columns - 5 != probe.labels
+    if not (turned or columns - 5 in (probe.labels, 80)):
+        return Head("raw", "raw", warning=(
+            f"{columns} numbers a box may be {columns - 4} classes, or an object's score and {columns - 5}: --labels "
+            "says which"
+        ))  # fmt: skip
+    if not _are_shares(rows[:, 4:columns]):
+        return None
+    form, first = ("v8-rows", 4) if turned else ("v5", 5)
+    return _head(form, rows[:, :4], options, classes=columns - first)
+
+
+def _head(
+    form: str,
+    places: Array,
+    options: dict[str, Any] | None = None,
+    *,
+    task: Task = "detect",
+    classes: int = 0,
+    evidence: Evidence = Evidence.LIKELY,
+) -> Head:
+    # Boxes as shares of the input (exports to TFLite) or in its pixels.
+    shares = {"normalized": True} if places.size and np.abs(places).max() <= 2 else {}
+    return Head(task, "yolo", (), {"form": form, **(options or {}), **shares}, evidence, "yolo", classes)
+
+
+def _lit(rows: Array) -> Array:
+    """Rows that hold anything: what is left of the room for boxes is zeros."""
+    return np.asarray(rows[np.abs(rows).max(axis=1) > 0])
+
+
+def _are_shares(values: Array) -> bool:
+    return not values.size or (float(values.min()) >= -0.02 and float(values.max()) <= 1.02)
+
+
+def _are_classes(values: Array) -> bool:
+    return not values.size or (bool(np.array_equal(values, np.rint(values))) and float(values.min()) >= -1)
+
+
+HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS)

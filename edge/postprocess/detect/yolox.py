@@ -10,11 +10,13 @@ import numpy as np
 
 from edge.data.result import Detection
 from edge.data.sample import ModelInput
-from edge.data.tensor import Array, Tensors, TensorSpec
+from edge.data.tensor import Tensors, TensorSpec
+from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
-from edge.model.manifest import Manifest
+from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
 from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.grids import Grid
 
 
 class Yolox:
@@ -22,17 +24,15 @@ class Yolox:
 
     def __init__(self, manifest: Manifest, name: str) -> None:
         self._name = name
-        self._strides = tuple(int(s) for s in manifest.decoder_options.get("strides", (8, 16, 32)))
+        self._grid = Grid([int(s) for s in manifest.decoder_options.get("strides", (8, 16, 32))])
         self._finish = Detections(manifest)
-        self._size = (0, 0)
-        self._grid: Array = np.zeros((0, 3), np.float32)
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         values = boxes.rows(outputs, self._name)
-        grid = self._cells(self._finish.size(model_input))
+        grid = self._grid(self._finish.size(model_input))
         if len(grid) != len(values):
             raise SampleError(
-                f"the output {self._name!r} has {len(values)} rows, strides {self._strides} make {len(grid)} cells"
+                f"the output {self._name!r} has {len(values)} rows, strides {self._grid.strides} make {len(grid)} cells"
             )
         which = np.flatnonzero(values[:, 4] >= self._finish.threshold)
         chosen, cell = values[which], grid[which]
@@ -46,17 +46,30 @@ class Yolox:
         classes = by_class.argmax(axis=1) if by_class.size else np.zeros(len(chosen), np.int64)
         return self._finish(Found(corners, best * chosen[:, 4], classes), model_input)
 
-    def _cells(self, size: tuple[int, int]) -> Array:
-        """Column, row and stride of each cell; kept, since the input's size rarely changes."""
-        if size != self._size:
-            parts = []
-            for stride in self._strides:
-                y, x = np.mgrid[: size[1] // stride, : size[0] // stride]
-                parts.append(np.stack((x.ravel(), y.ravel(), np.full(x.size, stride)), axis=1))
-            self._grid, self._size = np.concatenate(parts).astype(np.float32), size
-        return self._grid
-
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Yolox:
     """Raises ModelError where the outputs do not fit."""
     return Yolox(manifest, boxes.roles(manifest, specs, ("rows",))["rows"])
+
+
+def recognise(probe: OutputProbe) -> Head | None:
+    """One row a cell of the strides 8, 16 and 32 whose offsets are still small numbers."""
+    three = probe.ranked(3)
+    if len(three) != 1 or len(probe.outputs) != 1 or probe.metadata.kind:
+        return None
+    ((name, values),) = three.items()
+    rows, columns = values.shape[1:]
+    if values.dtype.kind != "f" or rows != probe.cells(8, 16, 32) or columns < 6:
+        return None
+    offsets, objects = np.abs(values[..., :2]).max(), values[..., 4]
+    if offsets > min(probe.width, probe.height) / 4 or objects.min() < -0.02 or objects.max() > 1.02:
+        return None  # decoded, or no object's score
+    if offsets <= 1.5 and columns - 4 == probe.labels:
+        return None  # YOLOv8 turned round, in shares of the input
+    if values[..., 5:].min() < -0.02 or values[..., 5:].max() > 1.02:
+        return None  # NanoDet: distances where YOLOX has classes
+    outputs = (Output(name=name, role="rows"),)
+    return Head("detect", "yolox", outputs, {}, Evidence.LIKELY, "yolox", columns - 5)
+
+
+HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS)

@@ -1,0 +1,180 @@
+"""Heads without places in a picture: classes, numbers, an input given back, or what nobody knows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.data.tensor import Array, TensorSpec
+from edge.data.vocabulary import Activation
+from edge.describe import audio
+from edge.describe.head import Head
+from edge.describe.signature import Roles
+from edge.model.manifest import Output, Task
+
+_EMBEDDINGS = (64, 128, 192, 256, 512)
+_MOST_NUMBERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """What a flat head is found by: a run's outputs (real values), the inputs' roles, labels, the user's task."""
+
+    outputs: Mapping[str, Array]
+    roles: Roles
+    labels: int
+    task: Task | None = None
+
+
+def of_picture_or_sound(flat: Flat) -> Head:
+    """Classes, a number, or raw with the reason as its warning."""
+    outputs, task = flat.outputs, flat.task
+    same = reconstruction(flat)
+    if task == "anomaly" and same is not None:
+        return Head("anomaly", "anomaly", (Output(name=same, role="reconstruction"),))
+    vectors = {n: a for n, a in outputs.items() if a.dtype.kind == "f" and is_vector(a)}
+    name = scores(vectors, flat.labels) or _yamnet(flat, vectors)
+    more = len(outputs) - len(vectors)
+    certain = name is not None and (
+        is_distribution(vectors[name]) or vectors[name].size in (flat.labels, audio.YAMNET_CLASSES)
+    )
+    if task is None and (name is None or same is not None or more > 1 or (more and not certain)):
+        shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in outputs.items())
+        way = "--task anomaly, where it gives its input back" if same is not None else "--task to say more"
+        return Head("raw", "raw", warning=f"no decoder fits the outputs {shapes}: they are told as they are ({way})")
+    if name is None:
+        return Head(task or "raw", task or "raw")
+    warning = ""
+    if task is None:
+        task, warning = _task_of(vectors[name], flat.labels)
+    size = vectors[name].size
+    output = Output(name=name, role="value" if task == "regress" else "scores")
+    classes = size if task == "classify" and size > 1 else 0
+    return Head(task, task, (output,) if task != "raw" else (), classes=classes, warning=warning)
+
+
+def _yamnet(flat: Flat, vectors: Mapping[str, Array]) -> str | None:
+    """YAMNet's scores beside its embedding and its log mel."""
+    found = [n for n, a in vectors.items() if a.size == audio.YAMNET_CLASSES]
+    return found[0] if flat.roles.kind == "audio" and len(found) == 1 else None
+
+
+def _task_of(values: Array, labels: int) -> tuple[Task, str]:
+    if values.size == 1:
+        return ("classify" if values.min() >= 0 and values.max() <= 1 else "regress"), ""
+    if values.size in _EMBEDDINGS and not labels and values.min() < 0:
+        return "raw", f"{values.size} values without labels: taken for an embedding (--task classify if not)"
+    return "classify", ""
+
+
+def of_numbers(flat: Flat) -> Head:
+    """Of a table, columns or arrays."""
+    outputs, task = flat.outputs, flat.task
+    if not outputs:
+        return Head(task or "raw", task or "raw")
+    same = reconstruction(flat)
+    if task == "anomaly" or (task is None and same is not None):
+        output = Output(name=same, role="reconstruction") if same else Output(name=next(iter(outputs)), role="score")
+        told = "without --threshold no sample is called an anomaly: the score alone is told"
+        return Head("anomaly", "anomaly", (output,), warning=told)
+    floats = {n: a for n, a in outputs.items() if a.dtype.kind == "f"}
+    name = scores(floats, flat.labels)
+    if name is None or (task is None and (flat.roles.states or len(floats) != 1) and not flat.labels):
+        return Head(task or "raw", task or "raw")
+    values = floats[name]
+    if task is None:
+        task = _number_task(flat, name, values)
+    if task == "raw":
+        return Head("raw", "raw")
+    role = "scores" if task == "classify" else "value"
+    return Head(task, task, (Output(name=name, role=role),), classes=values.size if values.size > 1 else 0)
+
+
+def _number_task(flat: Flat, name: str, values: Array) -> Task:
+    if flat.roles.kind not in ("table", "column") and values.ndim > 2:
+        return "raw"
+    said = values.size > 1 and re.search("prob|softmax|logit", name, re.IGNORECASE) is not None
+    matches = flat.labels > 1 and values.size in (flat.labels, 1)
+    if is_distribution(values) or matches or said:
+        return "classify"
+    return "regress" if values.size < _MOST_NUMBERS else "raw"
+
+
+def named_head(outputs: Sequence[TensorSpec], task: Task | None) -> Head | None:
+    """Names that skl2onnx and onnxmltools give: label and probabilities, label and scores, variable."""
+    names = {s.name.lower(): s for s in outputs}
+    if task not in (None, "classify", "anomaly"):
+        return None
+    label = next((s for n, s in names.items() if n in ("label", "output_label", "class_label")), None)
+    if label is not None:
+        head = _labelled(label, names, outputs, task)
+        if head is not None:
+            return head
+    if "variable" in names and task is None:
+        return Head("regress", "regress", (Output(name=names["variable"].name, role="value"),))
+    return None
+
+
+def _labelled(
+    label: TensorSpec, names: Mapping[str, TensorSpec], outputs: Sequence[TensorSpec], task: Task | None
+) -> Head | None:
+    told = Output(name=label.name, role="label")
+    chances = next((s for n, s in names.items() if re.match(r"^(output_)?(probabilit(y|ies)|probs?)$", n)), None)
+    rating = names.get("scores")
+    if chances is not None and task != "anomaly":
+        return Head("classify", "classify", (told, Output(name=chances.name, role="scores")))
+    if rating is not None and task != "classify" and (rating.shape or ())[1:] in ((), (1,)):
+        return Head("anomaly", "anomaly", (told, Output(name=rating.name, role="score")))
+    if task == "anomaly":
+        return None
+    rest = [s for s in outputs if s is not label and s.dtype.startswith("float")]
+    scored = (Output(name=rest[0].name, role="scores"),) if len(rest) == 1 else ()
+    return Head("classify", "classify", (told, *scored))
+
+
+def activation(values: Array, picture: Callable[[], Array | None]) -> Activation:
+    """What turns scores into probabilities, by what noise gives, and a picture where noise leaves it open."""
+    if values.size == 0:
+        return ""
+    if values.size == 1:
+        return "" if values.min() >= 0 and values.max() <= 1 else "sigmoid"
+    if values.min() < 0 or values.max() > 1.001:
+        return "softmax"
+    if is_distribution(values):
+        return ""
+    # Independent scores between 0 and 1 (a sigmoid each) are probabilities too, unless a picture shows otherwise.
+    again = picture()
+    return "softmax" if again is not None and (again.min() < 0 or again.max() > 1.001) else ""
+
+
+def is_vector(values: Array) -> bool:
+    """One value a class: [C], [1, C] or [1, C, 1, 1]. [1, N, 1] is a list of N things of one number each."""
+    return values.size == max(values.shape, default=1) and not (values.ndim == 3 and values.shape[1] > 1)
+
+
+def is_distribution(values: Array) -> bool:
+    """Scores of classes already turned into probabilities."""
+    # What was 8 bits adds up to 1 less well, and two numbers of any model may come near it.
+    allowed = 0.05 if np.array_equal(values * 256, np.rint(values * 256)) else 2e-3
+    return values.size > 1 and bool(values.min() >= -1e-3 and abs(float(values.sum()) - 1) < allowed)
+
+
+def scores(outputs: Mapping[str, Array], labels: int) -> str | None:
+    """The output that holds the scores of classes: a distribution, as many as labels, or the only one."""
+    by_count = [n for n, a in outputs.items() if labels and a.size in (labels, labels - 1, labels + 1) and a.size > 1]
+    spread = [n for n, a in outputs.items() if is_distribution(a)]
+    for candidates in ([n for n in spread if n in by_count], by_count, spread, list(outputs)):
+        if len(candidates) == 1:
+            return candidates[0]
+    return None
+
+
+def reconstruction(flat: Flat) -> str | None:
+    """The output that gives the input back: an autoencoder's, of the shape of its one input and no small one."""
+    if len(flat.roles.data) != 1 or len(flat.outputs) != 1 or flat.roles.states:
+        return None
+    ((name, values),) = flat.outputs.items()
+    return name if values.shape == flat.roles.data[0].fixed() and values.size >= 8 else None

@@ -1,0 +1,140 @@
+"""Files beside a model that say how it was trained: `config.json` and `preprocessor_config.json`.
+
+Optimum lays them beside the .onnx file; the Hugging Face Hub's own repositories have the file in a folder `onnx` and
+these above it. timm writes the same into the `pretrained_cfg` of its `config.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+MAX_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """How pictures become numbers, in the manifest's words; None and () where it does not say."""
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    size: tuple[int, int] | None = None
+    """Width and height."""
+    resize: Literal["", "stretch", "letterbox-topleft", "crop"] = ""
+    crop_fraction: float = 1.0
+    pad: int | None = None
+    color: Literal["RGB", "BGR"] = "RGB"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What lies beside a model. `file` is where the pictures were read."""
+
+    family: str = ""
+    pictures: Pictures | None = None
+    file: str = ""
+
+
+def read(model: Path) -> Config | None:
+    """None where nothing lies there; a file that cannot be read says nothing."""
+    folders = [model.parent] + ([model.parent.parent] if model.parent.name == "onnx" else [])
+    for folder in folders:
+        config, processor = _json(folder / "config.json"), _json(folder / "preprocessor_config.json")
+        family = config.get("model_type") if isinstance(config.get("model_type"), str) else ""
+        if "image_processor_type" in processor or "image_mean" in processor or "do_rescale" in processor:
+            return Config(str(family), _processor(processor), "preprocessor_config.json")
+        timm = config.get("pretrained_cfg")
+        if isinstance(timm, dict):
+            return Config(str(config.get("architecture", "")), _timm(timm), "config.json")
+        if family:
+            return Config(str(family))
+    return None
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return {}
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _processor(said: Mapping[str, Any]) -> Pictures:
+    """transformers' image processors: `(pixel * rescale_factor - mean) / std`, each step may be off."""
+    factor = _number(said.get("rescale_factor"), 1 / 255) if said.get("do_rescale", True) else 1.0
+    normalises = said.get("do_normalize", True) and _numbers(said.get("image_mean")) and _numbers(said.get("image_std"))
+    mean = _numbers(said.get("image_mean")) if normalises else ()
+    std = _numbers(said.get("image_std")) if normalises else (1.0,)
+    offset = 1.0 if said.get("rescale_offset") else 0.0  # EfficientNet: pixels to -1..1 before the rest
+    size, resize, fraction = _fitting(said)
+    return Pictures(
+        mean=tuple(round((m + offset) / factor, 4) for m in (mean or ((0.0,) if offset else ()))),
+        std=tuple(round(s / factor, 4) for s in std) if factor != 1.0 or normalises else (),
+        size=size,
+        resize=resize,
+        crop_fraction=fraction,
+        pad=0 if resize == "letterbox-topleft" else None,
+        color="BGR" if said.get("do_flip_channel_order") else "RGB",
+    )
+
+
+_Fitting = tuple[tuple[int, int] | None, Literal["", "stretch", "letterbox-topleft", "crop"], float]
+
+
+def _fitting(said: Mapping[str, Any]) -> _Fitting:
+    """Size, resize and crop fraction. A shortest edge keeps the picture's form: nothing of it is cut off."""
+    size = said.get("size")
+    shortest = _whole(size) or (_whole(size.get("shortest_edge")) if isinstance(size, dict) else 0)
+    crop = _rectangle(said.get("crop_size"))
+    if said.get("do_center_crop") and crop:
+        whole = shortest or min(_rectangle(size) or crop)
+        return crop, "crop", min(1.0, round(min(crop) / whole, 4)) if whole else 1.0
+    rectangle = _rectangle(size)
+    if rectangle:
+        return rectangle, "stretch", 1.0
+    if shortest and isinstance(said.get("crop_pct"), (int, float)) and shortest < 384:
+        return (shortest, shortest), "crop", float(said["crop_pct"])  # ConvNeXt
+    if shortest:
+        longest = _whole(size.get("longest_edge")) if isinstance(size, dict) else 0
+        wide = round(shortest * 4 / 3)
+        return (min(wide, longest) if longest else wide, shortest), "letterbox-topleft", 1.0
+    return None, "", 1.0
+
+
+def _timm(said: Mapping[str, Any]) -> Pictures:
+    shape = said.get("input_size")
+    sides = [_whole(v) for v in shape[1:]] if isinstance(shape, list) and len(shape) == 3 else []
+    return Pictures(
+        mean=tuple(round(v * 255, 4) for v in _numbers(said.get("mean"))),
+        std=tuple(round(v * 255, 4) for v in _numbers(said.get("std"))),
+        size=(sides[1], sides[0]) if len(sides) == 2 and all(sides) else None,
+        resize="crop" if said.get("crop_mode", "center") == "center" else "stretch",
+        crop_fraction=min(1.0, _number(said.get("crop_pct"), 1.0)),
+    )
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 100_000 else 0
+
+
+def _rectangle(size: object) -> tuple[int, int] | None:
+    """Width and height."""
+    if isinstance(size, dict):
+        width, height = _whole(size.get("width")), _whole(size.get("height"))
+        return (width, height) if width and height else None
+    return (size, size) if isinstance(size, int) and _whole(size) else None
+
+
+def _numbers(value: object) -> tuple[float, ...]:
+    if isinstance(value, list) and value and all(isinstance(v, (int, float)) for v in value):
+        return tuple(float(v) for v in value)
+    return ()
+
+
+def _number(value: object, default: float) -> float:
+    return float(value) if isinstance(value, (int, float)) and value > 0 else default

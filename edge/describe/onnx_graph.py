@@ -1,0 +1,149 @@
+"""A glance at the graph of an .onnx file without the onnx library: does it scale its input itself?
+
+The fields are those of `onnx.proto` (ModelProto.graph 7; GraphProto.node 1, initializer 5; NodeProto.input 1,
+output 2, op_type 4, attribute 5; TensorProto.data_type 2, float_data 4, name 8, raw_data 9). What is not asked for is
+skipped by its length, so a large file costs no more than a small one.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+_NODES = 12
+"""Nodes looked at: scaling stands at the very beginning."""
+_PASSES_ON = ("Cast", "Identity", "Transpose", "Unsqueeze", "Squeeze", "Reshape")
+_SCALES = ("Sub", "Div", "Mul", "Add")
+_FLOAT = 1
+_MOST_VALUES = 64
+
+Bytes: TypeAlias = memoryview
+
+
+def scales_itself(path: Path) -> str:
+    """What the graph scales at its start: "pixels", or "unit", what lies between 0 and 1; "" where nothing."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            data = memoryview(mapped)
+            try:
+                return _scales(data)
+            finally:
+                data.release()
+    except (OSError, ValueError, IndexError, struct.error, BufferError):
+        return ""
+
+
+def _scales(data: Bytes) -> str:
+    graph = next((v for n, v in _fields(data) if n == 7 and isinstance(v, memoryview)), None)
+    if graph is None:
+        return ""
+    constants: dict[str, float | None] = {}
+    names: set[str] | None = None
+    for number, (op, inputs, outputs, value) in enumerate(_nodes(graph)):
+        if number >= _NODES:
+            break
+        if op == "Constant":
+            constants[outputs[0]] = value
+            continue
+        if names is None:
+            names = set(inputs[:1])  # the first node takes the model's input
+        if not names & set(inputs):
+            continue
+        if op in _PASSES_ON:
+            names |= set(outputs)
+        elif op in _SCALES:
+            other = next((i for i in inputs if i not in names), "")
+            return _meaning(op, constants[other] if other in constants else _initial(graph, other))
+        else:
+            break
+    return ""
+
+
+def _meaning(op: str, constant: float | None) -> str:
+    """What a number that the input is scaled by says of the input: 127.5 belongs to pixels, 0.485 to shares of 255."""
+    if constant is None or constant == 0:
+        return ""
+    size = abs(constant)
+    if op == "Mul":
+        return "pixels" if size < 0.05 else "unit"
+    return "pixels" if size > 8 else "unit"
+
+
+def _nodes(graph: Bytes) -> Iterator[tuple[str, list[str], list[str], float | None]]:
+    for number, node in _fields(graph):
+        if number != 1 or not isinstance(node, memoryview):
+            continue
+        inputs, outputs, op, value = [], [], "", None
+        for field, content in _fields(node):
+            if not isinstance(content, memoryview):
+                continue
+            if field == 1:
+                inputs.append(_text(content))
+            elif field == 2:
+                outputs.append(_text(content))
+            elif field == 4:
+                op = _text(content)
+            elif field == 5 and op in ("Constant", ""):
+                value = next((_largest(c) for n, c in _fields(content) if n == 5 and isinstance(c, memoryview)), value)
+        yield op, inputs, outputs, value
+
+
+def _initial(graph: Bytes, name: str) -> float | None:
+    for number, tensor in _fields(graph):
+        if number == 5 and isinstance(tensor, memoryview):
+            for field, content in _fields(tensor):
+                if field == 8 and isinstance(content, memoryview) and _text(content) == name:
+                    return _largest(tensor)
+    return None
+
+
+def _largest(tensor: Bytes) -> float | None:
+    """The value of a small float tensor that is farthest from 0."""
+    raw: Bytes | None = None
+    kind = 0
+    for field, content in _fields(tensor):
+        if field == 2 and isinstance(content, int):
+            kind = content
+        elif field in (4, 9) and isinstance(content, memoryview):
+            raw = content
+    if raw is None or kind != _FLOAT or not 4 <= len(raw) <= 4 * _MOST_VALUES or len(raw) % 4:
+        return None
+    values: tuple[float, ...] = struct.unpack(f"<{len(raw) // 4}f", raw)
+    return max(values, key=abs)
+
+
+def _text(content: Bytes) -> str:
+    return bytes(content).decode("utf-8", "replace")
+
+
+def _fields(data: Bytes) -> Iterator[tuple[int, int | Bytes]]:
+    """Field numbers and values of a protobuf message. Raises ValueError or IndexError for what is none."""
+    at, end = 0, len(data)
+    while at < end:
+        key, at = _varint(data, at)
+        kind = key & 7
+        if kind == 0:
+            value, at = _varint(data, at)
+            yield key >> 3, value
+            continue
+        length, at = _varint(data, at) if kind == 2 else ({1: 8, 5: 4}.get(kind, -1), at)
+        if length < 0 or at + length > end:
+            raise ValueError("no protobuf")
+        yield key >> 3, data[at : at + length]
+        at += length
+
+
+def _varint(data: Bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise ValueError("no protobuf")

@@ -1,0 +1,120 @@
+"""Transformers that find a fixed number of objects: logits [1, Q, C] and boxes [1, Q, 4], centre and size as shares.
+
+Two ways to read the logits. Option `no_object` true: a softmax whose last column is "no object" (DETR, YOLOS: the best
+class of each query). False: a sigmoid each, and the best pairs of query and class (Deformable and Conditional DETR,
+RT-DETR, D-FINE, DEIM, RF-DETR). Nothing is left to suppress.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.data.result import Detection
+from edge.data.sample import ModelInput
+from edge.data.scores import sigmoid, softmax
+from edge.data.tensor import Array, Tensors, TensorSpec
+from edge.describe.head import DETECTS_ONCE, Evidence, Head, HeadInfo, OutputProbe
+from edge.errors import SampleError
+from edge.model.manifest import Manifest, Output
+from edge.postprocess.detect import boxes
+from edge.postprocess.detect.boxes import MAX_DETECTIONS, Detections, Found
+
+_SOFTMAX = ("detr", "yolos", "table-transformer")
+_IMAGENET = (*_SOFTMAX, "conditional_detr", "deformable_detr", "deta")
+_UNIT = ("rt_detr", "rt_detr_v2", "d_fine", "deim", "deimv2")
+
+
+class Detr:
+    """Reads the two outputs."""
+
+    def __init__(self, manifest: Manifest, names: dict[str, str]) -> None:
+        self._names = names
+        self._no_object = bool(manifest.decoder_options.get("no_object", False))
+        self._finish = Detections(manifest, suppress=False, threshold=0.5)
+
+    def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
+        logits = boxes.rows(outputs, self._names["scores"])
+        places = boxes.rows(outputs, self._names["boxes"], 4)
+        if len(logits) != len(places):
+            raise SampleError(f"{len(logits)} scores for {len(places)} boxes")
+        query, classes, scores = self._best(logits)
+        corners = boxes.corners(places[query], "cxcywh") * np.array(self._finish.size(model_input) * 2, np.float32)
+        return self._finish(Found(corners, scores, classes), model_input)
+
+    def _best(self, logits: Array) -> tuple[Array, Array, Array]:
+        """Query, class and score of the candidates."""
+        if self._no_object:
+            chances = softmax(logits.astype(np.float64))[:, :-1]
+            return np.arange(len(chances)), chances.argmax(axis=1), chances.max(axis=1)
+        flat = sigmoid(logits.astype(np.float64)).ravel()
+        best = np.argsort(-flat, kind="stable")[: max(MAX_DETECTIONS, len(logits))]
+        return best // logits.shape[1], best % logits.shape[1], flat[best]
+
+
+def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Detr:
+    """Raises ModelError where the outputs do not fit."""
+    return Detr(manifest, boxes.roles(manifest, specs, ("scores", "boxes")))
+
+
+def recognise(probe: OutputProbe) -> Head | None:
+    """By the names of the outputs (`logits` and `pred_boxes`, RF-DETR's `dets` and `labels`), else by the numbers."""
+    three = {n: a for n, a in probe.ranked(3).items() if a.dtype.kind == "f"}
+    found = _named(three)
+    if found is None:
+        return None
+    scores, places = found
+    logits = three[scores][0]
+    if logits.shape[0] != three[places].shape[1]:
+        return None
+    no_object, sure = _has_no_object(probe, logits)
+    outputs = (Output(name=scores, role="scores"), Output(name=places, role="boxes"))
+    classes = logits.shape[1] - no_object
+    preset, warning = _preset(probe, places, no_object), ""
+    if not sure:
+        warning = (
+            f"{logits.shape[1]} columns of logits may end with one for no object: taken for "
+            f"{'a softmax with it' if no_object else 'a sigmoid each'} (--labels FILE tells)"
+        )
+    evidence = Evidence.METADATA if probe.metadata.family else Evidence.NAMES
+    options = {"no_object": True} if no_object else {}
+    return Head("detect", "detr", outputs, options, evidence, preset, classes, warning=warning)
+
+
+def _named(three: dict[str, Array]) -> tuple[str, str] | None:
+    """The names of logits and boxes."""
+    places = [n for n, a in three.items() if a.shape[2] == 4 and n in ("pred_boxes", "boxes", "dets")]
+    scores = [n for n in three if n in ("logits", "pred_logits", "labels")]
+    if len(places) != 1 or len(scores) != 1:
+        return None
+    if (places[0] == "dets") != (scores[0] == "labels"):
+        return None
+    return scores[0], places[0]
+
+
+def _has_no_object(probe: OutputProbe, logits: Array) -> tuple[bool, bool]:
+    """Whether the last column is "no object", and whether that is sure."""
+    family, columns = probe.metadata.family, logits.shape[1]
+    if family:
+        return family.replace("-", "_") in (f.replace("-", "_") for f in _SOFTMAX), True
+    if probe.labels in (columns - 1, columns):
+        return probe.labels == columns - 1, True
+    picture = next((a[0] for n, a in probe.picture().items() if a.shape[1:] == logits.shape), logits)
+    for seen in (logits, picture):
+        last = softmax(seen.astype(np.float64))[:, -1]
+        if float(np.median(last)) > 0.5:  # most queries find nothing
+            return True, True
+        if float(sigmoid(seen).max(axis=1).mean()) < 0.5 and float(np.median(last)) < 0.1:
+            return False, True
+    return columns == 92, columns in (80, 91, 92)  # COCO
+
+
+def _preset(probe: OutputProbe, places: str, no_object: bool) -> str:
+    """RT-DETR and its kin take 0 to 1, the others ImageNet's numbers; RF-DETR too."""
+    if probe.metadata.family in _UNIT:
+        return "stretched"
+    if no_object or places == "dets" or probe.metadata.family in _IMAGENET:
+        return "imagenet"
+    return "stretched"
+
+
+HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS_ONCE)

@@ -1,0 +1,79 @@
+"""SCRFD of InsightFace: a score, a box and, mostly, five points for each of two anchors to a cell of each stride.
+
+The formula is InsightFace's `detection/scrfd/tools/scrfd.py`: a box is four distances from the cell's corner, times the
+stride, a point is an offset from it, times the stride. Outputs are told by their sizes; their names are numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from edge.data.result import Detection
+from edge.data.sample import ModelInput
+from edge.data.tensor import Tensors, TensorSpec
+from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
+from edge.errors import SampleError
+from edge.model.manifest import Manifest, Output
+from edge.postprocess.detect import boxes, faces
+from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.grids import Grid
+
+STRIDES = (8, 16, 32)
+ANCHORS = 2
+_COLUMNS = {1: "score", 4: "bbox", 10: "kps"}
+
+
+class Scrfd:
+    """Reads six outputs, or nine with points."""
+
+    def __init__(self, manifest: Manifest, names: Mapping[str, str]) -> None:
+        self._names = names
+        self._grid = Grid(STRIDES, ANCHORS)
+        self._finish = Detections(manifest, threshold=0.5)
+
+    def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
+        kinds = [k for k in _COLUMNS.values() if f"{k}_{STRIDES[0]}" in self._names]
+        scores, places, *points = (
+            np.concatenate([boxes.rows(outputs, self._names[f"{kind}_{s}"]) for s in STRIDES]) for kind in kinds
+        )
+        grid = self._grid(self._finish.size(model_input))
+        if not len(grid) == len(scores) == len(places):
+            raise SampleError(f"{len(scores)} scores and {len(places)} boxes for {len(grid)} anchors")
+        which = np.flatnonzero(scores[:, 0] >= self._finish.threshold)
+        stride = grid[which, 2:]
+        centre, far = grid[which, :2] * stride, places[which] * stride
+        corners = np.concatenate((centre - far[:, :2], centre + far[:, 2:]), axis=1)
+        found = Found(corners, scores[which, 0], np.zeros(len(which), np.int64))
+        if points:
+            offsets = points[0][which].reshape(len(which), -1, 2)
+            seen = centre[:, None] + offsets * stride[:, None]
+            found = replace(found, points=np.pad(seen, ((0, 0), (0, 0), (0, 1)), constant_values=1))
+        return self._finish(found, model_input)
+
+
+def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Scrfd:
+    """Raises ModelError where the outputs do not fit."""
+    return Scrfd(manifest, faces.by_stride(manifest, specs, ("score", "bbox")))
+
+
+def recognise(probe: OutputProbe) -> Head | None:
+    """By sizes alone: for each stride two rows a cell, of one, four and ten numbers."""
+    if len(probe.outputs) not in (6, 9):
+        return None
+    rows = {ANCHORS * probe.cells(s): s for s in STRIDES}
+    roles: dict[str, str] = {}
+    for name, values in probe.outputs.items():
+        shape = values.shape[1:] if values.ndim == 3 and values.shape[0] == 1 else values.shape
+        if len(shape) != 2 or shape[0] not in rows or shape[1] not in _COLUMNS or values.dtype.kind != "f":
+            return None
+        roles[f"{_COLUMNS[shape[1]]}_{rows[shape[0]]}"] = name
+    if len(roles) != len(probe.outputs) or "score_8" not in roles or "bbox_8" not in roles:
+        return None
+    outputs = tuple(Output(name=n, role=r) for r, n in roles.items())
+    return Head("detect", "scrfd", outputs, {}, Evidence.NUMBERS, "scrfd", 1, nms=0.4, labels=("face",))
+
+
+HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS)

@@ -1,0 +1,96 @@
+"""Keypoints of one body as heatmaps: [1, K, h, w], the place of each point's maximum (HRNet, SimpleBaseline).
+
+As in HRNet (`lib/core/inference.py`, get_final_preds): a quarter of a cell towards the higher neighbour is added, and
+the value at the maximum is the point's score. The body is one detection: its box holds the points that are seen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.data.result import Detection
+from edge.data.sample import Frame, ModelInput
+from edge.data.scores import Watch
+from edge.data.tensor import Array, Tensors, TensorSpec
+from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
+from edge.errors import ModelError, SampleError
+from edge.model.manifest import Manifest, Output
+
+SEEN = 0.2
+_BODIES = (14, 16, 17, 18, 21, 23, 26, 68, 98, 106, 133)
+"""Points of the usual sets: MPII, COCO, hands, Halpe, faces, whole bodies."""
+
+
+class Heatmaps:
+    """Reads one output."""
+
+    def __init__(self, manifest: Manifest, name: str) -> None:
+        self._name = name
+        self._threshold = SEEN if manifest.threshold is None else manifest.threshold
+        self._label = manifest.labels[0] if len(manifest.labels) == 1 else "person"
+        image = next((i for i in manifest.inputs if i.kind == "image"), None)
+        self._image, self._planar = (image.name if image else ""), image is not None and image.layout == "NCHW"
+        self._watch = Watch()
+
+    def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
+        maps = np.asarray(outputs[self._name])
+        if maps.ndim != 4 or maps.shape[0] != 1:
+            raise SampleError(f"the output {self._name!r} has the shape {list(maps.shape)}, which are no heatmaps")
+        places, scores = peaks(maps[0].astype(np.float64))
+        if not np.isfinite(scores).all():
+            raise SampleError(f"the model's output {self._name!r} is not finite")
+        tensor = model_input.tensors[self._image]
+        height, width = tensor.shape[-2:] if self._planar else tensor.shape[-3:-1]
+        frame = model_input.frame or Frame(width, height)
+        x = (places[:, 0] * width / maps.shape[3] - frame.offset_x) / frame.scale_x
+        y = (places[:, 1] * height / maps.shape[2] - frame.offset_y) / frame.scale_y
+        x, y = np.clip(x, 0, frame.width), np.clip(y, 0, frame.height)
+        scores = self._watch(scores)
+        seen = scores >= self._threshold
+        if not seen.any():
+            return []
+        box = (float(x[seen].min()), float(y[seen].min()), float(x[seen].max()), float(y[seen].max()))
+        points = [(round(a, 2), round(b, 2), round(c, 4)) for a, b, c in np.stack((x, y, scores), axis=1).tolist()]
+        return [Detection(0, self._label, round(float(scores[seen].mean()), 6), box, keypoints=points)]
+
+
+def peaks(maps: Array) -> tuple[Array, Array]:
+    """Column and row [K, 2], and value [K], of the maximum of each map [K, h, w]."""
+    count, height, width = maps.shape
+    best = maps.reshape(count, -1).argmax(axis=1)
+    x, y = best % width, best // width
+    scores = maps[np.arange(count), y, x]
+    places = np.stack((x, y), axis=1).astype(np.float64)
+    for at in np.flatnonzero((x > 0) & (x < width - 1) & (y > 0) & (y < height - 1)):
+        around = maps[at, y[at] - 1 : y[at] + 2, x[at] - 1 : x[at] + 2]
+        places[at] += 0.25 * np.sign((around[1, 2] - around[1, 0], around[2, 1] - around[0, 1]))
+    return places, scores
+
+
+def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Heatmaps:
+    """Raises ModelError where there is no such output."""
+    names = [s.name for s in specs]
+    name = next((o.name for o in manifest.outputs if o.role == "heatmaps"), names[0] if names else "")
+    if name not in names:
+        raise ModelError(f"{manifest.name}: the manifest names the output {name!r}, the file has {', '.join(names)}")
+    return Heatmaps(manifest, name)
+
+
+def recognise(probe: OutputProbe) -> Head | None:
+    """As many maps as a body has points, at a quarter of the input; sure for the upright input of a person's crop."""
+    if len(probe.outputs) != 1 or probe.metadata.kind or probe.layout != "NCHW":
+        return None
+    ((name, values),) = probe.outputs.items()
+    if values.ndim != 4 or values.shape[1] not in _BODIES or values.dtype.kind != "f":
+        return None
+    if values.shape[2:] != (probe.height // 4, probe.width // 4) or np.allclose(values.sum(axis=1), 1, atol=0.02):
+        return None
+    upright = probe.width * 4 == probe.height * 3
+    if not upright and (values.min() < -0.5 or values.max() > 1.5):
+        return None  # logits of classes
+    evidence = Evidence.NUMBERS if upright else Evidence.LIKELY
+    outputs = (Output(name=name, role="heatmaps"),)
+    return Head("keypoints", "heatmaps", outputs, {}, evidence, "imagenet-letterbox")
+
+
+HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=frozenset({"threshold", "labels"}))
