@@ -15,6 +15,7 @@ import msgspec
 from edge.data.names import topic_part
 from edge.data.normalization import Normalization, understand
 from edge.data.result import ModelRef
+from edge.describe import overrides
 from edge.describe.overrides import Hints
 from edge.engines import choose
 from edge.errors import ConfigError
@@ -105,15 +106,14 @@ def _named(manifest: Manifest, path: Path) -> Manifest:
 def hints(settings: Settings) -> Hints:
     """What the settings say of a model that says nothing of itself. Raises ConfigError."""
     said = settings.manifest
-    normalization = _normalization(settings)
     return Hints(
         task=said.task,
         labels=labels.named(said.labels) if said.labels is not None else (),
         decoder=said.decoder,
         layout=said.layout,
         color=said.color,
-        mean=(normalization and normalization.mean) or None,
-        std=(normalization and normalization.std) or None,
+        mean=said.mean or None,
+        std=said.std or None,
         resize=said.resize,
         size=said.input_size,
         activation=_activation(settings),
@@ -154,10 +154,20 @@ def override(loaded: Loaded, settings: Settings) -> Loaded:
         "name": topic_part(settings.topics.name) if settings.topics.name else None,
         "inputs": _with_picture(old.inputs, settings),
     }
+    _require_use(
+        settings, ours.decoder or (old.decoder if ours.task in (None, old.task) else "") or ours.task or old.task
+    )
     manifest = msgspec.structs.replace(old, **{field: new for field, new in changes.items() if new is not None})
     decided = {f"--{option.name}" for option in options.of(Settings) if option.key in settings.given}
     guesses = tuple(guess for guess in loaded.guesses if guess.partition(" ")[0] not in decided)
     return msgspec.structs.replace(loaded, manifest=manifest, guesses=guesses)
+
+
+def _require_use(settings: Settings, decoder: str) -> None:
+    """Raises ConfigError for a flag that the decoder cannot obey."""
+    said = {k: v for k in overrides.DECODED if (v := getattr(settings.manifest, k)) is not None}
+    if said:
+        overrides.require_use(decoder, said)
 
 
 def _labels(loaded: Loaded, said: Path | tuple[str, ...]) -> tuple[str, ...]:
@@ -166,7 +176,11 @@ def _labels(loaded: Loaded, said: Path | tuple[str, ...]) -> tuple[str, ...]:
 
 def _with_picture(inputs: Sequence[Input], settings: Settings) -> tuple[Input, ...] | None:
     """The inputs as the user describes their picture; None where nothing is said of it. Raises ConfigError."""
-    manifest, normalization = settings.manifest, _normalization(settings)
+    manifest = settings.manifest
+    scaled = {"mean": manifest.mean or (), "std": manifest.std or ()}
+    if any(scaled.values()) and any(i.kind == "table" for i in inputs):
+        return tuple(msgspec.structs.replace(i, **scaled, scaling="standard") if i.kind == "table" else i for i in inputs)
+    normalization = _normalization(settings)
     fields = {
         "size": manifest.input_size,
         "layout": manifest.layout,

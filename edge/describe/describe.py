@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from edge.data.normalization import understand
 from edge.data.tensor import Array, TensorSpec
 from edge.data.vocabulary import Activation
 from edge.describe import audio, flat, heads, presets, probe, signature
@@ -141,9 +142,11 @@ class _Describer:
 
     def _overridden(self, preset: Preset) -> Preset:
         hints = self._hints
-        said = {k: getattr(hints, k) for k in ("color", "mean", "std", "resize") if getattr(hints, k) is not None}
-        if {"mean", "std"} & set(said):
-            said["sure"] = True
+        said: dict[str, Any] = {k: v for k, v in (("color", hints.color), ("resize", hints.resize)) if v is not None}
+        if hints.mean or hints.std:
+            numbers = understand(hints.mean or (), hints.std or ())
+            said |= {k: v for k, v in (("mean", numbers.mean), ("std", numbers.std)) if v}
+            said |= {"sure": True, "why": "--mean and --std"}
         return replace(preset, **said) if said else preset
 
     def _tell_picture(self, image: Input, preset: Preset) -> None:
@@ -365,7 +368,9 @@ class _Describer:
                 self._labels_from, self._labels_from or "the family"
             )
 
-    def _manifest(self, head: Head, inputs: tuple[Input, ...], labels: tuple[str, ...], activation: Activation) -> Manifest:
+    def _manifest(
+        self, head: Head, inputs: tuple[Input, ...], labels: tuple[str, ...], activation: Activation
+    ) -> Manifest:
         self._reasons["task"] = _EVIDENCE[head.evidence] if self._hints.task is None else "--task"
         return Manifest(
             name=self._path.stem,

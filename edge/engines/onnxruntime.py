@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -200,7 +201,10 @@ class _Opening:
 
 def _graph(path: Path, options: EngineOptions) -> Graph | None:
     # Other providers compile for themselves; what they leave of the graph is not all of it.
-    if options.cache_dir is None or options.provider.lower() != "cpu" or not path.is_file():
+    # A file in ONNX Runtime's own format is optimised already.
+    if options.cache_dir is None or options.provider.lower() != "cpu" or path.suffix.lower() == ".ort":
+        return None
+    if not path.is_file():
         return None
     return Graph(path, f"{_NAME} mended {_MENDED}", options.cache_dir)
 
@@ -314,10 +318,23 @@ def _first_line(exc: BaseException) -> str:
     return text.removeprefix("[ONNXRuntimeError] : ")[:300]
 
 
+def _reason(exc: BaseException) -> str:
+    """All that onnxruntime says, in one line, without the place in its own source."""
+    said = exc.object.decode("utf-8", "backslashreplace") if isinstance(exc, UnicodeDecodeError) else str(exc)
+    text = " ".join(said.split()).removeprefix("[ONNXRuntimeError] : ")
+    text = re.sub(r"^\d+ : [A-Z_]+ : (Load model from \S+ failed:\s*)?", "", text)
+    return re.sub(r"^/\S+:\d+ .*?(&|int|\*|bool)\) ", "", text)[:600]
+
+
 def _explain(exc: BaseException) -> str:
     """Why a file does not load, with the way out."""
-    reason = _first_line(exc)
+    reason = _reason(exc)
     kind = type(exc).__name__
+    if "Unsupported model IR version" in reason or "is till opset" in reason:
+        return (
+            f"this onnxruntime ({ort.__version__}) is too old for it: {reason}; pip install -U onnxruntime, or export "
+            "it with a lower opset or IR version"
+        )
     if kind == "InvalidProtobuf":
         return "not a whole ONNX file (truncated or damaged); copy or convert it again"
     if kind == "NoSuchFile":

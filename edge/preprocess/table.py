@@ -17,6 +17,7 @@ import numpy as np
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import EXACT, STRING, Array, TensorSpec, numpy_dtype, to_integers
 from edge.errors import ModelError, SampleError
+from edge.model import scaling
 from edge.model.manifest import Feature, Manifest
 from edge.plugins.rows import RowRules
 from edge.preprocess import PreprocessorInfo
@@ -29,7 +30,15 @@ RESERVED = "id"
 class TablePreprocessor:
     """Checks every value of a row; what it lets through, the model can take."""
 
-    def __init__(self, features: Sequence[Feature], specs: Sequence[TensorSpec], *, columns: bool) -> None:
+    def __init__(
+        self,
+        features: Sequence[Feature],
+        specs: Sequence[TensorSpec],
+        *,
+        columns: bool,
+        scales: tuple[Array, Array] | None = None,
+    ) -> None:
+        """`scales`: what is taken off each value, and what it is divided by then."""
         self._features = tuple(features)
         self._names = tuple(f.name for f in features)
         self._named = all(self._names)
@@ -38,6 +47,7 @@ class TablePreprocessor:
         self._columns = columns
         self._pick = operator.itemgetter(*self._names) if self._named and len(self._names) > 1 else None
         self._numeric = not columns and specs[0].dtype != STRING and all(f.kind == "number" for f in features)
+        self._scales = scales
         self.rules = RowRules()
 
     def split(self, payload: Payload) -> Sequence[Payload]:
@@ -71,7 +81,7 @@ class TablePreprocessor:
                 }
             )
         spec = self._specs[0]
-        return ModelInput({spec.name: self._vector(values, spec).reshape(self._shape(spec))})
+        return ModelInput({spec.name: self._scaled(self._vector(values, spec)).reshape(self._shape(spec))})
 
     def many(self, rows: Sequence[Payload]) -> list[ModelInput] | None:
         """Rows of nothing but finite numbers, converted in one go; None where one may be anything else."""
@@ -82,7 +92,16 @@ class TablePreprocessor:
         if not all(len(row) == len(self._features) for row in table):
             return None
         block = self._fast(table, spec, ndim=2)
-        return None if block is None else [ModelInput({spec.name: block[i : i + 1]}) for i in range(len(block))]
+        if block is None:
+            return None
+        block = self._scaled(block)
+        return [ModelInput({spec.name: block[i : i + 1]}) for i in range(len(block))]
+
+    def _scaled(self, values: Array) -> Array:
+        if self._scales is None:
+            return values
+        mean, std = self._scales
+        return np.asarray((values - mean) / std, dtype=values.dtype)
 
     def _plain(self, row: Payload) -> Sequence[Any] | Array:
         """The values of a row in order; none where it takes more than a look to tell."""
@@ -292,7 +311,11 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TablePreprocess
         raise ModelError(
             f"how many features the input {spec.name!r} takes is not said; re-run edge-convert with --sample"
         )
-    return TablePreprocessor(features, [spec], columns=False)
+    scales = bool(table.mean or table.std)
+    if scales and not spec.dtype.startswith("float"):
+        raise ModelError(f"input {spec.name!r} takes {spec.dtype}, which cannot be scaled: leave mean and std out")
+    scaled = scaling.of(table, len(features)) if scales else None
+    return TablePreprocessor(features, [spec], columns=False, scales=scaled)
 
 
 PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)

@@ -17,6 +17,7 @@ import numpy as np
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample
 from edge.data.tensor import Array, TensorSpec
 from edge.errors import ModelError, SampleError
+from edge.model import scaling
 from edge.model.manifest import Feature, Input, Manifest, Window
 from edge.plugins import registry
 from edge.plugins.protocols import Preprocessor
@@ -38,7 +39,7 @@ class WindowPreprocessor:
         self._name, self._window, self._rows = part.name, window, rows
         self._shape = spec.fixed()
         self._width = int(np.prod(self._shape)) // window.size
-        self._mean, self._std = _scaling(part, self._width)
+        self._mean, self._std = scaling.of(part, self._width)
         self._held: deque[Array] = deque(maxlen=window.size)
         self._missing = window.size
 
@@ -95,15 +96,6 @@ def _numbers(payload: Payload) -> Array | None:
     return array
 
 
-def _scaling(part: Input, width: int) -> tuple[Array, Array]:
-    """`standard`: mean and std of each feature; `minmax`: its smallest value and its range, in the same fields."""
-    mean = np.asarray(part.mean or (0.0,), dtype=np.float32)
-    std = np.asarray(part.std or (1.0,), dtype=np.float32)
-    if mean.size not in (1, width) or std.size not in (1, width) or not std.all():
-        raise ModelError(f"input {part.name!r}: mean and std need 1 or {width} values, and no std may be 0")
-    return mean, std
-
-
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> WindowPreprocessor:
     """For a model with one table whose manifest has a window. Raises ModelError where the sizes do not fit."""
     by_name = {s.name: s for s in specs}
@@ -117,7 +109,7 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> WindowPreproces
     width = total // window.size
     row = msgspec.structs.replace(spec, shape=(1, width), dtype="float32", quantization=None)
     features = part.features or tuple(Feature(name="") for _ in range(width))
-    table = msgspec.structs.replace(part, kind="table", features=features, shape=(1, width), window=None)
+    table = msgspec.structs.replace(part, kind="table", features=features, shape=(1, width), window=None, mean=(), std=())
     rows = registry.declared(PreprocessorInfo, "table").create(
         msgspec.structs.replace(manifest, inputs=(table,)), (row,)
     )

@@ -77,11 +77,11 @@ def test_labels_in_the_metadata_are_taken(file):
 
 def test_hints_outweigh_every_guess(file):
     hints = Hints(
-        task="classify", labels=("a", "b"), color="BGR", mean=(1.0,), std=(2.0,), resize="crop", activation="sigmoid"
+        task="classify", labels=("a", "b"), color="BGR", mean=(10.0,), std=(20.0,), resize="crop", activation="sigmoid"
     )
     found = describe(build(file, picture(), {"y": random(1, 2, low=-3, high=3)}), hints)
     (image,) = found.manifest.inputs
-    assert (image.color, image.mean, image.std, image.resize) == ("BGR", (1.0,), (2.0,), "crop")
+    assert (image.color, image.mean, image.std, image.resize) == ("BGR", (10.0,), (20.0,), "crop")
     assert (found.manifest.labels, found.manifest.activation) == (("a", "b"), "sigmoid")
 
 
