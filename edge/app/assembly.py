@@ -21,8 +21,8 @@ from edge.data.tensor import Array, Tensors
 from edge.delivery.options import SAVE_PAST, Durability, OutboxOptions
 from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import Gate, Rules
-from edge.engines import stateful
 from edge.describe.head import HeadInfo
+from edge.engines import stateful
 from edge.errors import ConfigError, SampleError
 from edge.model import golden
 from edge.model.manifest import Manifest

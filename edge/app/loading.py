@@ -50,12 +50,13 @@ class Loaded(msgspec.Struct, frozen=True):
 
 def open_model(settings: Settings) -> Loaded:
     """The model with what the settings override. Raises ModelError, ConfigError."""
-    normalization = _normalization(settings)
     loaded = load_file(
         settings.model.file, engine_options(settings), engine=settings.model.engine, hints=hints(settings)
     )
-    if normalization is not None:
-        log.info("normalization", extra={"note": str(normalization)})
+    if any(i.kind == "image" for i in loaded.manifest.inputs):
+        normalization = _normalization(settings)
+        if normalization is not None:
+            log.info("normalization", extra={"note": str(normalization)})
     return override(loaded, settings)
 
 
@@ -179,7 +180,9 @@ def _with_picture(inputs: Sequence[Input], settings: Settings) -> tuple[Input, .
     manifest = settings.manifest
     scaled = {"mean": manifest.mean or (), "std": manifest.std or ()}
     if any(scaled.values()) and any(i.kind == "table" for i in inputs):
-        return tuple(msgspec.structs.replace(i, **scaled, scaling="standard") if i.kind == "table" else i for i in inputs)
+        return tuple(
+            msgspec.structs.replace(i, **scaled, scaling="standard") if i.kind == "table" else i for i in inputs
+        )
     normalization = _normalization(settings)
     fields = {
         "size": manifest.input_size,

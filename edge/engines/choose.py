@@ -6,7 +6,6 @@ from pathlib import Path
 
 from edge.data import magic
 from edge.errors import ConfigError, ModelError
-
 from edge.model.container import read_head
 from edge.plugins import registry
 from edge.plugins.declarations import EngineInfo

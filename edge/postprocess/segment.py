@@ -176,4 +176,6 @@ def _is_fraction(probe: OutputProbe, sides: tuple[int, ...]) -> bool:
     return any(abs(probe.height - height * k) <= k and abs(probe.width - width * k) <= k for k in (1, 2, 4, 8))
 
 
-HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=frozenset({"labels", "threshold", "activation"}))
+HEAD = HeadInfo(
+    edge_api=1, create=create, recognise=recognise, honours=frozenset({"labels", "threshold", "activation"})
+)

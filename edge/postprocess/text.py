@@ -81,4 +81,6 @@ def recognise(probe: OutputProbe) -> Head | None:
     return Head("text", "text", outputs, {}, evidence, "ocr", activation=activation, labels=probe.metadata.characters)  # type: ignore[arg-type]
 
 
-HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=frozenset({"labels", "threshold", "activation"}))
+HEAD = HeadInfo(
+    edge_api=1, create=create, recognise=recognise, honours=frozenset({"labels", "threshold", "activation"})
+)

@@ -109,7 +109,9 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> WindowPreproces
     width = total // window.size
     row = msgspec.structs.replace(spec, shape=(1, width), dtype="float32", quantization=None)
     features = part.features or tuple(Feature(name="") for _ in range(width))
-    table = msgspec.structs.replace(part, kind="table", features=features, shape=(1, width), window=None, mean=(), std=())
+    table = msgspec.structs.replace(
+        part, kind="table", features=features, shape=(1, width), window=None, mean=(), std=()
+    )
     rows = registry.declared(PreprocessorInfo, "table").create(
         msgspec.structs.replace(manifest, inputs=(table,)), (row,)
     )

@@ -154,8 +154,10 @@ def test_numbers_of_many_samples_at_once_are_the_same_as_one_by_one():
 def test_whole_numbers_that_a_float_would_round_are_told_as_they_are():
     made = Manifest(name="m", task="regress", outputs=(Output(name="y"),))
     assert [p.value for p in decode(made, {"y": np.array([2**53 + 1, -3])})] == [2**53 + 1, -3]
-    ((found,), _) = registry.declared(HeadInfo, "regress").create(made, (TensorSpec("y", "int64", ("n",)),)).many(
-        {"y": np.array([2**63 - 1, 0])}, 2
+    ((found,), _) = (
+        registry.declared(HeadInfo, "regress")
+        .create(made, (TensorSpec("y", "int64", ("n",)),))
+        .many({"y": np.array([2**63 - 1, 0])}, 2)
     )
     assert found.value == 2**63 - 1
 

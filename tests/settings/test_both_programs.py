@@ -99,10 +99,10 @@ def test_a_mix_of_shares_and_pixel_values_is_2_for_both(run, model, tmp_path, ca
 
 def test_a_flag_for_pictures_is_2_for_both_where_the_model_takes_none(tmp_path, run, capsys):
     table = onnxmodels.scores(tmp_path / "scores.onnx", classes=3, features=4)
-    with pytest.raises(ConfigError, match="--mean: this model takes no picture"):
-        run("--mean", "127.5", file=table)
-    assert cli.main([str(table), "-o", str(tmp_path / "x.onnx"), "--mean", "127.5"]) == 2
-    assert "--mean: this model takes no picture" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="--color: this model takes no picture"):
+        run("--color", "BGR", file=table)
+    assert cli.main([str(table), "-o", str(tmp_path / "x.onnx"), "--color", "BGR"]) == 2
+    assert "--color: this model takes no picture" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("said", ["labels.txt", "labels.yaml", "cat,dog,eel"])
