@@ -13,6 +13,7 @@
 # make bench   every target of speed, the tables into tests/benchmarks/README.md; its parts are
 #              bench-flow, beside the engine alone and beside a tutorial's loop, and bench-http, beside other people's servers
 #              (QUICK=1: to see that it works, and nothing is written); the machine must have nothing else to do
+# make bench-beside OTHER=...         this build beside another one's edge-run, every figure in one run
 # make bench-scale                    what it costs as the work grows, drawn: slower models, a fuller spool, more connections
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run)
 # PYTHON and VENV choose another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
@@ -26,7 +27,7 @@ BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-scale soak clean
+.PHONY: demo dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -134,6 +135,10 @@ bench-flow: $(VENV)/.dev
 
 bench-http: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m serving $(if $(QUICK),--quick,$(WRITE)) $(ARGS)
+
+bench-beside: $(VENV)/.dev
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m beside --other $(OTHER) \
+	  $(if $(OTHER_PLUGIN),--other-plugin $(OTHER_PLUGIN)) $(if $(QUICK),--quick --rounds 2,$(WRITE)) $(ARGS)
 
 bench-scale: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m scale $(if $(QUICK),--quick,$(WRITE)) $(ARGS)

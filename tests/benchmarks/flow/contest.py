@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,12 @@ class Figures:
 
 @dataclass(frozen=True)
 class Stage:
-    """The broker's port, and the model that all run."""
+    """The broker's port, the model that all run, and the `edge-run` that is meant, with the `bench:` source for it."""
 
     port: int
     model: Path
+    program: str = field(default_factory=find_edge_run)
+    plugin: Path = HERE / "plugin"
 
     def bare(self, seconds: float) -> Figures:
         """`session.run` alone."""
@@ -68,7 +70,7 @@ class Stage:
         )
         with contextlib.closing(Ear(self.port, topic)) as ear:
             started = time.time()
-            with running(command):
+            with running(command, self.plugin):
                 return ear.hear(PATIENCE_S)[0] - started
 
     @property
@@ -80,7 +82,7 @@ class Stage:
 
     def _edge_run(self, source: str) -> list[str]:
         return [
-            find_edge_run(),
+            self.program,
             *("--model", str(self.model), "--source", source, "--device", "bench"),
             *("--mqtt", f"mqtt://127.0.0.1:{self.port}", "--state-dir", str(self.model.parent / "state")),
         ]
@@ -88,7 +90,7 @@ class Stage:
     def _heard(self, command: list[str], topic: str, count: int) -> Figures:
         """The first tenth warms up."""
         warm = max(1, count // 10)
-        with contextlib.closing(Ear(self.port, topic)) as ear, running(command) as process:
+        with contextlib.closing(Ear(self.port, topic)) as ear, running(command, self.plugin) as process:
             first = ear.hear_results(warm, PATIENCE_S)
             cpu_s = cpu_time_s(process.pid)
             rest = count - sum(results_in(said) for _, said in first)
@@ -112,9 +114,9 @@ def _count(things: str) -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], plugin: Path = HERE / "plugin") -> Iterator[subprocess.Popen[bytes]]:
     """From its start to its end by SIGKILL. What it said is shown where it gave nothing in time."""
-    environment = {**os.environ, "PYTHONPATH": str(HERE / "plugin")}
+    environment = {**os.environ, "PYTHONPATH": str(plugin)}
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
         try:

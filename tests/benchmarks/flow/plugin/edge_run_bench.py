@@ -12,6 +12,7 @@ from things import Paced, parse
 
 from edge.data.sample import Image, Sample
 from edge.errors import EndOfStream
+from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import SourceContext
 
 
@@ -43,3 +44,6 @@ class BenchSource:
 
 def create(rest: str, context: SourceContext) -> BenchSource:
     return BenchSource(rest)
+
+
+SOURCE = SourceInfo(edge_api=1, create=create)
