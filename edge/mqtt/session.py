@@ -35,7 +35,7 @@ log = logging.getLogger("edge.mqtt")
 
 CONNACK_WAIT_S = 5.0
 JOIN_WAIT_S = 10.0
-"""How long `stop` waits for a thread that may be inside a name server's or a TLS handshake's time limit."""
+"""How long `stop` waits for a thread whose worker may be writing to a slow disk."""
 STANDS_S = 2.0
 """A connection that stood so long has worked: one that ends sooner is tried again ever more slowly."""
 LOOK_AGAIN_S = 0.5
@@ -73,8 +73,8 @@ class MqttTransport:
 
         `worked` is told that one stood for a while, `unavailable` why one did not, `refused` that the broker said no
         before that; `failed` gets what must never
-        happen, a bug in the thread; `beat("mqtt")` says that the thread makes progress, `beat("-mqtt")` that it has
-        ended, or waits for others.
+        happen, a bug in the thread; `beat("mqtt")` says that the thread makes progress, `beat("-mqtt")` that it
+        has ended.
         """
         self.options = options
         self._births = births
@@ -109,8 +109,7 @@ class MqttTransport:
     def attach(self, worker: LoopWorker) -> None:
         """Before `start`: `worker.turn()` is called in the session's thread, after each time it woke, until `stop`.
 
-        `waker.wake()` ends the thread's wait, so that a turn follows at once. While a broker's name is looked up and
-        its handshake runs, some seconds at most, no turn is taken.
+        `waker.wake()` ends the thread's wait, so that a turn follows at once.
         """
         self._workers.append(worker)
 
@@ -191,6 +190,7 @@ class MqttTransport:
         """Publishes `last` (the `offline` of a clean end), waits for its confirmation, disconnects."""
         thread, self._thread = self._thread, None
         if thread is None:
+            self.waker.close()
             return
         self._say_last(last, timeout_s)
         self._stopping.set()
@@ -258,8 +258,7 @@ class MqttTransport:
         self._connection = connection
         with selectors.DefaultSelector() as selector:
             try:
-                self._beat("-mqtt")  # a name server and a handshake have time limits of their own
-                connection.open()
+                self._open(connection)
                 self._handshake(connection, selector)
                 self._up(connection)
                 born, wait_s = False, self._work()
@@ -278,6 +277,34 @@ class MqttTransport:
                     wait_s = self._work()
             finally:
                 connection.close(selector, polite=self._stopping.is_set())
+
+    def _open(self, connection: Connection) -> None:
+        """Opens it in a thread for that alone: a name server or a TLS handshake may take long, and the workers have
+        their turns meanwhile. Raises UnavailableError."""
+        failed: list[BaseException] = []
+        done = threading.Event()
+
+        def connect() -> None:
+            try:
+                connection.open()
+            except BaseException as exc:  # noqa: BLE001 - raised again below
+                failed.append(exc)
+            done.set()
+            self.waker.wake()
+            if self._stopping.is_set():
+                connection.client.hang_up()
+
+        threading.Thread(target=connect, name="mqtt-connect", daemon=True).start()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.waker, selectors.EVENT_READ)
+            while not done.is_set():
+                self._beat("mqtt")
+                if self._stopping.is_set():
+                    raise UnavailableError("stopping")
+                if selector.select(self._work()):
+                    self.waker.clear()
+        if failed:
+            raise failed[0]
 
     def _handshake(self, connection: Connection, selector: selectors.BaseSelector) -> None:
         until = time.monotonic() + CONNACK_WAIT_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -86,3 +87,28 @@ def test_an_error_in_a_turn_is_told(away):
     finally:
         threading.excepthook = before
     assert [str(one) for one in told] == ["a bug", "ended"]
+
+
+def test_workers_have_their_turns_while_a_name_server_does_not_answer(away, monkeypatch):
+    asked, answers = threading.Event(), threading.Event()
+
+    def slow(*_args, **_more):
+        asked.set()
+        answers.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    worker = CountingWorker()
+    away.attach(worker)
+    away.start()
+    try:
+        assert asked.wait(10)
+        for _ in range(3):
+            while worker.turned.acquire(blocking=False):
+                continue
+            away.waker.wake()
+            assert worker.turned.acquire(timeout=10)
+        away.stop()
+        assert worker.ended
+    finally:
+        answers.set()
