@@ -85,7 +85,7 @@ def load_file(
     Raises ModelError, ConfigError.
     """
     loaded = choose.load(path, options or EngineOptions(), engine)
-    sha = container.sha256(path)
+    sha = container.identity(path)
     manifest = container.read_manifest(path, loaded.metadata)
     if manifest is not None and manifest.inputs:
         return Loaded(path, loaded, _named(manifest, path), sha)

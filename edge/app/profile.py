@@ -115,7 +115,7 @@ def _path(settings: Settings) -> Path | None:
     if not any(folder.glob("profile-*.json")):
         return None
     try:
-        path = path_of(folder, container.sha256(settings.model.file))
+        path = path_of(folder, container.identity(settings.model.file))
     except (FatalError, OSError):
         return None  # the model is not there: to be told by who loads it
     return path if path.exists() else None
@@ -127,7 +127,7 @@ def _foreign(profile: Profile, settings: Settings) -> str:
     library = info.library()
     engine = f"{name} {library.version()}"
     pairs = (
-        ("model", profile.model, container.sha256(settings.model.file)),
+        ("model", profile.model, container.identity(settings.model.file)),
         ("engine", profile.engine, engine),
         ("processor", profile.processor, processor()),
     )

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from edge import __version__
 from edge.app import assembly, status
 from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
+from edge.app.topics import hold_topics
 from edge.data import codec, result
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
@@ -39,6 +41,7 @@ from edge.runtime.runner import Runner, RunnerOptions
 from edge.settings.settings import Settings
 from edge.sources.uri import told
 from edge.storage.instance import instance_id
+from edge.storage.lock import FileLock
 from edge.telemetry.board import temperature_celsius
 from edge.telemetry.clock import SystemClock, clock_synced
 from edge.telemetry.metrics import Metrics
@@ -121,6 +124,12 @@ class Service:
             failed=lambda exc: self._runner.fail(exc) if self._runner is not None else None,
             beat=self._hearts.beat,
         )
+
+    def _hold_topics(self) -> FileLock | None:
+        if self._settings.mqtt.url == "none" or self._broker is not None:
+            return None
+        state_dir = Path(self._settings.delivery.state_dir)
+        return hold_topics(state_dir, str(self._broker_url()), self._base, self._loaded.path)
 
     def _broker_url(self) -> BrokerUrl:
         if self._broker is not None:
@@ -278,6 +287,7 @@ class Service:
     def run(self) -> None:
         """Until the source ends or a signal comes. Raises FatalError."""
         self._start_embedded()
+        topics = self._hold_topics()
         try:
             self._transport = self._make_transport()
             self._announcer = self._make_announcer()
@@ -290,6 +300,8 @@ class Service:
         finally:
             if self._broker is not None:
                 self._broker.stop()
+            if topics is not None:
+                topics.release()
 
     def _run(self, source: Source | None, pipeline: Pipeline) -> None:
         self._runner = Runner(

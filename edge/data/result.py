@@ -11,7 +11,7 @@ SCHEMA = 1
 
 
 class ModelRef(msgspec.Struct, frozen=True):
-    """Which model made a result; `sha256` is of the model file, in hexadecimal."""
+    """Which model made a result; `sha256` is of the model file and of files with its weights, in hexadecimal."""
 
     name: str
     version: str

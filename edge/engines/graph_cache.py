@@ -20,13 +20,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import mmap
 import os
 import platform
 import time
 from pathlib import Path
 
-from edge.model.container import sha256
+from edge.model.container import external_files, sha256
 
 log = logging.getLogger("edge.model")
 
@@ -38,8 +37,6 @@ FREE_SHARE = 4
 MODELS_MOST = 8
 STALE_S = 3600.0
 NONE = "none"
-_EXTERNAL = b"\n\x08location"
-"""The key of an entry of `external_data`, in protobuf: https://onnx.ai/onnx/repo-docs/ExternalData.html"""
 _FEATURES = ("model name", "flags", "Features", "CPU implementer", "CPU architecture", "CPU variant", "CPU part")
 
 
@@ -170,5 +167,4 @@ def _free(folder: Path) -> int:
 
 def has_weights_elsewhere(model: Path) -> bool:
     """Whether some of its weights lie in other files. Raises OSError."""
-    with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(_EXTERNAL) >= 0
+    return bool(external_files(model))

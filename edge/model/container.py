@@ -55,6 +55,51 @@ def _sha256(path: Path, version: tuple[int, ...]) -> str:
     return digest.hexdigest()
 
 
+def identity(path: Path) -> str:
+    """What tells this model from every other: its file's SHA-256; where weights lie in other files, the SHA-256 of
+    that and of theirs, by name. Raises ModelError, OSError."""
+    own, others = sha256(path), external_files(path)
+    if not others:
+        return own
+    digest = hashlib.sha256(own.encode())
+    for name in others:
+        file = path.parent / name
+        digest.update(f"\n{name} {sha256(file) if file.is_file() else 'missing'}".encode())
+    return digest.hexdigest()
+
+
+_LOCATION = b"\n\x08location\x12"
+"""An entry of a tensor's `external_data`, in protobuf, up to the length of the file's name:
+https://onnx.ai/onnx/repo-docs/ExternalData.html"""
+
+
+def external_files(path: Path) -> tuple[str, ...]:
+    """The names of the files beside an .onnx file that hold weights of it, sorted. Raises OSError."""
+    found: set[str] = set()
+    with path.open("rb") as file:
+        if not magic.is_onnx(file.read(64)):
+            return ()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            at = content.find(_LOCATION)
+            while at >= 0:
+                at += len(_LOCATION)
+                name = _text(content, at)
+                # A name that leads out of the folder is refused by the engine.
+                if name and not Path(name).is_absolute() and ".." not in Path(name).parts:
+                    found.add(name)
+                at = content.find(_LOCATION, at)
+    return tuple(sorted(found))
+
+
+def _text(content: mmap.mmap, at: int) -> str:
+    """A protobuf text: its length, of one or two bytes, and UTF-8."""
+    head = content[at : at + 2] + b"\0\0"  # the file may end here
+    size, start = head[0], at + 1
+    if size & 0x80:
+        size, start = size & 0x7F | head[1] << 7, at + 2
+    return content[start : start + size].decode("utf-8", "replace")
+
+
 def read_manifest(path: Path, metadata: Mapping[str, str]) -> Manifest | None:
     """The manifest of a model file, or None for a model of somebody else's.
 

@@ -1,4 +1,4 @@
-"""One process, one spool: a lock file that holds the owner's process id.
+"""One process, one spool, and one for a model's topics: a lock file that says who holds it.
 
 `flock` belongs to the open file, so the kernel gives it up when the process dies, however it dies: there
 is no stale lock to clean. The file itself stays, for to delete it would race with the next owner.
@@ -13,6 +13,8 @@ from pathlib import Path
 
 from edge.errors import SpoolError, UnavailableError
 
+NAME_BYTES = 4096
+
 _NEVER = frozenset(
     {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 )
@@ -23,44 +25,62 @@ class SpoolLock:
 
     def __init__(self, spool: Path) -> None:
         self._spool = spool
-        self._path = spool.with_name(spool.name + ".lock")
-        self._fd: int | None = None
+        self._lock = FileLock(spool.with_name(spool.name + ".lock"))
 
     def acquire(self) -> None:
         """Raises SpoolError where another process holds it or the folder can never be used, else UnavailableError."""
-        if self._fd is not None:
-            return
         try:
-            make_folder(self._spool.parent)
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            holder = self._lock.acquire(str(os.getpid()))
         except OSError as exc:
+            # A lock that holds without its owner's name would do, but a disk that takes no ten bytes takes no spool.
             raise folder_error(self._spool.parent, exc) from exc
+        if holder is not None:
+            raise SpoolError(
+                f"{self._spool}: process {holder or 'unknown'} uses this spool; "
+                "give this one another --name, --device or --state-dir, or stop that one"
+            )
+
+    def release(self) -> None:
+        """Lets the next process in."""
+        self._lock.release()
+
+
+class FileLock:
+    """One process at a time, which writes into the file what it wants to be known by."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def acquire(self, name: str) -> str | None:
+        """None: it is held now. Else what the other process is known by, "" where it has not said. Raises OSError."""
+        if self._fd is not None:
+            return None
+        make_folder(self._path.parent)
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            owner = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        except BlockingIOError:
+            holder = os.pread(fd, NAME_BYTES, 0).decode("utf-8", "replace").strip()
             os.close(fd)
-            raise SpoolError(
-                f"{self._spool}: process {owner} uses this spool; "
-                "give this one another --name, --device or --state-dir, or stop that one"
-            ) from exc
+            return holder
+        except OSError:
+            os.close(fd)
+            raise
         self._fd = fd
-        self._sign(fd)
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{name}\n".encode()[:NAME_BYTES], 0)
+        except OSError:
+            self.release()
+            raise
+        return None
 
     def release(self) -> None:
         """Lets the next process in."""
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
-
-    def _sign(self, fd: int) -> None:
-        try:
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, b"%d\n" % os.getpid(), 0)
-        except OSError as exc:
-            # The lock holds without it, but a disk that takes no ten bytes takes no spool either.
-            self.release()
-            raise folder_error(self._spool.parent, exc) from exc
 
 
 def make_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from support.processes import until
+from support.processes import PATIENCE_S, until
 
 INPUT = "edge/pi/flowers/input"
 STATUS = "edge/pi/flowers/status"
@@ -247,3 +247,13 @@ def test_a_password_from_a_file_opens_the_broker(edge_run, flowers, mosquitto, t
         *("--mqtt-password-file", str(secret)),
     )
     listener.wait_for_text(STATUS, b"online")
+
+
+def test_two_models_with_one_name_never_share_their_topics(edge_run, broker, flowers, tmp_path):
+    first = edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--durability", "none")
+    first.wait_until_said("model ready")
+    second = edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--durability", "none")
+    assert second.process.wait(PATIENCE_S) == 2
+    second.wait_until_said("the topics edge/pi/flowers/# belong to process")
+    third = edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--name", "other")
+    third.wait_until_said("topics=edge/pi/other/#")
