@@ -86,14 +86,12 @@ class App:
 
     def hot(self, request: Request) -> HotHandler | None:
         """The handler of a hot route, where nothing of the request but its body has to be looked at."""
-        if request.query:
+        if request.query or b"content-encoding" in request.by_name:
             return None
         return self._hot.get((request.method, request.path))
 
     def at_once(self, handler: HotHandler, request: Request, body: bytes) -> Response | None:
         """As the handler's; what it raises becomes a response."""
-        if b"content-encoding" in request.by_name:
-            return None
         try:
             return handler.at_once(body, request.by_name)
         except Exception as exc:  # noqa: BLE001 - `_failed` says which is a bug
@@ -104,7 +102,7 @@ class App:
         exchange: Exchange | None = None
         try:
             request.body = await self._unpacked(request)
-            handler = self.hot(request)
+            handler = self._hot.get((request.method, request.path)) if not request.query else None
             if handler is not None:
                 return await handler.later(request.body, request.by_name, gone)
             if request.path not in FREE:

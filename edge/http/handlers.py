@@ -54,7 +54,7 @@ class Handlers:
             *predict.routes(),
             *open_inference.routes(),
             *TensorFlowServing(served, models, inference, pool, self.admission).routes(),
-            *Invocations(pool, self.admission).routes(),
+            *Invocations(served, inference, pool, self.admission).routes(),
         ]
         self.routes: list[BaseRoute] = [*routes, *process.routes(routes, served.version)]
         self.hot: Mapping[tuple[str, str], HotHandler] = {

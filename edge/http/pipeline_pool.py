@@ -100,8 +100,10 @@ class PipelinePool:
 
 
 def plain(value: Any) -> Any:
-    """An output of the engine as JSON values."""
+    """An output of the engine as JSON values; NaN becomes null. Raises SampleError for infinity, which JSON lacks."""
     if isinstance(value, np.ndarray):
         array: Array = value
+        if array.dtype.kind == "f" and np.isinf(array).any():
+            raise SampleError("an output holds infinity, which JSON cannot say: ask /v2 for binary_data")
         return array.tolist()
     return [{str(k): v for k, v in row.items()} if isinstance(row, dict) else row for row in value]

@@ -48,6 +48,16 @@ SERVING = content(
         "properties": {"instances": {"type": "array"}, "inputs": {}, "signature_name": {"type": "string"}},
     }
 )
+EXAMPLES = content(
+    application_json={
+        "type": "object",
+        "properties": {
+            "examples": {"type": "array"},
+            "context": {"type": "object"},
+            "signature_name": {"type": "string"},
+        },
+    }
+)
 INVOCATIONS = content(
     application_json={
         "type": "object",
@@ -56,8 +66,17 @@ INVOCATIONS = content(
             "dataframe_records": {"type": "array"},
             "instances": {"type": "array"},
             "inputs": {},
+            "params": {"type": "object"},
         },
     },
+    application_jsonlines={"type": "string"},
+    application_x__npy=BYTES,
+    text_csv={"type": "string"},
+)
+PREDICTIONS = content(
+    application_json={"type": "object", "properties": {"predictions": {}}},
+    application_jsonlines={"type": "string"},
+    application_x__npy=BYTES,
     text_csv={"type": "string"},
 )
 ERROR: Mapping[str, Any] = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}

@@ -97,13 +97,70 @@ def test_what_is_not_there_is_a_404_and_a_wrong_method_a_405(numbers):
     assert answer.headers["allow"] == "POST"
 
 
-def test_the_repository_lists_the_one_model_and_loads_no_other(numbers):
+def test_the_repository_lists_the_one_model_which_is_loaded_and_no_other(numbers):
     assert numbers.post("/v2/repository/index", {"ready": True}).json == [
         {"name": "numbers", "version": "1", "state": "READY", "reason": ""}
     ]
-    answer = numbers.post("/v2/repository/models/numbers/load")
+    assert numbers.post("/v2/repository/models/numbers/load").status == 200
+    changed = numbers.post("/v2/repository/models/numbers/load", {"parameters": {"config": "{}"}})
+    assert (changed.status, "--model" in changed.error) == (400, True)
+    assert numbers.post("/v2/repository/models/numbers/unload").status == 400
+    assert numbers.post("/v2/repository/models/other/load").status == 404
+    assert "model_repository" not in numbers.get("/v2").json["extensions"]
+
+
+def test_the_configuration_tells_dims_of_one_sample_where_rows_can_be_many(numbers, serve, models):
+    free = numbers.get("/v2/models/numbers/config").json
+    fixed = serve(onnxmodels.identity(models / "fixed.onnx", shape=(1, 3))).get("/v2/models/fixed/config").json
+
+    assert (free["max_batch_size"] > 1, free["input"][0]["dims"], free["output"][0]["dims"]) == (True, [3], [3])
+    assert (fixed["max_batch_size"], fixed["input"][0]["dims"]) == (0, [1, 3])
+    assert free["input"][0]["format"] == "FORMAT_NONE"
+
+
+def test_nulls_are_as_absent_as_mlserver_s_request_objects_have_them(numbers):
+    request = {"id": None, "parameters": None, "outputs": None,
+               "inputs": [tensor("x", ROW, "FP32", parameters=None)]}  # fmt: skip
+    named = {**request, "outputs": [{"name": "y", "parameters": {"binary_data": None, "classification": None}}]}
+
+    assert "id" not in numbers.infer(request).json
+    assert numbers.infer(named).json["outputs"][0]["data"] == ROW[0]
+
+
+@pytest.mark.parametrize(
+    ("request_parameters", "output_parameters"),
+    [
+        ({"binary_data_output": "false"}, {}),
+        ({"binary_data_output": 1}, {}),
+        ({}, {"binary_data": "true"}),
+        ({}, {"classification": "x"}),
+        ({}, {"classification": True}),
+        ({}, {"classification": -1}),
+        ({}, {"classification": 1.5}),
+    ],
+)
+def test_parameters_of_a_wrong_type_are_refused_by_name(numbers, request_parameters, output_parameters):
+    answer = numbers.infer({
+        "inputs": [tensor("x", ROW, "FP32")], "parameters": request_parameters,
+        "outputs": [{"name": "y", "parameters": output_parameters}],
+    })  # fmt: skip
+
     assert answer.status == 400
-    assert "--model" in answer.error
+    assert next(iter(request_parameters or output_parameters)) in answer.error
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("-inf")])
+def test_infinity_is_refused_in_json_and_exact_in_binary(numbers, bad):
+    values = np.array([[1, bad, np.nan]], np.float32)
+    binary = {"name": "x", "shape": [1, 3], "datatype": "FP32", "parameters": {"binary_data_size": 12}}
+    body, headers = with_binary({"inputs": [binary]}, values.tobytes())
+    exact, more = with_binary({"inputs": [binary], "parameters": {"binary_data_output": True}}, values.tobytes())
+
+    refused, answered = numbers.infer(body, **headers), numbers.infer(exact, **more)
+
+    assert refused.status == 400
+    assert "binary_data" in refused.error
+    assert np.array_equal(np.frombuffer(answered.body[-12:], np.float32), values[0], equal_nan=True)
 
 
 def test_statistics_count_requests_rows_and_failures(serve, models):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Any
 
+import msgspec
+import numpy as np
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
@@ -16,65 +21,168 @@ from edge.data.result import Anomaly, Classification, Regression, Result, Skippe
 from edge.data.sample import Payload
 from edge.errors import SampleError
 from edge.http import schemas
+from edge.http.compat.tensors import tensor
 from edge.http.http_types import Refusal, Response, as_json
-from edge.http.pipeline_pool import PipelinePool
+from edge.http.openinference.protocol import Inference
+from edge.http.options import Served
+from edge.http.pipeline_pool import PipelinePool, plain
 from edge.http.routes import body_of, describes, get, post, request_gone
 from edge.http.scheduling import Admission
 
+LINES = ("application/jsonlines", "application/x-jsonlines", "application/x-ndjson")
+NPY = "application/x-npy"
+CSV = "text/csv"
+
 
 class Invocations:
-    """`/invocations`: MLflow's JSON forms, CSV, and every body that `/predict` takes; answers `{"predictions": []}`."""
+    """`/invocations`: MLflow's JSON forms, CSV, JSON lines, and every body that `/predict` takes.
 
-    def __init__(self, pool: PipelinePool, admission: Admission) -> None:
+    Answers `{"predictions": ...}`, or what `Accept` asks for: JSON lines, CSV or `.npy`.
+    """
+
+    def __init__(self, served: Served, inference: Inference, pool: PipelinePool, admission: Admission) -> None:
+        self._version = served.version
+        self._specs = {s.name: s for s in served.engine.inputs}
+        self._named = any(f.name for f in served.manifest.features)
+        self._inference = inference
         self._pool = pool
         self._admission = admission
 
     def routes(self) -> list[BaseRoute]:
         """All of them."""
-        return [post("/invocations", self.invoke), get("/ping", self.ping)]
+        return [post("/invocations", self.invoke), get("/ping", self.ping), get("/version", self.version)]
 
-    @describes(body=schemas.INVOCATIONS)
+    @describes(body=schemas.INVOCATIONS, answer=schemas.PREDICTIONS)
     async def invoke(self, request: Request) -> Response:
         """Predict, as MLflow and SageMaker do."""
         body, headers = await body_of(request)
-        kind = headers.get(b"content-type", b"").decode("latin-1")
-        return await self._admission.run(lambda: self.answer(body, kind), len(body), request_gone(request))
+        kind = _media_type(headers.get(b"content-type", b"").decode("latin-1"))
+        accept = request.headers.get("accept", "")
+        return await self._admission.run(lambda: self.answer(body, kind, accept), len(body), request_gone(request))
 
     async def ping(self, request: Request) -> Response:
-        """Whether the server lives, as SageMaker asks."""
+        """Whether the server lives, as SageMaker and MLflow ask."""
         return as_json({})
 
-    def answer(self, body: bytes, content_type: str) -> Response:
+    @describes(answer=schemas.METRICS)
+    async def version(self, request: Request) -> Response:
+        """The version of edge-run, as MLflow asks for its own."""
+        return Response(self._version.encode(), kind=b"text/plain; charset=utf-8")
+
+    def answer(self, body: bytes, kind: str, accept: str = "") -> Response:
         """Raises SampleError."""
-        payload = _csv(body) if content_type.partition(";")[0].strip().lower() == "text/csv" else _rows(body)
+        if kind == CSV:
+            return _written(self._predictions(_csv(body)), accept)
+        if kind in LINES:
+            return _written(self._predictions(_json_lines(body)), accept)
+        value = _decoded(body)
+        if isinstance(value, dict):
+            if not isinstance(value.get("params", {}), (dict, NoneType)):
+                raise Refusal(400, "params: an object belongs there")
+            inputs = value.get("inputs")
+            if isinstance(inputs, dict) and self._specs and set(inputs) == set(self._specs) and not self._named:
+                return _written(self._tensors(inputs), accept)
+            value = self._rows(value)
+        return _written(self._predictions(value), accept)
+
+    def _predictions(self, payload: Payload) -> list[Any]:
         outcomes = self._pool.ask_decoded(payload)
         for at, outcome in enumerate(outcomes):
             if isinstance(outcome, Skipped):
                 raise SampleError(f"row {at}: {outcome.reason}" if len(outcomes) > 1 else outcome.reason)
-        return as_json({"predictions": [_prediction(o) for o in outcomes if isinstance(o, Result)]})
+        return [_prediction(o) for o in outcomes if isinstance(o, Result)]
 
+    def _tensors(self, inputs: Mapping[str, Any]) -> Any:
+        """Tensors by name, as they are, and the model's outputs as they are."""
+        outputs = self._inference.outputs({name: tensor(inputs[name], spec) for name, spec in self._specs.items()})
+        values = {name: plain(value) for name, value in outputs.items()}
+        return next(iter(values.values())) if len(values) == 1 else values
 
-def _rows(body: bytes) -> Payload:
-    value = codec.decode(body)
-    if not isinstance(value, dict):
-        return value
-    split = value.get("dataframe_split")
-    if isinstance(split, dict):
-        columns, data = split.get("columns"), split.get("data")
+    def _rows(self, value: dict[str, Any]) -> Payload:
+        split, records = value.get("dataframe_split"), value.get("dataframe_records")
+        if isinstance(split, dict):
+            return self._split(split.get("columns"), split.get("data"))
+        if isinstance(records, list) and records and all(isinstance(r, dict) for r in records):
+            columns = list(records[0])
+            if any(set(r) != set(columns) for r in records):
+                return records
+            return self._split(columns, [[r[c] for c in columns] for r in records])
+        for key in ("dataframe_records", "instances"):
+            if key in value:
+                return value[key]
+        if "inputs" in value:
+            inputs = value["inputs"]
+            return _by_column(inputs) if isinstance(inputs, dict) else inputs
+        return {key: part for key, part in value.items() if key != "params"}
+
+    def _split(self, columns: Any, data: Any) -> Payload:
+        """Rows by the names of their columns; by position where the model knows no names, or the columns have none."""
         if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
             raise Refusal(400, "dataframe_split: data is an array of rows")
         if not isinstance(columns, list):
             return data
         if any(len(row) != len(columns) for row in data):
             raise Refusal(400, f"dataframe_split: every row has {len(columns)} values, as columns has")
+        if not self._named or columns == list(range(len(columns))):
+            return data
         return [dict(zip(map(str, columns), row, strict=True)) for row in data]
-    for key in ("dataframe_records", "instances"):
-        if key in value:
-            return value[key]
-    if "inputs" in value:
-        inputs = value["inputs"]
-        return _by_column(inputs) if isinstance(inputs, dict) else inputs
-    return value
+
+
+def _decoded(body: bytes) -> Payload:
+    """An input of the contract; in JSON, NaN as Python writes it (and MLflow's client with it) is a missing value."""
+    try:
+        return codec.decode(body)
+    except SampleError:
+        if b"NaN" not in body or not body[:64].lstrip().startswith((b"{", b"[")):
+            raise
+    try:
+        return json.loads(body, parse_constant=_constant)
+    except (ValueError, RecursionError) as exc:
+        raise Refusal(400, f"not JSON: {exc}") from exc
+
+
+def _constant(name: str) -> None:
+    if name != "NaN":
+        raise ValueError(f"{name} is no number of JSON")
+
+
+def _media_type(header: str) -> str:
+    return header.partition(";")[0].strip().lower()
+
+
+def _json_lines(body: bytes) -> Payload:
+    found = [codec.decode_json(line) for line in body.splitlines() if line.strip()]
+    if not found:
+        raise Refusal(400, "JSON lines without a line")
+    return found
+
+
+def _written(predictions: Any, accept: str) -> Response:
+    """In the first of our forms that `Accept` names."""
+    asked = [_media_type(part) for part in accept.split(",")]
+    form = next((kind for kind in asked if kind in (CSV, NPY, *LINES, "application/json", "*/*")), "")
+    if form in ("", "application/json", "*/*"):
+        return as_json({"predictions": predictions})
+    rows = predictions if isinstance(predictions, list) else [predictions]
+    if form in LINES:
+        return Response(b"".join([msgspec.json.encode(row) + b"\n" for row in rows]), kind=form.encode())
+    if form == CSV:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([_cells(row) for row in rows])
+        return Response(text.getvalue().encode(), kind=b"text/csv; charset=utf-8")
+    array = np.array(rows)
+    if array.dtype.kind not in "fiubU":
+        raise Refusal(406, f"predictions of this model are no array: ask for JSON, not {NPY}")
+    data = io.BytesIO()
+    np.save(data, array, allow_pickle=False)
+    return Response(data.getvalue(), kind=NPY.encode())
+
+
+def _cells(row: Any) -> list[Any]:
+    cells = row if isinstance(row, list) else [row]
+    if any(not isinstance(v, (str, int, float, NoneType)) for v in cells):
+        raise Refusal(406, "predictions of this model are no table: ask for JSON, not text/csv")
+    return cells
 
 
 def _by_column(columns: Mapping[str, Any]) -> Payload:
@@ -89,7 +197,7 @@ def _by_column(columns: Mapping[str, Any]) -> Payload:
 
 def _csv(body: bytes) -> Payload:
     try:
-        rows = [row for row in csv.reader(io.StringIO(body.decode("utf-8"))) if row]
+        rows = [row for row in csv.reader(io.StringIO(body.decode("utf-8-sig"))) if row]
     except (UnicodeDecodeError, csv.Error) as exc:
         raise Refusal(400, f"not CSV: {exc}") from exc
     if not rows:
@@ -120,6 +228,8 @@ def _prediction(result: Result) -> Any:
         return int(best.label) if best.label.lstrip("-").isdigit() else best.label
     if all(isinstance(p, Regression) for p in found):
         values = [p.value for p in found]
+        if any(math.isinf(v) for v in values):
+            raise SampleError("a prediction is infinity, which JSON cannot say: ask /v2 for binary_data")
         return values[0] if len(values) == 1 else values
     if len(found) == 1 and isinstance(found[0], Anomaly):
         return -1 if found[0].is_anomaly else 1

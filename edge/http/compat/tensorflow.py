@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from edge.data import codec
+from edge.data.result import Classification, Regression, Result, Skipped
 from edge.data.sample import Payload
-from edge.data.tensor import STRING, Array, Tensors, TensorSpec, numpy_dtype, to_integers
+from edge.data.tensor import Tensors, TensorSpec
+from edge.errors import SampleError
 from edge.http import schemas
+from edge.http.compat.tensors import tensor
 from edge.http.http_types import Refusal, Response, as_json
 from edge.http.openinference.metadata import Models
 from edge.http.openinference.protocol import Inference
@@ -24,6 +27,14 @@ from edge.http.routes import body_of, describes, get, post, request_gone
 from edge.http.scheduling import Admission
 
 MODEL = "/v1/models/{model}"
+SIGNATURE = "serving_default"
+LABEL = "stable"
+DTYPES = {
+    "float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE", "bool": "DT_BOOL", "int8": "DT_INT8",
+    "int16": "DT_INT16", "int32": "DT_INT32", "int64": "DT_INT64", "uint8": "DT_UINT8", "uint16": "DT_UINT16",
+    "uint32": "DT_UINT32", "uint64": "DT_UINT64",
+}  # fmt: skip
+"""TensorFlow's names; of all others, DT_STRING."""
 
 
 class TensorFlowServing:
@@ -39,33 +50,75 @@ class TensorFlowServing:
         self._models = models
         self._admission = admission
         self._specs = {s.name: s for s in served.engine.inputs}
+        self._output_specs = served.engine.outputs
         self._outputs = [s.name for s in served.engine.outputs]
         self._inference = inference
         self._pool = pool
 
     def routes(self) -> list[BaseRoute]:
-        """All of them."""
-        return [get(MODEL, self.state), post(f"{MODEL}:predict", self.predict)]
+        """All of them; KServe's first protocol is a part of TensorFlow Serving's."""
+        every = [MODEL, f"{MODEL}/versions/{{version}}", f"{MODEL}/labels/{{label}}"]
+        return [
+            get("/v1/models", self.names),
+            *(post(f"{base}:{verb}", endpoint) for base in every for verb, endpoint in (
+                ("predict", self.predict), ("classify", self.classify), ("regress", self.regress))),
+            *(get(f"{base}/metadata", self.metadata) for base in every),
+            *(get(base, self.state) for base in every),
+        ]  # fmt: skip
+
+    def _check(self, request: Request) -> None:
+        """Raises Refusal (404) for another model, version or label."""
+        params = request.path_params
+        self._models.check(params["model"], params.get("version"))
+        if params.get("label", LABEL) != LABEL:
+            raise Refusal(404, f"no version is labelled {params['label'][:80]!r}; {LABEL!r} is the one there is")
+
+    async def names(self, request: Request) -> Response:
+        """The models, as KServe's first protocol lists them."""
+        return as_json({"models": [self._models.name]})
 
     async def state(self, request: Request) -> Response:
-        """The model's state, as TensorFlow Serving tells it."""
-        self._models.check(request.path_params["model"])
+        """The model's state, as TensorFlow Serving and KServe's first protocol tell it."""
+        self._check(request)
         status = {"error_code": "OK", "error_message": ""}
         version = {"version": self._models.version, "state": "AVAILABLE", "status": status}
-        return as_json({"model_version_status": [version]})
+        return as_json({"name": self._models.name, "ready": True, "model_version_status": [version]})
+
+    async def metadata(self, request: Request) -> Response:
+        """The model's signature, as TensorFlow Serving tells it."""
+        self._check(request)
+        signature = {
+            "inputs": {s.name: _tensor_info(s) for s in self._specs.values()},
+            "outputs": {s.name: _tensor_info(s) for s in self._output_specs},
+            "method_name": "tensorflow/serving/predict",
+        }
+        return as_json({
+            "model_spec": {"name": self._models.name, "signature_name": "", "version": self._models.version},
+            "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
+        })  # fmt: skip
 
     @describes(body=schemas.SERVING)
     async def predict(self, request: Request) -> Response:
         """Predict, as TensorFlow Serving does."""
-        self._models.check(request.path_params["model"])
-        body, _ = await body_of(request)
-        return await self._admission.run(partial(self.answer, body), len(body), request_gone(request))
+        return await self._answered(request, self.answer)
 
-    def answer(self, body: bytes) -> Response:
-        """Raises SampleError."""
-        asked = codec.decode_json(body)
-        if not isinstance(asked, dict):
-            raise Refusal(400, "a JSON object belongs there")
+    @describes(body=schemas.EXAMPLES)
+    async def classify(self, request: Request) -> Response:
+        """Classes with their scores, as TensorFlow Serving gives them."""
+        return await self._answered(request, partial(self._examples, of=Classification, wanted=_classes))
+
+    @describes(body=schemas.EXAMPLES)
+    async def regress(self, request: Request) -> Response:
+        """One number for each example, as TensorFlow Serving gives it."""
+        return await self._answered(request, partial(self._examples, of=Regression, wanted=_number))
+
+    async def _answered(self, request: Request, answer: Callable[[dict[str, Any]], Response]) -> Response:
+        self._check(request)
+        body, _ = await body_of(request)
+        return await self._admission.run(lambda: answer(_asked(body)), len(body), request_gone(request))
+
+    def answer(self, asked: dict[str, Any]) -> Response:
+        """`:predict`. Raises SampleError."""
         if ("instances" in asked) == ("inputs" in asked):
             raise Refusal(400, 'send {"instances": [...]} (rows) or {"inputs": ...} (columns)')
         if "inputs" in asked:
@@ -76,6 +129,23 @@ class TensorFlowServing:
         if not isinstance(instances, list) or not instances:
             raise Refusal(400, "instances: an array of at least one sample belongs there")
         return as_json({"predictions": self._rows(instances)})
+
+    def _examples(self, asked: dict[str, Any], *, of: type, wanted: Callable[[Result], Any]) -> Response:
+        """`:classify` and `:regress`: rows by feature names. Raises SampleError."""
+        examples, context = asked.get("examples"), asked.get("context") or {}
+        if not isinstance(examples, list) or not examples or not all(isinstance(e, dict) for e in examples):
+            raise Refusal(400, "examples: an array of objects, feature name to value, belongs there")
+        if not isinstance(context, dict):
+            raise Refusal(400, "context: an object, feature name to value, belongs there")
+        found = []
+        for at, example in enumerate(examples):
+            for outcome in self._pool.ask_decoded(_payload({**context, **example})):
+                if isinstance(outcome, Skipped):
+                    raise SampleError(f"example {at}: {outcome.reason}")
+                if not outcome.predictions or not all(isinstance(p, of) for p in outcome.predictions):
+                    raise Refusal(400, f"the model's task is {outcome.task!r}: ask it by :predict")
+                found.append(wanted(outcome))
+        return as_json({"result": found})
 
     def _columns(self, inputs: Any) -> Tensors:
         named = inputs if isinstance(inputs, dict) and set(inputs) <= set(self._specs) else None
@@ -111,6 +181,33 @@ class TensorFlowServing:
         return cut[self._outputs[0]] if len(cut) == 1 else cut
 
 
+def _asked(body: bytes) -> dict[str, Any]:
+    value = codec.decode_json(body)
+    if not isinstance(value, dict):
+        raise Refusal(400, "a JSON object belongs there")
+    if value.get("signature_name") not in (None, "", SIGNATURE):
+        said = str(value["signature_name"])[:60]
+        raise Refusal(400, f"there is no signature {said!r}; the model has {SIGNATURE!r}")
+    return value
+
+
+def _classes(result: Result) -> list[list[Any]]:
+    return [[p.label, p.score] for p in result.predictions if isinstance(p, Classification)]
+
+
+def _number(result: Result) -> float:
+    values = [p.value for p in result.predictions if isinstance(p, Regression)]
+    if len(values) != 1:
+        raise Refusal(400, f"the model gives {len(values)} numbers: ask it by :predict")
+    return values[0]
+
+
+def _tensor_info(spec: TensorSpec) -> dict[str, Any]:
+    dims = [{"size": str(d if isinstance(d, int) else -1), "name": ""} for d in spec.shape or (-1,)]
+    return {"dtype": DTYPES.get(spec.dtype, "DT_STRING"), "name": spec.name,
+            "tensor_shape": {"dim": dims, "unknown_rank": False}}  # fmt: skip
+
+
 def _payload(instance: Any) -> Payload:
     """An instance as an input of the contract."""
     if isinstance(instance, dict) and set(instance) == {"b64"}:
@@ -127,29 +224,3 @@ def _base64(text: Any) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, TypeError, ValueError) as exc:
         raise Refusal(400, f"b64 holds no base64 text: {exc}") from exc
-
-
-def tensor(value: Any, spec: TensorSpec) -> Any:
-    """Nested lists as one tensor of the model's type. Raises Refusal."""
-    dtype = numpy_dtype(spec.dtype)
-    found: Array | None
-    try:
-        found = np.array(value, dtype=object if spec.dtype == STRING else None)
-    except (ValueError, OverflowError) as exc:
-        raise Refusal(400, f"input {spec.name!r}: rows of different lengths") from exc
-    if dtype.kind in "iu":
-        found = to_integers(value, dtype)
-        if found is None:
-            raise Refusal(400, f"input {spec.name!r}: values that {spec.dtype} cannot hold")
-    elif spec.dtype != STRING and found.dtype.kind not in "fiub":
-        raise Refusal(400, f"input {spec.name!r}: {spec.dtype} values belong there")
-    dims = spec.shape or ()
-    if found.ndim == len(dims) - 1 and dims[:1] == (1,):
-        found = found[None]
-    if len(dims) != found.ndim or any(isinstance(d, int) and d != s for d, s in zip(dims, found.shape, strict=True)):
-        raise Refusal(400, f"input {spec.name!r}: shape {list(found.shape)}; the model takes {list(dims)}")
-    with np.errstate(over="ignore", invalid="ignore"):
-        cast = found.astype(dtype)
-    if dtype.kind == "b" and not (cast == found).all():
-        raise Refusal(400, f"input {spec.name!r}: values that {spec.dtype} cannot hold")
-    return cast

@@ -8,9 +8,12 @@ from typing import Any
 from edge.data.tensor import TensorSpec
 from edge.http.http_types import Refusal
 from edge.http.openinference import tensors
+from edge.http.openinference.batching import can_batch
 from edge.http.options import Served
 
-EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics")
+EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")
+ROWS_MOST = 1024
+"""What a model with a free batch dimension tells as its largest batch where none is set; more are taken, too."""
 PLATFORMS = {"onnxruntime": "onnx_onnxv1", "litert": "tensorflow_tflite"}
 
 
@@ -49,19 +52,39 @@ class Models:
         }
 
     def configuration(self) -> Mapping[str, Any]:
-        """`GET /v2/models/{m}/config`, in Triton's words."""
+        """`GET /v2/models/{m}/config`, in Triton's words: where `max_batch_size` is set, `dims` are of one sample."""
         engine = self._served.engine
+        batched = can_batch(engine)
+        layouts = {i.name: i.layout for i in self._served.manifest.inputs if i.kind == "image"}
+        inputs = [
+            {
+                **_config(s, batched=batched),
+                "format": f"FORMAT_{layouts[s.name]}" if s.name in layouts else "FORMAT_NONE",
+            }
+            for s in engine.inputs
+        ]
         return {
             "name": self.name,
             "platform": PLATFORMS.get(engine.name, engine.name),
             "backend": engine.name,
-            "max_batch_size": self._max_batch if self._max_batch > 1 else 0,
-            "input": [_config(s) for s in engine.inputs],
-            "output": [_config(s) for s in engine.outputs],
+            "max_batch_size": (self._max_batch if self._max_batch > 1 else ROWS_MOST) if batched else 0,
+            "input": inputs,
+            "output": [_config(s, batched=batched) for s in engine.outputs],
         }
 
+    def load(self, name: str, *, changed: bool) -> None:
+        """Raises Refusal where there is more to do than nothing: the one model is loaded already."""
+        self.check(name)
+        if changed:
+            raise Refusal(400, "a model is loaded here as its file is: start edge-run with another --model")
+
+    def unload(self, name: str) -> None:
+        """Raises Refusal."""
+        self.check(name)
+        raise Refusal(400, f"{name!r} is the model of this process, and is unloaded when it ends")
+
     def repository(self) -> list[Mapping[str, Any]]:
-        """`POST /v2/repository/index`; the one model is always ready."""
+        """`POST /v2/repository/index`: the one model, which is always ready."""
         return [{"name": self.name, "version": self.version, "state": "READY", "reason": ""}]
 
 
@@ -69,10 +92,10 @@ def _tensor(spec: TensorSpec) -> Mapping[str, Any]:
     return {"name": spec.name, "datatype": tensors.datatype(spec), "shape": tensors.shape(spec)}
 
 
-def _config(spec: TensorSpec) -> Mapping[str, Any]:
+def _config(spec: TensorSpec, *, batched: bool) -> Mapping[str, Any]:
     kind = tensors.datatype(spec)
     return {
         "name": spec.name,
         "data_type": "TYPE_STRING" if kind == "BYTES" else f"TYPE_{kind}",
-        "dims": tensors.shape(spec),
+        "dims": tensors.shape(spec)[1:] if batched else tensors.shape(spec),
     }

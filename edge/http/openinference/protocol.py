@@ -49,7 +49,7 @@ class InferRequest(msgspec.Struct, frozen=True):
     """The JSON of a request."""
 
     inputs: list[InputTensor]
-    id: str | UnsetType = UNSET
+    id: str | None = None
     parameters: dict[str, Any] | None = None
     outputs: list[RequestedOutput] | None = None
 
@@ -179,8 +179,9 @@ class Inference:
         if at != len(body):
             raise Refusal(400, f"{len(body) - at} bytes behind the last tensor; check binary_data_size")
         self._check_complete(found)
-        binary = bool((request.parameters or {}).get("binary_data_output", False))
-        return Asked(found, self._wanted(request.outputs), binary, request.id, rows=_rows(found))
+        binary = _flag(request.parameters, "binary_data_output", "the request", default=False)
+        wanted = self._wanted(request.outputs)
+        return Asked(found, wanted, binary, UNSET if request.id is None else request.id, rows=_rows(found))
 
     def _tensor(self, tensor: InputTensor, view: memoryview, at: int) -> tuple[Array, int]:
         spec = self._inputs.get(tensor.name)
@@ -212,6 +213,8 @@ class Inference:
             if output.name not in self._outputs:
                 known = ", ".join(sorted(self._outputs))
                 raise Refusal(400, f"unknown output {output.name[:60]!r}; the model gives {known}")
+            _flag(output.parameters, "binary_data", f"output {output.name!r}", default=False)
+            _classes(output)
         return outputs
 
     def _raw(self, view: memoryview) -> Asked:
@@ -295,6 +298,8 @@ class Inference:
         behind: list[bytes] = []
         found = [self._output(w, asked, behind) for w in asked.wanted]
         head = _encoder.encode(InferResponse(self._name, self._version, found, asked.id))
+        if b"null" in head:
+            self._check_finite(asked, found)
         self._statistics.ok(
             asked.rows, asked.queue_ns, (asked.read_ns, asked.infer_ns, time.perf_counter_ns() - started)
         )
@@ -304,13 +309,12 @@ class Inference:
 
     def _output(self, wanted: RequestedOutput, asked: Asked, behind: list[bytes]) -> OutputTensor:
         values = tensors.as_array(asked.outputs[wanted.name])
-        said = wanted.parameters
         binary = asked.binary
-        if said:
-            classes = said.get("classification", 0)
-            if isinstance(classes, int) and not isinstance(classes, bool) and classes > 0:
+        if wanted.parameters:
+            classes = _classes(wanted)
+            if classes:
                 values = tensors.classified(values, classes, self._labels)
-            binary = bool(said.get("binary_data", binary))
+            binary = _flag(wanted.parameters, "binary_data", "", default=binary)
         kind = tensors.type_of(values)
         dims = list(values.shape)
         if not binary:
@@ -318,6 +322,39 @@ class Inference:
         data = tensors.to_binary(values)
         behind.append(data)
         return OutputTensor(wanted.name, kind, dims, {"binary_data_size": len(data)})
+
+    @staticmethod
+    def _check_finite(asked: Asked, found: Sequence[OutputTensor]) -> None:
+        """JSON has no infinity, and null says NaN."""
+        for output in found:
+            values = tensors.as_array(asked.outputs[output.name])
+            if output.data is not UNSET and values.dtype.kind == "f" and np.isinf(values).any():
+                raise Refusal(
+                    400, f"output {output.name!r} holds infinity, which JSON cannot say: ask for it with "
+                    '"parameters": {"binary_data": true}'
+                )  # fmt: skip
+
+
+def _flag(parameters: Mapping[str, Any] | None, name: str, place: str, *, default: bool) -> bool:
+    """A parameter that is true or false; null as absent. Raises Refusal."""
+    value = parameters.get(name) if parameters else None
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise Refusal(400, f"{place}: parameter {name} is true or false, not {str(value)[:30]!r}")
+    return value
+
+
+def _classes(output: RequestedOutput) -> int:
+    """How many classes are asked for; 0: the values themselves. Raises Refusal."""
+    value = output.parameters.get("classification") if output.parameters else None
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise Refusal(
+            400, f"output {output.name!r}: parameter classification is a number of classes, not {str(value)[:30]!r}"
+        )
+    return value
 
 
 def _rows(found: Mapping[str, Array]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
+from edge.data import codec
 from edge.errors import SampleError
 from edge.http import schemas
 from edge.http.http_types import Gone, Refusal, Response, as_json
@@ -85,7 +86,7 @@ class OpenInference:
             *of_model,
             post("/v2/repository/index", self.index),
             post("/v2/repository/models/{model}/load", self.load),
-            post("/v2/repository/models/{model}/unload", self.load),
+            post("/v2/repository/models/{model}/unload", self.unload),
         ]
 
     def hot(self) -> Mapping[tuple[str, str], Infer]:
@@ -149,5 +150,23 @@ class OpenInference:
 
     @describes(body=schemas.ANY)
     async def load(self, request: Request) -> Response:
-        """Not done here."""
-        raise Refusal(400, "models are not loaded or unloaded here: start edge-run with another --model")
+        """Whether the model is loaded.
+
+        There is one model, from the start of the process to its end: to load it is nothing to do, to load it
+        otherwise or to load another is refused.
+        """
+        changed = bool(_json_object(await request.body()).get("parameters"))
+        self._models.load(request.path_params["model"], changed=changed)
+        return as_json({})
+
+    async def unload(self, request: Request) -> Response:
+        """Refused: the model is unloaded when the process ends."""
+        self._models.unload(request.path_params["model"])
+        return as_json({})
+
+
+def _json_object(body: bytes) -> Mapping[str, Any]:
+    value = codec.decode_json(body) if body.strip() else {}
+    if not isinstance(value, dict):
+        raise Refusal(400, "a JSON object belongs there")
+    return value
