@@ -8,7 +8,6 @@ from typing import Any
 from edge.data.tensor import TensorSpec
 from edge.http.http_types import Refusal
 from edge.http.openinference import tensors
-from edge.http.openinference.batching import can_batch
 from edge.http.options import Served
 
 EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "statistics")
@@ -54,7 +53,7 @@ class Models:
     def configuration(self) -> Mapping[str, Any]:
         """`GET /v2/models/{m}/config`, in Triton's words: where `max_batch_size` is set, `dims` are of one sample."""
         engine = self._served.engine
-        batched = can_batch(engine)
+        batched = bool(engine.inputs) and all(s.free_batch for s in (*engine.inputs, *engine.outputs))
         layouts = {i.name: i.layout for i in self._served.manifest.inputs if i.kind == "image"}
         inputs = [
             {
