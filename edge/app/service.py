@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import logging
@@ -24,16 +23,16 @@ from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.delivery.outbox import Outbox
 from edge.delivery.retry import Backoff
-from edge.errors import ConfigError, SampleError, UnavailableError
+from edge.errors import ConfigError
 from edge.mqtt.messages import MqttOptions, Outgoing
 from edge.mqtt.options import broker_url
-from edge.mqtt.session import MqttTransport
-from edge.mqtt.source import MqttSource
+from edge.mqtt.session import MqttSession
+from edge.mqtt.topics import Topics
 from edge.mqtt.url import BrokerUrl
 from edge.pipeline.pipeline import Pipeline, Watch
 from edge.pipeline.results import timestamp
 from edge.plugins.contexts import SinkContext
-from edge.plugins.protocols import Sink, Source
+from edge.plugins.protocols import RemembersInputs, Sink, Source
 from edge.plugins.rows import RowRules
 from edge.runtime import thermal
 from edge.runtime.left_out import LeftOut
@@ -76,8 +75,9 @@ class Service:
         self._next_stats_ns = self._started_ns
         self._boot = os.urandom(4).hex()
         self._base = f"{settings.topics.prefix}/{settings.topics.device}/{loaded.manifest.name}"
+        self._topics = Topics(self._base)
         self._broker: EmbeddedBroker | None = None
-        self._transport: MqttTransport | None = None
+        self._transport: MqttSession | None = None
         name = f"{settings.topics.device}.{loaded.manifest.name}"
         self._health = HealthSocket(settings.delivery.state_dir, name, self._hearts.late, self._clock)
         self._outboxes: list[Outbox] = []
@@ -92,7 +92,7 @@ class Service:
 
     # --- building -----------------------------------------------------------------------------------
 
-    def _make_transport(self) -> MqttTransport | None:
+    def _make_transport(self) -> MqttSession | None:
         settings = self._settings
         if settings.mqtt.url == "none":
             return None
@@ -105,11 +105,11 @@ class Service:
         # A broker without a memory has forgotten our subscription when it starts again: what is published until we
         # are back has nobody to go to.
         backoff = Backoff(first_s=0.1, eager_s=60.0)
-        return MqttTransport(
+        return MqttSession(
             MqttOptions(
                 url=self._broker_url(),
                 client_id=client_id,
-                status_topic=f"{self._base}/status",
+                status_topic=self._topics.status,
                 ca=settings.mqtt.ca,
                 cert=settings.mqtt.cert,
                 key=settings.mqtt.key,
@@ -178,7 +178,7 @@ class Service:
             self._clock,
             self._settings,
             transport=self._transport,
-            topic=f"{self._base}/input",
+            topic=self._topics.input,
             count=self._metrics.inc,
         )
         return assembly.make_source(uri, context)
@@ -238,7 +238,7 @@ class Service:
         from edge.mqtt.masks import MaskPublisher  # OpenCV is for those who ask for it
 
         classes = assembly.masks_of(self._loaded)
-        return MaskPublisher(f"{self._base}/mask", classes, self._transport.publish)
+        return MaskPublisher(self._topics.mask, classes, functools.partial(self._transport.post, keep=True))
 
     def _make_announcer(self) -> Announcer | None:
         discovery = self._settings.publishing.home_assistant
@@ -276,7 +276,7 @@ class Service:
         """As it may be told: on `info`, which is retained, in metrics and on the live page."""
         if self._settings.input.source:
             return told(self._settings.input.source)
-        return "http" if self._settings.mqtt.url == "none" else f"mqtt:{self._base}/input"
+        return "http" if self._settings.mqtt.url == "none" else f"mqtt:{self._topics.input}"
 
     def _console_closed(self) -> None:
         if len(self._outboxes) == 1 and self._runner is not None:
@@ -334,7 +334,7 @@ class Service:
             if self._http is not None:
                 self._http.start()
             if self._transport is not None:
-                if isinstance(source, MqttSource):
+                if isinstance(source, RemembersInputs):
                     source.remember(self._inferred_before())
                     source.open()  # subscribed first: who reads `online` may send at once
                 self._transport.start()
@@ -363,8 +363,7 @@ class Service:
     def _stop_transport(self) -> None:
         if self._transport is None:
             return
-        masks = self._masks.waiting() if self._masks is not None else []
-        self._transport.stop([*masks, self._stats(), Outgoing(f"{self._base}/status", b"offline", retain=True)])
+        self._transport.stop([self._stats(), Outgoing(self._topics.status, b"offline", retain=True)])
         if self._broker is not None:
             time.sleep(EMBEDDED_LINGER_S)
 
@@ -388,7 +387,7 @@ class Service:
                 "model": loaded.manifest.name,
                 "task": loaded.manifest.task,
                 "engine": f"{loaded.engine.name} {loaded.engine.version}",
-                **({"topics": f"{self._base}/#"} if self._transport is not None else {}),
+                **({"topics": self._topics.all} if self._transport is not None else {}),
             },
         )
 
@@ -397,8 +396,6 @@ class Service:
         for name in sorted(late - self._hung):
             log.error("thread hangs", extra={"hung": name})
         self._hung = late
-        if self._masks is not None:
-            self._masks.flush()
         if self._announcer is not None:
             self._announcer.tick()
         self._health.tick()
@@ -406,9 +403,8 @@ class Service:
         now = self._clock.monotonic_ns()
         if self._transport is None or not interval or now < self._next_stats_ns:
             return
-        # Where the broker went this moment the next tick tries again; where it takes no stats there are none.
-        with contextlib.suppress(UnavailableError, SampleError):
-            self._transport.publish(self._stats())
+        if self._transport.up:
+            self._transport.post(self._stats())
             self._next_stats_ns = now + int(interval * 1e9)
 
     # --- what it says of itself ---------------------------------------------------------------------
@@ -417,8 +413,8 @@ class Service:
         if self._announcer is not None:
             self._announcer.born()
         return [
-            Outgoing(f"{self._base}/status", b"online", retain=True),
-            Outgoing(f"{self._base}/info", codec.encode(self.info()), retain=True, content_type="application/json"),
+            Outgoing(self._topics.status, b"online", retain=True),
+            Outgoing(self._topics.info, codec.encode(self.info()), retain=True, content_type="application/json"),
         ]
 
     def info(self) -> dict[str, Any]:
@@ -427,7 +423,7 @@ class Service:
 
     def _stats(self) -> Outgoing:
         said = codec.encode({**self.stats(), "board": status.board()})
-        return Outgoing(f"{self._base}/stats", said, content_type="application/json")
+        return Outgoing(self._topics.stats, said, content_type="application/json")
 
     def stats(self) -> Mapping[str, Any]:
         """The `stats` message: counters since the start, and what waits now."""

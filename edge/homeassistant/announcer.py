@@ -1,7 +1,7 @@
 """When Home Assistant is told what: at our birth and at its own, and a picture now and then.
 
-Three threads touch it and none waits: the transport's says that a connection is born or that Home Assistant is, the
-lane's says which result it sends, and the main thread's `tick` does the work, about twice a second.
+Two threads touch it and none waits: the session's says that a connection is born, that Home Assistant is, and which
+result it sends; the main thread's `tick` does the work, about twice a second.
 
 Home Assistant remembers no states of results across its own restart, and `result` is not retained: so when it comes
 back, the last result is sent again, marked as replayed. Its `id` is the old one: other consumers drop it as a repeat.
@@ -9,17 +9,16 @@ back, the last result is sent again, marked as replayed. Its `id` is the old one
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from edge.data.message import Message
-from edge.errors import SampleError, UnavailableError
 from edge.homeassistant.document import Document, removal
 from edge.homeassistant.record import Announced, Record
-from edge.mqtt.messages import Incoming, Outgoing, Told
+from edge.mqtt.messages import Incoming, OnDelivery, Outgoing, Refusal
+from edge.mqtt.topics import Topics
 from edge.overlay.newest_picture import NewestPicture
 from edge.plugins.protocols import Clock
 
@@ -31,16 +30,19 @@ JITTER_S = 2.0
 
 
 class Broker(Protocol):
-    """What is needed of the transport."""
+    """What is needed of the session."""
 
-    def publish(self, message: Outgoing, told: Told | None = None) -> None:
-        """Raises UnavailableError, or SampleError for what the broker will never take."""
+    def post(self, message: Outgoing, on_delivery: OnDelivery | None = None) -> None:
+        """Publishes where there is a connection."""
 
-    def ack(self, incoming: Incoming) -> bool: ...
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """`call` is made in the session's thread."""
+
+    def ack(self, incoming: Incoming) -> None: ...
 
 
 class Announcer:
-    """`born`, `heard` and `sending` from any thread; `open`, `tick` and `close` from the main thread."""
+    """`born`, `heard` and `sending` in the session's thread; `open`, `tick` and `close` in the main thread."""
 
     def __init__(
         self,
@@ -100,10 +102,9 @@ class Announcer:
 
     def tick(self) -> None:
         """Does what is due."""
-        # The broker went this moment, and its next birth begins again; or it takes no message as large as ours.
-        with contextlib.suppress(UnavailableError, SampleError):
-            self._announce_if_due()
-            self._show_if_due()
+        # Where the broker goes this moment, its next birth begins again.
+        self._announce_if_due()
+        self._show_if_due()
         if self._settled:
             self._settled = False
             self._record.forget_stale()
@@ -117,7 +118,7 @@ class Announcer:
         if self._greeted_ns is not None and now >= self._greeted_ns:
             self._greeted_ns = None
             self._announce()
-            self._say_last()
+            self._broker.call_soon(self._say_last)
 
     def _announce(self) -> None:
         topic, platforms = self._document.topic, self._document.platforms
@@ -127,25 +128,23 @@ class Announcer:
         self._record.write(Announced(topic, {**before.components, **platforms}))
         stale = {said.topic for said in self._record.stale()} | {before.topic}
         for old in sorted(stale - {topic}):
-            self._broker.publish(removal(old))
+            self._broker.post(removal(old))
             log.info("removed from Home Assistant", extra={"topic": old})
         if gone:
-            self._broker.publish(self._document.message(gone))
+            self._broker.post(self._document.message(gone))
             log.info("removed from Home Assistant", extra={"components": ", ".join(gone)})
-        self._broker.publish(self._document.message(), Told(0, self._confirmed))
+        self._broker.post(self._document.message(), OnDelivery(0, self._confirmed))
         for message in self._states():
-            self._broker.publish(message)
+            self._broker.post(message)
 
     def _confirmed(self, _: list[int]) -> None:
         self._settled = True
 
     def _say_last(self) -> None:
-        # The lane may send a newer one beside us: then that one has to be the last that is heard.
-        said: Message | None = None
-        while (last := self._last) is not None and last is not said:
-            said = last
-            payload = last.replayed()
-            self._broker.publish(Outgoing(f"{self._document.base}/result", payload, content_type="application/json"))
+        # In the thread that sends results: none can go between this one and the next.
+        if self._last is not None:
+            topic = Topics(self._document.base).result
+            self._broker.post(Outgoing(topic, self._last.replayed(), content_type="application/json"))
 
     def _show_if_due(self) -> None:
         now = self._clock.monotonic_ns()
@@ -156,12 +155,12 @@ class Announcer:
             return
         self._picture_ns = now + self._picture_every_ns
         self._picture_under_way = True  # the next one waits for this one's PUBACK, or for another connection
-        picture = Outgoing(f"{self._document.base}/image", data, content_type="image/jpeg")
-        try:
-            self._broker.publish(picture, Told(0, self._shown))
-        except SampleError as exc:
-            self._picture_under_way = False
-            log.warning("picture not shown", extra={"reason": str(exc)})
+        picture = Outgoing(Topics(self._document.base).image, data, content_type="image/jpeg")
+        self._broker.post(picture, OnDelivery(0, self._shown, self._not_shown))
 
     def _shown(self, _: list[int]) -> None:
         self._picture_under_way = False
+
+    def _not_shown(self, _: int, refusal: Refusal) -> None:
+        self._picture_under_way = False
+        log.warning("picture not shown", extra={"reason": refusal.reason})

@@ -12,7 +12,7 @@ from edge.homeassistant.document import Device, document
 from edge.homeassistant.record import Record
 from edge.model.manifest import Manifest
 from edge.mqtt.messages import Outgoing
-from edge.mqtt.session import MqttTransport
+from edge.mqtt.session import MqttSession
 from edge.overlay.newest_picture import NewestPicture
 from edge.plugins.protocols import Clock
 from edge.postprocess import regress
@@ -26,7 +26,7 @@ def announcer(
     settings: Settings,
     manifest: Manifest,
     outputs: tuple[TensorSpec, ...],
-    transport: MqttTransport,
+    transport: MqttSession,
     clock: Clock,
     states: Callable[[], Sequence[Outgoing]],
 ) -> Announcer:

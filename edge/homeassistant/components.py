@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edge.mqtt.topics import Topics
+
 Component = dict[str, Any]
 
 COUNTS_ENABLED = 20
@@ -53,7 +55,7 @@ def slug(text: str) -> str:
 
 def components(results: Results, base: str) -> dict[str, Component]:
     """By id. Topics are below `base`; unique ids and entity ids are the document's."""
-    return dict((*_of_task(results, f"{base}/result"), *_of_device(results, base)))
+    return dict((*_of_task(results, Topics(base).result), *_of_device(results, base)))
 
 
 def _of_task(results: Results, topic: str) -> Iterator[tuple[str, Component]]:
@@ -106,21 +108,21 @@ def _values(values: Sequence[tuple[str, str]], topic: str) -> Iterator[tuple[str
 def _of_device(results: Results, base: str) -> Iterator[tuple[str, Component]]:
     if results.pictures:
         picture = {"platform": "image", "name": "Picture", "content_type": "image/jpeg"}
-        yield "image", picture | {"image_topic": f"{base}/image"}
+        yield "image", picture | {"image_topic": Topics(base).image}
     quiet = {"entity_category": "diagnostic"}
     spent = "{% set t = value_json.timing_ms %}{{ (t.preprocess + t.infer + t.postprocess) | round(2) }}"
-    latency = _number("Latency", f"{base}/result", spent, digits=1)
+    latency = _number("Latency", Topics(base).result, spent, digits=1)
     yield "latency", latency | quiet | {"device_class": "duration", "unit_of_measurement": "ms"}
     if results.temperature:
         degrees = _number(
-            "Temperature", f"{base}/stats", "{{ value_json.board.temperature_celsius | default(none) }}", digits=1
+            "Temperature", Topics(base).stats, "{{ value_json.board.temperature_celsius | default(none) }}", digits=1
         )
         yield "temperature", degrees | quiet | {"device_class": "temperature", "unit_of_measurement": "°C"}
     if results.throttling:
         on = "{{ 'ON' if value_json.board.throttled else 'OFF' }}"
-        throttling = _binary("Throttling", "problem", f"{base}/stats", on)
+        throttling = _binary("Throttling", "problem", Topics(base).stats, on)
         attributes = {
-            "json_attributes_topic": f"{base}/stats",
+            "json_attributes_topic": Topics(base).stats,
             "json_attributes_template": "{{ {'reasons': value_json.board.throttled} | tojson }}",
         }
         yield "throttling", throttling | quiet | attributes

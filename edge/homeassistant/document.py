@@ -13,6 +13,7 @@ from typing import Any
 from edge.data import codec
 from edge.homeassistant.components import Component, Results, components, slug
 from edge.mqtt.messages import Outgoing
+from edge.mqtt.topics import Topics
 
 ORIGIN = "edge-run"
 
@@ -61,7 +62,7 @@ class Document:
         stubs = {key: {"platform": platform} for key, platform in (gone or {}).items()}
         said = {
             **self.device,
-            "availability_topic": f"{self.base}/status",
+            "availability_topic": Topics(self.base).status,
             "qos": 1,
             "components": {**self.components, **stubs},
         }

@@ -9,9 +9,6 @@ import msgspec
 
 from edge.mqtt.url import BrokerUrl
 
-Confirmed = Callable[[list[int]], None]
-Refused = Callable[[int, str], None]
-
 
 class MqttOptions(msgspec.Struct, frozen=True):
     """How to reach the broker and what to say at birth and death. Times in seconds."""
@@ -30,7 +27,7 @@ class MqttOptions(msgspec.Struct, frozen=True):
 
 
 class Incoming(msgspec.Struct, frozen=True):
-    """A message of a subscription. `session` and `mid` find it again for the acknowledgement."""
+    """A message of a subscription. `session` numbers the connection it came on, `mid` is its packet identifier."""
 
     topic: str
     payload: bytes
@@ -38,7 +35,7 @@ class Incoming(msgspec.Struct, frozen=True):
     dup: bool
     retain: bool
     mid: int
-    session: int
+    session: int = 0
     response_topic: str | None = None
     correlation: bytes | None = None
 
@@ -54,19 +51,32 @@ class Outgoing(msgspec.Struct, frozen=True):
     properties: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-class Told(msgspec.Struct, frozen=True):
-    """Who hears of a message's fate, from the transport's thread: `confirmed([ticket])` or `refused(ticket, why)`.
+class Refusal(msgspec.Struct, frozen=True):
+    """A broker's word that it does not take a message: the reason code of MQTT 5, and what it means."""
 
-    Where nobody hears of a refusal, it counts as confirmed: to send it again would change nothing.
+    code: int
+    reason: str
+
+    @property
+    def forever(self) -> bool:
+        """True where the same message can never be taken: it is the message that is wrong, no right and no quota."""
+        return self.code in (0x90, 0x95, 0x99)  # topic name invalid, packet too large, payload format invalid
+
+
+class OnDelivery(msgspec.Struct, frozen=True):
+    """What becomes of a message, in the session's thread: `confirmed([delivery_id])` or `refused(delivery_id, why)`.
+
+    Without `refused` a refusal counts as confirmed: to send the message again would change nothing.
     """
 
-    ticket: int
-    confirmed: Confirmed
-    refused: Refused | None = None
+    delivery_id: int
+    confirmed: Callable[[list[int]], None]
+    refused: Callable[[int, Refusal], None] | None = None
 
 
-class Speech(msgspec.Struct, frozen=True):
-    """How to speak on one connection: 4 or 5, and whether the broker takes retained messages."""
+class ProtocolChoice(msgspec.Struct, frozen=True):
+    """How one connection is spoken: MQTT 4 (3.1.1) or 5, whether the broker retains, the QoS that it takes."""
 
     version: int
     retain: bool = True
+    qos: int = 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from edge.errors import ConfigError
 from edge.mqtt.url import BrokerUrl, parse
 from edge.settings.settings import Settings
@@ -17,7 +19,7 @@ def broker_url(settings: Settings) -> BrokerUrl:
         return url
     if url.username is None:
         raise ConfigError(f"--mqtt-password-file {file}: whose password? say --mqtt {url.scheme}://user@{url.host}")
-    return BrokerUrl(url.scheme, url.host, url.port, url.path, url.username, _secret(file))
+    return replace(url, password=_secret(file))
 
 
 def _secret(file: Path) -> str:

@@ -1,146 +1,125 @@
-"""Messages on their way out of one connection, and who hears what became of them.
+"""Messages on their way out of one connection, and what became of them.
 
-What the broker says of itself in its CONNACK is kept: no more QoS 1 messages are under way than its Receive Maximum,
-none is larger than its Maximum Packet Size, none is retained where it retains none. To break one of these ends a
-connection, again and again.
+What the broker says of itself in its CONNACK is kept: no more QoS 1 messages are in flight than its Receive Maximum,
+none is larger than its Maximum Packet Size, none is retained where it retains none, none is of a QoS that it has not.
+To break one of these ends a connection, again and again.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+
+from msgspec.structs import replace
 
 from edge.errors import SampleError
-from edge.mqtt.client import Client
-from edge.mqtt.messages import Confirmed, Outgoing, Refused, Speech, Told
-from edge.mqtt.publication import PUBLISH_QOS1, RETAIN, Letter, Publication, packets, publication
+from edge.mqtt.codec.client import Client, Connack
+from edge.mqtt.codec.packets import Acknowledgement, Publication
+from edge.mqtt.messages import OnDelivery, ProtocolChoice
 
 log = logging.getLogger("edge.mqtt")
 
-FLYING_MOST = 60_000
-"""Under way at once where the broker says nothing: packet identifiers end at 65535, and subscriptions need some."""
-PACKET_MOST = 268_435_455
+MAX_IN_FLIGHT = 60_000
+"""Where the broker says nothing: packet identifiers end at 65535, and subscriptions need some."""
+MAX_PACKET = 268_435_455
 
 
-class Outflow:
-    """`publish` and `publish_all` from any thread; the rest from the transport's."""
+class PublishQueue:
+    """Belongs to the session's thread."""
 
-    def __init__(self, client: Client, speech: Speech, broker: str) -> None:
+    def __init__(self, client: Client, choice: ProtocolChoice, broker: str) -> None:
         """`broker` is its address, for the log."""
         self._client = client
-        self._version = speech.version
         self._broker = broker
-        self.retains = speech.retain
-        self._lock = threading.Lock()
-        self._unconfirmed: dict[int, tuple[float, Told | None]] = {}
-        self._flying_most = FLYING_MOST
-        self.largest = PACKET_MOST
-        self._held: deque[Publication] = deque()
-        self._refused_one = False
-        self._news: dict[Confirmed, list[int]] = {}
-        self._refusals: list[tuple[Refused, int, str]] = []
-        client.acknowledged = self._acknowledged
+        self.retains = choice.retain
+        self.qos = choice.qos
+        self.maximum_packet_size = MAX_PACKET
+        self._maximum_in_flight = MAX_IN_FLIGHT
+        self._waiting: deque[Publication] = deque()
+        self._in_flight: dict[int, tuple[float, OnDelivery | None]] = {}
+        self._told_refusal = False
 
-    def heed(self, connack: Any) -> None:
-        """What the broker's CONNACK says of itself; None from one of MQTT 3.1.1."""
-        self.largest = getattr(connack, "MaximumPacketSize", PACKET_MOST)
-        self._flying_most = min(getattr(connack, "ReceiveMaximum", None) or FLYING_MOST, FLYING_MOST)
-        self.retains = self.retains and bool(getattr(connack, "RetainAvailable", 1))
+    def apply_connack(self, connack: Connack) -> None:
+        """What the broker says of itself; one of MQTT 3.1.1 says nothing."""
+        self.maximum_packet_size = connack.maximum_packet_size or MAX_PACKET
+        self._maximum_in_flight = min(connack.receive_maximum or MAX_IN_FLIGHT, MAX_IN_FLIGHT)
+        self.retains = self.retains and connack.retains
+        self.qos = min(self.qos, connack.maximum_qos)
 
     @property
-    def unconfirmed_since(self) -> float | None:
+    def oldest_s(self) -> float | None:
         """When the oldest that is not confirmed was sent, by `time.monotonic`."""
-        with self._lock:
-            oldest = next(iter(self._unconfirmed.values()), None)
-        return None if oldest is None else oldest[0]
+        return next((sent_s for sent_s, _ in self._in_flight.values()), None)
 
-    def turn(self) -> None:
-        """Hands on what the broker said of messages, and sends what had to wait."""
-        self._tell()
-        if self._held:
-            with self._lock:
-                self._send_held()
-
-    def publish(self, message: Outgoing, told: Told | None = None) -> None:
-        """Queues a message. Raises SampleError where it can never be sent: its topic, or too large for the broker."""
-        made = publication(message, self._version, told)
-        if made.first & RETAIN and not self.retains:
-            made = Publication(PUBLISH_QOS1, made.topic, made.properties, made.payload, told)
-        self._check(made, message.topic)
-        self._queue((made,))
-
-    def publish_all(self, letters: Sequence[Letter]) -> list[tuple[int, str]]:
-        """Queues many; the ticket and the reason of each that can never be sent."""
-        made, refused = [], []
-        for letter in letters:
-            form = letter.form
-            properties = form.properties(letter.value) if self._version == 5 else b""
-            one = Publication(PUBLISH_QOS1, form.topic, properties, letter.payload, letter.told)
-            try:
-                self._check(one, form.name)
-            except SampleError as exc:
-                refused.append((letter.told.ticket, str(exc)))
+    def publish(self, publications: Sequence[Publication]) -> list[tuple[Publication, str]]:
+        """Queues messages; those that can never be sent, and why."""
+        too_large = []
+        for p in publications:
+            if p.size > self.maximum_packet_size:
+                too_large.append((p, self._too_large(p)))
+            elif p.retain and not self.retains:
+                self._waiting.append(replace(p, retain=False))
             else:
-                made.append(one)
-        self._queue(made)
-        return refused
+                self._waiting.append(p)
+        self._send_waiting()
+        return too_large
 
-    def _queue(self, publications: Sequence[Publication]) -> None:
-        with self._lock:
-            self._held.extend(publications)
-            self._send_held()
+    def _too_large(self, p: Publication) -> str:
+        most = self.maximum_packet_size
+        return f"{p.size} bytes for {p.name}, but the broker takes at most {most} (mosquitto: max_packet_size)"
 
-    def _send_held(self) -> None:
-        """What the broker's Receive Maximum leaves room for. Called with the lock."""
-        room = min(self._flying_most - len(self._unconfirmed), len(self._held))
+    def _send_waiting(self) -> None:
+        """As many as the broker's Receive Maximum leaves room for."""
+        if not self.qos:
+            self._send_unconfirmed()
+            return
+        room = min(self._maximum_in_flight - len(self._in_flight), len(self._waiting))
         if room <= 0:
             return
         now = time.monotonic()
-        numbered = []
-        for _ in range(room):
-            mid = self._client.packet_identifier()
-            while mid in self._unconfirmed:
-                mid = self._client.packet_identifier()
-            one = self._held.popleft()
-            self._unconfirmed[mid] = now, one.told
-            numbered.append((mid, one))
-        self._client.queue(packets(numbered))
+        sent = [self._waiting.popleft() for _ in range(room)]
+        for mid, p in zip(self._client.publish(sent), sent, strict=True):
+            self._in_flight[mid] = now, p.on_delivery
 
-    def _check(self, made: Publication, topic: str) -> None:
-        if made.size > self.largest:
-            raise SampleError(
-                f"{made.size} bytes for {topic}, but the broker takes at most {self.largest} "
-                "(mosquitto: max_packet_size)"
-            )
+    def _send_unconfirmed(self) -> None:
+        """At QoS 0 a message counts as delivered once it is written: nothing more will be known."""
+        sent = list(self._waiting)
+        self._waiting.clear()
+        self._client.publish_unconfirmed(sent)
+        for p in sent:
+            if p.on_delivery is not None:
+                p.on_delivery.confirmed([p.on_delivery.delivery_id])
 
-    def _acknowledged(self, mids: Sequence[int], refusal: str) -> None:
-        with self._lock:
-            for mid in mids:
-                found = self._unconfirmed.pop(mid, None)
-                if found is not None and found[1] is not None:
-                    self._settle(found[1], refusal)
-        if refusal and not self._refused_one:
-            self._refused_one = True
-            log.error("the broker refuses a message", extra={"reason": refusal, "broker": self._broker})
+    def settle(self, acknowledgements: Sequence[Acknowledgement]) -> None:
+        """Tells what the broker said of messages, and sends what had to wait."""
+        together: list[int] = []
+        last: OnDelivery | None = None
+        for mid, refusal in acknowledgements:
+            _, on_delivery = self._in_flight.pop(mid, (0.0, None))
+            if refusal is not None and not self._told_refusal:
+                self._told_refusal = True
+                log.error("the broker refuses a message", extra={"reason": refusal.reason, "broker": self._broker})
+            if on_delivery is None:
+                continue
+            refused = refusal is not None and on_delivery.refused is not None
+            if last is not None and (refused or on_delivery.confirmed != last.confirmed):
+                last.confirmed(together)
+                together, last = [], None
+            if refusal is not None and on_delivery.refused is not None:
+                on_delivery.refused(on_delivery.delivery_id, refusal)
+            else:
+                together.append(on_delivery.delivery_id)
+                last = on_delivery
+        if last is not None:
+            last.confirmed(together)
+        if self._waiting:
+            self._send_waiting()
 
-    def _settle(self, told: Told, refusal: str) -> None:
-        """Sets aside what `_tell` will hand on. Called with the lock."""
-        if refusal and told.refused is not None:
-            self._refusals.append((told.refused, told.ticket, refusal))
-        else:
-            self._news.setdefault(told.confirmed, []).append(told.ticket)
 
-    def _tell(self) -> None:
-        if not (self._news or self._refusals):
-            return
-        with self._lock:
-            news, self._news = self._news, {}
-            refusals, self._refusals = self._refusals, []
-        for confirmed, tickets in news.items():
-            confirmed(tickets)
-        for refused, ticket, reason in refusals:
-            refused(ticket, reason)
+def check(p: Publication, rejected: Sequence[tuple[Publication, str]]) -> None:
+    """Raises SampleError where a message is among those that can never be sent."""
+    for other, reason in rejected:
+        if other is p:
+            raise SampleError(reason)

@@ -1,11 +1,12 @@
-"""The one MQTT connection that source, sink, status, info and stats share.
+"""The one MQTT session that source, sink, status, info and stats share.
 
-A connection is one paho client: paho keeps no queue of ours across connections, since what was not confirmed
-waits in a lane's spool, and is sent again from there. The broker keeps the session (stable client id, no clean
-start), so that inputs published while we are away, or not yet acknowledged, come again.
+One thread owns it all: connection, publish queue, and the outbox of the sink, which is its worker. Other threads hand
+over what they want done (`call_soon`, `post`), and a waker ends the thread's wait. Only to look up a name and to shake
+hands, which wait in the system, another thread is started for each try; it hands the open connection over.
 
-One thread runs paho's external loop. Who publishes writes to the socket itself where that does not wait: it spares a
-lone result the way through another thread. MQTT 5 comes first; a broker that does not speak it gets 3.1.1, also one
+A connection is one paho client that keeps no queue of ours: what was not confirmed waits in an outbox, and is sent
+again from there. The broker keeps the session (stable client id, no clean start), so that inputs published while we
+are away, or not yet acknowledged, come again. MQTT 5 comes first; a broker that does not speak it gets 3.1.1, also one
 that hangs up without a word.
 """
 
@@ -15,13 +16,13 @@ import logging
 import selectors
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from edge.errors import SampleError, UnavailableError
-from edge.mqtt import lazy_module
-from edge.mqtt.messages import Incoming, MqttOptions, Outgoing, Speech, Told
-from edge.mqtt.publication import Letter
+from edge.mqtt.codec import lazy_module
+from edge.mqtt.messages import Incoming, MqttOptions, OnDelivery, Outgoing, ProtocolChoice, Refusal
 from edge.mqtt.waker import SocketWaker
 from edge.plugins.protocols import LoopWorker
 from edge.telemetry.priority import stand_back
@@ -29,6 +30,7 @@ from edge.telemetry.priority import stand_back
 if TYPE_CHECKING:
     import ssl
 
+    from edge.mqtt.codec.packets import Publication
     from edge.mqtt.connection import Connection
 
 log = logging.getLogger("edge.mqtt")
@@ -40,12 +42,16 @@ STANDS_S = 2.0
 """A connection that stood so long has worked: one that ends sooner is tried again ever more slowly."""
 LOOK_AGAIN_S = 0.5
 """How long the thread waits at most: it has to beat."""
+MAX_ROUTES = 1000
+"""Topics whose handler is remembered."""
 HANG_UPS = 5
 """Connections that end without a word, one after the other, before a version that has worked is doubted."""
+MAX_KEPT_BYTES = 4_000_000
+"""What is posted to be kept while there is no connection; the newest one stays in any case."""
 
 
 class Listener:
-    """What the transport tells its users, from its own thread: none may wait in it."""
+    """What the session tells its users, in its own thread: none may wait in it."""
 
     def up(self, *, resumed: bool) -> None:
         """Connected; `resumed`: the broker still had the session."""
@@ -54,8 +60,9 @@ class Listener:
         """The connection went."""
 
 
-class MqttTransport:
-    """`start` and `stop` once each; the rest from any thread."""
+class MqttSession:
+    """`start` and `stop` once each, `call_soon`, `post`, `ack` and `up` from any thread; the rest before `start`, or in
+    the session's thread."""
 
     def __init__(
         self,
@@ -71,12 +78,13 @@ class MqttTransport:
     ) -> None:
         """`births` gives what is published on every connect; `wait_s` how long to wait before the next try.
 
-        `worked` is told that one stood for a while, `unavailable` why one did not, `refused` that the broker said no
-        before that; `failed` gets what must never
-        happen, a bug in the thread; `beat("mqtt")` says that the thread makes progress, `beat("-mqtt")` that it
-        has ended.
+        `worked` is called when a connection has stood for a while, `unavailable` with the reason when one ended,
+        `refused` before that where the broker said no; `failed` with an exception that is a bug. `beat("mqtt")` says
+        that the thread makes progress, `beat("-mqtt")` that it has ended.
         """
         self.options = options
+        self.waker = SocketWaker()
+        self.connects = 0
         self._births = births
         self._wait_s = wait_s
         self._worked = worked
@@ -87,92 +95,39 @@ class MqttTransport:
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[Listener] = []
         self._subscriptions: dict[str, Callable[[Incoming], None]] = {}
-        self._stopping = threading.Event()
-        self.waker = SocketWaker()
+        self._routes: dict[str, Callable[[Incoming], None]] = {}
         self._workers: list[LoopWorker] = []
+        self._calls: deque[Callable[[], None]] = deque()
+        self._kept: deque[Publication] = deque()
+        self._stopping = threading.Event()
+        self._last: Sequence[Outgoing] = ()
+        self._last_wait_s = 0.0
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
-        self._version = options.version or 5
-        self._retain = True
+        self._session = 0
+        self._due_s = 0.0
+        self._choice = ProtocolChoice(options.version or 5)
         self._worked_version = self._refused_version = 0
         self._hung_up = 0
-        self._session = 0
+        self._subscribed: set[str] = set()
         self._failing = False
-        self.connects = 0
 
-    # --- users --------------------------------------------------------------------------------------
-
-    def listen(self, listener: Listener) -> None:
-        """Before `start`, or at any time: `up` is not called again for a connection that stands."""
-        self._listeners.append(listener)
+    # --- before `start` -------------------------------------------------------------------------------
 
     def attach(self, worker: LoopWorker) -> None:
-        """Before `start`: `worker.turn()` is called in the session's thread, after each time it woke, until `stop`.
-
-        `waker.wake()` ends the thread's wait, so that a turn follows at once.
-        """
+        """`worker.turn()` is called in the session's thread each time it has woken, until `stop`."""
         self._workers.append(worker)
 
-    def forget(self, listener: Listener) -> None:
-        """Undoes `listen`."""
-        if listener in self._listeners:
-            self._listeners.remove(listener)
+    def listen(self, listener: Listener) -> None:
+        """In the session's thread too: `up` is not called for a connection that stands already."""
+        self._listeners.append(listener)
 
     def subscribe(self, topic: str, handler: Callable[[Incoming], None]) -> None:
-        """QoS 1, now and after every reconnect. The handler runs in the transport's thread."""
+        """QoS 1, now and after every reconnect. The handler runs in the session's thread."""
         self._subscriptions[topic] = handler
-        connection = self._connection
-        if connection is not None and connection.up:
-            connection.subscribe([topic])
-            self.waker.wake()
-
-    @property
-    def up(self) -> bool:
-        """True while the broker answers."""
-        connection = self._connection
-        return connection is not None and connection.up
-
-    @property
-    def largest(self) -> int:
-        """Bytes of the largest packet that the broker takes; 0 while there is none."""
-        connection = self._connection
-        return connection.largest if connection is not None else 0
-
-    def publish(self, message: Outgoing, told: Told | None = None) -> None:
-        """Queues a message; `told` hears when the broker has it, or refuses it.
-
-        Raises UnavailableError while there is no connection, SampleError where the broker will never take it.
-        """
-        connection = self._standing()
-        connection.publish(message, told)
-        self._flush(connection)
-
-    def publish_all(self, letters: Sequence[Letter]) -> list[tuple[int, str]]:
-        """As `publish` for each; the ticket and the reason of each that the broker will never take."""
-        connection = self._standing()
-        refused = connection.publish_all(letters)
-        self._flush(connection)
-        return refused
-
-    def _standing(self) -> Connection:
-        connection = self._connection
-        if connection is None or not connection.up:
-            raise UnavailableError(f"{self.options.url}: not connected")
-        return connection
-
-    def _flush(self, connection: Connection) -> None:
-        if not connection.flush():
-            self.waker.wake()
-
-    def ack(self, incoming: Incoming) -> bool:
-        """Acknowledges an input. False where its connection is gone: the broker will send it again."""
-        connection = self._connection
-        if connection is None or connection.session != incoming.session or not connection.up:
-            return False
-        if incoming.qos:
-            connection.client.ack(incoming.mid, incoming.qos)
-            self.waker.wake()
-        return True
+        self._routes.clear()
+        if self._connection is not None and self._connection.up:
+            self._subscribe([topic])
 
     def start(self) -> None:
         """Begins to connect, in its own thread. A broker that is away is not an error.
@@ -180,50 +135,105 @@ class MqttTransport:
         Raises ConfigError for certificates that cannot be used.
         """
         if self.options.url.tls:
-            from edge.mqtt.connection import tls_context
+            from edge.mqtt.tls import tls_context
 
             self._tls = tls_context(self.options)
+        self.waker.open()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=False)
         self._thread.start()
 
+    # --- from any thread ------------------------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        """True while the broker answers."""
+        connection = self._connection
+        return connection is not None and connection.up
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """`call` is made in the session's thread, in its next turn; never after `stop`."""
+        self._calls.append(call)
+        if threading.current_thread() is not self._thread:
+            self.waker.wake()
+
+    def post(self, message: Outgoing, on_delivery: OnDelivery | None = None, *, keep: bool = False) -> None:
+        """Publishes where there is a connection; else the message is dropped, or with `keep` waits for one.
+
+        Of what is kept the oldest is dropped past 4 MB. What can never be sent is refused, and told in the log.
+        """
+        self.call_soon(lambda: self._post(message, on_delivery, keep=keep))
+
+    def ack(self, incoming: Incoming) -> None:
+        """Acknowledges an input. Where its connection is gone the broker sends it again."""
+        self.call_soon(lambda: self.ack_now(incoming))
+
     def stop(self, last: Sequence[Outgoing] = (), timeout_s: float = 2.0) -> None:
         """Publishes `last` (the `offline` of a clean end), waits for its confirmation, disconnects."""
-        thread, self._thread = self._thread, None
+        thread = self._thread
         if thread is None:
-            self.waker.close()
             return
-        self._say_last(last, timeout_s)
+        self._last, self._last_wait_s = last, timeout_s
         self._stopping.set()
         self.waker.wake()
-        thread.join(JOIN_WAIT_S)
+        thread.join(JOIN_WAIT_S + timeout_s)
+        self._thread = None
 
-    def _say_last(self, last: Sequence[Outgoing], timeout_s: float) -> None:
-        said = threading.Semaphore(0)
-        waiting = 0
-        for message in last:
-            try:
-                self.publish(message, Told(0, lambda _: said.release()))
-            except SampleError:
-                continue
-            except UnavailableError:
-                return
-            waiting += 1
-        until = time.monotonic() + timeout_s
-        for _ in range(waiting):
-            said.acquire(timeout=max(0.0, until - time.monotonic()))
+    # --- in the session's thread ----------------------------------------------------------------------
 
-    # --- the thread ---------------------------------------------------------------------------------
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest packet that the broker takes; 0 while there is no connection."""
+        return self._connection.queue.maximum_packet_size if self._connection is not None else 0
+
+    def publish_all(self, publications: Sequence[Publication]) -> list[tuple[Publication, str]]:
+        """Queues messages; those that can never be sent, and why. Raises UnavailableError without a connection."""
+        connection = self._connection
+        if connection is None or not connection.up:
+            raise UnavailableError(f"{self.options.url}: not connected")
+        return connection.publish(publications)
+
+    def ack_now(self, incoming: Incoming) -> None:
+        """As `ack`, at once."""
+        connection = self._connection
+        if incoming.qos and connection is not None and connection.session == incoming.session and connection.up:
+            connection.client.acknowledge(incoming.mid, incoming.qos)
+
+    def _post(self, message: Outgoing, on_delivery: OnDelivery | None, *, keep: bool) -> None:
+        from edge.mqtt.codec.packets import publication
+
+        try:
+            made = publication(message, on_delivery)
+        except SampleError as exc:
+            self._reject(message.topic, on_delivery, str(exc))
+            return
+        if self.up:
+            self._publish_posted(made)
+        elif keep:
+            self._kept.append(made)
+            while sum(p.size for p in self._kept) > MAX_KEPT_BYTES and len(self._kept) > 1:
+                self._kept.popleft()
+
+    def _publish_posted(self, publication: Publication) -> None:
+        for p, reason in self.publish_all([publication]):
+            self._reject(p.name, p.on_delivery, reason)
+
+    def _reject(self, topic: str, on_delivery: OnDelivery | None, reason: str) -> None:
+        log.warning("not published", extra={"topic": topic, "reason": reason})
+        if on_delivery is not None and on_delivery.refused is not None:
+            on_delivery.refused(on_delivery.delivery_id, Refusal(0x95, reason))
 
     def _run(self) -> None:
         stand_back()
         try:
-            while not self._stopping.is_set():
-                try:
-                    self._connect_and_loop()
-                except UnavailableError as exc:
-                    self._down(str(exc))
-                self._pause(self._wait_s())
-        except BaseException as exc:  # the end of a thread: whoever waits for it has to know
+            with selectors.DefaultSelector() as selector:
+                selector.register(self.waker, selectors.EVENT_READ)
+                while not self._stopping.is_set():
+                    try:
+                        self._connect_and_loop(selector)
+                    except UnavailableError as exc:
+                        self._down(str(exc))
+                    self._pause(selector, self._wait_s())
+        except BaseException as exc:  # the end of the thread: the runner has to know
             self._failed(exc)
             raise
         finally:
@@ -232,130 +242,164 @@ class MqttTransport:
                 worker.end()
             self.waker.close()
 
-    def _work(self) -> float:
-        """Gives each worker its turn; the seconds until one of them wants the next."""
-        wait_s = LOOK_AGAIN_S
-        for worker in self._workers:
-            wait_s = min(wait_s, worker.turn())
-        return max(0.0, wait_s)
-
-    def _pause(self, seconds: float) -> None:
+    def _pause(self, selector: selectors.BaseSelector, seconds: float) -> None:
         until = time.monotonic() + seconds
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.waker, selectors.EVENT_READ)
-            while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
-                self._beat("mqtt")
-                if selector.select(min(left, self._work())):
-                    self.waker.clear()
+        while not self._stopping.is_set() and (left := until - time.monotonic()) > 0:
+            self._idle_turn(selector, left)
 
-    def _connect_and_loop(self) -> None:
+    def _idle_turn(self, selector: selectors.BaseSelector, at_most_s: float) -> None:
+        """A turn without a connection."""
+        self._beat("mqtt")
+        self._work()
+        if selector.select(min(at_most_s, self._due_s)):
+            self.waker.clear()
+
+    def _turn(self, connection: Connection, selector: selectors.BaseSelector) -> None:
+        self._beat("mqtt")
+        for incoming in connection.read(selector, self.waker, self._due_s):
+            self._deliver(connection, incoming)
+        self._work()
+        connection.write()
+
+    def _work(self) -> None:
+        """Does what other threads asked for, and gives each worker its turn."""
+        calls, due_s = self._calls, LOOK_AGAIN_S
+        for _ in range(len(calls)):
+            calls.popleft()()
+        for worker in self._workers:
+            due_s = min(due_s, worker.turn())
+        for _ in range(len(calls)):  # what the workers asked for: acknowledgements
+            calls.popleft()()
+        self._due_s = 0.0 if calls else max(0.0, due_s)
+
+    def _connect_and_loop(self, selector: selectors.BaseSelector) -> None:
         # Here, in this thread: at start paho is being imported while the first sample is inferred.
         lazy_module.put_off("urllib", "request")
         from edge.mqtt.connection import Connection
 
         self._session += 1
-        connection = Connection(self.options, Speech(self._version, self._retain), self._session, self._tls)
+        connection = Connection(self.options, self._choice, self._session, self._tls)
         self._connection = connection
-        with selectors.DefaultSelector() as selector:
-            try:
-                self._open(connection)
-                self._handshake(connection, selector)
-                self._up(connection)
-                born, wait_s = False, self._work()
-                stands_at: float | None = time.monotonic() + STANDS_S
-                while not self._stopping.is_set():
-                    if stands_at is not None and time.monotonic() >= stands_at:
-                        stands_at = None
-                        self._worked()
-                    # `online` means: inputs are heard. So it waits for the broker's word on the subscriptions.
-                    if not born and connection.hears:
-                        born = True
-                        self._give_birth(connection)
-                    self._beat("mqtt")
-                    for incoming in connection.turn(selector, self.waker, wait_s):
-                        self._deliver(connection, incoming)
-                    wait_s = self._work()
-            finally:
-                connection.close(selector, polite=self._stopping.is_set())
+        try:
+            self._open(connection, selector)
+            self._handshake(connection, selector)
+            self._up(connection)
+            self._loop(connection, selector)
+        finally:
+            connection.close(selector, polite=self._stopping.is_set())
 
-    def _open(self, connection: Connection) -> None:
-        """Opens it in a thread for that alone: a name server or a TLS handshake may take long, and the workers have
-        their turns meanwhile. Raises UnavailableError."""
-        failed: list[BaseException] = []
+    def _open(self, connection: Connection, selector: selectors.BaseSelector) -> None:
+        """In a thread of its own: a name server or a TLS handshake may take long, and the workers have their turns."""
+        errors: list[BaseException] = []
         done = threading.Event()
 
-        def connect() -> None:
+        def open_and_wake() -> None:
             try:
                 connection.open()
-            except BaseException as exc:  # noqa: BLE001 - raised again below
-                failed.append(exc)
+            except BaseException as exc:  # noqa: BLE001 - raised again below, in the session's thread
+                errors.append(exc)
             done.set()
             self.waker.wake()
             if self._stopping.is_set():
-                connection.client.hang_up()
+                connection.client.close()
 
-        threading.Thread(target=connect, name="mqtt-connect", daemon=True).start()
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.waker, selectors.EVENT_READ)
-            while not done.is_set():
-                self._beat("mqtt")
-                if self._stopping.is_set():
-                    raise UnavailableError("stopping")
-                if selector.select(self._work()):
-                    self.waker.clear()
-        if failed:
-            raise failed[0]
+        # A daemon, for the end of the process must not wait for a name server.
+        threading.Thread(target=open_and_wake, name="mqtt-open", daemon=True).start()
+        while not done.is_set():
+            if self._stopping.is_set():
+                raise UnavailableError("stopping")
+            self._idle_turn(selector, LOOK_AGAIN_S)
+        for exc in errors:
+            raise exc
 
     def _handshake(self, connection: Connection, selector: selectors.BaseSelector) -> None:
         until = time.monotonic() + CONNACK_WAIT_S
-        connection.watch(selector, self.waker)
         try:
+            connection.write()
             while not connection.up:
                 if time.monotonic() > until:
-                    connection.hung_up = True  # some that do not know it say nothing at all
+                    connection.hung_up = True  # some brokers that do not know the version say nothing at all
                     raise UnavailableError(f"{self.options.url}: no answer to CONNECT in {CONNACK_WAIT_S:.0f} s")
                 if self._stopping.is_set():
                     raise UnavailableError("stopping")
-                for incoming in connection.turn(selector, self.waker, min(0.2, self._work())):
-                    self._deliver(connection, incoming)  # a kept session may deliver right behind the CONNACK
+                self._turn(connection, selector)  # a kept session may deliver right behind the CONNACK
         except UnavailableError:
-            self._retain = connection.retains
-            if self.options.version is None and self._is_of_the_version(connection):
-                self._version = 4 if self._version == 5 else 5
+            self._choose_again(connection)
             raise
 
+    def _choose_again(self, connection: Connection) -> None:
+        """How the next connection is spoken, after one that came to nothing."""
+        version = self._choice.version
+        if self.options.version is None and self._is_of_the_version(connection):
+            version = 4 if version == 5 else 5
+        self._choice = ProtocolChoice(version, connection.queue.retains, connection.queue.qos)
+
     def _is_of_the_version(self, connection: Connection) -> bool:
-        """Whether the failure may be the version's: said so, or the broker hung up without a word.
+        """Whether the failure may be the version's: the broker said so, or hung up without a word.
 
         A proxy or a broker that is about to end hangs up just so: what has worked before is given up only after
-        several times, for MQTT 3.1.1 has no Response Topic, and askers would wait in vain.
+        several times, for MQTT 3.1.1 has no Response Topic, and clients that ask would wait in vain.
         """
+        version = self._choice.version
         if connection.no_such_version:
-            self._refused_version = self._version
+            self._refused_version = version
             return True
         if not connection.hung_up:
             return False
         self._hung_up += 1
-        return self._worked_version != self._version or self._hung_up % HANG_UPS == 0
+        return self._worked_version != version or self._hung_up % HANG_UPS == 0
 
     def _up(self, connection: Connection) -> None:
         self._failing = False
         self._hung_up = 0
-        self._worked_version = self._version
+        self._worked_version = self._choice.version
         self.connects += 1
-        if not connection.retains:
-            log.warning("the broker retains nothing: status and info reach only who listens at that moment")
+        queue = connection.queue
+        if not queue.retains:
+            log.warning("the broker retains nothing: status and info reach only those who listen at that moment")
+        if not queue.qos:
+            log.warning("the broker has QoS 0 only: it confirms no result, and what is lost on the way stays lost")
         log.info("connected to the broker", extra={"broker": str(self.options.url), "protocol": connection.protocol})
-        connection.subscribe(list(self._subscriptions))
-        for listener in list(self._listeners):
+        if not connection.resumed:
+            self._subscribed.clear()
+        self._subscribe([t for t in self._subscriptions if t not in self._subscribed])
+        for listener in self._listeners:
             listener.up(resumed=connection.resumed)
 
-    def _give_birth(self, connection: Connection) -> None:
+    def _subscribe(self, topics: Sequence[str]) -> None:
+        if self._connection is not None:
+            self._connection.subscribe(topics)
+
+    def _loop(self, connection: Connection, selector: selectors.BaseSelector) -> None:
+        born = False
+        stands_at: float | None = time.monotonic() + STANDS_S
+        while not self._stopping.is_set():
+            if stands_at is not None and time.monotonic() >= stands_at:
+                stands_at = None
+                self._worked()
+            # `online` means: inputs are heard. So it waits for the broker's word on the subscriptions.
+            if not born and connection.hears:
+                born = True
+                self._subscribed.update(self._subscriptions)
+                self._give_birth()
+            self._turn(connection, selector)
+        self._publish_last(connection, selector)
+
+    def _give_birth(self) -> None:
         for message in self._births():
-            try:
-                connection.publish(message)
-            except SampleError as exc:
-                log.warning("not published", extra={"topic": message.topic, "reason": str(exc)})
+            self._post(message, None, keep=False)
+        while self._kept:
+            self._publish_posted(self._kept.popleft())
+
+    def _publish_last(self, connection: Connection, selector: selectors.BaseSelector) -> None:
+        self._work()
+        waiting = set(range(len(self._last)))
+        until = time.monotonic() + self._last_wait_s
+        for number, message in enumerate(self._last):
+            done = OnDelivery(number, waiting.difference_update, lambda number, _: waiting.discard(number))
+            self._post(message, done, keep=False)
+        while waiting and time.monotonic() < until:
+            self._turn(connection, selector)
 
     def _down(self, reason: str) -> None:
         was_up = self._connection is not None and self._connection.was_up
@@ -368,18 +412,26 @@ class MqttTransport:
             log.warning("no broker, trying again", extra={"reason": reason})
         if was_up:
             if self.options.version is None and self._refused_version != 5:
-                self._version = 5  # 3.1.1 was a guess: the next connection asks again
-            for listener in list(self._listeners):
+                self._choice = ProtocolChoice(5, self._choice.retain, self._choice.qos)
+                # 3.1.1 was a guess: the next connection asks again
+            for listener in self._listeners:
                 listener.down(reason)
 
     def _deliver(self, connection: Connection, incoming: Incoming) -> None:
+        handler = self._routes.get(incoming.topic)
+        if handler is not None:
+            handler(incoming)
+            return
         for topic, handler in self._subscriptions.items():
             if connection.matches(_plain(topic), incoming.topic):
+                if len(self._routes) >= MAX_ROUTES:
+                    self._routes.clear()
+                self._routes[incoming.topic] = handler
                 handler(incoming)
                 return
         # The session still has a subscription of an earlier life. Unacknowledged, a few of its messages would fill
-        # the window, and the broker would send us nothing more.
-        self.ack(incoming)
+        # the window, and the broker would send nothing more.
+        self.ack_now(incoming)
 
 
 def _plain(topic: str) -> str:

@@ -1,132 +1,188 @@
-"""Inputs from an MQTT topic, acknowledged only when their results are safe.
+"""Inputs from an MQTT topic, acknowledged only when their results are safe, in the order in which they came.
 
-The broker sends an unacknowledged input again when it sees us again: after a cut connection that is one we may
-still be working on, or have finished a moment ago. Within a resumed session it comes with the packet identifier
-it had, so it is known again here and not inferred twice. So is one whose result an earlier life of this process
-has left in the spool.
+What the broker sends again is not inferred twice where that can be known: `redelivery.py`. What the service itself
+publishes is no input of its own, even where the topic filter covers it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import struct
+import logging
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable
-
-import msgspec
-from msgspec.structs import replace
 
 from edge.data.sample import Reply, Sample
 from edge.errors import ConfigError
 from edge.mqtt.messages import Incoming
-from edge.mqtt.session import Listener, MqttTransport
+from edge.mqtt.redelivery import ORIGIN, Delivery, Redeliveries, digest
+from edge.mqtt.session import Listener, MqttSession
+from edge.mqtt.topics import OUTPUTS
 from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import SourceContext
 
-QUEUE_MOST = 1024
+log = logging.getLogger("edge.mqtt")
+
+MAX_QOS0_BYTES = 16_000_000
 """QoS 0 inputs that may wait; the broker itself bounds those of QoS 1."""
-
-REMEMBERED = 512
-
-ORIGIN = struct.Struct(">H16s")
-"""What an input is known by in a later life: its packet identifier and the digest of topic and payload."""
-
-
-class _Delivery(msgspec.Struct):
-    incoming: Incoming
-    digest: bytes
-    safe: bool = False
+MAX_QOS0 = 1024
 
 
 class MqttSource(Listener):
-    """Subscribes at QoS 1; what comes at QoS 0 has nobody to acknowledge to and may be dropped when too many wait."""
+    """Subscribes at QoS 1. An input of QoS 0 cannot be acknowledged, and is dropped, the oldest first, where too many
+    wait. `read` belongs to the capture thread, `ack` may come from any, the rest is the session's thread's."""
 
     live = False
 
-    def __init__(self, transport: MqttTransport, topic: str, context: SourceContext) -> None:
-        self._transport = transport
+    def __init__(self, session: MqttSession, topic: str, context: SourceContext) -> None:
+        self._session = session
         self._topic = topic
         self._context = context
-        self._changed = threading.Condition()
-        self._queue: deque[tuple[_Delivery, Sample]] = deque()
-        self._known: OrderedDict[int, _Delivery] = OrderedDict()
+        self._waiting = _Waiting()
+        self._redeliveries = Redeliveries()
+        self._unacknowledged: deque[Delivery] = deque()
         self._subscribed = False
-        self._earlier: set[bytes] = set()
+        self._told_own = self._told_dropped = False
 
     def remember(self, origins: Iterable[bytes]) -> None:
         """Before `open`: inputs that an earlier life has inferred, whose results are on disk."""
-        self._earlier = set(origins)
+        self._redeliveries.remember(origins)
 
     def open(self) -> None:
         if not self._subscribed:
             self._subscribed = True
-            self._transport.listen(self)
-            self._transport.subscribe(self._topic, self._on_message)
+            self._session.listen(self)
+            self._session.subscribe(self._topic, self._on_message)
 
     def read(self, timeout_s: float) -> Sample | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._queue, timeout_s)
-            return self._queue.popleft()[1] if self._queue else None
+        return self._waiting.get(timeout_s)
 
     def ack(self, sample: Sample) -> None:
-        delivery: _Delivery = sample.token
-        with self._changed:
-            delivery.safe = True
-            incoming = delivery.incoming
-        self._transport.ack(incoming)
+        if sample.token is not None:
+            self._session.call_soon(lambda: self._safe(sample.token))
 
     def close(self) -> None:
         """The subscription stays: the broker keeps what comes meanwhile."""
 
+    # --- the session's thread -------------------------------------------------------------------------
+
     def up(self, *, resumed: bool) -> None:
-        """A session that the broker does not know any more repeats nothing."""
+        """What was read on an earlier connection is not acknowledged on this one, before it comes again."""
+        self._unacknowledged.clear()
         if not resumed:
-            with self._changed:
-                self._known.clear()
-                self._earlier.clear()
+            self._redeliveries.forget()
 
     def _on_message(self, incoming: Incoming) -> None:
-        digest = hashlib.blake2b(incoming.topic.encode() + b"\0" + incoming.payload, digest_size=16).digest()
-        with self._changed:
-            if incoming.qos and self._is_repeat(incoming, digest):
-                again = self._known[incoming.mid]
-                again.incoming = replace(incoming, payload=b"")
-                if not again.safe:
-                    return
-            elif incoming.dup and ORIGIN.pack(incoming.mid, digest) in self._earlier:
-                self._earlier.discard(ORIGIN.pack(incoming.mid, digest))
-            else:
-                self._take(incoming, digest)
-                return
-        self._transport.ack(incoming)
+        if self._is_own(incoming.topic):
+            self._session.ack_now(incoming)
+        elif not incoming.qos:
+            self._put(incoming, None)
+        else:
+            self._take(incoming)
 
-    def _is_repeat(self, incoming: Incoming, digest: bytes) -> bool:
-        known = self._known.get(incoming.mid)
-        if known is None or known.digest != digest:
-            return False
-        # An identifier is free for a new message once we acknowledged; before that it can only be the same one.
-        return incoming.dup or not known.safe
-
-    def _take(self, incoming: Incoming, digest: bytes) -> None:
-        if not incoming.qos and len(self._queue) >= QUEUE_MOST:
-            self._context.count("dropped:input-qos0")
+    def _take(self, incoming: Incoming) -> None:
+        same = digest(incoming)
+        delivery = self._redeliveries.known(incoming, same)
+        if delivery is not None:
+            self._unacknowledged.append(delivery)
+            self._acknowledge()
             return
-        # Without the payload: what is remembered of hundreds of pictures must not hold them.
-        delivery = _Delivery(replace(incoming, payload=b""), digest)
-        if incoming.qos:
-            self._known[incoming.mid] = delivery
-            self._known.move_to_end(incoming.mid)
-            while len(self._known) > REMEMBERED and next(iter(self._known.values())).safe:
-                self._known.popitem(last=False)
+        delivery = self._redeliveries.add(incoming, same)
+        self._unacknowledged.append(delivery)
+        self._put(incoming, delivery)
+
+    def _put(self, incoming: Incoming, delivery: Delivery | None) -> None:
         reply = Reply(incoming.response_topic, incoming.correlation) if incoming.response_topic else None
         clock = self._context.clock
-        origin = ORIGIN.pack(incoming.mid, digest) if incoming.qos else None
         sample = Sample(
-            incoming.payload, f"mqtt:{incoming.topic}", clock.monotonic_ns(), clock.time_ns(), reply, delivery, origin
+            incoming.payload,
+            f"mqtt:{incoming.topic}",
+            clock.monotonic_ns(),
+            clock.time_ns(),
+            reply,
+            delivery,
+            None if delivery is None else ORIGIN.pack(incoming.mid, delivery.digest),
         )
-        self._queue.append((delivery, sample))
-        self._changed.notify()
+        for _ in range(self._waiting.put(sample)):
+            self._context.count("dropped:input-qos0")
+            if not self._told_dropped:
+                self._told_dropped = True
+                log.warning("inputs of QoS 0 come faster than they are inferred: the oldest are dropped, and counted")
+
+    def _safe(self, delivery: Delivery) -> None:
+        delivery.safe = True
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """In the order in which the inputs came [MQTT-4.6.0]: one that is safe waits for those before it."""
+        waiting = self._unacknowledged
+        while waiting and waiting[0].safe:
+            delivery = waiting.popleft()
+            self._redeliveries.acknowledged(delivery)
+            self._session.ack_now(delivery.incoming)
+
+    def _is_own(self, topic: str) -> bool:
+        """Whether a message is an output of a service: of this one, or below a wildcard of another one.
+
+        Two services that hear each other's errors answer each with an error.
+        """
+        last = topic.rpartition("/")[2]
+        if topic == self._topic or last not in OUTPUTS:
+            return False
+        base = self._context.topic.rpartition("/")[0]
+        wildcard = self._topic.endswith(("#", "+"))
+        own = topic == f"{base}/{last}" or (wildcard and _is_of_a_service(topic, base))
+        if own and not self._told_own:
+            self._told_own = True
+            log.warning(
+                "the source covers topics that services publish on: what they publish is left out",
+                extra={"topic": topic},
+            )
+        return own
+
+
+class _Waiting:
+    """Samples on their way from the session's thread to the capture thread. The only lock between the two."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._samples: deque[Sample] = deque()
+        self._qos0 = self._qos0_bytes = 0
+
+    def put(self, sample: Sample) -> int:
+        """How many were dropped for it: without an acknowledgement, and older."""
+        dropped = 0
+        with self._changed:
+            self._samples.append(sample)
+            if sample.token is None:
+                self._count(sample, 1)
+                while self._qos0 > 1 and (self._qos0 > MAX_QOS0 or self._qos0_bytes > MAX_QOS0_BYTES):
+                    oldest = next(s for s in self._samples if s.token is None)
+                    self._samples.remove(oldest)
+                    self._count(oldest, -1)
+                    dropped += 1
+            self._changed.notify()
+        return dropped
+
+    def get(self, timeout_s: float) -> Sample | None:
+        with self._changed:
+            if not self._samples:
+                self._changed.wait(timeout_s)
+            if not self._samples:
+                return None
+            sample = self._samples.popleft()
+            if sample.token is None:
+                self._count(sample, -1)
+            return sample
+
+    def _count(self, sample: Sample, sign: int) -> None:
+        self._qos0 += sign
+        self._qos0_bytes += sign * len(sample.payload)
+
+
+def _is_of_a_service(topic: str, base: str) -> bool:
+    """Whether a topic has the form of a service's output with our prefix: prefix, device, model, name."""
+    prefix = base.rsplit("/", 2)[0]
+    return topic.startswith(f"{prefix}/") and topic.count("/") == base.count("/") + 1
 
 
 def create(rest: str, context: SourceContext) -> MqttSource:

@@ -20,6 +20,8 @@ class BrokerUrl(msgspec.Struct, frozen=True):
     path: str = ""
     username: str | None = None
     password: str | None = None
+    query: str = ""
+    """Of a websocket: may hold a token, and is kept out of `repr` and logs too."""
 
     @property
     def tls(self) -> bool:
@@ -28,6 +30,11 @@ class BrokerUrl(msgspec.Struct, frozen=True):
     @property
     def websockets(self) -> bool:
         return self.scheme in ("ws", "wss")
+
+    @property
+    def request(self) -> str:
+        """What a websocket asks for: path and query."""
+        return f"{self.path}?{self.query}" if self.query else self.path
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host}:{self.port}{self.path}"
@@ -51,6 +58,7 @@ def parse(text: str) -> BrokerUrl:
         scheme=parts.scheme,
         host=parts.hostname,
         port=PORTS[parts.scheme] if port is None else port,
+        query=parts.query,
         path=parts.path or ("/mqtt" if parts.scheme in ("ws", "wss") else ""),
         username=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),

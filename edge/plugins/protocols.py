@@ -51,6 +51,14 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class RemembersInputs(Source, Protocol):
+    """Capability of a source whose other side repeats what was not acknowledged, also to the next process."""
+
+    def remember(self, origins: Iterable[bytes]) -> None:
+        """Before `open`: the `Sample.origin` of inputs whose results are on disk. They need not be read again."""
+
+
 class Preprocessor(Protocol):
     """A sample to tensors. Called by one thread at a time; may keep state (a window).
 

@@ -7,7 +7,10 @@ def test_my_spool_is_a_spool(tmp_path):
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +18,7 @@ from edge.data.message import Message
 from edge.data.sample import Reply, Sample
 from edge.data.tensor import Tensors
 from edge.errors import EndOfStream, SampleError
-from edge.plugins.protocols import Engine, Entry, Sink, Source, Spool
+from edge.plugins.protocols import BatchSink, Engine, Entry, LoopSink, Sink, SinkEvents, Source, Spool
 
 _PLENTY = 1_000_000
 
@@ -263,8 +266,58 @@ class _Events:
             return self._changed.wait_for(lambda: keys <= set(self.keys), timeout_s)
 
 
+class _InItsLoop:
+    """A sink with a loop, called in that loop only."""
+
+    def __init__(self, sink: LoopSink) -> None:
+        assert isinstance(sink, Sink), "what has a loop has all that a sink has"
+        self._sink = sink
+        self._waker = sink.loop.waker
+        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self.window, self.durable = sink.window, sink.durable
+        sink.loop.attach(self)
+
+    def open(self, events: SinkEvents) -> None:
+        self._do(lambda: self._sink.open(events))
+
+    def send(self, entry: Entry) -> None:
+        self._do(lambda: self._sink.send(entry))
+
+    def send_all(self, entries: Sequence[Entry]) -> Sequence[tuple[int, str]]:
+        sink = self._sink
+        if isinstance(sink, BatchSink):
+            rejected: Sequence[tuple[int, str]] = self._do(lambda: sink.send_all(entries))
+            return rejected
+        for entry in entries:
+            self.send(entry)
+        return ()
+
+    def close(self) -> None:
+        self._do(self._sink.close)
+
+    def turn(self) -> float:
+        while self._calls:
+            call, future = self._calls.popleft()
+            try:
+                future.set_result(call())
+            except Exception as exc:  # noqa: BLE001 - it is raised where the call was asked for
+                future.set_exception(exc)
+        return 3600.0
+
+    def end(self) -> None:
+        """Nothing is left to be done."""
+
+    def _do(self, call: Callable[[], Any]) -> Any:
+        future: Future[Any] = Future()
+        self._calls.append((call, future))
+        self._waker.wake()
+        return future.result(10.0)
+
+
 def check_sink(sink: Sink, *, timeout_s: float = 10.0) -> None:
-    """`sink` can be opened now and its other side confirms. Raises AssertionError."""
+    """`sink` can be opened now and its other side confirms; a loop that it has runs. Raises AssertionError."""
+    if isinstance(sink, LoopSink):
+        sink = _InItsLoop(sink)
     events = _Events()
     sink.close()
     sink.open(events)

@@ -11,7 +11,7 @@ from support.processes import Client
 from edge.data.tensor import TensorSpec
 from edge.engines import onnxruntime
 from edge.mqtt.messages import MqttOptions
-from edge.mqtt.session import Listener, MqttTransport
+from edge.mqtt.session import Listener, MqttSession
 from edge.mqtt.sink import MqttSink
 from edge.mqtt.url import parse
 from edge.plugins import registry
@@ -104,7 +104,7 @@ def test_mqtt_is_a_sink(broker):
         def up(self, *, resumed):
             self.connected.set()
 
-    transport = MqttTransport(MqttOptions(parse(broker.url), "checked"))
+    transport = MqttSession(MqttOptions(parse(broker.url), "checked"))
     waits = Waits()
     transport.listen(waits)
     listener = Client(broker.port, "base/#")

@@ -13,6 +13,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from support.processes import PATIENCE_S, until
 
+from edge.mqtt.codec.client import RECEIVE_MAXIMUM
+
 INPUT = "edge/pi/flowers/input"
 STATUS = "edge/pi/flowers/status"
 
@@ -182,7 +184,8 @@ def test_a_thousand_inputs_over_a_broker_that_restarts_give_a_thousand_ids(edge_
     for i in range(1000):
         sent.append(publisher.client.publish(INPUT, json.dumps({"id": i, **flowers.rows[i % 150]}), 1))
         if i == 500:
-            # What the broker has taken and not acknowledged comes a second time, from the publisher.
+            # What the broker has taken and not acknowledged comes a second time, from the publisher. So does what we
+            # have acknowledged, where the broker did not come to read it: no more than it sends unacknowledged.
             in_flight = {n for n, info in enumerate(sent) if not info.is_published()}
             broker.end(signal.SIGTERM)
             broker.start()
@@ -190,7 +193,7 @@ def test_a_thousand_inputs_over_a_broker_that_restarts_give_a_thousand_ids(edge_
     results = {r["id"]: r for r in listener.of("result")}
     answers = Counter(r["input_id"] for r in results.values())
     assert set(answers) == set(range(1000))
-    assert {n for n, count in answers.items() if count > 1} <= in_flight
+    assert len({n for n, count in answers.items() if count > 1} - in_flight) <= RECEIVE_MAXIMUM
     assert all(r["predictions"][0]["label"] == flowers.answers[r["input_id"] % 150] for r in results.values())
 
 

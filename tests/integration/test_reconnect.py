@@ -10,7 +10,7 @@ from integration.faults.proxy import Proxy
 from integration.faults.waiting import wait_until
 
 from edge.mqtt.messages import MqttOptions
-from edge.mqtt.session import MqttTransport
+from edge.mqtt.session import MqttSession
 from edge.mqtt.url import BrokerUrl
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="needs mosquitto (apt-get install mosquitto)")
@@ -27,6 +27,11 @@ def link(tmp_path) -> Iterator[Proxy]:
     broker.close()
 
 
+@pytest.fixture(autouse=True)
+def told(caplog) -> None:
+    caplog.set_level("INFO", "edge.mqtt")
+
+
 @pytest.fixture
 def failures() -> list[str]:
     """Why tries were in vain."""
@@ -34,38 +39,39 @@ def failures() -> list[str]:
 
 
 @pytest.fixture
-def transport(link, failures) -> Iterator[MqttTransport]:
+def session(link, failures) -> Iterator[MqttSession]:
     url = BrokerUrl("mqtt", "127.0.0.1", link.port)
-    transport = MqttTransport(MqttOptions(url, "reconnecting"), wait_s=lambda: 0.05, unavailable=failures.append)
-    yield transport
-    transport.stop()
+    session = MqttSession(MqttOptions(url, "reconnecting"), wait_s=lambda: 0.05, unavailable=failures.append)
+    yield session
+    session.stop()
 
 
-def protocol(transport: MqttTransport) -> str:
-    return transport._connection.protocol
+def protocol(caplog) -> str:
+    """Of the newest connection, as the log says."""
+    return [r.protocol for r in caplog.records if r.message == "connected to the broker"][-1]
 
 
 @pytest.mark.parametrize("tries", [1, 2, 3])
-def test_a_proxy_that_hangs_up_does_not_cost_mqtt_5(link, transport, failures, tries):
+def test_a_proxy_that_hangs_up_does_not_cost_mqtt_5(link, session, failures, tries, caplog):
     """Request and response stand on properties that MQTT 3.1.1 has not."""
-    transport.start()
-    wait_until("a connection", lambda: transport.up, 10)
+    session.start()
+    wait_until("a connection", lambda: session.up, 10)
     link.refuse()
     wait_until("some tries in vain", lambda: len(failures) > tries, 10)
     link.accept()
-    wait_until("a connection again", lambda: transport.up, 10)
-    assert protocol(transport) == "MQTT 5"
+    wait_until("a connection again", lambda: session.up, 10)
+    assert protocol(caplog) == "MQTT 5"
 
 
-def test_a_start_behind_a_proxy_that_hangs_up_comes_to_mqtt_5_with_the_next_connection(link, transport, failures):
+def test_a_start_behind_a_proxy_that_hangs_up_comes_to_mqtt_5_with_the_next_connection(link, session, failures, caplog):
     link.refuse()
-    transport.start()
+    session.start()
     wait_until("some tries in vain", lambda: len(failures) > 2, 10)
     link.accept()
-    wait_until("a connection", lambda: transport.up, 10)
+    wait_until("a connection", lambda: session.up, 10)
     link.cut()
-    wait_until("a connection again", lambda: transport.connects == 2 and transport.up, 10)
-    assert protocol(transport) == "MQTT 5"
+    wait_until("a connection again", lambda: session.connects == 2 and session.up, 10)
+    assert protocol(caplog) == "MQTT 5"
 
 
 def test_what_an_earlier_life_subscribed_to_does_not_stop_the_inputs_of_this_one(edge_run, flowers, broker, client):

@@ -5,6 +5,10 @@ import sys
 
 import pytest
 
+from edge.mqtt.codec.fastpath import FastClient
+from edge.mqtt.messages import MqttOptions, ProtocolChoice
+from edge.mqtt.url import parse
+
 
 def run(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
@@ -12,7 +16,7 @@ def run(code: str) -> str:
 
 
 PUT_OFF = (
-    "import sys\nfrom edge.mqtt import lazy_module\nlazy_module.put_off('urllib', 'request')\n"
+    "import sys\nfrom edge.mqtt.codec import lazy_module\nlazy_module.put_off('urllib', 'request')\n"
     "def loaded(): return 'http.client' in sys.modules\n"
 )
 
@@ -34,17 +38,21 @@ def test_whoever_uses_it_has_the_real_one(use):
 
 
 def test_what_is_loaded_already_stays():
-    code = "import urllib.request as r; from edge.mqtt import lazy_module; lazy_module.put_off('urllib', 'request')\n"
+    code = "import urllib.request as r\n" + PUT_OFF
     assert run(code + "import urllib.request; print(urllib.request is r)") == "True"
 
 
 def test_a_proxy_that_is_set_is_heeded(monkeypatch):
     socks = pytest.importorskip("socks", reason="PySocks is not installed")
-    from paho.mqtt.enums import CallbackAPIVersion
-
-    from edge.mqtt.client import Client
-
-    client = Client(CallbackAPIVersion.VERSION2)
-    assert client._get_proxy() is None
+    used = []
     monkeypatch.setenv("mqtt_proxy", "http://127.0.0.1:3128")
-    assert client._get_proxy() == {"proxy_type": socks.HTTP, "proxy_addr": "127.0.0.1", "proxy_port": 3128}
+    monkeypatch.setattr(socks, "create_connection", lambda *_, **given: used.append(given) or refuse())
+    client = FastClient(MqttOptions(parse("mqtt://broker.example"), "c"), ProtocolChoice(5))
+    with pytest.raises(OSError, match="refused"):
+        client.connect()
+    (given,) = used
+    assert given.items() >= {"proxy_type": socks.HTTP, "proxy_addr": "127.0.0.1", "proxy_port": 3128}.items()
+
+
+def refuse():
+    raise OSError("refused")

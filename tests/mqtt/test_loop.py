@@ -10,7 +10,7 @@ import pytest
 from support.processes import free_port
 
 from edge.mqtt.messages import MqttOptions
-from edge.mqtt.session import MqttTransport
+from edge.mqtt.session import MqttSession
 from edge.mqtt.url import BrokerUrl
 
 
@@ -32,9 +32,9 @@ class CountingWorker:
 
 
 @pytest.fixture
-def away() -> Iterator[MqttTransport]:
+def away() -> Iterator[MqttSession]:
     """A session whose broker is away, with an hour between tries."""
-    session = MqttTransport(MqttOptions(BrokerUrl("mqtt", "127.0.0.1", free_port()), "loop"), wait_s=lambda: 3600.0)
+    session = MqttSession(MqttOptions(BrokerUrl("mqtt", "127.0.0.1", free_port()), "loop"), wait_s=lambda: 3600.0)
     yield session
     session.stop()
 
@@ -78,7 +78,7 @@ def test_an_error_in_a_turn_is_told(away):
 
     heard = threading.Event()
     threading.excepthook, before = lambda _: None, threading.excepthook
-    session = MqttTransport(away.options, failed=lambda exc: (told.append(exc), heard.set()), wait_s=lambda: 3600.0)
+    session = MqttSession(away.options, failed=lambda exc: (told.append(exc), heard.set()), wait_s=lambda: 3600.0)
     session.attach(Broken())
     try:
         session.start()

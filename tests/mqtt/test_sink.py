@@ -7,11 +7,12 @@ from paho.mqtt.properties import Properties
 from edge.data.message import Message
 from edge.data.sample import Reply
 from edge.errors import SampleError, UnavailableError
+from edge.mqtt.codec.packets import refusal
 from edge.mqtt.sink import MqttSink
 from edge.plugins.protocols import Entry
 
 
-class Transport:
+class Session:
     """A connection that stands; what is published waits for the test's word."""
 
     up = True
@@ -23,15 +24,18 @@ class Transport:
     def listen(self, listener):
         pass
 
-    def publish(self, message, told=None):
-        self.sent.append((message, told))
+    def publish_all(self, publications):
+        self.sent += publications
+        return [(p, "too large") for p in publications if p.payload.strip(b"[]") == b"large"]
 
-    def publish_all(self, letters):
-        self.sent += [(letter, letter.told) for letter in letters]
-        return [(letter.told.ticket, "too large") for letter in letters if letter.payload == b"large"]
+    def confirm(self, publication):
+        publication.on_delivery.confirmed([publication.on_delivery.delivery_id])
+
+    def refuse(self, publication, code=0x87):
+        publication.on_delivery.refused(publication.on_delivery.delivery_id, refusal(code))
 
 
-class Lane:
+class Outbox:
     """Hears what a sink tells."""
 
     def __init__(self):
@@ -45,8 +49,13 @@ class Lane:
 
 
 @pytest.fixture
-def lane():
-    return Lane()
+def outbox():
+    return Outbox()
+
+
+@pytest.fixture
+def session():
+    return Session()
 
 
 @pytest.fixture
@@ -55,48 +64,59 @@ def counted():
 
 
 @pytest.fixture
-def joining(lane, counted):
-    made = MqttSink(Transport(), "edge/pi/m", "m", batch=8, count=counted.append)
-    made.open(lane)
+def joining(outbox, session, counted):
+    made = MqttSink(session, "edge/pi/m", "m", batch=8, count=counted.append)
+    made.open(outbox)
     return made
 
 
-def properties_of(letter):
-    """User properties of a letter, as an MQTT 5 subscriber reads them."""
+def properties_of(publication):
+    """User properties, as an MQTT 5 subscriber reads them."""
     found = Properties(PacketTypes.PUBLISH)
-    found.unpack(letter.form.properties(letter.value))
+    found.unpack(publication.properties)
     return dict(found.UserProperty)
 
 
 @pytest.fixture
-def sink(lane, counted):
-    made = MqttSink(Transport(), "edge/pi/m", "m", count=counted.append)
-    made.open(lane)
+def sink(outbox, session, counted):
+    made = MqttSink(session, "edge/pi/m", "m", count=counted.append)
+    made.open(outbox)
     return made
 
 
-def test_a_result_that_the_broker_refuses_is_not_confirmed_and_the_broker_counts_as_away(sink, lane, counted):
+def test_a_result_that_the_broker_refuses_is_not_confirmed_and_the_broker_counts_as_away(
+    sink, outbox, session, counted
+):
     sink.send(Entry(7, Message("result", b"{}", 1)))
-    ((_, told),) = sink._transport.sent
-    told.refused(told.ticket, "not authorized")
-    assert lane.keys == []
-    assert "refuses results: not authorized" in lane.reasons[0]
+    session.refuse(session.sent[0])
+    assert outbox.keys == []
+    assert "refuses results: not authorized" in outbox.reasons[0]
     assert counted == []
 
 
-def test_an_error_that_the_broker_refuses_is_counted_and_holds_nobody_up(sink, lane, counted):
+@pytest.mark.parametrize("code", [0x90, 0x95, 0x99])
+def test_a_result_that_the_broker_can_never_take_is_dropped_and_counted_and_holds_up_none(
+    sink, outbox, session, counted, code
+):
+    sink.send(Entry(7, Message("result", b"{}", 1)))
+    session.refuse(session.sent[0], code)
+    assert outbox.keys == [7]
+    assert outbox.reasons == []
+    assert counted == ["dropped:mqtt:refused"]
+
+
+def test_an_error_that_the_broker_refuses_is_counted_and_holds_up_none(sink, outbox, session, counted):
     sink.send(Entry(7, Message("error", b"{}", 1)))
-    ((_, told),) = sink._transport.sent
-    told.refused(told.ticket, "not authorized")
-    assert lane.keys == [7]
-    assert lane.reasons == []
+    session.refuse(session.sent[0])
+    assert outbox.keys == [7]
+    assert outbox.reasons == []
     assert counted == ["dropped:mqtt:error"]
 
 
-def test_an_error_keeps_its_place_among_results(sink):
+def test_an_error_keeps_its_place_among_results(sink, session):
     kinds = ["result", "result", "error", "result"]
     assert sink.send_all([Entry(n, Message(k, b"%d" % n, n)) for n, k in enumerate(kinds)]) == []
-    assert [message.payload for message, _ in sink._transport.sent] == [b"0", b"1", b"2", b"3"]
+    assert [p.payload for p in session.sent] == [b"0", b"1", b"2", b"3"]
 
 
 def test_a_result_that_can_never_be_sent_is_named_and_the_others_go(sink):
@@ -106,59 +126,80 @@ def test_a_result_that_can_never_be_sent_is_named_and_the_others_go(sink):
         sink.send(entries[1])
 
 
-def test_a_result_of_an_outage_says_so(sink):
+def test_a_result_of_an_outage_says_so(sink, session):
     sink.send(Entry(1, Message("result", b'{"n":1}', 1), replayed=True))
-    ((letter, _),) = sink._transport.sent
-    assert letter.payload == b'{"n":1,"replayed":true}'
+    assert [p.payload for p in session.sent] == [b'{"n":1,"replayed":true}']
 
 
 def result(key, seq, **more):
     return Entry(key, Message("result", b'{"n":%d}' % seq, seq, **more))
 
 
-def test_results_of_one_key_are_an_array_and_confirmed_together(joining, lane):
+def test_results_of_one_key_are_an_array_and_confirmed_together(joining, outbox, session):
     joining.send_all([result(7, 41), result(7, 42), result(8, 43)])
-    (first, told), (second, _) = joining._transport.sent
+    first, second = session.sent
     assert (first.payload, second.payload) == (b'[{"n":41},{"n":42}]', b'[{"n":43}]')
     assert properties_of(first) == {"schema": "1", "model": "m", "count": "2", "seq": "41"}
     assert properties_of(second) == {"schema": "1", "model": "m", "count": "1", "seq": "43"}
-    told.confirmed([told.ticket])
-    assert lane.keys == [7]
+    session.confirm(first)
+    assert outbox.keys == [7]
 
 
-def test_without_batch_a_result_is_an_object_and_has_no_count(sink):
+def test_without_batch_a_result_is_an_object_and_has_no_count(sink, session):
     sink.send_all([result(1, 41), result(2, 42)])
-    assert [letter.payload for letter, _ in sink._transport.sent] == [b'{"n":41}', b'{"n":42}']
-    assert properties_of(sink._transport.sent[0][0]) == {"schema": "1", "model": "m", "seq": "41"}
+    assert [p.payload for p in session.sent] == [b'{"n":41}', b'{"n":42}']
+    assert properties_of(session.sent[0]) == {"schema": "1", "model": "m", "seq": "41"}
 
 
-def test_of_joined_results_each_says_whether_it_is_sent_again(joining):
+def test_of_joined_results_each_says_whether_it_is_sent_again(joining, session):
     joining.send_all([Entry(1, Message("result", b'{"n":1}', 1), replayed=True), result(1, 2)])
-    ((letter, _),) = joining._transport.sent
-    assert letter.payload == b'[{"n":1,"replayed":true},{"n":2}]'
+    assert [p.payload for p in session.sent] == [b'[{"n":1,"replayed":true},{"n":2}]']
 
 
-def test_an_asker_gets_an_object_and_everybody_else_an_array(joining):
+def test_a_reply_is_an_object_and_what_everybody_gets_an_array(joining, session):
     joining.send(result(1, 5, reply=Reply("ask/me", b"c")))
     joining.send(Entry(2, Message("error", b'{"n":6}', 6)))
-    (answer, _), (everybody, _), (error, _) = joining._transport.sent
-    assert (answer.topic, answer.payload) == ("ask/me", b'{"n":5}')
-    assert (everybody.topic, everybody.payload, everybody.properties["count"]) == (
-        "edge/pi/m/result",
-        b'[{"n":5}]',
-        "1",
-    )
-    assert (error.topic, error.payload) == ("edge/pi/m/error", b'{"n":6}')
+    reply, everybody, error = session.sent
+    assert (reply.name, reply.payload) == ("ask/me", b'{"n":5}')
+    assert (everybody.name, everybody.payload) == ("edge/pi/m/result", b'[{"n":5}]')
+    assert properties_of(everybody)["count"] == "1"
+    assert (error.name, error.payload) == ("edge/pi/m/error", b'{"n":6}')
 
 
-def test_joined_results_that_another_connection_would_not_take_are_joined_anew_and_not_dropped(joining):
-    joining._transport.publish_all = lambda letters: [(letters[0].told.ticket, "too large")]
+def test_a_result_with_a_reply_is_confirmed_when_both_are(sink, outbox, session):
+    sink.send(result(3, 5, reply=Reply("ask/me")))
+    reply, everybody = session.sent
+    session.confirm(everybody)
+    assert outbox.keys == []
+    session.confirm(reply)
+    assert outbox.keys == [3]
+
+
+def test_a_reply_to_what_is_no_topic_is_counted_and_everybody_gets_the_result(sink, outbox, session, counted):
+    sink.send(result(3, 5, reply=Reply("ask/#")))
+    (everybody,) = session.sent
+    session.confirm(everybody)
+    assert outbox.keys == [3]
+    assert counted == ["dropped:mqtt:reply"]
+
+
+def test_a_reply_that_the_broker_refuses_is_counted_and_the_result_counts(sink, outbox, session, counted):
+    sink.send(result(3, 5, reply=Reply("not/mine")))
+    reply, everybody = session.sent
+    session.refuse(reply)
+    session.confirm(everybody)
+    assert outbox.keys == [3]
+    assert counted == ["dropped:mqtt:reply"]
+
+
+def test_joined_results_that_another_connection_would_not_take_are_joined_anew_and_not_dropped(joining, session):
+    session.publish_all = lambda publications: [(publications[0], "too large")]
     with pytest.raises(UnavailableError, match="too large"):
         joining.send_all([result(1, 1), result(1, 2)])
     assert joining.send_all([result(2, 1)]) == [(2, "too large")]
 
 
-def test_what_is_joined_stays_below_what_the_broker_takes(joining):
+def test_what_is_joined_stays_below_what_the_broker_takes(joining, session):
     assert 9_000 < joining.batch_bytes < 10_000
-    joining._transport.largest = 10**9
+    session.largest = 10**9
     assert joining.batch_bytes == 1_000_000

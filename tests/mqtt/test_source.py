@@ -1,36 +1,250 @@
+"""Inputs: what is inferred, what is known to be a repeat, and in which order they are acknowledged."""
+
 from __future__ import annotations
 
 import tracemalloc
 
+import pytest
+
 from edge.mqtt.messages import Incoming
-from edge.mqtt.source import REMEMBERED, MqttSource
+from edge.mqtt.redelivery import ORIGIN, digest
+from edge.mqtt.source import MAX_QOS0_BYTES, MqttSource
 from edge.plugins.protocols import SourceContext
 from edge.testing.fakes import FakeClock
 
+TOPIC = "edge/pi/m/input"
 
-class Transport:
-    """A connection that gives what it is told to."""
+
+class Session:
+    """A broker that gives what it is told to, and its session's thread is the test's."""
+
+    def __init__(self):
+        self.number = 1
+        self.acked = []
 
     def listen(self, listener):
-        pass
+        self.listener = listener
 
     def subscribe(self, topic, handler):
-        self.give = handler
+        self.handler = handler
 
-    def ack(self, incoming):
-        return True
+    def call_soon(self, call):
+        call()
+
+    def ack_now(self, incoming):
+        if incoming.qos and incoming.session == self.number:
+            self.acked.append(incoming.mid)
+
+    def give(self, payload, mid=0, *, topic=TOPIC, dup=False, **more):
+        message = Incoming(topic, payload, int(bool(mid)), dup, False, mid, self.number, **more)
+        self.handler(message)
+
+    def reconnect(self, *, resumed=True):
+        self.number += 1
+        self.acked.clear()
+        self.listener.up(resumed=resumed)
 
 
-def test_what_is_remembered_of_hundreds_of_pictures_does_not_hold_them():
-    transport = Transport()
-    source = MqttSource(transport, "in", SourceContext(FakeClock()))
-    source.open()
+@pytest.fixture
+def session():
+    return Session()
+
+
+@pytest.fixture
+def counted():
+    return []
+
+
+@pytest.fixture
+def source(session, counted):
+    return opened(session, counted)
+
+
+def opened(session, counted, topic=TOPIC, origins=()):
+    made = MqttSource(session, topic, SourceContext(FakeClock(), topic=TOPIC, count=counted.append))
+    made.remember(origins)
+    made.open()
+    session.listener.up(resumed=bool(origins))
+    return made
+
+
+def read(source):
+    """All that waits."""
+    samples = []
+    while (sample := source.read(0)) is not None:
+        samples.append(sample)
+    return samples
+
+
+def payloads(source):
+    return [s.payload for s in read(source)]
+
+
+def test_an_input_is_acknowledged_when_it_is_safe(source, session):
+    session.give(b"1", 1)
+    (sample,) = read(source)
+    assert session.acked == []
+    source.ack(sample)
+    assert session.acked == [1]
+
+
+def test_acknowledgements_are_sent_in_the_order_in_which_the_inputs_came(source, session):
+    for n in (1, 2, 3):
+        session.give(b"%d" % n, n)
+    first, second, third = read(source)
+    source.ack(third)
+    source.ack(second)
+    assert session.acked == []
+    source.ack(first)
+    assert session.acked == [1, 2, 3]
+
+
+def test_after_a_redelivery_too(source, session):
+    for n in (11, 12, 13):
+        session.give(b"%d" % n, n)
+    samples = read(source)
+    session.reconnect()
+    for n in (11, 12, 13):
+        session.give(b"%d" % n, n, dup=True)
+    source.ack(samples[2])
+    source.ack(samples[1])
+    assert session.acked == []
+    source.ack(samples[0])
+    assert session.acked == [11, 12, 13]
+
+
+def test_an_input_on_its_way_that_comes_again_is_inferred_once(source, session):
+    session.give(b"a", 7)
+    (sample,) = read(source)
+    session.reconnect()
+    session.give(b"a", 7, dup=True)
+    assert payloads(source) == []
+    source.ack(sample)
+    assert session.acked == [7]
+
+
+def test_it_is_known_by_what_it_is_where_the_broker_numbers_anew(source, session):
+    session.give(b"done", 1)
+    session.give(b"a", 2)
+    done, sample = read(source)
+    source.ack(done)
+    session.reconnect()
+    session.give(b"a", 1, dup=True)
+    assert payloads(source) == []
+    source.ack(sample)
+    assert session.acked == [1]
+
+
+def test_as_many_equal_inputs_are_inferred_as_the_broker_holds(source, session):
+    """Three were read, one of them is done; the broker holds two of them and three that were never read."""
+    for mid in (1, 2, 3):
+        session.give(b"same", mid)
+    samples = read(source)
+    source.ack(samples[0])
+    session.reconnect()
+    for mid in (1, 2, 3, 4, 5):
+        session.give(b"same", mid, dup=True)
+    again = read(source)
+    assert len(again) == 3
+    for sample in (*samples[1:], *again):
+        source.ack(sample)
+    assert session.acked == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("mid", [1, 7, 65_535])
+def test_one_that_was_acknowledged_is_inferred_again_for_it_may_be_another(source, session, mid):
+    session.give(b"same", mid)
+    (sample,) = read(source)
+    source.ack(sample)
+    session.reconnect()
+    session.give(b"same", mid, dup=True)
+    assert payloads(source) == [b"same"]
+
+
+def test_without_dup_it_is_a_new_one(source, session):
+    session.give(b"a", 5)
+    session.reconnect()
+    session.give(b"a", 5)
+    assert payloads(source) == [b"a", b"a"]
+
+
+@pytest.mark.parametrize("more", [{"response_topic": "r/2"}, {"response_topic": "r/1", "correlation": b"2"}])
+def test_where_the_answer_goes_is_part_of_what_an_input_is(source, session, more):
+    session.give(b"a", 5, response_topic="r/1", correlation=b"1")
+    session.reconnect()
+    session.give(b"a", 5, dup=True, **more)
+    assert payloads(source) == [b"a", b"a"]
+
+
+def test_a_session_that_the_broker_lost_repeats_nothing(source, session):
+    session.give(b"a", 5)
+    session.reconnect(resumed=False)
+    session.give(b"a", 5, dup=True)
+    assert payloads(source) == [b"a", b"a"]
+
+
+def test_what_an_earlier_life_left_on_disk_is_only_acknowledged(session, counted):
+    message = Incoming(TOPIC, b"a", 1, True, False, 9, 1)
+    source = opened(session, counted, origins=[ORIGIN.pack(9, digest(message))])
+    session.give(b"a", 9, dup=True)
+    assert payloads(source) == []
+    assert session.acked == [9]
+
+
+def test_but_not_where_the_broker_may_have_numbered_anew(session, counted):
+    message = Incoming(TOPIC, b"a", 1, True, False, 1, 1)
+    source = opened(session, counted, origins=[ORIGIN.pack(1, digest(message))])
+    session.give(b"a", 1, dup=True)
+    assert payloads(source) == [b"a"]
+
+
+def test_inputs_of_qos_0_are_bounded_in_bytes_the_oldest_go_and_are_counted(source, session, counted):
+    large = MAX_QOS0_BYTES // 4
+    session.give(b"kept", 1)
+    for n in range(8):
+        session.give(bytes([n]) * large)
+    assert [p[:4] for p in payloads(source)] == [b"kept", *(bytes([n]) * 4 for n in (4, 5, 6, 7))]
+    assert counted == ["dropped:input-qos0"] * 4
+
+
+def test_inputs_of_qos_0_are_bounded_in_number(source, session, counted):
+    for n in range(2000):
+        session.give(b"%d" % n)
+    assert payloads(source)[-1] == b"1999"
+    assert len(counted) == 2000 - 1024
+
+
+def test_one_that_is_read_makes_room(source, session, counted):
+    for n in range(5000):
+        session.give(b"%d" % n)
+        source.read(0)
+    assert counted == []
+
+
+@pytest.mark.parametrize("topic", ["edge/#", "#", "edge/pi/m/+"])
+def test_what_services_publish_is_no_input(session, counted, topic):
+    source = opened(session, counted, topic)
+    for mid, name in enumerate(("edge/pi/m/result", "edge/pi/m/error", "edge/other/m/error", "edge/other/x/status"), 1):
+        session.give(b"{}", mid, topic=name)
+    session.give(b"{}", 9, topic=TOPIC)
+    session.give(b"{}", 10, topic="edge/sensor")
+    assert [s.source for s in read(source)] == [f"mqtt:{TOPIC}", "mqtt:edge/sensor"]
+    assert session.acked == [1, 2, 3, 4]
+
+
+def test_another_service_s_results_are_inputs_where_the_topic_names_them(session, counted):
+    source = opened(session, counted, "edge/+/first/result")
+    session.give(b"{}", 1, topic="edge/pi/first/result")
+    assert payloads(source) == [b"{}"]
+
+
+def test_what_is_remembered_of_many_pictures_does_not_hold_them(source, session):
     tracemalloc.start()
     try:
-        for n in range(REMEMBERED):
-            transport.give(Incoming("in", b"%d" % n + bytes(100_000), 1, dup=False, retain=False, mid=n + 1, session=1))
-            source.ack(source.read(0))
+        for n in range(64):
+            session.give(b"%d" % n + bytes(1_000_000), n + 1)
+            source.read(0)
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held < 5_000_000
+    assert held < 3_000_000

@@ -15,7 +15,7 @@ from edge.errors import ConfigError, EndOfStream, FatalError, ModelError, Sample
 from edge.model import golden
 from edge.mqtt.messages import MqttOptions
 from edge.mqtt.options import broker_url
-from edge.mqtt.session import Listener, MqttTransport
+from edge.mqtt.session import Listener, MqttSession
 from edge.plugins.protocols import RepairingEngine
 from edge.settings.settings import Settings
 from edge.sources.synthetic import SyntheticSource
@@ -205,7 +205,7 @@ def _broker(settings: Settings) -> Row:
 def _reach(options: MqttOptions) -> str | None:
     """None where the broker answers, else why not. Raises ConfigError."""
     listener = _Waits()
-    transport = MqttTransport(options, unavailable=listener.refused)
+    transport = MqttSession(options, unavailable=listener.refused)
     transport.listen(listener)
     transport.start()
     if listener.heard.wait(BROKER_WAIT_S):

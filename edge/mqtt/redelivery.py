@@ -1,0 +1,98 @@
+"""Which inputs of a broker are ones that it has sent before.
+
+A broker sends again, marked DUP, what it has no acknowledgement of when it sees us again. Whether such a message was
+inferred already can only be told from what it is (`digest`: topic, payload, Response Topic, Correlation Data) and from
+its packet identifier, and some brokers give one identifier to two messages (RabbitMQ 3.10 and NATS 2.9 number anew on
+each connection). A repeat is allowed, a loss is not. So
+
+- a message that is *on its way* here, read on an earlier connection and not acknowledged, will come again for certain:
+  one DUP of the same digest stands for it. Where several are equal it does not matter which: as many are inferred as
+  the broker holds.
+- one whose result an earlier life of the process has left *on disk* may come again, if that life did not get so far as
+  to acknowledge it. It is known by digest and identifier, but not where the broker's identifiers began at 1 on this
+  connection: it may be one that numbers anew.
+- one that was acknowledged is inferred again: either the acknowledgement was lost, or it is another message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from edge.mqtt.messages import Incoming
+
+ORIGIN = struct.Struct(">H16s")
+"""What an input is known by in a later life: its packet identifier and its digest."""
+
+
+class Delivery(msgspec.Struct, eq=False):
+    """One input on its way; `incoming` is how the broker sent it last, without its payload."""
+
+    incoming: Incoming
+    digest: bytes
+    safe: bool = False
+
+
+class Redeliveries:
+    """Belongs to the session's thread."""
+
+    def __init__(self) -> None:
+        self._on_their_way: dict[bytes, list[Delivery]] = {}
+        self._on_disk: set[bytes] = set()
+        self._session = -1
+        self._numbered_anew = False
+
+    def remember(self, origins: Iterable[bytes]) -> None:
+        """Inputs of an earlier life whose results are on disk."""
+        self._on_disk = set(origins)
+
+    def forget(self) -> None:
+        """The broker has lost the session: it repeats nothing."""
+        self._on_their_way.clear()
+        self._on_disk.clear()
+
+    def known(self, incoming: Incoming, digest: bytes) -> Delivery | None:
+        """The delivery that this message repeats, to be acknowledged when it is safe; None: it has to be inferred."""
+        if incoming.session != self._session:
+            self._session = incoming.session
+            self._numbered_anew = incoming.mid == 1
+        if not incoming.dup:
+            return None
+        for delivery in self._on_their_way.get(digest, ()):
+            before = delivery.incoming
+            if before.session != incoming.session or before.mid == incoming.mid:
+                delivery.incoming = replace(incoming, payload=b"")
+                return delivery
+        origin = ORIGIN.pack(incoming.mid, digest)
+        if origin in self._on_disk and not self._numbered_anew:
+            self._on_disk.discard(origin)
+            return Delivery(incoming, digest, safe=True)
+        return None
+
+    def add(self, incoming: Incoming, digest: bytes) -> Delivery:
+        """A message that will be inferred."""
+        # Without the payload: what is remembered of many pictures must not hold them.
+        delivery = Delivery(replace(incoming, payload=b""), digest)
+        self._on_their_way.setdefault(digest, []).append(delivery)
+        return delivery
+
+    def acknowledged(self, delivery: Delivery) -> None:
+        """Its acknowledgement is sent."""
+        equal = self._on_their_way.get(delivery.digest, [])
+        if delivery in equal:
+            equal.remove(delivery)
+            if not equal:
+                del self._on_their_way[delivery.digest]
+
+
+def digest(incoming: Incoming) -> bytes:
+    """Of all that makes an input what it is."""
+    correlation = incoming.correlation
+    reply = (incoming.response_topic or "").encode()
+    parts = (incoming.topic.encode(), reply, b"" if correlation is None else b"\1" + correlation)
+    head = b"".join([struct.pack(">I", len(part)) + part for part in parts])
+    return hashlib.blake2b(head + incoming.payload, digest_size=16).digest()

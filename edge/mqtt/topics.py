@@ -1,0 +1,56 @@
+"""The topics of one service, each named in this file only."""
+
+from __future__ import annotations
+
+import msgspec
+
+OUTPUTS = ("result", "error", "answer", "status", "info", "stats", "mask", "image", "update", "drift", "trial")
+"""Last parts of the topics on which a service publishes."""
+
+
+class Topics(msgspec.Struct, frozen=True):
+    """Below `base`: prefix, device and model."""
+
+    base: str
+
+    @property
+    def input(self) -> str:
+        return f"{self.base}/input"
+
+    @property
+    def result(self) -> str:
+        return f"{self.base}/result"
+
+    @property
+    def error(self) -> str:
+        return f"{self.base}/error"
+
+    @property
+    def status(self) -> str:
+        return f"{self.base}/status"
+
+    @property
+    def info(self) -> str:
+        return f"{self.base}/info"
+
+    @property
+    def stats(self) -> str:
+        return f"{self.base}/stats"
+
+    @property
+    def mask(self) -> str:
+        return f"{self.base}/mask"
+
+    @property
+    def image(self) -> str:
+        return f"{self.base}/image"
+
+    @property
+    def all(self) -> str:
+        """A filter of all of them."""
+        return f"{self.base}/#"
+
+    def owns(self, topic: str) -> bool:
+        """Whether the service itself publishes there."""
+        base, _, last = topic.rpartition("/")
+        return base == self.base and last in OUTPUTS

@@ -1,0 +1,230 @@
+"""A session at a broker that does what the test says, by both ways through paho."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.mqtt.codec.packets import PublishTemplate, publication
+from edge.mqtt.messages import Outgoing
+
+pytestmark = pytest.mark.usefixtures("way")
+
+
+@pytest.fixture(params=[5, 4], ids=["5", "3.1.1"])
+def up(request, broker, session):
+    """A session whose connection stands."""
+    made = session(version=request.param)
+    made.start()
+    broker.peer()
+    return made
+
+
+def payloads(broker) -> list[bytes]:
+    return [m.payload for m in broker.peers[-1].published]
+
+
+def test_what_is_posted_is_published_at_qos_1_and_confirmed_in_order(up, broker, outcome):
+    for n in range(50):
+        up.post(Outgoing("a/b", b"%d" % n, retain=n == 3), outcome.on_delivery(n))
+    outcome.wait(50)
+    assert outcome.confirmed == list(range(50))
+    assert payloads(broker) == [b"%d" % n for n in range(50)]
+    assert [m.payload for m in broker.peers[0].published if m.retain] == [b"3"]
+    assert {m.qos for m in broker.peers[0].published} == {1}
+
+
+def test_large_messages_go_out_whole(up, broker, outcome):
+    sent = [b"%06d" % n * 50_000 for n in range(20)]
+    for n, payload in enumerate(sent):
+        up.post(Outgoing("a/b", payload), outcome.on_delivery(n))
+    outcome.wait(20)
+    assert payloads(broker) == sent
+
+
+def test_user_properties_and_content_type_are_sent(broker, session, outcome):
+    made = session()
+    made.start()
+    more = {"schema": "1", "model": "m\u00fcller"}
+    made.post(
+        Outgoing("a/b", b"{}", content_type="application/json", properties=more), outcome.on_delivery(0), keep=True
+    )
+    outcome.wait(1)
+    (message,) = broker.peers[0].published
+    assert b"\x03\0\x10application/json" in message.properties
+    assert b"\x26\0\5model\0\7m\xc3\xbcller" in message.properties
+
+
+def test_what_a_template_makes_is_published_as_what_is_packed_each_time(broker, session, outcome):
+    made = session()
+    made.start()
+    broker.peer()
+    template = PublishTemplate("a/b", "text/plain", {"model": "m"}, varies="seq")
+    one = template.publication(b"42", b"x", outcome.on_delivery(0))
+    made.call_soon(lambda: made.publish_all([one]))
+    made.post(
+        Outgoing("a/b", b"x", content_type="text/plain", properties={"model": "m", "seq": "42"}), outcome.on_delivery(1)
+    )
+    outcome.wait(2)
+    first, second = broker.peers[0].published
+    assert (first.topic, first.payload, first.properties) == (second.topic, second.payload, second.properties)
+
+
+def test_inputs_come_in_order_with_what_they_carry_and_are_acknowledged(broker, session):
+    received = []
+    made = session()
+    made.subscribe("in/#", lambda i: (received.append(i), made.ack(i)))
+    made.start()
+    broker.wait("the subscription", lambda: bool(broker.peers and broker.peers[0].subscribed))
+    peer = broker.peer()
+    large = bytes(300_000)
+    peer.publish("in/a", b"1", 7, properties=b"\x08\0\3r/t\x09\0\2ab")
+    peer.publish("in/b", b"2")
+    peer.publish("in/a", large, 8, dup=True, retain=True)
+    broker.wait("two acknowledgements", lambda: len(peer.acknowledged) == 2)
+    assert peer.acknowledged == [7, 8]
+    assert [(i.topic, i.payload, i.qos, i.dup, i.retain) for i in received] == [
+        ("in/a", b"1", 1, False, False),
+        ("in/b", b"2", 0, False, False),
+        ("in/a", large, 1, True, True),
+    ]
+    assert (received[0].response_topic, received[0].correlation) == ("r/t", b"ab")
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_it_reads_however_the_network_cuts_it(broker, session, outcome, step):
+    received = []
+    broker.answer = lambda _: None
+    made = session()
+    made.subscribe("in", lambda i: (received.append(i.payload), broker.notify()))
+    made.start()
+    broker.wait("the subscription", lambda: bool(broker.peers and broker.peers[0].subscribed))
+    peer = broker.peer()
+    for n in range(20):
+        made.post(Outgoing("a/b", b"x"), outcome.on_delivery(n))
+    broker.wait("all", lambda: len(peer.published) == 20)
+    data = b"".join(
+        b"\x40\x02" + m.mid.to_bytes(2, "big") + b"\x30\x08\0\2in\0n%02d" % n for n, m in enumerate(peer.published)
+    )
+    for at in range(0, len(data), step):
+        peer.write(data[at : at + step])
+    outcome.wait(20)
+    assert outcome.confirmed == list(range(20))
+    broker.wait("the last input", lambda: len(received) == 20)
+    assert received == [b"n%02d" % n for n in range(20)]
+
+
+def test_no_more_are_in_flight_than_the_broker_said_and_the_order_is_kept(broker, session, outcome):
+    broker.connack_properties = b"\x21\0\3"
+    broker.answer = lambda _: None
+    made = session()
+    made.start()
+    peer = broker.peer()
+    for n in range(10):
+        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n))
+    for n in range(10):
+        broker.wait(f"{n + 3} messages", lambda n=n: len(peer.published) == min(10, n + 3))
+        peer.puback(peer.published[n].mid)
+        outcome.wait(n + 1)
+    assert payloads(broker) == [b"%d" % n for n in range(10)]
+    assert outcome.confirmed == list(range(10))
+
+
+def test_an_acknowledgement_of_nothing_is_ignored(broker, session, outcome):
+    made = session()
+    made.start()
+    peer = broker.peer()
+    peer.puback(777)
+    made.post(Outgoing("t", b"0"), outcome.on_delivery(0))
+    outcome.wait(1)
+    assert outcome.confirmed == [0]
+
+
+@pytest.mark.parametrize(("code", "words"), [(0x87, "not authorized"), (0x97, "quota exceeded")])
+def test_a_refusal_is_told_with_its_reason(broker, session, outcome, code, words):
+    broker.answer = lambda m: code if m.payload == b"1" else 0
+    made = session()
+    made.start()
+    broker.peer()
+    for n in range(3):
+        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n))
+    outcome.wait(3)
+    assert outcome.confirmed == [0, 2]
+    assert outcome.refused == [(1, words)]
+
+
+def test_what_is_too_large_for_the_broker_is_refused_before_it_is_sent(broker, session, outcome):
+    broker.connack_properties = b"\x27\0\0\0\x64"
+    made = session()
+    made.start()
+    broker.peer()
+    for n, payload in enumerate([b"0", b"x" * 100, b"2"]):
+        made.post(Outgoing("t", payload), outcome.on_delivery(n))
+    outcome.wait(3)
+    assert payloads(broker) == [b"0", b"2"]
+    ((number, reason),) = outcome.refused
+    assert number == 1
+    assert "the broker takes at most 100" in reason
+
+
+def test_a_broker_that_ends_is_found_and_connected_to_again(broker, session):
+    downs = []
+    made = session(unavailable=downs.append)
+    made.start()
+    broker.peer(0).close()
+    broker.peer(1)
+    assert len(downs) == 1
+
+
+def test_the_end_says_offline_and_goodbye(broker, session, outcome):
+    made = session()
+    made.start()
+    peer = broker.peer()
+    made.post(Outgoing("t", b"first"), outcome.on_delivery(0), keep=True)
+    outcome.wait(1)
+    made.stop([Outgoing("t/status", b"offline", retain=True)], 5.0)
+    assert [(m.topic, m.payload) for m in peer.published] == [("t", b"first"), ("t/status", b"offline")]
+    broker.wait("DISCONNECT", lambda: peer.disconnected)
+
+
+def test_births_come_after_the_subscriptions_stand(broker, session):
+    made = session(births=lambda: [Outgoing("t/status", b"online")])
+    made.subscribe("in", print)
+    made.start()
+    broker.wait("online", lambda: bool(broker.peers and broker.peers[0].published))
+    assert broker.peers[0].subscribed
+
+
+def test_without_a_connection_what_is_kept_waits_the_newest_of_it_and_the_rest_is_dropped(
+    broker, session, outcome, monkeypatch
+):
+    monkeypatch.setattr("edge.mqtt.session.MAX_KEPT_BYTES", 1000)
+    broker.connack = lambda _: 0x88  # server unavailable
+    made = session()
+    made.start()
+    broker.peer(0)
+    made.post(Outgoing("t", b"not kept"))
+    for n in range(30):
+        made.post(Outgoing("t", b"%02d" % n * 40), keep=True)
+    broker.peer(2)
+    broker.connack = lambda _: 0
+    broker.wait("what was kept", lambda: any(p.published for p in broker.peers))
+    made.post(Outgoing("t", b"new"), outcome.on_delivery(0))
+    outcome.wait(1)
+    kept = payloads(broker)
+    assert 3 <= len(kept) < 30
+    assert [p[:2] for p in kept[-3:]] == [b"28", b"29", b"ne"]
+    assert b"not kept" not in kept
+
+
+def test_a_message_that_is_no_message_is_refused_and_harms_no_other(up, broker, outcome):
+    up.post(Outgoing("a/#", b"x"), outcome.on_delivery(0))
+    up.post(Outgoing("a/b", b"x"), outcome.on_delivery(1))
+    outcome.wait(2)
+    assert outcome.refused[0][0] == 0
+    assert outcome.confirmed == [1]
+
+
+def test_it_publishes_what_another_made_in_its_thread(up, broker, outcome):
+    up.call_soon(lambda: up.publish_all([publication(Outgoing("t", b"x"), outcome.on_delivery(1))]))
+    outcome.wait(1)
+    assert payloads(broker) == [b"x"]
