@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from starlette.routing import BaseRoute
 
+from edge.engines import stateful
 from edge.http.compat.invocations import Invocations
 from edge.http.compat.tensorflow import TensorFlowServing
 from edge.http.events import Live
@@ -15,6 +16,7 @@ from edge.http.openinference.batching import Batcher
 from edge.http.openinference.metadata import Models
 from edge.http.openinference.protocol import Inference
 from edge.http.openinference.routes import Infer, OpenInference
+from edge.http.openinference.sequenced import SequencedInference
 from edge.http.openinference.statistics import InferenceStatistics
 from edge.http.options import Served, ServerOptions
 from edge.http.pages import Page
@@ -24,6 +26,7 @@ from edge.http.process import Health, Process
 from edge.http.scheduling import Admission, AdmissionOptions, CpuBudget
 from edge.http.state import State
 from edge.pipeline.neighbours import may_join
+from edge.plugins.protocols import Engine
 
 
 class Handlers:
@@ -41,12 +44,21 @@ class Handlers:
             metrics,
         )
         statistics = InferenceStatistics(metrics, served.clock)
-        batches = options.max_batch > 1 and may_join(served.engine)
+        batches = options.max_batch > 1 and may_join(served.engine) and not served.states
         models = Models(served, options.max_batch if batches else 1)
-        inference = Inference(served.engine, models.name, models.version, served.manifest.labels, statistics)
+
+        def infers(engine: Engine) -> Inference:
+            return Inference(engine, models.name, models.version, served.manifest.labels, statistics)
+
+        inference = infers(served.engine)
+        answers: Inference | SequencedInference = inference
+        if served.states:
+            answers = SequencedInference(
+                inference, lambda: infers(stateful.wrap(served.engine, served.manifest)), served.clock
+            )
         batcher = Batcher(inference, self.admission, options.max_batch, options.max_wait_ms / 1e3) if batches else None
         pool = PipelinePool(served, workers, self.live.show)
-        open_inference = OpenInference(models, statistics, Infer(inference, self.admission, statistics, batcher))
+        open_inference = OpenInference(models, statistics, Infer(answers, self.admission, statistics, batcher))
         predict = Predict(pool, self.admission)
         state = State(served, self.live, options.share, takes_pictures=pool.takes_pictures)
         process = Process(self.live, state, Exposition(served), self.admission)

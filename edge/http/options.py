@@ -36,9 +36,14 @@ class Served:
     """Where the flow's samples come from; "" where HTTP alone feeds the model."""
 
     @property
+    def states(self) -> bool:
+        """True where outputs of the model are fed back as its next inputs."""
+        return any(i.state_from for i in self.manifest.inputs)
+
+    @property
     def stateful(self) -> bool:
-        """True where one sample changes the next: then requests take their turns on one pipeline."""
-        return any(i.window is not None or i.state_from for i in self.manifest.inputs)
+        """True where one sample changes the next: then each sequence of requests has a memory of its own."""
+        return self.states or any(i.window is not None for i in self.manifest.inputs)
 
 
 @dataclass(frozen=True, slots=True)

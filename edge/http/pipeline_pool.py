@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from edge.data.sample import Payload, Sample
 from edge.data.tensor import Array, Tensors
 from edge.errors import SampleError
 from edge.http.options import Served
+from edge.http.sequences import Sequence as RequestSequence
+from edge.http.sequences import Sequences
 from edge.pipeline.pipeline import Pipeline
 
 SOURCE = "http"
@@ -22,8 +25,9 @@ SOURCE = "http"
 class PipelinePool:
     """`ask` from any worker thread: each takes a pipeline while it works.
 
-    A model with a memory (a window, a state) has one pipeline, so that its samples come in one order. There is one
-    for each worker, and one for the event loop, where quick work runs: nobody ever waits for one.
+    There is one for each worker, and one for the event loop, where quick work runs: none is ever waited for. A model
+    with a memory (a window, a state) has one worker, and a pipeline for each sequence; a request of no sequence has one
+    of its own.
     """
 
     def __init__(
@@ -32,10 +36,23 @@ class PipelinePool:
         self._served = served
         self._seen = seen
         self._idle: queue.SimpleQueue[Pipeline] = queue.SimpleQueue()
-        for _ in range(1 if served.stateful else workers + 1):
+        self._sequences = Sequences(served.make_pipeline, served.clock) if served.stateful else None
+        for _ in range(0 if served.stateful else workers + 1):
             self._idle.put(served.make_pipeline())
         inputs = [i for i in served.manifest.inputs if i.kind != "constant" and not i.state_from]
         self._kind = inputs[0].kind if inputs else "tensor"
+
+    @contextmanager
+    def _pipeline(self, sequence: RequestSequence | None = None) -> Iterator[Pipeline]:
+        if self._sequences is not None:
+            with self._sequences.turn(sequence) as pipeline:
+                yield pipeline
+            return
+        pipeline = self._idle.get_nowait()
+        try:
+            yield pipeline
+        finally:
+            self._idle.put(pipeline)
 
     @property
     def takes_pictures(self) -> bool:
@@ -49,33 +66,32 @@ class PipelinePool:
 
     def ask(self, data: bytes) -> list[Result | Skipped]:
         """The results of one input of the contract. Raises SampleError where it is none."""
-        return self.ask_decoded(codec.decode(data))
+        return self.ask_decoded([codec.decode(data)])
 
-    def ask_decoded(self, payload: Payload) -> list[Result | Skipped]:
-        """The results of a decoded input, counted and shown on the live page."""
-        sample = self.sample(payload)
-        pipeline = self._idle.get_nowait()
-        try:
-            outcomes = pipeline.process(sample)
-        finally:
-            self._idle.put(pipeline)
-        self._count(outcomes)
-        if outcomes:
-            self._seen(sample, outcomes)
-        return outcomes
+    def ask_decoded(
+        self, payloads: Sequence[Payload], sequence: RequestSequence | None = None
+    ) -> list[Result | Skipped]:
+        """The results of decoded inputs, counted and shown on the live page. Raises Refusal."""
+        found: list[Result | Skipped] = []
+        with self._pipeline(sequence) as pipeline:
+            for payload in payloads:
+                sample = self.sample(payload)
+                outcomes = pipeline.process(sample)
+                self._count(outcomes)
+                if outcomes:
+                    self._seen(sample, outcomes)
+                found += outcomes
+        return found
 
     def raw(self, payloads: Sequence[Payload]) -> list[Tensors]:
         """Each payload prepared as the contract says, and the model's outputs as they are. Raises SampleError."""
         found: list[Tensors] = []
-        pipeline = self._idle.get_nowait()
-        try:
+        with self._pipeline() as pipeline:
             for payload in payloads:
                 for prepared in pipeline.prepare([self.sample(payload)])[0].parts:
                     if prepared.ready is None:
                         raise SampleError(prepared.reason)
                     found.append(pipeline.infer(prepared.ready.tensors))
-        finally:
-            self._idle.put(pipeline)
         return found
 
     def is_batch(self, payload: Any) -> bool:

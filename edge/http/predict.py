@@ -13,13 +13,17 @@ from edge.data import codec
 from edge.data.result import Result, Skipped
 from edge.data.sample import EncodedImage, Payload
 from edge.errors import SampleError
-from edge.http import forms, schemas
+from edge.http import forms, schemas, sequences
 from edge.http.http_types import Gone, Refusal, Response, as_json
 from edge.http.pipeline_pool import PipelinePool
 from edge.http.routes import body_of, describes, post, request_gone
 from edge.http.scheduling import Admission
 from edge.overlay import annotate
 
+NOT_FULL = (
+    "the model's window is not full yet: send more samples, in one request or as a sequence (?sequence_id=ID, "
+    "sequence_start=1 with the first)"
+)
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
@@ -37,13 +41,19 @@ class Predict:
     @describes(
         body=schemas.PREDICT,
         answer=schemas.PREDICTED,
-        query={"annotate": "1: answer the picture, with what the model sees drawn on it"},
+        query={
+            "annotate": "1: answer the picture, with what the model sees drawn on it",
+            "sequence_id": "for a model that remembers: whose memory; a request without has one of its own",
+            "sequence_start": "1: the sequence begins",
+            "sequence_end": "1: the sequence ends with this request",
+        },
     )
     async def predict(self, request: Request) -> Response:
         """Predict from a row, a picture or an array."""
         body, headers = await body_of(request)
         picture = request.query_params.get("annotate", "0") not in ("", "0", "false")
-        work = partial(self.answer, body, _kind(headers), picture=picture)
+        sequence = sequences.of(request.query_params)
+        work = partial(self.answer, body, _kind(headers), picture=picture, sequence=sequence)
         return await self._admission.run(work, len(body), request_gone(request))
 
     def at_once(self, body: bytes, headers: Mapping[bytes, bytes]) -> Response | None:
@@ -54,18 +64,20 @@ class Predict:
         """As `HotHandler`'s."""
         return await self._admission.run(partial(self.answer, body, _kind(headers)), len(body), gone)
 
-    def answer(self, data: bytes, content_type: str, *, picture: bool = False) -> Response:
+    def answer(
+        self, data: bytes, content_type: str, *, picture: bool = False, sequence: sequences.Sequence | None = None
+    ) -> Response:
         """Raises SampleError."""
         payloads, many = self._payloads(data, content_type)
         if picture:
             return self._picture(payloads)
         if len(payloads) == 1:
             many = many or self._pool.is_batch(payloads[0])
-        outcomes = [o for payload in payloads for o in self._pool.ask_decoded(payload)]
+        outcomes = self._pool.ask_decoded(payloads, sequence)
         if len(outcomes) == 1 and not many:
             return one(outcomes[0])
         if not outcomes:
-            return as_json({"results": [], "reason": "the model's window is not full yet: send more samples"}, 202)
+            return as_json({"results": [], "reason": NOT_FULL}, 202)
         if all(isinstance(o, Skipped) for o in outcomes):
             raise SampleError(_reasons(outcomes))
         return as_json(outcomes)
@@ -82,7 +94,7 @@ class Predict:
     def _picture(self, payloads: Sequence[Payload]) -> Response:
         if len(payloads) != 1 or not isinstance(payloads[0], EncodedImage):
             raise Refusal(400, "?annotate=1 is for one picture: send a JPEG, PNG, BMP or WebP file")
-        outcome = self._pool.ask_decoded(payloads[0])[0]
+        outcome = self._pool.ask_decoded(payloads)[0]
         if isinstance(outcome, Skipped):
             raise SampleError(outcome.reason)
         return Response(annotate.draw(payloads[0], outcome), kind=b"image/jpeg")

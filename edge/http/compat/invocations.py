@@ -86,7 +86,7 @@ class Invocations:
         return _written(self._predictions(value), accept)
 
     def _predictions(self, payload: Payload) -> list[Any]:
-        outcomes = self._pool.ask_decoded(payload)
+        outcomes = self._pool.ask_decoded([payload])
         for at, outcome in enumerate(outcomes):
             if isinstance(outcome, Skipped):
                 raise SampleError(f"row {at}: {outcome.reason}" if len(outcomes) > 1 else outcome.reason)

@@ -139,7 +139,7 @@ class TensorFlowServing:
             raise Refusal(400, "context: an object, feature name to value, belongs there")
         found = []
         for at, example in enumerate(examples):
-            for outcome in self._pool.ask_decoded(_payload({**context, **example})):
+            for outcome in self._pool.ask_decoded([_payload({**context, **example})]):
                 if isinstance(outcome, Skipped):
                     raise SampleError(f"example {at}: {outcome.reason}")
                 if not outcome.predictions or not all(isinstance(p, of) for p in outcome.predictions):

@@ -34,7 +34,8 @@ class Models:
 
     def server(self) -> Mapping[str, Any]:
         """`GET /v2`."""
-        return {"name": "edge-run", "version": self._served.version, "extensions": list(EXTENSIONS)}
+        own = ["sequence(string_id)"] if self._served.states else []
+        return {"name": "edge-run", "version": self._served.version, "extensions": [*EXTENSIONS, *own]}
 
     def metadata(self) -> Mapping[str, Any]:
         """`GET /v2/models/{m}`."""

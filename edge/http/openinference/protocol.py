@@ -141,6 +141,12 @@ class Inference:
         """All of it; `arrived_ns` is of `time.perf_counter_ns`. Raises SampleError."""
         return self.write(self.run(self.read(body, headers, arrived_ns)))
 
+    def parameters(self, body: bytes, headers: Mapping[bytes, bytes]) -> Mapping[str, Any]:
+        """Those of the request as a whole. Raises Refusal."""
+        said = headers.get(HEADER_LENGTH)
+        length = len(body) if said is None else self._header_length(said, len(body))
+        return self._decoded(body, length).parameters or {} if length else {}
+
     # --- reading ------------------------------------------------------------------------------------
 
     def read(self, body: bytes, headers: Mapping[bytes, bytes], arrived_ns: int) -> Asked:
@@ -164,12 +170,16 @@ class Inference:
             )
         return int(said)
 
-    def _read(self, body: bytes, length: int) -> Asked:
-        view = memoryview(body)
+    @staticmethod
+    def _decoded(body: bytes, length: int) -> InferRequest:
         try:
-            request = decode(body) if length == len(body) else _decoder.decode(view[:length])
+            return decode(body) if length == len(body) else _decoder.decode(memoryview(body)[:length])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise Refusal(400, f"not an inference request: {exc}") from exc
+
+    def _read(self, body: bytes, length: int) -> Asked:
+        view = memoryview(body)
+        request = self._decoded(body, length)
         found: dict[str, Array] = {}
         at = length
         for tensor in request.inputs:

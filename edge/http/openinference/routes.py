@@ -16,6 +16,7 @@ from edge.http.http_types import Gone, Refusal, Response, as_json
 from edge.http.openinference.batching import Batcher
 from edge.http.openinference.metadata import Models
 from edge.http.openinference.protocol import Inference
+from edge.http.openinference.sequenced import SequencedInference
 from edge.http.openinference.statistics import InferenceStatistics
 from edge.http.routes import body_of, describes, get, post, request_gone
 from edge.http.scheduling import Admission
@@ -28,7 +29,11 @@ class Infer:
     """The hot route `infer`; requests run together where there is a `batcher`."""
 
     def __init__(
-        self, inference: Inference, admission: Admission, statistics: InferenceStatistics, batcher: Batcher | None
+        self,
+        inference: Inference | SequencedInference,
+        admission: Admission,
+        statistics: InferenceStatistics,
+        batcher: Batcher | None,
     ) -> None:
         self._inference = inference
         self._admission = admission
