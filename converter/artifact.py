@@ -42,6 +42,14 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Challenge:
+    """Rows made up to show what the sample cannot: ties, thresholds, values outside of it. `what` names them."""
+
+    what: str
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
     """What was measured. `differences` is the largest of each row, [rows]; classes are text, [rows]."""
 
@@ -60,8 +68,9 @@ class Comparison:
 class Artifact:
     """`model` is the bytes of the file without its manifest. Frozen: a pass returns a new one.
 
-    `rows` are those parity and golden samples are made from, `notes` what the report has to say about the
-    way here, `variants` what it was chosen from. `comparison` is None until parity has run.
+    `rows` are those parity and golden samples are made from, `challenges` further ones for parity alone, `notes` what
+    the report has to say about the way here, `variants` what it was chosen from. `comparison` is None until parity has
+    run.
     """
 
     framework: str
@@ -70,6 +79,7 @@ class Artifact:
     manifest: Manifest
     reference: Reference
     rows: Rows
+    challenges: tuple[Challenge, ...] = ()
     notes: tuple[str, ...] = ()
     passes: tuple[str, ...] = ()
     source_bytes: int = 0

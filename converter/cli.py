@@ -35,6 +35,10 @@ class Arguments(Struct, frozen=True, kw_only=True):
     version: Annotated[str, Flag("the model's; default: the registry's, or 1")] = ""
     trust_pickle: Annotated[bool, Flag("open a pickle: it may run code; its imports are listed first")] = False
     sample: Annotated[str | None, Flag("rows (.csv .jsonl .npy .npz) or a folder of pictures", metavar="FILE")] = None
+    missing: Annotated[
+        float | None,
+        Flag("the number that means a missing value: an XGBoost file does not say it", parsers.real),
+    ] = None
     expect: Annotated[
         str | None,
         Flag("the true answers, for accuracy: a file, or a column of --sample", metavar="FILE|COLUMN"),
@@ -80,7 +84,7 @@ def _choices(args: Arguments) -> Choices:
         labels=labels.named(said.labels) if said.labels is not None else (), quantize=args.quantize,
         tolerance=args.tolerance, trust_pickle=args.trust_pickle, force=args.force, input_size=said.input_size,
         mean=said.mean or (), std=said.std or (), layout=said.layout, color=said.color, resize=said.resize,
-        calibration=args.calibration, max_accuracy_drop=args.max_accuracy_drop,
+        calibration=args.calibration, max_accuracy_drop=args.max_accuracy_drop, missing=args.missing,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, TypedDict
 
@@ -24,6 +25,7 @@ class Options:
     0.456, 0.406), of which `convert` makes pixel values. `tolerance` is the largest difference
     that parity allows (see `converter.proof.parity`); None is the default for the kind of quantisation. `calibration`
     and `max_accuracy_drop` (of accuracy 0 to 1, or of R squared) are for int8.
+    `missing` is the number that stands for a missing value, which an XGBoost file does not say.
     """
 
     target: Target = "onnx"
@@ -44,6 +46,14 @@ class Options:
     resize: Resize | None = None
     calibration: Calibration = "minmax"
     max_accuracy_drop: float | None = None
+    missing: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a number that no comparison could be made with."""
+        for name in ("tolerance", "max_accuracy_drop"):
+            value: float | None = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: a finite number of at least 0 belongs there")
 
 
 class Choices(TypedDict, total=False):
@@ -66,6 +76,7 @@ class Choices(TypedDict, total=False):
     resize: Resize | None
     calibration: Calibration
     max_accuracy_drop: float | None
+    missing: float | None
 
 
 def in_pixel_values(options: Options) -> tuple[Options, tuple[str, ...]]:

@@ -16,10 +16,11 @@ from converter.options import Options
 from converter.plugins import ExporterInfo
 from converter.proof.answers import plain
 from converter.rows.rows import Rows
-from converter.rows.synthetic import made_up, spread_of
+from converter.rows.synthetic import made_up
+from converter.rows.tensors import table
 from converter.source import Probe, Source
 from converter.sources import deserialise
-from converter.trees.tabular import as_table, finished, header_or, matrix, reason, trees_on_tflite
+from converter.trees.tabular import as_table, finished, header_or, reason, trees_on_tflite
 from edge.data.tensor import Array
 from edge.errors import needs
 from edge.model.manifest import Feature, Input, Manifest, Output
@@ -34,9 +35,9 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     trained = list(model.feature_names_)
     names = header_or(None if trained == [str(i) for i in range(len(trained))] else trained, len(trained), rows)
     features = tuple(Feature(name=n, missing=True) for n in names)
-    rows = as_table(rows, features) if rows is not None else made_up(features, *_spread(model, len(features)))
     classes = list(model.classes_)
     original = _Original(model, features, tuple(plain(c) for c in classes))
+    rows = as_table(rows, features) if rows is not None else made_up(features, original.thresholds())
     proto = _convert(model, bool(classes))
     manifest = Manifest(
         name="", task="classify" if classes else "regress",
@@ -45,7 +46,7 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         else (Output(name="value", role="value"),),
         labels=original.labels,
     )  # fmt: skip
-    return finished("catboost", proto, manifest, original.answers, rows, source)
+    return finished("catboost", proto, manifest, original, rows, source)
 
 
 def _open(source: Source, options: Options) -> Any:
@@ -87,13 +88,18 @@ class _Original:
 
     def answers(self, rows: Rows) -> dict[str, Array]:
         """Arrays [rows, ...] by output name."""
-        data = matrix(rows, self.features, "float32").astype(np.float32)
+        data = table(rows, self.features)
         if not self.labels:
             kind = "Exponent" if _has_log_link(self.model) else "RawFormulaVal"
             return {"value": np.asarray(self.model.predict(data, prediction_type=kind))}
         scores = np.asarray(self.model.predict(data, prediction_type="Probability"))
         given = np.asarray(self.model.predict(data, prediction_type="Class")).reshape(-1)
         return {"label": np.array([plain(v) for v in given], dtype=object), "scores": scores}
+
+    def thresholds(self) -> list[tuple[int, float]]:
+        """(feature's place, number) pairs at which the trees decide."""
+        borders = self.model.get_borders() if hasattr(self.model, "get_borders") else {}
+        return [(int(f), float(t)) for f, values in borders.items() for t in values]
 
 
 def _convert(model: Any, classifies: bool) -> Any:
@@ -119,11 +125,6 @@ def _convert(model: Any, classifies: bool) -> Any:
 def _has_log_link(model: Any) -> bool:
     """True where CatBoostRegressor.predict takes the exponent, which the ONNX export leaves out."""
     return str(model.get_all_params().get("loss_function", "")).startswith(("Poisson", "Tweedie"))
-
-
-def _spread(model: Any, count: int) -> tuple[Array, Array]:
-    borders = model.get_borders() if hasattr(model, "get_borders") else {}
-    return spread_of([(int(f), float(t)) for f, values in borders.items() for t in values], count)
 
 
 def form_of(probe: Probe) -> str:

@@ -15,7 +15,8 @@ from converter.options import Options
 from converter.plugins import ExporterInfo
 from converter.proof.answers import plain
 from converter.rows.rows import Rows
-from converter.rows.synthetic import made_up, spread_of
+from converter.rows.synthetic import made_up
+from converter.rows.tensors import table
 from converter.source import Probe, Source
 from converter.sources import deserialise
 from converter.trees import boosters, exact_trees
@@ -26,7 +27,6 @@ from converter.trees.tabular import (
     as_table,
     finished,
     header_or,
-    matrix,
     reason,
     spelt,
     trees_on_tflite,
@@ -49,8 +49,8 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         Feature(name=n, missing=True)
         for n in header_or(spelt(list(map(str, names)), rows), booster.num_feature(), rows, made_up="Column_")
     )
-    rows = as_table(rows, features) if rows is not None else made_up(features, *_spread(text, len(features)))
     original = _Original(booster, features, boosters.lightgbm_objective(text))
+    rows = as_table(rows, features) if rows is not None else made_up(features, original.thresholds())
     proto = _convert(text, original)
     values = tuple(str(i) for i in range(original.classes)) if original.classifies else ()
     labels = tuple(plain(c) for c in classes) if classes is not None and original.classifies else values
@@ -63,7 +63,7 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         ) if original.classifies else (Output(name="value", role="value"),),
         labels=labels,
     )  # fmt: skip
-    made = finished("lightgbm", proto, manifest, original.answers, rows, source)
+    made = finished("lightgbm", proto, manifest, original, rows, source)
     return replace(made, notes=(EXACT, *made.notes))
 
 
@@ -129,11 +129,20 @@ class _Original:
 
     def answers(self, rows: Rows) -> dict[str, Array]:
         """Arrays [rows, ...] by output name."""
-        answers = np.asarray(self.booster.predict(matrix(rows, self.features, "float64")))
+        answers = np.asarray(self.booster.predict(table(rows, self.features)))
         if not self.classifies:
             return {"value": answers}
         scores = np.stack([1 - answers, answers], axis=1) if answers.ndim == 1 else answers
         return {"label": np.array([str(i) for i in np.argmax(scores, axis=1)], dtype=object), "scores": scores}
+
+    def thresholds(self) -> list[tuple[int, float]]:
+        """(feature's place, number) pairs at which the trees decide."""
+        pairs: list[tuple[int, float]] = []
+        for places, values in re.findall(
+            r"^split_feature=(.*)$[\s\S]*?^threshold=(.*)$", self.booster.model_to_string(), re.M
+        ):
+            pairs += [(int(f), float(t)) for f, t in zip(places.split(), values.split(), strict=True)]
+        return pairs
 
 
 def _convert(text: str, original: _Original) -> Any:
@@ -162,13 +171,6 @@ def _convert(text: str, original: _Original) -> Any:
     if sigmoid:
         graph.append(proto, "Sigmoid", "value", "value")
     return proto
-
-
-def _spread(text: str, count: int) -> tuple[Array, Array]:
-    pairs: list[tuple[int, float]] = []
-    for places, thresholds in re.findall(r"^split_feature=(.*)$[\s\S]*?^threshold=(.*)$", text, re.M):
-        pairs += [(int(f), float(t)) for f, t in zip(places.split(), thresholds.split(), strict=True)]
-    return spread_of(pairs, count)
 
 
 def form_of(probe: Probe) -> str:

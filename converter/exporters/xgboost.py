@@ -14,7 +14,8 @@ from converter.graph import graph
 from converter.options import Options
 from converter.plugins import ExporterInfo
 from converter.rows.rows import Rows
-from converter.rows.synthetic import made_up, spread_of
+from converter.rows.synthetic import made_up
+from converter.rows.tensors import table
 from converter.source import Probe, Source
 from converter.sources import deserialise
 from converter.trees import boosters
@@ -24,8 +25,8 @@ from converter.trees.tabular import (
     as_table,
     finished,
     header_or,
-    matrix,
     reason,
+    suspected_missing,
     trees_on_tflite,
 )
 from edge.data.tensor import Array
@@ -37,7 +38,8 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     """An XGBoost model as ONNX. Raises UnsupportedError with the reason where that would not be honest."""
     if options.target != "onnx":
         raise trees_on_tflite("an XGBoost model")
-    booster, best = _open(source, options)
+    opened = _open(source, options)
+    booster, best = opened.booster, opened.best
     model = boosters.xgboost_json(booster)
     refused = boosters.xgboost_refusal(model)
     if refused:
@@ -45,8 +47,8 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     features = tuple(
         Feature(name=n, missing=True) for n in header_or(booster.feature_names, booster.num_features(), rows)
     )
-    rows = as_table(rows, features) if rows is not None else made_up(features, *_spread(booster, len(features)))
-    original = _Original(booster, features, boosters.xgboost_objective(model), best)
+    original = _Original(booster, features, boosters.xgboost_objective(model), best, opened.missing)
+    rows = as_table(rows, features) if rows is not None else made_up(features, original.thresholds())
     stopped = booster if best is None else booster[: best + 1]
     proto = _convert(boosters.xgboost_json(stopped), len(features), original)
     scored = original.classifies
@@ -57,11 +59,25 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         else (Output(name="value", role="value"),),
         labels=tuple(str(i) for i in range(original.classes)) if scored else (),
     )  # fmt: skip
-    return finished("xgboost", proto, manifest, original.answers, rows, source)
+    made = finished("xgboost", proto, manifest, original, rows, source)
+    return made if opened.told else made.noting(*suspected_missing(made.rows, features))
 
 
-def _open(source: Source, options: Options) -> tuple[Any, int | None]:
-    """The booster, and the best iteration where its predictions stop there."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A booster; `best` is the last iteration that counts, `missing` the number that stands for a missing value.
+
+    None: all iterations count, and only NaN is missing; `told` is False where neither the model nor the user says so.
+    """
+
+    booster: Any
+    best: int | None
+    missing: float | None
+    told: bool
+
+
+def _open(source: Source, options: Options) -> _Opened:
+    """What a source holds. Raises UnrecognisedError, UnsupportedError."""
     try:
         import xgboost
     except ImportError:
@@ -74,23 +90,21 @@ def _open(source: Source, options: Options) -> tuple[Any, int | None]:
             text = (str(exc).strip() or "damaged").splitlines()[0]  # a stack trace follows
             raise UnrecognisedError(f"{source.name}: XGBoost cannot read it: {text[:200]}; save it again") from exc
         # Booster.predict takes every tree; the scikit-learn API, which leaves its mark, the best iterations.
-        return booster, _best(booster) if booster.attr("scikit_learn") is not None else None
+        best = _best(booster) if booster.attr("scikit_learn") is not None else None
+        return _Opened(booster, best, options.missing, told=options.missing is not None)
     model = deserialise.native(source, options)
     if isinstance(model, xgboost.Booster):
-        return model, None
+        return _Opened(model, None, options.missing, told=options.missing is not None)
     if not isinstance(model, xgboost.XGBModel):
         raise UnsupportedError(f"{source.name} holds a {type(model).__name__}, not an XGBoost model")
-    if not np.isnan(model.missing):
-        raise UnsupportedError(
-            f"{source.name}: missing={model.missing}, but in ONNX a missing value is NaN; train with missing=nan"
-        )
     try:
         booster = model.get_booster()
     except (xgboost.core.XGBoostError, AttributeError, ValueError):  # NotFittedError is two of them
         raise UnsupportedError(
             f"{source.name}: the {type(model).__name__} is not fitted; call fit before saving it"
         ) from None
-    return booster, _best(booster)
+    missing = None if np.isnan(model.missing) else float(model.missing)
+    return _Opened(booster, _best(booster), missing, told=True)
 
 
 def _best(booster: Any) -> int | None:
@@ -106,6 +120,7 @@ class _Original:
     features: tuple[Feature, ...]
     objective: str
     best: int | None
+    missing: float | None
 
     @property
     def classifies(self) -> bool:
@@ -121,8 +136,8 @@ class _Original:
         import xgboost
 
         data = xgboost.DMatrix(
-            matrix(rows, self.features, "float32"), feature_names=self.booster.feature_names,
-            feature_types=self.booster.feature_types,
+            table(rows, self.features), feature_names=self.booster.feature_names,
+            feature_types=self.booster.feature_types, missing=np.nan if self.missing is None else self.missing,
         )  # fmt: skip
         until = (0, 0) if self.best is None else (0, self.best + 1)
         if not self.classifies:
@@ -137,6 +152,15 @@ class _Original:
             scores = np.stack([1 - scores, scores], axis=1)
         # A tie goes to the first class, as in XGBoost.
         return {"label": np.array([str(i) for i in np.argmax(scores, axis=1)], dtype=object), "scores": scores}
+
+    def thresholds(self) -> list[tuple[int, float]]:
+        """(feature's place, number) pairs at which the trees decide."""
+        trees = self.booster.trees_to_dataframe()
+        inner = trees[trees.Feature != "Leaf"]
+        places = {
+            n: i for i, n in enumerate(self.booster.feature_names or [f"f{i}" for i in range(len(self.features))])
+        }
+        return [(places[f], float(s)) for f, s in zip(inner.Feature, inner.Split, strict=True)]
 
 
 def _convert(model: dict[str, Any], count: int, original: _Original) -> Any:
@@ -161,14 +185,22 @@ def _convert(model: dict[str, Any], count: int, original: _Original) -> Any:
         graph.rename_output(proto, old, new)
     if sigmoid:
         graph.append(proto, "Sigmoid", "value", "value")
+    if original.missing is not None:
+        _nan_for(original.missing, proto)
     return proto
 
 
-def _spread(booster: Any, count: int) -> tuple[Array, Array]:
-    table = booster.trees_to_dataframe()
-    inner = table[table.Feature != "Leaf"]
-    names = list(booster.feature_names or [f"f{i}" for i in range(count)])
-    return spread_of([(names.index(f), float(s)) for f, s in zip(inner.Feature, inner.Split, strict=True)], count)
+def _nan_for(missing: float, proto: Any) -> None:
+    """Puts NaN in place of the number that stands for a missing value, at the input and in place."""
+    onnx = graph.library()
+    for node in proto.graph.node:
+        node.input[:] = ["input_or_nan" if name == "input" else name for name in node.input]
+    for name, value in (("missing_number", missing), ("not_a_number", np.nan)):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, dtype=np.float32), name))
+    proto.graph.node.insert(0, onnx.helper.make_node("Equal", ["input", "missing_number"], ["is_missing"]))
+    proto.graph.node.insert(
+        1, onnx.helper.make_node("Where", ["is_missing", "not_a_number", "input"], ["input_or_nan"])
+    )
 
 
 def form_of(probe: Probe) -> str:

@@ -189,3 +189,8 @@ def constant_sizes(model: Any) -> dict[str, int]:
             count *= length
         sizes[constant.name] = int(count)
     return sizes
+
+
+def scales_by_batch(model: Any) -> bool:
+    """True where a scale is found over all rows of a tensor, so that neighbours change answers."""
+    return any(n.op_type in ("DynamicQuantizeLinear", "DynamicQuantizeLSTM") for n in model.graph.node)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from converter.artifact import Artifact
 from converter.errors import SampleFileError, UnrecognisedError
+from converter.graph import graph
 from converter.options import Options, Target
 from converter.proof import device, initial_state
 from converter.quiet import quiet
@@ -43,13 +44,16 @@ def artifact(source: Source, path: Path, rows: Rows | None, options: Options, ta
         rows = _made_up(engine.inputs, manifest.inputs)
     rows = pictures.prepared(rows, manifest.inputs, engine.inputs)
 
+    model = path.read_bytes()
+    if target == "onnx" and graph.scales_by_batch(graph.parse(model)):
+        manifest = replace(manifest, batch_independent=False)
     alone = initial_state.of(engine, manifest)
 
     def reference(given: Rows) -> dict[str, Array]:
-        return device.run(alone, feed(given, manifest.inputs))
+        return device.run(alone, feed(given, manifest.inputs), singly=not manifest.batch_independent)
 
     return Artifact(
-        framework=target, target=target, model=path.read_bytes(), manifest=manifest, reference=reference, rows=rows,
+        framework=target, target=target, model=model, manifest=manifest, reference=reference, rows=rows,
         notes=notes, source_bytes=source.file.stat().st_size,
     )  # fmt: skip
 

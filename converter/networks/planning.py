@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import structs
 
 from converter.artifact import Artifact, Reference
-from converter.errors import SampleFileError
+from converter.errors import REFUSES_ROWS, SampleFileError
 from converter.graph import graph
 from converter.networks import sidecars
 from converter.networks.sidecars import Hints
@@ -28,6 +28,7 @@ from edge.model.manifest import Feature, Input, Manifest, Output, Task
 
 Layout = Literal["NCHW", "NHWC"]
 Declared = tuple[str, tuple[int | str | None, ...]]
+Squashed = Literal["softmax", "sigmoid", "none", ""]
 Forward = Callable[[Tensors], Sequence[Array]]
 
 GENERATED = 64
@@ -43,7 +44,8 @@ class Network:
 
     `inputs` are as the network takes them, free dimensions as None or a symbol. `forward` takes arrays [rows, ...]
     by input name, any number of rows, and gives one array [rows, ...] for each of `outputs`. `vocabulary` bounds
-    made-up integers; `squashed` is what the last layer is known to apply ("softmax", "sigmoid", "none", or "").
+    made-up integers; `squashed` is what the last layer applies, as its graph or its class says: never told by the
+    values of some rows. "" where neither says it.
     """
 
     framework: str
@@ -52,7 +54,7 @@ class Network:
     forward: Forward
     layout: Layout = "NHWC"
     vocabulary: int = 2
-    squashed: str = ""
+    squashed: Squashed = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ def plan(network: Network, rows: Rows | None, options: Options, source: Source) 
     made = Plan(network, Manifest(name="", inputs=inputs), given)
     probe = given.take(range(min(len(given), _PROBE)))
     answers = made.reference(probe)
+    if network.squashed == "":
+        network = replace(network, squashed=_squashed_by_values(made, answers))
     task, guessed = _task(answers, network, given, options, hints)
     if guessed:
         notes.append(guessed)
@@ -248,7 +252,7 @@ def _task(
         return "classify", ""
     if count == 1:
         return ("classify", "") if network.squashed == "sigmoid" else ("regress", "")
-    if _is_distribution(scores):
+    if network.squashed != "none" and _is_distribution(scores):
         return "classify", ""
     return "classify", f"taken for a classifier of {count} classes; --task regress or raw says otherwise"
 
@@ -283,7 +287,7 @@ def _described(
     )
     activation: Literal["", "softmax", "sigmoid"] = ""
     if task == "classify":
-        activation = _activation(scores)
+        activation = _activation(scores, network.squashed)
     return structs.replace(manifest, task=task, outputs=outputs, activation=activation), names
 
 
@@ -294,11 +298,38 @@ def _value_names(task: Task, values: Array) -> tuple[str, ...]:
     return ("value",) if count == 1 else tuple(f"value{i}" for i in range(count))
 
 
-def _activation(scores: Array) -> Literal["", "softmax", "sigmoid"]:
-    """What makes probabilities of the scores: nothing where they lie between 0 and 1 already."""
-    if bool(np.all((scores >= 0) & (scores <= 1))):
+def _activation(scores: Array, squashed: Squashed) -> Literal["", "softmax", "sigmoid"]:
+    """What makes probabilities of the scores: nothing where the network did it already."""
+    if squashed in ("softmax", "sigmoid") or (squashed == "" and _are_shares(scores)):
         return ""
     return "sigmoid" if int(np.prod(scores.shape[1:])) == 1 else "softmax"
+
+
+def _are_shares(scores: Array) -> bool:
+    return bool(np.all((scores >= 0) & (scores <= 1)))
+
+
+def _squashed_by_values(plan: Plan, answers: Mapping[str, Array]) -> Squashed:
+    """ "none" where an output leaves 0 to 1, also for very large inputs; else "": it may be squashed."""
+    if not all(_are_shares(a) for a in answers.values()):
+        return "none"
+    if any(numpy_dtype(i.dtype).kind != "f" for i in plan.manifest.inputs):
+        return ""
+    for size in (1.0, 100.0, 1e4):
+        rows = generate(plan.manifest.inputs, plan.network.vocabulary)
+        wide = replace(rows, arrays={n: (a * size).astype(a.dtype) for n, a in rows.arrays.items()})
+        try:
+            found = plan.reference(_as_given(wide, plan))
+        except REFUSES_ROWS:
+            return ""
+        if not all(_are_shares(a) for a in found.values()):
+            return "none"
+    return ""
+
+
+def _as_given(rows: Rows, plan: Plan) -> Rows:
+    """Made-up rows in the form that those of the plan have."""
+    return _named(rows, plan.manifest.inputs) if not plan.rows.table else rows
 
 
 def _labelled(

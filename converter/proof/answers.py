@@ -10,6 +10,9 @@ from converter.errors import SampleFileError
 from edge.data.tensor import Array, Tensors
 from edge.model.manifest import Manifest
 
+# Scores that are no further apart are equal but for the order in which they were summed up.
+_EQUAL = 1e-12
+
 
 def roles(manifest: Manifest, role: str) -> list[str]:
     """The names of the outputs that have a role."""
@@ -75,7 +78,10 @@ def plain(value: Any) -> str:
 
 
 def ties(before: Tensors, after: Tensors, manifest: Manifest, tolerance: float) -> Array:
-    """[rows] True where the original's own scores hardly prefer its class to the one the file chose."""
+    """[rows] True where the original's own scores hardly prefer its class to the one the file chose.
+
+    Equal scores are no such tie where the original always takes the first of them: the file has to do the same.
+    """
     rows = len(next(iter(after.values())))
     if manifest.task == "anomaly":
         score = before[roles(manifest, "score")[0]].reshape(-1).astype(np.float64)
@@ -89,7 +95,11 @@ def ties(before: Tensors, after: Tensors, manifest: Manifest, tolerance: float) 
     known = np.array([a in values and b in values for a, b in zip(old, new, strict=True)])
     places = [[values.index(c) if c in values else 0 for c in classes] for classes in (old, new)]
     each = np.arange(rows)
-    return np.asarray(known & (np.abs(scores[each, places[0]] - scores[each, places[1]]) <= tolerance))
+    apart = np.abs(scores[each, places[0]] - scores[each, places[1]])
+    equal = np.sum(scores >= scores.max(axis=1, keepdims=True) - _EQUAL, axis=1) > 1
+    first = np.argmax(scores >= scores.max(axis=1, keepdims=True) - _EQUAL, axis=1)
+    by_order = bool(np.all((np.array(places[0]) == first)[equal & known]))
+    return np.asarray(known & (apart <= tolerance) & ~(equal & (apart <= _EQUAL) & by_order))
 
 
 def accuracy(outputs: Tensors, classes: Array | None, expected: Array, manifest: Manifest) -> float | None:

@@ -36,9 +36,9 @@ def load(artifact: Artifact, folder: Path) -> Engine:
     return initial_state.of(engine, artifact.manifest)
 
 
-def run(engine: Engine, tensors: Tensors) -> dict[str, Array]:
-    """Every output, [rows, ...]. Raises ModelError where the engine refuses the rows."""
-    free = all(spec.free_batch for spec in engine.inputs if spec.name in tensors)
+def run(engine: Engine, tensors: Tensors, *, singly: bool = False) -> dict[str, Array]:
+    """Every output, [rows, ...]; `singly` one row at a time. Raises ModelError where the engine refuses the rows."""
+    free = not singly and all(spec.free_batch for spec in engine.inputs if spec.name in tensors)
     parts: dict[str, list[Array]] = {}
     try:
         for part in batches(tensors, BATCH if free else 1):

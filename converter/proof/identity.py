@@ -55,6 +55,12 @@ def _labelled(artifact: Artifact, labels: tuple[str, ...]) -> Artifact:
         raise SampleFileError(
             f"--labels: {len(labels)} labels, but the model has {len(known)} classes: {', '.join(known)}"
         )
+    moved = [n for n, other in zip(labels, known, strict=False) if n != other and n in known]
+    if moved:
+        raise SampleFileError(
+            f"--labels {','.join(labels)}: the classes are {', '.join(known)}, and new names are given in their "
+            f"order; {moved[0]!r} is the name of another one: leave --labels out, or give other names"
+        )
     outputs = tuple(structs.replace(o, values=known) if o.role == "label" else o for o in manifest.outputs)
     return artifact.with_manifest(labels=labels, outputs=outputs)
 

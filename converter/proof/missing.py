@@ -52,7 +52,8 @@ def proven(artifact: Artifact) -> Artifact:
         def alike(names: Sequence[str]) -> bool:
             rows = _lacking(base, names, features)
             try:
-                return not parity.compare(replace(artifact, rows=rows), engine, Options(), timed=False).reasons
+                asked = replace(artifact, rows=rows, challenges=())
+                return not parity.compare(asked, engine, Options(), timed=False).reasons
             except ModelError:
                 return False
 
@@ -98,10 +99,10 @@ def _answers(reference: Callable[[Rows], Any], rows: Rows) -> bool:
     return True
 
 
-def whole_rows(rows: Rows, features: Sequence[Feature]) -> Rows | None:
+def whole_rows(rows: Rows, features: Sequence[Feature], most: int = PROBES) -> Rows | None:
     """Some of the rows that lack nothing; None where there is none."""
     whole = np.flatnonzero(_complete(rows, features, features))
-    return rows.take(whole[:PROBES]) if len(whole) else None
+    return rows.take(whole[:most]) if len(whole) else None
 
 
 def _complete(rows: Rows, needed: Sequence[Feature], features: Sequence[Feature]) -> Array:

@@ -1,16 +1,20 @@
 """Does the converted file give the original's answers? Run by the engine that the device has, on real rows.
 
-A difference is |after - before| / max(1, |before|) for scores (of a quantised model as the probabilities that the
-device will publish), and for values |after - before| over the
-largest |before| of that output, so that targets of 1e-4 and of 1e6 are measured alike. The class agrees where
-label or argmax is the same. It may differ in `1 - agreement` of the rows; a tie (the original's own scores for
-both classes lie within the tolerance) does not count against the file, but is not called agreement either.
+The original is given the rows as they are, never rounded to what the file takes. A difference is |after - before| /
+max(1, |before|) for scores (of a quantised model as the probabilities that the device will publish), and for values
+|after - before| over the span of that output's answers, so that targets of 1e-4 and of 1e6, and those that are far from
+zero, are measured alike. The class agrees where label or argmax is the same. It may differ in `1 - agreement` of the
+rows; a near tie (the original's own scores for both classes lie within the tolerance) does not count against the file,
+but is not called agreement either. Where the original's scores are equal, it says itself which class is first.
+
+What the rows of a sample do not show is asked by `challenges`, rows that were made for it.
 """
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +22,12 @@ import msgspec
 import numpy as np
 
 from converter import plugins
-from converter.artifact import Artifact, Comparison
+from converter.artifact import Artifact, Challenge, Comparison
 from converter.errors import REFUSES_ROWS, SampleFileError, rows_refused
 from converter.options import Options
 from converter.plugins import Limits
 from converter.proof import initial_state
-from converter.proof.answers import accuracy, classes_of, published, roles, ties
+from converter.proof.answers import accuracy, class_values, classes_of, plain, published, roles, ties
 from converter.proof.device import latencies, load, run
 from converter.rows.rows import Rows
 from converter.rows.tensors import feed
@@ -82,43 +86,108 @@ def replace_figures(figures: Parity, **changes: Any) -> Parity:
 
 
 def compare(artifact: Artifact, engine: Engine, options: Options, *, timed: bool = True) -> Comparison:
-    """Runs both models on the artifact's rows and measures how far they are apart."""
+    """Runs both models on the artifact's rows, and on its challenges, and measures how far they are apart."""
     rows, manifest = artifact.rows, artifact.manifest
     before = _original(artifact, rows)
-    after = run(engine, feed(rows, manifest.inputs))
+    after = run(engine, feed(rows, manifest.inputs), singly=not manifest.batch_independent)
     check_labels(manifest, after)
     _check_rows(manifest, after, len(rows))
-    tolerance, least = limits(artifact, options)
-    quantized = quantization(artifact) is not None
-    differences, reasons = _differences(
-        *((published(before, manifest), published(after, manifest)) if quantized else (before, after)),
-        manifest,
-        len(rows),
-    )
-    if float(np.max(differences)) > tolerance:
-        over, most = int(np.sum(differences > tolerance)), float(np.max(differences))
-        reasons.append(f"{over} of {len(rows)} rows differ, by up to {most:.3g}; allowed is {tolerance:.3g}")
+    allowed = limits(artifact, options)
+    measured = _measured(before, after, artifact)
+    largest = float(np.max(measured.differences))
+    reasons = [*measured.reasons, *measured.over(allowed)]
     figures = Parity(
-        rows=len(rows), source=rows.source, tolerance=tolerance,
-        max_difference=float(np.max(differences)), mean_difference=float(np.mean(differences)),
+        rows=len(rows), source=rows.source, tolerance=allowed.difference, max_difference=largest,
+        mean_difference=float(np.mean(measured.differences)),
     )  # fmt: skip
     old, new = classes_of(before, manifest), classes_of(after, manifest)
     if old is not None and new is not None:
         figures = replace_figures(figures, agreement=float(np.mean(old == new)))
-        wrong = int(np.sum((old != new) & ~ties(before, after, manifest, tolerance)))
-        if wrong > (1 - least) * len(rows):
-            reasons.append(f"{wrong} of {len(rows)} rows get another class")
+        reasons += _other_classes(before, after, manifest, allowed)
     if rows.expected is not None:
+        require_known_answers(rows.expected, old, before, manifest)
         figures = replace_figures(
             figures, accuracy_before=accuracy(before, old, rows.expected, manifest),
             accuracy_after=accuracy(after, new, rows.expected, manifest),
         )  # fmt: skip
-    reasons += _dropped(figures, options.max_accuracy_drop)
+    reasons += _dropped(figures, _allowed_drop(artifact, options))
+    if quantization(artifact) is None:
+        reasons += [r for c in artifact.challenges for r in _challenged(c, before, artifact, engine, allowed)]
     times = latencies(artifact, engine) if timed else (0.0, 0.0)
     return Comparison(
-        figures=replace_figures(figures, passed=not reasons), differences=differences, before=old, after=new,
+        figures=replace_figures(figures, passed=not reasons), differences=measured.differences, before=old, after=new,
         expected=rows.expected, before_ms=times[0], after_ms=times[1], reasons=tuple(reasons),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The largest difference of each row, [rows], and what else is wrong."""
+
+    differences: Array
+    reasons: tuple[str, ...]
+
+    def over(self, allowed: Limits) -> list[str]:
+        """That rows differ by more than is allowed; empty where none does."""
+        over = int(np.sum(self.differences > allowed.difference))
+        if not over:
+            return []
+        rows, largest = len(self.differences), float(np.max(self.differences))
+        return [f"{over} of {rows} rows differ, by up to {largest:.3g}; allowed is {allowed.difference:.3g}"]
+
+
+def _measured(before: Tensors, after: Tensors, artifact: Artifact, spans: Tensors | None = None) -> _Measured:
+    """How far the answers are apart. `spans`: answers whose span counts, where it is not that of `before`."""
+    manifest = artifact.manifest
+    if quantization(artifact) is not None:
+        before, after = published(before, manifest), published(after, manifest)
+    return _Measured(*_differences(before, after, manifest, spans or before))
+
+
+def _other_classes(before: Tensors, after: Tensors, manifest: Manifest, allowed: Limits) -> list[str]:
+    """That rows get another class than the original gives; empty where few enough do."""
+    old, new = classes_of(before, manifest), classes_of(after, manifest)
+    if old is None or new is None:
+        return []
+    wrong = int(np.sum((old != new) & ~ties(before, after, manifest, allowed.difference)))
+    return [f"{wrong} of {len(old)} rows get another class"] if wrong > (1 - allowed.agreement) * len(old) else []
+
+
+def _challenged(
+    challenge: Challenge, answers: Tensors, artifact: Artifact, engine: Engine, allowed: Limits
+) -> list[str]:
+    """What the file answers wrongly to made-up rows; empty where the original itself takes none of them.
+
+    Numbers far from those of the sample are measured against themselves, others against the span of the `answers` to
+    the sample.
+    """
+    rows, manifest = challenge.rows, artifact.manifest
+    try:
+        before = artifact.reference(rows)
+    except (*REFUSES_ROWS, SampleFileError):
+        return []
+    finite = np.ones(len(rows), dtype=bool)
+    for values in _numeric(before):
+        finite &= np.isfinite(_flat(values)).all(axis=1)
+    keep = np.flatnonzero(finite)
+    if not len(keep):
+        return []
+    after = run(engine, feed(rows.take(keep), manifest.inputs), singly=not manifest.batch_independent)
+    before = {n: a[keep] for n, a in before.items()}
+    measured = _measured(before, after, artifact, answers)
+    found = [*measured.reasons, *measured.over(allowed), *_other_classes(before, after, manifest, allowed)]
+    return [f"{reason} ({challenge.what})" for reason in found]
+
+
+def _numeric(outputs: Tensors) -> list[Array]:
+    return [a for a in outputs.values() if a.dtype.kind in "biuf"]
+
+
+def _allowed_drop(artifact: Artifact, options: Options) -> float | None:
+    """How much accuracy may be lost; for numbers that were quantised there is a limit also where none was asked for."""
+    asked = options.max_accuracy_drop
+    quantized = quantization(artifact) is not None and artifact.manifest.task == "regress"
+    return LARGEST_FOR_NUMBERS if asked is None and quantized else asked
 
 
 def _dropped(figures: Parity, allowed: float | None) -> list[str]:
@@ -144,13 +213,13 @@ def quantization(artifact: Artifact) -> Limits | None:
     return next((found for p in reversed(artifact.passes) if (found := plugins.limits_of(p)) is not None), None)
 
 
-def limits(artifact: Artifact, options: Options) -> tuple[float, float]:
-    """The largest difference and the least share of rows with the same class that pass, for its precision."""
+def limits(artifact: Artifact, options: Options) -> Limits:
+    """What passes for the artifact's precision and task."""
     allowed = quantization(artifact) or ROUNDING
-    tolerance = allowed.difference
+    difference = allowed.difference
     if artifact.manifest.task == "regress":
-        tolerance = min(tolerance, LARGEST_FOR_NUMBERS)
-    return (tolerance if options.tolerance is None else options.tolerance), allowed.agreement
+        difference = min(difference, LARGEST_FOR_NUMBERS)
+    return msgspec.structs.replace(allowed, difference=difference if options.tolerance is None else options.tolerance)
 
 
 def _original(artifact: Artifact, rows: Rows) -> dict[str, Array]:
@@ -160,8 +229,9 @@ def _original(artifact: Artifact, rows: Rows) -> dict[str, Array]:
         raise rows_refused(exc) from exc
 
 
-def _differences(before: Tensors, after: Tensors, manifest: Manifest, rows: int) -> tuple[Array, list[str]]:
+def _differences(before: Tensors, after: Tensors, manifest: Manifest, spans: Tensors) -> tuple[Array, tuple[str, ...]]:
     """The largest difference of each row, and what else is wrong. One without a row axis counts for every row."""
+    rows = len(next(iter(before.values())))
     worst = np.zeros(rows)
     reasons: list[str] = []
     labels = roles(manifest, "label")
@@ -181,21 +251,61 @@ def _differences(before: Tensors, after: Tensors, manifest: Manifest, rows: int)
             reasons.append(
                 f"output {name!r} is not finite in {int(bad.reshape(len(bad), -1).any(axis=1).sum())} of {rows} rows"
             )
-        apart = _apart(wanted, got, scores=name in roles(manifest, "scores"))
+        if name in roles(manifest, "scores"):
+            scale = np.maximum(1.0, np.abs(_flat(wanted)))
+        else:
+            scale = _scale(_flat(spans[name]), _flat(wanted), each=manifest.task == "regress")
+        apart = _apart(_flat(wanted), _flat(got), scale)
         worst = np.maximum(worst, apart if len(apart) == rows else np.max(apart, initial=0.0))
-    return worst, reasons
+    return worst, tuple(reasons)
 
 
-def _apart(before: Array, after: Array, *, scores: bool) -> Array:
-    a, b = before.astype(np.float64).reshape(len(before), -1), after.astype(np.float64).reshape(len(after), -1)
-    if a.size == 0:
+def _flat(values: Array) -> Array:
+    return values.astype(np.float64).reshape(len(values), -1)
+
+
+def _scale(answers: Array, wanted: Array, *, each: bool) -> Array:
+    """What a difference of numbers is measured in: the span of the answers, of `each` column or of all of them.
+
+    A pressure of 101325 that moves by 330 is wrong by a hundredth where it is off by 3. Numbers that lie outside of
+    the answers are measured by how far outside; where all answers are one and the same, by their size.
+    """
+    known = np.where(np.isfinite(answers), answers, np.nan)
+    if not known.size or np.isnan(known).all():
+        return np.ones_like(wanted)
+    axis = 0 if each else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column without a finite number
+        low, high = np.nan_to_num(np.nanmin(known, axis=axis)), np.nan_to_num(np.nanmax(known, axis=axis))
+    size = np.maximum(np.abs(low), np.abs(high))
+    span = np.where(high - low > 1e-6 * size, high - low, np.where(size > 0, size, 1.0))
+    outside = np.maximum(np.maximum(wanted - high, low - wanted), 0.0)
+    return np.maximum(span, np.where(np.isfinite(outside), outside, 0.0))
+
+
+def _apart(before: Array, after: Array, scale: Array) -> Array:
+    """The largest difference of each row, [rows]; of numbers that are no numbers on one side only, infinite."""
+    if before.size == 0:
         return np.zeros(len(before))
-    size = np.where(np.isfinite(a), np.abs(a), 0.0)
-    scale = np.maximum(1.0, size) if scores else (np.max(size, axis=0) + (np.max(size, axis=0) == 0))
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    same = (before == after) | (np.isnan(before) & np.isnan(after))
     with np.errstate(invalid="ignore"):
-        apart = np.where(same, 0.0, np.abs(a - b) / scale)
+        apart = np.where(same, 0.0, np.abs(before - after) / scale)
     return np.asarray(np.max(np.where(np.isnan(apart), np.inf, apart), axis=1))
+
+
+def require_known_answers(expected: Array, given: Array | None, outputs: Tensors, manifest: Manifest) -> None:
+    """Raises SampleFileError where the model is a classifier and none of the answers is a class of it."""
+    known = {*class_values(manifest), *manifest.labels, *(() if given is None else given)}
+    scores = next((outputs[n] for n in roles(manifest, "scores") if n in outputs), None)
+    if not known and scores is not None:
+        known = {str(i) for i in range(max(2, int(np.prod(scores.shape[1:]))))}
+    if manifest.task != "classify" or not known or any(plain(e) in known for e in expected):
+        return
+    shown = ", ".join(dict.fromkeys(plain(e) for e in expected[:200]))
+    raise SampleFileError(
+        f"--expect: none of the answers ({shown[:80]}) is a class of the model; its classes are "
+        f"{', '.join(sorted(known)[:12])}"
+    )
 
 
 def _check_rows(manifest: Manifest, outputs: Tensors, rows: int) -> None:

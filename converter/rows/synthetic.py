@@ -14,9 +14,10 @@ COUNT = 256
 SEED = 20261123
 
 
-def made_up(features: Sequence[Feature], centre: Array, spread: Array) -> Rows:
-    """A table of `COUNT` rows of numbers around `centre`, each [features]."""
+def made_up(features: Sequence[Feature], thresholds: Sequence[tuple[int, float]]) -> Rows:
+    """A table of `COUNT` rows of numbers around the (feature's place, number) pairs at which trees decide."""
     random = np.random.default_rng(SEED)
+    centre, spread = spread_of(thresholds, len(features))
     values = random.normal(centre, spread, (COUNT, len(features)))
     return Rows({f.name: values[:, i] for i, f in enumerate(features)}, table=True, source="generated")
 

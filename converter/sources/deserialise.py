@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from converter.errors import UnrecognisedError, UnsafeError
@@ -89,9 +90,7 @@ def _from_pickle(source: Source, options: Options) -> Any:
     try:
         return joblib.load(source.file)
     except ModuleNotFoundError as exc:
-        raise UnrecognisedError(
-            f"{source.name}: the pickle needs the module {exc.name!r}: install what it was trained with"
-        ) from exc
+        raise missing_module(source, exc) from exc
     except _UNREADABLE as exc:
         raise UnrecognisedError(f"{source.name}: the pickle cannot be read: {_line(exc)}; save it again") from exc
 
@@ -101,6 +100,26 @@ _UNREADABLE = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OSError, ImportError, RuntimeError,
     NotImplementedError,
 )  # fmt: skip
+
+
+# What a library offers itself for its own pickled models, by its module.
+_OWN_EXPORTS = {"ultralytics": "yolo export model={name} format=onnx"}
+
+
+def own_export(source: Source, modules: Iterable[str]) -> str:
+    """The command by which a library exports its own models, where one of the modules is such a library's; else ""."""
+    found = next((_OWN_EXPORTS[m] for name in modules if (m := name.partition(".")[0]) in _OWN_EXPORTS), "")
+    return found.format(name=source.name)
+
+
+def missing_module(source: Source, exc: ModuleNotFoundError) -> UnrecognisedError:
+    """The error for a pickle of classes whose library is not installed here."""
+    name = (exc.name or "").partition(".")[0]
+    other = own_export(source, (name,))
+    return UnrecognisedError(
+        f"{source.name}: the pickle needs the library {name!r}, which is not installed here: pip install it"
+        + (f", or let it export the model: {other}" if other else ", or put its module on PYTHONPATH")
+    )
 
 
 def _some(names: list[str]) -> str:

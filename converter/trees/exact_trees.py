@@ -30,15 +30,39 @@ class Marks:
 
     def __init__(self) -> None:
         self._exact: list[Array] = []
+        self._left: list[Array] = []
+        self._single: list[Array] = []
         self._count = 0
 
-    def of(self, thresholds: Any) -> Array:
-        """A mark, as float64, for each threshold."""
+    def of(self, thresholds: Any, missing_left: Any = False, *, single: bool = False) -> Array:
+        """A mark, as float64, for each threshold.
+
+        `missing_left`: where a missing value takes the branch of the smaller numbers; `single`: it is float32 numbers
+        that are compared.
+        """
         exact = np.array(thresholds, dtype=np.float64).reshape(-1)  # a copy: the marks may take their place
         first = _FIRST + self._count
         self._exact.append(exact)
+        self._left.append(np.broadcast_to(np.asarray(missing_left, dtype=bool), exact.shape))
+        self._single.append(np.full(exact.shape, single))
         self._count += len(exact)
         return np.arange(first, first + len(exact), dtype=np.int32).view(np.float32).astype(np.float64)
+
+    def missing_left(self, values: Array) -> Array:
+        """Where float32 values are marks of thresholds at which a missing value takes the branch of smaller numbers."""
+        return self._flags(values, self._left)
+
+    def single(self, values: Array) -> bool:
+        """True where the marks among float32 values are of thresholds that float32 numbers are compared with."""
+        return bool(self._flags(values, self._single).any())
+
+    def _flags(self, values: Array, kept: list[Array]) -> Array:
+        places = values.view(np.int32).astype(np.int64) - _FIRST
+        marked = (places >= 0) & (places < self._count)
+        flags = np.zeros(values.shape, dtype=bool)
+        if marked.any():
+            flags[marked] = np.concatenate(kept)[places[marked]]
+        return flags
 
     def exact(self, values: Array) -> tuple[Array, Array]:
         """The thresholds that float32 values stand for, and which of them are marks; the others stay as they are."""
@@ -80,22 +104,28 @@ def restore(model: Any, marks: Marks, *, widen: bool = False) -> None:
     model.graph.node.extend(ordered)
     if any_wide:
         _raise_ml_opset(model)
+    if any(i.type.tensor_type.elem_type == double for i in model.graph.input):
         _cast_outputs(model)
 
 
 def _rethresholded(node: Any, marks: Marks, *, wide: bool) -> bool:
-    """Whether the node had marks: its thresholds are in place of them then."""
+    """Whether the node had marks of float64 thresholds; thresholds are in place of all marks then."""
     found = next((a for a in node.attribute if a.name == "nodes_values"), None)
     if found is None:
         return False
     thresholds, marked = marks.exact(np.array(found.floats, dtype=np.float32))
     if not marked.any():
         return False
-    if wide:
+    values = np.array(found.floats, dtype=np.float32)
+    for attribute in node.attribute:
+        if attribute.name == "nodes_missing_value_tracks_true":
+            attribute.ints[:] = np.where(marked, marks.missing_left(values), attribute.ints).astype(int).tolist()
+    single = marks.single(values)
+    if wide and not single:
         _in_float64(node, thresholds)
     else:
         found.floats[:] = round_down(thresholds)
-    return True
+    return not single
 
 
 def _cast(source: str, result: str, to: int) -> Any:

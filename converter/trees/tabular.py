@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
-from converter.artifact import Artifact, Reference
+import numpy as np
+
+from converter.artifact import Artifact
 from converter.errors import SampleFileError, UnsupportedError
 from converter.graph.zipmap import without_zipmap
-from converter.proof import missing
+from converter.proof import challenges, missing
 from converter.rows.rows import Rows
-from converter.rows.tensors import check_columns, table
+from converter.rows.tensors import check_columns
 from converter.source import Source
 from edge.data.tensor import Array
 from edge.model.manifest import Feature, Manifest
@@ -74,17 +76,47 @@ def header_or(trained: Sequence[str] | None, count: int, rows: Rows | None, *, m
     return tuple(f"x{i}" for i in range(count))
 
 
-def matrix(rows: Rows, features: Sequence[Feature], dtype: str) -> Array:
-    """float64 [rows, features], rounded to what `dtype` holds."""
-    return table(rows, features).astype(dtype).astype("float64")
+# What people write for a value that they have not.
+_SIZES = (99.0, 999.0, 9999.0, 99999.0, 999999.0)
+_STANDS_FOR_MISSING = {-1.0, *_SIZES, *(-size for size in _SIZES)}
+_SHARE = 0.01
+
+
+def suspected_missing(rows: Rows, features: Sequence[Feature]) -> tuple[str, ...]:
+    """A note for each number in the sample that looks as if it stood for a missing value; only the user knows."""
+    if rows.source != "sample":
+        return ()
+    columns: dict[float, list[str]] = {}
+    for feature in features:
+        values, counts = np.unique(rows.numbers(feature.name), return_counts=True)
+        order = np.argsort(counts)[::-1]
+        often, next_often = counts[order[0]], counts[order[1]] if len(order) > 1 else 0
+        if values[order[0]] in _STANDS_FOR_MISSING and often >= max(_SHARE * len(rows), 2 * next_often, 2):
+            columns.setdefault(float(values[order[0]]), []).append(feature.name)
+    return tuple(
+        f"{value:g} is the most frequent value of {', '.join(names[:5])}: if it stands for a missing value, say "
+        f"--missing {value:g}; an XGBoost file has lost that setting, and the model answers otherwise without it"
+        for value, names in columns.items()
+    )
+
+
+class Original(Protocol):
+    """A model of a framework, behind one door."""
+
+    def answers(self, rows: Rows) -> dict[str, Array]:
+        """Its own answers, arrays [rows, ...] by output name: the `Reference` of an artifact."""
+
+    def thresholds(self) -> list[tuple[int, float]]:
+        """(feature's place, number) pairs at which its trees decide."""
 
 
 def finished(
-    framework: str, proto: Any, manifest: Manifest, reference: Reference, rows: Rows, source: Source
+    framework: str, proto: Any, manifest: Manifest, original: Original, rows: Rows, source: Source
 ) -> Artifact:
     """The artifact of a converted table model, with `missing` as proven and without rows that lack what may not be."""
     made = Artifact(
         framework=framework, target="onnx", model=without_zipmap(proto).SerializeToString(), manifest=manifest,
-        reference=reference, rows=rows, source_bytes=source.size,
+        reference=original.answers, rows=rows, source_bytes=source.size,
     )  # fmt: skip
-    return missing.usable(missing.proven(made))
+    asked = challenges.of_table(rows, manifest.features, original.answers, original.thresholds())
+    return replace(missing.usable(missing.proven(made)), challenges=asked)

@@ -164,6 +164,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     description: str = ""
     provenance: Provenance | None = None
     parity: Parity | None = None
+    batch_independent: bool = True
+    """False: what a row is answered depends on the rows beside it, so each has to run alone."""
     golden: tuple[Golden, ...] = ()
     golden_tolerance: float = 1e-3
     """Largest |difference| / max(1, |golden|) that a device may show."""

@@ -78,7 +78,7 @@ def test_it_says_what_was_measured(converted: converter.Artifact) -> None:
 
 def test_a_failure_shows_its_reasons(forest: Any, wine: Split) -> None:
     with pytest.raises(ParityError) as failed:
-        converter.convert(forest, sample=wine.held, tolerance=-1.0)
+        converter.convert(forest, sample=wine.held, tolerance=1e-12)
 
     text = Shape(page(report.of(failed.value.artifact))).text
 
@@ -110,7 +110,7 @@ def test_the_command_writes_the_page_also_for_what_fails(forest: Any, wine: Spli
     common = [str(tmp_path / "wine.skops"), "-o", str(tmp_path / "wine.onnx"), "--sample", str(tmp_path / "rows.npy")]
 
     assert main([*common, "--report", str(tmp_path / "good.html")]) == 0
-    assert main([*common, "--tolerance", "-1", "--report", str(tmp_path / "bad.html")]) == 3
+    assert main([*common, "--tolerance", "1e-12", "--report", str(tmp_path / "bad.html")]) == 3
 
     assert "passed" in (tmp_path / "good.html").read_text()
     assert "failed" in (tmp_path / "bad.html").read_text()

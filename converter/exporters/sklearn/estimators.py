@@ -187,12 +187,9 @@ def cluster_count(model: Any) -> int:
     return len(centres) if centres is not None else int(getattr(last, "n_clusters", 1))
 
 
-def frame(rows: Rows, features: Sequence[Feature], *, named: bool, dtype: str) -> Any:
-    """The rows as the framework takes them: a data frame where it was trained on one, else an array.
-
-    Numbers are float64, rounded to those that `dtype` holds, since that is what the device feeds.
-    """
-    columns = {f.name: _values(rows, f, i, dtype) for i, f in enumerate(features)}
+def frame(rows: Rows, features: Sequence[Feature], *, named: bool) -> Any:
+    """The rows as the framework takes them: a data frame where it was trained on one, else an array."""
+    columns = {f.name: _values(rows, f, i) for i, f in enumerate(features)}
     if named:
         import pandas as pd
 
@@ -202,9 +199,8 @@ def frame(rows: Rows, features: Sequence[Feature], *, named: bool, dtype: str) -
     return np.stack([c.astype(object) for c in columns.values()], axis=1)
 
 
-def _values(rows: Rows, feature: Feature, place: int, dtype: str) -> Array:
+def _values(rows: Rows, feature: Feature, place: int) -> Array:
     if feature.kind == "text":
         texts = rows.texts(feature.name) if rows.table else rows.array.reshape(len(rows), -1)[:, place].astype(str)
         return np.array([t if t else np.nan for t in texts], dtype=object)
-    numbers = rows.numbers(feature.name) if rows.table else rows.array[:, place].astype(np.float64)
-    return numbers.astype(dtype).astype(np.float64)
+    return rows.numbers(feature.name) if rows.table else rows.array[:, place].astype(np.float64)

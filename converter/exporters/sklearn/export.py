@@ -5,7 +5,9 @@ A table of numbers is one input; where text or a choice of columns by name comes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,14 +15,14 @@ import numpy as np
 
 from converter.artifact import Artifact
 from converter.errors import REFUSES_ROWS, UnsupportedError, rows_refused
-from converter.exporters.sklearn import estimators, precision, traps
+from converter.exporters.sklearn import decisions, estimators, own_converters, precision, sentences, traps
 from converter.exporters.sklearn.precision import Precision
-from converter.exporters.sklearn.synthetic import table_rows
+from converter.exporters.sklearn.synthetic import table_rows, thresholds_of_features
 from converter.graph import graph
 from converter.graph.zipmap import without_zipmap
 from converter.options import Options
 from converter.plugins import ExporterInfo
-from converter.proof import missing, parity
+from converter.proof import challenges, missing, parity
 from converter.proof.answers import plain
 from converter.rows.rows import Rows
 from converter.source import Source
@@ -89,11 +91,7 @@ def _attempt(
     predict = Predictor(model, features, dtype=dtype)
     features = missing.accepted(features, predict.answers, rows)
     inputs = _inputs(model, features, dtype)
-    artifact = assemble(_convert(model, inputs, dtype, widen=widen), predict, inputs, rows, source)
-    if dtype == precisions(model)[0]:
-        return artifact
-    exact = Predictor(model, features, dtype="float64")
-    return artifact.noting(*precision.lost(artifact, exact.answers))
+    return assemble(_convert(model, inputs, dtype, widen=widen), predict, inputs, rows, source)
 
 
 def check_fitted(model: Any, name: str) -> None:
@@ -151,21 +149,29 @@ def _convert(model: Any, inputs: Sequence[Input], dtype: Precision, *, widen: bo
         "float64": data_types.DoubleTensorType,
     }
     marks = exact_trees.Marks()
-    mended = traps.mend(model, marks, dtype)
+    mended = traps.mend(decisions.without_threshold(model)[0], marks, dtype)
     boosters.register(estimators.walk(mended))
     try:
         proto = skl2onnx.convert_sklearn(
             mended, initial_types=[(_column(i), tensors[i.dtype]([None, *i.shape[1:]])) for i in inputs],
             target_opset=OPSET, options=traps.options(mended),
-            custom_conversion_functions=precision.converters(dtype),
+            custom_conversion_functions=own_converters.converters(dtype),
         )  # fmt: skip
     except REFUSALS as exc:
-        why = reason(exc).partition(" It usually means")[0]  # a page of advice for those who write converters
-        raise UnsupportedError(f"skl2onnx cannot convert this {type(model).__name__}: {why}") from exc
+        raise UnsupportedError(_why_not(exc, model)) from exc
     graph.name_inputs(proto, [i.name for i in inputs])
     proto = without_zipmap(proto)
     exact_trees.restore(proto, marks, widen=widen)
     return proto
+
+
+def _why_not(exc: Exception, model: Any) -> str:
+    """What skl2onnx said, without its pages of advice for those who write converters."""
+    alias = re.search(r"for type '<class '[\w.]*?(\w+)'>'", str(exc))
+    if alias is not None:
+        return f"{alias.group(1)} has no counterpart in ONNX that skl2onnx knows; use another estimator in its place"
+    said = reason(exc).partition(" It usually means")[0]
+    return f"skl2onnx cannot convert this {type(model).__name__}: {said}"
 
 
 class Predictor:
@@ -187,7 +193,7 @@ class Predictor:
 
     def rows(self, rows: Rows) -> Any:
         """What goes into the model's own `predict`."""
-        made = estimators.frame(rows, self.features, named=self._named, dtype=self.dtype)
+        made = estimators.frame(rows, self.features, named=self._named)
         return [t if isinstance(t, str) else "" for t in made[:, 0]] if self._documents else made
 
     def answers(self, rows: Rows) -> dict[str, Array]:
@@ -268,7 +274,11 @@ def assemble(proto: Any, predict: Predictor, inputs: tuple[Input, ...], rows: Ro
         reference=predict.answers, rows=rows, notes=traps.notes(predict.model, predict.dtype),
         source_bytes=source.size,
     )  # fmt: skip
-    return missing.usable(missing.proven(made))
+    texts = sentences.by_column(
+        predict.model, [f.name for f in manifest.features], np.random.default_rng(1), challenges.COUNT
+    )
+    asked = challenges.of_table(rows, manifest.features, predict.answers, thresholds_of_features(predict.model), texts)
+    return replace(missing.usable(missing.proven(made)), challenges=asked)
 
 
 def _classifier(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Output, ...], tuple[str, ...]]:
@@ -284,8 +294,21 @@ def _classifier(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Outpu
     else:
         labels = tuple(plain(c) for c in classes)
     values = labels if classes is None else tuple(given(c) for c in classes)
+    if classes is not None and scored:
+        _decide(proto, predict.model, classes)
     label = Output(name="label", role="label", values=values if values != labels else ())
     return (label, Output(name="scores", role="scores")) if scored else (label,), labels
+
+
+def _decide(proto: Any, model: Any, classes: Array) -> None:
+    """Puts right the labels that skl2onnx decides otherwise than the original, in place."""
+    threshold = decisions.without_threshold(model)[1]
+    told = np.array([given(c) for c in classes], dtype=object)
+    given_as = told.astype(np.int64) if classes.dtype.kind in "iub" else told
+    if threshold is not None:
+        decisions.decide_by_threshold(proto, threshold, given_as)
+    elif estimators.kind_of(estimators.last_step(model)) in ("RandomForestClassifier", "ExtraTreesClassifier"):
+        decisions.whole_votes(proto, given_as)
 
 
 def _detector(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Output, ...], tuple[str, ...]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.exporters.sklearn import estimators
+from converter.exporters.sklearn import estimators, sentences
 from converter.rows.rows import Rows
 from converter.rows.synthetic import COUNT, SEED, spread_of
 from edge.data.tensor import Array
@@ -19,6 +19,7 @@ def table_rows(model: Any, features: Sequence[Feature]) -> Rows:
     random = np.random.default_rng(SEED)
     centre, spread = _ranges(model, len(features))
     known = _categories(model, [f.name for f in features])
+    texts = sentences.by_column(model, [f.name for f in features], random, COUNT)
     columns: dict[str, Array] = {}
     for place, feature in enumerate(features):
         values = known.get(feature.name)
@@ -27,7 +28,8 @@ def table_rows(model: Any, features: Sequence[Feature]) -> Rows:
                 [values[i] for i in random.integers(len(values), size=COUNT)], dtype=object
             )
         elif feature.kind == "text":
-            columns[feature.name] = np.array(["a few words of text"] * COUNT, dtype=object)
+            words = np.array(["a few words of text"] * COUNT, dtype=object)
+            columns[feature.name] = texts.get(feature.name, words)
         else:
             columns[feature.name] = random.normal(centre[place], spread[place], COUNT)
     return Rows(columns, table=True, source="generated")
@@ -47,6 +49,12 @@ def _ranges(model: Any, count: int) -> tuple[Array, Array]:
 def _sees(estimator: Any, attribute: str, count: int) -> bool:
     value = getattr(estimator, attribute, None)
     return value is not None and np.shape(value) == (count,)
+
+
+def thresholds_of_features(model: Any) -> list[tuple[int, float]]:
+    """(feature's place, number) pairs at which trees decide that see the features as they come; none behind a step."""
+    first = estimators.first_step(model)
+    return _thresholds(first) if first is estimators.last_step(model) and not hasattr(first, "transformers_") else []
 
 
 def _thresholds(model: Any) -> list[tuple[int, float]]:

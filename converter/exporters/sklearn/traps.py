@@ -6,6 +6,7 @@ Each was measured (scikit-learn 1.9, skl2onnx 1.20) and has a test that fails wi
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,24 @@ _NO_OPERATOR = {
 }
 
 
-_WORDS = r"(?u)\b\w\w+\b"
-"""scikit-learn's default: words of two letters and more."""
+_LETTER = r"[\p{L}\p{N}_]"
+_TRANSLATED = {r"\w": _LETTER, r"\d": r"\p{N}", r"[a-zA-Z]": "[a-zA-Z]", r"[a-z]": "[a-z]", r"\S": r"\S"}
+_PART = re.compile(r"(\\w|\\d|\\S|\[[A-Za-z0-9_-]+\])(\+|\{\d+,?\d*\})?")
+
+
+def _token_expression(pattern: str) -> str:
+    """A pattern of words as ONNX Runtime's tokenizer (RE2) writes it, or "" where it cannot.
+
+    It knows no \\b; between words of letters, as every pattern takes as many as it can, there is a border anyway.
+    """
+    inner = pattern.removeprefix("(?u)").removeprefix(r"\b").removesuffix(r"\b")
+    parts = [(m.group(1), m.group(2) or "") for m in _PART.finditer(inner)]
+    if "".join(kind + count for kind, count in parts) != inner or not parts:
+        return ""
+    if inner == r"\w\w+":
+        return _LETTER + "{2,}"
+    return "".join(_TRANSLATED.get(kind, kind) + count for kind, count in parts)
+
 
 ROUNDED_ALONE = "tree thresholds rounded down to float32: exact for inputs that are float32"
 
@@ -71,6 +88,12 @@ def _reason(kind: str, estimator: Any) -> str:
     if kind == "FunctionTransformer" and getattr(estimator, "func", None) is not None:
         name = getattr(estimator.func, "__name__", "a function")
         return f"Python code ({name}) cannot become ONNX; do that step before the model"
+    words = kind in ("CountVectorizer", "TfidfVectorizer") and estimator.analyzer == "word"
+    if words and not _token_expression(estimator.token_pattern or ""):
+        return (
+            f"token_pattern={estimator.token_pattern!r} has no counterpart in ONNX; take the default, or letters and "
+            "digits such as '[a-z0-9]+'"
+        )
     return boosters.refusal_inside(estimator)
 
 
@@ -99,9 +122,8 @@ def options(model: Any) -> dict[int, dict[str, Any]]:
         elif kind in ("TfidfVectorizer", "CountVectorizer"):
             # Any other locale may not exist on the device, and the model would not load.
             found[id(estimator)] = {"locale": "C"}
-            if estimator.analyzer == "word" and estimator.token_pattern == _WORDS:
-                # skl2onnx's own takes words of one letter, and stops at letters beyond A to Z.
-                found[id(estimator)]["tokenexp"] = r"[\p{L}\p{N}_]{2,}"
+            if estimator.analyzer == "word":
+                found[id(estimator)]["tokenexp"] = _token_expression(estimator.token_pattern)
     return found
 
 
@@ -127,6 +149,10 @@ def mend(model: Any, marks: Marks, dtype: Precision = "float32") -> Any:
 
 
 def _mark_thresholds(estimator: Any, marks: Marks) -> None:
+    tree = getattr(estimator, "tree_", None)
+    if tree is not None and np.any(tree.missing_go_to_left):  # trained with gaps: skl2onnx forgets where they go
+        inner = tree.children_left != tree.children_right
+        tree.threshold[inner] = marks.of(tree.threshold[inner], tree.missing_go_to_left[inner], single=True)
     for stage in getattr(estimator, "_predictors", ()):
         for predictor in stage:
             predictor.nodes["num_threshold"] = marks.of(predictor.nodes["num_threshold"])

@@ -6,6 +6,7 @@ A recurrent layer becomes TFLite only for a fixed batch: then the file takes one
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from converter.errors import UnrecognisedError, UnsafeError, UnsupportedError
 from converter.exporters.tensorflow import library
 from converter.graph import dims, graph
 from converter.networks import planning
-from converter.networks.planning import Network, Plan
+from converter.networks.planning import Network, Plan, Squashed
 from converter.options import Options
 from converter.plugins import ExporterInfo
 from converter.quiet import quiet
@@ -30,6 +31,13 @@ from converter.source import Probe, Source
 from edge.data.tensor import Array, Tensors, TensorSpec
 
 CHUNK = 64
+# Layers whose `groups` Keras 2 wrote into the file and Keras 3 does not take.
+_NO_GROUPS = {
+    "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "Conv1DTranspose", "Conv2DTranspose",
+    "Conv3DTranspose",
+}  # fmt: skip
+_RESHAPES = {"Flatten", "Reshape", "Dropout", "Permute", "RepeatVector"}
+_LINEAR = {"Dense", "Conv1D", "Conv2D", "Conv3D", "EinsumDense", "SeparableConv2D"}
 # Layers that carry code, or load it from elsewhere; Keras itself refuses only the first.
 _CARRY_CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"}
 
@@ -54,15 +62,65 @@ def _read(source: Source, options: Options) -> Any:
         _require_no_code(source)
     keras = library.keras()
     try:
-        with quiet():
-            return keras.saving.load_model(source.file, compile=False, safe_mode=not options.trust_pickle)
+        with quiet(), TemporaryDirectory(prefix="edge-convert-") as folder:
+            file = _for_keras_3(source, Path(folder))
+            return keras.saving.load_model(file, compile=False, safe_mode=not options.trust_pickle)
     except TypeError as exc:
         raise UnsupportedError(
-            f"{source.name}: Keras cannot build it again: {library.why(exc)[:160]}; import what it needs and pass "
-            "the model itself to converter.convert"
+            f"{source.name}: Keras cannot build it again: {_strange_arguments(exc)}; import what it needs and pass the "
+            "model itself to converter.convert, or save it anew with the Keras that wrote it (Keras 2: pip install "
+            "tf-keras)"
         ) from exc
     except (*library.REFUSALS, zipfile.BadZipFile) as exc:
         raise UnrecognisedError(f"{source.name}: Keras cannot read it: {library.why(exc)}; save it again") from exc
+
+
+def _for_keras_3(source: Source, folder: Path) -> Path:
+    """The file itself; of an .h5 file with settings that Keras 3 does not know, and that say nothing, a copy without.
+
+    Keras 2 wrote `groups` for every convolution. Raises UnsupportedError for a number of groups that says something.
+    """
+    if source.form != "hdf5":
+        return source.file
+    config = _config(source)
+    layers = [part for part in _parts(config) if part["class_name"] in _NO_GROUPS]
+    said = [layer for layer in layers if isinstance(layer.get("config"), dict) and "groups" in layer["config"]]
+    if not said:
+        return source.file
+    for layer in said:
+        groups = layer["config"].pop("groups")
+        if groups != 1:
+            raise UnsupportedError(
+                f"{source.name}: a {layer['class_name']} has groups={groups}, which Keras 3 cannot build; convert it "
+                "with Keras 2: pip install tf-keras, then model.export(folder), and convert that folder"
+            )
+    import h5py
+
+    copy = folder / source.file.name
+    shutil.copyfile(source.file, copy)
+    with h5py.File(copy, "r+") as file:
+        file.attrs["model_config"] = json.dumps(config).encode()
+    return copy
+
+
+def _parts(config: Any) -> Iterator[dict[str, Any]]:
+    """Every part of a configuration that names a class."""
+    stack = [config]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("class_name"), str):
+                yield value
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+
+
+def _strange_arguments(exc: TypeError) -> str:
+    """The line that names what a layer does not take, out of a page of its whole configuration."""
+    told = ("nrecognized keyword", "unexpected keyword")
+    lines = [line.strip() for line in str(exc).splitlines() if any(words in line for words in told)]
+    return (lines[-1] if lines else library.why(exc))[:200]
 
 
 def _require_no_code(source: Source) -> None:
@@ -97,15 +155,7 @@ def _config(source: Source) -> Any:
 
 
 def _classes(config: Any) -> Iterator[str]:
-    stack = [config]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, dict):
-            if isinstance(value.get("class_name"), str):
-                yield value["class_name"]
-            stack.extend(value.values())
-        elif isinstance(value, list):
-            stack.extend(value)
+    return (part["class_name"] for part in _parts(config))
 
 
 def _network(model: Any, source: Source) -> Network:
@@ -160,14 +210,18 @@ def _vocabulary(model: Any) -> int:
     return int(found[0]) if found else 2
 
 
-def _squashed(model: Any) -> str:
-    """What the last layer applies: "softmax", "sigmoid", or "" for what is not known."""
-    layers = list(_layers(model))
+def _squashed(model: Any) -> Squashed:
+    """What the last layer applies that does not only reshape; "" for what is not known."""
+    layers = [layer for layer in _layers(model) if type(layer).__name__ not in _RESHAPES]
     if len(model.outputs) != 1 or not layers:
         return ""
     name = getattr(getattr(layers[-1], "activation", None), "__name__", "")
-    kind = type(layers[-1]).__name__.lower()
-    return next((s for s in ("softmax", "sigmoid") if s in (name, kind)), "")
+    kind = type(layers[-1]).__name__
+    if "softmax" in (name, kind.lower()):
+        return "softmax"
+    if "sigmoid" in (name, kind.lower()):
+        return "sigmoid"
+    return "none" if name == "linear" and kind in _LINEAR else ""
 
 
 def _as_onnx(model: Any, plan: Plan) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from converter.errors import SampleFileError, UnrecognisedError, UnsafeError, UnsupportedError
 from converter.exporters.torch import pt2
 from converter.networks import sidecars
-from converter.networks.planning import Network
+from converter.networks.planning import Network, Squashed
 from converter.options import Options
 from converter.quiet import quiet
 from converter.rows.rows import Rows
@@ -44,6 +45,7 @@ class TorchModel:
     outputs: tuple[str, ...]
     keep: tuple[int, ...]
     all_outputs: tuple[str, ...]
+    squashed: Squashed = ""
 
     @property
     def callable(self) -> Any:
@@ -63,7 +65,15 @@ class TorchModel:
             parts = [run(call, [part[n] for n in names]) for part in batches(tensors, 1 if self.one_row else CHUNK)]
             return [np.concatenate([p[i] for p in parts]) for i in self.keep]
 
-        return Network("torch", self.inputs, self.outputs, forward, layout="NCHW", vocabulary=vocabulary(self.model))
+        return Network(
+            "torch",
+            self.inputs,
+            self.outputs,
+            forward,
+            layout="NCHW",
+            vocabulary=vocabulary(self.model),
+            squashed=self.squashed,
+        )
 
 
 def library() -> Any:
@@ -116,7 +126,8 @@ def load(source: Source, rows: Rows | None, options: Options) -> TorchModel:
         found = flat(_call(ready, example))
     except UNREADABLE as exc:
         raise SampleFileError(f"{source.name}: the model does not take the sample: {_line(exc)}") from exc
-    return _described("script" if scripted else "module", ready, specs, found, len(example[0]))
+    made = _described("script" if scripted else "module", ready, specs, found, len(example[0]))
+    return replace(made, squashed=_squashed(ready, example, made.keep))
 
 
 def _ready(model: Any, source: Source) -> Any:
@@ -155,7 +166,9 @@ def _read(source: Source, options: Options) -> Any:
                 return torch.jit.load(source.file, map_location="cpu")
         if source.form == "torch-zip":
             return _from_zip(source, options)
-    except UNREADABLE as exc:
+    except ModuleNotFoundError as exc:
+        raise deserialise.missing_module(source, exc) from exc
+    except (*UNREADABLE, ImportError) as exc:
         raise UnrecognisedError(f"{source.name}: PyTorch cannot read it: {_line(exc)}; save it again") from exc
     raise UnrecognisedError(f"{source.name}: a {source.form} file holds no PyTorch model; leave --framework out")
 
@@ -165,10 +178,12 @@ def _from_zip(source: Source, options: Options) -> Any:
     torch = library()
     imports = pt2.globals_of(source.file.read_bytes(), source.name)
     strange = [g for g in imports if not pt2.is_plain(g)]
+    other = deserialise.own_export(source, strange)
     if strange and not options.trust_pickle:
         raise UnsafeError(
             f"{source.name} is a pickled module: opening it runs whatever it says, and it imports "
-            f"{', '.join(strange[:12])}; --trust-pickle opens it all the same (torch.export.save needs no trust)"
+            f"{', '.join(strange[:12])}; --trust-pickle opens it all the same (torch.export.save needs no trust"
+            + (f"; its own library exports it too: {other})" if other else ")")
         )
     if strange:
         deserialise.log.warning("%s is opened as a trusted pickle; it imports %s", source.name, ", ".join(strange))
@@ -196,7 +211,42 @@ def _program(program: Any, source: Source) -> TorchModel:
     example = [np.zeros((count, *s.fixed(free=4)[1:]), dtype=s.dtype) for s in specs]
     with quiet():
         found = flat(_call(program.module(), example))
-    return _described("program", program, tuple(specs), found, count)
+    made = _described("program", program, tuple(specs), found, count)
+    return replace(made, squashed=_squashed(program.module(), example, made.keep))
+
+
+# What the backward functions of operators are called that only move numbers about.
+_MOVES = (
+    "View", "UnsafeView", "Reshape", "ReshapeAlias", "Squeeze", "Unsqueeze", "Transpose", "Permute", "T", "Clone",
+    "ToCopy", "Alias", "Expand", "Copy", "Slice", "Select",
+)  # fmt: skip
+_LINEAR = ("Addmm", "Mm", "Bmm", "Add", "Linear", "Convolution", "Mv", "Addmv", "Baddbmm", "LogSoftmax")
+
+
+def _squashed(call: Any, example: Sequence[Array], keep: Sequence[int]) -> Squashed:
+    """What the network applies last, as the graph that it leaves for its gradients says; "" where it does not."""
+    torch = library()
+    if len(keep) != 1:
+        return ""
+    try:
+        with torch.enable_grad(), quiet():
+            given = [torch.from_numpy(np.array(a)) for a in example]
+            for tensor in given:
+                tensor.requires_grad_(tensor.is_floating_point())
+            _, output = flat(call(*given))[keep[0]]
+    except UNREADABLE:
+        return ""
+    function = output.grad_fn
+    while function is not None:
+        name = re.sub(r"Backward\d*$", "", function.name().rpartition("::")[2])
+        if name in ("Sigmoid", "Softmax"):
+            return "sigmoid" if name == "Sigmoid" else "softmax"
+        if name in _LINEAR:
+            return "none"
+        if name not in _MOVES or not function.next_functions:
+            return ""
+        function = function.next_functions[0][0]
+    return ""
 
 
 def _described(

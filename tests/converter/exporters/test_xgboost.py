@@ -153,11 +153,32 @@ def test_several_targets_are_refused(diabetes: Split) -> None:
         converter.convert(model, sample=diabetes.held)
 
 
-def test_another_value_for_missing_is_refused(cancer: Split) -> None:
-    model = xgboost.XGBClassifier(missing=0, **SMALL).fit(cancer.train, cancer.target)
+def with_gaps(rows: np.ndarray, number: float) -> np.ndarray:
+    made = rows.copy()
+    made[np.random.default_rng(1).random(rows.shape) < 0.2] = number
+    return made
 
-    with pytest.raises(UnsupportedError, match="missing=0"):
-        converter.convert(model, sample=cancer.held)
+
+def test_another_value_for_missing_takes_the_way_of_a_missing_value(cancer: Split, tmp_path: Path) -> None:
+    rows = with_gaps(cancer.train, -999.0)
+    model = xgboost.XGBClassifier(missing=-999.0, **SMALL).fit(rows, cancer.target)
+    held = with_gaps(cancer.held, -999.0)
+
+    path = converter.convert(model, sample=rows).save(tmp_path / "gaps.onnx")
+
+    got = run(path, table(path, held))["scores"]
+    np.testing.assert_allclose(got, model.predict_proba(held), atol=1e-5)
+
+
+def test_a_file_that_has_lost_its_value_for_missing_is_suspected(cancer: Split, tmp_path: Path) -> None:
+    rows = with_gaps(cancer.train, -999.0)
+    xgboost.XGBClassifier(missing=-999.0, **SMALL).fit(rows, cancer.target).save_model(tmp_path / "model.json")
+
+    unsaid = converter.convert(tmp_path / "model.json", sample=rows)
+    said = converter.convert(tmp_path / "model.json", sample=rows, missing=-999.0)
+
+    assert any("--missing -999" in note for note in unsaid.notes)
+    assert not any("--missing" in note for note in said.notes)
 
 
 @pytest.mark.parametrize("suffix", ["json", "ubj"])
