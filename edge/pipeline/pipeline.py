@@ -19,7 +19,14 @@ from edge.pipeline.batching import Ran, Together
 from edge.pipeline.neighbours import may_join
 from edge.pipeline.prepare import Preparation, Prepared, Work
 from edge.pipeline.results import Identity, Spent, Writer
-from edge.plugins.protocols import Engine, Postprocessor, Preprocessor
+from edge.plugins.protocols import (
+    AheadPreprocessor,
+    BatchPostprocessor,
+    ComparingPostprocessor,
+    Engine,
+    Postprocessor,
+    Preprocessor,
+)
 
 Watch: TypeAlias = Callable[[Result, Tensors, ModelInput], None]
 
@@ -65,13 +72,14 @@ class Pipeline:
         self._engine = engine
         self._postprocess = postprocess
         self.identity = identity
-        self.ahead = bool(getattr(preprocess, "ahead", False))
+        self.ahead = isinstance(preprocess, AheadPreprocessor) and preprocess.ahead
         """Whether it pays to prepare a sample in another thread while the model runs."""
         self._watch = watch
         self._quantized_in = {s.name: s for s in engine.inputs if s.quantization is not None}
         self._quantized_out = {s.name: s for s in engine.outputs if s.quantization is not None}
-        self._compares = bool(self._quantized_in) and getattr(postprocess, "compares", False)
-        self._many = getattr(postprocess, "many", None)
+        compares = isinstance(postprocess, ComparingPostprocessor) and postprocess.compares
+        self._compares = bool(self._quantized_in) and compares
+        self._many = postprocess.many if isinstance(postprocess, BatchPostprocessor) else None
         self._now = now
         self._prepare = Preparation(preprocess, reserved_id=reserved_id, max_input=max_input, now=now)
         self._together = Together(self.infer, engine.inputs, engine.outputs, now=now, joins=may_join(engine))

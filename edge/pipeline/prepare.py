@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 from edge.data import codec
 from edge.data.sample import ModelInput, Payload, Sample
 from edge.errors import SampleError
-from edge.plugins.protocols import Preprocessor
+from edge.plugins.protocols import BatchPreprocessor, Preprocessor
 
 InputId = str | int | UnsetType
 
@@ -58,7 +58,7 @@ class Preparation:
     ) -> None:
         """`max_input` in bytes. `now` gives nanoseconds, of which differences count."""
         self._preprocess = preprocess
-        self._many = getattr(preprocess, "many", None)
+        self._many = preprocess.many if isinstance(preprocess, BatchPreprocessor) else None
         self._reserved_id = reserved_id
         self._max_input = max_input
         self._now = now

@@ -30,7 +30,10 @@ class Clock(Protocol):
 
 @runtime_checkable
 class Source(Protocol):
-    """Where samples come from. All methods but `ack` are called by one thread, the capture thread."""
+    """Where samples come from. All methods are called by one thread, the capture thread.
+
+    What a source may be able to do beside: `AcknowledgingSource`, `RememberingSource`.
+    """
 
     live: bool
     """True: only the newest sample matters, older ones may be dropped (a camera)."""
@@ -45,10 +48,23 @@ class Source(Protocol):
         when the thing at the other end went away, SourceError where a finite source breaks off.
         """
 
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class AcknowledgingSource(Protocol):
+    """Capability of a source whose other side keeps what was not acknowledged, and sends it again."""
+
     def ack(self, sample: Sample) -> None:
         """Called once for each sample, from any thread, when it is safe or was skipped."""
 
-    def close(self) -> None: ...
+
+@runtime_checkable
+class RememberingSource(Protocol):
+    """Capability of a source that knows a sample again by its `origin`, in a later life of the process too."""
+
+    def remember(self, origins: Iterable[bytes]) -> None:
+        """Before `open`: these were inferred by an earlier life, and their results are on disk."""
 
 
 @runtime_checkable
@@ -62,10 +78,7 @@ class RemembersInputs(Source, Protocol):
 class Preprocessor(Protocol):
     """A sample to tensors. Called by one thread at a time; may keep state (a window).
 
-    Two things it may have beside: an attribute `ahead` that is true where it keeps no state and works outside the
-    interpreter's lock, so that the next sample is prepared while the model runs; and `many(payloads)`, which makes
-    the inputs of several payloads that `split` gave at once, the same as one by one, or returns None where it
-    cannot or one of them is bad.
+    What one may be able to do beside: `AheadPreprocessor`, `BatchPreprocessor`, `RowPreprocessor`.
     """
 
     def split(self, payload: Payload) -> Sequence[Payload]:
@@ -78,18 +91,48 @@ class Preprocessor(Protocol):
         """Raises SampleError. None: the window is not full yet."""
 
 
+@runtime_checkable
+class AheadPreprocessor(Protocol):
+    """Capability of a preprocessor that works outside the interpreter's lock."""
+
+    ahead: bool
+    """True where it keeps no state: the next sample is prepared while the model runs."""
+
+
+@runtime_checkable
+class BatchPreprocessor(Protocol):
+    """Capability of a preprocessor that makes the inputs of several samples at once."""
+
+    def many(self, payloads: Sequence[Payload]) -> Sequence[ModelInput] | None:
+        """Of payloads that `split` gave: the same as one by one, or None where it cannot or one of them is bad."""
+
+
 class Postprocessor(Protocol):
     """The outputs of one sample to predictions. Pure.
 
-    It may have `many(outputs, count)`: the predictions of `count` samples whose outputs lie along the first axis, the
-    same as one by one, or None where it cannot or one of them is bad.
-
-    With an attribute `compares` that is true it is given an input that was quantised as the real values that it
-    stands for, like the outputs; else as the model was given it.
+    What one may be able to do beside: `BatchPostprocessor`, `ComparingPostprocessor`.
     """
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> Sequence[Prediction]:
         """`outputs` hold real values: what was quantised has been scaled. Raises SampleError."""
+
+
+@runtime_checkable
+class BatchPostprocessor(Protocol):
+    """Capability of a postprocessor that reads the outputs of several samples at once."""
+
+    def many(self, outputs: Tensors, count: int) -> Sequence[Sequence[Prediction]] | None:
+        """Of `count` samples whose outputs lie along the first axis: the same as one by one, or None where it cannot
+        or one of them is bad."""
+
+
+@runtime_checkable
+class ComparingPostprocessor(Protocol):
+    """Capability of a postprocessor that compares outputs with the input."""
+
+    compares: bool
+    """True: an input that was quantised is given as the real values that it stands for, like the outputs; else it is
+    given as the model got it."""
 
 
 class EngineOptions(msgspec.Struct, frozen=True):

@@ -31,7 +31,7 @@ from edge.delivery.retry import Backoff
 from edge.errors import EndOfStream, FatalError, SampleError, SourceError, UnavailableError
 from edge.pipeline.pipeline import Inferred, Pipeline
 from edge.pipeline.prepare import Work
-from edge.plugins.protocols import Clock, Source
+from edge.plugins.protocols import AcknowledgingSource, Clock, Source
 from edge.runtime.end_report import EndReport
 from edge.runtime.finisher import Relay
 from edge.runtime.frame_queue import Closed, Mailbox
@@ -105,6 +105,7 @@ class Runner:
         backoff: Backoff | None = None,
     ) -> None:
         self._source = source
+        self._acknowledging: AcknowledgingSource | None = source if isinstance(source, AcknowledgingSource) else None
         self._pipeline = pipeline
         self._outboxes = tuple(outboxes)
         for outbox in self._outboxes:
@@ -294,8 +295,8 @@ class Runner:
 
     def _dropped(self, item: Item, reason: str = "mailbox") -> None:
         self._metrics.inc(f"dropped:{reason}")
-        if not isinstance(item, Unreadable) and self._source is not None:
-            self._source.ack(item.sample if isinstance(item, Work) else item)
+        if not isinstance(item, Unreadable) and self._acknowledging is not None:
+            self._acknowledging.ack(item.sample if isinstance(item, Work) else item)
 
     # --- infer --------------------------------------------------------------------------------------
 
@@ -385,8 +386,8 @@ class Runner:
 
     def _safe(self, sample: Sample) -> None:
         self._metrics.inc("samples_safe")
-        if self._source is not None and not isinstance(sample.token, Unreadable):
-            self._source.ack(sample)
+        if self._acknowledging is not None and not isinstance(sample.token, Unreadable):
+            self._acknowledging.ack(sample)
 
     def _append(self, given: Sequence[Acked]) -> None:
         for outbox in self._outboxes:

@@ -92,9 +92,6 @@ class ArraySource:
         payload: Any = row.get("", row)
         return Sample(payload, str(self._path), self._context.clock.monotonic_ns(), self._context.clock.time_ns())
 
-    def ack(self, sample: Sample) -> None:
-        """A row cannot be asked for again: nothing to say."""
-
     def close(self) -> None:
         self._arrays = {}
 

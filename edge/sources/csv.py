@@ -176,9 +176,6 @@ class CsvSource:
         number = BOOLEANS.get(word, self._number(text))
         return text if number is None else number
 
-    def ack(self, sample: Sample) -> None:
-        """A row cannot be asked for again: nothing to say."""
-
     def close(self) -> None:
         file, self._file = self._file, None
         if file is not None:

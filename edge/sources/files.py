@@ -72,9 +72,6 @@ class FileSource:
             self._seen[path] = fresh[path]
             self._waiting.append(path)
 
-    def ack(self, sample: Sample) -> None:
-        """The file stays where it is: nothing to say."""
-
     def close(self) -> None:
         """Nothing stays open."""
 

@@ -96,9 +96,6 @@ class LineSource:
             self._ended = True
         return True
 
-    def ack(self, sample: Sample) -> None:
-        """A line cannot be asked for again: nothing to say."""
-
     def close(self) -> None:
         fd, self._fd = self._fd, None
         if fd is not None and self._path is not None:

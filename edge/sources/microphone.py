@@ -76,9 +76,6 @@ class Microphone:
         said = process.stderr.read() if process.stderr is not None else b""
         return said.decode("utf-8", "replace").strip().replace("\n", "; ")[:200] or "arecord has ended"
 
-    def ack(self, sample: Sample) -> None:
-        """A moment that has passed cannot be asked for again: nothing to say."""
-
     def close(self) -> None:
         process, self._process = self._process, None
         if process is None:

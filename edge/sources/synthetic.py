@@ -62,9 +62,6 @@ class SyntheticSource:
             return 1
         return len(self._context.features) or 1
 
-    def ack(self, sample: Sample) -> None:
-        """Nobody waits for it."""
-
     def close(self) -> None:
         """Nothing to close."""
 

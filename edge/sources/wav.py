@@ -50,9 +50,6 @@ class WavSource:
         sound = Sound(samples, file.getframerate(), last=self._left <= 0)
         return Sample(sound, str(self._path), clock.monotonic_ns(), clock.time_ns())
 
-    def ack(self, sample: Sample) -> None:
-        """A stretch cannot be asked for again: nothing to say."""
-
     def close(self) -> None:
         if self._file is not None:
             self._file.close()

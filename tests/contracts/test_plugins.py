@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from support.processes import Client
 
+from edge.data.message import Message
 from edge.data.tensor import TensorSpec
 from edge.engines import onnxruntime
 from edge.mqtt.messages import MqttOptions
@@ -82,16 +85,85 @@ def test_the_fake_engine_is_an_engine():
 def test_the_console_is_a_sink(capsys):
     check_sink(ConsoleSink(readable=False))
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert printed == [{"n": n} for n in range(5)]
+    assert printed == [{"n": n} for n in range(64)]
 
 
 def test_a_file_is_a_sink(tmp_path):
     check_sink(FileSink(tmp_path / "out.jsonl"))
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 5
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 64
 
 
-def test_the_fake_broker_is_a_sink():
-    check_sink(FakeBroker())
+class Behind:
+    """The other side of the fake broker, as the kit looks at it."""
+
+    def __init__(self, broker):
+        self.go_away, self.come_back, self._broker = broker.go_away, broker.come_back, broker
+
+    def received(self):
+        return [msgspec.json.encode(payload) for payload in self._broker.received]
+
+
+def test_the_fake_broker_is_a_sink_and_can_be_lost():
+    broker = FakeBroker()
+    check_sink(broker, other=Behind(broker))
+
+
+class Forgetful(FakeBroker):
+    """Confirms what it was sent while it is away."""
+
+    def send(self, entry):
+        self._events.confirmed([entry.key])
+
+
+class Silent(FakeBroker):
+    """Never tells that it went."""
+
+    def go_away(self):
+        pass
+
+
+class Parrot(FakeBroker):
+    """Sends a message that waited as if it were new."""
+
+    def send(self, entry):
+        super().send(replace(entry, replayed=False))
+
+
+class Eager(FakeBroker):
+    """Confirms twice."""
+
+    def send(self, entry):
+        super().send(entry)
+        self._events.confirmed([entry.key])
+
+
+class Narrow(FakeBroker):
+    """Takes less at once than it says."""
+
+    def send(self, entry):
+        if entry.key <= self.window // 2:
+            super().send(entry)
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (Forgetful, "what did not arrive is not confirmed"),
+        (Silent, "a loss is told"),
+        (Parrot, "replayed"),
+        (Eager, "each is confirmed once"),
+        (Narrow, "every message of a full window is confirmed"),
+    ],
+)
+def test_a_sink_that_breaks_a_promise_is_found_out(broken, promise):
+    broker = broken()
+    with pytest.raises(AssertionError, match=promise):
+        check_sink(broker, other=Behind(broker), timeout_s=1)
+
+
+def test_a_sink_that_cannot_refuse_is_found_out():
+    with pytest.raises(AssertionError, match="a message that can never be sent is refused"):
+        check_sink(FakeBroker(), refused=Message("result", b"{}", 1))
 
 
 def test_mqtt_is_a_sink(broker):
@@ -112,7 +184,7 @@ def test_mqtt_is_a_sink(broker):
     try:
         assert waits.connected.wait(10)
         check_sink(MqttSink(transport, "base", "m"))
-        assert len(listener.wait_for("result", 5)) == 5
+        assert len(listener.wait_for("result", 20)) == 20
         assert listener.wait_for("error")[0] == {"n": 0, "replayed": True}
     finally:
         transport.stop()

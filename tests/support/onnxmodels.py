@@ -94,23 +94,27 @@ def brightness(path: Path, size: int = 32) -> Path:
 
 def one_box(path: Path, size: int = 64) -> Path:
     """A picture in, one box of class 1 around its middle out: the four outputs of a TensorFlow detector."""
-    constants: Mapping[str, Any] = {
+    return always(path, {
         "boxes": np.array([[[0.25, 0.25, 0.75, 0.75]]], np.float32),
         "classes": np.array([[1.0]], np.float32),
         "scores": np.array([[0.9]], np.float32),
         "count": np.array([1.0], np.float32),
-    }
+    }, size)  # fmt: skip
+
+
+def always(path: Path, outputs: Mapping[str, Any], size: int = 64) -> Path:
+    """A picture in, the same outputs whatever it shows."""
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["mean"], axes=[0, 1, 2, 3], keepdims=0),
         helper.make_node("Sub", ["mean", "mean"], ["zero"]),
-        *(helper.make_node("Add", [f"c_{name}", "zero"], [name]) for name in constants),
+        *(helper.make_node("Add", [f"c_{name}", "zero"], [name]) for name in outputs),
     ]
     return save(
         path,
         nodes,
         [info("image", "float32", (1, size, size, 3))],
-        [info(name, "float32", value.shape) for name, value in constants.items()],
-        initializer=[helper.make_tensor(f"c_{n}", TensorProto.FLOAT, v.shape, v.ravel()) for n, v in constants.items()],
+        [info(name, "float32", value.shape) for name, value in outputs.items()],
+        initializer=[helper.make_tensor(f"c_{n}", TensorProto.FLOAT, v.shape, v.ravel()) for n, v in outputs.items()],
     )
 
 

@@ -89,9 +89,6 @@ class VideoFile:
         last_ms = capture.last_ms()
         return not last_ms or self._at_ms < last_ms
 
-    def ack(self, sample: Sample) -> None:
-        """A picture cannot be asked for again: nothing to say."""
-
     def close(self) -> None:
         if self._capture is not None:
             self._capture.close()

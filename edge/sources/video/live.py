@@ -131,9 +131,6 @@ class LiveSource:
         pixels, device, captured_ns, time_ns = newest
         return Sample(Image(device.to_rgb(pixels)), self._name, captured_ns, time_ns)
 
-    def ack(self, sample: Sample) -> None:
-        """A moment that has passed cannot be asked for again: nothing to say."""
-
     def close(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:

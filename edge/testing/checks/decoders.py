@@ -1,0 +1,26 @@
+"""Proof that a postprocessor is one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.data import codec
+from edge.data.sample import ModelInput
+from edge.data.tensor import Tensors
+from edge.plugins import protocols
+from edge.plugins.protocols import BatchPostprocessor, Postprocessor
+from edge.testing.checks.parts import assert_whole
+
+
+def check_postprocessor(decode: Postprocessor, outputs: Tensors, model_input: ModelInput) -> None:
+    """`outputs` are those of one sample, real values, batch dimension 1. Raises AssertionError."""
+    assert_whole(protocols.Postprocessor, decode)
+    kept = {n: np.array(a, copy=True) for n, a in outputs.items()}
+    first = codec.encode(list(decode(outputs, model_input)))
+    assert all(np.array_equal(outputs[n], kept[n]) for n in kept), "the outputs are not changed"
+    assert codec.encode(list(decode(outputs, model_input))) == first, "it is pure: the same outputs give the same"
+    if isinstance(decode, BatchPostprocessor):
+        pair = {n: np.concatenate([a, a]) for n, a in outputs.items()}
+        together = decode.many(pair, 2)
+        if together is not None:
+            assert [codec.encode(list(p)) for p in together] == [first, first], "`many` gives the same as one by one"
