@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from edge.data import magic
 from edge.data.sample import EncodedImage, Payload
-from edge.data.sound import decode_wav, is_wav
+from edge.data.sound import decode_wav
 from edge.data.tensor import Array
 from edge.errors import SampleError
 
@@ -48,7 +49,7 @@ def decode(data: bytes) -> Payload:
         raise SampleError("the input is empty: send a JSON object or array, a picture, or .npy bytes")
     if is_image(data):
         return EncodedImage(data)
-    if is_wav(data):
+    if magic.is_wav(data[:64]):
         return decode_wav(data)
     if is_npy(data):
         return decode_npy(data)

@@ -47,8 +47,8 @@ def picture(begin: bytes) -> PictureKind | None:
 
 
 def is_wav(begin: bytes) -> bool:
-    """A sound in RIFF."""
-    return begin[:4] == b"RIFF" and begin[8:12] == b"WAVE"
+    """A sound in RIFF, or in RF64, its form of 64 bits."""
+    return begin[:4] in (b"RIFF", b"RF64") and begin[8:12] == b"WAVE"
 
 
 def is_npy(begin: bytes) -> bool:

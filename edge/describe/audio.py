@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.data.tensor import TensorSpec
+from edge.errors import ConfigError
 
 RATE = re.compile(r"^(sr|sample_?rate|sampling_?rate|rate)$", re.IGNORECASE)
 SPEECH_RATE = 16_000
@@ -92,8 +93,11 @@ def _is_silero(spec: TensorSpec, states: Sequence[TensorSpec]) -> bool:
     return held and len(shape) == 2 and (shape[1] in _SILERO or not isinstance(shape[1], int))
 
 
-def hear(spec: TensorSpec, states: Sequence[TensorSpec]) -> Hearing:
-    """Windows of the model's length; where that is free, 512 samples for a model with states, else a second."""
+def hear(spec: TensorSpec, states: Sequence[TensorSpec], rate: int | None = None) -> Hearing:
+    """Windows of the model's length; where that is free, 512 samples for a model with states, else a second.
+
+    `rate`: what the user says, in Hz. Raises ConfigError for one that the model is known not to take.
+    """
     shape = spec.shape or (None,)
     last = shape[axis(shape)]
     frames = micro_frames(spec)
@@ -102,13 +106,25 @@ def hear(spec: TensorSpec, states: Sequence[TensorSpec]) -> Hearing:
     if frames:  # microWakeWord: a few frames of 10 ms at a time, the rest is in the model's own variables
         return Hearing(SPEECH_RATE, frames * 160, frames * 160, frontend="micro")
     if _is_silero(spec, states):
-        rate, size, context = _SILERO[last if isinstance(last, int) else 576]
-        return Hearing(rate, size, size, context)
+        return _silero(last, rate)
     if not isinstance(last, int):
-        size = 512 if states else SPEECH_RATE  # older versions of Silero VAD have no context
-        return Hearing(SPEECH_RATE, size, size, sure=bool(states))
-    rate = _RATES.get(last, next((r for r in (44_100, 22_050) if last % r == 0), SPEECH_RATE))
-    return Hearing(rate, last, last, sure=last >= 8000)
+        rate = rate or SPEECH_RATE
+        size = 512 * rate // SPEECH_RATE if states else rate  # older versions of Silero VAD have no context
+        return Hearing(rate, max(1, size), max(1, size), sure=bool(states))
+    guessed = _RATES.get(last, next((r for r in (44_100, 22_050) if last % r == 0), SPEECH_RATE))
+    return Hearing(rate or guessed, last, last, sure=_is_usual(last) or bool(states))
+
+
+def _silero(last: int | str | None, rate: int | None) -> Hearing:
+    known = [_SILERO[last]] if isinstance(last, int) else list(_SILERO.values())
+    found = next((k for k in known if rate in (None, k[0])), None)
+    if found is None:
+        rates = " or ".join(str(k[0]) for k in known)
+        raise ConfigError(
+            f"--sample-rate {rate}: this model (Silero VAD) takes {rates} Hz; other sound is resampled to it"
+        )
+    heard, size, context = found
+    return Hearing(heard, size, size, context)
 
 
 def hear_features(found: Hearing) -> Hearing:

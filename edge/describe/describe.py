@@ -249,14 +249,15 @@ class _Describer:
         labels = self._fitting(head)
         if not labels and head.task == "classify" and head.classes < 2:
             labels = audio.labels(heard, self._roles.held, self._roles.constants)
-        inputs = (part, *self._constants(None), *self._states())
+        inputs = (part, *self._constants(None, heard.rate), *self._states())
         return self._manifest(head, inputs, labels, self._activation(head, prober))
 
     def _hearing(self, spec: TensorSpec) -> audio.Hearing:
-        heard, hints = audio.hear(spec, self._roles.held), self._hints
+        hints = self._hints
+        heard = audio.hear(spec, self._roles.held, hints.sample_rate)
         if hints.frontend not in (None, "none"):
             heard = audio.hear_features(heard)
-        elif not heard.sure:
+        elif not heard.sure and not self._roles.constants:
             self._warnings.append(audio.doubt(heard))
         return replace(
             heard,
@@ -322,11 +323,11 @@ class _Describer:
             shown = tuple(Output(name=n) for n in names if n in keys)
         return tuple(msgspec.structs.replace(o, key=keys.get(o.name, o.key)) for o in shown)
 
-    def _constants(self, size: tuple[int, int] | None) -> tuple[Input, ...]:
+    def _constants(self, size: tuple[int, int] | None, rate: int = audio.SPEECH_RATE) -> tuple[Input, ...]:
         by_name = {s.name: s for s in self._engine.inputs}
         return tuple(
             Input(name=n, kind="constant", dtype=by_name[n].dtype, shape=by_name[n].shape or (),
-                  value=probe.constant(by_name[n], size))
+                  value=probe.constant(by_name[n], size, rate))
             for n in self._roles.constants
         )  # fmt: skip
 

@@ -101,10 +101,10 @@ class Prober:
         return tuple(fixed)
 
 
-def constant(spec: TensorSpec, picture: tuple[int, int] | None) -> Any:
+def constant(spec: TensorSpec, picture: tuple[int, int] | None, rate: int = SPEECH_RATE) -> Any:
     """The value of an input that never changes: the sample rate, or the size of the picture."""
     if RATE.match(spec.name):
-        return SPEECH_RATE if not spec.shape else [SPEECH_RATE]
+        return rate if not spec.shape else [rate]
     width, height = picture or (1, 1)
     if spec.name.lower() == "scale_factor":
         values: list[float] = [1, 1]

@@ -167,19 +167,22 @@ def channels(spec: TensorSpec, how: Layout) -> int:
 def find_states(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, str]:
     """Inputs that an output is fed back to: by name (`state`/`stateN`, `h`/`hn`), else in order by equal shape.
 
-    The first input and the first output are the data and stay out of the second rule.
+    The first input and the first output are the data and stay out of the second rule; so does what may be a picture.
     """
     found: dict[str, str] = {}
-    for spec in inputs:
+    for at, spec in enumerate(inputs):
         for other in outputs:
-            if other.name not in found.values() and _follows(spec.name, other.name) and _alike(spec, other):
+            follows = _follows(spec.name, other.name) or (at > 0 and layout(spec) is None and _turns(spec, other))
+            if other.name not in found.values() and follows and _alike(spec, other):
                 found[spec.name] = other.name
                 break
-    if found or any(layout(s) for s in inputs):
+    if found:
         return found
     left = list(outputs[1:])
     for spec in inputs[1:]:
         if spec.shape is None or not spec.shape or not all(isinstance(d, int) for d in spec.shape[1:]):
+            continue
+        if layout(spec) is not None:
             continue
         match = next((o for o in left if o.shape == spec.shape and o.dtype == spec.dtype), None)
         # Two ordinary inputs may well be like two outputs: a state has its layers or units in more dimensions.
@@ -206,6 +209,12 @@ def _follows(name: str, other: str) -> bool:
     swapped = any(a in low and low.replace(a, b) == high for a, b in swaps)
     stately = re.search(r"state|hidden|cell|cache|^h\d?$|^c\d?$|past|prev|mem|buf|lstm|gru|rnn", low) is not None
     return stately and (swapped or any(low + e == high for e in ends))
+
+
+def _turns(spec: TensorSpec, other: TensorSpec) -> bool:
+    """`h_in` and `h_out`, `r1i` and `r1o` (video matting)."""
+    name = re.fullmatch(r"(?i)(.+?)(_?)i(n?)", spec.name)
+    return name is not None and other.name.lower() == f"{name[1]}{name[2]}o{'ut' if name[3] else ''}".lower()
 
 
 def _alike(spec: TensorSpec, other: TensorSpec) -> bool:

@@ -16,6 +16,7 @@ from edge.describe import audio, signature
 from edge.describe.describe import Hints
 from edge.describe.metadata import read_metadata
 from edge.engines import litert
+from edge.errors import ConfigError
 from edge.plugins.protocols import EngineOptions
 
 
@@ -217,3 +218,76 @@ def test_a_flat_window_is_cut_where_the_user_says(file):
         build(file, {"x": (FLOAT, [1, 640])}, {"y": random(1, 1)}), Hints(window=5, hop=1)
     ).manifest.inputs
     assert (part.window.size, part.window.hop) == (5, 1)
+
+
+SILERO = (
+    TensorSpec("input", "float32", (None, None)),
+    TensorSpec("state", "float32", (2, None, 128)),
+    TensorSpec("sr", "int64", ()),
+)
+
+
+@pytest.mark.parametrize(
+    ("rate", "heard"), [(None, (16_000, 512, 64)), (16_000, (16_000, 512, 64)), (8_000, (8_000, 256, 32))]
+)
+def test_the_sample_rate_sets_window_and_context(rate, heard):
+    found = audio.hear(SILERO[0], SILERO[1:2], rate)
+    assert (found.rate, found.size, found.context) == heard
+
+
+def test_a_rate_that_the_model_does_not_take_is_refused():
+    with pytest.raises(ConfigError, match="takes 16000 or 8000 Hz"):
+        audio.hear(SILERO[0], SILERO[1:2], 44_100)
+    with pytest.raises(ConfigError, match="takes 8000 Hz"):
+        audio.hear(TensorSpec("input", "float32", (1, 288)), SILERO[1:2], 16_000)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000])
+def test_the_sample_rate_sets_the_model_s_own_rate_input(file, rate):
+    nodes = [
+        helper.make_node("ReduceMean", ["input"], ["output"], axes=[1], keepdims=1),
+        helper.make_node("Identity", ["state"], ["stateN"]),
+        helper.make_node("Cast", ["sr"], ["rate"], to=TensorProto.FLOAT),
+    ]
+    ports = {"input": (FLOAT, ["n", "m"]), "state": (FLOAT, [2, "n", 128]), "sr": (TensorProto.INT64, [])}
+    path = build(file, ports, {"output": ["n", 1], "stateN": [2, "n", 128], "rate": []}, nodes=nodes)
+    found = describe(path, Hints(sample_rate=rate))
+    values = {i.name: i.value for i in found.manifest.inputs if i.kind == "constant"}
+    assert values == {"sr": rate}
+    assert found.manifest.inputs[0].sample_rate == rate
+    window = found.manifest.inputs[0].window
+    assert (window.size, window.context) == (rate * 512 // 16_000, rate * 64 // 16_000)
+
+
+@pytest.mark.parametrize(
+    ("length", "sure"), [(16_000, True), (15_600, True), (12_345, False), (9_999, False), (640, False)]
+)
+def test_a_length_that_is_no_usual_one_is_not_sure_to_be_sound(length, sure):
+    assert audio.hear(TensorSpec("x", "float32", (1, length)), ()).sure is sure
+
+
+@pytest.mark.parametrize(
+    ("given", "back"),
+    [
+        ([("h_in", (1, 64, 1, 1))], [("y", (1, 3)), ("h_out", (1, 64, 1, 1))]),
+        (
+            [("r1i", ("a", "b", "c", "d")), ("r2i", (1, 20, 9, 9))],
+            [("pha", (1, 1, 32, 32)), ("r1o", ("a", "b", "c", "d")), ("r2o", (1, 20, 9, 9))],
+        ),
+        ([("memory", (1, 32, 4, 4))], [("y", (1, 3)), ("StatefulCall:1", (1, 32, 4, 4))]),
+        ([("state", (1, 3, 32, 32))], [("y", (1, 3)), ("state_out", (1, 3, 32, 32))]),
+    ],
+)  # fmt: skip
+def test_a_model_of_pictures_may_remember(given, back):
+    inputs = [TensorSpec("image", "float32", (1, 3, 32, 32)), *(TensorSpec(n, "float32", s) for n, s in given)]
+    found = signature.roles(inputs, [TensorSpec(n, "float32", s) for n, s in back])
+    assert (found.kind, dict(found.states)) == (
+        "image",
+        dict(zip([n for n, _ in given], [n for n, _ in back[1:]], strict=True)),
+    )
+
+
+def test_two_pictures_are_no_state():
+    pair = [TensorSpec(n, "float32", (1, 3, 32, 32)) for n in ("left", "right")]
+    outputs = [TensorSpec("depth", "float32", (1, 1, 32, 32)), TensorSpec("colour", "float32", (1, 3, 32, 32))]
+    assert not signature.roles(pair, outputs).states

@@ -70,6 +70,8 @@ def mono(samples: Array) -> Array:
         raise SampleError(f"sound of shape {list(samples.shape)}: samples, or samples x channels, belong there")
     if samples.dtype.kind == "f":
         real = samples.astype(np.float32, copy=False)
+        if not np.isfinite(real).all():
+            raise SampleError("sound that holds NaN or infinite values")
     elif samples.dtype == np.int32:
         real = samples.astype(np.float32) / np.float32(2**31)
     elif samples.dtype.itemsize >= 2:
