@@ -230,11 +230,10 @@ def make_server(
     from edge.http.options import ServerOptions
 
     host, port = auth.split_address(address)
-    token = settings.token_file
     options = ServerOptions(
         host=host,
         port=port,
-        token=auth.read_token(token) if token is not None else None,
+        token_file=settings.token_file,
         cert=settings.cert,
         key=settings.key,
         names=settings.names,

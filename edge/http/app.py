@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from email.utils import formatdate
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.errors import ConfigError, needs
-from edge.http.auth import Auth, check_tls, is_loopback
+from edge.http.auth import Auth, Certificate, Token, check_tls, is_loopback
 from edge.http.options import Served, ServerOptions
 
 try:
@@ -40,6 +39,8 @@ __all__ = ["HttpServer"]
 _NEEDED = (httptools, prometheus_client, python_multipart, starlette)
 
 START_WAIT_S = 10.0
+REFRESH_S = 2.0
+"""How often the files of the token and the certificate are looked at."""
 
 
 class HttpServer:
@@ -49,12 +50,16 @@ class HttpServer:
         """`failed` is told what ends the server's thread against its will. Raises ConfigError."""
         self._options = options
         self._failed = failed
-        check_tls(options.cert, options.key)
-        if options.token is None and not is_loopback(options.host):
+        reachable = not is_loopback(options.host)
+        if options.token is None and options.token_file is None and reachable:
             raise ConfigError(
                 f"--http {options.host}:{options.port}: others can reach that address, so a token is needed: "
                 "--http-token-file FILE (openssl rand -hex 32 > FILE makes one), or listen on 127.0.0.1"
             )
+        self._token = Token(options.token, options.token_file, strict=reachable)
+        check_tls(options.cert, options.key)
+        self._certificate = Certificate(options.cert, options.key) if options.cert is not None else None
+        self._follows = options.token_file is not None or options.cert is not None
         self._handlers = Handlers(served, options)
         self._lowers_priority = bool(served.source)
         self._metrics = served.metrics
@@ -83,7 +88,7 @@ class HttpServer:
         self._thread.start()
         if not self._ready.wait(START_WAIT_S):
             raise ConfigError(f"--http {url}: the server did not start within {START_WAIT_S:.0f} s")
-        log.info("listening", extra={"url": url, "token": "demanded" if self._options.token else "none"})
+        log.info("listening", extra={"url": url, "token": "demanded" if self._token.text else "none"})
 
     def stop(self) -> None:
         """Answers what it has begun, and ends."""
@@ -132,15 +137,18 @@ class HttpServer:
         options, handlers, sock = self._options, self._handlers, self._socket
         assert sock is not None
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        auth = Auth(options.token, (options.host, *options.names), tls=options.cert is not None)
+        auth = Auth(self._token, (options.host, *options.names), tls=options.cert is not None)
         budget = BodyBudget(options.max_body)
-        app = App(auth, budget, handlers.admission, handlers.hot, handlers.routes, handlers.pages)
+        app = App(auth, options.limits, budget, handlers.admission, handlers.hot, handlers.routes, handlers.pages)
         shared = Shared(app, options.limits, budget, Date())
-        listener = Listener(sock, shared, options.connections, self._tls(), self._metrics)
+        listener = Listener(sock, shared, options.connections, self._certificate, self._metrics)
         handlers.live.open()
         accepting = asyncio.ensure_future(listener.run())
+        refreshing = asyncio.ensure_future(self._refresh()) if self._follows else None
         self._loop.call_soon(self._ready.set)
         await asyncio.wait([accepting, asyncio.ensure_future(self._stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if refreshing is not None:
+            refreshing.cancel()
         accepting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await accepting  # what ended it against its will ends the thread
@@ -148,12 +156,13 @@ class HttpServer:
         handlers.live.close()
         await listener.stop(options.grace_s)
 
-    def _tls(self) -> ssl.SSLContext | None:
-        if self._options.cert is None:
-            return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._options.cert, self._options.key)
-        return context
+    async def _refresh(self) -> None:
+        """Follows the files that may change."""
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            self._token.refresh()
+            if self._certificate is not None:
+                self._certificate.refresh()
 
 
 class Date:

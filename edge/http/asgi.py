@@ -15,7 +15,7 @@ from starlette.responses import Response as RouteResponse
 from starlette.routing import BaseRoute
 
 from edge.errors import EdgeError, SampleError
-from edge.http.auth import Auth
+from edge.http.auth import Auth, Unauthorized
 from edge.http.connection import Connection
 from edge.http.http_types import (
     CLOSE,
@@ -29,6 +29,7 @@ from edge.http.http_types import (
     refused,
     status_line,
 )
+from edge.http.options import Limits
 from edge.http.pages import Page
 from edge.http.reader import BodyBudget
 from edge.http.scheduling import Admission
@@ -55,6 +56,7 @@ class App:
     def __init__(
         self,
         auth: Auth,
+        limits: Limits,
         budget: BodyBudget,
         admission: Admission,
         hot: Mapping[tuple[str, str], HotHandler],
@@ -62,6 +64,7 @@ class App:
         pages: Mapping[str, Page],
     ) -> None:
         self._auth = auth
+        self._wrong_token_s = limits.wrong_token_s
         self._budget = budget
         self._admission = admission
         self._hot = hot
@@ -78,11 +81,17 @@ class App:
             if length and int(length) > self._budget.most:
                 raise self._budget.too_large(int(length))
         except Refusal as exc:
+            request.delay_s = self._wrong_token_s if isinstance(exc, Unauthorized) and exc.guessed else 0.0
             page = self._pages.get(request.path) if exc.status == 401 else None
             if page is not None and "text/html" in request.header(b"accept"):
                 return page.response(401, exc.headers)
             return refused(exc)
         return None
+
+    @property
+    def generation(self) -> int:
+        """Changes when what was let in has to be looked at again."""
+        return self._auth.generation
 
     def hot(self, request: Request) -> HotHandler | None:
         """The handler of a hot route, where nothing of the request but its body has to be looked at."""
@@ -101,6 +110,9 @@ class App:
         """The response; None where it was sent already, piece by piece."""
         exchange: Exchange | None = None
         try:
+            if request.refusal is not None:
+                await asyncio.sleep(request.delay_s)
+                return request.refusal
             request.body = await self._unpacked(request)
             handler = self._hot.get((request.method, request.path)) if not request.query else None
             if handler is not None:

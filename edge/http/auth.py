@@ -4,13 +4,15 @@ A page of a stranger's, open in the browser of somebody who can reach this endpo
 things stop it: `Host` must be an address or one of our names (a name of the stranger's that points here is refused:
 DNS rebinding), `Origin`, where a browser sends one, must be our own, and no CORS header ever lets it read an answer.
 
-A head that was let in is let in again, byte for byte and on the same connection, without another look (`fastpath.py`).
+A head that was let in is let in again, byte for byte and on the same connection, without another look (`fastpath.py`),
+until the token changes.
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
@@ -18,6 +20,8 @@ from pathlib import Path
 
 from edge.errors import ConfigError
 from edge.http.http_types import Refusal, Request
+
+log = logging.getLogger("edge.http")
 
 OPEN = frozenset({"/health"})
 """What needs no token: it says nothing but that the process lives."""
@@ -51,9 +55,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def read_token(file: Path) -> str:
-    """The token in a file. Raises ConfigError."""
+TOKEN_LEAST = 16
+"""Characters of a token on an address that others reach."""
+
+
+def read_token(file: Path, *, strict: bool = False) -> str:
+    """The token in a file; `strict`: others reach the address, so it has to be a good one. Raises ConfigError."""
     try:
+        mode = file.stat().st_mode
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"--http-token-file {file}: {exc}; check the path and its rights") from exc
@@ -62,7 +71,85 @@ def read_token(file: Path) -> str:
             f"--http-token-file {file}: one line of letters, digits and signs belongs there; "
             "openssl rand -hex 32 makes one"
         )
+    if strict and len(token) < TOKEN_LEAST:
+        raise ConfigError(
+            f"--http-token-file {file}: a token of {len(token)} characters can be guessed; at least {TOKEN_LEAST} "
+            "belong there: openssl rand -hex 32 makes one"
+        )
+    if strict and mode & 0o077:
+        raise ConfigError(
+            f"--http-token-file {file}: other users of this machine can read it (mode {mode & 0o777:o}); "
+            f"chmod 600 {file}"
+        )
     return token
+
+
+class Token:
+    """What clients have to send, read again when its file changes. The event loop's own."""
+
+    def __init__(self, text: str | None, file: Path | None = None, *, strict: bool = False) -> None:
+        """`text` None, without a file: none is demanded. Raises ConfigError."""
+        self._file = file
+        self._strict = strict
+        self._seen = _changed_ns(file)
+        self.text = read_token(file, strict=strict).encode() if file is not None else text and text.encode()
+        self.generation = 0
+        """Counts the changes: what was let in by an older token has to show the new one."""
+
+    def refresh(self) -> None:
+        """Looks whether the file has changed; one that cannot be used leaves the token as it is."""
+        seen = _changed_ns(self._file)
+        if self._file is None or seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            token = read_token(self._file, strict=self._strict).encode()
+        except ConfigError as exc:
+            log.warning("the token stays as it was", extra={"reason": str(exc)})
+            return
+        if token != self.text:
+            self.text = token
+            self.generation += 1
+            log.info("the token has changed", extra={"file": str(self._file)})
+
+
+class Certificate:
+    """The server's TLS, its files read again when they change. The event loop's own."""
+
+    def __init__(self, cert: Path, key: Path | None) -> None:
+        """Raises ConfigError."""
+        self._files = (cert, key)
+        self._seen = self._changed()
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        check_tls(cert, key)
+        self.context.load_cert_chain(cert, key)
+
+    def _changed(self) -> tuple[int, ...]:
+        return tuple(_changed_ns(file) for file in self._files)
+
+    def refresh(self) -> None:
+        """For the next connections; files that do not fit leave it as it is."""
+        seen = self._changed()
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            check_tls(*self._files)
+            self.context.load_cert_chain(*self._files)
+        except (ConfigError, OSError) as exc:
+            log.warning("the certificate stays as it was", extra={"reason": str(exc)})
+        else:
+            log.info("the certificate has changed", extra={"file": str(self._files[0])})
+
+
+def _changed_ns(file: Path | None) -> int:
+    """When a file was changed last; 0 where there is none."""
+    if file is None:
+        return 0
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def check_tls(cert: Path | None, key: Path | None) -> None:
@@ -80,8 +167,8 @@ def check_tls(cert: Path | None, key: Path | None) -> None:
 class Auth:
     """`check` raises Refusal: 403 for a stranger's page, 401 without the token."""
 
-    def __init__(self, token: str | None, hosts: Iterable[str], *, tls: bool) -> None:
-        self._token = token.encode() if token is not None else None
+    def __init__(self, token: Token, hosts: Iterable[str], *, tls: bool) -> None:
+        self._token = token
         own = {"localhost", *(h.lower() for h in hosts if h)}
         machine = socket.gethostname().lower()
         if machine:
@@ -89,6 +176,11 @@ class Auth:
         self._own = frozenset(own)
         self._scheme = "https" if tls else "http"
         self._known: set[bytes] = set()
+
+    @property
+    def generation(self) -> int:
+        """As the token's."""
+        return self._token.generation
 
     def check(self, request: Request) -> None:
         """Raises Refusal where the request may not pass."""
@@ -100,7 +192,7 @@ class Auth:
             self._check_host(host)
         if b"origin" in headers:
             self._check_origin(headers[b"origin"].decode("latin-1"), host.decode("latin-1"))
-        if self._token is not None and request.path not in OPEN:
+        if self._token.text is not None and request.path not in OPEN:
             self._check_token(headers)
 
     @staticmethod
@@ -127,12 +219,20 @@ class Auth:
 
     def _check_token(self, headers: Mapping[bytes, bytes]) -> None:
         scheme, _, said = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(said.strip(), self._token or b""):
-            raise Refusal(
-                401,
-                "a token is needed: send Authorization: Bearer <the token of --http-token-file>",
-                ((b"www-authenticate", b'Bearer realm="edge-run"'),),
-            )
+        if scheme.lower() != b"bearer" or not hmac.compare_digest(said.strip(), self._token.text or b""):
+            raise Unauthorized(guessed=bool(said.strip()))
+
+
+class Unauthorized(Refusal):
+    """The token is not there, or `guessed`: it is another; to try the next shall take time."""
+
+    def __init__(self, *, guessed: bool) -> None:
+        super().__init__(
+            401,
+            "a token is needed: send Authorization: Bearer <the token of --http-token-file>",
+            ((b"www-authenticate", b'Bearer realm="edge-run"'),),
+        )
+        self.guessed = guessed
 
 
 def _host_name(host: str) -> str:

@@ -73,6 +73,11 @@ class Application(Protocol):
         """The answer, where the head alone decides."""
         ...
 
+    @property
+    def generation(self) -> int:
+        """Changes when heads that were admitted have to be looked at again."""
+        ...
+
     def hot(self, request: Request) -> HotHandler | None:
         """The handler of a hot route; None: `answer` is the way. Raises nothing."""
         ...
@@ -226,8 +231,11 @@ class Connection(asyncio.BufferedProtocol):
             if request.refusal is None and not request.complete:
                 break
             requests.popleft()
-            if request.refusal is not None:
+            if request.refusal is not None and not request.delay_s:
                 self._respond(request, request.refusal)
+            elif request.refusal is not None:
+                self.phase = Phase.ANSWER
+                self._task = self._loop.create_task(self._run(request))
             else:
                 self._start(request, alone if not requests else b"")
         if self._task is None and self.phase < Phase.LINGER:
@@ -310,8 +318,12 @@ class Connection(asyncio.BufferedProtocol):
         self._task = self._loop.create_task(self._run(request))
 
     def _again(self, handler: HotHandler, request: Request) -> Callable[[bytes], Response | None]:
-        app = self._app
-        return lambda body: app.at_once(handler, request, body)
+        app, generation = self._app, self._app.generation
+
+        def answer(body: bytes) -> Response | None:
+            return app.at_once(handler, request, body) if app.generation == generation else None
+
+        return answer
 
     async def _run(self, request: Request) -> None:
         response = await self._app.answer(request, self, self._gone.wait)

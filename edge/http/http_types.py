@@ -42,6 +42,7 @@ class Request:
         "body",
         "by_name",
         "complete",
+        "delay_s",
         "headers",
         "keep_alive",
         "method",
@@ -71,6 +72,8 @@ class Request:
         self.size = 0
         """Bytes of the body that came so far."""
         self.complete = False
+        self.delay_s = 0.0
+        """How long the refusal is held back."""
         self.refusal: Response | None = None
         """The answer, where the head alone decides, or the body became too large; the body is dropped then."""
 

@@ -11,9 +11,9 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 from collections.abc import Sequence
 
+from edge.http.auth import Certificate
 from edge.http.connection import Connection, Phase, Shared
 from edge.telemetry.metrics import Metrics
 
@@ -29,7 +29,7 @@ class Listener:
     """`run` until it is cancelled, then `stop`. The event loop's own."""
 
     def __init__(
-        self, sock: socket.socket, shared: Shared, most: int, tls: ssl.SSLContext | None, metrics: Metrics
+        self, sock: socket.socket, shared: Shared, most: int, tls: Certificate | None, metrics: Metrics
     ) -> None:
         """`most` connections, and `SPARE` beside them."""
         self._socket = sock
@@ -70,11 +70,10 @@ class Listener:
 
     async def _open_up(self, connection: Connection, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        wait_s = self._shared.limits.head_s if self._tls is not None else None
+        tls = self._tls.context if self._tls is not None else None
+        wait_s = self._shared.limits.head_s if tls is not None else None
         try:
-            await loop.connect_accepted_socket(
-                lambda: connection, accepted, ssl=self._tls, ssl_handshake_timeout=wait_s
-            )
+            await loop.connect_accepted_socket(lambda: connection, accepted, ssl=tls, ssl_handshake_timeout=wait_s)
         except OSError:  # what it began is no TLS, or it left: ssl.SSLError and TimeoutError are such too
             self._forget(connection)
 

@@ -66,6 +66,8 @@ class Limits:
     """To read why it was refused, while it still sends."""
     flush_s: float = 10.0
     """To take the rest, when it is closed."""
+    wrong_token_s: float = 1.0
+    """How long the answer to a wrong token is held back."""
     evict_after_s: float = 1.0
     """Idle so long, it may have to make room for another."""
     sweep_s: float = 1.0
@@ -74,11 +76,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """`share` is of one core, and holds while the flow has samples; `token` None: loopback only."""
+    """`share` is of one core, and holds while the flow has samples; without a token: loopback only."""
 
     host: str = "127.0.0.1"
     port: int = 0
     token: str | None = None
+    token_file: Path | None = None
+    """In the place of `token`, and read again when it changes."""
     cert: Path | None = None
     key: Path | None = None
     names: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
@@ -68,6 +69,7 @@ def connect(path: Path, *, check: bool) -> sqlite3.Connection:
         raise SpoolError(f"{path}: a folder, where the spool's file belongs; move it, or pass another --state-dir")
     _check_header(path)
     with named(path, opening=True):
+        _make_private(path)
         db = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
     db.text_factory = bytes  # we store no text: where damage makes some, it must not fail to decode
     try:
@@ -127,6 +129,19 @@ def _check_header(path: Path) -> None:
         raise folder_error(path, exc) from exc
     if head and (head[:18] != b"SQLite format 3\0\x10\0" or head[18:] not in _VERSIONS):
         raise DamagedError(f"{path}: begins with {head!r}, not as this spool does")
+
+
+def _make_private(path: Path) -> None:
+    """Results are nobody else's to read. By its name, never by a descriptor: to close one drops SQLite's locks."""
+    try:
+        if not path.exists():
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            return
+        for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+            if file.exists() and file.stat().st_mode & 0o077:
+                file.chmod(0o600)
+    except OSError as exc:
+        raise folder_error(path.parent, exc) from exc
 
 
 @contextmanager

@@ -109,6 +109,7 @@ def test_an_address_that_others_reach_without_a_token_ends_with_2(model):
 
 
 def test_the_token_comes_from_a_file_named_by_a_variable(edge_run, model, tmp_path):
+    (tmp_path / "token").touch(0o600)
     (tmp_path / "token").write_text("abcdefgh12345678\n")
     port = free_port()
     environ = {"EDGE_HTTP_TOKEN_FILE": str(tmp_path / "token")}

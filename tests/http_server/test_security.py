@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import ssl
 import subprocess
 
 import pytest
 from support import onnxmodels
-from support.http import Site, talk
+from support.http import Site, talk, tensor
+from support.processes import until
 
 from edge.errors import ConfigError
 from edge.http.auth import read_token, split_address
+from edge.http.options import Limits
 
 TOKEN = "correct-horse-battery-staple"
 
 
 @pytest.fixture
 def guarded(serve, models):
-    return serve(onnxmodels.identity(models / "guarded.onnx"), token=TOKEN, names=("pi.example",))
+    limits = Limits(wrong_token_s=0)
+    return serve(onnxmodels.identity(models / "guarded.onnx"), token=TOKEN, names=("pi.example",), limits=limits)
 
 
 # --- the address ----------------------------------------------------------------------------------------
@@ -115,6 +121,66 @@ def test_a_token_file_that_is_not_there_is_named(tmp_path):
         read_token(tmp_path / "nowhere")
 
 
+@pytest.fixture
+def token_file(tmp_path):
+    file = tmp_path / "token"
+    file.touch(0o600)
+    file.write_text(TOKEN)
+    return file
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+@pytest.mark.parametrize(
+    ("text", "mode", "says"), [("fifteen-letters", 0o600, "openssl rand"), (TOKEN, 0o640, "chmod 600")]
+)
+def test_a_token_that_is_short_or_that_others_can_read_is_refused_where_others_reach_it(
+    models, token_file, host, text, mode, says
+):
+    token_file.write_text(text)
+    token_file.chmod(mode)
+
+    def make():
+        Site(onnxmodels.identity(models / "weak.onnx"), host=host, token_file=token_file)
+
+    if host == "127.0.0.1":
+        make()
+    else:
+        with pytest.raises(ConfigError, match=says):
+            make()
+
+
+def test_a_token_that_changes_is_demanded_of_connections_that_are_open_too(serve, models, token_file):
+    limits = Limits(wrong_token_s=0)
+    site = serve(onnxmodels.identity(models / "turns.onnx"), token_file=token_file, limits=limits)
+    row = {"inputs": [tensor("x", [[1, 2, 3]], "FP32")]}
+    old, new = ({"Authorization": f"Bearer {token}"} for token in (TOKEN, "another-token-of-some-length"))
+    with contextlib.closing(site.connect()) as connection:
+
+        def ask(headers):
+            return talk(connection, "POST", f"/v2/models/{site.name}/infer", row, **headers).status
+
+        assert [ask(old), ask(old), ask(new)] == [200, 200, 401]
+        token_file.write_text("short")  # half written, it changes nothing
+        os.utime(token_file, ns=(1, 1))
+        token_file.write_text("another-token-of-some-length")
+
+        until(lambda: ask(new) == 200, "the new token is known")
+        assert ask(old) == 401
+
+
+def test_an_answer_to_a_wrong_token_is_held_back_and_one_to_none_is_not(serve, models):
+    limits = Limits(wrong_token_s=1000)
+    site = serve(onnxmodels.identity(models / "guess.onnx"), token=TOKEN, limits=limits, grace_s=0)
+
+    assert site.get("/v2").status == 401
+    with socket.create_connection(site.address) as guesser:
+        guesser.sendall(b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n\r\n")
+        assert site.get("/v2", Authorization=f"Bearer {TOKEN}").status == 200
+        guesser.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            guesser.recv(1)
+
+
 # --- pages of strangers ---------------------------------------------------------------------------------
 
 
@@ -198,14 +264,18 @@ def test_every_answer_says_that_it_is_no_other_type_and_nobody_else_s(numbers, p
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+def make_certificate(folder):
+    """A certificate of localhost and its key."""
+    cert, key = folder / "made-cert.pem", folder / "made-key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", folder / "key.pem",
-         "-out", folder / "cert.pem"],
+         "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", key, "-out", cert],
         check=True, capture_output=True,
     )  # fmt: skip
-    return folder / "cert.pem", folder / "key.pem"
+    return cert, key
 
 
 def test_with_a_certificate_it_speaks_tls(serve, models, certificate):
@@ -216,6 +286,27 @@ def test_with_a_certificate_it_speaks_tls(serve, models, certificate):
     assert site.server.url.startswith("https://")
     assert talk(connection, "POST", "/predict", [1, 2, 3], Origin=site.server.url).status == 200
     connection.close()
+
+
+def test_a_certificate_that_changes_is_shown_to_the_next_connection(serve, models, certificate, tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    first, second = certificate, make_certificate(tmp_path)
+    for own, file in zip((cert, key), first, strict=True):
+        own.write_bytes(file.read_bytes())
+    site = serve(onnxmodels.identity(models / "renewed.onnx"), cert=cert, key=key)
+
+    def trusts(file):
+        with contextlib.closing(site.connect(ssl.create_default_context(cafile=str(file)))) as connection:
+            try:
+                return talk(connection, "GET", "/health").status == 200
+            except ssl.SSLCertVerificationError:
+                return False
+
+    assert (trusts(first[0]), trusts(second[0])) == (True, False)
+    for own, file in zip((cert, key), second, strict=True):
+        own.write_bytes(file.read_bytes())
+
+    until(lambda: trusts(second[0]), "the new certificate is shown")
 
 
 @pytest.mark.parametrize("wrong", ["no-key", "no-cert", "swapped", "missing"])

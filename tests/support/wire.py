@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from edge.http import fastpath
 from edge.http.asgi import App
-from edge.http.auth import Auth
+from edge.http.auth import Auth, Token
 from edge.http.connection import Connection, Shared
 from edge.http.http_types import Gone, Response
 from edge.http.options import Limits
@@ -88,7 +88,7 @@ def shared(*, quick: bool = True, learn: Callable[..., fastpath.KnownHead | None
     )
     routes = [Route(SLOW.decode(), slow, methods=["GET", "POST"])]
     app = App(
-        Auth("secret", ("localhost",), tls=False), budget, admission,
+        Auth(Token("secret"), ("localhost",), tls=False), Limits(wrong_token_s=0), budget, admission,
         {("POST", HOT.decode()): Echo(quick=quick)}, routes, {},
     )  # fmt: skip
     return Shared(app, Limits(), budget, lambda: b"date: now\r\n", learn)
