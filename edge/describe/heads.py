@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
@@ -25,22 +25,17 @@ def find(probe: OutputProbe, *, task: Task | None = None, decoder: str | None = 
 
     Our own heads are asked first, strangers' only where none of ours is sure: to look for them costs time.
     """
-    own = registry.own_names(GROUP)
-    heads = ask([decoder] if decoder else own, probe)
+    names = [decoder] if decoder else registry.own_names(HeadInfo.GROUP)
+    heads = ask((registry.declared(HeadInfo, name) for name in names), probe)
     if decoder is None and not any(h.evidence >= Evidence.NUMBERS for h in heads):
-        heads += ask([n for n in registry.names(GROUP) if n not in own], probe)
+        heads += ask((info for _, info in registry.strangers(HeadInfo)), probe)
     return choose(h for h in heads if decoder is not None or task in (None, h.task) or h.decoder == "raw")
 
 
-def ask(names: Sequence[str], probe: OutputProbe) -> list[Head]:
-    """What the heads of these names say of the outputs."""
-    heads = []
-    for name in names:
-        recognise = registry.declared(HeadInfo, name).recognise
-        head = recognise(probe) if recognise is not None else None
-        if head is not None:
-            heads.append(head)
-    return heads
+def ask(infos: Iterable[HeadInfo], probe: OutputProbe) -> list[Head]:
+    """What heads say of the outputs."""
+    said = (info.recognise(probe) for info in infos if info.recognise is not None)
+    return [head for head in said if head is not None]
 
 
 def choose(heads: Iterable[Head]) -> Choice:

@@ -82,12 +82,24 @@ def declared(kind: type[D], name: str) -> D:
 
 def all_declared(kind: type[D]) -> Iterator[tuple[str, D]]:
     """Every declaration of a kind by its name, ours first; one that does not load is left out with a warning."""
-    group = kind.GROUP
-    for name in sorted(names(group), key=lambda name: (not is_own(group, name), name)):
+    yield from _loading(kind, own_names(kind.GROUP))
+    yield from strangers(kind)
+
+
+def strangers(kind: type[D]) -> Iterator[tuple[str, D]]:
+    """Those that are none of ours, as `all_declared` gives them. To look for them costs time."""
+    own = own_names(kind.GROUP)
+    yield from _loading(kind, [name for name in names(kind.GROUP) if name not in own])
+
+
+def _loading(kind: type[D], among: Sequence[str]) -> Iterator[tuple[str, D]]:
+    for name in among:
         try:
-            yield name, declared(kind, name)
+            found = declared(kind, name)
         except ConfigError as exc:
             log.warning("plug-in left out", extra={"reason": str(exc)})
+            continue
+        yield name, found
 
 
 def checked(group: str, name: str, made: T) -> T:

@@ -6,13 +6,20 @@ import json
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 from msgspec.structs import replace
 from support.processes import Client
 
+from converter.plugins import ExporterInfo, Limits, PassInfo
+from converter.testing import check_exporter, check_pass
 from edge.data.message import Message
+from edge.data.result import Regression
+from edge.data.sample import EncodedImage, Image, ModelInput
 from edge.data.tensor import TensorSpec
+from edge.describe.head import HeadInfo
 from edge.engines import onnxruntime
+from edge.model.manifest import Feature, Input, Manifest, Window
 from edge.mqtt.messages import MqttOptions
 from edge.mqtt.session import Listener, MqttSession
 from edge.mqtt.sink import MqttSink
@@ -20,12 +27,20 @@ from edge.mqtt.url import parse
 from edge.plugins import registry
 from edge.plugins.declarations import Declaration
 from edge.plugins.protocols import EngineOptions, SourceContext
+from edge.preprocess import PreprocessorInfo
 from edge.sinks.console import ConsoleSink
 from edge.sinks.file import FileSink
 from edge.sources import arrays, csv, files, lines, synthetic
 from edge.storage.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
-from edge.testing.checks import check_engine, check_sink, check_source, check_spool
+from edge.testing.checks import (
+    check_engine,
+    check_postprocessor,
+    check_preprocessor,
+    check_sink,
+    check_source,
+    check_spool,
+)
 from edge.testing.fakes import DoublingEngine, FakeBroker, ListSource
 
 SPECS = (TensorSpec("x", "float32", (None, 2)),)
@@ -210,3 +225,115 @@ def test_a_plugin_that_there_is_not_names_the_nearest():
 
     with pytest.raises(ConfigError, match="did you mean 'onnxruntime'"):
         registry.find("edge.engines", "onnxruntme")
+
+
+ROWS = (TensorSpec("x", "float32", (None, 2)),)
+FEATURES = (Feature(name="a"), Feature(name="b"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "payloads", "bad"),
+    [
+        ("table", Input(name="x", kind="table", features=FEATURES), [{"a": 1, "b": 2}, [3, 4]], [{"a": "x"}, "text"]),
+        ("tensor", Input(name="x", kind="tensor"), [[1, 2], np.array([3.0, 4.0], np.float32)], [[1, 2, 3], {"z": 1}]),
+        ("window", Input(name="x", kind="table", features=FEATURES, window=Window(size=3, hop=1)),
+         [[1, 2], [3, 4], [5, 6], [7, 8]], ["text"]),
+    ],
+)  # fmt: skip
+def test_our_preprocessors_pass_the_kit(kind, one, payloads, bad):
+    specs = (TensorSpec("x", "float32", (None, 3, 2)),) if kind == "window" else ROWS
+    declared = registry.declared(PreprocessorInfo, kind)
+    check_preprocessor(lambda: declared.create(Manifest(name="m", inputs=(one,)), specs), payloads, specs, bad=bad)
+
+
+def test_a_picture_preprocessor_passes_the_kit():
+    cv2 = pytest.importorskip("cv2")
+    specs = (TensorSpec("x", "float32", (1, 8, 8, 3)),)
+    manifest = Manifest(name="m", inputs=(Input(name="x", kind="image", size=(8, 8)),))
+    png = cv2.imencode(".png", np.full((6, 9, 3), 7, np.uint8))[1].tobytes()
+    pixels = Image(np.zeros((9, 6, 3), np.uint8))
+    declared = registry.declared(PreprocessorInfo, "image")
+    check_preprocessor(lambda: declared.create(manifest, specs), [EncodedImage(png), pixels], specs,
+                       bad=[EncodedImage(png[:20]), "text"])  # fmt: skip
+
+
+class Plain:
+    """A row of a number and 0."""
+
+    def split(self, payload):
+        return [payload]
+
+    def __call__(self, sample):
+        return ModelInput({"x": np.array([[sample.payload, 0]], np.float32)})
+
+
+class Widening(Plain):
+    def __call__(self, sample):
+        return ModelInput({"x": np.zeros((1, 3), np.float32)})
+
+
+class Renaming(Plain):
+    def __call__(self, sample):
+        return ModelInput({"y": np.zeros((1, 2), np.float32)})
+
+
+class Credulous(Plain):
+    def __call__(self, sample):
+        return ModelInput({"x": np.zeros((1, 2), np.float32)})
+
+
+class Unlike(Plain):
+    def many(self, payloads):
+        return [ModelInput({"x": np.ones((1, 2), np.float32)}) for _ in payloads]
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (Widening, "does not fit"),
+        (Renaming, "those of the engine's inputs"),
+        (Credulous, "is refused with SampleError"),
+        (Unlike, "`many` makes the same as one by one"),
+    ],
+)
+def test_a_preprocessor_that_breaks_a_promise_is_found_out(broken, promise):
+    with pytest.raises(AssertionError, match=promise):
+        check_preprocessor(broken, [5, 6], ROWS, bad=["text"] if broken is Credulous else ())
+
+
+def test_our_decoders_pass_the_kit():
+    for name, outputs in (
+        ("regress", {"y": np.array([[1.5]], np.float32)}),
+        ("classify", {"y": np.array([[0.1, 0.9]], np.float32)}),
+        ("raw", {"y": np.array([[1.0, 2.0]], np.float32)}),
+    ):
+        specs = (TensorSpec("y", "float32", (None, outputs["y"].shape[1])),)
+        decode = registry.declared(HeadInfo, name).create(Manifest(name="m", task=name), specs)
+        check_postprocessor(decode, outputs, ModelInput({}))
+
+
+def test_a_decoder_that_is_not_pure_is_found_out():
+    counted = iter(range(9))
+
+    def decode(outputs, model_input):
+        return [Regression(name="y", value=float(next(counted)))]
+
+    with pytest.raises(AssertionError, match="it is pure"):
+        check_postprocessor(decode, {"y": np.zeros((1, 1), np.float32)}, ModelInput({}))
+
+
+def test_our_exporters_and_passes_pass_the_kit(flowers):
+    made = check_exporter(registry.declared(ExporterInfo, "onnx"), flowers.path)
+    check_pass(registry.declared(PassInfo, "free-batch"), made)
+
+
+def test_a_pass_that_changes_the_answers_is_found_out(flowers):
+    def bend(artifact, options):
+        model = onnx.load_model_from_string(artifact.model)
+        weights = next(n for n in model.graph.node if n.op_type == "LinearClassifier")
+        next(a for a in weights.attribute if a.name == "coefficients").floats[0] += 5.0
+        return artifact.with_model(model.SerializeToString(), after="bend")
+
+    made = check_exporter(registry.declared(ExporterInfo, "onnx"), flowers.path)
+    with pytest.raises(AssertionError, match="answers as the original"):
+        check_pass(PassInfo(edge_api=1, run=bend, limits=Limits(difference=0.01, agreement=1)), made)

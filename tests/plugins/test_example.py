@@ -202,6 +202,27 @@ def test_the_parts_pass_the_kits(part, tmp_path, linear):
     check_spool(lambda most: spool.create(SpoolContext(tmp_path / uuid4().hex, most)))
 
 
+def test_the_parts_of_the_converter_pass_the_kits(part, card):
+    from converter.testing import check_exporter, check_pass
+
+    check_pass(part("quantizer", "PASS"), check_exporter(part("exporter", "EXPORTER"), card))
+
+
+def test_the_preprocessor_and_the_head_pass_the_kits(part):
+    from edge.data.sample import Frame, ModelInput
+    from edge.data.tensor import TensorSpec
+    from edge.model.manifest import Input, Manifest
+    from edge.testing.checks import check_postprocessor, check_preprocessor
+
+    specs = (TensorSpec("x", "float32", (None, 2)),)
+    manifest = Manifest(name="m", task="detect", inputs=(Input(name="x", kind="percent"),))
+    percent = part("preprocessor", "PREPROCESSOR")
+    check_preprocessor(lambda: percent.create(manifest, specs), [[1, 2], b"[3, 4]"], specs, bad=[[1], {"a": 1}])
+    corners = part("head", "HEAD").create(manifest, (TensorSpec("corners", "float32", (1, None, 9)),))
+    rows = np.array([[[2, 3, 20, 3, 20, 30, 2, 30, 0.9]]], np.float32)
+    check_postprocessor(corners, {"corners": rows}, ModelInput({}, Frame(64, 64)))
+
+
 # --- the tutorial ------------------------------------------------------------------------------------------------
 
 

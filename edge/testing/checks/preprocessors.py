@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 
 from edge.data.sample import ModelInput, Payload, Sample
@@ -103,4 +104,6 @@ def _same(a: object, b: object) -> bool:
         return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
-    return type(a) is type(b) and (a == b or hasattr(a, "__struct_fields__"))
+    if isinstance(a, msgspec.Struct) and isinstance(b, msgspec.Struct):
+        return type(a) is type(b) and _same(list(msgspec.structs.astuple(a)), list(msgspec.structs.astuple(b)))
+    return type(a) is type(b) and a == b
