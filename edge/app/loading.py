@@ -18,7 +18,7 @@ from edge.data.result import ModelRef
 from edge.describe import overrides
 from edge.describe.overrides import Hints
 from edge.engines import choose
-from edge.errors import ConfigError
+from edge.errors import ConfigError, ModelError
 from edge.model import container, golden, labels
 from edge.model.manifest import Input, Manifest
 from edge.plugins.declarations import Gives
@@ -84,6 +84,8 @@ def load_file(
 
     Raises ModelError, ConfigError.
     """
+    if not str(path).isascii() and str(path).encode("utf-8", "replace").decode() != str(path):
+        raise ModelError(f"{str(path)!a}: a name that is not UTF-8, as the engines want it: rename the file or folder")
     loaded = choose.load(path, options or EngineOptions(), engine)
     sha = container.identity(path)
     manifest = container.read_manifest(path, loaded.metadata)
@@ -123,6 +125,7 @@ def hints(settings: Settings) -> Hints:
         sample_rate=said.sample_rate,
         frontend=said.frontend,
         sound=source_gives(settings) == "sound",
+        pictures=source_gives(settings) == "pictures",
     )
 
 

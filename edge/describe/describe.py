@@ -68,6 +68,7 @@ class _Describer:
             sound=hints.sound or hints.sample_rate is not None,
             features=hints.frontend not in (None, "none"),
             pictures=hints.layout,
+            planes=hints.pictures,
         )
         self._labels, self._labels_from = self._find_labels()
         self._guesses: list[str] = []
@@ -101,12 +102,19 @@ class _Describer:
     # -- pictures ---------------------------------------------------------------------------------------------
 
     def _picture(self, spec: TensorSpec) -> Manifest:
-        layout = self._hints.layout or signature.layout(spec) or "NHWC"
+        plane = signature.is_plane(spec)
+        layout: signature.Layout = "NCHW" if plane else self._hints.layout or signature.layout(spec) or "NHWC"
         size = self._hints.size or self._size(spec, layout)
         prober = probe.Prober(self._engine, self._roles, layout, size)
         head = self._head(prober, spec, layout)
+        # A plane is what tutorials of Keras make of a picture: without a channel, from 0 to 1.
+        grey = msgspec.structs.replace(spec, shape=(*(spec.shape or ()), 1)) if plane else spec
         preset = presets.find(
-            spec, layout, family=head.preset, metadata=self._metadata, classes=head.classes or len(self._labels)
+            grey,
+            "NHWC" if plane else layout,
+            family=head.preset,
+            metadata=self._metadata,
+            classes=head.classes or len(self._labels),
         )
         preset = self._overridden(preset)
         image = Input(

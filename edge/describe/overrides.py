@@ -29,6 +29,8 @@ class Hints(msgspec.Struct, frozen=True):
     frontend: str | None = None
     sound: bool = False
     """The source gives sound."""
+    pictures: bool = False
+    """The source gives pictures."""
 
 
 DECODED = ("labels", "threshold", "top_k", "nms", "activation")

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from edge.data.tensor import STRING, TensorSpec
 from edge.data.vocabulary import Layout as Layout
 from edge.describe import audio
@@ -37,9 +39,10 @@ def roles(
     sound: bool = False,
     features: bool = False,
     pictures: Layout | None = None,
+    planes: bool = False,
 ) -> Roles:
     """Sorts the inputs. `sound`, `pictures`: the source or the user says that the model takes them, its shape need not;
-    `features`: of sound."""
+    `features`: of sound. `planes`: a plane of numbers, height x width, holds a grey picture, not rows."""
     constants = tuple(s.name for s in inputs if _is_rate(s) or (_PICTURE_SIZE.match(s.name) and len(inputs) > 1))
     rest = [s for s in inputs if s.name not in constants]
     states = find_states(rest, outputs)
@@ -48,6 +51,8 @@ def roles(
     kind = "audio" if features and len(data) == 1 else _kind(data, constants, held, sound)
     if pictures is not None and len(data) == 1 and layout(data[0], pictures) is not None:
         kind = "image"
+    if (planes or pictures is not None) and len(data) == 1 and is_plane(data[0]):
+        kind, data = "image", (msgspec.structs.replace(data[0], shape=(1, *(data[0].shape or ())[1:])),)
     return Roles(kind, data, states, constants, held)
 
 
@@ -119,6 +124,15 @@ def layout(spec: TensorSpec, said: Layout | None = None) -> Layout | None:
     if channels == 1 and len(known) == 2 and known[0] > known[1]:
         return None
     return found
+
+
+def is_plane(spec: TensorSpec) -> bool:
+    """[1, height, width] or [free, height, width]: a grey picture without an axis for its channel, or rows in time."""
+    shape = spec.shape or ()
+    if len(shape) != 3 or shape[0] == 3 or shape[-1] in (1, 3):
+        return False
+    sides = [d for d in shape[1:] if isinstance(d, int) and d >= 8]
+    return len(sides) == 2 and (shape[0] == 1 or not isinstance(shape[0], int)) and spec.dtype != STRING
 
 
 def _by_channels(spec: TensorSpec, shape: Sequence[int | str | None]) -> Layout | None:

@@ -345,4 +345,9 @@ def _explain(exc: BaseException) -> str:
         return (
             f"onnxruntime {ort.__version__} has no such operator: {reason}; convert the model again with edge-convert"
         )
+    if missing := re.search(r"construct locale with name: ?([\w.@-]+)", reason):
+        return (
+            f"it handles texts as the locale {missing[1]} does, which this system has not: sudo apt install locales, "
+            f"then sudo locale-gen {missing[1]} (on Debian after taking its # off in /etc/locale.gen)"
+        )
     return f"onnxruntime cannot load it: {reason}; convert the model again with edge-convert"

@@ -14,6 +14,7 @@ import numpy as np
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import Array, TensorSpec, numpy_dtype, to_integers
 from edge.errors import SampleError
+from edge.model.constants import constants
 from edge.model.manifest import Manifest
 from edge.plugins.rows import RowRules
 from edge.preprocess import PreprocessorInfo
@@ -142,14 +143,8 @@ def _matches(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bo
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TensorPreprocessor:
     """For any model. Inputs of kind "constant" are fed with their value; those with `state_from` are left out."""
     fed = {i.name for i in manifest.inputs if i.state_from}
-    by_name = {s.name: s for s in specs}
-    constants = {
-        i.name: np.asarray(i.value, dtype=numpy_dtype(by_name[i.name].dtype)).reshape(by_name[i.name].fixed())
-        for i in manifest.inputs
-        if i.kind == "constant" and i.name in by_name
-    }
     keys = {i.name: i.key for i in manifest.inputs if i.key}
-    return TensorPreprocessor([s for s in specs if s.name not in fed], constants, keys)
+    return TensorPreprocessor([s for s in specs if s.name not in fed], constants(manifest, specs), keys)
 
 
 PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)

@@ -63,7 +63,10 @@ class WindowPreprocessor:
             if array is not None and array.ndim == 3 and array.shape[1:] == size:
                 return [_Whole(window) for window in array]
         if isinstance(payload, (Image, EncodedImage)):
-            raise SampleError(f"a picture, but the model takes windows of {size[0]} rows of {size[1]} values")
+            raise SampleError(
+                f"a picture, but the model takes windows of {size[0]} rows of {size[1]} values; --layout NCHW, where "
+                "it takes pictures"
+            )
         return self._rows.split(payload)
 
     def __call__(self, sample: Sample) -> ModelInput | None:

@@ -291,3 +291,12 @@ def test_two_pictures_are_no_state():
     pair = [TensorSpec(n, "float32", (1, 3, 32, 32)) for n in ("left", "right")]
     outputs = [TensorSpec("depth", "float32", (1, 1, 32, 32)), TensorSpec("colour", "float32", (1, 3, 32, 32))]
     assert not signature.roles(pair, outputs).states
+
+
+@pytest.mark.parametrize("rows", [1, "n"])
+def test_a_plane_of_numbers_is_a_grey_picture_where_the_source_gives_pictures(file, rows):
+    path = build(file, {"x": (FLOAT, [rows, 28, 28])}, {"y": random(1, 10)})
+    assert describe(path, Hints()).manifest.inputs[0].kind == "table"
+    for hints in (Hints(pictures=True), Hints(layout="NCHW")):
+        (part,) = describe(path, hints).manifest.inputs
+        assert (part.kind, part.layout, part.color, part.size, part.std) == ("image", "NCHW", "GRAY", (28, 28), (255,))

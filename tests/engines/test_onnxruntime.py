@@ -212,3 +212,12 @@ def test_an_input_that_is_left_out_is_a_bad_sample(file):
         engine.infer({"a": np.ones((1, 2), np.float32)})
     with pytest.raises(SampleError, match="refuses this input"):
         engine.infer({n: np.ones((1, 2), np.float32) for n in ("a", "b", "c")})
+
+
+def test_a_locale_that_the_system_has_not_is_named_with_the_way_out(tmp_path):
+    node = helper.make_node("StringNormalizer", ["x"], ["y"], case_change_action="LOWER", locale="xx_YY")
+    path = onnxmodels.save(
+        tmp_path / "m.onnx", [node], [onnxmodels.info("x", "string", ["n"])], [onnxmodels.info("y", "string", ["n"])]
+    )
+    with pytest.raises(ModelError, match="the locale xx_YY does, which this system has not: sudo apt install locales"):
+        load(path, EngineOptions())

@@ -384,3 +384,24 @@ def test_constants_are_fed_beside_the_picture(pixels):
     specs = (TensorSpec("in", "float32", (1, 8, 8, 3)), TensorSpec("scale", "float32", (1, 2)))
     found = run(create(Manifest(name="m", inputs=parts), specs), pixels)
     assert found.tensors["scale"].tolist() == [[1.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"), [("int32", 0.5), ("int32", 2.0**40), ("float32", np.nan), ("float32", np.inf), ("float16", 1e6)]
+)
+def test_a_tensor_with_values_that_the_model_cannot_hold_is_a_bad_sample(dtype, value):
+    made, given = preprocessor(dtype), np.zeros((1, HEIGHT, WIDTH, 3))
+    given[0, 1, 2, 0] = value
+    with pytest.raises(SampleError, match="do not fit input"):
+        run(made, given)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), ("n", 28, 28)])
+@pytest.mark.parametrize("colour", [0, 130, 255])
+def test_a_picture_fills_a_plane_without_a_channel(shape, colour):
+    part = Input(name="in", kind="image", layout="NCHW", color="GRAY", size=(28, 28), std=(255,))
+    made = create(Manifest(name="m", inputs=(part,)), (TensorSpec("in", "float32", shape),))
+    found = tensor(made, EncodedImage(encoded(np.full((40, 60, 3), colour, np.uint8), "PNG")))
+    assert found.shape == (1, 28, 28)
+    np.testing.assert_allclose(found, colour / 255, atol=0.01)
+    assert tensor(made, np.full((28, 28), 0.5, np.float32)).tolist() == np.full((1, 28, 28), 0.5).tolist()

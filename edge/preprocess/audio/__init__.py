@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
-from edge.data.tensor import Array, TensorSpec, numpy_dtype
+from edge.data.tensor import Array, TensorSpec, numpy_dtype, to_integers
 from edge.describe.audio import axis
 from edge.errors import ModelError, SampleError
+from edge.model.constants import constants
 from edge.model.manifest import Input, Manifest, Window
 from edge.preprocess import PreprocessorInfo
 from edge.preprocess.audio.frontend import Frontend, make_frontend
@@ -80,7 +81,10 @@ class AudioPreprocessor:
         dtype = numpy_dtype(self._spec.dtype)
         if values.dtype == dtype or (self._spec.quantization is not None and values.dtype.kind == "f"):
             return np.ascontiguousarray(values)
-        return np.ascontiguousarray(values, dtype=dtype)
+        native = to_integers(values, dtype) if dtype.kind in "iu" else values
+        if native is None:
+            raise SampleError(f"values that {self._spec.dtype} cannot hold in the input {self._spec.name!r}")
+        return np.ascontiguousarray(native, dtype=dtype)
 
     def _as_array(self, payload: Payload) -> Array:
         if isinstance(payload, (Image, EncodedImage)):
@@ -113,12 +117,7 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> AudioPreprocess
     part = parts[0]
     if part.window is None or part.window.size < 1 or part.window.hop < 1 or part.sample_rate < 1:
         raise ModelError(f"{manifest.name}: an input of sound needs sample_rate and a window with size and hop")
-    constants = {
-        i.name: np.asarray(i.value, dtype=numpy_dtype(by_name[i.name].dtype)).reshape(by_name[i.name].fixed())
-        for i in manifest.inputs
-        if i.kind == "constant" and i.name in by_name
-    }
-    return AudioPreprocessor(part, part.window, by_name[part.name], constants)
+    return AudioPreprocessor(part, part.window, by_name[part.name], constants(manifest, specs))
 
 
 PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)

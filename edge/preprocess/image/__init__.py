@@ -15,8 +15,9 @@ import numpy as np
 
 from edge.data import codec
 from edge.data.sample import EncodedImage, Frame, Image, ModelInput, Payload, Sample, Sound
-from edge.data.tensor import Array, TensorSpec, numpy_dtype, quantize
+from edge.data.tensor import Array, TensorSpec, numpy_dtype, quantize, to_integers
 from edge.errors import ModelError, SampleError
+from edge.model.constants import constants
 from edge.model.manifest import Input, Manifest
 from edge.preprocess import PreprocessorInfo
 from edge.preprocess.image.decode import decode_within, opencv, to_rgb
@@ -34,13 +35,8 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> ImagePreprocess
     spec = by_name.get(pictures[0].name)
     if spec is None:
         raise ModelError(f"{manifest.name}: the model has no input {pictures[0].name!r}; it has {', '.join(by_name)}")
-    constants = {
-        i.name: np.asarray(i.value, dtype=numpy_dtype(by_name[i.name].dtype))
-        for i in manifest.inputs
-        if i.kind == "constant" and i.name in by_name
-    }
     opencv()  # a missing library is told at start, not at the first picture
-    return ImagePreprocessor(pictures[0], spec, constants)
+    return ImagePreprocessor(pictures[0], spec, constants(manifest, specs))
 
 
 class ImagePreprocessor:
@@ -191,14 +187,18 @@ def _matches(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bo
 
 def _cast(tensor: Array, spec: TensorSpec) -> Array:
     dtype = numpy_dtype(spec.dtype)
-    if dtype.kind in "iu" and tensor.dtype != dtype and tensor.size:
-        limits = np.iinfo(dtype)
-        if tensor.min() < limits.min or tensor.max() > limits.max:
-            raise SampleError(
-                f"values {tensor.min()} to {tensor.max()} do not fit input {spec.name!r} of {spec.dtype} "
-                f"({limits.min} to {limits.max})"
-            )
-    return np.ascontiguousarray(tensor, dtype=dtype)
+    if dtype.kind in "iu":
+        native = tensor if tensor.dtype == dtype else to_integers(tensor, dtype)
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            native = tensor.astype(dtype, copy=False)
+        native = native if dtype.kind != "f" or np.isfinite(native).all() else None
+    if native is None:
+        limits = f" ({np.iinfo(dtype).min} to {np.iinfo(dtype).max}, whole)" if dtype.kind in "iu" else ""
+        raise SampleError(
+            f"values {tensor.min()} to {tensor.max()} do not fit input {spec.name!r} of {spec.dtype}{limits}"
+        )
+    return np.ascontiguousarray(native)
 
 
 PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)
