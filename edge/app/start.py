@@ -1,9 +1,9 @@
-"""From settings to a service that is ready to run: the one place where the start does two things at once.
+"""From settings to an `App` that is ready to run: the one place where the start does two things at once.
 
 A start is mostly imports, and imports take turns: each holds the interpreter's lock. What does not hold it goes on
 meanwhile, on another core:
 
-    main thread   numpy, the engine's library |  all other imports   | service
+    main thread   numpy, the engine's library |  all other imports   | build
     beside it     the model file's hash       |  the model is loaded, its golden samples run
 
 So the engine's library is imported first, alone. A file that was never seen is tried in a child process, which is
@@ -28,7 +28,7 @@ from edge.settings.settings import Settings
 
 if TYPE_CHECKING:
     from edge.app.loading import Loaded
-    from edge.app.service import Service
+    from edge.app.service import App
 
 T = TypeVar("T")
 
@@ -61,15 +61,15 @@ class _Beside(Generic[T]):
         return self._found[0]
 
 
-def service(settings: Settings) -> Service:
-    """A service, its model loaded. Raises FatalError."""
+def app(settings: Settings) -> App:
+    """All parts of the process, the model loaded. Raises FatalError."""
     gc.disable()  # what is imported stays: to look for garbage among it costs a twelfth of the start
     try:
         opened, replayed = _load_beside(settings)
-        from edge.app.service import Service
+        from edge.app.build import build
 
         _import_opencv(settings)
-        return Service(settings, _checked(settings, opened, replayed))
+        return build(settings, _checked(settings, opened, replayed))
     finally:
         gc.freeze()
         gc.enable()

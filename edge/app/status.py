@@ -1,4 +1,4 @@
-"""What the service says of itself on `info` and `stats`."""
+"""What the service says of itself on `info`, `stats` and `status`."""
 
 from __future__ import annotations
 
@@ -10,37 +10,123 @@ import numpy as np
 
 from edge import __version__
 from edge.app.loading import Loaded
-from edge.data import result
+from edge.data import codec, result
 from edge.data.tensor import TensorSpec
 from edge.delivery.outbox import Outbox
 from edge.model.manifest import Parity
+from edge.mqtt.messages import Outgoing
+from edge.mqtt.session import MqttSession
+from edge.mqtt.topics import Topics
+from edge.pipeline.results import timestamp
+from edge.plugins.protocols import Clock
 from edge.settings.settings import Settings
+from edge.sources.uri import told
 from edge.telemetry import board as telemetry
+from edge.telemetry.clock import clock_synced
+from edge.telemetry.metrics import Metrics
 
 FEATURES_MOST = 100
 NOW = 0xF
 """Of the firmware's bits those that say what is so now."""
 
 
-def info(loaded: Loaded, settings: Settings, *, boot: str, source: str) -> dict[str, Any]:
-    """The retained `info`: the model in short, engine, versions."""
-    return {
-        "schema": result.SCHEMA,
-        "device": settings.topics.device,
-        "boot": boot,
-        "model": _model(loaded),
-        "engine": {
-            "name": loaded.engine.name,
-            "version": loaded.engine.version,
-            "provider": settings.model.provider,
-            "threads": settings.model.threads or 1,
-            **({"profile": settings.model.tuned_for} if settings.model.tuned_for else {}),
-        },
-        "source": source,
-        "batch": settings.publishing.batch,
-        "versions": {"edge-run": __version__, "python": platform.python_version(), "numpy": np.__version__},
-        "platform": platform.machine(),
-    }
+class Status:
+    """`info`, `stats` and `status` of this process. From any thread; `outboxes` may be filled until it runs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        loaded: Loaded,
+        metrics: Metrics,
+        clock: Clock,
+        boot: str,
+        topics: Topics,
+        outboxes: Sequence[Outbox],
+    ) -> None:
+        self._settings = settings
+        self._loaded = loaded
+        self._metrics = metrics
+        self._clock = clock
+        self._boot = boot
+        self._outboxes = outboxes
+        self._started_ns = clock.monotonic_ns()
+        self._topics = topics
+
+    @property
+    def source(self) -> str:
+        """The source as it may be told: on `info`, which is retained, in metrics and on the live page."""
+        if self._settings.input.source:
+            return told(self._settings.input.source)
+        return "http" if self._settings.mqtt.url == "none" else f"mqtt:{self._topics.input}"
+
+    def info(self) -> dict[str, Any]:
+        """The retained `info`: the model in short, engine, versions."""
+        settings, engine = self._settings, self._loaded.engine
+        return {
+            "schema": result.SCHEMA,
+            "device": settings.topics.device,
+            "boot": self._boot,
+            "model": _model(self._loaded),
+            "engine": {
+                "name": engine.name,
+                "version": engine.version,
+                "provider": settings.model.provider,
+                "threads": settings.model.threads or 1,
+                **({"profile": settings.model.tuned_for} if settings.model.tuned_for else {}),
+            },
+            "source": self.source,
+            "batch": settings.publishing.batch,
+            "versions": {"edge-run": __version__, "python": platform.python_version(), "numpy": np.__version__},
+            "platform": platform.machine(),
+        }
+
+    def stats(self) -> Mapping[str, Any]:
+        """The `stats` message: counters since the start, and what waits now."""
+        return {
+            "schema": result.SCHEMA,
+            "time": timestamp(self._clock.time_ns()),
+            "device": self._settings.topics.device,
+            "model": self._loaded.manifest.name,
+            "boot": self._boot,
+            "uptime_s": round((self._clock.monotonic_ns() - self._started_ns) / 1e9, 1),
+            "clock_synced": clock_synced(),
+            **counts(self._metrics.snapshot(), self._outboxes),
+        }
+
+    def births(self) -> list[Outgoing]:
+        """What is published on every connect."""
+        info = codec.encode(self.info())
+        return [
+            Outgoing(self._topics.status, b"online", retain=True),
+            Outgoing(self._topics.info, info, retain=True, content_type="application/json"),
+        ]
+
+    def message(self) -> Outgoing:
+        """`stats`, with what the board says of its heat and its power."""
+        payload = codec.encode({**self.stats(), "board": board()})
+        return Outgoing(self._topics.stats, payload, content_type="application/json")
+
+    def farewell(self) -> list[Outgoing]:
+        """What is published last, before a clean end."""
+        return [self.message(), Outgoing(self._topics.status, b"offline", retain=True)]
+
+
+class StatsPublisher:
+    """Publishes `stats` every `interval_s` seconds; 0: never. Of the main thread."""
+
+    def __init__(self, session: MqttSession, status: Status, interval_s: float, clock: Clock) -> None:
+        self._session = session
+        self._status = status
+        self._interval_ns = int(interval_s * 1e9)
+        self._clock = clock
+        self._next_ns = clock.monotonic_ns()
+
+    def tick(self) -> None:
+        """Publishes where it is time to. Without a connection the next tick tries again."""
+        now = self._clock.monotonic_ns()
+        if self._interval_ns and now >= self._next_ns and self._session.up:
+            self._session.post(self._status.message())
+            self._next_ns = now + self._interval_ns
 
 
 def _model(loaded: Loaded) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -10,20 +11,28 @@ from edge.errors import ConfigError
 from edge.storage.lock import FileLock
 
 
-def hold_topics(state_dir: Path, broker: str, base: str, model: Path) -> FileLock | None:
-    """Holds `base` on a broker for this process, until it is released; None where the folder cannot be written.
+class TopicsLock:
+    """Holds `base` on a broker for this process between `hold` and `release`."""
 
-    Raises ConfigError where another process with this state folder holds it.
-    """
-    key = hashlib.blake2b(f"{broker}\n{base}".encode(), digest_size=6).hexdigest()
-    lock = FileLock(state_dir / f"topics-{key}.lock")
-    try:
-        holder = lock.acquire(f"process {os.getpid()} with {model.absolute()}")
-    except OSError:
-        return None  # the spool says so, where it matters
-    if holder is None:
-        return lock
-    raise ConfigError(
-        f"the topics {base}/# belong to {holder or 'another process'}: give this model another --name or --device, or "
-        "stop that one"
-    )
+    def __init__(self, state_dir: Path, broker: str, base: str, model: Path) -> None:
+        self._base = base
+        self._model = model
+        key = hashlib.blake2b(f"{broker}\n{base}".encode(), digest_size=6).hexdigest()
+        self._lock = FileLock(state_dir / f"topics-{key}.lock")
+
+    def hold(self) -> None:
+        """Does nothing where the folder cannot be written: the spool says so, where it matters.
+
+        Raises ConfigError where another process with this state folder holds them.
+        """
+        with contextlib.suppress(OSError):
+            holder = self._lock.acquire(f"process {os.getpid()} with {self._model.absolute()}")
+            if holder is not None:
+                raise ConfigError(
+                    f"the topics {self._base}/# belong to {holder or 'another process'}: give this model another "
+                    "--name or --device, or stop that one"
+                )
+
+    def release(self) -> None:
+        """Does nothing where they are not held."""
+        self._lock.release()

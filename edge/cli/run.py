@@ -79,7 +79,7 @@ def run(argv: list[str]) -> int:
             settings = profile.apply(settings)
         from edge.app import start
 
-        start.service(settings).run()
+        start.app(settings).run()
     except FatalError as exc:
         return _fail(exc)
     return 0

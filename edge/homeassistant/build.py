@@ -30,7 +30,7 @@ def announcer(
     clock: Clock,
     states: Callable[[], Sequence[Outgoing]],
 ) -> Announcer:
-    """Open, and subscribed to Home Assistant's own status; to be made before the transport starts.
+    """Subscribed to Home Assistant's own status; to be made before the transport starts.
 
     `discovery` is what its discovery topics begin with; `states` are published behind the document.
     """
@@ -64,5 +64,4 @@ def announcer(
         picture_every_s=settings.publishing.image_interval,
     )
     transport.subscribe(f"{discovery}/status", found.heard)
-    found.open()
     return found

@@ -8,13 +8,13 @@ from msgspec.structs import replace
 
 from edge.errors import ConfigError
 from edge.mqtt.url import BrokerUrl, parse
-from edge.settings.settings import Settings
+from edge.settings.settings import MqttSettings
 
 
-def broker_url(settings: Settings) -> BrokerUrl:
+def broker_url(settings: MqttSettings) -> BrokerUrl:
     """`--mqtt` with the password from its file. Raises ConfigError."""
-    url = parse(settings.mqtt.url)
-    file = settings.mqtt.password_file
+    url = parse(settings.url)
+    file = settings.password_file
     if file is None:
         return url
     if url.username is None:

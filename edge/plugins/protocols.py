@@ -60,19 +60,11 @@ class AcknowledgingSource(Protocol):
 
 
 @runtime_checkable
-class RememberingSource(Protocol):
+class RememberingSource(Source, Protocol):
     """Capability of a source that knows a sample again by its `origin`, in a later life of the process too."""
 
     def remember(self, origins: Iterable[bytes]) -> None:
         """Before `open`: these were inferred by an earlier life, and their results are on disk."""
-
-
-@runtime_checkable
-class RemembersInputs(Source, Protocol):
-    """Capability of a source whose other side repeats what was not acknowledged, also to the next process."""
-
-    def remember(self, origins: Iterable[bytes]) -> None:
-        """Before `open`: the `Sample.origin` of inputs whose results are on disk. They need not be read again."""
 
 
 class Preprocessor(Protocol):

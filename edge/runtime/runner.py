@@ -7,13 +7,10 @@ Anything else is a bug, and fatal too.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
-from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 import msgspec
@@ -36,6 +33,7 @@ from edge.runtime.end_report import EndReport
 from edge.runtime.finisher import Relay
 from edge.runtime.frame_queue import Closed, Mailbox
 from edge.runtime.skip_log import SkipLog
+from edge.runtime.stop import Stop
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.priority import stand_back
 
@@ -62,13 +60,8 @@ class Unreadable(msgspec.Struct, frozen=True):
 Item: TypeAlias = Sample | Work | Unreadable
 Task: TypeAlias = Inferred | Sequence[Unreadable]
 Outcome: TypeAlias = tuple[Sample, Sequence[Result | Skipped]]
-
-
-class _Wake(Enum):
-    """Why the main thread is woken."""
-
-    STOP = auto()
-    LOOK = auto()
+Observer: TypeAlias = Callable[[Sample, Sequence[Result | Skipped]], None]
+"""Is shown each sample with its results, in the thread that finishes them."""
 
 
 class RunnerOptions(msgspec.Struct, frozen=True):
@@ -80,7 +73,7 @@ class RunnerOptions(msgspec.Struct, frozen=True):
     grace_s: float = 5.0
     source_name: str = "source"
     tick: Callable[[], None] = lambda: None
-    observers: tuple[Callable[[Sample, Sequence[Result | Skipped]], None], ...] = ()
+    observers: tuple[Observer, ...] = ()
     beat: Callable[[str], None] = msgspec.field(default=lambda _: None)
     """A thread makes progress, by its name."""
     ended: Callable[[str], None] = msgspec.field(default=lambda _: None)
@@ -103,13 +96,16 @@ class Runner:
         metrics: Metrics,
         options: RunnerOptions | None = None,
         backoff: Backoff | None = None,
+        stop: Stop | None = None,
     ) -> None:
+        """`stop` is how other parts and signals end it; a runner without one has its own."""
+        self._end = stop or Stop()
         self._source = source
         self._acknowledging: AcknowledgingSource | None = source if isinstance(source, AcknowledgingSource) else None
         self._pipeline = pipeline
         self._outboxes = tuple(outboxes)
         for outbox in self._outboxes:
-            outbox.on_end = lambda: self._wake.put(_Wake.LOOK)
+            outbox.on_end = self._end.look
         self._clock = clock
         self._metrics = metrics
         self._options = options or RunnerOptions()
@@ -120,17 +116,12 @@ class Runner:
             LIVE_CAPACITY if live else queued, drop_oldest=live, dropped=self._dropped
         )
         self._stop = threading.Event()
-        # A signal's handler runs between two steps of the main thread: it may take no lock that this one holds.
-        # To put into a SimpleQueue is safe there, to set an Event is not.
-        self._wake: SimpleQueue[_Wake] = SimpleQueue()
-        self._failure: BaseException | None = None
         self._broken: SourceError | None = None
         self._relay: Relay[Task] = Relay(self._finish)
         self._skips = SkipLog(clock)
         self._report = EndReport(metrics, self._options.source_name)
         self._source_ended = False
         self._gate = self._options.gate
-        self._lock = threading.Lock()
         self._ended: set[str] = set()
         self.left_behind: list[str] = []
         """Threads that hung in a source or a sink when `run` returned: an exit has to go without them."""
@@ -139,14 +130,11 @@ class Runner:
 
     def stop(self) -> None:
         """Capture ends, the mailbox is emptied, outboxes send for the grace time. From any thread or a signal."""
-        self._wake.put(_Wake.STOP)
+        self._end.request()
 
     def fail(self, exc: BaseException) -> None:
         """A thread has ended with an error: the first one decides."""
-        with self._lock:
-            if self._failure is None:
-                self._failure = exc
-        self.stop()
+        self._end.fail(exc)
 
     # --- the main thread ----------------------------------------------------------------------------
 
@@ -160,8 +148,8 @@ class Runner:
         finally:
             self._stop.set()
             self._join([t for t in (capture, infer, finish, *outboxes) if t is not None])
-        if self._failure is not None:
-            raise self._failure
+        if self._end.failure is not None:
+            raise self._end.failure
         if self._broken is not None:
             raise self._broken
         if self._source_ended:
@@ -172,8 +160,7 @@ class Runner:
         while (names := self._running(threads)) and self._clock.monotonic_ns() < until:
             self._options.tick()
             self._options.beat("main")
-            with contextlib.suppress(Empty):
-                self._wake.get(timeout=0.25)
+            self._end.wait(0.25)
         self.left_behind = names
         for name in names:
             log.error("thread hangs, the end goes on without it", extra={"hung": name})
@@ -188,9 +175,8 @@ class Runner:
     def _watch(self, infer: threading.Thread) -> None:
         told = False
         while not (infer.name in self._ended and all(outbox.ended for outbox in self._outboxes)):
-            with contextlib.suppress(Empty):
-                if self._wake.get(timeout=0.25) is _Wake.STOP:
-                    self._stop.set()
+            if self._end.wait(0.25):
+                self._stop.set()
             self._options.tick()
             self._options.beat("main")
             if self._stop.is_set():
@@ -220,7 +206,7 @@ class Runner:
             finally:
                 self._options.ended(name)
                 self._ended.add(name)
-                self._wake.put(_Wake.LOOK)
+                self._end.look()
 
         thread = threading.Thread(target=guarded, name=name, daemon=False)
         thread.start()

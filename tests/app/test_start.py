@@ -20,7 +20,7 @@ def main_does():
         frame = sys._current_frames()[threading.main_thread().ident]
         if any(call.name == 'wait' and call.filename.endswith('start.py') for call in traceback.extract_stack(frame)):
             return 'waits'
-        if 'edge.app.service' in sys.modules:
+        if 'edge.app.build' in sys.modules:
             return 'imports'
 def spy(run, told=probe._run_in_child):
     print('forked while the main thread', main_does(), file=sys.stderr)
@@ -79,7 +79,7 @@ def test_garbage_is_collected_once_the_service_runs(start, model):
     code = (
         "import gc, sys; from edge.app import service, start; from edge.cli import run\n"
         "def look(self): print(gc.isenabled(), gc.get_freeze_count() > 1000)\n"
-        "service.Service.run = look\n"
+        "service.App.run = look\n"
         "sys.exit(run.run(sys.argv[1:]))"
     )
     done = start("--model", model, "--source", "synthetic:1", code=code)
@@ -91,13 +91,13 @@ def test_no_thread_of_numpy_takes_the_core_on_which_the_model_is_loaded(start, m
     code = (
         "import os, sys, time; from edge.cli import run; from edge.app import start\n"
         "def threads(): return len(os.listdir('/proc/self/task'))\n"
-        "def look(settings, told=start.service):\n"
+        "def look(settings, told=start.app):\n"
         "    made = told(settings)\n"
         "    until = time.monotonic() + 10\n"
         "    while threads() > 1 and time.monotonic() < until: os.sched_yield()\n"
         "    print(threads())\n"
         "    return made\n"
-        "start.service = look\n"
+        "start.app = look\n"
         "sys.exit(run.run(sys.argv[1:]))"
     )
     assert start("--model", model, "--source", "synthetic:1").returncode == 0

@@ -184,7 +184,7 @@ def _broker(settings: Settings) -> Row:
         return ok("broker", settings.mqtt.url)
     try:
         options = MqttOptions(
-            url=broker_url(settings),
+            url=broker_url(settings.mqtt),
             client_id=f"edge-run-check-{os.getpid()}",
             ca=settings.mqtt.ca,
             cert=settings.mqtt.cert,

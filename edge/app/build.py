@@ -1,0 +1,392 @@
+"""From settings and a loaded model to an `App`: each part made once, in the order in which they need each other.
+
+Nothing is started here. What ends the process (`Stop`), what counts and what tells the time are made first and given
+to whoever needs them; what a user has not asked for is not made, and stands in no list.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge import __version__
+from edge.app import assembly
+from edge.app.health import HealthSocket
+from edge.app.loading import Loaded
+from edge.app.service import App, HangLog, Part
+from edge.app.status import StatsPublisher, Status
+from edge.app.topics import TopicsLock
+from edge.delivery.outbox import Outbox
+from edge.delivery.retry import Backoff
+from edge.errors import ConfigError
+from edge.mqtt.messages import MqttOptions, Outgoing
+from edge.mqtt.options import broker_url
+from edge.mqtt.session import MqttSession
+from edge.mqtt.topics import Topics
+from edge.mqtt.url import BrokerUrl
+from edge.pipeline.pipeline import Pipeline, Watch
+from edge.plugins.contexts import SinkContext
+from edge.plugins.protocols import RememberingSource, Source
+from edge.plugins.rows import RowRules
+from edge.runtime import thermal
+from edge.runtime.left_out import LeftOut
+from edge.runtime.runner import Observer, Runner, RunnerOptions
+from edge.runtime.stop import Stop
+from edge.settings.settings import Settings
+from edge.sources.uri import told
+from edge.storage.instance import instance_id
+from edge.telemetry.board import temperature_celsius
+from edge.telemetry.clock import SystemClock, clock_synced
+from edge.telemetry.metrics import Metrics
+from edge.telemetry.watchdog import Heartbeats, Watchdog
+
+if TYPE_CHECKING:
+    from edge.homeassistant.announcer import Announcer
+    from edge.mqtt.embedded import EmbeddedBroker
+    from edge.mqtt.masks import MaskPublisher
+
+log = logging.getLogger("edge.app.service")
+
+ORIGINS_MOST = 1024
+"""More than any broker sends without an acknowledgement."""
+
+EMBEDDED_LINGER_S = 1.0
+"""How long the embedded broker outlives the last result, so that subscribers get it."""
+
+
+class Core(msgspec.Struct, frozen=True):
+    """What most parts are made with. `boot` tells two lives apart; `seq` numbers the results of all pipelines."""
+
+    settings: Settings
+    loaded: Loaded
+    clock: SystemClock
+    metrics: Metrics
+    hearts: Heartbeats
+    stop: Stop
+    boot: str
+    seq: Iterator[int]
+    rows: RowRules
+
+    @property
+    def topics(self) -> Topics:
+        """The topics of this service."""
+        topics = self.settings.topics
+        return Topics(f"{topics.prefix}/{topics.device}/{self.loaded.manifest.name}")
+
+    @property
+    def stem(self) -> str:
+        """What this service's files in the state folder begin with."""
+        return f"{self.settings.topics.device}.{self.loaded.manifest.name}"
+
+    def pipeline(self, watch: Watch | None = None) -> Pipeline:
+        """One for the flow, and others for the HTTP endpoint: they number their results together."""
+        options = assembly.PipelineOptions(
+            self.boot, self.rows, self.settings.input.max_input, clock_synced, self.seq, watch
+        )
+        return assembly.make_pipeline(self.loaded, self.settings.topics.device, options)
+
+
+class _Draft:
+    """What `build` gathers of the parts that there are. `births` are published on every connect."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.ticks: list[Callable[[], None]] = []
+        self.observers: list[Observer] = []
+        self.births: list[Callable[[], Sequence[Outgoing]]] = []
+
+    def add(
+        self, name: str, start: Callable[[], object] | None = None, stop: Callable[[], object] | None = None
+    ) -> None:
+        """In the order of the start; they are stopped the other way round."""
+        self.parts.append(Part(name, start or _nothing, stop or _nothing))
+
+    def tick(self) -> None:
+        for tick in self.ticks:
+            tick()
+
+    def born(self) -> list[Outgoing]:
+        return [message for birth in self.births for message in birth()]
+
+
+def _nothing() -> None:
+    """For a part that is only started, or only stopped."""
+
+
+def build(settings: Settings, loaded: Loaded) -> App:
+    """Every part of the process, made and not yet started. Raises ConfigError."""
+    core, draft = _core(settings, loaded), _Draft()
+    outboxes: list[Outbox] = []  # filled below: what reports them is made before them
+    watchdog = Watchdog(core.hearts, core.clock)
+    draft.ticks.append(HangLog(watchdog).tick)
+    broker = _embedded(settings, draft)
+    draft.add("engine", stop=loaded.engine.close)
+    session = _session(core, draft, broker)
+    status = Status(core.settings, loaded, core.metrics, core.clock, core.boot, core.topics, outboxes)
+    announcer = _announcer(core, draft, session, status)
+    source = _source(core, session)
+    masks = _masks(core, session)
+    pipeline = core.pipeline(masks.watch if masks is not None else None)
+    outboxes += _outboxes(core, source, session, announcer)
+    _frame_saver(core, draft)
+    _http(core, draft, status, source)
+    if announcer is not None and announcer.pictures is not None:
+        draft.observers.append(announcer.pictures.observe)
+    if isinstance(source, RememberingSource):
+        draft.add("inputs", functools.partial(_remind, source, outboxes))
+    if session is not None:
+        _add_session(core, draft, session, status, embedded=broker is not None)
+    health = HealthSocket(settings.delivery.state_dir, core.stem, core.hearts.late, core.clock)
+    draft.add("health", health.open, health.close)
+    draft.ticks.append(health.tick)
+    runner = _runner(core, draft, source, pipeline, outboxes)
+    topics = core.topics.all if session is not None else ""
+    return App(loaded, topics, core.stop, runner, watchdog, tuple(draft.parts))
+
+
+def _core(settings: Settings, loaded: Loaded) -> Core:
+    clock = SystemClock()
+    return Core(
+        settings=settings,
+        loaded=loaded,
+        clock=clock,
+        metrics=Metrics(),
+        hearts=Heartbeats(clock),
+        stop=Stop(),
+        boot=os.urandom(4).hex(),
+        seq=itertools.count(1),
+        rows=RowRules(settings.input.ignore_unknown, settings.input.absent == "missing", LeftOut()),
+    )
+
+
+# --- the broker -----------------------------------------------------------------------------------------
+
+
+def _embedded(settings: Settings, draft: _Draft) -> EmbeddedBroker | None:
+    name, _, port = settings.mqtt.url.partition(":")
+    if name != "embedded":
+        return None
+    if port and not port.isdigit():
+        raise ConfigError(f"--mqtt {settings.mqtt.url}: {port!r} is not a port; say embedded:1883")
+    from edge.mqtt.embedded import EmbeddedBroker  # brings asyncio
+
+    broker = EmbeddedBroker(int(port) if port else None)
+
+    def start() -> None:
+        broker.start()
+        log.warning(
+            "embedded broker, for trying out only: nothing is kept, nobody is asked for a password",
+            extra={"broker": f"mqtt://127.0.0.1:{broker.port}"},
+        )
+
+    draft.add("embedded broker", start, broker.stop)
+    return broker
+
+
+def _session(core: Core, draft: _Draft, broker: EmbeddedBroker | None) -> MqttSession | None:
+    mqtt, topics = core.settings.mqtt, core.settings.topics
+    if mqtt.url == "none":
+        return None
+    url = BrokerUrl("mqtt", "127.0.0.1", broker.port) if broker is not None else broker_url(mqtt)
+    name = core.loaded.manifest.name
+    client_id = mqtt.client_id or f"edge-run-{topics.device}-{name}-{instance_id(core.settings.delivery.state_dir)}"
+    # A broker without a memory has forgotten our subscription when it starts again: what is published until we
+    # are back reaches no one.
+    backoff = Backoff(first_s=0.1, eager_s=60.0)
+    return MqttSession(
+        MqttOptions(
+            url=url,
+            client_id=client_id,
+            status_topic=core.topics.status,
+            ca=mqtt.ca,
+            cert=mqtt.cert,
+            key=mqtt.key,
+            keepalive_s=mqtt.keepalive,
+            confirm_timeout_s=mqtt.confirm_timeout,
+            version=4 if broker is not None else {"5": 5, "3.1.1": 4}.get(mqtt.version or ""),
+        ),
+        births=draft.born,
+        wait_s=backoff.next_s,
+        worked=backoff.reset,
+        refused=backoff.calm,
+        failed=core.stop.fail,
+        beat=core.hearts.beat,
+    )
+
+
+def _add_session(core: Core, draft: _Draft, session: MqttSession, status: Status, *, embedded: bool) -> None:
+    """Behind all that subscribes: who reads `online` may publish at once."""
+
+    def stop() -> None:
+        session.stop(status.farewell())
+        if embedded:
+            time.sleep(EMBEDDED_LINGER_S)
+
+    if not embedded:
+        # Behind the spools: of two processes with one spool the second ends with the spool's error.
+        lock = TopicsLock(
+            core.settings.delivery.state_dir, str(session.options.url), core.topics.base, core.loaded.path
+        )
+        draft.add("topics", lock.hold, lock.release)
+    draft.births.append(status.births)
+    draft.ticks.append(StatsPublisher(session, status, core.settings.topics.stats_interval, core.clock).tick)
+    draft.add("mqtt", session.start, stop)
+
+
+def _announcer(core: Core, draft: _Draft, session: MqttSession | None, status: Status) -> Announcer | None:
+    discovery = core.settings.publishing.home_assistant
+    if session is None or discovery is None:
+        return None
+    from edge.homeassistant import build
+
+    model = (core.loaded.manifest, core.loaded.engine.outputs)
+    announcer = build.announcer(discovery, core.settings, *model, session, core.clock, lambda: [status.message()])
+
+    def births() -> Sequence[Outgoing]:
+        announcer.born()
+        return ()
+
+    draft.births.append(births)
+    draft.ticks.append(announcer.tick)
+    draft.add("home assistant", announcer.open, announcer.close)
+    return announcer
+
+
+def _masks(core: Core, session: MqttSession | None) -> MaskPublisher | None:
+    if not core.settings.output.mask:
+        return None
+    if session is None:
+        raise ConfigError("--mask publishes on MQTT; with --mqtt none there is nowhere to")
+    from edge.mqtt.masks import MaskPublisher  # brings OpenCV
+
+    return MaskPublisher(core.topics.mask, assembly.masks_of(core.loaded), functools.partial(session.post, keep=True))
+
+
+# --- samples in, results out ----------------------------------------------------------------------------
+
+
+def _source(core: Core, session: MqttSession | None) -> Source | None:
+    uri = core.settings.input.source or ("mqtt:" if session is not None else None)
+    if uri is None:
+        return None
+    context = assembly.source_context(
+        core.loaded,
+        core.clock,
+        core.settings,
+        transport=session,
+        topic=core.topics.input,
+        count=core.metrics.inc,
+    )
+    return assembly.make_source(uri, context)
+
+
+def _remind(source: RememberingSource, outboxes: Sequence[Outbox]) -> None:
+    """Opens a source that was told which inputs of an earlier life are on disk. Raises SpoolError.
+
+    Those are inputs whose results every outbox that matters has there.
+    """
+    held: list[set[bytes]] = []
+    for outbox in outboxes:
+        outbox.open()
+        if outbox.durable:
+            held.append(set(outbox.origins(ORIGINS_MOST)))
+    source.remember(set.intersection(*held) if held else set())
+    source.open()  # subscribed first: who reads `online` may publish at once
+
+
+def _outboxes(
+    core: Core, source: Source | None, session: MqttSession | None, announcer: Announcer | None
+) -> Iterator[Outbox]:
+    """One for each sink. Its name names the spool too: of a second `file:` it is `file-2`."""
+    uris = tuple(dict.fromkeys((*(("mqtt",) if session is not None else ()), *core.settings.output.sinks)))
+    context = SinkContext(
+        device=core.settings.topics.device,
+        model=core.loaded.manifest.name,
+        topic=core.topics.base,
+        batch=core.settings.publishing.batch,
+        transport=session,
+        sending=announcer.sending if announcer is not None else lambda _: None,
+        count=core.metrics.inc,
+        closed=core.stop.request if len(uris) == 1 else _nothing,  # the others go on
+    )
+    names: list[str] = []
+    for uri in uris:
+        kind = uri.partition(":")[0]
+        same = sum(name == kind or name.startswith(f"{kind}-") for name in names)
+        names.append(f"{kind}-{same + 1}" if same else kind)
+        sink = assembly.make_sink(uri, context)
+        yield assembly.make_outbox(
+            names[-1],
+            sink,
+            assembly.make_spool(core.settings, sink, names[-1], core.stem),
+            core.settings,
+            clock=core.clock,
+            metrics=core.metrics,
+            beat=functools.partial(core.hearts.beat, f"outbox-{names[-1]}"),
+            live=source is not None and source.live,
+        )
+
+
+def _frame_saver(core: Core, draft: _Draft) -> None:
+    output = core.settings.output
+    if output.save_frames is None:
+        return
+    from edge.overlay.frame_saver import FrameSaver  # brings OpenCV
+
+    saver = FrameSaver(output.save_frames, output.save_frames_max, annotate=output.annotate)
+    draft.observers.append(saver)
+    draft.add("frame saver", saver.open)
+
+
+def _http(core: Core, draft: _Draft, status: Status, source: Source | None) -> None:
+    address = core.settings.http.address
+    if address is None:
+        return
+    from edge.http.options import Served
+
+    served = Served(
+        manifest=core.loaded.manifest,
+        engine=core.loaded.engine,
+        sha256=core.loaded.sha256,
+        version=__version__,
+        make_pipeline=core.pipeline,
+        metrics=core.metrics,
+        clock=core.clock,
+        info=status.info,
+        stats=status.stats,
+        source=status.source if source is not None else "",
+    )
+    server = assembly.make_server(address, core.settings.http, served, core.stop.fail)
+    draft.observers.append(server.observe)
+    draft.add("http", server.start, server.stop)
+
+
+def _runner(core: Core, draft: _Draft, source: Source | None, pipeline: Pipeline, outboxes: Sequence[Outbox]) -> Runner:
+    settings, clock, metrics = core.settings, core.clock, core.metrics
+    return Runner(
+        source,
+        pipeline,
+        outboxes,
+        clock=clock,
+        metrics=metrics,
+        stop=core.stop,
+        options=RunnerOptions(
+            grace_s=settings.delivery.grace,
+            source_name=told(settings.input.source or "mqtt"),
+            tick=draft.tick,
+            observers=tuple(draft.observers),
+            beat=core.hearts.beat,
+            ended=core.hearts.ended,
+            admit=thermal.admission(
+                settings.input.max_temperature, source, temperature_celsius, clock=clock, metrics=metrics
+            ),
+            gate=assembly.make_gate(settings, core.loaded.manifest.task, metrics),
+        ),
+    )

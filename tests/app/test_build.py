@@ -1,0 +1,132 @@
+"""An `App` is whole before it runs: its parts, the order of their start and end, and nothing that was not asked for."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from support import onnxmodels
+
+from edge.app import loading
+from edge.app.build import build
+from edge.app.service import App, Part
+from edge.errors import ConfigError
+from edge.runtime.stop import Stop
+from edge.settings import layers
+from edge.telemetry.clock import SystemClock
+from edge.telemetry.watchdog import Heartbeats, Watchdog
+
+
+@pytest.fixture
+def built(tmp_path):
+    """The app of `edge-run --model m.onnx` with these flags."""
+    model = onnxmodels.scores(tmp_path / "m.onnx", classes=2, features=2)
+    apps: list[App] = []
+
+    def make(*flags: str) -> App:
+        settings = layers.read(["--model", str(model), "--state-dir", str(tmp_path / "state"), *flags], {}, "0")
+        loaded = loading.open_model(settings)
+        apps.append(build(settings, loaded))
+        return apps[-1]
+
+    yield make
+    for part in reversed([part for app in apps for part in app.parts]):
+        part.stop()
+
+
+def names(app: App) -> list[str]:
+    return [part.name for part in app.parts]
+
+
+def test_what_is_not_asked_for_is_no_part(built):
+    assert names(built("--mqtt", "none", "--source", "synthetic:1")) == ["engine", "health"]
+
+
+def test_inputs_are_subscribed_to_before_the_broker_is_told_that_we_are_online(built):
+    assert names(built("--mqtt", "mqtt://127.0.0.1:1")) == ["engine", "inputs", "topics", "mqtt", "health"]
+
+
+def test_all_parts_are_there_when_it_is_built_and_none_of_them_is_started(built, tmp_path):
+    pytest.importorskip("starlette")
+    app = built("--mqtt", "embedded", "--http", "0", "--home-assistant", "--save-frames", str(tmp_path / "frames"))
+    assert names(app) == [
+        "embedded broker", "engine", "home assistant", "frame saver", "http", "inputs", "mqtt", "health",
+    ]  # fmt: skip
+    assert not (tmp_path / "frames").exists()
+    assert not list((tmp_path / "state").glob("*.health"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [(("--source", "synthetic:1", "--mask"), "--mask"), (("--source", "smoke:3"), "no source 'smoke'")],
+)
+def test_what_cannot_be_built_is_an_error_before_anything_is_started(built, flags, says):
+    with pytest.raises(ConfigError, match=says):
+        built("--mqtt", "none", *flags)
+
+
+class Ran:
+    """A runner that notes that it ran."""
+
+    def __init__(self, notes: list[str], failure: Exception | None = None) -> None:
+        self._notes, self._failure = notes, failure
+
+    def run(self) -> None:
+        self._notes.append("run")
+        if self._failure is not None:
+            raise self._failure
+
+
+@pytest.fixture
+def noted(built):
+    """An app of the parts a, b and c that note their start and their end; what the runner or a part raises is given."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def make(*, run: Exception | None = None, start_of_b: Exception | None = None) -> tuple[App, list[str]]:
+        notes: list[str] = []
+
+        def part(name: str) -> Part:
+            def start() -> None:
+                notes.append(f"start {name}")
+                if name == "b" and start_of_b is not None:
+                    raise start_of_b
+
+            return Part(name, start, lambda: notes.append(f"stop {name}"))
+
+        clock = SystemClock()
+        loaded = built("--mqtt", "none", "--source", "synthetic:1").loaded
+        watchdog = Watchdog(Heartbeats(clock), clock, {})
+        return App(loaded, "", Stop(), Ran(notes, run), watchdog, tuple(map(part, "abc"))), notes
+
+    yield make
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_parts_start_in_order_and_stop_the_other_way_round(noted):
+    app, notes = noted()
+    app.run()
+    assert notes == ["start a", "start b", "start c", "run", "stop c", "stop b", "stop a"]
+
+
+def test_an_error_of_the_run_stops_all_parts_and_goes_on_up(noted):
+    app, notes = noted(run=ConfigError("no"))
+    with pytest.raises(ConfigError, match="no"):
+        app.run()
+    assert notes[-3:] == ["stop c", "stop b", "stop a"]
+
+
+def test_a_part_that_does_not_start_stops_itself_and_those_before_it(noted):
+    app, notes = noted(start_of_b=ConfigError("taken"))
+    with pytest.raises(ConfigError, match="taken"):
+        app.run()
+    assert notes == ["start a", "start b", "stop b", "stop a"]
+
+
+def test_a_signal_is_a_request_to_stop(noted):
+    app, _ = noted()
+    app.run()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert app.stop.wait(1.0)
+    assert app.stop.failure is None
