@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge.data import magic
-from edge.describe import neighbours, onnx_graph, tflite_metadata
+from edge.describe import neighbours, onnx_graph
 from edge.describe.neighbours import Pictures
 from edge.model import labels as label_files
 from edge.model.container import read_head
 from edge.model.manifest import Task
+
+if TYPE_CHECKING:
+    from edge.describe.tflite_metadata import TfliteMetadata
 
 _LABEL_KEYS = ("names", "labels", "classes", "class_names", "label", "id2label", "class_labels")
 _TASKS: dict[str, Task] = {
@@ -62,6 +65,8 @@ class Metadata:
 def read_metadata(path: Path, embedded: Mapping[str, str]) -> Metadata:
     """`embedded` is what the engine says the file holds. Reads the file at `path` and what lies beside it."""
     if path.is_file() and magic.is_tflite(read_head(path)):
+        from edge.describe import tflite_metadata  # brings zipfile, which a model with a manifest needs not
+
         found = _from_tflite(tflite_metadata.read(path))
     else:
         found = replace(_from_onnx(embedded), scales_itself=onnx_graph.scales_itself(path))
@@ -89,7 +94,7 @@ def _from_onnx(embedded: Mapping[str, str]) -> Metadata:
     return Metadata(producer=embedded.get("producer", "").lower(), labels=labels, characters=characters)
 
 
-def _from_tflite(notes: tflite_metadata.TfliteMetadata) -> Metadata:
+def _from_tflite(notes: TfliteMetadata) -> Metadata:
     keys = {"input_keys": notes.input_keys, "output_keys": notes.output_keys, "warnings": notes.warnings}
     for name in ("metadata.json", "temp_meta.txt"):
         value = label_files.literal(notes.files.get(name, ""))
