@@ -15,6 +15,7 @@ from converter.options import Options
 from converter.plugins import ExporterInfo
 from converter.rows.rows import Rows
 from converter.source import Probe, Source
+from edge.data import magic
 
 
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
@@ -50,10 +51,9 @@ def _read(source: Source) -> Any:
 
 
 def form_of(probe: Probe) -> str:
-    """The form of an ONNX file: protobuf, field 1 (ir_version) first, or another field of ModelProto."""
+    """The form of an ONNX file. ONNX Runtime's own is none that can be converted."""
     head = probe.head
-    whole = len(head) > 8 and ((head[0] == 0x08 and head[1] < 0x40) or head[0] in (0x12, 0x3A, 0x42, 0x72))
-    return "onnx" if whole else ""
+    return "onnx" if magic.is_onnx(head) and head[4:8] != magic.ORT else ""
 
 
 EXPORTER = ExporterInfo(

@@ -9,6 +9,7 @@ from converter.options import Options
 from converter.plugins import ExporterInfo
 from converter.rows.rows import Rows
 from converter.source import Probe, Source
+from edge.data import magic
 
 
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
@@ -22,7 +23,7 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
 
 def form_of(probe: Probe) -> str:
     """The form of a TFLite file."""
-    return "tflite" if probe.head[4:8] == b"TFL3" else ""
+    return "tflite" if magic.is_tflite(probe.head) else ""
 
 
 EXPORTER = ExporterInfo(

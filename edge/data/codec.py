@@ -18,8 +18,6 @@ from edge.data.sound import decode_wav
 from edge.data.tensor import Array
 from edge.errors import SampleError
 
-_IMAGE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF8")
-_NPY_MAGIC = b"\x93NUMPY"
 _NPY_DTYPE = re.compile(r"[<>|=]?([bi][1248]|u[1248]|f[248]|[SU][1-9][0-9]{0,5})")
 MAX_NPY_HEADER = 10_000
 
@@ -32,12 +30,12 @@ encode = _encoder.encode
 
 def is_image(data: bytes) -> bool:
     """True where the first bytes are those of a JPEG, PNG, BMP, GIF or WebP file."""
-    return data.startswith(_IMAGE_MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+    return magic.picture(data[:64]) is not None
 
 
 def is_npy(data: bytes) -> bool:
     """True where the first bytes are those of a `.npy` file."""
-    return data.startswith(_NPY_MAGIC)
+    return magic.is_npy(data[:64])
 
 
 def decode(data: bytes) -> Payload:

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
+from edge.data import magic
 from edge.data.tensor import STRING, Quantization, Tensors, TensorSpec
 from edge.engines import probe
 from edge.errors import ConfigError, ModelError, SampleError, needs
@@ -108,7 +109,7 @@ def load(path: Path, options: EngineOptions) -> LiteRt:
     library, with its options as a query: `libedgetpu.so.1?device=usb:0`.
     """
     library, version = _library()
-    if read_head(path)[4:8] != b"TFL3":
+    if not magic.is_tflite(read_head(path)):
         raise ModelError(
             f"{path.name}: not a TensorFlow Lite file (no TFL3 at byte 4); a model is an .onnx or a .tflite file"
         )

@@ -17,9 +17,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edge.data import codec
+from edge.data import codec, magic
+from edge.data.picture import picture_of
 from edge.data.result import Result, Skipped
-from edge.data.sample import EncodedImage, Image, Payload, Sample
+from edge.data.sample import Image, Payload, Sample
 from edge.errors import SampleError
 from edge.http.http_types import Refusal
 from edge.http.scheduling import CpuBudget
@@ -158,11 +159,9 @@ def _events(taken: Sequence[Result | Skipped], missed: int) -> Sequence[bytes]:
 def describe(sample: Sample) -> Mapping[str, Any]:
     """What the page shows of a sample: `{"kind": "picture"}`, or the row itself."""
     payload = _decoded(sample.payload)
-    if isinstance(payload, (EncodedImage, Image)):
+    if picture_of(payload) is not None:
         return {"kind": "picture"}
     if isinstance(payload, np.ndarray):
-        if payload.dtype == np.uint8 and payload.ndim == 3 and payload.shape[2] in (1, 3):
-            return {"kind": "picture"}
         shape = list(payload.shape)
         return {"kind": "array", "shape": shape, "values": payload.ravel()[:ROW_MOST].tolist()}
     if isinstance(payload, Mapping):
@@ -191,19 +190,13 @@ def _decoded(payload: Payload) -> Payload:
 
 def picture(sample: Sample) -> tuple[bytes, str]:
     """The sample's picture as a file and its type. Raises Refusal where it is none."""
-    payload = _decoded(sample.payload)
-    if isinstance(payload, EncodedImage):
-        return payload.data, _type_of(payload.data)
-    if isinstance(payload, Image):
-        payload = payload.pixels
-    if isinstance(payload, np.ndarray) and payload.ndim == 3 and payload.dtype == np.uint8 and payload.shape[2] == 3:
-        return annotate.encode(payload), "image/jpeg"
-    raise Refusal(404, "the newest sample is no picture")
-
-
-def _type_of(data: bytes) -> str:
-    kinds = {b"\xff\xd8": "image/jpeg", b"\x89P": "image/png", b"BM": "image/bmp", b"GI": "image/gif"}
-    return kinds.get(data[:2], "image/webp")
+    found = picture_of(_decoded(sample.payload))
+    if found is None:
+        raise Refusal(404, "the newest sample is no picture")
+    if isinstance(found, Image):
+        return annotate.encode(found.pixels), magic.MEDIA_TYPE_OF["JPEG"]
+    kind = magic.picture(found.data[:64])
+    return found.data, magic.MEDIA_TYPE_OF[kind] if kind is not None else "application/octet-stream"
 
 
 def results_header(outcomes: Sequence[Result | Skipped]) -> str:

@@ -10,13 +10,11 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from edge.data import codec
+from edge.data import magic
+from edge.data.picture import picture_of
 from edge.data.result import Result, Skipped
-from edge.data.sample import EncodedImage, Image, Sample
+from edge.data.sample import EncodedImage, Sample
 from edge.errors import ConfigError, SampleError
 from edge.overlay import annotate
 
@@ -60,21 +58,12 @@ class FrameSaver:
             self._write(self._folder / f"{PREFIX}{stamp}-{results[0].seq}{_suffix(data)}", data)
 
     def _encoded(self, sample: Sample, result: Result) -> bytes | None:
-        payload: Any = sample.payload
-        if isinstance(payload, bytes):
-            payload = EncodedImage(payload) if codec.is_image(payload) else None
-        if isinstance(payload, EncodedImage):
-            return annotate.draw(payload, result) if self._annotate else payload.data
-        if (
-            isinstance(payload, np.ndarray)
-            and payload.dtype == np.uint8
-            and payload.ndim == 3
-            and payload.shape[2] == 3
-        ):
-            payload = Image(payload)
-        if isinstance(payload, Image):
-            return annotate.encode(annotate.on(payload.pixels, result) if self._annotate else payload.pixels)
-        return None
+        picture = picture_of(sample.payload)
+        if isinstance(picture, EncodedImage):
+            return annotate.draw(picture, result) if self._annotate else picture.data
+        if picture is None:
+            return None
+        return annotate.encode(annotate.on(picture.pixels, result) if self._annotate else picture.pixels)
 
     def _write(self, path: Path, data: bytes) -> None:
         try:
@@ -93,5 +82,5 @@ class FrameSaver:
 
 
 def _suffix(data: bytes) -> str:
-    known = ((b"\xff\xd8", ".jpg"), (b"\x89PNG", ".png"), (b"BM", ".bmp"), (b"GIF8", ".gif"), (b"RIFF", ".webp"))
-    return next((suffix for magic, suffix in known if data.startswith(magic)), ".bin")
+    kind = magic.picture(data[:64])
+    return magic.SUFFIX_OF[kind] if kind is not None else ".bin"

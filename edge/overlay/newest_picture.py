@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from edge.data import codec
+from edge.data.picture import picture_of
 from edge.data.result import Result, Skipped
-from edge.data.sample import EncodedImage, Image, Sample
+from edge.data.sample import EncodedImage, Payload, Sample
 from edge.data.tensor import Array
 from edge.errors import SampleError
 from edge.overlay import annotate
@@ -43,15 +42,11 @@ class NewestPicture:
         return None if pixels is None else annotate.encode(_small(annotate.on(pixels, result)))
 
 
-def _pixels(payload: Any) -> Array | None:
-    if isinstance(payload, bytes):
-        payload = EncodedImage(payload) if codec.is_image(payload) else None
-    if isinstance(payload, EncodedImage):
-        return decode(payload.data)
-    if isinstance(payload, Image):
-        return payload.pixels
-    is_picture = isinstance(payload, np.ndarray) and payload.dtype == np.uint8 and payload.ndim == 3
-    return payload if is_picture and payload.shape[2] == 3 else None
+def _pixels(payload: Payload) -> Array | None:
+    picture = picture_of(payload)
+    if picture is None:
+        return None
+    return decode(picture.data) if isinstance(picture, EncodedImage) else picture.pixels
 
 
 def _small(pixels: Array) -> Array:

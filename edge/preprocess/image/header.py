@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 
 import msgspec
 
+from edge.data import magic
 from edge.errors import SampleError
 
 MAX_PIXELS = 50_000_000
@@ -67,17 +69,10 @@ def read_header(data: bytes) -> PictureHeader:
 
 
 def _read(data: bytes) -> PictureHeader:
-    if data.startswith(b"\xff\xd8\xff"):
-        return _jpeg(data)
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _png(data)
-    if data.startswith(b"BM"):
-        return _bmp(data)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _webp(data)
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return _gif(data)
-    raise SampleError(f"not a JPEG, PNG, BMP, WebP or GIF picture (it begins with {data[:8].hex(' ')})")
+    kind = magic.picture(data[:64])
+    if kind is None:
+        raise SampleError(f"not a JPEG, PNG, BMP, WebP or GIF picture (it begins with {data[:8].hex(' ')})")
+    return _READERS[kind](data)
 
 
 def _truncated(size: int) -> SampleError:
@@ -184,3 +179,8 @@ def _webp(data: bytes) -> PictureHeader:
         width, height = struct.unpack_from("<HH", data, 26)
         return PictureHeader("WebP", width & 0x3FFF, height & 0x3FFF)
     raise SampleError(f"a WebP picture of an unknown kind {kind!r}")
+
+
+_READERS: dict[magic.PictureKind, Callable[[bytes], PictureHeader]] = {
+    "JPEG": _jpeg, "PNG": _png, "BMP": _bmp, "WebP": _webp, "GIF": _gif,
+}  # fmt: skip
