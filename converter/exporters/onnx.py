@@ -37,7 +37,7 @@ def _read(source: Source) -> Any:
     onnx = graph.library()
     if source.form == "object":
         return source.value
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         return onnx.load(source.file)

@@ -233,6 +233,7 @@ def make_server(
     options = ServerOptions(
         host=host,
         port=port,
+        grpc=auth.split_address(settings.grpc, "--grpc") if settings.grpc is not None else None,
         token_file=settings.token_file,
         cert=settings.cert,
         key=settings.key,

@@ -346,8 +346,10 @@ def _frame_saver(core: Core, draft: _Draft) -> None:
 
 
 def _http(core: Core, draft: _Draft, status: Status, source: Source | None) -> None:
-    address = core.settings.http.address
+    address, grpc = core.settings.http.address, core.settings.http.grpc
     if address is None:
+        if grpc is not None:
+            raise ConfigError(f"--grpc {grpc} without --http: name the port of HTTP too, --http 8080")
         return
     from edge.http.options import Served
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
+from typing import TYPE_CHECKING
 
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
@@ -33,6 +34,9 @@ from edge.http.listener import Listener
 from edge.http.reader import BodyBudget
 from edge.http.scheduling import lower_priority
 
+if TYPE_CHECKING:
+    from edge.http.grpc.server import GrpcServer
+
 log = logging.getLogger("edge.http")
 
 __all__ = ["HttpServer"]
@@ -50,7 +54,8 @@ class HttpServer:
         """`failed` is told what ends the server's thread against its will. Raises ConfigError."""
         self._options = options
         self._failed = failed
-        reachable = not is_loopback(options.host)
+        hosts = (options.host, *((options.grpc[0],) if options.grpc else ()))
+        reachable = not all(map(is_loopback, hosts))
         if options.token is None and options.token_file is None and reachable:
             raise ConfigError(
                 f"--http {options.host}:{options.port}: others can reach that address, so a token is needed: "
@@ -68,6 +73,10 @@ class HttpServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._ready = threading.Event()
+        self.grpc_port = 0
+        """Where gRPC is answered; after `start`."""
+        self._refused: ConfigError | None = None
+        """Why the server did not begin."""
 
     def observe(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
         """A sample of the flow, for the live page."""
@@ -88,6 +97,10 @@ class HttpServer:
         self._thread.start()
         if not self._ready.wait(START_WAIT_S):
             raise ConfigError(f"--http {url}: the server did not start within {START_WAIT_S:.0f} s")
+        if self._refused is not None:
+            self.stop()
+            self._socket.close()
+            raise self._refused
         log.info("listening", extra={"url": url, "token": "demanded" if self._token.text else "none"})
 
     def stop(self) -> None:
@@ -127,6 +140,10 @@ class HttpServer:
             if self._lowers_priority:
                 lower_priority()
             asyncio.run(self._serve())
+        except ConfigError as exc:
+            if self._ready.is_set():
+                raise
+            self._refused = exc
         except BaseException as exc:  # the end of a thread: what waits for it has to know
             self._failed(exc)
             raise
@@ -145,6 +162,7 @@ class HttpServer:
         handlers.live.open()
         accepting = asyncio.ensure_future(listener.run())
         refreshing = asyncio.ensure_future(self._refresh()) if self._follows else None
+        grpc = await self._start_grpc(auth)
         self._loop.call_soon(self._ready.set)
         await asyncio.wait([accepting, asyncio.ensure_future(self._stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         if refreshing is not None:
@@ -154,7 +172,24 @@ class HttpServer:
             await accepting  # what ended it against its will ends the thread
         sock.close()
         handlers.live.close()
-        await listener.stop(options.grace_s)
+        if grpc is not None:
+            await asyncio.gather(grpc.stop(options.grace_s), listener.stop(options.grace_s))
+        else:
+            await listener.stop(options.grace_s)
+
+    async def _start_grpc(self, auth: Auth) -> GrpcServer | None:
+        options, handlers = self._options, self._handlers
+        if options.grpc is None:
+            return None
+        from edge.http.grpc.server import GrpcOptions, GrpcServer
+
+        server = GrpcServer(handlers.models, handlers.statistics, handlers.infer, handlers.admission, auth)
+        host, port = options.grpc
+        self.grpc_port = await server.start(
+            GrpcOptions(host, port, options.max_body, options.connections, options.cert, options.key)
+        )
+        log.info("listening for gRPC", extra={"host": host, "port": self.grpc_port})
+        return server
 
     async def _refresh(self) -> None:
         """Follows the files that may change."""

@@ -15,7 +15,7 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from edge.errors import ConfigError
@@ -38,12 +38,12 @@ PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 """On pages, beside those of every response."""
 
 
-def split_address(text: str) -> tuple[str, int]:
+def split_address(text: str, flag: str = "--http") -> tuple[str, int]:
     """Host and port of `[HOST:]PORT`. Raises ConfigError."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"--http {text}: {port!r} is not a port; say 8080 or 127.0.0.1:8080")
+        raise ConfigError(f"{flag} {text}: {port!r} is not a port; say 8080 or 127.0.0.1:8080")
     return host or "127.0.0.1", int(port)
 
 
@@ -92,7 +92,9 @@ class Token:
         self._file = file
         self._strict = strict
         self._seen = _changed_ns(file)
-        self.text = read_token(file, strict=strict).encode() if file is not None else text and text.encode()
+        if file is not None:
+            text = read_token(file, strict=strict)
+        self.text = text.encode() if text is not None else None
         self.generation = 0
         """Counts the changes: what was let in by an older token has to show the new one."""
 
@@ -192,8 +194,8 @@ class Auth:
             self._check_host(host)
         if b"origin" in headers:
             self._check_origin(headers[b"origin"].decode("latin-1"), host.decode("latin-1"))
-        if self._token.text is not None and request.path not in OPEN:
-            self._check_token(headers)
+        if request.path not in OPEN:
+            self.check_bearer(headers.get(b"authorization", b""))
 
     @staticmethod
     def _check_without_host(request: Request) -> None:
@@ -217,10 +219,13 @@ class Auth:
         if origin.lower() not in (f"{self._scheme}://{host}".lower(), f"https://{host}".lower()):
             raise Refusal(403, f"Origin {origin[:80]!r} is another site's: pages of this device alone may ask")
 
-    def _check_token(self, headers: Mapping[bytes, bytes]) -> None:
-        scheme, _, said = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(said.strip(), self._token.text or b""):
-            raise Unauthorized(guessed=bool(said.strip()))
+    def check_bearer(self, said: bytes) -> None:
+        """Of an `authorization`. Raises Unauthorized."""
+        if self._token.text is None:
+            return
+        scheme, _, token = said.partition(b" ")
+        if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self._token.text):
+            raise Unauthorized(guessed=bool(token.strip()))
 
 
 class Unauthorized(Refusal):

@@ -58,7 +58,9 @@ class Handlers:
             )
         batcher = Batcher(inference, self.admission, options.max_batch, options.max_wait_ms / 1e3) if batches else None
         pool = PipelinePool(served, workers, self.live.show)
-        open_inference = OpenInference(models, statistics, Infer(answers, self.admission, statistics, batcher))
+        self.models, self.statistics = models, statistics
+        self.infer = Infer(answers, self.admission, statistics, batcher)
+        open_inference = OpenInference(models, statistics, self.infer)
         predict = Predict(pool, self.admission)
         state = State(served, self.live, options.share, takes_pictures=pool.takes_pictures)
         process = Process(self.live, state, Exposition(served), self.admission)

@@ -93,6 +93,8 @@ class ServerOptions:
     share: float = 0.25
     workers: int = 2
     connections: int = 256
+    grpc: tuple[str, int] | None = None
+    """Host and port for gRPC; None: without."""
     limits: Limits = field(default_factory=Limits)
     grace_s: float = 3.0
     """How long requests that were begun may take when the server stops."""

@@ -194,6 +194,9 @@ class HttpSettings(Struct, frozen=True):
     """The local endpoint; none where `address` is None."""
 
     address: Annotated[str | None, Flag("the local endpoint: [HOST:]PORT", metavar="[HOST:]PORT", name="http")] = None
+    grpc: Annotated[
+        str | None, Flag("the same for gRPC, beside --http: [HOST:]PORT", metavar="[HOST:]PORT", name="grpc")
+    ] = None
     token_file: Annotated[
         Path | None,
         Flag("a file that holds the token which clients send; a must on any address but loopback",

@@ -10,7 +10,8 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +89,16 @@ class Asked:
     outputs: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class GivenTensor:
+    """A tensor of a request in another encoding; `read` makes an array of so many elements for a spec."""
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
+    read: Callable[[TensorSpec, int], Array]
+
+
 _decoder = msgspec.json.Decoder(InferRequest)
 _encoder = msgspec.json.Encoder()
 _DATA = re.compile(rb'"data"\s*:\s*\[')
@@ -140,6 +151,10 @@ class Inference:
     def answer(self, body: bytes, headers: Mapping[bytes, bytes], arrived_ns: int) -> Response:
         """All of it; `arrived_ns` is of `time.perf_counter_ns`. Raises SampleError."""
         return self.write(self.run(self.read(body, headers, arrived_ns)))
+
+    def turn(self, parameters: Mapping[str, Any]) -> AbstractContextManager[Inference]:
+        """What answers a request with such parameters: itself."""
+        return nullcontext(self)
 
     def parameters(self, body: bytes, headers: Mapping[bytes, bytes]) -> Mapping[str, Any]:
         """Those of the request as a whole. Raises Refusal."""
@@ -194,9 +209,7 @@ class Inference:
         return Asked(found, wanted, binary, UNSET if request.id is None else request.id, rows=_rows(found))
 
     def _tensor(self, tensor: InputTensor, view: memoryview, at: int) -> tuple[Array, int]:
-        spec = self._inputs.get(tensor.name)
-        if spec is None:
-            raise Refusal(400, f"unknown input {tensor.name[:60]!r}; the model takes {', '.join(self._inputs)}")
+        spec = self._spec(tensor.name)
         count = tensors.check(spec, tensor.datatype, tensor.shape)
         size = (tensor.parameters or {}).get("binary_data_size")
         if size is None:
@@ -210,6 +223,23 @@ class Inference:
                 400, f"input {tensor.name!r}: binary_data_size {str(size)[:30]}; {len(view) - at} bytes are left"
             )
         return tensors.from_binary(view[at : at + size], spec, tensor.shape, count), at + size
+
+    def _spec(self, name: str) -> TensorSpec:
+        spec = self._inputs.get(name)
+        if spec is None:
+            raise Refusal(400, f"unknown input {name[:60]!r}; the model takes {', '.join(self._inputs)}")
+        return spec
+
+    def take(self, given: Iterable[GivenTensor], outputs: list[RequestedOutput], id: str) -> Asked:  # noqa: A002
+        """A request in another encoding. Raises Refusal."""
+        found: dict[str, Array] = {}
+        for tensor in given:
+            if tensor.name in found:
+                raise Refusal(400, f"input {tensor.name!r} comes twice")
+            spec = self._spec(tensor.name)
+            found[tensor.name] = tensor.read(spec, tensors.check(spec, tensor.datatype, tensor.shape))
+        self._check_complete(found)
+        return Asked(found, self._wanted(outputs), True, id, rows=_rows(found))
 
     def _check_complete(self, found: Mapping[str, Array]) -> None:
         if len(found) < len(self._inputs):
@@ -317,13 +347,21 @@ class Inference:
             return Response(head)
         return Response(b"".join((head, *behind)), kind=BINARY, headers=((HEADER_LENGTH, str(len(head)).encode()),))
 
-    def _output(self, wanted: RequestedOutput, asked: Asked, behind: list[bytes]) -> OutputTensor:
+    def give(self, asked: Asked) -> Iterator[tuple[str, Array]]:
+        """The outputs as they are asked for, for another encoding. Raises SampleError."""
+        for wanted in asked.wanted:
+            yield wanted.name, self._values(wanted, asked)
+        self._statistics.ok(asked.rows, asked.queue_ns, (asked.read_ns, asked.infer_ns, 0))
+
+    def _values(self, wanted: RequestedOutput, asked: Asked) -> Array:
         values = tensors.as_array(asked.outputs[wanted.name])
+        classes = _classes(wanted) if wanted.parameters else 0
+        return tensors.classified(values, classes, self._labels) if classes else values
+
+    def _output(self, wanted: RequestedOutput, asked: Asked, behind: list[bytes]) -> OutputTensor:
+        values = self._values(wanted, asked)
         binary = asked.binary
         if wanted.parameters:
-            classes = _classes(wanted)
-            if classes:
-                values = tensors.classified(values, classes, self._labels)
             binary = _flag(wanted.parameters, "binary_data", "", default=binary)
         kind = tensors.type_of(values)
         dims = list(values.shape)

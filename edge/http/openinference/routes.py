@@ -35,7 +35,7 @@ class Infer:
         statistics: InferenceStatistics,
         batcher: Batcher | None,
     ) -> None:
-        self._inference = inference
+        self.inference = inference
         self._admission = admission
         self._statistics = statistics
         self._batcher = batcher
@@ -46,7 +46,7 @@ class Infer:
             return None
         arrived_ns = time.perf_counter_ns()
         try:
-            return self._admission.at_once(lambda: self._inference.answer(body, headers, arrived_ns), len(body))
+            return self._admission.at_once(lambda: self.inference.answer(body, headers, arrived_ns), len(body))
         except SampleError:
             self._statistics.failed()
             raise
@@ -57,7 +57,7 @@ class Infer:
         try:
             if self._batcher is not None:
                 return await self._batcher.answer(body, headers, arrived_ns)
-            return await self._admission.run(lambda: self._inference.answer(body, headers, arrived_ns), len(body), gone)
+            return await self._admission.run(lambda: self.inference.answer(body, headers, arrived_ns), len(body), gone)
         except SampleError:
             self._statistics.failed()
             raise

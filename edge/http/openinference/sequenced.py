@@ -6,7 +6,9 @@ with it leaves the states out: they begin as zeros, and go from one request of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from edge.http import sequences
 from edge.http.http_types import Response
@@ -24,8 +26,15 @@ class SequencedInference:
 
     def answer(self, body: bytes, headers: Mapping[bytes, bytes], arrived_ns: int) -> Response:
         """As `Inference`'s. Raises SampleError."""
-        sequence = sequences.of(self._stateless.parameters(body, headers))
-        if sequence is None:
-            return self._stateless.answer(body, headers, arrived_ns)
-        with self._sequences.turn(sequence) as inference:
+        with self.turn(self._stateless.parameters(body, headers)) as inference:
             return inference.answer(body, headers, arrived_ns)
+
+    @contextmanager
+    def turn(self, parameters: Mapping[str, Any]) -> Iterator[Inference]:
+        """What answers a request with such parameters. Raises Refusal."""
+        sequence = sequences.of(parameters)
+        if sequence is None:
+            yield self._stateless
+            return
+        with self._sequences.turn(sequence) as inference:
+            yield inference

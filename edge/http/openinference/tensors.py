@@ -79,7 +79,7 @@ def from_json(raw: msgspec.Raw, spec: TensorSpec, dims: Sequence[int], count: in
     quick: Array | None = None
     if spec.dtype != STRING and len(raw) > LARGE:
         quick = _simd(memoryview(raw), spec.dtype, dims, count)
-        quick = quick if quick is None else _cast(quick, spec)
+        quick = quick if quick is None else cast(quick, spec)
     elif spec.dtype in _PACKED:
         quick = _packed(raw, spec.dtype, count)
     if quick is not None:
@@ -92,7 +92,7 @@ def from_json(raw: msgspec.Raw, spec: TensorSpec, dims: Sequence[int], count: in
         raise Refusal(400, f"input {spec.name!r}: data is no array: {_shown(values)}")
     if spec.dtype == STRING:
         return _texts(_flat(values, spec, dims, count), spec).reshape(dims)
-    return _cast(_numbers(_flat(values, spec, dims, count), spec), spec).reshape(dims)
+    return cast(_numbers(_flat(values, spec, dims, count), spec), spec).reshape(dims)
 
 
 def _packed(raw: msgspec.Raw, dtype: str, count: int) -> Array | None:
@@ -193,21 +193,21 @@ def _whole(values: list[Any], spec: TensorSpec, dtype: np.dtype[Any]) -> Array:
     return whole
 
 
-def _cast(values: Array, spec: TensorSpec) -> Array:
+def cast(values: Array, spec: TensorSpec) -> Array:
     """Into the model's type, and only where it can hold every value."""
     dtype = np.dtype(spec.dtype)
     if values.dtype == dtype:
         return values
     with np.errstate(over="ignore", invalid="ignore"):
-        cast = values.astype(dtype)
+        found = values.astype(dtype)
         if dtype.kind == "f":
-            lost = not np.isfinite(cast).all() and bool((np.isinf(cast) & np.isfinite(values)).any())
+            lost = not np.isfinite(found).all() and bool((np.isinf(found) & np.isfinite(values)).any())
         else:
-            lost = bool((cast != values).any())
+            lost = bool((found != values).any())
     if lost:
-        at = int(np.argmax(np.isinf(cast) if dtype.kind == "f" else cast != values))
+        at = int(np.argmax(np.isinf(found) if dtype.kind == "f" else found != values))
         raise Refusal(400, f"input {spec.name!r}: {datatype(spec)} cannot hold {values[at].item()!r}")
-    return cast
+    return found
 
 
 def _texts(values: list[Any], spec: TensorSpec) -> Array:

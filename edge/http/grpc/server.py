@@ -1,0 +1,223 @@
+"""The gRPC server: in the event loop of HTTP, with its queue, its limits, its token and its certificate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from edge.errors import ConfigError, SampleError, needs
+
+try:
+    import grpc
+    from google.protobuf import json_format
+except ImportError as exc:
+    raise needs("--grpc", exc.name or "grpcio", "grpc") from None
+
+from edge.http.auth import Auth
+from edge.http.grpc.infer import GrpcInference, parameters
+from edge.http.grpc.messages import SERVICE, Messages
+from edge.http.http_types import Refusal
+from edge.http.openinference.metadata import Models
+from edge.http.openinference.routes import Infer
+from edge.http.openinference.statistics import InferenceStatistics
+from edge.http.scheduling import Admission
+
+log = logging.getLogger("edge.http")
+
+T = TypeVar("T")
+
+BESIDE_MOST = 65_536
+"""Bytes of a message that are not its tensors."""
+CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT, 401: grpc.StatusCode.UNAUTHENTICATED, 404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED, 503: grpc.StatusCode.UNAVAILABLE,
+}  # fmt: skip
+
+
+class Context(Protocol):
+    """What a call tells of itself: gRPC's."""
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """Names and values."""
+        ...
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        """Ends the call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcOptions:
+    """`max_body` in bytes, `rpcs` at once."""
+
+    host: str
+    port: int
+    max_body: int
+    rpcs: int
+    cert: Path | None = None
+    key: Path | None = None
+
+
+class GrpcServer:
+    """The event loop's own. `start` and `stop` once each."""
+
+    def __init__(
+        self, models: Models, statistics: InferenceStatistics, infer: Infer, admission: Admission, auth: Auth
+    ) -> None:
+        self._messages = Messages()
+        self._models = models
+        self._statistics = statistics
+        self._infer = infer
+        self._admission = admission
+        self._auth = auth
+        self._inference = GrpcInference(self._messages, infer.inference, (models.name, models.version))
+        self._server: Any = None
+
+    async def start(self, options: GrpcOptions) -> int:
+        """Listens; returns the port. Raises ConfigError."""
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", options.max_body + BESIDE_MOST),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_metadata_size", BESIDE_MOST),
+                ("grpc.so_reuseport", 0),  # else two servers could share a port, and each get some of the requests
+            ],
+            maximum_concurrent_rpcs=options.rpcs,
+        )
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        address = f"{host}:{options.port}"
+        try:
+            if options.cert is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                pair = (options.key.read_bytes() if options.key else None, options.cert.read_bytes())
+                port = self._server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+        except RuntimeError as exc:
+            raise ConfigError(f"--grpc {address}: {exc}; say another port or address") from exc
+        await self._server.start()
+        return int(port)
+
+    async def stop(self, grace_s: float) -> None:
+        """Calls that were begun may end within `grace_s`."""
+        if self._server is not None:
+            await self._server.stop(grace_s)
+
+    # --- the service ----------------------------------------------------------------------------------
+
+    def _handlers(self) -> Mapping[str, Any]:
+        models = self._models
+        plain: Mapping[str, Callable[[Any], Any]] = {
+            "ServerLive": lambda _: {"live": True},
+            "ServerReady": lambda _: {"ready": True},
+            "ServerMetadata": lambda _: models.server(),
+            "ModelReady": lambda r: self._of_model(r, lambda: {"ready": True}),
+            "ModelMetadata": lambda r: self._of_model(r, models.metadata),
+            "ModelConfig": lambda r: self._of_model(r, lambda: {"config": models.configuration()}),
+            "ModelStatistics": lambda r: self._of_model(r, self._model_stats) if r.name else self._model_stats(),
+            "RepositoryIndex": lambda _: {"models": models.repository()},
+            "RepositoryModelLoad": self._load,
+            "RepositoryModelUnload": self._unload,
+        }
+        found = {name: self._handler(name, self._plain(name, told)) for name, told in plain.items()}
+        found["ModelInfer"] = self._handler("ModelInfer", self._model_infer)
+        found["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
+            self._stream_infer,
+            request_deserializer=self._messages["ModelInferRequest"].FromString,
+            response_serializer=self._messages["ModelStreamInferResponse"].SerializeToString,
+        )
+        return found
+
+    def _handler(self, name: str, answer: Callable[[Any, Context], Awaitable[Any]]) -> Any:
+        return grpc.unary_unary_rpc_method_handler(
+            answer,
+            request_deserializer=self._messages[f"{name}Request"].FromString,
+            response_serializer=self._messages[f"{name}Response"].SerializeToString,
+        )
+
+    def _plain(self, name: str, told: Callable[[Any], Any]) -> Callable[[Any, Context], Awaitable[Any]]:
+        response = self._messages[f"{name}Response"]
+
+        async def answer(request: Any, context: Context) -> Any:
+            async def work() -> Any:
+                if name != "ServerLive":
+                    self._auth.check_bearer(_bearer(context))
+                return json_format.ParseDict(told(request), response(), ignore_unknown_fields=True)
+
+            return await _in_words(work, context)
+
+        return answer
+
+    def _load(self, request: Any) -> Mapping[str, Any]:
+        self._models.load(request.model_name, changed=bool(request.parameters))
+        return {}
+
+    def _unload(self, request: Any) -> Mapping[str, Any]:
+        self._models.unload(request.model_name)
+        return {}
+
+    def _of_model(self, request: Any, value: Callable[[], T]) -> T:
+        self._models.check(request.name, request.version or None)
+        return value()
+
+    def _model_stats(self) -> Mapping[str, Any]:
+        return {"model_stats": [self._statistics.statistics(self._models.name, self._models.version)]}
+
+    async def _model_infer(self, request: Any, context: Context) -> Any:
+        async def work() -> Any:
+            self._auth.check_bearer(_bearer(context))
+            return await self._answer(request)
+
+        return await _in_words(work, context)
+
+    async def _answer(self, request: Any) -> Any:
+        self._models.check(request.model_name, request.model_version or None)
+        try:
+            return await self._admission.run(lambda: self._inference.answer(request), request.ByteSize())
+        except SampleError:
+            self._statistics.failed()
+            raise
+
+    async def _stream_infer(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+        """In the order asked. One that fails is told in its answer, and the stream goes on."""
+        response, infer_response = (self._messages[n] for n in ("ModelStreamInferResponse", "ModelInferResponse"))
+
+        async def check() -> None:
+            self._auth.check_bearer(_bearer(context))
+
+        await _in_words(check, context)
+        async for request in requests:
+            try:
+                yield response(infer_response=await self._answer(request))
+            except SampleError as exc:
+                yield response(error_message=str(exc), infer_response=infer_response(id=request.id))
+            else:
+                if parameters(request.parameters).get("triton_enable_empty_final_response") is True:
+                    last = infer_response(id=request.id, model_name=request.model_name)
+                    last.parameters["triton_final_response"].bool_param = True
+                    yield response(infer_response=last)
+
+
+def _bearer(context: Context) -> bytes:
+    """What stands in the metadata `authorization`."""
+    for name, value in context.invocation_metadata() or ():
+        if name == "authorization":
+            return value.encode() if isinstance(value, str) else bytes(value)
+    return b""
+
+
+async def _in_words(work: Callable[[], Awaitable[T]], context: Context) -> T:
+    """What `work` gives; what it raises becomes a status."""
+    try:
+        return await work()
+    except Refusal as exc:
+        code, text = CODES.get(exc.status, grpc.StatusCode.INVALID_ARGUMENT), str(exc)
+    except SampleError as exc:
+        code, text = grpc.StatusCode.INVALID_ARGUMENT, str(exc)
+    except Exception as exc:
+        log.error("call failed", exc_info=exc)
+        code, text = grpc.StatusCode.INTERNAL, f"a bug of edge-run's: {type(exc).__name__}; its log says more"
+    return await context.abort(code, text)
