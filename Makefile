@@ -15,7 +15,8 @@
 #              (QUICK=1: to see that it works, and nothing is written); the machine must have nothing else to do
 # make bench-beside OTHER=...         this build beside another one's edge-run, every figure in one run
 # make bench-scale                    what it costs as the work grows, drawn: slower models, a fuller spool, more connections
-# make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run)
+# make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run;
+#              BROKER=mosquitto|mosquitto-memory|rabbitmq|nats|ejabberd)
 # PYTHON and VENV choose another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
 
 PYTHON ?= python3
@@ -126,7 +127,7 @@ check: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	@PYTHONPATH=tests $(BIN)/python -m integration.faults --hours $(HOURS) $(if $(SEED),--seed $(SEED)) \
-	  --write tests/benchmarks/README.md
+	  $(if $(BROKER),--broker $(BROKER)) --write tests/benchmarks/README.md
 
 bench: bench-flow bench-http
 

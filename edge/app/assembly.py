@@ -179,6 +179,7 @@ def source_context(loaded: Loaded, clock: Clock, settings: Settings, **more: Any
         features=tuple(f.name for f in features if f.name),
         feature_kinds=tuple(f.kind for f in features),
         watch=bool(settings.input.watch),
+        ignore_retained=settings.input.ignore_retained,
         input_specs=tuple(s for s in loaded.engine.inputs if s.name not in ours),
         **more,
     )

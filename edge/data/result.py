@@ -107,6 +107,7 @@ class Result(msgspec.Struct, frozen=True):
     predictions: list[Any]
     timing_ms: Timing
     input_id: str | int | UnsetType = UNSET
+    retained: bool | UnsetType = UNSET
     replayed: bool | UnsetType = UNSET
 
 

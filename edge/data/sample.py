@@ -49,7 +49,8 @@ class Sample(msgspec.Struct, frozen=True):
 
     `captured_ns` is monotonic and serves for latency, `time_ns` is the system's clock and serves for
     `time` in the result. `token` belongs to the source: it finds its own sample again in `ack`. By `origin` it
-    would know the same sample again in a later life of the process, were that given to it once more.
+    would know the same sample again in a later life of the process, were that given to it once more. A `retained` one
+    is not new: its broker kept it for whoever subscribes.
     """
 
     payload: Payload
@@ -59,6 +60,7 @@ class Sample(msgspec.Struct, frozen=True):
     reply: Reply | None = None
     token: Any = None
     origin: bytes | None = None
+    retained: bool = False
 
 
 class Frame(msgspec.Struct, frozen=True):

@@ -46,7 +46,7 @@ class PublishQueue:
         self.maximum_packet_size = connack.maximum_packet_size or MAX_PACKET
         self._maximum_in_flight = min(connack.receive_maximum or MAX_IN_FLIGHT, MAX_IN_FLIGHT)
         self.retains = self.retains and connack.retains
-        self.qos = min(self.qos, connack.maximum_qos)
+        self.qos = self._client.qos = min(self.qos, connack.maximum_qos)
 
     @property
     def oldest_s(self) -> float | None:

@@ -282,8 +282,10 @@ class MqttSession:
         self._connection = connection
         try:
             self._open(connection, selector)
-            self._handshake(connection, selector)
+            early = self._handshake(connection, selector)
             self._up(connection)
+            for incoming in early:
+                self._deliver(connection, incoming)
             self._loop(connection, selector)
         finally:
             connection.close(selector, polite=self._stopping.is_set())
@@ -312,17 +314,23 @@ class MqttSession:
         for exc in errors:
             raise exc
 
-    def _handshake(self, connection: Connection, selector: selectors.BaseSelector) -> None:
+    def _handshake(self, connection: Connection, selector: selectors.BaseSelector) -> list[Incoming]:
+        """Returns what a kept session delivers right behind the CONNACK, to be handed on after `up` was told."""
         until = time.monotonic() + CONNACK_WAIT_S
         try:
             connection.write()
+            early: list[Incoming] = []
             while not connection.up:
                 if time.monotonic() > until:
                     connection.hung_up = True  # some brokers that do not know the version say nothing at all
                     raise UnavailableError(f"{self.options.url}: no answer to CONNECT in {CONNACK_WAIT_S:.0f} s")
                 if self._stopping.is_set():
                     raise UnavailableError("stopping")
-                self._turn(connection, selector)  # a kept session may deliver right behind the CONNACK
+                self._beat("mqtt")
+                early += connection.read(selector, self.waker, self._due_s)
+                self._work()
+                connection.write()
+            return early
         except UnavailableError:
             self._choose_again(connection)
             raise

@@ -74,6 +74,9 @@ class MqttSource(Listener):
     def _on_message(self, incoming: Incoming) -> None:
         if self._is_own(incoming.topic):
             self._session.ack_now(incoming)
+        elif incoming.retain and self._context.ignore_retained:
+            self._context.count("dropped:input-retained")
+            self._session.ack_now(incoming)
         elif not incoming.qos:
             self._put(incoming, None)
         else:
@@ -101,6 +104,7 @@ class MqttSource(Listener):
             reply,
             delivery,
             None if delivery is None else ORIGIN.pack(incoming.mid, delivery.digest),
+            incoming.retain,
         )
         for _ in range(self._waiting.put(sample)):
             self._context.count("dropped:input-qos0")

@@ -67,6 +67,7 @@ class Writer:
             predictions=list(predictions),
             timing_ms=Timing(_ms(spent.preprocess), _ms(spent.infer), _ms(spent.postprocess)),
             input_id=input_id,
+            retained=True if sample.retained else UNSET,
         )
 
     def skipped(self, sample: Sample, reason: str, input_id: str | int | UnsetType = UNSET) -> Skipped:

@@ -380,6 +380,8 @@ class SourceContext(msgspec.Struct, frozen=True):
     """The MQTT connection, for `mqtt:` sources."""
     topic: str = ""
     """The default topic of an `mqtt:` source."""
+    ignore_retained: bool = False
+    """Whether an `mqtt:` source leaves out what its broker had retained."""
     count: Callable[[str], None] = lambda _: None
     """Counts what was dropped, by reason."""
 

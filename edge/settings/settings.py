@@ -99,6 +99,9 @@ class InputSettings(Struct, frozen=True):
     ] = None  # fmt: skip
     watch: Annotated[bool, Flag("go on watching the folder")] = False
     ignore_unknown: Annotated[bool, Flag("leave out keys and columns that the model does not know")] = False
+    ignore_retained: Annotated[bool, Flag("leave out MQTT inputs that the broker had retained: they are not new")] = (
+        False
+    )
     absent: Annotated[
         Literal["refuse", "missing"],
         Flag("a feature that a row does not name: refuse the row, or count it as missing",

@@ -6,6 +6,7 @@ import pytest
 
 from edge.mqtt.codec.packets import PublishTemplate, publication
 from edge.mqtt.messages import Outgoing
+from edge.mqtt.session import Listener
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -164,6 +165,114 @@ def test_what_is_too_large_for_the_broker_is_refused_before_it_is_sent(broker, s
     ((number, reason),) = outcome.refused
     assert number == 1
     assert "the broker takes at most 100" in reason
+
+
+def subscribed(broker, number):
+    broker.peer(number)
+    return broker.peers[number].subscribed
+
+
+def test_in_a_session_that_resumes_it_does_not_subscribe_again(broker, session, outcome):
+    broker.session_present = True
+    made = session(births=lambda: [Outgoing("t/status", b"online")])
+    made.subscribe("in", print)
+    made.start()
+    broker.wait("a birth", lambda: bool(broker.peers and broker.peers[0].published))
+    broker.peers[0].close()
+    broker.wait("another birth", lambda: len(broker.peers) > 1 and bool(broker.peers[1].published))
+    assert [t for t, _ in broker.peers[0].subscribed] == ["in"]
+    assert broker.peers[1].subscribed == []
+
+
+def test_what_comes_right_behind_the_connack_is_handed_on_after_up(broker, session):
+    told = []
+
+    class Told(Listener):
+        def up(self, *, resumed):
+            told.append("up")
+
+    def connack(peer):
+        if len(broker.peers) > 1:  # before the answer is written: both go out together
+            peer.write(b"\x20\x03\1\0\0")
+            peer.publish("in", b"early", 7, dup=True)
+            return None
+        return 0
+
+    broker.connack = connack
+    made = session()
+    made.listen(Told())
+    made.subscribe("in", lambda i: (told.append(i.payload), made.ack(i)))
+    made.start()
+    broker.wait("the subscription", lambda: bool(broker.peers and broker.peers[0].subscribed))
+    broker.peers[0].close()
+    broker.wait("an acknowledgement", lambda: len(broker.peers) > 1 and bool(broker.peers[1].acknowledged))
+    assert told == ["up", "up", b"early"]
+
+
+def test_in_a_session_that_the_broker_lost_it_does(broker, session):
+    made = session()
+    made.subscribe("in", print)
+    made.start()
+    broker.wait("the subscription", lambda: bool(broker.peers and broker.peers[0].subscribed))
+    broker.peers[0].close()
+    broker.wait("it again", lambda: len(broker.peers) > 1 and bool(broker.peers[1].subscribed))
+
+
+@pytest.mark.parametrize(("topic", "options"), [("in", 0b0001_0101), ("$share/g/in", 0b0001_0001)])
+def test_retained_messages_come_for_a_new_subscription_only_and_none_of_its_own(broker, session, topic, options):
+    """Retain Handling 1, No Local, QoS 1; No Local would be an error for a shared subscription."""
+    made = session()
+    made.subscribe(topic, print)
+    made.start()
+    broker.wait("the subscription", lambda: bool(broker.peers and broker.peers[0].subscribed))
+    assert broker.peers[0].subscribed == [(topic, options)]
+
+
+def test_a_broker_without_qos_1_gets_qos_0_and_it_is_said(broker, session, outcome, caplog):
+    broker.connack_properties = b"\x24\0"  # Maximum QoS 0
+    made = session()
+    made.subscribe("in", print)
+    made.start()
+    made.post(Outgoing("t", b"x"), outcome.on_delivery(0), keep=True)
+    outcome.wait(1)
+    broker.wait("the message", lambda: bool(broker.peers[0].published))
+    assert [m.qos for m in broker.peers[0].published] == [0]
+    assert [o & 3 for _, o in broker.peers[0].subscribed] == [0]
+    assert "QoS 0 only" in caplog.text
+
+
+def test_a_broker_that_refuses_a_will_of_qos_1_gets_one_of_qos_0(broker, session, outcome):
+    broker.connack = lambda peer: 0x9B if peer.connect[7] & 0x18 else 0  # QoS not supported
+    made = session()
+    made.start()
+    made.post(Outgoing("t", b"x"), outcome.on_delivery(0), keep=True)
+    outcome.wait(1)
+    assert len(broker.peers) == 2
+    broker.wait("the message", lambda: bool(broker.peers[1].published))
+    assert [m.qos for m in broker.peers[1].published] == [0]
+
+
+def test_a_broker_that_retains_nothing_is_given_nothing_to_retain(broker, session, outcome):
+    broker.connack_properties = b"\x25\0"  # Retain Available 0
+    made = session()
+    made.start()
+    made.post(Outgoing("t", b"x", retain=True), outcome.on_delivery(0), keep=True)
+    outcome.wait(1)
+    assert [m.retain for m in broker.peers[0].published] == [False]
+
+
+def test_a_refusal_for_a_reason_that_no_standard_names_ends_no_connection(broker, session, outcome):
+    """By public names paho 2.1 ends the connection over it, and the message waits."""
+    broker.answer = lambda m: 0xA7 if m.payload == b"1" else 0
+    made = session()
+    made.start()
+    broker.peer()
+    for n in range(3):
+        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n), keep=True)
+    outcome.wait(3)
+    assert outcome.confirmed == [0, 2]
+    assert outcome.refused == [(1, "reason code 0xa7")]
+    assert len(broker.peers) == 1
 
 
 def test_a_broker_that_ends_is_found_and_connected_to_again(broker, session):

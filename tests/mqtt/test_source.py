@@ -35,8 +35,8 @@ class Session:
         if incoming.qos and incoming.session == self.number:
             self.acked.append(incoming.mid)
 
-    def give(self, payload, mid=0, *, topic=TOPIC, dup=False, **more):
-        message = Incoming(topic, payload, int(bool(mid)), dup, False, mid, self.number, **more)
+    def give(self, payload, mid=0, *, topic=TOPIC, dup=False, retain=False, **more):
+        message = Incoming(topic, payload, int(bool(mid)), dup, retain, mid, self.number, **more)
         self.handler(message)
 
     def reconnect(self, *, resumed=True):
@@ -60,8 +60,8 @@ def source(session, counted):
     return opened(session, counted)
 
 
-def opened(session, counted, topic=TOPIC, origins=()):
-    made = MqttSource(session, topic, SourceContext(FakeClock(), topic=TOPIC, count=counted.append))
+def opened(session, counted, topic=TOPIC, origins=(), **more):
+    made = MqttSource(session, topic, SourceContext(FakeClock(), topic=TOPIC, count=counted.append, **more))
     made.remember(origins)
     made.open()
     session.listener.up(resumed=bool(origins))
@@ -236,6 +236,21 @@ def test_another_service_s_results_are_inputs_where_the_topic_names_them(session
     source = opened(session, counted, "edge/+/first/result")
     session.give(b"{}", 1, topic="edge/pi/first/result")
     assert payloads(source) == [b"{}"]
+
+
+def test_a_retained_input_is_marked(source, session):
+    session.give(b"old", 1, retain=True)
+    session.give(b"new", 2)
+    assert [s.retained for s in read(source)] == [True, False]
+
+
+def test_retained_inputs_may_be_left_out_and_are_counted(session, counted):
+    source = opened(session, counted, ignore_retained=True)
+    session.give(b"old", 1, retain=True)
+    session.give(b"new", 2)
+    assert payloads(source) == [b"new"]
+    assert session.acked == [1]
+    assert counted == ["dropped:input-retained"]
 
 
 def test_what_is_remembered_of_many_pictures_does_not_hold_them(source, session):

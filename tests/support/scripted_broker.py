@@ -97,11 +97,11 @@ class Peer:
 
     def _answer_connect(self) -> None:
         broker = self._broker
-        if broker.connack is None:
-            return
         properties = broker.connack_properties
         extra = _length(len(properties)) + properties if self.five else b""
         reason = broker.connack(self)
+        if reason is None:
+            return
         self.send(CONNACK << 4, bytes([self._session_present and not reason, reason]) + extra)
 
     def _take_publish(self, first: int, body: bytes) -> None:
@@ -142,8 +142,8 @@ class ScriptedBroker:
         self.peers: list[Peer] = []
         self.session_present = False
         """From the second connection on."""
-        self.connack: Callable[[Peer], int] | None = lambda _: 0
-        """The reason code for a connection; None: no answer at all."""
+        self.connack: Callable[[Peer], int | None] = lambda _: 0
+        """The reason code for a connection; None: no answer, or the test has given one."""
         self.connack_properties = b""
         self.answer: Callable[[Published], int | None] = lambda _: 0
         """The reason code of a PUBACK; None: no answer."""

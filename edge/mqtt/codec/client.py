@@ -50,7 +50,8 @@ class Client:
         """The last error of the socket, in the system's words."""
         self.five = choice.version == 5
         self._options = options
-        self._qos = choice.qos
+        self.qos = choice.qos
+        """Of subscriptions."""
         self._session = session
         _name_all_reasons()
         self._paho = self._make(choice)
@@ -141,11 +142,11 @@ class Client:
         if self.five:
             self._paho.subscribe([(t, self._subscription(t)) for t in topics])
         else:
-            self._paho.subscribe([(t, self._qos) for t in topics])
+            self._paho.subscribe([(t, self.qos) for t in topics])
 
     def _subscription(self, topic: str) -> SubscribeOptions:
         shared = topic.startswith("$share/")  # where No Local is an error, and nothing retained comes
-        return SubscribeOptions(qos=self._qos, noLocal=not shared, retainHandling=1)
+        return SubscribeOptions(qos=self.qos, noLocal=not shared, retainHandling=1)
 
     def publish(self, publications: Sequence[Publication]) -> list[int]:
         """Queues PUBLISH packets at QoS 1; their packet identifiers, none of which is in use."""

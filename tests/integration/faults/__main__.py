@@ -10,6 +10,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from integration.faults.brokers import BROKERS
 from integration.faults.campaign import Account, Campaign, table
 from integration.faults.fed import FedCampaign
 from support.marks import write_between
@@ -22,15 +23,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="integration.faults", description=__doc__)
     parser.add_argument("--hours", type=float, default=0.0, help="how long, both campaigns together")
     parser.add_argument("--faults", type=int, default=200, help="at least so many, in the first campaign")
+    parser.add_argument("--broker", choices=BROKERS, default="mosquitto")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--write", type=Path, metavar="README.md", help="puts the table between its marks")
     options = parser.parse_args()
-    seconds = options.hours * 3600 / 2
+    seconds = options.hours * 3600 / (2 if options.broker == "mosquitto" else 1)
     accounts: list[Account] = []
-    for kind, faults in ((Campaign, options.faults), (FedCampaign, options.faults // 2)):
-        place = Path(tempfile.mkdtemp(prefix="edge-run-faults-"))
-        print(f"{kind.__name__}, seed {options.seed}, in {place}", file=sys.stderr)
-        accounts.append(kind(place, options.seed, faults=faults, seconds=seconds).run())
+    place = Path(tempfile.mkdtemp(prefix="edge-run-faults-"))
+    print(f"seed {options.seed}, in {place}", file=sys.stderr)
+    more = {"faults": options.faults, "seconds": seconds}
+    for folder in ("mqtt", "fed"):
+        (place / folder).mkdir()
+    accounts.append(Campaign(place / "mqtt", options.seed, broker=options.broker, **more).run())
+    print(table(accounts[-1:]))
+    if options.broker == "mosquitto":
+        more["faults"] = options.faults // 2
+        accounts.append(FedCampaign(place / "fed", options.seed, **more).run())
         print(table(accounts[-1:]))
     if options.write is not None:
         write_between(options.write, BEGIN, END, measured(table(accounts)))

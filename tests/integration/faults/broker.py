@@ -15,7 +15,7 @@ from integration.faults.waiting import wait_until
 _CONFIG = """listener {port} 127.0.0.1
 allow_anonymous true
 user root
-persistence true
+persistence {persistence}
 persistence_location {folder}/
 autosave_interval 0
 max_queued_messages 0
@@ -38,13 +38,19 @@ class BrokerError(RuntimeError):
 class Broker:
     """Keeps its sessions and messages over `stop` and `start`."""
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
+    name = "mosquitto"
+    login: tuple[str, str] | None = None
+    keeps = True
+    survives_kill = True
+
+    def __init__(self, folder: Path, extra: str = "", *, persistence: bool = True) -> None:
         """`extra`: further lines for its configuration."""
         self._folder = folder
         folder.mkdir()
-        self.port = _free_port()
+        self.port = free_port()
         self._config = folder / "mosquitto.conf"
-        self._config.write_text(_CONFIG.format(port=self.port, folder=folder) + extra)
+        text = _CONFIG.format(port=self.port, folder=folder, persistence=str(persistence).lower())
+        self._config.write_text(text + extra)
         self._database = folder / "mosquitto.db"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -133,7 +139,7 @@ class Broker:
         return all(f[4].split(":")[1] == "00000000" for f in map(str.split, lines) if f[1].endswith(ours))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Below those that the kernel gives to clients: while the broker is down, one of them must not take it.
 
     A client that keeps trying such a port would now and then connect to itself, and keep the broker out.

@@ -2,9 +2,10 @@
 
 What is counted, for an MQTT source at `--durability outage`: an input is *acknowledged* when the publisher has
 the broker's PUBACK, and from then on owed a result; nothing is ever published a second time by the harness.
-*Lost* are acknowledged inputs without a result once all faults are over. *Repeats* are copies of a result with
-an `id` that came before: a consumer drops them. *Inferred again* are inputs that have results of different ids:
-their acknowledgement did not reach the broker before a kill, or the publisher's copy of a message reached the
+*Lost* are acknowledged inputs without a result once all faults are over. Every second five inputs
+in a row are equal and have no `id`: of those there have to be as many results as were acknowledged. *Repeats* are
+copies of a result with an `id` that came before: a consumer drops them. *Inferred again* are inputs that have results
+of different ids: their acknowledgement did not reach the broker, or the publisher's copy of a message reached the
 broker twice, its acknowledgement having been cut off: at-least-once allows both.
 
 For `stdin` at `--durability always` nobody can be asked again, so owed is what the process reported as taken:
@@ -56,15 +57,19 @@ def faults_of(ground: Ground) -> list[Fault]:
 
     at_once, half_open = (0.0, 0.3), (0.5, 4.0)
     broker, link, disk = ground.broker, ground.link, ground.disk
+    stopped = Fault("broker stopped (SIGTERM)", "broker", broker.stop, broker.start)
+    killed = Fault("broker killed (SIGKILL)", "broker", ground.kill_broker, broker.start)
     return [
+        *([stopped] if broker.keeps else ()),
+        *([killed] if broker.keeps and broker.survives_kill else ()),
         Fault("edge-run killed (SIGKILL)", "edge", restart(ground.service.kill), nothing, at_once),
         Fault("edge-run stopped (SIGTERM)", "edge", restart(ground.service.stop), nothing, at_once),
-        Fault("broker killed (SIGKILL)", "broker", ground.kill_broker, broker.start),
-        Fault("broker stopped (SIGTERM)", "broker", broker.stop, broker.start),
         Fault("broker frozen (SIGSTOP)", "broker", broker.freeze, broker.thaw, half_open),
         Fault("connection cut", "link", link.cut, nothing, at_once),
         Fault("connection half open", "link", link.hold, link.release, half_open),
         Fault("connection refused", "link", link.refuse, link.accept),
+        Fault("another client of the same id", "link", ground.intrude, ground.expel, at_once),
+        Fault("spool locked at the start", "edge", ground.lock_state, ground.unlock_state, half_open),
         Fault("disk full", "disk", disk.fill, disk.free),
         Fault("disk read-only", "disk", disk.make_read_only, disk.make_writable),
     ]
@@ -98,14 +103,17 @@ class Account:
 class Campaign:
     """One run over `faults` faults or `seconds` seconds, whichever is later."""
 
-    def __init__(self, place: Path, seed: int, *, faults: int, seconds: float = 0.0, per_second: float = 60.0) -> None:
-        self._ground = Ground(place, "outage")
+    def __init__(
+        self, place: Path, seed: int, *, faults: int, seconds: float = 0.0, per_second: float = 60.0,
+        broker: str = "mosquitto",
+    ) -> None:  # fmt: skip
+        self._ground = Ground(place, "outage", broker=broker)
         self._rng = random.Random(seed)
         self._wanted = faults
         self._seconds = seconds
         self._per_second = per_second
         self._started = time.monotonic()
-        self.account = Account("MQTT source at QoS 1, `--durability outage`", seed)
+        self.account = Account(f"MQTT source at QoS 1, `--durability outage`: {self._ground.broker.name}", seed)
 
     def run(self) -> Account:
         """Raises TimeoutError where results do not come, with what edge-run said last."""
@@ -121,6 +129,8 @@ class Campaign:
             self._settle()
             ground.service.stop()
         except TimeoutError as exc:
+            lacking = ground.subscriber.lacking(set(ground.publisher.acknowledged))
+            exc.add_note(f"{len(lacking)} inputs without a result: {lacking[:50]}")
             exc.add_note(f"faults so far: {dict(self.account.faults)}\nedge-run said:\n{ground.service.said()}")
             raise
         finally:
@@ -149,13 +159,14 @@ class Campaign:
     def _settle(self) -> None:
         """Everything that is owed by now comes."""
         owed = set(self._ground.publisher.acknowledged)
-        wait_until("results of all acknowledged inputs", lambda: owed <= self._ground.subscriber.answered, SETTLE_S)
+        heard = self._ground.subscriber
+        wait_until("results of all acknowledged inputs", lambda: not heard.lacking(owed), SETTLE_S)
 
     def _count(self) -> None:
         account, heard = self.account, self._ground.subscriber
         account.seconds = time.monotonic() - self._started
         account.acknowledged = len(self._ground.publisher.acknowledged)
-        account.lost = sorted(self._ground.publisher.acknowledged - heard.answered)
+        account.lost = heard.lacking(self._ground.publisher.acknowledged)
         fill(account, self._ground)
 
 

@@ -12,10 +12,24 @@ import paho.mqtt.client as paho
 from integration.faults.waiting import wait_until
 from paho.mqtt.enums import CallbackAPIVersion
 
+EQUAL = 5
+"""So many inputs in a row, of each second such row, are equal and have no id."""
+
 
 def row(number: int) -> dict[str, Any]:
     """Input `number`; the model answers `a + 2 b`."""
     return {"id": number, "a": number % 1000, "b": number % 7}
+
+
+def input_of(number: int) -> dict[str, Any]:
+    """What the publisher sends: rows of equal inputs between rows of different ones."""
+    return {"a": group_of(number), "b": 0} if group_of(number) is not None else row(number)
+
+
+def group_of(number: int) -> int | None:
+    """Which row of equal inputs it belongs to; None for one of those that differ."""
+    group = number // EQUAL
+    return group if group % 2 else None
 
 
 def expected(number: int) -> float:
@@ -23,16 +37,18 @@ def expected(number: int) -> float:
     return number % 1000 + 2 * (number % 7)
 
 
-def _client(name: str) -> paho.Client:
+def _client(name: str, login: tuple[str, str] | None) -> paho.Client:
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False, protocol=paho.MQTTv311)
     client.reconnect_delay_set(0.1, 0.5)
+    if login is not None:
+        client.username_pw_set(*login)
     return client
 
 
 class _End:
-    def __init__(self, name: str, port: int) -> None:
+    def __init__(self, name: str, port: int, login: tuple[str, str] | None) -> None:
         self._port = port
-        self._client = _client(name)
+        self._client = _client(name, login)
         self._lock = threading.Lock()
 
     def _connect(self) -> None:
@@ -47,8 +63,8 @@ class _End:
 class Publisher(_End):
     """Publishes at QoS 1 and again until the broker acknowledges: paho keeps what was not, over reconnects."""
 
-    def __init__(self, port: int, topic: str) -> None:
-        super().__init__("publisher", port)
+    def __init__(self, port: int, topic: str, login: tuple[str, str] | None = None) -> None:
+        super().__init__("publisher", port, login)
         self._topic = topic
         self._numbers: dict[int, int] = {}
         self._early: set[int] = set()
@@ -85,7 +101,7 @@ class Publisher(_End):
                 self._publish(self.published + 1)
 
     def _publish(self, number: int) -> None:
-        info = self._client.publish(self._topic, json.dumps(row(number)), qos=1)
+        info = self._client.publish(self._topic, json.dumps(input_of(number)), qos=1)
         with self._lock:
             self.published = number
             if info.mid in self._early:
@@ -106,12 +122,13 @@ class Publisher(_End):
 class Subscriber(_End):
     """A persistent session at QoS 1; keeps every result and error that came, and each boot's last `stats`."""
 
-    def __init__(self, port: int, base: str) -> None:
-        super().__init__("subscriber", port)
+    def __init__(self, port: int, base: str, login: tuple[str, str] | None = None) -> None:
+        super().__init__("subscriber", port, login)
         self._base = base
         self._subscribed = threading.Event()
         self.copies: Counter[str] = Counter()
         self.ids_by_input: dict[int, set[str]] = {}
+        self.ids_by_group: dict[int, set[str]] = {}
         self.wrong: list[str] = []
         self.errors: list[str] = []
         self.order: list[tuple[str, int]] = []
@@ -131,6 +148,13 @@ class Subscriber(_End):
         """Inputs that have a result."""
         with self._lock:
             return set(self.ids_by_input)
+
+    def lacking(self, owed: set[int]) -> list[int]:
+        """Of these inputs, those without a result; of equal ones as many as there are results too few."""
+        groups = Counter(group for n in owed if (group := group_of(n)) is not None)
+        with self._lock:
+            few = [g * EQUAL for g, count in groups.items() for _ in range(count - len(self.ids_by_group.get(g, ())))]
+            return sorted(few + [n for n in owed if group_of(n) is None and n not in self.ids_by_input])
 
     def reports(self) -> list[tuple[str, int, int | None]]:
         """By boot: lines reported as taken, and the lowest input that a result of it names."""
@@ -154,12 +178,17 @@ class Subscriber(_End):
 
     def _result(self, heard: dict[str, Any]) -> None:
         self.copies[heard["id"]] += 1
-        number = heard["input_id"]
-        self.ids_by_input.setdefault(number, set()).add(heard["id"])
+        value = heard["predictions"][0]["value"]
+        number = heard.get("input_id")
+        if number is None:
+            self.ids_by_group.setdefault(round(value), set()).add(heard["id"])
+        else:
+            self.ids_by_input.setdefault(number, set()).add(heard["id"])
         self.replayed += bool(heard.get("replayed"))
         boot = heard["id"].split("/")[2]
-        self._lowest[boot] = min(number, self._lowest.get(boot, number))
+        if number is not None:
+            self._lowest[boot] = min(number, self._lowest.get(boot, number))
         if self.copies[heard["id"]] == 1:
             self.order.append((boot, heard["seq"]))
-        if abs(heard["predictions"][0]["value"] - expected(number)) > 0.01:
-            self.wrong.append(f"input {number}: {heard['predictions'][0]['value']} instead of {expected(number)}")
+        if number is not None and abs(value - expected(number)) > 0.01:
+            self.wrong.append(f"input {number}: {value} instead of {expected(number)}")

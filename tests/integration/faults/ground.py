@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
+from urllib.parse import quote
 
-from integration.faults.broker import Broker
+import paho.mqtt.client as paho
+from integration.faults.brokers import BROKERS
 from integration.faults.disk import Disk
 from integration.faults.ends import Publisher, Subscriber
 from integration.faults.model import write_model
 from integration.faults.proxy import Proxy
 from integration.faults.service import Service
+from paho.mqtt.enums import CallbackAPIVersion
 
 BASE = "edge/d/m"
+CLIENT_ID = "edge-run-under-faults"
 
 
 class Ground:
     """`edge-run` reaches the broker through `link`; the two ends through proxies of their own, that only hold."""
 
-    def __init__(self, place: Path, durability: str, source: str | None = None) -> None:
+    def __init__(self, place: Path, durability: str, source: str | None = None, broker: str = "mosquitto") -> None:
         self.place = place
-        self.broker = Broker(place / "broker")
+        self.broker = BROKERS[broker](place / "broker")
         self.link = Proxy(self.broker.port)
         self.ends = [Proxy(self.broker.port), Proxy(self.broker.port)]
         self.disk = Disk(place)
         self._durability = durability
         self._source = source
-        self._closing: list[object] = []
+        self._lock: sqlite3.Connection | None = None
 
     def open(self) -> None:
         """All is up, and the sessions are saved, so that no killed broker forgets who listens."""
@@ -35,13 +41,15 @@ class Ground:
         model = self.place / "m.onnx"
         write_model(model)
         self.service = Service(self._arguments(model), self.disk.environment, self.place / "edge-run.log")
-        self.publisher = Publisher(self.ends[0].port, f"{BASE}/input")
-        self.subscriber = Subscriber(self.ends[1].port, BASE)
+        self.publisher = Publisher(self.ends[0].port, f"{BASE}/input", self.broker.login)
+        self.subscriber = Subscriber(self.ends[1].port, BASE, self.broker.login)
         self.subscriber.start()
 
     def _arguments(self, model: Path) -> list[str]:
+        login = "" if self.broker.login is None else ":".join(map(quote, self.broker.login)) + "@"
         arguments = [
-            *("--model", str(model), "--mqtt", f"mqtt://127.0.0.1:{self.link.port}", "--device", "d", "--name", "m"),
+            *("--model", str(model), "--mqtt", f"mqtt://{login}127.0.0.1:{self.link.port}"),
+            *("--device", "d", "--name", "m", "--mqtt-client-id", CLIENT_ID),
             *("--state-dir", str(self.disk.folder / "state"), "--durability", self._durability),
             # Times that fit faults of a second or two.
             *("--keepalive", "2", "--confirm-timeout", "2", "--stats-interval", "0.2", "--grace", "1"),
@@ -63,6 +71,38 @@ class Ground:
         for proxy in proxies:
             proxy.cut()
             proxy.release()
+
+    def intrude(self) -> None:
+        """Another client of the same id takes the session over, and whatever it is sent, without acknowledging it."""
+        self._intruder = paho.Client(
+            CallbackAPIVersion.VERSION2, CLIENT_ID, clean_session=False, protocol=paho.MQTTv311, manual_ack=True
+        )
+        if self.broker.login is not None:
+            self._intruder.username_pw_set(*self.broker.login)
+        with contextlib.suppress(OSError):
+            self._intruder.connect("127.0.0.1", self.broker.port, keepalive=5)
+            self._intruder.loop_start()
+
+    def expel(self) -> None:
+        """It is gone."""
+        self._intruder.disconnect()
+        self._intruder.loop_stop()
+
+    def lock_state(self) -> None:
+        """A life that finds its spool locked by another process."""
+        self.service.kill()
+        spool = self.disk.folder / "state" / "d.m.mqtt.spool"
+        if spool.exists():
+            self._lock = sqlite3.connect(spool, isolation_level=None, timeout=5.0)
+            with contextlib.suppress(sqlite3.OperationalError):  # the disk is full as well
+                self._lock.execute("BEGIN EXCLUSIVE")
+        self.service.start()
+
+    def unlock_state(self) -> None:
+        if self._lock is not None:
+            self._lock.rollback()  # does nothing where there was no BEGIN
+            self._lock.close()
+            self._lock = None
 
     def close(self) -> None:
         for closing in (self.service.kill, self.publisher.close, self.subscriber.close):

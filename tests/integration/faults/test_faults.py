@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from integration.faults.broker import BrokerError, find_mosquitto
+from integration.faults.brokers import missing
 from integration.faults.campaign import Account, Campaign, table
 from integration.faults.fed import FedCampaign
 
@@ -18,12 +19,12 @@ pytestmark = [
 ]
 
 
-def counted(campaign: type[Campaign] | type[FedCampaign], place: Path, faults: int) -> Account:
+def counted(campaign: type[Campaign] | type[FedCampaign], place: Path, faults: int, **more: str) -> Account:
     """One campaign's account; once more where mosquitto itself hangs or ends, which it does now and then."""
     for seed in (SEED, SEED + 1):
         (place / str(seed)).mkdir()
         try:
-            account = campaign(place / str(seed), seed, faults=faults).run()
+            account = campaign(place / str(seed), seed, faults=faults, **more).run()
         except BrokerError as exc:
             print(f"seed {seed}: {exc}")
         else:
@@ -37,6 +38,20 @@ def test_no_acknowledged_input_is_lost_under_two_hundred_faults(tmp_path):
     account = counted(Campaign, tmp_path, 200)
     assert account.faults.total() >= 200
     assert account.acknowledged > 1000
+    assert account.lost == []
+    assert account.wrong == []
+    assert account.errors == []
+    assert account.out_of_order == 0
+    assert account.bad_exits == []
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("broker", ["mosquitto-memory", "rabbitmq", "nats", "ejabberd"])
+def test_nor_at_another_broker_under_forty(tmp_path, broker):
+    if (what := missing(broker)) is not None:
+        pytest.skip(what)
+    account = counted(Campaign, tmp_path, 40, broker=broker)
+    assert account.acknowledged > 200
     assert account.lost == []
     assert account.wrong == []
     assert account.errors == []

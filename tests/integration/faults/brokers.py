@@ -1,0 +1,244 @@
+"""Other brokers for the campaign, each with folders and ports of its own on loopback: RabbitMQ, NATS, ejabberd.
+
+Each differs in what survives its own end (`keeps`). What a broker loses then, it has acknowledged and lost: that says
+nothing of edge-run, so such a broker is not killed in a campaign.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from integration.faults.broker import Broker as Mosquitto
+from integration.faults.broker import find_mosquitto, free_port
+from integration.faults.waiting import wait_until
+
+RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+EJABBERD = "/usr/lib/x86_64-linux-gnu/ejabberd-23.01"
+
+
+class AnyBroker(Protocol):
+    """What a campaign needs of a broker."""
+
+    name: str
+    port: int
+    login: tuple[str, str] | None
+    """User and password, for those that take nobody without."""
+    keeps: bool
+    """Sessions and messages survive `stop`."""
+    survives_kill: bool
+    """What it has acknowledged survives `kill` too."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def save(self) -> None: ...
+    def kill(self) -> None: ...
+    def freeze(self) -> None: ...
+    def thaw(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class _Process:
+    """A broker that is a group of processes."""
+
+    name = ""
+    login: tuple[str, str] | None = None
+    keeps = True
+    survives_kill = True
+    start_s = 90.0
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._write()
+
+    def _write(self) -> None:
+        """Its configuration."""
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _environment(self) -> dict[str, str]:
+        return {}
+
+    def start(self) -> None:
+        with (self._folder / "out").open("ab") as out:
+            self._process = subprocess.Popen(
+                self._command(),
+                env={**os.environ, **self._environment()},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                cwd=self._folder,
+            )
+        wait_until(f"{self.name} listens", self._listens, self.start_s)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def save(self) -> None:
+        """It has written what it acknowledged."""
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        if self._process is not None:
+            self.thaw()
+            self._end(signal.SIGKILL)
+
+    def _end(self, number: int) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        os.killpg(process.pid, number)
+        process.wait(60)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, f"{self.name} ended:\n{(self._folder / 'out').read_text()[-2000:]}"
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+
+class _Erlang(_Process):
+    """One that brings a name server of its own, which outlives it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._names_port = free_port()
+        super().__init__(folder)
+
+    def _environment(self) -> dict[str, str]:
+        return {"HOME": str(self._folder), "ERL_EPMD_PORT": str(self._names_port), "ERL_EPMD_ADDRESS": "127.0.0.1"}
+
+    def close(self) -> None:
+        super().close()
+        ended = [shutil.which("epmd") or "epmd", "-port", str(self._names_port), "-kill"]
+        subprocess.run(ended, check=False, capture_output=True)
+
+
+class RabbitMq(_Erlang):
+    """With its MQTT plug-in: 3.1.1 alone in 3.10. Identifiers begin anew on each connection."""
+
+    name = "RabbitMQ"
+
+    def _write(self) -> None:
+        (self._folder / "enabled_plugins").write_text("[rabbitmq_mqtt].\n")
+        (self._folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp = none\nmqtt.listeners.tcp.1 = 127.0.0.1:{self.port}\nmqtt.allow_anonymous = true\n"
+        )
+
+    def _command(self) -> list[str]:
+        return [RABBITMQ]
+
+    def _environment(self) -> dict[str, str]:
+        return super()._environment() | {
+            "RABBITMQ_NODENAME": f"faults{self.port}@localhost",
+            "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self._folder / "log"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "enabled_plugins"),
+            "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1",
+        }
+
+
+class Nats(_Process):
+    """With JetStream: 3.1.1 alone. It acknowledges before it writes: SIGKILL takes a few messages with it."""
+
+    name = "NATS"
+    survives_kill = False
+
+    def _write(self) -> None:
+        (self._folder / "nats.conf").write_text(
+            f"server_name: faults\nhost: 127.0.0.1\nport: {free_port()}\n"
+            f'jetstream {{ store_dir: "{self._folder}/js" }}\n'
+            f"mqtt {{ host: 127.0.0.1, port: {self.port}, ack_wait: 5s }}\n"
+        )
+
+    def _command(self) -> list[str]:
+        return [str(shutil.which("nats-server")), "-c", str(self._folder / "nats.conf")]
+
+
+class Ejabberd(_Erlang):
+    """Its mod_mqtt: MQTT 5 too. Sessions are in memory."""
+
+    name = "ejabberd"
+    login = ("edge@localhost", "secret")
+    keeps = False
+
+    def _write(self) -> None:
+        (self._folder / "db").mkdir()
+        allowed = '      "#":\n        - allow\n'
+        (self._folder / "ejabberd.yml").write_text(
+            "hosts:\n  - localhost\nloglevel: warning\nauth_method: anonymous\nanonymous_protocol: both\n"
+            "allow_multiple_connections: true\n"
+            f"listen:\n  - port: {self.port}\n    ip: 127.0.0.1\n    module: mod_mqtt\n"
+            "modules:\n  mod_mqtt:\n    max_queue: 100000\n    session_expiry: 1 hour\n"
+            f"    access_subscribe:\n{allowed}    access_publish:\n{allowed}"
+        )
+
+    def _command(self) -> list[str]:
+        database = f'"{self._folder / "db"}"'
+        node = ["-sname", f"faults{self.port}@localhost", "-kernel", "inet_dist_use_interface", "{127,0,0,1}"]
+        return [str(shutil.which("erl")), *node, "-noinput", "+S", "1:1", "-mnesia", "dir", database, "-s", "ejabberd"]
+
+    def _environment(self) -> dict[str, str]:
+        return super()._environment() | {
+            "ERL_LIBS": str(Path(EJABBERD).parent),
+            "EJABBERD_CONFIG_PATH": str(self._folder / "ejabberd.yml"),
+            "EJABBERD_LOG_PATH": str(self._folder / "ejabberd.log"),
+        }
+
+
+class Forgetful(Mosquitto):
+    """mosquitto without persistence."""
+
+    name = "mosquitto without persistence"
+    keeps = False
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, persistence=False)
+
+
+BROKERS: dict[str, Callable[[Path], AnyBroker]] = {
+    "mosquitto": Mosquitto,
+    "mosquitto-memory": Forgetful,
+    "rabbitmq": RabbitMq,
+    "nats": Nats,
+    "ejabberd": Ejabberd,
+}
+
+
+def missing(name: str) -> str | None:
+    """What is to be installed for a broker; None where it is there."""
+    there = {
+        "rabbitmq": Path(RABBITMQ).exists(),
+        "nats": shutil.which("nats-server") is not None,
+        "ejabberd": shutil.which("erl") is not None and Path(EJABBERD).exists(),
+    }.get(name, find_mosquitto() is not None)
+    package = {"rabbitmq": "rabbitmq-server", "nats": "nats-server", "ejabberd": "ejabberd"}.get(name, "mosquitto")
+    return None if there else f"{package} is not installed: apt-get install {package}"
