@@ -21,7 +21,7 @@ from edge.model import container
 from edge.plugins.protocols import EngineLibrary
 from edge.settings.parsers import THREADS_MOST
 from edge.settings.settings import Settings
-from edge.storage.instance import write_synced
+from edge.storage import atomic
 from edge.storage.lock import make_folder
 from edge.telemetry import board
 
@@ -72,7 +72,7 @@ def write(state_dir: Path, profile: Profile) -> Path:
     """The whole file or the old one, whenever the power goes. Raises SpoolError."""
     path = path_of(state_dir, profile.model)
     try:
-        write_synced(path, msgspec.json.format(msgspec.json.encode(profile), indent=2) + b"\n")
+        atomic.write(path, msgspec.json.format(msgspec.json.encode(profile), indent=2) + b"\n")
     except OSError as exc:
         raise _unwritable(state_dir, exc.strerror) from exc
     return path

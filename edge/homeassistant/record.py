@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import SpoolError, UnavailableError
+from edge.storage import atomic
 from edge.storage.lock import SpoolLock
 
 log = logging.getLogger("edge.homeassistant")
@@ -60,10 +61,8 @@ class Record:
         """This device's own; before it is announced."""
         if not self._mine or self.mine() == announced:
             return
-        partial = self._path.with_suffix(".tmp")
         try:
-            partial.write_bytes(msgspec.json.encode(announced))
-            partial.rename(self._path)
+            atomic.write(self._path, msgspec.json.encode(announced))
         except OSError as exc:
             log.warning("what is announced is not remembered", extra={"path": str(self._path), "reason": str(exc)})
 

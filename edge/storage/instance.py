@@ -18,7 +18,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge.storage.lock import make_folder, sync_folder
+from edge.storage import atomic
+from edge.storage.lock import make_folder
 
 log = logging.getLogger("edge.storage.instance")
 
@@ -56,7 +57,7 @@ def instance_id(state_dir: Path) -> str:
     made = _Instance(_own_id(serial, state_dir), serial)
     try:
         make_folder(state_dir)
-        write_synced(path, msgspec.json.encode(made))
+        atomic.write(path, msgspec.json.encode(made))
     except OSError as exc:
         log.warning("client id is not kept", extra={"path": str(path), "reason": exc.strerror})
     return made.id
@@ -66,14 +67,3 @@ def _own_id(serial: str, state_dir: Path) -> str:
     if not serial:
         return os.urandom(4).hex()
     return hashlib.blake2b(f"{serial}\0{state_dir.absolute()}".encode(), digest_size=4).hexdigest()
-
-
-def write_synced(path: Path, data: bytes) -> None:
-    """The whole file or the old one, whenever the power goes. Raises OSError."""
-    partial = path.with_suffix(".tmp")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
-    sync_folder(path.parent)

@@ -67,7 +67,7 @@ def test_packages_onnxruntime_on_32_bits(pi):
 
 
 def test_packages_a_camera_without_opencv(pi):
-    row = only(packages.installed(pi.settings("--source", "camera:0"), pi.host), "packages")
+    row = only(packages.engines(pi.settings("--source", "camera:0"), pi.host, set()), "packages")
     assert (row.code, row.fix) == (2, "pip install 'edge-run[vision]'")
 
 

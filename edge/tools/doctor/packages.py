@@ -40,7 +40,6 @@ WHEELS = (
     Wheel("amqtt", "", "broker"),
 )
 BY_NAME = {w.distribution: w for w in WHEELS}
-CAMERAS = ("camera:", "rtsp:", "rtsps:", ".mp4", ".avi", ".mkv", ".mov", ".webm", ".jpg", ".jpeg", ".png", ".bmp")
 
 
 def python(host: Host) -> Row:
@@ -57,11 +56,7 @@ def installed(settings: Settings, host: Host) -> Iterator[Row]:
     found = {w.distribution: v for w in WHEELS if (v := host.version(w.distribution)) is not None}
     missing = [(what, names) for what, names in needed(settings) if not any(n in found for n in names)]
     for what, names in missing:
-        extra = BY_NAME[names[0]].extra
-        fix = f"pip install 'edge-run[{extra}]'" if extra else "pip install --force-reinstall edge-run"
-        if names[0] == "onnxruntime" and host.bits != 64:
-            fix = BITS_32
-        yield fail("packages", f"{what} needs {names[0]}, which is not installed", fix, ConfigError.exit_code)
+        yield _missing(what, names[0], host)
     old = found.get("tflite-runtime")
     if old and int(found.get("numpy", "0").partition(".")[0]) >= 2:
         fix = "pip install 'numpy<2', or take its successor: pip install 'edge-run[tflite]'"
@@ -78,14 +73,31 @@ def needed(settings: Settings) -> list[tuple[str, tuple[str, ...]]]:
     wanted.append(
         ("a .tflite model", ("ai-edge-litert", "tflite-runtime")) if tflite else ("the model", ("onnxruntime",))
     )
-    source = settings.input.source or ""
-    if source.startswith(CAMERAS) or source.lower().endswith(CAMERAS):
-        wanted.append((f"--source {source.partition('//')[0]}", ("opencv-python-headless",)))
     if settings.http.address is not None:
         wanted.append(("--http", ("starlette",)))
     if settings.mqtt.url.startswith("embedded"):
         wanted.append(("--mqtt embedded", ("amqtt",)))
     return wanted
+
+
+def _missing(what: str, distribution: str, host: Host) -> Row:
+    known = BY_NAME.get(distribution)
+    fix = f"pip install {distribution}" if known is None else "pip install --force-reinstall edge-run"
+    if known is not None and known.extra:
+        fix = f"pip install 'edge-run[{known.extra}]'"
+    if distribution == "onnxruntime" and host.bits != 64:
+        fix = BITS_32
+    return fail("packages", f"{what} needs {distribution}, which is not installed", fix, ConfigError.exit_code)
+
+
+def source_packages(settings: Settings) -> tuple[str, ...]:
+    """What the source needs, as it declares. Imports numpy."""
+    from edge.sources import uri
+
+    try:
+        return uri.parse(settings.input.source).declared.packages if settings.input.source else ()
+    except ConfigError:
+        return ()  # a source that there is not is told by its own row
 
 
 def engines(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
@@ -99,6 +111,11 @@ def engines(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
         end = import_in_child(wheel.module, host)
         if end is None:
             fine.append(wheel.distribution)
+            if wheel.distribution == "numpy":  # only now its module may be imported here
+                wanted = source_packages(settings)
+                must |= set(wanted)
+                if wanted and not any(host.version(name) for name in wanted):
+                    yield _missing(f"--source {(settings.input.source or '').partition('//')[0]}", wanted[0], host)
             continue
         broken.add(wheel.distribution)
         text = f"{wheel.distribution} {version} does not load: {end}"

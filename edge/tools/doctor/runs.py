@@ -11,6 +11,7 @@ from typing import Any
 
 from edge.app import assembly, loading, profile
 from edge.app.loading import Loaded
+from edge.engines import choose
 from edge.errors import ConfigError, EndOfStream, FatalError, ModelError, SampleError, UnavailableError
 from edge.model import golden
 from edge.mqtt.messages import MqttOptions
@@ -48,7 +49,10 @@ def rows(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
 
 
 def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, Loaded | None]:
-    mine = {"onnxruntime"} if settings.model.file.suffix != ".tflite" else {"ai-edge-litert", "tflite-runtime"}
+    try:
+        mine = set(choose.find(settings.model.file, settings.model.engine)[1].packages)
+    except FatalError:
+        mine = set()  # told by what loads it
     if mine & broken:
         yield skip("model", f"{' and '.join(sorted(mine & broken))} does not load")
         return None
