@@ -6,7 +6,7 @@ Imports nothing of the flow: at start this runs while the rest of the house is b
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +42,8 @@ class Loaded(msgspec.Struct, frozen=True):
     sha256: str
     guesses: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = {}
+    """By field of the manifest what it is known by, where the file brought none."""
 
     @property
     def ref(self) -> ModelRef:
@@ -99,7 +101,7 @@ def load_file(
     if manifest is not None:
         said = {f: getattr(manifest, f) for f in manifest.__struct_fields__ if getattr(manifest, f)}
         guessed = msgspec.structs.replace(guessed, **said)
-    return Loaded(path, loaded, _named(guessed, path), sha, found.guesses, found.warnings)
+    return Loaded(path, loaded, _named(guessed, path), sha, found.guesses, found.warnings, found.reasons)
 
 
 def _named(manifest: Manifest, path: Path) -> Manifest:

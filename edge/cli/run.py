@@ -71,6 +71,10 @@ def run(argv: list[str]) -> int:
             from edge.tools import doctor
 
             return _printing(lambda: int(doctor.examine(settings, as_json=settings.process.as_json)))
+        if settings.process.describe:
+            from edge.app import sidecar
+
+            return _printing(lambda: sidecar.show(settings))
         if any(
             settings.delivery.state_dir.glob("profile-*.json")
         ):  # else its import would cost a plain start a millisecond

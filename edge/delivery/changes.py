@@ -15,7 +15,7 @@ from typing import Any
 from edge.data.result import Result
 
 OBJECTS = ("detect", "keypoints")
-SCORED = (*OBJECTS, "classify", "anomaly")
+SCORED = (*OBJECTS, "classify", "anomaly", "text")
 NUMBERS = ("regress", "raw", "segment", "anomaly")
 
 
@@ -42,6 +42,8 @@ def _state(result: Result) -> Any:
         return alarm(result)
     if result.task == "segment":
         return [sorted(p.labels) for p in found]
+    if result.task == "text":
+        return [p.text for p in found]
     return None  # the numbers are the state
 
 

@@ -197,7 +197,7 @@ class _Describer:
         head = choice.head or self._other_head(outputs, task)
         if head.warning:
             self._warnings.append(head.warning)
-        if head.task in _PLACED:
+        if head.decoder != head.task and head.task in _PLACED:
             self._guesses.append(f"--decoder {head.decoder}")
         self._reasons["decoder"] = _EVIDENCE[head.evidence]
         return head

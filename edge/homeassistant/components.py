@@ -72,6 +72,9 @@ def _of_task(results: Results, topic: str) -> Iterator[tuple[str, Component]]:
         on = _FIRST + "{{ 'ON' if best and best.is_anomaly else 'OFF' }}"
         yield "anomaly", _binary("Anomaly", "problem", topic, on)
         yield "score", _number("Score", topic, _FIRST + "{{ best.score if best else none }}", digits=3)
+    elif results.task == "text":
+        yield "label", _text("Text", topic, _FIRST + "{{ best.text[:255] if best else none }}")
+        yield "score", _percent("Score", topic, _FIRST + "{{ (best.score * 100) | round(1) if best else none }}")
     elif results.task == "segment":
         label = _LARGEST + "{{ found.labels[found.areas.index(area)][:255] if found.areas else none }}"
         areas = "{% set p = value_json.predictions | first | default({}) %}{{ {'areas': p} | tojson }}"

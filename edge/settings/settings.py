@@ -256,6 +256,9 @@ class ProcessSettings(Struct, frozen=True):
     verbose: Annotated[bool, Flag("say more", short="-v")] = False
     config: Annotated[Path | None, Flag("a TOML file with the same names", Path, "FILE", only_flag=True)] = None
     check: Annotated[bool, Flag("examine everything, print a table and end", only_flag=True)] = False
+    describe: Annotated[
+        bool, Flag("print what is known of the model and why, as a sidecar that can be edited, and end", only_flag=True)
+    ] = False
     as_json: Annotated[bool, Flag("--check as JSON", name="json", only_flag=True)] = False
     healthy: Annotated[bool, Flag("ask the services with this state folder: 0 or 1", only_flag=True)] = False
 

@@ -47,13 +47,24 @@ class Table:
         return ("byte" if isinstance(value, int) else "float"), value
 
 
-def attach(model: bytes, *, mean: list[float], std: list[float], labels: list[str], threshold: float) -> bytes:
+def attach(
+    model: bytes,
+    *,
+    mean: list[float],
+    std: list[float],
+    labels: list[str],
+    threshold: float,
+    display: list[str] | None = None,
+) -> bytes:
     """What TensorFlow's metadata writer does for an image classifier: a buffer in the model, a zip behind it."""
     normalization = Table({0: 1, 1: Table({0: mean, 1: std})})
     scores = Table({0: 3, 1: Table({0: threshold})})
     picture = Table({0: 2, 1: Table({0: 1})})
     given = Table({0: "image", 3: picture, 4: [normalization]})
-    told = Table({0: "probability", 4: [scores], 6: [Table({0: "the labels.txt", 2: 2})]})
+    files = [Table({0: "the labels.txt", 2: 2})]
+    if display is not None:
+        files.append(Table({0: "labels-en.txt", 2: 2, 3: "en"}))
+    told = Table({0: "probability", 4: [scores], 6: files})
     whole = Table({0: "Cats", 1: "finds cats", 3: [Table({2: [given], 3: [told]})], 5: "MIT"})
     builder = flatbuffers.Builder(1024)
     builder.Finish(whole.write(builder), b"M001")
@@ -69,4 +80,6 @@ def attach(model: bytes, *, mean: list[float], std: list[float], labels: list[st
     file = io.BytesIO(bytes(packed.Output()))
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr("the labels.txt", "\n".join(labels))
+        if display is not None:
+            archive.writestr("labels-en.txt", "\n".join(display))
     return file.getvalue()

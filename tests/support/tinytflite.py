@@ -82,3 +82,57 @@ def running_sum() -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def signed(inputs: dict[str, str], outputs: dict[str, str]) -> bytes:
+    """Two inputs of one value, of which y is the sum; tensors by name, with what the signature calls them."""
+    graph = schema.SubGraphT()
+    graph.tensors = [_tensor(name, 0, (1, 1)) for name in (*inputs, *outputs)]
+    graph.inputs, graph.outputs = [0, 1], [2]
+    step = schema.OperatorT()
+    step.opcodeIndex, step.inputs, step.outputs = 0, [0, 1], [2]
+    step.builtinOptionsType, step.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
+    graph.operators = [step]
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+    signature.inputs = [_named(key, i) for i, key in enumerate(inputs.values())]
+    signature.outputs = [_named(key, 2 + i) for i, key in enumerate(outputs.values())]
+    return _finished(graph, [ADD], signature)
+
+
+def quantising_first(scale: float, zero_point: int, side: int = 32) -> bytes:
+    """A picture in float32 that the first operator turns into int8, and the second back into float32."""
+    shape = (1, side, side, 3)
+    graph = schema.SubGraphT()
+    graph.tensors = [_tensor("x", 0, shape), _tensor("q", 0, shape), _tensor("y", 0, shape)]
+    quantization = schema.QuantizationParametersT()
+    quantization.scale, quantization.zeroPoint = [scale], [zero_point]
+    graph.tensors[1].type, graph.tensors[1].quantization = schema.TensorType.INT8, quantization
+    graph.inputs, graph.outputs = [0], [2]
+    graph.operators = []
+    for code, (given, made) in enumerate(((0, 1), (1, 2))):
+        step = schema.OperatorT()
+        step.opcodeIndex, step.inputs, step.outputs = code, [given], [made]
+        graph.operators.append(step)
+    return _finished(graph, [schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE])
+
+
+def _named(key: str, tensor: int) -> schema.TensorMapT:
+    found = schema.TensorMapT()
+    found.name, found.tensorIndex = key, tensor
+    return found
+
+
+def _finished(graph: schema.SubGraphT, operators: list[int], signature: schema.SignatureDefT | None = None) -> bytes:
+    model = schema.ModelT()
+    model.version, model.description = 3, "tiny"
+    model.operatorCodes = []
+    for operator in operators:
+        code = schema.OperatorCodeT()
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = operator, min(operator, 127), 1
+        model.operatorCodes.append(code)
+    model.subgraphs, model.buffers = [graph], [schema.BufferT()]
+    model.signatureDefs = [signature] if signature is not None else None
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -1,0 +1,232 @@
+"""Each family by outputs as its exports have them: which decoder, which scaling, and the flags that say the same."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.guessing import FLOAT, build, centres, detections, random
+
+from edge.app import loading
+from edge.describe.head import Evidence, Head
+from edge.describe.heads import choose
+from edge.settings import layers
+
+SIDE = 96
+CELLS = 12 * 12 + 6 * 6 + 3 * 3
+
+
+def opened(path: Path, *flags: str) -> loading.Loaded:
+    environment = {**os.environ, "HOME": str(path.parent)}
+    return loading.open_model(layers.read(["--model", str(path), *flags], environment, "0"))
+
+
+def cells(columns: int, each: int = 1) -> np.ndarray:
+    """Decoded boxes [1, N, columns] whose centres follow the cells of the strides 8, 16 and 32; scores from 0 to 1."""
+    values = random(1, each * CELLS, columns)
+    at = 0
+    for stride in (8, 16, 32):
+        y, x = np.mgrid[: SIDE // stride, : SIDE // stride]
+        centre = (np.stack((x.ravel(), y.ravel()), axis=1) + 0.5) * stride
+        centre = np.tile(centre, (each, 1))
+        values[0, at : at + len(centre), :2] = centre
+        values[0, at : at + len(centre), 2:4] *= stride
+        at += len(centre)
+    return values
+
+
+def nanodet() -> np.ndarray:
+    values = random(1, CELLS + 4, 3 + 32, low=-4, high=4)
+    values[..., :3] = random(1, CELLS + 4, 3, high=0.2)
+    return values
+
+
+def scrfd() -> dict[str, np.ndarray]:
+    sizes = [2 * (SIDE // s) ** 2 for s in (8, 16, 32)]
+    names = iter(range(443, 500, 3))
+    return {str(next(names)): random(n, c) for c in (1, 4, 10) for n in sizes}
+
+
+def yunet() -> dict[str, np.ndarray]:
+    kinds = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+    return {f"{k}_{s}": random(1, (SIDE // s) ** 2, c) for k, c in kinds.items() for s in (8, 16, 32)}
+
+
+def shares(*shape: int, axis: int) -> np.ndarray:
+    powers = np.exp(random(*shape, low=-3, high=3))
+    return powers / powers.sum(axis=axis, keepdims=True)
+
+
+def angles() -> np.ndarray:
+    values = cells(4 + 3 + 1).transpose(0, 2, 1).copy()
+    values[0, -1] = random(CELLS, low=-0.7, high=2.3)
+    return values
+
+
+def ultralytics(task: str, **more: str) -> dict[str, str]:
+    return {"names": "{0: 'a', 1: 'b', 2: 'c'}", "stride": "32", "task": task, "imgsz": f"[{SIDE}, {SIDE}]", **more}
+
+
+IMAGENET = (123.675, 116.28, 103.53)
+FAMILIES: dict[str, tuple[Mapping[str, np.ndarray], Mapping[str, str], tuple]] = {
+    "YOLOv8": ({"output0": cells(7).transpose(0, 2, 1)}, ultralytics("detect"),
+               ("yolo", {"form": "v8"}, "RGB", (), (255,), "letterbox")),
+    "YOLOv8 without metadata": ({"output0": cells(7).transpose(0, 2, 1)}, {},
+                                ("yolo", {"form": "v8"}, "RGB", (), (255,), "letterbox")),
+    "YOLOv5": ({"output": cells(8, 3)}, {}, ("yolo", {"form": "v5"}, "RGB", (), (255,), "letterbox")),
+    "YOLO26": ({"output0": detections(300)[..., :6]}, ultralytics("detect", end2end="True", head="Detect"),
+               ("yolo", {"form": "end-to-end"}, "RGB", (), (255,), "letterbox")),
+    "RT-DETR of Ultralytics": ({"output0": centres(300)}, ultralytics("detect", head="RTDETRDecoder"),
+                               ("yolo", {"form": "end-to-end-centre"}, "RGB", (), (255,), "stretch")),
+    "RT-DETR of Ultralytics without metadata": ({"output0": centres(300)}, {},
+                                                ("yolo", {"form": "end-to-end-centre"}, "RGB", (), (255,), "stretch")),
+    "OBB": ({"output0": angles()}, ultralytics("obb"), ("obb", {}, "RGB", (), (255,), "letterbox")),
+    "OBB without metadata": ({"output0": angles()}, {}, ("obb", {}, "RGB", (), (255,), "letterbox")),
+    "masks": ({"output0": cells(7 + 32).transpose(0, 2, 1), "output1": random(1, 32, 24, 24)}, ultralytics("segment"),
+              ("yolo", {"form": "v8", "extras": 32}, "RGB", (), (255,), "letterbox")),
+    "NanoDet-Plus": ({"output": nanodet()}, {},
+                     ("nanodet", {"strides": [8, 16, 32, 64]}, "BGR", IMAGENET[::-1], (57.375, 57.12, 58.395),
+                      "stretch")),
+    "YuNet": (yunet(), {}, ("yunet", {}, "BGR", (), (), "letterbox-topleft")),
+    "SCRFD": (scrfd(), {}, ("scrfd", {}, "RGB", (127.5,), (128,), "letterbox-topleft")),
+    "DETR": ({"logits": random(1, 50, 4, low=-9, high=-2), "pred_boxes": random(1, 50, 4)}, {},
+             ("detr", {}, "RGB", (), (255,), "stretch")),
+    "RF-DETR": ({"dets": random(1, 50, 4), "labels": random(1, 50, 91, low=-9, high=-3)}, {},
+                ("detr", {}, "RGB", IMAGENET, (58.395, 57.12, 57.375), "stretch")),
+    "D-FINE with its postprocessor": (
+        {"labels": np.zeros((1, 50), np.int64), "boxes": random(1, 50, 4, high=90), "scores": random(1, 50)}, {},
+        ("tflite-detection", {"box_format": "xyxy", "normalized": False}, "RGB", (), (255,), "stretch")),
+    "anomalib": ({"pred_score": random(1), "pred_label": np.array([1]), "anomaly_map": random(1, 1, SIDE, SIDE)}, {},
+                 ("", {}, "RGB", (), (255,), "stretch")),
+    "text": ({"softmax": shares(1, 12, 7, axis=2)}, {"character": "a\nb\nc\nd\ne"},
+             ("", {}, "BGR", (127.5,), (127.5,), "letterbox-topleft")),
+    "UltraFace with more classes": (
+        {"scores": shares(1, 3 * 144 + 2 * 36 + 2 * 9 + 3 * 4, 4, axis=2),
+         "boxes": np.sort(random(1, 3 * 144 + 2 * 36 + 2 * 9 + 3 * 4, 4))}, {},
+        ("scores-boxes", {"background": 0}, "RGB", (127,), (128,), "stretch")),
+}  # fmt: skip
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request, tmp_path):
+    outputs, metadata, expected = FAMILIES[request.param]
+    return build(tmp_path / "m.onnx", {"images": (FLOAT, [1, 3, SIDE, SIDE])}, outputs, metadata=metadata), expected
+
+
+def test_a_family_is_known_with_its_scaling(family):
+    path, (decoder, options, color, mean, std, resize) = family
+    made = opened(path).manifest
+    (image,) = made.inputs
+    assert (made.decoder, {k: made.decoder_options.get(k) for k in options}) == (decoder, options)
+    assert (image.color, image.mean, image.std, image.resize) == (color, mean, std, resize)
+
+
+def test_the_flags_that_were_guessed_give_the_same(family):
+    path, _ = family
+    before = opened(path)
+    after = opened(path, *shlex.split(" ".join(before.guesses)))
+    assert after.manifest == before.manifest
+    assert after.guesses == ()
+
+
+def test_a_family_of_mmdetection_has_a_scaling_that_is_a_guess(tmp_path):
+    outputs = {"dets": random(1, 50, 5), "labels": np.zeros((1, 50), np.int64)}
+    found = opened(build(tmp_path / "m.onnx", {"input": (FLOAT, [1, 3, SIDE, SIDE])}, outputs))
+    assert found.manifest.decoder == "mmdetection"
+    assert any("--mean and --std say otherwise" in w for w in found.warnings)
+
+
+def raw(tmp_path, outputs, *, size=(SIDE, SIDE), metadata=None) -> loading.Loaded:
+    width, height = size
+    found = opened(build(tmp_path / "m.onnx", {"images": (FLOAT, [1, 3, height, width])}, outputs, metadata=metadata))
+    assert (found.manifest.task, found.manifest.decoder) == ("raw", "")
+    return found
+
+
+def test_a_yolov5_without_its_grid_is_told_as_it_is_with_the_reason(tmp_path):
+    found = raw(tmp_path, {"output": 1 / (1 + np.exp(-random(1, 3 * CELLS, 85, low=-4, high=4)))})
+    assert any("still need their grid and anchors" in w for w in found.warnings)
+
+
+def test_grids_of_yolov5_are_no_segmentation(tmp_path):
+    found = raw(tmp_path, {"output": random(1, 255, 24, 24, low=-4, high=4)})
+    assert any("still need their anchors" in w for w in found.warnings)
+
+
+def test_rows_that_may_have_an_objects_score_or_not_are_told_as_they_are(tmp_path):
+    found = raw(tmp_path, {"output": random(1, 240, 12)})
+    assert any("--labels says which" in w for w in found.warnings)
+
+
+def test_maps_of_joints_or_of_classes_are_told_as_they_are(tmp_path):
+    found = raw(tmp_path, {"output": random(1, 17, 24, 24)})
+    assert any("--decoder heatmaps or --decoder segment says which" in w for w in found.warnings)
+    assert opened(tmp_path / "m.onnx", "--decoder", "heatmaps").manifest.task == "keypoints"
+    assert opened(tmp_path / "m.onnx", "--task", "segment").manifest.task == "segment"
+
+
+def test_maps_of_joints_of_an_upright_crop_are_keypoints(tmp_path):
+    path = build(tmp_path / "m.onnx", {"input": (FLOAT, [1, 3, 256, 192])}, {"y": random(1, 17, 64, 48)})
+    assert (opened(path).manifest.task, opened(path).manifest.decoder) == ("keypoints", "heatmaps")
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 64), (1, 3, 32, 64)])
+def test_semantic_maps_of_ultralytics_are_one_also_where_they_are_not_square(tmp_path, shape):
+    values = random(*shape) if len(shape) == 4 else np.zeros(shape, np.int64)
+    metadata = {**ultralytics("semantic"), "imgsz": "[32, 64]"}
+    path = build(tmp_path / "m.onnx", {"images": (FLOAT, [1, 3, 32, 64])}, {"y": values}, metadata=metadata)
+    assert (opened(path).manifest.task, opened(path).manifest.labels) == ("segment", ("a", "b", "c"))
+
+
+def test_depth_of_ultralytics_is_told_in_metres(tmp_path):
+    raw(tmp_path, {"y": random(1, 1, SIDE, SIDE)}, metadata=ultralytics("depth"))
+
+
+@pytest.mark.parametrize("side", [96, 160, 320])
+def test_fomo_does_not_change_its_task_with_its_size(tmp_path, side):
+    outputs = {"y": shares(1, side // 8, side // 8, 3, axis=3)}
+    (tmp_path / "labels.txt").write_text("cup\nspoon\n")
+    found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, side, side, 3])}, outputs)).manifest
+    assert (found.task, found.decoder, found.labels) == ("detect", "fomo", ("background", "cup", "spoon"))
+
+
+@pytest.mark.parametrize(("columns", "no_object"), [(4, True), (3, False)])
+def test_labels_tell_whether_a_detr_has_a_column_for_no_object(tmp_path, columns, no_object):
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n")
+    outputs = {"logits": random(1, 50, columns, low=-5), "pred_boxes": random(1, 50, 4)}
+    found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, SIDE, SIDE])}, outputs)).manifest
+    assert (found.decoder_options == {"no_object": True}) == no_object
+    assert found.labels == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("family", "no_object", "mean"),
+    [("detr", True, IMAGENET), ("yolos", True, IMAGENET), ("rt_detr_v2", False, ()), ("d_fine", False, ()),
+     ("conditional_detr", False, IMAGENET)],
+)  # fmt: skip
+def test_a_configuration_beside_a_model_names_its_family(tmp_path, family, no_object, mean):
+    (tmp_path / "config.json").write_text(f'{{"model_type": "{family}"}}')
+    outputs = {"logits": random(1, 50, 4, low=-5), "pred_boxes": random(1, 50, 4)}
+    found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, SIDE, SIDE])}, outputs)).manifest
+    assert bool(found.decoder_options.get("no_object")) == no_object
+    assert found.inputs[0].mean == mean
+
+
+heads = st.builds(
+    Head, st.sampled_from(["detect", "segment"]), st.sampled_from("abc"), evidence=st.sampled_from(list(Evidence))
+)
+
+
+@given(st.lists(heads, max_size=5))
+@settings(max_examples=200)
+def test_the_best_founded_head_wins_and_two_that_are_equally_well_founded_do_not(found):
+    choice = choose(found)
+    best = [h for h in found if h.evidence == max((h.evidence for h in found), default=0)]
+    assert choice.head == (best[0] if len(best) == 1 else None)
+    assert set(map(id, choice.rivals)) == (set(map(id, best)) if len(best) > 1 else set())

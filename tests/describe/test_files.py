@@ -1,0 +1,224 @@
+"""What a file and its neighbours say of a model, and files that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from support import tflitemeta, tinytflite
+from support.guessing import FLOAT, build, describe, picture, random
+
+import edge.describe.describe
+from edge.app import loading
+from edge.app.assembly import make_pipeline
+from edge.data.sample import Sample
+from edge.describe.describe import Hints
+from edge.describe.metadata import read_metadata
+from edge.engines import choose, litert
+from edge.errors import ConfigError, ModelError
+from edge.model import container
+from edge.plugins.protocols import EngineOptions
+from edge.settings import layers
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    return tmp_path / "model.onnx"
+
+
+def opened(path: Path, *flags: str) -> loading.Loaded:
+    environment = {**os.environ, "HOME": str(path.parent)}
+    return loading.open_model(layers.read(["--model", str(path), *flags], environment, "0"))
+
+
+# --- beside the file ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 96, "width": 96}},
+         ((127.5,) * 3, (127.5,) * 3, "stretch", 1.0)),
+        ({"do_normalize": False, "rescale_factor": 1 / 255, "size": {"height": 96, "width": 96}},
+         ((), (255.0,), "stretch", 1.0)),
+        ({"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_center_crop": True,
+          "size": {"shortest_edge": 108}, "crop_size": {"height": 96, "width": 96}},
+         ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "crop", 0.8889)),
+        ({"image_mean": [0, 0, 0], "image_std": [1, 1, 1], "size": {"shortest_edge": 800, "longest_edge": 1333}},
+         ((0.0,) * 3, (255.0,) * 3, "letterbox-topleft", 1.0)),
+        ({"do_rescale": False, "do_normalize": False}, ((), (), "stretch", 1.0)),
+    ],
+)  # fmt: skip
+def test_a_preprocessor_configuration_says_how_pixels_become_numbers(file, said, expected):
+    (file.parent / "preprocessor_config.json").write_text(json.dumps({"do_rescale": True, **said}))
+    found = describe(build(file, picture(96), {"logits": random(1, 5, low=-4)}))
+    (image,) = found.manifest.inputs
+    assert (image.mean, image.std, image.resize, image.crop_fraction) == expected
+    assert found.reasons["inputs.mean"] == "preprocessor_config.json"
+    assert not any("--mean" in w for w in found.warnings)
+
+
+def test_a_configuration_gives_labels_and_the_size_of_a_picture_whose_dimensions_are_free(file):
+    (file.parent / "config.json").write_text(json.dumps({"model_type": "vit", "id2label": {"0": "cat", "1": "dog"}}))
+    (file.parent / "preprocessor_config.json").write_text(
+        json.dumps({"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"height": 64, "width": 48}})
+    )
+    inputs = {"pixel_values": (FLOAT, ["batch_size", "num_channels", "height", "width"])}
+    found = describe(build(file, inputs, {"logits": random(1, 2, low=-4)})).manifest
+    (image,) = found.inputs
+    assert (image.kind, image.layout, image.size, found.labels) == ("image", "NCHW", (48, 64), ("cat", "dog"))
+
+
+@pytest.mark.parametrize("text", ["", "[", "[1, 2]", '{"size": "x", "image_mean": 3}'])
+def test_a_configuration_that_is_none_does_no_harm(file, text):
+    for name in ("config.json", "preprocessor_config.json"):
+        (file.parent / name).write_text(text)
+    assert describe(build(file, picture(), {"y": random(1, 5)})).manifest.task == "classify"
+
+
+# --- the graph ------------------------------------------------------------------------------------------------
+
+
+def scaled(path: Path, operator: str, constant: float, *, node: bool = False) -> Path:
+    """A model whose graph begins with an operator and a constant, which is a node or an initialiser."""
+    value = np.float32([constant])
+    made = [helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT)]
+    if node:
+        made.append(helper.make_node("Constant", [], ["c"], value=onnx.numpy_helper.from_array(value)))
+    made += [helper.make_node(operator, ["f", "c"], ["s"]), helper.make_node("GlobalAveragePool", ["s"], ["y"])]
+    graph = helper.make_graph(
+        made, "g", [helper.make_tensor_value_info("x", FLOAT, [1, 3, 96, 96])],
+        [helper.make_tensor_value_info("y", FLOAT, [1, 3, 1, 1])],
+        [] if node else [onnx.numpy_helper.from_array(value, "c")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="pytorch")
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("node", [True, False])
+@pytest.mark.parametrize(
+    ("operator", "constant", "std"),
+    [("Mul", 1 / 255, ()), ("Div", 255.0, ()), ("Sub", 127.5, ()), ("Sub", 0.485, (255.0,)), ("Div", 0.229, (255.0,))],
+)
+def test_a_model_that_scales_by_itself_is_not_scaled_again(file, operator, constant, std, node):
+    found = describe(scaled(file, operator, constant, node=node))
+    assert (found.manifest.inputs[0].mean, found.manifest.inputs[0].std) == ((), std)
+    assert not any("--mean" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("scale", "zero", "numbers"),
+    [(1 / 255, -128, ((), (255.0,))), (2 / 255, 0, ((127.5,), (127.5,))), (1.0, -128, ((), ()))],
+)
+def test_an_input_that_is_quantised_first_says_its_range(tmp_path, scale, zero, numbers):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tinytflite.quantising_first(scale, zero))
+    (image,) = edge.describe.describe.describe(path, litert.load(path, EngineOptions())).manifest.inputs
+    assert (image.mean, image.std) == numbers
+
+
+# --- TFLite's own words ---------------------------------------------------------------------------------------
+
+
+def test_inputs_and_outputs_are_called_as_in_the_signature(tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(
+        tinytflite.signed({"serving_default_b:0": "hum", "serving_default_a:0": "temp"}, {"Call:0": "sum"})
+    )
+    pipeline = make_pipeline(opened(path), "d")
+    (result,) = pipeline.process(Sample({"temp": 3, "hum": 1}, "test", 0, 0))
+    assert [(p.name, p.value) for p in result.predictions] == [("sum", 4.0)]
+
+
+def test_display_names_come_before_the_names_of_the_classes(tmp_path):
+    path = tmp_path / "m.tflite"
+    made = tinytflite.build(shape=(1, 16, 16, 3))
+    path.write_bytes(
+        tflitemeta.attach(made, mean=[0], std=[1], labels=["/m/1", "/m/2"], threshold=0, display=["Hund", "Katze"])
+    )
+    assert read_metadata(path, {}).labels == ("Hund", "Katze")
+
+
+@pytest.mark.parametrize("cut", [1, 30, 60])
+def test_an_archive_behind_a_model_that_is_cut_off_is_told(tmp_path, cut):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tinytflite.build())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.txt", "cat\ndog\n")
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(ModelError, match=r"is cut off: copy the file again"):
+        container.read_manifest(path, {})
+
+
+def test_weights_that_look_like_the_begin_of_an_archive_are_none(tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tinytflite.build() + b"PK\x03\x04" + bytes(range(200)))
+    assert container.read_manifest(path, {}) is None
+
+
+# --- files that cannot be used --------------------------------------------------------------------------------
+
+
+def test_a_bundle_of_mediapipe_names_what_it_holds(tmp_path):
+    path = tmp_path / "face.task"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("face_detector.tflite", b"x")
+    with pytest.raises(ModelError, match=r"holds face_detector\.tflite; .*: unzip face\.task face_detector\.tflite"):
+        choose.find(path)
+
+
+def test_a_batch_that_is_fixed_is_told_with_the_way_out(file):
+    path = build(file, {"images": (FLOAT, [4, 3, 96, 96])}, {"y": random(4, 84, 189)})
+    with pytest.raises(ModelError, match=r"takes 4 pictures at once.*batch=1 or dynamic=True"):
+        describe(path)
+    assert describe(path, Hints(task="raw")).manifest.task == "raw"
+
+
+@pytest.mark.parametrize("shape", [[1, 3, 2**20, 2**20], [1, 2**40]])
+def test_an_impossible_shape_is_told(file, shape):
+    with pytest.raises(ModelError, match="impossible shape"):
+        describe(build(file, {"x": (FLOAT, shape)}, {"y": random(1, 5)}))
+
+
+# --- what a flag may say --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outputs", "flags", "said"),
+    [
+        ({"y": random(1, 5, low=-4)}, ["--threshold", "50"], "--threshold 50: scores lie between 0 and 1: 50 % is"),
+        ({"y": random(1, 5, low=-4)}, ["--nms", "0.5"], "--nms: the outputs of this model are read by 'classify'"),
+        ({"pred_score": random(1)}, ["--top-k", "3"], "--top-k"),
+        ({"y": random(1, 7, 3, 3)}, ["--threshold", "0.5"], "--threshold"),
+        ({"dets": random(1, 50, 5), "labels": np.zeros((1, 50), np.int64)}, ["--nms", "0.5"], "--nms"),
+        (
+            {"dets": random(1, 50, 5), "labels": np.zeros((1, 50), np.int64)},
+            ["--activation", "softmax"],
+            "--activation",
+        ),
+    ],
+)
+def test_a_flag_that_the_decoder_cannot_obey_is_refused(file, outputs, flags, said):
+    with pytest.raises(ConfigError) as told:
+        opened(build(file, picture(), outputs), *flags)
+    assert str(told.value).startswith(said)
+
+
+def test_the_threshold_of_an_anomaly_is_any_number(file):
+    path = build(file, picture(), {"pred_score": random(1)})
+    assert opened(path, "--threshold", "50").manifest.threshold == 50
+
+
+def test_mean_and_std_scale_a_table(file):
+    node = helper.make_node("Identity", ["x"], ["y"])
+    path = build(file, {"x": (FLOAT, ["n", 3])}, {"y": [1, 3]}, nodes=[node])
+    pipeline = make_pipeline(opened(path, "--mean", "1,2,3", "--std", "2", "--task", "regress"), "d")
+    (result,) = pipeline.process(Sample([3, 2, 7], "test", 0, 0))
+    assert [p.value for p in result.predictions] == [1, 0, 2]
