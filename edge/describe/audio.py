@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from edge.data.tensor import TensorSpec
 from edge.errors import ConfigError
@@ -21,8 +22,7 @@ _RATES = {44_032: 44_100, 43_844: 22_050, 144_000: 48_000}
 _SILERO = {576: (SPEECH_RATE, 512, 64), 288: (8_000, 256, 32)}
 
 
-@dataclass(frozen=True, slots=True)
-class Hearing:
+class Hearing(msgspec.Struct, frozen=True):
     """In audio samples, at `rate` Hz; `context` samples of the window before go in front."""
 
     rate: int

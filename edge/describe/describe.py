@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from edge.data.normalization import understand
 from edge.data.tensor import Array, TensorSpec
@@ -40,14 +40,13 @@ _EVIDENCE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(msgspec.Struct, frozen=True):
     """A manifest, the flags that say what was guessed, what the user should hear, and why each field is what it is."""
 
     manifest: Manifest
     guesses: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    reasons: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = {}
 
 
 def describe(path: Path, engine: Engine, hints: Hints | None = None) -> Description:

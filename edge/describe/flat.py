@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from edge.data.tensor import Array, TensorSpec
@@ -19,8 +19,7 @@ _EMBEDDINGS = (64, 128, 192, 256, 512)
 _MOST_NUMBERS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Flat:
+class Flat(msgspec.Struct, frozen=True):
     """What a flat head is found by: a run's outputs (real values), the inputs' roles, labels, the user's task."""
 
     outputs: Mapping[str, Array]

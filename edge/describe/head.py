@@ -9,9 +9,10 @@ it is (`edge.describe.heads`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar
+
+import msgspec
 
 from edge.data.tensor import Array, TensorSpec
 from edge.data.vocabulary import Activation, Layout
@@ -37,14 +38,13 @@ class Evidence(IntEnum):
     """The file says so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """A decoder, which output is what for it, its options, and the preset of pictures that goes with it."""
 
     task: Task
     decoder: str
     outputs: tuple[Output, ...] = ()
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = {}
     evidence: Evidence = Evidence.LIKELY
     preset: str = ""
     """How pictures become numbers: a name in `edge.describe.presets`; "" where the family leaves it open."""
@@ -63,8 +63,7 @@ class Head:
     """What the user should hear of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputProbe:
+class OutputProbe(msgspec.Struct, frozen=True):
     """What a head is recognised by: a model's outputs (real values, float32) for noise, and what else is known."""
 
     outputs: Mapping[str, Array]
@@ -75,7 +74,7 @@ class OutputProbe:
     """How many labels were found."""
     channels: int = 3
     """Of the input: 1 or 3."""
-    metadata: Metadata = field(default_factory=Metadata)
+    metadata: Metadata = Metadata()
     picture: Callable[[], Mapping[str, Array]] = dict
     """The outputs for a picture, which costs one inference at the first call; empty where the model refuses it."""
     layout: Layout = "NCHW"

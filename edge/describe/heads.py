@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
 from edge.model.manifest import Task
 from edge.plugins import registry
 
-GROUP = HeadInfo.GROUP
 
-
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """The head, or None; `rivals` are the heads that fit equally well where none is chosen."""
 
     head: Head | None = None
@@ -25,11 +23,18 @@ def find(probe: OutputProbe, *, task: Task | None = None, decoder: str | None = 
 
     Our own heads are asked first, strangers' only where none of ours is sure: to look for them costs time.
     """
+    if decoder is None and _is_one_vector(probe):
+        return Choice()  # classes: no head has so little, and to import them all costs time
     names = [decoder] if decoder else registry.own_names(HeadInfo.GROUP)
     heads = ask((registry.declared(HeadInfo, name) for name in names), probe)
     if decoder is None and not any(h.evidence >= Evidence.NUMBERS for h in heads):
         heads += ask((info for _, info in registry.strangers(HeadInfo)), probe)
     return choose(h for h in heads if decoder is not None or task in (None, h.task) or h.decoder == "raw")
+
+
+def _is_one_vector(probe: OutputProbe) -> bool:
+    values = next(iter(probe.outputs.values()))
+    return len(probe.outputs) == 1 and values.size > 1 and values.ndim != 3 and values.size == max(values.shape)
 
 
 def ask(infos: Iterable[HeadInfo], probe: OutputProbe) -> list[Head]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from edge.data import magic
 from edge.describe import neighbours, onnx_graph
@@ -25,8 +27,7 @@ _TASKS: dict[str, Task] = {
 _MASK_COEFFICIENTS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(msgspec.Struct, frozen=True):
     """Fields that nothing was written for are empty."""
 
     producer: str = ""
@@ -100,7 +101,7 @@ def _from_tflite(notes: TfliteMetadata) -> Metadata:
         value = label_files.literal(notes.files.get(name, ""))
         written = _ultralytics(value) if isinstance(value, dict) else None
         if written is not None:
-            return replace(written, **keys)  # type: ignore[arg-type]
+            return replace(written, **keys)
     picture = next((i for i in notes.inputs if i.image), None)
     thresholds = [o.threshold for o in notes.outputs if o.threshold is not None]
     said = picture is not None and bool(picture.mean or picture.std)

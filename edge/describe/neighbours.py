@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import msgspec
 
 MAX_BYTES = 16 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Pictures:
+class Pictures(msgspec.Struct, frozen=True):
     """How pictures become numbers, in the manifest's words; None and () where it does not say."""
 
     mean: tuple[float, ...] = ()
@@ -29,8 +29,7 @@ class Pictures:
     color: Literal["RGB", "BGR"] = "RGB"
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(msgspec.Struct, frozen=True):
     """What lies beside a model. `file` is where the pictures were read."""
 
     family: str = ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import Literal
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from edge.data.tensor import TensorSpec
 from edge.data.vocabulary import Color, Resize
@@ -25,8 +26,7 @@ _TEACHABLE = re.compile(r"(^|_)sequential_\d+_input")
 _WORDS = {_PIXELS: "pixels as they are", _UNIT: "0 to 1", _HALF: "-1 to 1", (IMAGENET_MEAN, IMAGENET_STD): "ImageNet's"}
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(msgspec.Struct, frozen=True):
     """Fields of `manifest.Input`, and what they are known by; `sure` is False where it is a guess."""
 
     color: Color = "RGB"

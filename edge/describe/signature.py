@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -20,8 +19,7 @@ Kind = Literal["image", "audio", "table", "column", "tensor"]
 _PICTURE_SIZE = re.compile(r"^(im_shape|image_shape|im_info|orig_target_sizes|scale_factor|image_size)$", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Roles:
+class Roles(msgspec.Struct, frozen=True):
     """`states` is input name to output name; `constants` are input names."""
 
     kind: Kind

@@ -9,8 +9,10 @@ import mmap
 import struct
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from edge.describe.flatbuffer import Table, root
 from edge.model import labels as label_files
@@ -27,8 +29,7 @@ _LIMITS = {3: (0, 255), 9: (-128, 127)}
 """Of the tensor types uint8 and int8."""
 
 
-@dataclass(frozen=True, slots=True)
-class TensorNotes:
+class TensorNotes(msgspec.Struct, frozen=True):
     """What the metadata says of one input or output."""
 
     mean: tuple[float, ...] = ()
@@ -40,15 +41,14 @@ class TensorNotes:
     """Name and locale; a file with a locale holds display names."""
 
 
-@dataclass(frozen=True, slots=True)
-class TfliteMetadata:
+class TfliteMetadata(msgspec.Struct, frozen=True):
     """What a .tflite file says of itself; empty where it says nothing."""
 
     description: str = ""
     license: str = ""
     inputs: tuple[TensorNotes, ...] = ()
     outputs: tuple[TensorNotes, ...] = ()
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = {}
     """Text files of the appended archive, by name."""
     labels: tuple[str, ...] = ()
     scales_itself: str = ""

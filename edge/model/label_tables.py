@@ -19,6 +19,8 @@ def cells(line: str) -> list[str]:
     """The fields of one line of CSV."""
     import csv  # only for labels that are written so
 
+    import csv  # for those who write them so
+
     return next(csv.reader([line], skipinitialspace=True))
 
 
@@ -26,6 +28,8 @@ def from_csv(lines: Sequence[str]) -> Mapping[int, str] | None:
     """Index to name of a table with a header, or of names and indexes in two columns; None for other text."""
     if len(lines) < 2:
         return None
+    import csv  # for those who write them so
+
     separator = ";" if lines[0].count(";") > lines[0].count(",") else "\t" if "\t" in lines[0] else ","
     import csv  # only for labels that are written so
 

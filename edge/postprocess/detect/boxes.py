@@ -7,12 +7,13 @@ Boxes and keypoints are clipped to the frame: a consumer draws and crops with th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+import msgspec
 import numpy as np
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from edge.data import scores
 from edge.data.result import Detection
@@ -36,8 +37,7 @@ def _dnn() -> Any:
     return cv2.dnn
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """Candidates in pixels of the model's input: `corners` [N, 4] x_min y_min x_max y_max, `scores` [N],
     `classes` [N]; `points` [N, K, 3] x, y, score where there are keypoints; `extras` [N, E], what else belongs to a
     candidate (mask coefficients, the oriented box)."""

@@ -6,8 +6,7 @@ best of them. The box is made of whole cells: it says where the object's middle 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from edge.data.result import Detection
@@ -22,8 +21,7 @@ from edge.postprocess.detect.boxes import Detections, Found
 CELL = 8
 
 
-@dataclass(slots=True)
-class _Cube:
+class _Cube(msgspec.Struct):
     left: int
     top: int
     right: int

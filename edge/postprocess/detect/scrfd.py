@@ -7,9 +7,9 @@ stride, a point is an offset from it, times the stride. Outputs are told by thei
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from edge.data.result import Detection
 from edge.data.sample import ModelInput

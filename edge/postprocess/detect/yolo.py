@@ -11,10 +11,10 @@ are no class; with an output of the role "prototypes" they are coefficients of m
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from edge.data.result import Detection
 from edge.data.sample import ModelInput
@@ -236,7 +236,9 @@ def _columns(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
     classes = rows.shape[1] - 4 - extras
     if classes < 1 or not (probe.metadata.kind or _are_shares(rows[:, 4 : 4 + classes])):
         return None
-    return _head("v8", rows[:, :4], options, task=task, classes=classes)
+    sure = len(rows) in (probe.cells(8, 16, 32), probe.cells(8, 16, 32, 64))
+    evidence = Evidence.NUMBERS if sure else Evidence.LIKELY
+    return _head("v8", rows[:, :4], options, task=task, classes=classes, evidence=evidence)
 
 
 def _anchored(probe: OutputProbe, rows: Array, extras: int) -> Head | None:

@@ -69,7 +69,7 @@ def recognise(probe: OutputProbe) -> Head | None:
     if values[..., 5:].min() < -0.02 or values[..., 5:].max() > 1.02:
         return None  # NanoDet: distances where YOLOX has classes
     outputs = (Output(name=name, role="rows"),)
-    return Head("detect", "yolox", outputs, {}, Evidence.LIKELY, "yolox", columns - 5)
+    return Head("detect", "yolox", outputs, {}, Evidence.NUMBERS, "yolox", columns - 5)
 
 
 HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS)
