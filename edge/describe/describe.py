@@ -20,8 +20,9 @@ from edge.data.normalization import understand
 from edge.data.tensor import Array, TensorSpec
 from edge.data.vocabulary import Activation
 from edge.describe import audio, flat, heads, presets, probe, signature
+from edge.describe.embedded import read_metadata
 from edge.describe.head import Evidence, Head, OutputProbe
-from edge.describe.metadata import Metadata, read_metadata
+from edge.describe.metadata import Metadata
 from edge.describe.overrides import Hints as Hints
 from edge.describe.presets import Preset
 from edge.describe.signature import Roles
@@ -214,7 +215,7 @@ class _Describer:
         if self._hints.task in _PLACED:
             shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in outputs.items())
             raise ConfigError(
-                f"--task {task}: no decoder of it fits the outputs {shapes}; --decoder NAME, or leave it out"
+                f"--task {task}: no decoder is known to fit the outputs {shapes}; name one with --decoder"
             )
         if self._metadata.task == "raw" and self._hints.task is None:
             return Head("raw", "raw", evidence=Evidence.METADATA)

@@ -1,30 +1,25 @@
-"""What a foreign model says of itself, in one form, whoever wrote it."""
+"""What a foreign model says of itself, in one form, whoever wrote it: `edge.describe.embedded` reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Literal
 
 import msgspec
-from msgspec.structs import replace
 
-from edge.data import magic
-from edge.describe import neighbours, onnx_graph
-from edge.describe.neighbours import Pictures
-from edge.model import labels as label_files
-from edge.model.container import read_head
-from edge.model.manifest import Task
+from edge.data.vocabulary import Task
 
-if TYPE_CHECKING:
-    from edge.describe.tflite_metadata import TfliteMetadata
 
-_LABEL_KEYS = ("names", "labels", "classes", "class_names", "label", "id2label", "class_labels")
-_TASKS: dict[str, Task] = {
-    "detect": "detect", "segment": "detect", "pose": "keypoints", "classify": "classify", "obb": "detect",
-    "semantic": "segment", "depth": "raw",
-}  # fmt: skip
-_MASK_COEFFICIENTS = 32
+class Pictures(msgspec.Struct, frozen=True):
+    """How pictures become numbers, in the manifest's words; None and () where it does not say."""
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    size: tuple[int, int] | None = None
+    """Width and height."""
+    resize: Literal["", "stretch", "letterbox-topleft", "crop"] = ""
+    crop_fraction: float = 1.0
+    pad: int | None = None
+    color: Literal["RGB", "BGR"] = "RGB"
 
 
 class Metadata(msgspec.Struct, frozen=True):
@@ -61,95 +56,3 @@ class Metadata(msgspec.Struct, frozen=True):
     output_keys: tuple[str, ...] = ()
     """What the signature of the file calls its inputs and outputs, in order; "" for what it does not name."""
     warnings: tuple[str, ...] = ()
-
-
-def read_metadata(path: Path, embedded: Mapping[str, str]) -> Metadata:
-    """`embedded` is what the engine says the file holds. Reads the file at `path` and what lies beside it."""
-    if path.is_file() and magic.is_tflite(read_head(path)):
-        from edge.describe import tflite_metadata  # brings zipfile, which a model with a manifest needs not
-
-        found = _from_tflite(tflite_metadata.read(path))
-    else:
-        found = replace(_from_onnx(embedded), scales_itself=onnx_graph.scales_itself(path))
-    config = neighbours.read(path)
-    if config is None or found.kind:
-        return found
-    return replace(
-        found,
-        family=config.family,
-        pictures=found.pictures or config.pictures,
-        pictures_from=found.pictures_from or config.file,
-        size=found.size or (config.pictures.size if config.pictures else None),
-    )
-
-
-def _from_onnx(embedded: Mapping[str, str]) -> Metadata:
-    written = _ultralytics(embedded)
-    if written is not None:
-        return written
-    labels: tuple[str, ...] = ()
-    for key, text in embedded.items():
-        if key.lower() in _LABEL_KEYS:
-            labels = label_files.parse(text)
-    characters = tuple(embedded.get("character", "").split("\n")) if embedded.get("character") else ()
-    return Metadata(producer=embedded.get("producer", "").lower(), labels=labels, characters=characters)
-
-
-def _from_tflite(notes: TfliteMetadata) -> Metadata:
-    keys = {"input_keys": notes.input_keys, "output_keys": notes.output_keys, "warnings": notes.warnings}
-    for name in ("metadata.json", "temp_meta.txt"):
-        value = label_files.literal(notes.files.get(name, ""))
-        written = _ultralytics(value) if isinstance(value, dict) else None
-        if written is not None:
-            return replace(written, **keys)
-    picture = next((i for i in notes.inputs if i.image), None)
-    thresholds = [o.threshold for o in notes.outputs if o.threshold is not None]
-    said = picture is not None and bool(picture.mean or picture.std)
-    return Metadata(
-        producer="tflite",
-        description=notes.description,
-        license=notes.license,
-        labels=notes.labels,
-        pictures=Pictures(mean=picture.mean, std=picture.std) if picture is not None and said else None,
-        pictures_from="TFLite Metadata" if said else "",
-        scales_itself=notes.scales_itself,
-        input_range=notes.input_range,
-        threshold=thresholds[0] if thresholds else None,
-        detection_outputs=notes.detection_outputs,
-        **keys,  # type: ignore[arg-type]
-    )
-
-
-def _value(raw: object) -> Any:
-    if not isinstance(raw, str):
-        return raw
-    found = label_files.literal(raw)
-    return raw if found is None else found
-
-
-def _ultralytics(metadata: Mapping[str, Any]) -> Metadata | None:
-    """The keys that Ultralytics' exporter writes: names, task, imgsz, stride, kpt_shape, head (8.4), channels."""
-    if not {"names", "stride"} <= set(metadata):
-        return None
-    kind = str(metadata.get("task", "detect"))
-    image = _value(metadata.get("imgsz", ""))
-    size = None
-    if isinstance(image, (list, tuple)) and len(image) == 2 and all(isinstance(v, int) and v > 0 for v in image):
-        size = (image[1], image[0])
-    points = _value(metadata.get("kpt_shape", ""))
-    keypoints = (0, 0)
-    if isinstance(points, (list, tuple)) and len(points) == 2 and all(isinstance(v, int) for v in points):
-        keypoints = (points[0], points[1])
-    return Metadata(
-        producer="ultralytics",
-        description=str(metadata.get("description", "")),
-        license=str(metadata.get("license", "")),
-        task=_TASKS.get(kind, "raw"),
-        kind=kind,
-        head=str(metadata.get("head", "")),
-        labels=label_files.from_value(_value(metadata["names"])),
-        size=size,
-        extras=_MASK_COEFFICIENTS if kind == "segment" else 0,
-        keypoints=keypoints,
-        warnings=() if kind in _TASKS else (f"the task {kind!r} is not known here: its outputs are told as they are",),
-    )

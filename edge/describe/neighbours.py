@@ -13,20 +13,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from edge.describe.metadata import Pictures
+
 MAX_BYTES = 16 * 2**20
-
-
-class Pictures(msgspec.Struct, frozen=True):
-    """How pictures become numbers, in the manifest's words; None and () where it does not say."""
-
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    size: tuple[int, int] | None = None
-    """Width and height."""
-    resize: Literal["", "stretch", "letterbox-topleft", "crop"] = ""
-    crop_fraction: float = 1.0
-    pad: int | None = None
-    color: Literal["RGB", "BGR"] = "RGB"
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -19,8 +19,6 @@ def cells(line: str) -> list[str]:
     """The fields of one line of CSV."""
     import csv  # only for labels that are written so
 
-    import csv  # for those who write them so
-
     return next(csv.reader([line], skipinitialspace=True))
 
 
@@ -28,12 +26,7 @@ def from_csv(lines: Sequence[str]) -> Mapping[int, str] | None:
     """Index to name of a table with a header, or of names and indexes in two columns; None for other text."""
     if len(lines) < 2:
         return None
-    import csv  # for those who write them so
-
-    separator = ";" if lines[0].count(";") > lines[0].count(",") else "\t" if "\t" in lines[0] else ","
-    import csv  # only for labels that are written so
-
-    rows = [[c.strip() for c in r] for r in csv.reader(lines, delimiter=separator, skipinitialspace=True)]
+    rows = _rows(lines)
     header = rows[0]
     name = _column(header, _NAME)
     if name is None or not all(c and not c.isdigit() for c in header):
@@ -47,6 +40,15 @@ def from_csv(lines: Sequence[str]) -> Mapping[int, str] | None:
         found = {int(r[index]): r[name] for r in body}
         return found if len(found) == len(body) else {}
     return {i: r[name] for i, r in enumerate(body)}
+
+
+def _rows(lines: Sequence[str]) -> list[list[str]]:
+    if not any(s in lines[0] for s in ",;\t"):
+        return [[line] for line in lines]
+    import csv  # for those who write them so
+
+    separator = ";" if lines[0].count(";") > lines[0].count(",") else "\t" if "\t" in lines[0] else ","
+    return [[c.strip() for c in r] for r in csv.reader(lines, delimiter=separator, skipinitialspace=True)]
 
 
 def _column(header: Sequence[str], pattern: re.Pattern[str]) -> int | None:

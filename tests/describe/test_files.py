@@ -19,7 +19,7 @@ from edge.app import loading
 from edge.app.assembly import make_pipeline
 from edge.data.sample import Sample
 from edge.describe.describe import Hints
-from edge.describe.metadata import read_metadata
+from edge.describe.embedded import read_metadata
 from edge.engines import choose, litert
 from edge.errors import ConfigError, ModelError
 from edge.model import container

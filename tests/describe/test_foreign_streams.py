@@ -14,7 +14,7 @@ import edge.describe.describe
 from edge.data.tensor import Quantization, TensorSpec
 from edge.describe import audio, signature
 from edge.describe.describe import Hints
-from edge.describe.metadata import read_metadata
+from edge.describe.embedded import read_metadata
 from edge.engines import litert
 from edge.errors import ConfigError
 from edge.plugins.protocols import EngineOptions

@@ -149,11 +149,12 @@ def test_a_video_goes_on_behind_a_damaged_place(model, film):
     assert f"{30 - len(results)} of 30 pictures could not be read" in log or "goes on behind it" in log
 
 
-def test_labels_shorter_than_the_outputs_leave_numbers(model, tmp_path):
+def test_labels_that_do_not_fit_the_outputs_leave_numbers_and_are_told(model, tmp_path):
     (tmp_path / "labels.txt").write_text("red\n")
     (tmp_path / "p.png").write_bytes(picture((0, 0, 255)))
-    _, results, _ = run("--model", str(model), "--source", str(tmp_path / "p.png"))
-    assert {p["label"] for p in results[0]["predictions"]} == {"red", "1", "2"}
+    _, results, log = run("--model", str(model), "--source", str(tmp_path / "p.png"))
+    assert {p["label"] for p in results[0]["predictions"]} == {"0", "1", "2"}
+    assert "1 labels for a model of 3 classes" in log
 
 
 def test_a_detector_whose_outputs_nobody_knows_is_told_with_their_shapes(model, tmp_path):

@@ -25,7 +25,7 @@ _NAMES = (
     ("boxes", r"^(detection_|det_)?b?boxes$"),
     ("classes", r"^(detection_|det_)?(classes|labels)$"),
     ("scores", r"^(detection_|det_)?scores$"),
-    ("count", r"^num_(detections|dets)$"),
+    ("count", r"^(num_(detections|dets)|count)$"),
 )
 
 
@@ -105,7 +105,7 @@ def _named(probe: OutputProbe) -> Head | None:
         for role, pattern in _NAMES:
             if re.match(pattern, name.lower().partition(":")[0]):
                 found[role] = name
-    if not {"boxes", "classes", "scores"} <= set(found) or len(probe.outputs) != len(found):
+    if not {"boxes", "classes", "scores"} <= set(found):
         return None
     scores, places = probe.outputs[found["scores"]], probe.outputs[found["boxes"]]
     if (scores.ndim > 2 and scores.shape[-1] > 1) or places.shape[-1:] != (4,) or places.dtype.kind != "f":
