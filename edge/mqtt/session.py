@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from edge.errors import SampleError, UnavailableError
+from edge.errors import FatalError, SampleError, UnavailableError
 from edge.mqtt.codec import lazy_module
 from edge.mqtt.messages import Incoming, MqttOptions, OnDelivery, Outgoing, ProtocolChoice, Refusal
 from edge.mqtt.waker import SocketWaker
@@ -233,14 +233,19 @@ class MqttSession:
                     except UnavailableError as exc:
                         self._down(str(exc))
                     self._pause(selector, self._wait_s())
-        except BaseException as exc:  # the end of the thread: the runner has to know
+        except BaseException as exc:  # noqa: BLE001 - the end of the thread: the main thread raises it again
             self._failed(exc)
-            raise
         finally:
             self._beat("-mqtt")
-            for worker in self._workers:
-                worker.end()
+            self._end_workers()
             self.waker.close()
+
+    def _end_workers(self) -> None:
+        for worker in self._workers:
+            try:
+                worker.end()
+            except FatalError as exc:  # a state folder that cannot be used is found again while what waits is saved
+                self._failed(exc)
 
     def _pause(self, selector: selectors.BaseSelector, seconds: float) -> None:
         until = time.monotonic() + seconds
