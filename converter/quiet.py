@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 
 @contextlib.contextmanager
@@ -29,10 +31,16 @@ def quiet() -> Iterator[None]:
         for number, stream in ((1, sys.stdout), (2, sys.stderr)):
             stack.enter_context(_nowhere(number, stream))
         # In a notebook, or under a test runner, Python's own streams are not those descriptors.
-        nothing = stack.enter_context(Path(os.devnull).open("w"))
+        nothing = _nothing()
         stack.enter_context(contextlib.redirect_stdout(nothing))
         stack.enter_context(contextlib.redirect_stderr(nothing))
         yield
+
+
+@functools.cache
+def _nothing() -> TextIO:
+    """Where silenced text goes. Never closed: a library that sets up its log while it is silenced keeps the stream."""
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -68,6 +68,13 @@ def _open(source: Source, options: Options) -> Any:
 def _refuse(model: Any, name: str) -> None:
     if not model.is_fitted():
         raise UnsupportedError(f"{name}: the {type(model).__name__} is not fitted; call fit before saving it")
+    loss = str(model.get_all_params().get("loss_function", "")).partition(":")[0]
+    if loss in ("MultiLogloss", "MultiCrossEntropy", "MultiRMSE", "MultiRMSEWithMissingValues"):
+        raise UnsupportedError(f"{name}: {loss} gives several answers a row; convert one model for each of them")
+    if loss.startswith(("YetiRank", "PairLogit", "QueryRMSE", "QuerySoftMax", "LambdaMart", "StochasticRank")):
+        raise UnsupportedError(f"{name}: {loss} ranks within a group of rows; a device sees one row at a time")
+    if any(isinstance(c, (bool, np.bool_)) or str(c) in ("True", "False") for c in model.classes_):
+        raise UnsupportedError(f"{name}: CatBoost cannot write classes True and False as ONNX; train on 0 and 1")
     for kind, indices in (
         ("categorical", model.get_cat_feature_indices()), ("text", model.get_text_feature_indices()),
         ("embedding", model.get_embedding_feature_indices()),
@@ -117,9 +124,19 @@ def _convert(model: Any, classifies: bool) -> Any:
     names = [o.name for o in proto.graph.output]
     for old, new in zip(names, ("label", "scores") if classifies else ("value",), strict=False):
         graph.rename_output(proto, old, new)
+    if str(model.get_all_params().get("loss_function", "")).startswith("MultiClassOneVsAll"):
+        _squash_each(proto)
     if not classifies and _has_log_link(model):
         graph.append(proto, "Exp", "value", "value")
     return proto
+
+
+def _squash_each(proto: Any) -> None:
+    """Gives each class a probability of its own, in place: CatBoost writes a softmax over them, whatever the loss."""
+    for node in proto.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "post_transform" and attribute.s == b"SOFTMAX":
+                attribute.s = b"LOGISTIC"
 
 
 def _has_log_link(model: Any) -> bool:

@@ -194,3 +194,27 @@ def constant_sizes(model: Any) -> dict[str, int]:
 def scales_by_batch(model: Any) -> bool:
     """True where a scale is found over all rows of a tensor, so that neighbours change answers."""
     return any(n.op_type in ("DynamicQuantizeLinear", "DynamicQuantizeLSTM") for n in model.graph.node)
+
+
+def unknown_operators(model: Any) -> list[str]:
+    """Operators of the standard set by name that there are none of: a converter left them as its framework has them."""
+    defined = library().defs.has
+    return sorted({n.op_type for n in model.graph.node if n.domain in ("", "ai.onnx") and not defined(n.op_type)})
+
+
+def erf_for_erfc(model: Any) -> None:
+    """Writes 1 - Erf where a converter has left TensorFlow's Erfc (the exact GELU), in place."""
+    helper = library().helper
+    nodes: list[Any] = []
+    for node in model.graph.node:
+        if node.op_type != "Erfc":
+            nodes.append(node)
+            continue
+        inner, one = f"{node.output[0]}_erf", f"{node.output[0]}_one"
+        constant = helper.make_tensor(one, library().TensorProto.FLOAT, [], [1.0])
+        nodes.append(helper.make_node("Constant", [], [one], value=constant))
+        nodes.append(helper.make_node("Erf", list(node.input), [inner]))
+        nodes.append(helper.make_node("Sub", [one, inner], list(node.output)))
+    ordered = [type(n).FromString(n.SerializeToString()) for n in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(ordered)

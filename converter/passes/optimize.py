@@ -22,6 +22,12 @@ from converter.proof.parity import answers_alike
 from converter.quiet import quiet
 from edge.errors import ModelError
 
+# ONNX Runtime's own exceptions live in its C++ module and share no base but Exception.
+_OWN: tuple[type[Exception], ...] = tuple(
+    e for e in vars(ort.capi.onnxruntime_pybind11_state).values() if isinstance(e, type) and issubclass(e, Exception)
+)
+_REFUSALS: tuple[type[Exception], ...] = (RuntimeError, ValueError, OSError, *_OWN)
+
 
 def optimize(artifact: Artifact, options: Options) -> Artifact:
     """The artifact after the optimisations that hold on every machine."""
@@ -38,7 +44,7 @@ def optimize(artifact: Artifact, options: Options) -> Artifact:
             with quiet():
                 ort.InferenceSession(artifact.model, settings, providers=["CPUExecutionProvider"])
             made = graph.parse(path.read_bytes())
-        except (RuntimeError, ValueError, OSError):
+        except _REFUSALS:
             return artifact  # parity tells of a graph that does not load
     if not graph.is_network(made) or not graph.same_signature(made, before):
         return artifact

@@ -46,7 +46,10 @@ def run(engine: Engine, tensors: Tensors, *, singly: bool = False) -> dict[str, 
                 parts.setdefault(name, []).append(np.asarray(value))
     except SampleError as exc:
         raise ModelError(f"the converted model does not run: {exc}") from exc
-    return {name: np.concatenate([np.atleast_1d(v) for v in values]) for name, values in parts.items()}
+    try:
+        return {name: np.concatenate([np.atleast_1d(v) for v in values]) for name, values in parts.items()}
+    except ValueError as exc:
+        raise ModelError(f"the converted model gives no answer for each row: {exc}") from exc
 
 
 def latency_ms(artifact: Artifact, engine: Engine, budget_s: float) -> float:

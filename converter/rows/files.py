@@ -96,7 +96,7 @@ def _equal_lengths(rows: Rows, where: str) -> Rows:
 
 def _read_csv(path: Path) -> Rows:
     text = path.read_text("utf-8-sig")
-    lines = [line for line in csv.reader(io.StringIO(text)) if line]
+    lines = [line for line in csv.reader(io.StringIO(text), delimiter=_delimiter(text)) if line]
     if not lines:
         raise SampleError("the file is empty")
     header = lines[0] if any(not _is_float(v) for v in lines[0]) else None
@@ -111,6 +111,12 @@ def _read_csv(path: Path) -> Rows:
         raise SampleError("the header names a column twice")
     columns = {n.strip(): np.array([line[i] for line in body], dtype=object) for i, n in enumerate(header)}
     return Rows(columns, table=True)
+
+
+def _delimiter(text: str) -> str:
+    """What stands between the values: a comma, unless the first line has more semicolons or tabs."""
+    first = text.partition("\n")[0]
+    return max((",", ";", "\t"), key=first.count)
 
 
 def _is_float(text: str) -> bool:

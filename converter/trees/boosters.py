@@ -163,6 +163,14 @@ def lightgbm_mended(text: str, marks: Marks) -> tuple[str, bool]:
         changed = re.sub(
             r"^leaf_value=(.*)$", lambda line: "leaf_value=" + _numbers(_values(line) * share), changed, flags=re.M
         )
+    slope = re.search(r"^objective=binary.* sigmoid:([\d.eE+-]+)", text, re.M)
+    if slope is not None and float(slope.group(1)) != 1.0:
+        # A steeper sigmoid of the sum is a sigmoid of a larger sum.
+        steep = float(slope.group(1))
+        changed = re.sub(
+            r"^leaf_value=(.*)$", lambda line: "leaf_value=" + _numbers(_values(line) * steep), changed, flags=re.M
+        )
+        changed = re.sub(r"sigmoid:[\d.eE+-]+", "sigmoid:1", changed)
     name = lightgbm_objective(text).partition(" ")[0]
     sigmoid = name in ("cross_entropy", "xentropy")
     if sigmoid or name in _LIGHTGBM_SUMS:

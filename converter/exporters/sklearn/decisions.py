@@ -144,6 +144,18 @@ class _Votes:
                 attribute.ints[:] = getattr(self, attribute.name).tolist()
 
 
+def one_label_a_row(model: Any) -> None:
+    """Gives the label output the shape [rows], in place: a converter made one row of all labels of it."""
+    helper = graph.library().helper
+    _constant(model, "_each_row", np.array([-1], dtype=np.int64))
+    graph.rename_output(model, "label", "_label_of_operator")
+    output = next(o for o in model.graph.output if o.name == "_label_of_operator")
+    model.graph.node.append(helper.make_node("Reshape", ["_label_of_operator", "_each_row"], ["label"]))
+    output.name = "label"
+    output.type.tensor_type.ClearField("shape")
+    output.type.tensor_type.shape.dim.add()
+
+
 def _labels_from(model: Any, nodes: list[Any], index: str, classes: Array) -> None:
     """Makes the label output the class at an index, [rows], that some new nodes compute."""
     helper = graph.library().helper

@@ -49,6 +49,7 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     if not hasattr(model, "get_params"):
         raise UnsupportedError(f"{source.name} holds a {type(model).__name__}, not a scikit-learn estimator")
     check_fitted(model, source.name)
+    model = traps.thawed(model)
     traps.refuse(model)
     names = estimators.feature_names(model, rows)
     features = _features(model, names, rows)
@@ -154,7 +155,7 @@ def _convert(model: Any, inputs: Sequence[Input], dtype: Precision, *, widen: bo
     try:
         proto = skl2onnx.convert_sklearn(
             mended, initial_types=[(_column(i), tensors[i.dtype]([None, *i.shape[1:]])) for i in inputs],
-            target_opset=OPSET, options=traps.options(mended),
+            target_opset=_opset(mended), options=traps.options(mended),
             custom_conversion_functions=own_converters.converters(dtype),
         )  # fmt: skip
     except REFUSALS as exc:
@@ -163,6 +164,12 @@ def _convert(model: Any, inputs: Sequence[Input], dtype: Precision, *, widen: bo
     proto = without_zipmap(proto)
     exact_trees.restore(proto, marks, widen=widen)
     return proto
+
+
+def _opset(model: Any) -> dict[str, int]:
+    """The operators to use: the oldest that do, for devices with an older engine."""
+    newer = any(estimators.kind_of(e) == "KNNImputer" for e in estimators.walk(model))
+    return {**OPSET, "": 18} if newer else OPSET
 
 
 def _why_not(exc: Exception, model: Any) -> str:
@@ -207,7 +214,10 @@ class Predictor:
     def _answers(self, made: Any) -> dict[str, Array]:
         model = self.model
         if self.task == "classify" and self.classes is not None:
-            answers = {"label": np.array([given(v) for v in model.predict(made)], dtype=object)}
+            predicted = np.asarray(model.predict(made))
+            if predicted.ndim > 1 and predicted.shape[1] > 1:
+                raise _several_answers(model)
+            answers = {"label": np.array([given(v) for v in predicted.reshape(-1)], dtype=object)}
             scores = self._scores(made)
             return answers if scores is None else {**answers, "scores": scores}
         if self.task == "classify":
@@ -240,6 +250,12 @@ def _count(classes: Array | None) -> int:
     return 0 if classes is None else len(classes)
 
 
+def _several_answers(model: Any) -> UnsupportedError:
+    return UnsupportedError(
+        f"{type(model).__name__} gives several answers a row; convert one classifier for each of them"
+    )
+
+
 def task_of(model: Any) -> Task:
     """The task of an estimator. Raises UnsupportedError for several answers at once."""
     from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
@@ -248,9 +264,7 @@ def task_of(model: Any) -> Task:
         return "anomaly"
     if is_classifier(model):
         if isinstance(getattr(model, "classes_", None), list) or traps.is_multilabel(model):
-            raise UnsupportedError(
-                f"{type(model).__name__} gives several answers a row; convert one classifier for each of them"
-            )
+            raise _several_answers(model)
         return "classify"
     if is_regressor(model):
         return "regress"
@@ -294,6 +308,8 @@ def _classifier(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Outpu
     else:
         labels = tuple(plain(c) for c in classes)
     values = labels if classes is None else tuple(given(c) for c in classes)
+    if estimators.kind_of(estimators.last_step(predict.model)) == "QuadraticDiscriminantAnalysis":
+        decisions.one_label_a_row(proto)
     if classes is not None and scored:
         _decide(proto, predict.model, classes)
     label = Output(name="label", role="label", values=values if values != labels else ())
@@ -322,6 +338,9 @@ def _detector(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Output,
 def _regressor(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Output, ...], tuple[str, ...]]:
     graph.rename_output(proto, proto.graph.output[0].name, "value")
     graph.keep_outputs(proto, ["value"])
+    last = estimators.last_step(predict.model)
+    if estimators.kind_of(last) == "HistGradientBoostingRegressor" and last.loss in ("poisson", "gamma"):
+        graph.append(proto, "Exp", "value", "value")  # skl2onnx leaves the logarithm
     graph.declare_trees_float(proto)
     value = predict.answers(rows.take([0]))["value"]
     count = int(np.prod(value.shape[1:]))

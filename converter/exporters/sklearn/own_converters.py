@@ -19,9 +19,9 @@ Converter = Callable[[Any, Any, Any], None]
 def converters(dtype: Precision) -> dict[Any, Converter]:
     """The converters for a precision, by class."""
     from sklearn.impute import SimpleImputer
-    from sklearn.preprocessing import Normalizer, OrdinalEncoder
+    from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder
 
-    always: dict[Any, Converter] = {Normalizer: _convert_normalizer}
+    always: dict[Any, Converter] = {Normalizer: _convert_normalizer, OneHotEncoder: _convert_one_hot}
     return (
         always if dtype == "float32" else {**always, SimpleImputer: _convert_imputer, OrdinalEncoder: _convert_ordinal}
     )
@@ -89,6 +89,36 @@ def _places(scope: Any, container: Any, values: str, column: int, categories: Ar
     container.add_node("MatMul", [hot, weights], product, op_version=13)
     container.add_node("Add", [product, offset], found, op_version=14)
     return str(found)
+
+
+def _convert_one_hot(scope: Any, operator: Any, container: Any) -> None:
+    """OneHotEncoder of numbers that are not whole, which skl2onnx refuses. All others go its way."""
+    from skl2onnx.common.data_types import guess_numpy_type, guess_proto_type
+    from skl2onnx.operator_converters.common import concatenate_variables
+    from skl2onnx.operator_converters.one_hot_encoder import convert_sklearn_one_hot_encoder
+
+    encoder = operator.raw_operator
+    known = [np.asarray(c) for c in encoder.categories_]
+    plain = encoder.drop_idx_ is None and all(c.dtype.kind in "fiu" and np.isfinite(c).all() for c in known)
+    whole = all(c.dtype.kind in "iu" or np.all(c == np.rint(c)) for c in known if c.dtype.kind in "fiu")
+    if not plain or whole or len(operator.inputs) > 1:
+        convert_sklearn_one_hot_encoder(scope, operator, container)
+        return
+    name = scope.get_unique_variable_name
+    numbers = np.float64 if guess_numpy_type(operator.inputs[0].type) == np.float64 else np.float32
+    values = concatenate_variables(scope, operator.inputs, container)
+    hot: list[str] = []
+    for column, categories in enumerate(known):
+        place, these, value, equal = name("place"), name("known"), name("value"), name("equal")
+        container.add_initializer(place, 7, [1], [column])  # TensorProto.INT64
+        container.add_initializer(these, _elem_type(numbers), [1, len(categories)], categories.astype(numbers).tolist())
+        container.add_node("Gather", [values, place], value, op_version=13, axis=1)
+        container.add_node("Equal", [value, these], equal, op_version=13)
+        hot.append(equal)
+    together = name("together")
+    container.add_node("Concat", hot, together, op_version=13, axis=1)
+    to = guess_proto_type(operator.outputs[0].type)
+    container.add_node("Cast", together, operator.outputs[0].full_name, op_version=13, to=to)
 
 
 def _elem_type(numbers: Any) -> int:

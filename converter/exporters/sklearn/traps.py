@@ -18,6 +18,9 @@ from converter.trees import boosters
 from converter.trees.exact_trees import EXACT, Marks
 
 _NO_OPERATOR = {
+    "GaussianProcessClassifier": "it needs a linear solver, which ONNX has not; use SVC(probability=True)",
+    "RadiusNeighborsClassifier": "ONNX has no neighbours within a radius; use KNeighborsClassifier",
+    "RadiusNeighborsRegressor": "ONNX has no neighbours within a radius; use KNeighborsRegressor",
     "SplineTransformer": "ONNX has no B-splines; use PolynomialFeatures or KBinsDiscretizer",
 }
 
@@ -83,6 +86,10 @@ def _reason(kind: str, estimator: Any) -> str:
             "handle_unknown='infrequent_if_exist' fails in ONNX on a category that it has not seen; "
             "use handle_unknown='ignore'"
         )
+    if kind == "CalibratedClassifierCV" and estimator.method in ("isotonic", "temperature"):
+        return (
+            f"method={estimator.method!r} comes out otherwise in ONNX, or not at all; calibrate with method='sigmoid'"
+        )
     if getattr(estimator, "add_indicator", False):
         return "add_indicator=True has no converter; impute without it, or give the indicator as a column of its own"
     if kind == "FunctionTransformer" and getattr(estimator, "func", None) is not None:
@@ -136,10 +143,14 @@ def mend(model: Any, marks: Marks, dtype: Precision = "float32") -> Any:
             estimator.missing_values = ""  # a missing text comes as "": there is no NaN among strings
         elif kind in ("OneHotEncoder", "OrdinalEncoder") and hasattr(estimator, "categories_"):
             estimator.categories_ = [_without_nan(c) for c in estimator.categories_]
-        elif kind == "VotingClassifier":
-            estimator.flatten_transform = False  # concerns `transform` alone, and skl2onnx stops at it
+        elif kind in ("VotingClassifier", "VotingRegressor"):
+            if kind == "VotingClassifier":
+                estimator.flatten_transform = False  # concerns `transform` alone, and skl2onnx stops at it
+            if estimator.weights is not None:
+                estimator.weights = np.asarray(estimator.weights, dtype=np.float64)  # it sums them as an array
         elif kind == "KBinsDiscretizer" and estimator.encode == "onehot":
             estimator.encode = "onehot-dense"  # the same numbers; ONNX has no sparse tensors
+        _without_passthrough(estimator)
         _plain_selections(estimator)
         boosters.mend_inside(estimator, marks)
         _mark_thresholds(estimator, marks)
@@ -156,6 +167,30 @@ def _mark_thresholds(estimator: Any, marks: Marks) -> None:
     for stage in getattr(estimator, "_predictors", ()):
         for predictor in stage:
             predictor.nodes["num_threshold"] = marks.of(predictor.nodes["num_threshold"])
+
+
+def _without_passthrough(pipeline: Any) -> None:
+    """Takes out steps that do nothing: skl2onnx stops at one that comes first. A pipeline keeps its last step."""
+    steps = getattr(pipeline, "steps", None)
+    if isinstance(steps, list):
+        doing = [step for step in steps[:-1] if step[1] is not None and not isinstance(step[1], str)]
+        pipeline.steps = [*doing, steps[-1]]
+
+
+def thawed(model: Any) -> Any:
+    """The model as it predicts: FrozenEstimator's own one in its place, samplers of training (imblearn) left out."""
+    if estimators.kind_of(model) == "FrozenEstimator":
+        return thawed(model.estimator)
+    steps = getattr(model, "steps", None)
+    if isinstance(steps, list) and any(hasattr(s, "fit_resample") for _, s in steps):
+        from sklearn.pipeline import Pipeline
+
+        return thawed(Pipeline([(name, s) for name, s in steps if not hasattr(s, "fit_resample")]))
+    if isinstance(steps, list) and any(estimators.kind_of(s) in ("FrozenEstimator", "Pipeline") for _, s in steps):
+        changed = copy.copy(model)
+        changed.steps = [(name, thawed(step)) for name, step in steps]
+        return changed
+    return model
 
 
 def _plain_selections(pipeline: Any) -> None:

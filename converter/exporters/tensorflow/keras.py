@@ -26,7 +26,7 @@ from converter.options import Options
 from converter.plugins import ExporterInfo
 from converter.quiet import quiet
 from converter.rows.rows import Rows
-from converter.rows.tensors import batches
+from converter.rows.tensors import batches, feed
 from converter.source import Probe, Source
 from edge.data.tensor import Array, Tensors, TensorSpec
 
@@ -46,6 +46,7 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     """A Keras model as ONNX or TFLite. Raises UnsafeError for a file with code in it, UnsupportedError."""
     model = _read(source, options)
     plan = planning.plan(_network(model, source), rows, options, source)
+    model = _without_augmentation(model, plan)
     if options.target == "tflite":
         return _as_tflite(model, plan, source)
     proto = _as_onnx(model, plan)
@@ -158,6 +159,43 @@ def _classes(config: Any) -> Iterator[str]:
     return (part["class_name"] for part in _parts(config))
 
 
+def _is_augmentation(layer: Any) -> bool:
+    """True for a layer that changes pictures in training only, and needs random numbers that no file has."""
+    kind = type(layer).__name__
+    return kind.startswith("Random") and kind != "RandomCrop"
+
+
+def _without_augmentation(model: Any, plan: Plan) -> Any:
+    """The model without layers that do nothing at inference; parity compares it with the whole one."""
+    keras = library.keras()
+    layers = list(getattr(model, "layers", ()))
+    if not any(_is_augmentation(layer) for layer in layers):
+        return model
+    if isinstance(model, keras.Sequential):
+        kept = [layer for layer in layers if not _is_augmentation(layer)]
+        taken = model.inputs[0]
+        first = keras.Input(batch_shape=taken.shape, dtype=taken.dtype, name=taken.name)
+        return _called(keras.Sequential([first, *kept]), plan)
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        return model
+
+    def call(layer: Any, *arguments: Any, **named: Any) -> Any:
+        return arguments[0] if _is_augmentation(layer) else layer(*arguments, **named)
+
+    try:
+        made = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+    except library.REFUSALS:
+        return model  # a model class of its own: its converter says what it cannot do
+    return _called(made, plan)
+
+
+def _called(model: Any, plan: Plan) -> Any:
+    """The model after one row has gone through it: Keras exports no other."""
+    row = list(feed(plan.rows.take([0]), plan.manifest.inputs).values())
+    model.predict_on_batch(library.keras().tree.pack_sequence_as(_structure(model), row))
+    return model
+
+
 def _network(model: Any, source: Source) -> Network:
     keras = library.keras()
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
@@ -167,6 +205,12 @@ def _network(model: Any, source: Source) -> Network:
             "call it once, or write it with the functional API"
         )
     specs = tuple(TensorSpec(name=t.name, dtype=str(t.dtype), shape=tuple(t.shape)) for t in inputs)
+    texts = [s.name for s in specs if s.dtype == "string"]
+    if texts:
+        raise UnsupportedError(
+            f"{source.name}: the input {texts[0]!r} is text, for which neither file has the operators of Keras; look "
+            "words up before the model (StringLookup, TextVectorization), and convert what takes their numbers"
+        )
     one_row = any(s.shape and isinstance(s.shape[0], int) for s in specs)
     names = [s.name for s in specs]
     structure = _structure(model)
@@ -191,6 +235,8 @@ def _structure(model: Any) -> Any:
 def _output_names(model: Any, specs: Sequence[TensorSpec]) -> tuple[str, ...]:
     """The model's, made unlike each other and unlike the inputs."""
     names: list[str] = []
+    if isinstance(getattr(model, "output", None), dict):
+        return tuple(sorted(model.output))  # in the order in which Keras flattens it
     for name in getattr(model, "output_names", ["output"]):  # a Sequential has one, and no name for it
         taken = {*names, *(s.name for s in specs)}
         names.append(name if name not in taken else f"{name}_{len(names)}")
@@ -231,6 +277,13 @@ def _as_onnx(model: Any, plan: Plan) -> Any:
         with _numbers_for_tensors(model), library.refusing("Keras cannot export this model to ONNX"):
             model.export(path, format="onnx", verbose=False, opset_version=library.OPSET)
         proto = graph.parse(path.read_bytes())
+    graph.erf_for_erfc(proto)
+    unknown = graph.unknown_operators(proto)
+    if unknown:
+        raise UnsupportedError(
+            f"{', '.join(unknown)} of TensorFlow has no counterpart in ONNX; convert to TFLite (-o OUT.tflite), "
+            "or do that step before the model"
+        )
     strange = [i.name for i in proto.graph.input][len(plan.network.inputs) :]
     if strange:
         raise UnsupportedError(
@@ -267,6 +320,8 @@ def _as_tflite(model: Any, plan: Plan, source: Source) -> Artifact:
             return tf.saved_model.load(folder)
 
     outputs = [f"output_{i}" for i in range(len(plan.network.outputs))]
+    if isinstance(getattr(model, "output", None), dict):
+        outputs = list(plan.network.outputs)  # the signature has the keys
     return library.tflite_artifact(exported, plan, outputs, source)
 
 

@@ -1,0 +1,175 @@
+"""What a few rows do not show: the original is asked on rows that were made for it, unrounded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, StandardScaler
+
+import converter
+import edge
+from converter.errors import SampleFileError, UnsupportedError
+from converter.options import Options
+from converter.proof import parity
+from converter.proof.parity import ParityError
+from converter.rows import files
+from converter.rows.tensors import feed
+from edge.errors import ConfigError
+
+RANDOM = np.random.default_rng(5)
+ROWS = RANDOM.normal(size=(240, 4))
+CLASSES = (ROWS[:, 0] + RANDOM.normal(size=240) > 0).astype(int)
+OTHERS = RANDOM.normal(size=(1500, 4))
+
+
+def outputs(artifact: converter.Artifact, rows: np.ndarray) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(artifact.model)
+    made = session.run(None, feed(files.of(rows), artifact.manifest.inputs))
+    return dict(zip((o.name for o in session.get_outputs()), made, strict=True))
+
+
+@pytest.mark.parametrize("kind", [RandomForestClassifier, ExtraTreesClassifier])
+def test_trees_that_are_divided_choose_the_class_that_the_original_chooses(kind: type) -> None:
+    model = kind(20, random_state=0).fit(ROWS, np.array(["no", "yes"])[CLASSES])
+    scores = model.predict_proba(OTHERS)
+    assert (scores[:, 0] == scores[:, 1]).sum() > 20, "there are ties among the rows"
+
+    artifact = converter.convert(model, sample=ROWS[:20])
+
+    assert outputs(artifact, OTHERS)["label"].tolist() == model.predict(OTHERS).tolist()
+
+
+def test_a_threshold_of_the_owner_is_carried_where_no_row_of_the_sample_shows_it() -> None:
+    model = FixedThresholdClassifier(LogisticRegression(), threshold=0.9).fit(ROWS, CLASSES)
+    unsure = ROWS[model.predict_proba(ROWS)[:, 1] < 0.5]
+
+    artifact = converter.convert(model, sample=unsure)
+
+    assert outputs(artifact, OTHERS)["label"].tolist() == model.predict(OTHERS).tolist()
+
+
+def test_a_threshold_that_would_be_lost_inside_is_refused() -> None:
+    inner = FixedThresholdClassifier(LogisticRegression(), threshold=0.9)
+    model = VotingClassifier([("a", inner), ("b", LogisticRegression())]).fit(ROWS, CLASSES)
+
+    with pytest.raises(UnsupportedError, match="threshold is lost"):
+        converter.convert(model, sample=ROWS)
+
+
+@pytest.mark.parametrize("encoder", [OneHotEncoder(), OrdinalEncoder()], ids=lambda e: type(e).__name__)
+def test_whole_numbers_that_float32_makes_equal_stay_apart(encoder: BaseEstimator) -> None:
+    articles = (7610000000000 + 7 * RANDOM.integers(0, 20, (240, 1))).astype(float)
+    model = make_pipeline(encoder, Ridge()).fit(articles, articles[:, 0] // 7 % 5)
+
+    artifact = converter.convert(model, sample=articles)
+
+    np.testing.assert_allclose(outputs(artifact, articles)["value"].ravel(), model.predict(articles), atol=1e-4)
+
+
+def test_seconds_since_1970_are_scaled_in_float64() -> None:
+    seconds = np.stack([1.7e9 + RANDOM.integers(0, 1000, 240), ROWS[:, 0]], axis=1)
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(seconds, seconds[:, 0] > 1.7e9 + 500)
+
+    artifact = converter.convert(model, sample=seconds)
+
+    assert artifact.manifest.inputs[0].dtype == "float64"
+    np.testing.assert_allclose(outputs(artifact, seconds)["scores"], model.predict_proba(seconds), atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["max", "l1", "l2"])
+def test_a_normaliser_is_right_for_rows_of_both_signs_where_the_sample_has_one(norm: str) -> None:
+    model = make_pipeline(Normalizer(norm), LogisticRegression()).fit(ROWS, CLASSES)
+
+    artifact = converter.convert(model, sample=np.abs(ROWS[:30]))
+
+    np.testing.assert_allclose(outputs(artifact, OTHERS)["scores"], model.predict_proba(OTHERS), atol=1e-5)
+
+
+def test_trees_send_a_missing_value_where_training_sent_it_though_the_sample_has_none() -> None:
+    rows = np.where(RANDOM.random(ROWS.shape) < 0.2, np.nan, ROWS)
+    model = RandomForestClassifier(12, random_state=0).fit(rows, CLASSES)
+
+    artifact = converter.convert(model, sample=ROWS)
+
+    assert all(f.missing for f in artifact.manifest.features)
+    assert outputs(artifact, rows)["label"].tolist() == model.predict(rows).tolist()
+
+
+WORDS = ["the quick brown fox jumps over the lazy dog", "a dog and a cat are friends", "cats sleep all day long",
+         "fox and dog run", "noise is not fun at all", "models learn from data"] * 4  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "vectorizer",
+    [TfidfVectorizer(sublinear_tf=True, norm="l1"), CountVectorizer(ngram_range=(1, 2), stop_words="english")],
+    ids=["sublinear", "bigrams over stop words"],
+)
+def test_a_text_model_without_a_sample_is_asked_on_sentences_of_its_words(vectorizer: BaseEstimator) -> None:
+    model = make_pipeline(vectorizer, LogisticRegression(C=10)).fit(WORDS, np.arange(24) % 2)
+
+    with pytest.raises(ParityError):
+        converter.convert(model)
+
+
+def test_a_pattern_of_words_is_translated() -> None:
+    model = make_pipeline(CountVectorizer(token_pattern=r"(?u)\b\w+\b"), LogisticRegression())
+
+    artifact = converter.convert(model.fit(WORDS, np.arange(24) % 2))
+
+    assert artifact.manifest.parity is not None
+    assert artifact.manifest.parity.passed
+
+
+def test_labels_that_exchange_the_classes_are_refused() -> None:
+    model = LogisticRegression().fit(ROWS, np.array(["no", "yes"])[CLASSES])
+
+    with pytest.raises(SampleFileError, match="the classes are no, yes"):
+        converter.convert(model, sample=ROWS, labels=("yes", "no"))
+
+
+@pytest.mark.parametrize("tolerance", [float("nan"), float("inf"), -1.0])
+def test_a_tolerance_that_nothing_could_exceed_is_refused(tolerance: float) -> None:
+    with pytest.raises(ConfigError, match="--tolerance"):
+        converter.convert(LogisticRegression().fit(ROWS, CLASSES), sample=ROWS, tolerance=tolerance)
+
+
+def test_expected_answers_that_are_no_class_are_not_called_wrong_answers() -> None:
+    with pytest.raises(SampleFileError, match="none of the answers"):
+        converter.convert(LogisticRegression().fit(ROWS, CLASSES), sample=ROWS, expect=["Bern"] * len(ROWS))
+
+
+def test_numbers_are_judged_by_their_span_and_not_by_their_size() -> None:
+    model = Ridge().fit(ROWS, 101325 + 30 * ROWS[:, 0])
+    artifact = converter.convert(model, sample=ROWS)
+    answers = artifact.reference
+    moved = replace(artifact, reference=lambda rows: {"value": answers(rows)["value"] + 5})
+
+    with pytest.raises(ParityError, match=r"rows differ, by up to 0\.0"):
+        parity.prove(moved, Options())
+
+
+def test_a_model_in_memory_is_named_after_the_file(tmp_path: Path) -> None:
+    artifact = converter.convert(Ridge().fit(ROWS, ROWS[:, 0]), sample=ROWS)
+
+    path = converter.write(artifact, tmp_path / "boiler pressure.onnx")
+
+    assert edge.load(path).manifest.name == "boiler-pressure"
+
+
+def test_a_sample_with_semicolons_is_read(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a;b\n1.5;2\n3;4\n")
+
+    rows = files.of(tmp_path / "rows.csv")
+
+    assert rows.names == ("a", "b")
+    assert rows.numbers("a").tolist() == [1.5, 3.0]
