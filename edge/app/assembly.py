@@ -31,7 +31,17 @@ from edge.pipeline.results import Identity
 from edge.plugins import registry
 from edge.plugins.contexts import SinkContext, SpoolContext
 from edge.plugins.declarations import SinkInfo, SpoolInfo
-from edge.plugins.protocols import Clock, EngineOptions, Postprocessor, Preprocessor, Sink, Source, SourceContext, Spool
+from edge.plugins.protocols import (
+    BatchSink,
+    Clock,
+    EngineOptions,
+    Postprocessor,
+    Preprocessor,
+    Sink,
+    Source,
+    SourceContext,
+    Spool,
+)
 from edge.plugins.rows import RowPreprocessor, RowRules
 from edge.postprocess.segment import Segmenter
 from edge.preprocess import PreprocessorInfo
@@ -217,7 +227,9 @@ def make_outbox(name: str, sink: Sink, spool: Spool, settings: Settings, **more:
     options = OutboxOptions(
         durability=Durability(settings.delivery.durability) if sink.durable else Durability.NONE,
         replay_rate=settings.delivery.replay_rate,
-        save_past=max(SAVE_PAST, 4 * getattr(sink, "batch", 1)),  # some messages' worth, joined or not
+        save_past=max(
+            SAVE_PAST, 4 * (sink.batch if isinstance(sink, BatchSink) else 1)
+        ),  # some messages' worth, joined or not
         drop_oldest=live,
     )
     return Outbox(name, sink, spool, options=options, **more)

@@ -48,11 +48,6 @@ def _annotations(base: type) -> Mapping[str, object]:
     return found
 
 
-def held(seam: type, part: object) -> frozenset[type]:
-    """The capabilities that a part has."""
-    return frozenset(p for p, names in capabilities(seam).items() if all(hasattr(part, n) for n in names))
-
-
 def fault(group: str, part: object) -> str:
     """What is wrong with a part of a group, in words; "" where nothing is."""
     seam = SEAMS.get(group)
