@@ -44,6 +44,8 @@ LOOK_AGAIN_S = 0.5
 """How long the thread waits at most: it has to beat."""
 MAX_ROUTES = 1000
 """Topics whose handler is remembered."""
+CUT_SHORT = 3
+"""Connections that ended within STANDS_S, one after the other, before another client of the same id is suspected."""
 HANG_UPS = 5
 """Connections that end without a word, one after the other, before a version that has worked is doubted."""
 MAX_KEPT_BYTES = 4_000_000
@@ -108,7 +110,7 @@ class MqttSession:
         self._due_s = 0.0
         self._choice = ProtocolChoice(options.version or 5)
         self._worked_version = self._refused_version = 0
-        self._hung_up = 0
+        self._hung_up = self._cut_short = 0
         self._subscribed: set[str] = set()
         self._failing = False
 
@@ -389,6 +391,7 @@ class MqttSession:
         while not self._stopping.is_set():
             if stands_at is not None and time.monotonic() >= stands_at:
                 stands_at = None
+                self._cut_short = 0
                 self._worked()
             # `online` means: inputs are heard. So it waits for the broker's word on the subscriptions.
             if not born and connection.hears:
@@ -424,11 +427,29 @@ class MqttSession:
             self._failing = True
             log.warning("no broker, trying again", extra={"reason": reason})
         if was_up:
+            self._note_cut_short()
             if self.options.version is None and self._refused_version != 5:
                 self._choice = ProtocolChoice(5, self._choice.retain, self._choice.qos)
                 # 3.1.1 was a guess: the next connection asks again
             for listener in self._listeners:
                 listener.down(reason)
+
+    def _note_cut_short(self) -> None:
+        """A connection ended; one that has stood for a while has set the count back.
+
+        A broker that ends each connection a moment after it stands, and before MQTT 5 without a word, most likely has
+        another client of the same id: each of the two takes the session away from the other, for ever.
+        """
+        self._cut_short += 1
+        if self._cut_short < CUT_SHORT:
+            return
+        self._refused()  # the wait before the next try grows
+        if self._cut_short == CUT_SHORT:
+            text = (
+                "each connection ends a moment after it stands: another client with the same id? "
+                "(a cloned card, the same --device twice) give this one another --device or --mqtt-client-id"
+            )
+            log.error(text, extra={"client_id": self.options.client_id})
 
     def _deliver(self, connection: Connection, incoming: Incoming) -> None:
         handler = self._routes.get(incoming.topic)

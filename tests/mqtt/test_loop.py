@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from support.processes import free_port
 
+from edge.errors import SpoolError
 from edge.mqtt.messages import MqttOptions
 from edge.mqtt.session import MqttSession
 from edge.mqtt.url import BrokerUrl
@@ -87,6 +88,22 @@ def test_an_error_in_a_turn_is_told(away):
     finally:
         threading.excepthook = before
     assert [str(one) for one in told] == ["a bug", "ended"]
+
+
+def test_an_error_that_ends_the_process_with_a_code_of_its_own_is_told_without_a_traceback(away, capfd):
+    class Refused(CountingWorker):
+        def turn(self) -> float:
+            raise SpoolError("state is a file")
+
+    told: list[BaseException] = []
+    heard = threading.Event()
+    session = MqttSession(away.options, failed=lambda exc: (told.append(exc), heard.set()))
+    session.attach(Refused())
+    session.start()
+    assert heard.wait(10)
+    session.stop()
+    assert [str(exc) for exc in told] == ["state is a file"]
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_workers_have_their_turns_while_a_name_server_does_not_answer(away, monkeypatch):

@@ -167,11 +167,6 @@ def test_what_is_too_large_for_the_broker_is_refused_before_it_is_sent(broker, s
     assert "the broker takes at most 100" in reason
 
 
-def subscribed(broker, number):
-    broker.peer(number)
-    return broker.peers[number].subscribed
-
-
 def test_in_a_session_that_resumes_it_does_not_subscribe_again(broker, session, outcome):
     broker.session_present = True
     made = session(births=lambda: [Outgoing("t/status", b"online")])
@@ -273,6 +268,19 @@ def test_a_refusal_for_a_reason_that_no_standard_names_ends_no_connection(broker
     assert outcome.confirmed == [0, 2]
     assert outcome.refused == [(1, "reason code 0xa7")]
     assert len(broker.peers) == 1
+
+
+def test_where_each_connection_ends_a_moment_after_it_stands_another_client_of_the_id_is_named(broker, session, caplog):
+    """So do brokers of MQTT 3.1.1 where two clients have one id; each comes back and takes it from the other."""
+    calmed = []
+    made = session(version=4, births=lambda: [Outgoing("t/status", b"online")], refused=lambda: calmed.append(1))
+    made.start()
+    for number in range(4):
+        broker.wait("a birth", lambda n=number: len(broker.peers) > n and bool(broker.peers[n].published))
+        broker.peers[number].close()
+    broker.peer(4)
+    assert caplog.text.count("another client with the same id?") == 1
+    assert len(calmed) == 2
 
 
 def test_a_broker_that_ends_is_found_and_connected_to_again(broker, session):
