@@ -37,7 +37,8 @@ from edge.plugins.protocols import RememberingSource, Source
 from edge.plugins.rows import RowRules
 from edge.runtime import thermal
 from edge.runtime.left_out import LeftOut
-from edge.runtime.runner import Observer, Runner, RunnerOptions
+from edge.runtime.publisher import Observer
+from edge.runtime.runner import Runner, RunnerOptions
 from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
 from edge.sources.uri import told

@@ -25,8 +25,8 @@ TOGETHER_NS = 4_000_000
 """How long an inference of several samples may take: what its first sample waits for the others."""
 
 
-class Ran(msgspec.Struct, frozen=True):
-    """One inference: the outputs of `count` samples, or why there are none, and nanoseconds for each."""
+class BatchOutput(msgspec.Struct, frozen=True):
+    """Of one inference: the outputs of `count` samples, or why there are none, and nanoseconds for each."""
 
     outputs: Tensors | str
     count: int
@@ -37,7 +37,7 @@ class Ran(msgspec.Struct, frozen=True):
         return {} if isinstance(self.outputs, str) else {n: v[at : at + 1] for n, v in self.outputs.items()}
 
 
-class Together:
+class Batching:
     """Used by one thread."""
 
     def __init__(
@@ -63,9 +63,11 @@ class Together:
         """How many samples may be taken on together without the first waiting long for the last."""
         return min(MAX_BATCH, max(1, TOGETHER_NS // self._each_ns)) if self._each_ns else 1
 
-    def run(self, samples: Sequence[Tensors]) -> list[Ran]:
+    def run(self, samples: Sequence[Tensors]) -> list[BatchOutput]:
         """The inferences of the samples, in order."""
-        done: list[Ran] = []
+        if len(samples) == 1:
+            return [self._alone(samples[0])]
+        done: list[BatchOutput] = []
         at = 0
         while at < len(samples):
             some = samples[at : at + self.at_once]
@@ -73,31 +75,31 @@ class Together:
             at += len(some)
         return done
 
-    def _batch(self, samples: Sequence[Tensors]) -> list[Ran]:
+    def _batch(self, samples: Sequence[Tensors]) -> list[BatchOutput]:
         started = self._now()
         outputs = self._infer_together(samples) if self._free and len(samples) > 1 else None
         if outputs is None:
             return self._side_by_side([self._alone(tensors) for tensors in samples])
         self._each_ns = max(1, (self._now() - started) // len(samples))
-        return [Ran(outputs, len(samples), self._each_ns)]
+        return [BatchOutput(outputs, len(samples), self._each_ns)]
 
-    def _alone(self, tensors: Tensors) -> Ran:
+    def _alone(self, tensors: Tensors) -> BatchOutput:
         started = self._now()
         try:
             outputs = self._infer(tensors)
         except SampleError as exc:
-            return Ran(str(exc), 1, 0)
+            return BatchOutput(str(exc), 1, 0)
         spent = self._now() - started
         self._each_ns = max(1, spent)
-        return Ran(outputs, 1, spent)
+        return BatchOutput(outputs, 1, spent)
 
-    def _side_by_side(self, runs: list[Ran]) -> list[Ran]:
+    def _side_by_side(self, runs: list[BatchOutput]) -> list[BatchOutput]:
         """The outputs of samples that ran alone as if they had run together, so that they are looked at together."""
-        said = [run.outputs for run in runs]
-        if len(runs) < 2 or not self._stacks or any(isinstance(outputs, str) for outputs in said):
+        each = [run.outputs for run in runs]
+        if len(runs) < 2 or not self._stacks or any(isinstance(outputs, str) for outputs in each):
             return runs
-        outputs = {s.name: np.concatenate([o[s.name] for o in said if not isinstance(o, str)]) for s in self._outputs}
-        return [Ran(outputs, len(runs), sum(run.each_ns for run in runs) // len(runs))]
+        outputs = {s.name: np.concatenate([o[s.name] for o in each if not isinstance(o, str)]) for s in self._outputs}
+        return [BatchOutput(outputs, len(runs), sum(run.each_ns for run in runs) // len(runs))]
 
     def _infer_together(self, samples: Sequence[Tensors]) -> Tensors | None:
         """The outputs of all, or None where these have to run alone."""
@@ -110,7 +112,7 @@ class Together:
             self._free = False
             return None
         if not self._proven:
-            together = Ran(outputs, count, 0)
+            together = BatchOutput(outputs, count, 0)
             first, last = self._infer(samples[0]), self._infer(samples[-1])
             alike = same(together.row(0), first) and same(together.row(count - 1), last)
             if not alike or not keeps_apart(self._infer, samples[0], first):

@@ -1,26 +1,27 @@
-"""A sample in, results out: prepare, infer, postprocess. No threads, no side effects.
+"""A sample in, results out: prepare, infer, postprocess. No thread and no socket; it keeps what a window, a running
+state of the model and the numbers of results need.
 
-Samples that wait run together where `together.py` finds that it pays; so does a batch in one payload.
+Samples that wait run together where `batching.py` finds that it pays; so does a batch in one payload.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from edge.data.result import Prediction, Result, Skipped
 from edge.data.sample import ModelInput, Sample
-from edge.data.tensor import Tensors, dequantize, quantize
+from edge.data.tensor import Tensors
 from edge.errors import SampleError
-from edge.pipeline.batching import Ran, Together
+from edge.pipeline.batching import Batching, BatchOutput
 from edge.pipeline.neighbours import may_join
 from edge.pipeline.prepare import Preparation, Prepared, Work
-from edge.pipeline.results import Identity, Spent, Writer
+from edge.pipeline.real_values import RealValues
+from edge.pipeline.results import Identity, ResultBuilder, timing
 from edge.plugins.protocols import (
-    AheadPreprocessor,
     BatchPostprocessor,
     ComparingPostprocessor,
     Engine,
@@ -36,17 +37,16 @@ class Inferred(msgspec.Struct, frozen=True):
 
     works: Sequence[Work]
     ready: Sequence[ModelInput]
-    runs: Sequence[Ran]
+    outputs: Sequence[BatchOutput]
 
 
-class _Found(msgspec.Struct, frozen=True):
-    """What the model said of one input, or why it said nothing."""
+class Decoded(msgspec.Struct, frozen=True):
+    """What the model found in one input, or the reason why nothing; the outputs where they are watched."""
 
-    predictions: Sequence[Prediction]
-    reason: str
-    outputs: Tensors
+    predictions: Sequence[Prediction] | str
     infer_ns: int
-    postprocess_ns: int
+    postprocess_ns: int = 0
+    outputs: Tensors | None = None
 
 
 class Pipeline:
@@ -69,22 +69,22 @@ class Pipeline:
         """`seq` numbers the results; pipelines of one boot share it, so that no two results have one `id`. `watch`
         is shown each result with the outputs that it was made of. `now` gives nanoseconds, of which differences
         count."""
-        self._engine = engine
+        self._engine = RealValues(engine)
+        self.infer = self._engine.infer
+        """One inference, real values in and out."""
         self._postprocess = postprocess
-        self.identity = identity
-        self.ahead = isinstance(preprocess, AheadPreprocessor) and preprocess.ahead
-        """Whether it pays to prepare a sample in another thread while the model runs."""
-        self._watch = watch
-        self._quantized_in = {s.name: s for s in engine.inputs if s.quantization is not None}
-        self._quantized_out = {s.name: s for s in engine.outputs if s.quantization is not None}
+        self._batch = postprocess if isinstance(postprocess, BatchPostprocessor) else None
         compares = isinstance(postprocess, ComparingPostprocessor) and postprocess.compares
-        self._compares = bool(self._quantized_in) and compares
-        self._many = postprocess.many if isinstance(postprocess, BatchPostprocessor) else None
+        self._compares = compares and self._engine.quantized_input
+        self._watch = watch
         self._now = now
         self._prepare = Preparation(preprocess, reserved_id=reserved_id, max_input=max_input, now=now)
-        self._together = Together(self.infer, engine.inputs, engine.outputs, now=now, joins=may_join(engine))
-        self._write = Writer(identity, clock_synced, seq)
-        self.skipped = self._write.skipped
+        self.ahead = self._prepare.ahead
+        """Whether it pays to prepare a sample in another thread while the model runs."""
+        self._batching = Batching(self.infer, engine.inputs, engine.outputs, now=now, joins=may_join(engine))
+        self.identity = identity
+        self._results = ResultBuilder(identity, clock_synced, seq)
+        self.skipped = self._results.skipped
 
     def process(self, sample: Sample) -> list[Result | Skipped]:
         """Every result of the sample, in order; none where a window is not full yet."""
@@ -93,7 +93,7 @@ class Pipeline:
     @property
     def at_once(self) -> int:
         """How many samples `run` should be given at most: one, until it is known how long they take."""
-        return self._together.at_once
+        return self._batching.at_once
 
     def prepare(self, samples: Sequence[Sample]) -> list[Work]:
         """Decodes, splits and preprocesses. Never raises SampleError: the reason is in the value."""
@@ -106,69 +106,57 @@ class Pipeline:
     def infer_all(self, works: Sequence[Work]) -> Inferred:
         """Runs the model for all that is ready; together where that gives the same and is quicker."""
         ready = [p.ready for work in works for p in work.parts if p.ready is not None]
-        return Inferred(works, ready, self._together.run([r.tensors for r in ready]))
+        return Inferred(works, ready, self._batching.run([r.tensors for r in ready]))
 
     def finish(self, inferred: Inferred) -> list[list[Result | Skipped]]:
         """The results of each work, in order. May be called by another thread than `infer_all`, in the same order."""
-        found = self._decode_all(inferred)
-        synced = self._write.clock_synced()
-        return [[self._outcome(work.sample, p, found, synced=synced) for p in work.parts] for work in inferred.works]
+        decoded: list[Decoded] = []
+        for output in inferred.outputs:
+            at = len(decoded)
+            decoded += self._decode(output, inferred.ready[at : at + output.count])
+        synced = self._results.clock_synced()
+        results, at = [], 0
+        for work in inferred.works:
+            outcomes: list[Result | Skipped] = []
+            for part in work.parts:
+                if part.ready is None:
+                    outcomes.append(self.skipped(work.sample, part.reason, part.input_id))
+                else:
+                    outcomes.append(self._result(work.sample, part, decoded[at], synced=synced))
+                    at += 1
+            results.append(outcomes)
+        return results
 
-    def infer(self, tensors: Tensors) -> dict[str, Any]:
-        """Real values in, real values out: what the model holds quantised is scaled on the way."""
-        if self._quantized_in:
-            tensors = {n: self._to_native(n, a) for n, a in tensors.items()}
-        outputs = self._engine.infer(tensors)
-        for name, spec in self._quantized_out.items():
-            outputs[name] = dequantize(outputs[name], spec)
-        return outputs
-
-    def _to_native(self, name: str, array: Any) -> Any:
-        spec = self._quantized_in.get(name)
-        return quantize(array, spec) if spec is not None and array.dtype.kind == "f" else array
-
-    def _decode_all(self, inferred: Inferred) -> Iterator[_Found]:
-        at = 0
-        for ran in inferred.runs:
-            yield from self._decode(ran, inferred.ready[at : at + ran.count])
-            at += ran.count
-
-    def _decode(self, ran: Ran, given: Sequence[ModelInput]) -> Iterator[_Found]:
-        if isinstance(ran.outputs, str):
-            return iter([_Found((), ran.outputs, {}, ran.each_ns, 0)])
-        if ran.count == 1:
-            return iter([self._decode_one(ran.outputs, given[0], ran.each_ns)])
+    def _decode(self, output: BatchOutput, inputs: Sequence[ModelInput]) -> list[Decoded]:
+        """What the model found in each of these inputs of one inference."""
+        if isinstance(output.outputs, str):
+            return [Decoded(output.outputs, output.each_ns)]
+        if output.count == 1:
+            return [self._decode_one(output.outputs, inputs[0], output.each_ns)]
         started = self._now()
-        many = self._many(ran.outputs, ran.count) if self._many is not None else None
+        many = self._batch.many(output.outputs, output.count) if self._batch is not None else None
         if many is None:
-            return (self._decode_one(ran.row(i), g, ran.each_ns) for i, g in enumerate(given))
-        each_ns = (self._now() - started) // ran.count
-        return (_Found(p, "", ran.row(i) if self._watch else {}, ran.each_ns, each_ns) for i, p in enumerate(many))
+            return [self._decode_one(output.row(i), given, output.each_ns) for i, given in enumerate(inputs)]
+        each_ns = (self._now() - started) // output.count
+        watched = self._watch is not None
+        return [
+            Decoded(predictions, output.each_ns, each_ns, output.row(i) if watched else None)
+            for i, predictions in enumerate(many)
+        ]
 
-    def _decode_one(self, outputs: Tensors, given: ModelInput, infer_ns: int) -> _Found:
+    def _decode_one(self, outputs: Tensors, given: ModelInput, infer_ns: int) -> Decoded:
         started = self._now()
         try:
-            predictions = self._postprocess(outputs, self._real(given) if self._compares else given)
+            predictions = self._postprocess(outputs, self._engine.real(given) if self._compares else given)
         except SampleError as exc:
-            return _Found((), str(exc), {}, infer_ns, 0)
-        return _Found(predictions, "", outputs, infer_ns, self._now() - started)
+            return Decoded(str(exc), infer_ns)
+        return Decoded(predictions, infer_ns, self._now() - started, outputs)
 
-    def _real(self, given: ModelInput) -> ModelInput:
-        """The input as its outputs are: what a preprocessor made quantised is scaled back."""
-        real = {
-            n: dequantize(a, self._quantized_in[n]) if n in self._quantized_in and a.dtype.kind in "iu" else a
-            for n, a in given.tensors.items()
-        }
-        return msgspec.structs.replace(given, tensors=real)
-
-    def _outcome(self, sample: Sample, p: Prepared, turn: Iterator[_Found], *, synced: bool) -> Result | Skipped:
-        if p.ready is None:
-            return self._write.skipped(sample, p.reason, p.input_id)
-        found = next(turn)
-        if found.reason:
-            return self._write.skipped(sample, found.reason, p.input_id)
-        spent = Spent(p.preprocess_ns, found.infer_ns, found.postprocess_ns)
-        made = self._write.result(sample, found.predictions, spent, synced=synced, input_id=p.input_id)
-        if self._watch is not None:
-            self._watch(made, found.outputs, p.ready)
-        return made
+    def _result(self, sample: Sample, part: Prepared, decoded: Decoded, *, synced: bool) -> Result | Skipped:
+        if isinstance(decoded.predictions, str):
+            return self.skipped(sample, decoded.predictions, part.input_id)
+        times = timing(part.preprocess_ns, decoded.infer_ns, decoded.postprocess_ns)
+        result = self._results.result(sample, decoded.predictions, times, synced=synced, input_id=part.input_id)
+        if self._watch is not None and part.ready is not None:
+            self._watch(result, decoded.outputs or {}, part.ready)
+        return result

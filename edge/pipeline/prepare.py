@@ -6,9 +6,11 @@ good ones are converted in one go where the preprocessor can.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -16,9 +18,11 @@ from msgspec import UNSET, UnsetType
 from edge.data import codec
 from edge.data.sample import ModelInput, Payload, Sample
 from edge.errors import SampleError
-from edge.plugins.protocols import BatchPreprocessor, Preprocessor
+from edge.plugins.protocols import AheadPreprocessor, BatchPreprocessor, Preprocessor
 
 InputId = str | int | UnsetType
+Opened: TypeAlias = tuple[Payload, Sequence[Payload]]
+"""A payload decoded, and the samples that it holds."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -37,14 +41,6 @@ class Work(msgspec.Struct, frozen=True):
     parts: Sequence[Prepared]
 
 
-class _Opened(msgspec.Struct, frozen=True):
-    """A payload decoded and split; `reason`: why it was not."""
-
-    payload: Payload
-    parts: Sequence[Payload]
-    reason: str = ""
-
-
 class Preparation:
     """From any thread, one at a time: a preprocessor may keep something from sample to sample."""
 
@@ -58,48 +54,64 @@ class Preparation:
     ) -> None:
         """`max_input` in bytes. `now` gives nanoseconds, of which differences count."""
         self._preprocess = preprocess
-        self._many = preprocess.many if isinstance(preprocess, BatchPreprocessor) else None
+        self._batch = preprocess if isinstance(preprocess, BatchPreprocessor) else None
         self._reserved_id = reserved_id
         self._max_input = max_input
         self._now = now
-        self._lock = threading.Lock()
+        self.ahead = isinstance(preprocess, AheadPreprocessor) and preprocess.ahead
+        """Two threads prepare: the one that captures prepares ahead."""
+        self._turn = threading.Lock() if self.ahead else contextlib.nullcontext()
 
     def __call__(self, samples: Sequence[Sample]) -> list[Work]:
         """Never raises SampleError: the reason is in the value."""
-        with self._lock:
+        with self._turn:
             started = self._now()
             opened = [self._open(sample) for sample in samples]
-            rows = [part for o in opened for part in o.parts]
-            ready = self._many(rows) if self._many is not None and len(rows) > 1 else None
-            if ready is None:
-                spent = (self._now() - started) // max(1, len(samples))
-                return [Work(s, self._one_by_one(s, o, spent)) for s, o in zip(samples, opened, strict=True)]
-            each_ns = (self._now() - started) // len(rows)
-        turn = iter(ready)
-        return [Work(s, self._together(o, turn, each_ns)) for s, o in zip(samples, opened, strict=True)]
+            spent = (self._now() - started) // max(1, len(samples))
+            if self._batch is not None and (together := self._prepare_together(samples, opened, started)):
+                return together
+            return [Work(s, self._one_by_one(s, o, spent)) for s, o in zip(samples, opened, strict=True)]
 
-    def _open(self, sample: Sample) -> _Opened:
+    def _open(self, sample: Sample) -> Opened | str:
+        """Decoded and split, or the reason why it is not."""
         try:
-            payload = self._decode(sample.payload) if isinstance(sample.payload, bytes) else sample.payload
-            return _Opened(payload, self._preprocess.split(payload))
+            payload = sample.payload
+            if isinstance(payload, bytes):
+                payload = self._decode(payload)
+            return payload, self._preprocess.split(payload)
         except SampleError as exc:
-            return _Opened(None, (), str(exc))
+            return str(exc)
 
     def _decode(self, data: bytes) -> Payload:
         if len(data) > self._max_input:
             raise SampleError(f"{len(data) / 1e6:.1f} MB; at most {self._max_input / 1e6:g} MB (--max-input)")
         return codec.decode(data)
 
-    def _together(self, opened: _Opened, ready: Iterator[ModelInput], each_ns: int) -> Sequence[Prepared]:
-        if opened.reason:
-            return (Prepared(None, opened.reason, UNSET, each_ns),)
-        return [Prepared(next(ready), "", self._input_id(part, opened.payload), each_ns) for part in opened.parts]
+    def _prepare_together(
+        self, samples: Sequence[Sample], opened: Sequence[Opened | str], started_ns: int
+    ) -> list[Work] | None:
+        """All rows in one go; None where there is but one, or they have to go one by one."""
+        rows = [part for o in opened if not isinstance(o, str) for part in o[1]]
+        inputs = self._batch.many(rows) if self._batch is not None and len(rows) > 1 else None
+        if inputs is None:
+            return None
+        each_ns = (self._now() - started_ns) // len(rows)
+        works, at = [], 0
+        for sample, one in zip(samples, opened, strict=True):
+            if isinstance(one, str):
+                works.append(Work(sample, (Prepared(None, one, UNSET, each_ns),)))
+                continue
+            whole, parts = one
+            ready = zip(parts, inputs[at : at + len(parts)], strict=True)
+            works.append(Work(sample, [Prepared(r, "", self._input_id(p, whole), each_ns) for p, r in ready]))
+            at += len(parts)
+        return works
 
-    def _one_by_one(self, sample: Sample, opened: _Opened, opened_ns: int) -> Sequence[Prepared]:
-        if opened.reason:
-            return (Prepared(None, opened.reason, UNSET, opened_ns),)
-        found = [self._one(sample, part, opened.payload) for part in opened.parts]
-        return [p for p in found if p is not None]
+    def _one_by_one(self, sample: Sample, opened: Opened | str, opened_ns: int) -> Sequence[Prepared]:
+        if isinstance(opened, str):
+            return (Prepared(None, opened, UNSET, opened_ns),)
+        whole, parts = opened
+        return [p for part in parts if (p := self._one(sample, part, whole)) is not None]
 
     def _one(self, sample: Sample, part: Payload, whole: Payload) -> Prepared | None:
         started = self._now()

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -24,15 +23,7 @@ class Identity(msgspec.Struct, frozen=True):
     boot: str
 
 
-class Spent(NamedTuple):
-    """Nanoseconds by stage."""
-
-    preprocess: int
-    infer: int
-    postprocess: int
-
-
-class Writer:
+class ResultBuilder:
     """Numbers results and skipped samples alike: `seq` leaves no gap."""
 
     def __init__(self, identity: Identity, clock_synced: Callable[[], bool], seq: Iterator[int] | None = None) -> None:
@@ -46,7 +37,7 @@ class Writer:
         self,
         sample: Sample,
         predictions: Sequence[Prediction],
-        spent: Spent,
+        timing: Timing,
         *,
         synced: bool,
         input_id: str | int | UnsetType,
@@ -65,7 +56,7 @@ class Writer:
             seq=seq,
             task=who.task,
             predictions=list(predictions),
-            timing_ms=Timing(_ms(spent.preprocess), _ms(spent.infer), _ms(spent.postprocess)),
+            timing_ms=timing,
             input_id=input_id,
             retained=True if sample.retained else UNSET,
         )
@@ -86,8 +77,9 @@ class Writer:
         )
 
 
-def _ms(ns: int) -> float:
-    return ns // 1000 / 1000
+def timing(preprocess_ns: int, infer_ns: int, postprocess_ns: int) -> Timing:
+    """In milliseconds, to the microsecond."""
+    return Timing(preprocess_ns // 1000 / 1000, infer_ns // 1000 / 1000, postprocess_ns // 1000 / 1000)
 
 
 def timestamp(time_ns: int) -> str:

@@ -30,7 +30,8 @@ class Clock(Protocol):
 
 @runtime_checkable
 class Source(Protocol):
-    """Where samples come from. All methods are called by one thread, the capture thread.
+    """Where samples come from. All methods are called by one thread: the capture thread of a live source or of
+    pictures, else the thread that infers.
 
     What a source may be able to do beside: `AcknowledgingSource`, `RememberingSource`.
     """

@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 class Closed(Exception):  # noqa: N818 - a condition, as StopIteration is
-    """The mailbox is closed and, for `get`, empty."""
+    """The queue is closed and, for `get`, empty."""
 
 
-class Mailbox(Generic[T]):
-    """`drop_oldest`: a full mailbox lets the oldest go and tells `dropped`; else `put` waits."""
+class FrameQueue(Generic[T]):
+    """`drop_oldest`: a full queue lets the oldest go and tells `dropped`; else `put` waits."""
 
     def __init__(self, capacity: int, *, drop_oldest: bool, dropped: Callable[[T], None]) -> None:
         self._items: deque[T] = deque()
@@ -52,7 +52,7 @@ class Mailbox(Generic[T]):
     def get(self, timeout_s: float, most: int = 1) -> list[T]:
         """What waits, oldest first; nothing after `timeout_s`. Raises Closed once it is closed and empty.
 
-        A mailbox that drops nothing grows to `most`: who takes so many at once is quick, and what it takes small.
+        A queue that drops nothing grows to `most`: who takes so many at once is quick, and what it takes small.
         """
         with self._changed:
             if not self._drop_oldest:

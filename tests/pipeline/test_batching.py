@@ -7,7 +7,7 @@ import pytest
 
 from edge.data.tensor import TensorSpec
 from edge.errors import SampleError
-from edge.pipeline.batching import TOGETHER_NS, Together
+from edge.pipeline.batching import TOGETHER_NS, Batching
 
 X, Y = TensorSpec("x", "float32", ("n", 2)), TensorSpec("y", "float32", ("n", 2))
 
@@ -41,7 +41,7 @@ def outputs(runs):
 @pytest.fixture
 def warm():
     def make(model, inputs=(X,), outputs_=(Y,)):
-        together = Together(model, inputs, outputs_, now=lambda: 0)
+        together = Batching(model, inputs, outputs_, now=lambda: 0)
         together.run(rows(0.0))
         model.runs.clear()
         return together
@@ -51,7 +51,7 @@ def warm():
 
 def test_the_first_sample_runs_alone_for_nobody_knows_how_long_it_takes():
     model = Model()
-    together = Together(model, (X,), (Y,), now=lambda: 0)
+    together = Batching(model, (X,), (Y,), now=lambda: 0)
     assert together.at_once == 1
     together.run(rows(1.0))
     assert model.runs == [1]
@@ -96,7 +96,7 @@ def test_a_fixed_batch_dimension_runs_alone(warm):
 
 def test_a_slow_model_runs_alone_and_is_given_one_sample_at_a_time():
     model = Model()
-    together = Together(model, (X,), (Y,), now=itertools.count(0, TOGETHER_NS).__next__)
+    together = Batching(model, (X,), (Y,), now=itertools.count(0, TOGETHER_NS).__next__)
     together.run(rows(0.0))
     assert together.at_once == 1
     together.run(rows(1.0, 2.0))

@@ -4,27 +4,27 @@ import threading
 
 import pytest
 
-from edge.runtime.frame_queue import Closed, Mailbox
+from edge.runtime.frame_queue import Closed, FrameQueue
 
 
-def test_a_live_mailbox_drops_the_oldest_and_tells():
+def test_a_live_queue_drops_the_oldest_and_tells():
     dropped: list[int] = []
-    box: Mailbox[int] = Mailbox(1, drop_oldest=True, dropped=dropped.append)
+    box: FrameQueue[int] = FrameQueue(1, drop_oldest=True, dropped=dropped.append)
     assert all(box.put(n, 0) for n in range(3))
     assert dropped == [0, 1]
     assert box.get(0) == [2]
 
 
-def test_any_other_mailbox_makes_the_sender_wait():
-    box: Mailbox[int] = Mailbox(1, drop_oldest=False, dropped=lambda _: None)
+def test_any_other_queue_makes_the_sender_wait():
+    box: FrameQueue[int] = FrameQueue(1, drop_oldest=False, dropped=lambda _: None)
     assert box.put(1, 0)
     assert not box.put(2, 0.01)
     assert box.get(0) == [1]
     assert box.put(2, 0)
 
 
-def test_a_closed_mailbox_gives_what_it_holds_and_then_ends():
-    box: Mailbox[int] = Mailbox(2, drop_oldest=False, dropped=lambda _: None)
+def test_a_closed_queue_gives_what_it_holds_and_then_ends():
+    box: FrameQueue[int] = FrameQueue(2, drop_oldest=False, dropped=lambda _: None)
     box.put(1, 0)
     box.close()
     with pytest.raises(Closed):
@@ -35,7 +35,7 @@ def test_a_closed_mailbox_gives_what_it_holds_and_then_ends():
 
 
 def test_a_sender_that_waits_goes_on_while_the_receiver_still_has_half():
-    box: Mailbox[int] = Mailbox(4, drop_oldest=False, dropped=lambda _: None)
+    box: FrameQueue[int] = FrameQueue(4, drop_oldest=False, dropped=lambda _: None)
     for number in range(4):
         box.put(number, 0)
     sent = threading.Event()
@@ -53,7 +53,7 @@ def test_a_sender_that_waits_goes_on_while_the_receiver_still_has_half():
 
 
 def test_what_waits_comes_together_as_far_as_it_is_asked_for():
-    box: Mailbox[int] = Mailbox(4, drop_oldest=False, dropped=lambda _: None)
+    box: FrameQueue[int] = FrameQueue(4, drop_oldest=False, dropped=lambda _: None)
     for n in range(4):
         box.put(n, 0)
     assert box.get(0, 3) == [0, 1, 2]
@@ -61,15 +61,15 @@ def test_what_waits_comes_together_as_far_as_it_is_asked_for():
     assert box.get(0, 3) == []
 
 
-def test_a_mailbox_holds_as_many_as_are_asked_for_at_once():
-    box: Mailbox[int] = Mailbox(1, drop_oldest=False, dropped=lambda _: None)
+def test_a_queue_holds_as_many_as_are_asked_for_at_once():
+    box: FrameQueue[int] = FrameQueue(1, drop_oldest=False, dropped=lambda _: None)
     box.put(0, 0)
     assert box.get(0, 3) == [0]
     assert [box.put(n, 0) for n in range(4)] == [True, True, True, False]
 
 
-def test_a_live_mailbox_does_not_grow():
-    box: Mailbox[int] = Mailbox(1, drop_oldest=True, dropped=lambda _: None)
+def test_a_live_queue_does_not_grow():
+    box: FrameQueue[int] = FrameQueue(1, drop_oldest=True, dropped=lambda _: None)
     box.put(0, 0)
     assert box.get(0, 3) == [0]
     for n in range(3):

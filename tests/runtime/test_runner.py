@@ -208,23 +208,38 @@ def test_the_next_picture_of_a_file_is_prepared_while_the_model_runs():
     assert flow.received() == [0.0, 2.0, 4.0, 6.0, 8.0]
 
 
-def test_a_result_is_made_ready_while_the_model_runs_for_the_next():
-    engine = Held()
-    second = threading.Event()
+def test_rows_are_read_by_the_thread_that_infers():
+    readers = set()
 
-    def numbers(outputs, given):
-        if not second.is_set():
-            assert engine.wait_for_runs(2), "the second run waits for the first result"
-            second.set()
-        return as_numbers(outputs, given)
+    class Reads(ListSource):
+        def read(self, timeout_s):
+            readers.add(threading.current_thread().name)
+            return super().read(timeout_s)
 
-    hours = itertools.count(0, 3600 * 10**9).__next__  # a model that takes its time
-    flow = Flow(ListSource(range(4)), engine=engine, postprocess=numbers, now=hours)
-    thread = flow.in_background()
-    assert flow.wait_for("samples_read", 4)
-    engine.go_on.set()
-    thread.join()
-    assert flow.received() == [0.0, 2.0, 4.0, 6.0]
+    Flow(Reads([1, 2, 3])).runner.run()
+    assert readers == {"infer"}
+
+
+@pytest.mark.parametrize(("live", "preprocess"), [(True, NumbersPreprocessor), (False, Ahead)])
+def test_live_sources_and_what_is_prepared_ahead_have_a_thread_of_their_own(live, preprocess):
+    readers = set()
+
+    class Reads(ListSource):
+        def read(self, timeout_s):
+            readers.add(threading.current_thread().name)
+            return super().read(timeout_s)
+
+    Flow(Reads([1], live=live), preprocess=preprocess()).runner.run()
+    assert readers == {"capture"}
+
+
+def test_samples_that_wait_are_read_at_once_for_a_quick_model():
+    engine = DoublingEngine()
+    nothing_passes = itertools.count(0, 1).__next__  # a model that takes no time
+    flow = Flow(ListSource(range(200)), engine=engine, now=nothing_passes)
+    flow.runner.run()
+    assert flow.received() == [2.0 * n for n in range(200)]
+    assert engine.runs < 50
 
 
 def test_of_a_camera_only_the_first_picture_that_waits_is_prepared_ahead():
@@ -336,24 +351,26 @@ def test_a_stop_ends_while_the_broker_is_away_and_neither_memory_nor_disk_takes_
     assert not thread.is_alive()
 
 
-def test_the_end_goes_on_without_a_source_that_hangs(monkeypatch):
+@pytest.mark.parametrize(("preprocess", "thread"), [(NumbersPreprocessor, "infer"), (Ahead, "capture")])
+def test_the_end_goes_on_without_a_source_that_hangs(monkeypatch, preprocess, thread):
     monkeypatch.setattr(runner, "HANGS_AFTER_S", 0.1)
-    release = threading.Event()
+    hangs, release = threading.Event(), threading.Event()
 
     class Hangs(ListSource):
         def read(self, timeout_s):
             if self.acked:
+                hangs.set()
                 release.wait(30)
             return super().read(timeout_s)
 
-    flow = Flow(Hangs([1], endless=True), grace_s=0.1)
-    thread = flow.in_background()
-    assert flow.source.wait_for_acks(1)
+    flow = Flow(Hangs([1], endless=True), grace_s=0.1, preprocess=preprocess())
+    running = flow.in_background()
+    assert hangs.wait(10)
     flow.runner.stop()
-    thread.join(20)
+    running.join(20)
     try:
-        assert not thread.is_alive()
-        assert flow.runner.left_behind == ["capture"]
+        assert not running.is_alive()
+        assert flow.runner.left_behind == [thread]
         assert flow.received() == [2.0]
     finally:
         release.set()

@@ -1,0 +1,117 @@
+"""From results to the outboxes: what is published, who is answered, and when a sample is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from msgspec.structs import replace
+
+from edge.data import codec
+from edge.data.message import Message
+from edge.data.result import Result, Skipped
+from edge.data.sample import Sample
+from edge.delivery.ack import Ack
+from edge.delivery.outbox import Outbox
+from edge.delivery.pending import Acked
+from edge.delivery.publish_filter import Gate
+from edge.plugins.protocols import Clock
+from edge.runtime.end_report import EndReport
+from edge.runtime.skip_log import SkipLog
+from edge.telemetry.metrics import Metrics
+
+LOOK_AGAIN_S = 0.5
+
+Outcome: TypeAlias = tuple[Sample, Sequence[Result | Skipped]]
+Observer: TypeAlias = Callable[[Sample, Sequence[Result | Skipped]], None]
+
+
+class Publisher:
+    """Belongs to the thread that infers."""
+
+    def __init__(
+        self,
+        outboxes: Sequence[Outbox],
+        safe: Callable[[Sample], None],
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        report: EndReport,
+        gate: Gate | None = None,
+        observers: Sequence[Observer] = (),
+        waiting: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`safe` is told of each sample that need not be kept any more, from any thread; `waiting` is called about
+        twice a second while an outbox has no room. Observers see all results, `gate` says which are published."""
+        self._outboxes = outboxes
+        self._safe = safe
+        self._clock = clock
+        self._metrics = metrics
+        self._report = report
+        self._gate = gate
+        self._observers = observers
+        self._waiting = waiting
+        self._skips = SkipLog(clock)
+
+    def publish(self, outcomes: Sequence[Outcome]) -> None:
+        """Hands the results of samples to every outbox, in order."""
+        acked: list[Acked] = []
+        for sample, results in outcomes:
+            acked += self._acked(sample, results)
+        self._count(outcomes)  # before they are put: another thread waits for the interpreter then
+        self._put(acked)
+        for observe in self._observers:
+            for sample, results in outcomes:
+                observe(sample, results)
+
+    def publish_due(self) -> float:
+        """Publishes what was held back and is due now; the seconds that may pass until the next call."""
+        if self._gate is None:
+            return LOOK_AGAIN_S
+        self._publish_late(self._gate.due(self._clock.monotonic_ns()))
+        return self._gate.due_in_s(self._clock.monotonic_ns(), LOOK_AGAIN_S)
+
+    def publish_rest(self) -> None:
+        """At the end: publishes all that was held back for later."""
+        if self._gate is not None:
+            self._publish_late(self._gate.rest())
+
+    def _publish_late(self, results: Sequence[Result]) -> None:
+        # Their samples were acknowledged, and their askers answered, when they were held back.
+        ack = Ack(len(results), lambda: None)
+        self._put([(Message("result", codec.encode(r), r.seq), ack) for r in results])
+
+    def _put(self, acked: Sequence[Acked]) -> None:
+        for outbox in self._outboxes:
+            outbox.put(acked, self._waiting)
+
+    def _acked(self, sample: Sample, results: Sequence[Result | Skipped]) -> list[Acked]:
+        messages = []
+        for result in results:
+            message = self._message(sample, result)
+            if message is not None:
+                messages.append(message)
+        if messages and sample.origin is not None:
+            messages[-1] = replace(messages[-1], origin=sample.origin)
+        ack = Ack(len(messages) * len(self._outboxes), lambda: self._safe(sample))
+        return [(message, ack) for message in messages]
+
+    def _message(self, sample: Sample, result: Result | Skipped) -> Message | None:
+        """None where it is held back and no asker waits for it."""
+        if isinstance(result, Skipped):
+            self._metrics.inc("samples_skipped")
+            self._skips.say(result)
+            self._report.skipped(result.reason)
+            return Message("error", codec.encode(result), result.seq, sample.reply)
+        published = result if self._gate is None else self._gate.admit(result, self._clock.monotonic_ns())
+        if published is not None:
+            return Message("result", codec.encode(published), result.seq, sample.reply)
+        return Message("answer", codec.encode(result), result.seq, sample.reply) if sample.reply else None
+
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
+        timings = [r.timing_ms for _, results in outcomes for r in results if isinstance(r, Result)]
+        self._metrics.inc("results", len(timings))
+        self._metrics.inc("infer_ms", sum([t.infer for t in timings]))
+        self._metrics.observe_all("stage:preprocess", [t.preprocess / 1e3 for t in timings])
+        self._metrics.observe_all("stage:infer", [t.infer / 1e3 for t in timings])
+        self._metrics.observe_all("stage:postprocess", [t.postprocess / 1e3 for t in timings])

@@ -1,0 +1,121 @@
+"""Reading a source: it is opened again where it went away, and a sample that cannot be read keeps its place."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TypeAlias
+
+import msgspec
+
+from edge.data.sample import Sample
+from edge.delivery.retry import Backoff
+from edge.errors import EndOfStream, SampleError, SourceError, UnavailableError
+from edge.plugins.protocols import Clock, Source
+from edge.runtime.frame_queue import Closed
+from edge.telemetry.metrics import Metrics
+
+log = logging.getLogger("edge.runner")
+
+SECOND_NS = 1_000_000_000
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A sample that the source could not read: it takes its place in the order, to be reported."""
+
+    reason: str
+    source: str
+
+
+Read: TypeAlias = Sample | Unreadable
+
+
+class SourceReader:
+    """Belongs to the thread that reads; `ended`, `broken` and `reading` may be read by any."""
+
+    def __init__(
+        self, source: Source, name: str, *, clock: Clock, metrics: Metrics, backoff: Backoff, stop: threading.Event
+    ) -> None:
+        """`stop`: nothing more is to be read."""
+        self._source = source
+        self._name = name
+        self._clock = clock
+        self._metrics = metrics
+        self._backoff = backoff
+        self._stop = stop
+        self._opened = self._away = False
+        self._due_ns = 0
+        self.reading = False
+        """The thread is inside the source's `read` or `open`: it may hang there."""
+        self.ended = False
+        """The source came to its end."""
+        self.broken: SourceError | None = None
+        """Why a finite source broke off."""
+
+    def get(self, timeout_s: float, most: int = 1) -> list[Read]:
+        """What there is to read, oldest first, `most` at most; nothing after `timeout_s`.
+
+        Raises Closed at the end of the source, and after `stop`.
+        """
+        if self.ended or self.broken is not None or self._stop.is_set():
+            raise Closed
+        item = self._read(timeout_s)
+        items = []
+        while item is not None:
+            items.append(item)
+            item = self._read(0) if len(items) < most else None
+        return items
+
+    def close(self) -> None:
+        """Closes the source, whether it is open or not."""
+        self._source.close()
+
+    def _read(self, timeout_s: float) -> Read | None:
+        if self.ended or self.broken is not None or not (self._opened or self._is_due(timeout_s)):
+            return None
+        self.reading = True
+        try:
+            if not self._opened:
+                self._open()
+            item: Read | None = self._source.read(timeout_s)
+        except SampleError as exc:
+            item = Unreadable(str(exc), self._name)
+        except EndOfStream:
+            self.ended = True
+            log.info("source ended", extra={"source": self._name})
+            return None
+        except SourceError as exc:
+            self.broken = exc
+            return None
+        except UnavailableError as exc:
+            self._lose(str(exc))
+            return None
+        finally:
+            self.reading = False
+        if item is not None:
+            self._backoff.reset()
+            self._metrics.inc("samples_read")
+        return item
+
+    def _is_due(self, timeout_s: float) -> bool:
+        """Waits until the source is worth another try, for `timeout_s` at most."""
+        left_s = (self._due_ns - self._clock.monotonic_ns()) / SECOND_NS
+        return left_s <= 0 or (not self._stop.wait(min(left_s, timeout_s)) and left_s <= timeout_s)
+
+    def _open(self) -> None:
+        self._source.open()
+        self._opened = True
+        self._metrics.set("source_up", 1)
+        if self._away:
+            self._away = False
+            log.info("source available again", extra={"source": self._name})
+
+    def _lose(self, reason: str) -> None:
+        self._opened = False
+        self._source.close()
+        self._due_ns = self._clock.monotonic_ns() + int(self._backoff.next_s() * SECOND_NS)
+        self._metrics.inc("source_unavailable")
+        self._metrics.set("source_up", 0)
+        if not self._away:
+            self._away = True
+            log.warning("source unavailable", extra={"source": self._name, "reason": reason})
