@@ -1,4 +1,4 @@
-"""MLServer's tensors and KServe's own client: each from PyPI, in an environment of its own."""
+"""MLServer's tensors and objects, KServe's and MLflow's own clients: from PyPI, each in an environment of its own."""
 
 from __future__ import annotations
 
@@ -48,6 +48,57 @@ def test_kserve_s_client_finds_the_model_and_infers_with_json_and_binary_tensors
 
     echo = [[0, 1, 2], [3, 4, 5]]
     assert json.loads(done.stdout.splitlines()[-1]) == [True, True, True, echo, echo]
+
+
+MLFLOW = """
+import json, sys
+import numpy as np, pandas as pd
+from mlflow.pyfunc.scoring_server.client import ScoringServerClient
+
+client = ScoringServerClient("127.0.0.1", int(sys.argv[1]))
+client.wait_server_ready(timeout=20)
+named = pd.DataFrame([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], columns=["p", "q", "r"])
+said = [client.get_version()]
+array = named.to_numpy()
+for data, params in ((named, {}), (pd.DataFrame(array), None), (array, None), (array.tolist(), None)):
+    answer = client.invoke(data, params=params)
+    said.append(np.ravel(answer.get_predictions(predictions_format="ndarray")).tolist())
+print(json.dumps(said))
+"""
+
+
+def test_mlflow_s_client_finds_the_server_and_predicts_from_frames_arrays_and_lists(numbers):
+    bins = peers.environment(peers.CACHE, "mlflow-client", "mlflow-skinny==3.17.2", "pandas", "requests", "scipy")
+    command = [bins / "python", "-c", MLFLOW, str(numbers.address[1])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    version, *found = json.loads(done.stdout.splitlines()[-1])
+    assert version == "1.2.3"
+    assert found == [[1, 2, 3, 4, 5, 6]] * 4
+
+
+MLSERVER_CODEC = """
+import json, sys, urllib.request
+import numpy as np
+from mlserver.codecs import NumpyRequestCodec
+from mlserver.types import InferenceRequest, InferenceResponse, RequestInput
+
+made = RequestInput(name="x", shape=[1, 3], datatype="FP32", data=[1.0, 2.0, 3.0])
+body = InferenceRequest(inputs=[made]).model_dump_json().encode()
+assert b'"id":null' in body, body
+answer = urllib.request.urlopen(urllib.request.Request(sys.argv[1], body, {"Content-Type": "application/json"})).read()
+print(json.dumps(NumpyRequestCodec.decode_response(InferenceResponse.model_validate_json(answer)).tolist()))
+"""
+
+
+def test_mlserver_s_request_objects_are_understood_with_all_their_nulls(numbers):
+    bins = peers.pinned(peers.CACHE, *peers.MLSERVER)
+    command = [bins / "python", "-c", MLSERVER_CODEC, f"{numbers.server.url}/v2/models/numbers/infer"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [[1, 2, 3]]
 
 
 @pytest.mark.parametrize("rows", [1, 5])
