@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from support import tflitemeta, tinytflite
@@ -17,7 +18,7 @@ from support.guessing import FLOAT, build, describe, picture, random
 import edge.describe.describe
 from edge.app import loading
 from edge.app.assembly import make_pipeline
-from edge.data.sample import Sample
+from edge.data.sample import Image, Sample
 from edge.describe.describe import Hints
 from edge.describe.embedded import read_metadata
 from edge.engines import choose, litert
@@ -222,3 +223,42 @@ def test_mean_and_std_scale_a_table(file):
     pipeline = make_pipeline(opened(path, "--mean", "1,2,3", "--std", "2", "--task", "regress"), "d")
     (result,) = pipeline.process(Sample([3, 2, 7], "test", 0, 0))
     assert [p.value for p in result.predictions] == [1, 0, 2]
+
+
+# --- ways in ----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_in_the_format_of_onnx_runtime_runs(file, tmp_path):
+    build(file, picture(), {"y": random(1, 5)})
+    settings = onnxruntime.SessionOptions()
+    settings.optimized_model_filepath = str(tmp_path / "m.ort")
+    settings.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(str(file), settings, providers=["CPUExecutionProvider"])
+    loaded = opened(tmp_path / "m.ort", "--state-dir", str(tmp_path / "state"))
+    assert (loaded.manifest.task, loaded.manifest.inputs[0].kind) == ("classify", "image")
+
+
+def test_teachable_machine_crops_the_middle(file):
+    inputs = {"sequential_1_input": (FLOAT, [1, 224, 224, 3])}
+    (image,) = describe(build(file, inputs, {"y": random(1, 2)}, producer="tf2onnx")).manifest.inputs
+    assert (image.resize, image.mean, image.std) == ("crop", (127.5,), (127.5,))
+
+
+def test_yamnet_keeps_its_meaning_beside_its_log_mel(file):
+    outputs = {"scores": random(1, 521), "log_mel": random(96, 64, low=-6)}
+    found = describe(build(file, {"waveform": (FLOAT, [15_600])}, outputs)).manifest
+    assert (found.task, [o.name for o in found.outputs]) == ("classify", ["scores"])
+
+
+def test_a_long_row_of_no_usual_length_is_a_table_of_features(file):
+    found = describe(build(file, {"x": (FLOAT, [1, 10_000])}, {"y": random(1, 5)})).manifest
+    assert found.inputs[0].kind == "table"
+
+
+def test_scores_above_1_are_remarked_once(file, caplog):
+    path = build(file, picture(), {"y": np.float32([[0.5, 7.0]])})
+    pipeline = make_pipeline(opened(path, "--activation", "none"), "d")
+    picture_ = Sample(Image(np.zeros((96, 96, 3), np.uint8)), "test", 0, 0)
+    for _ in range(3):
+        pipeline.process(picture_)
+    assert [r.message for r in caplog.records].count("scores are no probabilities") == 1
