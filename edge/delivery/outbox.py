@@ -183,7 +183,7 @@ class Outbox:
         self._save_if_due()
         self._send()
         self._guarded.flush()
-        if self._is_done():
+        if self._finishing and self._is_done():
             self.end()
         return self._wait_s()
 
@@ -207,7 +207,7 @@ class Outbox:
         return self._owner == threading.get_ident()
 
     def _is_done(self) -> bool:
-        if not self._finishing or self._pending or self._confirmed:
+        if self._pending or self._confirmed:
             return False
         if self._stop_by_ns is not None and (not self._up or self._clock.monotonic_ns() >= self._stop_by_ns):
             return True
@@ -250,7 +250,7 @@ class Outbox:
         self._metrics.inc(f"confirmed:{self.name}", len(deliveries))
         self._metrics.observe_all("stage:publish", [(now - d.since_ns) / 1e9 for d in deliveries if d.since_ns])
         self._release([d for d in deliveries if d.row is None])
-        if self._up:
+        if self._up and (self._failures or self._troubled):
             self._works()
 
     # --- the sink -----------------------------------------------------------------------------------

@@ -61,6 +61,9 @@ class Walk:
                     walk.locks[threading.current_thread().name].add((id(self), self._made))
                 return self._lock.acquire(blocking, timeout)
 
+            def _at_fork_reinit(self) -> None:
+                self._lock = make()
+
             def release(self) -> None:
                 self._lock.release()
 
@@ -93,7 +96,8 @@ class Walk:
         code = frame.f_code
         ours = self._ours.get(code)
         if ours is None:
-            ours = self._ours[code] = _is_ours(code.co_filename)
+            # Comprehensions are functions to some Pythons and not to others.
+            ours = self._ours[code] = _is_ours(code.co_filename) and not code.co_name.endswith(("comp>", "expr>"))
         if not ours:
             return
         thread = threading.current_thread().name
