@@ -27,12 +27,12 @@ except ImportError as exc:
     raise needs("--http", exc.name or "starlette", "http") from None
 
 from edge.http.asgi import App
-from edge.http.connection import Shared
 from edge.http.handlers import Handlers
 from edge.http.http_types import HEADERS
 from edge.http.listener import Listener
 from edge.http.reader import BodyBudget
 from edge.http.scheduling import lower_priority
+from edge.http.shared import Shared
 
 if TYPE_CHECKING:
     from edge.http.grpc.server import GrpcServer

@@ -16,7 +16,6 @@ from starlette.routing import BaseRoute
 
 from edge.errors import EdgeError, SampleError
 from edge.http.auth import Auth, Unauthorized
-from edge.http.connection import Connection
 from edge.http.http_types import (
     CLOSE,
     RETRY,
@@ -33,6 +32,7 @@ from edge.http.options import Limits
 from edge.http.pages import Page
 from edge.http.reader import BodyBudget
 from edge.http.scheduling import Admission
+from edge.http.shared import Client
 
 log = logging.getLogger("edge.http")
 
@@ -106,7 +106,7 @@ class App:
         except Exception as exc:  # noqa: BLE001 - `_failed` says which is a bug
             return _failed(exc, request)
 
-    async def answer(self, request: Request, connection: Connection, gone: Gone) -> Response | None:
+    async def answer(self, request: Request, connection: Client, gone: Gone) -> Response | None:
         """The response; None where it was sent already, piece by piece."""
         exchange: Exchange | None = None
         try:
@@ -162,7 +162,7 @@ class App:
 class Exchange:
     """One request of a connection in ASGI's words. A response that comes whole is kept, one in pieces is sent."""
 
-    def __init__(self, request: Request, connection: Connection, gone: Gone) -> None:
+    def __init__(self, request: Request, connection: Client, gone: Gone) -> None:
         self._request = request
         self._connection = connection
         self._gone = gone

@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Callable
 
 import msgspec
 
-from edge.http import fastpath
-from edge.http.fastpath import Answer, KnownHead
-from edge.http.http_types import CLOSE, Gone, HotHandler, Request, Response, status_line
+from edge.http.fastpath import KnownHead
+from edge.http.http_types import CLOSE, HotHandler, Request, Response, status_line
 from edge.http.options import Limits
-from edge.http.reader import BESIDE_MOST, PIPELINED_MOST, BodyBudget, NotHttp, RequestReader
+from edge.http.reader import BESIDE_MOST, PIPELINED_MOST, NotHttp, RequestReader
+from edge.http.shared import READ_MOST, Shared
 
-READ_MOST = 131_072
-"""Bytes that are read at once, into a buffer that all connections share: nothing waits in it."""
 WAITING_MOST = READ_MOST
 """Unread bytes behind a request that is being answered, after which the connection is not read on."""
 TOGETHER_MOST = 65_536
@@ -64,51 +61,6 @@ class Phase(enum.IntEnum):
     """A client that was refused: a socket that is closed with unread bytes in it takes back the answer."""
     FLUSH = enum.auto()
     """Nothing more but that what was sent is taken."""
-
-
-class Application(Protocol):
-    """What answers requests."""
-
-    def admit(self, request: Request) -> Response | None:
-        """The answer, where the head alone decides."""
-        ...
-
-    @property
-    def generation(self) -> int:
-        """Changes when heads that were admitted have to be looked at again."""
-        ...
-
-    def hot(self, request: Request) -> HotHandler | None:
-        """The handler of a hot route; None: `answer` is the way. Raises nothing."""
-        ...
-
-    def at_once(self, handler: HotHandler, request: Request, body: bytes) -> Response | None:
-        """As the handler's; what it raises becomes a response."""
-        ...
-
-    def answer(self, request: Request, connection: Connection, gone: Gone) -> Coroutine[Any, Any, Response | None]:
-        """The response; None where it was sent already, piece by piece. Raises nothing."""
-        ...
-
-
-class Shared:
-    """What all connections of a server have in common. The event loop's own."""
-
-    def __init__(
-        self,
-        app: Application,
-        limits: Limits,
-        budget: BodyBudget,
-        date: Callable[[], bytes],
-        learn: Callable[[bytes, int, Answer], KnownHead | None] = fastpath.learn,
-    ) -> None:
-        self.app = app
-        self.learn = learn
-        self.limits = limits
-        self.budget = budget
-        self.date = date
-        """The lines of a head that are the same for every response, with its date."""
-        self.buffer = memoryview(bytearray(READ_MOST))
 
 
 class Connection(asyncio.BufferedProtocol):

@@ -14,7 +14,8 @@ import socket
 from collections.abc import Sequence
 
 from edge.http.auth import Certificate
-from edge.http.connection import Connection, Phase, Shared
+from edge.http.connection import Connection, Phase
+from edge.http.shared import Shared
 from edge.telemetry.metrics import Metrics
 
 log = logging.getLogger("edge.http")

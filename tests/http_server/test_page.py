@@ -250,7 +250,7 @@ def test_pause_stops_what_moves(browser, digits):
     assert browser.find_element(By.ID, "pause").get_attribute("aria-pressed") == "true"
 
 
-def test_with_a_token_the_page_asks_for_it_once_a_tab(browser, serve, models):
+def test_with_a_token_the_page_asks_for_it_once_a_browser(browser, serve, models):
     site = serve(onnxmodels.scores(models / "locked.onnx"), token="open-sesame-1234")
     browser.get(site.server.url)
     until(lambda: browser.find_element(By.ID, "login").is_displayed(), "the question")
@@ -263,13 +263,19 @@ def test_with_a_token_the_page_asks_for_it_once_a_tab(browser, serve, models):
     assert not browser.find_element(By.ID, "login").is_displayed()
     browser.get(f"{site.server.url}/docs")
     shows(browser, "groups", "/v2/models/{model}/infer")
-    browser.execute_script("sessionStorage.clear()")
+    browser.switch_to.new_window("tab")
+    browser.get(site.server.url)
+    shows(browser, "link", "Live")
+    browser.execute_script("localStorage.clear()")
+    browser.close()
+    browser.switch_to.window(browser.window_handles[0])
 
 
 def test_the_api_page_shows_a_curl_line_for_every_way(browser, digits):
     browser.get(f"{digits.server.url}/docs")
     shows(browser, "groups", "/predict")
     ways = browser.find_elements(By.CSS_SELECTOR, "details")
+    assert "/predict" in ways[0].text
     ways[0].find_element(By.TAG_NAME, "summary").click()
 
     assert "curl" in ways[0].find_element(By.TAG_NAME, "pre").text

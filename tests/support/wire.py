@@ -12,11 +12,12 @@ from starlette.routing import Route
 from edge.http import fastpath
 from edge.http.asgi import App
 from edge.http.auth import Auth, Token
-from edge.http.connection import Connection, Shared
+from edge.http.connection import Connection
 from edge.http.http_types import Gone, Response
 from edge.http.options import Limits
 from edge.http.reader import BodyBudget
 from edge.http.scheduling import Admission, AdmissionOptions, CpuBudget
+from edge.http.shared import Shared
 from edge.telemetry.metrics import Metrics
 from edge.testing.fakes import FakeClock
 

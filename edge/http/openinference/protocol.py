@@ -22,6 +22,7 @@ from msgspec import UNSET, UnsetType
 from edge.data.tensor import Array, TensorSpec
 from edge.http.http_types import Refusal, Response
 from edge.http.openinference import tensors
+from edge.http.openinference.parameters import classes_of, flag
 from edge.http.openinference.statistics import InferenceStatistics
 from edge.plugins.protocols import Engine
 
@@ -204,7 +205,7 @@ class Inference:
         if at != len(body):
             raise Refusal(400, f"{len(body) - at} bytes behind the last tensor; check binary_data_size")
         self._check_complete(found)
-        binary = _flag(request.parameters, "binary_data_output", "the request", default=False)
+        binary = flag(request.parameters, "binary_data_output", "the request", default=False)
         wanted = self._wanted(request.outputs)
         return Asked(found, wanted, binary, UNSET if request.id is None else request.id, rows=_rows(found))
 
@@ -253,8 +254,8 @@ class Inference:
             if output.name not in self._outputs:
                 known = ", ".join(sorted(self._outputs))
                 raise Refusal(400, f"unknown output {output.name[:60]!r}; the model gives {known}")
-            _flag(output.parameters, "binary_data", f"output {output.name!r}", default=False)
-            _classes(output)
+            flag(output.parameters, "binary_data", f"output {output.name!r}", default=False)
+            classes_of(output.parameters, output.name)
         return outputs
 
     def _raw(self, view: memoryview) -> Asked:
@@ -355,14 +356,14 @@ class Inference:
 
     def _values(self, wanted: RequestedOutput, asked: Asked) -> Array:
         values = tensors.as_array(asked.outputs[wanted.name])
-        classes = _classes(wanted) if wanted.parameters else 0
+        classes = classes_of(wanted.parameters, wanted.name)
         return tensors.classified(values, classes, self._labels) if classes else values
 
     def _output(self, wanted: RequestedOutput, asked: Asked, behind: list[bytes]) -> OutputTensor:
         values = self._values(wanted, asked)
         binary = asked.binary
         if wanted.parameters:
-            binary = _flag(wanted.parameters, "binary_data", "", default=binary)
+            binary = flag(wanted.parameters, "binary_data", "", default=binary)
         kind = tensors.type_of(values)
         dims = list(values.shape)
         if not binary:
@@ -381,28 +382,6 @@ class Inference:
                     400, f"output {output.name!r} holds infinity, which JSON cannot say: ask for it with "
                     '"parameters": {"binary_data": true}'
                 )  # fmt: skip
-
-
-def _flag(parameters: Mapping[str, Any] | None, name: str, place: str, *, default: bool) -> bool:
-    """A parameter that is true or false; null as absent. Raises Refusal."""
-    value = parameters.get(name) if parameters else None
-    if value is None:
-        return default
-    if not isinstance(value, bool):
-        raise Refusal(400, f"{place}: parameter {name} is true or false, not {str(value)[:30]!r}")
-    return value
-
-
-def _classes(output: RequestedOutput) -> int:
-    """How many classes are asked for; 0: the values themselves. Raises Refusal."""
-    value = output.parameters.get("classification") if output.parameters else None
-    if value is None:
-        return 0
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise Refusal(
-            400, f"output {output.name!r}: parameter classification is a number of classes, not {str(value)[:30]!r}"
-        )
-    return value
 
 
 def _rows(found: Mapping[str, Array]) -> int:

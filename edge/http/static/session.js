@@ -1,8 +1,8 @@
 "use strict";
-// The token lives in this tab only. Every request carries it in a header, never in an address or a cookie.
+// The token is remembered by this browser for this device. Every request carries it in a header, never in an address or a cookie.
 const session = {
-  get token() { return sessionStorage.getItem("edge-run-token") || ""; },
-  set token(value) { sessionStorage.setItem("edge-run-token", value); },
+  get token() { return localStorage.getItem("edge-run-token") || ""; },
+  set token(value) { localStorage.setItem("edge-run-token", value); },
 };
 const $ = (id) => document.getElementById(id);
 
