@@ -59,7 +59,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) --extra dev --output-file requirements/dev.txt
-	$(LOCK) --extra tflite --extra vision --extra http --extra audio --output-file requirements/image.txt
+	$(LOCK) --extra tflite --extra vision --extra http --extra audio --extra grpc --output-file requirements/image.txt
 
 dist: $(VENV)/.dev
 	$(BIN)/python -m build --quiet --sdist --outdir dist .

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS = {"dev": ("dev",), "image": ("tflite", "vision", "http", "audio")}
+LOCKS = {"dev": ("dev",), "image": ("tflite", "vision", "http", "audio", "grpc")}
 MACHINES = [
     {"python_version": python, "python_full_version": f"{python}.0", "platform_machine": machine,
      "sys_platform": "linux", "os_name": "posix", "platform_system": "Linux",
