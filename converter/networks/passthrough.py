@@ -72,11 +72,11 @@ def _manifest(source: Source, engine: Engine, options: Options) -> tuple[Manifes
     if known is not None:
         inputs = tuple(_as_told(i, options) if i.kind == "image" else i for i in known.inputs)
         return replace(known, inputs=inputs), ("the file's own manifest was kept",)
-    hints = describe.Hints(
+    overrides = describe.Overrides(
         task=options.task, labels=options.labels, layout=options.layout, color=options.color,
         mean=options.mean or None, std=options.std or None, resize=options.resize, size=options.input_size,
     )  # fmt: skip
-    found = describe.describe(source.file, engine, hints)
+    found = describe.describe(source.file, engine, overrides)
     guessed = (f"guessed, say otherwise by flags: {' '.join(found.guesses)}",) if found.guesses else ()
     return found.manifest, (*guessed, *found.warnings)
 

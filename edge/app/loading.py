@@ -15,8 +15,7 @@ import msgspec
 from edge.data.names import topic_part
 from edge.data.normalization import Normalization, understand
 from edge.data.result import ModelRef
-from edge.describe import overrides
-from edge.describe.overrides import Hints
+from edge.describe.overrides import DECODED, Overrides, require_use
 from edge.engines import choose
 from edge.errors import ConfigError, ModelError
 from edge.model import container, golden, labels
@@ -53,7 +52,7 @@ class Loaded(msgspec.Struct, frozen=True):
 def open_model(settings: Settings) -> Loaded:
     """The model with what the settings override. Raises ModelError, ConfigError."""
     loaded = load_file(
-        settings.model.file, engine_options(settings), engine=settings.model.engine, hints=hints(settings)
+        settings.model.file, engine_options(settings), engine=settings.model.engine, overrides=overrides(settings)
     )
     if any(i.kind == "image" for i in loaded.manifest.inputs):
         normalization = _normalization(settings)
@@ -80,9 +79,9 @@ def replay(loaded: Loaded, settings: Settings) -> None:
 
 
 def load_file(
-    path: Path, options: EngineOptions | None = None, *, engine: str = "auto", hints: Hints | None = None
+    path: Path, options: EngineOptions | None = None, *, engine: str = "auto", overrides: Overrides | None = None
 ) -> Loaded:
-    """Opens a model file with the engine for its kind; `hints` help where it says nothing of itself.
+    """Opens a model file with the engine for its kind; `overrides` help where it says nothing of itself.
 
     Raises ModelError, ConfigError.
     """
@@ -95,7 +94,7 @@ def load_file(
         return Loaded(path, loaded, _named(manifest, path), sha)
     from edge.describe import describe  # much code, for files that say nothing of themselves
 
-    found = describe.describe(path, loaded, hints)
+    found = describe.describe(path, loaded, overrides)
     golden.forget(loaded)
     guessed = found.manifest
     if manifest is not None:
@@ -108,10 +107,10 @@ def _named(manifest: Manifest, path: Path) -> Manifest:
     return msgspec.structs.replace(manifest, name=topic_part(manifest.name or path.stem))
 
 
-def hints(settings: Settings) -> Hints:
+def overrides(settings: Settings) -> Overrides:
     """What the settings say of a model that says nothing of itself. Raises ConfigError."""
     said = settings.manifest
-    return Hints(
+    return Overrides(
         task=said.task,
         labels=labels.named(said.labels) if said.labels is not None else (),
         decoder=said.decoder,
@@ -171,9 +170,9 @@ def override(loaded: Loaded, settings: Settings) -> Loaded:
 
 def _require_use(settings: Settings, decoder: str) -> None:
     """Raises ConfigError for a flag that the decoder cannot obey."""
-    said = {k: v for k in overrides.DECODED if (v := getattr(settings.manifest, k)) is not None}
+    said = {k: v for k in DECODED if (v := getattr(settings.manifest, k)) is not None}
     if said:
-        overrides.require_use(decoder, said)
+        require_use(decoder, said)
 
 
 def _labels(loaded: Loaded, said: Path | tuple[str, ...]) -> tuple[str, ...]:

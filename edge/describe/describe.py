@@ -1,7 +1,7 @@
 """A model without a manifest: derives one from what the file says, what lies beside it, and what its outputs look like.
 
-The first that knows wins: the user (`Hints`), metadata in the file, files beside it, names and shapes, one run on noise
-(and one on a picture where noise leaves it open). What was guessed is returned as flags that can be pasted back, and
+The first that knows wins: the user (`Overrides`), metadata in the file, files beside it, names, shapes, a run on noise
+(and one on a picture where that leaves it open). What was guessed is returned as flags that can be pasted back, and
 `Description.reasons` says of each field what it is known by.
 """
 
@@ -21,9 +21,9 @@ from edge.data.tensor import Array, TensorSpec
 from edge.data.vocabulary import Activation
 from edge.describe import audio, flat, heads, presets, probe, signature
 from edge.describe.embedded import read_metadata
-from edge.describe.head import Evidence, Head, OutputProbe
+from edge.describe.head import REASONS, Evidence, Head, OutputProbe
 from edge.describe.metadata import Metadata
-from edge.describe.overrides import Hints as Hints
+from edge.describe.overrides import Overrides as Overrides
 from edge.describe.presets import Preset
 from edge.describe.signature import Roles
 from edge.errors import ConfigError, ModelError
@@ -33,12 +33,6 @@ from edge.plugins.protocols import Engine
 
 _LABELLED = ("classify", "detect", "segment", "keypoints", "text")
 _PLACED = ("detect", "keypoints", "segment", "text")
-_EVIDENCE = {
-    Evidence.LIKELY: "the shapes of the outputs",
-    Evidence.NUMBERS: "what the model gives for noise",
-    Evidence.NAMES: "the names of the outputs",
-    Evidence.METADATA: "the metadata of the file",
-}
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -50,25 +44,25 @@ class Description(msgspec.Struct, frozen=True):
     reasons: Mapping[str, str] = {}
 
 
-def describe(path: Path, engine: Engine, hints: Hints | None = None) -> Description:
+def describe(path: Path, engine: Engine, overrides: Overrides | None = None) -> Description:
     """The manifest of a model that brings none. Runs the engine at most twice.
 
     Raises ModelError for a file that cannot be used, ConfigError where the user's word does not fit the model.
     """
-    return _Describer(path, engine, hints or Hints()).describe()
+    return _Describer(path, engine, overrides or Overrides()).describe()
 
 
 class _Describer:
-    def __init__(self, path: Path, engine: Engine, hints: Hints) -> None:
-        self._path, self._engine, self._hints = path, engine, hints
+    def __init__(self, path: Path, engine: Engine, overrides: Overrides) -> None:
+        self._path, self._engine, self._overrides = path, engine, overrides
         self._metadata: Metadata = read_metadata(path, engine.metadata)
         self._roles: Roles = signature.roles(
             engine.inputs,
             engine.outputs,
-            sound=hints.sound or hints.sample_rate is not None,
-            features=hints.frontend not in (None, "none"),
-            pictures=hints.layout,
-            planes=hints.pictures,
+            sound=overrides.sound or overrides.sample_rate is not None,
+            features=overrides.frontend not in (None, "none"),
+            pictures=overrides.layout,
+            planes=overrides.pictures,
         )
         self._labels, self._labels_from = self._find_labels()
         self._guesses: list[str] = []
@@ -93,7 +87,7 @@ class _Describer:
 
     def _refuse_batch(self) -> None:
         count = signature.fixed_batch(self._roles.data[0]) if len(self._roles.data) == 1 else 0
-        if count and self._hints.task != "raw":
+        if count and self._overrides.task != "raw":
             raise ModelError(
                 f"{self._path.name}: it takes {count} pictures at once, its batch is fixed: export it with batch=1 or "
                 "dynamic=True (--task raw takes arrays of the whole batch)"
@@ -103,8 +97,8 @@ class _Describer:
 
     def _picture(self, spec: TensorSpec) -> Manifest:
         plane = signature.is_plane(spec)
-        layout: signature.Layout = "NCHW" if plane else self._hints.layout or signature.layout(spec) or "NHWC"
-        size = self._hints.size or self._size(spec, layout)
+        layout: signature.Layout = "NCHW" if plane else self._overrides.layout or signature.layout(spec) or "NHWC"
+        size = self._overrides.size or self._size(spec, layout)
         prober = probe.Prober(self._engine, self._roles, layout, size)
         head = self._head(prober, spec, layout)
         # A plane is what tutorials of Keras make of a picture: without a channel, from 0 to 1.
@@ -149,10 +143,12 @@ class _Describer:
         return signature.size(spec, layout)
 
     def _overridden(self, preset: Preset) -> Preset:
-        hints = self._hints
-        said: dict[str, Any] = {k: v for k, v in (("color", hints.color), ("resize", hints.resize)) if v is not None}
-        if hints.mean or hints.std:
-            numbers = understand(hints.mean or (), hints.std or ())
+        overrides = self._overrides
+        said: dict[str, Any] = {
+            k: v for k, v in (("color", overrides.color), ("resize", overrides.resize)) if v is not None
+        }
+        if overrides.mean or overrides.std:
+            numbers = understand(overrides.mean or (), overrides.std or ())
             said |= {k: v for k, v in (("mean", numbers.mean), ("std", numbers.std)) if v}
             said |= {"sure": True, "why": "--mean and --std"}
         return replace(preset, **said) if said else preset
@@ -175,7 +171,7 @@ class _Describer:
 
     def _head(self, prober: probe.Prober, spec: TensorSpec, layout: signature.Layout) -> Head:
         outputs = prober.noise()
-        task = self._hints.task or self._metadata.task
+        task = self._overrides.task or self._metadata.task
         if not outputs:
             self._warnings.append(
                 "the model does not run on noise: its outputs are told as they are (--task to say more)"
@@ -191,40 +187,40 @@ class _Describer:
             layout=layout,
             inputs=tuple(s.name for s in self._engine.inputs),
         )
-        choice = heads.find(seen, task=self._hints.task, decoder=self._hints.decoder)
-        if choice.rivals and self._hints.decoder is None and task not in ("classify", "regress"):
+        choice = heads.find(seen, task=self._overrides.task, decoder=self._overrides.decoder)
+        if choice.rivals and self._overrides.decoder is None and task not in ("classify", "regress"):
             return self._undecided(choice.rivals)
         head = choice.head or self._other_head(outputs, task)
         if head.warning:
             self._warnings.append(head.warning)
         if head.decoder != head.task and head.task in _PLACED:
             self._guesses.append(f"--decoder {head.decoder}")
-        self._reasons["decoder"] = _EVIDENCE[head.evidence]
+        self._reasons["decoder"] = REASONS[head.evidence]
         return head
 
     def _undecided(self, rivals: tuple[Head, ...]) -> Head:
         ways = " or ".join(sorted({f"--decoder {h.decoder}" for h in rivals if h.decoder != "raw"}))
-        hints = [h.warning for h in rivals if h.warning]
+        overrides = [h.warning for h in rivals if h.warning]
         told = f"{ways} says which" if ways else "--decoder says which"
-        self._warnings.append("; ".join(["two decoders fit the outputs, which are told as they are", *hints, told]))
+        self._warnings.append("; ".join(["two decoders fit the outputs, which are told as they are", *overrides, told]))
         return Head("raw", "raw")
 
     def _other_head(self, outputs: Mapping[str, Array], task: Task | None) -> Head:
-        if self._hints.decoder:
-            return Head(task or "detect", self._hints.decoder)
-        if self._hints.task in _PLACED:
+        if self._overrides.decoder:
+            return Head(task or "detect", self._overrides.decoder)
+        if self._overrides.task in _PLACED:
             shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in outputs.items())
             raise ConfigError(
                 f"--task {task}: no decoder is known to fit the outputs {shapes}; name one with --decoder"
             )
-        if self._metadata.task == "raw" and self._hints.task is None:
+        if self._metadata.task == "raw" and self._overrides.task is None:
             return Head("raw", "raw", evidence=Evidence.METADATA)
         wanted = None if task in _PLACED else task
         return flat.of_picture_or_sound(flat.Flat(outputs, self._roles, len(self._labels), wanted))
 
     def _activation(self, head: Head, prober: probe.Prober) -> Activation:
-        if self._hints.activation is not None:
-            return self._hints.activation
+        if self._overrides.activation is not None:
+            return self._overrides.activation
         found = head.activation
         if head.task == "classify" and head.decoder == "classify":
             name = next((o.name for o in head.outputs if o.role == "scores"), "")
@@ -251,7 +247,7 @@ class _Describer:
         if heard.frontend:
             self._guesses.append(f"--frontend {heard.frontend}")
         prober = probe.Prober(self._engine, self._roles, None, (1, 1))
-        head = flat.of_picture_or_sound(flat.Flat(prober.noise(), self._roles, len(self._labels), self._hints.task))
+        head = flat.of_picture_or_sound(flat.Flat(prober.noise(), self._roles, len(self._labels), self._overrides.task))
         if head.warning:
             self._warnings.append(head.warning)
         labels = self._fitting(head)
@@ -261,25 +257,25 @@ class _Describer:
         return self._manifest(head, inputs, labels, self._activation(head, prober))
 
     def _hearing(self, spec: TensorSpec) -> audio.Hearing:
-        hints = self._hints
-        heard = audio.hear(spec, self._roles.held, hints.sample_rate)
-        if hints.frontend not in (None, "none"):
+        overrides = self._overrides
+        heard = audio.hear(spec, self._roles.held, overrides.sample_rate)
+        if overrides.frontend not in (None, "none"):
             heard = audio.hear_features(heard)
         elif not heard.sure and not self._roles.constants:
             self._warnings.append(audio.doubt(heard))
         return replace(
             heard,
-            rate=hints.sample_rate or heard.rate,
-            size=hints.window or heard.size,
-            hop=hints.hop or hints.window or heard.hop,
-            frontend=heard.frontend if hints.frontend is None else hints.frontend.replace("none", ""),
+            rate=overrides.sample_rate or heard.rate,
+            size=overrides.window or heard.size,
+            hop=overrides.hop or overrides.window or heard.hop,
+            frontend=heard.frontend if overrides.frontend is None else overrides.frontend.replace("none", ""),
         )
 
     # -- tables and arrays ------------------------------------------------------------------------------------
 
     def _numbers(self) -> Manifest:
-        roles, hints = self._roles, self._hints
-        window = signature.window(roles, hints.window, hints.hop)
+        roles, overrides = self._roles, self._overrides
+        window = signature.window(roles, overrides.window, overrides.hop)
         if window is not None:
             self._guesses.append(f"--window {window.size} --hop {window.hop}")
         scaled = roles.kind == "table"
@@ -292,14 +288,14 @@ class _Describer:
                 shape=s.shape or (),
                 features=self._features(s),
                 key=self._key(s),
-                mean=(hints.mean or ()) if scaled else (),
-                std=(hints.std or ()) if scaled else (),
-                scaling="standard" if scaled and (hints.mean or hints.std) else "",
+                mean=(overrides.mean or ()) if scaled else (),
+                std=(overrides.std or ()) if scaled else (),
+                scaling="standard" if scaled and (overrides.mean or overrides.std) else "",
             )
             for s in roles.data
         )
         prober = probe.Prober(self._engine, roles, None, (1, 1))
-        task = hints.task or self._metadata.task
+        task = overrides.task or self._metadata.task
         head = flat.named_head(self._engine.outputs, task)
         if head is None:
             head = flat.of_numbers(flat.Flat(prober.noise(), roles, len(self._labels), task))
@@ -347,8 +343,8 @@ class _Describer:
         )
 
     def _find_labels(self) -> tuple[tuple[str, ...], str]:
-        if self._hints.labels:
-            return self._hints.labels, "user"
+        if self._overrides.labels:
+            return self._overrides.labels, "user"
         if self._metadata.labels:
             return self._metadata.labels, "model"
         found = label_files.beside(self._path)
@@ -380,7 +376,7 @@ class _Describer:
     def _manifest(
         self, head: Head, inputs: tuple[Input, ...], labels: tuple[str, ...], activation: Activation
     ) -> Manifest:
-        self._reasons["task"] = _EVIDENCE[head.evidence] if self._hints.task is None else "--task"
+        self._reasons["task"] = REASONS[head.evidence] if self._overrides.task is None else "--task"
         return Manifest(
             name=self._path.stem,
             task=head.task,

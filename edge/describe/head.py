@@ -38,6 +38,15 @@ class Evidence(IntEnum):
     """The file says so."""
 
 
+REASONS = {
+    Evidence.LIKELY: "the shapes of the outputs",
+    Evidence.NUMBERS: "what the model gives for noise",
+    Evidence.NAMES: "the names of the outputs",
+    Evidence.METADATA: "the metadata of the file",
+}
+"""Each in words, for people."""
+
+
 class Head(msgspec.Struct, frozen=True):
     """A decoder, which output is what for it, its options, and the preset of pictures that goes with it."""
 

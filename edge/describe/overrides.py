@@ -10,7 +10,7 @@ from edge.data.vocabulary import Activation, Color, Layout, Resize, Task
 from edge.errors import ConfigError
 
 
-class Hints(msgspec.Struct, frozen=True):
+class Overrides(msgspec.Struct, frozen=True):
     """What the user said; None or () where nothing. Same meanings as in the manifest."""
 
     task: Task | None = None

@@ -19,7 +19,7 @@ import edge.describe.describe
 from edge.app import loading
 from edge.app.assembly import make_pipeline
 from edge.data.sample import Image, Sample
-from edge.describe.describe import Hints
+from edge.describe.describe import Overrides
 from edge.describe.embedded import read_metadata
 from edge.engines import choose, litert
 from edge.errors import ConfigError, ModelError
@@ -179,7 +179,7 @@ def test_a_batch_that_is_fixed_is_told_with_the_way_out(file):
     path = build(file, {"images": (FLOAT, [4, 3, 96, 96])}, {"y": random(4, 84, 189)})
     with pytest.raises(ModelError, match=r"takes 4 pictures at once.*batch=1 or dynamic=True"):
         describe(path)
-    assert describe(path, Hints(task="raw")).manifest.task == "raw"
+    assert describe(path, Overrides(task="raw")).manifest.task == "raw"
 
 
 @pytest.mark.parametrize("shape", [[1, 3, 2**20, 2**20], [1, 2**40]])

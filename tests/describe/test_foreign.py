@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 from support.guessing import FLOAT, build, describe, picture, random
 
-from edge.describe.describe import Hints
+from edge.describe.describe import Overrides
 from edge.errors import ConfigError
 
 
@@ -61,7 +61,7 @@ def test_labels_beside_the_model_that_do_not_fit_are_told_and_not_used(tmp_path)
 
 def test_labels_of_the_user_that_do_not_fit_are_refused(file):
     with pytest.raises(ConfigError, match="3 labels for a model of 5 classes"):
-        describe(build(file, picture(), {"y": random(1, 5)}), Hints(labels=("cat", "dog", "cow")))
+        describe(build(file, picture(), {"y": random(1, 5)}), Overrides(labels=("cat", "dog", "cow")))
 
 
 def test_deeplab_takes_pixels_from_minus_1_to_1(file):
@@ -75,11 +75,11 @@ def test_labels_in_the_metadata_are_taken(file):
     assert found.manifest.labels == ("cat", "dog")
 
 
-def test_hints_outweigh_every_guess(file):
-    hints = Hints(
+def test_the_users_word_outweighs_every_guess(file):
+    overrides = Overrides(
         task="classify", labels=("a", "b"), color="BGR", mean=(10.0,), std=(20.0,), resize="crop", activation="sigmoid"
     )
-    found = describe(build(file, picture(), {"y": random(1, 2, low=-3, high=3)}), hints)
+    found = describe(build(file, picture(), {"y": random(1, 2, low=-3, high=3)}), overrides)
     (image,) = found.manifest.inputs
     assert (image.color, image.mean, image.std, image.resize) == ("BGR", (10.0,), (20.0,), "crop")
     assert (found.manifest.labels, found.manifest.activation) == (("a", "b"), "sigmoid")

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 from support.guessing import FLOAT, boxes, build, centres, describe, detections, picture, random
 
-from edge.describe.describe import Hints
+from edge.describe.describe import Overrides
 
 
 @pytest.fixture
@@ -71,8 +71,8 @@ def test_yolo_takes_rgb_from_0_to_1_in_the_middle(file):
 
 def test_labels_tell_v8_turned_round_from_one_with_an_objects_score(file):
     path = build(file, picture(), {"y": boxes(189, 9)})
-    assert describe(path, Hints(labels=tuple("abcde"))).manifest.decoder_options == {"form": "v8-rows"}
-    assert describe(path, Hints(labels=tuple("abcd"))).manifest.decoder_options == {"form": "v5"}
+    assert describe(path, Overrides(labels=tuple("abcde"))).manifest.decoder_options == {"form": "v8-rows"}
+    assert describe(path, Overrides(labels=tuple("abcd"))).manifest.decoder_options == {"form": "v5"}
 
 
 def test_ultralytics_says_all_itself(file):
@@ -144,7 +144,7 @@ def test_offsets_from_anchors_that_are_not_there_are_no_boxes(file):
 
 
 def test_distances_as_distributions_are_no_yolo(file):
-    found = describe(build(file, picture(), {"y": boxes(189, 37)}), Hints(labels=tuple("abcde")))
+    found = describe(build(file, picture(), {"y": boxes(189, 37)}), Overrides(labels=tuple("abcde")))
     assert found.manifest.task == "raw"
 
 
@@ -152,7 +152,7 @@ def test_distances_as_distributions_are_no_yolo(file):
     ("values", "activation"), [(random(1, 1, 96, 96), ""), (random(1, 1, 48, 48, low=-4, high=4), "sigmoid")]
 )
 def test_one_channel_is_one_label_against_the_rest(file, values, activation):
-    found = describe(build(file, picture(), {"y": values}), Hints(labels=("cat",)))
+    found = describe(build(file, picture(), {"y": values}), Overrides(labels=("cat",)))
     assert (found.manifest.task, found.manifest.labels) == ("segment", ("background", "cat"))
     assert found.manifest.activation == activation
     assert ("--activation sigmoid" in found.guesses) == bool(activation)
@@ -171,7 +171,7 @@ def test_scores_and_boxes_of_pytorch_take_0_to_1(file):
 def test_an_autoencoder_of_pictures_is_one_where_the_user_says_so(file):
     path = build(file, picture(), {"y": [1, 3, 96, 96]}, nodes=[helper.make_node("Identity", ["x"], ["y"])])
     assert any("--task anomaly, where it gives its input back" in w for w in describe(path).warnings)
-    found = describe(path, Hints(task="anomaly")).manifest
+    found = describe(path, Overrides(task="anomaly")).manifest
     assert [(o.name, o.role) for o in found.outputs] == [("y", "reconstruction")]
 
 
@@ -189,7 +189,7 @@ def test_three_channels_are_classes_where_something_says_so(file):
     logits = random(1, 3, 96, 96, low=-4, high=4)
     powers = np.exp(logits)
     assert describe(build(file, picture(), {"y": logits})).manifest.task == "raw"
-    assert describe(build(file, picture(), {"y": logits}), Hints(labels=tuple("abc"))).manifest.task == "segment"
+    assert describe(build(file, picture(), {"y": logits}), Overrides(labels=tuple("abc"))).manifest.task == "segment"
     shares = powers / powers.sum(axis=1, keepdims=True)
     assert describe(build(file, picture(), {"y": shares})).manifest.task == "segment"
 

@@ -13,7 +13,7 @@ from support.guessing import FLOAT, boxes, build, describe, picture, random
 import edge.describe.describe
 from edge.data.tensor import Quantization, TensorSpec
 from edge.describe import audio, signature
-from edge.describe.describe import Hints
+from edge.describe.describe import Overrides
 from edge.describe.embedded import read_metadata
 from edge.engines import litert
 from edge.errors import ConfigError
@@ -94,7 +94,7 @@ def test_silero_is_known_by_its_state_without_a_sample_rate(file, shape, states,
 def test_a_source_of_sound_makes_sound_of_a_row(file, shape, window):
     path = build(file, {"x": (FLOAT, shape)}, {"y": random(1, 4)})
     assert describe(path).manifest.inputs[0].kind != "audio"
-    found = describe(path, Hints(sound=True))
+    found = describe(path, Overrides(sound=True))
     (part,) = found.manifest.inputs
     assert (part.kind, part.sample_rate, part.window.size) == ("audio", *window)
     assert any("taken to want" in w for w in found.warnings) == (window[1] != 43_844)
@@ -102,14 +102,14 @@ def test_a_source_of_sound_makes_sound_of_a_row(file, shape, window):
 
 def test_sound_that_comes_back_is_told_as_it_is(file):
     node = helper.make_node("Identity", ["x"], ["y"])
-    found = describe(build(file, {"x": (FLOAT, [1, 640])}, {"y": [1, 640]}, nodes=[node]), Hints(sound=True))
+    found = describe(build(file, {"x": (FLOAT, [1, 640])}, {"y": [1, 640]}, nodes=[node]), Overrides(sound=True))
     assert found.manifest.task == "raw"
     assert any("--task anomaly, where it gives its input back" in w for w in found.warnings)
 
 
 def test_a_spectrum_is_no_wave(file):
     path = build(file, {"x": (FLOAT, [1, 257])}, {"y": random(1, 4)})
-    assert describe(path, Hints(sound=True)).manifest.inputs[0].kind == "table"
+    assert describe(path, Overrides(sound=True)).manifest.inputs[0].kind == "table"
 
 
 def quantised(*shape, scale: float = 26 / 255) -> TensorSpec:
@@ -142,7 +142,7 @@ def test_a_score_of_a_few_frames_is_a_wake_word():
 
 def test_features_of_sound_are_made_where_the_user_names_a_front_end(file):
     path = build(file, {"x": (FLOAT, [1, 98, 40])}, {"y": random(1, 4)})
-    (part,) = describe(path, Hints(frontend="log-mel")).manifest.inputs
+    (part,) = describe(path, Overrides(frontend="log-mel")).manifest.inputs
     assert (part.kind, part.frontend, part.window.size) == ("audio", "log-mel", 16_000)
 
 
@@ -215,7 +215,7 @@ def test_steps_of_a_few_features_are_a_window_over_rows(file):
 
 def test_a_flat_window_is_cut_where_the_user_says(file):
     (part,) = describe(
-        build(file, {"x": (FLOAT, [1, 640])}, {"y": random(1, 1)}), Hints(window=5, hop=1)
+        build(file, {"x": (FLOAT, [1, 640])}, {"y": random(1, 1)}), Overrides(window=5, hop=1)
     ).manifest.inputs
     assert (part.window.size, part.window.hop) == (5, 1)
 
@@ -251,7 +251,7 @@ def test_the_sample_rate_sets_the_model_s_own_rate_input(file, rate):
     ]
     ports = {"input": (FLOAT, ["n", "m"]), "state": (FLOAT, [2, "n", 128]), "sr": (TensorProto.INT64, [])}
     path = build(file, ports, {"output": ["n", 1], "stateN": [2, "n", 128], "rate": []}, nodes=nodes)
-    found = describe(path, Hints(sample_rate=rate))
+    found = describe(path, Overrides(sample_rate=rate))
     values = {i.name: i.value for i in found.manifest.inputs if i.kind == "constant"}
     assert values == {"sr": rate}
     assert found.manifest.inputs[0].sample_rate == rate
@@ -296,7 +296,7 @@ def test_two_pictures_are_no_state():
 @pytest.mark.parametrize("rows", [1, "n"])
 def test_a_plane_of_numbers_is_a_grey_picture_where_the_source_gives_pictures(file, rows):
     path = build(file, {"x": (FLOAT, [rows, 28, 28])}, {"y": random(1, 10)})
-    assert describe(path, Hints()).manifest.inputs[0].kind == "table"
-    for hints in (Hints(pictures=True), Hints(layout="NCHW")):
-        (part,) = describe(path, hints).manifest.inputs
+    assert describe(path, Overrides()).manifest.inputs[0].kind == "table"
+    for overrides in (Overrides(pictures=True), Overrides(layout="NCHW")):
+        (part,) = describe(path, overrides).manifest.inputs
         assert (part.kind, part.layout, part.color, part.size, part.std) == ("image", "NCHW", "GRAY", (28, 28), (255,))

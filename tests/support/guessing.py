@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper
 
 import edge.describe.describe
-from edge.describe.describe import Description, Hints
+from edge.describe.describe import Description, Overrides
 from edge.engines import onnxruntime
 from edge.plugins.protocols import EngineOptions
 
@@ -42,8 +42,8 @@ def build(path: Path, inputs, outputs, *, producer: str = "pytorch", metadata=No
     return path
 
 
-def describe(path: Path, hints: Hints | None = None) -> Description:
-    return edge.describe.describe.describe(path, onnxruntime.load(path, EngineOptions()), hints)
+def describe(path: Path, overrides: Overrides | None = None) -> Description:
+    return edge.describe.describe.describe(path, onnxruntime.load(path, EngineOptions()), overrides)
 
 
 def random(*shape: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
