@@ -145,6 +145,8 @@ def test_the_password_of_a_camera_is_told_nowhere(edge_run, tmp_path):
         (["--http", "8080", "--http-max-body", "lots"], "a size like 256MB"),
         (["--http", "8080", "--http-cert", "nowhere"], "--http-cert nowhere"),
         (["--htp", "8080"], "did you mean --http"),
+        (["--http", "8080", "--grpc", "here"], "--grpc here: 'here' is not a port"),
+        (["--source", "synthetic:1", "--grpc", "8081"], "--grpc 8081 without --http"),
     ],
 )
 def test_what_is_wrong_with_a_flag_is_one_line_and_2(model, args, says):

@@ -25,6 +25,7 @@ function body(path, schema, all, device) {
   const example = device.example ?? (short && tensors.length === 1 && !device.pictures ? tensors[0].data : null);
   if (path === "/predict") return example;
   if (path === "/invocations") return example === null ? null : { inputs: [example] };
+  if (path.endsWith(":classify") || path.endsWith(":regress")) return example === null || Array.isArray(example) ? null : { examples: [example] };
   if (path.endsWith(":predict")) return example === null ? null : { instances: [example] };
   return sample(schema, all);
 }
@@ -41,7 +42,7 @@ function curl(path, verb, operation, all, device) {
 }
 
 function operation(path, verb, told, all, device) {
-  const here = path.replace("{model}", device.name).replace("{version}", device.version);
+  const here = path.replace("{model}", device.name).replace("{version}", device.version).replace("{label}", "stable");
   const inside = make("div", { class: "inside" });
   if (told.description) inside.append(make("p", { class: "muted" }, told.description));
   inside.append(make("h3", {}, "Ask"), make("pre", { tabindex: "0" }, curl(here, verb, told, all, device)));
