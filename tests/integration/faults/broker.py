@@ -41,7 +41,6 @@ class Broker:
     name = "mosquitto"
     login: tuple[str, str] | None = None
     keeps = True
-    survives_kill = True
 
     def __init__(self, folder: Path, extra: str = "", *, persistence: bool = True) -> None:
         """`extra`: further lines for its configuration."""

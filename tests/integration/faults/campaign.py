@@ -60,8 +60,7 @@ def faults_of(ground: Ground) -> list[Fault]:
     stopped = Fault("broker stopped (SIGTERM)", "broker", broker.stop, broker.start)
     killed = Fault("broker killed (SIGKILL)", "broker", ground.kill_broker, broker.start)
     return [
-        *([stopped] if broker.keeps else ()),
-        *([killed] if broker.keeps and broker.survives_kill else ()),
+        *([stopped, killed] if broker.keeps else ()),
         Fault("edge-run killed (SIGKILL)", "edge", restart(ground.service.kill), nothing, at_once),
         Fault("edge-run stopped (SIGTERM)", "edge", restart(ground.service.stop), nothing, at_once),
         Fault("broker frozen (SIGSTOP)", "broker", broker.freeze, broker.thaw, half_open),
