@@ -108,7 +108,7 @@ def layout(spec: TensorSpec, said: Layout | None = None) -> Layout | None:
     shape = spec.shape
     if shape is None or len(shape) not in (3, 4) or spec.dtype == STRING:
         return None
-    if said is not None and (len(shape) == 4 or min(d for d in shape if isinstance(d, int)) in (1, 3)):
+    if said is not None and (len(shape) == 4 or min((d for d in shape if isinstance(d, int)), default=0) in (1, 3)):
         return said
     if len(shape) == 4 and isinstance(shape[0], int) and shape[0] != 1:
         return None
