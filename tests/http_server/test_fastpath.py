@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 
 import pytest
 from support.wire import HOT, SLOW, TOKEN, answers, head, responses, shared, talk, whole
 
+from edge.http.auth import Token
 from edge.http.fastpath import learn
 
 UPGRADE = TOKEN + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
@@ -90,6 +92,21 @@ def test_a_length_that_is_no_number_is_read_as_on_a_fresh_connection(server, len
 def test_a_head_that_says_more_of_its_body_is_not_learned(more):
     assert learn(head(9) + b"x" * 9, 9, lambda body: None) is not None
     assert learn(head(9, more) + b"x" * 9, 9, lambda body: None) is None
+
+
+def test_a_head_that_is_known_is_no_longer_let_in_when_the_token_has_changed(tmp_path):
+    file = tmp_path / "token"
+    file.write_text("secret")
+    token = Token(None, file)
+
+    def change():
+        file.write_text("another")
+        os.utime(file, ns=(1, 1))
+        token.refresh()
+
+    found = answers(shared(token=token), [whole(b"1"), whole(b"2"), change, whole(b"3")])
+
+    assert [status for status, _ in found] == [200, 200, 401]
 
 
 # --- an offer to change the protocol ------------------------------------------------------------------------

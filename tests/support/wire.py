@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from starlette.requests import Request
 from starlette.routing import Route
@@ -81,7 +82,12 @@ async def slow(request: Request) -> Response:
     return Response(b"slow:" + body)
 
 
-def shared(*, quick: bool = True, learn: Callable[..., fastpath.KnownHead | None] = fastpath.learn) -> Shared:
+def shared(
+    *,
+    quick: bool = True,
+    learn: Callable[..., fastpath.KnownHead | None] = fastpath.learn,
+    token: Token | None = None,
+) -> Shared:
     """Of a server with a token, a hot route and one of the framework's."""
     budget, clock, metrics = BodyBudget(MAX_BODY), FakeClock(), Metrics()
     admission = Admission(
@@ -89,18 +95,24 @@ def shared(*, quick: bool = True, learn: Callable[..., fastpath.KnownHead | None
     )
     routes = [Route(SLOW.decode(), slow, methods=["GET", "POST"])]
     app = App(
-        Auth(Token("secret"), ("localhost",), tls=False), Limits(wrong_token_s=0), budget, admission,
+        Auth(token or Token("secret"), ("localhost",), tls=False), Limits(wrong_token_s=0), budget, admission,
         {("POST", HOT.decode()): Echo(quick=quick)}, routes, {},
     )  # fmt: skip
     return Shared(app, Limits(), budget, lambda: b"date: now\r\n", learn)
 
 
-async def talk(common: Shared, pieces: Sequence[bytes]) -> bytes:
-    """All that is answered to `pieces`, each of which comes by itself."""
+Piece: TypeAlias = bytes | Callable[[], object]
+
+
+async def talk(common: Shared, pieces: Sequence[Piece]) -> bytes:
+    """All that is answered to `pieces`, each of which comes by itself; a function among them is called in its place."""
     wire = Wire()
     connection = Connection(common, "127.0.0.1", lambda _: None, scheme="http", spare=False)
     connection.connection_made(wire)
     for piece in pieces:
+        if not isinstance(piece, bytes):
+            piece()
+            continue
         at = 0
         while at < len(piece):
             await wire.reading.wait()
@@ -115,7 +127,7 @@ async def talk(common: Shared, pieces: Sequence[bytes]) -> bytes:
     return bytes(wire.sent)
 
 
-def answers(common: Shared, pieces: Sequence[bytes]) -> list[tuple[int, bytes]]:
+def answers(common: Shared, pieces: Sequence[Piece]) -> list[tuple[int, bytes]]:
     """Status and body of each answer to `pieces`."""
     return responses(asyncio.run(talk(common, pieces)))
 
