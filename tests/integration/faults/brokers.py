@@ -121,19 +121,27 @@ class _Process:
 
 
 class _Erlang(_Process):
-    """One that brings a name server of its own, which outlives it."""
+    """One that needs Erlang's name server: it would start one that outlives it, so it gets one of ours."""
 
     def __init__(self, folder: Path) -> None:
         self._names_port = free_port()
+        self._names: subprocess.Popen[bytes] | None = None
         super().__init__(folder)
+
+    def start(self) -> None:
+        if self._names is None:
+            command = [shutil.which("epmd") or "epmd", "-port", str(self._names_port), "-address", "127.0.0.1"]
+            self._names = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        super().start()
 
     def _environment(self) -> dict[str, str]:
         return {"HOME": str(self._folder), "ERL_EPMD_PORT": str(self._names_port), "ERL_EPMD_ADDRESS": "127.0.0.1"}
 
     def close(self) -> None:
         super().close()
-        ended = [shutil.which("epmd") or "epmd", "-port", str(self._names_port), "-kill"]
-        subprocess.run(ended, check=False, capture_output=True)
+        if self._names is not None:
+            self._names.kill()
+            self._names.wait(10)
 
 
 class RabbitMq(_Erlang):
