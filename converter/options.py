@@ -50,10 +50,10 @@ class Options:
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a number that no comparison could be made with."""
-        for name in ("tolerance", "max_accuracy_drop"):
-            value: float | None = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
-                raise ConfigError(f"--{name.replace('_', '-')} {value}: a finite number of at least 0 belongs there")
+        if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
+            raise ConfigError(f"--tolerance {self.tolerance}: a finite number of at least 0 belongs there")
+        if self.max_accuracy_drop is not None and not math.isfinite(self.max_accuracy_drop):
+            raise ConfigError(f"--max-accuracy-drop {self.max_accuracy_drop}: a finite number belongs there")
 
 
 class Choices(TypedDict, total=False):

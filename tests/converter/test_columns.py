@@ -12,7 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import BaggingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import RFE, SelectFromModel, SequentialFeatureSelector
-from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import CategoricalNB
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -105,9 +105,8 @@ def test_true_and_false_in_a_csv_are_numbers(people: pd.DataFrame, buys: np.ndar
             make_pipeline(SimpleImputer(add_indicator=True), DecisionTreeClassifier()),
             "add_indicator=True has no converter",
         ),
-        (make_pipeline(KNNImputer(), DecisionTreeClassifier()), "skl2onnx cannot convert"),
     ],
-    ids=["columns inside", "selection at the end", "indicator", "nearest rows"],
+    ids=["columns inside", "selection at the end", "indicator"],
 )
 def test_what_has_no_way_is_refused_with_the_reason(model: Pipeline, reason: str, people: pd.DataFrame) -> None:
     rows = people if isinstance(model, CalibratedClassifierCV) else people[["age", "income"]]
