@@ -38,8 +38,8 @@ def dynamic(artifact: Artifact, options: Options) -> Artifact:
     with TemporaryDirectory(prefix="edge-convert-") as folder, quiet(), graph.refusing("dynamic"):
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
         before.write_bytes(artifact.model)
-        # Seven bits for the weights: with eight, sums overflow on x86 without VNNI and not on ARM, so that the file would
-        # answer otherwise here than on the device (measured, one row at a time: 16 % of the classes of a transformer).
+        # Seven bits for the weights: with eight, sums overflow on x86 without VNNI and not on ARM, so that the file
+        # would answer otherwise here than there (measured, one row at a time: 16 % of a transformer's classes).
         quantize_dynamic(
             before, after, op_types_to_quantize=list(PAYS), per_channel=True, reduce_range=True,
             weight_type=QuantType.QInt8,

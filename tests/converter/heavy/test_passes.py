@@ -123,6 +123,7 @@ def test_dynamic_changes_matrix_products_only(torch: Any) -> None:
     assert "MatMulInteger" in operators(artifact)
     assert "ConvInteger" not in operators(artifact)
     assert artifact.manifest.parity.agreement >= 0.97
+    assert not artifact.manifest.batch_independent, "a row's scale is that of its whole batch"
 
 
 def test_trees_have_nothing_to_quantise(forest: Any, wine: Any) -> None:
