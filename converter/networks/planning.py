@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import structs
 
 from converter.artifact import Artifact, Reference
-from converter.errors import REFUSES_ROWS, SampleFileError
+from converter.errors import REFUSES_ROWS, SampleFileError, rows_refused
 from converter.graph import graph
 from converter.networks import sidecars
 from converter.networks.sidecars import Hints
@@ -133,7 +133,10 @@ def plan(network: Network, rows: Rows | None, options: Options, source: Source) 
     given = _named(given, inputs)
     made = Plan(network, Manifest(name="", inputs=inputs), given)
     probe = given.take(range(min(len(given), _PROBE)))
-    answers = made.reference(probe)
+    try:
+        answers = made.reference(probe)
+    except REFUSES_ROWS as exc:
+        raise rows_refused(exc) from exc
     if network.squashed == "":
         network = replace(network, squashed=_squashed_by_values(made, answers))
     task, guessed = _task(answers, network, given, options, hints)
