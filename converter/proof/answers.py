@@ -12,6 +12,7 @@ from edge.model.manifest import Manifest
 
 # Scores that are no further apart are equal but for the order in which they were summed up.
 _EQUAL = 1e-12
+_ENOUGH = 8
 
 
 def roles(manifest: Manifest, role: str) -> list[str]:
@@ -98,7 +99,9 @@ def ties(before: Tensors, after: Tensors, manifest: Manifest, tolerance: float) 
     apart = np.abs(scores[each, places[0]] - scores[each, places[1]])
     equal = np.sum(scores >= scores.max(axis=1, keepdims=True) - _EQUAL, axis=1) > 1
     first = np.argmax(scores >= scores.max(axis=1, keepdims=True) - _EQUAL, axis=1)
-    by_order = bool(np.all((np.array(places[0]) == first)[equal & known]))
+    # A few may be equal, and in that order, by chance.
+    decided = (np.array(places[0]) == first)[equal & known]
+    by_order = len(decided) >= _ENOUGH and bool(np.all(decided))
     return np.asarray(known & (apart <= tolerance) & ~(equal & (apart <= _EQUAL) & by_order))
 
 
