@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from edge.homeassistant.announcer import Announcer
     from edge.mqtt.embedded import EmbeddedBroker
     from edge.mqtt.masks import MaskPublisher
+    from edge.runtime.crash_guard import CrashGuard
 
 log = logging.getLogger("edge.app.service")
 
@@ -144,10 +145,11 @@ def build(settings: Settings, loaded: Loaded) -> App:
         draft.add("inputs", functools.partial(_remind, source, outboxes))
     if session is not None:
         _add_session(core, draft, session, status, embedded=broker is not None)
+    guard = _crash_guard(core, draft, source)
     health = HealthSocket(settings.delivery.state_dir, core.stem, core.hearts.late, core.clock)
     draft.add("health", health.open, health.close)
     draft.ticks.append(health.tick)
-    runner = _runner(core, draft, source, pipeline, outboxes)
+    runner = _runner(core, draft, source, pipeline, outboxes, guard)
     topics = core.topics.all if session is not None else ""
     return App(loaded, topics, core.stop, runner, watchdog, tuple(draft.parts))
 
@@ -371,7 +373,26 @@ def _http(core: Core, draft: _Draft, status: Status, source: Source | None) -> N
     draft.add("http", server.start, server.stop)
 
 
-def _runner(core: Core, draft: _Draft, source: Source | None, pipeline: Pipeline, outboxes: Sequence[Outbox]) -> Runner:
+def _crash_guard(core: Core, draft: _Draft, source: Source | None) -> CrashGuard | None:
+    """Behind the locks of spools and topics: of two processes only one may take over the marks."""
+    if not isinstance(source, RememberingSource):
+        return None
+    from edge.runtime.crash_guard import CrashGuard
+    from edge.storage.crash_marks import CrashMarks
+
+    guard = CrashGuard(CrashMarks(core.settings.delivery.state_dir, core.stem))
+    draft.add("crash marks", guard.open, guard.close)
+    return guard
+
+
+def _runner(
+    core: Core,
+    draft: _Draft,
+    source: Source | None,
+    pipeline: Pipeline,
+    outboxes: Sequence[Outbox],
+    guard: CrashGuard | None,
+) -> Runner:
     settings, clock, metrics = core.settings, core.clock, core.metrics
     return Runner(
         source,
@@ -391,5 +412,6 @@ def _runner(core: Core, draft: _Draft, source: Source | None, pipeline: Pipeline
                 settings.input.max_temperature, source, temperature_celsius, clock=clock, metrics=metrics
             ),
             gate=assembly.make_gate(settings, core.loaded.manifest.task, metrics),
+            guard=guard,
         ),
     )

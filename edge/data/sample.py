@@ -50,7 +50,8 @@ class Sample(msgspec.Struct, frozen=True):
     `captured_ns` is monotonic and serves for latency, `time_ns` is the system's clock and serves for
     `time` in the result. `token` belongs to the source: it finds its own sample again in `ack`. By `origin` it
     would know the same sample again in a later life of the process, were that given to it once more. A `retained` one
-    is not new: its broker kept it for whoever subscribes.
+    is not new: its broker kept it for whoever subscribes. A source that is given again what was under way when the
+    process died tells in `digest` (16 bytes) what the sample is known by then.
     """
 
     payload: Payload
@@ -61,6 +62,7 @@ class Sample(msgspec.Struct, frozen=True):
     token: Any = None
     origin: bytes | None = None
     retained: bool = False
+    digest: bytes | None = None
 
 
 class Frame(msgspec.Struct, frozen=True):

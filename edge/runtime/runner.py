@@ -27,6 +27,7 @@ from edge.errors import FatalError
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.prepare import Work
 from edge.plugins.protocols import AcknowledgingSource, Clock, Source
+from edge.runtime.crash_guard import CrashGuard
 from edge.runtime.end_report import EndReport
 from edge.runtime.frame_queue import Closed, FrameQueue
 from edge.runtime.publisher import Observer, Outcome, Publisher
@@ -65,6 +66,8 @@ class RunnerOptions(msgspec.Struct, frozen=True):
     admit: Callable[[], bool] = lambda: True
     """False: this sample of a live source is shed, for the board is hot."""
     gate: Gate | None = None
+    guard: CrashGuard | None = None
+    """Leaves out inputs that kill the process; for a source that would be given them again."""
 
 
 class Runner:
@@ -237,9 +240,12 @@ class Runner:
 
     def _queue(self, item: Item) -> None:
         """Prepares the item where it is the next one, and waits until there is room for it. Raises Closed."""
-        if isinstance(item, Sample) and self._pipeline.ahead and (not self._is_live or self._frames.empty):
+        prepares = self._pipeline.ahead and (not self._is_live or self._frames.empty)
+        if isinstance(item, Sample) and prepares and self._verdict(item) is None:
             # Of a live source a newer one takes the place of the one that waits: only the first is worth preparing.
+            self._begin("capture", [item])
             (item,) = self._pipeline.prepare([item])
+            self._finish("capture")
         while not self._frames.put(item, READ_WAIT_S):
             self._options.beat("capture")
             if self._stop.is_set():
@@ -273,13 +279,51 @@ class Runner:
 
     def _infer_all(self, items: Sequence[Item]) -> None:
         self._metrics.set("last_sample_s", self._clock.time_ns() / 1e9)
-        for readable, group in itertools.groupby(items, _is_readable):
-            if not readable:
-                self._publisher.publish([self._unread(item) for item in group if isinstance(item, Unreadable)])
-                continue
-            works = self._prepared([item for item in group if not isinstance(item, Unreadable)])
-            results = self._pipeline.run(works)
-            self._publisher.publish([(work.sample, found) for work, found in zip(works, results, strict=True)])
+        for _, group in itertools.groupby(items, self._together):
+            self._infer_group(list(group))
+
+    def _together(self, item: Item) -> object:
+        """Equal for neighbours that may run together."""
+        if isinstance(item, Unreadable):
+            return "unreadable"
+        guard = self._options.guard
+        if guard is None or not guard.suspects:
+            return "readable"
+        sample = _sample(item)
+        return sample.captured_ns if guard.alone(sample) else "readable"
+
+    def _infer_group(self, items: Sequence[Item]) -> None:
+        """Of one kind, by `_together`."""
+        if isinstance(items[0], Unreadable):
+            self._publisher.publish([self._unread(item) for item in items if isinstance(item, Unreadable)])
+            return
+        readable = [item for item in items if not isinstance(item, Unreadable)]
+        verdict = self._verdict(_sample(readable[0]))
+        if verdict is not None:
+            self._metrics.inc("dropped:input-crash", len(readable))
+            samples = [_sample(item) for item in readable]
+            self._publisher.publish([(sample, [self._pipeline.skipped(sample, verdict)]) for sample in samples])
+            return
+        self._begin("infer", readable)
+        works = self._prepared(readable)
+        results = self._pipeline.run(works)
+        self._finish("infer")
+        if self._options.guard is not None:
+            self._options.guard.acquit([work.sample for work in works])
+        self._publisher.publish([(work.sample, found) for work, found in zip(works, results, strict=True)])
+
+    def _verdict(self, sample: Sample) -> str | None:
+        guard = self._options.guard
+        return guard.verdict(sample) if guard is not None and guard.suspects else None
+
+    def _begin(self, thread: str, items: Sequence[Sample | Work]) -> None:
+        """Until `_finish` these are to blame should the process die."""
+        if self._options.guard is not None:
+            self._options.guard.begin(thread, [_sample(item) for item in items])
+
+    def _finish(self, thread: str) -> None:
+        if self._options.guard is not None:
+            self._options.guard.end(thread)
 
     def _beat_infer(self) -> None:
         self._options.beat("infer")
@@ -308,8 +352,8 @@ class Runner:
             self._acknowledging.ack(sample)
 
 
-def _is_readable(item: Item) -> bool:
-    return not isinstance(item, Unreadable)
+def _sample(item: Sample | Work) -> Sample:
+    return item.sample if isinstance(item, Work) else item
 
 
 def _left_ns(item: Sample | Work) -> int:

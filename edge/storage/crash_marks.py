@@ -2,15 +2,16 @@
 
 An input that kills the process (out of memory, a fault in a native library) comes again after the restart, from a
 broker that was not answered, and kills it again. So each thread marks what it works on, and a mark that the process
-left behind makes its input a suspect: it is not run in this process again until something has acquitted it.
+left behind makes its input a suspect: it is not run beside others again until something has acquitted it.
 
 A mark is a write to memory, for nothing may be written to an SD card in steady state. The memory is a file on tmpfs
 (`RUNTIME_DIRECTORY`, `XDG_RUNTIME_DIR` or /dev/shm), which outlives the process, though not a power cut; only where
-there is none it stands in the state folder. What was found after a death goes to disk, once: `suspects.json` in the
-state folder, the newest `SUSPECTS_MOST`.
+there is none it stands in the state folder. What was found after a death goes to disk, once: `<name>.suspects.json` in
+the state folder, the newest `SUSPECTS_MOST`, each with the number of deaths that it was under way at.
 
-A process that is killed from outside leaves marks too. So a suspect is no culprit: one that was tried elsewhere (in a
-process of its own) and did no harm is acquitted, and runs as any other.
+A process that is killed from outside leaves marks too. So a suspect is no culprit: it is run once more, alone, and
+where it does no harm it is acquitted, and runs as any other. One that was under way at `DEATHS_MOST` deaths in a row
+is convicted.
 """
 
 from __future__ import annotations
@@ -30,10 +31,15 @@ from edge.storage.lock import make_folder
 log = logging.getLogger("edge.storage.crash_marks")
 
 DIGEST_SIZE = 16
-SLOTS = 16
+SLOTS = 4
 """Threads that may work at once."""
+TOGETHER_MOST = 64
+"""Inputs that one thread may work on at once; of more the first are marked."""
+DEATHS_MOST = 2
 SUSPECTS_MOST = 64
 _NOTHING = bytes(DIGEST_SIZE)
+_SLOT_SIZE = TOGETHER_MOST * DIGEST_SIZE
+_SIZE = SLOTS * _SLOT_SIZE
 
 
 def digest_of(data: bytes | bytearray | memoryview) -> bytes:
@@ -42,48 +48,56 @@ def digest_of(data: bytes | bytearray | memoryview) -> bytes:
 
 
 class Slot:
-    """One thread's mark."""
+    """One thread's marks."""
 
-    __slots__ = ("_memory", "_place")
+    __slots__ = ("_at", "_memory", "_used")
 
-    def __init__(self, memory: mmap.mmap, at: int) -> None:
+    def __init__(self, memory: mmap.mmap, number: int) -> None:
         self._memory = memory
-        self._place = slice(at * DIGEST_SIZE, (at + 1) * DIGEST_SIZE)
+        self._at = number * _SLOT_SIZE
+        self._used = 0
 
-    def begin(self, digest: bytes) -> None:
-        """From now on this input is to blame."""
-        self._memory[self._place] = digest
+    def begin(self, *digests: bytes) -> None:
+        """From now on these inputs are to blame."""
+        marks = b"".join(digests[:TOGETHER_MOST])
+        self._used = len(marks)
+        self._memory[self._at : self._at + self._used] = marks
 
     def end(self) -> None:
-        """It did no harm."""
-        self._memory[self._place] = _NOTHING
+        """They did no harm."""
+        self._memory[self._at : self._at + self._used] = bytes(self._used)
+        self._used = 0
 
 
 class CrashMarks:
     """`open` before the first input; `slot` for each thread that works; the rest for the thread that takes inputs."""
 
-    def __init__(self, state_dir: Path, volatile: Path | None = None) -> None:
-        """`volatile`: a folder on tmpfs; None: the first that there is."""
-        self._suspects_file = state_dir / "suspects.json"
+    def __init__(self, state_dir: Path, name: str, volatile: Path | None = None) -> None:
+        """`name` tells apart the services that share a state folder. `volatile`: a folder on tmpfs; None: the first
+        that there is."""
+        self.suspects_file = state_dir / f"{name}.suspects.json"
+        """Where it is kept; who deletes it has all of them tried again."""
         self._state_dir = state_dir
+        self._name = name
         self._volatile = volatile
         self._memory: mmap.mmap | None = None
-        self._suspects: dict[str, None] = {}
+        self._suspects: dict[str, int] = {}
         self._slots = 0
 
     def open(self) -> int:
         """Takes over what an earlier life left. Returns how many inputs it left under way. Raises OSError."""
         make_folder(self._state_dir)
         with suppress(OSError, msgspec.MsgspecError):
-            self._suspects = dict.fromkeys(msgspec.json.decode(self._suspects_file.read_bytes(), type=list[str]))
+            self._suspects = msgspec.json.decode(self.suspects_file.read_bytes(), type=dict[str, int])
         self._memory = self._map()
-        marks = [self._memory[at : at + DIGEST_SIZE] for at in range(0, SLOTS * DIGEST_SIZE, DIGEST_SIZE)]
-        left = [mark.hex() for mark in marks if mark != _NOTHING]
+        marks = [self._memory[at : at + DIGEST_SIZE] for at in range(0, _SIZE, DIGEST_SIZE)]
+        left = dict.fromkeys(mark.hex() for mark in marks if mark != _NOTHING)  # two threads may have had one input
         if left:
-            self._suspects.update(dict.fromkeys(left))
+            for suspect in left:
+                self._suspects[suspect] = self._suspects.pop(suspect, 0) + 1  # the newest stand last
             self._keep()  # before the marks go: a power cut in between must not lose them
-            self._memory[:] = bytes(SLOTS * DIGEST_SIZE)
-            log.warning("the process died at work", extra={"inputs": len(left), "kept": str(self._suspects_file)})
+            self._memory[:] = bytes(_SIZE)
+            log.warning("the process died at work", extra={"inputs": len(left), "kept": str(self.suspects_file)})
         return len(left)
 
     def slot(self) -> Slot:
@@ -94,35 +108,44 @@ class CrashMarks:
             raise ValueError(f"at most {SLOTS} threads are marked")
         return Slot(self._memory, self._slots - 1)
 
+    @property
+    def any(self) -> bool:
+        """True where there is a suspect."""
+        return bool(self._suspects)
+
     def suspects(self, digest: bytes) -> bool:
         """True where such an input was under way when the process died."""
         return bool(self._suspects) and digest.hex() in self._suspects
 
+    def convicted(self, digest: bytes) -> bool:
+        """True where it was under way at several deaths in a row: it is not to be run again."""
+        return bool(self._suspects) and self._suspects.get(digest.hex(), 0) >= DEATHS_MOST
+
     def acquit(self, digest: bytes) -> None:
         """It was tried, and did no harm. Raises OSError."""
-        if self._suspects.pop(digest.hex(), digest) is None:
+        if self._suspects.pop(digest.hex(), None) is not None:
             self._keep()
 
     def close(self) -> None:
         """A clean end leaves no marks."""
         memory, self._memory = self._memory, None
         if memory is not None:
-            memory[:] = bytes(SLOTS * DIGEST_SIZE)
+            memory[:] = bytes(_SIZE)
             memory.close()
 
     # --- inside ---------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
-        newest = list(self._suspects)[-SUSPECTS_MOST:]
-        self._suspects = dict.fromkeys(newest)
-        atomic.write(self._suspects_file, msgspec.json.encode(newest))
+        self._suspects = dict(list(self._suspects.items())[-SUSPECTS_MOST:])
+        atomic.write(self.suspects_file, msgspec.json.encode(self._suspects))
 
     def _map(self) -> mmap.mmap:
-        name = f"edge-run-{digest_of(os.fsencode(self._state_dir.resolve())).hex()}.marks"
+        whose = digest_of(os.fsencode(self._state_dir.resolve() / self._name)).hex()
+        name = f"edge-run-{whose}.marks"
         for folder in self._folders():
             with suppress(OSError):
                 return _mapped(folder / name)
-        return _mapped(self._state_dir / "marks")
+        return _mapped(self._state_dir / f"{self._name}.marks")
 
     def _folders(self) -> list[Path]:
         if self._volatile is not None:
@@ -137,7 +160,7 @@ def _mapped(path: Path) -> mmap.mmap:
     try:
         if os.fstat(fd).st_uid != os.geteuid():
             raise PermissionError(f"{path} belongs to another user")
-        os.ftruncate(fd, SLOTS * DIGEST_SIZE)
-        return mmap.mmap(fd, SLOTS * DIGEST_SIZE)
+        os.ftruncate(fd, _SIZE)
+        return mmap.mmap(fd, _SIZE)
     finally:
         os.close(fd)

@@ -44,14 +44,21 @@ def test_what_is_not_asked_for_is_no_part(built):
 
 
 def test_inputs_are_subscribed_to_before_the_broker_is_told_that_we_are_online(built):
-    assert names(built("--mqtt", "mqtt://127.0.0.1:1")) == ["engine", "inputs", "topics", "mqtt", "health"]
+    assert names(built("--mqtt", "mqtt://127.0.0.1:1")) == [
+        "engine",
+        "inputs",
+        "topics",
+        "mqtt",
+        "crash marks",
+        "health",
+    ]
 
 
 def test_all_parts_are_there_when_it_is_built_and_none_of_them_is_started(built, tmp_path):
     pytest.importorskip("starlette")
     app = built("--mqtt", "embedded", "--http", "0", "--home-assistant", "--save-frames", str(tmp_path / "frames"))
     assert names(app) == [
-        "embedded broker", "engine", "home assistant", "frame saver", "http", "inputs", "mqtt", "health",
+        "embedded broker", "engine", "home assistant", "frame saver", "http", "inputs", "mqtt", "crash marks", "health",
     ]  # fmt: skip
     assert not (tmp_path / "frames").exists()
     assert not list((tmp_path / "state").glob("*.health"))

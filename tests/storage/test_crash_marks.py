@@ -15,7 +15,7 @@ DYING = """
 import os, signal, sys
 from pathlib import Path
 from edge.storage.crash_marks import CrashMarks, digest_of
-marks = CrashMarks(Path(sys.argv[1]), Path(sys.argv[2]))
+marks = CrashMarks(Path(sys.argv[1]), "pi.m", Path(sys.argv[2]))
 marks.open()
 slot, other = marks.slot(), marks.slot()
 slot.begin(digest_of(b"good"))
@@ -33,7 +33,7 @@ def lives(tmp_path):
     made = []
 
     def start():
-        made.append(CrashMarks(state, volatile))
+        made.append(CrashMarks(state, "pi.m", volatile))
         return made[-1]
 
     yield start
@@ -44,8 +44,7 @@ def lives(tmp_path):
 def die(lives, *digests):
     marks = lives()
     marks.open()
-    for digest in digests:
-        marks.slot().begin(digest)
+    marks.slot().begin(*digests)
     return marks
 
 
@@ -53,7 +52,7 @@ def test_a_process_that_is_killed_leaves_the_input_it_worked_on(tmp_path):
     state, volatile = tmp_path / "state", tmp_path / "run"
     volatile.mkdir()
     done = subprocess.run([sys.executable, "-c", DYING, state, volatile], check=False)
-    marks = CrashMarks(state, volatile)
+    marks = CrashMarks(state, "pi.m", volatile)
 
     assert done.returncode == -9
     assert marks.open() == 1
@@ -78,6 +77,23 @@ def test_a_suspect_stays_one_in_all_later_lives_until_it_is_acquitted(lives):
     assert not third.suspects(BAD)
 
 
+def test_one_that_was_under_way_at_two_deaths_in_a_row_is_convicted(lives):
+    die(lives, BAD)
+    die(lives, BAD, GOOD)
+    marks = lives()
+    marks.open()
+
+    assert (marks.convicted(BAD), marks.convicted(GOOD)) == (True, False)
+
+
+def test_services_that_share_a_state_folder_have_marks_of_their_own(lives, tmp_path):
+    die(lives, BAD)
+    other = CrashMarks(tmp_path / "state", "pi.other", tmp_path / "run")
+
+    assert other.open() == 0
+    other.close()
+
+
 def test_a_clean_end_leaves_none(lives):
     die(lives, BAD).close()
     marks = lives()
@@ -98,7 +114,7 @@ def test_suspects_are_bounded_the_oldest_out(lives):
 
 def test_a_damaged_list_is_as_none(lives, tmp_path):
     (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "suspects.json").write_bytes(b"\xff{")
+    (tmp_path / "state" / "pi.m.suspects.json").write_bytes(b"\xff{")
 
     assert lives().open() == 0
 

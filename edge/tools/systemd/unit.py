@@ -122,6 +122,10 @@ Restart=on-failure
 RestartPreventExitStatus=2 3
 StateDirectory=edge-run/%i
 StateDirectoryMode=0700
+# What was under way when the process died is marked there, in memory; a restart has to find it.
+RuntimeDirectory=edge-run/%i
+RuntimeDirectoryMode=0700
+RuntimeDirectoryPreserve=restart
 WorkingDirectory=%S/edge-run/%i
 # Two arenas of malloc instead of eight for each core: threads that allocate in turn keep less memory.
 Environment=MALLOC_ARENA_MAX=2 PYTHONDONTWRITEBYTECODE=1

@@ -1,0 +1,74 @@
+"""Inputs that were under way when the process died: each is run once more, alone, and left out where it kills again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from edge.data.sample import Sample
+from edge.storage.crash_marks import CrashMarks, Slot
+
+log = logging.getLogger("edge.runner")
+
+
+class CrashGuard:
+    """`open` and `close` in the main thread, around the runner. The rest belongs to one thread each, by its name."""
+
+    def __init__(self, marks: CrashMarks) -> None:
+        self._marks = marks
+        self._slots: dict[str, Slot] = {}
+        self.suspects = False
+        """Whether there is any input that is not to be run as all others are."""
+
+    def open(self) -> None:
+        """Takes over what an earlier life left. Where nothing can be written it goes on without marks, and says so."""
+        try:
+            self._marks.open()
+        except OSError as exc:
+            text = "inputs are not marked: one that kills the process will do so again"
+            log.warning(text, extra={"reason": str(exc)})
+            return
+        self.suspects = self._marks.any
+        self._slots = {thread: self._marks.slot() for thread in ("capture", "infer")}
+
+    def close(self) -> None:
+        """A clean end."""
+        self._slots = {}
+        self._marks.close()
+
+    def verdict(self, sample: Sample) -> str | None:
+        """Why it is not to be run; None where it may be."""
+        if sample.digest is None or not self._marks.convicted(sample.digest):
+            return None
+        return (
+            "the process died each time this input was under way: it is left out "
+            f"(to have it tried again, delete {self._marks.suspects_file.name} in the state folder)"
+        )
+
+    def alone(self, sample: Sample) -> bool:
+        """Whether it is to be run beside no other: were the process to die, it would be known by what."""
+        return sample.digest is not None and self._marks.suspects(sample.digest)
+
+    def begin(self, thread: str, samples: Sequence[Sample]) -> None:
+        """These are under way in this thread, until `end`, or until the thread dies of an error."""
+        slot = self._slots.get(thread)
+        if slot is not None:
+            slot.begin(*[s.digest for s in samples if s.digest is not None])
+
+    def end(self, thread: str) -> None:
+        """They are no longer, and the process lives."""
+        slot = self._slots.get(thread)
+        if slot is not None:
+            slot.end()
+
+    def acquit(self, samples: Sequence[Sample]) -> None:
+        """They have run to the end, and the process lives."""
+        if not self.suspects:
+            return
+        for sample in samples:
+            if self.alone(sample):
+                try:
+                    self._marks.acquit(sample.digest or b"")
+                except OSError as exc:
+                    log.warning("not written that an input did no harm", extra={"reason": str(exc)})
+        self.suspects = self._marks.any

@@ -1,0 +1,95 @@
+"""An input that kills the process makes no restart loop: it is left out, told and acknowledged."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from support.processes import until
+
+from edge.mqtt.messages import Incoming
+from edge.mqtt.redelivery import digest
+from edge.storage.crash_marks import CrashMarks
+
+INPUT = "edge/pi/flowers/input"
+
+KILLER = """
+import os, signal
+from edge.describe.head import HeadInfo
+from edge.data.result import Regression
+
+class Killer:
+    def __call__(self, outputs, given):
+        (value, *_) = next(iter(given.tensors.values())).ravel()
+        if value > 600:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [Regression("v", float(value))]
+
+HEAD = HeadInfo(edge_api=1, create=lambda manifest, outputs: Killer())
+"""
+
+
+@pytest.fixture
+def killer(tmp_path):
+    """A decoder that takes the process with it at one value; what the environment of `edge-run` has to say for it."""
+    info = tmp_path / "killer" / "killer-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: killer\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[edge.postprocess]\nkiller = killer:HEAD\n")
+    (tmp_path / "killer" / "killer.py").write_text(KILLER)
+    return {"PYTHONPATH": str(tmp_path / "killer")}
+
+
+@pytest.fixture
+def start(edge_run, flowers, broker, tmp_path, killer):
+    def begin():
+        return edge_run(
+            *("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--decoder", "killer"),
+            *("--task", "regress", "--state-dir", tmp_path / "state", "--stats-interval", "0.5"),
+            environ=killer,
+        )
+
+    return begin
+
+
+def test_a_restart_loop_ends_after_two_deaths_and_the_others_have_their_results(start, broker, client, flowers):
+    listener = client(broker.port, "edge/pi/flowers/#")
+    process, deaths = start(), []
+    listener.wait_for_text("edge/pi/flowers/status", b"online")
+    for number in (1, 2, 3, 666, 5, 6, 7):
+        listener.publish(INPUT, {"id": number, **flowers.rows[0], flowers.names[0]: number})
+
+    def all_there():
+        nonlocal process
+        if (code := process.process.poll()) is not None:
+            deaths.append(code)
+            process = start()  # as systemd does
+        ids = {r["input_id"] for r in listener.of("result")}
+        return ids == {1, 2, 3, 5, 6, 7} and bool(listener.of("error"))
+
+    until(all_there, "the results of all others, and the error")
+    assert deaths == [-signal.SIGKILL] * 2
+    (error,) = listener.of("error")
+    assert "the process died each time this input was under way" in error["reason"]
+    until(lambda: listener.wait_for("stats")[-1]["dropped"].get("input-crash") == 1, "it is counted")
+
+
+def test_an_input_that_was_under_way_when_the_process_was_killed_from_outside_is_run_again(
+    edge_run, flowers, broker, client, tmp_path
+):
+    listener = client(broker.port, "edge/pi/flowers/#")
+    payload = b"[1, 2, 3, 4]"
+    marks = CrashMarks(tmp_path / "state", "pi.flowers")
+    marks.open()
+    marks.slot().begin(digest(Incoming(INPUT, payload, 1, False, False, 1)))  # and no end: as after a kill
+    edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--state-dir", tmp_path / "state")
+    listener.wait_for_text("edge/pi/flowers/status", b"online")
+    for _ in range(2):
+        listener.publish(INPUT, payload)
+    assert [r["seq"] for r in listener.wait_for("result", 2)] == [1, 2]
+    assert listener.of("error") == []
+    kept = CrashMarks(tmp_path / "state", "pi.flowers")
+    kept.open()
+    assert not kept.suspects(digest(Incoming(INPUT, payload, 1, False, False, 1)))
+    kept.close()
+    marks.close()
