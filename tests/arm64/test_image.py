@@ -98,7 +98,7 @@ def test_the_check_passes_in_the_image(device, broker, table, request, name):
 @pytest.mark.parametrize("name", ["digits", "cats", "plus_two"])
 def test_results_are_those_of_x86_64(device, broker, edge_run, client, table, request, name):
     case = request.getfixturevalue(name)
-    flags = ("--mqtt", broker.url, "--top-k", "0")
+    flags = ("--mqtt", broker.url, *case.flags)
     edge_run("--model", case.model, "--device", "here", *flags)
     with device.started("--model", f"/models/{case.model.name}", "--device", "there", *flags):
         published = {who: exchange(client(broker.port, f"edge/{who}/#"), who, case) for who in ("here", "there")}
