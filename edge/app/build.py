@@ -315,6 +315,7 @@ def _outboxes(
         topic=core.topics.base,
         batch=core.settings.publishing.batch,
         transport=session,
+        discovery=tuple({"homeassistant", core.settings.publishing.home_assistant or "homeassistant"}),
         sending=announcer.sending if announcer is not None else lambda _: None,
         count=core.metrics.inc,
         closed=core.stop.request if len(uris) == 1 else _nothing,  # the others go on

@@ -30,6 +30,12 @@ def make_client(options: MqttOptions, choice: ProtocolChoice, session: int) -> C
     """The fast client where paho is of a version that it is made for."""
     if fastpath.FITS:
         return fastpath.FastClient(options, choice, session)
+    if session == 1:
+        known = ", ".join(f"{version}x" for version in fastpath.KNOWN)
+        log.warning(
+            "the installed paho-mqtt is not known here: it is used by its public interface, which is slower",
+            extra={"installed": fastpath.INSTALLED, "known": known},
+        )
     return Client(options, choice, session)
 
 

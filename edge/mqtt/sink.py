@@ -5,7 +5,7 @@ reply counts as confirmed when both are; an `answer` goes to the Response Topic 
 
 A broker that refuses a result (its access list, a quota) is one that is not available: the result waits. One that it
 can never take (too large for it) is dropped and counted. So are a reply and an error that it refuses, for an input may
-name a topic that no one may use.
+name a topic that no one may use. No reply goes to the topics of this service and of other systems (`ReplyFence`).
 
 With `batch` above 1 a message on `result` is a JSON array of results, of one also: those that wait are joined, and
 confirmed together. Replies and errors are objects as ever.
@@ -17,13 +17,17 @@ import itertools
 import operator
 from collections.abc import Callable, Sequence
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from edge.data import codec
 from edge.data.message import Message
-from edge.data.result import SCHEMA
+from edge.data.result import SCHEMA, Skipped
 from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.mqtt.codec.packets import Publication, PublishTemplate, publication
 from edge.mqtt.messages import OnDelivery, Outgoing, Refusal
 from edge.mqtt.session import Listener, MqttSession
-from edge.mqtt.topics import Topics
+from edge.mqtt.topics import ReplyFence, Topics
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo
 from edge.plugins.protocols import Entry, Loop, SinkEvents
@@ -34,7 +38,20 @@ MAX_BATCH_BYTES = 1_000_000
 MAX_PROPERTIES = 256
 """Bytes of a joined result's packet beside topic, model and payload: header, property names, numbers."""
 
+MAX_TOLD = 1000
+"""Response Topics that are remembered as told to be refused."""
+
 _KEY = operator.attrgetter("key")
+
+
+class _Origin(msgspec.Struct):
+    """What an error says of the input, as it stands in its result."""
+
+    id: str = ""
+    time: str = ""
+    device: str = ""
+    source: str = ""
+    input_id: str | int | UnsetType = UNSET
 
 
 class MqttSink(Listener):
@@ -53,6 +70,7 @@ class MqttSink(Listener):
         batch: int = 1,
         sending: Callable[[Message], None] = lambda _: None,
         count: Callable[[str], None] = lambda _: None,
+        discovery: tuple[str, ...] = ("homeassistant",),
     ) -> None:
         """`sending` is called with each message for everybody, before it goes to the connection; `count` with the
         reason of each that was dropped."""
@@ -63,6 +81,8 @@ class MqttSink(Listener):
         self._count = count
         self._session = session
         self._topics = Topics(base_topic)
+        self._fence = ReplyFence(base_topic, discovery)
+        self._told_refused: set[str] = set()
         self._model = model
         self._events: SinkEvents | None = None
         self._listening = False
@@ -149,9 +169,13 @@ class MqttSink(Listener):
         payload = message.replayed() if entry.replayed else message.payload
         properties = {"schema": str(SCHEMA), "model": self._model, "seq": str(message.seq)}
         reply = None if message.reply is None else self._reply(entry.key, message, payload, properties)
+        told = self._told(entry, reply) if isinstance(reply, SampleError) else []
         if message.kind == "answer":
             if isinstance(reply, SampleError):
-                raise reply
+                if not told:
+                    raise reply
+                self._count("dropped:mqtt:reply")
+                return told
             return [reply] if reply is not None else []
         if isinstance(reply, SampleError):
             self._count("dropped:mqtt:reply")
@@ -164,7 +188,7 @@ class MqttSink(Listener):
         outgoing = Outgoing(topic, payload, content_type=JSON, properties=properties)
         everybody = publication(outgoing, OnDelivery(entry.key, self._confirmed, refused))
         if reply is None:
-            return [everybody]
+            return [everybody, *told]
         self._halves.add(entry.key)
         return [reply, everybody]
 
@@ -172,11 +196,38 @@ class MqttSink(Listener):
         self, key: int, message: Message, payload: bytes, properties: dict[str, str]
     ) -> Publication | SampleError:
         topic, correlation = (message.reply.topic, message.reply.correlation) if message.reply else ("", None)
+        fenced = self._fence.reason(topic)
+        if fenced is not None:
+            return SampleError(f"no reply goes to the Response Topic {topic!r}: {fenced}; name one of the asker's")
         outgoing = Outgoing(topic, payload, content_type=JSON, correlation=correlation, properties=properties)
         try:
             return publication(outgoing, OnDelivery(key, self._confirmed, self._given_up("reply")))
         except SampleError as exc:
             return exc
+
+    def _told(self, entry: Entry, refused: SampleError) -> list[Publication]:
+        """What `error` says of a reply that is refused, once for each topic; an answer is done with that."""
+        message = entry.message
+        topic = message.reply.topic if message.reply is not None else ""
+        if topic in self._told_refused or len(self._told_refused) >= MAX_TOLD:
+            return []
+        self._told_refused.add(topic)
+        said = msgspec.json.decode(message.payload, type=_Origin)
+        error = Skipped(
+            schema=SCHEMA,
+            id=f"{said.id}/reply",  # the result has its own: who drops repeats by it is to see both
+            time=said.time,
+            device=said.device,
+            model=self._model,
+            source=said.source,
+            seq=message.seq,
+            reason=str(refused),
+            input_id=said.input_id,
+        )
+        properties = {"schema": str(SCHEMA), "model": self._model, "seq": str(message.seq)}
+        outgoing = Outgoing(self._topics.error, codec.encode(error), content_type=JSON, properties=properties)
+        done = OnDelivery(entry.key, self._confirmed, self._given_up("error"))
+        return [publication(outgoing, done if message.kind == "answer" else None)]
 
     def _refused(self, key: int, refusal: Refusal) -> None:
         if self._events is None:
@@ -229,6 +280,7 @@ def create(rest: str, context: SinkContext) -> MqttSink:
         batch=context.batch,
         sending=context.sending,
         count=context.count,
+        discovery=context.discovery,
     )
 
 

@@ -22,6 +22,8 @@ class SinkContext(msgspec.Struct, frozen=True):
     """Most results that the user wants in one message; for sinks that can join them."""
     transport: object | None = None
     """The connection to the broker of `--mqtt`; None where there is none."""
+    discovery: tuple[str, ...] = ("homeassistant",)
+    """Prefixes of topics under which Home Assistant is told of devices: nothing that an asker names goes there."""
     sending: Callable[[Message], None] = lambda _: None
     """The `mqtt` sink tells it each message that goes to everybody, before it goes to the connection."""
     count: Callable[[str], None] = lambda _: None

@@ -109,6 +109,7 @@ class SqliteSpool:
         self.dropped = 0
         self.dropped_by: dict[str, int] = {"full": 0, "age": 0, "damaged": 0}
         self.damaged = 0
+        self._counted = False
 
     # --- the seam -----------------------------------------------------------------------------------
 
@@ -213,19 +214,26 @@ class SqliteSpool:
         self._earlier = newest
         self._next_key = max(self._next_key, newest + 1)
         self._tally = _Tally(count, size, self._oldest(db))
+        self._counted = True
 
     def _set_aside(self, reason: DamagedError) -> None:
-        known, self._checked = len(self), False
+        known, self._checked = len(self) if self._counted else None, False
         self._disconnect()
         self._lock.acquire()
         aside, saved = dbfile.set_aside(self._path, self._clock.time_ns())
         self._connect()
-        gone = max(0, known - len(self))
+        gone = None if known is None else max(0, known - len(self))
         self.damaged += 1
-        self._drop("damaged", gone)
+        self._drop("damaged", gone or 0)
         log.error(
             "spool damaged, set aside",
-            extra={"spool": str(self._path), "aside": str(aside), "reason": str(reason), "saved": saved, "gone": gone},
+            extra={
+                "spool": str(self._path),
+                "aside": str(aside),
+                "reason": str(reason),
+                "saved": saved,
+                "gone": "not known: the file was damaged before it was counted" if gone is None else gone,
+            },
         )
 
     # --- inside a transaction -----------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from edge.mqtt.codec import fastpath
 from edge.mqtt.codec.packets import PublishTemplate, publication
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import Listener
@@ -101,7 +102,7 @@ def test_it_reads_however_the_network_cuts_it(broker, session, outcome, step):
     broker.wait("the subscription", lambda: bool(broker.peers and broker.peers[0].subscribed))
     peer = broker.peer()
     for n in range(20):
-        made.post(Outgoing("a/b", b"x"), outcome.on_delivery(n))
+        made.post(Outgoing("a/b", b"x"), outcome.on_delivery(n), keep=True)
     broker.wait("all", lambda: len(peer.published) == 20)
     data = b"".join(
         b"\x40\x02" + m.mid.to_bytes(2, "big") + b"\x30\x08\0\2in\0n%02d" % n for n, m in enumerate(peer.published)
@@ -121,7 +122,7 @@ def test_no_more_are_in_flight_than_the_broker_said_and_the_order_is_kept(broker
     made.start()
     peer = broker.peer()
     for n in range(10):
-        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n))
+        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n), keep=True)
     for n in range(10):
         broker.wait(f"{n + 3} messages", lambda n=n: len(peer.published) == min(10, n + 3))
         peer.puback(peer.published[n].mid)
@@ -135,7 +136,7 @@ def test_an_acknowledgement_of_nothing_is_ignored(broker, session, outcome):
     made.start()
     peer = broker.peer()
     peer.puback(777)
-    made.post(Outgoing("t", b"0"), outcome.on_delivery(0))
+    made.post(Outgoing("t", b"0"), outcome.on_delivery(0), keep=True)
     outcome.wait(1)
     assert outcome.confirmed == [0]
 
@@ -147,7 +148,7 @@ def test_a_refusal_is_told_with_its_reason(broker, session, outcome, code, words
     made.start()
     broker.peer()
     for n in range(3):
-        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n))
+        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n), keep=True)
     outcome.wait(3)
     assert outcome.confirmed == [0, 2]
     assert outcome.refused == [(1, words)]
@@ -159,7 +160,7 @@ def test_what_is_too_large_for_the_broker_is_refused_before_it_is_sent(broker, s
     made.start()
     broker.peer()
     for n, payload in enumerate([b"0", b"x" * 100, b"2"]):
-        made.post(Outgoing("t", payload), outcome.on_delivery(n))
+        made.post(Outgoing("t", payload), outcome.on_delivery(n), keep=True)
     outcome.wait(3)
     assert payloads(broker) == [b"0", b"2"]
     ((number, reason),) = outcome.refused
@@ -292,6 +293,18 @@ def test_a_broker_that_ends_is_found_and_connected_to_again(broker, session):
     assert len(downs) == 1
 
 
+def test_a_paho_of_an_unknown_version_is_named_once_and_what_that_costs(broker, session, caplog, monkeypatch):
+    monkeypatch.setattr(fastpath, "FITS", False)
+    monkeypatch.setattr(fastpath, "INSTALLED", "9.9.1")
+    made = session()
+    made.start()
+    broker.peer(0).close()
+    broker.peer(1)
+    (told,) = [r for r in caplog.records if "paho-mqtt is not known" in r.message]
+    assert "slower" in told.message
+    assert (told.installed, told.known) == ("9.9.1", "2.1.x, 2.2.x")
+
+
 def test_the_end_says_offline_and_goodbye(broker, session, outcome):
     made = session()
     made.start()
@@ -325,7 +338,7 @@ def test_without_a_connection_what_is_kept_waits_the_newest_of_it_and_the_rest_i
     broker.peer(2)
     broker.connack = lambda _: 0
     broker.wait("what was kept", lambda: any(p.published for p in broker.peers))
-    made.post(Outgoing("t", b"new"), outcome.on_delivery(0))
+    made.post(Outgoing("t", b"new"), outcome.on_delivery(0), keep=True)
     outcome.wait(1)
     kept = payloads(broker)
     assert 3 <= len(kept) < 30

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -177,10 +179,65 @@ def test_a_result_with_a_reply_is_confirmed_when_both_are(sink, outbox, session)
 
 def test_a_reply_to_what_is_no_topic_is_counted_and_everybody_gets_the_result(sink, outbox, session, counted):
     sink.send(result(3, 5, reply=Reply("ask/#")))
-    (everybody,) = session.sent
+    everybody, _ = session.sent
     session.confirm(everybody)
     assert outbox.keys == [3]
     assert counted == ["dropped:mqtt:reply"]
+
+
+OWN = ["input", "result", "error", "status", "info", "stats", "mask", "image", "update"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "whose"),
+    [
+        *[(f"edge/pi/m/{name}", "this service's own") for name in OWN],
+        ("edge/pi/m/image/annotated", "this service's own"),
+        ("edge/other/model/input", "another service's"),
+        ("edge/other/model/status", "another service's"),
+        ("homeassistant/sensor/x/config", "Home Assistant"),
+        ("$SYS/broker/uptime", "the broker's own"),
+        ("$share/g/topic", "the broker's own"),
+    ],
+)
+def test_no_reply_goes_to_the_topics_of_others_and_everybody_gets_the_result(sink, session, counted, topic, whose):
+    sink.send(result(3, 5, reply=Reply(topic)))
+    everybody, error = session.sent
+    assert (everybody.name, everybody.payload) == ("edge/pi/m/result", b'{"n":5}')
+    assert error.name == "edge/pi/m/error"
+    assert topic in json.loads(error.payload)["reason"]
+    assert whose in json.loads(error.payload)["reason"]
+    assert counted == ["dropped:mqtt:reply"]
+
+
+def test_a_refused_reply_is_told_once_for_each_topic_and_counted_each_time(sink, session, counted):
+    for key, topic in enumerate(["$a", "$a", "$b"]):
+        sink.send(result(key, key, reply=Reply(topic)))
+    errors = [json.loads(p.payload)["reason"] for p in session.sent if p.name.endswith("/error")]
+    assert ["'$a'" in errors[0], "'$b'" in errors[1], len(errors)] == [True, True, 2]
+    assert counted == ["dropped:mqtt:reply"] * 3
+
+
+def test_an_answer_alone_that_may_not_go_where_its_asker_says_is_done_with_the_error(sink, outbox, session, counted):
+    sink.send(Entry(4, Message("answer", b"{}", 1, reply=Reply("edge/pi/m/status"))))
+    (error,) = session.sent
+    session.confirm(error)
+    assert (error.name, outbox.keys, counted) == ("edge/pi/m/error", [4], ["dropped:mqtt:reply"])
+
+
+@pytest.mark.parametrize(
+    "topic", ["edge/pi/m/reply/7", "edge/clients/me/answers", "edge/input", "home/input", "edgeother/a/b/input"]
+)
+def test_a_reply_goes_to_a_topic_of_the_asker_s(sink, session, topic):
+    sink.send(result(3, 5, reply=Reply(topic)))
+    assert [p.name for p in session.sent] == [topic, "edge/pi/m/result"]
+
+
+def test_another_discovery_prefix_is_fenced_too(session, outbox):
+    made = MqttSink(session, "edge/pi/m", "m", discovery=("homeassistant", "ha"))
+    made.open(outbox)
+    made.send(result(3, 5, reply=Reply("ha/switch/x/config")))
+    assert [p.name for p in session.sent] == ["edge/pi/m/result", "edge/pi/m/error"]
 
 
 def test_a_reply_that_the_broker_refuses_is_counted_and_the_result_counts(sink, outbox, session, counted):

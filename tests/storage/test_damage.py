@@ -173,3 +173,15 @@ def test_a_kill_while_the_damaged_file_is_set_aside_loses_nothing_more(make, pat
     spool = make()
     spool.open()
     assert len(numbers(spool)) > 2500
+
+
+def test_where_nobody_had_counted_it_is_said_that_it_is_not_known_how_much_is_gone(make, path, caplog, numbered):
+    spool = make()
+    spool.open()
+    spool.append(numbered(0, 3000))
+    spool.close()
+    cut_in_half(path)
+
+    spool = make()
+    spool.open()
+    assert any(str(getattr(r, "gone", "")).startswith("not known") for r in caplog.records)

@@ -23,7 +23,8 @@ from edge.mqtt.codec.client import Client
 from edge.mqtt.codec.packets import PUBLISH, Publication, parse, publish_packets
 
 KNOWN = ("2.1.", "2.2.")
-FITS = __version__.startswith(KNOWN)
+INSTALLED = __version__
+FITS = INSTALLED.startswith(KNOWN)
 """True where the installed paho has the private names that are used here."""
 
 READ_AT_ONCE = 65_536
