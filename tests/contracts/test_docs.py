@@ -1,0 +1,32 @@
+"""What the pages name is there: a link to a file, and each path of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")])
+ROOMS = (ROOT, ROOT / "edge", ROOT / "converter", ROOT / "edge" / "http", ROOT / "edge" / "mqtt")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_link_to_a_file_leads_to_one(page):
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md", "STABILITY.md"])
+def test_every_path_of_the_code_exists(page):
+    text = (ROOT / "docs" / page).read_text()
+    paths = re.findall(r"`((?:\w+/)+\w+(?:\.\w+)*|\w+\.py)`", text)
+    assert paths
+    assert [p for p in paths if not any((room / p).exists() for room in ROOMS)] == []
+
+
+def test_the_drawing_names_every_room():
+    rooms = {p.name for p in (ROOT / "edge").iterdir() if (p / "__init__.py").exists()}
+    table = (ROOT / "docs" / "ARCHITECTURE.md").read_text().partition("## Rooms")[2].partition("\n## ")[0]
+    assert sorted(rooms - set(re.findall(r"`(\w+)`", table))) == []
