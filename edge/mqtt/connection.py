@@ -90,13 +90,17 @@ class Connection:
             self.client.connect()
         except ssl.SSLCertVerificationError as exc:
             raise UnavailableError(tls.untrusted(self._options, exc)) from exc
+        except (ssl.SSLEOFError, ConnectionResetError) as exc:
+            if not url.tls:
+                raise UnavailableError(f"{url}: {_os_reason(exc)}; {self._way_out(exc)}") from exc
+            raise UnavailableError(tls.no_tls(self._options)) from exc
         except ssl.SSLError as exc:
             raise UnavailableError(tls.failed(self._options, f"SSL {exc.reason or exc}") or str(exc)) from exc
         except (OSError, paho.WebsocketConnectionError) as exc:
             raise UnavailableError(f"{url}: {_os_reason(exc)}; {self._way_out(exc)}") from exc
 
     def _way_out(self, exc: Exception) -> str:
-        if self._options.url.tls and isinstance(exc, (ConnectionResetError, TimeoutError)):
+        if self._options.url.tls and isinstance(exc, TimeoutError):
             return "is the broker running there, and is this its TLS port? check --mqtt"
         return "is the broker running there? check --mqtt"
 
@@ -149,11 +153,23 @@ class Connection:
         self._wants = wants
 
     def _read(self) -> None:
+        if not self.was_up and self._is_tls():
+            raise UnavailableError(tls.spoken(self._options))
         try:
             self.client.read()
         except NOT_MQTT as exc:
             url = self._options.url
             raise UnavailableError(f"{url}: answers with something that is not MQTT: {exc}") from exc
+
+    def _is_tls(self) -> bool:
+        """Whether the answer to a CONNECT without TLS is an alert of it. Looks, and takes nothing."""
+        url = self._options.url
+        if url.tls or url.websockets or self.client.socket is None:
+            return False
+        try:
+            return bool(self.client.socket.recv(1, socket.MSG_PEEK) == tls.ALERT)
+        except OSError:
+            return False  # told by the read that follows
 
     def _taken(self) -> list[Incoming]:
         client = self.client
@@ -246,9 +262,13 @@ class Connection:
                 f"{url}: another client connected with the id {self._options.client_id!r}; "
                 "give this one another --name or --device"
             )
+        if not self.was_up and url.tls and "EOF OCCURRED" in self.client.error.upper():
+            return tls.hung_up(self._options)
         said = tls.failed(self._options, self.client.error)
         if said is not None:
             return said
+        if self._gone is None and not self.was_up and not url.tls:
+            return tls.silent(self._options)
         if self._gone is None and end is not None:
             self._gone = f"the connection was lost ({end.lower()})"
         return f"{url}: {self._gone or 'the connection was closed'}"

@@ -64,5 +64,41 @@ def failed(options: MqttOptions, text: str) -> str | None:
     return None
 
 
+def no_tls(options: MqttOptions) -> str:
+    """The other side ended the connection in the handshake, without a word."""
+    url = options.url
+    way_out = f"say {_plain(url.scheme)}:// or name the broker's TLS port"
+    return f"{url}: it hangs up on TLS, so none may be spoken there; {way_out}"
+
+
+def hung_up(options: MqttOptions) -> str:
+    """The other side ended the connection behind the handshake, before it answered CONNECT.
+
+    The alert that would say why is lost where our CONNECT was under way.
+    """
+    url = options.url
+    if options.cert is None:
+        way_out = "it may want a client certificate: name one with --mqtt-cert FILE --mqtt-key FILE"
+    else:
+        way_out = f"it may refuse the client certificate {options.cert}: is it valid, and of the broker's CA?"
+    return f"{url}: the broker hangs up behind the TLS handshake; {way_out}"
+
+
+ALERT = b"\x15"
+"""The first byte of what a TLS server answers to a client that speaks none; no MQTT server begins with it."""
+
+
+def spoken(options: MqttOptions) -> str:
+    """The other side speaks TLS, and we do not."""
+    url = options.url
+    return f"{url}: TLS is spoken there; say {url.scheme}s:// or name the broker's port without TLS"
+
+
+def silent(options: MqttOptions) -> str:
+    """The other side ended a connection without TLS before it answered CONNECT. OpenSSL does."""
+    url = options.url
+    return f"{url}: it hangs up on CONNECT without a word; if TLS is spoken there, say {url.scheme}s://"
+
+
 def _plain(scheme: str) -> str:
     return scheme.removesuffix("s")
