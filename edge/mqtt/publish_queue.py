@@ -35,10 +35,12 @@ class PublishQueue:
         self._broker = broker
         self.retains = choice.retain
         self.qos = choice.qos
+        self.one_at_a_time = False
+        """No more than one message is in flight."""
         self.maximum_packet_size = MAX_PACKET
         self._maximum_in_flight = MAX_IN_FLIGHT
         self._waiting: deque[Publication] = deque()
-        self._in_flight: dict[int, tuple[float, OnDelivery | None]] = {}
+        self._in_flight: dict[int, tuple[float, OnDelivery | None, int]] = {}
         self._told_refusal = False
 
     def apply_connack(self, connack: Connack) -> None:
@@ -51,7 +53,13 @@ class PublishQueue:
     @property
     def oldest_s(self) -> float | None:
         """When the oldest that is not confirmed was sent, by `time.monotonic`."""
-        return next((sent_s for sent_s, _ in self._in_flight.values()), None)
+        return next((sent_s for sent_s, _, _ in self._in_flight.values()), None)
+
+    @property
+    def largest_in_flight(self) -> tuple[int, OnDelivery | None]:
+        """Bytes of the largest that is not confirmed, and whose it is."""
+        _, on_delivery, size = max(self._in_flight.values(), key=lambda sent: sent[2], default=(0.0, None, 0))
+        return size, on_delivery
 
     def publish(self, publications: Sequence[Publication]) -> list[tuple[Publication, str]]:
         """Queues messages; those that can never be sent, and why."""
@@ -75,13 +83,14 @@ class PublishQueue:
         if not self.qos:
             self._send_unconfirmed()
             return
-        room = min(self._maximum_in_flight - len(self._in_flight), len(self._waiting))
+        most = 1 if self.one_at_a_time else self._maximum_in_flight
+        room = min(most - len(self._in_flight), len(self._waiting))
         if room <= 0:
             return
         now = time.monotonic()
         sent = [self._waiting.popleft() for _ in range(room)]
         for mid, p in zip(self._client.publish(sent), sent, strict=True):
-            self._in_flight[mid] = now, p.on_delivery
+            self._in_flight[mid] = now, p.on_delivery, p.size
 
     def _send_unconfirmed(self) -> None:
         """At QoS 0 a message counts as delivered once it is written: nothing more will be known."""
@@ -97,7 +106,7 @@ class PublishQueue:
         together: list[int] = []
         last: OnDelivery | None = None
         for mid, refusal in acknowledgements:
-            _, on_delivery = self._in_flight.pop(mid, (0.0, None))
+            _, on_delivery, _ = self._in_flight.pop(mid, (0.0, None, 0))
             if refusal is not None and not self._told_refusal:
                 self._told_refusal = True
                 log.error("the broker refuses a message", extra={"reason": refusal.reason, "broker": self._broker})

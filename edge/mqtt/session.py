@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from edge.errors import FatalError, SampleError, UnavailableError
 from edge.mqtt.codec import lazy_module
 from edge.mqtt.messages import Incoming, MqttOptions, OnDelivery, Outgoing, ProtocolChoice, Refusal
+from edge.mqtt.too_large import ENDS, EndedByMessage
 from edge.mqtt.waker import SocketWaker
 from edge.plugins.protocols import LoopWorker
 from edge.telemetry.priority import stand_back
@@ -113,6 +114,7 @@ class MqttSession:
         self._hung_up = self._cut_short = 0
         self._subscribed: set[str] = set()
         self._failing = False
+        self._ended_by = EndedByMessage()
 
     # --- before `start` -------------------------------------------------------------------------------
 
@@ -286,6 +288,7 @@ class MqttSession:
 
         self._session += 1
         connection = Connection(self.options, self._choice, self._session, self._tls)
+        connection.queue.one_at_a_time = self._ended_by.alone
         self._connection = connection
         try:
             self._open(connection, selector)
@@ -393,6 +396,8 @@ class MqttSession:
                 stands_at = None
                 self._cut_short = 0
                 self._worked()
+            if stands_at is None and connection.queue.one_at_a_time:
+                self._ended_by.stands(connection.queue)
             # `online` means: inputs are heard. So it waits for the broker's word on the subscriptions.
             if not born and connection.hears:
                 born = True
@@ -419,6 +424,8 @@ class MqttSession:
 
     def _down(self, reason: str) -> None:
         was_up = self._connection is not None and self._connection.was_up
+        if self._connection is not None and was_up:
+            self._drop_what_ended(self._connection)
         if self._connection is not None and self._connection.said_no:
             self._refused()
         self._connection = None
@@ -433,6 +440,15 @@ class MqttSession:
                 # 3.1.1 was a guess: the next connection asks again
             for listener in self._listeners:
                 listener.down(reason)
+
+    def _drop_what_ended(self, connection: Connection) -> None:
+        culprit = self._ended_by.ended(connection.queue)
+        if culprit is None or culprit.refused is None:
+            return
+        size, _ = connection.queue.largest_in_flight
+        text = f"{ENDS} connections ended while the same message was in flight alone: too large for the broker? dropped"
+        log.error(text, extra={"bytes": size, "broker": str(self.options.url)})
+        culprit.refused(culprit.delivery_id, Refusal(0x95, text))
 
     def _note_cut_short(self) -> None:
         """A connection ended; one that has stood for a while has set the count back.

@@ -358,3 +358,51 @@ def test_it_publishes_what_another_made_in_its_thread(up, broker, outcome):
     up.call_soon(lambda: up.publish_all([publication(Outgoing("t", b"x"), outcome.on_delivery(1))]))
     outcome.wait(1)
     assert payloads(broker) == [b"x"]
+
+
+class Resending(Listener):
+    """Sends what is not settled again on every connection, as an outbox does."""
+
+    def __init__(self, session, outcome, payloads):
+        self.session, self.outcome, self.payloads = session, outcome, payloads
+
+    def up(self, *, resumed):
+        settled = {*self.outcome.confirmed, *(n for n, _ in self.outcome.refused)}
+        left = [(n, p) for n, p in enumerate(self.payloads) if n not in settled]
+        self.session.publish_all([publication(Outgoing("t", p), self.outcome.on_delivery(n)) for n, p in left])
+
+
+def test_a_message_that_ends_each_connection_is_dropped_and_told_and_those_behind_it_go_on(
+    broker, session, outcome, caplog
+):
+    def answer(message):
+        if len(message.payload) > 1_000_000:  # as NATS does
+            broker.peers[-1].close()
+            return None
+        return 0
+
+    broker.answer = answer
+    made = session()
+    made.listen(Resending(made, outcome, [b"0", b"x" * 200_000, b"x" * 1_000_001, b"3", b"x" * 200_000]))
+    made.start()
+    outcome.wait(5)
+    assert sorted(outcome.confirmed) == [0, 1, 3, 4]
+    ((number, reason),) = outcome.refused
+    assert number == 2
+    assert "too large for the broker?" in reason
+    assert caplog.text.count("too large for the broker?") == 1
+
+
+def test_a_small_message_is_not_blamed_for_a_network_that_ends_connections(broker, session, outcome):
+    def answer(message):
+        if len(broker.peers) < 8:
+            broker.peers[-1].close()
+            return None
+        return 0
+
+    broker.answer = answer
+    made = session()
+    made.listen(Resending(made, outcome, [b"0", b"1"]))
+    made.start()
+    outcome.wait(2)
+    assert (outcome.confirmed, outcome.refused) == ([0, 1], [])
