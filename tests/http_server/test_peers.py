@@ -83,9 +83,10 @@ import json, sys, urllib.request
 import numpy as np
 from mlserver.codecs import NumpyRequestCodec
 from mlserver.types import InferenceRequest, InferenceResponse, RequestInput
+from pydantic import BaseModel
 
 made = RequestInput(name="x", shape=[1, 3], datatype="FP32", data=[1.0, 2.0, 3.0])
-body = InferenceRequest(inputs=[made]).model_dump_json().encode()
+body = BaseModel.model_dump_json(InferenceRequest(inputs=[made])).encode()  # with what is unset, as older releases
 assert b'"id":null' in body, body
 answer = urllib.request.urlopen(urllib.request.Request(sys.argv[1], body, {"Content-Type": "application/json"})).read()
 print(json.dumps(NumpyRequestCodec.decode_response(InferenceResponse.model_validate_json(answer)).tolist()))
