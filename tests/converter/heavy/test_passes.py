@@ -142,7 +142,7 @@ def test_auto_keeps_the_fastest_that_passes_and_shows_what_it_tried(target: str,
 
     chosen = [v for v in artifact.variants if v.chosen]
     passed = [v for v in artifact.variants if v.passed]
-    assert [v.name for v in artifact.variants] == ["none", "fp16", "int8", "dynamic"]
+    assert sorted(v.name for v in artifact.variants) == ["dynamic", "fp16", "int8", "none"]
     assert len(chosen) == 1
     assert chosen[0].latency_ms <= 1.05 * min(v.latency_ms for v in passed)
     assert len(artifact.model) == chosen[0].size
