@@ -6,8 +6,12 @@ nobody a result: only a large message is suspected, only where it was in flight 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edge.mqtt.messages import OnDelivery
-from edge.mqtt.publish_queue import PublishQueue
+
+if TYPE_CHECKING:
+    from edge.mqtt.publish_queue import PublishQueue  # brings paho, which a run without a broker does not load
 
 LARGE = 100_000
 """Bytes of a packet; brokers that have a limit and do not tell it have none below."""
