@@ -267,8 +267,8 @@ class Connection:
         said = tls.failed(self._options, self.client.error)
         if said is not None:
             return said
-        if self._gone is None and not self.was_up and not url.tls:
-            return tls.silent(self._options)
+        if self._gone is None and not self.was_up:  # a broker's TLS alert may be lost with the connection
+            return tls.hung_up(self._options) if url.tls else tls.silent(self._options)
         if self._gone is None and end is not None:
             self._gone = f"the connection was lost ({end.lower()})"
         return f"{url}: {self._gone or 'the connection was closed'}"
