@@ -12,7 +12,6 @@ import contextlib
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,11 +21,10 @@ import numpy as np
 from flow import models
 from flow.contest import Stage, running
 from flow.machine import busy, description
-from integration.faults.broker import Broker
+from flow.stage_hand import hold
 from integration.faults.service import find_edge_run
 from serving import contest as serving
 from serving.contenders import V2_JSON
-from support.marks import write_between
 from support.peers import Server
 from support.processes import free_port, until
 
@@ -153,17 +151,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a third of everything: to see that it works")
     parser.add_argument("--write", type=Path, metavar="README.md", help="puts the table between its marks")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="edge-run-beside-") as name:
-        folder = Path(name)
-        broker = Broker(folder / "broker")
-        broker.start()
-        try:
-            text = contest(folder, broker.port, options)
-        finally:
-            broker.close()
-    print(f"\n{text}")
-    if options.write is not None:
-        write_between(options.write, BEGIN, END, text)
+    hold(contest, options, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,15 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from integration.faults.broker import Broker
-from support.marks import write_between
-
 from flow import models
 from flow.contest import Stage
 from flow.machine import busy, description
+from flow.stage_hand import hold
 
 BEGIN, END = "<!-- flow: begin -->", "<!-- flow: end -->"
 
@@ -153,17 +150,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a third of everything: to see that it works")
     parser.add_argument("--write", type=Path, metavar="README.md", help="puts the table between its marks")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="edge-run-bench-") as name:
-        folder = Path(name)
-        broker = Broker(folder / "broker")
-        broker.start()
-        try:
-            text = contest(folder, broker.port, options)
-        finally:
-            broker.close()
-    print(f"\n{text}")
-    if options.write is not None:
-        write_between(options.write, BEGIN, END, text)
+    hold(contest, options, BEGIN, END)
 
 
 if __name__ == "__main__":

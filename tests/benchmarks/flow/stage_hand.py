@@ -1,0 +1,29 @@
+"""What every contest of the runtime needs around it: a folder, a broker, and its table printed and written."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from integration.faults.broker import Broker
+from support.marks import write_between
+
+Contest = Callable[[Path, int, argparse.Namespace], str]
+"""Of a folder to work in, the broker's port and the options: the table as Markdown."""
+
+
+def hold(contest: Contest, options: argparse.Namespace, begin: str, end: str) -> None:
+    """Runs the contest beside a broker of its own, prints the table, writes it where `options.write` asks for it."""
+    with tempfile.TemporaryDirectory(prefix="edge-run-bench-") as name:
+        folder = Path(name)
+        broker = Broker(folder / "broker")
+        broker.start()
+        try:
+            text = contest(folder, broker.port, options)
+        finally:
+            broker.close()
+    print(f"\n{text}")
+    if options.write is not None:
+        write_between(options.write, begin, end, text)
