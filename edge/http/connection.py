@@ -128,10 +128,10 @@ class Connection(asyncio.BufferedProtocol):
             self._read(data)
 
     def eof_received(self) -> bool:
-        """A client that has said all it has to say may still wait for the answer."""
+        """A client that has said all it has to say may still wait for the answer; a body without its end gets none."""
         self._ended = True
         self._gone.set()
-        return self._task is not None or bool(self._reader.requests or self._unread)
+        return self._task is not None or bool(self._unread) or any(r.complete for r in self._reader.requests)
 
     def pause_writing(self) -> None:
         self._writable.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import select
 import socket
 import threading
 
@@ -13,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 from support import onnxmodels
 from support.http import Site, SlowEngine, in_threads, resident, tensor
-from support.processes import until
+from support.processes import PATIENCE_S, until
 
 from edge.app import assembly
 from edge.http.options import Limits
@@ -196,16 +197,29 @@ def test_a_small_body_that_unpacks_to_a_large_one_is_a_413(serve, models):
 
 
 def test_large_bodies_are_bounded_together_too(serve, models):
-    site = serve(onnxmodels.identity(models / "together.onnx"), max_body=1_000_000)
-    part = b" " * 900_000
-    holders = [raw(site, head(950_000) + part) for _ in range(4)]
+    patient = Limits(chunk_s=1000.0)  # no answer of this test comes from time
+    site = serve(onnxmodels.identity(models / "together.onnx"), max_body=1_000_000, limits=patient)
+    whole = b" " * 900_000 + b"[1,2,3]"
 
-    # They are held once the server has read of them, which is after they were sent.
-    until(lambda: site.post("/predict", b" " * 900_000 + b"[1,2,3]").status == 503, "four bodies are held")
-    for holder in holders:
-        holder.close()
+    with contextlib.ExitStack() as stack:
+        holders = [stack.enter_context(raw(site, head(950_000) + whole)) for _ in range(5)]
+        refused, _, _ = select.select(holders, [], [], PATIENCE_S)
+        answers = [holder.recv(15) for holder in refused]
 
-    until(lambda: site.post("/predict", b" " * 900_000 + b"[1,2,3]").status == 200, "what they held is free again")
+    # Four of them fit together. Which one is the fifth is up to the order in which they are read.
+    assert answers == [b"HTTP/1.1 503 Se"]
+    until(lambda: site.post("/predict", whole).status == 200, "what they held is free again")
+
+
+def test_a_client_that_goes_in_the_middle_of_its_body_holds_nothing_any_more(serve, models):
+    site = serve(onnxmodels.identity(models / "gone.onnx"), max_body=1_000_000, limits=Limits(chunk_s=1000.0))
+
+    for _ in range(5):  # together more than the server holds at once
+        with raw(site, head(950_000) + b" " * 900_000) as client:
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(10) == b""
+
+    assert site.post("/predict", b"[1,2,3]").status == 200
 
 
 # --- clients --------------------------------------------------------------------------------------------
