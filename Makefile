@@ -23,6 +23,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BROKER ?=
 PYTEST_ARGS ?= -n auto
+# make test FAILED=--last-failed: what failed the last time, one after the other.
+FAILED ?=
 HOURS ?= 1
 BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
@@ -71,16 +73,16 @@ demo: $(VENV)/.demo
 	@$(BIN)/python -m converter.demo $(if $(BROKER),--broker $(BROKER))
 
 test: $(VENV)/.dev
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest $(or $(FAILED),$(PYTEST_ARGS))
 
 test-faults: $(VENV)/.dev
 	@$(BIN)/pytest -m faults -s
 
 test-long: $(VENV)/.dev
-	@$(BIN)/pytest -m long -s
+	@$(BIN)/pytest -m long -s $(FAILED)
 
 test-arm64: $(VENV)/.dev
-	@$(BIN)/pytest -m arm64 -s tests/arm64
+	@$(BIN)/pytest -m arm64 -s tests/arm64 $(FAILED)
 
 # Elsewhere than on a Pi it needs docker's emulation: docker run --privileged --rm tonistiigi/binfmt --install arm64
 image: dist/.built
@@ -103,7 +105,7 @@ test-newest: .venv-newest/.newest
 	  || echo "newest releases: something breaks, see above; the locked ones are what CI goes by"
 
 test-peers: $(VENV)/.dev
-	@$(BIN)/pytest -m peers
+	@$(BIN)/pytest -m peers $(FAILED)
 
 # PyTorch first: other packages would bring it with gigabytes of CUDA.
 .venv-heavy/.heavy: dist/.built
@@ -117,7 +119,7 @@ test-peers: $(VENV)/.dev
 
 # anyio comes with MLflow, and its plug-in warns under a new pytest, which is an error here.
 test-heavy: .venv-heavy/.heavy
-	@MATRIX=$(MATRIX) .venv-heavy/bin/pytest -p no:anyio -m heavy tests/converter
+	@MATRIX=$(MATRIX) .venv-heavy/bin/pytest -p no:anyio -m heavy tests/converter $(FAILED)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
