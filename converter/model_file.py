@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from converter.errors import OutputError
 from converter.options import Target
 from edge.errors import needs
 from edge.model.manifest import ONNX_KEY, TFLITE_ENTRY, Manifest, encode
+from edge.storage import atomic
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -49,34 +48,10 @@ def _pack_tflite(model: bytes, manifest: Manifest) -> bytes:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Bytes to a file by way of a temporary one in the same folder: fsync, then rename. Raises OutputError."""
-    temporary: Path | None = None
+    """Bytes to a file, whole or not at all. Raises OutputError."""
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        atomic.write(path, data)
     except OSError as exc:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise OutputError(
             f"{path}: cannot be written ({len(data)} bytes): {exc.strerror}; nothing was left there"
         ) from exc
-
-
-def _umask() -> int:
-    current = os.umask(0o077)
-    os.umask(current)
-    return current
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

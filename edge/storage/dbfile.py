@@ -14,8 +14,10 @@ from typing import Any
 
 from edge.data.message import Kind, Message
 from edge.data.sample import Reply
+from edge.data.units import SECOND_NS
 from edge.errors import SpoolError, UnavailableError
-from edge.storage.lock import folder_error, sync_folder
+from edge.storage.atomic import sync_folder
+from edge.storage.lock import folder_error
 
 log = logging.getLogger("edge.storage")
 
@@ -268,7 +270,7 @@ def _insert(batch: list[Row], target: sqlite3.Connection, path: Path) -> int:
 
 
 def _free_name(path: Path, now_ns: int) -> Path:
-    stamp = datetime.fromtimestamp(now_ns / 1e9, UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = datetime.fromtimestamp(now_ns / SECOND_NS, UTC).strftime("%Y%m%dT%H%M%SZ")
     aside = path.with_name(f"{path.name}.damaged-{stamp}")
     number = 1
     while aside.exists():

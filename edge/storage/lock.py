@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from edge.errors import SpoolError, UnavailableError
+from edge.storage.atomic import sync_folder
 
 NAME_BYTES = 4096
 
@@ -91,15 +92,6 @@ def make_folder(folder: Path) -> None:
         sync_folder(path.parent)
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames and new names in `folder` durable. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def folder_error(folder: Path, exc: OSError) -> SpoolError | UnavailableError:

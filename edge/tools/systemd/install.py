@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from edge.errors import ConfigError
+from edge.storage import atomic
 from edge.tools.systemd import unit
 from edge.tools.systemd.plan import CONFIGS, STATES, Plan
 from edge.tools.systemd.systemctl import Systemd
@@ -47,7 +48,7 @@ def write(plan: Plan, systemd: Systemd) -> Iterator[tuple[str, str]]:
         below(root, drop_in_file(plan.unit)).unlink(missing_ok=True)
         for path, text in texts(plan, systemd.version()).items():
             private = path.name == unit.CONFIG
-            _write(below(root, path), text.encode(), 0o600 if private else 0o644)
+            _write(below(root, path), BytesIO(text.encode()), 0o600 if private else 0o644)
             yield "wrote", f"{path}{' (root and the service read it)' if private else ''}"
     except OSError as exc:
         raise ConfigError(f"{exc.filename}: {exc.strerror}; check its rights and the room on the disk") from exc
@@ -95,36 +96,11 @@ def below(root: Path, path: Path) -> Path:
 
 
 def _copy(file: Path, to: Path, mode: int) -> None:
-    with file.open("rb") as source, _Written(to, mode) as target:
+    with file.open("rb") as source:
+        _write(to, source, mode)
+
+
+def _write(path: Path, source: BinaryIO, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.replacing(path, mode) as target:
         shutil.copyfileobj(source, target)
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    with _Written(path, mode) as file:
-        file.write(data)
-
-
-class _Written:
-    """A file that is there whole or not at all, and was never readable by more than its mode says."""
-
-    def __init__(self, path: Path, mode: int) -> None:
-        self._path = path
-        self._partial = path.with_name(f".{path.name}.partial")
-        self._mode = mode
-
-    def __enter__(self) -> BinaryIO:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._partial.unlink(missing_ok=True)
-        descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._mode)
-        os.fchmod(descriptor, self._mode)
-        self._file = os.fdopen(descriptor, "wb")
-        return self._file
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        with self._file as file:
-            file.flush()
-            os.fsync(file.fileno())
-        if kind is None:
-            self._partial.rename(self._path)
-        else:
-            self._partial.unlink(missing_ok=True)
