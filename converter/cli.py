@@ -14,7 +14,7 @@ from converter.convert import convert
 from converter.options import Calibration, Choices, Target
 from converter.proof.parity import ParityError
 from converter.report import report, terminal
-from edge.errors import ConfigError, EdgeError, FatalError
+from edge.errors import ConfigError, EdgeError, FatalError, one_line
 from edge.model import labels
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
@@ -116,8 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(argv)
     except EdgeError as exc:
-        text = " ".join(str(exc).split())
-        print(f"edge-convert: {text}", file=sys.stderr)
+        print(f"edge-convert: {one_line(exc, None)}", file=sys.stderr)
         return exc.exit_code if isinstance(exc, FatalError) else 1
     except KeyboardInterrupt:
         print("edge-convert: stopped; nothing was written", file=sys.stderr)

@@ -6,7 +6,7 @@ ModelError (exit 3).
 
 from __future__ import annotations
 
-from edge.errors import ConfigError, ModelError
+from edge.errors import ConfigError, ModelError, one_line
 
 
 class SampleFileError(ConfigError):
@@ -23,7 +23,7 @@ REFUSES_ROWS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticEr
 
 def rows_refused(exc: BaseException) -> RowsRefusedError:
     """The error for rows that the original refuses, with its own words."""
-    return RowsRefusedError(f"the original model refuses the sample: {' '.join(str(exc).split())[:300]}")
+    return RowsRefusedError(f"the original model refuses the sample: {one_line(exc)}")
 
 
 class UnsafeError(ConfigError):

@@ -70,6 +70,21 @@ def needs(what: str, library: str, extra: str) -> ConfigError:
     return ConfigError(f"{what} needs {library}: pip install 'edge-run[{extra}]'")
 
 
+def one_line(exc: BaseException, most: int | None = 300) -> str:
+    """What an exception says, in one line of at most so many characters."""
+    return " ".join(_text(exc).split())[:most] or type(exc).__name__
+
+
+def first_line(exc: BaseException, most: int = 300) -> str:
+    """The same where a stack trace or the like follows."""
+    return _text(exc).strip().partition("\n")[0][:most] or type(exc).__name__
+
+
+def _text(exc: BaseException) -> str:
+    # onnxruntime quotes names from a file as they are, and Python cannot read damaged ones.
+    return exc.object.decode("utf-8", "backslashreplace") if isinstance(exc, UnicodeDecodeError) else str(exc)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """ "; did you mean ...?", or nothing."""
     import difflib  # only where something was mistyped

@@ -20,9 +20,9 @@ from converter.rows.synthetic import made_up
 from converter.rows.tensors import table
 from converter.source import Probe, Source
 from converter.sources import deserialise
-from converter.trees.tabular import as_table, finished, header_or, reason, trees_on_tflite
+from converter.trees.tabular import as_table, finished, header_or, trees_on_tflite
 from edge.data.tensor import Array
-from edge.errors import needs
+from edge.errors import needs, one_line
 from edge.model.manifest import Feature, Input, Manifest, Output
 
 
@@ -58,7 +58,7 @@ def _open(source: Source, options: Options) -> Any:
         try:
             return catboost.CatBoost().load_model(str(source.file))
         except catboost.CatBoostError as exc:
-            raise UnrecognisedError(f"{source.name}: CatBoost cannot read it: {reason(exc)}; save it again") from exc
+            raise UnrecognisedError(f"{source.name}: CatBoost cannot read it: {one_line(exc)}; save it again") from exc
     model = deserialise.native(source, options)
     if not isinstance(model, catboost.CatBoost):
         raise UnsupportedError(f"{source.name} holds a {type(model).__name__}, not a CatBoost model")
@@ -119,7 +119,7 @@ def _convert(model: Any, classifies: bool) -> Any:
                 str(path), format="onnx", export_parameters={"onnx_domain": "edge", "onnx_model_version": 1}
             )
         except catboost.CatBoostError as exc:
-            raise UnsupportedError(f"CatBoost cannot write this model as ONNX: {reason(exc)}") from exc
+            raise UnsupportedError(f"CatBoost cannot write this model as ONNX: {one_line(exc)}") from exc
         proto = graph.parse(path.read_bytes())
     names = [o.name for o in proto.graph.output]
     for old, new in zip(names, ("label", "scores") if classifies else ("value",), strict=False):

@@ -27,12 +27,11 @@ from converter.trees.tabular import (
     as_table,
     finished,
     header_or,
-    reason,
     spelt,
     trees_on_tflite,
 )
 from edge.data.tensor import Array
-from edge.errors import needs
+from edge.errors import needs, one_line
 from edge.model.manifest import Feature, Input, Manifest, Output
 
 
@@ -83,7 +82,7 @@ def _open(source: Source, options: Options) -> tuple[Any, Any, list[str]]:
         try:
             booster = lightgbm.Booster(model_str=text)
         except lightgbm.basic.LightGBMError as exc:
-            raise UnrecognisedError(f"{source.name}: LightGBM cannot read it: {reason(exc)}; save it again") from exc
+            raise UnrecognisedError(f"{source.name}: LightGBM cannot read it: {one_line(exc)}; save it again") from exc
         _refuse_pandas_categories(booster, source)
         return booster, None, booster.feature_name()
     model = deserialise.native(source, options)
@@ -162,7 +161,7 @@ def _convert(text: str, original: _Original) -> Any:
             zipmap=False,
         )
     except REFUSALS as exc:
-        raise UnsupportedError(f"onnxmltools cannot convert this LightGBM model: {reason(exc)}") from exc
+        raise UnsupportedError(f"onnxmltools cannot convert this LightGBM model: {one_line(exc)}") from exc
     names = [o.name for o in proto.graph.output]
     for old, new in zip(names, ("label", "scores") if original.classifies else ("value",), strict=False):
         graph.rename_output(proto, old, new)

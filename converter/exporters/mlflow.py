@@ -23,7 +23,7 @@ from converter.rows import files
 from converter.rows.rows import Rows
 from converter.source import Probe, Source
 from converter.sources.recognise import recognise
-from edge.errors import needs
+from edge.errors import needs, one_line
 from edge.model import container
 
 # Flavour to the exporter; None where the content decides. The order says which one of several is taken.
@@ -51,9 +51,8 @@ def _download(uri: str, folder: Path) -> Path:
     except ImportError as exc:
         raise needs("this MLflow store", exc.name or "sqlalchemy", "convert-mlflow") from None
     except (errors.MlflowException, OSError, ValueError) as exc:
-        text = " ".join(str(exc).split())[:200]
         raise UnrecognisedError(
-            f"{uri}: MLflow has it not: {text}; does MLFLOW_TRACKING_URI name the right store?"
+            f"{uri}: MLflow has it not: {one_line(exc)}; does MLFLOW_TRACKING_URI name the right store?"
         ) from exc
 
 
@@ -95,7 +94,7 @@ def _read_yaml(path: Path, name: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise UnrecognisedError(f"{name}: {path.name} cannot be read: {' '.join(str(exc).split())[:160]}") from exc
+        raise UnrecognisedError(f"{name}: {path.name} cannot be read: {one_line(exc)}") from exc
     if not isinstance(content, dict):
         raise UnrecognisedError(f"{name}: {path.name} does not describe an MLflow model")
     return content

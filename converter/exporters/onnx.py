@@ -16,6 +16,7 @@ from converter.plugins import ExporterInfo
 from converter.rows.rows import Rows
 from converter.source import Probe, Source
 from edge.data import magic
+from edge.errors import one_line
 
 
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
@@ -44,9 +45,8 @@ def _read(source: Source) -> Any:
     except DecodeError as exc:
         raise UnrecognisedError(f"{source.name}: not a whole ONNX file (cut short or damaged); copy it again") from exc
     except (OSError, onnx.checker.ValidationError, ValueError) as exc:
-        text = " ".join(str(exc).split())[:200]
         raise UnrecognisedError(
-            f"{source.name}: weights in another file cannot be read: {text}; put them beside it"
+            f"{source.name}: weights in another file cannot be read: {one_line(exc)}; put them beside it"
         ) from exc
 
 

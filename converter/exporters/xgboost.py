@@ -25,12 +25,11 @@ from converter.trees.tabular import (
     as_table,
     finished,
     header_or,
-    reason,
     suspected_missing,
     trees_on_tflite,
 )
 from edge.data.tensor import Array
-from edge.errors import needs
+from edge.errors import first_line, needs, one_line
 from edge.model.manifest import Feature, Input, Manifest, Output
 
 
@@ -87,8 +86,7 @@ def _open(source: Source, options: Options) -> _Opened:
         try:
             booster.load_model(source.file)
         except (xgboost.core.XGBoostError, ValueError) as exc:
-            text = (str(exc).strip() or "damaged").splitlines()[0]  # a stack trace follows
-            raise UnrecognisedError(f"{source.name}: XGBoost cannot read it: {text[:200]}; save it again") from exc
+            raise UnrecognisedError(f"{source.name}: XGBoost cannot read it: {first_line(exc)}; save it again") from exc
         # Booster.predict takes every tree; the scikit-learn API, which leaves its mark, the best iterations.
         best = _best(booster) if booster.attr("scikit_learn") is not None else None
         return _Opened(booster, best, options.missing, told=options.missing is not None)
@@ -179,7 +177,7 @@ def _convert(model: dict[str, Any], count: int, original: _Original) -> Any:
             wrapper, initial_types=[("input", FloatTensorType([None, count]))], target_opset=TREES_OPSET
         )
     except REFUSALS as exc:
-        raise UnsupportedError(f"onnxmltools cannot convert this XGBoost model: {reason(exc)}") from exc
+        raise UnsupportedError(f"onnxmltools cannot convert this XGBoost model: {one_line(exc)}") from exc
     names = [o.name for o in proto.graph.output]
     for old, new in zip(names, ("label", "scores") if original.classifies else ("value",), strict=False):
         graph.rename_output(proto, old, new)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from converter.errors import UnsupportedError
-from edge.errors import ConfigError, needs
+from edge.errors import ConfigError, needs, one_line
 
 _QUANTISERS_RAISE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError)
 
@@ -153,9 +153,8 @@ def refusing(quantization: str) -> Iterator[None]:
     try:
         yield
     except (*_QUANTISERS_RAISE, library().version_converter.ConvertError) as exc:
-        text = " ".join(str(exc).split())[:200] or type(exc).__name__
         raise UnsupportedError(
-            f"--quantize {quantization}: ONNX Runtime cannot quantise this model: {text}; leave --quantize out"
+            f"--quantize {quantization}: ONNX Runtime cannot quantise this model: {one_line(exc)}; leave --quantize out"
         ) from exc
 
 

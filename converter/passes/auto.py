@@ -17,7 +17,7 @@ from converter.options import Options
 from converter.plugins import PassInfo
 from converter.progress import steps
 from converter.proof import device, parity
-from edge.errors import ConfigError, ModelError
+from edge.errors import ConfigError, ModelError, one_line
 from edge.plugins.protocols import Engine
 
 TIE = 1.05
@@ -78,7 +78,7 @@ def _try(artifact: Artifact, options: Options) -> tuple[Variant, Artifact | None
             finally:
                 engine.close()
     except (ConfigError, ModelError) as exc:
-        return Variant(kind, passed=False, reason=" ".join(str(exc).split())), None
+        return Variant(kind, passed=False, reason=one_line(exc, None)), None
     figures = found.figures
     reasons = found.reasons
     return Variant(

@@ -19,7 +19,7 @@ from converter.quiet import quiet
 from converter.rows.rows import Rows
 from converter.rows.tensors import batches, feed
 from edge.data.tensor import Array
-from edge.errors import ConfigError, needs
+from edge.errors import ConfigError, needs, one_line
 from edge.model.golden import choose
 
 # As many as for ONNX: what a row outside of them holds may saturate (measured: a number off by 12 % with 128 of 300).
@@ -47,9 +47,8 @@ def quantized(artifact: Artifact, options: Options, kind: str) -> Artifact:
             ranges = _ranges(artifact) if kind == "int8" else None
             made = work.quantize(ranges, enable_progress_report=False).quantized_model
     except _REFUSALS as exc:
-        text = " ".join(str(exc).split())[:200]
         raise UnsupportedError(
-            f"ai-edge-quantizer cannot make this model {kind}: {text}; try another --quantize"
+            f"ai-edge-quantizer cannot make this model {kind}: {one_line(exc)}; try another --quantize"
         ) from exc
     if made is None:
         raise UnsupportedError(f"ai-edge-quantizer found nothing to make {kind} in this model; leave --quantize out")

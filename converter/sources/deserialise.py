@@ -10,7 +10,7 @@ from typing import Any
 from converter.errors import UnrecognisedError, UnsafeError
 from converter.options import Options
 from converter.source import Source
-from edge.errors import needs
+from edge.errors import needs, one_line
 
 log = logging.getLogger("converter")
 
@@ -55,7 +55,9 @@ def _from_skops(source: Source, options: Options) -> Any:
             )
         return io.load(source.file, trusted=unknown)
     except _UNREADABLE as exc:
-        raise UnrecognisedError(f"{source.name}: cannot be read as a skops file: {_line(exc)}; save it again") from exc
+        raise UnrecognisedError(
+            f"{source.name}: cannot be read as a skops file: {one_line(exc)}; save it again"
+        ) from exc
 
 
 def _is_known_class(full_name: str) -> bool:
@@ -92,7 +94,7 @@ def _from_pickle(source: Source, options: Options) -> Any:
     except ModuleNotFoundError as exc:
         raise missing_module(source, exc) from exc
     except _UNREADABLE as exc:
-        raise UnrecognisedError(f"{source.name}: the pickle cannot be read: {_line(exc)}; save it again") from exc
+        raise UnrecognisedError(f"{source.name}: the pickle cannot be read: {one_line(exc)}; save it again") from exc
 
 
 # What readers of damaged or foreign files raise; a bug of ours would be none of these.
@@ -124,7 +126,3 @@ def missing_module(source: Source, exc: ModuleNotFoundError) -> UnrecognisedErro
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-
-
-def _line(exc: BaseException) -> str:
-    return " ".join(str(exc).split())[:300] or type(exc).__name__

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from converter.errors import UnrecognisedError
+from edge.errors import one_line
 
 MAX_BYTES = 4 * 2**30
 _COMPRESSED: tuple[tuple[bytes, Any], ...] = (
@@ -164,8 +165,7 @@ def globals_in(data: bytes, name: str, *, count: int = 1) -> tuple[str, ...]:
         for _ in range(count):
             _Machine(stream, found).load()
     except _DAMAGED as exc:
-        why = str(exc) or type(exc).__name__
-        raise UnrecognisedError(f"{name}: not a whole pickle ({why}); copy it again") from exc
+        raise UnrecognisedError(f"{name}: not a whole pickle ({one_line(exc)}); copy it again") from exc
     if count == 1 and "joblib.numpy_pickle.NumpyArrayWrapper" not in found:
         for operation, argument, _ in pickletools.genops(data[: stream.tell()]):
             if operation.name in ("GLOBAL", "INST"):

@@ -58,12 +58,6 @@ def trees_on_tflite(what: str) -> UnsupportedError:
     )
 
 
-def reason(exc: BaseException) -> str:
-    """An exception in one line."""
-    text = " ".join(str(exc).split())
-    return text[:300] or type(exc).__name__
-
-
 def header_or(trained: Sequence[str] | None, count: int, rows: Rows | None, *, made_up: str = "") -> tuple[str, ...]:
     """The feature names: those the model was trained with, else the sample's header, else x0, x1, ...
 

@@ -22,7 +22,7 @@ import numpy as np
 from edge.data import magic
 from edge.data.tensor import STRING, Quantization, Tensors, TensorSpec
 from edge.engines import probe
-from edge.errors import ConfigError, ModelError, SampleError, needs
+from edge.errors import ConfigError, ModelError, SampleError, first_line, needs, one_line
 from edge.model.container import read_head
 from edge.plugins.protocols import EngineOptions
 
@@ -65,7 +65,7 @@ class LiteRt:
                 # get_tensor copies, so the next inference leaves these alone.
                 return {name: self._interpreter.get_tensor(index) for name, index in self._out}
             except _ERRORS as exc:
-                raise SampleError(f"the model refuses this input: {_first_line(exc)}") from exc
+                raise SampleError(f"the model refuses this input: {first_line(exc)}") from exc
 
     def _resize(self, shapes: dict[str, tuple[int, ...]]) -> None:
         for name, shape in shapes.items():
@@ -170,7 +170,7 @@ def _settings(library: Any, options: EngineOptions) -> dict[str, Any]:
         ctypes.CDLL(name)  # the library's own loader leaves a half-made object behind where there is nothing
         delegate = library.load_delegate(name, dict(parse_qsl(query)))
     except (OSError, ValueError) as exc:
-        raise ConfigError(f"--provider {provider}: the delegate does not load: {_one_line(exc)}") from exc
+        raise ConfigError(f"--provider {provider}: the delegate does not load: {one_line(exc)}") from exc
     return {**settings, "experimental_delegates": [delegate]}
 
 
@@ -282,17 +282,9 @@ def _shown(shape: tuple[Any, ...]) -> str:
     return "[" + ", ".join("?" if d is None else str(d) for d in shape) + "]"
 
 
-def _first_line(exc: BaseException) -> str:
-    return str(exc).strip().partition("\n")[0][:300]
-
-
-def _one_line(exc: BaseException) -> str:
-    return "; ".join(line for line in str(exc).splitlines() if line.strip())[:300]
-
-
 def _explain(exc: BaseException) -> str:
     """Why a file does not load, with the way out."""
-    reason = _first_line(exc)
+    reason = first_line(exc)
     if isinstance(exc, MemoryError):
         return "it needs more memory than there is; quantise it with edge-convert"
     if "custom op" in reason:

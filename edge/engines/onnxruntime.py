@@ -20,7 +20,7 @@ from edge.data.tensor import STRING, Tensors, TensorSpec, numpy_dtype
 from edge.engines import probe
 from edge.engines.graph_cache import Graph, has_weights_elsewhere
 from edge.engines.onnx_file import quantizes_dynamically, without_listed_weights
-from edge.errors import BITS_32, ConfigError, ModelError, SampleError
+from edge.errors import BITS_32, ConfigError, ModelError, SampleError, first_line, one_line
 from edge.plugins.protocols import EngineOptions
 
 try:
@@ -32,6 +32,7 @@ except ImportError as exc:
 log = logging.getLogger("edge.model")
 
 _NAME = f"onnxruntime-{ort.__version__}"
+_PREFIX = "[ONNXRuntimeError] : "
 _MENDED = "1"
 """Counts what is mended in a graph before it is kept: a graph of a release that mended less is made again."""
 _SAME = {"float16": 1e-2}
@@ -100,7 +101,7 @@ class OnnxRuntime:
         try:
             values = self._run(self._output_names, tensors, self._run_options)
         except _RUN_ERRORS as exc:
-            raise SampleError(f"the model refuses this input: {_first_line(exc)}") from exc
+            raise SampleError(f"the model refuses this input: {first_line(exc).removeprefix(_PREFIX)}") from exc
         return dict(zip(self._output_names, values, strict=True))
 
     def close(self) -> None:
@@ -176,7 +177,7 @@ class _Opening:
             try:
                 return self.optimised(graph.path, graph.repairs)
             except _LOAD_ERRORS as exc:
-                log.warning("optimised graph does not load", extra={"reason": _first_line(exc)})
+                log.warning("optimised graph does not load", extra={"reason": first_line(exc).removeprefix(_PREFIX)})
                 graph.drop()
         return self.plain()
 
@@ -311,17 +312,9 @@ def _spec(arg: Any) -> TensorSpec:
     return TensorSpec(name=arg.name, dtype=dtype, shape=shape)
 
 
-def _first_line(exc: BaseException) -> str:
-    # onnxruntime quotes names from the file as they are, and Python cannot read damaged ones.
-    said = exc.object.decode("utf-8", "backslashreplace") if isinstance(exc, UnicodeDecodeError) else str(exc)
-    text = said.strip().partition("\n")[0]
-    return text.removeprefix("[ONNXRuntimeError] : ")[:300]
-
-
 def _reason(exc: BaseException) -> str:
     """All that onnxruntime says, in one line, without the place in its own source."""
-    said = exc.object.decode("utf-8", "backslashreplace") if isinstance(exc, UnicodeDecodeError) else str(exc)
-    text = " ".join(said.split()).removeprefix("[ONNXRuntimeError] : ")
+    text = one_line(exc, None).removeprefix(_PREFIX)
     text = re.sub(r"^\d+ : [A-Z_]+ : (Load model from \S+ failed:\s*)?", "", text)
     return re.sub(r"^/\S+:\d+ .*?(&|int|\*|bool)\) ", "", text)[:600]
 

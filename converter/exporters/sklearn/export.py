@@ -28,9 +28,9 @@ from converter.rows.rows import Rows
 from converter.source import Source
 from converter.sources import deserialise
 from converter.trees import boosters, exact_trees
-from converter.trees.tabular import REFUSALS, as_table, reason, trees_on_tflite
+from converter.trees.tabular import REFUSALS, as_table, trees_on_tflite
 from edge.data.tensor import STRING, Array
-from edge.errors import ModelError, needs
+from edge.errors import ModelError, needs, one_line
 from edge.model.manifest import Feature, Input, Manifest, Output, Task
 
 OPSET = {"": 17, "ai.onnx.ml": 3}
@@ -177,7 +177,7 @@ def _why_not(exc: Exception, model: Any) -> str:
     alias = re.search(r"for type '<class '[\w.]*?(\w+)'>'", str(exc))
     if alias is not None:
         return f"{alias.group(1)} has no counterpart in ONNX that skl2onnx knows; use another estimator in its place"
-    said = reason(exc).partition(" It usually means")[0]
+    said = one_line(exc).partition(" It usually means")[0]
     return f"skl2onnx cannot convert this {type(model).__name__}: {said}"
 
 

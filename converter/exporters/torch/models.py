@@ -23,7 +23,7 @@ from converter.source import Source
 from converter.sources import deserialise
 from edge.data.sample import EncodedImage
 from edge.data.tensor import Array, Tensors, TensorSpec
-from edge.errors import needs
+from edge.errors import needs, one_line
 
 CHUNK = 64
 # An example with one row would make torch.export take that one as a constant.
@@ -125,7 +125,7 @@ def load(source: Source, rows: Rows | None, options: Options) -> TorchModel:
     try:
         found = flat(_call(ready, example))
     except UNREADABLE as exc:
-        raise SampleFileError(f"{source.name}: the model does not take the sample: {_line(exc)}") from exc
+        raise SampleFileError(f"{source.name}: the model does not take the sample: {one_line(exc)}") from exc
     made = _described("script" if scripted else "module", ready, specs, found, len(example[0]))
     return replace(made, squashed=_squashed(ready, example, made.keep))
 
@@ -135,7 +135,7 @@ def _ready(model: Any, source: Source) -> Any:
     try:
         return copy.deepcopy(model).cpu().float() if source.form == "object" else model.cpu().float()
     except (RuntimeError, TypeError) as exc:
-        raise UnsupportedError(f"{source.name}: the module cannot be copied to the CPU: {_line(exc)}") from exc
+        raise UnsupportedError(f"{source.name}: the module cannot be copied to the CPU: {one_line(exc)}") from exc
 
 
 def _call(model: Any, arrays: Sequence[Array]) -> Any:
@@ -169,7 +169,7 @@ def _read(source: Source, options: Options) -> Any:
     except ModuleNotFoundError as exc:
         raise deserialise.missing_module(source, exc) from exc
     except (*UNREADABLE, ImportError) as exc:
-        raise UnrecognisedError(f"{source.name}: PyTorch cannot read it: {_line(exc)}; save it again") from exc
+        raise UnrecognisedError(f"{source.name}: PyTorch cannot read it: {one_line(exc)}; save it again") from exc
     raise UnrecognisedError(f"{source.name}: a {source.form} file holds no PyTorch model; leave --framework out")
 
 
@@ -364,7 +364,3 @@ def example_of(specs: Sequence[TensorSpec], rows: Rows | None) -> list[Array]:
         else:
             made.append(np.zeros((EXAMPLE_ROWS, *shape), dtype=spec.dtype))
     return made
-
-
-def _line(exc: BaseException) -> str:
-    return " ".join(str(exc).split())[:240] or type(exc).__name__

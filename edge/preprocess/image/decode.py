@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edge.data.tensor import Array
-from edge.errors import SampleError, needs
+from edge.errors import SampleError, first_line, needs
 from edge.preprocess.image import jpeg
 from edge.preprocess.image.header import MAX_PIXELS, PictureHeader, read_header
 from edge.telemetry.memory import available
@@ -87,7 +87,9 @@ def _imdecode(data: bytes, header: PictureHeader, how: int) -> Array:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     except cv2.error as exc:
-        raise SampleError(f"a {header.kind} picture that cannot be decoded: {_reason(exc)}") from exc
+        raise SampleError(
+            f"a {header.kind} picture that cannot be decoded: {first_line(exc).rpartition('error: ')[2]}"
+        ) from exc
     except MemoryError as exc:
         raise _too_large(header) from exc
     return _broken(header.kind) if pixels is None else np.asarray(pixels)
@@ -128,10 +130,6 @@ def _too_large(header: PictureHeader) -> SampleError:
 
 def _broken(kind: str) -> Array:
     raise SampleError(f"a damaged {kind} picture: it cannot be decoded; send the whole file again")
-
-
-def _reason(exc: Exception) -> str:
-    return str(exc).strip().rpartition("error: ")[2].partition("\n")[0][:120]
 
 
 def _to_eight_bits(pixels: Array) -> Array:
