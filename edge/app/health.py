@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edge.data.units import SECOND_NS
 from edge.storage.lock import make_folder
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class HealthSocket:
             if self._next_ns is None:
                 extra = {"path": str(self._folder), "reason": exc.strerror or str(exc)}
                 log.warning("edge-run --healthy will not find this process", extra=extra)
-            self._next_ns = self._clock.monotonic_ns() + int(RETRY_S * 1e9)
+            self._next_ns = self._clock.monotonic_ns() + int(RETRY_S * SECOND_NS)
 
     def _listen(self) -> socket.socket:
         make_folder(self._folder)
@@ -108,7 +109,7 @@ class HealthSocket:
                 asker.send(self._answer())
 
     def _answer(self) -> bytes:
-        uptime_s = (self._clock.monotonic_ns() - self._started_ns) / 1e9
+        uptime_s = (self._clock.monotonic_ns() - self._started_ns) / SECOND_NS
         return msgspec.json.encode(_Answer(uptime_s, self._late(HANGS_AFTER_S)))
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from edge import __version__
 from edge.app.loading import Loaded
 from edge.data import codec, result
 from edge.data.tensor import TensorSpec
+from edge.data.units import SECOND_NS
 from edge.delivery.outbox import Outbox
 from edge.model.manifest import Parity
 from edge.mqtt.messages import Outgoing
@@ -88,7 +89,7 @@ class Status:
             "device": self._settings.topics.device,
             "model": self._loaded.manifest.name,
             "boot": self._boot,
-            "uptime_s": round((self._clock.monotonic_ns() - self._started_ns) / 1e9, 1),
+            "uptime_s": round((self._clock.monotonic_ns() - self._started_ns) / SECOND_NS, 1),
             "clock_synced": clock_synced(),
             **counts(self._metrics.snapshot(), self._outboxes),
         }
@@ -117,7 +118,7 @@ class StatsPublisher:
     def __init__(self, session: MqttSession, status: Status, interval_s: float, clock: Clock) -> None:
         self._session = session
         self._status = status
-        self._interval_ns = int(interval_s * 1e9)
+        self._interval_ns = int(interval_s * SECOND_NS)
         self._clock = clock
         self._next_ns = clock.monotonic_ns()
 

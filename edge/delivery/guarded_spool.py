@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from edge.data.message import Message
+from edge.data.units import SECOND_NS
 from edge.errors import UnavailableError
 from edge.plugins.protocols import Clock, Entry, Spool
 from edge.telemetry.metrics import Metrics
@@ -29,7 +30,7 @@ class GuardedSpool:
         self._spool = spool
         self._clock = clock
         self._metrics = metrics
-        self._retry_ns = int(retry_s * 1e9)
+        self._retry_ns = int(retry_s * SECOND_NS)
         self._removable: list[int] = []
         self.opened = False
         self.failing = False

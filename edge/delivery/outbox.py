@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from edge.data.units import SECOND_NS
 from edge.delivery.guarded_spool import GuardedSpool
 from edge.delivery.options import Durability, OutboxOptions
 from edge.delivery.pending import Acked, Delivery, PendingQueue
@@ -33,7 +34,6 @@ from edge.telemetry.metrics import Metrics
 
 log = logging.getLogger("edge.outbox")
 
-SECOND_NS = 1_000_000_000
 LOOK_AGAIN_S = 0.5
 """How long the owner waits at most: messages that did not wake it become late meanwhile."""
 
@@ -248,7 +248,7 @@ class Outbox:
     def _settle(self, deliveries: Sequence[Delivery]) -> None:
         now = self._clock.monotonic_ns()
         self._metrics.inc(f"confirmed:{self.name}", len(deliveries))
-        self._metrics.observe_all("stage:publish", [(now - d.since_ns) / 1e9 for d in deliveries if d.since_ns])
+        self._metrics.observe_all("stage:publish", [(now - d.since_ns) / SECOND_NS for d in deliveries if d.since_ns])
         self._release([d for d in deliveries if d.row is None])
         if self._up and (self._failures or self._troubled):
             self._works()
@@ -288,7 +288,7 @@ class Outbox:
         self._away(reason)
 
     def _away(self, reason: str) -> None:
-        self._due_ns = self._clock.monotonic_ns() + int(self._backoff.next_s() * 1e9)
+        self._due_ns = self._clock.monotonic_ns() + int(self._backoff.next_s() * SECOND_NS)
         self._failures += 1
         # The first try of a life may come before the connection that has only just begun: no outage yet.
         if not self._troubled and (self._was_up or self._failures > 1):

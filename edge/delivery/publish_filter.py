@@ -25,10 +25,10 @@ from collections.abc import Callable
 import msgspec
 
 from edge.data.result import Result
+from edge.data.units import SECOND_NS
 from edge.delivery.changes import NUMBERS, OBJECTS, SCORED, alarm, differ
 from edge.errors import ConfigError
 
-SECOND_NS = 1_000_000_000
 TRACKS_MOST = 1024
 """Topics that are told apart; one more takes the place of the one not heard of for the longest time."""
 REASONS = ("score", "unchanged", "interval")

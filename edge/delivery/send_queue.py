@@ -17,12 +17,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from edge.data.message import Message
+from edge.data.units import SECOND_NS
 from edge.delivery.guarded_spool import GuardedSpool
 from edge.delivery.options import Durability, OutboxOptions
 from edge.delivery.pending import Delivery
 from edge.plugins.protocols import Clock, Entry
 
-SECOND_NS = 1_000_000_000
 READ_AT_ONCE = 64
 REPLAYED_SIZE = len(b',"replayed":true,')
 """What a result may grow by where it is joined with others: a comma, and that it comes after an outage."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from edge.data.message import Message
+from edge.data.units import SECOND_NS
 from edge.homeassistant.document import Document, removal
 from edge.homeassistant.record import Announced, Record
 from edge.mqtt.messages import Incoming, OnDelivery, Outgoing, Refusal
@@ -24,7 +25,6 @@ from edge.plugins.protocols import Clock
 
 log = logging.getLogger("edge.homeassistant")
 
-SECOND_NS = 1_000_000_000
 JITTER_S = 2.0
 """A hundred devices hear the same `online`: they answer spread over this time."""
 

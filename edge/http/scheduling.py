@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, NoReturn, TypeVar
 
+from edge.data.units import SECOND_NS
 from edge.http.http_types import RETRY, Gone, Refusal
 from edge.plugins.protocols import Clock
 from edge.telemetry.metrics import Metrics
@@ -32,7 +33,7 @@ QUICK_BYTES = 16_384
 STEP = 1.2
 """How much a request moves the estimate: up when it took longer, down when not. That finds the median, so that a
 request which was slow because something else had the processor does not count for more than another."""
-FLOW_AWAKE_NS = 1_000_000_000
+FLOW_AWAKE_NS = SECOND_NS
 REJECT_S = 0.1
 REJECT_AWAKE_S = 0.25
 """How long a 503 is held back, and while the flow is awake: saying no costs CPU too, and some clients ask again at
@@ -88,8 +89,8 @@ class CpuBudget:
         now = self._clock.monotonic_ns()
         cpu = time.thread_time_ns()
         workers_s, self._workers_s = self._workers_s, 0.0
-        spent_s = (cpu - self._loop_cpu_ns) / 1e9 + workers_s
-        passed_s = (now - self._filled_ns) / 1e9
+        spent_s = (cpu - self._loop_cpu_ns) / SECOND_NS + workers_s
+        passed_s = (now - self._filled_ns) / SECOND_NS
         self._loop_cpu_ns, self._filled_ns = cpu, now
         self._metrics.inc("http_cpu_s", spent_s)
         owed, self._owed = self._owed, awake

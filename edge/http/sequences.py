@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from edge.data.units import SECOND_NS
 from edge.http.http_types import RETRY, Refusal
 from edge.plugins.protocols import Clock
 
@@ -84,7 +85,7 @@ class Sequences(Generic[T]):
 
     def _forget(self, now: int) -> None:
         for name, (_, used_ns) in tuple(self._known.items()):
-            if now - used_ns <= IDLE_S * 1_000_000_000:
+            if now - used_ns <= IDLE_S * SECOND_NS:
                 break
             del self._known[name]
 

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from edge.data.result import SCHEMA, ModelRef, Prediction, Result, Skipped, Timing
 from edge.data.sample import Sample
+from edge.data.units import SECOND_NS
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -84,7 +85,7 @@ def timing(preprocess_ns: int, infer_ns: int, postprocess_ns: int) -> Timing:
 
 def timestamp(time_ns: int) -> str:
     """RFC 3339 in UTC, to the microsecond."""
-    seconds, rest = divmod(time_ns, 1_000_000_000)
+    seconds, rest = divmod(time_ns, SECOND_NS)
     return f"{_second(seconds)}.{rest // 1000:06d}Z"
 
 

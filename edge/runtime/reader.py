@@ -9,6 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from edge.data.sample import Sample
+from edge.data.units import SECOND_NS
 from edge.delivery.retry import Backoff
 from edge.errors import EndOfStream, SampleError, SourceError, UnavailableError
 from edge.plugins.protocols import Clock, Source
@@ -16,8 +17,6 @@ from edge.runtime.frame_queue import Closed
 from edge.telemetry.metrics import Metrics
 
 log = logging.getLogger("edge.runner")
-
-SECOND_NS = 1_000_000_000
 
 
 class Unreadable(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from typing import TypeAlias
 import msgspec
 
 from edge.data.sample import Sample
+from edge.data.units import SECOND_NS
 from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import Gate
 from edge.delivery.retry import Backoff
@@ -38,7 +39,6 @@ from edge.telemetry.priority import stand_back
 
 log = logging.getLogger("edge.runner")
 
-SECOND_NS = 1_000_000_000
 LIVE_CAPACITY = 1
 AHEAD_CAPACITY = 3
 """Of what is prepared ahead: large tensors, that the preprocessor uses again. Two are prepared at each wake."""
@@ -278,7 +278,7 @@ class Runner:
                 self._reader.close()
 
     def _infer_all(self, items: Sequence[Item]) -> None:
-        self._metrics.set("last_sample_s", self._clock.time_ns() / 1e9)
+        self._metrics.set("last_sample_s", self._clock.time_ns() / SECOND_NS)
         for _, group in itertools.groupby(items, self._together):
             self._infer_group(list(group))
 
@@ -332,7 +332,7 @@ class Runner:
         """What is admitted, prepared where the capture thread has not done so."""
         admitted = [item for item in items if self._admits(item)]
         now = self._clock.monotonic_ns()
-        self._metrics.observe_all("stage:capture", [(now - _left_ns(item)) / 1e9 for item in admitted])
+        self._metrics.observe_all("stage:capture", [(now - _left_ns(item)) / SECOND_NS for item in admitted])
         raw = iter(self._pipeline.prepare([i for i in admitted if isinstance(i, Sample)]))
         return [i if isinstance(i, Work) else next(raw) for i in admitted]
 

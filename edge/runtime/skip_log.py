@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 
 from edge.data.result import Skipped
+from edge.data.units import SECOND_NS
 from edge.plugins.protocols import Clock
 
 log = logging.getLogger("edge.runner")
-
-SECOND_NS = 1_000_000_000
 
 
 class SkipLog:

@@ -16,12 +16,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from edge.data.units import SECOND_NS
 from edge.plugins.protocols import Clock, Source
 from edge.telemetry.metrics import Metrics
 
 log = logging.getLogger("edge.heat")
 
-SECOND_NS = 1_000_000_000
 PERIOD_S = 5.0
 HYSTERESIS_C = 3.0
 STEP = 0.1

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from edge.data.message import Message
+from edge.data.units import SECOND_NS
 from edge.plugins.contexts import SpoolContext
 from edge.plugins.declarations import SpoolInfo
 from edge.plugins.protocols import Clock, Entry
@@ -30,7 +31,7 @@ class MemorySpool:
 
     def __init__(self, max_bytes: int, max_age_s: float | None = None, clock: Clock | None = None) -> None:
         self._max_bytes = max_bytes
-        self._max_age_ns = None if max_age_s is None else int(max_age_s * 1e9)
+        self._max_age_ns = None if max_age_s is None else int(max_age_s * SECOND_NS)
         self._clock = clock or SystemClock()
         self._held: dict[int, _Held] = {}
         self._oldest = self._next = 1

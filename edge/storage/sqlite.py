@@ -51,6 +51,7 @@ import msgspec
 from msgspec.structs import replace
 
 from edge.data.message import Message
+from edge.data.units import SECOND_NS
 from edge.errors import UnavailableError
 from edge.plugins.contexts import SpoolContext
 from edge.plugins.declarations import SpoolInfo
@@ -65,7 +66,7 @@ log = logging.getLogger("edge.storage")
 
 REMOVE_BATCH = 256
 REMOVE_AFTER_NS = 5_000_000_000
-QUIET_NS = 1_000_000_000
+QUIET_NS = SECOND_NS
 SHRINK_PAGES = 1024
 YEAR_2020_NS = 1_577_836_800_000_000_000
 
@@ -95,7 +96,7 @@ class SqliteSpool:
     def __init__(self, path: Path, max_bytes: int, max_age_s: float | None = None, clock: Clock | None = None) -> None:
         self._path = path
         self._max_bytes = max_bytes
-        self._max_age_ns = None if max_age_s is None else int(max_age_s * 1e9)
+        self._max_age_ns = None if max_age_s is None else int(max_age_s * SECOND_NS)
         self._clock = clock or SystemClock()
         self._lock = SpoolLock(path)
         self._db: sqlite3.Connection | None = None

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from edge.data.units import SECOND_NS
+
 if TYPE_CHECKING:  # it brings numpy, which the doctor has not tried yet
     from edge.plugins.protocols import Clock
 
 STA_UNSYNC = 0x0040
 TIME_ERROR = 5
-CACHED_NS = 5_000_000_000
+CACHED_NS = 5 * SECOND_NS
 
 
 class SystemClock:

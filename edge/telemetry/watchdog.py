@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Mapping
 
+from edge.data.units import SECOND_NS
 from edge.plugins.protocols import Clock
 
 
@@ -38,7 +39,7 @@ class Heartbeats:
 
     def late(self, within_s: float) -> list[str]:
         """The threads that have not beaten within so many seconds."""
-        since = self._clock.monotonic_ns() - int(within_s * 1e9)
+        since = self._clock.monotonic_ns() - int(within_s * SECOND_NS)
         with self._lock:
             return sorted(name for name, beat in self._beats.items() if beat < since)
 
@@ -105,7 +106,7 @@ class Watchdog:
             self._notifier.send(f"STATUS=hangs: {', '.join(late)}")
         else:
             self._notifier.send("WATCHDOG=1")
-            self._next_ns = now + int(self._limit_s * 1e9 / 2)
+            self._next_ns = now + int(self._limit_s * SECOND_NS / 2)
         return late
 
 

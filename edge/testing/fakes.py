@@ -13,10 +13,9 @@ import numpy as np
 from edge.data.result import Prediction, Regression
 from edge.data.sample import ModelInput, Payload, Sample
 from edge.data.tensor import Tensors, TensorSpec
+from edge.data.units import SECOND_NS
 from edge.errors import EdgeError, EndOfStream, SampleError, UnavailableError
 from edge.plugins.protocols import Entry, LoopWorker, SinkEvents
-
-SECOND_NS = 1_000_000_000
 
 
 class FakeClock:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edge.data.units import SECOND_NS
 from edge.plugins.protocols import Clock
 from edge.telemetry.metrics import Metrics
 
@@ -33,7 +34,9 @@ class InferenceStatistics:
 
     def ok(self, rows: int, queue_ns: int, stages_ns: Sequence[int]) -> None:
         """A request was answered: nanoseconds of waiting, and of reading, inference and writing."""
-        self._metrics.record("http_inferences", [(h, ns / 1e9) for h, ns in zip(HISTOGRAMS, stages_ns, strict=True)])
+        self._metrics.record(
+            "http_inferences", [(h, ns / SECOND_NS) for h, ns in zip(HISTOGRAMS, stages_ns, strict=True)]
+        )
         with self._lock:
             self._rows += rows
             self._done += 1

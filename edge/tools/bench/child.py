@@ -18,6 +18,7 @@ import numpy as np
 from edge.app import assembly, loading
 from edge.app.loading import Loaded
 from edge.data.tensor import Tensors
+from edge.data.units import SECOND_NS
 from edge.describe import describe  # noqa: F401 - else what reads unknown files is imported while one loads
 from edge.engines import choose
 from edge.errors import FatalError, ModelError, SampleError
@@ -100,7 +101,7 @@ def _time(pipeline: Pipeline, tensors: Tensors, seconds: float, load_ms: float) 
     return Round(
         p50_ms=float(p50),
         p99_ms=float(p99),
-        per_second=len(spent) / wall * 1e9,
+        per_second=len(spent) / wall * SECOND_NS,
         cpu_ms=cpu / len(spent) / 1e6,
         memory_mb=_peak_bytes() / 1e6,
         load_ms=load_ms,
@@ -112,7 +113,7 @@ def _infer_for(pipeline: Pipeline, tensors: Tensors, seconds: float) -> array[in
     """Nanoseconds of each inference; at least one."""
     spent = array("q")
     now = time.perf_counter_ns()
-    end = now + int(seconds * 1e9)
+    end = now + int(seconds * SECOND_NS)
     while not spent or now < end:
         started = now
         pipeline.infer(tensors)
