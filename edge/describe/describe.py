@@ -214,7 +214,8 @@ class _Describer:
                 f"--task {task}: no decoder is known to fit the outputs {shapes}; name one with --decoder"
             )
         if self._metadata.task == "raw" and self._overrides.task is None:
-            return Head("raw", "raw", evidence=Evidence.METADATA)
+            preset = "stretched" if self._metadata.kind == "depth" else "yolo"  # what Ultralytics does to pictures
+            return Head("raw", "raw", evidence=Evidence.METADATA, preset=preset)
         wanted = None if task in _PLACED else task
         return flat.of_picture_or_sound(flat.Flat(outputs, self._roles, len(self._labels), wanted))
 

@@ -40,6 +40,7 @@ def read_metadata(path: Path, embedded: Mapping[str, str]) -> Metadata:
     return replace(
         found,
         family=config.family,
+        anomaly=config.anomaly,
         pictures=found.pictures or config.pictures,
         pictures_from=found.pictures_from or config.file,
         size=found.size or (config.pictures.size if config.pictures else None),

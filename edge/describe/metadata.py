@@ -22,6 +22,16 @@ class Pictures(msgspec.Struct, frozen=True):
     color: Literal["RGB", "BGR"] = "RGB"
 
 
+class AnomalyScale(msgspec.Struct, frozen=True):
+    """How anomalib (before 2) turns its scores into 0 to 1: `threshold` becomes 0.5, `high` - `low` the whole span."""
+
+    threshold: float
+    low: float
+    high: float
+    preset: str = ""
+    """How pictures become numbers."""
+
+
 class Metadata(msgspec.Struct, frozen=True):
     """Fields that nothing was written for are empty."""
 
@@ -49,6 +59,7 @@ class Metadata(msgspec.Struct, frozen=True):
     input_range: tuple[float, float] | None = None
     """What the first operator of the graph, which quantises the input, takes at most."""
     threshold: float | None = None
+    anomaly: AnomalyScale | None = None
     detection_outputs: tuple[str, ...] = ()
     extras: int = 0
     keypoints: tuple[int, int] = (0, 0)

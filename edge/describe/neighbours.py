@@ -1,7 +1,8 @@
-"""Files beside a model that say how it was trained: `config.json` and `preprocessor_config.json`.
+"""Files beside a model that say how it was trained: `config.json`, `preprocessor_config.json`, `metadata.json`.
 
-Optimum lays them beside the .onnx file; the Hugging Face Hub's own repositories have the file in a folder `onnx` and
-these above it. timm writes the same into the `pretrained_cfg` of its `config.json`.
+Optimum lays the first two beside the .onnx file; the Hugging Face Hub's own repositories have the file in a folder
+`onnx` and these above it. timm writes the same into the `pretrained_cfg` of its `config.json`. anomalib before version
+2 lays a `metadata.json` with its threshold beside the model.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from edge.describe.metadata import Pictures
+from edge.describe.metadata import AnomalyScale, Pictures
 
 MAX_BYTES = 16 * 2**20
 
@@ -24,6 +25,7 @@ class Config(msgspec.Struct, frozen=True):
     family: str = ""
     pictures: Pictures | None = None
     file: str = ""
+    anomaly: AnomalyScale | None = None
 
 
 def read(model: Path) -> Config | None:
@@ -39,7 +41,19 @@ def read(model: Path) -> Config | None:
             return Config(str(config.get("architecture", "")), _timm(timm), "config.json")
         if family:
             return Config(str(family))
-    return None
+    scale = _anomalib(_json(model.parent / "metadata.json"))
+    return Config(anomaly=scale) if scale is not None else None
+
+
+def _anomalib(said: Mapping[str, Any]) -> AnomalyScale | None:
+    """Since version 1 the range is of `pred_scores` and the model normalises pictures itself; before, the host did."""
+    threshold, low, high = (
+        next((said[k] for k in keys if isinstance(said.get(k), (int, float))), None)
+        for keys in (("image_threshold",), ("pred_scores.min", "min"), ("pred_scores.max", "max"))
+    )
+    if threshold is None or low is None or high is None or not high > low:
+        return None
+    return AnomalyScale(threshold, low, high, "imagenet" if "transform" in said else "stretched")
 
 
 def _json(path: Path) -> Mapping[str, Any]:

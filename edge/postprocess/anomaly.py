@@ -1,13 +1,17 @@
 """Anomalies: a score, and which side of the threshold it is on.
 
-Four forms, told by the role of the outputs: "reconstruction" (an autoencoder gives its input back: the score
-is the mean squared difference), "score" (the model's own score, higher is stranger), and "score" beside a
+Five forms, told by the role of the outputs: "reconstruction" (an autoencoder gives its input back: the score
+is the mean squared difference), "score" (the model's own score, higher is stranger), "score" beside a
 "label" of 1 or -1 (scikit-learn: lower is stranger, so the sign is turned; without a threshold the label
-decides). Option `lower_is_stranger` says so without a label. A score beside a "verdict" (anomalib: true or 1 is an
-anomaly) is called one by the model itself, unless a threshold is given.
+decides), and "map" (anomalib: a score for each pixel, the highest counts). Option `lower_is_stranger` says so without a
+label. A score beside a "verdict" (anomalib: true or 1 is an anomaly) is called one by the model itself, unless a
+threshold is given. Option `scale` (threshold, lowest, highest) turns a score into 0 to 1 as anomalib does, with its own
+threshold at 0.5.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,12 +19,15 @@ from edge.data.result import Anomaly
 from edge.data.sample import ModelInput
 from edge.data.tensor import Tensors, TensorSpec
 from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
+from edge.describe.metadata import AnomalyScale
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Manifest, Output
 
+_ROLES = ("reconstruction", "score", "label", "verdict", "map")
+
 
 class AnomalyScore:
-    """Without a threshold and without a label nothing is called an anomaly: the score is told."""
+    """Without a threshold, a label and a scale nothing is called an anomaly: the score is told."""
 
     def __init__(self, manifest: Manifest, names: dict[str, str]) -> None:
         self._names = names
@@ -29,6 +36,7 @@ class AnomalyScore:
         data = [i.name for i in manifest.inputs if i.kind != "constant" and not i.state_from]
         self._input = data[0] if data else None
         self._turned = bool(manifest.decoder_options.get("lower_is_stranger", "label" in names))
+        self._scale: Sequence[float] | None = manifest.decoder_options.get("scale")
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Anomaly]:
         score = self._difference(outputs, model_input) if "reconstruction" in self._names else self._own(outputs)
@@ -39,9 +47,16 @@ class AnomalyScore:
             strange = int(np.asarray(outputs[self._names["label"]]).ravel()[0]) == -1
         if self._threshold is None and "verdict" in self._names:
             strange = bool(np.asarray(outputs[self._names["verdict"]]).ravel()[0])
+        if self._scale is not None:
+            middle, low, high = self._scale
+            strange = score >= middle if self._threshold is None else strange
+            score = min(1.0, max(0.0, (score - middle) / (high - low) + 0.5))
+            strange = strange if self._threshold is None else score > self._threshold
         return [Anomaly(score=score, is_anomaly=strange)]
 
     def _own(self, outputs: Tensors) -> float:
+        if "map" in self._names:
+            return float(np.max(np.asarray(outputs[self._names["map"]], dtype=np.float64)))
         values = np.asarray(outputs[self._names["score"]], dtype=np.float64)
         if values.size != 1:
             raise SampleError(
@@ -64,13 +79,13 @@ class AnomalyScore:
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> AnomalyScore:
     """Raises ModelError where no output can be a score."""
     known = {s.name: s for s in specs}
-    names = {o.role: o.name for o in manifest.outputs if o.role in ("reconstruction", "score", "label", "verdict")}
+    names = {o.role: o.name for o in manifest.outputs if o.role in _ROLES}
     if not names:
         label = next((n for n in known if n.lower() in ("label", "output_label")), None)
         floats = [n for n, s in known.items() if n != label and s.dtype.startswith("float")]
         names = {**({"label": label} if label else {}), **({"score": floats[0]} if floats else {})}
     missing = [n for n in names.values() if n not in known]
-    if missing or not {"reconstruction", "score"} & set(names):
+    if missing or not {"reconstruction", "score", "map"} & set(names):
         raise ModelError(
             f"{manifest.name}: no output of {', '.join(known)} is an anomaly score; name one in the manifest's outputs "
             "with the role score or reconstruction"
@@ -79,14 +94,30 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> AnomalyScore:
 
 
 def recognise(probe: OutputProbe) -> Head | None:
-    """anomalib: `pred_score`, `pred_label`; its maps and masks are left out."""
-    score, verdict = probe.outputs.get("pred_score"), probe.outputs.get("pred_label")
-    if score is None or score.size != 1:
+    """anomalib 2: `pred_score`, `pred_label`, else `anomaly_map`. Before: one output, and `metadata.json` beside it."""
+    scale, score, verdict = probe.metadata.anomaly, probe.outputs.get("pred_score"), probe.outputs.get("pred_label")
+    if scale is not None and len(probe.outputs) == 1:
+        return _scaled(probe, scale)
+    outputs: tuple[Output, ...] = ()
+    if score is not None and score.size == 1:
+        outputs = (Output(name="pred_score", role="score"),)
+    elif "anomaly_map" in probe.outputs:
+        outputs = (Output(name="anomaly_map", role="map"),)
+    if not outputs:
         return None
-    outputs: tuple[Output, ...] = (Output(name="pred_score", role="score"),)
+    warning = ""
     if verdict is not None and verdict.size == 1:
         outputs += (Output(name="pred_label", role="verdict"),)
-    return Head("anomaly", "anomaly", outputs, {}, Evidence.NAMES, "stretched")
+    else:
+        warning = "no output says what an anomaly is: without --threshold the score alone is told"
+    return Head("anomaly", "anomaly", outputs, {}, Evidence.NAMES, "stretched", warning=warning)
+
+
+def _scaled(probe: OutputProbe, scale: AnomalyScale) -> Head:
+    ((name, values),) = probe.outputs.items()
+    output = Output(name=name, role="score" if values.size == 1 else "map")
+    options = {"scale": [scale.threshold, scale.low, scale.high]}
+    return Head("anomaly", "anomaly", (output,), options, Evidence.METADATA, scale.preset)
 
 
 HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=frozenset({"threshold"}))

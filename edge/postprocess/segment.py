@@ -126,14 +126,25 @@ def recognise(probe: OutputProbe) -> Head | None:
 
 
 def _semantic(probe: OutputProbe) -> Head | None:
-    """Ultralytics says that it is one: scores [1, C, H, W], or classes [1, H, W], square or not."""
+    """Ultralytics says that it is one: scores [1, C, H, W], turned round in some formats, or classes [1, H, W].
+
+    A model of one class gives one score above or below 0, or classes 0 and 1: its name is of 1.
+    """
     if len(probe.outputs) != 1:
         return None
     ((name, values),) = probe.outputs.items()
-    scored = values.ndim == 4 and values.shape[1] > 1 and values.dtype.kind == "f"
     outputs = (Output(name=name, role="mask"),)
-    classes = values.shape[1] if scored else 0
-    return Head("segment", "segment", outputs, {"axis": 1 if scored else None}, Evidence.METADATA, "yolo", classes)
+    alone = probe.labels == 1
+    classes = 2 if alone else 0
+    axis = None
+    if values.ndim == 4 and values.dtype.kind == "f":
+        axis = 3 if values.shape[3] == probe.labels != values.shape[1] else 1
+        classes = classes or values.shape[axis]
+    activation: Literal["", "sigmoid"] = "sigmoid" if axis is not None and values.shape[axis] == 1 else ""
+    return Head(
+        "segment", "segment", outputs, {"axis": axis}, Evidence.METADATA, "yolo", classes, activation=activation,
+        background=alone,
+    )  # fmt: skip
 
 
 def _of_channels(probe: OutputProbe, values: Array, mask: tuple[Output, ...], axis: int) -> Head | None:
@@ -165,8 +176,10 @@ def _one_channel(probe: OutputProbe, values: Array, mask: tuple[Output, ...], ax
         return None
     activation: Literal["", "sigmoid"] = "" if probabilities else "sigmoid"
     return Head(
-        "segment", "segment", mask, {"axis": axis}, Evidence.LIKELY, "", 2, activation=activation, background=True
-    )
+        "segment", "segment", mask, {"axis": axis}, Evidence.LIKELY, "", 2, activation=activation, background=True,
+        warning="one number for each pixel is taken for a mask of one label (--task raw, where it is a depth or a map "
+        "of anomalies)",
+    )  # fmt: skip
 
 
 def _is_fraction(probe: OutputProbe, sides: tuple[int, ...]) -> bool:

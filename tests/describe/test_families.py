@@ -47,10 +47,15 @@ def nanodet() -> np.ndarray:
     return values
 
 
-def scrfd() -> dict[str, np.ndarray]:
-    sizes = [2 * (SIDE // s) ** 2 for s in (8, 16, 32)]
+def scrfd(anchors: int = 2, strides: tuple[int, ...] = (8, 16, 32)) -> dict[str, np.ndarray]:
+    sizes = [anchors * (-(-SIDE // s)) ** 2 for s in strides]
     names = iter(range(443, 500, 3))
     return {str(next(names)): random(n, c) for c in (1, 4, 10) for n in sizes}
+
+
+def yunet_of_priors() -> dict[str, np.ndarray]:
+    rows = 3 * 12 * 12 + 2 * 6 * 6 + 2 * 3 * 3 + 3
+    return {"loc": random(rows, 14), "conf": random(rows, 2), "iou": random(rows, 1)}
 
 
 def yunet() -> dict[str, np.ndarray]:
@@ -94,7 +99,10 @@ FAMILIES: dict[str, tuple[Mapping[str, np.ndarray], Mapping[str, str], tuple]] =
                      ("nanodet", {"strides": [8, 16, 32, 64]}, "BGR", IMAGENET[::-1], (57.375, 57.12, 58.395),
                       "stretch")),
     "YuNet": (yunet(), {}, ("yunet", {}, "BGR", (), (), "letterbox-topleft")),
+    "YuNet of 2022": (yunet_of_priors(), {}, ("yunet", {"priors": True}, "BGR", (), (), "letterbox-topleft")),
     "SCRFD": (scrfd(), {}, ("scrfd", {}, "RGB", (127.5,), (128,), "letterbox-topleft")),
+    "SCRFD with an anchor": (scrfd(1, (8, 16, 32, 64, 128)), {},
+                             ("scrfd", {"anchors": 1}, "RGB", (127.5,), (128,), "letterbox-topleft")),
     "DETR": ({"logits": random(1, 50, 4, low=-9, high=-2), "pred_boxes": random(1, 50, 4)}, {},
              ("detr", {}, "RGB", (), (255,), "stretch")),
     "RF-DETR": ({"dets": random(1, 50, 4), "labels": random(1, 50, 91, low=-9, high=-3)}, {},
@@ -104,6 +112,8 @@ FAMILIES: dict[str, tuple[Mapping[str, np.ndarray], Mapping[str, str], tuple]] =
         ("tflite-detection", {"box_format": "xyxy", "normalized": False}, "RGB", (), (255,), "stretch")),
     "anomalib": ({"pred_score": random(1), "pred_label": np.array([1]), "anomaly_map": random(1, 1, SIDE, SIDE)}, {},
                  ("", {}, "RGB", (), (255,), "stretch")),
+    "anomalib, its map alone": ({"anomaly_map": random(1, 1, SIDE, SIDE)}, {},
+                                ("", {}, "RGB", (), (255,), "stretch")),
     "text": ({"softmax": shares(1, 12, 7, axis=2)}, {"character": "a\nb\nc\nd\ne"},
              ("", {}, "BGR", (127.5,), (127.5,), "letterbox-topleft")),
     "UltraFace with more classes": (
@@ -176,7 +186,7 @@ def test_maps_of_joints_of_an_upright_crop_are_keypoints(tmp_path):
     assert (opened(path).manifest.task, opened(path).manifest.decoder) == ("keypoints", "heatmaps")
 
 
-@pytest.mark.parametrize("shape", [(1, 32, 64), (1, 3, 32, 64)])
+@pytest.mark.parametrize("shape", [(1, 32, 64), (1, 3, 32, 64), (1, 32, 64, 3)])
 def test_semantic_maps_of_ultralytics_are_one_also_where_they_are_not_square(tmp_path, shape):
     values = random(*shape) if len(shape) == 4 else np.zeros(shape, np.int64)
     metadata = {**ultralytics("semantic"), "imgsz": "[32, 64]"}
@@ -184,8 +194,38 @@ def test_semantic_maps_of_ultralytics_are_one_also_where_they_are_not_square(tmp
     assert (opened(path).manifest.task, opened(path).manifest.labels) == ("segment", ("a", "b", "c"))
 
 
-def test_depth_of_ultralytics_is_told_in_metres(tmp_path):
-    raw(tmp_path, {"y": random(1, 1, SIDE, SIDE)}, metadata=ultralytics("depth"))
+@pytest.mark.parametrize("values", [random(1, 1, 32, 64, low=-3, high=3), np.zeros((1, 32, 64), np.int64)])
+def test_the_name_of_a_semantic_map_of_one_class_is_not_the_backgrounds(tmp_path, values):
+    # ultralytics/models/yolo/semantic/predict.py: one score is of its class above 0, a map holds 0 and 1.
+    metadata = {**ultralytics("semantic"), "imgsz": "[32, 64]", "names": "{0: 'road'}"}
+    path = build(tmp_path / "m.onnx", {"images": (FLOAT, [1, 3, 32, 64])}, {"y": values}, metadata=metadata)
+    found = opened(path).manifest
+    assert found.labels == ("background", "road")
+    assert found.activation == ("sigmoid" if values.dtype == np.float32 else "")
+
+
+def test_depth_of_ultralytics_is_told_in_metres_of_a_stretched_picture(tmp_path):
+    # ultralytics/models/yolo/depth/predict.py: "Stretch images to the model input size without padding".
+    found = raw(tmp_path, {"y": random(1, 1, SIDE, SIDE)}, metadata=ultralytics("depth"))
+    (image,) = found.manifest.inputs
+    assert (image.mean, image.std, image.resize) == ((), (255,), "stretch")
+    assert not any("guess" in w for w in found.warnings)
+
+
+ANOMALIB = '{"task": "segmentation", "image_threshold": 12.0, "pixel_threshold": 11.0, %s}'
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 24, 24), (1,)], ids=["map", "score"])
+@pytest.mark.parametrize(
+    ("said", "mean"),
+    [('"pred_scores.min": 2.0, "pred_scores.max": 22.0', ()), ('"transform": {}, "min": 2.0, "max": 22.0', IMAGENET)],
+    ids=["1", "0.7"],
+)
+def test_anomalib_before_2_is_known_by_its_metadata_beside_the_model(tmp_path, said, mean, shape):
+    (tmp_path / "metadata.json").write_text(ANOMALIB % said)
+    found = opened(build(tmp_path / "m.onnx", {"input": (FLOAT, [1, 3, SIDE, SIDE])}, {"output": random(*shape)}))
+    assert (found.manifest.task, found.manifest.decoder_options) == ("anomaly", {"scale": [12.0, 2.0, 22.0]})
+    assert found.manifest.inputs[0].mean == mean
 
 
 @pytest.mark.parametrize("side", [96, 160, 320])
@@ -203,6 +243,17 @@ def test_labels_tell_whether_a_detr_has_a_column_for_no_object(tmp_path, columns
     found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, SIDE, SIDE])}, outputs)).manifest
     assert (found.decoder_options == {"no_object": True}) == no_object
     assert found.labels == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("columns", [3, 4])
+def test_a_conditional_detr_has_a_sigmoid_each_unless_its_labels_tell_of_another_column(tmp_path, columns):
+    # transformers, image_processing_conditional_detr.py, post_process_object_detection: out_logits.sigmoid().
+    names = '{"0": "a", "1": "b", "2": "c"}'
+    (tmp_path / "config.json").write_text(f'{{"model_type": "conditional_detr", "id2label": {names}}}')
+    outputs = {"logits": random(1, 50, columns, low=-5), "pred_boxes": random(1, 50, 4)}
+    found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, SIDE, SIDE])}, outputs)).manifest
+    assert bool(found.decoder_options.get("no_object")) == (columns == 4)
+    assert (found.labels, found.inputs[0].mean) == (("a", "b", "c"), IMAGENET)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,51 @@ def test_yunet():
     assert np.array(first) == pytest.approx(np.array(limited), abs=0.01)
 
 
+def test_yunet_of_2022():
+    # opencv_zoo, models/face_detection_yunet/yunet.py of 2022, _priorGen and _decode: variances 0.1 and 0.2.
+    sizes = {8: (10, 16, 24), 16: (32, 48), 32: (64, 96), 64: (128, 192, 256)}
+    half = (int(int((WIDTH + 1) / 2) / 2), int(int((HEIGHT + 1) / 2) / 2))
+    priors = []
+    for stride, sides in sizes.items():
+        half = (int(half[0] / 2), int(half[1] / 2))
+        for y in range(half[1]):
+            for x in range(half[0]):
+                priors += [((x + 0.5) * stride / WIDTH, (y + 0.5) * stride / HEIGHT, side) for side in sides]
+    loc = rng(1).normal(0, 1, (len(priors), 14)).astype(np.float32)
+    conf = np.full((len(priors), 2), 0.1, np.float32)
+    iou = np.full((len(priors), 1), 1.3, np.float32)  # clamped to 1
+    expected, points = [], []
+    for row in (40, 200, len(priors) - 1):
+        conf[row, 1] = 0.9 - row / 2000
+        x, y, side = priors[row]
+        w, h = side / WIDTH, side / HEIGHT
+        cx, cy = x + loc[row, 0] * 0.1 * w, y + loc[row, 1] * 0.1 * h
+        width, height = w * math.exp(loc[row, 2] * 0.1), h * math.exp(loc[row, 3] * 0.2)
+        expected.append((0, math.sqrt(0.9 - row / 2000), cxcywh((cx, cy, width, height))))
+        points.append([((x + loc[row, i] * 0.1 * w) * WIDTH, (y + loc[row, i + 1] * 0.1 * h) * HEIGHT)
+                       for i in range(4, 14, 2)])  # fmt: skip
+    found = decode("yunet", {"loc": loc, "conf": conf, "iou": iou}, decoder_options={"priors": True})
+    same(found, expected)
+    limited = np.clip(points[0], 0, [WIDTH, HEIGHT])
+    assert np.array([p[:2] for p in found[0].keypoints]) == pytest.approx(limited, abs=0.01)
+
+
+def test_scrfd_with_one_anchor():
+    # insightface, scrfd.py, _init_vars: ten outputs have five strides and one anchor a cell.
+    outputs, expected = {}, []
+    for stride in (8, 16, 32, 64, 128):
+        count = len(grid(stride))
+        outputs[f"score_{stride}"] = np.full((count, 1), 0.1, np.float32)
+        outputs[f"bbox_{stride}"] = rng(stride).uniform(0, 0.4, (count, 4)).astype(np.float32)
+        at = count // 2
+        x, y = grid(stride)[at]
+        outputs[f"score_{stride}"][at] = 0.9 - stride / 1000
+        left, top, right, bottom = outputs[f"bbox_{stride}"][at] * stride
+        box = [x * stride - left, y * stride - top, x * stride + right, y * stride + bottom]
+        expected.append((0, 0.9 - stride / 1000, np.array(box)))
+    same(decode("scrfd", outputs, decoder_options={"anchors": 1}), expected)
+
+
 @pytest.mark.parametrize("batched", [True, False])
 def test_scrfd(batched):
     # insightface, detection/scrfd/tools/scrfd.py, forward: distances and offsets times the stride, two anchors a cell.
@@ -348,4 +393,20 @@ def test_anomalib_has_its_own_verdict(verdict):
     (found,) = decode("anomaly", outputs, roles, task="anomaly", nms=None)
     assert (found.score, found.is_anomaly) == (pytest.approx(0.6), verdict)
     (found,) = decode("anomaly", outputs, roles, task="anomaly", nms=None, threshold=0.7)
+    assert not found.is_anomaly
+
+
+@pytest.mark.parametrize("values", [np.array([5, 12.5, 3]).reshape(1, 1, 1, 3), np.array([11.5])], ids=["map", "score"])
+def test_anomalib_before_2_scales_its_score_with_its_threshold_at_a_half(values):
+    # anomalib 1, deploy/inferencers/openvino_inferencer.py: the map's maximum, >= image_threshold, then
+    # utils/normalization/min_max.py: (score - threshold) / (max - min) + 0.5, clipped.
+    outputs = {"output": values.astype(np.float32)}
+    role = "map" if values.ndim == 4 else "score"
+    options = {"scale": [12.0, 2.0, 22.0]}
+    (found,) = decode("anomaly", outputs, {"output": role}, task="anomaly", nms=None, decoder_options=options)
+    score = (float(values.max()) - 12) / 20 + 0.5
+    assert (found.score, found.is_anomaly) == (pytest.approx(score), values.max() >= 12)
+    (found,) = decode(
+        "anomaly", outputs, {"output": role}, task="anomaly", nms=None, decoder_options=options, threshold=0.9
+    )
     assert not found.is_anomaly

@@ -22,7 +22,8 @@ from edge.postprocess.detect.boxes import MAX_DETECTIONS, Detections, Found
 _SOFTMAX = ("detr", "yolos", "table-transformer")
 _IMAGENET = (*_SOFTMAX, "conditional_detr", "deformable_detr", "deta")
 _EITHER = ("conditional_detr", "deformable_detr")
-"""A sigmoid each, in transformers; other exports of them have the column."""
+"""A sigmoid each in transformers (`post_process_object_detection` of both), as many columns as labels; other programs
+export them with a column for no object, which labels or a run tell."""
 _UNIT = ("rt_detr", "rt_detr_v2", "d_fine", "deim", "deimv2")
 
 
@@ -96,9 +97,7 @@ def _named(three: dict[str, Array]) -> tuple[str, str] | None:
 def _has_no_object(probe: OutputProbe, logits: Array) -> tuple[bool, bool]:
     """Whether the last column is "no object", and whether that is sure."""
     family, columns = probe.metadata.family, logits.shape[1]
-    if family in _EITHER and probe.labels in (columns - 1, columns):
-        return probe.labels == columns - 1, True
-    if family:
+    if family and family not in _EITHER:
         return family.replace("-", "_") in (f.replace("-", "_") for f in _SOFTMAX), True
     if probe.labels in (columns - 1, columns):
         return probe.labels == columns - 1, True

@@ -1,7 +1,8 @@
-"""SCRFD of InsightFace: a score, a box and, mostly, five points for each of two anchors to a cell of each stride.
+"""SCRFD of InsightFace: a score, a box and, mostly, five points for each anchor of a cell.
 
-The formula is InsightFace's `detection/scrfd/tools/scrfd.py`: a box is four distances from the cell's corner, times the
-stride, a point is an offset from it, times the stride. Outputs are told by their sizes; their names are numbers.
+Two anchors to a cell of three strides, or one to a cell of five (option `anchors`). The formula is InsightFace's
+`detection/scrfd/tools/scrfd.py`: a box is four distances from the cell's corner, times the stride, a point is an offset
+from it, times the stride. Outputs are told by their sizes; their names are numbers.
 """
 
 from __future__ import annotations
@@ -21,23 +22,25 @@ from edge.postprocess.detect import boxes, faces
 from edge.postprocess.detect.boxes import Detections, Found
 from edge.postprocess.detect.grids import Grid
 
-STRIDES = (8, 16, 32)
-ANCHORS = 2
+STRIDES = (8, 16, 32, 64, 128)
+_FORMS = {6: (2, 3), 9: (2, 3), 10: (1, 5), 15: (1, 5)}
+"""Anchors to a cell and number of strides, by the number of outputs."""
 _COLUMNS = {1: "score", 4: "bbox", 10: "kps"}
 
 
 class Scrfd:
-    """Reads six outputs, or nine with points."""
+    """Reads two outputs for each stride, or three with points."""
 
     def __init__(self, manifest: Manifest, names: Mapping[str, str]) -> None:
         self._names = names
-        self._grid = Grid(STRIDES, ANCHORS)
+        self._strides = [s for s in STRIDES if f"score_{s}" in names]
+        self._grid = Grid(self._strides, int(manifest.decoder_options.get("anchors", 2)))
         self._finish = Detections(manifest, threshold=0.5)
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         kinds = [k for k in _COLUMNS.values() if f"{k}_{STRIDES[0]}" in self._names]
         scores, places, *points = (
-            np.concatenate([boxes.rows(outputs, self._names[f"{kind}_{s}"]) for s in STRIDES]) for kind in kinds
+            np.concatenate([boxes.rows(outputs, self._names[f"{kind}_{s}"]) for s in self._strides]) for kind in kinds
         )
         grid = self._grid(self._finish.size(model_input))
         if not len(grid) == len(scores) == len(places):
@@ -60,10 +63,11 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Scrfd:
 
 
 def recognise(probe: OutputProbe) -> Head | None:
-    """By sizes alone: for each stride two rows a cell, of one, four and ten numbers."""
-    if len(probe.outputs) not in (6, 9):
+    """By sizes alone: for each stride as many rows as anchors, of one, four and ten numbers."""
+    if len(probe.outputs) not in _FORMS:
         return None
-    rows = {ANCHORS * probe.cells(s): s for s in STRIDES}
+    anchors, strides = _FORMS[len(probe.outputs)]
+    rows = {anchors * probe.cells(s): s for s in STRIDES[:strides]}
     roles: dict[str, str] = {}
     for name, values in probe.outputs.items():
         shape = values.shape[1:] if values.ndim == 3 and values.shape[0] == 1 else values.shape
@@ -73,7 +77,8 @@ def recognise(probe: OutputProbe) -> Head | None:
     if len(roles) != len(probe.outputs) or "score_8" not in roles or "bbox_8" not in roles:
         return None
     outputs = tuple(Output(name=n, role=r) for r, n in roles.items())
-    return Head("detect", "scrfd", outputs, {}, Evidence.NUMBERS, "scrfd", 1, nms=0.4, labels=("face",))
+    options = {} if anchors == 2 else {"anchors": anchors}
+    return Head("detect", "scrfd", outputs, options, Evidence.NUMBERS, "scrfd", 1, nms=0.4, labels=("face",))
 
 
 HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS)
