@@ -14,17 +14,16 @@ import msgspec
 
 from edge.app.loading import Loaded as Loaded
 from edge.app.loading import load_file as load_file
+from edge.app.loading import open_model, replay
 from edge.data.names import topic_part
 from edge.data.result import Result, Skipped
 from edge.data.sample import ModelInput, Payload, Sample
 from edge.data.tensor import Array, Tensors
 from edge.delivery.options import SAVE_PAST, Durability, OutboxOptions
-from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import Gate, Rules
 from edge.describe.head import HeadInfo
 from edge.engines import stateful
 from edge.errors import ConfigError, SampleError
-from edge.model import golden
 from edge.model.manifest import Manifest
 from edge.pipeline.pipeline import Pipeline, Watch
 from edge.pipeline.results import Identity
@@ -45,7 +44,8 @@ from edge.plugins.protocols import (
 from edge.plugins.rows import RowPreprocessor, RowRules
 from edge.postprocess.segment import Segmenter
 from edge.preprocess import PreprocessorInfo
-from edge.settings.settings import HttpSettings, Settings
+from edge.settings import arguments, options
+from edge.settings.settings import DeliverySettings, DeviceManifestSettings, HttpSettings, ModelSettings, Settings
 from edge.sources import uri as source_uri
 from edge.telemetry.clock import SystemClock, clock_synced
 from edge.telemetry.metrics import Metrics
@@ -111,6 +111,10 @@ def masks_of(loaded: Loaded) -> Callable[[Tensors, ModelInput], Array]:
     return decode.mask
 
 
+Overrides = DeviceManifestSettings
+"""What a program says of a model, in the words of the flags."""
+
+
 class PipelineOptions(msgspec.Struct, frozen=True):
     """`boot` tells two lives of the process apart; `max_input` is in bytes; `seq` is shared by the pipelines of a
     boot."""
@@ -163,10 +167,26 @@ class Model:
         self.loaded.engine.close()
 
 
-def load(path: str | Path, *, threads: int = 1, provider: str = "cpu", engine: str = "auto") -> Model:
-    """A model file, its golden samples replayed. Raises ModelError, ConfigError."""
-    loaded = load_file(Path(path), EngineOptions(threads, provider), engine=engine)
-    golden.replay(loaded.engine, loaded.manifest, file=loaded.path.name)
+def load(
+    path: str | Path,
+    *,
+    threads: int = 1,
+    provider: str = "cpu",
+    engine: str = "auto",
+    overrides: Overrides | None = None,
+) -> Model:
+    """A model file, its golden samples replayed. `overrides` go before its manifest, as the flags of the same names.
+
+    Raises ModelError, ConfigError.
+    """
+    said = overrides or Overrides()
+    for option in options.of(Overrides):
+        value = options.get(said, option)
+        if isinstance(value, str):  # a word that the flag would refuse, too
+            arguments.value(option, option.field, value)
+    settings = Settings(model=ModelSettings(Path(path), engine, threads, provider), manifest=said)
+    loaded = open_model(settings, EngineOptions(threads, provider))
+    replay(loaded, settings)
     return Model(loaded)
 
 
@@ -179,8 +199,15 @@ def make_source(uri: str, context: SourceContext) -> Source:
     return registry.checked("edge.sources", source.name, source.declared.create(source.rest, context))
 
 
-def source_context(loaded: Loaded, clock: Clock, settings: Settings, **more: Any) -> SourceContext:
-    """What a source may want to know of the model and the settings."""
+def source_context(
+    loaded: Loaded,
+    clock: Clock,
+    settings: Settings,
+    transport: object | None = None,
+    topic: str = "",
+    count: Callable[[str], None] = lambda _: None,
+) -> SourceContext:
+    """What a source may want to know of the model, the settings and the connection to the broker."""
     features = loaded.manifest.features
     # A state is fed by the model, a constant by the manifest: neither comes from a source.
     ours = {i.name for i in loaded.manifest.inputs if i.state_from or i.kind == "constant"}
@@ -191,7 +218,9 @@ def source_context(loaded: Loaded, clock: Clock, settings: Settings, **more: Any
         watch=bool(settings.input.watch),
         ignore_retained=settings.input.ignore_retained,
         input_specs=tuple(s for s in loaded.engine.inputs if s.name not in ours),
-        **more,
+        transport=transport,
+        topic=topic,
+        count=count,
     )
 
 
@@ -221,18 +250,15 @@ def make_spool(settings: Settings, sink: Sink, name: str, stem: str) -> Spool:
     return registry.checked("edge.spools", kind, registry.declared(SpoolInfo, kind).create(context))
 
 
-def make_outbox(name: str, sink: Sink, spool: Spool, settings: Settings, **more: Any) -> Outbox:
-    """`more`: the outbox's clock, metrics and beat."""
-    live = bool(more.pop("live", False))
-    options = OutboxOptions(
-        durability=Durability(settings.delivery.durability) if sink.durable else Durability.NONE,
-        replay_rate=settings.delivery.replay_rate,
-        save_past=max(
-            SAVE_PAST, 4 * (sink.batch if isinstance(sink, BatchSink) else 1)
-        ),  # some messages' worth, joined or not
+def outbox_options(delivery: DeliverySettings, sink: Sink, *, live: bool) -> OutboxOptions:
+    """How a sink's outbox keeps what waits; `live`: the source's newest sample is worth more than an old one."""
+    joined = sink.batch if isinstance(sink, BatchSink) else 1
+    return OutboxOptions(
+        durability=Durability(delivery.durability) if sink.durable else Durability.NONE,
+        replay_rate=delivery.replay_rate,
+        save_past=max(SAVE_PAST, 4 * joined),  # some messages' worth, joined or not
         drop_oldest=live,
     )
-    return Outbox(name, sink, spool, options=options, **more)
 
 
 def make_server(

@@ -11,16 +11,15 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from edge import __version__
 from edge.app import assembly
+from edge.app.core import Core, Draft
 from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
-from edge.app.service import App, HangLog, Part
+from edge.app.service import App, HangLog
 from edge.app.status import StatsPublisher, Status
 from edge.app.topics import TopicsLock
 from edge.delivery.outbox import Outbox
@@ -29,22 +28,20 @@ from edge.errors import ConfigError
 from edge.mqtt.messages import MqttOptions, Outgoing
 from edge.mqtt.options import broker_url
 from edge.mqtt.session import MqttSession
-from edge.mqtt.topics import Topics
 from edge.mqtt.url import BrokerUrl
-from edge.pipeline.pipeline import Pipeline, Watch
+from edge.pipeline.pipeline import Pipeline
 from edge.plugins.contexts import SinkContext
 from edge.plugins.protocols import RememberingSource, Source
 from edge.plugins.rows import RowRules
 from edge.runtime import thermal
 from edge.runtime.left_out import LeftOut
-from edge.runtime.publisher import Observer
 from edge.runtime.runner import Runner, RunnerOptions
 from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
 from edge.sources.uri import told
 from edge.storage.instance import instance_id
 from edge.telemetry.board import temperature_celsius
-from edge.telemetry.clock import SystemClock, clock_synced
+from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.watchdog import Heartbeats, Watchdog
 
@@ -63,68 +60,9 @@ EMBEDDED_LINGER_S = 1.0
 """How long the embedded broker outlives the last result, so that subscribers get it."""
 
 
-class Core(msgspec.Struct, frozen=True):
-    """What most parts are made with. `boot` tells two lives apart; `seq` numbers the results of all pipelines."""
-
-    settings: Settings
-    loaded: Loaded
-    clock: SystemClock
-    metrics: Metrics
-    hearts: Heartbeats
-    stop: Stop
-    boot: str
-    seq: Iterator[int]
-    rows: RowRules
-
-    @property
-    def topics(self) -> Topics:
-        """The topics of this service."""
-        topics = self.settings.topics
-        return Topics(f"{topics.prefix}/{topics.device}/{self.loaded.manifest.name}")
-
-    @property
-    def stem(self) -> str:
-        """What this service's files in the state folder begin with."""
-        return f"{self.settings.topics.device}.{self.loaded.manifest.name}"
-
-    def pipeline(self, watch: Watch | None = None) -> Pipeline:
-        """One for the flow, and others for the HTTP endpoint: they number their results together."""
-        options = assembly.PipelineOptions(
-            self.boot, self.rows, self.settings.input.max_input, clock_synced, self.seq, watch
-        )
-        return assembly.make_pipeline(self.loaded, self.settings.topics.device, options)
-
-
-class _Draft:
-    """What `build` gathers of the parts that there are. `births` are published on every connect."""
-
-    def __init__(self) -> None:
-        self.parts: list[Part] = []
-        self.ticks: list[Callable[[], None]] = []
-        self.observers: list[Observer] = []
-        self.births: list[Callable[[], Sequence[Outgoing]]] = []
-
-    def add(
-        self, name: str, start: Callable[[], object] | None = None, stop: Callable[[], object] | None = None
-    ) -> None:
-        """In the order of the start; they are stopped the other way round."""
-        self.parts.append(Part(name, start or _nothing, stop or _nothing))
-
-    def tick(self) -> None:
-        for tick in self.ticks:
-            tick()
-
-    def born(self) -> list[Outgoing]:
-        return [message for birth in self.births for message in birth()]
-
-
-def _nothing() -> None:
-    """For a part that is only started, or only stopped."""
-
-
 def build(settings: Settings, loaded: Loaded) -> App:
     """Every part of the process, made and not yet started. Raises ConfigError."""
-    core, draft = _core(settings, loaded), _Draft()
+    core, draft = _core(settings, loaded), Draft()
     outboxes: list[Outbox] = []  # filled below: what reports them is made before them
     watchdog = Watchdog(core.hearts, core.clock)
     draft.ticks.append(HangLog(watchdog).tick)
@@ -172,7 +110,7 @@ def _core(settings: Settings, loaded: Loaded) -> Core:
 # --- the broker -----------------------------------------------------------------------------------------
 
 
-def _embedded(settings: Settings, draft: _Draft) -> EmbeddedBroker | None:
+def _embedded(settings: Settings, draft: Draft) -> EmbeddedBroker | None:
     name, _, port = settings.mqtt.url.partition(":")
     if name != "embedded":
         return None
@@ -193,7 +131,7 @@ def _embedded(settings: Settings, draft: _Draft) -> EmbeddedBroker | None:
     return broker
 
 
-def _session(core: Core, draft: _Draft, broker: EmbeddedBroker | None) -> MqttSession | None:
+def _session(core: Core, draft: Draft, broker: EmbeddedBroker | None) -> MqttSession | None:
     mqtt, topics = core.settings.mqtt, core.settings.topics
     if mqtt.url == "none":
         return None
@@ -224,7 +162,7 @@ def _session(core: Core, draft: _Draft, broker: EmbeddedBroker | None) -> MqttSe
     )
 
 
-def _add_session(core: Core, draft: _Draft, session: MqttSession, status: Status, *, embedded: bool) -> None:
+def _add_session(core: Core, draft: Draft, session: MqttSession, status: Status, *, embedded: bool) -> None:
     """Behind all that subscribes: who reads `online` may publish at once."""
 
     def stop() -> None:
@@ -243,7 +181,7 @@ def _add_session(core: Core, draft: _Draft, session: MqttSession, status: Status
     draft.add("mqtt", session.start, stop)
 
 
-def _announcer(core: Core, draft: _Draft, session: MqttSession | None, status: Status) -> Announcer | None:
+def _announcer(core: Core, draft: Draft, session: MqttSession | None, status: Status) -> Announcer | None:
     discovery = core.settings.publishing.home_assistant
     if session is None or discovery is None:
         return None
@@ -283,9 +221,9 @@ def _source(core: Core, session: MqttSession | None) -> Source | None:
         core.loaded,
         core.clock,
         core.settings,
-        transport=session,
-        topic=core.topics.input,
-        count=core.metrics.inc,
+        session,
+        core.topics.input,
+        core.metrics.inc,
     )
     return assembly.make_source(uri, context)
 
@@ -318,7 +256,7 @@ def _outboxes(
         discovery=tuple({"homeassistant", core.settings.publishing.home_assistant or "homeassistant"}),
         sending=announcer.sending if announcer is not None else lambda _: None,
         count=core.metrics.inc,
-        closed=core.stop.request if len(uris) == 1 else _nothing,  # the others go on
+        closed=core.stop.request if len(uris) == 1 else lambda: None,  # the others go on
     )
     names: list[str] = []
     for uri in uris:
@@ -326,19 +264,18 @@ def _outboxes(
         same = sum(name == kind or name.startswith(f"{kind}-") for name in names)
         names.append(f"{kind}-{same + 1}" if same else kind)
         sink = assembly.make_sink(uri, context)
-        yield assembly.make_outbox(
+        yield Outbox(
             names[-1],
             sink,
             assembly.make_spool(core.settings, sink, names[-1], core.stem),
-            core.settings,
             clock=core.clock,
             metrics=core.metrics,
+            options=assembly.outbox_options(core.settings.delivery, sink, live=source is not None and source.live),
             beat=functools.partial(core.hearts.beat, f"outbox-{names[-1]}"),
-            live=source is not None and source.live,
         )
 
 
-def _frame_saver(core: Core, draft: _Draft) -> None:
+def _frame_saver(core: Core, draft: Draft) -> None:
     output = core.settings.output
     if output.save_frames is None:
         return
@@ -349,7 +286,7 @@ def _frame_saver(core: Core, draft: _Draft) -> None:
     draft.add("frame saver", saver.open)
 
 
-def _http(core: Core, draft: _Draft, status: Status, source: Source | None) -> None:
+def _http(core: Core, draft: Draft, status: Status, source: Source | None) -> None:
     address, grpc = core.settings.http.address, core.settings.http.grpc
     if address is None:
         if grpc is not None:
@@ -374,7 +311,7 @@ def _http(core: Core, draft: _Draft, status: Status, source: Source | None) -> N
     draft.add("http", server.start, server.stop)
 
 
-def _crash_guard(core: Core, draft: _Draft, source: Source | None) -> CrashGuard | None:
+def _crash_guard(core: Core, draft: Draft, source: Source | None) -> CrashGuard | None:
     """Behind the locks of spools and topics: of two processes only one may take over the marks."""
     if not isinstance(source, RememberingSource):
         return None
@@ -388,7 +325,7 @@ def _crash_guard(core: Core, draft: _Draft, source: Source | None) -> CrashGuard
 
 def _runner(
     core: Core,
-    draft: _Draft,
+    draft: Draft,
     source: Source | None,
     pipeline: Pipeline,
     outboxes: Sequence[Outbox],

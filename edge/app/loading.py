@@ -49,10 +49,14 @@ class Loaded(msgspec.Struct, frozen=True):
         return ModelRef(self.manifest.name, self.manifest.version, self.sha256)
 
 
-def open_model(settings: Settings) -> Loaded:
-    """The model with what the settings override. Raises ModelError, ConfigError."""
+def open_model(settings: Settings, options: EngineOptions | None = None) -> Loaded:
+    """The model with what the settings override. `options` of the engine: as the settings say. Raises ModelError,
+    ConfigError."""
     loaded = load_file(
-        settings.model.file, engine_options(settings), engine=settings.model.engine, overrides=overrides(settings)
+        settings.model.file,
+        options or engine_options(settings),
+        engine=settings.model.engine,
+        overrides=overrides(settings),
     )
     if any(i.kind == "image" for i in loaded.manifest.inputs):
         normalization = _normalization(settings)

@@ -1,0 +1,80 @@
+"""What most parts of a process are made with, and what is gathered of them before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from edge.app import assembly
+from edge.app.loading import Loaded
+from edge.app.service import Part
+from edge.mqtt.messages import Outgoing
+from edge.mqtt.topics import Topics
+from edge.pipeline.pipeline import Pipeline, Watch
+from edge.plugins.rows import RowRules
+from edge.runtime.publisher import Observer
+from edge.runtime.stop import Stop
+from edge.settings.settings import Settings
+from edge.telemetry.clock import SystemClock, clock_synced
+from edge.telemetry.metrics import Metrics
+from edge.telemetry.watchdog import Heartbeats
+
+
+class Core(msgspec.Struct, frozen=True):
+    """What most parts are made with. `boot` tells two lives apart; `seq` numbers the results of all pipelines."""
+
+    settings: Settings
+    loaded: Loaded
+    clock: SystemClock
+    metrics: Metrics
+    hearts: Heartbeats
+    stop: Stop
+    boot: str
+    seq: Iterator[int]
+    rows: RowRules
+
+    @property
+    def topics(self) -> Topics:
+        """The topics of this service."""
+        topics = self.settings.topics
+        return Topics(f"{topics.prefix}/{topics.device}/{self.loaded.manifest.name}")
+
+    @property
+    def stem(self) -> str:
+        """What this service's files in the state folder begin with."""
+        return f"{self.settings.topics.device}.{self.loaded.manifest.name}"
+
+    def pipeline(self, watch: Watch | None = None) -> Pipeline:
+        """One for the flow, and others for the HTTP endpoint: they number their results together."""
+        options = assembly.PipelineOptions(
+            self.boot, self.rows, self.settings.input.max_input, clock_synced, self.seq, watch
+        )
+        return assembly.make_pipeline(self.loaded, self.settings.topics.device, options)
+
+
+class Draft:
+    """What `build` gathers of the parts that there are. `births` are published on every connect."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.ticks: list[Callable[[], None]] = []
+        self.observers: list[Observer] = []
+        self.births: list[Callable[[], Sequence[Outgoing]]] = []
+
+    def add(
+        self, name: str, start: Callable[[], object] | None = None, stop: Callable[[], object] | None = None
+    ) -> None:
+        """In the order of the start; they are stopped the other way round."""
+        self.parts.append(Part(name, start or _nothing, stop or _nothing))
+
+    def tick(self) -> None:
+        for tick in self.ticks:
+            tick()
+
+    def born(self) -> list[Outgoing]:
+        return [message for birth in self.births for message in birth()]
+
+
+def _nothing() -> None:
+    """For a part that is only started, or only stopped."""
