@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from support.processes import Client, EdgeRun, Mosquitto
+from support.stores import STORES, Server
 
 # A busy machine is no failure: what takes long is seen by the suite's own time limit. In CI the library's profile for
 # CI says the same.
@@ -61,6 +62,22 @@ def mosquitto(tmp_path) -> Iterator[Callable[..., Mosquitto]]:
 @pytest.fixture
 def broker(mosquitto) -> Mosquitto:
     return mosquitto()
+
+
+@pytest.fixture
+def store_server(tmp_path) -> Iterator[Callable[[str], Any]]:
+    """Starts a store by its scheme."""
+    made: list[Server] = []
+
+    def make(scheme: str) -> Any:
+        one = STORES[scheme](tmp_path / f"{scheme}{len(made)}")
+        need(*one.needs)
+        made.append(one)
+        return one.start()
+
+    yield make
+    for one in made:
+        one.kill()
 
 
 @pytest.fixture

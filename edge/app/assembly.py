@@ -252,13 +252,17 @@ def make_spool(settings: Settings, sink: Sink, name: str, stem: str) -> Spool:
 
 def outbox_options(delivery: DeliverySettings, sink: Sink, *, live: bool) -> OutboxOptions:
     """How a sink's outbox keeps what waits; `live`: the source's newest sample is worth more than an old one."""
-    joined = sink.batch if isinstance(sink, BatchSink) else 1
     return OutboxOptions(
         durability=Durability(delivery.durability) if sink.durable else Durability.NONE,
         replay_rate=delivery.replay_rate,
-        save_past=max(SAVE_PAST, 4 * joined),  # some messages' worth, joined or not
+        save_past=max(SAVE_PAST, _waiting_well(sink)),
         drop_oldest=live,
     )
+
+
+def _waiting_well(sink: Sink) -> int:
+    """Messages that may wait while a sink works: some joined ones, and as many again as it takes in one go."""
+    return max(4 * sink.batch, 2 * sink.window) if isinstance(sink, BatchSink) else 0
 
 
 def make_server(

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.app import assembly
+from edge.app import assembly, refusals
 from edge.app.core import Core, Draft
 from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
@@ -75,6 +75,7 @@ def build(settings: Settings, loaded: Loaded) -> App:
     masks = _masks(core, session)
     pipeline = core.pipeline(masks.watch if masks is not None else None)
     outboxes += _outboxes(core, source, session, announcer)
+    refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
     _frame_saver(core, draft)
     _http(core, draft, status, source)
     if announcer is not None and announcer.pictures is not None:
@@ -252,6 +253,7 @@ def _outboxes(
         model=core.loaded.manifest.name,
         topic=core.topics.base,
         batch=core.settings.publishing.batch,
+        clock=core.clock,
         transport=session,
         discovery=tuple({"homeassistant", core.settings.publishing.home_assistant or "homeassistant"}),
         sending=announcer.sending if announcer is not None else lambda _: None,

@@ -161,6 +161,7 @@ def counts(counted: Mapping[str, float], outboxes: Sequence[Outbox]) -> dict[str
         "dropped": {k.removeprefix("dropped:"): int(v) for k, v in counted.items() if k.startswith("dropped:")},
         "held_back": {k.removeprefix("held:"): int(v) for k, v in counted.items() if k.startswith("held:")},
         "lanes": {outbox.name: _outbox(outbox, counted) for outbox in outboxes},
+        "sinks": {outbox.name: _sink(outbox, counted) for outbox in outboxes},
     }
 
 
@@ -176,6 +177,18 @@ def board() -> dict[str, Any]:
 def _outbox(outbox: Outbox, counted: Mapping[str, float]) -> dict[str, Any]:
     names = ("sent", "confirmed", "reconnects", "spool_errors")
     return {**outbox.waiting(), **{n: int(counted.get(f"{n}:{outbox.name}", 0)) for n in names}}
+
+
+def _sink(outbox: Outbox, counted: Mapping[str, float]) -> dict[str, Any]:
+    """What a user asks of a sink; `lanes` says how it stands inside."""
+    waiting = outbox.waiting()
+    return {
+        "connected": waiting["connected"],
+        "waiting": waiting["depth"],
+        "confirmed": int(counted.get(f"confirmed:{outbox.name}", 0)),
+        "refused": int(counted.get(f"dropped:{outbox.name}:refused", 0)),
+        "reconnects": int(counted.get(f"reconnects:{outbox.name}", 0)),
+    }
 
 
 def _brief(spec: TensorSpec) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from edge.data.message import Message
 from edge.data.units import SECOND_NS
 from edge.delivery.guarded_spool import GuardedSpool
 from edge.delivery.options import Durability, OutboxOptions
@@ -58,7 +59,8 @@ class Outbox:
         self.durable = sink.durable
         self.ended = False
         self.on_end: Callable[[], None] = lambda: None
-        """Called once in the owner's thread, when `ended` has become true."""
+        self.on_refused: Callable[[Message, str], object] = lambda message, reason: None
+        """In the owner's thread: once when `ended` has become true; for each message that is refused for good."""
         self._sink = sink
         self._spool = spool
         self._clock = clock
@@ -239,19 +241,20 @@ class Outbox:
 
     def _collect(self) -> None:
         self._queue.add(self._pending.take())
-        while self._confirmed:
-            self._settle(self._queue.confirmed(self._confirmed.popleft()))
+        self._settle()
         if self._lost is not None and self._up:
             self._lose(self._lost)
         self._lost = None
 
-    def _settle(self, deliveries: Sequence[Delivery]) -> None:
-        now = self._clock.monotonic_ns()
-        self._metrics.inc(f"confirmed:{self.name}", len(deliveries))
-        self._metrics.observe_all("stage:publish", [(now - d.since_ns) / SECOND_NS for d in deliveries if d.since_ns])
-        self._release([d for d in deliveries if d.row is None])
-        if self._up and (self._failures or self._troubled):
-            self._works()
+    def _settle(self) -> None:
+        while self._confirmed:
+            now, deliveries = self._clock.monotonic_ns(), self._queue.confirmed(self._confirmed.popleft())
+            self._metrics.inc(f"confirmed:{self.name}", len(deliveries))
+            took = [(now - d.since_ns) / SECOND_NS for d in deliveries if d.since_ns]
+            self._metrics.observe_all("stage:publish", took)
+            self._release([d for d in deliveries if d.row is None])
+            if self._up and (self._failures or self._troubled):
+                self._works()
 
     # --- the sink -----------------------------------------------------------------------------------
 
@@ -282,6 +285,7 @@ class Outbox:
             log.info("sink available again", extra={"sink": self.name, "waiting": waiting})
 
     def _lose(self, reason: str) -> None:
+        self._settle()  # what was confirmed before is not sent again
         self._up = False
         self._queue.lost()
         self._sink.close()
@@ -327,6 +331,7 @@ class Outbox:
         self._dropped("refused", len(deliveries))
         for delivery in deliveries:
             log.error("result dropped", extra={"sink": self.name, "seq": delivery.message.seq, "reason": reason})
+            self.on_refused(delivery.message, reason)
         self._release([d for d in deliveries if d.row is None])
         return len(deliveries)
 

@@ -41,6 +41,7 @@ class EdgeCollector(Collector):
         yield from self._infos()
         yield from self._flow(counted)
         yield from self._delivery(counted, stats.get("lanes", {}))
+        yield from _sinks(stats.get("sinks", {}))
         yield from self._device()
         yield from self._http(counted)
 
@@ -146,6 +147,21 @@ class EdgeCollector(Collector):
         yield _gauge(
             "http_share_ratio", "Most of one core that requests get while the flow works.", counted.get("http_share", 0)
         )
+
+
+def _sinks(sinks: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
+    """Every sink by its name, the broker's among them."""
+    connected = GaugeMetricFamily("edge_run_sink_connected", "1 while the other side answers.", labels=["sink"])
+    waiting = GaugeMetricFamily("edge_run_sink_waiting_messages", "Messages that wait.", labels=["sink"])
+    messages = CounterMetricFamily("edge_run_sink_messages", "Messages by outcome.", labels=["sink", "outcome"])
+    reconnects = CounterMetricFamily("edge_run_sink_reconnects", "Connections after the first.", labels=["sink"])
+    for name, sink in sinks.items():
+        connected.add_metric([name], float(sink["connected"]))
+        waiting.add_metric([name], sink["waiting"])
+        reconnects.add_metric([name], sink["reconnects"])
+        for outcome in ("confirmed", "refused"):
+            messages.add_metric([name, outcome], sink[outcome])
+    yield from (connected, waiting, messages, reconnects)
 
 
 def _gauge(name: str, text: str, value: float, labels: Mapping[str, str] | None = None) -> Metric:

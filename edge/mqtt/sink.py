@@ -17,12 +17,9 @@ import itertools
 import operator
 from collections.abc import Callable, Sequence
 
-import msgspec
-from msgspec import UNSET, UnsetType
-
-from edge.data import codec
+from edge.data import codec, refusal
 from edge.data.message import Message
-from edge.data.result import SCHEMA, Skipped
+from edge.data.result import SCHEMA
 from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.mqtt.codec.packets import Publication, PublishTemplate, publication
 from edge.mqtt.messages import OnDelivery, Outgoing, Refusal
@@ -42,16 +39,6 @@ MAX_TOLD = 1000
 """Response Topics that are remembered as told to be refused."""
 
 _KEY = operator.attrgetter("key")
-
-
-class _Origin(msgspec.Struct):
-    """What an error says of the input, as it stands in its result."""
-
-    id: str = ""
-    time: str = ""
-    device: str = ""
-    source: str = ""
-    input_id: str | int | UnsetType = UNSET
 
 
 class MqttSink(Listener):
@@ -212,18 +199,7 @@ class MqttSink(Listener):
         if topic in self._told_refused or len(self._told_refused) >= MAX_TOLD:
             return []
         self._told_refused.add(topic)
-        said = msgspec.json.decode(message.payload, type=_Origin)
-        error = Skipped(
-            schema=SCHEMA,
-            id=f"{said.id}/reply",  # the result has its own: who drops repeats by it is to see both
-            time=said.time,
-            device=said.device,
-            model=self._model,
-            source=said.source,
-            seq=message.seq,
-            reason=str(refused),
-            input_id=said.input_id,
-        )
+        error = refusal.of(message, "reply", self._model, str(refused))
         properties = {"schema": str(SCHEMA), "model": self._model, "seq": str(message.seq)}
         outgoing = Outgoing(self._topics.error, codec.encode(error), content_type=JSON, properties=properties)
         done = OnDelivery(entry.key, self._confirmed, self._given_up("error"))

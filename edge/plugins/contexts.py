@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from edge.data.message import Message
+from edge.plugins.protocols import Clock
 
 
 class SinkContext(msgspec.Struct, frozen=True):
@@ -20,6 +21,8 @@ class SinkContext(msgspec.Struct, frozen=True):
     """What this service's topics begin with: prefix, device and model."""
     batch: int = 1
     """Most results that the user wants in one message; for sinks that can join them."""
+    clock: Clock | None = None
+    """None: the system's."""
     transport: object | None = None
     """The connection to the broker of `--mqtt`; None where there is none."""
     discovery: tuple[str, ...] = ("homeassistant",)

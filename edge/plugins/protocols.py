@@ -317,7 +317,7 @@ class LoopSink(Protocol):
 class Sink(Protocol):
     """Where results go. `open`, `send`, `close` are called by one thread, that of its outbox.
 
-    What more a sink may be able to do: `BatchSink`, `ReplyingSink`, `LoopSink`.
+    What more a sink may be able to do: `BatchSink`, `ReplyingSink`, `LoopSink`, `ReachableSink` (`plugins/reach.py`).
     """
 
     window: int
@@ -327,7 +327,7 @@ class Sink(Protocol):
     """True where losing a message matters: its outbox keeps what is not confirmed, on disk if need be."""
 
     def open(self, events: SinkEvents) -> None:
-        """Does not wait longer than a second. Raises UnavailableError."""
+        """Does not wait longer than ten seconds; a sink with a loop does not wait. Raises UnavailableError."""
 
     def send(self, entry: Entry) -> None:
         """Starts sending and returns; `events.confirmed` follows.

@@ -385,6 +385,37 @@ def test_a_message_that_can_never_be_sent_is_dropped_counted_and_holds_nobody_up
     assert len(b.spool) == 0
 
 
+def test_what_can_never_be_sent_is_told_with_its_reason(bench):
+    b = bench()
+    told = []
+
+    def refuses(entry):
+        raise SampleError("too large for the store")
+
+    b.broker.send = refuses
+    b.outbox.on_refused = lambda message, reason: told.append((message.seq, reason))
+    b.append(1)
+    b.turn()
+    assert told == [(1, "too large for the store")]
+
+
+def test_what_was_confirmed_just_before_a_loss_is_not_sent_again(bench):
+    b = bench()
+    send = b.broker.send
+
+    def breaks(entry):
+        if entry.message.seq == 3 and not entry.replayed:
+            raise UnavailableError("gone in the middle")
+        send(entry)
+
+    b.broker.send = breaks
+    b.append(1, 2, 3)
+    b.turn()
+    b.broker.come_back()
+    b.turn()
+    assert b.received == [1, 2, 3]
+
+
 def test_append_waits_no_more_once_the_end_has_begun(bench):
     b = bench(broker=FakeBroker(away=True), save_past=2)
     b.outbox.hurry()

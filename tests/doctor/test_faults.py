@@ -245,6 +245,30 @@ def test_broker_that_answers_is_in_order(pi, broker):
     assert (rows["broker"].verdict, rows["broker"].text) == ("ok", f"{broker.url} answers")
 
 
+def test_a_sink_that_is_away_and_one_that_answers(pi, store_server):
+    receiver = store_server("webhook")
+    uris = ("--sink", receiver.uri, "--sink", "console", "--sink", "file:/nowhere/out.jsonl")
+    (row,) = [r for r in runs.rows(pi.settings(*uris, "--mqtt", "none"), pi.host, set()) if r.part == "webhook"]
+    assert (row.verdict, str(receiver.port) in row.text) == ("ok", True)
+    receiver.kill()
+    row = only(runs.rows(pi.settings(*uris, "--mqtt", "none"), pi.host, set()), "webhook")
+    assert row.verdict == "warn"
+    assert "results will wait in the spool" in row.text
+
+
+def test_a_sink_that_doubts_says_what_to_do(pi, store_server):
+    receiver = store_server("webhook")
+    receiver.answer(401)
+    row = only(runs.rows(pi.settings("--sink", receiver.uri, "--mqtt", "none"), pi.host, set()), "webhook")
+    assert row.verdict == "warn"
+    assert "#token_file" in row.fix
+
+
+def test_a_sink_that_cannot_be_meant_fails_with_the_way_out(pi):
+    row = only(runs.rows(pi.settings("--sink", "webhook:", "--mqtt", "none"), pi.host, set()), "webhook")
+    assert (row.verdict, row.code, row.fix) == ("fail", 2, "say webhook:https://host/path")
+
+
 # --- state, disk, card, clock ---------------------------------------------------------------------------
 
 

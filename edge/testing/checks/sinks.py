@@ -13,6 +13,7 @@ from edge.data.sample import Reply
 from edge.errors import SampleError, UnavailableError
 from edge.plugins import protocols
 from edge.plugins.protocols import BatchSink, Entry, LoopSink, ReplyingSink, Sink, SinkEvents
+from edge.plugins.reach import ReachableSink
 from edge.testing.checks.parts import assert_whole
 
 
@@ -78,6 +79,8 @@ def check_sink(
     if isinstance(sink, LoopSink):
         sink = _InItsLoop(sink)
     assert sink.window >= 1, "a window holds at least one message"
+    if isinstance(sink, ReachableSink):
+        assert sink.reach().text, "it says in words what was found at the other side"
     events = _Events()
     sink.close()
     sink.open(events)

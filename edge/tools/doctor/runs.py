@@ -17,7 +17,9 @@ from edge.model import golden
 from edge.mqtt.messages import MqttOptions
 from edge.mqtt.options import broker_url
 from edge.mqtt.session import Listener, MqttSession
+from edge.plugins.contexts import SinkContext
 from edge.plugins.protocols import RepairingEngine
+from edge.plugins.reach import ReachableSink
 from edge.settings.settings import Settings
 from edge.sources.synthetic import SyntheticSource
 from edge.sources.uri import parse, told
@@ -46,6 +48,7 @@ def rows(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
         yield _latency(settings, loaded, host)
     yield _source(settings, loaded)
     yield _broker(settings)
+    yield from _sinks(settings, loaded)
 
 
 def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, Loaded | None]:
@@ -204,6 +207,30 @@ def _broker(settings: Settings) -> Row:
     if any(word in reason.lower() for word in ("authori", "password", "user name")):
         fix = "check the user in --mqtt and --mqtt-password-file"
     return warn("broker", f"{reason.partition('; ')[0]}; results will wait in the spool", fix)
+
+
+def _sinks(settings: Settings, loaded: Loaded | None) -> Iterator[Row]:
+    """Those that can be asked; a file's folder and a terminal are the system's."""
+    topics = settings.topics
+    context = SinkContext(device=topics.device, model=loaded.manifest.name if loaded is not None else "")
+    for uri in settings.output.sinks:
+        name = uri.partition(":")[0]
+        if name == "mqtt":
+            continue  # the broker's row
+        try:
+            sink = assembly.make_sink(uri, context)
+            if isinstance(sink, ReachableSink):
+                reached = sink.reach()
+                yield (
+                    warn(name, f"{reached.text}; {reached.doubt}", reached.fix)
+                    if reached.doubt
+                    else ok(name, reached.text)
+                )
+        except ConfigError as exc:
+            yield failed(name, exc, "check --sink")
+        except UnavailableError as exc:
+            text, _, way_out = str(exc).partition("; ")
+            yield warn(name, f"{text}; results will wait in the spool", way_out or "is it on, and is --sink right?")
 
 
 def _reach(options: MqttOptions) -> str | None:

@@ -1,0 +1,1 @@
+"""What the sinks share that store results in somebody else's system: addresses, secrets, HTTP, and rows it refuses."""

@@ -1,0 +1,84 @@
+"""The value of `--sink` for another system: `//user@host:port/path?query`, and behind # what the sink itself is told.
+
+What stands before the # is the other system's; `#maxlen=5000&password_file=/etc/edge/redis` is ours. A fragment never
+goes over a network, so the two cannot be mixed up.
+"""
+
+from __future__ import annotations
+
+import typing
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from edge.errors import ConfigError, nearest
+
+Options = TypeVar("Options", bound=msgspec.Struct)
+
+
+class Address(msgspec.Struct, frozen=True):
+    """`hosts` is `host`, `host:port` or several of them with commas; `path` and `query` are as they were said.
+
+    The password is kept out of `str`, and so out of logs; so are path and query, which may hold a token.
+    """
+
+    scheme: str
+    hosts: str
+    path: str = ""
+    query: str = ""
+    username: str = ""
+    password: str = ""
+
+    def host_port(self, default: int) -> tuple[str, int]:
+        """Of the only host. Raises ConfigError."""
+        parts = urlsplit(f"//{self.hosts}")
+        try:
+            port = parts.port
+        except ValueError as exc:
+            raise ConfigError(f"--sink {self}: {exc}; say {self.scheme}://host:{default}") from exc
+        return parts.hostname or "", default if port is None else port
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.hosts}"
+
+    __repr__ = __str__
+
+
+def parse(scheme: str, rest: str, kind: type[Options], usage: str) -> tuple[Address, Options]:
+    """What follows the scheme of a sink; `usage` is how it is said. Raises ConfigError, never showing a password."""
+    url, _, fragment = rest.partition("#")
+    try:
+        parts = urlsplit(url)
+    except ValueError as exc:
+        raise ConfigError(f"--sink {scheme}: {exc}; say {usage}") from exc
+    login, _, hosts = parts.netloc.rpartition("@")
+    username, _, password = login.partition(":")
+    if not hosts:
+        raise ConfigError(f"--sink {scheme}: has no host; say {usage}")
+    address = Address(parts.scheme or scheme, hosts, parts.path, parts.query, unquote(username), unquote(password))
+    return address, _options(f"--sink {scheme}:", fragment, kind)
+
+
+def _options(what: str, fragment: str, kind: type[Options]) -> Options:
+    types = typing.get_type_hints(kind)
+    said: dict[str, str] = {}
+    for name, value in parse_qsl(fragment, keep_blank_values=True):
+        if name not in types:
+            raise ConfigError(f"{what} has no option {name!r}{nearest(name, types)}; known: {', '.join(sorted(types))}")
+        said[name] = "true" if value == "" and types[name] is bool else value
+    try:
+        return msgspec.convert(said, kind, strict=False)
+    except msgspec.ValidationError as exc:
+        raise ConfigError(f"{what} #{fragment}: {exc}") from exc
+
+
+def secret(what: str, file: str) -> str:
+    """The text of a file, without the end of its line; "" where none is named. Raises ConfigError."""
+    if not file:
+        return ""
+    try:
+        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{what}: {file}: {exc}; check the path and its rights") from exc

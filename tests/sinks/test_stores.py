@@ -1,0 +1,76 @@
+"""What every sink for another system promises, with the real system."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+from support.delivering import result
+from support.processes import until
+
+from edge.app import assembly
+from edge.errors import UnavailableError
+from edge.plugins.contexts import SinkContext
+from edge.plugins.reach import ReachableSink
+from edge.testing.checks import check_sink
+
+
+def made(uri):
+    return assembly.make_sink(uri, SinkContext(device="line3", model="digits"))
+
+
+def stored(store):
+    return [json.loads(payload)["seq"] for payload in store.received()]
+
+
+def killed_in_the_middle(store, deliver, count):
+    """Puts results while the store is killed and started again, twice; what the store has then, by number."""
+    delivery = deliver(store.uri)
+    for n in range(1, count + 1):
+        delivery.put(result(n))
+        if n in (count // 3, 2 * count // 3):
+            until(lambda: delivery.count("confirmed:store") > 0, "something is confirmed")
+            store.go_away()
+        if n in (count // 3 + count // 10, 2 * count // 3 + count // 10):
+            store.come_back()
+    delivery.finish()
+    assert delivery.refused == []
+    return Counter(stored(store))
+
+
+def test_it_is_a_sink(store):
+    check_sink(made(store.uri), other=store)
+
+
+def test_a_store_that_is_killed_twice_loses_none_and_has_none_twice(store, deliver):
+    assert killed_in_the_middle(store, deliver, 300) == Counter(range(1, 301))
+
+
+@pytest.mark.faults
+def test_ten_thousand_results_and_a_store_that_is_killed_twice(store, deliver):
+    assert killed_in_the_middle(store, deliver, 10_000) == Counter(range(1, 10_001))
+
+
+def test_results_that_come_again_are_there_once(store, deliver):
+    first = deliver(store.uri)
+    first.put(*[result(n) for n in range(1, 101)])
+    first.finish()
+    again = deliver(store.uri)
+    again.put(*[result(n) for n in range(51, 151)])
+    again.finish()
+    assert Counter(stored(store)) == Counter(range(1, 151))
+
+
+def test_a_store_that_is_away_is_named_with_the_way_out(store):
+    store.kill()
+    sink = made(store.uri)
+    with pytest.raises(UnavailableError, match=str(store.port)):
+        sink.reach()
+
+
+def test_a_store_that_is_there_is_reached_and_given_nothing(store):
+    sink = made(store.uri)
+    assert isinstance(sink, ReachableSink)
+    assert str(store.port) in sink.reach().text
+    assert list(store.received()) == []
