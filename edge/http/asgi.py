@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute
 
 from edge.errors import EdgeError, SampleError
 from edge.http.auth import Auth, Unauthorized
+from edge.http.fastpath import Answer
 from edge.http.http_types import (
     CLOSE,
     RETRY,
@@ -88,11 +89,6 @@ class App:
             return refused(exc)
         return None
 
-    @property
-    def generation(self) -> int:
-        """Changes when what was let in has to be looked at again."""
-        return self._auth.generation
-
     def hot(self, request: Request) -> HotHandler | None:
         """The handler of a hot route, where nothing of the request but its body has to be looked at."""
         if request.query or b"content-encoding" in request.by_name:
@@ -105,6 +101,21 @@ class App:
             return handler.at_once(body, request.by_name)
         except Exception as exc:  # noqa: BLE001 - `_failed` says which is a bug
             return _failed(exc, request)
+
+    def again(self, handler: HotHandler, request: Request) -> Answer:
+        """For other bodies behind the same head, as `at_once`; None once the token has changed."""
+        token, headers = self._auth.token, request.by_name
+        generation = token.generation
+
+        def answer(body: bytes) -> Response | None:
+            if token.generation != generation:
+                return None
+            try:
+                return handler.at_once(body, headers)
+            except Exception as exc:  # noqa: BLE001 - `_failed` says which is a bug
+                return _failed(exc, request)
+
+        return answer
 
     async def answer(self, request: Request, connection: Client, gone: Gone) -> Response | None:
         """The response; None where it was sent already, piece by piece."""

@@ -170,7 +170,7 @@ class Auth:
     """`check` raises Refusal: 403 for a stranger's page, 401 without the token."""
 
     def __init__(self, token: Token, hosts: Iterable[str], *, tls: bool) -> None:
-        self._token = token
+        self.token = token
         own = {"localhost", *(h.lower() for h in hosts if h)}
         machine = socket.gethostname().lower()
         if machine:
@@ -178,11 +178,6 @@ class Auth:
         self._own = frozenset(own)
         self._scheme = "https" if tls else "http"
         self._known: set[bytes] = set()
-
-    @property
-    def generation(self) -> int:
-        """As the token's."""
-        return self._token.generation
 
     def check(self, request: Request) -> None:
         """Raises Refusal where the request may not pass."""
@@ -221,10 +216,10 @@ class Auth:
 
     def check_bearer(self, said: bytes) -> None:
         """Of an `authorization`. Raises Unauthorized."""
-        if self._token.text is None:
+        if self.token.text is None:
             return
         scheme, _, token = said.partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self._token.text):
+        if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self.token.text):
             raise Unauthorized(guessed=bool(token.strip()))
 
 

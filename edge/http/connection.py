@@ -18,7 +18,7 @@ from collections.abc import Callable
 import msgspec
 
 from edge.http.fastpath import KnownHead
-from edge.http.http_types import CLOSE, HotHandler, Request, Response, status_line
+from edge.http.http_types import CLOSE, Request, Response, status_line
 from edge.http.options import Limits
 from edge.http.reader import BESIDE_MOST, PIPELINED_MOST, NotHttp, RequestReader
 from edge.http.shared import READ_MOST, Shared
@@ -263,19 +263,11 @@ class Connection(asyncio.BufferedProtocol):
             response = self._app.at_once(handler, request, body)
             if response is not None:
                 if alone and request.keep_alive:
-                    self._known = self._shared.learn(alone, len(body), self._again(handler, request))
+                    self._known = self._shared.learn(alone, len(body), self._app.again(handler, request))
                 self._respond(request, response)
                 return
         self.phase = Phase.ANSWER
         self._task = self._loop.create_task(self._run(request))
-
-    def _again(self, handler: HotHandler, request: Request) -> Callable[[bytes], Response | None]:
-        app, generation = self._app, self._app.generation
-
-        def answer(body: bytes) -> Response | None:
-            return app.at_once(handler, request, body) if app.generation == generation else None
-
-        return answer
 
     async def _run(self, request: Request) -> None:
         response = await self._app.answer(request, self, self._gone.wait)

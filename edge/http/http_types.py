@@ -129,7 +129,7 @@ class Response:
         if self.headers:
             more = b"".join([b"%b: %b\r\n" % header for header in self.headers if header != CLOSE[0]])
         return b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b" % (
-            status_line(self.status), self.kind, len(self.body), more
+            _STATUS.get(self.status) or status_line(self.status), self.kind, len(self.body), more
         )  # fmt: skip
 
 

@@ -64,7 +64,8 @@ class CpuBudget:
         self._calls = -1
         self._owed = False
         """True where the time since the last count has to be paid for."""
-        self._flow_seen_ns = -FLOW_AWAKE_NS
+        self._flow_seen_ns: int | None = None
+        """None: no flow has had a sample yet."""
 
     def flow_works(self) -> None:
         """The flow has a sample; from the flow's thread."""
@@ -77,7 +78,8 @@ class CpuBudget:
     @property
     def flow_awake(self) -> bool:
         """True while samples come, so that requests have to keep to their share."""
-        return self._share < 1.0 and self._clock.monotonic_ns() - self._flow_seen_ns <= FLOW_AWAKE_NS
+        seen_ns = self._flow_seen_ns
+        return seen_ns is not None and self._share < 1.0 and self._clock.monotonic_ns() - seen_ns <= FLOW_AWAKE_NS
 
     def wait_s(self) -> float:
         """How long the next request has to wait; called by the loop's thread for each."""
@@ -222,17 +224,15 @@ class Admission:
         try:
             return work()
         finally:
-            self._learn(time.perf_counter() - started)
-
-    def _learn(self, spent_s: float) -> None:
-        self._usual_s *= STEP if spent_s > self._usual_s else 1 / STEP
+            spent_s = time.perf_counter() - started
+            self._usual_s *= STEP if spent_s > self._usual_s else 1 / STEP
 
     async def _in_thread(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         done = _Work(work)
         await asyncio.get_running_loop().run_in_executor(pool, done.run)
         self._budget.worked(done.cpu_s)
         if pool is self._pool:
-            self._learn(done.spent_s)
+            self._usual_s *= STEP if done.spent_s > self._usual_s else 1 / STEP
         return done.result()
 
     def close(self) -> None:

@@ -42,17 +42,16 @@ class Application(Protocol):
         """The answer, where the head alone decides."""
         ...
 
-    @property
-    def generation(self) -> int:
-        """Changes when heads that were admitted have to be looked at again."""
-        ...
-
     def hot(self, request: Request) -> HotHandler | None:
         """The handler of a hot route; None: `answer` is the way. Raises nothing."""
         ...
 
     def at_once(self, handler: HotHandler, request: Request, body: bytes) -> Response | None:
         """As the handler's; what it raises becomes a response."""
+        ...
+
+    def again(self, handler: HotHandler, request: Request) -> Answer:
+        """For other bodies behind the same head, as `at_once`; None when the head has to be read again."""
         ...
 
     def answer(self, request: Request, connection: Client, gone: Gone) -> Coroutine[Any, Any, Response | None]:

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -75,8 +75,7 @@ class InferResponse(msgspec.Struct, frozen=True):
     id: str | UnsetType = UNSET
 
 
-@dataclass(slots=True)
-class Asked:
+class Asked(msgspec.Struct):
     """A request, read: tensors for the engine and how the outputs are wanted."""
 
     inputs: dict[str, Array]
@@ -87,7 +86,7 @@ class Asked:
     read_ns: int = 0
     rows: int = 1
     infer_ns: int = 0
-    outputs: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = {}
 
 
 @dataclass(slots=True)
@@ -189,7 +188,9 @@ class Inference:
     @staticmethod
     def _decoded(body: bytes, length: int) -> InferRequest:
         try:
-            return decode(body) if length == len(body) else _decoder.decode(memoryview(body)[:length])
+            if length <= tensors.LARGE or length < len(body):
+                return _decoder.decode(body if length == len(body) else memoryview(body)[:length])
+            return decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise Refusal(400, f"not an inference request: {exc}") from exc
 
@@ -204,15 +205,17 @@ class Inference:
             found[tensor.name], at = self._tensor(tensor, view, at)
         if at != len(body):
             raise Refusal(400, f"{len(body) - at} bytes behind the last tensor; check binary_data_size")
-        self._check_complete(found)
-        binary = flag(request.parameters, "binary_data_output", "the request", default=False)
-        wanted = self._wanted(request.outputs)
+        if len(found) < len(self._inputs):
+            self._check_complete(found)
+        parameters, outputs = request.parameters, request.outputs
+        binary = flag(parameters, "binary_data_output", "the request", default=False) if parameters else False
+        wanted = self._wanted(outputs) if outputs else self._all
         return Asked(found, wanted, binary, UNSET if request.id is None else request.id, rows=_rows(found))
 
     def _tensor(self, tensor: InputTensor, view: memoryview, at: int) -> tuple[Array, int]:
-        spec = self._spec(tensor.name)
+        spec = self._inputs.get(tensor.name) or self._spec(tensor.name)
         count = tensors.check(spec, tensor.datatype, tensor.shape)
-        size = (tensor.parameters or {}).get("binary_data_size")
+        size = tensor.parameters.get("binary_data_size") if tensor.parameters else None
         if size is None:
             if not len(tensor.data):
                 raise Refusal(400, f"input {tensor.name!r} has neither data nor binary_data_size")
@@ -355,7 +358,10 @@ class Inference:
         self._statistics.ok(asked.rows, asked.queue_ns, (asked.read_ns, asked.infer_ns, 0))
 
     def _values(self, wanted: RequestedOutput, asked: Asked) -> Array:
-        values = tensors.as_array(asked.outputs[wanted.name])
+        given = asked.outputs[wanted.name]
+        values: Array = given if isinstance(given, np.ndarray) else tensors.as_array(given)
+        if not wanted.parameters:
+            return values
         classes = classes_of(wanted.parameters, wanted.name)
         return tensors.classified(values, classes, self._labels) if classes else values
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -46,7 +47,7 @@ class Infer:
             return None
         arrived_ns = time.perf_counter_ns()
         try:
-            return self._admission.at_once(lambda: self.inference.answer(body, headers, arrived_ns), len(body))
+            return self._admission.at_once(partial(self.inference.answer, body, headers, arrived_ns), len(body))
         except SampleError:
             self._statistics.failed()
             raise
@@ -57,7 +58,8 @@ class Infer:
         try:
             if self._batcher is not None:
                 return await self._batcher.answer(body, headers, arrived_ns)
-            return await self._admission.run(lambda: self.inference.answer(body, headers, arrived_ns), len(body), gone)
+            work = partial(self.inference.answer, body, headers, arrived_ns)
+            return await self._admission.run(work, len(body), gone)
         except SampleError:
             self._statistics.failed()
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from edge.data.units import SECOND_NS
@@ -32,18 +32,23 @@ class InferenceStatistics:
         self._last_ns = 0
         self._batches: dict[int, list[int]] = {}
 
-    def ok(self, rows: int, queue_ns: int, stages_ns: Sequence[int]) -> None:
+    def ok(self, rows: int, queue_ns: int, stages_ns: tuple[int, int, int]) -> None:
         """A request was answered: nanoseconds of waiting, and of reading, inference and writing."""
+        read_ns, infer_ns, write_ns = stages_ns
+        read, infer, write = HISTOGRAMS
         self._metrics.record(
-            "http_inferences", [(h, ns / SECOND_NS) for h, ns in zip(HISTOGRAMS, stages_ns, strict=True)]
+            "http_inferences",
+            ((read, read_ns / SECOND_NS), (infer, infer_ns / SECOND_NS), (write, write_ns / SECOND_NS)),
         )
         with self._lock:
             self._rows += rows
             self._done += 1
             self._queue_ns += queue_ns
             self._last_ns = self._clock.time_ns()
-            for at, spent_ns in enumerate(stages_ns):
-                self._stages_ns[at] += spent_ns
+            spent_ns = self._stages_ns
+            spent_ns[0] += read_ns
+            spent_ns[1] += infer_ns
+            spent_ns[2] += write_ns
 
     def ran(self, rows: int, spent_ns: int) -> None:
         """The engine ran once, with so many samples together."""

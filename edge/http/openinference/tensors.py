@@ -54,9 +54,10 @@ def shape(spec: TensorSpec) -> list[int]:
 
 def check(spec: TensorSpec, said_type: str, said_shape: Sequence[int]) -> int:
     """How many elements an input has. Raises Refusal where the model takes another type or shape."""
-    wanted = datatype(spec)
-    if said_type != wanted:
-        raise Refusal(400, f"input {spec.name!r}: datatype {said_type[:20]!r}; the model takes {wanted}")
+    if said_type != DATATYPES.get(spec.dtype) or spec.shape is None:
+        wanted = datatype(spec)
+        if said_type != wanted:
+            raise Refusal(400, f"input {spec.name!r}: datatype {said_type[:20]!r}; the model takes {wanted}")
     dims = spec.shape or ()
     fits, count = len(said_shape) == len(dims), 1
     for said, dim in zip(said_shape, dims, strict=False):
