@@ -65,14 +65,14 @@ def make_preprocessor(loaded: Loaded, rules: RowRules | None = None) -> Preproce
     ]
     kind = {"column": "table"}.get(kinds[0], kinds[0]) if kinds else "tensor"
     declared = registry.declared(PreprocessorInfo, kind)
-    made = registry.checked(declared.GROUP, kind, declared.create(loaded.manifest, loaded.engine.inputs))
+    preprocessor = registry.checked(declared.GROUP, kind, declared.create(loaded.manifest, loaded.engine.inputs))
     if rules is None or not (rules.ignore_unknown or rules.absent_missing):
-        return made
-    if not isinstance(made, RowPreprocessor):
+        return preprocessor
+    if not isinstance(preprocessor, RowPreprocessor):
         flag = "--ignore-unknown" if rules.ignore_unknown else "--absent missing"
         raise ConfigError(f"{flag} is for models that take rows by name; this one takes {kind}: leave it out")
-    made.rules = rules
-    return made
+    preprocessor.rules = rules
+    return preprocessor
 
 
 def make_postprocessor(loaded: Loaded) -> Postprocessor:
@@ -151,12 +151,12 @@ class Model:
     def predict_batch(self, x: Payload) -> list[Result]:
         """The results of a batch, in order. Raises SampleError at the first that cannot be used."""
         sample = Sample(x, "python", self._clock.monotonic_ns(), self._clock.time_ns())
-        found: list[Result] = []
+        results: list[Result] = []
         for outcome in self._pipeline.process(sample):
             if isinstance(outcome, Skipped):
                 raise SampleError(outcome.reason)
-            found.append(outcome)
-        return found
+            results.append(outcome)
+        return results
 
     def infer(self, tensors: Tensors) -> dict[str, Any]:
         """Tensors in and out by name, in the model's own dtypes. Raises SampleError."""
@@ -179,12 +179,12 @@ def load(
 
     Raises ModelError, ConfigError.
     """
-    said = overrides or Overrides()
+    manifest = overrides or Overrides()
     for option in options.of(Overrides):
-        value = options.get(said, option)
+        value = options.get(manifest, option)
         if isinstance(value, str):  # a word that the flag would refuse, too
             arguments.value(option, option.field, value)
-    settings = Settings(model=ModelSettings(Path(path), engine, threads, provider), manifest=said)
+    settings = Settings(model=ModelSettings(Path(path), engine, threads, provider), manifest=manifest)
     loaded = open_model(settings, EngineOptions(threads, provider))
     replay(loaded, settings)
     return Model(loaded)

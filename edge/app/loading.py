@@ -98,13 +98,15 @@ def load_file(
         return Loaded(path, loaded, _named(manifest, path), sha)
     from edge.describe import describe  # much code, for files that say nothing of themselves
 
-    found = describe.describe(path, loaded, overrides)
+    description = describe.describe(path, loaded, overrides)
     golden.forget(loaded)
-    guessed = found.manifest
+    guessed = description.manifest
     if manifest is not None:
-        said = {f: getattr(manifest, f) for f in manifest.__struct_fields__ if getattr(manifest, f)}
-        guessed = msgspec.structs.replace(guessed, **said)
-    return Loaded(path, loaded, _named(guessed, path), sha, found.guesses, found.warnings, found.reasons)
+        stated = {f: getattr(manifest, f) for f in manifest.__struct_fields__ if getattr(manifest, f)}
+        guessed = msgspec.structs.replace(guessed, **stated)
+    return Loaded(
+        path, loaded, _named(guessed, path), sha, description.guesses, description.warnings, description.reasons
+    )
 
 
 def _named(manifest: Manifest, path: Path) -> Manifest:
@@ -113,22 +115,22 @@ def _named(manifest: Manifest, path: Path) -> Manifest:
 
 def overrides(settings: Settings) -> Overrides:
     """What the settings say of a model that says nothing of itself. Raises ConfigError."""
-    said = settings.manifest
+    manifest = settings.manifest
     return Overrides(
-        task=said.task,
-        labels=labels.named(said.labels) if said.labels is not None else (),
-        decoder=said.decoder,
-        layout=said.layout,
-        color=said.color,
-        mean=said.mean or None,
-        std=said.std or None,
-        resize=said.resize,
-        size=said.input_size,
+        task=manifest.task,
+        labels=labels.named(manifest.labels) if manifest.labels is not None else (),
+        decoder=manifest.decoder,
+        layout=manifest.layout,
+        color=manifest.color,
+        mean=manifest.mean or None,
+        std=manifest.std or None,
+        resize=manifest.resize,
+        size=manifest.input_size,
         activation=_activation(settings),
-        window=said.window,
-        hop=said.hop,
-        sample_rate=said.sample_rate,
-        frontend=said.frontend,
+        window=manifest.window,
+        hop=manifest.hop,
+        sample_rate=manifest.sample_rate,
+        frontend=manifest.frontend,
         sound=source_gives(settings) == "sound",
         pictures=source_gives(settings) == "pictures",
     )
@@ -174,13 +176,13 @@ def override(loaded: Loaded, settings: Settings) -> Loaded:
 
 def _require_use(settings: Settings, decoder: str) -> None:
     """Raises ConfigError for a flag that the decoder cannot obey."""
-    said = {k: v for k in DECODED if (v := getattr(settings.manifest, k)) is not None}
-    if said:
-        require_use(decoder, said)
+    values = {k: v for k in DECODED if (v := getattr(settings.manifest, k)) is not None}
+    if values:
+        require_use(decoder, values)
 
 
-def _labels(loaded: Loaded, said: Path | tuple[str, ...]) -> tuple[str, ...]:
-    return labels.require_fit(labels.named(said), labels.classes(loaded.manifest, loaded.engine.outputs))
+def _labels(loaded: Loaded, wanted: Path | tuple[str, ...]) -> tuple[str, ...]:
+    return labels.require_fit(labels.named(wanted), labels.classes(loaded.manifest, loaded.engine.outputs))
 
 
 def _with_picture(inputs: Sequence[Input], settings: Settings) -> tuple[Input, ...] | None:
@@ -200,10 +202,10 @@ def _with_picture(inputs: Sequence[Input], settings: Settings) -> tuple[Input, .
         "mean": (normalization and normalization.mean) or None,
         "std": (normalization and normalization.std) or None,
     }
-    said = {field: value for field, value in fields.items() if value is not None}
-    if not said:
+    changes = {field: value for field, value in fields.items() if value is not None}
+    if not changes:
         return None
     if not any(i.kind == "image" for i in inputs):
-        flags = ", ".join("--input-size" if field == "size" else f"--{field}" for field in said)
+        flags = ", ".join("--input-size" if field == "size" else f"--{field}" for field in changes)
         raise ConfigError(f"{flags}: this model takes no picture; leave it out")
-    return tuple(msgspec.structs.replace(i, **said) if i.kind == "image" else i for i in inputs)
+    return tuple(msgspec.structs.replace(i, **changes) if i.kind == "image" else i for i in inputs)

@@ -48,8 +48,8 @@ def processor(root: Path = Path("/")) -> str:
     here = board.Board(root)
     name = here.text(board.MODEL)
     if not name:
-        said = (line.partition(":") for line in here.text("proc/cpuinfo").splitlines())
-        name = next((value.strip() for key, _, value in said if key.strip() == "model name"), here.model())
+        fields = (line.partition(":") for line in here.text("proc/cpuinfo").splitlines())
+        name = next((value.strip() for key, _, value in fields if key.strip() == "model name"), here.model())
     return f"{name}, {board.cores()} cores"
 
 
@@ -93,8 +93,8 @@ def apply(settings: Settings) -> Settings:
     if path is None:
         return settings
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Profile)
-        reason = _foreign(found, settings)
+        profile = msgspec.json.decode(path.read_bytes(), type=Profile)
+        reason = _foreign(profile, settings)
     except FatalError:
         return settings  # its engine is not there: to be told by who loads the model
     except msgspec.MsgspecError as exc:
@@ -104,9 +104,9 @@ def apply(settings: Settings) -> Settings:
     if reason:
         log.warning("tuned profile is not used", extra={"path": str(path), "reason": reason, "fix": AGAIN})
         return settings
-    tuned = {"threads": found.threads, "provider": found.provider}
-    log.info("tuned profile", extra={"goal": found.goal, **tuned})
-    return replace(settings, model=replace(settings.model, **tuned, tuned_for=found.goal))
+    tuned = {"threads": profile.threads, "provider": profile.provider}
+    log.info("tuned profile", extra={"goal": profile.goal, **tuned})
+    return replace(settings, model=replace(settings.model, **tuned, tuned_for=profile.goal))
 
 
 def _path(settings: Settings) -> Path | None:

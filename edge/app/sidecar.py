@@ -26,12 +26,12 @@ def show(settings: Settings) -> int:
 
 def document(loaded: Loaded) -> dict[str, Any]:
     """The manifest, and under `described`, which a reader of manifests passes over, what each field is known by."""
-    found: dict[str, Any] = json.loads(manifests.encode(loaded.manifest))
-    for part, shown in zip(loaded.manifest.inputs, found.get("inputs", ()), strict=True):
+    content: dict[str, Any] = json.loads(manifests.encode(loaded.manifest))
+    for part, shown in zip(loaded.manifest.inputs, content.get("inputs", ()), strict=True):
         if part.kind == "image":
             shown |= {field: msgspec.to_builtins(getattr(part, field)) for field in _ALWAYS}
     return {
-        **found,
+        **content,
         "described": {
             "known by": dict(loaded.reasons) or {"all": "the manifest of the file, or its sidecar"},
             "flags that say the same": " ".join(loaded.guesses),

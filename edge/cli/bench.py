@@ -141,14 +141,14 @@ def _bench(args: Arguments) -> None:
 
 def _tune(args: Arguments, goal: Goal, subjects: Sequence[Subject], rows: Sequence[Row]) -> list[str]:
     """Keeps the best of each model and says so. Raises SpoolError."""
-    told = []
+    lines = []
     for model, subject in zip(args.models, subjects, strict=True):
         row = tune.best([row for row in rows if row.case.path == str(model)], goal)
         path = profile.write(args.state_dir, tune.profile(subject, row, goal))
         case = row.case
-        told.append(f"tuned for {goal}: {case.model}, {case.provider}, threads {case.threads}: kept in {path}")
-    sys.stdout.write("\n" + "\n".join(told) + "\n")
-    return told
+        lines.append(f"tuned for {goal}: {case.model}, {case.provider}, threads {case.threads}: kept in {path}")
+    sys.stdout.write("\n" + "\n".join(lines) + "\n")
+    return lines
 
 
 def _machine(args: Arguments) -> str:

@@ -154,13 +154,13 @@ def _remove(args: RemoveArguments, systemd: Systemd, out: TextIO) -> int:
     return 0
 
 
-def _only_one(said: str | None, root: Path) -> str:
+def _only_one(instance: str | None, root: Path) -> str:
     known = install.instances(root)
-    if said is None and len(known) == 1:
+    if instance is None and len(known) == 1:
         return known[0]
-    if said in known:
-        return str(said)
-    which = f"there is no service {said}" if said else "which one?"
+    if instance in known:
+        return str(instance)
+    which = f"there is no service {instance}" if instance else "which one?"
     raise ConfigError(f"edge-run service remove: {which}; installed: {', '.join(known) or 'none'}")
 
 

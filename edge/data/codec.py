@@ -64,9 +64,9 @@ def decode_json(data: bytes | str) -> Any:
         raise SampleError(f"not JSON, a picture or .npy: {exc}, in {shown!r}{hint}") from exc
 
 
-def _no_such_number(said: str, data: bytes | str) -> str:
+def _no_such_number(message: str, data: bytes | str) -> str:
     """What to send instead where the text goes wrong at a number that JSON has not."""
-    at = re.search(r"byte (\d+)", said)
+    at = re.search(r"byte (\d+)", message)
     start = max(0, int(at[1]) - 1) if at else 0
     word = data[start : start + 12] if isinstance(data, str) else data[start : start + 12].decode("utf-8", "replace")
     if "nan" in word.lower():

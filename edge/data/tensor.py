@@ -62,41 +62,41 @@ def to_integers(values: Any, dtype: np.dtype[Any]) -> Array | None:
     rounded from the number that was meant. In an array it stands for itself.
     """
     try:
-        found = np.asarray(values)
+        array = np.asarray(values)
     except (ValueError, OverflowError):
         return None
-    if found.dtype.kind == "f" and not isinstance(values, np.ndarray) and _is_large(found):
-        found = np.array(values, dtype=object)  # numpy made floats of whole numbers to hold them all
-    if found.dtype.kind == "O":
-        return _one_by_one(found, dtype)
-    if found.dtype.kind not in "fiub":
+    if array.dtype.kind == "f" and not isinstance(values, np.ndarray) and _is_large(array):
+        array = np.array(values, dtype=object)  # numpy made floats of whole numbers to hold them all
+    if array.dtype.kind == "O":
+        return _one_by_one(array, dtype)
+    if array.dtype.kind not in "fiub":
         return None
-    if found.size and found.dtype.kind != "b" and not _fits(found, dtype):
+    if array.size and array.dtype.kind != "b" and not _fits(array, dtype):
         return None
-    return found.astype(dtype)
+    return array.astype(dtype)
 
 
-def _is_large(found: Array) -> bool:
-    return bool((np.abs(found) >= EXACT).any())
+def _is_large(array: Array) -> bool:
+    return bool((np.abs(array) >= EXACT).any())
 
 
-def _fits(found: Array, dtype: np.dtype[Any]) -> bool:
+def _fits(array: Array, dtype: np.dtype[Any]) -> bool:
     limits = np.iinfo(dtype)
-    if found.dtype.kind == "f":
-        wide = found.astype(np.float64) if found.dtype.itemsize < 8 else found
+    if array.dtype.kind == "f":
+        wide = array.astype(np.float64) if array.dtype.itemsize < 8 else array
         # The limits themselves need not be floats; one more than the upper one always is.
         return bool((np.isfinite(wide) & (wide == np.floor(wide))).all()) and bool(
             (wide.min() >= float(limits.min)) and (wide.max() < float(limits.max // 2 + 1) * 2)
         )
-    return int(found.min()) >= limits.min and int(found.max()) <= limits.max
+    return int(array.min()) >= limits.min and int(array.max()) <= limits.max
 
 
-def _one_by_one(found: Array, dtype: np.dtype[Any]) -> Array | None:
+def _one_by_one(array: Array, dtype: np.dtype[Any]) -> Array | None:
     limits = np.iinfo(dtype)
     lowest, highest = int(limits.min), int(limits.max)
-    values = found.ravel().tolist()
+    values = array.ravel().tolist()
     whole = [v for v in map(to_integer, values) if v is not None and lowest <= v <= highest]
-    return np.array(whole, dtype=dtype).reshape(found.shape) if len(whole) == len(values) else None
+    return np.array(whole, dtype=dtype).reshape(array.shape) if len(whole) == len(values) else None
 
 
 def to_integer(value: Any) -> int | None:

@@ -40,8 +40,8 @@ def read_head(path: Path, size: int = 64) -> bytes:
 
 def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal. A file that has not changed since is read once."""
-    found = path.stat()
-    return _sha256(path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+    status = path.stat()
+    return _sha256(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
 
 
 @lru_cache(maxsize=8)
@@ -75,7 +75,7 @@ https://onnx.ai/onnx/repo-docs/ExternalData.html"""
 
 def external_files(path: Path) -> tuple[str, ...]:
     """The names of the files beside an .onnx file that hold weights of it, sorted. Raises OSError."""
-    found: set[str] = set()
+    locations: set[str] = set()
     with path.open("rb") as file:
         if not magic.is_onnx(file.read(64)):
             return ()
@@ -86,9 +86,9 @@ def external_files(path: Path) -> tuple[str, ...]:
                 name = _text(content, at)
                 # A name that leads out of the folder is refused by the engine.
                 if name and not Path(name).is_absolute() and ".." not in Path(name).parts:
-                    found.add(name)
+                    locations.add(name)
                 at = content.find(_LOCATION, at)
-    return tuple(sorted(found))
+    return tuple(sorted(locations))
 
 
 def _text(content: mmap.mmap, at: int) -> str:

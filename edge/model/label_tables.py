@@ -37,8 +37,8 @@ def from_csv(lines: Sequence[str]) -> Mapping[int, str] | None:
         return None  # two lines, one of which is "name": two classes as likely as a table of one
     numbers = [r[index] for r in body if len(r) > index] if index is not None else []
     if index is not None and len(numbers) == len(body) and all(n.isdigit() for n in numbers):
-        found = {int(r[index]): r[name] for r in body}
-        return found if len(found) == len(body) else {}
+        by_index = {int(r[index]): r[name] for r in body}
+        return by_index if len(by_index) == len(body) else {}
     return {i: r[name] for i, r in enumerate(body)}
 
 
@@ -53,17 +53,17 @@ def _rows(lines: Sequence[str]) -> list[list[str]]:
 
 def _column(header: Sequence[str], pattern: re.Pattern[str]) -> int | None:
     """The column of the names; of several the one for people."""
-    found = [i for i, c in enumerate(header) if pattern.match(c)]
-    best = [i for word in _BEST_NAMES for i in found if word in header[i].lower()]
-    return next(iter(best or found), None)
+    columns = [i for i, c in enumerate(header) if pattern.match(c)]
+    best = [i for word in _BEST_NAMES for i in columns if word in header[i].lower()]
+    return next(iter(best or columns), None)
 
 
 def _turned(rows: Sequence[Sequence[str]]) -> Mapping[int, str] | None:
     """`cat,0`: name and index without a header."""
     if not all(len(r) == 2 and r[1].isdigit() and not r[0].isdigit() for r in rows):
         return None
-    found = {int(r[1]): r[0] for r in rows}
-    return found if sorted(found) == list(range(len(rows))) else None
+    by_index = {int(r[1]): r[0] for r in rows}
+    return by_index if sorted(by_index) == list(range(len(rows))) else None
 
 
 def from_yaml(text: str, keys: Sequence[str]) -> object:
@@ -71,9 +71,9 @@ def from_yaml(text: str, keys: Sequence[str]) -> object:
     lines = [_uncommented(line) for line in text.split("\n")]
     for key in keys:
         for at, line in enumerate(lines):
-            found = re.match(rf"['\"]?{key}['\"]?\s*:\s*(.*)$", line)
-            if found:
-                rest = found[1].strip()
+            match = re.match(rf"['\"]?{key}['\"]?\s*:\s*(.*)$", line)
+            if match:
+                rest = match[1].strip()
                 return _flow(" ".join([rest, *_indented(lines[at + 1 :])])) if rest else _block(lines[at + 1 :])
     return None
 
@@ -149,11 +149,11 @@ def unquoted(text: str) -> str:
 
 def _mapping(pairs: Sequence[tuple[str, str, str]]) -> Mapping[str, str | int]:
     """A number without quotes is one where its key is none: `cat: 0` is name to index, `0: 7` index to name."""
-    found: dict[str, str | int] = {}
+    mapping: dict[str, str | int] = {}
     for key, _, value in pairs:
         name, plain = unquoted(key), value.strip()
-        found[name] = int(plain) if plain.isdigit() and not name.isdigit() else unquoted(value)
-    return found
+        mapping[name] = int(plain) if plain.isdigit() and not name.isdigit() else unquoted(value)
+    return mapping
 
 
 def _unescaped(text: str) -> str:

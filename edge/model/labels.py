@@ -156,19 +156,19 @@ def read(path: Path) -> tuple[str, ...]:
         text = decode(path.read_bytes())
     except OSError as exc:
         raise ConfigError(f"--labels {path}: {exc.strerror}") from exc
-    found = parse(text)
-    if not found:
+    names = parse(text)
+    if not names:
         raise ConfigError(f"--labels {path}: no labels in it; one on each line is the usual form")
-    return found
+    return names
 
 
-def named(said: Path | Sequence[str]) -> tuple[str, ...]:
+def named(source: Path | Sequence[str]) -> tuple[str, ...]:
     """What `--labels` says: the labels of a file, or the names themselves. Raises ConfigError."""
-    if not isinstance(said, Path):
-        return tuple(said)
-    if not said.exists() and said.name == str(said):
-        raise ConfigError(f"--labels {said}: there is no such file; or give the names with commas: cat,dog")
-    return read(said)
+    if not isinstance(source, Path):
+        return tuple(source)
+    if not source.exists() and source.name == str(source):
+        raise ConfigError(f"--labels {source}: there is no such file; or give the names with commas: cat,dog")
+    return read(source)
 
 
 def beside(model: Path) -> tuple[Path, tuple[str, ...]] | None:
@@ -190,9 +190,9 @@ def beside(model: Path) -> tuple[Path, tuple[str, ...]] | None:
     if model.parent.name == "onnx" and above.is_file():
         named.append(above)
     for file in named:
-        found = _readable(file)
-        if found:
-            return file, found
+        names = _readable(file)
+        if names:
+            return file, names
     return None
 
 
@@ -200,13 +200,13 @@ def _readable(file: Path) -> tuple[str, ...]:
     try:
         if file.stat().st_size > MAX_BYTES:
             return ()
-        found = parse(decode(file.read_bytes()))
+        names = parse(decode(file.read_bytes()))
     except OSError:
         return ()
     # A mapping of something else; long lines are prose (a README, a licence).
-    if file.suffix.lower() in (".json", ".yaml", ".yml") and len(found) < 2:
+    if file.suffix.lower() in (".json", ".yaml", ".yml") and len(names) < 2:
         return ()
-    return found if found and max(map(len, found)) <= 200 else ()
+    return names if names and max(map(len, names)) <= 200 else ()
 
 
 def align(labels: tuple[str, ...], classes: int, *, background: bool = False) -> tuple[str, ...]:

@@ -44,8 +44,8 @@ def members(protocol: type) -> frozenset[str]:
 
 
 def _annotations(base: type) -> Mapping[str, object]:
-    found: Mapping[str, object] = vars(base).get("__annotations__", {})
-    return found
+    annotations: Mapping[str, object] = vars(base).get("__annotations__", {})
+    return annotations
 
 
 def fault(group: str, part: object) -> str:

@@ -65,19 +65,19 @@ def declared(kind: type[D], name: str) -> D:
     Raises ConfigError where there is none, where it is of another kind or written for seams that are not known here.
     """
     group = kind.GROUP
-    found = find(group, name)
-    if not isinstance(found, kind):
+    declaration = find(group, name)
+    if not isinstance(declaration, kind):
         raise ConfigError(
-            f"{origin(group, name)} names a {type(found).__name__}, where a {kind.__name__}(edge_api={EDGE_API}, ...) "
-            f"belongs; {GUIDE}"
+            f"{origin(group, name)} names a {type(declaration).__name__}, where a "
+            f"{kind.__name__}(edge_api={EDGE_API}, ...) belongs; {GUIDE}"
         )
-    if found.edge_api != EDGE_API:
-        newer = isinstance(found.edge_api, int) and found.edge_api > EDGE_API
+    if declaration.edge_api != EDGE_API:
+        newer = isinstance(declaration.edge_api, int) and declaration.edge_api > EDGE_API
         way_out = "pip install -U edge-run" if newer else f"the plug-in needs a newer release; {GUIDE}"
         raise ConfigError(
-            f"{origin(group, name)} is written for edge_api {found.edge_api!r}, here it is {EDGE_API}: {way_out}"
+            f"{origin(group, name)} is written for edge_api {declaration.edge_api!r}, here it is {EDGE_API}: {way_out}"
         )
-    return found
+    return declaration
 
 
 def all_declared(kind: type[D]) -> Iterator[tuple[str, D]]:
@@ -95,14 +95,14 @@ def strangers(kind: type[D]) -> Iterator[tuple[str, D]]:
 def _loading(kind: type[D], among: Sequence[str]) -> Iterator[tuple[str, D]]:
     for name in among:
         try:
-            found = declared(kind, name)
+            declaration = declared(kind, name)
         except ConfigError as exc:
             log.warning("plug-in left out", extra={"reason": str(exc)})
             continue
-        yield name, found
+        yield name, declaration
 
 
-def checked(group: str, name: str, made: T) -> T:
+def checked(group: str, name: str, part: T) -> T:
     """What a plug-in made; a stranger's is looked at first, ours the tests look at.
 
     Raises ConfigError for one that lacks a method of its seam, or has one that looks like a misspelt one.
@@ -110,10 +110,10 @@ def checked(group: str, name: str, made: T) -> T:
     if not is_own(group, name):
         from edge.plugins import capabilities  # for strangers
 
-        fault = capabilities.fault(group, made)
+        fault = capabilities.fault(group, part)
         if fault:
             raise ConfigError(f"{origin(group, name)}: {fault}; {GUIDE}")
-    return made
+    return part
 
 
 def names(group: str) -> list[str]:
@@ -124,8 +124,8 @@ def names(group: str) -> list[str]:
 def usage(group: str) -> str:
     """What a user may say, with commas between. Imports every declaration of the group."""
     kind = KINDS.get(group)
-    said = names(group) if kind is None else [info.usage or name for name, info in all_declared(kind)]
-    return ", ".join(dict.fromkeys(said))
+    words = names(group) if kind is None else [info.usage or name for name, info in all_declared(kind)]
+    return ", ".join(dict.fromkeys(words))
 
 
 def name_for(group: str, suffix: str) -> str | None:
@@ -205,10 +205,10 @@ def _installed(group: str, path: tuple[str, ...]) -> Mapping[str, Sequence[Entry
     """Of every distribution on the path, which costs some milliseconds to look through."""
     from importlib import metadata
 
-    found: dict[str, list[EntryPoint]] = {}
+    groups: dict[str, list[EntryPoint]] = {}
     for point in metadata.entry_points(group=group):
-        found.setdefault(point.name, []).append(point)
-    return found
+        groups.setdefault(point.name, []).append(point)
+    return groups
 
 
 def _only(group: str, name: str) -> EntryPoint | None:

@@ -54,24 +54,24 @@ def read(struct: type[Arguments], program: Program, argv: Sequence[str]) -> Argu
 
 def split(struct: type[Arguments], program: Program, argv: Sequence[str]) -> tuple[Arguments, Sequence[str]]:
     """As `read`, and the arguments that are none of the struct's."""
-    said, others = _parse(struct, program, argv)
-    return _built(struct, said), others
+    values, others = _parse(struct, program, argv)
+    return _built(struct, values), others
 
 
 def parse(struct: type[msgspec.Struct], program: Program, argv: Sequence[str]) -> Mapping[str, object]:
     """What the arguments say, as text, True for a switch, or a list, by the option's key. Raises ConfigError."""
-    said, unknown = _parse(struct, program, argv)
+    values, unknown = _parse(struct, program, argv)
     if unknown:
         word = unknown[0].partition("=")[0]
         flags = [word for option in options.of(struct) if not option.flag.positional for word in option.words]
         meant = nearest(word, [*flags, "--help", program.version_flag])
         raise ConfigError(f"unknown argument {word}{meant} ({program.name} --help lists them)")
-    return said
+    return values
 
 
-def _built(struct: type[Arguments], said: Mapping[str, object]) -> Arguments:
+def _built(struct: type[Arguments], values: Mapping[str, object]) -> Arguments:
     by_key = {option.key: option for option in options.of(struct)}
-    return options.build(struct, {key: value(by_key[key], shown(by_key[key]), raw) for key, raw in said.items()})
+    return options.build(struct, {key: value(by_key[key], shown(by_key[key]), raw) for key, raw in values.items()})
 
 
 def _parse(

@@ -15,7 +15,7 @@ from edge.settings.arguments import Program
 from edge.settings.options import UNSET
 from edge.settings.settings import Settings
 
-Said = Mapping[str, tuple[str, object]]
+Stated = Mapping[str, tuple[str, object]]
 """By the option's key: where it was said, and what."""
 
 
@@ -37,19 +37,19 @@ def read(
     flags = arguments.parse(Settings, program, argv)
     config = flags.get("config") or environ.get("EDGE_CONFIG")
     by_key = {option.key: option for option in options.of(Settings)}
-    said: Said = {
+    stated: Stated = {
         **(_from_file(Path(str(config))) if config else {}),
         **_from_environment(environ),
         **{key: (f"--{by_key[key].name}", raw) for key, raw in flags.items()},
     }
-    values = {key: arguments.value(by_key[key], where, raw) for key, (where, raw) in said.items()}
+    values = {key: arguments.value(by_key[key], where, raw) for key, (where, raw) in stated.items()}
     if config:
         values["config"] = Path(str(config))
-    given = frozenset(key for key in said if not by_key[key].flag.only_flag)
+    given = frozenset(key for key in stated if not by_key[key].flag.only_flag)
     return _completed(replace(options.build(Settings, values), given=given), environ)
 
 
-def _from_environment(environ: Mapping[str, str]) -> Said:
+def _from_environment(environ: Mapping[str, str]) -> Stated:
     return {
         option.key: (option.variable, environ[option.variable])
         for option in options.of(Settings)
@@ -57,7 +57,7 @@ def _from_environment(environ: Mapping[str, str]) -> Said:
     }
 
 
-def _from_file(path: Path) -> Said:
+def _from_file(path: Path) -> Stated:
     import tomllib  # only where there is a file
 
     try:
@@ -67,13 +67,13 @@ def _from_file(path: Path) -> Said:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"--config {path}: not TOML: {exc}") from exc
     known = {option.key: option.name for option in options.of(Settings) if not option.flag.only_flag}
-    said: dict[str, tuple[str, object]] = {}
+    values: dict[str, tuple[str, object]] = {}
     for name, raw in table.items():
         key = name.replace("-", "_")
         if key not in known:
             raise ConfigError(f"{path.name}: unknown key {name!r}{nearest(name, known.values())}")
-        said[key] = (f"{path.name}: {name}", raw)
-    return said
+        values[key] = (f"{path.name}: {name}", raw)
+    return values
 
 
 def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:

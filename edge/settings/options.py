@@ -91,16 +91,16 @@ def of(struct: type[msgspec.Struct]) -> tuple[Option, ...]:
 def _options(struct: type[msgspec.Struct], room: str, title: str) -> list[Option]:
     fields, defaults, annotations = struct.__struct_fields__, struct.__struct_defaults__, _annotations(struct)
     required = len(fields) - len(defaults)
-    found: list[Option] = []
+    options: list[Option] = []
     for number, field in enumerate(fields):
         annotation = annotations[field]
         about = getattr(annotation, "__metadata__", (None,))[0]
         default = msgspec.NODEFAULT if number < required else defaults[number - required]
         if isinstance(about, Room):
-            found += _options(annotation.__origin__, field, about.title)
+            options += _options(annotation.__origin__, field, about.title)
         elif isinstance(about, Flag):
-            found.append(Option(room, title, field, about, annotation.__origin__ is bool, default))
-    return found
+            options.append(Option(room, title, field, about, annotation.__origin__ is bool, default))
+    return options
 
 
 def _annotations(struct: type[msgspec.Struct]) -> dict[str, Any]:

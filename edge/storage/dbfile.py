@@ -92,16 +92,16 @@ def close(db: sqlite3.Connection) -> None:
 def _prepare(db: sqlite3.Connection, path: Path, *, check: bool) -> None:
     for pragma in _PRAGMAS:
         db.execute(pragma).fetchall()
-    found = db.execute("SELECT sql FROM sqlite_schema").fetchall()
+    tables = db.execute("SELECT sql FROM sqlite_schema").fetchall()
     identity = (db.execute("PRAGMA application_id").fetchone()[0], db.execute("PRAGMA user_version").fetchone()[0])
-    if not found and identity == (0, 0):
+    if not tables and identity == (0, 0):
         db.execute("BEGIN IMMEDIATE")
         db.execute(_SCHEMA)
         db.execute(f"PRAGMA application_id={APPLICATION_ID}")
         db.execute(f"PRAGMA user_version={FORMAT}")
         db.execute("COMMIT")
         return
-    if identity != (APPLICATION_ID, FORMAT) or found != [(_SCHEMA.encode(),)]:
+    if identity != (APPLICATION_ID, FORMAT) or tables != [(_SCHEMA.encode(),)]:
         raise DamagedError(f"{path}: application {identity[0]:#x} format {identity[1]}, not this spool's own")
     if check:
         _read_through(path)

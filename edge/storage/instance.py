@@ -54,13 +54,13 @@ def instance_id(state_dir: Path) -> str:
             return known.id
     except (OSError, msgspec.MsgspecError):
         pass  # the first start, or a damaged file: drawn anew below
-    made = _Instance(_own_id(serial, state_dir), serial)
+    instance = _Instance(_own_id(serial, state_dir), serial)
     try:
         make_folder(state_dir)
-        atomic.write(path, msgspec.json.encode(made))
+        atomic.write(path, msgspec.json.encode(instance))
     except OSError as exc:
         log.warning("client id is not kept", extra={"path": str(path), "reason": exc.strerror})
-    return made.id
+    return instance.id
 
 
 def _own_id(serial: str, state_dir: Path) -> str:

@@ -133,12 +133,12 @@ class SqliteSpool:
     def remove(self, keys: Iterable[int]) -> None:
         """Marks, and now and then deletes. Raises UnavailableError where not even a mark can be made."""
         wanted = [k for k in keys if k not in self._removed]
-        found = self._attempt(lambda db: db.execute(_SIZES, (_json(wanted),)).fetchall()) if wanted else []
-        if found:
+        sizes = self._attempt(lambda db: db.execute(_SIZES, (_json(wanted),)).fetchall()) if wanted else []
+        if sizes:
             if not self._removed:
                 self._removed_since_ns = self._clock.monotonic_ns()
-            self._removed.update(k for k, _ in found)
-            count, size = self._tally.count - len(found), self._tally.size - sum(s for _, s in found)
+            self._removed.update(k for k, _ in sizes)
+            count, size = self._tally.count - len(sizes), self._tally.size - sum(s for _, s in sizes)
             self._tally = _Tally(count, size, self._tally.oldest_ns if count else None)
         if self._removal_due():
             self._flush()
@@ -223,9 +223,9 @@ class SqliteSpool:
         self._lock.acquire()
         aside, saved = dbfile.set_aside(self._path, self._clock.time_ns())
         self._connect()
-        gone = None if known is None else max(0, known - len(self))
+        lost = None if known is None else max(0, known - len(self))
         self.damaged += 1
-        self._drop("damaged", gone or 0)
+        self._drop("damaged", lost or 0)
         log.error(
             "spool damaged, set aside",
             extra={
@@ -233,7 +233,7 @@ class SqliteSpool:
                 "aside": str(aside),
                 "reason": str(reason),
                 "saved": saved,
-                "gone": "not known: the file was damaged before it was counted" if gone is None else gone,
+                "gone": "not known: the file was damaged before it was counted" if lost is None else lost,
             },
         )
 
@@ -279,14 +279,14 @@ class SqliteSpool:
 
         def work() -> tuple[_Tally, dict[str, int]]:
             # Where some of these have to go, all that is older goes before them.
-            tally, gone = self._clear(db, -1 if first else self._max_bytes - incoming)
+            tally, dropped = self._clear(db, -1 if first else self._max_bytes - incoming)
             db.executemany(INSERT, rows)
-            return replace(tally, count=tally.count + len(rows), size=tally.size + incoming), gone
+            return replace(tally, count=tally.count + len(rows), size=tally.size + incoming), dropped
 
-        tally, gone = self._transact(db, work, durable=True)
+        tally, dropped = self._transact(db, work, durable=True)
         self._next_key = keys[-1] + 1
         self._appended_ns = self._clock.monotonic_ns()
-        self._committed(db, tally, gone)
+        self._committed(db, tally, dropped)
         self._drop("full", len(messages) - len(rows))
         return keys
 
@@ -296,26 +296,26 @@ class SqliteSpool:
     def _clear(self, db: sqlite3.Connection, allowed: int) -> tuple[_Tally, dict[str, int]]:
         """Deletes what was marked, then the oldest until `allowed` bytes are left and none is too old."""
         self._delete_removed(db)
-        tally, gone, last = self._tally, {"full": 0, "age": 0}, 0
+        tally, dropped, last = self._tally, {"full": 0, "age": 0}, 0
         if tally.size > allowed or self._too_old():
             horizon = self._horizon_ns()
             for key, size, stored_ns in db.execute("SELECT key, size, stored_ns FROM messages ORDER BY key"):
                 if tally.size <= allowed and stored_ns >= horizon:
                     break
-                gone["full" if tally.size > allowed else "age"] += 1
+                dropped["full" if tally.size > allowed else "age"] += 1
                 tally = replace(tally, count=tally.count - 1, size=tally.size - size)
                 last = key
             db.execute("DELETE FROM messages WHERE key <= ?", (last,))
-        return tally, gone
+        return tally, dropped
 
     def _delete_removed(self, db: sqlite3.Connection) -> None:
         if self._removed:
             db.execute(_DELETE, (_json(list(self._removed)),))
 
-    def _committed(self, db: sqlite3.Connection, tally: _Tally, gone: dict[str, int]) -> None:
+    def _committed(self, db: sqlite3.Connection, tally: _Tally, dropped: dict[str, int]) -> None:
         self._removed.clear()
         self._tally = replace(tally, oldest_ns=self._oldest(db))
-        for reason, count in gone.items():
+        for reason, count in dropped.items():
             self._drop(reason, count)
 
     # --- reading and forgetting ---------------------------------------------------------------------

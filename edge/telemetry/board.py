@@ -101,8 +101,8 @@ class Board(msgspec.Struct, frozen=True):
             return None
 
         try:
-            said = subprocess.run([tool, "get_throttled"], capture_output=True, text=True, timeout=2, check=True)
-            return int(said.stdout.strip().partition("=")[2], 16)
+            process = subprocess.run([tool, "get_throttled"], capture_output=True, text=True, timeout=2, check=True)
+            return int(process.stdout.strip().partition("=")[2], 16)
         except (OSError, ValueError, subprocess.SubprocessError):
             return None  # no right to use it: sysfs may know
 

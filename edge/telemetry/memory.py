@@ -14,8 +14,8 @@ ROOT = Path("/")
 def available(root: Path = ROOT) -> int | None:
     """Bytes that may be taken before the system, the control group or the process's own limit says no; None where
     nothing is known. `root` is where /proc and /sys lie."""
-    found = [*_system(root), *_groups(root), *_own(root)]
-    return max(0, min(found)) if found else None
+    limits = [*_system(root), *_groups(root), *_own(root)]
+    return max(0, min(limits)) if limits else None
 
 
 def _system(root: Path) -> Iterator[int]:

@@ -30,20 +30,25 @@ def check_preprocessor(
     first = make()
     assert_whole(protocols.Preprocessor, first)
     kept = copy.deepcopy(list(payloads))
-    found = [_one(first, payload) for payload in payloads]
+    model_inputs = [_one(first, payload) for payload in payloads]
     assert _same(kept, list(payloads)), "a payload is not changed"
-    assert any(made is not None for made in found), "some of the payloads give tensors"
-    for made in found:
-        if made is not None:
-            _fits(made, inputs)
-    held = [None if made is None else {n: np.array(a, copy=True) for n, a in made.tensors.items()} for made in found]
+    assert any(model_input is not None for model_input in model_inputs), "some of the payloads give tensors"
+    for model_input in model_inputs:
+        if model_input is not None:
+            _fits(model_input, inputs)
+    held = [
+        None if model_input is None else {n: np.array(a, copy=True) for n, a in model_input.tensors.items()}
+        for model_input in model_inputs
+    ]
     second = make()
     again = []
     for payload in payloads:
         for wrong in bad:
             _refuses(second, wrong)
-        made = _one(second, payload)
-        again.append(None if made is None else {n: np.array(a, copy=True) for n, a in made.tensors.items()})
+        model_input = _one(second, payload)
+        again.append(
+            None if model_input is None else {n: np.array(a, copy=True) for n, a in model_input.tensors.items()}
+        )
     same = all(_equal(a, b) for a, b in zip(held, again, strict=True))
     assert same, "a fresh one makes the same, beside bad ones too"
     third = make()
@@ -54,10 +59,10 @@ def check_preprocessor(
 def _one(preprocessor: Preprocessor, payload: Payload) -> ModelInput | None:
     parts = preprocessor.split(payload)
     assert len(parts) > 0, "a payload holds at least one sample"
-    made = None
+    model_input = None
     for part in parts:
-        made = preprocessor(Sample(part, "check", 1, 1))
-    return made
+        model_input = preprocessor(Sample(part, "check", 1, 1))
+    return model_input
 
 
 def _refuses(preprocessor: Preprocessor, payload: Payload) -> None:
@@ -68,10 +73,10 @@ def _refuses(preprocessor: Preprocessor, payload: Payload) -> None:
     raise AssertionError(f"{str(payload)[:60]!r} is refused with SampleError")
 
 
-def _fits(made: ModelInput, inputs: Sequence[TensorSpec]) -> None:
-    assert set(made.tensors) == {s.name for s in inputs}, "the tensors are those of the engine's inputs"
+def _fits(model_input: ModelInput, inputs: Sequence[TensorSpec]) -> None:
+    assert set(model_input.tensors) == {s.name for s in inputs}, "the tensors are those of the engine's inputs"
     for spec in inputs:
-        array = made.tensors[spec.name]
+        array = model_input.tensors[spec.name]
         assert array.dtype == numpy_dtype(spec.dtype), f"{spec.name}: {array.dtype}, where {spec.dtype} belongs"
         wanted = spec.shape
         assert wanted is None or (
@@ -87,8 +92,8 @@ def _is_the_same_together(
     if together is None:
         return
     assert len(together) == len(payloads), "`many` gives one for each payload, or None where it cannot"
-    for made, alone in zip(together, held, strict=True):
-        assert _equal(made.tensors, alone), "`many` makes the same as one by one"
+    for model_input, alone in zip(together, held, strict=True):
+        assert _equal(model_input.tensors, alone), "`many` makes the same as one by one"
 
 
 def _equal(a: Tensors | None, b: Tensors | None) -> bool:

@@ -168,8 +168,8 @@ def _fills_its_window(sink: Sink, events: _Events, timeout_s: float) -> None:
 
 def _refuses_one_and_goes_on(sink: Sink, events: _Events, refused: Message, timeout_s: float) -> None:
     good = Message("result", b'{"n":1}', 1)
-    found = send(sink, Entry(901, good), Entry(902, refused), Entry(903, good))
-    assert [key for key, _ in found] == [902], "a message that can never be sent is refused, it alone"
+    rejected = send(sink, Entry(901, good), Entry(902, refused), Entry(903, good))
+    assert [key for key, _ in rejected] == [902], "a message that can never be sent is refused, it alone"
     assert events.wait_for([901, 903], timeout_s), "those beside it are confirmed"
     assert 902 not in events.keys, "what was refused is not confirmed"
 

@@ -126,9 +126,9 @@ def _survives_a_message_larger_than_itself(spool: Spool) -> None:
     assert len(keys) == 1, "a message that is too large gets a key all the same"
     assert spool.dropped + len(spool) == 2, "it is dropped and counted"
     spool.append(_numbered(2, 3))
-    found = _numbers(spool.after(0, 10))
-    assert found[-1:] == [2], "and the next one is kept"
-    assert 1 not in found, "what is larger than the spool is not in it"
+    numbers = _numbers(spool.after(0, 10))
+    assert numbers[-1:] == [2], "and the next one is kept"
+    assert 1 not in numbers, "what is larger than the spool is not in it"
 
 
 def _keeps_all_when_reopened(spool: Spool) -> None:

@@ -73,5 +73,5 @@ class Row(Struct, frozen=True):
 def median(case: Case, rounds: Sequence[Round]) -> Row:
     """The median of each figure, on its own."""
     names = ("p50_ms", "p99_ms", "per_second", "cpu_ms", "memory_mb", "load_ms")
-    found = {n: statistics.median(getattr(r, n) for r in rounds) for n in names}
-    return Row(case, Round(**found, runs=sum(r.runs for r in rounds)))
+    medians = {n: statistics.median(getattr(r, n) for r in rounds) for n in names}
+    return Row(case, Round(**medians, runs=sum(r.runs for r in rounds)))

@@ -45,9 +45,9 @@ def draw(title: str, about: Sequence[str], charts: Sequence[tuple[str, Bars]]) -
     height = EDGE * 2 + TITLE + 14 + len(lines) * LINE + len(charts) * (LINE * 2 + 16) + rows * (TALL + GAP)
     picture = Image.new("RGB", (WIDTH * SCALE, height * SCALE), PAPER)
     sheet.paint(ImageDraw.Draw(picture), title, lines, charts)
-    made = io.BytesIO()
-    picture.save(made, "PNG", optimize=True)
-    return made.getvalue()
+    png = io.BytesIO()
+    picture.save(png, "PNG", optimize=True)
+    return png.getvalue()
 
 
 class _Sheet:

@@ -47,9 +47,9 @@ def ask(request: Request, patience_s: float = PATIENCE_S) -> Answer:
 
 def examine(model: Path, provider: str) -> Subject:
     """What the model is, after one inference. Raises ModelError, ConfigError."""
-    found = ask(Request(Case(str(model), provider, 1))).subject
-    assert found is not None
-    return found
+    subject = ask(Request(Case(str(model), provider, 1))).subject
+    assert subject is not None
+    return subject
 
 
 def measure(
@@ -64,7 +64,7 @@ def measure(
 
     `seconds` are for each combination, all its rounds together. `step` hears the name of what comes next.
     """
-    found: dict[Case, list[Round]] = {case: [] for case in cases}
+    results: dict[Case, list[Round]] = {case: [] for case in cases}
     broken: dict[Case, str] = {}
     for number in range(rounds):
         for case in cases:
@@ -77,5 +77,5 @@ def measure(
                 broken[case] = str(exc)
                 continue
             assert answer.round is not None
-            found[case].append(answer.round)
-    return [median(case, found[case]) for case in cases if case not in broken], broken
+            results[case].append(answer.round)
+    return [median(case, results[case]) for case in cases if case not in broken], broken

@@ -82,33 +82,33 @@ def check(path: Path) -> None:
         raise ConfigError(f"--save {path}: there is no folder {path.parent}; make it, or name another")
 
 
-def write(path: Path, found: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]) -> None:
+def write(path: Path, models: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]) -> None:
     """`about` are lines on the machine and the way of measuring. Raises ConfigError where it cannot be written."""
     kinds: Mapping[str, Callable[..., str | bytes]] = {".json": as_json, ".html": page, ".png": chart}
-    made = kinds[path.suffix.lower()](found, rows, about)
+    content = kinds[path.suffix.lower()](models, rows, about)
     try:
-        path.write_bytes(made if isinstance(made, bytes) else made.encode())
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
     except OSError as exc:
         raise ConfigError(f"--save {path}: {exc.strerror}; name a file that this user may write") from exc
 
 
-def as_json(found: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]) -> str:
+def as_json(models: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]) -> str:
     """`schema` 1: `models`, and a flat object for each combination in `rows`."""
     flat: list[dict[str, Any]] = []
     for row in rows:
         case = {"model": row.case.model, "provider": row.case.provider, "threads": row.case.threads}
         flat.append({**case, **msgspec.structs.asdict(row.median)})
-    said = {"schema": 1, "version": __version__, "about": list(about), "models": list(found), "rows": flat}
-    return msgspec.json.format(msgspec.json.encode(said), indent=2).decode() + "\n"
+    document = {"schema": 1, "version": __version__, "about": list(about), "models": list(models), "rows": flat}
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 
-def page(found: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]) -> str:
+def page(models: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]) -> str:
     """The whole page."""
-    told = _told(found, about)
+    details = _details(models, about)
     cells = [table.HEAD, *(table.cells(row) for row in rows)]
     return PAGE.substitute(
-        title=escape(_title(found)),
-        about="".join(f"<p>{escape(line)}</p>" for line in told),
+        title=escape(_title(models)),
+        about="".join(f"<p>{escape(line)}</p>" for line in details),
         latency_is=LATENCY,
         throughput_is=THROUGHPUT,
         latency=_bars([(table.label(r), r.median.p50_ms, r.median.p99_ms) for r in rows], " ms"),
@@ -117,21 +117,21 @@ def page(found: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]) ->
     )
 
 
-def chart(found: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]) -> bytes:
+def chart(models: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]) -> bytes:
     """The page's head and charts as a PNG. Raises ConfigError where its library is not installed."""
     picture.require()
     names = [(table.label(row), row.median) for row in rows]
     latency = [(name, m.p50_ms, m.p99_ms, f"{table.number(m.p50_ms)} ms") for name, m in names]
     throughput = [(name, m.per_second, m.per_second, table.number(m.per_second)) for name, m in names]
-    return picture.draw(_title(found), _told(found, about), [(LATENCY, latency), (THROUGHPUT, throughput)])
+    return picture.draw(_title(models), _details(models, about), [(LATENCY, latency), (THROUGHPUT, throughput)])
 
 
-def _title(found: Sequence[Subject]) -> str:
-    return "edge-bench: " + ", ".join(s.name for s in found)
+def _title(models: Sequence[Subject]) -> str:
+    return "edge-bench: " + ", ".join(s.name for s in models)
 
 
-def _told(found: Sequence[Subject], about: Sequence[str]) -> list[str]:
-    return [*table.subjects(found), *about, f"edge-bench {__version__}"]
+def _details(models: Sequence[Subject], about: Sequence[str]) -> list[str]:
+    return [*table.subjects(models), *about, f"edge-bench {__version__}"]
 
 
 def _line(cells: Sequence[str], tag: str) -> str:

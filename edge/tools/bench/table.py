@@ -13,12 +13,12 @@ LEFT = 2
 BAR_LEAST = 10
 
 
-def subjects(found: Sequence[Subject]) -> Iterator[str]:
+def subjects(models: Sequence[Subject]) -> Iterator[str]:
     """A line for each model file."""
-    for s in found:
-        told = f"{s.size / 1e6:.1f} MB" if s.size >= 1e6 else f"{s.size / 1000:.1f} kB"
+    for s in models:
+        size = f"{s.size / 1e6:.1f} MB" if s.size >= 1e6 else f"{s.size / 1000:.1f} kB"
         precision = f"{s.precision}, " if s.precision else ""
-        yield f"{s.name}: {precision}{told}, {s.engine} {s.version}"
+        yield f"{s.name}: {precision}{size}, {s.engine} {s.version}"
 
 
 def lines(rows: Sequence[Row]) -> list[str]:
@@ -70,9 +70,9 @@ def chart(rows: Sequence[Row], style: Style) -> list[str]:
     wide = max(len(n) for n in names)
     most = max(row.median.p99_ms for row in rows)
     room = max(BAR_LEAST, style.width - wide - 12)
-    found = [f"latency, {style.paint('█', '36')} p50 {style.paint('░', '36')} p99, in ms"]
+    lines = [f"latency, {style.paint('█', '36')} p50 {style.paint('░', '36')} p99, in ms"]
     for name, row in zip(names, rows, strict=True):
         solid = max(1, round(room * row.median.p50_ms / most))
         light = max(0, round(room * row.median.p99_ms / most) - solid)
-        found.append(f"{name:{wide}} {style.paint('█' * solid + '░' * light, '36')} {number(row.median.p50_ms)}")
-    return found
+        lines.append(f"{name:{wide}} {style.paint('█' * solid + '░' * light, '36')} {number(row.median.p50_ms)}")
+    return lines

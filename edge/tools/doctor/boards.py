@@ -61,8 +61,8 @@ def _temperature(host: Host) -> Row:
 
 def _power(host: Host, bits: int | None) -> Row:
     if bits is not None and bits & board.UNDER_VOLTAGE:
-        found = ", ".join(board.problems(bits & board.UNDER_VOLTAGE))
-        return warn("power", found, SUPPLY, bits=bits)
+        problems = ", ".join(board.problems(bits & board.UNDER_VOLTAGE))
+        return warn("power", problems, SUPPLY, bits=bits)
     offered = _offered_ma(host)
     if offered is not None and offered < PI_5_MA:
         text = f"the supply offers {offered / 1000:g} A: the USB ports give 600 mA together, little for a camera"
@@ -135,13 +135,13 @@ def estimated_bytes(model: Path, size: int) -> int:
 
 def meminfo(host: Host) -> dict[str, int]:
     """/proc/meminfo, in bytes."""
-    found = {}
+    sizes = {}
     for line in host.text("proc/meminfo").splitlines():
         name, _, rest = line.partition(":")
         number = rest.split()
         if number and number[0].isdigit():
-            found[name] = int(number[0]) * 1024
-    return found
+            sizes[name] = int(number[0]) * 1024
+    return sizes
 
 
 def _available(host: Host, known: dict[str, int]) -> int:

@@ -53,17 +53,17 @@ def python(host: Host) -> Row:
 
 def installed(settings: Settings, host: Host) -> Iterator[Row]:
     """The wheels that are there, and those that the settings ask for in vain."""
-    found = {w.distribution: v for w in WHEELS if (v := host.version(w.distribution)) is not None}
-    missing = [(what, names) for what, names in needed(settings) if not any(n in found for n in names)]
+    versions = {w.distribution: v for w in WHEELS if (v := host.version(w.distribution)) is not None}
+    missing = [(what, names) for what, names in needed(settings) if not any(n in versions for n in names)]
     for what, names in missing:
         yield _missing(what, names[0], host)
-    old = found.get("tflite-runtime")
-    if old and int(found.get("numpy", "0").partition(".")[0]) >= 2:
+    old = versions.get("tflite-runtime")
+    if old and int(versions.get("numpy", "0").partition(".")[0]) >= 2:
         fix = "pip install 'numpy<2', or take its successor: pip install 'edge-run[tflite]'"
-        text = f"tflite-runtime {old} was built for numpy 1, here is numpy {found['numpy']}"
+        text = f"tflite-runtime {old} was built for numpy 1, here is numpy {versions['numpy']}"
         yield warn("packages", text, fix)
     elif not missing:
-        yield ok("packages", ", ".join(f"{n} {v}" for n, v in found.items()), **found)
+        yield ok("packages", ", ".join(f"{n} {v}" for n, v in versions.items()), **versions)
 
 
 def needed(settings: Settings) -> list[tuple[str, tuple[str, ...]]]:

@@ -74,12 +74,12 @@ def _model_text(loaded: Loaded) -> str:
         return ", ".join(f"{s.name} {s.dtype}{_shape(s.shape)}" for s in specs)
 
     size = loaded.path.stat().st_size
-    told = f"{size / MB:.1f} MB" if size >= MB else f"{size / 1000:.0f} kB"
+    text = f"{size / MB:.1f} MB" if size >= MB else f"{size / 1000:.0f} kB"
     guessed = f"; guessed: {' '.join(loaded.guesses)}" if loaded.guesses else ""
     repairs = loaded.engine.repairs if isinstance(loaded.engine, RepairingEngine) else ()
     mended = "".join(f"; mended: {repair}" for repair in repairs)
     return (
-        f"{loaded.manifest.name}, {loaded.manifest.task}, {told}, {loaded.engine.name} {loaded.engine.version}; "
+        f"{loaded.manifest.name}, {loaded.manifest.task}, {text}, {loaded.engine.name} {loaded.engine.version}; "
         f"in: {brief(loaded.engine.inputs)}; out: {brief(loaded.engine.outputs)}{guessed}{mended}"
     )
 

@@ -44,13 +44,13 @@ def rows(settings: Settings, host: Host) -> Iterator[Row]:
 
 def mounts(host: Host) -> list[Mount]:
     """What is mounted; a space in a name is written as \\040 there."""
-    found = []
+    entries = []
     for line in host.text("proc/mounts").splitlines():
         parts = line.split()
         if len(parts) >= 4:
             point = parts[1].replace("\\040", " ")
-            found.append(Mount(parts[0], point, parts[2], tuple(parts[3].split(","))))
-    return found
+            entries.append(Mount(parts[0], point, parts[2], tuple(parts[3].split(","))))
+    return entries
 
 
 def mount_of(folder: Path, host: Host) -> Mount | None:
@@ -81,13 +81,13 @@ def _state(folder: Path, mount: Mount | None) -> Row:
 
 
 def _disk(settings: Settings, folder: Path) -> Row:
-    found = os.statvfs(folder)
-    free = found.f_bavail * found.f_frsize
+    space = os.statvfs(folder)
+    free = space.f_bavail * space.f_frsize
     facts = {"free_bytes": free, "spool_max_bytes": settings.delivery.spool_max}
     if free < settings.delivery.spool_max:
         text = f"{free / 1e6:,.0f} MB free, the spool may take {settings.delivery.spool_max / 1e6:,.0f} MB"
         return warn("disk", text, f"make room, or --spool-max {max(1, int(free / 2e6))}MB", **facts)
-    if found.f_files and not found.f_favail:
+    if space.f_files and not space.f_favail:
         return warn(
             "disk", "no inodes left: no new file can be made", "remove files; many small ones took them", **facts
         )
@@ -175,5 +175,5 @@ def journal_on_disk(host: Host) -> bool:
 
 
 def _storage(text: str) -> str | None:
-    found = re.findall(r"^\s*Storage\s*=\s*(\w+)", text, re.MULTILINE)
-    return found[-1] if found else None
+    matches = re.findall(r"^\s*Storage\s*=\s*(\w+)", text, re.MULTILINE)
+    return matches[-1] if matches else None

@@ -42,10 +42,10 @@ class Style:
 def line(row: Row, style: Style) -> str:
     """A row, and its fix below it."""
     verdict = style.paint(f"{row.verdict:{VERDICT_WIDTH}}", COLOURS[row.verdict])
-    made = f"{verdict} {row.part:{PART_WIDTH}} {_folded(row.text, style.width)}\n"
+    text = f"{verdict} {row.part:{PART_WIDTH}} {_folded(row.text, style.width)}\n"
     if row.fix:
-        made += f"{INDENT}{style.paint('fix:', '1')} {_folded(row.fix, style.width, extra=5)}\n"
-    return made
+        text += f"{INDENT}{style.paint('fix:', '1')} {_folded(row.fix, style.width, extra=5)}\n"
+    return text
 
 
 def _folded(text: str, width: int, extra: int = 0) -> str:
@@ -53,8 +53,8 @@ def _folded(text: str, width: int, extra: int = 0) -> str:
     if not width:
         return text
     room = max(20, width - len(INDENT) - extra)
-    found = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
-    return f"\n{INDENT}{' ' * extra}".join(found)
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+    return f"\n{INDENT}{' ' * extra}".join(lines)
 
 
 def exit_code(rows: Sequence[Row]) -> int:
@@ -65,9 +65,12 @@ def exit_code(rows: Sequence[Row]) -> int:
 def summary(rows: Sequence[Row], style: Style) -> str:
     """The last line: how many of what."""
     count = Counter(row.verdict for row in rows)
-    said = [f"{count['fail']} failed" if count["fail"] else "", f"{count['warn']} to look at" if count["warn"] else ""]
+    counts = [
+        f"{count['fail']} failed" if count["fail"] else "",
+        f"{count['warn']} to look at" if count["warn"] else "",
+    ]
     worst = "fail" if count["fail"] else "warn" if count["warn"] else "ok"
-    text = ", ".join(s for s in said if s) or "all in order"
+    text = ", ".join(s for s in counts if s) or "all in order"
     return f"\n{style.paint(text, COLOURS[worst])}\n"
 
 
@@ -87,9 +90,9 @@ def as_json(rows: Sequence[Row], version: str) -> str:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    made: dict[str, Any] = {"part": row.part, "verdict": row.verdict, "text": row.text}
+    fields: dict[str, Any] = {"part": row.part, "verdict": row.verdict, "text": row.text}
     if row.fix:
-        made["fix"] = row.fix
+        fields["fix"] = row.fix
     if row.code:
-        made["code"] = row.code
-    return {**made, "facts": dict(row.facts)}
+        fields["code"] = row.code
+    return {**fields, "facts": dict(row.facts)}

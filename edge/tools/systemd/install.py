@@ -26,13 +26,13 @@ def drop_in_file(name: str) -> Path:
 
 def texts(plan: Plan, version: int) -> dict[Path, str]:
     """Every file that is written, and its text."""
-    made = {
+    files = {
         TEMPLATE: unit.template(plan.program, version),
         plan.folder / unit.CONFIG: HEADER.format(unit=plan.unit) + unit.toml(plan.config),
     }
     if unit.has_own(plan.needs):
-        made[drop_in_file(plan.unit)] = unit.drop_in(plan.needs)
-    return made
+        files[drop_in_file(plan.unit)] = unit.drop_in(plan.needs)
+    return files
 
 
 def write(plan: Plan, systemd: Systemd) -> Iterator[tuple[str, str]]:

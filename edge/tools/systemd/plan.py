@@ -73,9 +73,9 @@ class _Draft:
         return copy
 
 
-def instance_name(settings: Settings, said: str | None) -> str:
+def instance_name(settings: Settings, wanted: str | None) -> str:
     """`--instance`, else the model's name. Raises ConfigError for what systemd cannot take."""
-    name = said or topic_part(settings.topics.name or settings.model.file.stem)
+    name = wanted or topic_part(settings.topics.name or settings.model.file.stem)
     if name != topic_part(name):
         raise ConfigError(f"--instance {name}: letters, digits, - and _ belong there; say {topic_part(name)}")
     return name
@@ -146,11 +146,11 @@ def _model(draft: _Draft, model: Path) -> Path:
 
 def companions(model: Path) -> list[Path]:
     """The files beside a model that belong to it: sidecar, labels, external weights."""
-    found = [model.with_name(model.name + ".json")]
+    files = [model.with_name(model.name + ".json")]
     beside = labels.beside(model)
     if beside is not None:
-        found.append(beside[0])
-    return [f for f in found if f.is_file()] + _external(model)
+        files.append(beside[0])
+    return [f for f in files if f.is_file()] + _external(model)
 
 
 def _external(model: Path) -> list[Path]:
@@ -173,23 +173,23 @@ def _provider(draft: _Draft, provider: str) -> str:
     return f"{draft.place(absolute(Path(library)))}{mark}{options}"
 
 
-def _source(draft: _Draft, said: str) -> str:
-    if said == "-":
+def _source(draft: _Draft, text: str) -> str:
+    if text == "-":
         raise ConfigError("--source -: a service has no standard input; name a file, a folder, a camera or mqtt:TOPIC")
-    source = uri.parse(said)
+    source = uri.parse(text)
     if not source.declared.reads_path:
-        return said
+        return text
     path = absolute(Path(source.rest))
     folder = path if path.is_dir() else path.parent
     if hidden(path):
         draft.folders.append(folder)
         draft.notes.append(f"{folder} is shown to the service, read-only; its files must be readable by everybody")
-    return f"{source.name}:{path}" if said.startswith(f"{source.name}:") else str(path)
+    return f"{source.name}:{path}" if text.startswith(f"{source.name}:") else str(path)
 
 
 def _check_outputs(settings: Settings) -> None:
-    said = [(name, Path(rest)) for name, _, rest in (sink.partition(":") for sink in settings.output.sinks)]
-    outputs = [("--sink", f"{name}:", path) for name, path in said if registry.declared(SinkInfo, name).writes_path]
+    sinks = [(name, Path(rest)) for name, _, rest in (sink.partition(":") for sink in settings.output.sinks)]
+    outputs = [("--sink", f"{name}:", path) for name, path in sinks if registry.declared(SinkInfo, name).writes_path]
     if settings.output.save_frames is not None:
         outputs.append(("--save-frames", "", settings.output.save_frames))
     for flag, scheme, path in outputs:

@@ -24,22 +24,22 @@ class Systemd:
 
     def tool(self, name: str) -> str:
         """Raises ConfigError where this machine does not run systemd."""
-        found = shutil.which(name, path=self.path)
-        if found is None or not (self.root / "run/systemd/system").is_dir():
-            what = "/run/systemd/system is not there" if found else f"there is no {name}"
+        path = shutil.which(name, path=self.path)
+        if path is None or not (self.root / "run/systemd/system").is_dir():
+            what = "/run/systemd/system is not there" if path else f"there is no {name}"
             raise ConfigError(
                 f"edge-run service: this machine does not run systemd ({what}); in a container start edge-run itself, "
                 "elsewhere write the files with --print or --root DIR"
             )
-        return found
+        return path
 
     def version(self) -> int:
         """Of the installed systemd, running or not."""
-        found = shutil.which("systemctl", path=self.path)
-        if found is None:
+        path = shutil.which("systemctl", path=self.path)
+        if path is None:
             return OLDEST
-        said = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
-        match = re.match(r"systemd (\d+)", said)
+        output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+        match = re.match(r"systemd (\d+)", output)
         return int(match[1]) if match else OLDEST
 
     def call(self, *words: str) -> None:
@@ -50,8 +50,8 @@ class Systemd:
         except subprocess.TimeoutExpired:
             raise ConfigError(f"systemctl {' '.join(words)}: not done in {CALL_TIMEOUT_S} s; try it by hand") from None
         if done.returncode:
-            said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-            raise ConfigError(f"systemctl {' '.join(words)}: {said}; edge-run service logs shows more")
+            reason = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+            raise ConfigError(f"systemctl {' '.join(words)}: {reason}; edge-run service logs shows more")
 
     def show(self, tool: str, *words: str) -> int:
         """A tool whose output is for the user; returns its exit code."""
