@@ -10,6 +10,8 @@ from msgspec import Struct
 
 import edge
 from converter.artifact import Artifact
+from converter.compare import report as compared
+from converter.compare.compare import compare
 from converter.convert import convert
 from converter.options import Calibration, Choices, Target
 from converter.proof.parity import ParityError
@@ -54,9 +56,29 @@ class Arguments(Struct, frozen=True, kw_only=True):
         None
     )
     force: Annotated[bool, Flag("write a file that fails parity; the manifest records it")] = False
+    compare: Annotated[bool, Flag("what a new model changes: --compare OLD NEW --sample FILE")] = False
     manifest: Annotated[ManifestSettings, Room("what the model takes and gives, where it does not say it")] = (
         ManifestSettings()
     )
+
+
+class CompareArguments(Struct, frozen=True, kw_only=True):
+    """What `edge-convert --compare` may be told."""
+
+    compare: Annotated[bool, Flag("what a new model changes, row by row")]
+    old: Annotated[Path, Flag("the .onnx or .tflite file that runs now", parsers.path, "OLD", positional=True)]
+    new: Annotated[Path, Flag("the one that may take its place", parsers.path, "NEW", positional=True)]
+    sample: Annotated[str, Flag("rows (.csv .jsonl .npy .npz) or a folder of pictures", metavar="FILE")]
+    expect: Annotated[
+        str | None,
+        Flag("the true answers: a file, or a column of --sample", metavar="FILE|COLUMN"),
+    ] = None
+    by: Annotated[
+        tuple[str, ...],
+        Flag("a column to look at alone, whole; else every column is, the worst parts first",
+             metavar="COLUMN", name="slice", many=True),
+    ] = ()  # fmt: skip
+    report: Annotated[Path | None, Flag("all of it, each row that changed too", parsers.path, "FILE.json")] = None
 
 
 PROGRAM = Program(
@@ -64,6 +86,14 @@ PROGRAM = Program(
     "A trained model to one checked ONNX or TFLite file.",
     edge.__version__,
     version_flag="--edge-version",  # --version is the model's
+)
+
+
+COMPARE = Program(
+    "edge-convert --compare",
+    "What a new model changes: agreement, wins and losses by class and slice.",
+    edge.__version__,
+    version_flag="--edge-version",
 )
 
 
@@ -89,8 +119,15 @@ def _choices(args: Arguments) -> Choices:
 
 
 def run(argv: Sequence[str] | None = None) -> None:
-    """Converts as the arguments say. Raises EdgeError."""
-    args = arguments.read(Arguments, PROGRAM, sys.argv[1:] if argv is None else argv)
+    """Converts, or compares, as the arguments say. Raises EdgeError."""
+    given = sys.argv[1:] if argv is None else argv
+    if "--compare" in given:
+        _compare(arguments.read(CompareArguments, COMPARE, given))
+    else:
+        _convert(arguments.read(Arguments, PROGRAM, given))
+
+
+def _convert(args: Arguments) -> None:
     output = args.output
     target, choices = _target(output), _choices(args)
     write_report = terminal.writer(args.report) if args.report is not None else None
@@ -105,6 +142,15 @@ def run(argv: Sequence[str] | None = None) -> None:
     _show(artifact, str(output))
     if write_report and args.report is not None:
         write_report(report.of(artifact, str(output)), args.report)
+
+
+def _compare(args: CompareArguments) -> None:
+    if args.report is not None:
+        compared.require_json(args.report)
+    found = compare(args.old, args.new, sample=args.sample, expect=args.expect, by=args.by)
+    print(compared.text(found))
+    if args.report is not None:
+        compared.write_json(found, args.report)
 
 
 def _show(artifact: Artifact, output: str = "") -> None:

@@ -1,0 +1,160 @@
+"""A model file's answers to some rows, as the device would publish them: its best class, or its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from converter.compare.refused import REFUSED, refused
+from converter.errors import SampleFileError
+from converter.proof import initial_state
+from converter.proof.answers import class_values, classes_of, plain, roles
+from converter.proof.device import run
+from converter.proof.parity import require_known_answers
+from converter.quiet import quiet
+from converter.rows.pictures import prepared
+from converter.rows.rows import Rows
+from converter.rows.tensors import feed
+from edge.data.tensor import Array
+from edge.describe import describe
+from edge.engines import choose
+from edge.errors import ConfigError
+from edge.model import container
+from edge.model.manifest import Manifest
+from edge.plugins.protocols import EngineOptions
+
+COMPARED = ("classify", "anomaly", "regress")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classes:
+    """The class of each row as text, [rows], and its name, [rows]; "(refused)" where the device would not take it."""
+
+    values: Array
+    names: Array
+
+    def right(self, expected: Array) -> Array:
+        """bool [rows]: whether the class, or its name, is the one that was expected."""
+        wanted = np.array([plain(e) for e in expected], dtype=object)
+        return np.asarray((self.values == wanted) | (self.names == wanted), dtype=bool)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Numbers:
+    """What a regression predicts, float64 [rows, numbers]; NaN where the device would refuse the row."""
+
+    values: Array
+
+
+Answers = Classes | Numbers
+
+
+class ModelFile:
+    """A model file, opened as the device opens it: by its manifest, else by what it says of itself.
+
+    Raises ModelError for one that cannot be used, ConfigError for a task that has no answer to compare.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with quiet():
+            engine = choose.load(path, EngineOptions())
+        try:
+            found = container.read_manifest(path, engine.metadata)
+            if found is None or not found.inputs:
+                found = describe.describe(path, engine).manifest
+            self.manifest = found
+            self.sha256 = container.identity(path)
+            self._engine = initial_state.of(engine, found)
+            _require_comparable(path, found)
+        except BaseException:
+            engine.close()
+            raise
+
+    def __enter__(self) -> ModelFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        self._engine.close()
+
+    def answers(self, rows: Rows) -> Answers:
+        """The answer to each row, one at a time where the file says so. Raises SampleFileError, ModelError."""
+        ready = prepared(rows, self.manifest.inputs, self._engine.inputs)
+        out = refused(ready, self.manifest)
+        kept = np.flatnonzero(~out)
+        if not len(kept):
+            raise SampleFileError(f"{self.path.name}: the device would refuse every row of the sample (missing values)")
+        tensors = feed(ready.take(kept), self.manifest.inputs)
+        outputs = run(self._engine, tensors, singly=not self.manifest.batch_independent)
+        if self.manifest.task == "regress":
+            return Numbers(_spread(_numbers(outputs, self.manifest), kept, len(rows)))
+        classes = classes_of(outputs, self.manifest)
+        if classes is None:
+            raise ConfigError(f"{self.path.name}: its outputs do not say which class they mean; name it with a sidecar")
+        if rows.expected is not None:
+            require_known_answers(rows.expected, classes, outputs, self.manifest)
+        names = dict(zip(class_values(self.manifest), self.manifest.labels, strict=False))
+        everywhere = np.full(len(rows), REFUSED, dtype=object)
+        everywhere[kept] = classes
+        return Classes(everywhere, np.array([names.get(c, c) for c in everywhere], dtype=object))
+
+    def known_classes(self) -> tuple[set[str], set[str]]:
+        """The classes that the file tells of, and their names."""
+        values = class_values(self.manifest)
+        return set(values), set(self.manifest.labels or values)
+
+
+def _require_comparable(path: Path, manifest: Manifest) -> None:
+    if manifest.task not in COMPARED:
+        raise ConfigError(
+            f"--compare {path.name}: its task is {manifest.task}; answers are compared of {', '.join(COMPARED)}"
+        )
+    if any(i.kind == "table" and i.window is not None for i in manifest.inputs):
+        raise ConfigError(f"--compare {path.name}: it answers to windows of rows, and a sample's rows are single ones")
+    if any(i.kind == "audio" for i in manifest.inputs):
+        raise ConfigError(f"--compare {path.name}: it takes sound, and a sample is rows or pictures")
+
+
+def _numbers(outputs: dict[str, Array], manifest: Manifest) -> Array:
+    names = [n for n in roles(manifest, "value") if n in outputs] or list(outputs)[:1]
+    first = outputs[names[0]]
+    return first.astype(np.float64).reshape(len(first), -1)
+
+
+def _spread(values: Array, at: Array, rows: int) -> Array:
+    made = np.full((rows, values.shape[1]), np.nan)
+    made[at] = values
+    return made
+
+
+def in_common_words(
+    old: Classes, new: Classes, known_old: tuple[set[str], set[str]], known_new: tuple[set[str], set[str]]
+) -> tuple[Classes, Classes]:
+    """Both answers with names that mean the same: by the names of the classes, else by the classes themselves.
+
+    A model may name its classes and the other only number them. `known_...`: the classes that the file tells of, and
+    their names. Raises ConfigError where no class of one is a class of the other: every row would differ, and nothing
+    would be said by that.
+    """
+    names_old, names_new = known_old[1] | _seen(old.names), known_new[1] | _seen(new.names)
+    if names_old & names_new:
+        return old, new
+    if (known_old[0] | _seen(old.values)) & (known_new[0] | _seen(new.values)):
+        named = dict(zip(old.values, old.names, strict=True)) | dict(zip(new.values, new.names, strict=True))
+        return replace(old, names=_named(old, named)), replace(new, names=_named(new, named))
+    raise ConfigError(f"--compare: the models have no class in common: {_some(names_old)} and {_some(names_new)}")
+
+
+def _named(answers: Classes, names: dict[str, str]) -> Array:
+    return np.array([names[c] for c in answers.values], dtype=object)
+
+
+def _seen(values: Array) -> set[str]:
+    return set(values) - {REFUSED}
+
+
+def _some(names: set[str]) -> str:
+    return ", ".join(sorted(names)[:4]) + (", ..." if len(names) > 4 else "")
