@@ -15,15 +15,16 @@ import msgspec
 from edge.data.names import topic_part
 from edge.data.normalization import Normalization, understand
 from edge.data.result import ModelRef
+from edge.describe.audio import RATE
 from edge.describe.overrides import DECODED, Overrides, require_use
 from edge.engines import choose
 from edge.errors import ConfigError, ModelError
 from edge.model import container, golden, labels
-from edge.model.manifest import Input, Manifest
+from edge.model.manifest import Input, Manifest, Window
 from edge.plugins.declarations import Gives
 from edge.plugins.protocols import Engine, EngineOptions
 from edge.settings import options
-from edge.settings.settings import Settings
+from edge.settings.settings import DeviceManifestSettings, Settings
 from edge.sources import uri
 
 log = logging.getLogger("edge.app.loading")
@@ -163,7 +164,7 @@ def override(loaded: Loaded, settings: Settings) -> Loaded:
         "activation": _activation(settings),
         "labels": _labels(loaded, ours.labels) if ours.labels is not None else None,
         "name": topic_part(settings.topics.name) if settings.topics.name else None,
-        "inputs": _with_picture(old.inputs, settings),
+        "inputs": _with_stream(_with_picture(old.inputs, settings) or old.inputs, settings),
     }
     _require_use(
         settings, ours.decoder or (old.decoder if ours.task in (None, old.task) else "") or ours.task or old.task
@@ -209,3 +210,52 @@ def _with_picture(inputs: Sequence[Input], settings: Settings) -> tuple[Input, .
         flags = ", ".join("--input-size" if field == "size" else f"--{field}" for field in changes)
         raise ConfigError(f"{flags}: this model takes no picture; leave it out")
     return tuple(msgspec.structs.replace(i, **changes) if i.kind == "image" else i for i in inputs)
+
+
+def _with_stream(inputs: tuple[Input, ...], settings: Settings) -> tuple[Input, ...]:
+    """The inputs with the sound and the windows that the user says. Raises ConfigError where the model takes none."""
+    manifest = settings.manifest
+    if not (manifest.sample_rate or manifest.frontend or manifest.window or manifest.hop):
+        return inputs
+    heard = any(i.kind == "audio" for i in inputs)
+    windowed = heard or any(i.kind == "table" for i in inputs)
+    for flag, value, fits, takes in (
+        ("--sample-rate", manifest.sample_rate, heard, "sound"),
+        ("--frontend", manifest.frontend, heard, "sound"),
+        ("--window", manifest.window, windowed, "windows"),
+        ("--hop", manifest.hop, windowed, "windows"),
+    ):
+        if value is not None and not fits:
+            raise ConfigError(f"{flag}: this model takes no {takes}; leave it out")
+    old = next((i.sample_rate for i in inputs if i.kind == "audio"), 0)
+    return tuple(_streamed(i, manifest, old) for i in inputs)
+
+
+def _streamed(part: Input, said: DeviceManifestSettings, old_rate: int) -> Input:
+    """`old_rate`: the rate of the model's sound, in Hz, before the user said another."""
+    if part.kind == "constant" and RATE.match(part.name) and said.sample_rate is not None:
+        return msgspec.structs.replace(part, value=[said.sample_rate] if part.shape else said.sample_rate)
+    if part.kind not in ("audio", "table"):
+        return part
+    window = _window(part, said, old_rate)
+    if part.kind == "table":
+        return msgspec.structs.replace(part, window=window)
+    changes: dict[str, object] = {"window": window, "sample_rate": said.sample_rate or part.sample_rate}
+    if said.frontend is not None and said.frontend.replace("none", "") != part.frontend:
+        changes |= {"frontend": said.frontend.replace("none", ""), "frontend_options": {}}
+    return msgspec.structs.replace(part, **changes)
+
+
+def _window(part: Input, said: DeviceManifestSettings, old_rate: int) -> Window | None:
+    """At another rate a window of the same time, unless the input's shape or the user says how long it is."""
+    old = part.window
+    if old is None:
+        if said.hop is not None and said.window is None:
+            raise ConfigError(f"--hop {said.hop}: this model has no window; --window says how long it is")
+        return None if said.window is None else Window(size=said.window, hop=said.hop or max(1, said.window // 2))
+    free = part.kind == "audio" and not any(isinstance(d, int) and d > 1 for d in part.shape)
+    faster = (said.sample_rate or old_rate) / old_rate if free and old_rate else 1.0
+    size, hop, context = (round(n * faster) for n in (old.size, old.hop, old.context))
+    if said.window is not None:
+        size, hop = said.window, said.window if part.kind == "audio" else max(1, said.window // 2)
+    return Window(size=size, hop=said.hop or hop, context=context)

@@ -106,6 +106,9 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> WindowPreproces
     if len(parts) != 1 or parts[0].window is None:
         raise ModelError(f"{manifest.name}: {len(parts)} inputs with a window in the manifest, one is needed")
     part, window, spec = parts[0], parts[0].window, by_name[parts[0].name]
+    shape = spec.shape or ()
+    if len(shape) == 3 and isinstance(shape[1], int) and shape[1] != window.size:
+        raise ModelError(f"{manifest.name}: a window of {window.size} rows for a model that takes {shape[1]} at once")
     total = int(np.prod(spec.fixed()))
     if window.size < 1 or window.hop < 1 or total % window.size:
         raise ModelError(f"{manifest.name}: a window of {window.size} rows does not divide {list(spec.fixed())}")

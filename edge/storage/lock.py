@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
+import sys
 from pathlib import Path
 
 from edge.errors import SpoolError, UnavailableError
@@ -82,6 +84,37 @@ class FileLock:
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
+
+
+class HostLock:
+    """One process of this machine at a time, whichever folder it keeps its state in.
+
+    Linux: an abstract socket address, which the kernel frees when the process dies, and which containers with a network
+    of their own do not share. Elsewhere it holds nothing.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._address = f"\0edge-run/{name}"
+        self._socket: socket.socket | None = None
+
+    def acquire(self) -> bool:
+        """False where another process holds it."""
+        if self._socket is not None or not sys.platform.startswith("linux"):
+            return True
+        held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            held.bind(self._address)
+        except OSError as exc:
+            held.close()
+            return exc.errno != errno.EADDRINUSE
+        self._socket = held
+        return True
+
+    def release(self) -> None:
+        """Lets the next process in."""
+        held, self._socket = self._socket, None
+        if held is not None:
+            held.close()
 
 
 def make_folder(folder: Path) -> None:

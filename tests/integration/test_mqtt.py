@@ -260,3 +260,16 @@ def test_two_models_with_one_name_never_share_their_topics(edge_run, broker, flo
     second.wait_until_said("the topics edge/pi/flowers/# belong to process")
     third = edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--name", "other")
     third.wait_until_said("topics=edge/pi/other/#")
+
+
+def test_another_state_folder_is_no_way_to_topics_that_are_in_use(edge_run, broker, flowers, tmp_path):
+    flags = ("--model", flowers.path, "--mqtt", broker.url, "--device", "pi")
+    first = edge_run(*flags)
+    first.wait_until_said("model ready")
+    second = edge_run(*flags, "--state-dir", str(tmp_path / "elsewhere"))
+    assert second.process.wait(PATIENCE_S) == 2
+    second.wait_until_said("the topics edge/pi/flowers/# belong to a process with another --state-dir")
+    first.process.kill()
+    first.process.wait(PATIENCE_S)
+    third = edge_run(*flags, "--state-dir", str(tmp_path / "elsewhere"))
+    third.wait_until_said("topics=edge/pi/flowers/#")
