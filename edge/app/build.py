@@ -84,6 +84,7 @@ def build(settings: Settings, loaded: Loaded) -> App:
         draft.add("inputs", functools.partial(_remind, source, outboxes))
     if session is not None:
         _add_session(core, draft, session, status, embedded=broker is not None)
+        _terminal(core, draft, session)
     guard = _crash_guard(core, draft, source)
     health = HealthSocket(settings.delivery.state_dir, core.stem, core.hearts.late, core.clock)
     draft.add("health", health.open, health.close)
@@ -180,6 +181,19 @@ def _add_session(core: Core, draft: Draft, session: MqttSession, status: Status,
     draft.births.append(status.births)
     draft.ticks.append(StatsPublisher(session, status, core.settings.topics.stats_interval, core.clock).tick)
     draft.add("mqtt", session.start, stop)
+
+
+def _terminal(core: Core, draft: Draft, session: MqttSession) -> None:
+    """For a person who has just started it by hand; a console sink shows every result anyway."""
+    from edge.app import terminal
+
+    settings = core.settings
+    if not terminal.is_there() or any(uri.startswith("console") for uri in settings.output.sinks):
+        return
+    asks = settings.input.source is None
+    said = terminal.lines(session.options.url, settings.mqtt, core.topics, core.loaded.manifest, asks=asks)
+    draft.add("terminal", functools.partial(terminal.show, said))
+    draft.observers.append(terminal.KindsOfResult().observe)
 
 
 def _announcer(core: Core, draft: Draft, session: MqttSession | None, status: Status) -> Announcer | None:

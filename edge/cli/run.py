@@ -66,6 +66,7 @@ def run(argv: list[str]) -> int:
     from edge.telemetry import logs
 
     logs.set_up(settings.process.log_format, verbose=settings.process.verbose)
+    logs.warn(settings.remarks)
     try:
         if settings.process.check:
             from edge.tools import doctor

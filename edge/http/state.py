@@ -7,10 +7,8 @@ from typing import Any
 
 from edge.http import events
 from edge.http.options import Served
-from edge.model import golden
+from edge.model import example
 from edge.telemetry import board
-
-ROW_MOST = 4096
 
 
 class State:
@@ -60,24 +58,7 @@ class State:
 
     def _example(self) -> Any:
         """A row to try, from the model's golden samples; None where a picture belongs or nothing is known."""
-        manifest = self._served.manifest
-        if self._takes_pictures or not manifest.golden:
-            return None
-        try:
-            found = [_shortest(golden.unpack(t)) for t in manifest.golden[0].inputs.values()]
-        except ValueError:
-            return None
-        row: list[Any] = found[0] if len(found) == 1 else [v[0] for v in found]
-        names = [f.name for f in manifest.features]
-        if all(names) and names and len(names) == len(row):
-            return dict(zip(names, row, strict=True))
-        return row if len(row) <= ROW_MOST else None
-
-
-def _shortest(values: Any) -> list[Any]:
-    """As a person would write them: 5.1, not 5.099999904632568, which is the same in float32."""
-    flat = values.ravel()
-    return [float(str(v)) for v in flat] if flat.dtype.kind == "f" else list(flat.tolist())
+        return None if self._takes_pictures else example.row(self._served.manifest)
 
 
 def _input(part: Any) -> Mapping[str, Any]:

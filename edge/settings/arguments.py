@@ -14,12 +14,17 @@ from edge.settings.options import UNSET, Arguments, Option
 
 
 class Program(msgspec.Struct, frozen=True):
-    """What `--help` and `--version` say of a command."""
+    """What `--help` and `--version` say of a command.
+
+    Where `common` names flags `--help` is short: these, and `examples` as they are typed; `--help-all` lists all.
+    """
 
     name: str
     description: str
     version: str
     epilog: str = ""
+    examples: str = ""
+    common: tuple[str, ...] = ()
     version_flag: str = "--version"
     plugins: Callable[[str], str] = lambda group: ""
     """What is registered in a group of entry points, as a user says it; asked for by `--help` alone."""
@@ -60,8 +65,11 @@ def split(struct: type[Arguments], program: Program, argv: Sequence[str]) -> tup
 
 def parse(struct: type[msgspec.Struct], program: Program, argv: Sequence[str]) -> Mapping[str, object]:
     """What the arguments say, as text, True for a switch, or a list, by the option's key. Raises ConfigError."""
-    values, unknown = _parse(struct, program, argv)
+    found, words = _parse(struct, program, argv)
+    values = dict(found)
+    unknown = _lone_word(struct, values, words)
     if unknown:
+        unknown = [word for word in unknown if word.startswith("-")] or unknown
         word = unknown[0].partition("=")[0]
         flags = [word for option in options.of(struct) if not option.flag.positional for word in option.words]
         meant = nearest(word, [*flags, "--help", program.version_flag])
@@ -77,40 +85,71 @@ def _built(struct: type[Arguments], values: Mapping[str, object]) -> Arguments:
 def _parse(
     struct: type[msgspec.Struct], program: Program, argv: Sequence[str]
 ) -> tuple[Mapping[str, object], Sequence[str]]:
-    known, unknown = _parser(struct, program).parse_known_args(list(argv))
+    if program.common:
+        _help(struct, program, argv)
+    known, unknown = _parser(struct, program, options.of(struct)).parse_known_args(list(argv))
     return {key: value for key, value in vars(known).items() if value is not None}, unknown
 
 
-def _parser(struct: type[msgspec.Struct], program: Program) -> argparse.ArgumentParser:
+def _help(struct: type[msgspec.Struct], program: Program, argv: Sequence[str]) -> None:
+    """Ends the process where help is asked for: the usual flags, or all."""
+    every = options.of(struct)
+    if "--help-all" in argv:
+        _parser(struct, program, every).parse_args(["--help"])
+    if not {"-h", "--help"} & set(argv):
+        return
+    usual = [option for option in every if option.name in program.common]
+    parser = _parser(struct, program, sorted(usual, key=lambda option: program.common.index(option.name)), short=True)
+    parser.description = f"{program.description}\n\n{program.examples}"
+    parser.epilog = f"{program.name} --help-all lists all {len(every)} flags. {program.epilog}".strip()
+    parser.parse_args(["--help"])
+
+
+def _lone_word(struct: type[msgspec.Struct], said: dict[str, object], words: Sequence[str]) -> Sequence[str]:
+    """Takes a word that no flag claims for the option that is said so; returns the other words. Raises ConfigError."""
+    option = next((option for option in options.of(struct) if option.flag.word), None)
+    if option is None or not words or any(word.startswith("-") for word in words):
+        return words
+    if said.get(option.key, words[0]) != words[0]:
+        raise ConfigError(f"{words[0]} and --{option.name} {said[option.key]}: say one of the two")
+    said[option.key] = words[0]
+    return words[1:]
+
+
+def _parser(
+    struct: type[msgspec.Struct], program: Program, among: Sequence[Option], *, short: bool = False
+) -> argparse.ArgumentParser:
     parser = _Parser(
         program.plugins,
         prog=program.name,
         description=program.description,
         epilog=program.epilog or None,
+        usage=argparse.SUPPRESS if short else None,
         allow_abbrev=False,
         formatter_class=_NarrowFormatter,  # while flags are added; the usual one imports shutil for the width
     )
     groups: dict[str, Any] = {"": parser}
-    for option in options.of(struct):
-        if option.title not in groups:
-            groups[option.title] = parser.add_argument_group(option.title)
-        action = _add(groups[option.title], option)
+    for option in among:
+        title = "" if short else option.title
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        action = _add(groups[title], option)
         if option.flag.plugins:
             parser.listed.append((action, option.flag.plugins))
     parser.add_argument(
         program.version_flag, action="version", version=f"{program.name} {program.version}", help="print it and end"
     )
-    parser.formatter_class = argparse.HelpFormatter
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter if short else argparse.HelpFormatter
     return parser
 
 
 def _add(group: Any, option: Option) -> argparse.Action:
     flag = option.flag
-    more: dict[str, Any] = {"help": _help(option)}
+    more: dict[str, Any] = {"help": _line(option)}
     if option.switch:
         more |= {"action": "store_true", "default": None}
     else:
-        more["metavar"] = flag.metavar or option.name.upper()
+        more["metavar"] = option.metavar
     required = option.default is msgspec.NODEFAULT
     if flag.positional:
         more["nargs"] = ("+" if required else "*") if flag.many else (None if required else "?")
@@ -124,7 +163,7 @@ def _add(group: Any, option: Option) -> argparse.Action:
     return action
 
 
-def _help(option: Option) -> str:
+def _line(option: Option) -> str:
     text = option.flag.help.replace("%", "%%")
     default = option.default
     return f"{text} [{default}]" if default and default not in (UNSET, msgspec.NODEFAULT) else text

@@ -19,6 +19,18 @@ Stated = Mapping[str, tuple[str, object]]
 """By the option's key: where it was said, and what."""
 
 
+EXAMPLES = """\
+  edge-run demo                                               train, convert, run, subscribe
+  edge-run digits.onnx --source rows.csv --mqtt none          rows of a file, results on the terminal
+  edge-run digits.onnx --mqtt mqtt://broker.example           inputs and results over MQTT
+  edge-run yolo11n.onnx --source camera:0 --http 8080         a camera, and a page to look at
+  edge-run digits.onnx --check                                is everything in order?"""
+
+COMMON = ("model", "source", "mqtt", "http", "device", "sink", "check", "describe", "labels", "threshold", "on-change",
+          "config", "verbose")  # fmt: skip
+"""The flags of a first hour, in the order of `--help`."""
+
+
 def read(
     argv: Sequence[str], environ: Mapping[str, str], version: str, plugins: Callable[[str], str] = lambda group: ""
 ) -> Settings:
@@ -30,8 +42,10 @@ def read(
         "edge-run",
         "Run a trained model and publish every result over MQTT.",
         version,
-        "Each flag is also a variable (EDGE_SPOOL_MAX) and a key of the --config file (spool-max). "
+        "Each is also a variable (EDGE_SPOOL_MAX) and\na key of the --config file (spool-max). "
         "edge-run service --help: have systemd run it.",
+        EXAMPLES,
+        COMMON,
         plugins=plugins,
     )
     flags = arguments.parse(Settings, program, argv)
@@ -46,7 +60,15 @@ def read(
     if config:
         values["config"] = Path(str(config))
     given = frozenset(key for key in stated if not by_key[key].flag.only_flag)
-    return _completed(replace(options.build(Settings, values), given=given), environ)
+    settings = replace(options.build(Settings, values), given=given, remarks=_misspelt(environ))
+    return _completed(settings, environ)
+
+
+def _misspelt(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """A remark for each variable that looks like ours and is none. It is no error: others may have an EDGE_ too."""
+    known = [option.variable for option in options.of(Settings) if not option.flag.only_flag]
+    unknown = sorted(name for name in environ if name.startswith("EDGE_") and name not in (*known, "EDGE_CONFIG"))
+    return tuple(f"variable {name} means nothing here{nearest(name, known)}" for name in unknown)
 
 
 def _from_environment(environ: Mapping[str, str]) -> Stated:
@@ -85,7 +107,8 @@ def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if settings.process.healthy:
         return settings
     if settings.model.file == UNSET:
-        raise ConfigError("no model: say edge-run --model model.onnx")
+        remarks = "".join(f"; {remark}" for remark in settings.remarks)
+        raise ConfigError(f"no model: say edge-run model.onnx, or edge-run demo for a first try{remarks}")
     _check_home_assistant(settings)
     topics = settings.topics
     device = topic_part(topics.device or os.uname().nodename or "device")

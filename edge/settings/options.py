@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from edge.settings.parsers import OneOf
+
 Arguments = TypeVar("Arguments", bound=msgspec.Struct)
 
 UNSET = Path()
@@ -29,7 +31,7 @@ class Flag(msgspec.Struct, frozen=True):
     `many`: may be repeated, and the field is a tuple of what `parse` gives. `alone` is the value where the flag
     stands without one (or with true, as a variable or key). `positional`: a word without a flag. `only_flag`: neither
     a variable nor a key. `plugins`: it names one of this group of entry points, and the help lists
-    them where its text has three dots.
+    them where its text has three dots. `word`: a lone word among the flags is its value, too (`edge-run model.onnx`).
     """
 
     help: str
@@ -42,6 +44,7 @@ class Flag(msgspec.Struct, frozen=True):
     positional: bool = False
     only_flag: bool = False
     plugins: str = ""
+    word: bool = False
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -75,6 +78,12 @@ class Option(msgspec.Struct, frozen=True):
     def variable(self) -> str:
         """The environment variable."""
         return "EDGE_" + self.key.upper()
+
+    @property
+    def metavar(self) -> str:
+        """What the help shows as its value: `FILE`, or the words that it takes."""
+        words = self.flag.parse.words if isinstance(self.flag.parse, OneOf) else ()
+        return self.flag.metavar or "|".join(words) or self.name.upper()
 
     @property
     def words(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Word = TypeVar("Word", bound=str)
 
@@ -141,14 +141,20 @@ def path(text: str) -> Path:
     return Path(text).expanduser()
 
 
-def one_of(words: Iterable[Word]) -> Callable[[str], Word]:
-    """One of some words. The parser raises ValueError."""
-    known = tuple(words)
+class OneOf(Generic[Word]):
+    """A parser that takes one of some words; the help lists them."""
 
-    def parse(text: str) -> Word:
-        for word in known:
+    def __init__(self, words: Iterable[Word]) -> None:
+        self.words = tuple(words)
+
+    def __call__(self, text: str) -> Word:
+        """Raises ValueError."""
+        for word in self.words:
             if word == text:
                 return word
-        raise ValueError(f"one of {', '.join(known)} belongs there")
+        raise ValueError(f"one of {', '.join(self.words)} belongs there")
 
-    return parse
+
+def one_of(words: Iterable[Word]) -> OneOf[Word]:
+    """One of some words. The parser raises ValueError."""
+    return OneOf(words)

@@ -19,7 +19,9 @@ from edge.settings.parsers import BATCH_MOST, THREADS_MOST, one_of, up_to
 class ModelSettings(Struct, frozen=True):
     """Which model runs on what. `tuned_for` is the goal of the profile that gave threads and provider."""
 
-    file: Annotated[Path, Flag("the .onnx or .tflite file", parsers.path, "FILE", name="model")] = UNSET
+    file: Annotated[
+        Path, Flag("the .onnx or .tflite file; --model may be left out", parsers.path, "FILE", name="model", word=True)
+    ] = UNSET
     engine: Annotated[str, Flag("what runs the model: auto, ...", parsers.word, "NAME", plugins="edge.engines")] = (
         "auto"
     )
@@ -63,7 +65,9 @@ class DeviceManifestSettings(ManifestSettings, frozen=True):
 
     threshold: Annotated[float | None, Flag("lowest score that is reported", parsers.real, "X")] = None
     top_k: Annotated[int | None, Flag("how many classes are reported; 0: all", parsers.count, "N")] = None
-    decoder: Annotated[str | None, Flag("how boxes are read: the postprocessor's name", metavar="NAME")] = None
+    decoder: Annotated[str | None, Flag("what reads the outputs: ...", metavar="NAME", plugins="edge.postprocess")] = (
+        None
+    )
     activation: Annotated[
         Literal["none", "softmax", "sigmoid"] | None,
         Flag("what makes probabilities of the scores", one_of(("none", "softmax", "sigmoid"))),
@@ -264,7 +268,8 @@ class ProcessSettings(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """What the user wants. `given` are the keys of the options that a flag, a variable or the file named."""
+    """What the user wants. `given` are the keys of the options that a flag, a variable or the file named; `remarks`
+    are for the log."""
 
     model: Annotated[ModelSettings, Room("the model")] = ModelSettings()
     manifest: Annotated[DeviceManifestSettings, Room("what the model takes and gives, where it says otherwise")] = (
@@ -279,3 +284,4 @@ class Settings(Struct, frozen=True):
     delivery: Annotated[DeliverySettings, Room("delivery")] = DeliverySettings()
     process: Annotated[ProcessSettings, Room("the process")] = ProcessSettings()
     given: frozenset[str] = frozenset()
+    remarks: tuple[str, ...] = ()

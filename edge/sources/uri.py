@@ -13,6 +13,8 @@ GROUP = "edge.sources"
 FILES = "files"
 """The plug-in for folders, globs and files whose suffix no plug-in has."""
 LINES = "lines"
+CAMERA = "camera"
+CAMERA_DEVICES = "/dev/video"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]+")  # one letter is none: C:\ is a drive
 
 
@@ -35,6 +37,8 @@ def parse(uri: str) -> SourceUri:
     """
     if uri == "-":
         return SourceUri(LINES, uri)
+    if uri.startswith(CAMERA_DEVICES):
+        return SourceUri(CAMERA, uri)
     scheme, colon, rest = uri.partition(":")
     if colon and _SCHEME.fullmatch(scheme):
         if registry.is_own(GROUP, scheme):

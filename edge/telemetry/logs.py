@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
@@ -39,6 +40,12 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(entry, enc_hook=str).decode()
+
+
+def warn(remarks: Iterable[str]) -> None:
+    """What was noticed before there was a log."""
+    for remark in remarks:
+        logging.getLogger("edge").warning(remark)
 
 
 def set_up(style: str, *, verbose: bool) -> None:

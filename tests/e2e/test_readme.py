@@ -98,7 +98,7 @@ def test_the_readmes_python_runs(tmp_path, flowers):
 
 
 def test_every_flag_of_the_contract_is_there():
-    help_text = subprocess.run([str(BINARIES / "edge-run"), "--help"], capture_output=True, text=True).stdout
+    help_text = subprocess.run([str(BINARIES / "edge-run"), "--help-all"], capture_output=True, text=True).stdout
     for flag in (
         *("--model", "--source", "--mqtt", "--sink", "--device", "--name", "--prefix", "--engine", "--threads"),
         *("--provider", "--task", "--labels", "--threshold", "--top-k", "--state-dir", "--spool-max"),

@@ -163,7 +163,7 @@ def test_a_quantiser_is_said_by_its_name(command, edge_run, card):
 
 
 def test_the_help_names_them_all(command):
-    said = " ".join(command("edge-run", "--help").stdout.decode().split())
+    said = " ".join(command("edge-run", "--help-all").stdout.decode().split())
     for word in ("tsv:results.tsv", "rows.tsv", "auto, litert, onnxruntime, linear", "memory, sqlite, msgpack"):
         assert word in said
 

@@ -17,6 +17,7 @@ from edge.plugins import registry
 from edge.plugins.contexts import SinkContext
 from edge.settings import arguments, layers, options
 from edge.settings.options import Option
+from edge.settings.parsers import OneOf
 from edge.settings.settings import Settings
 
 ALL = options.of(Settings)
@@ -51,7 +52,7 @@ def test_an_unknown_sink_is_told_with_those_there_are():
 
 def test_the_help_lists_what_is_installed(capsys):
     with pytest.raises(SystemExit):
-        layers.read(["--help"], {}, "0", registry.usage)
+        layers.read(["--help-all"], {}, "0", registry.usage)
     said = capsys.readouterr().out
     assert "a further sink: console, file:out.jsonl, mqtt" in said
     assert "camera:0" in said
@@ -65,6 +66,8 @@ def test_batches_for_home_assistant_are_refused_with_the_way_out():
 
 def _returned(option: Option) -> type:
     parse = option.flag.parse
+    if isinstance(parse, OneOf):
+        return str
     returned = parse if isinstance(parse, type) else get_type_hints(parse)["return"]
     return str if isinstance(returned, TypeVar) else returned  # one of some words
 
@@ -101,7 +104,7 @@ def test_an_option_that_is_declared_is_a_flag_a_variable_a_key_and_a_line_of_the
 
 def test_the_help_lists_every_flag_under_its_room(capsys):
     with pytest.raises(SystemExit) as ended:
-        layers.read(["--help"], {}, "0")
+        layers.read(["--help-all"], {}, "0")
     shown = capsys.readouterr().out
     assert ended.value.code == 0
     assert set(re.findall(r"^  (?:-v, )?(--[a-z-]+)", shown, re.MULTILINE)) == {

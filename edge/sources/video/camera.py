@@ -17,6 +17,9 @@ from edge.sources.video.live import LiveSource
 from edge.sources.video.opencv import OPENCV, Capture, opencv
 
 OPTIONS = ("width", "height", "fps", "fourcc")
+KERNEL = Path("/sys/class/video4linux")
+SHOWN_MOST = 6
+"""A Raspberry Pi has a dozen nodes of its codecs and its camera's parts."""
 
 
 class Camera:
@@ -30,7 +33,7 @@ class Camera:
         """Raises UnavailableError."""
         cv2 = opencv()
         if not self.path.exists():
-            raise UnavailableError(f"there is no {self.path}; plug the camera in")
+            raise UnavailableError(f"there is no {self.path}; plug the camera in{_there_are()}")
         if not os.access(self.path, os.R_OK | os.W_OK):
             raise UnavailableError(f"no right to read {self.path}: add the user to the group 'video'")
         capture = cv2.VideoCapture(str(self.path), cv2.CAP_V4L2)
@@ -47,6 +50,29 @@ class Camera:
         return Capture(cv2, capture)
 
 
+def cameras(kernel: Path) -> list[str]:
+    """The cameras there are: `camera:0 (HD Webcam)`. A camera has further nodes, for metadata, which are none."""
+    found = []
+    for node in sorted(kernel.glob("video*"), key=lambda n: (len(n.name), n.name)):
+        if _read(node / "index") == "0":
+            found.append(f"camera:{node.name.removeprefix('video')} ({_read(node / 'name') or 'no name'})")
+    return found
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _there_are() -> str:
+    found = cameras(KERNEL)
+    more = len(found) - SHOWN_MOST
+    text = ", ".join(found[:SHOWN_MOST]) + (f" and {more} more" if more > 0 else "")
+    return f"; there are: {text}" if found else "; there is no camera of Video4Linux at all"
+
+
 def create(rest: str, context: SourceContext) -> LiveSource:
     """`rest` is a number or a device, and its options. Raises ConfigError."""
     device, _, query = rest.partition("?")
@@ -55,7 +81,7 @@ def create(rest: str, context: SourceContext) -> LiveSource:
     if unknown:
         raise ConfigError(f"--source camera:{rest}: unknown option {unknown[0]!r}; known: {', '.join(OPTIONS)}")
     if not device.isdigit() and not device.startswith("/"):
-        raise ConfigError(f"--source camera:{rest}: {device!r} is no number and no device; say camera:0")
+        raise ConfigError(f"--source camera:{rest}: {device!r} is no number and no device; say camera:0{_there_are()}")
     if any(not options[k].isdigit() for k in ("width", "height", "fps") if k in options):
         raise ConfigError(f"--source camera:{rest}: width, height and fps are whole numbers")
     if len(options.get("fourcc", "MJPG")) != 4:

@@ -1,0 +1,126 @@
+"""What a person at a terminal sees of a service on MQTT: how to listen and to ask, and each new kind of result.
+
+Piped, and as a service, none of it is printed: the log and the topics say it all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Hashable, Sequence
+
+import msgspec
+
+from edge.data.result import Result, Skipped
+from edge.data.sample import Sample
+from edge.model import example
+from edge.model.manifest import Manifest
+from edge.mqtt.topics import Topics
+from edge.mqtt.url import BrokerUrl
+from edge.settings.settings import MqttSettings
+from edge.sinks import console
+
+KINDS_MOST = 20
+"""So many kinds get a line each."""
+PASTED_MOST = 1000
+"""Characters of an example row that is still pasted rather than put into a file."""
+
+
+class KindsOfResult:
+    """An observer that prints a line for each result whose kind has not been seen: another label, other objects, the
+    first anomaly. Of the thread that publishes."""
+
+    def __init__(self) -> None:
+        self._seen: set[Hashable] = set()
+
+    def observe(self, sample: Sample, results: Sequence[Result | Skipped]) -> None:
+        """Prints at most `KINDS_MOST` lines in a life."""
+        for result in results:
+            if isinstance(result, Result) and len(self._seen) <= KINDS_MOST:
+                self._look_at(result)
+
+    def _look_at(self, result: Result) -> None:
+        found = kind(result)
+        if found in self._seen:
+            return
+        self._seen.add(found)
+        if len(self._seen) > KINDS_MOST:
+            _say("(further kinds of results are not shown here; subscribe to see all)")
+        else:
+            _say(console.describe(msgspec.to_builtins(result)))
+
+
+def kind(result: Result) -> Hashable:
+    """What a person would call it: the top class, which objects, normal or not; numbers are all of one kind."""
+    found = result.predictions
+    if result.task == "classify":
+        return found[0].label if found else None
+    if result.task in ("detect", "keypoints"):
+        return frozenset(p.label for p in found)
+    if result.task == "anomaly":
+        return any(p.is_anomaly for p in found)
+    if result.task == "segment":
+        return frozenset(label for p in found for label in p.labels)
+    return tuple(getattr(p, "name", "") for p in found)
+
+
+def lines(url: BrokerUrl, mqtt: MqttSettings, topics: Topics, manifest: Manifest, *, asks: bool) -> list[str]:
+    """How to listen, and where the model `asks` for its inputs by MQTT, how to send one; ready to be pasted.
+
+    mosquitto's programs speak no WebSockets: then it is the topics alone.
+    """
+    if url.websockets:
+        return [f"listen on   {topics.all}", *([f"send to     {topics.input}"] if asks else [])]
+    reached = _reached(url, mqtt)
+    listen = f"listen:  mosquitto_sub {reached}-v -t {shlex.quote(topics.all)}"
+    send = f"send:    mosquitto_pub {reached}-q 1 -t {shlex.quote(topics.input)} {_payload(manifest)}"
+    return [listen, send] if asks else [listen]
+
+
+def _reached(url: BrokerUrl, mqtt: MqttSettings) -> str:
+    """The options that name the broker, with a blank behind each; a password is read from its file, never shown."""
+    words = ["-h", url.host] if url.host != "localhost" else []
+    words += ["-p", str(url.port)] if url.port != 1883 else []
+    words += ["-u", url.username] if url.username else []
+    said = "".join(f"{shlex.quote(word)} " for word in words)
+    if url.username and mqtt.password_file is not None:
+        said += f'-P "$(cat {shlex.quote(str(mqtt.password_file))})" '
+    elif url.username and url.password:
+        said += "-P PASSWORD "
+    for flag, file in (("--cafile", mqtt.ca), ("--cert", mqtt.cert), ("--key", mqtt.key)):
+        said += f"{flag} {shlex.quote(str(file))} " if file is not None else ""
+    return said + ("--capath /etc/ssl/certs " if url.tls and mqtt.ca is None else "")
+
+
+def _payload(manifest: Manifest) -> str:
+    kinds = {i.kind for i in manifest.inputs if i.kind != "constant" and not i.state_from}
+    if kinds & {"image", "audio"}:
+        return "-f picture.jpg" if "image" in kinds else "-f sound.wav"
+    row = example.row(manifest)
+    if row is None:
+        return "-f row.json" if kinds & {"table", "column"} else "-f array.npy"
+    texts = [_json(row), *([_json(list(row.values()))] if isinstance(row, dict) else [])]
+    short = next((text for text in texts if len(text) <= PASTED_MOST), None)
+    return f"-m {shlex.quote(short)}" if short is not None else "-f row.json"
+
+
+def _json(row: object) -> str:
+    return msgspec.json.encode(row).decode().replace(".0,", ",").replace(".0]", "]").replace(".0}", "}")
+
+
+def is_there() -> bool:
+    """True where standard output is read by a person."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def show(said: Sequence[str]) -> None:
+    """Prints the lines to start with."""
+    for line in said:
+        _say(line)
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal was closed: the service goes on
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,113 @@
+"""What a person at a terminal sees of a service on MQTT."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.processes import until
+from support.terminal import Terminal
+
+from edge.app import terminal
+from edge.data.result import Anomaly, Classification, Detection, ModelRef, Result, Timing
+from edge.model.manifest import Input, Manifest
+from edge.mqtt import url
+from edge.mqtt.topics import Topics
+from edge.settings.settings import MqttSettings
+
+TOPICS = Topics("edge/pi/digits")
+PICTURES = Manifest(name="digits", task="classify", inputs=(Input(name="x", kind="image", shape=(1, 3, 8, 8)),))
+
+
+def lines(address: str, manifest: Manifest = PICTURES, *, asks: bool = True, **mqtt) -> list[str]:
+    return terminal.lines(url.parse(address), MqttSettings(address, **mqtt), TOPICS, manifest, asks=asks)
+
+
+def result(task: str, *predictions: object, seq: int = 1) -> Result:
+    return Result(
+        1, f"pi/digits/b/{seq}", "2026-11-28T12:00:00.000000Z", True, "pi", ModelRef("digits", "1", ""), "-", seq, task,
+        list(predictions), Timing(0.1, 0.2, 0.1),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def service(tmp_path):
+    made: list[Terminal] = []
+
+    def start(*words: str) -> Terminal:
+        made.append(Terminal(tmp_path / "folder", "edge-run", *map(str, words)))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.stop()
+
+
+def test_the_lines_that_are_shown_can_be_pasted_and_each_new_label_is_a_line(service, broker, flowers, tmp_path):
+    shown = service(flowers.path, "--device", "pi", "--mqtt", broker.url)
+    shown.wait_until_said("send:")
+    send = re.search(r"^send: +(.*)$", shown.said, re.MULTILINE)[1]
+    listen = re.search(r"^listen: +(.*)$", shown.said, re.MULTILINE)[1]
+    heard = tmp_path / "heard.txt"
+    subscriber = subprocess.Popen(["bash", "-c", f"exec {listen} > {heard}"])
+    try:
+        until(
+            lambda: heard.exists() and "status online" in heard.read_text(), "a subscriber by the line that was shown"
+        )
+        subprocess.run(["bash", "-c", send], check=True)
+        until(lambda: "/result {" in heard.read_text(), "a result for the row that was shown")
+    finally:
+        subscriber.terminate()
+        subscriber.wait()
+    shown.wait_until_said("#1  ")
+    for row in (flowers.rows[0], flowers.rows[0], flowers.rows[75], flowers.rows[120]):
+        subprocess.run(["mosquitto_pub", "-p", str(broker.port), "-t", "edge/pi/flowers/input", "-q", "1",
+                        "-m", json.dumps(row)], check=True)  # fmt: skip
+    for label in ("setosa", "versicolor", "virginica"):
+        shown.wait_until_said(f"  {label} ")
+    assert len(re.findall(r"  #\d  ", shown.said)) == 3
+
+
+def test_piped_nothing_of_it_is_printed(edge_run, broker, flowers):
+    process = edge_run(flowers.path, "--device", "pi", "--mqtt", broker.url, "--source", "synthetic:3")
+    assert process.process.communicate(timeout=60)[0] == b""
+
+
+def test_the_broker_of_another_host_is_named_and_a_password_is_read_from_its_file():
+    (listen,) = lines("mqtt://ed@pi.local:1884", asks=False, password_file=Path("/home/pi/mqtt password"))
+    assert listen.endswith(
+        """mosquitto_sub -h pi.local -p 1884 -u ed -P "$(cat '/home/pi/mqtt password')" -v -t 'edge/pi/digits/#'"""
+    )
+
+
+def test_a_password_of_the_address_is_not_shown():
+    assert "secret" not in " ".join(lines("mqtts://ed:secret@pi.local"))
+
+
+def test_over_websockets_which_mosquittos_programs_do_not_speak_it_is_the_topics_alone():
+    assert "mosquitto" not in " ".join(lines("ws://pi.local/mqtt"))
+
+
+def test_a_model_of_pictures_is_sent_a_file():
+    assert lines("mqtt://localhost")[1].endswith("-t edge/pi/digits/input -f picture.jpg")
+
+
+def test_the_kinds_that_get_a_line_are_bounded(capsys):
+    kinds = terminal.KindsOfResult()
+    for number in range(60):
+        kinds.observe(None, [result("classify", Classification(number, f"class {number}", 0.9), seq=number)])
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == terminal.KINDS_MOST + 1
+    assert "further kinds" in said[-1]
+
+
+def test_what_is_a_kind_depends_on_the_task():
+    cat = Detection(0, "cat", 0.9, (0, 0, 1, 1))
+    moved = msgspec.structs.replace(cat, box=(5, 5, 6, 6))
+    assert terminal.kind(result("detect", cat)) == terminal.kind(result("detect", moved, moved))
+    assert terminal.kind(result("detect", cat)) != terminal.kind(result("detect"))
+    assert terminal.kind(result("anomaly", Anomaly(1.0, False))) != terminal.kind(result("anomaly", Anomaly(2.0, True)))

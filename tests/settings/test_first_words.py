@@ -1,0 +1,71 @@
+"""What somebody types in the first hour: a lone model, `--help`, a misspelt variable."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.errors import ConfigError
+from edge.settings import layers, options
+from edge.settings.parsers import OneOf
+from edge.settings.settings import Settings
+
+
+def read(*argv: str, **environ: str) -> Settings:
+    return layers.read(argv, environ, "0")
+
+
+@pytest.mark.parametrize("argv", [("m.onnx", "--mqtt", "mqtt://x"), ("--mqtt", "mqtt://x", "m.onnx"),
+                                  ("--watch", "m.onnx"), ("m.onnx", "--model", "m.onnx")])  # fmt: skip
+def test_the_model_may_be_said_without_its_flag_anywhere(argv):
+    assert str(read(*argv).model.file) == "m.onnx"
+
+
+def test_a_lone_model_wins_over_a_variable():
+    assert str(read("m.onnx", EDGE_MODEL="other.onnx").model.file) == "m.onnx"
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (("a.onnx", "b.onnx"), "unknown argument b.onnx"),
+        (("a.onnx", "--model", "b.onnx"), "a.onnx and --model b.onnx: say one of the two"),
+        (("--modle", "a.onnx"), "unknown argument --modle; did you mean --model"),
+    ],
+)
+def test_what_is_not_clear_is_refused(argv, says):
+    with pytest.raises(ConfigError, match=says):
+        read(*argv)
+
+
+def test_a_misspelt_variable_is_told_with_the_one_that_was_meant():
+    (remark,) = read("m.onnx", EDGE_DEVCE="pi", EDGE_DEVICE="pi", EDGE_CONFIG="", OTHER="x").remarks
+    assert remark == "variable EDGE_DEVCE means nothing here; did you mean EDGE_DEVICE?"
+
+
+def test_a_misspelt_variable_is_told_where_it_was_the_model():
+    with pytest.raises(ConfigError, match="EDGE_MODLE means nothing here; did you mean EDGE_MODEL"):
+        read(EDGE_MODLE="m.onnx")
+
+
+def shown(capsys, flag: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        read(flag)
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_short_help_fits_on_a_screen_has_examples_and_names_the_long_one(capsys):
+    said = shown(capsys, "--help")
+    assert len(said.splitlines()) <= 40
+    assert "edge-run digits.onnx --source rows.csv --mqtt none" in said
+    assert "--help-all lists all" in said
+    assert "--spool-max-age" not in said
+    assert "--spool-max-age" in shown(capsys, "--help-all")
+
+
+@pytest.mark.parametrize(
+    "option", [o for o in options.of(Settings) if isinstance(o.flag.parse, OneOf)], ids=lambda o: o.name
+)
+def test_the_help_names_the_words_that_a_flag_takes(option, capsys):
+    said = " ".join(shown(capsys, "--help-all").split())
+    assert f"--{option.name} {'|'.join(option.flag.parse.words)}" in said
