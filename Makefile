@@ -1,4 +1,4 @@
-# make demo    set up .venv and show the main job: train, convert, run, subscribe
+# make demo    set up .venv and show the main job: train, convert, run, subscribe; it stays in ./edge-demo
 # make test    set up .venv and run the tests, on the built wheel
 # make check   lint, types, layers
 # make test-faults, make test-long    random faults; a million results
@@ -70,7 +70,7 @@ dist: $(VENV)/.dev
 	@ls dist
 
 demo: $(VENV)/.demo
-	@$(BIN)/python -m converter.demo $(if $(BROKER),--broker $(BROKER))
+	@$(BIN)/edge-run demo $(if $(BROKER),--broker $(BROKER))
 
 test: $(VENV)/.dev
 	@$(BIN)/pytest $(or $(FAILED),$(PYTEST_ARGS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ class Comparison:
     """Why the file fails; empty where it passes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Artifact:
     """`model` is the bytes of the file without its manifest. Frozen: a pass returns a new one.
 
@@ -84,9 +84,18 @@ class Artifact:
     passes: tuple[str, ...] = ()
     source_bytes: int = 0
     variants: tuple[Variant, ...] = ()
-    comparison: Comparison | None = field(default=None, repr=False)
+    comparison: Comparison | None = None
     unnamed: bool = False
     """The name is made up from a class: the file's own is better."""
+
+    def __repr__(self) -> str:
+        """`<Artifact digits: scikit-learn -> onnx, classify, 5,026 bytes; 360 rows compared, off by 1e-06>`."""
+        figures = self.manifest.parity if self.comparison is not None else None
+        proof = f"{figures.rows} rows compared, off by {figures.max_difference:.3g}" if figures else "not yet compared"
+        if figures is not None and figures.accuracy_after is not None:
+            proof += f", accuracy {figures.accuracy_before:.2%} -> {figures.accuracy_after:.2%}"
+        made = f"{self.framework} -> {self.target}, {self.manifest.task}, {len(self.model):,} bytes"
+        return f"<Artifact {self.manifest.name}: {made}; {proof}>"
 
     def with_model(self, model: bytes, *, after: str) -> Artifact:
         """The artifact after the pass named `after`."""
@@ -107,14 +116,15 @@ class Artifact:
 
     def save(self, path: str | Path) -> Path:
         """`converter.write(self, path)`."""
-        return write(self, Path(path))
+        return write(self, path)
 
 
-def write(artifact: Artifact, path: Path) -> Path:
+def write(artifact: Artifact, path: str | Path) -> Path:
     """Writes model and manifest as one file to `path`, whole or not at all; a model without a name gets the file's.
 
     Raises ModelError for an artifact that parity has not seen, OutputError where the place cannot be written.
     """
+    path = Path(path)
     if artifact.comparison is None:
         raise ModelError(f"{path.name}: this artifact has not been compared with its original; use converter.convert")
     if path.suffix != f".{artifact.target}":

@@ -13,6 +13,7 @@ from converter.artifact import Artifact
 from converter.compare import report as compared
 from converter.compare.compare import compare
 from converter.convert import convert
+from converter.demo import examples
 from converter.options import Calibration, Choices, Target
 from converter.proof.parity import ParityError
 from converter.report import report, terminal
@@ -57,6 +58,9 @@ class Arguments(Struct, frozen=True, kw_only=True):
     )
     force: Annotated[bool, Flag("write a file that fails parity; the manifest records it")] = False
     compare: Annotated[bool, Flag("what a new model changes: --compare OLD NEW --sample FILE")] = False
+    example: Annotated[
+        str | None, Flag("alone: write a script that trains a small model and converts it", one_of(examples.EXTRAS))
+    ] = None
     manifest: Annotated[ManifestSettings, Room("what the model takes and gives, where it does not say it")] = (
         ManifestSettings()
     )
@@ -81,10 +85,22 @@ class CompareArguments(Struct, frozen=True, kw_only=True):
     report: Annotated[Path | None, Flag("all of it, each row that changed too", parsers.path, "FILE.json")] = None
 
 
+class ExampleArguments(Struct, frozen=True, kw_only=True):
+    """What stands beside `--example`: nothing else is asked for then."""
+
+    example: Annotated[str, Flag("which framework", one_of(examples.EXTRAS))]
+
+
 PROGRAM = Program(
     "edge-convert",
     "A trained model to one checked ONNX or TFLite file.",
     edge.__version__,
+    examples="""\
+  edge-convert --example sklearn                              a script to begin with
+  edge-convert digits.skops -o digits.onnx --sample rows.csv  compared on your rows
+  edge-convert model.keras -o model.tflite --sample pictures/ --quantize int8
+  edge-convert models:/digits/1 -o digits.onnx                out of MLflow""",
+    common=("source", "output", "sample", "expect", "quantize", "labels", "name", "report", "trust-pickle", "example"),
     version_flag="--edge-version",  # --version is the model's
 )
 
@@ -95,6 +111,7 @@ COMPARE = Program(
     edge.__version__,
     version_flag="--edge-version",
 )
+EXAMPLE = Program(PROGRAM.name, "A script that trains a small model and converts it.", PROGRAM.version)
 
 
 def _target(output: Path) -> Target:
@@ -119,9 +136,14 @@ def _choices(args: Arguments) -> Choices:
 
 
 def run(argv: Sequence[str] | None = None) -> None:
-    """Converts, or compares, as the arguments say. Raises EdgeError."""
+    """Converts, compares, or writes an example, as the arguments say. Raises EdgeError."""
     given = sys.argv[1:] if argv is None else argv
-    if "--compare" in given:
+    if list(given) == ["--version"]:  # with a value it is the model's
+        print(f"{PROGRAM.name} {PROGRAM.version}")
+    elif any(word.partition("=")[0] == "--example" for word in given):
+        asked = arguments.read(ExampleArguments, EXAMPLE, given)
+        print("\n".join(examples.write(asked.example, Path.cwd())))
+    elif "--compare" in given:
         _compare(arguments.read(CompareArguments, COMPARE, given))
     else:
         _convert(arguments.read(Arguments, PROGRAM, given))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, get_args
 
 from edge.data.normalization import understand
 from edge.data.vocabulary import Color, Layout, Resize, Task
@@ -49,7 +49,9 @@ class Options:
     missing: float | None = None
 
     def __post_init__(self) -> None:
-        """Raises ConfigError for a number that no comparison could be made with."""
+        """Raises ConfigError for a target that there is not, or a number that no comparison could be made with."""
+        if self.target not in get_args(Target):
+            raise ConfigError(f"target={self.target!r}: one of {', '.join(map(repr, get_args(Target)))} belongs there")
         if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
             raise ConfigError(f"--tolerance {self.tolerance}: a finite number of at least 0 belongs there")
         if self.max_accuracy_drop is not None and not math.isfinite(self.max_accuracy_drop):

@@ -1,45 +1,100 @@
-"""Trains, converts, runs `edge-run` on rows it has not seen, and shows what a subscriber receives.
+"""`edge-run demo`: trains, converts, runs `edge-run` on rows it has not seen, and shows what a subscriber receives.
 
-`python -m converter.demo [--broker mqtt://localhost:1883]`; without a broker edge-run brings its own.
+Everything stays in a folder to go on with. Without a broker edge-run brings its own.
 """
 
-from __future__ import annotations
-
-import argparse
+# Not `from __future__ import annotations`: `options.of` reads the annotations.
+import csv
+import importlib.util
 import json
+import os
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from converter.demo.train import Trained, train
+from msgspec import Struct
+
+import edge
+from converter.demo import digit, examples
+from edge.errors import ConfigError, FatalError, needs
+from edge.settings import arguments, parsers
+from edge.settings.arguments import Program
+from edge.settings.options import Flag
 
 TOPIC = "edge/demo/digits/result"
 BINARIES = Path(sys.executable).parent
 WAIT_S = 60.0
+SHOWN_MOST = 12
+LIBRARIES = {"sklearn": "scikit-learn", "skops": "skops", "skl2onnx": "skl2onnx"}
 
 
-def main() -> int:
-    """0 where every row came back."""
-    parser = argparse.ArgumentParser(prog="python -m converter.demo")
-    parser.add_argument("--broker", default="", help="mqtt://host:port; default: a broker inside edge-run")
-    broker = parser.parse_args().broker
-    with tempfile.TemporaryDirectory(prefix="edge-run-demo-") as name:
-        folder = Path(name)
-        _say("1. Training a model on scikit-learn's digits")
-        files = train(folder)
-        _say("2. Converting it, with proof: edge-convert digits.skops -o digits.onnx")
-        _convert(files, folder)
-        _say(f"3. Running it on {len(files.truth)} digits it has not seen: edge-run --model digits.onnx")
-        return _run(files, folder, broker)
+class Arguments(Struct, frozen=True, kw_only=True):
+    """What the demo may be told."""
+
+    folder: Annotated[Path, Flag("where everything is kept", parsers.path, "DIR")] = Path("edge-demo")
+    broker: Annotated[str, Flag("mqtt://host:port; else a broker inside edge-run", metavar="URL")] = ""
+
+
+PROGRAM = Program(
+    "edge-run demo", "Train, convert, run, subscribe: all of it once, in a folder that stays.", edge.__version__
+)
+
+
+class Files(Struct, frozen=True):
+    """The demo's folder. `truth` is the digit of each held-back row, in their order."""
+
+    folder: Path
+    truth: tuple[str, ...]
+
+    @property
+    def rows(self) -> Path:
+        """The rows as edge-run is fed with them: an object a line, with an id."""
+        return self.folder / "rows.jsonl"
+
+
+def main(argv: list[str]) -> int:
+    """0 where every row came back; 2 for what cannot be."""
+    try:
+        return _demo(arguments.read(Arguments, PROGRAM, argv))
+    except FatalError as exc:
+        sys.stderr.write(f"{PROGRAM.name}: error: {exc}\n")
+        return exc.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _demo(args: Arguments) -> int:
+    for module, library in LIBRARIES.items():
+        if importlib.util.find_spec(module) is None:
+            raise needs("the demo", library, "demo")
+    if not args.broker and importlib.util.find_spec("amqtt") is None:
+        raise needs("the demo without --broker", "amqtt", "demo")
+    folder = _made(args.folder)
+    _say("1. Training a model on scikit-learn's digits: python train_digits.py")
+    files = _train(folder)
+    _say("2. Converting it, with proof: edge-convert digits.skops -o digits.onnx --sample rows.csv --expect labels.csv")
+    _convert(folder)
+    _say(f"3. Running it on {len(files.truth)} digits it has not seen: edge-run digits.onnx --source - < rows.jsonl")
+    code = _run(files, folder, args.broker)
+    _say_next(args.folder)
+    return code
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"--folder {folder}: {exc.strerror}; name another") from exc
+    return folder.resolve()
 
 
 def _say(text: str) -> None:
@@ -47,17 +102,49 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _convert(files: Trained, folder: Path) -> None:
+def _train(folder: Path) -> Files:
+    (folder / examples.SCRIPT).unlink(missing_ok=True)
+    examples.write("sklearn", folder)
+    done = subprocess.run([sys.executable, examples.SCRIPT], cwd=folder, stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise ConfigError(f"{folder / examples.SCRIPT} ended with {done.returncode}; see above")
+    with (folder / "rows.csv").open() as rows, (folder / "labels.csv").open() as labels:
+        held = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(rows)]
+        truth = tuple(row["target"] for row in csv.DictReader(labels))
+    files = Files(folder, truth)
+    files.rows.write_text("".join(json.dumps({"id": number, **row}) + "\n" for number, row in enumerate(held)))
+    (folder / "digit.png").write_bytes(digit.to_png(list(held[0].values())))
+    return files
+
+
+def _convert(folder: Path) -> None:
     subprocess.run(
         [
-            *(str(BINARIES / "edge-convert"), str(files.model), "-o", str(folder / "digits.onnx")),
-            *("--sample", str(files.sample), "--expect", str(files.expect), "--name", "digits"),
+            *(str(BINARIES / "edge-convert"), "digits.skops", "-o", "digits.onnx"),
+            *("--sample", "rows.csv", "--expect", "labels.csv"),
         ],
+        cwd=folder,
         check=True,
     )
 
 
-def _run(files: Trained, folder: Path, broker: str) -> int:
+def _say_next(folder: Path) -> None:
+    """What to type next, with the programs' path where the shell would not find them."""
+    found = shutil.which("edge-run")
+    on_path = found is not None and Path(found).parent.resolve() == BINARIES.resolve()
+    run = "edge-run" if on_path else str(Path(os.path.relpath(BINARIES / "edge-run", folder)))
+    page = "--http 8080 --mqtt none"
+    _say(f"5. All of it is in {folder}{os.sep} (digit.png is a picture of row.json). Now you:")
+    lines = [
+        f"cd {folder}",
+        f"{run} digits.onnx --source rows.csv --mqtt none",
+        f"{run} digits.onnx {page}          # then look at http://127.0.0.1:8080/",
+        "curl --json @row.json http://127.0.0.1:8080/predict          # beside it",
+    ]
+    sys.stdout.write("".join(f"   {line}\n" for line in lines))
+
+
+def _run(files: Files, folder: Path, broker: str) -> int:
     url = urlsplit(broker or f"mqtt://127.0.0.1:{_free_port()}")
     host, port = url.hostname or "localhost", url.port or 1883
     command = [
@@ -98,7 +185,7 @@ def _wait_for(host: str, port: int) -> None:
 
 
 def _exchange(
-    edge_run: subprocess.Popen[str], subscriber: subprocess.Popen[str], files: Trained
+    edge_run: subprocess.Popen[str], subscriber: subprocess.Popen[str], files: Files
 ) -> dict[str, dict[str, Any]]:
     """Feeds the rows once the subscriber listens; returns the results by id."""
     events = _events(subscriber)
@@ -111,7 +198,7 @@ def _exchange(
         result = event["payload"]
         if result["id"] not in received:
             received[result["id"]] = event
-            _show(event, files.truth[result["input_id"]])
+            _show(event, files.truth[result["input_id"]], len(received))
         if len(received) == len(files.truth):
             break
     feeder.join()
@@ -123,13 +210,16 @@ def _events(subscriber: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def _feed(edge_run: subprocess.Popen[str], files: Trained) -> None:
+def _feed(edge_run: subprocess.Popen[str], files: Files) -> None:
     if edge_run.stdin is not None:
         edge_run.stdin.write(files.rows.read_text())
         edge_run.stdin.close()
 
 
-def _show(event: dict[str, Any], truth: str) -> None:
+def _show(event: dict[str, Any], truth: str, number: int) -> None:
+    if number > SHOWN_MOST:
+        sys.stdout.write("   ...\n" if number == SHOWN_MOST + 1 else "")
+        return
     result = event["payload"]
     best = result["predictions"][0]
     mark = "" if best["label"] == truth else f"   (it is {truth})"
@@ -147,7 +237,7 @@ def _way_ms(event: dict[str, Any]) -> float:
     return (float(event["arrived"]) - datetime.fromisoformat(event["payload"]["time"]).timestamp()) * 1e3
 
 
-def _summary(received: dict[str, dict[str, Any]], files: Trained) -> int:
+def _summary(received: dict[str, dict[str, Any]], files: Files) -> int:
     events = list(received.values())
     right = sum(e["payload"]["predictions"][0]["label"] == files.truth[e["payload"]["input_id"]] for e in events)
     lost = len(files.truth) - len({e["payload"]["input_id"] for e in events})
@@ -163,4 +253,4 @@ def _summary(received: dict[str, dict[str, Any]], files: Trained) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

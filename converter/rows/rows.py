@@ -16,7 +16,7 @@ UNNAMED = ""
 _WORDS = {"true": 1.0, "false": 0.0, **dict.fromkeys(("na", "n/a", "nan", "null", "none"), float("nan"))}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Rows:
     """Inputs, the first axis of every array being the row.
 
@@ -30,6 +30,11 @@ class Rows:
     source: Literal["sample", "generated"] = "sample"
     classes: tuple[str, ...] = ()
     """The names of the folders that a sample of pictures was sorted into."""
+
+    def __repr__(self) -> str:
+        """`<Rows: 360 of 64 columns>`."""
+        arrays = f"{len(self.arrays)} columns" if self.table else f"{len(self.arrays)} tensors"
+        return f"<Rows: {len(self)} of {arrays}>"
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values()), ()))

@@ -135,6 +135,11 @@ class Model:
         self._pipeline = make_pipeline(loaded, "local", PipelineOptions(boot=os.urandom(4).hex()))
         self._clock = SystemClock()
 
+    def __repr__(self) -> str:
+        """`<Model digits 1: classify, onnxruntime 1.23.0>`."""
+        manifest, engine = self.loaded.manifest, self.loaded.engine
+        return f"<Model {manifest.name} {manifest.version}: {manifest.task}, {engine.name} {engine.version}>"
+
     @property
     def manifest(self) -> Manifest:
         """What the file says of itself, or what was guessed."""

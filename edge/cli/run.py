@@ -50,6 +50,9 @@ def run(argv: list[str]) -> int:
     """`edge-run` with these arguments; returns the exit code."""
     if argv[:1] == ["service"]:
         return _service(argv[1:])
+    if argv[:1] == ["demo"]:
+        # The runtime knows nothing of the converter: the demo is a program of its own.
+        os.execv(sys.executable, [sys.executable, "-m", "converter.demo", *argv[1:]])  # noqa: S606
     from edge.settings import layers
 
     try:

@@ -112,7 +112,7 @@ def test_an_unknown_key_in_the_file_names_the_nearest(run, tmp_path):
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        ((), "no model: say edge-run --model model.onnx"),
+        ((), "no model: say edge-run model.onnx, or edge-run demo"),
         (("--model", "x.onnx", "--spool-max", "lots"), "--spool-max lots: a size like 256MB belongs there"),
         (("--model", "x.onnx", "--durability", "maybe"), "one of none, outage, always belongs there"),
         (("--model", "x.onnx", "--mqtt", "none"), "nothing feeds the model"),

@@ -1,0 +1,84 @@
+"""`edge-run demo` and `edge-convert --example`: what they leave behind is what the next commands need."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import cv2
+import pytest
+from support.processes import BINARIES, free_port, until
+
+import edge
+
+
+def typed(line: str, folder, **more):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("EDGE_")}
+    env |= {"PATH": f"{BINARIES}:{env['PATH']}", "XDG_STATE_HOME": str(folder / "state"), "CI": ""}
+    return subprocess.Popen(["bash", "-c", f"exec {line}"], cwd=folder, env=env, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, **more)  # fmt: skip
+
+
+def test_the_demo_keeps_its_folder_and_ends_with_three_commands_that_work(tmp_path):
+    demo = typed("edge-run demo", tmp_path)
+    said = demo.communicate(timeout=100)[0]
+    assert demo.returncode == 0, said
+    assert "none lost" in said
+    folder = tmp_path / "edge-demo"
+    assert cv2.imread(str(folder / "digit.png")).shape == (192, 192, 3)
+    there, rows, page, ask = re.findall(r"^   ((?:cd|edge-run|curl) .*)$", said, re.MULTILINE)
+    assert there == "cd edge-demo"
+    done = typed(rows, folder)
+    results = [json.loads(line) for line in done.communicate(timeout=60)[0].splitlines() if line.startswith("{")]
+    labels = (folder / "labels.csv").read_text().split()[1:]
+    right = [r["predictions"][0]["label"] == label for r, label in zip(results, labels, strict=True)]
+    assert sum(right) > 330
+    port = str(free_port())
+    served = typed(page.replace("8080", port), folder)
+    try:
+        answer = lambda: typed(ask.replace("8080", port) + " -s", folder).communicate(timeout=30)[0]  # noqa: E731
+        until(lambda: '"label":"7"' in answer(), "an answer for row.json, which is a 7")
+    finally:
+        served.terminate()
+        served.communicate(timeout=30)
+
+
+def test_a_demo_that_cannot_write_says_the_way_out(tmp_path):
+    (tmp_path / "edge-demo").write_text("in the way")
+    demo = typed("edge-run demo", tmp_path)
+    assert "name another" in demo.communicate(timeout=60)[0]
+    assert demo.returncode == 2
+
+
+@pytest.mark.parametrize("framework", ["sklearn", "xgboost"])
+def test_an_example_trains_and_converts(tmp_path, framework):
+    wrote = typed(f"edge-convert --example {framework}", tmp_path)
+    assert "  python train_digits.py\n" in wrote.communicate(timeout=60)[0]
+    done = subprocess.run([sys.executable, "train_digits.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("<Artifact digits: ")
+    assert len(done.stdout) < 200
+    model = edge.load(tmp_path / "digits.onnx")
+    assert model.predict(json.loads((tmp_path / "row.json").read_text())).predictions[0].label == "7"
+    assert repr(model).startswith("<Model digits 1: classify, onnxruntime ")
+
+
+def test_an_example_overwrites_nothing(tmp_path):
+    (tmp_path / "train_digits.py").write_text("mine")
+    done = typed("edge-convert --example sklearn", tmp_path)
+    assert "is there already" in done.communicate(timeout=60)[0]
+    assert done.returncode == 2
+    assert (tmp_path / "train_digits.py").read_text() == "mine"
+
+
+def test_an_example_that_there_is_not_names_those_there_are(tmp_path):
+    done = typed("edge-convert --example pytorch", tmp_path)
+    assert "one of sklearn, torch, keras, xgboost belongs there" in done.communicate(timeout=60)[0]
+
+
+def test_edge_convert_tells_its_version_and_the_models_is_another():
+    said = subprocess.run([BINARIES / "edge-convert", "--version"], capture_output=True, text=True)
+    assert (said.returncode, said.stdout) == (0, f"edge-convert {edge.__version__}\n")
