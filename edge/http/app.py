@@ -186,7 +186,9 @@ class HttpServer:
         server = GrpcServer(handlers.models, handlers.statistics, handlers.infer, handlers.admission, auth)
         host, port = options.grpc
         self.grpc_port = await server.start(
-            GrpcOptions(host, port, options.max_body, options.connections, options.cert, options.key)
+            GrpcOptions(
+                host, port, options.max_body, options.connections, options.limits.wrong_token_s, self._certificate
+            )
         )
         log.info("listening for gRPC", extra={"host": host, "port": self.grpc_port})
         return server

@@ -125,6 +125,13 @@ class Certificate:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         check_tls(cert, key)
         self.context.load_cert_chain(cert, key)
+        self.pem = self._read()
+        """Of the key and the certificate; another tuple where they have changed."""
+
+    def _read(self) -> tuple[bytes, bytes]:
+        cert, key = self._files
+        chain = cert.read_bytes()
+        return (key.read_bytes() if key is not None else chain), chain
 
     def _changed(self) -> tuple[int, ...]:
         return tuple(_changed_ns(file) for file in self._files)
@@ -138,6 +145,7 @@ class Certificate:
         try:
             check_tls(*self._files)
             self.context.load_cert_chain(*self._files)
+            self.pem = self._read()
         except (ConfigError, OSError) as exc:
             log.warning("the certificate stays as it was", extra={"reason": str(exc)})
         else:

@@ -7,12 +7,12 @@ import json
 import re
 import socket
 import ssl
-import subprocess
 
 import pytest
 from support import onnxmodels
 from support.http import CLIENT_WAIT_S, Forwarding, Site, resident
 from support.processes import until
+from support.tls import make_certificate
 
 from edge.app import assembly
 from edge.http.listener import SPARE
@@ -183,12 +183,7 @@ def test_the_rest_of_a_refused_body_leaves_the_connection_as_it_was(numbers):
 
 
 def test_connections_that_never_begin_their_tls_are_bounded(serve, models, tmp_path):
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    cert, key = make_certificate(tmp_path)
     site = serve(onnxmodels.identity(models / "silent.onnx"), cert=cert, key=key, connections=2)
     silent = [raw(site, b"") for _ in range(2 + SPARE + 5)]
 

@@ -6,6 +6,7 @@ import contextlib
 import queue
 import random
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -14,14 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import onnxmodels
-from support.http import Site, resident
+from support.http import CLIENT_WAIT_S, Site, resident
+from support.processes import until
+from support.tls import make_certificate
 
 from edge.errors import ConfigError
+from edge.http.options import Limits
 
 grpc = pytest.importorskip("grpc", reason="needs the extra [grpc]")
 triton = pytest.importorskip("tritonclient.grpc", exc_type=ImportError)
 
 from edge.http.grpc.messages import SERVICE, Messages  # noqa: E402
+from edge.http.grpc.server import GUESSES_MOST  # noqa: E402
 
 ROW = np.array([[1, 2, 3]], np.float32)
 TOKEN = "correct-horse-battery-staple"
@@ -155,6 +160,77 @@ def test_the_token_of_http_is_demanded(serve, models, client):
     )
 
 
+def test_an_answer_to_a_wrong_token_is_held_back_and_one_to_none_is_not(serve, models, client):
+    limits = Limits(wrong_token_s=1000)
+    address = ("127.0.0.1", 0)
+    site = serve(onnxmodels.identity(models / "grpc_guess.onnx"), grpc=address, token=TOKEN, limits=limits, grace_s=0)
+    right = {"authorization": f"Bearer {TOKEN}"}
+
+    with grpc.insecure_channel(f"127.0.0.1:{site.server.grpc_port}") as channel:
+        metadata = channel.unary_unary(f"/{SERVICE}/ServerMetadata")
+        guess = metadata.future(b"", metadata=[("authorization", "Bearer wrong")])
+        with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
+            metadata(b"")
+        assert client(site).get_server_metadata(headers=right).name == "edge-run"
+        with pytest.raises(grpc.FutureTimeoutError):
+            guess.result(0.1)
+        guess.cancel()
+
+
+def test_guesses_leave_room_for_those_who_know_the_token(serve, models):
+    limits = Limits(wrong_token_s=1000)
+    site = serve(
+        onnxmodels.identity(models / "grpc_guesses.onnx"), grpc=("127.0.0.1", 0), token=TOKEN, limits=limits,
+        grace_s=0, connections=GUESSES_MOST + 8,
+    )  # fmt: skip
+
+    with grpc.insecure_channel(f"127.0.0.1:{site.server.grpc_port}") as channel:
+        metadata = channel.unary_unary(f"/{SERVICE}/ServerMetadata")
+        guesses = [metadata.future(b"", metadata=[("authorization", "Bearer wrong")]) for _ in range(GUESSES_MOST + 4)]
+        until(lambda: sum(g.done() for g in guesses) >= 4, "those past the limit are answered")
+
+        assert metadata(b"", metadata=[("authorization", f"Bearer {TOKEN}")])
+        for guess in guesses:
+            guess.cancel()
+
+
+def shows(site, cert):
+    """Whether the server shows this certificate."""
+    credentials = grpc.ssl_channel_credentials(cert.read_bytes())
+    with grpc.secure_channel(f"127.0.0.1:{site.server.grpc_port}", credentials) as channel:
+        live = channel.unary_unary(f"/{SERVICE}/ServerLive")
+        try:
+            return live(b"", timeout=CLIENT_WAIT_S) == b"\x08\x01"
+        except grpc.RpcError:
+            return False
+
+
+def test_a_certificate_that_changes_is_shown_to_the_next_connection(serve, models, tmp_path):
+    folders = [tmp_path / "first", tmp_path / "second"]
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    for folder in folders:
+        folder.mkdir()
+    first, second = (make_certificate(folder) for folder in folders)
+    shutil.copy(first[0], cert)
+    shutil.copy(first[1], key)
+    site = serve(onnxmodels.identity(models / "grpc_tls.onnx"), grpc=("127.0.0.1", 0), cert=cert, key=key)
+
+    assert (shows(site, first[0]), shows(site, second[0])) == (True, False)
+    shutil.copy(second[0], cert)
+    shutil.copy(second[1], key)
+
+    until(lambda: shows(site, second[0]), "the new certificate is shown")
+    assert not shows(site, first[0])
+
+
+def test_a_key_may_stand_in_the_certificate_s_file(serve, models, tmp_path):
+    cert, key = make_certificate(tmp_path)
+    both = tmp_path / "both.pem"
+    both.write_bytes(cert.read_bytes() + key.read_bytes())
+
+    assert shows(serve(onnxmodels.identity(models / "grpc_both.onnx"), grpc=("127.0.0.1", 0), cert=both), cert)
+
+
 def test_an_address_that_others_reach_demands_a_token(models):
     with pytest.raises(ConfigError, match="--http-token-file"):
         Site(onnxmodels.identity(models / "grpc_open.onnx"), grpc=("0.0.0.0", 0))
@@ -175,6 +251,20 @@ def test_a_message_past_the_limit_is_refused(serve, models, client):
         client(site).infer(site.name, [put(np.ones((20_000, 3), np.float32))])
 
     assert caught.value.status() == "StatusCode.RESOURCE_EXHAUSTED"
+
+
+@pytest.mark.parametrize("method", ["ModelInfer", "ModelMetadata", "ModelStreamInfer"])
+@pytest.mark.parametrize("data", [b"\xff", b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x02\xff\xfe", b"\0" * 50])
+def test_bytes_that_are_no_message_are_an_invalid_argument(rows, client, method, data):
+    with grpc.insecure_channel(f"127.0.0.1:{rows.server.grpc_port}") as channel:
+        if method == "ModelStreamInfer":
+            stream = channel.stream_stream(f"/{SERVICE}/{method}", None, Messages()[f"{method}Response"].FromString)
+            (told,) = stream(iter([data]))
+            assert "bytes that are no ModelInferRequest" in told.error_message
+        else:
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(f"/{SERVICE}/{method}")(data)
+            assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_messages_that_lie_are_invalid_arguments_and_memory_stays_flat(rows, client):

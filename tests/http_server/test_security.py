@@ -6,12 +6,12 @@ import contextlib
 import os
 import socket
 import ssl
-import subprocess
 
 import pytest
 from support import onnxmodels
 from support.http import Site, talk, tensor
 from support.processes import until
+from support.tls import make_certificate
 
 from edge.errors import ConfigError
 from edge.http.auth import read_token, split_address
@@ -265,17 +265,6 @@ def test_every_answer_says_that_it_is_no_other_type_and_nobody_else_s(numbers, p
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     return make_certificate(tmp_path_factory.mktemp("tls"))
-
-
-def make_certificate(folder):
-    """A certificate of localhost and its key."""
-    cert, key = folder / "made-cert.pem", folder / "made-key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", key, "-out", cert],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return cert, key
 
 
 def test_with_a_certificate_it_speaks_tls(serve, models, certificate):

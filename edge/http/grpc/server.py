@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from edge.errors import ConfigError, SampleError, needs
@@ -13,10 +14,11 @@ from edge.errors import ConfigError, SampleError, needs
 try:
     import grpc
     from google.protobuf import json_format
+    from google.protobuf.message import DecodeError
 except ImportError as exc:
     raise needs("--grpc", exc.name or "grpcio", "grpc") from None
 
-from edge.http.auth import Auth
+from edge.http.auth import Auth, Certificate, Unauthorized
 from edge.http.grpc.infer import GrpcInference, parameters
 from edge.http.grpc.messages import SERVICE, Messages
 from edge.http.http_types import Refusal
@@ -37,6 +39,10 @@ CODES = {
 }  # fmt: skip
 
 
+GUESSES_MOST = 64
+"""Calls with a wrong token that are held back at once: they take places of others. More are refused without a wait."""
+
+
 class Context(Protocol):
     """What a call tells of itself: gRPC's."""
 
@@ -51,14 +57,14 @@ class Context(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GrpcOptions:
-    """`max_body` in bytes, `rpcs` at once."""
+    """`max_body` in bytes, `rpcs` at once; an answer to a wrong token is held back for `wrong_token_s`."""
 
     host: str
     port: int
     max_body: int
     rpcs: int
-    cert: Path | None = None
-    key: Path | None = None
+    wrong_token_s: float
+    certificate: Certificate | None = None
 
 
 class GrpcServer:
@@ -68,6 +74,7 @@ class GrpcServer:
         self, models: Models, statistics: InferenceStatistics, infer: Infer, admission: Admission, auth: Auth
     ) -> None:
         self._messages = Messages()
+        self._infer_request = self._messages["ModelInferRequest"]
         self._models = models
         self._statistics = statistics
         self._infer = infer
@@ -75,9 +82,13 @@ class GrpcServer:
         self._auth = auth
         self._inference = GrpcInference(self._messages, infer.inference, (models.name, models.version))
         self._server: Any = None
+        self._wrong_token_s = 0.0
+        self._guesses = 0
+        """Calls that are held back."""
 
     async def start(self, options: GrpcOptions) -> int:
         """Listens; returns the port. Raises ConfigError."""
+        self._wrong_token_s = options.wrong_token_s
         self._server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", options.max_body + BESIDE_MOST),
@@ -91,11 +102,10 @@ class GrpcServer:
         host = f"[{options.host}]" if ":" in options.host else options.host
         address = f"{host}:{options.port}"
         try:
-            if options.cert is None:
+            if options.certificate is None:
                 port = self._server.add_insecure_port(address)
             else:
-                pair = (options.key.read_bytes() if options.key else None, options.cert.read_bytes())
-                port = self._server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+                port = self._server.add_secure_port(address, _credentials(options.certificate))
         except RuntimeError as exc:
             raise ConfigError(f"--grpc {address}: {exc}; say another port or address") from exc
         await self._server.start()
@@ -126,28 +136,26 @@ class GrpcServer:
         found["ModelInfer"] = self._handler("ModelInfer", self._model_infer)
         found["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
             self._stream_infer,
-            request_deserializer=self._messages["ModelInferRequest"].FromString,
             response_serializer=self._messages["ModelStreamInferResponse"].SerializeToString,
         )
         return found
 
-    def _handler(self, name: str, answer: Callable[[Any, Context], Awaitable[Any]]) -> Any:
+    def _handler(self, name: str, answer: Callable[[bytes, Context], Awaitable[Any]]) -> Any:
+        """Without gRPC's own reading of messages: it calls bytes that are no message a fault of the server's."""
         return grpc.unary_unary_rpc_method_handler(
-            answer,
-            request_deserializer=self._messages[f"{name}Request"].FromString,
-            response_serializer=self._messages[f"{name}Response"].SerializeToString,
+            answer, response_serializer=self._messages[f"{name}Response"].SerializeToString
         )
 
-    def _plain(self, name: str, told: Callable[[Any], Any]) -> Callable[[Any, Context], Awaitable[Any]]:
-        response = self._messages[f"{name}Response"]
+    def _plain(self, name: str, told: Callable[[Any], Any]) -> Callable[[bytes, Context], Awaitable[Any]]:
+        request, response = (self._messages[f"{name}{kind}"] for kind in ("Request", "Response"))
 
-        async def answer(request: Any, context: Context) -> Any:
-            async def work() -> Any:
+        async def answer(data: bytes, context: Context) -> Any:
+            try:
                 if name != "ServerLive":
-                    self._auth.check_bearer(_bearer(context))
-                return json_format.ParseDict(told(request), response(), ignore_unknown_fields=True)
-
-            return await _in_words(work, context)
+                    self._check_token(context)
+                return json_format.ParseDict(told(parsed(request, data)), response(), ignore_unknown_fields=True)
+            except Exception as exc:  # noqa: BLE001 - `_status` says which is a bug
+                await self._end(exc, context)
 
         return answer
 
@@ -166,32 +174,36 @@ class GrpcServer:
     def _model_stats(self) -> Mapping[str, Any]:
         return {"model_stats": [self._statistics.statistics(self._models.name, self._models.version)]}
 
-    async def _model_infer(self, request: Any, context: Context) -> Any:
-        async def work() -> Any:
-            self._auth.check_bearer(_bearer(context))
-            return await self._answer(request)
-
-        return await _in_words(work, context)
-
-    async def _answer(self, request: Any) -> Any:
-        self._models.check(request.model_name, request.model_version or None)
+    async def _model_infer(self, data: bytes, context: Context) -> Any:
         try:
-            return await self._admission.run(lambda: self._inference.answer(request), request.ByteSize())
+            self._check_token(context)
+            return await self._answer(parsed(self._infer_request, data), len(data))
+        except Exception as exc:  # noqa: BLE001 - `_status` says which is a bug
+            await self._end(exc, context)
+
+    async def _answer(self, request: Any, size: int) -> Any:
+        self._models.check(request.model_name, request.model_version or None)
+        work = partial(self._inference.answer, request)
+        try:
+            response = self._admission.at_once(work, size)
+            return response if response is not None else await self._admission.run(work, size)
         except SampleError:
             self._statistics.failed()
             raise
 
-    async def _stream_infer(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+    async def _stream_infer(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
         """In the order asked. One that fails is told in its answer, and the stream goes on."""
         response, infer_response = (self._messages[n] for n in ("ModelStreamInferResponse", "ModelInferResponse"))
 
-        async def check() -> None:
-            self._auth.check_bearer(_bearer(context))
-
-        await _in_words(check, context)
-        async for request in requests:
+        try:
+            self._check_token(context)
+        except Unauthorized as exc:
+            await self._end(exc, context)
+        async for data in requests:
+            request = self._infer_request()
             try:
-                yield response(infer_response=await self._answer(request))
+                request = parsed(self._infer_request, data)
+                yield response(infer_response=await self._answer(request, len(data)))
             except SampleError as exc:
                 yield response(error_message=str(exc), infer_response=infer_response(id=request.id))
             else:
@@ -199,6 +211,30 @@ class GrpcServer:
                     last = infer_response(id=request.id, model_name=request.model_name)
                     last.parameters["triton_final_response"].bool_param = True
                     yield response(infer_response=last)
+
+    # --- refusals -------------------------------------------------------------------------------------
+
+    def _check_token(self, context: Context) -> None:
+        if self._auth.token.text is not None:
+            self._auth.check_bearer(_bearer(context))
+
+    async def _end(self, exc: Exception, context: Context) -> NoReturn:
+        """Ends the call with the status of what was raised."""
+        if isinstance(exc, Unauthorized) and exc.guessed and self._guesses < GUESSES_MOST:
+            self._guesses += 1
+            try:
+                await asyncio.sleep(self._wrong_token_s)
+            finally:
+                self._guesses -= 1
+        await context.abort(*_status(exc))
+
+
+def parsed(kind: Any, data: bytes) -> Any:
+    """A message. Raises Refusal."""
+    try:
+        return kind.FromString(data)
+    except DecodeError as exc:
+        raise Refusal(400, f"{len(data)} bytes that are no {kind.DESCRIPTOR.name}: {exc}") from exc
 
 
 def _bearer(context: Context) -> bytes:
@@ -209,15 +245,25 @@ def _bearer(context: Context) -> bytes:
     return b""
 
 
-async def _in_words(work: Callable[[], Awaitable[T]], context: Context) -> T:
-    """What `work` gives; what it raises becomes a status."""
-    try:
-        return await work()
-    except Refusal as exc:
-        code, text = CODES.get(exc.status, grpc.StatusCode.INVALID_ARGUMENT), str(exc)
-    except SampleError as exc:
-        code, text = grpc.StatusCode.INVALID_ARGUMENT, str(exc)
-    except Exception as exc:
-        log.error("call failed", exc_info=exc)
-        code, text = grpc.StatusCode.INTERNAL, f"a bug of edge-run's: {type(exc).__name__}; its log says more"
-    return await context.abort(code, text)
+def _status(exc: Exception) -> tuple[grpc.StatusCode, str]:
+    if isinstance(exc, Refusal):
+        return CODES.get(exc.status, grpc.StatusCode.INVALID_ARGUMENT), str(exc)
+    if isinstance(exc, SampleError):
+        return grpc.StatusCode.INVALID_ARGUMENT, str(exc)
+    log.error("call failed", exc_info=exc)
+    return grpc.StatusCode.INTERNAL, f"a bug of edge-run's: {type(exc).__name__}; its log says more"
+
+
+def _credentials(certificate: Certificate) -> Any:
+    """Of which gRPC asks again at each connection, from a thread of its own."""
+    shown = certificate.pem
+
+    def newer() -> Any:
+        nonlocal shown
+        if certificate.pem is shown:
+            return None
+        shown = certificate.pem
+        return grpc.ssl_server_certificate_configuration([shown])
+
+    first = grpc.ssl_server_certificate_configuration([shown])
+    return grpc.dynamic_ssl_server_credentials(first, newer)
