@@ -55,13 +55,16 @@ $(VENV)/.dev: $(VENV)/.locked dist/.built
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 	touch $@
 
-LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-  --no-emit-index-url --upgrade --constraint requirements/lock.in pyproject.toml
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
+  --upgrade --constraint requirements/lock.in pyproject.toml
+LOCK = $(COMPILE) --generate-hashes
+FRAMEWORKS = test convert-torch convert-tensorflow convert-tflite convert-mlflow
 
 lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) --extra dev --output-file requirements/dev.txt
 	$(LOCK) --extra tflite --extra vision --extra http --extra audio --extra grpc --output-file requirements/image.txt
+	$(COMPILE) $(addprefix --extra ,$(FRAMEWORKS)) --output-file requirements/heavy.txt
 
 dist: $(VENV)/.dev
 	$(BIN)/python -m build --quiet --sdist --outdir dist .
@@ -90,10 +93,10 @@ image: dist/.built
 
 # What a new release breaks is found here before it is found by a user; it is read, not counted.
 NEWEST := paho-mqtt onnxruntime numpy opencv-python-headless ai-edge-litert fastapi starlette httptools msgspec
-.venv-newest/.newest: dist/.built
+.venv-newest/.newest: requirements/heavy.txt dist/.built
 	test -x .venv-newest/bin/python || $(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --upgrade pip
-	.venv-newest/bin/python -m pip install --quiet "$$(ls dist/*.whl)[test]"
+	.venv-newest/bin/python -m pip install --quiet --constraint requirements/heavy.txt "$$(ls dist/*.whl)[test]"
 	.venv-newest/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 	.venv-newest/bin/python -m pip install --quiet --upgrade --pre --no-deps $(NEWEST)
 	touch $@
@@ -107,13 +110,16 @@ test-newest: .venv-newest/.newest
 test-peers: $(VENV)/.dev
 	@$(BIN)/pytest -m peers $(FAILED)
 
-# PyTorch first: other packages would bring it with gigabytes of CUDA.
-.venv-heavy/.heavy: dist/.built
+# PyTorch first: other packages would bring it with gigabytes of CUDA. Versions without hashes, since its builds for one
+# kind of machine have their own; without versions pip looks through every release of every package for some that agree.
+comma := ,
+empty :=
+.venv-heavy/.heavy: requirements/heavy.txt dist/.built
 	test -x .venv-heavy/bin/python || $(PYTHON) -m venv .venv-heavy
 	.venv-heavy/bin/python -m pip install --quiet --upgrade pip
-	.venv-heavy/bin/python -m pip install --quiet "torch==2.13.0"
-	.venv-heavy/bin/python -m pip install --quiet \
-	  "$$(ls dist/*.whl)[test,convert-torch,convert-tensorflow,convert-tflite,convert-mlflow]"
+	.venv-heavy/bin/python -m pip install --quiet "$$(grep '^torch==' requirements/heavy.txt)"
+	.venv-heavy/bin/python -m pip install --quiet --constraint requirements/heavy.txt \
+	  "$$(ls dist/*.whl)[$(subst $(empty) $(empty),$(comma),$(FRAMEWORKS))]"
 	.venv-heavy/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 	touch $@
 
