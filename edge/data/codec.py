@@ -59,9 +59,14 @@ def decode_json(data: bytes | str) -> Any:
     try:
         return _decoder.decode(data[3:] if isinstance(data, bytes) and data.startswith(codecs.BOM_UTF8) else data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        shown = data[:40] if isinstance(data, str) else data[:40].decode("utf-8", "replace")
-        hint = _no_such_number(str(exc), data)
-        raise SampleError(f"not JSON, a picture or .npy: {exc}, in {shown!r}{hint}") from exc
+        raise json_error(exc, data) from exc
+
+
+def json_error(exc: Exception, data: bytes | str) -> SampleError:
+    """Says where a text goes wrong, by what a decoder of it raised."""
+    shown = data[:40] if isinstance(data, str) else data[:40].decode("utf-8", "replace")
+    hint = _no_such_number(str(exc), data)
+    return SampleError(f"not JSON, a picture or .npy: {exc}, in {shown!r}{hint}")
 
 
 def _no_such_number(message: str, data: bytes | str) -> str:

@@ -89,6 +89,12 @@ class LiteRt:
             self._interpreter.resize_tensor_input(self._in[name][0], list(shape))
         self._interpreter.allocate_tensors()
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the model has variables of its own."""
+        with self._lock:
+            return _remembers(self._interpreter)
+
     def reset(self) -> None:
         """Forgets what earlier samples left in the model's own variables (a recurrent or streaming model)."""
         with self._lock:

@@ -22,6 +22,8 @@ from edge.plugins.protocols import Engine
 class Stateful:
     """Begins with zeros. One for each stream: wrap the same engine again for the next."""
 
+    remembers = True
+
     def __init__(self, engine: Engine, states: Mapping[str, str]) -> None:
         """`states`: input name to output name."""
         self._engine, self._states = engine, dict(states)

@@ -88,7 +88,7 @@ class PipelinePool:
         found: list[Tensors] = []
         with self._pipeline() as pipeline:
             for payload in payloads:
-                for prepared in pipeline.prepare([self.sample(payload)])[0].parts:
+                for prepared in (p for piece in pipeline.pieces(self.sample(payload)) for p in piece.parts):
                     if prepared.ready is None:
                         raise SampleError(prepared.reason)
                     found.append(pipeline.infer(prepared.ready.tensors))

@@ -25,8 +25,10 @@ from edge.plugins.protocols import (
     BatchPostprocessor,
     ComparingPostprocessor,
     Engine,
+    FreePreprocessor,
     Postprocessor,
     Preprocessor,
+    RememberingEngine,
 )
 
 Watch: TypeAlias = Callable[[Result, Tensors, ModelInput], None]
@@ -69,6 +71,7 @@ class Pipeline:
         """`seq` numbers the results; pipelines of one boot share it, so that no two results have one `id`. `watch`
         is shown each result with the outputs that it was made of. `now` gives nanoseconds, of which differences
         count."""
+        self._model = engine
         self._engine = RealValues(engine)
         self.infer = self._engine.infer
         """One inference, real values in and out."""
@@ -78,6 +81,7 @@ class Pipeline:
         self._compares = compares and self._engine.quantized_input
         self._watch = watch
         self._now = now
+        self._free = isinstance(preprocess, FreePreprocessor)
         self._prepare = Preparation(preprocess, reserved_id=reserved_id, max_input=max_input, now=now)
         self.ahead = self._prepare.ahead
         """Whether it pays to prepare a sample in another thread while the model runs."""
@@ -88,7 +92,14 @@ class Pipeline:
 
     def process(self, sample: Sample) -> list[Result | Skipped]:
         """Every result of the sample, in order; none where a window is not full yet."""
-        return self.run(self.prepare([sample]))[0]
+        return [found for piece in self.pieces(sample) for found in self.run([piece])[0]]
+
+    def pieces(self, sample: Sample) -> Iterator[Work]:
+        """The sample prepared, a batch in as many pieces as it takes; each is run before the next is asked for."""
+        work: Work | None = self.prepare([sample])[0]
+        while work is not None:
+            yield work
+            work = self.next(work) if work.rest is not None else None
 
     @property
     def at_once(self) -> int:
@@ -96,8 +107,21 @@ class Pipeline:
         return self._batching.at_once
 
     def prepare(self, samples: Sequence[Sample]) -> list[Work]:
-        """Decodes, splits and preprocesses. Never raises SampleError: the reason is in the value."""
-        return self._prepare(samples)
+        """Decodes, splits and preprocesses; of a batch only the first piece, see `next`.
+
+        Never raises SampleError: the reason is in the value."""
+        return self._prepare(samples, self.at_once)
+
+    def next(self, work: Work, leave_out: str = "") -> Work:
+        """The next piece of a batch that has a `rest`. `leave_out`: why that piece is not to be run."""
+        if leave_out:
+            return self._prepare.leave_out(work, leave_out)
+        return self._prepare.next(work, self.at_once)
+
+    @property
+    def free(self) -> bool:
+        """Whether other samples may run between those of one batch: nothing is kept from sample to sample."""
+        return self._free and not (isinstance(self._model, RememberingEngine) and self._model.remembers)
 
     def run(self, works: Sequence[Work]) -> list[list[Result | Skipped]]:
         """The results of each, in order."""

@@ -1,7 +1,8 @@
 """Samples to what the engine takes: decode, split, preprocess.
 
 One payload may hold a batch. Its rows are looked at one by one, so that a bad one costs nobody else its result; many
-good ones are converted in one go where the preprocessor can.
+good ones are converted in one go where the preprocessor can. Of a large one only a piece is prepared, or even decoded,
+at a time, so that what it takes is bounded by its bytes, and there is time for other things in between.
 """
 
 from __future__ import annotations
@@ -10,19 +11,58 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from edge.data import codec
+from edge.data.json_rows import PIECE_BYTES, JsonRows, json_rows
 from edge.data.sample import ModelInput, Payload, Sample
 from edge.errors import SampleError
-from edge.plugins.protocols import AheadPreprocessor, BatchPreprocessor, Preprocessor
+from edge.plugins.protocols import AheadPreprocessor, BatchPreprocessor, FreePreprocessor, Preprocessor
 
 InputId = str | int | UnsetType
-Opened: TypeAlias = tuple[Payload, Sequence[Payload]]
-"""A payload decoded, and the samples that it holds."""
+BLOCK = 1024
+"""Decoded rows whose place in their batch is one and the same to `position`."""
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A payload decoded, and the samples that it holds, those before `at` are done. Of a long JSON array `parts` are
+    but the first; `text` holds the others. `whole` is the payload where it is an object. `reason`: why these parts
+    cannot be had."""
+
+    whole: Mapping[str, Payload] | None
+    parts: Sequence[Payload]
+    at: int = 0
+    text: JsonRows | None = None
+    start: int = 0
+    reason: str = ""
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Where in the batch the next piece lies: the same for the same batch in another life of the process."""
+        if self.at < len(self.parts) or self.text is None:
+            return self.start, self.at // BLOCK
+        return self.text.at, 0
+
+    @property
+    def is_long(self) -> bool:
+        """More is left than is decoded at once."""
+        return self.text is not None or len(self.parts) - self.at > BLOCK
+
+    def piece(self, most: int) -> Sequence[Payload]:
+        """The next parts, `most` at most."""
+        if not self.at and len(self.parts) <= most:
+            return self.parts
+        return self.parts[self.at : min(self.at + most, (self.at // BLOCK + 1) * BLOCK)]
+
+    def after(self, done: int) -> Opened | None:
+        """What is left when so many more parts are done."""
+        at = self.at + done
+        if at < len(self.parts):
+            return replace(self, at=at)
+        return None if self.text is None else Opened(None, (), text=self.text)
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -35,10 +75,12 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Work(msgspec.Struct, frozen=True):
-    """A sample as it was read, and what was made of it; no parts where a window is not full yet."""
+    """A sample as it was read, and what was made of it; no parts where a window is not full yet. `rest`: what is left
+    of a batch."""
 
     sample: Sample
     parts: Sequence[Prepared]
+    rest: Opened | None = None
 
 
 class Preparation:
@@ -55,6 +97,7 @@ class Preparation:
         """`max_input` in bytes. `now` gives nanoseconds, of which differences count."""
         self._preprocess = preprocess
         self._batch = preprocess if isinstance(preprocess, BatchPreprocessor) else None
+        self._by_row = isinstance(preprocess, FreePreprocessor) and preprocess.by_row
         self._reserved_id = reserved_id
         self._max_input = max_input
         self._now = now
@@ -62,67 +105,93 @@ class Preparation:
         """Two threads prepare: the one that captures prepares ahead."""
         self._turn = threading.Lock() if self.ahead else contextlib.nullcontext()
 
-    def __call__(self, samples: Sequence[Sample]) -> list[Work]:
-        """Never raises SampleError: the reason is in the value."""
+    def __call__(self, samples: Sequence[Sample], most: int) -> list[Work]:
+        """Of each sample `most` parts at most. Never raises SampleError: the reason is in the value."""
         with self._turn:
             started = self._now()
             opened = [self._open(sample) for sample in samples]
-            spent = (self._now() - started) // max(1, len(samples))
-            if self._batch is not None and (together := self._prepare_together(samples, opened, started)):
-                return together
-            return [Work(s, self._one_by_one(s, o, spent)) for s, o in zip(samples, opened, strict=True)]
+            return self._prepare(samples, opened, most, started)
 
-    def _open(self, sample: Sample) -> Opened | str:
+    def next(self, work: Work, most: int) -> Work:
+        """The next piece of a batch of which something is left."""
+        assert work.rest is not None
+        with self._turn:
+            started = self._now()
+            rest = work.rest
+            if rest.at == len(rest.parts) and rest.text is not None:
+                rest = _decoded(rest.text)
+            return self._prepare([work.sample], [rest], most, started)[0]
+
+    def leave_out(self, work: Work, reason: str) -> Work:
+        """Passes over the next piece of a batch, all that has its position."""
+        assert work.rest is not None
+        rest = work.rest
+        if rest.at == len(rest.parts) and rest.text is not None:
+            left = rest.text.after(rest.text.end)
+            after = None if left is None else Opened(None, (), text=left)
+        else:
+            after = rest.after(len(rest.piece(BLOCK)))
+        return Work(work.sample, (Prepared(None, reason, UNSET, 0),), after)
+
+    def _prepare(self, samples: Sequence[Sample], opened: Sequence[Opened], most: int, started_ns: int) -> list[Work]:
+        spent = (self._now() - started_ns) // max(1, len(samples))
+        if self._batch is not None and (together := self._prepare_together(samples, opened, most, started_ns)):
+            return together
+        return [self._one_by_one(s, o, most, spent) for s, o in zip(samples, opened, strict=True)]
+
+    def _open(self, sample: Sample) -> Opened:
         """Decoded and split, or the reason why it is not."""
         try:
             payload = sample.payload
             if isinstance(payload, bytes):
-                payload = self._decode(payload)
-            return payload, self._preprocess.split(payload)
+                if len(payload) > self._max_input:
+                    size = f"{len(payload) / 1e6:.1f} MB; at most {self._max_input / 1e6:g} MB (--max-input)"
+                    raise SampleError(size)
+                if self._by_row and len(payload) > PIECE_BYTES and (rows := json_rows(payload)) is not None:
+                    return _decoded(rows)
+                payload = codec.decode(payload)
+            return Opened(payload if isinstance(payload, Mapping) else None, self._preprocess.split(payload))
         except SampleError as exc:
-            return str(exc)
-
-    def _decode(self, data: bytes) -> Payload:
-        if len(data) > self._max_input:
-            raise SampleError(f"{len(data) / 1e6:.1f} MB; at most {self._max_input / 1e6:g} MB (--max-input)")
-        return codec.decode(data)
+            return Opened(None, (), reason=str(exc))
 
     def _prepare_together(
-        self, samples: Sequence[Sample], opened: Sequence[Opened | str], started_ns: int
+        self, samples: Sequence[Sample], opened: Sequence[Opened], most: int, started_ns: int
     ) -> list[Work] | None:
         """All rows in one go; None where there is but one, or they have to go one by one."""
-        rows = [part for o in opened if not isinstance(o, str) for part in o[1]]
+        pieces = [o.piece(most) for o in opened]
+        rows = [part for piece in pieces for part in piece]
         inputs = self._batch.many(rows) if self._batch is not None and len(rows) > 1 else None
         if inputs is None:
             return None
         each_ns = (self._now() - started_ns) // len(rows)
         works, at = [], 0
-        for sample, one in zip(samples, opened, strict=True):
-            if isinstance(one, str):
-                works.append(Work(sample, (Prepared(None, one, UNSET, each_ns),)))
+        for sample, one, piece in zip(samples, opened, pieces, strict=True):
+            rest = one.after(len(piece))
+            if one.reason:
+                works.append(Work(sample, (Prepared(None, one.reason, UNSET, each_ns),), rest))
                 continue
-            whole, parts = one
-            ready = zip(parts, inputs[at : at + len(parts)], strict=True)
-            works.append(Work(sample, [Prepared(r, "", self._input_id(p, whole), each_ns) for p, r in ready]))
-            at += len(parts)
+            ready = zip(piece, inputs[at : at + len(piece)], strict=True)
+            works.append(Work(sample, [Prepared(r, "", self._input_id(p, one.whole), each_ns) for p, r in ready], rest))
+            at += len(piece)
         return works
 
-    def _one_by_one(self, sample: Sample, opened: Opened | str, opened_ns: int) -> Sequence[Prepared]:
-        if isinstance(opened, str):
-            return (Prepared(None, opened, UNSET, opened_ns),)
-        whole, parts = opened
-        return [p for part in parts if (p := self._one(sample, part, whole)) is not None]
+    def _one_by_one(self, sample: Sample, opened: Opened, most: int, opened_ns: int) -> Work:
+        if opened.reason:
+            return Work(sample, (Prepared(None, opened.reason, UNSET, opened_ns),), opened.after(0))
+        piece = opened.piece(most)
+        parts = [p for part in piece if (p := self._one(sample, part, opened.whole)) is not None]
+        return Work(sample, parts, opened.after(len(piece)))
 
-    def _one(self, sample: Sample, part: Payload, whole: Payload) -> Prepared | None:
+    def _one(self, sample: Sample, part: Payload, whole: Mapping[str, Payload] | None) -> Prepared | None:
         started = self._now()
         input_id = self._input_id(part, whole)
         try:
-            ready = self._preprocess(msgspec.structs.replace(sample, payload=part))
+            ready = self._preprocess(replace(sample, payload=part))
         except SampleError as exc:
             return Prepared(None, str(exc), input_id, self._now() - started)
         return None if ready is None else Prepared(ready, "", input_id, self._now() - started)
 
-    def _input_id(self, part: Payload, whole: Payload) -> InputId:
+    def _input_id(self, part: Payload, whole: Mapping[str, Payload] | None) -> InputId:
         if self._reserved_id:
             for payload in (part, whole):
                 if isinstance(payload, Mapping):
@@ -130,3 +199,13 @@ class Preparation:
                     if isinstance(found, (str, int)) and not isinstance(found, bool):
                         return found
         return UNSET
+
+
+def _decoded(rows: JsonRows) -> Opened:
+    """The next piece of a long array."""
+    end = rows.end
+    try:
+        return Opened(None, rows.decoded(end), text=rows.after(end), start=rows.at)
+    except SampleError as exc:
+        reason = f"bytes {rows.at} to {end} of a batch are left out: {exc}"
+        return Opened(None, (), text=rows.after(end), start=rows.at, reason=reason)

@@ -71,7 +71,7 @@ class RememberingSource(Source, Protocol):
 class Preprocessor(Protocol):
     """A sample to tensors. Called by one thread at a time; may keep state (a window).
 
-    What one may be able to do beside: `AheadPreprocessor`, `BatchPreprocessor`, `RowPreprocessor`.
+    What one may be able to do beside: `AheadPreprocessor`, `BatchPreprocessor`, `FreePreprocessor`, `RowPreprocessor`.
     """
 
     def split(self, payload: Payload) -> Sequence[Payload]:
@@ -98,6 +98,16 @@ class BatchPreprocessor(Protocol):
 
     def many(self, payloads: Sequence[Payload]) -> Sequence[ModelInput] | None:
         """Of payloads that `split` gave: the same as one by one, or None where it cannot or one of them is bad."""
+
+
+@runtime_checkable
+class FreePreprocessor(Protocol):
+    """Capability of a preprocessor that keeps nothing from sample to sample: a batch that takes long runs in pieces,
+    with the samples of other senders between them."""
+
+    by_row: bool
+    """True: where a JSON array holds arrays or objects, each of its elements is a sample, as `split` has it. A long one
+    is decoded by pieces, and not given to `split`."""
 
 
 class Postprocessor(Protocol):
@@ -174,6 +184,14 @@ class CouplingEngine(Protocol):
 
     couples_rows: bool
     """True: samples of several senders never run together."""
+
+
+@runtime_checkable
+class RememberingEngine(Protocol):
+    """Capability of an engine that knows models whose outputs depend on the samples before."""
+
+    remembers: bool
+    """True: nothing runs between the samples of one batch."""
 
 
 @runtime_checkable

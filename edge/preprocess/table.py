@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from edge.data.array_rows import ArrayRows
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import EXACT, STRING, Array, TensorSpec, numpy_dtype, to_integers
 from edge.errors import ModelError, SampleError
@@ -29,6 +30,8 @@ RESERVED = "id"
 
 class TablePreprocessor:
     """Checks every value of a row; what it lets through, the model can take."""
+
+    by_row = True
 
     def __init__(
         self,
@@ -130,7 +133,7 @@ class TablePreprocessor:
         if array.ndim == 2:
             if not len(array):
                 raise SampleError(f"an array without rows; the model takes {self._wanted()}")
-            return list(array)
+            return ArrayRows(array)
         raise SampleError(f"an array of shape {list(array.shape)}; the model takes rows of {self._wanted()}")
 
     def _unnamed(self, row: Mapping[str, Any]) -> Any:

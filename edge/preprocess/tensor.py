@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.data.array_rows import ArrayRows
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import Array, TensorSpec, numpy_dtype, to_integers
 from edge.errors import SampleError
@@ -24,6 +25,8 @@ RESERVED = "id"
 
 class TensorPreprocessor:
     """Casts to the model's dtype and checks the shape. `constants` are fed with every sample."""
+
+    by_row = False
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class TensorPreprocessor:
         if spec.shape is None or not spec.free_batch:
             return [payload]
         array = _array(payload, spec)
-        return list(array) if array.ndim == len(spec.shape) and len(array) > 1 else [array]
+        return ArrayRows(array) if array.ndim == len(spec.shape) and len(array) > 1 else [array]
 
     def __call__(self, sample: Sample) -> ModelInput:
         payload = sample.payload

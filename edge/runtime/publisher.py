@@ -64,6 +64,21 @@ class Publisher:
             for sample, results in outcomes:
                 observe(sample, results)
 
+    def begin(self, sample: Sample) -> Ack:
+        """The acknowledgement of a sample whose results come in pieces."""
+        return Ack(1, lambda: self._safe(sample), grows=True)
+
+    def publish_piece(self, sample: Sample, results: Sequence[Result | Skipped], ack: Ack, *, last: bool) -> None:
+        """Hands some of the results of a sample to every outbox. With the `last` ones the sample may become safe."""
+        messages = self._messages(sample, results, whole=last)
+        ack.add(len(messages) * len(self._outboxes))
+        self._count([(sample, results)])
+        self._put([(message, ack) for message in messages])
+        for observe in self._observers:
+            observe(sample, results)
+        if last:
+            ack.release()
+
     def publish_due(self) -> float:
         """Publishes what was held back and is due now; the seconds that may pass until the next call."""
         if self._gate is None:
@@ -86,15 +101,20 @@ class Publisher:
             outbox.put(acked, self._waiting)
 
     def _acked(self, sample: Sample, results: Sequence[Result | Skipped]) -> list[Acked]:
+        messages = self._messages(sample, results, whole=True)
+        ack = Ack(len(messages) * len(self._outboxes), lambda: self._safe(sample))
+        return [(message, ack) for message in messages]
+
+    def _messages(self, sample: Sample, results: Sequence[Result | Skipped], *, whole: bool) -> list[Message]:
+        """What is published of these; `whole`: with the last of them the sample is done."""
         messages = []
         for result in results:
             message = self._message(sample, result)
             if message is not None:
                 messages.append(message)
-        if messages and sample.origin is not None:
+        if whole and messages and sample.origin is not None:
             messages[-1] = replace(messages[-1], origin=sample.origin)
-        ack = Ack(len(messages) * len(self._outboxes), lambda: self._safe(sample))
-        return [(message, ack) for message in messages]
+        return messages
 
     def _message(self, sample: Sample, result: Result | Skipped) -> Message | None:
         """None where it is held back and no asker waits for it."""

@@ -15,6 +15,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TypeAlias
 
 import msgspec
@@ -28,6 +29,7 @@ from edge.errors import FatalError
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.prepare import Work
 from edge.plugins.protocols import AcknowledgingSource, Clock, Source
+from edge.runtime.batches import Batches, up_to_a_batch
 from edge.runtime.crash_guard import CrashGuard
 from edge.runtime.end_report import EndReport
 from edge.runtime.frame_queue import Closed, FrameQueue
@@ -108,6 +110,15 @@ class Runner:
             observers=self._options.observers,
             waiting=self._beat_infer,
         )
+        self._batches = Batches(
+            pipeline,
+            self._publisher,
+            clock=clock,
+            metrics=metrics,
+            guard=self._options.guard,
+            stopping=self._stop.is_set,
+            beat=self._beat_infer,
+        )
         self._reader: SourceReader | None = None
         if source is not None:
             self._reader = SourceReader(
@@ -176,6 +187,7 @@ class Runner:
         return [t.name for t in threads if t.is_alive()] + in_loops
 
     def _watch(self, infer: threading.Thread) -> None:
+        ends_ns: int | None = None
         hangs_at: int | None = None
         told = False
         while not (infer.name in self._ended and all(outbox.ended for outbox in self._outboxes)):
@@ -183,6 +195,7 @@ class Runner:
                 self._stop.set()
             if self._stop.is_set():
                 self._frames.close()
+                ends_ns = ends_ns or self._clock.monotonic_ns() + int(self._options.grace_s * SECOND_NS)
                 for outbox in self._outboxes:
                     outbox.hurry()
                 hangs_at = hangs_at or self._clock.monotonic_ns() + int(2 * READ_WAIT_S * SECOND_NS)
@@ -192,8 +205,9 @@ class Runner:
                 for outbox in self._outboxes:
                     outbox.finish()
             if (infer.name in self._ended or hangs) and self._stop.is_set():
+                left_ns = max(0, (ends_ns or 0) - self._clock.monotonic_ns())
                 for outbox in self._outboxes:
-                    outbox.stop(self._options.grace_s)
+                    outbox.stop(left_ns / SECOND_NS)
                 break
 
     def _look(self) -> bool:
@@ -268,10 +282,17 @@ class Runner:
             while True:
                 self._options.beat("infer")
                 for_s, most = self._publisher.publish_due(), self._pipeline.at_once
+                if self._batches.due or (self._batches and not self._mixes and not self._stop.is_set()):
+                    self._batches.turn()
+                    continue
+                for_s = 0.0 if self._batches else for_s
                 items = self._reader.get(for_s, most) if reads and self._reader else self._frames.get(for_s, most)
                 if items:
                     self._infer_all(items)
+                elif self._batches:
+                    self._batches.turn()
         except Closed:
+            self._batches.finish()
             self._publisher.publish_rest()
         finally:
             if reads and self._reader is not None:
@@ -305,12 +326,28 @@ class Runner:
             self._publisher.publish([(sample, [self._pipeline.skipped(sample, verdict)]) for sample in samples])
             return
         self._begin("infer", readable)
-        works = self._prepared(readable)
+        works: Sequence[Work] = self._prepared(readable)
+        while works:
+            some, works = up_to_a_batch(works)
+            self._run(some)
+
+    def _run(self, works: Sequence[Work]) -> None:
+        """The last one may be the first piece of a batch: the samples behind it wait for their turn."""
+        self._begin("infer", works)
         results = self._pipeline.run(works)
         self._finish("infer")
         if self._options.guard is not None:
             self._options.guard.acquit([work.sample for work in works])
-        self._publisher.publish([(work.sample, found) for work, found in zip(works, results, strict=True)])
+        whole = [(w.sample, found) for w, found in zip(works, results, strict=True) if w.rest is None]
+        if whole:
+            self._publisher.publish(whole)
+        if len(whole) < len(works):
+            self._batches.begin(works[-1], results[-1])
+
+    @cached_property
+    def _mixes(self) -> bool:
+        """Whether other samples run between the pieces of a batch: they come from several senders, none has to wait."""
+        return self._acknowledging is not None and self._pipeline.free
 
     def _verdict(self, sample: Sample) -> str | None:
         guard = self._options.guard

@@ -42,13 +42,16 @@ def test_results_that_come_together_are_arrays_of_valid_results_in_order(start, 
     listener = start(broker)
     listener.publish(INPUT, many(flowers, 100))
     until(lambda: len(everything(listener)) == 100, "a hundred results")
-    assert [len(array) for array in listener.of("result")] == [32, 32, 32, 4]
+    counts = [len(array) for array in listener.of("result")]
+    assert len(counts) < 20  # a batch runs in pieces: what is there when a message goes, goes along
+    assert max(counts) <= 32
     assert [r["seq"] for r in everything(listener)] == list(range(1, 101))
     schema = json.loads(resources.files("edge.data").joinpath("result.schema.json").read_text())
     for result in everything(listener):
         jsonschema.validate(result, schema)
     said = [dict(p.UserProperty) for topic, _, p in listener.messages if topic.endswith("/result")]
-    assert [(p["count"], p["seq"]) for p in said] == [("32", "1"), ("32", "33"), ("32", "65"), ("4", "97")]
+    firsts = [array[0]["seq"] for array in listener.of("result")]
+    assert [(p["count"], p["seq"]) for p in said] == [(str(c), str(f)) for c, f in zip(counts, firsts, strict=True)]
     (info,) = listener.of("info")
     assert info["batch"] == 32
 

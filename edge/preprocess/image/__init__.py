@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from edge.data import codec
+from edge.data.array_rows import ArrayRows
 from edge.data.sample import EncodedImage, Frame, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import Array, TensorSpec, numpy_dtype, quantize, to_integers
 from edge.errors import ModelError, SampleError
@@ -43,6 +44,7 @@ class ImagePreprocessor:
     """One picture in, one tensor out. The tensor's memory is used again when the caller lets go of it."""
 
     ahead = True
+    by_row = False
 
     def __init__(self, part: Input, spec: TensorSpec, constants: Mapping[str, Array]) -> None:
         shape = spec.shape
@@ -73,7 +75,7 @@ class ImagePreprocessor:
         if array.ndim and (
             self._is_tensor(array[:1]) or self._is_tensor(one) or (array.ndim == 4 and _is_picture(one))
         ):
-            return tuple(array)
+            return ArrayRows(array)
         raise self._refuse(array)
 
     def __call__(self, sample: Sample) -> ModelInput:

@@ -1,0 +1,139 @@
+"""Batches that take long: run piece by piece, with a look at the watchdog and at the end in between, and in turns.
+
+One that ends within a turn keeps its place in the order. After a turn the samples that wait get as long, then the next
+batch: none holds up the others for longer. A sample whose batch was not run to its end is not acknowledged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from edge.data.result import Result, Skipped
+from edge.delivery.ack import Ack
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.prepare import Opened, Work
+from edge.plugins.protocols import Clock
+from edge.runtime.crash_guard import CrashGuard
+from edge.runtime.publisher import Publisher
+from edge.telemetry.metrics import Metrics
+
+log = logging.getLogger("edge.runner")
+
+TURN_NS = 400_000_000
+"""How long one batch holds up other samples, and the same samples the batch."""
+
+
+class _Batch(msgspec.Struct):
+    """`work` is its newest piece, `results` how many there were so far."""
+
+    work: Work
+    ack: Ack
+    results: int = 0
+
+
+class Batches:
+    """Those that are under way. Belongs to the thread that infers."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        publisher: Publisher,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        guard: CrashGuard | None,
+        stopping: Callable[[], bool],
+        beat: Callable[[], None],
+    ) -> None:
+        """`stopping`: the process is to end; `beat` says before each piece that the thread makes progress."""
+        self._pipeline = pipeline
+        self._publisher = publisher
+        self._clock = clock
+        self._metrics = metrics
+        self._guard = guard
+        self._stopping = stopping
+        self._beat = beat
+        self._under_way: deque[_Batch] = deque()
+        self._others_until_ns = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._under_way)
+
+    @property
+    def due(self) -> bool:
+        """True where the other samples have had their time."""
+        return bool(self) and self._clock.monotonic_ns() >= self._others_until_ns
+
+    def begin(self, work: Work, results: Sequence[Result | Skipped]) -> None:
+        """Of a batch that has a rest: `results` are those of its first piece. What follows is run for a turn."""
+        batch = _Batch(work, self._publisher.begin(work.sample))
+        self._publish(batch, results)
+        self._under_way.appendleft(batch)
+        self.turn()
+
+    def turn(self) -> None:
+        """Goes on with the batch whose turn it is, to its end where that is near."""
+        batch = self._under_way.popleft()
+        self._run(batch)
+        if batch.work.rest is not None:
+            self._under_way.append(batch)
+        self._others_until_ns = self._clock.monotonic_ns() + TURN_NS
+
+    def finish(self) -> None:
+        """The source has ended: all are run to their end. Where the process is to end, what is nearly done or will not
+        come again gets one more turn."""
+        while self._under_way and not self._stopping():
+            self.turn()
+        for batch in self._under_way:
+            self._run(batch)
+            self._leave(batch)
+        self._under_way.clear()
+
+    def _run(self, batch: _Batch) -> None:
+        until_ns = self._clock.monotonic_ns() + TURN_NS
+        comes_again = batch.work.sample.origin is not None
+        while (rest := batch.work.rest) is not None and self._clock.monotonic_ns() < until_ns:
+            if comes_again and rest.is_long and self._stopping():
+                return
+            self._beat()
+            self._next(batch, rest)
+
+    def _next(self, batch: _Batch, rest: Opened) -> None:
+        """Prepares and runs the next piece."""
+        if self._guard is None:
+            batch.work = self._pipeline.next(batch.work)
+            results = self._pipeline.run([batch.work])[0]
+        else:
+            piece = self._guard.piece(batch.work.sample, rest.position)
+            verdict = self._guard.verdict(piece) if self._guard.suspects else None
+            self._guard.begin("infer", [piece])
+            batch.work = self._pipeline.next(batch.work, verdict or "")
+            results = self._pipeline.run([batch.work])[0]
+            self._guard.end("infer")
+            if verdict is None:
+                self._guard.acquit([piece])
+        self._publish(batch, results)
+
+    def _publish(self, batch: _Batch, results: Sequence[Result | Skipped]) -> None:
+        batch.results += len(results)
+        self._publisher.publish_piece(batch.work.sample, results, batch.ack, last=batch.work.rest is None)
+
+    def _leave(self, batch: _Batch) -> None:
+        if batch.work.rest is None:
+            return
+        facts = {"source": batch.work.sample.source, "results": batch.results}
+        if batch.work.sample.origin is not None:
+            log.info("the end came within a batch: it is not acknowledged, and comes again", extra=facts)
+        else:
+            self._metrics.inc("dropped:stop")
+            log.warning("the end came within a batch: the rest of its rows has no results", extra=facts)
+
+
+def up_to_a_batch(works: Sequence[Work]) -> tuple[Sequence[Work], Sequence[Work]]:
+    """Cut behind the first piece of a batch, where there is one."""
+    end = next((at for at, work in enumerate(works, 1) if work.rest is not None), len(works))
+    return works[:end], works[end:]
