@@ -125,12 +125,12 @@ def _target(output: Path) -> Target:
 
 
 def _choices(args: Arguments) -> Choices:
-    said = args.manifest
+    model = args.manifest
     return Choices(
-        framework=args.framework, name=args.name, version=args.version, task=said.task,
-        labels=labels.named(said.labels) if said.labels is not None else (), quantize=args.quantize,
-        tolerance=args.tolerance, trust_pickle=args.trust_pickle, force=args.force, input_size=said.input_size,
-        mean=said.mean or (), std=said.std or (), layout=said.layout, color=said.color, resize=said.resize,
+        framework=args.framework, name=args.name, version=args.version, task=model.task,
+        labels=labels.named(model.labels) if model.labels is not None else (), quantize=args.quantize,
+        tolerance=args.tolerance, trust_pickle=args.trust_pickle, force=args.force, input_size=model.input_size,
+        mean=model.mean or (), std=model.std or (), layout=model.layout, color=model.color, resize=model.resize,
         calibration=args.calibration, max_accuracy_drop=args.max_accuracy_drop, missing=args.missing,
     )  # fmt: skip
 

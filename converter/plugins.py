@@ -107,8 +107,8 @@ def framework_of_module(module: str) -> str:
 
 def passes(stage: Literal["tidy", "quantize"]) -> list[tuple[str, PassInfo]]:
     """The passes of a stage by name, in order."""
-    found = registry.all_declared(PassInfo)
-    return sorted(((n, p) for n, p in found if p.stage == stage), key=lambda pair: (pair[1].place, pair[0]))
+    declared = registry.all_declared(PassInfo)
+    return sorted(((n, p) for n, p in declared if p.stage == stage), key=lambda pair: (pair[1].place, pair[0]))
 
 
 def quantizer(name: str) -> PassInfo:

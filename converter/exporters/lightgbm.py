@@ -62,8 +62,8 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         ) if original.classifies else (Output(name="value", role="value"),),
         labels=labels,
     )  # fmt: skip
-    made = finished("lightgbm", proto, manifest, original, rows, source)
-    return replace(made, notes=(EXACT, *made.notes))
+    artifact = finished("lightgbm", proto, manifest, original, rows, source)
+    return replace(artifact, notes=(EXACT, *artifact.notes))
 
 
 def _open(source: Source, options: Options) -> tuple[Any, Any, list[str]]:
@@ -123,8 +123,8 @@ class _Original:
 
     @property
     def classes(self) -> int:
-        found = re.search(r"num_class:(\d+)", self.objective)
-        return int(found.group(1)) if found else 2
+        match = re.search(r"num_class:(\d+)", self.objective)
+        return int(match.group(1)) if match else 2
 
     def answers(self, rows: Rows) -> dict[str, Array]:
         """Arrays [rows, ...] by output name."""

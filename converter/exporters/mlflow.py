@@ -65,8 +65,8 @@ def _library(name: str) -> Any:
 
 
 def _from_folder(folder: Path, name: str, rows: Rows | None, options: Options) -> Artifact:
-    found = _read_yaml(folder / "MLmodel", name)
-    flavours = found.get("flavors")
+    mlmodel = _read_yaml(folder / "MLmodel", name)
+    flavours = mlmodel.get("flavors")
     known = [f for f in _FLAVOURS if isinstance(flavours, Mapping) and f in flavours]
     if not isinstance(flavours, Mapping) or not known:
         raise UnsupportedError(
@@ -75,11 +75,11 @@ def _from_folder(folder: Path, name: str, rows: Rows | None, options: Options) -
     flavour = known[0]
     inner = recognise(_model_file(folder, flavours[flavour], name), _FLAVOURS[flavour])
     if rows is None and flavour == "pytorch":
-        rows = _input_example(folder, found)
+        rows = _input_example(folder, mlmodel)
     artifact = plugins.exporter(inner.framework).export(inner, rows, options)
     registered = folder / "registered_model_meta"
     meta = _read_yaml(registered, name) if registered.is_file() else {}
-    run = str(found.get("run_id") or "")
+    run = str(mlmodel.get("run_id") or "")
     path = inner.file
     artifact = artifact.with_manifest(
         name=str(meta.get("model_name") or artifact.manifest.name), version=str(meta.get("model_version") or "1")
@@ -102,22 +102,22 @@ def _read_yaml(path: Path, name: str) -> dict[str, Any]:
 
 def _model_file(folder: Path, flavour: Mapping[str, Any], name: str) -> Path:
     """The framework's own file or SavedModel folder in an MLflow folder."""
-    said = next((str(flavour[k]) for k in _KEYS if isinstance(flavour.get(k), str)), "")
-    path = folder / said
+    file_name = next((str(flavour[k]) for k in _KEYS if isinstance(flavour.get(k), str)), "")
+    path = folder / file_name
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise UnrecognisedError(f"{name}: MLmodel names a file outside of its folder ({said})")
+        raise UnrecognisedError(f"{name}: MLmodel names a file outside of its folder ({file_name})")
     for candidate in (path, path / "model"):
         if candidate.is_file() or (candidate / "saved_model.pb").is_file():
             return candidate
     inside = [path / f for f in _FILES if (path / f).is_file()]
     if not inside:
-        raise UnrecognisedError(f"{name}: there is no model file in it ({said or 'none named'})")
+        raise UnrecognisedError(f"{name}: there is no model file in it ({file_name or 'none named'})")
     return inside[0]
 
 
-def _input_example(folder: Path, found: Mapping[str, Any]) -> Rows | None:
+def _input_example(folder: Path, mlmodel: Mapping[str, Any]) -> Rows | None:
     """The rows that MLflow kept with the model: a pickled module alone does not say what it takes."""
-    if not found.get("saved_input_example_info"):
+    if not mlmodel.get("saved_input_example_info"):
         return None
     models, errors = _library("mlflow.models"), _library("mlflow.exceptions")
     try:

@@ -58,8 +58,8 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         else (Output(name="value", role="value"),),
         labels=tuple(str(i) for i in range(original.classes)) if scored else (),
     )  # fmt: skip
-    made = finished("xgboost", proto, manifest, original, rows, source)
-    return made if opened.told else made.noting(*suspected_missing(made.rows, features))
+    artifact = finished("xgboost", proto, manifest, original, rows, source)
+    return artifact if opened.told else artifact.noting(*suspected_missing(artifact.rows, features))
 
 
 @dataclass(frozen=True, slots=True)

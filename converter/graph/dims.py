@@ -18,7 +18,7 @@ def tidy(model: Any) -> Any:
     for one in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for dim in one.type.tensor_type.shape.dim:
             if dim.HasField("dim_param"):
-                dim.dim_param = re.sub(r"[A-Za-z_]\w*", lambda found: names.get(found[0], found[0]), dim.dim_param)
+                dim.dim_param = re.sub(r"[A-Za-z_]\w*", lambda match: names.get(match[0], match[0]), dim.dim_param)
     if all(graph.dims(i)[:1] == ["batch"] for i in model.graph.input):
         for one in model.graph.output:
             shape = graph.dims(one)

@@ -76,17 +76,17 @@ def _manifest(source: Source, engine: Engine, options: Options) -> tuple[Manifes
         task=options.task, labels=options.labels, layout=options.layout, color=options.color,
         mean=options.mean or None, std=options.std or None, resize=options.resize, size=options.input_size,
     )  # fmt: skip
-    found = describe.describe(source.file, engine, overrides)
-    guessed = (f"guessed, say otherwise by flags: {' '.join(found.guesses)}",) if found.guesses else ()
-    return found.manifest, (*guessed, *found.warnings)
+    description = describe.describe(source.file, engine, overrides)
+    guessed = (f"guessed, say otherwise by flags: {' '.join(description.guesses)}",) if description.guesses else ()
+    return description.manifest, (*guessed, *description.warnings)
 
 
 def _as_told(image: Input, options: Options) -> Input:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "layout": options.layout, "color": options.color, "mean": options.mean, "std": options.std,
         "resize": options.resize, "size": options.input_size,
     }  # fmt: skip
-    return replace(image, **{name: value for name, value in told.items() if value})
+    return replace(image, **{name: value for name, value in fields.items() if value})
 
 
 def _with_features(one: Input, rows: Rows | None) -> Input:

@@ -131,20 +131,20 @@ def plan(network: Network, rows: Rows | None, options: Options, source: Source) 
     given = rows if rows is not None else generate(inputs, network.vocabulary)
     given = pictures.prepared(given, inputs, specs)
     given = _named(given, inputs)
-    made = Plan(network, Manifest(name="", inputs=inputs), given)
+    plan = Plan(network, Manifest(name="", inputs=inputs), given)
     probe = given.take(range(min(len(given), _PROBE)))
     try:
-        answers = made.reference(probe)
+        answers = plan.reference(probe)
     except REFUSES_ROWS as exc:
         raise rows_refused(exc) from exc
     if network.squashed == "":
-        network = replace(network, squashed=_squashed_by_values(made, answers))
+        network = replace(network, squashed=_squashed_by_values(plan, answers))
     task, guessed = _task(answers, network, given, options, hints)
     if guessed:
         notes.append(guessed)
-    manifest, names = _described(made.manifest, task, answers, network)
+    manifest, names = _described(plan.manifest, task, answers, network)
     manifest, given, more = _labelled(manifest, given, answers, options, hints)
-    return replace(made, manifest=manifest, rows=given, notes=(*notes, *more), answers=names)
+    return replace(plan, manifest=manifest, rows=given, notes=(*notes, *more), answers=names)
 
 
 def _input(spec: TensorSpec, network: Network, rows: Rows | None, options: Options, hints: Hints) -> Input:
@@ -322,10 +322,10 @@ def _squashed_by_values(plan: Plan, answers: Mapping[str, Array]) -> Squashed:
         rows = generate(plan.manifest.inputs, plan.network.vocabulary)
         wide = replace(rows, arrays={n: (a * size).astype(a.dtype) for n, a in rows.arrays.items()})
         try:
-            found = plan.reference(_as_given(wide, plan))
+            outputs = plan.reference(_as_given(wide, plan))
         except REFUSES_ROWS:
             return ""
-        if not all(_are_shares(a) for a in found.values()):
+        if not all(_are_shares(a) for a in outputs.values()):
             return "none"
     return ""
 

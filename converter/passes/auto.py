@@ -30,16 +30,16 @@ def auto(artifact: Artifact, options: Options) -> Artifact:
     if artifact.target == "onnx" and not graph.is_network(graph.parse(artifact.model)):
         return artifact.noting("--quantize auto: a model of trees or a pipeline has one precision; it stays as it is")
     kinds = ["none", *(n for n, p in plugins.passes("quantize") if p.tried and artifact.target in p.targets)]
-    made: dict[str, Artifact] = {}
+    artifacts: dict[str, Artifact] = {}
     tried: list[Variant] = []
     with steps("trying precisions", len(kinds) + 1) as step:
         for kind in kinds:
             variant, changed = _try(artifact, replace(options, quantize=kind))
             tried.append(variant)
             if changed is not None:
-                made[kind] = changed
+                artifacts[kind] = changed
             step(kind)
-        tried = _timed(tried, made)
+        tried = _timed(tried, artifacts)
         step("")
     good = [v for v in tried if v.passed]
     if not good:
@@ -47,21 +47,21 @@ def auto(artifact: Artifact, options: Options) -> Artifact:
     limit = min(v.latency_ms for v in good) * TIE
     best = min((v for v in good if v.latency_ms <= limit), key=lambda v: v.size)
     table = tuple(replace(v, chosen=v is best) for v in tried)
-    return replace(made[best.name], variants=table)
+    return replace(artifacts[best.name], variants=table)
 
 
-def _timed(tried: list[Variant], made: dict[str, Artifact]) -> list[Variant]:
+def _timed(tried: list[Variant], artifacts: dict[str, Artifact]) -> list[Variant]:
     """The variants with their latencies: turn by turn, the best of each: what else the machine does is shared."""
     best: dict[str, float] = {}
     with TemporaryDirectory(prefix="edge-convert-") as folder:
         engines: dict[str, Engine] = {}
-        for kind, artifact in made.items():
+        for kind, artifact in artifacts.items():
             place = Path(folder) / kind
             place.mkdir()
             engines[kind] = device.load(artifact, place)
         for _ in range(ROUNDS):
             for kind, engine in engines.items():
-                best[kind] = min(best.get(kind, float("inf")), device.latency_ms(made[kind], engine, ROUND_S))
+                best[kind] = min(best.get(kind, float("inf")), device.latency_ms(artifacts[kind], engine, ROUND_S))
         for engine in engines.values():
             engine.close()
     return [replace(v, latency_ms=best.get(v.name, 0.0)) for v in tried]
@@ -74,13 +74,13 @@ def _try(artifact: Artifact, options: Options) -> tuple[Variant, Artifact | None
         with TemporaryDirectory(prefix="edge-convert-") as folder:
             engine = device.load(changed, Path(folder))
             try:
-                found = parity.compare(changed, engine, options, timed=False)
+                comparison = parity.compare(changed, engine, options, timed=False)
             finally:
                 engine.close()
     except (ConfigError, ModelError) as exc:
         return Variant(kind, passed=False, reason=one_line(exc, None)), None
-    figures = found.figures
-    reasons = found.reasons
+    figures = comparison.figures
+    reasons = comparison.reasons
     return Variant(
         kind, size=len(changed.model), max_difference=figures.max_difference,
         agreement=figures.agreement, accuracy=figures.accuracy_after, passed=not reasons, reason="; ".join(reasons),

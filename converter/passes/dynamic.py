@@ -44,9 +44,9 @@ def dynamic(artifact: Artifact, options: Options) -> Artifact:
             before, after, op_types_to_quantize=list(PAYS), per_channel=True, reduce_range=True,
             weight_type=QuantType.QInt8,
         )  # fmt: skip
-        made = artifact.with_model(after.read_bytes(), after="dynamic")
+        quantized = artifact.with_model(after.read_bytes(), after="dynamic")
     # The scale of the activations is found over the whole tensor: one outlying row moves those beside it.
-    return made.with_manifest(batch_independent=False)
+    return quantized.with_manifest(batch_independent=False)
 
 
 def _weights(model: Any, operators: tuple[str, ...]) -> int:

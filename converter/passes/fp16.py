@@ -25,8 +25,8 @@ def fp16(artifact: Artifact, options: Options) -> Artifact:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with quiet(), graph.refusing("fp16"):
-        made = convert_float_to_float16(model, keep_io_types=True)
-    return artifact.with_model(made.SerializeToString(), after="fp16")
+        halved = convert_float_to_float16(model, keep_io_types=True)
+    return artifact.with_model(halved.SerializeToString(), after="fp16")
 
 
 # 11 bits: measured 1.6e-2 on logits, 8e-4 on probabilities.

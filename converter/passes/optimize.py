@@ -43,15 +43,15 @@ def optimize(artifact: Artifact, options: Options) -> Artifact:
         try:
             with quiet():
                 ort.InferenceSession(artifact.model, settings, providers=["CPUExecutionProvider"])
-            made = graph.parse(path.read_bytes())
+            optimized = graph.parse(path.read_bytes())
         except _REFUSALS:
             return artifact  # parity tells of a graph that does not load
-    if not graph.is_network(made) or not graph.same_signature(made, before):
+    if not graph.is_network(optimized) or not graph.same_signature(optimized, before):
         return artifact
     # It notes how it was made; the manifest does that.
-    del made.metadata_props[:]
-    made.metadata_props.extend(before.metadata_props)
-    changed = artifact.with_model(made.SerializeToString(), after="optimize")
+    del optimized.metadata_props[:]
+    optimized.metadata_props.extend(before.metadata_props)
+    changed = artifact.with_model(optimized.SerializeToString(), after="optimize")
     try:
         return changed if answers_alike(changed, options) else artifact
     except ModelError:

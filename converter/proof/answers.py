@@ -22,18 +22,18 @@ def roles(manifest: Manifest, role: str) -> list[str]:
 
 def published(outputs: Tensors, manifest: Manifest) -> dict[str, Array]:
     """The outputs with scores as probabilities: what the device will say."""
-    made = dict(outputs)
+    published_outputs = dict(outputs)
     for name in roles(manifest, "scores"):
-        if name not in made or not manifest.activation:
+        if name not in published_outputs or not manifest.activation:
             continue
-        scores = made[name].astype(np.float64)
+        scores = published_outputs[name].astype(np.float64)
         if manifest.activation == "sigmoid":
-            made[name] = 1.0 / (1.0 + np.exp(-scores))
+            published_outputs[name] = 1.0 / (1.0 + np.exp(-scores))
         else:
             flat = scores.reshape(len(scores), -1)
             powers = np.exp(flat - flat.max(axis=1, keepdims=True))
-            made[name] = (powers / powers.sum(axis=1, keepdims=True)).reshape(scores.shape)
-    return made
+            published_outputs[name] = (powers / powers.sum(axis=1, keepdims=True)).reshape(scores.shape)
+    return published_outputs
 
 
 def classes_of(outputs: Tensors, manifest: Manifest) -> Array | None:

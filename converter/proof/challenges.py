@@ -48,20 +48,22 @@ def of_table(
         return ()
     random = np.random.default_rng(_SEED)
     numbers = [f.name for f in features if f.kind == "number"]
-    made = [Challenge("the sample's values, mixed", _drawn(base, numbers, _mixed, random))]
+    challenges = [Challenge("the sample's values, mixed", _drawn(base, numbers, _mixed, random))]
     if numbers:
-        made.append(Challenge("values outside of the sample's", _drawn(base, numbers, _outside, random)))
-        made.append(Challenge("both signs, zeros, small and large numbers", _drawn(base, numbers, _signs, random)))
+        challenges.append(Challenge("values outside of the sample's", _drawn(base, numbers, _outside, random)))
+        challenges.append(
+            Challenge("both signs, zeros, small and large numbers", _drawn(base, numbers, _signs, random))
+        )
     if any(_are_large_whole(base.numbers(n)) for n in numbers):
-        made.append(Challenge("neighbouring whole numbers", _drawn(base, numbers, _neighbours, random)))
+        challenges.append(Challenge("neighbouring whole numbers", _drawn(base, numbers, _neighbours, random)))
     thresholds = [(f, t) for f, t in thresholds if t == 0 or abs(t) > _TINY]
     if thresholds:
-        made.append(
+        challenges.append(
             Challenge("numbers on a threshold and beside it", _on_thresholds(base, features, thresholds, random))
         )
-    made += _of_texts(base, [f.name for f in features if f.kind == "text" and not f.values], texts or {}, random)
+    challenges += _of_texts(base, [f.name for f in features if f.kind == "text" and not f.values], texts or {}, random)
     tied = _ties(base, numbers, reference, random)
-    return (*made, Challenge("equal scores", tied)) if tied is not None else tuple(made)
+    return (*challenges, Challenge("equal scores", tied)) if tied is not None else tuple(challenges)
 
 
 def _of_texts(
@@ -72,10 +74,10 @@ def _of_texts(
         return []
     rows = base.take(random.integers(len(base), size=COUNT))
     unknown = np.array(["a text that was never seen"] * COUNT, dtype=object)
-    made = [Challenge("unknown texts", replace(rows, arrays={**rows.arrays, **dict.fromkeys(names, unknown)}))]
+    challenges = [Challenge("unknown texts", replace(rows, arrays={**rows.arrays, **dict.fromkeys(names, unknown)}))]
     if texts:
-        made.append(Challenge("texts of the known words", replace(rows, arrays={**rows.arrays, **texts})))
-    return made
+        challenges.append(Challenge("texts of the known words", replace(rows, arrays={**rows.arrays, **texts})))
+    return challenges
 
 
 def _drawn(base: Rows, numbers: Sequence[str], draw: Draw, random: np.random.Generator, count: int = COUNT) -> Rows:
@@ -96,8 +98,8 @@ def _mixed(values: Array, random: np.random.Generator, count: int) -> Array:
 def _outside(values: Array, random: np.random.Generator, count: int) -> Array:
     low, high = float(values.min()), float(values.max())
     span = (high - low) or abs(high) or 1.0
-    made = random.uniform(low - 3 * span, high + 3 * span, count)
-    return np.rint(made) if np.all(values == np.rint(values)) else made
+    drawn = random.uniform(low - 3 * span, high + 3 * span, count)
+    return np.rint(drawn) if np.all(values == np.rint(values)) else drawn
 
 
 def _signs(values: Array, random: np.random.Generator, count: int) -> Array:
@@ -110,16 +112,16 @@ def _are_large_whole(values: Array) -> bool:
 
 
 def _neighbours(values: Array, random: np.random.Generator, count: int) -> Array:
-    made = random.choice(values, count)
-    return np.asarray(made + random.integers(-1, 2, count) if _are_large_whole(values) else made)
+    chosen = random.choice(values, count)
+    return np.asarray(chosen + random.integers(-1, 2, count) if _are_large_whole(values) else chosen)
 
 
 def _on_thresholds(
     base: Rows, features: Sequence[Feature], thresholds: Sequence[tuple[int, float]], random: np.random.Generator
 ) -> Rows:
     """Rows of the sample in which one number lies on a threshold, or on the next float64 or float32 beside it."""
-    made = base.take(random.integers(len(base), size=COUNT))
-    arrays = {f.name: made.numbers(f.name) if f.kind == "number" else made.arrays[f.name] for f in features}
+    rows = base.take(random.integers(len(base), size=COUNT))
+    arrays = {f.name: rows.numbers(f.name) if f.kind == "number" else rows.arrays[f.name] for f in features}
     chosen = random.integers(len(thresholds), size=COUNT)
     for row, (place, exact) in enumerate(thresholds[i] for i in chosen):
         single = np.float32(exact)

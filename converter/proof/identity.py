@@ -73,11 +73,11 @@ def name_of(source: Source) -> str:
 
 def versions_of(framework: str) -> dict[str, str]:
     """Versions of the libraries that took part, by distribution."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for name in ("edge-run", *plugins.exporter(framework).distributions, "onnx", "onnxruntime"):
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def _sha256(source: Source) -> str:

@@ -18,14 +18,14 @@ from edge.plugins.protocols import Engine
 def _supplied(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> dict[str, Array]:
     """The tensors that go in with every row, by input name."""
     by_name = {s.name: s for s in specs}
-    found: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for one in manifest.inputs:
         spec = by_name.get(one.name)
         if spec is None or not (one.state_from or one.kind == "constant"):
             continue
         shape, dtype = spec.fixed(), numpy_dtype(spec.dtype)
-        found[one.name] = np.zeros(shape, dtype) if one.state_from else np.asarray(one.value, dtype).reshape(shape)
-    return found
+        arrays[one.name] = np.zeros(shape, dtype) if one.state_from else np.asarray(one.value, dtype).reshape(shape)
+    return arrays
 
 
 class FirstStep:

@@ -52,8 +52,8 @@ def proven(artifact: Artifact) -> Artifact:
         def alike(names: Sequence[str]) -> bool:
             rows = _lacking(base, names, features)
             try:
-                asked = replace(artifact, rows=rows, challenges=())
-                return not parity.compare(asked, engine, Options(), timed=False).reasons
+                question = replace(artifact, rows=rows, challenges=())
+                return not parity.compare(question, engine, Options(), timed=False).reasons
             except ModelError:
                 return False
 
@@ -122,8 +122,8 @@ def _complete(rows: Rows, needed: Sequence[Feature], features: Sequence[Feature]
 def _lacking(rows: Rows, names: Sequence[str], features: Sequence[Feature]) -> Rows:
     """The rows with those features absent."""
     if rows.table:
-        gone = {n: np.array([None] * len(rows), dtype=object) for n in names}
-        return replace(rows, arrays={**rows.arrays, **gone}, expected=None)
+        missing = {n: np.array([None] * len(rows), dtype=object) for n in names}
+        return replace(rows, arrays={**rows.arrays, **missing}, expected=None)
     array = np.array(rows.array, dtype=np.float64)
     array[:, [i for i, f in enumerate(features) if f.name in set(names)]] = np.nan
     return replace(rows, arrays=dict.fromkeys(rows.arrays, array), expected=None)

@@ -175,8 +175,8 @@ def _challenged(
     after = run(engine, feed(rows.take(keep), manifest.inputs), singly=not manifest.batch_independent)
     before = {n: a[keep] for n, a in before.items()}
     measured = _measured(before, after, artifact, answers)
-    found = [*measured.reasons, *measured.over(allowed), *_other_classes(before, after, manifest, allowed)]
-    return [f"{reason} ({challenge.what})" for reason in found]
+    reasons = [*measured.reasons, *measured.over(allowed), *_other_classes(before, after, manifest, allowed)]
+    return [f"{reason} ({challenge.what})" for reason in reasons]
 
 
 def _numeric(outputs: Tensors) -> list[Array]:
@@ -185,9 +185,9 @@ def _numeric(outputs: Tensors) -> list[Array]:
 
 def _allowed_drop(artifact: Artifact, options: Options) -> float | None:
     """How much accuracy may be lost; for numbers that were quantised there is a limit also where none was asked for."""
-    asked = options.max_accuracy_drop
+    allowed = options.max_accuracy_drop
     quantized = quantization(artifact) is not None and artifact.manifest.task == "regress"
-    return LARGEST_FOR_NUMBERS if asked is None and quantized else asked
+    return LARGEST_FOR_NUMBERS if allowed is None and quantized else allowed
 
 
 def _dropped(figures: Parity, allowed: float | None) -> list[str]:
@@ -210,7 +210,7 @@ def answers_alike(artifact: Artifact, options: Options) -> bool:
 
 def quantization(artifact: Artifact) -> Limits | None:
     """What the last pass that changed answers allows; None for the original's own precision."""
-    return next((found for p in reversed(artifact.passes) if (found := plugins.limits_of(p)) is not None), None)
+    return next((limits for p in reversed(artifact.passes) if (limits := plugins.limits_of(p)) is not None), None)
 
 
 def limits(artifact: Artifact, options: Options) -> Limits:
@@ -334,14 +334,14 @@ def check_labels(manifest: Manifest, outputs: Tensors) -> None:
 def golden_samples(artifact: Artifact, engine: Engine) -> tuple[Golden, ...]:
     """Some rows and what the file answers to each, one row at a time as the device will ask."""
     chosen = golden.choose(range(len(artifact.rows)), GOLDEN_SAMPLES)
-    made: list[Golden] = []
+    samples: list[Golden] = []
     size = 0
     for row in chosen:
         tensors = feed(artifact.rows.take([row]), artifact.manifest.inputs)
         outputs = {n: np.asarray(v) for n, v in engine.infer(tensors).items()}
         sample = golden.make({**tensors, **initial_state.supplied(engine)}, outputs)
         size += sum(len(t.data) for t in (*sample.inputs.values(), *sample.outputs.values()))
-        if made and size > GOLDEN_BYTES:
+        if samples and size > GOLDEN_BYTES:
             break
-        made.append(sample)
-    return tuple(made)
+        samples.append(sample)
+    return tuple(samples)

@@ -47,11 +47,11 @@ def quantized(artifact: Artifact, options: Options) -> Artifact:
         if options.max_accuracy_drop is None:
             return artifact.with_model(workshop.make(without=()), after="int8")
         floats = _search(workshop, nodes, options.max_accuracy_drop)
-        made = artifact.with_model(workshop.make(without=floats), after="int8")
+        quantized_artifact = artifact.with_model(workshop.make(without=floats), after="int8")
     if not floats:
-        return made
+        return quantized_artifact
     shown = ", ".join(floats[:5]) + (f" and {len(floats) - 5} more" if len(floats) > 5 else "")
-    return made.noting(f"{len(floats)} of {len(nodes)} nodes stay in float to keep the accuracy: {shown}")
+    return quantized_artifact.noting(f"{len(floats)} of {len(nodes)} nodes stay in float to keep the accuracy: {shown}")
 
 
 @dataclass
@@ -118,9 +118,9 @@ class _Workshop:
     def _accuracy(self, outputs: dict[str, Array]) -> float:
         manifest = self.artifact.manifest
         if self._truth is not None:
-            found = answers.accuracy(outputs, answers.classes_of(outputs, manifest), self._truth, manifest)
-            if found is not None:
-                return found
+            accuracy = answers.accuracy(outputs, answers.classes_of(outputs, manifest), self._truth, manifest)
+            if accuracy is not None:
+                return accuracy
         # Nothing to be right about: the share of the answers' spread that is kept.
         shares = []
         for name, wanted in self._before.items():

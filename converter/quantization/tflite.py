@@ -45,14 +45,14 @@ def quantized(artifact: Artifact, options: Options, kind: str) -> Artifact:
         with quiet():
             work = quantizer.Quantizer(bytearray(artifact.model), _recipe(kind))
             ranges = _ranges(artifact) if kind == "int8" else None
-            made = work.quantize(ranges, enable_progress_report=False).quantized_model
+            model = work.quantize(ranges, enable_progress_report=False).quantized_model
     except _REFUSALS as exc:
         raise UnsupportedError(
             f"ai-edge-quantizer cannot make this model {kind}: {one_line(exc)}; try another --quantize"
         ) from exc
-    if made is None:
+    if model is None:
         raise UnsupportedError(f"ai-edge-quantizer found nothing to make {kind} in this model; leave --quantize out")
-    changed = _renamed(artifact, bytes(made)).with_model(bytes(made), after=kind)
+    changed = _renamed(artifact, bytes(model)).with_model(bytes(model), after=kind)
     return changed.noting(NEEDS_LITERT) if kind == "dynamic" else changed
 
 

@@ -91,9 +91,9 @@ WRITERS: dict[str, Callable[[Report, Path], None]] = {".json": write_json, ".htm
 
 def writer(path: Path) -> Callable[[Report, Path], None]:
     """What writes a report of this suffix. Raises OutputError for one that nobody writes, and for no folder."""
-    found = WRITERS.get(path.suffix.lower())
-    if found is None:
+    writer = WRITERS.get(path.suffix.lower())
+    if writer is None:
         raise OutputError(f"--report {path.name}: reports are written as {', '.join(WRITERS)}")
     if not path.parent.is_dir():
         raise OutputError(f"--report {path}: there is no folder {path.parent}; make it first")
-    return found
+    return writer

@@ -50,9 +50,9 @@ def read_folder(folder: Path) -> Rows:
 
 
 def _objects(values: Sequence[Any]) -> Array:
-    made = np.empty(len(values), dtype=object)
-    made[:] = values
-    return made
+    objects = np.empty(len(values), dtype=object)
+    objects[:] = values
+    return objects
 
 
 def prepared(rows: Rows, inputs: Sequence[Input], specs: Sequence[TensorSpec]) -> Rows:

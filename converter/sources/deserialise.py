@@ -71,10 +71,10 @@ def _is_known_class(full_name: str) -> bool:
     if module.partition(".")[0] not in _KNOWN:
         return False
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        kind = getattr(importlib.import_module(module), name, None)
     except ImportError:
         return False
-    return isinstance(found, type) and found.__module__.partition(".")[0] in _KNOWN
+    return isinstance(kind, type) and kind.__module__.partition(".")[0] in _KNOWN
 
 
 def _from_pickle(source: Source, options: Options) -> Any:
@@ -110,8 +110,8 @@ _OWN_EXPORTS = {"ultralytics": "yolo export model={name} format=onnx"}
 
 def own_export(source: Source, modules: Iterable[str]) -> str:
     """The command by which a library exports its own models, where one of the modules is such a library's; else ""."""
-    found = next((_OWN_EXPORTS[m] for name in modules if (m := name.partition(".")[0]) in _OWN_EXPORTS), "")
-    return found.format(name=source.name)
+    hint = next((_OWN_EXPORTS[m] for name in modules if (m := name.partition(".")[0]) in _OWN_EXPORTS), "")
+    return hint.format(name=source.name)
 
 
 def missing_module(source: Source, exc: ModuleNotFoundError) -> UnrecognisedError:

@@ -47,9 +47,9 @@ class Inert:
     _global = ""
 
     def __new__(cls, *args: Any, **_: Any) -> Inert:
-        made = super().__new__(cls)
-        made.args = args
-        return made
+        instance = super().__new__(cls)
+        instance.args = args
+        return instance
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.args: tuple[Any, ...]
@@ -74,10 +74,10 @@ class _Machine(_Unpickler):  # type: ignore[misc]
 
     dispatch = _Unpickler.dispatch.copy()
 
-    def __init__(self, file: BinaryIO, found: dict[str, None]) -> None:
+    def __init__(self, file: BinaryIO, names: dict[str, None]) -> None:
         super().__init__(file)
         self._stream = file
-        self._found = found
+        self._found = names
 
     def find_class(self, module: str, name: str) -> type[Inert]:
         full = f"{module}.{name}"
@@ -96,9 +96,13 @@ class _Machine(_Unpickler):  # type: ignore[misc]
 
     def load_build(self) -> None:
         super().load_build()
-        made = self.stack[-1]
-        if isinstance(made, Inert) and made._global.endswith("NumpyArrayWrapper") and isinstance(made.state, dict):
-            self._skip_array(made.state)
+        instance = self.stack[-1]
+        if (
+            isinstance(instance, Inert)
+            and instance._global.endswith("NumpyArrayWrapper")
+            and isinstance(instance.state, dict)
+        ):
+            self._skip_array(instance.state)
 
     dispatch[pickle.BUILD[0]] = load_build
 
@@ -159,15 +163,15 @@ def list_globals(path: Path) -> tuple[str, ...]:
 
 def globals_in(data: bytes, name: str, *, count: int = 1) -> tuple[str, ...]:
     """The same for `count` pickles, one after the other, in the bytes of a file that messages call `name`."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     stream = io.BytesIO(data)
     try:
         for _ in range(count):
-            _Machine(stream, found).load()
+            _Machine(stream, names).load()
     except _DAMAGED as exc:
         raise UnrecognisedError(f"{name}: not a whole pickle ({one_line(exc)}); copy it again") from exc
-    if count == 1 and "joblib.numpy_pickle.NumpyArrayWrapper" not in found:
+    if count == 1 and "joblib.numpy_pickle.NumpyArrayWrapper" not in names:
         for operation, argument, _ in pickletools.genops(data[: stream.tell()]):
             if operation.name in ("GLOBAL", "INST"):
-                found.setdefault(str(argument).replace(" ", "."))
-    return tuple(found)
+                names.setdefault(str(argument).replace(" ", "."))
+    return tuple(names)

@@ -35,9 +35,9 @@ def _from_object(value: Any, framework: str | None) -> Source:
     if framework is not None:
         return Source(framework, "object", value=value)
     for kind in type(value).__mro__:
-        found = plugins.framework_of_module(kind.__module__)
-        if found:
-            return Source(found, "object", value=value)
+        named = plugins.framework_of_module(kind.__module__)
+        if named:
+            return Source(named, "object", value=value)
     kind = type(value)
     raise UnrecognisedError(
         f"{kind.__module__}.{kind.__name__} is no model that the converter knows; it knows those of "

@@ -136,8 +136,8 @@ def lightgbm_refusal(text: str) -> str:
 
 def lightgbm_objective(text: str) -> str:
     """The objective of a LightGBM model, with its parameters."""
-    found = re.search(r"^objective=(.*)$", text, re.M)
-    return found.group(1).strip() if found else ""
+    match = re.search(r"^objective=(.*)$", text, re.M)
+    return match.group(1).strip() if match else ""
 
 
 # The answer is the sum of the trees; onnxmltools does not know these names for it.
@@ -180,8 +180,8 @@ def lightgbm_mended(text: str, marks: Marks) -> tuple[str, bool]:
 
 
 def _header(text: str, name: str) -> str:
-    found = re.search(rf"^{name}=(.*)$", text, re.M)
-    return found.group(1).strip() if found else "1"
+    match = re.search(rf"^{name}=(.*)$", text, re.M)
+    return match.group(1).strip() if match else "1"
 
 
 def _values(line: re.Match[str]) -> Array:

@@ -108,9 +108,9 @@ def finished(
     framework: str, proto: Any, manifest: Manifest, original: Original, rows: Rows, source: Source
 ) -> Artifact:
     """The artifact of a converted table model, with `missing` as proven and without rows that lack what may not be."""
-    made = Artifact(
+    artifact = Artifact(
         framework=framework, target="onnx", model=without_zipmap(proto).SerializeToString(), manifest=manifest,
         reference=original.answers, rows=rows, source_bytes=source.size,
     )  # fmt: skip
-    asked = challenges.of_table(rows, manifest.features, original.answers, original.thresholds())
-    return replace(missing.usable(missing.proven(made)), challenges=asked)
+    questions = challenges.of_table(rows, manifest.features, original.answers, original.thresholds())
+    return replace(missing.usable(missing.proven(artifact)), challenges=questions)

@@ -33,32 +33,32 @@ def alarm(result: Result) -> bool:
 
 
 def _state(result: Result) -> Any:
-    found = result.predictions
+    predictions = result.predictions
     if result.task == "classify":
-        return (found[0].index, found[0].label) if found else None
+        return (predictions[0].index, predictions[0].label) if predictions else None
     if result.task in OBJECTS:
-        return Counter((p.index, p.label) for p in found)
+        return Counter((p.index, p.label) for p in predictions)
     if result.task == "anomaly":
         return alarm(result)
     if result.task == "segment":
-        return [sorted(p.labels) for p in found]
+        return [sorted(p.labels) for p in predictions]
     if result.task == "text":
-        return [p.text for p in found]
+        return [p.text for p in predictions]
     return None  # the numbers are the state
 
 
 def _numbers(result: Result, deadband: float | None) -> Mapping[Hashable, Any]:
-    found = result.predictions
+    predictions = result.predictions
     if result.task == "regress":
-        return {(i, p.name): p.value for i, p in enumerate(found)}
+        return {(i, p.name): p.value for i, p in enumerate(predictions)}
     if result.task == "raw":
-        return {(i, p.name, j): value for i, p in enumerate(found) for j, value in enumerate(p.data)}
+        return {(i, p.name, j): value for i, p in enumerate(predictions) for j, value in enumerate(p.data)}
     if deadband is None:
         return {}
     if result.task == "anomaly":
-        return {i: p.score for i, p in enumerate(found)}
+        return {i: p.score for i, p in enumerate(predictions)}
     if result.task == "segment":
-        return {(i, label): a for i, p in enumerate(found) for label, a in zip(p.labels, p.areas, strict=True)}
+        return {(i, label): a for i, p in enumerate(predictions) for label, a in zip(p.labels, p.areas, strict=True)}
     return {}
 
 

@@ -34,7 +34,7 @@ class Hearing(msgspec.Struct, frozen=True):
     """False: the source is sound, the shape alone would not have told."""
 
 
-def is_sound(spec: TensorSpec, constants: Sequence[str], states: Sequence[TensorSpec], *, said: bool) -> bool:
+def is_sound(spec: TensorSpec, constants: Sequence[str], states: Sequence[TensorSpec], *, stated: bool) -> bool:
     """True where an input takes sound. `constants` are input names; `said`: the source or the user says so."""
     shape = spec.shape or ()
     if micro_frames(spec):
@@ -47,7 +47,7 @@ def is_sound(spec: TensorSpec, constants: Sequence[str], states: Sequence[Tensor
     if isinstance(last, int) and _is_usual(last) and axis(shape) == -1:
         return _is_wave(shape)
     # A power of two and one more is a spectrum.
-    return said and _is_wave(shape) and (not isinstance(last, int) or (last > 64 and (last - 1) & (last - 2) != 0))
+    return stated and _is_wave(shape) and (not isinstance(last, int) or (last > 64 and (last - 1) & (last - 2) != 0))
 
 
 def _is_usual(length: int) -> bool:
@@ -67,11 +67,11 @@ def micro_frames(spec: TensorSpec) -> int:
     shape = spec.shape or ()
     if len(shape) == 2 and shape[1] == MICRO_FEATURES:
         return MICRO_FRAMES
-    found = shape[:-1] if len(shape) == 4 and shape[3] == 1 else shape
+    frames = shape[:-1] if len(shape) == 4 and shape[3] == 1 else shape
     quantization = spec.quantization
-    if len(found) != 3 or found[2] != MICRO_BANDS or quantization is None or not isinstance(found[1], int):
+    if len(frames) != 3 or frames[2] != MICRO_BANDS or quantization is None or not isinstance(frames[1], int):
         return 0
-    return found[1] if abs(quantization.scale * 255 - 26) < 0.5 else 0
+    return frames[1] if abs(quantization.scale * 255 - 26) < 0.5 else 0
 
 
 def axis(shape: Sequence[int | str | None]) -> int:
@@ -117,19 +117,19 @@ def hear(spec: TensorSpec, states: Sequence[TensorSpec], rate: int | None = None
 
 def _silero(last: int | str | None, rate: int | None) -> Hearing:
     known = [_SILERO[last]] if isinstance(last, int) else list(_SILERO.values())
-    found = next((k for k in known if rate in (None, k[0])), None)
-    if found is None:
+    match = next((k for k in known if rate in (None, k[0])), None)
+    if match is None:
         rates = " or ".join(str(k[0]) for k in known)
         raise ConfigError(
             f"--sample-rate {rate}: this model (Silero VAD) takes {rates} Hz; other sound is resampled to it"
         )
-    heard, size, context = found
+    heard, size, context = match
     return Hearing(heard, size, size, context)
 
 
-def hear_features(found: Hearing) -> Hearing:
+def hear_features(signature: Hearing) -> Hearing:
     """For a model that takes features of sound: windows of a second, unless its shape told more."""
-    return found if found.size >= SPEECH_RATE // 4 else Hearing(SPEECH_RATE, SPEECH_RATE, SPEECH_RATE)
+    return signature if signature.size >= SPEECH_RATE // 4 else Hearing(SPEECH_RATE, SPEECH_RATE, SPEECH_RATE)
 
 
 def labels(heard: Hearing, states: Sequence[TensorSpec], constants: Sequence[str]) -> tuple[str, ...]:

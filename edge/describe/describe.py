@@ -144,14 +144,14 @@ class _Describer:
 
     def _overridden(self, preset: Preset) -> Preset:
         overrides = self._overrides
-        said: dict[str, Any] = {
+        fields: dict[str, Any] = {
             k: v for k, v in (("color", overrides.color), ("resize", overrides.resize)) if v is not None
         }
         if overrides.mean or overrides.std:
             numbers = understand(overrides.mean or (), overrides.std or ())
-            said |= {k: v for k, v in (("mean", numbers.mean), ("std", numbers.std)) if v}
-            said |= {"sure": True, "why": "--mean and --std"}
-        return replace(preset, **said) if said else preset
+            fields |= {k: v for k, v in (("mean", numbers.mean), ("std", numbers.std)) if v}
+            fields |= {"sure": True, "why": "--mean and --std"}
+        return replace(preset, **fields) if fields else preset
 
     def _tell_picture(self, image: Input, preset: Preset) -> None:
         self._reasons |= {"inputs.mean": preset.why, "inputs.std": preset.why, "inputs.resize": preset.why}
@@ -201,8 +201,8 @@ class _Describer:
     def _undecided(self, rivals: tuple[Head, ...]) -> Head:
         ways = " or ".join(sorted({f"--decoder {h.decoder}" for h in rivals if h.decoder != "raw"}))
         overrides = [h.warning for h in rivals if h.warning]
-        told = f"{ways} says which" if ways else "--decoder says which"
-        self._warnings.append("; ".join(["two decoders fit the outputs, which are told as they are", *overrides, told]))
+        hint = f"{ways} says which" if ways else "--decoder says which"
+        self._warnings.append("; ".join(["two decoders fit the outputs, which are told as they are", *overrides, hint]))
         return Head("raw", "raw")
 
     def _other_head(self, outputs: Mapping[str, Array], task: Task | None) -> Head:
@@ -222,14 +222,14 @@ class _Describer:
     def _activation(self, head: Head, prober: probe.Prober) -> Activation:
         if self._overrides.activation is not None:
             return self._overrides.activation
-        found = head.activation
+        activation = head.activation
         if head.task == "classify" and head.decoder == "classify":
             name = next((o.name for o in head.outputs if o.role == "scores"), "")
             values = prober.noise().get(name)
-            found = flat.activation(values, lambda: prober.picture().get(name)) if values is not None else ""
-        if found:
-            self._guesses.append(f"--activation {found}")
-        return found
+            activation = flat.activation(values, lambda: prober.picture().get(name)) if values is not None else ""
+        if activation:
+            self._guesses.append(f"--activation {activation}")
+        return activation
 
     # -- sound ------------------------------------------------------------------------------------------------
 
@@ -348,8 +348,8 @@ class _Describer:
             return self._overrides.labels, "user"
         if self._metadata.labels:
             return self._metadata.labels, "model"
-        found = label_files.beside(self._path)
-        return (found[1], str(found[0])) if found is not None else ((), "")
+        label_file = label_files.beside(self._path)
+        return (label_file[1], str(label_file[0])) if label_file is not None else ((), "")
 
     def _fitting(self, head: Head) -> tuple[str, ...]:
         """The labels that fit the head's classes. Raises ConfigError where the user's do not."""

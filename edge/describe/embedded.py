@@ -31,19 +31,19 @@ def read_metadata(path: Path, embedded: Mapping[str, str]) -> Metadata:
     if path.is_file() and magic.is_tflite(read_head(path)):
         from edge.describe import tflite_metadata  # and zipfile, for these files
 
-        found = _from_tflite(tflite_metadata.read(path))
+        metadata = _from_tflite(tflite_metadata.read(path))
     else:
-        found = replace(_from_onnx(embedded), scales_itself=onnx_graph.scales_itself(path))
+        metadata = replace(_from_onnx(embedded), scales_itself=onnx_graph.scales_itself(path))
     config = neighbours.read(path)
-    if config is None or found.kind:
-        return found
+    if config is None or metadata.kind:
+        return metadata
     return replace(
-        found,
+        metadata,
         family=config.family,
         anomaly=config.anomaly,
-        pictures=found.pictures or config.pictures,
-        pictures_from=found.pictures_from or config.file,
-        size=found.size or (config.pictures.size if config.pictures else None),
+        pictures=metadata.pictures or config.pictures,
+        pictures_from=metadata.pictures_from or config.file,
+        size=metadata.size or (config.pictures.size if config.pictures else None),
     )
 
 
@@ -68,14 +68,14 @@ def _from_tflite(notes: TfliteMetadata) -> Metadata:
             return replace(written, **keys)
     picture = next((i for i in notes.inputs if i.image), None)
     thresholds = [o.threshold for o in notes.outputs if o.threshold is not None]
-    said = picture is not None and bool(picture.mean or picture.std)
+    normalised = picture is not None and bool(picture.mean or picture.std)
     return Metadata(
         producer="tflite",
         description=notes.description,
         license=notes.license,
         labels=notes.labels,
-        pictures=Pictures(mean=picture.mean, std=picture.std) if picture is not None and said else None,
-        pictures_from="TFLite Metadata" if said else "",
+        pictures=Pictures(mean=picture.mean, std=picture.std) if picture is not None and normalised else None,
+        pictures_from="TFLite Metadata" if normalised else "",
         scales_itself=notes.scales_itself,
         input_range=notes.input_range,
         threshold=thresholds[0] if thresholds else None,
@@ -87,8 +87,8 @@ def _from_tflite(notes: TfliteMetadata) -> Metadata:
 def _value(raw: object) -> Any:
     if not isinstance(raw, str):
         return raw
-    found = label_files.literal(raw)
-    return raw if found is None else found
+    value = label_files.literal(raw)
+    return raw if value is None else value
 
 
 def _ultralytics(metadata: Mapping[str, Any]) -> Metadata | None:

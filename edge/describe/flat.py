@@ -57,8 +57,8 @@ def of_picture_or_sound(flat: Flat) -> Head:
 
 def _yamnet(flat: Flat, vectors: Mapping[str, Array]) -> str | None:
     """YAMNet's scores beside its embedding and its log mel."""
-    found = [n for n, a in vectors.items() if a.size == audio.YAMNET_CLASSES]
-    return found[0] if flat.roles.kind == "audio" and len(found) == 1 else None
+    names = [n for n, a in vectors.items() if a.size == audio.YAMNET_CLASSES]
+    return names[0] if flat.roles.kind == "audio" and len(names) == 1 else None
 
 
 def _task_of(values: Array, labels: int) -> tuple[Task, str]:
@@ -77,8 +77,8 @@ def of_numbers(flat: Flat) -> Head:
     same = reconstruction(flat)
     if task == "anomaly" or (task is None and same is not None):
         output = Output(name=same, role="reconstruction") if same else Output(name=next(iter(outputs)), role="score")
-        told = "without --threshold no sample is called an anomaly: the score alone is told"
-        return Head("anomaly", "anomaly", (output,), warning=told)
+        warning = "without --threshold no sample is called an anomaly: the score alone is told"
+        return Head("anomaly", "anomaly", (output,), warning=warning)
     floats = {n: a for n, a in outputs.items() if a.dtype.kind == "f"}
     name = scores(floats, flat.labels)
     if name is None or (task is None and (flat.roles.states or len(floats) != 1) and not flat.labels):
@@ -95,9 +95,9 @@ def of_numbers(flat: Flat) -> Head:
 def _number_task(flat: Flat, name: str, values: Array) -> Task:
     if flat.roles.kind not in ("table", "column") and values.ndim > 2:
         return "raw"
-    said = values.size > 1 and re.search("prob|softmax|logit", name, re.IGNORECASE) is not None
+    probabilities = values.size > 1 and re.search("prob|softmax|logit", name, re.IGNORECASE) is not None
     matches = flat.labels > 1 and values.size in (flat.labels, 1)
-    if is_distribution(values) or matches or said:
+    if is_distribution(values) or matches or probabilities:
         return "classify"
     return "regress" if values.size < _MOST_NUMBERS else "raw"
 
@@ -120,18 +120,18 @@ def named_head(outputs: Sequence[TensorSpec], task: Task | None) -> Head | None:
 def _labelled(
     label: TensorSpec, names: Mapping[str, TensorSpec], outputs: Sequence[TensorSpec], task: Task | None
 ) -> Head | None:
-    told = Output(name=label.name, role="label")
+    label_output = Output(name=label.name, role="label")
     chances = next((s for n, s in names.items() if re.match(r"^(output_)?(probabilit(y|ies)|probs?)$", n)), None)
     rating = names.get("scores")
     if chances is not None and task != "anomaly":
-        return Head("classify", "classify", (told, Output(name=chances.name, role="scores")))
+        return Head("classify", "classify", (label_output, Output(name=chances.name, role="scores")))
     if rating is not None and task != "classify" and (rating.shape or ())[1:] in ((), (1,)):
-        return Head("anomaly", "anomaly", (told, Output(name=rating.name, role="score")))
+        return Head("anomaly", "anomaly", (label_output, Output(name=rating.name, role="score")))
     if task == "anomaly":
         return None
     rest = [s for s in outputs if s is not label and s.dtype.startswith("float")]
     scored = (Output(name=rest[0].name, role="scores"),) if len(rest) == 1 else ()
-    return Head("classify", "classify", (told, *scored))
+    return Head("classify", "classify", (label_output, *scored))
 
 
 def activation(values: Array, picture: Callable[[], Array | None]) -> Activation:

@@ -39,8 +39,8 @@ def _is_one_vector(probe: OutputProbe) -> bool:
 
 def ask(infos: Iterable[HeadInfo], probe: OutputProbe) -> list[Head]:
     """What heads say of the outputs."""
-    said = (info.recognise(probe) for info in infos if info.recognise is not None)
-    return [head for head in said if head is not None]
+    matches = (info.recognise(probe) for info in infos if info.recognise is not None)
+    return [head for head in matches if head is not None]
 
 
 def choose(heads: Iterable[Head]) -> Choice:

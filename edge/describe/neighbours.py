@@ -45,15 +45,15 @@ def read(model: Path) -> Config | None:
     return Config(anomaly=scale) if scale is not None else None
 
 
-def _anomalib(said: Mapping[str, Any]) -> AnomalyScale | None:
+def _anomalib(content: Mapping[str, Any]) -> AnomalyScale | None:
     """Since version 1 the range is of `pred_scores` and the model normalises pictures itself; before, the host did."""
     threshold, low, high = (
-        next((said[k] for k in keys if isinstance(said.get(k), (int, float))), None)
+        next((content[k] for k in keys if isinstance(content.get(k), (int, float))), None)
         for keys in (("image_threshold",), ("pred_scores.min", "min"), ("pred_scores.max", "max"))
     )
     if threshold is None or low is None or high is None or not high > low:
         return None
-    return AnomalyScale(threshold, low, high, "imagenet" if "transform" in said else "stretched")
+    return AnomalyScale(threshold, low, high, "imagenet" if "transform" in content else "stretched")
 
 
 def _json(path: Path) -> Mapping[str, Any]:
@@ -66,14 +66,16 @@ def _json(path: Path) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _processor(said: Mapping[str, Any]) -> Pictures:
+def _processor(content: Mapping[str, Any]) -> Pictures:
     """transformers' image processors: `(pixel * rescale_factor - mean) / std`, each step may be off."""
-    factor = _number(said.get("rescale_factor"), 1 / 255) if said.get("do_rescale", True) else 1.0
-    normalises = said.get("do_normalize", True) and _numbers(said.get("image_mean")) and _numbers(said.get("image_std"))
-    mean = _numbers(said.get("image_mean")) if normalises else ()
-    std = _numbers(said.get("image_std")) if normalises else (1.0,)
-    offset = 1.0 if said.get("rescale_offset") else 0.0  # EfficientNet: pixels to -1..1 before the rest
-    size, resize, fraction = _fitting(said)
+    factor = _number(content.get("rescale_factor"), 1 / 255) if content.get("do_rescale", True) else 1.0
+    normalises = (
+        content.get("do_normalize", True) and _numbers(content.get("image_mean")) and _numbers(content.get("image_std"))
+    )
+    mean = _numbers(content.get("image_mean")) if normalises else ()
+    std = _numbers(content.get("image_std")) if normalises else (1.0,)
+    offset = 1.0 if content.get("rescale_offset") else 0.0  # EfficientNet: pixels to -1..1 before the rest
+    size, resize, fraction = _fitting(content)
     return Pictures(
         mean=tuple(round((m + offset) / factor, 4) for m in (mean or ((0.0,) if offset else ()))),
         std=tuple(round(s / factor, 4) for s in std) if factor != 1.0 or normalises else (),
@@ -81,26 +83,26 @@ def _processor(said: Mapping[str, Any]) -> Pictures:
         resize=resize,
         crop_fraction=fraction,
         pad=0 if resize == "letterbox-topleft" else None,
-        color="BGR" if said.get("do_flip_channel_order") else "RGB",
+        color="BGR" if content.get("do_flip_channel_order") else "RGB",
     )
 
 
 _Fitting = tuple[tuple[int, int] | None, Literal["", "stretch", "letterbox-topleft", "crop"], float]
 
 
-def _fitting(said: Mapping[str, Any]) -> _Fitting:
+def _fitting(content: Mapping[str, Any]) -> _Fitting:
     """Size, resize and crop fraction. A shortest edge keeps the picture's form: nothing of it is cut off."""
-    size = said.get("size")
+    size = content.get("size")
     shortest = _whole(size) or (_whole(size.get("shortest_edge")) if isinstance(size, dict) else 0)
-    crop = _rectangle(said.get("crop_size"))
-    if said.get("do_center_crop") and crop:
+    crop = _rectangle(content.get("crop_size"))
+    if content.get("do_center_crop") and crop:
         whole = shortest or min(_rectangle(size) or crop)
         return crop, "crop", min(1.0, round(min(crop) / whole, 4)) if whole else 1.0
     rectangle = _rectangle(size)
     if rectangle:
         return rectangle, "stretch", 1.0
-    if shortest and isinstance(said.get("crop_pct"), (int, float)) and shortest < 384:
-        return (shortest, shortest), "crop", float(said["crop_pct"])  # ConvNeXt
+    if shortest and isinstance(content.get("crop_pct"), (int, float)) and shortest < 384:
+        return (shortest, shortest), "crop", float(content["crop_pct"])  # ConvNeXt
     if shortest:
         longest = _whole(size.get("longest_edge")) if isinstance(size, dict) else 0
         wide = round(shortest * 4 / 3)
@@ -108,15 +110,15 @@ def _fitting(said: Mapping[str, Any]) -> _Fitting:
     return None, "", 1.0
 
 
-def _timm(said: Mapping[str, Any]) -> Pictures:
-    shape = said.get("input_size")
+def _timm(content: Mapping[str, Any]) -> Pictures:
+    shape = content.get("input_size")
     sides = [_whole(v) for v in shape[1:]] if isinstance(shape, list) and len(shape) == 3 else []
     return Pictures(
-        mean=tuple(round(v * 255, 4) for v in _numbers(said.get("mean"))),
-        std=tuple(round(v * 255, 4) for v in _numbers(said.get("std"))),
+        mean=tuple(round(v * 255, 4) for v in _numbers(content.get("mean"))),
+        std=tuple(round(v * 255, 4) for v in _numbers(content.get("std"))),
         size=(sides[1], sides[0]) if len(sides) == 2 and all(sides) else None,
-        resize="crop" if said.get("crop_mode", "center") == "center" else "stretch",
-        crop_fraction=min(1.0, _number(said.get("crop_pct"), 1.0)),
+        resize="crop" if content.get("crop_mode", "center") == "center" else "stretch",
+        crop_fraction=min(1.0, _number(content.get("crop_pct"), 1.0)),
     )
 
 

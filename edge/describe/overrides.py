@@ -38,19 +38,19 @@ DECODED = ("labels", "threshold", "top_k", "nms", "activation")
 _SCORED_FREELY = ("anomaly",)
 
 
-def require_use(decoder: str, said: Mapping[str, object]) -> None:
+def require_use(decoder: str, values: Mapping[str, object]) -> None:
     """Raises ConfigError for a setting that the decoder cannot obey, and for a threshold that is no probability."""
     from edge.describe.head import HeadInfo  # for those who say something of the outputs
     from edge.plugins import registry
 
     info = registry.find("edge.postprocess", decoder)
-    unused = [k for k in said if isinstance(info, HeadInfo) and k not in info.honours]
+    unused = [k for k in values if isinstance(info, HeadInfo) and k not in info.honours]
     if unused:
         flags = ", ".join("--" + k.replace("_", "-") for k in unused)
         raise ConfigError(
             f"{flags}: the outputs of this model are read by {decoder!r}, which has no use for it: leave it out"
         )
-    threshold = said.get("threshold")
+    threshold = values.get("threshold")
     if isinstance(threshold, (int, float)) and not 0 <= threshold <= 1 and decoder not in _SCORED_FREELY:
         half = f": {threshold:g} % is --threshold {threshold / 100:g}" if 1 < threshold <= 100 else ""
         raise ConfigError(f"--threshold {threshold:g}: scores lie between 0 and 1{half}")

@@ -99,16 +99,16 @@ def _is_fixed(spec: TensorSpec, layout: str) -> bool:
 
 
 def _as_said(preset: Preset, metadata: Metadata) -> Preset:
-    said = metadata.pictures
-    assert said is not None
+    pictures = metadata.pictures
+    assert pictures is not None
     return replace(
         preset,
-        mean=said.mean,
-        std=said.std,
-        color=said.color if said.color == "BGR" else preset.color,
-        resize=said.resize or preset.resize,
-        crop_fraction=said.crop_fraction if said.resize else preset.crop_fraction,
-        pad=preset.pad if said.pad is None else said.pad,
+        mean=pictures.mean,
+        std=pictures.std,
+        color=pictures.color if pictures.color == "BGR" else preset.color,
+        resize=pictures.resize or preset.resize,
+        crop_fraction=pictures.crop_fraction if pictures.resize else preset.crop_fraction,
+        pad=preset.pad if pictures.pad is None else pictures.pad,
         sure=True,
         why=metadata.pictures_from,
     )

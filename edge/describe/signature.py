@@ -69,7 +69,7 @@ def _kind(data: tuple[TensorSpec, ...], constants: Sequence[str], states: Sequen
         return "tensor"
     if layout(spec) is not None:
         return "image"
-    if audio.is_sound(spec, constants, states, said=sound):
+    if audio.is_sound(spec, constants, states, stated=sound):
         return "audio"
     return "table" if _is_rows(spec) or (_is_window(spec) and not states) else "tensor"
 
@@ -89,18 +89,18 @@ def _is_window(spec: TensorSpec) -> bool:
     return numeric and (shape[0] == 1 or not isinstance(shape[0], int)) and shape[1] >= 4 and 1 <= shape[2] <= 64
 
 
-def window(found: Roles, size: int | None, hop: int | None) -> Window | None:
+def window(roles: Roles, size: int | None, hop: int | None) -> Window | None:
     """The window over rows of a table: the steps of [1, steps, features], or what the user says. Half overlaps."""
-    if found.kind != "table" or len(found.data) != 1:
+    if roles.kind != "table" or len(roles.data) != 1:
         return None
-    shape = found.data[0].shape or ()
+    shape = roles.data[0].shape or ()
     steps = size or (shape[1] if len(shape) == 3 else None)
     if not isinstance(steps, int):
         return None
     return Window(size=steps, hop=hop or max(1, steps // 2))
 
 
-def layout(spec: TensorSpec, said: Layout | None = None) -> Layout | None:
+def layout(spec: TensorSpec, stated: Layout | None = None) -> Layout | None:
     """How a picture lies in this input; None where it holds none. `said`: the user says that it holds one, and how.
 
     One channel higher than wide is a spectrogram (frames x bands), not a picture.
@@ -108,20 +108,20 @@ def layout(spec: TensorSpec, said: Layout | None = None) -> Layout | None:
     shape = spec.shape
     if shape is None or len(shape) not in (3, 4) or spec.dtype == STRING:
         return None
-    if said is not None and (len(shape) == 4 or min((d for d in shape if isinstance(d, int)), default=0) in (1, 3)):
-        return said
+    if stated is not None and (len(shape) == 4 or min((d for d in shape if isinstance(d, int)), default=0) in (1, 3)):
+        return stated
     if len(shape) == 4 and isinstance(shape[0], int) and shape[0] != 1:
         return None
-    found = _by_channels(spec, shape)
-    if found is None:
+    guess = _by_channels(spec, shape)
+    if guess is None:
         return None
-    sides, channels = (shape[-3:-1], shape[-1]) if found == "NHWC" else (shape[-2:], shape[-3])
+    sides, channels = (shape[-3:-1], shape[-1]) if guess == "NHWC" else (shape[-2:], shape[-3])
     known = [s for s in sides if isinstance(s, int)]
     if any(s < 8 for s in known) or (len(shape) == 3 and (len(known) < 2 or min(known) < 16 or channels == 1)):
         return None
     if channels == 1 and len(known) == 2 and known[0] > known[1]:
         return None
-    return found
+    return guess
 
 
 def is_plane(spec: TensorSpec) -> bool:
@@ -181,15 +181,15 @@ def find_states(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> 
 
     The first input and the first output are the data and stay out of the second rule; so does what may be a picture.
     """
-    found: dict[str, str] = {}
+    states: dict[str, str] = {}
     for at, spec in enumerate(inputs):
         for other in outputs:
             follows = _follows(spec.name, other.name) or (at > 0 and layout(spec) is None and _turns(spec, other))
-            if other.name not in found.values() and follows and _alike(spec, other):
-                found[spec.name] = other.name
+            if other.name not in states.values() and follows and _alike(spec, other):
+                states[spec.name] = other.name
                 break
-    if found:
-        return found
+    if states:
+        return states
     left = list(outputs[1:])
     for spec in inputs[1:]:
         if spec.shape is None or not spec.shape or not all(isinstance(d, int) for d in spec.shape[1:]):
@@ -199,9 +199,9 @@ def find_states(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> 
         match = next((o for o in left if o.shape == spec.shape and o.dtype == spec.dtype), None)
         # Two ordinary inputs may well be like two outputs: a state has its layers or units in more dimensions.
         if match is not None and len(spec.shape) > 2:
-            found[spec.name] = match.name
+            states[spec.name] = match.name
             left.remove(match)
-    return found
+    return states
 
 
 def _follows(name: str, other: str) -> bool:

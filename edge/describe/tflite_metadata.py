@@ -88,7 +88,7 @@ def _labels(outputs: Sequence[TensorNotes], files: dict[str, str]) -> tuple[str,
     if not listed:
         listed = tuple((n, "") for n in files if "label" in n.lower() and not n.endswith(".json"))
     ranked = sorted((f for f in listed if f[0] in files), key=lambda f: (f[1] != "en", not f[1]))
-    return next((found for n, _ in ranked if (found := label_files.parse(files[n]))), ())
+    return next((names for n, _ in ranked if (names := label_files.parse(files[n]))), ())
 
 
 def _read(data: memoryview) -> TfliteMetadata:
@@ -121,12 +121,12 @@ def _metadata(model: Table) -> Table | None:
 
 def _signature(model: Table, graph: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names of the only signature of the first graph; of several none is meant more than another."""
-    found = [s for s in model.tables(7) if not s.number(4, "I")]
-    if len(found) != 1:
+    signatures = [s for s in model.tables(7) if not s.number(4, "I")]
+    if len(signatures) != 1:
         return (), ()
     sides = []
     for number, tensors in ((0, graph.numbers(1)), (1, graph.numbers(2))):
-        names = {int(t.number(1, "I")): t.text(0) for t in found[0].tables(number)}
+        names = {int(t.number(1, "I")): t.text(0) for t in signatures[0].tables(number)}
         sides.append(tuple(names.get(int(i), "") for i in tensors))
     return sides[0], sides[1]
 

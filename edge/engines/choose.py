@@ -29,8 +29,8 @@ def find(path: Path, name: str = "auto") -> tuple[str, EngineInfo]:
     registered = registry.name_for(GROUP, path.suffix)
     if registered is not None and not registry.is_own(GROUP, registered):
         return registered, registry.declared(EngineInfo, registered)
-    found = _reading(begin)
-    if found is None:
+    engine = _reading(begin)
+    if engine is None:
         from edge.model import bundle  # for what is no model
 
         bundled = bundle.contents(path) if begin.startswith(magic.ZIP) else []
@@ -41,7 +41,7 @@ def find(path: Path, name: str = "auto") -> tuple[str, EngineInfo]:
             )
         known = " or ".join(info.files for _, info in registry.all_declared(EngineInfo) if info.files)
         raise ModelError(f"{path.name}: {magic.description(begin)}; a model is {known}")
-    return found
+    return engine
 
 
 def load(path: Path, options: EngineOptions, name: str = "auto") -> Engine:
@@ -58,8 +58,8 @@ def _reading(begin: bytes) -> tuple[str, EngineInfo] | None:
 
 
 def _other(path: Path, begin: bytes, name: str, info: EngineInfo) -> ConfigError | ModelError:
-    found = _reading(begin)
-    if found is None:
+    engine = _reading(begin)
+    if engine is None:
         return ModelError(f"{path.name}: {magic.description(begin)}; --engine {name} reads {info.files or 'others'}")
-    what = found[1].files or f"a file of {found[0]}"
-    return ConfigError(f"--engine {name}: {path.name} is {what}; leave --engine out, or say {found[0]}")
+    what = engine[1].files or f"a file of {engine[0]}"
+    return ConfigError(f"--engine {name}: {path.name} is {what}; leave --engine out, or say {engine[0]}")

@@ -59,11 +59,11 @@ class Graph:
     @property
     def usable(self) -> bool:
         """True where it is there, and what was written."""
-        said = self._said()
-        if said in ("", NONE):
+        recorded = self._said()
+        if recorded in ("", NONE):
             return False
         with contextlib.suppress(OSError):
-            if sha256(self.path) == said:
+            if sha256(self.path) == recorded:
                 return True
             log.warning("optimised graph is damaged, it is made again", extra={"path": str(self.path)})
         self.drop()
@@ -156,13 +156,13 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
         lines = cpuinfo.read_text(errors="replace").splitlines()
     except OSError:
         lines = []
-    told = {" ".join(line.split()) for line in lines if line.partition(":")[0].strip() in _FEATURES}
-    return "\n".join([platform.machine(), *sorted(told)])
+    features = {" ".join(line.split()) for line in lines if line.partition(":")[0].strip() in _FEATURES}
+    return "\n".join([platform.machine(), *sorted(features)])
 
 
 def _free(folder: Path) -> int:
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
+    space = os.statvfs(folder)
+    return space.f_bavail * space.f_frsize
 
 
 def has_weights_elsewhere(model: Path) -> bool:

@@ -217,14 +217,14 @@ def _without_chatter() -> Iterator[None]:
     except OSError:  # started without a stderr: nobody hears it
         yield
         return
-    said = os.memfd_create("litert")
-    os.dup2(said, 2)
+    captured = os.memfd_create("litert")
+    os.dup2(captured, 2)
     try:
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-        with open(said, "rb") as file:  # noqa: PTH123 - a descriptor
+        with open(captured, "rb") as file:  # noqa: PTH123 - a descriptor
             file.seek(0)
             for line in file:
                 if not line.startswith(b"INFO:"):

@@ -123,16 +123,16 @@ class Announcer:
     def _announce(self) -> None:
         topic, platforms = self._document.topic, self._document.platforms
         before = self._record.mine() or Announced(topic, {})
-        gone = {k: p for k, p in before.components.items() if platforms.get(k) != p}
+        removed = {k: p for k, p in before.components.items() if platforms.get(k) != p}
         # Until the broker has confirmed, both are remembered: a process that is killed here loses track of nothing.
         self._record.write(Announced(topic, {**before.components, **platforms}))
-        stale = {said.topic for said in self._record.stale()} | {before.topic}
+        stale = {announced.topic for announced in self._record.stale()} | {before.topic}
         for old in sorted(stale - {topic}):
             self._broker.post(removal(old))
             log.info("removed from Home Assistant", extra={"topic": old})
-        if gone:
-            self._broker.post(self._document.message(gone))
-            log.info("removed from Home Assistant", extra={"components": ", ".join(gone)})
+        if removed:
+            self._broker.post(self._document.message(removed))
+            log.info("removed from Home Assistant", extra={"components": ", ".join(removed)})
         self._broker.post(self._document.message(), OnDelivery(0, self._confirmed))
         for message in self._states():
             self._broker.post(message)

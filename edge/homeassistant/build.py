@@ -53,9 +53,9 @@ def announcer(
         board=board.HERE.model(),
         serial=board_serial(),
     )
-    made = document(device, results, discovery)
-    found = Announcer(
-        made,
+    device_document = document(device, results, discovery)
+    built = Announcer(
+        device_document,
         transport,
         Record(settings.delivery.state_dir, device.object_id),
         clock=clock,
@@ -63,5 +63,5 @@ def announcer(
         pictures=NewestPicture() if shows else None,
         picture_every_s=settings.publishing.image_interval,
     )
-    transport.subscribe(f"{discovery}/status", found.heard)
-    return found
+    transport.subscribe(f"{discovery}/status", built.heard)
+    return built

@@ -133,14 +133,14 @@ def _of_device(results: Results, base: str) -> Iterator[tuple[str, Component]]:
 
 def _keys(names: Sequence[str]) -> list[tuple[str, str]]:
     """Each name and its own part of an id: the slug, numbered where two are the same."""
-    found: list[tuple[str, str]] = []
+    keys: list[tuple[str, str]] = []
     taken: set[str] = set()
     for number, name in enumerate(names):
         key = slug(name) or str(number)
         key = f"{key}_{number}" if key in taken else key
         taken.add(key)
-        found.append((name, key))
-    return found
+        keys.append((name, key))
+    return keys
 
 
 def _state(topic: str, template: str) -> Component:

@@ -57,16 +57,16 @@ class Document:
         """The platform of each component by its id."""
         return {key: str(component["platform"]) for key, component in self.components.items()}
 
-    def message(self, gone: Mapping[str, str] | None = None) -> Outgoing:
+    def message(self, removed: Mapping[str, str] | None = None) -> Outgoing:
         """`gone`: ids and platforms of components that Home Assistant shall forget."""
-        stubs = {key: {"platform": platform} for key, platform in (gone or {}).items()}
-        said = {
+        stubs = {key: {"platform": platform} for key, platform in (removed or {}).items()}
+        content = {
             **self.device,
             "availability_topic": Topics(self.base).status,
             "qos": 1,
             "components": {**self.components, **stubs},
         }
-        return Outgoing(self.topic, codec.encode(said), retain=True, content_type="application/json")
+        return Outgoing(self.topic, codec.encode(content), retain=True, content_type="application/json")
 
 
 def removal(topic: str) -> Outgoing:

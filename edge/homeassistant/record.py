@@ -43,11 +43,11 @@ class Record:
             self._lock.acquire()
             self._mine = True
             others = [p for p in self._path.parent.glob(f"{STEM}*.json") if p != self._path]
-            found = {p: _read(p) for p in others if _is_free(p)}
+            records = {p: _read(p) for p in others if _is_free(p)}
         except (OSError, SpoolError, UnavailableError) as exc:
             log.warning("what is announced is not remembered", extra={"path": str(self._path), "reason": str(exc)})
             return
-        self._stale = {path: said for path, said in found.items() if said is not None}
+        self._stale = {path: announced for path, announced in records.items() if announced is not None}
 
     def mine(self) -> Announced | None:
         """What this device has announced before."""

@@ -118,22 +118,22 @@ class HttpServer:
     def _listen(self) -> socket.socket:
         options = self._options
         try:
-            found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
-            family, kind, proto, _, address = found[0]
+            addresses = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
+            family, kind, proto, _, address = addresses[0]
             # asyncio sets TCP_NODELAY only where the protocol is said
-            made = socket.socket(family, kind, proto)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener = socket.socket(family, kind, proto)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                made.bind(address)
-                made.listen(128)
+                listener.bind(address)
+                listener.listen(128)
             except OSError:
-                made.close()
+                listener.close()
                 raise
         except OSError as exc:
             raise ConfigError(
                 f"--http {options.host}:{options.port}: {exc.strerror or exc}; say another port or address"
             ) from exc
-        return made
+        return listener
 
     def _run(self) -> None:
         try:

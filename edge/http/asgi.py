@@ -152,20 +152,20 @@ class App:
 
     def _unpack(self, data: bytes, coding: str) -> bytes:
         """Of one member, or several of gzip (RFC 1952, 2.2). Raises Refusal: 400, 413."""
-        found, most = bytearray(), self._budget.most
+        content, most = bytearray(), self._budget.most
         while True:
             inflate = zlib.decompressobj(47)  # zlib's or gzip's header, whichever stands there
             try:
-                found += inflate.decompress(data, most + 1 - len(found))
+                content += inflate.decompress(data, most + 1 - len(content))
             except zlib.error as exc:
                 raise Refusal(400, f"the body is not {coding}: {exc}") from exc
-            if len(found) > most:
-                raise self._budget.too_large(len(found))
+            if len(content) > most:
+                raise self._budget.too_large(len(content))
             if not inflate.eof:
                 raise Refusal(400, f"the {coding} body ends in the middle")
             data = inflate.unused_data
             if not data:
-                return bytes(found)
+                return bytes(content)
             if not data.startswith(b"\x1f\x8b"):
                 raise Refusal(400, f"{len(data)} bytes behind the end of the {coding} body")
 

@@ -222,11 +222,11 @@ class Auth:
         if origin.lower() not in (f"{self._scheme}://{host}".lower(), f"https://{host}".lower()):
             raise Refusal(403, f"Origin {origin[:80]!r} is another site's: pages of this device alone may ask")
 
-    def check_bearer(self, said: bytes) -> None:
+    def check_bearer(self, header: bytes) -> None:
         """Of an `authorization`. Raises Unauthorized."""
         if self.token.text is None:
             return
-        scheme, _, token = said.partition(b" ")
+        scheme, _, token = header.partition(b" ")
         if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self.token.text):
             raise Unauthorized(guessed=bool(token.strip()))
 

@@ -149,11 +149,11 @@ class Live:
 
 
 def _events(taken: Sequence[Result | Skipped], missed: int) -> Sequence[bytes]:
-    found = [b'event: missed\ndata: {"count":%d}\n\n' % missed] if missed else []
+    events = [b'event: missed\ndata: {"count":%d}\n\n' % missed] if missed else []
     for outcome in taken:
         kind = b"skipped" if isinstance(outcome, Skipped) else b"result"
-        found.append(b"id: %d\nevent: %s\ndata: %s\n\n" % (outcome.seq, kind, _encoder.encode(outcome)))
-    return found
+        events.append(b"id: %d\nevent: %s\ndata: %s\n\n" % (outcome.seq, kind, _encoder.encode(outcome)))
+    return events
 
 
 def describe(sample: Sample) -> Mapping[str, Any]:
@@ -190,13 +190,13 @@ def _decoded(payload: Payload) -> Payload:
 
 def picture(sample: Sample) -> tuple[bytes, str]:
     """The sample's picture as a file and its type. Raises Refusal where it is none."""
-    found = picture_of(_decoded(sample.payload))
-    if found is None:
+    decoded = picture_of(_decoded(sample.payload))
+    if decoded is None:
         raise Refusal(404, "the newest sample is no picture")
-    if isinstance(found, Image):
-        return annotate.encode(found.pixels), magic.MEDIA_TYPE_OF["JPEG"]
-    kind = magic.picture(found.data[:64])
-    return found.data, magic.MEDIA_TYPE_OF[kind] if kind is not None else "application/octet-stream"
+    if isinstance(decoded, Image):
+        return annotate.encode(decoded.pixels), magic.MEDIA_TYPE_OF["JPEG"]
+    kind = magic.picture(decoded.data[:64])
+    return decoded.data, magic.MEDIA_TYPE_OF[kind] if kind is not None else "application/octet-stream"
 
 
 def results_header(outcomes: Sequence[Result | Skipped]) -> str:

@@ -57,7 +57,7 @@ def learn(data: bytes, size: int, answer: Answer) -> KnownHead | None:
     head = data[: len(data) - size]
     if head.find(b"\r\n\r\n") != len(head) - 4 or len(_FRAMING.findall(head)) != 1:
         return None
-    found = _LENGTH.search(head)
-    if found is None or int(found[1]) != size:
+    match = _LENGTH.search(head)
+    if match is None or int(match[1]) != size:
         return None
-    return KnownHead(head[: found.start(1)], head[found.end(1) :], answer)
+    return KnownHead(head[: match.start(1)], head[match.end(1) :], answer)

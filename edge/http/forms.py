@@ -72,15 +72,15 @@ class _Form:
 
 
 def _fields(fields: list[tuple[str, str]]) -> list[Payload]:
-    found: list[Payload] = []
+    payloads: list[Payload] = []
     row: dict[str, Any] = {}
     for name, text in fields:
         value = _value(text)
         if isinstance(value, (dict, list)):
-            found.append(value)
+            payloads.append(value)
         elif name:
             row[name] = value
-    return [*found, row] if row else found
+    return [*payloads, row] if row else payloads
 
 
 def _value(text: str) -> Any:

@@ -83,8 +83,10 @@ class EdgeCollector(Collector):
         dropped = CounterMetricFamily(
             "edge_run_frames_dropped", "Samples dropped before the model saw them.", labels=["source", "reason"]
         )
-        found = {k.removeprefix("dropped:"): v for k, v in counted.items() if k.startswith("dropped:")}
-        for reason, count in ({"mailbox": 0.0, "heat": 0.0} | {k: v for k, v in found.items() if ":" not in k}).items():
+        losses = {k.removeprefix("dropped:"): v for k, v in counted.items() if k.startswith("dropped:")}
+        for reason, count in (
+            {"mailbox": 0.0, "heat": 0.0} | {k: v for k, v in losses.items() if ":" not in k}
+        ).items():
             dropped.add_metric([self._source, reason], count)
         yield dropped
         held = CounterMetricFamily(

@@ -31,8 +31,8 @@ THE_PROCESS = "The process"
 def document(routes: Sequence[BaseRoute], version: str) -> Mapping[str, Any]:
     """The whole document; `version` is that of edge-run."""
     paths: dict[str, dict[str, Any]] = {}
-    found = sorted(BaseSchemaGenerator().get_endpoints(list(routes)), key=_order)
-    for endpoint in found:
+    endpoints = sorted(BaseSchemaGenerator().get_endpoints(list(routes)), key=_order)
+    for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.http_method] = _operation(endpoint)
     _, schemas = msgspec.json.schema_components(
         (InferRequest, InferResponse, Result), ref_template="#/components/schemas/{name}"
@@ -62,24 +62,24 @@ def _order(endpoint: EndpointInfo) -> int:
 def _operation(endpoint: EndpointInfo) -> Mapping[str, Any]:
     path, method, function = endpoint
     summary, _, text = (inspect.getdoc(function) or "").partition("\n")
-    told = description(function)
+    described = description(function)
     error = {"description": "What is wrong, and the way out", "content": {JSON: {"schema": ref("Error")}}}
     parameters = [_parameter(name, "path", required=True) for name in re.findall(r"{([a-z_]+)}", path)]
-    parameters += [_parameter(name, "query", text=text) for name, text in told.query.items()]
+    parameters += [_parameter(name, "query", text=text) for name, text in described.query.items()]
     operation: dict[str, Any] = {
         "tags": [_tag(path)],
         "summary": summary.rstrip("."),
         "operationId": re.sub(r"\W+", "_", f"{method}{path}").strip("_"),
         "parameters": parameters,
-        "responses": {"200": {"description": "OK", "content": dict(told.answer)}, "4XX": error, "503": error},
+        "responses": {"200": {"description": "OK", "content": dict(described.answer)}, "4XX": error, "503": error},
     }
     if text.strip():
         operation["description"] = " ".join(text.split())
-    if told.body:
-        operation["requestBody"] = {"content": dict(told.body), "required": True}
+    if described.body:
+        operation["requestBody"] = {"content": dict(described.body), "required": True}
     return operation
 
 
 def _parameter(name: str, place: str, *, required: bool = False, text: str = "") -> Mapping[str, Any]:
-    found: dict[str, Any] = {"name": name, "in": place, "required": required, "schema": {"type": "string"}}
-    return {**found, "description": text} if text else found
+    parameter: dict[str, Any] = {"name": name, "in": place, "required": required, "schema": {"type": "string"}}
+    return {**parameter, "description": text} if text else parameter

@@ -72,7 +72,7 @@ class PipelinePool:
         self, payloads: Sequence[Payload], sequence: RequestSequence | None = None
     ) -> list[Result | Skipped]:
         """The results of decoded inputs, counted and shown on the live page. Raises Refusal."""
-        found: list[Result | Skipped] = []
+        results: list[Result | Skipped] = []
         with self._pipeline(sequence) as pipeline:
             for payload in payloads:
                 sample = self.sample(payload)
@@ -80,19 +80,19 @@ class PipelinePool:
                 self._count(outcomes)
                 if outcomes:
                     self._seen(sample, outcomes)
-                found += outcomes
-        return found
+                results += outcomes
+        return results
 
     def raw(self, payloads: Sequence[Payload]) -> list[Tensors]:
         """Each payload prepared as the contract says, and the model's outputs as they are. Raises SampleError."""
-        found: list[Tensors] = []
+        outputs: list[Tensors] = []
         with self._pipeline() as pipeline:
             for payload in payloads:
                 for prepared in (p for piece in pipeline.pieces(self.sample(payload)) for p in piece.parts):
                     if prepared.ready is None:
                         raise SampleError(prepared.reason)
-                    found.append(pipeline.infer(prepared.ready.tensors))
-        return found
+                    outputs.append(pipeline.infer(prepared.ready.tensors))
+        return outputs
 
     def is_batch(self, payload: Any) -> bool:
         """True where several samples may stand in it, so that the answer is an array, be it of one result."""

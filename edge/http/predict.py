@@ -113,9 +113,9 @@ def one(outcome: Result | Skipped) -> Response:
 
 
 def _reasons(outcomes: Sequence[Any]) -> str:
-    said = [f"row {at}: {o.reason}" for at, o in enumerate(outcomes[:3])]
+    reasons = [f"row {at}: {o.reason}" for at, o in enumerate(outcomes[:3])]
     more = f"; and {len(outcomes) - 3} more" if len(outcomes) > 3 else ""
-    return "; ".join(said) + more
+    return "; ".join(reasons) + more
 
 
 def _kind(headers: Mapping[bytes, bytes]) -> str:

@@ -79,7 +79,7 @@ class Process:
         return Response(data, kind=kind.encode(), headers=((b"edge-result", results_header(newest[1]).encode()),))
 
     def _document(self, routes: list[BaseRoute], version: str) -> Callable[[Request], Awaitable[Response]]:
-        made: list[Response] = []
+        responses: list[Response] = []
 
         def make() -> Response:
             from edge.http import openapi  # for those who ask
@@ -87,9 +87,9 @@ class Process:
             return as_json(openapi.document(routes, version))
 
         async def document(request: Request) -> Response:
-            if not made:
-                made.append(await self._admission.aside(make))
-            return made[0]
+            if not responses:
+                responses.append(await self._admission.aside(make))
+            return responses[0]
 
         return document
 

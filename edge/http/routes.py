@@ -50,9 +50,9 @@ def describes(
 
 def description(endpoint: Callable[..., Any]) -> Description:
     """What `describes` has said."""
-    found = getattr(endpoint, ATTRIBUTE, PLAIN)
-    assert isinstance(found, Description)
-    return found
+    described = getattr(endpoint, ATTRIBUTE, PLAIN)
+    assert isinstance(described, Description)
+    return described
 
 
 def get(path: str, endpoint: Callable[[Request], Awaitable[Any]], *, listed: bool = True) -> Route:

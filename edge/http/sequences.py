@@ -35,15 +35,15 @@ class Sequence(msgspec.Struct, frozen=True):
 
 def of(parameters: Mapping[str, Any]) -> Sequence | None:
     """From parameters of a request; None where it belongs to no sequence. Raises Refusal."""
-    said = parameters.get("sequence_id")
+    given = parameters.get("sequence_id")
     start, end = (_flag(parameters, name) for name in ("sequence_start", "sequence_end"))
-    if said is None or said in ("", 0):
+    if given is None or given in ("", 0):
         if start or end:
             raise Refusal(400, "sequence_start and sequence_end belong to a sequence_id")
         return None
-    if isinstance(said, bool) or not isinstance(said, (int, str)) or len(str(said)) > ID_MOST:
+    if isinstance(given, bool) or not isinstance(given, (int, str)) or len(str(given)) > ID_MOST:
         raise Refusal(400, f"sequence_id is a number or a text of at most {ID_MOST} characters")
-    return Sequence(str(said), start, end)
+    return Sequence(str(given), start, end)
 
 
 FLAGS: Mapping[object, bool] = {None: False, "": False, "0": False, "false": False, "1": True, "true": True}
@@ -96,10 +96,10 @@ class Sequences(Generic[T]):
         return self._make()
 
     def _go_on(self, sequence: Sequence) -> T:
-        found = self._known.pop(sequence.id, None)
-        if found is None:
+        state = self._known.pop(sequence.id, None)
+        if state is None:
             raise Refusal(
                 400, f"the sequence {sequence.id!r} is not under way (it has ended, or was idle for {IDLE_S} s): "
                 "begin it with sequence_start"
             )  # fmt: skip
-        return found[0]
+        return state[0]

@@ -62,9 +62,9 @@ class State:
 
 
 def _input(part: Any) -> Mapping[str, Any]:
-    said = {"name": part.name, "kind": part.kind, "dtype": part.dtype, "shape": part.shape}
+    fields = {"name": part.name, "kind": part.kind, "dtype": part.dtype, "shape": part.shape}
     if part.size:
-        said["size"] = part.size
+        fields["size"] = part.size
     if part.features:
-        said["features"] = [f.name for f in part.features if f.name][:200]
-    return said
+        fields["features"] = [f.name for f in part.features if f.name][:200]
+    return fields

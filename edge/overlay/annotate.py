@@ -24,11 +24,11 @@ def on(pixels: Array, result: Result) -> Array:
     """A copy with boxes, points and labels; RGB, height x width x 3, uint8."""
     pen = _Pen(pixels.copy())
     caption: list[str] = []
-    for found in reversed(result.predictions):  # the best box on top
-        if isinstance(found, Detection):
-            pen.box(found)
+    for prediction in reversed(result.predictions):  # the best box on top
+        if isinstance(prediction, Detection):
+            pen.box(prediction)
         else:
-            caption = [*_lines(found), *caption]
+            caption = [*_lines(prediction), *caption]
     pen.caption(caption[:5])
     return pen.pixels
 
@@ -42,15 +42,15 @@ def encode(pixels: Array) -> bytes:
     return bytes(data)
 
 
-def _lines(found: Any) -> list[str]:
-    if isinstance(found, Classification):
-        return [f"{found.label} {found.score:.0%}"]
-    if isinstance(found, Regression):
-        return [f"{found.name} {found.value:.4g}"]
-    if isinstance(found, Anomaly):
-        return [f"{'anomaly' if found.is_anomaly else 'normal'} {found.score:.3g}"]
-    if isinstance(found, Segmentation):
-        return [f"{label} {area:.0%}" for label, area in zip(found.labels, found.areas, strict=True)]
+def _lines(prediction: Any) -> list[str]:
+    if isinstance(prediction, Classification):
+        return [f"{prediction.label} {prediction.score:.0%}"]
+    if isinstance(prediction, Regression):
+        return [f"{prediction.name} {prediction.value:.4g}"]
+    if isinstance(prediction, Anomaly):
+        return [f"{'anomaly' if prediction.is_anomaly else 'normal'} {prediction.score:.3g}"]
+    if isinstance(prediction, Segmentation):
+        return [f"{label} {area:.0%}" for label, area in zip(prediction.labels, prediction.areas, strict=True)]
     return []
 
 
@@ -66,14 +66,14 @@ class _Pen:
         self._stroke = max(1, round(2 * self._scale))
         self._font = self._cv2.FONT_HERSHEY_SIMPLEX
 
-    def box(self, found: Detection) -> None:
-        colour = COLOURS[found.index % len(COLOURS)]
-        x_min, y_min, x_max, y_max = (round(v) for v in found.box)
+    def box(self, detection: Detection) -> None:
+        colour = COLOURS[detection.index % len(COLOURS)]
+        x_min, y_min, x_max, y_max = (round(v) for v in detection.box)
         self._cv2.rectangle(self.pixels, (x_min, y_min), (x_max, y_max), colour, self._line)
-        for x, y, score in found.keypoints or ():
+        for x, y, score in detection.keypoints or ():
             if score > 0:
                 self._cv2.circle(self.pixels, (round(x), round(y)), self._line * 2, colour, -1)
-        self._label(f"{found.label} {found.score:.0%}", x_min, y_min, colour)
+        self._label(f"{detection.label} {detection.score:.0%}", x_min, y_min, colour)
 
     def caption(self, lines: list[str]) -> None:
         bottom = 0

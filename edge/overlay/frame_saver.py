@@ -37,8 +37,8 @@ class FrameSaver:
         """Raises ConfigError where the folder cannot be used. Pictures of an earlier run count."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            found = sorted(self._folder.glob(f"{PREFIX}*"), key=lambda p: p.stat().st_mtime_ns)
-            self._kept = deque((p, p.stat().st_size) for p in found)
+            files = sorted(self._folder.glob(f"{PREFIX}*"), key=lambda p: p.stat().st_mtime_ns)
+            self._kept = deque((p, p.stat().st_size) for p in files)
         except OSError as exc:
             raise ConfigError(
                 f"--save-frames {self._folder}: {exc.strerror}; name a folder that can be written"

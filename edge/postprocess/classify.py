@@ -50,19 +50,19 @@ class Classifier:
             raise SampleError(f"the model's output {self._scores!r} is not finite")
         if self._label is None:
             return self._best(scores, labels)[0]
-        said = self._said(outputs)
-        first = self._place(said, labels, scores[0])
+        label = self._said(outputs)
+        first = self._place(label, labels, scores[0])
         if first is None:
             # Classes that nobody named, and not numbered from 0: the model's own label is all that is sure.
-            return [Classification(index=int(scores.argmax()), label=said, score=round(float(scores.max()), 6))]
+            return [Classification(index=int(scores.argmax()), label=label, score=round(float(scores.max()), 6))]
         return self._best(scores, labels, [first])[0]
 
-    def _place(self, said: str, labels: Sequence[str], scores: Array) -> int | None:
+    def _place(self, label: str, labels: Sequence[str], scores: Array) -> int | None:
         """Which score is that of the model's own label."""
-        if said in labels:
-            return list(labels).index(said)
-        first = self._index.get(said)
-        return int(said) if first is None and said == str(int(scores.argmax())) else first
+        if label in labels:
+            return list(labels).index(label)
+        first = self._index.get(label)
+        return int(label) if first is None and label == str(int(scores.argmax())) else first
 
     def _said(self, outputs: Tensors) -> str:
         return _text(np.asarray(outputs[self._label or ""]).ravel()[:1].tolist()[0])
@@ -82,8 +82,8 @@ class Classifier:
             return None
         if self._label is None:
             return self._best(scores, self._labels)
-        said = np.asarray(outputs[self._label]).ravel().tolist()
-        first = [self._place(_text(v), self._labels, row) for v, row in zip(said, scores, strict=True)]
+        labels = np.asarray(outputs[self._label]).ravel().tolist()
+        first = [self._place(_text(v), self._labels, row) for v, row in zip(labels, scores, strict=True)]
         return None if None in first else self._best(scores, self._labels, first)
 
     def _probabilities(self, scores: Array) -> Array:

@@ -23,26 +23,28 @@ class Regressor:
         self.outputs = outputs
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Regression]:
-        found: list[Regression] = []
+        predictions: list[Regression] = []
         for output in self.outputs:
             values = _exact(outputs[output.name]).ravel()
             if not np.isfinite(values).all():
                 raise SampleError(f"the model's output {output.name!r} is not finite")
             for i, value in enumerate(values.tolist()):
-                found.append(Regression(name=_name(output, i, values.size), value=value, unit=output.unit or UNSET))
-        return found
+                predictions.append(
+                    Regression(name=_name(output, i, values.size), value=value, unit=output.unit or UNSET)
+                )
+        return predictions
 
     def many(self, outputs: Tensors, count: int) -> list[list[Regression]] | None:
         """Where all values are finite."""
-        found: list[list[Regression]] = [[] for _ in range(count)]
+        predictions: list[list[Regression]] = [[] for _ in range(count)]
         for output in self.outputs:
             values = _exact(outputs[output.name]).reshape(count, -1)
             if not np.isfinite(values).all():
                 return None
             names = [_name(output, i, values.shape[1]) for i in range(values.shape[1])]
-            for row, numbers in zip(found, values.tolist(), strict=True):
+            for row, numbers in zip(predictions, values.tolist(), strict=True):
                 row += [Regression(n, v, output.unit or UNSET) for n, v in zip(names, numbers, strict=True)]
-        return found
+        return predictions
 
 
 def _exact(output: Any) -> Array:
@@ -80,11 +82,11 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Regressor:
 def named(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> tuple[tuple[str, str], ...]:
     """Name and unit of each value that a result will hold, in order; "" where there is no unit. Raises ModelError."""
     shapes = {s.name: s.shape or () for s in specs}
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for output in create(manifest, specs).outputs:
         size = math.prod(d if isinstance(d, int) else 1 for d in shapes[output.name])
-        found += [(_name(output, i, size), output.unit) for i in range(size)]
-    return tuple(found)
+        pairs += [(_name(output, i, size), output.unit) for i in range(size)]
+    return tuple(pairs)
 
 
 HEAD = HeadInfo(edge_api=1, create=create)

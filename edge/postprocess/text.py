@@ -70,13 +70,13 @@ def recognise(probe: OutputProbe) -> Head | None:
         return None
     ((name, values),) = three.items()
     columns = values.shape[2]
-    said = columns - 1 - len(probe.metadata.characters) in (0, 1) and bool(probe.metadata.characters)
+    stated = columns - 1 - len(probe.metadata.characters) in (0, 1) and bool(probe.metadata.characters)
     listed = probe.labels > 25 and columns - 1 - probe.labels in (0, 1)
     spread = bool(np.allclose(values.sum(axis=2), 1, atol=0.02))
-    if not (said or (listed and spread and probe.height in (32, 48))):
+    if not (stated or (listed and spread and probe.height in (32, 48))):
         return None
     outputs = (Output(name=name, role="steps"),)
-    evidence = Evidence.METADATA if said else Evidence.NUMBERS
+    evidence = Evidence.METADATA if stated else Evidence.NUMBERS
     activation = "" if spread or (values.min() >= 0 and values.max() <= 1.001) else "softmax"
     return Head("text", "text", outputs, {}, evidence, "ocr", activation=activation, labels=probe.metadata.characters)  # type: ignore[arg-type]
 

@@ -208,15 +208,15 @@ class TablePreprocessor:
     def _fast(self, values: Sequence[Any], spec: TensorSpec, ndim: int = 1) -> Array | None:
         """All numbers and all finite: one conversion. None: look at each, for the exact words."""
         try:
-            found = np.asarray(values)
+            array = np.asarray(values)
         except (ValueError, TypeError, OverflowError):
             return None
         dtype = numpy_dtype(spec.dtype)
-        if found.dtype.kind not in "fiub" or found.ndim != ndim:
+        if array.dtype.kind not in "fiub" or array.ndim != ndim:
             return None
         if dtype.kind in "iu":
             return to_integers(values, dtype)
-        wide = found.astype(np.float64)
+        wide = array.astype(np.float64)
         if not np.isfinite(wide).all():
             return None
         with np.errstate(over="ignore", invalid="ignore"):

@@ -72,10 +72,10 @@ class WindowPreprocessor:
     def __call__(self, sample: Sample) -> ModelInput | None:
         if isinstance(sample.payload, _Whole):
             return self._input(sample.payload.rows)
-        found = self._rows(sample)
-        if found is None:
+        rows = self._rows(sample)
+        if rows is None:
             return None
-        self._held.append(np.asarray(found.tensors[self._name], dtype=np.float32).ravel())
+        self._held.append(np.asarray(rows.tensors[self._name], dtype=np.float32).ravel())
         self._missing -= 1
         if self._missing > 0:
             return None

@@ -63,9 +63,9 @@ class ConsoleSink:
 
 def describe(result: dict[str, Any]) -> str:
     """A result in one line for a person."""
-    found = [_prediction(p) for p in result["predictions"][:MOST_SHOWN]]
+    shown = [_prediction(p) for p in result["predictions"][:MOST_SHOWN]]
     more = len(result["predictions"]) - MOST_SHOWN
-    text = ", ".join(found) + (f" and {more} more" if more > 0 else "")
+    text = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
     clock = result["time"][11:23]
     return f"{clock}  #{result['seq']}  {text or 'nothing found'}  ({result['timing_ms']['infer']:.1f} ms)"
 

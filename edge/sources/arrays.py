@@ -64,8 +64,8 @@ class ArraySource:
                         f"--source {self._path}: {member.filename} unpacks to {member.file_size / 1e9:.1f} GB, more "
                         f"than {MAX_MEMBER / 1e9:g}; save it as .npy, which is read from disk row by row"
                     )
-            found = {name: loaded[name] for name in loaded.files}
-        return {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
+            arrays = {name: loaded[name] for name in loaded.files}
+        return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
 
     def _rank(self, name: str) -> int:
         by_name = {s.name: s for s in self._context.input_specs}

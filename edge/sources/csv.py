@@ -186,13 +186,13 @@ def _delimiter(start: str) -> str:
     """The one that cuts the first lines into equally many cells, most of them; where none does, the most frequent."""
     lines = [line for line in start.splitlines()[:20] if line.strip()]
     whole = lines[:-1] if len(start) >= 65536 and len(lines) > 1 else lines
-    found = {d: [len(row) for row in csv.reader(whole, delimiter=d, skipinitialspace=True)] for d in ",;\t|"}
-    even = [d for d, counts in found.items() if counts and min(counts) == max(counts) > 1]
+    widths = {d: [len(row) for row in csv.reader(whole, delimiter=d, skipinitialspace=True)] for d in ",;\t|"}
+    even = [d for d, counts in widths.items() if counts and min(counts) == max(counts) > 1]
     # `5,1;3,5`: both cut evenly, the comma more often, but with a semicolon about it is the decimal point.
     if ";" in even and all(";" in line for line in whole):
         return ";"
     first = lines[0] if lines else ""
-    return max(even, key=lambda d: found[d][0]) if even else max(",;\t|", key=first.count)
+    return max(even, key=lambda d: widths[d][0]) if even else max(",;\t|", key=first.count)
 
 
 def create(rest: str, context: SourceContext) -> CsvSource:

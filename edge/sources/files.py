@@ -31,16 +31,16 @@ class FileSource:
         self._opened = False
 
     def open(self) -> None:
-        found = self._list()
-        if not found and not self._context.watch:
+        files = self._list()
+        if not files and not self._context.watch:
             raise ConfigError(
                 f"--source {self._pattern}: no such file, and no folder or glob with "
                 f"{', '.join(sorted(SUFFIXES))} files in it; add --watch to wait for some"
             )
         if not self._opened:
             self._opened = True
-            self._waiting.extend(found)
-            self._seen = {p: _stamp(p) for p in found}
+            self._waiting.extend(files)
+            self._seen = {p: _stamp(p) for p in files}
 
     def _list(self) -> list[Path]:
         path = Path(self._pattern)

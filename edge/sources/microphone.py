@@ -73,8 +73,8 @@ class Microphone:
 
     @staticmethod
     def _reason(process: subprocess.Popen[bytes]) -> str:
-        said = process.stderr.read() if process.stderr is not None else b""
-        return said.decode("utf-8", "replace").strip().replace("\n", "; ")[:200] or "arecord has ended"
+        output = process.stderr.read() if process.stderr is not None else b""
+        return output.decode("utf-8", "replace").strip().replace("\n", "; ")[:200] or "arecord has ended"
 
     def close(self) -> None:
         process, self._process = self._process, None

@@ -91,23 +91,23 @@ def text_columns(model: Any, names: Sequence[str]) -> set[str]:
     first = first_step(model)
     if kind_of(first) in TEXT_VECTORIZERS:
         return set(names)
-    found: set[str] = set()
+    texts: set[str] = set()
     for columns, operation in routes(first, names):
         for estimator in walk(operation):
             if kind_of(estimator) in TEXT_VECTORIZERS:
-                found.update(columns)
+                texts.update(columns)
             categories = getattr(estimator, "categories_", None)
             if categories is not None and len(categories) == len(columns):
-                found.update(c for c, values in zip(columns, categories, strict=True) if has_text(values))
+                texts.update(c for c, values in zip(columns, categories, strict=True) if has_text(values))
             statistics = getattr(estimator, "statistics_", None)
             if statistics is not None and len(statistics) == len(columns):
-                found.update(c for c, value in zip(columns, statistics, strict=True) if isinstance(value, str))
-    return found
+                texts.update(c for c, value in zip(columns, statistics, strict=True) if isinstance(value, str))
+    return texts
 
 
 def known_values(model: Any, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The texts that a feature may be, for those whose encoder refuses any other; ONNX would take it for none."""
-    found: dict[str, tuple[str, ...]] = {}
+    values_of: dict[str, tuple[str, ...]] = {}
     for columns, operation in routes(first_step(model), names):
         for estimator in walk(operation):
             categories = getattr(estimator, "categories_", None)
@@ -115,8 +115,8 @@ def known_values(model: Any, names: Sequence[str]) -> dict[str, tuple[str, ...]]
                 continue
             if getattr(estimator, "handle_unknown", "") == "error":
                 for name, values in zip(columns, categories, strict=True):
-                    found[name] = tuple(v for v in values if isinstance(v, str))
-    return found
+                    values_of[name] = tuple(v for v in values if isinstance(v, str))
+    return values_of
 
 
 def dropped_columns(model: Any, names: Sequence[str]) -> set[str]:

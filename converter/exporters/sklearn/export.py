@@ -71,18 +71,18 @@ def precisions(model: Any) -> tuple[Precision, ...]:
 
 def best(attempts: Sequence[Callable[[], Artifact]], options: Options) -> Artifact:
     """The first attempt that answers as the original; else the last one that runs, for parity to judge."""
-    made: Artifact | None = None
+    exported: Artifact | None = None
     refused: ModelError | None = None
     for attempt in attempts:
         try:
             artifact = attempt()
             if parity.answers_alike(artifact, options):
                 return artifact
-            made = artifact
+            exported = artifact
         except ModelError as exc:
             refused = refused or exc
-    if made is not None:
-        return made
+    if exported is not None:
+        return exported
     raise refused or UnsupportedError("there is no way to convert it")
 
 
@@ -177,8 +177,8 @@ def _why_not(exc: Exception, model: Any) -> str:
     alias = re.search(r"for type '<class '[\w.]*?(\w+)'>'", str(exc))
     if alias is not None:
         return f"{alias.group(1)} has no counterpart in ONNX that skl2onnx knows; use another estimator in its place"
-    said = one_line(exc).partition(" It usually means")[0]
-    return f"skl2onnx cannot convert this {type(model).__name__}: {said}"
+    reason = one_line(exc).partition(" It usually means")[0]
+    return f"skl2onnx cannot convert this {type(model).__name__}: {reason}"
 
 
 class Predictor:
@@ -195,45 +195,45 @@ class Predictor:
     @property
     def classes(self) -> Array | None:
         """The classes in order, of a classifier with one output."""
-        found = getattr(self.model, "classes_", None)
-        return np.asarray(found) if found is not None and not isinstance(found, list) else None
+        classes = getattr(self.model, "classes_", None)
+        return np.asarray(classes) if classes is not None and not isinstance(classes, list) else None
 
     def rows(self, rows: Rows) -> Any:
         """What goes into the model's own `predict`."""
-        made = estimators.frame(rows, self.features, named=self._named)
-        return [t if isinstance(t, str) else "" for t in made[:, 0]] if self._documents else made
+        frame = estimators.frame(rows, self.features, named=self._named)
+        return [t if isinstance(t, str) else "" for t in frame[:, 0]] if self._documents else frame
 
     def answers(self, rows: Rows) -> dict[str, Array]:
         """Arrays [rows, ...] by output name: the `Reference` of an artifact. Raises RowsRefusedError."""
-        made = self.rows(rows)
+        frame = self.rows(rows)
         try:
-            return self._answers(made)
+            return self._answers(frame)
         except REFUSES_ROWS as exc:
             raise rows_refused(exc) from exc
 
-    def _answers(self, made: Any) -> dict[str, Array]:
+    def _answers(self, frame: Any) -> dict[str, Array]:
         model = self.model
         if self.task == "classify" and self.classes is not None:
-            predicted = np.asarray(model.predict(made))
+            predicted = np.asarray(model.predict(frame))
             if predicted.ndim > 1 and predicted.shape[1] > 1:
                 raise _several_answers(model)
             answers = {"label": np.array([given(v) for v in predicted.reshape(-1)], dtype=object)}
-            scores = self._scores(made)
+            scores = self._scores(frame)
             return answers if scores is None else {**answers, "scores": scores}
         if self.task == "classify":
-            return {"label": np.array([plain(v) for v in model.predict(made)], dtype=object)}  # the cluster's number
+            return {"label": np.array([plain(v) for v in model.predict(frame)], dtype=object)}  # the cluster's number
         if self.task == "anomaly":
-            return {"score": -np.asarray(model.decision_function(made)).reshape(-1)}
+            return {"score": -np.asarray(model.decision_function(frame)).reshape(-1)}
         if self.task == "regress":
-            return {"value": np.asarray(model.predict(made), dtype=np.float64)}
-        transformed = model.transform(made)
+            return {"value": np.asarray(model.predict(frame), dtype=np.float64)}
+        transformed = model.transform(frame)
         return {"output": np.asarray(transformed.todense() if hasattr(transformed, "todense") else transformed)}
 
-    def _scores(self, made: Any) -> Array | None:
+    def _scores(self, frame: Any) -> Array | None:
         call = self._callable("predict_proba") or self._callable("decision_function")
         if call is None:
             return None
-        scores = np.asarray(call(made), dtype=np.float64)
+        scores = np.asarray(call(frame), dtype=np.float64)
         # One column is the margin of the second of two classes; it has no place beside the label.
         return scores if scores.ndim == 2 and scores.shape[1] == _count(self.classes) else None
 
@@ -283,7 +283,7 @@ def assemble(proto: Any, predict: Predictor, inputs: tuple[Input, ...], rows: Ro
         name="", task=predict.task, inputs=inputs, outputs=outputs, labels=labels,
         threshold=0.0 if predict.task == "anomaly" else None,
     )  # fmt: skip
-    made = Artifact(
+    artifact = Artifact(
         framework="scikit-learn", target="onnx", model=proto.SerializeToString(), manifest=manifest,
         reference=predict.answers, rows=rows, notes=traps.notes(predict.model, predict.dtype),
         source_bytes=source.size,
@@ -291,8 +291,10 @@ def assemble(proto: Any, predict: Predictor, inputs: tuple[Input, ...], rows: Ro
     texts = sentences.by_column(
         predict.model, [f.name for f in manifest.features], np.random.default_rng(1), challenges.COUNT
     )
-    asked = challenges.of_table(rows, manifest.features, predict.answers, thresholds_of_features(predict.model), texts)
-    return replace(missing.usable(missing.proven(made)), challenges=asked)
+    questions = challenges.of_table(
+        rows, manifest.features, predict.answers, thresholds_of_features(predict.model), texts
+    )
+    return replace(missing.usable(missing.proven(artifact)), challenges=questions)
 
 
 def _classifier(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Output, ...], tuple[str, ...]]:
@@ -319,8 +321,8 @@ def _classifier(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Outpu
 def _decide(proto: Any, model: Any, classes: Array) -> None:
     """Puts right the labels that skl2onnx decides otherwise than the original, in place."""
     threshold = decisions.without_threshold(model)[1]
-    told = np.array([given(c) for c in classes], dtype=object)
-    given_as = told.astype(np.int64) if classes.dtype.kind in "iub" else told
+    decided = np.array([given(c) for c in classes], dtype=object)
+    given_as = decided.astype(np.int64) if classes.dtype.kind in "iub" else decided
     if threshold is not None:
         decisions.decide_by_threshold(proto, threshold, given_as)
     elif estimators.kind_of(estimators.last_step(model)) in ("RandomForestClassifier", "ExtraTreesClassifier"):

@@ -76,7 +76,7 @@ def _convert_ordinal(scope: Any, operator: Any, container: Any) -> None:
 def _places(scope: Any, container: Any, values: str, column: int, categories: Array, encoder: Any) -> str:
     """The name of [rows, 1]: the place of each value of a column among its categories."""
     name = scope.get_unique_variable_name
-    place, known, value, equal, hot, found = (name(n) for n in ("place", "known", "value", "equal", "hot", "found"))
+    place, known, value, equal, hot, match = (name(n) for n in ("place", "known", "value", "equal", "hot", "found"))
     container.add_initializer(place, 7, [1], [column])  # TensorProto.INT64
     container.add_initializer(known, 11, [1, len(categories)], np.asarray(categories, dtype=np.float64).tolist())
     container.add_node("Gather", [values, place], value, op_version=13, axis=1)
@@ -87,8 +87,8 @@ def _places(scope: Any, container: Any, values: str, column: int, categories: Ar
     container.add_initializer(weights, 11, [len(categories), 1], [i - unknown for i in range(len(categories))])
     container.add_initializer(offset, 11, [], [unknown])
     container.add_node("MatMul", [hot, weights], product, op_version=13)
-    container.add_node("Add", [product, offset], found, op_version=14)
-    return str(found)
+    container.add_node("Add", [product, offset], match, op_version=14)
+    return str(match)
 
 
 def _convert_one_hot(scope: Any, operator: Any, container: Any) -> None:

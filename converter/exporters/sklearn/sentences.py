@@ -17,21 +17,21 @@ _KINDS = 5
 
 def by_column(model: Any, names: Sequence[str], random: np.random.Generator, count: int) -> dict[str, Array]:
     """`count` texts for each column that a vectoriser reads, by the column's name."""
-    found: dict[str, Array] = {}
+    sentences: dict[str, Array] = {}
     for columns, operation in estimators.routes(estimators.first_step(model), names):
         for estimator in estimators.walk(operation):
             if estimators.kind_of(estimator) in estimators.TEXT_VECTORIZERS:
                 texts = _texts(estimator, random, count)
-                found.update(dict.fromkeys(columns, texts))
-    return found
+                sentences.update(dict.fromkeys(columns, texts))
+    return sentences
 
 
 def _texts(vectorizer: Any, random: np.random.Generator, count: int) -> Array:
     terms = sorted(getattr(vectorizer, "vocabulary_", None) or ("some", "words", "of", "text"))
     between = "" if vectorizer.analyzer != "word" else " "
     dropped = sorted(vectorizer.get_stop_words() or ()) if vectorizer.analyzer == "word" else []
-    made = [_text(terms, dropped, between, kind % _KINDS, random) for kind in range(count)]
-    return np.array(made, dtype=object)
+    texts = [_text(terms, dropped, between, kind % _KINDS, random) for kind in range(count)]
+    return np.array(texts, dtype=object)
 
 
 def _text(terms: Sequence[str], dropped: Sequence[str], between: str, kind: int, random: np.random.Generator) -> str:

@@ -72,12 +72,12 @@ def _thresholds(model: Any) -> list[tuple[int, float]]:
 
 
 def _categories(model: Any, names: Sequence[str]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
+    by_column: dict[str, list[Any]] = {}
     for columns, operation in estimators.routes(estimators.first_step(model), names):
         for estimator in estimators.walk(operation):
             categories = getattr(estimator, "categories_", None)
             if categories is None or len(categories) != len(columns):
                 continue
             for name, values in zip(columns, categories, strict=True):
-                found[name] = [v for v in values if v is not None and v == v]
-    return {name: values for name, values in found.items() if values}
+                by_column[name] = [v for v in values if v is not None and v == v]
+    return {name: values for name, values in by_column.items() if values}

@@ -117,21 +117,21 @@ def is_multilabel(model: Any) -> bool:
 
 def options(model: Any) -> dict[int, dict[str, Any]]:
     """skl2onnx's options by the identity of each estimator inside."""
-    found: dict[int, dict[str, Any]] = {}
+    by_estimator: dict[int, dict[str, Any]] = {}
     for estimator in estimators.walk(model):
         kind = estimators.kind_of(estimator)
         if kind == "StandardScaler":
             # By default it multiplies by 1/std: one unit in the last place off, and a tree behind it takes the
             # other branch in 0.5 to 1.2 % of the rows.
-            found[id(estimator)] = {"div": "div"}
+            by_estimator[id(estimator)] = {"div": "div"}
         elif kind == "LinearSVC":
-            found[id(estimator)] = {"raw_scores": True}
+            by_estimator[id(estimator)] = {"raw_scores": True}
         elif kind in ("TfidfVectorizer", "CountVectorizer"):
             # Any other locale may not exist on the device, and the model would not load.
-            found[id(estimator)] = {"locale": "C"}
+            by_estimator[id(estimator)] = {"locale": "C"}
             if estimator.analyzer == "word":
-                found[id(estimator)]["tokenexp"] = _token_expression(estimator.token_pattern)
-    return found
+                by_estimator[id(estimator)]["tokenexp"] = _token_expression(estimator.token_pattern)
+    return by_estimator
 
 
 def mend(model: Any, marks: Marks, dtype: Precision = "float32") -> Any:

@@ -85,10 +85,10 @@ def _for_keras_3(source: Source, folder: Path) -> Path:
         return source.file
     config = _config(source)
     layers = [part for part in _parts(config) if part["class_name"] in _NO_GROUPS]
-    said = [layer for layer in layers if isinstance(layer.get("config"), dict) and "groups" in layer["config"]]
-    if not said:
+    grouped = [layer for layer in layers if isinstance(layer.get("config"), dict) and "groups" in layer["config"]]
+    if not grouped:
         return source.file
-    for layer in said:
+    for layer in grouped:
         groups = layer["config"].pop("groups")
         if groups != 1:
             raise UnsupportedError(
@@ -119,8 +119,8 @@ def _parts(config: Any) -> Iterator[dict[str, Any]]:
 
 def _strange_arguments(exc: TypeError) -> str:
     """The line that names what a layer does not take, out of a page of its whole configuration."""
-    told = ("nrecognized keyword", "unexpected keyword")
-    lines = [line.strip() for line in str(exc).splitlines() if any(words in line for words in told)]
+    phrases = ("nrecognized keyword", "unexpected keyword")
+    lines = [line.strip() for line in str(exc).splitlines() if any(words in line for words in phrases)]
     return (lines[-1] if lines else library.why(exc))[:200]
 
 
@@ -183,10 +183,10 @@ def _without_augmentation(model: Any, plan: Plan) -> Any:
         return arguments[0] if _is_augmentation(layer) else layer(*arguments, **named)
 
     try:
-        made = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+        clone = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
     except library.REFUSALS:
         return model  # a model class of its own: its converter says what it cannot do
-    return _called(made, plan)
+    return _called(clone, plan)
 
 
 def _called(model: Any, plan: Plan) -> Any:
@@ -252,8 +252,8 @@ def _layers(model: Any) -> Iterator[Any]:
 
 
 def _vocabulary(model: Any) -> int:
-    found = [layer.input_dim for layer in _layers(model) if type(layer).__name__ == "Embedding"]
-    return int(found[0]) if found else 2
+    sizes = [layer.input_dim for layer in _layers(model) if type(layer).__name__ == "Embedding"]
+    return int(sizes[0]) if sizes else 2
 
 
 def _squashed(model: Any) -> Squashed:

@@ -99,13 +99,13 @@ def _require_inside(source: Source) -> None:
         saved = saved_model_pb2.SavedModel.FromString((source.file / "saved_model.pb").read_bytes())
     except (DecodeError, OSError) as exc:
         raise UnrecognisedError(f"{source.name}: saved_model.pb is cut short or damaged; save it again") from exc
-    found: set[str] = set()
+    outside: set[str] = set()
     for meta in saved.meta_graphs:
-        found |= {n.op for n in meta.graph_def.node if n.op not in _RESTORING}
+        outside |= {n.op for n in meta.graph_def.node if n.op not in _RESTORING}
         for function in meta.graph_def.library.function:
             restores = function.signature.name.startswith(("__inference__traced_save", "__inference__traced_restore"))
-            found |= {n.op for n in function.node_def if not (restores and n.op in _RESTORING)}
-    strange = sorted(found & _OUTSIDE)
+            outside |= {n.op for n in function.node_def if not (restores and n.op in _RESTORING)}
+    strange = sorted(outside & _OUTSIDE)
     if strange:
         raise UnsafeError(
             f"{source.name}: its graph uses {', '.join(strange)}, which reaches outside the model; "
@@ -120,8 +120,8 @@ def _network(signature: _Signature) -> Network:
     def forward(tensors: Tensors) -> list[Array]:
         parts: list[list[Array]] = []
         for part in batches(tensors, 1 if one_row else CHUNK):
-            made = signature.function(**{s.name: tf.constant(part[s.name]) for s in signature.specs})
-            parts.append([made[n].numpy() for n in signature.outputs])
+            outputs = signature.function(**{s.name: tf.constant(part[s.name]) for s in signature.specs})
+            parts.append([outputs[n].numpy() for n in signature.outputs])
         return [np.concatenate(p) for p in zip(*parts, strict=True)]
 
     return Network("tensorflow", signature.specs, signature.outputs, forward)
@@ -132,8 +132,8 @@ def _as_onnx(signature: _Signature, plan: Plan) -> Any:
     specs = [tf.TensorSpec(s.shape, s.dtype, name=s.name) for s in signature.specs]
 
     def serve(*arguments: Any) -> list[Any]:
-        made = signature.function(**{s.name: a for s, a in zip(signature.specs, arguments, strict=True)})
-        return [tf.identity(made[n], name=f"result_{i}") for i, n in enumerate(signature.outputs)]
+        outputs = signature.function(**{s.name: a for s, a in zip(signature.specs, arguments, strict=True)})
+        return [tf.identity(outputs[n], name=f"result_{i}") for i, n in enumerate(signature.outputs)]
 
     with library.refusing("tf2onnx cannot convert this SavedModel"):
         function = tf.function(serve, autograph=False, input_signature=specs)

@@ -138,9 +138,9 @@ def _flattened(module: Any) -> Any:
         def forward(self, *arguments: Any) -> tuple[Any, ...]:
             return tuple(t for _, t in models.flat(self.inner(*arguments)))
 
-    made = Flattened()
-    made.training = False  # what is inside is in eval mode already; an exported program would refuse to be told
-    return made
+    flattened = Flattened()
+    flattened.training = False  # what is inside is in eval mode already; an exported program would refuse to be told
+    return flattened
 
 
 def _right_at_other_sizes(proto: Any, model: TorchModel, plan: Plan) -> bool:
@@ -168,13 +168,13 @@ def _right_at_other_sizes(proto: Any, model: TorchModel, plan: Plan) -> bool:
 
 def _resized(array: Array, rows: int, dims: Sequence[int | str | None], *, shorter: bool) -> Array:
     shape = (rows, *array.shape[1:])
-    made = np.resize(array, shape)
+    resized = np.resize(array, shape)
     if not shorter:
-        return made
+        return resized
     ends = [
         max(1, n // 2) if i and not isinstance(d, int) else n for i, (n, d) in enumerate(zip(shape, dims, strict=True))
     ]
-    return made[tuple(slice(0, end) for end in ends)]
+    return resized[tuple(slice(0, end) for end in ends)]
 
 
 def _close(wanted: Array, got: Array) -> bool:
@@ -207,15 +207,15 @@ def _as_tflite(model: TorchModel, source: Source, rows: Rows | None, options: Op
     example = tuple(torch.from_numpy(np.array(a[:1])) for a in models.example_of(model.inputs, plan.rows))
     try:
         with quiet(), torch.no_grad():
-            made = litert_torch.convert(module, example).model_content()
+            content = litert_torch.convert(module, example).model_content()
     except _REFUSALS as exc:
         raise UnsupportedError(f"litert-torch cannot convert this model: {_why(exc)}; ONNX may: -o OUT.onnx") from exc
-    names = litert_names.read(made)
+    names = litert_names.read(content)
     inputs = dict(zip((i.name for i in plan.manifest.inputs), names.inputs.values(), strict=True))
     outputs = list(names.outputs.values())
     made_outputs = {plan.answers[n]: outputs[i] for n, i in zip(model.outputs, model.keep, strict=True)}
     plan = plan.renamed(inputs, made_outputs, names.tensors)
-    return plan.artifact("tflite", made, source, *notes)
+    return plan.artifact("tflite", content, source, *notes)
 
 
 def _channels_last(model: TorchModel, rows: Rows | None) -> tuple[TorchModel, Rows | None]:

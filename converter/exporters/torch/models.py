@@ -123,11 +123,11 @@ def load(source: Source, rows: Rows | None, options: Options) -> TorchModel:
     specs = _specs(ready, rows, options, source)
     example = example_of(specs, rows)
     try:
-        found = flat(_call(ready, example))
+        outputs = flat(_call(ready, example))
     except UNREADABLE as exc:
         raise SampleFileError(f"{source.name}: the model does not take the sample: {one_line(exc)}") from exc
-    made = _described("script" if scripted else "module", ready, specs, found, len(example[0]))
-    return replace(made, squashed=_squashed(ready, example, made.keep))
+    described = _described("script" if scripted else "module", ready, specs, outputs, len(example[0]))
+    return replace(described, squashed=_squashed(ready, example, described.keep))
 
 
 def _ready(model: Any, source: Source) -> Any:
@@ -210,9 +210,9 @@ def _program(program: Any, source: Source) -> TorchModel:
     count = 1 if 1 in batch else EXAMPLE_ROWS
     example = [np.zeros((count, *s.fixed(free=4)[1:]), dtype=s.dtype) for s in specs]
     with quiet():
-        found = flat(_call(program.module(), example))
-    made = _described("program", program, tuple(specs), found, count)
-    return replace(made, squashed=_squashed(program.module(), example, made.keep))
+        outputs = flat(_call(program.module(), example))
+    described = _described("program", program, tuple(specs), outputs, count)
+    return replace(described, squashed=_squashed(program.module(), example, described.keep))
 
 
 # What the backward functions of operators are called that only move numbers about.
@@ -261,13 +261,13 @@ def _described(
 
 
 def _unique(names: Sequence[str], taken: set[str]) -> list[str]:
-    made: list[str] = []
+    unique: list[str] = []
     for name in names:
         free, number = name, 2
-        while free in taken or free in made:
+        while free in taken or free in unique:
             free, number = f"{name}{number}", number + 1
-        made.append(free)
-    return made
+        unique.append(free)
+    return unique
 
 
 def _specs(model: Any, rows: Rows | None, options: Options, source: Source) -> tuple[TensorSpec, ...]:
@@ -290,8 +290,8 @@ def _parameters(model: Any) -> list[str]:
     schema = getattr(getattr(model, "forward", None), "schema", None)
     if schema is not None:
         return [a.name for a in schema.arguments if a.name != "self"]
-    found = inspect.signature(model.forward).parameters.values()
-    names = [p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    parameters = inspect.signature(model.forward).parameters.values()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return names or ["input"]  # forward(*args)
 
 
@@ -313,8 +313,8 @@ def _kind(layer: Any) -> str:
 
 def vocabulary(model: Any) -> int:
     """How many words the first embedding knows; 2 where there is none."""
-    found = [m for m in (model.modules() if hasattr(model, "modules") else ()) if _kind(m) == "Embedding"]
-    return int(found[0].weight.shape[0]) if found else 2
+    embeddings = [m for m in (model.modules() if hasattr(model, "modules") else ()) if _kind(m) == "Embedding"]
+    return int(embeddings[0].weight.shape[0]) if embeddings else 2
 
 
 def _spec_of_rows(model: Any, name: str, rows: Rows, options: Options, source: Source) -> TensorSpec:
@@ -355,12 +355,12 @@ def _spec_of_first_layer(model: Any, name: str, options: Options, source: Source
 
 def example_of(specs: Sequence[TensorSpec], rows: Rows | None) -> list[Array]:
     """`EXAMPLE_ROWS` rows in the shapes of the specs: the sample's own where it has such, else zeros."""
-    made: list[Array] = []
+    arrays: list[Array] = []
     for spec in specs:
         shape = tuple(d if isinstance(d, int) else 16 for d in (spec.shape or ())[1:])
         array = None if rows is None or rows.table else rows.arrays.get(spec.name, rows.arrays.get(""))
         if array is not None and array.dtype != object and array.shape[1:] == shape:
-            made.append(np.resize(array[:EXAMPLE_ROWS], (EXAMPLE_ROWS, *shape)).astype(spec.dtype))
+            arrays.append(np.resize(array[:EXAMPLE_ROWS], (EXAMPLE_ROWS, *shape)).astype(spec.dtype))
         else:
-            made.append(np.zeros((EXAMPLE_ROWS, *shape), dtype=spec.dtype))
-    return made
+            arrays.append(np.zeros((EXAMPLE_ROWS, *shape), dtype=spec.dtype))
+    return arrays

@@ -88,8 +88,8 @@ def globals_of(data: bytes, name: str) -> tuple[str, ...]:
         return pickles.globals_in(data, name, count=OLD_PICKLES)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         inner = [n for n in archive.namelist() if n.endswith(".pkl")]
-        found = [g for n in inner for g in pickles.globals_in(archive.read(n), f"{name}, {n}")]
-    return tuple(dict.fromkeys(found))
+        names = [g for n in inner for g in pickles.globals_in(archive.read(n), f"{name}, {n}")]
+    return tuple(dict.fromkeys(names))
 
 
 def is_plain(name: str) -> bool:

@@ -10,7 +10,7 @@ from edge.data.tensor import Tensors, TensorSpec
 from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import ModelError
 from edge.model.manifest import Manifest
-from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.boxes import Candidates, Detections
 
 OUTPUT = "corners"
 COLUMNS = 9
@@ -24,7 +24,7 @@ class Corners:
         rows = np.asarray(outputs[OUTPUT]).reshape(-1, COLUMNS)
         points = rows[:, :8].reshape(-1, 4, 2)
         boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
-        return self._finish(Found(boxes, rows[:, 8], np.zeros(len(rows), np.int64)), model_input)
+        return self._finish(Candidates(boxes, rows[:, 8], np.zeros(len(rows), np.int64)), model_input)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Corners:

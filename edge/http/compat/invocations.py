@@ -151,16 +151,16 @@ def _media_type(header: str) -> str:
 
 
 def _json_lines(body: bytes) -> Payload:
-    found = [codec.decode_json(line) for line in body.splitlines() if line.strip()]
-    if not found:
+    rows = [codec.decode_json(line) for line in body.splitlines() if line.strip()]
+    if not rows:
         raise Refusal(400, "JSON lines without a line")
-    return found
+    return rows
 
 
 def _written(predictions: Any, accept: str) -> Response:
     """In the first of our forms that `Accept` names."""
-    asked = [_media_type(part) for part in accept.split(",")]
-    form = next((kind for kind in asked if kind in (CSV, NPY, *LINES, "application/json", "*/*")), "")
+    accepted = [_media_type(part) for part in accept.split(",")]
+    form = next((kind for kind in accepted if kind in (CSV, NPY, *LINES, "application/json", "*/*")), "")
     if form in ("", "application/json", "*/*"):
         return as_json({"predictions": predictions})
     rows = predictions if isinstance(predictions, list) else [predictions]
@@ -220,17 +220,17 @@ def _cell(text: str) -> Any:
 
 def _prediction(result: Result) -> Any:
     """What a model of scikit-learn's kind answers: the class, or the number; else the predictions as they are."""
-    found: Sequence[Any] = result.predictions
+    predictions: Sequence[Any] = result.predictions
     if result.task == "classify":
-        best = found[0] if found else None
+        best = predictions[0] if predictions else None
         if not isinstance(best, Classification):
             return None
         return int(best.label) if best.label.lstrip("-").isdigit() else best.label
-    if all(isinstance(p, Regression) for p in found):
-        values = [p.value for p in found]
+    if all(isinstance(p, Regression) for p in predictions):
+        values = [p.value for p in predictions]
         if any(math.isinf(v) for v in values):
             raise SampleError("a prediction is infinity, which JSON cannot say: ask /v2 for binary_data")
         return values[0] if len(values) == 1 else values
-    if len(found) == 1 and isinstance(found[0], Anomaly):
-        return -1 if found[0].is_anomaly else 1
-    return found
+    if len(predictions) == 1 and isinstance(predictions[0], Anomaly):
+        return -1 if predictions[0].is_anomaly else 1
+    return predictions

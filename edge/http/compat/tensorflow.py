@@ -117,35 +117,35 @@ class TensorFlowServing:
         body, _ = await body_of(request)
         return await self._admission.run(lambda: answer(_asked(body)), len(body), request_gone(request))
 
-    def answer(self, asked: dict[str, Any]) -> Response:
+    def answer(self, request: dict[str, Any]) -> Response:
         """`:predict`. Raises SampleError."""
-        if ("instances" in asked) == ("inputs" in asked):
+        if ("instances" in request) == ("inputs" in request):
             raise Refusal(400, 'send {"instances": [...]} (rows) or {"inputs": ...} (columns)')
-        if "inputs" in asked:
-            outputs = self._columns(asked["inputs"])
+        if "inputs" in request:
+            outputs = self._columns(request["inputs"])
             values = {name: plain(value) for name, value in outputs.items()}
             return as_json({"outputs": values[self._outputs[0]] if len(values) == 1 else values})
-        instances = asked["instances"]
+        instances = request["instances"]
         if not isinstance(instances, list) or not instances:
             raise Refusal(400, "instances: an array of at least one sample belongs there")
         return as_json({"predictions": self._rows(instances)})
 
-    def _examples(self, asked: dict[str, Any], *, of: type, wanted: Callable[[Result], Any]) -> Response:
+    def _examples(self, request: dict[str, Any], *, of: type, wanted: Callable[[Result], Any]) -> Response:
         """`:classify` and `:regress`: rows by feature names. Raises SampleError."""
-        examples, context = asked.get("examples"), asked.get("context") or {}
+        examples, context = request.get("examples"), request.get("context") or {}
         if not isinstance(examples, list) or not examples or not all(isinstance(e, dict) for e in examples):
             raise Refusal(400, "examples: an array of objects, feature name to value, belongs there")
         if not isinstance(context, dict):
             raise Refusal(400, "context: an object, feature name to value, belongs there")
-        found = []
+        answers = []
         for at, example in enumerate(examples):
             for outcome in self._pool.ask_decoded([_payload({**context, **example})]):
                 if isinstance(outcome, Skipped):
                     raise SampleError(f"example {at}: {outcome.reason}")
                 if not outcome.predictions or not all(isinstance(p, of) for p in outcome.predictions):
                     raise Refusal(400, f"the model's task is {outcome.task!r}: ask it by :predict")
-                found.append(wanted(outcome))
-        return as_json({"result": found})
+                answers.append(wanted(outcome))
+        return as_json({"result": answers})
 
     def _columns(self, inputs: Any) -> Tensors:
         named = inputs if isinstance(inputs, dict) and set(inputs) <= set(self._specs) else None
@@ -186,8 +186,8 @@ def _asked(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refusal(400, "a JSON object belongs there")
     if value.get("signature_name") not in (None, "", SIGNATURE):
-        said = str(value["signature_name"])[:60]
-        raise Refusal(400, f"there is no signature {said!r}; the model has {SIGNATURE!r}")
+        name = str(value["signature_name"])[:60]
+        raise Refusal(400, f"there is no signature {name!r}; the model has {SIGNATURE!r}")
     return value
 
 

@@ -37,9 +37,9 @@ class GrpcInference:
         name, version = self._model
         with self._inference.turn(parameters(request.parameters)) as inference:
             wanted = [RequestedOutput(o.name, parameters(o.parameters)) for o in request.outputs]
-            asked = inference.run(inference.take(_given(request), wanted, request.id))
+            inference_request = inference.run(inference.take(_given(request), wanted, request.id))
             response = self._response(model_name=name, model_version=version, id=request.id)
-            for output, values in inference.give(asked):
+            for output, values in inference.give(inference_request):
                 datatype = tensors.type_of(values)
                 response.outputs.add(name=output, datatype=datatype, shape=values.shape)
                 response.raw_output_contents.append(tensors.to_binary(values))
@@ -71,12 +71,12 @@ def _from_contents(tensor: Any, shape: list[int], spec: TensorSpec, count: int) 
     field = CONTENTS.get(tensor.datatype)
     if field is None:
         raise Refusal(400, f"input {spec.name!r}: {tensor.datatype} comes in raw_input_contents only")
-    found = getattr(tensor.contents, field)
-    if len(found) != count:
-        raise Refusal(400, f"input {spec.name!r}: {len(found)} values in {field}; the shape holds {count}")
+    values = getattr(tensor.contents, field)
+    if len(values) != count:
+        raise Refusal(400, f"input {spec.name!r}: {len(values)} values in {field}; the shape holds {count}")
     if spec.dtype != STRING:
-        return tensors.cast(np.array(found), spec).reshape(shape)
+        return tensors.cast(np.array(values), spec).reshape(shape)
     try:
-        return np.array([text.decode("utf-8") for text in found], dtype=object).reshape(shape)
+        return np.array([text.decode("utf-8") for text in values], dtype=object).reshape(shape)
     except UnicodeDecodeError as exc:
         raise Refusal(400, f"input {spec.name!r}: a text is not UTF-8: {exc.reason}") from exc

@@ -132,13 +132,13 @@ class GrpcServer:
             "RepositoryModelLoad": self._load,
             "RepositoryModelUnload": self._unload,
         }
-        found = {name: self._handler(name, self._plain(name, told)) for name, told in plain.items()}
-        found["ModelInfer"] = self._handler("ModelInfer", self._model_infer)
-        found["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
+        handlers = {name: self._handler(name, self._plain(name, told)) for name, told in plain.items()}
+        handlers["ModelInfer"] = self._handler("ModelInfer", self._model_infer)
+        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
             self._stream_infer,
             response_serializer=self._messages["ModelStreamInferResponse"].SerializeToString,
         )
-        return found
+        return handlers
 
     def _handler(self, name: str, answer: Callable[[bytes, Context], Awaitable[Any]]) -> Any:
         """Without gRPC's own reading of messages: it calls bytes that are no message a fault of the server's."""

@@ -112,9 +112,9 @@ def decode(data: bytes) -> InferRequest:
     msgspec looks at every byte of a large array only to find its end. So the first flat array of numbers is cut out
     before, which is right where its place turns out to be the `data` of one input: `tensors.from_json` reads it.
     """
-    found = _DATA.search(data) if len(data) > tensors.LARGE else None
-    if found is not None:
-        begin = found.end() - 1
+    match = _DATA.search(data) if len(data) > tensors.LARGE else None
+    if match is not None:
+        begin = match.end() - 1
         end = data.find(b"]", begin) + 1
         if end - begin > tensors.LARGE and all(data.find(odd, begin + 1, end) < 0 for odd in (b"[", b'"')):
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -158,8 +158,8 @@ class Inference:
 
     def parameters(self, body: bytes, headers: Mapping[bytes, bytes]) -> Mapping[str, Any]:
         """Those of the request as a whole. Raises Refusal."""
-        said = headers.get(HEADER_LENGTH)
-        length = len(body) if said is None else self._header_length(said, len(body))
+        length_header = headers.get(HEADER_LENGTH)
+        length = len(body) if length_header is None else self._header_length(length_header, len(body))
         return self._decoded(body, length).parameters or {} if length else {}
 
     # --- reading ------------------------------------------------------------------------------------
@@ -167,23 +167,23 @@ class Inference:
     def read(self, body: bytes, headers: Mapping[bytes, bytes], arrived_ns: int) -> Asked:
         """Raises Refusal for what is not a request that the model can take."""
         started = time.perf_counter_ns()
-        said = headers.get(HEADER_LENGTH)
-        length = len(body) if said is None else self._header_length(said, len(body))
-        asked = self._raw(memoryview(body)) if length == 0 and said is not None else self._read(body, length)
+        length_header = headers.get(HEADER_LENGTH)
+        length = len(body) if length_header is None else self._header_length(length_header, len(body))
+        asked = self._raw(memoryview(body)) if length == 0 and length_header is not None else self._read(body, length)
         asked.queue_ns = started - arrived_ns
         asked.read_ns = time.perf_counter_ns() - started
         return asked
 
     @staticmethod
-    def _header_length(said: bytes, size: int) -> int:
+    def _header_length(header: bytes, size: int) -> int:
         # int() would take "+3", " 3" and "1_000" as well.
-        if not said.isdigit() or len(said) > 18 or int(said) > size:
+        if not header.isdigit() or len(header) > 18 or int(header) > size:
             raise Refusal(
                 400,
-                f"Inference-Header-Content-Length {said[:20].decode('latin-1')!r}: the body has {size} bytes; "
+                f"Inference-Header-Content-Length {header[:20].decode('latin-1')!r}: the body has {size} bytes; "
                 "say how many of them are JSON",
             )
-        return int(said)
+        return int(header)
 
     @staticmethod
     def _decoded(body: bytes, length: int) -> InferRequest:
@@ -197,20 +197,20 @@ class Inference:
     def _read(self, body: bytes, length: int) -> Asked:
         view = memoryview(body)
         request = self._decoded(body, length)
-        found: dict[str, Array] = {}
+        inputs: dict[str, Array] = {}
         at = length
         for tensor in request.inputs:
-            if tensor.name in found:
+            if tensor.name in inputs:
                 raise Refusal(400, f"input {tensor.name!r} comes twice")
-            found[tensor.name], at = self._tensor(tensor, view, at)
+            inputs[tensor.name], at = self._tensor(tensor, view, at)
         if at != len(body):
             raise Refusal(400, f"{len(body) - at} bytes behind the last tensor; check binary_data_size")
-        if len(found) < len(self._inputs):
-            self._check_complete(found)
+        if len(inputs) < len(self._inputs):
+            self._check_complete(inputs)
         parameters, outputs = request.parameters, request.outputs
         binary = flag(parameters, "binary_data_output", "the request", default=False) if parameters else False
         wanted = self._wanted(outputs) if outputs else self._all
-        return Asked(found, wanted, binary, UNSET if request.id is None else request.id, rows=_rows(found))
+        return Asked(inputs, wanted, binary, UNSET if request.id is None else request.id, rows=_rows(inputs))
 
     def _tensor(self, tensor: InputTensor, view: memoryview, at: int) -> tuple[Array, int]:
         spec = self._inputs.get(tensor.name) or self._spec(tensor.name)
@@ -236,18 +236,18 @@ class Inference:
 
     def take(self, given: Iterable[GivenTensor], outputs: list[RequestedOutput], id: str) -> Asked:  # noqa: A002
         """A request in another encoding. Raises Refusal."""
-        found: dict[str, Array] = {}
+        inputs: dict[str, Array] = {}
         for tensor in given:
-            if tensor.name in found:
+            if tensor.name in inputs:
                 raise Refusal(400, f"input {tensor.name!r} comes twice")
             spec = self._spec(tensor.name)
-            found[tensor.name] = tensor.read(spec, tensors.check(spec, tensor.datatype, tensor.shape))
-        self._check_complete(found)
-        return Asked(found, self._wanted(outputs), True, id, rows=_rows(found))
+            inputs[tensor.name] = tensor.read(spec, tensors.check(spec, tensor.datatype, tensor.shape))
+        self._check_complete(inputs)
+        return Asked(inputs, self._wanted(outputs), True, id, rows=_rows(inputs))
 
-    def _check_complete(self, found: Mapping[str, Array]) -> None:
-        if len(found) < len(self._inputs):
-            absent = [name for name in self._inputs if name not in found]
+    def _check_complete(self, inputs: Mapping[str, Array]) -> None:
+        if len(inputs) < len(self._inputs):
+            absent = [name for name in self._inputs if name not in inputs]
             raise Refusal(400, f"input {absent[0]!r} is missing; the model takes {', '.join(self._inputs)}")
 
     def _wanted(self, outputs: list[RequestedOutput] | None) -> list[RequestedOutput]:
@@ -340,10 +340,10 @@ class Inference:
         """The response. Raises SampleError where an output cannot be given as asked."""
         started = time.perf_counter_ns()
         behind: list[bytes] = []
-        found = [self._output(w, asked, behind) for w in asked.wanted]
-        head = _encoder.encode(InferResponse(self._name, self._version, found, asked.id))
+        outputs = [self._output(w, asked, behind) for w in asked.wanted]
+        head = _encoder.encode(InferResponse(self._name, self._version, outputs, asked.id))
         if b"null" in head:
-            self._check_finite(asked, found)
+            self._check_finite(asked, outputs)
         self._statistics.ok(
             asked.rows, asked.queue_ns, (asked.read_ns, asked.infer_ns, time.perf_counter_ns() - started)
         )
@@ -379,9 +379,9 @@ class Inference:
         return OutputTensor(wanted.name, kind, dims, {"binary_data_size": len(data)})
 
     @staticmethod
-    def _check_finite(asked: Asked, found: Sequence[OutputTensor]) -> None:
+    def _check_finite(asked: Asked, outputs: Sequence[OutputTensor]) -> None:
         """JSON has no infinity, and null says NaN."""
-        for output in found:
+        for output in outputs:
             values = tensors.as_array(asked.outputs[output.name])
             if output.data is not UNSET and values.dtype.kind == "f" and np.isinf(values).any():
                 raise Refusal(
@@ -390,7 +390,7 @@ class Inference:
                 )  # fmt: skip
 
 
-def _rows(found: Mapping[str, Array]) -> int:
+def _rows(inputs: Mapping[str, Array]) -> int:
     """How many samples a request holds: its batch dimension, for the statistics."""
-    first = next(iter(found.values()), None)
+    first = next(iter(inputs.values()), None)
     return len(first) if first is not None and first.ndim > 1 else 1

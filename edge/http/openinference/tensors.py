@@ -60,9 +60,9 @@ def check(spec: TensorSpec, said_type: str, said_shape: Sequence[int]) -> int:
             raise Refusal(400, f"input {spec.name!r}: datatype {said_type[:20]!r}; the model takes {wanted}")
     dims = spec.shape or ()
     fits, count = len(said_shape) == len(dims), 1
-    for said, dim in zip(said_shape, dims, strict=False):
-        fits = fits and said > 0 and (said == dim or not isinstance(dim, int))
-        count *= said
+    for stated, dim in zip(said_shape, dims, strict=False):
+        fits = fits and stated > 0 and (stated == dim or not isinstance(dim, int))
+        count *= stated
     if not fits:
         raise Refusal(400, f"input {spec.name!r}: shape {_brief(said_shape)}; the model takes {shape(spec)}")
     return count
@@ -124,12 +124,12 @@ def _simd(data: memoryview, dtype: str, dims: Sequence[int], count: int) -> Arra
         array = parser.parse(data)
         if not isinstance(array, simdjson.Array):
             return None
-        found: Array = np.frombuffer(array.as_buffer(of_type=kind), dtype=_SIMD_DTYPES[kind])
+        numbers: Array = np.frombuffer(array.as_buffer(of_type=kind), dtype=_SIMD_DTYPES[kind])
     except (ValueError, TypeError, RuntimeError):
         return None
     finally:
         array = None  # the parser can be used again once nothing refers to what it read
-    return found if found.size == count and _nested_right(data, dims) else None
+    return numbers if numbers.size == count and _nested_right(data, dims) else None
 
 
 _SIMD: Mapping[str, Literal["d", "i", "u"]] = {"f": "d", "i": "i", "u": "u"}
@@ -170,11 +170,11 @@ def _numbers(values: list[Any], spec: TensorSpec) -> Array:
     if dtype.kind in "iu":
         return _whole(values, spec, dtype)
     try:
-        found = np.array(values)
+        array = np.array(values)
     except (ValueError, OverflowError):
-        found = np.array(None)
-    if found.ndim == 1 and found.dtype.kind in ("iub" if dtype.kind == "b" else "fiu"):
-        return found
+        array = np.array(None)
+    if array.ndim == 1 and array.dtype.kind in ("iub" if dtype.kind == "b" else "fiu"):
+        return array
     if dtype.kind == "f" and all(v is None or type(v) in (int, float) for v in values):
         return np.array([math.nan if v is None else v for v in values], dtype=np.float64)
     good = (bool,) if dtype.kind == "b" else (int, float)
@@ -200,15 +200,15 @@ def cast(values: Array, spec: TensorSpec) -> Array:
     if values.dtype == dtype:
         return values
     with np.errstate(over="ignore", invalid="ignore"):
-        found = values.astype(dtype)
+        array = values.astype(dtype)
         if dtype.kind == "f":
-            lost = not np.isfinite(found).all() and bool((np.isinf(found) & np.isfinite(values)).any())
+            lost = not np.isfinite(array).all() and bool((np.isinf(array) & np.isfinite(values)).any())
         else:
-            lost = bool((found != values).any())
+            lost = bool((array != values).any())
     if lost:
-        at = int(np.argmax(np.isinf(found) if dtype.kind == "f" else found != values))
+        at = int(np.argmax(np.isinf(array) if dtype.kind == "f" else array != values))
         raise Refusal(400, f"input {spec.name!r}: {datatype(spec)} cannot hold {values[at].item()!r}")
-    return found
+    return array
 
 
 def _texts(values: list[Any], spec: TensorSpec) -> Array:
@@ -251,25 +251,25 @@ def text(data: memoryview, spec: TensorSpec) -> Array:
 
 
 def _from_bytes(data: memoryview, spec: TensorSpec, count: int) -> Array:
-    found: list[str] = []
+    texts: list[str] = []
     at = 0
     try:
-        while at < len(data) and len(found) < count:
+        while at < len(data) and len(texts) < count:
             (size,) = struct.unpack_from("<I", data, at)
             end = at + 4 + size
             if end > len(data):
                 raise Refusal(
-                    400, f"input {spec.name!r}: text {len(found)} has {size} bytes, {len(data) - at - 4} came"
+                    400, f"input {spec.name!r}: text {len(texts)} has {size} bytes, {len(data) - at - 4} came"
                 )
-            found.append(str(data[at + 4 : end], "utf-8"))
+            texts.append(str(data[at + 4 : end], "utf-8"))
             at = end
     except struct.error:
-        raise Refusal(400, f"input {spec.name!r}: the length of text {len(found)} is cut off") from None
+        raise Refusal(400, f"input {spec.name!r}: the length of text {len(texts)} is cut off") from None
     except UnicodeDecodeError as exc:
-        raise Refusal(400, f"input {spec.name!r}: text {len(found)} is not UTF-8: {exc.reason}") from exc
-    if len(found) != count or at != len(data):
-        raise Refusal(400, f"input {spec.name!r}: {len(found)} texts and {len(data) - at} bytes more; {count} belong")
-    return np.array(found, dtype=object)
+        raise Refusal(400, f"input {spec.name!r}: text {len(texts)} is not UTF-8: {exc.reason}") from exc
+    if len(texts) != count or at != len(data):
+        raise Refusal(400, f"input {spec.name!r}: {len(texts)} texts and {len(data) - at} bytes more; {count} belong")
+    return np.array(texts, dtype=object)
 
 
 def to_binary(values: Array) -> bytes:
@@ -311,5 +311,5 @@ def classified(values: Array, count: int, labels: Sequence[str]) -> Array:
         [f"{row[i]:f}:{i}" + (f":{labels[i]}" if i < len(labels) else "") for i in order.tolist()]
         for row, order in zip(rows, best, strict=True)
     ]
-    found: Array = np.array(texts, dtype=object)
-    return found if values.ndim > 1 else found[0]
+    array: Array = np.array(texts, dtype=object)
+    return array if values.ndim > 1 else array[0]

@@ -18,7 +18,7 @@ from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
-from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.boxes import Candidates, Detections
 
 THRESHOLD = 0.5  # MediaPipe's own
 _LAYOUTS = (
@@ -49,18 +49,18 @@ class BlazeFace:
         middle = chosen[:, :2] + places
         corners = np.concatenate((middle - chosen[:, 2:4] / 2, middle + chosen[:, 2:4] / 2), axis=1)
         return self._finish(
-            Found(corners, scores[which], np.zeros(len(which), np.int64), _points(chosen, places)), model_input
+            Candidates(corners, scores[which], np.zeros(len(which), np.int64), _points(chosen, places)), model_input
         )
 
     def _anchors(self, count: int, size: tuple[int, int]) -> Array:
         key = (count, *size)
-        found = self._centres.get(key)
-        if found is None:
+        centres = self._centres.get(key)
+        if centres is None:
             strides = layout(count, *size)
             if strides is None:
                 raise SampleError(f"{count} boxes are no anchors of an input of {size[0]} x {size[1]}")
-            found = self._centres[key] = anchors(strides, *size)
-        return found
+            centres = self._centres[key] = anchors(strides, *size)
+        return centres
 
 
 def _points(rows: Array, places: Array) -> Array | None:
@@ -72,12 +72,12 @@ def _points(rows: Array, places: Array) -> Array | None:
 
 def anchors(strides: tuple[tuple[int, int], ...], width: int, height: int) -> Array:
     """Centres x, y in pixels of the input, [N, 2]; `strides` are pairs of a stride and the anchors to a cell."""
-    found = []
+    centres = []
     for stride, each in strides:
         y, x = np.mgrid[: height // stride, : width // stride]
         cells = (np.stack((x, y), axis=2).reshape(-1, 2) + 0.5) * stride
-        found.append(np.repeat(cells, each, axis=0))
-    return np.concatenate(found).astype(np.float32)
+        centres.append(np.repeat(cells, each, axis=0))
+    return np.concatenate(centres).astype(np.float32)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> BlazeFace:

@@ -37,7 +37,7 @@ def _dnn() -> Any:
     return cv2.dnn
 
 
-class Found(msgspec.Struct, frozen=True):
+class Candidates(msgspec.Struct, frozen=True):
     """Candidates in pixels of the model's input: `corners` [N, 4] x_min y_min x_max y_max, `scores` [N],
     `classes` [N]; `points` [N, K, 3] x, y, score where there are keypoints; `extras` [N, E], what else belongs to a
     candidate (mask coefficients, the oriented box)."""
@@ -48,14 +48,14 @@ class Found(msgspec.Struct, frozen=True):
     points: Array | None = None
     extras: Array | None = None
 
-    def take(self, which: Array) -> Found:
+    def take(self, which: Array) -> Candidates:
         """The candidates at these indexes."""
         points = None if self.points is None else self.points[which]
         extras = None if self.extras is None else self.extras[which]
-        return Found(self.corners[which], self.scores[which], self.classes[which], points, extras)
+        return Candidates(self.corners[which], self.scores[which], self.classes[which], points, extras)
 
 
-Overlaps = Callable[[Found, float], Array]
+Overlaps = Callable[[Candidates, float], Array]
 
 
 class Detections:
@@ -82,32 +82,32 @@ class Detections:
         height, width = tensor.shape[-2:] if self._planar else tensor.shape[-3:-1]
         return width, height
 
-    def __call__(self, found: Found, model_input: ModelInput) -> list[Detection]:
+    def __call__(self, candidates: Candidates, model_input: ModelInput) -> list[Detection]:
         """Best first. Raises SampleError where the model's numbers are none."""
-        return self.predictions(self.chosen(found), model_input)
+        return self.predictions(self.chosen(candidates), model_input)
 
-    def chosen(self, found: Found, overlaps: Overlaps | None = None) -> Found:
+    def chosen(self, candidates: Candidates, overlaps: Overlaps | None = None) -> Candidates:
         """What passes the threshold and the suppression, best first. Raises SampleError.
 
         `overlaps` suppresses instead of OpenCV's: candidates, best first, and the limit, to the indexes kept.
         """
-        found = found.take(np.flatnonzero(found.scores >= self.threshold))
-        if not len(found.scores):
-            return found
-        numbers = [found.corners, found.scores] + ([] if found.points is None else [found.points])
+        candidates = candidates.take(np.flatnonzero(candidates.scores >= self.threshold))
+        if not len(candidates.scores):
+            return candidates
+        numbers = [candidates.corners, candidates.scores] + ([] if candidates.points is None else [candidates.points])
         if not all(np.isfinite(values).all() for values in numbers):
             raise SampleError("the model's boxes are not finite")
-        order = np.argsort(-found.scores, kind="stable")
-        found = found.take(order[:MAX_CANDIDATES])
+        order = np.argsort(-candidates.scores, kind="stable")
+        candidates = candidates.take(order[:MAX_CANDIDATES])
         if self._suppress:
-            found = found.take(overlaps(found, self._nms) if overlaps else self._kept(found))
-        return replace(found, scores=self._watch(found.scores))
+            candidates = candidates.take(overlaps(candidates, self._nms) if overlaps else self._kept(candidates))
+        return replace(candidates, scores=self._watch(candidates.scores))
 
-    def _kept(self, found: Found) -> Array:
-        x_y, w_h = found.corners[:, :2], found.corners[:, 2:] - found.corners[:, :2]
+    def _kept(self, candidates: Candidates) -> Array:
+        x_y, w_h = candidates.corners[:, :2], candidates.corners[:, 2:] - candidates.corners[:, :2]
         boxes = np.concatenate((x_y, np.maximum(w_h, 0)), axis=1).astype(np.float64)
         kept = _dnn().NMSBoxesBatched(
-            boxes, found.scores.astype(np.float32), found.classes.astype(np.int32), 0.0, float(self._nms)
+            boxes, candidates.scores.astype(np.float32), candidates.classes.astype(np.int32), 0.0, float(self._nms)
         )
         return np.sort(np.asarray(kept, dtype=np.int64).ravel())
 
@@ -116,21 +116,21 @@ class Detections:
         return model_input.frame or Frame(*self.size(model_input))
 
     def predictions(
-        self, found: Found, model_input: ModelInput, shapes: Sequence[Mapping[str, Any]] | None = None
+        self, candidates: Candidates, model_input: ModelInput, shapes: Sequence[Mapping[str, Any]] | None = None
     ) -> list[Detection]:
         """Boxes in pixels of the frame, clipped to it; `shapes` are further fields of each, in pixels of the frame."""
         frame = self.frame(model_input)
         limit = np.array([frame.width, frame.height] * 2, dtype=np.float64)
-        corners = np.clip(to_frame(found.corners.reshape(-1, 2), frame).reshape(-1, 4), 0, limit)
+        corners = np.clip(to_frame(candidates.corners.reshape(-1, 2), frame).reshape(-1, 4), 0, limit)
         solid = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
-        points = None if found.points is None else found.points.astype(np.float64)
+        points = None if candidates.points is None else candidates.points.astype(np.float64)
         if points is not None:
             points[:, :, :2] = np.clip(to_frame(points[:, :, :2], frame), 0, limit[:2])
         return [
             Detection(
-                index=(index := int(found.classes[at])),
+                index=(index := int(candidates.classes[at])),
                 label=self._labels[index] if 0 <= index < len(self._labels) else str(index),
-                score=round(float(found.scores[at]), 6),
+                score=round(float(candidates.scores[at]), 6),
                 box=_four(corners[at]),
                 keypoints=UNSET if points is None else [_three(p) for p in points[at]],
                 **(shapes[at] if shapes else {}),
@@ -160,16 +160,16 @@ def roles(
 ) -> dict[str, str]:
     """Output names by role; outputs without roles are taken in the order of `wanted`. Raises ModelError."""
     known = [s.name for s in specs]
-    found = {o.role: o.name for o in manifest.outputs if o.role}
-    if not any(r in found for r in wanted):
-        found = dict(zip((*wanted, *optional), known, strict=False))
-    missing = [r for r in wanted if found.get(r) not in known]
+    names = {o.role: o.name for o in manifest.outputs if o.role}
+    if not any(r in names for r in wanted):
+        names = dict(zip((*wanted, *optional), known, strict=False))
+    missing = [r for r in wanted if names.get(r) not in known]
     if missing:
         raise ModelError(
             f"{manifest.name}: the decoder {manifest.decoder!r} needs an output for {missing[0]!r}, the file has "
             f"{', '.join(known)}; name it in the manifest's outputs, or try --task raw"
         )
-    return found
+    return names
 
 
 def corners(boxes: Array, form: str) -> Array:

@@ -17,7 +17,7 @@ from edge.describe.head import DETECTS_ONCE, Evidence, Head, HeadInfo, OutputPro
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
-from edge.postprocess.detect.boxes import MAX_DETECTIONS, Detections, Found
+from edge.postprocess.detect.boxes import MAX_DETECTIONS, Candidates, Detections
 
 _SOFTMAX = ("detr", "yolos", "table-transformer")
 _IMAGENET = (*_SOFTMAX, "conditional_detr", "deformable_detr", "deta")
@@ -42,7 +42,7 @@ class Detr:
             raise SampleError(f"{len(logits)} scores for {len(places)} boxes")
         query, classes, scores = self._best(logits)
         corners = boxes.corners(places[query], "cxcywh") * np.array(self._finish.size(model_input) * 2, np.float32)
-        return self._finish(Found(corners, scores, classes), model_input)
+        return self._finish(Candidates(corners, scores, classes), model_input)
 
     def _best(self, logits: Array) -> tuple[Array, Array, Array]:
         """Query, class and score of the candidates."""
@@ -62,10 +62,10 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Detr:
 def recognise(probe: OutputProbe) -> Head | None:
     """By the names of the outputs (`logits` and `pred_boxes`, RF-DETR's `dets` and `labels`), else by the numbers."""
     three = {n: a for n, a in probe.ranked(3).items() if a.dtype.kind == "f"}
-    found = _named(three)
-    if found is None:
+    names = _named(three)
+    if names is None:
         return None
-    scores, places = found
+    scores, places = names
     logits = three[scores][0]
     if logits.shape[0] != three[places].shape[1]:
         return None

@@ -13,13 +13,13 @@ from edge.model.manifest import Manifest
 def by_stride(manifest: Manifest, specs: Sequence[TensorSpec], kinds: Sequence[str]) -> Mapping[str, str]:
     """Output names by role `kind_stride` ("bbox_8"), from the manifest's roles, else the names. Raises ModelError."""
     known = [s.name for s in specs]
-    found = {o.role: o.name for o in manifest.outputs if o.role} or {n: n for n in known}
-    strides = sorted({int(m[1]) for role in found if (m := re.match(rf"{kinds[0]}_(\d+)$", role))})
-    missing = [r for s in strides for k in kinds if (r := f"{k}_{s}") not in found or found[r] not in known]
+    names = {o.role: o.name for o in manifest.outputs if o.role} or {n: n for n in known}
+    strides = sorted({int(m[1]) for role in names if (m := re.match(rf"{kinds[0]}_(\d+)$", role))})
+    missing = [r for s in strides for k in kinds if (r := f"{k}_{s}") not in names or names[r] not in known]
     lacking = [*missing, f"{kinds[0]}_8"][0]
     if missing or not strides:
         raise ModelError(
             f"{manifest.name}: the decoder {manifest.decoder!r} needs an output for {lacking!r}, "
             f"the file has {', '.join(known)}; name it in the manifest's outputs, or try --task raw"
         )
-    return found
+    return names

@@ -16,7 +16,7 @@ from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
-from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.boxes import Candidates, Detections
 
 
 class FastestDet:
@@ -43,8 +43,8 @@ class FastestDet:
         centre_y = (y + np.tanh(chosen[1])) / grid.shape[1] * height
         sizes = sigmoid(chosen[2:4])
         places = np.stack((centre_x, centre_y, sizes[0] * width, sizes[1] * height), axis=1)
-        found = Found(boxes.corners(places, "cxcywh"), scores[y, x], by_class[:, y, x].argmax(axis=0))
-        return self._finish(found, model_input)
+        candidates = Candidates(boxes.corners(places, "cxcywh"), scores[y, x], by_class[:, y, x].argmax(axis=0))
+        return self._finish(candidates, model_input)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> FastestDet:

@@ -16,7 +16,7 @@ from edge.describe.head import DETECTS_ONCE, Evidence, Head, HeadInfo, OutputPro
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
-from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.boxes import Candidates, Detections
 
 CELL = 8
 
@@ -55,7 +55,7 @@ class Fomo:
         cell = np.array((width / values.shape[2], height / values.shape[1]) * 2)
         corners = np.array([(c.left, c.top, c.right, c.bottom) for c in cubes], np.float64).reshape(-1, 4) * cell
         scores = np.array([c.score for c in cubes])
-        return self._finish(Found(corners, scores, np.array([c.label for c in cubes], np.int64)), model_input)
+        return self._finish(Candidates(corners, scores, np.array([c.label for c in cubes], np.int64)), model_input)
 
     def _cubes(self, grid: Array) -> list[_Cube]:
         cubes: list[_Cube] = []

@@ -35,11 +35,11 @@ def polygons(
         raise SampleError(f"prototypes of the shape {list(prototypes.shape)} for {count} coefficients of a mask")
     height, width = planes.shape[1:]
     scale = np.array((width / size[0], height / size[1]) * 2)
-    found = []
+    outlines = []
     for row, box in zip(coefficients, corners * scale, strict=True):
         mask = np.tensordot(row, planes, axes=1).astype(np.float32)
-        found.append({"polygons": _outlines(_cut(mask, box), size, frame)})
-    return found
+        outlines.append({"polygons": _outlines(_cut(mask, box), size, frame)})
+    return outlines
 
 
 def _cut(mask: Array, box: Array) -> Array:

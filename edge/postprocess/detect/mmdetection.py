@@ -14,7 +14,7 @@ from edge.describe.head import DETECTS_ONCE, Evidence, Head, HeadInfo, OutputPro
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
-from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.boxes import Candidates, Detections
 
 
 class MmDetection:
@@ -30,7 +30,7 @@ class MmDetection:
         if len(classes) != len(rows):
             raise SampleError(f"{len(classes)} labels for {len(rows)} boxes")
         known = np.flatnonzero(classes >= 0)
-        return self._finish(Found(rows[:, :4], rows[:, 4], classes).take(known), model_input)
+        return self._finish(Candidates(rows[:, :4], rows[:, 4], classes).take(known), model_input)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> MmDetection:

@@ -17,7 +17,7 @@ from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
-from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.boxes import Candidates, Detections
 from edge.postprocess.detect.grids import Grid
 
 PLUS = (8, 16, 32, 64)
@@ -53,7 +53,7 @@ class NanoDet:
         far = bins @ np.arange(self._bins, dtype=np.float32) * stride
         centre = (cell[:, :2] + self._offset) * stride
         corners = np.concatenate((centre - far[:, :2], centre + far[:, 2:]), axis=1)
-        return self._finish(Found(corners, scores[which], chosen[:, :classes].argmax(axis=1)), model_input)
+        return self._finish(Candidates(corners, scores[which], chosen[:, :classes].argmax(axis=1)), model_input)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> NanoDet:

@@ -20,7 +20,7 @@ from edge.describe.head import DETECTS, END_TO_END_ROWS, Evidence, Head, HeadInf
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
-from edge.postprocess.detect.boxes import Detections, Found, to_frame
+from edge.postprocess.detect.boxes import Candidates, Detections, to_frame
 
 THRESHOLD = 0.25
 _EPS = 1e-7
@@ -50,10 +50,10 @@ class Oriented:
             places[:, :4] *= np.tile(self._finish.size(model_input), 2)
         shape = corners(places)
         hull = np.concatenate((shape.min(axis=1), shape.max(axis=1)), axis=1)
-        found = self._finish.chosen(Found(hull, scores[which], classes[which], extras=places), _kept)
-        assert found.extras is not None
-        shapes = _shapes(found.extras, self._finish.frame(model_input))
-        return self._finish.predictions(found, model_input, shapes)
+        candidates = self._finish.chosen(Candidates(hull, scores[which], classes[which], extras=places), _kept)
+        assert candidates.extras is not None
+        shapes = _shapes(candidates.extras, self._finish.frame(model_input))
+        return self._finish.predictions(candidates, model_input, shapes)
 
 
 def corners(places: Array) -> Array:
@@ -68,26 +68,26 @@ def corners(places: Array) -> Array:
 
 
 def _shapes(places: Array, frame: Frame) -> Sequence[Mapping[str, Any]]:
-    found = []
+    shapes = []
     for points in to_frame(corners(places), frame):
         edge = points[1] - points[0]
-        found.append({
+        shapes.append({
             "corners": [(x, y) for x, y in points.round(2).tolist()],
             "angle": round(float(np.arctan2(edge[1], edge[0])), 4),
         })  # fmt: skip
-    return found
+    return shapes
 
 
-def _kept(found: Found, limit: float) -> Array:
+def _kept(candidates: Candidates, limit: float) -> Array:
     """Indexes of boxes that no better one of their class covers, in order."""
-    assert found.extras is not None
-    left = np.arange(len(found.scores))
+    assert candidates.extras is not None
+    left = np.arange(len(candidates.scores))
     kept = []
     while len(left):
         best, left = left[0], left[1:]
         kept.append(int(best))
-        same = found.classes[left] == found.classes[best]
-        left = left[~(same & (overlap(found.extras[best], found.extras[left]) > limit))]
+        same = candidates.classes[left] == candidates.classes[best]
+        left = left[~(same & (overlap(candidates.extras[best], candidates.extras[left]) > limit))]
     return np.array(kept, dtype=np.int64)
 
 
@@ -126,20 +126,20 @@ def recognise(probe: OutputProbe) -> Head | None:
     ((name, values),) = three.items()
     rows, columns = values.shape[1:]
     outputs = (Output(name=name, role="rows"),)
-    said = probe.metadata.kind == "obb"
+    stated = probe.metadata.kind == "obb"
     options: dict[str, Any] = {}
-    if said and columns == 7 and rows <= END_TO_END_ROWS:
+    if stated and columns == 7 and rows <= END_TO_END_ROWS:
         options["form"] = "end-to-end"
         places, classes = values[0, :, :4], 0
-    elif columns in (probe.cells(8, 16, 32), probe.cells(4, 8, 16)) or (said and rows < columns):
+    elif columns in (probe.cells(8, 16, 32), probe.cells(4, 8, 16)) or (stated and rows < columns):
         places, classes = values[0, :4].T, rows - 5
-        if classes < 1 or not (said or _has_angles(values[0])):
+        if classes < 1 or not (stated or _has_angles(values[0])):
             return None
     else:
         return None
     if places.size and np.abs(places).max() <= 2:
         options["normalized"] = True
-    evidence = Evidence.METADATA if said else Evidence.NUMBERS
+    evidence = Evidence.METADATA if stated else Evidence.NUMBERS
     return Head("detect", "obb", outputs, options, evidence, "yolo", classes)
 
 

@@ -18,7 +18,7 @@ from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
-from edge.postprocess.detect.boxes import Detections, Found, best_class
+from edge.postprocess.detect.boxes import Candidates, Detections, best_class
 
 
 class ScoresBoxes:
@@ -43,7 +43,7 @@ class ScoresBoxes:
         corners = boxes.corners(places[which], self._form)
         if self._normalized:
             corners = corners * np.array(self._finish.size(model_input) * 2, dtype=np.float32)
-        return self._finish(Found(corners, best[which], classes[which]), model_input)
+        return self._finish(Candidates(corners, best[which], classes[which]), model_input)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> ScoresBoxes:

@@ -19,7 +19,7 @@ from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes, faces
-from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.boxes import Candidates, Detections
 from edge.postprocess.detect.grids import Grid
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -49,12 +49,12 @@ class Scrfd:
         stride = grid[which, 2:]
         centre, far = grid[which, :2] * stride, places[which] * stride
         corners = np.concatenate((centre - far[:, :2], centre + far[:, 2:]), axis=1)
-        found = Found(corners, scores[which, 0], np.zeros(len(which), np.int64))
+        candidates = Candidates(corners, scores[which, 0], np.zeros(len(which), np.int64))
         if points:
             offsets = points[0][which].reshape(len(which), -1, 2)
             seen = centre[:, None] + offsets * stride[:, None]
-            found = replace(found, points=np.pad(seen, ((0, 0), (0, 0), (0, 1)), constant_values=1))
-        return self._finish(found, model_input)
+            candidates = replace(candidates, points=np.pad(seen, ((0, 0), (0, 0), (0, 1)), constant_values=1))
+        return self._finish(candidates, model_input)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Scrfd:

@@ -19,7 +19,7 @@ from edge.describe.head import DETECTS, HeadInfo
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Manifest
 from edge.postprocess.detect import boxes
-from edge.postprocess.detect.boxes import Detections, Found, best_class
+from edge.postprocess.detect.boxes import Candidates, Detections, best_class
 
 
 class Ssd:
@@ -47,7 +47,7 @@ class Ssd:
             half = np.exp(scaled[:, 2:]) * anchor[:, 2:] / 2
         corners = boxes.corners(np.concatenate((centre - half, centre + half), axis=1), self._form)
         corners = corners * np.array(self._finish.size(model_input) * 2, dtype=np.float32)
-        return self._finish(Found(corners, best[which], classes[which]), model_input)
+        return self._finish(Candidates(corners, best[which], classes[which]), model_input)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Ssd:

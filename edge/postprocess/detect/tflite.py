@@ -19,7 +19,7 @@ from edge.data.tensor import Array, Tensors, TensorSpec
 from edge.describe.head import DETECTS_ONCE, Evidence, Head, HeadInfo, OutputProbe
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
-from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.boxes import Candidates, Detections
 
 _NAMES = (
     ("boxes", r"^(detection_|det_)?b?boxes$"),
@@ -51,7 +51,7 @@ class Suppressed:
             corners = corners * np.array(self._finish.size(model_input) * 2, dtype=np.float32)
         index = np.rint(classes[:count]).astype(np.int64) - self._offset
         known = np.flatnonzero(index >= 0)
-        return self._finish(Found(corners[:count], scores[:count], index).take(known), model_input)
+        return self._finish(Candidates(corners[:count], scores[:count], index).take(known), model_input)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Suppressed:
@@ -100,26 +100,26 @@ def _by_shape(outputs: Mapping[str, Array]) -> tuple[str, ...]:
 
 def _named(probe: OutputProbe) -> Head | None:
     """TensorFlow's ONNX exports, torchvision, the ONNX zoo, RT-DETR, D-FINE and DEIM with their own postprocessor."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in probe.outputs:
         for role, pattern in _NAMES:
             if re.match(pattern, name.lower().partition(":")[0]):
-                found[role] = name
-    if not {"boxes", "classes", "scores"} <= set(found):
+                names[role] = name
+    if not {"boxes", "classes", "scores"} <= set(names):
         return None
-    scores, places = probe.outputs[found["scores"]], probe.outputs[found["boxes"]]
+    scores, places = probe.outputs[names["scores"]], probe.outputs[names["boxes"]]
     if (scores.ndim > 2 and scores.shape[-1] > 1) or places.shape[-1:] != (4,) or places.dtype.kind != "f":
         return None
-    tensorflow = any(n.lower().startswith("detection_") for n in found.values())
+    tensorflow = any(n.lower().startswith("detection_") for n in names.values())
     options: dict[str, Any] = {"box_format": "yxyx" if tensorflow else "xyxy"}
     largest = float(np.abs(places).max()) if places.size else 0.0
     if largest > 2 or (largest == 0 and not tensorflow) or "orig_target_sizes" in probe.inputs:
         options["normalized"] = False
     if tensorflow:
         options["class_offset"] = 1
-    outputs = tuple(Output(name=n, role=r) for r, n in found.items())
+    outputs = tuple(Output(name=n, role=r) for r, n in names.items())
     # The SSD of the ONNX zoo was trained with ImageNet's numbers; torchvision and DETR take 0 to 1.
-    preset = "imagenet" if "bboxes" in found["boxes"].lower() else "stretched"
+    preset = "imagenet" if "bboxes" in names["boxes"].lower() else "stretched"
     return Head("detect", "tflite-detection", outputs, options, Evidence.NAMES, preset, objects_only=tensorflow)
 
 

@@ -23,7 +23,7 @@ from edge.describe.head import DETECTS, END_TO_END_ROWS, Evidence, Head, HeadInf
 from edge.errors import ConfigError, ModelError, SampleError
 from edge.model.manifest import Manifest, Output, Task
 from edge.postprocess.detect import boxes, masks
-from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.boxes import Candidates, Detections
 
 THRESHOLD = 0.25  # Ultralytics' own
 WHOLE = ("end-to-end", "end-to-end-centre", "end-to-end-7", "paddle")
@@ -50,18 +50,20 @@ class Yolo:
         values = boxes.rows(outputs, self._name)
         if self._form == "v8":
             values = values.T  # a view: what follows touches the candidates only
-        found = self._end_to_end(values) if self._form in WHOLE else self._scored(values)
+        candidates = self._end_to_end(values) if self._form in WHOLE else self._scored(values)
         size = self._finish.size(model_input)
         if self._normalized:
-            found = _in_pixels(found, size)
-        found = self._finish.chosen(found)
-        if self._prototypes is None or found.extras is None or not len(found.scores):
-            return self._finish.predictions(found, model_input)
+            candidates = _in_pixels(candidates, size)
+        candidates = self._finish.chosen(candidates)
+        if self._prototypes is None or candidates.extras is None or not len(candidates.scores):
+            return self._finish.predictions(candidates, model_input)
         prototypes = np.asarray(outputs[self._prototypes])
-        shapes = masks.polygons(prototypes, found.extras, found.corners, size, self._finish.frame(model_input))
-        return self._finish.predictions(found, model_input, shapes)
+        shapes = masks.polygons(
+            prototypes, candidates.extras, candidates.corners, size, self._finish.frame(model_input)
+        )
+        return self._finish.predictions(candidates, model_input, shapes)
 
-    def _scored(self, values: Array) -> Found:
+    def _scored(self, values: Array) -> Candidates:
         start = 5 if self._form == "v5" else 4
         stop = values.shape[1] - self._extras
         if stop <= start:
@@ -76,34 +78,34 @@ class Yolo:
         which = np.flatnonzero(scores >= threshold)
         chosen = values[which]
         corners = boxes.corners(chosen[:, :4], "cxcywh")
-        found = Found(corners, scores[which], by_class[which].argmax(axis=1))
-        return self._with_extras(found, chosen[:, stop:])
+        candidates = Candidates(corners, scores[which], by_class[which].argmax(axis=1))
+        return self._with_extras(candidates, chosen[:, stop:])
 
-    def _end_to_end(self, values: Array) -> Found:
+    def _end_to_end(self, values: Array) -> Candidates:
         if self._form == "end-to-end-7":
-            return Found(values[:, 1:5], values[:, 6], np.rint(values[:, 5]).astype(np.int64))
+            return Candidates(values[:, 1:5], values[:, 6], np.rint(values[:, 5]).astype(np.int64))
         if self._form == "paddle":
-            return Found(values[:, 2:6], values[:, 1], np.rint(values[:, 0]).astype(np.int64))
+            return Candidates(values[:, 2:6], values[:, 1], np.rint(values[:, 0]).astype(np.int64))
         corners = boxes.corners(values[:, :4], "cxcywh" if self._form == "end-to-end-centre" else "xyxy")
-        found = Found(corners, values[:, 4], np.rint(values[:, 5]).astype(np.int64))
-        return self._with_extras(found, values[:, 6:])
+        candidates = Candidates(corners, values[:, 4], np.rint(values[:, 5]).astype(np.int64))
+        return self._with_extras(candidates, values[:, 6:])
 
-    def _with_extras(self, found: Found, values: Array) -> Found:
+    def _with_extras(self, candidates: Candidates, values: Array) -> Candidates:
         count, size = self._points
         if not count:
-            return replace(found, extras=values if self._prototypes is not None else None)
+            return replace(candidates, extras=values if self._prototypes is not None else None)
         points = values[:, : count * size].reshape(-1, count, size)
         if size == 2:
             points = np.concatenate((points, np.ones((*points.shape[:2], 1), points.dtype)), axis=2)
-        return replace(found, points=points[..., :3])
+        return replace(candidates, points=points[..., :3])
 
 
-def _in_pixels(found: Found, size: tuple[int, int]) -> Found:
+def _in_pixels(candidates: Candidates, size: tuple[int, int]) -> Candidates:
     scale = np.array(size, dtype=np.float32)
-    points = found.points
+    points = candidates.points
     if points is not None:
         points = np.concatenate((points[..., :2] * scale, points[..., 2:]), axis=2)
-    return replace(found, corners=found.corners * np.tile(scale, 2), points=points)
+    return replace(candidates, corners=candidates.corners * np.tile(scale, 2), points=points)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Yolo:
@@ -189,18 +191,18 @@ def _few(probe: OutputProbe, rows: Array) -> Head | None:
     """Boxes after suppression: corners, score, class, and what belongs to a pose or a mask."""
     points, columns = probe.metadata.keypoints, rows.shape[1]
     if columns == 7 and not probe.metadata.kind:
-        found = _lit(rows)
-        sound = not found[:, 0].any() and _are_classes(found[:, 5]) and _are_shares(found[:, 6])
+        lit = _lit(rows)
+        sound = not lit[:, 0].any() and _are_classes(lit[:, 5]) and _are_shares(lit[:, 6])
         return _head("end-to-end-7", rows[:, 1:5], evidence=Evidence.NUMBERS) if sound else None
     more = points[0] * points[1] or probe.metadata.extras
     if columns != 6 + more:
         return None
     if probe.metadata.head == "RTDETRDecoder":
         return _head("end-to-end-centre", rows[:, :4])
-    found = _lit(rows)
-    if not (probe.metadata.kind or (_are_shares(found[:, 4]) and _are_classes(found[:, 5]))):
+    lit = _lit(rows)
+    if not (probe.metadata.kind or (_are_shares(lit[:, 4]) and _are_classes(lit[:, 5]))):
         return None
-    form = "end-to-end" if probe.metadata.kind else _corners_or_centre(found[:, :4])
+    form = "end-to-end" if probe.metadata.kind else _corners_or_centre(lit[:, :4])
     if form is None:
         return None
     options: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
-from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.boxes import Candidates, Detections
 from edge.postprocess.detect.grids import Grid
 
 
@@ -44,7 +44,7 @@ class Yolox:
         centre = (chosen[:, :2] + cell[:, :2]) * stride
         corners = boxes.corners(np.concatenate((centre, sizes), axis=1), "cxcywh")
         classes = by_class.argmax(axis=1) if by_class.size else np.zeros(len(chosen), np.int64)
-        return self._finish(Found(corners, best * chosen[:, 4], classes), model_input)
+        return self._finish(Candidates(corners, best * chosen[:, 4], classes), model_input)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Yolox:

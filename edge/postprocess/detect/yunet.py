@@ -23,7 +23,7 @@ from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes, faces
-from edge.postprocess.detect.boxes import Detections, Found
+from edge.postprocess.detect.boxes import Candidates, Detections
 from edge.postprocess.detect.grids import Grid
 
 STRIDES = (8, 16, 32)
@@ -56,7 +56,7 @@ class YuNet:
         corners = boxes.corners(np.concatenate(((places[which, :2] + cell) * stride, size), axis=1), "cxcywh")
         landmarks = (points[which].reshape(len(which), -1, 2) + cell[:, None]) * stride[:, None]
         seen = np.concatenate((landmarks, np.ones((*landmarks.shape[:2], 1), np.float32)), axis=2)
-        return self._finish(Found(corners, scores[which], np.zeros(len(which), np.int64), seen), model_input)
+        return self._finish(Candidates(corners, scores[which], np.zeros(len(which), np.int64), seen), model_input)
 
 
 class YuNetOfPriors:
@@ -76,11 +76,11 @@ class YuNetOfPriors:
         centre, side = priors[which, :2], priors[which, 2:]
         with np.errstate(over="ignore"):
             size = side * np.exp(places[which, 2:4] * np.array((0.1, 0.2), np.float32))
-        found = np.concatenate((centre + 0.1 * places[which, :2] * side, size), axis=1)
+        rectangles = np.concatenate((centre + 0.1 * places[which, :2] * side, size), axis=1)
         landmarks = centre[:, None] + 0.1 * places[which, 4:].reshape(len(which), -1, 2) * side[:, None]
         seen = np.concatenate((landmarks, np.ones((*landmarks.shape[:2], 1), np.float32)), axis=2)
-        corners = boxes.corners(found, "cxcywh")
-        return self._finish(Found(corners, scores[which], np.zeros(len(which), np.int64), seen), model_input)
+        corners = boxes.corners(rectangles, "cxcywh")
+        return self._finish(Candidates(corners, scores[which], np.zeros(len(which), np.int64), seen), model_input)
 
 
 @cache

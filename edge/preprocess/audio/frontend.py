@@ -26,19 +26,19 @@ def make_frontend(part: Input, spec: TensorSpec, size: int) -> Frontend:
     if part.frontend == "micro" and 0 < frames < MICRO_FRAMES and size == frames * MICRO_STEP:
         return MicroStream(frames)
     if part.frontend == "micro":
-        made: Frontend = Micro(spec)
+        frontend: Frontend = Micro(spec)
     elif part.frontend in ("log-mel", "mfcc"):
-        made = Kaldi(part)
+        frontend = Kaldi(part)
     else:
         raise ModelError(f"input {part.name!r}: there is no front end {part.frontend!r}; known: {', '.join(NAMES)}")
-    tried = made(np.zeros(size, np.float32))
-    found, wanted = 0 if tried is None else tried.size, int(np.prod(spec.fixed()))
-    if found != wanted:
+    tried = frontend(np.zeros(size, np.float32))
+    count, wanted = 0 if tried is None else tried.size, int(np.prod(spec.fixed()))
+    if count != wanted:
         raise ModelError(
-            f"input {part.name!r}: the front end {part.frontend!r} makes {found} values of {size} samples, the model "
+            f"input {part.name!r}: the front end {part.frontend!r} makes {count} values of {size} samples, the model "
             f"takes {wanted} ({list(spec.fixed())}); mend window or frontend_options"
         )
-    return made
+    return frontend
 
 
 class Micro:
@@ -138,8 +138,8 @@ class Kaldi:
         raise ModelError(f"input {part!r}: the front end has no option {name!r}")
 
     def __call__(self, samples: Array) -> Array:
-        made = self._make(self._options)
-        made.accept_waveform(self._rate, (samples * self._scale).tolist())
-        made.input_finished()
-        frames = [made.get_frame(i) for i in range(made.num_frames_ready)]
+        extractor = self._make(self._options)
+        extractor.accept_waveform(self._rate, (samples * self._scale).tolist())
+        extractor.input_finished()
+        frames = [extractor.get_frame(i) for i in range(extractor.num_frames_ready)]
         return np.asarray(frames, dtype=np.float32)

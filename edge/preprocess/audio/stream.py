@@ -36,18 +36,18 @@ class Stream:
         window = self._window
         fresh = self._at_rate(mono(sound.samples), sound)
         held = np.concatenate((self._held, fresh))
-        length, found, at = window.context + window.size, [], self._skip
+        length, windows, at = window.context + window.size, [], self._skip
         while at + length <= len(held):
-            found.append(held[at : at + length])
+            windows.append(held[at : at + length])
             at += window.hop
-        if sound.last and not found and not self._given and len(held) > window.context:
-            found.append(np.concatenate((held, np.zeros(length - len(held), np.float32))))
-        self._given = self._given or bool(found)
+        if sound.last and not windows and not self._given and len(held) > window.context:
+            windows.append(np.concatenate((held, np.zeros(length - len(held), np.float32))))
+        self._given = self._given or bool(windows)
         # A hop longer than the window skips samples that have not come yet.
         self._held, self._skip = held[at:], max(0, at - len(held))
         if sound.last:
             self._reset()
-        return found
+        return windows
 
     def _at_rate(self, samples: Array, sound: Sound) -> Array:
         if sound.rate == self.rate:

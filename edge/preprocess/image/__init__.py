@@ -82,8 +82,8 @@ class ImagePreprocessor:
         """`frame` says how the picture was fitted. Raises SampleError for what cannot be decoded or fitted."""
         payload = self._open(sample.payload)
         if isinstance(payload, EncodedImage):
-            found = decode_within(payload.data)
-            return self._from_pixels(found.pixels, found.size)
+            picture = decode_within(payload.data)
+            return self._from_pixels(picture.pixels, picture.size)
         if isinstance(payload, Image):
             return self._from_pixels(payload.pixels)
         array = _as_array(payload)

@@ -74,9 +74,9 @@ def _decode(data: bytes, header: PictureHeader) -> Array:
             return pixels
     cv2 = opencv()
     if header.alpha:
-        found = _imdecode(data, header, cv2.IMREAD_UNCHANGED)
+        decoded = _imdecode(data, header, cv2.IMREAD_UNCHANGED)
         try:
-            return to_rgb(_to_eight_bits(found), bgr=True)
+            return to_rgb(_to_eight_bits(decoded), bgr=True)
         except MemoryError as exc:
             raise _too_large(header) from exc
     return _imdecode(data, header, cv2.IMREAD_COLOR_RGB)

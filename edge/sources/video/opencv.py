@@ -36,8 +36,8 @@ class Capture:
 
     def read(self) -> Array | None:
         """The next picture; None where there is none: the end, or a device that went away. May block for seconds."""
-        found, pixels = self._capture.read()
-        return np.asarray(pixels) if found and pixels is not None else None
+        ok, pixels = self._capture.read()
+        return np.asarray(pixels) if ok and pixels is not None else None
 
     def to_rgb(self, pixels: Array) -> Array:
         """What `read` gave, as RGB."""
