@@ -59,20 +59,21 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         labels=tuple(str(i) for i in range(original.classes)) if scored else (),
     )  # fmt: skip
     artifact = finished("xgboost", proto, manifest, original, rows, source)
-    return artifact if opened.told else artifact.noting(*suspected_missing(artifact.rows, features))
+    return artifact if opened.missing_given else artifact.noting(*suspected_missing(artifact.rows, features))
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
     """A booster; `best` is the last iteration that counts, `missing` the number that stands for a missing value.
 
-    None: all iterations count, and only NaN is missing; `told` is False where neither the model nor the user says so.
+    None: all iterations count, and only NaN is missing; `missing_given` is False where neither the model nor the user
+    says so.
     """
 
     booster: Any
     best: int | None
     missing: float | None
-    told: bool
+    missing_given: bool
 
 
 def _open(source: Source, options: Options) -> _Opened:
@@ -89,10 +90,10 @@ def _open(source: Source, options: Options) -> _Opened:
             raise UnrecognisedError(f"{source.name}: XGBoost cannot read it: {first_line(exc)}; save it again") from exc
         # Booster.predict takes every tree; the scikit-learn API, which leaves its mark, the best iterations.
         best = _best(booster) if booster.attr("scikit_learn") is not None else None
-        return _Opened(booster, best, options.missing, told=options.missing is not None)
+        return _Opened(booster, best, options.missing, missing_given=options.missing is not None)
     model = deserialise.native(source, options)
     if isinstance(model, xgboost.Booster):
-        return _Opened(model, None, options.missing, told=options.missing is not None)
+        return _Opened(model, None, options.missing, missing_given=options.missing is not None)
     if not isinstance(model, xgboost.XGBModel):
         raise UnsupportedError(f"{source.name} holds a {type(model).__name__}, not an XGBoost model")
     try:
@@ -102,7 +103,7 @@ def _open(source: Source, options: Options) -> _Opened:
             f"{source.name}: the {type(model).__name__} is not fitted; call fit before saving it"
         ) from None
     missing = None if np.isnan(model.missing) else float(model.missing)
-    return _Opened(booster, _best(booster), missing, told=True)
+    return _Opened(booster, _best(booster), missing, missing_given=True)
 
 
 def _best(booster: Any) -> int | None:

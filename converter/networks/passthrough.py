@@ -70,7 +70,7 @@ def _load(path: Path, source: Source) -> Engine:
 def _manifest(source: Source, engine: Engine, options: Options) -> tuple[Manifest, tuple[str, ...]]:
     known = container.read_manifest(source.file, engine.metadata)
     if known is not None:
-        inputs = tuple(_as_told(i, options) if i.kind == "image" else i for i in known.inputs)
+        inputs = tuple(_overridden(i, options) if i.kind == "image" else i for i in known.inputs)
         return replace(known, inputs=inputs), ("the file's own manifest was kept",)
     overrides = describe.Overrides(
         task=options.task, labels=options.labels, layout=options.layout, color=options.color,
@@ -81,7 +81,7 @@ def _manifest(source: Source, engine: Engine, options: Options) -> tuple[Manifes
     return description.manifest, (*guessed, *description.warnings)
 
 
-def _as_told(image: Input, options: Options) -> Input:
+def _overridden(image: Input, options: Options) -> Input:
     fields: dict[str, Any] = {
         "layout": options.layout, "color": options.color, "mean": options.mean, "std": options.std,
         "resize": options.resize, "size": options.input_size,

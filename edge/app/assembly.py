@@ -20,7 +20,7 @@ from edge.data.result import Result, Skipped
 from edge.data.sample import ModelInput, Payload, Sample
 from edge.data.tensor import Array, Tensors
 from edge.delivery.options import SAVE_PAST, Durability, OutboxOptions
-from edge.delivery.publish_filter import Gate, Rules
+from edge.delivery.publish_filter import PublishFilter, PublishRules
 from edge.describe.head import HeadInfo
 from edge.engines import stateful
 from edge.errors import ConfigError, SampleError
@@ -28,19 +28,9 @@ from edge.model.manifest import Manifest
 from edge.pipeline.pipeline import Pipeline, Watch
 from edge.pipeline.results import Identity
 from edge.plugins import registry
-from edge.plugins.contexts import SinkContext, SpoolContext
+from edge.plugins.contexts import SinkContext, SourceContext, SpoolContext
 from edge.plugins.declarations import SinkInfo, SpoolInfo
-from edge.plugins.protocols import (
-    BatchSink,
-    Clock,
-    EngineOptions,
-    Postprocessor,
-    Preprocessor,
-    Sink,
-    Source,
-    SourceContext,
-    Spool,
-)
+from edge.plugins.protocols import BatchSink, Clock, EngineOptions, Postprocessor, Preprocessor, Sink, Source, Spool
 from edge.plugins.rows import RowPreprocessor, RowRules
 from edge.postprocess.segment import Segmenter
 from edge.preprocess import PreprocessorInfo
@@ -235,16 +225,18 @@ def make_sink(uri: str, context: SinkContext) -> Sink:
     return registry.checked("edge.sinks", name, registry.declared(SinkInfo, name).create(rest, context))
 
 
-def make_gate(settings: Settings, task: str, metrics: Metrics | None = None) -> Gate | None:
+def make_publish_filter(settings: Settings, task: str, metrics: Metrics | None = None) -> PublishFilter | None:
     """The publishing rules; None where there is none. Raises ConfigError for one that does not fit the task."""
-    rules = Rules(
+    rules = PublishRules(
         settings.publishing.on_change,
         settings.publishing.min_interval,
         settings.publishing.min_score,
         settings.publishing.deadband,
     )
     rules.check(task)
-    return Gate(rules, lambda reason: metrics.inc(f"held:{reason}") if metrics else None) if rules.any else None
+    return (
+        PublishFilter(rules, lambda reason: metrics.inc(f"held:{reason}") if metrics else None) if rules.any else None
+    )
 
 
 def make_spool(settings: Settings, sink: Sink, name: str, stem: str) -> Spool:

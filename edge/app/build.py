@@ -38,7 +38,7 @@ from edge.runtime.left_out import LeftOut
 from edge.runtime.runner import Runner, RunnerOptions
 from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
-from edge.sources.uri import told
+from edge.sources.uri import without_credentials
 from edge.storage.instance import instance_id
 from edge.telemetry.board import temperature_celsius
 from edge.telemetry.clock import SystemClock
@@ -357,7 +357,7 @@ def _runner(
         stop=core.stop,
         options=RunnerOptions(
             grace_s=settings.delivery.grace,
-            source_name=told(settings.input.source or "mqtt"),
+            source_name=without_credentials(settings.input.source or "mqtt"),
             tick=draft.tick,
             observers=tuple(draft.observers),
             beat=core.hearts.beat,
@@ -365,7 +365,7 @@ def _runner(
             admit=thermal.admission(
                 settings.input.max_temperature, source, temperature_celsius, clock=clock, metrics=metrics
             ),
-            gate=assembly.make_gate(settings, core.loaded.manifest.task, metrics),
+            publish_filter=assembly.make_publish_filter(settings, core.loaded.manifest.task, metrics),
             guard=guard,
         ),
     )

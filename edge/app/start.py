@@ -117,6 +117,7 @@ def _checked(settings: Settings, opened: _Beside[Loaded], replayed: _Beside[None
     from edge.app import assembly
 
     loaded = opened.result()
-    assembly.make_gate(settings, loaded.manifest.task)  # a rule that does not fit is an error before anything runs
+    # A rule that does not fit is an error before anything runs.
+    assembly.make_publish_filter(settings, loaded.manifest.task)
     replayed.result()
     return loaded

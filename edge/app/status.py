@@ -21,7 +21,7 @@ from edge.mqtt.topics import Topics
 from edge.pipeline.results import timestamp
 from edge.plugins.protocols import Clock
 from edge.settings.settings import Settings
-from edge.sources.uri import told
+from edge.sources.uri import without_credentials
 from edge.telemetry import board as telemetry
 from edge.telemetry.clock import clock_synced
 from edge.telemetry.metrics import Metrics
@@ -57,7 +57,7 @@ class Status:
     def source(self) -> str:
         """The source as it may be told: on `info`, which is retained, in metrics and on the live page."""
         if self._settings.input.source:
-            return told(self._settings.input.source)
+            return without_credentials(self._settings.input.source)
         return "http" if self._settings.mqtt.url == "none" else f"mqtt:{self._topics.input}"
 
     def info(self) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def read_wav_header(file: BinaryIO) -> WavFormat:
         kind, size = _next_chunk(file, odd=size % 2 == 1)
     if form is None:
         raise ValueError("no 'fmt ' chunk before the sound")
-    return _found(form, _sound_bytes(size, large, struct.unpack_from("<I", head, 4)[0], file))
+    return _wav_format(form, _sound_bytes(size, large, struct.unpack_from("<I", head, 4)[0], file))
 
 
 def _sound_bytes(size: int, large: int, whole: int, file: BinaryIO) -> int | None:
@@ -115,7 +115,7 @@ def _form(body: bytes) -> tuple[int, int, int, int]:
     return kind, channels, rate, width
 
 
-def _found(form: tuple[int, int, int, int], left: int | None) -> WavFormat:
+def _wav_format(form: tuple[int, int, int, int], left: int | None) -> WavFormat:
     kind, channels, rate, width = form
     return WavFormat(rate, channels, width, kind == FLOAT, left)
 

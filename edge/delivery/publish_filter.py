@@ -4,7 +4,7 @@ A result is asked three questions, in this order; what a no holds back is counte
 
     score      is it sure enough? In detection, objects below --min-score are left out, and a result with none left is
                held back. Elsewhere the best score decides.
-    unchanged  is it news, beside what was published last? `change.py` says what that means for each task.
+    unchanged  is it news, beside what was published last? `news.py` says what that means for each task.
     interval   is it time? Each MQTT topic has its own; one sensor does not silence another.
 
 Nothing that matters is held back for ever. When the interval is over, the newest state is published, if it still is
@@ -26,7 +26,7 @@ import msgspec
 
 from edge.data.result import Result
 from edge.data.units import SECOND_NS
-from edge.delivery.changes import NUMBERS, OBJECTS, SCORED, alarm, differ
+from edge.delivery.news import NUMBERS, OBJECTS, SCORED, alarm, differ
 from edge.errors import ConfigError
 
 TRACKS_MOST = 1024
@@ -34,7 +34,7 @@ TRACKS_MOST = 1024
 REASONS = ("score", "unchanged", "interval")
 
 
-class Rules(msgspec.Struct, frozen=True):
+class PublishRules(msgspec.Struct, frozen=True):
     """`deadband` in the unit of the numbers, `min_score` in that of the scores; None: no such rule."""
 
     on_change: bool = False
@@ -70,10 +70,10 @@ class _Track(msgspec.Struct):
     waiting: list[Result] = msgspec.field(default_factory=list)
 
 
-class Gate:
+class PublishFilter:
     """Used by one thread. `held(reason)` is told of each result that will never be published."""
 
-    def __init__(self, rules: Rules, held: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, rules: PublishRules, held: Callable[[str], None] = lambda _: None) -> None:
         self._rules = rules
         self._held = held
         self._interval_ns = int(rules.min_interval_s * SECOND_NS)
@@ -96,11 +96,11 @@ class Gate:
 
     def due(self, now_ns: int) -> list[Result]:
         """What was held back and is published now, its interval being over."""
-        found, self._ousted = self._ousted, []
+        results, self._ousted = self._ousted, []
         for track in self._tracks.values():
             if track.waiting and now_ns >= track.next_ns:
-                found.append(self._publish(track, track.waiting.pop(0), now_ns))
-        return found
+                results.append(self._publish(track, track.waiting.pop(0), now_ns))
+        return results
 
     def due_in_s(self, now_ns: int, most_s: float) -> float:
         """Seconds until `due` has something to say, at most `most_s`."""
@@ -109,11 +109,11 @@ class Gate:
 
     def rest(self) -> list[Result]:
         """At the end: all that waits, oldest first, whether its interval is over or not."""
-        found, self._ousted = self._ousted, []
+        results, self._ousted = self._ousted, []
         for track in self._tracks.values():
-            found += track.waiting
+            results += track.waiting
             track.waiting = []
-        return sorted(found, key=lambda r: r.seq)
+        return sorted(results, key=lambda r: r.seq)
 
     def _track(self, source: str) -> _Track:
         # Topics are sensors of their own; the files of a folder, or the rows of one, are one stream.

@@ -86,7 +86,7 @@ def find(spec: TensorSpec, layout: str, *, family: str, metadata: Metadata, clas
         preset = _guess(layout, channels if _is_fixed(spec, layout) else 3, side, metadata, classes)
     preset = _by_graph(preset, metadata)
     if metadata.pictures is not None:
-        preset = _as_said(preset, metadata)
+        preset = _as_embedded(preset, metadata)
     if channels == 1 and _is_fixed(spec, layout):
         preset = replace(preset, color="GRAY", mean=preset.mean[:1], std=preset.std[:1])
     return _quantized(preset, spec)
@@ -98,7 +98,7 @@ def _is_fixed(spec: TensorSpec, layout: str) -> bool:
     return isinstance(shape[-3] if layout == "NCHW" else shape[-1], int)
 
 
-def _as_said(preset: Preset, metadata: Metadata) -> Preset:
+def _as_embedded(preset: Preset, metadata: Metadata) -> Preset:
     pictures = metadata.pictures
     assert pictures is not None
     return replace(

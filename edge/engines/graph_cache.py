@@ -59,7 +59,7 @@ class Graph:
     @property
     def usable(self) -> bool:
         """True where it is there, and what was written."""
-        recorded = self._said()
+        recorded = self._recorded()
         if recorded in ("", NONE):
             return False
         with contextlib.suppress(OSError):
@@ -72,7 +72,7 @@ class Graph:
     @property
     def is_due(self) -> bool:
         """True where it is worth making and was not tried yet. Makes the folder."""
-        if self.usable or self._said() == NONE:
+        if self.usable or self._recorded() == NONE:
             return False
         try:
             size = self._model.stat().st_size
@@ -113,7 +113,7 @@ class Graph:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    def _said(self) -> str:
+    def _recorded(self) -> str:
         return next(iter(self._lines()), "")
 
     def _lines(self) -> list[str]:

@@ -17,8 +17,8 @@ from edge.mqtt.messages import Incoming
 from edge.mqtt.redelivery import ORIGIN, Delivery, Redeliveries, digest
 from edge.mqtt.session import Listener, MqttSession
 from edge.mqtt.topics import OUTPUTS
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import SourceContext
 
 log = logging.getLogger("edge.mqtt")
 

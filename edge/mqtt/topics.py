@@ -50,11 +50,6 @@ class Topics(msgspec.Struct, frozen=True):
         """A filter of all of them."""
         return f"{self.base}/#"
 
-    def owns(self, topic: str) -> bool:
-        """Whether the service itself publishes there."""
-        base, _, last = topic.rpartition("/")
-        return base == self.base and last in OUTPUTS
-
 
 class ReplyFence(msgspec.Struct, frozen=True):
     """Where no reply may go: an asker names its Response Topic freely, and would speak there with our rights.

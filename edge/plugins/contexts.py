@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from edge.data.message import Message
+from edge.data.tensor import TensorSpec
 from edge.plugins.protocols import Clock
+
+
+class SourceContext(msgspec.Struct, frozen=True):
+    """What a source may need beside its URI."""
+
+    clock: Clock
+    features: tuple[str, ...] = ()
+    """The model's feature names, in order; they tell a header from a row."""
+    feature_kinds: tuple[str, ...] = ()
+    watch: bool = False
+    input_specs: tuple[TensorSpec, ...] = ()
+    transport: Any = None
+    """The MQTT connection, for `mqtt:` sources."""
+    topic: str = ""
+    """The default topic of an `mqtt:` source."""
+    ignore_retained: bool = False
+    """Whether an `mqtt:` source leaves out what its broker had retained."""
+    count: Callable[[str], None] = lambda _: None
+    """Counts what was dropped, by reason."""
 
 
 class SinkContext(msgspec.Struct, frozen=True):

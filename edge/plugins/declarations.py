@@ -16,8 +16,8 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from edge.plugins.contexts import SinkContext, SpoolContext
-from edge.plugins.protocols import EngineLibrary, Sink, Source, SourceContext, Spool
+from edge.plugins.contexts import SinkContext, SourceContext, SpoolContext
+from edge.plugins.protocols import EngineLibrary, Sink, Source, Spool
 
 EDGE_API = 1
 """The seams' version. It grows where a plug-in that was right before would be wrong."""

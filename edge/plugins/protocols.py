@@ -6,7 +6,7 @@ network and may be called again after `close()`, `close()` may be called twice o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -384,25 +384,3 @@ class ReplyingSink(Protocol):
     """
 
     answers: bool
-
-
-class SourceContext(msgspec.Struct, frozen=True):
-    """What a source may need beside its URI."""
-
-    clock: Clock
-    features: tuple[str, ...] = ()
-    """The model's feature names, in order; they tell a header from a row."""
-    feature_kinds: tuple[str, ...] = ()
-    watch: bool = False
-    input_specs: tuple[TensorSpec, ...] = ()
-    transport: Any = None
-    """The MQTT connection, for `mqtt:` sources."""
-    topic: str = ""
-    """The default topic of an `mqtt:` source."""
-    ignore_retained: bool = False
-    """Whether an `mqtt:` source leaves out what its broker had retained."""
-    count: Callable[[str], None] = lambda _: None
-    """Counts what was dropped, by reason."""
-
-
-SourceFactory = Callable[[str, SourceContext], Source]

@@ -141,11 +141,6 @@ def is_own(group: str, name: str) -> bool:
     return name in _own(group)
 
 
-def is_there(group: str, name: str) -> bool:
-    """True where a name is registered. Strangers are asked only where it is none of ours."""
-    return name in _own(group) or name in _all(group)
-
-
 def origin(group: str, name: str) -> str:
     """A plug-in as messages call it: "the sink 'mine' of my-package"."""
     points = () if is_own(group, name) else _all(group).get(name, ())

@@ -40,7 +40,7 @@ class Classifier:
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Classification]:
         labels: Sequence[str] = self._labels
         if self._scores is None:
-            return [self._alone(self._said(outputs))]
+            return [self._alone(self._label_of(outputs))]
         raw: Any = outputs[self._scores]
         if isinstance(raw, (list, dict)):
             labels, scores = _from_map(raw)
@@ -50,7 +50,7 @@ class Classifier:
             raise SampleError(f"the model's output {self._scores!r} is not finite")
         if self._label is None:
             return self._best(scores, labels)[0]
-        label = self._said(outputs)
+        label = self._label_of(outputs)
         first = self._place(label, labels, scores[0])
         if first is None:
             # Classes that nobody named, and not numbered from 0: the model's own label is all that is sure.
@@ -64,7 +64,7 @@ class Classifier:
         first = self._index.get(label)
         return int(label) if first is None and label == str(int(scores.argmax())) else first
 
-    def _said(self, outputs: Tensors) -> str:
+    def _label_of(self, outputs: Tensors) -> str:
         return _text(np.asarray(outputs[self._label or ""]).ravel()[:1].tolist()[0])
 
     def _alone(self, label: str) -> Classification:

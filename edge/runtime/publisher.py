@@ -14,7 +14,7 @@ from edge.data.sample import Sample
 from edge.delivery.ack import Ack
 from edge.delivery.outbox import Outbox
 from edge.delivery.pending import Acked
-from edge.delivery.publish_filter import Gate
+from edge.delivery.publish_filter import PublishFilter
 from edge.plugins.protocols import Clock
 from edge.runtime.end_report import EndReport
 from edge.runtime.skip_log import SkipLog
@@ -37,18 +37,19 @@ class Publisher:
         clock: Clock,
         metrics: Metrics,
         report: EndReport,
-        gate: Gate | None = None,
+        publish_filter: PublishFilter | None = None,
         observers: Sequence[Observer] = (),
         waiting: Callable[[], None] = lambda: None,
     ) -> None:
         """`safe` is told of each sample that need not be kept any more, from any thread; `waiting` is called about
-        twice a second while an outbox has no room. Observers see all results, `gate` says which are published."""
+        twice a second while an outbox has no room. Observers see all results; `publish_filter` says which of them are
+        published."""
         self._outboxes = outboxes
         self._safe = safe
         self._clock = clock
         self._metrics = metrics
         self._report = report
-        self._gate = gate
+        self._filter = publish_filter
         self._observers = observers
         self._waiting = waiting
         self._skips = SkipLog(clock)
@@ -81,15 +82,15 @@ class Publisher:
 
     def publish_due(self) -> float:
         """Publishes what was held back and is due now; the seconds that may pass until the next call."""
-        if self._gate is None:
+        if self._filter is None:
             return LOOK_AGAIN_S
-        self._publish_late(self._gate.due(self._clock.monotonic_ns()))
-        return self._gate.due_in_s(self._clock.monotonic_ns(), LOOK_AGAIN_S)
+        self._publish_late(self._filter.due(self._clock.monotonic_ns()))
+        return self._filter.due_in_s(self._clock.monotonic_ns(), LOOK_AGAIN_S)
 
     def publish_rest(self) -> None:
         """At the end: publishes all that was held back for later."""
-        if self._gate is not None:
-            self._publish_late(self._gate.rest())
+        if self._filter is not None:
+            self._publish_late(self._filter.rest())
 
     def _publish_late(self, results: Sequence[Result]) -> None:
         # Their samples were acknowledged, and their askers answered, when they were held back.
@@ -123,7 +124,7 @@ class Publisher:
             self._skips.say(result)
             self._report.skipped(result.reason)
             return Message("error", codec.encode(result), result.seq, sample.reply)
-        published = result if self._gate is None else self._gate.admit(result, self._clock.monotonic_ns())
+        published = result if self._filter is None else self._filter.admit(result, self._clock.monotonic_ns())
         if published is not None:
             return Message("result", codec.encode(published), result.seq, sample.reply)
         return Message("answer", codec.encode(result), result.seq, sample.reply) if sample.reply else None

@@ -23,7 +23,7 @@ import msgspec
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
 from edge.delivery.outbox import Outbox
-from edge.delivery.publish_filter import Gate
+from edge.delivery.publish_filter import PublishFilter
 from edge.delivery.retry import Backoff
 from edge.errors import FatalError
 from edge.pipeline.pipeline import Pipeline
@@ -54,7 +54,7 @@ Item: TypeAlias = Sample | Work | Unreadable
 class RunnerOptions(msgspec.Struct, frozen=True):
     """`grace_s`: how long outboxes go on sending after a signal. `tick` is called about twice a second.
 
-    `gate` says which results are published; None: all. Observers see all of them.
+    `publish_filter` says which results are published; None: all. Observers see all of them.
     """
 
     grace_s: float = 5.0
@@ -67,7 +67,7 @@ class RunnerOptions(msgspec.Struct, frozen=True):
     """A thread has ended."""
     admit: Callable[[], bool] = lambda: True
     """False: this sample of a live source is shed, for the board is hot."""
-    gate: Gate | None = None
+    publish_filter: PublishFilter | None = None
     guard: CrashGuard | None = None
     """Leaves out inputs that kill the process; for a source that would be given them again."""
 
@@ -106,7 +106,7 @@ class Runner:
             clock=clock,
             metrics=metrics,
             report=self._report,
-            gate=self._options.gate,
+            publish_filter=self._options.publish_filter,
             observers=self._options.observers,
             waiting=self._beat_infer,
         )

@@ -11,8 +11,8 @@ import numpy as np
 from edge.data.sample import Sample
 from edge.data.tensor import Array
 from edge.errors import ConfigError, EndOfStream
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import SourceContext
 
 MAX_MEMBER = 10**9
 """Bytes that an array of an archive may take, unpacked: it is held in memory."""

@@ -18,8 +18,8 @@ from edge.data.numbers import read_number
 from edge.data.sample import Sample
 from edge.data.tensor import EXACT
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import SourceContext
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 BOOLEANS = {"true": 1.0, "false": 0.0}

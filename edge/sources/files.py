@@ -9,8 +9,8 @@ from pathlib import Path
 
 from edge.data.sample import Sample
 from edge.errors import ConfigError, EndOfStream, SampleError
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import SourceContext
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".npy", ".json", ".wav"})
 MAX_BYTES = 256 * 2**20

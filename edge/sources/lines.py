@@ -9,8 +9,9 @@ from pathlib import Path
 
 from edge.data.sample import Sample
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import Clock, SourceContext
+from edge.plugins.protocols import Clock
 
 CHUNK = 65536
 MAX_LINE = 64 * 2**20

@@ -18,8 +18,8 @@ import numpy as np
 
 from edge.data.sample import Sample, Sound
 from edge.errors import ConfigError, UnavailableError
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import SourceContext
 
 RATE = 16_000
 STRETCH_BYTES = 2 * RATE // 10

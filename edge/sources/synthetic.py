@@ -9,8 +9,8 @@ import numpy as np
 from edge.data.sample import Sample
 from edge.data.tensor import STRING, TensorSpec, numpy_dtype
 from edge.errors import ConfigError, EndOfStream
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import SourceContext
 
 
 class SyntheticSource:

@@ -48,6 +48,6 @@ def parse(uri: str) -> SourceUri:
     return SourceUri(registry.name_for(GROUP, Path(uri).suffix) or FILES, uri)
 
 
-def told(uri: str) -> str:
+def without_credentials(uri: str) -> str:
     """A source as it may stand in a log: without user and password."""
     return re.sub(r"//[^/]*@", "//", uri)

@@ -8,8 +8,8 @@ from typing import BinaryIO
 from edge.data.sample import Sample, Sound
 from edge.data.sound import WavFormat, decode_frames, read_wav_header
 from edge.errors import ConfigError, EndOfStream, SourceError
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import SourceContext
 
 
 class WavSource:

@@ -58,10 +58,6 @@ class Board(msgspec.Struct, frozen=True):
         """`Raspberry Pi 5 Model B Rev 1.0`, or the machine's architecture where it is none."""
         return self.text(MODEL) or f"{platform.machine()} {platform.system()}"
 
-    def is_raspberry_pi(self) -> bool:
-        """True on any of them."""
-        return "Raspberry Pi" in self.text(MODEL)
-
     def text(self, name: str) -> str:
         """A file's text below the root, without the zero byte of the device tree; "" where it cannot be read."""
         try:

@@ -25,8 +25,9 @@ from edge.mqtt.session import Listener, MqttSession
 from edge.mqtt.sink import MqttSink
 from edge.mqtt.url import parse
 from edge.plugins import registry
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import Declaration
-from edge.plugins.protocols import EngineOptions, SourceContext
+from edge.plugins.protocols import EngineOptions
 from edge.preprocess import PreprocessorInfo
 from edge.sinks.console import ConsoleSink
 from edge.sinks.file import FileSink

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge.data.codec import decode
 from edge.data.sound import decode_wav
 from edge.errors import EndOfStream, SampleError, SourceError
-from edge.plugins.protocols import SourceContext
+from edge.plugins.contexts import SourceContext
 from edge.preprocess.audio.stream import mono
 from edge.sources import wav
 from edge.telemetry.clock import SystemClock

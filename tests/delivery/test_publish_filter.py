@@ -19,33 +19,33 @@ from edge.data.result import (
     Segmentation,
     Timing,
 )  # fmt: skip
-from edge.delivery.publish_filter import TRACKS_MOST, Gate, Rules
+from edge.delivery.publish_filter import TRACKS_MOST, PublishFilter, PublishRules
 from edge.errors import ConfigError
 from edge.testing.fakes import FakeClock
 
 
 class Door:
-    """A gate, its clock, and what went through it in words: a word, a list of words, a number."""
+    """A publish filter, its clock, and what went through it in words: a word, a list of words, a number."""
 
     def __init__(self, task: str = "classify", **rules) -> None:
         self.task = task
         self.clock = FakeClock()
         self.held: Counter[str] = Counter()
-        self.gate = Gate(Rules(**rules), lambda reason: self.held.update([reason]))
+        self.publish_filter = PublishFilter(PublishRules(**rules), lambda reason: self.held.update([reason]))
         self._seq = itertools.count(1)
 
     def offer(self, *said, source: str = "camera:0"):
         """What is published at once of these, in words."""
-        found = [self.gate.admit(self.result(s, source), self.clock.monotonic_ns()) for s in said]
+        found = [self.publish_filter.admit(self.result(s, source), self.clock.monotonic_ns()) for s in said]
         return [in_words(r) for r in found if r is not None]
 
     def after(self, seconds: float):
         """What is published when so much time has passed."""
         self.clock.advance(seconds)
-        return [in_words(r) for r in self.gate.due(self.clock.monotonic_ns())]
+        return [in_words(r) for r in self.publish_filter.due(self.clock.monotonic_ns())]
 
     def rest(self):
-        return [in_words(r) for r in self.gate.rest()]
+        return [in_words(r) for r in self.publish_filter.rest()]
 
     def result(self, said, source) -> Result:
         seq, model, when = next(self._seq), ModelRef("m", "1", ""), "2026-01-02T03:04:05.000006Z"
@@ -88,7 +88,7 @@ def in_words(result: Result):
 
 
 def test_without_rules_everything_is_published():
-    assert not Rules().any
+    assert not PublishRules().any
     assert Door().offer("cat", "cat", "dog") == ["cat", "cat", "dog"]
 
 
@@ -145,9 +145,9 @@ def test_an_area_has_a_band():
 
 def test_a_deadband_for_words_and_a_score_for_numbers_are_refused_with_the_way_out():
     with pytest.raises(ConfigError, match=r"--deadband 0\.5: it is for numbers.*classify; say --on-change"):
-        Rules(deadband=0.5).check("classify")
+        PublishRules(deadband=0.5).check("classify")
     with pytest.raises(ConfigError, match=r"--min-score 0\.5: a result of task regress has no score; leave it out"):
-        Rules(min_score=0.5).check("regress")
+        PublishRules(min_score=0.5).check("regress")
 
 
 # --- min score --------------------------------------------------------------------------------------------
@@ -212,12 +212,12 @@ def test_it_says_how_long_until_something_is_due():
     door = Door(min_interval_s=10)
     now = door.clock.monotonic_ns
     door.offer("cat")
-    assert door.gate.due_in_s(now(), 0.5) == 0.5
+    assert door.publish_filter.due_in_s(now(), 0.5) == 0.5
     door.offer("dog")
     door.clock.advance(9.75)
-    assert door.gate.due_in_s(now(), 0.5) == 0.25
+    assert door.publish_filter.due_in_s(now(), 0.5) == 0.25
     door.clock.advance(1)
-    assert door.gate.due_in_s(now(), 0.5) == 0.0
+    assert door.publish_filter.due_in_s(now(), 0.5) == 0.0
 
 
 def test_a_change_within_the_interval_is_published_after_it():

@@ -9,7 +9,7 @@ import pytest
 from edge.mqtt.messages import Incoming
 from edge.mqtt.redelivery import ORIGIN, digest
 from edge.mqtt.source import MAX_QOS0_BYTES, MqttSource
-from edge.plugins.protocols import SourceContext
+from edge.plugins.contexts import SourceContext
 from edge.testing.fakes import FakeClock
 
 TOPIC = "edge/pi/m/input"

@@ -4,7 +4,7 @@ import pytest
 
 from edge.errors import ConfigError
 from edge.mqtt.url import parse
-from edge.sources.uri import told
+from edge.sources.uri import without_credentials
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ def test_a_wrong_address_is_told_without_its_password(text):
 
 @pytest.mark.parametrize("uri", ["rtsp://u:s3cret@cam/1", "rtsp://u:p@s3cret@cam/1"])
 def test_a_source_is_told_without_its_password(uri):
-    assert told(uri) == "rtsp://cam/1"
+    assert without_credentials(uri) == "rtsp://cam/1"

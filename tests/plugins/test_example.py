@@ -187,8 +187,8 @@ def part(site, monkeypatch):
 def test_the_parts_pass_the_kits(part, tmp_path, linear):
     from uuid import uuid4
 
-    from edge.plugins.contexts import SinkContext, SpoolContext
-    from edge.plugins.protocols import EngineOptions, SourceContext
+    from edge.plugins.contexts import SinkContext, SourceContext, SpoolContext
+    from edge.plugins.protocols import EngineOptions
     from edge.telemetry.clock import SystemClock
     from edge.testing.checks import check_engine, check_sink, check_source, check_spool
 

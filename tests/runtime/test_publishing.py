@@ -9,7 +9,7 @@ import pytest
 from edge.data.result import ModelRef
 from edge.data.sample import Reply, Sample
 from edge.delivery.outbox import Outbox
-from edge.delivery.publish_filter import Gate, Rules
+from edge.delivery.publish_filter import PublishFilter, PublishRules
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity
 from edge.runtime.runner import Runner, RunnerOptions
@@ -49,13 +49,13 @@ class Flow:
         self.metrics = Metrics()
         clock = SystemClock()
         identity = Identity("d", ModelRef("m", "1", "0"), "regress", "b")
-        gate = Gate(Rules(**rules), lambda reason: self.metrics.inc(f"held:{reason}"))
+        publish_filter = PublishFilter(PublishRules(**rules), lambda reason: self.metrics.inc(f"held:{reason}"))
         lanes = [
             Outbox(f"b{i}", b, MemorySpool(10**7), clock=clock, metrics=self.metrics)
             for i, b in enumerate(self.brokers)
         ]
         pipeline = Pipeline(DoublingEngine(), NumbersPreprocessor(), as_numbers, identity)
-        options = RunnerOptions(grace_s=2.0, gate=gate)
+        options = RunnerOptions(grace_s=2.0, publish_filter=publish_filter)
         self.runner = Runner(source, pipeline, lanes, clock=clock, metrics=self.metrics, options=options)
 
     def received(self, broker=0):

@@ -8,7 +8,7 @@ import pytest
 
 from edge.data.tensor import TensorSpec
 from edge.errors import ConfigError, EndOfStream
-from edge.plugins.protocols import SourceContext
+from edge.plugins.contexts import SourceContext
 from edge.sources import arrays
 from edge.sources.arrays import ArraySource
 from edge.testing.fakes import FakeClock

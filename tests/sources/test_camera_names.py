@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.errors import ConfigError, UnavailableError
-from edge.plugins.protocols import SourceContext
+from edge.plugins.contexts import SourceContext
 from edge.sources import uri
 from edge.sources.video import camera
 from edge.telemetry.clock import SystemClock

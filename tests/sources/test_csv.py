@@ -7,7 +7,7 @@ import os
 import pytest
 
 from edge.errors import ConfigError, EndOfStream, SampleError
-from edge.plugins.protocols import SourceContext
+from edge.plugins.contexts import SourceContext
 from edge.sources.csv import CsvSource
 from edge.testing.fakes import FakeClock
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ConfigError, UnavailableError
-from edge.plugins.protocols import SourceContext
+from edge.plugins.contexts import SourceContext
 from edge.sources.video import camera, rtsp
 from edge.sources.video.live import LiveSource
 from edge.telemetry.clock import SystemClock

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ConfigError, UnavailableError
-from edge.plugins.protocols import SourceContext
+from edge.plugins.contexts import SourceContext
 from edge.sources import microphone
 from edge.telemetry.clock import SystemClock
 

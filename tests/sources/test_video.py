@@ -4,7 +4,7 @@ import pytest
 from support.rtsp import RtspServer
 
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError, UnavailableError
-from edge.plugins.protocols import SourceContext
+from edge.plugins.contexts import SourceContext
 from edge.sources.video import file, rtsp
 from edge.telemetry.clock import SystemClock
 from edge.testing.checks import check_source

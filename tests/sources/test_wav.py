@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ConfigError, SourceError
-from edge.plugins.protocols import SourceContext
+from edge.plugins.contexts import SourceContext
 from edge.sources import wav
 from edge.telemetry.clock import SystemClock
 from edge.testing.checks import check_source

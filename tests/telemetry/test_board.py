@@ -46,7 +46,7 @@ def test_the_kernels_voltage_alarm_is_better_than_nothing(tmp_path):
 
 def test_a_machine_that_tells_nothing_is_no_error(tmp_path):
     board = Board(tmp_path, "")
-    assert (board.throttled(), board.temperature_celsius(), board.is_raspberry_pi()) == (None, None, False)
+    assert (board.throttled(), board.temperature_celsius()) == (None, None)
 
 
 def test_the_processors_zone_is_read_where_there_are_several(tmp_path):

@@ -7,8 +7,8 @@ from typing import TextIO
 
 from edge.data.sample import Sample
 from edge.errors import ConfigError, EndOfStream, SampleError
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import SourceContext
 
 
 class TsvSource:

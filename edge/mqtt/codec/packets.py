@@ -18,7 +18,7 @@ from edge.errors import SampleError
 from edge.mqtt.messages import Incoming, OnDelivery, Outgoing, Refusal
 
 PUBLISH, PUBACK = 0x30, 0x40
-QOS1, RETAIN = 0x02, 0x01
+RETAIN = 0x01
 # Identifiers of MQTT 5, section 2.2.2.2.
 PAYLOAD_FORMAT, CONTENT_TYPE, CORRELATION_DATA, USER_PROPERTY = b"\x01", b"\x03", b"\x09", b"\x26"
 MAX_FIELD = 65535

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from edge.errors import ConfigError, UnavailableError
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import SourceContext
 from edge.sources.video.live import LiveSource
 from edge.sources.video.opencv import OPENCV, Capture, opencv
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from edge.data.sample import Image, Sample
 from edge.data.tensor import Array
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import SourceContext
 from edge.sources.video.opencv import OPENCV, Capture, opencv
 
 TRIES = 10_000

@@ -14,8 +14,8 @@ import numpy as np
 
 from edge.data.tensor import Array
 from edge.errors import ConfigError, UnavailableError
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import SourceContext
 from edge.sources.video.live import LiveSource
 
 OPTIONS = ("width", "height", "fps")

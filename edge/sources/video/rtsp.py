@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from edge.errors import ConfigError, UnavailableError
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import SourceContext
 from edge.sources.video.live import LiveSource
 from edge.sources.video.opencv import OPENCV, Capture, opencv
 

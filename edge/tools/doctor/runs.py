@@ -22,7 +22,7 @@ from edge.plugins.protocols import RepairingEngine
 from edge.plugins.reach import ReachableSink
 from edge.settings.settings import Settings
 from edge.sources.synthetic import SyntheticSource
-from edge.sources.uri import parse, told
+from edge.sources.uri import parse, without_credentials
 from edge.telemetry import board
 from edge.telemetry.clock import SystemClock
 from edge.tools.doctor.boards import MB
@@ -61,7 +61,7 @@ def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, Loaded 
         return None
     try:
         loaded = loading.open_model(settings)
-        assembly.make_gate(settings, loaded.manifest.task)
+        assembly.make_publish_filter(settings, loaded.manifest.task)
     except FatalError as exc:
         yield failed("model", exc, "say another --model, or convert it again with edge-convert")
         return None
@@ -150,7 +150,7 @@ def _source(settings: Settings, loaded: Loaded | None) -> Row:
         return ok("source", uri or ("requests over HTTP" if settings.mqtt.url == "none" else "the model's input topic"))
     if loaded is None:
         return skip("source", "there is no model to try it with")
-    where = told(uri)
+    where = without_credentials(uri)
     try:
         source = assembly.make_source(uri, assembly.source_context(loaded, SystemClock(), settings))
         try:

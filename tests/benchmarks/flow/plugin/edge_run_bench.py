@@ -12,8 +12,8 @@ from things import Paced, parse
 
 from edge.data.sample import Image, Sample
 from edge.errors import EndOfStream
+from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
-from edge.plugins.protocols import SourceContext
 
 
 class BenchSource:
