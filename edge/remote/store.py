@@ -72,8 +72,9 @@ class StoreSink:
         self._events = events
         try:
             self._store.connect()
-        except ConfigError as exc:  # a secret's file is being changed: no reason to end the service
-            raise UnavailableError(str(exc)) from exc
+        except (ConfigError, UnavailableError) as exc:
+            self._store.close()
+            raise UnavailableError(str(exc)) from exc  # a secret's file is being changed: no reason to end the service
 
     def send(self, entry: Entry) -> None:
         for _, reason in self.send_all([entry]):

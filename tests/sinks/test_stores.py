@@ -40,7 +40,7 @@ def killed_in_the_middle(store, deliver, count):
 
 
 def test_it_is_a_sink(store):
-    check_sink(made(store.uri), other=store)
+    check_sink(made(store.uri), other=store, result=result)
 
 
 def test_a_store_that_is_killed_twice_loses_none_and_has_none_twice(store, deliver):
@@ -50,6 +50,19 @@ def test_a_store_that_is_killed_twice_loses_none_and_has_none_twice(store, deliv
 @pytest.mark.faults
 def test_ten_thousand_results_and_a_store_that_is_killed_twice(store, deliver):
     assert killed_in_the_middle(store, deliver, 10_000) == Counter(range(1, 10_001))
+
+
+@pytest.mark.faults
+def test_a_store_that_freezes_loses_none_and_has_none_twice(store, deliver):
+    delivery = deliver(store.uri)
+    delivery.put(*[result(n) for n in range(1, 51)])
+    until(lambda: delivery.count("confirmed:store") == 50, "the first are there")
+    store.pause()
+    delivery.put(*[result(n) for n in range(51, 101)])
+    until(lambda: not delivery.outbox.waiting()["connected"], "it is seen that no answer comes")
+    store.go_on()
+    delivery.finish()
+    assert Counter(stored(store)) == Counter(range(1, 101))
 
 
 def test_results_that_come_again_are_there_once(store, deliver):

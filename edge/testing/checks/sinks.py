@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+import msgspec
+
 from edge.data.message import Message
 from edge.data.sample import Reply
 from edge.errors import SampleError, UnavailableError
@@ -21,7 +23,7 @@ class OtherSide(Protocol):
     """What a sink sends to, where a test can look at it and take it away."""
 
     def received(self) -> Sequence[bytes]:
-        """The payloads of results that came, in order."""
+        """The payloads of results that came, in order, as JSON that means the same."""
 
     def go_away(self) -> None:
         """Breaks the connection; nothing is taken until it is back."""
@@ -67,13 +69,23 @@ class _Events:
         return true()
 
 
+def _small(n: int) -> Message:
+    return Message("result", b'{"n":%d}' % n, n)
+
+
 def check_sink(
-    sink: Sink, *, timeout_s: float = 10.0, other: OtherSide | None = None, refused: Message | None = None
+    sink: Sink,
+    *,
+    timeout_s: float = 10.0,
+    other: OtherSide | None = None,
+    refused: Message | None = None,
+    result: Callable[[int], Message] = _small,
 ) -> None:
     """`sink` can be opened now and its other side confirms within `timeout_s`; a loop that it has runs.
 
     With `other` it is also lost and opened again, and what arrived is looked at. `refused` is a message that it can
-    never send. Raises AssertionError.
+    never send; `result` makes what it is sent by number, for sinks that want more of a result than being JSON. Raises
+    AssertionError.
     """
     assert_whole(protocols.Sink, sink)
     if isinstance(sink, LoopSink):
@@ -84,9 +96,9 @@ def check_sink(
     events = _Events()
     sink.close()
     sink.open(events)
-    _fills_its_window(sink, events, timeout_s)
+    _fills_its_window(sink, events, timeout_s, result)
     if refused is not None:
-        _refuses_one_and_goes_on(sink, events, refused, timeout_s)
+        _refuses_one_and_goes_on(sink, events, refused, timeout_s, result(1))
     sink.close()
     sink.close()
     sink.open(events)
@@ -94,7 +106,7 @@ def check_sink(
     assert events.wait_for([1001], timeout_s), "a sink that was opened again sends"
     _answers(sink, events, timeout_s)
     if other is not None:
-        _is_lost_and_comes_back(sink, events, other, timeout_s)
+        _is_lost_and_comes_back(sink, events, other, timeout_s, result(2001))
     assert other is not None or not events.losses, f"the sink lost its connection: {events.losses[:1]}"
     sink.close()
 
@@ -157,8 +169,8 @@ def send(sink: Sink, *entries: Entry) -> Sequence[tuple[int, str]]:
     return refused
 
 
-def _fills_its_window(sink: Sink, events: _Events, timeout_s: float) -> None:
-    messages = [Message("result", b'{"n":%d}' % n, n) for n in range(sink.window)]
+def _fills_its_window(sink: Sink, events: _Events, timeout_s: float, result: Callable[[int], Message]) -> None:
+    messages = [result(n) for n in range(sink.window)]
     first, *others = [Entry(key, message) for key, message in enumerate(messages, start=1)]
     sink.send(first)
     assert not send(sink, *others), "what is small can be sent"
@@ -166,8 +178,7 @@ def _fills_its_window(sink: Sink, events: _Events, timeout_s: float) -> None:
     assert len(events.keys) == len(set(events.keys)), "each is confirmed once"
 
 
-def _refuses_one_and_goes_on(sink: Sink, events: _Events, refused: Message, timeout_s: float) -> None:
-    good = Message("result", b'{"n":1}', 1)
+def _refuses_one_and_goes_on(sink: Sink, events: _Events, refused: Message, timeout_s: float, good: Message) -> None:
     rejected = send(sink, Entry(901, good), Entry(902, refused), Entry(903, good))
     assert [key for key, _ in rejected] == [902], "a message that can never be sent is refused, it alone"
     assert events.wait_for([901, 903], timeout_s), "those beside it are confirmed"
@@ -181,10 +192,10 @@ def _answers(sink: Sink, events: _Events, timeout_s: float) -> None:
     assert events.wait_for([1101], timeout_s), "an answer is confirmed like a result"
 
 
-def _is_lost_and_comes_back(sink: Sink, events: _Events, other: OtherSide, timeout_s: float) -> None:
+def _is_lost_and_comes_back(sink: Sink, events: _Events, other: OtherSide, timeout_s: float, message: Message) -> None:
     before = len(other.received())
     other.go_away()
-    entry = Entry(2001, Message("result", b'{"n":2001}', 2001))
+    entry = Entry(2001, message)
 
     def told() -> bool:
         try:
@@ -210,4 +221,5 @@ def _is_lost_and_comes_back(sink: Sink, events: _Events, other: OtherSide, timeo
     assert events.wait_for([2001], timeout_s), "what was under way is sent again, and confirmed"
     after = list(other.received())[before:]
     assert after, "it arrives"
-    assert after[-1] == entry.message.replayed(), 'and says "replayed": true'
+    arrived, wanted = (msgspec.json.decode(p) for p in (after[-1], message.replayed()))
+    assert arrived == wanted, 'and says "replayed": true'
