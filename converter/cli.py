@@ -14,7 +14,7 @@ from converter.compare import report as compared
 from converter.compare.compare import compare
 from converter.convert import convert
 from converter.demo import examples
-from converter.options import Calibration, Choices, Target
+from converter.options import Calibration, Choices, SampleOrder, Target
 from converter.proof.parity import ParityError
 from converter.report import report, terminal
 from edge.errors import ConfigError, EdgeError, FatalError, one_line
@@ -38,6 +38,12 @@ class Arguments(Struct, frozen=True, kw_only=True):
     version: Annotated[str, Flag("the model's; default: the registry's, or 1")] = ""
     trust_pickle: Annotated[bool, Flag("open a pickle: it may run code; its imports are listed first")] = False
     sample: Annotated[str | None, Flag("rows (.csv .jsonl .npy .npz) or a folder of pictures", metavar="FILE")] = None
+    sample_order: Annotated[
+        SampleOrder, Flag("time where the sample's rows are in the order of time", one_of(get_args(SampleOrder)))
+    ] = "any"
+    no_reference: Annotated[bool, Flag("leave out of the file what the sample looked like (for edge-run --drift)")] = (
+        False
+    )
     missing: Annotated[
         float | None,
         Flag("the number that means a missing value: an XGBoost file does not say it", parsers.real),
@@ -132,6 +138,7 @@ def _choices(args: Arguments) -> Choices:
         tolerance=args.tolerance, trust_pickle=args.trust_pickle, force=args.force, input_size=model.input_size,
         mean=model.mean or (), std=model.std or (), layout=model.layout, color=model.color, resize=model.resize,
         calibration=args.calibration, max_accuracy_drop=args.max_accuracy_drop, missing=args.missing,
+        no_reference=args.no_reference, sample_order=args.sample_order,
     )  # fmt: skip
 
 

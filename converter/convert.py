@@ -9,7 +9,7 @@ from converter import plugins
 from converter.artifact import Artifact
 from converter.options import Choices, Options, Target, check_pictures, in_pixel_values
 from converter.progress import steps
-from converter.proof import identity, parity
+from converter.proof import identity, parity, reference
 from converter.rows import files
 from converter.sources.recognise import recognise
 
@@ -39,7 +39,7 @@ def convert(
             artifact = identity.identify(artifact, source, options)
             artifact = identity.describe(_passed(artifact, options), source).noting(*notes)
             step("comparing with the original")
-            return parity.prove(artifact, options)
+            return reference.told(parity.prove(artifact, options), options)
 
 
 def _passed(artifact: Artifact, options: Options) -> Artifact:

@@ -13,6 +13,7 @@ from edge.model.manifest import Manifest
 
 Target = Literal["onnx", "tflite"]
 Calibration = Literal["minmax", "entropy", "percentile"]
+SampleOrder = Literal["any", "time"]
 PICTURE = ("input_size", "layout", "color", "resize", "mean", "std")
 """Options of pictures alone."""
 
@@ -26,6 +27,8 @@ class Options:
     that parity allows (see `converter.proof.parity`); None is the default for the kind of quantisation. `calibration`
     and `max_accuracy_drop` (of accuracy 0 to 1, or of R squared) are for int8.
     `missing` is the number that stands for a missing value, which an XGBoost file does not say.
+    `no_reference` leaves what the sample looked like out of the manifest (`edge.drift.reference`); `sample_order` says
+    whether its rows are in the order of time.
     """
 
     target: Target = "onnx"
@@ -47,11 +50,15 @@ class Options:
     calibration: Calibration = "minmax"
     max_accuracy_drop: float | None = None
     missing: float | None = None
+    no_reference: bool = False
+    sample_order: SampleOrder = "any"
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a target that there is not, or a number that no comparison could be made with."""
         if self.target not in get_args(Target):
             raise ConfigError(f"target={self.target!r}: one of {', '.join(map(repr, get_args(Target)))} belongs there")
+        if self.sample_order not in get_args(SampleOrder):
+            raise ConfigError(f"sample_order={self.sample_order!r}: 'time' belongs there, or leave it out")
         if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
             raise ConfigError(f"--tolerance {self.tolerance}: a finite number of at least 0 belongs there")
         if self.max_accuracy_drop is not None and not math.isfinite(self.max_accuracy_drop):
@@ -79,6 +86,8 @@ class Choices(TypedDict, total=False):
     calibration: Calibration
     max_accuracy_drop: float | None
     missing: float | None
+    no_reference: bool
+    sample_order: SampleOrder
 
 
 def in_pixel_values(options: Options) -> tuple[Options, tuple[str, ...]]:

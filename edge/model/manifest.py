@@ -169,6 +169,9 @@ class Manifest(Struct, frozen=True, kw_only=True):
     golden: tuple[Golden, ...] = ()
     golden_tolerance: float = 1e-3
     """Largest |difference| / max(1, |golden|) that a device may show."""
+    reference: Any = None
+    """What the sample of the conversion looked like (`edge.drift.reference`): read where drift is watched, so that a
+    damaged one costs nothing but that."""
 
     @property
     def features(self) -> tuple[Feature, ...]:

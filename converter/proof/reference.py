@@ -1,0 +1,113 @@
+"""What the sample looked like, into the manifest: so that the device can tell when its world is another one."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+import numpy as np
+
+from converter.artifact import Artifact
+from converter.options import Options
+from converter.proof.answers import class_values, roles
+from converter.rows.rows import Rows
+from converter.rows.tensors import table
+from edge.data.tensor import Array
+from edge.drift import reference
+from edge.drift.reference import FeatureReference, Reference
+from edge.errors import ConfigError, ModelError
+from edge.model.manifest import Feature, Manifest
+
+FEWEST_ROWS = 50
+SHUFFLED = 0.1
+"""Rows of which no feature goes with the row before it by more than this are in no order, or need none."""
+
+
+def told(artifact: Artifact, options: Options) -> Artifact:
+    """The artifact with a reference in its manifest, made of the sample; or that which the source brought.
+
+    Raises ModelError where that one is of other features than the model's, ConfigError for an order of rows that are
+    made up.
+    """
+    rows, manifest = artifact.rows, artifact.manifest
+    if options.no_reference:
+        return artifact.with_manifest(reference=None)
+    if rows.source != "sample":
+        if options.sample_order == "time":
+            raise ConfigError("--sample-order time: the rows are made up; give --sample")
+        return _brought(artifact)
+    if not _tabular(manifest):
+        return artifact.with_manifest(reference=None)
+    if len(rows) < FEWEST_ROWS:
+        return artifact.with_manifest(reference=None).noting(
+            f"no reference for --drift: {len(rows)} rows are too few, {FEWEST_ROWS} make one"
+        )
+    ordered = options.sample_order == "time" and _in_order(rows, manifest)
+    made = Reference(
+        rows=len(rows), order="time" if ordered else "",
+        features=tuple(_feature(rows, manifest, i, ordered=ordered) for i in range(len(manifest.features))),
+        predictions=_predictions(artifact),
+    )  # fmt: skip
+    artifact = artifact.with_manifest(reference=msgspec.to_builtins(made))
+    if options.sample_order == "time" and not ordered:
+        return artifact.noting(
+            "--sample-order time: no feature of a row goes with the row before it: the rows look shuffled, and their "
+            "order is not used"
+        )
+    return artifact
+
+
+def _brought(artifact: Artifact) -> Artifact:
+    """With the reference of a file that was converted before, if it is one of this model."""
+    manifest = artifact.manifest
+    if manifest.reference is None:
+        return artifact
+    try:
+        reference.read(manifest.reference, [f.name for f in manifest.features])
+    except ValueError as exc:
+        raise ModelError(
+            f"the reference in the manifest cannot be used: {exc}; give --sample to make it anew, or --no-reference"
+        ) from exc
+    return artifact
+
+
+def _tabular(manifest: Manifest) -> bool:
+    """Whether samples are rows of features, each of which is looked at by itself."""
+    fed = [i for i in manifest.inputs if not i.state_from and i.kind != "constant"]
+    rows = bool(fed) and all(i.kind in ("table", "column") and i.window is None for i in fed)
+    return rows and 0 < len(manifest.features) <= reference.FEATURES_MOST
+
+
+def _in_order(rows: Rows, manifest: Manifest) -> bool:
+    """Whether neighbouring rows go together, in any feature."""
+    limit = max(SHUFFLED, 4 / np.sqrt(len(rows)))
+    numbers = [i for i, f in enumerate(manifest.features) if f.kind == "number"]
+    return any(reference.lag_correlation(_numbers(rows, manifest.features, i)) > limit for i in numbers)
+
+
+def _feature(rows: Rows, manifest: Manifest, at: int, *, ordered: bool) -> FeatureReference:
+    feature = manifest.features[at]
+    if feature.kind == "text":
+        return reference.of_texts(feature.name, (str(t) for t in rows.texts(feature.name)))
+    return reference.of_numbers(feature.name, _numbers(rows, manifest.features, at), ordered=ordered)
+
+
+def _numbers(rows: Rows, features: tuple[Feature, ...], at: int) -> Array:
+    return rows.numbers(features[at].name) if rows.table else table(rows, features)[:, at]
+
+
+def _predictions(artifact: Artifact) -> tuple[FeatureReference, ...]:
+    """The shares of the classes, or the numbers that the model predicts."""
+    manifest, compared = artifact.manifest, artifact.comparison
+    if manifest.task == "classify" and compared is not None and compared.after is not None:
+        names = dict(zip(class_values(manifest), manifest.labels, strict=False))
+        return (reference.of_classes(dict(Counter(names.get(c, c) for c in compared.after))),)
+    wanted = {"regress": "value", "anomaly": "score"}.get(manifest.task)
+    if wanted is None:
+        return ()
+    outputs = artifact.reference(artifact.rows)
+    found = [outputs[n] for n in roles(manifest, wanted) if n in outputs]
+    if not found:
+        return ()
+    values = found[0].astype(np.float64).reshape(len(artifact.rows), -1)
+    return tuple(reference.of_numbers(f"prediction {i}", values[:, i]) for i in range(values.shape[1]))
