@@ -9,7 +9,7 @@ import numpy as np
 
 from converter.errors import SampleFileError
 from converter.rows.rows import Rows
-from edge.data.tensor import STRING, Array, Tensors, numpy_dtype
+from edge.data.tensor import STRING, Array, Tensors, fits, numpy_dtype
 from edge.model.manifest import Feature, Input
 
 BATCH = 256
@@ -40,10 +40,7 @@ def _tensor(rows: Rows, wanted: Input, *, alone: bool) -> Array:
 
 def _check_shape(array: Array, wanted: Input) -> None:
     rest = wanted.shape[1:]
-    fits = array.ndim == len(wanted.shape) and all(
-        not isinstance(w, int) or w == got for w, got in zip(rest, array.shape[1:], strict=True)
-    )
-    if wanted.shape and not fits:
+    if wanted.shape and not fits(array.shape[1:], rest):
         raise SampleFileError(
             f"input {wanted.name!r} takes rows of shape {list(rest)}, the sample's have {list(array.shape[1:])}"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -44,6 +44,13 @@ class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     def free_batch(self) -> bool:
         """True where the first dimension is free, so that several samples can run at once."""
         return bool(self.shape) and not isinstance(self.shape[0], int)  # type: ignore[index]
+
+
+def fits(shape: Sequence[int], wanted: Sequence[int | str | None]) -> bool:
+    """True where an array of this shape may go where `wanted` is taken: a free dimension takes any length but none."""
+    return len(shape) == len(wanted) and all(
+        s == w if isinstance(w, int) else s > 0 for s, w in zip(shape, wanted, strict=True)
+    )
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:

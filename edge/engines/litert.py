@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from edge.data import magic
-from edge.data.tensor import STRING, Quantization, Tensors, TensorSpec
+from edge.data.tensor import STRING, Quantization, Tensors, TensorSpec, fits
 from edge.engines import probe
 from edge.errors import ConfigError, ModelError, SampleError, first_line, needs, one_line
 from edge.model.container import read_head
@@ -70,12 +70,10 @@ class LiteRt:
     def _resize(self, shapes: dict[str, tuple[int, ...]]) -> None:
         for name, shape in shapes.items():
             wanted = self._in[name][1].shape or ()
-            if len(wanted) != len(shape) or any(
-                isinstance(w, int) and w != s for w, s in zip(wanted, shape, strict=True)
-            ):
-                raise SampleError(f"input {name!r}: shape {list(shape)}; the model takes {_shown(wanted)}")
             if 0 in shape:
                 raise SampleError(f"input {name!r}: shape {list(shape)} holds nothing")
+            if not fits(shape, wanted):
+                raise SampleError(f"input {name!r}: shape {list(shape)}; the model takes {_shown(wanted)}")
         try:
             self._set_shapes(shapes)
         except _ERRORS:
@@ -182,15 +180,15 @@ def _settings(library: Any, options: EngineOptions) -> dict[str, Any]:
 
 def _open(library: Any, path: Path, settings: Mapping[str, Any]) -> Any:
     try:
-        with _without_chatter():
+        with without_chatter():
             interpreter = library.Interpreter(model_path=str(path), **settings)
-            _allocate(interpreter)
+            allocate(interpreter)
     except (*_ERRORS, MemoryError) as exc:
         raise ModelError(f"{path.name}: {_explain(exc)}") from exc
     return interpreter
 
 
-def _allocate(interpreter: Any) -> None:
+def allocate(interpreter: Any) -> None:
     """Free dimensions are 1 at first, which is too little for some models (a convolution over sound): then more."""
     try:
         interpreter.allocate_tensors()
@@ -209,7 +207,7 @@ def _allocate(interpreter: Any) -> None:
 
 
 @contextlib.contextmanager
-def _without_chatter() -> Iterator[None]:
+def without_chatter() -> Iterator[None]:
     """Holds back what LiteRT's C++ says on stderr when all is well ("INFO: Created ... delegate"): a log of JSON
     lines would be none. Everything else it says is passed on."""
     try:

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge.data.array_rows import ArrayRows
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
-from edge.data.tensor import Array, TensorSpec, numpy_dtype, to_integers
+from edge.data.tensor import Array, TensorSpec, fits, numpy_dtype, to_integers
 from edge.errors import SampleError
 from edge.model.constants import constants
 from edge.model.manifest import Manifest
@@ -127,20 +127,14 @@ def _kind(array: Array) -> str:
 def _fit(array: Array, spec: TensorSpec) -> Array:
     """The array in the input's rank: a batch dimension is put in front where it is missing."""
     shape = spec.shape
-    if shape is None or _matches(array.shape, shape):
+    if shape is None or fits(array.shape, shape):
         return np.ascontiguousarray(array)
-    if shape and _matches((1, *array.shape), shape):
+    if shape and fits((1, *array.shape), shape):
         return np.ascontiguousarray(array[None])
     fixed = spec.fixed()
     if array.ndim <= 1 and array.size == np.prod(fixed, dtype=np.int64) and all(isinstance(d, int) for d in shape[1:]):
         return np.ascontiguousarray(array).reshape(fixed)
     raise SampleError(f"input {spec.name!r}: shape {list(array.shape)}; it takes {_shape(spec)}")
-
-
-def _matches(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bool:
-    return len(shape) == len(wanted) and all(
-        not isinstance(w, int) or s == w for s, w in zip(shape, wanted, strict=True)
-    )
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TensorPreprocessor:

@@ -16,7 +16,7 @@ import numpy as np
 from edge.data import codec
 from edge.data.array_rows import ArrayRows
 from edge.data.sample import EncodedImage, Frame, Image, ModelInput, Payload, Sample, Sound
-from edge.data.tensor import Array, TensorSpec, numpy_dtype, quantize, to_integers
+from edge.data.tensor import Array, TensorSpec, fits, numpy_dtype, quantize, to_integers
 from edge.errors import ModelError, SampleError
 from edge.model.constants import constants
 from edge.model.manifest import Input, Manifest
@@ -133,7 +133,7 @@ class ImagePreprocessor:
         if array.dtype == np.uint8 and _is_picture(array) and self._spec.dtype != "uint8":
             return False  # pixels: they still have to be scaled
         shapes = (shape, shape[1:] if self._batched else shape)
-        return self._is_plane(array) or any(_matches(array.shape, wanted) for wanted in shapes)
+        return self._is_plane(array) or any(fits(array.shape, wanted) for wanted in shapes)
 
     def _is_plane(self, array: Array) -> bool:
         """A picture of one channel is often sent without that axis: 28 x 28 for [1, 1, 28, 28]."""
@@ -179,12 +179,6 @@ def _is_picture(array: Array) -> bool:
     shape = array.shape
     plausible = array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3, 4))
     return array.dtype == np.uint8 and plausible and 0 not in shape
-
-
-def _matches(shape: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bool:
-    if len(shape) != len(wanted):
-        return False
-    return all(s == w or (not isinstance(w, int) and s > 0) for s, w in zip(shape, wanted, strict=True))
 
 
 def _cast(tensor: Array, spec: TensorSpec) -> Array:
