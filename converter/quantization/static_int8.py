@@ -90,7 +90,7 @@ class _Workshop:
         target = self.folder / "int8.onnx"
         with quiet(), graph.refusing("int8"):
             quantize_static(
-                self._source, target, _reader(self.artifact, self._supplied), quant_format=QuantFormat.QDQ,
+                self._source, target, calibration_reader(self.artifact, self._supplied), quant_format=QuantFormat.QDQ,
                 per_channel=True, op_types_to_quantize=list(OPERATORS), activation_type=QuantType.QInt8,
                 # Weights of seven bits: x86 without VNNI adds products of eight in sixteen and saturates, ARM does not.
                 weight_type=QuantType.QInt8, reduce_range=True, nodes_to_quantize=list(only or ()),
@@ -158,7 +158,8 @@ def _search(workshop: _Workshop, nodes: Sequence[str], allowed: float) -> list[s
     return floats(high)
 
 
-def _reader(artifact: Artifact, more: Tensors) -> Any:
+def calibration_reader(artifact: Artifact, more: Tensors) -> Any:
+    """The calibration rows as ONNX Runtime's quantiser reads them, in as few calls as the model takes."""
     from onnxruntime.quantization import CalibrationDataReader
 
     from edge.model.golden import choose

@@ -40,7 +40,7 @@ def require_survival(
     if mark is not None and not again and mark.exists():
         return
     try:
-        end = _run_in_child(run)
+        end = run_in_child(run)
     except OSError as exc:
         raise ModelError(
             f"{path.name}: there is no child process to try it in first ({exc.strerror}): too many processes or too "
@@ -72,7 +72,7 @@ def _remember(mark: Path) -> None:
         return  # a state folder that cannot be written is told by the spool; here it costs a trial at each start
 
 
-def _run_in_child(run: Callable[[], object]) -> str | None:
+def run_in_child(run: Callable[[], object]) -> str | None:
     """How the child died, or None where it did not."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():

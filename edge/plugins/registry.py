@@ -44,9 +44,9 @@ T = TypeVar("T")
 
 def find(group: str, name: str) -> Any:
     """The object registered as `name`. Raises ConfigError, naming those there are."""
-    own = _own(group).get(name)
-    if own is not None:
-        module, _, attribute = own.partition(":")
+    path = own(group).get(name)
+    if path is not None:
+        module, _, attribute = path.partition(":")
         return getattr(importlib.import_module(module), attribute)
     stranger = _only(group, name)
     if stranger is None:
@@ -118,7 +118,7 @@ def checked(group: str, name: str, part: T) -> T:
 
 def names(group: str) -> list[str]:
     """Every name of a group that a user may say."""
-    return sorted(n for n in {*_own(group), *_all(group)} if not n.startswith("."))
+    return sorted(n for n in {*own(group), *_all(group)} if not n.startswith("."))
 
 
 def usage(group: str) -> str:
@@ -133,12 +133,12 @@ def name_for(group: str, suffix: str) -> str | None:
     if not suffix:
         return None
     suffix = suffix.lower()
-    return suffix if suffix in _own(group) or suffix in _all(group) else None
+    return suffix if suffix in own(group) or suffix in _all(group) else None
 
 
 def is_own(group: str, name: str) -> bool:
     """True for those of this distribution."""
-    return name in _own(group)
+    return name in own(group)
 
 
 def origin(group: str, name: str) -> str:
@@ -164,11 +164,11 @@ def _unknown(group: str, name: str) -> ConfigError:
 
 def own_names(group: str) -> list[str]:
     """Our own of a group, in the order of their list; strangers cost time to look for."""
-    return [name for name in _own(group) if not name.startswith(".")]
+    return [name for name in own(group) if not name.startswith(".")]
 
 
 @cache
-def _own(group: str) -> Mapping[str, str]:
+def own(group: str) -> Mapping[str, str]:
     """Our own: "module:attribute" by name."""
     lists = list(Path(__file__).parents[2].glob(f"{DISTRIBUTION.replace('-', '_')}-*.dist-info/entry_points.txt"))
     if len(lists) == 1:

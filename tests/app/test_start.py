@@ -22,10 +22,10 @@ def main_does():
             return 'waits'
         if 'edge.app.build' in sys.modules:
             return 'imports'
-def spy(run, told=probe._run_in_child):
+def spy(run, told=probe.run_in_child):
     print('forked while the main thread', main_does(), file=sys.stderr)
     return told(run)
-probe._run_in_child = spy
+probe.run_in_child = spy
 sys.exit(run.run(sys.argv[1:]))
 """
 
@@ -108,4 +108,4 @@ def test_no_thread_of_numpy_takes_the_core_on_which_the_model_is_loaded(start, m
 @pytest.mark.parametrize("group", ["edge.engines", "edge.sources", "edge.preprocess", "edge.postprocess"])
 def test_our_own_plug_ins_are_those_that_the_distribution_lists(group):
     points = metadata.distribution("edge-run").entry_points.select(group=group)
-    assert dict(registry._own(group)) == {p.name: p.value for p in points}
+    assert dict(registry.own(group)) == {p.name: p.value for p in points}

@@ -70,7 +70,7 @@ def test_it_says_nothing_on_stderr(file, capfd):
 
 
 def test_what_the_library_says_beside_all_is_well_is_passed_on(capfd):
-    with litert._without_chatter():
+    with litert.without_chatter():
         os.write(2, b"INFO: Created a delegate\nWARNING: the sky falls\n")
     assert capfd.readouterr().err == "WARNING: the sky falls\n"
 
@@ -98,13 +98,13 @@ class Narrow:
 )
 def test_free_dimensions_that_cannot_be_1_become_larger(signature, shape):
     narrow = Narrow(signature, 20)
-    litert._allocate(narrow)
+    litert.allocate(narrow)
     assert narrow.shape == shape
 
 
 def test_a_model_that_fits_in_no_size_says_why():
     with pytest.raises(RuntimeError, match="failed to prepare"):
-        litert._allocate(Narrow((1, -1), 10**9))
+        litert.allocate(Narrow((1, -1), 10**9))
 
 
 @pytest.fixture

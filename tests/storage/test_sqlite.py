@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import subprocess
 import sys
 
@@ -193,7 +194,9 @@ def test_it_tells_since_when_the_oldest_waits(make, clock, numbered):
     assert spool.oldest_ns == first + 7_000_000_000
 
 
-def test_a_great_many_messages_make_nothing_slow(make, numbered):
+def test_a_great_many_messages_make_nothing_slow(make, numbered, monkeypatch):
+    connect, opened = sqlite3.connect, []
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(connect(*a, **k)) or opened[-1])
     spool = make(max_bytes=200 * MB)
     spool.open()
     steps = []
@@ -203,9 +206,9 @@ def test_a_great_many_messages_make_nothing_slow(make, numbered):
 
     def cost(work) -> int:
         steps.clear()
-        spool._db.set_progress_handler(count_steps, 1)
+        opened[-1].set_progress_handler(count_steps, 1)
         work()
-        spool._db.set_progress_handler(None, 0)
+        opened[-1].set_progress_handler(None, 0)
         return len(steps)
 
     def costs() -> tuple[int, int, int]:

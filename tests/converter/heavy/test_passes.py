@@ -76,7 +76,7 @@ def test_calibration_sees_all_rows_at_once(torch: Any) -> None:
     # One row at a time gave ranges that saturate.
     artifact = convert("cnn")
 
-    reader = static_int8._reader(artifact, {})
+    reader = static_int8.calibration_reader(artifact, {})
 
     assert len(next(iter(reader.get_next().values()))) == 200
     assert reader.get_next() is None

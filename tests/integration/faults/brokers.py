@@ -63,14 +63,14 @@ class _Process:
     def _command(self) -> list[str]:
         raise NotImplementedError
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         return {}
 
     def start(self) -> None:
         with (self._folder / "out").open("ab") as out:
             self._process = subprocess.Popen(
                 self._command(),
-                env={**os.environ, **self._environment()},
+                env={**os.environ, **self.environment()},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -134,7 +134,7 @@ class _Erlang(_Process):
             self._names = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         super().start()
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         return {"HOME": str(self._folder), "ERL_EPMD_PORT": str(self._names_port), "ERL_EPMD_ADDRESS": "127.0.0.1"}
 
     def close(self) -> None:
@@ -158,8 +158,8 @@ class RabbitMq(_Erlang):
     def _command(self) -> list[str]:
         return [RABBITMQ]
 
-    def _environment(self) -> dict[str, str]:
-        return super()._environment() | {
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {
             "RABBITMQ_NODENAME": f"faults{self.port}@localhost",
             "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(self._folder / "log"),
@@ -215,8 +215,8 @@ class Ejabberd(_Erlang):
         node = ["-sname", f"faults{self.port}@localhost", "-kernel", "inet_dist_use_interface", "{127,0,0,1}"]
         return [str(shutil.which("erl")), *node, "-noinput", "+S", "1:1", "-mnesia", "dir", database, "-s", "ejabberd"]
 
-    def _environment(self) -> dict[str, str]:
-        return super()._environment() | {
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {
             "ERL_LIBS": str(Path(EJABBERD).parent),
             "EJABBERD_CONFIG_PATH": str(self._folder / "ejabberd.yml"),
             "EJABBERD_LOG_PATH": str(self._folder / "ejabberd.log"),
