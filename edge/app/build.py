@@ -28,6 +28,7 @@ from edge.errors import ConfigError
 from edge.mqtt.messages import MqttOptions, Outgoing
 from edge.mqtt.options import broker_url
 from edge.mqtt.session import MqttSession
+from edge.mqtt.twin import TwinWatch
 from edge.mqtt.url import BrokerUrl
 from edge.pipeline.pipeline import Pipeline
 from edge.plugins.contexts import SinkContext
@@ -178,6 +179,16 @@ def _add_session(core: Core, draft: Draft, session: MqttSession, status: Status,
             core.settings.delivery.state_dir, str(session.options.url), core.topics.base, core.loaded.path
         )
         draft.add("topics", lock.hold, lock.release)
+    twins = TwinWatch(
+        core.boot,
+        core.topics,
+        core.clock,
+        answer=lambda: session.post(status.message()),
+        changed=lambda: session.post(status.information()),
+    )
+    twins.listen(session)
+    status.twin = lambda: twins.there
+    draft.ticks.append(twins.tick)
     draft.births.append(status.births)
     draft.ticks.append(StatsPublisher(session, status, core.settings.topics.stats_interval, core.clock).tick)
     draft.add("mqtt", session.start, stop)

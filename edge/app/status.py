@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,8 @@ class Status:
         topics: Topics,
         outboxes: Sequence[Outbox],
     ) -> None:
+        self.twin: Callable[[], str] = lambda: ""
+        """The `boot` of another service on the same topics, where there is one."""
         self._settings = settings
         self._loaded = loaded
         self._metrics = metrics
@@ -79,6 +81,7 @@ class Status:
             "batch": settings.publishing.batch,
             "versions": {"edge-run": __version__, "python": platform.python_version(), "numpy": np.__version__},
             "platform": platform.machine(),
+            **({"twin": {"boot": twin}} if (twin := self.twin()) else {}),
         }
 
     def stats(self) -> Mapping[str, Any]:
@@ -96,11 +99,12 @@ class Status:
 
     def births(self) -> list[Outgoing]:
         """What is published on every connect."""
-        info = codec.encode(self.info())
-        return [
-            Outgoing(self._topics.status, b"online", retain=True),
-            Outgoing(self._topics.info, info, retain=True, content_type="application/json"),
-        ]
+        return [Outgoing(self._topics.status, b"online", retain=True), self.information()]
+
+    def information(self) -> Outgoing:
+        """`info`, retained."""
+        payload = codec.encode(self.info())
+        return Outgoing(self._topics.info, payload, retain=True, content_type="application/json")
 
     def message(self) -> Outgoing:
         """`stats`, with what the board says of its heat and its power."""
@@ -175,17 +179,20 @@ def board() -> dict[str, Any]:
 
 
 def _outbox(outbox: Outbox, counted: Mapping[str, float]) -> dict[str, Any]:
-    names = ("sent", "confirmed", "reconnects", "spool_errors")
-    return {**outbox.waiting(), **{n: int(counted.get(f"{n}:{outbox.name}", 0)) for n in names}}
+    names = ("sent", "confirmed", "unconfirmed", "reconnects", "spool_errors")
+    found = {n: int(counted.get(f"{n}:{outbox.name}", 0)) for n in names}
+    return {**outbox.waiting(), **found, "confirmed": found["confirmed"] - found["unconfirmed"]}
 
 
 def _sink(outbox: Outbox, counted: Mapping[str, float]) -> dict[str, Any]:
     """What a user asks of a sink; `lanes` says how it stands inside."""
     waiting = outbox.waiting()
+    unconfirmed = int(counted.get(f"unconfirmed:{outbox.name}", 0))
     return {
         "connected": waiting["connected"],
         "waiting": waiting["depth"],
-        "confirmed": int(counted.get(f"confirmed:{outbox.name}", 0)),
+        "confirmed": int(counted.get(f"confirmed:{outbox.name}", 0)) - unconfirmed,
+        "unconfirmed": unconfirmed,
         "refused": int(counted.get(f"dropped:{outbox.name}:refused", 0)),
         "reconnects": int(counted.get(f"reconnects:{outbox.name}", 0)),
     }

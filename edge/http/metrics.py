@@ -108,8 +108,8 @@ class EdgeCollector(Collector):
             published = CounterMetricFamily(
                 "edge_run_mqtt_published", "Messages on results and errors.", labels=["topic_class", "outcome"]
             )
-            for outcome in ("sent", "confirmed"):
-                published.add_metric(["result", outcome], counted.get(f"{outcome}:mqtt", 0))
+            for outcome in ("sent", "confirmed", "unconfirmed"):
+                published.add_metric(["result", outcome], lanes["mqtt"][outcome])
             yield published
             yield _counter("mqtt_reconnects", "Connections after the first.", counted.get("reconnects:mqtt", 0))
         waiting = sum(lane["depth"] for lane in lanes.values())

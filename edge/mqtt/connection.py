@@ -7,7 +7,7 @@ import selectors
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import paho.mqtt.client as paho
 
@@ -61,7 +61,7 @@ class Connection:
         self.hung_up = False
         self._refused: str | None = None
         self._gone: str | None = None
-        self._topics = 0
+        self._topics: list[str] = []
         self._told_subscription = False
         self._checked_s = 0.0
         self._registered: object = None
@@ -77,9 +77,16 @@ class Connection:
         return self._refused is not None and not (self.no_such_version or self.no_such_qos)
 
     @property
+    def seems_without_qos_1(self) -> bool:
+        """Of MQTT 3.1.1, where a broker cannot say what it lacks: it granted QoS 0 only, and confirmed nothing."""
+        granted = [reason.value for reason in self.client.granted if not reason.is_failure]
+        waits = self.queue.oldest_s is not None and not self.queue.confirmed_any
+        return not self.client.five and waits and bool(granted) and max(granted) == 0
+
+    @property
     def hears(self) -> bool:
         """True once the broker has answered what was subscribed to."""
-        return len(self.client.granted) >= self._topics
+        return len(self.client.granted) >= len(self._topics)
 
     # --- the beginning and the end ----------------------------------------------------------------------
 
@@ -201,17 +208,19 @@ class Connection:
             raise UnavailableError(self._why_gone())
 
     def _check_subscriptions(self) -> None:
-        refused = [str(r) for r in self.client.granted if r.is_failure]
+        answers = zip(self._topics, self.client.granted, strict=False)  # not all are answered yet
+        refused = [(topic, str(reason)) for topic, reason in answers if reason.is_failure and topic]
         if refused and not self._told_subscription:
             self._told_subscription = True
-            log.error("the broker refuses a subscription", extra={"reason": refused[0]})
+            topic, reason = refused[0]
+            log.error("the broker refuses a subscription", extra={"topic": topic, "reason": reason})
 
     # --- what is said -----------------------------------------------------------------------------------
 
-    def subscribe(self, topics: Sequence[str]) -> None:
-        """Inputs follow; `hears` is true once the broker has answered."""
+    def subscribe(self, topics: Sequence[str], optional: Container[str] = ()) -> None:
+        """Inputs follow; `hears` is true once the broker has answered. Of `optional` ones a refusal is not told."""
         if topics:
-            self._topics += len(topics)
+            self._topics += ["" if topic in optional else topic for topic in topics]
             self.client.subscribe(topics)
 
     def publish(self, publications: Sequence[Publication]) -> list[tuple[Publication, str]]:

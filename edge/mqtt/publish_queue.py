@@ -42,6 +42,8 @@ class PublishQueue:
         self._waiting: deque[Publication] = deque()
         self._in_flight: dict[int, tuple[float, OnDelivery | None, int]] = {}
         self._told_refusal = False
+        self.confirmed_any = False
+        """The broker has answered a message of this connection."""
 
     def apply_connack(self, connack: Connack) -> None:
         """What the broker says of itself; one of MQTT 3.1.1 says nothing."""
@@ -103,6 +105,7 @@ class PublishQueue:
 
     def settle(self, acknowledgements: Sequence[Acknowledgement]) -> None:
         """Tells what the broker said of messages, and sends what had to wait."""
+        self.confirmed_any = True
         together: list[int] = []
         last: OnDelivery | None = None
         for mid, refusal in acknowledgements:

@@ -20,6 +20,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from edge.errors import FatalError, SampleError, UnavailableError
 from edge.mqtt.codec import lazy_module
 from edge.mqtt.messages import Incoming, MqttOptions, OnDelivery, Outgoing, ProtocolChoice, Refusal
@@ -113,6 +115,7 @@ class MqttSession:
         self._worked_version = self._refused_version = 0
         self._hung_up = self._cut_short = 0
         self._subscribed: set[str] = set()
+        self._optional: set[str] = set()
         self._failing = False
         self._ended_by = EndedByMessage()
 
@@ -126,9 +129,12 @@ class MqttSession:
         """In the session's thread too: `up` is not called for a connection that stands already."""
         self._listeners.append(listener)
 
-    def subscribe(self, topic: str, handler: Callable[[Incoming], None]) -> None:
-        """QoS 1, now and after every reconnect. The handler runs in the session's thread."""
+    def subscribe(self, topic: str, handler: Callable[[Incoming], None], *, optional: bool = False) -> None:
+        """QoS 1, now and after every reconnect. The handler runs in the session's thread. `optional`: nothing is said
+        where the broker refuses it."""
         self._subscriptions[topic] = handler
+        if optional:
+            self._optional.add(topic)
         self._routes.clear()
         if self._connection is not None and self._connection.up:
             self._subscribe([topic])
@@ -188,6 +194,11 @@ class MqttSession:
     def largest(self) -> int:
         """Bytes of the largest packet that the broker takes; 0 while there is no connection."""
         return self._connection.queue.maximum_packet_size if self._connection is not None else 0
+
+    @property
+    def confirms(self) -> bool:
+        """False where the broker has QoS 0 only."""
+        return self._connection is None or self._connection.queue.qos > 0
 
     def publish_all(self, publications: Sequence[Publication]) -> list[tuple[Publication, str]]:
         """Queues messages; those that can never be sent, and why. Raises UnavailableError without a connection."""
@@ -386,7 +397,7 @@ class MqttSession:
 
     def _subscribe(self, topics: Sequence[str]) -> None:
         if self._connection is not None:
-            self._connection.subscribe(topics)
+            self._connection.subscribe(topics, self._optional)
 
     def _loop(self, connection: Connection, selector: selectors.BaseSelector) -> None:
         born = False
@@ -428,6 +439,7 @@ class MqttSession:
             self._drop_what_ended(self._connection)
         if self._connection is not None and self._connection.said_no:
             self._refused()
+        without_qos_1 = self._connection is not None and self._connection.seems_without_qos_1
         self._connection = None
         self._unavailable(reason)
         if not self._failing:
@@ -435,6 +447,7 @@ class MqttSession:
             log.warning("no broker, trying again", extra={"reason": reason})
         if was_up:
             self._note_cut_short()
+            self._choice = replace(self._choice, qos=0) if without_qos_1 else self._choice
             if self.options.version is None and self._refused_version != 5:
                 self._choice = ProtocolChoice(5, self._choice.retain, self._choice.qos)
                 # 3.1.1 was a guess: the next connection asks again

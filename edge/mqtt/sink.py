@@ -229,6 +229,9 @@ class MqttSink(Listener):
             whole = [key for key in keys if key not in self._halves]
             self._halves.difference_update(keys)
             keys = whole
+        if not self._session.confirms:
+            for _ in keys:
+                self._count("unconfirmed:mqtt")
         self._events.confirmed(keys)
 
     def up(self, *, resumed: bool) -> None:

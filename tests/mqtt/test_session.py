@@ -237,6 +237,36 @@ def test_a_broker_without_qos_1_gets_qos_0_and_it_is_said(broker, session, outco
     assert "QoS 0 only" in caplog.text
 
 
+def test_one_of_mqtt_3_that_grants_qos_0_and_confirms_nothing_gets_qos_0(broker, session, outcome, caplog):
+    broker.granted_qos = 0
+    broker.answer = lambda _: None
+    made = session(version=4, options={"confirm_timeout_s": 0.2})
+    made.subscribe("in", print)
+    made.start()
+    made.post(Outgoing("t", b"x"), keep=True)
+    broker.wait("the end of the first connection", lambda: len(broker.peers) > 1)
+    broker.wait("another subscription", lambda: bool(broker.peers[-1].subscribed))
+    made.post(Outgoing("t", b"y"), outcome.on_delivery(0), keep=True)
+    outcome.wait(1)
+    broker.wait("the message", lambda: any(m.payload == b"y" for m in broker.peers[-1].published))
+    assert [m.qos for m in broker.peers[-1].published if m.payload == b"y"] == [0]
+    assert "QoS 0 only" in caplog.text
+
+
+def test_one_that_grants_qos_0_but_confirms_keeps_qos_1(broker, session, outcome):
+    broker.granted_qos = 0
+    made = session(version=4)
+    made.subscribe("in", print)
+    made.start()
+    made.post(Outgoing("t", b"x"), outcome.on_delivery(0), keep=True)
+    outcome.wait(1)
+    broker.peers[0].close()
+    broker.wait("another connection", lambda: len(broker.peers) > 1 and bool(broker.peers[-1].subscribed))
+    made.post(Outgoing("t", b"y"), outcome.on_delivery(1), keep=True)
+    outcome.wait(2)
+    assert [m.qos for m in broker.peers[-1].published if m.payload == b"y"] == [1]
+
+
 def test_a_broker_that_refuses_a_will_of_qos_1_gets_one_of_qos_0(broker, session, outcome):
     broker.connack = lambda peer: 0x9B if peer.connect[7] & 0x18 else 0  # QoS not supported
     made = session()

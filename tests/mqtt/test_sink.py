@@ -19,6 +19,7 @@ class Session:
 
     up = True
     largest = 10_000
+    confirms = True
 
     def __init__(self):
         self.sent = []
@@ -105,6 +106,14 @@ def test_a_result_that_the_broker_can_never_take_is_dropped_and_counted_and_hold
     assert outbox.keys == [7]
     assert outbox.reasons == []
     assert counted == ["dropped:mqtt:refused"]
+
+
+def test_what_a_broker_of_qos_0_was_sent_is_counted_as_unconfirmed(sink, outbox, session, counted):
+    session.confirms = False
+    sink.send(Entry(7, Message("result", b"{}", 1)))
+    session.confirm(session.sent[0])
+    assert outbox.keys == [7]
+    assert counted == ["unconfirmed:mqtt"]
 
 
 def test_an_error_that_the_broker_refuses_is_counted_and_holds_up_none(sink, outbox, session, counted):
