@@ -36,6 +36,22 @@ class Record(msgspec.Struct, frozen=True):
         return self.id.rpartition("/")[0]
 
 
+class PartlyRefusedError(SampleError):
+    """Of what was written `left` is not there, because of at least one of them; the others are."""
+
+    def __init__(self, reason: str, left: Sequence[Record]) -> None:
+        super().__init__(reason)
+        self.left = left
+
+
+class PartlyAwayError(UnavailableError):
+    """Of what was written `left` may not be there; the others are."""
+
+    def __init__(self, reason: str, left: Sequence[Record]) -> None:
+        super().__init__(reason)
+        self.left = left
+
+
 class Store(Protocol):
     """Another system. Belongs to one thread, that of the sink's outbox; no call waits longer than ten seconds."""
 
@@ -46,7 +62,8 @@ class Store(Protocol):
         """Stores all; the other side has them when it returns.
 
         Raises UnavailableError, or SampleError where at least one of them can never be stored. Others of them may be
-        there all the same, for they may be written again.
+        there all the same, for they may be written again. A store that knows which are there says so:
+        `PartlyAwayError`, `PartlyRefusedError`.
         """
 
     def reach(self) -> Reached:
@@ -89,13 +106,22 @@ class StoreSink:
     def _write(self, records: Sequence[Record]) -> list[tuple[int, str]]:
         try:
             self._store.write(records)
+        except PartlyAwayError as exc:
+            self._confirm_but(exc.left, records)
+            raise
         except SampleError as exc:
-            if len(records) == 1:
-                return [(records[0].key, str(exc))]
-            half = len(records) // 2
-            return self._write(records[:half]) + self._write(records[half:])
+            left = exc.left if isinstance(exc, PartlyRefusedError) else records
+            self._confirm_but(left, records)
+            if len(left) == 1:
+                return [(left[0].key, str(exc))]
+            half = len(left) // 2
+            return self._write(left[:half]) + self._write(left[half:])
         self._confirm([r.key for r in records])
         return []
+
+    def _confirm_but(self, left: Sequence[Record], records: Sequence[Record]) -> None:
+        without = {r.key for r in left}
+        self._confirm([r.key for r in records if r.key not in without])
 
     def _confirm(self, keys: Sequence[int]) -> None:
         if keys and self._events is not None:

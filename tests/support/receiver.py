@@ -2,7 +2,7 @@
 
 It keeps what came in an SQLite file, one row for each `id`, with the headers of the request. A result that holds the
 word "poison" is answered with 422 and its request is not kept; a file beside FILE, `FILE.say`, holds an answer for all
-requests: a status, and headers in JSON.
+requests: a status, and headers in JSON. `FILE.asked` has a line of JSON for each request.
 """
 
 from __future__ import annotations
@@ -19,17 +19,26 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: Receiver
 
-    def do_HEAD(self):
+    def do_GET(self):
+        self._asked(b"")
         self._answer(*self._said(405))
+
+    do_HEAD = do_GET
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self._asked(body)
         status, headers = self._said(200)
         if status == 200 and b"poison" in body:
             status = 422
         if status == 200:
             self.server.keep(self.path, dict(self.headers.items()), body)
         self._answer(status, headers)
+
+    def _asked(self, body):
+        said = {"method": self.command, "path": self.path, "headers": dict(self.headers.items()), "body": body.decode()}
+        with self.server.asked.open("a") as file:
+            file.write(json.dumps(said) + "\n")
 
     def _said(self, default):
         try:
@@ -51,6 +60,7 @@ class Handler(BaseHTTPRequestHandler):
 class Receiver(HTTPServer):
     def __init__(self, port: int, file: Path) -> None:
         super().__init__(("127.0.0.1", port), Handler)
+        self.asked = file.with_name(file.name + ".asked")
         self.say = file.with_name(file.name + ".say")
         self.db = sqlite3.connect(file, isolation_level=None)
         self.db.execute("PRAGMA journal_mode=WAL")

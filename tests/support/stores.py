@@ -14,6 +14,8 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,6 +37,10 @@ class Server:
     needs: tuple[str, str] = ("", "")
     """The program, and the Debian package that it is in."""
     patience_s = 30.0
+    once = True
+    """It drops repeats itself; else its readers do, by `id`."""
+    whole = True
+    """It keeps results as they are."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -112,6 +118,10 @@ class WebhookReceiver(Server):
         partial = say.with_suffix(".partial")
         partial.write_text(json.dumps({"status": status, "headers": headers}))
         partial.replace(say)
+
+    def asked(self) -> list[dict[str, Any]]:
+        """Every request: method, path, headers and body."""
+        return [json.loads(said) for said in self.file.with_name(self.file.name + ".asked").read_text().splitlines()]
 
     def rows(self) -> list[tuple[Any, ...]]:
         """id, payload, path and headers of each result that was kept, in order."""
@@ -312,9 +322,109 @@ class NatsServer(Server):
         return list(self.ask(read))
 
 
+class KafkaCluster(Server):
+    """librdkafka's mock. A kill would lose all of it, so it goes away by being frozen."""
+
+    needs = (sys.executable, "python3")
+    once = False
+
+    @property
+    def uri(self) -> str:
+        return f"kafka://127.0.0.1:{self.port}/results"
+
+    def command(self) -> Sequence[str]:
+        return [sys.executable, "-P", str(Path(__file__).with_name("kafkamock.py")), str(self.folder / "address")]
+
+    def answers(self) -> bool:
+        address = self.folder / "address"
+        if not address.exists():
+            return False
+        self.port = int(address.read_text().rpartition(":")[2])
+        return listens(self.port)
+
+    def go_away(self) -> None:
+        self.pause()
+
+    def come_back(self) -> None:
+        self.go_on()
+
+    def messages(self) -> list[Any]:
+        from confluent_kafka import Consumer, TopicPartition
+
+        consumer = Consumer(
+            {
+                "bootstrap.servers": f"127.0.0.1:{self.port}",
+                "group.id": "test",
+                "enable.auto.commit": False,
+                "log_level": 0,
+            }
+        )
+        try:
+            partitions = consumer.list_topics("results", timeout=10).topics["results"].partitions
+            found: list[Any] = []
+            for number in partitions:
+                part = TopicPartition("results", number, 0)
+                _, end = consumer.get_watermark_offsets(part, timeout=10)
+                consumer.assign([part])
+                count = len(found) + end
+                while len(found) < count:
+                    message = consumer.poll(10)
+                    assert message is not None, "a message that is there comes"
+                    assert message.error() is None, message.error()
+                    found.append(message)
+            return found
+        finally:
+            consumer.close()
+
+    def received(self) -> Sequence[bytes]:
+        return [m.value() for m in self.messages()]
+
+
+class InfluxServer(Server):
+    """InfluxDB 1, with the database `edge`."""
+
+    needs = ("influxd", "influxdb")
+    whole = False
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.config = folder / "influx.conf"
+        self.config.write_text(
+            f'reporting-disabled = true\nbind-address = "127.0.0.1:{free_port()}"\n'
+            f'[meta]\ndir = "{folder}/meta"\n[data]\ndir = "{folder}/data"\nwal-dir = "{folder}/wal"\n'
+            f'[http]\nbind-address = "127.0.0.1:{self.port}"\nlog-enabled = false\n[monitor]\nstore-enabled = false\n'
+        )
+
+    @property
+    def uri(self) -> str:
+        return f"influx:http://127.0.0.1:{self.port}#db=edge"
+
+    def command(self) -> Sequence[str]:
+        return ["influxd", "-config", str(self.config)]
+
+    def answers(self) -> bool:
+        try:
+            self.query("CREATE DATABASE edge")
+        except OSError:
+            return False
+        return True
+
+    def query(self, text: str) -> list[dict[str, Any]]:
+        """The rows of all series, with the tags among the columns."""
+        words = urllib.parse.urlencode({"db": "edge", "epoch": "ns", "q": text}).encode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/query", words, timeout=10) as answer:
+            (result,) = json.load(answer)["results"]
+        return [dict(zip(s["columns"], row, strict=True)) for s in result.get("series", ()) for row in s["values"]]
+
+    def received(self) -> Sequence[bytes]:
+        return [json.dumps({"seq": row["seq"]}).encode() for row in self.query("SELECT seq FROM /.*/")]
+
+
 STORES: dict[str, type[Server]] = {
     "webhook": WebhookReceiver,
     "redis": RedisServer,
     "postgres": PostgresServer,
     "nats": NatsServer,
+    "kafka": KafkaCluster,
+    "influx": InfluxServer,
 }
