@@ -32,6 +32,13 @@ _MORE = {1: 16_000, 2: 16_000, 4: 224}
 """A usual size of free dimensions by the rank of an input: a second of sound, a picture."""
 
 
+_RECURRENT = frozenset({
+    "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    "UNIDIRECTIONAL_SEQUENCE_RNN",
+})  # fmt: skip
+"""Operators that keep a state in tensors of their own."""
+
+
 class LiteRt:
     """One .tflite file, loaded."""
 
@@ -42,6 +49,9 @@ class LiteRt:
         self.version = version
         self._make = make
         self._interpreter = interpreter = make()
+        operators = _operators(interpreter)
+        self._has_variables = "VAR_HANDLE" in operators
+        self.remembers = self._has_variables or not operators.isdisjoint(_RECURRENT)
         self._lock = threading.Lock()
         details_in, details_out = interpreter.get_input_details(), interpreter.get_output_details()
         self.inputs = _specs(details_in)
@@ -87,17 +97,11 @@ class LiteRt:
             self._interpreter.resize_tensor_input(self._in[name][0], list(shape))
         self._interpreter.allocate_tensors()
 
-    @property
-    def remembers(self) -> bool:
-        """Whether the model has variables of its own."""
-        with self._lock:
-            return _remembers(self._interpreter)
-
     def reset(self) -> None:
         """Forgets what earlier samples left in the model's own variables (a recurrent or streaming model)."""
         with self._lock:
             self._interpreter.reset_all_variables()
-            if _remembers(self._interpreter):
+            if self._has_variables:
                 # The library has no other way to empty these.
                 self._interpreter = self._make()
                 self._set_shapes(self._shapes)
@@ -237,11 +241,12 @@ def _try(interpreter: Any) -> None:
     interpreter.invoke()
 
 
-def _remembers(interpreter: Any) -> bool:
+def _operators(interpreter: Any) -> frozenset[str]:
+    """Their names."""
     try:
-        return any(op["op_name"] == "VAR_HANDLE" for op in interpreter._get_ops_details())
-    except ValueError:  # a name that is no text: it may
-        return True
+        return frozenset(op["op_name"] for op in interpreter._get_ops_details())
+    except ValueError:  # a name that is no text: it may be any
+        return frozenset({"VAR_HANDLE"})
 
 
 def _specs(details: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

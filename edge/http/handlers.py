@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from starlette.routing import BaseRoute
 
 from edge.engines import stateful
+from edge.http import memory
 from edge.http.compat.invocations import Invocations
 from edge.http.compat.tensorflow import TensorFlowServing
 from edge.http.events import Live
@@ -44,15 +45,17 @@ class Handlers:
             metrics,
         )
         statistics = InferenceStatistics(metrics, served.clock)
-        batches = options.max_batch > 1 and may_join(served.engine) and not served.states
+        batches = options.max_batch > 1 and may_join(served.engine) and not (served.states or served.remembers)
         models = Models(served, options.max_batch if batches else 1)
 
         def infers(engine: Engine) -> Inference:
             return Inference(engine, models.name, models.version, served.manifest.labels, statistics)
 
-        inference = infers(served.engine)
+        inference = infers(memory.FreshEngine(served) if served.remembers else served.engine)
         answers: Inference | SequencedInference = inference
-        if served.states:
+        if served.remembers:
+            answers = SequencedInference(inference, memory.refuse_sequences, served.clock)
+        elif served.states:
             answers = SequencedInference(
                 inference, lambda: infers(stateful.wrap(served.engine, served.manifest)), served.clock
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 from edge.model.manifest import Manifest
 from edge.pipeline.pipeline import Pipeline
-from edge.plugins.protocols import Clock, Engine
+from edge.plugins.protocols import Clock, Engine, RememberingEngine
 from edge.telemetry import board
 from edge.telemetry.metrics import Metrics
 
@@ -41,9 +41,14 @@ class Served:
         return any(i.state_from for i in self.manifest.inputs)
 
     @property
+    def remembers(self) -> bool:
+        """True where the engine itself keeps something from sample to sample: `memory.py`."""
+        return isinstance(self.engine, RememberingEngine) and self.engine.remembers
+
+    @property
     def stateful(self) -> bool:
         """True where one sample changes the next: then each sequence of requests has a memory of its own."""
-        return self.states or any(i.window is not None for i in self.manifest.inputs)
+        return self.states or self.remembers or any(i.window is not None for i in self.manifest.inputs)
 
 
 @dataclass(frozen=True, slots=True)

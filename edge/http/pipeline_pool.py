@@ -14,6 +14,7 @@ from edge.data.result import Result, Skipped
 from edge.data.sample import Payload, Sample
 from edge.data.tensor import Array, Tensors
 from edge.errors import SampleError
+from edge.http import memory
 from edge.http.options import Served
 from edge.http.sequences import Sequence as RequestSequence
 from edge.http.sequences import Sequences
@@ -44,6 +45,10 @@ class PipelinePool:
 
     @contextmanager
     def _pipeline(self, sequence: RequestSequence | None = None) -> Iterator[Pipeline]:
+        if self._served.remembers:
+            if sequence is not None:
+                memory.refuse_sequences()
+            memory.begin(self._served)
         if self._sequences is not None:
             with self._sequences.turn(sequence) as pipeline:
                 yield pipeline

@@ -191,7 +191,7 @@ class RememberingEngine(Protocol):
     """Capability of an engine that knows models whose outputs depend on the samples before."""
 
     remembers: bool
-    """True: nothing runs between the samples of one batch."""
+    """True: nothing runs between the samples of one batch, and `reset` alone parts those of two senders."""
 
 
 @runtime_checkable

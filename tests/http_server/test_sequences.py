@@ -154,3 +154,45 @@ def test_a_sequence_that_idles_is_forgotten_and_says_so():
         assert memory == ["used"]
     with pytest.raises(Refusal, match="idle"), known.turn(Sequence("idle")):
         pass
+
+
+# --- a memory of the engine's own -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def summing(models):
+    """The sum of all `x` so far, which the engine itself keeps."""
+    tinytflite = pytest.importorskip("support.tinytflite", reason="needs ai-edge-litert", exc_type=ImportError)
+    file = models / "summing.tflite"
+    file.write_bytes(tinytflite.running_sum())
+    return file
+
+
+def given_x(site, *values, **parameters):
+    name = site.loaded.engine.inputs[0].name
+    return site.infer({"inputs": [tensor(name, [[v] for v in values], "FP32")], "parameters": parameters})
+
+
+def test_a_memory_of_the_engine_s_own_is_empty_at_each_request(serve, summing):
+    site = serve(summing)
+
+    assert [given_x(site, 5).json["outputs"][0]["data"] for _ in range(2)] == [[5], [5]]
+    rows = [site.post("/predict", [[1.0], [2.0]]).json for _ in range(2)]
+    assert [[r["predictions"][0]["value"] for r in answer] for answer in rows] == [[1, 3]] * 2
+
+
+def test_sequences_are_refused_where_the_engine_has_one_memory(serve, summing):
+    site = serve(summing)
+
+    for answer in (
+        given_x(site, 5, sequence_id=1, sequence_start=True),
+        site.post("/predict?sequence_id=1&sequence_start=1", [1.0]),
+    ):
+        assert (answer.status, "cannot be told apart" in answer.error) == (400, True)
+
+
+def test_beside_a_flow_that_uses_the_memory_requests_are_refused(serve, summing):
+    site = serve(summing, source="mqtt:in")
+
+    for answer in (given_x(site, 5), site.post("/predict", [1.0]), site.post("/invocations", [[1.0]])):
+        assert (answer.status, "mqtt:in" in answer.error) == (501, True)

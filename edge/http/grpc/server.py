@@ -35,10 +35,13 @@ BESIDE_MOST = 65_536
 """Bytes of a message that are not its tensors."""
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT, 401: grpc.StatusCode.UNAUTHENTICATED, 404: grpc.StatusCode.NOT_FOUND,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED, 503: grpc.StatusCode.UNAVAILABLE,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED, 501: grpc.StatusCode.UNIMPLEMENTED,
+    503: grpc.StatusCode.UNAVAILABLE,
 }  # fmt: skip
 
 
+WINDOW = 262_144
+"""Bytes of a call that may be under way to the server."""
 GUESSES_MOST = 64
 """Calls with a wrong token that are held back at once: they take places of others. More are refused without a wait."""
 
@@ -94,6 +97,8 @@ class GrpcServer:
                 ("grpc.max_receive_message_length", options.max_body + BESIDE_MOST),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_metadata_size", BESIDE_MOST),
+                ("grpc.http2.bdp_probe", 0),  # a ping beside every call, a tenth of its time; the window is fixed instead
+                ("grpc.http2.lookahead_bytes", WINDOW),
                 ("grpc.so_reuseport", 0),  # else two servers could share a port, and each get some of the requests
             ],
             maximum_concurrent_rpcs=options.rpcs,
