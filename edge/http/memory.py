@@ -1,4 +1,4 @@
-"""Models whose memory is the engine's own (a variable in a .tflite file): there is one, and nothing but `reset` parts it.
+"""Models whose memory is the engine's own (a variable in a .tflite file): there is one, parted by `reset` alone.
 
 So each request begins with an empty one and leaves nothing behind, and its rows follow one another. Beside a flow,
 whose samples stand in that memory, requests are refused; so are sequences, of which several would be under way.

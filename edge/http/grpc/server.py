@@ -97,7 +97,7 @@ class GrpcServer:
                 ("grpc.max_receive_message_length", options.max_body + BESIDE_MOST),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_metadata_size", BESIDE_MOST),
-                ("grpc.http2.bdp_probe", 0),  # a ping beside every call, a tenth of its time; the window is fixed instead
+                ("grpc.http2.bdp_probe", 0),  # it pings beside each call, for a tenth of its time
                 ("grpc.http2.lookahead_bytes", WINDOW),
                 ("grpc.so_reuseport", 0),  # else two servers could share a port, and each get some of the requests
             ],
