@@ -9,6 +9,8 @@
 # make image                          that image, by docker
 # make test-heavy                     every framework, in .venv-heavy (5 GB); MATRIX=converter/MATRIX.md writes the table
 # make dist    wheel, source archive, and a bill of materials (CycloneDX) of what the image holds, in dist/
+# make docs    the site of docs/ in dist/site, its links checked; in an environment of its own
+# make settings, make pictures         docs/settings.md from the options; docs/pictures from real runs (chromium, mosquitto)
 # make lock    requirements/*.txt anew: every package with its hashes, for all platforms
 # make bench   every target of speed, the tables into tests/benchmarks/README.md; its parts are
 #              bench-flow, beside the engine alone and beside a tutorial's loop, and bench-http, beside other people's servers
@@ -30,7 +32,7 @@ BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale soak clean
+.PHONY: demo docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -71,6 +73,21 @@ dist: $(VENV)/.dev
 	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
 	  --output-file "dist/$$(basename dist/*.whl .whl).cdx.json" requirements/image.txt
 	@ls dist
+
+.venv-docs/.docs: pyproject.toml
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --upgrade pip
+	.venv-docs/bin/python -m pip install --quiet $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+	touch $@
+
+docs: .venv-docs/.docs
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict && echo dist/site/index.html
+
+settings: $(VENV)/.dev
+	@$(BIN)/python docs/tools/settings.py
+
+pictures: $(VENV)/.dev
+	@$(BIN)/python docs/tools/pictures.py
 
 demo: $(VENV)/.demo
 	@$(BIN)/edge-run demo $(if $(BROKER),--broker $(BROKER))

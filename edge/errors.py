@@ -58,10 +58,7 @@ class EndOfStream(EdgeError):  # noqa: N818 - the name of a condition, as StopIt
     """A source has given its last sample."""
 
 
-BITS_32 = (
-    "PyPI has none for 32 bits: install the 64-bit Raspberry Pi OS; on trixie, sudo apt install python3-onnxruntime "
-    "and an environment with --system-site-packages may do, but has not been tried on a board"
-)
+BITS_32 = "PyPI has none for 32 bits: install the 64-bit Raspberry Pi OS"
 """The way out where onnxruntime is missing on a 32-bit system."""
 
 

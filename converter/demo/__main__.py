@@ -151,7 +151,8 @@ def _run(files: Files, folder: Path, broker: str) -> int:
         *(str(BINARIES / "edge-run"), "--model", str(folder / "digits.onnx"), "--source", "-", "--device", "demo"),
         *("--mqtt", broker or f"embedded:{port}", "--state-dir", str(folder / "state"), "--top-k", "1"),
     ]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as edge_run:
+    # Its lines for people would come between those of the subscriber.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as edge_run:
         _wait_for(host, port)
         listen = [sys.executable, "-m", "converter.demo.subscriber", host, str(port), TOPIC]
         with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as subscriber:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 PAGES = sorted([ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")])
 ROOMS = (ROOT, ROOT / "edge", ROOT / "converter", ROOT / "edge" / "http", ROOT / "edge" / "mqtt")
 
@@ -16,6 +19,27 @@ ROOMS = (ROOT, ROOT / "edge", ROOT / "converter", ROOT / "edge" / "http", ROOT /
 def test_every_link_to_a_file_leads_to_one(page):
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_link_into_the_repository_leads_to_a_file_of_it(page):
+    links = re.findall(rf"{re.escape(REPOSITORY)}/(?:blob|tree|raw)/main/([^)#\s]+)", page.read_text())
+    pictures = re.findall(r"raw\.githubusercontent\.com/[\w-]+/[\w-]+/main/([^)#\s]+)", page.read_text())
+    assert [link for link in (*links, *pictures) if not (ROOT / link).exists()] == []
+
+
+def test_the_links_of_the_readme_are_whole_for_the_package_index_shows_it_alone():
+    assert re.findall(r"\]\((?!https:|#)[^)]*\)", (ROOT / "README.md").read_text()) == []
+
+
+def test_the_reference_of_settings_is_up_to_date():
+    written = runpy.run_path(str(ROOT / "docs" / "tools" / "settings.py"))["page"]()
+    assert (ROOT / "docs" / "settings.md").read_text() == written, "make settings"
+
+
+def test_every_page_is_in_the_menu_of_the_site():
+    menu = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    assert sorted(p.name for p in (ROOT / "docs").glob("*.md")) == sorted(re.findall(r"[\w-]+\.md", menu))
 
 
 @pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md", "STABILITY.md"])

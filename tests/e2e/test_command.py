@@ -301,7 +301,7 @@ def test_an_engine_that_is_not_installed_is_one_line_and_2(tmp_path, flowers):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, cwd=tmp_path)
     assert done.returncode == 2
     assert "an .onnx model needs onnxruntime" in one_line(done)
-    assert "sudo apt install python3-onnxruntime" in one_line(done)
+    assert "install the 64-bit Raspberry Pi OS" in one_line(done)
 
 
 def test_a_signal_during_the_start_ends_with_0(tmp_path):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 
-import cv2
 import pytest
-from support.processes import BINARIES, free_port, until
+from support.processes import BINARIES
 
 import edge
 
@@ -20,30 +18,6 @@ def typed(line: str, folder, **more):
     env |= {"PATH": f"{BINARIES}:{env['PATH']}", "XDG_STATE_HOME": str(folder / "state"), "CI": ""}
     return subprocess.Popen(["bash", "-c", f"exec {line}"], cwd=folder, env=env, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True, **more)  # fmt: skip
-
-
-def test_the_demo_keeps_its_folder_and_ends_with_three_commands_that_work(tmp_path):
-    demo = typed("edge-run demo", tmp_path)
-    said = demo.communicate(timeout=100)[0]
-    assert demo.returncode == 0, said
-    assert "none lost" in said
-    folder = tmp_path / "edge-demo"
-    assert cv2.imread(str(folder / "digit.png")).shape == (192, 192, 3)
-    there, rows, page, ask = re.findall(r"^   ((?:cd|edge-run|curl) .*)$", said, re.MULTILINE)
-    assert there == "cd edge-demo"
-    done = typed(rows, folder)
-    results = [json.loads(line) for line in done.communicate(timeout=60)[0].splitlines() if line.startswith("{")]
-    labels = (folder / "labels.csv").read_text().split()[1:]
-    right = [r["predictions"][0]["label"] == label for r, label in zip(results, labels, strict=True)]
-    assert sum(right) > 330
-    port = str(free_port())
-    served = typed(page.replace("8080", port), folder)
-    try:
-        answer = lambda: typed(ask.replace("8080", port) + " -s", folder).communicate(timeout=30)[0]  # noqa: E731
-        until(lambda: '"label":"7"' in answer(), "an answer for row.json, which is a 7")
-    finally:
-        served.terminate()
-        served.communicate(timeout=30)
 
 
 def test_a_demo_that_cannot_write_says_the_way_out(tmp_path):

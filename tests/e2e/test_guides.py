@@ -1,4 +1,4 @@
-"""What the README's guides ask people to type and to import works, where it does not need a Raspberry Pi."""
+"""What the pages of docs/ ask people to type and to import works, where it does not need a Raspberry Pi."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import pytest
 from support.processes import Client, Mosquitto, free_port, until
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "raspberry-pi.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def block(name: str) -> str:
-    return re.search(rf"<!-- test: {name} -->\n```sh\n(.*?)```", README, re.DOTALL)[1]
+    return re.search(rf"<!-- test: {name} -->\n```sh\n(.*?)```", GUIDE, re.DOTALL)[1]
 
 
 class Lock(Mosquitto):
-    """A mosquitto by the README's own configuration, on another port."""
+    """A mosquitto by the page's own configuration, on another port."""
 
     def __init__(self, folder: Path, config: str) -> None:
         super().__init__(folder)
@@ -29,7 +30,7 @@ class Lock(Mosquitto):
 
 @pytest.fixture
 def locked(tmp_path, mosquitto):
-    """The broker of step 4: written by the README's lines, with the password "secret"."""
+    """The broker of step 4: written by the page's lines, with the password "secret"."""
     passwords, config = tmp_path / "passwd", tmp_path / "edge.conf"
     subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, "edge", "secret"], check=True)
     text = block("mosquitto").replace("/etc/mosquitto/conf.d/edge.conf", str(config)).replace("sudo ", "")
@@ -74,14 +75,19 @@ def test_the_token_is_one_that_the_live_page_takes_and_nobody_else_can_read(edge
     assert process.process.poll() is None
 
 
-def test_every_flag_that_the_readme_names_is_there():
+def test_every_flag_that_the_pages_name_is_there():
     from edge.settings import options
     from edge.settings.settings import Settings
 
     known = {f"--{o.name}" for o in options.of(Settings)}
-    for line in re.findall(r"edge-run --model .*(?:\\\n.*)*", README):
-        for flag in re.findall(r"(?<!\S)--[a-z][a-z-]+", line):
-            assert flag in known | {"--check"}, line
+    typed = "\n".join(
+        "".join(re.findall(r"^```\w*\n.*?^```", page.read_text(), re.DOTALL | re.MULTILINE)) for page in PAGES
+    )
+    lines = re.findall(r"edge-run (?:\S+\.(?:onnx|tflite)|--model) .*(?:\\\n.*)*", typed)
+    assert len(lines) > 15
+    for line in lines:
+        for flag in re.findall(r"(?<!\S)--[a-z][a-z-]+", line.partition("docker run")[0]):
+            assert flag in known, line
 
 
 def test_the_node_red_flow_hangs_together_and_speaks_of_our_topics():
