@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,10 @@ from sklearn.ensemble import (
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, SplineTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from support.tables import Split, run, table
 
@@ -133,3 +136,83 @@ def test_a_function_that_does_nothing_is_no_function(wine: Split) -> None:
     model = make_pipeline(columns, RandomForestClassifier(3, random_state=0)).fit(wine.train, wine.target)
 
     assert converter.convert(model, sample=wine.held).manifest.parity.passed
+
+
+NAMES = np.array(["barolo", "grignolino", "barbera"])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        OneVsRestClassifier(LinearSVC()),
+        OneVsRestClassifier(LinearSVC(fit_intercept=False)),
+        OneVsOneClassifier(LogisticRegression(max_iter=5000)),
+    ],
+    ids=["one against the rest", "without intercepts", "one against one"],
+)
+def test_margins_of_one_against_others_are_the_original_s(model: Any, wine: Split, tmp_path: Path) -> None:
+    scale = StandardScaler().fit(wine.train)
+    rows, held = scale.transform(wine.train), scale.transform(wine.held)
+    model.fit(rows, NAMES[wine.target])
+
+    path = converter.convert(model, sample=held).save(tmp_path / "margins.onnx")
+
+    got = run(path, table(path, pd.DataFrame(held)))
+    assert got["label"].ravel().tolist() == model.predict(held).tolist()
+    np.testing.assert_allclose(got["scores"], model.decision_function(held), atol=1e-4)
+
+
+@pytest.mark.parametrize("classes", [["no", "yes"], [10, 20]], ids=["text", "numbers"])
+@pytest.mark.parametrize("kind", [OneVsOneClassifier, OneVsRestClassifier])
+def test_two_classes_keep_their_names_in_one_against_others(
+    kind: Any, classes: list[Any], cancer: Split, tmp_path: Path
+) -> None:
+    scale = StandardScaler().fit(cancer.train)
+    rows, held = scale.transform(cancer.train), scale.transform(cancer.held)
+    model = kind(LinearSVC()).fit(rows, np.array(classes)[cancer.target])
+
+    path = converter.convert(model, sample=held).save(tmp_path / "two.onnx")
+
+    assert run(path, table(path, pd.DataFrame(held)))["label"].ravel().tolist() == model.predict(held).tolist()
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+def test_near_neighbours_weigh_more_and_one_at_no_distance_all(metric: str, wine: Split, tmp_path: Path) -> None:
+    model = KNeighborsClassifier(weights="distance", metric=metric).fit(wine.train, wine.target)
+    held = pd.concat((wine.held, wine.train[:20]))
+
+    path = converter.convert(model, sample=held).save(tmp_path / "neighbours.onnx")
+
+    np.testing.assert_allclose(run(path, table(path, held))["scores"], model.predict_proba(held), atol=1e-4)
+
+
+def test_a_number_of_near_neighbours_is_weighed_too(diabetes: Split, tmp_path: Path) -> None:
+    model = KNeighborsRegressor(weights="distance").fit(diabetes.train, diabetes.target)
+    held = pd.concat((diabetes.held, diabetes.train[:20]))
+
+    path = converter.convert(model, sample=held).save(tmp_path / "neighbours.onnx")
+
+    np.testing.assert_allclose(run(path, table(path, held))["value"].ravel(), model.predict(held), rtol=1e-4)
+
+
+@pytest.mark.parametrize("encoder", [OneHotEncoder(handle_unknown="ignore"), OrdinalEncoder()])
+def test_categories_beyond_what_float64_tells_apart_are_refused(encoder: Any) -> None:
+    numbers = 2**60 + np.arange(90) % 7
+    rows = pd.DataFrame({"article": numbers, "city": np.array(["Bern", "Genf", "Basel"])[np.arange(90) % 3]})
+    columns = ColumnTransformer([("a", encoder, ["article"]), ("b", OneHotEncoder(), ["city"])])
+    model = make_pipeline(columns, Ridge()).fit(rows, numbers % 7)
+
+    with pytest.raises(UnsupportedError, match=r"Encoder: its categories are whole numbers beyond 2\^53"):
+        converter.convert(model, sample=rows)
+
+
+def test_large_categories_that_float64_tells_apart_keep_apart_beside_text(tmp_path: Path) -> None:
+    numbers = 7_610_000_000_000 + np.arange(90) % 7
+    rows = pd.DataFrame({"article": numbers, "city": np.array(["Bern", "Genf", "Basel"])[np.arange(90) % 3]})
+    columns = ColumnTransformer([("a", OneHotEncoder(), ["article"]), ("b", OneHotEncoder(), ["city"])])
+    model = make_pipeline(columns, Ridge()).fit(rows, numbers % 7)
+
+    path = converter.convert(model, sample=rows).save(tmp_path / "m.onnx")
+
+    feed = {"article": numbers[:, None].astype(np.float64), "city": rows[["city"]].to_numpy(dtype=object)}
+    np.testing.assert_allclose(run(path, feed)["value"].ravel(), model.predict(rows), atol=1e-4)

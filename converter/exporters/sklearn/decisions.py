@@ -85,6 +85,15 @@ def decide_by_threshold(model: Any, threshold: Threshold, classes: Array) -> Non
     _labels_from(model, nodes, "_index", classes)
 
 
+def decide_by_score(model: Any, classes: Array) -> None:
+    """Makes the label output of an ONNX model the class of the highest score, in place.
+
+    skl2onnx gives the number of that class for OneVsOneClassifier, whatever the class is called.
+    """
+    first = graph.library().helper.make_node("ArgMax", ["scores"], ["_index"], axis=1, keepdims=0)
+    _labels_from(model, [first], "_index", classes)
+
+
 def whole_votes(model: Any, classes: Array) -> None:
     """Makes the scores of a forest that ends an ONNX model exact, and its label the first of the highest, in place."""
     trees = [n for n in model.graph.node if n.op_type == "TreeEnsembleClassifier"]

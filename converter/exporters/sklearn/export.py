@@ -15,7 +15,7 @@ import numpy as np
 
 from converter.artifact import Artifact
 from converter.errors import REFUSES_ROWS, UnsupportedError, rows_refused
-from converter.exporters.sklearn import decisions, estimators, own_converters, precision, sentences, traps
+from converter.exporters.sklearn import decisions, estimators, neighbours, own_converters, precision, sentences, traps
 from converter.exporters.sklearn.precision import Precision
 from converter.exporters.sklearn.synthetic import table_rows, thresholds_of_features
 from converter.graph import graph
@@ -162,6 +162,7 @@ def _convert(model: Any, inputs: Sequence[Input], dtype: Precision, *, widen: bo
         raise UnsupportedError(_why_not(exc, model)) from exc
     graph.name_inputs(proto, [i.name for i in inputs])
     proto = without_zipmap(proto)
+    neighbours.weigh_by_distance(proto)
     exact_trees.restore(proto, marks, widen=widen)
     return proto
 
@@ -301,10 +302,12 @@ def _classifier(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Outpu
     names = [o.name for o in proto.graph.output]
     graph.rename_output(proto, names[0], "label")
     scored = "scores" in predict.answers(rows.take([0])) and len(names) > 1
-    if scored:
+    if len(names) > 1:
         graph.rename_output(proto, names[1], "scores")
-    graph.keep_outputs(proto, ["label", "scores"] if scored else ["label"])
     classes = predict.classes
+    if classes is not None and estimators.kind_of(estimators.last_step(predict.model)) == "OneVsOneClassifier":
+        decisions.decide_by_score(proto, _as_given(classes))
+    graph.keep_outputs(proto, ["label", "scores"] if scored else ["label"])
     if classes is None:
         labels = tuple(str(i) for i in range(estimators.cluster_count(predict.model)))
     else:
@@ -318,11 +321,16 @@ def _classifier(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Outpu
     return (label, Output(name="scores", role="scores")) if scored else (label,), labels
 
 
+def _as_given(classes: Array) -> Array:
+    """The classes as the label output gives them: int64 or text."""
+    names = np.array([given(c) for c in classes], dtype=object)
+    return names.astype(np.int64) if classes.dtype.kind in "iub" else names
+
+
 def _decide(proto: Any, model: Any, classes: Array) -> None:
     """Puts right the labels that skl2onnx decides otherwise than the original, in place."""
     threshold = decisions.without_threshold(model)[1]
-    decided = np.array([given(c) for c in classes], dtype=object)
-    given_as = decided.astype(np.int64) if classes.dtype.kind in "iub" else decided
+    given_as = _as_given(classes)
     if threshold is not None:
         decisions.decide_by_threshold(proto, threshold, given_as)
     elif estimators.kind_of(estimators.last_step(model)) in ("RandomForestClassifier", "ExtraTreesClassifier"):

@@ -44,6 +44,8 @@ def _token_expression(pattern: str) -> str:
     return "".join(_TRANSLATED.get(kind, kind) + count for kind, count in parts)
 
 
+EXACT_IN_FLOAT64 = 2**53
+
 ROUNDED_ALONE = "tree thresholds rounded down to float32: exact for inputs that are float32"
 
 
@@ -81,6 +83,12 @@ def _reason(kind: str, estimator: Any) -> str:
             "categorical_features cannot be converted: skl2onnx takes their bit sets for thresholds and gives wrong "
             "answers (by up to 0.87); encode the categories with OrdinalEncoder or OneHotEncoder and train without it"
         )
+    large = _largest_category(estimator) if kind.endswith("Encoder") else 0
+    if large > EXACT_IN_FLOAT64:
+        return (
+            f"its categories are whole numbers beyond 2^53 ({large}), which float64 cannot tell apart; give them as "
+            "text (astype(str)) and train again"
+        )
     if kind == "OneHotEncoder" and getattr(estimator, "handle_unknown", "") == "infrequent_if_exist":
         return (
             "handle_unknown='infrequent_if_exist' fails in ONNX on a category that it has not seen; "
@@ -102,6 +110,13 @@ def _reason(kind: str, estimator: Any) -> str:
             "digits such as '[a-z0-9]+'"
         )
     return boosters.refusal_inside(estimator)
+
+
+def _largest_category(encoder: Any) -> int:
+    """The largest whole number, without its sign, among the categories of an encoder; 0 where there is none."""
+    categories = getattr(encoder, "categories_", None)
+    values = [v for c in categories or () if np.asarray(c).dtype.kind in "iuO" for v in np.asarray(c).tolist()]
+    return max((abs(v) for v in values if type(v) is int), default=0)
 
 
 def is_multilabel(model: Any) -> bool:
@@ -126,6 +141,10 @@ def options(model: Any) -> dict[int, dict[str, Any]]:
             by_estimator[id(estimator)] = {"div": "div"}
         elif kind == "LinearSVC":
             by_estimator[id(estimator)] = {"raw_scores": True}
+        elif kind == "OneVsRestClassifier" and not hasattr(estimator, "predict_proba"):
+            by_estimator[id(estimator)] = {
+                "raw_scores": True
+            }  # it would divide margins by their sum, as if probabilities
         elif kind in ("TfidfVectorizer", "CountVectorizer"):
             # Any other locale may not exist on the device, and the model would not load.
             by_estimator[id(estimator)] = {"locale": "C"}
@@ -148,6 +167,8 @@ def mend(model: Any, marks: Marks, dtype: Precision = "float32") -> Any:
                 estimator.flatten_transform = False  # concerns `transform` alone, and skl2onnx stops at it
             if estimator.weights is not None:
                 estimator.weights = np.asarray(estimator.weights, dtype=np.float64)  # it sums them as an array
+        elif kind == "OneVsRestClassifier":
+            estimator.estimators_ = [_with_one_margin(e) for e in estimator.estimators_]
         elif kind == "KBinsDiscretizer" and estimator.encode == "onehot":
             estimator.encode = "onehot-dense"  # the same numbers; ONNX has no sparse tensors
         _without_passthrough(estimator)
@@ -157,6 +178,19 @@ def mend(model: Any, marks: Marks, dtype: Precision = "float32") -> Any:
         if dtype == "float64":
             precision.cast_before_trees(estimator)
     return changed
+
+
+def _with_one_margin(estimator: Any) -> Any:
+    """A LinearSVC as the SGDClassifier with its margins: skl2onnx would take both columns of the former for scores."""
+    if estimators.kind_of(estimator) != "LinearSVC":
+        return estimator
+    from sklearn.linear_model import SGDClassifier
+
+    same = SGDClassifier(loss="hinge")
+    for fitted in ("coef_", "intercept_", "classes_", "n_features_in_"):
+        setattr(same, fitted, getattr(estimator, fitted))
+    same.intercept_ = np.atleast_1d(same.intercept_)  # without an intercept LinearSVC keeps a number
+    return same
 
 
 def _mark_thresholds(estimator: Any, marks: Marks) -> None:

@@ -50,7 +50,7 @@ class TorchModel:
     @property
     def callable(self) -> Any:
         """What takes tensors by position."""
-        return self.model.module() if self.kind == "program" else self.model
+        return _by_position(self.model) if self.kind == "program" else self.model
 
     @property
     def one_row(self) -> bool:
@@ -123,11 +123,24 @@ def load(source: Source, rows: Rows | None, options: Options) -> TorchModel:
     specs = _specs(ready, rows, options, source)
     example = example_of(specs, rows)
     try:
-        outputs = flat(_call(ready, example))
+        outputs = _first(ready, example, source)
     except UNREADABLE as exc:
         raise SampleFileError(f"{source.name}: the model does not take the sample: {one_line(exc)}") from exc
     described = _described("script" if scripted else "module", ready, specs, outputs, len(example[0]))
     return replace(described, squashed=_squashed(ready, example, described.keep))
+
+
+def _first(model: Any, arrays: Sequence[Array], source: Source) -> list[tuple[str, Any]]:
+    """The flat outputs of a first call. Raises UnsupportedError where the model keeps something in its buffers."""
+    before = {n: b.clone() for n, b in model.named_buffers()}
+    outputs = flat(_call(model, arrays))
+    written = [n.removeprefix("inner.") for n, b in model.named_buffers() if n in before and not b.equal(before[n])]
+    if written:
+        raise UnsupportedError(
+            f"{source.name}: what it writes into {', '.join(written)} counts for the next input, and a file keeps "
+            "nothing: take that as an input and give it back as an output (h_in and h_out, for instance)"
+        )
+    return outputs
 
 
 def _ready(model: Any, source: Source) -> Any:
@@ -195,8 +208,8 @@ def _program(program: Any, source: Source) -> TorchModel:
     """An exported program: it says itself what it takes."""
     values = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"}
     specs = []
-    for name in program.graph_signature.user_inputs:
-        value = values.get(name) if isinstance(name, str) else None
+    for name in _tensors_of(program):
+        value = values.get(name)
         if value is None or not hasattr(value, "shape"):
             raise UnsupportedError(f"{source.name}: input {name!r} is no tensor; export the model with tensors only")
         shape = tuple(d if isinstance(d, int) else (None if i == 0 else str(d)) for i, d in enumerate(value.shape))
@@ -209,10 +222,45 @@ def _program(program: Any, source: Source) -> TorchModel:
         )
     count = 1 if 1 in batch else EXAMPLE_ROWS
     example = [np.zeros((count, *s.fixed(free=4)[1:]), dtype=s.dtype) for s in specs]
-    with quiet():
-        outputs = flat(_call(program.module(), example))
+    call = _by_position(program)
+    try:
+        with quiet():
+            outputs = _first(call, example, source)
+    except UNREADABLE as exc:
+        raise UnsupportedError(f"{source.name}: the program does not run: {one_line(exc)}; export it again") from exc
     described = _described("program", program, tuple(specs), outputs, count)
-    return replace(described, squashed=_squashed(program.module(), example, described.keep))
+    return replace(described, squashed=_squashed(call, example, described.keep))
+
+
+def _given(program: Any) -> list[Any]:
+    """What an exported program was given, in the order of its leaves: tensors by name, and constants with a value."""
+    signature = program.graph_signature
+    return [s.arg for s in signature.input_specs if s.kind.name == "USER_INPUT"]
+
+
+def _tensors_of(program: Any) -> list[str]:
+    return [arg.name for arg in _given(program) if not hasattr(arg, "value")]
+
+
+def _by_position(program: Any) -> Any:
+    """A module that takes the tensors of an exported program by position, whatever it was called with."""
+    torch = library()
+    given, form = _given(program), program.call_spec.in_spec
+
+    class ByPosition(torch.nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = program.module()
+
+        def forward(self, *tensors: Any) -> Any:
+            left = iter(tensors)
+            leaves = [arg.value if hasattr(arg, "value") else next(left) for arg in given]
+            arguments, keywords = form.unflatten(leaves)
+            return self.inner(*arguments, **keywords)
+
+    module = ByPosition()
+    module.training = False  # an exported program refuses to change it
+    return module
 
 
 # What the backward functions of operators are called that only move numbers about.

@@ -258,3 +258,48 @@ def test_a_file_that_pytorch_does_not_know_is_told(torch: Any, tmp_path: Path) -
 
     with pytest.raises(UnrecognisedError, match="PyTorch cannot read it"):
         converter.convert(tmp_path / "odd.pt2")
+
+
+def test_a_module_whose_buffers_are_its_state_is_refused_with_the_way_out(torch: Any, tmp_path: Path) -> None:
+    class Module(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(4, 3)
+            self.register_buffer("held", torch.zeros(1, 3))
+
+        def forward(self, rows: Any) -> Any:
+            self.held.copy_(torch.tanh(self.layer(rows) + 0.5 * self.held).mean(0, keepdim=True))
+            return self.held + rows[:, :3]
+
+    module = Module().eval()
+    torch.export.save(torch.export.export(module, (torch.ones(1, 4),)), tmp_path / "m.pt2")
+    for model, sample in ((module, np.ones((5, 4), np.float32)), (tmp_path / "m.pt2", None)):
+        with pytest.raises(UnsupportedError, match="what it writes into held counts for the next input"):
+            converter.convert(model, sample=sample)
+
+
+@pytest.mark.parametrize("keywords", [("extra",), ("rows", "extra")], ids=["one", "all"])
+def test_a_program_exported_with_keyword_arguments_answers_as_the_module(
+    keywords: tuple[str, ...], torch: Any, tmp_path: Path
+) -> None:
+    class Module(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = torch.nn.Linear(4, 3), torch.nn.Linear(2, 3)
+
+        def forward(self, rows: Any, *, extra: Any) -> Any:
+            return self.first(rows) - 2 * self.second(extra)
+
+    module, given = Module().eval(), {"rows": torch.randn(2, 4), "extra": torch.randn(2, 2)}
+    free = {name: {0: torch.export.Dim.AUTO} for name in given}
+    positional = tuple(v for n, v in given.items() if n not in keywords)
+    program = torch.export.export(module, positional, {n: given[n] for n in keywords}, dynamic_shapes=free)
+    torch.export.save(program, tmp_path / "m.pt2")
+
+    path = converter.convert(tmp_path / "m.pt2").save(tmp_path / "m.onnx")
+
+    rows, extra = (np.random.default_rng(0).normal(0, 1, (7, n)).astype(np.float32) for n in (4, 2))
+    got = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"rows": rows, "extra": extra})[0]
+    with torch.no_grad():
+        wanted = module(torch.from_numpy(rows), extra=torch.from_numpy(extra)).numpy()
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
