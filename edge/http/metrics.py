@@ -108,8 +108,9 @@ class EdgeCollector(Collector):
             published = CounterMetricFamily(
                 "edge_run_mqtt_published", "Messages on results and errors.", labels=["topic_class", "outcome"]
             )
-            for outcome in ("sent", "confirmed", "unconfirmed"):
-                published.add_metric(["result", outcome], lanes["mqtt"][outcome])
+            sent, done, unconfirmed = (counted.get(f"{n}:mqtt", 0) for n in ("sent", "confirmed", "unconfirmed"))
+            for outcome, count in (("sent", sent), ("confirmed", done - unconfirmed), ("unconfirmed", unconfirmed)):
+                published.add_metric(["result", outcome], count)
             yield published
             yield _counter("mqtt_reconnects", "Connections after the first.", counted.get("reconnects:mqtt", 0))
         waiting = sum(lane["depth"] for lane in lanes.values())
