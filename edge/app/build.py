@@ -23,7 +23,7 @@ from edge.app.service import App, HangLog
 from edge.app.status import StatsPublisher, Status
 from edge.app.topics import TopicsLock
 from edge.delivery.outbox import Outbox
-from edge.delivery.retry import Backoff
+from edge.delivery.retry import for_broker
 from edge.errors import ConfigError
 from edge.mqtt.messages import MqttOptions, Outgoing
 from edge.mqtt.options import broker_url
@@ -141,9 +141,7 @@ def _session(core: Core, draft: Draft, broker: EmbeddedBroker | None) -> MqttSes
     url = BrokerUrl("mqtt", "127.0.0.1", broker.port) if broker is not None else broker_url(mqtt)
     name = core.loaded.manifest.name
     client_id = mqtt.client_id or f"edge-run-{topics.device}-{name}-{instance_id(core.settings.delivery.state_dir)}"
-    # A broker without a memory has forgotten our subscription when it starts again: what is published until we
-    # are back reaches no one.
-    backoff = Backoff(first_s=0.1, eager_s=60.0)
+    backoff = for_broker()
     return MqttSession(
         MqttOptions(
             url=url,

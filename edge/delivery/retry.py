@@ -1,4 +1,4 @@
-"""How long to wait before the next try."""
+"""How long to wait before the next try: of sources and sinks, and of the broker."""
 
 from __future__ import annotations
 
@@ -40,3 +40,9 @@ class Backoff:
         """It worked: begin again at the shortest wait."""
         self._next_s = self._first_s
         self._eager_left_s = self._eager_s
+
+
+def for_broker() -> Backoff:
+    """Eager for a minute: a broker without a memory has forgotten our subscription when it starts again, and what is
+    published until we are back reaches no one."""
+    return Backoff(first_s=0.1, eager_s=60.0)
