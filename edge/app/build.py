@@ -35,8 +35,10 @@ from edge.plugins.contexts import SinkContext
 from edge.plugins.protocols import RememberingSource, Source
 from edge.plugins.rows import RowRules
 from edge.runtime import thermal
+from edge.runtime.guard import Guard
 from edge.runtime.left_out import LeftOut
-from edge.runtime.runner import Runner, RunnerOptions
+from edge.runtime.options import RunnerOptions
+from edge.runtime.runner import Runner
 from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
 from edge.sources.uri import without_credentials
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from edge.homeassistant.announcer import Announcer
     from edge.mqtt.embedded import EmbeddedBroker
     from edge.mqtt.masks import MaskPublisher
-    from edge.runtime.crash_guard import CrashGuard
 
 log = logging.getLogger("edge.app.service")
 
@@ -86,7 +87,7 @@ def build(settings: Settings, loaded: Loaded) -> App:
     if session is not None:
         _add_session(core, draft, session, status, embedded=broker is not None)
         _terminal(core, draft, session)
-    guard = _crash_guard(core, draft, source)
+    guard = _guard(core, draft, source)
     health = HealthSocket(settings.delivery.state_dir, core.stem, core.hearts.late, core.clock)
     draft.add("health", health.open, health.close)
     draft.ticks.append(health.tick)
@@ -336,10 +337,10 @@ def _http(core: Core, draft: Draft, status: Status, source: Source | None) -> No
     draft.add("http", server.start, server.stop)
 
 
-def _crash_guard(core: Core, draft: Draft, source: Source | None) -> CrashGuard | None:
+def _guard(core: Core, draft: Draft, source: Source | None) -> Guard:
     """Behind the locks of spools and topics: of two processes only one may take over the marks."""
     if not isinstance(source, RememberingSource):
-        return None
+        return Guard()
     from edge.runtime.crash_guard import CrashGuard
     from edge.storage.crash_marks import CrashMarks
 
@@ -354,7 +355,7 @@ def _runner(
     source: Source | None,
     pipeline: Pipeline,
     outboxes: Sequence[Outbox],
-    guard: CrashGuard | None,
+    guard: Guard,
 ) -> Runner:
     settings, clock, metrics = core.settings, core.clock, core.metrics
     return Runner(

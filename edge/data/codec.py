@@ -43,6 +43,8 @@ def decode(data: bytes) -> Payload:
 
     Raises SampleError where it is none of them.
     """
+    if data[:1] in (b"{", b"["):  # nothing else begins so, and most inputs do
+        return decode_json(data)
     if not data:
         raise SampleError("the input is empty: send a JSON object or array, a picture, or .npy bytes")
     if is_image(data):

@@ -69,8 +69,8 @@ class Outbox:
         self._backoff = backoff or Backoff()
         self._beat = beat
         self._thread_waker = ThreadWaker()
-        self.in_loop = isinstance(sink, LoopSink)
-        self._waker: Waker = sink.loop.waker if isinstance(sink, LoopSink) else self._thread_waker
+        self.loop = sink.loop if isinstance(sink, LoopSink) else None
+        self._waker: Waker = self._thread_waker if self.loop is None else self.loop.waker
         self._replies = isinstance(sink, ReplyingSink) and sink.answers
         self._batch_sink = sink if isinstance(sink, BatchSink) else None
         self._always = self._options.durability is Durability.ALWAYS
@@ -87,8 +87,8 @@ class Outbox:
         self._failures = 0
         self._due_ns = 0
         """While the sink is away: when it is tried again, on the monotonic clock."""
-        if isinstance(sink, LoopSink):
-            sink.loop.attach(self)
+        if self.loop is not None:
+            self.loop.attach(self)
 
     # --- from other threads -------------------------------------------------------------------------
 
@@ -147,10 +147,18 @@ class Outbox:
         self._note()
 
     def _note(self) -> None:
-        if not self.in_loop:  # a loop gives a turn after all that it does
+        if self.loop is None:  # a loop gives a turn after all that it does
             self._thread_waker.wake()
 
     # --- the owner ----------------------------------------------------------------------------------
+
+    def room(self) -> bool:
+        """Whether there is room for another message. If not, the owner is woken once there is."""
+        return self._pending.room()
+
+    def add(self, given: Sequence[Acked]) -> None:
+        """As `put`, from the owner, which would wait for itself: it asks for `room` before."""
+        self._pending.add(given if self._replies else _without_answers(given))
 
     def open(self) -> None:
         """Opens the spool ahead of the first turn, from any thread. Raises SpoolError."""
@@ -174,7 +182,10 @@ class Outbox:
 
     def turn(self) -> float:
         """Does what can be done now without waiting; the seconds until the next turn, if nothing wakes it earlier."""
-        assert self._is_owner(), f"the outbox {self.name} belongs to another thread"
+        thread = threading.get_ident()
+        if self._owner is None:
+            self._owner = thread
+        assert self._owner == thread, f"the outbox {self.name} belongs to another thread"
         if self.ended:
             return math.inf
         self._collect()
@@ -202,11 +213,6 @@ class Outbox:
             self._sink.close()
             self._guarded.close()
             self.on_end()
-
-    def _is_owner(self) -> bool:
-        if self._owner is None:
-            self._owner = threading.get_ident()
-        return self._owner == threading.get_ident()
 
     def _is_done(self) -> bool:
         if self._pending or self._confirmed:

@@ -33,7 +33,8 @@ class Delivery(msgspec.Struct):
 
 
 class PendingQueue:
-    """`put` from any thread; `take`, `settled` and the flags `failing` and `attentive` belong to the outbox's owner.
+    """`put` from any thread; `add`, `room`, `take`, `settled` and the flags `failing` and `attentive` belong to the
+    outbox's owner.
 
     The owner takes no lock where no thread waits for room: what has come in is counted by those who put, what is
     settled by the owner, and each of the two numbers is written by one side only.
@@ -50,6 +51,7 @@ class PendingQueue:
         self._put = self._put_bytes = 0
         self._settled = self._settled_bytes = 0
         self._waiting = 0
+        self._wants_room = False
         self._hurried = self._ended = False
         self.failing = False
         """The disk fails: another bound holds."""
@@ -76,20 +78,23 @@ class PendingQueue:
 
     def full(self, share: int = 1) -> bool:
         """Whether the whole bound, or the `share`th part of it, is reached."""
-        most = self._options.memory_messages if self.failing else self._options.save_past
-        return self.unsaved * share >= most or self.unsaved_bytes * share >= self._options.memory_bytes
+        options = self._options
+        most = options.memory_messages if self.failing else options.save_past
+        return (self._put - self._settled) * share >= most or (
+            self._put_bytes - self._settled_bytes
+        ) * share >= options.memory_bytes
 
     def put(self, given: Sequence[Acked], waiting: Callable[[], None]) -> None:
         """Waits while the bound is reached, and calls `waiting` about twice a second meanwhile."""
         while given:
-            taken = self._take_over(given)
+            taken = self._take_over(given, bounded=True)
             if taken and self.attentive:
                 self._waker.wake()
             given = given[taken:]
             if given:
                 self._wait_for_room(waiting)
 
-    def _take_over(self, given: Sequence[Acked]) -> int:
+    def _take_over(self, given: Sequence[Acked], *, bounded: bool) -> int:
         """How many of these, from the first, were taken or, after the end, counted as late."""
         now = self._clock.monotonic_ns()
         with self._room:
@@ -97,7 +102,7 @@ class PendingQueue:
                 self._late(len(given))
                 return len(given)
             for taken, (message, ack) in enumerate(given):
-                if self.bounded and self.full():
+                if bounded and self.full() and self.bounded:
                     return taken
                 self._new.append(Delivery(message, now, ack))
                 self._put += 1
@@ -123,6 +128,15 @@ class PendingQueue:
 
     # --- the owner ----------------------------------------------------------------------------------
 
+    def add(self, given: Sequence[Acked]) -> None:
+        """As `put`, but takes all of them: whether there was room the owner has asked before."""
+        self._take_over(given, bounded=False)
+
+    def room(self) -> bool:
+        """False where `put` would wait; the owner is woken once there is room."""
+        self._wants_room = self.full() and self.bounded
+        return not self._wants_room
+
     def take(self) -> list[Delivery]:
         """All that has come since the last time."""
         if not self._new:
@@ -136,7 +150,10 @@ class PendingQueue:
         self._settled_bytes += sum([len(d.message.payload) for d in deliveries])
         self._settled += len(deliveries)
         # Not for each: a thread that waits shall put several before it has to wait again.
-        if self._waiting and not self.full(2):
+        if (self._waiting or self._wants_room) and not self.full(2):
+            if self._wants_room:
+                self._wants_room = False
+                self._waker.wake()
             with self._room:
                 self._room.notify_all()
 

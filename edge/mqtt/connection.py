@@ -15,10 +15,9 @@ from edge.errors import UnavailableError
 from edge.mqtt import tls
 from edge.mqtt.codec import fastpath
 from edge.mqtt.codec.client import NOT_MQTT, Client
-from edge.mqtt.codec.packets import Publication
 from edge.mqtt.messages import Incoming, MqttOptions, ProtocolChoice
 from edge.mqtt.publish_queue import PublishQueue
-from edge.mqtt.waker import SocketWaker
+from edge.mqtt.waker import PipeWaker
 
 log = logging.getLogger("edge.mqtt")
 
@@ -128,7 +127,7 @@ class Connection:
 
     # --- one turn ---------------------------------------------------------------------------------------
 
-    def read(self, selector: selectors.BaseSelector, waker: SocketWaker, timeout_s: float) -> list[Incoming]:
+    def read(self, selector: selectors.BaseSelector, waker: PipeWaker, timeout_s: float) -> list[Incoming]:
         """Waits for the network or the waker, and takes what has come.
 
         Raises UnavailableError when the connection is gone.
@@ -222,10 +221,6 @@ class Connection:
         if topics:
             self._topics += ["" if topic in optional else topic for topic in topics]
             self.client.subscribe(topics)
-
-    def publish(self, publications: Sequence[Publication]) -> list[tuple[Publication, str]]:
-        """Queues messages; those that can never be sent, and why."""
-        return self.queue.publish(publications)
 
     @staticmethod
     def matches(subscription: str, topic: str) -> bool:

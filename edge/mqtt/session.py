@@ -26,7 +26,7 @@ from edge.errors import FatalError, SampleError, UnavailableError
 from edge.mqtt.codec import lazy_module
 from edge.mqtt.messages import Incoming, MqttOptions, OnDelivery, Outgoing, ProtocolChoice, Refusal
 from edge.mqtt.too_large import ENDS, EndedByMessage
-from edge.mqtt.waker import SocketWaker
+from edge.mqtt.waker import PipeWaker
 from edge.plugins.protocols import LoopWorker
 from edge.telemetry.priority import stand_back
 
@@ -88,7 +88,7 @@ class MqttSession:
         that the thread makes progress, `beat("-mqtt")` that it has ended.
         """
         self.options = options
-        self.waker = SocketWaker()
+        self.waker = PipeWaker()
         self.connects = 0
         self._births = births
         self._wait_s = wait_s
@@ -121,9 +121,9 @@ class MqttSession:
 
     # --- before `start` -------------------------------------------------------------------------------
 
-    def attach(self, worker: LoopWorker) -> None:
+    def attach(self, worker: LoopWorker, *, first: bool = False) -> None:
         """`worker.turn()` is called in the session's thread each time it has woken, until `stop`."""
-        self._workers.append(worker)
+        self._workers.insert(0 if first else len(self._workers), worker)
 
     def listen(self, listener: Listener) -> None:
         """In the session's thread too: `up` is not called for a connection that stands already."""
@@ -205,7 +205,9 @@ class MqttSession:
         connection = self._connection
         if connection is None or not connection.up:
             raise UnavailableError(f"{self.options.url}: not connected")
-        return connection.publish(publications)
+        rejected = connection.queue.publish(publications)
+        connection.client.write()  # now, not at the end of the turn: nothing that follows is as urgent
+        return rejected
 
     def ack_now(self, incoming: Incoming) -> None:
         """As `ack`, at once."""

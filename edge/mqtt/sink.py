@@ -111,7 +111,8 @@ class MqttSink(Listener):
                 rejected.append((key, str(exc)))
         for p, reason in self._session.publish_all(publications):
             self._reject(p, reason, rejected)
-        self._check_joined(entries, rejected)
+        if rejected:
+            self._check_joined(entries, rejected)
         return rejected
 
     def _reject(self, p: Publication, reason: str, rejected: list[tuple[int, str]]) -> None:

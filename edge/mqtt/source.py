@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 
 from edge.data.sample import Reply, Sample
 from edge.errors import ConfigError
@@ -19,6 +20,7 @@ from edge.mqtt.session import Listener, MqttSession
 from edge.mqtt.topics import OUTPUTS
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
+from edge.plugins.protocols import Loop
 
 log = logging.getLogger("edge.mqtt")
 
@@ -29,11 +31,12 @@ MAX_QOS0 = 1024
 
 class MqttSource(Listener):
     """Subscribes at QoS 1. An input of QoS 0 cannot be acknowledged, and is dropped, the oldest first, where too many
-    wait. `read` belongs to the capture thread, `ack` may come from any, the rest is the session's thread's."""
+    wait. `read` belongs to the thread that infers, `ack` may come from any, the rest is the session's thread's."""
 
     live = False
 
     def __init__(self, session: MqttSession, topic: str, context: SourceContext) -> None:
+        self.loop: Loop = session
         self._session = session
         self._topic = topic
         self._context = context
@@ -58,7 +61,7 @@ class MqttSource(Listener):
 
     def ack(self, sample: Sample) -> None:
         if sample.token is not None:
-            self._session.call_soon(lambda: self._safe(sample.token))
+            self._session.call_soon(partial(self._safe, sample.token))
 
     def close(self) -> None:
         """The subscription stays: the broker keeps what comes meanwhile."""
@@ -146,7 +149,7 @@ class MqttSource(Listener):
 
 
 class _Waiting:
-    """Samples on their way from the session's thread to the capture thread. The only lock between the two."""
+    """Samples on their way from the session's thread to the one that infers. The only lock between the two."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

@@ -59,6 +59,11 @@ class Batching:
         self._each_ns = 0
 
     @property
+    def each_ns(self) -> int:
+        """How long the last sample took; 0 before the first."""
+        return self._each_ns
+
+    @property
     def at_once(self) -> int:
         """How many samples may be taken on together without the first waiting long for the last."""
         return min(MAX_BATCH, max(1, TOGETHER_NS // self._each_ns)) if self._each_ns else 1

@@ -10,9 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-import msgspec
-
-from edge.data.result import Prediction, Result, Skipped
+from edge.data.result import Prediction, Result, Skipped, Timing
 from edge.data.sample import ModelInput, Sample
 from edge.data.tensor import Tensors
 from edge.errors import SampleError
@@ -34,25 +32,12 @@ from edge.plugins.protocols import (
 Watch: TypeAlias = Callable[[Result, Tensors, ModelInput], None]
 
 
-class Inferred(msgspec.Struct, frozen=True):
-    """Works, what was ready among their parts, and what the model gave for it."""
-
-    works: Sequence[Work]
-    ready: Sequence[ModelInput]
-    outputs: Sequence[BatchOutput]
-
-
-class Decoded(msgspec.Struct, frozen=True):
-    """What the model found in one input, or the reason why nothing; the outputs where they are watched."""
-
-    predictions: Sequence[Prediction] | str
-    infer_ns: int
-    postprocess_ns: int = 0
-    outputs: Tensors | None = None
+Decoded: TypeAlias = tuple[Sequence[Prediction] | str, Timing, Tensors]
+"""What the model found in one input, or the reason why nothing; how long it took; what the model gave."""
 
 
 class Pipeline:
-    """`prepare` from any thread; the rest from one at a time, but for `finish`, which may be another's."""
+    """`prepare` from any thread; the rest from one at a time."""
 
     def __init__(
         self,
@@ -106,6 +91,11 @@ class Pipeline:
         """How many samples `run` should be given at most: one, until it is known how long they take."""
         return self._batching.at_once
 
+    @property
+    def each_ns(self) -> int:
+        """How long the engine took for the last sample; 0 before the first."""
+        return self._batching.each_ns
+
     def prepare(self, samples: Sequence[Sample]) -> list[Work]:
         """Decodes, splits and preprocesses; of a batch only the first piece, see `next`.
 
@@ -124,23 +114,14 @@ class Pipeline:
         return self._free and not (isinstance(self._model, RememberingEngine) and self._model.remembers)
 
     def run(self, works: Sequence[Work]) -> list[list[Result | Skipped]]:
-        """The results of each, in order."""
-        return self.finish(self.infer_all(works))
-
-    def infer_all(self, works: Sequence[Work]) -> Inferred:
-        """Runs the model for all that is ready; together where that gives the same and is quicker."""
-        ready = [p.ready for work in works for p in work.parts if p.ready is not None]
-        return Inferred(works, ready, self._batching.run([r.tensors for r in ready]))
-
-    def finish(self, inferred: Inferred) -> list[list[Result | Skipped]]:
-        """The results of each work, in order. May be called by another thread than `infer_all`, in the same order."""
+        """The results of each, in order. They run together where that gives the same and is quicker."""
+        ready = [p for work in works for p in work.parts if p.ready is not None]
         decoded: list[Decoded] = []
-        for output in inferred.outputs:
-            at = len(decoded)
-            decoded += self._decode(output, inferred.ready[at : at + output.count])
+        for output in self._batching.run([p.ready.tensors for p in ready if p.ready is not None]):
+            decoded += self._decode(output, ready[len(decoded) : len(decoded) + output.count])
         synced = self._results.clock_synced()
         results, at = [], 0
-        for work in inferred.works:
+        for work in works:
             outcomes: list[Result | Skipped] = []
             for part in work.parts:
                 if part.ready is None:
@@ -151,36 +132,38 @@ class Pipeline:
             results.append(outcomes)
         return results
 
-    def _decode(self, output: BatchOutput, inputs: Sequence[ModelInput]) -> list[Decoded]:
+    def _decode(self, output: BatchOutput, parts: Sequence[Prepared]) -> list[Decoded]:
         """What the model found in each of these inputs of one inference."""
         if isinstance(output.outputs, str):
-            return [Decoded(output.outputs, output.each_ns)]
+            return [(output.outputs, timing(p.preprocess_ns, output.each_ns, 0), {}) for p in parts]
         if output.count == 1:
-            return [self._decode_one(output.outputs, inputs[0], output.each_ns)]
+            return [self._decode_one(output.outputs, parts[0], output.each_ns)]
         started = self._now()
         many = self._batch.many(output.outputs, output.count) if self._batch is not None else None
         if many is None:
-            return [self._decode_one(output.row(i), given, output.each_ns) for i, given in enumerate(inputs)]
+            return [self._decode_one(output.row(i), part, output.each_ns) for i, part in enumerate(parts)]
         each_ns = (self._now() - started) // output.count
         watched = self._watch is not None
         return [
-            Decoded(predictions, output.each_ns, each_ns, output.row(i) if watched else None)
+            (predictions, timing(parts[i].preprocess_ns, output.each_ns, each_ns), output.row(i) if watched else {})
             for i, predictions in enumerate(many)
         ]
 
-    def _decode_one(self, outputs: Tensors, given: ModelInput, infer_ns: int) -> Decoded:
+    def _decode_one(self, outputs: Tensors, part: Prepared, infer_ns: int) -> Decoded:
         started = self._now()
+        given = part.ready or ModelInput({})
+        predictions: Sequence[Prediction] | str
         try:
             predictions = self._postprocess(outputs, self._engine.real(given) if self._compares else given)
         except SampleError as exc:
-            return Decoded(str(exc), infer_ns)
-        return Decoded(predictions, infer_ns, self._now() - started, outputs)
+            predictions = str(exc)
+        return predictions, timing(part.preprocess_ns, infer_ns, self._now() - started), outputs
 
     def _result(self, sample: Sample, part: Prepared, decoded: Decoded, *, synced: bool) -> Result | Skipped:
-        if isinstance(decoded.predictions, str):
-            return self.skipped(sample, decoded.predictions, part.input_id)
-        times = timing(part.preprocess_ns, decoded.infer_ns, decoded.postprocess_ns)
-        result = self._results.result(sample, decoded.predictions, times, synced=synced, input_id=part.input_id)
+        predictions, times, outputs = decoded
+        if isinstance(predictions, str):
+            return self.skipped(sample, predictions, part.input_id)
+        result = self._results.result(sample, predictions, times, synced=synced, input_id=part.input_id)
         if self._watch is not None and part.ready is not None:
-            self._watch(result, decoded.outputs or {}, part.ready)
+            self._watch(result, outputs, part.ready)
         return result

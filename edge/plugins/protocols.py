@@ -33,7 +33,7 @@ class Source(Protocol):
     """Where samples come from. All methods are called by one thread: the capture thread of a live source or of
     pictures, else the thread that infers.
 
-    What a source may be able to do beside: `AcknowledgingSource`, `RememberingSource`.
+    What a source may be able to do beside: `AcknowledgingSource`, `RememberingSource`, `LoopSource`.
     """
 
     live: bool
@@ -317,8 +317,23 @@ class Loop(Protocol):
     @property
     def waker(self) -> Waker: ...
 
-    def attach(self, worker: LoopWorker) -> None:
-        """Before the thread starts. An exception of a turn ends the thread and the process."""
+    def attach(self, worker: LoopWorker, *, first: bool = False) -> None:
+        """Before the thread starts. An exception of a turn ends the thread and the process.
+
+        Workers have their turns in the order in which they were attached, but for the one that is to be `first`: it
+        makes what others send.
+        """
+
+
+@runtime_checkable
+class LoopSource(Protocol):
+    """Capability of a source whose samples come in a thread with a loop.
+
+    Where the outboxes are workers of the same loop, and the model takes microseconds, `read` is called in that thread
+    too, with no time to wait: at any moment by one thread.
+    """
+
+    loop: Loop
 
 
 @runtime_checkable

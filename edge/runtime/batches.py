@@ -17,7 +17,7 @@ from edge.delivery.ack import Ack
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.prepare import Opened, Work
 from edge.plugins.protocols import Clock
-from edge.runtime.crash_guard import CrashGuard
+from edge.runtime.guard import Guard
 from edge.runtime.publisher import Publisher
 from edge.telemetry.metrics import Metrics
 
@@ -36,7 +36,7 @@ class _Batch(msgspec.Struct):
 
 
 class Batches:
-    """Those that are under way. Belongs to the thread that infers."""
+    """Those that are under way. Belongs to the infer thread."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Batches:
         *,
         clock: Clock,
         metrics: Metrics,
-        guard: CrashGuard | None,
+        guard: Guard,
         stopping: Callable[[], bool],
         beat: Callable[[], None],
     ) -> None:
@@ -104,18 +104,14 @@ class Batches:
 
     def _next(self, batch: _Batch, rest: Opened) -> None:
         """Prepares and runs the next piece."""
-        if self._guard is None:
-            batch.work = self._pipeline.next(batch.work)
-            results = self._pipeline.run([batch.work])[0]
-        else:
-            piece = self._guard.piece(batch.work.sample, rest.position)
-            verdict = self._guard.verdict(piece) if self._guard.suspects else None
-            self._guard.begin("infer", [piece])
-            batch.work = self._pipeline.next(batch.work, verdict or "")
-            results = self._pipeline.run([batch.work])[0]
-            self._guard.end("infer")
-            if verdict is None:
-                self._guard.acquit([piece])
+        piece = self._guard.piece(batch.work.sample, rest.position)
+        verdict = self._guard.verdict(piece) if self._guard.suspects else None
+        self._guard.begin("infer", [piece])
+        batch.work = self._pipeline.next(batch.work, verdict or "")
+        results = self._pipeline.run([batch.work])[0]
+        self._guard.end("infer")
+        if verdict is None:
+            self._guard.acquit([piece])
         self._publish(batch, results)
 
     def _publish(self, batch: _Batch, results: Sequence[Result | Skipped]) -> None:

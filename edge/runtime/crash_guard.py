@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from edge.data.sample import Sample
+from edge.runtime.guard import Guard
 from edge.storage.crash_marks import CrashMarks, Slot, digest_of
 
 log = logging.getLogger("edge.runner")
 
 
-class CrashGuard:
+class CrashGuard(Guard):
     """`open` and `close` in the main thread, around the runner. The rest belongs to one thread each, by its name."""
 
     def __init__(self, marks: CrashMarks) -> None:
         self._marks = marks
         self._slots: dict[str, Slot] = {}
         self.suspects = False
-        """Whether there is any input that is not to be run as all others are."""
 
     def open(self) -> None:
         """Takes over what an earlier life left. Where nothing can be written it goes on without marks, and says so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -27,7 +28,7 @@ Observer: TypeAlias = Callable[[Sample, Sequence[Result | Skipped]], None]
 
 
 class Publisher:
-    """Belongs to the thread that infers."""
+    """Belongs to the thread that infers: at any moment one."""
 
     def __init__(
         self,
@@ -53,28 +54,30 @@ class Publisher:
         self._observers = observers
         self._waiting = waiting
         self._skips = SkipLog(clock)
+        self.owns_outboxes = False
+        """The thread that infers is the owner of the outboxes: it cannot wait for the room that it makes."""
 
     def publish(self, outcomes: Sequence[Outcome]) -> None:
         """Hands the results of samples to every outbox, in order."""
         acked: list[Acked] = []
         for sample, results in outcomes:
             acked += self._acked(sample, results)
-        self._count(outcomes)  # before they are put: another thread waits for the interpreter then
         self._put(acked)
+        self._count(outcomes)
         for observe in self._observers:
             for sample, results in outcomes:
                 observe(sample, results)
 
     def begin(self, sample: Sample) -> Ack:
         """The acknowledgement of a sample whose results come in pieces."""
-        return Ack(1, lambda: self._safe(sample), grows=True)
+        return Ack(1, partial(self._safe, sample), grows=True)
 
     def publish_piece(self, sample: Sample, results: Sequence[Result | Skipped], ack: Ack, *, last: bool) -> None:
         """Hands some of the results of a sample to every outbox. With the `last` ones the sample may become safe."""
         messages = self._messages(sample, results, whole=last)
         ack.add(len(messages) * len(self._outboxes))
-        self._count([(sample, results)])
         self._put([(message, ack) for message in messages])
+        self._count([(sample, results)])
         for observe in self._observers:
             observe(sample, results)
         if last:
@@ -99,11 +102,14 @@ class Publisher:
 
     def _put(self, acked: Sequence[Acked]) -> None:
         for outbox in self._outboxes:
-            outbox.put(acked, self._waiting)
+            if self.owns_outboxes:
+                outbox.add(acked)
+            else:
+                outbox.put(acked, self._waiting)
 
     def _acked(self, sample: Sample, results: Sequence[Result | Skipped]) -> list[Acked]:
         messages = self._messages(sample, results, whole=True)
-        ack = Ack(len(messages) * len(self._outboxes), lambda: self._safe(sample))
+        ack = Ack(len(messages) * len(self._outboxes), partial(self._safe, sample))
         return [(message, ack) for message in messages]
 
     def _messages(self, sample: Sample, results: Sequence[Result | Skipped], *, whole: bool) -> list[Message]:

@@ -11,29 +11,23 @@ Anything else is a bug, and fatal too.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import TypeAlias
-
-import msgspec
 
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
 from edge.delivery.outbox import Outbox
-from edge.delivery.publish_filter import PublishFilter
 from edge.delivery.retry import Backoff
 from edge.errors import FatalError
 from edge.pipeline.pipeline import Pipeline
-from edge.pipeline.prepare import Work
-from edge.plugins.protocols import AcknowledgingSource, Clock, Source
-from edge.runtime.batches import Batches, up_to_a_batch
-from edge.runtime.crash_guard import CrashGuard
+from edge.plugins.protocols import AcknowledgingSource, Clock, LoopSource, Source
 from edge.runtime.end_report import EndReport
 from edge.runtime.frame_queue import Closed, FrameQueue
-from edge.runtime.publisher import Observer, Outcome, Publisher
+from edge.runtime.handover import Handover
+from edge.runtime.inference import Inference, Item, sample_of
+from edge.runtime.options import RunnerOptions
+from edge.runtime.publisher import Publisher
 from edge.runtime.reader import SourceReader, Unreadable
 from edge.runtime.stop import Stop
 from edge.telemetry.metrics import Metrics
@@ -47,29 +41,6 @@ AHEAD_CAPACITY = 3
 READ_WAIT_S = 0.5
 HANGS_AFTER_S = 5.0
 """How long, beyond the grace time, the end waits for a thread that does not come back."""
-
-Item: TypeAlias = Sample | Work | Unreadable
-
-
-class RunnerOptions(msgspec.Struct, frozen=True):
-    """`grace_s`: how long outboxes go on sending after a signal. `tick` is called about twice a second.
-
-    `publish_filter` says which results are published; None: all. Observers see all of them.
-    """
-
-    grace_s: float = 5.0
-    source_name: str = "source"
-    tick: Callable[[], None] = lambda: None
-    observers: tuple[Observer, ...] = ()
-    beat: Callable[[str], None] = msgspec.field(default=lambda _: None)
-    """A thread makes progress, by its name."""
-    ended: Callable[[str], None] = msgspec.field(default=lambda _: None)
-    """A thread has ended."""
-    admit: Callable[[], bool] = lambda: True
-    """False: this sample of a live source is shed, for the board is hot."""
-    publish_filter: PublishFilter | None = None
-    guard: CrashGuard | None = None
-    """Leaves out inputs that kill the process; for a source that would be given them again."""
 
 
 class Runner:
@@ -100,7 +71,7 @@ class Runner:
         self._options = options or RunnerOptions()
         self._stop = threading.Event()
         self._report = EndReport(metrics, self._options.source_name)
-        self._publisher = Publisher(
+        publisher = Publisher(
             self._outboxes,
             self._safe,
             clock=clock,
@@ -109,15 +80,6 @@ class Runner:
             publish_filter=self._options.publish_filter,
             observers=self._options.observers,
             waiting=self._beat_infer,
-        )
-        self._batches = Batches(
-            pipeline,
-            self._publisher,
-            clock=clock,
-            metrics=metrics,
-            guard=self._options.guard,
-            stopping=self._stop.is_set,
-            beat=self._beat_infer,
         )
         self._reader: SourceReader | None = None
         if source is not None:
@@ -134,9 +96,27 @@ class Runner:
         self._frames: FrameQueue[Item] = FrameQueue(
             LIVE_CAPACITY if live else AHEAD_CAPACITY, drop_oldest=live, dropped=self._dropped
         )
+        self._inference = Inference(
+            pipeline,
+            publisher,
+            self._frames.get if self._captures or self._reader is None else self._reader.get,
+            self._shed,
+            senders=self._acknowledging is not None,
+            stopping=self._stop.is_set,
+            clock=clock,
+            metrics=metrics,
+            options=self._options,
+        )
+        self._handover = self._make_handover(source)
         self._ended: set[str] = set()
         self.left_behind: list[str] = []
         """Threads that hung in a source or a sink when `run` returned: an exit has to go without them."""
+
+    def _make_handover(self, source: object) -> Handover | None:
+        """Where one loop reads the source and sends all results, a lone sample need wake no other thread."""
+        loop = source.loop if isinstance(source, LoopSource) and not self._captures else None
+        ours = loop is not None and all(outbox.loop is loop for outbox in self._outboxes)
+        return Handover(self._inference, self._outboxes, loop) if loop is not None and ours else None
 
     # --- from other threads -------------------------------------------------------------------------
 
@@ -151,7 +131,7 @@ class Runner:
     # --- the main thread ----------------------------------------------------------------------------
 
     def run(self) -> None:
-        outboxes = [self._start(f"outbox-{o.name}", o.run) for o in self._outboxes if not o.in_loop]
+        outboxes = [self._start(f"outbox-{o.name}", o.run) for o in self._outboxes if o.loop is None]
         infer = self._start("infer", self._infer, serves=False)
         capture = [self._start("capture", self._capture)] if self._captures else []
         try:
@@ -183,7 +163,7 @@ class Runner:
 
     def _running(self, threads: Sequence[threading.Thread]) -> list[str]:
         """Threads, and outboxes in other loops, that have not ended."""
-        in_loops = [f"outbox-{o.name}" for o in self._outboxes if o.in_loop and not o.ended]
+        in_loops = [f"outbox-{o.name}" for o in self._outboxes if o.loop is not None and not o.ended]
         return [t.name for t in threads if t.is_alive()] + in_loops
 
     def _watch(self, infer: threading.Thread) -> None:
@@ -255,11 +235,12 @@ class Runner:
     def _queue(self, item: Item) -> None:
         """Prepares the item where it is the next one, and waits until there is room for it. Raises Closed."""
         prepares = self._pipeline.ahead and (not self._is_live or self._frames.empty)
-        if isinstance(item, Sample) and prepares and self._verdict(item) is None:
+        guard = self._options.guard
+        if isinstance(item, Sample) and prepares and not (guard.suspects and guard.verdict(item)):
             # Of a live source a newer one takes the place of the one that waits: only the first is worth preparing.
-            self._begin("capture", [item])
+            guard.begin("capture", [item])
             (item,) = self._pipeline.prepare([item])
-            self._finish("capture")
+            guard.end("capture")
         while not self._frames.put(item, READ_WAIT_S):
             self._options.beat("capture")
             if self._stop.is_set():
@@ -272,129 +253,30 @@ class Runner:
     def _dropped(self, item: Item, reason: str = "mailbox") -> None:
         self._metrics.inc(f"dropped:{reason}")
         if not isinstance(item, Unreadable) and self._acknowledging is not None:
-            self._acknowledging.ack(item.sample if isinstance(item, Work) else item)
+            self._acknowledging.ack(sample_of(item))
+
+    def _shed(self, sample: Sample) -> None:
+        self._dropped(sample, "heat")
 
     # --- infer --------------------------------------------------------------------------------------
 
     def _infer(self) -> None:
-        reads = self._reader is not None and not self._captures
+        inference, handover = self._inference, self._handover
         try:
             while True:
-                self._options.beat("infer")
-                for_s, most = self._publisher.publish_due(), self._pipeline.at_once
-                if self._batches.due or (self._batches and not self._mixes and not self._stop.is_set()):
-                    self._batches.turn()
-                    continue
-                for_s = 0.0 if self._batches else for_s
-                items = self._reader.get(for_s, most) if reads and self._reader else self._frames.get(for_s, most)
-                if items:
-                    self._infer_all(items)
-                elif self._batches:
-                    self._batches.turn()
+                inference.turn()
+                if handover is not None and handover.pays():
+                    handover.give()
         except Closed:
-            self._batches.finish()
-            self._publisher.publish_rest()
+            inference.end()
         finally:
-            if reads and self._reader is not None:
+            if self._reader is not None and not self._captures:
                 self._reader.close()
-
-    def _infer_all(self, items: Sequence[Item]) -> None:
-        self._metrics.set("last_sample_s", self._clock.time_ns() / SECOND_NS)
-        for _, group in itertools.groupby(items, self._together):
-            self._infer_group(list(group))
-
-    def _together(self, item: Item) -> object:
-        """Equal for neighbours that may run together."""
-        if isinstance(item, Unreadable):
-            return "unreadable"
-        guard = self._options.guard
-        if guard is None or not guard.suspects:
-            return "readable"
-        sample = _sample(item)
-        return sample.captured_ns if guard.alone(sample) else "readable"
-
-    def _infer_group(self, items: Sequence[Item]) -> None:
-        """Of one kind, by `_together`."""
-        if isinstance(items[0], Unreadable):
-            self._publisher.publish([self._unread(item) for item in items if isinstance(item, Unreadable)])
-            return
-        readable = [item for item in items if not isinstance(item, Unreadable)]
-        verdict = self._verdict(_sample(readable[0]))
-        if verdict is not None:
-            self._metrics.inc("dropped:input-crash", len(readable))
-            samples = [_sample(item) for item in readable]
-            self._publisher.publish([(sample, [self._pipeline.skipped(sample, verdict)]) for sample in samples])
-            return
-        self._begin("infer", readable)
-        works: Sequence[Work] = self._prepared(readable)
-        while works:
-            some, works = up_to_a_batch(works)
-            self._run(some)
-
-    def _run(self, works: Sequence[Work]) -> None:
-        """The last one may be the first piece of a batch: the samples behind it wait for their turn."""
-        self._begin("infer", works)
-        results = self._pipeline.run(works)
-        self._finish("infer")
-        if self._options.guard is not None:
-            self._options.guard.acquit([work.sample for work in works])
-        whole = [(w.sample, found) for w, found in zip(works, results, strict=True) if w.rest is None]
-        if whole:
-            self._publisher.publish(whole)
-        if len(whole) < len(works):
-            self._batches.begin(works[-1], results[-1])
-
-    @cached_property
-    def _mixes(self) -> bool:
-        """Whether other samples run between the pieces of a batch: they come from several senders, none has to wait."""
-        return self._acknowledging is not None and self._pipeline.free
-
-    def _verdict(self, sample: Sample) -> str | None:
-        guard = self._options.guard
-        return guard.verdict(sample) if guard is not None and guard.suspects else None
-
-    def _begin(self, thread: str, items: Sequence[Sample | Work]) -> None:
-        """Until `_finish` these are to blame should the process die."""
-        if self._options.guard is not None:
-            self._options.guard.begin(thread, [_sample(item) for item in items])
-
-    def _finish(self, thread: str) -> None:
-        if self._options.guard is not None:
-            self._options.guard.end(thread)
 
     def _beat_infer(self) -> None:
         self._options.beat("infer")
-
-    def _prepared(self, items: Sequence[Sample | Work]) -> list[Work]:
-        """What is admitted, prepared where the capture thread has not done so."""
-        admitted = [item for item in items if self._admits(item)]
-        now = self._clock.monotonic_ns()
-        self._metrics.observe_all("stage:capture", [(now - _left_ns(item)) / SECOND_NS for item in admitted])
-        raw = iter(self._pipeline.prepare([i for i in admitted if isinstance(i, Sample)]))
-        return [i if isinstance(i, Work) else next(raw) for i in admitted]
-
-    def _admits(self, item: Sample | Work) -> bool:
-        if self._options.admit():
-            return True
-        self._dropped(item, "heat")
-        return False
-
-    def _unread(self, item: Unreadable) -> Outcome:
-        sample = Sample(None, item.source, self._clock.monotonic_ns(), self._clock.time_ns(), token=item)
-        return sample, [self._pipeline.skipped(sample, item.reason)]
 
     def _safe(self, sample: Sample) -> None:
         self._metrics.inc("samples_safe")
         if self._acknowledging is not None and not isinstance(sample.token, Unreadable):
             self._acknowledging.ack(sample)
-
-
-def _sample(item: Sample | Work) -> Sample:
-    return item.sample if isinstance(item, Work) else item
-
-
-def _left_ns(item: Sample | Work) -> int:
-    """When it was captured, less what preparing it has taken since: what is left is waiting."""
-    if isinstance(item, Work):
-        return item.sample.captured_ns + sum(p.preprocess_ns for p in item.parts)
-    return item.captured_ns

@@ -110,13 +110,13 @@ def admission(
     *,
     clock: Clock,
     metrics: Metrics,
-) -> Callable[[], bool]:
-    """Which samples the model may look at: all of them, or fewer of a live source's under `--max-temperature`."""
+) -> Callable[[], bool] | None:
+    """Whether the model may look at a sample of a live source, under `--max-temperature`; None: always."""
     if max_celsius is None or source is None:
-        return lambda: True
+        return None
     if not source.live:
         log.warning("max-temperature is for live sources: nothing is shed", extra={"max_celsius": max_celsius})
-        return lambda: True
+        return None
     if thermometer() is None:
         log.warning("no thermometer: max-temperature does nothing", extra={"max_celsius": max_celsius})
     return HeatLimit(max_celsius, thermometer, clock=clock, metrics=metrics).admit

@@ -14,6 +14,17 @@ def stand_back() -> None:
     thread's share of a busy machine (sched(7)); where there is no such policy, or a sandbox forbids it, all stays as
     it is.
     """
-    if hasattr(os, "SCHED_BATCH"):
+    _change("SCHED_OTHER", "SCHED_BATCH")
+
+
+def come_forward() -> None:
+    """The calling thread has stood back, and computes itself now."""
+    _change("SCHED_BATCH", "SCHED_OTHER")
+
+
+def _change(before: str, after: str) -> None:
+    """Of another policy a user has said so: it stays."""
+    if hasattr(os, before) and hasattr(os, after):
         with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            if os.sched_getscheduler(0) == getattr(os, before):
+                os.sched_setscheduler(0, getattr(os, after), os.sched_param(0))

@@ -206,8 +206,8 @@ class FakeLoop:
         self.waker = FakeWaker()
         self.workers: list[LoopWorker] = []
 
-    def attach(self, worker: LoopWorker) -> None:
-        self.workers.append(worker)
+    def attach(self, worker: LoopWorker, *, first: bool = False) -> None:
+        self.workers.insert(0 if first else len(self.workers), worker)
 
     def turn(self) -> float:
         """A turn for each worker, and again as long as one of them wants it at once; how long it would wait then."""

@@ -36,7 +36,7 @@ class LoopBroker(FakeBroker):
 def test_an_outbox_is_a_worker_of_the_loop_of_its_sink(bench):
     b = bench(broker=LoopBroker())
     assert b.broker.loop.workers == [b.outbox]
-    assert b.outbox.in_loop
+    assert b.outbox.loop is not None
 
 
 def test_a_new_result_wakes_the_loop_and_goes_out_in_its_turn(bench):
@@ -202,3 +202,35 @@ def test_a_sink_that_sends_one_by_one_may_have_a_loop_too(bench, error):
     b.broker.come_back()
     b.broker.loop.turn()
     assert b.received == ([1] if dropped else [1, 2])
+
+
+def test_an_owner_is_woken_when_there_is_room_that_it_has_asked_for(bench):
+    broker = LoopBroker(confirms=False)
+    b = bench(broker=broker, save_past=4)
+    b.append(1, 2, 3)
+    assert b.outbox.room()
+    b.append(4)
+    b.turn()
+    assert not b.outbox.room()
+    before = broker.loop.waker.wakes
+    broker.confirm(1)
+    b.turn()
+    assert broker.loop.waker.wakes == before, "woken although most of the room is taken"
+    broker.confirm(2)
+    b.turn()
+    assert broker.loop.waker.wakes == before + 1
+    assert b.outbox.room()
+    broker.confirm()
+    b.turn()
+    assert broker.loop.waker.wakes == before + 1, "woken although it had not asked again"
+
+
+def test_an_owner_adds_beyond_the_bound_what_it_has_begun(bench):
+    broker = LoopBroker(confirms=False)
+    b = bench(broker=broker, save_past=4)
+    b.outbox.add([(Message("result", b'{"n":%d}' % n, n), Ack(1, lambda n=n: b.safe.append(n))) for n in range(9)])
+    b.turn()
+    assert b.received == list(range(9))
+    broker.confirm()
+    b.turn()
+    assert b.safe == list(range(9))

@@ -12,7 +12,8 @@ from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import PublishFilter, PublishRules
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity
-from edge.runtime.runner import Runner, RunnerOptions
+from edge.runtime.options import RunnerOptions
+from edge.runtime.runner import Runner
 from edge.storage.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics

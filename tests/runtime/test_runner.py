@@ -15,7 +15,8 @@ from edge.errors import FatalError, SampleError, SourceError, SpoolError, Unavai
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity
 from edge.runtime import runner
-from edge.runtime.runner import Runner, RunnerOptions
+from edge.runtime.options import RunnerOptions
+from edge.runtime.runner import Runner
 from edge.storage.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
@@ -25,7 +26,7 @@ from edge.testing.fakes import DoublingEngine, FailingSpool, FakeBroker, ListSou
 class Flow:
     """A runner with a fake at each end."""
 
-    def __init__(self, source, *brokers, admit=lambda: True, grace_s=2.0, **lane):
+    def __init__(self, source, *brokers, admit=None, grace_s=2.0, **lane):
         self.source = source
         self.brokers = brokers or (FakeBroker(),)
         self.metrics = Metrics()

@@ -221,7 +221,7 @@ class Client:
         )
 
     def _on_publish(self, client: paho.Client, userdata: Any, mid: int, reason: ReasonCode, properties: Any) -> None:
-        self.acknowledged.append(Acknowledgement(mid, refusal(reason.value)))
+        self.acknowledged.append((mid, refusal(reason.value)))
 
     def _on_log(self, client: paho.Client, userdata: Any, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:

@@ -74,6 +74,9 @@ class FastClient(Client):
         if self._unsent:
             packets = b"".join(self._unsent)
             self._unsent.clear()
+            packets = packets[self._paho.send_now(packets) :]
+            if not packets:
+                return
             # For paho it is one packet: nothing follows its being written.
             self._paho._packet_queue(PUBLISH, packets, 0, 1)
         self._paho.loop_write()
@@ -101,7 +104,7 @@ class FastClient(Client):
             client.given, client.wanted = client.wanted, 0
             client.loop_read()  # takes the packet out of the buffer
         if self._in_use and self.acknowledged:
-            self._in_use.difference_update([a.mid for a in self.acknowledged])
+            self._in_use.difference_update([mid for mid, _ in self.acknowledged])
         if client.ended:
             client.loop_read()
 
@@ -143,6 +146,17 @@ class _Buffered(paho.Client):
             self.unread = True
         if read:
             self._last_bytes_received = time.monotonic()
+
+    def send_now(self, packets: bytes) -> int:
+        """How many bytes of these went out before anything else had to wait. An error is found when paho goes on."""
+        if self.want_write():
+            return 0
+        try:
+            sent = self._sock_send(packets)
+        except OSError:
+            return 0
+        self._last_msg_out = time.monotonic()
+        return sent
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if self.given:

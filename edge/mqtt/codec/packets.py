@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import TypeAlias
 
 import msgspec
 
@@ -149,21 +149,12 @@ def length(size: int) -> bytes:
 # --- what the broker sends --------------------------------------------------------------------------------
 
 
-class Acknowledgement(NamedTuple):
-    """A PUBACK: the packet identifier, and the refusal where the broker does not take the message."""
+Acknowledgement: TypeAlias = tuple[int, Refusal | None]
+"""A PUBACK: the packet identifier, and the refusal where the broker does not take the message."""
 
-    mid: int
-    refusal: Refusal | None
-
-
-class Parsed(NamedTuple):
-    """What `parse` found: where it ended, what the packet there is, and how long."""
-
-    end: int
-    other: bool
-    """A whole packet of another kind begins at `end`."""
-    wanted: int
-    """Bytes that the packet which begins at `end` has in all; 0 where they are not known yet."""
+Parsed: TypeAlias = tuple[int, bool, int]
+"""Where `parse` ended; whether a whole packet of another kind begins there; how many bytes the packet that begins there
+has in all, 0 where that is not known yet."""
 
 
 def parse(
@@ -179,20 +170,20 @@ def parse(
         if size > 0x7F:
             size, start = _length_at(data, at + 1)
             if not start:
-                return Parsed(at, False, 0)
+                return at, False, 0
         stop = start + size
         if stop > end:
-            return Parsed(at, False, stop - at)
+            return at, False, stop - at
         kind = data[at] & 0xF0
         if kind == PUBACK and size >= 2:
             code = data[start + 2] if five and size > 2 else 0
-            acknowledged.append(Acknowledgement(data[start] << 8 | data[start + 1], refusal(code)))
+            acknowledged.append((data[start] << 8 | data[start + 1], None if code < FAILURE else refusal(code)))
         elif kind == PUBLISH and data[at] & 0x04 == 0:
             received.append(_publish(data[at], data[start:stop], five, session))
         else:
-            return Parsed(at, True, stop - at)
+            return at, True, stop - at
         at = stop
-    return Parsed(at, False, 0)
+    return at, False, 0
 
 
 def refusal(code: int) -> Refusal | None:

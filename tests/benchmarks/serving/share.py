@@ -25,7 +25,8 @@ from edge.app import assembly
 from edge.data.sample import Sample
 from edge.http.app import HttpServer
 from edge.http.options import Served, ServerOptions
-from edge.runtime.runner import Runner, RunnerOptions
+from edge.runtime.options import RunnerOptions
+from edge.runtime.runner import Runner
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
 

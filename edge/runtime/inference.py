@@ -1,0 +1,197 @@
+"""From samples that wait to results in the outboxes, one turn after the other."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TypeAlias
+
+from edge.data.sample import Sample
+from edge.data.units import SECOND_NS
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.prepare import Work
+from edge.plugins.protocols import Clock
+from edge.runtime.batches import Batches, up_to_a_batch
+from edge.runtime.options import RunnerOptions
+from edge.runtime.publisher import LOOK_AGAIN_S, Outcome, Publisher
+from edge.runtime.reader import Unreadable
+from edge.telemetry.metrics import Metrics
+
+Item: TypeAlias = Sample | Work | Unreadable
+
+
+class Inference:
+    """Belongs to one thread at a time: the infer thread, or the loop that it was handed to (`handover.py`)."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        publisher: Publisher,
+        get: Callable[[float, int], Sequence[Item]],
+        shed: Callable[[Sample], None],
+        *,
+        senders: bool,
+        stopping: Callable[[], bool],
+        clock: Clock,
+        metrics: Metrics,
+        options: RunnerOptions,
+    ) -> None:
+        """`get` gives what waits, so many seconds and so many items at most, and raises Closed at the end; `shed` is
+        told of each sample that is not run because the board is hot. `senders`: samples come from several, of whom
+        none has to wait for another one's batch. `stopping`: the process is to end."""
+        self._pipeline = pipeline
+        self._publisher = publisher
+        self._get = get
+        self._shed = shed
+        self._senders = senders
+        self._stopping = stopping
+        self._clock = clock
+        self._metrics = metrics
+        self._beat = options.beat
+        self._admit = options.admit
+        self._guard = options.guard
+        self._batches = Batches(
+            pipeline,
+            publisher,
+            clock=clock,
+            metrics=metrics,
+            guard=self._guard,
+            stopping=stopping,
+            beat=lambda: options.beat("infer"),
+        )
+        self._groups: deque[list[Item]] = deque()
+        self._works: Sequence[Work] = ()
+        self._in_loop = False
+        self.turns = 0
+        """Those in which something ran."""
+        self.due_s = LOOK_AGAIN_S
+        """When another turn is due although nothing came."""
+
+    @property
+    def each_ns(self) -> int:
+        """How long the engine took for the last sample; 0 before the first."""
+        return self._pipeline.each_ns
+
+    @property
+    def is_long(self) -> bool:
+        """A long batch is under way, or is the next to run: not in a loop."""
+        return bool(self._batches or self._works)
+
+    @cached_property
+    def _mixes(self) -> bool:
+        """Whether other samples run between the pieces of a batch."""
+        return self._senders and self._pipeline.free
+
+    def moved(self, *, into_loop: bool) -> None:
+        """It has another owner: the loop, whose workers the outboxes are, or the infer thread again."""
+        self._in_loop = self._publisher.owns_outboxes = into_loop
+
+    def turn(self, wait_s: float = LOOK_AGAIN_S) -> bool:
+        """Runs what waits, and waits for it so long at most. True where more may wait. Raises Closed."""
+        self._beat("infer")
+        self.due_s = self._publisher.publish_due()
+        if self._works or self._groups:
+            return self._run()
+        if self._batches.due or (self._batches and not self._mixes and not self._stopping()):
+            self._batches.turn()
+            return True
+        most = self._pipeline.at_once
+        items = self._get(0.0 if self._batches else min(wait_s, self.due_s), most)
+        if items:
+            self.turns += 1
+            self._metrics.set("last_sample_s", self._clock.time_ns() / SECOND_NS)
+            self._groups.extend(list(group) for _, group in itertools.groupby(items, self._kind))
+            self._run()
+        elif self._batches:
+            self._batches.turn()
+        return len(items) >= most
+
+    def end(self) -> None:
+        """After Closed: runs the rest of batches, and puts what was held back."""
+        self._batches.finish()
+        self._publisher.publish_rest()
+
+    def _kind(self, item: Item) -> object:
+        """Equal for neighbours that may run together."""
+        if isinstance(item, Unreadable):
+            return "unreadable"
+        if not self._guard.suspects:
+            return "readable"
+        sample = sample_of(item)
+        return sample.captured_ns if self._guard.alone(sample) else "readable"
+
+    def _run(self) -> bool:
+        """What was read. False in a loop before a long batch: that is the infer thread's."""
+        while self._works or self._groups:
+            if not self._works:
+                self._works = self._begun(self._groups.popleft())
+            while self._works:
+                some, rest = up_to_a_batch(self._works)
+                if self._in_loop and some[-1].rest is not None:
+                    return False
+                self._works = rest
+                self._run_together(some)
+        return True
+
+    def _begun(self, group: Sequence[Item]) -> Sequence[Work]:
+        """Of one kind, prepared; nothing where all is said of them already."""
+        readable = [item for item in group if not isinstance(item, Unreadable)]
+        if not readable:
+            self._publisher.publish([self._unread(item) for item in group if isinstance(item, Unreadable)])
+            return ()
+        samples = [sample_of(item) for item in readable]
+        verdict = self._guard.verdict(samples[0]) if self._guard.suspects else None
+        if verdict is not None:
+            self._metrics.inc("dropped:input-crash", len(readable))
+            self._publisher.publish([(sample, [self._pipeline.skipped(sample, verdict)]) for sample in samples])
+            return ()
+        self._guard.begin("infer", samples)
+        return self._prepared(readable if self._admit is None else self._admitted(readable, self._admit))
+
+    def _run_together(self, works: Sequence[Work]) -> None:
+        """The last one may be the first piece of a batch: the samples behind it wait for their turn."""
+        samples = [work.sample for work in works]
+        self._guard.begin("infer", samples)
+        results = self._pipeline.run(works)
+        self._guard.end("infer")
+        if self._guard.suspects:
+            self._guard.acquit(samples)
+        whole = [(w.sample, found) for w, found in zip(works, results, strict=True) if w.rest is None]
+        if whole:
+            self._publisher.publish(whole)
+        if len(whole) < len(works):
+            self._batches.begin(works[-1], results[-1])
+
+    def _prepared(self, items: Sequence[Sample | Work]) -> list[Work]:
+        """Prepared, where the capture thread has not done so."""
+        now = self._clock.monotonic_ns()
+        self._metrics.observe_all("stage:capture", [(now - _left_ns(item)) / SECOND_NS for item in items])
+        raw = iter(self._pipeline.prepare([i for i in items if isinstance(i, Sample)]))
+        return [i if isinstance(i, Work) else next(raw) for i in items]
+
+    def _admitted(self, items: Sequence[Sample | Work], admit: Callable[[], bool]) -> list[Sample | Work]:
+        admitted = []
+        for item in items:
+            if admit():
+                admitted.append(item)
+            else:
+                self._shed(sample_of(item))
+        return admitted
+
+    def _unread(self, item: Unreadable) -> Outcome:
+        sample = Sample(None, item.source, self._clock.monotonic_ns(), self._clock.time_ns(), token=item)
+        return sample, [self._pipeline.skipped(sample, item.reason)]
+
+
+def sample_of(item: Sample | Work) -> Sample:
+    """As it was read."""
+    return item.sample if isinstance(item, Work) else item
+
+
+def _left_ns(item: Sample | Work) -> int:
+    """When it was captured, less what preparing it has taken since: what is left is waiting."""
+    if isinstance(item, Work):
+        return item.sample.captured_ns + sum(p.preprocess_ns for p in item.parts)
+    return item.captured_ns

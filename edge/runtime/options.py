@@ -1,0 +1,32 @@
+"""What a runner may be given beside its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from edge.delivery.publish_filter import PublishFilter
+from edge.runtime.guard import Guard
+from edge.runtime.publisher import Observer
+
+
+class RunnerOptions(msgspec.Struct, frozen=True):
+    """`grace_s`: how long outboxes go on sending after a signal. `tick` is called about twice a second.
+
+    `publish_filter` says which results are published; None: all. Observers see all of them.
+    """
+
+    grace_s: float = 5.0
+    source_name: str = "source"
+    tick: Callable[[], None] = lambda: None
+    observers: tuple[Observer, ...] = ()
+    beat: Callable[[str], None] = msgspec.field(default=lambda _: None)
+    """A thread makes progress, by its name."""
+    ended: Callable[[str], None] = msgspec.field(default=lambda _: None)
+    """A thread has ended."""
+    admit: Callable[[], bool] | None = None
+    """False: this sample of a live source is shed, for the board is hot. None: none ever is."""
+    publish_filter: PublishFilter | None = None
+    guard: Guard = msgspec.field(default_factory=Guard)
+    """Leaves out inputs that kill the process; for a source that would be given them again."""

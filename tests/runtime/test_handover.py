@@ -1,0 +1,281 @@
+"""Where the inference of a quick model runs: in the thread that reads its inputs and sends its results."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from edge.data.result import ModelRef
+from edge.delivery.options import OutboxOptions
+from edge.delivery.outbox import Outbox
+from edge.delivery.waker import ThreadWaker
+from edge.errors import FatalError
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.results import Identity
+from edge.runtime.handover import QUICK_NS, QUICK_TURNS, SLOW_NS
+from edge.runtime.options import RunnerOptions
+from edge.runtime.runner import Runner
+from edge.storage.memory import MemorySpool
+from edge.telemetry.clock import SystemClock
+from edge.telemetry.metrics import Metrics
+from edge.testing.fakes import DoublingEngine, FakeBroker, ListSource, NumbersPreprocessor, as_numbers
+
+LOOP = "loop"
+
+
+class ThreadLoop:
+    """A loop in a thread of its own."""
+
+    def __init__(self):
+        self.waker = ThreadWaker()
+        self.failure = None
+        self._workers = []
+        self._ends = False
+        self._thread = threading.Thread(target=self._run, name=LOOP)
+
+    def attach(self, worker, *, first=False):
+        self._workers.insert(0 if first else len(self._workers), worker)
+
+    def start(self):
+        self._thread.start()
+
+    def _run(self):
+        try:
+            wait_s = 0.0
+            while not self._ends:
+                self.waker.wait(wait_s)
+                wait_s = min(worker.turn() for worker in self._workers)
+        except FatalError as exc:
+            self.failure = exc
+        for worker in self._workers:
+            worker.end()
+
+    def end(self):
+        self._ends = True
+        self.waker.wake()
+        self.join()
+
+    def join(self):
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+
+class Source(ListSource):
+    """Its samples come in a loop."""
+
+    def __init__(self, loop):
+        super().__init__([], endless=True)
+        self.loop = loop
+
+    def give(self, *payloads):
+        super().give(*payloads)
+        self.loop.waker.wake()
+
+
+class Broker(FakeBroker):
+    """Its connection has a loop, in which it confirms."""
+
+    def __init__(self, loop):
+        super().__init__(confirms=False)
+        self.loop = loop
+        self.confirming = True
+        loop.attach(self)
+
+    def send(self, entry):
+        super().send(entry)
+        self.loop.waker.wake()
+
+    def turn(self):
+        if self.confirming:
+            self.confirm()
+        return 0.5
+
+    def end(self):
+        """Nothing is kept."""
+
+
+class Engine(DoublingEngine):
+    """Remembers which thread it ran in, and takes as long as it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.threads = []
+        self.takes_ns = QUICK_NS // 10
+        self.ns = 0
+
+    def now(self):
+        return self.ns
+
+    def infer(self, tensors):
+        self.threads.append(threading.current_thread().name)
+        self.ns += self.takes_ns
+        return super().infer(tensors)
+
+
+class Service:
+    def __init__(self, *, beside=(), save_past=64):
+        self.loop = ThreadLoop()
+        self.source = Source(self.loop)
+        self.broker = Broker(self.loop)
+        self.engine = Engine()
+        self.failures = []
+        clock, metrics = SystemClock(), Metrics()
+        identity = Identity("d", ModelRef("m", "1", "0"), "regress", "b")
+        outbox = Outbox(
+            "broker",
+            self.broker,
+            MemorySpool(10**7),
+            clock=clock,
+            metrics=metrics,
+            options=OutboxOptions(save_past=save_past, save_after_s=3600.0),
+        )
+        self.runner = Runner(
+            self.source,
+            Pipeline(self.engine, NumbersPreprocessor(), as_numbers, identity, now=self.engine.now),
+            [outbox, *beside],
+            clock=clock,
+            metrics=metrics,
+            options=RunnerOptions(grace_s=2.0),
+        )
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        try:
+            self.runner.run()
+        except FatalError as exc:
+            self.failures.append(exc)
+
+    def ask(self, number):
+        """One input, and its result."""
+        before = len(self.broker.received)
+        self.source.give(number)
+        assert self.broker.wait_for(before + 1)
+        return self.broker.received[before]["predictions"][0]["value"]
+
+    def until_in(self, thread):
+        """Asks until the model runs in this thread: only then is it known that it does."""
+        for number in range(1000):
+            self.ask(number)
+            if self.engine.threads[-1] == thread:
+                return
+        raise AssertionError(f"the model never ran in the thread {thread}")
+
+    def __enter__(self):
+        self.loop.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.runner.stop()
+        self._thread.join(30)
+        self.loop.end()
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def service():
+    with Service() as one:
+        yield one
+
+
+def test_a_quick_model_comes_to_run_in_the_loop(service):
+    service.until_in(LOOP)
+    assert [service.ask(n) for n in (1, 2, 3)] == [2.0, 4.0, 6.0]
+    assert service.engine.threads[-3:] == [LOOP] * 3
+    assert service.source.wait_for_acks(len(service.engine.threads))
+
+
+def test_a_slow_model_stays_in_the_infer_thread(service):
+    service.engine.takes_ns = QUICK_NS
+    for number in range(3 * QUICK_TURNS):
+        service.ask(number)
+    assert set(service.engine.threads) == {"infer"}
+
+
+def test_a_model_that_has_become_slow_goes_back_to_the_infer_thread(service):
+    service.until_in(LOOP)
+    service.engine.takes_ns = SLOW_NS + 1
+    service.ask(1)
+    assert service.engine.threads[-1] == LOOP, "the first slow one was not known to be slow"
+    assert service.ask(2) == 4.0
+    assert service.engine.threads[-1] == "infer"
+
+
+def test_a_model_that_is_quick_again_comes_back(service):
+    service.until_in(LOOP)
+    service.engine.takes_ns = SLOW_NS + 1
+    service.until_in("infer")
+    service.engine.takes_ns = 1
+    service.until_in(LOOP)
+
+
+def test_an_end_delivers_what_was_read_in_the_loop():
+    with Service() as service:
+        service.until_in(LOOP)
+        asked = len(service.broker.received)
+        service.ask(5)
+    assert len(service.broker.received) == asked + 1
+    assert service.source.closed == 1
+
+
+def test_a_loop_that_ends_leaves_the_inference_to_the_infer_thread():
+    with Service() as service:
+        service.until_in(LOOP)
+        service.loop.end()
+    assert service.source.closed == 1
+
+
+def test_inputs_that_wait_for_room_in_the_outbox_are_inferred_once_there_is_some():
+    with Service(save_past=4) as service:
+        service.until_in(LOOP)
+        service.broker.confirming = False
+        before = len(service.broker.received)
+        service.source.give(*range(200))
+        assert service.broker.wait_for(before + 4)
+        service.broker.confirming = True
+        service.loop.waker.wake()
+        assert service.broker.wait_for(before + 200)
+        got = [m["predictions"][0]["value"] for m in service.broker.received[before:]]
+        assert got == [2.0 * n for n in range(200)]
+
+
+def test_a_batch_with_more_results_than_there_is_room_for_does_not_block_the_loop():
+    with Service(save_past=4) as service:
+        service.until_in(LOOP)
+        before = len(service.broker.received)
+        service.source.give(list(range(30)))
+        assert service.broker.wait_for(before + 30)
+        assert service.engine.threads[-1] == LOOP
+
+
+def test_a_batch_of_several_pieces_is_left_to_the_infer_thread(service):
+    service.until_in(LOOP)
+    before = len(service.broker.received)
+    service.source.give(list(range(1000)), 7)
+    assert service.broker.wait_for(before + 1001)
+    got = [m["predictions"][0]["value"] for m in service.broker.received[before:]]
+    assert got == [2.0 * n for n in range(1000)] + [14.0]
+    assert service.engine.threads[-1] == "infer"
+
+
+def test_with_a_sink_that_has_no_loop_the_model_stays_in_the_infer_thread():
+    clock = SystemClock()
+    other = Outbox("other", FakeBroker(), MemorySpool(10**7), clock=clock, metrics=Metrics())
+    with Service(beside=[other]) as service:
+        for number in range(3 * QUICK_TURNS):
+            service.ask(number)
+        assert set(service.engine.threads) == {"infer"}
+
+
+def test_a_bug_in_the_model_ends_the_loop_and_the_runner():
+    with Service() as service:
+        service.until_in(LOOP)
+
+        def infer(tensors):
+            raise FatalError("broken")
+
+        service.engine.infer = infer
+        service.source.give(1)
+        service.loop.join()
+    assert str(service.loop.failure) == "broken"
