@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import msgspec
@@ -81,7 +82,12 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class ModelInput(msgspec.Struct, frozen=True):
-    """Tensors ready for the engine, one sample: the batch dimension is 1 where there is one."""
+    """Tensors ready for the engine, one sample: the batch dimension is 1 where there is one.
+
+    `release` gives the memory of the tensors back to the preprocessor. It is called once, from any thread, by the last
+    that reads them; a preprocessor whose memory does not come back takes new one.
+    """
 
     tensors: Tensors
     frame: Frame | None = None
+    release: Callable[[], None] | None = None

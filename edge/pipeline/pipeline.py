@@ -114,7 +114,9 @@ class Pipeline:
         return self._free and not (isinstance(self._model, RememberingEngine) and self._model.remembers)
 
     def run(self, works: Sequence[Work]) -> list[list[Result | Skipped]]:
-        """The results of each, in order. They run together where that gives the same and is quicker."""
+        """The results of each, in order. They run together where that gives the same and is quicker.
+
+        The works end here: the memory of their tensors is used again."""
         ready = [p for work in works for p in work.parts if p.ready is not None]
         decoded: list[Decoded] = []
         for output in self._batching.run([p.ready.tensors for p in ready if p.ready is not None]):
@@ -130,6 +132,9 @@ class Pipeline:
                     outcomes.append(self._result(work.sample, part, decoded[at], synced=synced))
                     at += 1
             results.append(outcomes)
+        for part in ready:
+            if part.ready is not None and part.ready.release is not None:
+                part.ready.release()
         return results
 
     def _decode(self, output: BatchOutput, parts: Sequence[Prepared]) -> list[Decoded]:

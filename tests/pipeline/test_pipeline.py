@@ -150,3 +150,25 @@ def test_an_autoencoder_of_a_quantised_picture_is_compared_in_real_values():
     made = Pipeline(engine, Pixels(), anomaly.create(manifest, engine.outputs), IDENTITY)
     (found,) = made.process(sample(1))
     assert found.predictions[0].score == 2.0
+
+
+class LendingPreprocessor(NumbersPreprocessor):
+    """Its tensors come back."""
+
+    def __init__(self):
+        self.events = []
+
+    def __call__(self, sample):
+        given = super().__call__(sample)
+        return msgspec.structs.replace(given, release=lambda: self.events.append(f"{sample.payload} back"))
+
+
+def test_tensors_are_released_once_when_all_have_seen_them(engine):
+    lender = LendingPreprocessor()
+
+    def watch(result, outputs, given):
+        lender.events.append(f"{given.tensors['x'][0, 0]:g} seen")
+
+    pipeline = Pipeline(engine, lender, as_numbers, IDENTITY, watch=watch, now=lambda: 0)
+    pipeline.run(pipeline.prepare([sample(1), sample("x"), sample(-2), sample(3)]))
+    assert lender.events == ["1 seen", "3 seen", "1 back", "-2 back", "3 back"]

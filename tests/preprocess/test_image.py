@@ -94,7 +94,7 @@ def test_an_int8_input_is_quantised_by_its_own_scale_after_mean_and_std(pixels):
     np.testing.assert_array_equal(tensor(made, Image(pixels))[0], expected)
 
 
-def test_a_tensor_is_not_overwritten_while_somebody_holds_it(pixels):
+def test_a_tensor_is_not_overwritten_before_it_is_released(pixels):
     made = preprocessor(layout="NCHW")
     first = tensor(made, Image(pixels))
     kept = first.copy()
@@ -103,12 +103,23 @@ def test_a_tensor_is_not_overwritten_while_somebody_holds_it(pixels):
     assert not np.array_equal(first, second)
 
 
-def test_a_tensor_that_nobody_holds_is_used_again(pixels):
+def test_a_tensor_that_was_released_is_used_again(pixels):
     made = preprocessor(layout="NCHW")
     places = set()
     for _ in range(20):
-        places.add(tensor(made, Image(pixels)).__array_interface__["data"][0])
+        given = run(made, Image(pixels))
+        places.add(given.tensors["in"].__array_interface__["data"][0])
+        given.release()
     assert len(places) == 1
+
+
+def test_a_tensor_that_is_released_twice_is_lent_once(pixels):
+    made = preprocessor(layout="NCHW")
+    given = run(made, Image(pixels))
+    given.release()
+    given.release()
+    one, other = tensor(made, Image(pixels)), tensor(made, Image(pixels))
+    assert not np.shares_memory(one, other)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP", "GIF"])

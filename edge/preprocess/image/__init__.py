@@ -41,7 +41,7 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> ImagePreprocess
 
 
 class ImagePreprocessor:
-    """One picture in, one tensor out. The tensor's memory is used again when the caller lets go of it."""
+    """One picture in, one tensor out, whose memory is used again once the caller releases it."""
 
     ahead = True
     by_row = False
@@ -117,7 +117,7 @@ class ImagePreprocessor:
             if len(self._fillers) >= 4:  # a model of any size keeps the buffers of a few sizes, not of all
                 self._fillers.clear()
             filler = self._fillers[size] = Filler(self._part, self._spec, size, self._channels)
-        tensor, frame = filler.fill(pixels)
+        lease, frame = filler.fill(pixels)
         if whole is not None and whole != (width, height):
             frame = Frame(
                 *whole,
@@ -126,7 +126,8 @@ class ImagePreprocessor:
                 frame.offset_x,
                 frame.offset_y,
             )
-        return ModelInput({self._spec.name: tensor if self._batched else tensor[0], **self._constants}, frame)
+        tensor = lease.tensor if self._batched else lease.tensor[0]
+        return ModelInput({self._spec.name: tensor, **self._constants}, frame, lease.release)
 
     def _is_tensor(self, array: Array) -> bool:
         shape = self._spec.shape or ()

@@ -8,7 +8,7 @@ into planes of one channel and each is scaled by one vectorised OpenCV call, 13 
 
 from __future__ import annotations
 
-import sys
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,28 +19,28 @@ from edge.errors import ModelError
 from edge.model.manifest import Input
 from edge.preprocess.image.decode import opencv
 
-_POOL = 8
-"""Tensors that are used again: three that wait, one in the model, one whose result is made ready, one being filled,
-and two more for a moment's disorder. A new one for each frame costs more than to fill it: the system has to find, and
-clear, hundreds of pages."""
+_FREE_MOST = 8
+"""Tensors kept for the next pictures: three that wait, one in the model, one being filled, and a few more for a
+moment's disorder. A new one for each frame costs more than to fill it: the system has to find, and clear, hundreds of
+pages."""
 
 
-def _idle(pool: list[Array]) -> tuple[Array | None, int]:
-    """A tensor that nobody but the pool holds, and the count of references by which that is seen."""
-    count = 0
-    for tensor in pool:
-        count = sys.getrefcount(tensor)
-        if count <= _IDLE_REFERENCES:
-            return tensor, count
-    return None, count
+class Lease:
+    """A tensor lent to one picture; `release` gives it back, once, from any thread."""
 
+    def __init__(self, tensor: Array, free: deque[Array]) -> None:
+        self.tensor = tensor
+        self._free: deque[Array] | None = free
 
-_IDLE_REFERENCES = 0
-_IDLE_REFERENCES = _idle([np.zeros(1)])[1]  # measured, since what the interpreter itself holds varies by version
+    def release(self) -> None:
+        """The tensor may be filled again. A second call does nothing."""
+        free, self._free = self._free, None
+        if free is not None:
+            free.append(self.tensor)
 
 
 class Filler:
-    """Fits pictures into one size and writes them into a tensor, which is used again once nobody holds it."""
+    """Fits pictures into one size and writes each into a tensor, which is used again once its lease was released."""
 
     def __init__(self, part: Input, spec: TensorSpec, size: tuple[int, int], channels: int) -> None:
         self._part, self._size, self._channels = part, size, channels
@@ -51,7 +51,7 @@ class Filler:
         self._geometry = Frame(width, height)
         self._shape = (1, channels, height, width) if self._planar else (1, height, width, channels)
         self._dtype = numpy_dtype(spec.dtype)
-        self._pool: list[Array] = []
+        self._free: deque[Array] = deque(maxlen=_FREE_MOST)
         self._coloured = np.zeros((height, width) if channels == 1 else (height, width, 3), np.uint8)
         self._mean, self._std = _normalization(part, spec, channels)
         self._uniform = len(set(self._mean)) == 1 and len(set(self._std)) == 1
@@ -62,14 +62,14 @@ class Filler:
         self._scaled = [np.zeros((height, width), np.float32) for _ in range(channels)]
         self._real = np.zeros(self._shape, np.float32) if self._table is None and self._dtype != np.float32 else None
 
-    def fill(self, pixels: Array) -> tuple[Array, Frame]:
+    def fill(self, pixels: Array) -> tuple[Lease, Frame]:
         """`pixels`: RGB, height x width x 3, uint8. The tensor has a batch dimension of 1."""
         frame = self._fit(pixels)
         coloured = self._colour()
         tensor = self._take()
         if self._table is not None:
             self._look_up(coloured, tensor)
-            return tensor, frame
+            return Lease(tensor, self._free), frame
         # float32 is what OpenCV writes; the other types are copied from it.
         target = tensor if self._real is None else self._real
         if self._planar or not self._uniform:
@@ -78,15 +78,13 @@ class Filler:
             _scale(coloured, self._mean[0], self._std[0], target[0].reshape(coloured.shape))
         if self._real is not None:
             np.copyto(tensor, self._real, casting="unsafe")
-        return tensor, frame
+        return Lease(tensor, self._free), frame
 
     def _take(self) -> Array:
-        tensor, _ = _idle(self._pool)
-        if tensor is None:
-            tensor = np.zeros(self._shape, self._dtype)
-            if len(self._pool) < _POOL:
-                self._pool.append(tensor)
-        return tensor
+        try:
+            return self._free.pop()  # the last that came back: it may still be in a cache
+        except IndexError:
+            return np.zeros(self._shape, self._dtype)
 
     def _fit(self, pixels: Array) -> Frame:
         height, width = pixels.shape[:2]
