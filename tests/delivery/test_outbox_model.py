@@ -297,6 +297,16 @@ class OutboxAgainstItsPromises(RuleBasedStateMachine):
         self.time_passes(1.2, turns=1)
         self.broker_does("come back", turns=1)
 
+    @rule(count=st.integers(WINDOW + 1, 12), new=st.integers(1, 3))
+    def new_ones_come_while_the_disk_is_read(self, count: int, new: int) -> None:
+        """Nor this: the disk works, more waits there than goes at once, and nothing breaks off before it is sent."""
+        self.disk_does(frozenset(), turns=1)
+        self.time_passes(6.0, turns=1)
+        self.an_outage_comes_and_goes(count)
+        self.append([10] * new, error=False, turns=1)
+        self.confirm(WINDOW, turns=1)
+        self.confirm(WINDOW, turns=1)
+
     @rule(fails=st.sampled_from([FULL, READ_ONLY, LOCKED, frozenset()]), turns=turns)
     def disk_does(self, fails: frozenset[str], turns: int) -> None:
         self.disk.fails = fails
