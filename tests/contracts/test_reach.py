@@ -19,7 +19,7 @@ from support.processes import BINARIES, Client, EdgeRun, Mosquitto, free_port
 import edge
 
 Edits = dict[str, list[tuple[str, str]]]
-"""By file of the package: a line that is there, and what comes in front of it."""
+"""By file of the package: what is there, and what comes in front of it."""
 
 ENDPOINT: Edits = {
     "http/process.py": [
@@ -49,8 +49,8 @@ TOPIC: Edits = {
     ],
     "app/status.py": [
         (
-            "            Outgoing(self._topics.status, b",
-            '            Outgoing(self._topics.greeting, b"hello", retain=True),\n',
+            'Outgoing(self._topics.status, b"online", retain=True)',
+            'Outgoing(self._topics.greeting, b"hello", retain=True), ',
         )
     ],
 }
