@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edge.app import payloads
 from edge.app.loading import Loaded as Loaded
 from edge.app.loading import load_file as load_file
 from edge.app.loading import open_model, replay
@@ -135,17 +136,22 @@ class Model:
         """What the file says of itself, or what was guessed."""
         return self.loaded.manifest
 
-    def predict(self, x: Payload) -> Result:
-        """The result of one sample: a row (dict, list or vector), a picture (bytes, or height x width x 3 RGB
-        uint8), an array. Raises SampleError where the model cannot take it, or where it is a batch."""
+    def predict(self, x: Payload) -> Any:  # by what is handed over: a type checker cannot tell a row from a batch
+        """The `Result` of one sample; a list of them, in order, of a batch.
+
+        A row: a dict by feature name, a list or vector [features], a pandas Series. A picture: the bytes of a JPEG,
+        PNG, BMP or WebP, an array [height, width, 3], RGB, uint8, an image of Pillow. An array of the model's own
+        shape. A path: what is in the file (a picture, .wav, .npy, JSON). A batch: an array or a list with one
+        dimension more, a list of rows, a DataFrame of pandas or polars (always a list, of one row also).
+
+        Raises SampleError where the model cannot take it. One thread at a time.
+        """
         results = self.predict_batch(x)
-        if len(results) != 1:
-            raise SampleError(f"{len(results)} results where one belongs: use predict_batch")
-        return results[0]
+        return results if len(results) != 1 or payloads.is_frame(x) else results[0]
 
     def predict_batch(self, x: Payload) -> list[Result]:
-        """The results of a batch, in order. Raises SampleError at the first that cannot be used."""
-        sample = Sample(x, "python", self._clock.monotonic_ns(), self._clock.time_ns())
+        """As `predict`, and always a list. Raises SampleError at the first sample that cannot be used."""
+        sample = Sample(payloads.understood(x), "python", self._clock.monotonic_ns(), self._clock.time_ns())
         results: list[Result] = []
         for outcome in self._pipeline.process(sample):
             if isinstance(outcome, Skipped):

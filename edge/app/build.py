@@ -305,6 +305,10 @@ def _frame_saver(core: Core, draft: Draft) -> None:
     output = core.settings.output
     if output.save_frames is None:
         return
+    if all(part.kind != "image" for part in core.loaded.manifest.inputs):
+        raise ConfigError(
+            f"--save-frames: {core.loaded.path.name} takes no picture, so there is none to keep; leave it out"
+        )
     from edge.overlay.frame_saver import FrameSaver  # brings OpenCV
 
     saver = FrameSaver(output.save_frames, output.save_frames_max, annotate=output.annotate)

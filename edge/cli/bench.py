@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from edge import __version__
 from edge.app import profile
 from edge.app.profile import Goal
-from edge.errors import FatalError, ModelError
+from edge.errors import ConfigError, FatalError, ModelError
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
 from edge.settings.layers import default_state_dir
@@ -59,6 +59,7 @@ class Arguments(Struct, frozen=True, kw_only=True):
         Goal | None,
         Flag("keep the best for edge-run, threads and provider: " + ", ".join(COSTS), one_of(COSTS)),
     ] = None
+    anyway: Annotated[bool, Flag("keep also what a busy machine measured")] = False
     state_dir: Annotated[Path, Flag("where it is kept: edge-run's [the usual one]", parsers.path, "DIR")] = UNSET
     save: Annotated[Path | None, Flag("FILE.html: a page with charts; FILE.png; FILE.json", parsers.path, "FILE")] = (
         None
@@ -115,8 +116,10 @@ def usual_threads(cores: int) -> list[int]:
 
 
 def _bench(args: Arguments) -> None:
+    busy = os.getloadavg()[0] / board.cores()
     if args.tune:
         profile.require_folder(args.state_dir)
+        _refuse_busy(busy, args)
     first = args.providers[0] if args.providers else "cpu"
     subjects = [rounds.examine(model, first) for model in args.models]
     cases = [
@@ -125,18 +128,32 @@ def _bench(args: Arguments) -> None:
         for provider in args.providers or subject.providers
         for threads in args.threads or usual_threads(board.cores())
     ]
-    busy = os.getloadavg()[0] / board.cores()
     with progress.steps(len(cases) * args.rounds) as step:
         rows, broken = rounds.measure(cases, seconds=args.seconds, rounds=args.rounds, step=step)
     for case, reason in broken.items():
         if args.providers or case.provider == "cpu":
             raise ModelError(f"{case.provider}, threads {case.threads}: {reason}")
-    about = [_machine(args), *_notes(busy), *_left_out(broken)]
+    about = [_machine(args), *_explained(cases), *_notes(busy), *_left_out(broken)]
     _show(subjects, rows, about)
     if args.tune is not None:
         about += _tune(args, args.tune, subjects, rows)
     if args.save is not None:
         saved.write(args.save, subjects, rows, about)
+
+
+def _refuse_busy(busy: float, args: Arguments) -> None:
+    """What is kept is used at every start: it must not come from a minute in which others had the cores."""
+    if busy > BUSY and not args.anyway:
+        raise ConfigError(
+            f"--tune {args.tune}: other work keeps {min(busy, 1):.0%} of the cores busy, which may make the wrong "
+            "choice the fastest; stop it (also a running edge-run) and wait a minute, or say --anyway"
+        )
+
+
+def _explained(cases: Sequence[Case]) -> Iterator[str]:
+    """What a provider is whose name does not say it."""
+    if any(case.provider == "builtin" for case in cases):
+        yield "cpu: LiteRT with XNNPACK, its fast kernels; builtin: without them, for models that XNNPACK runs wrongly"
 
 
 def _tune(args: Arguments, goal: Goal, subjects: Sequence[Subject], rows: Sequence[Row]) -> list[str]:

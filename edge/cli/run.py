@@ -66,6 +66,9 @@ def run(argv: list[str]) -> int:
     # numpy's OpenBLAS starts a thread for each further core, which spins for a twentieth of a second while the start
     # has use for that core. Nothing here multiplies matrices that would be worth a thread.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Whatever imports OpenCV first: what it has to say of a picture is ours to report.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     from edge.telemetry import logs
 
     logs.set_up(settings.process.log_format, verbose=settings.process.verbose)

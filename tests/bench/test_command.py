@@ -156,7 +156,7 @@ def test_no_color_is_honoured(bench):
 
 def test_tuning_keeps_a_profile_for_each_file(bench, tmp_path):
     done = bench("small.onnx", "large.onnx", "--threads", "2", "--provider", "cpu", *QUICK,
-                 "--tune", "power", "--state-dir", "kept")  # fmt: skip
+                 "--tune", "power", "--anyway", "--state-dir", "kept")  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = [json.loads(path.read_text()) for path in (tmp_path / "kept").glob("profile-*.json")]
     assert [(p["goal"], p["threads"], p["provider"]) for p in said] == [("power", 2, "cpu")] * 2
@@ -174,7 +174,7 @@ def test_a_state_folder_that_cannot_be_one_is_4_before_anything_is_measured(benc
 
 def test_edge_run_uses_the_profile_and_names_it_in_info(bench, tmp_path, edge_run, broker, client):
     state = str(tmp_path / "kept")
-    flags = ("--threads", "2", "--provider", "cpu", *QUICK, "--tune", "throughput", "--state-dir", state)
+    flags = ("--threads", "2", "--provider", "cpu", *QUICK, "--tune", "throughput", "--anyway", "--state-dir", state)
     assert bench("small.onnx", *flags).returncode == 0
     listener = client(broker.port, "edge/#")
     started = ("--model", tmp_path / "small.onnx", "--mqtt", broker.url, "--device", "pi", "--state-dir", state)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from edge.cli import bench
 from edge.tools.bench.figures import Case, Round, Row
 from edge.tools.bench.tune import best
 
@@ -32,3 +35,10 @@ def test_throughput_counts_inferences_not_the_median():
 
 def test_of_equal_providers_the_first_is_taken():
     assert best([row(1, 1.0), row(1, 0.99, provider="xnnpack")], "latency").case.provider == "cpu"
+
+
+def test_what_a_busy_machine_would_measure_is_not_kept(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 99.0, 99.0))
+    assert bench.run(["m.onnx", "--tune", "latency", "--state-dir", str(tmp_path)]) == 2
+    assert "other work keeps 100% of the cores busy" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -121,6 +121,7 @@ def test_an_unknown_key_in_the_file_names_the_nearest(run, tmp_path):
         (("--model", "MODEL", "--mqtt", "none", "--source", "synthetic:many"), "is not a count"),
         (("--model", "MODEL", "--mqtt", "none", "--source", "smoke:3"), "there is no source 'smoke'"),
         (("--model", "MODEL", "--mqtt", "none", "--source", "mqtt:x"), "needs a broker"),
+        (("MODEL", "--mqtt", "none", "--source", "-", "--save-frames", "kept"), "takes no picture, so there is none"),
         (("--model", "MODEL", "--provider", "tpu9000", "--mqtt", "none", "--source", "-"), "tpu9000"),
     ],
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import need
 from msgspec.structs import replace
+from support import onnxmodels
 from support.processes import PATIENCE_S, free_port
 
 from edge.settings import layers
@@ -216,4 +217,14 @@ def test_the_files_of_a_model_travel_with_it(machine, tmp_path):
     for name in ("net.weights", "net.onnx.json", "labels.txt", "holiday.jpg"):
         (home / name).write_text(json.dumps(["a"]))
     copied = {str(to) for _, to in machine.plan("--model", model).copies}
-    assert copied == {f"/etc/edge-run/flowers/{n}" for n in ("net.onnx", "net.weights", "net.onnx.json", "labels.txt")}
+    # The model has a manifest with its labels: labels.txt is of another one.
+    assert copied == {f"/etc/edge-run/flowers/{n}" for n in ("net.onnx", "net.weights", "net.onnx.json")}
+
+
+def test_labels_beside_a_model_without_a_manifest_travel_with_it(machine, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    model = onnxmodels.scores(home / "net.onnx")
+    (home / "labels.txt").write_text("\n".join("0123456789"))
+    copied = {to.name for _, to in machine.plan("--model", model).copies}
+    assert copied == {"net.onnx", "labels.txt"}

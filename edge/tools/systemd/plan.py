@@ -12,6 +12,7 @@ from edge.data.names import topic_part
 from edge.errors import ConfigError
 from edge.http.auth import split_address
 from edge.model import labels
+from edge.model.manifest import ONNX_KEY, TFLITE_ENTRY
 from edge.plugins import registry
 from edge.plugins.declarations import SinkInfo
 from edge.settings import options
@@ -145,12 +146,20 @@ def _model(draft: _Draft, model: Path) -> Path:
 
 
 def companions(model: Path) -> list[Path]:
-    """The files beside a model that belong to it: sidecar, labels, external weights."""
+    """The files beside a model that belong to it: sidecar, external weights, and labels where the model has no manifest
+    (a file with one does not look beside itself, and the labels there are of another model)."""
     files = [model.with_name(model.name + ".json")]
     beside = labels.beside(model)
-    if beside is not None:
+    if beside is not None and not _has_manifest(model):
         files.append(beside[0])
     return [f for f in files if f.is_file()] + _external(model)
+
+
+def _has_manifest(model: Path) -> bool:
+    if not model.stat().st_size:
+        return False
+    with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return any(data.find(mark) >= 0 for mark in (ONNX_KEY.encode(), TFLITE_ENTRY.encode()))
 
 
 def _external(model: Path) -> list[Path]:
