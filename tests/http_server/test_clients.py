@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 
@@ -107,6 +108,35 @@ def test_triton_s_client_gets_classes(scores, client):
     )
 
     assert answer.as_numpy("scores").shape == (1, 2)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_what_triton_s_image_client_does_is_answered_as_it_expects(serve, models, protocol):
+    """`image_client.py` of Triton's examples: it finds the layout in the configuration, stacks, asks for classes."""
+    library = pytest.importorskip(f"tritonclient.{protocol}", exc_type=ImportError)
+    site = serve(onnxmodels.pictures(models / "image_client.onnx"), grpc=("127.0.0.1", 0))
+    port = site.address[1] if protocol == "http" else site.server.grpc_port
+    with contextlib.closing(library.InferenceServerClient(f"127.0.0.1:{port}")) as asked:
+        more = {} if protocol == "http" else {"as_json": True}
+        metadata = asked.get_model_metadata(model_name=site.name, model_version="", **more)
+        config = asked.get_model_config(model_name=site.name, model_version="", **more)
+        config = config.get("config", config)
+        (given,), (wanted,) = metadata["inputs"], metadata["outputs"]
+        (told,) = config["input"]
+        assert config["max_batch_size"] > 1
+        assert (told["format"], [int(d) for d in told["dims"]]) == ("FORMAT_NCHW", [3, 32, 32])
+        assert (len(given["shape"]), wanted["datatype"]) == (4, "FP32")
+        colours = np.float32([[10, 200, 30], [250, 40, 60]])
+        batch = np.repeat(np.repeat(colours[:, :, None, None], 32, 2), 32, 3)
+        tensor = library.InferInput(given["name"], list(batch.shape), given["datatype"])
+        tensor.set_data_from_numpy(batch)
+        answer = asked.infer(site.name, [tensor], request_id="1", model_version="",
+                             outputs=[library.InferRequestedOutput(wanted["name"], class_count=2)])  # fmt: skip
+
+    found = [["".join(map(chr, text)).split(":")[:2] for text in row] for row in answer.as_numpy(wanted["name"])]
+    assert [[(float(score), int(at)) for score, at in row] for row in found] == [
+        [(200, 1), (30, 2)], [(250, 0), (60, 2)]
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])

@@ -222,6 +222,30 @@ def test_a_client_that_goes_in_the_middle_of_its_body_holds_nothing_any_more(ser
     assert site.post("/predict", b"[1,2,3]").status == 200
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/v2", "/docs", "/openapi.json", "/health"])
+def test_a_client_that_says_no_more_still_gets_its_answer(numbers, path):
+    with raw(numbers, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()) as client:
+        client.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: client.recv(65_536), b""))
+
+    said, _, body = answer.partition(b"\r\n\r\n")
+    length = next(line for line in said.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    assert (said[:12], len(body)) == (b"HTTP/1.1 200", int(length.split(b":")[1]))
+
+
+def test_a_client_that_goes_while_its_request_is_answered_leaves_nothing_of_the_next_behind(slow):
+    site, engine = slow(max_body=1_000_000, limits=Limits(chunk_s=1000.0))
+    body = json.dumps(ROW).encode()
+    with raw(site, head(len(body), "/v2/models/slow/infer") + body + head(950_000) + b" " * 100_000) as client:
+        assert engine.entered.acquire(timeout=20)
+        client.shutdown(socket.SHUT_WR)
+        engine.gate.set()
+        answer = b"".join(iter(lambda: client.recv(65_536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 ")
+    until(lambda: not site.metrics.snapshot()["http_connections"], "the connection is closed")
+
+
 # --- clients --------------------------------------------------------------------------------------------
 
 

@@ -50,6 +50,38 @@ def test_kserve_s_client_finds_the_model_and_infers_with_json_and_binary_tensors
     assert json.loads(done.stdout.splitlines()[-1]) == [True, True, True, echo, echo]
 
 
+KSERVE_GRPC = """
+import asyncio, json, sys
+import numpy as np
+from kserve import InferInput, InferRequest
+from kserve.inference_client import InferenceGRPCClient
+
+async def main(address):
+    async with InferenceGRPCClient(address) as client:
+        said = [await client.is_server_ready(), await client.is_server_live(), await client.is_model_ready("rows")]
+        for raw in (True, False):
+            x = InferInput(name="x", shape=[2, 3], datatype="FP32")
+            x.set_data_from_numpy(np.arange(6, dtype=np.float32).reshape(2, 3), binary_data=raw)
+            answer = await client.infer(InferRequest(model_name="rows", infer_inputs=[x]))
+            said.append(answer.outputs[0].as_numpy().tolist())
+    print(json.dumps(said))
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_kserve_s_grpc_client_infers_with_raw_and_typed_contents(serve, models):
+    pytest.importorskip("grpc", reason="needs the extra [grpc]")
+    site = serve(onnxmodels.identity(models / "rows.onnx"), grpc=("127.0.0.1", 0))
+    bins = peers.environment(peers.CACHE, "kserve", "kserve")
+    command = [bins / "python", "-c", KSERVE_GRPC, f"127.0.0.1:{site.server.grpc_port}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    echo = [[0, 1, 2], [3, 4, 5]]
+    assert json.loads(done.stdout.splitlines()[-1]) == [True, True, True, echo, echo]
+
+
 MLFLOW = """
 import json, sys
 import numpy as np, pandas as pd

@@ -159,6 +159,12 @@ def listed(path: Path, *, ir_version: int = 3, scale: float = 0.5) -> Path:
     return path
 
 
+def pictures(path: Path, size: int = 32) -> Path:
+    """Any number of pictures (NCHW, 3 channels) in, the mean of each one's channels out."""
+    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)
+    return save(path, [node], [info("x", "float32", ("n", 3, size, size))], [info("y", "float32", ("n", 3))])
+
+
 def mean(path: Path, size: int = 224) -> Path:
     """`x` of 1 x 3 x size x size in, the mean of each channel out."""
     node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)
