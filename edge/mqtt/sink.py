@@ -227,13 +227,18 @@ class MqttSink(Listener):
         if self._events is None:
             return
         if self._halves:
-            whole = [key for key in keys if key not in self._halves]
-            self._halves.difference_update(keys)
-            keys = whole
+            keys = [key for key in keys if not self._is_first_half(key)]
         if not self._session.confirms:
             for _ in keys:
                 self._count("unconfirmed:mqtt")
         self._events.confirmed(keys)
+
+    def _is_first_half(self, key: int) -> bool:
+        """One by one: both may be confirmed at once."""
+        if key in self._halves:
+            self._halves.discard(key)
+            return True
+        return False
 
     def up(self, *, resumed: bool) -> None:
         if self._events is not None:

@@ -108,6 +108,14 @@ def test_a_result_that_the_broker_can_never_take_is_dropped_and_counted_and_hold
     assert counted == ["dropped:mqtt:refused"]
 
 
+def test_a_result_and_its_reply_may_be_confirmed_at_once(sink, outbox, session):
+    sink.send(Entry(7, Message("result", b"{}", 1, Reply("asker"))))
+    one, other = session.sent
+    assert one.on_delivery.confirmed == other.on_delivery.confirmed
+    one.on_delivery.confirmed([one.on_delivery.delivery_id, other.on_delivery.delivery_id])
+    assert outbox.keys == [7]
+
+
 def test_what_a_broker_of_qos_0_was_sent_is_counted_as_unconfirmed(sink, outbox, session, counted):
     session.confirms = False
     sink.send(Entry(7, Message("result", b"{}", 1)))
