@@ -11,6 +11,7 @@
 # make dist    wheel, source archive, and a bill of materials (CycloneDX) of what the image holds, in dist/
 # make docs    the site of docs/ in dist/site, its links checked; in an environment of its own
 # make settings, make pictures         docs/settings.md from the options; docs/pictures from real runs (chromium, mosquitto)
+# make release-dry                     what a release would publish: built twice, compared, examined, tried; nothing is sent
 # make lock    requirements/*.txt anew: every package with its hashes, for all platforms
 # make bench   every target of speed, the tables into tests/benchmarks/README.md; its parts are
 #              bench-flow, beside the engine alone and beside a tutorial's loop, and bench-http, beside other people's servers
@@ -32,7 +33,7 @@ BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale soak clean
+.PHONY: demo release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -88,6 +89,9 @@ settings: $(VENV)/.dev
 
 pictures: $(VENV)/.dev
 	@$(BIN)/python docs/tools/pictures.py
+
+release-dry: $(VENV)/.dev
+	@deploy/release-dry.sh $(abspath $(BIN))/python
 
 demo: $(VENV)/.demo
 	@$(BIN)/edge-run demo $(if $(BROKER),--broker $(BROKER))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from edge.app.assembly import Model, Overrides, load
 
 __all__ = ["Model", "Overrides", "__version__", "load"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> object:

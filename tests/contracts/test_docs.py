@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import edge
+
 ROOT = Path(__file__).parents[2]
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 PAGES = sorted([ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")])
@@ -35,6 +37,15 @@ def test_the_links_of_the_readme_are_whole_for_the_package_index_shows_it_alone(
 def test_the_reference_of_settings_is_up_to_date():
     written = runpy.run_path(str(ROOT / "docs" / "tools" / "settings.py"))["page"]()
     assert (ROOT / "docs" / "settings.md").read_text() == written, "make settings"
+
+
+def test_the_changes_are_by_release_dated_and_by_kind():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    heads = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+ \(\d{4}-\d\d-\d\d\)|Unreleased", head) for head in heads), heads
+    assert edge.__version__ in " ".join(heads[:2])
+    kinds = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
+    assert {kind for kind in kinds if not kind.startswith("Coming from ")} <= {"Added", "Changed", "Fixed"}
 
 
 def test_every_page_is_in_the_menu_of_the_site():
