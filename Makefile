@@ -173,5 +173,8 @@ bench-beside: $(VENV)/.dev
 bench-scale: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m scale $(if $(QUICK),--quick,$(WRITE)) $(ARGS)
 
+bench-stores: $(VENV)/.dev
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m stores $(if $(QUICK),--quick,$(WRITE)) $(ARGS)
+
 clean:
 	rm -rf .venv .venv-* .arm64 dist build

@@ -66,6 +66,8 @@ class SinkInfo(Declaration, frozen=True, kw_only=True):
     """Gets what follows the scheme. Raises ConfigError."""
     writes_path: bool = False
     """What follows the scheme is a file that it writes."""
+    reads_files: tuple[str, ...] = ()
+    """Options behind the # (`edge/remote/address.py`) that name a file which it reads: a service must be given it."""
 
 
 class SpoolInfo(Declaration, frozen=True, kw_only=True):

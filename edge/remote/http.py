@@ -19,11 +19,11 @@ PORTS = {"http": 80, "https": 443}
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the server said; `body` is cut where it is long."""
+    """What the server said; `body` is cut where it is long. Names of headers may be asked for in any case."""
 
     status: int
     body: bytes
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
 
     @property
     def said(self) -> str:
@@ -86,10 +86,10 @@ class HttpClient:
     def _ask(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         if self._connection is None:
             raise UnavailableError(f"{self._address}: not connected")
-        self._connection.request(method, target, body, dict(headers))
+        self._connection.request(method, target, body or None, headers)
         response = self._connection.getresponse()
         read = response.read(MOST_READ)
-        answer = Answer(response.status, read, {k.lower(): v for k, v in response.getheaders()})
+        answer = Answer(response.status, read, response.headers)
         self._used = True
         if not response.isclosed():
             self.close()

@@ -173,4 +173,5 @@ def create(rest: str, context: SinkContext) -> StoreSink:
     return StoreSink(Kafka(address, options))
 
 
-SINK = SinkInfo(edge_api=1, create=create, usage=USAGE)
+FILES = ("password_file", "ca")
+SINK = SinkInfo(edge_api=1, create=create, usage=USAGE, reads_files=FILES)

@@ -249,4 +249,5 @@ def create(rest: str, context: SinkContext) -> StoreSink:
     return StoreSink(Nats(address, options))
 
 
-SINK = SinkInfo(edge_api=1, create=create, usage=USAGE)
+FILES = ("password_file", "token_file", "ca")
+SINK = SinkInfo(edge_api=1, create=create, usage=USAGE, reads_files=FILES)

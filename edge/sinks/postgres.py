@@ -41,9 +41,9 @@ CREATE TABLE IF NOT EXISTS {} (
 """
 INSERT = """
 INSERT INTO {} (id, time, device, model, source, seq, task, result)
-SELECT id, (r->>'time')::timestamptz, r->>'device', r->'model'->>'name', r->>'source', (r->>'seq')::bigint,
+SELECT r->>'id', (r->>'time')::timestamptz, r->>'device', r->'model'->>'name', r->>'source', (r->>'seq')::bigint,
   r->>'task', r
-FROM unnest(%s::text[], %s::text[]) AS given(id, payload), LATERAL (SELECT payload::jsonb AS r) AS parsed
+FROM jsonb_array_elements(%s::jsonb) AS given(r)
 ON CONFLICT DO NOTHING
 """
 UNIQUE = """
@@ -107,7 +107,7 @@ class Postgres:
         self._insert = SQL(INSERT).format(self._name())
         if self._options.create:
             self._make_table(self._connection)
-        self._execute([], [])
+        self._execute("[]")
 
     def _connected(self) -> psycopg.Connection[tuple[object, ...]]:
         import psycopg
@@ -133,9 +133,9 @@ class Postgres:
             raise UnavailableError(f"{self._address}: table {table}: {_line(exc)}") from exc
 
     def write(self, records: Sequence[Record]) -> None:
-        self._execute([r.id for r in records], [r.payload.decode() for r in records])
+        self._execute((b"[" + b",".join([r.payload for r in records]) + b"]").decode())
 
-    def _execute(self, ids: list[str], payloads: list[str]) -> None:
+    def _execute(self, results: str) -> None:
         import psycopg
 
         if self._connection is None or self._insert is None:
@@ -143,7 +143,7 @@ class Postgres:
         watch = threading.Timer(ANSWER_S + 1, _hang_up, [self._connection])
         watch.start()
         try:
-            self._connection.execute(self._insert, [ids, payloads], prepare=True)
+            self._connection.execute(self._insert, [results], prepare=True)
         except psycopg.Error as exc:
             said = f"{self._address}: table {self._options.table}: {_line(exc)}"
             if (exc.sqlstate or "").startswith(ABOUT_THE_ROW):
@@ -224,4 +224,5 @@ def create(rest: str, context: SinkContext) -> StoreSink:
     return StoreSink(Postgres(address, options))
 
 
-SINK = SinkInfo(edge_api=1, create=create, usage=USAGE)
+FILES = ("password_file",)
+SINK = SinkInfo(edge_api=1, create=create, usage=USAGE, reads_files=FILES)

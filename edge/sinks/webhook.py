@@ -166,4 +166,5 @@ def create(rest: str, context: SinkContext) -> StoreSink:
     return StoreSink(store, window=AT_ONCE * options.batch, most=options.batch)
 
 
-SINK = SinkInfo(edge_api=1, create=create, usage=USAGE)
+FILES = ("secret_file", "token_file", "ca")
+SINK = SinkInfo(edge_api=1, create=create, usage=USAGE, reads_files=FILES)

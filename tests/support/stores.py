@@ -180,6 +180,7 @@ class PostgresServer(Server):
     # The server will not run as root, and that other user may not enter a test's folder.
     user = "postgres" if os.geteuid() == 0 else None
     data: ClassVar[Path | None] = None
+    fsync: ClassVar[str] = "off"
     running: ClassVar[subprocess.Popen[bytes] | None] = None
     shared_port: ClassVar[int] = 0
     databases: ClassVar[Iterator[int]] = itertools.count(1)
@@ -221,7 +222,7 @@ class PostgresServer(Server):
     def command(self) -> Sequence[str]:
         return [
             *(_program("postgres"), "-D", str(Path(str(self.data)) / "db"), "-p", str(self.port), "-h", "127.0.0.1"),
-            *("-k", "", "-c", "fsync=off", "-c", "dynamic_shared_memory_type=mmap"),
+            *("-k", "", "-c", f"fsync={self.fsync}", "-c", "dynamic_shared_memory_type=mmap"),
         ]
 
     def start(self) -> Any:

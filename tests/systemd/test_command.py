@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from support.processes import BINARIES
 
 from edge.errors import ConfigError, ModelError
+from edge.plugins import registry
+from edge.plugins.declarations import SinkInfo
 from edge.settings import options
 from edge.settings.settings import Settings
 from edge.tools.systemd.plan import SECRETS
@@ -155,6 +158,30 @@ def test_a_delegate_in_a_home_is_copied_with_its_options_kept(machine, tmp_path)
 def test_every_option_that_names_a_secret_is_a_credential():
     named = {o.key for o in options.of(Settings) if re.search("password|token|secret|_key$|_cert$|_ca$", o.key)}
     assert named == set(SECRETS)
+
+
+def test_files_that_a_sink_reads_are_credentials_too(machine, tmp_path):
+    (tmp_path / "pw").write_text("s3cret")
+    sinks = ("--sink", "console", "--sink", f"redis://u@h/s#maxlen=5&password_file={tmp_path / 'pw'}")
+    planned = machine.plan(*sinks)
+    inside = "/run/credentials/edge-run@flowers.service/sink-2-password-file"
+    assert dict(planned.config)["sink"] == ("console", f"redis://u@h/s#maxlen=5&password_file={inside}")
+    copy = Path("/etc/edge-run/flowers/sink-2-password-file")
+    assert planned.needs.credentials == (("sink-2-password-file", copy, ""),)
+    assert (tmp_path / "pw", copy) in planned.secrets
+
+
+def test_a_file_of_a_sink_that_is_not_there_is_named(machine):
+    with pytest.raises(ConfigError, match="#token_file /nowhere/token: there is no such file"):
+        machine.plan("--sink", "webhook:https://h/x#token_file=/nowhere/token")
+
+
+def test_every_option_of_a_sink_that_names_a_file_is_declared():
+    for name in registry.own_names("edge.sinks"):
+        info = registry.declared(SinkInfo, name)
+        kinds = [v for v in vars(sys.modules[info.create.__module__]).values() if isinstance(v, type)]
+        named = {f for k in kinds if k.__name__.endswith("Options") for f in k.__struct_fields__}
+        assert {f for f in named if f.endswith("_file") or f == "ca"} == set(info.reads_files), name
 
 
 def test_a_folder_of_pictures_in_a_home_is_shown_read_only(machine, tmp_path):

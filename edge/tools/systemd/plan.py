@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
 
 from edge.data.names import topic_part
 from edge.errors import ConfigError
@@ -23,6 +24,8 @@ from edge.tools.systemd.unit import Needs, Program
 
 CONFIGS = Path("/etc/edge-run")
 STATES = Path("/var/lib/edge-run")
+CREDENTIALS = Path("/run/credentials")
+"""Where systemd lays what a unit loads, in a folder of its name."""
 HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - not written to
 """What a service does not see: ProtectHome and PrivateTmp."""
 SECRETS = ("mqtt_password_file", "mqtt_ca", "mqtt_cert", "mqtt_key", "http_token_file", "http_cert", "http_key")
@@ -111,13 +114,15 @@ def _take(draft: _Draft, option: Option, value: object) -> None:
         draft.config[option.name] = _provider(draft, str(value))
     elif option.key == "source":
         draft.config[option.name] = _source(draft, str(value))
+    elif option.key == "sink" and isinstance(value, tuple):
+        draft.config[option.name] = tuple(_sink(draft, number, said) for number, said in enumerate(value, start=1))
     else:
         draft.config[option.name] = value if isinstance(value, (bool, int, float, tuple)) else str(value)
 
 
 def _take_path(draft: _Draft, option: Option, path: Path) -> None:
     if option.key in SECRETS:
-        _credential(draft, option, absolute(path))
+        _credential(draft, option.name, f"--{option.name}", absolute(path), option.variable)
     elif option.key == "model":
         draft.config[option.name] = str(_model(draft, absolute(path)))
     elif option.key == "save_frames":
@@ -126,14 +131,32 @@ def _take_path(draft: _Draft, option: Option, path: Path) -> None:
         draft.config[option.name] = str(draft.place(absolute(path)))
 
 
-def _credential(draft: _Draft, option: Option, file: Path) -> None:
+def _credential(draft: _Draft, name: str, flag: str, file: Path, variable: str) -> None:
     if not file.is_file():
-        raise ConfigError(f"--{option.name} {file}: there is no such file; check the path")
+        raise ConfigError(f"{flag} {file}: there is no such file; check the path")
     where = file
     if hidden(file):
-        where = draft.folder / option.name
+        where = draft.folder / name
         draft.secrets.append((file, where))
-    draft.credentials.append((option.name, where, option.variable))
+    draft.credentials.append((name, where, variable))
+
+
+def _sink(draft: _Draft, number: int, said: str) -> str:
+    """With the files that it names where the service finds them: it may read no others."""
+    scheme = said.partition(":")[0]
+    files = registry.declared(SinkInfo, scheme).reads_files
+    url, mark, options_said = said.partition("#")
+    if not files or not mark:
+        return said
+    pairs = []
+    for name, value in parse_qsl(options_said, keep_blank_values=True):
+        credential = f"sink-{number}-{name.replace('_', '-')}"
+        if name in files and value:
+            _credential(draft, credential, f"--sink {scheme}: #{name}", absolute(Path(value)), "")
+            pairs.append((name, str(CREDENTIALS / f"edge-run@{draft.folder.name}.service" / credential)))
+        else:
+            pairs.append((name, value))
+    return f"{url}#{urlencode(pairs, safe='/@:')}"
 
 
 def _model(draft: _Draft, model: Path) -> Path:

@@ -28,7 +28,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What one instance needs beyond the template. `credentials` are (name, file, variable that gets its path)."""
+    """What one instance needs beyond the template. `credentials` are (name, file, variable with its path or "")."""
 
     credentials: tuple[tuple[str, Path, str], ...] = ()
     devices: tuple[str, ...] = ()
@@ -74,7 +74,8 @@ def drop_in(needs: Needs) -> str:
     lines.append("[Service]")
     for name, file, variable in needs.credentials:
         lines.append(f"LoadCredential={name}:{line(str(file)).replace('%', '%%')}")
-        lines.append(f"Environment={variable}=%d/{name}")
+        if variable:
+            lines.append(f"Environment={variable}=%d/{name}")
     if needs.folders:
         lines.append(f"BindReadOnlyPaths={' '.join(map(path_word, needs.folders))}")
     if needs.devices:
