@@ -9,6 +9,7 @@ second. Processor time is the sink's side: that of the server is its own.
 from __future__ import annotations
 
 import argparse
+import http.client
 import statistics
 import tempfile
 import time
@@ -23,7 +24,9 @@ from support.stores import STORES, PostgresServer, Server
 COUNT = 20_000
 SLOW = {"webhook": 4_000}
 """Results in a round where one goes after the other."""
-MORE = {"webhook": ("", "#batch=50")}
+BARE = ", a loop of `http.client` instead"
+MORE = {"webhook": ("", BARE, "#batch=50")}
+"""Ways into one store."""
 
 
 def measure(server: Server, options: str, count: int, folder: Path) -> tuple[float, float]:
@@ -45,6 +48,21 @@ def measure(server: Server, options: str, count: int, folder: Path) -> tuple[flo
     return (count - 1) / passed, used / (count - 1) * 1e6
 
 
+def bare(server: Server, count: int) -> tuple[float, float]:
+    """The same of a loop with the standard library's client, which keeps nothing and tries nothing again."""
+    messages = [result(n) for n in range(1, count + 1)]
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    connection.connect()
+    began, used = time.perf_counter(), time.process_time()
+    for message in messages:
+        headers = {"Content-Type": "application/json", "Idempotency-Key": str(message.seq)}
+        connection.request("POST", "/hook", message.payload, headers)
+        connection.getresponse().read()
+    passed, used = time.perf_counter() - began, time.process_time() - used
+    connection.close()
+    return count / passed, used / count * 1e6
+
+
 def rows(names: Sequence[str], rounds: int, count: int, place: Path, shares: list[float]) -> list[str]:
     """A line of the table for each way into a store."""
     found = []
@@ -57,11 +75,16 @@ def rows(names: Sequence[str], rounds: int, count: int, place: Path, shares: lis
                 server = STORES[name](folder)
                 server.start()
                 try:
-                    taken.append(measure(server, options, min(count, SLOW.get(name, count)), folder / "spool"))
+                    few = min(count, SLOW.get(name, count))
+                    if options == BARE:
+                        taken.append(bare(server, few))
+                    else:
+                        taken.append(measure(server, options, few, folder / "spool"))
                 finally:
                     server.end()
             rate, cost = (statistics.median(column) for column in zip(*taken, strict=True))
-            found.append(f"| `{name}{options}` | {rate:,.0f} | {cost:.0f} |")
+            told = f"{name}{options}" if options == BARE else f"`{name}{options}`"
+            found.append(f"| {told} | {rate:,.0f} | {cost:.0f} |")
             print(found[-1], flush=True)
     return found
 
