@@ -127,8 +127,11 @@ def edge_run(bins: Path, model: Path, folder: Path, *more: str) -> contextlib.Ab
     return started("edge-run", port, [*command, *more], folder)
 
 
-def mlserver(bins: Path, model: Path, folder: Path) -> contextlib.AbstractContextManager[Server]:
-    port, grpc, metrics = free_port(), free_port(), free_port()
+def mlserver(
+    bins: Path, model: Path, folder: Path, grpc: int | None = None
+) -> contextlib.AbstractContextManager[Server]:
+    """`grpc`: the port for it."""
+    port, grpc, metrics = free_port(), grpc or free_port(), free_port()
     home = folder / f"mlserver-{model.stem}"
     home.mkdir()
     shutil.copy(RIVALS / "mlserver_runtime.py", home)

@@ -13,6 +13,7 @@ import contextlib
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -24,15 +25,16 @@ import onnxruntime as ort
 from flow.machine import BUSY_MOST, busy
 from support import onnxmodels
 from support.marks import write_between
-from support.peers import CACHE, ENGINE, edge_run, environment, pinned, version
+from support.peers import CACHE, ENGINE, RIVALS, edge_run, environment, pinned, started, version
+from support.processes import free_port
 
-from serving import contest
+from serving import contest, over_grpc
 from serving.contenders import PREDICT, RIVALS_BY_NAME, V2_BINARY, V2_JSON
 from serving.contest import Case, Found, Target
 
 ROOT = Path(__file__).parents[3]
 BEGIN, END = "<!-- http: begin -->", "<!-- http: end -->"
-OURS = "edge-run"
+OURS, CONSTANT = "edge-run", "a constant"
 
 
 class Contest:
@@ -41,13 +43,14 @@ class Contest:
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self._options, self._folder = options, folder
         self.rivals = [RIVALS_BY_NAME[name] for name in options.rivals]
-        self.ours = environment(options.cache, "edge-run-http", f"{ROOT}[http,vision]", ENGINE)
+        self.ours = environment(options.cache, "edge-run-http-grpc", f"{ROOT}[http,vision,grpc]", ENGINE)
         subprocess.run([self.ours / "pip", "install", "--quiet", "--force-reinstall", "--no-deps", ROOT], check=True)
         self.bins = {rival.name: pinned(options.cache, *rival.packages) for rival in self.rivals}
         self.found: dict[str, Found] = {}
         self.targets: list[str] = []
         self.idle_mb: dict[str, float] = {}
         self.shares: list[float] = []
+        self.notes: list[str] = []
 
     @contextlib.contextmanager
     def _servers(self, model: Path) -> Any:
@@ -59,9 +62,10 @@ class Contest:
             time.sleep(2)
             yield started
 
-    def _measure(self, cases: dict[str, Case], wanted: Any) -> None:
+    def _measure(self, cases: dict[str, Case], wanted: Any, unchecked: dict[str, Case] | None = None) -> None:
         for case in cases.values():
             contest.check(case, wanted)
+        cases = {**cases, **(unchecked or {})}
         rounds, seconds = self._options.rounds, self._options.seconds
         found = contest.measure(cases, rounds, seconds, self._folder, lambda: self.shares.append(busy()))
         self.found.update(found)
@@ -79,10 +83,15 @@ class Contest:
                     cases[f"{named}: {rival.name}"] = Case(servers[rival.name], rival.protocol, "tiny", row, many)
                 cases[f"{named}: {OURS}"] = Case(servers[OURS], V2_JSON, "tiny", row, many)
                 cases[f"{named}: {OURS}, `/predict`"] = Case(servers[OURS], PREDICT, "tiny", row, many)
-            self._measure(cases, _engine(model, row))
-        for many in ("tiny, 1 connection", "tiny, 8 connections"):
+            port = free_port()
+            command = [sys.executable, RIVALS / "constant_server.py", str(port)]
+            with started(CONSTANT, port, command, self._folder) as constant:
+                beside = {f"tiny, 1 connection: {CONSTANT}": Case(constant, V2_JSON, "tiny", row)}
+                self._measure(cases, _engine(model, row), beside)
+        for many, goal in (("tiny, 1 connection", 3.3), ("tiny, 8 connections", 8.0)):
             for rival in self.rivals:
-                self._target(many, OURS, rival.name, 3.0)
+                self._target(many, OURS, rival.name, goal if rival.name == "MLServer" else 3.0)
+        self._target("tiny, 1 connection", OURS, CONSTANT, 0.6)
 
     def image(self) -> None:
         """A tensor as large as MobileNetV2's input, through a model that costs next to nothing."""
@@ -99,7 +108,24 @@ class Contest:
         for rival in self.rivals:
             self._target("image", OURS, rival.name, 1.3)
         for other in (OURS, *(rival.name for rival in self.rivals)):
-            self._target("image", f"{OURS}, binary", other, 2.5)
+            self._target("image", f"{OURS}, binary", other, 20.0 if other == "MLServer" else 2.5)
+
+    def grpc(self) -> None:
+        """The tiny model over gRPC, beside MLServer's and a C++ Triton."""
+        folder = self._folder / "grpc"
+        folder.mkdir()
+        model = onnxmodels.scores(folder / "tiny.onnx")
+        with over_grpc.servers(self._options.cache, self.ours, model, folder) as found:
+            time.sleep(2)
+            self.shares.append(busy())
+            rates = over_grpc.measure(found, self._options.rounds, self._options.seconds, folder)
+        for many in (1, 8):
+            for other, goal in (("MLServer", 2.0), ("Triton", 0.5)):
+                if (other, many) in rates:
+                    ratios = [a / b for a, b in zip(rates[OURS, many], rates[other, many], strict=True)]
+                    title = f"gRPC, tiny, {many} connection{'s' * (many > 1)}: {OURS} / {other}"
+                    self.targets.append(contest.ratio_row(title, ratios, goal))
+        self.notes.append(f"gRPC calls by connections: {over_grpc.figures(rates)}.")
 
     def _target(self, part: str, own: str, other: str, goal: float) -> None:
         target = Target(f"{part}: {own} / {other}", f"{part}: {own}", f"{part}: {other}", goal)
@@ -118,7 +144,7 @@ class Contest:
         if self.idle_mb:
             told = ", ".join(f"{name} {used:.0f} MB" for name, used in self.idle_mb.items())
             lines += ["", f"Idle memory (PSS, with child processes): {told}."]
-        return "\n".join([*lines, "", self._machine()])
+        return "\n".join([*lines, *(f"\n{note}" for note in self.notes), "", self._machine()])
 
     def _machine(self) -> str:
         who = [f"{OURS} {version(self.ours, 'edge-run')} (httptools {version(self.ours, 'httptools')})"]
@@ -137,7 +163,7 @@ def _engine(model: Path, array: Any) -> Any:
     return session.run(None, {"x": array})[0].ravel()
 
 
-PARTS = {"tiny": Contest.tiny, "image": Contest.image}
+PARTS = {"tiny": Contest.tiny, "image": Contest.image, "grpc": Contest.grpc}
 
 
 def main() -> None:
@@ -145,7 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="serving", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1)
-    parser.add_argument("--part", choices=PARTS, action="append", help="repeatable [both]")
+    parser.add_argument("--part", choices=PARTS, action="append", help="repeatable [all]")
     parser.add_argument("--rivals", nargs="*", choices=RIVALS_BY_NAME, default=list(RIVALS_BY_NAME))
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--quick", action="store_true", help="a quarter of everything: to see that it works")
