@@ -27,26 +27,13 @@ def histogram(differences: Array, limit: float) -> str:
     edges = np.linspace(low, high, _BINS + 1)
     logs = np.log10(np.clip(finite, 10.0**low, 10.0**high))
     counts = np.histogram(logs, edges)[0]
-    most = max(int(counts.max()), 1) if counts.size else 1
-    inner_width, inner_height = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
+    inner_width = WIDTH - _LEFT - _RIGHT
     floor = HEIGHT - _BOTTOM
 
     def x(power: float) -> float:
         return _LEFT + inner_width * (power - low) / (high - low)
 
-    parts: list[str] = []
-    for count, start, end in zip(counts, edges[:-1], edges[1:], strict=True):
-        if not count:
-            continue
-        tall = max(2.0, inner_height * int(count) / most)
-        over = "over" if start >= math.log10(limit) - 1e-9 else "bar"
-        parts.append(
-            f'<rect class="{over}" x="{x(start) + 1:.1f}" y="{floor - tall:.1f}" width="{x(end) - x(start) - 2:.1f}" '
-            f'height="{tall:.1f}" rx="2"><title>{count} rows, {10**start:.1e} to {10**end:.1e}</title></rect>'
-        )
-        if count == counts.max():
-            middle = min(max((x(start) + x(end)) / 2, _LEFT + 16), WIDTH - _RIGHT - 16)
-            parts.append(_text(middle, floor - tall - 6, f"{count:,}", "value", "middle"))
+    parts = _bars(counts, edges, x, math.log10(limit))
     parts.extend(_text(x(p), floor + 18, _power(p), "", anchor) for p, anchor in _ticks(low, high))
     at = x(math.log10(limit))
     parts.append(f'<line class="limit" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP - 8}" y2="{floor}"/>')
@@ -57,6 +44,25 @@ def histogram(differences: Array, limit: float) -> str:
     if lost:
         parts.append(_text(WIDTH - _RIGHT, _TOP + 6, f"{lost} rows not finite", "limit-label", "end"))
     return _svg(HEIGHT, "rows by difference", axis + "".join(parts))
+
+
+def _bars(counts: Array, edges: Array, x: Callable[[float], float], limit: float) -> list[str]:
+    """A bar for each bin that is not empty, and the largest one's count. `edges` and `limit` are powers of ten."""
+    floor, inner_height, most = HEIGHT - _BOTTOM, HEIGHT - _TOP - _BOTTOM, max(int(counts.max()), 1)
+    parts: list[str] = []
+    for count, start, end in zip(counts, edges[:-1], edges[1:], strict=True):
+        if not count:
+            continue
+        tall = max(2.0, inner_height * int(count) / most)
+        over = "over" if start >= limit - 1e-9 else "bar"
+        parts.append(
+            f'<rect class="{over}" x="{x(start) + 1:.1f}" y="{floor - tall:.1f}" width="{x(end) - x(start) - 2:.1f}" '
+            f'height="{tall:.1f}" rx="2"><title>{count} rows, {10**start:.1e} to {10**end:.1e}</title></rect>'
+        )
+        if count == counts.max():
+            middle = min(max((x(start) + x(end)) / 2, _LEFT + 16), WIDTH - _RIGHT - 16)
+            parts.append(_text(middle, floor - tall - 6, f"{count:,}", "value", "middle"))
+    return parts
 
 
 def _ticks(low: int, high: int) -> Iterator[tuple[int, str]]:

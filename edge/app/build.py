@@ -22,6 +22,7 @@ from edge.app.loading import Loaded
 from edge.app.service import App, HangLog
 from edge.app.status import StatsPublisher, Status
 from edge.app.topics import TopicsLock
+from edge.data.names import DISCOVERY
 from edge.delivery.outbox import Outbox
 from edge.delivery.retry import for_broker
 from edge.errors import ConfigError
@@ -207,13 +208,12 @@ def _terminal(core: Core, draft: Draft, session: MqttSession) -> None:
 
 
 def _announcer(core: Core, draft: Draft, session: MqttSession | None, status: Status) -> Announcer | None:
-    discovery = core.settings.publishing.home_assistant
-    if session is None or discovery is None:
+    if session is None or core.settings.publishing.home_assistant is None:
         return None
     from edge.homeassistant import build
 
     model = (core.loaded.manifest, core.loaded.engine.outputs)
-    announcer = build.announcer(discovery, core.settings, *model, session, core.clock, lambda: [status.message()])
+    announcer = build.announcer(core.settings, *model, session, core.clock, lambda: [status.message()])
 
     def births() -> Sequence[Outgoing]:
         announcer.born()
@@ -279,7 +279,7 @@ def _outboxes(
         batch=core.settings.publishing.batch,
         clock=core.clock,
         transport=session,
-        discovery=tuple({"homeassistant", core.settings.publishing.home_assistant or "homeassistant"}),
+        discovery=tuple({DISCOVERY, core.settings.publishing.home_assistant or DISCOVERY}),
         sending=announcer.sending if announcer is not None else lambda _: None,
         count=core.metrics.inc,
         closed=core.stop.request if len(uris) == 1 else lambda: None,  # the others go on

@@ -10,6 +10,10 @@ from collections.abc import Callable
 from edge import __version__
 from edge.errors import ConfigError, FatalError
 
+TYPE_CHECKING = False  # not typing's: it takes longer to import than all of this
+if TYPE_CHECKING:
+    from edge.settings.settings import Settings
+
 
 def main() -> None:
     """Exit codes: 0 done, 1 bug, 2 usage, 3 model, 4 state folder, 5 source; 130 after a second Ctrl-C."""
@@ -74,25 +78,29 @@ def run(argv: list[str]) -> int:
     logs.set_up(settings.process.log_format, verbose=settings.process.verbose)
     logs.warn(settings.remarks)
     try:
-        if settings.process.check:
-            from edge.tools import doctor
-
-            return _printing(lambda: int(doctor.examine(settings, as_json=settings.process.as_json)))
-        if settings.process.describe:
-            from edge.app import sidecar
-
-            return _printing(lambda: sidecar.show(settings))
-        if any(
-            settings.delivery.state_dir.glob("profile-*.json")
-        ):  # else its import would cost a plain start a millisecond
-            from edge.app import profile
-
-            settings = profile.apply(settings)
-        from edge.app import start
-
-        start.app(settings).run()
+        return _do(settings)
     except FatalError as exc:
         return _fail(exc)
+
+
+def _do(settings: Settings) -> int:
+    """What the settings ask for: to examine, to describe or to run. Raises FatalError."""
+    if settings.process.check:
+        from edge.tools import doctor
+
+        return _printing(lambda: int(doctor.examine(settings, as_json=settings.process.as_json)))
+    if settings.process.describe:
+        from edge.app import sidecar
+
+        return _printing(lambda: sidecar.show(settings))
+    # Asked first: the import would cost a plain start a millisecond.
+    if any(settings.delivery.state_dir.glob("profile-*.json")):
+        from edge.app import profile
+
+        settings = profile.apply(settings)
+    from edge.app import start
+
+    start.app(settings).run()
     return 0
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+DISCOVERY = "homeassistant"
+"""What Home Assistant's own discovery topics begin with, where nobody has told it otherwise."""
+
 
 def topic_part(name: str) -> str:
     """`[A-Za-z0-9_-]`; anything else becomes "-"."""

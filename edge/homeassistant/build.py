@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edge import __version__
+from edge.data.names import DISCOVERY
 from edge.data.tensor import TensorSpec
 from edge.homeassistant.announcer import Announcer
 from edge.homeassistant.components import Results
@@ -22,7 +23,6 @@ from edge.telemetry import board
 
 
 def announcer(
-    discovery: str,
     settings: Settings,
     manifest: Manifest,
     outputs: tuple[TensorSpec, ...],
@@ -32,18 +32,10 @@ def announcer(
 ) -> Announcer:
     """Subscribed to Home Assistant's own status; to be made before the transport starts.
 
-    `discovery` is what its discovery topics begin with; `states` are published behind the document.
+    `states` are published behind the document.
     """
-    shows = settings.publishing.image_interval > 0 and any(i.kind == "image" for i in manifest.inputs)
-    tells = settings.topics.stats_interval > 0
-    results = Results(
-        task=manifest.task,
-        labels=tuple(manifest.labels),
-        values=regress.named(manifest, outputs) if manifest.task == "regress" else (),
-        pictures=shows,
-        temperature=tells and board.temperature_celsius() is not None,
-        throttling=tells and board.throttled() is not None,
-    )
+    discovery = settings.publishing.home_assistant or DISCOVERY
+    results = _results(settings, manifest, outputs)
     device = Device(
         name=settings.topics.device,
         model=manifest.name,
@@ -60,8 +52,22 @@ def announcer(
         Record(settings.delivery.state_dir, device.object_id),
         clock=clock,
         states=states,
-        pictures=NewestPicture() if shows else None,
+        pictures=NewestPicture() if results.pictures else None,
         picture_every_s=settings.publishing.image_interval,
     )
     transport.subscribe(f"{discovery}/status", built.heard)
     return built
+
+
+def _results(settings: Settings, manifest: Manifest, outputs: tuple[TensorSpec, ...]) -> Results:
+    """What there is to be shown."""
+    shows = settings.publishing.image_interval > 0 and any(i.kind == "image" for i in manifest.inputs)
+    tells = settings.topics.stats_interval > 0
+    return Results(
+        task=manifest.task,
+        labels=tuple(manifest.labels),
+        values=regress.named(manifest, outputs) if manifest.task == "regress" else (),
+        pictures=shows,
+        temperature=tells and board.temperature_celsius() is not None,
+        throttling=tells and board.throttled() is not None,
+    )

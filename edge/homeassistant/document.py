@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.data import codec
+from edge.data.names import DISCOVERY
 from edge.homeassistant.components import Component, Results, components, slug
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.topics import Topics
@@ -74,7 +75,7 @@ def removal(topic: str) -> Outgoing:
     return Outgoing(topic, b"", retain=True)
 
 
-def document(device: Device, results: Results, prefix: str = "homeassistant") -> Document:
+def document(device: Device, results: Results, prefix: str = DISCOVERY) -> Document:
     """`prefix` is Home Assistant's discovery prefix."""
     who = f"{slug(device.name)}_{slug(device.model)}"
     named = {

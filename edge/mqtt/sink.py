@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 
 from edge.data import codec, refusal
 from edge.data.message import Message
+from edge.data.names import DISCOVERY
 from edge.data.result import SCHEMA
 from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.mqtt.codec.packets import Publication, PublishTemplate, publication
@@ -57,7 +58,7 @@ class MqttSink(Listener):
         batch: int = 1,
         sending: Callable[[Message], None] = lambda _: None,
         count: Callable[[str], None] = lambda _: None,
-        discovery: tuple[str, ...] = ("homeassistant",),
+        discovery: tuple[str, ...] = (DISCOVERY,),
     ) -> None:
         """`sending` is called with each message for everybody, before it goes to the connection; `count` with the
         reason of each that was dropped."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from edge.data.names import DISCOVERY
+
 OUTPUTS = ("result", "error", "answer", "status", "info", "stats", "mask", "image", "update", "drift", "trial")
 """Last parts of the topics on which a service publishes."""
 
@@ -58,7 +60,7 @@ class ReplyFence(msgspec.Struct, frozen=True):
     """
 
     base: str
-    discovery: tuple[str, ...] = ("homeassistant",)
+    discovery: tuple[str, ...] = (DISCOVERY,)
 
     def reason(self, topic: str) -> str | None:
         """Whose the topic is; None where a reply may go there."""

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from edge.data.message import Message
+from edge.data.names import DISCOVERY
 from edge.data.tensor import TensorSpec
 from edge.plugins.protocols import Clock
 
@@ -46,7 +47,7 @@ class SinkContext(msgspec.Struct, frozen=True):
     """None: the system's."""
     transport: object | None = None
     """The connection to the broker of `--mqtt`; None where there is none."""
-    discovery: tuple[str, ...] = ("homeassistant",)
+    discovery: tuple[str, ...] = (DISCOVERY,)
     """Prefixes of topics under which Home Assistant is told of devices: nothing that an asker names goes there."""
     sending: Callable[[Message], None] = lambda _: None
     """The `mqtt` sink tells it each message that goes to everybody, before it goes to the connection."""

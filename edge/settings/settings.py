@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
+from edge.data.names import DISCOVERY
 from edge.data.vocabulary import COLORS, LAYOUTS, RESIZES, TASKS, Color, Layout, Resize, Task
 from edge.settings import parsers
 from edge.settings.options import UNSET, Flag, Room
@@ -190,7 +191,7 @@ class PublishingSettings(Struct, frozen=True):
     home_assistant: Annotated[
         str | None,
         Flag("announce the device to Home Assistant; its discovery prefix, if it is not homeassistant",
-             parsers.discovery_prefix, "PREFIX", alone="homeassistant"),
+             parsers.discovery_prefix, "PREFIX", alone=DISCOVERY),
     ] = None  # fmt: skip
     image_interval: Annotated[
         float, Flag("seconds between two pictures for Home Assistant; 0: none", parsers.seconds, "S")

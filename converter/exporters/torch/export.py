@@ -18,8 +18,9 @@ from msgspec import structs
 
 from converter.artifact import Artifact
 from converter.errors import UnsupportedError
-from converter.exporters.torch import models
-from converter.exporters.torch.models import EXAMPLE_ROWS, TorchModel
+from converter.exporters.torch import arguments, models
+from converter.exporters.torch.arguments import EXAMPLE_ROWS
+from converter.exporters.torch.models import TorchModel
 from converter.graph import dims, graph, litert_names
 from converter.networks import planning
 from converter.networks.planning import Plan, picture_layout
@@ -85,7 +86,7 @@ def _length_axis(spec: TensorSpec, plan: Plan) -> int | None:
 
 def _onnx(model: TorchModel, plan: Plan, *, lengths: bool, batch: bool) -> Any:
     torch = models.library()
-    example = models.example_of(model.inputs, plan.rows)
+    example = arguments.example_of(model.inputs, plan.rows)
     args = tuple(torch.from_numpy(np.array(a if batch else a[:1])) for a in example)
     names = [s.name for s in model.inputs]
     common: dict[str, Any] = {
@@ -146,7 +147,7 @@ def _flattened(module: Any) -> Any:
 def _right_at_other_sizes(proto: Any, model: TorchModel, plan: Plan) -> bool:
     """True where the file answers as the module for another number of rows, and another length, than were traced."""
     dims = {i.name: graph.dims(i) for i in proto.graph.input}
-    example = models.example_of(model.inputs, plan.rows)
+    example = arguments.example_of(model.inputs, plan.rows)
     with TemporaryDirectory(prefix="edge-convert-") as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(proto.SerializeToString())
@@ -204,7 +205,7 @@ def _as_tflite(model: TorchModel, source: Source, rows: Rows | None, options: Op
         notes.append("the picture's channels come last in the file (NHWC)")
     plan = planning.plan(model.network(), rows, options, source)
     torch = models.library()
-    example = tuple(torch.from_numpy(np.array(a[:1])) for a in models.example_of(model.inputs, plan.rows))
+    example = tuple(torch.from_numpy(np.array(a[:1])) for a in arguments.example_of(model.inputs, plan.rows))
     try:
         with quiet(), torch.no_grad():
             content = litert_torch.convert(module, example).model_content()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from converter.errors import SampleFileError, UnrecognisedError, UnsafeError, UnsupportedError
-from converter.exporters.torch import pt2
-from converter.networks import sidecars
+from converter.exporters.torch import arguments, pt2
 from converter.networks.planning import Network, Squashed
 from converter.options import Options
 from converter.quiet import quiet
@@ -21,13 +19,11 @@ from converter.rows.rows import Rows
 from converter.rows.tensors import batches
 from converter.source import Source
 from converter.sources import deserialise
-from edge.data.sample import EncodedImage
 from edge.data.tensor import Array, Tensors, TensorSpec
 from edge.errors import needs, one_line
 
 CHUNK = 64
 # An example with one row would make torch.export take that one as a constant.
-EXAMPLE_ROWS = 3
 
 # What torch raises for damaged or foreign files, and for what it cannot trace.
 UNREADABLE = (
@@ -71,7 +67,7 @@ class TorchModel:
             self.outputs,
             forward,
             layout="NCHW",
-            vocabulary=vocabulary(self.model),
+            vocabulary=arguments.vocabulary(self.model),
             squashed=self.squashed,
         )
 
@@ -120,8 +116,8 @@ def load(source: Source, rows: Rows | None, options: Options) -> TorchModel:
     ready = model if scripted else _ready(model, source)
     with quiet():
         ready.eval()
-    specs = _specs(ready, rows, options, source)
-    example = example_of(specs, rows)
+    specs = arguments.specs_of(ready, rows, options, source)
+    example = arguments.example_of(specs, rows)
     try:
         outputs = _first(ready, example, source)
     except UNREADABLE as exc:
@@ -220,7 +216,7 @@ def _program(program: Any, source: Source) -> TorchModel:
             f"{source.name}: exported for exactly {max(b for b in batch if isinstance(b, int))} rows at once, the "
             "device has one; export with dynamic_shapes={...: {0: Dim.AUTO}}, or with an example of one row"
         )
-    count = 1 if 1 in batch else EXAMPLE_ROWS
+    count = 1 if 1 in batch else arguments.EXAMPLE_ROWS
     example = [np.zeros((count, *s.fixed(free=4)[1:]), dtype=s.dtype) for s in specs]
     call = _by_position(program)
     try:
@@ -316,99 +312,3 @@ def _unique(names: Sequence[str], taken: set[str]) -> list[str]:
             free, number = f"{name}{number}", number + 1
         unique.append(free)
     return unique
-
-
-def _specs(model: Any, rows: Rows | None, options: Options, source: Source) -> tuple[TensorSpec, ...]:
-    names = _parameters(model)
-    if rows is None:
-        return (_spec_of_first_layer(model, names[0], options, source),)
-    if rows.table or len(rows.arrays) == 1:
-        return (_spec_of_rows(model, names[0], rows, options, source),)
-    strange = [n for n in rows.arrays if n not in names]
-    if strange:
-        raise SampleFileError(f"the sample has an array {strange[0]!r}; forward takes {', '.join(names)}")
-    return tuple(
-        TensorSpec(name=n, dtype=_dtype(rows.arrays[n]), shape=(None, *rows.arrays[n].shape[1:]))
-        for n in names
-        if n in rows.arrays
-    )
-
-
-def _parameters(model: Any) -> list[str]:
-    schema = getattr(getattr(model, "forward", None), "schema", None)
-    if schema is not None:
-        return [a.name for a in schema.arguments if a.name != "self"]
-    parameters = inspect.signature(model.forward).parameters.values()
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return names or ["input"]  # forward(*args)
-
-
-def _dtype(array: Array) -> str:
-    return {"i": "int64", "u": "int64", "b": "bool"}.get(array.dtype.kind, "float32")
-
-
-def first_layer(model: Any) -> Any:
-    """The first layer with weights, as they were declared."""
-    for layer in model.modules():
-        if not list(layer.children()) and (list(layer.parameters(recurse=False)) or _kind(layer) == "Embedding"):
-            return layer
-    return None
-
-
-def _kind(layer: Any) -> str:
-    return str(getattr(layer, "original_name", type(layer).__name__))
-
-
-def vocabulary(model: Any) -> int:
-    """How many words the first embedding knows; 2 where there is none."""
-    embeddings = [m for m in (model.modules() if hasattr(model, "modules") else ()) if _kind(m) == "Embedding"]
-    return int(embeddings[0].weight.shape[0]) if embeddings else 2
-
-
-def _spec_of_rows(model: Any, name: str, rows: Rows, options: Options, source: Source) -> TensorSpec:
-    if rows.table:
-        return TensorSpec(name=name, dtype="float32", shape=(None, len(rows.names)))
-    array = rows.array
-    if array.dtype == object or (array.dtype == np.uint8 and array.ndim in (3, 4)):
-        return _picture_spec(model, name, array, options, source)
-    whole = _kind(first_layer(model)) == "Embedding"
-    return TensorSpec(name=name, dtype="int64" if whole else "float32", shape=(None, *array.shape[1:]))
-
-
-def _picture_spec(model: Any, name: str, array: Array, options: Options, source: Source) -> TensorSpec:
-    layer = first_layer(model)
-    channels = int(layer.weight.shape[1]) if _kind(layer) == "Conv2d" and getattr(layer, "groups", 1) == 1 else 3
-    if array.dtype != object and array.ndim == 4 and array.shape[1] == channels and array.shape[3] not in (1, 3, 4):
-        return TensorSpec(name=name, dtype="float32", shape=(None, *array.shape[1:]))
-    size = options.input_size or sidecars.read(source.path).size
-    if size is None and not isinstance(array[0], EncodedImage):
-        size = (int(array.shape[2]), int(array.shape[1]))
-    if size is None:
-        raise SampleFileError("how large are the model's pictures? say it: --input-size 224x224, for instance")
-    return TensorSpec(name=name, dtype="float32", shape=(None, channels, size[1], size[0]))
-
-
-def _spec_of_first_layer(model: Any, name: str, options: Options, source: Source) -> TensorSpec:
-    layer = first_layer(model)
-    kind = _kind(layer)
-    if kind == "Linear":
-        return TensorSpec(name=name, dtype="float32", shape=(None, int(layer.weight.shape[1])))
-    size = options.input_size or sidecars.read(source.path).size
-    if kind == "Conv2d" and size is not None:
-        return TensorSpec(name=name, dtype="float32", shape=(None, int(layer.weight.shape[1]), size[1], size[0]))
-    raise SampleFileError(
-        f"{source.name}: a PyTorch module does not say what it takes; give --sample (or --input-size for pictures)"
-    )
-
-
-def example_of(specs: Sequence[TensorSpec], rows: Rows | None) -> list[Array]:
-    """`EXAMPLE_ROWS` rows in the shapes of the specs: the sample's own where it has such, else zeros."""
-    arrays: list[Array] = []
-    for spec in specs:
-        shape = tuple(d if isinstance(d, int) else 16 for d in (spec.shape or ())[1:])
-        array = None if rows is None or rows.table else rows.arrays.get(spec.name, rows.arrays.get(""))
-        if array is not None and array.dtype != object and array.shape[1:] == shape:
-            arrays.append(np.resize(array[:EXAMPLE_ROWS], (EXAMPLE_ROWS, *shape)).astype(spec.dtype))
-        else:
-            arrays.append(np.zeros((EXAMPLE_ROWS, *shape), dtype=spec.dtype))
-    return arrays
