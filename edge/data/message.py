@@ -1,4 +1,4 @@
-"""What a lane carries: the bytes of a result (or of an error) and what a sink needs to address them."""
+"""What an outbox carries: the bytes of a result (or of an error) and what a sink needs to address them."""
 
 from __future__ import annotations
 

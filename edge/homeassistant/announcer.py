@@ -94,7 +94,7 @@ class Announcer:
         self._broker.ack(incoming)
 
     def sending(self, message: Message) -> None:
-        """What the lane sends next."""
+        """What the outbox sends next."""
         if message.kind == "result":
             self._last = message
 

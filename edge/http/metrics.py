@@ -102,9 +102,9 @@ class EdgeCollector(Collector):
                 text = "When the newest sample was taken."
                 yield _gauge("source_last_frame_timestamp_seconds", text, counted["last_sample_s"], labels)
 
-    def _delivery(self, counted: Mapping[str, float], lanes: Mapping[str, Any]) -> Iterator[Metric]:
-        if "mqtt" in lanes:
-            yield _gauge("mqtt_connected", "1 while the broker answers.", float(lanes["mqtt"]["connected"]))
+    def _delivery(self, counted: Mapping[str, float], outboxes: Mapping[str, Any]) -> Iterator[Metric]:
+        if "mqtt" in outboxes:
+            yield _gauge("mqtt_connected", "1 while the broker answers.", float(outboxes["mqtt"]["connected"]))
             published = CounterMetricFamily(
                 "edge_run_mqtt_published", "Messages on results and errors.", labels=["topic_class", "outcome"]
             )
@@ -113,18 +113,18 @@ class EdgeCollector(Collector):
                 published.add_metric(["result", outcome], count)
             yield published
             yield _counter("mqtt_reconnects", "Connections after the first.", counted.get("reconnects:mqtt", 0))
-        waiting = sum(lane["depth"] for lane in lanes.values())
+        waiting = sum(outbox["depth"] for outbox in outboxes.values())
         yield _gauge("outbox_messages", "Messages that wait, in memory and on disk.", waiting)
-        size = sum(lane["spool_bytes"] for lane in lanes.values())
+        size = sum(outbox["spool_bytes"] for outbox in outboxes.values())
         yield _gauge("outbox_bytes", "Bytes that wait on disk.", size)
-        ages = [lane["spool_oldest_s"] for lane in lanes.values() if lane["spool_oldest_s"] is not None]
+        ages = [outbox["spool_oldest_s"] for outbox in outboxes.values() if outbox["spool_oldest_s"] is not None]
         oldest = time.time() - max(ages) if ages else 0.0
         yield _gauge("outbox_oldest_timestamp_seconds", "Since when the oldest message waits; 0: none does.", oldest)
         lost = CounterMetricFamily("edge_run_outbox_dropped", "Messages that were lost.", labels=["reason"])
         for reason in ("full", "age", "damaged"):
-            lost.add_metric([reason], sum(lane["spool_dropped"].get(reason, 0) for lane in lanes.values()))
+            lost.add_metric([reason], sum(outbox["spool_dropped"].get(reason, 0) for outbox in outboxes.values()))
         for reason in ("disk", "stop", "refused", "reply", "error"):
-            lost.add_metric([reason], sum(counted.get(f"dropped:{name}:{reason}", 0) for name in lanes))
+            lost.add_metric([reason], sum(counted.get(f"dropped:{name}:{reason}", 0) for name in outboxes))
         yield lost
 
     def _device(self) -> Iterator[Metric]:
