@@ -19,7 +19,7 @@
 # make bench-beside OTHER=...         this build beside another one's edge-run, every figure in one run
 # make bench-scale                    what it costs as the work grows, drawn: slower models, a fuller spool, more connections
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run;
-#              BROKER=mosquitto|mosquitto-memory|rabbitmq|nats|ejabberd)
+#              BROKER=mosquitto|mosquitto-memory|rabbitmq|nats|ejabberd|aedes)
 # PYTHON and VENV choose another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
 
 PYTHON ?= python3

@@ -41,6 +41,7 @@ class Broker:
     name = "mosquitto"
     login: tuple[str, str] | None = None
     keeps = True
+    five = True
 
     def __init__(self, folder: Path, extra: str = "", *, persistence: bool = True) -> None:
         """`extra`: further lines for its configuration."""
@@ -49,7 +50,8 @@ class Broker:
         self.port = free_port()
         self._config = folder / "mosquitto.conf"
         text = _CONFIG.format(port=self.port, folder=folder, persistence=str(persistence).lower())
-        self._config.write_text(text + extra)
+        self._text = text + extra
+        self._config.write_text(self._text)
         self._database = folder / "mosquitto.db"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -88,6 +90,19 @@ class Broker:
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
+
+    def limit(self) -> None:
+        """Takes no payload above a thousand bytes from now on: `stats` and `info` are larger, results are not."""
+        self._config.write_text(f"{self._text}message_size_limit 1000\n")
+        self._reload()
+
+    def unlimit(self) -> None:
+        self._config.write_text(self._text)
+        self._reload()
+
+    def _reload(self) -> None:
+        if self._process is not None:  # what is not there reads it when it starts
+            self._signal(signal.SIGHUP)
 
     def close(self) -> None:
         if self._process is not None:

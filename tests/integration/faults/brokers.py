@@ -1,4 +1,4 @@
-"""Other brokers for the campaign, each with folders and ports of its own on loopback: RabbitMQ, NATS, ejabberd.
+"""Other brokers for the campaign, each with folders and ports of its own on loopback: RabbitMQ, NATS, ejabberd, aedes.
 
 Each differs in what survives its own end (`keeps`). What a broker loses then, it has acknowledged and lost: that says
 nothing of edge-run, so such a broker is not killed in a campaign.
@@ -20,6 +20,7 @@ from integration.faults.broker import find_mosquitto, free_port
 from integration.faults.waiting import wait_until
 
 RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+AEDES = "0.51.3"
 EJABBERD = "/usr/lib/x86_64-linux-gnu/ejabberd-23.01"
 
 
@@ -32,6 +33,8 @@ class AnyBroker(Protocol):
     """User and password, for those that take nobody without."""
     keeps: bool
     """Sessions and messages survive `kill` and `stop`."""
+    five: bool
+    """It speaks MQTT 5."""
 
     def start(self) -> None: ...
     def stop(self) -> None: ...
@@ -48,6 +51,7 @@ class _Process:
     name = ""
     login: tuple[str, str] | None = None
     keeps = True
+    five = False
     start_s = 90.0
 
     def __init__(self, folder: Path) -> None:
@@ -198,6 +202,7 @@ class Ejabberd(_Erlang):
     name = "ejabberd"
     login = ("edge@localhost", "secret")
     keeps = False
+    five = True
 
     def _write(self) -> None:
         (self._folder / "db").mkdir()
@@ -223,6 +228,33 @@ class Ejabberd(_Erlang):
         }
 
 
+class Aedes(_Process):
+    """A broker in JavaScript, 3.1.1 alone, as it comes: all is in memory."""
+
+    name = "aedes"
+    keeps = False
+
+    def _write(self) -> None:
+        (self._folder / "broker.js").write_text(
+            f"const broker = require('{aedes_folder()}/node_modules/aedes')({{concurrency: 10000}})\n"
+            f"require('net').createServer(broker.handle).listen({self.port}, '127.0.0.1')\n"
+        )
+
+    def _command(self) -> list[str]:
+        return [str(shutil.which("node")), str(self._folder / "broker.js")]
+
+
+def aedes_folder() -> Path:
+    """Where npm puts it, once; empty of it where npm cannot."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "edge-run" / f"aedes-{AEDES}"
+    if not (folder / "node_modules" / "aedes").is_dir() and shutil.which("npm") is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), f"aedes@{AEDES}"]
+        subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=300)
+    return folder
+
+
 class Forgetful(Mosquitto):
     """mosquitto without persistence."""
 
@@ -239,15 +271,19 @@ BROKERS: dict[str, Callable[[Path], AnyBroker]] = {
     "rabbitmq": RabbitMq,
     "nats": Nats,
     "ejabberd": Ejabberd,
+    "aedes": Aedes,
 }
 
 
 def missing(name: str) -> str | None:
     """What is to be installed for a broker; None where it is there."""
-    there = {
+    if name == "aedes":
+        there = shutil.which("node") is not None and (aedes_folder() / "node_modules" / "aedes").is_dir()
+        return None if there else "aedes is not installed, and npm does not install it"
+    found = {
         "rabbitmq": Path(RABBITMQ).exists(),
         "nats": shutil.which("nats-server") is not None,
         "ejabberd": shutil.which("erl") is not None and Path(EJABBERD).exists(),
     }.get(name, find_mosquitto() is not None)
     package = {"rabbitmq": "rabbitmq-server", "nats": "nats-server", "ejabberd": "ejabberd"}.get(name, "mosquitto")
-    return None if there else f"{package} is not installed: apt-get install {package}"
+    return None if found else f"{package} is not installed: apt-get install {package}"

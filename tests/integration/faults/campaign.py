@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from integration.faults.broker import Broker as Mosquitto
 from integration.faults.ground import Ground
 from integration.faults.waiting import pass_time, wait_until
 
@@ -59,7 +60,11 @@ def faults_of(ground: Ground) -> list[Fault]:
     broker, link, disk = ground.broker, ground.link, ground.disk
     stopped = Fault("broker stopped (SIGTERM)", "broker", broker.stop, broker.start)
     killed = Fault("broker killed (SIGKILL)", "broker", ground.kill_broker, broker.start)
+    refused = Fault("result refused, code unknown", "link", link.refuse_publications, link.accept_publications)
+    limits = [broker] if isinstance(broker, Mosquitto) else []
     return [
+        *([refused] if broker.five else ()),
+        *(Fault("size limit lowered", "broker", one.limit, one.unlimit) for one in limits),
         *([stopped, killed] if broker.keeps else ()),
         Fault("edge-run killed (SIGKILL)", "edge", restart(ground.service.kill), nothing, at_once),
         Fault("edge-run stopped (SIGTERM)", "edge", restart(ground.service.stop), nothing, at_once),
@@ -83,12 +88,14 @@ class Account:
     seconds: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
     acknowledged: int = 0
+    answers: int = 0
     copies: int = 0
     results: int = 0
     repeats: int = 0
     inferred_again: int = 0
     replayed: int = 0
     out_of_order: int = 0
+    unanswered: list[int] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -96,7 +103,7 @@ class Account:
 
     def sound(self) -> bool:
         """Nothing lost, nothing wrong or out of order, and no life of edge-run ended as it should not."""
-        return not (self.lost or self.wrong or self.errors or self.bad_exits or self.out_of_order)
+        return not (self.lost or self.unanswered or self.wrong or self.errors or self.bad_exits or self.out_of_order)
 
 
 class Campaign:
@@ -160,12 +167,17 @@ class Campaign:
         owed = set(self._ground.publisher.acknowledged)
         heard = self._ground.subscriber
         wait_until("results of all acknowledged inputs", lambda: not heard.lacking(owed), SETTLE_S)
+        if self._ground.broker.five:
+            wait_until("answers to all who asked", lambda: not heard.unanswered(owed), SETTLE_S)
 
     def _count(self) -> None:
         account, heard = self.account, self._ground.subscriber
         account.seconds = time.monotonic() - self._started
         account.acknowledged = len(self._ground.publisher.acknowledged)
         account.lost = heard.lacking(self._ground.publisher.acknowledged)
+        if self._ground.broker.five:
+            account.answers = len(heard.answers)
+            account.unanswered = heard.unanswered(self._ground.publisher.acknowledged)
         fill(account, self._ground)
 
 
@@ -208,11 +220,13 @@ def table(accounts: list[Account]) -> str:
         ("seed", lambda a: a.seed),
         ("inputs owed", lambda a: a.acknowledged),
         ("results by `id`", lambda a: a.results),
+        ("askers answered (MQTT 5)", lambda a: a.answers or "-"),
         ("sent as `replayed`", lambda a: a.replayed),
         ("repeats (same `id`)", lambda a: a.repeats),
         ("inferred again (same input, other `id`)", lambda a: a.inferred_again),
         ("out of order within a life", lambda a: a.out_of_order),
         ("wrong results", lambda a: len(a.wrong)),
+        ("askers without an answer", lambda a: len(a.unanswered)),
         ("**lost**", lambda a: len(a.lost)),
     ]
     rows += [(name, *(str(figure(a)) for a in accounts)) for name, figure in figures]

@@ -11,7 +11,10 @@ from typing import Any
 import paho.mqtt.client as paho
 from integration.faults.waiting import wait_until
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
+ASKER = "asker/of/results"
 EQUAL = 5
 """So many inputs in a row, of each second such row, are equal and have no id."""
 
@@ -32,13 +35,21 @@ def group_of(number: int) -> int | None:
     return group if group % 2 else None
 
 
+def asked(number: int) -> bool:
+    """Whether it has a Response Topic, where the broker speaks MQTT 5."""
+    return number % 4 == 2 and group_of(number) is None
+
+
 def expected(number: int) -> float:
     """What the model answers to it."""
     return number % 1000 + 2 * (number % 7)
 
 
-def _client(name: str, login: tuple[str, str] | None) -> paho.Client:
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False, protocol=paho.MQTTv311)
+def _client(name: str, login: tuple[str, str] | None, *, five: bool) -> paho.Client:
+    if five:
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5)
+    else:
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False, protocol=paho.MQTTv311)
     client.reconnect_delay_set(0.1, 0.5)
     if login is not None:
         client.username_pw_set(*login)
@@ -46,13 +57,19 @@ def _client(name: str, login: tuple[str, str] | None) -> paho.Client:
 
 
 class _End:
-    def __init__(self, name: str, port: int, login: tuple[str, str] | None) -> None:
+    def __init__(self, name: str, port: int, login: tuple[str, str] | None, *, five: bool = False) -> None:
         self._port = port
-        self._client = _client(name, login)
+        self._five = five
+        self._client = _client(name, login, five=five)
         self._lock = threading.Lock()
 
     def _connect(self) -> None:
-        self._client.connect("127.0.0.1", self._port, keepalive=5)
+        if self._five:
+            kept = Properties(PacketTypes.CONNECT)
+            kept.SessionExpiryInterval = 3600
+            self._client.connect("127.0.0.1", self._port, keepalive=5, clean_start=False, properties=kept)
+        else:
+            self._client.connect("127.0.0.1", self._port, keepalive=5)
         self._client.loop_start()
 
     def close(self) -> None:
@@ -63,8 +80,9 @@ class _End:
 class Publisher(_End):
     """Publishes at QoS 1 and again until the broker acknowledges: paho keeps what was not, over reconnects."""
 
-    def __init__(self, port: int, topic: str, login: tuple[str, str] | None = None) -> None:
-        super().__init__("publisher", port, login)
+    def __init__(self, port: int, topic: str, login: tuple[str, str] | None = None, *, five: bool = False) -> None:
+        """`five`: with MQTT 5, and some inputs with a Response Topic."""
+        super().__init__("publisher", port, login, five=five)
         self._topic = topic
         self._numbers: dict[int, int] = {}
         self._early: set[int] = set()
@@ -101,7 +119,11 @@ class Publisher(_End):
                 self._publish(self.published + 1)
 
     def _publish(self, number: int) -> None:
-        info = self._client.publish(self._topic, json.dumps(input_of(number)), qos=1)
+        question: Properties | None = None
+        if self._five and asked(number):
+            question = Properties(PacketTypes.PUBLISH)
+            question.ResponseTopic, question.CorrelationData = ASKER, str(number).encode()
+        info = self._client.publish(self._topic, json.dumps(input_of(number)), qos=1, properties=question)
         with self._lock:
             self.published = number
             if info.mid in self._early:
@@ -129,6 +151,7 @@ class Subscriber(_End):
         self.copies: Counter[str] = Counter()
         self.ids_by_input: dict[int, set[str]] = {}
         self.ids_by_group: dict[int, set[str]] = {}
+        self.answers: set[int] = set()
         self.wrong: list[str] = []
         self.errors: list[str] = []
         self.order: list[tuple[str, int]] = []
@@ -149,6 +172,11 @@ class Subscriber(_End):
         with self._lock:
             return set(self.ids_by_input)
 
+    def unanswered(self, owed: set[int]) -> list[int]:
+        """Of these inputs, those that asked and have no answer."""
+        with self._lock:
+            return sorted(n for n in owed if asked(n) and n not in self.answers)
+
     def lacking(self, owed: set[int]) -> list[int]:
         """Of these inputs, those without a result; of equal ones as many as there are results too few."""
         groups = Counter(group for n in owed if (group := group_of(n)) is not None)
@@ -162,7 +190,7 @@ class Subscriber(_End):
             return [(boot, s["safe"], self._lowest.get(boot)) for boot, s in self.stats.items()]
 
     def _on_connect(self, client: paho.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
-        client.subscribe([(f"{self._base}/{kind}", 1) for kind in ("result", "error", "stats")])
+        client.subscribe([(ASKER, 1), *((f"{self._base}/{kind}", 1) for kind in ("result", "error", "stats"))])
 
     def _on_message(self, client: Any, userdata: Any, message: paho.MQTTMessage) -> None:
         heard = json.loads(message.payload)
@@ -170,6 +198,8 @@ class Subscriber(_End):
         with self._lock:
             if kind == "stats":
                 self.stats[heard["boot"]] = heard
+            elif message.topic == ASKER:
+                self.answers.add(heard["input_id"])
             elif kind == "error":
                 self.errors.append(heard["reason"])
             else:

@@ -41,7 +41,7 @@ class Ground:
         model = self.place / "m.onnx"
         write_model(model)
         self.service = Service(self._arguments(model), self.disk.environment, self.place / "edge-run.log")
-        self.publisher = Publisher(self.ends[0].port, f"{BASE}/input", self.broker.login)
+        self.publisher = Publisher(self.ends[0].port, f"{BASE}/input", self.broker.login, five=self.broker.five)
         self.subscriber = Subscriber(self.ends[1].port, BASE, self.broker.login)
         self.subscriber.start()
 
@@ -54,6 +54,9 @@ class Ground:
             # Times that fit faults of a second or two.
             *("--keepalive", "2", "--confirm-timeout", "2", "--stats-interval", "0.2", "--grace", "1"),
         ]
+        if self.broker.five:
+            # Else a life that finds the broker down may take 3.1.1 for its version: there nobody can ask.
+            arguments += ["--mqtt-version", "5"]
         return [*arguments, *(("--source", self._source) if self._source else ())]
 
     def kill_broker(self) -> None:

@@ -1,4 +1,4 @@
-"""A TCP proxy that can lose its temper: cut connections, hold every byte, refuse to connect."""
+"""A TCP proxy that can lose its temper: cut connections, hold every byte, refuse to connect, answer for a broker."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 CHUNK = 65536
+UNKNOWN = b"\xe5"
+"""No reason code of MQTT 5."""
 
 
 class Proxy:
@@ -18,6 +20,7 @@ class Proxy:
         self._target = target
         self.port = 0
         self._refusing = False
+        self._refuses_publications = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
         self._flowing: asyncio.Event | None = None
@@ -61,6 +64,13 @@ class Proxy:
         """Undoes `refuse`."""
         self._refusing = False
 
+    def refuse_publications(self) -> None:
+        """MQTT 5: what the broker confirms is refused on the way back, for a reason that no standard names."""
+        self._refuses_publications = True
+
+    def accept_publications(self) -> None:
+        self._refuses_publications = False
+
     # --- in the loop --------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
@@ -87,16 +97,20 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= {writer, far_writer}
-        for pump in (self._pump(reader, far_writer), self._pump(far_reader, writer)):
+        for pump in (self._pump(reader, far_writer), self._pump(far_reader, writer, Answers())):
             task = self._loop.create_task(pump)
             self._pumps.add(task)
             task.add_done_callback(self._pumps.discard)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: Answers | None = None
+    ) -> None:
         assert self._flowing is not None
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
                 await self._flowing.wait()
+                if answers is not None:
+                    data = answers.take(data, refuse=self._refuses_publications)
                 writer.write(data)
                 await writer.drain()
         writer.close()
@@ -117,3 +131,32 @@ class Proxy:
             work()
 
         self._call(run())
+
+
+class Answers:
+    """What a broker sends on one connection, packet by packet: a PUBACK is kept back until it is whole."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def take(self, data: bytes, *, refuse: bool) -> bytes:
+        """The same, with every PUBACK a refusal where `refuse`."""
+        data, out, at = self._rest + data, bytearray(), 0
+        while (end := _end_of_packet(data, at)) is not None:
+            packet = data[at:end]
+            if refuse and packet[0] == 0x40:
+                packet = b"\x40\x03" + packet[2:4] + UNKNOWN
+            out += packet
+            at = end
+        self._rest = data[at:]
+        return bytes(out)
+
+
+def _end_of_packet(data: bytes, at: int) -> int | None:
+    length = 0
+    for place, byte in enumerate(data[at + 1 : at + 5]):
+        length |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            end = at + 2 + place + length
+            return end if end <= len(data) else None
+    return None

@@ -39,6 +39,7 @@ def test_no_acknowledged_input_is_lost_under_two_hundred_faults(tmp_path):
     assert account.faults.total() >= 200
     assert account.acknowledged > 1000
     assert account.lost == []
+    assert account.unanswered == []
     assert account.wrong == []
     assert account.errors == []
     assert account.out_of_order == 0
@@ -46,13 +47,14 @@ def test_no_acknowledged_input_is_lost_under_two_hundred_faults(tmp_path):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("broker", ["mosquitto-memory", "rabbitmq", "nats", "ejabberd"])
+@pytest.mark.parametrize("broker", ["mosquitto-memory", "rabbitmq", "nats", "ejabberd", "aedes"])
 def test_nor_at_another_broker_under_forty(tmp_path, broker):
     if (what := missing(broker)) is not None:
         pytest.skip(what)
     account = counted(Campaign, tmp_path, 40, broker=broker)
     assert account.acknowledged > 200
     assert account.lost == []
+    assert account.unanswered == []
     assert account.wrong == []
     assert account.errors == []
     assert account.out_of_order == 0
@@ -64,6 +66,7 @@ def test_no_line_that_was_reported_as_taken_is_lost_with_always(tmp_path):
     account = counted(FedCampaign, tmp_path, 45)
     assert account.acknowledged > 500
     assert account.lost == []
+    assert account.unanswered == []
     assert account.wrong == []
     assert account.errors == []
     assert account.out_of_order == 0
