@@ -98,34 +98,31 @@ class StoreSink:
             raise SampleError(reason)
 
     def send_all(self, entries: Sequence[Entry]) -> list[tuple[int, str]]:
-        """The key and the reason of each that is refused for good."""
-        self._confirm([e.key for e in entries if e.message.kind != "result"])
+        """The key and the reason of each that is refused for good. What is stored is confirmed once, at the end."""
+        stored = [e.key for e in entries if e.message.kind != "result"]
         records = [_record(e) for e in entries if e.message.kind == "result"]
-        return [refused for some in _chunks(records, self._most) for refused in self._write(some)]
+        try:
+            return [refused for some in _chunks(records, self._most) for refused in self._write(some, stored)]
+        finally:
+            if stored and self._events is not None:
+                self._events.confirmed(stored)
 
-    def _write(self, records: Sequence[Record]) -> list[tuple[int, str]]:
+    def _write(self, records: Sequence[Record], stored: list[int]) -> list[tuple[int, str]]:
+        """Adds the keys of what is stored, also where it raises UnavailableError."""
         try:
             self._store.write(records)
         except PartlyAwayError as exc:
-            self._confirm_but(exc.left, records)
+            stored += _without(exc.left, records)
             raise
         except SampleError as exc:
             left = exc.left if isinstance(exc, PartlyRefusedError) else records
-            self._confirm_but(left, records)
+            stored += _without(left, records)
             if len(left) == 1:
                 return [(left[0].key, str(exc))]
             half = len(left) // 2
-            return self._write(left[:half]) + self._write(left[half:])
-        self._confirm([r.key for r in records])
+            return self._write(left[:half], stored) + self._write(left[half:], stored)
+        stored += [r.key for r in records]
         return []
-
-    def _confirm_but(self, left: Sequence[Record], records: Sequence[Record]) -> None:
-        without = {r.key for r in left}
-        self._confirm([r.key for r in records if r.key not in without])
-
-    def _confirm(self, keys: Sequence[int]) -> None:
-        if keys and self._events is not None:
-            self._events.confirmed(keys)
 
     def reach(self) -> Reached:
         """Asks the store."""
@@ -136,6 +133,12 @@ class StoreSink:
 
     def close(self) -> None:
         self._store.close()
+
+
+def _without(left: Sequence[Record], records: Sequence[Record]) -> list[int]:
+    """The keys of all but these."""
+    not_there = {r.key for r in left}
+    return [r.key for r in records if r.key not in not_there]
 
 
 class _Named(msgspec.Struct):

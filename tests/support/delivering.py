@@ -11,7 +11,7 @@ import msgspec
 from edge.app import assembly
 from edge.data.message import Message
 from edge.delivery.ack import Ack
-from edge.delivery.options import OutboxOptions
+from edge.delivery.options import SAVE_PAST, OutboxOptions
 from edge.delivery.outbox import Outbox
 from edge.delivery.retry import Backoff
 from edge.plugins.contexts import SinkContext
@@ -54,7 +54,7 @@ class Delivery:
             SqliteSpool(folder / "test.spool", 100_000_000),
             clock=SystemClock(),
             metrics=self.metrics,
-            options=OutboxOptions(save_past=2 * sink.window),
+            options=OutboxOptions(save_past=max(SAVE_PAST, 2 * sink.window)),
             backoff=Backoff(0.05, 0.2),
         )
         self.outbox.on_refused = lambda message, reason: self.refused.append((message.seq, reason))
