@@ -86,10 +86,12 @@ class Request:
         self.headers.append((name, value))
 
     def split_target(self) -> None:
-        """Path and query of the target, which may be a whole URL."""
+        """Path and query of the target. That may be a whole URL: its host goes before `Host` (RFC 9112, 3.2.2)."""
         target = self.target
         if not target.startswith(b"/"):
             parts = urlsplit(target)
+            if parts.netloc:
+                self.by_name[b"host"] = parts.netloc
             target = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
         path, _, self.query = target.partition(b"?")
         text = path.decode("latin-1")

@@ -73,6 +73,20 @@ def test_a_client_of_http_1_1_without_a_host_is_told_so(numbers):
     assert "Host" in json.loads(body)["error"]
 
 
+@pytest.mark.parametrize(("target", "status"), [(b"http://localhost/health", 200), (b"http://evil/health", 403)])
+def test_the_host_of_a_whole_url_counts_before_the_header(numbers, target, status):
+    with raw(numbers, b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % target) as client:
+        assert read_answer(client)[0] == status
+
+
+def test_a_body_in_another_transfer_coding_is_refused_by_name(numbers):
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    with raw(numbers, head + b"0\r\n\r\n") as client:
+        status, said = read_answer(client)
+
+    assert (status, b"'gzip, chunked'" in said) == (501, True)
+
+
 def test_requests_that_come_together_are_answered_in_order(numbers):
     asks = [b"POST /predict HTTP/1.1\r\n" + HOST + b"Content-Length: 7\r\n\r\n[%d,2,3]" % i for i in range(5)]
     last = b"GET /health HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
