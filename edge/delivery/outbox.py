@@ -25,7 +25,7 @@ from edge.data.message import Message
 from edge.data.units import SECOND_NS
 from edge.delivery.guarded_spool import GuardedSpool
 from edge.delivery.options import Durability, OutboxOptions
-from edge.delivery.pending import Acked, Delivery, PendingQueue
+from edge.delivery.pending import Acked, Delivery, PendingQueue, without_answers
 from edge.delivery.retry import Backoff
 from edge.delivery.send_queue import SendQueue
 from edge.delivery.waker import ThreadWaker
@@ -98,7 +98,7 @@ class Outbox:
         Waits while `save_past` of them are neither confirmed nor saved, and calls `waiting` about twice a second
         meanwhile, for the watchdog's sake. What comes after the end is counted as dropped, and its ack never released.
         """
-        self._pending.put(given if self._replies else _without_answers(given), waiting)
+        self._pending.put(given if self._replies else without_answers(given), waiting)
 
     def hurry(self) -> None:
         """The end has begun: `put` does not wait any more, what it is given goes to disk or is counted."""
@@ -158,7 +158,7 @@ class Outbox:
 
     def add(self, given: Sequence[Acked]) -> None:
         """As `put`, from the owner, which would wait for itself: it asks for `room` before."""
-        self._pending.add(given if self._replies else _without_answers(given))
+        self._pending.add(given if self._replies else without_answers(given))
 
     def open(self) -> None:
         """Opens the spool ahead of the first turn, from any thread. Raises SpoolError."""
@@ -396,11 +396,3 @@ class Outbox:
     def _dropped(self, reason: str, count: int) -> None:
         if count:
             self._metrics.inc(f"dropped:{self.name}:{reason}", count)
-
-
-def _without_answers(given: Sequence[Acked]) -> list[Acked]:
-    """No asker waits behind this sink: its part of these is done."""
-    for message, ack in given:
-        if message.kind == "answer":
-            ack.release()
-    return [(m, a) for m, a in given if m.kind != "answer"]

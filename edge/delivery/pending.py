@@ -164,3 +164,11 @@ class PendingQueue:
                 self._ended = True
                 self._late(len(self._new))
             self._room.notify_all()
+
+
+def without_answers(given: Sequence[Acked]) -> list[Acked]:
+    """No asker waits behind this sink: its part of these is done."""
+    for message, ack in given:
+        if message.kind == "answer":
+            ack.release()
+    return [(m, a) for m, a in given if m.kind != "answer"]

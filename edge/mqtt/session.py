@@ -20,11 +20,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
-from edge.errors import FatalError, SampleError, UnavailableError
+from edge.errors import FatalError, UnavailableError
 from edge.mqtt.codec import lazy_module
-from edge.mqtt.messages import Incoming, MqttOptions, OnDelivery, Outgoing, ProtocolChoice, Refusal
+from edge.mqtt.messages import Incoming, MqttOptions, OnDelivery, Outgoing, Refusal
+from edge.mqtt.negotiation import Negotiation
+from edge.mqtt.posts import Posts
+from edge.mqtt.subscriptions import Subscriptions
 from edge.mqtt.too_large import ENDS, EndedByMessage
 from edge.mqtt.waker import PipeWaker
 from edge.plugins.protocols import LoopWorker
@@ -45,14 +46,6 @@ STANDS_S = 2.0
 """A connection that stood so long has worked: one that ends sooner is tried again ever more slowly."""
 LOOK_AGAIN_S = 0.5
 """How long the thread waits at most: it has to beat."""
-MAX_ROUTES = 1000
-"""Topics whose handler is remembered."""
-CUT_SHORT = 3
-"""Connections that ended within STANDS_S, one after the other, before another client of the same id is suspected."""
-HANG_UPS = 5
-"""Connections that end without a word, one after the other, before a version that has worked is doubted."""
-MAX_KEPT_BYTES = 4_000_000
-"""What is posted to be kept while there is no connection; the newest one stays in any case."""
 
 
 class Listener:
@@ -99,11 +92,10 @@ class MqttSession:
         self._beat = beat
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[Listener] = []
-        self._subscriptions: dict[str, Callable[[Incoming], None]] = {}
-        self._routes: dict[str, Callable[[Incoming], None]] = {}
+        self._subscriptions = Subscriptions()
         self._workers: list[LoopWorker] = []
         self._calls: deque[Callable[[], None]] = deque()
-        self._kept: deque[Publication] = deque()
+        self._posts = Posts(self.publish_all)
         self._stopping = threading.Event()
         self._last: Sequence[Outgoing] = ()
         self._last_wait_s = 0.0
@@ -111,11 +103,7 @@ class MqttSession:
         self._connection: Connection | None = None
         self._session = 0
         self._due_s = 0.0
-        self._choice = ProtocolChoice(options.version or 5)
-        self._worked_version = self._refused_version = 0
-        self._hung_up = self._cut_short = 0
-        self._subscribed: set[str] = set()
-        self._optional: set[str] = set()
+        self._negotiation = Negotiation(options.version, options.client_id)
         self._failing = False
         self._ended_by = EndedByMessage()
 
@@ -132,12 +120,9 @@ class MqttSession:
     def subscribe(self, topic: str, handler: Callable[[Incoming], None], *, optional: bool = False) -> None:
         """QoS 1, now and after every reconnect. The handler runs in the session's thread. `optional`: nothing is said
         where the broker refuses it."""
-        self._subscriptions[topic] = handler
-        if optional:
-            self._optional.add(topic)
-        self._routes.clear()
+        self._subscriptions.add(topic, handler, optional=optional)
         if self._connection is not None and self._connection.up:
-            self._subscribe([topic])
+            self._connection.subscribe([topic], self._subscriptions.optional)
 
     def start(self) -> None:
         """Begins to connect, in its own thread. A broker that is away is not an error.
@@ -157,8 +142,7 @@ class MqttSession:
     @property
     def up(self) -> bool:
         """True while the broker answers."""
-        connection = self._connection
-        return connection is not None and connection.up
+        return (connection := self._connection) is not None and connection.up
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """`call` is made in the session's thread, in its next turn; never after `stop`."""
@@ -179,8 +163,7 @@ class MqttSession:
 
     def stop(self, last: Sequence[Outgoing] = (), timeout_s: float = 2.0) -> None:
         """Publishes `last` (the `offline` of a clean end), waits for its confirmation, disconnects."""
-        thread = self._thread
-        if thread is None:
+        if (thread := self._thread) is None:
             return
         self._last, self._last_wait_s = last, timeout_s
         self._stopping.set()
@@ -215,29 +198,8 @@ class MqttSession:
         if incoming.qos and connection is not None and connection.session == incoming.session and connection.up:
             connection.client.acknowledge(incoming.mid, incoming.qos)
 
-    def _post(self, message: Outgoing, on_delivery: OnDelivery | None, *, keep: bool) -> None:
-        from edge.mqtt.codec.packets import publication
-
-        try:
-            made = publication(message, on_delivery)
-        except SampleError as exc:
-            self._reject(message.topic, on_delivery, str(exc))
-            return
-        if self.up:
-            self._publish_posted(made)
-        elif keep:
-            self._kept.append(made)
-            while sum(p.size for p in self._kept) > MAX_KEPT_BYTES and len(self._kept) > 1:
-                self._kept.popleft()
-
-    def _publish_posted(self, publication: Publication) -> None:
-        for p, reason in self.publish_all([publication]):
-            self._reject(p.name, p.on_delivery, reason)
-
-    def _reject(self, topic: str, on_delivery: OnDelivery | None, reason: str) -> None:
-        log.warning("not published", extra={"topic": topic, "reason": reason})
-        if on_delivery is not None and on_delivery.refused is not None:
-            on_delivery.refused(on_delivery.delivery_id, Refusal(0x95, reason))
+    def _post(self, message: Outgoing, on_delivery: OnDelivery | None = None, *, keep: bool = False) -> None:
+        self._posts.post(message, on_delivery, up=self.up, keep=keep)
 
     def _run(self) -> None:
         stand_back()
@@ -300,7 +262,7 @@ class MqttSession:
         from edge.mqtt.connection import Connection
 
         self._session += 1
-        connection = Connection(self.options, self._choice, self._session, self._tls)
+        connection = Connection(self.options, self._negotiation.choice, self._session, self._tls)
         connection.queue.one_at_a_time = self._ended_by.alone
         self._connection = connection
         try:
@@ -355,35 +317,12 @@ class MqttSession:
                 connection.write()
             return early
         except UnavailableError:
-            self._choose_again(connection)
+            self._negotiation.came_to_nothing(connection)
             raise
-
-    def _choose_again(self, connection: Connection) -> None:
-        """How the next connection is spoken, after one that came to nothing."""
-        version = self._choice.version
-        if self.options.version is None and self._is_of_the_version(connection):
-            version = 4 if version == 5 else 5
-        self._choice = ProtocolChoice(version, connection.queue.retains, connection.queue.qos)
-
-    def _is_of_the_version(self, connection: Connection) -> bool:
-        """Whether the failure may be the version's: the broker said so, or hung up without a word.
-
-        A proxy or a broker that is about to end hangs up just so: what has worked before is given up only after
-        several times, for MQTT 3.1.1 has no Response Topic, and clients that ask would wait in vain.
-        """
-        version = self._choice.version
-        if connection.no_such_version:
-            self._refused_version = version
-            return True
-        if not connection.hung_up:
-            return False
-        self._hung_up += 1
-        return self._worked_version != version or self._hung_up % HANG_UPS == 0
 
     def _up(self, connection: Connection) -> None:
         self._failing = False
-        self._hung_up = 0
-        self._worked_version = self._choice.version
+        self._negotiation.up()
         self.connects += 1
         queue = connection.queue
         if not queue.retains:
@@ -391,15 +330,9 @@ class MqttSession:
         if not queue.qos:
             log.warning("the broker has QoS 0 only: it confirms no result, and what is lost on the way stays lost")
         log.info("connected to the broker", extra={"broker": str(self.options.url), "protocol": connection.protocol})
-        if not connection.resumed:
-            self._subscribed.clear()
-        self._subscribe([t for t in self._subscriptions if t not in self._subscribed])
+        connection.subscribe(self._subscriptions.missing(resumed=connection.resumed), self._subscriptions.optional)
         for listener in self._listeners:
             listener.up(resumed=connection.resumed)
-
-    def _subscribe(self, topics: Sequence[str]) -> None:
-        if self._connection is not None:
-            self._connection.subscribe(topics, self._optional)
 
     def _loop(self, connection: Connection, selector: selectors.BaseSelector) -> None:
         born = False
@@ -407,23 +340,22 @@ class MqttSession:
         while not self._stopping.is_set():
             if stands_at is not None and time.monotonic() >= stands_at:
                 stands_at = None
-                self._cut_short = 0
+                self._negotiation.stands()
                 self._worked()
             if stands_at is None and connection.queue.one_at_a_time:
                 self._ended_by.stands(connection.queue)
             # `online` means: inputs are heard. So it waits for the broker's word on the subscriptions.
             if not born and connection.hears:
                 born = True
-                self._subscribed.update(self._subscriptions)
+                self._subscriptions.answered()
                 self._give_birth()
             self._turn(connection, selector)
         self._publish_last(connection, selector)
 
     def _give_birth(self) -> None:
         for message in self._births():
-            self._post(message, None, keep=False)
-        while self._kept:
-            self._publish_posted(self._kept.popleft())
+            self._post(message)
+        self._posts.send_kept()
 
     def _publish_last(self, connection: Connection, selector: selectors.BaseSelector) -> None:
         self._work()
@@ -431,28 +363,24 @@ class MqttSession:
         until = time.monotonic() + self._last_wait_s
         for number, message in enumerate(self._last):
             done = OnDelivery(number, waiting.difference_update, lambda number, _: waiting.discard(number))
-            self._post(message, done, keep=False)
+            self._post(message, done)
         while waiting and time.monotonic() < until:
             self._turn(connection, selector)
 
     def _down(self, reason: str) -> None:
-        was_up = self._connection is not None and self._connection.was_up
-        if self._connection is not None and was_up:
-            self._drop_what_ended(self._connection)
-        if self._connection is not None and self._connection.said_no:
+        connection, self._connection = self._connection, None
+        was_up = connection is not None and connection.was_up
+        if connection is not None and was_up:
+            self._drop_what_ended(connection)
+        if connection is not None and connection.said_no:
             self._refused()
-        without_qos_1 = self._connection is not None and self._connection.seems_without_qos_1
-        self._connection = None
         self._unavailable(reason)
         if not self._failing:
             self._failing = True
             log.warning("no broker, trying again", extra={"reason": reason})
-        if was_up:
-            self._note_cut_short()
-            self._choice = replace(self._choice, qos=0) if without_qos_1 else self._choice
-            if self.options.version is None and self._refused_version != 5:
-                self._choice = ProtocolChoice(5, self._choice.retain, self._choice.qos)
-                # 3.1.1 was a guess: the next connection asks again
+        if connection is not None and was_up:
+            if self._negotiation.ended(connection):
+                self._refused()
             for listener in self._listeners:
                 listener.down(reason)
 
@@ -465,40 +393,8 @@ class MqttSession:
         log.error(text, extra={"bytes": size, "broker": str(self.options.url)})
         culprit.refused(culprit.delivery_id, Refusal(0x95, text))
 
-    def _note_cut_short(self) -> None:
-        """A connection ended; one that has stood for a while has set the count back.
-
-        A broker that ends each connection a moment after it stands, and before MQTT 5 without a word, most likely has
-        another client of the same id: each of the two takes the session away from the other, for ever.
-        """
-        self._cut_short += 1
-        if self._cut_short < CUT_SHORT:
-            return
-        self._refused()  # the wait before the next try grows
-        if self._cut_short == CUT_SHORT:
-            text = (
-                "each connection ends a moment after it stands: another client with the same id? "
-                "(a cloned card, the same --device twice) give this one another --device or --mqtt-client-id"
-            )
-            log.error(text, extra={"client_id": self.options.client_id})
-
     def _deliver(self, connection: Connection, incoming: Incoming) -> None:
-        handler = self._routes.get(incoming.topic)
-        if handler is not None:
-            handler(incoming)
-            return
-        for topic, handler in self._subscriptions.items():
-            if connection.matches(_plain(topic), incoming.topic):
-                if len(self._routes) >= MAX_ROUTES:
-                    self._routes.clear()
-                self._routes[incoming.topic] = handler
-                handler(incoming)
-                return
-        # The session still has a subscription of an earlier life. Unacknowledged, a few of its messages would fill
-        # the window, and the broker would send nothing more.
-        self.ack_now(incoming)
-
-
-def _plain(topic: str) -> str:
-    """The filter of a shared subscription, without `$share/<group>/`."""
-    return topic.split("/", 2)[2] if topic.startswith("$share/") and topic.count("/") >= 2 else topic
+        # Without a handler it is of a subscription of an earlier life. Unacknowledged, a few of those would fill the
+        # window, and the broker would send nothing more.
+        handler = self._subscriptions.handler(incoming.topic, connection.matches) or self.ack_now
+        handler(incoming)

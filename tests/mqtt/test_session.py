@@ -357,7 +357,7 @@ def test_births_come_after_the_subscriptions_stand(broker, session):
 def test_without_a_connection_what_is_kept_waits_the_newest_of_it_and_the_rest_is_dropped(
     broker, session, outcome, monkeypatch
 ):
-    monkeypatch.setattr("edge.mqtt.session.MAX_KEPT_BYTES", 1000)
+    monkeypatch.setattr("edge.mqtt.posts.MAX_KEPT_BYTES", 1000)
     broker.connack = lambda _: 0x88  # server unavailable
     made = session()
     made.start()

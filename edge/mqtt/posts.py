@@ -1,0 +1,59 @@
+"""What is published beside results: status, info, stats, masks, discovery. It is kept in no spool."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from edge.errors import SampleError
+from edge.mqtt.messages import OnDelivery, Outgoing, Refusal
+
+if TYPE_CHECKING:
+    from edge.mqtt.codec.packets import Publication
+
+log = logging.getLogger("edge.mqtt")
+
+MAX_KEPT_BYTES = 4_000_000
+"""What is kept while there is no connection; the newest one stays in any case."""
+
+
+class Posts:
+    """Belongs to the session's thread."""
+
+    def __init__(self, publish: Callable[[Sequence[Publication]], list[tuple[Publication, str]]]) -> None:
+        """`publish` queues messages, and returns those that can never be sent, and why."""
+        self._publish = publish
+        self._kept: deque[Publication] = deque()
+
+    def post(self, message: Outgoing, on_delivery: OnDelivery | None, *, up: bool, keep: bool) -> None:
+        """Publishes it where there is a connection; else it is dropped, or kept for the next one."""
+        from edge.mqtt.codec.packets import publication
+
+        try:
+            made = publication(message, on_delivery)
+        except SampleError as exc:
+            _reject(message.topic, on_delivery, str(exc))
+            return
+        if up:
+            self._send(made)
+        elif keep:
+            self._kept.append(made)
+            while sum(p.size for p in self._kept) > MAX_KEPT_BYTES and len(self._kept) > 1:
+                self._kept.popleft()
+
+    def send_kept(self) -> None:
+        """There is a connection."""
+        while self._kept:
+            self._send(self._kept.popleft())
+
+    def _send(self, publication: Publication) -> None:
+        for p, reason in self._publish([publication]):
+            _reject(p.name, p.on_delivery, reason)
+
+
+def _reject(topic: str, on_delivery: OnDelivery | None, reason: str) -> None:
+    log.warning("not published", extra={"topic": topic, "reason": reason})
+    if on_delivery is not None and on_delivery.refused is not None:
+        on_delivery.refused(on_delivery.delivery_id, Refusal(0x95, reason))

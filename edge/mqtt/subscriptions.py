@@ -1,0 +1,59 @@
+"""What is subscribed to, and which handler a message is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from edge.mqtt.messages import Incoming
+
+MAX_ROUTES = 1000
+"""Topics whose handler is remembered."""
+
+Handler: TypeAlias = Callable[[Incoming], None]
+
+
+class Subscriptions:
+    """Belongs to the session's thread, or to the one that has not started it yet."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+        self._routes: dict[str, Handler] = {}
+        self._held: set[str] = set()
+        self.optional: set[str] = set()
+        """Nothing is said where the broker refuses these."""
+
+    def add(self, topic: str, handler: Handler, *, optional: bool) -> None:
+        """`topic` is a filter."""
+        self._handlers[topic] = handler
+        if optional:
+            self.optional.add(topic)
+        self._routes.clear()
+
+    def missing(self, *, resumed: bool) -> list[str]:
+        """Filters that the broker does not hold; `resumed`: it still has the session."""
+        if not resumed:
+            self._held.clear()
+        return [topic for topic in self._handlers if topic not in self._held]
+
+    def answered(self) -> None:
+        """The broker has answered all of them: it holds them as long as it has the session."""
+        self._held.update(self._handlers)
+
+    def handler(self, topic: str, matches: Callable[[str, str], bool]) -> Handler | None:
+        """Of a message; None: nothing here asked for it. `matches` says whether a filter asks for a topic."""
+        route = self._routes.get(topic)
+        if route is not None:
+            return route
+        for pattern, handler in self._handlers.items():
+            if matches(_plain(pattern), topic):
+                if len(self._routes) >= MAX_ROUTES:
+                    self._routes.clear()
+                self._routes[topic] = handler
+                return handler
+        return None
+
+
+def _plain(topic: str) -> str:
+    """The filter of a shared subscription, without `$share/<group>/`."""
+    return topic.split("/", 2)[2] if topic.startswith("$share/") and topic.count("/") >= 2 else topic
