@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, QuantileTransformer, StandardScaler
 
 import converter
 import edge
@@ -173,3 +173,20 @@ def test_a_sample_with_semicolons_is_read(tmp_path: Path) -> None:
 
     assert rows.names == ("a", "b")
     assert rows.numbers("a").tolist() == [1.5, 3.0]
+
+
+@pytest.mark.parametrize("quantiles", [1, 2, 100, 1000])
+def test_a_quantile_transformer_is_right_with_any_number_of_quantiles(quantiles: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(7)
+    rows = random.normal(size=(2000, 4)).astype(np.float32)
+    rows[:, 1] = np.round(rows[:, 1] * 2)  # the same value at many quantiles
+    rows[:, 2] = 7.0
+    rows[::9, 3] = np.nan
+    model = QuantileTransformer(n_quantiles=quantiles).fit(rows)
+    converter.convert(model, sample=rows[:100]).save(tmp_path / "model.onnx")
+
+    others = np.concatenate([rows, 4 * random.normal(size=(2000, 4)).astype(np.float32)])
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (shares,) = session.run(None, {session.get_inputs()[0].name: others})
+
+    np.testing.assert_allclose(shares, model.transform(others), atol=1e-6)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from converter.exporters.sklearn.precision import Precision
+from converter.exporters.sklearn.quantiles import convert_quantiles
 from edge.data.tensor import Array
 
 Converter = Callable[[Any, Any, Any], None]
@@ -19,9 +20,13 @@ Converter = Callable[[Any, Any, Any], None]
 def converters(dtype: Precision) -> dict[Any, Converter]:
     """The converters for a precision, by class."""
     from sklearn.impute import SimpleImputer
-    from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder
+    from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, QuantileTransformer
 
-    always: dict[Any, Converter] = {Normalizer: _convert_normalizer, OneHotEncoder: _convert_one_hot}
+    always: dict[Any, Converter] = {
+        Normalizer: _convert_normalizer,
+        OneHotEncoder: _convert_one_hot,
+        QuantileTransformer: convert_quantiles,
+    }
     return (
         always if dtype == "float32" else {**always, SimpleImputer: _convert_imputer, OrdinalEncoder: _convert_ordinal}
     )
