@@ -180,4 +180,4 @@ def create_encrypted(rest: str, context: SinkContext) -> StoreSink:
 
 FILES = ("password_file", "ca")
 SINK = SinkInfo(edge_api=1, create=create, usage=USAGE, reads_files=FILES)
-ENCRYPTED = SinkInfo(edge_api=1, create=create_encrypted, usage=f"{USAGE}, over TLS rediss:", reads_files=FILES)
+ENCRYPTED = SinkInfo(edge_api=1, create=create_encrypted, usage="rediss://host:6379/stream", reads_files=FILES)
