@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -32,6 +33,7 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 ROW = [float(i % 17) for i in range(64)]
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 
 
 @pytest.fixture(scope="module")
@@ -357,3 +359,43 @@ while (walker.nextNode()) {
 }
 return below;
 """
+
+
+@pytest.fixture
+def axe() -> str:
+    if not AXE.exists():
+        text = "axe-core is not installed: npm install --no-save --no-package-lock axe-core@4"
+        if os.environ.get("CI"):
+            pytest.fail(text)
+        pytest.skip(text)
+    return AXE.read_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_axe_finds_nothing_that_keeps_anybody_out(browser, digits, axe, path, scheme):
+    assert digits.ask("POST", "/predict", ROW).status == 200
+    media = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+    try:
+        browser.get(digits.server.url.rstrip("/") + path)
+        until(lambda: browser.execute_script("return document.readyState") == "complete", "the page")
+        browser.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})  # the page's own policy lets no script in
+        found = browser.execute_async_script(
+            "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] }).then("
+            "(r) => done(r.violations.map((v) => [v.id, v.nodes.map((n) => n.html)])), (e) => done([String(e)]));"
+        )
+        assert found == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+@pytest.mark.parametrize(("locale", "shown"), [("en-GB", "1,234"), ("de-DE", "1.234"), ("fr-FR", "1\u202f234")])
+def test_numbers_are_written_as_the_browsers_language_does(browser, serve, models, locale, shown):
+    site = serve(onnxmodels.scores(models / "digits.onnx"), stats=lambda: {**STATS, "results": 1234})
+    browser.execute_cdp_cmd("Emulation.setLocaleOverride", {"locale": locale})
+    try:
+        browser.get(site.server.url)
+        shows(browser, "f-results", shown)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setLocaleOverride", {})

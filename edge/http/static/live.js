@@ -212,7 +212,7 @@ function figures(now) {
   const celsius = now.board.temperature_c;
   $("board").hidden = celsius === null;
   if (celsius !== null) {
-    $("f-temperature").replaceChildren(celsius.toFixed(0), make("small", {}, "°C"));
+    $("f-temperature").replaceChildren(fixed(celsius, 0), make("small", {}, "°C"));
     $("f-temperature").classList.toggle("alarm", celsius >= 80);
     $("n-temperature").textContent = now.board.problems.join(", ") || "no throttling";
   }

@@ -1,13 +1,15 @@
+// Numbers and times as the browser's language writes them; the words of the page are English.
+const fixed = (value, digits) => value.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const number = (value, digits = 3) => {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(1);
-  return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 6 });
+  return Number(value.toPrecision(digits)).toLocaleString(undefined, { maximumFractionDigits: 6 });
 };
-const whole = (value) => Number(value).toLocaleString("en");
-const percent = (value) => (value > 0 && value < 0.0005 ? "< 0.1 %" : `${(value * 100).toFixed(value > 0 && value < 0.1 ? 1 : 0)} %`);
-const ms = (value) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
+const whole = (value) => Number(value).toLocaleString();
+const percent = (value) => (value > 0 && value < 0.0005 ? `< ${fixed(0.1, 1)} %` : `${fixed(value * 100, value > 0 && value < 0.1 ? 1 : 0)} %`);
+const ms = (value) => fixed(value, value < 10 ? 2 : value < 100 ? 1 : 0);
 const place = (source) => (source === "-" ? "standard input" : source);
-const clock = (text) => new Date(text).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const clock = (text) => new Date(text).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const size = (bytes) => (bytes < 1e6 ? `${number(bytes / 1e3, 2)} kB` : `${number(bytes / 1e6, 2)} MB`);
 const total = (result) => result.timing_ms.preprocess + result.timing_ms.infer + result.timing_ms.postprocess;
 // ["--task", "detect", "--labels"] to ["--task detect", "--labels"]: a flag and its value stay together.
