@@ -49,6 +49,11 @@ def of_picture_or_sound(flat: Flat) -> Head:
     warning = ""
     if task is None:
         task, warning = _task_of(vectors[name], flat.labels)
+    left = [n for n in outputs if n != name] if task != "raw" else []
+    if left and _yamnet(flat, vectors) is None:
+        warning = "; ".join(
+            filter(None, (warning, f"{name} is told alone, without {', '.join(left)} (--task raw: all)"))
+        )
     size = vectors[name].size
     output = Output(name=name, role="value" if task == "regress" else "scores")
     classes = size if task == "classify" and size > 1 else 0
@@ -74,6 +79,12 @@ def of_numbers(flat: Flat) -> Head:
     outputs, task = flat.outputs, flat.task
     if not outputs:
         return Head(task or "raw", task or "raw")
+    count = _rows_at_once(flat)
+    if count and task is None:
+        return Head("raw", "raw", warning=(
+            f"{count} rows go in at once and as many come out, which are told as they are: export it with a batch of 1 "
+            "for an answer to each row"
+        ))  # fmt: skip
     same = reconstruction(flat)
     if task == "anomaly" or (task is None and same is not None):
         output = Output(name=same, role="reconstruction") if same else Output(name=next(iter(outputs)), role="score")
@@ -90,6 +101,14 @@ def of_numbers(flat: Flat) -> Head:
         return Head("raw", "raw")
     role = "scores" if task == "classify" else "value"
     return Head(task, task, (Output(name=name, role=role),), classes=values.size if values.size > 1 else 0)
+
+
+def _rows_at_once(flat: Flat) -> int:
+    """The batch of a model of rows, [N, features] to [N, ...], where that is fixed and more than one; else 0."""
+    shape = flat.roles.data[0].shape or () if len(flat.roles.data) == 1 and not flat.roles.states else ()
+    count = shape[0] if len(shape) == 2 and isinstance(shape[0], int) else 0
+    same = all(a.ndim and a.shape[0] == count for a in flat.outputs.values())
+    return count if count > 1 and same else 0
 
 
 def _number_task(flat: Flat, name: str, values: Array) -> Task:

@@ -145,6 +145,17 @@ def test_the_flags_that_were_guessed_give_the_same(family):
     assert after.guesses == ()
 
 
+@pytest.mark.parametrize("name", [n for n, (outputs, _, _) in FAMILIES.items() if len(outputs) > 1])
+def test_a_family_is_known_whatever_order_its_outputs_come_in(name, tmp_path):
+    outputs, metadata, (decoder, options, *_) = FAMILIES[name]
+    turned = dict(reversed(list(outputs.items())))
+    taken = {"images": (FLOAT, [1, 3, SIDE, SIDE])}
+    straight = opened(build(tmp_path / "m.onnx", taken, outputs, metadata=metadata)).manifest
+    found = opened(build(tmp_path / "m.onnx", taken, turned, metadata=metadata)).manifest
+    assert (found.decoder, {k: found.decoder_options.get(k) for k in options}) == (decoder, options)
+    assert {o.name: o.role for o in found.outputs} == {o.name: o.role for o in straight.outputs}
+
+
 def test_a_family_of_mmdetection_has_a_scaling_that_is_a_guess(tmp_path):
     outputs = {"dets": random(1, 50, 5), "labels": np.zeros((1, 50), np.int64)}
     found = opened(build(tmp_path / "m.onnx", {"input": (FLOAT, [1, 3, SIDE, SIDE])}, outputs))

@@ -152,3 +152,17 @@ def test_an_isolation_forest_is_an_anomaly(file):
     onx = to_onnx(IsolationForest(n_estimators=3).fit(x), x[:1], target_opset={"": 17, "ai.onnx.ml": 3})
     file.write_bytes(onx.SerializeToString())
     assert describe(file).manifest.task == "anomaly"
+
+
+def test_a_batch_of_rows_that_is_fixed_is_told_as_it_is(file):
+    path = build(file, {"x": (FLOAT, [4, 10])}, {"y": random(4, 3)})
+    found = describe(path)
+    assert found.manifest.task == "raw"
+    assert any("4 rows go in at once" in w for w in found.warnings)
+
+
+def test_an_output_that_is_left_out_is_named(file):
+    chances = np.array([[0.25, 0.75]], np.float32)
+    found = describe(build(file, picture(64), {"age": random(1, 1, high=80), "gender": chances}))
+    assert [o.name for o in found.manifest.outputs] == ["gender"]
+    assert any("gender is told alone, without age (--task raw: all)" in w for w in found.warnings)
