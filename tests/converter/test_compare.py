@@ -283,4 +283,4 @@ def test_the_help_of_the_converter_tells_of_it(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         cli.main(["--help"])
 
-    assert "--compare OLD NEW --sample FILE" in " ".join(capsys.readouterr().out.split())
+    assert "--compare old.onnx new.onnx --sample rows.csv" in capsys.readouterr().out
