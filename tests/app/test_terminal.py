@@ -74,7 +74,7 @@ def test_the_lines_that_are_shown_can_be_pasted_and_each_new_label_is_a_line(ser
 
 def test_piped_nothing_of_it_is_printed(edge_run, broker, flowers):
     process = edge_run(flowers.path, "--device", "pi", "--mqtt", broker.url, "--source", "synthetic:3")
-    assert process.process.communicate(timeout=60)[0] == b""
+    assert process.process.communicate(timeout=150)[0] == b""
 
 
 def test_the_broker_of_another_host_is_named_and_a_password_is_read_from_its_file():

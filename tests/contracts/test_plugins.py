@@ -198,7 +198,7 @@ def test_mqtt_is_a_sink(broker):
     listener = Client(broker.port, "base/#")
     transport.start()
     try:
-        assert waits.connected.wait(10)
+        assert waits.connected.wait(150)
         check_sink(MqttSink(transport, "base", "m"))
         assert len(listener.wait_for("result", 20)) == 20
         assert listener.wait_for("error")[0] == {"n": 0, "replayed": True}

@@ -102,7 +102,7 @@ def subscribed():
 
 
 def fetched(port: int, path: str):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=150) as answer:
         return json.load(answer)
 
 

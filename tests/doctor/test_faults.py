@@ -103,7 +103,7 @@ def test_a_numpy_that_kills_its_process_leaves_the_doctor_alive(pi, tmp_path):
     pi.module("numpy", "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
     command = [str(BINARIES / "edge-run"), "--model", str(pi.model), "--mqtt", "none", "--source", "synthetic:1"]
     env = {**os.environ, "PYTHONPATH": str(pi.modules), "XDG_STATE_HOME": str(tmp_path)}
-    done = subprocess.run([*command, "--check", "--json"], env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*command, "--check", "--json"], env=env, capture_output=True, text=True, timeout=150)
     assert (done.returncode, done.stderr) == (2, "")
     rows = json.loads(done.stdout)["rows"]
     row = next(r for r in rows if r["part"] == "engines" and r["text"].startswith("numpy"))

@@ -23,14 +23,14 @@ def typed(line: str, folder, **more):
 def test_a_demo_that_cannot_write_says_the_way_out(tmp_path):
     (tmp_path / "edge-demo").write_text("in the way")
     demo = typed("edge-run demo", tmp_path)
-    assert "name another" in demo.communicate(timeout=60)[0]
+    assert "name another" in demo.communicate(timeout=150)[0]
     assert demo.returncode == 2
 
 
 @pytest.mark.parametrize("framework", ["sklearn", "xgboost"])
 def test_an_example_trains_and_converts(tmp_path, framework):
     wrote = typed(f"edge-convert --example {framework}", tmp_path)
-    assert "  python train_digits.py\n" in wrote.communicate(timeout=60)[0]
+    assert "  python train_digits.py\n" in wrote.communicate(timeout=150)[0]
     done = subprocess.run([sys.executable, "train_digits.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("<Artifact digits: ")
@@ -43,14 +43,14 @@ def test_an_example_trains_and_converts(tmp_path, framework):
 def test_an_example_overwrites_nothing(tmp_path):
     (tmp_path / "train_digits.py").write_text("mine")
     done = typed("edge-convert --example sklearn", tmp_path)
-    assert "is there already" in done.communicate(timeout=60)[0]
+    assert "is there already" in done.communicate(timeout=150)[0]
     assert done.returncode == 2
     assert (tmp_path / "train_digits.py").read_text() == "mine"
 
 
 def test_an_example_that_there_is_not_names_those_there_are(tmp_path):
     done = typed("edge-convert --example pytorch", tmp_path)
-    assert "one of sklearn, torch, keras, xgboost belongs there" in done.communicate(timeout=60)[0]
+    assert "one of sklearn, torch, keras, xgboost belongs there" in done.communicate(timeout=150)[0]
 
 
 def test_edge_convert_tells_its_version_and_the_models_is_another():

@@ -43,7 +43,7 @@ def ends_with(model, *args, **environ):
 
 
 def ask(port, method, path, body=None, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=150)
     connection.request(method, path, body, headers)
     response = connection.getresponse()
     data = response.read()
@@ -86,7 +86,7 @@ def test_the_page_s_events_carry_the_flow_s_results(edge_run, model, broker):
     process = edge_run("--model", model, "--mqtt", broker.url, "--device", "d", "--http", port)
     process.wait_until_said("connected")
     client = Client(broker.port, "edge/d/scores/result")
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=150)
     connection.request("GET", "/events")
     response = connection.getresponse()
 

@@ -66,7 +66,7 @@ def service(edge_run, tmp_path):
 
 
 def ask(port: int, body: bytes) -> tuple[int, str]:
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=150)) as connection:
         connection.request("POST", "/predict", body, {"Content-Type": "image/png"})
         answer = connection.getresponse()
         return answer.status, answer.read().decode()

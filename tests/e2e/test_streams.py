@@ -19,7 +19,7 @@ def shell(tmp_path, flowers):
     def run(command: str) -> subprocess.CompletedProcess[bytes]:
         env = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
         env["RUN"] = f"{BINARIES / 'edge-run'} --model {flowers.path} --mqtt none"
-        return subprocess.run(["sh", "-c", command], capture_output=True, env=env, cwd=tmp_path, timeout=60)
+        return subprocess.run(["sh", "-c", command], capture_output=True, env=env, cwd=tmp_path, timeout=150)
 
     return run
 

@@ -75,7 +75,7 @@ class HomeAssistant:
         return seen
 
     def end(self) -> str:
-        _, errors = self.process.communicate(timeout=60)
+        _, errors = self.process.communicate(timeout=150)
         return errors
 
 

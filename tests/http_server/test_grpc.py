@@ -119,7 +119,7 @@ def test_a_stream_answers_in_order_and_goes_on_behind_an_error(rows, client):
     wrong = put(np.ones((1, 3), np.int32), "INT32")
     for number, given in enumerate([put(ROW), wrong, put(ROW * 2)]):
         asked.async_stream_infer("rows", [given], request_id=str(number))
-    found = [told.get(timeout=20) for _ in range(3)]
+    found = [told.get(timeout=150) for _ in range(3)]
     asked.stop_stream()
 
     assert np.array_equal(found[0][0].as_numpy("y"), ROW)

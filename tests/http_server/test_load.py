@@ -39,7 +39,7 @@ def slow(serve, models):
 
 
 def raw(site: Site, data: bytes) -> socket.socket:
-    made = socket.create_connection(site.address, timeout=20)
+    made = socket.create_connection(site.address, timeout=150)
     made.sendall(data)
     return made
 
@@ -55,7 +55,7 @@ def test_more_than_the_queue_holds_are_told_to_come_again(slow):
     site, engine = slow(queue=2, workers=1)
     answers = []
     threads = in_threads(3, lambda _: answers.append(site.infer(ROW)))
-    assert engine.entered.acquire(timeout=20)
+    assert engine.entered.acquire(timeout=150)
     until(lambda: site.metrics.snapshot()["http_waiting"] == 2, "two requests wait")
 
     refused = site.infer(ROW)
@@ -85,7 +85,7 @@ def test_what_needs_no_inference_is_answered_while_the_queue_is_full(slow):
 def test_nothing_is_inferred_for_a_client_that_left_the_queue(slow):
     site, engine = slow(queue=4, workers=1)
     threads = in_threads(1, lambda _: site.infer(ROW))
-    assert engine.entered.acquire(timeout=20)
+    assert engine.entered.acquire(timeout=150)
     body = json.dumps(ROW).encode()
     leaver = raw(site, head(len(body), "/v2/models/slow/infer") + body)
     until(lambda: site.metrics.snapshot()["http_waiting"] == 1, "the second request waits")
@@ -105,7 +105,7 @@ def test_the_server_stops_while_requests_wait(models):
     site = Site(replace(loaded, engine=engine), workers=1).start()
     answers = []
     threads = in_threads(2, lambda _: answers.append(site.infer(ROW).status))
-    assert engine.entered.acquire(timeout=20)
+    assert engine.entered.acquire(timeout=150)
 
     stopper = threading.Thread(target=site.stop)
     stopper.start()
@@ -139,7 +139,7 @@ def test_a_request_that_outlasts_the_patience_of_the_stop_is_told_so(models, cap
     site = Site(replace(loaded, engine=engine), workers=1, grace_s=1).start()
     answers = []
     threads = in_threads(1, lambda _: answers.append(site.infer(ROW)))
-    assert engine.entered.acquire(timeout=20)
+    assert engine.entered.acquire(timeout=150)
 
     stopper = threading.Thread(target=site.stop)
     stopper.start()
@@ -237,7 +237,7 @@ def test_a_client_that_goes_while_its_request_is_answered_leaves_nothing_of_the_
     site, engine = slow(max_body=1_000_000, limits=Limits(chunk_s=1000.0))
     body = json.dumps(ROW).encode()
     with raw(site, head(len(body), "/v2/models/slow/infer") + body + head(950_000) + b" " * 100_000) as client:
-        assert engine.entered.acquire(timeout=20)
+        assert engine.entered.acquire(timeout=150)
         client.shutdown(socket.SHUT_WR)
         engine.gate.set()
         answer = b"".join(iter(lambda: client.recv(65_536), b""))
@@ -399,7 +399,7 @@ def test_the_queue_bounds_batches_too_and_nobody_is_sent_away_with_the_work_done
     site, engine = slow(max_batch=2, max_wait_ms=1.0, queue=1, workers=1)
     answers = []
     threads = in_threads(1, lambda _: answers.append(site.infer(ROW)))
-    assert engine.entered.acquire(timeout=20)
+    assert engine.entered.acquire(timeout=150)
     threads += in_threads(2, lambda _: answers.append(site.infer(ROW)))
     until(lambda: site.metrics.snapshot()["http_waiting"] == 2, "a batch runs and two requests wait")
 
@@ -461,7 +461,7 @@ def test_a_share_is_paid_back_as_time_goes_by():
 def test_memory_stays_flat_while_requests_are_refused(slow):
     site, engine = slow(queue=0, workers=1)
     thread = in_threads(1, lambda _: site.infer(ROW))[0]
-    assert engine.entered.acquire(timeout=20)
+    assert engine.entered.acquire(timeout=150)
     body = np.zeros(1_000_000, np.uint8).tobytes()
 
     before = resident()

@@ -88,7 +88,7 @@ import numpy as np, pandas as pd
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 
 client = ScoringServerClient("127.0.0.1", int(sys.argv[1]))
-client.wait_server_ready(timeout=20)
+client.wait_server_ready(timeout=150)
 named = pd.DataFrame([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], columns=["p", "q", "r"])
 said = [client.get_version()]
 array = named.to_numpy()
@@ -140,7 +140,7 @@ def test_mlserver_gives_the_same_tensors(scores, tmp_path, rows):
     request = {"inputs": [tensor("x", np.random.default_rng(4).normal(size=(rows, 64)), "FP32")]}
     model = onnxmodels.scores(tmp_path / "scores.onnx")
     with peers.mlserver(bins, model, tmp_path) as other:
-        connection = http.client.HTTPConnection("127.0.0.1", other.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", other.port, timeout=150)
         connection.request("POST", "/v2/models/scores/infer", json.dumps(request), {"Content-Type": "application/json"})
         (theirs,) = json.loads(connection.getresponse().read())["outputs"]
         connection.close()

@@ -32,12 +32,12 @@ def take_without_acknowledging(port: int, publish) -> paho.MQTTMessage:
     device.connect("127.0.0.1", port, clean_start=False, properties=properties)
     device.loop_start()
     device.subscribe(INPUT, 1)
-    assert came.get(timeout=10) == "subscribed"
+    assert came.get(timeout=150) == "subscribed"
     publish()
-    first = came.get(timeout=10)
+    first = came.get(timeout=150)
     device.ack(first.mid, 1)
     publish()
-    message = came.get(timeout=10)
+    message = came.get(timeout=150)
     device.loop_stop()
     device.socket().close()
     return message

@@ -92,6 +92,6 @@ def test_a_file_is_delivered_whole_through_a_broker_that_goes_and_comes_back(
     listener.wait_for("result", 20)
     broker.end()
     broker.start()
-    assert process.process.wait(60) == 0
+    assert process.process.wait(150) == 0
     until(lambda: len({r["seq"] for r in everything(listener)}) == 20_000, "every result")
     assert any(r.get("replayed") for r in everything(listener))

@@ -96,6 +96,6 @@ def test_a_variable_and_a_key_say_it_with_true_or_a_prefix(edge_run, flowers, br
 
 def test_without_a_broker_it_is_one_line_and_exit_code_2(flowers):
     command = [BINARIES / "edge-run", "--model", flowers.path, "--mqtt", "none", "--source", "-", "--home-assistant"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "--home-assistant: it listens on a broker, but --mqtt is none; name one with --mqtt URL" in done.stderr

@@ -35,7 +35,7 @@ def test_the_mask_of_one_picture_comes_beside_its_result(edge_run, broker, clien
     listener = client(broker.port, "edge/pi/colours/#")
     flags = ("--model", model, "--source", tmp_path / "flag.png", "--mqtt", broker.url, "--device", "pi", "--mask")
     process = edge_run(*flags)
-    process.process.wait(30)
+    process.process.wait(150)
     (result,) = listener.wait_for("result")
     listener.wait_for_text("edge/pi/colours/status", b"offline")
     ((png, properties),) = [(p, q) for t, p, q in listener.messages if t.endswith("/mask")]
@@ -52,5 +52,5 @@ def test_the_mask_of_one_picture_comes_beside_its_result(edge_run, broker, clien
 )
 def test_a_mask_that_cannot_be_is_told_at_once(edge_run, broker, model, flags, said):
     process = edge_run("--model", model, "--source", "synthetic:1", "--mqtt", broker.url, "--mask", *flags)
-    assert process.process.wait(30) == 2
+    assert process.process.wait(150) == 2
     assert said in process.said()

@@ -129,7 +129,7 @@ def test_it_falls_back_to_mqtt_3_where_the_broker_has_no_mqtt_5(edge_run, flower
         process = edge_run(
             *("--model", flowers.path, "--mqtt", f"mqtt://127.0.0.1:{old.port}", "--source", "synthetic:3"),
         )
-        process.process.communicate(timeout=30)
+        process.process.communicate(timeout=150)
         assert process.process.returncode == 0
         assert "MQTT 3.1.1" in process.said()
     finally:
@@ -145,7 +145,7 @@ def test_it_starts_while_the_broker_is_away_and_delivers_when_it_comes(edge_run,
     assert process.process.poll() is None
     broker.start()
     listener = client(broker.port, "edge/pi/flowers/#")
-    assert process.process.wait(60) == 0
+    assert process.process.wait(150) == 0
     assert len({r["id"] for r in listener.of("result")}) <= 100
 
 
@@ -165,7 +165,7 @@ def test_results_of_an_outage_come_with_their_own_times_and_say_so(edge_run, flo
     broker.start()
     until(lambda: len({r["id"] for r in listener.of("result")}) >= 100, "a hundred ids")
     process.process.stdin = None
-    process.process.communicate(timeout=30)
+    process.process.communicate(timeout=150)
     assert process.process.returncode == 0
     # The first may come twice: the broker can end between taking it and saying so.
     results = list({r["id"]: r for r in reversed(listener.of("result"))}.values())[::-1]
@@ -216,7 +216,7 @@ def test_a_second_process_for_the_same_spool_is_refused(edge_run, flowers, broke
     edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi")
     listener.wait_for_text(STATUS, b"online")
     second = edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi")
-    second.process.communicate(timeout=30)
+    second.process.communicate(timeout=150)
     assert second.process.returncode == 4
     assert "--device" in second.said().splitlines()[-1]
 

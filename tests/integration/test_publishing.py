@@ -80,7 +80,7 @@ def test_the_last_state_within_the_interval_is_published_before_a_clean_end(serv
 )
 def test_a_rule_that_cannot_be_is_one_line_and_exit_code_2(flowers, tmp_path, flags, said):
     command = [BINARIES / "edge-run", "--model", flowers.path, "--state-dir", tmp_path, *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150)
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1

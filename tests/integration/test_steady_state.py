@@ -92,7 +92,7 @@ class Drain:
         self._client.on_message = self._on_message
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        assert self._subscribed.wait(10)
+        assert self._subscribed.wait(150)
 
     def _on_message(self, *_: object) -> None:
         self.count += 1

@@ -76,7 +76,7 @@ def test_a_ca_file_that_is_none_ends_with_2(edge_run, flowers, tmp_path):
     process = edge_run(
         *("--model", flowers.path, "--mqtt", "mqtts://localhost:8883", "--mqtt-ca", tmp_path / "odd.pem"),
     )
-    process.process.communicate(timeout=30)
+    process.process.communicate(timeout=150)
     assert process.process.returncode == 2
     assert "odd.pem" in process.said().splitlines()[-1]
 

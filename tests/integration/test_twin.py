@@ -31,6 +31,6 @@ def test_a_life_after_another_is_no_twin(edge_run, flowers, broker, client, tmp_
         process = edge_run(*arguments, "--stats-interval", "0.2")
         heard.wait_for("stats", 4)
         process.process.kill()
-        process.process.wait(10)
+        process.process.wait(150)
         heard.messages.clear()
     assert TOLD not in process.said()

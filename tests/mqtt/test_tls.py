@@ -100,7 +100,7 @@ def reason(papers):
         )
         made.append(session)
         session.start()
-        assert came.wait(20)
+        assert came.wait(150)
         return reasons[0]
 
     yield of

@@ -149,7 +149,7 @@ def within(tmp_path):
         Pillow.new("RGB", (8, 8)).save(small, kind)
         Pillow.new("RGB", size, (10, 200, 30)).save(large, kind, **more)
         command = [sys.executable, "-c", LIMITED, str(large), str(small), str(spare)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=150)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 

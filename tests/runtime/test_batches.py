@@ -114,7 +114,7 @@ def test_the_end_comes_within_a_batch_which_is_not_acknowledged_then(caplog):
     thread = threading.Thread(target=flow.runner.run)
     flow.sizes = _Telling(first)
     thread.start()
-    assert first.wait(10)
+    assert first.wait(150)
     flow.runner.stop()
     thread.join(20)
     assert not thread.is_alive()

@@ -140,13 +140,13 @@ def test_a_live_source_keeps_the_newest_sample():
     class Waits(NumbersPreprocessor):
         def split(self, payload):
             entered.set()
-            go_on.wait(10)
+            go_on.wait(150)
             return super().split(payload)
 
     source = ListSource([1], live=True, endless=True)
     flow = Flow(source, preprocess=Waits())
     thread = flow.in_background()
-    assert entered.wait(10)
+    assert entered.wait(150)
     source.give(2, 3, 4)
     assert source.wait_for_acks(2)  # 2 and 3 were dropped for 4
     go_on.set()
@@ -188,7 +188,7 @@ class Held(DoublingEngine):
 
     def infer(self, tensors):
         self.entered.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(150)
         with self.more:
             self.more.notify_all()
             return super().infer(tensors)
@@ -202,7 +202,7 @@ def test_the_next_picture_of_a_file_is_prepared_while_the_model_runs():
     engine, preprocess = Held(), Ahead()
     flow = Flow(ListSource(range(5)), engine=engine, preprocess=preprocess)
     thread = flow.in_background()
-    assert engine.entered.wait(10)
+    assert engine.entered.wait(150)
     assert preprocess.wait_for(1)
     engine.go_on.set()
     thread.join()
@@ -248,7 +248,7 @@ def test_of_a_camera_only_the_first_picture_that_waits_is_prepared_ahead():
     source = ListSource([1], live=True, endless=True)
     flow = Flow(source, engine=engine, preprocess=preprocess)
     thread = flow.in_background()
-    assert engine.entered.wait(10)
+    assert engine.entered.wait(150)
     source.give(2)
     assert preprocess.wait_for(2)
     source.give(3, 4)
@@ -361,12 +361,12 @@ def test_the_end_goes_on_without_a_source_that_hangs(monkeypatch, preprocess, th
         def read(self, timeout_s):
             if self.acked:
                 hangs.set()
-                release.wait(30)
+                release.wait(150)
             return super().read(timeout_s)
 
     flow = Flow(Hangs([1], endless=True), grace_s=0.1, preprocess=preprocess())
     running = flow.in_background()
-    assert hangs.wait(10)
+    assert hangs.wait(150)
     flow.runner.stop()
     running.join(20)
     try:
@@ -384,7 +384,7 @@ def test_a_sink_that_hangs_at_the_end_is_told_as_an_error(monkeypatch):
     class Hangs(FakeBroker):
         def send(self, entry):
             super().send(entry)
-            release.wait(30)
+            release.wait(150)
 
     flow = Flow(ListSource([1], endless=True), Hangs(), grace_s=0.1)
     stopper = threading.Thread(target=lambda: (flow.brokers[0].wait_for(1), flow.runner.stop()))

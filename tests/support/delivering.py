@@ -69,7 +69,7 @@ class Delivery:
     def count(self, what: str) -> int:
         return int(self.metrics.snapshot().get(what, 0))
 
-    def finish(self, timeout_s: float = 60.0) -> None:
+    def finish(self, timeout_s: float = 240.0) -> None:
         """Waits until all is confirmed."""
         self.outbox.finish()
         self._thread.join(timeout_s)

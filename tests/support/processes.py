@@ -20,7 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 BINARIES = Path(sys.executable).parent
-PATIENCE_S = 30.0
+PATIENCE_S = 150.0
 
 
 def free_port() -> int:

@@ -172,7 +172,7 @@ class ScriptedBroker:
         with self._changed:
             self._changed.notify_all()
 
-    def wait(self, what: str, true: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    def wait(self, what: str, true: Callable[[], bool], timeout_s: float = 120.0) -> None:
         """Until it is true, looked at after each packet."""
         with self._changed:
             assert self._changed.wait_for(true, timeout_s), f"never: {what}"

@@ -106,7 +106,7 @@ def booted(tmp_path_factory, flowers):
             container.wait(BOOT_S)
         except subprocess.TimeoutExpired:
             container.terminate()
-            container.wait(20)
+            container.wait(150)
         finally:
             container.kill()
             container.wait()

@@ -54,7 +54,7 @@ def analyze():
     version = int(re.match(r"systemd (\d+)", said)[1])
 
     def run(*words):
-        done = subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, timeout=150)
         return done.returncode, done.stdout + done.stderr
 
     run.version = version

@@ -59,7 +59,7 @@ class Broker:
         program = find_mosquitto()
         assert program is not None, "mosquitto is not installed: apt-get install mosquitto"
         self._process = subprocess.Popen([program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
-        wait_until("mosquitto listens", self._listens, 10)
+        wait_until("mosquitto listens", self._listens, 60)
         # It listens before it has its signal handlers: until then SIGUSR1 would end it.
         wait_until("mosquitto takes signals", self._catches_signals, 10)
 
@@ -112,7 +112,7 @@ class Broker:
     def _end(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)
-        self._process.wait(20)
+        self._process.wait(60)
         self._process = None
 
     def _signal(self, number: int) -> None:

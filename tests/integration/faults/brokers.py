@@ -52,7 +52,7 @@ class _Process:
     login: tuple[str, str] | None = None
     keeps = True
     five = False
-    start_s = 90.0
+    start_s = 300.0
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -26,7 +26,7 @@ from integration.faults.ground import Ground
 from integration.faults.waiting import pass_time, wait_until
 
 SETTLE_EVERY = 20
-SETTLE_S = 90.0
+SETTLE_S = 240.0
 
 
 @dataclass(frozen=True)
