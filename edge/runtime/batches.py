@@ -26,6 +26,11 @@ log = logging.getLogger("edge.runner")
 TURN_NS = 400_000_000
 """How long one batch holds up other samples, and the same samples the batch."""
 
+END_NS = 1_000_000_000
+"""How long all batches together go on when the process is to end: the outboxes need the grace time too."""
+MOST = 16
+"""So many under way, and no other sample is read: each holds its rows, and more would only come faster than they go."""
+
 
 class _Batch(msgspec.Struct):
     """`work` is its newest piece, `results` how many there were so far."""
@@ -59,9 +64,15 @@ class Batches:
         self._beat = beat
         self._under_way: deque[_Batch] = deque()
         self._others_until_ns = 0
+        self._end_ns: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self._under_way)
+
+    @property
+    def full(self) -> bool:
+        """True where as many are under way as may be."""
+        return len(self._under_way) >= MOST
 
     @property
     def due(self) -> bool:
@@ -85,7 +96,7 @@ class Batches:
 
     def finish(self) -> None:
         """The source has ended: all are run to their end. Where the process is to end, what is nearly done or will not
-        come again gets one more turn."""
+        come again gets one more turn, all together no more than a second."""
         while self._under_way and not self._stopping():
             self.turn()
         for batch in self._under_way:
@@ -94,13 +105,21 @@ class Batches:
         self._under_way.clear()
 
     def _run(self, batch: _Batch) -> None:
-        until_ns = self._clock.monotonic_ns() + TURN_NS
+        until_ns = self._until_ns()
         comes_again = batch.work.sample.origin is not None
         while (rest := batch.work.rest) is not None and self._clock.monotonic_ns() < until_ns:
             if comes_again and rest.is_long and self._stopping():
                 return
             self._beat()
             self._next(batch, rest)
+
+    def _until_ns(self) -> int:
+        """When a turn that begins now is over."""
+        now = self._clock.monotonic_ns()
+        if not self._stopping():
+            return now + TURN_NS
+        self._end_ns = self._end_ns or now + END_NS
+        return min(now + TURN_NS, self._end_ns)
 
     def _next(self, batch: _Batch, rest: Opened) -> None:
         """Prepares and runs the next piece."""

@@ -79,10 +79,25 @@ class Inference:
         """A long batch is under way, or is the next to run: not in a loop."""
         return bool(self._batches or self._works)
 
+    @property
+    def _holds_up(self) -> bool:
+        """A batch is under way, and the samples behind it have to wait for its end: their results come after its own,
+        and what the model or a window keeps is the batch's. So they have where too many batches are under way."""
+        return bool(self._batches) and (not self._mixes or self._batches.full)
+
     @cached_property
     def _mixes(self) -> bool:
         """Whether other samples run between the pieces of a batch."""
-        return self._senders and self._pipeline.free
+        return self._senders and self._free
+
+    @cached_property
+    def _free(self) -> bool:
+        """Whether samples may be prepared before others have run."""
+        return self._pipeline.free
+
+    def beat(self) -> None:
+        """Says that the owner makes progress, or waits for room as it should."""
+        self._beat("infer")
 
     def moved(self, *, into_loop: bool) -> None:
         """It has another owner: the loop, whose workers the outboxes are, or the infer thread again."""
@@ -90,11 +105,14 @@ class Inference:
 
     def turn(self, wait_s: float = LOOK_AGAIN_S) -> bool:
         """Runs what waits, and waits for it so long at most. True where more may wait. Raises Closed."""
-        self._beat("infer")
+        self.beat()
         self.due_s = self._publisher.publish_due()
+        if self._holds_up:
+            self._batches.finish() if self._stopping() else self._batches.turn()
+            return True
         if self._works or self._groups:
             return self._run()
-        if self._batches.due or (self._batches and not self._mixes and not self._stopping()):
+        if self._batches.due:
             self._batches.turn()
             return True
         most = self._pipeline.at_once
@@ -123,7 +141,8 @@ class Inference:
         return sample.captured_ns if self._guard.alone(sample) else "readable"
 
     def _run(self) -> bool:
-        """What was read. False in a loop before a long batch: that is the infer thread's."""
+        """What was read, up to a batch that holds up the rest. False in a loop before a long batch: that is the infer
+        thread's."""
         while self._works or self._groups:
             if not self._works:
                 self._works = self._begun(self._groups.popleft())
@@ -133,6 +152,8 @@ class Inference:
                     return False
                 self._works = rest
                 self._run_together(some)
+                if self._holds_up:
+                    return True
         return True
 
     def _begun(self, group: Sequence[Item]) -> Sequence[Work]:
@@ -167,9 +188,24 @@ class Inference:
     def _prepared(self, items: Sequence[Sample | Work]) -> list[Work]:
         """Prepared, where the capture thread has not done so."""
         now = self._clock.monotonic_ns()
-        self._metrics.observe_all("stage:capture", [(now - _left_ns(item)) / SECOND_NS for item in items])
-        raw = iter(self._pipeline.prepare([i for i in items if isinstance(i, Sample)]))
-        return [i if isinstance(i, Work) else next(raw) for i in items]
+        if self._free:
+            raw = iter(self._pipeline.prepare([i for i in items if isinstance(i, Sample)]))
+            works = [i if isinstance(i, Work) else next(raw) for i in items]
+        else:
+            works = self._up_to_a_rest(items)
+        self._metrics.observe_all("stage:capture", [(now - _left_ns(item)) / SECOND_NS for item in items[: len(works)]])
+        return works
+
+    def _up_to_a_rest(self, items: Sequence[Sample | Work]) -> list[Work]:
+        """Prepared one after the other: the rows of a batch go into a window before those of the samples behind it."""
+        works: list[Work] = []
+        for item in items:
+            works.append(item if isinstance(item, Work) else self._pipeline.prepare([item])[0])
+            if works[-1].rest is not None:
+                break
+        if len(works) < len(items):
+            self._groups.appendleft(list(items[len(works) :]))
+        return works
 
     def _admitted(self, items: Sequence[Sample | Work], admit: Callable[[], bool]) -> list[Sample | Work]:
         admitted = []

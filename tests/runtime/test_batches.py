@@ -10,11 +10,16 @@ import pytest
 
 from edge.data.result import ModelRef
 from edge.data.sample import Sample
+from edge.data.units import SECOND_NS
 from edge.delivery.outbox import Outbox
 from edge.model.manifest import Feature
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity
 from edge.preprocess.table import TablePreprocessor
+from edge.runtime.batches import MOST, Batches
+from edge.runtime.end_report import EndReport
+from edge.runtime.guard import Guard
+from edge.runtime.publisher import Publisher
 from edge.runtime.runner import Runner, RunnerOptions
 from edge.storage.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
@@ -38,9 +43,41 @@ class KeptSource(ListSource):
 class SteppingClock(FakeClock):
     """Each look at it takes ten milliseconds: time passes with the work that is done, however fast the machine."""
 
+    def __init__(self, step_s=0.01):
+        super().__init__()
+        self._step_s = step_s
+
     def monotonic_ns(self):
-        self.advance(0.01)
+        self.advance(self._step_s)
         return super().monotonic_ns()
+
+
+class PairsPreprocessor:
+    """Keeps the last row, and gives it with the new one."""
+
+    def __init__(self):
+        self._table = table()
+        self._last = None
+        self.pairs = []
+
+    def split(self, payload):
+        return self._table.split(payload)
+
+    def __call__(self, sample):
+        ready = self._table(sample)
+        last, self._last = self._last, int(ready.tensors["x"].item())
+        if last is not None:
+            self.pairs.append((last, self._last))
+        return ready
+
+
+def table():
+    return TablePreprocessor([Feature(name="")], DoublingEngine().inputs, columns=False)
+
+
+def made_pipeline(preprocess=None):
+    identity = Identity("d", ModelRef("m", "1", "0"), "regress", "b")
+    return Pipeline(DoublingEngine(), preprocess or table(), as_numbers, identity)
 
 
 class PlainSource:
@@ -53,16 +90,14 @@ class PlainSource:
 
 
 class Flow:
-    def __init__(self, source, *, away=False, clock=None):
+    def __init__(self, source, *, away=False, clock=None, preprocess=None, observer=lambda *_: None):
         self.source, self.metrics, self.broker = source, Metrics(), FakeBroker(away=away)
         clock = clock or SystemClock()
         outbox = Outbox("b", self.broker, MemorySpool(10**8), clock=SystemClock(), metrics=self.metrics)
-        engine = DoublingEngine()
-        preprocess = TablePreprocessor([Feature(name="")], engine.inputs, columns=False)
-        identity = Identity("d", ModelRef("m", "1", "0"), "regress", "b")
-        pipeline = Pipeline(engine, preprocess, as_numbers, identity)
+        pipeline = made_pipeline(preprocess)
         self.sizes = []
-        options = RunnerOptions(grace_s=2.0, observers=(lambda _, results: self.sizes.append(len(results)),))
+        observers = (lambda _, results: self.sizes.append(len(results)), observer)
+        options = RunnerOptions(grace_s=2.0, observers=observers)
         self.runner = Runner(source, pipeline, [outbox], clock=clock, metrics=self.metrics, options=options)
 
     def seqs(self):
@@ -97,6 +132,61 @@ def test_lines_of_one_sender_keep_their_order():
     flow = Flow(PlainSource(ListSource([LONG, SHORT])), clock=SteppingClock())
     flow.runner.run()
     assert flow.kinds().index("error") == ROWS
+
+
+def test_lines_of_one_sender_that_are_read_together_keep_their_order():
+    quick = [b"[0]"] * 3
+    flow = Flow(PlainSource(ListSource([*quick, LONG, SHORT])), clock=SteppingClock())
+    flow.runner.run()
+    assert flow.kinds().index("error") == len(quick) + ROWS
+
+
+def test_the_rows_of_a_batch_go_into_a_window_before_those_of_the_samples_behind_it():
+    preprocess = PairsPreprocessor()
+    rows = json.dumps([[n] for n in range(3, 203)]).encode()
+    flow = Flow(KeptSource([b"[0]", b"[1]", b"[2]", rows, b"[203]", b"[204]"]), preprocess=preprocess)
+    flow.runner.run()
+    assert preprocess.pairs == [(n, n + 1) for n in range(204)]
+
+
+def test_no_more_than_a_few_batches_are_under_way_at_a_time():
+    rows, under_way, most = 600, {}, [0]
+
+    def observe(sample, results):
+        key = sample.payload
+        under_way[key] = under_way.get(key, 0) + len(results)
+        if under_way[key] == rows:
+            del under_way[key]
+        most.append(len(under_way))
+
+    batches = [json.dumps([[n]] * rows).encode() for n in range(MOST + 4)]
+    flow = Flow(KeptSource(batches), clock=SteppingClock(0.1), observer=observe)
+    flow.runner.run()
+    assert max(most) == MOST
+    assert len(flow.broker.received) == rows * len(batches)
+
+
+def test_batches_that_do_not_come_again_take_a_second_of_the_end_all_together():
+    clock, stops, metrics = SteppingClock(), threading.Event(), Metrics()
+    publisher = Publisher((), lambda _: None, clock=clock, metrics=metrics, report=EndReport(metrics, "list"))
+    pipeline = made_pipeline()
+    batches = Batches(
+        pipeline,
+        publisher,
+        clock=clock,
+        metrics=metrics,
+        guard=Guard(),
+        stopping=stops.is_set,
+        beat=lambda: None,
+    )
+    for _ in range(10):
+        work = pipeline.prepare([Sample(LONG, "list", 0, 0)])[0]
+        batches.begin(work, pipeline.run([work])[0])
+    stops.set()
+    before_ns = clock.monotonic_ns()
+    batches.finish()
+    assert clock.monotonic_ns() - before_ns < 2 * SECOND_NS
+    assert metrics.counter("dropped:stop") == 10
 
 
 def test_two_long_batches_take_turns():
