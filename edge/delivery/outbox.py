@@ -248,9 +248,9 @@ class Outbox:
     def _collect(self) -> None:
         self._queue.add(self._pending.take())
         self._settle()
-        if self._lost is not None and self._up:
-            self._lose(self._lost)
-        self._lost = None
+        lost, self._lost = self._lost, None  # first: what is told from now on is for the next turn
+        if lost is not None and self._up:
+            self._lose(lost)
 
     def _settle(self) -> None:
         while self._confirmed:

@@ -66,6 +66,7 @@ class Handover:
             self._inference.moved(into_loop=True)
             come_forward()
         if not all(outbox.room() for outbox in self._outboxes):
+            self._inference.beat()
             return LOOK_AGAIN_S  # woken before, where one of them gets room
         try:
             more = self._inference.turn(0.0)

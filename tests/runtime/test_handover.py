@@ -120,6 +120,7 @@ class Service:
         self.broker = Broker(self.loop)
         self.engine = Engine()
         self.failures = []
+        self.on_beat = lambda name: None
         clock, metrics = SystemClock(), Metrics()
         identity = Identity("d", ModelRef("m", "1", "0"), "regress", "b")
         outbox = Outbox(
@@ -136,7 +137,7 @@ class Service:
             [outbox, *beside],
             clock=clock,
             metrics=metrics,
-            options=RunnerOptions(grace_s=2.0),
+            options=RunnerOptions(grace_s=2.0, beat=lambda name: self.on_beat(name)),
         )
         self._thread = threading.Thread(target=self._run)
 
@@ -238,6 +239,20 @@ def test_inputs_that_wait_for_room_in_the_outbox_are_inferred_once_there_is_some
         assert service.broker.wait_for(before + 200)
         got = [m["predictions"][0]["value"] for m in service.broker.received[before:]]
         assert got == [2.0 * n for n in range(200)]
+
+
+def test_a_model_in_the_loop_counts_as_making_progress_while_the_outbox_has_no_room():
+    with Service(save_past=4) as service:
+        service.until_in(LOOP)
+        service.broker.confirming = False
+        before = len(service.broker.received)
+        service.source.give(*range(200))
+        assert service.broker.wait_for(before + 4)
+        beaten = threading.Event()
+        service.on_beat = lambda name: name == "infer" and beaten.set()
+        service.loop.waker.wake()
+        assert beaten.wait(30)
+        service.broker.confirming = True
 
 
 def test_a_batch_with_more_results_than_there_is_room_for_does_not_block_the_loop():
