@@ -117,7 +117,7 @@ def _count(things: str) -> int:
 def running(command: list[str], plugin: Path = HERE / "plugin") -> Iterator[subprocess.Popen[bytes]]:
     """From its start to its end by SIGKILL. What it said is shown where it gave nothing in time."""
     environment = {**os.environ, "PYTHONPATH": str(plugin)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled; who starts slower must be slower
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
         try:
