@@ -78,13 +78,14 @@ def _demo(args: Arguments) -> int:
             raise needs("the demo", library, "demo")
     if not args.broker and importlib.util.find_spec("amqtt") is None:
         raise needs("the demo without --broker", "amqtt", "demo")
+    host, port = _address(args.broker)
     folder = _made(args.folder)
     _say("1. Training a model on scikit-learn's digits: python train_digits.py")
     files = _train(folder)
     _say("2. Converting it, with proof: edge-convert digits.skops -o digits.onnx --sample rows.csv --expect labels.csv")
     _convert(folder)
     _say(f"3. Running it on {len(files.truth)} digits it has not seen: edge-run digits.onnx --source - < rows.jsonl")
-    code = _run(files, folder, args.broker)
+    code = _run(files, folder, args.broker, host, port)
     _say_next(args.folder)
     return code
 
@@ -144,16 +145,15 @@ def _say_next(folder: Path) -> None:
     sys.stdout.write("".join(f"   {line}\n" for line in lines))
 
 
-def _run(files: Files, folder: Path, broker: str) -> int:
-    url = urlsplit(broker or f"mqtt://127.0.0.1:{_free_port()}")
-    host, port = url.hostname or "localhost", url.port or 1883
+def _run(files: Files, folder: Path, broker: str, host: str, port: int) -> int:
     command = [
         *(str(BINARIES / "edge-run"), "--model", str(folder / "digits.onnx"), "--source", "-", "--device", "demo"),
         *("--mqtt", broker or f"embedded:{port}", "--state-dir", str(folder / "state"), "--top-k", "1"),
     ]
     # Its lines for people would come between those of the subscriber.
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as edge_run:
-        _wait_for(host, port)
+        if not _listens(host, port, edge_run):
+            return edge_run.wait(WAIT_S)  # it has said why
         listen = [sys.executable, "-m", "converter.demo.subscriber", host, str(port), TOPIC]
         with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as subscriber:
             watchdog = threading.Timer(WAIT_S, subscriber.terminate)
@@ -173,16 +173,35 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_for(host: str, port: int) -> None:
+def _address(broker: str) -> tuple[str, int]:
+    """Host and port. Raises ConfigError, before anything is trained, where nothing listens there."""
+    if not broker:
+        return "127.0.0.1", _free_port()
+    url = urlsplit(broker)
+    if url.scheme != "mqtt" or not url.hostname or url.username:
+        raise ConfigError(f"--broker {broker}: the demo takes mqtt://host:port, without a password")
+    try:
+        host, port = url.hostname, url.port or 1883
+        socket.create_connection((host, port), 10.0).close()
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"--broker {broker}: {exc}; start it, or leave --broker out: edge-run brings one") from exc
+    return host, port
+
+
+def _listens(host: str, port: int, edge_run: subprocess.Popen[str]) -> bool:
+    """Waits for edge-run's own broker, too; False where edge-run has ended."""
     until = time.monotonic() + WAIT_S
-    while time.monotonic() < until:
+    while edge_run.poll() is None:
         try:
             socket.create_connection((host, port), 1.0).close()
         except OSError:
+            if time.monotonic() > until:
+                edge_run.terminate()
+                raise ConfigError(f"no broker at {host}:{port} after {WAIT_S:.0f} s; try again") from None
             time.sleep(0.1)
         else:
-            return
-    raise SystemExit(f"no broker at {host}:{port} after {WAIT_S:.0f} s")
+            return True
+    return False
 
 
 def _exchange(

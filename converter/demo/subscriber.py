@@ -29,7 +29,9 @@ def main() -> None:
     def on_message(_c: paho.Client, _u: Any, message: paho.MQTTMessage) -> None:
         say({"topic": message.topic, "arrived": time.time(), "payload": json.loads(message.payload)})
 
-    client.on_connect, client.on_subscribe, client.on_message = on_connect, on_subscribe, on_message
+    client.on_connect, client.on_subscribe = on_connect, on_subscribe
+    # Of this topic only: amqtt hands a new client what is retained on every topic that any client has subscribed to.
+    client.message_callback_add(topic, on_message)
     client.connect(host, port)
     client.loop_forever()
 

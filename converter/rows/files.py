@@ -28,7 +28,7 @@ def with_expected(rows: Rows, expect: Any) -> Rows:
         return replace(rows.without(expect), expected=rows.arrays[expect])
     expected = read_answers(Path(expect), rows) if isinstance(expect, (str, Path)) else np.asarray(expect)
     if len(expected) != len(rows):
-        raise SampleFileError(f"--expect: {len(expected)} answers for {len(rows)} rows")
+        raise SampleFileError(f"--expect: {len(expected)} answers for {len(rows)} rows; give one for each row")
     return replace(rows, expected=expected)
 
 

@@ -52,7 +52,7 @@ def _from_text(text: str | Path, framework: str | None) -> Source:
                 return Source(name, name, uri=text)
     path = Path(text)
     if not path.exists():
-        raise UnrecognisedError(f"{path}: there is no such file or folder")
+        raise UnrecognisedError(f"{path}: there is no such file or folder; check the path")
     probe = Probe(path)
     if not path.is_dir() and not probe.head:
         raise UnrecognisedError(f"{path.name}: the file is empty; save or copy the model again")

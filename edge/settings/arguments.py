@@ -65,16 +65,29 @@ def split(struct: type[Arguments], program: Program, argv: Sequence[str]) -> tup
 
 def parse(struct: type[msgspec.Struct], program: Program, argv: Sequence[str]) -> Mapping[str, object]:
     """What the arguments say, as text, True for a switch, or a list, by the option's key. Raises ConfigError."""
-    found, words = _parse(struct, program, argv)
+    try:
+        found, words = _parse(struct, program, argv)
+    except ConfigError:
+        # A misspelt flag is the reason for another one that seems to be missing.
+        _refuse_unknown(struct, program, [word for word in argv if word.startswith("--") and word != "--"])
+        raise
     values = dict(found)
-    unknown = _lone_word(struct, values, words)
-    if unknown:
-        unknown = [word for word in unknown if word.startswith("-")] or unknown
-        word = unknown[0].partition("=")[0]
-        flags = [word for option in options.of(struct) if not option.flag.positional for word in option.words]
-        meant = nearest(word, [*flags, "--help", program.version_flag])
-        raise ConfigError(f"unknown argument {word}{meant} ({program.name} --help lists them)")
+    others = _lone_word(struct, values, words)
+    taken = f"; only the model ({words[0]}) goes without a flag" if len(others) < len(words) else ""
+    _refuse_unknown(struct, program, [word for word in others if word.startswith("-")])
+    if others:
+        raise ConfigError(f"unknown argument {others[0]}{taken} ({program.name} --help lists them)")
     return values
+
+
+def _refuse_unknown(struct: type[msgspec.Struct], program: Program, words: Sequence[str]) -> None:
+    """Raises ConfigError for the first flag that there is not, with the one that was meant."""
+    flags = [word for option in options.of(struct) if not option.flag.positional for word in option.words]
+    known = {*flags, "--help", "--help-all", program.version_flag}
+    for word in (word.partition("=")[0] for word in words):
+        if word not in known:
+            meant = nearest(word, [*flags, "--help", program.version_flag])
+            raise ConfigError(f"unknown argument {word}{meant} ({program.name} --help lists them)")
 
 
 def _built(struct: type[Arguments], values: Mapping[str, object]) -> Arguments:

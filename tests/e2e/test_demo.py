@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 
 import pytest
-from support.processes import BINARIES
+from support.processes import BINARIES, Client, free_port
 
 import edge
+from edge.mqtt.embedded import EmbeddedBroker
 
 
 def typed(line: str, folder, **more):
@@ -25,6 +27,39 @@ def test_a_demo_that_cannot_write_says_the_way_out(tmp_path):
     demo = typed("edge-run demo", tmp_path)
     assert "name another" in demo.communicate(timeout=150)[0]
     assert demo.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("broker", "says"),
+    [
+        ("nowhere", "the demo takes mqtt://host:port"),
+        ("mqtt://127.0.0.1:99999", "leave --broker out"),
+        (f"mqtt://127.0.0.1:{free_port()}", "leave --broker out"),
+    ],
+)
+def test_a_demo_whose_broker_is_not_there_says_so_before_it_trains(tmp_path, broker, says):
+    demo = typed(f"edge-run demo --broker {broker}", tmp_path)
+    said = demo.communicate(timeout=60)[0]
+    assert (demo.returncode, len(said.splitlines())) == (2, 1)
+    assert says in said
+
+
+def test_the_demos_subscriber_hears_its_own_topic_alone():
+    """amqtt hands a client that connects what is retained on every topic that any client has subscribed to."""
+    broker = EmbeddedBroker(free_port())
+    broker.start()
+    try:
+        with contextlib.closing(Client(broker.port, "edge/demo/digits/info", version=4)) as other:
+            other.publish("edge/demo/digits/info", {"of": "another topic"}, retain=True)
+            other.wait_for_topic("info")
+            listen = [sys.executable, "-m", "converter.demo.subscriber", "127.0.0.1", str(broker.port), "edge/t/result"]
+            with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as subscriber:
+                assert json.loads(subscriber.stdout.readline()) == {"subscribed": "edge/t/result"}
+                other.publish("edge/t/result", {"seq": 1})
+                assert json.loads(subscriber.stdout.readline())["payload"] == {"seq": 1}
+                subscriber.terminate()
+    finally:
+        broker.stop()
 
 
 @pytest.mark.parametrize("framework", ["sklearn", "xgboost"])

@@ -27,7 +27,7 @@ def test_a_lone_model_wins_over_a_variable():
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (("a.onnx", "b.onnx"), "unknown argument b.onnx"),
+        (("a.onnx", "b.onnx"), r"unknown argument b.onnx; only the model \(a.onnx\) goes without a flag"),
         (("a.onnx", "--model", "b.onnx"), "a.onnx and --model b.onnx: say one of the two"),
         (("--modle", "a.onnx"), "unknown argument --modle; did you mean --model"),
     ],
