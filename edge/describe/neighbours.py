@@ -93,21 +93,33 @@ _Fitting = tuple[tuple[int, int] | None, Literal["", "stretch", "letterbox-tople
 def _fitting(content: Mapping[str, Any]) -> _Fitting:
     """Size, resize and crop fraction. A shortest edge keeps the picture's form: nothing of it is cut off."""
     size = content.get("size")
-    shortest = _whole(size) or (_whole(size.get("shortest_edge")) if isinstance(size, dict) else 0)
+    shortest, longest = _edges(content)
     crop = _rectangle(content.get("crop_size"))
     if content.get("do_center_crop") and crop:
-        whole = shortest or min(_rectangle(size) or crop)
+        whole = shortest or _whole(size) or min(_rectangle(size) or crop)
         return crop, "crop", min(1.0, round(min(crop) / whole, 4)) if whole else 1.0
-    rectangle = _rectangle(size)
-    if rectangle:
-        return rectangle, "stretch", 1.0
-    if shortest and isinstance(content.get("crop_pct"), (int, float)) and shortest < 384:
-        return (shortest, shortest), "crop", float(content["crop_pct"])  # ConvNeXt
+    if shortest and isinstance(content.get("crop_pct"), (int, float)):  # ConvNeXt
+        square = (shortest, shortest)
+        return (square, "crop", float(content["crop_pct"])) if shortest < 384 else (square, "stretch", 1.0)
     if shortest:
-        longest = _whole(size.get("longest_edge")) if isinstance(size, dict) else 0
         wide = round(shortest * 4 / 3)
         return (min(wide, longest) if longest else wide, shortest), "letterbox-topleft", 1.0
-    return None, "", 1.0
+    rectangle = _rectangle(size)
+    return (rectangle, "stretch", 1.0) if rectangle else (None, "", 1.0)
+
+
+def _edges(content: Mapping[str, Any]) -> tuple[int, int]:
+    """The shortest and the longest edge, 0 where there is none.
+
+    Older files say a number: an edge for DETR and its kin (`max_size` beside it) and for ConvNeXt (`crop_pct`), else
+    the side of a square.
+    """
+    size = content.get("size")
+    if isinstance(size, dict):
+        return _whole(size.get("shortest_edge")), _whole(size.get("longest_edge"))
+    if "max_size" in content or "crop_pct" in content:
+        return _whole(size), _whole(content.get("max_size"))
+    return 0, 0
 
 
 def _timm(content: Mapping[str, Any]) -> Pictures:

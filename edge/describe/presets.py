@@ -51,6 +51,8 @@ _FAMILIES = {
     "ultralytics-classify": Preset(std=(255.0,), resize="crop"),
     "stretched": Preset(std=(255.0,)),
     "imagenet": Preset(mean=IMAGENET_MEAN, std=IMAGENET_STD),
+    "stretched-guess": Preset(std=(255.0,), sure=False),
+    "imagenet-guess": Preset(mean=IMAGENET_MEAN, std=IMAGENET_STD, sure=False),
     "imagenet-letterbox": Preset(mean=IMAGENET_MEAN, std=IMAGENET_STD, resize="letterbox", pad=0),
     "yolox": Preset(color="BGR", resize="letterbox-topleft", antialias=False),
     "nanodet": Preset(color="BGR", mean=IMAGENET_MEAN[::-1], std=IMAGENET_STD[::-1], antialias=False),

@@ -28,18 +28,46 @@ def from_csv(lines: Sequence[str]) -> Mapping[int, str] | None:
         return None
     rows = _rows(lines)
     header = rows[0]
-    name = _column(header, _NAME)
-    if name is None or not all(c and not c.isdigit() for c in header):
+    if not any(_NAME.match(c) or _INDEX.match(c) for c in header) or not all(c and not c.isdigit() for c in header):
         return _turned(rows)
-    body = [r for r in rows[1:] if len(r) > name]
-    index = next((i for i, c in enumerate(header) if _INDEX.match(c)), None)
+    columns = [[r[i] if i < len(r) else "" for r in rows[1:]] for i in range(len(header))]
+    name = _names(header, columns)
+    if name is None:
+        return _turned(rows)
+    index = _index(header, columns, name)
     if index is None and len(header) == 1 and len(rows) < 3:
         return None  # two lines, one of which is "name": two classes as likely as a table of one
-    numbers = [r[index] for r in body if len(r) > index] if index is not None else []
-    if index is not None and len(numbers) == len(body) and all(n.isdigit() for n in numbers):
-        by_index = {int(r[index]): r[name] for r in body}
-        return by_index if len(by_index) == len(body) else {}
-    return {i: r[name] for i, r in enumerate(body)}
+    if index is None:
+        return dict(enumerate(columns[name]))
+    by_index = {int(n): text for n, text in zip(columns[index], columns[name], strict=True)}
+    return by_index if len(by_index) == len(columns[name]) else {}
+
+
+def _names(header: Sequence[str], columns: Sequence[Sequence[str]]) -> int | None:
+    """The column of the names, of several the one for people; numbers are names where no column of words is left."""
+    said = [i for i, c in enumerate(header) if _NAME.match(c)]
+    words = [i for i, values in enumerate(columns) if not _are_numbers(values)]
+    best = [i for word in _BEST_NAMES for i in said if word in header[i].lower() and i in words]
+    best += [i for i in said if i in words]
+    if not best and len(words) == 1:
+        return words[0]
+    return next(iter(best or said), None)
+
+
+def _index(header: Sequence[str], columns: Sequence[Sequence[str]], name: int) -> int | None:
+    """The column of the indexes: by its title, else one that counts from 0 or 1 in any order."""
+    for at, title in enumerate(header):
+        if at != name and _INDEX.match(title) and _are_numbers(columns[at]):
+            return at
+    for at, values in enumerate(columns):
+        numbers = sorted(int(v) for v in values) if at != name and _are_numbers(values) else []
+        if len(numbers) > 1 and numbers in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
+            return at
+    return None
+
+
+def _are_numbers(values: Sequence[str]) -> bool:
+    return bool(values) and all(v.isdecimal() for v in values)
 
 
 def _rows(lines: Sequence[str]) -> list[list[str]]:
@@ -49,13 +77,6 @@ def _rows(lines: Sequence[str]) -> list[list[str]]:
 
     separator = ";" if lines[0].count(";") > lines[0].count(",") else "\t" if "\t" in lines[0] else ","
     return [[c.strip() for c in r] for r in csv.reader(lines, delimiter=separator, skipinitialspace=True)]
-
-
-def _column(header: Sequence[str], pattern: re.Pattern[str]) -> int | None:
-    """The column of the names; of several the one for people."""
-    columns = [i for i, c in enumerate(header) if pattern.match(c)]
-    best = [i for word in _BEST_NAMES for i in columns if word in header[i].lower()]
-    return next(iter(best or columns), None)
 
 
 def _turned(rows: Sequence[Sequence[str]]) -> Mapping[int, str] | None:

@@ -32,7 +32,7 @@ _OWN = (
     ".txt", ".labels.txt", "_labels.txt", "-labels.txt", "_label.txt", "_label.csv", "_labels.csv", ".names", ".pbtxt",
     ".yaml", "_labels.json",
 )  # fmt: skip
-_KEYS = ("names", "id2label", "labels", "class_names", "classes", "class_labels", "label")
+_KEYS = ("names", "id2label", "labels", "class_names", "classes", "class_labels", "label_names", "label")
 _NUMBERED = re.compile(r"^(\d+)(?:\s*[,:;\t=]\s*|[.)]\s+|\s+)(\S.*?)$")
 _SYNSET = re.compile(r"^n\d{8}[ ,\t]+")
 

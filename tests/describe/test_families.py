@@ -280,6 +280,21 @@ def test_a_configuration_beside_a_model_names_its_family(tmp_path, family, no_ob
     assert found.inputs[0].mean == mean
 
 
+@pytest.mark.parametrize(("columns", "mean"), [(80, ()), (91, IMAGENET)])
+def test_a_transformer_without_a_configuration_has_a_scale_that_is_told_as_a_guess(tmp_path, columns, mean):
+    outputs = {"logits": random(1, 50, columns, low=-9, high=-4), "pred_boxes": random(1, 50, 4)}
+    found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, SIDE, SIDE])}, outputs))
+    assert found.manifest.inputs[0].mean == mean
+    assert any("--mean and --std" in w for w in found.warnings)
+
+
+def test_a_detector_of_scores_and_boxes_has_a_scale_that_is_told_as_a_guess(tmp_path):
+    outputs = {"scores": shares(1, 300, 4, axis=2), "boxes": np.sort(random(1, 300, 4), axis=2)}
+    found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, SIDE, SIDE])}, outputs))
+    assert (found.manifest.decoder, found.manifest.inputs[0].std) == ("scores-boxes", (255.0,))
+    assert any("--mean and --std" in w for w in found.warnings)
+
+
 heads = st.builds(
     Head, st.sampled_from(["detect", "segment"]), st.sampled_from("abc"), evidence=st.sampled_from(list(Evidence))
 )

@@ -54,6 +54,11 @@ def opened(path: Path, *flags: str) -> loading.Loaded:
         ({"image_mean": [0, 0, 0], "image_std": [1, 1, 1], "size": {"shortest_edge": 800, "longest_edge": 1333}},
          ((0.0,) * 3, (255.0,) * 3, "letterbox-topleft", 1.0)),
         ({"do_rescale": False, "do_normalize": False}, ((), (), "stretch", 1.0)),
+        # Older files of DETR and ConvNeXt say the shortest edge as a number.
+        ({"do_normalize": False, "size": 72, "max_size": 96}, ((), (255.0,), "letterbox-topleft", 1.0)),
+        ({"do_normalize": False, "size": 96, "crop_pct": 0.875}, ((), (255.0,), "crop", 0.875)),
+        ({"do_normalize": False, "size": {"shortest_edge": 384}, "crop_pct": 1.0}, ((), (255.0,), "stretch", 1.0)),
+        ({"do_normalize": False, "size": 96}, ((), (255.0,), "stretch", 1.0)),
     ],
 )  # fmt: skip
 def test_a_preprocessor_configuration_says_how_pixels_become_numbers(file, said, expected):

@@ -72,7 +72,7 @@ def recognise(probe: OutputProbe) -> Head | None:
     no_object, sure = _has_no_object(probe, logits)
     outputs = (Output(name=scores, role="scores"), Output(name=places, role="boxes"))
     classes = logits.shape[1] - no_object
-    preset, warning = _preset(probe, places, no_object), ""
+    preset, warning = _preset(probe, places, logits.shape[1], no_object), ""
     if not sure:
         warning = (
             f"{logits.shape[1]} columns of logits may end with one for no object: taken for "
@@ -111,13 +111,15 @@ def _has_no_object(probe: OutputProbe, logits: Array) -> tuple[bool, bool]:
     return columns == 92, columns in (80, 91, 92)  # COCO
 
 
-def _preset(probe: OutputProbe, places: str, no_object: bool) -> str:
-    """RT-DETR and its kin take 0 to 1, the others ImageNet's numbers; RF-DETR too."""
-    if probe.metadata.family in _UNIT:
+def _preset(probe: OutputProbe, places: str, columns: int, no_object: bool) -> str:
+    """RT-DETR and its kin take 0 to 1, the others ImageNet's numbers, RF-DETR too. Where none is named it is a guess:
+    columns for the numbers of COCO, which has 80 names and numbers up to 90, are of DETR's kin."""
+    family = probe.metadata.family
+    if family in _UNIT:
         return "stretched"
-    if no_object or places == "dets" or probe.metadata.family in _IMAGENET:
+    if no_object or places == "dets" or family in _IMAGENET:
         return "imagenet"
-    return "stretched"
+    return "imagenet-guess" if family or columns in (90, 91) else "stretched-guess"
 
 
 HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS_ONCE)

@@ -79,7 +79,7 @@ def recognise(probe: OutputProbe) -> Head | None:
     outputs = (Output(name=scores, role="scores"), Output(name=places[0], role="boxes"))
     ultraface = rows == _ultraface_boxes(probe.width, probe.height)
     faces = columns == 2 and "background" in options
-    preset = "ultraface" if ultraface or faces else "tflite-detection" if probe.layout == "NHWC" else "stretched"
+    preset = "ultraface" if ultraface or faces else "tflite-detection" if probe.layout == "NHWC" else "stretched-guess"
     labels = ("background", "face") if faces else ()
     evidence = Evidence.NUMBERS if ultraface else Evidence.LIKELY
     nms, threshold = (0.3, 0.7) if preset == "ultraface" else (None, None)
