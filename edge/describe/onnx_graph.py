@@ -56,13 +56,13 @@ def _scales(data: Bytes) -> str:
             names |= set(outputs)
         elif op in _SCALES:
             other = next((i for i in inputs if i not in names), "")
-            return _meaning(op, constants[other] if other in constants else _initial(graph, other))
+            return meaning(op, constants[other] if other in constants else _initial(graph, other))
         else:
             break
     return ""
 
 
-def _meaning(op: str, constant: float | None) -> str:
+def meaning(op: str, constant: float | None) -> str:
     """What a number that the input is scaled by says of the input: 127.5 belongs to pixels, 0.485 to shares of 255."""
     if constant is None or constant == 0:
         return ""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import mmap
 import struct
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
 from edge.describe.flatbuffer import Table, root
+from edge.describe.onnx_graph import meaning
 from edge.model import labels as label_files
 
 MAX_FILE = 16 * 2**20
@@ -22,11 +23,15 @@ _NORMALIZATION, _THRESHOLD = 1, 3
 _IMAGE = 2
 _GRAYSCALE = 2
 _AXIS_LABELS, _VALUE_LABELS = 2, 3
-_CUSTOM, _QUANTIZE = 32, 114
+_CUSTOM, _QUANTIZE, _DEQUANTIZE = 32, 114, 6
 _ARITHMETIC = {0: "ADD", 18: "MUL", 41: "SUB", 42: "DIV"}
 _DETECTION = "TFLite_Detection_PostProcess"
 _LIMITS = {3: (0, 255), 9: (-128, 127)}
 """Of the tensor types uint8 and int8."""
+_FLOATS = {0: "f", 1: "e"}
+"""The letter of `struct` for the tensor types float32 and float16."""
+_MOST_BYTES = 256
+"""Of the numbers that a picture is scaled by, a few for each channel."""
 
 
 class TensorNotes(msgspec.Struct, frozen=True):
@@ -52,7 +57,7 @@ class TfliteMetadata(msgspec.Struct, frozen=True):
     """Text files of the appended archive, by name."""
     labels: tuple[str, ...] = ()
     scales_itself: str = ""
-    """As `edge.describe.onnx_graph.scales_itself`; arithmetic with a constant at the start is taken to scale pixels."""
+    """As `edge.describe.onnx_graph.scales_itself`."""
     input_range: tuple[float, float] | None = None
     """What the first operator, which quantises the float input, can tell apart."""
     detection_outputs: tuple[str, ...] = ()
@@ -161,18 +166,34 @@ def _glance(model: Table, graph: Table) -> TfliteMetadata:
     itself = ""
     detection: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
+    halves: dict[int, int] = {}  # a tensor, and what it was before it was made float32
     for number, operator in enumerate(graph.tables(3)):
         code = codes[int(operator.number(0, "I"))]
         # The old one-byte field holds 127 where the code does not fit.
         kind = max(int(code.number(0, "b")), int(code.number(3, "i")))
-        if number < 3 and inputs & set(operator.numbers(1)):
+        if kind == _DEQUANTIZE:
+            halves[int(operator.numbers(2)[0])] = int(operator.numbers(1)[0])
+        if number < 3 + len(halves) and not itself and inputs & set(operator.numbers(1)):
             if kind in _ARITHMETIC:
-                itself = "pixels"
+                others = [int(i) for i in operator.numbers(1) if i not in inputs]
+                itself = meaning(_ARITHMETIC[kind], _largest(model, tensors, halves, others)) if others else ""
             elif kind == _QUANTIZE and len(inputs) == 1:
                 limits = _limits(tensors[int(operator.numbers(2)[0])])
         if kind == _CUSTOM and code.text(1) == _DETECTION:
             detection = tuple(tensors[int(i)].text(3) for i in operator.numbers(2))
     return TfliteMetadata(scales_itself=itself, detection_outputs=detection, input_range=limits)
+
+
+def _largest(model: Table, tensors: Sequence[Table], halves: Mapping[int, int], at: Sequence[int]) -> float | None:
+    """The value of a small constant, float32 or float16, that is farthest from 0."""
+    tensor = tensors[halves.get(at[0], at[0])]
+    format_ = _FLOATS.get(int(tensor.number(1, "b")))
+    number = int(tensor.number(2, "I"))
+    data = next((b.blob(0) for i, b in enumerate(model.tables(4)) if i == number), b"")
+    if format_ is None or not data or len(data) > _MOST_BYTES:
+        return None
+    values: list[float] = [v for (v,) in struct.iter_unpack(f"<{format_}", data)]
+    return max(values, key=abs)
 
 
 def _limits(tensor: Table) -> tuple[float, float] | None:

@@ -1,4 +1,7 @@
-"""Lines of JSON: standard input (`-`) and `.jsonl` files. One line is one input of the contract."""
+"""Lines of JSON: standard input (`-`) and `.jsonl` files. One line is one input of the contract.
+
+Where a picture, a sound or an array begins instead of a line, it goes on to the end: its bytes hold newlines too.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import select
 import sys
 from pathlib import Path
 
+from edge.data import magic
 from edge.data.sample import Sample
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
 from edge.plugins.contexts import SourceContext
@@ -60,7 +64,7 @@ class LineSource:
                 return Sample(line, self._name, self._clock.monotonic_ns(), self._clock.time_ns(), token=self._line)
 
     def _next_line(self) -> bytes | None:
-        at = self._buffer.find(b"\n", self._scanned)
+        at = -1 if self._is_binary() else self._buffer.find(b"\n", self._scanned)
         if at < 0:
             self._scanned = len(self._buffer)
             if self._scanned > self._max_line:
@@ -75,6 +79,13 @@ class LineSource:
         self._scanned = 0
         self._line += 1
         return self._too_long() if self._discarding or len(line) > self._max_line else line
+
+    def _is_binary(self) -> bool:
+        """True where what comes next is no line."""
+        if self._buffer[:1] in (b"{", b"[", b"") or self._discarding:
+            return False
+        head = bytes(self._buffer[:64])
+        return magic.is_wav(head) or magic.is_npy(head) or magic.picture(head) is not None
 
     def _too_long(self) -> bytes:
         self._discarding = False

@@ -193,6 +193,16 @@ def test_tflite_metadata_says_how_pixels_become_numbers(tmp_path):
     assert (image.mean, image.std) == ((120, 110, 100), (60,))
 
 
+@pytest.mark.parametrize(("mean", "std"), [(123.7, ()), (0.485, (255.0,))])
+def test_a_tflite_that_begins_with_a_mean_says_by_it_whether_it_takes_pixels_or_shares(tmp_path, mean, std):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tinytflite.build(shape=(1, 16, 16, 3), constant=-mean))
+    found = edge.describe.describe.describe(path, litert.load(path, EngineOptions()))
+    (image,) = found.manifest.inputs
+    assert (image.mean, image.std) == ((), std)
+    assert not any("--mean" in w for w in found.warnings)
+
+
 def test_a_damaged_tflite_file_tells_nothing_and_does_no_harm(tmp_path):
     whole = tinytflite.build()
     path = tmp_path / "m.tflite"

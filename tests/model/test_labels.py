@@ -92,6 +92,13 @@ HEADERS = ("background", "name", "names", "label", "labels", "class", "classes",
 word = st.text("abcdefghijklmnopqrstuvwxyzäßé' -", min_size=2, max_size=12).filter(
     lambda w: w[0].isalpha() and w == w.strip() and w not in HEADERS
 )
+
+
+def lines(w, header, template, turn=lambda pairs: pairs):
+    """A table: a header, and a line for each name and its number."""
+    return "\n".join([header, *(template.format(i=i, n=n) for i, n in turn(list(enumerate(w))))])
+
+
 words = st.lists(word, min_size=2, max_size=30, unique=True)
 
 FORMS = {
@@ -101,10 +108,10 @@ FORMS = {
     "commas": lambda w: "\n".join(f"{i},{n}" for i, n in enumerate(w)),
     "csv": lambda w: "id,name\n" + "\n".join(f"{i},{n}" for i, n in enumerate(w)),
     "csv shuffled": lambda w: "class_name,class_id\n" + "\n".join(f"{n},{i}" for i, n in reversed(list(enumerate(w)))),
-    "csv of names and numbers": lambda w: "name,label\n" + "\n".join(f"{n},{i}" for i, n in reversed(list(enumerate(w)))),
-    "csv of targets": lambda w: "target,name\n" + "\n".join(f"{i},{n}" for i, n in reversed(list(enumerate(w)))),
-    "csv of numbered classes": lambda w: "class,species\n" + "\n".join(f"{i},{n}" for i, n in enumerate(w)),
-    "csv of signs": lambda w: "ClassId,SignName\n" + "\n".join(f"{i},{n}" for i, n in enumerate(w)),
+    "csv of names and numbers": lambda w: lines(w, "name,label", "{n},{i}", reversed),
+    "csv of targets": lambda w: lines(w, "target,name", "{i},{n}", reversed),
+    "csv of numbered classes": lambda w: lines(w, "class,species", "{i},{n}"),
+    "csv of signs": lambda w: lines(w, "ClassId,SignName", "{i},{n}"),
     "label_names": lambda w: json.dumps({"architecture": "vit", "label_names": list(w)}),
     "list": lambda w: json.dumps(list(w)),
     "python": lambda w: repr(dict(enumerate(w))),

@@ -10,8 +10,15 @@ ADD = schema.BuiltinOperator.ADD
 CUSTOM = schema.BuiltinOperator.CUSTOM
 
 
-def build(operator: int = ADD, *, custom: str = "", version: int = 3, shape: tuple[int, ...] = (1, 4)) -> bytes:
-    """One operator on x, batch free, and the constant 2. `version` is that of the schema."""
+def build(
+    operator: int = ADD,
+    *,
+    custom: str = "",
+    version: int = 3,
+    shape: tuple[int, ...] = (1, 4),
+    constant: float = 2.0,
+) -> bytes:
+    """One operator on x, batch free, and a constant. `version` is that of the schema."""
     graph = schema.SubGraphT()
     free = (-1, *shape[1:])
     graph.tensors = [_tensor("x", 0, shape, free), _tensor("c", 1, (1,)), _tensor("y", 0, shape, free)]
@@ -24,11 +31,11 @@ def build(operator: int = ADD, *, custom: str = "", version: int = 3, shape: tup
     code = schema.OperatorCodeT()
     code.builtinCode, code.deprecatedBuiltinCode, code.version = operator, min(operator, 127), 1
     code.customCode = custom or None
-    constant = schema.BufferT()
-    constant.data = np.frombuffer(np.array([2.0], np.float32).tobytes(), np.uint8)
+    held = schema.BufferT()
+    held.data = np.frombuffer(np.array([constant], np.float32).tobytes(), np.uint8)
     model = schema.ModelT()
     model.version, model.description = version, "tiny"
-    model.operatorCodes, model.subgraphs, model.buffers = [code], [graph], [schema.BufferT(), constant]
+    model.operatorCodes, model.subgraphs, model.buffers = [code], [graph], [schema.BufferT(), held]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
