@@ -82,9 +82,9 @@ class LineSource:
 
     def _is_binary(self) -> bool:
         """True where what comes next is no line."""
-        if self._buffer[:1] in (b"{", b"[", b"") or self._discarding:
-            return False
         head = bytes(self._buffer[:64])
+        if head[:1] in (b"{", b"[", b"") or self._discarding:
+            return False
         return magic.is_wav(head) or magic.is_npy(head) or magic.picture(head) is not None
 
     def _too_long(self) -> bytes:
