@@ -17,6 +17,8 @@ import msgspec
 from edge.describe.metadata import AnomalyScale, Pictures
 
 MAX_BYTES = 16 * 2**20
+NEIGHBOURS = ("preprocessor_config.json", "config.json")
+"""Which of them tell how pictures become numbers."""
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -35,10 +37,10 @@ def read(model: Path) -> Config | None:
         config, processor = _json(folder / "config.json"), _json(folder / "preprocessor_config.json")
         family = config.get("model_type") if isinstance(config.get("model_type"), str) else ""
         if "image_processor_type" in processor or "image_mean" in processor or "do_rescale" in processor:
-            return Config(str(family), _processor(processor), "preprocessor_config.json")
+            return Config(str(family), _processor(processor), NEIGHBOURS[0])
         timm = config.get("pretrained_cfg")
         if isinstance(timm, dict):
-            return Config(str(config.get("architecture", "")), _timm(timm), "config.json")
+            return Config(str(config.get("architecture", "")), _timm(timm), NEIGHBOURS[1])
         if family:
             return Config(str(family))
     scale = _anomalib(_json(model.parent / "metadata.json"))

@@ -1,7 +1,7 @@
 """A glance at the graph of an .onnx file without the onnx library: does it scale its input itself?
 
-The fields are those of `onnx.proto` (ModelProto.graph 7; GraphProto.node 1, initializer 5; NodeProto.input 1,
-output 2, op_type 4, attribute 5; TensorProto.data_type 2, float_data 4, name 8, raw_data 9). What is not asked for is
+The fields are those of `onnx.proto` (ModelProto.graph 7; GraphProto.node 1, initializer 5, input 11, whose name is 1;
+NodeProto.input 1, output 2, op_type 4, attribute 5; TensorProto.data_type 2, float_data 4, name 8, raw_data 9). What is not asked for is
 skipped by its length, so a large file costs no more than a small one.
 """
 
@@ -15,8 +15,10 @@ from typing import TypeAlias
 
 _NODES = 12
 """Nodes looked at: scaling stands at the very beginning."""
-_PASSES_ON = ("Cast", "Identity", "Transpose", "Unsqueeze", "Squeeze", "Reshape")
+_PASSES_ON = ("Cast", "Clip", "Identity", "Transpose", "Unsqueeze", "Squeeze", "Reshape")
 _SCALES = ("Sub", "Div", "Mul", "Add")
+_SHARES_MOST = 8
+"""A mean or a divisor above it belongs to pixels."""
 _FLOAT = 1
 _MOST_VALUES = 64
 
@@ -41,15 +43,13 @@ def _scales(data: Bytes) -> str:
     if graph is None:
         return ""
     constants: dict[str, float | None] = {}
-    names: set[str] | None = None
+    names = _inputs(graph)
     for number, (op, inputs, outputs, value) in enumerate(_nodes(graph)):
         if number >= _NODES:
             break
         if op == "Constant":
             constants[outputs[0]] = value
             continue
-        if names is None:
-            names = set(inputs[:1])  # the first node takes the model's input
         if not names & set(inputs):
             continue
         if op in _PASSES_ON:
@@ -57,9 +57,23 @@ def _scales(data: Bytes) -> str:
         elif op in _SCALES:
             other = next((i for i in inputs if i not in names), "")
             return meaning(op, constants[other] if other in constants else _initial(graph, other))
+        elif op == "BatchNormalization" and len(inputs) > 3:
+            mean = _initial(graph, inputs[3])
+            return "pixels" if mean is not None and abs(mean) > _SHARES_MOST else ""
         else:
             break
     return ""
+
+
+def _inputs(graph: Bytes) -> set[str]:
+    """The names of what the model is given; before IR version 4 the initializers are among the inputs."""
+    names = _names(graph, 11, 1)
+    return names - _names(graph, 5, 8) if len(names) > 1 else names
+
+
+def _names(graph: Bytes, part: int, name: int) -> set[str]:
+    messages = (v for n, v in _fields(graph) if n == part and isinstance(v, memoryview))
+    return {_text(v) for m in messages for n, v in _fields(m) if n == name and isinstance(v, memoryview)}
 
 
 def meaning(op: str, constant: float | None) -> str:
@@ -69,7 +83,7 @@ def meaning(op: str, constant: float | None) -> str:
     size = abs(constant)
     if op == "Mul":
         return "pixels" if size < 0.05 else "unit"
-    return "pixels" if size > 8 else "unit"
+    return "pixels" if size > _SHARES_MOST else "unit"
 
 
 def _nodes(graph: Bytes) -> Iterator[tuple[str, list[str], list[str], float | None]]:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from edge.data.tensor import TensorSpec
 from edge.data.vocabulary import Color, Resize
 from edge.describe.metadata import Metadata
+from edge.describe.neighbours import NEIGHBOURS
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -103,7 +104,9 @@ def _is_fixed(spec: TensorSpec, layout: str) -> bool:
 def _as_embedded(preset: Preset, metadata: Metadata) -> Preset:
     pictures = metadata.pictures
     assert pictures is not None
-    return replace(
+    again = bool(pictures.mean) or (metadata.scales_itself == "pixels" and bool(pictures.std))
+    both = bool(metadata.scales_itself) and again and metadata.pictures_from in NEIGHBOURS
+    preset = replace(
         preset,
         mean=pictures.mean,
         std=pictures.std,
@@ -114,6 +117,8 @@ def _as_embedded(preset: Preset, metadata: Metadata) -> Preset:
         sure=True,
         why=metadata.pictures_from,
     )
+    # A file beside the model tells of the training; what the graph does itself is not done twice.
+    return replace(_by_graph(preset, metadata), sure=False) if both else preset
 
 
 def _by_graph(preset: Preset, metadata: Metadata) -> Preset:

@@ -119,6 +119,38 @@ def test_a_model_that_scales_by_itself_is_not_scaled_again(file, operator, const
     assert not any("--mean" in w for w in found.warnings)
 
 
+def mean_of_two_constants(path: Path) -> Path:
+    """The graph begins with a node of constants alone: 0.485 * 255, which is then subtracted."""
+    numbers = {"mean": 0.485, "whole": 255.0}
+    nodes = [
+        helper.make_node("Mul", ["mean", "whole"], ["m"]),
+        helper.make_node("Sub", ["x", "m"], ["s"]),
+        helper.make_node("GlobalAveragePool", ["s"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", FLOAT, [1, 3, 96, 96])],
+        [helper.make_tensor_value_info("y", FLOAT, [1, 3, 1, 1])],
+        [onnx.numpy_helper.from_array(np.float32([v]), n) for n, v in numbers.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="pytorch")
+    onnx.save(model, path)
+    return path
+
+
+def test_a_scale_made_of_constants_is_not_taken_for_what_is_done_to_the_input(file):
+    found = describe(mean_of_two_constants(file))
+    assert any("--mean and --std" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize(("constant", "std"), [(0.485, (255.0,)), (123.7, ())])
+def test_what_the_graph_does_itself_is_not_done_twice_though_a_file_beside_it_says_so(file, constant, std):
+    said = {"do_rescale": True, "image_mean": [0.485] * 3, "image_std": [0.229] * 3}
+    (file.parent / "preprocessor_config.json").write_text(json.dumps(said))
+    found = describe(scaled(file, "Sub", constant, node=False))
+    assert (found.manifest.inputs[0].mean, found.manifest.inputs[0].std) == ((), std)
+    assert any("--mean and --std" in w for w in found.warnings)
+
+
 @pytest.mark.parametrize(
     ("scale", "zero", "numbers"),
     [(1 / 255, -128, ((), (255.0,))), (2 / 255, 0, ((127.5,), (127.5,))), (1.0, -128, ((), ()))],
