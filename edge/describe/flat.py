@@ -67,6 +67,8 @@ def _yamnet(flat: Flat, vectors: Mapping[str, Array]) -> str | None:
 
 
 def _task_of(values: Array, labels: int) -> tuple[Task, str]:
+    if values.size == 1 and labels == 2:
+        return "classify", ""
     if values.size == 1:
         return ("classify" if values.min() >= 0 and values.max() <= 1 else "regress"), ""
     if values.size in _EMBEDDINGS and not labels and values.min() < 0:
@@ -158,7 +160,8 @@ def activation(values: Array, picture: Callable[[], Array | None]) -> Activation
     if values.size == 0:
         return ""
     if values.size == 1:
-        return "" if values.min() >= 0 and values.max() <= 1 else "sigmoid"
+        seen = [v for v in (values, picture()) if v is not None]
+        return "" if all(v.min() >= 0 and v.max() <= 1 for v in seen) else "sigmoid"
     if values.min() < 0 or values.max() > 1.001:
         return "softmax"
     if is_distribution(values):

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from support.guessing import FLOAT, build, centres, detections, random
 
 from edge.app import loading
+from edge.app.assembly import make_pipeline
+from edge.data.sample import Sample
 from edge.describe.head import Evidence, Head
 from edge.describe.heads import choose
 from edge.settings import layers
@@ -293,6 +295,32 @@ def test_a_detector_of_scores_and_boxes_has_a_scale_that_is_told_as_a_guess(tmp_
     found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, SIDE, SIDE])}, outputs))
     assert (found.manifest.decoder, found.manifest.inputs[0].std) == ("scores-boxes", (255.0,))
     assert any("--mean and --std" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize("names", ["cup\nspoon\n", "__background__\ncup\nspoon\n"])
+def test_torchvisions_class_1_is_the_first_label_whether_the_background_is_named_or_not(tmp_path, names):
+    (tmp_path / "labels.txt").write_text(names)
+    outputs = {
+        "boxes": np.float32([[1, 2, 30, 40]]), "labels": np.array([1], np.int64), "scores": np.float32([0.9]),
+    }  # fmt: skip
+    loaded = opened(build(tmp_path / "m.onnx", {"images": (FLOAT, [1, 3, SIDE, SIDE])}, outputs))
+    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+    (result,) = make_pipeline(loaded, "d").process(Sample(pixels, "test", 0, 0))
+    assert [p.label for p in result.predictions] == ["cup"]
+
+
+def test_points_of_a_face_behind_a_score_are_not_taken_for_classes(tmp_path):
+    rows = cells(16, each=3)
+    rows[..., 5:15] *= SIDE
+    found = opened(build(tmp_path / "m.onnx", {"images": (FLOAT, [1, 3, SIDE, SIDE])}, {"y": rows}))
+    assert found.manifest.task == "raw"
+    assert any("no classes" in w for w in found.warnings)
+
+
+def test_two_labels_make_one_number_of_a_picture_a_probability(tmp_path):
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, SIDE, SIDE])}, {"y": np.float32([[1.7]])})).manifest
+    assert (found.task, found.activation, found.labels) == ("classify", "sigmoid", ("cat", "dog"))
 
 
 heads = st.builds(

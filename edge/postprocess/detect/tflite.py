@@ -115,12 +115,19 @@ def _named(probe: OutputProbe) -> Head | None:
     largest = float(np.abs(places).max()) if places.size else 0.0
     if largest > 2 or (largest == 0 and not tensorflow) or "orig_target_sizes" in probe.inputs:
         options["normalized"] = False
-    if tensorflow:
+    # torchvision's come without a batch; its class 0 is the background, which is never found.
+    torchvision = scores.ndim == 1 and probe.outputs[names["classes"]].ndim == 1 and not tensorflow
+    from_one = tensorflow or (torchvision and probe.labels > 0 and 0 not in probe.outputs[names["classes"]])
+    if from_one:
         options["class_offset"] = 1
     outputs = tuple(Output(name=n, role=r) for r, n in names.items())
     # The SSD of the ONNX zoo was trained with ImageNet's numbers; torchvision and DETR take 0 to 1.
     preset = "imagenet" if "bboxes" in names["boxes"].lower() else "stretched"
-    return Head("detect", "tflite-detection", outputs, options, Evidence.NAMES, preset, objects_only=tensorflow)
+    return Head(
+        "detect", "tflite-detection", outputs, options, Evidence.NAMES, preset, objects_only=from_one,
+        warning="classes are numbered from 1, as torchvision does: the first label but the background is 1"
+        if from_one and torchvision else "",
+    )  # fmt: skip
 
 
 HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS_ONCE)

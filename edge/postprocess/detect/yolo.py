@@ -252,7 +252,16 @@ def _anchored(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
         ))  # fmt: skip
     options = {"extras": extras} if extras else {}
     classes = rows.shape[1] - 5 - extras
+    if not _are_shares(rows[:, 5 : 5 + classes]):
+        return _no_classes(classes)
     return _head("v5", rows[:, :4], options, classes=classes, evidence=Evidence.NUMBERS) if classes > 0 else None
+
+
+def _no_classes(columns: int) -> Head:
+    return Head("raw", "raw", evidence=Evidence.NUMBERS, warning=(
+        f"{columns} numbers behind the score of an object are not all shares, so they are no classes: points of a face "
+        "or a body, which no decoder is known for"
+    ))  # fmt: skip
 
 
 def _is_undecoded(probe: OutputProbe, rows: Array) -> bool:
@@ -277,6 +286,8 @@ def _cells(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
         return _head("v8-rows", rows[:, :4], options, classes=columns - 4) if turned else None
     if columns - 5 != probe.labels and (columns - 4 == probe.labels or columns == 84):
         return _head("v8-rows", rows[:, :4], options, classes=columns - 4)
+    if not _are_shares(rows[:, 5:columns]):
+        return _no_classes(columns - 5)
     preset = "yolox" if not probe.metadata.kind else "yolo"
     return replace(_head("v5", rows[:, :4], options, classes=columns - 5), preset=preset)
 
