@@ -23,15 +23,15 @@ def test_every_link_to_a_file_leads_to_one(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
-def test_every_link_into_the_repository_leads_to_a_file_of_it(page):
-    links = re.findall(rf"{re.escape(REPOSITORY)}/(?:blob|tree|raw)/main/([^)#\s]+)", page.read_text())
-    pictures = re.findall(r"raw\.githubusercontent\.com/[\w-]+/[\w-]+/main/([^)#\s]+)", page.read_text())
-    assert [link for link in (*links, *pictures) if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "mkdocs.yml"], ids=lambda p: p.name)
+def test_where_the_source_is_published_is_said_in_pyproject_alone(page):
+    owner = REPOSITORY.removeprefix("https://github.com/").split("/")[0]
+    assert re.findall(rf"github\S*[/.]{owner}\S*|{owner}\.github\.io\S*", page.read_text()) == []
 
 
-def test_the_links_of_the_readme_are_whole_for_the_package_index_shows_it_alone():
-    assert re.findall(r"\]\((?!https:|#)[^)]*\)", (ROOT / "README.md").read_text()) == []
+def test_the_wheel_that_the_pages_name_is_of_this_version():
+    names = {name for page in PAGES for name in re.findall(r"edge_run-[\w.]+?-py3-none-any\.whl", page.read_text())}
+    assert names == {f"edge_run-{edge.__version__}-py3-none-any.whl"}
 
 
 def test_the_reference_of_settings_is_up_to_date():
