@@ -31,7 +31,8 @@ MAX_QOS0 = 1024
 
 class MqttSource(Listener):
     """Subscribes at QoS 1. An input of QoS 0 cannot be acknowledged, and is dropped, the oldest first, where too many
-    wait. `read` belongs to the thread that infers, `ack` may come from any, the rest is the session's thread's."""
+    wait. `read` and `close` belong to the thread that infers, `ack` may come from any, the rest is the session's
+    thread's."""
 
     live = False
 
@@ -64,7 +65,15 @@ class MqttSource(Listener):
             self._session.call_soon(partial(self._safe, sample.token))
 
     def close(self) -> None:
-        """The subscription stays: the broker keeps what comes meanwhile."""
+        """The subscription stays: the broker keeps what comes meanwhile, and gives again what was not acknowledged.
+        What waits without that is counted as dropped."""
+        dropped = self._waiting.drop_qos0()
+        for _ in range(dropped):
+            self._context.count("dropped:stop")
+        if dropped:
+            log.warning(
+                "the end came before inputs of QoS 0 were inferred: no broker keeps them", extra={"inputs": dropped}
+            )
 
     # --- the session's thread -------------------------------------------------------------------------
 
@@ -181,6 +190,14 @@ class _Waiting:
             if sample.token is None:
                 self._count(sample, -1)
             return sample
+
+    def drop_qos0(self) -> int:
+        """Takes out all that cannot be acknowledged; how many there were."""
+        with self._changed:
+            dropped = self._qos0
+            self._samples = deque(s for s in self._samples if s.token is not None)
+            self._qos0 = self._qos0_bytes = 0
+        return dropped
 
     def _count(self, sample: Sample, sign: int) -> None:
         self._qos0 += sign

@@ -214,6 +214,17 @@ def test_inputs_of_qos_0_are_bounded_in_number(source, session, counted):
     assert len(counted) == 2000 - 1024
 
 
+def test_inputs_of_qos_0_that_wait_at_the_end_are_counted_and_told(source, session, counted, caplog):
+    for n in range(4):
+        session.give(b"%d" % n)
+    session.give(b"kept", 1)
+    source.read(0)
+    source.close()
+    assert counted == ["dropped:stop"] * 3
+    assert "inputs of QoS 0" in caplog.text
+    assert payloads(source) == [b"kept"]
+
+
 def test_one_that_is_read_makes_room(source, session, counted):
     for n in range(5000):
         session.give(b"%d" % n)
