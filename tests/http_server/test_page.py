@@ -240,6 +240,16 @@ def test_a_picture_can_be_tried_and_its_boxes_are_drawn(browser, serve, models, 
     assert [box.get_attribute(a) for a in ("x", "y", "width", "height")] == ["80", "60", "160", "120"]
 
 
+def test_a_page_that_is_opened_after_a_refused_picture_shows_the_newest_result(browser, digits):
+    best = digits.post("/predict", ROW).json["predictions"][0]
+    digits.post("/predict", cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes())
+
+    browser.get(digits.server.url)
+
+    shows(browser, "headline", best["label"])
+    assert not browser.find_element(By.ID, "now-picture").is_displayed()
+
+
 def test_pause_stops_what_moves(browser, digits):
     browser.get(digits.server.url)
     shows(browser, "link", "Live")

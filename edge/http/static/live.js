@@ -11,10 +11,15 @@ async function newestPicture() {
   if (!response.ok) return;
   const blob = await response.blob();
   const [result] = JSON.parse(response.headers.get("edge-result") || "[]");
-  if (await show($("picture"), $("boxes"), blob, result)) {
-    $("picture").alt = result ? `Newest picture: ${headline(result).join(" ")}` : "Newest picture";
+  if (!result) {
+    // It was refused. What shows stays; a page that was just opened has the newest result, which is of another sample.
+    if (!$("now").hidden) return;
+    $("now-picture").hidden = true;
+    showResult(state.newest);
+  } else if (await show($("picture"), $("boxes"), blob, result)) {
+    $("picture").alt = `Newest picture: ${headline(result).join(" ")}`;
     $("now-picture").hidden = false;
-    if (result) showResult(result);
+    showResult(result);
   }
 }
 
