@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +19,9 @@ from converter.rows.rows import UNNAMED, Rows
 from edge.data.codec import decode_json
 from edge.data.tensor import Array
 from edge.errors import SampleError
+
+
+_DECIMAL = re.compile(r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$")
 
 
 def with_expected(rows: Rows, expect: Any) -> Rows:
@@ -96,7 +100,10 @@ def _equal_lengths(rows: Rows, where: str) -> Rows:
 
 def _read_csv(path: Path) -> Rows:
     text = path.read_text("utf-8-sig")
-    lines = [line for line in csv.reader(io.StringIO(text), delimiter=_delimiter(text)) if line]
+    delimiter = _delimiter(text)
+    lines = [line for line in csv.reader(io.StringIO(text), delimiter=delimiter) if line]
+    if delimiter == ";":  # a comma is the decimal point there, as it is to edge-run
+        lines = [[_DECIMAL.sub(r"\1.\2", cell) for cell in line] for line in lines]
     if not lines:
         raise SampleError("the file is empty")
     header = lines[0] if any(not _is_float(v) for v in lines[0]) else None
@@ -114,9 +121,11 @@ def _read_csv(path: Path) -> Rows:
 
 
 def _delimiter(text: str) -> str:
-    """What stands between the values: a comma, unless the first line has more semicolons or tabs."""
-    first = text.partition("\n")[0]
-    return max((",", ";", "\t"), key=first.count)
+    """What stands between the values: semicolons where every line has one, else what the first line has most of."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if lines and all(";" in line for line in lines):
+        return ";"  # a comma beside them is the decimal point
+    return max((",", ";", "\t"), key=text.partition("\n")[0].count)
 
 
 def _is_float(text: str) -> bool:

@@ -166,13 +166,20 @@ def test_a_model_in_memory_is_named_after_the_file(tmp_path: Path) -> None:
     assert edge.load(path).manifest.name == "boiler-pressure"
 
 
-def test_a_sample_with_semicolons_is_read(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("a;b\n1.5;2\n3;4\n")
+@pytest.mark.parametrize("number", ["1.5", "1,5"])
+def test_a_sample_with_semicolons_is_read(tmp_path: Path, number: str) -> None:
+    (tmp_path / "rows.csv").write_text(f"a;b\n{number};2\n3;4\n")
 
     rows = files.of(tmp_path / "rows.csv")
 
     assert rows.names == ("a", "b")
     assert rows.numbers("a").tolist() == [1.5, 3.0]
+
+
+def test_decimal_commas_between_semicolons_are_no_header(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("1,5;2\n3;-4,25\n")
+
+    assert files.of(tmp_path / "rows.csv").arrays[""].tolist() == [[1.5, 2.0], [3.0, -4.25]]
 
 
 @pytest.mark.parametrize("quantiles", [1, 2, 100, 1000])
