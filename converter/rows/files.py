@@ -20,7 +20,6 @@ from edge.data.codec import decode_json
 from edge.data.tensor import Array
 from edge.errors import SampleError
 
-
 _DECIMAL = re.compile(r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$")
 
 
