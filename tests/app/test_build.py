@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from support import onnxmodels
@@ -20,11 +21,11 @@ from edge.telemetry.watchdog import Heartbeats, Watchdog
 
 @pytest.fixture
 def built(tmp_path):
-    """The app of `edge-run --model m.onnx` with these flags."""
-    model = onnxmodels.scores(tmp_path / "m.onnx", classes=2, features=2)
+    """The app of `edge-run --model m.onnx` with these flags, of a table model where none is given."""
+    table = onnxmodels.scores(tmp_path / "m.onnx", classes=2, features=2)
     apps: list[App] = []
 
-    def make(*flags: str) -> App:
+    def make(*flags: str, model: Path = table) -> App:
         settings = layers.read(["--model", str(model), "--state-dir", str(tmp_path / "state"), *flags], {}, "0")
         loaded = loading.open_model(settings)
         apps.append(build(settings, loaded))
@@ -56,7 +57,9 @@ def test_inputs_are_subscribed_to_before_the_broker_is_told_that_we_are_online(b
 
 def test_all_parts_are_there_when_it_is_built_and_none_of_them_is_started(built, tmp_path):
     pytest.importorskip("starlette")
-    app = built("--mqtt", "embedded", "--http", "0", "--home-assistant", "--save-frames", str(tmp_path / "frames"))
+    pictures = onnxmodels.pictures(tmp_path / "p.onnx")
+    flags = ("--mqtt", "embedded", "--http", "0", "--home-assistant", "--save-frames", str(tmp_path / "frames"))
+    app = built(*flags, model=pictures)
     assert names(app) == [
         "embedded broker", "engine", "home assistant", "frame saver", "http", "inputs", "mqtt", "crash marks", "health",
     ]  # fmt: skip

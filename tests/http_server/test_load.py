@@ -106,6 +106,7 @@ def test_the_server_stops_while_requests_wait(models):
     answers = []
     threads = in_threads(2, lambda _: answers.append(site.infer(ROW).status))
     assert engine.entered.acquire(timeout=150)
+    until(lambda: site.metrics.snapshot()["http_waiting"] == 1, "the other waits")
 
     stopper = threading.Thread(target=site.stop)
     stopper.start()
@@ -140,6 +141,7 @@ def test_a_request_that_outlasts_the_patience_of_the_stop_is_told_so(models, cap
     answers = []
     threads = in_threads(1, lambda _: answers.append(site.infer(ROW)))
     assert engine.entered.acquire(timeout=150)
+    until(lambda: site.metrics.snapshot()["http_waiting"] == 1, "the other waits")
 
     stopper = threading.Thread(target=site.stop)
     stopper.start()
