@@ -41,6 +41,8 @@ AHEAD_CAPACITY = 3
 READ_WAIT_S = 0.5
 HANGS_AFTER_S = 5.0
 """How long, beyond the grace time, the end waits for a thread that does not come back."""
+SINK_HANGS_AFTER_S = 12.0
+"""The same for an outbox: its sink gives a request up after ten seconds at most, and what waits is saved only then."""
 
 
 class Runner:
@@ -147,8 +149,11 @@ class Runner:
             self._report.tell()
 
     def _join(self, threads: Sequence[threading.Thread]) -> None:
-        until = self._clock.monotonic_ns() + int((self._options.grace_s + HANGS_AFTER_S) * SECOND_NS)
-        while (names := self._running(threads)) and self._clock.monotonic_ns() < until:
+        began_ns = self._clock.monotonic_ns()
+        while names := self._running(threads):
+            most_s = SINK_HANGS_AFTER_S if any(name.startswith("outbox-") for name in names) else HANGS_AFTER_S
+            if self._clock.monotonic_ns() - began_ns >= (self._options.grace_s + most_s) * SECOND_NS:
+                break
             self._look()
         self.left_behind = names
         for name in names:

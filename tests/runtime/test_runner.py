@@ -20,13 +20,21 @@ from edge.runtime.runner import Runner
 from edge.storage.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
-from edge.testing.fakes import DoublingEngine, FailingSpool, FakeBroker, ListSource, NumbersPreprocessor, as_numbers
+from edge.testing.fakes import (
+    DoublingEngine,
+    FailingSpool,
+    FakeBroker,
+    FakeClock,
+    ListSource,
+    NumbersPreprocessor,
+    as_numbers,
+)
 
 
 class Flow:
     """A runner with a fake at each end."""
 
-    def __init__(self, source, *brokers, admit=None, grace_s=2.0, **lane):
+    def __init__(self, source, *brokers, admit=None, grace_s=2.0, runner_clock=None, **lane):
         self.source = source
         self.brokers = brokers or (FakeBroker(),)
         self.metrics = Metrics()
@@ -42,7 +50,7 @@ class Flow:
                 Outbox(f"broker{i}", b, spool or MemorySpool(10**7), clock=clock, metrics=self.metrics, **lane)
                 for i, b in enumerate(self.brokers)
             ],
-            clock=clock,
+            clock=runner_clock or clock,
             metrics=self.metrics,
             options=RunnerOptions(grace_s=grace_s, admit=admit),
             backoff=Backoff(0.001, 0.002),
@@ -377,8 +385,41 @@ def test_the_end_goes_on_without_a_source_that_hangs(monkeypatch, preprocess, th
         release.set()
 
 
+class EndClock(FakeClock):
+    """From `begin` on each look at it takes a quarter of a second, until ten seconds have passed."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.passed = threading.Event(), threading.Event()
+        self._looks = 0
+
+    def monotonic_ns(self):
+        if self.begun.is_set() and not self.passed.is_set():
+            self.advance(0.25)
+            self._looks += 1
+            if self._looks == 40:
+                self.passed.set()
+        return super().monotonic_ns()
+
+
+def test_the_end_waits_for_a_sink_whose_request_takes_ten_seconds_and_does_with_what_is_left_as_ever():
+    clock = EndClock()
+
+    class Late(FakeBroker):
+        def send(self, entry):
+            clock.begun.set()
+            flow.runner.stop()
+            clock.passed.wait(150)
+            raise UnavailableError("timed out")
+
+    flow = Flow(ListSource([1], endless=True), Late(), grace_s=0.1, runner_clock=clock)
+    flow.runner.run()
+    assert flow.runner.left_behind == []
+    assert flow.metrics.counter("dropped:broker0:stop") == 1, "it goes to disk, or is counted where the spool is none"
+
+
 def test_a_sink_that_hangs_at_the_end_is_told_as_an_error(monkeypatch):
-    monkeypatch.setattr(runner, "HANGS_AFTER_S", 0.1)
+    monkeypatch.setattr(runner, "SINK_HANGS_AFTER_S", 0.1)
     release = threading.Event()
 
     class Hangs(FakeBroker):
