@@ -183,7 +183,10 @@ def _require_use(settings: Settings, decoder: str) -> None:
 
 
 def _labels(loaded: Loaded, wanted: Path | tuple[str, ...]) -> tuple[str, ...]:
-    return labels.require_fit(labels.named(wanted), labels.classes(loaded.manifest, loaded.engine.outputs))
+    manifest = loaded.manifest
+    background = labels.without_background(manifest.labels) != manifest.labels
+    classes = labels.classes(manifest, loaded.engine.outputs)
+    return labels.require_fit(labels.named(wanted), classes, background=background)
 
 
 def _with_picture(inputs: Sequence[Input], settings: Settings) -> tuple[Input, ...] | None:

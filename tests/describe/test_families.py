@@ -249,6 +249,13 @@ def test_fomo_does_not_change_its_task_with_its_size(tmp_path, side):
     assert (found.task, found.decoder, found.labels) == ("detect", "fomo", ("background", "cup", "spoon"))
 
 
+@pytest.mark.parametrize("said", ["cup,spoon", "background,cup,spoon"])
+def test_labels_on_the_command_line_may_leave_the_background_out_where_the_model_has_a_column_for_it(tmp_path, said):
+    outputs = {"y": shares(1, SIDE // 8, SIDE // 8, 3, axis=3)}
+    file = build(tmp_path / "m.onnx", {"x": (FLOAT, [1, SIDE, SIDE, 3])}, outputs)
+    assert opened(file, "--labels", said).manifest.labels == ("background", "cup", "spoon")
+
+
 @pytest.mark.parametrize(("columns", "no_object"), [(4, True), (3, False)])
 def test_labels_tell_whether_a_detr_has_a_column_for_no_object(tmp_path, columns, no_object):
     (tmp_path / "labels.txt").write_text("a\nb\nc\n")
