@@ -28,7 +28,7 @@ def payloads(broker) -> list[bytes]:
 def test_what_is_posted_is_published_at_qos_1_and_confirmed_in_order(up, broker, outcome):
     for n in range(50):
         up.post(Outgoing("a/b", b"%d" % n, retain=n == 3), outcome.on_delivery(n))
-    outcome.wait(150)
+    outcome.wait(50)
     assert outcome.confirmed == list(range(50))
     assert payloads(broker) == [b"%d" % n for n in range(50)]
     assert [m.payload for m in broker.peers[0].published if m.retain] == [b"3"]
@@ -39,7 +39,7 @@ def test_large_messages_go_out_whole(up, broker, outcome):
     sent = [b"%06d" % n * 50_000 for n in range(20)]
     for n, payload in enumerate(sent):
         up.post(Outgoing("a/b", payload), outcome.on_delivery(n))
-    outcome.wait(150)
+    outcome.wait(20)
     assert payloads(broker) == sent
 
 
@@ -109,7 +109,7 @@ def test_it_reads_however_the_network_cuts_it(broker, session, outcome, step):
     )
     for at in range(0, len(data), step):
         peer.write(data[at : at + step])
-    outcome.wait(150)
+    outcome.wait(20)
     assert outcome.confirmed == list(range(20))
     broker.wait("the last input", lambda: len(received) == 20)
     assert received == [b"n%02d" % n for n in range(20)]

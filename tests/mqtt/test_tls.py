@@ -100,7 +100,7 @@ def reason(papers):
         )
         made.append(session)
         session.start()
-        assert came.wait(150)
+        assert came.wait(20)
         return reasons[0]
 
     yield of
