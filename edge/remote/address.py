@@ -74,6 +74,11 @@ def _options(what: str, fragment: str, kind: type[Options]) -> Options:
         raise ConfigError(f"{what} #{fragment}: {exc}") from exc
 
 
+def password_of(sink: str, file: str, address: Address) -> str:
+    """That of `#password_file` where one is named, else that of the address. Raises ConfigError."""
+    return secret(f"--sink {sink}: #password_file", file) or address.password
+
+
 def secret(what: str, file: str) -> str:
     """The text of a file, without the end of its line; "" where none is named. Raises ConfigError."""
     if not file:

@@ -12,6 +12,7 @@ import msgspec
 
 from edge.errors import ConfigError, UnavailableError
 from edge.remote.address import Address
+from edge.remote.tls import tls_context
 
 TIMEOUT_S = 10.0
 MOST_READ = 65_536
@@ -60,12 +61,7 @@ class HttpClient:
         host, port = self._where
         if self._address.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
-        import ssl  # brings OpenSSL
-
-        try:
-            context = ssl.create_default_context(cafile=self._ca or None)
-        except OSError as exc:
-            raise ConfigError(f"--sink {self._address}: {self._ca}: {exc}; check the path of #ca") from exc
+        context = tls_context(self._address, self._ca)
         return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
 
     def ask(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:

@@ -21,7 +21,7 @@ from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo
 from edge.plugins.reach import Reached
-from edge.remote.address import Address, parse, secret
+from edge.remote.address import Address, parse, password_of, secret
 from edge.remote.http import Answer, HttpClient
 from edge.remote.store import Record, StoreSink
 
@@ -143,7 +143,7 @@ class Influx:
 
     def _read_secrets(self) -> None:
         token = secret("--sink influx: #token_file", self._options.token_file)
-        password = secret("--sink influx: #password_file", self._options.password_file) or self._address.password
+        password = password_of("influx", self._options.password_file, self._address)
         login = base64.b64encode(f"{self._address.username}:{password}".encode()).decode()
         said = f"Token {token}" if token else f"Basic {login}" if self._address.username else ""
         self._headers = {"User-Agent": "edge-run", **({"Authorization": said} if said else {})}

@@ -18,7 +18,7 @@ from edge.errors import ConfigError, UnavailableError, needs
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo
 from edge.plugins.reach import Reached
-from edge.remote.address import Address, parse, secret
+from edge.remote.address import Address, parse, password_of
 from edge.remote.store import PartlyAwayError, PartlyRefusedError, Record, StoreSink
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Kafka:
         options, tls = self._options, self._options.tls or bool(self._options.ca)
         login: dict[str, str | int | bool] = {}
         if options.sasl:
-            password = secret("--sink kafka: #password_file", options.password_file) or self._address.password
+            password = password_of("kafka", options.password_file, self._address)
             login = {
                 "sasl.mechanism": options.sasl,
                 "sasl.username": self._address.username,

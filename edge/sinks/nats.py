@@ -21,12 +21,11 @@ from edge.errors import ConfigError, SampleError, UnavailableError, needs
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo
 from edge.plugins.reach import Reached
-from edge.remote.address import Address, parse, secret
+from edge.remote.address import Address, parse, password_of, secret
 from edge.remote.store import Record, StoreSink
+from edge.remote.tls import tls_context
 
 if TYPE_CHECKING:
-    import ssl
-
     from nats.aio.client import Client
     from nats.js import JetStreamContext
 
@@ -70,20 +69,11 @@ class Nats:
         self._login()
 
     def _login(self) -> dict[str, Any]:
-        password = secret("--sink nats: #password_file", self._options.password_file) or self._address.password
+        password = password_of("nats", self._options.password_file, self._address)
         token = secret("--sink nats: #token_file", self._options.token_file)
-        said = {"user": self._address.username, "password": password, "token": token, "tls": self._tls()}
+        tls = tls_context(self._address, self._options.ca) if self._options.tls or self._options.ca else None
+        said = {"user": self._address.username, "password": password, "token": token, "tls": tls}
         return {k: v for k, v in said.items() if v}
-
-    def _tls(self) -> ssl.SSLContext | None:
-        if not (self._options.tls or self._options.ca):
-            return None
-        import ssl
-
-        try:
-            return ssl.create_default_context(cafile=self._options.ca or None)
-        except OSError as exc:
-            raise ConfigError(f"--sink {self._address}: {self._options.ca}: {exc}; check the path of #ca") from exc
 
     def connect(self) -> None:
         self.close()

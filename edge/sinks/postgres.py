@@ -22,7 +22,7 @@ from edge.errors import ConfigError, SampleError, UnavailableError, needs
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo
 from edge.plugins.reach import Reached
-from edge.remote.address import Address, parse, secret
+from edge.remote.address import Address, parse, password_of
 from edge.remote.store import Record, StoreSink
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Postgres:
 
         address = self._address
         query = f"?{address.query}" if address.query else ""
-        password = secret("--sink postgres: #password_file", self._options.password_file) or address.password
+        password = password_of("postgres", self._options.password_file, address)
         login = {"user": address.username, "password": password}
         try:
             return make_conninfo(

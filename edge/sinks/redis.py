@@ -20,7 +20,7 @@ from edge.errors import ConfigError, UnavailableError, needs
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo
 from edge.plugins.reach import Reached
-from edge.remote.address import Address, parse, secret
+from edge.remote.address import Address, parse, password_of
 from edge.remote.store import Record, StoreSink
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Redis:
         self._password()
 
     def _password(self) -> str | None:
-        return secret("--sink redis: #password_file", self._options.password_file) or self._address.password or None
+        return password_of("redis", self._options.password_file, self._address) or None
 
     def _connected(self) -> redis.Redis:
         import redis

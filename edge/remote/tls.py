@@ -1,0 +1,21 @@
+"""TLS to another system."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge.errors import ConfigError
+from edge.remote.address import Address
+
+if TYPE_CHECKING:
+    import ssl
+
+
+def tls_context(address: Address, ca: str) -> ssl.SSLContext:
+    """`ca` is a file of certificates to trust, "" for the system's. Raises ConfigError."""
+    import ssl  # brings OpenSSL
+
+    try:
+        return ssl.create_default_context(cafile=ca or None)
+    except OSError as exc:
+        raise ConfigError(f"--sink {address}: {ca}: {exc}; check the path of #ca") from exc
