@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from converter.exporters.sklearn.nodes import INT64, Nodes, numbers_of
 from edge.data.tensor import Array
-
-_DOUBLE, _FLOAT, _INT64 = 11, 1, 7  # of onnx.TensorProto
 
 
 def convert_quantiles(scope: Any, operator: Any, container: Any) -> None:
     """A value between two quantiles lies on the line between their references; one that equals quantiles gets the
     middle of the first and the last reference of these, as scikit-learn's two interpolations give it."""
-    from skl2onnx.common.data_types import guess_numpy_type
     from skl2onnx.operator_converters.common import concatenate_variables
     from skl2onnx.operator_converters.quantile_transformer import convert_quantile_transformer
 
@@ -26,9 +24,9 @@ def convert_quantiles(scope: Any, operator: Any, container: Any) -> None:
     if transformer.output_distribution != "uniform":
         convert_quantile_transformer(scope, operator, container)  # says that it does not know it
         return
-    numbers = np.float64 if guess_numpy_type(operator.inputs[0].type) == np.float64 else np.float32
+    numbers = numbers_of(operator.inputs[0])
     quantiles = np.asarray(transformer.quantiles_, dtype=numbers)
-    graph = _Graph(scope, container)
+    graph = Nodes(scope, container)
     values = concatenate_variables(scope, operator.inputs, container)
     search = _Search(graph, values, quantiles)
 
@@ -45,10 +43,10 @@ def convert_quantiles(scope: Any, operator: Any, container: Any) -> None:
         at_edge = graph.node("Equal", [values, graph.constant(edge)])
         share = graph.node("Where", [at_edge, graph.constant(np.full(1, bound, numbers)), share])
     missing = graph.node("IsNaN", [values])
-    container.add_node("Where", [missing, values, share], operator.outputs[0].full_name, op_version=9)
+    graph.node("Where", [missing, values, share], operator.outputs[0].full_name)
 
 
-def _along(graph: _Graph, values: str, low: str, high: str, numbers: type) -> str:
+def _along(graph: Nodes, values: str, low: str, high: str, numbers: type) -> str:
     """How far each value is on its way from `low` to `high`; the middle where these are not in this order."""
     zero, half, one = (graph.constant(np.full(1, number, numbers)) for number in (0, 0.5, 1))
     width = graph.node("Sub", [high, low])
@@ -57,32 +55,10 @@ def _along(graph: _Graph, values: str, low: str, high: str, numbers: type) -> st
     return graph.node("Where", [between, part, half])
 
 
-class _Graph:
-    """Nodes and constants with names of their own."""
-
-    def __init__(self, scope: Any, container: Any) -> None:
-        self._scope, self._container = scope, container
-
-    def node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
-        """The name of its output."""
-        versions = {"Where": 9, "Sub": 14, "Add": 14, "Mul": 14, "Div": 14, "GreaterOrEqual": 12}
-        name = str(self._scope.get_unique_variable_name(kind.lower()))
-        self._container.add_node(kind, inputs, name, op_version=versions.get(kind, 13), **attributes)
-        return name
-
-    def constant(self, value: Array | int) -> str:
-        """Its name; whole numbers as int64."""
-        array = np.asarray(value)
-        kind = {"d": _DOUBLE, "f": _FLOAT}.get(array.dtype.char, _INT64)
-        name = str(self._scope.get_unique_variable_name("constant"))
-        self._container.add_initializer(name, kind, list(array.shape), array.ravel().tolist())
-        return name
-
-
 class _Search:
     """Where values [rows, columns] stand among the quantiles [quantiles, columns] of their columns, found by halves."""
 
-    def __init__(self, graph: _Graph, values: str, quantiles: Array) -> None:
+    def __init__(self, graph: Nodes, values: str, quantiles: Array) -> None:
         count, columns = quantiles.shape
         self._graph, self._values = graph, values
         self._doublings = count.bit_length()
@@ -92,7 +68,7 @@ class _Search:
         self._first = graph.constant(np.arange(columns).reshape(1, -1) * padded.shape[1])
         one = graph.constant(1)
         self._before_first = graph.node("Sub", [self._first, one])
-        zeros = graph.node("Cast", [graph.node("IsNaN", [values])], to=_INT64)
+        zeros = graph.node("Cast", [graph.node("IsNaN", [values])], to=INT64)
         self._zeros = graph.node("Mul", [zeros, graph.constant(0)])
 
     def count(self, comparison: str) -> str:
