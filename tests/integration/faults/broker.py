@@ -104,6 +104,10 @@ class Broker:
         if self._process is not None:  # what is not there reads it when it starts
             self._signal(signal.SIGHUP)
 
+    def forgot(self) -> list[float]:
+        """Never: it keeps sessions."""
+        return []
+
     def close(self) -> None:
         if self._process is not None:
             self._process.kill()

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from integration.faults.broker import Broker as Mosquitto
 from integration.faults.broker import find_mosquitto, free_port
 from integration.faults.waiting import wait_until
 
+CLIENT_ID = "edge-run-under-faults"
 RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 AEDES = "0.51.3"
 EJABBERD = "/usr/lib/x86_64-linux-gnu/ejabberd-23.01"
@@ -43,6 +45,7 @@ class AnyBroker(Protocol):
     def freeze(self) -> None: ...
     def thaw(self) -> None: ...
     def close(self) -> None: ...
+    def forgot(self) -> list[float]: ...
 
 
 class _Process:
@@ -97,6 +100,10 @@ class _Process:
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
+
+    def forgot(self) -> list[float]:
+        """When edge-run's session came to an end of its own while the broker ran on, in seconds since 1970."""
+        return []
 
     def close(self) -> None:
         if self._process is not None:
@@ -197,7 +204,11 @@ class Nats(_Process):
 
 
 class Ejabberd(_Erlang):
-    """Its mod_mqtt: MQTT 5 too. Sessions are in memory."""
+    """Its mod_mqtt: MQTT 5 too. Sessions are in memory.
+
+    One ends with its subscriptions and its queue where bytes of a client are read behind the end of its socket, as a
+    fault now and then makes it.
+    """
 
     name = "ejabberd"
     login = ("edge@localhost", "secret")
@@ -219,6 +230,11 @@ class Ejabberd(_Erlang):
         database = f'"{self._folder / "db"}"'
         node = ["-sname", f"faults{self.port}@localhost", "-kernel", "inet_dist_use_interface", "{127,0,0,1}"]
         return [str(shutil.which("erl")), *node, "-noinput", "+S", "1:1", "-mnesia", "dir", database, "-s", "ejabberd"]
+
+    def forgot(self) -> list[float]:
+        log = (self._folder / "ejabberd.log").read_text(errors="replace")
+        lines = [line for line in log.splitlines() if CLIENT_ID in line and "Internal server error" in line]
+        return [datetime.fromisoformat(line.split(" [")[0]).timestamp() for line in lines]
 
     def environment(self) -> dict[str, str]:
         return super().environment() | {

@@ -63,8 +63,7 @@ def faults_of(ground: Ground) -> list[Fault]:
     refused = Fault("result refused, code unknown", "link", link.refuse_publications, link.accept_publications)
     limits = [broker] if isinstance(broker, Mosquitto) else []
     return [
-        # ejabberd has one input under way at a time, and after a refusal none comes any more: see docs/BROKERS.md.
-        *([refused] if broker.five and broker.name != "ejabberd" else ()),
+        *([refused] if broker.five else ()),
         *(Fault("size limit lowered", "broker", one.limit, one.unlimit) for one in limits),
         *([stopped, killed] if broker.keeps else ()),
         Fault("edge-run killed (SIGKILL)", "edge", restart(ground.service.kill), nothing, at_once),
@@ -89,6 +88,7 @@ class Account:
     seconds: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
     acknowledged: int = 0
+    forgotten: int = 0
     answers: int = 0
     copies: int = 0
     results: int = 0
@@ -136,7 +136,7 @@ class Campaign:
             self._settle()
             ground.service.stop()
         except TimeoutError as exc:
-            lacking = ground.subscriber.lacking(set(ground.publisher.acknowledged))
+            lacking = ground.subscriber.lacking(ground.owed())
             exc.add_note(f"{len(lacking)} inputs without a result: {lacking[:50]}")
             exc.add_note(f"faults so far: {dict(self.account.faults)}\nedge-run said:\n{ground.service.said()}")
             raise
@@ -165,7 +165,7 @@ class Campaign:
 
     def _settle(self) -> None:
         """Everything that is owed by now comes."""
-        owed = set(self._ground.publisher.acknowledged)
+        owed = self._ground.owed()
         heard = self._ground.subscriber
         wait_until("results of all acknowledged inputs", lambda: not heard.lacking(owed), SETTLE_S)
         if self._ground.broker.five:
@@ -174,11 +174,13 @@ class Campaign:
     def _count(self) -> None:
         account, heard = self.account, self._ground.subscriber
         account.seconds = time.monotonic() - self._started
-        account.acknowledged = len(self._ground.publisher.acknowledged)
-        account.lost = heard.lacking(self._ground.publisher.acknowledged)
+        owed = self._ground.owed()
+        account.acknowledged = len(owed)
+        account.forgotten = len(heard.lacking(self._ground.publisher.acknowledged - owed))
+        account.lost = heard.lacking(owed)
         if self._ground.broker.five:
             account.answers = len(heard.answers)
-            account.unanswered = heard.unanswered(self._ground.publisher.acknowledged)
+            account.unanswered = heard.unanswered(owed)
         fill(account, self._ground)
 
 
@@ -228,6 +230,7 @@ def table(accounts: list[Account]) -> str:
         ("out of order within a life", lambda a: a.out_of_order),
         ("wrong results", lambda a: len(a.wrong)),
         ("askers without an answer", lambda a: len(a.unanswered)),
+        ("lost with a session that the broker ended by itself", lambda a: a.forgotten or "-"),
         ("**lost**", lambda a: len(a.lost)),
     ]
     rows += [(name, *(str(figure(a)) for a in accounts)) for name, figure in figures]

@@ -14,6 +14,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+NO_SUBSCRIBERS = 0x10
+"""A reason code of PUBACK."""
 ASKER = "asker/of/results"
 EQUAL = 5
 """So many inputs in a row, of each second such row, are equal and have no id."""
@@ -85,8 +87,14 @@ class Publisher(_End):
         super().__init__("publisher", port, login, five=five)
         self._topic = topic
         self._numbers: dict[int, int] = {}
-        self._early: set[int] = set()
+        self._early: dict[int, int] = {}
+        """Acknowledged before `publish` returned: packet identifier to reason code."""
         self.acknowledged: set[int] = set()
+        self.published_at: dict[int, float] = {}
+        self.acknowledged_at: dict[int, float] = {}
+        """In seconds since 1970, both."""
+        self.unheard: set[int] = set()
+        """Those of which a broker of MQTT 5 said that nobody subscribes to them."""
         self.published = 0
         self._client.on_publish = self._on_publish
         self._stop = threading.Event()
@@ -123,12 +131,12 @@ class Publisher(_End):
         if self._five and asked(number):
             question = Properties(PacketTypes.PUBLISH)
             question.ResponseTopic, question.CorrelationData = ASKER, str(number).encode()
+        self.published_at[number] = time.time()
         info = self._client.publish(self._topic, json.dumps(input_of(number)), qos=1, properties=question)
         with self._lock:
             self.published = number
             if info.mid in self._early:
-                self._early.discard(info.mid)
-                self.acknowledged.add(number)
+                self._take(number, self._early.pop(info.mid))
             else:
                 self._numbers[info.mid] = number
 
@@ -136,9 +144,15 @@ class Publisher(_End):
         with self._lock:
             number = self._numbers.pop(mid, None)
             if number is None:
-                self._early.add(mid)
+                self._early[mid] = reason.value
             else:
-                self.acknowledged.add(number)
+                self._take(number, reason.value)
+
+    def _take(self, number: int, reason: int) -> None:
+        self.acknowledged_at[number] = time.time()
+        self.acknowledged.add(number)
+        if reason == NO_SUBSCRIBERS:
+            self.unheard.add(number)
 
 
 class Subscriber(_End):

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import paho.mqtt.client as paho
-from integration.faults.brokers import BROKERS
+from integration.faults.brokers import BROKERS, CLIENT_ID
 from integration.faults.disk import Disk
 from integration.faults.ends import Publisher, Subscriber
 from integration.faults.model import write_model
@@ -17,7 +17,8 @@ from integration.faults.service import Service
 from paho.mqtt.enums import CallbackAPIVersion
 
 BASE = "edge/d/m"
-CLIENT_ID = "edge-run-under-faults"
+LAY_S = 10.0
+"""So long an acknowledged input may lie in a session: longer than any fault lasts."""
 
 
 class Ground:
@@ -58,6 +59,19 @@ class Ground:
             # Else a life that finds the broker down may take 3.1.1 for its version: there nobody can ask.
             arguments += ["--mqtt-version", "5"]
         return [*arguments, *(("--source", self._source) if self._source else ())]
+
+    def owed(self) -> set[int]:
+        """What has to come: all that was acknowledged but for what a broker lost with a session that it ended itself.
+
+        That is what lay in it, and what it says that nobody subscribed to, until edge-run was there again.
+        """
+        publisher, ends = self.publisher, self.broker.forgot()
+        if not ends:
+            return set(publisher.acknowledged)
+        since, until = publisher.published_at, publisher.acknowledged_at
+        acknowledged = set(publisher.acknowledged)
+        lay = {n for n in acknowledged if any(since[n] <= end < until[n] + LAY_S for end in ends)}
+        return acknowledged - lay - publisher.unheard
 
     def kill_broker(self) -> None:
         """SIGKILL in the middle of the traffic, of a broker that keeps what it acknowledged.
