@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -62,7 +63,8 @@ class ModelFile:
         self.path = path
         with quiet():
             engine = choose.load(path, EngineOptions())
-        try:
+        with contextlib.ExitStack() as unless_ready:
+            unless_ready.callback(engine.close)
             found = container.read_manifest(path, engine.metadata)
             if found is None or not found.inputs:
                 found = describe.describe(path, engine).manifest
@@ -70,9 +72,7 @@ class ModelFile:
             self.sha256 = container.identity(path)
             self._engine = initial_state.of(engine, found)
             _require_comparable(path, found)
-        except BaseException:
-            engine.close()
-            raise
+            unless_ready.pop_all()
 
     def __enter__(self) -> ModelFile:
         return self

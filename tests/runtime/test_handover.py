@@ -154,6 +154,14 @@ class Service:
         assert self.broker.wait_for(before + 1)
         return self.broker.received[before]["predictions"][0]["value"]
 
+    def fill_outbox(self, inputs):
+        """Gives so many to a broker that confirms none, for an outbox with room for four; what it had before them."""
+        self.broker.confirming = False
+        before = len(self.broker.received)
+        self.source.give(*range(inputs))
+        assert self.broker.wait_for(before + 4)
+        return before
+
     def until_in(self, thread):
         """Asks until the model runs in this thread: only then is it known that it does."""
         for number in range(1000):
@@ -230,10 +238,7 @@ def test_a_loop_that_ends_leaves_the_inference_to_the_infer_thread():
 def test_inputs_that_wait_for_room_in_the_outbox_are_inferred_once_there_is_some():
     with Service(save_past=4) as service:
         service.until_in(LOOP)
-        service.broker.confirming = False
-        before = len(service.broker.received)
-        service.source.give(*range(200))
-        assert service.broker.wait_for(before + 4)
+        before = service.fill_outbox(200)
         service.broker.confirming = True
         service.loop.waker.wake()
         assert service.broker.wait_for(before + 200)
@@ -244,10 +249,7 @@ def test_inputs_that_wait_for_room_in_the_outbox_are_inferred_once_there_is_some
 def test_a_model_in_the_loop_counts_as_making_progress_while_the_outbox_has_no_room():
     with Service(save_past=4) as service:
         service.until_in(LOOP)
-        service.broker.confirming = False
-        before = len(service.broker.received)
-        service.source.give(*range(200))
-        assert service.broker.wait_for(before + 4)
+        service.fill_outbox(200)
         beaten = threading.Event()
         service.on_beat = lambda name: name == "infer" and beaten.set()
         service.loop.waker.wake()
