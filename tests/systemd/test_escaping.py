@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.errors import ConfigError
@@ -71,7 +71,7 @@ def test_a_configuration_says_what_it_was_given(given_settings):
     try:
         text = unit.toml(list(given_settings.items()))
     except ConfigError:
-        assume(False)
+        return
 
     assert tomllib.loads(text) == given_settings
 
@@ -82,7 +82,7 @@ def test_a_unit_runs_the_command_and_shows_the_folders_that_it_was_given(command
     try:
         text = unit.template(Program(tuple(command), tuple(map(Path, folders))), 252)
     except ConfigError:
-        assume(False)
+        return
 
     said = lines(text)
     assert [key for key, _ in said if key != "BindReadOnlyPaths"] == [key for key, _ in lines(PLAIN)]
@@ -98,7 +98,7 @@ def test_an_instance_loads_the_files_that_it_was_given(secret, devices):
     try:
         text = unit.drop_in(Needs(credentials=(("token", Path(secret), "EDGE_TOKEN"),), devices=tuple(devices)))
     except ConfigError:
-        assume(False)
+        return
 
     said = lines(text)
     name, _, file = next(value for key, value in said if key == "LoadCredential").partition(":")
