@@ -7,12 +7,13 @@ import selectors
 import socket
 import ssl
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Mapping
 
 import paho.mqtt.client as paho
 
 from edge.errors import UnavailableError
 from edge.mqtt import tls
+from edge.mqtt.acknowledgements import Acknowledgements
 from edge.mqtt.codec import fastpath
 from edge.mqtt.codec.client import NOT_MQTT, Client
 from edge.mqtt.messages import Incoming, MqttOptions, ProtocolChoice
@@ -52,6 +53,7 @@ class Connection:
         if context is not None:
             self.client.use_tls(context)
         self.queue = PublishQueue(self.client, choice, str(options.url))
+        self.acks = Acknowledgements(self.client.acknowledge)
         self.up = False
         self.was_up = False
         self.resumed = False
@@ -60,7 +62,7 @@ class Connection:
         self.hung_up = False
         self._refused: str | None = None
         self._gone: str | None = None
-        self._topics: list[str] = []
+        self._topics: list[tuple[str, int]] = []
         self._told_subscription = False
         self._checked_s = 0.0
         self._registered: object = None
@@ -76,9 +78,26 @@ class Connection:
         return self._refused is not None and not (self.no_such_version or self.no_such_qos)
 
     @property
+    def answered(self) -> bool:
+        """The broker has accepted the connection, or refused it."""
+        return self.client.connack is not None
+
+    @property
+    def taken_over(self) -> bool:
+        """The broker said that it ended the connection, and not that it ends itself: for another client of the same
+        id, by an administrator. The session may not be ours any more."""
+        return self.client.told_end and self.client.end != "Server shutting down"
+
+    @property
+    def closed_in_silence(self) -> bool:
+        """So does a broker that gives the session to another client, or ends itself."""
+        return self.client.closed_in_silence
+
+    @property
     def seems_without_qos_1(self) -> bool:
         """Of MQTT 3.1.1, where a broker cannot say what it lacks: it granted QoS 0 only, and confirmed nothing."""
-        granted = [reason.value for reason in self.client.granted if not reason.is_failure]
+        answers = zip(self._topics, self.client.granted, strict=False)
+        granted = [reason.value for (_, qos), reason in answers if qos and not reason.is_failure]
         waits = self.queue.oldest_s is not None and not self.queue.confirmed_any
         return not self.client.five and waits and bool(granted) and max(granted) == 0
 
@@ -187,6 +206,7 @@ class Connection:
         if client.socket is None or client.end is not None or self._refused is not None:
             raise UnavailableError(self._why_gone())
         received, client.received = client.received, []
+        self.acks.owe(received)
         return received
 
     def write(self) -> None:
@@ -208,7 +228,7 @@ class Connection:
 
     def _check_subscriptions(self) -> None:
         answers = zip(self._topics, self.client.granted, strict=False)  # not all are answered yet
-        refused = [(topic, str(reason)) for topic, reason in answers if reason.is_failure and topic]
+        refused = [(topic, str(reason)) for (topic, qos), reason in answers if reason.is_failure and qos]
         if refused and not self._told_subscription:
             self._told_subscription = True
             topic, reason = refused[0]
@@ -216,10 +236,11 @@ class Connection:
 
     # --- what is said -----------------------------------------------------------------------------------
 
-    def subscribe(self, topics: Sequence[str], optional: Container[str] = ()) -> None:
-        """Inputs follow; `hears` is true once the broker has answered. Of `optional` ones a refusal is not told."""
+    def subscribe(self, topics: Mapping[str, int]) -> None:
+        """Topic filters with the QoS that is wanted; `hears` is true once the broker has answered. Of those of QoS 0
+        a refusal is not told."""
         if topics:
-            self._topics += ["" if topic in optional else topic for topic in topics]
+            self._topics += topics.items()
             self.client.subscribe(topics)
 
     @staticmethod

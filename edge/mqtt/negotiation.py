@@ -31,6 +31,17 @@ class Negotiation:
         self._client_id = client_id
         self._worked_version = self._refused_version = 0
         self._hung_up = self._cut_short = 0
+        self._taken_over = self._closed_in_silence = False
+
+    @property
+    def session_in_doubt(self) -> bool:
+        """Another client of the same id may have had the session since, and have subscribed to nothing: the broker
+        says that it still has it, and means that client's."""
+        return self._taken_over or self._closed_in_silence
+
+    def subscribed(self) -> None:
+        """The broker has answered all subscriptions: the session is ours."""
+        self._taken_over = self._closed_in_silence = False
 
     def up(self) -> None:
         """The broker has accepted a connection."""
@@ -42,7 +53,9 @@ class Negotiation:
         self._cut_short = 0
 
     def came_to_nothing(self, connection: Connection) -> None:
-        """The broker has not accepted it."""
+        """The broker has not accepted it, or is away."""
+        if not connection.answered:
+            self._closed_in_silence = False  # the broker was about to end, and closed the one before for that
         version = self.choice.version
         if self._version is None and self._is_of_the_version(connection):
             version = 4 if version == 5 else 5
@@ -74,6 +87,9 @@ class Negotiation:
         if self._version is None and self._refused_version != 5:  # 3.1.1 was a guess: the next connection asks again
             self.choice = ProtocolChoice(5, self.choice.retain, self.choice.qos)
         self._cut_short += 1
+        self._taken_over |= connection.taken_over
+        # One of MQTT 5 has to say that it gives the session to another client; mosquitto 2.0.11 does not.
+        self._closed_in_silence |= connection.closed_in_silence
         if self._cut_short == CUT_SHORT:
             text = (
                 "each connection ends a moment after it stands: another client with the same id? "

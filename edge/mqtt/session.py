@@ -52,7 +52,7 @@ class Listener:
     """What the session tells its users, in its own thread: none may wait in it."""
 
     def up(self, *, resumed: bool) -> None:
-        """Connected; `resumed`: the broker still had the session."""
+        """Connected; `resumed`: the broker surely still had our session."""
 
     def down(self, reason: str) -> None:
         """The connection went."""
@@ -101,8 +101,7 @@ class MqttSession:
         self._last_wait_s = 0.0
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
-        self._session = 0
-        self._due_s = 0.0
+        self._session, self._due_s = 0, 0.0
         self._negotiation = Negotiation(options.version, options.client_id)
         self._failing = False
         self._ended_by = EndedByMessage()
@@ -117,12 +116,12 @@ class MqttSession:
         """In the session's thread too: `up` is not called for a connection that stands already."""
         self._listeners.append(listener)
 
-    def subscribe(self, topic: str, handler: Callable[[Incoming], None], *, optional: bool = False) -> None:
-        """QoS 1, now and after every reconnect. The handler runs in the session's thread. `optional`: nothing is said
-        where the broker refuses it."""
-        self._subscriptions.add(topic, handler, optional=optional)
+    def subscribe(self, topic: str, handler: Callable[[Incoming], None], qos: int = 1) -> None:
+        """Now and on every connection whose session is new. The handler runs in the session's thread, and acknowledges
+        each message of QoS 1. Where the broker refuses one at QoS 0, nothing is said."""
+        self._subscriptions.add(topic, handler, qos)
         if self._connection is not None and self._connection.up:
-            self._connection.subscribe([topic], self._subscriptions.optional)
+            self._connection.subscribe({topic: qos})
 
     def start(self) -> None:
         """Begins to connect, in its own thread. A broker that is away is not an error.
@@ -192,11 +191,11 @@ class MqttSession:
         connection.client.write()  # now, not at the end of the turn: nothing that follows is as urgent
         return rejected
 
-    def ack_now(self, incoming: Incoming) -> None:
-        """As `ack`, at once."""
+    def ack_now(self, incoming: Incoming, sent: Callable[[], None] | None = None) -> None:
+        """As `ack`, in this turn: as soon as all that came before it is acknowledged. Then `sent` is called."""
         connection = self._connection
         if incoming.qos and connection is not None and connection.session == incoming.session and connection.up:
-            connection.client.acknowledge(incoming.mid, incoming.qos)
+            connection.acks.done(incoming.mid, sent)
 
     def _post(self, message: Outgoing, on_delivery: OnDelivery | None = None, *, keep: bool = False) -> None:
         self._posts.post(message, on_delivery, up=self.up, keep=keep)
@@ -266,8 +265,12 @@ class MqttSession:
         connection.queue.one_at_a_time = self._ended_by.alone
         self._connection = connection
         try:
-            self._open(connection, selector)
-            early = self._handshake(connection, selector)
+            try:
+                self._open(connection, selector)
+                early = self._handshake(connection, selector)
+            except UnavailableError:
+                self._negotiation.came_to_nothing(connection)
+                raise
             self._up(connection)
             for incoming in early:
                 self._deliver(connection, incoming)
@@ -302,37 +305,33 @@ class MqttSession:
     def _handshake(self, connection: Connection, selector: selectors.BaseSelector) -> list[Incoming]:
         """Returns what a kept session delivers right behind the CONNACK, to be handed on after `up` was told."""
         until = time.monotonic() + CONNACK_WAIT_S
-        try:
+        connection.write()
+        early: list[Incoming] = []
+        while not connection.up:
+            if time.monotonic() > until:
+                connection.hung_up = True  # some brokers that do not know the version say nothing at all
+                raise UnavailableError(f"{self.options.url}: no answer to CONNECT in {CONNACK_WAIT_S:.0f} s")
+            if self._stopping.is_set():
+                raise UnavailableError("stopping")
+            self._beat("mqtt")
+            early += connection.read(selector, self.waker, self._due_s)
+            self._work()
             connection.write()
-            early: list[Incoming] = []
-            while not connection.up:
-                if time.monotonic() > until:
-                    connection.hung_up = True  # some brokers that do not know the version say nothing at all
-                    raise UnavailableError(f"{self.options.url}: no answer to CONNECT in {CONNACK_WAIT_S:.0f} s")
-                if self._stopping.is_set():
-                    raise UnavailableError("stopping")
-                self._beat("mqtt")
-                early += connection.read(selector, self.waker, self._due_s)
-                self._work()
-                connection.write()
-            return early
-        except UnavailableError:
-            self._negotiation.came_to_nothing(connection)
-            raise
+        return early
 
     def _up(self, connection: Connection) -> None:
         self._failing = False
         self._negotiation.up()
         self.connects += 1
-        queue = connection.queue
-        if not queue.retains:
+        if not connection.queue.retains:
             log.warning("the broker retains nothing: status and info reach only those who listen at that moment")
-        if not queue.qos:
+        if not connection.queue.qos:
             log.warning("the broker has QoS 0 only: it confirms no result, and what is lost on the way stays lost")
         log.info("connected to the broker", extra={"broker": str(self.options.url), "protocol": connection.protocol})
-        connection.subscribe(self._subscriptions.missing(resumed=connection.resumed), self._subscriptions.optional)
+        resumed = connection.resumed and not self._negotiation.session_in_doubt
+        connection.subscribe(self._subscriptions.missing(resumed=resumed))
         for listener in self._listeners:
-            listener.up(resumed=connection.resumed)
+            listener.up(resumed=resumed)
 
     def _loop(self, connection: Connection, selector: selectors.BaseSelector) -> None:
         born = False
@@ -348,6 +347,7 @@ class MqttSession:
             if not born and connection.hears:
                 born = True
                 self._subscriptions.answered()
+                self._negotiation.subscribed()
                 self._give_birth()
             self._turn(connection, selector)
         self._publish_last(connection, selector)

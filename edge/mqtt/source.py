@@ -43,7 +43,6 @@ class MqttSource(Listener):
         self._context = context
         self._waiting = _Waiting()
         self._redeliveries = Redeliveries()
-        self._unacknowledged: deque[Delivery] = deque()
         self._subscribed = False
         self._told_own = self._told_dropped = False
 
@@ -78,8 +77,6 @@ class MqttSource(Listener):
     # --- the session's thread -------------------------------------------------------------------------
 
     def up(self, *, resumed: bool) -> None:
-        """What was read on an earlier connection is not acknowledged on this one, before it comes again."""
-        self._unacknowledged.clear()
         if not resumed:
             self._redeliveries.forget()
 
@@ -97,13 +94,10 @@ class MqttSource(Listener):
     def _take(self, incoming: Incoming) -> None:
         same = digest(incoming)
         delivery = self._redeliveries.known(incoming, same)
-        if delivery is not None:
-            self._unacknowledged.append(delivery)
-            self._acknowledge()
-            return
-        delivery = self._redeliveries.add(incoming, same)
-        self._unacknowledged.append(delivery)
-        self._put(incoming, delivery)
+        if delivery is None:
+            self._put(incoming, self._redeliveries.add(incoming, same))
+        elif delivery.safe:
+            self._acknowledge(delivery)
 
     def _put(self, incoming: Incoming, delivery: Delivery | None) -> None:
         reply = Reply(incoming.response_topic, incoming.correlation) if incoming.response_topic else None
@@ -127,15 +121,11 @@ class MqttSource(Listener):
 
     def _safe(self, delivery: Delivery) -> None:
         delivery.safe = True
-        self._acknowledge()
+        self._acknowledge(delivery)
 
-    def _acknowledge(self) -> None:
-        """In the order in which the inputs came [MQTT-4.6.0]: one that is safe waits for those before it."""
-        waiting = self._unacknowledged
-        while waiting and waiting[0].safe:
-            delivery = waiting.popleft()
-            self._redeliveries.acknowledged(delivery)
-            self._session.ack_now(delivery.incoming)
+    def _acknowledge(self, delivery: Delivery) -> None:
+        """Where the connection has gone that it came on last, it comes again, and is only acknowledged then."""
+        self._session.ack_now(delivery.incoming, partial(self._redeliveries.acknowledged, delivery))
 
     def _is_own(self, topic: str) -> bool:
         """Whether a message is an output of a service: of this one, or below a wildcard of another one.

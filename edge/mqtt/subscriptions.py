@@ -19,22 +19,20 @@ class Subscriptions:
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
         self._routes: dict[str, Handler] = {}
+        self._qos: dict[str, int] = {}
         self._held: set[str] = set()
-        self.optional: set[str] = set()
-        """Nothing is said where the broker refuses these."""
 
-    def add(self, topic: str, handler: Handler, *, optional: bool) -> None:
+    def add(self, topic: str, handler: Handler, qos: int) -> None:
         """`topic` is a filter."""
         self._handlers[topic] = handler
-        if optional:
-            self.optional.add(topic)
+        self._qos[topic] = qos
         self._routes.clear()
 
-    def missing(self, *, resumed: bool) -> list[str]:
-        """Filters that the broker does not hold; `resumed`: it still has the session."""
+    def missing(self, *, resumed: bool) -> dict[str, int]:
+        """Filters that the broker does not hold, and their QoS; `resumed`: it still has the session."""
         if not resumed:
             self._held.clear()
-        return [topic for topic in self._handlers if topic not in self._held]
+        return {topic: qos for topic, qos in self._qos.items() if topic not in self._held}
 
     def answered(self) -> None:
         """The broker has answered all of them: it holds them as long as it has the session."""

@@ -65,10 +65,10 @@ class TwinWatch:
     def listen(self, session: MqttSession) -> None:
         """Before the session's start."""
         for topic in (self._topics.stats, self._topics.info):
-            session.subscribe(topic, lambda incoming: self._take(session, incoming), optional=True)
+            session.subscribe(topic, lambda incoming: self._take(session, incoming), qos=0)
 
     def _take(self, session: MqttSession, incoming: Incoming) -> None:
-        session.ack_now(incoming)
+        session.ack_now(incoming)  # of QoS 1 where the source covers the topic, too
         if not incoming.retain:
             self.heard(incoming.payload)
 

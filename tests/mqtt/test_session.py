@@ -174,7 +174,7 @@ def test_in_a_session_that_resumes_it_does_not_subscribe_again(broker, session, 
     made.subscribe("in", print)
     made.start()
     broker.wait("a birth", lambda: bool(broker.peers and broker.peers[0].published))
-    broker.peers[0].close()
+    broker.peers[0].reset()
     broker.wait("another birth", lambda: len(broker.peers) > 1 and bool(broker.peers[1].published))
     assert [t for t, _ in broker.peers[0].subscribed] == ["in"]
     assert broker.peers[1].subscribed == []
@@ -436,3 +436,91 @@ def test_a_small_message_is_not_blamed_for_a_network_that_ends_connections(broke
     made.start()
     outcome.wait(2)
     assert (outcome.confirmed, outcome.refused) == ([0, 1], [])
+
+
+def subscribed_again(broker, made, end):
+    """What is subscribed to on the second connection, after the first has ended; the broker says it has the session."""
+    broker.session_present = True
+    made.subscribe("in", print)
+    made.start()
+    broker.wait("a birth", lambda: bool(broker.peers and broker.peers[0].published))
+    end(broker.peers[0])
+    broker.wait("another birth", lambda: len(broker.peers) > 1 and bool(broker.peers[1].published))
+    return [topic for topic, _ in broker.peers[1].subscribed]
+
+
+@pytest.mark.parametrize(
+    ("reason", "topics"),
+    [
+        pytest.param(0x8E, ["in"], id="session taken over"),
+        pytest.param(0x98, ["in"], id="administrative action"),
+        pytest.param(0x8B, [], id="server shutting down"),
+    ],
+)
+def test_a_session_that_the_broker_took_from_it_is_subscribed_again(broker, session, reason, topics):
+    made = session(births=lambda: [Outgoing("t/status", b"online")])
+    assert subscribed_again(broker, made, lambda peer: peer.write(bytes([0xE0, 1, reason]))) == topics
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_so_is_one_that_was_closed_without_a_word(broker, session, version):
+    """mosquitto 2.0.11 says nothing in MQTT 5 either."""
+    made = session(version=version, births=lambda: [Outgoing("t/status", b"online")])
+    assert subscribed_again(broker, made, lambda peer: peer.close()) == ["in"]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_but_not_one_whose_connection_broke(broker, session, version):
+    made = session(version=version, births=lambda: [Outgoing("t/status", b"online")])
+    assert subscribed_again(broker, made, lambda peer: peer.reset()) == []
+
+
+def test_its_inputs_are_not_taken_for_those_of_the_session_before(broker, session):
+    told = []
+
+    class Told(Listener):
+        def up(self, *, resumed):
+            told.append(resumed)
+
+    made = session(births=lambda: [Outgoing("t/status", b"online")])
+    made.listen(Told())
+    subscribed_again(broker, made, lambda peer: peer.write(b"\xe0\x01\x8e"))
+    broker.peers[1].reset()
+    broker.wait("a third birth", lambda: len(broker.peers) > 2 and bool(broker.peers[2].published))
+    assert told == [False, False, True]
+    assert broker.peers[2].subscribed == []
+
+
+def test_what_comes_is_acknowledged_in_its_order_whatever_it_is(broker, session):
+    """The second is of a subscription of an earlier life, and is done at once."""
+    received = []
+    made = session()
+    made.subscribe("in", lambda i: (received.append(i), broker.notify()))
+    made.start()
+    broker.wait("the subscription", lambda: bool(broker.peers and broker.peers[0].subscribed))
+    peer = broker.peer()
+    peer.publish("in", b"1", 7)
+    peer.publish("old", b"2", 8)
+    peer.publish("in", b"3", 9)
+    broker.wait("both", lambda: len(received) == 2)
+    made.ack(received[1])
+    made.ack(received[0])
+    broker.wait("three acknowledgements", lambda: len(peer.acknowledged) == 3)
+    assert peer.acknowledged == [7, 8, 9]
+
+
+def test_one_that_comes_again_on_its_connection_is_acknowledged_once_in_its_place(broker, session):
+    received = []
+    made = session()
+    made.subscribe("in", lambda i: (received.append(i), broker.notify()))
+    made.start()
+    broker.wait("the subscription", lambda: bool(broker.peers and broker.peers[0].subscribed))
+    peer = broker.peer()
+    peer.publish("in", b"1", 7)
+    peer.publish("in", b"2", 8)
+    peer.publish("in", b"1", 7, dup=True)
+    broker.wait("all", lambda: len(received) == 3)
+    for one in received[:2]:
+        made.ack(one)
+    broker.wait("two acknowledgements", lambda: len(peer.acknowledged) == 2)
+    assert peer.acknowledged == [7, 8]

@@ -6,6 +6,7 @@ import tracemalloc
 
 import pytest
 
+from edge.mqtt.acknowledgements import Acknowledgements
 from edge.mqtt.messages import Incoming
 from edge.mqtt.redelivery import ORIGIN, digest
 from edge.mqtt.source import MAX_QOS0_BYTES, MqttSource
@@ -21,6 +22,7 @@ class Session:
     def __init__(self):
         self.number = 1
         self.acked = []
+        self.acks = Acknowledgements(lambda mid, qos: self.acked.append(mid))
 
     def listen(self, listener):
         self.listener = listener
@@ -31,17 +33,19 @@ class Session:
     def call_soon(self, call):
         call()
 
-    def ack_now(self, incoming):
+    def ack_now(self, incoming, sent=None):
         if incoming.qos and incoming.session == self.number:
-            self.acked.append(incoming.mid)
+            self.acks.done(incoming.mid, sent)
 
     def give(self, payload, mid=0, *, topic=TOPIC, dup=False, retain=False, **more):
         message = Incoming(topic, payload, int(bool(mid)), dup, retain, mid, self.number, **more)
+        self.acks.owe([message])
         self.handler(message)
 
     def reconnect(self, *, resumed=True):
         self.number += 1
         self.acked.clear()
+        self.acks = Acknowledgements(lambda mid, qos: self.acked.append(mid))
         self.listener.up(resumed=resumed)
 
 
@@ -230,6 +234,28 @@ def test_one_that_is_read_makes_room(source, session, counted):
         session.give(b"%d" % n)
         source.read(0)
     assert counted == []
+
+
+def test_one_that_became_safe_while_the_connection_was_away_is_only_acknowledged_when_it_comes_again(source, session):
+    session.give(b"a", 7)
+    (sample,) = read(source)
+    session.number += 1  # it has ended, and nothing was told yet
+    source.ack(sample)
+    session.reconnect()
+    session.give(b"a", 7, dup=True)
+    assert payloads(source) == []
+    assert session.acked == [7]
+
+
+def test_what_is_left_out_keeps_its_place_among_the_acknowledgements(session, counted):
+    source = opened(session, counted, "edge/#", ignore_retained=True)
+    session.give(b"1", 1)
+    session.give(b"{}", 2, topic="edge/pi/m/result")
+    session.give(b"old", 3, retain=True)
+    (sample,) = read(source)
+    assert session.acked == []
+    source.ack(sample)
+    assert session.acked == [1, 2, 3]
 
 
 @pytest.mark.parametrize("topic", ["edge/#", "#", "edge/pi/m/+"])

@@ -68,6 +68,11 @@ class Peer:
         """Without a word."""
         self._sock.shutdown(socket.SHUT_RDWR)
 
+    def reset(self) -> None:
+        """As a network does that breaks: the client's next look ends with an error."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.shutdown(socket.SHUT_RD)  # lets the thread end, which closes it
+
     # --- the thread -----------------------------------------------------------------------------------
 
     def serve(self) -> None:

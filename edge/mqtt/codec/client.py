@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -29,6 +29,8 @@ SESSION_EXPIRY_S = 7 * 24 * 3600
 RECEIVE_MAXIMUM = 64
 """Inputs that the broker sends before they are acknowledged: they are held in memory."""
 MAX_IN_FLIGHT = 65_535
+LOST = "Unspecified error"
+"""What paho calls an end that neither side gave a reason for."""
 
 NOT_MQTT = (ValueError, IndexError, KeyError, struct.error, MQTTException)
 """What paho raises for bytes that are not MQTT."""
@@ -46,6 +48,8 @@ class Client:
         """The broker's answer to `subscribe`, one for each topic."""
         self.end: str | None = None
         """Why the connection ended, where paho or the broker said so."""
+        self.told_end = False
+        """The broker said so, by a DISCONNECT of MQTT 5."""
         self.error = ""
         """The last error of the socket, in the system's words."""
         self.five = choice.version == 5
@@ -136,17 +140,14 @@ class Client:
 
     # --- out ------------------------------------------------------------------------------------------
 
-    def subscribe(self, topics: Sequence[str]) -> None:
-        """At the connection's QoS. With MQTT 5 the broker sends retained messages only where the subscription is new,
-        and none that this client published."""
+    def subscribe(self, topics: Mapping[str, int]) -> None:
+        """Each topic at its QoS, or the connection's where that is lower. With MQTT 5 the broker sends retained
+        messages only where the subscription is new, and none that this client published."""
+        wanted = {topic: min(qos, self.qos) for topic, qos in topics.items()}
         if self.five:
-            self._paho.subscribe([(t, self._subscription(t)) for t in topics])
+            self._paho.subscribe([(t, _subscription(t, qos)) for t, qos in wanted.items()])
         else:
-            self._paho.subscribe([(t, self.qos) for t in topics])
-
-    def _subscription(self, topic: str) -> SubscribeOptions:
-        shared = topic.startswith("$share/")  # where No Local is an error, and nothing retained comes
-        return SubscribeOptions(qos=self.qos, noLocal=not shared, retainHandling=1)
+            self._paho.subscribe(list(wanted.items()))
 
     def publish(self, publications: Sequence[Publication]) -> list[int]:
         """Queues PUBLISH packets at QoS 1; their packet identifiers, none of which is in use."""
@@ -172,6 +173,11 @@ class Client:
         self._paho.ack(mid, qos)
 
     @property
+    def closed_in_silence(self) -> bool:
+        """The other side closed the connection, which did not break, and gave no reason."""
+        return self.end == LOST and not (self.told_end or self.error)
+
+    @property
     def wants_write(self) -> bool:
         return self._paho.want_write()
 
@@ -194,6 +200,7 @@ class Client:
         self, client: paho.Client, userdata: Any, flags: Any, reason: ReasonCode, properties: Any
     ) -> None:
         self.end = str(reason)
+        self.told_end = bool(flags.is_disconnect_packet_from_server)
 
     def _on_subscribe(
         self, client: paho.Client, userdata: Any, mid: int, reasons: Sequence[ReasonCode], properties: Any
@@ -226,6 +233,11 @@ class Client:
     def _on_log(self, client: paho.Client, userdata: Any, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:
             self.error = text.partition("on socket: ")[2] or self.error
+
+
+def _subscription(topic: str, qos: int) -> SubscribeOptions:
+    shared = topic.startswith("$share/")  # where No Local is an error, and nothing retained comes
+    return SubscribeOptions(qos=qos, noLocal=not shared, retainHandling=1)
 
 
 class Connack:

@@ -1,0 +1,51 @@
+"""Acknowledgements of one connection, in the order in which the messages came [MQTT-4.6.0].
+
+A message that is done waits for those before it, whatever they are: inputs, what the service itself had published, what
+an earlier life had subscribed to.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from edge.mqtt.messages import Incoming
+
+
+class _Owed(msgspec.Struct, eq=False):
+    mid: int
+    qos: int
+    done: bool = False
+    sent: Callable[[], None] | None = None
+
+
+class Acknowledgements:
+    """Belongs to the session's thread."""
+
+    def __init__(self, send: Callable[[int, int], None]) -> None:
+        """`send` is given the packet identifier and the QoS of the message."""
+        self._send = send
+        self._order: deque[_Owed] = deque()
+        self._owed: dict[int, _Owed] = {}
+
+    def owe(self, messages: Iterable[Incoming]) -> None:
+        """These came. One that the broker sends again before it has its acknowledgement keeps its place."""
+        for message in messages:
+            if message.qos and message.mid not in self._owed:
+                owed = self._owed[message.mid] = _Owed(message.mid, message.qos)
+                self._order.append(owed)
+
+    def done(self, mid: int, sent: Callable[[], None] | None = None) -> None:
+        """The message may be acknowledged; `sent` is called when it is."""
+        owed = self._owed.get(mid)
+        if owed is None:
+            return
+        owed.done, owed.sent = True, sent
+        while self._order and self._order[0].done:
+            first = self._order.popleft()
+            del self._owed[first.mid]
+            self._send(first.mid, first.qos)
+            if first.sent is not None:
+                first.sent()
