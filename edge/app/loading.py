@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -194,9 +194,7 @@ def _with_picture(inputs: Sequence[Input], settings: Settings) -> tuple[Input, .
     manifest = settings.manifest
     scaled = {"mean": manifest.mean or (), "std": manifest.std or ()}
     if any(scaled.values()) and any(i.kind == "table" for i in inputs):
-        return tuple(
-            msgspec.structs.replace(i, **scaled, scaling="standard") if i.kind == "table" else i for i in inputs
-        )
+        return tuple(_scaled(i, manifest, scaling="standard", **scaled) if i.kind == "table" else i for i in inputs)
     normalization = _normalization(settings)
     fields = {
         "size": manifest.input_size,
@@ -212,7 +210,25 @@ def _with_picture(inputs: Sequence[Input], settings: Settings) -> tuple[Input, .
     if not any(i.kind == "image" for i in inputs):
         flags = ", ".join("--input-size" if field == "size" else f"--{field}" for field in changes)
         raise ConfigError(f"{flags}: this model takes no picture; leave it out")
-    return tuple(msgspec.structs.replace(i, **changes) if i.kind == "image" else i for i in inputs)
+    return tuple(_scaled(i, manifest, **changes) if i.kind == "image" else i for i in inputs)
+
+
+def _scaled(part: Input, said: DeviceManifestSettings, **changes: Any) -> Input:
+    """The input with the changes. Raises ConfigError where `--mean` or `--std` cannot scale it."""
+    part = msgspec.structs.replace(part, **changes)
+    across = -3 if part.kind == "image" and part.layout == "NCHW" else -1
+    width = part.shape[across] if len(part.shape) >= -across else None
+    for flag, values in (("--mean", said.mean or ()), ("--std", said.std or ())):
+        shown = ",".join(f"{v:g}" for v in values)
+        if flag == "--std" and 0 in values:
+            raise ConfigError(f"{flag} {shown}: nothing can be divided by 0")
+        if isinstance(width, int) and len(values) not in (0, 1, width):
+            each = "channel" if part.kind == "image" else "feature"
+            raise ConfigError(
+                f"{flag} {shown}: {len(values)} numbers, the input {part.name!r} has {width} {each}s; "
+                f"give one number for all, or {width}"
+            )
+    return part
 
 
 def _with_stream(inputs: tuple[Input, ...], settings: Settings) -> tuple[Input, ...]:

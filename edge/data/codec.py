@@ -20,6 +20,8 @@ from edge.errors import SampleError
 
 _NPY_DTYPE = re.compile(r"[<>|=]?([bi][1248]|u[1248]|f[248]|[SU][1-9][0-9]{0,5})")
 MAX_NPY_HEADER = 10_000
+_DAMAGED = (ValueError, SyntaxError, TypeError, KeyError, struct.error, RecursionError, MemoryError)
+"""What a damaged header of a `.npy` file raises."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
@@ -88,16 +90,29 @@ def decode_npy(data: bytes) -> Array:
     """
     try:
         header, offset = _npy_header(data)
-        dtype, shape = _npy_dtype(header["descr"]), header["shape"]
-        if not isinstance(shape, tuple) or not all(type(d) is int and d >= 0 for d in shape):
-            raise ValueError(f"the shape is {shape!r}")
+        dtype, shape = _npy_dtype(header["descr"]), _npy_shape(header["shape"])
         count = math.prod(shape)
         if count * dtype.itemsize > len(data) - offset:
             raise ValueError(f"{len(data) - offset} bytes where the shape {list(shape)} of {dtype} belongs")
         flat = np.frombuffer(data, dtype, count, offset) if count else np.empty(0, dtype)
         return flat.reshape(shape, order="F" if header["fortran_order"] else "C")
-    except (ValueError, SyntaxError, TypeError, KeyError, struct.error, RecursionError, MemoryError) as exc:
+    except _DAMAGED as exc:
         raise SampleError(f".npy bytes that cannot be read: {exc}") from exc
+
+
+def npy_size(data: bytes | bytearray) -> int | None:
+    """How many bytes the `.npy` file takes that `data` begins with; None where its header does not say."""
+    try:
+        header, offset = _npy_header(bytes(data[: MAX_NPY_HEADER + 16]))
+        return offset + math.prod(_npy_shape(header["shape"])) * _npy_dtype(header["descr"]).itemsize
+    except _DAMAGED:
+        return None
+
+
+def _npy_shape(shape: Any) -> tuple[int, ...]:
+    if not isinstance(shape, tuple) or not all(type(d) is int and d >= 0 for d in shape):
+        raise ValueError(f"the shape is {shape!r}")
+    return shape
 
 
 def _npy_header(data: bytes) -> tuple[Any, int]:

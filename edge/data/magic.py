@@ -20,6 +20,8 @@ MEDIA_TYPE_OF: dict[PictureKind, str] = {
     "JPEG": "image/jpeg", "PNG": "image/png", "BMP": "image/bmp", "GIF": "image/gif", "WebP": "image/webp",
 }  # fmt: skip
 
+LONGEST = 12
+"""Bytes that tell each of them."""
 NPY = b"\x93NUMPY"
 ORT = b"ORTM"
 ZIP = b"PK\x03\x04"

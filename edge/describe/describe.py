@@ -195,6 +195,7 @@ class _Describer:
             self._warnings.append(head.warning)
         if head.decoder != head.task and head.task in _PLACED:
             self._guesses.append(f"--decoder {head.decoder}")
+        self._warnings += heads.unread(head, outputs)
         self._reasons["decoder"] = REASONS[head.evidence]
         return head
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from edge.data.tensor import Array
 from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
 from edge.model.manifest import Task
 from edge.plugins import registry
@@ -48,3 +49,12 @@ def choose(heads: Iterable[Head]) -> Choice:
     ranked = sorted(heads, key=lambda h: -h.evidence)
     best = [h for h in ranked if h.evidence == ranked[0].evidence]
     return Choice(None, tuple(best)) if len(best) > 1 else Choice(best[0] if best else None)
+
+
+def unread(head: Head, outputs: Mapping[str, Array]) -> list[str]:
+    """A warning for outputs that the head's decoder leaves out."""
+    read = {o.name for o in head.outputs}
+    left = ", ".join(f"{n} {list(a.shape)}" for n, a in outputs.items() if n not in read)
+    if not read or not left or head.task == "raw":
+        return []
+    return [f"outputs that are not published: {left} (--task raw gives all of them)"]

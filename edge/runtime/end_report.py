@@ -35,7 +35,7 @@ class EndReport:
         self._reasons[kind] += 1
 
     def tell(self) -> None:
-        """Logs the counts. Raises SourceError where every input was skipped."""
+        """Logs the counts. Raises SourceError where the source gave nothing that could be used."""
         read, results, skipped = (
             int(self._metrics.counter(name)) for name in ("samples_read", "results", "samples_skipped")
         )
@@ -46,8 +46,13 @@ class EndReport:
         )
         if skipped and not results:
             raise SourceError(f"--source {self._source}: nothing of it could be used; {skipped} skipped: {why}")
-        if read and not results:
-            log.warning("no result", extra={"reason": f"the model's window was not full after {read} inputs"})
+        if not read:
+            raise SourceError(f"--source {self._source}: it is empty, there was nothing to read")
+        if not results:
+            raise SourceError(
+                f"--source {self._source}: it ended before the model's window was full, after {read} inputs; send a "
+                "longer one"
+            )
 
     def _why(self) -> str:
         common = self._reasons.most_common(SHOWN)

@@ -1,6 +1,7 @@
 """Lines of JSON: standard input (`-`) and `.jsonl` files. One line is one input of the contract.
 
-Where a picture, a sound or an array begins instead of a line, it goes on to the end: its bytes hold newlines too.
+Where a picture, a sound or an array begins instead of a line, it goes on to its own end, for its bytes hold newlines
+too: several may follow one another. One that does not say where it ends goes on to the end of the input.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import select
 import sys
 from pathlib import Path
 
-from edge.data import magic
+from edge.data import boundaries, magic
 from edge.data.sample import Sample
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
 from edge.plugins.contexts import SourceContext
@@ -37,6 +38,7 @@ class LineSource:
         self._scanned = 0
         self._discarding = False
         self._ended = False
+        self._behind_file = False
         self._line = 0
 
     def open(self) -> None:
@@ -64,7 +66,15 @@ class LineSource:
                 return Sample(line, self._name, self._clock.monotonic_ns(), self._clock.time_ns(), token=self._line)
 
     def _next_line(self) -> bytes | None:
-        at = -1 if self._is_binary() else self._buffer.find(b"\n", self._scanned)
+        if self._behind_file and not self._at_input():
+            return None
+        if self._is_binary():
+            size = boundaries.end(self._buffer)
+            if size is not None:
+                return self._take(size, size)
+            at = -1
+        else:
+            at = self._buffer.find(b"\n", self._scanned)
         if at < 0:
             self._scanned = len(self._buffer)
             if self._scanned > self._max_line:
@@ -74,11 +84,34 @@ class LineSource:
             if not (self._ended and self._buffer):
                 return self._too_long() if self._ended and self._discarding else None
             at = len(self._buffer)
-        line = bytes(self._buffer[:at])
-        del self._buffer[: at + 1]
+        return self._take(at, at + 1)
+
+    def _take(self, size: int, upto: int) -> bytes:
+        """The first `size` bytes; what is held begins behind `upto` then."""
+        self._behind_file = upto == size
+        line = bytes(self._buffer[:size])
+        del self._buffer[:upto]
         self._scanned = 0
         self._line += 1
         return self._too_long() if self._discarding or len(line) > self._max_line else line
+
+    def _at_input(self) -> bool:
+        """False where nothing is left behind a file. Raises SampleError for bytes that are no input."""
+        del self._buffer[: boundaries.padding(self._buffer)]
+        if not self._buffer:
+            return False
+        head = bytes(self._buffer[:64])
+        if head[:1] in (b"{", b"[") or self._is_binary():
+            self._behind_file = False
+            return True
+        if len(head) < magic.LONGEST and not self._ended:
+            return False
+        at = boundaries.start(self._buffer)
+        if at is None and not self._ended and len(self._buffer) < self._max_line:
+            return False
+        count = len(self._buffer) if at is None else at
+        del self._buffer[:count]
+        raise SampleError(f"{count} bytes behind input {self._line} are no input: left out")
 
     def _is_binary(self) -> bool:
         """True where what comes next is no line."""

@@ -324,6 +324,49 @@ def test_points_of_a_face_behind_a_score_are_not_taken_for_classes(tmp_path):
     assert any("no classes" in w for w in found.warnings)
 
 
+def angles_like_scores() -> np.ndarray:
+    """Of a model whose classes find nothing in noise, and whose boxes all lean by 0 to 1."""
+    values = cells(4 + 2 + 1).transpose(0, 2, 1).copy()
+    values[0, 4:6] *= 0.02
+    values[0, -1] = random(CELLS, low=0.3, high=0.95)
+    return values
+
+
+def test_angles_that_may_be_the_scores_of_one_class_more_are_told_as_they_are(tmp_path):
+    found = raw(tmp_path, {"output0": angles_like_scores()})
+    assert any("--decoder obb or --decoder yolo says which" in w for w in found.warnings)
+    assert opened(tmp_path / "m.onnx", "--decoder", "obb").manifest.decoder == "obb"
+    assert opened(tmp_path / "m.onnx", "--decoder", "yolo").manifest.decoder == "yolo"
+
+
+@pytest.mark.parametrize(("labels", "decoder"), [("a\nb\n", "obb"), ("a\nb\nc\n", "yolo")])
+def test_labels_tell_angles_from_the_scores_of_one_class_more(tmp_path, labels, decoder):
+    (tmp_path / "labels.txt").write_text(labels)
+    path = build(tmp_path / "m.onnx", {"images": (FLOAT, [1, 3, SIDE, SIDE])}, {"output0": angles_like_scores()})
+    found = opened(path).manifest
+    assert (found.decoder, found.labels) == (decoder, tuple(labels.split()))
+
+
+def test_masks_of_a_transformer_become_polygons_of_its_objects(tmp_path):
+    logits, masks = np.full((1, 4, 3), -9, np.float32), np.full((1, 4, 24, 24), -5, np.float32)
+    logits[0, 2, 1], masks[0, 2, 6:12, 12:18] = 5, 5
+    places = np.tile(np.float32([0.6, 0.4, 0.3, 0.3]), (1, 4, 1))
+    outputs = {"dets": places, "labels": logits, "masks": masks}
+    loaded = opened(build(tmp_path / "m.onnx", {"input": (FLOAT, [1, 3, SIDE, SIDE])}, outputs))
+    assert not any("not published" in w for w in loaded.warnings)
+    (result,) = make_pipeline(loaded, "d").process(Sample(np.zeros((SIDE, SIDE, 3), np.uint8), "test", 0, 0))
+    (found,) = result.predictions
+    x, y = np.array(found.polygons[0]).T
+    assert (found.index, [x.min(), y.min(), x.max(), y.max()]) == (1, pytest.approx([48, 24, 71, 47], abs=1.5))
+
+
+def test_outputs_that_a_decoder_does_not_read_are_told(tmp_path):
+    outputs = {"logits": random(1, 5, 3, low=-9, high=-2), "pred_boxes": random(1, 5, 4), "hidden": random(1, 5, 16)}
+    found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, SIDE, SIDE])}, outputs))
+    assert "outputs that are not published: hidden [1, 5, 16] (--task raw gives all of them)" in found.warnings
+    assert opened(tmp_path / "m.onnx", "--task", "raw").manifest.task == "raw"
+
+
 def test_two_labels_make_one_number_of_a_picture_a_probability(tmp_path):
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, SIDE, SIDE])}, {"y": np.float32([[1.7]])})).manifest

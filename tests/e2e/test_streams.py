@@ -30,9 +30,13 @@ def test_a_closed_standard_output_is_none_of_the_sinks_business(shell, tmp_path)
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 5
 
 
-def test_a_closed_standard_input_has_no_samples(shell):
-    done = shell("$RUN --source - <&-")
-    assert (done.returncode, done.stdout) == (0, b""), done.stderr.decode()
+@pytest.mark.parametrize("given", ["- <&-", "- </dev/null", "empty.csv", "header.csv", "empty.jsonl"])
+def test_a_source_that_holds_nothing_ended_in_error(shell, tmp_path, given):
+    for name, text in (("empty.csv", ""), ("header.csv", "a,b,c,d\n"), ("empty.jsonl", "\n\n")):
+        (tmp_path / name).write_text(text)
+    done = shell(f"$RUN --source {given}")
+    assert (done.returncode, done.stdout) == (5, b""), done.stderr.decode()
+    assert b"it is empty, there was nothing to read" in done.stderr
 
 
 def test_with_standard_error_closed_an_error_does_not_land_among_the_results(shell):

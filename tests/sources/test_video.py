@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from support.rtsp import RtspServer
 
@@ -46,10 +48,8 @@ def test_a_video_that_ends_in_the_middle_broke_off(film):
     path = film("film.avi", "-c:v", "mjpeg")
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    made = file.create(str(path), context())
-    made.open()
     with pytest.raises(SourceError, match="ends in the middle, after"):
-        read_all(made)
+        told(file.create(str(path), context()))
 
 
 def told(made) -> tuple[int, list[str]]:
@@ -81,7 +81,24 @@ def test_a_video_goes_on_behind_a_damaged_place_and_tells_of_it(film, name, opti
     path.write_bytes(data)
     count, said = told(file.create(str(path), context()))
     assert 10 < count < 29
-    assert said[-1].endswith(f"{30 - count} of 30 pictures could not be read") or "goes on behind it" in said[-1]
+    each = sum(": picture " in reason for reason in said)
+    whole = said[-1].endswith(f"{30 - count} of 30 pictures could not be read") or count + each == 30
+    assert whole or "goes on behind it" in said[-1]
+
+
+@pytest.mark.parametrize("name", ["film.avi", "film.mov", "film.mkv"])
+def test_each_damaged_picture_of_motion_jpeg_is_told_and_the_others_are_given(film, name):
+    path = film(name, "-c:v", "mjpeg", "-q:v", "3")
+    data = bytearray(path.read_bytes())
+    starts = [m.start() for m in re.finditer(b"\xff\xd8\xff", data)]
+    assert len(starts) == 30
+    for at in (starts[7], starts[8], starts[20]):
+        scan = data.index(b"\xff\xda", at) + 14
+        data[scan : scan + 4] = b"\xff\xd9\0\0"  # its end, too early
+    path.write_bytes(data)
+    count, said = told(file.create(str(path), context()))
+    assert count == 27
+    assert [re.search(r"picture (\d+): a damaged JPEG", reason)[1] for reason in said] == ["8", "9", "21"]
 
 
 def test_a_whole_video_tells_nothing(film):

@@ -2,7 +2,8 @@
 
 Two ways to read the logits. Option `no_object` true: a softmax whose last column is "no object" (DETR, YOLOS: the best
 class of each query). False: a sigmoid each, and the best pairs of query and class (Deformable and Conditional DETR,
-RT-DETR, D-FINE, DEIM, RF-DETR). Nothing is left to suppress.
+RT-DETR, D-FINE, DEIM, RF-DETR). Nothing is left to suppress. An output of the role "masks" [1, Q, h, w] becomes
+`polygons`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from edge.data.tensor import Array, Tensors, TensorSpec
 from edge.describe.head import DETECTS_ONCE, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
-from edge.postprocess.detect import boxes
+from edge.postprocess.detect import boxes, masks
 from edge.postprocess.detect.boxes import MAX_DETECTIONS, Candidates, Detections
 
 _SOFTMAX = ("detr", "yolos", "table-transformer")
@@ -24,11 +25,12 @@ _IMAGENET = (*_SOFTMAX, "conditional_detr", "deformable_detr", "deta")
 _EITHER = ("conditional_detr", "deformable_detr")
 """A sigmoid each in transformers (`post_process_object_detection` of both), as many columns as labels; other programs
 export them with a column for no object, which labels or a run tell."""
+_MASKS = ("pred_masks", "masks")
 _UNIT = ("rt_detr", "rt_detr_v2", "d_fine", "deim", "deimv2")
 
 
 class Detr:
-    """Reads the two outputs."""
+    """Reads the two outputs, and the masks where there are some."""
 
     def __init__(self, manifest: Manifest, names: dict[str, str]) -> None:
         self._names = names
@@ -42,7 +44,15 @@ class Detr:
             raise SampleError(f"{len(logits)} scores for {len(places)} boxes")
         query, classes, scores = self._best(logits)
         corners = boxes.corners(places[query], "cxcywh") * np.array(self._finish.size(model_input) * 2, np.float32)
-        return self._finish(Candidates(corners, scores, classes), model_input)
+        if "masks" not in self._names:
+            return self._finish(Candidates(corners, scores, classes), model_input)
+        best = self._finish.chosen(Candidates(corners, scores, classes, extras=query))
+        planes = np.asarray(outputs[self._names["masks"]])
+        if planes.ndim != 4 or planes.shape[:2] != (1, len(logits)):
+            raise SampleError(f"masks of the shape {list(planes.shape)} for {len(logits)} queries")
+        size, frame = self._finish.size(model_input), self._finish.frame(model_input)
+        shapes = masks.planes(planes[0][best.extras], size, frame)
+        return self._finish.predictions(best, model_input, shapes)
 
     def _best(self, logits: Array) -> tuple[Array, Array, Array]:
         """Query, class and score of the candidates."""
@@ -56,7 +66,7 @@ class Detr:
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Detr:
     """Raises ModelError where the outputs do not fit."""
-    return Detr(manifest, boxes.roles(manifest, specs, ("scores", "boxes")))
+    return Detr(manifest, boxes.roles(manifest, specs, ("scores", "boxes"), ("masks",)))
 
 
 def recognise(probe: OutputProbe) -> Head | None:
@@ -70,7 +80,9 @@ def recognise(probe: OutputProbe) -> Head | None:
     if logits.shape[0] != three[places].shape[1]:
         return None
     no_object, sure = _has_no_object(probe, logits)
-    outputs = (Output(name=scores, role="scores"), Output(name=places, role="boxes"))
+    planes = [n for n, a in probe.ranked(4).items() if n in _MASKS and a.shape[:2] == (1, len(logits))]
+    roles = {scores: "scores", places: "boxes"} | ({planes[0]: "masks"} if len(planes) == 1 else {})
+    outputs = tuple(Output(name=name, role=role) for name, role in roles.items())
     classes = logits.shape[1] - no_object
     preset, warning = _preset(probe, places, logits.shape[1], no_object), ""
     if not sure:

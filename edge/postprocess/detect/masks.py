@@ -1,7 +1,10 @@
-"""Masks of single objects, as Ultralytics' segmentation models give them: coefficients of shared prototypes.
+"""Masks of single objects.
 
-A mask is the sum of the prototypes, each times its coefficient, cut to the object's box, scaled to the model's input,
-and what is above 0 belongs to the object (`ultralytics/utils/ops.py`, process_mask).
+Ultralytics' segmentation models give coefficients of shared prototypes: a mask is the sum of the prototypes, each times
+its coefficient, cut to the object's box, scaled to the model's input, and what is above 0 belongs to the object
+(`ultralytics/utils/ops.py`, process_mask).
+DETR and RF-DETR give a plane of logits for each query: what is above 0 once scaled is the object's, in its box or not
+(`transformers`, post_process_instance_segmentation).
 """
 
 from __future__ import annotations
@@ -40,6 +43,11 @@ def polygons(
         mask = np.tensordot(row, planes, axes=1).astype(np.float32)
         outlines.append({"polygons": _outlines(_cut(mask, box), size, frame)})
     return outlines
+
+
+def planes(logits: Array, size: tuple[int, int], frame: Frame) -> Sequence[Mapping[str, Any]]:
+    """The outlines of each mask [N, h, w], the largest first, in pixels of the frame. `size`: of the model's input."""
+    return [{"polygons": _outlines(np.asarray(mask, np.float32), size, frame)} for mask in logits]
 
 
 def _cut(mask: Array, box: Array) -> Array:

@@ -133,7 +133,7 @@ def recognise(probe: OutputProbe) -> Head | None:
         places, classes = values[0, :, :4], 0
     elif columns in (probe.cells(8, 16, 32), probe.cells(4, 8, 16)) or (stated and rows < columns):
         places, classes = values[0, :4].T, rows - 5
-        if classes < 1 or not (stated or _has_angles(values[0])):
+        if classes < 1 or not (stated or _has_angles(values[0]) or _may_have_angles(probe, values[0])):
             return None
     else:
         return None
@@ -148,6 +148,17 @@ def _has_angles(columns: Array) -> bool:
     scores, angles = columns[4:-1], columns[-1]
     inside = bool(scores.size) and scores.min() >= -0.02 and scores.max() <= 1.02
     return bool(inside and angles.min() > -1 and angles.max() < 2.5 and (angles.min() < -0.05 or angles.max() > 1.05))
+
+
+def _may_have_angles(probe: OutputProbe, columns: Array) -> bool:
+    """Angles from 0 to 1 look like the scores of one class more: labels tell, or that noise has no such class."""
+    scores, last = columns[4:-1], columns[-1]
+    if not scores.size or min(columns[4:].min(), 0) < -0.02 or columns[4:].max() > 1.05:
+        return False
+    if probe.labels in (len(scores), len(scores) + 1):
+        return probe.labels == len(scores)
+    usual = float(np.median(scores, axis=1).max())
+    return float(np.median(last)) > max(0.2, 4 * usual)
 
 
 HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS)

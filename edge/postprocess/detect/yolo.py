@@ -239,6 +239,7 @@ def _columns(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
     if classes < 1 or not (probe.metadata.kind or _are_shares(rows[:, 4 : 4 + classes])):
         return None
     sure = len(rows) in (probe.cells(8, 16, 32), probe.cells(8, 16, 32, 64))
+    sure = sure and (bool(options) or probe.labels != classes - 1)  # a column more than labels: an angle?
     evidence = Evidence.NUMBERS if sure else Evidence.LIKELY
     return _head("v8", rows[:, :4], options, task=task, classes=classes, evidence=evidence)
 

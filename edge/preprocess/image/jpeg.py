@@ -16,9 +16,9 @@ from edge.errors import SampleError
 
 log = logging.getLogger("edge.preprocess")
 
-_DAMAGE = ("Corrupt JPEG data", "Premature end of")
-"""libjpeg's own words (jerror.h), the same in every release. What else it warns of, such as a marker of Adobe's that it
-does not know, leaves the pixels of a sequential picture right."""
+_HARMLESS = ("Unknown Adobe color", "Warning: unknown JFIF", "Invalid SOS parameters")
+"""libjpeg's own words (jerror.h), the same in every release, for what leaves the pixels of a sequential picture right.
+All else that it complains of is damage: behind a marker that it does not know it makes no pixels at all."""
 
 
 @cache
@@ -52,7 +52,7 @@ def _read(data: bytes, colours: str, *, progressive: bool, **smaller: int) -> Ar
         pixels: Array = library.decode_jpeg(data, colours, **smaller)
         return pixels
     except ValueError as exc:
-        damaged = progressive or str(exc).startswith(_DAMAGE)
+        damaged = progressive or not str(exc).startswith(_HARMLESS)
         padded = _without_padding(data) if damaged else None
         if damaged and padded is None:
             raise SampleError(f"a damaged JPEG picture: {exc}; send the whole file again") from exc

@@ -9,6 +9,7 @@ from edge.data.tensor import Array
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
+from edge.sources.video import mjpeg
 from edge.sources.video.opencv import OPENCV, Capture, opencv
 
 TRIES = 10_000
@@ -18,6 +19,8 @@ TRIES = 10_000
 class VideoFile:
     """A picture that cannot be read is told once, and the video goes on behind it.
 
+    Of codecs other than motion JPEG only those are told that OpenCV drops: its decoder hides damage inside of one.
+
     A file that ends before the count of pictures in its header is a source that broke off.
     """
 
@@ -26,7 +29,7 @@ class VideoFile:
     def __init__(self, path: Path, context: SourceContext) -> None:
         self._path, self._context = path, context
         self._capture: Capture | None = None
-        self._given = self._promised = 0
+        self._given = self._damaged = self._promised = 0
         self._at_ms = 0.0
         self._held: Array | None = None
         self._went_on = False
@@ -41,8 +44,12 @@ class VideoFile:
             raise ConfigError(
                 f"--source {self._path}: not a video that can be read (damaged, or a codec that is not there)"
             )
-        self._capture = Capture(cv2, capture)
-        self._given, self._promised = 0, self._capture.frames()
+        motion_jpeg = mjpeg.capture(cv2, self._path)
+        if motion_jpeg is not None:
+            capture.release()
+        self._capture = motion_jpeg or Capture(cv2, capture)
+        self._given = self._damaged = 0
+        self._promised = self._capture.frames()
         self._at_ms, self._held, self._went_on = 0.0, None, False
 
     def read(self, timeout_s: float) -> Sample | None:
@@ -52,7 +59,11 @@ class VideoFile:
             raise EndOfStream(str(self._path))
         pixels, self._held = self._held, None
         if pixels is None:
-            pixels = capture.read()
+            try:
+                pixels = capture.read()
+            except SampleError as exc:
+                self._damaged += 1
+                raise SampleError(f"{self._path}: picture {self._given + self._damaged}: {exc}") from exc
         if pixels is None:
             self._held = self._behind(capture)
             self._went_on = True
@@ -65,12 +76,15 @@ class VideoFile:
 
     def _behind(self, capture: Capture) -> Array:
         """The next picture that can be read. Raises SampleError, SourceError, EndOfStream where there is none."""
-        for _ in range(min(TRIES, max(self._promised - self._given, 1))):
-            pixels = capture.read()
+        for _ in range(min(TRIES, max(self._promised - self._given - self._damaged, 1))):
+            try:
+                pixels = capture.read()
+            except SampleError:
+                continue  # one of those that are missing
             if pixels is not None:
                 return pixels
         # Some containers round their count; a picture or two less is no damage.
-        missing = self._promised - self._given
+        missing = self._promised - self._given - self._damaged
         if missing <= max(2, self._promised // 50):
             raise EndOfStream(str(self._path))
         if not self._went_on and self._is_cut(capture):
@@ -78,7 +92,8 @@ class VideoFile:
                 f"{self._path}: the video ends in the middle, after {self._given} of {self._promised} pictures"
             )
         self._promised = 0  # told once
-        raise SampleError(f"{self._path}: {missing} of {missing + self._given} pictures could not be read")
+        lost = missing + self._damaged
+        raise SampleError(f"{self._path}: {lost} of {lost + self._given} pictures could not be read")
 
     def _is_cut(self, capture: Capture) -> bool:
         with self._path.open("rb") as file:

@@ -45,6 +45,11 @@ class Capture:
             return np.asarray(self._cv2.cvtColor(pixels, self._cv2.COLOR_GRAY2RGB))
         return np.asarray(self._cv2.cvtColor(pixels, self._cv2.COLOR_BGR2RGB))
 
+    def size(self) -> tuple[int, int]:
+        """Height and width of the pictures, as their container says."""
+        height, width = self._cv2.CAP_PROP_FRAME_HEIGHT, self._cv2.CAP_PROP_FRAME_WIDTH
+        return int(self._capture.get(height)), int(self._capture.get(width))
+
     def frames(self) -> int:
         """How many pictures a file says it holds; 0 where it does not."""
         return max(0, int(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT)))
