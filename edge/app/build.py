@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
@@ -51,6 +52,7 @@ from edge.telemetry.watchdog import Heartbeats, Watchdog
 
 if TYPE_CHECKING:
     from edge.homeassistant.announcer import Announcer
+    from edge.http.app import HttpServer
     from edge.mqtt.embedded import EmbeddedBroker
     from edge.mqtt.masks import MaskPublisher
 
@@ -339,6 +341,19 @@ def _http(core: Core, draft: Draft, status: Status, source: Source | None) -> No
     server = assembly.make_server(address, core.settings.http, served, core.stop.fail)
     draft.observers.append(server.observe)
     draft.add("http", server.start, server.stop)
+    from edge.app import terminal
+
+    if terminal.is_there():
+        draft.add("phone", functools.partial(_show_phone, server, core.settings.http.token_file))
+
+
+def _show_phone(server: HttpServer, token_file: Path | None) -> None:
+    """For a person who has just started it by hand, where a phone can reach it."""
+    from edge.app import terminal
+
+    url = server.url_for_others
+    if url is not None:
+        terminal.show([terminal.phone(url, token_file, columns=terminal.columns())])
 
 
 def _guard(core: Core, draft: Draft, source: Source | None) -> Guard:

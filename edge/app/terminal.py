@@ -1,4 +1,5 @@
-"""What a person at a terminal sees of a service on MQTT: how to listen and to ask, and each new kind of result.
+"""What a person at a terminal sees of a service: how to listen and to ask by MQTT, each new kind of result, and for a
+phone the live page's address as a code.
 
 Piped, and as a service, none of it is printed: the log and the topics say it all.
 """
@@ -6,9 +7,13 @@ Piped, and as a service, none of it is printed: the log and the topics say it al
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import shlex
+import shutil
 import sys
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -23,6 +28,7 @@ from edge.sinks import console
 
 KINDS_MOST = 20
 """So many kinds get a line each."""
+BRIGHT_ON_BLACK, PLAIN = "\x1b[97;40m", "\x1b[0m"
 PASTED_MOST = 1000
 """Characters of an example row that is still pasted rather than put into a file."""
 
@@ -78,6 +84,30 @@ def lines(url: BrokerUrl, mqtt: MqttSettings, topics: Topics, manifest: Manifest
     return [listen, send] if asks else [listen]
 
 
+def phone(url: str, token_file: Path | None, *, columns: int) -> str:
+    """The address of the live page, and below it as a QR code where that fits into so many columns.
+
+    The code holds the address alone: the token would be on the screen for all to see, and in the phone's history.
+    """
+    asks = f"  (it asks once for the token in {token_file})" if token_file is not None else ""
+    code = _qr(url)
+    fits = code is not None and len(code[0]) <= columns
+    # Both colours are said: a code in a light terminal's own would be the negative, which not every phone reads.
+    rows = [f"{BRIGHT_ON_BLACK}{row}{PLAIN}" for row in code] if code is not None and fits else []
+    return "\n".join([f"phone:   {url}{asks}", *rows])
+
+
+def _qr(url: str) -> Sequence[str] | None:
+    """Two rows of the code in each line of text; None without the library."""
+    try:
+        import segno
+    except ImportError:
+        return None  # an older installation of [http]: the address is enough
+    text = io.StringIO()
+    segno.make_qr(url, error="m").terminal(text, border=2, compact=True)
+    return text.getvalue().splitlines()
+
+
 def _reached(url: BrokerUrl, mqtt: MqttSettings) -> str:
     """The options that name the broker, with a blank behind each; a password is read from its file, never shown."""
     words = ["-h", url.host] if url.host != "localhost" else []
@@ -112,6 +142,17 @@ def _json(row: object) -> str:
 def is_there() -> bool:
     """True where standard output is read by a person."""
     return sys.stdout is not None and sys.stdout.isatty()
+
+
+def columns() -> int:
+    """How wide it is; 0 where it cannot show a QR code: it knows no colours, or no blocks."""
+    if os.environ.get("TERM", "dumb") == "dumb":
+        return 0
+    try:
+        "\u2580\u2584\u2588".encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return 0
+    return shutil.get_terminal_size().columns
 
 
 def show(said: Sequence[str]) -> None:

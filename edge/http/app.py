@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.errors import ConfigError, needs
+from edge.http import reach
 from edge.http.auth import Auth, Certificate, Token, check_tls, is_loopback
 from edge.http.options import Served, ServerOptions
 
@@ -85,9 +86,17 @@ class HttpServer:
     @property
     def url(self) -> str:
         """Where it answers; after `start`."""
-        host = f"[{self._options.host}]" if ":" in self._options.host else self._options.host
-        port = self._socket.getsockname()[1] if self._socket is not None else self._options.port
-        return f"{'https' if self._options.cert else 'http'}://{host}:{port}"
+        return reach.url_of(self._options.host, self._port, tls=self._options.cert is not None)
+
+    @property
+    def url_for_others(self) -> str | None:
+        """What a phone opens; None where only this machine reaches it. After `start`."""
+        host = reach.host_for_others(self._options.host, self._options.names)
+        return reach.url_of(host, self._port, tls=self._options.cert is not None) if host is not None else None
+
+    @property
+    def _port(self) -> int:
+        return int(self._socket.getsockname()[1]) if self._socket is not None else self._options.port
 
     def start(self) -> None:
         """Listens, and returns when requests are answered. Raises ConfigError where it cannot listen there."""

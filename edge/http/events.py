@@ -157,17 +157,17 @@ def _events(taken: Sequence[Result | Skipped], missed: int) -> Sequence[bytes]:
 
 
 def describe(sample: Sample) -> Mapping[str, Any]:
-    """What the page shows of a sample: `{"kind": "picture"}`, or the row itself."""
+    """What the page shows of a sample: `{"kind": "picture"}`, or the row itself: the first `ROW_MOST` of `count`."""
     payload = _decoded(sample.payload)
     if picture_of(payload) is not None:
         return {"kind": "picture"}
     if isinstance(payload, np.ndarray):
         shape = list(payload.shape)
-        return {"kind": "array", "shape": shape, "values": payload.ravel()[:ROW_MOST].tolist()}
+        return {"kind": "array", "shape": shape, "count": payload.size, "values": payload.ravel()[:ROW_MOST].tolist()}
     if isinstance(payload, Mapping):
-        return {"kind": "row", "values": dict(list(payload.items())[:ROW_MOST])}
+        return {"kind": "row", "count": len(payload), "values": dict(list(payload.items())[:ROW_MOST])}
     if isinstance(payload, list):
-        return {"kind": "array", "shape": [len(payload)], "values": payload[:ROW_MOST]}
+        return {"kind": "array", "shape": [len(payload)], "count": len(payload), "values": payload[:ROW_MOST]}
     return {"kind": "none"}
 
 

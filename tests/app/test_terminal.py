@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of a service on MQTT."""
+"""What a person at a terminal sees of a service."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import re
 import subprocess
 from pathlib import Path
 
+import cv2
 import msgspec
+import numpy as np
 import pytest
-from support.processes import until
+from support.processes import PATIENCE_S, until
 from support.terminal import Terminal
 
 from edge.app import terminal
@@ -38,8 +40,8 @@ def result(task: str, *predictions: object, seq: int = 1) -> Result:
 def service(tmp_path):
     made: list[Terminal] = []
 
-    def start(*words: str) -> Terminal:
-        made.append(Terminal(tmp_path / "folder", "edge-run", *map(str, words)))
+    def start(*words: str, **environ: str) -> Terminal:
+        made.append(Terminal(tmp_path / "folder", "edge-run", *map(str, words), **environ))
         return made[-1]
 
     yield start
@@ -111,3 +113,69 @@ def test_what_is_a_kind_depends_on_the_task():
     assert terminal.kind(result("detect", cat)) == terminal.kind(result("detect", moved, moved))
     assert terminal.kind(result("detect", cat)) != terminal.kind(result("detect"))
     assert terminal.kind(result("anomaly", Anomaly(1.0, False))) != terminal.kind(result("anomaly", Anomaly(2.0, True)))
+
+
+# --- a phone ----------------------------------------------------------------------------------------------
+
+
+def scanned(code: list[str]) -> str:
+    """What a camera reads, from half blocks on black."""
+    shades = {"█": (255, 255), "▀": (255, 0), "▄": (0, 255), " ": (0, 0)}
+    rows = [[shades[c][half] for c in line] for line in code for half in (0, 1)]
+    picture = np.kron(np.array(rows, np.uint8), np.ones((8, 8), np.uint8))
+    return cv2.QRCodeDetector().detectAndDecode(
+        cv2.copyMakeBorder(picture, 64, 64, 64, 64, cv2.BORDER_CONSTANT, value=255)
+    )[0]
+
+
+def code_of(said: str) -> list[str]:
+    return re.findall(r"\x1b\[97;40m([█▀▄ ]+)\x1b\[0m", said)
+
+
+def test_the_code_for_a_phone_holds_the_address_and_not_the_token(tmp_path):
+    token = tmp_path / "token"
+    said = terminal.phone("http://192.168.178.20:8080", token, columns=80)
+
+    assert said.splitlines()[0] == f"phone:   http://192.168.178.20:8080  (it asks once for the token in {token})"
+    assert scanned(code_of(said)) == "http://192.168.178.20:8080"
+
+
+@pytest.mark.parametrize("columns", [0, 28])
+def test_where_the_code_does_not_fit_the_address_stands_alone(columns):
+    assert terminal.phone("http://192.168.178.20:8080", None, columns=columns) == "phone:   http://192.168.178.20:8080"
+
+
+@pytest.fixture
+def token(tmp_path) -> Path:
+    file = tmp_path / "token"
+    file.write_text("open-sesame-12345\n")
+    file.chmod(0o600)
+    return file
+
+
+def test_beyond_loopback_the_terminal_shows_the_phones_address(service, flowers, token):
+    shown = service(flowers.path, "--mqtt", "none", "--http", "0.0.0.0:0", "--http-name", "pi.example",
+                    "--http-token-file", token, TERM="xterm", PYTHONUTF8="1")  # fmt: skip
+    shown.wait_until_said("phone:")
+    until(lambda: len(code_of(shown.said)) >= 14, "a code")
+    url = re.search(r"^phone: +(\S+)", shown.said, re.MULTILINE)[1]
+
+    assert re.fullmatch(r"http://pi\.example:[1-9]\d*", url)
+    assert scanned(code_of(shown.said)) == url
+    assert "open-sesame" not in shown.said
+
+
+def test_on_loopback_there_is_none(service, flowers):
+    shown = service(flowers.path, "--mqtt", "none", "--http", "0", "--source", "synthetic:1", TERM="xterm")
+    shown.wait_until_said("#1  ")
+    assert "listening" in shown.said
+    assert "phone:" not in shown.said
+
+
+def test_piped_the_phones_address_is_not_printed(edge_run, flowers, token):
+    process = edge_run(flowers.path, "--mqtt", "none", "--http", "0.0.0.0:0", "--http-token-file", token,
+                       "--source", "synthetic:1", "--sink", "file:results.jsonl")  # fmt: skip
+    out, _ = process.process.communicate(timeout=PATIENCE_S)
+    assert out == b""
+    assert "listening" in process.said()
+    assert "phone" not in process.said()

@@ -133,7 +133,7 @@ def test_the_state_tells_model_counters_and_the_newest_row(serve, models):
     state = site.get("/live/state").json
 
     assert state["http"]["inferences"] == 1
-    assert state["newest"] == {"kind": "array", "shape": [3], "values": [1, 2, 3]}
+    assert state["newest"] == {"kind": "array", "shape": [3], "count": 3, "values": [1, 2, 3]}
     assert state["board"]["temperature_c"] == 48.2
     assert len(state["board"]["problems"]) == 2
 
@@ -144,7 +144,13 @@ def test_the_newest_row_comes_with_the_result_that_belongs_to_it(serve, models):
     site.post("/predict", [1, 2, 3])
     told = site.post("/predict", [4, 5, 6]).json
 
-    assert site.get("/live/sample").json == {"kind": "array", "shape": [3], "values": [4, 5, 6], "result": told}
+    assert site.get("/live/sample").json == {
+        "kind": "array",
+        "shape": [3],
+        "count": 3,
+        "values": [4, 5, 6],
+        "result": told,
+    }
 
 
 def test_the_newest_picture_comes_with_the_results_that_belong_to_it(serve, models):

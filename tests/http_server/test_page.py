@@ -146,6 +146,137 @@ def test_a_row_can_be_tried_with_the_keyboard_alone(browser, digits):
     shows(browser, "answer", "2 values; the model takes 64 features")
 
 
+def test_a_row_that_is_being_typed_is_left_alone(browser, digits):
+    digits.post("/predict", ROW)
+    browser.get(digits.server.url)
+    field = browser.find_element(By.ID, "row")
+    until(lambda: field.get_property("value").startswith("[0,1,2"), "the newest row, to be tried")
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(Keys.DELETE)
+
+    browser.execute_async_script("poll().then(arguments[0])")
+    assert field.get_property("value") == ""
+    browser.find_element(By.ID, "ask").click()  # it has the focus no more
+    browser.execute_async_script("poll().then(arguments[0])")
+    assert field.get_property("value") == ""
+
+
+@pytest.fixture
+def saved(browser, tmp_path) -> Iterator[Path]:
+    """The folder where the browser saves files."""
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    yield folder
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "default"})
+
+
+def save(browser, folder: Path, name: str) -> Path:
+    browser.find_element(By.ID, "save").click()
+    shows(browser, "shared", f"Saved as {name}")
+    until((folder / name).exists, f"the file {name}")
+    return folder / name
+
+
+def test_the_newest_row_is_saved_with_its_result(browser, digits, saved):
+    browser.get(digits.server.url)
+    result = digits.post("/predict", ROW).json
+    shows(browser, "when", f"no. {result['seq']}")
+
+    file = save(browser, saved, f"digits-{result['seq']}.json")
+    assert json.loads(file.read_text()) == {"input": ROW, "result": result}
+
+
+def test_of_a_row_that_shows_in_part_the_saved_file_says_so(browser, serve, models, saved):
+    site = serve(onnxmodels.scores(models / "wide.onnx", features=300))
+    browser.get(site.server.url)
+    result = site.post("/predict", [1.0] * 300).json
+    shows(browser, "when", f"no. {result['seq']}")
+
+    told = json.loads(save(browser, saved, f"wide-{result['seq']}.json").read_text())
+    assert told["input"] == [1] * 200
+    assert told["input_is_cut"] == "the first of 300"
+
+
+def test_the_newest_picture_is_saved_with_its_boxes(browser, serve, models, saved):
+    site = serve(onnxmodels.one_box(models / "page_box.onnx"))
+    browser.get(site.server.url)
+    result = site.post("/predict", cv2.imencode(".png", np.full((240, 320, 3), 150, np.uint8))[1].tobytes()).json
+    until(lambda: browser.find_element(By.ID, "save").is_displayed(), "the newest picture")
+
+    pixels = cv2.imread(str(save(browser, saved, f"page_box-{result['seq']}.jpg"))).astype(int)
+    assert pixels.shape == (240, 320, 3)
+    left, top, right, bottom = map(int, result["predictions"][0]["box"])
+    edges = [pixels[bottom, (left + right) // 2], pixels[(top + bottom) // 2, right]]
+    assert all(np.ptp(edge) > 50 for edge in edges)  # coloured
+    assert np.ptp(pixels[(top + bottom) // 2, (left + right) // 2]) < 10
+
+
+@pytest.mark.parametrize("clipboard", ["the browser's", "the old one, by http"])
+def test_the_newest_row_is_copied_with_its_result(browser, digits, clipboard):
+    browser.get(digits.server.url)
+    if clipboard != "the browser's":
+        browser.execute_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    result = digits.post("/predict", ROW).json
+    shows(browser, "when", f"no. {result['seq']}")
+    browser.find_element(By.ID, "copy").click()
+    shows(browser, "shared", "Copied")
+
+    field = browser.find_element(By.ID, "row")
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(Keys.CONTROL, "v")
+    until(lambda: field.get_property("value").startswith("{"), "what was copied")
+    assert json.loads(field.get_property("value")) == {"input": ROW, "result": result}
+
+
+SHARING = """
+navigator.canShare = () => true;
+navigator.share = async ({ text, files = [] }) => {
+  window.told = { text, files: files.map((f) => [f.name, f.type, f.size]) };
+};
+"""
+
+
+@pytest.fixture
+def sharing(browser) -> Iterator[None]:
+    """A browser that shares with other apps, as phones do."""
+    script = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SHARING})
+    yield
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
+@pytest.mark.usefixtures("sharing")
+def test_on_a_phone_the_newest_row_is_shared(browser, digits):
+    browser.get(digits.server.url)
+    result = digits.post("/predict", ROW).json
+    shows(browser, "when", f"no. {result['seq']}")
+    assert not browser.find_element(By.ID, "save").is_displayed()
+    browser.find_element(By.ID, "share").click()
+
+    until(lambda: browser.execute_script("return window.told"), "what was shared")
+    told = browser.execute_script("return window.told")
+    sentence, _, row = told["text"].partition("\n")
+    assert sentence.startswith(result["predictions"][0]["label"])
+    assert json.loads(row) == {"input": ROW, "result": result}
+    assert told["files"] == []
+
+
+@pytest.mark.usefixtures("sharing")
+def test_on_a_phone_the_newest_picture_is_shared(browser, serve, models):
+    site = serve(onnxmodels.one_box(models / "page_box.onnx"))
+    browser.get(site.server.url)
+    result = site.post("/predict", cv2.imencode(".png", np.full((240, 320, 3), 150, np.uint8))[1].tobytes()).json
+    until(lambda: browser.find_element(By.ID, "share").is_displayed(), "the newest picture")
+    browser.find_element(By.ID, "share").click()
+
+    until(lambda: browser.execute_script("return window.told"), "what was shared")
+    told = browser.execute_script("return window.told")
+    assert told["text"].startswith(result["predictions"][0]["label"])
+    [(name, kind, size)] = told["files"]
+    assert (name, kind) == (f"page_box-{result['seq']}.jpg", "image/jpeg")
+    assert size > 1000
+
+
 @pytest.fixture
 def named(serve, models):
     """A model whose two features have names, with a golden sample."""

@@ -20,6 +20,7 @@ async function newestPicture() {
     $("picture").alt = `Newest picture: ${headline(result).join(" ")}`;
     $("now-picture").hidden = false;
     showResult(result);
+    shareable(result, null);
   }
 }
 
@@ -28,7 +29,11 @@ async function newestRow() {
   const response = await api("/live/sample");
   if (!response.ok) return;
   const newest = await response.json();
-  if (newest.result) showResult(newest.result);
+  if (newest.kind === "picture") return newestPicture(); // the state does not tell of it yet
+  if (newest.result) {
+    showResult(newest.result);
+    shareable(newest.result, newest);
+  }
   showSample(newest);
 }
 
@@ -282,7 +287,7 @@ async function poll() {
       $("try-picture").hidden = !wantsPicture;
       $("try-row").hidden = wantsPicture;
     }
-    if (!$("row").value && !$("try-row").hidden) offer(now.example ?? (now.newest && now.newest.values));
+    if (mayOffer()) offer(now.example ?? (now.newest && !isCut(now.newest) && now.newest.values));
   } catch (error) {
     if (!$("login").hidden) return;
   }

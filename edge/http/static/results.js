@@ -16,6 +16,9 @@ const total = (result) => result.timing_ms.preprocess + result.timing_ms.infer +
 const pairs = (flags) => flags.join(" ").split(/ (?=--)/);
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
+// Of a sample that the device shows in part.
+const isCut = (sample) => sample.count > (sample.kind === "row" ? Object.keys(sample.values) : sample.values || []).length;
+
 // --- what a result says ----------------------------------------------------------------------------------
 
 function bars(result) {

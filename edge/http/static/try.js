@@ -4,11 +4,16 @@ const FIELDS = 24;
 let mine = null;
 let example = null;
 
+// What is typed is left alone, an empty field too: its next letter may be under way.
+let typed = false;
+$("row").addEventListener("input", () => { typed = true; });
+const mayOffer = () => !typed && !$("try-row").hidden && !$("row").value && document.activeElement !== $("row");
+
 const isRow = (value) => Boolean(value) && typeof value === "object" && !Array.isArray(value);
 
 // A row by names gets a field for each; anything else is JSON.
 function offer(value) {
-  if (value === null || value === undefined) return;
+  if (!value) return;
   example = value;
   $("row").value = JSON.stringify(value, null, Array.isArray(value) ? 0 : 1);
   const names = isRow(value) ? Object.keys(value) : [];
