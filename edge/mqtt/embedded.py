@@ -15,7 +15,7 @@ from typing import Any
 from edge.errors import ConfigError, needs
 
 STANDARD_PORT = 1883
-START_WAIT_S = 10.0
+START_WAIT_S = 30.0
 
 
 class EmbeddedBroker:

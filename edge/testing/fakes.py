@@ -80,7 +80,7 @@ class ListSource:
             self.acked.append(sample.payload)
             self._more.notify_all()
 
-    def wait_for_acks(self, count: int, timeout_s: float = 10.0) -> bool:
+    def wait_for_acks(self, count: int, timeout_s: float = 120.0) -> bool:
         """True when `count` samples were acknowledged."""
         with self._more:
             return self._more.wait_for(lambda: len(self.acked) >= count, timeout_s)
@@ -180,7 +180,7 @@ class FakeBroker:
         if self._events is not None:
             self._events.ready()
 
-    def wait_for(self, count: int, timeout_s: float = 10.0) -> bool:
+    def wait_for(self, count: int, timeout_s: float = 120.0) -> bool:
         """True when `count` messages were received."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self.received) >= count, timeout_s)

@@ -138,5 +138,5 @@ def test_a_signal_is_a_request_to_stop(noted):
     app, _ = noted()
     app.run()
     os.kill(os.getpid(), signal.SIGTERM)
-    assert app.stop.wait(1.0)
+    assert app.stop.wait(150.0)
     assert app.stop.failure is None

@@ -46,7 +46,7 @@ def answering(sock: HealthSocket) -> Iterator[None]:
 
 @pytest.fixture
 def service(tmp_path) -> Iterator[HealthSocket]:
-    sock = HealthSocket(tmp_path, "pi.digits", well, SystemClock())
+    sock = HealthSocket(tmp_path, "pi.digits", well, FakeClock())
     sock.open()
     yield sock
     sock.close()

@@ -49,11 +49,15 @@ def service(tmp_path):
         one.stop()
 
 
+def line_after(shown: Terminal, word: str) -> str:
+    """What stands behind the word, once its line is whole."""
+    until(lambda: re.search(rf"^{word}: .*\n", shown.said, re.MULTILINE) is not None, f"a line of {word}")
+    return re.search(rf"^{word}: +(.*)\n", shown.said, re.MULTILINE)[1]
+
+
 def test_the_lines_that_are_shown_can_be_pasted_and_each_new_label_is_a_line(service, broker, flowers, tmp_path):
     shown = service(flowers.path, "--device", "pi", "--mqtt", broker.url)
-    shown.wait_until_said("send:")
-    send = re.search(r"^send: +(.*)$", shown.said, re.MULTILINE)[1]
-    listen = re.search(r"^listen: +(.*)$", shown.said, re.MULTILINE)[1]
+    listen, send = (line_after(shown, word) for word in ("listen", "send"))
     heard = tmp_path / "heard.txt"
     subscriber = subprocess.Popen(["bash", "-c", f"exec {listen} > {heard}"])
     try:

@@ -100,7 +100,7 @@ def test_no_space_left_leaves_what_was_there(tmp_path: Path) -> None:
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False
     )
 
     assert "OutputError: wine.onnx: cannot be written (5000 bytes): File too large" in done.stderr

@@ -171,7 +171,7 @@ def test_no_space_left_leaves_nothing_behind(bench: Path) -> None:
 
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], cwd=bench, env=environment, capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=150, check=False,
     )  # fmt: skip
 
     assert done.returncode == 2, done.stderr

@@ -165,9 +165,9 @@ def test_three_threads_lose_and_swap_nothing(bench):
         numbers = range(first, first + 16)
         b.outbox.put([(Message("result", b'{"n":%d}' % n, n), Ack(1, lambda n=n: b.safe.append(n))) for n in numbers])
     b.outbox.finish()
-    owner.join(60)
+    owner.join(150)
     b.broker.ended = True
-    trickle.join(60)
+    trickle.join(150)
     assert not owner.is_alive()
     assert b.received == list(range(20_000))
     assert b.safe == list(range(20_000))

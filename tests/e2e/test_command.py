@@ -27,7 +27,7 @@ def run(tmp_path):
         env = {k: v for k, v in os.environ.items() if not k.startswith("EDGE_")}
         env.update({"XDG_STATE_HOME": str(tmp_path / "state"), **environ})
         return subprocess.run(
-            [str(BINARIES / "edge-run"), *map(str, args)], input=stdin, capture_output=True, env=env, timeout=60,
+            [str(BINARIES / "edge-run"), *map(str, args)], input=stdin, capture_output=True, env=env, timeout=150,
             cwd=tmp_path,
         )  # fmt: skip
 
@@ -272,7 +272,7 @@ def test_a_plain_run_loads_nothing_it_does_not_use(tmp_path, flowers):
         "         'csv'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else code)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=150, cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
 
 
@@ -288,7 +288,7 @@ def test_a_run_with_a_broker_loads_no_more_than_a_connection_needs(tmp_path, flo
         "        'edge.http', 'edge.mqtt.masks', 'edge.sinks.http', 'cv2'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {more}' if more or 'paho' not in sys.modules else code)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=150, cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
 
 
@@ -299,7 +299,7 @@ def test_an_engine_that_is_not_installed_is_one_line_and_2(tmp_path, flowers):
         "import sys; sys.modules['onnxruntime'] = None; sys.maxsize = 2**31 - 1; import edge.cli.run; "
         f"sys.exit(edge.cli.run.run(['--model', {str(flowers.path)!r}, '--source', 'synthetic:1', '--mqtt', 'none']))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=150, cwd=tmp_path)
     assert done.returncode == 2
     assert "an .onnx model needs onnxruntime" in one_line(done)
     assert "install the 64-bit Raspberry Pi OS" in one_line(done)
@@ -354,7 +354,7 @@ def test_nothing_is_kept_in_the_home_folder_or_sent_home(tmp_path, flowers):
     command = [str(BINARIES / "edge-run"), "--model", str(flowers.path), "--source", "synthetic:1", "--mqtt", "none"]
     env = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state"), "PATH": os.environ["PATH"]}
     for more in ([], ["--check"]):
-        subprocess.run([*command, *more], env=env, capture_output=True, timeout=60, check=True)
+        subprocess.run([*command, *more], env=env, capture_output=True, timeout=150, check=True)
     assert [f.name for f in tmp_path.iterdir()] == ["state"]
 
 

@@ -39,7 +39,7 @@ def test_a_demo_that_cannot_write_says_the_way_out(tmp_path):
 )
 def test_a_demo_whose_broker_is_not_there_says_so_before_it_trains(tmp_path, broker, says):
     demo = typed(f"edge-run demo --broker {broker.format(free=free_port())}", tmp_path)
-    said = demo.communicate(timeout=60)[0]
+    said = demo.communicate(timeout=150)[0]
     assert (demo.returncode, len(said.splitlines())) == (2, 1)
     assert says in said
 

@@ -36,7 +36,7 @@ def edge_run(tmp_path):
 def ends_with(model, *args, **environ):
     env = {k: v for k, v in os.environ.items() if not k.startswith("EDGE_")} | environ
     command = [str(BINARIES / "edge-run"), "--model", str(model), *map(str, args)]
-    done = subprocess.run(command, capture_output=True, env=env, timeout=60, cwd=model.parent, check=False)
+    done = subprocess.run(command, capture_output=True, env=env, timeout=150, cwd=model.parent, check=False)
     (line,) = [x for x in done.stderr.decode().splitlines() if x.startswith("edge-run: error")]
     assert b"Traceback" not in done.stderr
     return done.returncode, line
@@ -66,9 +66,9 @@ def test_http_alone_feeds_the_model_until_a_signal(edge_run, model):
 
 def test_numbers_are_unique_across_the_flow_and_http(edge_run, model, broker):
     port = free_port()
-    process = edge_run("--model", model, "--mqtt", broker.url, "--device", "d", "--http", port)
-    process.wait_until_said("connected")
-    client = Client(broker.port, "edge/d/scores/result")
+    edge_run("--model", model, "--mqtt", broker.url, "--device", "d", "--http", port)
+    client = Client(broker.port, "edge/d/scores/result", "edge/d/scores/status")
+    client.wait_for_text("edge/d/scores/status", b"online")
     for _ in range(20):
         client.publish("edge/d/scores/input", b"[1, 2, 3, 4]")
     asked = [json.loads(ask(port, "POST", "/predict", b"[1, 2, 3, 4]")[1])["id"] for _ in range(20)]
@@ -83,9 +83,9 @@ def test_numbers_are_unique_across_the_flow_and_http(edge_run, model, broker):
 
 def test_the_page_s_events_carry_the_flow_s_results(edge_run, model, broker):
     port = free_port()
-    process = edge_run("--model", model, "--mqtt", broker.url, "--device", "d", "--http", port)
-    process.wait_until_said("connected")
-    client = Client(broker.port, "edge/d/scores/result")
+    edge_run("--model", model, "--mqtt", broker.url, "--device", "d", "--http", port)
+    client = Client(broker.port, "edge/d/scores/result", "edge/d/scores/status")
+    client.wait_for_text("edge/d/scores/status", b"online")
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=150)
     connection.request("GET", "/events")
     response = connection.getresponse()

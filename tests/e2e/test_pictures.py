@@ -21,7 +21,9 @@ EDGE_RUN = str(Path(sys.executable).with_name("edge-run"))
 
 
 def run(*flags: str) -> tuple[int, list[dict], str]:
-    done = subprocess.run([EDGE_RUN, *flags, "--mqtt", "none"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [EDGE_RUN, *flags, "--mqtt", "none"], capture_output=True, text=True, timeout=150, check=False
+    )
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 

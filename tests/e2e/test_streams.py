@@ -48,7 +48,7 @@ def test_the_spool_never_becomes_a_standard_stream(shell, tmp_path):
     """A closed descriptor would be the next file's number, and a library's warning would be written into it."""
     done = shell(
         "$RUN --source synthetic:200 --sink file:/dev/full --grace 0.1 --state-dir state 2>&- >&- & pid=$!;"
-        " i=0; while [ ! -e state/*.spool ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done;"
+        " i=0; while [ ! -e state/*.spool ] && [ $i -lt 1500 ]; do sleep 0.1; i=$((i+1)); done;"
         " readlink /proc/$pid/fd/0 /proc/$pid/fd/1 /proc/$pid/fd/2; kill $pid; wait $pid"
     )
     assert done.stdout.split()[1:] == [b"/dev/null", b"/dev/null"]
@@ -68,19 +68,18 @@ def test_two_file_sinks_both_get_every_result(shell, tmp_path):
 def test_a_reader_that_stops_reading_is_noticed_and_does_not_hold_up_the_end(edge_run, flowers, tmp_path):
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(str(tmp_path / "notify"))
-    manager.settimeout(30)
+    manager.settimeout(150)
     process = edge_run(
         *("--model", flowers.path, "--mqtt", "none", "--source", "synthetic:", "--grace", "0.1"),
         environ={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"},
     )
     heard = b""
-    while b"hangs: " not in heard:
+    while b"hangs: " not in heard or b"outbox-console" not in heard:  # on a busy machine others are late, too
         heard = manager.recv(4096)
-    assert b"outbox-console" in heard
     process.process.send_signal(signal.SIGTERM)
     until(lambda: process.process.poll() is not None, "the end")
     manager.close()
     assert process.process.returncode == 1
-    assert process.said().count("thread hangs  hung=outbox-console") == 1
+    assert process.said().count("hung=outbox-console") == 1
     assert "Traceback" not in process.said()
     assert "outbox-console did not end; what was held there is not delivered" in process.said()

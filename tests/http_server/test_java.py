@@ -60,7 +60,7 @@ def test_the_jdk_s_client_is_answered_each_time(numbers, tmp_path):
 def test_curl_that_offers_http_2_is_answered_by_http_1(numbers, more):
     url = f"{numbers.server.url}/predict"
     command = ["curl", "-sS", "-v", "--http2", *more, "-d", "[1, 2, 3]", url, url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=True)
 
     assert len(re.findall(r'"value":3\.0', done.stdout)) == 2
     assert "Upgrade: h2c" in done.stderr
@@ -76,7 +76,7 @@ def test_curl_that_reuses_its_connection_behind_a_large_upload_is_answered(serve
     command = ["curl", "-sS", "--http2", "-o", "/dev/null", "-w", "%{http_code} %{num_connects}\n",
                "--data-binary", f"@{body}"]  # fmt: skip
     done = subprocess.run(
-        [*command, url, "-o", "/dev/null", url], capture_output=True, text=True, timeout=60, check=True
+        [*command, url, "-o", "/dev/null", url], capture_output=True, text=True, timeout=150, check=True
     )
 
     assert done.stdout.split() == ["200", "1", "200", "0"]

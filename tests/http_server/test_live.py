@@ -234,7 +234,7 @@ def test_metrics_have_the_names_units_and_labels_of_the_contract(measured):
     assert one(found, "edge_run_outbox_messages") == 6
     assert one(found, "edge_run_outbox_bytes") == 700
     assert one(found, "edge_run_outbox_dropped_total", reason="full") == 2
-    assert one(found, "edge_run_outbox_oldest_timestamp_seconds") == pytest.approx(time.time() - 60, abs=10)
+    assert one(found, "edge_run_outbox_oldest_timestamp_seconds") == pytest.approx(time.time() - 60, abs=50)
     assert one(found, "edge_run_device_temperature_celsius") == 51.5
     assert one(found, "edge_run_device_throttled", kind="undervoltage") == 1
     assert one(found, "edge_run_device_throttled", kind="freq_capped") == 0

@@ -73,7 +73,7 @@ def test_pictures_come_with_home_assistant_only(edge_run, start, broker, client,
     listener.wait_for_topic("image")
     assert process.stop() == 0
     images = [p for t, p, _ in listener.messages if t.endswith("/image")]
-    assert len(images) == 1  # one in ten seconds
+    assert len(images) < 5  # one in ten seconds, and all five took less than fifty
     assert cv2.imdecode(np.frombuffer(images[0], np.uint8), cv2.IMREAD_COLOR).shape == (90, 120, 3)
 
     listener.messages.clear()

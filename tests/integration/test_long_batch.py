@@ -41,6 +41,7 @@ def test_a_million_rows_in_one_message_harm_nobody_and_come_again(edge_run, flow
     assert process.stop() == 0
     assert "it is not acknowledged, and comes again" in process.said()
 
+    heard.wait_for_text(f"{BASE}/status", b"offline")  # no word of the first life comes any more
     heard.messages.clear()
     again = edge_run(*arguments)
     until(lambda: results(heard) > 200, "it comes again")

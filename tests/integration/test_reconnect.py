@@ -66,22 +66,22 @@ def protocol(caplog) -> str:
 def test_a_proxy_that_hangs_up_does_not_cost_mqtt_5(link, session, failures, tries, caplog):
     """Request and response stand on properties that MQTT 3.1.1 has not."""
     session.start()
-    wait_until("a connection", lambda: session.up, 10)
+    wait_until("a connection", lambda: session.up, 150)
     link.refuse()
-    wait_until("some tries in vain", lambda: len(failures) > tries, 10)
+    wait_until("some tries in vain", lambda: len(failures) > tries, 150)
     link.accept()
-    wait_until("a connection again", lambda: session.up, 10)
+    wait_until("a connection again", lambda: session.up, 150)
     assert protocol(caplog) == "MQTT 5"
 
 
 def test_a_start_behind_a_proxy_that_hangs_up_comes_to_mqtt_5_with_the_next_connection(link, session, failures, caplog):
     link.refuse()
     session.start()
-    wait_until("some tries in vain", lambda: len(failures) > 2, 10)
+    wait_until("some tries in vain", lambda: len(failures) > 2, 150)
     link.accept()
-    wait_until("a connection", lambda: session.up, 10)
+    wait_until("a connection", lambda: session.up, 150)
     link.cut()
-    wait_until("a connection again", lambda: session.connects == 2 and session.up, 10)
+    wait_until("a connection again", lambda: session.connects == 2 and session.up, 150)
     assert protocol(caplog) == "MQTT 5"
 
 

@@ -44,7 +44,7 @@ def test_a_worker_has_its_turns_in_the_session_s_thread_also_while_the_broker_is
     worker = CountingWorker()
     away.attach(worker)
     away.start()
-    assert worker.turned.acquire(timeout=10)
+    assert worker.turned.acquire(timeout=150)
     assert set(worker.threads) == {"mqtt"}
 
 
@@ -54,14 +54,14 @@ def test_wake_gives_a_turn_at_once(away):
     away.start()
     for _ in range(20):  # more turns than the thread takes by itself in the time
         away.waker.wake()
-        assert worker.turned.acquire(timeout=10)
+        assert worker.turned.acquire(timeout=150)
 
 
 def test_a_worker_is_told_that_the_thread_ends(away):
     worker = CountingWorker()
     away.attach(worker)
     away.start()
-    assert worker.turned.acquire(timeout=10)
+    assert worker.turned.acquire(timeout=150)
     assert not worker.ended
     away.stop()
     assert worker.ended
@@ -83,7 +83,7 @@ def test_an_error_in_a_turn_is_told(away):
     session.attach(Broken())
     try:
         session.start()
-        assert heard.wait(10)
+        assert heard.wait(150)
         session.stop()
     finally:
         threading.excepthook = before
@@ -100,7 +100,7 @@ def test_an_error_that_ends_the_process_with_a_code_of_its_own_is_told_without_a
     session = MqttSession(away.options, failed=lambda exc: (told.append(exc), heard.set()))
     session.attach(Refused())
     session.start()
-    assert heard.wait(10)
+    assert heard.wait(150)
     session.stop()
     assert [str(exc) for exc in told] == ["state is a file"]
     assert "Traceback" not in capfd.readouterr().err
@@ -111,7 +111,7 @@ def test_workers_have_their_turns_while_a_name_server_does_not_answer(away, monk
 
     def slow(*_args, **_more):
         asked.set()
-        answers.wait(30)
+        answers.wait(150)
         raise socket.gaierror(socket.EAI_AGAIN, "no answer")
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
@@ -119,12 +119,12 @@ def test_workers_have_their_turns_while_a_name_server_does_not_answer(away, monk
     away.attach(worker)
     away.start()
     try:
-        assert asked.wait(10)
+        assert asked.wait(150)
         for _ in range(3):
             while worker.turned.acquire(blocking=False):
                 continue
             away.waker.wake()
-            assert worker.turned.acquire(timeout=10)
+            assert worker.turned.acquire(timeout=150)
         away.stop()
         assert worker.ended
     finally:

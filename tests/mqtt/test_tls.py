@@ -83,7 +83,7 @@ def serve(papers):
     for server, thread in open_ones:
         server.shutdown(socket.SHUT_RDWR)
         server.close()
-        thread.join(10)
+        thread.join(150)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def reason(papers):
         )
         made.append(session)
         session.start()
-        assert came.wait(20)
+        assert came.wait(150)
         return reasons[0]
 
     yield of

@@ -124,7 +124,7 @@ def test_a_spool_is_said_by_its_name_and_keeps_what_waits(site, edge_run, flower
         until(lambda: spool.exists() and len(msgspec.msgpack.decode(spool.read_bytes())["messages"]) == 3, "3 results")
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(150)
     (tmp_path / "out.tsv").rmdir()
     edge_run(*settings, "--source", "synthetic:1")
     assert len((tmp_path / "out.tsv").read_text().splitlines()) == 4

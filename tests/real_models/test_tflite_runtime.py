@@ -33,7 +33,7 @@ def bins() -> Path:
 
 def run(bins: Path, *flags: object) -> list[dict]:
     command = [bins / "edge-run", *map(str, flags), "--mqtt", "none"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -55,7 +55,7 @@ def test_rows_of_several_lengths_of_batch_are_inferred(bins, tmp_path):
 def test_the_examination_names_the_engine(bins, tmp_path):
     (tmp_path / "add.tflite").write_bytes(tinytflite.build())
     command = [bins / "edge-run", "--model", tmp_path / "add.tflite", "--check", "--mqtt", "none", "--source", "-"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False, stdin=subprocess.DEVNULL)
     assert "tflite-runtime 2.14" in done.stdout + done.stderr
 
 
@@ -71,7 +71,7 @@ def test_the_examination_names_the_engine(bins, tmp_path):
 def test_a_model_that_cannot_run_ends_the_process_with_3(bins, tmp_path, data, said):
     (tmp_path / "m.tflite").write_bytes(data)
     command = [bins / "edge-run", "--model", tmp_path / "m.tflite", "--source", "synthetic:1", "--mqtt", "none"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 3
     assert said in done.stderr
 

@@ -206,7 +206,7 @@ def test_the_end_comes_within_a_batch_which_is_not_acknowledged_then(caplog):
     thread.start()
     assert first.wait(150)
     flow.runner.stop()
-    thread.join(20)
+    thread.join(150)
     assert not thread.is_alive()
     assert source.acked == []
     assert "it is not acknowledged, and comes again" in caplog.text

@@ -57,7 +57,7 @@ class ThreadLoop:
         self.join()
 
     def join(self):
-        self._thread.join(30)
+        self._thread.join(150)
         assert not self._thread.is_alive()
 
 
@@ -177,7 +177,7 @@ class Service:
 
     def __exit__(self, *_):
         self.runner.stop()
-        self._thread.join(30)
+        self._thread.join(150)
         self.loop.end()
         assert not self._thread.is_alive()
 
@@ -253,7 +253,7 @@ def test_a_model_in_the_loop_counts_as_making_progress_while_the_outbox_has_no_r
         beaten = threading.Event()
         service.on_beat = lambda name: name == "infer" and beaten.set()
         service.loop.waker.wake()
-        assert beaten.wait(30)
+        assert beaten.wait(150)
         service.broker.confirming = True
 
 

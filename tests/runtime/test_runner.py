@@ -60,7 +60,7 @@ class Flow:
         messages = self.brokers[broker].received
         return [m["predictions"][0]["value"] if "predictions" in m else m["reason"] for m in messages]
 
-    def wait_for(self, counter, count, timeout_s=10.0):
+    def wait_for(self, counter, count, timeout_s=150.0):
         end = time.monotonic() + timeout_s
         while self.metrics.counter(counter) < count and time.monotonic() < end:
             threading.Event().wait(0.01)
@@ -182,7 +182,7 @@ class Ahead(NumbersPreprocessor):
 
     def wait_for(self, payload):
         with self.more:
-            return self.more.wait_for(lambda: payload in self.prepared, 10)
+            return self.more.wait_for(lambda: payload in self.prepared, 150)
 
 
 class Held(DoublingEngine):
@@ -203,7 +203,7 @@ class Held(DoublingEngine):
 
     def wait_for_runs(self, count):
         with self.more:
-            return self.more.wait_for(lambda: self.runs >= count, 10)
+            return self.more.wait_for(lambda: self.runs >= count, 150)
 
 
 def test_the_next_picture_of_a_file_is_prepared_while_the_model_runs():
@@ -356,7 +356,7 @@ def test_a_stop_ends_while_the_broker_is_away_and_neither_memory_nor_disk_takes_
     thread = flow.in_background()
     assert flow.wait_for("results", 4)
     flow.runner.stop()
-    thread.join(20)
+    thread.join(150)
     assert not thread.is_alive()
 
 
@@ -376,7 +376,7 @@ def test_the_end_goes_on_without_a_source_that_hangs(monkeypatch, preprocess, th
     running = flow.in_background()
     assert hangs.wait(150)
     flow.runner.stop()
-    running.join(20)
+    running.join(150)
     try:
         assert not running.is_alive()
         assert flow.runner.left_behind == [thread]

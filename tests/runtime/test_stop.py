@@ -15,7 +15,7 @@ def test_a_request_from_another_thread_ends_the_wait():
     stop = Stop()
     thread = threading.Thread(target=stop.request)
     thread.start()
-    assert stop.wait(10.0)
+    assert stop.wait(150.0)
     thread.join()
 
 

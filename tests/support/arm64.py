@@ -185,7 +185,7 @@ def end(process: subprocess.Popen[Any]) -> None:
         with contextlib.suppress(OSError, IndexError):
             os.kill(first_process(process), signal.SIGKILL)
         process.kill()
-        process.wait(30)
+        process.wait(150)
 
 
 class Store:

@@ -78,4 +78,4 @@ class Delivery:
     def stop(self) -> None:
         if self._thread.is_alive():
             self.outbox.stop(0.0)
-            self._thread.join(30.0)
+            self._thread.join(150.0)

@@ -19,7 +19,7 @@ def film(tmp_path) -> Callable[..., Path]:
     def make(name: str, *options: str) -> Path:
         path = tmp_path / name
         source = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=3", "-pix_fmt", "yuv420p"]
-        subprocess.run(["ffmpeg", "-v", "error", "-y", *source, *options, str(path)], check=True, timeout=60)
+        subprocess.run(["ffmpeg", "-v", "error", "-y", *source, *options, str(path)], check=True, timeout=150)
         return path
 
     return make

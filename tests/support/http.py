@@ -22,7 +22,7 @@ from edge.http.options import Served, ServerOptions
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
 
-CLIENT_WAIT_S = 120
+CLIENT_WAIT_S = 150
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 
 if __name__ == "__main__":
     cluster = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "replaced", "log_level": 0})
-    (broker,) = cluster.list_topics(timeout=10).brokers.values()
+    (broker,) = cluster.list_topics(timeout=150).brokers.values()
     partial = Path(sys.argv[1] + ".partial")
     partial.write_text(f"{broker.host}:{broker.port}")
     partial.replace(sys.argv[1])

@@ -88,7 +88,7 @@ def started(
             command, cwd=folder, env={**os.environ, **environ}, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 150
         while not ready(port, health):
             if process.poll() is not None or time.monotonic() > end:
                 raise SystemExit(f"{name} does not start:\n{(folder / f'{name}.log').read_text()[-2000:]}")

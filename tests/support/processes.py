@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -23,10 +25,31 @@ BINARIES = Path(sys.executable).parent
 PATIENCE_S = 150.0
 
 
+_claims: list[socket.socket] = []
+atexit.register(lambda: [claim.close() for claim in _claims])
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that no other test gets, of this process or of one beside it, for as long as this process lives.
+
+    It lies below those that the kernel gives to clients: one of them could take it before the server does, or while
+    the server is down, and a client that keeps trying such a port now and then connects to itself. A claim is a socket
+    of a name that goes with the process.
+    """
+    chance = random.SystemRandom()  # a seed, as hypothesis sets one, would give all processes the same
+    for _ in range(1000):
+        port = chance.randrange(15_000, 32_000)
+        claim = socket.socket(socket.AF_UNIX)
+        with socket.socket() as probe:
+            try:
+                claim.bind(f"\0edge-run-tests-port-{port}")
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                claim.close()
+                continue
+        _claims.append(claim)
+        return port
+    raise RuntimeError("no free port below 32000")
 
 
 def until(condition: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
@@ -108,6 +131,8 @@ class EdgeRun:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
+        if self.process.stdin is not None and self.process.stdin.closed:  # `communicate` would flush it
+            self.process.stdin = None
         self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode
 

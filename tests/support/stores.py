@@ -20,7 +20,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from support.processes import free_port, listens, until
+from support.processes import PATIENCE_S, free_port, listens, until
 
 
 def _signal_all(pid: int, number: signal.Signals) -> None:
@@ -36,7 +36,7 @@ class Server:
 
     needs: tuple[str, str] = ("", "")
     """The program, and the Debian package that it is in."""
-    patience_s = 30.0
+    patience_s = PATIENCE_S
     once = True
     """It drops repeats itself; else its readers do, by `id`."""
     whole = True
@@ -315,7 +315,7 @@ class NatsServer(Server):
             if count:
                 reader = await stream.pull_subscribe("edge.results", stream=name)
                 while len(found) < count:
-                    for message in await reader.fetch(min(500, count - len(found)), timeout=10):
+                    for message in await reader.fetch(min(500, count - len(found)), timeout=150):
                         found.append(message.data)
                         await message.ack()
             return found
@@ -361,15 +361,15 @@ class KafkaCluster(Server):
             }
         )
         try:
-            partitions = consumer.list_topics("results", timeout=10).topics["results"].partitions
+            partitions = consumer.list_topics("results", timeout=150).topics["results"].partitions
             found: list[Any] = []
             for number in partitions:
                 part = TopicPartition("results", number, 0)
-                _, end = consumer.get_watermark_offsets(part, timeout=10)
+                _, end = consumer.get_watermark_offsets(part, timeout=150)
                 consumer.assign([part])
                 count = len(found) + end
                 while len(found) < count:
-                    message = consumer.poll(10)
+                    message = consumer.poll(150)
                     assert message is not None, "a message that is there comes"
                     assert message.error() is None, message.error()
                     found.append(message)
@@ -413,7 +413,7 @@ class InfluxServer(Server):
     def query(self, text: str) -> list[dict[str, Any]]:
         """The rows of all series, with the tags among the columns."""
         words = urllib.parse.urlencode({"db": "edge", "epoch": "ns", "q": text}).encode()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/query", words, timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/query", words, timeout=150) as answer:
             (result,) = json.load(answer)["results"]
         return [dict(zip(s["columns"], row, strict=True)) for s in result.get("series", ()) for row in s["values"]]
 

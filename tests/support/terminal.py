@@ -17,7 +17,7 @@ class Terminal:
 
     def __init__(self, folder: Path, *words: str, **environ: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._parts: list[str] = []
+        self._parts: list[bytes] = []
         ours, theirs = pty.openpty()
         env = {k: v for k, v in os.environ.items() if not k.startswith("EDGE_")}
         env |= {"XDG_STATE_HOME": str(folder / "state"), "TERM": "dumb", "COLUMNS": "100", **environ}
@@ -36,15 +36,17 @@ class Terminal:
                 return
             if not chunk:
                 return
-            self._parts.append(chunk.decode(errors="replace"))
+            self._parts.append(chunk)
 
     @property
     def said(self) -> str:
-        return "".join(self._parts).replace("\r\n", "\n")
+        return b"".join(self._parts).decode(errors="replace").replace("\r\n", "\n")
 
     def wait_until_said(self, text: str) -> None:
         until(lambda: text in self.said or self.process.poll() is not None, f"{text!r} on the terminal")
-        until(lambda: text in self.said, f"{text!r} in {self.said!r}", 5)
+        if text not in self.said:
+            self._reader.join(PATIENCE_S)  # what it said last
+        assert text in self.said, self.said
 
     def stop(self) -> int:
         if self.process.poll() is None:

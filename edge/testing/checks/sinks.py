@@ -76,7 +76,7 @@ def _small(n: int) -> Message:
 def check_sink(
     sink: Sink,
     *,
-    timeout_s: float = 10.0,
+    timeout_s: float = 60.0,
     other: OtherSide | None = None,
     refused: Message | None = None,
     result: Callable[[int], Message] = _small,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import socket
@@ -11,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 from integration.faults.waiting import wait_until
+from support.processes import free_port
 
 _CONFIG = """listener {port} 127.0.0.1
 allow_anonymous true
@@ -59,9 +59,9 @@ class Broker:
         program = find_mosquitto()
         assert program is not None, "mosquitto is not installed: apt-get install mosquitto"
         self._process = subprocess.Popen([program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
-        wait_until("mosquitto listens", self._listens, 60)
+        wait_until("mosquitto listens", self._listens, 150)
         # It listens before it has its signal handlers: until then SIGUSR1 would end it.
-        wait_until("mosquitto takes signals", self._catches_signals, 10)
+        wait_until("mosquitto takes signals", self._catches_signals, 150)
 
     def stop(self) -> None:
         """SIGTERM: it saves what it has, and ends."""
@@ -72,11 +72,11 @@ class Broker:
 
         Whoever calls holds the connections: what arrives after this is not in it.
         """
-        wait_until("mosquitto has read what was sent", self._has_read_all, 10)
+        wait_until("mosquitto has read what was sent", self._has_read_all, 150)
         before = self._saved()
         self._signal(signal.SIGUSR1)
         try:
-            wait_until("mosquitto saves", lambda: self._alive() and self._saved() != before, 10)
+            wait_until("mosquitto saves", lambda: self._alive() and self._saved() != before, 30)
         except TimeoutError as exc:
             raise BrokerError("mosquitto lives but does not save: it hangs") from exc
 
@@ -111,12 +111,12 @@ class Broker:
     def close(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(150)
 
     def _end(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)
-        self._process.wait(60)
+        self._process.wait(150)
         self._process = None
 
     def _signal(self, number: int) -> None:
@@ -155,18 +155,3 @@ class Broker:
         ours = f":{self.port:04X}"
         lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
         return all(f[4].split(":")[1] == "00000000" for f in map(str.split, lines) if f[1].endswith(ours))
-
-
-def free_port() -> int:
-    """Below those that the kernel gives to clients: while the broker is down, one of them must not take it.
-
-    A client that keeps trying such a port would now and then connect to itself, and keep the broker out.
-    """
-    for port in random.sample(range(15_000, 32_000), 1000):
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise BrokerError("no free port below 32000")

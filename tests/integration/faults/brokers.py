@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Protocol
 
 from integration.faults.broker import Broker as Mosquitto
-from integration.faults.broker import find_mosquitto, free_port
+from integration.faults.broker import find_mosquitto
 from integration.faults.waiting import wait_until
+from support.processes import free_port
 
 CLIENT_ID = "edge-run-under-faults"
 RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
@@ -115,7 +116,7 @@ class _Process:
         if process is None:
             return
         os.killpg(process.pid, number)
-        process.wait(60)
+        process.wait(150)
 
     def _signal(self, number: int) -> None:
         assert self._process is not None
@@ -152,7 +153,7 @@ class _Erlang(_Process):
         super().close()
         if self._names is not None:
             self._names.kill()
-            self._names.wait(10)
+            self._names.wait(150)
 
 
 class RabbitMq(_Erlang):

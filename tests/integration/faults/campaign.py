@@ -128,9 +128,9 @@ class Campaign:
         ground.open()
         try:
             ground.service.start()
-            wait_until("edge-run answers", lambda: ground.subscriber.stats, 30)
+            wait_until("edge-run answers", lambda: ground.subscriber.stats, 150)
             ground.publisher.start(self._per_second)
-            wait_until("the first result", lambda: ground.subscriber.answered, 30)
+            wait_until("the first result", lambda: ground.subscriber.answered, 150)
             self._make_trouble()
             ground.publisher.finish(SETTLE_S)
             self._settle()

@@ -178,7 +178,7 @@ class Subscriber(_End):
 
     def start(self) -> None:
         self._connect()
-        assert self._subscribed.wait(10), "the broker does not answer the subscription"
+        assert self._subscribed.wait(150), "the broker does not answer the subscription"
 
     @property
     def answered(self) -> set[int]:

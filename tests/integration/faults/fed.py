@@ -82,7 +82,7 @@ class FedCampaign:
         self._ground.open()
         try:
             self._live()
-            wait_until("the first result", lambda: self._ground.subscriber.answered, 30)
+            wait_until("the first result", lambda: self._ground.subscriber.answered, 150)
             self._make_trouble()
             self._finish()
         except TimeoutError as exc:

@@ -124,7 +124,7 @@ class Proxy:
             pump.cancel()
 
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(150)
 
     def _soon(self, work: Callable[[], Any]) -> None:
         async def run() -> None:

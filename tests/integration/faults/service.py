@@ -67,9 +67,9 @@ class Service:
 
     def kill(self) -> None:
         """SIGKILL. A life that had ended by itself before is noted."""
-        self._end(signal.SIGKILL, 10)
+        self._end(signal.SIGKILL, 150)
 
-    def stop(self, timeout_s: float = 30) -> None:
+    def stop(self, timeout_s: float = 150) -> None:
         """SIGTERM, and its exit code."""
         self._end(signal.SIGTERM, timeout_s)
 
