@@ -36,7 +36,7 @@ class Outcome:
 
     def wait(self, count: int) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.confirmed) + len(self.refused) >= count, 100)
+            assert self.changed.wait_for(lambda: len(self.confirmed) + len(self.refused) >= count, 150)
 
 
 @pytest.fixture

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from support.processes import until
+
 from edge.mqtt.messages import Outgoing
 
 
 def test_an_identifier_that_is_still_in_flight_is_not_given_again(broker, session, outcome):
     broker.answer = lambda m: None if m.payload == b"held" else 0
-    made = session()
+    made = session(options={"confirm_timeout_s": 3600.0})
     made.start()
     peer = broker.peer()
+    until(lambda: made.up, "the connection stands")  # before that, what is posted is dropped
     made.post(Outgoing("t", b"held"))
     for n in range(66_000):
         made.post(Outgoing("t", b""), outcome.on_delivery(n))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.processes import until
 
 from edge.mqtt.codec import fastpath
 from edge.mqtt.codec.packets import PublishTemplate, publication
@@ -18,6 +19,7 @@ def up(request, broker, session):
     made = session(version=request.param)
     made.start()
     broker.peer()
+    until(lambda: made.up, "the connection stands")  # before that, what is posted is dropped
     return made
 
 
@@ -60,6 +62,7 @@ def test_what_a_template_makes_is_published_as_what_is_packed_each_time(broker, 
     made = session()
     made.start()
     broker.peer()
+    until(lambda: made.up, "the connection stands")
     template = PublishTemplate("a/b", "text/plain", {"model": "m"}, varies="seq")
     one = template.publication(b"42", b"x", outcome.on_delivery(0))
     made.call_soon(lambda: made.publish_all([one]))
