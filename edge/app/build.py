@@ -281,6 +281,7 @@ def _outboxes(
         batch=core.settings.publishing.batch,
         clock=core.clock,
         transport=session,
+        reply_topics=core.settings.topics.reply_topics,
         discovery=tuple({DISCOVERY, core.settings.publishing.home_assistant or DISCOVERY}),
         sending=announcer.sending if announcer is not None else lambda _: None,
         count=core.metrics.inc,
@@ -351,8 +352,7 @@ def _show_phone(server: HttpServer, token_file: Path | None) -> None:
     """For a person who has just started it by hand, where a phone can reach it."""
     from edge.app import terminal
 
-    url = server.url_for_others
-    if url is not None:
+    if (url := server.url_for_others) is not None:
         terminal.show([terminal.phone(url, token_file, columns=terminal.columns())])
 
 

@@ -19,13 +19,13 @@ from collections.abc import Callable, Sequence
 
 from edge.data import codec, refusal
 from edge.data.message import Message
-from edge.data.names import DISCOVERY
 from edge.data.result import SCHEMA
 from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.mqtt.codec.packets import Publication, PublishTemplate, publication
 from edge.mqtt.messages import OnDelivery, Outgoing, Refusal
+from edge.mqtt.reply_fence import ReplyFence
 from edge.mqtt.session import Listener, MqttSession
-from edge.mqtt.topics import ReplyFence, Topics
+from edge.mqtt.topics import Topics
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo
 from edge.plugins.protocols import Entry, Loop, SinkEvents
@@ -58,7 +58,7 @@ class MqttSink(Listener):
         batch: int = 1,
         sending: Callable[[Message], None] = lambda _: None,
         count: Callable[[str], None] = lambda _: None,
-        discovery: tuple[str, ...] = (DISCOVERY,),
+        fence: ReplyFence | None = None,
     ) -> None:
         """`sending` is called with each message for everybody, before it goes to the connection; `count` with the
         reason of each that was dropped."""
@@ -69,7 +69,7 @@ class MqttSink(Listener):
         self._count = count
         self._session = session
         self._topics = Topics(base_topic)
-        self._fence = ReplyFence(base_topic, discovery)
+        self._fence = fence or ReplyFence(base_topic)
         self._told_refused: set[str] = set()
         self._model = model
         self._events: SinkEvents | None = None
@@ -266,7 +266,7 @@ def create(rest: str, context: SinkContext) -> MqttSink:
         batch=context.batch,
         sending=context.sending,
         count=context.count,
-        discovery=context.discovery,
+        fence=ReplyFence(context.topic, context.discovery, context.reply_topics),
     )
 
 

@@ -49,6 +49,8 @@ class SinkContext(msgspec.Struct, frozen=True):
     """The connection to the broker of `--mqtt`; None where there is none."""
     discovery: tuple[str, ...] = (DISCOVERY,)
     """Prefixes of topics under which Home Assistant is told of devices: nothing that an asker names goes there."""
+    reply_topics: tuple[str, ...] = ()
+    """Filters of the topics that askers may name for a reply; none: all but those of this service and other systems."""
     sending: Callable[[Message], None] = lambda _: None
     """The `mqtt` sink tells it each message that goes to everybody, before it goes to the connection."""
     count: Callable[[str], None] = lambda _: None

@@ -127,6 +127,17 @@ def labels(text: str) -> Path | tuple[str, ...]:
     return file if "," not in text or file.is_file() else tuple(name.strip() for name in text.split(","))
 
 
+def topic_filter(text: str) -> str:
+    """Of MQTT topics, with its wildcards. Raises ValueError."""
+    levels = text.split("/")
+    wild = any(level not in ("+", "#") and re.search(r"[+#]", level) for level in levels) or "#" in levels[:-1]
+    if not text or wild or not text.isprintable():
+        raise ValueError("topics like clients/+/answers or replies/# belong there")
+    if text.startswith("$"):
+        raise ValueError("topics of clients belong there; those with $ are the broker's own")
+    return text
+
+
 def discovery_prefix(text: str) -> str:
     """What discovery topics begin with. Raises ValueError."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", text):

@@ -151,6 +151,11 @@ class TopicSettings(Struct, frozen=True):
     device: Annotated[str, Flag("the device's name in topics", parsers.word, "NAME")] = ""
     name: Annotated[str | None, Flag("the model's name in topics", parsers.word, "NAME")] = None
     prefix: Annotated[str, Flag("what topics begin with", parsers.word, "TEXT")] = "edge"
+    reply_topics: Annotated[
+        tuple[str, ...],
+        Flag("a filter of topics where askers may have the reply, such as clients/+/answers; without: all but those of "
+             "the service, of others, of Home Assistant and of the broker", parsers.topic_filter, "FILTER", many=True),
+    ] = ()  # fmt: skip
     stats_interval: Annotated[float, Flag("seconds between two messages on stats; 0: none", parsers.seconds, "S")] = (
         60.0
     )

@@ -78,6 +78,23 @@ def test_an_asker_gets_the_answer_on_its_own_topic(flowers, client, broker):
     assert got.CorrelationData == b"\x00question"
 
 
+def test_with_reply_topics_an_asker_gets_an_answer_on_these_alone(edge_run, flowers, broker, client):
+    listener = client(broker.port, "edge/pi/flowers/#")
+    edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--reply-topics", "clients/+/answers")
+    listener.wait_for_text(STATUS, b"online")
+    asker = client(broker.port, "clients/#")
+    for topic in ("clients/7/elsewhere", "clients/7/answers"):
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.ResponseTopic = topic
+        asker.publish(INPUT, flowers.rows[0], properties)
+
+    asker.wait_for("answers")
+    assert [topic for topic, _, _ in asker.messages] == ["clients/7/answers"]
+    assert len(listener.wait_for("result", 2)) == 2
+    (error,) = listener.wait_for("error")
+    assert "'clients/7/elsewhere': --reply-topics allows clients/+/answers" in error["reason"]
+
+
 def test_status_goes_offline_before_a_clean_end(service):
     process, listener = service
     assert process.stop() == 0

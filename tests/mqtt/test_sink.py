@@ -10,6 +10,7 @@ from edge.data.message import Message
 from edge.data.sample import Reply
 from edge.errors import SampleError, UnavailableError
 from edge.mqtt.codec.packets import refusal
+from edge.mqtt.reply_fence import ReplyFence
 from edge.mqtt.sink import MqttSink
 from edge.plugins.protocols import Entry
 
@@ -64,6 +65,14 @@ def session():
 @pytest.fixture
 def counted():
     return []
+
+
+@pytest.fixture
+def allowing(outbox, session):
+    fence = ReplyFence("edge/pi/m", allowed=("clients/+/answers", "replies/#"))
+    made = MqttSink(session, "edge/pi/m", "m", fence=fence)
+    made.open(outbox)
+    return made
 
 
 @pytest.fixture
@@ -251,9 +260,30 @@ def test_a_reply_goes_to_a_topic_of_the_asker_s(sink, session, topic):
 
 
 def test_another_discovery_prefix_is_fenced_too(session, outbox):
-    made = MqttSink(session, "edge/pi/m", "m", discovery=("homeassistant", "ha"))
+    made = MqttSink(session, "edge/pi/m", "m", fence=ReplyFence("edge/pi/m", ("homeassistant", "ha")))
     made.open(outbox)
     made.send(result(3, 5, reply=Reply("ha/switch/x/config")))
+    assert [p.name for p in session.sent] == ["edge/pi/m/result", "edge/pi/m/error"]
+
+
+@pytest.mark.parametrize("topic", ["clients/me/answers", "replies", "replies/a/b"])
+def test_with_allowed_topics_a_reply_goes_to_them(allowing, session, topic):
+    allowing.send(result(3, 5, reply=Reply(topic)))
+    assert [p.name for p in session.sent] == [topic, "edge/pi/m/result"]
+
+
+@pytest.mark.parametrize("topic", ["clients/me", "clients/me/you/answers", "edge/pi/m/reply/7"])
+def test_with_allowed_topics_no_reply_goes_elsewhere(allowing, session, topic):
+    allowing.send(result(3, 5, reply=Reply(topic)))
+    everybody, error = session.sent
+    assert [everybody.name, error.name] == ["edge/pi/m/result", "edge/pi/m/error"]
+    assert "--reply-topics allows clients/+/answers, replies/#" in json.loads(error.payload)["reason"]
+
+
+def test_what_is_allowed_opens_none_of_the_topics_of_others(session, outbox):
+    sink = MqttSink(session, "edge/pi/m", "m", fence=ReplyFence("edge/pi/m", allowed=("#",)))
+    sink.open(outbox)
+    sink.send(result(3, 5, reply=Reply("edge/pi/m/status")))
     assert [p.name for p in session.sent] == ["edge/pi/m/result", "edge/pi/m/error"]
 
 

@@ -165,3 +165,14 @@ def test_a_word_that_nothing_is_like_has_no_suggestion():
     program = arguments.Program("edge-x", "", "0")
     with pytest.raises(ConfigError, match=r"^unknown argument --zzzz \(edge-x --help lists them\)$"):
         arguments.read(Words, program, ["--zzzz"])
+
+
+@pytest.mark.parametrize("text", ["clients/+/answers", "replies/#", "#", "+", "a//b"])
+def test_filters_of_reply_topics_are_those_of_mqtt(text):
+    assert read("--reply-topics", text).topics.reply_topics == (text,)
+
+
+@pytest.mark.parametrize("text", ["", "a/#/b", "a#", "a/b+", "$SYS/#", "$share/g/a", "a\nb"])
+def test_what_is_no_filter_of_reply_topics_is_refused(text):
+    with pytest.raises(ConfigError, match="belong there"):
+        read("--reply-topics", text)
