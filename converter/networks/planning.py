@@ -1,7 +1,7 @@
 """What the exporters of neural networks share: from the tensors of a network to a manifest, rows and a reference.
 
 Networks say less of themselves than estimators do. What the tensors leave open is taken from flags, from the
-files beside the model (`sidecars`), from the rows, and at last guessed from shapes; a guess is a note in the report.
+files beside the model (`beside`), from the rows, and at last guessed from shapes; a guess is a note in the report.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from msgspec import structs
 from converter.artifact import Artifact, Reference
 from converter.errors import REFUSES_ROWS, SampleFileError, rows_refused
 from converter.graph import graph
-from converter.networks import sidecars
-from converter.networks.sidecars import Hints
+from converter.networks import beside
+from converter.networks.beside import Beside
 from converter.options import Options, Target
 from converter.rows import pictures
 from converter.rows.rows import UNNAMED, Rows
 from converter.rows.tensors import feed
 from converter.source import Source
 from edge.data.tensor import Array, Tensors, TensorSpec, numpy_dtype
+from edge.model import labels as label_files
 from edge.model.manifest import Feature, Input, Manifest, Output, Task
 
 Layout = Literal["NCHW", "NHWC"]
@@ -119,12 +120,11 @@ def _renamed(output: Output, name: str) -> Output:
 def plan(network: Network, rows: Rows | None, options: Options, source: Source) -> Plan:
     """Manifest, rows and reference of a network.
 
-    Raises SampleFileError where the rows are not those that the network takes, ConfigError for a file beside the
-    model that cannot be read.
+    Raises SampleFileError where the rows are not those that the network takes.
     """
-    hints = sidecars.read(source.path)
-    notes = [*hints.notes]
-    inputs = tuple(_input(s, network, rows, options, hints) for s in network.inputs)
+    found = beside.read(source.path)
+    notes = [*found.notes]
+    inputs = tuple(_input(s, network, rows, options, found) for s in network.inputs)
     if any(i.kind == "image" and not i.mean and not i.std for i in inputs):
         notes.append("no --mean and --std: the pixels of a picture go in as they are, 0 to 255")
     specs = network.inputs
@@ -139,20 +139,20 @@ def plan(network: Network, rows: Rows | None, options: Options, source: Source) 
         raise rows_refused(exc) from exc
     if network.squashed == "":
         network = replace(network, squashed=_squashed_by_values(plan, answers))
-    task, guessed = _task(answers, network, given, options, hints)
+    task, guessed = _task(answers, network, given, options, found)
     if guessed:
         notes.append(guessed)
     manifest, names = _described(plan.manifest, task, answers, network)
-    manifest, given, more = _labelled(manifest, given, answers, options, hints)
+    manifest, given, more = _labelled(manifest, given, answers, options, found)
     return replace(plan, manifest=manifest, rows=given, notes=(*notes, *more), answers=names)
 
 
-def _input(spec: TensorSpec, network: Network, rows: Rows | None, options: Options, hints: Hints) -> Input:
+def _input(spec: TensorSpec, network: Network, rows: Rows | None, options: Options, found: Beside) -> Input:
     shape = spec.shape or ()
     plain = Input(name=spec.name, dtype=spec.dtype, shape=shape)
     layout = picture_layout(shape, options.layout or network.layout)
     if layout is not None and spec.dtype in ("float32", "float16", "uint8", "int8") and len(network.inputs) == 1:
-        return _picture(plain, layout, options, hints)
+        return _picture(plain, layout, options, found)
     flat = len(shape) == 2 and isinstance(shape[1], int) and shape[1] <= MAX_FEATURES
     if flat and len(network.inputs) == 1 and spec.dtype == "float32":
         return structs.replace(plain, kind="table", features=_features(int(shape[1] or 0), rows))
@@ -169,21 +169,23 @@ def picture_layout(shape: Sequence[int | str | None], preferred: Layout) -> Layo
     return preferred if preferred in fits else fits[0]
 
 
-def _picture(plain: Input, layout: Layout, options: Options, hints: Hints) -> Input:
-    shape = plain.shape
+def _picture(plain: Input, layout: Layout, options: Options, found: Beside) -> Input:
+    shape, said = plain.shape, found.pictures
     height, width = (shape[2], shape[3]) if layout == "NCHW" else (shape[1], shape[2])
     channels = shape[1] if layout == "NCHW" else shape[3]
+    mean, std = (v[:1] if channels == 1 else v for v in (said.mean, said.std))
     fixed = (width, height) if isinstance(width, int) and isinstance(height, int) else None
     if fixed and options.input_size and options.input_size != fixed:
         raise SampleFileError(
             f"--input-size {options.input_size[0]}x{options.input_size[1]}: the model takes {fixed[0]}x{fixed[1]}"
         )
     return structs.replace(
-        plain, kind="image", layout=layout, size=options.input_size or fixed or hints.size,
-        color="GRAY" if channels == 1 else options.color or hints.color, resize=options.resize or hints.resize,
-        crop_fraction=hints.crop_fraction if options.resize is None else 1.0,
-        mean=options.mean or (() if options.std else hints.mean),
-        std=options.std or (() if options.mean else hints.std),
+        plain, kind="image", layout=layout, size=options.input_size or fixed or said.size,
+        color="GRAY" if channels == 1 else options.color or said.color,
+        resize=options.resize or said.resize or "stretch", pad=plain.pad if said.pad is None else said.pad,
+        crop_fraction=said.crop_fraction if options.resize is None else 1.0,
+        mean=options.mean or (() if options.std else mean),
+        std=options.std or (() if options.mean else std),
     )  # fmt: skip
 
 
@@ -236,7 +238,7 @@ def _noise(one: Input, shape: tuple[int, ...], random: np.random.Generator) -> A
 
 
 def _task(
-    answers: Mapping[str, Array], network: Network, rows: Rows, options: Options, hints: Hints
+    answers: Mapping[str, Array], network: Network, rows: Rows, options: Options, found: Beside
 ) -> tuple[Task, str]:
     """The task, and what has to be said where it is a guess."""
     if options.task is not None:
@@ -250,7 +252,7 @@ def _task(
     expects = _expects_classes(rows.expected, max(2, count))
     if expects is not None:
         return ("classify", "") if expects else ("regress", "")
-    labels = len(options.labels or hints.labels)
+    labels = len(options.labels or found.labels)
     if network.squashed == "softmax" or labels == count > 1 or (count == 1 and labels == 2):
         return "classify", ""
     if count == 1:
@@ -336,7 +338,7 @@ def _as_given(rows: Rows, plan: Plan) -> Rows:
 
 
 def _labelled(
-    manifest: Manifest, rows: Rows, answers: Mapping[str, Array], options: Options, hints: Hints
+    manifest: Manifest, rows: Rows, answers: Mapping[str, Array], options: Options, found: Beside
 ) -> tuple[Manifest, Rows, list[str]]:
     """The manifest with labels, and the expected answers as labels where they are numbers of classes."""
     if manifest.task != "classify":
@@ -344,13 +346,12 @@ def _labelled(
     count = int(np.prod(next(iter(answers.values())).shape[1:]))
     classes = max(2, count)
     notes: list[str] = []
-    labels = options.labels or hints.labels
+    labels = options.labels or label_files.align(found.labels, classes)
+    if found.labels and not labels:
+        notes.append(f"beside the model: {label_files.misfit(found.labels, classes)}: left out")
     if not labels and len(rows.classes) == classes:
         labels = rows.classes
         notes.append(f"labels are the names of the sample's folders, in order: {', '.join(labels[:6])}")
-    if len(labels) not in (0, classes) and not options.labels:
-        notes.append(f"{len(labels)} labels lie beside the model, it has {classes} classes: left out")
-        labels = ()
     if not labels and count == 1:
         labels = ("0", "1")
     # Labels given by flag are set by `identity.identify`, which checks that their number is right.

@@ -18,6 +18,7 @@ MICRO_FRAMES = 49
 MICRO_FEATURES = MICRO_FRAMES * MICRO_BANDS
 # Lengths that name a rate of their own: seconds of music at 44.1 and 22.05 kHz, three seconds of birds at 48 kHz.
 _RATES = {44_032: 44_100, 43_844: 22_050, 144_000: 48_000}
+_SPEECH = (SPEECH_RATE, 15_600, 15_360)
 # Silero VAD: its windows with their context, by the length of the input.
 _SILERO = {576: (SPEECH_RATE, 512, 64), 288: (8_000, 256, 32)}
 
@@ -32,6 +33,8 @@ class Hearing(msgspec.Struct, frozen=True):
     frontend: str = ""
     sure: bool = True
     """False: the source is sound, the shape alone would not have told."""
+    rate_sure: bool = True
+    """False: the length is a whole second, or several, at other rates too."""
 
 
 def is_sound(spec: TensorSpec, constants: Sequence[str], states: Sequence[TensorSpec], *, stated: bool) -> bool:
@@ -55,7 +58,7 @@ def _is_usual(length: int) -> bool:
 
     Other long rows may hold any features.
     """
-    return length >= 8000 and (length in (15_600, 15_360, *_RATES) or length % 8000 == 0 or length % 11_025 == 0)
+    return length >= 8000 and (length in (*_SPEECH, *_RATES) or length % 8000 == 0 or length % 11_025 == 0)
 
 
 def micro_frames(spec: TensorSpec) -> int:
@@ -112,7 +115,8 @@ def hear(spec: TensorSpec, states: Sequence[TensorSpec], rate: int | None = None
         size = 512 * rate // SPEECH_RATE if states else rate  # older versions of Silero VAD have no context
         return Hearing(rate, max(1, size), max(1, size), sure=bool(states))
     guessed = _RATES.get(last, next((r for r in (44_100, 22_050) if last % r == 0), SPEECH_RATE))
-    return Hearing(rate or guessed, last, last, sure=_is_usual(last) or bool(states))
+    rate_sure = rate is not None or guessed != SPEECH_RATE or last in _SPEECH or not _is_usual(last)
+    return Hearing(rate or guessed, last, last, sure=_is_usual(last) or bool(states), rate_sure=rate_sure)
 
 
 def _silero(last: int | str | None, rate: int | None) -> Hearing:
@@ -139,9 +143,17 @@ def labels(heard: Hearing, states: Sequence[TensorSpec], constants: Sequence[str
     return ("no wake word", "wake word") if heard.frontend == "micro" and heard.size < SPEECH_RATE // 2 else ()
 
 
-def doubt(heard: Hearing) -> str:
-    """What the user should hear where the source alone says that it is sound."""
-    return (
-        f"the source is sound, so the model is taken to want {heard.size} samples of it at {heard.rate} Hz; where it "
-        "wants features, --frontend makes them"
-    )
+def doubts(heard: Hearing) -> list[str]:
+    """What the user should hear where the source alone says that it is sound, and where a rate is a guess."""
+    found = []
+    if not heard.sure:
+        found.append(
+            f"the source is sound, so the model is taken to want {heard.size} samples of it at {heard.rate} Hz; where "
+            "it wants features, --frontend makes them"
+        )
+    if not heard.rate_sure:
+        found.append(
+            f"{heard.size} samples are taken for {heard.size / heard.rate:g} s at {heard.rate} Hz, which is a guess; "
+            "--sample-rate says otherwise"
+        )
+    return found

@@ -195,7 +195,8 @@ class _Describer:
             self._warnings.append(head.warning)
         if head.decoder != head.task and head.task in _PLACED:
             self._guesses.append(f"--decoder {head.decoder}")
-        self._warnings += heads.unread(head, outputs)
+        if choice.head is not None:
+            self._warnings += heads.unread(head, outputs)
         self._reasons["decoder"] = REASONS[head.evidence]
         return head
 
@@ -263,8 +264,8 @@ class _Describer:
         heard = audio.hear(spec, self._roles.held, overrides.sample_rate)
         if overrides.frontend not in (None, "none"):
             heard = audio.hear_features(heard)
-        elif not heard.sure and not self._roles.constants:
-            self._warnings.append(audio.doubt(heard))
+        elif not self._roles.constants:
+            self._warnings += audio.doubts(heard)
         return replace(
             heard,
             rate=overrides.sample_rate or heard.rate,

@@ -35,7 +35,7 @@ def read_metadata(path: Path, embedded: Mapping[str, str]) -> Metadata:
     else:
         metadata = replace(_from_onnx(embedded), scales_itself=onnx_graph.scales_itself(path))
     config = neighbours.read(path)
-    if config is None or metadata.kind:
+    if metadata.kind:
         return metadata
     return replace(
         metadata,
@@ -44,6 +44,7 @@ def read_metadata(path: Path, embedded: Mapping[str, str]) -> Metadata:
         pictures=metadata.pictures or config.pictures,
         pictures_from=metadata.pictures_from or config.file,
         size=metadata.size or (config.pictures.size if config.pictures else None),
+        warnings=(*metadata.warnings, *config.warnings),
     )
 
 

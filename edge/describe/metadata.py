@@ -8,6 +8,8 @@ import msgspec
 
 from edge.data.vocabulary import Task
 
+Resize = Literal["stretch", "letterbox", "letterbox-topleft", "crop"]
+
 
 class Pictures(msgspec.Struct, frozen=True):
     """How pictures become numbers, in the manifest's words; None and () where it does not say."""
@@ -16,7 +18,7 @@ class Pictures(msgspec.Struct, frozen=True):
     std: tuple[float, ...] = ()
     size: tuple[int, int] | None = None
     """Width and height."""
-    resize: Literal["", "stretch", "letterbox-topleft", "crop"] = ""
+    resize: Resize | Literal[""] = ""
     crop_fraction: float = 1.0
     pad: int | None = None
     color: Literal["RGB", "BGR"] = "RGB"

@@ -1,5 +1,7 @@
 """Keypoints of one body as heatmaps: [1, K, h, w], the place of each point's maximum (HRNet, SimpleBaseline).
 
+With the option `axis` 3 the points are the last dimension, [1, h, w, K], as in exports to TFLite.
+
 As in HRNet (`lib/core/inference.py`, get_final_preds): a quarter of a cell towards the higher neighbour is added, and
 the value at the maximum is the point's score. The body is one detection: its box holds the points that are seen.
 """
@@ -26,6 +28,7 @@ class Heatmaps:
 
     def __init__(self, manifest: Manifest, name: str) -> None:
         self._name = name
+        self._last = manifest.decoder_options.get("axis") == 3
         self._threshold = SEEN if manifest.threshold is None else manifest.threshold
         self._label = manifest.labels[0] if len(manifest.labels) == 1 else "person"
         image = next((i for i in manifest.inputs if i.kind == "image"), None)
@@ -36,6 +39,7 @@ class Heatmaps:
         maps = np.asarray(outputs[self._name])
         if maps.ndim != 4 or maps.shape[0] != 1:
             raise SampleError(f"the output {self._name!r} has the shape {list(maps.shape)}, which are no heatmaps")
+        maps = maps.transpose(0, 3, 1, 2) if self._last else maps
         places, scores = peaks(maps[0].astype(np.float64))
         if not np.isfinite(scores).all():
             raise SampleError(f"the model's output {self._name!r} is not finite")
@@ -78,10 +82,14 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Heatmaps:
 
 def recognise(probe: OutputProbe) -> Head | None:
     """As many maps as a body has points, at a quarter of the input; sure for the upright input of a person's crop."""
-    if len(probe.outputs) != 1 or probe.metadata.kind or probe.layout != "NCHW":
+    if len(probe.outputs) != 1 or probe.metadata.kind:
         return None
     ((name, values),) = probe.outputs.items()
-    if values.ndim != 4 or values.shape[1] not in _BODIES or values.dtype.kind != "f":
+    if values.ndim != 4 or values.dtype.kind != "f":
+        return None
+    options = {"axis": 3} if values.shape[3] in _BODIES and values.shape[1] not in _BODIES else {}
+    values = values.transpose(0, 3, 1, 2) if options else values
+    if values.shape[1] not in _BODIES:
         return None
     if values.shape[2:] != (probe.height // 4, probe.width // 4) or np.allclose(values.sum(axis=1), 1, atol=0.02):
         return None
@@ -90,7 +98,7 @@ def recognise(probe: OutputProbe) -> Head | None:
         return None  # logits of classes
     evidence = Evidence.NUMBERS if upright else Evidence.LIKELY
     outputs = (Output(name=name, role="heatmaps"),)
-    return Head("keypoints", "heatmaps", outputs, {}, evidence, "imagenet-letterbox")
+    return Head("keypoints", "heatmaps", outputs, options, evidence, "imagenet-letterbox")
 
 
 HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=frozenset({"threshold", "labels"}))

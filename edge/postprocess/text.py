@@ -71,9 +71,15 @@ def recognise(probe: OutputProbe) -> Head | None:
     ((name, values),) = three.items()
     columns = values.shape[2]
     stated = columns - 1 - len(probe.metadata.characters) in (0, 1) and bool(probe.metadata.characters)
-    listed = probe.labels > 25 and columns - 1 - probe.labels in (0, 1)
     spread = bool(np.allclose(values.sum(axis=2), 1, atol=0.02))
-    if not (stated or (listed and spread and probe.height in (32, 48))):
+    like_text = spread and probe.height in (32, 48) and not probe.metadata.kind
+    listed = probe.labels > 1 and columns - 1 - probe.labels in (0, 1)
+    if not stated and like_text and not listed:
+        return Head("raw", "raw", evidence=Evidence.NUMBERS, warning=(
+            f"a text of {values.shape[1]} steps and {columns - 1} characters, it seems, that the file does not name: "
+            "--labels FILE, one on each line"
+        ))  # fmt: skip
+    if not (stated or (listed and like_text)):
         return None
     outputs = (Output(name=name, role="steps"),)
     evidence = Evidence.METADATA if stated else Evidence.NUMBERS

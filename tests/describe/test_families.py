@@ -367,6 +367,56 @@ def test_outputs_that_a_decoder_does_not_read_are_told(tmp_path):
     assert opened(tmp_path / "m.onnx", "--task", "raw").manifest.task == "raw"
 
 
+def test_rows_of_cells_without_labels_that_may_have_an_objects_score_are_told_as_they_are(tmp_path):
+    found = raw(tmp_path, {"output": cells(10)})
+    assert any("--labels says which" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize(("names", "form"), [("abcdef", "v8-rows"), ("abcde", "v5")])
+def test_labels_tell_whether_rows_of_cells_have_an_objects_score(tmp_path, names, form):
+    (tmp_path / "labels.txt").write_text("\n".join(names))
+    path = build(tmp_path / "m.onnx", {"images": (FLOAT, [1, 3, SIDE, SIDE])}, {"output": cells(10)})
+    assert opened(path).manifest.decoder_options["form"] == form
+
+
+def test_a_yolov6_says_1_for_every_object_and_takes_what_the_yolo_family_takes(tmp_path):
+    rows = cells(10)
+    rows[..., 4] = 1
+    path = build(tmp_path / "m.onnx", {"images": (FLOAT, [1, 3, SIDE, SIDE])}, {"outputs": rows})
+    found = opened(path).manifest
+    assert (found.decoder_options["form"], found.inputs[0].std, found.inputs[0].color) == ("v5", (255,), "RGB")
+
+
+def test_masks_of_queries_are_no_prototypes_and_boxes_with_an_axis_more_neither(tmp_path):
+    for outputs in (
+        {"classes": random(1, 100, 81, low=-3), "masks": random(1, 100, 48, 48, low=-5)},
+        {"confs": random(1, 2535, 80), "boxes": np.sort(random(1, 2535, 1, 4), axis=3)},
+    ):
+        found = raw(tmp_path, outputs)
+        assert any("no decoder fits" in w for w in found.warnings)
+
+
+def test_steps_of_a_text_are_no_boxes_and_labels_name_its_characters(tmp_path):
+    outputs = {"y": shares(1, 40, 212, axis=2)}
+    found = raw(tmp_path, outputs, size=(320, 48))
+    assert any("a text of 40 steps and 211 characters" in w for w in found.warnings)
+    (tmp_path / "labels.txt").write_text("\n".join(chr(0x4E00 + n) for n in range(210)))
+    assert opened(tmp_path / "m.onnx").manifest.task == "text"
+
+
+@pytest.mark.parametrize("size", [(192, 256), (96, 96)])
+def test_heatmaps_with_their_points_last_are_read_alike(tmp_path, size):
+    width, height = size
+    maps = np.full((1, height // 4, width // 4, 17), 0.01, np.float32)
+    maps[0, 10, 6] = 1
+    path = build(tmp_path / "m.onnx", {"input": (FLOAT, [1, height, width, 3])}, {"y": maps})
+    loaded = opened(path, *(() if width < height else ("--decoder", "heatmaps")))
+    assert (loaded.manifest.decoder, loaded.manifest.decoder_options) == ("heatmaps", {"axis": 3})
+    (result,) = make_pipeline(loaded, "d").process(Sample(np.zeros((height, width, 3), np.uint8), "test", 0, 0))
+    (body,) = result.predictions
+    assert {(x, y) for x, y, _ in body.keypoints} == {(24.0, 40.0)}
+
+
 def test_two_labels_make_one_number_of_a_picture_a_probability(tmp_path):
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, SIDE, SIDE])}, {"y": np.float32([[1.7]])})).manifest

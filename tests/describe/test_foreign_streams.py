@@ -100,6 +100,16 @@ def test_a_source_of_sound_makes_sound_of_a_row(file, shape, window):
     assert any("taken to want" in w for w in found.warnings) == (window[1] != 43_844)
 
 
+@pytest.mark.parametrize(
+    ("length", "guess"),
+    [(16_000, False), (15_600, False), (144_000, False), (22_050, False), (8000, True), (48_000, True)],
+)
+def test_a_length_that_is_whole_seconds_at_several_rates_is_a_guess_that_names_the_flag(file, length, guess):
+    path = build(file, {"x": (FLOAT, [1, length])}, {"y": random(1, 5)})
+    assert any("--sample-rate says otherwise" in w for w in describe(path).warnings) == guess
+    assert not any("--sample-rate" in w for w in describe(path, Overrides(sample_rate=8000)).warnings)
+
+
 def test_sound_that_comes_back_is_told_as_it_is(file):
     node = helper.make_node("Identity", ["x"], ["y"])
     found = describe(build(file, {"x": (FLOAT, [1, 640])}, {"y": [1, 640]}, nodes=[node]), Overrides(sound=True))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import SampleFileError
-from converter.networks import sidecars
+from converter.networks import beside
 from converter.options import Options
 from converter.rows.rows import Rows
 from converter.source import Source
@@ -82,7 +82,7 @@ def _picture_spec(model: Any, name: str, array: Array, options: Options, source:
     channels = int(layer.weight.shape[1]) if _kind(layer) == "Conv2d" and getattr(layer, "groups", 1) == 1 else 3
     if array.dtype != object and array.ndim == 4 and array.shape[1] == channels and array.shape[3] not in (1, 3, 4):
         return TensorSpec(name=name, dtype="float32", shape=(None, *array.shape[1:]))
-    size = options.input_size or sidecars.read(source.path).size
+    size = options.input_size or beside.read(source.path).pictures.size
     if size is None and not isinstance(array[0], EncodedImage):
         size = (int(array.shape[2]), int(array.shape[1]))
     if size is None:
@@ -95,7 +95,7 @@ def _spec_of_first_layer(model: Any, name: str, options: Options, source: Source
     kind = _kind(layer)
     if kind == "Linear":
         return TensorSpec(name=name, dtype="float32", shape=(None, int(layer.weight.shape[1])))
-    size = options.input_size or sidecars.read(source.path).size
+    size = options.input_size or beside.read(source.path).pictures.size
     if kind == "Conv2d" and size is not None:
         return TensorSpec(name=name, dtype="float32", shape=(None, int(layer.weight.shape[1]), size[1], size[0]))
     raise SampleFileError(

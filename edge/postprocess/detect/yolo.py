@@ -134,6 +134,10 @@ def recognise(probe: OutputProbe) -> Head | None:
         return None
     ((name, values),) = three.items()
     prototypes = next(iter(four.items()), None)
+    if prototypes is not None and not _are_prototypes(prototypes[1], queries=values.shape[1]):
+        return None
+    if values.shape[2] > 1 and np.allclose(values.sum(axis=2), 1, atol=0.02):
+        return None  # steps of a text, or classes alone
     head = _rows(probe, values, _extras(probe, values, prototypes))
     if head is None:
         return None
@@ -162,6 +166,12 @@ def _extras(probe: OutputProbe, values: Array, prototypes: tuple[str, Array] | N
     return min(int(prototypes[1].shape[1]), int(prototypes[1].shape[3]))
 
 
+def _are_prototypes(values: Array, *, queries: int) -> bool:
+    """Planes that all boxes share, [1, E, h, w] or [1, h, w, E]; as many as queries are a mask each."""
+    count = min(values.shape[1], values.shape[3])
+    return sorted(values.shape[1:])[1] >= 8 and count > 1 and queries not in values.shape[1:]
+
+
 def _is_detr(probe: OutputProbe, head: Head) -> bool:
     """RT-DETR of Ultralytics: pictures are stretched, and nothing is left to suppress."""
     form = head.options.get("form")
@@ -172,6 +182,8 @@ def _is_detr(probe: OutputProbe, head: Head) -> bool:
 def _rows(probe: OutputProbe, values: Array, extras: int) -> Head | None:
     rows, columns = values.shape[1:]
     total = probe.cells(8, 16, 32)
+    if extras and min(rows, columns) - extras < 5:
+        return None  # masks of other families
     if rows <= END_TO_END_ROWS and rows not in (total, 3 * total):
         head = _few(probe, values[0])
         if head is not None or columns == 6:
@@ -285,28 +297,42 @@ def _cells(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
     if not decoded:
         turned = np.abs(rows[:, :2]).max() <= 1.5 and columns - 4 == probe.labels
         return _head("v8-rows", rows[:, :4], options, classes=columns - 4) if turned else None
-    if columns - 5 != probe.labels and (columns - 4 == probe.labels or columns == 84):
+    sure = bool((rows[:, 4] == 1).all())  # YOLOv6: it has no object's score, and says 1
+    first = 5 if sure else _first_class(probe, columns)
+    if not first:
+        return _undecided(columns)
+    if first == 4:
         return _head("v8-rows", rows[:, :4], options, classes=columns - 4)
     if not _are_shares(rows[:, 5:columns]):
         return _no_classes(columns - 5)
-    preset = "yolox" if not probe.metadata.kind else "yolo"
+    preset = "yolo" if sure or probe.metadata.kind else "yolox"
     return replace(_head("v5", rows[:, :4], options, classes=columns - 5), preset=preset)
+
+
+def _first_class(probe: OutputProbe, columns: int) -> int:
+    """The column of the first class: behind the box, or behind an object's score; 0 where neither is sure."""
+    counts = (probe.labels,) if probe.labels else (80,)  # COCO's, where nothing says
+    fits = [first for first in (5, 4) if columns - first in counts]
+    return fits[0] if fits else 0
+
+
+def _undecided(columns: int) -> Head:
+    return Head("raw", "raw", evidence=Evidence.NUMBERS, warning=(
+        f"{columns} numbers a box may be {columns - 4} classes, or an object's score and {columns - 5}: --labels says "
+        "which"
+    ))  # fmt: skip
 
 
 def _many(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
     """Rows that are no cells of these strides: labels tell whether an object's score stands before the classes."""
     columns = rows.shape[1] - extras
     options = {"extras": extras} if extras else {}
-    turned = columns - 4 in (probe.labels, 80) and columns - 5 != probe.labels
-    if not (turned or columns - 5 in (probe.labels, 80)):
-        return Head("raw", "raw", warning=(
-            f"{columns} numbers a box may be {columns - 4} classes, or an object's score and {columns - 5}: --labels "
-            "says which"
-        ))  # fmt: skip
+    first = _first_class(probe, columns)
+    if not first:
+        return replace(_undecided(columns), evidence=Evidence.LIKELY)
     if not _are_shares(rows[:, 4:columns]):
         return None
-    form, first = ("v8-rows", 4) if turned else ("v5", 5)
-    return _head(form, rows[:, :4], options, classes=columns - first)
+    return _head("v8-rows" if first == 4 else "v5", rows[:, :4], options, classes=columns - first)
 
 
 def _head(

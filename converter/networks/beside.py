@@ -1,0 +1,31 @@
+"""What lies beside a model: how its pictures are prepared and what its classes are called, as `edge-run` reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge.describe import neighbours
+from edge.describe.metadata import Pictures
+from edge.model import labels
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Empty where nothing says so; `notes` are for the report."""
+
+    pictures: Pictures = field(default_factory=Pictures)
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read(path: Path | None) -> Beside:
+    """`path` is a file, or the folder that is a model; None: there is none."""
+    if path is None:
+        return Beside()
+    config = neighbours.read(path)
+    found = labels.beside(path / path.name if path.is_dir() else path)
+    files = {config.file} if config.pictures is not None else set()
+    files |= {found[0].name} if found is not None else set()
+    notes = [f"taken from {name} beside the model" for name in sorted(files)]
+    return Beside(config.pictures or Pictures(), found[1] if found else (), (*config.warnings, *notes))
