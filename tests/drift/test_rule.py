@@ -1,0 +1,134 @@
+"""The rule: learns a day, judges from then on, and takes neither one odd window nor a daily cycle for drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from edge.drift.rule import ARMED, FULL, Baseline, Rule, t_limit
+
+SCORES = 6
+
+
+def windows(count: int, seed: int = 0, cycle: float = 0.0) -> Iterator[np.ndarray]:
+    """Scores of hours; with a `cycle` of the day in all of them."""
+    random = np.random.default_rng(seed)
+    for hour in range(count):
+        yield 0.5 + random.normal(0, 0.02, SCORES) + cycle * np.sin(2 * np.pi * hour / 24)
+
+
+def fed(rule: Rule, scores: Iterator[np.ndarray], start: int = 0) -> list[np.ndarray]:
+    """What drifts after each window."""
+    return [rule.window(s, (start + i) % 24, 720).drifts for i, s in enumerate(scores)]
+
+
+def moved(by: float, which: int = 2) -> Iterator[np.ndarray]:
+    for scores in windows(60, seed=1):
+        scores[which] += by
+        yield scores
+
+
+@pytest.mark.parametrize("df", [20, 23, 60, 167, 1000])
+@pytest.mark.parametrize("tail", [1e-3, 1e-5, 1e-7])
+def test_the_limit_is_the_textbooks(df: int, tail: float) -> None:
+    assert t_limit(tail, df) == pytest.approx(stats.t.isf(tail, df), rel=0.01)
+
+
+def test_nothing_is_judged_before_a_day_was_learnt() -> None:
+    rule = Rule(SCORES, 24)
+
+    assert not np.any(fed(rule, moved(5.0), start=0)[: ARMED - 1])
+    assert not Rule(SCORES, 24).armed
+    assert rule.armed
+
+
+@pytest.mark.parametrize("learnt", [ARMED, FULL])
+def test_a_score_that_has_moved_is_told_within_two_windows_with_its_side(learnt: int) -> None:
+    rule = Rule(SCORES, 24)
+    fed(rule, windows(learnt))
+
+    found = fed(rule, moved(-0.2), start=learnt)[1]
+
+    assert found.tolist() == [0, 0, -1, 0, 0, 0]
+
+
+def test_one_window_that_is_far_off_is_none() -> None:
+    rule = Rule(SCORES, 24)
+    fed(rule, windows(FULL))
+    odd = list(windows(10, seed=2))
+    odd[3] = odd[3] + 0.4
+
+    assert not np.any(fed(rule, iter(odd)))
+
+
+def test_a_daily_cycle_is_none_and_a_shift_within_it_is_found_once_a_week_was_learnt() -> None:
+    rule = Rule(SCORES, 24)
+    assert not np.any(fed(rule, windows(FULL + 240, cycle=0.2)))
+
+    shift = (s + 0.12 for s in windows(12, seed=5, cycle=0.2))
+
+    assert np.any(fed(rule, shift)[:4])
+
+
+def test_what_creeps_is_found_before_a_window_alone_is_far_off() -> None:
+    rule = Rule(SCORES, 24)
+    fed(rule, windows(FULL))
+
+    found = fed(rule, (s + 0.03 for s in windows(120, seed=3)))
+
+    assert np.any(found)
+
+
+def test_it_learns_no_longer_than_a_week() -> None:
+    rule = Rule(SCORES, 24)
+    fed(rule, windows(FULL + 50))
+
+    assert len(rule.baseline) == FULL
+
+
+def test_what_drifts_is_not_learnt() -> None:
+    rule = Rule(SCORES, 24)
+    fed(rule, windows(ARMED))
+
+    fed(rule, moved(1.0))
+
+    assert len(rule.baseline) < ARMED + 3
+
+
+def test_a_score_that_never_moved_drifts_with_a_move_that_chance_does_not_make() -> None:
+    rule = Rule(1, 24)
+    fed(rule, iter([np.array([0.5])] * ARMED))
+
+    assert not np.any(fed(rule, iter([np.array([0.501])] * 2)))
+    assert np.all(fed(rule, iter([np.array([0.9])] * 2))[1] == 1)
+
+
+def test_it_goes_on_from_a_baseline_that_was_kept() -> None:
+    before = Rule(SCORES, 24)
+    fed(before, windows(FULL))
+
+    rule = Rule(SCORES, 24, Baseline(before.baseline.scores, before.baseline.slots))
+
+    assert rule.armed
+    assert np.any(fed(rule, moved(-0.2))[1])
+
+
+def test_windows_that_do_not_divide_a_day_have_one_middle() -> None:
+    rule = Rule(SCORES, 0)
+    fed(rule, windows(FULL))
+
+    assert not np.any(fed(rule, windows(50, seed=4)))
+
+
+def test_it_says_the_smallest_distance_that_would_be_seen() -> None:
+    rule = Rule(SCORES, 24)
+    fed(rule, windows(FULL))
+    least = rule.window(np.full(SCORES, 0.5), 0, 720).least
+    assert least is not None
+
+    found = fed(rule, (np.full(SCORES, 0.5) + 1.5 * least for _ in range(2)))
+
+    assert np.all(found[1] == 1)
