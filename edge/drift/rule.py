@@ -19,7 +19,7 @@ from edge.data.tensor import Array
 ARMED = 24
 FULL = 168
 MONTH = 720
-MONTHS = 20
+MONTHS = 100
 SLOW = 0.08
 SUMS = (2, 4)
 FEWEST_A_SLOT = 5
