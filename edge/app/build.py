@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.app import assembly, refusals
+from edge.app import assembly, drift, refusals
 from edge.app.core import Core, Draft
 from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
@@ -75,14 +75,16 @@ def build(settings: Settings, loaded: Loaded) -> App:
     draft.add("engine", stop=loaded.engine.close)
     session = _session(core, draft, broker)
     status = Status(core.settings, loaded, core.metrics, core.clock, core.boot, core.topics, outboxes)
+    watched = drift.make(core, draft, session)
+    status.drift = watched.counts if watched is not None else None
     announcer = _announcer(core, draft, session, status)
     source = _source(core, session)
     masks = _masks(core, session)
-    pipeline = core.pipeline(masks.watch if masks is not None else None)
+    pipeline = core.pipeline(*(one.watch for one in (masks, watched) if one is not None))
     outboxes += _outboxes(core, source, session, announcer)
     refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
     _frame_saver(core, draft)
-    _http(core, draft, status, source)
+    _http(core, draft, status, source, watched)
     if announcer is not None and announcer.pictures is not None:
         draft.observers.append(announcer.pictures.observe)
     if isinstance(source, RememberingSource):
@@ -90,6 +92,8 @@ def build(settings: Settings, loaded: Loaded) -> App:
     if session is not None:
         _add_session(core, draft, session, status, embedded=broker is not None)
         _terminal(core, draft, session)
+    if watched is not None:
+        draft.add("drift's end", stop=watched.close)
     guard = _guard(core, draft, source)
     health = HealthSocket(settings.delivery.state_dir, core.stem, core.hearts.late, core.clock)
     draft.add("health", health.open, health.close)
@@ -215,7 +219,9 @@ def _announcer(core: Core, draft: Draft, session: MqttSession | None, status: St
     from edge.homeassistant import build
 
     model = (core.loaded.manifest, core.loaded.engine.outputs)
-    announcer = build.announcer(core.settings, *model, session, core.clock, lambda: [status.message()])
+    announcer = build.announcer(
+        core.settings, *model, session, core.clock, lambda: [status.message()], drift=status.drift is not None
+    )
 
     def births() -> Sequence[Outgoing]:
         announcer.born()
@@ -319,7 +325,7 @@ def _frame_saver(core: Core, draft: Draft) -> None:
     draft.add("frame saver", saver.open)
 
 
-def _http(core: Core, draft: Draft, status: Status, source: Source | None) -> None:
+def _http(core: Core, draft: Draft, status: Status, source: Source | None, watched: drift.Drift | None) -> None:
     address, grpc = core.settings.http.address, core.settings.http.grpc
     if address is None:
         if grpc is not None:
@@ -338,6 +344,7 @@ def _http(core: Core, draft: Draft, status: Status, source: Source | None) -> No
         info=status.info,
         stats=status.stats,
         source=status.source if source is not None else "",
+        drift=watched.pictured if watched is not None else None,
     )
     server = assembly.make_server(address, core.settings.http, served, core.stop.fail)
     draft.observers.append(server.observe)
@@ -395,6 +402,7 @@ def _runner(
                 settings.input.max_temperature, source, temperature_celsius, clock=clock, metrics=metrics
             ),
             publish_filter=assembly.make_publish_filter(settings, core.loaded.manifest.task, metrics),
+            idle=draft.idle,
             guard=guard,
         ),
     )

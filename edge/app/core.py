@@ -9,6 +9,9 @@ import msgspec
 from edge.app import assembly
 from edge.app.loading import Loaded
 from edge.app.service import Part
+from edge.data.result import Result
+from edge.data.sample import ModelInput
+from edge.data.tensor import Tensors
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.topics import Topics
 from edge.pipeline.pipeline import Pipeline, Watch
@@ -45,12 +48,21 @@ class Core(msgspec.Struct, frozen=True):
         """What this service's files in the state folder begin with."""
         return f"{self.settings.topics.device}.{self.loaded.manifest.name}"
 
-    def pipeline(self, watch: Watch | None = None) -> Pipeline:
+    def pipeline(self, *watches: Watch) -> Pipeline:
         """One for the flow, and others for the HTTP endpoint: they number their results together."""
+        watch = watches[0] if len(watches) == 1 else _all_of(watches) if watches else None
         options = assembly.PipelineOptions(
             self.boot, self.rows, self.settings.input.max_input, clock_synced, self.seq, watch
         )
         return assembly.make_pipeline(self.loaded, self.settings.topics.device, options)
+
+
+def _all_of(watches: Sequence[Watch]) -> Watch:
+    def watch(result: Result, outputs: Tensors, given: ModelInput) -> None:
+        for one in watches:
+            one(result, outputs, given)
+
+    return watch
 
 
 class Draft:
@@ -59,6 +71,7 @@ class Draft:
     def __init__(self) -> None:
         self.parts: list[Part] = []
         self.ticks: list[Callable[[], None]] = []
+        self.idles: list[Callable[[], None]] = []
         self.observers: list[Observer] = []
         self.births: list[Callable[[], Sequence[Outgoing]]] = []
 
@@ -71,6 +84,10 @@ class Draft:
     def tick(self) -> None:
         for tick in self.ticks:
             tick()
+
+    def idle(self) -> None:
+        for idle in self.idles:
+            idle()
 
     def born(self) -> list[Outgoing]:
         return [message for birth in self.births for message in birth()]

@@ -46,6 +46,8 @@ class Status:
     ) -> None:
         self.twin: Callable[[], str] = lambda: ""
         """The `boot` of another service on the same topics, where there is one."""
+        self.drift: Callable[[], Mapping[str, Any]] | None = None
+        """What is counted of drift; None where it is not watched for."""
         self._settings = settings
         self._loaded = loaded
         self._metrics = metrics
@@ -95,6 +97,7 @@ class Status:
             "uptime_s": round((self._clock.monotonic_ns() - self._started_ns) / SECOND_NS, 1),
             "clock_synced": clock_synced(),
             **counts(self._metrics.snapshot(), self._outboxes),
+            **({"drift": self.drift()} if self.drift is not None else {}),
         }
 
     def births(self) -> list[Outgoing]:

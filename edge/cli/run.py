@@ -85,6 +85,10 @@ def run(argv: list[str]) -> int:
 
 def _do(settings: Settings) -> int:
     """What the settings ask for: to examine, to describe or to run. Raises FatalError."""
+    if settings.drift.anew:
+        from edge.app import drift
+
+        return _printing(lambda: print("\n".join(drift.forget(settings))) or 0)
     if settings.process.check:
         from edge.tools import doctor
 

@@ -84,9 +84,11 @@ class _Yardstick:
 class Rule:
     """Learns and judges. Of one thread."""
 
-    def __init__(self, scores: int, slots: int, baseline: Baseline | None = None) -> None:
-        """`slots`: how many windows a day has, 0 where windows and days do not fit."""
+    def __init__(self, scores: int, slots: int, baseline: Baseline | None = None, among: int = 0) -> None:
+        """`slots`: how many windows a day has, 0 where windows and days do not fit. `among`: how many scores are judged
+        in all, where another rule judges the others."""
         self._count, self._slots = scores, slots
+        self._among = max(scores, among)
         self.baseline = baseline if baseline is not None else Baseline.empty(scores)
         self._last: list[Array] = []
         self._slow = np.zeros(scores)
@@ -149,7 +151,7 @@ class Rule:
         # The middle is as uncertain as windows that go together make it.
         together = (1 + correlation) / (1 - correlation) if middle.ndim == 1 else np.ones(self._count)
         spread = spread * np.sqrt(1 + together / fewest)
-        limit = t_limit(1 / (2 * MONTH * MONTHS * self._count), df)
+        limit = t_limit(1 / (2 * MONTH * MONTHS * self._among), df)
         return _Yardstick(middle, spread, correlation, limit, windows >= FULL)
 
 

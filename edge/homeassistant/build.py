@@ -29,13 +29,15 @@ def announcer(
     transport: MqttSession,
     clock: Clock,
     states: Callable[[], Sequence[Outgoing]],
+    *,
+    drift: bool = False,
 ) -> Announcer:
     """Subscribed to Home Assistant's own status; to be made before the transport starts.
 
-    `states` are published behind the document.
+    `states` are published behind the document. `drift` is watched for.
     """
     discovery = settings.publishing.home_assistant or DISCOVERY
-    results = _results(settings, manifest, outputs)
+    results = _results(settings, manifest, outputs, drift=drift)
     device = Device(
         name=settings.topics.device,
         model=manifest.name,
@@ -59,7 +61,7 @@ def announcer(
     return built
 
 
-def _results(settings: Settings, manifest: Manifest, outputs: tuple[TensorSpec, ...]) -> Results:
+def _results(settings: Settings, manifest: Manifest, outputs: tuple[TensorSpec, ...], *, drift: bool) -> Results:
     """What there is to be shown."""
     shows = settings.publishing.image_interval > 0 and any(i.kind == "image" for i in manifest.inputs)
     tells = settings.topics.stats_interval > 0
@@ -70,4 +72,5 @@ def _results(settings: Settings, manifest: Manifest, outputs: tuple[TensorSpec, 
         pictures=shows,
         temperature=tells and board.temperature_celsius() is not None,
         throttling=tells and board.throttled() is not None,
+        drift=drift,
     )

@@ -46,6 +46,7 @@ class Results:
     pictures: bool = False
     temperature: bool = False
     throttling: bool = False
+    drift: bool = False
 
 
 def slug(text: str) -> str:
@@ -129,6 +130,14 @@ def _of_device(results: Results, base: str) -> Iterator[tuple[str, Component]]:
             "json_attributes_template": "{{ {'reasons': value_json.board.throttled} | tojson }}",
         }
         yield "throttling", throttling | quiet | attributes
+    if results.drift:
+        yield "drift", _of_drift(Topics(base).drift) | quiet
+
+
+def _of_drift(topic: str) -> Component:
+    on = "{{ 'ON' if value_json.state == 'drifted' else 'OFF' }}"
+    told = "{{ dict(value_json, features=value_json.features | map(attribute='name') | unique | list) | tojson }}"
+    return _binary("Drift", "problem", topic, on) | {"json_attributes_topic": topic, "json_attributes_template": told}
 
 
 def _keys(names: Sequence[str]) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from edge.delivery.publish_filter import REASONS
+from edge.drift.report import STATES
 from edge.http.options import Served
 from edge.telemetry.metrics import BUCKETS_S, Histogram
 
@@ -42,6 +43,7 @@ class EdgeCollector(Collector):
         yield from self._flow(counted)
         yield from self._delivery(counted, stats.get("lanes", {}))
         yield from _sinks(stats.get("sinks", {}))
+        yield from _drift(counted)
         yield from self._device()
         yield from self._http(counted)
 
@@ -150,6 +152,21 @@ class EdgeCollector(Collector):
         yield _gauge(
             "http_share_ratio", "Most of one core that requests get while the flow works.", counted.get("http_share", 0)
         )
+
+
+def _drift(counted: Mapping[str, float]) -> Iterator[Metric]:
+    """Nothing where it is not watched for."""
+    if "drift_state" not in counted:
+        return
+    states = GaugeMetricFamily("edge_run_drift_state", "1 for the state that drift has.", labels=["state"])
+    for number, state in enumerate(STATES):
+        states.add_metric([state], float(counted["drift_state"] == number))
+    yield states
+    yield _gauge("drift_learned_windows", "Windows that were learnt.", counted.get("drift_learned", 0))
+    yield _counter("drift_alarms", "Times that the state became drifted.", counted.get("drift_alarms", 0))
+    yield _counter("drift_windows", "Windows that ended.", counted.get("drift_windows", 0))
+    yield _counter("drift_rows", "Rows that were counted.", counted.get("drift_rows", 0))
+    yield _counter("drift_writes", "Times that what was learnt was written.", counted.get("drift_writes", 0))
 
 
 def _sinks(sinks: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:

@@ -35,6 +35,9 @@ class Served:
     source: str = ""
     """Where the flow's samples come from; "" where HTTP alone feeds the model."""
 
+    drift: Callable[[], Mapping[str, Any]] | None = None
+    """What is known of drift, with the shares of each feature then and now; None: it is not watched."""
+
     @property
     def states(self) -> bool:
         """True where outputs of the model are fed back as its next inputs."""

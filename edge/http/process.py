@@ -38,6 +38,7 @@ class Process:
             get("/live/state", self.live_state),
             get("/live/sample", self.live_sample),
             get("/live/picture", self.live_picture),
+            get("/live/drift", self.live_drift),
         ]
         shown = [get(path, _shows(page), listed=False) for path, page in self.pages.items()]
         return [*own, *shown, get("/openapi.json", self._document([*others, *own], version), listed=False)]
@@ -70,6 +71,10 @@ class Process:
     async def live_picture(self, request: Request) -> Response:
         """The newest picture."""
         return await self._admission.aside(self._newest_picture)
+
+    async def live_drift(self, request: Request) -> Response:
+        """What is known of drift, with the shares of each feature then and now."""
+        return await self._admission.aside(lambda: as_json(self._state.drift()))
 
     def _newest_picture(self) -> Response:
         newest = self._live.newest()

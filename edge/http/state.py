@@ -51,10 +51,15 @@ class State:
                 "problems": board.problems(bits) if bits else [],
             },
             "source": served.source,
+            "drift": served.drift is not None,
             "source_up": bool(counted.get("source_up", 0)),
             "newest": events.describe(newest[0]) if newest else None,
             "example": self._example(),
         }
+
+    def drift(self) -> Mapping[str, Any]:
+        """What is known of drift; its report is null where it is not watched for."""
+        return {"report": None, "features": []} if self._served.drift is None else self._served.drift()
 
     def _example(self) -> Any:
         """A row to try, from the model's golden samples; None where a picture belongs or nothing is known."""

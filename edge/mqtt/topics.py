@@ -46,6 +46,10 @@ class Topics(msgspec.Struct, frozen=True):
         return f"{self.base}/image"
 
     @property
+    def drift(self) -> str:
+        return f"{self.base}/drift"
+
+    @property
     def all(self) -> str:
         """A filter of all of them."""
         return f"{self.base}/#"

@@ -51,6 +51,7 @@ class Inference:
         self._metrics = metrics
         self._beat = options.beat
         self._admit = options.admit
+        self._idle = options.idle
         self._guard = options.guard
         self._batches = Batches(
             pipeline,
@@ -124,6 +125,8 @@ class Inference:
             self._run()
         elif self._batches:
             self._batches.turn()
+        else:
+            self._idle()
         return len(items) >= most
 
     def end(self) -> None:

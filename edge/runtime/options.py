@@ -28,5 +28,7 @@ class RunnerOptions(msgspec.Struct, frozen=True):
     admit: Callable[[], bool] | None = None
     """False: this sample of a live source is shed, for the board is hot. None: none ever is."""
     publish_filter: PublishFilter | None = None
+    idle: Callable[[], None] = lambda: None
+    """Called by the thread that infers while nothing waits, about twice a second or more often."""
     guard: Guard = msgspec.field(default_factory=Guard)
     """Leaves out inputs that kill the process; for a source that would be given them again."""

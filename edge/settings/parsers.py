@@ -77,6 +77,14 @@ def seconds(text: str) -> float:
     return number
 
 
+def window_seconds(text: str) -> float:
+    """The length of a window, from a second to a day. Raises ValueError."""
+    number = real(text)
+    if not 1 <= number <= 86400:
+        raise ValueError("seconds from 1 to 86400 belong there")
+    return number
+
+
 def celsius(text: str) -> float:
     """Degrees that a processor may have. Raises ValueError."""
     number = real(text)

@@ -234,6 +234,21 @@ class HttpSettings(Struct, frozen=True):
     max_wait_ms: Annotated[float, Flag("how long a request waits for others to join it", parsers.seconds, "MS")] = 2.0
 
 
+class DriftSettings(Struct, frozen=True):
+    """Whether what the model is given still looks like what it was made with. `window` in seconds; None: not asked."""
+
+    window: Annotated[
+        float | None,
+        Flag("tell when rows or results look unlike those of before; judged in windows of so many seconds, if not "
+             "of an hour", parsers.window_seconds, "SECONDS", name="drift", alone="3600"),
+    ] = None  # fmt: skip
+    anew: Annotated[
+        bool,
+        Flag("forget what was learnt of drift in this state folder, of all models or of --name; a service that runs "
+             "begins anew; and end", name="drift-anew", only_flag=True),
+    ] = False  # fmt: skip
+
+
 class DeliverySettings(Struct, frozen=True):
     """What becomes of a result until the other side has it."""
 
@@ -288,6 +303,7 @@ class Settings(Struct, frozen=True):
     publishing: Annotated[PublishingSettings, Room("what is worth publishing, and for whom")] = PublishingSettings()
     http: Annotated[HttpSettings, Room("the local HTTP endpoint")] = HttpSettings()
     delivery: Annotated[DeliverySettings, Room("delivery")] = DeliverySettings()
+    drift: Annotated[DriftSettings, Room("drift")] = DriftSettings()
     process: Annotated[ProcessSettings, Room("the process")] = ProcessSettings()
     given: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()

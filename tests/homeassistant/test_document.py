@@ -97,3 +97,13 @@ def test_hundreds_of_classes_have_no_entities_each():
 def test_what_is_gone_is_said_with_its_platform_alone():
     found = made("raw").message({"count_cat": "sensor"})
     assert b'"count_cat":{"platform":"sensor"}' in found.payload
+
+
+def test_drift_is_a_problem_that_names_its_features_where_it_is_watched_for():
+    found = said(made("classify", drift=True))["components"]["drift"]
+    assert (found["platform"], found["device_class"], found["state_topic"]) == (
+        "binary_sensor", "problem", "edge/line3/m/drift",
+    )  # fmt: skip
+    assert found["value_template"] == "{{ 'ON' if value_json.state == 'drifted' else 'OFF' }}"
+    assert found["json_attributes_topic"] == found["state_topic"]
+    assert "drift" not in said(made("classify"))["components"]

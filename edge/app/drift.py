@@ -1,0 +1,137 @@
+"""`--drift`: the watch on what the model is given, where its file has something to compare it with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edge.app.core import Core, Draft
+from edge.data import codec
+from edge.data.names import topic_part
+from edge.errors import ConfigError, SpoolError
+from edge.model import scaling
+from edge.mqtt.messages import Outgoing
+from edge.mqtt.session import MqttSession
+from edge.pipeline.pipeline import Watch
+from edge.pipeline.results import timestamp
+from edge.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge.drift.reference import Reference
+    from edge.drift.report import Report
+    from edge.drift.tally import Reading
+
+log = logging.getLogger("edge.drift")
+
+
+SUFFIX = ".drift.json"
+"""Of the files in the state folder that hold what was learnt."""
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """What the other parts need of the watch. `pictured` (for the page) and `counts` from any thread. `close` is to be
+    called before the session's: what is told last is still published."""
+
+    watch: Watch
+    pictured: Callable[[], Mapping[str, Any]]
+    counts: Callable[[], Mapping[str, Any]]
+    close: Callable[[], None]
+
+
+def make(core: Core, draft: Draft, session: MqttSession | None) -> Drift | None:
+    """The watch, opened before the session; None where there is none. Raises ConfigError."""
+    path = core.settings.delivery.state_dir / f"{core.stem}{SUFFIX}"
+    if core.settings.drift.window is None:
+        if session is not None and path.exists():
+            # It was on before: what was retained then would be taken for what is so now.
+            draft.births.append(lambda: [Outgoing(core.topics.drift, b"", retain=True)])
+        return None
+    if core.settings.input.source is None and session is None:
+        raise ConfigError("--drift watches what a --source brings, and there is none; leave it out")
+    reference, reason = _reference(core)
+    if reference is None:
+        log.warning("drift is not watched", extra={"reason": reason})
+        return None
+    return _made(core, draft, session, reference, path)
+
+
+def _reference(core: Core) -> tuple[Reference | None, str]:
+    """What rows are compared with, or why there is nothing."""
+    from edge.drift import reference
+
+    manifest, file = core.loaded.manifest, core.loaded.path.name
+    if manifest.reference is None:
+        return None, f"{file} has no reference; edge-convert --sample writes one into a model that takes rows"
+    if any(i.window is not None for i in manifest.inputs):
+        return None, f"{file} takes windows of rows: each row would be counted many times"
+    try:
+        return reference.read(manifest.reference, [f.name for f in manifest.features]), ""
+    except ValueError as exc:
+        return None, f"the reference in {file} cannot be used: {exc}; edge-convert --sample makes it anew"
+
+
+def _made(core: Core, draft: Draft, session: MqttSession | None, reference: Reference, path: Path) -> Drift:
+    from edge.drift.tally import RowTally
+    from edge.drift.watch import DriftWatch, Subject
+
+    window_s = core.settings.drift.window or 0.0
+    subject = Subject(
+        core.settings.topics.device, core.loaded.manifest.name, core.loaded.sha256, reference, path, window_s
+    )
+    watch = DriftWatch(subject, core.clock, core.metrics, timestamp)
+    tally = RowTally(_reading(core), watch.put, core.clock.monotonic_ns)
+    if session is not None:
+
+        def message(report: Report) -> Outgoing:
+            return Outgoing(core.topics.drift, codec.encode(report), retain=True, content_type="application/json")
+
+        watch.told = lambda report: session.post(message(report))
+        draft.births.append(lambda: [message(watch.newest)])
+
+    def start() -> None:
+        watch.open()
+        tally.open(watch.places, watch.predicted_places)
+
+    def close() -> None:
+        tally.end()
+        watch.close()
+
+    draft.add("drift", start)
+    draft.ticks.append(watch.tick)
+    draft.idles.append(tally.idle)
+    return Drift(tally.watch, watch.pictured, watch.counts, close)
+
+
+def _reading(core: Core) -> Reading:
+    """How features are read from what the model is given."""
+    from edge.drift.tally import Reading
+
+    parts = [i for i in core.loaded.manifest.inputs if i.kind in ("table", "column")]
+    table = parts[0]
+    if table.kind == "column":
+        return Reading(tuple(i.name for i in parts))
+    width = len(table.features)
+    scales = scaling.of(table, width) if table.mean or table.std else None
+    return Reading((table.name,), scales)
+
+
+def forget(settings: Settings) -> Iterator[str]:
+    """Takes away what was learnt, of all models in the state folder or of `--name` and `--device`; says what. Raises
+    SpoolError."""
+    folder, topics = settings.delivery.state_dir, settings.topics
+    device = topic_part(topics.device) if topics.device else "*"
+    name = topic_part(topics.name) if topics.name else "*"
+    found = sorted(folder.glob(f"{device}.{name}{SUFFIX}"))
+    for path in found:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise SpoolError(f"{path}: {exc.strerror}; run it as the user of the service") from exc
+        yield f"{path.name.removesuffix(SUFFIX)}: drift is learnt anew"
+    if not found:
+        yield f"nothing was learnt of drift in {folder}"

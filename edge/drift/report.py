@@ -1,0 +1,77 @@
+"""What is told of drift: on the topic `drift`, on the page, in the log."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+SCHEMA = 1
+
+State = Literal["learning", "ok", "suspect", "drifted"]
+STATES: tuple[State, ...] = ("learning", "ok", "suspect", "drifted")
+Kind = Literal["place", "spread", "share", "stuck", "missing", "unknown", "far"]
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What is odd about one feature or prediction. `distance` is in standard errors of a window, `share` of the rows of
+    the window, `rows` a run that goes on. `alone`: one window, or a while in which nothing can be judged, and no
+    alarm."""
+
+    name: str
+    of: Literal["input", "prediction"]
+    kind: Kind
+    direction: Literal["up", "down"] | UnsetType = UNSET
+    category: str | UnsetType = UNSET
+    distance: float | UnsetType = UNSET
+    share: float | UnsetType = UNSET
+    rows: int | UnsetType = UNSET
+    alone: bool = False
+
+    @property
+    def weight(self) -> float:
+        """The larger the earlier it is told: what was counted before what was judged."""
+        exact = self.distance is UNSET
+        return (0.0 if self.alone else 1e9) + (1e6 if exact else abs(float(self.distance or 0.0)))
+
+    @property
+    def text(self) -> str:
+        """For the log: `temperature place up (9.1)`."""
+        said = [self.name, self.kind]
+        if isinstance(self.category, str):
+            said.append(repr(self.category))
+        if isinstance(self.direction, str):
+            said.append(self.direction)
+        if isinstance(self.distance, float):
+            said.append(f"({self.distance:.1f})")
+        return " ".join(said)
+
+
+class Sees(msgspec.Struct, frozen=True):
+    """The smallest shift of a feature that is seen within two windows, in standard deviations of its sample: of the
+    feature in the middle, and of the one that is seen worst. None: not even one of all values to one side."""
+
+    median_sd: float | None
+    worst_sd: float | None
+    worst: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Retained on the topic `drift`. `learned` windows of `arms`, before which distances are not judged; `features` in
+    order, the oddest first; `doubtful` are those that were learnt while they looked broken."""
+
+    schema: int = SCHEMA
+    time: str
+    device: str
+    model: str
+    state: State
+    since: str
+    window_s: float
+    windows: int
+    learned: int
+    arms: int
+    rows: int
+    features: tuple[Finding, ...] = ()
+    doubtful: tuple[str, ...] = ()
+    sees: Sees | None = None

@@ -1,0 +1,164 @@
+"""Rows and predictions as they come, counted in blocks. Belongs to the thread that infers; counts leave it by a queue.
+
+What a row costs there is to be remembered until its block is full, or half a second has passed since the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edge.data.result import Anomaly, Classification, Regression, Result
+from edge.data.sample import ModelInput
+from edge.data.tensor import Array, Tensors
+from edge.drift.places import Places, Runs
+
+BLOCK = 256
+EVERY_NS = 500_000_000
+
+
+class Counted(msgspec.Struct, frozen=True, eq=False):
+    """Of some rows: counts in the places of the features and of the predictions, and by number the longest run of one
+    value, and of missing ones, that ended in them or goes on. int64."""
+
+    rows: int
+    features: Array
+    predictions: Array
+    runs: Array
+    missing_runs: Array
+
+    def plus(self, more: Counted) -> Counted:
+        """Both together, `more` behind these."""
+        return Counted(
+            self.rows + more.rows,
+            self.features + more.features,
+            self.predictions + more.predictions,
+            np.maximum(self.runs, more.runs),
+            np.maximum(self.missing_runs, more.missing_runs),
+        )
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """How the features are read from what the model is given: one tensor of all of them, or one of each. `scales`:
+    what was taken off each value, and what it was divided by then."""
+
+    inputs: tuple[str, ...]
+    scales: tuple[Array, Array] | None = None
+
+    def columns(self, rows: Sequence[Tensors], features: int) -> Array | list[Array]:
+        """[features, rows] of one dtype, or an array of each feature."""
+        if len(self.inputs) == 1 and features != 1:
+            name = self.inputs[0]
+            table = np.concatenate([tensors[name] for tensors in rows], axis=None).reshape(len(rows), features)
+            if self.scales is not None:
+                table = table * self.scales[1] + self.scales[0]
+            return table.T
+        found = [np.concatenate([tensors[name] for tensors in rows], axis=None) for name in self.inputs]
+        if self.scales is not None:
+            found = [column * self.scales[1] + self.scales[0] for column in found]
+        return found
+
+
+class RowTally:
+    """`watch` is the pipeline's hook. `put` is given what was counted, at most twice a second and at `end`."""
+
+    def __init__(self, reading: Reading, put: Callable[[Counted], None], now: Callable[[], int]) -> None:
+        """`now` gives nanoseconds that never jump."""
+        self._reading = reading
+        self._features = self._predictions = Places(())
+        self._put = put
+        self._now = now
+        self._rows: list[tuple[Tensors, Sequence[Any]]] = []
+        self._runs = Runs(0)
+        self._counted: Counted | None = None
+        self._put_ns = now()
+
+    def open(self, features: Places, predictions: Places) -> None:
+        """Before the first row: where they are counted."""
+        self._features, self._predictions = features, predictions
+        self._runs = Runs(len(features.numbers))
+
+    def watch(self, result: Result, outputs: Tensors, given: ModelInput) -> None:
+        """A row that the model was given, and what it found in it."""
+        self._rows.append((given.tensors, result.predictions))
+        due = self._now() - self._put_ns >= EVERY_NS
+        if due or len(self._rows) >= BLOCK:
+            self._count()
+            if due:
+                self.hand_over()
+
+    def idle(self) -> None:
+        """While no row comes, in the same thread: those before are not kept waiting for it."""
+        if (self._rows or self._counted is not None) and self._now() - self._put_ns >= EVERY_NS:
+            self._count()
+            self.hand_over()
+
+    def end(self) -> None:
+        """After the last row, from any thread: counts what is left."""
+        self._count()
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """What was counted since the last time."""
+        self._put_ns = self._now()
+        counted, self._counted = self._counted, None
+        if counted is not None:
+            self._put(counted)
+
+    def _count(self) -> None:
+        rows, self._rows = self._rows, []
+        if not rows:
+            return
+        features, numbers = self._of_features([tensors for tensors, _ in rows])
+        runs, missing_runs = self._runs.longest(numbers)
+        predictions = self._of_predictions([found for _, found in rows])
+        counted = Counted(len(rows), features, predictions, runs, missing_runs)
+        self._counted = counted if self._counted is None else self._counted.plus(counted)
+
+    def _of_features(self, rows: Sequence[Tensors]) -> tuple[Array, Array]:
+        """Counts, and the numbers [numbers, rows] as float32."""
+        places = self._features
+        columns = self._reading.columns(rows, len(places.features))
+        with np.errstate(over="ignore"):
+            if isinstance(columns, np.ndarray) and columns.dtype != object and not places.texts:
+                numbers = np.ascontiguousarray(columns, dtype=np.float32)
+            else:
+                numbers = np.asarray(
+                    [_numbers(columns[i]) for i in places.numbers], dtype=np.float32
+                ).reshape(len(places.numbers), len(rows))  # fmt: skip
+        counts = places.count_numbers(numbers)
+        for i in places.texts:
+            counts = counts + places.count_texts(i, [_text(v) for v in columns[i].tolist()])
+        return counts, numbers
+
+    def _of_predictions(self, found: Sequence[Sequence[Any]]) -> Array:
+        places = self._predictions
+        counts = np.zeros(len(places), dtype=np.int64)
+        for i in places.texts:
+            labels = [f[0].label if f and isinstance(f[0], Classification) else "" for f in found]
+            counts += places.count_texts(i, labels)
+        if places.numbers:
+            values = [[_value(f[i]) if i < len(f) else np.nan for f in found] for i in places.numbers]
+            counts += places.count_numbers(np.asarray(values, dtype=np.float32))
+        return counts
+
+
+def _numbers(column: Array) -> Array:
+    if column.dtype != object:
+        return column
+    return np.asarray([float(v) if v not in ("", None) else np.nan for v in column.tolist()])
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float) and value != value:
+        return ""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _value(prediction: object) -> float:
+    if isinstance(prediction, Regression):
+        return prediction.value
+    return prediction.score if isinstance(prediction, Anomaly) else float("nan")

@@ -1,0 +1,304 @@
+"""A device over hours: what it learns, what it tells, what it keeps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.drifting import HOUR_S, NAMES, ROWS, Device, moved, names, of, sample, usual
+
+
+@pytest.fixture
+def device(folder: Path) -> Device:
+    return Device(folder)
+
+
+def test_it_learns_a_day_and_then_says_that_all_is_as_it_was(device: Device) -> None:
+    reports = device.hours(26)
+
+    assert [r.state for r in reports[:23]] == ["learning"] * 23
+    assert [r.state for r in reports[23:]] == ["ok"] * 3
+    assert reports[22].learned == 23
+    assert device.alarms == 0
+
+
+def test_a_feature_that_has_moved_is_one_alarm_that_names_it_first(device: Device) -> None:
+    device.hours(30)
+
+    reports = device.hours(3, moved(1.0, feature=1))
+
+    assert reports[1].state == "drifted"
+    assert reports[1].features[0].name == "pressure"
+    assert reports[1].features[0].direction == "up"
+    assert device.alarms == 1
+
+
+def test_one_odd_hour_is_no_alarm(device: Device) -> None:
+    device.hours(30)
+
+    (odd,) = device.hours(1, moved(0.6))
+    after = device.hours(2)[-1]
+
+    assert odd.state == "suspect"
+    assert all(f.alone for f in odd.features)
+    assert after.state == "ok"
+    assert device.alarms == 0
+
+
+def test_an_alarm_ends_with_the_drift_and_the_next_one_counts_anew(device: Device) -> None:
+    device.hours(30)
+    device.hours(3, moved(1.0))
+
+    assert device.hours(3)[-1].state == "ok"
+    assert device.hours(3, moved(1.0))[-1].state == "drifted"
+    assert device.alarms == 2
+
+
+def test_a_wider_spread_is_told_as_such(device: Device) -> None:
+    device.hours(30)
+
+    report = device.hours(2, lambda random: usual(random) * np.array([1, 1, 2]))[-1]
+
+    assert (report.features[0].name, report.features[0].kind, report.features[0].direction) == ("flow", "spread", "up")
+
+
+def test_other_shares_of_classes_are_drift_of_the_prediction(device: Device) -> None:
+    device.hours(30)
+
+    report = device.hours(2, hot=0.8)[-1]
+
+    assert {(f.of, f.kind) for f in report.features} == {("prediction", "share")}
+    assert report.state == "drifted"
+
+
+def test_it_tells_the_smallest_shift_that_it_can_see_and_sees_it(device: Device) -> None:
+    device.hours(60)
+    sees = device.watch.newest.sees
+    assert sees is not None
+    assert sees.worst_sd is not None
+
+    assert device.hours(2, moved(1.3 * sees.worst_sd, NAMES.index(sees.worst)))[-1].state == "drifted"
+
+
+# --- what needs no window -----------------------------------------------------------------------------------
+
+
+def stuck(random: np.random.Generator) -> np.ndarray:
+    values = usual(random)
+    values[:, 2] = values[0, 2]
+    return values
+
+
+def test_a_sensor_that_stands_still_is_told_within_thirty_one_rows(device: Device) -> None:
+    device.hours(24)
+    values = np.repeat(usual(np.random.default_rng(9))[:1], 31, axis=0)
+    values[:, :2] += np.arange(31)[:, None]
+
+    device.give(values[:30])
+    assert device.watch.newest.state == "ok"
+    device.give(values[30:])
+
+    assert device.watch.newest.state == "drifted"
+    assert [(f.name, f.kind, f.rows) for f in device.watch.newest.features] == [("flow", "stuck", 31)]
+
+
+def test_before_a_day_was_learnt_standing_still_is_told_where_the_sample_was_in_order(folder: Path) -> None:
+    for order, state in (("time", "drifted"), ("", "learning")):
+        device = Device(folder / order, of(sample(), order))
+        device.path.parent.mkdir(exist_ok=True)
+
+        assert device.hours(1, stuck)[-1].state == state
+
+
+def test_a_coarse_sensor_that_often_stands_still_may_go_on(device: Device) -> None:
+    def coarse(random: np.random.Generator) -> np.ndarray:
+        values = usual(random)
+        values[:, 0] = np.repeat(values[:: ROWS // 10, 0], ROWS // 10)
+        return values
+
+    device.hours(26, coarse)
+
+    assert device.hours(3, coarse)[-1].state == "ok"
+
+
+def test_a_sensor_that_falls_silent_is_told_at_once(device: Device) -> None:
+    values = usual(np.random.default_rng(9))[:31]
+    values[:, 0] = np.nan
+
+    device.give(values)
+
+    assert [(f.name, f.kind) for f in device.watch.newest.features] == [("temperature", "missing")]
+    assert device.watch.newest.state == "drifted"
+
+
+def test_now_and_then_a_missing_value_is_told_by_its_share(device: Device) -> None:
+    def some_missing(random: np.random.Generator) -> np.ndarray:
+        values = usual(random)
+        values[::90, 1] = np.nan
+        return values
+
+    device.hours(30)
+
+    (report,) = device.hours(1, some_missing)
+
+    assert [(f.name, f.kind, f.share) for f in report.features] == [("pressure", "missing", round(8 / ROWS, 6))]
+
+
+def test_a_text_that_the_sample_never_had_is_told_in_one_window(folder: Path) -> None:
+    door = ["open"] * 10_000 + ["shut"] * 10_000
+    device = Device(folder, of(sample(), door=door))
+    usual_door = ["open", "shut"] * (ROWS // 2)
+    device.hours(170, door=usual_door)
+
+    (report,) = device.hours(1, door=["ajar"] * 4 + usual_door[4:])  # half a percent
+
+    assert [(f.name, f.kind) for f in report.features] == [("door", "unknown")]
+    assert report.state == "drifted"
+
+
+def test_values_far_from_the_sample_are_told_while_it_still_learns(device: Device) -> None:
+    (report,) = device.hours(1, moved(50))
+
+    assert report.state == "suspect"
+    assert [(f.name, f.kind, f.direction) for f in report.features] == [("temperature", "far", "up")]
+
+
+def test_it_tells_what_it_has_learnt_while_it_looked_broken(device: Device) -> None:
+    device.hours(25, moved(2.0, feature=2))
+
+    assert device.watch.newest.doubtful == ("flow",)
+
+
+# --- windows ------------------------------------------------------------------------------------------------
+
+
+def test_an_hour_with_few_rows_goes_on_into_the_next(device: Device) -> None:
+    few = usual(np.random.default_rng(1))[:150]
+
+    device.hours(1, lambda random: few)
+    assert device.watch.newest.windows == 0
+    device.hours(1, lambda random: few)
+
+    assert device.watch.newest.windows == 1
+
+
+def test_a_clock_that_is_set_ends_no_window_early(device: Device) -> None:
+    device.give(usual(np.random.default_rng(1)))
+    device.clock.jump(5 * HOUR_S)
+    device.watch.tick()
+    assert device.watch.newest.windows == 0
+
+    device.clock.advance(HOUR_S / 2)
+    device.watch.tick()
+
+    assert device.watch.newest.windows == 1
+
+
+def test_a_daily_cycle_is_no_drift_and_half_a_deviation_in_it_is_seen_once_a_week_was_learnt(device: Device) -> None:
+    hour = iter(range(10_000))
+
+    def daily(random: np.random.Generator, by: float = 0.0) -> np.ndarray:
+        values = usual(random)
+        values[:, 0] = (values[:, 0] + np.sqrt(2) * np.sin(2 * np.pi * next(hour) / 24)) / np.sqrt(2) + by
+        return values
+
+    device.hours(10 * 24, daily)
+    assert device.alarms == 0
+
+    assert device.hours(4, lambda random: daily(random, 0.5))[-1].state == "drifted"
+
+
+# --- what is kept -------------------------------------------------------------------------------------------
+
+
+def test_a_restart_goes_on_where_it_was(folder: Path) -> None:
+    Device(folder).hours(30)
+
+    again = Device(folder)
+
+    assert again.watch.newest.learned == 30
+    assert again.watch.newest.state == "ok"
+    assert again.hours(2, moved(1.0))[-1].state == "drifted"
+
+
+def test_it_is_written_once_for_each_window_that_is_learnt_and_no_more_when_all_is(device: Device) -> None:
+    device.hours(10)
+    assert device.writes == 10
+
+    device.hours(170)
+    assert device.writes == 168
+    assert list(device.path.parent.iterdir()) == [device.path]
+
+
+def test_a_new_version_of_the_model_learns_its_predictions_anew_and_keeps_the_inputs(folder: Path) -> None:
+    Device(folder).hours(30)
+
+    # Made of another sample, so with other bins.
+    new = Device(folder, of(sample(seed=7)), sha256="b" * 64)
+
+    assert new.hours(3, hot=0.9)[-1].state == "ok"  # that is how this one answers
+    assert new.hours(2, moved(1.0), hot=0.9)[-1].state == "drifted"
+    assert new.hours(25, hot=0.9)[-1].state == "ok"
+    assert new.hours(2, hot=0.5)[-1].state == "drifted"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"schema":1}', b"\xff\x00"], ids=["empty", "cut", "nothing in it", "no text"]
+)
+def test_a_damaged_file_is_told_and_learnt_anew(folder: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    Device(folder).hours(25)
+    Device(folder).path.write_bytes(content)
+
+    again = Device(folder)
+
+    assert again.hours(1)[-1].learned == 1
+    assert "what was learnt of drift cannot be used: it is learnt anew" in caplog.text
+    assert Device(folder).watch.newest.learned == 1
+
+
+@pytest.mark.parametrize("key", ["scores", "counts", "slots"])
+def test_a_file_whose_parts_do_not_fit_is_damaged_too(folder: Path, key: str) -> None:
+    device = Device(folder)
+    device.hours(25)
+    saved = json.loads(device.path.read_text())
+    saved["inputs"][key] = saved["inputs"][key][:-4]
+    device.path.write_text(json.dumps(saved))
+
+    assert Device(folder).watch.newest.learned == 0
+
+
+def test_who_takes_the_file_away_wants_it_learnt_anew(device: Device) -> None:
+    device.hours(25)
+    device.path.unlink()
+
+    device.watch.tick()
+
+    assert (device.watch.newest.state, device.watch.newest.learned) == ("learning", 0)
+    assert device.hours(1)[-1].learned == 1
+
+
+def test_a_disk_that_cannot_be_written_stops_nothing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "device.model.drift.json").mkdir()
+    device = Device(folder)
+
+    assert device.hours(26)[-1].state == "ok"
+    assert device.writes == 0
+    assert "what was learnt of drift is not kept" in caplog.text
+
+
+def test_the_page_is_given_what_was_then_and_what_is_now(device: Device) -> None:
+    device.hours(30)
+    device.hours(2, moved(1.0))
+
+    by_name = {f["name"]: f for f in device.watch.pictured()["features"]}
+
+    moved_one, other = by_name["temperature"], by_name["pressure"]
+    assert len(moved_one["edges"]) == 11
+    assert sum(moved_one["then"]) == pytest.approx(1, abs=0.01)
+    assert moved_one["now"][-2] > 2 * moved_one["then"][-2]
+    assert other["now"][-2] == pytest.approx(other["then"][-2], abs=0.05)
+    assert by_name["class"]["categories"] == ["cold", "hot", "other"]
+    assert 0 < other["sees_sd"] < 1
+    assert names(device.watch.newest.features) == ["temperature"]

@@ -1,0 +1,143 @@
+"""`--drift` of `edge-run` as a process, at a real mosquitto."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import onnx
+import pytest
+from support.processes import BINARIES, free_port, until
+
+from edge.model import manifest
+
+BASE = "edge/pi/plant"
+INPUT = f"{BASE}/input"
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory):
+    """A model whose sample is in the order of time, its rows, and what it takes away from a row."""
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+
+    import converter
+
+    data = load_iris(as_frame=True)
+    table = data.data.set_axis(["a", "b", "c", "d"], axis=1)
+    fitted = LogisticRegression(max_iter=500).fit(table, data.target)
+    path = tmp_path_factory.mktemp("plant") / "plant.onnx"
+    converter.convert(fitted, target="onnx", sample=table, sample_order="time", name="plant").save(path)
+    return path, table.to_dict("records")
+
+
+@pytest.fixture
+def watched(edge_run, plant, broker, client):
+    """Starts a service; gives the client that hears it."""
+
+    def start(*flags, model=plant[0]):
+        listener = client(broker.port, f"{BASE}/#")
+        common = ("--model", model, "--mqtt", broker.url, "--device", "pi", "--stats-interval", "0.5")
+        listener.process = edge_run(*common, *flags)
+        listener.wait_for_text(f"{BASE}/status", b"online")
+        return listener
+
+    return start
+
+
+def until_told(listener, state, **wanted):
+    """The first report with this state and these values."""
+    found = []
+
+    def told():
+        texts = [json.loads(p) for t, p, _ in list(listener.messages) if t == f"{BASE}/drift" and p]
+        found[:] = [r for r in texts if r["state"] == state and all(r[k] == v for k, v in wanted.items())]
+        return bool(found)
+
+    until(told, f"drift {state} {wanted}")
+    return found[0]
+
+
+def test_a_sensor_that_stands_still_is_told_on_the_topic_in_stats_and_in_metrics(watched, plant, broker, client):
+    port = free_port()
+    listener = watched("--drift", "--http", str(port))
+    assert until_told(listener, "learning")["arms"] == 24
+
+    listener.publish(INPUT, [plant[1][0] | {"d": i / 40} for i in range(40)])
+
+    report = until_told(listener, "drifted")
+    assert [(f["name"], f["kind"]) for f in report["features"]] == [("a", "stuck"), ("b", "stuck"), ("c", "stuck")]
+    # A subscriber that comes later is told at once.
+    assert client(broker.port, f"{BASE}/drift").wait_for("drift")[0]["state"] == "drifted"
+    stats = listener.wait_for("stats", len(listener.of("stats")) + 2)[-1]["drift"]
+    assert (stats["state"], stats["rows"], stats["alarms"]) == ("drifted", 40, 1)
+    said = subprocess.run(["curl", "-sS", f"http://127.0.0.1:{port}/metrics"], capture_output=True, check=True)
+    assert b'edge_run_drift_state{state="drifted"} 1.0' in said.stdout
+    shown = subprocess.run(["curl", "-sS", f"http://127.0.0.1:{port}/live/drift"], capture_output=True, check=True)
+    assert [f["name"] for f in json.loads(shown.stdout)["features"]] == ["a", "b", "c", "d", "class"]
+    assert "drift  state=drifted  features=a stuck, b stuck, c stuck" in listener.process.said()
+
+
+def test_what_was_learnt_is_learnt_anew_when_a_command_says_so(watched, plant, tmp_path):
+    state = tmp_path / "kept"
+    listener = watched("--drift", "1", "--state-dir", state)
+    rows = [plant[1][i % 150] for i in range(300)]
+    listener.publish(INPUT, rows)
+    until_told(listener, "learning", learned=1)
+    before = len(listener.of("drift"))
+
+    forget = [BINARIES / "edge-run", "--drift-anew", "--state-dir", state]
+    done = subprocess.run(forget, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "pi.plant: drift is learnt anew\n"
+    assert listener.wait_for("drift", before + 1)[-1]["learned"] == 0
+    assert "it is learnt anew" in listener.process.said()
+    again = subprocess.run(forget, capture_output=True, text=True, check=True)
+    assert again.stdout == f"nothing was learnt of drift in {state}\n"
+
+
+def test_a_service_that_no_longer_watches_takes_back_what_it_told(watched, plant, tmp_path):
+    first = watched("--drift", "1", "--state-dir", tmp_path / "kept")
+    first.publish(INPUT, [plant[1][i % 150] for i in range(300)])
+    until_told(first, "learning", learned=1)
+    assert first.process.stop() == 0
+
+    second = watched("--state-dir", tmp_path / "kept")
+
+    second.wait_for_text(f"{BASE}/drift", b"")
+
+
+@pytest.mark.parametrize(
+    ("damaged", "reason"),
+    [
+        (lambda r: r | {"features": r["features"][1:]}, "it is of other features"),
+        (lambda r: r | {"features": [f | {"bins": "??"} for f in r["features"]]}, "the bins of 'a'"),
+        (lambda r: "nonsense", "cannot be used"),
+        (lambda r: None, "has no reference"),
+    ],
+    ids=["of other features", "damaged bins", "nonsense", "none"],
+)
+def test_a_reference_that_cannot_be_used_is_told_and_left_out(watched, plant, tmp_path, damaged, reason):
+    path = tmp_path / "plant.onnx"
+    path.write_bytes(plant[0].read_bytes())
+    model = onnx.load(path)
+    (own,) = (p for p in model.metadata_props if p.key == manifest.ONNX_KEY)
+    told = json.loads(own.value)
+    own.value = json.dumps(told | {"reference": damaged(told["reference"])})
+    onnx.save(model, path)
+
+    listener = watched("--drift", model=path)
+    listener.publish(INPUT, plant[1][0])
+
+    listener.wait_for("result")
+    assert "drift is not watched" in listener.process.said()
+    assert reason in listener.process.said()
+    assert not listener.of("drift")
+
+
+def test_without_a_source_there_is_nothing_to_watch(plant):
+    command = [BINARIES / "edge-run", plant[0], "--mqtt", "none", "--http", "0", "--drift"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert "--drift watches what a --source brings" in done.stderr
