@@ -11,6 +11,7 @@ import msgspec
 
 from converter.cli import Arguments as Convert
 from edge.cli.bench import Arguments as Bench
+from edge.cli.score import Arguments as Score
 from edge.plugins import registry
 from edge.settings import options
 from edge.settings.options import UNSET, Option
@@ -41,7 +42,7 @@ everybody on the machine can read. A variable that begins with `EDGE_` and is no
 def page() -> str:
     """The whole page."""
     parts = [HEAD, "## edge-run\n", *_tables(Settings), "## edge-convert\n", *_tables(Convert)]
-    return "\n".join([*parts, "## edge-bench\n", *_tables(Bench)])
+    return "\n".join([*parts, "## edge-bench\n", *_tables(Bench), "## edge-score\n", *_tables(Score)])
 
 
 def _tables(struct: type[msgspec.Struct]) -> Iterable[str]:

@@ -12,13 +12,14 @@ from typing import TypeAlias
 
 from edge.data.result import Prediction, Result, Skipped, Timing
 from edge.data.sample import ModelInput, Sample
-from edge.data.tensor import Tensors
+from edge.data.tensor import Array, Tensors
 from edge.errors import SampleError
 from edge.pipeline.batching import Batching, BatchOutput
 from edge.pipeline.neighbours import may_join
 from edge.pipeline.prepare import Preparation, Prepared, Work
 from edge.pipeline.real_values import RealValues
 from edge.pipeline.results import Identity, ResultBuilder, timing
+from edge.plugins.columns import ColumnPostprocessor, ColumnPreprocessor, Columns
 from edge.plugins.protocols import (
     BatchPostprocessor,
     ComparingPostprocessor,
@@ -64,6 +65,8 @@ class Pipeline:
         self._batch = postprocess if isinstance(postprocess, BatchPostprocessor) else None
         compares = isinstance(postprocess, ComparingPostprocessor) and postprocess.compares
         self._compares = compares and self._engine.quantized_input
+        self._from_columns = preprocess if isinstance(preprocess, ColumnPreprocessor) else None
+        self._to_columns = postprocess if isinstance(postprocess, ColumnPostprocessor) else None
         self._watch = watch
         self._now = now
         self._free = isinstance(preprocess, FreePreprocessor)
@@ -136,6 +139,21 @@ class Pipeline:
             if part.ready is not None and part.ready.release is not None:
                 part.ready.release()
         return results
+
+    def columns(self, columns: Sequence[Array], most: int) -> tuple[Columns, Array] | None:
+        """Of a table, a column for each feature as `ColumnPreprocessor` has them: what is found in the rows that the
+        model takes, `most` in one inference, and which these are, bool [rows]. None where this table has to go sample
+        by sample."""
+        if self._from_columns is None or self._to_columns is None:
+            return None
+        prepared = self._from_columns.from_columns(columns)
+        if prepared is None:
+            return None
+        tensors, taken = prepared
+        count = int(taken.sum())
+        outputs = self._batching.rows(tensors, count, most)
+        found = self._to_columns.to_columns(outputs, count) if outputs is not None else None
+        return None if found is None else (found, taken)
 
     def _decode(self, output: BatchOutput, parts: Sequence[Prepared]) -> list[Decoded]:
         """What the model found in each of these inputs of one inference."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Protocol
 
-from edge.plugins import protocols, reach, rows
+from edge.plugins import columns, protocols, reach, rows
 
 SEAMS: Mapping[str, type] = {
     "edge.sources": protocols.Source,
@@ -30,7 +30,7 @@ def capabilities(seam: type) -> Mapping[type, frozenset[str]]:
     """The protocols beside a seam, and what each asks for."""
     return {
         p: members(p)
-        for module in (protocols, reach, rows)
+        for module in (protocols, reach, rows, columns)
         for name, p in vars(module).items()
         if isinstance(p, type) and Protocol in p.__bases__ and name.endswith(seam.__name__) and p is not seam
     }

@@ -22,6 +22,7 @@ from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
 from edge.describe.metadata import AnomalyScale
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Manifest, Output
+from edge.plugins.columns import Columns
 
 _ROLES = ("reconstruction", "score", "label", "verdict", "map")
 
@@ -53,6 +54,19 @@ class AnomalyScore:
             score = min(1.0, max(0.0, (score - middle) / (high - low) + 0.5))
             strange = strange if self._threshold is None else score > self._threshold
         return [Anomaly(score=score, is_anomaly=strange)]
+
+    def to_columns(self, outputs: Tensors, count: int) -> Columns | None:
+        """`score` and `is_anomaly`; only of a model's own score, judged by a threshold or its label."""
+        if self._scale is not None or set(self._names) - {"score", "label"} or "score" not in self._names:
+            return None
+        scores = np.asarray(outputs[self._names["score"]], dtype=np.float64).reshape(count, -1)
+        if scores.shape[1] != 1 or not np.isfinite(scores).all():
+            return None
+        score = -scores[:, 0] if self._turned else scores[:, 0]
+        strange = np.zeros(count, dtype=bool) if self._threshold is None else score > self._threshold
+        if self._threshold is None and "label" in self._names:
+            strange = np.asarray(outputs[self._names["label"]]).reshape(count, -1)[:, 0].astype(np.int64) == -1
+        return Columns({"score": score, "is_anomaly": strange})
 
     def _own(self, outputs: Tensors) -> float:
         if "map" in self._names:

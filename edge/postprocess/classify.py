@@ -19,6 +19,7 @@ from edge.data.tensor import STRING, Array, Tensors, TensorSpec
 from edge.describe.head import HeadInfo
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Manifest
+from edge.plugins.columns import Columns, Words
 
 DEFAULT_TOP_K = 5
 
@@ -86,6 +87,43 @@ class Classifier:
         first = [self._place(_text(v), self._labels, row) for v, row in zip(labels, scores, strict=True)]
         return None if None in first else self._best(scores, self._labels, first)
 
+    def to_columns(self, outputs: Tensors, count: int) -> Columns | None:
+        """The best class of each row: `label`, `index` and `score`."""
+        raw: Any = outputs[self._scores] if self._scores is not None else None
+        if not isinstance(raw, np.ndarray):
+            return None
+        scores = self._probabilities(np.asarray(raw, dtype=np.float64).reshape(count, -1))
+        if not np.isfinite(scores).all():
+            return None
+        index: Array | None = _order(scores, self._reported(scores))[:, 0]
+        if index is not None and self._label is not None:
+            index = self._own_first(np.asarray(outputs[self._label]).ravel(), scores, index)
+        if index is None:
+            return None
+        best = scores[np.arange(count), index]
+        empty = None if self._threshold is None else best < self._threshold
+        if empty is not None and (scores[empty] >= self._threshold).any():
+            return None  # another class than the model's own is reported
+        labels = [self._labels[i] if i < len(self._labels) else str(i) for i in range(scores.shape[1])]
+        return Columns({"label": Words(index, labels), "index": index, "score": best.round(6)}, empty)
+
+    def _own_first(self, own: Array, scores: Array, index: Array) -> Array | None:
+        """The class of each row that its own label says, where it has a score; None where that has to be looked at."""
+        highest = scores.argmax(axis=1)
+        values, which = np.unique(own, return_inverse=True)
+        known = {text: i for i, text in reversed([*enumerate(self._labels)])}
+        texts = [_text(value) for value in values.tolist()]
+        places = np.array([known.get(text, self._index.get(text, -1)) for text in texts])[which]
+        unknown = np.flatnonzero(places < 0)
+        if any(texts[which[row]] != str(highest[row]) for row in unknown.tolist()):
+            return None
+        places[unknown] = highest[unknown]
+        return np.where(places < scores.shape[1], places, index)
+
+    def _reported(self, scores: Array) -> int:
+        size = len(scores[0])
+        return min(self._top_k, size) if self._top_k else size
+
     def _probabilities(self, scores: Array) -> Array:
         """Rows of logits, or of what the model gives, to rows of probabilities."""
         scores = self._watch(activate(scores, self._activation))
@@ -98,7 +136,7 @@ class Classifier:
     ) -> list[list[Classification]]:
         """The best of each row, best first; `first`: the class of each row that comes before all others."""
         size = scores.shape[1]
-        order = _order(scores, min(self._top_k, size) if self._top_k else size)
+        order = _order(scores, self._reported(scores))
         for row, place in zip(order, first, strict=False):
             if place is not None and place < size and row[0] != place:
                 row[:] = [place, *(i for i in row if i != place)][: len(row)]

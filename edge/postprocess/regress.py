@@ -14,6 +14,7 @@ from edge.data.tensor import EXACT, Array, Tensors, TensorSpec
 from edge.describe.head import HeadInfo
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Manifest, Output
+from edge.plugins.columns import Columns
 
 
 class Regressor:
@@ -45,6 +46,19 @@ class Regressor:
             for row, numbers in zip(predictions, values.tolist(), strict=True):
                 row += [Regression(n, v, output.unit or UNSET) for n, v in zip(names, numbers, strict=True)]
         return predictions
+
+    def to_columns(self, outputs: Tensors, count: int) -> Columns | None:
+        """A column for each value, by its name; None where two have one name."""
+        columns: dict[str, Array] = {}
+        for output in self.outputs:
+            values = _exact(outputs[output.name]).reshape(count, -1)
+            if not np.isfinite(values).all():
+                return None
+            names = [_name(output, i, values.shape[1]) for i in range(values.shape[1])]
+            if len({*columns, *names}) != len(columns) + len(names):
+                return None
+            columns |= {name: values[:, i] for i, name in enumerate(names)}
+        return Columns(columns)
 
 
 def _exact(output: Any) -> Array:

@@ -60,7 +60,7 @@ class FileSource:
                 return None
         path = self._waiting.popleft()
         clock = self._context.clock
-        return Sample(_read(path), str(path), clock.monotonic_ns(), clock.time_ns())
+        return Sample(content(path), str(path), clock.monotonic_ns(), clock.time_ns())
 
     def _look(self) -> None:
         now = {p: _stamp(p) for p in self._list()}
@@ -84,7 +84,8 @@ def _stamp(path: Path) -> tuple[int, int]:
     return (stat.st_size, stat.st_mtime_ns)
 
 
-def _read(path: Path) -> bytes:
+def content(path: Path) -> bytes:
+    """What is in a file that is one input. Raises SampleError."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise SampleError(f"{path}: larger than {MAX_BYTES // 2**20} MB")

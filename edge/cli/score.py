@@ -1,0 +1,223 @@
+"""The command `edge-score`."""
+
+# Not `from __future__ import annotations`: `options.of` reads the annotations.
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from msgspec import Struct
+
+from edge import __version__
+from edge.errors import ConfigError, FatalError, SourceError, needs
+from edge.settings import arguments, options, parsers
+from edge.settings.arguments import Program
+from edge.settings.options import Flag, Room
+from edge.settings.parsers import THREADS_MOST, one_of, up_to
+from edge.settings.settings import DeviceManifestSettings, InputSettings, ModelSettings, Settings
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from edge.app.loading import Loaded
+    from edge.score.kernel import Kernel
+    from edge.score.local import Job, Worker
+    from edge.score.plan import Part
+    from edge.score.read import Reader
+    from edge.score.run import Record
+
+BATCH_MOST = 65_536
+WORKERS_MOST = 256
+
+
+class Arguments(Struct, frozen=True, kw_only=True):
+    """What `edge-score` may be told. How a field is declared: `edge.settings.options`."""
+
+    model: Annotated[
+        Path, Flag("the .onnx or .tflite file that the device runs", parsers.path, "MODEL", positional=True)
+    ]
+    archive: Annotated[
+        tuple[str, ...],
+        Flag(
+            ".parquet, .csv, .jsonl, pictures, .wav, .npy; a folder with what lies below it; a glob",
+            metavar="IN",
+            positional=True,
+            many=True,
+        ),
+    ]
+    out: Annotated[
+        Path, Flag("FILE.parquet, .csv, .jsonl, or a folder of parts", parsers.path, "OUT", name="output", short="-o")
+    ]
+    columns: Annotated[
+        tuple[str, ...],
+        Flag("columns of the input to keep, with commas between; NAME=NEW names one anew", str, "NAME,NAME", many=True),
+    ] = ()
+    format: Annotated[
+        Literal["parquet", "csv", "jsonl"] | None,
+        Flag("of a folder's parts: parquet, csv, jsonl [parquet]", one_of(("parquet", "csv", "jsonl"))),
+    ] = None
+    resume: Annotated[bool, Flag("go on with the run that was stopped; parts that are done stay")] = False
+    workers: Annotated[int | None, Flag("processes [one for each core]", up_to(WORKERS_MOST), "N")] = None
+    batch: Annotated[
+        int, Flag("rows of a table in one inference; 1: each alone", up_to(BATCH_MOST), "N")
+    ] = 1024  # fmt: skip
+    threads: Annotated[
+        int, Flag("threads for one inference; more than 1 may change last bits", up_to(THREADS_MOST), "N")
+    ] = 1  # fmt: skip
+    provider: Annotated[str, Flag("execution provider, or the path of a TFLite delegate", metavar="NAME")] = "cpu"
+    no_golden: Annotated[bool, Flag("do not replay the golden samples at start")] = False
+    manifest: Annotated[DeviceManifestSettings, Room("what the model says, overridden")] = DeviceManifestSettings()
+
+
+PROGRAM = Program(
+    "edge-score",
+    "What a model says of an archive: by the file and the steps that the device runs, in the order of the rows.",
+    __version__,
+)
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 bug, 2 usage, 3 model, 4 output, 5 input; 130 after Ctrl-C."""
+    # As an exception: what is half written is removed on its way up, and the other processes end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("edge-score: interrupted; --resume goes on with it\n")
+        code = 130
+    except BrokenPipeError:  # a reader that leaves early (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def run(argv: Sequence[str]) -> int:
+    """`edge-score` with these arguments; returns the exit code."""
+    # Before numpy is imported, here and in the processes that are started: nothing multiplies matrices in it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    try:
+        args = arguments.read(Arguments, PROGRAM, argv)
+        try:
+            import pyarrow  # noqa: F401 - only whether it is there
+        except ImportError as exc:
+            raise needs("edge-score", "pyarrow", "score") from exc
+        _score(args)
+    except FatalError as exc:
+        sys.stderr.write(f"edge-score: error: {exc}".replace("\n", " ") + "\n")
+        return exc.exit_code
+    return 0
+
+
+def settings_of(args: Arguments) -> Settings:
+    """The same as `edge-run` has them."""
+    return Settings(
+        model=ModelSettings(args.model, "auto", args.threads, args.provider, args.no_golden),
+        manifest=args.manifest,
+        input=InputSettings(source=args.archive[0]),
+    )
+
+
+def kept(args: Arguments) -> dict[str, str]:
+    """Name in the archive to name in the results."""
+    pairs = [word.strip().partition("=") for words in args.columns for word in words.split(",")]
+    return {old: new or old for old, _, new in pairs}
+
+
+def _score(args: Arguments) -> None:
+    from edge.app.loading import open_model, replay
+    from edge.plugins.protocols import EngineOptions
+    from edge.score import local, plan, report, run
+    from edge.score.kernel import Kernel
+    from edge.score.read import Reader
+    from edge.score.summary import Drift
+
+    settings = settings_of(args)
+    loaded = open_model(settings, EngineOptions(args.threads, args.provider))
+    replay(loaded, settings)
+    for remark in (*(f"guessed: {g}" for g in loaded.guesses), *loaded.warnings):
+        sys.stderr.write(f"edge-score: {remark}\n")
+    kernel = Kernel(loaded, batch=args.batch)
+    parts = plan.parts(args.archive, in_order=kernel.in_order)
+    names = _kept(args, parts)
+    reader = Reader(loaded, settings, names, batch=args.batch)
+    fields = _fields(reader, kernel, parts)
+    target = run.Run(args.out, args.format)
+    record = _record(args, loaded, parts, target.form)
+    todo = {n: parts[n] for n in target.begin(record, resume=args.resume)}
+    if not todo and target.out.is_file():
+        _tell_done(target.finished(), args.batch)
+        return
+    rows = sum(p.rows for p in parts)
+    job = local.Job(settings, loaded.sha256, args.out, target.form, names, fields, args.batch, rows)
+    worker = local.Worker(job, kernel, reader)
+    started = time.monotonic()
+    try:
+        _make(args, job, worker, todo)
+        summary = target.summary(len(parts))
+        drift = Drift(loaded.manifest).indices(summary)
+        target.finish(msgspec.structs.replace(record, state="done", summary=summary, drift=drift), worker.schema)
+    finally:
+        target.close()
+    seconds = time.monotonic() - started if len(todo) == len(parts) else None
+    sys.stdout.write(report.text(summary, drift, seconds, batch=args.batch) + f"in {args.out}\n")
+
+
+def _fields(reader: "Reader", kernel: "Kernel", parts: Sequence["Part"]) -> tuple["pyarrow.Field", ...]:
+    """The columns that are kept, when those of every table are looked at. Raises SourceError, ConfigError."""
+    from edge.score import schema
+
+    for part in {part.paths[0]: part for part in parts if part.kind == "parquet"}.values():
+        reader.check(part)
+    fields = tuple(reader.kept_fields(parts[0]))
+    schema.require_apart([f.name for f in fields], kernel.columns)
+    return fields
+
+
+def _record(args: Arguments, loaded: "Loaded", parts: Sequence["Part"], form: str) -> "Record":
+    """Of a run that begins."""
+    from edge.score import run
+
+    said = {option.name: options.get(args.manifest, option) for option in options.of(DeviceManifestSettings)}
+    own = {"columns": args.columns, "batch": args.batch, "threads": args.threads, "provider": args.provider}
+    engine = f"{loaded.engine.name} {loaded.engine.version}"
+    ref, all_said = loaded.ref, run.options_of({**said, **own, "format": form})
+    made = run.Made(ref.name, ref.version, ref.sha256, engine, all_said)
+    keys = tuple(part.key for part in parts)
+    return run.Record(state="running", made=made, edge_run=__version__, archive=args.archive, keys=keys)
+
+
+def _make(args: Arguments, job: "Job", worker: "Worker", todo: Mapping[int, "Part"]) -> None:
+    """The parts that are still to be made. Raises SourceError where some could not be read."""
+    from edge.score import local, report
+    from edge.telemetry import board
+
+    workers = max(1, min(args.workers or board.cores(), len(todo)))
+    total, counted = sum(p.rows for p in todo.values()), all(p.counted for p in todo.values())
+    with report.progress(total, counted=counted) as tell:
+        failed = local.run(job, worker, todo, workers, tell)
+    if failed:
+        more = f" (and {len(failed) - 1} more parts)" if len(failed) > 1 else ""
+        raise SourceError(f"{failed[0]}{more}; the other parts are done")
+
+
+def _kept(args: Arguments, parts: Sequence["Part"]) -> dict[str, str]:
+    """Raises ConfigError where there are no columns to keep."""
+    names = kept(args)
+    if parts[0].kind == "files" and names:
+        raise ConfigError(
+            f"--columns {args.columns[0]}: files have no columns; leave it out (the path is kept as file)"
+        )
+    return names
+
+
+def _tell_done(record: "Record | None", batch: int) -> None:
+    from edge.score import report
+
+    if record is not None and record.summary is not None:
+        sys.stdout.write("it was done already\n" + report.text(record.summary, record.drift, None, batch=batch))

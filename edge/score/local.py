@@ -1,0 +1,206 @@
+"""Parts to results on this machine: in this process, or in several, each with a session of its own.
+
+Processes, not threads: pictures are decoded and texts read under the interpreter's lock. A process that dies takes no
+part with it but the one under way, which has no name yet; where the first one dies the others end by themselves.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from edge.app.loading import open_model
+from edge.errors import FatalError, ModelError, SampleError, SourceError, first_line
+from edge.plugins.protocols import EngineOptions
+from edge.score import output
+from edge.score.kernel import Found, Kernel
+from edge.score.output import Format
+from edge.score.plan import Part
+from edge.score.read import Batch, Reader
+from edge.score.run import Run
+from edge.score.summary import Drift, Summary
+from edge.settings.settings import Settings
+
+LOOK_S = 0.2
+"""How often it is told how far the processes are."""
+COMPARED = 8
+"""One of so many batches of a large archive is held against the reference."""
+LARGE = 100_000
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What each process is told. `kept`: name in the archive to name in the results."""
+
+    settings: Settings
+    sha256: str
+    out: Path
+    form: Format
+    kept: dict[str, str]
+    fields: tuple[pa.Field, ...]
+    batch: int
+    rows: int
+
+
+class Stopped(Exception):  # noqa: N818 - the name of a condition
+    """The run is to end: what is under way is given up."""
+
+
+class Worker:
+    """Makes parts, one after the other."""
+
+    def __init__(self, job: Job, kernel: Kernel, reader: Reader) -> None:
+        self._job = job
+        self._run = Run(job.out, job.form)
+        self._kernel = kernel
+        self._reader = reader
+        self._drift = Drift(kernel.loaded.manifest)
+        self.schema = pa.schema([*job.fields, *kernel.schema])
+
+    def make(self, number: int, part: Part, tell: Callable[[int], None]) -> None:
+        """One part: its file, whole. `tell` is told how many more rows are done. Raises SourceError, SpoolError."""
+        self._kernel.begin()
+        summary = Summary()
+        header = number == 0 or not self._run.single
+        with output.writing(self._run.path(number), self._job.form, self.schema, header=header) as writer:
+            for at, batch in enumerate(self._reader.batches(part)):
+                found, rows = self._scored(batch)
+                writer.write(self._with_kept(part, batch, found))
+                summary.add(found.batch, self._kernel.columns, rows)
+                if self._drift.there and batch.features and (self._job.rows < LARGE or at % COMPARED == 0):
+                    self._drift.add(summary, batch.features)
+                tell(rows)
+            summary.apart = self._kernel.apart or 0.0
+            self._run.mark(number, part.key, summary)
+
+    def _scored(self, batch: Batch) -> tuple[Found, int]:
+        if batch.features:
+            return self._kernel.table(batch.features), len(batch.features[0])
+        bad = {i: str(p) for i, p in enumerate(batch.payloads) if isinstance(p, SampleError)}
+        good = [i for i in range(len(batch.payloads)) if i not in bad]
+        sources = [batch.sources[i] for i in good] if batch.sources else ()
+        found = self._kernel.samples([batch.payloads[i] for i in good], sources)
+        if not bad:
+            return found, len(batch.payloads)
+        others = self._kernel.skipped([*bad.values()])
+        origin = np.concatenate([np.array(good, dtype=np.int64)[found.origin], np.array([*bad], dtype=np.int64)])
+        order = np.argsort(origin, kind="stable")
+        table = pa.Table.from_batches([found.batch, others.batch]).take(pa.array(order)).combine_chunks()
+        part = np.concatenate([found.part, others.part])[order]
+        return Found(table.to_batches()[0], origin[order], part), len(batch.payloads)
+
+    def _with_kept(self, part: Part, batch: Batch, found: Found) -> pa.RecordBatch:
+        kept: list[pa.Array] = [*batch.kept]
+        if kept and not (len(kept[0]) == len(found.origin) and (np.diff(found.origin) == 1).all()):
+            kept = [column.take(pa.array(found.origin)) for column in kept]
+        if part.kind == "files":
+            kept.append(pa.array(found.part.astype(np.int32)))
+        try:
+            kept = [
+                column if column.type == field.type else column.cast(field.type)
+                for column, field in zip(kept, self._job.fields, strict=True)
+            ]
+        except (ValueError, pa.ArrowException) as exc:
+            raise SourceError(f"{part.paths[0]}: --columns: not as in the first file: {first_line(exc)}") from exc
+        return pa.RecordBatch.from_arrays([*kept, *found.batch.columns], schema=self.schema)
+
+
+def run(
+    job: Job, worker: Worker, parts: Mapping[int, Part], workers: int, tell: Callable[[int], None]
+) -> list[SourceError]:
+    """Makes these parts; returns why some could not be read. `tell`: how many more rows are done. Raises FatalError."""
+    if workers == 1:
+        return [exc for number, part in parts.items() if (exc := _unread(worker, number, part, tell)) is not None]
+    return _in_processes(job, parts, workers, tell)
+
+
+def _unread(worker: Worker, number: int, part: Part, tell: Callable[[int], None]) -> SourceError | None:
+    try:
+        worker.make(number, part, tell)
+    except SourceError as exc:
+        return exc
+    return None
+
+
+def _in_processes(job: Job, parts: Mapping[int, Part], workers: int, tell: Callable[[int], None]) -> list[SourceError]:
+    context = multiprocessing.get_context("spawn")
+    done, stop = context.Value("q", 0), context.Event()
+    failed: list[SourceError] = []
+    told = 0
+    with ProcessPoolExecutor(workers, context, _begin, (job, done, stop)) as pool:
+        waiting: set[Future[SourceError | None]] = {pool.submit(_make, n, part) for n, part in parts.items()}
+        try:
+            while waiting:
+                ended, waiting = wait(waiting, LOOK_S, FIRST_COMPLETED)
+                failed += [exc for future in ended if (exc := future.result()) is not None]
+                told, before = done.value, told
+                tell(told - before)
+        except BrokenProcessPool as exc:
+            raise FatalError(
+                "a process was killed, perhaps for want of memory; fewer --workers, and --resume goes on"
+            ) from exc
+        finally:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+    return failed
+
+
+_worker: Worker | None = None
+_done: Synchronized[int] | None = None
+_stop: Event | None = None
+
+
+def _begin(job: Job, done: Synchronized[int], stop: Event) -> None:
+    """In each process, once."""
+    global _worker, _done, _stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process tells the others
+    _end_with_parent()
+    _worker, _done, _stop = open_worker(job), done, stop
+
+
+def open_worker(job: Job) -> Worker:
+    """The model of a job, loaded; the file was tried before. Raises ModelError."""
+    model = job.settings.model
+    loaded = open_model(job.settings, EngineOptions(model.threads or 1, model.provider, own_file=True))
+    if loaded.sha256 != job.sha256:
+        raise ModelError(f"{model.file}: the file was changed while it was in use; begin anew")
+    return Worker(job, Kernel(loaded, batch=job.batch), Reader(loaded, job.settings, job.kept, batch=job.batch))
+
+
+def _make(number: int, part: Part) -> SourceError | None:
+    assert _worker is not None
+    return _unread(_worker, number, part, _tell)
+
+
+def _tell(rows: int) -> None:
+    assert _done is not None
+    assert _stop is not None
+    if _stop.is_set():
+        raise Stopped
+    with _done.get_lock():
+        _done.value += rows
+
+
+def _end_with_parent() -> None:
+    """A pool's process does not see by itself that the first one was killed: it waits for work for ever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        assert parent is not None
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -1,0 +1,141 @@
+"""The files that results are written to: Parquet, CSV or JSON lines; a part each, and at the end one of all parts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol, TypeAlias
+
+import msgspec
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from edge.errors import SpoolError, first_line
+from edge.storage import atomic
+
+Format: TypeAlias = Literal["parquet", "csv", "jsonl"]
+FORMATS: tuple[Format, ...] = ("parquet", "csv", "jsonl")
+GROUP = 128_000
+"""Rows of a row group of Parquet."""
+
+
+class Writer(Protocol):
+    """Takes batches of one schema."""
+
+    def write(self, batch: pa.RecordBatch) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Parquet:
+    """Gathers batches: a row group for each of them would be slow to read."""
+
+    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(file, schema)
+        self._schema = schema
+        self._waiting: list[pa.RecordBatch] = []
+        self._rows = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._waiting.append(batch)
+        self._rows += batch.num_rows
+        if self._rows >= GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema), row_group_size=self._rows or 1)
+        self._waiting, self._rows = [], 0
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+
+class _Csv:
+    """What is nested is JSON in its cell; null is an empty cell."""
+
+    def __init__(self, file: BinaryIO, schema: pa.Schema, *, header: bool) -> None:
+        self._schema = pa.schema([pa.field(f.name, _flat(f.type)) for f in schema])
+        options = pa_csv.WriteOptions(include_header=header, quoting_style="needed")
+        self._writer = pa_csv.CSVWriter(file, self._schema, write_options=options)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        arrays = [_as_text(c) if _flat(c.type) != c.type else c for c in batch.columns]
+        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Lines:
+    """An object a row; what is null is left out."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._encoder = msgspec.json.Encoder()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        rows = [_without_null(row) for row in batch.to_pylist()]
+        self._file.write(self._encoder.encode_lines(rows))
+
+    def close(self) -> None:
+        """The file belongs to the caller."""
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_null(v) for name, v in value.items() if v is not None}
+    return [_without_null(v) for v in value] if isinstance(value, list) else value
+
+
+def _flat(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_nested(kind) or pa.types.is_binary(kind) else kind
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    texts = [None if v is None else msgspec.json.encode(_without_null(v)).decode() for v in column.to_pylist()]
+    return pa.array(texts, pa.string())
+
+
+@contextmanager
+def writing(path: Path, form: Format, schema: pa.Schema, *, header: bool = True) -> Iterator[Writer]:
+    """A file that is there when it is whole. `header`: of CSV. Raises SpoolError where the disk does not take it."""
+    try:
+        with atomic.replacing(path) as file:
+            writer = _writer(file, form, schema, header=header)
+            try:
+                yield writer
+            finally:
+                writer.close()
+    except OSError as exc:
+        raise SpoolError(
+            f"{path}: {exc.strerror or first_line(exc)}; make room or choose another -o, then --resume"
+        ) from exc
+
+
+def _writer(file: BinaryIO, form: Format, schema: pa.Schema, *, header: bool) -> Writer:
+    if form == "parquet":
+        return _Parquet(file, schema)
+    return _Csv(file, schema, header=header) if form == "csv" else _Lines(file)
+
+
+def join(parts: Sequence[Path], path: Path, form: Format, schema: pa.Schema) -> None:
+    """One file of all, in their order. Raises SpoolError."""
+    if form == "parquet":
+        with writing(path, form, schema) as writer:
+            for part in parts:
+                with pq.ParquetFile(part, memory_map=False, pre_buffer=False) as file:
+                    for batch in file.iter_batches(GROUP, use_threads=False):
+                        writer.write(batch.cast(schema))
+        return
+    try:
+        with atomic.replacing(path) as out:
+            for part in parts:
+                with part.open("rb") as file:
+                    shutil.copyfileobj(file, out, 2**20)
+    except OSError as exc:
+        raise SpoolError(f"{path}: {exc.strerror}; make room, then --resume") from exc
