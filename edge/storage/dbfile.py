@@ -25,6 +25,8 @@ APPLICATION_ID = 0x65726E31
 FORMAT = 1
 KINDS: tuple[Kind, ...] = ("result", "error", "answer")
 ASIDE_KEPT = 3
+SMALL = 16_000_000
+"""Bytes that are read in a moment, from a card too."""
 _VERSIONS = (b"\2\2\0\x40\x20\x20", b"\1\1\0\x40\x20\x20")  # with a log, and before it has one
 _SALVAGE_ROWS = 1000
 _PIECE = 1 << 20
@@ -81,6 +83,22 @@ def connect(path: Path, *, check: bool) -> sqlite3.Connection:
         close(db)
         raise
     return db
+
+
+def is_small(path: Path) -> bool:
+    """Whether the whole file is checked and counted when it is opened; a larger one as it is read."""
+    try:
+        return path.stat().st_size <= SMALL
+    except OSError:
+        return True  # told by what opens it
+
+
+def bytes_in_use(db: sqlite3.Connection) -> int:
+    """Of the pages that hold something."""
+    pages, free, size = (
+        db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
 
 
 def close(db: sqlite3.Connection) -> None:

@@ -34,6 +34,9 @@ deleted along, 8 KB a message one by one and 0.75 KB in groups of 64, for messag
 once in 4 MiB of log, and of messages that are gone by then nothing is written to it. There is no `-shm` file, no
 second writer, no `auto_vacuum` (its map would be written with every page).
 
+**Start.** A file of up to 16 MB is checked and counted whole. A larger one is as it is read (`tally.py`): until then
+`len` and `bytes` say what its keys and pages tell, which is at most too much.
+
 **Damage.** A file that is garbage, cut short, holds wrong pages or rows is set aside as `<name>.damaged-<time>`;
 rows that can be read are carried over, with their keys. What is missing then is counted as "damaged" where it is
 known how much there was. Damage inside the log looks like the end of it: SQLite drops what follows.
@@ -60,6 +63,7 @@ from edge.storage import dbfile
 from edge.storage.dbfile import COLUMNS, INSERT, DamagedError, message_of, named, row_of
 from edge.storage.lock import SpoolLock
 from edge.storage.memory import size_of
+from edge.storage.tally import Tally, count_rest, count_slice, of_file, with_oldest
 from edge.telemetry.clock import SystemClock
 
 log = logging.getLogger("edge.storage")
@@ -68,24 +72,13 @@ REMOVE_BATCH = 256
 REMOVE_AFTER_NS = 5_000_000_000
 QUIET_NS = SECOND_NS
 SHRINK_PAGES = 1024
-YEAR_2020_NS = 1_577_836_800_000_000_000
 
 T = TypeVar("T")
 
 _SELECT = f"SELECT {COLUMNS} FROM messages WHERE key > ? ORDER BY key LIMIT ?"  # noqa: S608 - our own constant
 _SIZES = "SELECT key, size FROM messages WHERE key IN (SELECT value FROM json_each(?))"
 _DELETE = "DELETE FROM messages WHERE key IN (SELECT value FROM json_each(?))"
-_STOCK = "SELECT count(*), coalesce(sum(size), 0), coalesce(max(key), 0), min(stored_ns), max(stored_ns) FROM messages"
-_ORIGINS = "SELECT origin FROM messages WHERE origin IS NOT NULL ORDER BY key DESC LIMIT ?"
-_OLDEST = "SELECT stored_ns FROM messages ORDER BY key LIMIT 1"
-
-
-class _Tally(msgspec.Struct, frozen=True):
-    """What waits, as of the last commit and the marks of `remove`. Replaced whole, so any thread may read it."""
-
-    count: int = 0
-    size: int = 0
-    oldest_ns: int | None = None
+_NEWEST = "SELECT origin FROM messages ORDER BY key DESC LIMIT ?"
 
 
 class SqliteSpool:
@@ -102,15 +95,14 @@ class SqliteSpool:
         self._db: sqlite3.Connection | None = None
         self._checked = False
         self._next_key = 1
-        self._earlier = 0
+        self._earlier = self._opened_ns = 0
         self._base_ns: int | None = None
-        self._tally = _Tally()
+        self._tally = Tally()
         self._removed: set[int] = set()
         self._removed_since_ns = self._appended_ns = 0
         self.dropped = 0
         self.dropped_by: dict[str, int] = {"full": 0, "age": 0, "damaged": 0}
         self.damaged = 0
-        self._counted = False
 
     # --- the seam -----------------------------------------------------------------------------------
 
@@ -138,22 +130,21 @@ class SqliteSpool:
             if not self._removed:
                 self._removed_since_ns = self._clock.monotonic_ns()
             self._removed.update(k for k, _ in sizes)
-            count, size = self._tally.count - len(sizes), self._tally.size - sum(s for _, s in sizes)
-            self._tally = _Tally(count, size, self._tally.oldest_ns if count else None)
+            self._tally = self._tally.less(sizes)
         if self._removal_due():
             self._flush()
 
     def origins(self, limit: int) -> list[bytes]:
-        """The newest `limit` origins of what waits."""
-        return self._attempt(lambda db: [row[0] for row in db.execute(_ORIGINS, (limit,))])
+        """Those of the newest `limit` that wait."""
+        return self._attempt(lambda db: [row[0] for row in db.execute(_NEWEST, (limit,)) if row[0] is not None])
 
     def __len__(self) -> int:
-        return self._tally.count
+        return self._tally.all_count
 
     @property
     def bytes(self) -> int:
         """Bytes of payload, reply topic and correlation data that wait."""
-        return self._tally.size
+        return self._tally.all_size
 
     @property
     def oldest_ns(self) -> int | None:
@@ -186,10 +177,11 @@ class SqliteSpool:
 
     def _connect(self) -> None:
         self._lock.acquire()
-        db = dbfile.connect(self._path, check=not self._checked)
+        small = dbfile.is_small(self._path)
+        db = dbfile.connect(self._path, check=small and not self._checked)
         try:
             with named(self._path):
-                self._take_stock(db)
+                self._take_stock(db, at_once=small)
         except UnavailableError:
             dbfile.close(db)
             raise
@@ -201,24 +193,28 @@ class SqliteSpool:
         if db is not None:
             dbfile.close(db)
 
-    def _take_stock(self, db: sqlite3.Connection) -> None:
-        """Counts what is there. What `remove` marked before the connection was lost is deleted first."""
+    def _take_stock(self, db: sqlite3.Connection, *, at_once: bool) -> None:
+        """Counts what is there, or leaves it for when it is read. What `remove` marked before the connection was lost
+        is deleted first."""
         if self._base_ns is None:
             self._base_ns = self._clock.time_ns() - self._clock.monotonic_ns()
         now = self._now_ns()
         self._transact(db, lambda: self._delete_removed(db), durable=False)
         self._removed.clear()
-        count, size, newest, first, last = db.execute(_STOCK).fetchone()
-        if count and (first < YEAR_2020_NS or last > now):
-            strange = "UPDATE messages SET stored_ns = ? WHERE stored_ns < ? OR stored_ns > ?"
-            self._transact(db, lambda: db.execute(strange, (now, YEAR_2020_NS, now)), durable=False)
-        self._earlier = newest
-        self._next_key = max(self._next_key, newest + 1)
-        self._tally = _Tally(count, size, self._oldest(db))
-        self._counted = True
+        self._opened_ns = now
+        self._tally = of_file(db)
+        self._earlier = 0 if self._tally.rest is None else self._tally.rest.until
+        self._next_key = max(self._next_key, self._earlier + 1)
+        if at_once:
+            self._transact(db, lambda: self._count_rest(db), durable=False)
+        self._tally = with_oldest(db, self._tally, now)
+
+    def _count_rest(self, db: sqlite3.Connection) -> None:
+        self._tally = count_rest(db, self._tally, self._opened_ns)
 
     def _set_aside(self, reason: DamagedError) -> None:
-        known, self._checked = len(self) if self._counted else None, False
+        counted = self._opened_ns and self._tally.rest is None
+        known, self._checked = len(self) if counted else None, False
         self._disconnect()
         self._lock.acquire()
         aside, saved = dbfile.set_aside(self._path, self._clock.time_ns())
@@ -277,7 +273,7 @@ class SqliteSpool:
             first += 1
         rows = [row_of(k, now, size, m) for k, size, m in fitting[first:]]
 
-        def work() -> tuple[_Tally, dict[str, int]]:
+        def work() -> tuple[Tally, dict[str, int]]:
             # Where some of these have to go, all that is older goes before them.
             tally, dropped = self._clear(db, -1 if first else self._max_bytes - incoming)
             db.executemany(INSERT, rows)
@@ -293,9 +289,11 @@ class SqliteSpool:
     def _drop_aged(self, db: sqlite3.Connection) -> None:
         self._committed(db, *self._transact(db, lambda: self._clear(db, self._max_bytes), durable=False))
 
-    def _clear(self, db: sqlite3.Connection, allowed: int) -> tuple[_Tally, dict[str, int]]:
+    def _clear(self, db: sqlite3.Connection, allowed: int) -> tuple[Tally, dict[str, int]]:
         """Deletes what was marked, then the oldest until `allowed` bytes are left and none is too old."""
         self._delete_removed(db)
+        if self._tally.all_size > allowed or self._too_old():
+            self._count_rest(db)
         tally, dropped, last = self._tally, {"full": 0, "age": 0}, 0
         if tally.size > allowed or self._too_old():
             horizon = self._horizon_ns()
@@ -312,9 +310,9 @@ class SqliteSpool:
         if self._removed:
             db.execute(_DELETE, (_json(list(self._removed)),))
 
-    def _committed(self, db: sqlite3.Connection, tally: _Tally, dropped: dict[str, int]) -> None:
+    def _committed(self, db: sqlite3.Connection, tally: Tally, dropped: dict[str, int]) -> None:
         self._removed.clear()
-        self._tally = replace(tally, oldest_ns=self._oldest(db))
+        self._tally = with_oldest(db, tally, self._opened_ns)
         for reason, count in dropped.items():
             self._drop(reason, count)
 
@@ -322,6 +320,9 @@ class SqliteSpool:
 
     def _read(self, db: sqlite3.Connection, key: int, limit: int) -> list[Entry]:
         rows = db.execute(_SELECT, (key, limit + len(self._removed))).fetchall()
+        # Before the last row of a slice is given out: the next one begins with it, and what is given out may go.
+        while rows and (rest := self._tally.rest) is not None and rows[-1][0] >= rest.after:
+            self._tally = count_slice(db, self._tally, self._removed)
         waiting = [row for row in rows if row[0] not in self._removed]
         return [Entry(row[0], message_of(row), row[0] <= self._earlier) for row in waiting[:limit]]
 
@@ -349,10 +350,6 @@ class SqliteSpool:
         if len(self) == 0 and db.execute("PRAGMA page_count").fetchone()[0] > SHRINK_PAGES:
             db.execute("VACUUM")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-    def _oldest(self, db: sqlite3.Connection) -> int | None:
-        row = db.execute(_OLDEST).fetchone()
-        return None if row is None else int(row[0])
 
     def _now_ns(self) -> int:
         return (self._base_ns or 0) + self._clock.monotonic_ns()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.data.message import Message
+from edge.storage import dbfile
 from edge.storage.sqlite import SqliteSpool
 from edge.testing.fakes import FakeClock
 
@@ -36,6 +37,14 @@ def numbers():
 @pytest.fixture
 def path(tmp_path) -> Path:
     return tmp_path / "state" / "lane.spool"
+
+
+@pytest.fixture(params=["small", "large"])
+def size_of_file(request, monkeypatch) -> str:
+    """A file that is checked and counted at the start, and one that is as it is read."""
+    if request.param == "large":
+        monkeypatch.setattr(dbfile, "SMALL", -1)
+    return request.param
 
 
 @pytest.fixture

@@ -75,6 +75,7 @@ DAMAGES = [
 ]
 
 
+@pytest.mark.usefixtures("size_of_file")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_set_aside_loudly_and_work_goes_on(make, path, caplog, numbered, numbers, damage):
     spool = make()
@@ -96,6 +97,7 @@ def test_a_damaged_file_is_set_aside_loudly_and_work_goes_on(make, path, caplog,
     assert set(saved) <= set(range(3000))
 
 
+@pytest.mark.usefixtures("size_of_file")
 @pytest.mark.parametrize(
     ("damage", "least"), [(overwrite_pages, 2500), (cut_in_half, 1200), (flip_a_bit_of_a_payload, 2999)]
 )

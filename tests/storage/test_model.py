@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge.data.message import Message
 from edge.data.sample import Reply
+from edge.storage import dbfile
 from edge.storage.memory import size_of
 from edge.storage.sqlite import SqliteSpool
 
@@ -20,6 +23,13 @@ SUFFIXES = ("", "-wal")
 
 replies = st.none() | st.builds(Reply, st.sampled_from(["a", "asker/7", "é"]), st.none() | st.binary(max_size=20))
 sizes = st.lists(st.sampled_from([0, 10, 200, 1000, 5000, 30_000]), min_size=1, max_size=60)
+
+
+@pytest.fixture(scope="class")
+def large() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dbfile, "SMALL", -1)
+        yield
 
 
 class SpoolAgainstAList(RuleBasedStateMachine):
@@ -148,3 +158,8 @@ SpoolAgainstAList.TestCase.settings = settings(
 
 class TestTheSpoolBehavesLikeAList(SpoolAgainstAList.TestCase):
     """Collected by pytest."""
+
+
+@pytest.mark.usefixtures("large")
+class TestALargeOneDoesToo(SpoolAgainstAList.TestCase):
+    """Counted as it is read."""

@@ -6,6 +6,7 @@ import itertools
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.spoolfiles import on_disk, rows_on_disk
@@ -18,6 +19,7 @@ from edge.testing.fakes import FakeClock
 MB = 1_000_000
 
 
+@pytest.mark.usefixtures("size_of_file")
 def test_it_is_a_spool(tmp_path):
     folders = itertools.count()
     check_spool(lambda max_bytes: SqliteSpool(tmp_path / str(next(folders)) / "lane.spool", max_bytes))
@@ -139,6 +141,7 @@ def test_the_file_stays_near_its_bound_however_much_goes_through(make, path, num
     assert path.with_name(path.name + "-wal").stat().st_size < 4.3 * MB
 
 
+@pytest.mark.usefixtures("size_of_file")
 def test_what_is_too_old_goes_and_is_counted_even_across_a_restart(make, clock, numbered, numbers):
     spool = make(max_age_s=60)
     spool.open()
@@ -166,6 +169,7 @@ def test_a_clock_that_jumps_ages_nothing(make, clock, numbered, numbers):
     assert numbers(spool) == [0, 1, 2]
 
 
+@pytest.mark.usefixtures("size_of_file")
 def test_a_run_without_a_clock_ages_nothing_once_the_clock_is_set(make, path, clock, numbered, numbers):
     powered_on = FakeClock(time_ns=1_000_000_000)
     spool = SqliteSpool(path, MB, 60, powered_on)
@@ -192,6 +196,31 @@ def test_it_tells_since_when_the_oldest_waits(make, clock, numbered):
     clock.advance(6)
     spool.remove([])
     assert spool.oldest_ns == first + 7_000_000_000
+
+
+def read_bytes() -> int:
+    """What this thread has read of files so far."""
+    lines = Path("/proc/thread-self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("rchar"))
+
+
+def test_a_large_file_is_not_read_through_at_the_start_and_counted_as_it_is_read(make, numbered, numbers):
+    spool = make(max_bytes=200 * MB)
+    spool.open()
+    for start in range(0, 30_000, 3000):
+        keys = spool.append(numbered(start, start + 3000, size=1000))
+    size = spool.bytes
+    spool.remove(keys[10:20])
+    spool.close()
+    before = read_bytes()
+    spool.open()
+    spool.append(numbered(30_000, 30_001))
+    assert [e.message.seq for e in spool.after(0, 64)] == list(range(64))
+    assert read_bytes() - before < 8 * MB
+    assert len(spool) == 30_001, "as far as the keys tell"
+    assert spool.bytes > size, "at most"
+    assert len(numbers(spool)) == len(spool) == 29_991
+    assert spool.bytes < size
 
 
 def test_a_great_many_messages_make_nothing_slow(make, numbered, monkeypatch):
