@@ -87,6 +87,24 @@ def read(path: Path) -> TfliteMetadata:
     return replace(notes, files=files, labels=_labels(notes.outputs, files), warnings=warnings)
 
 
+def operators(path: Path) -> frozenset[int]:
+    """Of all its graphs, by number (`BuiltinOperator` of the schema). Raises ValueError where the file is damaged."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            data = memoryview(mapped)
+            try:
+                return frozenset(_kind(code) for code in root(data).tables(1))
+            finally:
+                data.release()
+    except (struct.error, OSError, BufferError) as exc:
+        raise ValueError(f"{path.name}: its list of operators cannot be read: {exc}") from exc
+
+
+def _kind(code: Table) -> int:
+    # The old one-byte field holds 127 where the code does not fit.
+    return max(int(code.number(0, "b")), int(code.number(3, "i")))
+
+
 def _labels(outputs: Sequence[TensorNotes], files: dict[str, str]) -> tuple[str, ...]:
     """Display names where there are some, English ones first; else the names of the classes."""
     listed = next((o.label_files for o in outputs if any(n in files for n, _ in o.label_files)), ())
@@ -169,8 +187,7 @@ def _glance(model: Table, graph: Table) -> TfliteMetadata:
     halves: dict[int, int] = {}  # a tensor, and what it was before it was made float32
     for number, operator in enumerate(graph.tables(3)):
         code = codes[int(operator.number(0, "I"))]
-        # The old one-byte field holds 127 where the code does not fit.
-        kind = max(int(code.number(0, "b")), int(code.number(3, "i")))
+        kind = _kind(code)
         if kind == _DEQUANTIZE:
             halves[int(operator.numbers(2)[0])] = int(operator.numbers(1)[0])
         if number < 3 + len(halves) and not itself and inputs & set(operator.numbers(1)):

@@ -21,6 +21,7 @@ import numpy as np
 
 from edge.data import magic
 from edge.data.tensor import STRING, Quantization, Tensors, TensorSpec, fits
+from edge.describe import tflite_metadata
 from edge.engines import probe
 from edge.errors import ConfigError, ModelError, SampleError, first_line, needs, one_line
 from edge.model.container import read_head
@@ -32,11 +33,11 @@ _MORE = {1: 16_000, 2: 16_000, 4: 224}
 """A usual size of free dimensions by the rank of an input: a second of sound, a picture."""
 
 
-_RECURRENT = frozenset({
-    "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    "UNIDIRECTIONAL_SEQUENCE_RNN",
-})  # fmt: skip
-"""Operators that keep a state in tensors of their own."""
+_VARIABLE = 142
+"""The operator that makes a variable of the model's own: VAR_HANDLE of the schema's `BuiltinOperator`."""
+_RECURRENT = frozenset({16, 24, 27, 35, 44, 46, 52})
+"""Operators that keep a state in tensors of their own: LSTM, RNN, SVDF, and those of sequences, in one direction (RNN,
+LSTM) and in both (RNN, LSTM)."""
 
 
 class LiteRt:
@@ -44,13 +45,12 @@ class LiteRt:
 
     name = "litert"
 
-    def __init__(self, make: Callable[[], Any], version: str) -> None:
-        """`make` gives an interpreter with its tensors allocated."""
+    def __init__(self, make: Callable[[], Any], version: str, operators: frozenset[int]) -> None:
+        """`make` gives an interpreter with its tensors allocated; `operators` are those of the file, by number."""
         self.version = version
         self._make = make
         self._interpreter = interpreter = make()
-        operators = _operators(interpreter)
-        self._has_variables = "VAR_HANDLE" in operators
+        self._has_variables = _VARIABLE in operators
         self.remembers = self._has_variables or not operators.isdisjoint(_RECURRENT)
         self._lock = threading.Lock()
         details_in, details_out = interpreter.get_input_details(), interpreter.get_output_details()
@@ -128,7 +128,7 @@ def load(path: Path, options: EngineOptions) -> LiteRt:
             path, f"litert-{version}", options.cache_dir, lambda: _try(_open(library, path, settings))
         )
     try:
-        return LiteRt(lambda: _open(library, path, settings), version)
+        return LiteRt(lambda: _open(library, path, settings), version, tflite_metadata.operators(path))
     except ValueError as exc:  # a damaged name among its tensors
         raise ModelError(f"{path.name}: {_explain(exc)}") from exc
 
@@ -239,14 +239,6 @@ def _try(interpreter: Any) -> None:
         if detail["dtype"] is not np.bytes_:
             interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
     interpreter.invoke()
-
-
-def _operators(interpreter: Any) -> frozenset[str]:
-    """Their names."""
-    try:
-        return frozenset(op["op_name"] for op in interpreter._get_ops_details())
-    except ValueError:  # a name that is no text: it may be any
-        return frozenset({"VAR_HANDLE"})
 
 
 def _specs(details: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -130,6 +130,18 @@ def test_a_damaged_name_inside_does_not_stop_a_reset(running_sum):
     assert engine.infer({"x": np.ones((1, 1), np.float32)})["y"].tolist() == [[1]]
 
 
+@pytest.mark.parametrize("name", ["LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
+                                  "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN"])  # fmt: skip
+def test_a_recurrent_operator_is_known_from_the_file(file, name):
+    assert not load(file, EngineOptions()).remembers
+    file.write_bytes(tinytflite.build(listed=name))
+    assert load(file, EngineOptions()).remembers
+
+
+def test_a_variable_is_known_from_the_file(running_sum):
+    assert load(running_sum, EngineOptions()).remembers
+
+
 def test_what_a_model_was_tried_with_is_not_remembered(running_sum):
     model = edge.load(running_sum)
     assert [model.predict([1]).predictions[0].value for _ in range(3)] == [1, 2, 3]

@@ -14,11 +14,13 @@ def build(
     operator: int = ADD,
     *,
     custom: str = "",
+    listed: str = "",
     version: int = 3,
     shape: tuple[int, ...] = (1, 4),
     constant: float = 2.0,
 ) -> bytes:
-    """One operator on x, batch free, and a constant. `version` is that of the schema."""
+    """One operator on x, batch free, and a constant; `listed` is the name of one more in the file's list. `version` is
+    that of the schema."""
     graph = schema.SubGraphT()
     free = (-1, *shape[1:])
     graph.tensors = [_tensor("x", 0, shape, free), _tensor("c", 1, (1,)), _tensor("y", 0, shape, free)]
@@ -28,17 +30,23 @@ def build(
     if operator == ADD:
         step.builtinOptionsType, step.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
     graph.operators = [step]
-    code = schema.OperatorCodeT()
-    code.builtinCode, code.deprecatedBuiltinCode, code.version = operator, min(operator, 127), 1
+    code = _code(operator)
     code.customCode = custom or None
+    codes = [code, *([_code(getattr(schema.BuiltinOperator, listed))] if listed else [])]
     held = schema.BufferT()
     held.data = np.frombuffer(np.array([constant], np.float32).tobytes(), np.uint8)
     model = schema.ModelT()
     model.version, model.description = version, "tiny"
-    model.operatorCodes, model.subgraphs, model.buffers = [code], [graph], [schema.BufferT(), held]
+    model.operatorCodes, model.subgraphs, model.buffers = codes, [graph], [schema.BufferT(), held]
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def _code(operator: int) -> schema.OperatorCodeT:
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.deprecatedBuiltinCode, code.version = operator, min(operator, 127), 1
+    return code
 
 
 def _tensor(name: str, buffer: int, shape: tuple[int, ...], signature: tuple[int, ...] = ()) -> schema.TensorT:
@@ -51,14 +59,8 @@ def _tensor(name: str, buffer: int, shape: tuple[int, ...], signature: tuple[int
 
 def running_sum() -> bytes:
     """x [1, 1] in, the sum of all x so far out: it is held in a variable of the model's own."""
-    operators = schema.BuiltinOperator
     names = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ADD", "ASSIGN_VARIABLE")
-    codes = []
-    for name in names:
-        code = schema.OperatorCodeT()
-        code.builtinCode = getattr(operators, name)
-        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 1
-        codes.append(code)
+    codes = [_code(getattr(schema.BuiltinOperator, name)) for name in names]
     once, handle, add = schema.CallOnceOptionsT(), schema.VarHandleOptionsT(), schema.AddOptionsT()
     once.initSubgraphIndex, handle.container, handle.sharedName = 1, "", "sum"
 
