@@ -51,6 +51,7 @@ from edge.telemetry.metrics import Metrics
 from edge.telemetry.watchdog import Heartbeats, Watchdog
 
 if TYPE_CHECKING:
+    from edge.app.update_agent import UpdateAgent
     from edge.homeassistant.announcer import Announcer
     from edge.http.app import HttpServer
     from edge.mqtt.embedded import EmbeddedBroker
@@ -65,8 +66,10 @@ EMBEDDED_LINGER_S = 1.0
 """How long the embedded broker outlives the last result, so that subscribers get it."""
 
 
-def build(settings: Settings, loaded: Loaded) -> App:
-    """Every part of the process, made and not yet started. Raises ConfigError."""
+def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None) -> App:
+    """Every part of the process, made and not yet started; `updates` may put another model in its place, later.
+
+    Raises ConfigError."""
     core, draft = _core(settings, loaded), Draft()
     outboxes: list[Outbox] = []  # filled below: what reports them is made before them
     watchdog = Watchdog(core.hearts, core.clock)
@@ -98,6 +101,9 @@ def build(settings: Settings, loaded: Loaded) -> App:
     health = HealthSocket(settings.delivery.state_dir, core.stem, core.hearts.late, core.clock)
     draft.add("health", health.open, health.close)
     draft.ticks.append(health.tick)
+    if updates is not None:
+        updates.join(core, draft, session)
+        status.update = updates.told
     runner = _runner(core, draft, source, pipeline, outboxes, guard)
     topics = core.topics.all if session is not None else ""
     return App(loaded, topics, core.stop, runner, watchdog, tuple(draft.parts))

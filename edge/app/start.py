@@ -29,6 +29,7 @@ from edge.settings.settings import Settings
 if TYPE_CHECKING:
     from edge.app.loading import Loaded
     from edge.app.service import App
+    from edge.app.update_agent import UpdateAgent
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ class _Beside(Generic[T]):
         return self._found[0]
 
 
-def app(settings: Settings) -> App:
+def app(settings: Settings, updates: UpdateAgent | None = None) -> App:
     """All parts of the process, the model loaded. Raises FatalError."""
     gc.disable()  # what is imported stays: to look for garbage among it costs a twelfth of the start
     try:
@@ -69,7 +70,7 @@ def app(settings: Settings) -> App:
         from edge.app.build import build
 
         _import_opencv(settings)
-        return build(settings, _checked(settings, opened, replayed))
+        return build(settings, _checked(settings, opened, replayed), updates)
     finally:
         gc.freeze()
         gc.enable()

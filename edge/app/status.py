@@ -48,6 +48,8 @@ class Status:
         """The `boot` of another service on the same topics, where there is one."""
         self.drift: Callable[[], Mapping[str, Any]] | None = None
         """What is counted of drift; None where it is not watched for."""
+        self.update: Callable[[], Mapping[str, Any]] | None = None
+        """Where an update stands, where the service follows a repository."""
         self._settings = settings
         self._loaded = loaded
         self._metrics = metrics
@@ -84,6 +86,7 @@ class Status:
             "versions": {"edge-run": __version__, "python": platform.python_version(), "numpy": np.__version__},
             "platform": platform.machine(),
             **({"twin": {"boot": twin}} if (twin := self.twin()) else {}),
+            **({"update": self.update()} if self.update is not None else {}),
         }
 
     def stats(self) -> Mapping[str, Any]:

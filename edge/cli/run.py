@@ -89,6 +89,13 @@ def _do(settings: Settings) -> int:
         from edge.app import drift
 
         return _printing(lambda: print("\n".join(drift.forget(settings))) or 0)
+    if settings.updates.uri is not None:
+        from edge.app import updating
+
+        if not (settings.process.check or settings.process.describe):
+            updating.run(settings)
+            return 0
+        settings = updating.current(settings)
     if settings.process.check:
         from edge.tools import doctor
 

@@ -38,6 +38,10 @@ class Topics(msgspec.Struct, frozen=True):
         return f"{self.base}/stats"
 
     @property
+    def update(self) -> str:
+        return f"{self.base}/update"
+
+    @property
     def mask(self) -> str:
         return f"{self.base}/mask"
 

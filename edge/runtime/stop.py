@@ -1,4 +1,4 @@
-"""The end of the process: asked for by a signal or by a part that failed, carried out by the main thread.
+"""The end of the process, or a new beginning: asked for by a signal or by a part, carried out by the main thread.
 
 Made before everything else and given to each part, so that none needs to know the runner.
 """
@@ -19,14 +19,26 @@ class Stop:
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
+        self._asked = self._again = False
 
     @property
     def failure(self) -> BaseException | None:
         """What ends the process with an error: the first that came."""
         return self._failure
 
+    @property
+    def begins_again(self) -> bool:
+        """The process is to begin anew where it ends: nothing but `restart` ended it."""
+        return self._again and not self._asked and self._failure is None
+
     def request(self) -> None:
         """The process is to end in order."""
+        self._asked = True
+        self._wakes.put(True)
+
+    def restart(self) -> None:
+        """The process is to end in order and to begin anew, with another model."""
+        self._again = True
         self._wakes.put(True)
 
     def fail(self, exc: BaseException) -> None:

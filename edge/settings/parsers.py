@@ -69,6 +69,14 @@ def not_negative(text: str) -> float:
     return number
 
 
+def above_zero(text: str) -> float:
+    """A number above 0. Raises ValueError."""
+    number = real(text)
+    if number <= 0:
+        raise ValueError("a number above 0 belongs there")
+    return number
+
+
 def seconds(text: str) -> float:
     """Seconds, at least 0. Raises ValueError."""
     number = real(text)

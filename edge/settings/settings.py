@@ -274,6 +274,47 @@ class DeliverySettings(Struct, frozen=True):
     ] = 5.0
 
 
+class UpdateSettings(Struct, frozen=True):
+    """Where a new model comes from, and what it must stand; none where `uri` is None."""
+
+    uri: Annotated[
+        str | None,
+        Flag("follow a signed repository: https://HOST/PATH or file:/FOLDER", metavar="URI", name="updates"),
+    ] = None
+    root: Annotated[
+        Path | None, Flag("its root.json, the root of trust; once", parsers.path, "FILE", name="updates-root")
+    ] = None
+    channel: Annotated[str, Flag("which channel", parsers.word, "NAME", name="updates-channel")] = "stable"
+    interval: Annotated[
+        float, Flag("seconds from one check to the next", parsers.seconds, "S", name="updates-interval")
+    ] = 3600.0
+    ca: Annotated[
+        Path | None, Flag("the CA that signed the server's certificate", parsers.path, "FILE", name="updates-ca")
+    ] = None
+    cert: Annotated[Path | None, Flag("a client certificate for it", parsers.path, "FILE", name="updates-cert")] = None
+    key: Annotated[Path | None, Flag("its key", parsers.path, "FILE", name="updates-key")] = None
+    latency: Annotated[
+        float,
+        Flag("a new model may take so many times as long as the one that runs", parsers.above_zero, "X",
+             name="updates-latency"),
+    ] = 1.5  # fmt: skip
+    memory: Annotated[
+        int, Flag("bytes that have to stay free beside it", parsers.size, "SIZE", name="updates-memory")
+    ] = 32_000_000
+    skips: Annotated[
+        float,
+        Flag("share of the samples that a new model may skip beyond what the old one did", parsers.not_negative, "X",
+             name="updates-skips"),
+    ] = 0.02  # fmt: skip
+    watch_time: Annotated[
+        float,
+        Flag("seconds that a new model is watched for, at least", parsers.seconds, "S", name="updates-watch-time"),
+    ] = 600.0
+    watch_samples: Annotated[
+        int, Flag("samples that it is watched for, at least", parsers.count, "N", name="updates-watch-samples")
+    ] = 200
+
+
 class ProcessSettings(Struct, frozen=True):
     """What the process does, and what it says while it does it."""
 
@@ -304,6 +345,7 @@ class Settings(Struct, frozen=True):
     http: Annotated[HttpSettings, Room("the local HTTP endpoint")] = HttpSettings()
     delivery: Annotated[DeliverySettings, Room("delivery")] = DeliverySettings()
     drift: Annotated[DriftSettings, Room("drift")] = DriftSettings()
+    updates: Annotated[UpdateSettings, Room("updates of the model")] = UpdateSettings()
     process: Annotated[ProcessSettings, Room("the process")] = ProcessSettings()
     given: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()

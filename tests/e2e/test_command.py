@@ -269,7 +269,7 @@ def test_a_plain_run_loads_nothing_it_does_not_use(tmp_path, flowers):
         "         'edge.tools.bench', 'edge.app.profile', 'edge.http', 'edge.tools.doctor',\n"
         "         'edge.tools.systemd', 'edge.homeassistant', 'edge.describe.describe', 'paho', 'ssl', 'http',\n"
         "         'email', 'zipfile', 'importlib.metadata', 'difflib', 'tomllib', 'subprocess', 'wave',\n"
-        "         'csv'} & set(sys.modules)\n"
+        "         'csv', 'edge.updates', 'edge.app.updating', 'tuf'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else code)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=150, cwd=tmp_path)

@@ -1,0 +1,129 @@
+"""A new model loaded for the first time, beside the service, in a process that may die of it.
+
+`python -m edge.app.proving NEW OLD|- FLAGS...`: the service's own flags say which engine and how. One JSON line comes
+out. The gates are those of `edge.updates.gates`; here they get their figures.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from edge import __version__
+from edge.app import assembly, loading, profile
+from edge.app.loading import Loaded
+from edge.data.tensor import Tensors
+from edge.errors import FatalError, SampleError
+from edge.model import golden
+from edge.settings import layers
+from edge.settings.settings import Settings
+from edge.sources.synthetic import SyntheticSource
+from edge.telemetry import memory
+from edge.telemetry.clock import SystemClock
+from edge.updates import gates
+from edge.updates.gates import Limits
+
+NICENESS = 10
+ROUNDS = 15
+MOST_S = 10.0
+"""For the comparison of latencies."""
+ROOM = 3
+"""A model takes about so many times its file in memory."""
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """`again`: it is this moment that does not suit, not the model. `note`: what could not be looked at."""
+
+    reason: str = ""
+    again: bool = False
+    note: str = ""
+
+
+def limits(settings: Settings) -> Limits:
+    """The gates' limits, from the flags."""
+    u = settings.updates
+    return Limits(u.latency, u.memory, u.skips, u.watch_time, u.watch_samples)
+
+
+def prove(settings: Settings, new: Path, old: Path | None) -> Proof:
+    """Never raises for what a model does wrong: the reason is in the answer."""
+    try:
+        loaded = _load(settings, new)
+    except (FatalError, SampleError) as exc:
+        return Proof(str(exc))
+    left = memory.available()
+    if reason := gates.memory(left, limits(settings)):
+        return Proof(reason, again=True)
+    if old is None:
+        return Proof()
+    if left is not None and left - ROOM * old.stat().st_size < settings.updates.memory:
+        return Proof(note="latency is not compared: memory holds the model that runs no second time")
+    try:
+        running = _load(settings, old)
+    except (FatalError, SampleError) as exc:
+        return Proof(note=f"latency is not compared: {exc}")
+    return Proof(gates.latency(*_latencies(settings, loaded, running), limits(settings)))
+
+
+def _load(settings: Settings, file: Path) -> Loaded:
+    """As the service would, and one inference through the whole pipeline's parts. Raises ModelError, ConfigError."""
+    tuned = profile.apply(replace(settings, model=replace(settings.model, file=file)))
+    loaded = loading.open_model(tuned)
+    assembly.make_publish_filter(settings, loaded.manifest.task)
+    assembly.make_pipeline(loaded, settings.topics.device)
+    loading.replay(loaded, tuned)
+    return loaded
+
+
+def _latencies(settings: Settings, new: Loaded, old: Loaded) -> tuple[list[float], list[float]]:
+    """Milliseconds of each, by turns: what else the board does falls on both."""
+    both = [(m, _tensors(settings, m)) for m in (new, old)]
+    spent: tuple[list[float], list[float]] = ([], [])
+    end = time.monotonic() + MOST_S
+    for turn in range(ROUNDS + 1):
+        for (model, tensors), times in zip(both, spent, strict=True):
+            began = time.perf_counter()
+            model.engine.infer(tensors)
+            if turn:  # the first one warms up
+                times.append((time.perf_counter() - began) * 1000)
+        if turn and time.monotonic() > end:
+            break
+    return spent
+
+
+def _tensors(settings: Settings, loaded: Loaded) -> Tensors:
+    """An input: a golden sample, else a made-up one. Raises SampleError."""
+    if loaded.manifest.golden:
+        return {name: golden.unpack(t) for name, t in loaded.manifest.golden[0].inputs.items()}
+    sample = SyntheticSource(None, assembly.source_context(loaded, SystemClock(), settings)).read(0)
+    pipeline = assembly.make_pipeline(loaded, settings.topics.device)
+    works = pipeline.prepare([sample]) if sample is not None else []
+    for work in works:
+        for part in work.parts:
+            if part.ready is not None:
+                return part.ready.tensors
+    raise SampleError("a made-up sample does not fit the model")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Exit 0 with an answer on standard output; a model that kills the process leaves none."""
+    os.nice(NICENESS)  # the service goes on at its own speed
+    answers = os.dup(1)
+    os.dup2(2, 1)  # an engine may print
+    settings = layers.read(argv[2:], os.environ, __version__)
+    try:
+        proof = prove(settings, Path(argv[0]), None if argv[1] == "-" else Path(argv[1]))
+    except SampleError as exc:
+        proof = Proof(note=f"latency is not compared: {exc}")
+    with os.fdopen(answers, "wb") as out:
+        out.write(msgspec.json.encode(proof))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

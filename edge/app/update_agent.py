@@ -1,0 +1,338 @@
+"""The thread that follows a repository: it checks, fetches, has a new model proven, and watches it after the switch.
+
+It owns the state (`edge.updates.state`) while the service runs. What speaks with the repository and what loads a new
+model for the first time are processes of their own, so that their memory goes back and their death is nothing but an
+answer. The switch itself is a restart in order: this thread writes `switching` down and asks for it (`updating.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from edge.app.core import Core, Draft
+from edge.app.proving import Proof, limits
+from edge.data import codec
+from edge.errors import ConfigError
+from edge.mqtt.messages import Outgoing
+from edge.mqtt.session import MqttSession
+from edge.pipeline.results import timestamp
+from edge.runtime.stop import Stop
+from edge.settings.settings import Settings
+from edge.telemetry.clock import SystemClock, clock_synced
+from edge.telemetry.metrics import Metrics
+from edge.updates import gates, order, state
+from edge.updates.gates import Seen
+from edge.updates.order import Answer, Order
+from edge.updates.release import Release
+from edge.updates.state import Slot, State
+from edge.updates.store import UpdateStore
+
+log = logging.getLogger("edge.updates")
+
+FIRST_S = 60.0
+"""The first check comes within so long: a thousand devices that get their power back do not all ask at once."""
+JITTER = 0.1
+LOOK_S = 1.0
+POLL_S = 0.2
+ASK_MOST_S = 300.0
+PROVE_MOST_S = 600.0
+FETCH_LEAST_BYTES_S = 1000
+"""A link slower than that is no link: the child is ended, and what it has is kept."""
+
+
+class UpdateAgent:
+    """`start`, `stop`, `births` and `told` for the parts around it; all else belongs to its thread."""
+
+    def __init__(self, settings: Settings, store: UpdateStore, model: str) -> None:
+        """`model`: its name in the repository; "": as the manifest of the one that runs says."""
+        self._settings = settings
+        self._store = store
+        self._model = model
+        self._stop = Stop()
+        self._limits = limits(settings)
+        self._clock = SystemClock()
+        self._metrics: Metrics | None = None
+        self._running_file = settings.model.file
+        self._running = Slot("", "")
+        self._publish: Callable[[Outgoing], None] = lambda _: None
+        self._topic = ""
+        self._freshness = ""
+        self._trouble = ""
+        self._leaving = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def join(self, core: Core, draft: Draft, session: MqttSession | None) -> None:
+        """Becomes a part of the service whose model it changes."""
+        loaded = core.loaded
+        self._model = self._model or loaded.manifest.name
+        self._running_file = loaded.path
+        self._running = Slot(loaded.sha256, loaded.manifest.version, loaded.path.suffix)
+        self._metrics = core.metrics
+        self._stop = core.stop
+        if session is not None:
+            self._topic = core.topics.update
+            self._publish = session.post
+            draft.births.append(self.births)
+        draft.add("updates", self.start, self.stop)
+
+    # --- for the parts around it --------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._guarded, name="updates", daemon=False)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends what is under way. A process that ends in order while it watches goes on watching at the next start."""
+        self._leaving.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._stop.failure is None:
+            self._enter(state.ended(self._store.state))  # where nothing changes, nothing is written
+
+    def births(self) -> list[Outgoing]:
+        return [self._message()]
+
+    def told(self) -> dict[str, Any]:
+        """What is said of updates, on `update` and in `info`. From any thread: states are values."""
+        now = self._store.state
+        to = now.candidate.version if now.candidate is not None else ""
+        return {
+            "state": now.phase,
+            "from": now.before if now.phase == "watching" else self._running.version,
+            "to": to,
+            "reason": now.reason or self._trouble,
+            "since": timestamp(int(now.since * 1e9)) if now.since else "",
+            "running": {"version": self._running.version, "sha256": self._running.sha256},
+            "freshness": self._freshness,
+        }
+
+    def _message(self) -> Outgoing:
+        return Outgoing(self._topic, codec.encode(self.told()), retain=True, content_type="application/json")
+
+    # --- the thread ---------------------------------------------------------------------------------
+
+    def _guarded(self) -> None:
+        try:
+            self._run()
+        except BaseException as exc:  # noqa: BLE001 - the end of a thread: the main thread raises it again
+            self._stop.fail(exc)
+
+    def _run(self) -> None:
+        interval_s = self._settings.updates.interval
+        began_ns = self._clock.monotonic_ns()
+        due_ns = began_ns + _ns(random.uniform(0, min(FIRST_S, interval_s)))  # noqa: S311 - no secret
+        while True:
+            watching = self._store.state.phase == "watching"
+            left_s = (due_ns - self._clock.monotonic_ns()) / 1e9
+            if self._leaving.wait(LOOK_S if watching else max(0.0, left_s)):
+                return
+            if watching:
+                self._judge((self._clock.monotonic_ns() - began_ns) / 1e9)
+            elif self._clock.monotonic_ns() >= due_ns:
+                self.check(self._switch)
+                jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+                due_ns = self._clock.monotonic_ns() + _ns(interval_s * jitter)
+
+    def _judge(self, seconds: float) -> None:
+        now, seen = self._store.state, self._seen()
+        if reason := gates.watched(seen, now.baseline, self._limits):
+            log.error("the new model is given up", extra={"version": self._running.version, "reason": reason})
+            # Also where it cannot be written down: a start that finds `watching` and no end in order goes back, too.
+            self._enter(state.refuse(now, reason, self._now()))
+            self._restart()
+        elif gates.watched_enough(seen, seconds, self._limits) and self._enter(state.confirms(now, self._now())):
+            log.info("the new model is confirmed", extra={"version": self._running.version, "samples": seen.samples})
+            self._sweep()
+
+    def _seen(self) -> Seen:
+        if self._metrics is None:
+            return Seen()
+        counted = self._metrics.snapshot()
+        timed = int(counted.get("results", 0))
+        return Seen(
+            results=timed + int(counted.get("http_inferences", 0)),
+            skipped=int(counted.get("samples_skipped", 0) + counted.get("http_failed", 0)),
+            infer_ms=counted.get("infer_ms", 0.0),
+            timed=timed,
+        )
+
+    def _restart(self) -> None:
+        self._leaving.set()
+        self._stop.restart()
+
+    def _switch(self) -> None:
+        if self._enter(self._switching()):
+            log.info("switching", extra={"from": self._running.version, "to": self._version()})
+            self._restart()
+
+    def _switching(self) -> State:
+        return state.switches(self._store.state, self._running.version, self._seen().baseline(), self._now())
+
+    # --- a check ------------------------------------------------------------------------------------
+
+    def check(self, use: Callable[[], None]) -> Answer:
+        """Asks the repository, and takes what it has for this device as far as the gates let it; then `use`."""
+        answer = self._ask(None)
+        self._freshness = answer.freshness
+        if answer.fault is not None:
+            self._say_trouble(f"{answer.fault}: {answer.reason}")
+        elif answer.release is None or answer.release.sha256 == self._running.sha256:
+            self._say_trouble("")
+        else:
+            self._say_trouble("")
+            try:
+                self._take(answer.release, use)
+            except OSError as exc:  # a full disk refuses the update, not the service
+                self._later(f"{self._store.folder}: {exc.strerror or exc}")
+            self._sweep()
+        return answer
+
+    def _take(self, release: Release, use: Callable[[], None]) -> None:
+        slot = Slot(release.sha256, release.version, Path(release.file).suffix)
+        log.info("a new model is there", extra={"version": release.version, "bytes": release.length})
+        store = self._store
+        self._go(replace(state.found(store.state, slot, self._now()), name=self._model))
+        staged: Path | None = None
+        if not store.holds(slot):
+            answer = self._ask(release)
+            if answer.fault is not None or answer.staged is None:
+                self._later(answer.reason or "no longer offered")
+                return
+            staged = answer.staged
+        self._go(state.downloaded(store.state, self._now()))
+        if staged is not None and not store.install(staged, slot):
+            self._later("the file is not the one that was signed")
+            return
+        self._go(state.proves(store.state, self._now()))
+        proof = self._prove(slot)
+        if self._leaving.is_set():
+            return  # in `proving`, which the next start takes for interrupted
+        if proof.note:
+            log.warning("gate", extra={"note": proof.note})
+        if not proof.reason:
+            use()
+        elif proof.again:
+            self._later(proof.reason)
+        else:
+            log.error("the new model is refused", extra={"version": slot.version, "reason": proof.reason})
+            self._go(state.refuse(store.state, proof.reason, self._now()))
+
+    def _ask(self, wanted: Release | None) -> Answer:
+        u, now = self._settings.updates, self._store.state
+        asked = Order(
+            uri=u.uri or "",
+            folder=self._store.folder.absolute(),
+            model=self._model,
+            channel=u.channel,
+            device=self._settings.topics.device,
+            running=self._running.sha256,
+            refused=now.refused,
+            root=u.root,
+            ca=u.ca,
+            cert=u.cert,
+            key=u.key,
+            synced=clock_synced(),
+            fetch=wanted,
+        )
+        most_s = ASK_MOST_S + (wanted.length / FETCH_LEAST_BYTES_S if wanted is not None else 0)
+        out, end = self._child([sys.executable, "-m", "edge.updates"], order.encode(asked), most_s)
+        try:
+            return order.decode_answer(out)
+        except msgspec.MsgspecError:
+            return Answer(fault="away", reason=f"the check gave no answer: {end}")
+
+    def _prove(self, slot: Slot) -> Proof:
+        old = str(self._running_file) if self._running.sha256 else "-"
+        command = [sys.executable, "-m", "edge.app.proving", str(self._store.path(slot)), old, *sys.argv[1:]]
+        out, end = self._child(command, b"", PROVE_MOST_S)
+        try:
+            return msgspec.json.decode(out, type=Proof)
+        except msgspec.MsgspecError:
+            return Proof(f"proving it ended without an answer: {end}", again=True)
+
+    def _child(self, command: Sequence[str], given: bytes, most_s: float) -> tuple[bytes, str]:
+        """What a process answers, and how it ended. It is ended where the service is to end."""
+        end_ns = self._clock.monotonic_ns() + _ns(most_s)
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+            out, rest = b"", given
+            while True:
+                try:
+                    out, _ = child.communicate(rest or None, timeout=POLL_S)
+                    break
+                except subprocess.TimeoutExpired:
+                    rest = b""
+                if self._leaving.is_set() or self._clock.monotonic_ns() > end_ns:
+                    child.kill()
+        return out, f"exit {child.returncode}" if child.returncode >= 0 else f"signal {-child.returncode}"
+
+    # --- states -------------------------------------------------------------------------------------
+
+    def _go(self, new: State) -> None:
+        """Raises OSError where it cannot be written down: then it is not entered."""
+        self._store.enter(new)
+        self._publish(self._message())
+
+    def _enter(self, new: State) -> bool:
+        """As `_go`; False, said in the log, where it cannot be written down."""
+        try:
+            self._go(new)
+        except OSError as exc:
+            log.error("state of the updates is not kept", extra={"reason": exc.strerror or str(exc)})
+            return False
+        return True
+
+    def _later(self, reason: str) -> None:
+        log.warning("update put off", extra={"reason": reason})
+        new = state.later(self._store.state, reason, self._now())
+        if not self._enter(new):
+            self._store.state = new  # what the next start would make of what is on the disk
+
+    def _say_trouble(self, text: str) -> None:
+        """Once: a server that is away for a week is one line."""
+        if text != self._trouble:
+            self._trouble = text
+            if text:
+                log.warning("no update", extra={"reason": text})
+            self._publish(self._message())
+
+    def _sweep(self) -> None:
+        try:
+            self._store.sweep()
+        except OSError as exc:
+            log.warning("old models are not removed", extra={"reason": exc.strerror or str(exc)})
+
+    def _version(self) -> str:
+        candidate = self._store.state.candidate
+        return candidate.version if candidate is not None else ""
+
+    def _now(self) -> float:
+        return self._clock.time_ns() / 1e9
+
+    # --- the first model ----------------------------------------------------------------------------
+
+    def first(self) -> None:
+        """Where there is no model yet: until one is there and proven. Of the main thread, before the service.
+
+        Raises ConfigError for what only a person can mend."""
+        wait_s = 5.0
+        while self._store.state.confirmed is None:
+            answer = self.check(lambda: self._go(state.adopts(self._store.state, self._now())))
+            if answer.fault == "setup":
+                raise ConfigError(answer.reason)
+            if self._store.state.confirmed is not None or self._leaving.wait(wait_s):
+                return
+            wait_s = min(60.0, 2 * wait_s)
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)

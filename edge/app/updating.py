@@ -1,0 +1,158 @@
+"""A service that follows a repository: which model it starts with, and how it begins anew with another one.
+
+The switch is a restart in place: the service ends in order (what it has read is inferred, what waits is sent or in the
+spool, inputs that were not answered stay with the broker), and the process begins anew with `execv`, under the same
+process id. So whatever follows from a model, topics aside, follows from the new one: labels, routes, metrics, entities.
+Whatever kills it on the way, the next start reads the state and comes back on a model that is confirmed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from edge.app import profile, start
+from edge.app.service import App
+from edge.app.update_agent import UpdateAgent
+from edge.data.names import topic_part
+from edge.errors import ConfigError, ModelError
+from edge.model import container
+from edge.settings.settings import Settings
+from edge.sources import uri
+from edge.updates import state
+from edge.updates.state import State
+from edge.updates.store import UpdateStore
+
+log = logging.getLogger("edge.updates")
+
+FOLLOWED = re.compile(r"([A-Za-z0-9_.+-]+)@([A-Za-z0-9_.+-]+)")
+"""`--model digits@stable`: no file, the model of that name in that channel."""
+
+
+def run(settings: Settings) -> None:
+    """Until the service ends; does not return where it begins anew. Raises FatalError."""
+    settings = followed(settings)
+    _require_service(settings)
+    store = UpdateStore(folder(settings), container.sha256)
+    store.open()
+    try:
+        _begin(store)
+        app = _app(settings, store)
+        app.run()
+    finally:
+        store.close()
+    if app.stop.begins_again:
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+
+
+def current(settings: Settings) -> Settings:
+    """The settings with the model that would run, for those who only look. Raises ConfigError."""
+    settings = followed(settings)
+    store = UpdateStore(folder(settings), container.sha256)
+    try:
+        store.read()
+    except OSError as exc:
+        raise ConfigError(f"{store.folder}: {exc.strerror}") from exc
+    return _with_model(settings, store)
+
+
+def followed(settings: Settings) -> Settings:
+    """With name and channel from `--model NAME@CHANNEL`. Raises ConfigError."""
+    match = FOLLOWED.fullmatch(str(settings.model.file))
+    if match is None or settings.model.file.exists():
+        return settings
+    updates, channel = settings.updates, match[2]
+    if "updates_channel" in settings.given and updates.channel != channel:
+        raise ConfigError(f"--model {settings.model.file} and --updates-channel {updates.channel}: say one of the two")
+    return replace(settings, updates=replace(updates, channel=channel))
+
+
+def folder(settings: Settings) -> Path:
+    """Where a service's updates live."""
+    name = settings.model.file.name.partition("@")[0] if _fetched(settings) else settings.model.file.stem
+    return settings.delivery.state_dir / f"{settings.topics.device}.{topic_part(settings.topics.name or name)}.updates"
+
+
+def _fetched(settings: Settings) -> bool:
+    """The model comes from the repository in any case."""
+    return FOLLOWED.fullmatch(str(settings.model.file)) is not None and not settings.model.file.exists()
+
+
+def _require_service(settings: Settings) -> None:
+    """Raises ConfigError for a source whose samples would come twice, or be lost, when the process begins anew."""
+    source = settings.input.source
+    if source is None:
+        return
+    scheme = uri.parse(source)
+    if scheme.name == "mqtt" or scheme.declared.devices or scheme.name in ("rtsp", "rtsps", "synthetic"):
+        return
+    raise ConfigError(
+        f"--updates with --source {source}: it would be read from its beginning after each switch; updates are for a "
+        "service that is fed over MQTT, by a camera, a microphone or HTTP: leave --updates out"
+    )
+
+
+def _begin(store: UpdateStore) -> None:
+    """Counts this start before any model is loaded. Where that cannot be written down, the confirmed model runs."""
+    try:
+        store.enter(state.begin(store.state, time.time()))
+        store.sweep()
+    except OSError as exc:
+        log.error("state of the updates is not kept: the confirmed model runs", extra={"reason": exc.strerror})
+        if store.state.phase in ("switching", "watching"):
+            store.state = replace(store.state, phase="idle", candidate=None, reason="the disk takes nothing")
+
+
+def _app(settings: Settings, store: UpdateStore) -> App:
+    """With the model that is to run; where that is on trial and does not start, with the confirmed one."""
+    _drop_lost(store)
+    if _fetched(settings) and store.state.running is None:
+        UpdateAgent(settings, store, _name(settings)).first()
+    at = profile.apply(_with_model(settings, store))
+    try:
+        return start.app(at, UpdateAgent(at, store, _name(settings) or store.state.name))
+    except (ModelError, ConfigError) as exc:
+        if store.state.phase != "watching":
+            raise
+        log.error("the new model does not start, the confirmed one does", extra={"reason": str(exc)})
+        store.enter(state.refuse(store.state, str(exc), time.time()))
+        return _app(settings, store)
+
+
+def _name(settings: Settings) -> str:
+    """The model's name in the repository, where the settings say it; else it is its manifest's."""
+    return settings.model.file.name.partition("@")[0] if _fetched(settings) else settings.topics.name or ""
+
+
+def _with_model(settings: Settings, store: UpdateStore) -> Settings:
+    """With the file that is to run. The topics stay what they were, whatever a new model calls itself."""
+    slot, topics = store.state.running, settings.topics
+    if slot is None:
+        return settings
+    name = topics.name or _name(settings) or store.state.name
+    return replace(
+        settings,
+        model=replace(settings.model, file=store.path(slot)),
+        topics=replace(topics, name=name or None),
+    )
+
+
+def _drop_lost(store: UpdateStore) -> None:
+    """A model whose file is gone or is not what was signed is not run. Raises SpoolError where nothing can be kept."""
+    now = store.state
+    if now.running is None or store.holds(now.running):
+        return
+    log.error("a model of an update is damaged", extra={"path": str(store.path(now.running))})
+    if now.phase == "watching":
+        new = state.refuse(now, "its file is damaged", time.time())
+    else:
+        new = State(refused=now.refused, name=now.name, reason="the model's file was damaged", since=time.time())
+    store.enter(new)
+    _drop_lost(store)

@@ -1,0 +1,278 @@
+"""`edge-fleet`: which model which devices get."""
+
+# Not `from __future__ import annotations`: `options.of` reads the annotations.
+import functools
+import http.server
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Struct
+
+from edge import __version__
+from edge.data.names import topic_part
+from edge.errors import ConfigError, FatalError, UnavailableError, needs
+from edge.settings import arguments, parsers
+from edge.settings.arguments import Program
+from edge.settings.options import Flag
+from edge.settings.parsers import one_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from edge.tools.fleet.repository import Repository
+    from edge.updates.release import Release
+
+Command = Literal["init", "add", "rollout", "promote", "pause", "withdraw", "renew", "serve", "status"]
+COMMANDS: Mapping[Command, str] = {
+    "init": "make keys and an empty repository",
+    "add": "put a model file into a channel, for no device yet",
+    "rollout": "give a version to a share of the devices",
+    "promote": "give it to all",
+    "pause": "let no further device begin it",
+    "withdraw": "take it back: devices go to what the channel holds beside it",
+    "renew": "sign the time stamp anew; for cron, once a week",
+    "serve": "publish the repository on a port, for trying out",
+    "status": "say what is offered, and what devices say",
+}
+WHOLE = 10_000
+
+
+def _parts(text: str) -> int:
+    """Ten-thousandths from `5%` or `0.05`. Raises ValueError."""
+    number = parsers.real(text.removesuffix("%").strip())
+    parts = number * 100 if text.endswith("%") else number * WHOLE
+    if not 0 <= parts <= WHOLE or abs(parts - round(parts)) > 1e-6:
+        raise ValueError("a share from 0% to 100%, to a hundredth of a percent, belongs there")
+    return round(parts)
+
+
+def _word(text: str) -> str:
+    """What a model, a version or a channel may be called: it becomes part of a URL. Raises ValueError."""
+    if not text or topic_part(text.replace(".", "-").replace("+", "-")) != text.replace(".", "-").replace("+", "-"):
+        raise ValueError("letters, digits, - _ . and + belong there")
+    return text
+
+
+def _called(flag: str, text: str) -> str:
+    """What the manifest says, if it can be part of a URL. Raises ConfigError."""
+    try:
+        return _word(text)
+    except ValueError as exc:
+        raise ConfigError(f"the manifest says {text!r}; say {flag}: {exc}") from exc
+
+
+class FleetArguments(Struct, frozen=True):
+    command: Annotated[Command, Flag("what to do", one_of(COMMANDS), "|".join(COMMANDS), positional=True)]
+
+
+class Where(Struct, frozen=True, kw_only=True):
+    """The repository, and who signs."""
+
+    dir: Annotated[Path, Flag("the repository's folder", parsers.path, "DIR", positional=True)]
+    passphrase_file: Annotated[
+        Path | None, Flag("a file that holds the passphrase of the keys [asked for]", parsers.path, "FILE")
+    ] = None
+    timestamp_days: Annotated[
+        int, Flag("how long devices may go without a new time stamp; a stick wants more", parsers.positive, "N")
+    ] = 14
+
+
+class AddArguments(Where, frozen=True, kw_only=True):
+    file: Annotated[Path, Flag("the model", parsers.path, "FILE", positional=True)]
+    name: Annotated[str | None, Flag("the model's name [its manifest's]", _word, "NAME")] = None
+    version: Annotated[str | None, Flag("its version [its manifest's]", _word, "V")] = None
+    channel: Annotated[str, Flag("the channel", _word, "NAME")] = "stable"
+    share: Annotated[int, Flag("the share of the devices that get it at once, as 5%", _parts, "P%")] = 0
+    notes: Annotated[str, Flag("what is new, for people", metavar="TEXT")] = ""
+    force: Annotated[bool, Flag("also without a manifest or golden samples, or with failed parity")] = False
+
+
+class ChangeArguments(Where, frozen=True, kw_only=True):
+    name: Annotated[str | None, Flag("the model [the only one]", _word, "NAME")] = None
+    version: Annotated[str | None, Flag("the version [the newest]", _word, "V")] = None
+    channel: Annotated[str, Flag("the channel", _word, "NAME")] = "stable"
+
+
+class RolloutArguments(ChangeArguments, frozen=True, kw_only=True):
+    share: Annotated[int, Flag("of the devices, as 5%", _parts, "P%")]
+
+
+class ServeArguments(Struct, frozen=True, kw_only=True):
+    dir: Annotated[Path, Flag("the repository's folder", parsers.path, "DIR", positional=True)]
+    port: Annotated[int, Flag("on loopback", parsers.up_to(65535), "N")] = 8081
+
+
+class StatusArguments(Struct, frozen=True, kw_only=True):
+    dir: Annotated[Path, Flag("the repository's folder", parsers.path, "DIR", positional=True)]
+    mqtt: Annotated[str | None, Flag("the broker that devices speak with, as edge-run's --mqtt", metavar="URL")] = None
+    mqtt_password_file: Annotated[Path | None, Flag("holds its password", parsers.path, "FILE")] = None
+    mqtt_ca: Annotated[Path | None, Flag("the CA that signed its certificate", parsers.path, "FILE")] = None
+    prefix: Annotated[str, Flag("what topics begin with", parsers.word, "TEXT")] = "edge"
+    as_json: Annotated[bool, Flag("as JSON", name="json")] = False
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 bug, or a broker that is not there, 2 usage, 3 model, 4 disk."""
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def run(argv: Sequence[str]) -> int:
+    """`edge-fleet` with these arguments; returns the exit code."""
+    try:
+        command = arguments.read(FleetArguments, _program(), argv[:1]).command
+        _do(command, argv[1:])
+    except FatalError as exc:
+        return _fail(exc, exc.exit_code)
+    except UnavailableError as exc:
+        return _fail(exc, 1)
+    except OSError as exc:
+        return _fail(exc, 4)
+    return 0
+
+
+def _fail(exc: Exception, code: int) -> int:
+    sys.stderr.write(f"edge-fleet: error: {exc}".replace("\n", " ") + "\n")
+    return code
+
+
+def _program(command: Command | None = None) -> Program:
+    if command is None:
+        about = " ".join(f"{name}: {text}." for name, text in COMMANDS.items())
+        return Program("edge-fleet", f"Which model which devices get. {about}", __version__)
+    # `--version` names a model's version here.
+    about = f"To {COMMANDS[command]}."
+    return Program(f"edge-fleet {command}", about, __version__, version_flag="--edge-fleet-version")
+
+
+def _do(command: Command, argv: Sequence[str]) -> None:
+    program = _program(command)
+    if command == "serve":
+        _serve(arguments.read(ServeArguments, program, argv))
+    elif command == "status":
+        _status(arguments.read(StatusArguments, program, argv))
+    elif command == "add":
+        _add(arguments.read(AddArguments, program, argv))
+    elif command in ("init", "renew"):
+        where = arguments.read(Where, program, argv)
+        _init(where) if command == "init" else _renew(where)
+    elif command == "rollout":
+        rollout = arguments.read(RolloutArguments, program, argv)
+        _change(rollout, command, rollout.share)
+    else:
+        _change(arguments.read(ChangeArguments, program, argv), command, WHOLE)
+
+
+def _repository(where: Where) -> "Repository":
+    """Raises ConfigError where the libraries of [fleet] are not installed."""
+    try:
+        from edge.tools.fleet.keys import Keys, passphrase
+        from edge.tools.fleet.repository import Repository
+    except ImportError as exc:
+        raise needs("edge-fleet", f"tuf and cryptography ({exc})", "fleet") from exc
+    keys = Keys(where.dir / "keys", passphrase(where.passphrase_file))
+    return Repository(where.dir, keys, timestamp_days=where.timestamp_days)
+
+
+def _init(where: Where) -> None:
+    _repository(where).init()
+    _say(f"{where.dir / 'root.json'}: give it to each device once, as --updates-root")
+    _say(f"{where.dir / 'public'}: publish it; {where.dir / 'keys'}: never publish it, and keep a copy")
+
+
+def _renew(where: Where) -> None:
+    repository = _repository(where)
+    repository.require()
+    repository.renew()
+    _say(f"signed for {where.timestamp_days} days")
+
+
+def _add(args: AddArguments) -> None:
+    repository = _repository(args)
+    repository.require()
+    from edge.tools.fleet import accept  # brings the engine
+
+    manifest = accept.examined(args.file, force=args.force)
+    model = _called("--name", args.name or manifest.name)
+    version = _called("--version", args.version or manifest.version)
+    added = repository.add(args.file, model, version, args.channel, share=args.share, notes=args.notes)
+    _say(_told(model, args.channel, added))
+
+
+def _change(args: ChangeArguments, command: Command, devices: int) -> None:
+    repository = _repository(args)
+    repository.require()
+    from edge.tools.fleet import repository as changes
+
+    model = args.name or _only(repository)
+    if command == "withdraw":
+        gone = repository.withdraw(model, args.channel, args.version)
+        _say(f"{model} {gone.version} is no longer in {args.channel}")
+        return
+    change: Callable[[Release], Release] = changes.pause if command == "pause" else changes.rollout(devices)
+    _say(_told(model, args.channel, repository.change(model, args.channel, args.version, change)))
+
+
+def _only(repository: "Repository") -> str:
+    models = repository.models()
+    if len(models) != 1:
+        there = ", ".join(models) or "none, edge-fleet add puts one in"
+        raise ConfigError(f"--name NAME: which model? there is: {there}")
+    return models[0]
+
+
+def _told(model: str, channel: str, release: "Release") -> str:
+    from edge.tools.fleet.status import percent
+
+    whom = "no device yet; edge-fleet rollout" if not release.share else f"{percent(release.share)} of the devices"
+    return f"{model} {release.version} in {channel}: for {'nobody new, paused' if release.paused else whom}"
+
+
+def _serve(args: ServeArguments) -> None:
+    folder = args.dir / "public"
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not there; edge-fleet init {args.dir} makes it")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", args.port), handler) as server:
+        _say(f"http://127.0.0.1:{server.server_address[1]} until Ctrl-C; for trying out only")
+        server.serve_forever()
+
+
+def _status(args: StatusArguments) -> None:
+    repository = _repository(Where(dir=args.dir))
+    repository.require()
+    from edge.mqtt.options import broker_url
+    from edge.settings.settings import MqttSettings
+    from edge.tools.fleet import status
+
+    offers = status.offered(repository)
+    heard = None
+    if args.mqtt is not None:
+        url = broker_url(MqttSettings(url=args.mqtt, password_file=args.mqtt_password_file))
+        heard = status.listen(url, args.prefix, args.mqtt_ca)
+    expiries = {role: when.isoformat() for role, when in repository.expiries()}
+    if args.as_json:
+        _say(msgspec.json.encode({"offered": offers, "heard": heard, "expires": expiries}).decode())
+        return
+    for line in status.lines(offers, heard):
+        _say(line)
+    _say(f"\nthe time stamp runs out {expiries['timestamp']}; edge-fleet renew")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

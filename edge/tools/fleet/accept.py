@@ -1,0 +1,47 @@
+"""Which model files a fleet may get: one whose own manifest says what it is, and that agrees with its original."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge.app import assembly
+from edge.errors import ModelError
+from edge.model import container, golden
+from edge.model.manifest import Manifest
+from edge.plugins.protocols import EngineOptions
+
+
+def examined(file: Path, *, force: bool) -> Manifest:
+    """The manifest of a file that a fleet may get; its golden samples are replayed here, too.
+
+    Raises ModelError. `force` takes a file without a manifest, with failed parity or without golden samples; never one
+    that does not load, or whose weights lie in other files.
+    """
+    loaded = assembly.load_file(file, EngineOptions(1, "cpu"))
+    try:
+        manifest = loaded.manifest
+        if others := container.external_files(file):
+            raise ModelError(f"{file.name}: its weights lie in other files ({', '.join(others)}): convert it into one")
+        if not force:
+            _require(file, manifest, described=bool(loaded.reasons))
+        golden.replay(loaded.engine, manifest, file=file.name)
+        return manifest
+    finally:
+        loaded.engine.close()
+
+
+def _require(file: Path, manifest: Manifest, *, described: bool) -> None:
+    if described:
+        raise ModelError(f"{file.name}: it has no manifest, so what it is would be a guess on each device; "
+                         "edge-convert puts one in, --force adds it all the same")  # fmt: skip
+    parity = manifest.parity
+    if parity is not None and (parity.forced or not parity.passed):
+        raise ModelError(
+            f"{file.name}: it does not agree with its original (it differs by {parity.max_difference:.3g}); "
+            "convert it again, --force adds it all the same"
+        )
+    if not manifest.golden:
+        raise ModelError(
+            f"{file.name}: it has no golden samples, so no device can tell whether it runs it right; "
+            "edge-convert --sample puts some in, --force adds it all the same"
+        )

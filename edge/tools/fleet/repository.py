@@ -1,0 +1,255 @@
+"""A repository of The Update Framework, as `edge-fleet` makes and changes it.
+
+    DIR/keys/NAME.pem      root, targets, snapshot, timestamp, and one for each model, encrypted; never to be published
+    DIR/root.json          what devices are given once (`--updates-root`)
+    DIR/public/metadata/   N.root.json (never removed: a device that was away for years needs each), timestamp.json, ...
+    DIR/public/targets/    <model>/<sha256>.<version>.onnx
+
+`public/` is what a web server, a bucket or a stick holds. A role is delegated for each model, so the key of one signs
+nothing of another. The timestamp is written last: a device sees the state before or behind it, never between.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import (
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    MetaFile,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
+from tuf.api.serialization.json import JSONSerializer
+
+from edge.errors import ConfigError
+from edge.storage import atomic
+from edge.storage.lock import make_folder
+from edge.tools.fleet.keys import Keys
+from edge.updates import release
+from edge.updates.release import Channel, Release
+
+TOP = ("root", "targets", "snapshot", "timestamp")
+DAYS = {"root": 3650, "targets": 365, "snapshot": 90, "timestamp": 14}
+MODEL_DAYS = 365
+"""For how long a role's metadata hold. The timestamp's is how long a fleet may be without `edge-fleet renew`."""
+
+Kind = TypeVar("Kind", Root, Targets, Snapshot, Timestamp)
+
+
+class Repository:
+    """One process at a time. Every change ends with a new timestamp."""
+
+    def __init__(self, folder: Path, keys: Keys, *, timestamp_days: int = DAYS["timestamp"]) -> None:
+        self.folder = folder
+        self.metadata = folder / "public" / "metadata"
+        self.targets = folder / "public" / "targets"
+        self._keys = keys
+        self._days = {**DAYS, "timestamp": timestamp_days}
+
+    # --- what there is ------------------------------------------------------------------------------
+
+    def require(self) -> None:
+        """Raises ConfigError where there is no repository."""
+        if not (self.metadata / "timestamp.json").exists():
+            raise ConfigError(f"{self.folder}: no repository is there; edge-fleet init {self.folder} makes one")
+
+    def models(self) -> tuple[str, ...]:
+        """Every model by name. Raises ConfigError."""
+        delegations = self._targets("targets").delegations
+        return tuple(sorted(delegations.roles or ())) if delegations is not None else ()
+
+    def channels(self, model: str) -> dict[str, Channel]:
+        """What stands in the channels of a model, by their names. Raises ConfigError."""
+        found = {}
+        for path, target in self._targets(model).targets.items():
+            if path.endswith(".channel"):
+                custom = target.unrecognized_fields.get("custom", {})
+                found[path.partition("/")[2].removesuffix(".channel")] = release.decode(custom)
+        return found
+
+    def expiries(self) -> Iterator[tuple[str, datetime.datetime]]:
+        """Each role and when it runs out."""
+        for role in (*TOP, *self.models()):
+            yield role, self._newest(role).expires
+
+    # --- changes ------------------------------------------------------------------------------------
+
+    def init(self) -> None:
+        """Keys and metadata of an empty repository. Raises ConfigError where there is one."""
+        if (self.metadata / "1.root.json").exists():
+            raise ConfigError(f"{self.folder}: a repository is there already")
+        for folder in (self.metadata, self.targets):
+            make_folder(folder)
+        root = Root(consistent_snapshot=True)
+        for role in TOP:
+            root.add_key(self._keys.make(role).public_key, role)
+        self._write("root", root)
+        self._write("targets", Targets())
+        self._publish(Snapshot(meta={"targets.json": self._meta("targets")}), Timestamp())
+        atomic.write(self.folder / "root.json", (self.metadata / "1.root.json").read_bytes())
+
+    def add(self, file: Path, model: str, version: str, channel: str, *, share: int, notes: str = "") -> Release:
+        """A model file as a new version in a channel. Raises ConfigError where the version is another file already."""
+        targets = self._role(model)
+        found = self._channel(targets, model, channel)
+        path = f"{model}/{version}{file.suffix}"
+        target = TargetFile.from_file(path, str(file))
+        sha256 = target.hashes["sha256"]
+        if path in targets.targets and targets.targets[path].hashes["sha256"] != sha256:
+            raise ConfigError(f"{model} {version} is another file already: give this one another --version")
+        self._copy(file, self.targets / model / f"{sha256}.{version}{file.suffix}")
+        number = 1 + max((r.number for c in self._channels(targets) for r in c.releases), default=0)
+        new = Release(
+            number=number, version=version, file=path, sha256=sha256, length=target.length, share=share, notes=notes
+        )
+        targets.targets[path] = target
+        others = tuple(r for r in found.releases if r.version != version)
+        self._put(targets, model, channel, Channel((*others, new)))
+        return new
+
+    def change(self, model: str, channel: str, version: str | None, new: Callable[[Release], Release]) -> Release:
+        """Changes a release, the newest where no version is said. Raises ConfigError where there is none."""
+        targets = self._role(model)
+        found = self._channel(targets, model, channel)
+        old = self._one(found, model, channel, version)
+        changed = new(old)
+        self._put(targets, model, channel, Channel(tuple(changed if r is old else r for r in found.releases)))
+        return changed
+
+    def withdraw(self, model: str, channel: str, version: str | None) -> Release:
+        """Takes a release out of a channel: devices that run it go to what the channel holds beside it."""
+        targets = self._role(model)
+        found = self._channel(targets, model, channel)
+        old = self._one(found, model, channel, version)
+        self._put(targets, model, channel, Channel(tuple(r for r in found.releases if r is not old)))
+        return old
+
+    def renew(self) -> None:
+        """Signs snapshot and timestamp anew, so that devices go on; for cron. Needs these two keys alone."""
+        self._publish(self._newest_snapshot(), self._newest_timestamp())
+
+    # --- how ----------------------------------------------------------------------------------------
+
+    def _one(self, channel: Channel, model: str, name: str, version: str | None) -> Release:
+        among = [r for r in channel.releases if version in (None, r.version)]
+        if not among:
+            there = ", ".join(r.version for r in channel.releases) or "none"
+            raise ConfigError(f"{model}: no version {version or ''} in the channel {name}; there is: {there}")
+        return max(among, key=lambda r: r.number)
+
+    def _channels(self, targets: Targets) -> list[Channel]:
+        return [
+            release.decode(t.unrecognized_fields.get("custom", {}))
+            for path, t in targets.targets.items()
+            if path.endswith(".channel")
+        ]
+
+    def _channel(self, targets: Targets, model: str, channel: str) -> Channel:
+        target = targets.targets.get(release.channel_target(model, channel))
+        return Channel() if target is None else release.decode(target.unrecognized_fields.get("custom", {}))
+
+    def _put(self, targets: Targets, model: str, name: str, channel: Channel) -> None:
+        path = release.channel_target(model, name)
+        target = TargetFile.from_data(path, b"")
+        target.unrecognized_fields["custom"] = msgspec.to_builtins(channel)
+        targets.targets[path] = target
+        self._write(model, targets)
+        snapshot = self._newest_snapshot()
+        for role in ("targets", model):
+            snapshot.meta[f"{role}.json"] = self._meta(role)
+        self._publish(snapshot, self._newest_timestamp())
+
+    def _role(self, model: str) -> Targets:
+        """The model's own role; made and delegated to where there is none."""
+        top = self._targets("targets")
+        if top.delegations is not None and model in (top.delegations.roles or {}):
+            return self._targets(model)
+        if model in TOP:
+            raise ConfigError(f"--name {model}: a role of the repository itself is called so; choose another name")
+        signer = self._keys.signer(model) if self._keys.has(model) else self._keys.make(model)
+        if top.delegations is None:
+            top.delegations = Delegations({}, {})
+        roles = top.delegations.roles
+        assert roles is not None  # delegations by name, never by hash bins
+        roles[model] = DelegatedRole(model, [], 1, terminating=True, paths=[f"{model}/*"])
+        top.add_key(signer.public_key, model)
+        self._write("targets", top)
+        return Targets()
+
+    def _write(self, role: str, signed: Kind) -> None:
+        days = self._days.get(role, MODEL_DAYS)
+        signed.expires = datetime.datetime.now(datetime.UTC).replace(microsecond=0) + datetime.timedelta(days)
+        signed.version = 1 + self._latest(role)
+        metadata = Metadata(signed)
+        metadata.sign(self._keys.signer(role))
+        atomic.write(self.metadata / self._name(role, signed.version), metadata.to_bytes(JSONSerializer(compact=True)))
+
+    def _publish(self, snapshot: Snapshot, timestamp: Timestamp) -> None:
+        self._write("snapshot", snapshot)
+        timestamp.snapshot_meta = self._meta("snapshot")
+        self._write("timestamp", timestamp)
+
+    def _meta(self, role: str) -> MetaFile:
+        """Version, length and hash: without the hash, two snapshots of one version could be mixed."""
+        newest = self._newest(role)
+        data = (self.metadata / self._name(role, newest.version)).read_bytes()
+        return MetaFile.from_data(newest.version, data, ["sha256"])
+
+    def _name(self, role: str, version: int) -> str:
+        return "timestamp.json" if role == "timestamp" else f"{version}.{role}.json"
+
+    def _latest(self, role: str) -> int:
+        """The version of a role's newest metadata; 0 where there are none."""
+        if role == "timestamp":
+            return self._newest(role).version if (self.metadata / "timestamp.json").exists() else 0
+        return max((int(p.name.partition(".")[0]) for p in self.metadata.glob(f"*.{role}.json")), default=0)
+
+    def _newest(self, role: str) -> Root | Targets | Snapshot | Timestamp:
+        path = self.metadata / self._name(role, 0 if role == "timestamp" else self._latest(role))
+        try:
+            signed = Metadata.from_file(str(path)).signed
+        except (RepositoryError, OSError) as exc:
+            raise ConfigError(f"{path}: cannot be read: {exc}") from exc
+        assert isinstance(signed, (Root, Targets, Snapshot, Timestamp))
+        return signed
+
+    def _targets(self, role: str) -> Targets:
+        return _of(Targets, self._newest(role))
+
+    def _newest_snapshot(self) -> Snapshot:
+        return _of(Snapshot, self._newest("snapshot"))
+
+    def _newest_timestamp(self) -> Timestamp:
+        return _of(Timestamp, self._newest("timestamp"))
+
+    def _copy(self, file: Path, to: Path) -> None:
+        make_folder(to.parent)
+        with file.open("rb") as source, atomic.replacing(to) as target:
+            shutil.copyfileobj(source, target)
+
+
+def _of(kind: type[Kind], signed: object) -> Kind:
+    assert isinstance(signed, kind)
+    return signed
+
+
+def pause(old: Release) -> Release:
+    """No device begins it any more."""
+    return replace(old, paused=True)
+
+
+def rollout(share: int) -> Callable[[Release], Release]:
+    """For so many ten-thousandths of the devices; a pause ends."""
+    return lambda old: replace(old, share=share, paused=False)

@@ -1,0 +1,152 @@
+"""How far a rollout is: what the repository offers, and what devices say on their retained topic `update`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge.errors import UnavailableError, one_line
+from edge.mqtt.url import BrokerUrl
+from edge.tools.fleet.repository import Repository
+from edge.updates.release import WHOLE
+
+QUIET_S = 1.0
+"""No further retained message for so long: that was all."""
+MOST_S = 30.0
+CONNECT_S = 10.0
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """What one device says on `update`. `version` is that of the model that runs."""
+
+    device: str
+    model: str
+    state: str = ""
+    version: str = ""
+    to: str = ""
+    reason: str = ""
+    since: str = ""
+
+
+class Offered(msgspec.Struct, frozen=True):
+    """A release of the repository. `share` in ten-thousandths."""
+
+    model: str
+    channel: str
+    version: str
+    sha256: str
+    share: int
+    paused: bool
+
+
+def offered(repository: Repository) -> list[Offered]:
+    """Every release, the newest last. Raises ConfigError."""
+    return [
+        Offered(model, name, r.version, r.sha256, r.share, r.paused)
+        for model in repository.models()
+        for name, channel in sorted(repository.channels(model).items())
+        for r in sorted(channel.releases, key=lambda r: r.number)
+    ]
+
+
+def percent(share: int) -> str:
+    """`5 %`, `0.25 %`."""
+    return f"{share * 100 / WHOLE:g} %"
+
+
+def listen(url: BrokerUrl, prefix: str, ca: Path | None = None) -> list[Heard]:
+    """What every device has retained. Raises UnavailableError where the broker cannot be asked.
+
+    At QoS 0: past its queue of a thousand a broker drops retained messages of QoS 1 without a word.
+    """
+    heard: dict[tuple[str, str], Heard] = {}
+    came = threading.Event()
+    ready: list[str] = []
+
+    def on_connect(client: paho.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        ready.append(str(code) if code.is_failure else "")
+        client.subscribe(f"{prefix}/+/+/update", qos=0)
+        came.set()
+
+    def on_message(_client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        device, model = message.topic.split("/")[-3:-1]
+        heard[device, model] = _read(device, model, bytes(message.payload))
+        came.set()
+
+    client = paho.Client(CallbackAPIVersion.VERSION2, transport="websockets" if url.websockets else "tcp")
+    client.on_connect, client.on_message = on_connect, on_message
+    if url.username is not None:
+        client.username_pw_set(url.username, url.password)
+    if url.tls:
+        client.tls_set(None if ca is None else str(ca))
+    if url.websockets:
+        client.ws_set_options(url.request)
+    try:
+        client.connect(url.host, url.port)
+    except OSError as exc:
+        raise UnavailableError(f"{url}: {one_line(exc)}; is the broker there?") from exc
+    client.loop_start()
+    try:
+        _wait(came, ready, url)
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    return [heard[key] for key in sorted(heard)]
+
+
+def _wait(came: threading.Event, ready: Sequence[str], url: BrokerUrl) -> None:
+    if not came.wait(CONNECT_S):
+        raise UnavailableError(f"{url}: no answer within {CONNECT_S:.0f} s; is a broker there?")
+    if ready and ready[0]:
+        raise UnavailableError(f"{url}: the broker refuses: {ready[0]}; say --mqtt mqtt://user@host, with its password")
+    end = time.monotonic() + MOST_S
+    while time.monotonic() < end:
+        came.clear()
+        if not came.wait(QUIET_S):
+            return
+
+
+def _read(device: str, model: str, payload: bytes) -> Heard:
+    try:
+        said = msgspec.json.decode(payload, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return Heard(device, model, "unreadable")
+    texts = {name: str(said.get(name) or "") for name in ("state", "to", "reason", "since")}
+    return Heard(device, model, version=str((said.get("running") or {}).get("version") or ""), **texts)
+
+
+def lines(offers: Sequence[Offered], heard: Sequence[Heard] | None) -> Iterator[str]:
+    """Both as text for a terminal."""
+    rows = [
+        (o.model, o.channel, o.version, percent(o.share) + (", paused" if o.paused else ""), o.sha256[:12])
+        for o in offers
+    ]
+    yield from _table(("model", "channel", "version", "devices", "sha256"), rows)
+    if heard is None:
+        return
+    yield ""
+    counted = Counter((h.model, h.version, h.state) for h in heard)
+    yield f"{len(heard)} heard"
+    yield from _table(
+        ("model", "version", "state", "devices"), [(*key, str(count)) for key, count in sorted(counted.items())]
+    )
+    told = [h for h in heard if h.reason]
+    if told:
+        yield ""
+        reasons = [(h.device, h.model, h.state, h.reason) for h in told]
+        yield from _table(("device", "model", "state", "reason"), reasons)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    every = [head, *rows]
+    widths = [max(len(row[column]) for row in every) for column in range(len(head))]
+    for row in every:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

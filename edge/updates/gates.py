@@ -1,0 +1,98 @@
+"""What a new model must stand, in figures: each answers with the reason why not, "" where all is well. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+import msgspec
+
+from edge.updates.state import Baseline
+
+CLOSE_MS = 0.5
+"""Two models that are no further apart than this are equally fast, whatever the ratio."""
+FEWEST = 20
+"""Samples below which a mean says nothing."""
+MB = 1_000_000
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What a model has done since its process began. `infer_ms` is the sum of so many as are `timed`."""
+
+    results: int = 0
+    skipped: int = 0
+    infer_ms: float = 0.0
+    timed: int = 0
+
+    @property
+    def mean_ms(self) -> float:
+        """Of an inference; 0 where too few were timed."""
+        return self.infer_ms / self.timed if self.timed >= FEWEST else 0.0
+
+    @property
+    def samples(self) -> int:
+        return self.results + self.skipped
+
+    def baseline(self) -> Baseline | None:
+        """None where it has seen too little to be compared with."""
+        if self.results < FEWEST:
+            return None
+        return Baseline(self.skipped / self.samples, self.mean_ms)
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """As the flags `--updates-...` say them."""
+
+    latency: float = 1.5
+    memory: int = 32 * MB
+    skips: float = 0.02
+    watch_time_s: float = 600.0
+    watch_samples: int = 200
+
+
+def memory(left: int | None, limits: Limits) -> str:
+    """`left`: bytes that are free while the new model is loaded beside the one that runs; None: not known."""
+    if left is None or left >= limits.memory:
+        return ""
+    return (
+        f"{left / MB:.0f} MB would stay free beside the model that runs, "
+        f"--updates-memory wants {limits.memory / MB:.0f} MB"
+    )
+
+
+def latency(new_ms: Sequence[float], old_ms: Sequence[float], limits: Limits) -> str:
+    """Inferences of both, taken by turns in one process."""
+    new, old = median(new_ms), median(old_ms)
+    if new - old <= CLOSE_MS or new <= limits.latency * old:
+        return ""
+    return (
+        f"an inference takes {new:.3g} ms, of the model that runs {old:.3g} ms: {new / old:.2g} times as long, "
+        f"--updates-latency allows {limits.latency:g}"
+    )
+
+
+def watched(seen: Seen, before: Baseline | None, limits: Limits) -> str:
+    """After the switch. Judged from the first samples on, with three standard errors of allowance for chance."""
+    if seen.samples < FEWEST:
+        return ""
+    old = before.skipped if before is not None else 0.0
+    expected = min(1.0, old + limits.skips) * seen.samples
+    if seen.skipped > expected + 3 * math.sqrt(expected) + 1:
+        return (
+            f"{seen.skipped} of {seen.samples} samples were skipped, of the model before {old:.1%}; "
+            f"--updates-skips allows {limits.skips:.1%} more"
+        )
+    if before is None or not before.infer_ms or not seen.mean_ms:
+        return ""
+    if seen.mean_ms - before.infer_ms > CLOSE_MS and seen.mean_ms > limits.latency * before.infer_ms:
+        return (
+            f"an inference takes {seen.mean_ms:.3g} ms on live samples, of the model before {before.infer_ms:.3g} ms; "
+            f"--updates-latency allows {limits.latency:g} times as long"
+        )
+    return ""
+
+
+def watched_enough(seen: Seen, seconds: float, limits: Limits) -> bool:
+    """A device that sees nothing goes on watching: silence is no proof."""
+    return seconds >= limits.watch_time_s and seen.samples >= limits.watch_samples

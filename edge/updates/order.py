@@ -1,0 +1,70 @@
+"""What the service asks of the process that speaks with a repository, and what that answers: a JSON line each way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from edge.updates.release import Release
+
+Fault = Literal["away", "refused", "clock", "disk", "setup"]
+"""`away`: cannot be reached, or is broken off. `refused`: what is there is not what was signed, or is signed wrongly.
+`clock`: it has run out by a clock that is not synchronised. `disk`: the state folder takes no more. `setup`: what only
+a person can mend."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """`folder` is the store's. `running` is the sha256 of the model that runs. `synced`: the clock is to be trusted."""
+
+    uri: str
+    folder: Path
+    model: str
+    channel: str
+    device: str
+    running: str = ""
+    refused: tuple[str, ...] = ()
+    root: Path | None = None
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    synced: bool = True
+    fetch: Release | None = None
+    """None: to see what there is; else to fetch that, if it is still signed."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """`release`: what this device is to run, None where nothing is for it. `staged`: its file, verified and synced.
+
+    `freshness` is unknown where the clock is not synchronised: what is signed may be old, never forged.
+    """
+
+    fault: Fault | None = None
+    reason: str = ""
+    release: Release | None = None
+    staged: Path | None = None
+    freshness: Literal["known", "unknown"] = "known"
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """One line."""
+    return msgspec.json.encode(value, enc_hook=_plain) + b"\n"
+
+
+def decode_order(line: bytes) -> Order:
+    """Raises msgspec.MsgspecError."""
+    return msgspec.json.decode(line, type=Order, dec_hook=_made)
+
+
+def decode_answer(line: bytes) -> Answer:
+    """Raises msgspec.MsgspecError."""
+    return msgspec.json.decode(line, type=Answer, dec_hook=_made)
+
+
+def _plain(value: object) -> str:
+    return str(value)
+
+
+def _made(kind: type, value: Any) -> Any:
+    return kind(value)

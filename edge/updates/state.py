@@ -1,0 +1,168 @@
+"""Where a device stands with an update: values, and the only ways from one to the next. Pure; `store.py` keeps them.
+
+    idle -> downloading -> verifying -> proving -> switching -> watching -> confirmed
+                 |             |           |                        |
+                 '-------------'-----------'---> idle (again later) '-> rolled-back (that version never again)
+
+The rule is that of boot loaders with two slots: what may go wrong is written down before it is tried. A model that is
+not proven by a watch is started once (`begin`); if the process ends otherwise than in order, the next start is on the
+confirmed model. Such a version is proven and tried again, `TRIES` times in all, since a power cut is no fault of a
+model; then it is refused for good.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+Phase = Literal[
+    "idle", "downloading", "verifying", "proving", "switching", "watching", "confirmed", "rolled-back"
+]  # fmt: skip
+TRIES = 3
+REFUSED_MOST = 64
+"""So many versions are remembered as refused; the oldest is forgotten."""
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """A model of an update: its file is `models/<sha256><suffix>` in the folder of the updates."""
+
+    sha256: str
+    version: str
+    suffix: str = ".onnx"
+
+    @property
+    def file(self) -> str:
+        return f"{self.sha256}{self.suffix}"
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """What the model before did: the share of samples that it skipped, and milliseconds for an inference."""
+
+    skipped: float
+    infer_ms: float
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """`confirmed` None: the file that `--model` names. `since`: seconds since 1970.
+
+    `clean`: the process that watched ended in order. `tries` are those of the candidate. `name` is what the topics
+    are called by, whatever a new model calls itself.
+    """
+
+    schema: Literal[1] = 1
+    phase: Phase = "idle"
+    confirmed: Slot | None = None
+    candidate: Slot | None = None
+    tries: int = 0
+    tried: str = ""
+    """The sha256 that `tries` belongs to: it outlives the candidate."""
+    refused: tuple[str, ...] = ()
+    reason: str = ""
+    since: float = 0.0
+    clean: bool = False
+    baseline: Baseline | None = None
+    before: str = ""
+    """The version that ran before the switch, while the new one is watched."""
+    name: str = ""
+
+    @property
+    def running(self) -> Slot | None:
+        """The model that runs in this phase."""
+        return self.candidate if self.phase == "watching" else self.confirmed
+
+
+class WrongStepError(Exception):
+    """A step that does not lead on from this phase: a bug."""
+
+
+def _step(state: State, among: tuple[Phase, ...], phase: Phase, now: float, reason: str = "") -> State:
+    if state.phase not in among:
+        raise WrongStepError(f"{phase} does not follow {state.phase}")
+    return replace(state, phase=phase, since=now, reason=reason)
+
+
+_SETTLED: tuple[Phase, ...] = ("idle", "confirmed", "rolled-back")
+_UNPROVEN: tuple[Phase, ...] = ("downloading", "verifying", "proving")
+
+
+def found(state: State, slot: Slot, now: float) -> State:
+    """A version that this device is to run, and does not."""
+    new = replace(_step(state, _SETTLED, "downloading", now), candidate=slot)
+    return new if state.tried == slot.sha256 else replace(new, tried=slot.sha256, tries=0)
+
+
+def downloaded(state: State, now: float) -> State:
+    """All bytes are there, and synced."""
+    return _step(state, ("downloading",), "verifying", now)
+
+
+def proves(state: State, now: float) -> State:
+    """It is to be loaded for the first time, in a process of its own: a try."""
+    return replace(_step(state, ("verifying",), "proving", now), tries=state.tries + 1)
+
+
+def switches(state: State, before: str, baseline: Baseline | None, now: float) -> State:
+    """It has passed every gate. `before` is the version that runs, `baseline` what it did."""
+    return replace(_step(state, ("proving",), "switching", now), before=before, baseline=baseline, clean=False)
+
+
+def adopts(state: State, now: float) -> State:
+    """It has passed every gate, and there is no other model: the first one."""
+    new = _step(state, ("proving",), "confirmed", now)
+    return replace(new, confirmed=state.candidate, candidate=None, tries=0, tried="")
+
+
+def begin(state: State, now: float) -> State:
+    """What a start makes of it; `running` of the answer is the model to load, once that is on disk."""
+    if state.phase == "switching":
+        return replace(_step(state, ("switching",), "watching", now), clean=False)
+    if state.phase == "watching" and state.clean:
+        return replace(state, clean=False)
+    if state.phase == "watching":
+        return _back(state, "the process did not end in order while the model was watched", now)
+    if state.phase in _UNPROVEN:
+        return later(state, "interrupted", now)
+    return state
+
+
+def ended(state: State) -> State:
+    """The process ends in order: if it watches, the next one goes on with that."""
+    return replace(state, clean=True) if state.phase == "watching" else state
+
+
+def confirms(state: State, now: float) -> State:
+    """The watch has seen enough, and nothing wrong."""
+    new = _step(state, ("watching",), "confirmed", now)
+    return replace(new, confirmed=state.candidate, candidate=None, tries=0, tried="", baseline=None, clean=False)
+
+
+def later(state: State, reason: str, now: float) -> State:
+    """Nothing is wrong with the version: it is tried again at a later check, unless its tries are used up."""
+    if state.tries >= TRIES:
+        return refuse(state, f"{reason}; tried {state.tries} times", now)
+    new = _step(state, _UNPROVEN, "idle", now, reason)
+    return replace(new, candidate=None)
+
+
+def refuse(state: State, reason: str, now: float) -> State:
+    """A gate or the watch says no: back on the confirmed model, and never that version again."""
+    bad = state.candidate.sha256 if state.candidate is not None else ""
+    new = _step(state, (*_UNPROVEN, "switching", "watching"), "rolled-back", now, reason)
+    return replace(
+        new,
+        candidate=None,
+        baseline=None,
+        clean=False,
+        tries=0,
+        tried="",
+        refused=(*(sha for sha in state.refused if sha != bad), bad)[-REFUSED_MOST:],
+    )
+
+
+def _back(state: State, reason: str, now: float) -> State:
+    if state.tries >= TRIES:
+        return refuse(state, f"{reason}, {state.tries} times", now)
+    new = _step(state, ("watching",), "idle", now, f"{reason}; it is tried again ({state.tries} of {TRIES})")
+    return replace(new, candidate=None, baseline=None)

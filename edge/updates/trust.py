@@ -1,0 +1,190 @@
+"""What a repository says, verified by `tuf`: which release this device is to run, and its file.
+
+Of a process of its own (`__main__.py`), so that the library's memory goes back. The metadata are worked on in memory
+(/dev/shm) and written back, whole and synced, only where they changed: a check that finds nothing new writes nothing.
+What was verified before a check failed is written back too: it is the floor under a roll-back.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tuf.api.exceptions import DownloadError, DownloadLengthMismatchError, ExpiredMetadataError, RepositoryError
+from tuf.api.metadata import TargetFile
+from tuf.ngclient import Updater
+
+from edge.errors import ConfigError
+from edge.storage import atomic
+from edge.storage.lock import make_folder
+from edge.updates import fetch, release
+from edge.updates.order import Answer, Order
+from edge.updates.reference_time import set_reference_time
+from edge.updates.release import Release
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of this process alone is made in it
+BUILT_S = 1_795_800_000
+"""No clock of a device that has this code is before that, in seconds since 1970."""
+DAY_S = 86_400.0
+
+
+def ask(order: Order) -> Answer:
+    """Never raises for what a repository, a link or a disk may do: the reason is in the answer."""
+    fresh = msgspec.structs.replace
+    freshness = Answer(freshness="known" if order.synced else "unknown")
+    try:
+        return fresh(_ask(order), freshness=freshness.freshness)
+    except ExpiredMetadataError as exc:
+        if not order.synced:
+            return Answer(fault="clock", reason=f"{exc}, by a clock that is not synchronised", freshness="unknown")
+        return fresh(freshness, fault="refused", reason=_says(exc))
+    except DownloadLengthMismatchError as exc:
+        return fresh(freshness, fault="refused", reason=_says(exc))
+    except DownloadError as exc:
+        return fresh(freshness, fault="away", reason=_says(exc))
+    except (RepositoryError, ValueError) as exc:
+        return fresh(freshness, fault="refused", reason=_says(exc))
+    except ConfigError as exc:
+        return fresh(freshness, fault="setup", reason=str(exc))
+    except OSError as exc:
+        reason = f"{order.folder}: {exc.strerror or exc}"
+        full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return fresh(freshness, fault="disk", reason=f"{reason}; make room" if full else reason)
+
+
+def _says(exc: BaseException) -> str:
+    """Also of an error with an empty message: the one behind it."""
+    text = str(exc) or type(exc).__name__
+    return text if exc.__cause__ is None or str(exc.__cause__) in text else f"{text}: {exc.__cause__}"
+
+
+def _ask(order: Order) -> Answer:
+    fetcher, base = fetch.make(order), fetch.base(order.uri)
+    with _metadata(order) as folder:
+        updater = Updater(
+            str(folder),
+            f"{base}metadata/",
+            fetcher=fetch.Metadata(fetcher),
+            bootstrap=_root(order),
+        )
+        if not order.synced:
+            set_reference_time(updater, max(time.time(), BUILT_S, _floor(order.folder)))
+        updater.refresh()
+        found = _chosen(updater, order)
+        wanted = _target(updater, found) if found is not None else None
+    if order.synced:
+        _raise_floor(order.folder)
+    if order.fetch is None or found is None or wanted is None:
+        return Answer(release=found)
+    if found.sha256 != order.fetch.sha256:
+        return Answer(fault="away", reason=f"version {order.fetch.version} is no longer offered", release=found)
+    return Answer(release=found, staged=_fetched(fetcher, f"{base}targets/", order.folder / "staging", wanted))
+
+
+def _chosen(updater: Updater, order: Order) -> Release | None:
+    target = updater.get_targetinfo(release.channel_target(order.model, order.channel))
+    if target is None:
+        raise ConfigError(
+            f"--updates {order.uri}: it has no model {order.model!r} in a channel {order.channel!r}; "
+            "edge-fleet add puts one there, --updates-channel names another"
+        )
+    channel = release.decode(target.unrecognized_fields.get("custom", {}))
+    return release.choose(channel.releases, order.device, order.running, order.refused)
+
+
+def _target(updater: Updater, wanted: Release) -> TargetFile:
+    """The file's own entry. Raises RepositoryError where it is not the one that the channel names."""
+    target = updater.get_targetinfo(wanted.file)
+    if target is None or target.hashes.get("sha256") != wanted.sha256 or target.length != wanted.length:
+        raise RepositoryError(f"{wanted.file} is not signed as the channel says")
+    return target
+
+
+def _fetched(fetcher: fetch.Fetcher, base: str, staging: Path, target: TargetFile) -> Path:
+    make_folder(staging)
+    sha256 = target.hashes["sha256"]
+    part = staging / f"{sha256}.part"
+    folder, slash, name = target.path.rpartition("/")
+    try:
+        fetch.resume(fetcher, f"{base}{folder}{slash}{sha256}.{name}", part, target.length)
+        with part.open("rb") as file:
+            target.verify_length_and_hashes(file)
+    except (RepositoryError, DownloadLengthMismatchError):
+        part.unlink(missing_ok=True)  # a poisoned beginning would fail for ever
+        raise
+    atomic.sync_folder(staging)
+    return part
+
+
+# --- what is kept on disk ------------------------------------------------------------------------------
+
+
+def _root(order: Order) -> bytes:
+    """The root of trust: what `--updates-root` names, which is kept; else what was kept. Raises ConfigError."""
+    kept = order.folder / "root.json"
+    if order.root is None:
+        try:
+            return kept.read_bytes()
+        except OSError:
+            raise ConfigError(
+                "--updates-root FILE: name the repository's root.json, once; edge-fleet init made it"
+            ) from None
+    try:
+        given = order.root.read_bytes()
+    except OSError as exc:
+        raise ConfigError(f"--updates-root {order.root}: {exc.strerror}") from exc
+    if not kept.exists() or kept.read_bytes() != given:
+        atomic.write(kept, given)
+    return given
+
+
+@contextmanager
+def _metadata(order: Order) -> Iterator[Path]:
+    """A copy in memory of what was verified before; what changed is written back, also after an error."""
+    kept = order.folder / "metadata"
+    place = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="edge-run-", dir=place) as name:
+        work = Path(name) / "metadata"
+        if kept.is_dir():
+            shutil.copytree(kept, work)
+        work.mkdir(exist_ok=True)
+        before, tempfile.tempdir = tempfile.tempdir, name
+        try:
+            yield work
+        finally:
+            tempfile.tempdir = before
+            _keep(work, kept)
+
+
+def _keep(work: Path, kept: Path) -> None:
+    for file in sorted(work.rglob("*.json")):
+        if file.is_symlink():  # root.json: every root is kept by its number, and the bootstrap is always given
+            continue
+        target = kept / file.relative_to(work)
+        data = file.read_bytes()
+        if not target.exists() or target.read_bytes() != data:
+            make_folder(target.parent)
+            atomic.write(target, data)
+
+
+def _floor(folder: Path) -> float:
+    """The latest time known to be true."""
+    try:
+        kept: Any = msgspec.json.decode((folder / "time.json").read_bytes())
+        return float(kept)
+    except (OSError, ValueError, TypeError):
+        return 0.0
+
+
+def _raise_floor(folder: Path) -> None:
+    """At most once a day: it lives on an SD card."""
+    if time.time() - _floor(folder) >= DAY_S:
+        atomic.write(folder / "time.json", b"%d" % time.time())

@@ -1,0 +1,172 @@
+"""`edge-fleet` from end to end: what it makes, what it says, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.onnxmodels import identity
+from support.processes import Client, Mosquitto
+from support.updating import PASSPHRASE, Fleet, write_model
+
+from edge.cli import fleet as command
+from edge.model.manifest import Parity
+from edge.tools.fleet import status
+from edge.updates import trust
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path) -> Run:
+    """`edge-fleet` with these words: exit code, standard output, standard error."""
+    monkeypatch.setenv("FLEET_PASSPHRASE", PASSPHRASE.decode())
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = command.run(words)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def added(run, tmp_path) -> Path:
+    """A repository with version 1, for no device yet."""
+    write_model(tmp_path / "m1.onnx", "1")
+    assert run("init", "fleet")[0] == 0
+    assert run("add", "fleet", "m1.onnx")[0] == 0
+    return tmp_path / "fleet"
+
+
+def release(folder: Path, device: Path, **more):
+    device.mkdir(exist_ok=True)
+    return trust.ask(Fleet(folder).order(device, **more)).release
+
+
+def test_a_version_goes_from_nobody_to_a_share_to_all(run, added, tmp_path):
+    _, none, _ = run("status", "fleet")
+    assert run("rollout", "fleet", "--share", "0.25%")[0] == 0
+    _, few, _ = run("status", "fleet", "--json")
+    assert run("promote", "fleet")[0] == 0
+
+    assert "0 %" in none
+    assert json.loads(few)["offered"][0]["share"] == 25
+    assert release(added, tmp_path / "device").version == "1"
+
+
+def test_a_pause_and_a_withdrawal_reach_a_device(run, added, tmp_path):
+    run("promote", "fleet")
+    write_model(tmp_path / "m2.onnx", "2")
+    run("add", "fleet", "m2.onnx", "--share", "100%")
+    newest = release(added, tmp_path / "device")
+    run("pause", "fleet", "--version", "2")
+    paused = release(added, tmp_path / "device")
+    still = release(added, tmp_path / "device", running=newest.sha256)
+    run("withdraw", "fleet", "--version", "2")
+
+    assert (newest.version, paused.version, still.version) == ("2", "1", "2")
+    assert release(added, tmp_path / "device", running=newest.sha256).version == "1"
+
+
+def test_keys_are_encrypted_and_for_their_owner_alone(added):
+    keys = list((added / "keys").iterdir())
+
+    assert sorted(k.name for k in keys) == ["m.pem", "root.pem", "snapshot.pem", "targets.pem", "timestamp.pem"]
+    assert all(k.read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----") for k in keys)
+    assert {k.stat().st_mode & 0o777 for k in keys} == {0o600}
+    assert not list((added / "public").rglob("*.pem"))
+
+
+def test_another_passphrase_signs_nothing(run, added, monkeypatch):
+    monkeypatch.setenv("FLEET_PASSPHRASE", "another passphrase")
+    code, _, said = run("promote", "fleet")
+
+    assert (code, "the passphrase is not the one of this key" in said) == (2, True)
+
+
+def test_a_short_passphrase_is_refused(run, monkeypatch):
+    monkeypatch.setenv("FLEET_PASSPHRASE", "short")
+
+    assert "at least 12 protect a key" in run("init", "fleet")[2]
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: identity(path), "it has no manifest"),
+        (lambda path: write_model(path, parity=Parity(passed=False, max_difference=0.5)), "differs by 0.5"),
+        (lambda path: write_model(path, parity=Parity(passed=False, forced=True)), "does not agree with its original"),
+        (lambda path: write_model(path, golden=()), "no golden samples"),
+    ],
+    ids=["no manifest", "failed parity", "forced parity", "no golden samples"],
+)
+def test_a_file_that_is_not_proven_is_added_by_force_alone(run, added, tmp_path, make, why):
+    make(tmp_path / "other.onnx")
+    words = ("add", "fleet", "other.onnx", "--name", "m", "--version", "7")
+    code, _, said = run(*words)
+
+    assert (code, why in said, "--force" in said) == (3, True, True)
+    assert run(*words, "--force")[0] == 0
+
+
+def test_a_file_whose_golden_samples_do_not_come_out_is_never_added(run, added, tmp_path):
+    write_model(tmp_path / "bad.onnx", "2", lies=1.0)
+
+    assert run("add", "fleet", "bad.onnx", "--force")[0] == 3
+
+
+def test_a_version_is_one_file_for_ever(run, added, tmp_path):
+    write_model(tmp_path / "changed.onnx", "1", factor=3.0)
+    code, _, said = run("add", "fleet", "changed.onnx")
+
+    assert (code, "give this one another --version" in said) == (2, True)
+
+
+@pytest.mark.parametrize("share", ["101%", "-1%", "0.001%", "half"])
+def test_a_share_that_cannot_be_signed_is_refused(run, added, share):
+    assert run("rollout", "fleet", "--share", share)[0] == 2
+
+
+def test_init_never_writes_over_a_repository(run, added):
+    assert "a repository is there already" in run("init", "fleet")[2]
+
+
+def test_a_folder_without_a_repository_names_the_way_out(run):
+    assert "edge-fleet init" in run("promote", "fleet")[2]
+
+
+def test_renewing_the_time_stamp_needs_its_two_keys_alone(run, added, tmp_path):
+    for role in ("root", "targets", "m"):
+        (added / "keys" / f"{role}.pem").rename(tmp_path / f"{role}.pem")
+
+    assert run("renew", "fleet", "--timestamp-days", "100")[0] == 0
+
+
+def test_status_says_what_devices_say(run, added, tmp_path):
+    broker = Mosquitto(tmp_path / "broker").start()
+    try:
+        said = {"state": "rolled-back", "running": {"version": "1"}, "reason": "slow", "to": "", "since": ""}
+        client = Client(broker.port)
+        client.publish("edge/line3/m/update", said, retain=True)
+        client.publish("edge/line4/m/update", "no JSON", retain=True)
+        client.close()
+        _, text, _ = run("status", "fleet", "--mqtt", broker.url)
+    finally:
+        broker.end()
+
+    assert "2 heard" in text
+    assert "line3   m      rolled-back  slow" in text
+    assert "unreadable" in text
+
+
+def test_status_names_a_broker_that_is_not_there(run, added):
+    code, _, said = run("status", "fleet", "--mqtt", "mqtt://127.0.0.1:1")
+
+    assert (code, "is the broker there?" in said) == (1, True)
+
+
+def test_percentages_read_as_they_were_said():
+    assert [status.percent(n) for n in (0, 25, 500, 10_000)] == ["0 %", "0.25 %", "5 %", "100 %"]

@@ -1,0 +1,199 @@
+"""A model changes in the field, while inputs come: a real service, a real broker, a signed repository."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.processes import Client, EdgeRun, Mosquitto, until
+from support.updating import Fleet, write_model
+
+pytestmark = pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto (apt-get install mosquitto)")
+
+FEW = ("--updates-watch-time", "0", "--updates-watch-samples", "20")
+
+
+class Field:
+    """A device that follows a repository, its broker, and who listens to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        write_model(folder / "m1.onnx", "1")
+        self.fleet = Fleet(folder / "fleet")
+        self.fleet.add(folder / "m1.onnx", "1")
+        self.broker = Mosquitto(folder / "broker").start()
+        self.client = Client(self.broker.port, "edge/d/m/result", "edge/d/m/update", "edge/d/m/error", name="listener")
+        self.sender = Client(self.broker.port)
+        self.service: EdgeRun | None = None
+        self.sent = 0
+
+    def start(self, *more: str, model: str = "") -> EdgeRun:
+        self.service = EdgeRun(
+            self.folder,
+            *("--model", model or str(self.folder / "m1.onnx"), "--mqtt", self.broker.url, "--device", "d"),
+            *("--updates", self.fleet.uri, "--updates-root", str(self.fleet.root), "--updates-interval", "0.5", *more),
+        )
+        return self.service
+
+    def offer(self, version: str, **more) -> None:
+        """A version that `edge-fleet add` might refuse: here it comes to the device."""
+        file = write_model(self.folder / f"m{version}.onnx", version, **more)
+        self.fleet.repository.add(file, "m", version, "stable", share=10_000)
+
+    def send(self) -> None:
+        self.sent += 1
+        self.sender.publish("edge/d/m/input", {"a": self.sent, "b": 1, "id": self.sent})
+
+    def wait_for(self, told: Callable[[dict], bool], what: str, *, sending: bool = False) -> dict:
+        """Until the topic `update` says so; an input after the other meanwhile where `sending`."""
+
+        def came() -> bool:
+            if sending:
+                self.send()
+            return any(told(said) for said in self.client.of("update"))
+
+        until(came, what)
+        return next(said for said in reversed(self.client.of("update")) if told(said))
+
+    def end(self) -> None:
+        if self.service is not None:
+            self.service.stop(signal.SIGKILL)
+        self.client.close()
+        self.sender.close()
+        self.broker.end()
+
+
+@pytest.fixture
+def field(tmp_path) -> Iterator[Field]:
+    field = Field(tmp_path)
+    yield field
+    field.end()
+
+
+def state(wanted: str) -> Callable[[dict], bool]:
+    return lambda said: said["state"] == wanted
+
+
+def runs(version: str) -> Callable[[dict], bool]:
+    return lambda said: said["running"]["version"] == version
+
+
+def test_a_new_version_takes_over_while_inputs_come_and_none_is_lost_doubled_or_out_of_order(field):
+    field.start(*FEW)
+    field.wait_for(state("idle"), "the service runs")
+    field.send()
+    field.client.wait_for("result", 1)
+    field.offer("2", factor=10.0)
+    field.wait_for(state("confirmed"), "version 2 is confirmed", sending=True)
+    results = field.client.wait_for("result", field.sent)
+
+    assert [r["input_id"] for r in results] == list(range(1, field.sent + 1))
+    versions = [r["model"]["version"] for r in results]
+    assert versions == sorted(versions)
+    assert set(versions) == {"1", "2"}
+    ones = {v: [r for r in results if r["model"]["version"] == v] for v in ("1", "2")}
+    assert {r["predictions"][0]["value"] - r["input_id"] for r in ones["1"]} == {2.0}
+    assert {r["predictions"][0]["value"] - r["input_id"] for r in ones["2"]} == {10.0}
+    assert len({r["model"]["sha256"] for r in results}) == 2
+    told = list(dict.fromkeys(said["state"] for said in field.client.of("update")))
+    assert told == ["idle", "downloading", "verifying", "proving", "switching", "watching", "confirmed"]
+    watching = next(said for said in field.client.of("update") if said["state"] == "watching")
+    assert (watching["from"], watching["to"]) == ("1", "2")
+    assert field.service.stop() == 0
+
+
+def test_a_model_whose_golden_samples_do_not_come_out_is_refused_and_the_old_one_goes_on(field):
+    field.start(*FEW)
+    field.wait_for(state("idle"), "the service runs")
+    field.offer("2", lies=1.0)
+    said = field.wait_for(state("rolled-back"), "version 2 is refused", sending=True)
+    field.send()
+    results = field.client.wait_for("result", field.sent)
+
+    assert "golden sample 1" in said["reason"]
+    assert {r["model"]["version"] for r in results} == {"1"}
+
+
+def test_a_model_that_skips_what_comes_is_given_up_and_the_old_one_comes_back(field):
+    """It passes every gate before the switch: its golden samples are right, for features that do not come."""
+    field.start("--updates-watch-time", "0", "--updates-watch-samples", "1000000")
+    field.wait_for(state("idle"), "the service runs")
+    field.offer("2", features=("a", "b", "c"))
+    field.wait_for(state("watching"), "version 2 is watched", sending=True)
+    said = field.wait_for(lambda s: state("rolled-back")(s) and runs("1")(s), "back on version 1", sending=True)
+    field.send()
+    until(lambda: field.client.of("result")[-1]["input_id"] == field.sent, "the last input is answered")
+
+    assert "samples were skipped" in said["reason"]
+    assert len(field.client.of("result")) + len(field.client.of("error")) == field.sent
+
+
+def test_a_process_that_is_killed_while_it_watches_comes_back_on_the_confirmed_model(field):
+    field.start()  # ten minutes of watching
+    field.wait_for(state("idle"), "the service runs")
+    field.offer("2")
+    field.wait_for(state("watching"), "version 2 is watched")
+    field.service.stop(signal.SIGKILL)
+    field.fleet.repository.withdraw("m", "stable", "2")
+    field.start()
+    field.wait_for(lambda s: state("idle")(s) and "did not end in order" in s["reason"], "version 1 runs")
+    field.send()
+
+    assert field.client.wait_for("result")[0]["model"]["version"] == "1"
+
+
+def test_a_stop_in_order_goes_on_watching(field):
+    field.start()
+    field.wait_for(state("idle"), "the service runs")
+    field.offer("2")
+    field.wait_for(state("watching"), "version 2 is watched")
+    assert field.service.stop() == 0
+    field.start(*FEW)
+
+    assert field.wait_for(state("confirmed"), "version 2 is confirmed", sending=True)["running"]["version"] == "2"
+
+
+def test_a_device_without_a_model_fetches_it_first(field):
+    field.start(model="m@stable")
+    field.wait_for(state("confirmed"), "the service runs")
+    field.send()
+    result = field.client.wait_for("result")[0]
+
+    assert result["model"]["version"] == "1"
+
+
+def test_a_server_that_is_away_is_told_and_the_service_goes_on(field):
+    field.fleet.public.rename(field.folder / "gone")
+    field.start()
+    field.wait_for(lambda said: "away" in said["reason"], "it is told")
+    field.send()
+
+    assert field.client.wait_for("result")[0]["model"]["version"] == "1"
+
+
+def test_a_source_that_would_be_read_twice_is_refused(field):
+    (field.folder / "rows.jsonl").write_text(json.dumps({"a": 1, "b": 2}))
+    service = field.start("--source", "rows.jsonl")
+
+    assert service.process.wait() == 2
+    assert "it would be read from its beginning after each switch" in service.said()
+
+
+@pytest.mark.long
+def test_many_switches_in_a_row_lose_nothing(field):
+    field.start(*FEW, "--updates-interval", "0.1")
+    field.wait_for(state("idle"), "the service runs")
+    for version in ("2", "3", "4"):
+        field.offer(version, factor=float(version))
+        field.wait_for(
+            lambda s, v=version: state("confirmed")(s) and runs(v)(s), f"version {version} is confirmed", sending=True
+        )
+    results = field.client.wait_for("result", field.sent)
+
+    assert [r["input_id"] for r in results] == list(range(1, field.sent + 1))
+    models = list((field.folder / "state" / "edge-run" / "d.m1.updates" / "models").iterdir())
+    assert len(models) <= 2

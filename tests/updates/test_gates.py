@@ -1,0 +1,55 @@
+"""What a new model must stand, in figures and in words."""
+
+from __future__ import annotations
+
+from edge.updates import gates
+from edge.updates.gates import Limits, Seen
+from edge.updates.state import Baseline
+
+LIMITS = Limits()
+
+
+def test_a_model_that_is_much_slower_is_refused_with_both_figures():
+    reason = gates.latency([30.0, 31.0, 29.0], [10.0, 10.0, 10.0], LIMITS)
+
+    assert "takes 30 ms, of the model that runs 10 ms: 3 times" in reason
+    assert "--updates-latency allows 1.5" in reason
+
+
+def test_microseconds_are_no_reason():
+    assert gates.latency([0.05], [0.01], LIMITS) == ""
+
+
+def test_memory_that_is_not_known_refuses_nothing():
+    assert gates.memory(None, LIMITS) == ""
+    assert "10 MB would stay free" in gates.memory(10_000_000, LIMITS)
+
+
+def test_a_few_skips_among_many_samples_are_chance():
+    assert gates.watched(Seen(results=195, skipped=5), None, LIMITS) == ""
+
+
+def test_a_model_that_skips_what_the_old_one_took_is_given_up_after_twenty_samples():
+    assert gates.watched(Seen(results=0, skipped=19), None, LIMITS) == ""
+    assert "20 of 20 samples were skipped, of the model before 0.0%" in gates.watched(Seen(skipped=20), None, LIMITS)
+
+
+def test_inputs_that_the_old_model_skipped_too_are_no_fault_of_the_new_one():
+    assert gates.watched(Seen(results=100, skipped=100), Baseline(0.5, 0.0), LIMITS) == ""
+
+
+def test_a_model_that_is_slow_on_live_samples_is_given_up():
+    seen = Seen(results=100, infer_ms=3000.0, timed=100)
+
+    assert "takes 30 ms on live samples, of the model before 10 ms" in gates.watched(seen, Baseline(0.0, 10.0), LIMITS)
+
+
+def test_a_device_that_sees_nothing_goes_on_watching():
+    assert not gates.watched_enough(Seen(), 1e6, LIMITS)
+    assert not gates.watched_enough(Seen(results=200), 599.0, LIMITS)
+    assert gates.watched_enough(Seen(results=199, skipped=1), 600.0, LIMITS)
+
+
+def test_too_few_samples_are_no_baseline():
+    assert Seen(results=5, timed=5, infer_ms=1.0).baseline() is None
+    assert Seen(results=30, skipped=10, timed=30, infer_ms=60.0).baseline() == Baseline(0.25, 2.0)
