@@ -46,8 +46,10 @@ BURST_S = 0.02
 
 
 def lower_priority() -> None:
-    """The calling thread runs when the flow's threads do not: on Linux every thread has its own niceness."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+    """The calling thread runs when the flow's threads do not: on Linux every thread has its own niceness. A process
+    that a user has niced further already stays there; coming back from that takes a right."""
+    thread = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, thread, max(NICE, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 class CpuBudget:

@@ -16,6 +16,10 @@ from edge.errors import ConfigError, needs
 
 STANDARD_PORT = 1883
 START_WAIT_S = 30.0
+HAND_OUT_S = 10.0
+"""How long the end waits for subscribers; one that takes nothing any more holds it up no longer."""
+LOOK_S = 0.01
+QUIET_LOOKS = 10
 
 
 class EmbeddedBroker:
@@ -63,6 +67,7 @@ class EmbeddedBroker:
             return
         self._ready.set()
         loop.run_forever()
+        loop.run_until_complete(self._handed_out())
         with contextlib.suppress(Exception):
             loop.run_until_complete(self._broker.shutdown())
         for task in asyncio.all_tasks(loop):
@@ -70,8 +75,19 @@ class EmbeddedBroker:
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
 
+    async def _handed_out(self) -> None:
+        """Returns when the subscribers have what was published: amqtt confirms a message first, hands it out later, and
+        forgets at its end what is left. What it has yet to begin with shows as under way within a few turns."""
+        until = asyncio.get_running_loop().time() + HAND_OUT_S
+        quiet = 0
+        while quiet < QUIET_LOOKS and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(LOOK_S)
+            sessions = [session for session, _ in self._broker.sessions.values()]
+            waits = any(s.inflight_out_count for s in sessions if s.transitions.state == "connected")
+            quiet = 0 if waits else quiet + 1
+
     def stop(self) -> None:
-        """Ends it; a second call does nothing."""
+        """Ends it once its subscribers have everything; a second call does nothing."""
         thread, self._thread = self._thread, None
         if thread is None:
             return

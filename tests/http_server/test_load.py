@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import os
 import select
 import socket
 import threading
@@ -18,7 +19,7 @@ from support.processes import PATIENCE_S, until
 
 from edge.app import assembly
 from edge.http.options import Limits
-from edge.http.scheduling import CpuBudget
+from edge.http.scheduling import NICE, CpuBudget, lower_priority
 from edge.telemetry.metrics import Metrics
 from edge.testing.fakes import FakeClock
 
@@ -492,3 +493,19 @@ def test_requests_never_change_one_another(serve, models, make):
         for thread in in_threads(len(rows), lambda i: found.update({i: ask(rows[i])})):
             thread.join()
         assert [found[i] for i in range(len(rows))] == alone
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, NICE), (NICE + 5, NICE + 5)])
+def test_a_thread_for_requests_never_stands_before_where_the_user_has_put_the_process(before, after):
+    found = []
+
+    def thread():
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), before)
+        lower_priority()
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    worker = threading.Thread(target=thread)
+    worker.start()
+    worker.join()
+
+    assert found == [after]

@@ -1,0 +1,40 @@
+"""The broker inside the process loses nothing that it has confirmed, as long as somebody takes it."""
+
+from __future__ import annotations
+
+import threading
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from support.processes import free_port, until
+
+from edge.mqtt.embedded import EmbeddedBroker
+
+MESSAGES = 300
+BIG = b"x" * 20_000
+
+
+def test_its_end_waits_for_a_subscriber_that_is_behind():
+    broker = EmbeddedBroker(free_port())
+    broker.start()
+    subscribed, received = threading.Event(), []
+    subscriber = paho.Client(CallbackAPIVersion.VERSION2)
+    subscriber.on_connect = lambda client, *_: client.subscribe("all", qos=1)
+    subscriber.on_subscribe = lambda *_: subscribed.set()
+    subscriber.on_message = lambda _c, _u, message: received.append(message)
+    subscriber.connect("127.0.0.1", broker.port)
+    until(lambda: subscriber.loop() == 0 and subscribed.is_set(), "subscribed")
+
+    publisher = paho.Client(CallbackAPIVersion.VERSION2)
+    publisher.connect("127.0.0.1", broker.port)
+    publisher.loop_start()
+    for confirmed in [publisher.publish("all", BIG, qos=1) for _ in range(MESSAGES)]:
+        confirmed.wait_for_publish()
+    ending = threading.Thread(target=broker.stop)
+    ending.start()
+    until(lambda: subscriber.loop() != 0, "the subscriber has read all that there was")
+
+    assert len(received) == MESSAGES
+    ending.join()
+    publisher.disconnect()
+    publisher.loop_stop()
