@@ -17,6 +17,9 @@ import numpy as np
 import pytest
 from msgspec import structs
 from support import onnxmodels
+from support.drifting import ROWS, Device, moved
+from support.drifting import of as drift_reference
+from support.drifting import sample as drift_sample
 from support.http import Site, talk
 from support.processes import until
 
@@ -512,23 +515,28 @@ def axe() -> str:
     return AXE.read_text()
 
 
+def violations(browser, url, axe, scheme, ready):
+    """What axe finds on the page once it is `ready`."""
+    media = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+    try:
+        browser.get(url)
+        until(lambda: browser.execute_script("return document.readyState") == "complete", "the page")
+        ready()
+        browser.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})  # the page's own policy lets no script in
+        return browser.execute_async_script(
+            "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] }).then("
+            "(r) => done(r.violations.map((v) => [v.id, v.nodes.map((n) => n.html)])), (e) => done([String(e)]));"
+        )
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", ["/", "/docs"])
 def test_axe_finds_nothing_that_keeps_anybody_out(browser, digits, axe, path, scheme):
     assert digits.ask("POST", "/predict", ROW).status == 200
-    media = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
-    try:
-        browser.get(digits.server.url.rstrip("/") + path)
-        until(lambda: browser.execute_script("return document.readyState") == "complete", "the page")
-        browser.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})  # the page's own policy lets no script in
-        found = browser.execute_async_script(
-            "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] }).then("
-            "(r) => done(r.violations.map((v) => [v.id, v.nodes.map((n) => n.html)])), (e) => done([String(e)]));"
-        )
-        assert found == []
-    finally:
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert violations(browser, digits.server.url.rstrip("/") + path, axe, scheme, lambda: None) == []
 
 
 @pytest.mark.parametrize(("locale", "shown"), [("en-GB", "1,234"), ("de-DE", "1.234"), ("fr-FR", "1\u202f234")])
@@ -540,3 +548,57 @@ def test_numbers_are_written_as_the_browsers_language_does(browser, serve, model
         shows(browser, "f-results", shown)
     finally:
         browser.execute_cdp_cmd("Emulation.setLocaleOverride", {})
+
+
+# --- drift ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drifting(tmp_path):
+    """A device whose temperature has moved by one deviation after thirty hours."""
+    device = Device(tmp_path, drift_reference(drift_sample(), door=["open"] * 9_000 + ["shut"] * 11_000))
+    door = ["open", "shut"] * (ROWS // 2)
+    device.hours(30, door=door)
+    device.hours(2, moved(1.0), door=door)
+    return device
+
+
+def test_drift_shows_then_and_now_as_two_curves_the_oddest_first(browser, serve, models, drifting):
+    site = serve(onnxmodels.scores(models / "digits.onnx"), stats=lambda: STATS, drift=drifting.watch.pictured)
+    browser.get(site.server.url)
+
+    shows(browser, "drift-state", "Drifted")
+    figures = browser.find_elements(By.CSS_SELECTOR, "#drift-features li")
+    assert [f.find_element(By.TAG_NAME, "h3").text for f in figures] == [
+        "temperature", "pressure", "flow", "door", "class (predicted)",
+    ]  # fmt: skip
+    assert "moved up" in figures[0].text
+    chart = figures[0].find_element(By.TAG_NAME, "svg")
+    assert len(chart.find_elements(By.CSS_SELECTOR, "polygon.then, polyline.now")) == 2
+    assert chart.get_attribute("aria-label").startswith("temperature: Median then ")
+    assert len(figures[3].find_elements(By.CSS_SELECTOR, "rect.then")) == 3
+    assert "Smallest shift that this device sees within two windows" in text(browser, "drift-says")
+
+
+def test_a_device_that_still_learns_says_how_far_it_is(browser, serve, models, tmp_path):
+    device = Device(tmp_path)
+    device.hours(5)
+    site = serve(onnxmodels.scores(models / "digits.onnx"), stats=lambda: STATS, drift=device.watch.pictured)
+    browser.get(site.server.url)
+
+    shows(browser, "drift-state", "Learning")
+    assert text(browser, "drift-says").startswith("5 of 24 windows learnt")
+
+
+def test_a_service_that_does_not_watch_shows_nothing_of_drift(browser, digits):
+    browser.get(digits.server.url)
+    shows(browser, "f-broker", "Connected")
+
+    assert not browser.find_element(By.ID, "drift-card").is_displayed()
+    assert digits.get("/live/drift").json == {"report": None, "features": []}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_the_curves_either(browser, serve, models, drifting, axe, scheme):
+    site = serve(onnxmodels.scores(models / "digits.onnx"), stats=lambda: STATS, drift=drifting.watch.pictured)
+    assert violations(browser, site.server.url, axe, scheme, lambda: shows(browser, "drift-state", "Drifted")) == []

@@ -70,7 +70,7 @@ class Site:
             info=lambda: {**INFO, "model": {**INFO["model"], "name": self.name}},  # type: ignore[dict-item]
             stats=stats,
             source=source,
-            **{k: options.pop(k) for k in ("temperature", "throttled") if k in options},
+            **{k: options.pop(k) for k in ("temperature", "throttled", "drift") if k in options},
         )
         self.server = HttpServer(served, ServerOptions(**options), self.failures.append)
         self.name = loaded.manifest.name

@@ -271,6 +271,7 @@ async function poll() {
     const now = await response.json();
     if (!state.paused) {
       figures(now);
+      watchesDrift = now.drift;
       const kind = now.newest ? now.newest.kind : "none";
       if (kind !== state.kind) {
         state.kind = kind;
@@ -330,6 +331,6 @@ setInterval(() => {
 }, 5000);
 setInterval(render, 250);
 
-function start() { listen(); poll(); samples(); }
+function start() { listen(); poll(); samples(); drift(); }
 onToken(start);
 start();
