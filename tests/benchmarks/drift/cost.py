@@ -1,4 +1,4 @@
-"""What the watch costs for each row of 30 features: beside nothing, in the thread that infers. `python -m drift.cost`."""
+"""What the watch costs for each row of 30 features, in the thread that infers: `python -m drift.cost`."""
 
 from __future__ import annotations
 
