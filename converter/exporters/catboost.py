@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,14 +36,16 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     trained = list(model.feature_names_)
     names = header_or(None if trained == [str(i) for i in range(len(trained))] else trained, len(trained), rows)
     features = tuple(Feature(name=n, missing=True) for n in names)
-    classes = list(model.classes_)
-    original = _Original(model, features, tuple(plain(c) for c in classes))
+    labels = tuple(plain(c) for c in model.classes_)
+    truths = _are_truths(labels)
+    original = _Original(model, features, labels, tuple(str(i) for i in range(2)) if truths else labels)
     rows = as_table(rows, features) if rows is not None else made_up(features, original.thresholds())
-    proto = _convert(model, bool(classes))
+    proto = _convert(_numbered(model) if truths else model, bool(labels))
     manifest = Manifest(
-        name="", task="classify" if classes else "regress",
+        name="", task="classify" if labels else "regress",
         inputs=(Input(name=proto.graph.input[0].name, kind="table", shape=(None, len(features)), features=features),),
-        outputs=(Output(name="label", role="label"), Output(name="scores", role="scores")) if classes
+        outputs=(Output(name="label", role="label", values=original.values if truths else ()),
+                 Output(name="scores", role="scores")) if labels
         else (Output(name="value", role="value"),),
         labels=original.labels,
     )  # fmt: skip
@@ -73,8 +76,6 @@ def _refuse(model: Any, name: str) -> None:
         raise UnsupportedError(f"{name}: {loss} gives several answers a row; convert one model for each of them")
     if loss.startswith(("YetiRank", "PairLogit", "QueryRMSE", "QuerySoftMax", "LambdaMart", "StochasticRank")):
         raise UnsupportedError(f"{name}: {loss} ranks within a group of rows; a device sees one row at a time")
-    if any(isinstance(c, (bool, np.bool_)) or str(c) in ("True", "False") for c in model.classes_):
-        raise UnsupportedError(f"{name}: CatBoost cannot write classes True and False as ONNX; train on 0 and 1")
     for kind, indices in (
         ("categorical", model.get_cat_feature_indices()), ("text", model.get_text_feature_indices()),
         ("embedding", model.get_embedding_feature_indices()),
@@ -92,6 +93,8 @@ class _Original:
     model: Any
     features: tuple[Feature, ...]
     labels: tuple[str, ...]
+    values: tuple[str, ...]
+    """The classes as the label output of the converted model gives them."""
 
     def answers(self, rows: Rows) -> dict[str, Array]:
         """Arrays [rows, ...] by output name."""
@@ -101,12 +104,30 @@ class _Original:
             return {"value": np.asarray(self.model.predict(data, prediction_type=kind))}
         scores = np.asarray(self.model.predict(data, prediction_type="Probability"))
         given = np.asarray(self.model.predict(data, prediction_type="Class")).reshape(-1)
-        return {"label": np.array([plain(v) for v in given], dtype=object), "scores": scores}
+        named = dict(zip(self.labels, self.values, strict=True))
+        return {"label": np.array([named[plain(v)] for v in given], dtype=object), "scores": scores}
 
     def thresholds(self) -> list[tuple[int, float]]:
         """(feature's place, number) pairs at which the trees decide."""
         borders = self.model.get_borders() if hasattr(self.model, "get_borders") else {}
         return [(int(f), float(t)) for f, values in borders.items() for t in values]
+
+
+def _are_truths(labels: tuple[str, ...]) -> bool:
+    return bool(labels) and set(labels) <= {"True", "False"}
+
+
+def _numbered(model: Any) -> Any:
+    """The model with the classes 0 and 1: False and True are none that CatBoost can write as ONNX."""
+    with TemporaryDirectory(prefix="edge-convert-") as folder:
+        path = Path(folder) / "model.json"
+        model.save_model(str(path), format="json")
+        content = json.loads(path.read_bytes())
+        parameters = content["model_info"]["class_params"]
+        count = len(parameters["class_names"])
+        parameters |= {"class_label_type": "Integer", "class_names": list(range(count))}
+        path.write_text(json.dumps(content))
+        return type(model)().load_model(str(path), format="json")
 
 
 def _convert(model: Any, classifies: bool) -> Any:

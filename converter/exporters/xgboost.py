@@ -18,7 +18,7 @@ from converter.rows.synthetic import made_up
 from converter.rows.tensors import table
 from converter.source import Probe, Source
 from converter.sources import deserialise
-from converter.trees import boosters
+from converter.trees import boosters, several_targets
 from converter.trees.tabular import (
     REFUSALS,
     TREES_OPSET,
@@ -51,11 +51,12 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     stopped = booster if best is None else booster[: best + 1]
     proto = _convert(boosters.xgboost_json(stopped), len(features), original)
     scored = original.classifies
+    _, targets = several_targets.taken_apart(model)
     manifest = Manifest(
         name="", task="classify" if scored else "regress",
         inputs=(Input(name="input", kind="table", shape=(None, len(features)), features=features),),
         outputs=(Output(name="label", role="label"), Output(name="scores", role="scores")) if scored
-        else (Output(name="value", role="value"),),
+        else (Output(name="value", role="value", names=targets.names if targets is not None else ()),),
         labels=tuple(str(i) for i in range(original.classes)) if scored else (),
     )  # fmt: skip
     artifact = finished("xgboost", proto, manifest, original, rows, source)
@@ -171,6 +172,7 @@ def _convert(model: dict[str, Any], count: int, original: _Original) -> Any:
     import xgboost
 
     mended, sigmoid = boosters.xgboost_mended(model)
+    mended, targets = several_targets.taken_apart(mended)
     wrapper = xgboost.XGBClassifier() if original.classifies else xgboost.XGBRegressor()
     wrapper.load_model(bytearray(json.dumps(mended).encode()))
     try:
@@ -182,6 +184,8 @@ def _convert(model: dict[str, Any], count: int, original: _Original) -> Any:
     names = [o.name for o in proto.graph.output]
     for old, new in zip(names, ("label", "scores") if original.classifies else ("value",), strict=False):
         graph.rename_output(proto, old, new)
+    if targets is not None:
+        several_targets.restore(proto, targets, "value")
     if sigmoid:
         graph.append(proto, "Sigmoid", "value", "value")
     if original.missing is not None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from converter.errors import UnsupportedError
+from edge.data.tensor import Array
 from edge.errors import ConfigError, needs, one_line
 
 _QUANTISERS_RAISE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError)
@@ -106,13 +107,23 @@ def _inputs(node: Any) -> set[str]:
     return names
 
 
-def append(model: onnx.ModelProto, operator: str, source: str, result: str, **attributes: Any) -> None:
-    """Puts a one-input operator of the standard set behind the output `source`; the result takes its place."""
-    helper = library().helper
-    inner = f"{source}_before_{operator}"
+def append(
+    model: onnx.ModelProto, operator: str, source: str, result: str, operand: Array | None = None, **attributes: Any
+) -> None:
+    """Puts an operator of the standard set behind the output `source`; the result takes its place.
+
+    `operand` is the second input of one that takes two.
+    """
+    onnx = library()
+    inner = f"{source}_before_{operator}_{len(model.graph.node)}"
     position = [o.name for o in model.graph.output].index(source)
     rename_output(model, source, inner)
-    model.graph.node.append(helper.make_node(operator, [inner], [result], **attributes))
+    inputs = [inner]
+    if operand is not None:
+        kind = onnx.helper.tensor_dtype_to_np_dtype(model.graph.output[position].type.tensor_type.elem_type)
+        inputs.append(f"{inner}_operand")
+        model.graph.initializer.append(onnx.numpy_helper.from_array(operand.astype(kind), inputs[1]))
+    model.graph.node.append(onnx.helper.make_node(operator, inputs, [result], **attributes))
     model.graph.output[position].name = result
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from converter.trees import several_targets
 from converter.trees.exact_trees import Marks
 from edge.data.tensor import Array
 from edge.errors import needs
@@ -53,8 +54,8 @@ def xgboost_refusal(model: dict[str, Any]) -> str:
         return (
             f"objective {objective!r} has no converter; known: {', '.join((*XGBOOST_CLASSIFIES, *XGBOOST_REGRESSES))}"
         )
-    if objective in XGBOOST_REGRESSES and int(learner["learner_model_param"].get("num_target", "1")) > 1:
-        return "several targets at once come out wrong in ONNX; train one model for each"
+    if objective in XGBOOST_REGRESSES and (reason := several_targets.refusal(model)):
+        return reason
     if any(t.get("categories_nodes") for t in _xgboost_trees(model)):
         return (
             "categorical splits (enable_categorical) have no counterpart in ONNX; encode the categories and train again"
@@ -201,6 +202,8 @@ def refusal_inside(estimator: Any) -> str:
         if not np.isnan(estimator.missing):
             return f"missing={estimator.missing}, but in ONNX a missing value is NaN; train with missing=nan"
         model = xgboost_json(estimator.get_booster())
+        if several_targets.count(model) > 1:
+            return "several targets come out wrong inside a pipeline; convert the booster alone"
         return xgboost_refusal(model) or _no_sigmoid(xgboost_objective(model), "reg:logistic")
     if family == "lightgbm":
         text = estimator.booster_.model_to_string()

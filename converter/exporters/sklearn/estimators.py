@@ -50,6 +50,8 @@ def first_step(model: Any) -> Any:
             model = model.best_estimator_
         elif hasattr(model, "steps") and model.steps:
             model = next((s for _, s in model.steps if s not in (None, "passthrough")), model.steps[-1][1])
+        elif hasattr(model, "regressor_") and hasattr(model, "transformer_"):
+            model = model.regressor_  # of a TransformedTargetRegressor
         else:
             return model
 
@@ -61,6 +63,8 @@ def last_step(model: Any) -> Any:
             model = model.best_estimator_
         elif hasattr(model, "steps") and model.steps:
             model = model.steps[-1][1]
+        elif hasattr(model, "regressor_") and hasattr(model, "transformer_"):
+            model = model.regressor_
         else:
             return model
 

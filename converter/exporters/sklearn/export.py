@@ -15,7 +15,16 @@ import numpy as np
 
 from converter.artifact import Artifact
 from converter.errors import REFUSES_ROWS, UnsupportedError, rows_refused
-from converter.exporters.sklearn import decisions, estimators, neighbours, own_converters, precision, sentences, traps
+from converter.exporters.sklearn import (
+    decisions,
+    estimators,
+    neighbours,
+    own_converters,
+    precision,
+    sentences,
+    targets,
+    traps,
+)
 from converter.exporters.sklearn.precision import Precision
 from converter.exporters.sklearn.synthetic import table_rows, thresholds_of_features
 from converter.graph import graph
@@ -150,13 +159,14 @@ def _convert(model: Any, inputs: Sequence[Input], dtype: Precision, *, widen: bo
         "float64": data_types.DoubleTensorType,
     }
     marks = exact_trees.Marks()
-    mended = traps.mend(decisions.without_threshold(model)[0], marks, dtype)
+    mended = traps.mend(targets.without(decisions.without_threshold(model)[0]), marks, dtype)
     boosters.register(estimators.walk(mended))
     try:
         proto = skl2onnx.convert_sklearn(
             mended, initial_types=[(_column(i), tensors[i.dtype]([None, *i.shape[1:]])) for i in inputs],
             target_opset=_opset(mended), options=traps.options(mended),
             custom_conversion_functions=own_converters.converters(dtype),
+            custom_shape_calculators=own_converters.shapes(),
         )  # fmt: skip
     except REFUSALS as exc:
         raise UnsupportedError(_why_not(exc, model)) from exc
@@ -351,6 +361,7 @@ def _regressor(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Output
     last = estimators.last_step(predict.model)
     if estimators.kind_of(last) == "HistGradientBoostingRegressor" and last.loss in ("poisson", "gamma"):
         graph.append(proto, "Exp", "value", "value")  # skl2onnx leaves the logarithm
+    targets.turn_back(proto, predict.model, "value")
     graph.declare_trees_float(proto)
     value = predict.answers(rows.take([0]))["value"]
     count = int(np.prod(value.shape[1:]))

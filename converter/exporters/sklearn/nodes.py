@@ -22,11 +22,13 @@ class Nodes:
     def __init__(self, scope: Any, container: Any) -> None:
         self._scope, self._container = scope, container
 
-    def node(self, kind: str, inputs: str | Sequence[str], output: str = "", **attributes: Any) -> str:
-        """`output` is for one that has its name."""
+    def node(
+        self, kind: str, inputs: str | Sequence[str], output: str = "", *, version: int = 0, **attributes: Any
+    ) -> str:
+        """`output` is for one that has its name, `version` for an operator of another domain."""
         name = output or str(self._scope.get_unique_variable_name(kind.lower()))
         inputs = [inputs] if isinstance(inputs, str) else list(inputs)
-        self._container.add_node(kind, inputs, name, op_version=_VERSIONS.get(kind, _VERSION), **attributes)
+        self._container.add_node(kind, inputs, name, op_version=version or _VERSIONS.get(kind, _VERSION), **attributes)
         return name
 
     def constant(self, value: Array | int) -> str:

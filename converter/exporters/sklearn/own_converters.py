@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from converter.exporters.sklearn import target_encoder
 from converter.exporters.sklearn.nodes import DOUBLE, Nodes, numbers_of
 from converter.exporters.sklearn.precision import Precision
 from converter.exporters.sklearn.quantiles import convert_quantiles
@@ -21,16 +22,24 @@ Converter = Callable[[Any, Any, Any], None]
 def converters(dtype: Precision) -> dict[Any, Converter]:
     """The converters for a precision, by class."""
     from sklearn.impute import SimpleImputer
-    from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, QuantileTransformer
+    from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, QuantileTransformer, TargetEncoder
 
     always: dict[Any, Converter] = {
         Normalizer: _convert_normalizer,
         OneHotEncoder: _convert_one_hot,
         QuantileTransformer: convert_quantiles,
+        TargetEncoder: target_encoder.convert,
     }
     return (
         always if dtype == "float32" else {**always, SimpleImputer: _convert_imputer, OrdinalEncoder: _convert_ordinal}
     )
+
+
+def shapes() -> dict[Any, Callable[[Any], None]]:
+    """What computes the shapes of their outputs, where skl2onnx's does not, by class."""
+    from sklearn.preprocessing import TargetEncoder
+
+    return {TargetEncoder: target_encoder.shape}
 
 
 def _convert_normalizer(scope: Any, operator: Any, container: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import UnsupportedError
-from converter.exporters.sklearn import estimators, precision
+from converter.exporters.sklearn import estimators, precision, targets
 from converter.exporters.sklearn.precision import Precision
 from converter.trees import boosters
 from converter.trees.exact_trees import EXACT, Marks
@@ -51,7 +51,9 @@ ROUNDED_ALONE = "tree thresholds rounded down to float32: exact for inputs that 
 
 def refuse(model: Any) -> None:
     """Raises UnsupportedError for an estimator whose conversion would be wrong or would not run."""
-    for estimator in estimators.walk(model):
+    if reason := targets.refusal(model):
+        raise UnsupportedError(f"TransformedTargetRegressor: {reason}")
+    for estimator in estimators.walk(targets.without(model)):
         kind = estimators.kind_of(estimator)
         reason = _NO_OPERATOR.get(kind) or _reason(kind, estimator)
         if reason:
@@ -160,7 +162,7 @@ def mend(model: Any, marks: Marks, dtype: Precision = "float32") -> Any:
         kind = estimators.kind_of(estimator)
         if _is_text_imputer(estimator):
             estimator.missing_values = ""  # a missing text comes as "": there is no NaN among strings
-        elif kind in ("OneHotEncoder", "OrdinalEncoder") and hasattr(estimator, "categories_"):
+        elif kind in ("OneHotEncoder", "OrdinalEncoder", "TargetEncoder") and hasattr(estimator, "categories_"):
             estimator.categories_ = [_without_nan(c) for c in estimator.categories_]
         elif kind in ("VotingClassifier", "VotingRegressor"):
             if kind == "VotingClassifier":
@@ -215,16 +217,19 @@ def thawed(model: Any) -> Any:
     """The model as it predicts: FrozenEstimator's own one in its place, samplers of training (imblearn) left out."""
     if estimators.kind_of(model) == "FrozenEstimator":
         return thawed(model.estimator)
+    best = getattr(model, "best_estimator_", None)
+    if best is not None:
+        return model if thawed(best) is best else thawed(best)
     steps = getattr(model, "steps", None)
-    if isinstance(steps, list) and any(hasattr(s, "fit_resample") for _, s in steps):
-        from sklearn.pipeline import Pipeline
+    if not isinstance(steps, list):
+        return model
+    kept = [(name, thawed(step)) for name, step in steps if not hasattr(step, "fit_resample")]
+    theirs = type(model).__module__.partition(".")[0] == "sklearn"
+    if theirs and len(kept) == len(steps) and all(a[1] is b[1] for a, b in zip(kept, steps, strict=True)):
+        return model
+    from sklearn.pipeline import Pipeline
 
-        return thawed(Pipeline([(name, s) for name, s in steps if not hasattr(s, "fit_resample")]))
-    if isinstance(steps, list) and any(estimators.kind_of(s) in ("FrozenEstimator", "Pipeline") for _, s in steps):
-        changed = copy.copy(model)
-        changed.steps = [(name, thawed(step)) for name, step in steps]
-        return changed
-    return model
+    return Pipeline(kept)
 
 
 def _plain_selections(pipeline: Any) -> None:

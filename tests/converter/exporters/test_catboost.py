@@ -50,6 +50,23 @@ def test_a_cbm_file_is_read(suffix: bool, cancer: Split, tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize("saved", [True, False], ids=["file", "object"])
+@pytest.mark.parametrize("kind", [bool, str])
+def test_classes_false_and_true_keep_their_names(kind: type, saved: bool, cancer: Split, tmp_path: Path) -> None:
+    truths = cancer.target.astype(bool).astype(object if kind is str else bool)
+    model = CatBoostClassifier(**SMALL).fit(cancer.train, [str(t) for t in truths] if kind is str else truths)
+    model.save_model(str(tmp_path / "cancer.cbm"))
+
+    artifact = converter.convert(tmp_path / "cancer.cbm" if saved else model, sample=cancer.held)
+
+    assert artifact.manifest.labels == ("False", "True")
+    assert artifact.manifest.outputs[0].values == ("0", "1")
+    path = artifact.save(tmp_path / "cancer.onnx")
+    got = run(path, table(path, cancer.held))
+    assert got["label"].ravel().tolist() == [int(str(v) == "True") for v in model.predict(cancer.held)]
+    np.testing.assert_allclose(got["scores"], model.predict_proba(cancer.held), atol=2e-6)
+
+
 def test_categories_are_refused() -> None:
     rows = pd.DataFrame({"kind": ["x", "y"] * 30, "size": np.arange(60.0)})
     model = CatBoostClassifier(cat_features=["kind"], **SMALL).fit(rows, [0, 1] * 30)

@@ -146,11 +146,45 @@ def test_dart_is_refused_inside_a_pipeline_too(cancer: Split) -> None:
         converter.convert(model.fit(cancer.train, cancer.target), sample=cancer.held)
 
 
-def test_several_targets_are_refused(diabetes: Split) -> None:
-    model = xgboost.XGBRegressor(**SMALL).fit(diabetes.train, np.stack([diabetes.target] * 2, axis=1))
+@pytest.mark.parametrize("trees", [1, 3], ids=["trees", "forests"])
+@pytest.mark.parametrize("several", ["quantiles", "targets"])
+def test_several_quantiles_and_targets_are_several_numbers(
+    several: str, trees: int, diabetes: Split, tmp_path: Path
+) -> None:
+    objective = {"objective": "reg:quantileerror", "quantile_alpha": [0.1, 0.5, 0.9]} if several == "quantiles" else {}
+    model = xgboost.XGBRegressor(num_parallel_tree=trees, subsample=0.8, **objective, **SMALL)
+    target = diabetes.target if objective else np.stack([diabetes.target, -diabetes.target, diabetes.target**2], axis=1)
+    model.fit(diabetes.train, target)
 
-    with pytest.raises(UnsupportedError, match="several targets"):
+    artifact = converter.convert(model, sample=diabetes.train)
+
+    names = ("q0.1", "q0.5", "q0.9") if objective else ("value0", "value1", "value2")
+    assert artifact.manifest.outputs[0].names == names
+    path = artifact.save(tmp_path / "several.onnx")
+    np.testing.assert_allclose(
+        run(path, table(path, diabetes.held))["value"], model.predict(diabetes.held), rtol=1e-4, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [({"multi_strategy": "multi_output_tree"}, "multi_output_tree"), ({"objective": "reg:gamma"}, "several targets")],
+)
+def test_several_targets_that_cannot_be_told_apart_are_refused(
+    parameters: dict[str, object], reason: str, diabetes: Split
+) -> None:
+    target = np.stack([diabetes.target] * 2, axis=1)
+    model = xgboost.XGBRegressor(**parameters, **SMALL).fit(diabetes.train, target)
+
+    with pytest.raises(UnsupportedError, match=reason):
         converter.convert(model, sample=diabetes.held)
+
+
+def test_several_targets_inside_a_pipeline_are_refused(diabetes: Split) -> None:
+    model = make_pipeline(StandardScaler(), xgboost.XGBRegressor(**SMALL))
+
+    with pytest.raises(UnsupportedError, match="convert the booster alone"):
+        converter.convert(model.fit(diabetes.train, np.stack([diabetes.target] * 2, axis=1)), sample=diabetes.held)
 
 
 def with_gaps(rows: np.ndarray, number: float) -> np.ndarray:
