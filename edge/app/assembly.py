@@ -14,8 +14,8 @@ import msgspec
 
 from edge.app import payloads
 from edge.app.loading import Loaded as Loaded
+from edge.app.loading import asked_instances, open_model, replay
 from edge.app.loading import load_file as load_file
-from edge.app.loading import open_model, replay
 from edge.data.names import topic_part
 from edge.data.result import Result, Skipped
 from edge.data.sample import ModelInput, Payload, Sample
@@ -92,6 +92,11 @@ def make_pipeline(loaded: Loaded, device: str, options: PipelineOptions | None =
         seq=options.seq,
         watch=options.watch,
     )
+
+
+def instances(settings: Settings, pipeline: Pipeline) -> int:
+    """How many instances of the model run: one where it, or a window, keeps something from input to input."""
+    return asked_instances(settings) if pipeline.free else 1
 
 
 def masks_of(loaded: Loaded) -> Callable[[Tensors, ModelInput], Array]:
@@ -269,11 +274,11 @@ def _waiting_well(sink: Sink) -> int:
 
 
 def make_server(
-    address: str, settings: HttpSettings, served: Served, failed: Callable[[BaseException], None]
+    address: str, settings: HttpSettings, served: Served, failed: Callable[[BaseException], None], instances: int = 1
 ) -> HttpServer:
     """The HTTP endpoint at [HOST:]PORT. Raises ConfigError, also where its libraries are not installed."""
     from edge.http import app, auth
-    from edge.http.options import ServerOptions
+    from edge.http.options import WORKERS, ServerOptions
 
     host, port = auth.split_address(address)
     options = ServerOptions(
@@ -289,5 +294,6 @@ def make_server(
         max_batch=settings.max_batch,
         max_wait_ms=settings.max_wait_ms,
         share=settings.share,
+        workers=max(WORKERS, instances),
     )
     return app.HttpServer(served, options, failed)

@@ -83,7 +83,9 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     announcer = _announcer(core, draft, session, status)
     source = _source(core, session)
     masks = _masks(core, session)
-    pipeline = core.pipeline(*(one.watch for one in (masks, watched) if one is not None))
+    watches = [one.watch for one in (masks, watched) if one is not None]
+    pipeline = core.pipeline(*watches)
+    status.instances = _instances(core, pipeline)
     outboxes += _outboxes(core, source, session, announcer)
     refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
     _frame_saver(core, draft)
@@ -104,7 +106,8 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     if updates is not None:
         updates.join(core, draft, session)
         status.update = updates.told
-    runner = _runner(core, draft, source, pipeline, outboxes, guard)
+    pipelines = (pipeline, *(core.pipeline(*watches) for _ in range(status.instances if status.instances > 1 else 0)))
+    runner = _runner(core, draft, source, pipelines, outboxes, guard)
     topics = core.topics.all if session is not None else ""
     return App(loaded, topics, core.stop, runner, watchdog, tuple(draft.parts))
 
@@ -249,6 +252,16 @@ def _masks(core: Core, session: MqttSession | None) -> MaskPublisher | None:
     return MaskPublisher(core.topics.mask, assembly.masks_of(core.loaded), functools.partial(session.post, keep=True))
 
 
+def _instances(core: Core, pipeline: Pipeline) -> int:
+    count = assembly.instances(core.settings, pipeline)
+    core.metrics.set("instances", count)
+    if core.settings.model.instances not in (count, "auto"):
+        log.warning("one instance: the model, or its window, keeps something from one input to the next")
+    elif count > 1:
+        log.info("instances", extra={"instances": count, "threads": core.settings.model.threads or 1})
+    return count
+
+
 # --- samples in, results out ----------------------------------------------------------------------------
 
 
@@ -352,7 +365,7 @@ def _http(core: Core, draft: Draft, status: Status, source: Source | None, watch
         source=status.source if source is not None else "",
         drift=watched.pictured if watched is not None else None,
     )
-    server = assembly.make_server(address, core.settings.http, served, core.stop.fail)
+    server = assembly.make_server(address, core.settings.http, served, core.stop.fail, status.instances)
     draft.observers.append(server.observe)
     draft.add("http", server.start, server.stop)
     from edge.app import terminal
@@ -385,14 +398,15 @@ def _runner(
     core: Core,
     draft: Draft,
     source: Source | None,
-    pipeline: Pipeline,
+    pipelines: tuple[Pipeline, ...],
     outboxes: Sequence[Outbox],
     guard: Guard,
 ) -> Runner:
+    """`pipelines`: the flow's, and one for each instance where there are several."""
     settings, clock, metrics = core.settings, core.clock, core.metrics
     return Runner(
         source,
-        pipeline,
+        pipelines[0],
         outboxes,
         clock=clock,
         metrics=metrics,
@@ -409,6 +423,7 @@ def _runner(
             ),
             publish_filter=assembly.make_publish_filter(settings, core.loaded.manifest.task, metrics),
             idle=draft.idle,
+            instances=pipelines[1:],
             guard=guard,
         ),
     )

@@ -26,6 +26,7 @@ from edge.plugins.protocols import Engine, EngineOptions
 from edge.settings import options
 from edge.settings.settings import DeviceManifestSettings, Settings
 from edge.sources import uri
+from edge.telemetry import board
 
 log = logging.getLogger("edge.app.loading")
 
@@ -74,7 +75,18 @@ def _normalization(settings: Settings) -> Normalization | None:
 
 def engine_options(settings: Settings) -> EngineOptions:
     """In the state folder engines remember which files did not kill them."""
-    return EngineOptions(settings.model.threads or 1, settings.model.provider, cache_dir=settings.delivery.state_dir)
+    return EngineOptions(
+        settings.model.threads or 1,
+        settings.model.provider,
+        cache_dir=settings.delivery.state_dir,
+        instances=asked_instances(settings),
+    )
+
+
+def asked_instances(settings: Settings) -> int:
+    """How many instances of the model the settings ask for."""
+    asked = settings.model.instances
+    return max(1, board.cores() // (settings.model.threads or 1)) if asked == "auto" else asked
 
 
 def replay(loaded: Loaded, settings: Settings) -> None:

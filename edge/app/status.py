@@ -50,6 +50,8 @@ class Status:
         """What is counted of drift; None where it is not watched for."""
         self.update: Callable[[], Mapping[str, Any]] | None = None
         """Where an update stands, where the service follows a repository."""
+        self.instances = 1
+        """How many of the model run side by side; set before the start."""
         self._settings = settings
         self._loaded = loaded
         self._metrics = metrics
@@ -79,6 +81,7 @@ class Status:
                 "version": engine.version,
                 "provider": settings.model.provider,
                 "threads": settings.model.threads or 1,
+                "instances": self.instances,
                 **({"profile": settings.model.tuned_for} if settings.model.tuned_for else {}),
             },
             "source": self.source,

@@ -1,6 +1,7 @@
 """LiteRT, the engine of .tflite files; tflite-runtime, its older name, where that is what is installed.
 
-The interpreter is one set of buffers, so one lock guards it: a second thread waits. XNNPACK is on by default.
+An interpreter is one set of buffers: who takes it runs it alone. There are as many as threads may run at once, a
+further thread waits. XNNPACK is on by default; the weights that it packs are in memory once for each interpreter.
 Inputs whose free dimensions change are resized; the interpreter keeps the last shape, so a steady stream pays
 for it once.
 """
@@ -10,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -40,44 +41,60 @@ _RECURRENT = frozenset({16, 24, 27, 35, 44, 46, 52})
 LSTM) and in both (RNN, LSTM)."""
 
 
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+
+
+class _Interpreter:
+    """One set of buffers, and the shapes of its inputs: that thread's which took it."""
+
+    def __init__(self, library: Any, shapes: Shapes) -> None:
+        self.library, self.shapes = library, shapes
+
+
 class LiteRt:
     """One .tflite file, loaded."""
 
     name = "litert"
 
-    def __init__(self, make: Callable[[], Any], version: str, operators: frozenset[int]) -> None:
-        """`make` gives an interpreter with its tensors allocated; `operators` are those of the file, by number."""
+    def __init__(self, make: Callable[[], Any], version: str, operators: frozenset[int], instances: int = 1) -> None:
+        """`make` gives an interpreter with its tensors allocated; one is made for each of the `instances`, but for a
+        model that remembers. `operators` are those of the file, by number."""
         self.version = version
         self._make = make
-        self._interpreter = interpreter = make()
+        interpreter = make()
         self._has_variables = _VARIABLE in operators
         self.remembers = self._has_variables or not operators.isdisjoint(_RECURRENT)
-        self._lock = threading.Lock()
         details_in, details_out = interpreter.get_input_details(), interpreter.get_output_details()
         self.inputs = _specs(details_in)
         self.outputs = _specs(details_out)
         self.metadata: Mapping[str, str] = {}
         self._in = {s.name: (int(d["index"]), s) for s, d in zip(self.inputs, details_in, strict=True)}
         self._out = [(s.name, int(d["index"])) for s, d in zip(self.outputs, details_out, strict=True)]
-        self._shapes = {s.name: tuple(int(n) for n in d["shape"]) for s, d in zip(self.inputs, details_in, strict=True)}
+        shapes = {s.name: tuple(int(n) for n in d["shape"]) for s, d in zip(self.inputs, details_in, strict=True)}
+        self._free: SimpleQueue[_Interpreter] = SimpleQueue()
+        self._free.put(_Interpreter(interpreter, shapes))
+        for _ in range(0 if self.remembers else instances - 1):
+            self._free.put(_Interpreter(make(), shapes))
 
     def infer(self, tensors: Tensors) -> dict[str, Any]:
         absent = [n for n in self._in if n not in tensors]
         if absent or len(tensors) != len(self._in):
             raise SampleError(f"the model takes {', '.join(self._in)}; it was given {', '.join(tensors) or 'nothing'}")
-        with self._lock:
-            try:
-                if any(tensors[n].shape != shape for n, shape in self._shapes.items()):
-                    self._resize({n: tuple(tensors[n].shape) for n in self._in})
-                for name, (index, spec) in self._in.items():
-                    self._interpreter.set_tensor(index, _native(tensors[name], spec))
-                self._interpreter.invoke()
-                # get_tensor copies, so the next inference leaves these alone.
-                return {name: self._interpreter.get_tensor(index) for name, index in self._out}
-            except _ERRORS as exc:
-                raise SampleError(f"the model refuses this input: {first_line(exc)}") from exc
+        interpreter = self._free.get()
+        try:
+            if any(tensors[n].shape != shape for n, shape in interpreter.shapes.items()):
+                self._resize(interpreter, {n: tuple(tensors[n].shape) for n in self._in})
+            for name, (index, spec) in self._in.items():
+                interpreter.library.set_tensor(index, _native(tensors[name], spec))
+            interpreter.library.invoke()
+            # get_tensor copies, so the next inference leaves these alone.
+            return {name: interpreter.library.get_tensor(index) for name, index in self._out}
+        except _ERRORS as exc:
+            raise SampleError(f"the model refuses this input: {first_line(exc)}") from exc
+        finally:
+            self._free.put(interpreter)
 
-    def _resize(self, shapes: dict[str, tuple[int, ...]]) -> None:
+    def _resize(self, interpreter: _Interpreter, shapes: Shapes) -> None:
         for name, shape in shapes.items():
             wanted = self._in[name][1].shape or ()
             if 0 in shape:
@@ -85,26 +102,31 @@ class LiteRt:
             if not fits(shape, wanted):
                 raise SampleError(f"input {name!r}: shape {list(shape)}; the model takes {_shown(wanted)}")
         try:
-            self._set_shapes(shapes)
+            self._set_shapes(interpreter, shapes)
         except _ERRORS:
             # Back to what worked, or every later sample would fail as this one does.
-            self._set_shapes(self._shapes)
+            self._set_shapes(interpreter, interpreter.shapes)
             raise
-        self._shapes = shapes
+        interpreter.shapes = shapes
 
-    def _set_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def _set_shapes(self, interpreter: _Interpreter, shapes: Shapes) -> None:
         for name, shape in shapes.items():
-            self._interpreter.resize_tensor_input(self._in[name][0], list(shape))
-        self._interpreter.allocate_tensors()
+            interpreter.library.resize_tensor_input(self._in[name][0], list(shape))
+        interpreter.library.allocate_tensors()
 
     def reset(self) -> None:
         """Forgets what earlier samples left in the model's own variables (a recurrent or streaming model)."""
-        with self._lock:
-            self._interpreter.reset_all_variables()
+        if not self.remembers:
+            return
+        interpreter = self._free.get()
+        try:
+            interpreter.library.reset_all_variables()
             if self._has_variables:
                 # The library has no other way to empty these.
-                self._interpreter = self._make()
-                self._set_shapes(self._shapes)
+                interpreter.library = self._make()
+                self._set_shapes(interpreter, interpreter.shapes)
+        finally:
+            self._free.put(interpreter)
 
     def close(self) -> None:
         """Nothing to release: the interpreter goes with its last reference."""
@@ -128,7 +150,8 @@ def load(path: Path, options: EngineOptions) -> LiteRt:
             path, f"litert-{version}", options.cache_dir, lambda: _try(_open(library, path, settings))
         )
     try:
-        return LiteRt(lambda: _open(library, path, settings), version, tflite_metadata.operators(path))
+        operators = tflite_metadata.operators(path)
+        return LiteRt(lambda: _open(library, path, settings), version, operators, options.instances)
     except ValueError as exc:  # a damaged name among its tensors
         raise ModelError(f"{path.name}: {_explain(exc)}") from exc
 

@@ -130,6 +130,8 @@ class EdgeCollector(Collector):
         yield lost
 
     def _device(self) -> Iterator[Metric]:
+        instances = self._served.metrics.snapshot().get("instances", 1)
+        yield _gauge("model_instances", "Of the model, side by side.", instances)
         celsius = self._served.temperature()
         if celsius is not None:
             yield _gauge("device_temperature_celsius", "Of the processor.", celsius)

@@ -13,6 +13,8 @@ from edge.plugins.protocols import Clock, Engine, RememberingEngine
 from edge.telemetry import board
 from edge.telemetry.metrics import Metrics
 
+WORKERS = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -99,7 +101,8 @@ class ServerOptions:
     max_batch: int = 1
     max_wait_ms: float = 2.0
     share: float = 0.25
-    workers: int = 2
+    workers: int = WORKERS
+    """Requests that run at once: no fewer than there are instances of the model."""
     connections: int = 256
     grpc: tuple[str, int] | None = None
     """Host and port for gRPC; None: without."""

@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-from edge.data.result import Prediction, Result, Skipped, Timing
+from msgspec.structs import replace
+
+from edge.data.result import Prediction, Result, Skipped
 from edge.data.sample import ModelInput, Sample
 from edge.data.tensor import Array, Tensors
 from edge.errors import SampleError
 from edge.pipeline.batching import Batching, BatchOutput
 from edge.pipeline.neighbours import may_join
-from edge.pipeline.prepare import Preparation, Prepared, Work
+from edge.pipeline.prepare import Decoded, Preparation, Prepared, Work
 from edge.pipeline.real_values import RealValues
 from edge.pipeline.results import Identity, ResultBuilder, timing
 from edge.plugins.columns import ColumnPostprocessor, ColumnPreprocessor, Columns
@@ -31,10 +33,6 @@ from edge.plugins.protocols import (
 )
 
 Watch: TypeAlias = Callable[[Result, Tensors, ModelInput], None]
-
-
-Decoded: TypeAlias = tuple[Sequence[Prediction] | str, Timing, Tensors]
-"""What the model found in one input, or the reason why nothing; how long it took; what the model gave."""
 
 
 class Pipeline:
@@ -116,14 +114,28 @@ class Pipeline:
         """Whether other samples may run between those of one batch: nothing is kept from sample to sample."""
         return self._free and not (isinstance(self._model, RememberingEngine) and self._model.remembers)
 
-    def run(self, works: Sequence[Work]) -> list[list[Result | Skipped]]:
-        """The results of each, in order. They run together where that gives the same and is quicker.
-
-        The works end here: the memory of their tensors is used again."""
+    def infer_all(self, works: Sequence[Work]) -> list[Decoded]:
+        """What the model finds in the parts that are ready. They run together where that gives the same and is
+        quicker."""
         ready = [p for work in works for p in work.parts if p.ready is not None]
         decoded: list[Decoded] = []
         for output in self._batching.run([p.ready.tensors for p in ready if p.ready is not None]):
             decoded += self._decode(output, ready[len(decoded) : len(decoded) + output.count])
+        return decoded
+
+    def decoded(self, works: Sequence[Work]) -> list[Work]:
+        """The works, each with what the model finds in it: another pipeline of this model makes the results."""
+        found = iter(self.infer_all(works))
+        return [replace(w, decoded=[next(found) for p in w.parts if p.ready is not None]) for w in works]
+
+    def run(self, works: Sequence[Work]) -> list[list[Result | Skipped]]:
+        """The results of each, in order; the model runs where it has not yet.
+
+        The works end here: the memory of their tensors is used again."""
+        if works and works[0].decoded is not None:
+            decoded = [found for work in works for found in work.decoded or ()]
+        else:
+            decoded = self.infer_all(works)
         synced = self._results.clock_synced()
         results, at = [], 0
         for work in works:
@@ -135,7 +147,7 @@ class Pipeline:
                     outcomes.append(self._result(work.sample, part, decoded[at], synced=synced))
                     at += 1
             results.append(outcomes)
-        for part in ready:
+        for part in (p for work in works for p in work.parts):
             if part.ready is not None and part.ready.release is not None:
                 part.ready.release()
         return results

@@ -11,6 +11,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -18,11 +19,15 @@ from msgspec.structs import replace
 
 from edge.data import codec
 from edge.data.json_rows import PIECE_BYTES, JsonRows, json_rows
+from edge.data.result import Prediction, Timing
 from edge.data.sample import ModelInput, Payload, Sample
+from edge.data.tensor import Tensors
 from edge.errors import SampleError
 from edge.plugins.protocols import AheadPreprocessor, BatchPreprocessor, FreePreprocessor, Preprocessor
 
 InputId = str | int | UnsetType
+Decoded: TypeAlias = tuple[Sequence[Prediction] | str, Timing, Tensors]
+"""What the model found in one input, or the reason why nothing; how long it took; what the model gave."""
 BLOCK = 1024
 """Decoded rows whose place in their batch is one and the same to `position`."""
 
@@ -76,11 +81,12 @@ class Prepared(msgspec.Struct, frozen=True):
 
 class Work(msgspec.Struct, frozen=True):
     """A sample as it was read, and what was made of it; no parts where a window is not full yet. `rest`: what is left
-    of a batch."""
+    of a batch. `decoded`: of each part that is ready, where the model has run."""
 
     sample: Sample
     parts: Sequence[Prepared]
     rest: Opened | None = None
+    decoded: Sequence[Decoded] | None = None
 
 
 class Preparation:

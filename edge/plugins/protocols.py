@@ -142,12 +142,14 @@ class EngineOptions(msgspec.Struct, frozen=True):
     """`threads` for one inference; `provider` is an execution provider's or a delegate's name.
 
     `own_file`: the caller made the file itself, so an engine that a damaged one could kill need not try it first.
+    `instances`: so many threads call `infer` at once; an engine that runs one at a time may hold as many sessions.
     """
 
     threads: int = 1
     provider: str = "cpu"
     cache_dir: Path | None = None
     own_file: bool = False
+    instances: int = 1
 
 
 @runtime_checkable

@@ -22,7 +22,7 @@ class FrameQueue(Generic[T]):
         self._capacity = capacity
         self._drop_oldest = drop_oldest
         self._dropped = dropped
-        self._closed = False
+        self._closed = self._woken = False
         self._changed = threading.Condition()
 
     @property
@@ -52,13 +52,15 @@ class FrameQueue(Generic[T]):
     def get(self, timeout_s: float, most: int = 1) -> list[T]:
         """What waits, oldest first; nothing after `timeout_s`. Raises Closed once it is closed and empty.
 
-        A queue that drops nothing grows to `most`: who takes so many at once is quick, and what it takes small.
+        A queue that drops nothing grows to `most`: who takes so many at once is quick, and what it takes small. With
+        `most` 0 only `wake` ends the wait.
         """
         with self._changed:
             if not self._drop_oldest:
                 self._capacity = max(self._capacity, most)
-            if not self._items:
-                self._changed.wait_for(lambda: self._closed or self._items, timeout_s)
+            if timeout_s > 0 and not (self._items and most):
+                self._changed.wait_for(lambda: self._woken or (most if self._items else self._closed), timeout_s)
+            self._woken = False
             if not self._items and self._closed:
                 raise Closed
             items = [self._items.popleft() for _ in range(min(most, len(self._items)))]
@@ -66,6 +68,12 @@ class FrameQueue(Generic[T]):
             if len(self._items) <= self._capacity // 2:
                 self._changed.notify_all()
             return items
+
+    def wake(self) -> None:
+        """Ends the wait of `get`, this one or the next: what it waits for beside the items is there."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """No more `put`; what is inside can still be taken."""

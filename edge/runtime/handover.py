@@ -1,9 +1,15 @@
-"""A model of microseconds runs where its inputs come from and its results go to.
+"""A lone input runs where its result goes to.
 
-To wake a thread for a lone input, and another for its result, costs more than such a model. So where one loop reads
-the source and sends all results, the infer thread hands the inference over to it, and waits. It takes it back from a
-model that has become slow, for the loop has a connection to keep alive, and at the end. Data goes the same way in both
-cases, and the inference has one owner at any time.
+To wake a thread for it, and another for its result, costs time, each a cold start. So where one loop sends all results
+the infer thread hands the inference over to it, and waits. Two kinds of inputs are worth it:
+
+- rows of a model of microseconds, which the loop reads itself;
+- frames that the capture thread reads, while they come more slowly than the model takes, and it takes milliseconds. The
+  capture thread wakes the loop then.
+
+It is taken back from a model that has become slow, for the loop has a connection to keep alive; from frames that do not
+leave it idle, for the infer and the network thread get further side by side; and at the end. Data goes the same way in
+all cases, and the inference has one owner at any time.
 """
 
 from __future__ import annotations
@@ -12,7 +18,7 @@ from collections.abc import Sequence
 from queue import SimpleQueue
 
 from edge.delivery.outbox import Outbox
-from edge.plugins.protocols import Loop
+from edge.plugins.protocols import Clock, Loop
 from edge.runtime.frame_queue import Closed
 from edge.runtime.inference import Inference
 from edge.runtime.publisher import LOOK_AGAIN_S
@@ -21,6 +27,8 @@ from edge.telemetry.priority import come_forward, stand_back
 QUICK_NS = 500_000
 """Of the engine for one sample: as long as it takes to wake a thread on a small board, and to find its caches cold."""
 SLOW_NS = 4 * QUICK_NS
+FRAME_NS = 20_000_000
+"""The same for a frame: the broker waits no longer for an answer."""
 QUICK_TURNS = 8
 """So many quick turns, one after the other, before the inference is handed over."""
 
@@ -28,8 +36,13 @@ QUICK_TURNS = 8
 class Handover:
     """`pays` and `give` belong to the infer thread; a worker of the loop."""
 
-    def __init__(self, inference: Inference, outboxes: Sequence[Outbox], loop: Loop) -> None:
-        """The outboxes are workers of the same loop."""
+    def __init__(
+        self, inference: Inference, outboxes: Sequence[Outbox], loop: Loop, frames: Clock | None = None
+    ) -> None:
+        """The outboxes are workers of the same loop. `frames`: the capture thread reads the inputs, by this clock."""
+        self._quick_ns = QUICK_NS if frames is None else FRAME_NS
+        self._frames = frames
+        self._done_ns = self._judged = 0
         self._inference = inference
         self._outboxes = outboxes
         self._loop = loop
@@ -44,7 +57,8 @@ class Handover:
         """After each turn: whether the loop should run the next one."""
         if self._inference.turns != self._turns:
             self._turns = self._inference.turns
-            self._quick = self._quick + 1 if self._inference.each_ns < QUICK_NS else 0
+            quick = self._inference.each_ns < self._quick_ns and self._is_lone()
+            self._quick = self._quick + 1 if quick else 0
         return self._quick >= QUICK_TURNS and not (self._ended or self._inference.is_long)
 
     def give(self) -> None:
@@ -54,6 +68,21 @@ class Handover:
         if not self._ended:  # the loop may have ended before it could see that it was given something
             self._loop.waker.wake()
             self._back.get()
+
+    def _is_lone(self) -> bool:
+        """Whether the last frame came after the one before was done. Of rows all are alike."""
+        if self._frames is None or self._inference.turns == self._judged:
+            return True
+        self._judged = self._inference.turns
+        done_ns, self._done_ns = self._done_ns, self._frames.monotonic_ns()
+        return self._inference.came_ns >= done_ns
+
+    # --- the capture thread -------------------------------------------------------------------------
+
+    def came(self) -> None:
+        """A frame, or their end, is there."""
+        if self._given:
+            self._loop.waker.wake()
 
     # --- the loop's thread --------------------------------------------------------------------------
 
@@ -73,7 +102,8 @@ class Handover:
         except Closed:
             self._give_back()
             return LOOK_AGAIN_S
-        if self._inference.each_ns > SLOW_NS or self._inference.is_long:
+        slow = self._inference.each_ns > SLOW_NS // QUICK_NS * self._quick_ns
+        if slow or self._inference.is_long or not self._is_lone():
             self._give_back()
         return 0.0 if more else self._inference.due_s
 

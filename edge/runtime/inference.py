@@ -14,6 +14,7 @@ from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.prepare import Work
 from edge.plugins.protocols import Clock
 from edge.runtime.batches import Batches, up_to_a_batch
+from edge.runtime.instances import Instances
 from edge.runtime.options import RunnerOptions
 from edge.runtime.publisher import LOOK_AGAIN_S, Outcome, Publisher
 from edge.runtime.reader import Unreadable
@@ -37,10 +38,12 @@ class Inference:
         clock: Clock,
         metrics: Metrics,
         options: RunnerOptions,
+        instances: Instances | None = None,
     ) -> None:
         """`get` gives what waits, so many seconds and so many items at most, and raises Closed at the end; `shed` is
         told of each sample that is not run because the board is hot. `senders`: samples come from several, of whom
-        none has to wait for another one's batch. `stopping`: the process is to end."""
+        none has to wait for another one's batch. `stopping`: the process is to end. `instances`: samples are prepared
+        and run by them; None: by the thread that this belongs to."""
         self._pipeline = pipeline
         self._publisher = publisher
         self._get = get
@@ -62,11 +65,14 @@ class Inference:
             stopping=stopping,
             beat=lambda: options.beat("infer"),
         )
+        self._instances = instances
         self._groups: deque[list[Item]] = deque()
         self._works: Sequence[Work] = ()
         self._in_loop = False
         self.turns = 0
         """Those in which something ran."""
+        self.came_ns = 0
+        """When the first of the last samples had been read and prepared by another thread."""
         self.due_s = LOOK_AGAIN_S
         """When another turn is due although nothing came."""
 
@@ -106,7 +112,8 @@ class Inference:
 
     def turn(self, wait_s: float = LOOK_AGAIN_S) -> bool:
         """Runs what waits, and waits for it so long at most. True where more may wait. Raises Closed."""
-        self.beat()
+        if self._instances is None or self._instances.progress():
+            self.beat()
         self.due_s = self._publisher.publish_due()
         if self._holds_up:
             self._batches.finish() if self._stopping() else self._batches.turn()
@@ -116,7 +123,10 @@ class Inference:
         if self._batches.due:
             self._batches.turn()
             return True
-        most = self._pipeline.at_once
+        if self._instances and (works := self._instances.take()) is not None:
+            self._works = works
+            return self._run()
+        most = self._most
         items = self._get(0.0 if self._batches else min(wait_s, self.due_s), most)
         if items:
             self.turns += 1
@@ -129,10 +139,27 @@ class Inference:
             self._idle()
         return len(items) >= most
 
+    @property
+    def _most(self) -> int:
+        """How many items may be taken on now."""
+        if self._instances is None:
+            return self._pipeline.at_once
+        return self._instances.at_once if self._instances.room else 0
+
     def end(self) -> None:
-        """After Closed: runs the rest of batches, and puts what was held back."""
+        """After Closed: what is under way, the rest of batches, and what was held back."""
+        while self._instances or self._works:
+            if self._holds_up:
+                self._batches.finish()
+            self._works = self._works or self._waited()
+            self._run()
         self._batches.finish()
         self._publisher.publish_rest()
+
+    def close(self) -> None:
+        """Ends the threads of the instances."""
+        if self._instances is not None:
+            self._instances.close()
 
     def _kind(self, item: Item) -> object:
         """Equal for neighbours that may run together."""
@@ -148,7 +175,7 @@ class Inference:
         thread's."""
         while self._works or self._groups:
             if not self._works:
-                self._works = self._begun(self._groups.popleft())
+                self._works = self._next()
             while self._works:
                 some, rest = up_to_a_batch(self._works)
                 if self._in_loop and some[-1].rest is not None:
@@ -158,6 +185,40 @@ class Inference:
                 if self._holds_up:
                     return True
         return True
+
+    def _next(self) -> Sequence[Work]:
+        """Works of the oldest group, or of one before it; nothing where an instance has them, or all is said."""
+        instances = self._instances
+        if instances is None:
+            return self._begun(self._groups.popleft())
+        if (beside := self._beside_others(self._groups[0])) is not None:
+            self._groups.popleft()
+            admitted = beside if self._admit is None else self._admitted(beside, self._admit)
+            samples = [sample_of(item) for item in admitted]
+            if samples:
+                self._mark(samples)
+                instances.put(samples)
+                self._observe_waiting(samples)
+            return ()
+        return self._waited() if instances else self._begun(self._groups.popleft())
+
+    def _beside_others(self, group: Sequence[Item]) -> list[Sample | Work] | None:
+        """None where the samples before it have to be done: it is alone under suspicion, or cannot be read."""
+        readable = [item for item in group if not isinstance(item, Unreadable)]
+        alone = self._guard.suspects and any(self._guard.alone(sample_of(item)) for item in readable)
+        return None if alone or not readable else readable
+
+    def _waited(self) -> Sequence[Work]:
+        """What the instances were given first; the thread makes no progress meanwhile."""
+        assert self._instances is not None
+        while (works := self._instances.take(LOOK_AGAIN_S)) is None:
+            pass
+        return works
+
+    def _mark(self, samples: Sequence[Sample] = ()) -> None:
+        """These are under way, and those that the instances have."""
+        under_way = [*self._instances.under_way, *samples] if self._instances is not None else samples
+        self._guard.begin("infer", under_way) if under_way else self._guard.end("infer")
 
     def _begun(self, group: Sequence[Item]) -> Sequence[Work]:
         """Of one kind, prepared; nothing where all is said of them already."""
@@ -177,9 +238,9 @@ class Inference:
     def _run_together(self, works: Sequence[Work]) -> None:
         """The last one may be the first piece of a batch: the samples behind it wait for their turn."""
         samples = [work.sample for work in works]
-        self._guard.begin("infer", samples)
+        self._mark(samples)
         results = self._pipeline.run(works)
-        self._guard.end("infer")
+        self._mark()
         if self._guard.suspects:
             self._guard.acquit(samples)
         whole = [(w.sample, found) for w, found in zip(works, results, strict=True) if w.rest is None]
@@ -190,14 +251,21 @@ class Inference:
 
     def _prepared(self, items: Sequence[Sample | Work]) -> list[Work]:
         """Prepared, where the capture thread has not done so."""
-        now = self._clock.monotonic_ns()
+        began_ns = self._clock.monotonic_ns()
         if self._free:
-            raw = iter(self._pipeline.prepare([i for i in items if isinstance(i, Sample)]))
-            works = [i if isinstance(i, Work) else next(raw) for i in items]
+            raw = [i for i in items if isinstance(i, Sample)]
+            prepared = iter(self._pipeline.prepare(raw) if raw else ())
+            works = [i if isinstance(i, Work) else next(prepared) for i in items]
         else:
             works = self._up_to_a_rest(items)
-        self._metrics.observe_all("stage:capture", [(now - _left_ns(item)) / SECOND_NS for item in items[: len(works)]])
+        self._observe_waiting(items[: len(works)], began_ns)
         return works
+
+    def _observe_waiting(self, items: Sequence[Sample | Work], now_ns: int = 0) -> None:
+        now_ns = now_ns or self._clock.monotonic_ns()
+        came = [_left_ns(item) for item in items]
+        self.came_ns = came[0] if came else now_ns
+        self._metrics.observe_all("stage:capture", [(now_ns - came_ns) / SECOND_NS for came_ns in came])
 
     def _up_to_a_rest(self, items: Sequence[Sample | Work]) -> list[Work]:
         """Prepared one after the other: the rows of a batch go into a window before those of the samples behind it."""

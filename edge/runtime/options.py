@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from edge.delivery.publish_filter import PublishFilter
+from edge.pipeline.pipeline import Pipeline
 from edge.runtime.guard import Guard
 from edge.runtime.publisher import Observer
 
@@ -30,5 +31,8 @@ class RunnerOptions(msgspec.Struct, frozen=True):
     publish_filter: PublishFilter | None = None
     idle: Callable[[], None] = lambda: None
     """Called by the thread that infers while nothing waits, about twice a second or more often."""
+    instances: tuple[Pipeline, ...] = ()
+    """A pipeline for each instance of the model, where there are several; of one that keeps nothing from sample to
+    sample. None: the runner's own pipeline is the only one."""
     guard: Guard = msgspec.field(default_factory=Guard)
     """Leaves out inputs that kill the process; for a source that would be given them again."""

@@ -1,8 +1,9 @@
 """The threads of the flow, and the main thread, which watches them.
 
 The infer thread reads the source, prepares, infers, and puts results into the outboxes. A live source, and pictures,
-have a capture thread too: it keeps the newest frame, or prepares the next picture while the model runs. Each outbox has
-a thread, unless its sink has a loop.
+have a capture thread too: it keeps the newest frame, or prepares the next picture while the model runs. With several
+instances of the model each has a thread that prepares and infers (`instances.py`). Each outbox has a thread, unless its
+sink has a loop.
 
 Only here is an error's fate carried out: `FatalError` stops everything with its exit code, `UnavailableError`
 closes the source and opens it again after a while, `SampleError` skips one sample and says so on `error`.
@@ -26,6 +27,7 @@ from edge.runtime.end_report import EndReport
 from edge.runtime.frame_queue import Closed, FrameQueue
 from edge.runtime.handover import Handover
 from edge.runtime.inference import Inference, Item, sample_of
+from edge.runtime.instances import Instances
 from edge.runtime.options import RunnerOptions
 from edge.runtime.publisher import Publisher
 from edge.runtime.reader import SourceReader, Unreadable
@@ -94,10 +96,11 @@ class Runner:
                 stop=self._stop,
             )
         live = source is not None and source.live
-        self._captures = source is not None and (live or pipeline.ahead)
-        self._frames: FrameQueue[Item] = FrameQueue(
-            LIVE_CAPACITY if live else AHEAD_CAPACITY, drop_oldest=live, dropped=self._dropped
-        )
+        pipelines = self._options.instances
+        self._captures = source is not None and (live or pipeline.ahead or bool(pipelines))
+        self._prepares = pipeline.ahead and not pipelines
+        capacity = LIVE_CAPACITY if live else AHEAD_CAPACITY + len(pipelines)
+        self._frames: FrameQueue[Item] = FrameQueue(capacity, drop_oldest=live, dropped=self._dropped)
         self._inference = Inference(
             pipeline,
             publisher,
@@ -108,17 +111,29 @@ class Runner:
             clock=clock,
             metrics=metrics,
             options=self._options,
+            # Of a live source the newest frame is taken when an instance is free, of any other one before.
+            instances=Instances(pipelines, self._frames.wake, ahead=0 if live else 1) if pipelines else None,
         )
-        self._handover = self._make_handover(source)
+        self._handover = self._make_handover(source, live=live)
         self._ended: set[str] = set()
         self.left_behind: list[str] = []
         """Threads that hung in a source or a sink when `run` returned: an exit has to go without them."""
 
-    def _make_handover(self, source: object) -> Handover | None:
-        """Where one loop reads the source and sends all results, a lone sample need wake no other thread."""
-        loop = source.loop if isinstance(source, LoopSource) and not self._captures else None
-        ours = loop is not None and all(outbox.loop is loop for outbox in self._outboxes)
-        return Handover(self._inference, self._outboxes, loop) if loop is not None and ours else None
+    def _make_handover(self, source: object, *, live: bool) -> Handover | None:
+        """Where one loop sends all results, and reads the source or is woken for the frames of a live one, a lone
+        sample need wake no other thread."""
+        loop = self._outboxes[0].loop if self._outboxes else None
+        if loop is None or self._options.instances or any(outbox.loop is not loop for outbox in self._outboxes):
+            return None
+        if self._captures:
+            return Handover(self._inference, self._outboxes, loop, self._clock) if live else None
+        reads = isinstance(source, LoopSource) and source.loop is loop
+        return Handover(self._inference, self._outboxes, loop) if reads else None
+
+    @property
+    def instances(self) -> int:
+        """How many of the model run side by side."""
+        return max(1, len(self._options.instances))
 
     # --- from other threads -------------------------------------------------------------------------
 
@@ -180,6 +195,7 @@ class Runner:
                 self._stop.set()
             if self._stop.is_set():
                 self._frames.close()
+                self._came()
                 ends_ns = ends_ns or self._clock.monotonic_ns() + int(self._options.grace_s * SECOND_NS)
                 for outbox in self._outboxes:
                     outbox.hurry()
@@ -235,11 +251,12 @@ class Runner:
             return
         finally:
             self._frames.close()
+            self._came()
             reader.close()
 
     def _queue(self, item: Item) -> None:
         """Prepares the item where it is the next one, and waits until there is room for it. Raises Closed."""
-        prepares = self._pipeline.ahead and (not self._is_live or self._frames.empty)
+        prepares = self._prepares and (not self._is_live or self._frames.empty)
         guard = self._options.guard
         if isinstance(item, Sample) and prepares and not (guard.suspects and guard.verdict(item)):
             # Of a live source a newer one takes the place of the one that waits: only the first is worth preparing.
@@ -250,6 +267,11 @@ class Runner:
             self._options.beat("capture")
             if self._stop.is_set():
                 raise Closed
+        self._came()
+
+    def _came(self) -> None:
+        if self._handover is not None:
+            self._handover.came()
 
     @property
     def _is_live(self) -> bool:
@@ -275,6 +297,7 @@ class Runner:
         except Closed:
             inference.end()
         finally:
+            inference.close()
             if self._reader is not None and not self._captures:
                 self._reader.close()
 

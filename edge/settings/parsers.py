@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 Word = TypeVar("Word", bound=str)
 
@@ -13,6 +13,7 @@ SIZES = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 1
 NAME_MOST = 200
 THREADS_MOST = 256
 BATCH_MOST = 1000
+INSTANCES_MOST = 64
 
 
 def size(text: str) -> int:
@@ -52,6 +53,14 @@ def up_to(most: int) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def instances(text: str) -> int | Literal["auto"]:
+    """A whole number from 1 to 64, or auto. Raises ValueError."""
+    try:
+        return "auto" if text == "auto" else up_to(INSTANCES_MOST)(text)
+    except ValueError:
+        raise ValueError(f"a number from 1 to {INSTANCES_MOST}, or auto, belongs there") from None
 
 
 def word(text: str) -> str:

@@ -29,6 +29,11 @@ class ModelSettings(Struct, frozen=True):
     threads: Annotated[int | None, Flag("threads for one inference", up_to(THREADS_MOST), "N")] = None
     provider: Annotated[str, Flag("execution provider, or the path of a TFLite delegate", metavar="NAME")] = "cpu"
     no_golden: Annotated[bool, Flag("do not replay the golden samples at start")] = False
+    instances: Annotated[
+        int | Literal["auto"],
+        Flag("inputs that run side by side, each with --threads; auto: as many as there are cores for",
+             parsers.instances, "N|auto"),
+    ] = 1  # fmt: skip
     tuned_for: str | None = None
 
 

@@ -58,10 +58,11 @@ class Slot:
         self._used = 0
 
     def begin(self, *digests: bytes) -> None:
-        """From now on these inputs are to blame."""
+        """From now on these inputs are to blame, and no others."""
         marks = b"".join(digests[:TOGETHER_MOST])
+        written = marks.ljust(self._used, b"\0")  # at no moment is one unmarked that stays under way
+        self._memory[self._at : self._at + len(written)] = written
         self._used = len(marks)
-        self._memory[self._at : self._at + self._used] = marks
 
     def end(self) -> None:
         """They did no harm."""

@@ -140,3 +140,23 @@ def test_a_signal_is_a_request_to_stop(noted):
     os.kill(os.getpid(), signal.SIGTERM)
     assert app.stop.wait(150.0)
     assert app.stop.failure is None
+
+
+def test_instances_are_as_many_as_asked_for_of_a_model_that_keeps_nothing(built):
+    app = built("--mqtt", "none", "--source", "synthetic:40", "--sink", "console", "--instances", "3")
+    assert app.runner.instances == 3
+
+
+def test_a_window_keeps_rows_so_its_model_has_one_instance_and_that_is_said(built, caplog):
+    app = built("--mqtt", "none", "--source", "synthetic:1", "--instances", "3", "--window", "1")
+    assert app.runner.instances == 1
+    assert "one instance: the model, or its window, keeps something" in caplog.text
+
+
+def test_auto_divides_the_cores_by_the_threads_of_one_inference(monkeypatch):
+    monkeypatch.setattr("edge.telemetry.board.cores", lambda: 4)
+    asked = {
+        flags: loading.asked_instances(layers.read(["m.onnx", "--instances", "auto", *flags], {}, "0"))
+        for flags in ((), ("--threads", "2"), ("--threads", "8"))
+    }
+    assert list(asked.values()) == [4, 2, 1]

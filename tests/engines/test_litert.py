@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,15 @@ def test_a_free_batch_takes_any_number_of_rows(file):
     engine = load(file, EngineOptions())
     for rows in (1, 5, 2, 1):
         np.testing.assert_array_equal(engine.infer({"x": x(rows)})["y"], x(rows) + 2)
+
+
+def test_each_of_several_instances_keeps_its_own_shapes_and_gives_the_same(file):
+    engine = load(file, EngineOptions(instances=3))
+    with ThreadPoolExecutor(6) as threads:
+        rows = [1 + n % 5 for n in range(60)]
+        found = list(threads.map(lambda n: engine.infer({"x": x(n)})["y"], rows))
+    for n, y in zip(rows, found, strict=True):
+        np.testing.assert_array_equal(y, x(n) + 2)
 
 
 @pytest.mark.parametrize(

@@ -42,19 +42,23 @@ def killer(tmp_path):
 
 @pytest.fixture
 def start(edge_run, flowers, broker, tmp_path, killer):
-    def begin():
+    def begin(*flags):
         return edge_run(
             *("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--decoder", "killer"),
             *("--task", "regress", "--state-dir", tmp_path / "state", "--stats-interval", "0.5"),
+            *flags,
             environ=killer,
         )
 
     return begin
 
 
-def test_a_restart_loop_ends_after_two_deaths_and_the_others_have_their_results(start, broker, client, flowers):
+@pytest.mark.parametrize("instances", ["1", "2"])
+def test_a_restart_loop_ends_after_two_deaths_and_the_others_have_their_results(
+    start, broker, client, flowers, instances
+):
     listener = client(broker.port, "edge/pi/flowers/#")
-    process, deaths = start(), []
+    process, deaths = start("--instances", instances), []
     listener.wait_for_text("edge/pi/flowers/status", b"online")
     for number in (1, 2, 3, 666, 5, 6, 7):
         listener.publish(INPUT, {"id": number, **flowers.rows[0], flowers.names[0]: number})
@@ -63,7 +67,7 @@ def test_a_restart_loop_ends_after_two_deaths_and_the_others_have_their_results(
         nonlocal process
         if (code := process.process.poll()) is not None:
             deaths.append(code)
-            process = start()  # as systemd does
+            process = start("--instances", instances)  # as systemd does
         ids = {r["input_id"] for r in listener.of("result")}
         return ids == {1, 2, 3, 5, 6, 7} and bool(listener.of("error"))
 

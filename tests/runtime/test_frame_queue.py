@@ -75,3 +75,25 @@ def test_a_live_queue_does_not_grow():
     for n in range(3):
         box.put(n, 0)
     assert box.get(0, 3) == [2]
+
+
+def test_who_has_no_room_waits_for_a_wake_and_leaves_the_items():
+    box: FrameQueue[int] = FrameQueue(2, drop_oldest=False, dropped=lambda _: None)
+    box.put(1, 0)
+    waited: list[list[int]] = []
+    waiting = threading.Thread(target=lambda: waited.append(box.get(150, 0)))
+    waiting.start()
+    box.wake()
+    waiting.join()
+    assert waited == [[]]
+    assert box.get(0) == [1]
+
+
+def test_a_closed_queue_is_not_at_its_end_while_it_holds_something():
+    box: FrameQueue[int] = FrameQueue(2, drop_oldest=False, dropped=lambda _: None)
+    box.put(1, 0)
+    box.close()
+    assert box.get(0, 0) == []
+    assert box.get(0) == [1]
+    with pytest.raises(Closed):
+        box.get(0, 0)

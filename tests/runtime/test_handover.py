@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
+from msgspec import structs
 
 from edge.data.result import ModelRef
 from edge.delivery.options import OutboxOptions
 from edge.delivery.outbox import Outbox
 from edge.delivery.waker import ThreadWaker
-from edge.errors import FatalError
+from edge.errors import EndOfStream, FatalError
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity
-from edge.runtime.handover import QUICK_NS, QUICK_TURNS, SLOW_NS
+from edge.runtime.handover import FRAME_NS, QUICK_NS, QUICK_TURNS, SLOW_NS
 from edge.runtime.options import RunnerOptions
 from edge.runtime.runner import Runner
 from edge.storage.memory import MemorySpool
@@ -73,6 +75,36 @@ class Source(ListSource):
         self.loop.waker.wake()
 
 
+class Camera(ListSource):
+    """Its frames come in the capture thread, when they are given."""
+
+    def __init__(self):
+        super().__init__([], live=True, endless=True)
+        self._over = False
+        self.reads = 0
+        self._read = threading.Condition()
+
+    def read(self, timeout_s):
+        with self._read:
+            self.reads += 1
+            self._read.notify_all()
+        if self._over:
+            raise EndOfStream("camera")
+        sample = super().read(timeout_s)
+        return None if sample is None else structs.replace(sample, captured_ns=time.monotonic_ns())
+
+    def give_and_wait(self, payload):
+        """Returns when the capture thread has put it into its queue: it reads again then."""
+        with self._read:
+            before = self.reads
+        self.give(payload)
+        with self._read:
+            assert self._read.wait_for(lambda: self.reads > before + 1, 30)
+
+    def end(self):
+        self._over = True
+
+
 class Broker(FakeBroker):
     """Its connection has a loop, in which it confirms."""
 
@@ -114,9 +146,9 @@ class Engine(DoublingEngine):
 
 
 class Service:
-    def __init__(self, *, beside=(), save_past=64):
+    def __init__(self, *, beside=(), save_past=64, source=None):
         self.loop = ThreadLoop()
-        self.source = Source(self.loop)
+        self.source = source or Source(self.loop)
         self.broker = Broker(self.loop)
         self.engine = Engine()
         self.failures = []
@@ -169,6 +201,10 @@ class Service:
             if self.engine.threads[-1] == thread:
                 return
         raise AssertionError(f"the model never ran in the thread {thread}")
+
+    def until_it_ends(self):
+        self._thread.join(30)
+        assert not self._thread.is_alive()
 
     def __enter__(self):
         self.loop.start()
@@ -296,3 +332,49 @@ def test_a_bug_in_the_model_ends_the_loop_and_the_runner():
         service.source.give(1)
         service.loop.join()
     assert str(service.loop.failure) == "broken"
+
+
+@pytest.fixture
+def camera():
+    with Service(source=Camera()) as one:
+        one.engine.takes_ns = FRAME_NS // 2
+        yield one
+
+
+def test_lone_frames_come_to_run_in_the_loop(camera):
+    camera.until_in(LOOP)
+    assert [camera.ask(n) for n in (1, 2, 3)] == [2.0, 4.0, 6.0]
+    assert camera.engine.threads[-3:] == [LOOP] * 3
+    assert camera.source.wait_for_acks(len(camera.engine.threads))
+
+
+def test_frames_that_leave_no_time_between_them_go_back_to_the_infer_thread(camera):
+    camera.until_in(LOOP)
+    infer, left = camera.engine.infer, [1, 2, 3]
+
+    def busy(tensors):
+        if left:
+            camera.source.give_and_wait(left.pop())  # the next one is there before this one is done
+        return infer(tensors)
+
+    camera.engine.infer = busy
+    before = len(camera.broker.received)
+    camera.source.give(0)
+    assert camera.broker.wait_for(before + 4)
+    assert camera.engine.threads[-1] == "infer"
+
+
+def test_a_model_that_takes_long_for_a_frame_stays_in_the_infer_thread(camera):
+    camera.engine.takes_ns = FRAME_NS
+    for number in range(3 * QUICK_TURNS):
+        camera.ask(number)
+    assert set(camera.engine.threads) == {"infer"}
+
+
+def test_the_end_of_the_frames_is_the_end_also_in_the_loop():
+    with Service(source=Camera()) as camera:
+        camera.until_in(LOOP)
+        camera.ask(5)
+        camera.source.end()
+        camera.until_it_ends()
+    assert camera.source.closed == 1

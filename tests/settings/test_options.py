@@ -32,6 +32,8 @@ def read(*argv: str, **environ: str) -> Settings:
     [
         ("--keepalive", "65536", "at most 65535"),
         ("--threads", "100000", "at most 256"),
+        ("--instances", "0", "a number from 1 to 64, or auto"),
+        ("--instances", "many", "a number from 1 to 64, or auto"),
         ("--batch", "0", "a number of at least 1"),
         ("--batch", "1001", "at most 1000"),
         ("--replay-rate", "-1", "a number of at least 0"),

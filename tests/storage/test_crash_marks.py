@@ -138,3 +138,14 @@ def test_a_file_of_another_name_s_that_points_elsewhere_is_not_followed(lives, t
     lives().open()
 
     assert target.read_bytes() == b"precious"
+
+
+def test_an_input_that_is_no_longer_under_way_beside_another_leaves_no_mark(lives):
+    marks = lives()
+    marks.open()
+    slot = marks.slot()
+    slot.begin(GOOD, BAD)
+    slot.begin(BAD)
+    next_life = lives()
+    assert next_life.open() == 1
+    assert (next_life.suspects(BAD), next_life.suspects(GOOD)) == (True, False)

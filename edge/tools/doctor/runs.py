@@ -17,6 +17,7 @@ from edge.model import golden
 from edge.mqtt.messages import MqttOptions
 from edge.mqtt.options import broker_url
 from edge.mqtt.session import Listener, MqttSession
+from edge.pipeline.pipeline import Pipeline
 from edge.plugins.contexts import SinkContext
 from edge.plugins.protocols import RepairingEngine
 from edge.plugins.reach import ReachableSink
@@ -106,7 +107,8 @@ def _golden(loaded: Loaded) -> Iterator[Row]:
 
 def _latency(settings: Settings, loaded: Loaded, host: Host) -> Row:
     try:
-        spent = _measure(settings, loaded, host)
+        pipeline = assembly.make_pipeline(loaded, settings.topics.device)
+        spent = _measure(settings, loaded, pipeline, host)
     except (FatalError, SampleError) as exc:
         return warn("latency", f"not measured: {exc}", "feed it one real sample: edge-run --source FILE --mqtt none")
     median, worst = statistics.median(spent), max(spent)
@@ -115,7 +117,12 @@ def _latency(settings: Settings, loaded: Loaded, host: Host) -> Row:
     tuned = settings.model
     if tuned.tuned_for:
         text += f"; tuned for {tuned.tuned_for}: {tuned.provider}, threads {tuned.threads}"
-    facts = {"median_ms": median, "worst_ms": worst, "used_mb": used}
+    count = assembly.instances(settings, pipeline)
+    if count > 1:
+        text += f"; {count} instances side by side"
+    elif settings.model.instances != 1:
+        text += "; one instance" + ("" if pipeline.free else ": the model keeps something from one input to the next")
+    facts = {"instances": count, "median_ms": median, "worst_ms": worst, "used_mb": used}
     if median < SLOW_MS:
         return ok("latency", text, **facts)
     spare = board.cores() - (settings.model.threads or 1)
@@ -127,9 +134,8 @@ def _ms(spent: float) -> str:
     return f"{spent:.0f} ms" if spent >= 100 else f"{spent:.3g} ms"
 
 
-def _measure(settings: Settings, loaded: Loaded, host: Host) -> list[float]:
+def _measure(settings: Settings, loaded: Loaded, pipeline: Pipeline, host: Host) -> list[float]:
     """Milliseconds of some inferences on a made-up sample; fewer where each takes long."""
-    pipeline = assembly.make_pipeline(loaded, settings.topics.device)
     sample = SyntheticSource(None, assembly.source_context(loaded, SystemClock(), settings)).read(0)
     if sample is None:
         raise SampleError("no synthetic sample")
