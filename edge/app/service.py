@@ -52,8 +52,14 @@ class App(msgspec.Struct, frozen=True):
                 stack.callback(part.stop)
                 part.start()
             self.watchdog.ready(f"{self.loaded.manifest.name} runs")
-            stack.callback(self.watchdog.stopping, "delivering what is left")
+            stack.callback(self._say_end)
             self.runner.run()
+
+    def _say_end(self) -> None:
+        if self.stop.begins_again:
+            self.watchdog.restarting("beginning anew with another model")
+        else:
+            self.watchdog.stopping("delivering what is left")
 
 
 def _listen_to_signals(stop: Stop) -> None:

@@ -8,9 +8,9 @@ Whatever kills it on the way, the next start reads the state and comes back on a
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -21,24 +21,21 @@ from edge.app import profile, start
 from edge.app.service import App
 from edge.app.update_agent import UpdateAgent
 from edge.data.names import topic_part
-from edge.errors import ConfigError, ModelError
+from edge.errors import ConfigError, ModelError, needs
 from edge.model import container
 from edge.settings.settings import Settings
 from edge.sources import uri
-from edge.updates import state
+from edge.updates import order, release, state
 from edge.updates.state import State
 from edge.updates.store import UpdateStore
 
 log = logging.getLogger("edge.updates")
 
-FOLLOWED = re.compile(r"([A-Za-z0-9_.+-]+)@([A-Za-z0-9_.+-]+)")
-"""`--model digits@stable`: no file, the model of that name in that channel."""
-
 
 def run(settings: Settings) -> None:
     """Until the service ends; does not return where it begins anew. Raises FatalError."""
     settings = followed(settings)
-    _require_service(settings)
+    _require(settings)
     store = UpdateStore(folder(settings), container.sha256)
     store.open()
     try:
@@ -65,10 +62,10 @@ def current(settings: Settings) -> Settings:
 
 def followed(settings: Settings) -> Settings:
     """With name and channel from `--model NAME@CHANNEL`. Raises ConfigError."""
-    match = FOLLOWED.fullmatch(str(settings.model.file))
+    match = release.followed(str(settings.model.file))
     if match is None or settings.model.file.exists():
         return settings
-    updates, channel = settings.updates, match[2]
+    updates, channel = settings.updates, match[1]
     if "updates_channel" in settings.given and updates.channel != channel:
         raise ConfigError(f"--model {settings.model.file} and --updates-channel {updates.channel}: say one of the two")
     return replace(settings, updates=replace(updates, channel=channel))
@@ -82,7 +79,17 @@ def folder(settings: Settings) -> Path:
 
 def _fetched(settings: Settings) -> bool:
     """The model comes from the repository in any case."""
-    return FOLLOWED.fullmatch(str(settings.model.file)) is not None and not settings.model.file.exists()
+    return release.followed(str(settings.model.file)) is not None and not settings.model.file.exists()
+
+
+def _require(settings: Settings) -> None:
+    """What only a person can mend is told at the start. Raises ConfigError."""
+    order.base_url(settings.updates.uri or "")
+    if importlib.util.find_spec("tuf") is None:
+        raise needs("--updates", "tuf", "updates")
+    if settings.updates.root is None and not (folder(settings) / "root.json").exists():
+        raise ConfigError("--updates without --updates-root FILE: name the repository's root.json, once")
+    _require_service(settings)
 
 
 def _require_service(settings: Settings) -> None:

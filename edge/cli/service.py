@@ -23,6 +23,7 @@ from edge.tools.doctor import packages
 from edge.tools.doctor.host import Host
 from edge.tools.systemd import install, plan
 from edge.tools.systemd.systemctl import Systemd
+from edge.updates import release
 
 Command = Literal["install", "status", "logs", "remove"]
 COMMANDS: Mapping[Command, str] = {
@@ -131,6 +132,8 @@ def _try(settings: Settings) -> None:
     for row in packages.installed(settings, Host()):
         if row.verdict == "fail":
             raise ConfigError(f"{row.text}; {row.fix}")
+    if release.followed(str(settings.model.file)) is not None and not settings.model.file.exists():
+        return  # it comes from the repository
     with tempfile.TemporaryDirectory() as folder:
         delivery = replace(settings.delivery, state_dir=Path(folder))
         start.load(replace(settings, delivery=delivery)).engine.close()

@@ -90,6 +90,11 @@ class Watchdog:
         """The end has begun."""
         self._notifier.send("STOPPING=1", f"STATUS={status}")
 
+    def restarting(self, status: str) -> None:
+        """The process is to begin anew under the same id: after STOPPING systemd would kill it, for it does not end."""
+        micros = self._clock.monotonic_ns() // 1000
+        self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={micros}", f"STATUS={status}")
+
     def tick(self, status: str = "") -> list[str]:
         """Call it at least four times within the watchdog's time. Returns the threads that hang.
 

@@ -183,14 +183,3 @@ def _fill(fd: int, pieces: Iterator[bytes], most: int, url: str) -> None:
             view = view[os.write(fd, view) :]
     if most:
         raise DownloadError(f"{url}: the link broke {most} bytes before the end; the rest is fetched at the next check")
-
-
-def base(uri: str) -> str:
-    """A `--updates` as a URL that ends with a slash. Raises ConfigError."""
-    scheme = urlsplit(uri).scheme
-    if scheme == "file":
-        path = unquote(urlsplit(uri).path)
-        return Path(path).absolute().as_uri() + "/"
-    if scheme not in ("http", "https"):
-        raise ConfigError(f"--updates {uri}: https://HOST/PATH or file:/FOLDER belongs there")
-    return uri.rstrip("/") + "/"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from edge.errors import ConfigError
 from edge.updates.release import Release
 
 Fault = Literal["away", "refused", "clock", "disk", "setup"]
@@ -45,6 +47,17 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     release: Release | None = None
     staged: Path | None = None
     freshness: Literal["known", "unknown"] = "known"
+
+
+def base_url(uri: str) -> str:
+    """A `--updates` as a URL that ends with a slash. Raises ConfigError."""
+    scheme = urlsplit(uri).scheme
+    if scheme == "file":
+        path = unquote(urlsplit(uri).path)
+        return Path(path).absolute().as_uri() + "/"
+    if scheme not in ("http", "https"):
+        raise ConfigError(f"--updates {uri}: https://HOST/PATH or file:/FOLDER belongs there")
+    return uri.rstrip("/") + "/"
 
 
 def encode(value: msgspec.Struct) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Sequence
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from msgspec import Meta
 
 WHOLE = 10_000
 """All devices of a channel, in ten-thousandths: what is signed holds no fractions."""
+
+_FOLLOWED = re.compile(r"([A-Za-z0-9_.+-]+)@([A-Za-z0-9_.+-]+)")
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +41,12 @@ class Channel(msgspec.Struct, frozen=True):
 def channel_target(model: str, channel: str) -> str:
     """The path of the target that stands for a channel. It lies in the model's role, so that role signs it."""
     return f"{model}/{channel}.channel"
+
+
+def followed(model: str) -> tuple[str, str] | None:
+    """Name and channel of `--model digits@stable`: no file, but the model of that name."""
+    match = _FOLLOWED.fullmatch(model)
+    return (match[1], match[2]) if match is not None else None
 
 
 def decode(custom: object) -> Channel:

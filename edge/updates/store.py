@@ -103,7 +103,8 @@ class UpdateStore:
             staged.unlink(missing_ok=True)
             return False
         staged.replace(self.path(slot))
-        atomic.sync_folder(self.models)
+        for folder in (self.models, staged.parent):  # the new name, and the old one's end
+            atomic.sync_folder(folder)
         return True
 
     def sweep(self) -> None:

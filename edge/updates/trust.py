@@ -26,7 +26,7 @@ from edge.errors import ConfigError
 from edge.storage import atomic
 from edge.storage.lock import make_folder
 from edge.updates import fetch, release
-from edge.updates.order import Answer, Order
+from edge.updates.order import Answer, Order, base_url
 from edge.updates.reference_time import set_reference_time
 from edge.updates.release import Release
 
@@ -67,7 +67,7 @@ def _says(exc: BaseException) -> str:
 
 
 def _ask(order: Order) -> Answer:
-    fetcher, base = fetch.make(order), fetch.base(order.uri)
+    fetcher, base = fetch.make(order), base_url(order.uri)
     with _metadata(order) as folder:
         updater = Updater(
             str(folder),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.processes import Client, EdgeRun, Mosquitto, until
+from support.processes import BINARIES, Client, EdgeRun, Mosquitto, until
 from support.updating import Fleet, write_model
 
 pytestmark = pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto (apt-get install mosquitto)")
@@ -197,3 +198,19 @@ def test_many_switches_in_a_row_lose_nothing(field):
     assert [r["input_id"] for r in results] == list(range(1, field.sent + 1))
     models = list((field.folder / "state" / "edge-run" / "d.m1.updates" / "models").iterdir())
     assert len(models) <= 2
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--updates", "ftp://x", "--updates-root", "r.json"), "file:/FOLDER belongs there"),
+        (("--updates", "https://x"), "name the repository's root.json, once"),
+        (("--updates", "https://x", "--updates-channel", "beta", "--updates-root", "r"), "say one of the two"),
+    ],
+)
+def test_what_only_a_person_can_mend_ends_the_start(tmp_path, words, why):
+    command = [BINARIES / "edge-run", "--model", "m@stable", "--state-dir", "state", "--mqtt", "mqtt://127.0.0.1:1"]
+    done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert why in done.stderr

@@ -13,8 +13,9 @@ from support.processes import BINARIES
 from edge.errors import ConfigError, ModelError
 from edge.plugins import registry
 from edge.plugins.declarations import SinkInfo
-from edge.settings import options
+from edge.settings import layers, options
 from edge.settings.settings import Settings
+from edge.tools.systemd import plan
 from edge.tools.systemd.plan import SECRETS
 
 UNIT = "edge-run@flowers.service"
@@ -220,3 +221,25 @@ def test_the_command_line_ends_with_2_and_one_line(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("edge-run: error: edge-run service: this machine does not run systemd")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_service_that_follows_a_repository_sees_its_folder_and_has_the_root(machine, tmp_path):
+    root = tmp_path / "root.json"
+    root.write_text("{}")
+    (tmp_path / "stick").mkdir()
+    planned = machine.plan("--updates", f"file:{tmp_path}/stick", "--updates-root", root)
+    config = dict(planned.config)
+
+    assert (root, planned.folder / "root.json") in planned.copies
+    assert config["updates-root"] == str(planned.folder / "root.json")
+    assert config["updates"] == f"file://{tmp_path}/stick"
+    assert tmp_path / "stick" in [Path(f) for f in planned.needs.folders]
+
+
+def test_a_service_may_have_no_model_yet(tmp_path):
+    words = ["--model", "digits@stable", "--updates", "https://models.example", "--updates-root", str(tmp_path / "r")]
+    settings = layers.read(words, {}, "0")
+    (tmp_path / "r").write_text("{}")
+
+    assert plan.instance_name(settings, None) == "digits"
+    assert dict(plan.make(settings, "digits").config)["model"] == "digits@stable"

@@ -78,6 +78,17 @@ def test_the_manager_hears_that_the_service_is_ready_and_that_it_stops(manager, 
     assert manager.heard() == ["READY=1\nSTATUS=digits on camera:0", "STOPPING=1\nSTATUS=sending the last results"]
 
 
+def test_the_manager_hears_of_a_new_beginning_and_not_of_an_end(manager, clock):
+    """After STOPPING=1 it would kill the process, which does not end."""
+    Watchdog(Heartbeats(clock), clock, manager.environment).restarting("another model")
+    (heard,) = manager.heard()
+    assert heard.splitlines() == [
+        "RELOADING=1",
+        f"MONOTONIC_USEC={clock.monotonic_ns() // 1000}",
+        "STATUS=another model",
+    ]
+
+
 def test_the_watchdog_is_fed_at_half_its_time(manager, clock):
     hearts = Heartbeats(clock)
     dog = Watchdog(hearts, clock, manager.environment)

@@ -38,6 +38,7 @@ WHEELS = (
     Wheel("simplejpeg", "simplejpeg", "vision"),
     Wheel("starlette", "", "http"),
     Wheel("amqtt", "", "broker"),
+    Wheel("tuf", "", "updates"),
 )
 BY_NAME = {w.distribution: w for w in WHEELS}
 
@@ -77,6 +78,8 @@ def needed(settings: Settings) -> list[tuple[str, tuple[str, ...]]]:
         wanted.append(("--http", ("starlette",)))
     if settings.mqtt.url.startswith("embedded"):
         wanted.append(("--mqtt embedded", ("amqtt",)))
+    if settings.updates.uri is not None:
+        wanted.append(("--updates", ("tuf",)))
     return wanted
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from edge.data.names import topic_part
 from edge.errors import ConfigError
@@ -21,6 +21,8 @@ from edge.settings.options import Option
 from edge.settings.settings import Settings
 from edge.sources import uri
 from edge.tools.systemd.unit import Needs, Program
+from edge.updates import release
+from edge.updates.order import base_url
 
 CONFIGS = Path("/etc/edge-run")
 STATES = Path("/var/lib/edge-run")
@@ -28,7 +30,8 @@ CREDENTIALS = Path("/run/credentials")
 """Where systemd lays what a unit loads, in a folder of its name."""
 HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - not written to
 """What a service does not see: ProtectHome and PrivateTmp."""
-SECRETS = ("mqtt_password_file", "mqtt_ca", "mqtt_cert", "mqtt_key", "http_token_file", "http_cert", "http_key")
+SECRETS = ("mqtt_password_file", "mqtt_ca", "mqtt_cert", "mqtt_key", "http_token_file", "http_cert", "http_key",
+           "updates_ca", "updates_cert", "updates_key")  # fmt: skip
 """Read by root for the service, so that their rights may stay as narrow as they are."""
 FIRMWARE = Path("/dev/vcio")
 """Through it `vcgencmd` asks for under-voltage and throttling; the group video may."""
@@ -79,7 +82,9 @@ class _Draft:
 
 def instance_name(settings: Settings, wanted: str | None) -> str:
     """`--instance`, else the model's name. Raises ConfigError for what systemd cannot take."""
-    name = wanted or topic_part(settings.topics.name or settings.model.file.stem)
+    followed = release.followed(str(settings.model.file))
+    model = followed[0] if followed is not None else settings.model.file.stem
+    name = wanted or topic_part(settings.topics.name or model)
     if name != topic_part(name):
         raise ConfigError(f"--instance {name}: letters, digits, - and _ belong there; say {topic_part(name)}")
     return name
@@ -112,6 +117,8 @@ def _take(draft: _Draft, option: Option, value: object) -> None:
         _take_path(draft, option, value)
     elif option.key == "provider":
         draft.config[option.name] = _provider(draft, str(value))
+    elif option.key == "updates":
+        draft.config[option.name] = _repository(draft, str(value))
     elif option.key == "source":
         draft.config[option.name] = _source(draft, str(value))
     elif option.key == "sink" and isinstance(value, tuple):
@@ -160,6 +167,8 @@ def _sink(draft: _Draft, number: int, said: str) -> str:
 
 
 def _model(draft: _Draft, model: Path) -> Path:
+    if release.followed(model.name) is not None and not model.exists():
+        return Path(model.name)  # it comes from the repository
     if not model.is_file():
         raise ConfigError(f"--model {model}: there is no such file; check the path")
     placed = draft.place(model)
@@ -217,6 +226,16 @@ def _source(draft: _Draft, text: str) -> str:
         draft.folders.append(folder)
         draft.notes.append(f"{folder} is shown to the service, read-only; its files must be readable by everybody")
     return f"{source.name}:{path}" if text.startswith(f"{source.name}:") else str(path)
+
+
+def _repository(draft: _Draft, text: str) -> str:
+    """A folder is shown to the service, wherever it lies."""
+    url = urlsplit(base_url(text))
+    folder = Path(unquote(url.path))
+    if url.scheme == "file" and hidden(folder):
+        draft.folders.append(folder)
+        draft.notes.append(f"{folder} is shown to the service, read-only; its files must be readable by everybody")
+    return text if url.scheme != "file" else folder.as_uri()
 
 
 def _check_outputs(settings: Settings) -> None:
