@@ -18,6 +18,7 @@
 #              (QUICK=1: to see that it works, and nothing is written); the machine must have nothing else to do
 # make bench-beside OTHER=...         this build beside another one's edge-run, every figure in one run
 # make bench-scale                    what it costs as the work grows, drawn: slower models, a fuller spool, more connections
+# make bench-score                    edge-score beside the same work by hand
 # make bench-drift                    false alarms and detection of drift on simulated months, beside the rules in use elsewhere
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run;
 #              BROKER=mosquitto|mosquitto-memory|rabbitmq|nats|ejabberd|aedes)
@@ -34,7 +35,7 @@ BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-drift soak clean
+.PHONY: demo release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-drift soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -176,6 +177,9 @@ bench-scale: $(VENV)/.dev
 
 bench-stores: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m stores $(if $(QUICK),--quick,$(WRITE)) $(ARGS)
+
+bench-score: $(VENV)/.dev
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m score $(if $(QUICK),--quick,$(WRITE)) $(ARGS)
 
 bench-drift: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m drift $(if $(QUICK),--months 1 --rival-months 0 --stream 1) $(ARGS)

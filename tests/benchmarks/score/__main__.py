@@ -1,0 +1,150 @@
+"""`python -m score`: `edge-score` beside the same work by hand, in rows a second of processor time, and its memory.
+
+make bench-score
+
+Of a process all of it is counted, its start too. "By hand" reads the same Parquet by pyarrow, runs batches of 1024 rows
+in one session of one thread, and writes nothing; bare is that without the reading.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pyarrow as pa
+import pyarrow.parquet as pq
+from flow.machine import busy, description
+from support.marks import write_between
+from support.processes import BINARIES
+
+import converter
+from edge.data.tensor import numpy_dtype
+from edge.engines import onnxruntime as engine
+from edge.plugins.protocols import EngineOptions
+
+FEATURES = 30
+BATCH = 1024
+FILES = 8
+ROW_BY_ROW = 1_000
+
+
+MEASURED = """import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3)
+"""
+"""In a small process: the memory of a large one would be taken for its child's."""
+
+
+def archive(folder: Path, rows: int) -> None:
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for n in range(FILES):
+        values = rng.normal(size=(rows // FILES, FEATURES)).astype(np.float32)
+        table = {f"f{i}": values[:, i] for i in range(FEATURES)}
+        pq.write_table(
+            pa.table({**table, "id": np.arange(len(values))}), folder / f"{n}.parquet", row_group_size=50_000
+        )
+
+
+def model(folder: Path) -> tuple[Path, object]:
+    """LightGBM, 100 trees, and the file that is made of it."""
+    import lightgbm
+    import pandas as pd
+
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(rng.normal(size=(20_000, FEATURES)), columns=[f"f{i}" for i in range(FEATURES)])
+    truth = (frame.f0 + frame.f1 * frame.f2 > 0).astype(int)
+    fitted = lightgbm.LGBMClassifier(n_estimators=100, n_jobs=1, verbose=-1).fit(frame, truth)
+    path = folder / "trees.onnx"
+    converter.convert(fitted, target="onnx", sample=frame.head(500), name="trees").save(path)
+    return path, fitted
+
+
+def session(path: Path) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(path), options)
+
+
+def run_all(ready: ort.InferenceSession, values: np.ndarray) -> None:
+    name = ready.get_inputs()[0].name
+    for at in range(0, len(values), BATCH):
+        ready.run(None, {name: values[at : at + BATCH]})
+
+
+def read(folder: Path, path: Path) -> np.ndarray:
+    spec = engine.load(path, EngineOptions(own_file=True)).inputs[0]
+    table = pq.read_table(folder, columns=[f"f{i}" for i in range(FEATURES)])
+    return np.stack([c.to_numpy() for c in table.columns], axis=1).astype(numpy_dtype(spec.dtype))
+
+
+def timed(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def command(path: Path, folder: Path, out: Path, workers: int) -> tuple[float, float]:
+    """Seconds of processor, and the largest resident set, in MB."""
+    typed = [BINARIES / "edge-score", path, folder, "-o", out, "--columns", "id", "--workers", str(workers)]
+    done = subprocess.run([sys.executable, "-c", MEASURED, *typed], check=True, capture_output=True, text=True)
+    seconds, memory = map(float, done.stdout.split())
+    return seconds, memory
+
+
+def lines(rows: int, rounds: int, place: Path, shares: list[float]) -> list[str]:
+    path, fitted = model(place)
+    archive(place / "archive", rows)
+    values, ready = read(place / "archive", path), session(path)
+    took: dict[str, list[float]] = {"bare": [], "by hand": [], "edge-score": []}
+    memory = 0.0
+    for n in range(rounds):
+        shares.append(busy())
+        took["bare"].append(timed(lambda: run_all(ready, values)))
+        took["by hand"].append(timed(lambda: run_all(session(path), read(place / "archive", path))))
+        used, memory = command(path, place / "archive", place / f"out{n}.parquet", 1)
+        took["edge-score"].append(used)
+    frame = pq.read_table(place / "archive").slice(0, ROW_BY_ROW).select([f"f{i}" for i in range(FEATURES)]).to_pandas()
+    slow = timed(lambda: frame.apply(lambda row: fitted.predict_proba(row.to_frame().T), axis=1))
+    rates = {name: rows / statistics.median(seconds) for name, seconds in took.items()}
+    rates["row by row"] = ROW_BY_ROW / slow
+    told = {
+        "bare": "bare `session.run`, in batches of 1024, what it takes read and cast before",
+        "by hand": "by hand: read, cast and run, nothing written",
+        "edge-score": f"`edge-score`, one process ({memory:.0f} MB), from its start to the written Parquet",
+        "row by row": "pandas `apply` of the source model's `predict_proba`",
+    }
+    return [f"| {text} | {rates[name]:,.0f} | {rates['edge-score'] / rates[name]:.2f} |" for name, text in told.items()]
+
+
+def main() -> None:
+    """Parses the options."""
+    parser = argparse.ArgumentParser(prog="score", description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="a hundredth of everything: to see that it works")
+    parser.add_argument("--write", type=Path, metavar="README.md", help="puts the table between its marks")
+    options = parser.parse_args()
+    shares: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="edge-run-bench-") as place:
+        rows, rounds = (options.rows // 100, 1) if options.quick else (options.rows, options.rounds)
+        table = lines(rows, rounds, Path(place), shares)
+    head = f"| {rows:,} rows x {FEATURES} features | rows a second of processor | `edge-score` to it |\n|-|-:|-:|"
+    text = "\n".join([head, *table, "", description(shares)])
+    print(text)
+    if options.write is not None:
+        write_between(options.write, "<!-- score: begin -->", "<!-- score: end -->", text)
+
+
+if __name__ == "__main__":
+    main()
