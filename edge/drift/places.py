@@ -69,11 +69,11 @@ class Places:
 
     def count_texts(self, feature: int, values: Sequence[str]) -> Array:
         """int64 [counts], of the values of one feature; "" is missing where it is no category."""
-        start, end = int(self.starts[feature]), int(self.starts[feature + 1])
+        end = int(self.starts[feature + 1])
         places = self._lookup[feature]
         last = {"": end - 1}
         found = [places[v] if v in places else last.get(v, end - 2) for v in values]
-        return np.bincount(np.asarray(found, dtype=np.int64), minlength=len(self)) if start < end else np.zeros(0)
+        return np.bincount(np.asarray(found, dtype=np.int64), minlength=len(self))
 
     def of(self, counts: Array, feature: int) -> Array:
         """One feature's counts."""

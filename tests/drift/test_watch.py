@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from support.drifting import HOUR_S, NAMES, ROWS, Device, moved, names, of, sample, usual
 
+from edge.drift import reference
+from edge.drift.reference import Reference
+
 
 @pytest.fixture
 def device(folder: Path) -> Device:
@@ -302,3 +305,58 @@ def test_the_page_is_given_what_was_then_and_what_is_now(device: Device) -> None
     assert by_name["class"]["categories"] == ["cold", "hot", "other"]
     assert 0 < other["sees_sd"] < 1
     assert names(device.watch.newest.features) == ["temperature"]
+
+
+# --- false alarms and detection, in short; at length: make bench-drift -----------------------------------------
+
+
+@pytest.mark.parametrize("memory", [0.9, 0.99])
+def test_thirty_features_that_go_together_over_time_cry_no_wolf_and_one_that_moves_is_found(
+    folder: Path, memory: float
+) -> None:
+    state = np.zeros(30)
+
+    def slow(random: np.random.Generator, by: float = 0.0) -> np.ndarray:
+        values = random.normal(0, np.sqrt(1 - memory**2), (ROWS, 30))
+        for row in values:
+            row += memory * state
+            state[:] = row
+        values[:, 7] += by
+        return values
+
+    seen = Reference(
+        rows=20_000,
+        features=tuple(reference.of_numbers(f"f{i}", np.random.default_rng(i).normal(size=20_000)) for i in range(30)),
+    )
+    device = Device(folder, seen, seed=11)
+
+    device.hours(3 * 24, slow)
+    assert device.alarms == 0
+
+    found = device.hours(2, lambda random: slow(random, 1.0))[-1]
+    if memory == 0.9:
+        assert found.state == "drifted"
+        assert found.features[0].name == "f7"
+    else:  # one hour is much like the value of one moment: the device says that it cannot see so little
+        assert found.sees is not None
+        assert found.sees.median_sd is None or found.sees.median_sd > 1
+
+
+def test_a_model_whose_predictions_cannot_be_counted_is_watched_by_its_inputs(folder: Path) -> None:
+    seen = Reference(rows=20_000, features=of(sample()).features)
+    Device(folder, seen).hours(26)
+
+    again = Device(folder, seen)
+
+    assert again.watch.newest.state == "ok"
+    assert again.hours(2, moved(1.0))[-1].state == "drifted"
+
+
+def test_a_number_that_the_sample_never_had_is_unknown_once_it_comes(folder: Path) -> None:
+    never = Reference(rows=20_000, features=(*of(sample()).features, reference.of_numbers("spare", np.full(9, np.nan))))
+    device = Device(folder, never)
+    assert device.hours(1, door=[""] * ROWS)[-1].state == "learning"
+
+    (report,) = device.hours(1, door=["3.5"] * ROWS)
+
+    assert [(f.name, f.kind) for f in report.features] == [("spare", "unknown")]

@@ -80,7 +80,8 @@ class Device:
             counts = counts + places.count_texts(len(NAMES), door)
         classes = np.where(self._random.uniform(size=len(values)) < hot, "hot", "cold").tolist()
         runs, missing = self._runs.longest(numbers)
-        self.watch.put(Counted(len(values), counts, predicted.count_texts(0, classes), runs, missing))
+        predictions = predicted.count_texts(0, classes) if predicted.features else np.zeros(0, dtype=np.int64)
+        self.watch.put(Counted(len(values), counts, predictions, runs, missing))
         self.watch.tick()
 
     @property
