@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.app import assembly, drift, refusals
+from edge.app import assembly, drift, refusals, trial
 from edge.app.core import Core, Draft
 from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
@@ -89,7 +89,8 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     outboxes += _outboxes(core, source, session, announcer)
     refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
     _frame_saver(core, draft)
-    _http(core, draft, status, source, watched)
+    tried = trial.make(core, draft, session)
+    _http(core, draft, status, source, (watched, tried))
     if announcer is not None and announcer.pictures is not None:
         draft.observers.append(announcer.pictures.observe)
     if isinstance(source, RememberingSource):
@@ -97,8 +98,9 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     if session is not None:
         _add_session(core, draft, session, status, embedded=broker is not None)
         _terminal(core, draft, session)
-    if watched is not None:
-        draft.add("drift's end", stop=watched.close)
+    for name, part in (("drift's end", watched), ("trial's end", tried)):
+        if part is not None:
+            draft.add(name, stop=part.close)
     guard = _guard(core, draft, source)
     health = HealthSocket(settings.delivery.state_dir, core.stem, core.hearts.late, core.clock)
     draft.add("health", health.open, health.close)
@@ -344,7 +346,13 @@ def _frame_saver(core: Core, draft: Draft) -> None:
     draft.add("frame saver", saver.open)
 
 
-def _http(core: Core, draft: Draft, status: Status, source: Source | None, watched: drift.Drift | None) -> None:
+def _http(
+    core: Core,
+    draft: Draft,
+    status: Status,
+    source: Source | None,
+    fits: tuple[drift.Drift | None, trial.TrialPart | None],
+) -> None:
     address, grpc = core.settings.http.address, core.settings.http.grpc
     if address is None:
         if grpc is not None:
@@ -363,7 +371,8 @@ def _http(core: Core, draft: Draft, status: Status, source: Source | None, watch
         info=status.info,
         stats=status.stats,
         source=status.source if source is not None else "",
-        drift=watched.pictured if watched is not None else None,
+        drift=fits[0].pictured if fits[0] is not None else None,
+        trial=fits[1].told if fits[1] is not None else None,
     )
     server = assembly.make_server(address, core.settings.http, served, core.stop.fail, status.instances)
     draft.observers.append(server.observe)

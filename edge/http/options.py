@@ -39,6 +39,8 @@ class Served:
 
     drift: Callable[[], Mapping[str, Any]] | None = None
     """What is known of drift, with the shares of each feature then and now; None: it is not watched."""
+    trial: Callable[[], Mapping[str, Any]] | None = None
+    """How the model on trial differs; None: there is none."""
 
     @property
     def states(self) -> bool:

@@ -39,6 +39,7 @@ class Process:
             get("/live/sample", self.live_sample),
             get("/live/picture", self.live_picture),
             get("/live/drift", self.live_drift),
+            get("/live/trial", self.live_trial),
         ]
         shown = [get(path, _shows(page), listed=False) for path, page in self.pages.items()]
         return [*own, *shown, get("/openapi.json", self._document([*others, *own], version), listed=False)]
@@ -75,6 +76,10 @@ class Process:
     async def live_drift(self, request: Request) -> Response:
         """What is known of drift, with the shares of each feature then and now."""
         return await self._admission.aside(lambda: as_json(self._state.drift()))
+
+    async def live_trial(self, request: Request) -> Response:
+        """How the model on trial differs from the one that runs, and the verdict."""
+        return await self._admission.aside(lambda: as_json(self._state.trial()))
 
     def _newest_picture(self) -> Response:
         newest = self._live.newest()

@@ -61,6 +61,10 @@ class State:
         """What is known of drift; its report is null where it is not watched for."""
         return {"report": None, "features": []} if self._served.drift is None else self._served.drift()
 
+    def trial(self) -> Mapping[str, Any]:
+        """How the model on trial differs; its verdict is null where there is none."""
+        return {"verdict": None} if self._served.trial is None else self._served.trial()
+
     def _example(self) -> Any:
         """A row to try, from the model's golden samples; None where a picture belongs or nothing is known."""
         return None if self._takes_pictures else example.row(self._served.manifest)

@@ -54,6 +54,10 @@ class Topics(msgspec.Struct, frozen=True):
         return f"{self.base}/drift"
 
     @property
+    def trial(self) -> str:
+        return f"{self.base}/trial"
+
+    @property
     def all(self) -> str:
         """A filter of all of them."""
         return f"{self.base}/#"

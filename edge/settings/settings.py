@@ -240,7 +240,7 @@ class HttpSettings(Struct, frozen=True):
 
 
 class DriftSettings(Struct, frozen=True):
-    """Whether what the model is given still looks like what it was made with. `window` in seconds; None: not asked."""
+    """Whether the model still fits. `window` in seconds; None: drift is not watched for."""
 
     window: Annotated[
         float | None,
@@ -252,6 +252,11 @@ class DriftSettings(Struct, frozen=True):
         Flag("forget what was learnt of drift in this state folder, of all models or of --name; a service that runs "
              "begins anew; and end", name="drift-anew", only_flag=True),
     ] = False  # fmt: skip
+    trial: Annotated[
+        Path | None,
+        Flag("a second model that runs on the same samples in what time is left over; told is only how it differs",
+             parsers.path, "FILE"),
+    ] = None  # fmt: skip
 
 
 class DeliverySettings(Struct, frozen=True):
@@ -349,7 +354,7 @@ class Settings(Struct, frozen=True):
     publishing: Annotated[PublishingSettings, Room("what is worth publishing, and for whom")] = PublishingSettings()
     http: Annotated[HttpSettings, Room("the local HTTP endpoint")] = HttpSettings()
     delivery: Annotated[DeliverySettings, Room("delivery")] = DeliverySettings()
-    drift: Annotated[DriftSettings, Room("drift")] = DriftSettings()
+    drift: Annotated[DriftSettings, Room("whether the model still fits")] = DriftSettings()
     updates: Annotated[UpdateSettings, Room("updates of the model")] = UpdateSettings()
     process: Annotated[ProcessSettings, Room("the process")] = ProcessSettings()
     given: frozenset[str] = frozenset()

@@ -1,0 +1,84 @@
+"""`--trial FILE`: a second model on the same samples, of which only is told how it differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edge.app import assembly, loading
+from edge.app.core import Core, Draft
+from edge.data import codec
+from edge.data.result import SCHEMA
+from edge.data.units import SECOND_NS
+from edge.errors import ConfigError
+from edge.mqtt.messages import Outgoing
+from edge.mqtt.session import MqttSession
+from edge.pipeline.results import timestamp
+
+if TYPE_CHECKING:
+    from edge.pipeline.pipeline import Pipeline
+
+
+class TrialPart:
+    """The trial, and what is told of it. `told` from any thread, the rest in the main thread."""
+
+    def __init__(self, core: Core, draft: Draft, session: MqttSession | None, pipeline: Pipeline) -> None:
+        from edge.trial.trial import Trial
+
+        self._core = core
+        self._session = session
+        self._trial = Trial(pipeline, core.loaded.ref, core.clock)
+        self._every_ns = int(core.settings.topics.stats_interval * SECOND_NS)
+        self._next_ns = core.clock.monotonic_ns() + self._every_ns
+        draft.observers.append(self._trial.offer)
+        draft.add("trial", self._trial.start)
+        if session is not None:
+            draft.births.append(lambda: [self._message()])
+            draft.ticks.append(self._tick)
+
+    def told(self) -> dict[str, Any]:
+        """How the two models differ, and the verdict."""
+        settings = self._core.settings
+        about = {"schema": SCHEMA, "time": timestamp(self._core.clock.time_ns()), "device": settings.topics.device}
+        return {**about, **msgspec.to_builtins(self._trial.report())}
+
+    def close(self) -> None:
+        """Before the session's end: what was found last is still published."""
+        self._trial.stop()
+        if self._session is not None:
+            self._session.post(self._message())
+
+    def _tick(self) -> None:
+        now = self._core.clock.monotonic_ns()
+        if self._session is not None and self._every_ns and now >= self._next_ns and self._session.up:
+            self._next_ns = now + self._every_ns
+            self._session.post(self._message())
+
+    def _message(self) -> Outgoing:
+        payload = codec.encode(self.told())
+        return Outgoing(self._core.topics.trial, payload, retain=True, content_type="application/json")
+
+
+def make(core: Core, draft: Draft, session: MqttSession | None) -> TrialPart | None:
+    """Loaded, its golden samples replayed; None where nobody asks for one. Raises ModelError, ConfigError."""
+    settings = core.settings
+    path = settings.drift.trial
+    if path is None:
+        return None
+    if settings.input.source is None and session is None:
+        raise ConfigError("--trial runs on what a --source brings, and there is none; leave it out")
+    loaded = loading.load_file(path, loading.engine_options(settings), engine=settings.model.engine)
+    draft.add("trial's engine", stop=loaded.engine.close)
+    loading.replay(loaded, settings)
+    ours, theirs = core.loaded.manifest.task, loaded.manifest.task
+    if ours != theirs:
+        raise ConfigError(f"--trial {path.name} does {theirs}, {core.loaded.path.name} does {ours}: they cannot differ")
+    options = assembly.PipelineOptions("trial", core.rows, settings.input.max_input)
+    pipeline = assembly.make_pipeline(loaded, settings.topics.device, options)
+    if not pipeline.free:
+        raise ConfigError(
+            f"--trial {path.name} keeps something from sample to sample (a window, a state), and a trial sees only "
+            "some of them; try it in the place of the model"
+        )
+    return TrialPart(core, draft, session, pipeline)

@@ -1,0 +1,79 @@
+"""`--trial FILE` of `edge-run` as a process, at a real mosquitto."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from support import onnxmodels
+from support.processes import BINARIES, free_port, until
+
+BASE = "edge/pi/flowers"
+
+
+@pytest.fixture(scope="module")
+def retrained(tmp_path_factory):
+    """Another model of the same flowers, which takes two kinds for one."""
+    from sklearn.datasets import load_iris
+    from sklearn.tree import DecisionTreeClassifier
+
+    import converter
+
+    data = load_iris(as_frame=True)
+    table = data.data.set_axis([n.replace(" (cm)", "").replace(" ", "_") for n in data.feature_names], axis=1)
+    labels = [str(data.target_names[t]) if t != 1 else "virginica" for t in data.target]
+    path = tmp_path_factory.mktemp("retrained") / "retrained.onnx"
+    fitted = DecisionTreeClassifier(max_depth=2).fit(table, labels)
+    converter.convert(fitted, target="onnx", sample=table, name="retrained", version="2").save(path)
+    return path
+
+
+def test_a_second_model_runs_on_the_same_samples_and_tells_how_it_differs(edge_run, flowers, retrained, broker, client):
+    port, listener = free_port(), client(broker.port, f"{BASE}/#")
+    edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--stats-interval", "0.5",
+             "--trial", retrained, "--http", str(port))  # fmt: skip
+    listener.wait_for_text(f"{BASE}/status", b"online")
+    assert listener.wait_for("trial")[0]["verdict"]["word"] == "undecided"
+    sent = 0
+
+    def seen():
+        nonlocal sent
+        listener.publish(f"{BASE}/input", flowers.rows[60])  # a versicolor
+        sent += 1
+        return any(r["samples"] >= 3 for r in listener.of("trial"))
+
+    until(seen, "three samples on trial")
+    report = next(r for r in listener.of("trial") if r["samples"] >= 3)
+    assert (report["model"]["name"], report["trial"]["name"], report["trial"]["version"]) == (
+        "flowers", "retrained", "2",
+    )  # fmt: skip
+    assert report["agreement"] == 0.0
+    assert report["differences"] == [{"from": "versicolor", "to": "virginica", "count": report["samples"]}]
+    assert report["latency_ms"]["trial"] > 0
+    # Nothing of it is a result, and results have no gaps.
+    results = listener.wait_for("result", sent)
+    assert {r["model"]["name"] for r in results} == {"flowers"}
+    assert [r["seq"] for r in results] == list(range(1, sent + 1))
+    asked = subprocess.run(["curl", "-sS", f"http://127.0.0.1:{port}/live/trial"], capture_output=True, check=True)
+    assert json.loads(asked.stdout)["verdict"]["word"] == "undecided"
+
+
+def refused(flowers, *flags):
+    command = [BINARIES / "edge-run", flowers.path, "--mqtt", "none", *flags]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_what_cannot_be_tried_is_refused_before_anything_runs(flowers, tmp_path):
+    numbers = onnxmodels.identity(tmp_path / "numbers.onnx")
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(flowers.path.read_bytes()[:500])
+
+    other = refused(flowers, "--source", "synthetic:1", "--trial", numbers)
+    damaged = refused(flowers, "--source", "synthetic:1", "--trial", cut)
+    nothing = refused(flowers, "--http", "0", "--trial", flowers.path)
+
+    assert (other.returncode, damaged.returncode, nothing.returncode) == (2, 3, 2)
+    assert "--trial numbers.onnx does" in other.stderr
+    assert "cut.onnx" in damaged.stderr
+    assert "--trial runs on what a --source brings" in nothing.stderr
