@@ -6,6 +6,7 @@ out. The gates are those of `edge.updates.gates`; here they get their figures.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -113,7 +114,8 @@ def _tensors(settings: Settings, loaded: Loaded) -> Tensors:
 
 def main(argv: Sequence[str]) -> None:
     """Exit 0 with an answer on standard output; a model that kills the process leaves none."""
-    os.nice(NICENESS)  # the service goes on at its own speed
+    with contextlib.suppress(OSError):  # a sandbox may forbid it
+        os.nice(NICENESS)  # the service goes on at its own speed
     answers = os.dup(1)
     os.dup2(2, 1)  # an engine may print
     settings = layers.read(argv[2:], os.environ, __version__)

@@ -46,6 +46,7 @@ LOOK_S = 1.0
 POLL_S = 0.2
 ASK_MOST_S = 300.0
 PROVE_MOST_S = 600.0
+PYTHON = (sys.executable, "-P")  # what lies in the working folder is not imported
 FETCH_LEAST_BYTES_S = 1000
 """A link slower than that is no link: the child is ended, and what it has is kept."""
 
@@ -53,11 +54,14 @@ FETCH_LEAST_BYTES_S = 1000
 class UpdateAgent:
     """`start`, `stop`, `births` and `told` for the parts around it; all else belongs to its thread."""
 
-    def __init__(self, settings: Settings, store: UpdateStore, model: str) -> None:
-        """`model`: its name in the repository; "": as the manifest of the one that runs says."""
+    def __init__(self, settings: Settings, store: UpdateStore, model: str, flags: Sequence[str]) -> None:
+        """`model`: its name in the repository; "": as the manifest of the one that runs says. `flags` are the
+        service's own words, for the process that proves."""
         self._settings = settings
         self._store = store
         self._model = model
+        self._flags = tuple(flags)
+        self._given_up = False
         self._stop = Stop()
         self._limits = limits(settings)
         self._clock = SystemClock()
@@ -96,7 +100,7 @@ class UpdateAgent:
         self._leaving.set()
         if self._thread is not None:
             self._thread.join()
-        if self._stop.failure is None:
+        if self._stop.failure is None and not self._given_up:
             self._enter(state.ended(self._store.state))  # where nothing changes, nothing is written
 
     def births(self) -> list[Outgoing]:
@@ -148,6 +152,7 @@ class UpdateAgent:
         if reason := gates.watched(seen, now.baseline, self._limits):
             log.error("the new model is given up", extra={"version": self._running.version, "reason": reason})
             # Also where it cannot be written down: a start that finds `watching` and no end in order goes back, too.
+            self._given_up = True
             self._enter(state.refuse(now, reason, self._now()))
             self._restart()
         elif gates.watched_enough(seen, seconds, self._limits) and self._enter(state.confirms(now, self._now())):
@@ -171,12 +176,10 @@ class UpdateAgent:
         self._stop.restart()
 
     def _switch(self) -> None:
-        if self._enter(self._switching()):
-            log.info("switching", extra={"from": self._running.version, "to": self._version()})
-            self._restart()
-
-    def _switching(self) -> State:
-        return state.switches(self._store.state, self._running.version, self._seen().baseline(), self._now())
+        now = self._store.state
+        self._go(state.switches(now, self._running.version, self._seen().baseline(), self._now()))
+        log.info("switching", extra={"from": self._running.version, "to": self._version()})
+        self._restart()
 
     # --- a check ------------------------------------------------------------------------------------
 
@@ -245,7 +248,7 @@ class UpdateAgent:
             fetch=wanted,
         )
         most_s = ASK_MOST_S + (wanted.length / FETCH_LEAST_BYTES_S if wanted is not None else 0)
-        out, end = self._child([sys.executable, "-m", "edge.updates"], order.encode(asked), most_s)
+        out, end = self._child([*PYTHON, "-m", "edge.updates"], order.encode(asked), most_s)
         try:
             return order.decode_answer(out)
         except msgspec.MsgspecError:
@@ -253,7 +256,7 @@ class UpdateAgent:
 
     def _prove(self, slot: Slot) -> Proof:
         old = str(self._running_file) if self._running.sha256 else "-"
-        command = [sys.executable, "-m", "edge.app.proving", str(self._store.path(slot)), old, *sys.argv[1:]]
+        command = [*PYTHON, "-m", "edge.app.proving", str(self._store.path(slot)), old, *self._flags]
         out, end = self._child(command, b"", PROVE_MOST_S)
         try:
             return msgspec.json.decode(out, type=Proof)
@@ -292,6 +295,9 @@ class UpdateAgent:
         return True
 
     def _later(self, reason: str) -> None:
+        if self._store.state.phase not in state.UNPROVEN:
+            self._say_trouble(reason)
+            return
         log.warning("update put off", extra={"reason": reason})
         new = state.later(self._store.state, reason, self._now())
         if not self._enter(new):

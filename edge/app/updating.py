@@ -121,10 +121,12 @@ def _app(settings: Settings, store: UpdateStore) -> App:
     """With the model that is to run; where that is on trial and does not start, with the confirmed one."""
     _drop_lost(store)
     if _fetched(settings) and store.state.running is None:
-        UpdateAgent(settings, store, _name(settings)).first()
+        UpdateAgent(settings, store, _name(settings), sys.argv[1:]).first()
+    if (slot := store.state.running) is not None:
+        log.info("the model of an update runs", extra={"version": slot.version, "instead of": str(settings.model.file)})
     at = profile.apply(_with_model(settings, store))
     try:
-        return start.app(at, UpdateAgent(at, store, _name(settings) or store.state.name))
+        return start.app(at, UpdateAgent(at, store, _name(settings) or store.state.name, sys.argv[1:]))
     except (ModelError, ConfigError) as exc:
         if store.state.phase != "watching":
             raise

@@ -296,7 +296,7 @@ class UpdateSettings(Struct, frozen=True):
     ] = None
     channel: Annotated[str, Flag("which channel", parsers.word, "NAME", name="updates-channel")] = "stable"
     interval: Annotated[
-        float, Flag("seconds from one check to the next", parsers.seconds, "S", name="updates-interval")
+        float, Flag("seconds from one check to the next", parsers.above_zero, "S", name="updates-interval")
     ] = 3600.0
     ca: Annotated[
         Path | None, Flag("the CA that signed the server's certificate", parsers.path, "FILE", name="updates-ca")

@@ -84,7 +84,8 @@ def _step(state: State, among: tuple[Phase, ...], phase: Phase, now: float, reas
 
 
 _SETTLED: tuple[Phase, ...] = ("idle", "confirmed", "rolled-back")
-_UNPROVEN: tuple[Phase, ...] = ("downloading", "verifying", "proving")
+UNPROVEN: tuple[Phase, ...] = ("downloading", "verifying", "proving")
+"""While the confirmed model runs and another one is on its way."""
 
 
 def found(state: State, slot: Slot, now: float) -> State:
@@ -122,7 +123,7 @@ def begin(state: State, now: float) -> State:
         return replace(state, clean=False)
     if state.phase == "watching":
         return _back(state, "the process did not end in order while the model was watched", now)
-    if state.phase in _UNPROVEN:
+    if state.phase in UNPROVEN:
         return later(state, "interrupted", now)
     return state
 
@@ -142,14 +143,14 @@ def later(state: State, reason: str, now: float) -> State:
     """Nothing is wrong with the version: it is tried again at a later check, unless its tries are used up."""
     if state.tries >= TRIES:
         return refuse(state, f"{reason}; tried {state.tries} times", now)
-    new = _step(state, _UNPROVEN, "idle", now, reason)
+    new = _step(state, UNPROVEN, "idle", now, reason)
     return replace(new, candidate=None)
 
 
 def refuse(state: State, reason: str, now: float) -> State:
     """A gate or the watch says no: back on the confirmed model, and never that version again."""
     bad = state.candidate.sha256 if state.candidate is not None else ""
-    new = _step(state, (*_UNPROVEN, "switching", "watching"), "rolled-back", now, reason)
+    new = _step(state, (*UNPROVEN, "switching", "watching"), "rolled-back", now, reason)
     return replace(
         new,
         candidate=None,

@@ -214,3 +214,22 @@ def test_what_only_a_person_can_mend_ends_the_start(tmp_path, words, why):
 
     assert done.returncode == 2
     assert why in done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("wanted", ["downloading", "verifying", "proving", "switching", "watching"])
+def test_a_kill_in_any_state_loses_no_input_and_the_update_is_done_in_the_end(field, wanted):
+    field.start(*FEW)
+    field.wait_for(state("idle"), "the service runs")
+    field.send()
+    field.client.wait_for("result", 1)
+    field.offer("2", factor=10.0)
+    field.wait_for(state(wanted), f"it is {wanted}", sending=True)
+    field.service.stop(signal.SIGKILL)
+    for _ in range(20):
+        field.send()
+    field.start(*FEW)
+    field.wait_for(state("confirmed"), "version 2 is confirmed", sending=True)
+    until(lambda: field.client.of("result")[-1]["input_id"] == field.sent, "the last input is answered")
+
+    assert {r["input_id"] for r in field.client.of("result")} == set(range(1, field.sent + 1))

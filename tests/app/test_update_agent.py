@@ -1,0 +1,65 @@
+"""The thread that follows a repository, a check at a time, on a disk that fails at any of its writes."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from support.updating import Fleet, write_model
+
+from edge.app.update_agent import UpdateAgent
+from edge.model import container
+from edge.settings import layers
+from edge.storage import atomic
+from edge.updates import state
+from edge.updates.store import UpdateStore
+
+
+class Disk:
+    """Full from a write on, until there is room again."""
+
+    def __init__(self) -> None:
+        self.left = -1
+
+    def write(self, path: Path, data: bytes) -> None:
+        if self.left == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.left -= self.left > 0
+        atomic.write(path, data)
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+@pytest.fixture
+def agent(tmp_path, disk):
+    """Of a device that runs nothing yet, and the store that it keeps its state in."""
+    fleet = Fleet(tmp_path / "fleet")
+    fleet.add(write_model(tmp_path / "m1.onnx", "1"), "1")
+    flags = ["--model", "m@stable", "--updates", fleet.uri, "--updates-root", str(fleet.root), "--device", "d",
+             "--state-dir", str(tmp_path / "state")]  # fmt: skip
+    store = UpdateStore(tmp_path / "state" / "d.m.updates", container.sha256, disk.write)
+    store.open()
+    yield UpdateAgent(layers.read(flags, {}, "0"), store, "m", flags), store
+    store.close()
+
+
+def adopt(store: UpdateStore) -> None:
+    store.enter(state.adopts(store.state, 0.0))
+
+
+@pytest.mark.parametrize("left", range(4))
+def test_a_disk_that_is_full_at_a_write_puts_the_update_off_and_the_next_check_goes_on(agent, disk, left):
+    agent, store = agent
+    disk.left = left
+    agent.check(lambda: adopt(store))
+    told = agent.told()
+    disk.left = -1
+    agent.check(lambda: adopt(store))
+
+    assert (told["state"], "No space left" in told["reason"]) == ("idle", True)
+    assert store.state.confirmed.version == "1"
+    assert store.holds(store.state.confirmed)
