@@ -10,8 +10,11 @@
 # make test-heavy                     every framework, in .venv-heavy (5 GB); MATRIX=converter/MATRIX.md writes the table
 # make dist    wheel, source archive, and a bill of materials (CycloneDX) of what the image holds, in dist/
 # make docs    the site of docs/ in dist/site, its links checked; in an environment of its own
+# make deb     the wheel as a package for Debian trixie, in dist/ (apt-get install debhelper dh-python lintian unzip)
 # make settings, make pictures         docs/settings.md from the options; docs/pictures from real runs (chromium, mosquitto)
 # make release-dry                     what a release would publish: built twice, compared, examined, tried; nothing is sent
+# make coverage                       which branches of edge and converter the tests run, subprocesses too
+# make mutation                       what the tests notice of changes in delivery, pipeline and storage (ONLY=glob of mutants)
 # make lock    requirements/*.txt anew: every package with its hashes, for all platforms
 # make bench   every target of speed, the tables into tests/benchmarks/README.md; its parts are
 #              bench-flow, beside the engine alone and beside a tutorial's loop, and bench-http, beside other people's servers
@@ -35,7 +38,7 @@ BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-drift soak clean
+.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-drift soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -95,11 +98,35 @@ pictures: $(VENV)/.dev
 release-dry: $(VENV)/.dev
 	@deploy/release-dry.sh $(abspath $(BIN))/python
 
+deb: dist/.built
+	@deploy/deb.sh $$(ls dist/*.whl)
+
 demo: $(VENV)/.demo
 	@$(BIN)/edge-run demo $(if $(BROKER),--broker $(BROKER))
 
 test: $(VENV)/.dev
 	@$(BIN)/pytest $(or $(FAILED),$(PYTEST_ARGS))
+
+# The tests of what a plain run imports see the tool's own imports and fail under it: they are counted, not heeded.
+coverage: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet 'coverage>=7.10,<8'
+	mkdir -p dist/coverage && rm -f dist/coverage/.coverage*
+	-COVERAGE_FILE=$(abspath dist/coverage)/.coverage $(BIN)/python -m coverage run -m pytest $(PYTEST_ARGS) -q
+	$(BIN)/python -m coverage combine --quiet --data-file dist/coverage/.coverage dist/coverage
+	$(BIN)/python -m coverage report --data-file dist/coverage/.coverage
+
+# It works on a copy in mutants/, in an environment of its own; how long it takes depends on ONLY.
+ONLY ?=
+.venv-mutation/.dev: requirements/dev.txt dist/.built
+	test -x .venv-mutation/bin/python || $(PYTHON) -m venv .venv-mutation
+	.venv-mutation/bin/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	.venv-mutation/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
+	.venv-mutation/bin/python -m pip install --quiet 'mutmut>=3.8,<4'
+	touch $@
+
+mutation: .venv-mutation/.dev
+	.venv-mutation/bin/mutmut run $(ONLY)
+	.venv-mutation/bin/mutmut results
 
 test-faults: $(VENV)/.dev
 	@$(BIN)/pytest -m faults -s
@@ -185,4 +212,4 @@ bench-drift: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m drift $(if $(QUICK),--months 1 --rival-months 0 --stream 1) $(ARGS)
 
 clean:
-	rm -rf .venv .venv-* .arm64 dist build
+	rm -rf .venv .venv-* .arm64 dist build mutants

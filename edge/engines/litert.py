@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,6 +23,7 @@ from edge.data import magic
 from edge.data.tensor import STRING, Quantization, Tensors, TensorSpec, fits
 from edge.describe import tflite_metadata
 from edge.engines import probe
+from edge.engines.chatter import held_back
 from edge.errors import ConfigError, ModelError, SampleError, first_line, needs, one_line
 from edge.model.container import read_head
 from edge.plugins.protocols import EngineOptions
@@ -207,7 +207,7 @@ def _settings(library: Any, options: EngineOptions) -> dict[str, Any]:
 
 def _open(library: Any, path: Path, settings: Mapping[str, Any]) -> Any:
     try:
-        with without_chatter():
+        with held_back(b"INFO:"):  # "INFO: Created ... delegate"
             interpreter = library.Interpreter(model_path=str(path), **settings)
             allocate(interpreter)
     except (*_ERRORS, MemoryError) as exc:
@@ -231,29 +231,6 @@ def allocate(interpreter: Any) -> None:
             interpreter.allocate_tensors()
         except _ERRORS:
             raise exc from None
-
-
-@contextlib.contextmanager
-def without_chatter() -> Iterator[None]:
-    """Holds back what LiteRT's C++ says on stderr when all is well ("INFO: Created ... delegate"): a log of JSON
-    lines would be none. Everything else it says is passed on."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # started without a stderr: nobody hears it
-        yield
-        return
-    captured = os.memfd_create("litert")
-    os.dup2(captured, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        with open(captured, "rb") as file:  # noqa: PTH123 - a descriptor
-            file.seek(0)
-            for line in file:
-                if not line.startswith(b"INFO:"):
-                    os.write(2, line)
 
 
 def _try(interpreter: Any) -> None:

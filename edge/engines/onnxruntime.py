@@ -18,6 +18,7 @@ import numpy as np
 
 from edge.data.tensor import STRING, Tensors, TensorSpec, numpy_dtype
 from edge.engines import probe
+from edge.engines.chatter import held_back
 from edge.engines.graph_cache import Graph, has_weights_elsewhere
 from edge.engines.onnx_file import quantizes_dynamically, without_listed_weights
 from edge.errors import BITS_32, ConfigError, ModelError, SampleError, first_line, one_line
@@ -33,6 +34,9 @@ log = logging.getLogger("edge.model")
 
 _NAME = f"onnxruntime-{ort.__version__}"
 _PREFIX = "[ONNXRuntimeError] : "
+_OF_DEBIAN = "dist-packages" in Path(ort.__file__).parts
+_TWICE = b"Schema error: Trying to register schema"
+"""Debian's build has two copies of the operators' schemas, and says so of each, at the first session of a process."""
 _MENDED = "1"
 """Counts what is mended in a graph before it is kept: a graph of a release that mended less is made again."""
 _SAME = {"float16": 1e-2}
@@ -196,8 +200,9 @@ class _Opening:
         return settings
 
     def _open(self, model: str | bytes, settings: ort.SessionOptions) -> ort.InferenceSession:
-        # Without the fallback, which prints to stdout, where results go, and tries again what has failed.
-        return ort.InferenceSession(model, settings, providers=self._providers, enable_fallback=0)
+        with held_back(_TWICE) if _OF_DEBIAN else contextlib.nullcontext():
+            # Without the fallback, which prints to stdout, where results go, and tries again what has failed.
+            return ort.InferenceSession(model, settings, providers=self._providers, enable_fallback=0)
 
 
 def _graph(path: Path, options: EngineOptions) -> Graph | None:

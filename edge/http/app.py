@@ -23,6 +23,7 @@ try:
     import httptools
     import prometheus_client
     import python_multipart
+    import simdjson
     import starlette
 except ImportError as exc:
     raise needs("--http", exc.name or "starlette", "http") from None
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge.http")
 
 __all__ = ["HttpServer"]
-_NEEDED = (httptools, prometheus_client, python_multipart, starlette)
+_NEEDED = (httptools, prometheus_client, python_multipart, simdjson, starlette)
 
 START_WAIT_S = 10.0
 REFRESH_S = 2.0

@@ -177,12 +177,13 @@ def test_no_server_library_is_loaded_without_http(model):
     assert done.stdout.strip() == "[]"
 
 
-def test_a_missing_library_is_one_line_and_2(model, tmp_path):
+@pytest.mark.parametrize("library", ["starlette", "simdjson"])
+def test_a_missing_library_is_one_line_and_2(model, tmp_path, library):
     code = (
-        "import sys; sys.modules['starlette'] = None; from edge.cli import run; "
+        f"import sys; sys.modules[{library!r}] = None; from edge.cli import run; "
         f"sys.exit(run.run(['--model', {str(model)!r}, '--mqtt', 'none', '--http', '0']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
 
     assert done.returncode == 2
-    assert "--http needs starlette: pip install 'edge-run[http]'" in done.stderr
+    assert f"--http needs {library}: pip install 'edge-run[http]'" in done.stderr
