@@ -235,10 +235,10 @@ def _scaled(part: Input, said: DeviceManifestSettings, **changes: Any) -> Input:
         if flag == "--std" and 0 in values:
             raise ConfigError(f"{flag} {shown}: nothing can be divided by 0")
         if isinstance(width, int) and len(values) not in (0, 1, width):
-            each = "channel" if part.kind == "image" else "feature"
+            each = ("channel" if part.kind == "image" else "feature") + ("s" if width != 1 else "")
             raise ConfigError(
-                f"{flag} {shown}: {len(values)} numbers, the input {part.name!r} has {width} {each}s; "
-                f"give one number for all, or {width}"
+                f"{flag} {shown}: {len(values)} numbers, the input {part.name!r} has {width} {each}; "
+                f"give {'one number for all, or ' if width != 1 else ''}{width}"
             )
     return part
 

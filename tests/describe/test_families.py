@@ -18,6 +18,7 @@ from edge.app.assembly import make_pipeline
 from edge.data.sample import Sample
 from edge.describe.head import Evidence, Head
 from edge.describe.heads import choose
+from edge.errors import ConfigError
 from edge.settings import layers
 
 SIDE = 96
@@ -345,6 +346,14 @@ def test_labels_tell_angles_from_the_scores_of_one_class_more(tmp_path, labels, 
     path = build(tmp_path / "m.onnx", {"images": (FLOAT, [1, 3, SIDE, SIDE])}, {"output0": angles_like_scores()})
     found = opened(path).manifest
     assert (found.decoder, found.labels) == (decoder, tuple(labels.split()))
+
+
+def test_labels_that_are_too_few_make_no_angles_of_scores(tmp_path):
+    rows = cells(7).transpose(0, 2, 1).copy()
+    rows[0, 4:] *= 0.02
+    path = build(tmp_path / "m.onnx", {"images": (FLOAT, [1, 3, SIDE, SIDE])}, {"output0": rows})
+    with pytest.raises(ConfigError, match="2 labels for a model of 3 classes"):
+        opened(path, "--labels", "a,b")
 
 
 def test_masks_of_a_transformer_become_polygons_of_its_objects(tmp_path):

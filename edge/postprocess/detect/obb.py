@@ -151,14 +151,12 @@ def _has_angles(columns: Array) -> bool:
 
 
 def _may_have_angles(probe: OutputProbe, columns: Array) -> bool:
-    """Angles from 0 to 1 look like the scores of one class more: labels tell, or that noise has no such class."""
+    """Angles from 0 to 1 look like the scores of one class more, but noise has no such class; labels tell then."""
     scores, last = columns[4:-1], columns[-1]
     if not scores.size or min(columns[4:].min(), 0) < -0.02 or columns[4:].max() > 1.05:
         return False
-    if probe.labels in (len(scores), len(scores) + 1):
-        return probe.labels == len(scores)
     usual = float(np.median(scores, axis=1).max())
-    return float(np.median(last)) > max(0.2, 4 * usual)
+    return probe.labels != len(scores) + 1 and float(np.median(last)) > max(0.1, 4 * usual)
 
 
 HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS)
