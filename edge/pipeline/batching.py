@@ -56,17 +56,14 @@ class Batching:
         self._free = joins and bool(inputs) and all(s.free_batch for s in (*inputs, *outputs))
         self._stacks = all(s.shape is not None and s.shape[:1] == (1,) for s in outputs)
         self._proven = False
-        self._each_ns = 0
-
-    @property
-    def each_ns(self) -> int:
+        self.each_ns = 0
         """How long the last sample took; 0 before the first."""
-        return self._each_ns
-
-    @property
-    def at_once(self) -> int:
+        self.at_once = 1
         """How many samples may be taken on together without the first waiting long for the last."""
-        return min(MAX_BATCH, max(1, TOGETHER_NS // self._each_ns)) if self._each_ns else 1
+
+    def _took(self, each_ns: int) -> None:
+        self.each_ns = max(1, each_ns)
+        self.at_once = min(MAX_BATCH, max(1, TOGETHER_NS // self.each_ns))
 
     def run(self, samples: Sequence[Tensors]) -> list[BatchOutput]:
         """The inferences of the samples, in order."""
@@ -85,8 +82,8 @@ class Batching:
         outputs = self._infer_together(samples) if self._free and len(samples) > 1 else None
         if outputs is None:
             return self._side_by_side([self._alone(tensors) for tensors in samples])
-        self._each_ns = max(1, (self._now() - started) // len(samples))
-        return [BatchOutput(outputs, len(samples), self._each_ns)]
+        self._took((self._now() - started) // len(samples))
+        return [BatchOutput(outputs, len(samples), self.each_ns)]
 
     def _alone(self, tensors: Tensors) -> BatchOutput:
         started = self._now()
@@ -95,7 +92,7 @@ class Batching:
         except SampleError as exc:
             return BatchOutput(str(exc), 1, 0)
         spent = self._now() - started
-        self._each_ns = max(1, spent)
+        self._took(spent)
         return BatchOutput(outputs, 1, spent)
 
     def _side_by_side(self, runs: list[BatchOutput]) -> list[BatchOutput]:

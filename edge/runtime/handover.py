@@ -94,9 +94,10 @@ class Handover:
             self._taken = True
             self._inference.moved(into_loop=True)
             come_forward()
-        if not all(outbox.room() for outbox in self._outboxes):
-            self._inference.beat()
-            return LOOK_AGAIN_S  # woken before, where one of them gets room
+        for outbox in self._outboxes:
+            if not outbox.room():
+                self._inference.beat()
+                return LOOK_AGAIN_S  # woken before, where it gets room
         try:
             more = self._inference.turn(0.0)
         except Closed:

@@ -66,7 +66,7 @@ class Inference:
             beat=lambda: options.beat("infer"),
         )
         self._instances = instances
-        self._groups: deque[list[Item]] = deque()
+        self._groups: deque[Sequence[Item]] = deque()
         self._works: Sequence[Work] = ()
         self._in_loop = False
         self.turns = 0
@@ -115,25 +115,29 @@ class Inference:
         if self._instances is None or self._instances.progress():
             self.beat()
         self.due_s = self._publisher.publish_due()
-        if self._holds_up:
+        batches = bool(self._batches)
+        if batches and self._holds_up:
             self._batches.finish() if self._stopping() else self._batches.turn()
             return True
         if self._works or self._groups:
             return self._run()
-        if self._batches.due:
+        if batches and self._batches.due:
             self._batches.turn()
             return True
         if self._instances and (works := self._instances.take()) is not None:
             self._works = works
             return self._run()
         most = self._most
-        items = self._get(0.0 if self._batches else min(wait_s, self.due_s), most)
+        items = self._get(0.0 if batches else min(wait_s, self.due_s), most)
         if items:
             self.turns += 1
             self._metrics.set("last_sample_s", self._clock.time_ns() / SECOND_NS)
-            self._groups.extend(list(group) for _, group in itertools.groupby(items, self._kind))
+            if len(items) == 1:
+                self._groups.append(items)
+            else:
+                self._groups.extend(list(group) for _, group in itertools.groupby(items, self._kind))
             self._run()
-        elif self._batches:
+        elif batches:
             self._batches.turn()
         else:
             self._idle()
@@ -182,7 +186,7 @@ class Inference:
                     return False
                 self._works = rest
                 self._run_together(some)
-                if self._holds_up:
+                if self._batches and self._holds_up:
                     return True
         return True
 

@@ -24,7 +24,7 @@ from flow.machine import busy, description
 from flow.stage_hand import hold
 from integration.faults.service import find_edge_run
 from serving import contest as serving
-from serving.contenders import V2_JSON
+from serving.contenders import V2_JSON, V2_PICTURE
 from support.peers import Server
 from support.processes import free_port, until
 
@@ -45,11 +45,11 @@ def idle_pss(stage: Stage, *flags: str) -> float:
 
 
 @contextlib.contextmanager
-def served(stage: Stage) -> Iterator[Server]:
+def served(stage: Stage, *flags: str) -> Iterator[Server]:
     """The HTTP endpoint of this build, ready."""
     port = free_port()
     command = [stage.program, "--model", str(stage.model), "--mqtt", "none", "--http", str(port),
-               "--state-dir", str(stage.model.parent / "http")]  # fmt: skip
+               "--state-dir", str(stage.model.parent / "http"), *flags]  # fmt: skip
     with running(command, stage.plugin) as process:
         until(lambda: _answers(port), "the endpoint answers")
         yield Server("edge-run", port, process)
@@ -64,6 +64,13 @@ def asked(stage: Stage, connections: int, seconds: float, folder: Path) -> float
     """v2 JSON requests a second."""
     with served(stage) as server:
         case = serving.Case(server, V2_JSON, "tiny", np.full((1, 64), 0.5, np.float32), connections)
+        return serving.load(case, seconds, folder)[0]
+
+
+def asked_pictures(stage: Stage, seconds: float, folder: Path, *flags: str) -> float:
+    """v2 binary requests a second for the picture's model, on eight connections."""
+    with served(stage, *flags) as server:
+        case = serving.Case(server, V2_PICTURE, "image", np.full((1, 3, 224, 224), 0.5, np.float32), 8)
         return serving.load(case, seconds, folder)[0]
 
 
@@ -95,6 +102,16 @@ def measures(
         "start to the first result, image model, s": each(lambda i, t: i.start_s(ours=True)),
         "idle memory, MB": each(lambda i, t: idle_pss(t)),
         "idle memory with `--http`, MB": each(lambda i, t: idle_pss(t, "--http", str(free_port()))),
+    }
+    image, other = stages["this"][0], stages["other"][0]
+    side_by_side = ("--instances", "2")  # which the other one may not know: it runs as it does without
+    found["pictures' files, `--instances 2`, results a second"] = {
+        "this": lambda: image.files(frames, *side_by_side).per_s,
+        "other": lambda: other.files(frames).per_s,
+    }
+    found["HTTP v2 binary, image model, 8 connections, `--instances 2`, a second"] = {
+        "this": lambda: asked_pictures(image, 4 / few, folder, *side_by_side),
+        "other": lambda: asked_pictures(other, 4 / few, folder),
     }
     found["a row over MQTT and back, 20 a second, median ms"]["script"] = lambda: (
         rows.script(stages["this"][1], trips, sys.executable).median_ms

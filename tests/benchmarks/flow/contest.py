@@ -60,6 +60,11 @@ class Stage:
         """The installed `edge-run`, with its defaults beside these flags."""
         return self._heard([*self._edge_run(f"bench:{things}"), *flags], self._topic, _count(things))
 
+    def files(self, count: int, *flags: str) -> Figures:
+        """`edge-run` on a folder of JPEGs of 640 x 480, as fast as they go."""
+        source = str(models.pictures(self.model.parent / "pictures", count))
+        return self._heard([*self._edge_run(source), *flags], self._topic, count)
+
     def start_s(self, *, ours: bool) -> float:
         """From the start of the process to the result of a picture's file at the subscriber."""
         picture = str(models.picture(self.model.with_name("picture.jpg")))

@@ -88,6 +88,17 @@ def picture(path: Path) -> Path:
     return path
 
 
+def pictures(folder: Path, count: int) -> Path:
+    """So many copies of the JPEG by other names; made once."""
+    folder.mkdir(exist_ok=True)
+    content = picture(folder.with_suffix(".jpg")).read_bytes()
+    for number in range(count):
+        file = folder / f"{number:04}.jpg"
+        if not file.exists():
+            file.write_bytes(content)
+    return folder
+
+
 def tiny(path: Path) -> Path:
     """A linear classifier: 64 numbers in, 10 scores out."""
     onnxmodels.scores(path)

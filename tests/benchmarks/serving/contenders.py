@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ def _v2_json(array: Any) -> tuple[bytes, str, str]:
     return _json({"inputs": [tensor]})
 
 
-def _v2_binary(array: Any) -> tuple[bytes, str, str]:
-    tensor = {"name": "x", "shape": array.shape, "datatype": "FP32", "parameters": {"binary_data_size": array.nbytes}}
+def _v2_binary(array: Any, name: str = "x") -> tuple[bytes, str, str]:
+    tensor = {"name": name, "shape": array.shape, "datatype": "FP32", "parameters": {"binary_data_size": array.nbytes}}
     head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
     return head + array.tobytes(), "application/octet-stream", f"Inference-Header-Content-Length: {len(head)}\r\n"
 
@@ -75,6 +76,7 @@ def _predict_path(model: str) -> str:
 
 V2_JSON = Protocol(_infer_path, _v2_json, lambda said: json.loads(said)["outputs"][0]["data"])
 V2_BINARY = Protocol(_infer_path, _v2_binary, lambda said: np.frombuffer(said[said.rindex(b"}") + 1 :], np.float32))
+V2_PICTURE = replace(V2_BINARY, body=partial(_v2_binary, name="image"))
 PREDICT = Protocol(_predict_path, lambda a: _json(a[0].tolist()), lambda said: json.loads(said)["predictions"])
 """edge-run's own: a row in, a result out, with what it makes of the model's scores."""
 
