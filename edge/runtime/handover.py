@@ -57,7 +57,7 @@ class Handover:
         """After each turn: whether the loop should run the next one."""
         if self._inference.turns != self._turns:
             self._turns = self._inference.turns
-            quick = self._inference.each_ns < self._quick_ns and self._is_lone()
+            quick = self._inference.each_ns < self._quick_ns and (self._frames is None or self._is_lone(self._frames))
             self._quick = self._quick + 1 if quick else 0
         return self._quick >= QUICK_TURNS and not (self._ended or self._inference.is_long)
 
@@ -69,12 +69,12 @@ class Handover:
             self._loop.waker.wake()
             self._back.get()
 
-    def _is_lone(self) -> bool:
-        """Whether the last frame came after the one before was done. Of rows all are alike."""
-        if self._frames is None or self._inference.turns == self._judged:
+    def _is_lone(self, clock: Clock) -> bool:
+        """Whether the last frame came after the one before was done."""
+        if self._inference.turns == self._judged:
             return True
         self._judged = self._inference.turns
-        done_ns, self._done_ns = self._done_ns, self._frames.monotonic_ns()
+        done_ns, self._done_ns = self._done_ns, clock.monotonic_ns()
         return self._inference.came_ns >= done_ns
 
     # --- the capture thread -------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class Handover:
             self._give_back()
             return LOOK_AGAIN_S
         slow = self._inference.each_ns > SLOW_NS // QUICK_NS * self._quick_ns
-        if slow or self._inference.is_long or not self._is_lone():
+        if slow or self._inference.is_long or (self._frames is not None and not self._is_lone(self._frames)):
             self._give_back()
         return 0.0 if more else self._inference.due_s
 

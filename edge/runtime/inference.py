@@ -127,7 +127,7 @@ class Inference:
         if self._instances and (works := self._instances.take()) is not None:
             self._works = works
             return self._run()
-        most = self._most
+        most = self._pipeline.at_once if self._instances is None else self._room(self._instances)
         items = self._get(0.0 if batches else min(wait_s, self.due_s), most)
         if items:
             self.turns += 1
@@ -143,12 +143,9 @@ class Inference:
             self._idle()
         return len(items) >= most
 
-    @property
-    def _most(self) -> int:
+    def _room(self, instances: Instances) -> int:
         """How many items may be taken on now."""
-        if self._instances is None:
-            return self._pipeline.at_once
-        return self._instances.at_once if self._instances.room else 0
+        return instances.at_once if instances.room else 0
 
     def end(self) -> None:
         """After Closed: what is under way, the rest of batches, and what was held back."""
