@@ -5,6 +5,7 @@ import functools
 import http.server
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,9 +24,10 @@ from edge.settings.parsers import one_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edge.tools.fleet.repository import Repository
+    from edge.tools.fleet.status import Heard
     from edge.updates.release import Release
 
-Command = Literal["init", "add", "rollout", "promote", "pause", "withdraw", "renew", "serve", "status"]
+Command = Literal["init", "add", "rollout", "promote", "pause", "withdraw", "renew", "serve", "status", "wait"]
 COMMANDS: Mapping[Command, str] = {
     "init": "make keys and an empty repository",
     "add": "put a model file into a channel, for no device yet",
@@ -36,6 +38,7 @@ COMMANDS: Mapping[Command, str] = {
     "renew": "sign the time stamp anew; for cron, once a week",
     "serve": "publish the repository on a port, for trying out",
     "status": "say what is offered, and what devices say",
+    "wait": "end with 0 once a share of the devices has confirmed a version, with 1 where that does not come",
 }
 WHOLE = 10_000
 
@@ -105,12 +108,23 @@ class ServeArguments(Struct, frozen=True, kw_only=True):
     port: Annotated[int, Flag("on loopback", parsers.up_to(65535), "N")] = 8081
 
 
-class StatusArguments(Struct, frozen=True, kw_only=True):
-    dir: Annotated[Path, Flag("the repository's folder", parsers.path, "DIR", positional=True)]
+class BrokerArguments(Struct, frozen=True, kw_only=True):
     mqtt: Annotated[str | None, Flag("the broker that devices speak with, as edge-run's --mqtt", metavar="URL")] = None
     mqtt_password_file: Annotated[Path | None, Flag("holds its password", parsers.path, "FILE")] = None
     mqtt_ca: Annotated[Path | None, Flag("the CA that signed its certificate", parsers.path, "FILE")] = None
     prefix: Annotated[str, Flag("what topics begin with", parsers.word, "TEXT")] = "edge"
+
+
+class WaitArguments(BrokerArguments, frozen=True, kw_only=True):
+    version: Annotated[str, Flag("the version", _word, "V")]
+    name: Annotated[str | None, Flag("the model [all]", _word, "NAME")] = None
+    share: Annotated[int, Flag("of the devices, as 95%", _parts, "P%")] = WHOLE
+    devices: Annotated[int, Flag("how many there are [those that are heard]", parsers.count, "N")] = 0
+    timeout: Annotated[float, Flag("seconds to wait for it", parsers.seconds, "S")] = 600.0
+
+
+class StatusArguments(BrokerArguments, frozen=True, kw_only=True):
+    dir: Annotated[Path, Flag("the repository's folder", parsers.path, "DIR", positional=True)]
     as_json: Annotated[bool, Flag("as JSON", name="json")] = False
 
 
@@ -161,6 +175,8 @@ def _do(command: Command, argv: Sequence[str]) -> None:
         _serve(arguments.read(ServeArguments, program, argv))
     elif command == "status":
         _status(arguments.read(StatusArguments, program, argv))
+    elif command == "wait":
+        _wait(arguments.read(WaitArguments, program, argv))
     elif command == "add":
         _add(arguments.read(AddArguments, program, argv))
     elif command in ("init", "renew"):
@@ -251,15 +267,10 @@ def _serve(args: ServeArguments) -> None:
 def _status(args: StatusArguments) -> None:
     repository = _repository(Where(dir=args.dir))
     repository.require()
-    from edge.mqtt.options import broker_url
-    from edge.settings.settings import MqttSettings
     from edge.tools.fleet import status
 
     offers = status.offered(repository)
-    heard = None
-    if args.mqtt is not None:
-        url = broker_url(MqttSettings(url=args.mqtt, password_file=args.mqtt_password_file))
-        heard = status.listen(url, args.prefix, args.mqtt_ca)
+    heard = _heard(args) if args.mqtt is not None else None
     expiries = {role: when.isoformat() for role, when in repository.expiries()}
     if args.as_json:
         _say(msgspec.json.encode({"offered": offers, "heard": heard, "expires": expiries}).decode())
@@ -267,6 +278,37 @@ def _status(args: StatusArguments) -> None:
     for line in status.lines(offers, heard):
         _say(line)
     _say(f"\nthe time stamp runs out {expiries['timestamp']}; edge-fleet renew")
+
+
+def _heard(args: BrokerArguments) -> "list[Heard]":
+    """Raises ConfigError, UnavailableError."""
+    from edge.mqtt.options import broker_url
+    from edge.settings.settings import MqttSettings
+    from edge.tools.fleet import status
+
+    if args.mqtt is None:
+        raise ConfigError("--mqtt URL: which broker do the devices speak with?")
+    url = broker_url(MqttSettings(url=args.mqtt, password_file=args.mqtt_password_file))
+    return status.listen(url, args.prefix, args.mqtt_ca)
+
+
+def _wait(args: WaitArguments) -> None:
+    """Raises UnavailableError where it does not come in time."""
+    from edge.tools.fleet import status
+
+    end = time.monotonic() + args.timeout
+    while True:
+        heard = [h for h in _heard(args) if args.name in (None, h.model)]
+        done, of = status.reached(heard, args.version, args.devices)
+        if of and done * WHOLE >= args.share * of:
+            _say(f"version {args.version}: {done} of {of} devices, {len(heard)} heard")
+            return
+        if time.monotonic() > end:
+            went_back = sum(h.state == "rolled-back" for h in heard)
+            raise UnavailableError(
+                f"version {args.version}: {done} of {of} devices within {args.timeout:g} s, {len(heard)} heard, "
+                f"{went_back} rolled back; edge-fleet status says why"
+            )
 
 
 def _say(text: str) -> None:

@@ -162,6 +162,27 @@ def test_status_says_what_devices_say(run, added, tmp_path):
     assert "unreadable" in text
 
 
+def test_a_pipeline_waits_for_a_share_of_the_devices(run, tmp_path):
+    broker = Mosquitto(tmp_path / "broker").start()
+    words = ("wait", "--version", "2", "--mqtt", broker.url, "--timeout", "0")
+    try:
+        client = Client(broker.port)
+        for device, version, state in (("a", "2", "confirmed"), ("b", "2", "watching"), ("c", "1", "rolled-back")):
+            said = {"state": state, "running": {"version": version}}
+            client.publish(f"edge/{device}/m/update", said, retain=True)
+        client.close()
+        third = run(*words, "--share", "33%")
+        all_of_them = run(*words)
+        expected = run(*words, "--share", "33%", "--devices", "10")
+    finally:
+        broker.end()
+
+    assert third[:2] == (0, "version 2: 1 of 3 devices, 3 heard\n")
+    assert all_of_them[0] == 1
+    assert "1 of 3 devices within 0 s, 3 heard, 1 rolled back" in all_of_them[2]
+    assert "1 of 10 devices" in expected[2]
+
+
 def test_status_names_a_broker_that_is_not_there(run, added):
     code, _, said = run("status", "fleet", "--mqtt", "mqtt://127.0.0.1:1")
 

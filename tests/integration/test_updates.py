@@ -147,6 +147,7 @@ def test_a_process_that_is_killed_while_it_watches_comes_back_on_the_confirmed_m
     assert field.client.wait_for("result")[0]["model"]["version"] == "1"
 
 
+@pytest.mark.long
 def test_a_stop_in_order_goes_on_watching(field):
     field.start()
     field.wait_for(state("idle"), "the service runs")

@@ -123,6 +123,12 @@ def _read(device: str, model: str, payload: bytes) -> Heard:
     return Heard(device, model, version=str((said.get("running") or {}).get("version") or ""), **texts)
 
 
+def reached(heard: Sequence[Heard], version: str, expected: int) -> tuple[int, int]:
+    """How many devices have confirmed a version, of how many: those that are expected, or all that are heard."""
+    done = sum(h.version == version and h.state in ("confirmed", "idle") for h in heard)
+    return done, max(expected, len(heard))
+
+
 def lines(offers: Sequence[Offered], heard: Sequence[Heard] | None) -> Iterator[str]:
     """Both as text for a terminal."""
     rows = [
