@@ -174,6 +174,13 @@ def test_sixteen_bits_with_transparency_become_eight(pixels):
     np.testing.assert_array_equal(decode(data), pixels)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_an_opencv_that_cannot_decode_to_rgb_gives_the_same(pixels, kind, monkeypatch):
+    """4.10 and before: Debian trixie's."""
+    monkeypatch.delattr(cv2, "IMREAD_COLOR_RGB")
+    np.testing.assert_array_equal(decode(encoded(pixels, kind)), pixels)
+
+
 def test_grey_and_cmyk_pictures_become_rgb(pixels):
     grey = decode(encoded(pixels[..., 0], "JPEG", quality=95))
     assert grey.shape == pixels.shape

@@ -79,7 +79,11 @@ def _decode(data: bytes, header: PictureHeader) -> Array:
             return to_rgb(_to_eight_bits(decoded), bgr=True)
         except MemoryError as exc:
             raise _too_large(header) from exc
-    return _imdecode(data, header, cv2.IMREAD_COLOR_RGB)
+    if hasattr(cv2, "IMREAD_COLOR_RGB"):
+        return _imdecode(data, header, cv2.IMREAD_COLOR_RGB)
+    pixels = _imdecode(data, header, cv2.IMREAD_COLOR)  # before OpenCV 4.11: Debian trixie has 4.10
+    cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    return pixels
 
 
 def _imdecode(data: bytes, header: PictureHeader, how: int) -> Array:
