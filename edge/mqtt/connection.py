@@ -56,6 +56,8 @@ class Connection:
         self.acks = Acknowledgements(self.client.acknowledge)
         self.up = False
         self.was_up = False
+        self.leaving = False
+        """The end is ours."""
         self.resumed = False
         self.no_such_version = False
         self.no_such_qos = False

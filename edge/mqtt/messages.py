@@ -9,6 +9,9 @@ import msgspec
 
 from edge.mqtt.url import BrokerUrl
 
+RECEIVE_MAXIMUM = 64
+"""Inputs that the broker should send before they are acknowledged: they are held in memory."""
+
 
 class MqttOptions(msgspec.Struct, frozen=True):
     """How to reach the broker and what to say at birth and death. Times in seconds."""
@@ -80,3 +83,13 @@ class ProtocolChoice(msgspec.Struct, frozen=True):
     version: int
     retain: bool = True
     qos: int = 1
+
+
+class Listener:
+    """What the session tells its users, in its own thread: none may wait in it."""
+
+    def up(self, *, resumed: bool) -> None:
+        """Connected; `resumed`: the broker surely still had our session."""
+
+    def down(self, reason: str) -> None:
+        """The connection went."""

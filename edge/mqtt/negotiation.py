@@ -86,7 +86,7 @@ class Negotiation:
             self.choice = replace(self.choice, qos=0)
         if self._version is None and self._refused_version != 5:  # 3.1.1 was a guess: the next connection asks again
             self.choice = ProtocolChoice(5, self.choice.retain, self.choice.qos)
-        self._cut_short += 1
+        self._cut_short += not connection.leaving
         self._taken_over |= connection.taken_over
         # One of MQTT 5 has to say that it gives the session to another client; mosquitto 2.0.11 does not.
         self._closed_in_silence |= connection.closed_in_silence

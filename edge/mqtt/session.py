@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import FatalError, UnavailableError
 from edge.mqtt.codec import lazy_module
-from edge.mqtt.messages import Incoming, MqttOptions, OnDelivery, Outgoing, Refusal
+from edge.mqtt.messages import Incoming, Listener, MqttOptions, OnDelivery, Outgoing, Refusal
 from edge.mqtt.negotiation import Negotiation
 from edge.mqtt.posts import Posts
 from edge.mqtt.subscriptions import Subscriptions
@@ -46,16 +46,6 @@ STANDS_S = 2.0
 """A connection that stood so long has worked: one that ends sooner is tried again ever more slowly."""
 LOOK_AGAIN_S = 0.5
 """How long the thread waits at most: it has to beat."""
-
-
-class Listener:
-    """What the session tells its users, in its own thread: none may wait in it."""
-
-    def up(self, *, resumed: bool) -> None:
-        """Connected; `resumed`: the broker surely still had our session."""
-
-    def down(self, reason: str) -> None:
-        """The connection went."""
 
 
 class MqttSession:
@@ -197,6 +187,13 @@ class MqttSession:
         if incoming.qos and connection is not None and connection.session == incoming.session and connection.up:
             connection.acks.done(incoming.mid, sent)
 
+    def connect_again(self, reason: str) -> None:
+        """Ends the connection, where there is one, as at the end of the process: the broker sends again what it has no
+        acknowledgement of. For a call of `call_soon`."""
+        if self._connection is not None and self._connection.up:
+            self._connection.leaving = True
+            raise UnavailableError(reason)
+
     def _post(self, message: Outgoing, on_delivery: OnDelivery | None = None, *, keep: bool = False) -> None:
         self._posts.post(message, on_delivery, up=self.up, keep=keep)
 
@@ -276,7 +273,7 @@ class MqttSession:
                 self._deliver(connection, incoming)
             self._loop(connection, selector)
         finally:
-            connection.close(selector, polite=self._stopping.is_set())
+            connection.close(selector, polite=connection.leaving or self._stopping.is_set())
 
     def _open(self, connection: Connection, selector: selectors.BaseSelector) -> None:
         """In a thread of its own: a name server or a TLS handshake may take long, and the workers have their turns."""

@@ -22,9 +22,9 @@ from edge.data.message import Message
 from edge.data.result import SCHEMA
 from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.mqtt.codec.packets import Publication, PublishTemplate, publication
-from edge.mqtt.messages import OnDelivery, Outgoing, Refusal
+from edge.mqtt.messages import Listener, OnDelivery, Outgoing, Refusal
 from edge.mqtt.reply_fence import ReplyFence
-from edge.mqtt.session import Listener, MqttSession
+from edge.mqtt.session import MqttSession
 from edge.mqtt.topics import Topics
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo

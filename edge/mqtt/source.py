@@ -14,9 +14,9 @@ from functools import partial
 
 from edge.data.sample import Reply, Sample
 from edge.errors import ConfigError
-from edge.mqtt.messages import Incoming
+from edge.mqtt.messages import RECEIVE_MAXIMUM, Incoming, Listener
 from edge.mqtt.redelivery import ORIGIN, Delivery, Redeliveries, digest
-from edge.mqtt.session import Listener, MqttSession
+from edge.mqtt.session import MqttSession
 from edge.mqtt.topics import OUTPUTS
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
@@ -25,8 +25,12 @@ from edge.plugins.protocols import Loop
 log = logging.getLogger("edge.mqtt")
 
 MAX_QOS0_BYTES = 16_000_000
-"""QoS 0 inputs that may wait; the broker itself bounds those of QoS 1."""
+"""QoS 0 inputs that may wait."""
 MAX_QOS0 = 1024
+MAX_WAITING = 16_000
+MAX_WAITING_BYTES = 32_000_000
+"""QoS 1 inputs that may wait. We ask the broker for fewer, but mosquitto 2.0.11 sends all that it has: each
+acknowledgement of its oldest lets go as many as may be in flight together. One of MQTT 3.1.1 cannot be asked."""
 
 
 class MqttSource(Listener):
@@ -44,6 +48,8 @@ class MqttSource(Listener):
         self._waiting = _Waiting()
         self._redeliveries = Redeliveries()
         self._subscribed = False
+        self._overrun = False
+        """Too many wait: those that come now are sent again on another connection."""
         self._told_own = self._told_dropped = False
 
     def remember(self, origins: Iterable[bytes]) -> None:
@@ -57,7 +63,10 @@ class MqttSource(Listener):
             self._session.subscribe(self._topic, self._on_message)
 
     def read(self, timeout_s: float) -> Sample | None:
-        return self._waiting.get(timeout_s)
+        sample = self._waiting.get(timeout_s)
+        if sample is None and self._overrun:
+            self._session.call_soon(self._fetch_the_rest)
+        return sample
 
     def ack(self, sample: Sample) -> None:
         if sample.token is not None:
@@ -80,6 +89,10 @@ class MqttSource(Listener):
         if not resumed:
             self._redeliveries.forget()
 
+    def down(self, reason: str) -> None:
+        """What was not taken comes again."""
+        self._overrun = False
+
     def _on_message(self, incoming: Incoming) -> None:
         if self._is_own(incoming.topic):
             self._session.ack_now(incoming)
@@ -92,6 +105,9 @@ class MqttSource(Listener):
             self._take(incoming)
 
     def _take(self, incoming: Incoming) -> None:
+        if self._overrun or self._waiting.full:
+            self._overrun = True  # also for what would find room again, for it stands behind what was not taken
+            return
         same = digest(incoming)
         delivery = self._redeliveries.known(incoming, same)
         if delivery is None:
@@ -118,6 +134,10 @@ class MqttSource(Listener):
             if not self._told_dropped:
                 self._told_dropped = True
                 log.warning("inputs of QoS 0 come faster than they are inferred: the oldest are dropped, and counted")
+
+    def _fetch_the_rest(self) -> None:
+        if self._overrun:
+            self._session.connect_again("the broker sent more inputs at once than may wait: the rest comes anew")
 
     def _safe(self, delivery: Delivery) -> None:
         delivery.safe = True
@@ -154,13 +174,22 @@ class _Waiting:
         self._changed = threading.Condition()
         self._samples: deque[Sample] = deque()
         self._qos0 = self._qos0_bytes = 0
+        self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """Of inputs that the broker keeps. Not by fewer than it may send, however large they are."""
+        count = len(self._samples) - self._qos0
+        return count >= MAX_WAITING or (self._bytes >= MAX_WAITING_BYTES and count >= RECEIVE_MAXIMUM)
 
     def put(self, sample: Sample) -> int:
         """How many were dropped for it: without an acknowledgement, and older."""
         dropped = 0
         with self._changed:
             self._samples.append(sample)
-            if sample.token is None:
+            if sample.token is not None:
+                self._bytes += len(sample.payload)
+            else:
                 self._count(sample, 1)
                 while self._qos0 > 1 and (self._qos0 > MAX_QOS0 or self._qos0_bytes > MAX_QOS0_BYTES):
                     oldest = next(s for s in self._samples if s.token is None)
@@ -179,6 +208,8 @@ class _Waiting:
             sample = self._samples.popleft()
             if sample.token is None:
                 self._count(sample, -1)
+            else:
+                self._bytes -= len(sample.payload)
             return sample
 
     def drop_qos0(self) -> int:

@@ -20,8 +20,8 @@ from edge.data.tensor import TensorSpec
 from edge.describe.head import HeadInfo
 from edge.engines import onnxruntime
 from edge.model.manifest import Feature, Input, Manifest, Window
-from edge.mqtt.messages import MqttOptions
-from edge.mqtt.session import Listener, MqttSession
+from edge.mqtt.messages import Listener, MqttOptions
+from edge.mqtt.session import MqttSession
 from edge.mqtt.sink import MqttSink
 from edge.mqtt.url import parse
 from edge.plugins import registry

@@ -7,8 +7,7 @@ from support.processes import until
 
 from edge.mqtt.codec import fastpath
 from edge.mqtt.codec.packets import PublishTemplate, publication
-from edge.mqtt.messages import Outgoing
-from edge.mqtt.session import Listener
+from edge.mqtt.messages import Listener, Outgoing
 
 pytestmark = pytest.mark.usefixtures("way")
 

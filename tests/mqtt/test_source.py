@@ -7,9 +7,9 @@ import tracemalloc
 import pytest
 
 from edge.mqtt.acknowledgements import Acknowledgements
-from edge.mqtt.messages import Incoming
+from edge.mqtt.messages import RECEIVE_MAXIMUM, Incoming
 from edge.mqtt.redelivery import ORIGIN, digest
-from edge.mqtt.source import MAX_QOS0_BYTES, MqttSource
+from edge.mqtt.source import MAX_QOS0_BYTES, MAX_WAITING, MAX_WAITING_BYTES, MqttSource
 from edge.plugins.contexts import SourceContext
 from edge.testing.fakes import FakeClock
 
@@ -22,6 +22,7 @@ class Session:
     def __init__(self):
         self.number = 1
         self.acked = []
+        self.ended = []
         self.acks = Acknowledgements(lambda mid, qos: self.acked.append(mid))
 
     def listen(self, listener):
@@ -32,6 +33,10 @@ class Session:
 
     def call_soon(self, call):
         call()
+
+    def connect_again(self, reason):
+        if reason not in self.ended:
+            self.ended.append(reason)
 
     def ack_now(self, incoming, sent=None):
         if incoming.qos and incoming.session == self.number:
@@ -46,6 +51,7 @@ class Session:
         self.number += 1
         self.acked.clear()
         self.acks = Acknowledgements(lambda mid, qos: self.acked.append(mid))
+        self.listener.down("a test")
         self.listener.up(resumed=resumed)
 
 
@@ -300,3 +306,30 @@ def test_what_is_remembered_of_many_pictures_does_not_hold_them(source, session)
     finally:
         tracemalloc.stop()
     assert held < 3_000_000
+
+
+def test_of_more_inputs_than_may_wait_the_rest_comes_on_another_connection(source, session):
+    """mosquitto 2.0.11 sends all that it has, whatever it was asked for."""
+    for n in range(MAX_WAITING + 5):
+        session.give(b"%d" % n, n % 60_000 + 1)
+    first = source.read(0)
+    session.give(b"behind", 60_500)
+    waiting = read(source)
+    assert len(waiting) == MAX_WAITING - 1
+    assert session.ended == ["the broker sent more inputs at once than may wait: the rest comes anew"]
+    for sample in (first, *waiting):
+        source.ack(sample)
+    assert len(session.acked) == MAX_WAITING
+    session.reconnect()
+    for n in range(MAX_WAITING, MAX_WAITING + 5):
+        session.give(b"%d" % n, n % 60_000 + 1, dup=True)
+    session.give(b"behind", 60_500, dup=True)
+    assert payloads(source) == [*(b"%d" % n for n in range(MAX_WAITING, MAX_WAITING + 5)), b"behind"]
+    assert len(session.ended) == 1
+
+
+def test_few_that_are_large_wait_as_the_broker_was_told(source, session):
+    large = bytes(MAX_WAITING_BYTES // 32)
+    for n in range(RECEIVE_MAXIMUM + 5):
+        session.give(large, n + 1)
+    assert len(read(source)) == RECEIVE_MAXIMUM

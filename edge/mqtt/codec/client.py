@@ -23,11 +23,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.mqtt.codec.packets import Acknowledgement, Publication, refusal
-from edge.mqtt.messages import Incoming, MqttOptions, ProtocolChoice
+from edge.mqtt.messages import RECEIVE_MAXIMUM, Incoming, MqttOptions, ProtocolChoice
 
 SESSION_EXPIRY_S = 7 * 24 * 3600
-RECEIVE_MAXIMUM = 64
-"""Inputs that the broker sends before they are acknowledged: they are held in memory."""
 MAX_IN_FLIGHT = 65_535
 LOST = "Unspecified error"
 """What paho calls an end that neither side gave a reason for."""

@@ -14,9 +14,9 @@ from edge.app.loading import Loaded
 from edge.engines import choose
 from edge.errors import ConfigError, EndOfStream, FatalError, ModelError, SampleError, UnavailableError
 from edge.model import golden
-from edge.mqtt.messages import MqttOptions
+from edge.mqtt.messages import Listener, MqttOptions
 from edge.mqtt.options import broker_url
-from edge.mqtt.session import Listener, MqttSession
+from edge.mqtt.session import MqttSession
 from edge.pipeline.pipeline import Pipeline
 from edge.plugins.contexts import SinkContext
 from edge.plugins.protocols import RepairingEngine
