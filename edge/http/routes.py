@@ -60,9 +60,9 @@ def get(path: str, endpoint: Callable[[Request], Awaitable[Any]], *, listed: boo
     return Route(path, endpoint, methods=["GET"], include_in_schema=listed)
 
 
-def post(path: str, endpoint: Callable[[Request], Awaitable[Any]]) -> Route:
+def post(path: str, endpoint: Callable[[Request], Awaitable[Any]], *, listed: bool = True) -> Route:
     """A route that takes a body."""
-    return Route(path, endpoint, methods=["POST"])
+    return Route(path, endpoint, methods=["POST"], include_in_schema=listed)
 
 
 async def body_of(request: Request) -> tuple[bytes, Mapping[bytes, bytes]]:

@@ -137,6 +137,9 @@ def test_nulls_are_as_absent_as_mlserver_s_request_objects_have_them(numbers):
         ({}, {"classification": True}),
         ({}, {"classification": -1}),
         ({}, {"classification": 1.5}),
+        ({"sequence_id": {}}, {}),
+        ({"sequence_id": 1.5}, {}),
+        ({"sequence_start": "yes", "sequence_id": 1}, {}),
     ],
 )
 def test_parameters_of_a_wrong_type_are_refused_by_name(numbers, request_parameters, output_parameters):
@@ -147,6 +150,17 @@ def test_parameters_of_a_wrong_type_are_refused_by_name(numbers, request_paramet
 
     assert answer.status == 400
     assert next(iter(request_parameters or output_parameters)) in answer.error
+
+
+@pytest.mark.parametrize("place", ["inputs", "outputs"])
+def test_a_tensor_in_shared_memory_is_refused(numbers, place):
+    shared = {"shared_memory_region": "region", "shared_memory_byte_size": 12}
+    request = {"inputs": [tensor("x", ROW, "FP32")], "outputs": [{"name": "y"}]}
+    request[place][0]["parameters"] = shared
+
+    answer = numbers.infer(request)
+    assert answer.status == 400
+    assert "no shared memory" in answer.error
 
 
 @pytest.mark.parametrize("bad", [float("inf"), float("-inf")])
@@ -402,6 +416,7 @@ def change(**fields):
         (change(data=[[[1, 2, 3]]]), "not nested"),
         (change(data=[1, "2", 3]), "'2' where a FP32 value belongs"),
         (change(data=[1, True, "x"]), "belongs"),
+        (change(data=[1, 2, True]), "True where a FP32 value belongs"),
         (change(data=[1, {}, 3]), "{} where a FP32 value belongs"),
         (change(data=[1, 1e300, 3]), "FP32 cannot hold 1e+300"),
         (change(data="123"), "no array"),

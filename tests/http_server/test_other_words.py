@@ -116,6 +116,36 @@ def test_a_model_with_names_takes_columns_by_name_or_without_names_by_position(t
     )
 
 
+def test_csv_with_a_header_goes_by_name_or_by_position_where_the_model_has_no_names(numbers, table):
+    by_name = table.post("/invocations", b"c,a,b\n3,1,2\n", Content_Type="text/csv")
+    by_position = numbers.post("/invocations", b"p,q,r\n1,2,3\n", Content_Type="text/csv")
+
+    assert by_name.json == table.post("/invocations", b"1,2,3\n", Content_Type="text/csv").json
+    assert by_position.json == numbers.post("/invocations", b"1,2,3\n", Content_Type="text/csv").json
+
+
+def test_a_column_that_comes_twice_is_refused(table):
+    csv = table.post("/invocations", b"a,b,a\n1,2,3\n", Content_Type="text/csv")
+    split = table.post("/invocations", {"dataframe_split": {"columns": ["a", "b", "a"], "data": [[1, 2, 3]]}})
+
+    assert [csv.status, split.status] == [400, 400]
+    assert [csv.error, split.error] == ["the column 'a' comes twice"] * 2
+
+
+def test_a_type_that_is_not_read_is_refused_by_name(numbers):
+    answer = numbers.post("/invocations", b"1 1:2 2:3", Content_Type="text/libsvm")
+
+    assert answer.status == 415
+    assert "'text/libsvm': application/json, application/jsonlines, text/csv" in answer.error
+
+
+def test_kserve_s_explain_is_not_there_and_says_so(numbers):
+    answer = numbers.post(f"/v1/models/{numbers.name}:explain", {"instances": [[1, 2, 3]]})
+
+    assert answer.status == 501
+    assert ":predict" in answer.error
+
+
 @pytest.mark.parametrize("missing", [b"null", b"NaN"])
 def test_a_missing_value_is_null_or_python_s_nan_and_reaches_the_model(table, missing):
     body = b'{"dataframe_split": {"columns": ["a", "b", "c"], "data": [[1, %b, 3]]}}' % missing

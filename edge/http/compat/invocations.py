@@ -32,6 +32,9 @@ from edge.http.scheduling import Admission
 LINES = ("application/jsonlines", "application/x-jsonlines", "application/x-ndjson")
 NPY = "application/x-npy"
 CSV = "text/csv"
+TAKEN = ("application/json", *LINES[:1], CSV, NPY, "pictures")
+UNTOLD = ("", NPY, "application/octet-stream", "application/x-www-form-urlencoded", "text/plain")
+"""Types that say little of a body, or that curl says where nothing was said: what is in it decides."""
 
 
 class Invocations:
@@ -72,10 +75,15 @@ class Invocations:
     def answer(self, body: bytes, kind: str, accept: str = "") -> Response:
         """Raises SampleError."""
         if kind == CSV:
-            return _written(self._predictions(_csv(body)), accept)
+            return _written(self._predictions(self._csv(body)), accept)
         if kind in LINES:
             return _written(self._predictions(_json_lines(body)), accept)
-        value = _decoded(body)
+        try:
+            value = _decoded(body)
+        except SampleError as exc:
+            if kind in UNTOLD or kind.startswith(("image/", "audio/")) or kind.endswith("json"):
+                raise
+            raise Refusal(415, f"Content-Type {kind[:60]!r}: {', '.join(TAKEN)} are understood") from exc
         if isinstance(value, dict):
             if not isinstance(value.get("params", {}), (dict, NoneType)):
                 raise Refusal(400, "params: an object belongs there")
@@ -122,10 +130,25 @@ class Invocations:
         if not isinstance(columns, list):
             return data
         if any(len(row) != len(columns) for row in data):
-            raise Refusal(400, f"dataframe_split: every row has {len(columns)} values, as columns has")
+            raise Refusal(400, f"every row has {len(columns)} values, as columns has")
         if not self._named or columns == list(range(len(columns))):
             return data
+        twice = next((c for i, c in enumerate(columns) if c in columns[:i]), None)
+        if twice is not None:
+            raise Refusal(400, f"the column {str(twice)[:60]!r} comes twice")
         return [dict(zip(map(str, columns), row, strict=True)) for row in data]
+
+    def _csv(self, body: bytes) -> Payload:
+        """Its rows; the first one is a header where it holds a text and is not alone."""
+        try:
+            rows = [row for row in csv.reader(io.StringIO(body.decode("utf-8-sig"))) if row]
+        except (UnicodeDecodeError, csv.Error) as exc:
+            raise Refusal(400, f"not CSV: {exc}") from exc
+        if not rows:
+            raise Refusal(400, "CSV without a row")
+        headed = any(_cell(c) is c for c in rows[0]) and len(rows) > 1
+        data = [[_cell(c) for c in row] for row in rows[headed:]]
+        return self._split(rows[0], data) if headed else data
 
 
 def _decoded(body: bytes) -> Payload:
@@ -193,21 +216,6 @@ def _by_column(columns: Mapping[str, Any]) -> Payload:
             return dict(columns)
         return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
     return dict(columns)
-
-
-def _csv(body: bytes) -> Payload:
-    try:
-        rows = [row for row in csv.reader(io.StringIO(body.decode("utf-8-sig"))) if row]
-    except (UnicodeDecodeError, csv.Error) as exc:
-        raise Refusal(400, f"not CSV: {exc}") from exc
-    if not rows:
-        raise Refusal(400, "CSV without a row")
-    if any(_cell(c) is c for c in rows[0]) and len(rows) > 1:
-        names = rows[0]
-        if any(len(row) != len(names) for row in rows):
-            raise Refusal(400, f"CSV: every row has {len(names)} values, as the header has")
-        return [dict(zip(names, map(_cell, row), strict=True)) for row in rows[1:]]
-    return [[_cell(c) for c in row] for row in rows]
 
 
 def _cell(text: str) -> Any:

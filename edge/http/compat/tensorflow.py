@@ -62,6 +62,7 @@ class TensorFlowServing:
             get("/v1/models", self.names),
             *(post(f"{base}:{verb}", endpoint) for base in every for verb, endpoint in (
                 ("predict", self.predict), ("classify", self.classify), ("regress", self.regress))),
+            post(f"{MODEL}:{{verb}}", self.another, listed=False),
             *(get(f"{base}/metadata", self.metadata) for base in every),
             *(get(base, self.state) for base in every),
         ]  # fmt: skip
@@ -76,6 +77,13 @@ class TensorFlowServing:
     async def names(self, request: Request) -> Response:
         """The models, as KServe's first protocol lists them."""
         return as_json({"models": [self._models.name]})
+
+    async def another(self, request: Request) -> Response:
+        """Refused: KServe's `:explain`, and what is none of the verbs."""
+        self._check(request)
+        raise Refusal(
+            501, f":{request.path_params['verb'][:40]} is not done here; :predict, :classify and :regress are"
+        )
 
     async def state(self, request: Request) -> Response:
         """The model's state, as TensorFlow Serving and KServe's first protocol tell it."""

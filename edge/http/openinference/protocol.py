@@ -20,9 +20,10 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from edge.data.tensor import Array, TensorSpec
+from edge.http import sequences
 from edge.http.http_types import Refusal, Response
 from edge.http.openinference import tensors
-from edge.http.openinference.parameters import classes_of, flag
+from edge.http.openinference.parameters import all_binary, binary_size, check_output, classes_of, flag
 from edge.http.openinference.statistics import InferenceStatistics
 from edge.plugins.protocols import Engine
 
@@ -153,7 +154,8 @@ class Inference:
         return self.write(self.run(self.read(body, headers, arrived_ns)))
 
     def turn(self, parameters: Mapping[str, Any]) -> AbstractContextManager[Inference]:
-        """What answers a request with such parameters: itself."""
+        """What answers a request with such parameters: itself. Raises Refusal."""
+        sequences.of(parameters)
         return nullcontext(self)
 
     def parameters(self, body: bytes, headers: Mapping[bytes, bytes]) -> Mapping[str, Any]:
@@ -208,14 +210,14 @@ class Inference:
         if len(inputs) < len(self._inputs):
             self._check_complete(inputs)
         parameters, outputs = request.parameters, request.outputs
-        binary = flag(parameters, "binary_data_output", "the request", default=False) if parameters else False
+        binary = all_binary(parameters) if parameters else False
         wanted = self._wanted(outputs) if outputs else self._all
         return Asked(inputs, wanted, binary, UNSET if request.id is None else request.id, rows=_rows(inputs))
 
     def _tensor(self, tensor: InputTensor, view: memoryview, at: int) -> tuple[Array, int]:
         spec = self._inputs.get(tensor.name) or self._spec(tensor.name)
         count = tensors.check(spec, tensor.datatype, tensor.shape)
-        size = tensor.parameters.get("binary_data_size") if tensor.parameters else None
+        size = binary_size(tensor.parameters, tensor.name) if tensor.parameters else None
         if size is None:
             if not len(tensor.data):
                 raise Refusal(400, f"input {tensor.name!r} has neither data nor binary_data_size")
@@ -257,8 +259,8 @@ class Inference:
             if output.name not in self._outputs:
                 known = ", ".join(sorted(self._outputs))
                 raise Refusal(400, f"unknown output {output.name[:60]!r}; the model gives {known}")
-            flag(output.parameters, "binary_data", f"output {output.name!r}", default=False)
-            classes_of(output.parameters, output.name)
+            if output.parameters:
+                check_output(output.parameters, output.name)
         return outputs
 
     def _raw(self, view: memoryview) -> Asked:

@@ -170,7 +170,7 @@ def _numbers(values: list[Any], spec: TensorSpec) -> Array:
     if dtype.kind in "iu":
         return _whole(values, spec, dtype)
     try:
-        array = np.array(values)
+        array = np.array(None if dtype.kind == "f" and bool in set(map(type, values)) else values)
     except (ValueError, OverflowError):
         array = np.array(None)
     if array.ndim == 1 and array.dtype.kind in ("iub" if dtype.kind == "b" else "fiu"):
