@@ -302,6 +302,32 @@ def test_messages_that_lie_are_invalid_arguments_and_memory_stays_flat(rows, cli
     assert np.array_equal(client(rows).infer("rows", [put(ROW)]).as_numpy("y"), ROW)
 
 
+@pytest.mark.parametrize(
+    ("fields", "shared", "says"),
+    [
+        (["fp32_contents", "int_contents"], "", "int_contents is set; FP32 stands in fp32_contents"),
+        (["int64_contents"], "", "int64_contents is set; FP32 stands in fp32_contents"),
+        (["fp32_contents"], "region", "no shared memory"),
+    ],
+)
+def test_a_tensor_that_stands_in_two_places_or_elsewhere_is_refused(rows, fields, shared, says):
+    messages = Messages()
+    ask, answer = messages["ModelInferRequest"], messages["ModelInferResponse"]
+    request = ask(model_name="rows")
+    tensor = request.inputs.add(name="x", datatype="FP32", shape=[1, 3])
+    for field in fields:
+        getattr(tensor.contents, field).extend([1, 2, 3])
+    if shared:
+        tensor.parameters["shared_memory_region"].string_param = shared
+    with grpc.insecure_channel(f"127.0.0.1:{rows.server.grpc_port}") as channel:
+        infer = channel.unary_unary(f"/{SERVICE}/ModelInfer", ask.SerializeToString, answer.FromString)
+        with pytest.raises(grpc.RpcError) as caught:
+            infer(request)
+
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert says in caught.value.details()
+
+
 def test_the_descriptor_is_what_the_proto_file_says(tmp_path):
     pytest.importorskip("grpc_tools", reason="needs grpcio-tools")
     import edge.http.grpc

@@ -12,6 +12,7 @@ from edge.data.tensor import STRING, Array, TensorSpec
 from edge.http.grpc.messages import Messages
 from edge.http.http_types import Refusal
 from edge.http.openinference import tensors
+from edge.http.openinference.parameters import refuse_shared_memory
 from edge.http.openinference.protocol import GivenTensor, Inference, RequestedOutput
 from edge.http.openinference.sequenced import SequencedInference
 
@@ -57,6 +58,8 @@ def _given(request: Any) -> Iterator[GivenTensor]:
         raise Refusal(400, f"{len(raw)} raw_input_contents for {len(request.inputs)} inputs")
     for at, tensor in enumerate(request.inputs):
         shape = list(tensor.shape)
+        if tensor.parameters:
+            refuse_shared_memory(parameters(tensor.parameters), f"input {tensor.name[:60]!r}")
         if raw and tensor.HasField("contents"):
             raise Refusal(400, f"input {tensor.name[:60]!r} has both contents and raw_input_contents")
         read = partial(_from_raw, memoryview(raw[at]), shape) if raw else partial(_from_contents, tensor, shape)
@@ -71,6 +74,9 @@ def _from_contents(tensor: Any, shape: list[int], spec: TensorSpec, count: int) 
     field = CONTENTS.get(tensor.datatype)
     if field is None:
         raise Refusal(400, f"input {spec.name!r}: {tensor.datatype} comes in raw_input_contents only")
+    other = next((f.name for f, _ in tensor.contents.ListFields() if f.name != field), None)
+    if other is not None:
+        raise Refusal(400, f"input {spec.name!r}: {other} is set; {tensor.datatype} stands in {field}")
     values = getattr(tensor.contents, field)
     if len(values) != count:
         raise Refusal(400, f"input {spec.name!r}: {len(values)} values in {field}; the shape holds {count}")

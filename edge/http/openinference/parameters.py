@@ -31,7 +31,7 @@ def classes_of(parameters: Mapping[str, Any] | None, output: str) -> int:
     return value
 
 
-def _refuse_shared_memory(parameters: Mapping[str, Any], place: str) -> None:
+def refuse_shared_memory(parameters: Mapping[str, Any], place: str) -> None:
     """Raises Refusal where a client looks for a tensor in a memory that is not shared here."""
     if parameters.get("shared_memory_region") is not None:
         raise Refusal(400, f"{place}: there is no shared memory here: send and take tensors in the message itself")
@@ -48,10 +48,10 @@ def check_output(parameters: Mapping[str, Any], output: str) -> None:
     """Raises Refusal where an output cannot be given as it is asked for."""
     flag(parameters, "binary_data", f"output {output!r}", default=False)
     classes_of(parameters, output)
-    _refuse_shared_memory(parameters, f"output {output!r}")
+    refuse_shared_memory(parameters, f"output {output!r}")
 
 
 def binary_size(parameters: Mapping[str, Any], input_: str) -> object:
     """The `binary_data_size` of an input, as it stands there. Raises Refusal for a tensor that is elsewhere."""
-    _refuse_shared_memory(parameters, f"input {input_!r}")
+    refuse_shared_memory(parameters, f"input {input_!r}")
     return parameters.get("binary_data_size")
