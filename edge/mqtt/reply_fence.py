@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from edge.data.names import DISCOVERY
-from edge.mqtt.connection import Connection
 from edge.mqtt.topics import OUTPUTS
 
 
@@ -31,9 +30,14 @@ class ReplyFence(msgspec.Struct, frozen=True):
         parts = topic.removeprefix(f"{prefix}/").split("/")
         if topic.startswith(f"{prefix}/") and len(parts) == 3 and parts[2] in ("input", "status"):
             return "it is another service's"
-        if self.allowed and not any(Connection.matches(allowed, topic) for allowed in self.allowed):
-            return f"--reply-topics allows {', '.join(self.allowed)}"
-        return None
+        return self._not_allowed(topic) if self.allowed else None
+
+    def _not_allowed(self, topic: str) -> str | None:
+        from edge.mqtt.connection import Connection  # brings paho, which the session loads in its own way
+
+        if any(Connection.matches(allowed, topic) for allowed in self.allowed):
+            return None
+        return f"--reply-topics allows {', '.join(self.allowed)}"
 
     def _own(self) -> list[str]:
         return [f"{self.base}/{name}" for name in ("input", *OUTPUTS)]
