@@ -9,14 +9,19 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edge.score.door import Scorer
+    from edge.score.spark import spark_udf
 
-__all__ = ["Scorer"]
+__all__ = ["Scorer", "spark_udf"]
 
 
 def __getattr__(name: str) -> object:
     # Lazy: pyarrow and the engines are imported where they are used.
-    if name in __all__:
-        from edge.score import door
+    if name == "Scorer":
+        from edge.score.door import Scorer
 
-        return getattr(door, name)
+        return Scorer
+    if name == "spark_udf":
+        from edge.score.spark import spark_udf
+
+        return spark_udf
     raise AttributeError(f"module 'edge.score' has no attribute {name!r}")

@@ -70,7 +70,7 @@ def of(loaded: Loaded) -> ResultColumns:
         return ResultColumns(anomaly, _first, "is_anomaly", ("score",))
     if task == "regress":
         return _of_regression(loaded)
-    if task == "detect":
+    if task in ("detect", "keypoints"):
         boxes = _fields(("count", pa.int32()), ("predictions", pa.list_(_DETECTION)))
         return ResultColumns(boxes, _detections, "predictions")
     if task == "segment":
