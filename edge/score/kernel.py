@@ -114,7 +114,7 @@ class Kernel:
         return [dict(zip(names, row, strict=True)) if all(names) else list(row) for row in values]
 
     def _difference(self, batch: pa.RecordBatch, columns: Sequence[pa.Array], rows: Array) -> float:
-        """Of these rows alone to the first ones of the batch; infinite where a text differs."""
+        """Of these rows alone to the first ones of the batch; 1 where it is no number that differs."""
         alone = pa.Table.from_batches([self.samples([p]).batch for p in self._payloads(columns, rows.tolist())])
         worst = 0.0
         for name, kind in zip(self.schema.names, self.schema.types, strict=True):
@@ -124,7 +124,7 @@ class Kernel:
             if not pa.types.is_floating(kind) or any(
                 (a is None) != (b is None) for a, b in zip(one, other, strict=True)
             ):
-                return float("inf")
+                return max(worst, 1.0)
             worst = max(
                 worst, *(abs(a - b) for a, b in zip(one, other, strict=True) if a is not None and b is not None)
             )

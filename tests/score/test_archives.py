@@ -182,3 +182,17 @@ def test_the_summary_tells_of_classes_skips_and_drift(trees, score, tmp_path):
     assert sum(record["summary"]["skipped"].values()) == 600 - record["summary"]["results"] > 0
     assert record["drift"]["width"] > 1 > record["drift"]["height"]
     assert "1 of 4 features above 0.25" in said
+
+
+def test_rows_that_only_add_up_in_another_order_are_told_of(flowers, score, tmp_path):
+    """The record can be read again, whatever the difference is."""
+    pq.write_table(pa.Table.from_pylist(flowers.rows), tmp_path / "a.parquet")
+    command = (flowers.path, tmp_path / "a.parquet", "-o", tmp_path / "out")
+    code, said, _ = score(*command)
+    assert code == 0
+    apart = json.loads((tmp_path / "out" / "_run.json").read_text())["summary"]["apart"]
+    assert 0 <= apart < 1e-5
+    assert ("--batch 1" in said) == (apart > 0)
+    code, again, _ = score(*command, "--resume")
+    assert code == 0
+    assert again.splitlines()[0].endswith("150 results, 0 skipped")
