@@ -15,7 +15,7 @@ from flow.machine import description
 from integration.faults.broker import Broker
 from support.marks import write_between
 
-from scale import connections, model_time, sources, spool_depth
+from scale import connections, model_time, queued, sources, spool_depth
 from scale.quiet import Quiet
 
 PARTS = {
@@ -23,6 +23,7 @@ PARTS = {
     "spool-depth": spool_depth.measure,
     "connections": connections.measure,
     "sources": sources.measure,
+    "queued-inputs": queued.measure,
 }
 
 # Else it holds a small message back while the one before is not acknowledged, up to 40 ms: with several publishers that

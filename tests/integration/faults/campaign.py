@@ -96,6 +96,7 @@ class Account:
     inferred_again: int = 0
     replayed: int = 0
     out_of_order: int = 0
+    acks_out_of_order: int = 0
     unanswered: list[int] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -104,7 +105,8 @@ class Account:
 
     def sound(self) -> bool:
         """Nothing lost, nothing wrong or out of order, and no life of edge-run ended as it should not."""
-        return not (self.lost or self.unanswered or self.wrong or self.errors or self.bad_exits or self.out_of_order)
+        disorder = self.out_of_order or self.acks_out_of_order
+        return not (self.lost or self.unanswered or self.wrong or self.errors or self.bad_exits or disorder)
 
 
 class Campaign:
@@ -208,6 +210,7 @@ def fill(account: Account, ground: Ground) -> None:
     for boot, seq in heard.order:
         account.out_of_order += seq < newest.get(boot, 0)
         newest[boot] = max(seq, newest.get(boot, 0))
+    account.acks_out_of_order = ground.link.acks_out_of_order
     account.wrong, account.errors = heard.wrong, heard.errors
     account.bad_exits = ground.service.bad_exits
 
@@ -228,6 +231,7 @@ def table(accounts: list[Account]) -> str:
         ("repeats (same `id`)", lambda a: a.repeats),
         ("inferred again (same input, other `id`)", lambda a: a.inferred_again),
         ("out of order within a life", lambda a: a.out_of_order),
+        ("acknowledgements out of order on a connection", lambda a: a.acks_out_of_order),
         ("wrong results", lambda a: len(a.wrong)),
         ("askers without an answer", lambda a: len(a.unanswered)),
         ("lost with a session that the broker ended by itself", lambda a: a.forgotten or "-"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 CHUNK = 65536
@@ -19,8 +19,11 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self._target = target
         self.port = 0
+        self.acks_out_of_order = 0
+        """Of all connections: PUBACKs of the client in another order than the messages came in [MQTT-4.6.0]."""
         self._refusing = False
-        self._refuses_publications = False
+        self.refuses_publications = False
+        """MQTT 5: what the broker confirms is refused on the way back, for a reason that no standard names."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
         self._flowing: asyncio.Event | None = None
@@ -65,11 +68,10 @@ class Proxy:
         self._refusing = False
 
     def refuse_publications(self) -> None:
-        """MQTT 5: what the broker confirms is refused on the way back, for a reason that no standard names."""
-        self._refuses_publications = True
+        self.refuses_publications = True
 
     def accept_publications(self) -> None:
-        self._refuses_publications = False
+        self.refuses_publications = False
 
     # --- in the loop --------------------------------------------------------------------------------
 
@@ -97,21 +99,22 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= {writer, far_writer}
-        for pump in (self._pump(reader, far_writer), self._pump(far_reader, writer, Answers())):
+        order = Order(self)
+        for pump in (self._pump(reader, far_writer, order.sent), self._pump(far_reader, writer, order.came)):
             task = self._loop.create_task(pump)
             self._pumps.add(task)
             task.add_done_callback(self._pumps.discard)
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: Answers | None = None
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, see: Callable[[bytes], bytes]
     ) -> None:
+        """`see` is given each packet, and says what goes on in its place."""
         assert self._flowing is not None
+        packets = Packets()
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
                 await self._flowing.wait()
-                if answers is not None:
-                    data = answers.take(data, refuse=self._refuses_publications)
-                writer.write(data)
+                writer.write(b"".join([see(packet) for packet in packets.take(data)]))
                 await writer.drain()
         writer.close()
         self._writers.discard(writer)
@@ -133,23 +136,47 @@ class Proxy:
         self._call(run())
 
 
-class Answers:
-    """What a broker sends on one connection, packet by packet: a PUBACK is kept back until it is whole."""
+class Packets:
+    """What one side sends on one connection, packet by packet: each is kept back until it is whole."""
 
     def __init__(self) -> None:
         self._rest = b""
 
-    def take(self, data: bytes, *, refuse: bool) -> bytes:
-        """The same, with every PUBACK a refusal where `refuse`."""
-        data, out, at = self._rest + data, bytearray(), 0
+    def take(self, data: bytes) -> Iterator[bytes]:
+        data, at = self._rest + data, 0
         while (end := _end_of_packet(data, at)) is not None:
-            packet = data[at:end]
-            if refuse and packet[0] == 0x40:
-                packet = b"\x40\x03" + packet[2:4] + UNKNOWN
-            out += packet
+            yield data[at:end]
             at = end
         self._rest = data[at:]
-        return bytes(out)
+
+
+class Order:
+    """The acknowledgements of one connection beside the messages that they are for."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._waiting: dict[bytes, None] = {}
+
+    def came(self, packet: bytes) -> bytes:
+        """Of the broker: with every PUBACK a refusal where the proxy refuses publications."""
+        if packet[0] & 0xF6 == 0x32:  # PUBLISH at QoS 1
+            self._waiting.setdefault(_identifier(packet))
+        return b"\x40\x03" + packet[2:4] + UNKNOWN if packet[0] == 0x40 and self._proxy.refuses_publications else packet
+
+    def sent(self, packet: bytes) -> bytes:
+        """Of the client. A message that the broker sent twice, as it does without an acknowledgement, counts once."""
+        if packet[0] == 0x40 and packet[2:4] in self._waiting:
+            self._proxy.acks_out_of_order += next(iter(self._waiting)) != packet[2:4]
+            del self._waiting[packet[2:4]]
+        return packet
+
+
+def _identifier(packet: bytes) -> bytes:
+    at = 1
+    while packet[at] > 0x7F:
+        at += 1
+    at += 3 + int.from_bytes(packet[at + 1 : at + 3], "big")
+    return packet[at : at + 2]
 
 
 def _end_of_packet(data: bytes, at: int) -> int | None:

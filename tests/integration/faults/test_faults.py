@@ -43,6 +43,7 @@ def test_no_acknowledged_input_is_lost_under_two_hundred_faults(tmp_path):
     assert account.wrong == []
     assert account.errors == []
     assert account.out_of_order == 0
+    assert account.acks_out_of_order == 0
     assert account.bad_exits == []
 
 
@@ -58,6 +59,7 @@ def test_nor_at_another_broker_under_forty(tmp_path, broker):
     assert account.wrong == []
     assert account.errors == []
     assert account.out_of_order == 0
+    assert account.acks_out_of_order == 0
     assert account.bad_exits == []
 
 
@@ -70,4 +72,5 @@ def test_no_line_that_was_reported_as_taken_is_lost_with_always(tmp_path):
     assert account.wrong == []
     assert account.errors == []
     assert account.out_of_order == 0
+    assert account.acks_out_of_order == 0
     assert account.bad_exits == []
