@@ -109,6 +109,8 @@ def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if settings.model.file == UNSET:
         remarks = "".join(f"; {remark}" for remark in settings.remarks)
         raise ConfigError(f"no model: say edge-run model.onnx, or edge-run demo for a first try{remarks}")
+    if "@" in settings.model.file.name and settings.updates.uri is None and not settings.model.file.exists():
+        raise ConfigError(f"--model {settings.model.file}: there is no such file; to fetch it say --updates URI, too")
     _check_home_assistant(settings)
     topics = settings.topics
     device = topic_part(topics.device or os.uname().nodename or "device")

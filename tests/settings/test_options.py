@@ -178,3 +178,8 @@ def test_filters_of_reply_topics_are_those_of_mqtt(text):
 def test_what_is_no_filter_of_reply_topics_is_refused(text):
     with pytest.raises(ConfigError, match="belong there"):
         read("--reply-topics", text)
+
+
+def test_a_model_of_a_repository_needs_the_repository():
+    with pytest.raises(ConfigError, match="no such file; to fetch it say --updates URI"):
+        layers.read(["digits@stable"], {}, "0")
