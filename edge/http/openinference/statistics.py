@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from edge.data.units import SECOND_NS
 from edge.plugins.protocols import Clock
-from edge.telemetry.metrics import Metrics
+from edge.telemetry.metrics import GATHERED_MOST, Metrics
 
 MOST_SIZES = 1024
 """Batch sizes that are told apart."""
@@ -31,6 +32,8 @@ class InferenceStatistics:
         self._queue_ns = 0
         self._last_ns = 0
         self._batches: dict[int, list[int]] = {}
+        self._answered: deque[tuple[int, int, tuple[int, int, int], int]] = deque()
+        self._ran: deque[tuple[int, int]] = deque()
 
     def ok(self, rows: int, queue_ns: int, stages_ns: tuple[int, int, int]) -> None:
         """A request was answered: nanoseconds of waiting, and of reading, inference and writing."""
@@ -40,19 +43,28 @@ class InferenceStatistics:
             "http_inferences",
             ((read, read_ns / SECOND_NS), (infer, infer_ns / SECOND_NS), (write, write_ns / SECOND_NS)),
         )
-        with self._lock:
-            self._rows += rows
-            self._done += 1
-            self._queue_ns += queue_ns
-            self._last_ns = self._clock.time_ns()
-            spent_ns = self._stages_ns
-            spent_ns[0] += read_ns
-            spent_ns[1] += infer_ns
-            spent_ns[2] += write_ns
+        self._answered.append((rows, queue_ns, stages_ns, self._clock.time_ns()))
+        if len(self._answered) >= GATHERED_MOST:
+            with self._lock:
+                self._add_up()
 
     def ran(self, rows: int, spent_ns: int) -> None:
         """The engine ran once, with so many samples together."""
-        with self._lock:
+        self._ran.append((rows, spent_ns))
+        if len(self._ran) >= GATHERED_MOST:
+            with self._lock:
+                self._add_up()
+
+    def _add_up(self) -> None:
+        """What has gathered, as `Metrics` does it; with the lock."""
+        while self._answered:
+            rows, queue_ns, stages_ns, self._last_ns = self._answered.popleft()
+            self._rows += rows
+            self._done += 1
+            self._queue_ns += queue_ns
+            self._stages_ns = [total + ns for total, ns in zip(self._stages_ns, stages_ns, strict=True)]
+        while self._ran:
+            rows, spent_ns = self._ran.popleft()
             self._runs += 1
             batch = self._batches.setdefault(min(rows, MOST_SIZES), [0, 0])
             batch[0] += 1
@@ -67,6 +79,7 @@ class InferenceStatistics:
     def statistics(self, name: str, version: str) -> Mapping[str, Any]:
         """One entry of `model_stats`."""
         with self._lock:
+            self._add_up()
             done = self._done
             stages = {s: {"count": done, "ns": ns} for s, ns in zip(STAGES, self._stages_ns, strict=True)}
             return {

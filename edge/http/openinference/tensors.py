@@ -81,10 +81,12 @@ def from_json(raw: msgspec.Raw, spec: TensorSpec, dims: Sequence[int], count: in
     if spec.dtype != STRING and len(raw) > LARGE:
         quick = _simd(memoryview(raw), spec.dtype, dims, count)
         quick = quick if quick is None else cast(quick, spec)
+        if quick is not None:
+            return quick.reshape(dims)
     elif spec.dtype in _PACKED:
-        quick = _packed(raw, spec.dtype, count)
-    if quick is not None:
-        return quick.reshape(dims)
+        quick = _packed(raw, spec.dtype, dims, count)
+        if quick is not None:
+            return quick
     try:
         values = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
@@ -96,13 +98,13 @@ def from_json(raw: msgspec.Raw, spec: TensorSpec, dims: Sequence[int], count: in
     return cast(_numbers(_flat(values, spec, dims, count), spec), spec).reshape(dims)
 
 
-def _packed(raw: msgspec.Raw, dtype: str, count: int) -> Array | None:
+def _packed(raw: msgspec.Raw, dtype: str, dims: Sequence[int], count: int) -> Array | None:
     """A few flat numbers, each of which the type can hold, without a step in float64; None: as for `_simd`."""
     try:
         values = _floats.decode(raw)
         if len(values) != count:
             return None
-        return np.frombuffer(struct.pack(f"<{count}{_PACKED[dtype]}", *values), NUMPY[DATATYPES[dtype]])
+        return np.ndarray(dims, NUMPY[DATATYPES[dtype]], struct.pack(f"<{count}{_PACKED[dtype]}", *values))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
         return None
 
