@@ -46,6 +46,11 @@ class Negotiation:
     def up(self) -> None:
         """The broker has accepted a connection."""
         self._hung_up = 0
+        if self._version is None and self.choice.version == 4 and self._worked_version != 4:
+            log.info(
+                "MQTT 3.1.1, for the broker did not take 5: clients that ask with a Response Topic get no answer; "
+                "where it speaks 5, say --mqtt-version 5"
+            )
         self._worked_version = self.choice.version
 
     def stands(self) -> None:

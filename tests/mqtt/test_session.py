@@ -529,3 +529,14 @@ def test_one_that_comes_again_on_its_connection_is_acknowledged_once_in_its_plac
         made.ack(one)
     broker.wait("two acknowledgements", lambda: len(peer.acknowledged) == 2)
     assert peer.acknowledged == [7, 8]
+
+
+def test_what_is_lost_with_an_older_version_is_told_once(broker, session, caplog):
+    caplog.set_level("INFO", "edge.mqtt")
+    broker.connack = lambda peer: 0x84 if peer.five else 0  # unsupported protocol version
+    made = session(births=lambda: [Outgoing("t/status", b"online")])
+    made.start()
+    broker.wait("a birth", lambda: bool(broker.peers and broker.peers[-1].published))
+    broker.peers[-1].close()
+    broker.wait("another birth", lambda: sum(bool(peer.published) for peer in broker.peers) == 2)
+    assert caplog.text.count("clients that ask with a Response Topic get no answer") == 1
