@@ -10,28 +10,22 @@ import functools
 import itertools
 import logging
 import os
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.app import assembly, drift, refusals, trial
+from edge.app import assembly, connecting, drift, refusals, trial
 from edge.app.core import Core, Draft
 from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
 from edge.app.service import App, HangLog
-from edge.app.status import StatsPublisher, Status
-from edge.app.topics import TopicsLock
+from edge.app.status import Status
 from edge.data.names import DISCOVERY
 from edge.delivery.outbox import Outbox
-from edge.delivery.retry import for_broker
 from edge.errors import ConfigError
-from edge.mqtt.messages import MqttOptions, Outgoing
-from edge.mqtt.options import broker_url
+from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
-from edge.mqtt.twin import TwinWatch
-from edge.mqtt.url import BrokerUrl
 from edge.pipeline.pipeline import Pipeline
 from edge.plugins.contexts import SinkContext
 from edge.plugins.protocols import RememberingSource, Source
@@ -44,7 +38,6 @@ from edge.runtime.runner import Runner
 from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
 from edge.sources.uri import without_credentials
-from edge.storage.instance import instance_id
 from edge.telemetry.board import temperature_celsius
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
@@ -54,16 +47,12 @@ if TYPE_CHECKING:
     from edge.app.update_agent import UpdateAgent
     from edge.homeassistant.announcer import Announcer
     from edge.http.app import HttpServer
-    from edge.mqtt.embedded import EmbeddedBroker
     from edge.mqtt.masks import MaskPublisher
 
 log = logging.getLogger("edge.app.service")
 
 ORIGINS_MOST = 1024
 """More than any broker sends without an acknowledgement."""
-
-EMBEDDED_LINGER_S = 1.0
-"""How long the embedded broker outlives the last result, so that subscribers get it."""
 
 
 def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None) -> App:
@@ -74,9 +63,9 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     outboxes: list[Outbox] = []  # filled below: what reports them is made before them
     watchdog = Watchdog(core.hearts, core.clock)
     draft.ticks.append(HangLog(watchdog).tick)
-    broker = _embedded(settings, draft)
+    broker = connecting.embedded(settings, draft)
     draft.add("engine", stop=loaded.engine.close)
-    session = _session(core, draft, broker)
+    session = connecting.connect(core, draft, broker)
     status = Status(core.settings, loaded, core.metrics, core.clock, core.boot, core.topics, outboxes)
     watched = drift.make(core, draft, session)
     status.drift = watched.counts if watched is not None else None
@@ -96,7 +85,7 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     if isinstance(source, RememberingSource):
         draft.add("inputs", functools.partial(_remind, source, outboxes))
     if session is not None:
-        _add_session(core, draft, session, status, embedded=broker is not None)
+        connecting.join(core, draft, session, status, embedded=broker is not None)
         _terminal(core, draft, session)
     for name, part in (("drift's end", watched), ("trial's end", tried)):
         if part is not None:
@@ -127,88 +116,6 @@ def _core(settings: Settings, loaded: Loaded) -> Core:
         seq=itertools.count(1),
         rows=RowRules(settings.input.ignore_unknown, settings.input.absent == "missing", LeftOut()),
     )
-
-
-# --- the broker -----------------------------------------------------------------------------------------
-
-
-def _embedded(settings: Settings, draft: Draft) -> EmbeddedBroker | None:
-    name, _, port = settings.mqtt.url.partition(":")
-    if name != "embedded":
-        return None
-    if port and not port.isdigit():
-        raise ConfigError(f"--mqtt {settings.mqtt.url}: {port!r} is not a port; say embedded:1883")
-    from edge.mqtt.embedded import EmbeddedBroker  # brings asyncio
-
-    broker = EmbeddedBroker(int(port) if port else None)
-
-    def start() -> None:
-        broker.start()
-        log.warning(
-            "embedded broker, for trying out only: nothing is kept, nobody is asked for a password",
-            extra={"broker": f"mqtt://127.0.0.1:{broker.port}"},
-        )
-
-    draft.add("embedded broker", start, broker.stop)
-    return broker
-
-
-def _session(core: Core, draft: Draft, broker: EmbeddedBroker | None) -> MqttSession | None:
-    mqtt, topics = core.settings.mqtt, core.settings.topics
-    if mqtt.url == "none":
-        return None
-    url = BrokerUrl("mqtt", "127.0.0.1", broker.port) if broker is not None else broker_url(mqtt)
-    name = core.loaded.manifest.name
-    client_id = mqtt.client_id or f"edge-run-{topics.device}-{name}-{instance_id(core.settings.delivery.state_dir)}"
-    backoff = for_broker()
-    return MqttSession(
-        MqttOptions(
-            url=url,
-            client_id=client_id,
-            status_topic=core.topics.status,
-            ca=mqtt.ca,
-            cert=mqtt.cert,
-            key=mqtt.key,
-            keepalive_s=mqtt.keepalive,
-            confirm_timeout_s=mqtt.confirm_timeout,
-            version=4 if broker is not None else {"5": 5, "3.1.1": 4}.get(mqtt.version or ""),
-        ),
-        births=draft.born,
-        wait_s=backoff.next_s,
-        worked=backoff.reset,
-        refused=backoff.calm,
-        failed=core.stop.fail,
-        beat=core.hearts.beat,
-    )
-
-
-def _add_session(core: Core, draft: Draft, session: MqttSession, status: Status, *, embedded: bool) -> None:
-    """Behind all that subscribes: who reads `online` may publish at once."""
-
-    def stop() -> None:
-        session.stop(status.farewell())
-        if embedded:
-            time.sleep(EMBEDDED_LINGER_S)
-
-    if not embedded:
-        # Behind the spools: of two processes with one spool the second ends with the spool's error.
-        lock = TopicsLock(
-            core.settings.delivery.state_dir, str(session.options.url), core.topics.base, core.loaded.path
-        )
-        draft.add("topics", lock.hold, lock.release)
-    twins = TwinWatch(
-        core.boot,
-        core.topics,
-        core.clock,
-        answer=lambda: session.post(status.message()),
-        changed=lambda: session.post(status.information()),
-    )
-    twins.listen(session)
-    status.twin = lambda: twins.there
-    draft.ticks.append(twins.tick)
-    draft.births.append(status.births)
-    draft.ticks.append(StatsPublisher(session, status, core.settings.topics.stats_interval, core.clock).tick)
-    draft.add("mqtt", session.start, stop)
 
 
 def _terminal(core: Core, draft: Draft, session: MqttSession) -> None:
