@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections import OrderedDict
 from collections.abc import Iterable
 
 import msgspec
@@ -41,7 +42,10 @@ class Redeliveries:
     """Belongs to the session's thread."""
 
     def __init__(self) -> None:
-        self._on_their_way: dict[bytes, list[Delivery]] = {}
+        self._here: dict[tuple[bytes, int], Delivery] = {}
+        """On their way, last sent on this connection: by digest and identifier."""
+        self._before: dict[bytes, OrderedDict[Delivery, None]] = {}
+        """On their way, last sent on an earlier one. Many may be equal: a sensor that stands still."""
         self._on_disk: set[bytes] = set()
         self._session = -1
         self._numbered_anew = False
@@ -52,7 +56,8 @@ class Redeliveries:
 
     def forget(self) -> None:
         """The broker has lost the session: it repeats nothing."""
-        self._on_their_way.clear()
+        self._here.clear()
+        self._before.clear()
         self._on_disk.clear()
 
     def known(self, incoming: Incoming, digest: bytes) -> Delivery | None:
@@ -60,13 +65,15 @@ class Redeliveries:
         if incoming.session != self._session:
             self._session = incoming.session
             self._numbered_anew = incoming.mid == 1
+            for delivery in self._here.values():
+                self._before.setdefault(delivery.digest, OrderedDict())[delivery] = None
+            self._here.clear()
         if not incoming.dup:
             return None
-        for delivery in self._on_their_way.get(digest, ()):
-            before = delivery.incoming
-            if before.session != incoming.session or before.mid == incoming.mid:
-                delivery.incoming = replace(incoming, payload=b"")
-                return delivery
+        again = self._here.get((digest, incoming.mid)) or self._take_from_before(digest)
+        if again is not None:
+            self._put_here(again, incoming)
+            return again
         origin = ORIGIN.pack(incoming.mid, digest)
         if origin in self._on_disk and not self._numbered_anew:
             self._on_disk.discard(origin)
@@ -75,18 +82,35 @@ class Redeliveries:
 
     def add(self, incoming: Incoming, digest: bytes) -> Delivery:
         """A message that will be inferred."""
-        # Without the payload: what is remembered of many pictures must not hold them.
-        delivery = Delivery(replace(incoming, payload=b""), digest)
-        self._on_their_way.setdefault(digest, []).append(delivery)
+        delivery = Delivery(incoming, digest)
+        self._put_here(delivery, incoming)
         return delivery
 
     def acknowledged(self, delivery: Delivery) -> None:
         """Its acknowledgement is sent."""
-        equal = self._on_their_way.get(delivery.digest, [])
-        if delivery in equal:
-            equal.remove(delivery)
+        key = (delivery.digest, delivery.incoming.mid)
+        equal: OrderedDict[Delivery, None] = self._before.get(delivery.digest, OrderedDict())
+        if self._here.get(key) is delivery:
+            del self._here[key]
+        elif delivery in equal:
+            del equal[delivery]
             if not equal:
-                del self._on_their_way[delivery.digest]
+                del self._before[delivery.digest]
+
+    def _put_here(self, delivery: Delivery, incoming: Incoming) -> None:
+        # Without the payload: what is remembered of many pictures must not hold them.
+        delivery.incoming = replace(incoming, payload=b"")
+        self._here[delivery.digest, incoming.mid] = delivery
+
+    def _take_from_before(self, digest: bytes) -> Delivery | None:
+        """The oldest of those that are equal."""
+        equal = self._before.get(digest)
+        if equal is None:
+            return None
+        delivery, _ = equal.popitem(last=False)
+        if not equal:
+            del self._before[digest]
+        return delivery
 
 
 def digest(incoming: Incoming) -> bytes:
