@@ -85,13 +85,14 @@ def all_of(content: bytes, chunk: int) -> tuple[list[bytes], list[str]]:
     reader, writer = os.pipe()
     source = LineSource(Path(f"/dev/fd/{reader}"), "pipe", FakeClock())
     source.open()
-    payloads, said, at = [], [], 0
+    payloads, said = [], []
+    chunks = iter([*(content[at : at + chunk] for at in range(0, len(content), chunk)), b""])
     while True:
-        if at < len(content):
-            os.write(writer, content[at : at + chunk])
-            at += chunk
-            if at >= len(content):
-                os.close(writer)
+        following = next(chunks, None)
+        if following:
+            os.write(writer, following)
+        elif following is not None:
+            os.close(writer)
         try:
             sample = source.read(0)
         except SampleError as exc:
