@@ -85,7 +85,7 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     if isinstance(source, RememberingSource):
         draft.add("inputs", functools.partial(_remind, source, outboxes))
     if session is not None:
-        connecting.join(core, draft, session, status, embedded=broker is not None)
+        connecting.join(core, draft, session, status, broker)
         _terminal(core, draft, session)
     for name, part in (("drift's end", watched), ("trial's end", tried)):
         if part is not None:

@@ -76,10 +76,10 @@ def connect(core: Core, draft: Draft, broker: EmbeddedBroker | None) -> MqttSess
     )
 
 
-def join(core: Core, draft: Draft, session: MqttSession, status: Status, *, embedded: bool) -> None:
+def join(core: Core, draft: Draft, session: MqttSession, status: Status, broker: EmbeddedBroker | None) -> None:
     """Behind all that subscribes: who reads `online` may publish at once."""
 
-    if not embedded:
+    if broker is None:
         # Behind the spools: of two processes with one spool the second ends with the spool's error.
         lock = TopicsLock(
             core.settings.delivery.state_dir, str(session.options.url), core.topics.base, core.loaded.path
@@ -98,3 +98,5 @@ def join(core: Core, draft: Draft, session: MqttSession, status: Status, *, embe
     draft.births.append(status.births)
     draft.ticks.append(StatsPublisher(session, status, core.settings.topics.stats_interval, core.clock).tick)
     draft.add("mqtt", session.start, lambda: session.stop(status.farewell()))
+    if broker is not None:
+        draft.add("results handed out", stop=broker.hand_out)

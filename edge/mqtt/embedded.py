@@ -69,25 +69,34 @@ class EmbeddedBroker:
             return
         self._ready.set()
         loop.run_forever()
-        loop.run_until_complete(self._handed_out())
         with contextlib.suppress(Exception):
             loop.run_until_complete(self._broker.shutdown())
         loop.run_until_complete(_end_tasks(asyncio.all_tasks(loop)))
         loop.close()
 
+    def hand_out(self) -> None:
+        """Returns when the subscribers have what was published so far.
+
+        amqtt confirms a message first and hands it out later. It forgets what is left when it ends, and what a publisher
+        has left when that one disconnects: so this comes before either.
+        """
+        if self._thread is not None and self._loop is not None and self._ready.is_set() and self._failure is None:
+            asyncio.run_coroutine_threadsafe(self._handed_out(), self._loop).result()
+
     async def _handed_out(self) -> None:
-        """Returns when the subscribers have what was published: amqtt confirms a message first, hands it out later, and
-        forgets at its end what is left. What it has yet to begin with shows as under way within a few turns."""
+        """What amqtt has yet to begin with shows as waiting or under way within a few turns."""
         until = asyncio.get_running_loop().time() + HAND_OUT_S
         quiet = 0
         while quiet < QUIET_LOOKS and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(LOOK_S)
             sessions = [session for session, _ in self._broker.sessions.values()]
-            waits = any(s.inflight_out_count for s in sessions if s.transitions.state == "connected")
+            here = [session for session in sessions if session.transitions.state == "connected"]
+            waits = any(s.inflight_out_count or not s.delivered_message_queue.empty() for s in here)
             quiet = 0 if waits else quiet + 1
 
     def stop(self) -> None:
         """Ends it once its subscribers have everything; a second call does nothing."""
+        self.hand_out()
         thread, self._thread = self._thread, None
         if thread is None:
             return

@@ -61,7 +61,8 @@ def test_all_parts_are_there_when_it_is_built_and_none_of_them_is_started(built,
     flags = ("--mqtt", "embedded", "--http", "0", "--home-assistant", "--save-frames", str(tmp_path / "frames"))
     app = built(*flags, model=pictures)
     assert names(app) == [
-        "embedded broker", "engine", "home assistant", "frame saver", "http", "inputs", "mqtt", "crash marks", "health",
+        "embedded broker", "engine", "home assistant", "frame saver", "http", "inputs", "mqtt", "results handed out",
+        "crash marks", "health",
     ]  # fmt: skip
     assert not (tmp_path / "frames").exists()
     assert not list((tmp_path / "state").glob("*.health"))

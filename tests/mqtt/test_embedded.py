@@ -11,6 +11,7 @@ from support.processes import free_port, until
 from edge.mqtt.embedded import EmbeddedBroker
 
 MESSAGES = 300
+MANY = 2000
 BIG = b"x" * 20_000
 
 
@@ -38,3 +39,30 @@ def test_its_end_waits_for_a_subscriber_that_is_behind():
     ending.join()
     publisher.disconnect()
     publisher.loop_stop()
+
+
+def test_what_a_publisher_has_had_confirmed_is_handed_out_before_it_disconnects():
+    broker = EmbeddedBroker(free_port())
+    broker.start()
+    subscribed, received = threading.Event(), []
+    subscriber = paho.Client(CallbackAPIVersion.VERSION2)
+    subscriber.on_connect = lambda client, *_: client.subscribe("all", qos=1)
+    subscriber.on_subscribe = lambda *_: subscribed.set()
+    subscriber.on_message = lambda _c, _u, message: received.append(message)
+    subscriber.connect("127.0.0.1", broker.port)
+    subscriber.loop_start()
+    until(subscribed.is_set, "subscribed")
+
+    publisher = paho.Client(CallbackAPIVersion.VERSION2)
+    publisher.max_inflight_messages = MANY
+    publisher.connect("127.0.0.1", broker.port)
+    publisher.loop_start()
+    for confirmed in [publisher.publish("all", b"small", qos=1) for _ in range(MANY)]:
+        confirmed.wait_for_publish()
+    pass
+    publisher.disconnect()
+    publisher.loop_stop()
+
+    until(lambda: len(received) == MANY, "all of them received")
+    broker.stop()
+    subscriber.loop_stop()

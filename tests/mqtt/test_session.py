@@ -234,6 +234,7 @@ def test_a_broker_without_qos_1_gets_qos_0_and_it_is_said(broker, session, outco
     made.post(Outgoing("t", b"x"), outcome.on_delivery(0), keep=True)
     outcome.wait(1)
     broker.wait("the message", lambda: bool(broker.peers[0].published))
+    broker.wait("the subscription", lambda: bool(broker.peers[0].subscribed))
     assert [m.qos for m in broker.peers[0].published] == [0]
     assert [o & 3 for _, o in broker.peers[0].subscribed] == [0]
     assert "QoS 0 only" in caplog.text
