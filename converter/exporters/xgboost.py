@@ -32,6 +32,9 @@ from edge.data.tensor import Array
 from edge.errors import first_line, needs, one_line
 from edge.model.manifest import Feature, Input, Manifest, Output
 
+_SORTS = (3, 4)
+ASCENDING = "quantiles are sorted where they cross, as XGBoost does it from 3.4 on; before, they crossed"
+
 
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     """An XGBoost model as ONNX. Raises UnsupportedError with the reason where that would not be honest."""
@@ -60,6 +63,7 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         labels=tuple(str(i) for i in range(original.classes)) if scored else (),
     )  # fmt: skip
     artifact = finished("xgboost", proto, manifest, original, rows, source)
+    artifact = artifact.noting(ASCENDING) if _ascend(targets) else artifact
     return artifact if opened.missing_given else artifact.noting(*suspected_missing(artifact.rows, features))
 
 
@@ -186,11 +190,21 @@ def _convert(model: dict[str, Any], count: int, original: _Original) -> Any:
         graph.rename_output(proto, old, new)
     if targets is not None:
         several_targets.restore(proto, targets, "value")
+        if _ascend(targets):
+            several_targets.ascend(proto, "value", len(targets.names))
     if sigmoid:
         graph.append(proto, "Sigmoid", "value", "value")
     if original.missing is not None:
         _nan_for(original.missing, proto)
     return proto
+
+
+def _ascend(targets: several_targets.Targets | None) -> bool:
+    """Whether XGBoost answers with its quantiles sorted: from 3.4 on, whichever release has trained the model."""
+    import xgboost
+
+    release = tuple(int(number) for number in xgboost.__version__.split(".")[:2])
+    return targets is not None and targets.quantiles and release >= _SORTS
 
 
 def _nan_for(missing: float, proto: Any) -> None:

@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from converter.graph import graph
 
 _SUMS = (
@@ -20,11 +22,15 @@ _SUMS = (
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """`of_tree` is each tree's target, `start` what each target's sum begins with, `names` are theirs."""
+    """`of_tree` is each tree's target, `start` what each target's sum begins with, `names` are theirs.
+
+    `quantiles`: they are quantiles of one number.
+    """
 
     of_tree: tuple[int, ...]
     start: tuple[float, ...]
     names: tuple[str, ...]
+    quantiles: bool
 
 
 def count(model: dict[str, Any]) -> int:
@@ -56,8 +62,10 @@ def taken_apart(model: dict[str, Any]) -> tuple[dict[str, Any], Targets | None]:
     score = json.loads(parameters["base_score"])
     start = score if isinstance(score, list) else [score]
     quantiles = json.loads(learner["objective"].get("quantile_loss_param", {}).get("quantile_alpha", "[]"))
-    names = [f"q{q:g}" for q in quantiles] if len(quantiles) == number else [f"value{i}" for i in range(number)]
-    targets = Targets(tuple(inner["tree_info"]), tuple(start if len(start) == number else start * number), tuple(names))
+    are_quantiles = len(quantiles) == number
+    names = tuple(f"q{q:g}" for q in quantiles) if are_quantiles else tuple(f"value{i}" for i in range(number))
+    starts = tuple(start if len(start) == number else start * number)
+    targets = Targets(tuple(inner["tree_info"]), starts, names, are_quantiles)
     trees = len(inner["trees"])
     inner |= {"tree_info": [0] * trees, "iteration_indptr": list(range(trees + 1))}
     parameters |= {"num_target": "1", "base_score": "[0]" if isinstance(score, list) else "0"}
@@ -83,3 +91,16 @@ def restore(proto: Any, targets: Targets, output: str) -> None:
     node.attribute.extend([*kept, *(helper.make_attribute(n, v) for n, v in changed.items())])
     (value,) = (o for o in proto.graph.output if o.name == output)
     value.type.tensor_type.shape.dim[-1].dim_value = len(targets.start)
+
+
+def ascend(proto: Any, output: str, number: int) -> None:
+    """Sorts the `number` numbers of each row of an output in ascending order, in place."""
+    onnx = graph.library()
+    crossing = f"{output}_crossing"
+    graph.rename_output(proto, output, crossing)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array([number], dtype=np.int64), f"{output}_number"))
+    proto.graph.node.append(
+        onnx.helper.make_node("TopK", [crossing, f"{output}_number"], [output, f"{output}_order"], largest=0, sorted=1)
+    )
+    (value,) = (o for o in proto.graph.output if o.name == crossing)
+    value.name = output

@@ -77,8 +77,8 @@ class EmbeddedBroker:
     def hand_out(self) -> None:
         """Returns when the subscribers have what was published so far.
 
-        amqtt confirms a message first and hands it out later. It forgets what is left when it ends, and what a publisher
-        has left when that one disconnects: so this comes before either.
+        amqtt confirms a message first and hands it out later. It forgets what is left when it ends, and what is left of
+        a publisher when that one disconnects: so this comes before either.
         """
         if self._thread is not None and self._loop is not None and self._ready.is_set() and self._failure is None:
             asyncio.run_coroutine_threadsafe(self._handed_out(), self._loop).result()

@@ -59,7 +59,7 @@ def test_what_a_publisher_has_had_confirmed_is_handed_out_before_it_disconnects(
     publisher.loop_start()
     for confirmed in [publisher.publish("all", b"small", qos=1) for _ in range(MANY)]:
         confirmed.wait_for_publish()
-    pass
+    broker.hand_out()
     publisher.disconnect()
     publisher.loop_stop()
 

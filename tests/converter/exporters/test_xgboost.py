@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost
 from sklearn.pipeline import make_pipeline
@@ -164,6 +165,27 @@ def test_several_quantiles_and_targets_are_several_numbers(
     np.testing.assert_allclose(
         run(path, table(path, diabetes.held))["value"], model.predict(diabetes.held), rtol=1e-4, atol=1e-3
     )
+
+
+def test_quantiles_that_cross_are_what_the_installed_release_makes_of_them(diabetes: Split, tmp_path: Path) -> None:
+    model = xgboost.XGBRegressor(
+        objective="reg:quantileerror", quantile_alpha=[0.1, 0.5, 0.9], n_estimators=40, max_depth=5, subsample=0.8
+    )
+    model.fit(diabetes.train, diabetes.target)
+    rows = np.random.default_rng(0).uniform(-0.4, 0.4, (2000, 10))
+    sums = model.get_booster().predict(
+        xgboost.DMatrix(rows, feature_names=list(diabetes.train.columns)), output_margin=True
+    )
+    assert (np.diff(sums) < 0).any()
+    frame = pd.DataFrame(rows, columns=diabetes.train.columns)
+    answers = model.predict(frame)
+
+    artifact = converter.convert(model, sample=diabetes.train)
+
+    path = artifact.save(tmp_path / "quantiles.onnx")
+    np.testing.assert_allclose(run(path, table(path, frame))["value"], answers, rtol=1e-4, atol=1e-3)
+    said = any("quantiles are sorted" in note for note in artifact.notes)
+    assert said is not bool((np.diff(answers) < 0).any())
 
 
 @pytest.mark.parametrize(
