@@ -88,7 +88,10 @@ class AddArguments(Where, frozen=True, kw_only=True):
     name: Annotated[str | None, Flag("the model's name [its manifest's]", _word, "NAME")] = None
     version: Annotated[str | None, Flag("its version [its manifest's]", _word, "V")] = None
     channel: Annotated[str, Flag("the channel", _word, "NAME")] = "stable"
-    share: Annotated[int, Flag("the share of the devices that get it at once, as 5%", _parts, "P%")] = 0
+    share: Annotated[
+        int | None,
+        Flag("the share of the devices that get it at once, as 5% [0%; as it is for what is there]", _parts, "P%"),
+    ] = None
     notes: Annotated[str, Flag("what is new, for people", metavar="TEXT")] = ""
     force: Annotated[bool, Flag("also without a manifest or golden samples, or with failed parity")] = False
 
@@ -221,8 +224,10 @@ def _add(args: AddArguments) -> None:
     manifest = accept.examined(args.file, force=args.force)
     model = _called("--name", args.name or manifest.name)
     version = _called("--version", args.version or manifest.version)
+    before = repository.release_of(model, version, args.channel)
     added = repository.add(args.file, model, version, args.channel, share=args.share, notes=args.notes)
-    _say(_told(model, args.channel, added))
+    again = "; it was there already, and keeps its share" if before is not None and args.share is None else ""
+    _say(_told(model, args.channel, added) + again)
 
 
 def _change(args: ChangeArguments, command: Command, devices: int) -> None:

@@ -53,6 +53,18 @@ def test_every_page_is_in_the_menu_of_the_site():
     assert sorted(p.name for p in (ROOT / "docs").glob("*.md")) == sorted(re.findall(r"[\w-]+\.md", menu))
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "index.md"], ids=lambda p: p.name)
+def test_every_page_for_users_is_named_where_people_begin(page):
+    pages = {p.name for p in (ROOT / "docs").glob("*.md")} - {"index.md", "FINDINGS.md"}  # itself; for us alone
+    assert sorted(pages - set(re.findall(r"([\w-]+\.md)\)", page.read_text()))) == []
+
+
+def test_the_first_page_names_every_extra():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = set(re.findall(r"`([\w-]+)`", (ROOT / "docs" / "index.md").read_text().partition("## Extras")[2]))
+    assert sorted(set(project["optional-dependencies"]) - named) == []
+
+
 @pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md", "STABILITY.md"])
 def test_every_path_of_the_code_exists(page):
     text = (ROOT / "docs" / page).read_text()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,6 +131,108 @@ def test_a_version_is_one_file_for_ever(run, added, tmp_path):
 @pytest.mark.parametrize("share", ["101%", "-1%", "0.001%", "half"])
 def test_a_share_that_cannot_be_signed_is_refused(run, added, share):
     assert run("rollout", "fleet", "--share", share)[0] == 2
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else b"a folder" for p in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("promote", "fleet", "--name", "n"), "--name n: there is no such model; there is: m"),
+        (("pause", "fleet", "--version", "11"), "m has no such version in the channel stable; did you mean 1?"),
+        (("withdraw", "fleet", "--channel", "stabel"), "--channel stabel: m has nothing there; did you mean stable?"),
+        (("rollout", "fleet", "--name", "n", "--share", "5%"), "there is no such model"),
+        (("add", "fleet", "m2.onnx", "--name", "targets"), "choose another name"),
+        (("add", "fleet", "m2.onnx", "--version", "1"), "is another file already"),
+        (("add", "fleet", "gone.onnx"), "gone.onnx"),
+        (("init", "fleet"), "a repository is there already"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)  # fmt: skip
+def test_a_command_in_error_leaves_the_repository_as_it_is(run, added, tmp_path, words, says):
+    write_model(tmp_path / "m2.onnx", "2")
+    before = content(added)
+    code, _, said = run(*words)
+
+    assert (code in (2, 3), says in said, said.count("\n")) == (True, True, 1), said
+    assert content(added) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("add", "fleet", "m2.onnx", "--name", "n"), ("add", "fleet", "m2.onnx"), ("promote", "fleet"), ("renew", "fleet")],
+    ids=" ".join,
+)
+def test_a_key_that_cannot_be_opened_leaves_the_repository_as_it_is(run, added, tmp_path, words, monkeypatch):
+    write_model(tmp_path / "m2.onnx", "2")
+    (added / "keys" / "timestamp.pem").rename(tmp_path / "timestamp.pem")
+    before = content(added)
+    missing = run(*words)[0]
+    monkeypatch.setenv("FLEET_PASSPHRASE", "another passphrase")
+    wrong = run(*words)[0]
+
+    assert (missing, wrong) == (2, 2)
+    assert content(added) == before
+
+
+@pytest.mark.parametrize("there", ["", "timestamp.pem"], ids=["nothing", "a key of another time"])
+def test_a_repository_that_cannot_be_made_leaves_nothing_behind(run, tmp_path, monkeypatch, there):
+    if there:
+        (tmp_path / "fleet" / "keys").mkdir(parents=True)
+        (tmp_path / "fleet" / "keys" / there).write_text("a key")
+    else:
+        monkeypatch.setenv("FLEET_PASSPHRASE", "short")
+    before = content(tmp_path)
+
+    assert run("init", "fleet")[0] == 2
+    assert content(tmp_path) == before
+
+
+def test_a_version_that_is_taken_out_of_its_only_channel_leaves_it_empty_and_the_next_command_says_so(run, added):
+    run("withdraw", "fleet")
+
+    assert (
+        "--channel stable: m has nothing there; there is: no version at all, edge-fleet add"
+        in run("promote", "fleet")[2]
+    )
+
+
+def test_a_file_that_is_added_again_keeps_its_share_and_says_so(run, added, tmp_path):
+    run("rollout", "fleet", "--share", "5%")
+    _, said, _ = run("add", "fleet", "m1.onnx")
+    _, again, _ = run("add", "fleet", "m1.onnx", "--share", "7%")
+
+    assert said == "m 1 in stable: for 5 % of the devices; it was there already, and keeps its share\n"
+    assert again == "m 1 in stable: for 7 % of the devices\n"
+
+
+def test_a_file_that_is_added_again_does_not_become_the_newest(run, added, tmp_path):
+    run("promote", "fleet")
+    write_model(tmp_path / "m2.onnx", "2")
+    run("add", "fleet", "m2.onnx", "--share", "100%")
+    run("add", "fleet", "m1.onnx")
+
+    assert release(added, tmp_path / "device").version == "2"
+
+
+def test_a_passphrase_that_nobody_can_type_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "edge.cli.fleet", "init", str(tmp_path / "fleet")]
+    environ = {name: value for name, value in os.environ.items() if name != "FLEET_PASSPHRASE"}
+    done = subprocess.run(
+        command,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "a passphrase is needed: --passphrase-file FILE" in done.stderr
+    assert not (tmp_path / "fleet").exists()
 
 
 def test_init_never_writes_over_a_repository(run, added):

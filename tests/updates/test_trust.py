@@ -142,7 +142,7 @@ def test_a_new_root_that_the_old_one_has_not_signed_is_refused(fleet, device):
 def test_a_root_with_fewer_signatures_than_its_threshold_is_refused(fleet, device):
     def two_of_two(root) -> None:
         root.version = 2
-        root.add_key(fleet.keys.make("second").public_key, "root")
+        root.add_key(fleet.keys.make("second")[0].public_key, "root")
         root.roles["root"].threshold = 2
 
     fleet.resign("root", two_of_two, to="2.root.json")

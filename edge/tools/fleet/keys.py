@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,11 +30,14 @@ class Keys:
         self._ask = passphrase
         self._said: bytes | None = None
 
-    def make(self, role: str) -> CryptoSigner:
-        """A new key for a role. Raises ConfigError where there is one, OSError."""
-        path = self._path(role)
-        if path.exists():
-            raise ConfigError(f"{path} is there already: a key is never written over")
+    def make(self, *roles: str) -> list[CryptoSigner]:
+        """New keys, one for each role. Raises ConfigError where there is one already, then none is made; OSError."""
+        for path in map(self._path, roles):
+            if path.exists():
+                raise ConfigError(f"{path} is there already: a key is never written over")
+        return [self._make(role) for role in roles]
+
+    def _make(self, role: str) -> CryptoSigner:
         key = Ed25519PrivateKey.generate()
         encrypted = key.private_bytes(
             serialization.Encoding.PEM,
@@ -41,7 +45,7 @@ class Keys:
             serialization.BestAvailableEncryption(self._passphrase()),
         )
         make_folder(self._folder)
-        with atomic.replacing(path, 0o600) as file:
+        with atomic.replacing(self._path(role), 0o600) as file:
             file.write(encrypted)
         return CryptoSigner(key)
 
@@ -86,8 +90,10 @@ def passphrase(file: Path | None) -> Passphrase:
         import getpass
 
         try:
-            return getpass.getpass("passphrase of the keys: ").encode()
-        except (EOFError, OSError) as exc:
+            with warnings.catch_warnings(action="error", category=getpass.GetPassWarning):
+                return getpass.getpass("passphrase of the keys: ").encode()
+        # The warning: there is no terminal, so what is typed would be shown.
+        except (EOFError, OSError, getpass.GetPassWarning) as exc:
             raise ConfigError(f"a passphrase is needed: --passphrase-file FILE, or the variable {VARIABLE}") from exc
 
     return ask

@@ -33,7 +33,7 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization.json import JSONSerializer
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, nearest
 from edge.storage import atomic
 from edge.storage.lock import make_folder
 from edge.tools.fleet.keys import Keys
@@ -79,6 +79,11 @@ class Repository:
                 found[path.partition("/")[2].removesuffix(".channel")] = release.decode(custom)
         return found
 
+    def release_of(self, model: str, version: str, channel: str) -> Release | None:
+        """A version in a channel, if it is there. Raises ConfigError."""
+        found = self.channels(model).get(channel, Channel()) if model in self.models() else Channel()
+        return next((r for r in found.releases if r.version == version), None)
+
     def expiries(self) -> Iterator[tuple[str, datetime.datetime]]:
         """Each role and when it runs out."""
         for role in (*TOP, *self.models()):
@@ -90,63 +95,97 @@ class Repository:
         """Keys and metadata of an empty repository. Raises ConfigError where there is one."""
         if (self.metadata / "1.root.json").exists():
             raise ConfigError(f"{self.folder}: a repository is there already")
+        root = Root(consistent_snapshot=True)
+        for role, signer in zip(TOP, self._keys.make(*TOP), strict=True):
+            root.add_key(signer.public_key, role)
         for folder in (self.metadata, self.targets):
             make_folder(folder)
-        root = Root(consistent_snapshot=True)
-        for role in TOP:
-            root.add_key(self._keys.make(role).public_key, role)
         self._write("root", root)
         self._write("targets", Targets())
         self._publish(Snapshot(meta={"targets.json": self._meta("targets")}), Timestamp())
         atomic.write(self.folder / "root.json", (self.metadata / "1.root.json").read_bytes())
 
-    def add(self, file: Path, model: str, version: str, channel: str, *, share: int, notes: str = "") -> Release:
-        """A model file as a new version in a channel. Raises ConfigError where the version is another file already."""
-        targets = self._role(model)
+    def add(
+        self, file: Path, model: str, version: str, channel: str, *, share: int | None = None, notes: str = ""
+    ) -> Release:
+        """A model file as a new version in a channel, for no device where no share is said. What is there already keeps
+        its share, its pause and its place. Raises ConfigError where the version is another file already."""
+        targets = self._targets(model) if model in self.models() else self._fresh(model)
         found = self._channel(targets, model, channel)
-        path = f"{model}/{version}{file.suffix}"
-        target = TargetFile.from_file(path, str(file))
+        target = TargetFile.from_file(f"{model}/{version}{file.suffix}", str(file))
         sha256 = target.hashes["sha256"]
-        if path in targets.targets and targets.targets[path].hashes["sha256"] != sha256:
+        if _files(targets, model, version) - {sha256}:
             raise ConfigError(f"{model} {version} is another file already: give this one another --version")
-        self._copy(file, self.targets / model / f"{sha256}.{version}{file.suffix}")
-        number = 1 + max((r.number for c in self._channels(targets) for r in c.releases), default=0)
-        new = Release(
-            number=number, version=version, file=path, sha256=sha256, length=target.length, share=share, notes=notes
+        old = self.release_of(model, version, channel)
+        new = old or Release(
+            number=1 + max((r.number for c in self._channels(targets) for r in c.releases), default=0),
+            version=version,
+            file=target.path,
+            sha256=sha256,
+            length=target.length,
         )
-        targets.targets[path] = target
-        others = tuple(r for r in found.releases if r.version != version)
-        self._put(targets, model, channel, Channel((*others, new)))
+        new = replace(new, notes=notes or new.notes)
+        if share is not None:
+            new = rollout(share)(new)
+        self._require_keys(model)
+        self._copy(file, self.targets / model / f"{sha256}.{version}{file.suffix}")
+        targets.targets[target.path] = target
+        self._put(targets, model, channel, Channel((*(r for r in found.releases if r != old), new)))
         return new
 
     def change(self, model: str, channel: str, version: str | None, new: Callable[[Release], Release]) -> Release:
         """Changes a release, the newest where no version is said. Raises ConfigError where there is none."""
-        targets = self._role(model)
+        targets = self._known(model)
         found = self._channel(targets, model, channel)
-        old = self._one(found, model, channel, version)
+        old = self._one(model, channel, version)
         changed = new(old)
-        self._put(targets, model, channel, Channel(tuple(changed if r is old else r for r in found.releases)))
+        self._put(targets, model, channel, Channel(tuple(changed if r == old else r for r in found.releases)))
         return changed
 
     def withdraw(self, model: str, channel: str, version: str | None) -> Release:
-        """Takes a release out of a channel: devices that run it go to what the channel holds beside it."""
-        targets = self._role(model)
+        """Takes a release out of a channel: devices that run it go to what the channel holds beside it. Raises
+        ConfigError where there is none."""
+        targets = self._known(model)
         found = self._channel(targets, model, channel)
-        old = self._one(found, model, channel, version)
-        self._put(targets, model, channel, Channel(tuple(r for r in found.releases if r is not old)))
+        old = self._one(model, channel, version)
+        self._put(targets, model, channel, Channel(tuple(r for r in found.releases if r != old)))
         return old
 
     def renew(self) -> None:
         """Signs snapshot and timestamp anew, so that devices go on; for cron. Needs these two keys alone."""
+        self._open_keys("snapshot", "timestamp")
         self._publish(self._newest_snapshot(), self._newest_timestamp())
 
     # --- how ----------------------------------------------------------------------------------------
 
-    def _one(self, channel: Channel, model: str, name: str, version: str | None) -> Release:
-        among = [r for r in channel.releases if version in (None, r.version)]
+    def _known(self, model: str) -> Targets:
+        """The role of a model. Raises ConfigError where there is none."""
+        models = self.models()
+        if model not in models:
+            there = ", ".join(models) or "none, edge-fleet add puts one in"
+            raise ConfigError(f"--name {model}: there is no such model{nearest(model, models)}; there is: {there}")
+        return self._targets(model)
+
+    def _fresh(self, model: str) -> Targets:
+        """The role of a model that is not there yet; nothing is written. Raises ConfigError."""
+        if model in TOP:
+            raise ConfigError(f"--name {model}: a role of the repository itself is called so; choose another name")
+        return Targets()
+
+    def _one(self, model: str, name: str, version: str | None) -> Release:
+        """The release that is meant in a channel, the newest where no version is said. Raises ConfigError."""
+        filled = {channel: c.releases for channel, c in self.channels(model).items() if c.releases}
+        if name not in filled:
+            there = ", ".join(sorted(filled)) or "no version at all, edge-fleet add puts one in"
+            raise ConfigError(f"--channel {name}: {model} has nothing there{nearest(name, filled)}; there is: {there}")
+        versions = [r.version for r in filled[name]]
+        among = [r for r in filled[name] if version in (None, r.version)]
         if not among:
-            there = ", ".join(r.version for r in channel.releases) or "none"
-            raise ConfigError(f"{model}: no version {version or ''} in the channel {name}; there is: {there}")
+            meant = nearest(str(version), versions)
+            raise ConfigError(
+                f"--version {version}: {model} has no such version in the channel {name}{meant}; "
+                f"there is: {', '.join(versions)}"
+            )
         return max(among, key=lambda r: r.number)
 
     def _channels(self, targets: Targets) -> list[Channel]:
@@ -165,28 +204,39 @@ class Repository:
         target = TargetFile.from_data(path, b"")
         target.unrecognized_fields["custom"] = msgspec.to_builtins(channel)
         targets.targets[path] = target
+        snapshot, timestamp = self._newest_snapshot(), self._newest_timestamp()
+        self._require_keys(model)
+        known = model in self.models()
+        if not self._keys.has(model):
+            self._keys.make(model)
         self._write(model, targets)
-        snapshot = self._newest_snapshot()
+        if not known:
+            self._delegate(model)
         for role in ("targets", model):
             snapshot.meta[f"{role}.json"] = self._meta(role)
-        self._publish(snapshot, self._newest_timestamp())
+        self._publish(snapshot, timestamp)
 
-    def _role(self, model: str) -> Targets:
-        """The model's own role; made and delegated to where there is none."""
+    def _delegate(self, model: str) -> None:
+        """To the model's own role, whose metadata are written before: what is delegated to is there."""
         top = self._targets("targets")
-        if top.delegations is not None and model in (top.delegations.roles or {}):
-            return self._targets(model)
-        if model in TOP:
-            raise ConfigError(f"--name {model}: a role of the repository itself is called so; choose another name")
-        signer = self._keys.signer(model) if self._keys.has(model) else self._keys.make(model)
         if top.delegations is None:
             top.delegations = Delegations({}, {})
         roles = top.delegations.roles
         assert roles is not None  # delegations by name, never by hash bins
         roles[model] = DelegatedRole(model, [], 1, terminating=True, paths=[f"{model}/*"])
-        top.add_key(signer.public_key, model)
+        top.add_key(self._keys.signer(model).public_key, model)
         self._write("targets", top)
-        return Targets()
+
+    def _require_keys(self, model: str) -> None:
+        """Opens each key that a change of this model needs. Before anything is written: a passphrase that is not the
+        right one changes nothing, and locks no new key. Raises ConfigError."""
+        known = model in self.models()
+        own = (model,) if known or self._keys.has(model) else ()
+        self._open_keys(*own, *(() if known else ("targets",)), "snapshot", "timestamp")
+
+    def _open_keys(self, *roles: str) -> None:
+        for role in roles:
+            self._keys.signer(role)
 
     def _write(self, role: str, signed: Kind) -> None:
         days = self._days.get(role, MODEL_DAYS)
@@ -238,6 +288,15 @@ class Repository:
         make_folder(to.parent)
         with file.open("rb") as source, atomic.replacing(to) as target:
             shutil.copyfileobj(source, target)
+
+
+def _files(targets: Targets, model: str, version: str) -> set[str]:
+    """The hashes of the files that were ever called so, whatever their suffix."""
+    return {
+        target.hashes["sha256"]
+        for path, target in targets.targets.items()
+        if path.rpartition(".")[0] == f"{model}/{version}" and not path.endswith(".channel")
+    }
 
 
 def _of(kind: type[Kind], signed: object) -> Kind:
