@@ -90,7 +90,7 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     for name, part in (("drift's end", watched), ("trial's end", tried)):
         if part is not None:
             draft.add(name, stop=part.close)
-    guard = _guard(core, draft, source)
+    guard = _guard(core, draft, source, tried)
     health = HealthSocket(settings.delivery.state_dir, core.stem, core.hearts.late, core.clock)
     draft.add("health", health.open, health.close)
     draft.ticks.append(health.tick)
@@ -298,14 +298,16 @@ def _show_phone(server: HttpServer, token_file: Path | None) -> None:
         terminal.show([terminal.phone(url, token_file, columns=terminal.columns())])
 
 
-def _guard(core: Core, draft: Draft, source: Source | None) -> Guard:
-    """Behind the locks of spools and topics: of two processes only one may take over the marks."""
+def _guard(core: Core, draft: Draft, source: Source | None, tried: trial.TrialPart | None) -> Guard:
+    """Behind the locks of spools and topics: of two processes only one may take over the marks. And behind the trial:
+    where the process died of that, no input is suspected."""
     if not isinstance(source, RememberingSource):
         return Guard()
     from edge.runtime.crash_guard import CrashGuard
     from edge.storage.crash_marks import CrashMarks
 
-    guard = CrashGuard(CrashMarks(core.settings.delivery.state_dir, core.stem))
+    excused = (lambda: tried.to_blame) if tried is not None else (lambda: False)
+    guard = CrashGuard(CrashMarks(core.settings.delivery.state_dir, core.stem), excused)
     draft.add("crash marks", guard.open, guard.close)
     return guard
 

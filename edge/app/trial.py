@@ -17,18 +17,23 @@ from edge.mqtt.session import MqttSession
 from edge.pipeline.results import timestamp
 
 if TYPE_CHECKING:
+    from edge.app.loading import Loaded
     from edge.pipeline.pipeline import Pipeline
 
 
 class TrialPart:
     """The trial, and what is told of it. `told` from any thread, the rest in the main thread."""
 
-    def __init__(self, core: Core, draft: Draft, session: MqttSession | None, pipeline: Pipeline) -> None:
+    def __init__(
+        self, core: Core, draft: Draft, session: MqttSession | None, pipeline: Pipeline, loaded: Loaded
+    ) -> None:
+        from edge.trial.blame import TrialMarks
         from edge.trial.trial import Trial
 
         self._core = core
         self._session = session
-        self._trial = Trial(pipeline, core.loaded.ref, core.clock)
+        self._marks = TrialMarks(core.settings.delivery.state_dir, core.stem, loaded.path, loaded.sha256)
+        self._trial = Trial(pipeline, core.loaded.ref, core.clock, marks=self._marks)
         self._every_ns = int(core.settings.topics.stats_interval * SECOND_NS)
         self._next_ns = core.clock.monotonic_ns() + self._every_ns
         draft.observers.append(self._trial.offer)
@@ -36,6 +41,11 @@ class TrialPart:
         if session is not None:
             draft.births.append(lambda: [self._message()])
             draft.ticks.append(self._tick)
+
+    @property
+    def to_blame(self) -> bool:
+        """Whether it was at work when the process died last. Of the main thread, once the trial has started."""
+        return self._marks.died
 
     def told(self) -> dict[str, Any]:
         """How the two models differ, and the verdict."""
@@ -81,4 +91,4 @@ def make(core: Core, draft: Draft, session: MqttSession | None) -> TrialPart | N
             f"--trial {path.name} keeps something from sample to sample (a window, a state), and a trial sees only "
             "some of them; try it in the place of the model"
         )
-    return TrialPart(core, draft, session, pipeline)
+    return TrialPart(core, draft, session, pipeline, loaded)

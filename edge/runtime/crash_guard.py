@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -17,19 +17,24 @@ log = logging.getLogger("edge.runner")
 class CrashGuard(Guard):
     """`open` and `close` in the main thread, around the runner. The rest belongs to one thread each, by its name."""
 
-    def __init__(self, marks: CrashMarks) -> None:
+    def __init__(self, marks: CrashMarks, excused: Callable[[], bool] = lambda: False) -> None:
+        """`excused`, asked at `open`: whether something else is to blame for the last death."""
         self._marks = marks
+        self._excused = excused
         self._slots: dict[str, Slot] = {}
         self.suspects = False
 
     def open(self) -> None:
         """Takes over what an earlier life left. Where nothing can be written it goes on without marks, and says so."""
+        excused = self._excused()
         try:
-            self._marks.open()
+            left = self._marks.open(excused=excused)
         except OSError as exc:
             text = "inputs are not marked: one that kills the process will do so again"
             log.warning(text, extra={"reason": str(exc)})
             return
+        if left and not excused:
+            log.warning("the process died at work", extra={"inputs": left, "kept": str(self._marks.suspects_file)})
         self.suspects = self._marks.any
         self._slots = {thread: self._marks.slot() for thread in ("capture", "infer")}
 

@@ -17,7 +17,6 @@ is convicted.
 from __future__ import annotations
 
 import hashlib
-import logging
 import mmap
 import os
 from contextlib import suppress
@@ -27,8 +26,6 @@ import msgspec
 
 from edge.storage import atomic
 from edge.storage.lock import make_folder
-
-log = logging.getLogger("edge.storage.crash_marks")
 
 DIGEST_SIZE = 16
 SLOTS = 4
@@ -85,20 +82,20 @@ class CrashMarks:
         self._suspects: dict[str, int] = {}
         self._slots = 0
 
-    def open(self) -> int:
-        """Takes over what an earlier life left. Returns how many inputs it left under way. Raises OSError."""
+    def open(self, *, excused: bool = False) -> int:
+        """Takes over what an earlier life left. Returns how many inputs it left under way. `excused`: something else is
+        to blame for that death, and no input is suspected. Raises OSError."""
         make_folder(self._state_dir)
         with suppress(OSError, msgspec.MsgspecError):
             self._suspects = msgspec.json.decode(self.suspects_file.read_bytes(), type=dict[str, int])
         self._memory = self._map()
         marks = [self._memory[at : at + DIGEST_SIZE] for at in range(0, _SIZE, DIGEST_SIZE)]
         left = dict.fromkeys(mark.hex() for mark in marks if mark != _NOTHING)  # two threads may have had one input
-        if left:
+        if left and not excused:
             for suspect in left:
                 self._suspects[suspect] = self._suspects.pop(suspect, 0) + 1  # the newest stand last
             self._keep()  # before the marks go: a power cut in between must not lose them
-            self._memory[:] = bytes(_SIZE)
-            log.warning("the process died at work", extra={"inputs": len(left), "kept": str(self.suspects_file)})
+        self._memory[:] = bytes(_SIZE)
         return len(left)
 
     def slot(self) -> Slot:

@@ -23,6 +23,7 @@ from edge.pipeline.pipeline import Pipeline
 from edge.plugins.protocols import Clock
 from edge.telemetry.priority import stand_back
 from edge.trial import differences
+from edge.trial.blame import TrialMarks
 from edge.trial.differences import Difference
 
 log = logging.getLogger("edge.trial")
@@ -90,12 +91,21 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class Trial:
     """`offer` from the thread that infers, `report` from any; `start` and `stop` once each."""
 
-    def __init__(self, pipeline: Pipeline, running: ModelRef, clock: Clock, limits: Limits | None = None) -> None:
-        """`pipeline` is the second model's own; it keeps nothing from sample to sample."""
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        running: ModelRef,
+        clock: Clock,
+        limits: Limits | None = None,
+        marks: TrialMarks | None = None,
+    ) -> None:
+        """`pipeline` is the second model's own; it keeps nothing from sample to sample. `marks` tell whether an earlier
+        life of the process ended in it."""
         self._pipeline = pipeline
         self._running = running
         self._clock = clock
         self._limits = limits or Limits()
+        self._marks = marks
         self._waiting: Queue[tuple[Sample, Sequence[Result | Skipped]]] = Queue(maxsize=1)
         self._ends = threading.Event()
         self._thread: threading.Thread | None = None
@@ -107,7 +117,11 @@ class Trial:
         self._broken = ""
 
     def start(self) -> None:
-        """The thread begins to wait for samples."""
+        """The thread begins to wait for samples; not where the process has died of the trial twice."""
+        self._broken = self._marks.open() if self._marks is not None else ""
+        if self._broken:
+            log.error("the trial is given up", extra={"reason": self._broken})
+            return
         self._thread = threading.Thread(target=self._run, name="trial", daemon=False)
         self._thread.start()
 
@@ -116,10 +130,14 @@ class Trial:
         self._ends.set()
         if self._thread is not None:
             self._thread.join(JOIN_S)
+        if self._marks is not None:
+            self._marks.end()
+            if self._thread is None or not self._thread.is_alive():
+                self._marks.close()
 
     def offer(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
         """A sample and what the running model said. Never waits."""
-        if not outcomes:
+        if not outcomes or self._broken:
             return
         try:
             self._waiting.put_nowait((sample, outcomes))
@@ -168,11 +186,18 @@ class Trial:
                 except Empty:
                     continue
                 began = self._clock.monotonic_ns()
+                if self._marks is not None:
+                    self._marks.begin()
                 self._try(sample, outcomes)
+                if self._marks is not None:
+                    self._marks.end()
                 self._ends.wait(RESTS * (self._clock.monotonic_ns() - began) / SECOND_NS)
         except Exception as exc:
             log.exception("the trial has broken off")
             self._broken = f"{type(exc).__name__}: {exc}"
+        finally:
+            if self._marks is not None:
+                self._marks.end()
 
     def _try(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
         (work,) = self._pipeline.prepare([sample])

@@ -6,10 +6,11 @@ import signal
 
 import pytest
 from support.processes import until
+from support.updating import write_model
 
 from edge.mqtt.messages import Incoming
 from edge.mqtt.redelivery import digest
-from edge.storage.crash_marks import CrashMarks
+from edge.storage.crash_marks import CrashMarks, digest_of
 
 INPUT = "edge/pi/flowers/input"
 
@@ -97,3 +98,60 @@ def test_an_input_that_was_under_way_when_the_process_was_killed_from_outside_is
     assert not kept.suspects(digest(Incoming(INPUT, payload, 1, False, False, 1)))
     kept.close()
     marks.close()
+
+
+@pytest.fixture
+def start_trial(edge_run, broker, tmp_path, killer):
+    """A service whose model answers all, and beside it one on trial whose decoder takes the process with it."""
+    model = write_model(tmp_path / "m.onnx")
+    new = write_model(tmp_path / "new.onnx", "2", decoder="killer")
+
+    def begin():
+        return edge_run(
+            *("--model", model, "--trial", new, "--mqtt", broker.url, "--device", "pi"),
+            *("--state-dir", tmp_path / "state", "--stats-interval", "0.5"),
+            environ=killer,
+        )
+
+    return begin
+
+
+def test_an_input_that_kills_only_the_model_on_trial_ends_the_trial_and_not_the_service(start_trial, broker, client):
+    listener = client(broker.port, "edge/pi/m/#")
+    process, deaths, sent = start_trial(), [], 0
+
+    def given_up():
+        nonlocal process, sent
+        if (code := process.process.poll()) is not None:
+            deaths.append(code)
+            process = start_trial()  # as systemd does
+        sent += 1
+        listener.publish("edge/pi/m/input", {"id": sent, "a": 666, "b": 0})
+        return any(report["verdict"]["word"] == "broken" for report in listener.of("trial"))
+
+    listener.wait_for_text("edge/pi/m/status", b"online")
+    until(given_up, "the trial is given up")
+    until(lambda: len({r["input_id"] for r in listener.of("result")}) == sent, "each input has its result")
+
+    assert deaths == [-signal.SIGKILL] * 2
+    assert process.process.poll() is None
+    assert listener.of("error") == []
+    reason = listener.of("trial")[-1]["verdict"]["reason"]
+    assert "the process died twice while new.onnx was at work" in reason
+    assert "the trial is given up" in process.said()
+
+
+def test_an_input_beside_which_the_trial_was_at_work_is_not_to_blame(start_trial, broker, client, tmp_path):
+    payload = b'{"a": 1, "b": 2}'
+    beside = digest(Incoming("edge/pi/m/input", payload, 1, False, False, 1))
+    for name, mark in (("pi.m", beside), ("pi.m", beside), ("pi.m.trial", digest_of(b"the trial"))):
+        marks = CrashMarks(tmp_path / "state", name)
+        marks.open()
+        marks.slot().begin(mark)  # and no end: the input at two deaths, the trial at the second
+    start_trial()
+    listener = client(broker.port, "edge/pi/m/#")
+    listener.wait_for_topic("status")
+    listener.publish("edge/pi/m/input", payload)
+
+    assert listener.wait_for("result")[0]["predictions"][0]["value"] == 5.0
+    assert listener.of("error") == []

@@ -86,6 +86,15 @@ def test_one_that_was_under_way_at_two_deaths_in_a_row_is_convicted(lives):
     assert (marks.convicted(BAD), marks.convicted(GOOD)) == (True, False)
 
 
+def test_where_something_else_is_to_blame_for_a_death_no_input_is_suspected_then_or_later(lives):
+    die(lives, BAD)
+    excused = lives()
+
+    assert excused.open(excused=True) == 1
+    assert not excused.suspects(BAD)
+    assert lives().open() == 0
+
+
 def test_services_that_share_a_state_folder_have_marks_of_their_own(lives, tmp_path):
     die(lives, BAD)
     other = CrashMarks(tmp_path / "state", "pi.other", tmp_path / "run")

@@ -18,7 +18,9 @@ from edge.data.tensor import Tensors, TensorSpec
 from edge.errors import SampleError
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity
+from edge.storage.crash_marks import CrashMarks, digest_of
 from edge.telemetry.clock import SystemClock
+from edge.trial.blame import TrialMarks
 from edge.trial.trial import Limits, Report, Trial
 
 RUNNING, OTHER = ModelRef("m", "1", "a" * 64), ModelRef("m", "2", "b" * 64)
@@ -181,6 +183,39 @@ def test_an_engine_that_fails_ends_the_trial_and_not_the_service(made: Make, cap
     until(lambda: trial.report().verdict.word == "broken", "the trial breaks off")
     assert "ZeroDivisionError" in trial.report().verdict.reason
     trial.offer(sample([1.0]), [result()])
+
+
+def test_a_trial_of_which_the_process_died_twice_is_not_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    ran = threading.Event()
+
+    def infer(x: float) -> float:
+        ran.set()
+        return x
+
+    def begun() -> tuple[Trial, TrialMarks]:
+        pipeline = Pipeline(Engine(infer), OneNumber(), hot_or_cold, Identity("d", OTHER, "classify", "trial"))
+        marks = TrialMarks(tmp_path / "state", "d.m", Path("new.onnx"), OTHER.sha256, tmp_path / "run")
+        return Trial(pipeline, RUNNING, SystemClock(), marks=marks), marks
+
+    convict(tmp_path, OTHER.sha256)
+    trial, marks = begun()
+    trial.start()
+    trial.offer(sample([1.0]), [result()])
+    trial.stop()
+
+    assert trial.report().verdict.word == "broken"
+    assert "the process died twice while new.onnx was at work" in trial.report().verdict.reason
+    assert not ran.is_set()
+    assert marks.died
+
+
+def convict(folder: Path, sha256: str) -> None:
+    """Two lives in which this model was at work, and which were not ended."""
+    for _ in range(2):
+        left = CrashMarks(folder / "state", "d.m.trial", folder / "run")
+        left.open()
+        left.slot().begin(digest_of(sha256.encode()))
 
 
 def test_real_models_of_a_file_each(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Whether the process died while the trial was at work: the trial may be given up without loss, an input may not.
+
+The mark is the one that inputs have (`edge.storage.crash_marks`), in a file of its own; what it names is the model on
+trial. A death at which it is marked counts against the trial, and against no input of the running model that was under
+way beside it: were that one the culprit, it would be marked alone at the next death. At the second death the trial is
+given up, whatever ran well in between: an input that kills may be one in thousands.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from edge.storage.crash_marks import CrashMarks, Slot, digest_of
+from edge.storage.lock import FileLock
+
+log = logging.getLogger("edge.trial")
+
+
+class TrialMarks:
+    """`open` and `close` in the main thread, `begin` and `end` in the trial's."""
+
+    def __init__(self, state_dir: Path, stem: str, model: Path, sha256: str, volatile: Path | None = None) -> None:
+        """`stem` names the service; `model`, a file with this hash, is on trial. `volatile` as of `CrashMarks`."""
+        self._marks = CrashMarks(state_dir, f"{stem}.trial", volatile)
+        self._lock = FileLock(state_dir / f"{stem}.trial.lock")
+        self._model = model
+        self._digest = digest_of(sha256.encode())
+        self._slot: Slot | None = None
+        self.died = False
+        """Whether the trial was at work when the process died last."""
+
+    def open(self) -> str:
+        """Takes over what an earlier life left: why the trial is given up, "" where it is not. Where nothing can be
+        written it goes on without marks, and says so."""
+        file = self._model.name
+        try:
+            holder = self._lock.acquire("the marks of a trial")
+            if holder is None:
+                self.died = self._marks.open() > 0
+        except OSError as exc:
+            holder = str(exc)
+        if holder is not None:
+            text = "the trial is not marked: an input that kills the process in it will do so again"
+            log.warning(text, extra={"model": file, "reason": holder or "another process holds the marks"})
+            return ""
+        if self._marks.convicted(self._digest):
+            return (
+                f"the process died twice while {file} was at work: it is given up "
+                f"(to have it tried again, delete {self._marks.suspects_file.name} in the state folder)"
+            )
+        if self.died:
+            log.warning("the process died while the trial was at work", extra={"model": file, "given up at": 2})
+        self._slot = self._marks.slot()
+        return ""
+
+    def begin(self) -> None:
+        """From now on the trial is to blame."""
+        if self._slot is not None:
+            self._slot.begin(self._digest)
+
+    def end(self) -> None:
+        """It did no harm."""
+        if self._slot is not None:
+            self._slot.end()
+
+    def close(self) -> None:
+        """A clean end, the trial's thread with it."""
+        self._slot = None
+        self._marks.close()
+        self._lock.release()
