@@ -73,11 +73,27 @@ def parse(struct: type[msgspec.Struct], program: Program, argv: Sequence[str]) -
         raise
     values = dict(found)
     others = _lone_word(struct, values, words)
+    _refuse_swallowed(struct, program, values)
     taken = f"; only the model ({words[0]}) goes without a flag" if len(others) < len(words) else ""
     _refuse_unknown(struct, program, [word for word in others if word.startswith("-")])
     if others:
         raise ConfigError(f"unknown argument {others[0]}{taken} ({program.name} --help lists them)")
     return values
+
+
+def _refuse_swallowed(struct: type[msgspec.Struct], program: Program, said: Mapping[str, object]) -> None:
+    """Raises ConfigError where a flag that may stand without a value took the lone word behind it for one."""
+    word = next((option for option in options.of(struct) if option.flag.word), None)
+    if word is None or word.key in said:
+        return
+    for option in options.of(struct):
+        if option.flag.alone is not None and option.key in said:
+            text = str(said[option.key])
+            try:
+                value(option, shown(option), text)
+            except ConfigError as exc:
+                way_out = f"{program.name} {text} {shown(option)}"
+                raise ConfigError(f"{exc}; if it is the {word.name}, put it first: {way_out}") from exc
 
 
 def _refuse_unknown(struct: type[msgspec.Struct], program: Program, words: Sequence[str]) -> None:

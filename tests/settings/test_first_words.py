@@ -37,6 +37,23 @@ def test_what_is_not_clear_is_refused(argv, says):
         read(*argv)
 
 
+ALONE = [option for option in options.of(Settings) if option.flag.alone is not None]
+
+
+@pytest.mark.parametrize("option", ALONE, ids=lambda o: o.name)
+def test_a_model_behind_a_flag_that_needs_no_value_is_told_where_it_belongs(option):
+    with pytest.raises(ConfigError, match=f"put it first: edge-run digits.onnx --{option.name}$"):
+        read(f"--{option.name}", "digits.onnx")
+    assert str(read("digits.onnx", f"--{option.name}").model.file) == "digits.onnx"
+
+
+@pytest.mark.parametrize("option", ALONE, ids=lambda o: o.name)
+def test_a_wrong_value_beside_a_model_is_nothing_but_wrong(option):
+    with pytest.raises(ConfigError, match=f"--{option.name} a.b: [^;]*belong") as refused:
+        read("digits.onnx", f"--{option.name}", "a.b")
+    assert "put it first" not in str(refused.value)
+
+
 def test_a_misspelt_variable_is_told_with_the_one_that_was_meant():
     (remark,) = read("m.onnx", EDGE_DEVCE="pi", EDGE_DEVICE="pi", EDGE_CONFIG="", OTHER="x").remarks
     assert remark == "variable EDGE_DEVCE means nothing here; did you mean EDGE_DEVICE?"
