@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from edge import __version__
 from edge.data.names import topic_part
-from edge.errors import ConfigError, FatalError, UnavailableError, needs
+from edge.errors import ConfigError, FatalError, SourceError, UnavailableError, needs
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
 from edge.settings.options import Flag
@@ -38,9 +38,10 @@ COMMANDS: Mapping[Command, str] = {
     "renew": "sign the time stamp anew; for cron, once a week",
     "serve": "publish the repository on a port, for trying out",
     "status": "say what is offered, and what devices say",
-    "wait": "end with 0 once a share of the devices has confirmed a version, with 1 where that does not come",
+    "wait": "wait until a share of the devices has confirmed a version",
 }
 WHOLE = 10_000
+AGAIN_S = 1.0
 
 
 def _parts(text: str) -> int:
@@ -68,7 +69,7 @@ def _called(flag: str, text: str) -> str:
 
 
 class FleetArguments(Struct, frozen=True):
-    command: Annotated[Command, Flag("what to do", one_of(COMMANDS), "|".join(COMMANDS), positional=True)]
+    command: Annotated[Command, Flag("what to do", one_of(COMMANDS), "COMMAND", positional=True)]
 
 
 class Where(Struct, frozen=True, kw_only=True):
@@ -132,7 +133,7 @@ class StatusArguments(BrokerArguments, frozen=True, kw_only=True):
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 bug, or a broker that is not there, 2 usage, 3 model, 4 disk."""
+    """Exit codes: 0 done, 1 bug, 2 usage, 3 model, 4 disk, 5 nothing heard, or not what was waited for."""
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
@@ -152,7 +153,7 @@ def run(argv: Sequence[str]) -> int:
     except FatalError as exc:
         return _fail(exc, exc.exit_code)
     except UnavailableError as exc:
-        return _fail(exc, 1)
+        return _fail(exc, SourceError.exit_code)  # the broker is where this is read from
     except OSError as exc:
         return _fail(exc, 4)
     return 0
@@ -165,8 +166,7 @@ def _fail(exc: Exception, code: int) -> int:
 
 def _program(command: Command | None = None) -> Program:
     if command is None:
-        about = " ".join(f"{name}: {text}." for name, text in COMMANDS.items())
-        return Program("edge-fleet", f"Which model which devices get. {about}", __version__)
+        return Program("edge-fleet", "Which model which devices get.", __version__, commands=tuple(COMMANDS.items()))
     # `--version` names a model's version here.
     about = f"To {COMMANDS[command]}."
     return Program(f"edge-fleet {command}", about, __version__, version_flag="--edge-fleet-version")
@@ -298,12 +298,22 @@ def _heard(args: BrokerArguments) -> "list[Heard]":
 
 
 def _wait(args: WaitArguments) -> None:
-    """Raises UnavailableError where it does not come in time."""
+    """Asks until it is so; a broker that is away is asked again. Raises ConfigError, and UnavailableError where it does
+    not come in time."""
     from edge.tools.fleet import status
 
-    end = time.monotonic() + args.timeout
+    end, told = time.monotonic() + args.timeout, ""
     while True:
-        heard = [h for h in _heard(args) if args.name in (None, h.model)]
+        try:
+            heard = [h for h in _heard(args) if args.name in (None, h.model)]
+        except UnavailableError as exc:
+            if time.monotonic() + AGAIN_S > end:
+                raise
+            if str(exc) != told:
+                told = str(exc)
+                sys.stderr.write(f"edge-fleet: {told} It is asked again.\n")
+            time.sleep(AGAIN_S)
+            continue
         done, of = status.reached(heard, args.version, args.devices)
         if of and done * WHOLE >= args.share * of:
             _say(f"version {args.version}: {done} of {of} devices, {len(heard)} heard")

@@ -27,7 +27,7 @@ from edge.updates import release
 
 Command = Literal["install", "status", "logs", "remove"]
 COMMANDS: Mapping[Command, str] = {
-    "install": "write the unit from the flags, variables and --config in use, and start it",
+    "install": "write the unit from flags, variables and --config, and start it",
     "status": "say how it is",
     "logs": "show what it says",
     "remove": "stop it and remove its files",
@@ -35,7 +35,7 @@ COMMANDS: Mapping[Command, str] = {
 
 
 class ServiceArguments(Struct, frozen=True):
-    command: Annotated[Command, Flag("what to do", one_of(COMMANDS), "install|status|logs|remove", positional=True)]
+    command: Annotated[Command, Flag("what to do", one_of(COMMANDS), "COMMAND", positional=True)]
 
 
 class InstallArguments(Struct, frozen=True):
@@ -84,8 +84,7 @@ def run(
 
 def _program(command: Command | None = None) -> Program:
     if command is None:
-        about = " ".join(f"{name}: {text}." for name, text in COMMANDS.items())
-        return Program("edge-run service", f"Have systemd run a model. {about}", __version__)
+        return Program("edge-run service", "Have systemd run a model.", __version__, commands=tuple(COMMANDS.items()))
     more = "Every other flag is one of edge-run itself." if command == "install" else ""
     return Program(f"edge-run service {command}", f"To {COMMANDS[command]}.", __version__, more)
 

@@ -17,6 +17,7 @@ class Program(msgspec.Struct, frozen=True):
     """What `--help` and `--version` say of a command.
 
     Where `common` names flags `--help` is short: these, and `examples` as they are typed; `--help-all` lists all.
+    `commands` are listed, a line each, with what each is for.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Program(msgspec.Struct, frozen=True):
     examples: str = ""
     common: tuple[str, ...] = ()
     version_flag: str = "--version"
+    commands: Sequence[tuple[str, str]] = ()
     plugins: Callable[[str], str] = lambda group: ""
     """What is registered in a group of entry points, as a user says it; asked for by `--help` alone."""
 
@@ -151,7 +153,7 @@ def _parser(
     parser = _Parser(
         program.plugins,
         prog=program.name,
-        description=program.description,
+        description=program.description + _listed(program.commands),
         epilog=program.epilog or None,
         usage=argparse.SUPPRESS if short else None,
         allow_abbrev=False,
@@ -168,8 +170,15 @@ def _parser(
     parser.add_argument(
         program.version_flag, action="version", version=f"{program.name} {program.version}", help="print it and end"
     )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter if short else argparse.HelpFormatter
+    as_written = short or bool(program.commands)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter if as_written else argparse.HelpFormatter
     return parser
+
+
+def _listed(commands: Sequence[tuple[str, str]]) -> str:
+    width = max((len(name) for name, _ in commands), default=0)
+    lines = [f"  {name:<{width}}  {text}" for name, text in commands]
+    return "\n".join(["\n", *lines]) if lines else ""
 
 
 def _add(group: Any, option: Option) -> argparse.Action:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
+from edge.errors import nearest
+
 Word = TypeVar("Word", bound=str)
 
 SIZES = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
@@ -188,7 +190,7 @@ class OneOf(Generic[Word]):
         for word in self.words:
             if word == text:
                 return word
-        raise ValueError(f"one of {', '.join(self.words)} belongs there")
+        raise ValueError(f"one of {', '.join(self.words)} belongs there{nearest(text, self.words)}")
 
 
 def one_of(words: Iterable[Word]) -> OneOf[Word]:

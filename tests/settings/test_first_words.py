@@ -86,3 +86,8 @@ def test_the_short_help_fits_on_a_screen_has_examples_and_names_the_long_one(cap
 def test_the_help_names_the_words_that_a_flag_takes(option, capsys):
     said = " ".join(shown(capsys, "--help-all").split())
     assert f"--{option.name} {'|'.join(option.flag.parse.words)}" in said
+
+
+def test_a_misspelt_word_is_told_with_the_one_that_was_meant():
+    with pytest.raises(ConfigError, match=r"--durability outages: .*; did you mean outage"):
+        read("m.onnx", "--durability", "outages")
