@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,9 @@ from edge.pipeline.results import timestamp
 if TYPE_CHECKING:
     from edge.app.loading import Loaded
     from edge.pipeline.pipeline import Pipeline
+
+
+log = logging.getLogger("edge.trial")
 
 
 class TrialPart:
@@ -76,14 +80,17 @@ def make(core: Core, draft: Draft, session: MqttSession | None) -> TrialPart | N
     path = settings.drift.trial
     if path is None:
         return None
+    from edge.trial import fit
+
     if settings.input.source is None and session is None:
         raise ConfigError("--trial runs on what a --source brings, and there is none; leave it out")
     loaded = loading.load_file(path, loading.engine_options(settings), engine=settings.model.engine)
     draft.add("trial's engine", stop=loaded.engine.close)
     loading.replay(loaded, settings)
-    ours, theirs = core.loaded.manifest.task, loaded.manifest.task
-    if ours != theirs:
-        raise ConfigError(f"--trial {path.name} does {theirs}, {core.loaded.path.name} does {ours}: they cannot differ")
+    both = (core.loaded.manifest, loaded.manifest, core.rows)
+    fit.refuse(*both, path.name)
+    for text in fit.remarks(*both):
+        log.warning("trial", extra={"note": text})
     options = assembly.PipelineOptions("trial", core.rows, settings.input.max_input)
     pipeline = assembly.make_pipeline(loaded, settings.topics.device, options)
     if not pipeline.free:

@@ -27,8 +27,17 @@ def between(ours: Sequence[Any], theirs: Sequence[Any]) -> list[Difference]:
     if kind is Classification:
         pair = tuple(p[0].label if p else NOTHING for p in (ours, theirs))
         return [(pair[0], pair[1])] if pair[0] != pair[1] else []
+    if kind is Regression:
+        theirs = _by_name(ours, theirs)
     found = [d for a, b in zip(ours, theirs, strict=False) for d in _one(a, b)]
     return found if len(ours) == len(theirs) else [*found, (f"{len(ours)} predictions", f"{len(theirs)} predictions")]
+
+
+def _by_name(ours: Sequence[Regression], theirs: Sequence[Any]) -> Sequence[Any]:
+    """Values of the same names in another order, in ours."""
+    named = {t.name: t for t in theirs if isinstance(t, Regression)}
+    same = len(named) == len(theirs) == len(ours) and named.keys() == {o.name for o in ours}
+    return [named[o.name] for o in ours] if same else theirs
 
 
 def _one(a: object, b: object) -> Iterator[Difference]:

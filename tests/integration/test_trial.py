@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from support import onnxmodels
 from support.processes import BINARIES, free_port, until
+from support.updating import write_model
 
 BASE = "edge/pi/flowers"
 
@@ -62,6 +63,22 @@ def test_a_second_model_runs_on_the_same_samples_and_tells_how_it_differs(edge_r
 def refused(flowers, *flags):
     command = [BINARIES / "edge-run", flowers.path, "--mqtt", "none", *flags]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_model_of_other_features_or_labels_is_refused_and_what_is_unclear_is_told(tmp_path):
+    running = write_model(tmp_path / "m.onnx")
+    other = write_model(tmp_path / "other.onnx", features=("a", "c"))
+    turned = write_model(tmp_path / "turned.onnx", features=("b", "a"))
+    command = [BINARIES / "edge-run", running, "--mqtt", "none", "--source", "synthetic:1", "--trial"]
+
+    refused = subprocess.run([*command, other], capture_output=True, text=True, check=False)
+    told = subprocess.run([*command, turned, "--sink", "file:o.jsonl"], cwd=tmp_path, capture_output=True, text=True)
+
+    assert refused.returncode == 2
+    assert "--trial other.onnx: it takes 'c', which the model that runs refuses in a row" in refused.stderr
+    assert "--ignore-unknown" in refused.stderr
+    assert told.returncode == 0, told.stderr
+    assert "the same features in another order" in told.stderr
 
 
 def test_what_cannot_be_tried_is_refused_before_anything_runs(flowers, tmp_path):

@@ -30,6 +30,8 @@ def label(name: str, score: float = 0.9) -> Classification:
         ([box("dog", 1), box("cat")], [box("cat")], [("dog", "nothing")]),
         ([Regression("price", 100.0)], [Regression("price", 100.9)], []),
         ([Regression("price", 100.0)], [Regression("price", 102.0)], [("price", "price higher")]),
+        ([Regression("a", 1.0), Regression("b", 2.0)], [Regression("b", 2.0), Regression("a", 1.0)], []),
+        ([Regression("a", 1.0)], [Regression("z", 2.0)], [("a", "a higher")]),
         ([Regression("price", float("nan"))], [Regression("price", float("nan"))], []),
         ([Anomaly(0.2, False)], [Anomaly(0.9, True)], [("normal", "anomaly")]),
         ([Segmentation(["road"], [0.5])], [Segmentation(["road", "sky"], [0.48, 0.02])], []),
