@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ from edge.app.update_agent import UpdateAgent
 from edge.data.names import topic_part
 from edge.errors import ConfigError, ModelError, needs
 from edge.model import container
+from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
 from edge.sources import uri
 from edge.updates import order, release, state
@@ -46,7 +48,22 @@ def run(settings: Settings) -> None:
         store.close()
     if app.stop.begins_again:
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+        _begin_anew(app.stop)
+
+
+def _begin_anew(stop: Stop) -> None:
+    """Returns only where a signal to end came meanwhile.
+
+    The new life begins without handlers, and a signal before it has its own would end it as a crash does. So signals
+    wait from here, over the exec, until `edge.cli.run.main` has its handlers: that lets them in before it does anything
+    else, so no child begins with them shut out."""
+    held = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, held)  # one that came before has been handled when this returns
+    try:
+        if stop.begins_again:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
 
 
 def current(settings: Settings) -> Settings:

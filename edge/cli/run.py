@@ -19,6 +19,8 @@ def main() -> None:
     """Exit codes: 0 done, 1 bug, 2 usage, 3 model, 4 state folder, 5 source; 130 after a second Ctrl-C."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)  # until the service has handlers of its own: nothing was taken yet
+    # A service that begins anew (`edge.app.updating`) has them wait until here.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     _open_standard_streams()
     try:
         code = run(sys.argv[1:])

@@ -32,11 +32,12 @@ class Field:
         self.service: EdgeRun | None = None
         self.sent = 0
 
-    def start(self, *more: str, model: str = "") -> EdgeRun:
+    def start(self, *more: str, model: str = "", environ: dict[str, str] | None = None) -> EdgeRun:
         self.service = EdgeRun(
             self.folder,
             *("--model", model or str(self.folder / "m1.onnx"), "--mqtt", self.broker.url, "--device", "d"),
             *("--updates", self.fleet.uri, "--updates-root", str(self.fleet.root), "--updates-interval", "0.5", *more),
+            environ=environ,
         )
         return self.service
 
@@ -199,6 +200,35 @@ def test_many_switches_in_a_row_lose_nothing(field):
     assert [r["input_id"] for r in results] == list(range(1, field.sent + 1))
     models = list((field.folder / "state" / "edge-run" / "d.m1.updates" / "models").iterdir())
     assert len(models) <= 2
+
+
+IMPATIENT = """
+import os, signal, sys
+from pathlib import Path
+first = Path(__file__).with_name("first")
+if sys.orig_argv[1].endswith("edge-run"):  # not a child of its own
+    if first.exists() and first.read_text() == str(os.getpid()):
+        os.kill(os.getpid(), signal.SIGTERM)  # this life began with an exec, and has no handlers yet
+    else:
+        first.write_text(str(os.getpid()))
+"""
+
+
+def test_a_service_that_is_ended_while_it_begins_anew_ends_in_order_and_the_switch_is_done_at_the_next_start(
+    field, tmp_path
+):
+    (tmp_path / "early").mkdir()
+    (tmp_path / "early" / "sitecustomize.py").write_text(IMPATIENT)
+    service = field.start(*FEW, environ={"PYTHONPATH": str(tmp_path / "early")})
+    field.wait_for(state("idle"), "the service runs")
+    field.offer("2", factor=10.0)
+    until(lambda: service.process.poll() is not None, "the service has ended")
+
+    assert service.stop() == 0
+    field.start(*FEW)
+    field.wait_for(state("confirmed"), "version 2 is confirmed", sending=True)
+    field.client.wait_for("result", field.sent)
+    assert field.service.stop() == 0
 
 
 @pytest.mark.parametrize(
