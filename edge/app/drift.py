@@ -122,8 +122,10 @@ def _reading(core: Core) -> Reading:
 
 def forget(settings: Settings) -> Iterator[str]:
     """Takes away what was learnt, of all models in the state folder or of `--name` and `--device`; says what. Raises
-    SpoolError."""
+    ConfigError where what is named is not there, SpoolError."""
     folder, topics = settings.delivery.state_dir, settings.topics
+    if not folder.is_dir():
+        raise ConfigError(f"--state-dir {folder}: there is no such folder; say the one that the service has")
     device = topic_part(topics.device) if topics.device else "*"
     name = topic_part(topics.name) if topics.name else "*"
     found = sorted(folder.glob(f"{device}.{name}{SUFFIX}"))
@@ -133,5 +135,9 @@ def forget(settings: Settings) -> Iterator[str]:
         except OSError as exc:
             raise SpoolError(f"{path}: {exc.strerror}; run it as the user of the service") from exc
         yield f"{path.name.removesuffix(SUFFIX)}: drift is learnt anew"
+    if not found and (topics.name or topics.device):
+        said = " ".join(f"--{k} {v}" for k, v in (("device", topics.device), ("name", topics.name)) if v)
+        there = ", ".join(sorted(p.name.removesuffix(SUFFIX) for p in folder.glob(f"*{SUFFIX}"))) or "none"
+        raise ConfigError(f"{said}: nothing was learnt of it in {folder}; there is: {there}")
     if not found:
         yield f"nothing was learnt of drift in {folder}"

@@ -20,6 +20,9 @@ from edge.pipeline.results import timestamp
 if TYPE_CHECKING:
     from edge.app.loading import Loaded
     from edge.pipeline.pipeline import Pipeline
+    from edge.trial.trial import Report
+
+log = logging.getLogger("edge.trial")
 
 
 log = logging.getLogger("edge.trial")
@@ -38,13 +41,14 @@ class TrialPart:
         self._session = session
         self._marks = TrialMarks(core.settings.delivery.state_dir, core.stem, loaded.path, loaded.sha256)
         self._trial = Trial(pipeline, core.loaded.ref, core.clock, marks=self._marks)
+        self._said = "undecided"
         self._every_ns = int(core.settings.topics.stats_interval * SECOND_NS)
         self._next_ns = core.clock.monotonic_ns() + self._every_ns
         draft.observers.append(self._trial.offer)
         draft.add("trial", self._trial.start)
+        draft.ticks.append(self._tick)
         if session is not None:
             draft.births.append(lambda: [self._message()])
-            draft.ticks.append(self._tick)
 
     @property
     def to_blame(self) -> bool:
@@ -60,14 +64,28 @@ class TrialPart:
     def close(self) -> None:
         """Before the session's end: what was found last is still published."""
         self._trial.stop()
+        self._log(self._trial.report())
         if self._session is not None:
             self._session.post(self._message())
 
     def _tick(self) -> None:
         now = self._core.clock.monotonic_ns()
-        if self._session is not None and self._every_ns and now >= self._next_ns and self._session.up:
-            self._next_ns = now + self._every_ns
+        if not self._every_ns or now < self._next_ns:
+            return
+        self._next_ns = now + self._every_ns
+        report = self._trial.report()
+        if report.verdict.word != self._said:
+            self._log(report)
+        if self._session is not None and self._session.up:
             self._session.post(self._message())
+
+    def _log(self, report: Report) -> None:
+        """Also for a service without a broker, whose trial is heard nowhere else."""
+        self._said = report.verdict.word
+        agreement = {} if report.agreement is None else {"agreement": f"{report.agreement:.4g}"}
+        fields = {"verdict": self._said, "samples": report.samples, "passed_over": report.passed_over, **agreement}
+        reason = {"reason": report.verdict.reason} if report.verdict.reason else {}
+        log.info("trial", extra={"model": report.trial.name, "version": report.trial.version, **fields, **reason})
 
     def _message(self) -> Outgoing:
         payload = codec.encode(self.told())

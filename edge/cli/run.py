@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 from edge import __version__
+from edge.cli import plugins
 from edge.errors import ConfigError, FatalError
 
 TYPE_CHECKING = False  # not typing's: it takes longer to import than all of this
@@ -62,7 +63,7 @@ def run(argv: list[str]) -> int:
     from edge.settings import layers
 
     try:
-        settings = layers.read(argv, os.environ, __version__, _plugins)
+        settings = layers.read(argv, os.environ, __version__, plugins)
     except ConfigError as exc:
         return _fail(exc)
     if settings.process.healthy:
@@ -115,12 +116,6 @@ def _do(settings: Settings) -> int:
 
     start.app(settings).run()
     return 0
-
-
-def _plugins(group: str) -> str:
-    from edge.plugins import registry  # for --help
-
-    return registry.usage(group)
 
 
 def _service(argv: list[str]) -> int:

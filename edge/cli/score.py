@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from edge import __version__
+from edge.cli import plugins
 from edge.errors import ConfigError, FatalError, SourceError, needs
 from edge.settings import arguments, options, parsers
 from edge.settings.arguments import Program
@@ -77,6 +78,7 @@ PROGRAM = Program(
     "edge-score",
     "What a model says of an archive: by the file and the steps that the device runs, in the order of the rows.",
     __version__,
+    plugins=plugins,
 )
 
 

@@ -132,7 +132,8 @@ def _check_home_assistant(settings: Settings) -> None:
 
 
 def _without_broker(settings: Settings) -> Settings:
-    if settings.input.source is None and settings.http.address is None and not settings.process.describe:
+    asks = settings.process.describe or settings.process.check  # the check says it, and goes on with the other parts
+    if settings.input.source is None and settings.http.address is None and not asks:
         raise ConfigError("--mqtt none without --source: nothing feeds the model; name a --source or --http PORT")
     if not settings.output.sinks and settings.input.source is not None:
         return replace(settings, output=replace(settings.output, sinks=("console",)))

@@ -173,10 +173,11 @@ def discovery_prefix(text: str) -> str:
 
 
 def path(text: str) -> Path:
-    """A path; ~ is the home folder. Raises ValueError."""
+    """A path; ~ is the home folder. The folder one is in is told apart from none at all. Raises ValueError."""
     if not text:
         raise ValueError("a path belongs there")
-    return Path(text).expanduser()
+    said = Path(text).expanduser()
+    return said if said.parts else said.absolute()
 
 
 class OneOf(Generic[Word]):

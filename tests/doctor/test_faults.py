@@ -16,6 +16,7 @@ from support.processes import BINARIES
 from edge.app import profile
 from edge.engines import onnxruntime
 from edge.model import container
+from edge.settings import layers
 from edge.tools import doctor
 from edge.tools.doctor import boards, packages, runs, storage, times
 
@@ -222,6 +223,17 @@ def test_source_that_is_not_there(pi):
     row = only(runs.rows(pi.settings("--source", "camera:97"), pi.host, set()), "source")
     assert "/dev/video97" in row.text
     assert "usermod -aG video" in row.fix
+
+
+def test_source_that_is_none_leaves_the_other_checks(pi):
+    settings = layers.read(
+        ["--model", str(pi.model), "--mqtt", "none", "--state-dir", str(pi.state), "--check"], {}, "0"
+    )
+    rows = list(doctor.look(settings, pi.host))
+    row = only(rows, "source")
+    assert (row.code, row.fix) == (2, "name a --source or --http PORT")
+    assert {r.part for r in rows if r.verdict == "ok"} >= {"model", "golden", "latency", "broker", "state"}
+    assert "nothing feeds the model" in row.text
 
 
 def test_source_that_is_empty(pi):

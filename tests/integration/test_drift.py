@@ -96,6 +96,25 @@ def test_what_was_learnt_is_learnt_anew_when_a_command_says_so(watched, plant, t
     assert again.stdout == f"nothing was learnt of drift in {state}\n"
 
 
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--state-dir", "nowhere"), "--state-dir nowhere: there is no such folder"),
+        (("--state-dir", ".", "--name", "plnat"), "there is: pi.plant"),
+        (("--state-dir", ".", "--device", "ip"), "there is: pi.plant"),
+    ],
+    ids=["the folder", "the model", "the device"],
+)
+def test_what_is_to_be_learnt_anew_and_is_not_there_is_an_error(tmp_path, flags, says):
+    (tmp_path / "pi.plant.drift.json").write_text("{}")
+    done = subprocess.run(
+        [BINARIES / "edge-run", "--drift-anew", *flags], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+    assert (tmp_path / "pi.plant.drift.json").exists()
+
+
 def test_a_service_that_no_longer_watches_takes_back_what_it_told(watched, plant, tmp_path):
     first = watched("--drift", "1", "--state-dir", tmp_path / "kept")
     first.publish(INPUT, [plant[1][i % 150] for i in range(300)])

@@ -60,6 +60,17 @@ def test_a_second_model_runs_on_the_same_samples_and_tells_how_it_differs(edge_r
     assert json.loads(asked.stdout)["verdict"]["word"] == "undecided"
 
 
+def test_without_a_broker_the_verdict_is_said_at_the_end(flowers, retrained, tmp_path):
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in flowers.rows))
+    command = [BINARIES / "edge-run", flowers.path, "--mqtt", "none", "--source", "rows.jsonl", "--trial", retrained,
+               "--state-dir", tmp_path / "state"]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    (said,) = [line for line in done.stderr.splitlines() if "info    trial" in line]
+    assert "trial  model=retrained  version=2  verdict=undecided  samples=" in said
+    assert "of 200 samples were answered by both" in said
+
+
 def refused(flowers, *flags):
     command = [BINARIES / "edge-run", flowers.path, "--mqtt", "none", *flags]
     return subprocess.run(command, capture_output=True, text=True, check=False)

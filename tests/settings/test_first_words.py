@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from edge.cli import bench, score
+from edge.cli import run as edge_run
 from edge.errors import ConfigError
 from edge.settings import layers, options
 from edge.settings.parsers import OneOf
@@ -35,6 +37,16 @@ def test_a_lone_model_wins_over_a_variable():
 def test_what_is_not_clear_is_refused(argv, says):
     with pytest.raises(ConfigError, match=says):
         read(*argv)
+
+
+@pytest.mark.parametrize("command", [edge_run, score, bench], ids=["edge-run", "edge-score", "edge-bench"])
+def test_the_help_lists_what_is_registered(command, capsys):
+    with pytest.raises(SystemExit):
+        command.run(["--help-all" if command is edge_run else "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert ": ..." not in said
+    assert "auto, ..." not in said
+    assert command is bench or "what reads the outputs: anomaly, " in said
 
 
 ALONE = [option for option in options.of(Settings) if option.flag.alone is not None]
@@ -86,6 +98,11 @@ def test_the_short_help_fits_on_a_screen_has_examples_and_names_the_long_one(cap
 def test_the_help_names_the_words_that_a_flag_takes(option, capsys):
     said = " ".join(shown(capsys, "--help-all").split())
     assert f"--{option.name} {'|'.join(option.flag.parse.words)}" in said
+
+
+def test_the_folder_one_is_in_may_be_that_of_the_state(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read("m.onnx", "--state-dir", ".").delivery.state_dir == tmp_path
 
 
 def test_a_misspelt_word_is_told_with_the_one_that_was_meant():

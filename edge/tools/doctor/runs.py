@@ -28,7 +28,7 @@ from edge.telemetry import board
 from edge.telemetry.clock import SystemClock
 from edge.tools.doctor.boards import MB
 from edge.tools.doctor.host import Host
-from edge.tools.doctor.row import Row, failed, ok, skip, warn
+from edge.tools.doctor.row import Row, fail, failed, ok, skip, warn
 
 LATENCY_RUNS = 30
 SLOW_MS = 1000.0
@@ -152,6 +152,9 @@ def _measure(settings: Settings, loaded: Loaded, pipeline: Pipeline, host: Host)
 
 def _source(settings: Settings, loaded: Loaded | None) -> Row:
     uri = settings.input.source
+    if uri is None and settings.mqtt.url == "none" and settings.http.address is None:
+        text = "--mqtt none without --source: nothing feeds the model"
+        return fail("source", text, "name a --source or --http PORT", ConfigError.exit_code)
     if uri is None or uri == "-" or uri.startswith("mqtt:"):
         return ok("source", uri or ("requests over HTTP" if settings.mqtt.url == "none" else "the model's input topic"))
     if loaded is None:
