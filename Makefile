@@ -23,6 +23,7 @@
 # make bench-scale                    what it costs as the work grows, drawn: slower models, a fuller spool, more connections
 # make bench-score                    edge-score beside the same work by hand
 # make bench-drift                    false alarms and detection of drift on simulated months, beside the rules in use elsewhere
+# make bench-tracking RIVAL=python    --track beside trackers' ByteTrack; RIVAL has `trackers` and `motmetrics`
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run;
 #              BROKER=mosquitto|mosquitto-memory|rabbitmq|nats|ejabberd|aedes)
 # PYTHON and VENV choose another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
@@ -38,7 +39,7 @@ BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-drift soak clean
+.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-drift bench-tracking soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -210,6 +211,9 @@ bench-score: $(VENV)/.dev
 
 bench-drift: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m drift $(if $(QUICK),--months 1 --rival-months 0 --stream 1) $(ARGS)
+
+bench-tracking: $(VENV)/.dev
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m tracking --rival $(RIVAL) $(if $(QUICK),--scenes 2) $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* .arm64 dist build mutants

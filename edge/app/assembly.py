@@ -26,7 +26,7 @@ from edge.describe.head import HeadInfo
 from edge.engines import stateful
 from edge.errors import ConfigError, SampleError
 from edge.model.manifest import Manifest
-from edge.pipeline.pipeline import Pipeline, Watch
+from edge.pipeline.pipeline import Follow, Pipeline, Watch
 from edge.pipeline.results import Identity
 from edge.plugins import registry
 from edge.plugins.contexts import SinkContext, SourceContext, SpoolContext
@@ -91,6 +91,7 @@ def make_pipeline(loaded: Loaded, device: str, options: PipelineOptions | None =
         clock_synced=options.clock_synced,
         seq=options.seq,
         watch=options.watch,
+        follow=options.follow,
     )
 
 
@@ -121,6 +122,7 @@ class PipelineOptions(msgspec.Struct, frozen=True):
     clock_synced: Callable[[], bool] = clock_synced
     seq: Iterator[int] | None = None
     watch: Watch | None = None
+    follow: Follow | None = None
 
 
 class Model:

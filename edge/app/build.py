@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.app import assembly, connecting, drift, refusals, trial
+from edge.app import assembly, connecting, drift, refusals, tracking, trial
 from edge.app.core import Core, Draft
 from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
@@ -73,7 +73,8 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     source = _source(core, session)
     masks = _masks(core, session)
     watches = [one.watch for one in (masks, watched) if one is not None]
-    pipeline = core.pipeline(*watches)
+    flow, follow = tracking.make(core, source)
+    pipeline = flow.pipeline(*watches, follow=follow)
     status.instances = _instances(core, pipeline)
     outboxes += _outboxes(core, source, session, announcer)
     refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
@@ -97,7 +98,7 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     if updates is not None:
         updates.join(core, draft, session)
         status.update = updates.told
-    pipelines = (pipeline, *(core.pipeline(*watches) for _ in range(status.instances if status.instances > 1 else 0)))
+    pipelines = (pipeline, *(flow.pipeline(*watches) for _ in range(status.instances if status.instances > 1 else 0)))
     runner = _runner(core, draft, source, pipelines, outboxes, guard)
     topics = core.topics.all if session is not None else ""
     return App(loaded, topics, core.stop, runner, watchdog, tuple(draft.parts))

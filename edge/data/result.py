@@ -31,6 +31,8 @@ class Detection(msgspec.Struct, frozen=True):
 
     `keypoints` are x, y, score. An oriented box has its four `corners`, clockwise, and the `angle` of its first edge in
     radians, clockwise from the right. `polygons` are the outlines of its mask, the largest first.
+    Of an object that is followed: its `track_id`, unique in this boot, its `age` in frames since it was first seen, and
+    the frames for which it was `lost` just before this one, where there were such.
     """
 
     index: int
@@ -41,6 +43,9 @@ class Detection(msgspec.Struct, frozen=True):
     angle: float | UnsetType = UNSET
     corners: list[tuple[float, float]] | UnsetType = UNSET
     polygons: list[list[tuple[float, float]]] | UnsetType = UNSET
+    track_id: int | UnsetType = UNSET
+    age: int | UnsetType = UNSET
+    lost: int | UnsetType = UNSET
 
 
 class Regression(msgspec.Struct, frozen=True):

@@ -52,7 +52,8 @@ class Sample(msgspec.Struct, frozen=True):
     `time` in the result. `token` belongs to the source: it finds its own sample again in `ack`. By `origin` it
     would know the same sample again in a later life of the process, were that given to it once more. A `retained` one
     is not new: its broker kept it for whoever subscribes. A source that is given again what was under way when the
-    process died tells in `digest` (16 bytes) what the sample is known by then.
+    process died tells in `digest` (16 bytes) what the sample is known by then. `at_ns` is its place in a recording that
+    tells it.
     """
 
     payload: Payload
@@ -64,6 +65,7 @@ class Sample(msgspec.Struct, frozen=True):
     origin: bytes | None = None
     retained: bool = False
     digest: bytes | None = None
+    at_ns: int | None = None
 
 
 class Frame(msgspec.Struct, frozen=True):

@@ -73,7 +73,8 @@ class _Pen:
         for x, y, score in detection.keypoints or ():
             if score > 0:
                 self._cv2.circle(self.pixels, (round(x), round(y)), self._line * 2, colour, -1)
-        self._label(f"{detection.label} {detection.score:.0%}", x_min, y_min, colour)
+        track = f" #{detection.track_id}" if detection.track_id else ""
+        self._label(f"{detection.label}{track} {detection.score:.0%}", x_min, y_min, colour)
 
     def caption(self, lines: list[str]) -> None:
         bottom = 0

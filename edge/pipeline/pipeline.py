@@ -33,6 +33,7 @@ from edge.plugins.protocols import (
 )
 
 Watch: TypeAlias = Callable[[Result, Tensors, ModelInput], None]
+Follow: TypeAlias = Callable[[Sample, Result], Result]
 
 
 class Pipeline:
@@ -50,11 +51,12 @@ class Pipeline:
         clock_synced: Callable[[], bool] = lambda: True,
         seq: Iterator[int] | None = None,
         watch: Watch | None = None,
+        follow: Follow | None = None,
         now: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         """`seq` numbers the results; pipelines of one boot share it, so that no two results have one `id`. `watch`
-        is shown each result with the outputs that it was made of. `now` gives nanoseconds, of which differences
-        count."""
+        is shown each result with the outputs that it was made of. `follow` is given the results in order and adds
+        what only those before tell. `now` gives nanoseconds, of which differences count."""
         self._model = engine
         self._engine = RealValues(engine)
         self.infer = self._engine.infer
@@ -66,6 +68,7 @@ class Pipeline:
         self._from_columns = preprocess if isinstance(preprocess, ColumnPreprocessor) else None
         self._to_columns = postprocess if isinstance(postprocess, ColumnPostprocessor) else None
         self._watch = watch
+        self._follow = follow
         self._now = now
         self._free = isinstance(preprocess, FreePreprocessor)
         self._prepare = Preparation(preprocess, reserved_id=reserved_id, max_input=max_input, now=now)
@@ -199,6 +202,8 @@ class Pipeline:
         if isinstance(predictions, str):
             return self.skipped(sample, predictions, part.input_id)
         result = self._results.result(sample, predictions, times, synced=synced, input_id=part.input_id)
+        if self._follow is not None:
+            result = self._follow(sample, result)
         if self._watch is not None and part.ready is not None:
             self._watch(result, outputs, part.ready)
         return result

@@ -113,7 +113,8 @@ class FreePreprocessor(Protocol):
 class Postprocessor(Protocol):
     """The outputs of one sample to predictions. Pure.
 
-    What one may be able to do beside: `BatchPostprocessor`, `ComparingPostprocessor`.
+    What one may be able to do beside: `BatchPostprocessor`, `ComparingPostprocessor`,
+    `ThresholdPostprocessor`.
     """
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> Sequence[Prediction]:
@@ -136,6 +137,14 @@ class ComparingPostprocessor(Protocol):
     compares: bool
     """True: an input that was quantised is given as the real values that it stands for, like the outputs; else it is
     given as the model got it."""
+
+
+@runtime_checkable
+class ThresholdPostprocessor(Protocol):
+    """Capability of a detector that tells the same objects, and further ones, where its threshold is lower."""
+
+    threshold: float
+    """The lowest score that is told: the manifest's, or the detector's own where that says none."""
 
 
 class EngineOptions(msgspec.Struct, frozen=True):

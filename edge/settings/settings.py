@@ -259,6 +259,16 @@ class DriftSettings(Struct, frozen=True):
     ] = None  # fmt: skip
 
 
+class TrackingSettings(Struct, frozen=True):
+    """Objects followed from frame to frame. `lost_s` in seconds; None: they are not."""
+
+    lost_s: Annotated[
+        float | None,
+        Flag("follow objects from frame to frame and give them a track_id; out of sight for so many seconds, if not "
+             "1, they are forgotten", parsers.above_zero, "SECONDS", name="track", alone="1"),
+    ] = None  # fmt: skip
+
+
 class DeliverySettings(Struct, frozen=True):
     """What becomes of a result until the other side has it."""
 
@@ -354,6 +364,7 @@ class Settings(Struct, frozen=True):
     publishing: Annotated[PublishingSettings, Room("what is worth publishing, and for whom")] = PublishingSettings()
     http: Annotated[HttpSettings, Room("the local HTTP endpoint")] = HttpSettings()
     delivery: Annotated[DeliverySettings, Room("delivery")] = DeliverySettings()
+    tracking: Annotated[TrackingSettings, Room("objects that are followed")] = TrackingSettings()
     drift: Annotated[DriftSettings, Room("whether the model still fits")] = DriftSettings()
     updates: Annotated[UpdateSettings, Room("updates of the model")] = UpdateSettings()
     process: Annotated[ProcessSettings, Room("the process")] = ProcessSettings()

@@ -73,7 +73,8 @@ def describe(result: dict[str, Any]) -> str:
 def _prediction(p: dict[str, Any]) -> str:
     if "box" in p:
         x0, y0, x1, y1 = p["box"]
-        return f"{p['label']} {p['score']:.0%} at {x0:.0f},{y0:.0f}-{x1:.0f},{y1:.0f}"
+        track = f" #{p['track_id']}" if "track_id" in p else ""
+        return f"{p['label']}{track} {p['score']:.0%} at {x0:.0f},{y0:.0f}-{x1:.0f},{y1:.0f}"
     if "label" in p:
         return f"{p['label']} {p['score']:.0%}"
     if "is_anomaly" in p:

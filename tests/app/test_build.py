@@ -161,3 +161,22 @@ def test_auto_divides_the_cores_by_the_threads_of_one_inference(monkeypatch):
         for flags in ((), ("--threads", "2"), ("--threads", "8"))
     }
     assert list(asked.values()) == [4, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--source", "synthetic:1"), "does classify"),
+        (("--http", "0"), "there is none"),
+    ],
+)
+def test_track_where_there_is_nothing_to_follow_is_refused(built, tmp_path, flags, said):
+    detector = {} if "synthetic:1" in flags else {"model": onnxmodels.one_box(tmp_path / "box.onnx")}
+    with pytest.raises(ConfigError, match=said):
+        built("--mqtt", "none", "--track", *flags, **detector)
+
+
+def test_track_beside_trial_is_refused(built, tmp_path):
+    box = onnxmodels.one_box(tmp_path / "box.onnx")
+    with pytest.raises(ConfigError, match="leave one out"):
+        built("--mqtt", "none", "--source", "synthetic:1", "--track", "2", "--trial", str(box), model=box)

@@ -102,6 +102,43 @@ def one_box(path: Path, size: int = 64) -> Path:
     }, size)  # fmt: skip
 
 
+def blobs(path: Path, size: int = 64) -> Path:
+    """A picture in, 0 to 1, and of each channel the box around what is lit in it: the four outputs of a TensorFlow
+    detector. The score is the brightest value there; all are of class 1."""
+    nodes = [helper.make_node("Greater", ["image", "dark"], ["lit"]), helper.make_node("Cast", ["lit"], ["on"], to=1)]
+    for line, across in (("rows", 2), ("columns", 1)):
+        nodes += [
+            helper.make_node("ReduceMax", ["on"], [line], axes=[across], keepdims=0),
+            helper.make_node("ArgMax", [line], [f"{line}_first"], axis=1, keepdims=0),
+            helper.make_node("ArgMax", [line], [f"{line}_last"], axis=1, keepdims=0, select_last_index=1),
+            helper.make_node("Cast", [f"{line}_first"], [f"{line}_low"], to=1),
+            helper.make_node("Cast", [f"{line}_last"], [f"{line}_end"], to=1),
+            helper.make_node("Add", [f"{line}_end", "one"], [f"{line}_high"]),
+        ]
+    edges = ["columns_low", "rows_low", "columns_high", "rows_high"]
+    nodes += [helper.make_node("Unsqueeze", [edge, "last"], [f"{edge}_3"]) for edge in edges]
+    nodes += [
+        helper.make_node("Concat", [f"{edge}_3" for edge in edges], ["boxes"], axis=2),
+        helper.make_node("ReduceMax", ["image"], ["scores"], axes=[1, 2], keepdims=0),
+        helper.make_node("Identity", ["ones"], ["classes"]),
+        helper.make_node("Identity", ["three"], ["count"]),
+    ]
+    numbers = {"dark": 0.05, "one": 1.0}
+    shapes = {"boxes": (1, 3, 4), "classes": (1, 3), "scores": (1, 3), "count": (1,)}
+    return save(
+        path,
+        nodes,
+        [info("image", "float32", (1, size, size, 3))],
+        [info(name, "float32", shape) for name, shape in shapes.items()],
+        initializer=[
+            *(helper.make_tensor(name, TensorProto.FLOAT, (), [value]) for name, value in numbers.items()),
+            helper.make_tensor("ones", TensorProto.FLOAT, (1, 3), [1.0, 1.0, 1.0]),
+            helper.make_tensor("three", TensorProto.FLOAT, (1,), [3.0]),
+            helper.make_tensor("last", TensorProto.INT64, (1,), [2]),
+        ],
+    )
+
+
 def always(path: Path, outputs: Mapping[str, Any], size: int = 64) -> Path:
     """A picture in, the same outputs whatever it shows."""
     nodes = [

@@ -107,7 +107,7 @@ function drawBoxes(layer, image, result) {
     const tall = letter * 1.45;
     const y = top >= tall ? top - tall : top;
     const tag = svg("rect", { class: "tag", y, height: tall });
-    const label = svg("text", { y: y + letter * 1.05, "font-size": letter }, `${p.label} ${percent(p.score)}`);
+    const label = svg("text", { y: y + letter * 1.05, "font-size": letter }, `${p.label}${p.track_id ? ` #${p.track_id}` : ""} ${percent(p.score)}`);
     group.append(tag, label);
     layer.append(group);
     const wide = Math.min(width, (label.getComputedTextLength() || label.textContent.length * letter * 0.62) + letter * 0.7);

@@ -36,6 +36,7 @@ class BlazeFace:
     def __init__(self, manifest: Manifest, names: dict[str, str]) -> None:
         self._names = names
         self._finish = Detections(manifest, threshold=THRESHOLD)
+        self.threshold = self._finish.threshold
         self._centres: dict[tuple[int, int, int], Array] = {}
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:

@@ -36,6 +36,7 @@ class Detr:
         self._names = names
         self._no_object = bool(manifest.decoder_options.get("no_object", False))
         self._finish = Detections(manifest, suppress=False, threshold=0.5)
+        self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         logits = boxes.rows(outputs, self._names["scores"])

@@ -26,6 +26,7 @@ class FastestDet:
         self._name = name
         self._last = bool(manifest.decoder_options.get("channels_last", False))
         self._finish = Detections(manifest, threshold=0.5)
+        self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         values = np.asarray(outputs[self._name])

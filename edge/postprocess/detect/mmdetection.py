@@ -23,6 +23,7 @@ class MmDetection:
     def __init__(self, manifest: Manifest, names: dict[str, str]) -> None:
         self._names = names
         self._finish = Detections(manifest, suppress=False)
+        self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         rows = boxes.rows(outputs, self._names["boxes"], 5)

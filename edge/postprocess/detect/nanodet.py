@@ -35,6 +35,7 @@ class NanoDet:
         self._offset = float(options.get("offset", 0.0))
         self._grid = Grid([int(s) for s in options.get("strides", PLUS)])
         self._finish = Detections(manifest, threshold=0.35)
+        self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         values = boxes.rows(outputs, self._name)

@@ -34,6 +34,7 @@ class Oriented:
         self._whole = manifest.decoder_options.get("form") == "end-to-end"
         self._normalized = bool(manifest.decoder_options.get("normalized", False))
         self._finish = Detections(manifest, suppress=not self._whole, threshold=THRESHOLD)
+        self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         values = boxes.rows(outputs, self._name)

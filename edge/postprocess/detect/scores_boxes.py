@@ -32,6 +32,7 @@ class ScoresBoxes:
         self._background = options.get("background")
         self._activation = str(options.get("activation", manifest.activation))
         self._finish = Detections(manifest, threshold=0.5)
+        self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         by_class = activate(boxes.rows(outputs, self._names["scores"]), self._activation)

@@ -36,6 +36,7 @@ class Scrfd:
         self._strides = [s for s in STRIDES if f"score_{s}" in names]
         self._grid = Grid(self._strides, int(manifest.decoder_options.get("anchors", 2)))
         self._finish = Detections(manifest, threshold=0.5)
+        self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         kinds = [k for k in _COLUMNS.values() if f"{k}_{STRIDES[0]}" in self._names]

@@ -33,6 +33,7 @@ class Ssd:
         self._activation = str(options.get("activation", "sigmoid"))
         self._background = options.get("background", 0)
         self._finish = Detections(manifest)
+        self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         by_class = activate(boxes.rows(outputs, self._names["scores"]), self._activation)

@@ -39,6 +39,7 @@ class Suppressed:
         self._normalized = bool(options.get("normalized", True))
         self._offset = int(options.get("class_offset", 0))
         self._finish = Detections(manifest, suppress=False)
+        self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         corners = boxes.corners(boxes.rows(outputs, self._names["boxes"], 4), self._form)

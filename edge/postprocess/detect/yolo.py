@@ -45,6 +45,7 @@ class Yolo:
         self._points = (int(points[0]), int(points[1]))
         self._extras = int(options.get("extras", self._points[0] * self._points[1]))
         self._finish = Detections(manifest, suppress=self._form not in WHOLE, threshold=THRESHOLD)
+        self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         values = boxes.rows(outputs, self._name)

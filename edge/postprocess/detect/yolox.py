@@ -26,6 +26,7 @@ class Yolox:
         self._name = name
         self._grid = Grid([int(s) for s in manifest.decoder_options.get("strides", (8, 16, 32))])
         self._finish = Detections(manifest)
+        self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         values = boxes.rows(outputs, self._name)

@@ -40,6 +40,7 @@ class YuNet:
         self._names = names
         self._grid = Grid(STRIDES)
         self._finish = Detections(manifest, threshold=0.6)
+        self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         objects, faces_, places, points = (
@@ -65,6 +66,7 @@ class YuNetOfPriors:
     def __init__(self, manifest: Manifest, names: Mapping[str, str]) -> None:
         self._names = names
         self._finish = Detections(manifest, threshold=0.6)
+        self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         places, chances, overlaps = (boxes.rows(outputs, self._names[role]) for role in _OLDER)

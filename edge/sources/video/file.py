@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edge.data.sample import Image, Sample
 from edge.data.tensor import Array
+from edge.data.units import SECOND_NS
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
@@ -72,7 +73,8 @@ class VideoFile:
         self._at_ms = capture.at_ms()
         clock = self._context.clock
         image = Image(capture.to_rgb(pixels))
-        return Sample(image, str(self._path), clock.monotonic_ns(), clock.time_ns())
+        at_ns = int(self._at_ms * SECOND_NS / 1000)
+        return Sample(image, str(self._path), clock.monotonic_ns(), clock.time_ns(), at_ns=at_ns)
 
     def _behind(self, capture: Capture) -> Array:
         """The next picture that can be read. Raises SampleError, SourceError, EndOfStream where there is none."""

@@ -1,0 +1,51 @@
+"""`--track`: objects followed from frame to frame, where the model tells objects and a source brings frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.app import assembly
+from edge.app.core import Core
+from edge.errors import ConfigError
+from edge.plugins.protocols import Source, ThresholdPostprocessor
+
+if TYPE_CHECKING:
+    from edge.tracking.stage import Tracking
+
+TASKS = ("detect", "keypoints")
+LOW = 0.1
+"""Score from which a detection may go on with a track."""
+
+
+def make(core: Core, source: Source | None) -> tuple[Core, Tracking | None]:
+    """The stage, and what the pipelines before it are made with: their detector tells more than is published. Raises
+    ConfigError."""
+    lost_s = core.settings.tracking.lost_s
+    if lost_s is None:
+        return core, None
+    from edge.tracking.stage import Tracking
+
+    _require_use(core, source)
+    decode = assembly.make_postprocessor(core.loaded)
+    named, uri = core.settings.input.watch, core.settings.input.source
+    live = named or source is None or source.live or uri is None or uri.startswith("mqtt:")
+    if not isinstance(decode, ThresholdPostprocessor):
+        return core, Tracking(lost_s, 0.0, live=live)
+    manifest = msgspec.structs.replace(core.loaded.manifest, threshold=min(decode.threshold, LOW))
+    loaded = msgspec.structs.replace(core.loaded, manifest=manifest)
+    return msgspec.structs.replace(core, loaded=loaded), Tracking(lost_s, decode.threshold, live=live)
+
+
+def _require_use(core: Core, source: Source | None) -> None:
+    """Raises ConfigError where no object could be followed."""
+    task, file = core.loaded.manifest.task, core.loaded.path.name
+    if task not in TASKS:
+        raise ConfigError(f"--track follows objects, and {file} does {task}; leave it out")
+    if source is None:
+        raise ConfigError("--track follows objects through what a --source brings, and there is none; leave it out")
+    if core.settings.drift.trial is not None:
+        raise ConfigError(
+            "--track beside --trial: the second model is not followed, so they would differ; leave one out"
+        )

@@ -1,0 +1,88 @@
+"""The stage behind the decoder: a result's objects get the ids of those before. Each stream has a tracker of its own.
+
+A camera is a stream, each MQTT topic is one, and so are the files of a folder, in their order. What a stream measures
+time by: the clock for frames of now; for recordings their own times, or a 30th of a second for each frame where they
+tell none, so that the same recording gives the same ids on a fast board and on a slow one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import OrderedDict
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+
+from edge.data.result import Detection, Result
+from edge.data.sample import Sample
+from edge.data.units import SECOND_NS
+from edge.tracking.tracker import Tracker
+
+log = logging.getLogger("edge.tracking")
+
+STREAMS_MOST = 64
+"""MQTT topics that are told apart; one more takes the place of the one not heard of for the longest time."""
+TOO_SLOW = 5
+"""Frames in a row that came too late for any object to be followed, before that is told."""
+
+
+class _Stream(msgspec.Struct):
+    tracker: Tracker
+    time_ns: int = 0
+    late: int = 0
+
+
+class Tracking:
+    """Belongs to the thread that infers."""
+
+    def __init__(self, lost_s: float, sure: float, *, live: bool) -> None:
+        """An object is forgotten when it was out of sight for `lost_s`. Scores from `sure` are an object's; those below
+        only where an object was. `live`: frames are of now, not of a recording."""
+        self._lost_s = lost_s
+        self._sure = sure
+        self._live = live
+        self._ids = itertools.count(1)
+        self._streams: OrderedDict[str, _Stream] = OrderedDict()
+        self._told = False
+
+    def __call__(self, sample: Sample, result: Result) -> Result:
+        """The result with the ids of its objects, and without those that were looked for only to go on with a track."""
+        stream = self._stream(sample.source)
+        time_ns = sample.captured_ns if self._live else sample.at_ns or 0
+        self._watch_pace(stream, time_ns)
+        objects: list[Detection] = result.predictions
+        boxes = np.array([o.box for o in objects], dtype=np.float64).reshape(-1, 4)
+        classes = np.array([o.index for o in objects], dtype=np.int64)
+        sure = np.array([o.score >= self._sure for o in objects], dtype=bool)
+        seen = stream.tracker.step(boxes, classes, sure, time_ns)
+        told = []
+        for o, ours, track_id, age, missed in zip(
+            objects, sure.tolist(), seen.ids.tolist(), seen.ages.tolist(), seen.missed.tolist(), strict=True
+        ):
+            if track_id:
+                told.append(replace(o, track_id=track_id, age=age, lost=missed or msgspec.UNSET))
+            elif ours:
+                told.append(o)
+        return replace(result, predictions=told)
+
+    def _stream(self, source: str) -> _Stream:
+        name = source if source.startswith("mqtt:") else ""
+        if name not in self._streams:
+            self._streams[name] = _Stream(Tracker(self._lost_s, lambda: next(self._ids)))
+        self._streams.move_to_end(name)
+        if len(self._streams) > STREAMS_MOST:
+            self._streams.popitem(last=False)
+        return self._streams[name]
+
+    def _watch_pace(self, stream: _Stream, time_ns: int) -> None:
+        apart_s = (time_ns - stream.time_ns) / SECOND_NS
+        late = stream.time_ns and apart_s > self._lost_s
+        stream.time_ns, stream.late = time_ns, stream.late + 1 if late else 0
+        if stream.late == TOO_SLOW and not self._told:
+            self._told = True
+            log.warning(
+                "objects are not followed: frames come too slowly; say a longer --track",
+                extra={"apart_s": round(apart_s, 1), "track_s": self._lost_s},
+            )

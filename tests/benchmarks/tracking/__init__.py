@@ -1,0 +1,1 @@
+"""Tracks beside trackers' ByteTrack, on scenes whose truth is known."""
