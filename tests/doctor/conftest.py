@@ -33,6 +33,7 @@ class Pi:
         self.modules = folder / "modules"
         self.model = model
         self.wheels = dict(WHEELS)
+        self.of_the_system: set[str] = set()
         for name, data in PI_5.items():
             self.lay(name, data)
         self.says(0)
@@ -43,6 +44,7 @@ class Pi:
             machine="aarch64",
             bits=64,
             version=self.wheels.get,
+            importable=self.of_the_system.__contains__,
             kernel_clock=lambda: (0, 0),
         )
 

@@ -19,6 +19,7 @@ from edge.model import container
 from edge.settings import layers
 from edge.tools import doctor
 from edge.tools.doctor import boards, packages, runs, storage, times
+from edge.tools.doctor.host import Host
 
 
 def only(rows, part):
@@ -70,6 +71,42 @@ def test_packages_onnxruntime_on_32_bits(pi):
 def test_packages_a_camera_without_opencv(pi):
     row = only(packages.engines(pi.settings("--source", "camera:0"), pi.host, set()), "packages")
     assert (row.code, row.fix) == (2, "pip install 'edge-run[vision]'")
+
+
+def test_packages_a_camera_with_the_opencv_of_the_system(pi):
+    pi.of_the_system.add("cv2")
+    pi.module("cv2", "")
+    settings = pi.settings("--source", "camera:0")
+    rows = [*packages.installed(settings, pi.host), *packages.engines(settings, pi.host, set())]
+    assert [(r.part, r.verdict) for r in rows] == [("packages", "ok"), ("engines", "ok")]
+    assert "cv2 (not pip's)" in rows[0].text
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "flags"),
+    [("onnxruntime", "onnxruntime", ()), ("starlette", "starlette", ("--http", "0")), ("numpy", "numpy", ())],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_packages_that_the_system_brings_are_there(pi, module, name, flags):
+    del pi.wheels[name]
+    pi.of_the_system.add(module)
+    (row,) = packages.installed(pi.settings(*flags), pi.host)
+    assert row.verdict == "ok"
+
+
+def test_packages_what_is_there_is_found_whatever_brought_it(pi, tmp_path, monkeypatch):
+    (tmp_path / "brought_by_the_system").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert Host().importable("brought_by_the_system.within")
+    assert not Host().importable("brought_by_nothing")
+
+
+def test_engines_of_the_system_that_do_not_load_name_their_module(pi):
+    pi.of_the_system.add("cv2")
+    pi.module("cv2", "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')")
+    row = only(engines_of(pi, "--source", "camera:0")[0], "engines")
+    assert row.text.startswith("cv2 (not pip's) does not load: ")
+    assert (row.verdict, "libGL.so.1" in row.fix) == ("fail", True)
 
 
 def test_packages_the_older_engine_beside_a_newer_numpy(pi):

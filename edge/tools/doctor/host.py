@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import time
@@ -22,6 +23,11 @@ def installed_version(distribution: str) -> str | None:
         return None
 
 
+def importable(module: str) -> bool:
+    """Whether it is there, whatever brought it: pip, or a package of the system. Nothing is imported."""
+    return importlib.util.find_spec(module.partition(".")[0]) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """`root` holds /proc and /sys; `environ` is what child processes and tools get, PATH and PYTHONPATH among it.
@@ -34,6 +40,7 @@ class Host:
     machine: str = field(default_factory=platform.machine)
     bits: int = field(default_factory=pointer_bits)
     version: Callable[[str], str | None] = installed_version
+    importable: Callable[[str], bool] = importable
     perf_ns: Callable[[], int] = time.perf_counter_ns
     kernel_clock: Callable[[], tuple[int, int] | None] = kernel_status
 

@@ -20,25 +20,27 @@ IMPORT_TIMEOUT_S = 120
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """`module` is imported where it holds machine code; `extra` of edge-run brings it ("": always there)."""
+    """`module` is what it brings, imported where it holds machine code; `extra` of edge-run brings it ("": always
+    there)."""
 
     distribution: str
-    module: str = ""
+    module: str
     extra: str = ""
+    compiled: bool = True
 
 
 WHEELS = (
     Wheel("numpy", "numpy"),
     Wheel("onnxruntime", "onnxruntime"),
-    Wheel("paho-mqtt"),
+    Wheel("paho-mqtt", "paho", compiled=False),
     Wheel("msgspec", "msgspec"),
     Wheel("ai-edge-litert", "ai_edge_litert.interpreter", "tflite"),
     Wheel("tflite-runtime", "tflite_runtime.interpreter", "tflite-runtime"),
     Wheel("opencv-python-headless", "cv2", "vision"),
     Wheel("simplejpeg", "simplejpeg", "vision"),
-    Wheel("starlette", "", "http"),
-    Wheel("amqtt", "", "broker"),
-    Wheel("tuf", "", "updates"),
+    Wheel("starlette", "starlette", "http", compiled=False),
+    Wheel("amqtt", "amqtt", "broker", compiled=False),
+    Wheel("tuf", "tuf", "updates", compiled=False),
 )
 BY_NAME = {w.distribution: w for w in WHEELS}
 
@@ -52,19 +54,29 @@ def python(host: Host) -> Row:
     return ok("python", text)
 
 
+def found(distribution: str, host: Host) -> str | None:
+    """Its version; "" where another package brings its module, as Debian's python3-opencv; None: it is not there."""
+    version, wheel = host.version(distribution), BY_NAME.get(distribution)
+    return "" if version is None and wheel is not None and host.importable(wheel.module) else version
+
+
 def installed(settings: Settings, host: Host) -> Iterator[Row]:
     """The wheels that are there, and those that the settings ask for in vain."""
-    versions = {w.distribution: v for w in WHEELS if (v := host.version(w.distribution)) is not None}
+    versions = {w.distribution: v for w in WHEELS if (v := found(w.distribution, host)) is not None}
     missing = [(what, names) for what, names in needed(settings) if not any(n in versions for n in names)]
     for what, names in missing:
         yield _missing(what, names[0], host)
     old = versions.get("tflite-runtime")
-    if old and int(versions.get("numpy", "0").partition(".")[0]) >= 2:
+    if old and int((versions.get("numpy") or "0").partition(".")[0]) >= 2:
         fix = "pip install 'numpy<2', or take its successor: pip install 'edge-run[tflite]'"
         text = f"tflite-runtime {old} was built for numpy 1, here is numpy {versions['numpy']}"
         yield warn("packages", text, fix)
     elif not missing:
-        yield ok("packages", ", ".join(f"{n} {v}" for n, v in versions.items()), **versions)
+        yield ok("packages", ", ".join(_told(n, v) for n, v in versions.items()), **versions)
+
+
+def _told(distribution: str, version: str) -> str:
+    return f"{distribution} {version}" if version else f"{BY_NAME[distribution].module.partition('.')[0]} (not pip's)"
 
 
 def needed(settings: Settings) -> list[tuple[str, tuple[str, ...]]]:
@@ -105,11 +117,11 @@ def source_packages(settings: Settings) -> tuple[str, ...]:
 
 def engines(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
     """Imports what holds machine code, each in a child of its own; those that do not load go to `broken`."""
-    must = {n for _, names in needed(settings) for n in names if len(names) == 1 or host.version(n)}
+    must = {n for _, names in needed(settings) for n in names if len(names) == 1 or found(n, host) is not None}
     fine = []
     for wheel in WHEELS:
-        version = host.version(wheel.distribution)
-        if not wheel.module or version is None:
+        version = found(wheel.distribution, host)
+        if not wheel.compiled or version is None:
             continue
         end = import_in_child(wheel.module, host)
         if end is None:
@@ -117,11 +129,11 @@ def engines(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
             if wheel.distribution == "numpy":  # only now its module may be imported here
                 wanted = source_packages(settings)
                 must |= set(wanted)
-                if wanted and not any(host.version(name) for name in wanted):
+                if wanted and all(found(name, host) is None for name in wanted):
                     yield _missing(f"--source {(settings.input.source or '').partition('//')[0]}", wanted[0], host)
             continue
         broken.add(wheel.distribution)
-        text = f"{wheel.distribution} {version} does not load: {end}"
+        text = f"{_told(wheel.distribution, version)} does not load: {end}"
         if wheel.distribution in must:
             code = ConfigError.exit_code if wheel.distribution == "numpy" else ModelError.exit_code
             yield fail("engines", text, way_out(wheel, end), code)
