@@ -12,7 +12,6 @@ from collections.abc import Callable
 from edge.data import magic
 from edge.data.codec import npy_size
 
-_PADDING = b"\0\r\n\t "
 _JPEG_START = b"\xff\xd8\xff"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _STARTS = (_JPEG_START, _PNG_START)
@@ -32,7 +31,7 @@ def end(data: bytes | bytearray) -> int | None:
 
 def padding(data: bytes | bytearray) -> int:
     """How many bytes some programs put between two pictures, which mean nothing."""
-    return len(data) - len(data.lstrip(_PADDING))
+    return len(data) - len(data.lstrip(magic.PADDING))
 
 
 def start(data: bytes | bytearray) -> int | None:

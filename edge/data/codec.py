@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from edge.data import magic
+from edge.data.one_file import refuse_more
 from edge.data.sample import EncodedImage, Payload
 from edge.data.sound import decode_wav
 from edge.data.tensor import Array
@@ -92,8 +93,10 @@ def decode_npy(data: bytes) -> Array:
         header, offset = _npy_header(data)
         dtype, shape = _npy_dtype(header["descr"]), _npy_shape(header["shape"])
         count = math.prod(shape)
-        if count * dtype.itemsize > len(data) - offset:
+        end = offset + count * dtype.itemsize
+        if end > len(data):
             raise ValueError(f"{len(data) - offset} bytes where the shape {list(shape)} of {dtype} belongs")
+        refuse_more("an array", data, end)
         flat = np.frombuffer(data, dtype, count, offset) if count else np.empty(0, dtype)
         return flat.reshape(shape, order="F" if header["fortran_order"] else "C")
     except _DAMAGED as exc:

@@ -22,6 +22,9 @@ MEDIA_TYPE_OF: dict[PictureKind, str] = {
 
 LONGEST = 12
 """Bytes that tell each of them."""
+PADDING = b"\0\r\n\t "
+"""What some programs put behind a file in a stream: it means nothing."""
+PADDED = 4096
 NPY = b"\x93NUMPY"
 ORT = b"ORTM"
 ZIP = b"PK\x03\x04"
@@ -56,6 +59,17 @@ def is_wav(begin: bytes) -> bool:
 def is_npy(begin: bytes) -> bool:
     """An array as numpy saves it."""
     return begin.startswith(NPY)
+
+
+def follows(data: bytes, at: int) -> str | None:
+    """What begins at `at`, or behind the few bytes that some programs put there: a picture, a sound or an array."""
+    begin = data[at : at + PADDED].lstrip(PADDING)[:64]
+    kind = picture(begin)
+    if kind == "BMP" and begin[6:10] != bytes(4):
+        return None  # two letters are soon found; four bytes of a header are always zeros
+    if kind is not None:
+        return f"a {kind} picture"
+    return "a sound" if is_wav(begin) else "an array" if is_npy(begin) else None
 
 
 def is_tflite(begin: bytes) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from edge.data import magic
+from edge.data.one_file import refuse_more
 from edge.data.sample import Sound
 from edge.data.tensor import Array
 from edge.errors import SampleError
@@ -145,6 +146,7 @@ def decode_wav(data: bytes) -> Sound:
     except ValueError as exc:
         raise SampleError(f"not a PCM .wav file that can be read: {exc}") from exc
     sound = file.read() if form.left is None else file.read(form.left)
+    refuse_more("a sound", data, file.tell())
     if form.left is not None and len(sound) < form.left:
         raise SampleError(f"the .wav file ends in the middle: {len(sound)} bytes of sound, {form.left} promised")
     whole = sound[: len(sound) // form.frame * form.frame]

@@ -145,3 +145,9 @@ def test_no_byte_of_a_file_makes_anything_else_than_sound_or_a_bad_sample(data):
         return
     assert sound.samples.ndim == 2
     assert sound.rate > 0
+
+
+@pytest.mark.parametrize("behind", [file(), b"\xff\xd8\xff\xe0 a picture", b"\x93NUMPY"])
+def test_a_sound_with_another_file_behind_it_is_refused(behind):
+    with pytest.raises(SampleError, match="several files in one input; send each alone"):
+        decode(file() + behind)

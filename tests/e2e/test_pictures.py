@@ -172,3 +172,38 @@ def test_flags_that_were_guessed_give_the_same_result_when_given_back(model, tmp
     flags = next(line for line in log.splitlines() if "flags=" in line).partition("flags=")[2]
     _, (given,), _ = run("--model", str(model), "--source", str(tmp_path / "p.png"), *flags.split())
     assert given["predictions"] == guessed["predictions"]
+
+
+def remembering(path: Path, shape: list[int | str]) -> Path:
+    """Pictures that leave a trace: what is told is the sum of all so far. `shape`: of the state that is fed back."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["src"], ["mean"]),
+        helper.make_node("Add", ["mean", "r1i"], ["r1o"]),
+        helper.make_node("Flatten", ["r1o"], ["sums"]),
+    ]
+    value = helper.make_tensor_value_info
+    inputs = [value("src", TensorProto.FLOAT, [1, 3, 16, 16]), value("r1i", TensorProto.FLOAT, shape)]
+    outputs = [value("sums", TensorProto.FLOAT, [1, 3]), value("r1o", TensorProto.FLOAT, shape)]
+    made = helper.make_model(
+        helper.make_graph(nodes, "g", inputs, outputs), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    onnx.save(made, path)
+    return path
+
+
+@pytest.mark.parametrize("shape", [[1, 3, 1, 1], ["b", "c", "h", "w"]])
+def test_the_state_of_a_model_that_takes_pictures_is_fed_back_from_one_to_the_next(tmp_path, shape):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, red in (("a", 10), ("b", 20), ("c", 40)):
+        (folder / f"{name}.png").write_bytes(picture((red, 0, 0)))
+    path = remembering(tmp_path / "sums.onnx", shape)
+
+    code, results, log = run(
+        "--model", str(path), "--source", f"{folder}/", "--task", "raw", "--mean", "0", "--std", "1"
+    )
+
+    assert code == 0, log
+    (first, *_), *rest = [[p for p in r["predictions"] if p["name"] == "sums"] for r in results]
+    assert [first["data"][0], *(r[0]["data"][0] for r in rest)] == pytest.approx([10, 30, 70])
+    assert all({p["name"] for p in r["predictions"]} == {"sums"} for r in results)

@@ -150,6 +150,21 @@ def test_a_jpeg_with_a_damaged_scan_is_refused(camera):
     assert "a damaged JPEG picture" in answer.error
 
 
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+@pytest.mark.parametrize("content_type", ["image/jpeg", "application/octet-stream"])
+def test_two_pictures_in_one_body_are_refused(camera, kind, content_type):
+    data = cv2.imencode(f".{kind}", np.full((40, 40, 3), 90, np.uint8))[1].tobytes()
+    answer = camera.post("/predict", data + data, Content_Type=content_type)
+    assert answer.status == 400
+    assert "several files in one input; send each alone" in answer.error
+
+
+def test_two_arrays_in_one_body_are_refused(serve, named):
+    answer = serve(named).post("/predict", npy(np.array([1.0, 2.0])) * 2)
+    assert answer.status == 400
+    assert "an array behind an array, at byte 144: several files" in answer.error
+
+
 def test_a_form_with_a_file_gives_a_result_and_with_two_an_array(camera):
     one, kind = multipart(("image", "a.png", png()))
     two, _ = multipart(("image", "a.png", png()), ("image", "b.png", png()))

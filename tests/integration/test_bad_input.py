@@ -79,6 +79,18 @@ def test_a_jpeg_with_a_damaged_scan_is_skipped_and_told(edge_run, broker, client
     assert "a damaged JPEG picture" in error["reason"]
 
 
+def test_two_jpegs_in_one_message_are_refused_and_one_behind_another_are_not(edge_run, broker, client, tmp_path):
+    listener = client(broker.port, "edge/pi/brightness/#")
+    edge_run("--model", onnxmodels.brightness(tmp_path / "brightness.onnx"), "--mqtt", broker.url, "--device", "pi")
+    listener.wait_for_text("edge/pi/brightness/status", b"online")
+    data = cv2.imencode(".jpg", np.full((40, 40, 3), 90, np.uint8))[1].tobytes()
+    for payload in (data + data, data, data):
+        listener.publish("edge/pi/brightness/input", payload)
+    assert [r["seq"] for r in listener.wait_for("result", 2)] == [2, 3]
+    (error,) = listener.wait_for("error")
+    assert "several files in one input; send each alone" in error["reason"]
+
+
 def test_whole_numbers_beyond_2_53_come_back_as_they_were_sent(edge_run, broker, client, tmp_path):
     model = onnxmodels.identity(tmp_path / "whole.onnx", "int64", ("n", 2))
     listener = client(broker.port, "edge/pi/whole/#")

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
+from edge.data import magic
 from edge.data.sample import EncodedImage, Sample
 from edge.data.tensor import TensorSpec
 from edge.errors import SampleError
@@ -92,11 +93,56 @@ def test_no_byte_of_a_jpeg_makes_anything_else_than_a_picture_or_a_bad_sample(ki
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(zeros=st.integers(0, 64), behind=st.binary(max_size=64))
+@given(zeros=st.integers(0, 640), behind=st.binary(max_size=64).filter(lambda b: magic.follows(b, 0) is None))
 @settings(max_examples=15, deadline=None)
 def test_padding_before_the_end_and_anything_behind_it_is_no_damage(kind, zeros, behind):
     data = jpeg(kind)
     np.testing.assert_array_equal(decode(data[:-2] + bytes(zeros) + data[-2:] + behind), decode(data))
+
+
+@pytest.mark.parametrize("kind", ["baseline", "full colour", "restarts", "exif", "cmyk"])
+@given(share=st.floats(0, 0.99))
+@settings(max_examples=20, deadline=None)
+def test_a_gap_of_zeros_in_a_scan_is_told(kind, share):
+    """A lost sector: the decoder makes grey blocks of it, and often complains of nothing."""
+    data = bytearray(jpeg(kind, NOISE))
+    at = scan(data) + int((len(data) - scan(data) - 600) * share)
+    data[at : at + 512] = bytes(512)
+    with pytest.raises(SampleError, match="damaged JPEG picture"):
+        decode(bytes(data))
+
+
+@pytest.mark.parametrize("colour", [0, 128, 255])
+@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_picture_of_one_colour_may_be_all_zeros(colour, optimize, mode):
+    file = io.BytesIO()
+    Pillow.new("RGB", (640, 480), (colour,) * 3).convert(mode).save(file, "JPEG", optimize=optimize)
+    assert np.unique(decode(file.getvalue())).tolist() == [colour]
+
+
+def encoded(kind: str, colour: int = 9) -> bytes:
+    file = io.BytesIO()
+    if kind == "npy":
+        np.save(file, np.full((4, 5, 3), colour, np.uint8))
+    else:
+        Pillow.new("RGB", (5, 4), (colour,) * 3).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("padding", [b"", b"\n", bytes(300)])
+@pytest.mark.parametrize("second", ["JPEG", "PNG", "BMP", "WebP", "GIF", "npy"])
+@pytest.mark.parametrize("first", ["JPEG", "PNG", "BMP", "WebP", "GIF"])
+def test_two_pictures_in_one_input_are_refused(first, second, padding):
+    with pytest.raises(SampleError, match="several files in one input; send each alone"):
+        decode(encoded(first) + padding + encoded(second))
+
+
+@pytest.mark.parametrize("said", [b"MPF\0II*\0", b"http://ns.adobe.com/xap/1.0/\0<Container:Directory/>"])
+def test_a_phone_s_picture_that_says_it_holds_more_is_its_first(said):
+    segment = (b"\xff\xe2" if said.startswith(b"MPF") else b"\xff\xe1") + (len(said) + 2).to_bytes(2, "big") + said
+    first = encoded("JPEG", 200)
+    assert decode(first[:2] + segment + first[2:] + encoded("JPEG", 9)).mean() == pytest.approx(200, abs=2)
 
 
 @pytest.mark.parametrize("more", [{}, {"compress_level": 0}, {"optimize": True}])

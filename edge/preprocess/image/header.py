@@ -7,6 +7,7 @@ by its structure too, because decoders fill what is missing with grey and say no
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from collections.abc import Callable
 import msgspec
 
 from edge.data import magic
+from edge.data.one_file import refuse_more
 from edge.errors import SampleError
 
 MAX_PIXELS = 50_000_000
@@ -22,8 +24,15 @@ MAX_PIXELS = 50_000_000
 REDUCIBLE = 4
 """A JPEG may have as many times more: it can be decoded at half its size and less."""
 
+_ZEROS = bytes(64)
+"""As many are damage in a JPEG's scan: a lost sector, a gap in a download."""
+_NOT_ZERO = re.compile(rb"[^\0]")
 _JPEG_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
 _JPEG_NOT_A_FRAME = frozenset((0xC4, 0xC8, 0xCC))
+_JPEG_SEQUENTIAL = frozenset((0xC0, 0xC1))
+_JPEG_OF_SEVERAL = (b"MPF\0", b"Container:")
+"""What a phone's picture says before its scan where it holds further ones (CIPA DC-007; Google's containers in XMP): a
+smaller one, another exposure, depth. The first is the picture."""
 
 
 class PictureHeader(msgspec.Struct, frozen=True):
@@ -81,7 +90,7 @@ def _truncated(size: int) -> SampleError:
 
 def _jpeg(data: bytes) -> PictureHeader:
     # ITU T.81 annex B: markers follow one another, each but a few with a length, up to the entropy-coded scan.
-    at, size, inks, exif, progressive = 2, None, 0, False, False
+    at, size, inks, exif, frame, tables = 2, None, 0, False, 0, b""
     while True:
         while data[at + 1] == 0xFF:  # fill bytes
             at += 1
@@ -95,17 +104,48 @@ def _jpeg(data: bytes) -> PictureHeader:
             continue
         (length,) = struct.unpack_from(">H", data, at + 2)
         if 0xC0 <= marker <= 0xCF and marker not in _JPEG_NOT_A_FRAME:
+            frame, inks = marker, data[at + 9]
             size = struct.unpack_from(">HH", data, at + 5)
-            inks = data[at + 9]
-            progressive = marker in (0xC2, 0xCA)
+        elif marker == 0xC4:
+            tables += data[at + 4 : at + 2 + length]
         exif = exif or (marker == 0xE1 and data[at + 4 : at + 8] == b"Exif")
         at += 2 + length
     # Inside the scan a data byte FF is always followed by 00, so FF D9 can only be the end of the image.
-    if data.find(b"\xff\xd9", at) < 0:
+    end = data.find(b"\xff\xd9", at)
+    if end < 0:
         raise _truncated(len(data))
     if size is None:
         raise SampleError("a damaged JPEG picture: it has no frame header")
-    return PictureHeader("JPEG", size[1], size[0], exif=exif, progressive=progressive, cmyk=inks == 4)
+    if not any(word in data[:at] for word in _JPEG_OF_SEVERAL):
+        refuse_more("a JPEG picture", data, end + 2)
+    if frame in _JPEG_SEQUENTIAL and not _zeros_are_flat(tables):
+        _refuse_gap(data, at, end)
+    return PictureHeader("JPEG", size[1], size[0], exif=exif, progressive=frame in (0xC2, 0xCA), cmyk=inks == 4)
+
+
+def _zeros_are_flat(tables: bytes) -> bool:
+    """True where a row of zero bits is an area of one colour, in the Huffman tables of every channel.
+
+    The code of zeros is a table's first: it has to be "no change" (0) for a block's mean and "the rest is 0" (0) behind
+    it. The usual tables, which a file may leave out, have another one for the detail of the brightness.
+    """
+    at, flat = 0, bool(tables)
+    while at < len(tables):
+        flat = flat and tables[at + 17] == 0
+        at += 17 + sum(tables[at + 1 : at + 17])
+    return flat
+
+
+def _refuse_gap(data: bytes, at: int, end: int) -> None:
+    """Raises SampleError for a stretch of zeros in the scan, which decodes to grey blocks without a complaint.
+
+    Zeros up to the end of the picture are a camera's padding.
+    """
+    gap = data.find(_ZEROS, at, end)
+    if gap >= 0 and (behind := _NOT_ZERO.search(data, gap)) is not None and behind.start() < end:
+        raise SampleError(
+            f"a damaged JPEG picture: {behind.start() - gap} bytes from byte {gap} are zeros; send the whole file again"
+        )
 
 
 def _png(data: bytes) -> PictureHeader:
@@ -123,6 +163,7 @@ def _png(data: bytes) -> PictureHeader:
         transparent = transparent or kind == b"tRNS"
         exif = exif or kind == b"eXIf"
         at = end + 4
+    refuse_more("a PNG picture", data, at)
     return PictureHeader("PNG", width, height, alpha=colour in (4, 6) or transparent, deep=bits == 16, exif=exif)
 
 
@@ -134,7 +175,9 @@ def _gif(data: bytes) -> PictureHeader:
         at = _after_gif_blocks(data, at + 2)
     if data[at] != 0x2C:
         raise SampleError(f"a damaged GIF picture: no picture at byte {at}")
-    _after_gif_blocks(data, at + 11 + _gif_colours(data[at + 9]))
+    end = _after_gif_blocks(data, at + 11 + _gif_colours(data[at + 9]))
+    if data[end : end + 1] == b";":
+        refuse_more("a GIF picture", data, end + 1)
     return PictureHeader("GIF", width, height)
 
 
@@ -157,8 +200,10 @@ def _bmp(data: bytes) -> PictureHeader:
     height = abs(height)  # negative: the rows run from the top
     if compression == 0 and width > 0 and width * height <= MAX_PIXELS:
         stride = (width * bits + 31) // 32 * 4
-        if pixels_at + stride * height > len(data):
+        end = pixels_at + stride * height
+        if end > len(data):
             raise _truncated(len(data))
+        refuse_more("a BMP picture", data, end)
     return PictureHeader("BMP", width, height)
 
 
@@ -166,6 +211,7 @@ def _webp(data: bytes) -> PictureHeader:
     (size,) = struct.unpack_from("<I", data, 4)
     if size + 8 > len(data):
         raise _truncated(len(data))
+    refuse_more("a WebP picture", data, size + 8)
     kind = data[12:16]
     if kind == b"VP8X":
         flags = data[20]
