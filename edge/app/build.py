@@ -273,7 +273,7 @@ def _http(
         engine=core.loaded.engine,
         sha256=core.loaded.sha256,
         version=__version__,
-        make_pipeline=core.pipeline,
+        make_pipeline=functools.partial(core.pipeline, *(() if fits[0] is None else (fits[0].watch_http,))),
         metrics=core.metrics,
         clock=core.clock,
         info=status.info,

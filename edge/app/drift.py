@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,12 @@ from edge.settings.settings import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edge.data.result import Result
+    from edge.data.sample import ModelInput
+    from edge.data.tensor import Tensors
     from edge.drift.reference import Reference
     from edge.drift.report import Report
-    from edge.drift.tally import Reading
+    from edge.drift.tally import Reading, RowTally
 
 log = logging.getLogger("edge.drift")
 
@@ -34,25 +38,25 @@ SUFFIX = ".drift.json"
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """What the other parts need of the watch. `pictured` (for the page) and `counts` from any thread. `close` is to be
-    called before the session's: what is told last is still published."""
+    """What the other parts need of the watch. `watch` is the flow's hook; `watch_http`, that of the pipelines for HTTP,
+    `pictured` (for the page) and `counts` are for any thread. `close` is to be called before the session's: what is
+    told last is still published."""
 
     watch: Watch
+    watch_http: Watch
     pictured: Callable[[], Mapping[str, Any]]
     counts: Callable[[], Mapping[str, Any]]
     close: Callable[[], None]
 
 
 def make(core: Core, draft: Draft, session: MqttSession | None) -> Drift | None:
-    """The watch, opened before the session; None where there is none. Raises ConfigError."""
+    """The watch, opened before the session; None where there is none."""
     path = core.settings.delivery.state_dir / f"{core.stem}{SUFFIX}"
     if core.settings.drift.window is None:
         if session is not None and path.exists():
             # It was on before: what was retained then would be taken for what is so now.
             draft.births.append(lambda: [Outgoing(core.topics.drift, b"", retain=True)])
         return None
-    if core.settings.input.source is None and session is None:
-        raise ConfigError("--drift watches what a --source brings, and there is none; leave it out")
     reference, reason = _reference(core)
     if reference is None:
         log.warning("drift is not watched", extra={"reason": reason})
@@ -84,7 +88,8 @@ def _made(core: Core, draft: Draft, session: MqttSession | None, reference: Refe
         core.settings.topics.device, core.loaded.manifest.name, core.loaded.sha256, reference, path, window_s
     )
     watch = DriftWatch(subject, core.clock, core.metrics, timestamp)
-    tally = RowTally(_reading(core), watch.put, core.clock.monotonic_ns)
+    tally, http = (RowTally(_reading(core), watch.put, core.clock.monotonic_ns) for _ in range(2))
+    shared = SharedTally(http)
     if session is not None:
 
         def message(report: Report) -> Outgoing:
@@ -95,16 +100,42 @@ def _made(core: Core, draft: Draft, session: MqttSession | None, reference: Refe
 
     def start() -> None:
         watch.open()
-        tally.open(watch.places, watch.predicted_places)
+        for one in (tally, http):
+            one.open(watch.places, watch.predicted_places)
 
     def close() -> None:
         tally.end()
+        shared.end()
         watch.close()
 
     draft.add("drift", start)
-    draft.ticks.append(watch.tick)
+    draft.ticks += [shared.tick, watch.tick]
     draft.idles.append(tally.idle)
-    return Drift(tally.watch, watch.pictured, watch.counts, close)
+    return Drift(tally.watch, shared.watch, watch.pictured, watch.counts, close)
+
+
+class SharedTally:
+    """Rows that come over HTTP: one tally for all its pipelines, in the order in which they are answered, so that a
+    sensor that stands still is seen whichever thread has its rows. From any thread."""
+
+    def __init__(self, tally: RowTally) -> None:
+        self._tally = tally
+        self._lock = threading.Lock()
+
+    def watch(self, result: Result, outputs: Tensors, given: ModelInput) -> None:
+        """A row that the model was given, and what it found in it."""
+        with self._lock:
+            self._tally.watch(result, outputs, given)
+
+    def tick(self) -> None:
+        """About twice a second: rows are not kept waiting for the next one."""
+        with self._lock:
+            self._tally.idle()
+
+    def end(self) -> None:
+        """Counts what is left."""
+        with self._lock:
+            self._tally.end()
 
 
 def _reading(core: Core) -> Reading:

@@ -1,4 +1,4 @@
-"""Rows and predictions as they come, counted in blocks. Belongs to the thread that infers; counts leave it by a queue.
+"""Rows and predictions as they come, counted in blocks. Belongs to one thread at a time; counts leave it by a queue.
 
 What a row costs there is to be remembered until its block is full, or half a second has passed since the last one.
 """
@@ -63,7 +63,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class RowTally:
-    """`watch` is the pipeline's hook. `put` is given what was counted, at most twice a second and at `end`."""
+    """`watch` is a pipeline's hook. `put` is given what was counted, at most twice a second and at `end`."""
 
     def __init__(self, reading: Reading, put: Callable[[Counted], None], now: Callable[[], int]) -> None:
         """`now` gives nanoseconds that never jump."""

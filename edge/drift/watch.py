@@ -83,7 +83,7 @@ class DriftWatch:
         self._judge = Judge(subject.reference, self._slots, subject.sha256)
         self.newest = self._report()
 
-    # --- the thread that infers ---------------------------------------------------------------------
+    # --- the threads that infer ----------------------------------------------------------------------
 
     def put(self, counted: Counted) -> None:
         """Rows that were counted. They are lost where the main thread has hung for half a minute."""

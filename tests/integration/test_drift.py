@@ -7,7 +7,7 @@ import subprocess
 
 import onnx
 import pytest
-from support.processes import BINARIES, free_port, until
+from support.processes import BINARIES, free_port, listens, until
 
 from edge.model import manifest
 
@@ -154,9 +154,37 @@ def test_a_reference_that_cannot_be_used_is_told_and_left_out(watched, plant, tm
     assert not listener.of("drift")
 
 
-def test_without_a_source_there_is_nothing_to_watch(plant):
-    command = [BINARIES / "edge-run", plant[0], "--mqtt", "none", "--http", "0", "--drift"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("way", ["batches", "a row each"])
+def test_rows_over_http_are_watched_whichever_thread_answers_them(edge_run, plant, way):
+    port = free_port()
+    edge_run("--model", plant[0], "--mqtt", "none", "--http", str(port), "--drift")
+    until(lambda: listens(port), "the service listens")
+    rows = [plant[1][0] | {"d": i / 40} for i in range(40)]
 
-    assert done.returncode == 2
-    assert "--drift watches what a --source brings" in done.stderr
+    for some in [rows[:20], rows[20:]] if way == "batches" else rows:
+        asked(port, "predict", "--json", json.dumps(some))
+
+    until(lambda: report(port)["state"] == "drifted", "drift is told")
+    assert [f["name"] for f in report(port)["features"]] == ["a", "b", "c"]
+    until(lambda: b"edge_run_drift_rows_total 40.0" in asked(port, "metrics"), "each row is counted once")
+
+
+def test_rows_over_http_and_over_mqtt_are_counted_together(watched, plant):
+    port = free_port()
+    listener = watched("--drift", "--http", str(port))
+
+    listener.publish(INPUT, plant[1][:7])
+    asked(port, "predict", "--json", json.dumps(plant[1][7:12]))
+
+    until(lambda: b"edge_run_drift_rows_total 12.0" in asked(port, "metrics"), "all rows are counted")
+
+
+def asked(port, path, *flags):
+    """What a route answers."""
+    done = subprocess.run(["curl", "-sS", *flags, f"http://127.0.0.1:{port}/{path}"], capture_output=True, check=True)
+    return done.stdout
+
+
+def report(port):
+    """What the live page is told of drift."""
+    return json.loads(asked(port, "live/drift"))["report"]
