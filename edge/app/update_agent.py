@@ -186,6 +186,8 @@ class UpdateAgent:
     def check(self, use: Callable[[], None]) -> Answer:
         """Asks the repository, and takes what it has for this device as far as the gates let it; then `use`."""
         answer = self._ask(None)
+        if self._leaving.is_set():
+            return answer  # the process that asked was ended with the service: that is no trouble
         self._freshness = answer.freshness
         if answer.fault is not None:
             self._say_trouble(f"{answer.fault}: {answer.reason}")
@@ -208,6 +210,8 @@ class UpdateAgent:
         staged: Path | None = None
         if not store.holds(slot):
             answer = self._ask(release)
+            if self._leaving.is_set():
+                return  # in `downloading`, which the next start takes for interrupted; what has come is kept
             if answer.fault is not None or answer.staged is None:
                 self._later(answer.reason or "no longer offered")
                 return

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import threading
 from pathlib import Path
 
 import pytest
-from support.updating import Fleet, write_model
+from support.processes import PATIENCE_S
+from support.updating import Fleet, RangeServer, write_model
 
 from edge.app.update_agent import UpdateAgent
 from edge.model import container
@@ -35,16 +37,32 @@ def disk() -> Disk:
 
 
 @pytest.fixture
-def agent(tmp_path, disk):
-    """Of a device that runs nothing yet, and the store that it keeps its state in."""
+def fleet(tmp_path) -> Fleet:
+    """With version 1 of a model, for all devices."""
     fleet = Fleet(tmp_path / "fleet")
     fleet.add(write_model(tmp_path / "m1.onnx", "1"), "1")
-    flags = ["--model", "m@stable", "--updates", fleet.uri, "--updates-root", str(fleet.root), "--device", "d",
-             "--state-dir", str(tmp_path / "state")]  # fmt: skip
+    return fleet
+
+
+@pytest.fixture
+def store(tmp_path, disk):
+    """Where a device keeps its state."""
     store = UpdateStore(tmp_path / "state" / "d.m.updates", container.sha256, disk.write)
     store.open()
-    yield UpdateAgent(layers.read(flags, {}, "0"), store, "m", flags), store
+    yield store
     store.close()
+
+
+def agent_of(fleet: Fleet, store: UpdateStore, uri: str) -> UpdateAgent:
+    """Of a device that runs nothing yet."""
+    flags = ["--model", "m@stable", "--updates", uri, "--updates-root", str(fleet.root), "--device", "d",
+             "--state-dir", str(store.folder.parent)]  # fmt: skip
+    return UpdateAgent(layers.read(flags, {}, "0"), store, "m", flags)
+
+
+@pytest.fixture
+def agent(fleet, store):
+    return agent_of(fleet, store, fleet.uri), store
 
 
 def adopt(store: UpdateStore) -> None:
@@ -63,3 +81,20 @@ def test_a_disk_that_is_full_at_a_write_puts_the_update_off_and_the_next_check_g
     assert (told["state"], "No space left" in told["reason"]) == ("idle", True)
     assert store.state.confirmed.version == "1"
     assert store.holds(store.state.confirmed)
+
+
+@pytest.mark.parametrize(("holds", "phase"), [("timestamp", "idle"), ("/targets/", "downloading")])
+def test_a_stop_while_the_repository_is_asked_is_no_trouble(fleet, store, caplog, holds, phase):
+    with RangeServer(fleet.public) as server:
+        server.holds = holds
+        agent = agent_of(fleet, store, server.uri)
+        asks = threading.Thread(target=agent.check, args=(lambda: adopt(store),))
+        asks.start()
+        assert server.held.wait(PATIENCE_S)
+
+        agent.stop()
+        asks.join(PATIENCE_S)
+
+    assert not asks.is_alive()
+    assert [r.getMessage() for r in caplog.records if r.levelname != "INFO"] == []
+    assert (agent.told()["state"], agent.told()["reason"]) == (phase, "")

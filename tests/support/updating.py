@@ -110,12 +110,16 @@ class Fleet:
 
 class RangeServer:
     """Serves a folder over HTTP on loopback, ranges too. `breaks_after` so many bytes of a target, once; `asked` says
-    what came: path, the range that was asked for, bytes of the body."""
+    what came: path, the range that was asked for, bytes of the body. What asks for a path with `holds` in it gets no
+    answer; `held` is set when one does."""
 
     def __init__(self, folder: Path, *, ranges: bool = True) -> None:
         self.folder = folder
         self.ranges = ranges
         self.breaks_after: int | None = None
+        self.holds: str | None = None
+        self.held = threading.Event()
+        self._ends = threading.Event()
         self.asked: list[tuple[str, str, int]] = []
         outer = self
 
@@ -138,11 +142,17 @@ class RangeServer:
         return self
 
     def __exit__(self, *_: Any) -> None:
+        self._ends.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
+        if self.holds is not None and self.holds in request.path:
+            self.held.set()
+            self._ends.wait()
+            request.close_connection = True
+            return
         path = self.folder / request.path.lstrip("/")
         wanted = request.headers.get("Range") or ""
         if not path.is_file():
