@@ -118,8 +118,9 @@ class HttpServer:
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        if self._stop is not None and self._loop is not None and thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
+        if self._stop is not None and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the thread may end, and close its loop, by itself
+                self._loop.call_soon_threadsafe(self._stop.set)
         thread.join()
         self._handlers.close()
 
