@@ -19,12 +19,14 @@ from edge.data.sample import EncodedImage, Image, ModelInput
 from edge.data.tensor import TensorSpec
 from edge.describe.head import HeadInfo
 from edge.engines import onnxruntime
+from edge.errors import SampleError
 from edge.model.manifest import Feature, Input, Manifest, Window
 from edge.mqtt.messages import Listener, MqttOptions
 from edge.mqtt.session import MqttSession
 from edge.mqtt.sink import MqttSink
 from edge.mqtt.url import parse
 from edge.plugins import registry
+from edge.plugins.columns import Columns, Words
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import Declaration
 from edge.plugins.protocols import EngineOptions
@@ -35,6 +37,8 @@ from edge.sources import arrays, csv, files, lines, synthetic
 from edge.storage.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
 from edge.testing.checks import (
+    check_column_postprocessor,
+    check_column_preprocessor,
     check_engine,
     check_postprocessor,
     check_preprocessor,
@@ -300,6 +304,175 @@ class Unlike(Plain):
 def test_a_preprocessor_that_breaks_a_promise_is_found_out(broken, promise):
     with pytest.raises(AssertionError, match=promise):
         check_preprocessor(broken, [5, 6], ROWS, bad=["text"] if broken is Credulous else ())
+
+
+def texts(*values):
+    return np.array(values, dtype=object)
+
+
+MIXED = (Feature(name="a"), Feature(name="b", kind="text", values=("red", "blue")))
+BY_COLUMN = tuple(Input(name=f.name, kind="column", features=(f,)) for f in MIXED)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "specs", "columns"),
+    [
+        ((Input(name="x", kind="table", features=FEATURES),), ROWS,
+         [np.array([1.0, 2.0, np.nan, 4.0]), np.array([1, 2, 3, 4])]),
+        (BY_COLUMN, (TensorSpec("a", "float32", (None, 1)), TensorSpec("b", "string", (None, 1))),
+         [np.array([1.0, 2.0, np.nan]), texts("red", "green", "blue")]),
+    ],
+    ids=["numbers", "a column each"],
+)  # fmt: skip
+def test_our_table_passes_the_kit_by_columns(inputs, specs, columns):
+    declared = registry.declared(PreprocessorInfo, "table")
+    check_column_preprocessor(lambda: declared.create(Manifest(name="m", inputs=inputs), specs), columns)
+
+
+class Columnar(Plain):
+    """Rows of two numbers, of which the first is at least 0."""
+
+    def __call__(self, sample):
+        if sample.payload[0] < 0:
+            raise SampleError("below 0")
+        return ModelInput({"x": np.array([sample.payload], np.float32)})
+
+    def from_columns(self, columns):
+        taken = columns[0] >= 0
+        return {"x": np.stack(columns, axis=1)[taken].astype(np.float32)}, taken
+
+
+class Rounding(Columnar):
+    def from_columns(self, columns):
+        tensors, taken = super().from_columns(columns)
+        return {"x": tensors["x"].round()}, taken
+
+
+class Wider(Columnar):
+    def from_columns(self, columns):
+        tensors, taken = super().from_columns(columns)
+        return {"x": tensors["x"].astype(np.float64)}, taken
+
+
+class TakingAll(Columnar):
+    def from_columns(self, columns):
+        return {"x": np.stack(columns, axis=1).astype(np.float32)}, np.ones(len(columns[0]), dtype=bool)
+
+
+class TakingByNumber(Columnar):
+    def from_columns(self, columns):
+        tensors, taken = super().from_columns(columns)
+        return tensors, np.flatnonzero(taken)
+
+
+class Leaving(Columnar):
+    def from_columns(self, columns):
+        tensors, taken = super().from_columns(columns)
+        return {"x": tensors["x"][:1]}, taken
+
+
+class Changing(Columnar):
+    def from_columns(self, columns):
+        columns[1][:] = 0
+        return super().from_columns(columns)
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (Plain, "it has `from_columns`"),
+        (Rounding, "the values are those of the rows one by one"),
+        (Wider, "float64, where a row by itself gives float32"),
+        (TakingAll, "row 2 is refused by itself"),
+        (TakingByNumber, "which rows are taken: bool"),
+        (Leaving, "the rows that are taken"),
+        (Changing, "the columns are not changed"),
+    ],
+)
+def test_a_preprocessor_that_breaks_a_promise_of_columns_is_found_out(broken, promise):
+    columns = [np.array([0.25, 1.5, -1.0]), np.array([1.0, 2.75, 3.0])]
+    check_column_preprocessor(Columnar, columns)
+    with pytest.raises(AssertionError, match=promise):
+        check_column_preprocessor(broken, columns)
+
+
+@pytest.mark.parametrize(
+    ("task", "outputs", "more"),
+    [
+        ("regress", np.array([[1.5, 2.0], [3.25, 4.0]], np.float32), {}),
+        ("classify", np.array([[0.1, 0.9], [0.6, 0.4], [0.45, 0.55]], np.float32), {"labels": ("a", "b")}),
+        ("classify", np.array([[0.1, 0.9], [0.6, 0.4]], np.float32), {"labels": ("a", "b"), "threshold": 0.7}),
+        ("anomaly", np.array([[0.5], [2.0]], np.float32), {"threshold": 1.0}),
+    ],
+    ids=["numbers", "classes", "classes above a threshold", "anomalies"],
+)
+def test_our_decoders_pass_the_kit_by_columns(task, outputs, more):
+    specs = (TensorSpec("y", "float32", (None, outputs.shape[1])),)
+    decode = registry.declared(HeadInfo, task).create(Manifest(name="m", task=task, **more), specs)
+    check_column_postprocessor(decode, {"y": outputs}, len(outputs))
+
+
+class Doubled:
+    """Of each row one number, twice as large; nothing where it is below 0."""
+
+    def __call__(self, outputs, model_input):
+        value = float(outputs["y"][0, 0])
+        return [Regression(name="y", value=2 * value)] if value >= 0 else []
+
+    def to_columns(self, outputs, count):
+        values = outputs["y"].reshape(count)
+        return Columns({"y": 2 * values.astype(np.float64)}, values < 0)
+
+
+class Undoubled(Doubled):
+    def to_columns(self, outputs, count):
+        values = outputs["y"].reshape(count)
+        return Columns({"y": values.astype(np.float64)}, values < 0)
+
+
+class NeverEmpty(Doubled):
+    def to_columns(self, outputs, count):
+        return Columns(super().to_columns(outputs, count).values)
+
+
+class Short(Doubled):
+    def to_columns(self, outputs, count):
+        return Columns({"y": super().to_columns(outputs, count).values["y"][:1]})
+
+
+class Wordy(Doubled):
+    def to_columns(self, outputs, count):
+        return Columns({"y": Words(np.arange(count), ["one"])})
+
+
+class Misnamed(Doubled):
+    def to_columns(self, outputs, count):
+        found = super().to_columns(outputs, count)
+        return Columns({"z": found.values["y"]}, found.empty)
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (lambda: lambda outputs, model_input: [], "it has `to_columns`"),
+        (Undoubled, "row 0 says"),
+        (NeverEmpty, "row 1 is empty where nothing was found"),
+        (Short, "one value for each of 2 rows"),
+        (Wordy, "its codes are places among its words"),
+        (Misnamed, "row 0 says"),
+    ],
+)
+def test_a_decoder_that_breaks_a_promise_of_columns_is_found_out(broken, promise):
+    outputs = {"y": np.array([[1.0], [-1.0]], np.float32)}
+    check_column_postprocessor(Doubled(), outputs, 2)
+    with pytest.raises(AssertionError, match=promise):
+        check_column_postprocessor(broken(), outputs, 2)
+
+
+def test_the_kit_of_decoders_looks_at_columns_too():
+    check_postprocessor(Doubled(), {"y": np.ones((1, 1), np.float32)}, ModelInput({}))
+    with pytest.raises(AssertionError, match="row 0 says"):
+        check_postprocessor(Undoubled(), {"y": np.ones((1, 1), np.float32)}, ModelInput({}))
 
 
 def test_our_decoders_pass_the_kit():

@@ -6,6 +6,7 @@ def test_my_spool_is_a_spool(tmp_path):
 Each raises AssertionError that says which promise is broken. Exporters and passes: `converter.testing`.
 """
 
+from edge.testing.checks.columns import check_column_postprocessor, check_column_preprocessor
 from edge.testing.checks.decoders import check_postprocessor
 from edge.testing.checks.engines import check_engine
 from edge.testing.checks.preprocessors import check_preprocessor
@@ -14,6 +15,6 @@ from edge.testing.checks.sources import check_source
 from edge.testing.checks.spools import check_spool
 
 __all__ = [
-    "OtherSide", "check_engine", "check_postprocessor", "check_preprocessor", "check_sink", "check_source",
-    "check_spool",
+    "OtherSide", "check_column_postprocessor", "check_column_preprocessor", "check_engine", "check_postprocessor",
+    "check_preprocessor", "check_sink", "check_source", "check_spool",
 ]  # fmt: skip

@@ -8,7 +8,9 @@ from edge.data import codec
 from edge.data.sample import ModelInput
 from edge.data.tensor import Tensors
 from edge.plugins import protocols
+from edge.plugins.columns import ColumnPostprocessor
 from edge.plugins.protocols import BatchPostprocessor, Postprocessor
+from edge.testing.checks.columns import assert_same_by_columns
 from edge.testing.checks.parts import assert_whole
 
 
@@ -19,8 +21,12 @@ def check_postprocessor(decode: Postprocessor, outputs: Tensors, model_input: Mo
     first = codec.encode(list(decode(outputs, model_input)))
     assert all(np.array_equal(outputs[n], kept[n]) for n in kept), "the outputs are not changed"
     assert codec.encode(list(decode(outputs, model_input))) == first, "it is pure: the same outputs give the same"
+    pair = {n: np.concatenate([a, a]) for n, a in outputs.items()}
+    if isinstance(decode, ColumnPostprocessor):
+        columns = decode.to_columns(pair, 2)
+        if columns is not None:
+            assert_same_by_columns(columns, decode, pair, 2)
     if isinstance(decode, BatchPostprocessor):
-        pair = {n: np.concatenate([a, a]) for n, a in outputs.items()}
         together = decode.many(pair, 2)
         if together is not None:
             assert [codec.encode(list(p)) for p in together] == [first, first], "`many` gives the same as one by one"
