@@ -35,6 +35,13 @@ BATCH_MOST = 65_536
 WORKERS_MOST = 256
 
 
+def _place(text: str) -> str:
+    """A place to run at. Raises ValueError."""
+    if text != "local" and text.partition(":")[0] not in ("ray", "spark"):
+        raise ValueError("local, ray or spark belongs there, the latter two with :ADDRESS or without")
+    return text
+
+
 class Arguments(Struct, frozen=True, kw_only=True):
     """What `edge-score` may be told. How a field is declared: `edge.settings.options`."""
 
@@ -62,7 +69,14 @@ class Arguments(Struct, frozen=True, kw_only=True):
         Flag("of a folder's parts: parquet, csv, jsonl [parquet]", one_of(("parquet", "csv", "jsonl"))),
     ] = None
     resume: Annotated[bool, Flag("go on with the run that was stopped; parts that are done stay")] = False
-    workers: Annotated[int | None, Flag("processes [one for each core]", up_to(WORKERS_MOST), "N")] = None
+    engine: Annotated[
+        str,
+        Flag("where it runs: local, ray or spark; ray:ADDRESS, ray://HOST:PORT, spark://HOST:PORT, spark:MASTER",
+             parse=_place, metavar="WHERE"),
+    ] = "local"  # fmt: skip
+    workers: Annotated[
+        int | None, Flag("processes [one for each core, of the cluster as well]", up_to(WORKERS_MOST), "N")
+    ] = None
     batch: Annotated[
         int, Flag("rows of a table in one inference; 1: each alone", up_to(BATCH_MOST), "N")
     ] = 1024  # fmt: skip
@@ -141,6 +155,10 @@ def _score(args: Arguments) -> None:
     from edge.score.read import Reader
     from edge.score.summary import Drift
 
+    if args.engine != "local":
+        from edge.score import clusters
+
+        clusters.require(args.engine)
     settings = settings_of(args)
     loaded = open_model(settings, EngineOptions(args.threads, args.provider))
     replay(loaded, settings)
@@ -201,10 +219,15 @@ def _make(args: Arguments, job: "Job", worker: "Worker", todo: Mapping[int, "Par
     from edge.score import local, report
     from edge.telemetry import board
 
-    workers = max(1, min(args.workers or board.cores(), len(todo)))
     total, counted = sum(p.rows for p in todo.values()), all(p.counted for p in todo.values())
     with report.progress(total, counted=counted) as tell:
-        failed = local.run(job, worker, todo, workers, tell)
+        if args.engine == "local":
+            workers = max(1, min(args.workers or board.cores(), len(todo)))
+            failed = local.run(job, worker, todo, workers, tell)
+        else:
+            from edge.score import clusters
+
+            failed = clusters.run(args.engine, job, worker.loaded, todo, args.workers, tell)
     if failed:
         more = f" (and {len(failed) - 1} more parts)" if len(failed) > 1 else ""
         raise SourceError(f"{failed[0]}{more}; the other parts are done")

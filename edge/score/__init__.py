@@ -6,22 +6,22 @@ all (`run`, `output`), in this process or in several (`local`). Nothing here is 
 
 from __future__ import annotations
 
+from importlib import import_module
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edge.score.door import Scorer
+    from edge.score.mlflow import log_mlflow, save_mlflow
     from edge.score.spark import spark_udf
 
-__all__ = ["Scorer", "spark_udf"]
+__all__ = ["Scorer", "log_mlflow", "save_mlflow", "spark_udf"]
+
+_MODULES = {"Scorer": "door", "log_mlflow": "mlflow", "save_mlflow": "mlflow", "spark_udf": "spark"}
 
 
 def __getattr__(name: str) -> object:
     # Lazy: pyarrow and the engines are imported where they are used.
-    if name == "Scorer":
-        from edge.score.door import Scorer
-
-        return Scorer
-    if name == "spark_udf":
-        from edge.score.spark import spark_udf
-
-        return spark_udf
-    raise AttributeError(f"module 'edge.score' has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'edge.score' has no attribute {name!r}")
+    found: object = getattr(import_module(f"edge.score.{_MODULES[name]}"), name)
+    return found

@@ -67,6 +67,7 @@ class Worker:
         self._kernel = kernel
         self._reader = reader
         self._drift = Drift(kernel.loaded.manifest)
+        self.loaded = kernel.loaded
         self.schema = pa.schema([*job.fields, *kernel.schema])
 
     def make(self, number: int, part: Part, tell: Callable[[int], None]) -> None:

@@ -35,11 +35,11 @@ class Server:
 
     def pss_mb(self) -> float:
         """Proportional set size of the process and its children."""
-        return sum(_pss(pid) for pid in _family(self.process.pid)) / 1e3
+        return sum(_pss(pid) for pid in family(self.process.pid)) / 1e3
 
     def cpu_s(self) -> float:
         """CPU time of the process and its children so far, in seconds."""
-        return sum(_ticks(pid) for pid in _family(self.process.pid)) / os.sysconf("SC_CLK_TCK")
+        return sum(_ticks(pid) for pid in family(self.process.pid)) / os.sysconf("SC_CLK_TCK")
 
 
 def _ticks(pid: int) -> int:
@@ -47,10 +47,10 @@ def _ticks(pid: int) -> int:
     return int(user) + int(system)
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """The process, its children and theirs; any of its threads may have started one."""
     children = [int(c) for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()]
-    return [pid, *(member for child in children for member in _family(child))]
+    return [pid, *(member for child in children for member in family(child))]
 
 
 def _pss(pid: int) -> float:
