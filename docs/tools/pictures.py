@@ -1,7 +1,8 @@
 """Makes docs/pictures from real runs: `make pictures`. Needs chromium, chromedriver and mosquitto.
 
 demo.svg is `edge-run demo` on a terminal, line by line as it came, in a shorter time; live-page.png is the live page of
-`edge-run digits.onnx`, which the demo has made, after some rows.
+`edge-run digits.onnx`, which the demo has made, after some rows; drift.png is the card of the live page for the stream
+of docs/DRIFT.md that drifts on purpose, once the alarm is there.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 PICTURES = Path(__file__).parents[1] / "pictures"
+DRIFT = Path(__file__).parents[1] / "DRIFT.md"
 BINARIES = Path(sys.executable).parent
 COLUMNS = 104
 LINE, CHARACTER, MARGIN = 18, 7.8, 14
 LONGEST_PAUSE_S = 0.6
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 Line = tuple[float, str]
@@ -116,7 +118,33 @@ def photograph(folder: Path) -> bytes:
             process.wait()
 
 
-def _screenshot(page: int, broker: int, folder: Path) -> bytes:
+def photograph_drift(folder: Path) -> bytes:
+    """The card of the live page where a sensor has drifted, as a PNG."""
+    commands = re.search(r"<!-- test: drift -->\n```sh\n(.*?)```", DRIFT.read_text(), re.DOTALL)
+    page = free_port()
+    if commands is None:
+        raise SystemExit(f"{DRIFT}: there is no demo of drift")
+    script = commands[1].replace("--drift 1\n", f"--drift 1 --http {page}\n")
+    env = {**os.environ, "PATH": f"{BINARIES}:{os.environ['PATH']}", "XDG_STATE_HOME": str(folder / "state")}
+    demo = subprocess.Popen(["bash", "-ec", script], cwd=folder, env=env)
+    driver = _browser()
+    try:
+        wait_for(page)
+        driver.set_window_size(1240, 900)
+        driver.get(f"http://127.0.0.1:{page}/")
+        state = driver.find_element(By.ID, "drift-state")
+        end = time.monotonic() + PATIENCE_S
+        while "Drifted" not in state.text:
+            if time.monotonic() > end:
+                raise SystemExit("no drift was told")
+            time.sleep(0.1)
+        return bytes(driver.find_element(By.ID, "drift-card").screenshot_as_png)
+    finally:
+        driver.quit()
+        demo.wait()  # the stream ends by itself
+
+
+def _browser() -> webdriver.Chrome:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
     for flag in (
@@ -127,7 +155,11 @@ def _screenshot(page: int, broker: int, folder: Path) -> bytes:
         "--window-size=1000,760",
     ):
         options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    return webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+
+
+def _screenshot(page: int, broker: int, folder: Path) -> bytes:
+    driver = _browser()
     try:
         driver.get(f"http://127.0.0.1:{page}/")
         rows = (folder / "rows.jsonl").read_text().splitlines()[:40]
@@ -144,13 +176,19 @@ def _screenshot(page: int, broker: int, folder: Path) -> bytes:
 
 
 def main() -> None:
-    """Writes both."""
+    """Writes all of them."""
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="edge-run-pictures-") as name:
         lines = record("edge-run demo", Path(name))
         (PICTURES / "demo.svg").write_text(svg(lines))
-        picture = Image.open(io.BytesIO(photograph(Path(name) / "edge-demo"))).convert("RGB")
-        picture.quantize(64, dither=Image.Dither.NONE).save(PICTURES / "live-page.png", optimize=True)
+        drift = Path(name) / "drift"
+        drift.mkdir()
+        for file, png in (
+            ("live-page.png", photograph(Path(name) / "edge-demo")),
+            ("drift.png", photograph_drift(drift)),
+        ):
+            picture = Image.open(io.BytesIO(png)).convert("RGB")
+            picture.quantize(64, dither=Image.Dither.NONE).save(PICTURES / file, optimize=True)
     for file in sorted(PICTURES.iterdir()):
         sys.stdout.write(f"{file} {file.stat().st_size:,} bytes\n")
 

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge.trial")
 
 
-log = logging.getLogger("edge.trial")
-
-
 class TrialPart:
     """The trial, and what is told of it. `told` from any thread, the rest in the main thread."""
 
