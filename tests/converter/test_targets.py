@@ -12,6 +12,7 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -179,3 +180,15 @@ def test_samplers_of_training_are_left_out(made: Any, cancer: Split, tmp_path: P
     np.testing.assert_allclose(
         run(path, table(path, cancer.held))["scores"], model.predict_proba(cancer.held), atol=1e-5
     )
+
+
+class BalancedForest(RandomForestClassifier):
+    """As imbalanced-learn's ensembles: a class of that package, of which skl2onnx knows nothing."""
+
+    __module__ = "imblearn.ensemble._forest"
+
+
+def test_an_ensemble_of_imbalanced_learn_is_refused_with_what_to_take_instead(cancer: Split) -> None:
+    model = BalancedForest(n_estimators=3).fit(cancer.train, cancer.target)
+    with pytest.raises(UnsupportedError, match=r"BalancedForest has no counterpart .* class_weight='balanced', or .* samp"):
+        converter.convert(model, sample=cancer.held)

@@ -183,11 +183,20 @@ def _opset(model: Any) -> dict[str, int]:
     return {**OPSET, "": 18} if newer else OPSET
 
 
+_WAYS_OUT = {
+    "imblearn": "take scikit-learn's own of that kind with class_weight='balanced', or behind a sampler in a pipeline of "
+    "imbalanced-learn, which is left out where it predicts",
+}
+"""By package, for estimators that skl2onnx does not know."""
+
+
 def _why_not(exc: Exception, model: Any) -> str:
     """What skl2onnx said, without its pages of advice for those who write converters."""
-    alias = re.search(r"for type '<class '[\w.]*?(\w+)'>'", str(exc))
+    alias = re.search(r"for type '<class '(?:(\w+)\.)?[\w.]*?(\w+)'>'", str(exc))
     if alias is not None:
-        return f"{alias.group(1)} has no counterpart in ONNX that skl2onnx knows; use another estimator in its place"
+        package, name = alias.groups()
+        way_out = _WAYS_OUT.get(package, "use another estimator in its place")
+        return f"{name} has no counterpart in ONNX that skl2onnx knows; {way_out}"
     reason = one_line(exc).partition(" It usually means")[0]
     return f"skl2onnx cannot convert this {type(model).__name__}: {reason}"
 
