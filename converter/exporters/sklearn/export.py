@@ -184,8 +184,8 @@ def _opset(model: Any) -> dict[str, int]:
 
 
 _WAYS_OUT = {
-    "imblearn": "take scikit-learn's own of that kind with class_weight='balanced', or behind a sampler in a pipeline of "
-    "imbalanced-learn, which is left out where it predicts",
+    "imblearn": "take scikit-learn's own of that kind with class_weight='balanced', or behind a sampler in a "
+    "pipeline of imbalanced-learn, which is left out where it predicts",
 }
 """By package, for estimators that skl2onnx does not know."""
 
