@@ -189,7 +189,5 @@ class BalancedForest(RandomForestClassifier):
 
 def test_an_ensemble_of_imbalanced_learn_is_refused_with_what_to_take_instead(cancer: Split) -> None:
     model = BalancedForest(n_estimators=3).fit(cancer.train, cancer.target)
-    with pytest.raises(
-        UnsupportedError, match=r"BalancedForest has no counterpart .* class_weight='balanced'"
-    ):
+    with pytest.raises(UnsupportedError, match=r"BalancedForest has no counterpart .* class_weight='balanced'"):
         converter.convert(model, sample=cancer.held)
