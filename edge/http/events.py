@@ -8,6 +8,7 @@ that were left out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections import deque
@@ -90,8 +91,9 @@ class Live:
             if self._waking:
                 return
             self._waking = True
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake)
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the server may end, and close its loop, by itself
+                self._loop.call_soon_threadsafe(self._wake)
 
     # --- the event loop -----------------------------------------------------------------------------
 
