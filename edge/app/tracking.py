@@ -10,9 +10,10 @@ from edge.app import assembly
 from edge.app.core import Core
 from edge.errors import ConfigError
 from edge.plugins.protocols import Source, ThresholdPostprocessor
+from edge.settings.settings import TrackingSettings
 
 if TYPE_CHECKING:
-    from edge.tracking.stage import Tracking
+    from edge.tracking.stage import Places, Tracking
 
 TASKS = ("detect", "keypoints")
 LOW = 0.1
@@ -22,20 +23,37 @@ LOW = 0.1
 def make(core: Core, source: Source | None) -> tuple[Core, Tracking | None]:
     """The stage, and what the pipelines before it are made with: their detector tells more than is published. Raises
     ConfigError."""
-    lost_s = core.settings.tracking.lost_s
+    settings = core.settings.tracking
+    lost_s = settings.lost_s
     if lost_s is None:
+        if settings.zones or settings.lines:
+            raise ConfigError("--zone and --line are about objects that are followed; add --track")
         return core, None
     from edge.tracking.stage import Tracking
 
     _require_use(core, source)
+    places = _places(settings)
     decode = assembly.make_postprocessor(core.loaded)
     named, uri = core.settings.input.watch, core.settings.input.source
     live = named or source is None or source.live or uri is None or uri.startswith("mqtt:")
     if not isinstance(decode, ThresholdPostprocessor):
-        return core, Tracking(lost_s, 0.0, live=live)
+        return core, Tracking(lost_s, 0.0, places, live=live)
     manifest = msgspec.structs.replace(core.loaded.manifest, threshold=min(decode.threshold, LOW))
     loaded = msgspec.structs.replace(core.loaded, manifest=manifest)
-    return msgspec.structs.replace(core, loaded=loaded), Tracking(lost_s, decode.threshold, live=live)
+    return msgspec.structs.replace(core, loaded=loaded), Tracking(lost_s, decode.threshold, places, live=live)
+
+
+def _places(settings: TrackingSettings) -> Places:
+    """Raises ConfigError where two have one name."""
+    from edge.tracking.places import Place
+    from edge.tracking.stage import Places
+
+    for flag, named in (("--zone", settings.zones), ("--line", settings.lines)):
+        names = [name for name, _ in named]
+        if twice := next((n for n in names if names.count(n) > 1), None):
+            raise ConfigError(f"{flag} {twice}=...: there are two of this name; each needs one of its own")
+    zones, lines = (tuple(Place(*one) for one in named) for named in (settings.zones, settings.lines))
+    return Places(zones, lines, settings.anchor)
 
 
 def _require_use(core: Core, source: Source | None) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from edge.data.sample import Reply
 
-Kind: TypeAlias = Literal["result", "error", "answer"]
+Kind: TypeAlias = Literal["result", "error", "answer", "event"]
 """`answer`: a result for the asker alone, because a publishing rule held it back from everybody else."""
 
 

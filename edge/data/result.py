@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -32,7 +32,7 @@ class Detection(msgspec.Struct, frozen=True):
     `keypoints` are x, y, score. An oriented box has its four `corners`, clockwise, and the `angle` of its first edge in
     radians, clockwise from the right. `polygons` are the outlines of its mask, the largest first.
     Of an object that is followed: its `track_id`, unique in this boot, its `age` in frames since it was first seen, and
-    the frames for which it was `lost` just before this one, where there were such.
+    the frames for which it was `lost` just before this one, where there were such; the `zones` in which it is.
     """
 
     index: int
@@ -46,6 +46,7 @@ class Detection(msgspec.Struct, frozen=True):
     track_id: int | UnsetType = UNSET
     age: int | UnsetType = UNSET
     lost: int | UnsetType = UNSET
+    zones: list[str] | UnsetType = UNSET
 
 
 class Regression(msgspec.Struct, frozen=True):
@@ -97,8 +98,41 @@ class Timing(msgspec.Struct, frozen=True):
     postprocess: float
 
 
+class Event(msgspec.Struct, frozen=True):
+    """What happened to an object that is followed, in the frame of its result. `direction` of a `line`: `in` from its
+    left to its right, seen from its first point to its second. `dwell_s`: how long it was in the `zone`, or there."""
+
+    type: Literal["appear", "gone", "enter", "leave", "cross"]
+    track_id: int
+    label: str
+    zone: str | UnsetType = UNSET
+    line: str | UnsetType = UNSET
+    direction: Literal["in", "out"] | UnsetType = UNSET
+    dwell_s: float | UnsetType = UNSET
+
+
+class EventMessage(msgspec.Struct, frozen=True):
+    """An event as it is published on `event`. `edge/data/event.schema.json` says the same as JSON Schema."""
+
+    schema: int
+    id: str
+    time: str
+    device: str
+    model: str
+    source: str
+    seq: int
+    type: str
+    track_id: int
+    label: str
+    zone: str | UnsetType = UNSET
+    line: str | UnsetType = UNSET
+    direction: str | UnsetType = UNSET
+    dwell_s: float | UnsetType = UNSET
+
+
 class Result(msgspec.Struct, frozen=True):
-    """One sample's result. `id` is device/model/boot/seq: unique, so a consumer drops repeats by it."""
+    """One sample's result. `id` is device/model/boot/seq: unique, so a consumer drops repeats by it. With
+    zones: `counts` of the objects in each, by label; with tracks: the `events` of this frame, where there are such."""
 
     schema: int
     id: str
@@ -114,6 +148,8 @@ class Result(msgspec.Struct, frozen=True):
     input_id: str | int | UnsetType = UNSET
     retained: bool | UnsetType = UNSET
     replayed: bool | UnsetType = UNSET
+    counts: dict[str, dict[str, int]] | UnsetType = UNSET
+    events: list[Event] | UnsetType = UNSET
 
 
 class Skipped(msgspec.Struct, frozen=True):

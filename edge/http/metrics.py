@@ -125,7 +125,7 @@ class EdgeCollector(Collector):
         lost = CounterMetricFamily("edge_run_outbox_dropped", "Messages that were lost.", labels=["reason"])
         for reason in ("full", "age", "damaged"):
             lost.add_metric([reason], sum(outbox["spool_dropped"].get(reason, 0) for outbox in outboxes.values()))
-        for reason in ("disk", "stop", "refused", "reply", "error"):
+        for reason in ("disk", "stop", "refused", "reply", "error", "event"):
             lost.add_metric([reason], sum(counted.get(f"dropped:{name}:{reason}", 0) for name in outboxes))
         yield lost
 

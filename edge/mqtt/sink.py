@@ -153,7 +153,7 @@ class MqttSink(Listener):
         return template
 
     def _others(self, entry: Entry) -> list[Publication]:
-        """An error, or a result with a reply. Raises SampleError for an answer that can never be sent."""
+        """An error, an event, or a result with a reply. Raises SampleError for an answer that can never be sent."""
         message = entry.message
         payload = message.replayed() if entry.replayed else message.payload
         properties = {"schema": str(SCHEMA), "model": self._model, "seq": str(message.seq)}
@@ -171,7 +171,9 @@ class MqttSink(Listener):
             reply = None
         self._sending(message)
         topic, refused = self._topics.error, self._given_up("error")
-        if message.kind == "result":
+        if message.kind == "event":
+            topic, refused = self._topics.event, self._given_up("event")
+        elif message.kind == "result":
             topic, refused, payload = self._topics.result, self._refused, self._payload([payload])
             properties = {**self._properties(1), "seq": str(message.seq)}
         outgoing = Outgoing(topic, payload, content_type=JSON, properties=properties)

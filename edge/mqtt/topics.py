@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-OUTPUTS = ("result", "error", "answer", "status", "info", "stats", "mask", "image", "update", "drift", "trial")
+OUTPUTS = (
+    "result", "error", "answer", "event", "status", "info", "stats", "mask", "image", "update", "drift", "trial",
+)  # fmt: skip
 """Last parts of the topics on which a service publishes."""
 
 
@@ -24,6 +26,10 @@ class Topics(msgspec.Struct, frozen=True):
     @property
     def error(self) -> str:
         return f"{self.base}/error"
+
+    @property
+    def event(self) -> str:
+        return f"{self.base}/event"
 
     @property
     def status(self) -> str:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from edge.data.result import Prediction, Result, Skipped
-from edge.data.sample import ModelInput, Sample
+from edge.data.sample import Frame, ModelInput, Sample
 from edge.data.tensor import Array, Tensors
 from edge.errors import SampleError
 from edge.pipeline.batching import Batching, BatchOutput
@@ -33,7 +33,7 @@ from edge.plugins.protocols import (
 )
 
 Watch: TypeAlias = Callable[[Result, Tensors, ModelInput], None]
-Follow: TypeAlias = Callable[[Sample, Result], Result]
+Follow: TypeAlias = Callable[[Sample, Result, Frame | None], Result]
 
 
 class Pipeline:
@@ -203,7 +203,7 @@ class Pipeline:
             return self.skipped(sample, predictions, part.input_id)
         result = self._results.result(sample, predictions, times, synced=synced, input_id=part.input_id)
         if self._follow is not None:
-            result = self._follow(sample, result)
+            result = self._follow(sample, result, part.ready.frame if part.ready is not None else None)
         if self._watch is not None and part.ready is not None:
             self._watch(result, outputs, part.ready)
         return result

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from edge.data import codec
 from edge.data.message import Message
-from edge.data.result import Result, Skipped
+from edge.data.result import Event, EventMessage, Result, Skipped
 from edge.data.sample import Sample
 from edge.delivery.ack import Ack
 from edge.delivery.outbox import Outbox
@@ -119,8 +119,19 @@ class Publisher:
             message = self._message(sample, result)
             if message is not None:
                 messages.append(message)
+            if isinstance(result, Result) and result.events:  # no rule holds back what happened
+                messages += self._events(result, result.events)
         if whole and messages and sample.origin is not None:
             messages[-1] = replace(messages[-1], origin=sample.origin)
+        return messages
+
+    def _events(self, result: Result, events: Sequence[Event]) -> list[Message]:
+        self._metrics.inc("events", len(events))
+        about = (result.schema, result.id, result.time, result.device, result.model.name, result.source, result.seq)
+        messages = []
+        for number, event in enumerate(events, 1):
+            told = EventMessage(*about, *astuple(event))
+            messages.append(Message("event", codec.encode(replace(told, id=f"{result.id}/{number}")), result.seq))
         return messages
 
     def _message(self, sample: Sample, result: Result | Skipped) -> Message | None:

@@ -26,6 +26,9 @@ EXAMPLES = """\
   edge-run yolo11n.onnx --source camera:0 --http 8080         a camera, and a page to look at
   edge-run digits.onnx --check                                is everything in order?"""
 
+PLACES = {"zones": ("zone", "polygon"), "lines": ("line", "points")}
+"""Tables in the file that say what a flag says: `[zones.door]` with its `polygon`."""
+
 COMMON = ("model", "source", "mqtt", "http", "device", "sink", "check", "describe", "labels", "threshold", "on-change",
           "config", "verbose")  # fmt: skip
 """The flags of a first hour, in the order of `--help`."""
@@ -91,11 +94,29 @@ def _from_file(path: Path) -> Stated:
     known = {option.key: option.name for option in options.of(Settings) if not option.flag.only_flag}
     values: dict[str, tuple[str, object]] = {}
     for name, raw in table.items():
+        if name in PLACES and isinstance(raw, dict):
+            flag, points = PLACES[name]
+            if flag in table:
+                raise ConfigError(f"{path.name}: {flag} and a table {name}: say all of them in one of the two")
+            values[flag] = (f"{path.name}: {name}", _places(f"{path.name}: {name}", raw, points))
+            continue
         key = name.replace("-", "_")
         if key not in known:
             raise ConfigError(f"{path.name}: unknown key {name!r}{nearest(name, known.values())}")
         values[key] = (f"{path.name}: {name}", raw)
     return values
+
+
+def _places(where: str, table: Mapping[str, object], points: str) -> list[str]:
+    """As the flag says them. Raises ConfigError."""
+    return [f"{name}={','.join(str(value) for value in _flat(where, name, of, points))}" for name, of in table.items()]
+
+
+def _flat(where: str, name: str, of: object, points: str) -> list[object]:
+    inner = of.get(points) if isinstance(of, dict) and len(of) == 1 else None
+    if not isinstance(inner, list):
+        raise ConfigError(f"{where}.{name}: {of!r} has no {points} alone; say {points} = [[x, y], [x, y], ...]")
+    return [value for point in inner for value in (point if isinstance(point, list) else [point])]
 
 
 def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:

@@ -15,6 +15,7 @@ SIZES = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 1
 NAME_MOST = 200
 THREADS_MOST = 256
 BATCH_MOST = 1000
+POINTS_MOST = 64
 INSTANCES_MOST = 64
 
 
@@ -170,6 +171,38 @@ def discovery_prefix(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", text):
         raise ValueError("letters, digits, _ and - belong there; Home Assistant's own is homeassistant")
     return text
+
+
+def zone(text: str) -> tuple[str, tuple[tuple[float, float], ...]]:
+    """A name and a polygon: door=100,100,500,120,450,500. Raises ValueError."""
+    name, points = _place(text)
+    if len(points) < 3:
+        raise ValueError("a polygon of at least three points belongs there: door=100,100,500,120,450,500")
+    return name, points
+
+
+def line(text: str) -> tuple[str, tuple[tuple[float, float], ...]]:
+    """A name and two points: gate=0,300,640,300. Raises ValueError."""
+    name, points = _place(text)
+    if len(points) != 2 or points[0] == points[1]:
+        raise ValueError("a line between two points belongs there: gate=0,300,640,300")
+    return name, points
+
+
+def _place(text: str) -> tuple[str, tuple[tuple[float, float], ...]]:
+    name, _, rest = text.partition("=")
+    try:
+        values = numbers(rest)
+    except ValueError:
+        values = ()
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or len(values) % 2 or not 2 <= len(values) // 2 <= POINTS_MOST:
+        raise ValueError(
+            f"a name (letters, digits, _ and -), = and x,y of 2 to {POINTS_MOST} points belong there: "
+            "door=100,100,500,120,450,500"
+        )
+    if min(values) < 0:
+        raise ValueError("points in the frame belong there, in pixels or all from 0 to 1; none below 0")
+    return name, tuple(zip(values[::2], values[1::2], strict=True))
 
 
 def path(text: str) -> Path:

@@ -260,13 +260,29 @@ class DriftSettings(Struct, frozen=True):
 
 
 class TrackingSettings(Struct, frozen=True):
-    """Objects followed from frame to frame. `lost_s` in seconds; None: they are not."""
+    """Objects followed from frame to frame. `lost_s` in seconds; None: they are not. Zones and lines: name
+    and points."""
 
     lost_s: Annotated[
         float | None,
         Flag("follow objects from frame to frame and give them a track_id; out of sight for so many seconds, if not "
              "1, they are forgotten", parsers.above_zero, "SECONDS", name="track", alone="1"),
     ] = None  # fmt: skip
+    zones: Annotated[
+        tuple[tuple[str, tuple[tuple[float, float], ...]], ...],
+        Flag("with --track: tell who is in this polygon, in pixels of the frame or in shares of it (all 0 to 1)",
+             parsers.zone, "NAME=X,Y,X,Y,X,Y", name="zone", many=True),
+    ] = ()  # fmt: skip
+    lines: Annotated[
+        tuple[tuple[str, tuple[tuple[float, float], ...]], ...],
+        Flag("with --track: tell who crosses this line, and in which direction", parsers.line, "NAME=X,Y,X,Y",
+             name="line", many=True),
+    ] = ()  # fmt: skip
+    anchor: Annotated[
+        Literal["bottom", "center"],
+        Flag("the point of a box that is in a zone: the middle of its bottom edge, or its center",
+             one_of(("bottom", "center"))),
+    ] = "bottom"  # fmt: skip
 
 
 class DeliverySettings(Struct, frozen=True):

@@ -23,7 +23,7 @@ log = logging.getLogger("edge.storage")
 
 APPLICATION_ID = 0x65726E31
 FORMAT = 1
-KINDS: tuple[Kind, ...] = ("result", "error", "answer")
+KINDS: tuple[Kind, ...] = ("result", "error", "answer", "event")
 ASIDE_KEPT = 3
 SMALL = 16_000_000
 """Bytes that are read in a moment, from a card too."""

@@ -13,11 +13,14 @@ from collections import OrderedDict
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from edge.data.result import Detection, Result
-from edge.data.sample import Sample
+from edge.data.sample import Frame, Sample
 from edge.data.units import SECOND_NS
+from edge.tracking.places import Place
+from edge.tracking.presence import Anchor, Presences
 from edge.tracking.tracker import Tracker
 
 log = logging.getLogger("edge.tracking")
@@ -28,8 +31,17 @@ TOO_SLOW = 5
 """Frames in a row that came too late for any object to be followed, before that is told."""
 
 
+class Places(msgspec.Struct, frozen=True):
+    """Where is looked, and at which point of a box."""
+
+    zones: tuple[Place, ...] = ()
+    lines: tuple[Place, ...] = ()
+    anchor: Anchor = "bottom"
+
+
 class _Stream(msgspec.Struct):
     tracker: Tracker
+    presences: Presences
     time_ns: int = 0
     late: int = 0
 
@@ -37,17 +49,18 @@ class _Stream(msgspec.Struct):
 class Tracking:
     """Belongs to the thread that infers."""
 
-    def __init__(self, lost_s: float, sure: float, *, live: bool) -> None:
+    def __init__(self, lost_s: float, sure: float, places: Places | None = None, *, live: bool) -> None:
         """An object is forgotten when it was out of sight for `lost_s`. Scores from `sure` are an object's; those below
         only where an object was. `live`: frames are of now, not of a recording."""
         self._lost_s = lost_s
         self._sure = sure
         self._live = live
+        self._places = places or Places()
         self._ids = itertools.count(1)
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
         self._told = False
 
-    def __call__(self, sample: Sample, result: Result) -> Result:
+    def __call__(self, sample: Sample, result: Result, frame: Frame | None = None) -> Result:
         """The result with the ids of its objects, and without those that were looked for only to go on with a track."""
         stream = self._stream(sample.source)
         time_ns = sample.captured_ns if self._live else sample.at_ns or 0
@@ -57,20 +70,29 @@ class Tracking:
         classes = np.array([o.index for o in objects], dtype=np.int64)
         sure = np.array([o.score >= self._sure for o in objects], dtype=bool)
         seen = stream.tracker.step(boxes, classes, sure, time_ns)
+        now_ns = stream.tracker.now_ns
+        if frame is not None:
+            stream.presences.of_size(frame.width, frame.height)
+        events = [event for track_id in seen.ended for event in stream.presences.ended(track_id)]
         told = []
         for o, ours, track_id, age, missed in zip(
             objects, sure.tolist(), seen.ids.tolist(), seen.ages.tolist(), seen.missed.tolist(), strict=True
         ):
             if track_id:
-                told.append(replace(o, track_id=track_id, age=age, lost=missed or msgspec.UNSET))
+                events += stream.presences.seen(track_id, o, now_ns)
+                zones = stream.presences.zones_of(track_id) if self._places.zones else UNSET
+                told.append(replace(o, track_id=track_id, age=age, lost=missed or UNSET, zones=zones))
             elif ours:
                 told.append(o)
-        return replace(result, predictions=told)
+        counts = stream.presences.counts() if self._places.zones else UNSET
+        return replace(result, predictions=told, counts=counts, events=events or UNSET)
 
     def _stream(self, source: str) -> _Stream:
         name = source if source.startswith("mqtt:") else ""
         if name not in self._streams:
-            self._streams[name] = _Stream(Tracker(self._lost_s, lambda: next(self._ids)))
+            places = self._places
+            presences = Presences(places.zones, places.lines, places.anchor)
+            self._streams[name] = _Stream(Tracker(self._lost_s, lambda: next(self._ids)), presences)
         self._streams.move_to_end(name)
         if len(self._streams) > STREAMS_MOST:
             self._streams.popitem(last=False)

@@ -58,6 +58,11 @@ class Tracker:
         """Tracks that are kept."""
         return len(self._ids)
 
+    @property
+    def now_ns(self) -> int:
+        """The time of the last frame; it never goes back."""
+        return self._now_ns
+
     def step(self, boxes: Array, classes: Array, sure: Array, time_ns: int) -> Seen:
         """The next frame: `boxes` [D, 4] corners, `classes` [D], `sure` bool [D]. A time before that of the last frame
         is another recording: all tracks end."""

@@ -180,3 +180,16 @@ def test_track_beside_trial_is_refused(built, tmp_path):
     box = onnxmodels.one_box(tmp_path / "box.onnx")
     with pytest.raises(ConfigError, match="leave one out"):
         built("--mqtt", "none", "--source", "synthetic:1", "--track", "2", "--trial", str(box), model=box)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--zone", "door=0,0,1,0,1,1"), "add --track"),
+        (("--track", "--zone", "door=0,0,1,0,1,1", "--zone", "door=0,0,1,0,0,1"), "two of this name"),
+    ],
+)
+def test_zones_that_do_not_fit_are_refused(built, tmp_path, flags, said):
+    box = onnxmodels.one_box(tmp_path / "box.onnx")
+    with pytest.raises(ConfigError, match=said):
+        built("--mqtt", "none", "--source", "synthetic:1", *flags, model=box)

@@ -9,7 +9,8 @@ from msgspec import UNSET
 
 from edge.data.result import Detection, ModelRef, Result, Timing
 from edge.data.sample import Sample
-from edge.tracking.stage import STREAMS_MOST, Tracking
+from edge.tracking.places import Place
+from edge.tracking.stage import STREAMS_MOST, Places, Tracking
 
 SECOND = 1_000_000_000
 FRAME_NS = SECOND // 30
@@ -113,3 +114,27 @@ def test_frames_too_far_apart_to_follow_anything_are_told_once(camera, caplog):
     assert [r.getMessage() for r in caplog.records] == [
         "objects are not followed: frames come too slowly; say a longer --track"
     ]
+
+
+def test_zones_counts_and_events_are_in_the_result():
+    door = Place("door", ((0.0, 0.0), (300.0, 0.0), (300.0, 300.0), (0.0, 300.0)))
+    tracking = Tracking(1.0, 0.5, Places(zones=(door,)), live=True)
+
+    def frame(at_s: float, *objects: Detection) -> Result:
+        return tracking(Sample(None, "camera:0", int(at_s * SECOND), 0), result(*objects))
+
+    frame(1.0, person(0))
+    seen = frame(1.1, person(0))
+    assert [o.zones for o in seen.predictions] == [["door"]]
+    assert [(e.type, e.track_id, e.label) for e in seen.events] == [("appear", 1, "person"), ("enter", 1, "person")]
+    assert seen.counts == {"door": {"person": 1}}
+    still = frame(1.2)
+    assert (still.counts, still.events) == ({"door": {"person": 1}}, UNSET)
+    assert [e.type for e in frame(3.0).events] == ["leave", "gone"]
+
+
+def test_without_zones_there_are_no_counts(camera, tracking):
+    camera.frame(person(0))
+    found = tracking(Sample(None, "camera:0", 2 * SECOND, 0), result(person(0)))
+    assert found.counts is UNSET
+    assert found.predictions[0].zones is UNSET
