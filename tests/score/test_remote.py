@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 
 import msgspec
@@ -124,3 +125,13 @@ def test_a_place_that_is_none_is_a_usage_error(trees, score, tmp_path):
     code, _, wrong = score(trees.path, tmp_path, "-o", tmp_path / "out", "--engine", "dask")
     assert code == 2
     assert "local, ray or spark belongs there" in wrong
+
+
+@pytest.mark.parametrize(("kind", "library"), [("ray", "ray"), ("spark", "pyspark")])
+def test_without_the_library_of_a_cluster_its_extra_is_named(kind, library, trees, score, tmp_path):
+    if importlib.util.find_spec(library) is not None:
+        pytest.skip(f"{library} is here")
+    code, _, wrong = score(trees.path, tmp_path, "-o", tmp_path / "out", "--engine", kind)
+    assert (code, wrong.count("\n")) == (2, 1)
+    assert f"needs {library}: pip install 'edge-run[score-{kind}]'" in wrong
+    assert not (tmp_path / "out").exists()
