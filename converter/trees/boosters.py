@@ -54,7 +54,7 @@ def xgboost_refusal(model: dict[str, Any]) -> str:
         return (
             f"objective {objective!r} has no converter; known: {', '.join((*XGBOOST_CLASSIFIES, *XGBOOST_REGRESSES))}"
         )
-    if objective in XGBOOST_REGRESSES and (reason := several_targets.refusal(model)):
+    if reason := several_targets.refusal(model):
         return reason
     if any(t.get("categories_nodes") for t in _xgboost_trees(model)):
         return (

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime as ort
 import pandas as pd
 import pytest
+import xgboost
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
@@ -190,4 +191,11 @@ class BalancedForest(RandomForestClassifier):
 def test_an_ensemble_of_imbalanced_learn_is_refused_with_what_to_take_instead(cancer: Split) -> None:
     model = BalancedForest(n_estimators=3).fit(cancer.train, cancer.target)
     with pytest.raises(UnsupportedError, match=r"BalancedForest has no counterpart .* class_weight='balanced'"):
+        converter.convert(model, sample=cancer.held)
+
+
+def test_an_xgboost_model_of_several_labels_is_refused_with_its_own_objective(cancer: Split) -> None:
+    labels = np.stack([cancer.target, 1 - np.asarray(cancer.target)], axis=1)
+    model = xgboost.XGBClassifier(n_estimators=2).fit(cancer.train, labels)
+    with pytest.raises(UnsupportedError, match=r"several targets of 'binary:logistic' .* train one model for each"):
         converter.convert(model, sample=cancer.held)
