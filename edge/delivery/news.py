@@ -1,9 +1,9 @@
 """What a change is, for each task: two results say the same, or one of them is news. Pure.
 
 The *state* of a result is what people name when they tell it: classify: the top label. detect, keypoints: how many of
-each label (a box that moves is no change). anomaly: `is_anomaly`. segment: the labels seen. regress, raw: the numbers.
-A deadband makes numbers differ only when they are apart by more, and makes two more numbers count at all: the
-anomaly's score and the areas of a segmentation.
+each label, and of each in a zone (a box that moves is no change). anomaly: `is_anomaly`. segment: the labels seen.
+regress, raw: the numbers. A deadband makes numbers differ only when they are apart by more, and makes two more numbers
+count at all: the anomaly's score and the areas of a segmentation.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _state(result: Result) -> Any:
     if result.task == "classify":
         return (predictions[0].index, predictions[0].label) if predictions else None
     if result.task in OBJECTS:
-        return Counter((p.index, p.label) for p in predictions)
+        return Counter((p.index, p.label) for p in predictions), result.counts
     if result.task == "anomaly":
         return alarm(result)
     if result.task == "segment":

@@ -218,10 +218,10 @@ def value(option: Option, where: str, raw: object) -> object:
     if option.switch:
         return _switch(where, raw)
     if flag.many:
-        texts = raw if isinstance(raw, list) else str(raw).split(",")
+        texts = raw if isinstance(raw, list) else str(raw).split(flag.between)
         return tuple(_parsed(option, where, str(text)) for text in texts)
     if flag.alone is not None and str(raw).lower() in ("true", "false"):
-        return flag.alone if str(raw).lower() == "true" else option.default
+        return _parsed(option, where, flag.alone) if str(raw).lower() == "true" else option.default
     if isinstance(raw, list):
         raw = ",".join(str(item) for item in raw)
     if isinstance(raw, (dict, bool)):

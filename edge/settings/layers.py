@@ -114,7 +114,8 @@ def _places(where: str, table: Mapping[str, object], points: str) -> list[str]:
 
 def _flat(where: str, name: str, of: object, points: str) -> list[object]:
     inner = of.get(points) if isinstance(of, dict) and len(of) == 1 else None
-    if not isinstance(inner, list):
+    lengths = {len(p) if isinstance(p, list) else 1 for p in inner} if isinstance(inner, list) else {0}
+    if not isinstance(inner, list) or lengths not in ({1}, {2}):
         raise ConfigError(f"{where}.{name}: {of!r} has no {points} alone; say {points} = [[x, y], [x, y], ...]")
     return [value for point in inner for value in (point if isinstance(point, list) else [point])]
 

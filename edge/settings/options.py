@@ -28,7 +28,8 @@ class Flag(msgspec.Struct, frozen=True):
     """How a field is given. A field of type bool is a switch and has no `parse`.
 
     `parse` makes the value from text and raises ValueError. `name` is the field's, with dashes, unless it is said.
-    `many`: may be repeated, and the field is a tuple of what `parse` gives. `alone` is the value where the flag
+    `many`: may be repeated, and the field is a tuple of what `parse` gives; in one text, as a variable is, there is
+    `between` between them. `alone` is the value where the flag
     stands without one (or with true, as a variable or key). `positional`: a word without a flag. `only_flag`: neither
     a variable nor a key. `plugins`: it names one of this group of entry points, and the help lists
     them where its text has three dots. `word`: a lone word among the flags is its value, too (`edge-run model.onnx`).
@@ -40,6 +41,7 @@ class Flag(msgspec.Struct, frozen=True):
     name: str = ""
     short: str = ""
     many: bool = False
+    between: str = ","
     alone: str | None = None
     positional: bool = False
     only_flag: bool = False

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from edge.errors import nearest
 
 Word = TypeVar("Word", bound=str)
+_Edge: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
 
 SIZES = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
 NAME_MOST = 200
 THREADS_MOST = 256
 BATCH_MOST = 1000
 POINTS_MOST = 64
+PIXELS_MOST = 100_000
 INSTANCES_MOST = 64
 
 
@@ -105,6 +108,14 @@ def window_seconds(text: str) -> float:
     return number
 
 
+def lost_seconds(text: str) -> float:
+    """How long an object may be out of sight, a day at most. Raises ValueError."""
+    number = real(text)
+    if not 0 < number <= 86400:
+        raise ValueError("a number of seconds above 0, at most 86400, belongs there")
+    return number
+
+
 def celsius(text: str) -> float:
     """Degrees that a processor may have. Raises ValueError."""
     number = real(text)
@@ -176,9 +187,27 @@ def discovery_prefix(text: str) -> str:
 def zone(text: str) -> tuple[str, tuple[tuple[float, float], ...]]:
     """A name and a polygon: door=100,100,500,120,450,500. Raises ValueError."""
     name, points = _place(text)
+    points = tuple(
+        a for a, b in zip(points, (*points[1:], points[0]), strict=True) if a != b
+    )  # it may be closed, or not
     if len(points) < 3:
         raise ValueError("a polygon of at least three points belongs there: door=100,100,500,120,450,500")
+    edges = list(zip(points, (*points[1:], points[0]), strict=True))
+    if not sum(a[0] * b[1] - b[0] * a[1] for a, b in edges) or any(
+        _cross(one, other) for one, other in itertools.combinations(edges, 2)
+    ):
+        raise ValueError("edges cross, or nothing is within; say the points in their order around it: door=0,0,9,0,9,9")
     return name, points
+
+
+def _cross(one: _Edge, other: _Edge) -> bool:
+    def apart(edge: _Edge, of: _Edge) -> float:
+        """Below 0 where the ends of an edge lie on two sides of the other."""
+        (ax, ay), (bx, by) = of
+        first, second = ((bx - ax) * (y - ay) - (by - ay) * (x - ax) for x, y in edge)
+        return first * second
+
+    return apart(one, other) < 0 and apart(other, one) < 0
 
 
 def line(text: str) -> tuple[str, tuple[tuple[float, float], ...]]:
@@ -200,8 +229,10 @@ def _place(text: str) -> tuple[str, tuple[tuple[float, float], ...]]:
             f"a name (letters, digits, _ and -), = and x,y of 2 to {POINTS_MOST} points belong there: "
             "door=100,100,500,120,450,500"
         )
-    if min(values) < 0:
-        raise ValueError("points in the frame belong there, in pixels or all from 0 to 1; none below 0")
+    if min(values) < 0 or max(values) > PIXELS_MOST:
+        raise ValueError(f"points in the frame belong there, in pixels or all from 0 to 1; 0 to {PIXELS_MOST}")
+    if max(values) > 1 and (part := next((v for v in values if 0 < v < 1), None)):
+        raise ValueError(f"{part:g} is a share and {max(values):g} is in pixels; say all numbers as one of the two")
     return name, tuple(zip(values[::2], values[1::2], strict=True))
 
 

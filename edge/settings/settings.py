@@ -266,17 +266,17 @@ class TrackingSettings(Struct, frozen=True):
     lost_s: Annotated[
         float | None,
         Flag("follow objects from frame to frame and give them a track_id; out of sight for so many seconds, if not "
-             "1, they are forgotten", parsers.above_zero, "SECONDS", name="track", alone="1"),
+             "1, they are forgotten", parsers.lost_seconds, "SECONDS", name="track", alone="1"),
     ] = None  # fmt: skip
     zones: Annotated[
         tuple[tuple[str, tuple[tuple[float, float], ...]], ...],
         Flag("with --track: tell who is in this polygon, in pixels of the frame or in shares of it (all 0 to 1)",
-             parsers.zone, "NAME=X,Y,X,Y,X,Y", name="zone", many=True),
+             parsers.zone, "NAME=X,Y,X,Y,X,Y", name="zone", many=True, between=";"),
     ] = ()  # fmt: skip
     lines: Annotated[
         tuple[tuple[str, tuple[tuple[float, float], ...]], ...],
         Flag("with --track: tell who crosses this line, and in which direction", parsers.line, "NAME=X,Y,X,Y",
-             name="line", many=True),
+             name="line", many=True, between=";"),
     ] = ()  # fmt: skip
     anchor: Annotated[
         Literal["bottom", "center"],

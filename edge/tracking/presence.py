@@ -7,6 +7,7 @@ Enters less leaves are what a zone counts.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
@@ -15,12 +16,14 @@ import msgspec
 
 from edge.data.result import Detection, Event
 from edge.data.units import SECOND_NS
-from edge.tracking.places import Place, Point, crosses, depth, side
+from edge.tracking.places import Place, Point, Size, crosses, depth, inward, side, slimness
 
 BAND = 0.05
 """Of the box's height: so far past an edge an object has to be."""
 BAND_LEAST = 2.0
 """Pixels."""
+BAND_MOST = 0.5
+"""Of how slim a zone is: a large object comes into a narrow zone, too."""
 
 Anchor = Literal["bottom", "center"]
 
@@ -39,16 +42,22 @@ class Presences:
     """Belongs to one thread; bounded by its tracker, which says what is no more."""
 
     def __init__(self, zones: Sequence[Place], lines: Sequence[Place], anchor: Anchor) -> None:
-        self._zones, self._lines, self._anchor = zones, lines, anchor
-        self._size: tuple[float, float] | None = None
+        self._stated, self._anchor = (zones, lines), anchor
+        self._zones, self._lines = zones, lines
+        self._size: Size = (math.inf, math.inf)
         self._present: dict[int, _Presence] = {}
 
-    def of_size(self, width: float, height: float) -> None:
-        """How large the frames are, in pixels; again where that changes."""
-        if self._size != (width, height):
-            self._size = (width, height)
-            self._zones = [zone.within(width, height) for zone in self._zones]
-            self._lines = [line.within(width, height) for line in self._lines]
+    def of_size(self, width: float, height: float) -> list[str]:
+        """How large the frames are, in pixels; again where that changes: then the names of what is not in them."""
+        if self._size == (width, height):
+            return []
+        self._size = (width, height)
+        zones, lines = self._stated
+        self._zones = [zone.within(width, height) for zone in zones]
+        self._lines = [line.within(width, height) for line in lines]
+        for known in self._present.values():
+            known.sides.clear()  # these are points of the frames of before
+        return [place.name for place in (*self._zones, *self._lines) if place.out_of(width, height)]
 
     def ended(self, track_id: int) -> list[Event]:
         """The object is gone."""
@@ -72,8 +81,9 @@ class Presences:
         x_min, y_min, x_max, y_max = found.box
         at = ((x_min + x_max) / 2, y_max if self._anchor == "bottom" else (y_min + y_max) / 2)
         band = max(BAND_LEAST, BAND * (y_max - y_min))
+        edge = 0.0 if events else band  # where it appears there is no side yet that it could have changed
         for zone in self._zones:
-            events += self._in_zone(track_id, known, zone, at, band)
+            events += self._in_zone(track_id, known, zone, at, edge)
         for line in self._lines:
             events += self._at_line(track_id, known, line, at, band)
         return events
@@ -92,9 +102,9 @@ class Presences:
 
     def _in_zone(self, track_id: int, known: _Presence, zone: Place, at: Point, band: float) -> list[Event]:
         since = known.zones.get(zone.name)
-        deep = depth(zone.points, at)
-        first = known.first_ns == known.last_ns  # where it appears there is no side yet that it could have changed
-        if since is None and deep > (0 if first else band):
+        deep = depth(zone.points, inward(at, self._size), self._size)
+        band = min(band, BAND_MOST * slimness(zone.points))
+        if since is None and deep > band:
             known.zones[zone.name] = known.last_ns
             return [_event("enter", track_id, known, zone=zone.name)]
         if since is not None and deep < -band:

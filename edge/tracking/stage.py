@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -58,7 +59,7 @@ class Tracking:
         self._places = places or Places()
         self._ids = itertools.count(1)
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
-        self._told = False
+        self._told: set[tuple[str, object]] = set()
 
     def __call__(self, sample: Sample, result: Result, frame: Frame | None = None) -> Result:
         """The result with the ids of its objects, and without those that were looked for only to go on with a track."""
@@ -70,9 +71,9 @@ class Tracking:
         classes = np.array([o.index for o in objects], dtype=np.int64)
         sure = np.array([o.score >= self._sure for o in objects], dtype=bool)
         seen = stream.tracker.step(boxes, classes, sure, time_ns)
-        now_ns = stream.tracker.now_ns
+        now_ns = time_ns if self._live else stream.tracker.now_ns
         if frame is not None:
-            stream.presences.of_size(frame.width, frame.height)
+            self._tell_outside(stream.presences.of_size(frame.width, frame.height), frame)
         events = [event for track_id in seen.ended for event in stream.presences.ended(track_id)]
         told = []
         for o, ours, track_id, age, missed in zip(
@@ -96,15 +97,25 @@ class Tracking:
         self._streams.move_to_end(name)
         if len(self._streams) > STREAMS_MOST:
             self._streams.popitem(last=False)
+            self._warn("objects are followed in some topics only: there are too many", topics_most=STREAMS_MOST)
         return self._streams[name]
+
+    def _tell_outside(self, names: Sequence[str], frame: Frame) -> None:
+        for name in names:
+            size = f"{frame.width}x{frame.height}"
+            self._warn("a zone or line is not in the frame: nothing comes there", place=name, frame=size)
+
+    def _warn(self, text: str, **about: object) -> None:
+        """Once."""
+        key = (text, about.get("place"))
+        if key not in self._told:
+            self._told.add(key)
+            log.warning(text, extra=about)
 
     def _watch_pace(self, stream: _Stream, time_ns: int) -> None:
         apart_s = (time_ns - stream.time_ns) / SECOND_NS
         late = stream.time_ns and apart_s > self._lost_s
         stream.time_ns, stream.late = time_ns, stream.late + 1 if late else 0
-        if stream.late == TOO_SLOW and not self._told:
-            self._told = True
-            log.warning(
-                "objects are not followed: frames come too slowly; say a longer --track",
-                extra={"apart_s": round(apart_s, 1), "track_s": self._lost_s},
-            )
+        if stream.late == TOO_SLOW:
+            text = "objects are not followed: frames come too slowly; say a longer --track"
+            self._warn(text, apart_s=round(apart_s, 1), track_s=self._lost_s)

@@ -65,13 +65,15 @@ class Tracker:
 
     def step(self, boxes: Array, classes: Array, sure: Array, time_ns: int) -> Seen:
         """The next frame: `boxes` [D, 4] corners, `classes` [D], `sure` bool [D]. A time before that of the last frame
-        is another recording: all tracks end."""
+        is another recording: all tracks end. A box whose numbers are not finite belongs to nothing."""
         elapsed_ns = time_ns - self._time_ns if self._frame else 0
         self._frame += 1
         self._time_ns = time_ns
-        self._now_ns += elapsed_ns or STEP_NS  # the frames of a batch have one time
+        self._now_ns += max(elapsed_ns, 0) or STEP_NS  # the frames of a batch have one time
         ended = self._end((self._now_ns - self._last_ns > self._lost_ns) | (elapsed_ns < 0))
         seconds = (elapsed_ns or STEP_NS) / SECOND_NS
+        finite = np.asarray(np.isfinite(boxes).all(axis=1))
+        boxes, sure = np.where(finite[:, None], boxes, 0.0), sure & finite
         unseen = self._last < self._frame - 1
         self._motion.predict(seconds, unseen)
         where = centred(boxes)

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections import Counter
 
+import msgspec
 import pytest
 
 from edge.data.result import (
@@ -106,6 +107,12 @@ def test_objects_are_a_change_when_one_comes_or_goes_not_when_it_moves():
     assert door.offer(["cat"], [("cat", 0.5)], ["cat", "cat"], ["cat", "dog"], ["dog", "cat"], [], []) == [
         ["cat"], ["cat", "cat"], ["cat", "dog"], []
     ]  # fmt: skip
+
+
+def test_one_that_comes_into_a_zone_is_a_change():
+    door = Door("detect", on_change=True)
+    rows = [msgspec.structs.replace(door.result(["cat"], "s"), counts={"door": {"cat": n}}) for n in (0, 0, 1, 1, 0)]
+    assert [r.seq for r in rows if door.publish_filter.admit(r, 0) is not None] == [1, 3, 5]
 
 
 def test_an_anomaly_is_a_change_when_it_begins_and_when_it_ends():

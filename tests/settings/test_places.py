@@ -73,3 +73,48 @@ def test_a_flag_and_a_table_of_one_file_do_not_push_one_another_out(file):
     path = file('zone = ["a=1,1,2,2,3,1"]\n[zones.door]\npolygon = [[1,1],[2,2],[3,1]]\n')
     with pytest.raises(ConfigError, match="one of the two"):
         read("--config", path)
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "why"),
+    [
+        ("--zone", "door=0,0,9,9,9,0,0,9", "edges cross"),
+        ("--zone", "door=1,1,2,2,3,3", "nothing is within"),
+        ("--zone", "door=0,0,9,9,0,0", "three points"),
+        ("--zone", "door=0,0.5,1.5,0.5,1.5,1", "0.5 is a share and 1.5 is in pixels"),
+        ("--line", "gate=0,0.5,640,0.5", "0.5 is a share and 640 is in pixels"),
+        ("--line", "gate=0,0,1e308,1e308", "in pixels or all from 0 to 1"),
+    ],
+)
+def test_what_would_be_another_place_than_was_meant_is_refused(flag, text, why):
+    with pytest.raises(ConfigError, match=why):
+        read("--track", flag, text)
+
+
+def test_a_polygon_may_end_where_it_began():
+    assert read("--track", "--zone", "door=100,100,500,120,450,500,100,100").zones == (DOOR,)
+
+
+def test_points_of_three_numbers_are_refused(file):
+    with pytest.raises(ConfigError, match=r"\[\[x, y\], \[x, y\], \.\.\.\]"):
+        read("--config", file("track = 1\n[zones.door]\npolygon = [[1, 1, 5], [9, 2, 2]]\n"))
+
+
+def test_a_variable_holds_several_zones():
+    said = layers.read(["m.onnx"], {"EDGE_ZONE": "door=100,100,500,120,450,500;all=0,0,1,0,1,1"}, "0").tracking.zones
+    assert said == (DOOR, ("all", ((0, 0), (1, 0), (1, 1))))
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "1e300", "86401", "soon"])
+def test_how_long_an_object_is_remembered_is_bounded(seconds):
+    with pytest.raises(ConfigError, match="--track"):
+        read("--track", seconds)
+
+
+@pytest.mark.parametrize(("key", "expected"), [("track", 1.0), ("drift", 3600.0)])
+def test_true_is_the_flag_without_its_value(file, key, expected):
+    def said(settings):
+        return settings.tracking.lost_s if key == "track" else settings.drift.window
+
+    assert said(layers.read(["m.onnx"], {f"EDGE_{key.upper()}": "true"}, "0")) == expected
+    assert said(layers.read(["m.onnx", "--config", file(f"{key} = true\n")], {}, "0")) == expected

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from edge.tracking.places import Place, crosses, depth, side
+from edge.tracking.places import Place, crosses, depth, inward, side, slimness
 
 SQUARE = ((10.0, 10.0), (30.0, 10.0), (30.0, 30.0), (10.0, 30.0))
 # A U, open above: the point between its arms is outside.
@@ -38,3 +40,31 @@ def test_shares_are_of_the_frame_and_pixels_stay():
     zone = Place("door", ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0)))
     assert zone.within(640, 480).points == ((0, 0), (320, 0), (320, 480))
     assert Place("door", SQUARE).within(640, 480).points == SQUARE
+
+
+FRAME = (640.0, 480.0)
+LOWER_HALF = ((0.0, 240.0), (639.0, 240.0), (639.0, 479.0), (0.0, 479.0))
+
+
+@pytest.mark.parametrize(("at", "deep"), [((300, 480), 238), ((0, 300), 60), ((640, 480), 238), ((300, 200), -40)])
+def test_an_edge_along_the_border_of_the_frame_is_none(at, deep):
+    assert depth(LOWER_HALF, inward(at, FRAME), FRAME) == pytest.approx(deep)
+
+
+def test_in_a_zone_that_is_the_whole_frame_all_is_deep():
+    assert depth(((0, 0), (640, 0), (640, 480), (0, 480)), inward((640, 480), FRAME), FRAME) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("polygon", "least", "most"), [(SQUARE, 4, 10), (((0, 0), (400, 0), (400, 20), (0, 20)), 9, 10)]
+)
+def test_a_zone_is_at_least_as_deep_as_it_is_slim(polygon, least, most):
+    assert least < slimness(polygon) <= most
+    assert slimness(polygon) == slimness(polygon[::-1])
+
+
+@pytest.mark.parametrize(
+    ("size", "outside"), [((640, 480), False), ((31, 31), False), ((10, 480), True), ((640, 8), True)]
+)
+def test_a_place_in_pixels_may_be_outside_of_a_frame(size, outside):
+    assert Place("door", SQUARE).out_of(*size) is outside

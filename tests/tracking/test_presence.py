@@ -105,3 +105,40 @@ def test_shares_wait_for_the_size_of_the_frame():
     presences.seen(1, box(150), 0)
     presences.seen(2, box(250), 0)
     assert (presences.zones_of(1), presences.zones_of(2)) == (["left"], [])
+
+
+def test_shares_are_of_each_size_that_the_frames_have():
+    presences = Presences([Place("left", ((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)))], [], "bottom")
+    for track_id, width in ((1, 400), (2, 1000), (3, 400)):
+        presences.of_size(width, 300)
+        presences.seen(track_id, box(300), 0)
+    assert [presences.zones_of(track_id) for track_id in (1, 2, 3)] == [[], ["left"], []]
+
+
+def test_a_frame_of_another_size_moves_nobody_over_a_line():
+    presences = Presences([], [Place("middle", ((0.5, 0.0), (0.5, 1.0)))], "bottom")
+    told = []
+    for n, (width, x) in enumerate(((400, 150), (200, 150), (200, 150), (200, 60))):
+        presences.of_size(width, 400)
+        told += [e.type for e in presences.seen(1, box(x), n)]
+    assert told == ["appear", "cross"]
+
+
+def test_an_object_that_the_border_of_the_frame_cuts_off_is_in_the_zone_there():
+    presences = Presences([Place("all", ((0.0, 0.5), (1.0, 0.5), (1.0, 1.0), (0.0, 1.0)))], [], "bottom")
+    presences.of_size(400, 300)
+    assert happens(presences, 150, 200, 250, y=300.0) == [("appear", UNSET), ("enter", "all")]
+
+
+def test_a_large_object_comes_into_a_narrow_zone():
+    strip = Place("strip", ((0.0, 145.0), (400.0, 145.0), (400.0, 151.0), (0.0, 151.0)))
+    presences = Presences([strip], [], "bottom")
+    told = [e.type for n, y in enumerate((120, 148, 170)) for e in presences.seen(1, box(150, y), n)]
+    assert told == ["appear", "enter", "leave"]
+
+
+def test_what_is_not_in_the_frame_is_named_once_for_each_size():
+    presences = Presences([DOOR], [GATE], "bottom")
+    assert presences.of_size(640, 480) == []
+    assert presences.of_size(150, 480) == ["gate"]
+    assert presences.of_size(150, 480) == []

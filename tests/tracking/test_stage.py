@@ -8,7 +8,7 @@ import pytest
 from msgspec import UNSET
 
 from edge.data.result import Detection, ModelRef, Result, Timing
-from edge.data.sample import Sample
+from edge.data.sample import Frame, Sample
 from edge.tracking.places import Place
 from edge.tracking.stage import STREAMS_MOST, Places, Tracking
 
@@ -138,3 +138,33 @@ def test_without_zones_there_are_no_counts(camera, tracking):
     found = tracking(Sample(None, "camera:0", 2 * SECOND, 0), result(person(0)))
     assert found.counts is UNSET
     assert found.predictions[0].zones is UNSET
+
+
+def test_a_zone_that_is_not_in_the_frame_is_told_once(caplog):
+    door = Place("door", ((3000.0, 0.0), (3300.0, 0.0), (3300.0, 300.0)))
+    tracking = Tracking(1.0, 0.5, Places(zones=(door,)), live=True)
+    with caplog.at_level(logging.WARNING):
+        for n, width in enumerate((640, 640, 1280)):
+            tracking(Sample(None, "camera:0", (n + 1) * FRAME_NS, 0), result(person(0)), Frame(width, 480))
+    assert [(r.getMessage(), r.place) for r in caplog.records] == [
+        ("a zone or line is not in the frame: nothing comes there", "door")
+    ]
+
+
+def test_more_topics_than_are_told_apart_are_told_once(tracking, caplog):
+    with caplog.at_level(logging.WARNING):
+        for n in range(STREAMS_MOST + 3):
+            Camera(tracking, f"mqtt:{n}").frame(person(0))
+    assert [r.getMessage() for r in caplog.records] == ["objects are followed in some topics only: there are too many"]
+
+
+def test_pictures_that_come_together_take_no_time_of_their_own():
+    """A payload of thirty frames each second: what is seen for two seconds was there for two."""
+    tracking = Tracking(1.5, 0.5, live=True)
+    events = []
+    for second in range(1, 8):
+        for _ in range(30):
+            objects = [person(0)] if second <= 3 else []
+            found = tracking(Sample(None, "mqtt:door", second * SECOND, 0), result(*objects))
+            events += found.events or []
+    assert [(e.type, e.dwell_s) for e in events] == [("appear", UNSET), ("gone", 2.0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -144,3 +145,10 @@ def test_in_a_crowd_with_misses_and_false_boxes_ids_hardly_switch(seed):
                 of[thing] = seen.ids[nearest]
     assert told > 3300
     assert switches <= 12
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_a_box_without_numbers_takes_nobody_elses_track(wrong):
+    film = Film()
+    seen = [film.show((10, 10, 50, 90), (10, 10, wrong, 90)).ids.tolist() for _ in range(4)]
+    assert seen == [[0, 0], [1, 0], [1, 0], [1, 0]]
