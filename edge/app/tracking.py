@@ -26,8 +26,6 @@ def make(core: Core, source: Source | None) -> tuple[Core, Tracking | None]:
     settings = core.settings.tracking
     lost_s = settings.lost_s
     if lost_s is None:
-        if settings.zones or settings.lines:
-            raise ConfigError("--zone and --line are about objects that are followed; add --track")
         return core, None
     from edge.tracking.stage import Tracking
 
@@ -44,14 +42,9 @@ def make(core: Core, source: Source | None) -> tuple[Core, Tracking | None]:
 
 
 def _places(settings: TrackingSettings) -> Places:
-    """Raises ConfigError where two have one name."""
     from edge.tracking.places import Place
     from edge.tracking.stage import Places
 
-    for flag, named in (("--zone", settings.zones), ("--line", settings.lines)):
-        names = [name for name, _ in named]
-        if twice := next((n for n in names if names.count(n) > 1), None):
-            raise ConfigError(f"{flag} {twice}=...: there are two of this name; each needs one of its own")
     zones, lines = (tuple(Place(*one) for one in named) for named in (settings.zones, settings.lines))
     return Places(zones, lines, settings.anchor)
 

@@ -134,6 +134,7 @@ def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if "@" in settings.model.file.name and settings.updates.uri is None and not settings.model.file.exists():
         raise ConfigError(f"--model {settings.model.file}: there is no such file; to fetch it say --updates URI, too")
     _check_home_assistant(settings)
+    _check_tracking(settings)
     topics = settings.topics
     device = topic_part(topics.device or os.uname().nodename or "device")
     prefix = "/".join(topic_part(part) for part in topics.prefix.split("/") if part) or "edge"
@@ -151,6 +152,16 @@ def _check_home_assistant(settings: Settings) -> None:
         )
     if settings.mqtt.url == "none":
         raise ConfigError("--home-assistant: it listens on a broker, but --mqtt is none; name one with --mqtt URL")
+
+
+def _check_tracking(settings: Settings) -> None:
+    said = settings.tracking
+    if said.lost_s is None and (said.zones or said.lines or "anchor" in settings.given):
+        raise ConfigError("--zone, --line and --anchor are about objects that are followed; add --track")
+    for flag, named in (("--zone", said.zones), ("--line", said.lines)):
+        names = [name for name, _ in named]
+        if twice := next((n for n in names if names.count(n) > 1), None):
+            raise ConfigError(f"{flag} {twice}=...: there are two of this name; each needs one of its own")
 
 
 def _without_broker(settings: Settings) -> Settings:

@@ -101,7 +101,9 @@ def test_points_of_three_numbers_are_refused(file):
 
 
 def test_a_variable_holds_several_zones():
-    said = layers.read(["m.onnx"], {"EDGE_ZONE": "door=100,100,500,120,450,500;all=0,0,1,0,1,1"}, "0").tracking.zones
+    said = layers.read(
+        ["m.onnx", "--track"], {"EDGE_ZONE": "door=100,100,500,120,450,500;all=0,0,1,0,1,1"}, "0"
+    ).tracking.zones
     assert said == (DOOR, ("all", ((0, 0), (1, 0), (1, 1))))
 
 
@@ -118,3 +120,16 @@ def test_true_is_the_flag_without_its_value(file, key, expected):
 
     assert said(layers.read(["m.onnx"], {f"EDGE_{key.upper()}": "true"}, "0")) == expected
     assert said(layers.read(["m.onnx", "--config", file(f"{key} = true\n")], {}, "0")) == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (("--zone", "door=0,0,1,0,1,1"), "add --track"),
+        (("--anchor", "center"), "add --track"),
+        (("--track", "--line", "a=0,0,1,1", "--line", "a=0,0,1,0"), "two of this name"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_anything_is_loaded(flags, why):
+    with pytest.raises(ConfigError, match=why):
+        read(*flags)
