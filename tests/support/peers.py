@@ -64,12 +64,14 @@ def pinned(cache: Path, *packages: str) -> Path:
 
 
 def environment(cache: Path, name: str, *packages: str, python: str = sys.executable) -> Path:
-    """The bin folder of an environment that holds `packages` (or options of pip)."""
+    """The bin folder of an environment that holds `packages` (or options of pip); new ones among them are added."""
     folder = cache / name
-    if not (folder / ".made").exists():
+    asked = "\n".join(package.rpartition("/")[2] for package in packages)  # a wheel lies in another folder each time
+    made = folder / ".made"
+    if not made.exists() or made.read_text() != asked:
         subprocess.run([python, "-m", "venv", folder], check=True)
         subprocess.run([folder / "bin" / "pip", "install", "--quiet", *packages], check=True)
-        (folder / ".made").touch()
+        made.write_text(asked)
     return folder / "bin"
 
 
