@@ -6,7 +6,7 @@
 # refused registration is a line on stderr, written by the C++ below Python, at the first session of a process. The log
 # level of the session or of the library does not count, Python's sys.stderr does not see it, and the answers are right.
 # Why it matters: a service that logs to stderr has some 570 lines of errors in the journal at each start, and a log of JSON
-# lines is none. The way out is to hold back descriptor 2 while the first session is made; edge-run does.
+# lines is none. The way out is to hold back descriptor 2 while the first session is made.
 #
 # Wants mmdebstrap and root: Debian's packages go into a root of their own. The model is written by hand, byte for byte.
 set -euo pipefail

@@ -268,19 +268,21 @@ def _http(
         return
     from edge.http.options import Served
 
+    watched, tried = fits
+    watches = [watched.watch_http] if watched is not None else []
     served = Served(
         manifest=core.loaded.manifest,
         engine=core.loaded.engine,
         sha256=core.loaded.sha256,
         version=__version__,
-        make_pipeline=functools.partial(core.pipeline, *(() if fits[0] is None else (fits[0].watch_http,))),
+        make_pipeline=functools.partial(core.pipeline, *watches),
         metrics=core.metrics,
         clock=core.clock,
         info=status.info,
         stats=status.stats,
         source=status.source if source is not None else "",
-        drift=fits[0].pictured if fits[0] is not None else None,
-        trial=fits[1].told if fits[1] is not None else None,
+        drift=watched.pictured if watched is not None else None,
+        trial=tried.told if tried is not None else None,
     )
     server = assembly.make_server(address, core.settings.http, served, core.stop.fail, status.instances)
     draft.observers.append(server.observe)

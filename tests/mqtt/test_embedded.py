@@ -15,15 +15,21 @@ MANY = 2000
 BIG = b"x" * 20_000
 
 
-def test_its_end_waits_for_a_subscriber_that_is_behind():
-    broker = EmbeddedBroker(free_port())
-    broker.start()
+def subscriber_of(broker):
+    """One whose loop is still to be run, the event of its subscription, and the messages that it has received."""
     subscribed, received = threading.Event(), []
     subscriber = paho.Client(CallbackAPIVersion.VERSION2)
     subscriber.on_connect = lambda client, *_: client.subscribe("all", qos=1)
     subscriber.on_subscribe = lambda *_: subscribed.set()
     subscriber.on_message = lambda _c, _u, message: received.append(message)
     subscriber.connect("127.0.0.1", broker.port)
+    return subscriber, subscribed, received
+
+
+def test_its_end_waits_for_a_subscriber_that_is_behind():
+    broker = EmbeddedBroker(free_port())
+    broker.start()
+    subscriber, subscribed, received = subscriber_of(broker)
     until(lambda: subscriber.loop() == 0 and subscribed.is_set(), "subscribed")
 
     publisher = paho.Client(CallbackAPIVersion.VERSION2)
@@ -44,12 +50,7 @@ def test_its_end_waits_for_a_subscriber_that_is_behind():
 def test_what_a_publisher_has_had_confirmed_is_handed_out_before_it_disconnects():
     broker = EmbeddedBroker(free_port())
     broker.start()
-    subscribed, received = threading.Event(), []
-    subscriber = paho.Client(CallbackAPIVersion.VERSION2)
-    subscriber.on_connect = lambda client, *_: client.subscribe("all", qos=1)
-    subscriber.on_subscribe = lambda *_: subscribed.set()
-    subscriber.on_message = lambda _c, _u, message: received.append(message)
-    subscriber.connect("127.0.0.1", broker.port)
+    subscriber, subscribed, received = subscriber_of(broker)
     subscriber.loop_start()
     until(subscribed.is_set, "subscribed")
 

@@ -116,7 +116,7 @@ def _jpeg(data: bytes) -> PictureHeader:
         raise _truncated(len(data))
     if size is None:
         raise SampleError("a damaged JPEG picture: it has no frame header")
-    if not any(word in data[:at] for word in _JPEG_OF_SEVERAL):
+    if all(data.find(word, 0, at) < 0 for word in _JPEG_OF_SEVERAL):
         refuse_more("a JPEG picture", data, end + 2)
     if frame in _JPEG_SEQUENTIAL and not _zeros_are_flat(tables):
         _refuse_gap(data, at, end)
