@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import time
+from pathlib import Path
 
 import cv2
 import jsonschema
@@ -181,13 +182,14 @@ LANES = {
     "mqtt": {"connected": 1.0, "depth": 5, "spool_bytes": 700, "spool_dropped": {"full": 2}, "spool_oldest_s": 60.0},
     "file": {"connected": 1.0, "depth": 1, "spool_bytes": 0, "spool_dropped": {}, "spool_oldest_s": None},
 }
+SINKS = {"mqtt": {"connected": True, "waiting": 5, "reconnects": 1, "confirmed": 3, "refused": 0}}
 
 
 @pytest.fixture
 def measured(serve, models):
     site = serve(
         onnxmodels.identity(models / "measured.onnx"),
-        stats=lambda: {"results": 0, "skipped": 0, "lanes": LANES},
+        stats=lambda: {"results": 0, "skipped": 0, "lanes": LANES, "sinks": SINKS},
         source="camera:0",
         temperature=lambda: 51.5,
         throttled=lambda: 0b101,
@@ -256,6 +258,25 @@ def test_the_exposition_is_valid_and_follows_the_naming_rules(measured):
         assert not re.search(r"_(ms|milliseconds|percent|kb|mb)$", family.name)
         assert all(s.name.endswith("_total") for s in family.samples if family.type == "counter")
     assert len({f.name for f in families}) == len(families)
+
+
+DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "edge-run.json"
+
+
+def test_the_dashboard_for_grafana_asks_for_nothing_that_metrics_does_not_tell(measured):
+    measured.metrics.set("drift_state", 0)
+    told: dict[str, set[str]] = {}
+    for (name, labels), _ in samples(measured).items():
+        told.setdefault(name, set()).update(label for label, _ in labels)
+
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    for expression in (target["expr"] for panel in panels for target in panel["targets"]):
+        names = set(re.findall(r"edge_run_\w+", expression))
+        assert names, expression
+        assert names <= set(told), expression
+        by = re.search(r"by \(([^)]*)\)", expression)
+        labels = set(by[1].split(", ")) if by else set()
+        assert labels <= told[min(names)] | {"instance"}, expression  # which Prometheus adds
 
 
 def test_openmetrics_is_given_to_those_who_ask_for_it(measured):
