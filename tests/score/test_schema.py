@@ -7,11 +7,12 @@ from typing import get_args
 
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from edge.data.result import Anomaly, Classification, Detection, Raw, Segmentation, Text
 from edge.data.vocabulary import Task
-from edge.score import schema
+from edge.score import output, schema
 
 BOX = Detection(1, "cat", 0.5, (1.0, 2.0, 3.0, 4.0), keypoints=[(1.0, 2.0, 0.5)], polygons=[[(0.0, 1.0)]])
 CASES = {
@@ -46,3 +47,20 @@ def test_a_result_stands_in_the_columns_of_its_task(task):
     rows = pa.RecordBatch.from_arrays(arrays, [f.name for f in columns.fields]).to_pylist()
     assert plain(rows[0]) == plain(msgspec.to_builtins(expected))
     assert not any(v is not None for v in rows[1].values())
+
+
+def test_parquet_keeps_a_dictionary_of_texts_alone_also_within_lists(tmp_path):
+    fields = pa.schema(
+        [
+            ("label", pa.string()),
+            ("score", pa.float64()),
+            ("found", pa.list_(pa.struct([("name", pa.string()), ("n", pa.int32())]))),
+        ]
+    )
+    with output.writing(tmp_path / "o.parquet", "parquet", fields) as writer:
+        row = {"label": "a", "score": 0.5, "found": [{"name": "b", "n": 1}]}
+        writer.write(pa.RecordBatch.from_pylist([row, row], schema=fields))
+
+    group = pq.ParquetFile(tmp_path / "o.parquet").metadata.row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    assert [c.path_in_schema for c in columns if c.has_dictionary_page] == ["label", "found.list.element.name"]
