@@ -160,6 +160,8 @@ def run(argv: Sequence[str] | None = None) -> None:
 def _convert(args: Arguments) -> None:
     output = args.output
     target, choices = _target(output), _choices(args)
+    for doubt in labels.doubts(args.manifest.labels) if isinstance(args.manifest.labels, Path) else ():
+        print(f"--labels {doubt}", file=sys.stderr)
     write_report = terminal.writer(args.report) if args.report is not None else None
     try:
         artifact = convert(args.source, target=target, sample=args.sample, expect=args.expect, **choices)

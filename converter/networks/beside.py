@@ -28,4 +28,5 @@ def read(path: Path | None) -> Beside:
     files = {config.file} if config.pictures is not None else set()
     files |= {found[0].name} if found is not None else set()
     notes = [f"taken from {name} beside the model" for name in sorted(files)]
-    return Beside(config.pictures or Pictures(), found[1] if found else (), (*config.warnings, *notes))
+    doubts = labels.doubts(found[0]) if found is not None else []
+    return Beside(config.pictures or Pictures(), found[1] if found else (), (*config.warnings, *notes, *doubts))

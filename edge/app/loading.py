@@ -184,7 +184,8 @@ def override(loaded: Loaded, settings: Settings) -> Loaded:
     manifest = msgspec.structs.replace(old, **{field: new for field, new in changes.items() if new is not None})
     decided = {f"--{option.name}" for option in options.of(Settings) if option.key in settings.given}
     guesses = tuple(guess for guess in loaded.guesses if guess.partition(" ")[0] not in decided)
-    return msgspec.structs.replace(loaded, manifest=manifest, guesses=guesses)
+    doubts = labels.doubts(ours.labels) if isinstance(ours.labels, Path) else []
+    return msgspec.structs.replace(loaded, manifest=manifest, guesses=guesses, warnings=(*loaded.warnings, *doubts))
 
 
 def _require_use(settings: Settings, decoder: str) -> None:

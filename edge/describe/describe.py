@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from edge.data.normalization import understand
 from edge.data.tensor import Array, TensorSpec
 from edge.data.vocabulary import Activation
 from edge.describe import audio, flat, heads, presets, probe, signature
@@ -110,7 +109,8 @@ class _Describer:
             metadata=self._metadata,
             classes=head.classes or len(self._labels),
         )
-        preset = self._overridden(preset)
+        preset, told = presets.overridden(preset, self._overrides)
+        self._warnings += told
         image = Input(
             name=spec.name,
             kind="image",
@@ -141,17 +141,6 @@ class _Describer:
             self._reasons["inputs.size"] = self._metadata.pictures_from or "the metadata of the file"
             return self._metadata.size
         return signature.size(spec, layout)
-
-    def _overridden(self, preset: Preset) -> Preset:
-        overrides = self._overrides
-        fields: dict[str, Any] = {
-            k: v for k, v in (("color", overrides.color), ("resize", overrides.resize)) if v is not None
-        }
-        if overrides.mean or overrides.std:
-            numbers = understand(overrides.mean or (), overrides.std or ())
-            fields |= {k: v for k, v in (("mean", numbers.mean), ("std", numbers.std)) if v}
-            fields |= {"sure": True, "why": "--mean and --std"}
-        return replace(preset, **fields) if fields else preset
 
     def _tell_picture(self, image: Input, preset: Preset) -> None:
         self._reasons |= {"inputs.mean": preset.why, "inputs.std": preset.why, "inputs.resize": preset.why}
@@ -367,6 +356,8 @@ class _Describer:
     def _tell_labels(self, manifest: Manifest) -> None:
         if manifest.task not in _LABELLED:
             return
+        if self._labels_from not in ("", "user", "model"):
+            self._warnings += label_files.doubts(Path(self._labels_from))
         if not manifest.labels:
             self._warnings.append("no labels found: classes are told by number (--labels FILE)")
         elif self._labels_from not in ("", "user", "model"):

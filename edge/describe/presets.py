@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from edge.data.normalization import understand
 from edge.data.tensor import TensorSpec
 from edge.data.vocabulary import Color, Resize
 from edge.describe.metadata import Metadata
 from edge.describe.neighbours import NEIGHBOURS
+from edge.describe.overrides import Overrides
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -93,6 +95,24 @@ def find(spec: TensorSpec, layout: str, *, family: str, metadata: Metadata, clas
     if channels == 1 and _is_fixed(spec, layout):
         preset = replace(preset, color="GRAY", mean=preset.mean[:1], std=preset.std[:1])
     return _quantized(preset, spec)
+
+
+def overridden(preset: Preset, overrides: Overrides) -> tuple[Preset, list[str]]:
+    """The preset with what the user says, and what becomes of the half of `--mean` and `--std` that was not said."""
+    fields: dict[str, Any] = {
+        k: v for k, v in (("color", overrides.color), ("resize", overrides.resize)) if v is not None
+    }
+    if not (overrides.mean or overrides.std):
+        return (replace(preset, **fields) if fields else preset), []
+    numbers = understand(overrides.mean or (), overrides.std or ())
+    said = {k: v for k, v in (("mean", numbers.mean), ("std", numbers.std)) if v}
+    # A guess was one of both: half of it fits no other half.
+    guessed = {} if preset.sure else {"mean": (), "std": (255.0,) if numbers.measure == "shares of 255" else ()}
+    preset = replace(preset, **(fields | guessed | said), sure=True, why="--mean and --std")
+    if len(said) == 2:
+        return preset, []
+    alone, other = ("--mean", "--std") if "mean" in said else ("--std", "--mean")
+    return preset, [f"{alone} without {other}: pixels become {preset.in_words()}"]
 
 
 def _is_fixed(spec: TensorSpec, layout: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 _INDEX = re.compile(
     r"^(#|id|ids|idx|index|class_?id|class_?index|class_?idx|label_?id|category_?id|number|no\.?)$", re.I
@@ -13,13 +14,41 @@ _NAME = re.compile(
     r"^(display_?name|class_?names?|label_?names?|category_?names?|names?|labels?|class|classes|category|title)$", re.I
 )
 _BEST_NAMES = ("display", "name", "label")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class TwiceError(ValueError):
+    """A key or an index that comes twice: which of its names is meant nothing says."""
+
+
+def once(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, Value]:
+    """A mapping of them. Raises TwiceError."""
+    mapping: dict[Key, Value] = {}
+    for key, value in pairs:
+        if key in mapping:
+            raise TwiceError(f"{key!r} comes twice, as {mapping[key]!r} and {value!r}"[:200])
+        mapping[key] = value
+    return mapping
 
 
 def cells(line: str) -> list[str]:
-    """The fields of one line of CSV."""
+    """The fields of one line, between commas, else semicolons."""
     import csv  # only for labels that are written so
 
-    return next(csv.reader([line], skipinitialspace=True))
+    return next(csv.reader([line], delimiter="," if "," in line else ";", skipinitialspace=True))
+
+
+def name_of(record: Mapping[str, object]) -> str | None:
+    """The name in a record such as `{"id": 1, "name": "cat"}`."""
+    said = {k: v for k, v in record.items() if isinstance(k, str) and _NAME.match(k) and isinstance(v, str)}
+    best = [v for word in _BEST_NAMES for k, v in said.items() if word in k.lower()]
+    return next(iter([*best, *said.values()]), None)
+
+
+def index_of(record: Mapping[str, object]) -> int | None:
+    """The index in it."""
+    return next((v for k, v in record.items() if isinstance(k, str) and _INDEX.match(k) and type(v) is int), None)
 
 
 def from_csv(lines: Sequence[str]) -> Mapping[int, str] | None:
@@ -39,8 +68,7 @@ def from_csv(lines: Sequence[str]) -> Mapping[int, str] | None:
         return None  # two lines, one of which is "name": two classes as likely as a table of one
     if index is None:
         return dict(enumerate(columns[name]))
-    by_index = {int(n): text for n, text in zip(columns[index], columns[name], strict=True)}
-    return by_index if len(by_index) == len(columns[name]) else {}
+    return once((int(n), text) for n, text in zip(columns[index], columns[name], strict=True))
 
 
 def _names(header: Sequence[str], columns: Sequence[Sequence[str]]) -> int | None:
@@ -170,11 +198,8 @@ def unquoted(text: str) -> str:
 
 def _mapping(pairs: Sequence[tuple[str, str, str]]) -> Mapping[str, str | int]:
     """A number without quotes is one where its key is none: `cat: 0` is name to index, `0: 7` index to name."""
-    mapping: dict[str, str | int] = {}
-    for key, _, value in pairs:
-        name, plain = unquoted(key), value.strip()
-        mapping[name] = int(plain) if plain.isdigit() and not name.isdigit() else unquoted(value)
-    return mapping
+    entries = ((unquoted(key), value.strip()) for key, _, value in pairs)
+    return once((n, int(v) if v.isdigit() and not n.isdigit() else unquoted(v)) for n, v in entries)
 
 
 def _unescaped(text: str) -> str:

@@ -13,15 +13,19 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from edge.data.tensor import TensorSpec
 from edge.errors import ConfigError
 from edge.model import label_tables
+from edge.model.label_tables import TwiceError, once
 from edge.model.manifest import Manifest
 
 MAX_BYTES = 16 * 2**20
 UNKNOWN = "???"
 """Stands where a numbered list leaves a class out."""
 _BACKGROUND = ("background", "__background__", "_background_", UNKNOWN, "unlabeled", "dummy")
+_FILLERS = (UNKNOWN, "n/a", "N/A", "unknown", "-", "unused")
 _IMAGENET = 1000
 _SUFFIXES = (".txt", ".csv", ".names", ".pbtxt", ".yaml", ".yml", ".json")
 _USUAL = (
@@ -32,44 +36,107 @@ _OWN = (
     ".txt", ".labels.txt", "_labels.txt", "-labels.txt", "_label.txt", "_label.csv", "_labels.csv", ".names", ".pbtxt",
     ".yaml", "_labels.json",
 )  # fmt: skip
-_KEYS = ("names", "id2label", "labels", "class_names", "classes", "class_labels", "label_names", "label")
-_NUMBERED = re.compile(r"^(\d+)(?:\s*[,:;\t=]\s*|[.)]\s+|\s+)(\S.*?)$")
+_KEYS = (
+    "names", "id2label", "labels", "class_names", "classes", "class_labels", "label_names", "label", "categories",
+    "label2id", "idx_to_class", "class_to_idx", "label_map",
+)  # fmt: skip
+_YAML_KEY = re.compile(rf"({'|'.join(_KEYS)})\s*:(?!\s*\d+$)(\s|$)")
+_NUMBERED = re.compile(r"^(\d+)(\s*[,:;\t=]\s*|[.)]\s+|\s+)(\S.*?)$")
+_LAST = re.compile(r"^(\D.*?)\s*[:=\s]\s*(\d+)$")
 _SYNSET = re.compile(r"^n\d{8}[ ,\t]+")
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What a text says of labels. `doubt`: that another reading fits too, or why there are no names; else ""."""
+
+    names: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 def parse(text: str) -> tuple[str, ...]:
     """Labels in the order of the class index; () where the text holds none.
 
-    Forms: one on each line, also numbered (`0 cat`, `0: cat`, `0,cat`; what the numbers leave out is "???"); a CSV
-    table with a header; JSON or Python: a list, index to name, name to index (`class_indices.json`), or either below
-    `names`, `id2label`, `labels`; YAML with `names:`; a .pbtxt label map of TensorFlow; one line with commas. A byte
-    order mark and empty lines are ignored. Lines of ids such as `n01440764 tench` keep the name.
+    Forms: one on each line, also numbered (`0 cat`, `0: cat`, `0,cat`, `cat: 0`; what the numbers leave out is "???");
+    a CSV table with a header; JSON or Python: a list of names or of an id and a name each (`categories` of COCO), index
+    to name, name to index (`class_indices.json`), or either below `names`, `id2label`, `label2id`, `labels`; YAML with
+    `names:`; a .pbtxt label map of TensorFlow; one line with commas. A byte order mark and empty lines are ignored.
+    Lines of ids such as `n01440764 tench` keep the name.
     """
+    return read_text(text).names
+
+
+def read_text(text: str) -> Reading:
+    """`parse` with what is doubtful about it."""
     text = re.sub(r"\r+\n?", "\n", text.lstrip("\ufeff"))
     lines = [line.strip() for line in text.split("\n") if line.strip()]
-    if not lines:
-        return ()
+    try:
+        return _read(text, lines) if lines else Reading()
+    except TwiceError as exc:
+        return Reading(doubt=str(exc))
+
+
+def _read(text: str, lines: Sequence[str]) -> Reading:
     if lines[0].startswith(("{", "[")) and (len(lines) == 1 or lines[-1].endswith(("}", "]"))):
-        return from_value(literal(text.strip()))
+        return Reading(from_value(_literal(text.strip())))
     if any(re.match(r"item\s*\{", line) for line in lines):
-        return _from_pbtxt(text)
-    if any(re.match(r"(names|id2label|labels|class_names)\s*:(\s|$)", line) for line in lines):
-        return from_value(label_tables.from_yaml(text, _KEYS))
-    if len(lines) == 1 and "," in lines[0]:
-        return tuple(part.strip() for part in label_tables.cells(lines[0]))
+        return Reading(_from_pbtxt(text))
+    if any(_YAML_KEY.match(line) for line in lines):
+        return Reading(from_value(label_tables.from_yaml(text, _KEYS)))
+    if len(lines) == 1 and any(separator in lines[0] for separator in ",;"):
+        return Reading(tuple(part.strip() for part in label_tables.cells(lines[0])))
     table = label_tables.from_csv(lines)
-    return _fill(table) if table is not None else _from_lines(lines)
+    return Reading(_fill(table)) if table is not None else _from_lines(lines)
 
 
-def _from_lines(lines: Sequence[str]) -> tuple[str, ...]:
+def _from_lines(lines: Sequence[str]) -> Reading:
     numbered = [m for line in lines if (m := _NUMBERED.match(line))]
+    last = [m for line in lines if (m := _LAST.match(line))]
     if len(numbered) == len(lines):
-        pairs = {int(m[1]): label_tables.unquoted(m[2]) for m in numbered}
-        if len(pairs) == len(lines) and _counts(list(pairs)) and len(set(pairs.values())) > len(pairs) / 2:
-            return _fill(pairs)
+        return _numbered(lines, [(int(m[1]), m[2], label_tables.unquoted(m[3])) for m in numbered])
+    if len(last) == len(lines) and sorted(int(m[2]) for m in last) == list(range(len(lines))):
+        names = {int(m[2]): label_tables.unquoted(m[1]) for m in last}
+        if len(set(names.values())) == len(names):
+            return Reading(_fill(names))
     if all(_SYNSET.match(line) for line in lines):
-        return tuple(_SYNSET.sub("", line) for line in lines)
-    return tuple(lines)
+        return Reading(tuple(_SYNSET.sub("", line) for line in lines))
+    if all(line.startswith("- ") for line in lines):
+        return Reading(tuple(label_tables.unquoted(line[2:]) for line in lines))
+    if all(len(line) > 1 and line[0] == line[-1] == '"' for line in lines):
+        return Reading(tuple(label_tables.unquoted(line) for line in lines))
+    return Reading(tuple(lines))
+
+
+def _numbered(lines: Sequence[str], entries: Sequence[tuple[int, str, str]]) -> Reading:
+    """Lines that all begin with a number: their indexes, or a part of their names ("3 rooms", "1 room", "2 rooms").
+
+    Behind one space a number may be either: it is an index where they count upwards and each name is another.
+    """
+    numbers, names = [number for number, _, _ in entries], [name for _, _, name in entries]
+    told = all(separator != " " for _, separator, _ in entries)
+    if not _counts(numbers):
+        return Reading(tuple(lines))
+    if len(set(numbers)) < len(numbers):
+        twice = next(n for n in numbers if numbers.count(n) > 1)
+        return Reading(tuple(lines), f"the number {twice} comes twice: numbers are taken for a part of the names")
+    whole = numbers == list(range(len(numbers)))
+    if told:
+        enough = len(set(names)) > len(names) / 2
+        return Reading(_fill(once(zip(numbers, names, strict=True)))) if enough else Reading(tuple(lines))
+    if len(set(names)) == 1 < len(names):
+        return Reading(tuple(lines))
+    said = [name for name in names if name not in _FILLERS]
+    unique = len(set(said)) == len(said)
+    if not whole and (not unique or (numbers != sorted(numbers) and 0 not in numbers)):
+        return Reading(tuple(lines), _either(lines, "a part of the names", f"'{numbers[0]}: {names[0]}'", "indexes"))
+    doubt = "" if whole and unique else _either(lines, "indexes", f"'0: {lines[0]}'", "a part of the names")
+    return Reading(_fill(once(zip(numbers, names, strict=True))), doubt)
+
+
+def _either(lines: Sequence[str], taken: str, line: str, other: str) -> str:
+    return (
+        f"the numbers before the names ('{lines[0]}') may be indexes or a part of the names, and are taken for "
+        f"{taken}; lines such as {line} make them {other}"
+    )
 
 
 def _counts(numbers: Sequence[int]) -> bool:
@@ -87,13 +154,28 @@ def _fill(pairs: Mapping[int, str]) -> tuple[str, ...]:
 
 
 def literal(text: str) -> object:
-    """What JSON or the text of a Python value says; None where it is neither."""
+    """What JSON or the text of a Python value says; None where it is neither, or where a key comes twice."""
     try:
-        return json.loads(text)
+        return _literal(text)
+    except TwiceError:
+        return None
+
+
+def _literal(text: str) -> object:
+    try:
+        return json.loads(text, object_pairs_hook=once)
+    except TwiceError:
+        raise
     except (ValueError, RecursionError):
         pass
     try:
-        return ast.literal_eval(text)
+        tree = ast.parse(text, mode="eval")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Dict):
+                once((key.value, None) for key in node.keys if isinstance(key, ast.Constant))
+        return ast.literal_eval(tree)
+    except TwiceError:
+        raise
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
 
@@ -101,6 +183,8 @@ def literal(text: str) -> object:
 def from_value(value: object) -> tuple[str, ...]:
     """Labels from a list of names, index to name, name to index, or a mapping that holds one of these under a key."""
     if isinstance(value, (list, tuple)):
+        if value and all(isinstance(v, dict) for v in value):
+            return _from_records(value)
         return tuple(str(v) for v in value) if all(isinstance(v, (str, int, float)) for v in value) else ()
     if not isinstance(value, dict):
         return ()
@@ -109,16 +193,33 @@ def from_value(value: object) -> tuple[str, ...]:
         return from_value(nested)
     if value and all(type(v) is int for v in value.values()):
         # Name to index, as Keras and torchvision write it; for digits both sides are numbers, and the values are it.
-        turned = {int(v): str(k) for k, v in value.items()}
+        turned = once((int(v), str(k)) for k, v in value.items())
         return _fill(turned) if sorted(turned) in (list(range(len(value))), list(range(1, len(value) + 1))) else ()
     try:
-        return _fill({int(k): _name(v) for k, v in value.items()})
+        return _fill(once((int(k), _name(v)) for k, v in value.items()))
+    except TwiceError:
+        raise
     except (TypeError, ValueError):
         return ()
 
 
+def _from_records(records: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+    """Of a list of an id and a name each, as COCO's `categories`; without ids in their order."""
+    names = [label_tables.name_of(record) for record in records]
+    indexes = [label_tables.index_of(record) for record in records]
+    if any(name is None for name in names):
+        return ()
+    if all(index is None for index in indexes):
+        return tuple(name or "" for name in names)
+    if any(index is None for index in indexes):
+        return ()
+    return _fill(once((index or 0, name or "") for index, name in zip(indexes, names, strict=True)))
+
+
 def _name(value: object) -> str:
-    """A name, or the last of an id and a name (Keras' `imagenet_class_index.json`)."""
+    """A name, or the last of an id and a name (Keras' `imagenet_class_index.json`), or the name of a record."""
+    if isinstance(value, dict):
+        value = label_tables.name_of(value)
     if isinstance(value, (list, tuple)) and value:
         value = value[-1]
     if not isinstance(value, (str, int, float)):
@@ -127,15 +228,15 @@ def _name(value: object) -> str:
 
 
 def _from_pbtxt(text: str) -> tuple[str, ...]:
-    pairs: dict[int, str] = {}
+    pairs: list[tuple[int, str]] = []
     for item in re.findall(r"item\s*\{(.*?)\}", text, re.DOTALL):
         number = re.search(r"\bid\s*:\s*(\d+)", item)
         name = re.search(r"\bdisplay_name\s*:\s*[\"'](.*?)[\"']", item) or re.search(
             r"\bname\s*:\s*[\"'](.*?)[\"']", item
         )
         if number and name:
-            pairs[int(number[1])] = name[1]
-    return _fill(pairs)
+            pairs.append((int(number[1]), name[1]))
+    return _fill(once(pairs))
 
 
 def decode(data: bytes) -> str:
@@ -156,10 +257,11 @@ def read(path: Path) -> tuple[str, ...]:
         text = decode(path.read_bytes())
     except OSError as exc:
         raise ConfigError(f"--labels {path}: {exc.strerror}") from exc
-    names = parse(text)
-    if not names:
-        raise ConfigError(f"--labels {path}: no labels in it; one on each line is the usual form")
-    return names
+    found = read_text(text)
+    if not found.names:
+        reason = found.doubt or "no labels in it"
+        raise ConfigError(f"--labels {path}: {reason}; one on each line is the usual form")
+    return found.names
 
 
 def named(source: Path | Sequence[str]) -> tuple[str, ...]:
@@ -171,8 +273,15 @@ def named(source: Path | Sequence[str]) -> tuple[str, ...]:
     return read(source)
 
 
+def doubts(path: Path) -> list[str]:
+    """What the user should hear of how a file of labels was read: nothing, or one warning."""
+    doubt = read_text(decode(path.read_bytes())).doubt
+    return [f"{path}: {doubt}"] if doubt else []
+
+
 def beside(model: Path) -> tuple[Path, tuple[str, ...]] | None:
-    """The label file beside a model, and what it holds. None where there is none, or more than one might be it.
+    """The label file beside a model, and what it holds; no names where `doubts` says why it is of no use. None where
+    there is none, or more than one might be it.
 
     The model's own name comes first (`model.txt`, `model_labels.txt`), then the usual names, then the only
     file with "label", "class" or "names" in its name. A model in a folder `onnx` may have its `config.json` above,
@@ -190,23 +299,26 @@ def beside(model: Path) -> tuple[Path, tuple[str, ...]] | None:
     if model.parent.name == "onnx" and above.is_file():
         named.append(above)
     for file in named:
-        names = _readable(file)
-        if names:
-            return file, names
+        found = _readable(file)
+        if found.names or found.doubt:
+            return file, found.names
     return None
 
 
-def _readable(file: Path) -> tuple[str, ...]:
+def _readable(file: Path) -> Reading:
     try:
         if file.stat().st_size > MAX_BYTES:
-            return ()
-        names = parse(decode(file.read_bytes()))
+            return Reading()
+        found = read_text(decode(file.read_bytes()))
     except OSError:
-        return ()
+        return Reading()
+    names = found.names
+    if not names:
+        return found
     # A mapping of something else; long lines are prose (a README, a licence).
     if file.suffix.lower() in (".json", ".yaml", ".yml") and len(names) < 2:
-        return ()
-    return names if names and max(map(len, names)) <= 200 else ()
+        return Reading()
+    return found if max(map(len, names)) <= 200 else Reading()
 
 
 def align(labels: tuple[str, ...], classes: int, *, background: bool = False) -> tuple[str, ...]:
@@ -221,6 +333,9 @@ def align(labels: tuple[str, ...], classes: int, *, background: bool = False) ->
     named = labels[0].strip().lower() in _BACKGROUND
     if len(labels) == classes + 1 and named:
         return labels[1:]
+    known = tuple(name for name in labels if name != UNKNOWN)
+    if labels[0] == UNKNOWN and len(known) == classes:
+        return known  # ids of a data set, from 1 and with holes (COCO's 80 up to 90): the classes in their order
     if len(labels) == classes - 1 and not named and (background or len(labels) == _IMAGENET):
         return ("background", *labels)
     return ()

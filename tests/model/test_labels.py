@@ -48,12 +48,67 @@ from edge.model import labels
         ("name;colour\ncat;red\ndog;blue", ("cat", "dog")),
         ("cat,0\ndog,1", ("cat", "dog")),
         ("tench, Tinca tinca\ngoldfish, Carassius auratus", ("tench, Tinca tinca", "goldfish, Carassius auratus")),
+        ("3 rooms\n1 room\n2 rooms", ("3 rooms", "1 room", "2 rooms")),
+        ("1 euro\n2 euro", ("1 euro", "2 euro")),
+        ("1 euro, 2 euro", ("1 euro", "2 euro")),
+        ("2 dog\n0 cat\n1 bird", ("cat", "bird", "dog")),
+        ("dog: 1\ncat: 0", ("cat", "dog")),
+        ("classes:\n- cat\n- dog", ("cat", "dog")),
+        ("- cat\n- dog", ("cat", "dog")),
+        ('"cat"\n"dog"', ("cat", "dog")),
+        ("cat; dog; cow", ("cat", "dog", "cow")),
+        ('[{"id": 1, "name": "dog"}, {"id": 0, "name": "cat"}]', ("cat", "dog")),
+        ('{"categories": [{"id": 1, "name": "a", "supercategory": "x"}, {"id": 2, "name": "b"}]}', ("???", "a", "b")),
+        ('{"0": {"name": "cat"}, "1": {"name": "dog"}}', ("cat", "dog")),
+        ('{"label2id": {"dog": 1, "cat": 0}}', ("cat", "dog")),
+        ('{"class_to_idx": {"dog": 1, "cat": 0}}', ("cat", "dog")),
         ("   \n", ()),
         ("{not python", ()),
     ],
 )
 def test_labels_are_read_from_the_forms_people_keep_them_in(text, expected):
     assert labels.parse(text) == expected
+
+
+TWICE = {
+    "JSON": '{"0": "cat", "0": "dog"}',
+    "names to indexes": '{"cat": 0, "cat": 1}',
+    "JSON of two writings": '{"0": "cat", "00": "dog"}',
+    "Python": "{0: 'cat', 0: 'dog'}",
+    "YAML": "names:\n  0: cat\n  0: dog\n",
+    "CSV": "id,name\n1,cat\n1,dog\n",
+    "records": '[{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]',
+    "pbtxt": "item { id: 1 name: 'cat' }\nitem { id: 1 name: 'dog' }",
+}
+
+
+@pytest.mark.parametrize("form", TWICE)
+def test_an_index_that_comes_twice_is_refused_and_beside_a_model_left_out_with_the_reason(tmp_path, form):
+    path = tmp_path / "labels.txt"
+    path.write_text(TWICE[form])
+    with pytest.raises(ConfigError, match="comes twice, as"):
+        labels.read(path)
+    assert labels.beside(tmp_path / "m.onnx") == (path, ())
+    assert "comes twice" in labels.doubts(path)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "doubtful"),
+    [
+        ("3 rooms\n1 room\n2 rooms", True),
+        ("1 euro\n2 pounds", True),
+        ("2 dog\n0 cat\n1 bird", True),
+        ("0: cat\n0: dog", True),
+        ("0 cat\n1 dog", False),
+        ("1: cat\n2: dog", False),
+        ("1 euro\n2 euro", False),
+        ("5 euro\n10 euro", False),
+    ],
+)
+def test_numbers_before_names_that_may_be_either_are_told(tmp_path, text, doubtful):
+    path = tmp_path / "labels.txt"
+    path.write_text(text)
+    assert bool(labels.doubts(path)) == doubtful
 
 
 NAMES = ("cat", "dog")
@@ -69,6 +124,7 @@ IMAGENET = tuple(f"c{i}" for i in range(1000))
         (("background", *IMAGENET), 1000, IMAGENET),
         (NAMES, 2, NAMES),
         (NAMES, 0, NAMES),
+        (("???", "cat", "???", "dog"), 2, NAMES),
         ((), 5, ()),
     ],
 )
@@ -114,6 +170,9 @@ FORMS = {
     "csv of signs": lambda w: lines(w, "ClassId,SignName", "{i},{n}"),
     "label_names": lambda w: json.dumps({"architecture": "vit", "label_names": list(w)}),
     "list": lambda w: json.dumps(list(w)),
+    "categories": lambda w: json.dumps({"categories": [{"id": i, "name": n} for i, n in reversed(list(enumerate(w)))]}),
+    "label2id": lambda w: json.dumps({"label2id": {n: i for i, n in reversed(list(enumerate(w)))}}),
+    "numbers behind": lambda w: "\n".join(f"{n}: {i}" for i, n in reversed(list(enumerate(w)))),
     "python": lambda w: repr(dict(enumerate(w))),
     "class_indices": lambda w: json.dumps({n: i for i, n in enumerate(w)}),
     "id2label": lambda w: json.dumps({"model_type": "vit", "id2label": {str(i): n for i, n in enumerate(w)}}),
