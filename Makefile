@@ -18,7 +18,8 @@
 # make lock    requirements/*.txt anew: every package with its hashes, for all platforms
 # make bench   every target of speed, the tables into tests/benchmarks/README.md; its parts are
 #              bench-flow, beside the engine alone and beside a tutorial's loop, and bench-http, beside other people's servers
-#              (QUICK=1: to see that it works, and nothing is written); the machine must have nothing else to do
+#              (BROKER=rabbitmq|nats|aedes: bench-flow's tiny model over that one;
+#              QUICK=1: to see that it works, and nothing is written); the machine must have nothing else to do
 # make bench-beside OTHER=...         this build beside another one's edge-run, every figure in one run
 # make bench-scale                    what it costs as the work grows, drawn: slower models, a fuller spool, more connections
 # make bench-score                    edge-score beside the same work by hand
@@ -191,7 +192,8 @@ soak: $(VENV)/.dev
 bench: bench-flow bench-http
 
 bench-flow: $(VENV)/.dev
-	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m flow $(if $(QUICK),--quick --rounds 2,$(WRITE))
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m flow $(if $(BROKER),--broker $(BROKER)) \
+	  $(if $(QUICK),--quick --rounds 2,$(WRITE))
 
 bench-http: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m serving $(if $(QUICK),--quick,$(WRITE)) $(ARGS)

@@ -38,7 +38,7 @@ class PublishQueue:
         self.one_at_a_time = False
         """No more than one message is in flight."""
         self.maximum_packet_size = MAX_PACKET
-        self._maximum_in_flight = MAX_IN_FLIGHT
+        self.receive_maximum = MAX_IN_FLIGHT
         self._waiting: deque[Publication] = deque()
         self._in_flight: dict[int, tuple[float, OnDelivery | None, int]] = {}
         self._told_refusal = False
@@ -48,7 +48,7 @@ class PublishQueue:
     def apply_connack(self, connack: Connack) -> None:
         """What the broker says of itself; one of MQTT 3.1.1 says nothing."""
         self.maximum_packet_size = connack.maximum_packet_size or MAX_PACKET
-        self._maximum_in_flight = min(connack.receive_maximum or MAX_IN_FLIGHT, MAX_IN_FLIGHT)
+        self.receive_maximum = min(connack.receive_maximum or MAX_IN_FLIGHT, MAX_IN_FLIGHT)
         self.retains = self.retains and connack.retains
         self.qos = self._client.qos = min(self.qos, connack.maximum_qos)
 
@@ -85,7 +85,7 @@ class PublishQueue:
         if not self.qos:
             self._send_unconfirmed()
             return
-        most = 1 if self.one_at_a_time else self._maximum_in_flight
+        most = 1 if self.one_at_a_time else self.receive_maximum
         room = min(most - len(self._in_flight), len(self._waiting))
         if room <= 0:
             return

@@ -4,10 +4,9 @@ One thread owns it all: connection, publish queue, and the outbox of the sink, w
 over what they want done (`call_soon`, `post`), and a waker ends the thread's wait. Only to look up a name and to shake
 hands, which wait in the system, another thread is started for each try; it hands the open connection over.
 
-A connection is one paho client that keeps no queue of ours: what was not confirmed waits in an outbox, and is sent
-again from there. The broker keeps the session (stable client id, no clean start), so that inputs published while we
-are away, or not yet acknowledged, come again. MQTT 5 comes first; a broker that does not speak it gets 3.1.1, also one
-that hangs up without a word.
+A connection is one paho client that keeps no queue of ours: what was not confirmed is sent again from an outbox. The
+broker keeps the session (stable client id, no clean start), so that inputs published while we are away, or not yet
+acknowledged, come again. MQTT 5 comes first; a broker that does not speak it, or hangs up without a word, gets 3.1.1.
 """
 
 from __future__ import annotations
@@ -67,8 +66,8 @@ class MqttSession:
         """`births` gives what is published on every connect; `wait_s` how long to wait before the next try.
 
         `worked` is called when a connection has stood for a while, `unavailable` with the reason when one ended,
-        `refused` before that where the broker said no; `failed` with an exception that is a bug. `beat("mqtt")` says
-        that the thread makes progress, `beat("-mqtt")` that it has ended.
+        `refused` before that where the broker said no; `failed` with a bug. `beat("mqtt")` says that the thread makes
+        progress, `beat("-mqtt")` that it has ended.
         """
         self.options = options
         self.waker = PipeWaker()
@@ -166,6 +165,11 @@ class MqttSession:
     def largest(self) -> int:
         """Bytes of the largest packet that the broker takes; 0 while there is no connection."""
         return self._connection.queue.maximum_packet_size if self._connection is not None else 0
+
+    @property
+    def receive_maximum(self) -> int:
+        """How many messages may be sent and not confirmed, as `largest`."""
+        return self._connection.queue.receive_maximum if self._connection is not None else 0
 
     @property
     def confirms(self) -> bool:
@@ -393,5 +397,4 @@ class MqttSession:
     def _deliver(self, connection: Connection, incoming: Incoming) -> None:
         # Without a handler it is of a subscription of an earlier life. Unacknowledged, a few of those would fill the
         # window, and the broker would send nothing more.
-        handler = self._subscriptions.handler(incoming.topic, connection.matches) or self.ack_now
-        handler(incoming)
+        (self._subscriptions.handler(incoming.topic, connection.matches) or self.ack_now)(incoming)

@@ -31,6 +31,9 @@ from edge.plugins.declarations import SinkInfo
 from edge.plugins.protocols import Entry, Loop, SinkEvents
 
 JSON = "application/json"
+WINDOW = 64
+"""As many as an outbox holds before it writes or waits: a broker that confirms one by one (RabbitMQ, NATS) then wakes
+the session once for several of them, not once for each."""
 MAX_BATCH_BYTES = 1_000_000
 """A message of more gains nothing, and some brokers refuse it."""
 MAX_PROPERTIES = 256
@@ -43,7 +46,8 @@ _KEY = operator.attrgetter("key")
 
 
 class MqttSink(Listener):
-    """`window` bounds what is in flight; MQTT 5 brokers may set a smaller one. Belongs to the session's thread."""
+    """`window` bounds what is in flight, where the broker names no smaller Receive Maximum. Belongs to the session's
+    thread."""
 
     durable = True
     answers = True
@@ -54,7 +58,7 @@ class MqttSink(Listener):
         base_topic: str,
         model: str,
         *,
-        window: int = 20,
+        window: int = WINDOW,
         batch: int = 1,
         sending: Callable[[Message], None] = lambda _: None,
         count: Callable[[str], None] = lambda _: None,
@@ -62,7 +66,7 @@ class MqttSink(Listener):
     ) -> None:
         """`sending` is called with each message for everybody, before it goes to the connection; `count` with the
         reason of each that was dropped."""
-        self.window = window
+        self.window = self._most = window
         self.batch = batch
         self.loop: Loop = session
         self._sending = sending
@@ -90,6 +94,7 @@ class MqttSink(Listener):
             self._session.listen(self)
         if not self._session.up:
             raise UnavailableError(f"{self._session.options.url}: not connected")
+        self.window = min(self._most, self._session.receive_maximum)
         self._halves.clear()
 
     def send(self, entry: Entry) -> None:

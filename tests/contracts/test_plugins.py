@@ -203,8 +203,10 @@ def test_mqtt_is_a_sink(broker):
     transport.start()
     try:
         assert waits.connected.wait(150)
-        check_sink(MqttSink(transport, "base", "m"))
-        assert len(listener.wait_for("result", 20)) == 20
+        sink = MqttSink(transport, "base", "m")
+        sent = sink.window
+        check_sink(sink)
+        assert len(listener.wait_for("result", sent)) == sent
         assert listener.wait_for("error")[0] == {"n": 0, "replayed": True}
     finally:
         transport.stop()

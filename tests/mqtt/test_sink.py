@@ -11,7 +11,7 @@ from edge.data.sample import Reply
 from edge.errors import SampleError, UnavailableError
 from edge.mqtt.codec.packets import refusal
 from edge.mqtt.reply_fence import ReplyFence
-from edge.mqtt.sink import MqttSink
+from edge.mqtt.sink import WINDOW, MqttSink
 from edge.plugins.protocols import Entry
 
 
@@ -20,6 +20,7 @@ class Session:
 
     up = True
     largest = 10_000
+    receive_maximum = 20
     confirms = True
 
     def __init__(self):
@@ -94,6 +95,15 @@ def sink(outbox, session, counted):
     made = MqttSink(session, "edge/pi/m", "m", count=counted.append)
     made.open(outbox)
     return made
+
+
+def test_no_more_is_in_flight_than_the_broker_of_this_connection_takes(outbox, session):
+    sink = MqttSink(session, "edge/pi/m", "m")
+    sink.open(outbox)
+    assert sink.window == session.receive_maximum
+    session.receive_maximum = 65_535
+    sink.open(outbox)
+    assert sink.window == WINDOW
 
 
 def test_a_result_that_the_broker_refuses_is_not_confirmed_and_the_broker_counts_as_away(

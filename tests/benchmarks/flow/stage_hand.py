@@ -7,18 +7,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from integration.faults.broker import Broker
+from integration.faults.brokers import BROKERS
 from support.marks import write_between
 
 Contest = Callable[[Path, int, argparse.Namespace], str]
 """Of a folder to work in, the broker's port and the options: the table as Markdown."""
 
 
-def hold(contest: Contest, options: argparse.Namespace, begin: str, end: str) -> None:
+def hold(contest: Contest, options: argparse.Namespace, begin: str, end: str, broker_name: str = "mosquitto") -> None:
     """Runs the contest beside a broker of its own, prints the table, writes it where `options.write` asks for it."""
     with tempfile.TemporaryDirectory(prefix="edge-run-bench-") as name:
         folder = Path(name)
-        broker = Broker(folder / "broker")
+        broker = BROKERS[broker_name](folder / "broker")
         broker.start()
         try:
             text = contest(folder, broker.port, options)
