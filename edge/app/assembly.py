@@ -229,6 +229,7 @@ def source_context(
         transport=transport,
         topic=topic,
         count=count,
+        max_input=settings.input.max_input,
     )
 
 

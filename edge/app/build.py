@@ -30,6 +30,7 @@ from edge.pipeline.pipeline import Pipeline
 from edge.plugins.contexts import SinkContext
 from edge.plugins.protocols import RememberingSource, Source
 from edge.plugins.rows import RowRules
+from edge.remote.address import without_credentials
 from edge.runtime import thermal
 from edge.runtime.guard import Guard
 from edge.runtime.left_out import LeftOut
@@ -37,7 +38,6 @@ from edge.runtime.options import RunnerOptions
 from edge.runtime.runner import Runner
 from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
-from edge.sources.uri import without_credentials
 from edge.telemetry.board import temperature_celsius
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics

@@ -20,8 +20,8 @@ from edge.mqtt.session import MqttSession
 from edge.mqtt.topics import Topics
 from edge.pipeline.results import timestamp
 from edge.plugins.protocols import Clock
+from edge.remote.address import without_credentials
 from edge.settings.settings import Settings
-from edge.sources.uri import without_credentials
 from edge.telemetry import board as telemetry
 from edge.telemetry.clock import clock_synced
 from edge.telemetry.metrics import Metrics

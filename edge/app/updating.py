@@ -115,7 +115,11 @@ def _require_service(settings: Settings) -> None:
     if source is None:
         return
     scheme = uri.parse(source)
-    if scheme.name == "mqtt" or scheme.declared.devices or scheme.name in ("rtsp", "rtsps", "synthetic"):
+    if (
+        scheme.name == "mqtt"
+        or scheme.declared.devices
+        or scheme.name in ("rtsp", "rtsps", "http", "https", "synthetic")
+    ):
         return
     raise ConfigError(
         f"--updates with --source {source}: it would be read from its beginning after each switch; updates are for a "

@@ -31,6 +31,8 @@ class SourceContext(msgspec.Struct, frozen=True):
     """Whether an `mqtt:` source leaves out what its broker had retained."""
     count: Callable[[str], None] = lambda _: None
     """Counts what was dropped, by reason."""
+    max_input: int = 32_000_000
+    """Bytes of the largest input."""
 
 
 class SinkContext(msgspec.Struct, frozen=True):

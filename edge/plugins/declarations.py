@@ -47,6 +47,8 @@ class SourceInfo(Declaration, frozen=True, kw_only=True):
     """What its samples surely are; "" where that depends on what comes."""
     reads_path: bool = False
     """What follows the scheme is a file or a folder: a service must be allowed to see it."""
+    reads_files: tuple[str, ...] = ()
+    """Options behind the # (`edge/remote/address.py`) that name a file which it reads: a service must be given it."""
     devices: tuple[str, ...] = ()
     """What it opens of /dev, as systemd's DeviceAllow says it: `char-video4linux`."""
     groups: tuple[str, ...] = ()

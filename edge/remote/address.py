@@ -1,4 +1,5 @@
-"""The value of `--sink` for another system: `//user@host:port/path?query`, and behind # what the sink itself is told.
+"""The value of `--sink` for another system, or of `--source`: `//user@host:port/path?query`, and behind # what is
+for ourselves.
 
 What stands before the # is the other system's; `#maxlen=5000&password_file=/etc/edge/redis` is ours. A fragment never
 goes over a network, so the two cannot be mixed up.
@@ -6,6 +7,7 @@ goes over a network, so the two cannot be mixed up.
 
 from __future__ import annotations
 
+import re
 import typing
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +32,8 @@ class Address(msgspec.Struct, frozen=True):
     query: str = ""
     username: str = ""
     password: str = ""
+    flag: str = "--sink"
+    """The flag that it was said with, for messages."""
 
     def host_port(self, default: int) -> tuple[str, int]:
         """Of the only host. Raises ConfigError."""
@@ -37,7 +41,7 @@ class Address(msgspec.Struct, frozen=True):
         try:
             port = parts.port
         except ValueError as exc:
-            raise ConfigError(f"--sink {self}: {exc}; say {self.scheme}://host:{default}") from exc
+            raise ConfigError(f"{self.flag} {self}: {exc}; say {self.scheme}://host:{default}") from exc
         return parts.hostname or "", default if port is None else port
 
     def __str__(self) -> str:
@@ -46,19 +50,31 @@ class Address(msgspec.Struct, frozen=True):
     __repr__ = __str__
 
 
-def parse(scheme: str, rest: str, kind: type[Options], usage: str) -> tuple[Address, Options]:
+def parse(scheme: str, rest: str, kind: type[Options], usage: str, flag: str = "--sink") -> tuple[Address, Options]:
     """What follows the scheme of a sink; `usage` is how it is said. Raises ConfigError, never showing a password."""
     url, _, fragment = rest.partition("#")
     try:
         parts = urlsplit(url)
     except ValueError as exc:
-        raise ConfigError(f"--sink {scheme}: {exc}; say {usage}") from exc
-    login, _, hosts = parts.netloc.rpartition("@")
+        raise ConfigError(f"{flag} {scheme}: {exc}; say {usage}") from exc
+    login, at, hosts = parts.netloc.rpartition("@")
+    if not at and "@" in rest and (_is_cut(hosts) or "@" in fragment.partition("=")[0]):
+        raise ConfigError(
+            f"{flag} {scheme}: the address cannot be read; in a user or a password write / ? # @ as %2F %3F %23 %40; "
+            f"say {usage}"
+        )
     username, _, password = login.partition(":")
     if not hosts:
-        raise ConfigError(f"--sink {scheme}: has no host; say {usage}")
-    address = Address(parts.scheme or scheme, hosts, parts.path, parts.query, unquote(username), unquote(password))
-    return address, _options(f"--sink {scheme}:", fragment, kind)
+        raise ConfigError(f"{flag} {scheme}: has no host; say {usage}")
+    login_said = (unquote(username), unquote(password))
+    address = Address(parts.scheme or scheme, hosts, parts.path, parts.query, *login_said, flag)
+    return address, _options(f"{flag} {scheme}:", fragment, kind)
+
+
+def _is_cut(hosts: str) -> bool:
+    """Whether a password that holds a / or the like was taken for the port."""
+    port = hosts.rpartition(":")[2]
+    return port != hosts and not port.endswith("]") and not port.isdigit()
 
 
 def _options(what: str, fragment: str, kind: type[Options]) -> Options:
@@ -87,3 +103,16 @@ def secret(what: str, file: str) -> str:
         return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{what}: {file}: {exc}; check the path and its rights") from exc
+
+
+def without_credentials(uri: str) -> str:
+    """A source as it may stand in a log: of an address only scheme, host, port and path, for a query may hold a
+    password, too."""
+    scheme, mark, rest = uri.partition("://")
+    if not mark or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+._-]+", scheme):
+        return uri
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" not in authority and "@" in rest and not re.fullmatch(r"[^:]*(:\d+)?|\[[^]]*\](:\d+)?", authority):
+        return f"{scheme}://..."  # a password with a / in it, most likely
+    path = re.split(r"[?#]", rest[len(authority) :], maxsplit=1)[0]
+    return f"{scheme}://{authority.rpartition('@')[2]}{path}"

@@ -39,7 +39,7 @@ class HttpClient:
     def __init__(self, address: Address, ca: str = "") -> None:
         """`ca` is a file of certificates to trust, "" for the system's. Raises ConfigError."""
         if address.scheme not in PORTS:
-            raise ConfigError(f"--sink {address}: an http:// or https:// address belongs there")
+            raise ConfigError(f"{address.flag} {address}: an http:// or https:// address belongs there")
         self._address = address
         self._where = address.host_port(PORTS[address.scheme])
         self._ca = ca

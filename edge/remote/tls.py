@@ -18,4 +18,4 @@ def tls_context(address: Address, ca: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca or None)
     except OSError as exc:
-        raise ConfigError(f"--sink {address}: {ca}: {exc}; check the path of #ca") from exc
+        raise ConfigError(f"{address.flag} {address}: {ca}: {exc}; check the path of #ca") from exc

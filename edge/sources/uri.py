@@ -46,8 +46,3 @@ def parse(uri: str) -> SourceUri:
         if not Path(uri).exists():
             return parse(rest.removeprefix("//")) if scheme == "file" else SourceUri(scheme, rest)
     return SourceUri(registry.name_for(GROUP, Path(uri).suffix) or FILES, uri)
-
-
-def without_credentials(uri: str) -> str:
-    """A source as it may stand in a log: without user and password."""
-    return re.sub(r"//[^/]*@", "//", uri)

@@ -4,7 +4,7 @@ import pytest
 
 from edge.errors import ConfigError
 from edge.mqtt.url import parse
-from edge.sources.uri import without_credentials
+from edge.remote.address import without_credentials
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from edge.errors import ConfigError, UnavailableError
 from edge.plugins.contexts import SourceContext
+from edge.remote.address import without_credentials
 from edge.sources.video import camera, rtsp
 from edge.sources.video.live import LiveSource
 from edge.telemetry.clock import SystemClock
@@ -162,4 +163,7 @@ def test_an_address_that_is_none_is_a_configuration_error(rest):
 
 
 def test_a_password_is_never_told():
-    assert rtsp.without_password("rtsp://me:secret@cam:8554/live?token=x") == "rtsp://cam:8554/live"
+    for address in ("rtsp://me:secret@cam:8554/live?token=x", "rtsp://me:se/cret@cam/live"):
+        assert "secret" not in without_credentials(address)
+        assert "se" not in without_credentials(address)
+    assert without_credentials("rtsp://me:secret@cam:8554/live?token=x") == "rtsp://cam:8554/live"

@@ -172,6 +172,13 @@ def test_files_that_a_sink_reads_are_credentials_too(machine, tmp_path):
     assert (tmp_path / "pw", copy) in planned.secrets
 
 
+def test_the_password_of_a_source_is_a_credential_too(machine, tmp_path):
+    (tmp_path / "pw").write_text("s3cret")
+    planned = machine.plan("--source", f"http://u@cam/x?a=b#interval=2&password_file={tmp_path / 'pw'}")
+    inside = "/run/credentials/edge-run@flowers.service/source-password-file"
+    assert dict(planned.config)["source"] == f"http://u@cam/x?a=b#interval=2&password_file={inside}"
+
+
 def test_a_file_of_a_sink_that_is_not_there_is_named(machine):
     with pytest.raises(ConfigError, match="#token_file /nowhere/token: there is no such file"):
         machine.plan("--sink", "webhook:https://h/x#token_file=/nowhere/token")

@@ -11,24 +11,37 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias, runtime_checkable
 
-from edge.data.sample import Image, Sample
+from edge.data.sample import EncodedImage, Image, Sample
 from edge.data.tensor import Array
 from edge.errors import UnavailableError
 from edge.plugins.protocols import Clock
 
+Taken: TypeAlias = Array | EncodedImage
+"""A picture as a device gives it: height x width (x channels), uint8, or the bytes of a file, not decoded."""
+
 
 class Device(Protocol):
-    """What a reader reads. All methods are called by the reader's thread; `to_rgb` by the capture thread."""
+    """What a reader reads. All methods are called by the reader's thread; `to_rgb` by the capture thread.
 
-    def read(self) -> Array | None:
-        """The next picture, height x width (x channels), uint8; None where the device is gone."""
+    What one may be able to do beside: `PolledDevice`.
+    """
+
+    def read(self) -> Taken | None:
+        """The next picture; None where the device is gone. Raises UnavailableError where it can say why."""
 
     def to_rgb(self, pixels: Array) -> Array:
-        """What `read` gave, as RGB, height x width x 3, uint8."""
+        """What `read` gave, as RGB, height x width x 3, uint8. Not called for an `EncodedImage`."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class PolledDevice(Protocol):
+    """Capability of a device that gives a picture whenever it is asked: it is asked from time to time."""
+
+    interval_s: float
 
 
 class Reader:
@@ -37,7 +50,7 @@ class Reader:
     def __init__(self, name: str, start: Callable[[], Device], clock: Clock) -> None:
         self._start, self._clock = start, clock
         self._changed = threading.Condition()
-        self._newest: tuple[Array, Device, int, int] | None = None
+        self._newest: tuple[Taken, Device, int, int] | None = None
         self._failure: str | None = None
         self._opened = False
         self._stop = False
@@ -55,18 +68,24 @@ class Reader:
                 self._opened = True
                 self._changed.notify_all()
             self._read_all(device)
+        except UnavailableError as exc:
+            self._end(str(exc))
         finally:
             device.close()
             self._end("it gives no more pictures")
 
     def _read_all(self, device: Device) -> None:
+        pause_s = device.interval_s if isinstance(device, PolledDevice) else 0.0
         while not self._stop:
+            began_s = time.monotonic()
             pixels = device.read()
             if pixels is None:
                 return
             with self._changed:
                 self._newest = (pixels, device, self._clock.monotonic_ns(), self._clock.time_ns())
                 self._changed.notify_all()
+                if pause_s:
+                    self._changed.wait_for(lambda: self._stop, max(0.0, began_s + pause_s - time.monotonic()))
 
     def _end(self, reason: str) -> None:
         with self._changed:
@@ -80,7 +99,7 @@ class Reader:
             if not self._opened and self._failure is not None:
                 raise UnavailableError(self._failure)
 
-    def take(self, timeout_s: float) -> tuple[Array, Device, int, int] | None:
+    def take(self, timeout_s: float) -> tuple[Taken, Device, int, int] | None:
         """The newest picture, each at most once; None after `timeout_s`. Raises UnavailableError after the last."""
         with self._changed:
             self._changed.wait_for(lambda: self._newest is not None or self._failure, timeout_s)
@@ -91,7 +110,9 @@ class Reader:
 
     def leave(self, timeout_s: float) -> bool:
         """Asks the reader to end; False where it had to be left behind."""
-        self._stop = True
+        with self._changed:
+            self._stop = True
+            self._changed.notify_all()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -129,7 +150,8 @@ class LiveSource:
             return None
         self._last_s = time.monotonic()
         pixels, device, captured_ns, time_ns = newest
-        return Sample(Image(device.to_rgb(pixels)), self._name, captured_ns, time_ns)
+        payload = pixels if isinstance(pixels, EncodedImage) else Image(device.to_rgb(pixels))
+        return Sample(payload, self._name, captured_ns, time_ns)
 
     def close(self) -> None:
         reader, self._reader = self._reader, None

@@ -10,19 +10,12 @@ from msgspec.structs import replace
 from edge.errors import ConfigError, UnavailableError
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
+from edge.remote.address import without_credentials
 from edge.sources.video.live import LiveSource
 from edge.sources.video.opencv import OPENCV, Capture, opencv
 
 OPEN_MS = 10_000
 READ_MS = 5_000
-
-
-def without_password(url: str) -> str:
-    """The address as it may be told: no user, no password, no query."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
 class Stream:
@@ -45,11 +38,12 @@ class Stream:
 def create(scheme: str, rest: str, context: SourceContext) -> LiveSource:
     """`rest` is the address without its scheme, `//host...`. Raises ConfigError."""
     url = f"{scheme}:{rest}"
+    name = without_credentials(url)
     try:
-        name = without_password(url)
-        known = bool(urlsplit(url).hostname)
-    except ValueError as exc:
-        raise ConfigError(f"--source rtsp: an address that cannot be read: {exc}") from exc
+        parts = urlsplit(url)
+        known = bool(parts.hostname) and parts.port != 0  # a port that is no number raises
+    except ValueError:
+        known = False
     if not known:
         raise ConfigError(f"--source {name}: not an address like rtsp://user:password@host:554/stream")
     opencv()

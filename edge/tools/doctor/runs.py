@@ -21,9 +21,10 @@ from edge.pipeline.pipeline import Pipeline
 from edge.plugins.contexts import SinkContext
 from edge.plugins.protocols import RepairingEngine
 from edge.plugins.reach import ReachableSink
+from edge.remote.address import without_credentials
 from edge.settings.settings import Settings
 from edge.sources.synthetic import SyntheticSource
-from edge.sources.uri import parse, without_credentials
+from edge.sources.uri import parse
 from edge.telemetry import board
 from edge.telemetry.clock import SystemClock
 from edge.tools.doctor.boards import MB

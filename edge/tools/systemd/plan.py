@@ -151,15 +151,21 @@ def _credential(draft: _Draft, name: str, flag: str, file: Path, variable: str) 
 def _sink(draft: _Draft, number: int, said: str) -> str:
     """With the files that it names where the service finds them: it may read no others."""
     scheme = said.partition(":")[0]
-    files = registry.declared(SinkInfo, scheme).reads_files
+    return _named_files(
+        draft, f"sink-{number}", f"--sink {scheme}:", registry.declared(SinkInfo, scheme).reads_files, said
+    )
+
+
+def _named_files(draft: _Draft, stem: str, flag: str, files: tuple[str, ...], said: str) -> str:
+    """Options behind the # that name files, as credentials of the service."""
     url, mark, options_said = said.partition("#")
     if not files or not mark:
         return said
     pairs = []
     for name, value in parse_qsl(options_said, keep_blank_values=True):
-        credential = f"sink-{number}-{name.replace('_', '-')}"
+        credential = f"{stem}-{name.replace('_', '-')}"
         if name in files and value:
-            _credential(draft, credential, f"--sink {scheme}: #{name}", absolute(Path(value)), "")
+            _credential(draft, credential, f"{flag} #{name}", absolute(Path(value)), "")
             pairs.append((name, str(CREDENTIALS / f"edge-run@{draft.folder.name}.service" / credential)))
         else:
             pairs.append((name, value))
@@ -219,7 +225,7 @@ def _source(draft: _Draft, text: str) -> str:
         raise ConfigError("--source -: a service has no standard input; name a file, a folder, a camera or mqtt:TOPIC")
     source = uri.parse(text)
     if not source.declared.reads_path:
-        return text
+        return _named_files(draft, "source", f"--source {source.name}:", source.declared.reads_files, text)
     path = absolute(Path(source.rest))
     folder = path if path.is_dir() else path.parent
     if hidden(path):

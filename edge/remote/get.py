@@ -1,0 +1,235 @@
+"""GET from one server that may be slow, endless or lying: bounded in time and bytes, with basic or digest login.
+
+What `timeout` bounds in `http.client` is each piece that comes, so a server that sends a byte now and then would hold
+a thread for ever. Here all pieces of one answer share one time.
+
+No proxies, and no redirects: a password would go with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import re
+import socket
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from edge.errors import UnavailableError
+from edge.remote.address import Address
+from edge.remote.login import Login
+from edge.remote.tls import tls_context
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+TIMEOUT_S = 10.0
+"""For the head of an answer, for a body, and for each part of an endless one."""
+MOST_DRAINED = 65_536
+"""Of the body behind a refusal: the connection goes on behind it."""
+CHUNK = 65_536
+PORTS = {"http": 80, "https": 443}
+SAFE = "/%:@!$&'()*+,;=~?[]|"
+"""What stands as it is in a path or a query."""
+
+
+class _Timed(io.RawIOBase):
+    """What comes from a socket, until its time is up."""
+
+    def __init__(self, owner: _TimedSocket, raw: socket.SocketIO) -> None:
+        self._owner, self._raw = owner, raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        self._owner.wait_no_longer()
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _TimedSocket:
+    """As much of a socket as `http.client` uses."""
+
+    def __init__(self, sock: socket.socket, timeout_s: float) -> None:
+        self._socket, self._timeout_s = sock, timeout_s
+        self.begin()
+
+    def begin(self) -> None:
+        """The time begins anew."""
+        self._until_s = time.monotonic() + self._timeout_s
+
+    def wait_no_longer(self) -> None:
+        """Raises TimeoutError where the time is up."""
+        left_s = self._until_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left_s)
+
+    def makefile(self, mode: str, *_: object) -> io.BufferedReader:
+        return io.BufferedReader(_Timed(self, self._socket.makefile("rb", buffering=0)), CHUNK)
+
+    def sendall(self, data: bytes) -> None:
+        self.wait_no_longer()
+        self._socket.sendall(data)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Answer:
+    """An answer whose body has yet to be read. Belongs to the `Getter`'s thread."""
+
+    def __init__(self, response: http.client.HTTPResponse, timed: _TimedSocket) -> None:
+        self._response, self._timed = response, timed
+        self.kind = response.headers.get_content_type() if response.headers.get("Content-Type") else ""
+        """`image/jpeg`; "" where it does not say."""
+        self.boundary = response.headers.get_boundary() or ""
+
+    def begin(self) -> None:
+        """The time for what is read next begins."""
+        self._timed.begin()
+
+    def more(self) -> bytes:
+        """What has come, at least a byte; nothing at the end. Raises UnavailableError."""
+        try:
+            return self._response.read1(CHUNK)
+        except (OSError, http.client.HTTPException, ValueError) as exc:
+            raise UnavailableError(_said(exc)) from exc
+
+    def body(self, most: int) -> bytes:
+        """All of it. Raises UnavailableError where it is more than `most` bytes, or breaks off."""
+        declared = self._response.length
+        if declared is not None and declared > most:
+            raise self._too_large(declared, most)
+        pieces, size = [], 0
+        while piece := self.more():
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                raise self._too_large(size, most)
+        if declared is not None and size < declared:
+            raise UnavailableError(f"the answer breaks off after {size} of {declared} bytes")
+        self._response.close()  # the connection is free for the next request
+        return b"".join(pieces)
+
+    def _too_large(self, size: int, most: int) -> UnavailableError:
+        text = f"an answer of {size / 1e6:.1f} MB or more; at most {most / 1e6:g} MB (--max-input)"
+        return UnavailableError(text)
+
+
+class Getter:
+    """GET of one address, over a connection that is kept where the server keeps it. Belongs to one thread."""
+
+    def __init__(self, address: Address, login: Login, ca: str = "", timeout_s: float = TIMEOUT_S) -> None:
+        """`ca` is a file of certificates to trust, "" for the system's. Raises ConfigError."""
+        self._login, self._timeout_s = login, timeout_s
+        self._where = address.host_port(PORTS[address.scheme])
+        self._tls = tls_context(address, ca) if address.scheme == "https" else None
+        query = f"?{address.query}" if address.query else ""
+        self._target = quote((address.path or "/") + query, safe=SAFE)
+        self._connection: http.client.HTTPConnection | None = None
+        self._timed: _TimedSocket | None = None
+
+    def get(self) -> Answer:
+        """The answer, if it is a 200; one to another login first where the server asks for it. Raises
+        UnavailableError."""
+        while True:
+            sent = self._login.header(self._target)
+            answered = self._ask(sent)
+            if answered is None:
+                continue  # the server had closed the connection of the time before
+            response, timed = answered
+            if response.status != 401:
+                break
+            challenges = response.headers.get_all("WWW-Authenticate") or []
+            self._drain(response)
+            refusal = self._login.challenged(challenges, answered=bool(sent))
+            if refusal:
+                raise UnavailableError(f"HTTP 401: {refusal}")
+        if response.status != 200:
+            self.close()
+            raise UnavailableError(_status(response))
+        return Answer(response, timed)
+
+    def _ask(self, authorization: str) -> tuple[http.client.HTTPResponse, _TimedSocket] | None:
+        """None where a connection that was kept is found closed. Raises UnavailableError."""
+        kept = self._connection is not None
+        headers: dict[str, str | bytes] = {
+            "User-Agent": "edge-run",
+            "Accept": "image/*, multipart/x-mixed-replace",
+            "Accept-Encoding": "identity",
+        }
+        if authorization:
+            headers["Authorization"] = authorization.encode()
+        try:
+            connection, timed = self._connected()
+            timed.begin()
+            connection.request("GET", self._target, headers=headers)
+            return connection.getresponse(), timed
+        except (OSError, http.client.HTTPException, UnicodeError) as exc:
+            self.close()
+            if kept and isinstance(exc, ConnectionError):
+                return None
+            raise UnavailableError(_said(exc)) from exc
+
+    def _connected(self) -> tuple[http.client.HTTPConnection, _TimedSocket]:
+        if self._connection is None or self._timed is None:
+            host, port = self._where
+            connection = http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+            sock = socket.create_connection((host, port), self._timeout_s)
+            try:
+                if self._tls is not None:
+                    sock = self._tls.wrap_socket(sock, server_hostname=host)
+            except BaseException:
+                sock.close()
+                raise
+            self._timed = _TimedSocket(sock, self._timeout_s)
+            connection.sock = self._timed
+            self._connection = connection
+        return self._connection, self._timed
+
+    def _drain(self, response: http.client.HTTPResponse) -> None:
+        """The body of a refusal, so that the next request follows on the same connection, where it is short."""
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            response.read(MOST_DRAINED)
+        if not response.isclosed():
+            response.close()
+            self.close()
+        elif response.will_close:
+            self.close()
+
+    def close(self) -> None:
+        """The next `get` connects anew."""
+        connection, self._connection, self._timed = self._connection, None, None
+        if connection is not None:
+            connection.close()
+
+
+def _status(response: http.client.HTTPResponse) -> str:
+    text = f"HTTP {response.status} {re.sub(r'[^ -~]', ' ', response.reason)[:60]}".rstrip()
+    location = response.headers.get("Location")
+    if location and 300 <= response.status < 400:
+        return f"{text}: it is at {_plain(location)}; name that address"
+    return text
+
+
+def _plain(location: str) -> str:
+    """Where a redirect leads, without what may be secret."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "another place"
+    host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
+    return re.sub(r"[^!-~]", "", f"{host}{parts.path}")[:200]
+
+
+def _said(exc: BaseException) -> str:
+    if isinstance(exc, TimeoutError):
+        return "the answer takes too long"
+    return " ".join(str(exc).split())[:200] or type(exc).__name__

@@ -1,0 +1,107 @@
+"""The pictures of an endless answer of parts, `multipart/x-mixed-replace`, as network cameras send them.
+
+A part's `Content-Length` says where it ends, so that its picture is there without waiting for the next one. Cameras lie
+in it, leave it out, write the boundary with its dashes or without, or send no boundary at all: then a part ends where
+the next boundary begins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from edge.errors import UnavailableError
+
+MOST_HEAD = 8192
+"""Bytes of a part's head, and of what stands between two parts."""
+
+
+class Parts:
+    """Belongs to one thread."""
+
+    def __init__(self, more: Callable[[], bytes], boundary: str, most: int) -> None:
+        """`more` gives what has come, nothing at the end. A part of more than `most` bytes is refused."""
+        self._more, self._most = more, most
+        self._data = bytearray()
+        self._dropped = 0
+        self._delimiter = _delimiter(boundary.encode("latin-1", "replace")) if boundary.strip("-") else None
+
+    def next(self) -> bytes | None:
+        """The body of the next part; None at the end. Raises UnavailableError."""
+        if not self._skip_delimiter():
+            return None
+        length = self._head()
+        if length is None:
+            return self._until_delimiter()
+        if length > self._most:
+            raise self._too_large(length)
+        while len(self._data) < length:
+            if not self._fill():
+                return None
+        return self._cut(length)
+
+    def _skip_delimiter(self) -> bool:
+        """Behind the next delimiter; False at the end of all parts."""
+        if self._delimiter is None:
+            while (found := re.search(rb"(?:^|\n)--([^\r\n]+)\r?\n", self._data)) is None:
+                if not self._fill_head("no boundary between its pictures"):
+                    return False
+            self._delimiter = _delimiter(found[1])
+        while (found := self._delimiter.search(self._data)) is None or len(self._data) < found.end() + 2:
+            # What a length that lies has left of a picture is passed over.
+            if found is None and len(self._data) > MOST_HEAD:
+                self._dropped += len(self._data) - 256
+                del self._data[:-256]
+                if self._dropped > self._most:
+                    raise self._too_large(self._dropped)
+            if not self._fill():
+                return False
+        ends = self._data[found.end() : found.end() + 2] == b"--"
+        del self._data[: found.end()]
+        self._dropped = 0
+        return not ends
+
+    def _head(self) -> int | None:
+        """Takes the head of a part off; its Content-Length, where it says one that can be."""
+        while (found := re.search(rb"\r?\n\r?\n", self._data)) is None:
+            if not self._fill_head("a part whose head does not end"):
+                return None
+        head = self._cut(found.end())
+        length = re.search(rb"(?im)^content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*\r?$", head)
+        return int(length[1]) or None if length is not None else None
+
+    def _until_delimiter(self) -> bytes | None:
+        assert self._delimiter is not None
+        at = 0
+        while (found := self._delimiter.search(self._data, at)) is None:
+            at = max(0, len(self._data) - 256)
+            if len(self._data) > self._most:
+                raise self._too_large(len(self._data))
+            if not self._fill():
+                return None
+        return self._cut(found.start())
+
+    def _fill(self) -> bool:
+        piece = self._more()
+        self._data += piece
+        return bool(piece)
+
+    def _fill_head(self, what: str) -> bool:
+        if len(self._data) > MOST_HEAD:
+            raise UnavailableError(f"{what} in {MOST_HEAD} bytes: this is no stream of pictures")
+        return self._fill()
+
+    def _cut(self, size: int) -> bytes:
+        body = bytes(self._data[:size])
+        del self._data[:size]
+        return body
+
+    def _too_large(self, size: int) -> UnavailableError:
+        return UnavailableError(
+            f"a picture of {size / 1e6:.1f} MB or more; at most {self._most / 1e6:g} MB (--max-input)"
+        )
+
+
+def _delimiter(boundary: bytes) -> re.Pattern[bytes]:
+    """With the line's end before it, which is no part of a picture, and as many dashes as there are."""
+    return re.compile(rb"(?:\r?\n)?--+" + re.escape(boundary.strip().lstrip(b"-")))
