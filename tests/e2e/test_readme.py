@@ -155,12 +155,25 @@ def _type_the_pages(reader: Reader, folder: Path) -> None:
     """What the pages of docs/ ask to be typed, in the folder that the README has left."""
     reader.stop()
     reader.cwd = folder
-    for name in ("convert.md", "run.md"):
+    for name in ("convert.md", "run.md", "SCORE.md"):
         for _, line in commands(ROOT / "docs" / name):
             if line.startswith(("mosquitto_", "edge-run digits.onnx --device pi")):
                 continue  # typed already, by the README
             reader.type(name, line)
     assert len((folder / "results.jsonl").read_text().splitlines()) == 360
+    _check_what_archives_shows(reader, folder)
+
+
+def _check_what_archives_shows(reader: Reader, folder: Path) -> None:
+    page = (ROOT / "docs" / "SCORE.md").read_text()
+    first, again = [text for line, text in reader.outputs.items() if line.startswith("edge-score ")]
+    shown = re.search(r"^```\n(360 rows.*?)```", page, re.DOTALL | re.MULTILINE)[1]
+    rate = re.compile(r"in \d+ s, [\d,]+ rows/s")
+    assert rate.sub("", first) == rate.sub("", shown)
+    assert "it was done already" in again
+    code = re.search(r"<!-- test: python -->\n```python\n(.*?)```", page, re.DOTALL)[1]
+    ran = subprocess.run([BINARIES / "python", "-c", code], cwd=folder, capture_output=True, text=True)
+    assert ran.stdout == "['pixel_0_0', 'label', 'index', 'score', 'error']\n", ran.stderr
 
 
 def test_the_readme_is_short_and_names_one_model():
