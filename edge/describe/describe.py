@@ -217,7 +217,9 @@ class _Describer:
         if head.task == "classify" and head.decoder == "classify":
             name = next((o.name for o in head.outputs if o.role == "scores"), "")
             values = prober.noise().get(name)
-            activation = flat.activation(values, lambda: prober.picture().get(name)) if values is not None else ""
+            if values is not None:
+                activation = flat.activation(values, lambda: prober.picture().get(name))
+                self._warnings += flat.doubts(name, values, activation)
         if activation:
             self._guesses.append(f"--activation {activation}")
         return activation

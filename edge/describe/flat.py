@@ -171,6 +171,17 @@ def activation(values: Array, picture: Callable[[], Array | None]) -> Activation
     return "softmax" if again is not None and (again.min() < 0 or again.max() > 1.001) else ""
 
 
+def doubts(name: str, values: Array, guessed: Activation) -> list[str]:
+    """A warning for scores that are no probabilities and are made some: a softmax and a sigmoid each are both usual."""
+    if not guessed or "logit" in name.lower():
+        return []
+    other = "sigmoid" if guessed == "softmax" else "softmax"
+    return [
+        f"the scores {name} are no probabilities (for noise {values.min():.3g} to {values.max():.3g}): "
+        f"a {guessed} makes them some; --activation {other} or none says otherwise"
+    ]
+
+
 def is_vector(values: Array) -> bool:
     """One value a class: [C], [1, C] or [1, C, 1, 1]. [1, N, 1] is a list of N things of one number each."""
     return values.size == max(values.shape, default=1) and not (values.ndim == 3 and values.shape[1] > 1)

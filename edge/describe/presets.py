@@ -44,7 +44,8 @@ class Preset(msgspec.Struct, frozen=True):
 
     def in_words(self) -> str:
         """The range that pixels are brought to."""
-        return _WORDS.get((self.mean, self.std), f"(pixel - {list(self.mean)}) / {list(self.std)}")
+        std = () if set(self.std) == {1.0} else self.std
+        return _WORDS.get((self.mean, std), f"(pixel - {list(self.mean or (0.0,))}) / {list(std or (1.0,))}")
 
 
 # Models whose own scripts resize with OpenCV were trained on its samples; everyone else's tools (Pillow,

@@ -209,3 +209,26 @@ def test_a_head_that_fits_nothing_is_raw_and_its_shape_is_told(file):
     found = describe(build(file, picture(), {"y": random(1, 7, 3, 3)}))
     assert found.manifest.task == "raw"
     assert any("[1, 7, 3, 3]" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize("boxes_of", [random(1, 50, 4), np.sort(random(1, 50, 4))], ids=["cxcywh", "xyxy"])
+def test_boxes_that_may_be_written_in_another_way_are_told(file, boxes_of):
+    found = describe(build(file, picture(), {"s": random(1, 50, 3), "b": boxes_of}))
+    assert "decoder_options.box_format" in " ".join(found.warnings)
+
+
+def test_scores_that_are_no_probabilities_are_told_with_what_makes_them_some(file):
+    path = build(file, picture(), {"y": random(1, 10, low=-4, high=30)})
+    assert "--activation sigmoid or none" in " ".join(describe(path).warnings)
+    assert "--activation" not in " ".join(describe(path, Overrides(activation="softmax")).warnings)
+
+
+@pytest.mark.parametrize(
+    ("said", "mean", "std"),
+    [({"std": (1.0,)}, (), (1.0,)), ({"mean": (0.5,)}, (127.5,), (255.0,)), ({"std": (58.0,)}, (), (58.0,))],
+)
+def test_mean_or_std_alone_keeps_no_guess_of_the_other_and_says_what_pixels_become(file, said, mean, std):
+    found = describe(build(file, picture(), {"y": random(1, 10)}), Overrides(**said))
+    image = found.manifest.inputs[0]
+    assert (image.mean, image.std) == (mean, std)
+    assert "pixels become" in " ".join(found.warnings)

@@ -17,7 +17,7 @@ from edge.data.tensor import Quantization, TensorSpec
 from edge.errors import ModelError, SampleError
 from edge.model.manifest import Input, Manifest
 from edge.preprocess.image import ImagePreprocessor, create
-from edge.preprocess.image.decode import decode
+from edge.preprocess.image.decode import decode, tell_animation
 
 WIDTH, HEIGHT = 96, 64
 
@@ -208,6 +208,23 @@ def test_a_truncated_jpeg_with_a_whole_thumbnail_in_it_is_told(pixels):
     assert decode(whole).shape == (80, 80, 3)
     with pytest.raises(SampleError, match="truncated"):
         decode(whole[: int(len(whole) * 0.8)])
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_of_a_picture_that_moves_the_first_frame_is_taken_and_the_others_are_told(kind, caplog):
+    frames = [Pillow.new("RGB", (16, 12), colour) for colour in ("red", "blue", "green")]
+    still, moving = io.BytesIO(), io.BytesIO()
+    frames[0].save(still, kind, lossless=True)
+    frames[0].save(moving, kind, save_all=True, append_images=frames[1:], lossless=True)
+    tell_animation.cache_clear()
+
+    assert (decode(still.getvalue()) == [255, 0, 0]).all()
+    assert not caplog.records
+    assert (decode(moving.getvalue()) == [255, 0, 0]).all()
+    decode(moving.getvalue())
+
+    (told,) = caplog.records
+    assert "the first picture alone is inferred" in told.fix
 
 
 def bomb(kind: str) -> bytes:

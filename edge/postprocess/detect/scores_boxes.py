@@ -87,7 +87,7 @@ def recognise(probe: OutputProbe) -> Head | None:
     background = options.get("background") == 0
     return Head(
         "detect", "scores-boxes", outputs, options, evidence, preset, columns, nms=nms, threshold=threshold,
-        labels=labels, background=background,
+        labels=labels, background=background, warning="" if ultraface else _doubt(form),
     )  # fmt: skip
 
 
@@ -105,6 +105,18 @@ def _box_format(places: Array) -> str | None:
     if ((places[:, 2:] >= places[:, :2]).all(axis=1)).mean() > 0.95:
         return "xyxy"
     return "cxcywh" if (places >= 0).all() else None
+
+
+def _doubt(form: str) -> str:
+    """The other forms that such boxes may have, which a run cannot tell."""
+    taken, others = {
+        "xyxy": ("corners x, y, x, y (xyxy)", "y, x, y, x (yxyx)"),
+        "cxcywh": ("centre and size (cxcywh)", "corner and size (xywh), or corners in any order,"),
+    }[form]
+    return (
+        f"boxes are taken for {taken}; {others} may look alike: decoder_options.box_format of a sidecar says which "
+        "(--describe writes one), --task raw gives the numbers"
+    )
 
 
 def _ultraface_boxes(width: int, height: int) -> int:

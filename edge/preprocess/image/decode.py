@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import cache
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from edge.errors import SampleError, first_line, needs
 from edge.preprocess.image import jpeg
 from edge.preprocess.image.header import MAX_PIXELS, PictureHeader, read_header
 from edge.telemetry.memory import available
+
+log = logging.getLogger(__name__)
 
 
 @cache
@@ -66,7 +69,16 @@ def decode_within(data: bytes) -> Decoded:
     return Decoded(pixels, (header.height, header.width) if turned else (header.width, header.height))
 
 
+@cache
+def tell_animation(kind: str) -> None:
+    """Once for each kind of file."""
+    way = "the first picture alone is inferred; send each as a file of its own, or a video"
+    log.warning("animated picture", extra={"kind": kind, "fix": way})
+
+
 def _decode(data: bytes, header: PictureHeader) -> Array:
+    if header.animated:
+        tell_animation(header.kind)
     if header.kind == "JPEG":
         if header.exif or header.cmyk:  # OpenCV turns the picture, and mixes inks
             jpeg.check(data, progressive=header.progressive, cmyk=header.cmyk)

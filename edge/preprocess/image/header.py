@@ -50,6 +50,8 @@ class PictureHeader(msgspec.Struct, frozen=True):
     exif: bool = False
     progressive: bool = False
     cmyk: bool = False
+    animated: bool = False
+    """There are more pictures in it than the first, which is the one decoded."""
 
     @property
     def pixels(self) -> int:
@@ -151,7 +153,7 @@ def _refuse_gap(data: bytes, at: int, end: int) -> None:
 def _png(data: bytes) -> PictureHeader:
     # https://www.w3.org/TR/png-3/#5DataRep: chunks of a length, a type, the data and their CRC.
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
-    transparent = exif = False
+    transparent = exif = animated = False
     at, kind = 8, b""
     while kind != b"IEND":
         (length,) = struct.unpack_from(">I", data, at)
@@ -162,9 +164,11 @@ def _png(data: bytes) -> PictureHeader:
             raise SampleError(f"a damaged PNG picture: the checksum at byte {end} is wrong; send the whole file again")
         transparent = transparent or kind == b"tRNS"
         exif = exif or kind == b"eXIf"
+        animated = animated or (kind == b"acTL" and data[at + 8 : at + 12] > bytes((0, 0, 0, 1)))
         at = end + 4
     refuse_more("a PNG picture", data, at)
-    return PictureHeader("PNG", width, height, alpha=colour in (4, 6) or transparent, deep=bits == 16, exif=exif)
+    alpha = colour in (4, 6) or transparent
+    return PictureHeader("PNG", width, height, alpha=alpha, deep=bits == 16, exif=exif, animated=animated)
 
 
 def _gif(data: bytes) -> PictureHeader:
@@ -178,7 +182,9 @@ def _gif(data: bytes) -> PictureHeader:
     end = _after_gif_blocks(data, at + 11 + _gif_colours(data[at + 9]))
     if data[end : end + 1] == b";":
         refuse_more("a GIF picture", data, end + 1)
-    return PictureHeader("GIF", width, height)
+    while data[end : end + 1] == b"\x21":
+        end = _after_gif_blocks(data, end + 2)
+    return PictureHeader("GIF", width, height, animated=data[end : end + 1] == b"\x2c")
 
 
 def _gif_colours(flags: int) -> int:
@@ -217,7 +223,7 @@ def _webp(data: bytes) -> PictureHeader:
         flags = data[20]
         width = int.from_bytes(data[24:27], "little") + 1
         height = int.from_bytes(data[27:30], "little") + 1
-        return PictureHeader("WebP", width, height, alpha=bool(flags & 0x10))
+        return PictureHeader("WebP", width, height, alpha=bool(flags & 0x10), animated=bool(flags & 0x02))
     if kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
         return PictureHeader("WebP", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, alpha=bool(bits >> 28 & 1))
