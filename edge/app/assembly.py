@@ -26,7 +26,7 @@ from edge.describe.head import HeadInfo
 from edge.engines import stateful
 from edge.errors import ConfigError, SampleError
 from edge.model.manifest import Manifest
-from edge.pipeline.pipeline import Follow, Pipeline, Watch
+from edge.pipeline.pipeline import Follow, Keep, Pipeline, Watch
 from edge.pipeline.results import Identity
 from edge.plugins import registry
 from edge.plugins.contexts import SinkContext, SourceContext, SpoolContext
@@ -92,6 +92,7 @@ def make_pipeline(loaded: Loaded, device: str, options: PipelineOptions | None =
         seq=options.seq,
         watch=options.watch,
         follow=options.follow,
+        keep=options.keep,
     )
 
 
@@ -123,6 +124,7 @@ class PipelineOptions(msgspec.Struct, frozen=True):
     seq: Iterator[int] | None = None
     watch: Watch | None = None
     follow: Follow | None = None
+    keep: Keep | None = None
 
 
 class Model:

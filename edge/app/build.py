@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.app import assembly, connecting, drift, refusals, tracking, trial
+from edge.app import assembly, capture, connecting, drift, refusals, tracking, trial
 from edge.app.core import Core, Draft
 from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
@@ -69,18 +69,21 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     status = Status(core.settings, loaded, core.metrics, core.clock, core.boot, core.topics, outboxes)
     watched = drift.make(core, draft, session)
     status.drift = watched.counts if watched is not None else None
+    captured = capture.make(core, draft, watched)
+    status.capture = captured.counts if captured is not None else None
     announcer = _announcer(core, draft, session, status)
     source = _source(core, session)
     masks = _masks(core, session)
     watches = [one.watch for one in (masks, watched) if one is not None]
     flow, follow = tracking.make(core, source)
-    pipeline = flow.pipeline(*watches, follow=follow)
+    keep = captured.keep if captured is not None else None
+    pipeline = flow.pipeline(*watches, follow=follow, keep=keep)
     status.instances = _instances(core, pipeline)
     outboxes += _outboxes(core, source, session, announcer)
     refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
     _frame_saver(core, draft)
-    tried = trial.make(core, draft, session)
-    _http(core, draft, status, source, (watched, tried))
+    tried = trial.make(core, draft, session, captured.differs if captured is not None else None)
+    _http(core, draft, status, source, (watched, tried, captured))
     if announcer is not None and announcer.pictures is not None:
         draft.observers.append(announcer.pictures.observe)
     if isinstance(source, RememberingSource):
@@ -259,7 +262,7 @@ def _http(
     draft: Draft,
     status: Status,
     source: Source | None,
-    fits: tuple[drift.Drift | None, trial.TrialPart | None],
+    fits: tuple[drift.Drift | None, trial.TrialPart | None, capture.Capture | None],
 ) -> None:
     address, grpc = core.settings.http.address, core.settings.http.grpc
     if address is None:
@@ -268,14 +271,14 @@ def _http(
         return
     from edge.http.options import Served
 
-    watched, tried = fits
+    watched, tried, captured = fits
     watches = [watched.watch_http] if watched is not None else []
     served = Served(
         manifest=core.loaded.manifest,
         engine=core.loaded.engine,
         sha256=core.loaded.sha256,
         version=__version__,
-        make_pipeline=functools.partial(core.pipeline, *watches),
+        make_pipeline=functools.partial(core.pipeline, *watches, keep=captured.keep if captured is not None else None),
         metrics=core.metrics,
         clock=core.clock,
         info=status.info,

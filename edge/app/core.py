@@ -14,7 +14,7 @@ from edge.data.sample import ModelInput
 from edge.data.tensor import Tensors
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.topics import Topics
-from edge.pipeline.pipeline import Follow, Pipeline, Watch
+from edge.pipeline.pipeline import Follow, Keep, Pipeline, Watch
 from edge.plugins.rows import RowRules
 from edge.runtime.publisher import Observer
 from edge.runtime.stop import Stop
@@ -48,12 +48,12 @@ class Core(msgspec.Struct, frozen=True):
         """What this service's files in the state folder begin with."""
         return f"{self.settings.topics.device}.{self.loaded.manifest.name}"
 
-    def pipeline(self, *watches: Watch, follow: Follow | None = None) -> Pipeline:
+    def pipeline(self, *watches: Watch, follow: Follow | None = None, keep: Keep | None = None) -> Pipeline:
         """One for the flow, and others for the HTTP endpoint: they number their results together. `follow` is the
         flow's alone."""
         watch = watches[0] if len(watches) == 1 else _all_of(watches) if watches else None
         options = assembly.PipelineOptions(
-            self.boot, self.rows, self.settings.input.max_input, clock_synced, self.seq, watch, follow
+            self.boot, self.rows, self.settings.input.max_input, clock_synced, self.seq, watch, follow, keep
         )
         return assembly.make_pipeline(self.loaded, self.settings.topics.device, options)
 

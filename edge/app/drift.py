@@ -33,19 +33,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge.drift")
 
 
+SUSPICIOUS = ("suspect", "drifted")
 SUFFIX = ".drift.json"
 """Of the files in the state folder that hold what was learnt."""
 
 
 class Drift(msgspec.Struct, frozen=True):
     """What the other parts need of the watch. `watch` is the flow's hook; `watch_http`, that of the pipelines for HTTP,
-    `pictured` (for the page) and `counts` are for any thread. `close` is to be called before the session's: what is
-    told last is still published."""
+    `pictured` (for the page), `counts` and `suspects` (whether something looks unlike before) are for any thread.
+    `close` is to be called before the session's: what is told last is still published."""
 
     watch: Watch
     watch_http: Watch
     pictured: Callable[[], Mapping[str, Any]]
     counts: Callable[[], Mapping[str, Any]]
+    suspects: Callable[[], bool]
     close: Callable[[], None]
 
 
@@ -111,7 +113,9 @@ def _made(core: Core, draft: Draft, session: MqttSession | None, reference: Refe
     draft.add("drift", start)
     draft.ticks += [shared.tick, watch.tick]
     draft.idles.append(tally.idle)
-    return Drift(tally.watch, shared.watch, watch.pictured, watch.counts, close)
+    return Drift(
+        tally.watch, shared.watch, watch.pictured, watch.counts, lambda: watch.newest.state in SUSPICIOUS, close
+    )
 
 
 class SharedTally:

@@ -48,6 +48,8 @@ class Status:
         """The `boot` of another service on the same topics, where there is one."""
         self.drift: Callable[[], Mapping[str, Any]] | None = None
         """What is counted of drift; None where it is not watched for."""
+        self.capture: Callable[[], Mapping[str, Any]] | None = None
+        """What is counted of the samples that are kept; None where none are."""
         self.update: Callable[[], Mapping[str, Any]] | None = None
         """Where an update stands, where the service follows a repository."""
         self.instances = 1
@@ -104,6 +106,7 @@ class Status:
             "clock_synced": clock_synced(),
             **counts(self._metrics.snapshot(), self._outboxes),
             **({"drift": self.drift()} if self.drift is not None else {}),
+            **({"capture": self.capture()} if self.capture is not None else {}),
         }
 
     def births(self) -> list[Outgoing]:

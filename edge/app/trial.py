@@ -20,7 +20,7 @@ from edge.pipeline.results import timestamp
 if TYPE_CHECKING:
     from edge.app.loading import Loaded
     from edge.pipeline.pipeline import Pipeline
-    from edge.trial.trial import Report
+    from edge.trial.trial import Differs, Report
 
 log = logging.getLogger("edge.trial")
 
@@ -29,15 +29,22 @@ class TrialPart:
     """The trial, and what is told of it. `told` from any thread, the rest in the main thread."""
 
     def __init__(
-        self, core: Core, draft: Draft, session: MqttSession | None, pipeline: Pipeline, loaded: Loaded
+        self,
+        core: Core,
+        draft: Draft,
+        session: MqttSession | None,
+        trial: tuple[Pipeline, Loaded],
+        differs: Differs | None = None,
     ) -> None:
+        """`trial` is the second model and its pipeline; `differs` is shown what the two do not agree on."""
         from edge.trial.blame import TrialMarks
         from edge.trial.trial import Trial
 
+        pipeline, loaded = trial
         self._core = core
         self._session = session
         self._marks = TrialMarks(core.settings.delivery.state_dir, core.stem, loaded.path, loaded.sha256)
-        self._trial = Trial(pipeline, core.loaded.ref, core.clock, marks=self._marks)
+        self._trial = Trial(pipeline, core.loaded.ref, core.clock, marks=self._marks, differs=differs)
         self._said = "undecided"
         self._every_ns = int(core.settings.topics.stats_interval * SECOND_NS)
         self._next_ns = core.clock.monotonic_ns() + self._every_ns
@@ -89,7 +96,7 @@ class TrialPart:
         return Outgoing(self._core.topics.trial, payload, retain=True, content_type="application/json")
 
 
-def make(core: Core, draft: Draft, session: MqttSession | None) -> TrialPart | None:
+def make(core: Core, draft: Draft, session: MqttSession | None, differs: Differs | None = None) -> TrialPart | None:
     """Loaded, its golden samples replayed; None where nobody asks for one. Raises ModelError, ConfigError."""
     settings = core.settings
     path = settings.drift.trial
@@ -113,4 +120,4 @@ def make(core: Core, draft: Draft, session: MqttSession | None) -> TrialPart | N
             f"--trial {path.name} keeps something from sample to sample (a window, a state), and a trial sees only "
             "some of them; try it in the place of the model"
         )
-    return TrialPart(core, draft, session, pipeline, loaded)
+    return TrialPart(core, draft, session, (pipeline, loaded), differs)

@@ -92,6 +92,10 @@ def _do(settings: Settings) -> int:
         from edge.app import drift
 
         return _printing(lambda: print("\n".join(drift.forget(settings))) or 0)
+    if settings.capture.export is not None:
+        from edge.app import capture
+
+        return _printing(lambda: print("\n".join(capture.export(settings))) or 0)
     if settings.updates.uri is not None:
         from edge.app import updating
 

@@ -44,6 +44,7 @@ class EdgeCollector(Collector):
         yield from self._delivery(counted, stats.get("lanes", {}))
         yield from _sinks(stats.get("sinks", {}))
         yield from _drift(counted)
+        yield from _capture(counted)
         yield from self._device()
         yield from self._http(counted)
 
@@ -169,6 +170,17 @@ def _drift(counted: Mapping[str, float]) -> Iterator[Metric]:
     yield _counter("drift_windows", "Windows that ended.", counted.get("drift_windows", 0))
     yield _counter("drift_rows", "Rows that were counted.", counted.get("drift_rows", 0))
     yield _counter("drift_writes", "Times that what was learnt was written.", counted.get("drift_writes", 0))
+
+
+def _capture(counted: Mapping[str, float]) -> Iterator[Metric]:
+    """Nothing where no samples are kept."""
+    if "capture_bytes" not in counted:
+        return
+    samples = CounterMetricFamily("edge_run_capture_samples", "Samples that a rule picked.", labels=["outcome"])
+    for outcome in ("kept", "passed_over", "failed"):
+        samples.add_metric([outcome], counted.get(f"capture_{outcome}", 0))
+    yield samples
+    yield _gauge("capture_bytes", "Bytes that samples take which are kept.", counted["capture_bytes"])
 
 
 def _sinks(sinks: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:

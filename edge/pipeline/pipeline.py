@@ -13,7 +13,7 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from edge.data.result import Prediction, Result, Skipped
-from edge.data.sample import Frame, ModelInput, Sample
+from edge.data.sample import Frame, ModelInput, Payload, Sample
 from edge.data.tensor import Array, Tensors
 from edge.errors import SampleError
 from edge.pipeline.batching import Batching, BatchOutput
@@ -34,6 +34,7 @@ from edge.plugins.protocols import (
 
 Watch: TypeAlias = Callable[[Result, Tensors, ModelInput], None]
 Follow: TypeAlias = Callable[[Sample, Result, Frame | None], Result]
+Keep: TypeAlias = Callable[[Payload, Frame | None, Result], None]
 
 
 class Pipeline:
@@ -52,11 +53,13 @@ class Pipeline:
         seq: Iterator[int] | None = None,
         watch: Watch | None = None,
         follow: Follow | None = None,
+        keep: Keep | None = None,
         now: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         """`seq` numbers the results; pipelines of one boot share it, so that no two results have one `id`. `watch`
         is shown each result with the outputs that it was made of. `follow` is given the results in order and adds
-        what only those before tell. `now` gives nanoseconds, of which differences count."""
+        what only those before tell. `keep` is shown each result as it is published, with the input. `now` gives
+        nanoseconds, of which differences count."""
         self._model = engine
         self._engine = RealValues(engine)
         self.infer = self._engine.infer
@@ -69,6 +72,7 @@ class Pipeline:
         self._to_columns = postprocess if isinstance(postprocess, ColumnPostprocessor) else None
         self._watch = watch
         self._follow = follow
+        self._keep = keep
         self._now = now
         self._free = isinstance(preprocess, FreePreprocessor)
         self._prepare = Preparation(preprocess, reserved_id=reserved_id, max_input=max_input, now=now)
@@ -206,4 +210,6 @@ class Pipeline:
             result = self._follow(sample, result, part.ready.frame if part.ready is not None else None)
         if self._watch is not None and part.ready is not None:
             self._watch(result, outputs, part.ready)
+        if self._keep is not None and part.ready is not None:
+            self._keep(part.payload, part.ready.frame, result)
         return result

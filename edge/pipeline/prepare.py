@@ -71,12 +71,14 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """One sample of a payload, ready for the engine, or the reason why it is not."""
+    """One sample of a payload, ready for the engine, or the reason why it is not. `payload` is the sample's own, where
+    it is ready."""
 
     ready: ModelInput | None
     reason: str
     input_id: InputId
     preprocess_ns: int
+    payload: Payload = None
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -177,7 +179,8 @@ class Preparation:
                 works.append(Work(sample, (Prepared(None, one.reason, UNSET, each_ns),), rest))
                 continue
             ready = zip(piece, inputs[at : at + len(piece)], strict=True)
-            works.append(Work(sample, [Prepared(r, "", self._input_id(p, one.whole), each_ns) for p, r in ready], rest))
+            parts = [Prepared(r, "", self._input_id(p, one.whole), each_ns, p) for p, r in ready]
+            works.append(Work(sample, parts, rest))
             at += len(piece)
         return works
 
@@ -195,7 +198,7 @@ class Preparation:
             ready = self._preprocess(replace(sample, payload=part))
         except SampleError as exc:
             return Prepared(None, str(exc), input_id, self._now() - started)
-        return None if ready is None else Prepared(ready, "", input_id, self._now() - started)
+        return None if ready is None else Prepared(ready, "", input_id, self._now() - started, part)
 
     def _input_id(self, part: Payload, whole: Mapping[str, Payload] | None) -> InputId:
         if self._reserved_id:

@@ -126,7 +126,7 @@ def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
         raise ConfigError("--json is how --check prints; say --check --json")
     if settings.delivery.state_dir == UNSET:
         settings = replace(settings, delivery=replace(settings.delivery, state_dir=default_state_dir(environ)))
-    if settings.process.healthy or settings.drift.anew:
+    if settings.process.healthy or settings.drift.anew or settings.capture.export is not None:
         return settings
     if settings.model.file == UNSET:
         remarks = "".join(f"; {remark}" for remark in settings.remarks)

@@ -236,6 +236,25 @@ def _place(text: str) -> tuple[str, tuple[tuple[float, float], ...]]:
     return name, tuple(zip(values[::2], values[1::2], strict=True))
 
 
+def capture_rules(text: str) -> tuple[tuple[str, float | str], ...]:
+    """Rules with commas between, kind and value of each: score<0.6,drift,random:0.01. Raises ValueError."""
+    return tuple(dict.fromkeys(_capture_rule(part.strip()) for part in text.split(",")))
+
+
+def _capture_rule(text: str) -> tuple[str, float | str]:
+    if text in ("drift", "trial-differs"):
+        return text, ""
+    if match := re.fullmatch(r"score\s*([<>])\s*([^=]+)", text):
+        return f"score{match[1]}", real(match[2])
+    kind, _, value = text.partition(":")
+    if kind == "random" and value:
+        return kind, share(value)
+    if kind == "class" and value:
+        return kind, word(value)
+    words = ("score<0.6", "score>0.9", "class:person", "random:0.01", "drift", "trial-differs")
+    raise ValueError(f"rules like {', '.join(words)} belong there, with commas between, not {text!r}")
+
+
 def path(text: str) -> Path:
     """A path; ~ is the home folder. The folder one is in is told apart from none at all. Raises ValueError."""
     if not text:

@@ -259,6 +259,31 @@ class DriftSettings(Struct, frozen=True):
     ] = None  # fmt: skip
 
 
+class CaptureSettings(Struct, frozen=True):
+    """Samples that are kept for labelling; none without `rules`: kind and value of each. Bytes."""
+
+    rules: Annotated[
+        tuple[tuple[str, float | str], ...],
+        Flag("keep samples worth labelling with their results, those that one of these picks, with commas between: "
+             "score<X, score>X, class:NAME, random:SHARE, drift, trial-differs", parsers.capture_rules, "RULES",
+             name="capture"),
+    ] = ()  # fmt: skip
+    folder: Annotated[
+        Path | None,
+        Flag("where they are kept; without: in the state folder", parsers.path, "DIR", name="capture-dir"),
+    ] = None
+    most: Annotated[
+        int,
+        Flag("bytes that they may take; the oldest of the least valuable go first", parsers.size, "SIZE",
+             name="capture-max"),
+    ] = 256_000_000  # fmt: skip
+    export: Annotated[
+        Literal["jsonl", "coco", "label-studio"] | None,
+        Flag("write what is kept in this layout, beside it, and end: jsonl, coco or label-studio",
+             one_of(("jsonl", "coco", "label-studio")), name="capture-export", only_flag=True),
+    ] = None  # fmt: skip
+
+
 class TrackingSettings(Struct, frozen=True):
     """Objects followed from frame to frame. `lost_s` in seconds; None: they are not. Zones and lines: name
     and points."""
@@ -382,6 +407,7 @@ class Settings(Struct, frozen=True):
     delivery: Annotated[DeliverySettings, Room("delivery")] = DeliverySettings()
     tracking: Annotated[TrackingSettings, Room("objects that are followed")] = TrackingSettings()
     drift: Annotated[DriftSettings, Room("whether the model still fits")] = DriftSettings()
+    capture: Annotated[CaptureSettings, Room("samples that are kept")] = CaptureSettings()
     updates: Annotated[UpdateSettings, Room("updates of the model")] = UpdateSettings()
     process: Annotated[ProcessSettings, Room("the process")] = ProcessSettings()
     given: frozenset[str] = frozenset()

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, Full, Queue
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from edge.data.result import ModelRef, Result, Skipped
-from edge.data.sample import Sample
+from edge.data.sample import Frame, Payload, Sample
 from edge.data.units import SECOND_NS
 from edge.pipeline.pipeline import Pipeline
 from edge.plugins.protocols import Clock
@@ -38,6 +38,7 @@ TOLD_MOST = 20
 OTHERS: Difference = ("others", "others")
 JOIN_S = 10.0
 
+Differs: TypeAlias = Callable[[Payload, Frame | None, tuple[Result, Result]], None]
 Word: TypeAlias = Literal["undecided", "equal", "differs", "worse", "broken"]
 
 
@@ -98,14 +99,17 @@ class Trial:
         clock: Clock,
         limits: Limits | None = None,
         marks: TrialMarks | None = None,
+        differs: Differs | None = None,
     ) -> None:
         """`pipeline` is the second model's own; it keeps nothing from sample to sample. `marks` tell whether an earlier
-        life of the process ended in it."""
+        life of the process ended in it. `differs` is shown, in the trial's thread, each input of which the two say
+        different things, with both results."""
         self._pipeline = pipeline
         self._running = running
         self._clock = clock
         self._limits = limits or Limits()
         self._marks = marks
+        self._differs = differs
         self._waiting: Queue[tuple[Sample, Sequence[Result | Skipped]]] = Queue(maxsize=1)
         self._ends = threading.Event()
         self._thread: threading.Thread | None = None
@@ -206,10 +210,14 @@ class Trial:
             return
         (theirs,) = self._pipeline.run([work])
         with self._lock:
-            for own, other in zip(outcomes, theirs, strict=True):
-                self._count(own, other)
+            differing = [self._count(own, other) for own, other in zip(outcomes, theirs, strict=True)]
+        if self._differs is not None and any(differing):
+            for part, own, other, differs in zip(work.parts, outcomes, theirs, differing, strict=True):
+                if differs and isinstance(own, Result) and isinstance(other, Result) and part.ready is not None:
+                    self._differs(part.payload, part.ready.frame, (own, other))
 
-    def _count(self, own: Result | Skipped, other: Result | Skipped) -> None:
+    def _count(self, own: Result | Skipped, other: Result | Skipped) -> bool:
+        """Whether they differ."""
         self._samples += 1
         for name, outcome in (("running", own), ("trial", other)):
             if isinstance(outcome, Skipped):
@@ -221,6 +229,7 @@ class Trial:
         self._agreed += not found
         for pair in found:
             self._pairs[pair if pair in self._pairs or len(self._pairs) < PAIRS_MOST else OTHERS] += 1
+        return bool(found)
 
 
 def _differences(own: Result | Skipped, other: Result | Skipped) -> list[Difference]:

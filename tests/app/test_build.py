@@ -70,7 +70,19 @@ def test_all_parts_are_there_when_it_is_built_and_none_of_them_is_started(built,
 
 @pytest.mark.parametrize(
     ("flags", "says"),
-    [(("--source", "synthetic:1", "--mask"), "--mask"), (("--source", "smoke:3"), "no source 'smoke'")],
+    [
+        (("--source", "synthetic:1", "--mask"), "--mask"),
+        (("--source", "smoke:3"), "no source 'smoke'"),
+        (("--source", "synthetic:1", "--capture", "drift"), "add --drift"),
+        (("--source", "synthetic:1", "--capture", "random:1,trial-differs"), "add --trial"),
+        (("--source", "synthetic:1", "--task", "raw", "--capture", "score<0.5"), "does raw, which has no score"),
+        (("--source", "synthetic:1", "--task", "raw", "--capture", "class:cat"), "does raw, which has no classes"),
+        (
+            ("--source", "synthetic:1", "--task", "classify", "--labels", "cat,dog", "--capture", "class:dig"),
+            "did you mean dog",
+        ),
+        (("--source", "synthetic:1", "--window", "4", "--capture", "random:1"), "takes windows"),
+    ],
 )
 def test_what_cannot_be_built_is_an_error_before_anything_is_started(built, flags, says):
     with pytest.raises(ConfigError, match=says):

@@ -327,6 +327,11 @@ def test_state_folder_that_is_a_file(pi):
     assert (row.verdict, row.code) == ("fail", 4)
 
 
+def test_a_folder_for_kept_samples_that_cannot_be_had(pi):
+    row = only(storage.rows(pi.settings("--capture", "random:1", "--capture-dir", "/proc/kept"), pi.host), "capture")
+    assert "no sample would be kept" in row.text
+
+
 def test_state_folder_that_cannot_be_written(pi):
     row = only(storage.rows(pi.settings("--state-dir", "/proc/edge-run"), pi.host), "state")
     assert (row.verdict, row.code) == ("fail", 4)

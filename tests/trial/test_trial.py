@@ -21,7 +21,7 @@ from edge.pipeline.results import Identity
 from edge.storage.crash_marks import CrashMarks, digest_of
 from edge.telemetry.clock import SystemClock
 from edge.trial.blame import TrialMarks
-from edge.trial.trial import Limits, Report, Trial
+from edge.trial.trial import Differs, Limits, Report, Trial
 
 RUNNING, OTHER = ModelRef("m", "1", "a" * 64), ModelRef("m", "2", "b" * 64)
 
@@ -69,10 +69,10 @@ def made() -> Iterator[Make]:
     """Starts a trial of a model that answers so."""
     trials: list[Trial] = []
 
-    def make(infer: Callable[[float], float], limits: Limits | None = None) -> Trial:
+    def make(infer: Callable[[float], float], limits: Limits | None = None, differs: Differs | None = None) -> Trial:
         identity = Identity("d", OTHER, "classify", "trial")
         pipeline = Pipeline(Engine(infer), OneNumber(), hot_or_cold, identity)
-        trials.append(Trial(pipeline, RUNNING, SystemClock(), limits or Limits(samples=3)))
+        trials.append(Trial(pipeline, RUNNING, SystemClock(), limits or Limits(samples=3), differs=differs))
         trials[-1].start()
         return trials[-1]
 
@@ -120,6 +120,17 @@ def test_what_they_answer_differently_is_counted_by_pair(made: Make) -> None:
     assert [(c.running, c.trial) for c in report.differences] == [("hot", "cold")]
     assert report.differences[0].count == report.samples
     assert report.verdict.word == "differs"
+
+
+def test_an_input_that_they_answer_differently_is_shown_with_both_answers(made: Make) -> None:
+    shown: list[tuple[object, str, str]] = []
+
+    def show(payload: object, frame: object, both: tuple[Result, Result]) -> None:
+        shown.append((payload, *(one.predictions[0].label for one in both)))
+
+    given(made(lambda x: 1.0, differs=show), ([1.0], [result("hot")]), ([-1.0], [result("cold")]))
+
+    assert set(map(str, shown)) == {"([-1.0], 'cold', 'hot')"}
 
 
 def test_before_enough_samples_came_there_is_no_verdict(made: Make) -> None:

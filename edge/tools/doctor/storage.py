@@ -39,6 +39,8 @@ def rows(settings: Settings, host: Host) -> Iterator[Row]:
     yield state
     if state.verdict != "fail":
         yield _disk(settings, folder)
+    if settings.capture.rules and settings.capture.folder is not None:
+        yield _capture(settings.capture.folder)
     yield from _card(settings, mount, host)
 
 
@@ -58,6 +60,16 @@ def mount_of(folder: Path, host: Host) -> Mount | None:
     path = folder.absolute()
     held = [m for m in mounts(host) if path.is_relative_to(m.point)]
     return max(enumerate(held), key=lambda pair: (len(Path(pair[1].point).parts), pair[0]))[1] if held else None
+
+
+def _capture(folder: Path) -> Row:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as exc:
+        return warn("capture", f"{folder}: {exc.strerror}, so no sample would be kept", "say another --capture-dir")
+    return ok("capture", f"{folder}, writable", folder=str(folder))
 
 
 def _state(folder: Path, mount: Mount | None) -> Row:

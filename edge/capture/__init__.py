@@ -1,0 +1,1 @@
+"""Samples worth labelling, kept beside their results."""

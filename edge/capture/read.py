@@ -1,0 +1,92 @@
+"""What is kept, read back: each sample once, though two rules may have kept it at two times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.capture.about import About
+from edge.capture.store import ABOUT, OURS
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A sample. `result` is as it was published; `trial` holds the other model's predictions, where these differ.
+    `file` is "" for a row."""
+
+    id: str
+    reasons: tuple[str, ...]
+    result: dict[str, Any]
+    file: str = ""
+    width: int = 0
+    height: int = 0
+    row: Any = None
+    trial: dict[str, Any] | None = None
+
+    @property
+    def predictions(self) -> list[dict[str, Any]]:
+        """Of the model that ran."""
+        return [p for p in self.result.get("predictions", ()) if isinstance(p, dict)]
+
+
+class Folder:
+    """May be written to meanwhile: what goes is left out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.left_out = 0
+        """Lines that cannot be read, and samples whose file is gone; of the last reading."""
+
+    def about(self) -> About:
+        """Raises nothing: a folder that lacks it, or has a damaged one, says little."""
+        try:
+            return msgspec.json.decode((self.path / ABOUT).read_bytes(), type=About)
+        except (OSError, msgspec.MsgspecError):
+            return About()
+
+    def samples(self) -> Iterator[Kept]:
+        """The oldest first. Raises OSError."""
+        self.left_out = 0
+        times: dict[str, int] = {}
+        for _, kept in self._lines():
+            times[kept.id] = times.get(kept.id, 0) + 1
+        twice: dict[str, Kept] = {}
+        self.left_out = 0
+        for _, kept in self._lines():
+            left = times.get(kept.id, 1)
+            one = _joined(twice[kept.id], kept) if kept.id in twice else kept
+            if left > 1:
+                times[kept.id], twice[kept.id] = left - 1, one
+            else:
+                twice.pop(kept.id, None)
+                yield one
+
+    def _lines(self) -> Iterator[tuple[str, Kept]]:
+        names = [match for path in self.path.iterdir() if (match := OURS.fullmatch(path.name)) is not None]
+        for match in sorted((m for m in names if m[0] == f"{m['name']}.jsonl"), key=lambda m: m["age"]):
+            try:
+                lines = (self.path / match[0]).read_bytes().splitlines()
+            except FileNotFoundError:
+                continue
+            for line in lines:
+                if (kept := self._of(line)) is not None:
+                    yield match["name"], kept
+                else:
+                    self.left_out += 1
+
+    def _of(self, line: bytes) -> Kept | None:
+        try:
+            kept = msgspec.json.decode(line, type=Kept)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        # The name is looked at as if a stranger had written the line: it stays within the folder.
+        named = not kept.file or (OURS.fullmatch(kept.file) is not None and (self.path / kept.file).is_file())
+        return kept if named else None
+
+
+def _joined(one: Kept, other: Kept) -> Kept:
+    reasons = tuple(dict.fromkeys((*one.reasons, *other.reasons)))
+    # Two segments of one sample hold two copies of its file: the newer stays, as long as there is one.
+    return msgspec.structs.replace(other, reasons=reasons, trial=other.trial or one.trial)
