@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.app import assembly, capture, connecting, drift, refusals, tracking, trial
+from edge.app import assembly, capture, connecting, drift, refusals, tracking, trial, words
 from edge.app.core import Core, Draft
 from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
@@ -217,6 +217,8 @@ def _outboxes(
         model=core.loaded.manifest.name,
         topic=core.topics.base,
         batch=core.settings.publishing.batch,
+        retain=core.settings.words.retain,
+        retain_replayed=core.settings.delivery.replay_rate <= 0,
         clock=core.clock,
         transport=session,
         reply_topics=core.settings.topics.reply_topics,
@@ -349,5 +351,6 @@ def _runner(
             idle=draft.idle,
             instances=pipelines[1:],
             guard=guard,
+            wording=words.make(settings, core.loaded, core.topics.base),
         ),
     )

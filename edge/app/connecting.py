@@ -65,7 +65,7 @@ def connect(core: Core, draft: Draft, broker: EmbeddedBroker | None) -> MqttSess
             key=mqtt.key,
             keepalive_s=mqtt.keepalive,
             confirm_timeout_s=mqtt.confirm_timeout,
-            version=4 if broker is not None else {"5": 5, "3.1.1": 4}.get(mqtt.version or ""),
+            version=4 if broker is not None else _version(core.settings),
         ),
         births=draft.born,
         wait_s=backoff.next_s,
@@ -74,6 +74,13 @@ def connect(core: Core, draft: Draft, broker: EmbeddedBroker | None) -> MqttSess
         failed=core.stop.fail,
         beat=core.hearts.beat,
     )
+
+
+def _version(settings: Settings) -> int | None:
+    """None: 5, or what the broker speaks. Attributes of a CloudEvent must not be lost for want of it."""
+    if settings.words.format == "cloudevents-binary":
+        return 5
+    return {"5": 5, "3.1.1": 4}.get(settings.mqtt.version or "")
 
 
 def join(core: Core, draft: Draft, session: MqttSession, status: Status, broker: EmbeddedBroker | None) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from edge import __version__
-from edge.app import assembly, loading, profile
+from edge.app import assembly, fits, loading, profile
 from edge.app.loading import Loaded
 from edge.data.tensor import Tensors
 from edge.errors import FatalError, SampleError
@@ -76,7 +76,7 @@ def _load(settings: Settings, file: Path) -> Loaded:
     """As the service would, and one inference through the whole pipeline's parts. Raises ModelError, ConfigError."""
     tuned = profile.apply(replace(settings, model=replace(settings.model, file=file)))
     loaded = loading.open_model(tuned)
-    assembly.make_publish_filter(settings, loaded.manifest.task)
+    fits.check(settings, loaded)
     assembly.make_pipeline(loaded, settings.topics.device)
     loading.replay(loaded, tuned)
     return loaded

@@ -115,10 +115,9 @@ def _import_opencv(settings: Settings) -> None:
 
 
 def _checked(settings: Settings, opened: _Beside[Loaded], replayed: _Beside[None]) -> Loaded:
-    from edge.app import assembly
+    from edge.app import fits
 
     loaded = opened.result()
-    # A rule that does not fit is an error before anything runs.
-    assembly.make_publish_filter(settings, loaded.manifest.task)
+    fits.check(settings, loaded)
     replayed.result()
     return loaded

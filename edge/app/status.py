@@ -21,7 +21,7 @@ from edge.mqtt.topics import Topics
 from edge.pipeline.results import timestamp
 from edge.plugins.protocols import Clock
 from edge.remote.address import without_credentials
-from edge.settings.settings import Settings
+from edge.settings.settings import Settings, WordsSettings
 from edge.telemetry import board as telemetry
 from edge.telemetry.clock import clock_synced
 from edge.telemetry.metrics import Metrics
@@ -88,6 +88,7 @@ class Status:
             },
             "source": self.source,
             "batch": settings.publishing.batch,
+            **_words(settings.words),
             "versions": {"edge-run": __version__, "python": platform.python_version(), "numpy": np.__version__},
             "platform": platform.machine(),
             **({"twin": {"boot": twin}} if (twin := self.twin()) else {}),
@@ -144,6 +145,13 @@ class StatsPublisher:
         if self._interval_ns and now >= self._next_ns and self._session.up:
             self._session.post(self._status.message())
             self._next_ns = now + self._interval_ns
+
+
+def _words(said: WordsSettings) -> dict[str, Any]:
+    """Where results go and as what, where it is not as ever: those who read them are told."""
+    words = {"topic": said.topic, "payload": said.payload, "format": said.format, "retain": said.retain or None}
+    told = {name: value for name, value in words.items() if value is not None}
+    return {"words": told} if told else {}
 
 
 def _model(loaded: Loaded) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import msgspec
 
 from edge.app import assembly
 from edge.app.core import Core
+from edge.app.loading import Loaded
 from edge.errors import ConfigError
 from edge.plugins.protocols import Source, ThresholdPostprocessor
-from edge.settings.settings import TrackingSettings
+from edge.settings.settings import Settings, TrackingSettings
 
 if TYPE_CHECKING:
     from edge.tracking.stage import Places, Tracking
@@ -27,6 +28,7 @@ def make(core: Core, source: Source | None) -> tuple[Core, Tracking | None]:
     lost_s = settings.lost_s
     if lost_s is None:
         return core, None
+    check(core.settings, core.loaded)
     from edge.tracking.stage import Tracking
 
     _require_use(core, source)
@@ -49,11 +51,15 @@ def _places(settings: TrackingSettings) -> Places:
     return Places(zones, lines, settings.anchor)
 
 
+def check(settings: Settings, loaded: Loaded) -> None:
+    """Raises ConfigError where the model finds no objects that could be followed."""
+    task = loaded.manifest.task
+    if settings.tracking.lost_s is not None and task not in TASKS:
+        raise ConfigError(f"--track follows objects, and {loaded.path.name} does {task}; leave it out")
+
+
 def _require_use(core: Core, source: Source | None) -> None:
     """Raises ConfigError where no object could be followed."""
-    task, file = core.loaded.manifest.task, core.loaded.path.name
-    if task not in TASKS:
-        raise ConfigError(f"--track follows objects, and {file} does {task}; leave it out")
     if source is None:
         raise ConfigError("--track follows objects through what a --source brings, and there is none; leave it out")
     if core.settings.drift.trial is not None:

@@ -106,7 +106,7 @@ class PendingQueue:
                     return taken
                 self._new.append(Delivery(message, now, ack))
                 self._put += 1
-                self._put_bytes += len(message.payload)
+                self._put_bytes += message.size
         return len(given)
 
     def _wait_for_room(self, waiting: Callable[[], None]) -> None:
@@ -147,7 +147,7 @@ class PendingQueue:
 
     def settled(self, deliveries: Sequence[Delivery]) -> None:
         """These are confirmed, on disk or given up: there is room for others."""
-        self._settled_bytes += sum([len(d.message.payload) for d in deliveries])
+        self._settled_bytes += sum([d.message.size for d in deliveries])
         self._settled += len(deliveries)
         # Not for each: a thread that waits shall put several before it has to wait again.
         if (self._waiting or self._wants_room) and not self.full(2):
@@ -167,8 +167,10 @@ class PendingQueue:
 
 
 def without_answers(given: Sequence[Acked]) -> list[Acked]:
-    """No asker waits behind this sink: its part of these is done."""
+    """No asker waits behind this sink: its part of these is done. Nor is it told in the words of a broker."""
     for message, ack in given:
         if message.kind == "answer":
             ack.release()
-    return [(m, a) for m, a in given if m.kind != "answer"]
+    return [
+        (m if m.words is None else msgspec.structs.replace(m, words=None), a) for m, a in given if m.kind != "answer"
+    ]

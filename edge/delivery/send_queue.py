@@ -236,7 +236,7 @@ class SendQueue:
         while self._new and (len(dropped) < count or size > 0):
             delivery = self._new.popleft()
             if delivery.row is None:
-                size -= len(delivery.message.payload)
+                size -= delivery.message.size
                 dropped.append(delivery)
             else:
                 kept.append(delivery)
@@ -246,4 +246,4 @@ class SendQueue:
 
 def _joins(message: Message) -> bool:
     """Errors, and what an asker waits for, go alone."""
-    return message.kind == "result" and message.reply is None
+    return message.kind == "result" and message.reply is None and message.words is None

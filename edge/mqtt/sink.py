@@ -16,9 +16,10 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
 
 from edge.data import codec, refusal
-from edge.data.message import Message
+from edge.data.message import Message, Words
 from edge.data.result import SCHEMA
 from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.mqtt.codec.packets import Publication, PublishTemplate, publication
@@ -42,6 +43,9 @@ MAX_PROPERTIES = 256
 MAX_TOLD = 1000
 """Response Topics that are remembered as told to be refused."""
 
+Retain: TypeAlias = Literal["never", "new", "all"]
+"""`new`: results that come after an outage are not retained, for newer ones were sent before them."""
+
 _KEY = operator.attrgetter("key")
 
 
@@ -63,9 +67,10 @@ class MqttSink(Listener):
         sending: Callable[[Message], None] = lambda _: None,
         count: Callable[[str], None] = lambda _: None,
         fence: ReplyFence | None = None,
+        retain: Retain = "never",
     ) -> None:
         """`sending` is called with each message for everybody, before it goes to the connection; `count` with the
-        reason of each that was dropped."""
+        reason of each that was dropped. `retain`: which results the broker keeps."""
         self.window = self._most = window
         self.batch = batch
         self.loop: Loop = session
@@ -73,13 +78,15 @@ class MqttSink(Listener):
         self._count = count
         self._session = session
         self._topics = Topics(base_topic)
+        self._retain = retain
         self._fence = fence or ReplyFence(base_topic)
         self._told_refused: set[str] = set()
         self._model = model
         self._events: SinkEvents | None = None
-        self._listening = False
-        self._halves: set[int] = set()
-        self._templates: dict[int, PublishTemplate] = {}
+        self._listening = self._own_topic = False
+        self._halves: dict[int, bytes] = {}
+        """The Response Topics of results of which neither part is confirmed."""
+        self._templates: dict[tuple[int, bool], PublishTemplate] = {}
 
     @property
     def batch_bytes(self) -> int:
@@ -108,7 +115,7 @@ class MqttSink(Listener):
         for key, together in itertools.groupby(entries, _KEY):
             group = list(together)
             message = group[0].message
-            if message.kind == "result" and message.reply is None:
+            if message.kind == "result" and message.reply is None and message.words is None:
                 publications.append(self._result(group))
                 continue
             try:
@@ -125,8 +132,8 @@ class MqttSink(Listener):
         delivery = p.on_delivery
         if delivery is None:
             return
-        if delivery.delivery_id in self._halves and p.name not in (self._topics.result, self._topics.error):
-            self._halves.discard(delivery.delivery_id)
+        if self._halves.get(delivery.delivery_id) == p.topic:
+            del self._halves[delivery.delivery_id]
             self._count("dropped:mqtt:reply")
         else:
             rejected.append((delivery.delivery_id, reason))
@@ -141,7 +148,8 @@ class MqttSink(Listener):
         for entry in group:
             self._sending(entry.message)
         payload = self._payload([e.message.replayed() if e.replayed else e.message.payload for e in group])
-        template = self._templates.get(len(group)) or self._template(len(group))
+        retain = self._retains(group[-1])
+        template = self._templates.get((len(group), retain)) or self._template(len(group), retain)
         on_delivery = OnDelivery(group[0].key, self._confirmed, self._refused)
         return template.publication(b"%d" % group[0].message.seq, payload, on_delivery)
 
@@ -152,10 +160,14 @@ class MqttSink(Listener):
         """Beside `seq`."""
         return {"schema": str(SCHEMA), "model": self._model, **({"count": str(count)} if self.batch > 1 else {})}
 
-    def _template(self, count: int) -> PublishTemplate:
-        template = PublishTemplate(self._topics.result, JSON, self._properties(count), varies="seq")
-        self._templates[count] = template
+    def _template(self, count: int, retain: bool) -> PublishTemplate:
+        template = PublishTemplate(self._topics.result, JSON, self._properties(count), varies="seq", retain=retain)
+        self._templates[count, retain] = template
         return template
+
+    def _retains(self, entry: Entry) -> bool:
+        """An old result never takes the place of a newer one."""
+        return self._retain == "all" or (self._retain == "new" and not entry.replayed)
 
     def _others(self, entry: Entry) -> list[Publication]:
         """An error, an event, or a result with a reply. Raises SampleError for an answer that can never be sent."""
@@ -175,18 +187,34 @@ class MqttSink(Listener):
             self._count("dropped:mqtt:reply")
             reply = None
         self._sending(message)
+        self._own_topic = message.words is not None and message.words.topic != ""
         topic, refused = self._topics.error, self._given_up("error")
         if message.kind == "event":
             topic, refused = self._topics.event, self._given_up("event")
         elif message.kind == "result":
             topic, refused, payload = self._topics.result, self._refused, self._payload([payload])
             properties = {**self._properties(1), "seq": str(message.seq)}
-        outgoing = Outgoing(topic, payload, content_type=JSON, properties=properties)
+        retain = message.kind == "result" and self._retains(entry)
+        outgoing = Outgoing(topic, payload, retain, JSON, properties=properties)
+        if message.words is not None:
+            outgoing = self._worded(entry, message.words, outgoing)
         everybody = publication(outgoing, OnDelivery(entry.key, self._confirmed, refused))
         if reply is None:
             return [everybody, *told]
-        self._halves.add(entry.key)
+        self._halves[entry.key] = reply.topic
         return [reply, everybody]
+
+    def _worded(self, entry: Entry, words: Words, usual: Outgoing) -> Outgoing:
+        """A payload that was rendered before is not touched by an outage: a user property tells of it."""
+        after = {"replayed": "true"} if entry.replayed else {}
+        own = {"model": self._model, "seq": str(entry.message.seq)}
+        return Outgoing(
+            words.topic or usual.topic,
+            words.payload if words.payload is not None else usual.payload,
+            usual.retain,
+            words.content_type,
+            properties={**words.properties, **own, **after},
+        )
 
     def _reply(
         self, key: int, message: Message, payload: bytes, properties: dict[str, str]
@@ -221,8 +249,8 @@ class MqttSink(Listener):
             self._count("dropped:mqtt:refused")
             self._confirmed([key])
             return
-        result = self._topics.result
-        self._events.lost(f"the broker refuses results: {refusal.reason}; may this user publish on {result}?")
+        where = "the topics of --topic" if self._own_topic else self._topics.result
+        self._events.lost(f"the broker refuses results: {refusal.reason}; may this user publish on {where}?")
 
     def _given_up(self, what: str) -> Callable[[int, Refusal], None]:
         def given_up(key: int, refusal: Refusal) -> None:
@@ -243,10 +271,7 @@ class MqttSink(Listener):
 
     def _is_first_half(self, key: int) -> bool:
         """One by one: both may be confirmed at once."""
-        if key in self._halves:
-            self._halves.discard(key)
-            return True
-        return False
+        return self._halves.pop(key, None) is not None
 
     def up(self, *, resumed: bool) -> None:
         if self._events is not None:
@@ -274,6 +299,7 @@ def create(rest: str, context: SinkContext) -> MqttSink:
         sending=context.sending,
         count=context.count,
         fence=ReplyFence(context.topic, context.discovery, context.reply_topics),
+        retain=("all" if context.retain_replayed else "new") if context.retain else "never",
     )
 
 

@@ -45,6 +45,10 @@ class SinkContext(msgspec.Struct, frozen=True):
     """What this service's topics begin with: prefix, device and model."""
     batch: int = 1
     """Most results that the user wants in one message; for sinks that can join them."""
+    retain: bool = False
+    """The `mqtt` sink has the broker retain results."""
+    retain_replayed: bool = True
+    """Also those that come after an outage: nothing newer was sent before them."""
     clock: Clock | None = None
     """None: the system's."""
     transport: object | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,6 +11,9 @@ from edge.delivery.publish_filter import PublishFilter
 from edge.pipeline.pipeline import Pipeline
 from edge.runtime.guard import Guard
 from edge.runtime.publisher import Observer
+
+if TYPE_CHECKING:
+    from edge.wording.wording import Wording
 
 
 class RunnerOptions(msgspec.Struct, frozen=True):
@@ -34,5 +38,7 @@ class RunnerOptions(msgspec.Struct, frozen=True):
     instances: tuple[Pipeline, ...] = ()
     """A pipeline for each instance of the model, where there are several; of one that keeps nothing from sample to
     sample. None: the runner's own pipeline is the only one."""
+    wording: Wording | None = None
+    """How the broker is told results; None: as they are."""
     guard: Guard = msgspec.field(default_factory=Guard)
     """Leaves out inputs that kill the process; for a source that would be given them again."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec.structs import astuple, replace
 
-from edge.data import codec
+from edge.data import codec, refusal
 from edge.data.message import Message
 from edge.data.result import Event, EventMessage, Result, Skipped
 from edge.data.sample import Sample
@@ -16,10 +17,16 @@ from edge.delivery.ack import Ack
 from edge.delivery.outbox import Outbox
 from edge.delivery.pending import Acked
 from edge.delivery.publish_filter import PublishFilter
+from edge.errors import SampleError
 from edge.plugins.protocols import Clock
 from edge.runtime.end_report import EndReport
 from edge.runtime.skip_log import SkipLog
 from edge.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from edge.wording.wording import Wording
+
+log = logging.getLogger("edge.runner")
 
 LOOK_AGAIN_S = 0.5
 
@@ -40,11 +47,12 @@ class Publisher:
         report: EndReport,
         publish_filter: PublishFilter | None = None,
         observers: Sequence[Observer] = (),
+        wording: Wording | None = None,
         waiting: Callable[[], None] = lambda: None,
     ) -> None:
         """`safe` is told of each sample that need not be kept any more, from any thread; `waiting` is called about
         twice a second while an outbox has no room. Observers see all results; `publish_filter` says which of them are
-        published."""
+        published, `wording` in which words the broker is told."""
         self._outboxes = outboxes
         self._safe = safe
         self._clock = clock
@@ -52,6 +60,7 @@ class Publisher:
         self._report = report
         self._filter = publish_filter
         self._observers = observers
+        self._wording = wording
         self._waiting = waiting
         self._skips = SkipLog(clock)
         self.owns_outboxes = False
@@ -97,8 +106,9 @@ class Publisher:
 
     def _publish_late(self, results: Sequence[Result]) -> None:
         # Their samples were acknowledged, and their askers answered, when they were held back.
-        ack = Ack(len(results), lambda: None)
-        self._put([(Message("result", codec.encode(r), r.seq), ack) for r in results])
+        messages = [m for r in results for m in self._worded(r, Message("result", codec.encode(r), r.seq))]
+        ack = Ack(len(messages), lambda: None)
+        self._put([(message, ack) for message in messages])
 
     def _put(self, acked: Sequence[Acked]) -> None:
         for outbox in self._outboxes:
@@ -118,7 +128,7 @@ class Publisher:
         for result in results:
             message = self._message(sample, result)
             if message is not None:
-                messages.append(message)
+                messages += self._worded(result, message)
             if isinstance(result, Result) and result.events:  # no rule holds back what happened
                 messages += self._events(result, result.events)
         if whole and messages and sample.origin is not None:
@@ -130,9 +140,25 @@ class Publisher:
         about = (result.schema, result.id, result.time, result.device, result.model.name, result.source, result.seq)
         messages = []
         for number, event in enumerate(events, 1):
-            told = EventMessage(*about, *astuple(event))
-            messages.append(Message("event", codec.encode(replace(told, id=f"{result.id}/{number}")), result.seq))
+            told = replace(EventMessage(*about, *astuple(event)), id=f"{result.id}/{number}")
+            payload = codec.encode(told)
+            words = self._wording.event(told, payload) if self._wording is not None else None
+            messages.append(Message("event", payload, result.seq, words=words))
         return messages
+
+    def _worded(self, result: Result | Skipped, message: Message) -> list[Message]:
+        """As the broker is told it; where the words fail the result goes out as it is, and an error says why."""
+        if self._wording is None or message.kind != "result" or isinstance(result, Skipped):
+            return [message]
+        try:
+            return [replace(message, words=self._wording.result(result, message.payload))]
+        except SampleError as exc:
+            self._metrics.inc("words_failed")
+            if not self._wording.is_new(str(exc)):
+                return [message]
+            log.error("a result is published in its usual words", extra={"seq": result.seq, "reason": str(exc)})
+            error = refusal.of(message, "words", result.model.name, str(exc))
+            return [message, Message("error", codec.encode(error), result.seq)]
 
     def _message(self, sample: Sample, result: Result | Skipped) -> Message | None:
         """None where it is held back and no asker waits for it."""

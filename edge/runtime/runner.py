@@ -83,6 +83,7 @@ class Runner:
             report=self._report,
             publish_filter=self._options.publish_filter,
             observers=self._options.observers,
+            wording=self._options.wording,
             waiting=self._beat_infer,
         )
         self._reader: SourceReader | None = None

@@ -135,6 +135,7 @@ def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
         raise ConfigError(f"--model {settings.model.file}: there is no such file; to fetch it say --updates URI, too")
     _check_home_assistant(settings)
     _check_tracking(settings)
+    _check_words(settings)
     topics = settings.topics
     device = topic_part(topics.device or os.uname().nodename or "device")
     prefix = "/".join(topic_part(part) for part in topics.prefix.split("/") if part) or "edge"
@@ -162,6 +163,29 @@ def _check_tracking(settings: Settings) -> None:
         names = [name for name, _ in named]
         if twice := next((n for n in names if names.count(n) > 1), None):
             raise ConfigError(f"{flag} {twice}=...: there are two of this name; each needs one of its own")
+
+
+def _check_words(settings: Settings) -> None:
+    words, publishing = settings.words, settings.publishing
+    own = {"--topic": words.topic, "--payload": words.payload, "--format": words.format}
+    said = [flag for flag, value in own.items() if value is not None]
+    if (said or words.retain) and settings.mqtt.url == "none":
+        raise ConfigError(
+            f"{(said or ['--retain'])[0]} is for the broker, but --mqtt is none; name one with --mqtt URL"
+        )
+    if words.payload is not None and words.format is not None:
+        raise ConfigError(f"--payload with --format {words.format}: both say what a result looks like; leave one out")
+    if said and publishing.batch > 1:
+        raise ConfigError(f"{said[0]} with --batch {publishing.batch}: each result has words of its own; leave one out")
+    if said and publishing.home_assistant is not None:
+        raise ConfigError(f"{said[0]} with --home-assistant: its entities read results as they are; leave one out")
+    if words.format == "cloudevents-binary" and (
+        settings.mqtt.version == "3.1.1" or settings.mqtt.url.partition(":")[0] == "embedded"
+    ):
+        raise ConfigError(
+            "--format cloudevents-binary: its attributes are user properties, which MQTT 3.1.1 (and the embedded "
+            "broker) has not; say --format cloudevents"
+        )
 
 
 def _without_broker(settings: Settings) -> Settings:

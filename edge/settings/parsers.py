@@ -255,6 +255,27 @@ def _capture_rule(text: str) -> tuple[str, float | str]:
     raise ValueError(f"rules like {', '.join(words)} belong there, with commas between, not {text!r}")
 
 
+def topic_template(text: str) -> str:
+    """A topic, with {{ }} or without. Raises ValueError."""
+    if not text.strip():
+        raise ValueError("a topic belongs there: house/{{ device }}/result")
+    return text
+
+
+def template(text: str) -> str:
+    """The text, or what is in the file behind an @. Raises ValueError."""
+    if text.startswith("@"):
+        try:
+            text = path(text[1:]).read_text(encoding="utf-8").rstrip("\n")
+        except OSError as exc:
+            raise ValueError(f"{exc.strerror}; name a file with the template behind @") from exc
+        except UnicodeDecodeError:
+            raise ValueError("a file of UTF-8 text belongs behind @") from None
+    if not text.strip():
+        raise ValueError('a template belongs there: {"label": {{ top.label }}}')
+    return text
+
+
 def path(text: str) -> Path:
     """A path; ~ is the home folder. The folder one is in is told apart from none at all. Raises ValueError."""
     if not text:

@@ -208,6 +208,27 @@ class PublishingSettings(Struct, frozen=True):
     ] = 10.0
 
 
+class WordsSettings(Struct, frozen=True):
+    """How the broker is told results: in the contract's words, or the house's own."""
+
+    topic: Annotated[
+        str | None,
+        Flag("publish results on this topic; {{ device }}, {{ top.label }} and others stand for what a result has",
+             parsers.topic_template, "TEMPLATE"),
+    ] = None  # fmt: skip
+    payload: Annotated[
+        str | None,
+        Flag('what a result is published as: {"label": {{ top.label }}}; @FILE: as it stands in the file',
+             parsers.template, "TEMPLATE|@FILE"),
+    ] = None  # fmt: skip
+    format: Annotated[
+        Literal["cloudevents", "cloudevents-binary"] | None,
+        Flag("results and events as cloudevents (one JSON object) or cloudevents-binary (MQTT 5 user properties)",
+             one_of(("cloudevents", "cloudevents-binary"))),
+    ] = None  # fmt: skip
+    retain: Annotated[bool, Flag("the broker retains the last result of each topic")] = False
+
+
 class HttpSettings(Struct, frozen=True):
     """The local endpoint; none where `address` is None."""
 
@@ -403,6 +424,7 @@ class Settings(Struct, frozen=True):
     topics: Annotated[TopicSettings, Room("topics")] = TopicSettings()
     output: Annotated[OutputSettings, Room("further results")] = OutputSettings()
     publishing: Annotated[PublishingSettings, Room("what is worth publishing, and for whom")] = PublishingSettings()
+    words: Annotated[WordsSettings, Room("the house's own words")] = WordsSettings()
     http: Annotated[HttpSettings, Room("the local HTTP endpoint")] = HttpSettings()
     delivery: Annotated[DeliverySettings, Room("delivery")] = DeliverySettings()
     tracking: Annotated[TrackingSettings, Room("objects that are followed")] = TrackingSettings()

@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge.data.message import Kind, Message
+import msgspec
+
+from edge.data.message import Kind, Message, Words
 from edge.data.sample import Reply
 from edge.data.units import SECOND_NS
 from edge.errors import SpoolError, UnavailableError
@@ -24,6 +26,8 @@ log = logging.getLogger("edge.storage")
 APPLICATION_ID = 0x65726E31
 FORMAT = 1
 KINDS: tuple[Kind, ...] = ("result", "error", "answer", "event")
+WORDED = 16
+"""Added to a kind: the payload column holds the payload's length, the payload, and its words as MessagePack."""
 ASIDE_KEPT = 3
 SMALL = 16_000_000
 """Bytes that are read in a moment, from a card too."""
@@ -189,8 +193,11 @@ def row_of(key: int, stored_ns: int, size: int, message: Message) -> Row:
     """A message as its row."""
     topic = None if message.reply is None else message.reply.topic.encode()
     correlation = None if message.reply is None else message.reply.correlation
-    kind = KINDS.index(message.kind)
-    texts = (topic, correlation, message.origin, message.payload)
+    kind, payload = KINDS.index(message.kind), message.payload
+    if message.words is not None:
+        kind += WORDED
+        payload = len(payload).to_bytes(4, "big") + payload + msgspec.msgpack.encode(message.words)
+    texts = (topic, correlation, message.origin, payload)
     return (key, stored_ns, kind, message.seq, size, _crc((key, kind, message.seq, size), texts), *texts)
 
 
@@ -198,13 +205,17 @@ def message_of(row: Row) -> Message:
     """The message of a row. Raises DamagedError where its checksum tells that it is not what was stored."""
     key, _, kind, seq, size, crc, topic, correlation, origin, payload = row
     try:
-        intact = crc == _crc((key, kind, seq, size), row[6:]) and kind in range(len(KINDS))
+        intact = crc == _crc((key, kind, seq, size), row[6:]) and kind % WORDED in range(len(KINDS))
         reply = None if topic is None else Reply(topic.decode(), correlation)
     except (TypeError, AttributeError, UnicodeDecodeError):
         intact = False
     if not intact:
         raise DamagedError(f"row {key} does not match its checksum")
-    return Message(KINDS[kind], payload, seq, reply, origin)
+    if kind < WORDED:
+        return Message(KINDS[kind], payload, seq, reply, origin)
+    end = 4 + int.from_bytes(payload[:4], "big")
+    words = msgspec.msgpack.decode(payload[end:], type=Words)
+    return Message(KINDS[kind - WORDED], payload[4:end], seq, reply, origin, words)
 
 
 def _crc(numbers: tuple[int, ...], texts: Sequence[bytes | None]) -> int:

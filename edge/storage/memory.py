@@ -124,11 +124,11 @@ class MemorySpool:
 
 
 def size_of(message: Message) -> int:
-    """The bytes a message counts for: its payload and, where it answers an asker, topic and correlation data."""
+    """The bytes a message counts for: payload, words and, where it answers an asker, topic and correlation data."""
     reply = message.reply
     if reply is None:
-        return len(message.payload)
-    return len(message.payload) + len(reply.topic.encode()) + len(reply.correlation or b"")
+        return message.size
+    return message.size + len(reply.topic.encode()) + len(reply.correlation or b"")
 
 
 def create(context: SpoolContext) -> MemorySpool:

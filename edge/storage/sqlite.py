@@ -9,9 +9,10 @@ crash brings back at most those: repeats, which a consumer drops by `id`.
 
 **Format.** `PRAGMA application_id` is "ern1", `user_version` 1; a file with others is set aside like a damaged
 one. Table `messages`, by age: `key`, growing and never used twice by a process; `stored_ns`; `kind` (0 result,
-1 error, 2 answer, 3 event); `seq`; `size`; `crc` (CRC-32 of all that follows and precedes it but the times: SQLite's
-pages have no checksum, so a rotten card would otherwise publish rot); reply `topic` and `correlation`; `origin`, by
-which a source knows an input again whose result is here; `payload`.
+1 error, 2 answer, 3 event; 16 more where `payload` holds words too, see `dbfile.py`); `seq`; `size`; `crc` (CRC-32 of
+all that follows and precedes it but the times: SQLite's pages have no checksum, so a rotten card would otherwise
+publish rot); reply `topic` and `correlation`; `origin`, by which a source knows an input again whose result is here;
+`payload`.
 
 **Limits.** `max_bytes` counts payload, reply topic and correlation data. A row adds about 30 bytes and pages are
 4 KiB, so the file takes 1.1 times that for results of 300 bytes, 1.3 for 100, and 2 at worst (just over 2 KB).

@@ -6,7 +6,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge.data.message import Message
+from edge.data.message import Message, Words
 from edge.data.sample import Reply
 from edge.errors import SampleError, UnavailableError
 from edge.mqtt.codec.packets import refusal
@@ -317,3 +317,43 @@ def test_what_is_joined_stays_below_what_the_broker_takes(joining, session):
     assert 9_000 < joining.batch_bytes < 10_000
     session.largest = 10**9
     assert joining.batch_bytes == 1_000_000
+
+
+def worded(key, words, reply=None, *, replayed=False):
+    return Entry(key, Message("result", b'{"n":1}', key, reply, words=words), replayed)
+
+
+def test_words_of_the_house_go_to_its_topic_as_they_were_rendered_also_after_an_outage(sink, outbox, session):
+    sink.send(worded(1, Words("house/line3", b"1;2", "text/plain", {"id": "x"}), replayed=True))
+    (sent,) = session.sent
+    assert (sent.name, sent.payload) == ("house/line3", b"1;2")
+    assert b"text/plain" in sent.properties
+    assert b"\x00\x08replayed\x00\x04true" in sent.properties
+    session.confirm(sent)
+    assert outbox.keys == [1]
+
+
+def test_an_asker_has_the_result_as_it_is_and_everybody_else_the_words(sink, outbox, session):
+    sink.send(worded(1, Words("house/line3", b"1;2"), Reply("asker", None)))
+    reply, everybody = session.sent
+    assert (reply.name, reply.payload) == ("asker", b'{"n":1}')
+    assert (everybody.name, everybody.payload) == ("house/line3", b"1;2")
+    session.confirm(reply)
+    assert outbox.keys == []
+    session.confirm(everybody)
+    assert outbox.keys == [1]
+
+
+def test_words_that_are_too_large_are_no_reply_that_is_too_large(sink, session, counted):
+    entry = worded(1, Words("house/line3", b"large"), Reply("asker", None))
+    assert sink.send_all([entry]) == [(1, "too large")]
+    assert counted == []
+
+
+@pytest.mark.parametrize(("retain", "kept"), [("never", [False, False]), ("all", [True, True]), ("new", [True, False])])
+@pytest.mark.parametrize("words", [None, Words("house/line3", b"1;2")])
+def test_the_broker_retains_the_results_that_it_shall_and_no_error(session, outbox, retain, kept, words):
+    sink = MqttSink(session, "edge/pi/m", "m", retain=retain)
+    sink.open(outbox)
+    sink.send_all([worded(1, words), worded(2, words, replayed=True), Entry(3, Message("error", b"{}", 3), False)])
+    assert [p.retain for p in session.sent] == [*kept, False]

@@ -59,8 +59,11 @@ class Publication(msgspec.Struct, frozen=True):
 class PublishTemplate:
     """Messages of one topic that differ in their payload and in the value of one user property."""
 
-    def __init__(self, topic: str, content_type: str, properties: Mapping[str, str], varies: str) -> None:
+    def __init__(
+        self, topic: str, content_type: str, properties: Mapping[str, str], varies: str, *, retain: bool = False
+    ) -> None:
         """`varies` names the property. Raises SampleError as `publication` does."""
+        self._retain = retain
         self._topic = topic_field(topic)
         self._fixed = _packed(content_type, None, properties) + _name(varies)
         self._heads: dict[int, bytes] = {}
@@ -68,7 +71,7 @@ class PublishTemplate:
     def publication(self, value: bytes, payload: bytes, on_delivery: OnDelivery) -> Publication:
         """The message of one payload; `value` is the property's."""
         head = self._heads.get(len(value)) or self._head(len(value))
-        return Publication(self._topic, head + value, payload, False, on_delivery)
+        return Publication(self._topic, head + value, payload, self._retain, on_delivery)
 
     def _head(self, size: int) -> bytes:
         head = length(len(self._fixed) + 2 + size) + self._fixed + struct.pack(">H", size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edge.data.message import Message
+from edge.data.message import Message, Words
 from edge.data.sample import Reply
 from edge.plugins import protocols
 from edge.plugins.protocols import Entry, Spool
@@ -57,6 +57,8 @@ def _gives_back_what_it_was_given(spool: Spool) -> None:
         Message("result", b'{"n":4}', 10, Reply("asker/\u00e9", b"")),
         Message("result", b'{"n":5}', 2**40, Reply("asker/5", bytes(range(256)))),
         Message("result", b'{"n":6}', 11, origin=bytes(range(18))),
+        Message("result", b'{"n":7}', 12, words=Words("house/line3", b"7\0", "text/plain", {"id": "\u00e9"})),
+        Message("event", b'{"n":8}', 13, Reply("asker/8", None), words=Words()),
     ]
     keys = spool.append(messages[:2]) + spool.append(messages[2:])
     entries = spool.after(0, 10)

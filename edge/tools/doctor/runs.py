@@ -9,7 +9,7 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from edge.app import assembly, loading, profile
+from edge.app import assembly, fits, loading, profile
 from edge.app.loading import Loaded
 from edge.engines import choose
 from edge.errors import ConfigError, EndOfStream, FatalError, ModelError, SampleError, UnavailableError
@@ -63,7 +63,7 @@ def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, Loaded 
         return None
     try:
         loaded = loading.open_model(settings)
-        assembly.make_publish_filter(settings, loaded.manifest.task)
+        fits.check(settings, loaded)
     except FatalError as exc:
         yield failed("model", exc, "say another --model, or convert it again with edge-convert")
         return None

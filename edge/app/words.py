@@ -1,0 +1,59 @@
+"""`--topic`, `--payload` and `--format`: how the broker is told results, tried at the start on what a model gives."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from edge.app.loading import Loaded
+from edge.mqtt.topics import OUTPUTS
+from edge.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from edge.wording.wording import Wording
+
+
+def make(settings: Settings, loaded: Loaded, base: str) -> Wording | None:
+    """None where results are told as they are; `base` is what the topics of this service begin with. Raises
+    ConfigError."""
+    said = settings.words
+    if said.topic is None and said.payload is None and said.format is None:
+        return None
+    from edge.data.result import ModelRef
+    from edge.postprocess import regress
+    from edge.wording import examples
+    from edge.wording.wording import Said, Wording
+
+    manifest = loaded.manifest
+    source = settings.input.source or "mqtt:"
+    heard = (source.removeprefix("mqtt:") or f"{base}/input") if source.startswith("mqtt:") else ""
+    wording = Wording(
+        Said(base, said.topic, said.payload, said.format), manifest.task, partial(_refused, base=base, heard=heard)
+    )
+    values = regress.named(manifest, loaded.engine.outputs) if manifest.task == "regress" else ()
+    model = ModelRef(manifest.name, manifest.version, loaded.sha256)
+    wording.check(
+        examples.results(manifest.task, tuple(manifest.labels), tuple(name for name, _ in values), base, model)
+    )
+    return wording
+
+
+def check(settings: Settings, loaded: Loaded) -> None:
+    """Raises ConfigError where a template does not fit the model."""
+    topics = settings.topics
+    make(settings, loaded, f"{topics.prefix}/{topics.device}/{loaded.manifest.name}")
+
+
+def _refused(topic: str, *, base: str, heard: str) -> str | None:
+    """Why no result may go there. `heard`: the filter of the topics that the source reads, "" where it reads none."""
+    if topic in {f"{base}/{name}" for name in ("input", "set", *OUTPUTS) if name != "result"}:
+        return "it is this service's own, for something else"
+    if not heard:
+        return None
+    from edge.mqtt.connection import Connection  # brings paho, which the session loads in its own way
+
+    heard = heard.split("/", 2)[-1] if heard.startswith("$share/") else heard
+    usual = topic == f"{base}/result"  # the source knows these, and leaves them out
+    if not usual and Connection.matches(heard, topic):
+        return f"--source mqtt:{heard} reads there, so each result would be an input"
+    return None
