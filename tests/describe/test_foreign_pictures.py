@@ -232,3 +232,16 @@ def test_mean_or_std_alone_keeps_no_guess_of_the_other_and_says_what_pixels_beco
     image = found.manifest.inputs[0]
     assert (image.mean, image.std) == (mean, std)
     assert "pixels become" in " ".join(found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("shares", "form", "resize"), [(True, "end-to-end-centre", "stretch"), (False, "end-to-end", "letterbox")]
+)
+def test_six_columns_with_metadata_that_name_no_head_are_read_by_their_numbers(file, shares, form, resize):
+    metadata = {"names": "{0: 'a', 1: 'b'}", "stride": "32", "task": "detect", "imgsz": "[96, 96]"}
+    places = np.concatenate((random(1, 50, 2, low=0.3), random(1, 50, 2, high=0.2)), axis=2)
+    if not shares:
+        places = np.concatenate((places[..., :2] * 50, places[..., :2] * 50 + 20), axis=2)
+    rows = np.concatenate((places, random(1, 50, 1), np.ones((1, 50, 1), np.float32)), axis=2)
+    found = describe(build(file, picture(), {"output0": rows}, metadata=metadata)).manifest
+    assert (found.decoder_options["form"], found.inputs[0].resize) == (form, resize)

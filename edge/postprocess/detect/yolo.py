@@ -215,8 +215,9 @@ def _few(probe: OutputProbe, rows: Array) -> Head | None:
     lit = _lit(rows)
     if not (probe.metadata.kind or (_are_shares(lit[:, 4]) and _are_classes(lit[:, 5]))):
         return None
-    form = "end-to-end" if probe.metadata.kind else _corners_or_centre(lit[:, :4])
-    if form is None:
+    # Metadata without a `head` may be of an RT-DETR, too.
+    form = "end-to-end" if probe.metadata.head else _corners_or_centre(lit[:, :4])
+    if form is None and not probe.metadata.kind:
         return None
     options: dict[str, Any] = {}
     task: Task = "detect"
@@ -224,7 +225,7 @@ def _few(probe: OutputProbe, rows: Array) -> Head | None:
         options["keypoints"], task = list(points), "keypoints"
     elif more:
         options["extras"] = more
-    return _head(form, rows[:, :4], options, task=task, evidence=Evidence.NUMBERS)
+    return _head(form or "end-to-end", rows[:, :4], options, task=task, evidence=Evidence.NUMBERS)
 
 
 def _corners_or_centre(rows: Array) -> str | None:
