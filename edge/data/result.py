@@ -100,7 +100,8 @@ class Timing(msgspec.Struct, frozen=True):
 
 class Event(msgspec.Struct, frozen=True):
     """What happened to an object that is followed, in the frame of its result. `direction` of a `line`: `in` from its
-    left to its right, seen from its first point to its second. `dwell_s`: how long it was in the `zone`, or there."""
+    left to its right, seen from its first point to its second. `dwell_s`: how long it was in the `zone`, or there.
+    `source` where it is another one than the result's: a topic that is followed no more."""
 
     type: Literal["appear", "gone", "enter", "leave", "cross"]
     track_id: int
@@ -109,6 +110,7 @@ class Event(msgspec.Struct, frozen=True):
     line: str | UnsetType = UNSET
     direction: Literal["in", "out"] | UnsetType = UNSET
     dwell_s: float | UnsetType = UNSET
+    source: str | UnsetType = UNSET
 
 
 class EventMessage(msgspec.Struct, frozen=True):

@@ -73,4 +73,5 @@ def _results(settings: Settings, manifest: Manifest, outputs: tuple[TensorSpec, 
         temperature=tells and board.temperature_celsius() is not None,
         throttling=tells and board.throttled() is not None,
         drift=drift,
+        zones=tuple(name for name, _ in settings.tracking.zones),
     )

@@ -47,6 +47,7 @@ class Results:
     temperature: bool = False
     throttling: bool = False
     drift: bool = False
+    zones: tuple[str, ...] = ()
 
 
 def slug(text: str) -> str:
@@ -67,6 +68,7 @@ def _of_task(results: Results, topic: str) -> Iterator[tuple[str, Component]]:
         yield "score", _percent("Score", topic, _FIRST + "{{ (best.score * 100) | round(1) if best else none }}")
     elif results.task in ("detect", "keypoints"):
         yield from _objects(results.labels, topic)
+        yield from _zones(results.zones, topic)
     elif results.task == "regress":
         yield from _values(results.values, topic)
     elif results.task == "anomaly":
@@ -98,6 +100,15 @@ def _objects(labels: Sequence[str], topic: str) -> Iterator[tuple[str, Component
         count = _number(label.capitalize(), topic, "{{ " + many + " }}")
         hidden = len(named) > COUNTS_ENABLED and label not in people
         yield f"count_{key}", count | ({"enabled_by_default": False} if hidden else {})
+
+
+def _zones(names: Sequence[str], topic: str) -> Iterator[tuple[str, Component]]:
+    """How many are in each; by label among its attributes."""
+    for name, key in _keys(names):
+        inside = "(value_json.counts | default({}))[" + json.dumps(name) + "] | default({})"
+        count = _number(f"In {name}", topic, "{{ (" + inside + ").values() | sum }}")
+        by_label = {"json_attributes_topic": topic, "json_attributes_template": "{{ (" + inside + ") | tojson }}"}
+        yield f"zone_{key}", count | by_label
 
 
 def _values(values: Sequence[tuple[str, str]], topic: str) -> Iterator[tuple[str, Component]]:

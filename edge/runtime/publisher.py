@@ -140,7 +140,8 @@ class Publisher:
         about = (result.schema, result.id, result.time, result.device, result.model.name, result.source, result.seq)
         messages = []
         for number, event in enumerate(events, 1):
-            told = replace(EventMessage(*about, *astuple(event)), id=f"{result.id}/{number}")
+            *what, source = astuple(event)
+            told = replace(EventMessage(*about, *what), id=f"{result.id}/{number}", source=source or result.source)
             payload = codec.encode(told)
             words = self._wording.event(told, payload) if self._wording is not None else None
             messages.append(Message("event", payload, result.seq, words=words))

@@ -70,6 +70,10 @@ class Presences:
         ]
         return [*leaves, _event("gone", track_id, known, dwell_s=_seconds(known.last_ns - known.first_ns))]
 
+    def all_ended(self) -> list[Event]:
+        """None of them is followed any more."""
+        return [event for track_id in tuple(self._present) for event in self.ended(track_id)]
+
     def seen(self, track_id: int, found: Detection, time_ns: int) -> list[Event]:
         """The object is there."""
         known = self._present.get(track_id)

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from edge.data.result import Detection, Result
+from edge.data.result import Detection, Event, Result
 from edge.data.sample import Frame, Sample
 from edge.data.units import SECOND_NS
 from edge.tracking.places import Place
@@ -63,7 +63,7 @@ class Tracking:
 
     def __call__(self, sample: Sample, result: Result, frame: Frame | None = None) -> Result:
         """The result with the ids of its objects, and without those that were looked for only to go on with a track."""
-        stream = self._stream(sample.source)
+        stream, events = self._stream(sample.source)
         time_ns = sample.captured_ns if self._live else sample.at_ns or 0
         self._watch_pace(stream, time_ns)
         objects: list[Detection] = result.predictions
@@ -74,7 +74,7 @@ class Tracking:
         now_ns = time_ns if self._live else stream.tracker.now_ns
         if frame is not None:
             self._tell_outside(stream.presences.of_size(frame.width, frame.height), frame)
-        events = [event for track_id in seen.ended for event in stream.presences.ended(track_id)]
+        events += [event for track_id in seen.ended for event in stream.presences.ended(track_id)]
         told = []
         for o, ours, track_id, age, missed in zip(
             objects, sure.tolist(), seen.ids.tolist(), seen.ages.tolist(), seen.missed.tolist(), strict=True
@@ -88,17 +88,20 @@ class Tracking:
         counts = stream.presences.counts() if self._places.zones else UNSET
         return replace(result, predictions=told, counts=counts, events=events or UNSET)
 
-    def _stream(self, source: str) -> _Stream:
+    def _stream(self, source: str) -> tuple[_Stream, list[Event]]:
+        """The stream, and what ends with another one that makes room for it."""
         name = source if source.startswith("mqtt:") else ""
         if name not in self._streams:
             places = self._places
             presences = Presences(places.zones, places.lines, places.anchor)
             self._streams[name] = _Stream(Tracker(self._lost_s, lambda: next(self._ids)), presences)
         self._streams.move_to_end(name)
+        ended: list[Event] = []
         if len(self._streams) > STREAMS_MOST:
-            self._streams.popitem(last=False)
+            other, dropped = self._streams.popitem(last=False)
+            ended = [replace(event, source=other) for event in dropped.presences.all_ended()]
             self._warn("objects are followed in some topics only: there are too many", topics_most=STREAMS_MOST)
-        return self._streams[name]
+        return self._streams[name], ended
 
     def _tell_outside(self, names: Sequence[str], frame: Frame) -> None:
         for name in names:

@@ -107,3 +107,11 @@ def test_drift_is_a_problem_that_names_its_features_where_it_is_watched_for():
     assert found["value_template"] == "{{ 'ON' if value_json.state == 'drifted' else 'OFF' }}"
     assert found["json_attributes_topic"] == found["state_topic"]
     assert "drift" not in said(made("classify"))["components"]
+
+
+def test_each_zone_is_a_count_with_the_labels_that_are_in_it():
+    found = made("detect", zones=("door", "Door")).components
+    assert {key for key in found if key.startswith("zone_")} == {"zone_door", "zone_door_1"}
+    assert found["zone_door"]["name"] == "In door"
+    assert '["Door"]' in found["zone_door_1"]["value_template"]
+    assert found["zone_door"]["json_attributes_topic"] == found["zone_door"]["state_topic"]

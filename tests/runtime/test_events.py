@@ -20,7 +20,7 @@ from edge.testing.fakes import DoublingEngine, FakeBroker, ListSource, NumbersPr
 IDENTITY = Identity("pi", ModelRef("double", "1", "00"), "regress", "5f0c9a1e")
 EVENTS = [
     Event(type="appear", track_id=1, label="person"),
-    Event(type="leave", track_id=1, label="person", zone="door", dwell_s=2.5),
+    Event(type="leave", track_id=1, label="person", zone="door", dwell_s=2.5, source="mqtt:cam/7"),
 ]
 
 
@@ -48,6 +48,7 @@ def test_events_follow_their_result_and_have_ids_of_their_own():
     assert [e["id"] for e in (appear, leave)] == [f"{result['id']}/1", f"{result['id']}/2"]
     assert (appear["type"], leave["type"], leave["zone"], leave["dwell_s"]) == ("appear", "leave", "door", 2.5)
     assert [e["type"] for e in result["events"]] == ["appear", "leave"]
+    assert leave["source"] == "mqtt:cam/7"
     assert {k: appear[k] for k in ("time", "seq", "device", "source")} == {
         k: result[k] for k in ("time", "seq", "device", "source")
     }

@@ -168,3 +168,16 @@ def test_pictures_that_come_together_take_no_time_of_their_own():
             found = tracking(Sample(None, "mqtt:door", second * SECOND, 0), result(*objects))
             events += found.events or []
     assert [(e.type, e.dwell_s) for e in events] == [("appear", UNSET), ("gone", 2.0)]
+
+
+def test_objects_of_a_topic_that_makes_room_for_another_leave_and_are_gone_with_its_name():
+    zone = Place("door", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
+    tracking = Tracking(1.0, 0.5, Places(zones=(zone,)), live=True)
+    time_ns, told = SECOND, []
+    for n in (0, 0, *range(1, STREAMS_MOST + 1)):
+        time_ns += FRAME_NS
+        sample = Sample(None, f"mqtt:cam/{n}", time_ns, 0)
+        found = tracking(sample, result(person(0)), Frame(100, 100))
+        told += [] if found.events is UNSET else found.events
+    ended = [(e.type, e.source) for e in told if e.source is not UNSET]
+    assert ended == [("leave", "mqtt:cam/0"), ("gone", "mqtt:cam/0")]
