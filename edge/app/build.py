@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.app import assembly, capture, connecting, drift, refusals, tracking, trial, words
+from edge.app import assembly, capture, cascade, connecting, drift, refusals, tracking, trial, words
 from edge.app.core import Core, Draft
 from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
@@ -75,15 +75,16 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     source = _source(core, session)
     masks = _masks(core, session)
     watches = [one.watch for one in (masks, watched) if one is not None]
-    flow, follow = tracking.make(core, source)
     keep = captured.keep if captured is not None else None
-    pipeline = flow.pipeline(*watches, follow=follow, keep=keep)
+    then = cascade.make(core, draft)
+    flow, track = tracking.make(core, source)
+    pipeline = flow.pipeline(*watches, follows=(*((track,) if track is not None else ()), *then()), keep=keep)
     status.instances = _instances(core, pipeline)
     outboxes += _outboxes(core, source, session, announcer)
     refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
     _frame_saver(core, draft)
     tried = trial.make(core, draft, session, captured.differs if captured is not None else None)
-    _http(core, draft, status, source, (watched, tried, captured))
+    _http(core, draft, status, source, (watched, tried, captured), then)
     if announcer is not None and announcer.pictures is not None:
         draft.observers.append(announcer.pictures.observe)
     if isinstance(source, RememberingSource):
@@ -265,6 +266,7 @@ def _http(
     status: Status,
     source: Source | None,
     fits: tuple[drift.Drift | None, trial.TrialPart | None, capture.Capture | None],
+    then: cascade.Stages,
 ) -> None:
     address, grpc = core.settings.http.address, core.settings.http.grpc
     if address is None:
@@ -274,13 +276,14 @@ def _http(
     from edge.http.options import Served
 
     watched, tried, captured = fits
+    keep = captured.keep if captured is not None else None
     watches = [watched.watch_http] if watched is not None else []
     served = Served(
         manifest=core.loaded.manifest,
         engine=core.loaded.engine,
         sha256=core.loaded.sha256,
         version=__version__,
-        make_pipeline=functools.partial(core.pipeline, *watches, keep=captured.keep if captured is not None else None),
+        make_pipeline=lambda: core.pipeline(*watches, follows=then(), keep=keep),
         metrics=core.metrics,
         clock=core.clock,
         info=status.info,

@@ -10,7 +10,7 @@ from edge.app import assembly
 from edge.app.loading import Loaded
 from edge.app.service import Part
 from edge.data.result import Result
-from edge.data.sample import ModelInput
+from edge.data.sample import Frame, ModelInput, Sample
 from edge.data.tensor import Tensors
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.topics import Topics
@@ -48,10 +48,11 @@ class Core(msgspec.Struct, frozen=True):
         """What this service's files in the state folder begin with."""
         return f"{self.settings.topics.device}.{self.loaded.manifest.name}"
 
-    def pipeline(self, *watches: Watch, follow: Follow | None = None, keep: Keep | None = None) -> Pipeline:
-        """One for the flow, and others for the HTTP endpoint: they number their results together. `follow` is the
-        flow's alone."""
+    def pipeline(self, *watches: Watch, follows: Sequence[Follow] = (), keep: Keep | None = None) -> Pipeline:
+        """One for the flow, and others for the HTTP endpoint: they number their results together. Each of `follows` is
+        given what the one before it has made of the results."""
         watch = watches[0] if len(watches) == 1 else _all_of(watches) if watches else None
+        follow = follows[0] if len(follows) == 1 else _one_after_another(follows) if follows else None
         options = assembly.PipelineOptions(
             self.boot, self.rows, self.settings.input.max_input, clock_synced, self.seq, watch, follow, keep
         )
@@ -64,6 +65,15 @@ def _all_of(watches: Sequence[Watch]) -> Watch:
             one(result, outputs, given)
 
     return watch
+
+
+def _one_after_another(follows: Sequence[Follow]) -> Follow:
+    def follow(sample: Sample, result: Result, frame: Frame | None) -> Result:
+        for one in follows:
+            result = one(sample, result, frame)
+        return result
+
+    return follow
 
 
 class Draft:

@@ -26,6 +26,16 @@ class Classification(msgspec.Struct, frozen=True):
     score: float
 
 
+class Nested(msgspec.Struct, frozen=True):
+    """What a second model says of an object: its name, its task, and its predictions as in a result of its own, boxes
+    and points in pixels of the captured frame. `reason`: why there are none."""
+
+    model: str
+    task: str
+    predictions: list[Any]
+    reason: str | UnsetType = UNSET
+
+
 class Detection(msgspec.Struct, frozen=True):
     """An object; `box` is x_min, y_min, x_max, y_max in pixels of the captured frame.
 
@@ -33,6 +43,7 @@ class Detection(msgspec.Struct, frozen=True):
     radians, clockwise from the right. `polygons` are the outlines of its mask, the largest first.
     Of an object that is followed: its `track_id`, unique in this boot, its `age` in frames since it was first seen, and
     the frames for which it was `lost` just before this one, where there were such; the `zones` in which it is.
+    `then`: what a second model says of it.
     """
 
     index: int
@@ -47,6 +58,7 @@ class Detection(msgspec.Struct, frozen=True):
     age: int | UnsetType = UNSET
     lost: int | UnsetType = UNSET
     zones: list[str] | UnsetType = UNSET
+    then: Nested | UnsetType = UNSET
 
 
 class Regression(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 """What a change is, for each task: two results say the same, or one of them is news. Pure.
 
 The *state* of a result is what people name when they tell it: classify: the top label. detect, keypoints: how many of
-each label, and of each in a zone (a box that moves is no change). anomaly: `is_anomaly`. segment: the labels seen.
+each label, and of each in a zone (a box that moves is no change), and the class or text that a second model has for
+each. anomaly: `is_anomaly`. segment: the labels seen.
 regress, raw: the numbers. A deadband makes numbers differ only when they are apart by more, and makes two more numbers
 count at all: the anomaly's score and the areas of a segmentation.
 """
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from edge.data.result import Result
+from edge.data.result import Classification, Detection, Result, Text
 
 OBJECTS = ("detect", "keypoints")
 SCORED = (*OBJECTS, "classify", "anomaly", "text")
@@ -37,7 +38,7 @@ def _state(result: Result) -> Any:
     if result.task == "classify":
         return (predictions[0].index, predictions[0].label) if predictions else None
     if result.task in OBJECTS:
-        return Counter((p.index, p.label) for p in predictions), result.counts
+        return Counter((p.index, p.label, _within(p)) for p in predictions), result.counts
     if result.task == "anomaly":
         return alarm(result)
     if result.task == "segment":
@@ -45,6 +46,13 @@ def _state(result: Result) -> Any:
     if result.task == "text":
         return [p.text for p in predictions]
     return None  # the numbers are the state
+
+
+def _within(detection: Detection) -> Hashable:
+    best = detection.then.predictions[0] if detection.then and detection.then.predictions else None
+    if isinstance(best, Text):
+        return best.text
+    return (best.index, best.label) if isinstance(best, Classification) else None
 
 
 def _numbers(result: Result, deadband: float | None) -> Mapping[Hashable, Any]:

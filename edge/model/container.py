@@ -8,6 +8,7 @@ beside the file overrides both.
 from __future__ import annotations
 
 import hashlib
+import logging
 import mmap
 import struct
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from pathlib import Path
 from edge.data import magic
 from edge.errors import ModelError
 from edge.model.manifest import ONNX_KEY, TFLITE_ENTRY, Manifest, decode
+
+log = logging.getLogger("edge.model")
 
 MAX_MANIFEST_BYTES = 64 * 2**20
 PIECE = 2**20
@@ -120,12 +123,16 @@ def read_manifest(path: Path, metadata: Mapping[str, str]) -> Manifest | None:
 
 
 def _read_sidecar(sidecar: Path) -> bytes | None:
+    """None also of an empty one: a shell has made it by the time that `--describe > model.onnx.json` reads."""
     try:
-        return sidecar.read_bytes()
+        text = sidecar.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise ModelError(f"{sidecar}: {exc.strerror}; mend or remove it") from exc
+    if not text:
+        log.warning("the sidecar is empty and says nothing", extra={"path": str(sidecar)})
+    return text or None
 
 
 def read_zip_entry(path: Path, name: str) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge.data.result import Anomaly, Classification, Detection, Regression, Result, Segmentation
+from edge.data.result import Anomaly, Classification, Detection, Regression, Result, Segmentation, Text
 from edge.data.sample import EncodedImage
 from edge.data.tensor import Array
 from edge.errors import SampleError
@@ -27,6 +27,9 @@ def on(pixels: Array, result: Result) -> Array:
     for prediction in reversed(result.predictions):  # the best box on top
         if isinstance(prediction, Detection):
             pen.box(prediction)
+            for inner in prediction.then.predictions if prediction.then else ():
+                if isinstance(inner, Detection):
+                    pen.box(inner)
         else:
             caption = [*_lines(prediction), *caption]
     pen.caption(caption[:5])
@@ -54,6 +57,14 @@ def _lines(prediction: Any) -> list[str]:
     return []
 
 
+def _within(detection: Detection) -> str:
+    """What a second model says of an object, in a word: its best class, or the text that it has read."""
+    best = detection.then.predictions[0] if detection.then and detection.then.predictions else None
+    if isinstance(best, Text):
+        return best.text
+    return best.label if isinstance(best, (Classification, Detection)) else ""
+
+
 class _Pen:
     """Draws in sizes that fit the picture."""
 
@@ -74,7 +85,8 @@ class _Pen:
             if score > 0:
                 self._cv2.circle(self.pixels, (round(x), round(y)), self._line * 2, colour, -1)
         track = f" #{detection.track_id}" if detection.track_id else ""
-        self._label(f"{detection.label}{track} {detection.score:.0%}", x_min, y_min, colour)
+        text = f"{detection.label}{track} {detection.score:.0%} {_within(detection)}".rstrip()
+        self._label(text, x_min, y_min, colour)
 
     def caption(self, lines: list[str]) -> None:
         bottom = 0

@@ -136,6 +136,7 @@ def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
     _check_home_assistant(settings)
     _check_tracking(settings)
     _check_words(settings)
+    _check_cascade(settings)
     topics = settings.topics
     device = topic_part(topics.device or os.uname().nodename or "device")
     prefix = "/".join(topic_part(part) for part in topics.prefix.split("/") if part) or "edge"
@@ -186,6 +187,15 @@ def _check_words(settings: Settings) -> None:
             "--format cloudevents-binary: its attributes are user properties, which MQTT 3.1.1 (and the embedded "
             "broker) has not; say --format cloudevents"
         )
+
+
+def _check_cascade(settings: Settings) -> None:
+    said = settings.cascade
+    for option in options.of(type(said)):
+        if said.then is None and option.key in settings.given:
+            raise ConfigError(f"--{option.name} is about what a second model is shown; name it by --then FILE")
+    if said.gallery is None and "gallery_score" in settings.given:
+        raise ConfigError("--gallery-score is about the vectors of a gallery; name it by --gallery FILE")
 
 
 def _without_broker(settings: Settings) -> Settings:

@@ -143,6 +143,22 @@ def share(text: str) -> float:
     return number
 
 
+def up_to_ten(text: str) -> float:
+    """A number from 0 to 10. Raises ValueError."""
+    number = real(text)
+    if not 0 <= number <= 10:
+        raise ValueError("a number from 0 to 10 belongs there")
+    return number
+
+
+def cosine(text: str) -> float:
+    """From -1 to 1. Raises ValueError."""
+    number = real(text)
+    if not -1 <= number <= 1:
+        raise ValueError("a number from -1 to 1 belongs there")
+    return number
+
+
 def numbers(text: str) -> tuple[float, ...]:
     """Numbers with commas between. Raises ValueError."""
     try:
@@ -158,6 +174,14 @@ def picture_size(text: str) -> tuple[int, int]:
     if not width or not height:
         raise ValueError("width and height like 320x240 belong there, or one number for both")
     return width, height
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas between. Raises ValueError."""
+    found = tuple(name.strip() for name in text.split(","))
+    if not all(found):
+        raise ValueError("names with commas between them belong there")
+    return found
 
 
 def labels(text: str) -> Path | tuple[str, ...]:

@@ -331,6 +331,40 @@ class TrackingSettings(Struct, frozen=True):
     ] = "bottom"  # fmt: skip
 
 
+class CascadeSettings(Struct, frozen=True):
+    """A second model for the objects that the first one finds. `then` is None where there is none."""
+
+    then: Annotated[
+        Path | None,
+        Flag("show each object to a second model, and tell with it what that says", parsers.path, "FILE"),
+    ] = None  # fmt: skip
+    labels: Annotated[
+        tuple[str, ...], Flag("with --then: only objects of these classes", parsers.names, "A,B,C", name="then-labels")
+    ] = ()
+    margin: Annotated[
+        float,
+        Flag("with --then: show more than the box on each side, by this share of it",
+             parsers.up_to_ten, "X", name="then-margin"),
+    ] = 0.0  # fmt: skip
+    least: Annotated[
+        float,
+        Flag("with --then: pass over objects whose shorter side has fewer pixels",
+             parsers.not_negative, "PIXELS", name="then-min"),
+    ] = 16.0  # fmt: skip
+    most: Annotated[
+        int,
+        Flag("with --then: at most so many objects of a picture, the surest", parsers.positive, "N", name="then-most"),
+    ] = 10
+    gallery: Annotated[
+        Path | None,
+        Flag("with --then: vectors and their names (.npz); tells which is nearest to that of the object",
+             parsers.path, "FILE"),
+    ] = None  # fmt: skip
+    gallery_score: Annotated[
+        float, Flag("with --gallery: the cosine from which a vector has a name", parsers.cosine, "X")
+    ] = 0.5
+
+
 class DeliverySettings(Struct, frozen=True):
     """What becomes of a result until the other side has it."""
 
@@ -428,6 +462,7 @@ class Settings(Struct, frozen=True):
     http: Annotated[HttpSettings, Room("the local HTTP endpoint")] = HttpSettings()
     delivery: Annotated[DeliverySettings, Room("delivery")] = DeliverySettings()
     tracking: Annotated[TrackingSettings, Room("objects that are followed")] = TrackingSettings()
+    cascade: Annotated[CascadeSettings, Room("a second model for objects")] = CascadeSettings()
     drift: Annotated[DriftSettings, Room("whether the model still fits")] = DriftSettings()
     capture: Annotated[CaptureSettings, Room("samples that are kept")] = CaptureSettings()
     updates: Annotated[UpdateSettings, Room("updates of the model")] = UpdateSettings()

@@ -54,3 +54,11 @@ def test_what_is_edited_is_what_counts(tmp_path):
     (tmp_path / "m.onnx.json").write_text(json.dumps(edited))
     (image,) = opened(path).manifest.inputs
     assert (image.color, image.mean) == ("BGR", (1, 2, 3))
+
+
+def test_the_empty_file_that_a_shell_makes_for_what_is_described_is_no_sidecar(tmp_path, caplog):
+    path = build(tmp_path / "m.onnx", picture(), OUTPUTS["classes"])
+    before = opened(path).manifest
+    (tmp_path / "m.onnx.json").touch()
+    assert opened(path).manifest == before
+    assert "the sidecar is empty" in caplog.text

@@ -8,18 +8,22 @@ from collections import Counter
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from edge.data.result import (
     Anomaly,
     Classification,
     Detection,
     ModelRef,
+    Nested,
     Raw,
     Regression,
     Result,
     Segmentation,
+    Text,
     Timing,
 )  # fmt: skip
+from edge.delivery.news import differ
 from edge.delivery.publish_filter import TRACKS_MOST, PublishFilter, PublishRules
 from edge.errors import ConfigError
 from edge.testing.fakes import FakeClock
@@ -232,6 +236,17 @@ def test_a_change_within_the_interval_is_published_after_it():
     assert door.offer("cat", "cat", "dog", "dog") == ["cat"]
     assert door.after(10) == ["dog"]
     assert door.held == {"unchanged": 2}
+
+
+def test_another_class_or_text_in_an_object_is_news_and_its_score_is_not():
+    def car(then):
+        return Detection(0, "car", 0.9, (0.0, 0.0, 9.0, 9.0), then=then)
+
+    plate, other, surer = (Nested("plate", "text", [Text(t, s)]) for t, s in (("A1", 0.5), ("B2", 0.5), ("B2", 0.9)))
+    red, blue = (Nested("colour", "classify", [Classification(i, n, 0.9)]) for i, n in enumerate(("red", "blue")))
+    said = (UNSET, plate, other, surer, red, red, blue)
+    results = [msgspec.structs.replace(Door("detect").result([], "s"), predictions=[car(then)]) for then in said]
+    assert [differ(a, b) for a, b in itertools.pairwise(results)] == [True, True, False, True, False, True]
 
 
 def test_a_state_that_came_and_went_within_the_interval_is_told_late_rather_than_never():

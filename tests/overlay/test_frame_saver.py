@@ -4,10 +4,22 @@ import cv2
 import numpy as np
 import pytest
 from msgspec import UNSET
+from msgspec.structs import replace
 
-from edge.data.result import Classification, Detection, ModelRef, Result, Segmentation, Skipped, Timing
+from edge.data.result import (
+    Classification,
+    Detection,
+    ModelRef,
+    Nested,
+    Result,
+    Segmentation,
+    Skipped,
+    Text,
+    Timing,
+)
 from edge.data.sample import EncodedImage, Image, Sample
 from edge.errors import ConfigError
+from edge.overlay import annotate
 from edge.overlay.frame_saver import FrameSaver
 
 PIXELS = np.zeros((60, 80, 3), np.uint8)
@@ -54,6 +66,18 @@ def test_what_was_found_is_drawn_on_a_copy(tmp_path, prediction):
     (path,) = tmp_path.glob("*.jpg")
     assert cv2.imread(str(path)).max() > 100
     assert PIXELS.max() == 0
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        Nested("plate", "text", [Text("ABC", 0.9)]),
+        Nested("wheel", "detect", [Detection(2, "", 0.8, (15.0, 25.0, 25.0, 35.0))]),
+    ],
+)
+def test_what_a_second_model_says_of_an_object_is_drawn_too(then):
+    alone, both = (annotate.on(PIXELS, result(1, one)) for one in (DETECTION, replace(DETECTION, then=then)))
+    assert (alone != both).any()
 
 
 def test_the_areas_of_a_segmentation_are_written_on_it(tmp_path):

@@ -84,13 +84,24 @@ function svg(tag, attributes, text) {
   return node;
 }
 
+// What a second model says of an object, in a word: its best class, or the text that it has read.
+function within(object) {
+  const best = object.then && object.then.predictions[0];
+  return best ? best.label || best.text || "" : "";
+}
+
+function caption(object) {
+  return [object.label, object.track_id && `#${object.track_id}`, percent(object.score), within(object)].filter(Boolean).join(" ");
+}
+
 function drawBoxes(layer, image, result) {
   const width = image.naturalWidth;
   const height = image.naturalHeight;
   layer.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const scale = Math.max(width / (image.clientWidth || width), height / (image.clientHeight || height));
   const letter = Math.max(Math.max(width, height) / 34, 12 * scale);
-  const boxes = result ? result.predictions.filter((p) => p.box) : [];
+  const inner = (p) => (p.then ? p.then.predictions : []);
+  const boxes = result ? result.predictions.flatMap((p) => [...inner(p), p]).filter((p) => p.box) : [];
   // The surest last, on top of the others; every line below every label.
   boxes.reverse();
   const hue = (p) => ({ "data-hue": p.index % 6 });
@@ -107,7 +118,7 @@ function drawBoxes(layer, image, result) {
     const tall = letter * 1.45;
     const y = top >= tall ? top - tall : top;
     const tag = svg("rect", { class: "tag", y, height: tall });
-    const label = svg("text", { y: y + letter * 1.05, "font-size": letter }, `${p.label}${p.track_id ? ` #${p.track_id}` : ""} ${percent(p.score)}`);
+    const label = svg("text", { y: y + letter * 1.05, "font-size": letter }, caption(p));
     group.append(tag, label);
     layer.append(group);
     const wide = Math.min(width, (label.getComputedTextLength() || label.textContent.length * letter * 0.62) + letter * 0.7);

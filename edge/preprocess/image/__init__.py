@@ -21,7 +21,7 @@ from edge.errors import ModelError, SampleError
 from edge.model.constants import constants
 from edge.model.manifest import Input, Manifest
 from edge.preprocess import PreprocessorInfo
-from edge.preprocess.image.decode import decode_within, opencv, to_rgb
+from edge.preprocess.image.decode import Decoded, decode_within, opencv, to_rgb
 from edge.preprocess.image.fill import Filler
 
 _ACCEPTED = "send a JPEG, PNG, BMP or WebP picture, or pixels (height x width x 3, uint8)"
@@ -63,7 +63,7 @@ class ImagePreprocessor:
 
     def split(self, payload: Payload) -> Sequence[Payload]:
         """A batch of arrays or lists is cut along its first axis; a picture stays whole."""
-        payload = self._open(payload)
+        payload = _open(payload)
         if isinstance(payload, (Image, EncodedImage)):
             return (payload,)
         if isinstance(payload, list) and payload and isinstance(payload[0], (dict, str)):
@@ -80,36 +80,11 @@ class ImagePreprocessor:
 
     def __call__(self, sample: Sample) -> ModelInput:
         """`frame` says how the picture was fitted. Raises SampleError for what cannot be decoded or fitted."""
-        payload = self._open(sample.payload)
-        if isinstance(payload, EncodedImage):
-            picture = decode_within(payload.data)
-            return self._from_pixels(picture.pixels, picture.size)
-        if isinstance(payload, Image):
-            return self._from_pixels(payload.pixels)
-        array = _as_array(payload)
-        if _is_picture(array):
-            return self._from_pixels(to_rgb(array))
-        return self._from_tensor(array)
+        found = picture(sample.payload)
+        return self._from_pixels(*found) if isinstance(found, Decoded) else self._from_tensor(found)
 
-    def _open(self, payload: Payload) -> Payload:
-        if isinstance(payload, (bytes, bytearray, memoryview)):
-            payload = codec.decode(bytes(payload))
-        if isinstance(payload, Sound):
-            raise SampleError(f"sound, but the model takes a picture; {_ACCEPTED}")
-        if isinstance(payload, dict):
-            rest = {k: v for k, v in payload.items() if k != "id"}
-            if len(rest) != 1:
-                raise SampleError(f"an object with {sorted(rest)} where one picture belongs; {_ACCEPTED}")
-            (payload,) = rest.values()
-        if isinstance(payload, str):
-            try:
-                return EncodedImage(base64.b64decode(payload.partition("base64,")[2] or payload, validate=True))
-            except ValueError as exc:  # binascii.Error, or letters that are none of base64's
-                raise SampleError(f"text that is not a base64 picture ({exc}); {_ACCEPTED}") from exc
-        return payload
-
-    def _from_pixels(self, pixels: Array, whole: tuple[int, int] | None = None) -> ModelInput:
-        """`whole`: width and height of the picture, where `pixels` are fewer."""
+    def _from_pixels(self, pixels: Array, whole: tuple[int, int]) -> ModelInput:
+        """`whole`: width and height of the picture, of which `pixels` may be fewer."""
         height, width = pixels.shape[:2]
         size = self._fixed or (width, height)
         filler = self._fillers.get(size)
@@ -118,7 +93,7 @@ class ImagePreprocessor:
                 self._fillers.clear()
             filler = self._fillers[size] = Filler(self._part, self._spec, size, self._channels)
         lease, frame = filler.fill(pixels)
-        if whole is not None and whole != (width, height):
+        if whole != (width, height):
             frame = Frame(
                 *whole,
                 frame.scale_x * width / whole[0],
@@ -158,6 +133,40 @@ class ImagePreprocessor:
     def _refuse(self, array: Array) -> SampleError:
         shape = list(self._spec.shape or ())
         return SampleError(f"an array {list(array.shape)} of {array.dtype} where the model takes {shape}; {_ACCEPTED}")
+
+
+def picture(payload: Payload) -> Decoded | Array:
+    """An input of the contract as RGB, height x width x 3, uint8; an array that is no picture as it is. Raises
+    SampleError."""
+    payload = _open(payload)
+    if isinstance(payload, EncodedImage):
+        return decode_within(payload.data)
+    if isinstance(payload, Image):
+        return _whole(payload.pixels)
+    array = _as_array(payload)
+    return _whole(to_rgb(array)) if _is_picture(array) else array
+
+
+def _whole(pixels: Array) -> Decoded:
+    return Decoded(pixels, (pixels.shape[1], pixels.shape[0]))
+
+
+def _open(payload: Payload) -> Payload:
+    if isinstance(payload, (bytes, bytearray, memoryview)):
+        payload = codec.decode(bytes(payload))
+    if isinstance(payload, Sound):
+        raise SampleError(f"sound, but the model takes a picture; {_ACCEPTED}")
+    if isinstance(payload, dict):
+        rest = {k: v for k, v in payload.items() if k != "id"}
+        if len(rest) != 1:
+            raise SampleError(f"an object with {sorted(rest)} where one picture belongs; {_ACCEPTED}")
+        (payload,) = rest.values()
+    if isinstance(payload, str):
+        try:
+            return EncodedImage(base64.b64decode(payload.partition("base64,")[2] or payload, validate=True))
+        except ValueError as exc:  # binascii.Error, or letters that are none of base64's
+            raise SampleError(f"text that is not a base64 picture ({exc}); {_ACCEPTED}") from exc
+    return payload
 
 
 def _as_array(payload: Payload) -> Array:

@@ -132,6 +132,8 @@ def _take_path(draft: _Draft, option: Option, path: Path) -> None:
         _credential(draft, option.name, f"--{option.name}", absolute(path), option.variable)
     elif option.key == "model":
         draft.config[option.name] = str(_model(draft, absolute(path)))
+    elif option.key in ("then", "trial"):
+        draft.config[option.name] = str(_placed_model(draft, absolute(path)))
     elif option.key == "save_frames":
         draft.config[option.name] = str(path)
     else:
@@ -177,6 +179,11 @@ def _model(draft: _Draft, model: Path) -> Path:
         return Path(model.name)  # it comes from the repository
     if not model.is_file():
         raise ConfigError(f"--model {model}: there is no such file; check the path")
+    return _placed_model(draft, model)
+
+
+def _placed_model(draft: _Draft, model: Path) -> Path:
+    """With the files that belong to it."""
     placed = draft.place(model)
     if placed != model:
         draft.copies += [(f, draft.folder / f.name) for f in companions(model)]
