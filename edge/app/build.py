@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.app import assembly, capture, cascade, connecting, drift, refusals, tracking, trial, words
+from edge.app import assembly, capture, cascade, connecting, drift, motion, refusals, tracking, trial, words
 from edge.app.core import Core, Draft
 from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
@@ -351,6 +351,7 @@ def _runner(
                 settings.input.max_temperature, source, temperature_celsius, clock=clock, metrics=metrics
             ),
             publish_filter=assembly.make_publish_filter(settings, core.loaded.manifest.task, metrics),
+            gate=motion.make(core, source),
             idle=draft.idle,
             instances=pipelines[1:],
             guard=guard,

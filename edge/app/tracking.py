@@ -9,6 +9,7 @@ import msgspec
 from edge.app import assembly
 from edge.app.core import Core
 from edge.app.loading import Loaded
+from edge.app.motion import frames_are_of_now
 from edge.errors import ConfigError
 from edge.plugins.protocols import Source, ThresholdPostprocessor
 from edge.settings.settings import Settings, TrackingSettings
@@ -34,8 +35,7 @@ def make(core: Core, source: Source | None) -> tuple[Core, Tracking | None]:
     _require_use(core, source)
     places = _places(settings)
     decode = assembly.make_postprocessor(core.loaded)
-    named, uri = core.settings.input.watch, core.settings.input.source
-    live = named or source is None or source.live or uri is None or uri.startswith("mqtt:")
+    live = frames_are_of_now(core, source)
     if not isinstance(decode, ThresholdPostprocessor):
         return core, Tracking(lost_s, 0.0, places, live=live)
     manifest = msgspec.structs.replace(core.loaded.manifest, threshold=min(decode.threshold, LOW))

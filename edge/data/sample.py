@@ -53,7 +53,7 @@ class Sample(msgspec.Struct, frozen=True):
     would know the same sample again in a later life of the process, were that given to it once more. A `retained` one
     is not new: its broker kept it for whoever subscribes. A source that is given again what was under way when the
     process died tells in `digest` (16 bytes) what the sample is known by then. `at_ns` is its place in a recording that
-    tells it.
+    tells it. `still_ns`: since the start of its stream frames were left out, because nothing moved, for so long in all.
     """
 
     payload: Payload
@@ -66,6 +66,7 @@ class Sample(msgspec.Struct, frozen=True):
     retained: bool = False
     digest: bytes | None = None
     at_ns: int | None = None
+    still_ns: int = 0
 
 
 class Frame(msgspec.Struct, frozen=True):

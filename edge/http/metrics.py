@@ -88,7 +88,7 @@ class EdgeCollector(Collector):
         )
         losses = {k.removeprefix("dropped:"): v for k, v in counted.items() if k.startswith("dropped:")}
         for reason, count in (
-            {"mailbox": 0.0, "heat": 0.0} | {k: v for k, v in losses.items() if ":" not in k}
+            {"mailbox": 0.0, "heat": 0.0, "motion": 0.0} | {k: v for k, v in losses.items() if ":" not in k}
         ).items():
             dropped.add_metric([self._source, reason], count)
         yield dropped

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edge.data.sample import Sample
 from edge.delivery.publish_filter import PublishFilter
 from edge.pipeline.pipeline import Pipeline
 from edge.runtime.guard import Guard
@@ -32,6 +33,9 @@ class RunnerOptions(msgspec.Struct, frozen=True):
     """A thread has ended."""
     admit: Callable[[], bool] | None = None
     """False: this sample of a live source is shed, for the board is hot. None: none ever is."""
+    gate: Callable[[Sample], Sample | None] | None = None
+    """Before a sample is prepared, in the thread that captures: what goes on in its place, or None where nothing moves
+    and it is left out."""
     publish_filter: PublishFilter | None = None
     idle: Callable[[], None] = lambda: None
     """Called by the thread that infers while nothing waits, about twice a second or more often."""

@@ -30,7 +30,7 @@ from edge.runtime.inference import Inference, Item, sample_of
 from edge.runtime.instances import Instances
 from edge.runtime.options import RunnerOptions
 from edge.runtime.publisher import Publisher
-from edge.runtime.reader import SourceReader, Unreadable
+from edge.runtime.reader import Read, SourceReader, Unreadable
 from edge.runtime.stop import Stop
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.priority import stand_back
@@ -98,7 +98,8 @@ class Runner:
             )
         live = source is not None and source.live
         pipelines = self._options.instances
-        self._captures = source is not None and (live or pipeline.ahead or bool(pipelines))
+        gated = self._options.gate is not None
+        self._captures = source is not None and (live or gated or pipeline.ahead or bool(pipelines))
         self._prepares = pipeline.ahead and not pipelines
         capacity = LIVE_CAPACITY if live else AHEAD_CAPACITY + len(pipelines)
         self._frames: FrameQueue[Item] = FrameQueue(capacity, drop_oldest=live, dropped=self._dropped)
@@ -247,13 +248,23 @@ class Runner:
             while True:
                 self._options.beat("capture")
                 for item in reader.get(READ_WAIT_S):
-                    self._queue(item)
+                    if (passed := self._gated(item)) is not None:
+                        self._queue(passed)
         except Closed:
             return
         finally:
             self._frames.close()
             self._came()
             reader.close()
+
+    def _gated(self, item: Read) -> Read | None:
+        """None where nothing moves: it is acknowledged, and counted."""
+        if self._options.gate is None or isinstance(item, Unreadable):
+            return item
+        passed = self._options.gate(item)
+        if passed is None:
+            self._dropped(item, "motion")
+        return passed
 
     def _queue(self, item: Item) -> None:
         """Prepares the item where it is the next one, and waits until there is room for it. Raises Closed."""

@@ -107,6 +107,15 @@ class InputSettings(Struct, frozen=True):
         Flag("degrees Celsius of the processor from which fewer frames of a live source are looked at",
              parsers.celsius, "C"),
     ] = None  # fmt: skip
+    motion: Annotated[
+        float | None,
+        Flag("leave out frames in which less than this share of the picture changes, 0.001 if no other is said",
+             parsers.share, "SHARE", alone="0.001"),
+    ] = None  # fmt: skip
+    motion_keepalive: Annotated[
+        float,
+        Flag("with --motion: seconds after which a frame is inferred all the same; 0: never", parsers.seconds, "S"),
+    ] = 30.0
     watch: Annotated[bool, Flag("go on watching the folder")] = False
     ignore_unknown: Annotated[bool, Flag("leave out keys and columns that the model does not know")] = False
     ignore_retained: Annotated[bool, Flag("leave out MQTT inputs that the broker had retained: they are not new")] = (

@@ -44,6 +44,7 @@ class _Stream(msgspec.Struct):
     tracker: Tracker
     presences: Presences
     time_ns: int = 0
+    still_ns: int = 0
     late: int = 0
 
 
@@ -65,12 +66,13 @@ class Tracking:
         """The result with the ids of its objects, and without those that were looked for only to go on with a track."""
         stream, events = self._stream(sample.source)
         time_ns = sample.captured_ns if self._live else sample.at_ns or 0
-        self._watch_pace(stream, time_ns)
+        still_ns, stream.still_ns = sample.still_ns - stream.still_ns, sample.still_ns
+        self._watch_pace(stream, time_ns, still_ns)
         objects: list[Detection] = result.predictions
         boxes = np.array([o.box for o in objects], dtype=np.float64).reshape(-1, 4)
         classes = np.array([o.index for o in objects], dtype=np.int64)
         sure = np.array([o.score >= self._sure for o in objects], dtype=bool)
-        seen = stream.tracker.step(boxes, classes, sure, time_ns)
+        seen = stream.tracker.step(boxes, classes, sure, time_ns, still_ns)
         now_ns = time_ns if self._live else stream.tracker.now_ns
         if frame is not None:
             self._tell_outside(stream.presences.of_size(frame.width, frame.height), frame)
@@ -115,8 +117,8 @@ class Tracking:
             self._told.add(key)
             log.warning(text, extra=about)
 
-    def _watch_pace(self, stream: _Stream, time_ns: int) -> None:
-        apart_s = (time_ns - stream.time_ns) / SECOND_NS
+    def _watch_pace(self, stream: _Stream, time_ns: int, still_ns: int) -> None:
+        apart_s = (time_ns - stream.time_ns - still_ns) / SECOND_NS
         late = stream.time_ns and apart_s > self._lost_s
         stream.time_ns, stream.late = time_ns, stream.late + 1 if late else 0
         if stream.late == TOO_SLOW:

@@ -63,15 +63,18 @@ class Tracker:
         """The time of the last frame; it never goes back."""
         return self._now_ns
 
-    def step(self, boxes: Array, classes: Array, sure: Array, time_ns: int) -> Seen:
+    def step(self, boxes: Array, classes: Array, sure: Array, time_ns: int, still_ns: int = 0) -> Seen:
         """The next frame: `boxes` [D, 4] corners, `classes` [D], `sure` bool [D]. A time before that of the last frame
-        is another recording: all tracks end. A box whose numbers are not finite belongs to nothing."""
+        is another recording: all tracks end. A box whose numbers are not finite belongs to nothing. `still_ns` of the
+        time since the last frame nothing moved: what was seen in that one was there meanwhile."""
         elapsed_ns = time_ns - self._time_ns if self._frame else 0
+        still_ns = min(still_ns, max(elapsed_ns, 0))
+        self._last_ns[self._last == self._frame] += still_ns
         self._frame += 1
         self._time_ns = time_ns
         self._now_ns += max(elapsed_ns, 0) or STEP_NS  # the frames of a batch have one time
         ended = self._end((self._now_ns - self._last_ns > self._lost_ns) | (elapsed_ns < 0))
-        seconds = (elapsed_ns or STEP_NS) / SECOND_NS
+        seconds = ((elapsed_ns - still_ns) or STEP_NS) / SECOND_NS
         finite = np.asarray(np.isfinite(boxes).all(axis=1))
         boxes, sure = np.where(finite[:, None], boxes, 0.0), sure & finite
         unseen = self._last < self._frame - 1

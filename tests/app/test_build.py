@@ -188,6 +188,14 @@ def test_track_where_there_is_nothing_to_follow_is_refused(built, tmp_path, flag
         built("--mqtt", "none", "--track", *flags, **detector)
 
 
+def test_motion_where_there_is_no_picture_to_look_at_is_refused(built, tmp_path):
+    with pytest.raises(ConfigError, match="--motion looks at pictures"):
+        built("--mqtt", "none", "--source", "synthetic:1", "--motion", "0.01")
+    pictures = onnxmodels.pictures(tmp_path / "pictures.onnx")
+    with pytest.raises(ConfigError, match="--motion looks at what a --source brings, and there is none"):
+        built("--mqtt", "none", "--http", "0", "--motion", "0.01", model=pictures)
+
+
 def test_track_beside_trial_is_refused(built, tmp_path):
     box = onnxmodels.one_box(tmp_path / "box.onnx")
     with pytest.raises(ConfigError, match="leave one out"):

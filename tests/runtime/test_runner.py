@@ -34,7 +34,7 @@ from edge.testing.fakes import (
 class Flow:
     """A runner with a fake at each end."""
 
-    def __init__(self, source, *brokers, admit=None, grace_s=2.0, runner_clock=None, **lane):
+    def __init__(self, source, *brokers, admit=None, gate=None, grace_s=2.0, runner_clock=None, **lane):
         self.source = source
         self.brokers = brokers or (FakeBroker(),)
         self.metrics = Metrics()
@@ -52,7 +52,7 @@ class Flow:
             ],
             clock=runner_clock or clock,
             metrics=self.metrics,
-            options=RunnerOptions(grace_s=grace_s, admit=admit),
+            options=RunnerOptions(grace_s=grace_s, admit=admit, gate=gate),
             backoff=Backoff(0.001, 0.002),
         )
 
@@ -336,6 +336,15 @@ def test_frames_shed_under_heat_are_acknowledged_and_counted_with_that_reason():
     assert flow.received() == [2.0, 8.0]
     assert sorted(source.acked) == [1, 2, 3, 4]
     assert flow.metrics.counter("dropped:heat") == 2
+
+
+def test_samples_in_which_nothing_moves_are_acknowledged_and_counted_with_that_reason():
+    source = ListSource([1, 2, 3, 4])
+    flow = Flow(source, gate=lambda sample: sample if sample.payload in (1, 4) else None)
+    flow.runner.run()
+    assert flow.received() == [2.0, 8.0]
+    assert sorted(source.acked) == [1, 2, 3, 4]
+    assert flow.metrics.counter("dropped:motion") == 2
 
 
 def test_a_lane_that_ends_in_an_error_ends_the_process_also_while_it_is_full():

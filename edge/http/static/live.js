@@ -207,7 +207,8 @@ function figures(now) {
   $("hint").textContent = now.source ? `Waiting for the first sample from ${place(now.source)}.` : "Nothing came yet. Try your own, or POST to /predict.";
   $("f-results").textContent = whole(done);
   const skipped = stats.skipped + now.http.failed;
-  $("n-results").textContent = `${whole(skipped)} skipped, ${whole(now.http.inferences)} by HTTP`;
+  const still = stats.dropped.motion ? `, ${whole(stats.dropped.motion)} without motion` : "";
+  $("n-results").textContent = `${whole(skipped)} skipped, ${whole(now.http.inferences)} by HTTP${still}`;
   const lanes = Object.values(stats.lanes);
   const mqtt = stats.lanes.mqtt;
   $("f-broker").textContent = mqtt ? (mqtt.connected ? "Connected" : "Away") : "None";
