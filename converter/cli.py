@@ -10,13 +10,15 @@ from msgspec import Struct
 
 import edge
 from converter.artifact import Artifact
-from converter.compare import report as compared
 from converter.compare.compare import compare
 from converter.convert import convert
 from converter.demo import examples
+from converter.model_file import write_whole
 from converter.options import Calibration, Choices, SampleOrder, Target
 from converter.proof.parity import ParityError
 from converter.report import report, terminal
+from edge.compare import written
+from edge.compare.report import text
 from edge.errors import ConfigError, EdgeError, FatalError, one_line
 from edge.model import labels
 from edge.settings import arguments, parsers
@@ -88,7 +90,9 @@ class CompareArguments(Struct, frozen=True, kw_only=True):
         Flag("a column to look at alone, whole; else every column is, the worst parts first",
              metavar="COLUMN", name="slice", many=True),
     ] = ()  # fmt: skip
-    report: Annotated[Path | None, Flag("all of it, each row that changed too", parsers.path, "FILE.json")] = None
+    report: Annotated[
+        Path | None, Flag("all of it, each row that changed too", parsers.path, "FILE.json|FILE.html")
+    ] = None
 
 
 class ExampleArguments(Struct, frozen=True, kw_only=True):
@@ -178,11 +182,11 @@ def _convert(args: Arguments) -> None:
 
 def _compare(args: CompareArguments) -> None:
     if args.report is not None:
-        compared.require_json(args.report)
+        written.require_place(args.report)
     found = compare(args.old, args.new, sample=args.sample, expect=args.expect, by=args.by)
-    print(compared.text(found))
+    print(text(found))
     if args.report is not None:
-        compared.write_json(found, args.report)
+        write_whole(args.report, written.content(found, args.report))
 
 
 def _show(artifact: Artifact, output: str = "") -> None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
-from converter.compare.refused import REFUSED, refused
+from converter.compare.refused import refused
 from converter.errors import SampleFileError
 from converter.proof import initial_state
-from converter.proof.answers import class_values, classes_of, plain, roles
+from converter.proof.answers import class_values, classes_of, roles
 from converter.proof.device import run
 from converter.proof.parity import require_known_answers
 from converter.quiet import quiet
 from converter.rows.pictures import prepared
 from converter.rows.rows import Rows
 from converter.rows.tensors import feed
+from edge.compare.answers import REFUSED, Answers, Classes, Numbers
 from edge.data.tensor import Array
 from edge.describe import describe
 from edge.engines import choose
@@ -28,29 +28,6 @@ from edge.model.manifest import Manifest
 from edge.plugins.protocols import EngineOptions
 
 COMPARED = ("classify", "anomaly", "regress")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Classes:
-    """The class of each row as text, [rows], and its name, [rows]; "(refused)" where the device would not take it."""
-
-    values: Array
-    names: Array
-
-    def right(self, expected: Array) -> Array:
-        """bool [rows]: whether the class, or its name, is the one that was expected."""
-        wanted = np.array([plain(e) for e in expected], dtype=object)
-        return np.asarray((self.values == wanted) | (self.names == wanted), dtype=bool)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Numbers:
-    """What a regression predicts, float64 [rows, numbers]; NaN where the device would refuse the row."""
-
-    values: Array
-
-
-Answers = Classes | Numbers
 
 
 class ModelFile:
@@ -128,33 +105,3 @@ def _spread(values: Array, at: Array, rows: int) -> Array:
     made = np.full((rows, values.shape[1]), np.nan)
     made[at] = values
     return made
-
-
-def in_common_words(
-    old: Classes, new: Classes, known_old: tuple[set[str], set[str]], known_new: tuple[set[str], set[str]]
-) -> tuple[Classes, Classes]:
-    """Both answers with names that mean the same: by the names of the classes, else by the classes themselves.
-
-    A model may name its classes and the other only number them. `known_...`: the classes that the file tells of, and
-    their names. Raises ConfigError where no class of one is a class of the other: every row would differ, and nothing
-    would be said by that.
-    """
-    names_old, names_new = known_old[1] | _seen(old.names), known_new[1] | _seen(new.names)
-    if names_old & names_new:
-        return old, new
-    if (known_old[0] | _seen(old.values)) & (known_new[0] | _seen(new.values)):
-        named = dict(zip(old.values, old.names, strict=True)) | dict(zip(new.values, new.names, strict=True))
-        return replace(old, names=_named(old, named)), replace(new, names=_named(new, named))
-    raise ConfigError(f"--compare: the models have no class in common: {_some(names_old)} and {_some(names_new)}")
-
-
-def _named(answers: Classes, names: dict[str, str]) -> Array:
-    return np.array([names[c] for c in answers.values], dtype=object)
-
-
-def _seen(values: Array) -> set[str]:
-    return set(values) - {REFUSED}
-
-
-def _some(names: set[str]) -> str:
-    return ", ".join(sorted(names)[:4]) + (", ..." if len(names) > 4 else "")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from converter.compare import verdict
-from converter.compare.answers import Classes, ModelFile, Numbers, in_common_words
-from converter.compare.report import Report, Side
+from converter.compare.answers import ModelFile
 from converter.compare.slices import slices
-from converter.compare.verdict import Verdict
 from converter.rows import files
 from converter.rows.rows import Rows
+from edge.compare import verdict
+from edge.compare.answers import Classes, Numbers, in_common_words
+from edge.compare.report import Report, Side
+from edge.compare.verdict import Verdict
 from edge.errors import ConfigError
 
 

@@ -9,8 +9,6 @@ from converter.rows.tensors import check_columns
 from edge.data.tensor import Array
 from edge.model.manifest import Feature, Manifest
 
-REFUSED = "(refused)"
-
 
 def refused(rows: Rows, manifest: Manifest) -> Array:
     """bool [rows]. Raises SampleFileError where a column that the model takes is not there, or is no number."""

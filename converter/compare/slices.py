@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-
-import numpy as np
 
 from converter.errors import SampleFileError
 from converter.rows.rows import Rows
 from converter.rows.tensors import check_columns
-from edge.data.tensor import Array
+from edge.compare.slices import MOST_VALUES, Slice, large_enough, of_numbers, of_texts
 from edge.model.manifest import Feature
-
-MOST_VALUES = 20
-"""A column of more texts than this names rows, it does not group them."""
-MOST_NUMBERS = 8
-"""A column of no more different numbers than this is a choice: a slice each, not quarters."""
-FEWEST_ROWS = 5
-"""A slice of fewer rows is left out: nothing can be said of it."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Slice:
-    """Some of the rows. `rows` is bool [rows]."""
-
-    name: str
-    rows: Array
 
 
 def slices(rows: Rows, features: Sequence[Feature], asked: Sequence[str]) -> list[Slice]:
@@ -45,7 +26,7 @@ def slices(rows: Rows, features: Sequence[Feature], asked: Sequence[str]) -> lis
                 f"at most {MOST_VALUES}"
             )
         found += made
-    return [s for s in found if FEWEST_ROWS <= int(s.rows.sum()) < len(rows)]
+    return large_enough(found, len(rows))
 
 
 def _table(rows: Rows, features: Sequence[Feature]) -> Rows:
@@ -59,32 +40,4 @@ def _table(rows: Rows, features: Sequence[Feature]) -> Rows:
 
 
 def _of(rows: Rows, name: str) -> Iterator[Slice]:
-    texts = rows.texts(name)
-    missing = np.array([not t.strip() for t in texts], dtype=bool)
-    if rows.is_number(name):
-        numbers = rows.numbers(name)
-        missing = np.isnan(numbers)
-        yield from ranges(name, numbers)
-    else:
-        values = sorted(set(texts[~missing]))
-        if len(values) > MOST_VALUES:
-            return
-        for value in values:
-            yield Slice(f"{name} = {value}", np.asarray(texts == value, dtype=bool))
-    if missing.any():
-        yield Slice(f"{name} missing", missing)
-
-
-def ranges(name: str, numbers: Array) -> Iterator[Slice]:
-    """A slice for each of a few different numbers, else for each quarter; missing ones belong to none."""
-    known = numbers[np.isfinite(numbers)]
-    values = np.unique(known)
-    if len(values) <= MOST_NUMBERS:
-        for value in values:
-            yield Slice(f"{name} = {value:g}", np.asarray(numbers == value))
-        return
-    edges = np.unique(np.quantile(known, (0.0, 0.25, 0.5, 0.75, 1.0)))
-    for at, (low, high) in enumerate(pairwise(edges)):
-        last = at == len(edges) - 2
-        inside = (numbers >= low) & ((numbers <= high) if last else (numbers < high))
-        yield Slice(f"{name} {low:.4g} to {high:.4g}", np.asarray(inside))
+    return of_numbers(name, rows.numbers(name)) if rows.is_number(name) else of_texts(name, rows.texts(name))

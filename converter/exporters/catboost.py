@@ -15,13 +15,13 @@ from converter.errors import UnrecognisedError, UnsupportedError
 from converter.graph import graph
 from converter.options import Options
 from converter.plugins import ExporterInfo
-from converter.proof.answers import plain
 from converter.rows.rows import Rows
 from converter.rows.synthetic import made_up
 from converter.rows.tensors import table
 from converter.source import Probe, Source
 from converter.sources import deserialise
 from converter.trees.tabular import as_table, finished, header_or, trees_on_tflite
+from edge.compare.answers import plain
 from edge.data.tensor import Array
 from edge.errors import needs, one_line
 from edge.model.manifest import Feature, Input, Manifest, Output

@@ -13,7 +13,6 @@ from converter.errors import UnrecognisedError, UnsupportedError
 from converter.graph import graph
 from converter.options import Options
 from converter.plugins import ExporterInfo
-from converter.proof.answers import plain
 from converter.rows.rows import Rows
 from converter.rows.synthetic import made_up
 from converter.rows.tensors import table
@@ -30,6 +29,7 @@ from converter.trees.tabular import (
     spelt,
     trees_on_tflite,
 )
+from edge.compare.answers import plain
 from edge.data.tensor import Array
 from edge.errors import needs, one_line
 from edge.model.manifest import Feature, Input, Manifest, Output

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from converter.errors import SampleFileError
+from edge.compare.answers import plain
 from edge.data.tensor import Array, Tensors
 from edge.model.manifest import Manifest
 
@@ -67,15 +66,6 @@ def class_values(manifest: Manifest) -> tuple[str, ...]:
     """The classes in order, as the label output gives them."""
     given = next((o.values for o in manifest.outputs if o.role == "label" and o.values), ())
     return given or manifest.labels
-
-
-def plain(value: Any) -> str:
-    """A class as text; 3, 3.0 and "3" are the same one."""
-    if isinstance(value, (bool, np.bool_)):
-        return str(bool(value))
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def ties(before: Tensors, after: Tensors, manifest: Manifest, tolerance: float) -> Array:

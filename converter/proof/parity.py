@@ -27,10 +27,11 @@ from converter.errors import REFUSES_ROWS, SampleFileError, rows_refused
 from converter.options import Options
 from converter.plugins import Limits
 from converter.proof import initial_state
-from converter.proof.answers import accuracy, class_values, classes_of, plain, published, roles, ties
+from converter.proof.answers import accuracy, class_values, classes_of, published, roles, ties
 from converter.proof.device import latencies, load, run
 from converter.rows.rows import Rows
 from converter.rows.tensors import feed
+from edge.compare.answers import plain
 from edge.data.tensor import Array, Tensors
 from edge.errors import ModelError
 from edge.model import golden

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from edge import __version__
 from edge.cli import plugins
-from edge.errors import ConfigError, FatalError, SourceError, needs
+from edge.errors import ConfigError, FatalError, SourceError, SpoolError, needs
 from edge.settings import arguments, options, parsers
 from edge.settings.arguments import Program
 from edge.settings.options import Flag, Room
@@ -64,6 +64,9 @@ class Arguments(Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Flag("columns of the input to keep, with commas between; NAME=NEW names one anew", str, "NAME,NAME", many=True),
     ] = ()
+    compare: Annotated[bool, Flag("what a new model answers otherwise: --compare OLD NEW IN (--compare --help)")] = (
+        False
+    )
     format: Annotated[
         Literal["parquet", "csv", "jsonl"] | None,
         Flag("of a folder's parts: parquet, csv, jsonl [parquet]", one_of(("parquet", "csv", "jsonl"))),
@@ -88,6 +91,33 @@ class Arguments(Struct, frozen=True, kw_only=True):
     manifest: Annotated[DeviceManifestSettings, Room("what the model says, overridden")] = DeviceManifestSettings()
 
 
+class CompareArguments(Struct, frozen=True, kw_only=True):
+    """What `edge-score --compare` may be told."""
+
+    compare: Annotated[bool, Flag("what a new model answers otherwise")]
+    old: Annotated[Path, Flag("the .onnx or .tflite file that runs now", parsers.path, "OLD", positional=True)]
+    new: Annotated[Path, Flag("the one that may take its place", parsers.path, "NEW", positional=True)]
+    archive: Annotated[
+        tuple[str, ...], Flag("as without --compare", metavar="IN", positional=True, many=True)
+    ]  # fmt: skip
+    expect: Annotated[str, Flag("the column of the true answers; rows without one are left out", metavar="COLUMN")] = ""
+    by: Annotated[
+        tuple[str, ...], Flag("a column to look at by its values", metavar="COLUMN", name="slice", many=True)
+    ] = ()
+    report: Annotated[
+        Path | None, Flag("all of it, each row that changed too", parsers.path, "FILE.json|FILE.html")
+    ] = None
+    batch: Annotated[int, Flag("rows of a table in one inference", up_to(BATCH_MOST), "N")] = 1024
+    threads: Annotated[int, Flag("threads for one inference", up_to(THREADS_MOST), "N")] = 1
+    provider: Annotated[str, Flag("execution provider, or the path of a TFLite delegate", metavar="NAME")] = "cpu"
+
+
+COMPARE = Program(
+    "edge-score --compare",
+    "What a new model answers otherwise over an archive: agreement, wins and losses by class and slice.",
+    __version__,
+    plugins=plugins,
+)
 PROGRAM = Program(
     "edge-score",
     "What a model says of an archive: by the file and the steps that the device runs, in the order of the rows.",
@@ -120,12 +150,17 @@ def run(argv: Sequence[str]) -> int:
     # Arrow's own pools keep what they had once: 50 MB more for each two processes, and no faster.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     try:
-        args = arguments.read(Arguments, PROGRAM, argv)
+        compares = "--compare" in argv
+        args = arguments.read(Arguments, PROGRAM, argv) if not compares else None
+        both = arguments.read(CompareArguments, COMPARE, argv) if compares else None
         try:
             import pyarrow  # noqa: F401 - only whether it is there
         except ImportError as exc:
             raise needs("edge-score", "pyarrow", "score") from exc
-        _score(args)
+        if both is not None:
+            _compare(both)
+        elif args is not None:
+            _score(args)
     except FatalError as exc:
         sys.stderr.write(f"edge-score: error: {exc}".replace("\n", " ") + "\n")
         return exc.exit_code
@@ -188,6 +223,39 @@ def _score(args: Arguments) -> None:
         target.close()
     seconds = time.monotonic() - started if len(todo) == len(parts) else None
     sys.stdout.write(report.text(summary, drift, seconds, batch=args.batch) + f"in {args.out}\n")
+
+
+def _compare(args: CompareArguments) -> None:
+    from edge.app.loading import Loaded, open_model, replay
+    from edge.compare import written
+    from edge.compare.report import text
+    from edge.plugins.protocols import EngineOptions
+    from edge.score import compare, plan, report
+    from edge.storage import atomic
+
+    if args.report is not None:
+        written.require_place(args.report)
+    options_ = EngineOptions(args.threads, args.provider)
+
+    def opened(file: Path) -> tuple[Loaded, Settings]:
+        own = ModelSettings(file, "auto", args.threads, args.provider)
+        settings = Settings(model=own, input=InputSettings(source=args.archive[0]))
+        loaded = open_model(settings, options_)
+        replay(loaded, settings)
+        return loaded, settings
+
+    asked = compare.Asked(args.archive, args.expect, args.by, args.batch)
+    parts = plan.parts(args.archive, in_order=False)
+    models = (opened(args.old), opened(args.new))
+    with report.progress(sum(p.rows for p in parts), counted=all(p.counted for p in parts)) as tell:
+        found, left_out = compare.compare(models, asked, tell)
+    left = f"left out          {left_out} rows without an answer in {args.expect}\n" if left_out else ""
+    sys.stdout.write(f"{text(found)}\n{left}")
+    if args.report is not None:
+        try:
+            atomic.write(args.report, written.content(found, args.report))
+        except OSError as exc:
+            raise SpoolError(f"--report {args.report}: {exc.strerror}; choose another place") from exc
 
 
 def _fields(reader: "Reader", kernel: "Kernel", parts: Sequence["Part"]) -> tuple["pyarrow.Field", ...]:

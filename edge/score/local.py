@@ -77,7 +77,7 @@ class Worker:
         header = number == 0 or not self._run.single
         with output.writing(self._run.path(number), self._job.form, self.schema, header=header) as writer:
             for at, batch in enumerate(self._reader.batches(part)):
-                found, rows = self._scored(batch)
+                found, rows = scored(self._kernel, batch)
                 writer.write(self._with_kept(part, batch, found))
                 summary.add(found.batch, self._kernel.columns, rows)
                 if self._drift.there and batch.features and (self._job.rows < LARGE or at % COMPARED == 0):
@@ -85,22 +85,6 @@ class Worker:
                 tell(rows)
             summary.apart = self._kernel.apart or 0.0
             self._run.mark(number, part.key, summary)
-
-    def _scored(self, batch: Batch) -> tuple[Found, int]:
-        if batch.features:
-            return self._kernel.table(batch.features), len(batch.features[0])
-        bad = {i: str(p) for i, p in enumerate(batch.payloads) if isinstance(p, SampleError)}
-        good = [i for i in range(len(batch.payloads)) if i not in bad]
-        sources = [batch.sources[i] for i in good] if batch.sources else ()
-        found = self._kernel.samples([batch.payloads[i] for i in good], sources)
-        if not bad:
-            return found, len(batch.payloads)
-        others = self._kernel.skipped([*bad.values()])
-        origin = np.concatenate([np.array(good, dtype=np.int64)[found.origin], np.array([*bad], dtype=np.int64)])
-        order = np.argsort(origin, kind="stable")
-        table = pa.Table.from_batches([found.batch, others.batch]).take(pa.array(order)).combine_chunks()
-        part = np.concatenate([found.part, others.part])[order]
-        return Found(table.to_batches()[0], origin[order], part), len(batch.payloads)
 
     def _with_kept(self, part: Part, batch: Batch, found: Found) -> pa.RecordBatch:
         kept: list[pa.Array] = [*batch.kept]
@@ -116,6 +100,24 @@ class Worker:
         except (ValueError, pa.ArrowException) as exc:
             raise SourceError(f"{part.paths[0]}: --columns: not as in the first file: {first_line(exc)}") from exc
         return pa.RecordBatch.from_arrays([*kept, *found.batch.columns], schema=self.schema)
+
+
+def scored(kernel: Kernel, batch: Batch) -> tuple[Found, int]:
+    """The results of a batch, in order, those of rows that cannot even be read among them; and how many rows it has."""
+    if batch.features:
+        return kernel.table(batch.features), len(batch.features[0])
+    bad = {i: str(p) for i, p in enumerate(batch.payloads) if isinstance(p, SampleError)}
+    good = [i for i in range(len(batch.payloads)) if i not in bad]
+    sources = [batch.sources[i] for i in good] if batch.sources else ()
+    found = kernel.samples([batch.payloads[i] for i in good], sources)
+    if not bad:
+        return found, len(batch.payloads)
+    others = kernel.skipped([*bad.values()])
+    origin = np.concatenate([np.array(good, dtype=np.int64)[found.origin], np.array([*bad], dtype=np.int64)])
+    order = np.argsort(origin, kind="stable")
+    table = pa.Table.from_batches([found.batch, others.batch]).take(pa.array(order)).combine_chunks()
+    part = np.concatenate([found.part, others.part])[order]
+    return Found(table.to_batches()[0], origin[order], part), len(batch.payloads)
 
 
 def run(

@@ -44,8 +44,11 @@ class Batch(msgspec.Struct, frozen=True):
 class Reader:
     """Reads parts for one model. `kept`: name in the archive to name in the results."""
 
-    def __init__(self, loaded: Loaded, settings: Settings, kept: Mapping[str, str], *, batch: int) -> None:
-        """`batch`: rows of a table in one inference."""
+    def __init__(
+        self, loaded: Loaded, settings: Settings, kept: Mapping[str, str], *, batch: int, asks: str = "--columns"
+    ) -> None:
+        """`batch`: rows of a table in one inference; `asks`: the flag that names what is kept."""
+        self._asks = asks
         self._loaded = loaded
         self._settings = settings
         self._kept = kept
@@ -70,7 +73,7 @@ class Reader:
         fields = []
         for old, new in self._kept.items():
             if old not in schema.names and old not in part.partition:
-                raise SourceError(_no_column(part, "--columns", old, [*schema.names, *part.partition]))
+                raise SourceError(_no_column(part, self._asks, old, [*schema.names, *part.partition]))
             fields.append(pa.field(new, _plain(schema.field(old).type) if old in schema.names else pa.string()))
         return fields
 
@@ -161,13 +164,13 @@ class Reader:
             absent = [name for name in self._kept if name not in part.partition]
             if absent:
                 raise SourceError(
-                    f"{part.paths[0]}: --columns {absent[0]}: the file has no header that names its columns"
+                    f"{part.paths[0]}: {self._asks} {absent[0]}: the file has no header that names its columns"
                 )
             return
         there = [*row, *part.partition]
         for what, names in (
             ("feature", [f.name for f in self._features] if self._named else []),
-            ("--columns", self._kept),
+            (self._asks, self._kept),
         ):
             absent = [name for name in names if name not in there]
             if absent:

@@ -32,12 +32,12 @@ from converter.graph.zipmap import without_zipmap
 from converter.options import Options
 from converter.plugins import ExporterInfo
 from converter.proof import challenges, missing, parity
-from converter.proof.answers import plain
 from converter.rows.rows import Rows
 from converter.source import Source
 from converter.sources import deserialise
 from converter.trees import boosters, exact_trees
 from converter.trees.tabular import REFUSALS, as_table, trees_on_tflite
+from edge.compare.answers import plain
 from edge.data.tensor import STRING, Array
 from edge.errors import ModelError, needs, one_line
 from edge.model.manifest import Feature, Input, Manifest, Output, Task

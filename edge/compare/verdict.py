@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from converter.compare.answers import Classes, Numbers
-from converter.compare.slices import Slice, ranges
-from converter.errors import SampleFileError
-from converter.proof.answers import plain
+from edge.compare.answers import Classes, Numbers, plain
+from edge.compare.slices import Slice, ranges
 from edge.data.tensor import Array
+from edge.errors import ConfigError
 
 NEAR = 0.01
 """Two numbers agree that are apart by at most this share of the span of the answers."""
@@ -59,6 +58,10 @@ class Verdict:
     slices: tuple[Counts, ...] = ()
     confusions: tuple[tuple[str, str, int], ...] = ()
     changed: tuple[Changed, ...] = field(default=(), repr=False)
+
+    def listing(self, changed: tuple[Changed, ...]) -> Verdict:
+        """The same with other rows named."""
+        return replace(self, changed=changed)
 
     @property
     def chance_of_one(self) -> float:
@@ -110,7 +113,7 @@ def of_numbers(old: Numbers, new: Numbers, expected: Array | None, slices: Seque
     """Two regressions. A win is a row whose error shrinks by more than `NEAR` of the span of the answers."""
     a, b = old.values, new.values
     if a.shape != b.shape:
-        raise SampleFileError(f"--compare: the models give {a.shape[1]} and {b.shape[1]} numbers for a row")
+        raise ConfigError(f"--compare: the models give {a.shape[1]} and {b.shape[1]} numbers for a row")
     truth = None if expected is None else _numbers(expected, a.shape[1])
     reference = a if truth is None else truth
     span = np.nanmax(reference, axis=0) - np.nanmin(reference, axis=0)
@@ -147,11 +150,11 @@ def _numbers(expected: Array, width: int) -> Array:
     try:
         truth = expected.astype(np.float64).reshape(len(expected), -1)
     except ValueError:
-        raise SampleFileError("--expect: the models predict numbers, the expected answers are text") from None
+        raise ConfigError("--expect: the models predict numbers, the expected answers are text") from None
     if truth.shape[1] != width:
-        raise SampleFileError(f"--expect: {truth.shape[1]} numbers a row, the models give {width}")
+        raise ConfigError(f"--expect: {truth.shape[1]} numbers a row, the models give {width}")
     if not np.isfinite(truth).all():
-        raise SampleFileError(f"--expect: answer {int(np.argmin(np.isfinite(truth).all(axis=1))) + 1} is no number")
+        raise ConfigError(f"--expect: answer {int(np.argmin(np.isfinite(truth).all(axis=1))) + 1} is no number")
     return truth
 
 

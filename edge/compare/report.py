@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from converter.compare.verdict import Counts, Verdict
-from converter.errors import OutputError
-from converter.model_file import write_whole
+from edge.compare.verdict import Counts, Verdict
 
 SCHEMA = 1
 SLICES_SHOWN = 8
@@ -39,17 +36,9 @@ class Report:
     verdict: Verdict
 
 
-def require_json(path: Path) -> None:
-    """Raises OutputError for a place, or a kind of file, that the report cannot be written to."""
-    if path.suffix.lower() != ".json":
-        raise OutputError(f"--report {path.name}: a comparison is written as .json")
-    if not path.parent.is_dir():
-        raise OutputError(f"--report {path}: there is no folder {path.parent}; make it first")
-
-
-def write_json(report: Report, path: Path) -> None:
+def as_json(report: Report) -> bytes:
     """The whole report, each row that changed among it."""
-    write_whole(path, msgspec.json.format(msgspec.json.encode(as_dict(report)), indent=2) + b"\n")
+    return msgspec.json.format(msgspec.json.encode(as_dict(report)), indent=2) + b"\n"
 
 
 def as_dict(report: Report) -> dict[str, Any]:
@@ -65,7 +54,7 @@ def as_dict(report: Report) -> dict[str, Any]:
 def text(report: Report) -> str:
     """The lines for a terminal: the whole, by class, the worst slices, some of the rows that changed for the worse."""
     verdict = report.verdict
-    parts = ["\n".join(f"{name:<17} {value}" for name, value in _summary(report))]
+    parts = ["\n".join(f"{name:<17} {value}" for name, value in summary(report))]
     if verdict.classes:
         parts.append(_table("by class" if verdict.confusions or report.task != "regress" else "by answer",
                             verdict.classes, verdict.measure))  # fmt: skip
@@ -75,7 +64,8 @@ def text(report: Report) -> str:
     return "\n\n".join(parts)
 
 
-def _summary(report: Report) -> list[tuple[str, str]]:
+def summary(report: Report) -> list[tuple[str, str]]:
+    """What is said of the whole: name and value."""
     total, verdict = report.verdict.total, report.verdict
     lines = [
         ("old", _side(report.old)),
@@ -87,7 +77,7 @@ def _summary(report: Report) -> list[tuple[str, str]]:
         lines.append(("note", "both are one and the same file"))
     if total.old is None or total.new is None or total.chance is None:
         return [*lines, ("note", "without --expect nobody can say which of the two is right")]
-    lines.append((verdict.measure, f"{_good(total.old, verdict.measure)} -> {_good(total.new, verdict.measure)}"))
+    lines.append((verdict.measure, f"{good(total.old, verdict.measure)} -> {good(total.new, verdict.measure)}"))
     what = "better" if (total.wins or 0) > (total.losses or 0) else "worse"
     if not total.wins and not total.losses:
         said = "no row changed for better or worse"
@@ -102,7 +92,8 @@ def _side(side: Side) -> str:
     return f"{side.file}: {side.name} {side.version}, {side.size:,} bytes"
 
 
-def _good(value: float, measure: str) -> str:
+def good(value: float, measure: str) -> str:
+    """A share of right classes, or an error, as people read it."""
     return f"{value:.4f}" if measure == "accuracy" else f"{value:.4g}"
 
 
@@ -123,7 +114,7 @@ def _table(title: str, counts: Sequence[Counts], measure: str, limit: float | No
     for c in counts:
         line = f"{c.name:<{width}} {c.rows:>7} {c.agree:>8.2%}"
         if c.old is not None and c.new is not None:
-            line += f" {_good(c.old, measure):>9} {_good(c.new, measure):>9} {c.wins:>6} {c.losses:>6}"
+            line += f" {good(c.old, measure):>9} {good(c.new, measure):>9} {c.wins:>6} {c.losses:>6}"
         if limit is not None and c.chance is not None and c.chance < limit:
             line += " *"
         lines.append(line)

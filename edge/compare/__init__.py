@@ -1,0 +1,1 @@
+"""What one model answers otherwise than another."""
