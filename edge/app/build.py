@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.app import assembly, capture, cascade, connecting, drift, motion, refusals, tracking, trial, words
+from edge.app import (
+    assembly,
+    capture,
+    cascade,
+    connecting,
+    drift,
+    following,
+    motion,
+    refusals,
+    tracking,
+    trial,
+    words,
+)
 from edge.app.core import Core, Draft
 from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
@@ -60,11 +72,12 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
 
     Raises ConfigError."""
     core, draft = _core(settings, loaded), Draft()
+    running = updates.runs(core) if updates is not None else None
     outboxes: list[Outbox] = []  # filled below: what reports them is made before them
     watchdog = Watchdog(core.hearts, core.clock)
     draft.ticks.append(HangLog(watchdog).tick)
     broker = connecting.embedded(settings, draft)
-    draft.add("engine", stop=loaded.engine.close)
+    draft.add("engine", stop=loaded.engine.close if running is None else running.close)
     session = connecting.connect(core, draft, broker)
     status = Status(core.settings, loaded, core.metrics, core.clock, core.boot, core.topics, outboxes)
     watched = drift.make(core, draft, session)
@@ -78,13 +91,14 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     keep = captured.keep if captured is not None else None
     then = cascade.make(core, draft)
     flow, track = tracking.make(core, source)
-    pipeline = flow.pipeline(*watches, follows=(*((track,) if track is not None else ()), *then()), keep=keep)
+    follows = (*((track,) if track is not None else ()), *then())
+    pipeline = flow.pipeline(*watches, follows=follows, keep=keep)
     status.instances = _instances(core, pipeline)
     outboxes += _outboxes(core, source, session, announcer)
     refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
     _frame_saver(core, draft)
     tried = trial.make(core, draft, session, captured.differs if captured is not None else None)
-    _http(core, draft, status, source, (watched, tried, captured), then)
+    server = _http(core, draft, status, source, (watched, tried, captured), then)
     if announcer is not None and announcer.pictures is not None:
         draft.observers.append(announcer.pictures.observe)
     if isinstance(source, RememberingSource):
@@ -104,6 +118,8 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
         status.update = updates.told
     pipelines = (pipeline, *(flow.pipeline(*watches) for _ in range(status.instances if status.instances > 1 else 0)))
     runner = _runner(core, draft, source, pipelines, outboxes, guard)
+    if running is not None and not (watches or follows or keep):  # these are made for the model that runs
+        following.join(running, runner, server, status, announcer, session)
     topics = core.topics.all if session is not None else ""
     return App(loaded, topics, core.stop, runner, watchdog, tuple(draft.parts))
 
@@ -267,12 +283,12 @@ def _http(
     source: Source | None,
     fits: tuple[drift.Drift | None, trial.TrialPart | None, capture.Capture | None],
     then: cascade.Stages,
-) -> None:
+) -> HttpServer | None:
     address, grpc = core.settings.http.address, core.settings.http.grpc
     if address is None:
         if grpc is not None:
             raise ConfigError(f"--grpc {grpc} without --http: name the port of HTTP too, --http 8080")
-        return
+        return None
     from edge.http.options import Served
 
     watched, tried, captured = fits
@@ -299,6 +315,7 @@ def _http(
 
     if terminal.is_there():
         draft.add("phone", functools.partial(_show_phone, server, core.settings.http.token_file))
+    return server
 
 
 def _show_phone(server: HttpServer, token_file: Path | None) -> None:

@@ -84,7 +84,7 @@ def _load(settings: Settings, file: Path) -> Loaded:
 
 def _latencies(settings: Settings, new: Loaded, old: Loaded) -> tuple[list[float], list[float]]:
     """Milliseconds of each, by turns: what else the board does falls on both."""
-    both = [(m, _tensors(settings, m)) for m in (new, old)]
+    both = [(m, example_tensors(settings, m)) for m in (new, old)]
     spent: tuple[list[float], list[float]] = ([], [])
     end = time.monotonic() + MOST_S
     for turn in range(ROUNDS + 1):
@@ -98,7 +98,7 @@ def _latencies(settings: Settings, new: Loaded, old: Loaded) -> tuple[list[float
     return spent
 
 
-def _tensors(settings: Settings, loaded: Loaded) -> Tensors:
+def example_tensors(settings: Settings, loaded: Loaded) -> Tensors:
     """An input: a golden sample, else a made-up one. Raises SampleError."""
     if loaded.manifest.golden:
         return {name: golden.unpack(t) for name, t in loaded.manifest.golden[0].inputs.items()}

@@ -63,6 +63,10 @@ class Status:
         self._started_ns = clock.monotonic_ns()
         self._topics = topics
 
+    def follow(self, settings: Settings, loaded: Loaded) -> None:
+        """Another model runs, and what it was loaded with. From any thread."""
+        self._settings, self._loaded = settings, loaded
+
     @property
     def source(self) -> str:
         """The source as it may be told: on `info`, which is retained, in metrics and on the live page."""

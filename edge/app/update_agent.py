@@ -2,14 +2,14 @@
 
 It owns the state (`edge.updates.state`) while the service runs. What speaks with the repository and what loads a new
 model for the first time are processes of their own, so that their memory goes back and their death is nothing but an
-answer. The switch itself is a restart in order: this thread writes `switching` down and asks for it (`updating.py`).
+answer. Where it is proven this thread loads it, writes `switching` and `watching` down, and has it take over in the
+running flow (`swap.py`); where that cannot be done it asks for a restart in order (`updating.py`).
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -19,10 +19,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from edge.app import child
 from edge.app.core import Core, Draft
 from edge.app.proving import Proof, limits
+from edge.app.swap import Replacement, RunningModel
 from edge.data import codec
-from edge.errors import ConfigError
+from edge.errors import ConfigError, FatalError
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
 from edge.pipeline.results import timestamp
@@ -30,6 +32,7 @@ from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
 from edge.telemetry.clock import SystemClock, clock_synced
 from edge.telemetry.metrics import Metrics
+from edge.telemetry.priority import stand_back
 from edge.updates import gates, order, state
 from edge.updates.gates import Seen
 from edge.updates.order import Answer, Order
@@ -43,7 +46,6 @@ FIRST_S = 60.0
 """The first check comes within so long: a thousand devices that get their power back do not all ask at once."""
 JITTER = 0.1
 LOOK_S = 1.0
-POLL_S = 0.2
 ASK_MOST_S = 300.0
 PROVE_MOST_S = 600.0
 PYTHON = (sys.executable, "-P")  # what lies in the working folder is not imported
@@ -55,19 +57,21 @@ class UpdateAgent:
     """`start`, `stop`, `births` and `told` for the parts around it; all else belongs to its thread."""
 
     def __init__(self, settings: Settings, store: UpdateStore, model: str, flags: Sequence[str]) -> None:
-        """`model`: its name in the repository; "": as the manifest of the one that runs says. `flags` are the
-        service's own words, for the process that proves."""
+        """`settings` with the file that the user named. `model`: its name in the repository; "": as the manifest of the
+        one that runs says. `flags` are the service's own words, for the process that proves."""
         self._settings = settings
         self._store = store
-        self._model = model
+        self._name = model
         self._flags = tuple(flags)
         self._given_up = False
         self._stop = Stop()
         self._limits = limits(settings)
         self._clock = SystemClock()
         self._metrics: Metrics | None = None
-        self._running_file = settings.model.file
         self._running = Slot("", "")
+        self._model: RunningModel | None = None
+        self._before = Seen()
+        self._began_ns = self._clock.monotonic_ns()
         self._publish: Callable[[Outgoing], None] = lambda _: None
         self._topic = ""
         self._freshness = ""
@@ -75,12 +79,15 @@ class UpdateAgent:
         self._leaving = threading.Event()
         self._thread: threading.Thread | None = None
 
+    def runs(self, core: Core) -> RunningModel:
+        """The model of the service, for the parts that follow it."""
+        self._model = RunningModel(core)
+        self._took_over(core)
+        return self._model
+
     def join(self, core: Core, draft: Draft, session: MqttSession | None) -> None:
         """Becomes a part of the service whose model it changes."""
-        loaded = core.loaded
-        self._model = self._model or loaded.manifest.name
-        self._running_file = loaded.path
-        self._running = Slot(loaded.sha256, loaded.manifest.version, loaded.path.suffix)
+        self._name = self._name or core.loaded.manifest.name
         self._metrics = core.metrics
         self._stop = core.stop
         if session is not None:
@@ -127,21 +134,23 @@ class UpdateAgent:
 
     def _guarded(self) -> None:
         try:
+            stand_back()
             self._run()
         except BaseException as exc:  # noqa: BLE001 - the end of a thread: the main thread raises it again
             self._stop.fail(exc)
 
     def _run(self) -> None:
         interval_s = self._settings.updates.interval
-        began_ns = self._clock.monotonic_ns()
-        due_ns = began_ns + _ns(random.uniform(0, min(FIRST_S, interval_s)))  # noqa: S311 - no secret
+        self._began_ns = self._clock.monotonic_ns()
+        due_ns = self._began_ns + _ns(random.uniform(0, min(FIRST_S, interval_s)))  # noqa: S311 - no secret
         while True:
             watching = self._store.state.phase == "watching"
-            left_s = (due_ns - self._clock.monotonic_ns()) / 1e9
-            if self._leaving.wait(LOOK_S if watching else max(0.0, left_s)):
+            left_s = max(0.0, (due_ns - self._clock.monotonic_ns()) / 1e9)
+            held = self._model is not None and self._model.tidy()
+            if self._leaving.wait(LOOK_S if watching else min(LOOK_S, left_s) if held else left_s):
                 return
             if watching:
-                self._judge((self._clock.monotonic_ns() - began_ns) / 1e9)
+                self._judge((self._clock.monotonic_ns() - self._began_ns) / 1e9)
             elif self._clock.monotonic_ns() >= due_ns:
                 self.check(self._switch)
                 jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
@@ -152,9 +161,9 @@ class UpdateAgent:
         if reason := gates.watched(seen, now.baseline, self._limits):
             log.error("the new model is given up", extra={"version": self._running.version, "reason": reason})
             # Also where it cannot be written down: a start that finds `watching` and no end in order goes back, too.
-            self._given_up = True
-            self._enter(state.refuse(now, reason, self._now()))
-            self._restart()
+            self._given_up = not self._enter(state.refuse(now, reason, self._now()))
+            if self._given_up or not self._go_back():
+                self._restart()
         elif gates.watched_enough(seen, seconds, self._limits) and self._enter(state.confirms(now, self._now())):
             log.info("the new model is confirmed", extra={"version": self._running.version, "samples": seen.samples})
             self._sweep()
@@ -169,21 +178,77 @@ class UpdateAgent:
             skipped=int(counted.get("samples_skipped", 0) + counted.get("http_failed", 0)),
             infer_ms=counted.get("infer_ms", 0.0),
             timed=timed,
-        )
+        ).since(self._before)
 
     def _restart(self) -> None:
         self._leaving.set()
         self._stop.restart()
 
-    def _switch(self) -> None:
+    def _switch(self, slot: Slot) -> None:
+        """Loaded first: what kills the process there dies in `proving`, as a try. Raises OSError."""
+        try:
+            new = self._replacement(self._store.path(slot))
+        except FatalError as exc:
+            self._refuse(slot, str(exc))
+            return
+        if self._leaving.is_set():
+            return  # in `proving`, which the next start takes for interrupted
         now = self._store.state
         self._go(state.switches(now, self._running.version, self._seen().baseline(), self._now()))
-        log.info("switching", extra={"from": self._running.version, "to": self._version()})
-        self._restart()
+        log.info("switching", extra={"from": self._running.version, "to": slot.version})
+        if new is None or not self._enter(state.begin(self._store.state, self._now()), say=False):
+            self._restart()
+            return
+        self._swap(new)
+
+    def _go_back(self) -> bool:
+        """The confirmed model takes over again; False where only a restart can do that."""
+        slot = self._store.state.confirmed
+        if slot is not None and not self._store.holds(slot):
+            return False
+        try:
+            new = self._replacement(self._settings.model.file if slot is None else self._store.path(slot))
+        except (FatalError, OSError) as exc:
+            log.error("the confirmed model is not loaded beside the new one", extra={"reason": str(exc)})
+            return False
+        if new is None:
+            return False
+        self._swap(new)
+        self._sweep()
+        return True
+
+    def _replacement(self, file: Path) -> Replacement | None:
+        """Another model, loaded and ready to take over in the running flow; None, said in the log, where the process
+        has to begin anew for it. Raises FatalError."""
+        running = self._model
+        assert running is not None
+        new = None
+        if not (reason := running.fixed() or running.room_for(file)):
+            new = running.load(self._settings, file)
+            if not (reason := running.hindrance(new)):
+                return new
+            new.core.loaded.engine.close()
+        log.info("the process begins anew for the switch", extra={"reason": reason})
+        return None
+
+    def _swap(self, new: Replacement) -> None:
+        assert self._model is not None
+        self._model.swap(new, self._leaving)
+        self._took_over(new.core)
+        log.info("the model was switched in the running flow", extra={"version": self._running.version})
+        self._publish(self._message())
+
+    def _took_over(self, core: Core) -> None:
+        """From now on it is this model's results that count."""
+        loaded = core.loaded
+        self._running = Slot(loaded.sha256, loaded.manifest.version, loaded.path.suffix)
+        self._began_ns = self._clock.monotonic_ns()
+        self._before = Seen()
+        self._before = self._seen()
 
     # --- a check ------------------------------------------------------------------------------------
 
-    def check(self, use: Callable[[], None]) -> Answer:
+    def check(self, use: Callable[[Slot], None]) -> Answer:
         """Asks the repository, and takes what it has for this device as far as the gates let it; then `use`."""
         answer = self._ask(None)
         if self._leaving.is_set():
@@ -202,11 +267,11 @@ class UpdateAgent:
             self._sweep()
         return answer
 
-    def _take(self, release: Release, use: Callable[[], None]) -> None:
+    def _take(self, release: Release, use: Callable[[Slot], None]) -> None:
         slot = Slot(release.sha256, release.version, Path(release.file).suffix)
         log.info("a new model is there", extra={"version": release.version, "bytes": release.length})
         store = self._store
-        self._go(replace(state.found(store.state, slot, self._now()), name=self._model))
+        self._go(replace(state.found(store.state, slot, self._now()), name=self._name))
         staged: Path | None = None
         if not store.holds(slot):
             answer = self._ask(release)
@@ -227,19 +292,22 @@ class UpdateAgent:
         if proof.note:
             log.warning("gate", extra={"note": proof.note})
         if not proof.reason:
-            use()
+            use(slot)
         elif proof.again:
             self._later(proof.reason)
         else:
-            log.error("the new model is refused", extra={"version": slot.version, "reason": proof.reason})
-            self._go(state.refuse(store.state, proof.reason, self._now()))
+            self._refuse(slot, proof.reason)
+
+    def _refuse(self, slot: Slot, reason: str) -> None:
+        log.error("the new model is refused", extra={"version": slot.version, "reason": reason})
+        self._go(state.refuse(self._store.state, reason, self._now()))
 
     def _ask(self, wanted: Release | None) -> Answer:
         u, now = self._settings.updates, self._store.state
         asked = Order(
             uri=u.uri or "",
             folder=self._store.folder.absolute(),
-            model=self._model,
+            model=self._name,
             channel=u.channel,
             device=self._settings.topics.device,
             running=self._running.sha256,
@@ -252,47 +320,33 @@ class UpdateAgent:
             fetch=wanted,
         )
         most_s = ASK_MOST_S + (wanted.length / FETCH_LEAST_BYTES_S if wanted is not None else 0)
-        out, end = self._child([*PYTHON, "-m", "edge.updates"], order.encode(asked), most_s)
+        out, end = child.run([*PYTHON, "-m", "edge.updates"], order.encode(asked), most_s, self._leaving)
         try:
             return order.decode_answer(out)
         except msgspec.MsgspecError:
             return Answer(fault="away", reason=f"the check gave no answer: {end}")
 
     def _prove(self, slot: Slot) -> Proof:
-        old = str(self._running_file) if self._running.sha256 else "-"
+        old = str(self._model.core.loaded.path) if self._model is not None else "-"
         command = [*PYTHON, "-m", "edge.app.proving", str(self._store.path(slot)), old, *self._flags]
-        out, end = self._child(command, b"", PROVE_MOST_S)
+        out, end = child.run(command, b"", PROVE_MOST_S, self._leaving)
         try:
             return msgspec.json.decode(out, type=Proof)
         except msgspec.MsgspecError:
             return Proof(f"proving it ended without an answer: {end}", again=True)
 
-    def _child(self, command: Sequence[str], given: bytes, most_s: float) -> tuple[bytes, str]:
-        """What a process answers, and how it ended. It is ended where the service is to end."""
-        end_ns = self._clock.monotonic_ns() + _ns(most_s)
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-            out, rest = b"", given
-            while True:
-                try:
-                    out, _ = child.communicate(rest or None, timeout=POLL_S)
-                    break
-                except subprocess.TimeoutExpired:
-                    rest = b""
-                if self._leaving.is_set() or self._clock.monotonic_ns() > end_ns:
-                    child.kill()
-        return out, f"exit {child.returncode}" if child.returncode >= 0 else f"signal {-child.returncode}"
-
     # --- states -------------------------------------------------------------------------------------
 
-    def _go(self, new: State) -> None:
+    def _go(self, new: State, *, say: bool = True) -> None:
         """Raises OSError where it cannot be written down: then it is not entered."""
         self._store.enter(new)
-        self._publish(self._message())
+        if say:
+            self._publish(self._message())
 
-    def _enter(self, new: State) -> bool:
+    def _enter(self, new: State, *, say: bool = True) -> bool:
         """As `_go`; False, said in the log, where it cannot be written down."""
         try:
-            self._go(new)
+            self._go(new, say=say)
         except OSError as exc:
             log.error("state of the updates is not kept", extra={"reason": exc.strerror or str(exc)})
             return False
@@ -321,10 +375,6 @@ class UpdateAgent:
         except OSError as exc:
             log.warning("old models are not removed", extra={"reason": exc.strerror or str(exc)})
 
-    def _version(self) -> str:
-        candidate = self._store.state.candidate
-        return candidate.version if candidate is not None else ""
-
     def _now(self) -> float:
         return self._clock.time_ns() / 1e9
 
@@ -336,7 +386,7 @@ class UpdateAgent:
         Raises ConfigError for what only a person can mend."""
         wait_s = 5.0
         while self._store.state.confirmed is None:
-            answer = self.check(lambda: self._go(state.adopts(self._store.state, self._now())))
+            answer = self.check(lambda _: self._go(state.adopts(self._store.state, self._now())))
             if answer.fault == "setup":
                 raise ConfigError(answer.reason)
             if self._store.state.confirmed is not None or self._leaving.wait(wait_s):

@@ -1,8 +1,9 @@
 """A service that follows a repository: which model it starts with, and how it begins anew with another one.
 
-The switch is a restart in place: the service ends in order (what it has read is inferred, what waits is sent or in the
-spool, inputs that were not answered stay with the broker), and the process begins anew with `execv`, under the same
-process id. So whatever follows from a model, topics aside, follows from the new one: labels, routes, metrics, entities.
+A switch happens in the running flow (`swap.py`). Where a part cannot follow it is a restart in place: the service ends
+in order (what it has read is inferred, what waits is sent or in the spool, inputs that were not answered stay with the
+broker), and the process begins anew with `execv`, under the same process id. So whatever follows from a model, topics
+aside, follows from the new one: labels, routes, metrics, entities.
 Whatever kills it on the way, the next start reads the state and comes back on a model that is confirmed.
 """
 
@@ -147,7 +148,7 @@ def _app(settings: Settings, store: UpdateStore) -> App:
         log.info("the model of an update runs", extra={"version": slot.version, "instead of": str(settings.model.file)})
     at = profile.apply(_with_model(settings, store))
     try:
-        return start.app(at, UpdateAgent(at, store, _name(settings) or store.state.name, sys.argv[1:]))
+        return start.app(at, UpdateAgent(settings, store, _name(settings) or store.state.name, sys.argv[1:]))
     except (ModelError, ConfigError) as exc:
         if store.state.phase != "watching":
             raise

@@ -13,7 +13,7 @@ import ctypes
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -129,7 +129,11 @@ class LiteRt:
             self._free.put(interpreter)
 
     def close(self) -> None:
-        """Nothing to release: the interpreter goes with its last reference."""
+        """Once nothing infers any more: the interpreters' memory goes back, whatever still refers to the engine."""
+        self._in = {}  # from now on each input is refused
+        with contextlib.suppress(Empty):
+            while True:
+                self._free.get_nowait()
 
 
 def load(path: Path, options: EngineOptions) -> LiteRt:

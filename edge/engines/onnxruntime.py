@@ -84,7 +84,6 @@ class OnnxRuntime:
 
     def __init__(self, session: ort.InferenceSession, repairs: Sequence[str] = ()) -> None:
         """`repairs`: what was mended in the graph for it to run faster, in a user's words."""
-        self._session = session
         self.repairs = tuple(repairs)
         self.inputs = tuple(_spec(i) for i in session.get_inputs())
         self.outputs = tuple(_spec(o) for o in session.get_outputs())
@@ -109,7 +108,12 @@ class OnnxRuntime:
         return dict(zip(self._output_names, values, strict=True))
 
     def close(self) -> None:
-        """Nothing to release: the session goes with its last reference."""
+        """Once nothing infers any more: the session's memory goes back, whatever still refers to the engine."""
+        self._run = _closed
+
+
+def _closed(*_: object) -> Any:
+    raise SampleError("the model was closed")
 
 
 def load(path: Path, options: EngineOptions) -> OnnxRuntime:

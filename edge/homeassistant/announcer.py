@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -42,7 +43,8 @@ class Broker(Protocol):
 
 
 class Announcer:
-    """`born`, `heard` and `sending` in the session's thread; `open`, `tick` and `close` in the main thread."""
+    """`born`, `heard` and `sending` in the session's thread; `open`, `tick` and `close` in the main thread; `follow` in
+    any."""
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Announcer:
     ) -> None:
         """`states` are published behind the document, so that entities know something at once."""
         self._document = document
+        self._newer: deque[Document] = deque()
         self._broker = broker
         self._record = record
         self._clock = clock
@@ -98,10 +101,17 @@ class Announcer:
         if message.kind == "result":
             self._last = message
 
+    def follow(self, document: Document) -> None:
+        """Another model runs: entities that it has no more are removed, those that it has are shown."""
+        self._newer.append(document)
+
     # --- the main thread ----------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Does what is due."""
+        while self._newer:
+            self._document = self._newer.popleft()
+            self._due_ns = self._clock.monotonic_ns()
         # Where the broker goes this moment, its next birth begins again.
         self._announce_if_due()
         self._show_if_due()

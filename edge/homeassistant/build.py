@@ -9,7 +9,7 @@ from edge.data.names import DISCOVERY
 from edge.data.tensor import TensorSpec
 from edge.homeassistant.announcer import Announcer
 from edge.homeassistant.components import Results
-from edge.homeassistant.document import Device, document
+from edge.homeassistant.document import Device, Document, document
 from edge.homeassistant.record import Record
 from edge.model.manifest import Manifest
 from edge.mqtt.messages import Outgoing
@@ -38,18 +38,9 @@ def announcer(
     """
     discovery = settings.publishing.home_assistant or DISCOVERY
     results = _results(settings, manifest, outputs, drift=drift)
-    device = Device(
-        name=settings.topics.device,
-        model=manifest.name,
-        model_version=manifest.version,
-        prefix=settings.topics.prefix,
-        version=__version__,
-        board=board.HERE.model(),
-        serial=board_serial(),
-    )
-    device_document = document(device, results, discovery)
+    device = _device(settings, manifest)
     built = Announcer(
-        device_document,
+        document(device, results, discovery),
         transport,
         Record(settings.delivery.state_dir, device.object_id),
         clock=clock,
@@ -59,6 +50,26 @@ def announcer(
     )
     transport.subscribe(f"{discovery}/status", built.heard)
     return built
+
+
+def described(
+    settings: Settings, manifest: Manifest, outputs: tuple[TensorSpec, ...], *, drift: bool = False
+) -> Document:
+    """What Home Assistant is told of a model."""
+    results = _results(settings, manifest, outputs, drift=drift)
+    return document(_device(settings, manifest), results, settings.publishing.home_assistant or DISCOVERY)
+
+
+def _device(settings: Settings, manifest: Manifest) -> Device:
+    return Device(
+        name=settings.topics.device,
+        model=manifest.name,
+        model_version=manifest.version,
+        prefix=settings.topics.prefix,
+        version=__version__,
+        board=board.HERE.model(),
+        serial=board_serial(),
+    )
 
 
 def _results(settings: Settings, manifest: Manifest, outputs: tuple[TensorSpec, ...], *, drift: bool) -> Results:

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ from edge.errors import ConfigError, needs
 from edge.http import reach
 from edge.http.auth import Auth, Certificate, Token, check_tls, is_loopback
 from edge.http.options import Served, ServerOptions
+from edge.model.manifest import Manifest
+from edge.pipeline.pipeline import Pipeline
+from edge.plugins.protocols import Engine
 
 try:
     import httptools
@@ -50,7 +54,7 @@ REFRESH_S = 2.0
 
 
 class HttpServer:
-    """`start` and `stop` once each, `observe` from the flow's thread."""
+    """`start` and `stop` once each, `observe` from the flow's thread, `use` from one more."""
 
     def __init__(self, served: Served, options: ServerOptions, failed: Callable[[BaseException], None]) -> None:
         """`failed` is told what ends the server's thread against its will. Raises ConfigError."""
@@ -67,7 +71,9 @@ class HttpServer:
         check_tls(options.cert, options.key)
         self._certificate = Certificate(options.cert, options.key) if options.cert is not None else None
         self._follows = options.token_file is not None or options.cert is not None
+        self._served = served
         self._handlers = Handlers(served, options)
+        self._app: App | None = None
         self._lowers_priority = bool(served.source)
         self._metrics = served.metrics
         self._socket: socket.socket | None = None
@@ -83,6 +89,34 @@ class HttpServer:
     def observe(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
         """A sample of the flow, for the live page."""
         self._handlers.live.show_flow(sample, outcomes)
+
+    def use(
+        self,
+        manifest: Manifest,
+        engine: Engine,
+        sha256: str,
+        make_pipeline: Callable[[], Pipeline],
+        let_go: Callable[[], None],
+    ) -> threading.Event:
+        """Another model answers the next requests; those that were begun end with theirs, then `let_go` is called. Set
+        once it does. Both models keep nothing from request to request, and gRPC is not served."""
+        self._served = replace(
+            self._served, manifest=manifest, engine=engine, sha256=sha256, make_pipeline=make_pipeline
+        )
+        handlers, taken = Handlers(self._served, self._options, self._handlers), threading.Event()
+        endpoints = handlers.endpoints()
+
+        def take() -> None:
+            if self._app is not None:
+                self._app.use(endpoints, let_go)
+            handlers.admission.learn_anew()
+            taken.set()
+
+        self._handlers = handlers
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the server may end, and close its loop, by itself
+                self._loop.call_soon_threadsafe(take)
+        return taken
 
     @property
     def url(self) -> str:
@@ -167,7 +201,7 @@ class HttpServer:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         auth = Auth(self._token, (options.host, *options.names), tls=options.cert is not None)
         budget = BodyBudget(options.max_body)
-        app = App(auth, options.limits, budget, handlers.admission, handlers.hot, handlers.routes, handlers.pages)
+        app = self._app = App(auth, options.limits, budget, handlers.admission, handlers.endpoints())
         shared = Shared(app, options.limits, budget, Date())
         listener = Listener(sock, shared, options.connections, self._certificate, self._metrics)
         handlers.live.open()

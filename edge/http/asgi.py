@@ -50,27 +50,60 @@ FREE = frozenset({"/health", "/v2/health/live", "/v2/health/ready"})
 """Paths that are answered whatever share of the processor requests have used."""
 
 
-class App:
-    """One for the server; the event loop's own. `pages`, by path, are for those without a token too: they hold no
-    data, and ask for it."""
+class Endpoints:
+    """All that is answered with one model. The event loop's own. `pages`, by path, are for those without a token too:
+    they hold no data, and ask for it."""
 
     def __init__(
-        self,
-        auth: Auth,
-        limits: Limits,
-        budget: BodyBudget,
-        admission: Admission,
-        hot: Mapping[tuple[str, str], HotHandler],
-        routes: list[BaseRoute],
-        pages: Mapping[str, Page],
+        self, hot: Mapping[tuple[str, str], HotHandler], routes: list[BaseRoute], pages: Mapping[str, Page]
+    ) -> None:
+        self.hot = hot
+        self.pages = pages
+        self.framework: Asgi = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
+        self._asked = 0
+        self._let_go: Callable[[], None] | None = None
+
+    def ask(self) -> Callable[[], None]:
+        """A request begins; what is returned is to be called, once or more, when it needs the model no longer."""
+        self._asked += 1
+        ended = False
+
+        def end() -> None:
+            nonlocal ended
+            if not ended:
+                ended = True
+                self._asked -= 1
+                self._look()
+
+        return end
+
+    def retire(self, let_go: Callable[[], None]) -> None:
+        """No request begins here any more; `let_go` is called after the last one."""
+        self._let_go = let_go
+        self._look()
+
+    def _look(self) -> None:
+        if self._let_go is not None and not self._asked:
+            let_go, self._let_go = self._let_go, None
+            let_go()
+
+
+class App:
+    """One for the server; the event loop's own."""
+
+    def __init__(
+        self, auth: Auth, limits: Limits, budget: BodyBudget, admission: Admission, endpoints: Endpoints
     ) -> None:
         self._auth = auth
         self._wrong_token_s = limits.wrong_token_s
         self._budget = budget
         self._admission = admission
-        self._hot = hot
-        self._pages = pages
-        self._framework: Asgi = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
+        self._endpoints = endpoints
+
+    def use(self, endpoints: Endpoints, let_go: Callable[[], None]) -> None:
+        """The next requests are answered with another model; `let_go` as of `Endpoints.retire`."""
+        before, self._endpoints = self._endpoints, endpoints
+        before.retire(let_go)
 
     def admit(self, request: Request) -> Response | None:
         """The answer, where the head alone decides."""
@@ -86,7 +119,7 @@ class App:
                 raise self._budget.too_large(int(length))
         except Refusal as exc:
             request.delay_s = self._wrong_token_s if isinstance(exc, Unauthorized) and exc.guessed else 0.0
-            page = self._pages.get(request.path) if exc.status == 401 else None
+            page = self._endpoints.pages.get(request.path) if exc.status == 401 else None
             if page is not None and "text/html" in request.header(b"accept"):
                 return page.response(401, exc.headers)
             return refused(exc)
@@ -96,7 +129,7 @@ class App:
         """The handler of a hot route, where nothing of the request but its body has to be looked at."""
         if request.query or b"content-encoding" in request.by_name:
             return None
-        return self._hot.get((request.method, request.path))
+        return self._endpoints.hot.get((request.method, request.path))
 
     def at_once(self, handler: HotHandler, request: Request, body: bytes) -> Response | None:
         """As the handler's; what it raises becomes a response."""
@@ -106,12 +139,12 @@ class App:
             return _failed(exc, request)
 
     def again(self, handler: HotHandler, request: Request) -> Answer:
-        """For other bodies behind the same head, as `at_once`; None once the token has changed."""
+        """For other bodies behind the same head, as `at_once`; None once the token or the model has changed."""
         token, headers = self._auth.token, request.by_name
-        generation = token.generation
+        generation, endpoints = token.generation, self._endpoints
 
         def answer(body: bytes) -> Response | None:
-            if token.generation != generation:
+            if token.generation != generation or self._endpoints is not endpoints:
                 return None
             try:
                 return handler.at_once(body, headers)
@@ -123,23 +156,28 @@ class App:
     async def answer(self, request: Request, connection: Client, gone: Gone) -> Response | None:
         """The response; None where it was sent already, piece by piece."""
         exchange: Exchange | None = None
+        endpoints = self._endpoints
+        ended = endpoints.ask()
         try:
             if request.refusal is not None:
                 await asyncio.sleep(request.delay_s)
                 return request.refusal
             request.body = await self._unpacked(request)
-            handler = self._hot.get((request.method, request.path)) if not request.query else None
+            handler = endpoints.hot.get((request.method, request.path)) if not request.query else None
             if handler is not None:
                 return await handler.later(request.body, request.by_name, gone)
             if request.path not in FREE:
                 await self._admission.pay()
-            exchange = Exchange(request, connection, gone)
-            await self._framework(exchange.scope, exchange.receive, exchange.send)
+            # One that is sent in pieces, `/events`, goes on over a change of the model.
+            exchange = Exchange(request, connection, gone, begins=ended)
+            await endpoints.framework(exchange.scope, exchange.receive, exchange.send)
             return exchange.response
         except asyncio.CancelledError:  # the server stops, and waits no longer
             response = STOPS
         except Exception as exc:  # noqa: BLE001 - `_failed` says which is a bug
             response = _failed(exc, request)
+        finally:
+            ended()
         if exchange is not None and exchange.began:
             connection.abort()  # half a response is none
             return None
@@ -176,10 +214,12 @@ class App:
 class Exchange:
     """One request of a connection in ASGI's words. A response that comes whole is kept, one in pieces is sent."""
 
-    def __init__(self, request: Request, connection: Client, gone: Gone) -> None:
+    def __init__(self, request: Request, connection: Client, gone: Gone, begins: Callable[[], None]) -> None:
+        """`begins` is called when the first of several pieces is sent."""
         self._request = request
         self._connection = connection
         self._gone = gone
+        self._begins = begins
         self._asked = False
         self._start: MutableMapping[str, Any] = {}
         self._chunked = False
@@ -227,7 +267,9 @@ class Exchange:
         if self._request.method != "HEAD":
             pieces.append(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked and body else body)
             pieces.append(b"0\r\n\r\n" if self._chunked and not more else b"")
-        self.began = True
+        if not self.began:
+            self.began = True
+            self._begins()
         await self._connection.write(b"".join(pieces))
 
     def _whole(self, body: bytes) -> Response:

@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute
 
 from edge.engines import stateful
 from edge.http import memory
+from edge.http.asgi import Endpoints
 from edge.http.compat.invocations import Invocations
 from edge.http.compat.tensorflow import TensorFlowServing
 from edge.http.events import Live
@@ -31,19 +32,16 @@ from edge.plugins.protocols import Engine
 
 
 class Handlers:
-    """One for the process; handlers are called by the event loop."""
+    """Those of one model; handlers are called by the event loop."""
 
-    def __init__(self, served: Served, options: ServerOptions) -> None:
+    def __init__(self, served: Served, options: ServerOptions, before: Handlers | None = None) -> None:
+        """`before`: those of the model that ran until now. What belongs to the server, not to a model, goes on: the
+        results that the page shows, the queue and the workers."""
         workers = 1 if served.stateful else options.workers
         metrics = served.metrics
-        budget = CpuBudget(options.share, served.clock, metrics)
-        metrics.set("http_share", options.share)
-        self.live = Live(served.clock, budget)
-        self.admission = Admission(
-            AdmissionOptions(workers, options.queue, inline=not served.stateful, lowers_priority=bool(served.source)),
-            budget,
-            metrics,
-        )
+        live, admission = (before.live, before.admission) if before else _server(served, options, workers)
+        self.live: Live = live
+        self.admission: Admission = admission
         statistics = InferenceStatistics(metrics, served.clock)
         batches = options.max_batch > 1 and may_join(served.engine) and not (served.states or served.remembers)
         models = Models(served, options.max_batch if batches else 1)
@@ -79,6 +77,21 @@ class Handlers:
         }  # fmt: skip
         self.pages: Mapping[str, Page] = process.pages
 
+    def endpoints(self) -> Endpoints:
+        """As the application takes them."""
+        return Endpoints(self.hot, self.routes, self.pages)
+
     def close(self) -> None:
         """After the last request."""
         self.admission.close()
+
+
+def _server(served: Served, options: ServerOptions, workers: int) -> tuple[Live, Admission]:
+    """What is the server's, whatever model it answers with."""
+    metrics = served.metrics
+    budget = CpuBudget(options.share, served.clock, metrics)
+    metrics.set("http_share", options.share)
+    admission = AdmissionOptions(
+        workers, options.queue, inline=not served.stateful, lowers_priority=bool(served.source)
+    )
+    return Live(served.clock, budget), Admission(admission, budget, metrics)

@@ -1,8 +1,8 @@
 """`/metrics`: the counters, gauges and histograms of the process in Prometheus' words.
 
 Counted elsewhere, without a library; here they get their names, units and labels when somebody asks. Series that
-are known are there from the start, as 0, so that the first increase is seen as one. Reloads of the model are not
-counted: a process serves one model, from its start to its end.
+are known are there from the start, as 0, so that the first increase is seen as one. `model_info`
+names the model that runs: an update changes its labels.
 """
 
 from __future__ import annotations

@@ -132,6 +132,10 @@ class Admission:
         self._usual_s = QUICK_S * 2  # the first requests go to a thread, until it is known that they are quick
         metrics.set("http_waiting", 0)
 
+    def learn_anew(self) -> None:
+        """Another model runs: it is not known how long requests take."""
+        self._usual_s = QUICK_S * 2
+
     async def run(
         self,
         work: Callable[[], T],

@@ -108,7 +108,12 @@ class Pipeline:
         """Decodes, splits and preprocesses; of a batch only the first piece, see `next`.
 
         Never raises SampleError: the reason is in the value."""
-        return self._prepare(samples, self.at_once)
+        works = self._prepare(samples, self.at_once)
+        return [replace(work, prepared_by=self) for work in works] if self.ahead else works
+
+    def fits(self, work: Work) -> bool:
+        """Whether `run` may have it: it was not prepared ahead for another model."""
+        return work.prepared_by is None or work.prepared_by is self
 
     def next(self, work: Work, leave_out: str = "") -> Work:
         """The next piece of a batch that has a `rest`. `leave_out`: why that piece is not to be run."""

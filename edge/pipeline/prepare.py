@@ -83,12 +83,14 @@ class Prepared(msgspec.Struct, frozen=True):
 
 class Work(msgspec.Struct, frozen=True):
     """A sample as it was read, and what was made of it; no parts where a window is not full yet. `rest`: what is left
-    of a batch. `decoded`: of each part that is ready, where the model has run."""
+    of a batch. `decoded`: of each part that is ready, where the model has run. `prepared_by`: the pipeline that made
+    it, where another one may run by then."""
 
     sample: Sample
     parts: Sequence[Prepared]
     rest: Opened | None = None
     decoded: Sequence[Decoded] | None = None
+    prepared_by: object = None
 
 
 class Preparation:

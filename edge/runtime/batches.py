@@ -33,10 +33,11 @@ MOST = 16
 
 
 class _Batch(msgspec.Struct):
-    """`work` is its newest piece, `results` how many there were so far."""
+    """`work` is its newest piece, `results` how many there were so far. It ends with the model it began with."""
 
     work: Work
     ack: Ack
+    pipeline: Pipeline
     results: int = 0
 
 
@@ -45,7 +46,6 @@ class Batches:
 
     def __init__(
         self,
-        pipeline: Pipeline,
         publisher: Publisher,
         *,
         clock: Clock,
@@ -55,7 +55,6 @@ class Batches:
         beat: Callable[[], None],
     ) -> None:
         """`stopping`: the process is to end; `beat` says before each piece that the thread makes progress."""
-        self._pipeline = pipeline
         self._publisher = publisher
         self._clock = clock
         self._metrics = metrics
@@ -79,9 +78,14 @@ class Batches:
         """True where the other samples have had their time."""
         return bool(self) and self._clock.monotonic_ns() >= self._others_until_ns
 
-    def begin(self, work: Work, results: Sequence[Result | Skipped]) -> None:
-        """Of a batch that has a rest: `results` are those of its first piece. What follows is run for a turn."""
-        batch = _Batch(work, self._publisher.begin(work.sample))
+    def uses(self, pipeline: Pipeline) -> bool:
+        """True while a batch that began with this pipeline is under way."""
+        return any(batch.pipeline is pipeline for batch in self._under_way)
+
+    def begin(self, work: Work, results: Sequence[Result | Skipped], pipeline: Pipeline) -> None:
+        """Of a batch that has a rest: `results` are those of its first piece. What follows is run for a turn, and to
+        its end by `pipeline`."""
+        batch = _Batch(work, self._publisher.begin(work.sample), pipeline)
         self._publish(batch, results)
         self._under_way.appendleft(batch)
         self.turn()
@@ -126,8 +130,8 @@ class Batches:
         piece = self._guard.piece(batch.work.sample, rest.position)
         verdict = self._guard.verdict(piece) if self._guard.suspects else None
         self._guard.begin("infer", [piece])
-        batch.work = self._pipeline.next(batch.work, verdict or "")
-        results = self._pipeline.run([batch.work])[0]
+        batch.work = batch.pipeline.next(batch.work, verdict or "")
+        results = batch.pipeline.run([batch.work])[0]
         self._guard.end("infer")
         if verdict is None:
             self._guard.acquit([piece])

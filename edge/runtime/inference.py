@@ -6,7 +6,10 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from threading import Event
 from typing import TypeAlias
+
+import msgspec
 
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
@@ -23,8 +26,19 @@ from edge.telemetry.metrics import Metrics
 Item: TypeAlias = Sample | Work | Unreadable
 
 
+class Takeover(msgspec.Struct, frozen=True):
+    """Another model's pipeline, of the same kind: what it keeps from sample to sample (nothing) and whether it prepares
+    ahead is as before. `let_go` is called once nothing runs with the one before any more; `taken` is set once the next
+    sample is the new one's."""
+
+    pipeline: Pipeline
+    let_go: Callable[[], None]
+    taken: Event
+
+
 class Inference:
-    """Belongs to one thread at a time: the infer thread, or the loop that it was handed to (`handover.py`)."""
+    """Belongs to one thread at a time: the infer thread, or the loop that it was handed to (`handover.py`). `put` and
+    `pipeline` from any thread."""
 
     def __init__(
         self,
@@ -44,7 +58,8 @@ class Inference:
         told of each sample that is not run because the board is hot. `senders`: samples come from several, of whom
         none has to wait for another one's batch. `stopping`: the process is to end. `instances`: samples are prepared
         and run by them; None: by the thread that this belongs to."""
-        self._pipeline = pipeline
+        self.pipeline = pipeline
+        """That of the next sample."""
         self._publisher = publisher
         self._get = get
         self._shed = shed
@@ -57,7 +72,6 @@ class Inference:
         self._idle = options.idle
         self._guard = options.guard
         self._batches = Batches(
-            pipeline,
             publisher,
             clock=clock,
             metrics=metrics,
@@ -68,6 +82,8 @@ class Inference:
         self._instances = instances
         self._groups: deque[Sequence[Item]] = deque()
         self._works: Sequence[Work] = ()
+        self._takeovers: deque[Takeover] = deque()
+        self._leaving: list[tuple[Pipeline, Callable[[], None]]] = []
         self._in_loop = False
         self.turns = 0
         """Those in which something ran."""
@@ -79,7 +95,7 @@ class Inference:
     @property
     def each_ns(self) -> int:
         """How long the engine took for the last sample; 0 before the first."""
-        return self._pipeline.each_ns
+        return self.pipeline.each_ns
 
     @property
     def is_long(self) -> bool:
@@ -100,7 +116,11 @@ class Inference:
     @cached_property
     def _free(self) -> bool:
         """Whether samples may be prepared before others have run."""
-        return self._pipeline.free
+        return self.pipeline.free
+
+    def put(self, takeover: Takeover) -> None:
+        """Another model is to run from one of the next samples on."""
+        self._takeovers.append(takeover)
 
     def beat(self) -> None:
         """Says that the owner makes progress, or waits for room as it should."""
@@ -114,6 +134,8 @@ class Inference:
         """Runs what waits, and waits for it so long at most. True where more may wait. Raises Closed."""
         if self._instances is None or self._instances.progress():
             self.beat()
+        if self._takeovers or self._leaving:
+            self._take_over()
         self.due_s = self._publisher.publish_due()
         batches = bool(self._batches)
         if batches and self._holds_up:
@@ -127,7 +149,7 @@ class Inference:
         if self._instances and (works := self._instances.take()) is not None:
             self._works = works
             return self._run()
-        most = self._pipeline.at_once if self._instances is None else self._room(self._instances)
+        most = self.pipeline.at_once if self._instances is None else self._room(self._instances)
         items = self._get(0.0 if batches else min(wait_s, self.due_s), most)
         if items:
             self.turns += 1
@@ -142,6 +164,17 @@ class Inference:
         else:
             self._idle()
         return len(items) >= most
+
+    def _take_over(self) -> None:
+        """Between two samples: what is prepared is run by the pipeline that prepared it, and a batch to its end."""
+        while self._takeovers and not self._works:
+            takeover = self._takeovers.popleft()
+            self._leaving.append((self.pipeline, takeover.let_go))
+            self.pipeline = takeover.pipeline
+            takeover.taken.set()
+        for left in [one for one in self._leaving if not self._works and not self._batches.uses(one[0])]:
+            self._leaving.remove(left)
+            left[1]()
 
     def _room(self, instances: Instances) -> int:
         """How many items may be taken on now."""
@@ -231,7 +264,7 @@ class Inference:
         verdict = self._guard.verdict(samples[0]) if self._guard.suspects else None
         if verdict is not None:
             self._metrics.inc("dropped:input-crash", len(readable))
-            self._publisher.publish([(sample, [self._pipeline.skipped(sample, verdict)]) for sample in samples])
+            self._publisher.publish([(sample, [self.pipeline.skipped(sample, verdict)]) for sample in samples])
             return ()
         self._guard.begin("infer", samples)
         return self._prepared(readable if self._admit is None else self._admitted(readable, self._admit))
@@ -240,7 +273,7 @@ class Inference:
         """The last one may be the first piece of a batch: the samples behind it wait for their turn."""
         samples = [work.sample for work in works]
         self._mark(samples)
-        results = self._pipeline.run(works)
+        results = self.pipeline.run(works)
         self._mark()
         if self._guard.suspects:
             self._guard.acquit(samples)
@@ -248,14 +281,15 @@ class Inference:
         if whole:
             self._publisher.publish(whole)
         if len(whole) < len(works):
-            self._batches.begin(works[-1], results[-1])
+            self._batches.begin(works[-1], results[-1], self.pipeline)
 
     def _prepared(self, items: Sequence[Sample | Work]) -> list[Work]:
         """Prepared, where the capture thread has not done so."""
         began_ns = self._clock.monotonic_ns()
+        items = [i if isinstance(i, Sample) or self.pipeline.fits(i) else i.sample for i in items]
         if self._free:
             raw = [i for i in items if isinstance(i, Sample)]
-            prepared = iter(self._pipeline.prepare(raw) if raw else ())
+            prepared = iter(self.pipeline.prepare(raw) if raw else ())
             works = [i if isinstance(i, Work) else next(prepared) for i in items]
         else:
             works = self._up_to_a_rest(items)
@@ -272,7 +306,7 @@ class Inference:
         """Prepared one after the other: the rows of a batch go into a window before those of the samples behind it."""
         works: list[Work] = []
         for item in items:
-            works.append(item if isinstance(item, Work) else self._pipeline.prepare([item])[0])
+            works.append(item if isinstance(item, Work) else self.pipeline.prepare([item])[0])
             if works[-1].rest is not None:
                 break
         if len(works) < len(items):
@@ -290,7 +324,7 @@ class Inference:
 
     def _unread(self, item: Unreadable) -> Outcome:
         sample = Sample(None, item.source, self._clock.monotonic_ns(), self._clock.time_ns(), token=item)
-        return sample, [self._pipeline.skipped(sample, item.reason)]
+        return sample, [self.pipeline.skipped(sample, item.reason)]
 
 
 def sample_of(item: Sample | Work) -> Sample:

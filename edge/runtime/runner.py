@@ -26,7 +26,7 @@ from edge.plugins.protocols import AcknowledgingSource, Clock, LoopSource, Sourc
 from edge.runtime.end_report import EndReport
 from edge.runtime.frame_queue import Closed, FrameQueue
 from edge.runtime.handover import Handover
-from edge.runtime.inference import Inference, Item, sample_of
+from edge.runtime.inference import Inference, Item, Takeover, sample_of
 from edge.runtime.instances import Instances
 from edge.runtime.options import RunnerOptions
 from edge.runtime.publisher import Publisher
@@ -66,7 +66,6 @@ class Runner:
         self._end = stop or Stop()
         self._source = source
         self._acknowledging: AcknowledgingSource | None = source if isinstance(source, AcknowledgingSource) else None
-        self._pipeline = pipeline
         self._outboxes = tuple(outboxes)
         for outbox in self._outboxes:
             outbox.on_end = self._end.look
@@ -146,6 +145,10 @@ class Runner:
     def fail(self, exc: BaseException) -> None:
         """A thread has ended with an error: the first one decides."""
         self._end.fail(exc)
+
+    def take_over(self, takeover: Takeover) -> None:
+        """Another model is to run; not where there are several instances. From any thread."""
+        self._inference.put(takeover)
 
     # --- the main thread ----------------------------------------------------------------------------
 
@@ -273,7 +276,7 @@ class Runner:
         if isinstance(item, Sample) and prepares and not (guard.suspects and guard.verdict(item)):
             # Of a live source a newer one takes the place of the one that waits: only the first is worth preparing.
             guard.begin("capture", [item])
-            (item,) = self._pipeline.prepare([item])
+            (item,) = self._inference.pipeline.prepare([item])
             guard.end("capture")
         while not self._frames.put(item, READ_WAIT_S):
             self._options.beat("capture")

@@ -18,7 +18,7 @@ MB = 1_000_000
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What a model has done since its process began. `infer_ms` is the sum of so many as are `timed`."""
+    """What a model has done since it runs. `infer_ms` is the sum of so many as are `timed`."""
 
     results: int = 0
     skipped: int = 0
@@ -33,6 +33,15 @@ class Seen(msgspec.Struct, frozen=True):
     @property
     def samples(self) -> int:
         return self.results + self.skipped
+
+    def since(self, before: Seen) -> Seen:
+        """Without what was seen before it ran, in the same process."""
+        return Seen(
+            self.results - before.results,
+            self.skipped - before.skipped,
+            self.infer_ms - before.infer_ms,
+            self.timed - before.timed,
+        )
 
     def baseline(self) -> Baseline | None:
         """None where it has seen too little to be compared with."""

@@ -73,10 +73,10 @@ def adopt(store: UpdateStore) -> None:
 def test_a_disk_that_is_full_at_a_write_puts_the_update_off_and_the_next_check_goes_on(agent, disk, left):
     agent, store = agent
     disk.left = left
-    agent.check(lambda: adopt(store))
+    agent.check(lambda _: adopt(store))
     told = agent.told()
     disk.left = -1
-    agent.check(lambda: adopt(store))
+    agent.check(lambda _: adopt(store))
 
     assert (told["state"], "No space left" in told["reason"]) == ("idle", True)
     assert store.state.confirmed.version == "1"
@@ -88,7 +88,7 @@ def test_a_stop_while_the_repository_is_asked_is_no_trouble(fleet, store, caplog
     with RangeServer(fleet.public) as server:
         server.holds = holds
         agent = agent_of(fleet, store, server.uri)
-        asks = threading.Thread(target=agent.check, args=(lambda: adopt(store),))
+        asks = threading.Thread(target=agent.check, args=(lambda _: adopt(store),))
         asks.start()
         assert server.held.wait(PATIENCE_S)
 

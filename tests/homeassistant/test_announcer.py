@@ -277,3 +277,15 @@ def test_the_next_picture_waits_for_a_broker_that_is_slow_and_not_for_one_that_w
 def test_what_is_no_picture_is_passed_over(gallery, payload):
     shown(gallery, payload)
     assert gallery.after(10) == []
+
+
+def test_another_model_s_entities_take_the_place_of_those_that_it_has_no_more(tmp_path):
+    home = Home(tmp_path)
+    home.born()
+    before, newer = home.document.platforms, made("regress")
+    home.announcer.follow(newer)
+    home.announcer.tick()
+    posted = [json.loads(m.payload) for m in home.broker.taken() if m.topic == newer.topic]
+
+    assert set(posted[0]["components"]) == set(before) | set(newer.platforms)
+    assert set(posted[-1]["components"]) == set(newer.platforms)

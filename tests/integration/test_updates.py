@@ -84,6 +84,11 @@ def runs(version: str) -> Callable[[dict], bool]:
     return lambda said: said["running"]["version"] == version
 
 
+def lives(told: list[dict]) -> int:
+    """How many lives of the process these are of: `id` names it."""
+    return len({one["id"].split("/")[2] for one in told})
+
+
 def test_a_new_version_takes_over_while_inputs_come_and_none_is_lost_doubled_or_out_of_order(field):
     field.start(*FEW)
     field.wait_for(state("idle"), "the service runs")
@@ -101,6 +106,7 @@ def test_a_new_version_takes_over_while_inputs_come_and_none_is_lost_doubled_or_
     assert {r["predictions"][0]["value"] - r["input_id"] for r in ones["1"]} == {2.0}
     assert {r["predictions"][0]["value"] - r["input_id"] for r in ones["2"]} == {10.0}
     assert len({r["model"]["sha256"] for r in results}) == 2
+    assert lives(results) == 1
     told = list(dict.fromkeys(said["state"] for said in field.client.of("update")))
     assert told == ["idle", "downloading", "verifying", "proving", "switching", "watching", "confirmed"]
     watching = next(said for said in field.client.of("update") if said["state"] == "watching")
@@ -131,6 +137,7 @@ def test_a_model_that_skips_what_comes_is_given_up_and_the_old_one_comes_back(fi
     until(lambda: field.client.of("result")[-1]["input_id"] == field.sent, "the last input is answered")
 
     assert "samples were skipped" in said["reason"]
+    assert lives([*field.client.of("result"), *field.client.of("error")]) == 1
     assert len(field.client.of("result")) + len(field.client.of("error")) == field.sent
 
 
@@ -219,7 +226,7 @@ def test_a_service_that_is_ended_while_it_begins_anew_ends_in_order_and_the_swit
 ):
     (tmp_path / "early").mkdir()
     (tmp_path / "early" / "sitecustomize.py").write_text(IMPATIENT)
-    service = field.start(*FEW, environ={"PYTHONPATH": str(tmp_path / "early")})
+    service = field.start(*FEW, "--drift", environ={"PYTHONPATH": str(tmp_path / "early")})  # has to begin anew
     field.wait_for(state("idle"), "the service runs")
     field.offer("2", factor=10.0)
     until(lambda: service.process.poll() is not None, "the service has ended")

@@ -171,7 +171,6 @@ def test_batches_that_do_not_come_again_take_a_second_of_the_end_all_together():
     publisher = Publisher((), lambda _: None, clock=clock, metrics=metrics, report=EndReport(metrics, "list"))
     pipeline = made_pipeline()
     batches = Batches(
-        pipeline,
         publisher,
         clock=clock,
         metrics=metrics,
@@ -181,7 +180,7 @@ def test_batches_that_do_not_come_again_take_a_second_of_the_end_all_together():
     )
     for _ in range(10):
         work = pipeline.prepare([Sample(LONG, "list", 0, 0)])[0]
-        batches.begin(work, pipeline.run([work])[0])
+        batches.begin(work, pipeline.run([work])[0], pipeline)
     stops.set()
     before_ns = clock.monotonic_ns()
     batches.finish()

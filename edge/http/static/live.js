@@ -282,8 +282,9 @@ async function poll() {
         if (kind === "picture") showSample(null); else $("picture").removeAttribute("src");
       }
     }
-    if (known !== now.info.boot) {
-      known = now.info.boot;
+    const runs = `${now.info.boot} ${now.info.model.sha256}`;
+    if (known !== runs) {
+      known = runs;
       facts(now);
       const wantsPicture = now.manifest.inputs.some((i) => i.kind === "image");
       $("try-picture").hidden = !wantsPicture;

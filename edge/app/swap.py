@@ -1,0 +1,176 @@
+"""The model that runs, and how another takes its place while samples come.
+
+The new one is loaded and warmed beside the one that runs, in the thread of the updates. Then each part that runs models
+is given it through its own queue, and takes it between two samples, or two requests: what was begun ends with the old
+one. When the last part has let that go its memory goes back. So no sample is lost, doubled or out of order, connections
+stand, and the flow waits for nothing.
+
+Where a part cannot follow (`hindrance`), the process begins anew instead (`updating.py`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from edge.app import assembly, fits, loading, profile, words
+from edge.app.core import Core
+from edge.app.proving import ROOM, example_tensors
+from edge.errors import SampleError
+from edge.plugins.protocols import Engine
+from edge.settings.settings import Settings
+from edge.telemetry import memory
+
+log = logging.getLogger("edge.updates")
+
+POLL_S = 0.2
+
+
+class User(Protocol):
+    """A part that runs models."""
+
+    def __call__(self, core: Core, let_go: Callable[[], None]) -> threading.Event:
+        """Is to run the model of `core` from now on. Set once it does; `let_go` is called, from any thread, once it
+        needs the one before no more."""
+        ...
+
+
+class Replacement(msgspec.Struct, frozen=True):
+    """A model that is loaded and has run, and may take over."""
+
+    core: Core
+
+
+class _Left(msgspec.Struct):
+    """An engine that is no longer run, and how many parts still hold it."""
+
+    engine: Engine
+    held: threading.Semaphore
+    holders: int
+
+    def is_free(self) -> bool:
+        """Whether each has let it go. Of one thread."""
+        while self.holders and self.held.acquire(blocking=False):
+            self.holders -= 1
+        return not self.holders
+
+
+class RunningModel:
+    """`load`, `hindrance`, `swap` and `tidy` belong to the thread of the updates; the rest to the main thread, before
+    that thread runs and after it."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        """What the parts of the process were made with, and the model that runs now."""
+        self.users: list[User] = []
+        self.followers: list[Callable[[Core], None]] = []
+        """Parts that only tell of the model; called after a swap."""
+        self._left: list[_Left] = []
+
+    def load(self, settings: Settings, file: Path) -> Replacement:
+        """A model loaded, its golden samples replayed, and run once, with the settings of the start. Raises ModelError,
+        ConfigError."""
+        core = self.core
+        tuned = profile.apply(
+            replace(
+                settings,
+                model=replace(settings.model, file=file),
+                topics=replace(core.settings.topics, name=core.loaded.manifest.name),
+            )
+        )
+        loaded = loading.open_model(tuned)
+        fits.check(tuned, loaded)
+        loading.replay(loaded, tuned)
+        try:
+            loaded.engine.infer(example_tensors(tuned, loaded))
+        except SampleError as exc:
+            log.info("the new model was not warmed", extra={"reason": str(exc)})
+        return Replacement(replace(core, settings=tuned, loaded=loaded))
+
+    def room_for(self, file: Path) -> str:
+        """Why a model cannot be loaded beside the one that runs; "" where it can."""
+        left = memory.available()
+        needs = ROOM * file.stat().st_size + self.core.settings.updates.memory
+        return "" if left is None or left >= needs else "memory does not hold it beside the model that runs"
+
+    def fixed(self) -> str:
+        """Why no other model can take over in this process; "" where one may."""
+        settings = self.core.settings
+        parts = {
+            "--instances": loading.asked_instances(settings) > 1,
+            "--capture": bool(settings.capture.rules),
+            "--drift": settings.drift.window is not None,
+            "--trial": settings.drift.trial is not None,
+            "--then": settings.cascade.then is not None,
+            "--track": settings.tracking.lost_s is not None,
+            "--mask": settings.output.mask,
+            "--grpc": settings.http.grpc is not None,
+        }
+        for flag, asked in parts.items():
+            if asked:
+                return f"{flag} is made for the model that runs"
+        return "" if self.users else "a part of the service is made for the model that runs"
+
+    def hindrance(self, new: Replacement) -> str:
+        """Why it cannot take over in the running flow; "" where it can. Raises FatalError."""
+        old, core = self.core, new.core
+        settings = core.settings
+        if loading.asked_instances(settings) > 1:
+            return "it was tuned for several instances"
+        if _kinds(old) != _kinds(core):
+            return f"it takes {_kinds(core)}, the one that runs {_kinds(old)}"
+        pipelines = [one.pipeline() for one in (old, core)]
+        if not all(p.free for p in pipelines):
+            return "a window or a state is kept from input to input"
+        if pipelines[0].ahead != pipelines[1].ahead:
+            return "its inputs are prepared in another way"
+        task = core.loaded.manifest.task
+        worded = assembly.make_publish_filter(settings, task) or words.make(settings, core.loaded, core.topics.base)
+        if old.loaded.manifest.task != task and worded:
+            return "the rules and templates of publishing are for another task"
+        if (settings.input.source or "").startswith("synthetic") and _fed(old) != _fed(core):
+            return "the source makes other inputs up for it"
+        return ""
+
+    def swap(self, new: Replacement, leaving: threading.Event) -> None:
+        """Returns when the next sample is the new one's, or the process is `leaving`."""
+        old, self.core = self.core, new.core
+        held = threading.Semaphore(0)
+        taken = [user(new.core, held.release) for user in self.users]
+        self._left.append(_Left(old.loaded.engine, held, len(taken)))
+        for one in taken:
+            while not one.wait(POLL_S) and not leaving.is_set():
+                pass
+        for follow in self.followers:
+            follow(new.core)
+
+    def tidy(self) -> bool:
+        """Closes engines that every part has let go; True while some are still held."""
+        free = [one for one in self._left if one.is_free()]
+        for left in free:
+            left.engine.close()
+            self._left.remove(left)
+        if free:
+            memory.give_back()
+        return bool(self._left)
+
+    def close(self) -> None:
+        """Behind all parts that run it."""
+        for engine in (*(left.engine for left in self._left), self.core.loaded.engine):
+            engine.close()
+        self._left.clear()
+
+
+def _kinds(core: Core) -> str:
+    return ", ".join(sorted({i.kind for i in core.loaded.manifest.inputs if i.kind != "constant" and not i.state_from}))
+
+
+def _fed(core: Core) -> object:
+    context = assembly.source_context(core.loaded, core.clock, core.settings)
+    return context.features, context.input_specs
