@@ -29,6 +29,7 @@ class Acknowledgements:
         self._send = send
         self._order: deque[_Owed] = deque()
         self._owed: dict[int, _Owed] = {}
+        self._unwritten: list[Callable[[], None]] = []
 
     def owe(self, messages: Iterable[Incoming]) -> None:
         """These came. One that the broker sends again before it has its acknowledgement keeps its place."""
@@ -38,7 +39,7 @@ class Acknowledgements:
                 self._order.append(owed)
 
     def done(self, mid: int, sent: Callable[[], None] | None = None) -> None:
-        """The message may be acknowledged; `sent` is called when it is."""
+        """The message may be acknowledged; `sent` is called once that is written."""
         owed = self._owed.get(mid)
         if owed is None:
             return
@@ -48,4 +49,11 @@ class Acknowledgements:
             del self._owed[first.mid]
             self._send(first.mid, first.qos)
             if first.sent is not None:
-                first.sent()
+                self._unwritten.append(first.sent)
+
+    def written(self) -> None:
+        """All that was given to `send` is on its way. What was still here when the connection broke never was: the
+        broker sends those messages again for certain."""
+        unwritten, self._unwritten = self._unwritten, []
+        for sent in unwritten:
+            sent()

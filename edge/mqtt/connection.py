@@ -153,6 +153,8 @@ class Connection:
 
         Raises UnavailableError when the connection is gone.
         """
+        if self.client.socket is None:
+            return self._taken()  # raises, once it has taken what came before the end
         self._watch(selector)
         readable = self.client.unread
         for key, mask in selector.select(0 if readable else timeout_s):
@@ -166,8 +168,6 @@ class Connection:
 
     def _watch(self, selector: selectors.BaseSelector) -> None:
         sock = self.client.socket
-        if sock is None:
-            raise UnavailableError(self._why_gone())
         wants = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.client.wants_write else 0)
         try:
             if self._registered is None:
@@ -215,6 +215,8 @@ class Connection:
         """Writes what was published and acknowledged, and looks after the keep-alive."""
         if self.client.wants_write:
             self.client.write()
+        if self.client.socket is not None and not self.client.wants_write:
+            self.acks.written()
         now = time.monotonic()
         if now - self._checked_s > 1.0:
             self._checked_s = now

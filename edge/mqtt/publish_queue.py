@@ -44,6 +44,10 @@ class PublishQueue:
         self._told_refusal = False
         self.confirmed_any = False
         """The broker has answered a message of this connection."""
+        self.refused_for_good = False
+        """A message of this connection will not come again: the broker can never take it."""
+        self.largest_confirmed = 0
+        """Bytes of the largest that it has taken, of those that something waits for."""
 
     def apply_connack(self, connack: Connack) -> None:
         """What the broker says of itself; one of MQTT 3.1.1 says nothing."""
@@ -109,10 +113,11 @@ class PublishQueue:
         together: list[int] = []
         last: OnDelivery | None = None
         for mid, refusal in acknowledgements:
-            _, on_delivery, _ = self._in_flight.pop(mid, (0.0, None, 0))
+            _, on_delivery, size = self._in_flight.pop(mid, (0.0, None, 0))
             if refusal is not None and not self._told_refusal:
                 self._told_refusal = True
                 log.error("the broker refuses a message", extra={"reason": refusal.reason, "broker": self._broker})
+            self.refused_for_good |= refusal is not None and refusal.forever
             if on_delivery is None:
                 continue
             refused = refusal is not None and on_delivery.refused is not None
@@ -122,6 +127,8 @@ class PublishQueue:
             if refusal is not None and on_delivery.refused is not None:
                 on_delivery.refused(on_delivery.delivery_id, refusal)
             else:
+                if refusal is None and size > self.largest_confirmed:
+                    self.largest_confirmed = size
                 together.append(on_delivery.delivery_id)
                 last = on_delivery
         if last is not None:

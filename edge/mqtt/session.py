@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 
 from edge.errors import FatalError, UnavailableError
 from edge.mqtt.codec import lazy_module
-from edge.mqtt.messages import Incoming, Listener, MqttOptions, OnDelivery, Outgoing, Refusal
+from edge.mqtt.messages import Incoming, Listener, MqttOptions, OnDelivery, Outgoing
 from edge.mqtt.negotiation import Negotiation
 from edge.mqtt.posts import Posts
 from edge.mqtt.subscriptions import Subscriptions
-from edge.mqtt.too_large import ENDS, EndedByMessage
+from edge.mqtt.too_large import EndedByMessage
 from edge.mqtt.waker import PipeWaker
 from edge.plugins.protocols import LoopWorker
 from edge.telemetry.priority import stand_back
@@ -93,7 +93,7 @@ class MqttSession:
         self._session, self._due_s = 0, 0.0
         self._negotiation = Negotiation(options.version, options.client_id)
         self._failing = False
-        self._ended_by = EndedByMessage()
+        self._ended_by = EndedByMessage(str(options.url))
 
     # --- before `start` -------------------------------------------------------------------------------
 
@@ -371,8 +371,9 @@ class MqttSession:
     def _down(self, reason: str) -> None:
         connection, self._connection = self._connection, None
         was_up = connection is not None and connection.was_up
-        if connection is not None and was_up:
-            self._drop_what_ended(connection)
+        if connection is not None and was_up and self._ended_by.explains(connection.queue):
+            self._negotiation.stands()  # to wait longer would change nothing
+            self._worked()
         if connection is not None and connection.said_no:
             self._refused()
         self._unavailable(reason)
@@ -384,15 +385,6 @@ class MqttSession:
                 self._refused()
             for listener in self._listeners:
                 listener.down(reason)
-
-    def _drop_what_ended(self, connection: Connection) -> None:
-        culprit = self._ended_by.ended(connection.queue)
-        if culprit is None or culprit.refused is None:
-            return
-        size, _ = connection.queue.largest_in_flight
-        text = f"{ENDS} connections ended while the same message was in flight alone: too large for the broker? dropped"
-        log.error(text, extra={"bytes": size, "broker": str(self.options.url)})
-        culprit.refused(culprit.delivery_id, Refusal(0x95, text))
 
     def _deliver(self, connection: Connection, incoming: Incoming) -> None:
         # Without a handler it is of a subscription of an earlier life. Unacknowledged, a few of those would fill the

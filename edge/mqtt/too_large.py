@@ -1,55 +1,87 @@
-"""A message that a broker answers by ending the connection, without saying why: NATS does beyond 1 MB.
+"""A message that a broker answers by ending the connection, without saying why: NATS does beyond 1 MB, mosquitto beyond
+its `max_packet_size` over MQTT 3.1.1, and beyond `message_size_limit` where `max_queued_messages` is 0.
 
 Sent again it ends the next connection, and all behind it wait for ever. A bad network ends connections too, and costs
-nobody a result: only a large message is suspected, only where it was in flight alone, and only after several times.
+nobody a result; so does a broker that lets us publish no results at all. So only a message is suspected that is larger
+than all that were confirmed, only where it was in flight alone, and only after several times.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from edge.mqtt.messages import OnDelivery
+from edge.mqtt.messages import Refusal
 
 if TYPE_CHECKING:
     from edge.mqtt.publish_queue import PublishQueue  # brings paho, which a run without a broker does not load
 
+log = logging.getLogger("edge.mqtt")
+
+TOO_LARGE = 0x95
 LARGE = 100_000
-"""Bytes of a packet; brokers that have a limit and do not tell it have none below."""
+"""Bytes of a packet that is suspected although none was confirmed before."""
 ENDS = 3
 """Connections, one after the other, that ended with the same message in flight, alone."""
+ENDS_SMALL = 4
+"""The same for one below LARGE."""
+ENDS_AGAIN = 2
+"""The same for one that is no smaller than the last that was to blame."""
 
 
 class EndedByMessage:
     """Belongs to the session's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, broker: str) -> None:
+        """`broker` is its address, for the log."""
+        self._broker = broker
         self.alone = False
         """On the next connection one message is in flight at a time, so that it is known which ends it."""
-        self._suspect: int | None = None
+        self._suspected = 0
         self._ends = 0
+        self._confirmed = 0
+        """Bytes of the largest that a broker has confirmed."""
+        self._too_large = 0
+        """Bytes of the last that was to blame: a larger one is to blame sooner, until one is confirmed."""
 
     def stands(self, queue: PublishQueue) -> None:
-        """A connection has stood for a while: where nothing large is in flight, it goes on as ever."""
-        if queue.largest_in_flight[0] < LARGE:
+        """A connection has stood for a while: where nothing suspicious is in flight, it goes on as ever."""
+        if not self._is_suspicious(queue, queue.largest_in_flight[0]):
             self._forget()
             queue.one_at_a_time = False
 
     def _forget(self) -> None:
         self.alone = False
-        self._suspect, self._ends = None, 0
+        self._suspected = self._ends = 0
 
-    def ended(self, queue: PublishQueue) -> OnDelivery | None:
-        """A connection has ended; the message that is to blame, once that is clear."""
+    def _is_suspicious(self, queue: PublishQueue, size: int) -> bool:
+        self._confirmed = max(self._confirmed, queue.largest_confirmed)
+        return size >= LARGE or size > self._confirmed > 0
+
+    def explains(self, queue: PublishQueue) -> bool:
+        """A connection has ended: whether a message was to blame, which will not come again. Where the broker did not
+        say so, it is refused here."""
         size, on_delivery = queue.largest_in_flight
-        if size < LARGE or on_delivery is None:
-            return None
+        if on_delivery is None or on_delivery.refused is None or not self._is_suspicious(queue, size):
+            return queue.refused_for_good
+        if not self._is_to_blame(queue, size):
+            return queue.refused_for_good
+        self._too_large = size
+        alone = f"{self._ends} connections ended while the same message was in flight alone"
+        text = f"{alone}: too large for the broker? dropped"
+        log.error(text, extra={"bytes": size, "broker": self._broker})
+        self._suspected = 0  # `alone` stays: another one may be close behind it
+        on_delivery.refused(on_delivery.delivery_id, Refusal(TOO_LARGE, text))
+        return True
+
+    def _is_to_blame(self, queue: PublishQueue, size: int) -> bool:
         if not self.alone:
             self.alone = True
-            return None
-        if on_delivery.delivery_id != self._suspect:
-            self._suspect, self._ends = on_delivery.delivery_id, 0
+            return False
+        # Each try has another identifier, but goes first: where nothing was confirmed it is the same message.
+        if size != self._suspected or queue.largest_confirmed:
+            self._suspected, self._ends = size, 0
         self._ends += 1
-        if self._ends < ENDS:
-            return None
-        self._forget()
-        return on_delivery
+        if self._confirmed < self._too_large <= size:
+            return self._ends >= ENDS_AGAIN
+        return self._ends >= (ENDS if size >= LARGE else ENDS_SMALL)

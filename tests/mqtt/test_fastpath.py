@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import struct
+
+import pytest
 from support.processes import until
 
-from edge.mqtt.messages import Outgoing
+from edge.mqtt.codec.fastpath import FastClient
+from edge.mqtt.codec.packets import publication
+from edge.mqtt.messages import MqttOptions, Outgoing, ProtocolChoice
+from edge.mqtt.url import parse
+
+
+@pytest.fixture
+def fast_client():
+    """Connected by MQTT 5, with the broker's end of the connection."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        client = FastClient(MqttOptions(parse(f"mqtt://127.0.0.1:{server.getsockname()[1]}"), "c"), ProtocolChoice(5))
+        client.connect()
+        stack.callback(client.close)
+        peer = stack.enter_context(server.accept()[0])
+        client.write()
+        peer.recv(1000)
+        peer.sendall(b"\x20\x03\0\0\0")
+
+        def connected():
+            client.read()
+            return client.connack is not None
+
+        until(connected, "the connection stands")
+        yield client, peer
 
 
 def test_an_identifier_that_is_still_in_flight_is_not_given_again(broker, session, outcome):
@@ -21,3 +50,22 @@ def test_an_identifier_that_is_still_in_flight_is_not_given_again(broker, sessio
     outcome.wait(66_000)
     held = peer.published[0].mid
     assert held not in {m.mid for m in peer.published[1:]}
+
+
+def test_what_a_broker_says_of_a_message_before_it_resets_the_connection_is_heard(fast_client):
+    client, peer = fast_client
+    (mid,) = client.publish([publication(Outgoing("t", b"too large"))])
+    client.write()
+    peer.recv(1)  # the rest stays unread: the end is a reset
+    peer.sendall(b"\x40\x04" + struct.pack(">H", mid) + b"\x95\0")
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+    def write_on():
+        client.publish([publication(Outgoing("t", b"the next"))])
+        client.write()
+        return client.socket is None
+
+    until(write_on, "a write fails")
+    (told,) = client.acknowledged
+    assert (told[0], told[1].code) == (mid, 0x95)

@@ -21,6 +21,7 @@ class Session:
 
     def __init__(self):
         self.number = 1
+        self.writes = True
         self.acked = []
         self.ended = []
         self.acks = Acknowledgements(lambda mid, qos: self.acked.append(mid))
@@ -41,6 +42,8 @@ class Session:
     def ack_now(self, incoming, sent=None):
         if incoming.qos and incoming.session == self.number:
             self.acks.done(incoming.mid, sent)
+            if self.writes:
+                self.acks.written()
 
     def give(self, payload, mid=0, *, topic=TOPIC, dup=False, retain=False, **more):
         message = Incoming(topic, payload, int(bool(mid)), dup, retain, mid, self.number, **more)
@@ -169,6 +172,18 @@ def test_one_that_was_acknowledged_is_inferred_again_for_it_may_be_another(sourc
     session.reconnect()
     session.give(b"same", mid, dup=True)
     assert payloads(source) == [b"same"]
+
+
+def test_one_whose_acknowledgement_was_never_written_is_only_acknowledged_when_it_comes_again(source, session):
+    session.give(b"a", 7)
+    (sample,) = read(source)
+    session.writes = False
+    source.ack(sample)
+    session.reconnect()
+    session.writes = True
+    session.give(b"a", 3, dup=True)
+    assert payloads(source) == []
+    assert session.acked == [3]
 
 
 def test_without_dup_it_is_a_new_one(source, session):

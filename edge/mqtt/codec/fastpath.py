@@ -80,6 +80,9 @@ class FastClient(Client):
             # For paho it is one packet: nothing follows its being written.
             self._paho._packet_queue(PUBLISH, packets, 0, 1)
         self._paho.loop_write()
+        if self._paho.left_unread:  # the other side ended it: which message it was for, it may have said before
+            self._paho.left_unread = False
+            self.read()
 
     def disconnect(self) -> None:
         self.write()
@@ -120,6 +123,8 @@ class _Buffered(paho.Client):
         self.given = 0
         """Bytes in the buffer that are paho's: one packet."""
         self.unread = False
+        self.left_unread = False
+        """What had come before a write failed is in the buffer: paho closes the socket without a look at it."""
         self.ended = False
         self._error: OSError | None = None
 
@@ -157,6 +162,16 @@ class _Buffered(paho.Client):
             return 0
         self._last_msg_out = time.monotonic()
         return sent
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        try:
+            return super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError:
+            self.receive()
+            self.left_unread = True
+            raise
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if self.given:

@@ -1,0 +1,114 @@
+"""A message that ends connections is found, and only that one."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from edge.mqtt.codec.packets import publication, refusal
+from edge.mqtt.messages import OnDelivery, Outgoing, ProtocolChoice
+from edge.mqtt.publish_queue import PublishQueue
+from edge.mqtt.too_large import ENDS, ENDS_AGAIN, ENDS_SMALL, LARGE, EndedByMessage
+
+
+class Wire:
+    """A client that writes nothing."""
+
+    five, qos = False, 1
+
+    def __init__(self):
+        self.mids = itertools.count(1)
+
+    def publish(self, publications):
+        return [next(self.mids) for _ in publications]
+
+
+class Results:
+    """What an outbox sends again and again, the oldest first, until it is confirmed or refused."""
+
+    def __init__(self, *sizes):
+        self.waiting = dict(enumerate(sizes))
+        self.refused = []
+        self._ids = itertools.count(1)
+
+    def refuse(self, number):
+        def refused(delivery_id, refusal):
+            assert refusal.forever
+            self.refused.append(self.waiting.pop(number))
+
+        return refused
+
+    def publications(self):
+        for number, size in self.waiting.items():
+            on_delivery = OnDelivery(next(self._ids), lambda ids: None, self.refuse(number))
+            yield publication(Outgoing("t", bytes(size)), on_delivery)
+
+
+def connection(ended_by, results, limit):
+    """One that takes results up to one of more than `limit` bytes, which ends it; whether that is explained."""
+    queue = PublishQueue(Wire(), ProtocolChoice(4), "mqtt://test")
+    queue.one_at_a_time = ended_by.alone
+    queue.publish(list(results.publications()))
+    for mid, (number, size) in enumerate(list(results.waiting.items()), 1):
+        if size > limit:
+            return ended_by.explains(queue)
+        queue.settle([(mid, None)])
+        del results.waiting[number]
+    return None
+
+
+@pytest.fixture
+def ended_by():
+    return EndedByMessage("mqtt://test")
+
+
+def tries(ended_by, results, limit, most=20):
+    """How many connections it takes until an end is explained."""
+    return next((n for n in range(1, most) if connection(ended_by, results, limit)), None)
+
+
+def test_one_that_is_larger_than_all_that_were_confirmed_is_given_up_and_those_behind_it_go_on(ended_by):
+    results = Results(1000, 1000, 4000, 1000)
+    assert tries(ended_by, results, 2000) == 1 + ENDS_SMALL
+    assert results.refused == [4000]
+    assert connection(ended_by, results, 2000) is None
+    assert results.waiting == {}
+
+
+def test_the_next_one_of_that_size_takes_fewer_connections(ended_by):
+    results = Results(1000, 4000, 1000, 4000)
+    assert tries(ended_by, results, 2000) == 1 + ENDS_SMALL
+    assert tries(ended_by, results, 2000) == ENDS_AGAIN
+    assert results.refused == [4000, 4000]
+
+
+def test_a_very_large_one_is_given_up_although_none_was_confirmed(ended_by):
+    results = Results(LARGE, 1000)
+    assert tries(ended_by, results, 2000) == 1 + ENDS
+    assert results.refused == [LARGE]
+
+
+def test_where_no_result_was_ever_taken_it_may_be_a_right_that_is_missing_and_all_wait(ended_by):
+    results = Results(1000, 1000)
+    assert tries(ended_by, results, 0) is None
+    assert results.refused == []
+
+
+def test_a_network_that_breaks_behind_other_results_costs_none(ended_by):
+    results = Results(1000, *[1001 + n for n in range(30)])
+    for n in range(30):
+        assert not connection(ended_by, results, 1000 + n)
+    assert results.refused == []
+
+
+def test_a_connection_that_ended_behind_a_refusal_for_good_is_explained(ended_by):
+    queue = PublishQueue(Wire(), ProtocolChoice(5), "mqtt://test")
+    queue.publish(list(Results(1000).publications()))
+    assert not ended_by.explains(queue)
+    results = Results(1000)
+    queue = PublishQueue(Wire(), ProtocolChoice(5), "mqtt://test")
+    queue.publish(list(results.publications()))
+    queue.settle([(1, refusal(0x95))])
+    assert ended_by.explains(queue)
+    assert results.refused == [1000]
