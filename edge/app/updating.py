@@ -9,6 +9,7 @@ Whatever kills it on the way, the next start reads the state and comes back on a
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -16,6 +17,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 from msgspec.structs import replace
 
@@ -42,7 +44,8 @@ def run(settings: Settings) -> None:
     store = UpdateStore(folder(settings), container.sha256)
     store.open()
     try:
-        _begin(store)
+        _begin(store, excused=_trial_died(settings, store))
+        _end_in_order(store)
         app = _app(settings, store)
         app.run()
     finally:
@@ -128,10 +131,38 @@ def _require_service(settings: Settings) -> None:
     )
 
 
-def _begin(store: UpdateStore) -> None:
+def _trial_died(settings: Settings, store: UpdateStore) -> bool:
+    """Whether the process died while the model of `--trial` was at work: then that is to blame, which is given up at
+    the second death, and not the update that is watched."""
+    now = store.state
+    if settings.drift.trial is None or now.phase != "watching" or now.clean:
+        return False
+    from edge.trial import blame
+
+    name = topic_part(settings.topics.name or _name(settings) or now.name)
+    died = blame.died_at_work(settings.delivery.state_dir, f"{settings.topics.device}.{name}")
+    if died:
+        log.warning("the process died while the trial was at work: the update is watched on")
+    return died
+
+
+def _end_in_order(store: UpdateStore) -> None:
+    """Until the service has handlers of its own: a signal to end that comes while it starts is an end in order, and
+    no try of the model that is watched."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError):  # then it counts as a try
+            store.enter(state.ended(store.state))
+        os._exit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
+
+
+def _begin(store: UpdateStore, *, excused: bool) -> None:
     """Counts this start before any model is loaded. Where that cannot be written down, the confirmed model runs."""
     try:
-        store.enter(state.begin(store.state, time.time()))
+        store.enter(state.begin(store.state, time.time(), excused=excused))
         store.sweep()
     except OSError as exc:
         log.error("state of the updates is not kept: the confirmed model runs", extra={"reason": exc.strerror})

@@ -98,6 +98,11 @@ class CrashMarks:
         self._memory[:] = bytes(_SIZE)
         return len(left)
 
+    def left(self) -> bool:
+        """Whether an earlier life left any under way; `open` may take them over afterwards. Raises OSError."""
+        with self._map() as memory:
+            return any(memory[:])
+
     def slot(self) -> Slot:
         """For one more thread; after `open`."""
         assert self._memory is not None

@@ -17,6 +17,15 @@ from edge.storage.lock import FileLock
 log = logging.getLogger("edge.trial")
 
 
+def died_at_work(state_dir: Path, stem: str, volatile: Path | None = None) -> bool:
+    """Whether a trial of this service was at work when the process died, for one that looks before there is a trial.
+    False where nothing can be known."""
+    try:
+        return CrashMarks(state_dir, f"{stem}.trial", volatile).left()
+    except OSError:
+        return False
+
+
 class TrialMarks:
     """`open` and `close` in the main thread, `begin` and `end` in the trial's."""
 

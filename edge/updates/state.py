@@ -115,11 +115,12 @@ def adopts(state: State, now: float) -> State:
     return replace(new, confirmed=state.candidate, candidate=None, tries=0, tried="")
 
 
-def begin(state: State, now: float) -> State:
-    """What a start makes of it; `running` of the answer is the model to load, once that is on disk."""
+def begin(state: State, now: float, *, excused: bool = False) -> State:
+    """What a start makes of it; `running` of the answer is the model to load, once that is on disk. `excused`: if the
+    process died, something else is to blame."""
     if state.phase == "switching":
         return replace(_step(state, ("switching",), "watching", now), clean=False)
-    if state.phase == "watching" and state.clean:
+    if state.phase == "watching" and (state.clean or excused):
         return replace(state, clean=False)
     if state.phase == "watching":
         return _back(state, "the process did not end in order while the model was watched", now)

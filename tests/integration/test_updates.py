@@ -13,6 +13,10 @@ import pytest
 from support.processes import BINARIES, Client, EdgeRun, Mosquitto, until
 from support.updating import Fleet, write_model
 
+from edge.model import container
+from edge.updates.state import Slot, State
+from edge.updates.store import UpdateStore
+
 pytestmark = pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto (apt-get install mosquitto)")
 
 FEW = ("--updates-watch-time", "0", "--updates-watch-samples", "20")
@@ -236,6 +240,40 @@ def test_a_service_that_is_ended_while_it_begins_anew_ends_in_order_and_the_swit
     field.wait_for(state("confirmed"), "version 2 is confirmed", sending=True)
     field.client.wait_for("result", field.sent)
     assert field.service.stop() == 0
+
+
+ENDED_EARLY = """
+import importlib.abc, os, signal, sys
+class Watches(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "edge.app.build":  # the model is being loaded
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Watches())
+"""
+
+
+def test_a_service_that_is_ended_while_it_starts_goes_on_watching_and_no_try_is_used(tmp_path):
+    store = UpdateStore(tmp_path / "d.m1.updates", container.sha256)
+    write_model(tmp_path / "m1.onnx", "1")
+    new = write_model(tmp_path / "m2.onnx", "2")
+    slot = Slot(container.sha256(new), "2")
+    store.open()
+    new.rename(store.path(slot))
+    store.enter(State(phase="watching", candidate=slot, tries=1, tried=slot.sha256, clean=True, name="m"))
+    store.close()
+    (store.folder / "root.json").write_text("{}")
+    (tmp_path / "early").mkdir()
+    (tmp_path / "early" / "sitecustomize.py").write_text(ENDED_EARLY)
+    flags = ("--model", str(tmp_path / "m1.onnx"), "--mqtt", "none", "--http", "0", "--device", "d")
+    service = EdgeRun(
+        tmp_path, *flags, "--state-dir", str(tmp_path), "--updates", f"file:{tmp_path}",
+        environ={"PYTHONPATH": str(tmp_path / "early")},
+    )  # fmt: skip
+
+    assert service.process.wait() == 0
+    assert service.stop() == 0
+    after = store.read()
+    assert (after.phase, after.clean, after.tries) == ("watching", True, 1)
 
 
 @pytest.mark.parametrize(

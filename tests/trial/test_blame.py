@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.trial.blame import TrialMarks
+from edge.trial.blame import TrialMarks, died_at_work
 
 DYING = """
 import os, signal, sys
@@ -88,6 +88,15 @@ def test_without_its_list_it_is_tried_again(folder: Path) -> None:
     (folder / "state" / "pi.m.trial.suspects.json").unlink()
 
     assert the_next(folder) == ("", False)
+
+
+def test_whether_it_died_at_work_can_be_seen_before_there_is_a_trial_and_changes_nothing(folder: Path) -> None:
+    before = died_at_work(folder / "state", "pi.m", folder / "run")
+    a_life_that_is_killed(folder)
+
+    assert [died_at_work(folder / "state", "pi.m", folder / "run") for _ in range(2)] == [True, True]
+    assert (before, the_next(folder)) == (False, ("", True))
+    assert not died_at_work(folder / "state", "pi.m", folder / "run")
 
 
 def test_two_processes_of_one_name_do_not_take_each_other_s_marks(

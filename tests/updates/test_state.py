@@ -51,6 +51,12 @@ def test_a_start_after_an_end_in_order_goes_on_watching():
     assert (at.phase, at.running, at.clean) == ("watching", NEW, False)
 
 
+def test_a_death_that_something_else_is_to_blame_for_goes_on_watching():
+    at = state.begin(watching(), 6.0, excused=True)
+
+    assert (at.phase, at.running, at.clean, at.tries) == ("watching", NEW, False, 1)
+
+
 def test_a_model_that_ends_the_process_again_and_again_is_refused_for_good():
     at = State(confirmed=OLD)
     for _ in range(TRIES):

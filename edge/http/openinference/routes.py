@@ -159,7 +159,7 @@ class OpenInference:
     async def load(self, request: Request) -> Response:
         """Whether the model is loaded.
 
-        There is one model, from the start of the process to its end: to load it is nothing to do, to load it
+        There is one model at a time, which an update may change: to load it is nothing to do, to load it
         otherwise or to load another is refused.
         """
         changed = bool(_json_object(await request.body()).get("parameters"))
