@@ -76,6 +76,16 @@ def test_whole_numbers_that_float32_makes_equal_stay_apart(encoder: BaseEstimato
     np.testing.assert_allclose(outputs(artifact, articles)["value"].ravel(), model.predict(articles), atol=1e-4)
 
 
+def test_a_one_hot_of_whole_numbers_knows_no_fraction_though_the_sample_has_none() -> None:
+    counts = RANDOM.integers(-1, 4, (240, 2)).astype(float)
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(counts, CLASSES)
+    others = np.concatenate((counts[:20], counts[:20] + 0.3, counts[:20] - 0.3))
+
+    artifact = converter.convert(model, sample=counts)
+
+    np.testing.assert_allclose(outputs(artifact, others)["scores"], model.predict_proba(others), atol=1e-5)
+
+
 def test_seconds_since_1970_are_scaled_in_float64() -> None:
     seconds = np.stack([1.7e9 + RANDOM.integers(0, 1000, 240), ROWS[:, 0]], axis=1)
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(seconds, seconds[:, 0] > 1.7e9 + 500)

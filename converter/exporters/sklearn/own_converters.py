@@ -95,8 +95,9 @@ def _equal(graph: Nodes, values: str, column: int, categories: Array) -> str:
 
 
 def _convert_one_hot(scope: Any, operator: Any, container: Any) -> None:
-    """OneHotEncoder of numbers that are not whole, which skl2onnx refuses. All others go its way."""
-    from skl2onnx.common.data_types import guess_proto_type
+    """OneHotEncoder of numbers that need not be whole: skl2onnx refuses categories such as 0.5, and takes an unknown 0.3
+    for 0. All others go its way."""
+    from skl2onnx.common.data_types import Int64TensorType, guess_proto_type
     from skl2onnx.operator_converters.common import concatenate_variables
     from skl2onnx.operator_converters.one_hot_encoder import convert_sklearn_one_hot_encoder
 
@@ -104,7 +105,9 @@ def _convert_one_hot(scope: Any, operator: Any, container: Any) -> None:
     known = [np.asarray(c) for c in encoder.categories_]
     plain = encoder.drop_idx_ is None and all(c.dtype.kind in "fiu" and np.isfinite(c).all() for c in known)
     whole = all(c.dtype.kind in "iu" or np.all(c == np.rint(c)) for c in known if c.dtype.kind in "fiu")
-    if not plain or whole or len(operator.inputs) > 1:
+    # Elsewhere an unknown value is an error of skl2onnx's operator, as it is scikit-learn's.
+    truncated = encoder.handle_unknown == "ignore" and not isinstance(operator.inputs[0].type, Int64TensorType)
+    if not plain or (whole and not truncated) or len(operator.inputs) > 1:
         convert_sklearn_one_hot_encoder(scope, operator, container)
         return
     numbers = numbers_of(operator.inputs[0])
