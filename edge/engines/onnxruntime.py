@@ -165,13 +165,17 @@ class _Opening:
             self._open(mended.content, self._settings(save)),
             [f"{mended.weights} weights that the file lists as inputs are constants now"],
         )
-        if _answers_alike(self._original(), engine):
+        if _answers_alike(self._as_it_came(), engine):
             return engine
         log.warning("mended model answers otherwise, it runs as it came", extra={"path": str(self.path)})
         return self._original(save)
 
     def _original(self, save: Path | None = None) -> OnnxRuntime:
         return OnnxRuntime(self._open(str(self.path), self._settings(save)))
+
+    def _as_it_came(self) -> OnnxRuntime:
+        """With nothing optimised: to compare with, for one answer it is the quicker way."""
+        return self.optimised(self.path)
 
     def optimised(self, graph: Path, repairs: Sequence[str] = ()) -> OnnxRuntime:
         """From an optimised graph, with nothing left to optimise."""
@@ -245,8 +249,9 @@ def _try(opening: _Opening, graph: Graph | None = None) -> None:
         save.unlink(missing_ok=True)  # a full disk, a graph that cannot be written
         _try(opening)
         return
-    _infer_once(engine)
     repairs = engine.repairs
+    if graph is None or not graph.partial.exists():
+        _infer_once(engine)  # else it is what the engine wrote that will run
     del engine  # one at a time: a large model fills the memory
     if graph is not None:
         try:

@@ -95,8 +95,10 @@ def _equal(graph: Nodes, values: str, column: int, categories: Array) -> str:
 
 
 def _convert_one_hot(scope: Any, operator: Any, container: Any) -> None:
-    """OneHotEncoder of numbers that need not be whole: skl2onnx refuses categories such as 0.5, and takes an unknown 0.3
-    for 0. All others go its way."""
+    """OneHotEncoder of numbers that need not be whole: skl2onnx refuses categories such as 0.5, and takes 0.3 for 0.
+
+    All others go its way.
+    """
     from skl2onnx.common.data_types import Int64TensorType, guess_proto_type
     from skl2onnx.operator_converters.common import concatenate_variables
     from skl2onnx.operator_converters.one_hot_encoder import convert_sklearn_one_hot_encoder
