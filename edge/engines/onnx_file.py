@@ -85,19 +85,12 @@ def _mend(content: Bytes) -> Mended | None:
     listed = [f for f in inner if f.number == INPUT and _name(content, f, VALUE_NAME) in weights]
     if not listed:
         return None
-    # Views, joined once: what is not mended is copied a single time.
-    with memoryview(content) as view:
-        starts = [graph.value, *(field.end for field in listed)]
-        ends = [*(field.start for field in listed), graph.end]
-        kept = [view[start:end] for start, end in zip(starts, ends, strict=True)]
-        head = _varint(GRAPH << 3 | LENGTH) + _varint(sum(map(len, kept)))
-        pieces = [view[: graph.start], head, *kept, view[graph.end :]]
-        try:
-            return Mended(b"".join(pieces), len(listed))
-        finally:
-            for piece in pieces:
-                if isinstance(piece, memoryview):
-                    piece.release()
+    # Slices of a mapped file are copies: each byte is copied once for its piece, and once more for the whole.
+    starts = [graph.value, *(field.end for field in listed)]
+    ends = [*(field.start for field in listed), graph.end]
+    kept = [content[start:end] for start, end in zip(starts, ends, strict=True) if start < end]
+    head = content[: graph.start] + _varint(GRAPH << 3 | LENGTH) + _varint(sum(map(len, kept)))
+    return Mended(b"".join((head, *kept, content[graph.end :])), len(listed))
 
 
 def _name(content: Bytes, message: Field, number: int) -> bytes:
