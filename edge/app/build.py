@@ -305,6 +305,7 @@ def _http(
         info=status.info,
         stats=status.stats,
         source=status.source if source is not None else "",
+        watch_tensors=watched.watch_tensors if watched is not None else None,
         drift=watched.pictured if watched is not None else None,
         trial=tried.told if tried is not None else None,
     )

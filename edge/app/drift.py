@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edge.app import assembly
 from edge.app.core import Core, Draft
 from edge.data import codec
 from edge.data.names import topic_part
-from edge.errors import ConfigError, SpoolError
+from edge.data.sample import ModelInput
+from edge.errors import ConfigError, SampleError, SpoolError
 from edge.model import scaling
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
 from edge.pipeline.pipeline import Watch
+from edge.pipeline.real_values import RealValues
 from edge.pipeline.results import timestamp
+from edge.plugins.protocols import BatchPostprocessor
 from edge.settings.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.data.result import Result
-    from edge.data.sample import ModelInput
     from edge.data.tensor import Tensors
     from edge.drift.reference import Reference
     from edge.drift.report import Report
@@ -40,11 +43,13 @@ SUFFIX = ".drift.json"
 
 class Drift(msgspec.Struct, frozen=True):
     """What the other parts need of the watch. `watch` is the flow's hook; `watch_http`, that of the pipelines for HTTP,
-    `pictured` (for the page), `counts` and `suspects` (whether something looks unlike before) are for any thread.
-    `close` is to be called before the session's: what is told last is still published."""
+    `watch_tensors`, that of what comes as tensors, `pictured` (for the page), `counts` and `suspects` (whether
+    something looks unlike before) are for any thread. `close` is to be called before the session's: what is told last
+    is still published."""
 
     watch: Watch
     watch_http: Watch
+    watch_tensors: Callable[[Tensors, Tensors], None]
     pictured: Callable[[], Mapping[str, Any]]
     counts: Callable[[], Mapping[str, Any]]
     suspects: Callable[[], bool]
@@ -91,7 +96,7 @@ def _made(core: Core, draft: Draft, session: MqttSession | None, reference: Refe
     )
     watch = DriftWatch(subject, core.clock, core.metrics, timestamp)
     tally, http = (RowTally(_reading(core), watch.put, core.clock.monotonic_ns) for _ in range(2))
-    shared = SharedTally(http)
+    shared = SharedTally(http, TensorRows(core, subject.reference))
     if session is not None:
 
         def message(report: Report) -> Outgoing:
@@ -114,22 +119,73 @@ def _made(core: Core, draft: Draft, session: MqttSession | None, reference: Refe
     draft.ticks += [shared.tick, watch.tick]
     draft.idles.append(tally.idle)
     return Drift(
-        tally.watch, shared.watch, watch.pictured, watch.counts, lambda: watch.newest.state in SUSPICIOUS, close
+        watch=tally.watch,
+        watch_http=shared.watch,
+        watch_tensors=shared.watch_tensors,
+        pictured=watch.pictured,
+        counts=watch.counts,
+        suspects=lambda: watch.newest.state in SUSPICIOUS,
+        close=close,
     )
+
+
+class TensorRows:
+    """Tensors of several rows cut into rows of real values, with what the model found in each. From any thread."""
+
+    def __init__(self, core: Core, reference: Reference) -> None:
+        self._decode = assembly.make_postprocessor(core.loaded)
+        self._real = RealValues(core.loaded.engine)
+        self._inputs = {i.name: len(i.features) for i in core.loaded.manifest.inputs if i.kind in ("table", "column")}
+        if not any(self._inputs.values()):
+            self._inputs = dict.fromkeys(self._inputs, len(reference.features))
+
+    def split(self, given: Tensors, outputs: Tensors) -> list[tuple[Tensors, Sequence[Any]]]:
+        """None of them where the tensors are no rows."""
+        count = next((len(given[n]) for n in self._inputs if n in given and given[n].ndim), 0)
+        if not all(n in given and given[n].size == count * width for n, width in self._inputs.items()):
+            return []
+        real = self._real.real(ModelInput({n: given[n] for n in self._inputs})).tensors
+        predictions = self._found(self._real.real_outputs(outputs), count, real)
+        return [({n: v[i : i + 1] for n, v in real.items()}, predictions[i]) for i in range(count)]
+
+    def _found(self, outputs: Tensors, count: int, real: Tensors) -> Sequence[Sequence[Any]]:
+        """Predictions of each row; none where the outputs cannot be cut into rows, or say nothing."""
+        if count > 1 and isinstance(self._decode, BatchPostprocessor):
+            try:
+                if (many := self._decode.many(outputs, count)) is not None:
+                    return many
+            except SampleError:
+                return [()] * count
+        found: list[Sequence[Any]] = []
+        for i in range(count):
+            try:
+                row = {n: v[i : i + 1] for n, v in outputs.items()}
+                found.append(self._decode(row, ModelInput({n: v[i : i + 1] for n, v in real.items()})))
+            except (SampleError, IndexError, ValueError):
+                found.append(())
+        return found
 
 
 class SharedTally:
     """Rows that come over HTTP: one tally for all its pipelines, in the order in which they are answered, so that a
     sensor that stands still is seen whichever thread has its rows. From any thread."""
 
-    def __init__(self, tally: RowTally) -> None:
+    def __init__(self, tally: RowTally, rows: TensorRows) -> None:
         self._tally = tally
+        self._rows = rows
         self._lock = threading.Lock()
 
     def watch(self, result: Result, outputs: Tensors, given: ModelInput) -> None:
         """A row that the model was given, and what it found in it."""
         with self._lock:
             self._tally.watch(result, outputs, given)
+
+    def watch_tensors(self, given: Tensors, outputs: Tensors) -> None:
+        """Rows along the first axis, which the model was given as they are. What has another shape is no row."""
+        rows = self._rows.split(given, outputs)
+        with self._lock:
+            for tensors, predictions in rows:
+                self._tally.row(tensors, predictions)
 
     def tick(self) -> None:
         """About twice a second: rows are not kept waiting for the next one."""

@@ -83,7 +83,11 @@ class RowTally:
 
     def watch(self, result: Result, outputs: Tensors, given: ModelInput) -> None:
         """A row that the model was given, and what it found in it."""
-        self._rows.append((given.tensors, result.predictions))
+        self.row(given.tensors, result.predictions)
+
+    def row(self, given: Tensors, predictions: Sequence[Any]) -> None:
+        """The same of a row that came as tensors, in real values."""
+        self._rows.append((given, predictions))
         due = self._now() - self._put_ns >= EVERY_NS
         if due or len(self._rows) >= BLOCK:
             self._count()

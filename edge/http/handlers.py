@@ -47,7 +47,9 @@ class Handlers:
         models = Models(served, options.max_batch if batches else 1)
 
         def infers(engine: Engine) -> Inference:
-            return Inference(engine, models.name, models.version, served.manifest.labels, statistics)
+            return Inference(
+                engine, models.name, models.version, served.manifest.labels, statistics, served.watch_tensors
+            )
 
         inference = infers(memory.FreshEngine(served) if served.remembers else served.engine)
         answers: Inference | SequencedInference = inference

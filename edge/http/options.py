@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge.data.tensor import Tensors
 from edge.model.manifest import Manifest
 from edge.pipeline.pipeline import Pipeline
 from edge.plugins.protocols import Clock, Engine, RememberingEngine
@@ -37,6 +38,8 @@ class Served:
     source: str = ""
     """Where the flow's samples come from; "" where HTTP alone feeds the model."""
 
+    watch_tensors: Callable[[Tensors, Tensors], None] | None = None
+    """Shown what the engine was given as tensors, and gave, rows along the first axis; from any thread."""
     drift: Callable[[], Mapping[str, Any]] | None = None
     """What is known of drift, with the shares of each feature then and now; None: it is not watched."""
     trial: Callable[[], Mapping[str, Any]] | None = None

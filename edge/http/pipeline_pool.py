@@ -97,6 +97,8 @@ class PipelinePool:
                     if prepared.ready is None:
                         raise SampleError(prepared.reason)
                     outputs.append(pipeline.infer(prepared.ready.tensors))
+                    if self._served.watch_tensors is not None:
+                        self._served.watch_tensors(prepared.ready.tensors, outputs[-1])
         return outputs
 
     def is_batch(self, payload: Any) -> bool:

@@ -33,6 +33,15 @@ class RealValues:
             outputs[name] = dequantize(outputs[name], spec)
         return outputs
 
+    def real_outputs(self, outputs: Tensors) -> Tensors:
+        """Outputs of the engine itself, scaled back where they are quantised."""
+        return {
+            name: dequantize(array, self._outputs[name])
+            if name in self._outputs and array.dtype.kind in "iu"
+            else array
+            for name, array in outputs.items()
+        }
+
     def _native(self, name: str, array: Any) -> Any:
         spec = self._inputs.get(name)
         return quantize(array, spec) if spec is not None and array.dtype.kind == "f" else array

@@ -188,3 +188,27 @@ def asked(port, path, *flags):
 def report(port):
     """What the live page is told of drift."""
     return json.loads(asked(port, "live/drift"))["report"]
+
+
+def test_tensors_over_http_are_watched_as_the_rows_that_they_are(watched, plant):
+    port = free_port()
+    listener = watched("--drift", "--http", str(port))
+    until_told(listener, "learning")
+    (given,) = json.loads(asked(port, "v2/models/plant"))["inputs"]
+    rows = [[*list(plant[1][0].values())[:3], i / 40] for i in range(40)]
+    tensor = {
+        "name": given["name"],
+        "shape": [40, 4],
+        "datatype": given["datatype"],
+        "data": [value for row in rows for value in row],
+    }
+
+    asked(port, "v2/models/plant/infer", "--json", json.dumps({"inputs": [tensor]}))
+    report = until_told(listener, "drifted")
+    assert [(f["name"], f["kind"]) for f in report["features"]] == [("a", "stuck"), ("b", "stuck"), ("c", "stuck")]
+    assert report["rows"] == 40
+    for instances in (rows, plant[1][:3]):
+        asked(port, "v1/models/plant:predict", "--json", json.dumps({"instances": instances}))
+    until(lambda: listener.of("stats") and listener.of("stats")[-1]["drift"]["rows"] == 83, "all rows are counted")
+    classes = next(f for f in json.loads(asked(port, "live/drift"))["features"] if f["name"] == "class")
+    assert sum(classes["now"]) == pytest.approx(1.0)

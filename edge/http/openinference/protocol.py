@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from edge.data.tensor import Array, TensorSpec
+from edge.data.tensor import Array, Tensors, TensorSpec
 from edge.http import sequences
 from edge.http.http_types import Refusal, Response
 from edge.http.openinference import tensors
@@ -138,8 +138,16 @@ class Inference:
     """Reads requests, runs the engine, writes responses. From any thread."""
 
     def __init__(
-        self, engine: Engine, name: str, version: str, labels: Sequence[str], statistics: InferenceStatistics
+        self,
+        engine: Engine,
+        name: str,
+        version: str,
+        labels: Sequence[str],
+        statistics: InferenceStatistics,
+        watch: Callable[[Tensors, Tensors], None] | None = None,
     ) -> None:
+        """`watch` is shown the tensors of each run that answers a request, in and out."""
+        self._watch = watch
         self._engine = engine
         self._name = name
         self._version = version
@@ -308,6 +316,8 @@ class Inference:
         asked.outputs = self._engine.infer(asked.inputs)
         asked.infer_ns = time.perf_counter_ns() - started
         self._statistics.ran(asked.rows, asked.infer_ns)
+        if self._watch is not None:
+            self._watch(asked.inputs, asked.outputs)
         return asked
 
     def outputs(self, inputs: Mapping[str, Array]) -> Mapping[str, Any]:
@@ -330,6 +340,8 @@ class Inference:
         if any(v.ndim == 0 or len(v) != rows for v in outputs.values()):
             raise ValueError("the model does not keep its rows apart")
         self._statistics.ran(rows, spent_ns)
+        if self._watch is not None:
+            self._watch(joined, outputs)
         at = 0
         for asked in group:
             asked.infer_ns = spent_ns
