@@ -57,11 +57,10 @@ def make_preprocessor(loaded: Loaded, rules: RowRules | None = None) -> Preproce
     kind = {"column": "table"}.get(kinds[0], kinds[0]) if kinds else "tensor"
     declared = registry.declared(PreprocessorInfo, kind)
     preprocessor = registry.checked(declared.GROUP, kind, declared.create(loaded.manifest, loaded.engine.inputs))
-    if rules is None or not (rules.ignore_unknown or rules.absent_missing):
+    if rules is None or not rules.flag:
         return preprocessor
     if not isinstance(preprocessor, RowPreprocessor):
-        flag = "--ignore-unknown" if rules.ignore_unknown else "--absent missing"
-        raise ConfigError(f"{flag} is for models that take rows by name; this one takes {kind}: leave it out")
+        raise ConfigError(f"{rules.flag} is for models that take rows by name; this one takes {kind}: leave it out")
     preprocessor.rules = rules
     return preprocessor
 
@@ -88,6 +87,7 @@ def make_pipeline(loaded: Loaded, device: str, options: PipelineOptions | None =
         identity,
         reserved_id="id" not in {f.name for f in loaded.manifest.features},
         max_input=options.max_input,
+        path=options.rows.path if options.rows is not None else None,
         clock_synced=options.clock_synced,
         seq=options.seq,
         watch=options.watch,

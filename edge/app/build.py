@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edge import __version__
 from edge.app import (
     assembly,
@@ -33,6 +35,7 @@ from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
 from edge.app.service import App, HangLog
 from edge.app.status import Status
+from edge.data import json_path
 from edge.data.names import DISCOVERY
 from edge.delivery.outbox import Outbox
 from edge.errors import ConfigError
@@ -49,7 +52,7 @@ from edge.runtime.left_out import LeftOut
 from edge.runtime.options import RunnerOptions
 from edge.runtime.runner import Runner
 from edge.runtime.stop import Stop
-from edge.settings.settings import Settings
+from edge.settings.settings import InputSettings, Settings
 from edge.telemetry.board import temperature_celsius
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
@@ -135,7 +138,17 @@ def _core(settings: Settings, loaded: Loaded) -> Core:
         stop=Stop(),
         boot=os.urandom(4).hex(),
         seq=itertools.count(1),
-        rows=RowRules(settings.input.ignore_unknown, settings.input.absent == "missing", LeftOut()),
+        rows=_row_rules(settings.input),
+    )
+
+
+def _row_rules(settings: InputSettings) -> RowRules:
+    return RowRules(
+        settings.ignore_unknown,
+        settings.absent == "missing",
+        LeftOut(),
+        json_path.parse(settings.path) if settings.path is not None else None,
+        settings.text_numbers,
     )
 
 
@@ -198,6 +211,8 @@ def _instances(core: Core, pipeline: Pipeline) -> int:
 def _source(core: Core, session: MqttSession | None) -> Source | None:
     uri = core.settings.input.source or ("mqtt:" if session is not None else None)
     if uri is None:
+        if core.rows.path is not None:
+            raise ConfigError("--input-path is for what a --source brings, and there is none; leave it out")
         return None
     context = assembly.source_context(
         core.loaded,
@@ -294,12 +309,13 @@ def _http(
     watched, tried, captured = fits
     keep = captured.keep if captured is not None else None
     watches = [watched.watch_http] if watched is not None else []
+    asked = msgspec.structs.replace(core, rows=msgspec.structs.replace(core.rows, path=None))
     served = Served(
         manifest=core.loaded.manifest,
         engine=core.loaded.engine,
         sha256=core.loaded.sha256,
         version=__version__,
-        make_pipeline=lambda: core.pipeline(*watches, follows=then(), keep=keep),
+        make_pipeline=lambda: asked.pipeline(*watches, follows=then(), keep=keep),
         metrics=core.metrics,
         clock=core.clock,
         info=status.info,

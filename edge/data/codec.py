@@ -20,6 +20,8 @@ from edge.data.tensor import Array
 from edge.errors import SampleError
 
 _NPY_DTYPE = re.compile(r"[<>|=]?([bi][1248]|u[1248]|f[248]|[SU][1-9][0-9]{0,5})")
+_LIST = re.compile(rb"\s*-?\d[\d.eE+-]*(?:[ \t]*,[ \t]*-?\d[\d.eE+-]*)+\s*")
+"""Numbers with commas between, as loggers and serial lines send them."""
 MAX_NPY_HEADER = 10_000
 _DAMAGED = (ValueError, SyntaxError, TypeError, KeyError, struct.error, RecursionError, MemoryError)
 """What a damaged header of a `.npy` file raises."""
@@ -44,6 +46,8 @@ def is_npy(data: bytes) -> bool:
 def decode(data: bytes) -> Payload:
     """An input of the contract, recognised by its first bytes: a picture, a sound, a `.npy` file, else JSON.
 
+    Numbers with commas between are an array, too.
+
     Raises SampleError where it is none of them.
     """
     if data[:1] in (b"{", b"["):  # nothing else begins so, and most inputs do
@@ -56,6 +60,8 @@ def decode(data: bytes) -> Payload:
         return decode_wav(data)
     if is_npy(data):
         return decode_npy(data)
+    if _LIST.fullmatch(data):
+        return decode_json(b"[" + data.strip() + b"]")
     return decode_json(data)
 
 

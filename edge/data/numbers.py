@@ -1,8 +1,9 @@
-"""Numbers as texts hold them: cells of a CSV file."""
+"""Numbers as texts hold them: cells of a CSV file, and what senders quote."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from edge.data.tensor import EXACT
 
@@ -24,3 +25,19 @@ def read_number(text: str) -> float | int | None:
 
     exact = Decimal(text.strip())
     return int(exact) if exact == exact.to_integral_value() else number
+
+
+NUMBER_MOST = 64
+"""Characters of a number that is sent as text."""
+
+
+def said(text: str) -> float | int | str:
+    """The finite number that a text says, else the text."""
+    number = read_number(text) if len(text) <= NUMBER_MOST else None
+    return number if number is not None and math.isfinite(number) else text
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from edge.data.json_path import JsonPath
 from edge.data.result import Prediction, Result, Skipped
 from edge.data.sample import Frame, ModelInput, Payload, Sample
 from edge.data.tensor import Array, Tensors
@@ -49,6 +50,7 @@ class Pipeline:
         *,
         reserved_id: bool = True,
         max_input: int = 32_000_000,
+        path: JsonPath | None = None,
         clock_synced: Callable[[], bool] = lambda: True,
         seq: Iterator[int] | None = None,
         watch: Watch | None = None,
@@ -75,7 +77,7 @@ class Pipeline:
         self._keep = keep
         self._now = now
         self._free = isinstance(preprocess, FreePreprocessor)
-        self._prepare = Preparation(preprocess, reserved_id=reserved_id, max_input=max_input, now=now)
+        self._prepare = Preparation(preprocess, reserved_id=reserved_id, max_input=max_input, path=path, now=now)
         self.ahead = self._prepare.ahead
         """Whether it pays to prepare a sample in another thread while the model runs."""
         self._batching = Batching(self.infer, engine.inputs, engine.outputs, now=now, joins=may_join(engine))

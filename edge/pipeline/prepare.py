@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from edge.data import codec
+from edge.data.json_path import JsonPath
 from edge.data.json_rows import PIECE_BYTES, JsonRows, json_rows
 from edge.data.result import Prediction, Timing
 from edge.data.sample import ModelInput, Payload, Sample
@@ -102,12 +103,15 @@ class Preparation:
         *,
         reserved_id: bool,
         max_input: int,
+        path: JsonPath | None = None,
         now: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
-        """`max_input` in bytes. `now` gives nanoseconds, of which differences count."""
+        """`max_input` in bytes. `path`: where in a JSON value the input is. `now` gives nanoseconds, of
+        which differences count."""
         self._preprocess = preprocess
         self._batch = preprocess if isinstance(preprocess, BatchPreprocessor) else None
-        self._by_row = isinstance(preprocess, FreePreprocessor) and preprocess.by_row
+        self._by_row = isinstance(preprocess, FreePreprocessor) and preprocess.by_row and path is None
+        self._path = path
         self._reserved_id = reserved_id
         self._max_input = max_input
         self._now = now
@@ -160,7 +164,10 @@ class Preparation:
                 if self._by_row and len(payload) > PIECE_BYTES and (rows := json_rows(payload)) is not None:
                     return _decoded(rows)
                 payload = codec.decode(payload)
-            return Opened(payload if isinstance(payload, Mapping) else None, self._preprocess.split(payload))
+            whole = payload if isinstance(payload, Mapping) else None
+            if self._path is not None and isinstance(payload, (dict, list)):
+                payload = self._path.pick(payload)
+            return Opened(whole, self._preprocess.split(payload))
         except SampleError as exc:
             return Opened(None, (), reason=str(exc))
 

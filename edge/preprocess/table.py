@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from edge.data.array_rows import ArrayRows
+from edge.data.numbers import said, shown
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import EXACT, STRING, Array, Tensors, TensorSpec, numpy_dtype, to_integers
 from edge.errors import ModelError, SampleError
@@ -234,7 +235,7 @@ class TablePreprocessor:
         if isinstance(row, np.ndarray):
             values = row.ravel() if self._numeric or row.dtype.kind == "f" else row.ravel().tolist()
         elif not isinstance(row, list):
-            raise SampleError(f"{_shown(row)} where a row belongs; the model takes {self._wanted()}")
+            raise SampleError(f"{shown(row)} where a row belongs; the model takes {self._wanted()}")
         if len(values) != len(self._features):
             raise SampleError(f"{len(values)} values; the model takes {self._wanted()}")
         return values  # type: ignore[no-any-return]
@@ -270,6 +271,8 @@ class TablePreprocessor:
         name = feature.name or "the value"
         if spec.dtype == STRING:
             return np.array([self._text(value, feature, name)], dtype=object)
+        if self.rules.text_numbers and isinstance(value, str):
+            value = said(value)
         number = self._number(value, feature, name)
         dtype = numpy_dtype(spec.dtype)
         if dtype.kind in "iu":
@@ -277,7 +280,7 @@ class TablePreprocessor:
         with np.errstate(over="ignore"):
             cell = np.array([number]).astype(dtype)
         if math.isfinite(number) and not np.isfinite(cell).all():
-            raise SampleError(f"feature {name!r} is {_shown(value)}, too large for {spec.dtype}")
+            raise SampleError(f"feature {name!r} is {shown(value)}, too large for {spec.dtype}")
         return cell
 
     @staticmethod
@@ -286,7 +289,7 @@ class TablePreprocessor:
         if cell is None:
             rounded = isinstance(value, float) and value.is_integer() and abs(value) >= EXACT
             why = "; beyond 2^53 send it without a point or an exponent" if rounded else ""
-            raise SampleError(f"feature {name!r} is {_shown(value)}; the model takes a whole number ({dtype}){why}")
+            raise SampleError(f"feature {name!r} is {shown(value)}; the model takes a whole number ({dtype}){why}")
         return cell
 
     @staticmethod
@@ -296,10 +299,10 @@ class TablePreprocessor:
                 return ""
             raise SampleError(f"feature {name!r} is missing; the model takes no missing values there")
         if not isinstance(value, str):
-            raise SampleError(f"feature {name!r} is {_shown(value)}; text belongs there")
+            raise SampleError(f"feature {name!r} is {shown(value)}; text belongs there")
         if feature.values and value not in feature.values:
             known = ", ".join(feature.values[:6]) + (", ..." if len(feature.values) > 6 else "")
-            raise SampleError(f"feature {name!r} is {_shown(value)}, which the model does not know; it knows {known}")
+            raise SampleError(f"feature {name!r} is {shown(value)}, which the model does not know; it knows {known}")
         return value
 
     @staticmethod
@@ -307,7 +310,7 @@ class TablePreprocessor:
         if value is None:
             value = math.nan
         if not isinstance(value, (int, float, np.number, np.bool_)):
-            raise SampleError(f"feature {name!r} is {_shown(value)}; a number belongs there")
+            raise SampleError(f"feature {name!r} is {shown(value)}; a number belongs there")
         try:
             number = float(value)
         except OverflowError:
@@ -315,7 +318,7 @@ class TablePreprocessor:
         if number != number and not feature.missing:
             raise SampleError(f"feature {name!r} is missing or NaN; the model takes no missing values there")
         if math.isinf(number):
-            raise SampleError(f"feature {name!r} is {_shown(value)}; a finite number belongs there")
+            raise SampleError(f"feature {name!r} is {shown(value)}; a finite number belongs there")
         return number
 
 
@@ -350,11 +353,6 @@ def _texts(column: Array, feature: Feature) -> tuple[Array, Array]:
         feature.missing if v is None else isinstance(v, str) and (not known or v in known) for v in values
     ]  # fmt: skip
     return np.array(["" if v is None else v for v in values], dtype=object), np.array(ok, dtype=bool)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TablePreprocessor:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias, TypeVar
 
+from edge.data.json_path import parse as path_of_json
 from edge.errors import nearest
 
 Word = TypeVar("Word", bound=str)
@@ -182,6 +183,11 @@ def names(text: str) -> tuple[str, ...]:
     if not all(found):
         raise ValueError("names with commas between them belong there")
     return found
+
+
+def json_path(text: str) -> str:
+    """Where in a JSON value another one is. Raises ValueError."""
+    return path_of_json(text).text
 
 
 def labels(text: str) -> Path | tuple[str, ...]:

@@ -116,6 +116,12 @@ class InputSettings(Struct, frozen=True):
         float,
         Flag("with --motion: seconds after which a frame is inferred all the same; 0: never", parsers.seconds, "S"),
     ] = 30.0
+    path: Annotated[
+        str | None,
+        Flag("where in the JSON of the source the input is, such as $.data.values or $.sensors[*].value",
+             parsers.json_path, "PATH", name="input-path"),
+    ] = None  # fmt: skip
+    text_numbers: Annotated[bool, Flag('take numbers that are sent as text, "21.5", in rows')] = False
     watch: Annotated[bool, Flag("go on watching the folder")] = False
     ignore_unknown: Annotated[bool, Flag("leave out keys and columns that the model does not know")] = False
     ignore_retained: Annotated[bool, Flag("leave out MQTT inputs that the broker had retained: they are not new")] = (

@@ -188,6 +188,11 @@ def test_track_where_there_is_nothing_to_follow_is_refused(built, tmp_path, flag
         built("--mqtt", "none", "--track", *flags, **detector)
 
 
+def test_a_path_into_what_no_source_brings_is_refused(built):
+    with pytest.raises(ConfigError, match="--input-path is for what a --source brings, and there is none"):
+        built("--mqtt", "none", "--http", "0", "--input-path", "$.a")
+
+
 def test_motion_where_there_is_no_picture_to_look_at_is_refused(built, tmp_path):
     with pytest.raises(ConfigError, match="--motion looks at pictures"):
         built("--mqtt", "none", "--source", "synthetic:1", "--motion", "0.01")

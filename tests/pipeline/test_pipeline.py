@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from msgspec import UNSET
 
+from edge.data.json_path import parse
 from edge.data.result import ModelRef, Result, Skipped
 from edge.data.sample import ModelInput, Sample
 from edge.data.tensor import Quantization, TensorSpec
@@ -69,6 +70,18 @@ def test_bytes_that_are_no_input_are_skipped_with_a_reason(pipeline):
     (skipped,) = pipeline.process(sample(b"{broken"))
     assert isinstance(skipped, Skipped)
     assert "not JSON" in skipped.reason
+
+
+def test_an_input_is_picked_out_of_what_others_send_and_keeps_the_id_of_the_whole(engine):
+    pipeline = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, path=parse("$.data.values"))
+    outcomes = pipeline.process(sample(b'{"id": "a7", "data": {"values": [1, 2]}}'))
+    assert (values(outcomes), [o.input_id for o in outcomes]) == ([2.0, 4.0], ["a7", "a7"])
+    assert values(pipeline.process(sample(b'{"data": {}}'))) == [
+        "--input-path $.data.values: no 'values' (step 2); there is an object with nothing"
+    ]
+    long = b'[{"data": {"values": [%s]}}]' % b",".join([b"3"] * 9000)
+    nested = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, path=parse("$[0].data.values"))
+    assert values(nested.process(sample(long))) == [6.0] * 9000
 
 
 def test_an_input_past_the_limit_is_skipped_before_it_is_decoded(engine):

@@ -135,3 +135,22 @@ def test_a_float_that_may_have_been_rounded_is_refused():
 
 def test_a_table_of_whole_numbers_refuses_what_is_not_whole():
     assert "the model takes a whole number" in values(of(dtype="int64"), [1, 2.5, 3])
+
+
+TEXTS = {"21.5": 21.5, " -3 ": -3, "1e3": 1000, "": None, "unavailable": None, "nan": None, "inf": None, "1,5": None,
+         "0x10": None, "1_0": None, "9" * 65: None}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["table", "column", "window"])
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_number_that_is_sent_as_text_is_taken_where_that_is_asked_for(kind, text):
+    row = {"a": text, "b": 2, "c": 3}
+    assert "a number belongs there" in values(of(kind=kind), row)
+    found = values(of(rules=RowRules(text_numbers=True), kind=kind), row)
+    assert found == [TEXTS[text], 2, 3] if TEXTS[text] is not None else "a number belongs there" in found
+    assert values(of(rules=RowRules(text_numbers=True), kind=kind), [*row.values()]) == found
+
+
+def test_a_whole_number_that_is_sent_as_text_keeps_its_last_digit():
+    made = of(dtype="int64", rules=RowRules(text_numbers=True))
+    assert values(made, ["9007199254740993", "1", "2"]) == [9007199254740993, 1, 2]
