@@ -22,6 +22,7 @@ from edge.app import (
     capture,
     cascade,
     connecting,
+    control,
     drift,
     following,
     motion,
@@ -47,6 +48,7 @@ from edge.plugins.protocols import RememberingSource, Source
 from edge.plugins.rows import RowRules
 from edge.remote.address import without_credentials
 from edge.runtime import thermal
+from edge.runtime.controls import Controls
 from edge.runtime.guard import Guard
 from edge.runtime.left_out import LeftOut
 from edge.runtime.options import RunnerOptions
@@ -93,7 +95,7 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     watches = [one.watch for one in (masks, watched) if one is not None]
     keep = captured.keep if captured is not None else None
     then = cascade.make(core, draft)
-    flow, track = tracking.make(core, source)
+    flow, track, controls = control.make(core, *tracking.make(core, source))
     follows = (*((track,) if track is not None else ()), *then())
     pipeline = flow.pipeline(*watches, follows=follows, keep=keep)
     status.instances = _instances(core, pipeline)
@@ -106,6 +108,7 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
         draft.observers.append(announcer.pictures.observe)
     if isinstance(source, RememberingSource):
         draft.add("inputs", functools.partial(_remind, source, outboxes))
+    control.listen(core, draft, session, controls)
     if session is not None:
         connecting.join(core, draft, session, status, broker)
         _terminal(core, draft, session)
@@ -120,8 +123,9 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
         updates.join(core, draft, session)
         status.update = updates.told
     pipelines = (pipeline, *(flow.pipeline(*watches) for _ in range(status.instances if status.instances > 1 else 0)))
-    runner = _runner(core, draft, source, pipelines, outboxes, guard)
-    if running is not None and not (watches or follows or keep):  # these are made for the model that runs
+    runner = _runner(core, draft, source, pipelines, outboxes, guard, controls)
+    told = controls is not None or words.are_used(settings)
+    if running is not None and not (watches or follows or keep or told):  # these are made for the model that runs
         following.join(running, runner, server, status, announcer, session)
     topics = core.topics.all if session is not None else ""
     return App(loaded, topics, core.stop, runner, watchdog, tuple(draft.parts))
@@ -172,7 +176,13 @@ def _announcer(core: Core, draft: Draft, session: MqttSession | None, status: St
 
     model = (core.loaded.manifest, core.loaded.engine.outputs)
     announcer = build.announcer(
-        core.settings, *model, session, core.clock, lambda: [status.message()], drift=status.drift is not None
+        core.settings,
+        *model,
+        session,
+        core.clock,
+        lambda: [status.message()],
+        drift=status.drift is not None,
+        lowest=control.bounds(core.loaded, None).lowest if core.settings.topics.commands else None,
     )
 
     def births() -> Sequence[Outgoing]:
@@ -364,6 +374,7 @@ def _runner(
     pipelines: tuple[Pipeline, ...],
     outboxes: Sequence[Outbox],
     guard: Guard,
+    controls: Controls | None,
 ) -> Runner:
     """`pipelines`: the flow's, and one for each instance where there are several."""
     settings, clock, metrics = core.settings, core.clock, core.metrics
@@ -389,6 +400,7 @@ def _runner(
             idle=draft.idle,
             instances=pipelines[1:],
             guard=guard,
+            controls=controls,
             wording=words.make(settings, core.loaded, core.topics.base),
         ),
     )

@@ -174,7 +174,7 @@ def override(loaded: Loaded, settings: Settings) -> Loaded:
         "decoder": "" if ours.decoder is None and ours.task not in (None, old.task) else ours.decoder,
         "nms": ours.nms,
         "activation": _activation(settings),
-        "labels": _labels(loaded, ours.labels) if ours.labels is not None else None,
+        "labels": labels_of(loaded, ours.labels) if ours.labels is not None else None,
         "name": topic_part(settings.topics.name) if settings.topics.name else None,
         "inputs": _with_stream(_with_picture(old.inputs, settings) or old.inputs, settings),
     }
@@ -195,7 +195,8 @@ def _require_use(settings: Settings, decoder: str) -> None:
         require_use(decoder, values)
 
 
-def _labels(loaded: Loaded, wanted: Path | tuple[str, ...]) -> tuple[str, ...]:
+def labels_of(loaded: Loaded, wanted: Path | tuple[str, ...]) -> tuple[str, ...]:
+    """The labels that a user names for a model. Raises ConfigError where they do not fit."""
     manifest = loaded.manifest
     background = labels.without_background(manifest.labels) != manifest.labels
     classes = labels.classes(manifest, loaded.engine.outputs)

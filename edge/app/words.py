@@ -17,7 +17,7 @@ def make(settings: Settings, loaded: Loaded, base: str) -> Wording | None:
     """None where results are told as they are; `base` is what the topics of this service begin with. Raises
     ConfigError."""
     said = settings.words
-    if said.topic is None and said.payload is None and said.format is None:
+    if not are_used(settings):
         return None
     from edge.data.result import ModelRef
     from edge.postprocess import regress
@@ -36,6 +36,12 @@ def make(settings: Settings, loaded: Loaded, base: str) -> Wording | None:
         examples.results(manifest.task, tuple(manifest.labels), tuple(name for name, _ in values), base, model)
     )
     return wording
+
+
+def are_used(settings: Settings) -> bool:
+    """Whether results are told in other words than ours."""
+    said = settings.words
+    return said.topic is not None or said.payload is not None or said.format is not None
 
 
 def check(settings: Settings, loaded: Loaded) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from edge import __version__
 from edge.data.names import DISCOVERY
@@ -31,13 +32,14 @@ def announcer(
     states: Callable[[], Sequence[Outgoing]],
     *,
     drift: bool = False,
+    lowest: float | None = None,
 ) -> Announcer:
     """Subscribed to Home Assistant's own status; to be made before the transport starts.
 
-    `states` are published behind the document. `drift` is watched for.
+    `states` are published behind the document. `drift` is watched for; `lowest`: the threshold that commands may say.
     """
     discovery = settings.publishing.home_assistant or DISCOVERY
-    results = _results(settings, manifest, outputs, drift=drift)
+    results = replace(_results(settings, manifest, outputs, drift=drift), lowest=lowest)
     device = _device(settings, manifest)
     built = Announcer(
         document(device, results, discovery),
@@ -84,5 +86,6 @@ def _results(settings: Settings, manifest: Manifest, outputs: tuple[TensorSpec, 
         temperature=tells and board.temperature_celsius() is not None,
         throttling=tells and board.throttled() is not None,
         drift=drift,
+        commands=settings.topics.commands,
         zones=tuple(name for name, _ in settings.tracking.zones),
     )

@@ -48,6 +48,9 @@ class Results:
     throttling: bool = False
     drift: bool = False
     zones: tuple[str, ...] = ()
+    commands: bool = False
+    lowest: float | None = None
+    """The lowest threshold that a command may say, where there is one."""
 
 
 def slug(text: str) -> str:
@@ -141,8 +144,24 @@ def _of_device(results: Results, base: str) -> Iterator[tuple[str, Component]]:
             "json_attributes_template": "{{ {'reasons': value_json.board.throttled} | tojson }}",
         }
         yield "throttling", throttling | quiet | attributes
+    if results.commands:
+        yield from _commands(results.lowest, Topics(base))
     if results.drift:
         yield "drift", _of_drift(Topics(base).drift) | quiet
+
+
+def _commands(lowest: float | None, topics: Topics) -> Iterator[tuple[str, Component]]:
+    said = {"command_topic": topics.set, "entity_category": "config"}
+    running = _state(topics.settings, "{{ 'OFF' if value_json.paused else 'ON' }}")
+    states = {"state_on": "ON", "state_off": "OFF"}
+    switched = {"payload_on": '{"command":"resume"}', "payload_off": '{"command":"pause"}'}
+    yield "running", {"platform": "switch", "name": "Running", **said, **running, **states, **switched}
+    yield "read", {"platform": "button", "name": "Read now", **said, "payload_press": '{"command":"read"}'}
+    if lowest is not None:
+        value = _state(topics.settings, "{{ value_json.threshold }}")
+        told = {"command_template": '{"command":"threshold","value":{{ value }}}'}
+        limits = {"min": lowest, "max": 1, "step": 0.01, "mode": "box"}
+        yield "threshold", {"platform": "number", "name": "Threshold", **said, **value, **told, **limits}
 
 
 def _of_drift(topic: str) -> Component:

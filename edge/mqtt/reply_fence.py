@@ -28,7 +28,7 @@ class ReplyFence(msgspec.Struct, frozen=True):
             return "it is this service's own"
         prefix = self.base.rsplit("/", 2)[0]
         parts = topic.removeprefix(f"{prefix}/").split("/")
-        if topic.startswith(f"{prefix}/") and len(parts) == 3 and parts[2] in ("input", "status"):
+        if topic.startswith(f"{prefix}/") and len(parts) == 3 and parts[2] in ("input", "set", "status"):
             return "it is another service's"
         return self._not_allowed(topic) if self.allowed else None
 
@@ -40,4 +40,4 @@ class ReplyFence(msgspec.Struct, frozen=True):
         return f"--reply-topics allows {', '.join(self.allowed)}"
 
     def _own(self) -> list[str]:
-        return [f"{self.base}/{name}" for name in ("input", *OUTPUTS)]
+        return [f"{self.base}/{name}" for name in ("input", "set", *OUTPUTS)]

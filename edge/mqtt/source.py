@@ -153,7 +153,7 @@ class MqttSource(Listener):
         Two services that hear each other's errors answer each with an error.
         """
         last = topic.rpartition("/")[2]
-        if topic == self._topic or last not in OUTPUTS:
+        if topic == self._topic or last not in (*OUTPUTS, "set"):
             return False
         base = self._context.topic.rpartition("/")[0]
         wildcard = self._topic.endswith(("#", "+"))

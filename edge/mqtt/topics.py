@@ -6,6 +6,7 @@ import msgspec
 
 OUTPUTS = (
     "result", "error", "answer", "event", "status", "info", "stats", "mask", "image", "update", "drift", "trial",
+    "settings",
 )  # fmt: skip
 """Last parts of the topics on which a service publishes."""
 
@@ -30,6 +31,19 @@ class Topics(msgspec.Struct, frozen=True):
     @property
     def event(self) -> str:
         return f"{self.base}/event"
+
+    @property
+    def set(self) -> str:
+        """What is subscribed to with `--commands`."""
+        return f"{self.base}/set"
+
+    @property
+    def answer(self) -> str:
+        return f"{self.base}/answer"
+
+    @property
+    def settings(self) -> str:
+        return f"{self.base}/settings"
 
     @property
     def status(self) -> str:

@@ -10,6 +10,7 @@ import msgspec
 from edge.data.sample import Sample
 from edge.delivery.publish_filter import PublishFilter
 from edge.pipeline.pipeline import Pipeline
+from edge.runtime.controls import Controls
 from edge.runtime.guard import Guard
 from edge.runtime.publisher import Observer
 
@@ -42,6 +43,8 @@ class RunnerOptions(msgspec.Struct, frozen=True):
     instances: tuple[Pipeline, ...] = ()
     """A pipeline for each instance of the model, where there are several; of one that keeps nothing from sample to
     sample. None: the runner's own pipeline is the only one."""
+    controls: Controls | None = None
+    """What commands change while it runs; None: there are none."""
     wording: Wording | None = None
     """How the broker is told results; None: as they are."""
     guard: Guard = msgspec.field(default_factory=Guard)

@@ -24,6 +24,7 @@ from edge.runtime.skip_log import SkipLog
 from edge.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    from edge.runtime.controls import Controls
     from edge.wording.wording import Wording
 
 log = logging.getLogger("edge.runner")
@@ -48,6 +49,7 @@ class Publisher:
         publish_filter: PublishFilter | None = None,
         observers: Sequence[Observer] = (),
         wording: Wording | None = None,
+        controls: Controls | None = None,
         waiting: Callable[[], None] = lambda: None,
     ) -> None:
         """`safe` is told of each sample that need not be kept any more, from any thread; `waiting` is called about
@@ -61,6 +63,7 @@ class Publisher:
         self._filter = publish_filter
         self._observers = observers
         self._wording = wording
+        self._controls = controls
         self._waiting = waiting
         self._skips = SkipLog(clock)
         self.owns_outboxes = False
@@ -168,7 +171,8 @@ class Publisher:
             self._skips.say(result)
             self._report.skipped(result.reason)
             return Message("error", codec.encode(result), result.seq, sample.reply)
-        published = result if self._filter is None else self._filter.admit(result, self._clock.monotonic_ns())
+        asked = self._controls is not None and self._controls.tells()
+        published = result if self._filter is None or asked else self._filter.admit(result, self._clock.monotonic_ns())
         if published is not None:
             return Message("result", codec.encode(published), result.seq, sample.reply)
         return Message("answer", codec.encode(result), result.seq, sample.reply) if sample.reply else None

@@ -13,6 +13,7 @@ from edge.data.units import SECOND_NS
 from edge.delivery.retry import Backoff
 from edge.errors import EndOfStream, SampleError, SourceError, UnavailableError
 from edge.plugins.protocols import Clock, Source
+from edge.runtime.controls import Controls
 from edge.runtime.frame_queue import Closed
 from edge.telemetry.metrics import Metrics
 
@@ -33,15 +34,24 @@ class SourceReader:
     """Belongs to the thread that reads; `ended`, `broken` and `reading` may be read by any."""
 
     def __init__(
-        self, source: Source, name: str, *, clock: Clock, metrics: Metrics, backoff: Backoff, stop: threading.Event
+        self,
+        source: Source,
+        name: str,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        backoff: Backoff,
+        stop: threading.Event,
+        controls: Controls | None = None,
     ) -> None:
-        """`stop`: nothing more is to be read."""
+        """`stop`: nothing more is to be read; `controls`: nothing is to be read for a while."""
         self._source = source
         self._name = name
         self._clock = clock
         self._metrics = metrics
         self._backoff = backoff
         self._stop = stop
+        self._controls = controls
         self._opened = self._away = False
         self._due_ns = 0
         self.reading = False
@@ -58,12 +68,28 @@ class SourceReader:
         """
         if self.ended or self.broken is not None or self._stop.is_set():
             raise Closed
+        if self._controls is not None and self._controls.wanted.paused:
+            return self._paused(self._controls, timeout_s)
         item = self._read(timeout_s)
         items = []
         while item is not None:
             items.append(item)
             item = self._read(0) if len(items) < most else None
+        if self._controls is not None and items:
+            self._controls.read()
         return items
+
+    def _paused(self, controls: Controls, timeout_s: float) -> list[Read]:
+        """The one sample that was asked for. What a live source has meanwhile is dropped, so that it is never old."""
+        if controls.holds and not self._source.live:
+            self._stop.wait(timeout_s)
+            return []
+        item = self._read(timeout_s)
+        if item is None or controls.holds:
+            self._metrics.inc("dropped:paused", int(item is not None))
+            return []
+        controls.read()
+        return [item]
 
     def close(self) -> None:
         """Closes the source, whether it is open or not."""

@@ -83,6 +83,7 @@ class Runner:
             publish_filter=self._options.publish_filter,
             observers=self._options.observers,
             wording=self._options.wording,
+            controls=self._options.controls,
             waiting=self._beat_infer,
         )
         self._reader: SourceReader | None = None
@@ -94,6 +95,7 @@ class Runner:
                 metrics=metrics,
                 backoff=backoff or Backoff(),
                 stop=self._stop,
+                controls=self._options.controls,
             )
         live = source is not None and source.live
         pipelines = self._options.instances
@@ -261,10 +263,12 @@ class Runner:
             reader.close()
 
     def _gated(self, item: Read) -> Read | None:
-        """None where nothing moves: it is acknowledged, and counted."""
+        """None where nothing moves and no one asks: it is acknowledged, and counted."""
         if self._options.gate is None or isinstance(item, Unreadable):
             return item
         passed = self._options.gate(item)
+        if passed is None and self._options.controls is not None and self._options.controls.asks:
+            return item
         if passed is None:
             self._dropped(item, "motion")
         return passed

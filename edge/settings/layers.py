@@ -137,6 +137,7 @@ def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
     _check_tracking(settings)
     _check_words(settings)
     _check_cascade(settings)
+    _check_commands(settings)
     topics = settings.topics
     device = topic_part(topics.device or os.uname().nodename or "device")
     prefix = "/".join(topic_part(part) for part in topics.prefix.split("/") if part) or "edge"
@@ -196,6 +197,11 @@ def _check_cascade(settings: Settings) -> None:
             raise ConfigError(f"--{option.name} is about what a second model is shown; name it by --then FILE")
     if said.gallery is None and "gallery_score" in settings.given:
         raise ConfigError("--gallery-score is about the vectors of a gallery; name it by --gallery FILE")
+
+
+def _check_commands(settings: Settings) -> None:
+    if settings.topics.commands and settings.mqtt.url == "none":
+        raise ConfigError("--commands: they come over the broker, but --mqtt is none; name one with --mqtt URL")
 
 
 def _without_broker(settings: Settings) -> Settings:

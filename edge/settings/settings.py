@@ -176,6 +176,9 @@ class TopicSettings(Struct, frozen=True):
         Flag("a filter of topics where askers may have the reply, such as clients/+/answers; without: all but those of "
              "the service, of others, of Home Assistant and of the broker", parsers.topic_filter, "FILTER", many=True),
     ] = ()  # fmt: skip
+    commands: Annotated[bool, Flag("obey commands on the topic set: pause, threshold, classes, read and others")] = (
+        False
+    )
     stats_interval: Annotated[float, Flag("seconds between two messages on stats; 0: none", parsers.seconds, "S")] = (
         60.0
     )

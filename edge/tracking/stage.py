@@ -55,7 +55,8 @@ class Tracking:
         """An object is forgotten when it was out of sight for `lost_s`. Scores from `sure` are an object's; those below
         only where an object was. `live`: frames are of now, not of a recording."""
         self._lost_s = lost_s
-        self._sure = sure
+        self.sure = sure
+        """May be changed from frame to frame."""
         self._live = live
         self._places = places or Places()
         self._ids = itertools.count(1)
@@ -71,7 +72,7 @@ class Tracking:
         objects: list[Detection] = result.predictions
         boxes = np.array([o.box for o in objects], dtype=np.float64).reshape(-1, 4)
         classes = np.array([o.index for o in objects], dtype=np.int64)
-        sure = np.array([o.score >= self._sure for o in objects], dtype=bool)
+        sure = np.array([o.score >= self.sure for o in objects], dtype=bool)
         seen = stream.tracker.step(boxes, classes, sure, time_ns, still_ns)
         now_ns = time_ns if self._live else stream.tracker.now_ns
         if frame is not None:

@@ -115,3 +115,12 @@ def test_each_zone_is_a_count_with_the_labels_that_are_in_it():
     assert found["zone_door"]["name"] == "In door"
     assert '["Door"]' in found["zone_door_1"]["value_template"]
     assert found["zone_door"]["json_attributes_topic"] == found["zone_door"]["state_topic"]
+
+
+def test_with_commands_there_are_a_switch_a_button_and_a_number():
+    found = made("detect", commands=True, lowest=0.1).components
+    assert [found[key]["platform"] for key in ("running", "read", "threshold")] == ["switch", "button", "number"]
+    assert {found[key]["command_topic"] for key in ("running", "read", "threshold")} == {"edge/line3/m/set"}
+    assert (found["threshold"]["min"], found["threshold"]["max"]) == (0.1, 1)
+    assert "threshold" not in made("regress", commands=True).components
+    assert "running" not in made("detect").components

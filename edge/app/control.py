@@ -1,0 +1,89 @@
+"""What commands act on, made where `--commands` is said: a decoder that tells more, and a stage that cuts it down."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.app import assembly, loading
+from edge.app.core import Core, Draft
+from edge.app.loading import Loaded
+from edge.data.names import DISCOVERY
+from edge.errors import ConfigError
+from edge.mqtt.reply_fence import ReplyFence
+from edge.mqtt.session import MqttSession
+from edge.plugins.protocols import ThresholdPostprocessor
+from edge.runtime.controls import Controls, Selection
+
+if TYPE_CHECKING:
+    from edge.app.commands import Bounds
+    from edge.tracking.stage import Tracking
+
+NAMED = ("classify", "detect", "keypoints")
+"""Tasks whose predictions have a label and a score."""
+LOW = 0.1
+"""The lowest threshold that a detector can be told, where its own is no lower."""
+
+
+def make(core: Core, flow: Core, tracked: Tracking | None) -> tuple[Core, Selection | Tracking | None, Controls | None]:
+    """The stage behind the decoder, what pipelines before it are made with, and what commands change. Raises
+    ConfigError."""
+    if not core.settings.topics.commands:
+        return flow, tracked, None
+    if core.settings.drift.trial is not None:
+        raise ConfigError("--commands beside --trial: what one model is told the other is not; leave one out")
+    controls = Controls()
+    if core.loaded.manifest.task not in NAMED:
+        return flow, tracked, controls
+    if tracked is not None:
+        start = tracked.sure or None
+        selection = Selection(controls, start, tracked, partial(setattr, tracked, "sure") if start else None)
+        return flow, selection, controls
+    decode = assembly.make_postprocessor(core.loaded)
+    if not isinstance(decode, ThresholdPostprocessor):
+        return flow, Selection(controls, core.loaded.manifest.threshold), controls
+    manifest = msgspec.structs.replace(core.loaded.manifest, threshold=min(decode.threshold, LOW))
+    lower = msgspec.structs.replace(core, loaded=msgspec.structs.replace(core.loaded, manifest=manifest))
+    return lower, Selection(controls, decode.threshold), controls
+
+
+def listen(core: Core, draft: Draft, session: MqttSession | None, controls: Controls | None) -> None:
+    """Subscribes to `set`, and tells the state at each birth."""
+    if controls is None or session is None:
+        return
+    from edge.app.commands import Commands
+
+    settings = core.settings
+    discovery = tuple({DISCOVERY, settings.publishing.home_assistant or DISCOVERY})
+    commands = Commands(
+        core.topics,
+        controls,
+        bounds(core.loaded, settings.manifest.labels),
+        settings.delivery.state_dir / f"{core.stem}.commands.json",
+        post=session.post,
+        ack=session.ack,
+        fence=ReplyFence(core.topics.base, discovery, settings.topics.reply_topics),
+        clock=core.clock,
+        about=(settings.topics.device, core.loaded.manifest.name, core.boot),
+    )
+    session.subscribe(core.topics.set, commands.heard)
+    draft.births.append(lambda: [commands.told()])
+    draft.ticks.append(commands.tick)
+    draft.add("commands", commands.open, commands.close)
+
+
+def bounds(loaded: Loaded, labels: Path | tuple[str, ...] | None) -> Bounds:
+    """What this model can be told."""
+    from edge.app.commands import Bounds
+
+    manifest = loaded.manifest
+    if manifest.task not in NAMED:
+        return Bounds()
+    decode = assembly.make_postprocessor(loaded)
+    start = decode.threshold if isinstance(decode, ThresholdPostprocessor) else manifest.threshold
+    lowest = min(start or 0.0, LOW) if isinstance(decode, ThresholdPostprocessor) else start or 0.0
+    read = partial(loading.labels_of, loaded, labels) if isinstance(labels, Path) else None
+    return Bounds(tuple(manifest.labels), True, lowest, start, read)
