@@ -116,7 +116,8 @@ class UpdateAgent:
     def told(self) -> dict[str, Any]:
         """What is said of updates, on `update` and in `info`. From any thread: states are values."""
         now = self._store.state
-        to = now.candidate.version if now.candidate is not None else ""
+        gone = now.gone_back_from if now.phase == "rolled-back" else ""
+        to = now.candidate.version if now.candidate is not None else gone
         return {
             "state": now.phase,
             "from": now.before if now.phase == "watching" else self._running.version,

@@ -125,6 +125,18 @@ class WaitArguments(BrokerArguments, frozen=True, kw_only=True):
     share: Annotated[int, Flag("of the devices, as 95%", _parts, "P%")] = WHOLE
     devices: Annotated[int, Flag("how many there are [those that are heard]", parsers.count, "N")] = 0
     timeout: Annotated[float, Flag("seconds to wait for it", parsers.seconds, "S")] = 600.0
+    abort_share: Annotated[
+        int, Flag("give up where such a share of the devices that took it, as 10%, has rolled it back", _parts, "P%")
+    ] = 1000
+    abort_number: Annotated[int, Flag("and at least so many of them; 0: never", parsers.count, "N")] = 3
+    pause: Annotated[
+        Path | None, Flag("where it gives up, pause the version in this repository", parsers.path, "DIR")
+    ] = None
+    channel: Annotated[str, Flag("with --pause: the channel", _word, "NAME")] = "stable"
+    passphrase_file: Annotated[
+        Path | None,
+        Flag("with --pause: a file that holds the passphrase of the keys [asked for]", parsers.path, "FILE"),
+    ] = None
 
 
 class StatusArguments(BrokerArguments, frozen=True, kw_only=True):
@@ -302,6 +314,7 @@ def _wait(args: WaitArguments) -> None:
     not come in time."""
     from edge.tools.fleet import status
 
+    stop = _stopping(args)
     end, told = time.monotonic() + args.timeout, ""
     while True:
         try:
@@ -318,12 +331,38 @@ def _wait(args: WaitArguments) -> None:
         if of and done * WHOLE >= args.share * of:
             _say(f"version {args.version}: {done} of {of} devices, {len(heard)} heard")
             return
+        back, took = status.rolled_back(heard, args.version)
+        if args.abort_number and back >= args.abort_number and back * WHOLE >= args.abort_share * took:
+            raise UnavailableError(
+                f"version {args.version}: {back} of {took} devices that took it have rolled it back; {stop()}"
+            )
         if time.monotonic() > end:
             went_back = sum(h.state == "rolled-back" for h in heard)
             raise UnavailableError(
                 f"version {args.version}: {done} of {of} devices within {args.timeout:g} s, {len(heard)} heard, "
                 f"{went_back} rolled back; edge-fleet status says why"
             )
+
+
+def _stopping(args: WaitArguments) -> Callable[[], str]:
+    """What stops the rollout, and says so. What a person has to mend is told now, not when it is too late. Raises
+    ConfigError."""
+    if args.pause is None:
+        return lambda: "edge-fleet pause stops the rollout, edge-fleet status says why"
+    from edge.tools.fleet import repository as changes
+
+    repository = _repository(Where(dir=args.pause, passphrase_file=args.passphrase_file))
+    repository.require()
+    model = args.name or _only(repository)
+    if repository.release_of(model, args.version, args.channel) is None:
+        raise ConfigError(f"--pause {args.pause}: {model} has no version {args.version} in the channel {args.channel}")
+    repository.require_keys(model)
+
+    def stop() -> str:
+        repository.change(model, args.channel, args.version, changes.pause)
+        return "the rollout is paused, publish the repository; edge-fleet status says why"
+
+    return stop
 
 
 def _say(text: str) -> None:

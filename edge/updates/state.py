@@ -66,6 +66,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     before: str = ""
     """The version that ran before the switch, while the new one is watched."""
     name: str = ""
+    gone_back_from: str = ""
+    """The version that was refused last."""
 
     @property
     def running(self) -> Slot | None:
@@ -150,7 +152,7 @@ def later(state: State, reason: str, now: float) -> State:
 
 def refuse(state: State, reason: str, now: float) -> State:
     """A gate or the watch says no: back on the confirmed model, and never that version again."""
-    bad = state.candidate.sha256 if state.candidate is not None else ""
+    bad, version = (state.candidate.sha256, state.candidate.version) if state.candidate is not None else ("", "")
     new = _step(state, (*UNPROVEN, "switching", "watching"), "rolled-back", now, reason)
     return replace(
         new,
@@ -159,6 +161,7 @@ def refuse(state: State, reason: str, now: float) -> State:
         clean=False,
         tries=0,
         tried="",
+        gone_back_from=version,
         refused=(*(sha for sha in state.refused if sha != bad), bad)[-REFUSED_MOST:],
     )
 

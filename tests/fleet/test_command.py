@@ -288,6 +288,40 @@ def test_a_pipeline_waits_for_a_share_of_the_devices(run, tmp_path):
     assert "1 of 10 devices" in expected[2]
 
 
+def test_a_rollout_stops_where_a_share_and_a_number_of_devices_have_rolled_it_back(run, added, tmp_path):
+    """Those that rolled another version back say nothing of this one."""
+    broker = Mosquitto(tmp_path / "broker").start()
+    words = ("wait", "--version", "1", "--mqtt", broker.url, "--timeout", "0", "--pause", "fleet")
+    said = [("rolled-back", "0", "1")] * 2 + [("watching", "1", "1")] * 2 + [("rolled-back", "0", "9")]
+    try:
+        client = Client(broker.port)
+        for number, (at, version, to) in enumerate(said):
+            told = {"state": at, "running": {"version": version}, "to": to}
+            client.publish(f"edge/d{number}/m/update", told, retain=True)
+        client.close()
+        goes_on = [run(*words, *more)[2] for more in ((), ("--abort-number", "2", "--abort-share", "51%"))]
+        before = run("status", "fleet")[1]
+        code, _, stopped = run(*words, "--abort-number", "2", "--abort-share", "50%")
+        after = run("status", "fleet", "--mqtt", broker.url)[1]
+    finally:
+        broker.end()
+
+    assert ["within 0 s" in text for text in goes_on] == [True, True]
+    assert (code, "2 of 4 devices that took it have rolled it back" in stopped) == (5, True)
+    assert ("paused" in before, "paused" in after) == (False, True)
+    assert "rolled-back from 1" in after
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), [(("--version", "7"), "has no version 7"), (("--version", "1"), "the passphrase")]
+)
+def test_what_a_stop_would_need_is_asked_for_before_the_wait(run, added, monkeypatch, words, says):
+    monkeypatch.setenv("FLEET_PASSPHRASE", "another")
+    code, _, told = run("wait", *words, "--mqtt", "mqtt://127.0.0.1:1", "--timeout", "0", "--pause", "fleet")
+
+    assert (code, says in told) == (2, True), told
+
+
 def test_status_names_a_broker_that_is_not_there(run, added):
     code, _, said = run("status", "fleet", "--mqtt", "mqtt://127.0.0.1:1")
 

@@ -127,7 +127,7 @@ class Repository:
         new = replace(new, notes=notes or new.notes)
         if share is not None:
             new = rollout(share)(new)
-        self._require_keys(model)
+        self.require_keys(model)
         self._copy(file, self.targets / model / f"{sha256}.{version}{file.suffix}")
         targets.targets[target.path] = target
         self._put(targets, model, channel, Channel((*(r for r in found.releases if r != old), new)))
@@ -205,7 +205,7 @@ class Repository:
         target.unrecognized_fields["custom"] = msgspec.to_builtins(channel)
         targets.targets[path] = target
         snapshot, timestamp = self._newest_snapshot(), self._newest_timestamp()
-        self._require_keys(model)
+        self.require_keys(model)
         known = model in self.models()
         if not self._keys.has(model):
             self._keys.make(model)
@@ -227,7 +227,7 @@ class Repository:
         top.add_key(self._keys.signer(model).public_key, model)
         self._write("targets", top)
 
-    def _require_keys(self, model: str) -> None:
+    def require_keys(self, model: str) -> None:
         """Opens each key that a change of this model needs. Before anything is written: a passphrase that is not the
         right one changes nothing, and locks no new key. Raises ConfigError."""
         known = model in self.models()

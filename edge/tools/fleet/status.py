@@ -25,7 +25,8 @@ CONNECT_S = 10.0
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """What one device says on `update`. `version` is that of the model that runs."""
+    """What one device says on `update`. `version` is that of the model that runs, `to` that which is on its way, or
+    was rolled back."""
 
     device: str
     model: str
@@ -129,6 +130,12 @@ def reached(heard: Sequence[Heard], version: str, expected: int) -> tuple[int, i
     return done, max(expected, len(heard))
 
 
+def rolled_back(heard: Sequence[Heard], version: str) -> tuple[int, int]:
+    """How many devices have rolled a version back, of how many that took it."""
+    back = sum(h.state == "rolled-back" and h.to == version for h in heard)
+    return back, back + sum(h.version == version for h in heard)
+
+
 def lines(offers: Sequence[Offered], heard: Sequence[Heard] | None) -> Iterator[str]:
     """Both as text for a terminal."""
     rows = [
@@ -139,7 +146,7 @@ def lines(offers: Sequence[Offered], heard: Sequence[Heard] | None) -> Iterator[
     if heard is None:
         return
     yield ""
-    counted = Counter((h.model, h.version, h.state) for h in heard)
+    counted = Counter((h.model, h.version, _state(h)) for h in heard)
     yield f"{len(heard)} heard"
     yield from _table(
         ("model", "version", "state", "devices"), [(*key, str(count)) for key, count in sorted(counted.items())]
@@ -149,6 +156,10 @@ def lines(offers: Sequence[Offered], heard: Sequence[Heard] | None) -> Iterator[
         yield ""
         reasons = [(h.device, h.model, h.state, h.reason) for h in told]
         yield from _table(("device", "model", "state", "reason"), reasons)
+
+
+def _state(heard: Heard) -> str:
+    return f"rolled-back from {heard.to}" if heard.state == "rolled-back" and heard.to else heard.state
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
