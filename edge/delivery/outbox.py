@@ -57,6 +57,7 @@ class Outbox:
         """`beat` is called before each wait of `run`. A sink with a loop gets this outbox as a worker of it."""
         self.name = name
         self.durable = sink.durable
+        self.keeps = spool.durable
         self.ended = False
         self.on_end: Callable[[], None] = lambda: None
         self.on_refused: Callable[[Message, str], object] = lambda message, reason: None

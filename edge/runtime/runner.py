@@ -43,6 +43,8 @@ AHEAD_CAPACITY = 3
 READ_WAIT_S = 0.5
 HANGS_AFTER_S = 5.0
 """How long, beyond the grace time, the end waits for a thread that does not come back."""
+TOLD_AFTER_S = 5.0
+"""How long a finite source's last results wait for a sink that is away before the log says so."""
 SINK_HANGS_AFTER_S = 12.0
 """The same for an outbox: its sink gives a request up after ten seconds at most, and what waits is saved only then."""
 
@@ -196,6 +198,7 @@ class Runner:
     def _watch(self, infer: threading.Thread) -> None:
         ends_ns: int | None = None
         hangs_at: int | None = None
+        finished_ns: int | None = None
         told = False
         while not (infer.name in self._ended and all(outbox.ended for outbox in self._outboxes)):
             if self._look():
@@ -208,15 +211,31 @@ class Runner:
                     outbox.hurry()
                 hangs_at = hangs_at or self._clock.monotonic_ns() + int(2 * READ_WAIT_S * SECOND_NS)
             hangs = hangs_at is not None and self._source_hangs and self._clock.monotonic_ns() > hangs_at
-            if infer.name in self._ended and not self._stop.is_set() and not told:
-                told = True
+            if infer.name in self._ended and not self._stop.is_set() and finished_ns is None:
+                finished_ns = self._clock.monotonic_ns()
                 for outbox in self._outboxes:
                     outbox.finish()
+            if finished_ns is not None and not told:
+                told = self._clock.monotonic_ns() - finished_ns >= TOLD_AFTER_S * SECOND_NS
+                if told:
+                    self._tell_what_waits()
             if (infer.name in self._ended or hangs) and self._stop.is_set():
                 left_ns = max(0, (ends_ns or 0) - self._clock.monotonic_ns())
                 for outbox in self._outboxes:
                     outbox.stop(left_ns / SECOND_NS)
                 break
+
+    def _tell_what_waits(self) -> None:
+        """The source has ended and a sink is away: without a word the process would seem to hang."""
+        for outbox in self._outboxes:
+            waiting = outbox.waiting()
+            if outbox.ended or waiting["connected"]:
+                continue
+            text = (
+                "the source has ended, its last results wait for a sink that is away; SIGTERM or Ctrl-C ends before, "
+            )
+            text += "and the next start sends them" if outbox.keeps else "and they are lost (--durability none)"
+            log.warning(text, extra={"sink": outbox.name, "messages": waiting["depth"]})
 
     def _look(self) -> bool:
         """Waits until something has changed, a quarter of a second at most; True where it is a request to end."""

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from msgspec import structs
+from support.processes import until
 
 from edge.data.result import ModelRef
 from edge.delivery.options import OutboxOptions
@@ -105,6 +106,18 @@ def test_a_source_that_breaks_off_is_an_error_after_all_is_delivered():
     with pytest.raises(SourceError):
         flow.runner.run()
     assert flow.received() == [2.0]
+
+
+def test_the_end_of_a_source_that_waits_for_a_sink_is_told_once_and_nothing_is_lost(caplog, monkeypatch):
+    monkeypatch.setattr(runner, "TOLD_AFTER_S", 0.0)
+    broker = FakeBroker(away=True)
+    flow = Flow(ListSource([1, 2]), broker)
+    thread = flow.in_background()
+    until(lambda: "wait for a sink that is away" in caplog.text, "it says what it waits for")
+    broker.come_back()
+    thread.join(150)
+    assert flow.received() == [2.0, 4.0]
+    assert caplog.text.count("wait for a sink that is away") == 1
 
 
 def test_one_slow_sink_does_not_hold_up_the_other():
