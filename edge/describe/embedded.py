@@ -52,12 +52,14 @@ def _from_onnx(embedded: Mapping[str, str]) -> Metadata:
     written = _ultralytics(embedded)
     if written is not None:
         return written
-    labels: tuple[str, ...] = ()
+    labels = label_files.Reading()
     for key, text in embedded.items():
         if key.lower() in _LABEL_KEYS:
-            labels = label_files.parse(text)
+            labels = label_files.read_text(text)
+    doubts = (f"its metadata: {labels.doubt}",) if labels.doubt else ()
     characters = tuple(embedded.get("character", "").split("\n")) if embedded.get("character") else ()
-    return Metadata(producer=embedded.get("producer", "").lower(), labels=labels, characters=characters)
+    producer = embedded.get("producer", "").lower()
+    return Metadata(producer=producer, labels=labels.names, characters=characters, warnings=doubts)
 
 
 def _from_tflite(notes: TfliteMetadata) -> Metadata:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import mmap
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 
 from edge.describe.flatbuffer import Table, root
 from edge.describe.onnx_graph import meaning
+from edge.errors import first_line
 from edge.model import labels as label_files
 
 MAX_FILE = 16 * 2**20
@@ -80,11 +82,15 @@ def read(path: Path) -> TfliteMetadata:
                 data.release()
     except (struct.error, OSError, ValueError, IndexError, RecursionError, BufferError):
         notes = TfliteMetadata()
-    files = dict(_attached(path))
+    files, warnings = _attached(path)
     wanted = {n for o in notes.outputs for n, _ in o.label_files}
     lacking = sorted(wanted - set(files))
-    warnings = (f"its metadata names {', '.join(lacking)}, which the file does not hold",) if lacking else ()
-    return replace(notes, files=files, labels=_labels(notes.outputs, files), warnings=warnings)
+    if lacking:
+        warnings.append(f"its metadata names {', '.join(lacking)}, which the file does not hold")
+    found = _labels(notes.outputs, files)
+    if found.doubt:
+        warnings.append(f"its labels: {found.doubt}")
+    return replace(notes, files=files, labels=found.names, warnings=tuple(warnings))
 
 
 def operators(path: Path) -> frozenset[int]:
@@ -105,13 +111,14 @@ def _kind(code: Table) -> int:
     return max(int(code.number(0, "b")), int(code.number(3, "i")))
 
 
-def _labels(outputs: Sequence[TensorNotes], files: dict[str, str]) -> tuple[str, ...]:
+def _labels(outputs: Sequence[TensorNotes], files: dict[str, str]) -> label_files.Reading:
     """Display names where there are some, English ones first; else the names of the classes."""
     listed = next((o.label_files for o in outputs if any(n in files for n, _ in o.label_files)), ())
     if not listed:
         listed = tuple((n, "") for n in files if "label" in n.lower() and not n.endswith(".json"))
     ranked = sorted((f for f in listed if f[0] in files), key=lambda f: (f[1] != "en", not f[1]))
-    return next((names for n, _ in ranked if (names := label_files.parse(files[n]))), ())
+    readings = [label_files.read_text(files[n]) for n, _ in ranked]
+    return next((r for r in readings if r.names or r.doubt), label_files.Reading())
 
 
 def _read(data: memoryview) -> TfliteMetadata:
@@ -226,13 +233,16 @@ def _limits(tensor: Table) -> tuple[float, float] | None:
     return (low - zero) * scales[0], (high - zero) * scales[0]
 
 
-def _attached(path: Path) -> Iterator[tuple[str, str]]:
+def _attached(path: Path) -> tuple[dict[str, str], list[str]]:
+    """The texts in the archive behind the model, and a warning for those that cannot be read."""
+    files: dict[str, str] = {}
     if not zipfile.is_zipfile(path):
-        return
+        return files, []
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist()[:100]:
                 if info.file_size <= MAX_FILE and info.filename.endswith((".txt", ".csv", ".json")):
-                    yield info.filename, label_files.decode(archive.read(info))
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError):
-        return
+                    files[info.filename] = label_files.decode(archive.read(info))
+    except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError, ValueError) as exc:
+        return files, [f"the archive behind the model (its labels) is damaged: {first_line(exc)}; copy the file again"]
+    return files, []

@@ -192,6 +192,30 @@ def test_what_is_in_a_zip_behind_a_tflite_file_is_read(tmp_path):
     assert (found.labels, found.size, found.kind) == (("cat",), (64, 32), "detect")
 
 
+def test_a_damaged_archive_behind_a_tflite_file_is_told(tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tinytflite.build())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.txt", "first name\nsecond name")
+    path.write_bytes(path.read_bytes().replace(b"second name", b"secand name"))
+    found = read_metadata(path, {})
+    assert found.labels == ()
+    assert "is damaged" in " ".join(found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "said"),
+    [
+        ("3 rooms\n1 room\n2 rooms", ("3 rooms", "1 room", "2 rooms"), "may be indexes"),
+        ('{"0": "a", "0": "b"}', (), "twice"),
+    ],
+)
+def test_what_is_doubtful_about_labels_in_the_file_itself_is_told(tmp_path, text, names, said):
+    found = read_metadata(tmp_path / "none.onnx", {"labels": text})
+    assert found.labels == names
+    assert said in " ".join(found.warnings)
+
+
 def test_tflite_metadata_says_how_pixels_become_numbers(tmp_path):
     path = tmp_path / "m.tflite"
     made = tinytflite.build(shape=(1, 16, 16, 3))
