@@ -67,7 +67,8 @@ class Tracking:
         """The result with the ids of its objects, and without those that were looked for only to go on with a track."""
         stream, events = self._stream(sample.source)
         time_ns = sample.captured_ns if self._live else sample.at_ns or 0
-        still_ns, stream.still_ns = sample.still_ns - stream.still_ns, sample.still_ns
+        told_ns = sample.still_ns or stream.still_ns  # what asks for an answer was not looked at, and tells nothing
+        still_ns, stream.still_ns = max(0, told_ns - stream.still_ns), told_ns
         self._watch_pace(stream, time_ns, still_ns)
         objects: list[Detection] = result.predictions
         boxes = np.array([o.box for o in objects], dtype=np.float64).reshape(-1, 4)
