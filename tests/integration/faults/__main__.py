@@ -41,7 +41,9 @@ def main() -> int:
         accounts.append(FedCampaign(place / "fed", options.seed, **more).run())
         print(table(accounts[-1:]))
     if options.write is not None:
-        write_between(options.write, BEGIN, END, measured(table(accounts)))
+        of = "faults" if options.broker == "mosquitto" else f"faults on {options.broker}"  # a table of its own
+        begin, end = (mark.replace("faults", of) for mark in (BEGIN, END))
+        write_between(options.write, begin, end, measured(table(accounts)))
     for account in accounts:
         for what in (account.lost[:20], account.wrong[:5], account.errors[:5], account.bad_exits):
             if what:
