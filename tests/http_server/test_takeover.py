@@ -31,6 +31,11 @@ def test_requests_under_way_and_streams_go_on_and_the_next_ones_are_the_new_mode
         stream.request("GET", "/events")
         reader = stream.getresponse()
         kept = site.connect()
+        slow.gate.set()
+        for _ in range(20):  # its head is known by then, and the model for a quick one
+            before = talk(kept, "POST", "/predict", ROW)
+            assert slow.entered.acquire(timeout=150)
+        slow.gate.clear()
         asks = in_threads(1, lambda _: old.append(site.post("/predict", ROW).json["model"]["version"]))
         assert slow.entered.acquire(timeout=150)
         site.loaded = second
@@ -51,6 +56,7 @@ def test_requests_under_way_and_streams_go_on_and_the_next_ones_are_the_new_mode
         kept.close()
         site.stop()
 
+    assert before.json["model"]["version"] == "1"
     assert [answer.json["model"]["version"] for answer in new] == ["2", "2", "2"]
     assert (old, held) == (["1"], True)
     assert tensors == [-1, 3]
