@@ -95,8 +95,9 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     watches = [one.watch for one in (masks, watched) if one is not None]
     keep = captured.keep if captured is not None else None
     then = cascade.make(core, draft)
+    status.then = then.loaded
     flow, track, controls = control.make(core, *tracking.make(core, source))
-    follows = (*((track,) if track is not None else ()), *then())
+    follows = (*((track,) if track is not None else ()), *then.stages())
     pipeline = flow.pipeline(*watches, follows=follows, keep=keep)
     status.instances = _instances(core, pipeline)
     outboxes += _outboxes(core, source, session, announcer)
@@ -307,7 +308,7 @@ def _http(
     status: Status,
     source: Source | None,
     fits: tuple[drift.Drift | None, trial.TrialPart | None, capture.Capture | None],
-    then: cascade.Stages,
+    then: cascade.Second,
 ) -> HttpServer | None:
     address, grpc = core.settings.http.address, core.settings.http.grpc
     if address is None:
@@ -325,7 +326,7 @@ def _http(
         engine=core.loaded.engine,
         sha256=core.loaded.sha256,
         version=__version__,
-        make_pipeline=lambda: asked.pipeline(*watches, follows=then(), keep=keep),
+        make_pipeline=lambda: asked.pipeline(*watches, follows=then.stages(), keep=keep),
         metrics=core.metrics,
         clock=core.clock,
         info=status.info,

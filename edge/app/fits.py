@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from edge.app import assembly, tracking, words
+from edge.app import assembly, cascade, tracking, words
 from edge.app.loading import Loaded
 from edge.settings.settings import Settings
 
 
 def check(settings: Settings, loaded: Loaded) -> None:
-    """Raises ConfigError for a publishing rule, --track or a template that does not fit the model's task."""
+    """Raises ConfigError for a publishing rule, --track, --then or a template that does not fit the model's task."""
     assembly.make_publish_filter(settings, loaded.manifest.task)
     tracking.check(settings, loaded)
+    cascade.check(settings.cascade, loaded)
     words.check(settings, loaded)

@@ -50,6 +50,8 @@ class Status:
         """What is counted of drift; None where it is not watched for."""
         self.capture: Callable[[], Mapping[str, Any]] | None = None
         """What is counted of the samples that are kept; None where none are."""
+        self.then: Loaded | None = None
+        """The second model of a cascade, where there is one."""
         self.update: Callable[[], Mapping[str, Any]] | None = None
         """Where an update stands, where the service follows a repository."""
         self.instances = 1
@@ -90,6 +92,7 @@ class Status:
                 "instances": self.instances,
                 **({"profile": settings.model.tuned_for} if settings.model.tuned_for else {}),
             },
+            **({"then": _model(self.then)} if self.then is not None else {}),
             "source": self.source,
             "batch": settings.publishing.batch,
             **_words(settings.words),

@@ -35,6 +35,11 @@ class Gallery:
         self._least = least
 
     @property
+    def size(self) -> int:
+        """How many vectors are known."""
+        return len(self._vectors)
+
+    @property
     def width(self) -> int:
         """Numbers of a vector."""
         return int(self._vectors.shape[1])

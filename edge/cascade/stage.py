@@ -21,14 +21,19 @@ from edge.pipeline.results import timing
 from edge.preprocess.image import picture
 from edge.preprocess.image.decode import Decoded
 
-TENSOR = "a tensor or a batch, and no single picture to cut the object out of"
+TENSOR = "a tensor, and no picture to cut the object out of"
+
+
+SMALLEST = 1.0
+"""Pixels: of less there is nothing to see."""
 
 
 class Objects(msgspec.Struct, frozen=True):
     """Which objects the second model sees, and how much of the picture.
 
     `labels`: the first model's, empty for all. `margin`: what is added on each side, as a share of the box's. `least`:
-    pixels of the shorter side; a smaller object is passed over. `most`: of one picture, the surest first.
+    pixels of the shorter side, so far as it is in the frame; a smaller object is passed over. `most`: of one picture,
+    the surest first.
     """
 
     labels: frozenset[str] = frozenset()
@@ -55,7 +60,7 @@ class Cascade:
 
     def __call__(self, sample: Sample, result: Result, frame: Frame | None) -> Result:
         """The result with `then` in each object that was looked at; `timing_ms` holds the time of both models."""
-        chosen = self._chosen(result.predictions)
+        chosen = self._chosen(result.predictions, frame)
         if not chosen:
             return result
         began = self._now()
@@ -72,14 +77,14 @@ class Cascade:
         times = [one.timing_ms for one in found if isinstance(one, Result)]
         return self._told(replace(result, timing_ms=_sum([result.timing_ms, spent, *times])), nested)
 
-    def _chosen(self, predictions: Sequence[Any]) -> list[int]:
-        """Places of the objects that are looked at; the surest come first in a result."""
+    def _chosen(self, predictions: Sequence[Any], frame: Frame | None) -> list[int]:
+        """Places of the objects that are looked at; of one that the frame cuts off what is in it counts."""
         wanted = [
             at
             for at, p in enumerate(predictions)
             if isinstance(p, Detection)
             and (not self._objects.labels or p.label in self._objects.labels)
-            and min(p.box[2] - p.box[0], p.box[3] - p.box[1]) >= self._objects.least
+            and _shorter_side(p.box, frame) >= max(self._objects.least, SMALLEST)
         ]
         return sorted(wanted, key=lambda at: -predictions[at].score)[: self._objects.most]
 
@@ -98,6 +103,8 @@ class Cascade:
         if self._gallery is not None:
             (vector,) = predictions
             assert isinstance(vector, Raw)
+            if len(vector.data) != (width := self._gallery.width):
+                return self._nothing(f"a vector of {len(vector.data)} numbers, and those of the gallery have {width}")
             return Nested(self._model, self._task, self._gallery.named(np.asarray(vector.data, np.float64)))
         return Nested(self._model, self._task, [crop.placed(p) for p in predictions])
 
@@ -138,6 +145,14 @@ class _Crop:
 
     def _at(self, x: float, y: float) -> tuple[float, float]:
         return round((x + self._left) * self._across, 2), round((y + self._top) * self._down, 2)
+
+
+def _shorter_side(box: tuple[float, float, float, float], frame: Frame | None) -> float:
+    """In pixels of the frame; 0 or less where nothing of the box is in it."""
+    left, top, right, bottom = box
+    if frame is not None:
+        left, top, right, bottom = max(left, 0), max(top, 0), min(right, frame.width), min(bottom, frame.height)
+    return min(right - left, bottom - top)
 
 
 def _span(low: float, high: float, margin: float, scale: float, most: int) -> tuple[int, int]:

@@ -100,7 +100,11 @@ class Batching:
         each = [run.outputs for run in runs]
         if len(runs) < 2 or not self._stacks or any(isinstance(outputs, str) for outputs in each):
             return runs
-        outputs = {s.name: np.concatenate([o[s.name] for o in each if not isinstance(o, str)]) for s in self._outputs}
+        arrays = [o for o in each if not isinstance(o, str)]
+        try:
+            outputs = {s.name: np.concatenate([o[s.name] for o in arrays]) for s in self._outputs}
+        except ValueError:
+            return runs  # what they give has the size of what they were given
         return [BatchOutput(outputs, len(runs), sum(run.each_ns for run in runs) // len(runs))]
 
     def _infer_together(self, samples: Sequence[Tensors]) -> Tensors | None:

@@ -17,7 +17,7 @@ from edge.data.result import Prediction, Result, Skipped
 from edge.data.sample import Frame, ModelInput, Payload, Sample
 from edge.data.tensor import Array, Tensors
 from edge.errors import SampleError
-from edge.pipeline.batching import Batching, BatchOutput
+from edge.pipeline.batching import MAX_BATCH, TOGETHER_NS, Batching, BatchOutput
 from edge.pipeline.neighbours import may_join
 from edge.pipeline.prepare import Decoded, Preparation, Prepared, Work
 from edge.pipeline.real_values import RealValues
@@ -59,9 +59,9 @@ class Pipeline:
         now: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         """`seq` numbers the results; pipelines of one boot share it, so that no two results have one `id`. `watch`
-        is shown each result with the outputs that it was made of. `follow` is given the results in order and adds
-        what only those before tell. `keep` is shown each result as it is published, with the input. `now` gives
-        nanoseconds, of which differences count."""
+        is shown each result with the outputs that it was made of. `follow` is given the results in order, each with its
+        part of the sample, and adds what only those before or another model tell. `keep` is shown each result as it is
+        published, with the input. `now` gives nanoseconds, of which differences count."""
         self._model = engine
         self._engine = RealValues(engine)
         self.infer = self._engine.infer
@@ -74,6 +74,7 @@ class Pipeline:
         self._to_columns = postprocess if isinstance(postprocess, ColumnPostprocessor) else None
         self._watch = watch
         self._follow = follow
+        self._follow_ns = 0
         self._keep = keep
         self._now = now
         self._free = isinstance(preprocess, FreePreprocessor)
@@ -99,7 +100,12 @@ class Pipeline:
     @property
     def at_once(self) -> int:
         """How many samples `run` should be given at most: one, until it is known how long they take."""
-        return self._batching.at_once
+        return min(self._batching.at_once, self.followed_at_once)
+
+    @property
+    def followed_at_once(self) -> int:
+        """How many results may be made without the first waiting long for what follows on the last."""
+        return max(1, TOGETHER_NS // self._follow_ns) if self._follow_ns else MAX_BATCH
 
     @property
     def each_ns(self) -> int:
@@ -214,7 +220,10 @@ class Pipeline:
             return self.skipped(sample, predictions, part.input_id)
         result = self._results.result(sample, predictions, times, synced=synced, input_id=part.input_id)
         if self._follow is not None:
-            result = self._follow(sample, result, part.ready.frame if part.ready is not None else None)
+            started = self._now()
+            followed = replace(sample, payload=part.payload)
+            result = self._follow(followed, result, part.ready.frame if part.ready is not None else None)
+            self._follow_ns = max(self._now() - started, self._follow_ns // 2)  # of two frames one may be empty
         if self._watch is not None and part.ready is not None:
             self._watch(result, outputs, part.ready)
         if self._keep is not None and part.ready is not None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
+import onnx
 import pytest
 from support import onnxmodels
 from support.processes import PATIENCE_S
 
+from edge.app import cascade, fits, loading
 from edge.cascade import gallery
 from edge.errors import ConfigError
+from edge.settings import layers
 
 cv2 = pytest.importorskip("cv2")
 
@@ -32,6 +37,10 @@ def folder(tmp_path):
     return tmp_path
 
 
+def settings(folder, *flags):
+    return layers.read([str(f) for f in ("--model", folder / "first.onnx", "--state-dir", folder, *flags)], {}, "0")
+
+
 def run(edge_run, folder, *flags):
     process = edge_run("--model", folder / "lit.onnx", "--source", folder / "p.png", "--mqtt", "none", "--threshold",
                        "0.5", "--sink", f"file:{folder / 'found.jsonl'}", *flags)  # fmt: skip
@@ -41,6 +50,7 @@ def run(edge_run, folder, *flags):
 def test_a_result_tells_what_the_second_model_says_of_each_object(edge_run, folder):
     code, said = run(edge_run, folder, "--then", folder / "colour.onnx", "--instances", "2")
     assert code == 0, said
+    assert "the second model's file says little of itself" in said
     (line,) = (folder / "found.jsonl").read_text().splitlines()
     assert sorted(p["then"]["predictions"][0]["label"] for p in json.loads(line)["predictions"]) == ["green", "red"]
 
@@ -64,6 +74,47 @@ def test_the_page_says_how_a_gallery_is_made(folder):
     assert done.returncode == 0, done.stderr
     known = gallery.read(folder / "faces.npz", 0.5)
     assert known.named(np.array([0.9, 0.0, 0.0]))[0].label == "Ada"
+
+
+@pytest.mark.parametrize("shape", [("n", 3), (1, 3, 1, 1), ("n", "d")])
+def test_a_model_that_takes_any_number_of_pictures_gives_vectors_as_well(tmp_path, shape):
+    mean = onnx.helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=len(shape) == 4)
+    onnxmodels.save(tmp_path / "face.onnx", [mean], [onnxmodels.info("x", "float32", (shape[0], 3, 32, 32))],
+                    [onnxmodels.info("y", "float32", shape)])  # fmt: skip
+    np.savez(tmp_path / "known.npz", names=["a"], vectors=[[1.0, 0.0, 0.0]])
+    loaded, known = cascade.open_second(
+        settings(
+            tmp_path,
+            "--model",
+            tmp_path / "face.onnx",
+            "--then",
+            tmp_path / "face.onnx",
+            "--gallery",
+            tmp_path / "known.npz",
+        )
+    )
+    loaded.engine.close()
+    assert known.width == 3
+
+
+def test_a_second_model_of_another_kind_has_its_own_engine(tmp_path):
+    onnxmodels.brightness(tmp_path / "colour.onnx")
+    (tmp_path / "first.tflite").write_bytes(b"\0\0\0\0TFL3")
+    named = ("--model", tmp_path / "first.tflite", "--engine", "litert", "--provider", "xnnpack")
+    loaded, _ = cascade.open_second(settings(tmp_path, *named, "--then", tmp_path / "colour.onnx"))
+    loaded.engine.close()
+    assert loaded.engine.name == "onnxruntime"
+
+
+@pytest.mark.parametrize(("labels", "refused"), [(("red", "green"), False), (("cat",), True), ((), False)])
+def test_another_first_model_has_to_have_the_classes_that_are_looked_at(tmp_path, labels, refused):
+    onnxmodels.one_box(tmp_path / "first.onnx")
+    wanted = settings(tmp_path, "--then", tmp_path / "colour.onnx", "--then-labels", "red")
+    loaded = loading.open_model(wanted)
+    other = msgspec.structs.replace(loaded, manifest=msgspec.structs.replace(loaded.manifest, labels=labels))
+    loaded.engine.close()
+    with pytest.raises(ConfigError, match="no such label") if refused else contextlib.nullcontext():
+        fits.check(wanted, other)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from edge.app import assembly, loading
 from edge.cascade.gallery import Gallery
 from edge.cascade.stage import Cascade, Objects
 from edge.data.result import Detection, ModelRef, Result, Timing
-from edge.data.sample import EncodedImage, Image, Sample
+from edge.data.sample import EncodedImage, Frame, Image, Sample
 from edge.plugins.protocols import EngineOptions
 from edge.settings import layers
 
@@ -117,6 +117,14 @@ def test_a_box_that_the_frame_cuts_off_or_that_lies_beside_it_is_no_error(second
     assert beside.predictions[0].then.predictions
 
 
+def test_an_object_of_which_the_frame_shows_too_little_is_passed_over(second, photo):
+    boxes = ((150.0, 20.0, 250.0, 90.0), (200.0, 20.0, 300.0, 90.0))
+    sample = Sample(Image(photo), "s", 0, 0)
+    for least, looked_at in ((16.0, 0), (10.0, 1), (0.0, 1)):
+        predictions = second(*COLOURS, objects=Objects(least=least))(sample, found(*boxes), Frame(160, 120)).predictions
+        assert sum(p.then is not UNSET for p in predictions) == looked_at
+
+
 def test_boxes_within_an_object_are_told_in_pixels_of_the_frame(second, photo):
     cascade = second("--threshold", "0.5", model=lambda path: onnxmodels.one_box(path, 64))
     (thing,) = cascade(Sample(Image(photo), "s", 0, 0), found(RED), None).predictions
@@ -147,6 +155,12 @@ def test_a_gallery_names_what_a_vector_is_nearest_to(second, photo):
     (thing,) = cascade(Sample(Image(photo), "s", 0, 0), found(GREEN), None).predictions
     assert (thing.then.task, thing.then.predictions[0].index) == ("classify", 1)
     assert thing.then.predictions[0].score == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_vector_of_another_width_than_the_gallery_has_its_reason(second, photo):
+    gallery = Gallery(np.array(["sea"]), np.array([[0.0, 1.0]]), 0.5)
+    (thing,) = second("--task", "raw", gallery=gallery)(Sample(Image(photo), "s", 0, 0), found(RED), None).predictions
+    assert thing.then.reason == "a vector of 3 numbers, and those of the gallery have 2"
 
 
 def test_what_no_vector_is_near_has_no_name(second, photo):

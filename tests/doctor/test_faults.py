@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support import onnxmodels
 from support.processes import BINARIES
 
 from edge.app import profile
@@ -414,3 +415,15 @@ def test_every_problem_comes_with_a_fix(pi):
     wrong = [r for r in doctor.look(settings, pi.host) if r.verdict in ("warn", "fail")]
     assert len(wrong) >= 7
     assert [r for r in wrong if not r.fix] == []
+
+
+def test_the_second_model_of_a_cascade_is_looked_at(pi, tmp_path):
+    onnxmodels.one_box(tmp_path / "first.onnx")
+    onnxmodels.brightness(tmp_path / "second.onnx")
+    pi.model = tmp_path / "first.onnx"
+    (found,) = (
+        r for r in runs.rows(pi.settings("--then", tmp_path / "second.onnx"), pi.host, set()) if r.part == "then"
+    )
+    assert found.verdict == "ok"
+    assert "an object" in found.text
+    assert only(runs.rows(pi.settings("--then", tmp_path / "none.onnx"), pi.host, set()), "then").code == 3

@@ -128,3 +128,11 @@ def test_a_refused_row_of_a_model_of_one_row_stands_by_itself(warm):
 
     one = TensorSpec("x", "float32", (1, 2)), TensorSpec("y", "float32", (1, 2))
     assert outputs(warm(Model(answer), one[:1], one[1:]).run(rows(1.0, -9.0))) == [[[1, 2]], "negative"]
+
+
+def test_outputs_of_the_size_of_their_inputs_are_told_one_by_one():
+    one_row = TensorSpec("y", "float32", (1, "w"))
+    together = Batching(Model(), (TensorSpec("x", "float32", (1, "w")),), (one_row,), now=lambda: 0)
+    together.run(rows(0.0))
+    samples = [{"x": np.ones((1, width), np.float32)} for width in (2, 3)]
+    assert outputs(together.run(samples)) == [[[2.0, 2.0]], [[2.0, 2.0, 2.0]]]

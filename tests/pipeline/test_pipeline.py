@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from edge.data.result import ModelRef, Result, Skipped
 from edge.data.sample import ModelInput, Sample
 from edge.data.tensor import Quantization, TensorSpec
 from edge.model.manifest import Input, Manifest, Output
+from edge.pipeline.batching import TOGETHER_NS
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity, timestamp
 from edge.postprocess import anomaly
@@ -185,3 +188,26 @@ def test_tensors_are_released_once_when_all_have_seen_them(engine):
     pipeline = Pipeline(engine, lender, as_numbers, IDENTITY, watch=watch, now=lambda: 0)
     pipeline.run(pipeline.prepare([sample(1), sample("x"), sample(-2), sample(3)]))
     assert lender.events == ["1 seen", "3 seen", "1 back", "-2 back", "3 back"]
+
+
+def test_what_follows_is_given_each_part_of_a_batch(engine):
+    seen = []
+
+    def follow(sample, result, frame):
+        seen.append(sample.payload)
+        return result
+
+    pipeline = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, follow=follow)
+    pipeline.process(sample([1, 2, 3]))
+    assert seen == [1, 2, 3]
+
+
+def test_where_what_follows_takes_long_no_sample_waits_for_many_others(engine):
+    times = itertools.count(0, TOGETHER_NS)  # each look at the clock is that much later
+    pipeline = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, now=lambda: 0)
+    pipeline.process(sample([1, 2]))
+    assert pipeline.at_once > 1
+
+    slow = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, follow=lambda s, r, f: r, now=times.__next__)
+    slow.process(sample([1, 2]))
+    assert slow.followed_at_once == 1

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from edge.app import assembly, fits, loading, profile
+from edge.app import assembly, cascade, fits, loading, profile
 from edge.app.loading import Loaded
 from edge.engines import choose
 from edge.errors import ConfigError, EndOfStream, FatalError, ModelError, SampleError, UnavailableError
@@ -48,6 +48,8 @@ def rows(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
     else:
         yield from _golden(loaded)
         yield _latency(settings, loaded, host)
+    if settings.cascade.then is not None:
+        yield _then(settings, host)
     yield _source(settings, loaded)
     yield _broker(settings)
     yield from _sinks(settings, loaded)
@@ -129,6 +131,21 @@ def _latency(settings: Settings, loaded: Loaded, host: Host) -> Row:
     spare = board.cores() - (settings.model.threads or 1)
     more = f"--threads {board.cores()}, " if spare > 0 else ""
     return warn("latency", text, f"{more}edge-convert --quantize int8, or a smaller model", **facts)
+
+
+def _then(settings: Settings, host: Host) -> Row:
+    """The second model of a cascade, and what an object costs."""
+    try:
+        loaded, gallery = cascade.open_second(settings)
+        try:
+            pipeline = assembly.make_pipeline(loaded, settings.topics.device)
+            median = statistics.median(_measure(settings, loaded, pipeline, host))
+        finally:
+            loaded.engine.close()
+    except (FatalError, SampleError) as exc:
+        return failed("then", exc, "name another --then") if isinstance(exc, FatalError) else warn("then", str(exc), "")
+    known = f"; a gallery of {gallery.size} vectors" if gallery is not None else ""
+    return ok("then", f"{_model_text(loaded)}; {_ms(median)} an object{known}", median_ms=median)
 
 
 def _ms(spent: float) -> str:
