@@ -178,7 +178,7 @@ class Inference:
 
     def _room(self, instances: Instances) -> int:
         """How many items may be taken on now."""
-        return min(instances.at_once, self._pipeline.followed_at_once) if instances.room else 0
+        return min(instances.at_once, self.pipeline.followed_at_once) if instances.room else 0
 
     def end(self) -> None:
         """After Closed: what is under way, the rest of batches, and what was held back."""
