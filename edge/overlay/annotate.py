@@ -48,6 +48,8 @@ def encode(pixels: Array) -> bytes:
 def _lines(prediction: Any) -> list[str]:
     if isinstance(prediction, Classification):
         return [f"{prediction.label} {prediction.score:.0%}"]
+    if isinstance(prediction, Text):
+        return [f"{prediction.text} {prediction.score:.0%}"]
     if isinstance(prediction, Regression):
         return [f"{prediction.name} {prediction.value:.4g}"]
     if isinstance(prediction, Anomaly):
@@ -58,11 +60,11 @@ def _lines(prediction: Any) -> list[str]:
 
 
 def _within(detection: Detection) -> str:
-    """What a second model says of an object, in a word: its best class, or the text that it has read."""
+    """What a second model says of an object, in a word: its best class, the text that it has read, or a number."""
     best = detection.then.predictions[0] if detection.then and detection.then.predictions else None
     if isinstance(best, Text):
         return best.text
-    return best.label if isinstance(best, (Classification, Detection)) else ""
+    return best.label if isinstance(best, (Classification, Detection)) else next(iter(_lines(best)), "")
 
 
 class _Pen:

@@ -74,9 +74,13 @@ def _prediction(p: dict[str, Any]) -> str:
     if "box" in p:
         x0, y0, x1, y1 = p["box"]
         track = f" #{p['track_id']}" if "track_id" in p else ""
-        return f"{p['label']}{track} {p['score']:.0%} at {x0:.0f},{y0:.0f}-{x1:.0f},{y1:.0f}"
+        then = ", ".join(_prediction(inner) for inner in p["then"]["predictions"][:1]) if "then" in p else ""
+        where = f"{x0:.0f},{y0:.0f}-{x1:.0f},{y1:.0f}"
+        return f"{p['label']}{track} {p['score']:.0%} at {where}{f' ({then})' if then else ''}"
     if "label" in p:
         return f"{p['label']} {p['score']:.0%}"
+    if "text" in p:
+        return f"{p['text']} {p['score']:.0%}"
     if "is_anomaly" in p:
         return f"{'ANOMALY' if p['is_anomaly'] else 'normal'} {p['score']:.4g}"
     if "areas" in p:

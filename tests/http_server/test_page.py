@@ -99,6 +99,23 @@ def test_results_show_as_they_come(browser, digits):
     assert len(browser.find_elements(By.CSS_SELECTOR, "#bars li")) == 5
 
 
+@pytest.mark.parametrize(
+    ("result", "headline", "bar"),
+    [
+        ({"task": "text", "predictions": [{"text": "AB 12", "score": 0.9}]}, "AB 12", "AB 12"),
+        ({"task": "keypoints", "predictions": []}, "Nothing found", None),
+        ({"task": "detect", "predictions": [{"label": "car", "score": 0.9, "box": [0, 0, 9, 9], "then": {
+            "task": "text", "predictions": [{"text": "AB 12", "score": 0.9}]}}]}, "car", "car · AB 12"),
+        ({"task": "detect", "predictions": [{"label": "face", "score": 0.9, "box": [0, 0, 9, 9], "then": {
+            "task": "regress", "predictions": [{"name": "age", "value": 31.0}]}}]}, "face", "face · age 31"),
+    ],
+)  # fmt: skip
+def test_what_was_read_and_what_a_second_model_says_have_words(browser, digits, result, headline, bar):
+    browser.get(digits.server.url)
+    said = browser.execute_script("return [headline(arguments[0])[0], (bars(arguments[0])[0] || {}).name]", result)
+    assert said == [headline, bar]
+
+
 def test_the_figures_tell_broker_spool_and_temperature(browser, digits):
     browser.get(digits.server.url)
 

@@ -11,6 +11,7 @@ from edge.data.result import (
     Detection,
     ModelRef,
     Nested,
+    Regression,
     Result,
     Segmentation,
     Skipped,
@@ -60,7 +61,7 @@ def test_pixels_are_kept_as_a_jpeg_with_their_colours(tmp_path):
     assert max(blue, green) < 15
 
 
-@pytest.mark.parametrize("prediction", [DETECTION, Classification(0, "katze äöü", 0.5)])
+@pytest.mark.parametrize("prediction", [DETECTION, Classification(0, "katze äöü", 0.5), Text("AB 12", 0.9)])
 def test_what_was_found_is_drawn_on_a_copy(tmp_path, prediction):
     saver(tmp_path, annotate=True)(sample(Image(PIXELS)), [result(1, prediction)])
     (path,) = tmp_path.glob("*.jpg")
@@ -72,6 +73,7 @@ def test_what_was_found_is_drawn_on_a_copy(tmp_path, prediction):
     "then",
     [
         Nested("plate", "text", [Text("ABC", 0.9)]),
+        Nested("age", "regress", [Regression("age", 31.0)]),
         Nested("wheel", "detect", [Detection(2, "", 0.8, (15.0, 25.0, 25.0, 35.0))]),
     ],
 )

@@ -240,6 +240,7 @@ function facts(now) {
     ["Labels", manifest.labels.length ? `${manifest.labels.slice(0, 8).join(", ")}${model.labels > 8 ? `, … (${model.labels})` : ""}` : "none"],
     ["SHA-256", make("span", { class: "mono", title: model.sha256 }, `${model.sha256.slice(0, 16)}…`)],
     ...(model.guessed.length ? [["Guessed", lines(pairs(model.guessed))]] : []),
+    ...(info.then ? [["Second model", `${info.then.name}, ${info.then.task}`]] : []),
     ...(manifest.description ? [["About", manifest.description]] : []),
     ...(manifest.license ? [["Licence", manifest.license]] : []),
   ]]];

@@ -27,7 +27,8 @@ function bars(result) {
     return found[0].labels.map((label, i) => ({ name: label, text: percent(found[0].areas[i]), share: found[0].areas[i] }));
   }
   return found.slice(0, 6).map((p) => {
-    if ("label" in p) return { name: p.label, text: percent(p.score), share: p.score };
+    if ("label" in p) return { name: [p.label, within(p)].filter(Boolean).join(" · "), text: percent(p.score), share: p.score };
+    if ("text" in p) return { name: p.text, text: percent(p.score), share: p.score };
     if ("is_anomaly" in p) return { name: p.is_anomaly ? "Anomaly" : "Normal", text: number(p.score), share: null };
     if ("value" in p) return { name: p.name || "value", text: `${number(p.value, 5)} ${p.unit || ""}`.trim(), share: null };
     const values = (p.data || []).slice(0, 6).map((v) => (typeof v === "number" ? number(v) : String(v)));
@@ -35,11 +36,13 @@ function bars(result) {
   });
 }
 
+const NOTHING = { detect: "Nothing found", keypoints: "Nothing found", text: "No text" };
+
 function headline(result) {
   const found = result.predictions;
   if (result.reason) return ["Skipped", ""];
-  if (!found.length) return [result.task === "detect" ? "Nothing found" : "No class above the threshold", ""];
-  if (result.task === "detect") {
+  if (!found.length) return [NOTHING[result.task] || "No class above the threshold", ""];
+  if ("box" in found[0]) {
     const counts = new Map();
     for (const p of found) counts.set(p.label, (counts.get(p.label) || 0) + 1);
     return [[...counts].map(([label, n]) => (n > 1 ? `${n} × ${label}` : label)).slice(0, 4).join(", "), ""];
@@ -84,10 +87,13 @@ function svg(tag, attributes, text) {
   return node;
 }
 
-// What a second model says of an object, in a word: its best class, or the text that it has read.
+// What a second model says of an object, in a word: its best class, the text that it has read, or a number.
 function within(object) {
   const best = object.then && object.then.predictions[0];
-  return best ? best.label || best.text || "" : "";
+  if (!best || best.data) return "";
+  if (best.label || best.text) return best.label || best.text;
+  const { name, text } = bars(object.then)[0];
+  return `${name} ${text}`;
 }
 
 function caption(object) {
