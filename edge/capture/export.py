@@ -52,7 +52,8 @@ def _coco(folder: Folder, about: About) -> int:
     document = coco.document(about, folder.samples())
     if not document["images"]:
         raise ConfigError(f"{folder.path}: coco is for pictures, and none is kept; say jsonl or label-studio")
-    atomic.write(folder.path / "coco.json", msgspec.json.encode(document))
+    with atomic.replacing(folder.path / "coco.json", 0o600) as file:
+        file.write(msgspec.json.encode(document))
     return len(document["images"])
 
 
@@ -69,5 +70,6 @@ def _label_studio(folder: Folder, about: About) -> int:
             between = b",\n"
         file.write(b"\n]\n" if count else b"[]\n")
     known = msgspec.structs.replace(about, labels=tuple(seen))
-    atomic.write(folder.path / "label-studio.xml", label_studio.interface(known, pictures=pictures).encode())
+    with atomic.replacing(folder.path / "label-studio.xml", 0o600) as file:
+        file.write(label_studio.interface(known, pictures=pictures).encode())
     return count

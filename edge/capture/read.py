@@ -65,7 +65,7 @@ class Folder:
 
     def _lines(self) -> Iterator[tuple[str, Kept]]:
         names = [match for path in self.path.iterdir() if (match := OURS.fullmatch(path.name)) is not None]
-        for match in sorted((m for m in names if m[0] == f"{m['name']}.jsonl"), key=lambda m: m["age"]):
+        for match in sorted((m for m in names if m[0] == f"{m['name']}.jsonl"), key=lambda m: int(m["number"])):
             try:
                 lines = (self.path / match[0]).read_bytes().splitlines()
             except FileNotFoundError:

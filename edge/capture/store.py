@@ -3,12 +3,15 @@
 On disk: a segment is a file of lines, `<rule>-<time>-<boot>-<number>.jsonl`, and the files that its lines name,
 `<the same>-<number>.jpg`. The files are written and synced first, the lines last and whole (`storage/atomic.py`): at a
 power cut a segment is there with all that it names, or what is left of it is taken away at the next start. Lines are
-gathered before, so that a card sees one write for many rows.
+gathered before, so that a card sees one write for many rows. Numbers go on from life to life: by them, not by the clock,
+which may be set back, the oldest is known.
 
 Bounded in bytes, by whole segments: the oldest of those that are worth least go first. What is worth less than all that
-is there is not written at all. And bounded in what is written in a day, since that is what a card wears out by.
+is there is not written at all. And bounded in what is written in a day, since that is what a card wears out by: the sum
+stands in a file, so that a service that is started again and again has no new day each time.
 
-Files may be taken away by anybody at any time: the folder is read again when it changed.
+Files may be taken away by anybody at any time: the folder is read again when it changed. Where the lock went with it,
+and another process has the new one, nothing is written until that one has ended.
 """
 
 from __future__ import annotations
@@ -43,20 +46,28 @@ WRITES_A_DAY = 10
 ABOUT = "about.json"
 DAY_NS = 86400 * SECOND_NS
 LOCK = ".edge-capture.lock"
+WRITTEN = ".edge-capture.day"
 _NAMES = [kind.replace("<", "-below").replace(">", "-above") for kind in KINDS]
 OURS = re.compile(
-    rf"\.?(?P<name>(?P<rule>{'|'.join(_NAMES)})-(?P<age>\d{{8}}T\d{{6}}-[0-9a-f]{{8}}-\d{{6,}}))(-\d{{4}})?"
+    rf"\.?(?P<name>(?P<rule>{'|'.join(_NAMES)})-\d{{8}}T\d{{6}}-[0-9a-f]{{8}}-(?P<number>\d{{6,}}))(-\d{{4}})?"
     r"\.(jsonl|jpg|png|bmp|gif|webp|npy|bin)(\.\d+\.partial)?"
 )
 """Names of files in the folder that are ours: all others are left alone."""
 
 
+class Day(msgspec.Struct, frozen=True):
+    """What was written in the day that began at this time."""
+
+    began_ns: int
+    bytes: int
+
+
 class Segment(msgspec.Struct):
-    """Files of one name."""
+    """Files of one name; the larger its number the newer it is."""
 
     name: str
     worth: int
-    age: str
+    number: int
     files: list[str]
     size: int = 0
 
@@ -91,7 +102,7 @@ class Store:
         self._number = 0
         self._written = 0
         self._day_ns = clock.monotonic_ns()
-        self._opened = self._refused = False
+        self._refused = False
 
     @property
     def size(self) -> int:
@@ -107,7 +118,7 @@ class Store:
         self._read()
         self._clear()
         self._tell()
-        self._opened = True
+        self._go_on()
         return None
 
     def close(self) -> None:
@@ -117,28 +128,31 @@ class Store:
     def write(self, candidates: Sequence[Candidate], worth: int) -> int:
         """Keeps these, of one worth, as one segment; how many of them could be written at all. Raises OSError, and
         NoRoomError where there is none for them."""
-        if not self._opened and (holder := self.open()) is not None:
-            raise OSError(errno.EBUSY, f"{holder} keeps its samples there")
-        if not self._folder.exists() or self._folder.stat().st_mtime_ns != self._seen_ns:
-            make_folder(self._folder)
+        if not self._lock.held():
+            if (holder := self.open()) is not None:
+                raise OSError(errno.EBUSY, f"{holder} keeps its samples there")
+        elif self._folder.stat().st_mtime_ns != self._seen_ns:
             self._read()
             self._tell()
         self._number += 1
-        age = f"{_stamp(self._clock.time_ns())}-{self._boot}-{self._number:06}"
-        name = f"{_NAMES[len(KINDS) - worth]}-{age}"
+        name = f"{_NAMES[len(KINDS) - worth]}-{_stamp(self._clock.time_ns())}-{self._boot}-{self._number:06}"
         lines, files = self._made(candidates, name)
         if not lines:
             return 0
         sizes = [len(data) for data in files.values()]
         size = sum(_blocks(n) for n in (sum(map(len, lines)), *sizes))
+        if size > self._most:
+            half = len(candidates) // 2
+            return self.write(candidates[:half], worth) + self.write(candidates[half:], worth)
         self._make_room(size, worth)
+        self._written += size
+        self._count()
         try:
             self._write(name, b"".join(lines), files)
         except OSError:
             self._remove(name, files)
             raise
-        self._segments[name] = Segment(name, worth, age, [f"{name}.jsonl", *files], size)
-        self._written += size
+        self._segments[name] = Segment(name, worth, self._number, [f"{name}.jsonl", *files], size)
         self._seen_ns = self._folder.stat().st_mtime_ns
         return len(lines)
 
@@ -158,6 +172,9 @@ class Store:
         for number, candidate in enumerate(candidates):
             try:
                 line, file, data = made(candidate, f"{name}-{number:04}")
+                if (size := _blocks(len(line)) + _blocks(len(data))) > self._most:
+                    most = f"--capture-max is {self._most / 1e6:.3g} MB"
+                    raise SampleError(f"{size / 1e6:.3g} MB in one sample; {most}")
             except SampleError as exc:
                 if not self._refused:
                     log.warning("a sample was not kept", extra={"id": candidate.result.id, "reason": str(exc)})
@@ -175,8 +192,6 @@ class Store:
         if self._written + size > WRITES_A_DAY * self._most:
             text = f"{self._written / 1e6:,.0f} MB were written within a day, the card is spared for the rest of it"
             raise OSError(errno.EDQUOT, f"{text}; a narrower rule keeps less")
-        if size > self._most:
-            raise OSError(errno.EFBIG, f"{size / 1e6:.3g} MB in one sample; --capture-max is {self._most / 1e6:.3g} MB")
         going = list(self._going(size))
         if any(segment.worth > worth for segment in going):
             raise NoRoomError("all that is kept is worth more")
@@ -190,7 +205,7 @@ class Store:
     def _going(self, size: int) -> Iterator[Segment]:
         """Those that make room for so many bytes."""
         used = self.size
-        for segment in sorted(self._segments.values(), key=lambda s: (s.worth, s.age)):
+        for segment in sorted(self._segments.values(), key=lambda s: (s.worth, s.number)):
             if used + size <= self._most:
                 return
             used -= segment.size
@@ -219,7 +234,8 @@ class Store:
                 if match is None or not entry.is_file(follow_symlinks=False):
                     continue
                 name, worth = match["name"], len(KINDS) - _NAMES.index(match["rule"])
-                segment = self._segments.setdefault(name, Segment(name, worth, match["age"], []))
+                self._number = max(self._number, int(match["number"]))
+                segment = self._segments.setdefault(name, Segment(name, worth, int(match["number"]), []))
                 segment.files.append(entry.name)
                 segment.size += _blocks(entry.stat(follow_symlinks=False).st_size)
 
@@ -228,6 +244,26 @@ class Store:
         if not path.is_file() or path.read_bytes() != self._about:
             with atomic.replacing(path, 0o600) as file:
                 file.write(self._about)
+
+    def _go_on(self) -> None:
+        """With the day that a life before has begun. By the system's clock: what it says is over is over, and a day
+        that it has not seen yet begins now."""
+        try:
+            day = msgspec.json.decode((self._folder / WRITTEN).read_bytes(), type=Day)
+        except (OSError, msgspec.MsgspecError):
+            return
+        past_ns = max(0, self._clock.time_ns() - day.began_ns)
+        if past_ns < DAY_NS and day.bytes > self._written:
+            self._day_ns, self._written = self._clock.monotonic_ns() - past_ns, day.bytes
+
+    def _count(self) -> None:
+        """Before it is written, and not synced by itself: the segment's own sync of the folder takes it along."""
+        began_ns = self._clock.time_ns() - (self._clock.monotonic_ns() - self._day_ns)
+        partial = self._folder / f"{WRITTEN}.partial"
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(msgspec.json.encode(Day(began_ns, self._written)))
+        partial.replace(self._folder / WRITTEN)
 
     def _clear(self) -> None:
         """Takes away what a power cut left half."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
+
 import numpy as np
 
 from edge.data import magic
@@ -18,3 +21,18 @@ def picture_of(payload: Payload) -> EncodedImage | Image | None:
     if isinstance(payload, np.ndarray) and payload.dtype == np.uint8 and payload.ndim == 3 and payload.shape[2] == 3:
         return Image(payload)
     return None
+
+
+def text_picture(payload: Payload) -> EncodedImage | None:
+    """A picture that stands as base64, or as a data URL, in text or alone in an object, beside its `id`; None where
+    there is none."""
+    if isinstance(payload, Mapping):
+        rest = [value for name, value in payload.items() if name != "id"]
+        payload = rest[0] if len(rest) == 1 else None
+    if not isinstance(payload, str):
+        return None
+    try:
+        data = base64.b64decode(payload.partition("base64,")[2] or payload, validate=True)
+    except ValueError:  # binascii.Error, or letters that are none of base64's
+        return None
+    return EncodedImage(data) if magic.picture(data[:64]) is not None else None

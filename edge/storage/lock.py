@@ -57,8 +57,9 @@ class FileLock:
 
     def acquire(self, name: str) -> str | None:
         """None: it is held now. Else what the other process is known by, "" where it has not said. Raises OSError."""
-        if self._fd is not None:
+        if self.held():
             return None
+        self.release()
         make_folder(self._path.parent)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -78,6 +79,15 @@ class FileLock:
             self.release()
             raise
         return None
+
+    def held(self) -> bool:
+        """Whether it is ours still: where the file was deleted another process may hold a new one of that name."""
+        if self._fd is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self._fd), self._path.stat())
+        except OSError:
+            return False
 
     def release(self) -> None:
         """Lets the next process in."""

@@ -23,7 +23,8 @@ def open_store(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[..., Store
     def make(most: int = 1_000_000, about: bytes = b"{}", boot: str = "0123abcd", **options: Any) -> Store:
         for one in made:
             one.close()
-        made.append(Store(tmp_path / "kept", most, clock, boot, about, **options))
+        now = options.pop("clock", clock)
+        made.append(Store(tmp_path / "kept", most, now, boot, about, **options))
         assert made[-1].open() is None
         return made[-1]
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from base64 import b64encode
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,13 +15,16 @@ import numpy as np
 import pytest
 from support.capturing import JPEG, PIXELS, PNG, RANDOM, SCORE, picture, result, row
 
+from edge.capture.read import Folder
 from edge.capture.record import Candidate
 from edge.capture.rules import picked
 from edge.capture.store import BLOCK, DAY_NS, WRITES_A_DAY, NoRoomError, Store
 from edge.data.result import Classification
 from edge.data.sample import EncodedImage, Frame, Image
 from edge.data.units import SECOND_NS
+from edge.testing.fakes import FakeClock
 
+SCORE_WORTH = picked([SCORE]).worth
 LOST = "random-20260101T000000-0123abcd-000008.jsonl"
 
 
@@ -30,7 +34,7 @@ def lines(folder: Path) -> list[dict]:
 
 
 def taken(folder: Path) -> int:
-    files = [p for p in folder.iterdir() if p.suffix not in (".lock", ".json")]
+    files = [p for p in folder.iterdir() if p.suffix not in (".lock", ".json", ".day")]
     return sum(-(-p.stat().st_size // BLOCK) * BLOCK for p in files)
 
 
@@ -41,9 +45,11 @@ def keep(store, candidate) -> int:
 def test_pictures_stay_as_they_came_and_a_line_tells_all_of_them(open_store, tmp_path):
     store = open_store()
     pixels = Candidate(picked([RANDOM]), Image(PIXELS), Frame(64, 48), result(3))
-    assert store.write([picture(1), picture(2, data=PNG), pixels], 1) == 3
+    text = Candidate(picked([RANDOM]), {"id": 4, "image": b64encode(PNG).decode()}, Frame(64, 48), result(4))
+    assert store.write([picture(1), picture(2, data=PNG), pixels, text], 1) == 4
 
-    first, second, third = lines(tmp_path / "kept")
+    first, second, third, fourth = lines(tmp_path / "kept")
+    assert (tmp_path / "kept" / fourth["file"]).read_bytes() == PNG
     assert (tmp_path / "kept" / first["file"]).read_bytes() == JPEG
     assert (tmp_path / "kept" / second["file"]).read_bytes() == PNG
     assert third["file"].endswith(".jpg")
@@ -58,6 +64,7 @@ def test_pictures_stay_as_they_came_and_a_line_tells_all_of_them(open_store, tmp
         ([1, None, "a"], [1, None, "a"]),
         (np.array([1.5, np.nan], np.float32), [1.5, None]),
         ({"t": np.float32(0.5)}, {"t": 0.5}),
+        ({"a": EncodedImage(JPEG), "b": 1}, {"a": b64encode(JPEG).decode(), "b": 1}),
         (7, 7),
     ],
 )
@@ -75,7 +82,11 @@ def test_arrays_are_files_that_numpy_reads(open_store, tmp_path):
 
 
 def test_what_cannot_be_written_as_json_costs_only_itself(open_store, tmp_path, caplog):
-    assert open_store().write([row(1, payload={"x": object()}), row(2), row(3, payload=object())], 1) == 1
+    wide = row(4, payload=np.zeros((1, 70_000, 3), np.uint8))
+    objects = row(5, payload=np.array([[None]]))
+    assert (
+        open_store().write([row(1, payload={"x": object()}), row(2), row(3, payload=object()), wide, objects], 1) == 1
+    )
 
     assert [line["id"] for line in lines(tmp_path / "kept")] == ["pi/m/b/2"]
     assert caplog.text.count("a sample was not kept") == 1
@@ -88,8 +99,8 @@ def test_neither_names_nor_rights_come_from_an_input(open_store, tmp_path):
     keep(store, Candidate(picked([RANDOM]), EncodedImage(JPEG), Frame(64, 48), hostile))
 
     files = list((tmp_path / "kept").iterdir())
-    ours = r"random-\d{8}T\d{6}-0123abcd-\d{6}(-\d{4})?\.(jsonl|jpg)|about\.json|\.edge-capture\.lock"
-    assert len(files) == 5
+    ours = r"random-\d{8}T\d{6}-0123abcd-\d{6}(-\d{4})?\.(jsonl|jpg)|about\.json|\.edge-capture\.(lock|day)"
+    assert len(files) == 6
     assert all(re.fullmatch(ours, path.name) for path in files)
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "kept", *files)} == {0}
 
@@ -115,7 +126,7 @@ def test_what_is_worth_less_than_all_that_is_there_is_not_written(open_store, tm
     assert [line["id"] for line in lines(tmp_path / "kept")] == ["pi/m/b/2", "pi/m/b/4"]
 
 
-def test_nothing_goes_for_what_would_not_fit_even_then(open_store, tmp_path):
+def test_nothing_goes_for_what_would_not_fit_even_then(open_store, tmp_path, caplog):
     store = open_store(4 * BLOCK)
     keep(store, row(1, RANDOM))
     for seq in (2, 3):
@@ -123,9 +134,12 @@ def test_nothing_goes_for_what_would_not_fit_even_then(open_store, tmp_path):
 
     with pytest.raises(NoRoomError):
         store.write([row(4, RANDOM, {"x": "y" * 3 * BLOCK})], 1)
-    with pytest.raises(OSError, match=r"--capture-max is 0\.0164 MB"):
-        keep(store, row(5, SCORE, {"x": "y" * 9 * BLOCK}))
+    assert keep(store, row(5, SCORE, {"x": "y" * 9 * BLOCK})) == 0
     assert len(lines(tmp_path / "kept")) == 3
+    assert "--capture-max is 0.0164 MB" in caplog.records[-1].reason
+    assert store.write([row(n, SCORE, {"x": "y" * 2 * BLOCK}) for n in (6, 7)], SCORE_WORTH) == 2
+    assert [line["id"] for line in lines(tmp_path / "kept")] == ["pi/m/b/7"]
+    assert taken(tmp_path / "kept") <= 4 * BLOCK
 
 
 def test_another_life_goes_on_with_what_is_there_and_takes_away_what_a_power_cut_left(open_store, tmp_path, clock):
@@ -163,6 +177,29 @@ def test_a_folder_belongs_to_one_process(open_store, tmp_path, clock):
     assert Store(tmp_path / "kept", 1, clock, "b", b"{}").open() == f"process {os.getpid()}"
 
 
+def test_where_the_folder_went_with_its_lock_the_next_process_has_it_and_this_one_waits(open_store, tmp_path, clock):
+    first = open_store()
+    keep(first, row(1))
+    shutil.rmtree(tmp_path / "kept")
+    second = Store(tmp_path / "kept", 1_000_000, clock, "89abcdef", b"{}")
+    assert second.open() is None
+
+    with pytest.raises(OSError, match=f"process {os.getpid()} keeps its samples there"):
+        keep(first, row(2))
+    second.close()
+    assert keep(first, row(3)) == 1
+    assert Store(tmp_path / "kept", 1, clock, "b", b"{}").open() == f"process {os.getpid()}"
+
+
+def test_a_clock_that_is_set_back_makes_no_sample_the_oldest(open_store, tmp_path):
+    for day, boot in enumerate(("ffffffff", "0123abcd", "00000000")):
+        store = open_store(2 * BLOCK, boot=boot, clock=FakeClock(1_700_000_000_000_000_000 - day * DAY_NS))
+        keep(store, row(day))
+
+    assert sorted(line["id"] for line in lines(tmp_path / "kept")) == ["pi/m/b/1", "pi/m/b/2"]
+    assert [sample.id for sample in Folder(tmp_path / "kept").samples()] == ["pi/m/b/1", "pi/m/b/2"]
+
+
 def test_the_last_bytes_of_a_disk_are_left_to_others(open_store, tmp_path):
     free = SimpleNamespace(f_blocks=1000, f_frsize=BLOCK, f_bavail=1000)
     store = open_store(2 * BLOCK, space=lambda _: free)
@@ -185,7 +222,11 @@ def test_a_card_is_not_worn_out_in_a_day(open_store, clock):
     with pytest.raises(OSError, match="the card is spared") as told:
         keep(store, row(1))
     assert told.value.errno == errno.EDQUOT
-    clock.advance(DAY_NS / SECOND_NS)
+    clock.advance(DAY_NS / SECOND_NS / 2)
+    store = open_store(BLOCK, boot="89abcdef")
+    with pytest.raises(OSError, match="the card is spared"):  # a start is no new day
+        keep(store, row(1))
+    clock.advance(DAY_NS / SECOND_NS / 2)
     assert keep(store, row(2)) == 1
 
 

@@ -11,7 +11,7 @@ import pytest
 from support.capturing import JPEG, result
 from support.processes import until
 
-from edge.capture.record import Candidate
+from edge.capture.record import NUMBER_BYTES, Candidate
 from edge.capture.rules import Rules
 from edge.capture.store import Store
 from edge.capture.writer import WAITING_BYTES, Writer
@@ -88,11 +88,19 @@ def test_what_no_rule_picks_is_not_kept(writer, disk):
     assert disk.wrote == []
 
 
-def test_where_the_disk_is_slower_than_what_comes_samples_pass_by_and_are_counted(writer, disk):
+@pytest.mark.parametrize(
+    "payload_of",
+    [
+        lambda seq: EncodedImage(JPEG + bytes(WAITING_BYTES // 8)),
+        lambda seq: {"x": [[0.5 + seq] * (WAITING_BYTES // 8 // NUMBER_BYTES)]},
+    ],
+    ids=["pictures", "rows"],
+)
+def test_where_the_disk_is_slower_than_what_comes_samples_pass_by_and_are_counted(writer, disk, payload_of):
     disk.free.clear()
     one = writer(most=8)
     for seq in range(30):
-        one.keep(*big(seq))  # would hang here, did it wait
+        one.keep(payload_of(seq), Frame(64, 48), result(seq))  # would hang here, did it wait
     disk.free.set()
     one.close()
     counts = one.counts()
