@@ -28,7 +28,27 @@ class Kept(msgspec.Struct, frozen=True):
     @property
     def predictions(self) -> list[dict[str, Any]]:
         """Of the model that ran."""
-        return [p for p in self.result.get("predictions", ()) if isinstance(p, dict)]
+        return list(self.result.get("predictions", ()))
+
+
+class _Prediction(msgspec.Struct):
+    """What a layout looks at in a prediction of any task, to be held against."""
+
+    label: str | None = None
+    score: float | None = None
+    value: float | None = None
+    text: str | None = None
+    labels: list[str] = []
+    is_anomaly: bool = False
+    box: tuple[float, float, float, float] | None = None
+    corners: list[tuple[float, float]] | None = None
+    polygons: list[list[tuple[float, float]]] | None = None
+    keypoints: list[tuple[float, float, float]] | None = None
+
+
+class _Result(msgspec.Struct):
+    predictions: list[_Prediction] = []
+    model: dict[str, Any] = {}
 
 
 class Folder:
@@ -70,6 +90,9 @@ class Folder:
                 lines = (self.path / match[0]).read_bytes().splitlines()
             except FileNotFoundError:
                 continue
+            except IsADirectoryError:
+                self.left_out += 1
+                continue
             for line in lines:
                 if (kept := self._of(line)) is not None:
                     yield match["name"], kept
@@ -79,6 +102,7 @@ class Folder:
     def _of(self, line: bytes) -> Kept | None:
         try:
             kept = msgspec.json.decode(line, type=Kept)
+            msgspec.convert(kept.result, _Result)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         # The name is looked at as if a stranger had written the line: it stays within the folder.

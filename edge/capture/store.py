@@ -3,8 +3,8 @@
 On disk: a segment is a file of lines, `<rule>-<time>-<boot>-<number>.jsonl`, and the files that its lines name,
 `<the same>-<number>.jpg`. The files are written and synced first, the lines last and whole (`storage/atomic.py`): at a
 power cut a segment is there with all that it names, or what is left of it is taken away at the next start. Lines are
-gathered before, so that a card sees one write for many rows. Numbers go on from life to life: by them, not by the clock,
-which may be set back, the oldest is known.
+gathered before, so that a card sees one write for many rows. Numbers go on from life to life: by them, not by the
+clock, which may be set back, the oldest is known.
 
 Bounded in bytes, by whole segments: the oldest of those that are worth least go first. What is worth less than all that
 is there is not written at all. And bounded in what is written in a day, since that is what a card wears out by: the sum

@@ -137,3 +137,44 @@ def test_an_empty_folder_is_an_empty_list(open_store, tmp_path):
     _, tasks = exported(tmp_path / "kept", "label-studio")
 
     assert tasks == []
+
+
+def test_exports_are_for_the_owner_alone_as_the_samples_are(open_store, tmp_path):
+    open_store(about=about("classify", "cat")).write([picture(1)], 1)
+    for layout in ("jsonl", "coco", "label-studio"):
+        list(write(tmp_path / "kept", layout))
+
+    assert {path.stat().st_mode & 0o077 for path in (tmp_path / "kept").iterdir()} == {0}
+
+
+@pytest.mark.parametrize(
+    "result_of",
+    [
+        '{"predictions":5}',
+        '{"predictions":[7]}',
+        '{"predictions":[{"label":"cat","box":[null,"1",2,3]}]}',
+        '{"predictions":[{"label":"cat","box":[0,0,1]}]}',
+        '{"predictions":[{"label":"cat","box":[0,0,1,1],"polygons":[5]}]}',
+        '{"predictions":[{"label":"cat","box":[0,0,1,1],"keypoints":[[1]]}]}',
+        '{"predictions":[],"model":"a text"}',
+    ],
+)
+@pytest.mark.parametrize("layout", ["coco", "label-studio"])
+def test_what_is_no_result_in_a_line_is_left_out_and_said(open_store, tmp_path, result_of, layout):
+    open_store(about=about("detect", "cat")).write([seen(1, CAT)], 1)
+    (segment,) = (tmp_path / "kept").glob("*.jsonl")
+    (file,) = (tmp_path / "kept").glob("*.jpg")
+    line = f'{{"id":"x","reasons":[],"file":"{file.name}","width":9,"height":9,"result":{result_of}}}\n'
+    segment.write_text(segment.read_text() + line)
+
+    said, _ = exported(tmp_path / "kept", layout)
+    assert said[-1].endswith("1 samples; 1 left out: damaged, or the file is gone")
+
+
+def test_a_folder_in_the_place_of_lines_costs_only_itself(open_store, tmp_path):
+    open_store().write([row(1)], 1)
+    (tmp_path / "kept" / "random-20260101T000000-0123abcd-000009.jsonl").mkdir()
+
+    assert list(write(tmp_path / "kept", "jsonl")) == [
+        f"{tmp_path / 'kept' / 'samples.jsonl'}: 1 samples; 1 left out: damaged, or the file is gone"
+    ]
