@@ -82,7 +82,7 @@ def digits(serve, models):
 
 
 STATS = {
-    "results": 12, "skipped": 1,
+    "results": 12, "skipped": 1, "dropped": {},
     "lanes": {"mqtt": {"connected": 1.0, "depth": 3, "spool_bytes": 2100, "spool_dropped": {}, "confirmed": 9,
                        "reconnects": 1}},
 }  # fmt: skip

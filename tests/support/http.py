@@ -57,7 +57,7 @@ class Site:
         self.failures: list[BaseException] = []
         self.seq = itertools.count(1)
         self.clock = SystemClock()
-        stats = options.pop("stats", lambda: {"results": 0, "skipped": 0, "lanes": {}})
+        stats = options.pop("stats", lambda: {"results": 0, "skipped": 0, "dropped": {}, "lanes": {}})
         source = options.pop("source", "")
         served = Served(
             manifest=loaded.manifest,
