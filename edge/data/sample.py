@@ -54,6 +54,7 @@ class Sample(msgspec.Struct, frozen=True):
     is not new: its broker kept it for whoever subscribes. A source that is given again what was under way when the
     process died tells in `digest` (16 bytes) what the sample is known by then. `at_ns` is its place in a recording that
     tells it. `still_ns`: since the start of its stream frames were left out, because nothing moved, for so long in all.
+    `redelivered`: its broker has sent it before, and what became of it then is not known.
     """
 
     payload: Payload
@@ -67,6 +68,7 @@ class Sample(msgspec.Struct, frozen=True):
     digest: bytes | None = None
     at_ns: int | None = None
     still_ns: int = 0
+    redelivered: bool = False
 
 
 class Frame(msgspec.Struct, frozen=True):

@@ -100,7 +100,12 @@ class EdgeCollector(Collector):
         yield held
         if self._served.source:
             labels = {"source": self._source}
-            yield _gauge("source_up", "1 while the source is open.", counted.get("source_up", 0), labels)
+            yield _gauge(
+                "source_up",
+                "1 while the source is open, and a live one gives inputs.",
+                counted.get("source_up", 0),
+                labels,
+            )
             if "last_sample_s" in counted:
                 text = "When the newest sample was taken."
                 yield _gauge("source_last_frame_timestamp_seconds", text, counted["last_sample_s"], labels)

@@ -128,6 +128,7 @@ class MqttSource(Listener):
             None if delivery is None else ORIGIN.pack(incoming.mid, delivery.digest),
             incoming.retain,
             None if delivery is None else delivery.digest,
+            redelivered=incoming.dup,
         )
         for _ in range(self._waiting.put(sample)):
             self._context.count("dropped:input-qos0")

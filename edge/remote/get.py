@@ -90,33 +90,54 @@ class Answer:
         self.kind = response.headers.get_content_type() if response.headers.get("Content-Type") else ""
         """`image/jpeg`; "" where it does not say."""
         self.boundary = response.headers.get_boundary() or ""
+        self.encoding = response.headers.get("Content-Encoding", "").strip()[:20]
+        """`gzip`; "" where it is as it is."""
+        self.length = response.length
+        """Of the body, in bytes; None where it does not say."""
+        self._ahead = b""
+        self._came = 0
 
     def begin(self) -> None:
         """The time for what is read next begins."""
         self._timed.begin()
 
+    def look(self, least: int) -> bytes:
+        """What comes next, at least so many bytes where there are; it comes again. Raises UnavailableError."""
+        while len(self._ahead) < least and (piece := self._read()):
+            self._ahead += piece
+        return self._ahead
+
     def more(self) -> bytes:
         """What has come, at least a byte; nothing at the end. Raises UnavailableError."""
+        piece, self._ahead = self._ahead, b""
+        return piece or self._read()
+
+    def _read(self) -> bytes:
         try:
-            return self._response.read1(CHUNK)
+            piece = self._response.read1(CHUNK)
         except (OSError, http.client.HTTPException, ValueError) as exc:
             raise UnavailableError(_said(exc)) from exc
+        self._came += len(piece)
+        if not piece and self.length is not None and self._came < self.length:
+            raise UnavailableError(f"the answer breaks off after {self._came} of {self.length} bytes")
+        return piece
 
     def body(self, most: int) -> bytes:
         """All of it. Raises UnavailableError where it is more than `most` bytes, or breaks off."""
-        declared = self._response.length
-        if declared is not None and declared > most:
-            raise self._too_large(declared, most)
+        self.bound(most)
         pieces, size = [], 0
         while piece := self.more():
             pieces.append(piece)
             size += len(piece)
             if size > most:
                 raise self._too_large(size, most)
-        if declared is not None and size < declared:
-            raise UnavailableError(f"the answer breaks off after {size} of {declared} bytes")
         self._response.close()  # the connection is free for the next request
         return b"".join(pieces)
+
+    def bound(self, most: int) -> None:
+        """Raises UnavailableError where it says that it is more than `most` bytes."""
+        if self.length is not None and self.length > most:
+            raise self._too_large(self.length, most)
 
     def _too_large(self, size: int, most: int) -> UnavailableError:
         text = f"an answer of {size / 1e6:.1f} MB or more; at most {most / 1e6:g} MB (--max-input)"
@@ -152,6 +173,8 @@ class Getter:
             refusal = self._login.challenged(challenges, answered=bool(sent))
             if refusal:
                 raise UnavailableError(f"HTTP 401: {refusal}")
+        if sent:
+            self._login.accepted()
         if response.status != 200:
             self.close()
             raise UnavailableError(_status(response))

@@ -42,7 +42,7 @@ class Login:
         passwords.add_password(None, base, username, password)
         self._digest = _Digest(passwords)
         self._challenge: Mapping[str, str] = {}
-        self._basic = self._stale = False
+        self._basic = self._stale = self._worked = False
 
     def header(self, target: str) -> str:
         """The value of `Authorization` for a GET; "" until the server has asked."""
@@ -53,6 +53,10 @@ class Login:
             return f"Basic {base64.b64encode(f'{self._username}:{self._password}'.encode()).decode()}"
         return ""
 
+    def accepted(self) -> None:
+        """The server took the login. Where it asks again, its nonce has grown old, whether it says so or not."""
+        self._worked, self._stale = True, False
+
     def challenged(self, said: Sequence[str], *, answered: bool) -> str:
         """The server asks for a login: "" where `header` has an answer to it, else why there is none. `answered`: the
         request had one already."""
@@ -60,11 +64,12 @@ class Login:
         digests = [d for kind, d in challenges if kind == "digest" and _is_known(d)]
         if not self._username:
             return "the server asks for a login: user@ before the host and #password_file=FILE"
-        if answered and not any(d.get("stale", "").lower() == "true" and not self._basic for d in digests):
+        renewable = [d for d in digests if self._worked or d.get("stale", "").lower() == "true"]
+        if answered and (self._basic or not renewable):
             return f"the server refuses the user {self._username!r} or the password; check both"
         if answered and self._stale:
             return "the server calls each login too old"
-        self._stale = answered
+        self._stale, self._worked = answered, False
         if digests:
             known = list(ALGORITHMS)
             best = min(digests, key=lambda d: known.index(d.get("algorithm", "MD5").upper()))

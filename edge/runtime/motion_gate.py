@@ -66,9 +66,12 @@ class MotionGate:
         self._count = 0
 
     def __call__(self, sample: Sample) -> Sample | None:
-        """The sample, with the time in which nothing had moved; None where nothing moves. What is no picture, or asks
-        for an answer, passes."""
-        if sample.reply is not None:
+        """The sample, with the time in which nothing had moved; None where nothing moves.
+
+        What is no picture, or asks for an answer, passes; so does what was sent before: it may have passed then, and
+        its result have died with the process.
+        """
+        if sample.reply is not None or sample.redelivered:
             return sample
         grid = shrunk(sample.payload)
         if grid is None:

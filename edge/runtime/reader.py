@@ -52,7 +52,7 @@ class SourceReader:
         self._backoff = backoff
         self._stop = stop
         self._controls = controls
-        self._opened = self._away = False
+        self._opened = self._is_up = self._away = False
         self._due_ns = 0
         self.reading = False
         """The thread is inside the source's `read` or `open`: it may hang there."""
@@ -118,6 +118,8 @@ class SourceReader:
         finally:
             self.reading = False
         if item is not None:
+            if not self._is_up:
+                self._up()
             self._backoff.reset()
             self._metrics.inc("samples_read")
         return item
@@ -130,13 +132,19 @@ class SourceReader:
     def _open(self) -> None:
         self._source.open()
         self._opened = True
+        if not self._source.live:
+            self._up()
+
+    def _up(self) -> None:
+        """It is open, and a live one has given a picture or the like: a camera that opens may yet give none."""
+        self._is_up = True
         self._metrics.set("source_up", 1)
         if self._away:
             self._away = False
             log.info("source available again", extra={"source": self._name})
 
     def _lose(self, reason: str) -> None:
-        self._opened = False
+        self._opened = self._is_up = False
         self._source.close()
         self._due_ns = self._clock.monotonic_ns() + int(self._backoff.next_s() * SECOND_NS)
         self._metrics.inc("source_unavailable")

@@ -186,6 +186,12 @@ def test_one_whose_acknowledgement_was_never_written_is_only_acknowledged_when_i
     assert session.acked == [3]
 
 
+def test_an_input_tells_whether_it_was_sent_before(source, session):
+    session.give(b"a", 1)
+    session.give(b"b", 2, dup=True)
+    assert [source.read(0).redelivered for _ in range(2)] == [False, True]
+
+
 def test_without_dup_it_is_a_new_one(source, session):
     session.give(b"a", 5)
     session.reconnect()

@@ -114,6 +114,12 @@ def test_what_it_cannot_look_at_and_what_asks_for_an_answer_passes(gate):
         assert gate(sample) is sample
 
 
+def test_what_was_sent_before_passes_for_its_result_may_have_died_with_the_process(gate):
+    picture = jpeg(Scene(0).frame())
+    samples = [Sample(picture, "mqtt:a", 1, 0, redelivered=again) for again in (False, False, True, True, False)]
+    assert [gate(sample) is not None for sample in samples] == [True, False, True, True, False]
+
+
 def test_how_long_nothing_moved_is_told_with_the_next_frame_that_passes():
     frame, gate = Image(Scene(0).frame()), MotionGate(0.001, 2.0, live=True)
     found = [gate(Sample(frame, "camera:0", SECOND_NS + n * SECOND_NS // RATE, 0)) for n in range(41)]

@@ -101,6 +101,14 @@ def test_a_source_that_goes_away_is_opened_again():
     assert flow.source.opened == 2
 
 
+def test_a_camera_that_opens_and_gives_nothing_is_not_told_to_be_back(caplog):
+    caplog.set_level("INFO")
+    flow = Flow(ListSource([*[UnavailableError("a page")] * 4, 1, UnavailableError("off"), 2], live=True))
+    flow.runner.run()
+    told = [r.message for r in caplog.records if r.message.startswith("source ") and r.message != "source ended"]
+    assert told == ["source unavailable", "source available again"] * 2
+
+
 def test_a_source_that_breaks_off_is_an_error_after_all_is_delivered():
     flow = Flow(ListSource([1, SourceError("the disk is gone")]))
     with pytest.raises(SourceError):

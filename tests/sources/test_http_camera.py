@@ -114,9 +114,62 @@ def test_a_login_that_does_not_work_is_told_without_the_password(challenge, said
         assert len(cam.requests) <= 3
 
 
+def test_a_digest_is_renewed_each_time_its_nonce_is_used_up():
+    nonces = iter(range(99))
+    asked = [next(nonces)]
+
+    def answer(request: str) -> list[bytes]:
+        if digest_is_right(request, "s3cret") and f'nonce="{asked[0]}"' in request:
+            asked[0] = next(nonces)
+            return [ok(jpeg(9))]
+        return [asks_for_login(f'Digest realm="cam", nonce="{asked[0]}", qop="auth"')]
+
+    with Netcam(answer) as cam:
+        address, _ = parse("http", f"//127.0.0.1:{cam.port}/a", http.HttpOptions, "", "--source")
+        getter = Getter(address, Login(str(address), "me", "s3cret"))
+        assert [getter.get().body(9999) for _ in range(4)] == [jpeg(9)] * 4
+        getter.close()
+        assert len(cam.requests) == 8
+
+
+@pytest.mark.parametrize("kind", ["application/octet-stream", "image/jpeg", ""])
+@pytest.mark.parametrize(
+    "between", [b"", b"\r\n", b"--ffmpeg\r\nContent-type: image/jpeg\r\n\r\n"], ids=["nothing", "line", "parts"]
+)
+def test_a_stream_that_does_not_say_so_is_read_as_one(kind, between):
+    def endless(_: str) -> Iterator[bytes]:
+        yield f"HTTP/1.0 200 OK\r\nContent-Type: {kind}\r\n\r\n".encode()
+        for value in range(0, 250, 50):
+            yield between.lstrip() + jpeg(value)[:100]
+            yield jpeg(value)[100:] + b"\r\n" * bool(between)
+        threading.Event().wait(0.01)
+
+    with Netcam(endless) as cam:
+        device = http.HttpCamera(*parse("http", f"//127.0.0.1:{cam.port}/", http.HttpOptions, "", "--source"), 99_999)()
+        found = [decode(device.read().data).mean() for _ in range(4)]
+        device.close()
+    assert found == pytest.approx([0, 50, 100, 150], abs=2)
+    assert cam.connections == 1
+
+
+def test_a_snapshot_whose_end_is_that_of_the_connection_is_one():
+    def closes(_: str) -> Iterator[bytes]:
+        yield b"HTTP/1.0 200 OK\r\n\r\n" + jpeg(9) + b"\0\0"
+
+    with Netcam(closes) as cam:
+        made = camera(f"//127.0.0.1:{cam.port}/#interval=0.001")
+        made.open()
+        seen = [s for _ in range(50) if (s := made.read(0.1)) is not None][:3]
+        made.close()
+        assert [grey(s) for s in seen] == [9, 9, 9]
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
+        (ok(b""), "the answer is empty"),
+        (ok(b"\x1f\x8b" + bytes(99), "image/jpeg", "200 OK", "Content-Encoding: gzip"), "compressed by 'gzip'"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n\r\n" + bytes(999), "video/mp4 and no picture"),
         (ok(b"<html>login</html>", "text/html"), "text/html and no picture"),
         (ok(b"", "image/jpeg", "404 Not Found"), "HTTP 404 Not Found"),
         (
@@ -125,7 +178,10 @@ def test_a_login_that_does_not_work_is_told_without_the_password(challenge, said
         ),
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 99\r\n\r\nshort", "breaks off after 5 of 99 bytes"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n", "1000.0 MB or more; at most 0.02 MB"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n" + bytes(30_000), "at most 0.02 MB"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n\xff\xd8\xff" + bytes(30_000),
+            "at most 0.02 MB",
+        ),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "IncompleteRead|invalid literal"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "SSH-2.0"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200, "more than 100 headers"),
@@ -211,7 +267,10 @@ ONE, TWO, THREE = jpeg(10), jpeg(20), jpeg(30)
         (part(ONE, boundary="----frame") + part(TWO, boundary="----frame"), "--frame", [ONE, TWO]),
         (part(ONE) + part(TWO), "", [ONE, TWO]),
         (b"preamble\r\n" + part(ONE) + b"\r\n\r\n" + part(TWO), "frame", [ONE, TWO]),
-        (part(ONE, length=20) + part(TWO), "frame", [ONE[:20], TWO]),
+        (part(ONE, length=20) + part(TWO), "frame", [ONE, TWO]),
+        (part(b"no JPEG", length=2) + part(TWO), "frame", [b"no", TWO]),
+        (part(ONE) + part(TWO), "another", [ONE, TWO]),
+        (ONE[9:] + b"\r\n" + part(TWO), "frame", [TWO]),
         (part(ONE, length=len(ONE) + 40) + part(TWO) + part(THREE), "frame", [None, THREE]),
         (b"--frame\n\n" + ONE + b"\n--frame\n\n" + TWO + b"\n--frame--", "frame", [ONE, TWO]),
         (b"--frame--\r\n", "frame", []),

@@ -21,12 +21,15 @@ from edge.plugins.declarations import SourceInfo
 from edge.remote.address import Address, parse, secret, without_credentials
 from edge.remote.get import TIMEOUT_S, Answer, Getter
 from edge.remote.login import Login
+from edge.sources.video.concatenated import Concatenated, goes_on
 from edge.sources.video.live import Device, LiveSource
-from edge.sources.video.multipart import Parts
+from edge.sources.video.multipart import FIRST_PART, Parts
 
 USAGE = "http://user@host/snapshot.jpg#interval=1&password_file=FILE"
 INTERVAL_S = 1.0
 INTERVAL_MOST_S = 86_400.0
+HEAD = 256
+"""Bytes from which it is seen what an answer is."""
 
 
 class HttpOptions(msgspec.Struct, frozen=True):
@@ -49,11 +52,10 @@ class Snapshot:
         """Raises UnavailableError where what comes is no picture."""
         answer = self._first if self._fresh else self._getter.get()
         self._fresh = False
-        data = answer.body(self._most)
-        if magic.picture(data[:64]) is None:
-            what = answer.kind or f"{len(data)} bytes"
-            raise UnavailableError(f"the answer is {what} and no picture; name the address of a snapshot or a stream")
-        return EncodedImage(data)
+        answer.bound(self._most)
+        if magic.picture(answer.look(HEAD)[:64]) is None:
+            raise UnavailableError(f"the answer is {_what(answer)}; name the address of a snapshot or a stream")
+        return EncodedImage(answer.body(self._most))
 
     def to_rgb(self, pixels: Array) -> Array:
         return pixels
@@ -65,9 +67,9 @@ class Snapshot:
 class MjpegStream:
     """The parts of one endless answer."""
 
-    def __init__(self, getter: Getter, answer: Answer, interval_s: float, most: int) -> None:
+    def __init__(self, getter: Getter, answer: Answer, parts: Parts | Concatenated, interval_s: float) -> None:
         self._getter, self._answer, self._interval_s = getter, answer, interval_s
-        self._parts = Parts(answer.more, answer.boundary, most)
+        self._parts = parts
         self._due_s = 0.0
 
     def read(self) -> EncodedImage | None:
@@ -112,12 +114,34 @@ class HttpCamera:
             raise UnavailableError(str(exc)) from exc
         try:
             answer = getter.get()
+            parts = _parts(answer, self._most)
         except UnavailableError:
             getter.close()
             raise
-        if answer.kind.startswith("multipart/"):
-            return MjpegStream(getter, answer, self._options.interval or 0.0, self._most)
+        if parts is not None:
+            return MjpegStream(getter, answer, parts, self._options.interval or 0.0)
         return Snapshot(getter, answer, self._options.interval or INTERVAL_S, self._most)
+
+
+def _parts(answer: Answer, most: int) -> Parts | Concatenated | None:
+    """What an endless answer is made of; None for one picture. ffmpeg as a server does not say which it is.
+
+    Raises UnavailableError."""
+    if answer.kind.startswith("multipart/"):
+        return Parts(answer.more, answer.boundary, most)
+    answer.bound(most)
+    if FIRST_PART.match(answer.look(HEAD).lstrip()):
+        return Parts(answer.more, "", most)
+    if answer.length is None and goes_on(answer.look, most):
+        return Concatenated(answer.more, most)
+    return None
+
+
+def _what(answer: Answer) -> str:
+    if not answer.look(1):
+        return "empty"
+    packed = f", compressed by {answer.encoding!r}," if answer.encoding not in ("", "identity") else ""
+    return f"{answer.kind or 'of no kind that it names'}{packed} and no picture"
 
 
 def create(scheme: str, rest: str, context: SourceContext) -> LiveSource:

@@ -1,8 +1,8 @@
 """The pictures of an endless answer of parts, `multipart/x-mixed-replace`, as network cameras send them.
 
 A part's `Content-Length` says where it ends, so that its picture is there without waiting for the next one. Cameras lie
-in it, leave it out, write the boundary with its dashes or without, or send no boundary at all: then a part ends where
-the next boundary begins.
+in it, leave it out, write the boundary with its dashes or without, name another one than they send, or none at all: the
+first that comes is the boundary then, and a part without a length ends where the next one begins.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from edge.errors import UnavailableError
 MOST_HEAD = 8192
 """Bytes of a part's head, and of what stands between two parts."""
 
+MOST_PADDED = 1024
+"""Bytes behind the end of a JPEG that its length may count."""
+JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+FIRST_PART = re.compile(rb"(?:^|\n)--([^\r\n]+)\r?\n(?=[A-Za-z][A-Za-z-]*[ \t]*:|\r?\n)")
+
 
 class Parts:
     """Belongs to one thread."""
@@ -25,6 +30,7 @@ class Parts:
         self._data = bytearray()
         self._dropped = 0
         self._delimiter = _delimiter(boundary.encode("latin-1", "replace")) if boundary.strip("-") else None
+        self._begun = False
 
     def next(self) -> bytes | None:
         """The body of the next part; None at the end. Raises UnavailableError."""
@@ -38,15 +44,15 @@ class Parts:
         while len(self._data) < length:
             if not self._fill():
                 return None
+        if self._data.startswith(JPEG) and self._data.rfind(JPEG_END, max(0, length - MOST_PADDED), length) < 0:
+            return self._until_delimiter()  # the length is less than the picture
         return self._cut(length)
 
     def _skip_delimiter(self) -> bool:
         """Behind the next delimiter; False at the end of all parts."""
-        if self._delimiter is None:
-            while (found := re.search(rb"(?:^|\n)--([^\r\n]+)\r?\n", self._data)) is None:
-                if not self._fill_head("no boundary between its pictures"):
-                    return False
-            self._delimiter = _delimiter(found[1])
+        if not self._begun and not self._begin():
+            return False
+        assert self._delimiter is not None
         while (found := self._delimiter.search(self._data)) is None or len(self._data) < found.end() + 2:
             # What a length that lies has left of a picture is passed over.
             if found is None and len(self._data) > MOST_HEAD:
@@ -60,6 +66,19 @@ class Parts:
         del self._data[: found.end()]
         self._dropped = 0
         return not ends
+
+    def _begin(self) -> bool:
+        """Learns the boundary from the first part, where it is another than was named; False at the end."""
+        while self._delimiter is None or self._delimiter.search(self._data) is None:
+            found = FIRST_PART.search(self._data)
+            if found is not None:
+                self._delimiter = _delimiter(found[1])
+            elif self._delimiter is not None and len(self._data) > MOST_HEAD:
+                break  # it begins in the middle of a picture
+            elif not self._fill_head("no boundary between its pictures"):
+                return False
+        self._begun = True
+        return True
 
     def _head(self) -> int | None:
         """Takes the head of a part off; its Content-Length, where it says one that can be."""
