@@ -14,8 +14,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from edge import __version__
 from edge.app import (
     assembly,
@@ -121,13 +119,12 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     draft.add("health", health.open, health.close)
     draft.ticks.append(health.tick)
     if updates is not None:
-        updates.join(core, draft, session)
-        status.update = updates.told
+        updates.join(core, draft, session, status)
     pipelines = (pipeline, *(flow.pipeline(*watches) for _ in range(status.instances if status.instances > 1 else 0)))
     runner = _runner(core, draft, source, pipelines, outboxes, guard, controls)
     told = controls is not None or words.are_used(settings)
     if running is not None and not (watches or follows or keep or told):  # these are made for the model that runs
-        following.join(running, runner, server, status, announcer, session)
+        following.join(running, runner, server, status, announcer)
     topics = core.topics.all if session is not None else ""
     return App(loaded, topics, core.stop, runner, watchdog, tuple(draft.parts))
 
@@ -320,7 +317,7 @@ def _http(
     watched, tried, captured = fits
     keep = captured.keep if captured is not None else None
     watches = [watched.watch_http] if watched is not None else []
-    asked = msgspec.structs.replace(core, rows=msgspec.structs.replace(core.rows, path=None))
+    asked = core.of_requests
     served = Served(
         manifest=core.loaded.manifest,
         engine=core.loaded.engine,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from edge.app import assembly
 from edge.app.loading import Loaded
@@ -47,6 +48,11 @@ class Core(msgspec.Struct, frozen=True):
     def stem(self) -> str:
         """What this service's files in the state folder begin with."""
         return f"{self.settings.topics.device}.{self.loaded.manifest.name}"
+
+    @property
+    def of_requests(self) -> Core:
+        """For what comes by HTTP: `--input-path` is for what a source brings."""
+        return replace(self, rows=replace(self.rows, path=None))
 
     def pipeline(self, *watches: Watch, follows: Sequence[Follow] = (), keep: Keep | None = None) -> Pipeline:
         """One for the flow, and others for the HTTP endpoint: they number their results together. Each of `follows` is

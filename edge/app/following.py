@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from edge.app.core import Core
 from edge.app.status import Status
-from edge.mqtt.session import MqttSession
 from edge.runtime.inference import Takeover
 from edge.runtime.runner import Runner
 
@@ -24,7 +23,6 @@ def join(
     server: HttpServer | None,
     status: Status,
     announcer: Announcer | None,
-    session: MqttSession | None,
 ) -> None:
     """Before the process runs. What tells of the model tells of the new one once the flow has it."""
 
@@ -38,12 +36,10 @@ def join(
 
         def http(core: Core, let_go: Callable[[], None]) -> threading.Event:
             loaded = core.loaded
-            return server.use(loaded.manifest, loaded.engine, loaded.sha256, core.pipeline, let_go)
+            return server.use(loaded.manifest, loaded.engine, loaded.sha256, core.of_requests.pipeline, let_go)
 
         running.users.append(http)
     running.followers.append(lambda core: status.follow(core.settings, core.loaded))
-    if session is not None:
-        running.followers.append(lambda _: session.post(status.information()))
     if announcer is not None:
         from edge.homeassistant import build
 

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from edge.app import child
 from edge.app.core import Core, Draft
 from edge.app.proving import Proof, limits
+from edge.app.status import Status
 from edge.app.swap import Replacement, RunningModel
 from edge.data import codec
 from edge.errors import ConfigError, FatalError
@@ -72,7 +73,7 @@ class UpdateAgent:
         self._model: RunningModel | None = None
         self._before = Seen()
         self._began_ns = self._clock.monotonic_ns()
-        self._publish: Callable[[Outgoing], None] = lambda _: None
+        self._tell: Callable[[], None] = lambda: None
         self._topic = ""
         self._freshness = ""
         self._trouble = ""
@@ -82,18 +83,25 @@ class UpdateAgent:
     def runs(self, core: Core) -> RunningModel:
         """The model of the service, for the parts that follow it."""
         self._model = RunningModel(core)
+        self._model.followers.append(self._took_over)
         self._took_over(core)
         return self._model
 
-    def join(self, core: Core, draft: Draft, session: MqttSession | None) -> None:
+    def join(self, core: Core, draft: Draft, session: MqttSession | None, status: Status) -> None:
         """Becomes a part of the service whose model it changes."""
         self._name = self._name or core.loaded.manifest.name
         self._metrics = core.metrics
         self._stop = core.stop
         if session is not None:
             self._topic = core.topics.update
-            self._publish = session.post
             draft.births.append(self.births)
+
+            def tell() -> None:
+                for said in (*self.births(), status.information()):
+                    session.post(said)
+
+            self._tell = tell
+        status.update = self.told
         draft.add("updates", self.start, self.stop)
 
     # --- for the parts around it --------------------------------------------------------------------
@@ -111,7 +119,7 @@ class UpdateAgent:
             self._enter(state.ended(self._store.state))  # where nothing changes, nothing is written
 
     def births(self) -> list[Outgoing]:
-        return [self._message()]
+        return [Outgoing(self._topic, codec.encode(self.told()), retain=True, content_type="application/json")]
 
     def told(self) -> dict[str, Any]:
         """What is said of updates, on `update` and in `info`. From any thread: states are values."""
@@ -127,9 +135,6 @@ class UpdateAgent:
             "running": {"version": self._running.version, "sha256": self._running.sha256},
             "freshness": self._freshness,
         }
-
-    def _message(self) -> Outgoing:
-        return Outgoing(self._topic, codec.encode(self.told()), retain=True, content_type="application/json")
 
     # --- the thread ---------------------------------------------------------------------------------
 
@@ -194,8 +199,8 @@ class UpdateAgent:
             return
         if self._leaving.is_set():
             return  # in `proving`, which the next start takes for interrupted
-        now = self._store.state
-        self._go(state.switches(now, self._running.version, self._seen().baseline(), self._now()))
+        version, baseline = self._running.version, self._seen().baseline()
+        self._go(state.switches(self._store.state, version, baseline, self._now()))
         log.info("switching", extra={"from": self._running.version, "to": slot.version})
         if new is None or not self._enter(state.begin(self._store.state, self._now()), say=False):
             self._restart()
@@ -223,7 +228,6 @@ class UpdateAgent:
         has to begin anew for it. Raises FatalError."""
         running = self._model
         assert running is not None
-        new = None
         if not (reason := running.fixed() or running.room_for(file)):
             new = running.load(self._settings, file)
             if not (reason := running.hindrance(new)):
@@ -235,9 +239,8 @@ class UpdateAgent:
     def _swap(self, new: Replacement) -> None:
         assert self._model is not None
         self._model.swap(new, self._leaving)
-        self._took_over(new.core)
         log.info("the model was switched in the running flow", extra={"version": self._running.version})
-        self._publish(self._message())
+        self._tell()
 
     def _took_over(self, core: Core) -> None:
         """From now on it is this model's results that count."""
@@ -342,7 +345,7 @@ class UpdateAgent:
         """Raises OSError where it cannot be written down: then it is not entered."""
         self._store.enter(new)
         if say:
-            self._publish(self._message())
+            self._tell()
 
     def _enter(self, new: State, *, say: bool = True) -> bool:
         """As `_go`; False, said in the log, where it cannot be written down."""
@@ -368,7 +371,7 @@ class UpdateAgent:
             self._trouble = text
             if text:
                 log.warning("no update", extra={"reason": text})
-            self._publish(self._message())
+            self._tell()
 
     def _sweep(self) -> None:
         try:

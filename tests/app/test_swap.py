@@ -20,7 +20,9 @@ from support.updating import write_model
 from edge.app import loading
 from edge.app.build import build
 from edge.app.core import Core, Draft
+from edge.app.status import Status
 from edge.app.swap import RunningModel
+from edge.mqtt.session import MqttSession
 from edge.settings import layers
 
 SWITCHES = 4
@@ -35,13 +37,16 @@ class Switching:
         self.leaving = threading.Event()
         self.model: RunningModel | None = None
         self.hindrances: list[str] = []
+        self.tell = lambda: None
 
     def runs(self, core: Core) -> RunningModel:
         self.model = RunningModel(core)
         return self.model
 
-    def join(self, core: Core, draft: Draft, session: object) -> None:
+    def join(self, core: Core, draft: Draft, session: MqttSession | None, status: Status) -> None:
         draft.add("switching", stop=self.leaving.set)
+        if session is not None:
+            self.tell = lambda: session.post(status.information())
 
     def told(self) -> dict[str, str]:
         return {"state": "idle"}
@@ -50,6 +55,7 @@ class Switching:
         new = self.model.load(self.settings, self.files[number % 2])
         self.hindrances.append(self.model.fixed() or self.model.hindrance(new))
         self.model.swap(new, self.leaving)
+        self.tell()
 
 
 class Service:
@@ -96,7 +102,9 @@ def asked(port: int, row: dict) -> dict:
 @pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto (apt-get install mosquitto)")
 def test_at_300_inputs_a_second_no_switch_loses_doubles_or_reorders_one_and_requests_are_answered(tmp_path, mosquitto):
     broker, port = mosquitto(), free_port()
-    service = Service(tmp_path, "--mqtt", broker.url, "--http", str(port), "--home-assistant", factor=10.0)
+    service = Service(
+        tmp_path, "--mqtt", broker.url, "--http", str(port), "--home-assistant", "--input-path", "$.row", factor=10.0
+    )
     listener = Client(broker.port, "edge/d/m/result", "edge/d/m/error", "edge/d/m/info", "answers", name="l")
     sender = Client(broker.port)
     over, sent, answers = threading.Event(), [0], []
@@ -107,7 +115,7 @@ def test_at_300_inputs_a_second_no_switch_loses_doubles_or_reorders_one_and_requ
         begun = time.monotonic()
         while not over.is_set():
             sent[0] += 1
-            body = json.dumps({"a": sent[0], "b": 1, "id": sent[0]})
+            body = json.dumps({"row": {"a": sent[0], "b": 1, "id": sent[0]}})
             sender.client.publish("edge/d/m/input", body, 1, properties=reply if sent[0] % 10 == 0 else None)
             over.wait(max(0.0, begun + sent[0] / RATE_S - time.monotonic()))
 

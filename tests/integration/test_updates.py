@@ -31,7 +31,8 @@ class Field:
         self.fleet = Fleet(folder / "fleet")
         self.fleet.add(folder / "m1.onnx", "1")
         self.broker = Mosquitto(folder / "broker").start()
-        self.client = Client(self.broker.port, "edge/d/m/result", "edge/d/m/update", "edge/d/m/error", name="listener")
+        topics = [f"edge/d/m/{kind}" for kind in ("result", "update", "error", "info")]
+        self.client = Client(self.broker.port, *topics, name="listener")
         self.sender = Client(self.broker.port)
         self.service: EdgeRun | None = None
         self.sent = 0
@@ -115,6 +116,8 @@ def test_a_new_version_takes_over_while_inputs_come_and_none_is_lost_doubled_or_
     assert told == ["idle", "downloading", "verifying", "proving", "switching", "watching", "confirmed"]
     watching = next(said for said in field.client.of("update") if said["state"] == "watching")
     assert (watching["from"], watching["to"]) == ("1", "2")
+    until(lambda: field.client.of("info")[-1]["update"] == field.client.of("update")[-1], "info says the same")
+    assert field.client.of("info")[-1]["model"]["version"] == "2"
     assert field.service.stop() == 0
 
 
