@@ -14,6 +14,7 @@ from edge.data.result import (
     Detection,
     Event,
     ModelRef,
+    Nested,
     Raw,
     Regression,
     Result,
@@ -57,7 +58,9 @@ def _found(task: str, labels: tuple[str, ...], values: tuple[str, ...]) -> list[
         return [Classification(i, name, 0.9 - i / 10) for i, name in enumerate(names)]
     if task in ("detect", "keypoints"):
         plain = [Detection(i, name, 0.9 - i / 10, (1.0, 2.0, 30.0, 40.5)) for i, name in enumerate(names)]
-        return [replace(plain[0], track_id=7, age=3, lost=1, zones=["door"], keypoints=[(1.0, 2.0, 0.5)]), *plain[1:]]
+        nothing = Nested("plate", "text", [])  # whatever a second model does, there may be none
+        first = replace(plain[0], track_id=7, age=3, lost=1, zones=["door"], keypoints=[(1.0, 2.0, 0.5)], then=nothing)
+        return [first, *plain[1:]]
     if task == "regress":
         return [Regression(name, 21.5) for name in values]
     if task == "anomaly":

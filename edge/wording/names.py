@@ -88,7 +88,7 @@ class Names:
         if not isinstance(prediction, msgspec.Struct):
             return self._whole(prediction)
         values = {name: getattr(prediction, name, None) for name in names}
-        return {name: None if value is msgspec.UNSET else value for name, value in values.items()}
+        return {name: None if value is msgspec.UNSET else msgspec.to_builtins(value) for name, value in values.items()}
 
     def _whole(self, prediction: object) -> Any:
         plain = msgspec.to_builtins(prediction)

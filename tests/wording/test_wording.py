@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from edge.data import codec
-from edge.data.result import Classification, EventMessage, ModelRef, Result
+from edge.data.result import Classification, Detection, EventMessage, ModelRef, Nested, Result, Text
 from edge.errors import ConfigError, SampleError
 from edge.wording import examples
 from edge.wording.wording import Said, Wording
@@ -59,6 +59,25 @@ def test_what_a_template_can_do_wrong_is_told_at_the_start(topic: str | None, pa
 def test_every_name_is_there_for_every_task_and_gives_json(task: str) -> None:
     names = "top", "predictions", "labels", "values", "counts", "events", "input_id", "retained", "result", "timing_ms"
     wording(None, "[" + ", ".join(f"{{{{ {name} }}}}" for name in names) + "]", task)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "{% if top.then and top.then.predictions %}{{ top.then.predictions[0].text }}{% endif %}",
+        "{% for p in predictions if p.then %}{{ p.then.predictions | map(attribute='text') | join(' ') }}{% endfor %}",
+        '{"plate": {{ top.then }}}',
+    ],
+)
+def test_a_template_reads_what_a_second_model_says(payload: str) -> None:
+    plate = Nested("plate", "text", [Text("AB 12", 0.9)])
+    result = replace(some("detect")[1], predictions=[Detection(0, "car", 0.9, (0.0, 0.0, 9.0, 9.0), then=plate)])
+    assert b"AB 12" in (told(wording(None, payload, "detect"), result)[1] or b"")
+
+
+def test_an_object_of_which_a_second_model_says_nothing_is_thought_of_at_the_start() -> None:
+    with pytest.raises(ConfigError, match="undefined"):
+        wording(None, "{% if top.then %}{{ top.then.predictions[0].text }}{% endif %}", "detect")
 
 
 def test_a_label_breaks_neither_the_json_nor_the_topic() -> None:
