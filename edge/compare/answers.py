@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,6 +54,17 @@ def in_common_words(
         named = dict(zip(old.values, old.names, strict=True)) | dict(zip(new.values, new.names, strict=True))
         return replace(old, names=_named(old, named)), replace(new, names=_named(new, named))
     raise ConfigError(f"--compare: the models have no class in common: {_some(names_old)} and {_some(names_new)}")
+
+
+def require_known(expected: Array, known: set[str], answers: Sequence[Classes]) -> None:
+    """Raises ConfigError where no expected class, [rows], is a class of a model: every row would be wrong, and nothing
+    would be said by that."""
+    known = known.union(*(_seen(a.values) | _seen(a.names) for a in answers)) - {REFUSED}
+    wanted = {plain(e) for e in expected}
+    if not wanted & known:
+        raise ConfigError(
+            f"--expect: no answer ({_some(wanted)}) is a class of a model; their classes are {_some(known)}"
+        )
 
 
 def _named(answers: Classes, names: dict[str, str]) -> Array:

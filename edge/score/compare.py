@@ -12,10 +12,11 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from edge.app.loading import Loaded
 from edge.compare import verdict
-from edge.compare.answers import REFUSED, Answers, Classes, Numbers, in_common_words
+from edge.compare.answers import REFUSED, Answers, Classes, Numbers, in_common_words, require_known
 from edge.compare.report import Report, Side
 from edge.compare.slices import MOST_VALUES, Slice, large_enough, of_numbers, of_texts
 from edge.data.numbers import read_number
@@ -55,6 +56,9 @@ class _Model:
         self.kernel = Kernel(loaded, batch=asked.batch)
         self.reader = Reader(loaded, settings, asked.kept, batch=asked.batch, asks="--expect or --slice")
         self._answers: list[Array] = []
+        labels = loaded.manifest.labels
+        values = next((o.values for o in loaded.manifest.outputs if o.role == "label" and o.values), labels)
+        self._values = dict(zip(labels, values, strict=False))
         self._taken, self._reason = 0, ""
         task, file = loaded.manifest.task, loaded.path.name
         if task not in TASKS:
@@ -93,7 +97,9 @@ class _Model:
     def answers(self, rows: Array) -> Answers:
         """To these of all rows."""
         found = np.concatenate(self._answers)[rows]
-        return Numbers(found) if self.loaded.manifest.task == "regress" else Classes(found, found)
+        if self.loaded.manifest.task == "regress":
+            return Numbers(found)
+        return Classes(np.array([self._values.get(name, name) for name in found], dtype=object), found)
 
     def require_some(self) -> None:
         """Raises ConfigError where it took no row at all: two that take none would agree on everything."""
@@ -102,9 +108,10 @@ class _Model:
 
     @property
     def known(self) -> tuple[set[str], set[str]]:
-        """The classes that the file tells of, twice: they are published by name."""
-        known = {"True", "False"} if self.loaded.manifest.task == "anomaly" else set(self.loaded.manifest.labels)
-        return known, known
+        """The classes that the file tells of, and the names by which they are published."""
+        if self.loaded.manifest.task == "anomaly":
+            return {"True", "False"}, {"True", "False"}
+        return set(self._values.values()), set(self._values)
 
     @property
     def side(self) -> Side:
@@ -143,13 +150,20 @@ def _columns(asked: Asked, kept: Sequence[Sequence[pa.Array]]) -> dict[str, Arra
     """By name, text with "" where there is none, [rows]."""
     columns = {}
     for at, name in enumerate(asked.kept):
-        words = pa.chunked_array([batch[at].cast(pa.string()) for batch in kept], pa.string()).combine_chunks()
+        words = pa.chunked_array([_text(batch[at]) for batch in kept], pa.string()).combine_chunks()
         codes = words.dictionary_encode()
         if isinstance(codes, pa.ChunkedArray):
             codes = codes.combine_chunks()
         texts = np.array([*codes.dictionary.to_pylist(), ""], dtype=object)
         columns[name] = texts[codes.indices.fill_null(len(texts) - 1).to_numpy(zero_copy_only=False)]
     return columns
+
+
+def _text(column: pa.Array) -> pa.Array:
+    """What is NaN is missing."""
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+    return column.cast(pa.string())
 
 
 def _judged(old: _Model, new: _Model, asked: Asked, columns: dict[str, Array]) -> tuple[Report, int]:
@@ -167,6 +181,8 @@ def _judged(old: _Model, new: _Model, asked: Asked, columns: dict[str, Array]) -
         said = verdict.of_numbers(before, after, expected, parts)
     elif isinstance(before, Classes) and isinstance(after, Classes):
         before, after = in_common_words(before, after, old.known, new.known)
+        if expected is not None:
+            require_known(expected, {REFUSED}.union(*old.known, *new.known), (before, after))
         said = verdict.of_classes(before, after, expected, parts)
     else:
         tasks = [m.loaded.manifest.task for m in (old, new)]

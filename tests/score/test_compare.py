@@ -104,3 +104,18 @@ def test_other_tasks_are_refused(both, tmp_path, capsys):
 
     assert score.run(["--compare", str(old), str(boxes), str(folder / "rows.parquet")]) == 2
     assert "its task is detect; answers are compared of classify, anomaly, regress" in capsys.readouterr().err
+
+
+def test_a_missing_number_is_no_answer_and_answers_of_other_words_are_refused(both, tmp_path, capsys):
+    _, old, new = both
+    table = pq.read_table(both[0] / "rows.parquet")
+    mid = pa.array([None if t is None else t == "mid" for t in table.column("truth").to_pylist()])
+    numbers = pa.array([float("nan"), *([1e6] * (len(mid) - 1))])
+    words = table.append_column("number", numbers).append_column("is_mid", mid)
+    pq.write_table(words, tmp_path / "rows.parquet")
+
+    for column, wanted in (("number", "1000000"), ("is_mid", "False, True")):
+        assert score.run(["--compare", str(old), str(new), str(tmp_path / "rows.parquet"), "--expect", column]) == 2
+        assert f"no answer ({wanted}) is a class of a model; their classes are" in capsys.readouterr().err
+    said = json.loads(compared(tmp_path, old, new, tmp_path / "rows.parquet", "--slice", "number"))
+    assert [(c["name"], c["rows"]) for c in said["slices"]] == [("number = 1e+06", 599)]
