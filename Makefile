@@ -73,7 +73,7 @@ FRAMEWORKS = test convert-torch convert-tensorflow convert-tflite convert-mlflow
 lock: $(BIN)/python
 	$(BIN)/python -m pip install --quiet uv
 	$(LOCK) --extra dev --output-file requirements/dev.txt
-	$(LOCK) --extra tflite --extra vision --extra http --extra audio --extra grpc --output-file requirements/image.txt
+	$(LOCK) --extra tflite --extra vision --extra http --extra audio --extra grpc --extra templates --output-file requirements/image.txt
 	$(COMPILE) $(addprefix --extra ,$(FRAMEWORKS)) --output-file requirements/heavy.txt
 
 dist: $(VENV)/.dev

@@ -58,8 +58,8 @@ def test_the_flags_in_the_compose_file_are_those_of_edge_run_and_name_services_a
     secrets = {f"/run/secrets/{s['source']}" for s in service["secrets"]}
     (sink,) = settings.output.sinks
     assert str(settings.http.token_file) in secrets
-    assert sink.split("password_file=")[1] in secrets
-    assert {re.match(r"postgres://edge@(\w+)/edge#", sink)[1], "mosquitto"} == set(service["depends_on"])
+    assert {re.match(r"influx:http://(\w+):8086#", sink)[1], "mosquitto"} == set(service["depends_on"])
+    assert sink.endswith(f"#db={asked['services']['influxdb']['environment']['INFLUXDB_DB']}")
     assert settings.mqtt.url == "mqtt://mosquitto"
 
 
