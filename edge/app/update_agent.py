@@ -192,11 +192,7 @@ class UpdateAgent:
 
     def _switch(self, slot: Slot) -> None:
         """Loaded first: what kills the process there dies in `proving`, as a try. Raises OSError."""
-        try:
-            new = self._replacement(self._store.path(slot))
-        except FatalError as exc:
-            self._refuse(slot, str(exc))
-            return
+        new = self._replacement(self._store.path(slot))
         if self._leaving.is_set():
             return  # in `proving`, which the next start takes for interrupted
         version, baseline = self._running.version, self._seen().baseline()
@@ -212,11 +208,7 @@ class UpdateAgent:
         slot = self._store.state.confirmed
         if slot is not None and not self._store.holds(slot):
             return False
-        try:
-            new = self._replacement(self._settings.model.file if slot is None else self._store.path(slot))
-        except (FatalError, OSError) as exc:
-            log.error("the confirmed model is not loaded beside the new one", extra={"reason": str(exc)})
-            return False
+        new = self._replacement(self._settings.model.file if slot is None else self._store.path(slot))
         if new is None:
             return False
         self._swap(new)
@@ -225,14 +217,17 @@ class UpdateAgent:
 
     def _replacement(self, file: Path) -> Replacement | None:
         """Another model, loaded and ready to take over in the running flow; None, said in the log, where the process
-        has to begin anew for it. Raises FatalError."""
+        has to begin anew for it. So it has where it does not load: it did, alone, and the start judges that."""
         running = self._model
         assert running is not None
-        if not (reason := running.fixed() or running.room_for(file)):
-            new = running.load(self._settings, file)
-            if not (reason := running.hindrance(new)):
-                return new
-            new.core.loaded.engine.close()
+        try:
+            if not (reason := running.fixed() or running.room_for(file)):
+                new = running.load(self._settings, file)
+                if not (reason := running.hindrance(new)):
+                    return new
+                new.core.loaded.engine.close()
+        except (FatalError, OSError, MemoryError) as exc:
+            reason = f"it is not loaded beside the model that runs: {str(exc) or 'out of memory'}"
         log.info("the process begins anew for the switch", extra={"reason": reason})
         return None
 

@@ -7,9 +7,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.processes import PATIENCE_S
+from support.processes import PATIENCE_S, until
 from support.updating import Fleet, RangeServer, write_model
 
+from edge.app import loading
+from edge.app.build import build
 from edge.app.update_agent import UpdateAgent
 from edge.model import container
 from edge.settings import layers
@@ -98,3 +100,26 @@ def test_a_stop_while_the_repository_is_asked_is_no_trouble(fleet, store, caplog
     assert not asks.is_alive()
     assert [r.getMessage() for r in caplog.records if r.levelname != "INFO"] == []
     assert (agent.told()["state"], agent.told()["reason"]) == (phase, "")
+
+
+def test_a_model_that_is_not_loaded_beside_the_one_that_runs_is_judged_by_a_start_of_its_own(
+    fleet, store, tmp_path, monkeypatch
+):
+    """It has passed its proof alone: what it lacks may be memory, and that is no fault of its own."""
+    flags = f"--model {tmp_path}/m1.onnx --mqtt none --http 0 --device d --updates-interval 0.1".split()
+    flags += ["--updates", fleet.uri, "--updates-root", str(fleet.root)]
+    settings = layers.read(flags, {}, "0")
+    agent = UpdateAgent(settings, store, "m", flags)
+    app = build(settings, loading.open_model(settings), agent)
+    fleet.add(write_model(tmp_path / "m2.onnx", "2", factor=5.0), "2")
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(loading, "open_model", full)
+    agent.start()
+    until(lambda: app.stop.begins_again or app.stop.failure is not None, "the process is to begin anew")
+    agent.stop()
+
+    assert app.stop.failure is None
+    assert (store.state.phase, store.state.candidate.version) == ("switching", "2")
