@@ -103,6 +103,8 @@ class _Model:
 
     def require_some(self) -> None:
         """Raises ConfigError where it took no row at all: two that take none would agree on everything."""
+        if not self.rows:
+            raise ConfigError("--compare: the archive has no row")
         if not self._taken:
             raise ConfigError(f"--compare {self.loaded.path.name}: it takes no row of this archive: {self._reason}")
 

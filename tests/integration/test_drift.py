@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 
+import numpy as np
 import onnx
 import pytest
 from support.processes import BINARIES, free_port, listens, until
@@ -212,3 +214,29 @@ def test_tensors_over_http_are_watched_as_the_rows_that_they_are(watched, plant)
     until(lambda: listener.of("stats") and listener.of("stats")[-1]["drift"]["rows"] == 83, "all rows are counted")
     classes = next(f for f in json.loads(asked(port, "live/drift"))["features"] if f["name"] == "class")
     assert sum(classes["now"]) == pytest.approx(1.0)
+
+
+def test_tensors_over_grpc_are_watched_and_what_is_no_row_is_not(watched, plant):
+    triton = pytest.importorskip("tritonclient.grpc", exc_type=ImportError)
+    from tritonclient.utils import InferenceServerException
+
+    port, http = free_port(), free_port()
+    listener = watched("--drift", "--grpc", str(port), "--http", str(http))
+    until(lambda: listens(port), "the endpoint")
+    until_told(listener, "learning")
+    (given,) = json.loads(asked(http, "v2/models/plant"))["inputs"]
+    rows = np.array([[*list(plant[1][0].values())[:3], i / 40] for i in range(40)], np.float32)
+
+    def put(values, datatype="FP32"):
+        tensor = triton.InferInput(given["name"], list(values.shape), datatype)
+        tensor.set_data_from_numpy(values)
+        return [tensor]
+
+    with contextlib.closing(triton.InferenceServerClient(f"127.0.0.1:{port}")) as client:
+        for wrong in (put(rows[:, :3].copy()), put(rows.astype(np.int64), "INT64"), put(rows.reshape(-1))):
+            with pytest.raises(InferenceServerException):
+                client.infer("plant", wrong)
+        client.infer("plant", put(rows))
+    report = until_told(listener, "drifted")
+    assert [(f["name"], f["kind"]) for f in report["features"]] == [("a", "stuck"), ("b", "stuck"), ("c", "stuck")]
+    assert report["rows"] == 40

@@ -119,3 +119,11 @@ def test_a_missing_number_is_no_answer_and_answers_of_other_words_are_refused(bo
         assert f"no answer ({wanted}) is a class of a model; their classes are" in capsys.readouterr().err
     said = json.loads(compared(tmp_path, old, new, tmp_path / "rows.parquet", "--slice", "number"))
     assert [(c["name"], c["rows"]) for c in said["slices"]] == [("number = 1e+06", 599)]
+
+
+def test_an_archive_of_no_rows_is_told_as_such(both, tmp_path, capsys):
+    folder, old, new = both
+    pq.write_table(pq.read_table(folder / "rows.parquet").slice(0, 0), tmp_path / "rows.parquet")
+
+    assert score.run(["--compare", str(old), str(new), str(tmp_path / "rows.parquet")]) == 2
+    assert "the archive has no row" in capsys.readouterr().err
