@@ -31,7 +31,17 @@ from edge.pipeline.results import Identity
 from edge.plugins import registry
 from edge.plugins.contexts import SinkContext, SourceContext, SpoolContext
 from edge.plugins.declarations import SinkInfo, SpoolInfo
-from edge.plugins.protocols import BatchSink, Clock, EngineOptions, Postprocessor, Preprocessor, Sink, Source, Spool
+from edge.plugins.protocols import (
+    BatchSink,
+    Clock,
+    EngineOptions,
+    PicturePreprocessor,
+    Postprocessor,
+    Preprocessor,
+    Sink,
+    Source,
+    Spool,
+)
 from edge.plugins.rows import RowPreprocessor, RowRules
 from edge.postprocess.segment import Segmenter
 from edge.preprocess import PreprocessorInfo
@@ -79,10 +89,13 @@ def make_pipeline(loaded: Loaded, device: str, options: PipelineOptions | None =
     """A pipeline of its own on the model's engine."""
     options = options or PipelineOptions()
     decode = make_postprocessor(loaded)
+    preprocess = make_preprocessor(loaded, options.rows)
+    if options.keeps_pictures and isinstance(preprocess, PicturePreprocessor):
+        preprocess.keeps_pictures = True
     identity = Identity(device, loaded.ref, loaded.manifest.task, options.boot)
     return Pipeline(
         stateful.wrap(loaded.engine, loaded.manifest),
-        make_preprocessor(loaded, options.rows),
+        preprocess,
         decode,
         identity,
         reserved_id="id" not in {f.name for f in loaded.manifest.features},
@@ -115,7 +128,7 @@ Overrides = DeviceManifestSettings
 
 class PipelineOptions(msgspec.Struct, frozen=True):
     """`boot` tells two lives of the process apart; `max_input` is in bytes; `seq` is shared by the pipelines of a
-    boot."""
+    boot; `keeps_pictures`: `follow` looks at them again."""
 
     boot: str = ""
     rows: RowRules | None = None
@@ -125,6 +138,7 @@ class PipelineOptions(msgspec.Struct, frozen=True):
     watch: Watch | None = None
     follow: Follow | None = None
     keep: Keep | None = None
+    keeps_pictures: bool = False
 
 
 class Model:

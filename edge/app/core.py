@@ -60,7 +60,15 @@ class Core(msgspec.Struct, frozen=True):
         watch = watches[0] if len(watches) == 1 else _all_of(watches) if watches else None
         follow = follows[0] if len(follows) == 1 else _one_after_another(follows) if follows else None
         options = assembly.PipelineOptions(
-            self.boot, self.rows, self.settings.input.max_input, clock_synced, self.seq, watch, follow, keep
+            self.boot,
+            self.rows,
+            self.settings.input.max_input,
+            clock_synced,
+            self.seq,
+            watch,
+            follow,
+            keep,
+            keeps_pictures=follow is not None and self.settings.cascade.then is not None,
         )
         return assembly.make_pipeline(self.loaded, self.settings.topics.device, options)
 

@@ -90,9 +90,11 @@ class ModelInput(msgspec.Struct, frozen=True):
     """Tensors ready for the engine, one sample: the batch dimension is 1 where there is one.
 
     `release` gives the memory of the tensors back to the preprocessor. It is called once, from any thread, by the last
-    that reads them; a preprocessor whose memory does not come back takes new one.
+    that reads them; a preprocessor whose memory does not come back takes new one. `picture` is what was decoded, whole
+    (RGB, height x width x 3, uint8), where the preprocessor was asked to keep it.
     """
 
     tensors: Tensors
     frame: Frame | None = None
     release: Callable[[], None] | None = None
+    picture: Array | None = None

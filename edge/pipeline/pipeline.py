@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from edge.data.json_path import JsonPath
 from edge.data.result import Prediction, Result, Skipped
-from edge.data.sample import Frame, ModelInput, Payload, Sample
+from edge.data.sample import Frame, Image, ModelInput, Payload, Sample
 from edge.data.tensor import Array, Tensors
 from edge.errors import SampleError
 from edge.pipeline.batching import MAX_BATCH, TOGETHER_NS, Batching, BatchOutput
@@ -33,6 +33,8 @@ from edge.plugins.protocols import (
     RememberingEngine,
 )
 
+FOLLOWED_MOST = 8
+"""Samples whose pictures may be kept at once for what follows."""
 Watch: TypeAlias = Callable[[Result, Tensors, ModelInput], None]
 Follow: TypeAlias = Callable[[Sample, Result, Frame | None], Result]
 Keep: TypeAlias = Callable[[Payload, Frame | None, Result], None]
@@ -105,7 +107,9 @@ class Pipeline:
     @property
     def followed_at_once(self) -> int:
         """How many results may be made without the first waiting long for what follows on the last."""
-        return max(1, TOGETHER_NS // self._follow_ns) if self._follow_ns else MAX_BATCH
+        if self._follow is None:
+            return MAX_BATCH
+        return min(FOLLOWED_MOST, max(1, TOGETHER_NS // max(1, self._follow_ns)))
 
     @property
     def each_ns(self) -> int:
@@ -221,7 +225,8 @@ class Pipeline:
         result = self._results.result(sample, predictions, times, synced=synced, input_id=part.input_id)
         if self._follow is not None:
             started = self._now()
-            followed = replace(sample, payload=part.payload)
+            picture = part.ready.picture if part.ready is not None else None
+            followed = replace(sample, payload=part.payload if picture is None else Image(picture))
             result = self._follow(followed, result, part.ready.frame if part.ready is not None else None)
             self._follow_ns = max(self._now() - started, self._follow_ns // 2)  # of two frames one may be empty
         if self._watch is not None and part.ready is not None:

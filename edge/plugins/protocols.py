@@ -101,6 +101,13 @@ class BatchPreprocessor(Protocol):
 
 
 @runtime_checkable
+class PicturePreprocessor(Protocol):
+    """Capability of a preprocessor that decodes pictures: `ModelInput.picture` where it keeps them."""
+
+    keeps_pictures: bool
+
+
+@runtime_checkable
 class FreePreprocessor(Protocol):
     """Capability of a preprocessor that keeps nothing from sample to sample: a batch that takes long runs in pieces,
     with the samples of other senders between them."""

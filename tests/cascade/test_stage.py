@@ -142,6 +142,25 @@ def test_what_cannot_be_cut_has_its_reason_and_keeps_its_boxes(second, payload):
     assert thing.then.reason
 
 
+@pytest.mark.parametrize(("keeps", "width", "form"), [(True, 160, Image), (False, 160, EncodedImage),
+                                                    (True, 16_000, EncodedImage)])  # fmt: skip
+def test_a_picture_that_the_first_model_was_shown_is_not_decoded_again_where_it_is_small(tmp_path, keeps, width, form):
+    seen = []
+
+    def follow(sample, result, frame):
+        seen.append(sample.payload)
+        return result
+
+    settings = layers.read(["--model", str(onnxmodels.one_box(tmp_path / "first.onnx"))], {}, "0")
+    loaded = loading.open_model(settings, EngineOptions())
+    options = assembly.PipelineOptions(follow=follow, keeps_pictures=keeps)
+    pixels = np.full((200, width, 3), (255, 0, 9), np.uint8)
+    assembly.make_pipeline(loaded, "d", options).process(Sample(as_png(pixels), "s", 0, 0))
+    (payload,) = seen
+    assert type(payload) is form
+    assert form is EncodedImage or np.array_equal(payload.pixels, pixels)
+
+
 def test_a_picture_without_objects_costs_nothing(second):
     result = found()
     assert second(*COLOURS)(Sample(b"not even looked at", "s", 0, 0), result, None) is result

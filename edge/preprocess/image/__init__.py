@@ -24,6 +24,8 @@ from edge.preprocess import PreprocessorInfo
 from edge.preprocess.image.decode import Decoded, decode_within, opencv, to_rgb
 from edge.preprocess.image.fill import Filler
 
+KEPT_MOST = 8_000_000
+"""Bytes of a picture that is kept beside its tensor, 1080p and less: several wait at once."""
 _ACCEPTED = "send a JPEG, PNG, BMP or WebP picture, or pixels (height x width x 3, uint8)"
 
 
@@ -45,6 +47,7 @@ class ImagePreprocessor:
 
     ahead = True
     by_row = False
+    keeps_pictures = False
 
     def __init__(self, part: Input, spec: TensorSpec, constants: Mapping[str, Array]) -> None:
         shape = spec.shape
@@ -102,7 +105,8 @@ class ImagePreprocessor:
                 frame.offset_y,
             )
         tensor = lease.tensor if self._batched else lease.tensor[0]
-        return ModelInput({self._spec.name: tensor, **self._constants}, frame, lease.release)
+        kept = self.keeps_pictures and whole == (width, height) and pixels.nbytes <= KEPT_MOST
+        return ModelInput({self._spec.name: tensor, **self._constants}, frame, lease.release, pixels if kept else None)
 
     def _is_tensor(self, array: Array) -> bool:
         shape = self._spec.shape or ()
