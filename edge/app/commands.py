@@ -8,7 +8,6 @@ A message that the broker had retained is none of now, and is refused.
 from __future__ import annotations
 
 import logging
-import math
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -136,7 +135,8 @@ class Commands:
         """What came on `set`."""
         self._ack(incoming)
         if len(self._waiting) < WAITING_MOST:
-            self._waiting.append(incoming)
+            cut = incoming.payload[: LARGEST + 1]  # what is refused for its size does not wait in memory
+            self._waiting.append(replace(incoming, payload=cut))
         else:
             self._too_many = True
 
@@ -218,10 +218,10 @@ class Commands:
             raise RefusedError("this model has no threshold that could be changed")
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise RefusedError("threshold is a number, or null for what it was at the start")
-        if not lowest <= value <= 1:
-            raise RefusedError(f"threshold {value:g}: from {lowest:g} to 1")
+        if not lowest <= value <= 1:  # a whole number may have more digits than a float holds
+            raise RefusedError(f"threshold {str(value)[:20]}: from {lowest:g} to 1")
         return float(value)
 
     def _classes(self, value: Any) -> tuple[str, ...] | None:
@@ -244,6 +244,9 @@ class Commands:
             labels = self._bounds.read_labels()
         except (EdgeError, OSError) as exc:
             raise RefusedError(str(exc)) from exc
+        gone = [one for state in (self._said, self._kept) for one in state.classes or () if one not in labels]
+        if gone:
+            raise RefusedError(f"classes names {gone[0][:50]!r}, which the file has no more; set classes to null first")
         self._controls.wanted = replace(self._controls.wanted, labels=labels)
 
     def _set(self, said: State) -> None:
@@ -294,7 +297,7 @@ class Commands:
 def _parsed(payload: bytes) -> Command:
     """Raises RefusedError."""
     if len(payload) > LARGEST:
-        raise RefusedError(f"{len(payload)} bytes; a command has {LARGEST} at most")
+        raise RefusedError(f"it is too large; a command has {LARGEST} bytes at most")
     try:
         return msgspec.json.decode(payload, type=Command)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

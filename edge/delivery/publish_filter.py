@@ -94,6 +94,12 @@ class PublishFilter:
             return self._publish(track, sure, now_ns)
         return None
 
+    def insist(self, result: Result, now_ns: int) -> list[Result]:
+        """What is published now where a result was asked for: whatever waits of its track, and last itself."""
+        track = self._track(result.source)
+        waiting, track.waiting = track.waiting, []
+        return [*waiting, self._publish(track, result, now_ns)]
+
     def due(self, now_ns: int) -> list[Result]:
         """What was held back and is published now, its interval being over."""
         results, self._ousted = self._ousted, []

@@ -109,9 +109,12 @@ class Publisher:
 
     def _publish_late(self, results: Sequence[Result]) -> None:
         # Their samples were acknowledged, and their askers answered, when they were held back.
-        messages = [m for r in results for m in self._worded(r, Message("result", codec.encode(r), r.seq))]
+        messages = [m for r in results for m in self._late(r)]
         ack = Ack(len(messages), lambda: None)
         self._put([(message, ack) for message in messages])
+
+    def _late(self, result: Result) -> list[Message]:
+        return self._worded(result, Message("result", codec.encode(result), result.seq))
 
     def _put(self, acked: Sequence[Acked]) -> None:
         for outbox in self._outboxes:
@@ -129,7 +132,11 @@ class Publisher:
         """What is published of these; `whole`: with the last of them the sample is done."""
         messages = []
         for result in results:
-            message = self._message(sample, result)
+            asked = isinstance(result, Result) and self._controls is not None and self._controls.tells()
+            if asked and self._filter is not None and isinstance(result, Result):
+                *late, _ = self._filter.insist(result, self._clock.monotonic_ns())
+                messages += [m for r in late for m in self._late(r)]
+            message = self._message(sample, result, asked=asked)
             if message is not None:
                 messages += self._worded(result, message)
             if isinstance(result, Result) and result.events:  # no rule holds back what happened
@@ -164,14 +171,13 @@ class Publisher:
             error = refusal.of(message, "words", result.model.name, str(exc))
             return [message, Message("error", codec.encode(error), result.seq)]
 
-    def _message(self, sample: Sample, result: Result | Skipped) -> Message | None:
-        """None where it is held back and no asker waits for it."""
+    def _message(self, sample: Sample, result: Result | Skipped, *, asked: bool) -> Message | None:
+        """None where it is held back and no asker waits for it; one that was `asked` for is not held back."""
         if isinstance(result, Skipped):
             self._metrics.inc("samples_skipped")
             self._skips.say(result)
             self._report.skipped(result.reason)
             return Message("error", codec.encode(result), result.seq, sample.reply)
-        asked = self._controls is not None and self._controls.tells()
         published = result if self._filter is None or asked else self._filter.admit(result, self._clock.monotonic_ns())
         if published is not None:
             return Message("result", codec.encode(published), result.seq, sample.reply)

@@ -296,7 +296,7 @@ def template(text: str) -> str:
     """The text, or what is in the file behind an @. Raises ValueError."""
     if text.startswith("@"):
         try:
-            text = path(text[1:]).read_text(encoding="utf-8").rstrip("\n")
+            text = path(text[1:]).read_text(encoding="utf-8-sig").rstrip("\r\n")
         except OSError as exc:
             raise ValueError(f"{exc.strerror}; name a file with the template behind @") from exc
         except UnicodeDecodeError:

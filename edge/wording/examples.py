@@ -60,7 +60,7 @@ def _found(task: str, labels: tuple[str, ...], values: tuple[str, ...]) -> list[
         plain = [Detection(i, name, 0.9 - i / 10, (1.0, 2.0, 30.0, 40.5)) for i, name in enumerate(names)]
         nothing = Nested("plate", "text", [])  # whatever a second model does, there may be none
         first = replace(plain[0], track_id=7, age=3, lost=1, zones=["door"], keypoints=[(1.0, 2.0, 0.5)], then=nothing)
-        return [first, *plain[1:]]
+        return [first, replace(plain[1], then=replace(nothing, predictions=[Text("AB 123", 0.9)])), *plain[2:]]
     if task == "regress":
         return [Regression(name, 21.5) for name in values]
     if task == "anomaly":

@@ -88,11 +88,15 @@ class Names:
         if not isinstance(prediction, msgspec.Struct):
             return self._whole(prediction)
         values = {name: getattr(prediction, name, None) for name in names}
-        return {name: None if value is msgspec.UNSET else msgspec.to_builtins(value) for name, value in values.items()}
+        return {name: _plain(value) for name, value in values.items()}
 
     def _whole(self, prediction: object) -> Any:
         plain = msgspec.to_builtins(prediction)
-        return {**self._blank, **plain} if isinstance(plain, dict) else plain
+        if not isinstance(plain, dict):
+            return plain
+        if isinstance(prediction, Detection):
+            plain["then"] = _plain(prediction.then)
+        return {**self._blank, **plain}
 
     def _predictions(self, result: Result) -> object:
         return [self._whole(p) for p in result.predictions]
@@ -123,11 +127,18 @@ def _field(name: str) -> Callable[[Result], object]:
 
 
 def _optional(name: str) -> Callable[[Result], object]:
-    def value(result: Result) -> object:
-        found = getattr(result, name)
-        return None if found is msgspec.UNSET else msgspec.to_builtins(found)
+    return lambda result: _plain(getattr(result, name))
 
-    return value
+
+def _plain(value: object) -> object:
+    """What a template can look into; fields that a struct has not are none."""
+    if value is msgspec.UNSET:
+        return None
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, list) and value and isinstance(value[0], msgspec.Struct):
+        return [_plain(one) for one in value]
+    return msgspec.to_builtins(value)
 
 
 def _labels(result: Result) -> dict[str, int]:

@@ -1,11 +1,13 @@
 """Templates in Jinja's language, by MiniJinja: sandboxed, compiled once, bounded in steps and memory by its fuel.
 
-In a payload that begins with { or [ every value is written as JSON, text with its quotes: no label can break it. In any
-other payload values stand as they are. In a topic a value is one level at most: what is not [A-Za-z0-9_-] becomes "-".
+In a payload that begins with { or [, behind comments and statements, every value is written as JSON, text with its
+quotes: no label can break it. In any other payload values stand as they are. In a topic a value is one level at most:
+what is not [A-Za-z0-9_-] becomes "-".
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 
@@ -20,6 +22,7 @@ LARGEST = 1_000_000
 """Bytes of a payload: some brokers refuse more."""
 LANGUAGE = frozenset({"range", "dict", "namespace"})
 """Functions that a template may call."""
+_LEAD = re.compile(r"(?:\s|\{#.*?#\}|\{%.*?%\})*", re.DOTALL)
 _TAG = str.maketrans({",": r"\,", " ": r"\ ", "=": r"\=", "\n": " ", "\r": " ", "\\": "/"})
 
 try:
@@ -89,8 +92,8 @@ class Template:
             text: str = self._env.render_template(self._flag, **self._constants, **values)
         except TemplateError as exc:
             raise SampleError(f"{self._flag}: {_said(exc)}") from exc
-        if len(text) > LARGEST:
-            raise SampleError(f"{self._flag}: {len(text)} characters; a payload has {LARGEST} at most")
+        if (size := len(text.encode())) > LARGEST:
+            raise SampleError(f"{self._flag}: {size} bytes; a payload has {LARGEST} at most")
         return text
 
     def _level(self, value: object) -> str:
@@ -100,7 +103,9 @@ class Template:
 
 
 def _begins_json(text: str) -> bool:
-    text = text.lstrip()
+    """Whatever is set or noted before it."""
+    lead = _LEAD.match(text)
+    text = text[lead.end() :] if lead is not None else text
     return text[:1] == "[" or (text[:1] == "{" and text[1:2] not in ("{", "%", "#"))
 
 

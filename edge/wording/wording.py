@@ -28,6 +28,8 @@ TOPICS_MOST = 1000
 """Topics that are remembered, by the values that they were made of."""
 MARKS = ("{{", "{%", "{#")
 
+_JSON = msgspec.json.Decoder(msgspec.Raw)  # looks at all of it and makes nothing of it
+
 Format = Literal["cloudevents", "cloudevents-binary"]
 
 
@@ -38,6 +40,14 @@ class Said(msgspec.Struct, frozen=True):
     topic: str | None = None
     payload: str | None = None
     format: Format | None = None
+
+
+class NoJsonError(SampleError):
+    """`text` is none, and what it begins with promises it."""
+
+    def __init__(self, reason: str, text: bytes) -> None:
+        super().__init__(reason)
+        self.text = text
 
 
 class Wording:
@@ -72,7 +82,10 @@ class Wording:
         values = {name: value(result) for name, value in self._used.items()}
         topic = self._where(values)
         if self._payload is not None:
-            return Words(topic, self._payload.render(values).encode(), self._type)
+            text = self._payload.render(values).encode()
+            if self._payload.is_json:
+                _require_json(text)
+            return Words(topic, text, self._type)
         return self._event(result, payload, topic) or Words(topic, None, properties={"schema": str(result.schema)})
 
     def _where(self, values: Mapping[str, object]) -> str:
@@ -80,7 +93,7 @@ class Wording:
         if self._topic is None:
             key: Hashable = ()
         else:
-            key = tuple(tuple(v.values()) if isinstance(v, dict) else v for v in map(values.get, self._placed))
+            key = tuple(tuple(v.items()) if isinstance(v, dict) else v for v in map(values.get, self._placed))
         try:
             if (known := self._topics.get(key)) is not None:
                 return known
@@ -115,10 +128,13 @@ class Wording:
         for example in examples:
             try:
                 words = self.result(example, codec.encode(example))
+                if self._payload is not None and (words.payload or b"").lstrip()[:1] in (b"{", b"["):
+                    _require_json(words.payload or b"")  # also where it does not begin so as a template
+            except NoJsonError as exc:
+                shown = exc.text[:200].decode(errors="replace")
+                raise ConfigError(f"{exc}: {shown}") from exc
             except SampleError as exc:
                 raise ConfigError(f"{exc}{_hint(example, str(exc))}") from exc
-            if self._payload is not None and self._payload.is_json:
-                _check_json(words.payload or b"")
 
 
 def _has_marks(text: str) -> bool:
@@ -131,15 +147,15 @@ def _hint(example: Result, said: str) -> str:
     return "; so it is where nothing is found: say top for the best prediction, it is always there"
 
 
-def _check_json(text: bytes) -> None:
-    """Raises ConfigError."""
+def _require_json(text: bytes) -> None:
+    """Raises NoJsonError."""
     try:
-        msgspec.json.decode(text)
+        _JSON.decode(text)
     except msgspec.DecodeError as exc:
-        shown = text[:200].decode(errors="replace")
-        raise ConfigError(
-            f"--payload: it begins as JSON and gives none: {exc}: {shown}; values bring their quotes, so write "
-            '{"label": {{ top.label }}}'
+        raise NoJsonError(
+            f"--payload: it begins as JSON and gives none: {exc}; where the template begins so, too, values bring "
+            'their quotes, so write {"label": {{ top.label }}}',
+            text,
         ) from exc
 
 

@@ -90,13 +90,21 @@ def test_a_reading_is_asked_for_while_it_is_paused(service):
 
 def test_threshold_classes_and_labels_reach_what_infers(service):
     service.say(b'{"command": "threshold", "value": 0.25}')
-    service.say(b'{"command": "classes", "value": ["dog", "dog"]}')
     service.say(b'{"command": "labels"}')
+    service.say(b'{"command": "classes", "value": ["Hund", "Hund"]}')
     wanted = service.controls.wanted
-    assert (wanted.threshold, wanted.classes, wanted.labels) == (0.25, ("dog",), ("Katze", "Hund"))
+    assert (wanted.threshold, wanted.classes, wanted.labels) == (0.25, ("Hund",), ("Katze", "Hund"))
     service.say(b'{"command": "classes", "value": null}')
     assert service.say(b'{"command": "threshold", "value": null}')["settings"]["threshold"] == 0.5
     assert service.controls.wanted.classes is None
+
+
+def test_labels_are_not_read_again_while_a_chosen_class_is_none_of_them(service):
+    service.say(b'{"command": "classes", "value": ["dog"]}')
+    assert "'dog'" in str(service.say(b'{"command": "labels"}')["reason"])
+    assert service.controls.wanted.labels is None
+    service.say(b'{"command": "classes", "value": null}')
+    assert service.say(b'{"command": "labels"}')["ok"] is True
 
 
 def test_the_log_level_is_set_and_as_before_at_the_end(service):
@@ -122,12 +130,13 @@ def test_the_log_level_is_set_and_as_before_at_the_end(service):
         (b'{"command": "threshold", "value": true}', "is a number"),
         (b'{"command": "threshold", "value": 0.01}', "from 0.1 to 1"),
         (b'{"command": "threshold", "value": 1.5}', "from 0.1 to 1"),
+        (b'{"command": "threshold", "value": ' + b"1" * 400 + b"}", "from 0.1 to 1"),
         (b'{"command": "classes", "value": ["dgo"]}', "did you mean dog"),
         (b'{"command": "classes", "value": []}', "a list of labels"),
         (b'{"command": "classes", "value": [1]}', "a list of labels"),
         (b'{"command": "log-level", "value": {}}', "one of debug"),
         (b'{"command": "read", "remember": true}', "cannot be remembered"),
-        (b'{"command": "pause", "id": "' + b"x" * 10_000 + b'"}', "10000 at most"),
+        (b'{"command": "pause", "id": "' + b"x" * 10_000 + b'"}', "10000 bytes at most"),
     ],
 )
 def test_what_is_no_command_is_refused_with_a_word_on_error_and_changes_nothing(service, payload, says):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge.data.result import Classification, ModelRef, Result, Timing
+from edge.data.result import Classification, ModelRef, Regression, Result, Timing
 from edge.data.sample import Sample
 from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import PublishFilter, PublishRules
@@ -27,13 +27,12 @@ IDENTITY = Identity("pi", ModelRef("double", "1", "00"), "regress", "5f0c9a1e")
 
 
 def runner(
-    controls: Controls, broker: FakeBroker, count: int, rules: PublishRules | None = None, **more: Any
+    controls: Controls, broker: FakeBroker, count: int, rules: PublishFilter | None = None, **more: Any
 ) -> Runner:
     clock, metrics = SystemClock(), Metrics()
     pipeline = Pipeline(DoublingEngine(), NumbersPreprocessor(), as_numbers, IDENTITY)
     outbox = Outbox("broker", broker, MemorySpool(1_000_000), clock=clock, metrics=metrics)
-    published = PublishFilter(rules) if rules is not None else None
-    options = RunnerOptions(controls=controls, publish_filter=published, **more)
+    options = RunnerOptions(controls=controls, publish_filter=rules, **more)
     return Runner(ListSource([1] * count), pipeline, [outbox], clock=clock, metrics=metrics, options=options)
 
 
@@ -56,13 +55,23 @@ def test_while_paused_only_what_is_asked_for_is_read_and_nothing_is_lost():
 
 def test_a_reading_that_is_asked_for_is_told_whatever_the_publishing_rules_say():
     controls, broker = Controls(), FakeBroker()
-    rules = PublishRules(on_change=True)
+    rules = PublishFilter(PublishRules(on_change=True))
     runner(controls, broker, 3, rules).run()
     assert len(broker.received) == 1
     controls.ask()
-    asked = FakeBroker()
-    runner(controls, asked, 3, rules).run()
-    assert len(asked.received) == 2
+    runner(controls, broker, 3, rules).run()
+    assert len(broker.received) == 2
+
+
+def test_what_waits_for_its_interval_goes_before_the_reading_that_is_asked_for_which_counts_as_told():
+    controls, broker = Controls(), FakeBroker()
+    rules = PublishFilter(PublishRules(on_change=True, min_interval_s=3600))
+    for number in (1.0, 7.0):
+        found = [Regression("value", number)]
+        rules.admit(msgspec.structs.replace(result(), task="regress", predictions=found), SystemClock().monotonic_ns())
+    controls.ask()
+    runner(controls, broker, 3, rules).run()
+    assert [r["predictions"][0]["value"] for r in broker.received] == [7.0, 2.0]
 
 
 def test_a_reading_that_was_had_before_the_pause_is_not_had_again_in_it():

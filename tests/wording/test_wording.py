@@ -39,10 +39,12 @@ def told(made: Wording, result: Result) -> tuple[str, bytes | None]:
         (None, "{% for p in predictions %}{{ p.nope }}{% endfor %}", "`p.nope` is undefined"),
         (None, "{{ predictions[0].label }}", "say top"),
         (None, '{"a": "{{ top.label }}"}', "values bring their quotes"),
+        (None, '{% macro m(a) %}.{% endmacro %}{"a": {{ top.label }}}', "values bring their quotes"),
         (None, "{{ top.label", "unexpected end of input"),
         (None, "{{ debug() }}", "unknown name 'debug'"),
         (None, "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "out of fuel"),
         (None, "{{ 'x' * 2000000 }}", "at most"),
+        (None, "{{ '€' * 400000 }}", "1200000 bytes"),
         (None, "{% include '/etc/passwd' %}", "non-existing template"),
         ("a/#", None, "belong in no topic"),
         ("$SYS/{{ device }}", None, "the broker's own"),
@@ -85,6 +87,30 @@ def test_a_label_breaks_neither_the_json_nor_the_topic() -> None:
     topic, payload = told(wording("out/{{ top.label }}/{{ base }}", '{"label": {{ top.label }}}'), result)
     assert topic == f"out/--------/{BASE}"
     assert codec.decode_json(payload or b"") == {"label": '"}, +/#\n'}
+
+
+def test_what_is_noted_or_set_before_json_makes_it_no_plain_text() -> None:
+    made = wording(None, '{# of the door #}{%- set n = 1 %}\n{"label": {{ top.label }}}')
+    assert codec.decode_json(told(made, some()[1])[1] or b"") == {"label": "cat"}
+
+
+def test_a_branch_that_gives_no_json_fails_its_results_alone() -> None:
+    made = wording(None, '{"a": [{{ top.label }}{% if top.label == "odd" %},{% endif %}]}')
+    with pytest.raises(SampleError, match="gives none"):
+        told(made, some(labels=("odd",))[1])
+    assert told(made, some()[1])[1] == b'{"a": ["cat"]}'
+
+
+def test_what_a_second_model_says_has_all_its_fields_as_every_prediction() -> None:
+    made = wording(None, "[{{ top.then.reason if top.then else 0 }}, {{ predictions[1:] }}]", "detect")
+    reason, predictions = codec.decode_json(told(made, some("detect")[2])[1] or b"")
+    assert (reason, predictions[0]["then"]["reason"]) == (None, None)
+
+
+def test_a_topic_of_the_labels_found_is_not_that_of_as_many_others() -> None:
+    made = wording("out/{% for name in labels %}{{ name }}{% endfor %}")
+    results = [some(labels=(name,))[1] for name in ("a", "b")]
+    assert [told(made, result)[0] for result in results] == ["out/a", "out/b"]
 
 
 def test_two_results_of_one_label_have_one_topic_and_others_have_others() -> None:
