@@ -69,7 +69,7 @@ def listen(core: Core, draft: Draft, session: MqttSession | None, controls: Cont
         clock=core.clock,
         about=(settings.topics.device, core.loaded.manifest.name, core.boot),
     )
-    session.subscribe(core.topics.set, commands.heard)
+    session.subscribe(core.topics.set, commands.heard, qos=0)  # one of QoS 1 waits behind inputs, in a pause for ever
     draft.births.append(lambda: [commands.told()])
     draft.ticks.append(commands.tick)
     draft.add("commands", commands.open, commands.close)

@@ -54,6 +54,7 @@ class SourceReader:
         self._controls = controls
         self._opened = self._is_up = self._away = False
         self._due_ns = 0
+        self._put_away: Read | None = None
         self.reading = False
         """The thread is inside the source's `read` or `open`: it may hang there."""
         self.ended = False
@@ -70,7 +71,9 @@ class SourceReader:
             raise Closed
         if self._controls is not None and self._controls.wanted.paused:
             return self._paused(self._controls, timeout_s)
-        item = self._read(timeout_s)
+        item = self._next(timeout_s)
+        if item is not None and self._controls is not None and self._controls.holds:
+            return self._put_by(item)
         items = []
         while item is not None:
             items.append(item)
@@ -84,12 +87,25 @@ class SourceReader:
         if controls.holds and not self._source.live:
             self._stop.wait(timeout_s)
             return []
-        item = self._read(timeout_s)
-        if item is None or controls.holds:
-            self._metrics.inc("dropped:paused", int(item is not None))
+        item = self._next(timeout_s)
+        if item is None:
             return []
+        if controls.holds:
+            return self._put_by(item)
         controls.read()
         return [item]
+
+    def _next(self, timeout_s: float) -> Read | None:
+        item, self._put_away = self._put_away, None
+        return item if item is not None else self._read(timeout_s)
+
+    def _put_by(self, item: Read) -> list[Read]:
+        """Came while it was waited for, and the pause before it: it is the first one afterwards, or a live one none."""
+        if self._source.live:
+            self._metrics.inc("dropped:paused")
+        else:
+            self._put_away = item
+        return []
 
     def close(self) -> None:
         """Closes the source, whether it is open or not."""

@@ -23,6 +23,9 @@ LARGEST = 1_000_000
 LANGUAGE = frozenset({"range", "dict", "namespace"})
 """Functions that a template may call."""
 _LEAD = re.compile(r"(?:\s|\{#.*?#\}|\{%.*?%\})*", re.DOTALL)
+_TAGS = re.compile(r"\{[{%](.*?)[}%]\}", re.DOTALL)
+_SLICE = re.compile(r"\[[^\]]*:")
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _TAG = str.maketrans({",": r"\,", " ": r"\ ", "=": r"\=", "\n": " ", "\r": " ", "\\": "/"})
 
 try:
@@ -61,7 +64,7 @@ class Template:
         self._env.add_filter("influx_tag", _influx_tag)
         try:
             self._env.add_template(flag, text)
-            used = self._env.undeclared_variables_in_str(text, nested=True)
+            used = {*self._env.undeclared_variables_in_str(text, nested=True), *_sliced(text, vocabulary)}
         except TemplateError as exc:
             raise ConfigError(f"{flag}: {_said(exc)}; docs/WORDS.md shows what can be said") from exc
         self.roots = self._checked(used, {*vocabulary.names, *vocabulary.constants}, vocabulary.fields)
@@ -100,6 +103,12 @@ class Template:
         """A value in a topic: never a wildcard, and one level but for what this service's own topics begin with."""
         text = "none" if value is None else str(value)
         return text if text in self._levels else _part(text)
+
+
+def _sliced(text: str, vocabulary: Vocabulary) -> set[str]:
+    """Names that MiniJinja does not tell: it looks into no `value[1:2]`. Of such a tag all that are known."""
+    words = {word for tag in _TAGS.findall(text) if _SLICE.search(tag) for word in _WORD.findall(tag)}
+    return words & {*vocabulary.names, *vocabulary.constants}
 
 
 def _begins_json(text: str) -> bool:

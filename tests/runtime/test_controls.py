@@ -12,11 +12,13 @@ from edge.data.result import Classification, ModelRef, Regression, Result, Timin
 from edge.data.sample import Sample
 from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import PublishFilter, PublishRules
+from edge.delivery.retry import Backoff
 from edge.errors import SourceError
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity
 from edge.runtime.controls import Controls, Selection, Wanted
 from edge.runtime.options import RunnerOptions
+from edge.runtime.reader import SourceReader
 from edge.runtime.runner import Runner
 from edge.storage.memory import MemorySpool
 from edge.telemetry.clock import SystemClock
@@ -80,6 +82,31 @@ def test_a_reading_that_was_had_before_the_pause_is_not_had_again_in_it():
     runner(controls, broker, 1).run()
     controls.wanted = Wanted(paused=True)
     assert controls.holds
+
+
+@pytest.mark.parametrize(("live", "told"), [(False, 1), (True, 2)])
+def test_what_comes_in_the_moment_of_a_pause_is_the_first_behind_it_and_a_live_one_is_dropped(live, told):
+    controls, clock = Controls(), SystemClock()
+
+    class PausedMeanwhile(ListSource):
+        def read(self, timeout_s: float) -> Sample | None:
+            sample = super().read(timeout_s)
+            if sample is not None and sample.payload == 1:
+                controls.wanted = Wanted(paused=True)
+            return sample
+
+    reader = SourceReader(
+        PausedMeanwhile([1, 2], live=live),
+        "list",
+        clock=clock,
+        metrics=Metrics(),
+        backoff=Backoff(),
+        stop=threading.Event(),
+        controls=controls,
+    )
+    assert reader.get(1.0) == []
+    controls.wanted = Wanted()
+    assert [sample.payload for sample in reader.get(1.0)] == [told]
 
 
 def test_a_reading_that_is_asked_for_passes_the_motion_gate():

@@ -107,6 +107,11 @@ def test_what_a_second_model_says_has_all_its_fields_as_every_prediction() -> No
     assert (reason, predictions[0]["then"]["reason"]) == (None, None)
 
 
+def test_a_part_of_a_list_or_a_text_can_be_told() -> None:
+    made = wording("{{ device[:4] }}/{{ base[:4] }}", "{% for p in predictions[:1] %}{{ p.label[1:] }}{% endfor %}")
+    assert told(made, some()[2]) == ("line/edge", b"at")
+
+
 def test_a_topic_of_the_labels_found_is_not_that_of_as_many_others() -> None:
     made = wording("out/{% for name in labels %}{{ name }}{% endfor %}")
     results = [some(labels=(name,))[1] for name in ("a", "b")]
