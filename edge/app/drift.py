@@ -130,7 +130,7 @@ def _made(core: Core, draft: Draft, session: MqttSession | None, reference: Refe
 
 
 class TensorRows:
-    """Tensors of several rows cut into rows of real values, with what the model found in each. From any thread."""
+    """Tensors of several rows as real values, with what the model found in each. From any thread."""
 
     def __init__(self, core: Core, reference: Reference) -> None:
         self._decode = assembly.make_postprocessor(core.loaded)
@@ -139,14 +139,13 @@ class TensorRows:
         if not any(self._inputs.values()):
             self._inputs = dict.fromkeys(self._inputs, len(reference.features))
 
-    def split(self, given: Tensors, outputs: Tensors) -> list[tuple[Tensors, Sequence[Any]]]:
-        """None of them where the tensors are no rows."""
+    def of(self, given: Tensors, outputs: Tensors) -> tuple[Tensors, Sequence[Sequence[Any]]] | None:
+        """The rows, and the predictions of each; None where the tensors are no rows."""
         count = next((len(given[n]) for n in self._inputs if n in given and given[n].ndim), 0)
         if not all(n in given and given[n].size == count * width for n, width in self._inputs.items()):
-            return []
+            return None
         real = self._real.real(ModelInput({n: given[n] for n in self._inputs})).tensors
-        predictions = self._found(self._real.real_outputs(outputs), count, real)
-        return [({n: v[i : i + 1] for n, v in real.items()}, predictions[i]) for i in range(count)]
+        return real, self._found(self._real.real_outputs(outputs), count, real)
 
     def _found(self, outputs: Tensors, count: int, real: Tensors) -> Sequence[Sequence[Any]]:
         """Predictions of each row; none where the outputs cannot be cut into rows, or say nothing."""
@@ -182,10 +181,10 @@ class SharedTally:
 
     def watch_tensors(self, given: Tensors, outputs: Tensors) -> None:
         """Rows along the first axis, which the model was given as they are. What has another shape is no row."""
-        rows = self._rows.split(given, outputs)
-        with self._lock:
-            for tensors, predictions in rows:
-                self._tally.row(tensors, predictions)
+        rows = self._rows.of(given, outputs)
+        if rows is not None:
+            with self._lock:
+                self._tally.rows(*rows)
 
     def tick(self) -> None:
         """About twice a second: rows are not kept waiting for the next one."""

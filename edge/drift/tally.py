@@ -48,11 +48,11 @@ class Reading(msgspec.Struct, frozen=True):
     inputs: tuple[str, ...]
     scales: tuple[Array, Array] | None = None
 
-    def columns(self, rows: Sequence[Tensors], features: int) -> Array | list[Array]:
-        """[features, rows] of one dtype, or an array of each feature."""
+    def columns(self, rows: Sequence[Tensors], count: int, features: int) -> Array | list[Array]:
+        """[features, count] of one dtype, or an array of each feature; of tensors that hold so many rows together."""
         if len(self.inputs) == 1 and features != 1:
             name = self.inputs[0]
-            table = np.concatenate([tensors[name] for tensors in rows], axis=None).reshape(len(rows), features)
+            table = np.concatenate([tensors[name] for tensors in rows], axis=None).reshape(count, features)
             if self.scales is not None:
                 table = table * self.scales[1] + self.scales[0]
             return table.T
@@ -71,7 +71,8 @@ class RowTally:
         self._features = self._predictions = Places(())
         self._put = put
         self._now = now
-        self._rows: list[tuple[Tensors, Sequence[Any]]] = []
+        self._rows: list[Tensors] = []
+        self._found: list[Sequence[Any]] = []
         self._runs = Runs(0)
         self._counted: Counted | None = None
         self._put_ns = now()
@@ -83,13 +84,19 @@ class RowTally:
 
     def watch(self, result: Result, outputs: Tensors, given: ModelInput) -> None:
         """A row that the model was given, and what it found in it."""
-        self.row(given.tensors, result.predictions)
+        self._rows.append(given.tensors)
+        self._found.append(result.predictions)
+        self._remembered()
 
-    def row(self, given: Tensors, predictions: Sequence[Any]) -> None:
-        """The same of a row that came as tensors, in real values."""
-        self._rows.append((given, predictions))
+    def rows(self, given: Tensors, found: Sequence[Sequence[Any]]) -> None:
+        """The same of rows along the first axis of tensors of real values, and the predictions of each."""
+        self._rows.append(given)
+        self._found += found
+        self._remembered()
+
+    def _remembered(self) -> None:
         due = self._now() - self._put_ns >= EVERY_NS
-        if due or len(self._rows) >= BLOCK:
+        if due or len(self._found) >= BLOCK:
             self._count()
             if due:
                 self.hand_over()
@@ -114,25 +121,25 @@ class RowTally:
 
     def _count(self) -> None:
         rows, self._rows = self._rows, []
-        if not rows:
+        found, self._found = self._found, []
+        if not found:
             return
-        features, numbers = self._of_features([tensors for tensors, _ in rows])
+        features, numbers = self._of_features(rows, len(found))
         runs, missing_runs = self._runs.longest(numbers)
-        predictions = self._of_predictions([found for _, found in rows])
-        counted = Counted(len(rows), features, predictions, runs, missing_runs)
+        counted = Counted(len(found), features, self._of_predictions(found), runs, missing_runs)
         self._counted = counted if self._counted is None else self._counted.plus(counted)
 
-    def _of_features(self, rows: Sequence[Tensors]) -> tuple[Array, Array]:
+    def _of_features(self, rows: Sequence[Tensors], count: int) -> tuple[Array, Array]:
         """Counts, and the numbers [numbers, rows] as float32."""
         places = self._features
-        columns = self._reading.columns(rows, len(places.features))
+        columns = self._reading.columns(rows, count, len(places.features))
         with np.errstate(over="ignore"):
             if isinstance(columns, np.ndarray) and columns.dtype != object and not places.texts:
                 numbers = np.ascontiguousarray(columns, dtype=np.float32)
             else:
                 numbers = np.asarray(
                     [_numbers(columns[i]) for i in places.numbers], dtype=np.float32
-                ).reshape(len(places.numbers), len(rows))  # fmt: skip
+                ).reshape(len(places.numbers), count)  # fmt: skip
         counts = places.count_numbers(numbers)
         for i in places.texts:
             counts = counts + places.count_texts(i, [_text(v) for v in columns[i].tolist()])
