@@ -132,7 +132,10 @@ def begin(state: State, now: float, *, excused: bool = False) -> State:
 
 
 def ended(state: State) -> State:
-    """The process ends in order: if it watches, the next one goes on with that."""
+    """The process ends in order: if it watches, the next one goes on with that; if a model is being proven, that was no
+    try of it."""
+    if state.phase == "proving":
+        return replace(state, tries=max(0, state.tries - 1))
     return replace(state, clean=True) if state.phase == "watching" else state
 
 

@@ -66,6 +66,15 @@ def test_a_model_that_ends_the_process_again_and_again_is_refused_for_good():
     assert (at.phase, at.refused, at.running) == ("rolled-back", (NEW.sha256,), OLD)
 
 
+def test_ends_in_order_while_a_model_is_proven_are_no_tries_of_it():
+    at = State(confirmed=OLD)
+    for _ in range(TRIES + 1):
+        at = state.proves(state.downloaded(state.found(at, NEW, 1.0), 1.0), 1.0)
+        at = state.begin(state.ended(at), 1.0)
+
+    assert (at.phase, at.refused, at.tries) == ("idle", (), 0)
+
+
 def test_a_model_that_never_comes_out_of_its_proof_is_refused_for_good():
     at = State(confirmed=OLD)
     for _ in range(TRIES):
