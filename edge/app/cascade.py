@@ -14,7 +14,8 @@ from edge.engines import choose
 from edge.errors import ConfigError, FatalError, nearest
 from edge.pipeline.pipeline import Follow
 from edge.plugins.protocols import EngineOptions
-from edge.settings.settings import CascadeSettings, Settings
+from edge.settings.settings import Settings
+from edge.settings.stages import CascadeSettings
 
 if TYPE_CHECKING:
     from edge.app.loading import Loaded

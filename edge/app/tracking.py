@@ -12,7 +12,8 @@ from edge.app.loading import Loaded
 from edge.app.motion import frames_are_of_now
 from edge.errors import ConfigError
 from edge.plugins.protocols import Source, ThresholdPostprocessor
-from edge.settings.settings import Settings, TrackingSettings
+from edge.settings.settings import Settings
+from edge.settings.stages import TrackingSettings
 
 if TYPE_CHECKING:
     from edge.tracking.stage import Places, Tracking

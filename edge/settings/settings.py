@@ -15,6 +15,7 @@ from edge.data.vocabulary import COLORS, LAYOUTS, RESIZES, TASKS, Color, Layout,
 from edge.settings import parsers
 from edge.settings.options import UNSET, Flag, Room
 from edge.settings.parsers import BATCH_MOST, THREADS_MOST, one_of, up_to
+from edge.settings.stages import CaptureSettings, CascadeSettings, DriftSettings, TrackingSettings
 
 
 class ModelSettings(Struct, frozen=True):
@@ -276,111 +277,6 @@ class HttpSettings(Struct, frozen=True):
         int, Flag("requests run together, up to so many samples; 1: each alone", parsers.positive, "N")
     ] = 1
     max_wait_ms: Annotated[float, Flag("how long a request waits for others to join it", parsers.seconds, "MS")] = 2.0
-
-
-class DriftSettings(Struct, frozen=True):
-    """Whether the model still fits. `window` in seconds; None: drift is not watched for."""
-
-    window: Annotated[
-        float | None,
-        Flag("tell when rows or results look unlike those of before; judged in windows of so many seconds, if not "
-             "of an hour", parsers.window_seconds, "SECONDS", name="drift", alone="3600"),
-    ] = None  # fmt: skip
-    anew: Annotated[
-        bool,
-        Flag("forget what was learnt of drift in this state folder, of all models or of --name; a service that runs "
-             "begins anew; and end", name="drift-anew", only_flag=True),
-    ] = False  # fmt: skip
-    trial: Annotated[
-        Path | None,
-        Flag("a second model that runs on the same samples in what time is left over; told is only how it differs",
-             parsers.path, "FILE"),
-    ] = None  # fmt: skip
-
-
-class CaptureSettings(Struct, frozen=True):
-    """Samples that are kept for labelling; none without `rules`: kind and value of each. Bytes."""
-
-    rules: Annotated[
-        tuple[tuple[str, float | str], ...],
-        Flag("keep samples worth labelling with their results, those that one of these picks, with commas between: "
-             "score<X, score>X, class:NAME, random:SHARE, drift, trial-differs", parsers.capture_rules, "RULES",
-             name="capture"),
-    ] = ()  # fmt: skip
-    folder: Annotated[
-        Path | None,
-        Flag("where they are kept; without: in the state folder", parsers.path, "DIR", name="capture-dir"),
-    ] = None
-    most: Annotated[
-        int,
-        Flag("bytes that they may take; the oldest of the least valuable go first", parsers.size, "SIZE",
-             name="capture-max"),
-    ] = 256_000_000  # fmt: skip
-    export: Annotated[
-        Literal["jsonl", "coco", "label-studio"] | None,
-        Flag("write what is kept in this layout, beside it, and end: jsonl, coco or label-studio",
-             one_of(("jsonl", "coco", "label-studio")), name="capture-export", only_flag=True),
-    ] = None  # fmt: skip
-
-
-class TrackingSettings(Struct, frozen=True):
-    """Objects followed from frame to frame. `lost_s` in seconds; None: they are not. Zones and lines: name
-    and points."""
-
-    lost_s: Annotated[
-        float | None,
-        Flag("follow objects from frame to frame and give them a track_id; out of sight for so many seconds, if not "
-             "1, they are forgotten", parsers.lost_seconds, "SECONDS", name="track", alone="1"),
-    ] = None  # fmt: skip
-    zones: Annotated[
-        tuple[tuple[str, tuple[tuple[float, float], ...]], ...],
-        Flag("with --track: tell who is in this polygon, in pixels of the frame or in shares of it (all 0 to 1)",
-             parsers.zone, "NAME=X,Y,X,Y,X,Y", name="zone", many=True, between=";"),
-    ] = ()  # fmt: skip
-    lines: Annotated[
-        tuple[tuple[str, tuple[tuple[float, float], ...]], ...],
-        Flag("with --track: tell who crosses this line, and in which direction", parsers.line, "NAME=X,Y,X,Y",
-             name="line", many=True, between=";"),
-    ] = ()  # fmt: skip
-    anchor: Annotated[
-        Literal["bottom", "center"],
-        Flag("the point of a box that is in a zone: the middle of its bottom edge, or its center",
-             one_of(("bottom", "center"))),
-    ] = "bottom"  # fmt: skip
-
-
-class CascadeSettings(Struct, frozen=True):
-    """A second model for the objects that the first one finds. `then` is None where there is none."""
-
-    then: Annotated[
-        Path | None,
-        Flag("show each object to a second model, and tell with it what that says", parsers.path, "FILE"),
-    ] = None  # fmt: skip
-    labels: Annotated[
-        tuple[str, ...], Flag("with --then: only objects of these classes", parsers.names, "A,B,C", name="then-labels")
-    ] = ()
-    margin: Annotated[
-        float,
-        Flag("with --then: show more than the box on each side, by this share of it",
-             parsers.up_to_ten, "X", name="then-margin"),
-    ] = 0.0  # fmt: skip
-    least: Annotated[
-        float,
-        Flag("with --then: pass over objects whose shorter side has fewer pixels",
-             parsers.not_negative, "PIXELS", name="then-min"),
-    ] = 16.0  # fmt: skip
-    most: Annotated[
-        int,
-        Flag("with --then: at most so many objects of a picture, the surest", parsers.positive, "N", name="then-most"),
-    ] = 10
-    gallery: Annotated[
-        Path | None,
-        Flag("with --then: vectors and their names (.npz); tells which is nearest to that of the object",
-             parsers.path, "FILE"),
-    ] = None  # fmt: skip
-    gallery_score: Annotated[
-        float, Flag("with --gallery: the cosine from which a vector has a name", parsers.cosine, "X")
-    ] = 0.5
 
 
 class DeliverySettings(Struct, frozen=True):
