@@ -165,7 +165,7 @@ class Preparation:
                     return _decoded(rows)
                 payload = codec.decode(payload)
             whole = payload if isinstance(payload, Mapping) else None
-            if self._path is not None and isinstance(payload, (dict, list)):
+            if self._path is not None and isinstance(payload, (dict, list, str, int, float, type(None))):
                 payload = self._path.pick(payload)
             return Opened(whole, self._preprocess.split(payload))
         except SampleError as exc:

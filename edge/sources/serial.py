@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import select
 import termios
 import tty
@@ -20,6 +21,8 @@ from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
 
 BAUD = 9600
+LINE_END = re.compile(rb"[\r\n]")
+"""Scales and meters end their lines with either, or with both."""
 CHUNK = 4096
 SPEEDS = {int(n[1:]): getattr(termios, n) for n in dir(termios) if n[0] == "B" and n[1:].isdigit() and n != "B0"}
 
@@ -87,9 +90,9 @@ class SerialSource:
     def _line(self) -> bytes | None:
         """The next one that is whole and not empty. Raises SampleError for one that is too long; its rest is left
         out."""
-        while (end := self._data.find(b"\n")) >= 0:
-            line = bytes(self._data[:end]).strip()
-            del self._data[: end + 1]
+        while (ends := LINE_END.search(self._data)) is not None:
+            line = bytes(self._data[: ends.start()]).strip()
+            del self._data[: ends.end()]
             begun, self._begun = self._begun, True
             if line and begun:
                 return line

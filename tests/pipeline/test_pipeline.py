@@ -82,6 +82,8 @@ def test_an_input_is_picked_out_of_what_others_send_and_keeps_the_id_of_the_whol
     assert values(pipeline.process(sample(b'{"data": {}}'))) == [
         "--input-path $.data.values: no 'values' (step 2); there is an object with nothing"
     ]
+    for other in (b"3", b'"a"', b"null", b"1,2"):
+        assert "no 'data' (step 1); there is" in pipeline.process(sample(other))[0].reason
     long = b'[{"data": {"values": [%s]}}]' % b",".join([b"3"] * 9000)
     nested = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, path=parse("$[0].data.values"))
     assert values(nested.process(sample(long))) == [6.0] * 9000

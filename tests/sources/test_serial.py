@@ -74,6 +74,15 @@ def test_each_line_is_an_input_and_the_rest_of_one_before_it_is_left_out(line):
     made.close()
 
 
+@pytest.mark.parametrize("ends", [b"\r", b"\n", b"\r\n", b"\n\r"])
+def test_a_line_ends_as_its_device_ends_it(line, ends):
+    made = source(line.path)
+    made.open()
+    line.send(b"half" + ends + b"1,2" + ends + b"3,4" + ends)
+    assert payloads(made, 2) == [b"1,2", b"3,4"]
+    made.close()
+
+
 def test_bytes_arrive_as_they_were_sent(line):
     made = source(line.path)
     made.open()
