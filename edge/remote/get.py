@@ -23,6 +23,8 @@ from edge.remote.login import Login
 from edge.remote.tls import tls_context
 
 if TYPE_CHECKING:
+    import ssl
+
     from _typeshed import WriteableBuffer
 
 TIMEOUT_S = 10.0
@@ -208,7 +210,7 @@ class Getter:
             sock = socket.create_connection((host, port), self._timeout_s)
             try:
                 if self._tls is not None:
-                    sock = self._tls.wrap_socket(sock, server_hostname=host)
+                    sock = _encrypted(self._tls, sock, host)
             except BaseException:
                 sock.close()
                 raise
@@ -232,6 +234,17 @@ class Getter:
         connection, self._connection, self._timed = self._connection, None, None
         if connection is not None:
             connection.close()
+
+
+def _encrypted(tls: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.SSLSocket:
+    """Raises UnavailableError where the server's certificate is not trusted, OSError for anything else."""
+    from ssl import SSLCertVerificationError  # is there already, with the context
+
+    try:
+        return tls.wrap_socket(sock, server_hostname=host)
+    except SSLCertVerificationError as exc:
+        text = f"its certificate is not trusted: {exc.verify_message}; #ca=FILE names the certificate to trust"
+        raise UnavailableError(text) from exc
 
 
 def _status(response: http.client.HTTPResponse) -> str:
