@@ -11,10 +11,8 @@ import itertools
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge import __version__
 from edge.app import (
     assembly,
     capture,
@@ -22,6 +20,7 @@ from edge.app import (
     connecting,
     control,
     drift,
+    endpoint,
     following,
     motion,
     refusals,
@@ -61,7 +60,6 @@ from edge.telemetry.watchdog import Heartbeats, Watchdog
 if TYPE_CHECKING:
     from edge.app.update_agent import UpdateAgent
     from edge.homeassistant.announcer import Announcer
-    from edge.http.app import HttpServer
     from edge.mqtt.masks import MaskPublisher
 
 log = logging.getLogger("edge.app.service")
@@ -102,7 +100,7 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
     _frame_saver(core, draft)
     tried = trial.make(core, draft, session, captured.differs if captured is not None else None)
-    server = _http(core, draft, status, source, (watched, tried, captured), then)
+    server = endpoint.make(core, draft, status, source, (watched, tried, captured), then)
     if announcer is not None and announcer.pictures is not None:
         draft.observers.append(announcer.pictures.observe)
     if isinstance(source, RememberingSource):
@@ -297,58 +295,6 @@ def _frame_saver(core: Core, draft: Draft) -> None:
     saver = FrameSaver(output.save_frames, output.save_frames_max, annotate=output.annotate)
     draft.observers.append(saver)
     draft.add("frame saver", saver.open)
-
-
-def _http(
-    core: Core,
-    draft: Draft,
-    status: Status,
-    source: Source | None,
-    fits: tuple[drift.Drift | None, trial.TrialPart | None, capture.Capture | None],
-    then: cascade.Second,
-) -> HttpServer | None:
-    address, grpc = core.settings.http.address, core.settings.http.grpc
-    if address is None:
-        if grpc is not None:
-            raise ConfigError(f"--grpc {grpc} without --http: name the port of HTTP too, --http 8080")
-        return None
-    from edge.http.options import Served
-
-    watched, tried, captured = fits
-    keep = captured.keep if captured is not None else None
-    watches = [watched.watch_http] if watched is not None else []
-    asked = core.of_requests
-    served = Served(
-        manifest=core.loaded.manifest,
-        engine=core.loaded.engine,
-        sha256=core.loaded.sha256,
-        version=__version__,
-        make_pipeline=lambda: asked.pipeline(*watches, follows=then.stages(), keep=keep),
-        metrics=core.metrics,
-        clock=core.clock,
-        info=status.info,
-        stats=status.stats,
-        source=status.source if source is not None else "",
-        watch_tensors=watched.watch_tensors if watched is not None else None,
-        drift=watched.pictured if watched is not None else None,
-        trial=tried.told if tried is not None else None,
-    )
-    server = assembly.make_server(address, core.settings.http, served, core.stop.fail, status.instances)
-    draft.observers.append(server.observe)
-    draft.add("http", server.start, server.stop)
-    from edge.app import terminal
-
-    if terminal.is_there():
-        draft.add("phone", functools.partial(_show_phone, server, core.settings.http.token_file))
-    return server
-
-
-def _show_phone(server: HttpServer, token_file: Path | None) -> None:
-    """For a person who has just started it by hand, where a phone can reach it."""
-    from edge.app import terminal
-
-    if (url := server.url_for_others) is not None:
-        terminal.show([terminal.phone(url, token_file, columns=terminal.columns())])
 
 
 def _guard(core: Core, draft: Draft, source: Source | None, tried: trial.TrialPart | None) -> Guard:
