@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from starlette.schemas import BaseSchemaGenerator, EndpointInfo
 
 from edge.data.result import Result
-from edge.http.openinference.protocol import InferRequest, InferResponse
+from edge.http.openinference.messages import InferRequest, InferResponse
 from edge.http.routes import description
 from edge.http.schemas import ERROR, JSON, ref
 

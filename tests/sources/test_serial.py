@@ -46,11 +46,9 @@ def source(rest: str, **context) -> serial.SerialSource:
 
 
 def payloads(made: serial.SerialSource, count: int) -> list[bytes]:
-    found = []
-    while len(found) < count:
-        if (sample := made.read(150)) is not None:
-            found.append(sample.payload)
-    return found
+    found = [made.read(150) for _ in range(count)]
+    assert None not in found, f"{found}: less than {count} lines came"
+    return [sample.payload for sample in found]
 
 
 def told(made: serial.SerialSource) -> str:

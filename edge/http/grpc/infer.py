@@ -12,8 +12,9 @@ from edge.data.tensor import STRING, Array, TensorSpec
 from edge.http.grpc.messages import Messages
 from edge.http.http_types import Refusal
 from edge.http.openinference import tensors
+from edge.http.openinference.messages import RequestedOutput
 from edge.http.openinference.parameters import refuse_shared_memory
-from edge.http.openinference.protocol import GivenTensor, Inference, RequestedOutput
+from edge.http.openinference.protocol import GivenTensor, Inference
 from edge.http.openinference.sequenced import SequencedInference
 
 CONTENTS: Mapping[str, str] = {
