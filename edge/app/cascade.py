@@ -135,8 +135,8 @@ def _gallery(loaded: Loaded, said: CascadeSettings) -> Gallery | None:
     if loaded.manifest.task != "raw" or len(outputs) != 1 or len(vector) > 1:
         shapes = ", ".join(f"{o.name} {list(o.shape or ())}" for o in outputs)
         raise ConfigError(
-            f"--gallery names a vector, and {file} does {loaded.manifest.task} with {shapes}; leave it out, or say "
-            'what the model does in a sidecar: "task": "raw"'
+            f"--gallery names a vector, and {file} does {loaded.manifest.task} with {shapes}; leave it out, or "
+            "name a model whose one output is a vector"
         )
     if vector and isinstance(vector[0], int) and vector[0] != found.width:
         raise ConfigError(f"--gallery {said.gallery}: vectors of {found.width} numbers, {file} gives {vector[0]}")

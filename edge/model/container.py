@@ -119,7 +119,10 @@ def read_manifest(path: Path, metadata: Mapping[str, str]) -> Manifest | None:
     try:
         return decode(text)
     except ValueError as exc:
-        raise ModelError(f"{where}: the manifest cannot be read: {exc}; re-run edge-convert") from exc
+        fix = "re-run edge-convert"
+        if where == sidecar.name:
+            fix = f"mend it; without it, edge-run --model {path.name} --describe prints a whole one"
+        raise ModelError(f"{where}: the manifest cannot be read: {exc}; {fix}") from exc
 
 
 def _read_sidecar(sidecar: Path) -> bytes | None:

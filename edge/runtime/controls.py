@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
 from edge.data.result import Result
 from edge.data.sample import Frame, Sample
-
-Follow: TypeAlias = Callable[[Sample, Result, Frame | None], Result]
+from edge.pipeline.pipeline import Follow
 
 
 class Wanted(msgspec.Struct, frozen=True):

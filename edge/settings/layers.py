@@ -134,6 +134,8 @@ def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if "@" in settings.model.file.name and settings.updates.uri is None and not settings.model.file.exists():
         raise ConfigError(f"--model {settings.model.file}: there is no such file; to fetch it say --updates URI, too")
     _check_home_assistant(settings)
+    if settings.input.motion is None and "motion_keepalive" in settings.given:
+        raise ConfigError("--motion-keepalive is about frames that are left out; add --motion")
     _check_tracking(settings)
     _check_words(settings)
     _check_cascade(settings)

@@ -193,6 +193,11 @@ def test_a_path_into_what_no_source_brings_is_refused(built):
         built("--mqtt", "none", "--http", "0", "--input-path", "$.a")
 
 
+def test_how_often_a_still_frame_passes_says_nothing_without_motion():
+    with pytest.raises(ConfigError, match="add --motion"):
+        layers.read(["--model", "m.onnx", "--source", "camera:0", "--motion-keepalive", "5"], {}, "0")
+
+
 def test_motion_where_there_is_no_picture_to_look_at_is_refused(built, tmp_path):
     with pytest.raises(ConfigError, match="--motion looks at pictures"):
         built("--mqtt", "none", "--source", "synthetic:1", "--motion", "0.01")

@@ -9,6 +9,7 @@ import pytest
 from support.guessing import build, detections, picture, random
 
 from edge.app import loading, sidecar
+from edge.errors import ModelError
 from edge.settings import layers
 
 
@@ -62,3 +63,10 @@ def test_the_empty_file_that_a_shell_makes_for_what_is_described_is_no_sidecar(t
     (tmp_path / "m.onnx.json").touch()
     assert opened(path).manifest == before
     assert "the sidecar is empty" in caplog.text
+
+
+def test_a_part_of_a_sidecar_is_refused_with_the_way_to_a_whole_one(tmp_path):
+    path = build(tmp_path / "m.onnx", picture(), OUTPUTS["classes"])
+    (tmp_path / "m.onnx.json").write_text('{"task": "raw"}')
+    with pytest.raises(ModelError, match=r"missing required field `name`.*--model m.onnx --describe"):
+        opened(path)
