@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from support.http import Site, SlowEngine, in_threads, talk
 from support.updating import write_model
 
 from edge.app import assembly
+from edge.http.scheduling import QUICK_BYTES
 
 ROW = {"a": 1, "b": 1}
 
@@ -18,6 +20,12 @@ ROW = {"a": 1, "b": 1}
 def files(tmp_path) -> tuple[Path, Path]:
     more = {"features": ("a", "b", "c"), "golden": ()}
     return write_model(tmp_path / "1.onnx", "1"), write_model(tmp_path / "2.onnx", "2", **more)
+
+
+def asked(site: Site) -> str:
+    """The version that answers a request which is too large to run in the event loop, however quick the model is."""
+    body = json.dumps(ROW).encode().ljust(QUICK_BYTES + 1)
+    return site.post("/predict", body, Content_Type="application/json").json["model"]["version"]
 
 
 def test_requests_under_way_and_streams_go_on_and_the_next_ones_are_the_new_model_s(files):
@@ -36,7 +44,7 @@ def test_requests_under_way_and_streams_go_on_and_the_next_ones_are_the_new_mode
             before = talk(kept, "POST", "/predict", ROW)
             assert slow.entered.acquire(timeout=150)
         slow.gate.clear()
-        asks = in_threads(1, lambda _: old.append(site.post("/predict", ROW).json["model"]["version"]))
+        asks = in_threads(1, lambda _: old.append(asked(site)))
         assert slow.entered.acquire(timeout=150)
         site.loaded = second
         taken = site.server.use(second.manifest, second.engine, second.sha256, site.pipeline, let_go.set)
