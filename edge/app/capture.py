@@ -12,6 +12,7 @@ import msgspec
 
 from edge.app.core import Core, Draft
 from edge.data.names import topic_part
+from edge.data.vocabulary import OBJECTS, SCORED
 from edge.errors import ConfigError, nearest
 from edge.model.manifest import Manifest
 from edge.pipeline.pipeline import Keep
@@ -25,8 +26,7 @@ log = logging.getLogger("edge.capture")
 
 SUFFIX = ".capture"
 """Of the folders in the state folder."""
-SCORED = ("classify", "detect", "keypoints", "anomaly", "text")
-NAMED = ("classify", "detect", "keypoints", "segment", "anomaly")
+NAMED = (*OBJECTS, "classify", "segment", "anomaly")
 KINDS = ("image", "table", "column", "tensor")
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from edge.app import assembly, loading
 from edge.app.core import Core, Draft
+from edge.data.vocabulary import OBJECTS
 from edge.describe.overrides import Overrides
 from edge.engines import choose
 from edge.errors import ConfigError, FatalError, nearest
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from edge.cascade.gallery import Gallery
 
 log = logging.getLogger("edge.cascade")
-
-TASKS = ("detect", "keypoints")
 
 
 class Second:
@@ -63,7 +62,7 @@ def check(said: CascadeSettings, first: Loaded) -> None:
     manifest, file = first.manifest, first.path.name
     if said.then is None:
         return
-    if manifest.task not in TASKS:
+    if manifest.task not in OBJECTS:
         raise ConfigError(f"--then looks at objects, and {file} does {manifest.task}; leave it out")
     for name in said.labels:
         if manifest.labels and name not in manifest.labels:

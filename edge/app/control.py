@@ -12,6 +12,7 @@ from edge.app import assembly, loading
 from edge.app.core import Core, Draft
 from edge.app.loading import Loaded
 from edge.data.names import DISCOVERY
+from edge.data.vocabulary import OBJECTS
 from edge.errors import ConfigError
 from edge.mqtt.reply_fence import ReplyFence
 from edge.mqtt.session import MqttSession
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from edge.app.commands import Bounds
     from edge.tracking.stage import Tracking
 
-NAMED = ("classify", "detect", "keypoints")
+NAMED = ("classify", *OBJECTS)
 """Tasks whose predictions have a label and a score."""
 LOW = 0.1
 """The lowest threshold that a detector can be told, where its own is no lower."""

@@ -19,6 +19,7 @@ import msgspec
 
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
+from edge.data.vocabulary import OBJECTS
 from edge.model import example
 from edge.model.manifest import Manifest
 from edge.mqtt.topics import Topics
@@ -62,7 +63,7 @@ def kind(result: Result) -> Hashable:
     found = result.predictions
     if result.task == "classify":
         return found[0].label if found else None
-    if result.task in ("detect", "keypoints"):
+    if result.task in OBJECTS:
         return frozenset(p.label for p in found)
     if result.task == "anomaly":
         return any(p.is_anomaly for p in found)

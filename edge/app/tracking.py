@@ -10,6 +10,7 @@ from edge.app import assembly
 from edge.app.core import Core
 from edge.app.loading import Loaded
 from edge.app.motion import frames_are_of_now
+from edge.data.vocabulary import OBJECTS
 from edge.errors import ConfigError
 from edge.plugins.protocols import Source, ThresholdPostprocessor
 from edge.settings.settings import Settings
@@ -18,7 +19,6 @@ from edge.settings.stages import TrackingSettings
 if TYPE_CHECKING:
     from edge.tracking.stage import Places, Tracking
 
-TASKS = ("detect", "keypoints")
 LOW = 0.1
 """Score from which a detection may go on with a track."""
 
@@ -55,7 +55,7 @@ def _places(settings: TrackingSettings) -> Places:
 def check(settings: Settings, loaded: Loaded) -> None:
     """Raises ConfigError where the model finds no objects that could be followed."""
     task = loaded.manifest.task
-    if settings.tracking.lost_s is not None and task not in TASKS:
+    if settings.tracking.lost_s is not None and task not in OBJECTS:
         raise ConfigError(f"--track follows objects, and {loaded.path.name} does {task}; leave it out")
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from edge.capture.about import About
 from edge.capture.read import Kept
+from edge.data.vocabulary import OBJECTS
 
-TASKS = ("detect", "keypoints", "classify", "anomaly")
+TASKS = (*OBJECTS, "classify", "anomaly")
 """What has a place in it: a class of the whole picture is a box around all of it."""
 
 
@@ -48,7 +49,7 @@ def _annotations(task: str, sample: Kept) -> Iterator[dict[str, Any]]:
         label = prediction.get("label")
         if task == "anomaly":
             label = "anomaly" if prediction.get("is_anomaly") else "normal"
-        box = _within(prediction.get("box"), sample) if task in ("detect", "keypoints") else whole
+        box = _within(prediction.get("box"), sample) if task in OBJECTS else whole
         if isinstance(label, str) and box is not None:
             yield {"label": label, "score": prediction.get("score"), **_shape(box, prediction)}
 

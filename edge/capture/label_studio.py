@@ -11,9 +11,9 @@ from xml.sax.saxutils import quoteattr
 
 from edge.capture.about import About
 from edge.capture.read import Kept
+from edge.data.vocabulary import OBJECTS
 
 _NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-BOXES = ("detect", "keypoints")
 
 
 def task(about: About, sample: Kept, folder: str) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def task(about: About, sample: Kept, folder: str) -> dict[str, Any]:
     model = sample.result.get("model", {})
     found = [{"id": f"r{n}", **one} for n, one in enumerate(_results(about.task, sample))]
     scores = [p["score"] for p in sample.predictions if isinstance(p.get("score"), (int, float))]
-    score = {"score": min(scores) if about.task in BOXES else scores[0]} if scores else {}
+    score = {"score": min(scores) if about.task in OBJECTS else scores[0]} if scores else {}
     version = f"{model.get('name', '')} {model.get('version', '')}".strip()
     predictions = [{"model_version": version, **score, "result": found}] if found else []
     return {"data": data, "predictions": predictions}
@@ -37,7 +37,7 @@ def interface(about: About, *, pictures: bool) -> str:
     labels = ("normal", "anomaly") if about.task == "anomaly" else about.labels
     shown = '<Image name="sample" value="$image"/>' if pictures else '<Table name="sample" value="$row"/>'
     named = [quoteattr(_text(label)) for label in dict.fromkeys(labels)]
-    if about.task in BOXES:
+    if about.task in OBJECTS:
         inner = "".join(f"<Label value={name}/>" for name in named)
         kinds = [("box", "RectangleLabels"), ("outline", "PolygonLabels")]
         if about.task == "keypoints":
@@ -62,7 +62,7 @@ def _row(row: Any) -> dict[str, Any]:
 
 
 def _results(task: str, sample: Kept) -> Iterator[dict[str, Any]]:
-    if task in BOXES:
+    if task in OBJECTS:
         if sample.width and sample.height:
             for prediction in sample.predictions:
                 yield from _regions(prediction, sample)

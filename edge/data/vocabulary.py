@@ -12,6 +12,10 @@ Activation = Literal["", "softmax", "sigmoid"]
 """What turns scores into probabilities; "": nothing."""
 
 TASKS: tuple[Task, ...] = get_args(Task)
+OBJECTS: tuple[Task, ...] = ("detect", "keypoints")
+"""Tasks whose predictions are objects, each with a box."""
+SCORED: tuple[Task, ...] = (*OBJECTS, "classify", "anomaly", "text")
+"""Tasks whose predictions have a score."""
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 COLORS: tuple[Color, ...] = get_args(Color)
 RESIZES: tuple[Resize, ...] = get_args(Resize)

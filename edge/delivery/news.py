@@ -14,9 +14,8 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 from edge.data.result import Classification, Detection, Result, Text
+from edge.data.vocabulary import OBJECTS
 
-OBJECTS = ("detect", "keypoints")
-SCORED = (*OBJECTS, "classify", "anomaly", "text")
 NUMBERS = ("regress", "raw", "segment", "anomaly")
 
 

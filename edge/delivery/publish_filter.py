@@ -26,7 +26,8 @@ import msgspec
 
 from edge.data.result import Result
 from edge.data.units import SECOND_NS
-from edge.delivery.news import NUMBERS, OBJECTS, SCORED, alarm, differ
+from edge.data.vocabulary import OBJECTS, SCORED
+from edge.delivery.news import NUMBERS, alarm, differ
 from edge.errors import ConfigError
 
 TRACKS_MOST = 1024

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edge.data.vocabulary import OBJECTS
 from edge.mqtt.topics import Topics
 
 Component = dict[str, Any]
@@ -69,7 +70,7 @@ def _of_task(results: Results, topic: str) -> Iterator[tuple[str, Component]]:
         label = _FIRST + "{{ best.label[:255] if best else none }}"
         yield "label", _text("Label", topic, label, attributes)
         yield "score", _percent("Score", topic, _FIRST + "{{ (best.score * 100) | round(1) if best else none }}")
-    elif results.task in ("detect", "keypoints"):
+    elif results.task in OBJECTS:
         yield from _objects(results.labels, topic)
         yield from _zones(results.zones, topic)
     elif results.task == "regress":

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from edge.app.loading import Loaded
 from edge.data.tensor import Array
+from edge.data.vocabulary import OBJECTS
 from edge.errors import ConfigError
 from edge.plugins.columns import Column, Columns, Words
 from edge.postprocess import regress
@@ -70,7 +71,7 @@ def of(loaded: Loaded) -> ResultColumns:
         return ResultColumns(anomaly, _first, "is_anomaly", ("score",))
     if task == "regress":
         return _of_regression(loaded)
-    if task in ("detect", "keypoints"):
+    if task in OBJECTS:
         boxes = _fields(("count", pa.int32()), ("predictions", pa.list_(_DETECTION)))
         return ResultColumns(boxes, _detections, "predictions")
     if task == "segment":

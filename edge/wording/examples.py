@@ -22,6 +22,7 @@ from edge.data.result import (
     Text,
     Timing,
 )
+from edge.data.vocabulary import OBJECTS
 
 SEVERAL = 3
 
@@ -56,7 +57,7 @@ def _found(task: str, labels: tuple[str, ...], values: tuple[str, ...]) -> list[
     names = [labels[i % len(labels)] for i in range(SEVERAL)]
     if task == "classify":
         return [Classification(i, name, 0.9 - i / 10) for i, name in enumerate(names)]
-    if task in ("detect", "keypoints"):
+    if task in OBJECTS:
         plain = [Detection(i, name, 0.9 - i / 10, (1.0, 2.0, 30.0, 40.5)) for i, name in enumerate(names)]
         nothing = Nested("plate", "text", [])  # whatever a second model does, there may be none
         first = replace(plain[0], track_id=7, age=3, lost=1, zones=["door"], keypoints=[(1.0, 2.0, 0.5)], then=nothing)
