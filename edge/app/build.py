@@ -34,7 +34,6 @@ from edge.app.loading import Loaded
 from edge.app.service import App, HangLog
 from edge.app.status import Status
 from edge.data import json_path
-from edge.data.names import DISCOVERY
 from edge.delivery.outbox import Outbox
 from edge.errors import ConfigError
 from edge.mqtt.messages import Outgoing
@@ -260,7 +259,7 @@ def _outboxes(
         clock=core.clock,
         transport=session,
         reply_topics=core.settings.topics.reply_topics,
-        discovery=tuple({DISCOVERY, core.settings.publishing.home_assistant or DISCOVERY}),
+        discovery=core.discovery,
         sending=announcer.sending if announcer is not None else lambda _: None,
         count=core.metrics.inc,
         closed=core.stop.request if len(uris) == 1 else lambda: None,  # the others go on

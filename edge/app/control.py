@@ -6,12 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from edge.app import assembly, loading
-from edge.app.core import Core, Draft
+from edge.app.core import LOW, Core, Draft
 from edge.app.loading import Loaded
-from edge.data.names import DISCOVERY
 from edge.data.vocabulary import OBJECTS
 from edge.errors import ConfigError
 from edge.mqtt.reply_fence import ReplyFence
@@ -25,8 +22,6 @@ if TYPE_CHECKING:
 
 NAMED = ("classify", *OBJECTS)
 """Tasks whose predictions have a label and a score."""
-LOW = 0.1
-"""The lowest threshold that a detector can be told, where its own is no lower."""
 
 
 def make(core: Core, flow: Core, tracked: Tracking | None) -> tuple[Core, Selection | Tracking | None, Controls | None]:
@@ -43,12 +38,8 @@ def make(core: Core, flow: Core, tracked: Tracking | None) -> tuple[Core, Select
         start = tracked.sure or None
         selection = Selection(controls, start, tracked, partial(setattr, tracked, "sure") if start else None)
         return flow, selection, controls
-    decode = assembly.make_postprocessor(core.loaded)
-    if not isinstance(decode, ThresholdPostprocessor):
-        return flow, Selection(controls, core.loaded.manifest.threshold), controls
-    manifest = msgspec.structs.replace(core.loaded.manifest, threshold=min(decode.threshold, LOW))
-    lower = msgspec.structs.replace(core, loaded=msgspec.structs.replace(core.loaded, manifest=manifest))
-    return lower, Selection(controls, decode.threshold), controls
+    lower, start = core.lowered()
+    return lower, Selection(controls, core.loaded.manifest.threshold if start is None else start), controls
 
 
 def listen(core: Core, draft: Draft, session: MqttSession | None, controls: Controls | None) -> None:
@@ -58,7 +49,6 @@ def listen(core: Core, draft: Draft, session: MqttSession | None, controls: Cont
     from edge.app.commands import Commands
 
     settings = core.settings
-    discovery = tuple({DISCOVERY, settings.publishing.home_assistant or DISCOVERY})
     commands = Commands(
         core.topics,
         controls,
@@ -66,7 +56,7 @@ def listen(core: Core, draft: Draft, session: MqttSession | None, controls: Cont
         settings.delivery.state_dir / f"{core.stem}.commands.json",
         post=session.post,
         ack=session.ack,
-        fence=ReplyFence(core.topics.base, discovery, settings.topics.reply_topics),
+        fence=ReplyFence(core.topics.base, core.discovery, settings.topics.reply_topics),
         clock=core.clock,
         about=(settings.topics.device, core.loaded.manifest.name, core.boot),
     )

@@ -10,12 +10,14 @@ from msgspec.structs import replace
 from edge.app import assembly
 from edge.app.loading import Loaded
 from edge.app.service import Part
+from edge.data.names import DISCOVERY
 from edge.data.result import Result
 from edge.data.sample import Frame, ModelInput, Sample
 from edge.data.tensor import Tensors
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.topics import Topics
 from edge.pipeline.pipeline import Follow, Keep, Pipeline, Watch
+from edge.plugins.protocols import ThresholdPostprocessor
 from edge.plugins.rows import RowRules
 from edge.runtime.publisher import Observer
 from edge.runtime.stop import Stop
@@ -23,6 +25,10 @@ from edge.settings.settings import Settings
 from edge.telemetry.clock import SystemClock, clock_synced
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.watchdog import Heartbeats
+
+LOW = 0.1
+"""Score from which a stage behind the detector is told of an object: it may go on with a track, or a command ask for
+it."""
 
 
 class Core(msgspec.Struct, frozen=True):
@@ -48,6 +54,20 @@ class Core(msgspec.Struct, frozen=True):
     def stem(self) -> str:
         """What this service's files in the state folder begin with."""
         return f"{self.settings.topics.device}.{self.loaded.manifest.name}"
+
+    def lowered(self) -> tuple[Core, float | None]:
+        """For a stage that cuts down what the detector tells: one that tells objects down to LOW, and the threshold
+        that it had. As it is, and None, where the decoder has none."""
+        decode = assembly.make_postprocessor(self.loaded)
+        if not isinstance(decode, ThresholdPostprocessor):
+            return self, None
+        manifest = replace(self.loaded.manifest, threshold=min(decode.threshold, LOW))
+        return replace(self, loaded=replace(self.loaded, manifest=manifest)), decode.threshold
+
+    @property
+    def discovery(self) -> tuple[str, ...]:
+        """Prefixes under which Home Assistant is told of devices."""
+        return tuple({DISCOVERY, self.settings.publishing.home_assistant or DISCOVERY})
 
     @property
     def of_requests(self) -> Core:

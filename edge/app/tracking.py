@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from edge.app import assembly
 from edge.app.core import Core
 from edge.app.loading import Loaded
 from edge.app.motion import frames_are_of_now
 from edge.data.vocabulary import OBJECTS
 from edge.errors import ConfigError
-from edge.plugins.protocols import Source, ThresholdPostprocessor
+from edge.plugins.protocols import Source
 from edge.settings.settings import Settings
 from edge.settings.stages import TrackingSettings
 
 if TYPE_CHECKING:
     from edge.tracking.stage import Places, Tracking
-
-LOW = 0.1
-"""Score from which a detection may go on with a track."""
 
 
 def make(core: Core, source: Source | None) -> tuple[Core, Tracking | None]:
@@ -34,14 +28,8 @@ def make(core: Core, source: Source | None) -> tuple[Core, Tracking | None]:
     from edge.tracking.stage import Tracking
 
     _require_use(core, source)
-    places = _places(settings)
-    decode = assembly.make_postprocessor(core.loaded)
-    live = frames_are_of_now(core, source)
-    if not isinstance(decode, ThresholdPostprocessor):
-        return core, Tracking(lost_s, 0.0, places, live=live)
-    manifest = msgspec.structs.replace(core.loaded.manifest, threshold=min(decode.threshold, LOW))
-    loaded = msgspec.structs.replace(core.loaded, manifest=manifest)
-    return msgspec.structs.replace(core, loaded=loaded), Tracking(lost_s, decode.threshold, places, live=live)
+    flow, sure = core.lowered()
+    return flow, Tracking(lost_s, sure or 0.0, _places(settings), live=frames_are_of_now(core, source))
 
 
 def _places(settings: TrackingSettings) -> Places:
