@@ -25,6 +25,7 @@ from collections.abc import Callable
 import msgspec
 
 from edge.data.result import Result
+from edge.data.streams import stream_of
 from edge.data.units import SECOND_NS
 from edge.data.vocabulary import OBJECTS, SCORED
 from edge.delivery.news import NUMBERS, alarm, differ
@@ -123,8 +124,7 @@ class PublishFilter:
         return sorted(results, key=lambda r: r.seq)
 
     def _track(self, source: str) -> _Track:
-        # Topics are sensors of their own; the files of a folder, or the rows of one, are one stream.
-        name = source if source.startswith("mqtt:") else ""
+        name = stream_of(source)
         track = self._tracks.setdefault(name, _Track())
         self._tracks.move_to_end(name)
         if len(self._tracks) > TRACKS_MOST:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from edge.data.picture import picture_of
 from edge.data.sample import EncodedImage, Payload, Sample
+from edge.data.streams import RATE, stream_of
 from edge.data.tensor import Array
 from edge.data.units import SECOND_NS
 from edge.errors import SampleError
@@ -38,8 +39,6 @@ MOST = 50.0
 """Of 255: so much is motion, for where all the scene changes that is no noise."""
 ANOTHER_SCENE = 0.6
 """Share of the cells that change when the light is switched, or the camera turned: the background begins anew."""
-RATE = 30
-"""Pictures a second of a recording that does not tell its times, as for tracks."""
 SMALL = 8_000_000
 """Pixels up to which a picture is decoded for this whose decoder cannot make it smaller meanwhile."""
 STREAMS_MOST = 64
@@ -77,7 +76,7 @@ class MotionGate:
         if grid is None:
             return sample
         self._count += 1
-        name = sample.source if sample.source.startswith("mqtt:") else ""
+        name = stream_of(sample.source)
         now_ns = (
             sample.captured_ns
             if self._live

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from edge.data.result import Detection, Event, Result
 from edge.data.sample import Frame, Sample
+from edge.data.streams import stream_of
 from edge.data.units import SECOND_NS
 from edge.tracking.places import Place
 from edge.tracking.presence import Anchor, Presences
@@ -94,7 +95,7 @@ class Tracking:
 
     def _stream(self, source: str) -> tuple[_Stream, list[Event]]:
         """The stream, and what ends with another one that makes room for it."""
-        name = source if source.startswith("mqtt:") else ""
+        name = stream_of(source)
         if name not in self._streams:
             places = self._places
             presences = Presences(places.zones, places.lines, places.anchor)

@@ -21,14 +21,15 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
+from edge.data.streams import RATE
 from edge.data.tensor import Array
 from edge.data.units import SECOND_NS
 from edge.tracking.assignment import pairs
-from edge.tracking.motion import STEPS_A_SECOND, Motion, centred, cornered, overlaps
+from edge.tracking.motion import Motion, centred, cornered, overlaps
 
 LEAST = 0.1
 """Overlap from which a detection may belong to a track."""
-STEP_NS = int(SECOND_NS / STEPS_A_SECOND)
+STEP_NS = SECOND_NS // RATE
 TRACKS_MOST = 1000
 """Those not seen for the longest time end first."""
 
