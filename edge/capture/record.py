@@ -86,8 +86,7 @@ def _file(payload: Payload) -> tuple[bytes, str]:
     """What is no row, as a file: a picture as it came, pixels as a JPEG, an array as `.npy`."""
     picture = picture_of(payload)
     if isinstance(picture, EncodedImage):
-        kind = magic.picture(picture.data[:64])
-        return picture.data, magic.SUFFIX_OF[kind] if kind is not None else ".bin"
+        return picture.data, magic.picture_suffix(picture.data[:64])
     if picture is not None:
         return annotate.encode(picture.pixels), ".jpg"
     if isinstance(payload, np.ndarray) and payload.ndim > 1:

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from edge.data import magic
 from edge.data.codec import npy_size
 
-_JPEG_START = b"\xff\xd8\xff"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
-_STARTS = (_JPEG_START, _PNG_START)
+_STARTS = (magic.JPEG, _PNG_START)
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 
 
@@ -81,7 +80,7 @@ def _behind_scan(data: bytes | bytearray, at: int) -> int:
 
 
 def _at_next(data: bytes | bytearray, at: int) -> int | None:
-    found = data.find(_JPEG_START, at)
+    found = data.find(magic.JPEG, at)
     return found if found >= 0 else None
 
 

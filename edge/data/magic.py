@@ -9,8 +9,9 @@ from typing import Literal, TypeAlias
 
 PictureKind: TypeAlias = Literal["JPEG", "PNG", "BMP", "GIF", "WebP"]
 
+JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _PICTURES: tuple[tuple[bytes, PictureKind], ...] = (
-    (b"\xff\xd8\xff", "JPEG"),
+    (JPEG, "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"BM", "BMP"),
     (b"GIF8", "GIF"),
@@ -49,6 +50,12 @@ def picture(begin: bytes) -> PictureKind | None:
         if begin.startswith(magic):
             return kind
     return "WebP" if begin[:4] == b"RIFF" and begin[8:12] == b"WEBP" else None
+
+
+def picture_suffix(begin: bytes) -> str:
+    """What the name of a picture file ends with; `.bin` where it is none that is known."""
+    kind = picture(begin)
+    return SUFFIX_OF[kind] if kind is not None else ".bin"
 
 
 def is_wav(begin: bytes) -> bool:

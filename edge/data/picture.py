@@ -32,7 +32,12 @@ def text_picture(payload: Payload) -> EncodedImage | None:
     if not isinstance(payload, str):
         return None
     try:
-        data = base64.b64decode(payload.partition("base64,")[2] or payload, validate=True)
-    except ValueError:  # binascii.Error, or letters that are none of base64's
+        found = from_text(payload)
+    except ValueError:
         return None
-    return EncodedImage(data) if magic.picture(data[:64]) is not None else None
+    return found if magic.picture(found.data[:64]) is not None else None
+
+
+def from_text(text: str) -> EncodedImage:
+    """The bytes that stand as base64, or as a data URL. Raises ValueError for letters that are none of base64's."""
+    return EncodedImage(base64.b64decode(text.partition("base64,")[2] or text, validate=True))

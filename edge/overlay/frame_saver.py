@@ -55,7 +55,7 @@ class FrameSaver:
             return
         if data is not None:
             stamp = results[0].time.replace(":", "-")
-            self._write(self._folder / f"{PREFIX}{stamp}-{results[0].seq}{_suffix(data)}", data)
+            self._write(self._folder / f"{PREFIX}{stamp}-{results[0].seq}{magic.picture_suffix(data[:64])}", data)
 
     def _encoded(self, sample: Sample, result: Result) -> bytes | None:
         picture = picture_of(sample.payload)
@@ -79,8 +79,3 @@ class FrameSaver:
             self.failed += 1
             if self.failed == 1:
                 log.warning("a picture was not saved", extra={"path": str(path), "reason": exc.strerror})
-
-
-def _suffix(data: bytes) -> str:
-    kind = magic.picture(data[:64])
-    return magic.SUFFIX_OF[kind] if kind is not None else ".bin"

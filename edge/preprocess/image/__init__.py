@@ -8,13 +8,13 @@ a tensor as it is, send floats or the batch dimension. JSON may also carry a pic
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from edge.data import codec
 from edge.data.array_rows import ArrayRows
+from edge.data.picture import from_text
 from edge.data.sample import EncodedImage, Frame, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import Array, TensorSpec, fits, numpy_dtype, quantize, to_integers
 from edge.errors import ModelError, SampleError
@@ -167,8 +167,8 @@ def _open(payload: Payload) -> Payload:
         (payload,) = rest.values()
     if isinstance(payload, str):
         try:
-            return EncodedImage(base64.b64decode(payload.partition("base64,")[2] or payload, validate=True))
-        except ValueError as exc:  # binascii.Error, or letters that are none of base64's
+            return from_text(payload)
+        except ValueError as exc:
             raise SampleError(f"text that is not a base64 picture ({exc}); {_ACCEPTED}") from exc
     return payload
 

@@ -113,7 +113,7 @@ def _jpeg(data: bytes) -> PictureHeader:
         exif = exif or (marker == 0xE1 and data[at + 4 : at + 8] == b"Exif")
         at += 2 + length
     # Inside the scan a data byte FF is always followed by 00, so FF D9 can only be the end of the image.
-    end = data.find(b"\xff\xd9", at)
+    end = data.find(magic.JPEG_END, at)
     if end < 0:
         raise _truncated(len(data))
     if size is None:

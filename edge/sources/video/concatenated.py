@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edge.data import boundaries
-from edge.data.magic import PADDING
+from edge.data.magic import JPEG, JPEG_END, PADDING
 from edge.errors import UnavailableError
-
-JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 class Concatenated:

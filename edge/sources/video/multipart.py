@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from edge.data.magic import JPEG, JPEG_END
 from edge.errors import UnavailableError
 
 MOST_HEAD = 8192
@@ -17,7 +18,6 @@ MOST_HEAD = 8192
 
 MOST_PADDED = 1024
 """Bytes behind the end of a JPEG that its length may count."""
-JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 FIRST_PART = re.compile(rb"(?:^|\n)--([^\r\n]+)\r?\n(?=[A-Za-z][A-Za-z-]*[ \t]*:|\r?\n)")
 
 
