@@ -83,7 +83,9 @@ def _require_use(core: Core) -> None:
 def _require_class(manifest: Manifest, file: str, name: str) -> None:
     if manifest.task not in NAMED:
         raise ConfigError(f"--capture class:{name}: {file} does {manifest.task}, which has no classes")
-    known = ("anomaly", "normal") if manifest.task == "anomaly" else manifest.labels
+    from edge.capture.about import About
+
+    known = About(manifest.task, manifest.labels).names
     if known and name not in known:
         raise ConfigError(f"--capture class:{name}: {file} has no class of this name{nearest(name, known)}")
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+ANOMALY = ("normal", "anomaly")
+"""What the two answers of a model that tells anomalies are called."""
+
 
 class About(msgspec.Struct, frozen=True):
     """The content of `about.json`."""
@@ -11,3 +14,8 @@ class About(msgspec.Struct, frozen=True):
     task: str = "raw"
     labels: tuple[str, ...] = ()
     schema: int = 1
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the classes, each once."""
+        return ANOMALY if self.task == "anomaly" else tuple(dict.fromkeys(self.labels))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from edge.capture.about import About
-from edge.capture.read import Kept
+from edge.capture.read import Kept, label_of, outlines_of
 from edge.data.vocabulary import OBJECTS
 
 TASKS = (*OBJECTS, "classify", "anomaly")
@@ -15,7 +15,7 @@ TASKS = (*OBJECTS, "classify", "anomaly")
 
 def document(about: About, samples: Iterable[Kept]) -> dict[str, Any]:
     """All of it; no images where no sample is a picture of a known size."""
-    names = list(_labels(about))
+    names = list(about.names)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     points = 0
@@ -39,18 +39,12 @@ def document(about: About, samples: Iterable[Kept]) -> dict[str, Any]:
     return {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": categories}
 
 
-def _labels(about: About) -> Iterator[str]:
-    yield from ("normal", "anomaly") if about.task == "anomaly" else dict.fromkeys(about.labels)
-
-
 def _annotations(task: str, sample: Kept) -> Iterator[dict[str, Any]]:
     whole = (0.0, 0.0, float(sample.width), float(sample.height))
     for prediction in sample.predictions[: 1 if task in ("classify", "anomaly") else None]:
-        label = prediction.get("label")
-        if task == "anomaly":
-            label = "anomaly" if prediction.get("is_anomaly") else "normal"
+        label = label_of(task, prediction)
         box = _within(prediction.get("box"), sample) if task in OBJECTS else whole
-        if isinstance(label, str) and box is not None:
+        if label is not None and box is not None:
             yield {"label": label, "score": prediction.get("score"), **_shape(box, prediction)}
 
 
@@ -66,12 +60,13 @@ def _within(box: Any, sample: Kept) -> tuple[float, float, float, float] | None:
 def _shape(box: tuple[float, float, float, float], prediction: dict[str, Any]) -> dict[str, Any]:
     x_min, y_min, x_max, y_max = box
     width, height = x_max - x_min, y_max - y_min
-    outlines = prediction.get("polygons") or ([prediction["corners"]] if prediction.get("corners") else [])
     found: dict[str, Any] = {
         "bbox": [x_min, y_min, width, height],
         "area": width * height,
         "iscrowd": 0,
-        "segmentation": [[v for point in outline for v in point[:2]] for outline in outlines if len(outline) > 2],
+        "segmentation": [
+            [v for point in outline for v in point[:2]] for outline in outlines_of(prediction) if len(outline) > 2
+        ],
     }
     if points := prediction.get("keypoints"):
         found["keypoints"] = [v for x, y, score in points for v in ((x, y, 2) if score > 0 else (0, 0, 0))]

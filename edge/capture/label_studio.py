@@ -10,7 +10,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from edge.capture.about import About
-from edge.capture.read import Kept
+from edge.capture.read import Kept, label_of, outlines_of
 from edge.data.vocabulary import OBJECTS
 
 _NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -34,9 +34,8 @@ def task(about: About, sample: Kept, folder: str) -> dict[str, Any]:
 
 def interface(about: About, *, pictures: bool) -> str:
     """The labelling interface that the predictions fit: XML."""
-    labels = ("normal", "anomaly") if about.task == "anomaly" else about.labels
     shown = '<Image name="sample" value="$image"/>' if pictures else '<Table name="sample" value="$row"/>'
-    named = [quoteattr(_text(label)) for label in dict.fromkeys(labels)]
+    named = [quoteattr(_text(label)) for label in about.names]
     if about.task in OBJECTS:
         inner = "".join(f"<Label value={name}/>" for name in named)
         kinds = [("box", "RectangleLabels"), ("outline", "PolygonLabels")]
@@ -69,9 +68,7 @@ def _results(task: str, sample: Kept) -> Iterator[dict[str, Any]]:
         return
     for prediction in sample.predictions[:1]:
         if task in ("classify", "anomaly"):
-            word = "anomaly" if prediction.get("is_anomaly") else "normal"
-            label = word if task == "anomaly" else prediction.get("label")
-            if isinstance(label, str):
+            if (label := label_of(task, prediction)) is not None:
                 yield _whole("label", "choices", {"choices": [_text(label)]})
         elif task == "segment" and prediction.get("labels"):
             yield _whole("label", "choices", {"choices": [_text(label) for label in prediction["labels"]]})
@@ -87,15 +84,14 @@ def _whole(name: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
 
 def _regions(prediction: dict[str, Any], sample: Kept) -> Iterator[dict[str, Any]]:
     """Places in per cent of the picture."""
-    label = prediction.get("label")
-    box = prediction.get("box")
-    if not isinstance(label, str) or not isinstance(box, list):
+    label, box = label_of("detect", prediction), prediction.get("box")
+    if label is None or not isinstance(box, list):
         return
     across, down = 100 / sample.width, 100 / sample.height
     size = {"original_width": sample.width, "original_height": sample.height, "image_rotation": 0}
     score = {"score": prediction["score"]} if isinstance(prediction.get("score"), (int, float)) else {}
     named = [_text(label)]
-    outlines = prediction.get("polygons") or ([prediction["corners"]] if prediction.get("corners") else [])
+    outlines = outlines_of(prediction)
     for outline in outlines:
         points = [[x * across, y * down] for x, y in outline]
         yield {**_whole("outline", "polygonlabels", {"points": points, "polygonlabels": named}), **size, **score}

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from edge.capture.about import About
+from edge.capture.about import ANOMALY, About
 from edge.capture.store import ABOUT, OURS
 
 
@@ -29,6 +29,19 @@ class Kept(msgspec.Struct, frozen=True):
     def predictions(self) -> list[dict[str, Any]]:
         """Of the model that ran."""
         return list(self.result.get("predictions", ()))
+
+
+def label_of(task: str, prediction: dict[str, Any]) -> str | None:
+    """What a prediction calls what it tells of; None where it has no name."""
+    if task == "anomaly":
+        return ANOMALY[bool(prediction.get("is_anomaly"))]
+    label = prediction.get("label")
+    return label if isinstance(label, str) else None
+
+
+def outlines_of(prediction: dict[str, Any]) -> list[list[Any]]:
+    """Of an object, points x, y each: of its mask, or of its oriented box; none where it has only a box."""
+    return prediction.get("polygons") or ([prediction["corners"]] if prediction.get("corners") else [])
 
 
 class _Prediction(msgspec.Struct):
@@ -70,11 +83,11 @@ class Folder:
         """The oldest first. Raises OSError."""
         self.left_out = 0
         times: dict[str, int] = {}
-        for _, kept in self._lines():
+        for kept in self._lines():
             times[kept.id] = times.get(kept.id, 0) + 1
         twice: dict[str, Kept] = {}
         self.left_out = 0
-        for _, kept in self._lines():
+        for kept in self._lines():
             left = times.get(kept.id, 1)
             one = _joined(twice[kept.id], kept) if kept.id in twice else kept
             if left > 1:
@@ -83,7 +96,7 @@ class Folder:
                 twice.pop(kept.id, None)
                 yield one
 
-    def _lines(self) -> Iterator[tuple[str, Kept]]:
+    def _lines(self) -> Iterator[Kept]:
         names = [match for path in self.path.iterdir() if (match := OURS.fullmatch(path.name)) is not None]
         for match in sorted((m for m in names if m[0] == f"{m['name']}.jsonl"), key=lambda m: int(m["number"])):
             try:
@@ -95,7 +108,7 @@ class Folder:
                 continue
             for line in lines:
                 if (kept := self._of(line)) is not None:
-                    yield match["name"], kept
+                    yield kept
                 else:
                     self.left_out += 1
 

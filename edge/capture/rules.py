@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from edge.capture.about import ANOMALY
 from edge.data.result import Anomaly, Classification, Detection, Result, Segmentation
 
 Rule: TypeAlias = tuple[str, float | str]
@@ -77,7 +78,7 @@ def _classes(predictions: Sequence[Any]) -> Iterator[str]:
         if isinstance(prediction, (Classification, Detection)):
             yield prediction.label
         elif isinstance(prediction, Anomaly):
-            yield "anomaly" if prediction.is_anomaly else "normal"
+            yield ANOMALY[prediction.is_anomaly]
         elif isinstance(prediction, Segmentation):
             yield from (label for label, area in zip(prediction.labels, prediction.areas, strict=True) if area > 0)
 
