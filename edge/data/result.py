@@ -60,6 +60,11 @@ class Detection(msgspec.Struct, frozen=True):
     zones: list[str] | UnsetType = UNSET
     then: Nested | UnsetType = UNSET
 
+    @property
+    def inner(self) -> Any:
+        """What a second model says of it first; None where that is nothing."""
+        return self.then.predictions[0] if self.then and self.then.predictions else None
+
 
 class Regression(msgspec.Struct, frozen=True):
     """A number the model predicts, with its unit where the manifest names one."""

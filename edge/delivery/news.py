@@ -48,7 +48,7 @@ def _state(result: Result) -> Any:
 
 
 def _within(detection: Detection) -> Hashable:
-    best = detection.then.predictions[0] if detection.then and detection.then.predictions else None
+    best = detection.inner
     if isinstance(best, Text):
         return best.text
     return (best.index, best.label) if isinstance(best, Classification) else None

@@ -61,7 +61,7 @@ def _lines(prediction: Any) -> list[str]:
 
 def _within(detection: Detection) -> str:
     """What a second model says of an object, in a word: its best class, the text that it has read, or a number."""
-    best = detection.then.predictions[0] if detection.then and detection.then.predictions else None
+    best = detection.inner
     if isinstance(best, Text):
         return best.text
     return best.label if isinstance(best, (Classification, Detection)) else next(iter(_lines(best)), "")
