@@ -19,6 +19,9 @@ from edge.errors import ConfigError, nearest
 
 Options = TypeVar("Options", bound=msgspec.Struct)
 
+PORTS = {"http": 80, "https": 443}
+"""Of servers that speak HTTP."""
+
 
 class Address(msgspec.Struct, frozen=True):
     """`hosts` is `host`, `host:port` or several of them with commas; `path` and `query` are as they were said.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from edge.errors import UnavailableError
-from edge.remote.address import Address
+from edge.remote.address import PORTS, Address
 from edge.remote.login import Login
 from edge.remote.tls import tls_context
 
@@ -32,7 +32,6 @@ TIMEOUT_S = 10.0
 MOST_DRAINED = 65_536
 """Of the body behind a refusal: the connection goes on behind it."""
 CHUNK = 65_536
-PORTS = {"http": 80, "https": 443}
 SAFE = "/%:@!$&'()*+,;=~?[]|"
 """What stands as it is in a path or a query."""
 

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 import msgspec
 
 from edge.errors import ConfigError, UnavailableError
-from edge.remote.address import Address
+from edge.remote.address import PORTS, Address
 from edge.remote.tls import tls_context
 
 TIMEOUT_S = 10.0
 MOST_READ = 65_536
-PORTS = {"http": 80, "https": 443}
 
 
 class Answer(msgspec.Struct, frozen=True):
