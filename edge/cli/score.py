@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -150,17 +151,15 @@ def run(argv: Sequence[str]) -> int:
     # Arrow's own pools keep what they had once: 50 MB more for each two processes, and no faster.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     try:
-        compares = "--compare" in argv
-        args = arguments.read(Arguments, PROGRAM, argv) if not compares else None
-        both = arguments.read(CompareArguments, COMPARE, argv) if compares else None
+        if "--compare" in argv:
+            work = partial(_compare, arguments.read(CompareArguments, COMPARE, argv))
+        else:
+            work = partial(_score, arguments.read(Arguments, PROGRAM, argv))
         try:
             import pyarrow  # noqa: F401 - only whether it is there
         except ImportError as exc:
             raise needs("edge-score", "pyarrow", "score") from exc
-        if both is not None:
-            _compare(both)
-        elif args is not None:
-            _score(args)
+        work()
     except FatalError as exc:
         sys.stderr.write(f"edge-score: error: {exc}".replace("\n", " ") + "\n")
         return exc.exit_code
@@ -244,11 +243,11 @@ def _compare(args: CompareArguments) -> None:
         replay(loaded, settings)
         return loaded, settings
 
-    asked = compare.Asked(args.archive, args.expect, args.by, args.batch)
+    asked = compare.Asked(args.expect, args.by, args.batch)
     parts = plan.parts(args.archive, in_order=False)
     models = (opened(args.old), opened(args.new))
     with report.progress(sum(p.rows for p in parts), counted=all(p.counted for p in parts)) as tell:
-        found, left_out = compare.compare(models, asked, tell)
+        found, left_out = compare.compare(models, asked, parts, tell)
     left = f"left out          {left_out} rows without an answer in {args.expect}\n" if left_out else ""
     sys.stdout.write(f"{text(found)}\n{left}")
     if args.report is not None:

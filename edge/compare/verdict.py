@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -58,10 +58,6 @@ class Verdict:
     slices: tuple[Counts, ...] = ()
     confusions: tuple[tuple[str, str, int], ...] = ()
     changed: tuple[Changed, ...] = field(default=(), repr=False)
-
-    def listing(self, changed: tuple[Changed, ...]) -> Verdict:
-        """The same with other rows named."""
-        return replace(self, changed=changed)
 
     @property
     def chance_of_one(self) -> float:

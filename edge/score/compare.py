@@ -22,9 +22,9 @@ from edge.compare.slices import MOST_VALUES, Slice, large_enough, of_numbers, of
 from edge.data.numbers import read_number
 from edge.data.tensor import Array
 from edge.errors import ConfigError
-from edge.score import plan
 from edge.score.kernel import Found, Kernel
 from edge.score.local import scored
+from edge.score.plan import Part
 from edge.score.read import Reader
 from edge.score.schema import ERROR
 from edge.settings.settings import Settings
@@ -35,9 +35,8 @@ CHANGED_MOST = 100_000
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """The archive, the column of the true answers ("": none), those to look at alone, rows in one inference."""
+    """The column of the true answers ("": none), those to look at alone, rows in one inference."""
 
-    archive: tuple[str, ...]
     expect: str = ""
     by: tuple[str, ...] = ()
     batch: int = 1024
@@ -123,12 +122,14 @@ class _Model:
 
 
 def compare(
-    models: tuple[tuple[Loaded, Settings], tuple[Loaded, Settings]], asked: Asked, tell: Callable[[int], None]
+    models: tuple[tuple[Loaded, Settings], tuple[Loaded, Settings]],
+    asked: Asked,
+    parts: Sequence[Part],
+    tell: Callable[[int], None],
 ) -> tuple[Report, int]:
-    """The report, and how many rows were left out since no answer is expected of them. `tell`: how many more rows are
-    done. Raises ConfigError, SourceError."""
+    """The report, and how many rows were left out since no answer is expected of them. `parts` of the archive, of which
+    there is one at least; `tell`: how many more rows are done. Raises ConfigError, SourceError."""
     old, new = (_Model(loaded, settings, asked) for loaded, settings in models)
-    parts = plan.parts(asked.archive, in_order=False)
     if parts[0].kind == "files" and asked.kept:
         raise ConfigError(f"{next(iter(asked.kept))}: files have no columns; leave --expect and --slice out")
     for part in parts:
@@ -192,7 +193,7 @@ def _judged(old: _Model, new: _Model, asked: Asked, columns: dict[str, Array]) -
             f"--compare: the old model does {tasks[0]}, the new one {tasks[1]}: they answer two questions"
         )
     changed = tuple(replace(c, row=int(rows[c.row - 1]) + 1) for c in said.changed[:CHANGED_MOST])
-    return Report(old.side, new.side, new.loaded.manifest.task, said.listing(changed)), count - len(rows)
+    return Report(old.side, new.side, new.loaded.manifest.task, replace(said, changed=changed)), count - len(rows)
 
 
 def _slices(name: str, texts: Array) -> list[Slice]:
