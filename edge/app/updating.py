@@ -118,12 +118,8 @@ def _require_service(settings: Settings) -> None:
     source = settings.input.source
     if source is None:
         return
-    scheme = uri.parse(source)
-    if (
-        scheme.name == "mqtt"
-        or scheme.declared.devices
-        or scheme.name in ("rtsp", "rtsps", "http", "https", "synthetic")
-    ):
+    declared = uri.parse(source).declared
+    if declared.ongoing or declared.devices:
         return
     raise ConfigError(
         f"--updates with --source {source}: it would be read from its beginning after each switch; updates are for a "

@@ -244,4 +244,6 @@ def create(rest: str, context: SourceContext) -> MqttSource:
     return MqttSource(context.transport, topic, context)
 
 
-SOURCE = SourceInfo(edge_api=1, create=create, usage="mqtt:TOPIC", fix="does something publish on that topic?")
+SOURCE = SourceInfo(
+    edge_api=1, create=create, usage="mqtt:TOPIC", ongoing=True, fix="does something publish on that topic?"
+)

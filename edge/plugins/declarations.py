@@ -47,6 +47,8 @@ class SourceInfo(Declaration, frozen=True, kw_only=True):
     """What its samples surely are; "" where that depends on what comes."""
     reads_path: bool = False
     """What follows the scheme is a file or a folder: a service must be allowed to see it."""
+    ongoing: bool = False
+    """What it gives is of now, as what comes from `devices` is: opened again it goes on, and nothing comes twice."""
     reads_files: tuple[str, ...] = ()
     """Options behind the # (`edge/remote/address.py`) that name a file which it reads: a service must be given it."""
     devices: tuple[str, ...] = ()

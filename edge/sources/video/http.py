@@ -160,6 +160,7 @@ SOURCE = SourceInfo(
     create=partial(create, "http"),
     usage="http://user@host/snapshot.jpg",
     gives="pictures",
+    ongoing=True,
     reads_files=("password_file", "ca"),
     fix="is the camera on, and are address, user and password right? curl -v --anyauth -u USER URL shows it",
 )

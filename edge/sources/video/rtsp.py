@@ -55,6 +55,7 @@ SOURCE = SourceInfo(
     create=partial(create, "rtsp"),
     usage="rtsp://user:password@host/stream",
     gives="pictures",
+    ongoing=True,
     packages=OPENCV,
     fix="is the camera on, and are address, user and password right? ffplay shows it",
 )
