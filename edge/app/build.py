@@ -285,7 +285,7 @@ def _frame_saver(core: Core, draft: Draft) -> None:
     output = core.settings.output
     if output.save_frames is None:
         return
-    if all(part.kind != "image" for part in core.loaded.manifest.inputs):
+    if not core.loaded.manifest.takes_pictures:
         raise ConfigError(
             f"--save-frames: {core.loaded.path.name} takes no picture, so there is none to keep; leave it out"
         )

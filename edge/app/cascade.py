@@ -99,7 +99,7 @@ def _engine(settings: Settings) -> tuple[str, EngineOptions]:
 def _require_one_picture(loaded: Loaded) -> None:
     """Raises ConfigError for a model that cannot be shown one object after the other."""
     file = loaded.path.name
-    if all(part.kind != "image" for part in loaded.manifest.inputs):
+    if not loaded.manifest.takes_pictures:
         raise ConfigError(f"--then {file} takes no picture, and what it would be shown are parts of one")
     if not assembly.make_pipeline(loaded, "then").free:
         raise ConfigError(

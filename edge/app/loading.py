@@ -60,7 +60,7 @@ def open_model(settings: Settings, options: EngineOptions | None = None) -> Load
         engine=settings.model.engine,
         overrides=overrides(settings),
     )
-    if any(i.kind == "image" for i in loaded.manifest.inputs):
+    if loaded.manifest.takes_pictures:
         normalization = _normalization(settings)
         if normalization is not None:
             log.info("normalization", extra={"note": str(normalization)})

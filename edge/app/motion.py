@@ -17,7 +17,7 @@ def make(core: Core, source: Source | None) -> MotionGate | None:
     settings = core.settings.input
     if settings.motion is None:
         return None
-    if all(part.kind != "image" for part in core.loaded.manifest.inputs):
+    if not core.loaded.manifest.takes_pictures:
         raise ConfigError(f"--motion looks at pictures, and {core.loaded.path.name} takes none; leave it out")
     if source is None:
         raise ConfigError("--motion looks at what a --source brings, and there is none; leave it out")

@@ -106,7 +106,7 @@ class Writer:
                 pass
             self._flush()
             log.info("capture", extra={k: v for k, v in self.counts().items() if v})
-        except Exception as exc:
+        except Exception as exc:  # a bug: nothing more is kept and `stats` says why; results go on
             log.exception("capture has broken off")
             self._reason = f"{type(exc).__name__}: {exc}"
         finally:

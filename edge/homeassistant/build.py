@@ -76,7 +76,7 @@ def _device(settings: Settings, manifest: Manifest) -> Device:
 
 def _results(settings: Settings, manifest: Manifest, outputs: tuple[TensorSpec, ...], *, drift: bool) -> Results:
     """What there is to be shown."""
-    shows = settings.publishing.image_interval > 0 and any(i.kind == "image" for i in manifest.inputs)
+    shows = settings.publishing.image_interval > 0 and manifest.takes_pictures
     tells = settings.topics.stats_interval > 0
     return Results(
         task=manifest.task,

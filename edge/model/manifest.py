@@ -174,6 +174,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
     damaged one costs nothing but that."""
 
     @property
+    def takes_pictures(self) -> bool:
+        """Whether one of its inputs is a picture."""
+        return any(part.kind == "image" for part in self.inputs)
+
+    @property
     def features(self) -> tuple[Feature, ...]:
         """Every feature of every table or column input, in order."""
         return tuple(f for i in self.inputs for f in i.features)
