@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import codecs
+import contextlib
 import math
 import re
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -22,10 +24,13 @@ from edge.errors import SampleError
 _NPY_DTYPE = re.compile(r"[<>|=]?([bi][1248]|u[1248]|f[248]|[SU][1-9][0-9]{0,5})")
 _LIST = re.compile(rb"\s*-?\d[\d.eE+-]*(?:[ \t]*,[ \t]*-?\d[\d.eE+-]*)+\s*")
 """Numbers with commas between, as loggers and serial lines send them."""
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?', re.DOTALL)
+"""A text in JSON, and the colon behind it where it is a name."""
 MAX_NPY_HEADER = 10_000
 _DAMAGED = (ValueError, SyntaxError, TypeError, KeyError, struct.error, RecursionError, MemoryError)
 """What a damaged header of a `.npy` file raises."""
 
+_HOLDS = frozenset((dict, list, str))
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
@@ -66,11 +71,63 @@ def decode(data: bytes) -> Payload:
 
 
 def decode_json(data: bytes | str) -> Any:
-    """A JSON value. Raises SampleError that says where the text goes wrong."""
+    """A JSON value. Raises SampleError that says where the text goes wrong, or which name comes twice in an object."""
     try:
-        return _decoder.decode(data[3:] if isinstance(data, bytes) and data.startswith(codecs.BOM_UTF8) else data)
+        value = _decoder.decode(data[3:] if isinstance(data, bytes) and data.startswith(codecs.BOM_UTF8) else data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise json_error(exc, data) from exc
+    # A decoder takes the last of two values without a word. Most texts have a colon for each name and no other.
+    text = data.encode() if isinstance(data, str) else data
+    colons = text.count(b":")
+    if colons and not (value.__class__ is dict and colons == len(value)):
+        _look_for_twice(text, value, colons)
+    return value
+
+
+def _look_for_twice(text: bytes, value: Any, colons: int) -> None:
+    """Raises SampleError where a name comes twice in an object of `value`, whose text has so many colons."""
+    if value.__class__ is list and set(map(type, value)) == {dict} and colons == sum(map(len, value)):
+        return
+    names, more = _names(value)
+    if colons == names + more and b"\\u00" not in text:
+        return
+    if sum(map(bool, _TEXT.findall(text))) != names:
+        refuse_twice(text)
+
+
+def refuse_twice(text: bytes) -> None:
+    """Raises SampleError where a name comes twice in an object of this JSON."""
+    import json  # for such a text only
+
+    with contextlib.suppress(ValueError, RecursionError):  # what this reader cannot hold, the other has read
+        json.loads(text, object_pairs_hook=once)
+
+
+def once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises SampleError where a name comes twice."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            both = f"{str(found[name])[:30]} and {str(value)[:30]}"
+            raise SampleError(f"{name[:60]!r} comes twice in an object, as {both}: name each value once")
+        found[name] = value
+    return found
+
+
+def _names(value: Any) -> tuple[int, int]:
+    """How many names all objects in a value have, and how many colons are in its texts."""
+    count, colons, left = 0, 0, [value]
+    while left:
+        part = left.pop()
+        if part.__class__ is str:
+            colons += part.count(":")
+            continue
+        if part.__class__ is dict:
+            count += len(part)
+            colons += "".join(part).count(":")
+            part = part.values()
+        left += [inner for inner in part if inner.__class__ in _HOLDS]
+    return count, colons
 
 
 def json_error(exc: Exception, data: bytes | str) -> SampleError:

@@ -65,10 +65,16 @@ def _from_onnx(embedded: Mapping[str, str]) -> Metadata:
 def _from_tflite(notes: TfliteMetadata) -> Metadata:
     keys = {"input_keys": notes.input_keys, "output_keys": notes.output_keys, "warnings": notes.warnings}
     for name in ("metadata.json", "temp_meta.txt"):
-        value = label_files.literal(notes.files.get(name, ""))
+        text = notes.files.get(name, "")
+        value = label_files.literal(text)
         written = _ultralytics(value) if isinstance(value, dict) else None
         if written is not None:
             return replace(written, **keys)
+        if value is None and (doubt := label_files.read_text(text).doubt):
+            keys["warnings"] = (
+                *notes.warnings,
+                f"{name} in it is left out: {doubt}; --task and --labels say what it is",
+            )
     picture = next((i for i in notes.inputs if i.image), None)
     thresholds = [o.threshold for o in notes.outputs if o.threshold is not None]
     normalised = picture is not None and bool(picture.mean or picture.std)
@@ -107,6 +113,10 @@ def _ultralytics(metadata: Mapping[str, Any]) -> Metadata | None:
     keypoints = (0, 0)
     if isinstance(points, (list, tuple)) and len(points) == 2 and all(isinstance(v, int) for v in points):
         keypoints = (points[0], points[1])
+    said = metadata["names"]
+    labels = label_files.read_text(said) if isinstance(said, str) else label_files.Reading(label_files.from_value(said))
+    doubts = (f"its metadata: {labels.doubt}; --labels names the classes",) if labels.doubt else ()
+    unknown = () if kind in _TASKS else (f"the task {kind!r} is not known here: its outputs are told as they are",)
     return Metadata(
         producer="ultralytics",
         description=str(metadata.get("description", "")),
@@ -114,9 +124,9 @@ def _ultralytics(metadata: Mapping[str, Any]) -> Metadata | None:
         task=_TASKS.get(kind, "raw"),
         kind=kind,
         head=str(metadata.get("head", "")),
-        labels=label_files.from_value(_value(metadata["names"])),
+        labels=labels.names,
         size=size,
         extras=_MASK_COEFFICIENTS if kind == "segment" else 0,
         keypoints=keypoints,
-        warnings=() if kind in _TASKS else (f"the task {kind!r} is not known here: its outputs are told as they are",),
+        warnings=(*doubts, *unknown),
     )

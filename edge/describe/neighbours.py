@@ -18,6 +18,7 @@ import msgspec
 
 from edge.describe import image_processors
 from edge.describe.metadata import AnomalyScale, Pictures
+from edge.model.label_tables import once
 
 MAX_BYTES = 16 * 2**20
 _CONFIG = "config.json"
@@ -98,7 +99,7 @@ def _json(path: Path, warnings: list[str]) -> Mapping[str, Any]:
     except OSError:
         return {}
     try:
-        value = json.loads(path.read_bytes()) if size <= MAX_BYTES else None
+        value = json.loads(path.read_bytes(), object_pairs_hook=once) if size <= MAX_BYTES else None
     except (OSError, ValueError, RecursionError) as exc:
         warnings.append(f"{path.name} beside the model is left out: {exc}; mend or move it")
         return {}

@@ -11,6 +11,7 @@ from python_multipart.multipart import Field, File, FormParser, parse_options_he
 
 from edge.data import codec
 from edge.data.sample import Payload
+from edge.errors import SampleError
 from edge.http.http_types import Refusal
 
 MOST_PARTS = 256
@@ -79,12 +80,15 @@ def _fields(fields: list[tuple[str, str]]) -> list[Payload]:
         if isinstance(value, (dict, list)):
             payloads.append(value)
         elif name:
+            if name in row:
+                raise SampleError(f"the field {name[:60]!r} comes twice in the form: name each value once")
             row[name] = value
     return [*payloads, row] if row else payloads
 
 
 def _value(text: str) -> Any:
     try:
-        return msgspec.json.decode(text)
+        value = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return text
+    return codec.decode_json(text) if isinstance(value, (dict, list)) else value

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from edge.data import magic
-from edge.errors import ModelError
+from edge.data import codec, magic
+from edge.errors import ModelError, SampleError
 from edge.model.manifest import ONNX_KEY, TFLITE_ENTRY, Manifest, decode
 
 log = logging.getLogger("edge.model")
@@ -117,8 +117,10 @@ def read_manifest(path: Path, metadata: Mapping[str, str]) -> Manifest | None:
     if text is None:
         return None
     try:
+        if where == sidecar.name:  # which people write
+            codec.refuse_twice(text)
         return decode(text)
-    except ValueError as exc:
+    except (ValueError, SampleError) as exc:
         fix = "re-run edge-convert"
         if where == sidecar.name:
             fix = f"mend it; without it, edge-run --model {path.name} --describe prints a whole one"

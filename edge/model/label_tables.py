@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 
 class TwiceError(ValueError):
-    """A key or an index that comes twice: which of its names is meant nothing says."""
+    """A key or an index that comes twice, or two tables that disagree: which name is meant nothing says."""
 
 
 def once(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, Value]:
@@ -119,11 +119,12 @@ def from_yaml(text: str, keys: Sequence[str]) -> object:
     """The list or mapping below the first of `keys` that the text has at its left edge; None where there is none."""
     lines = [_uncommented(line) for line in text.split("\n")]
     for key in keys:
-        for at, line in enumerate(lines):
-            match = re.match(rf"['\"]?{key}['\"]?\s*:\s*(.*)$", line)
-            if match:
-                rest = match[1].strip()
-                return _flow(" ".join([rest, *_indented(lines[at + 1 :])])) if rest else _block(lines[at + 1 :])
+        found = [(at, m) for at, line in enumerate(lines) if (m := re.match(rf"['\"]?{key}['\"]?\s*:\s*(.*)$", line))]
+        if len(found) > 1:
+            raise TwiceError(f"{key!r} comes twice, in the lines {found[0][0] + 1} and {found[1][0] + 1}")
+        for at, match in found:
+            rest = match[1].strip()
+            return _flow(" ".join([rest, *_indented(lines[at + 1 :])])) if rest else _block(lines[at + 1 :])
     return None
 
 

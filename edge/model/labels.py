@@ -190,6 +190,7 @@ def from_value(value: object) -> tuple[str, ...]:
         return ()
     nested = next((value[k] for k in _KEYS if isinstance(value.get(k), (list, tuple, dict))), None)
     if nested is not None:
+        _refuse_contradiction(value)
         return from_value(nested)
     if value and all(type(v) is int for v in value.values()):
         # Name to index, as Keras and torchvision write it; for digits both sides are numbers, and the values are it.
@@ -201,6 +202,15 @@ def from_value(value: object) -> tuple[str, ...]:
         raise
     except (TypeError, ValueError):
         return ()
+
+
+def _refuse_contradiction(content: Mapping[str, object]) -> None:
+    """Raises TwiceError where the table by index and the table by name tell different things."""
+    for by_index, by_name in (("id2label", "label2id"), ("idx_to_class", "class_to_idx")):
+        names, turned = from_value(content.get(by_index)), from_value(content.get(by_name))
+        for at, (name, other) in enumerate(zip(names, turned, strict=False)):
+            if name != other:
+                raise TwiceError(f"{by_index} says that {at} is {name!r}, {by_name} that it is {other!r}")
 
 
 def _from_records(records: Sequence[Mapping[str, object]]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import gzip
 import struct
 import zlib
 
+import msgspec
 import numpy as np
 import pytest
 from support import onnxmodels
@@ -400,6 +401,7 @@ def change(**fields):
         ({"inputs": []}, "input 'x' is missing"),
         (change(name="z"), "unknown input 'z'; the model takes x"),
         ({"inputs": change()["inputs"] * 2}, "comes twice"),
+        (msgspec.json.encode(change())[:-1] + b',"inputs":[]}', "'inputs' comes twice in an object"),
         ({**change(), "outputs": [{"name": "z"}]}, "unknown output 'z'; the model gives y"),
         (change(datatype="FP64"), "the model takes FP32"),
         (change(datatype="NOPE"), "the model takes FP32"),

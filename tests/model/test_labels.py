@@ -82,6 +82,25 @@ TWICE = {
 }
 
 
+@pytest.mark.parametrize("text", [
+    '{"id2label": {"0": "cat", "1": "dog"}, "label2id": {"dog": 0, "cat": 1}}',
+    '{"class_to_idx": {"cat": 0, "dog": 1}, "idx_to_class": {"0": "cat", "1": "bird"}}',
+])  # fmt: skip
+def test_two_tables_that_disagree_are_no_labels_and_the_reason_is_told(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"says that . is '\w+', .* that it is"):
+        labels.read(path)
+    assert labels.beside(tmp_path / "m.onnx") == (path, ())
+
+
+def test_a_list_of_names_that_comes_twice_in_yaml_is_told(tmp_path):
+    path = tmp_path / "data.yaml"
+    path.write_text("names: [cat, dog]\nnc: 2\nnames: [dog, cat]\n")
+    with pytest.raises(ConfigError, match="'names' comes twice, in the lines 1 and 3"):
+        labels.read(path)
+
+
 @pytest.mark.parametrize("form", TWICE)
 def test_an_index_that_comes_twice_is_refused_and_beside_a_model_left_out_with_the_reason(tmp_path, form):
     path = tmp_path / "labels.txt"

@@ -159,7 +159,7 @@ def _decoded(body: bytes) -> Payload:
         if b"NaN" not in body or not body[:64].lstrip().startswith((b"{", b"[")):
             raise
     try:
-        return json.loads(body, parse_constant=_constant)
+        return json.loads(body, parse_constant=_constant, object_pairs_hook=codec.once)
     except (ValueError, RecursionError) as exc:
         raise Refusal(400, f"not JSON: {exc}") from exc
 
