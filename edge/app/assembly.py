@@ -16,6 +16,7 @@ from edge.app import payloads
 from edge.app.loading import Loaded as Loaded
 from edge.app.loading import asked_instances, open_model, replay
 from edge.app.loading import load_file as load_file
+from edge.data.join import JoinRules
 from edge.data.names import topic_part
 from edge.data.result import Result, Skipped
 from edge.data.sample import ModelInput, Payload, Sample
@@ -247,6 +248,15 @@ def source_context(
         count=count,
         max_input=settings.input.max_input,
     )
+
+
+def join_rules(settings: Settings) -> JoinRules | None:
+    """None where topics are not joined."""
+    said = settings.join
+    if not said.features:
+        return None
+    partial = settings.input.absent == "missing"
+    return JoinRules(said.features, said.max_age, said.trigger or "", said.interval, partial=partial)
 
 
 def make_sink(uri: str, context: SinkContext) -> Sink:

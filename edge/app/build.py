@@ -158,7 +158,7 @@ def _terminal(core: Core, draft: Draft, session: MqttSession) -> None:
     settings = core.settings
     if not terminal.is_there() or any(uri.startswith("console") for uri in settings.output.sinks):
         return
-    asks = settings.input.source is None
+    asks = settings.input.source is None and not settings.join.features
     said = terminal.lines(session.options.url, settings.mqtt, core.topics, core.loaded.manifest, asks=asks)
     draft.add("terminal", functools.partial(terminal.show, said))
     draft.observers.append(terminal.KindsOfResult().observe)
@@ -227,7 +227,12 @@ def _source(core: Core, session: MqttSession | None) -> Source | None:
         core.topics.input,
         core.metrics.inc,
     )
-    return assembly.make_source(uri, context)
+    rules = assembly.join_rules(core.settings)
+    if rules is None:
+        return assembly.make_source(uri, context)
+    from edge.mqtt import join
+
+    return join.create(rules, context)
 
 
 def _remind(source: RememberingSource, outboxes: Sequence[Outbox]) -> None:

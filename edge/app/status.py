@@ -74,6 +74,8 @@ class Status:
         """The source as it may be told: on `info`, which is retained, in metrics and on the live page."""
         if self._settings.input.source:
             return without_credentials(self._settings.input.source)
+        if joined := self._settings.join.features:
+            return f"mqtt:{', '.join(dict.fromkeys(feature.topic for feature in joined))}"
         return "http" if self._settings.mqtt.url == "none" else f"mqtt:{self._topics.input}"
 
     def info(self) -> dict[str, Any]:

@@ -136,6 +136,8 @@ class RunningModel:
             return "the rules and templates of publishing are for another task"
         if (settings.input.source or "").startswith("synthetic") and _fed(old) != _fed(core):
             return "the source makes other inputs up for it"
+        if settings.join.features and old.loaded.manifest.features != core.loaded.manifest.features:
+            return "the joined topics are for other features"
         return ""
 
     def swap(self, new: Replacement, leaving: threading.Event) -> None:

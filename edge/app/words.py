@@ -25,10 +25,10 @@ def make(settings: Settings, loaded: Loaded, base: str) -> Wording | None:
     from edge.wording.wording import Said, Wording
 
     manifest = loaded.manifest
-    source = settings.input.source or "mqtt:"
-    heard = (source.removeprefix("mqtt:") or f"{base}/input") if source.startswith("mqtt:") else ""
     wording = Wording(
-        Said(base, said.topic, said.payload, said.format), manifest.task, partial(_refused, base=base, heard=heard)
+        Said(base, said.topic, said.payload, said.format),
+        manifest.task,
+        partial(_refused, base=base, heard=_heard(settings, base)),
     )
     values = regress.named(manifest, loaded.engine.outputs) if manifest.task == "regress" else ()
     model = ModelRef(manifest.name, manifest.version, loaded.sha256)
@@ -50,16 +50,24 @@ def check(settings: Settings, loaded: Loaded) -> None:
     make(settings, loaded, f"{topics.prefix}/{topics.device}/{loaded.manifest.name}")
 
 
-def _refused(topic: str, *, base: str, heard: str) -> str | None:
-    """Why no result may go there. `heard`: the filter of the topics that the source reads, "" where it reads none."""
+def _heard(settings: Settings, base: str) -> tuple[str, ...]:
+    """Filters of the topics that the source reads."""
+    if settings.join.features:
+        return tuple(feature.topic for feature in settings.join.features)
+    source = settings.input.source or "mqtt:"
+    return (source.removeprefix("mqtt:") or f"{base}/input",) if source.startswith("mqtt:") else ()
+
+
+def _refused(topic: str, *, base: str, heard: tuple[str, ...]) -> str | None:
+    """Why no result may go there. `heard`: filters of the topics that the source reads."""
     if topic in {f"{base}/{name}" for name in ("input", "set", *OUTPUTS) if name != "result"}:
         return "it is this service's own, for something else"
-    if not heard:
+    if not heard or topic == f"{base}/result":  # the source knows these, and leaves them out
         return None
     from edge.mqtt.connection import Connection  # brings paho, which the session loads in its own way
 
-    heard = heard.split("/", 2)[-1] if heard.startswith("$share/") else heard
-    usual = topic == f"{base}/result"  # the source knows these, and leaves them out
-    if not usual and Connection.matches(heard, topic):
-        return f"--source mqtt:{heard} reads there, so each result would be an input"
+    for said in heard:
+        plain = said.split("/", 2)[-1] if said.startswith("$share/") else said
+        if Connection.matches(plain, topic):
+            return f"--source mqtt:{plain} reads there, so each result would be an input"
     return None

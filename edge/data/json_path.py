@@ -22,10 +22,12 @@ _STEP = re.compile(
 
 
 class JsonPath(msgspec.Struct, frozen=True):
-    """A step is a name, an index (from the end where it is below 0) or None: each element."""
+    """A step is a name, an index (from the end where it is below 0) or None: each element. `flag`: where it was said,
+    for messages."""
 
     text: str
     steps: tuple[str | int | None, ...]
+    flag: str = "--input-path"
 
     def pick(self, value: Any) -> Any:
         """What is there. With `[*]` a list. Raises SampleError where there is nothing."""
@@ -56,10 +58,10 @@ class JsonPath(msgspec.Struct, frozen=True):
     def _absent(self, at: int, found: str) -> SampleError:
         step = self.steps[at]
         wanted = "elements" if step is None else repr(step)
-        return SampleError(f"--input-path {self.text}: no {wanted} (step {at + 1}); there is {found}")
+        return SampleError(f"{self.flag} {self.text}: no {wanted} (step {at + 1}); there is {found}")
 
 
-def parse(text: str) -> JsonPath:
+def parse(text: str, flag: str = "--input-path") -> JsonPath:
     """Raises ValueError for what is no path."""
     steps: list[str | int | None] = []
     at = 1
@@ -69,7 +71,7 @@ def parse(text: str) -> JsonPath:
         at = found.end()
     if text[:1] != "$" or at != len(text) or not steps or len(steps) > STEPS_MOST:
         raise ValueError("a path like $.data.values, $['a b'][0] or $.sensors[*].value belongs there")
-    return JsonPath(text, tuple(steps))
+    return JsonPath(text, tuple(steps), flag)
 
 
 def _kind(value: Any) -> str:

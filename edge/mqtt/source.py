@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from edge.data.sample import Reply, Sample
@@ -40,10 +40,12 @@ class MqttSource(Listener):
 
     live = False
 
-    def __init__(self, session: MqttSession, topic: str, context: SourceContext) -> None:
+    def __init__(self, session: MqttSession, topics: Sequence[str], context: SourceContext) -> None:
+        """`topics` are filters."""
         self.loop: Loop = session
         self._session = session
-        self._topic = topic
+        self._topics = tuple(topics)
+        self._wildcard = any(topic.endswith(("#", "+")) for topic in topics)
         self._context = context
         self._waiting = _Waiting()
         self._redeliveries = Redeliveries()
@@ -60,7 +62,8 @@ class MqttSource(Listener):
         if not self._subscribed:
             self._subscribed = True
             self._session.listen(self)
-            self._session.subscribe(self._topic, self._on_message)
+            for topic in self._topics:
+                self._session.subscribe(topic, self._on_message)
 
     def read(self, timeout_s: float) -> Sample | None:
         sample = self._waiting.get(timeout_s)
@@ -154,11 +157,10 @@ class MqttSource(Listener):
         Two services that hear each other's errors answer each with an error.
         """
         last = topic.rpartition("/")[2]
-        if topic == self._topic or last not in (*OUTPUTS, "set"):
+        if topic in self._topics or last not in (*OUTPUTS, "set"):
             return False
         base = self._context.topic.rpartition("/")[0]
-        wildcard = self._topic.endswith(("#", "+"))
-        own = topic == f"{base}/{last}" or (wildcard and _is_of_a_service(topic, base))
+        own = topic == f"{base}/{last}" or (self._wildcard and _is_of_a_service(topic, base))
         if own and not self._told_own:
             self._told_own = True
             log.warning(
@@ -241,7 +243,7 @@ def create(rest: str, context: SourceContext) -> MqttSource:
     parts = plain.split("/")
     if any(("#" in p and (p != "#" or i != len(parts) - 1)) or ("+" in p and p != "+") for i, p in enumerate(parts)):
         raise ConfigError(f"--source mqtt:{topic}: not a topic filter; + and # stand alone, # at the end")
-    return MqttSource(context.transport, topic, context)
+    return MqttSource(context.transport, (topic,), context)
 
 
 SOURCE = SourceInfo(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from edge.settings import arguments, options
 from edge.settings.arguments import Program
 from edge.settings.options import UNSET
 from edge.settings.settings import Settings
+from edge.settings.stages import JoinSettings
 
 Stated = Mapping[str, tuple[str, object]]
 """By the option's key: where it was said, and what."""
@@ -28,6 +29,8 @@ EXAMPLES = """\
 
 PLACES = {"zones": ("zone", "polygon"), "lines": ("line", "points")}
 """Tables in the file that say what a flag says: `[zones.door]` with its `polygon`."""
+JOIN = {"max-age": "join-max-age", "trigger": "join-trigger", "interval": "join-interval", "features": "join"}
+"""What stands in the table `[join]`, and the flag that says it."""
 
 COMMON = ("model", "source", "mqtt", "http", "device", "sink", "check", "describe", "labels", "threshold", "on-change",
           "config", "verbose")  # fmt: skip
@@ -100,11 +103,46 @@ def _from_file(path: Path) -> Stated:
                 raise ConfigError(f"{path.name}: {flag} and a table {name}: say all of them in one of the two")
             values[flag] = (f"{path.name}: {name}", _places(f"{path.name}: {name}", raw, points))
             continue
+        if name == "join" and isinstance(raw, dict):
+            values.update(_join(path.name, raw, table))
+            continue
         key = name.replace("-", "_")
         if key not in known:
             raise ConfigError(f"{path.name}: unknown key {name!r}{nearest(name, known.values())}")
         values[key] = (f"{path.name}: {name}", raw)
     return values
+
+
+def _join(
+    file: str, said: Mapping[str, object], table: Mapping[str, object]
+) -> Iterator[tuple[str, tuple[str, object]]]:
+    """`[join]` as its flags say it. Raises ConfigError."""
+    for name, raw in said.items():
+        flag, where = JOIN.get(name.replace("_", "-")), f"{file}: join.{name}"
+        if flag is None:
+            raise ConfigError(f"{where}: unknown key{nearest(name, JOIN)}; known: {', '.join(JOIN)}")
+        if name != "features" and flag in table:
+            raise ConfigError(f"{where}: {flag} stands in the file, too; leave one of the two out")
+        yield flag.replace("-", "_"), (where, _features(where, raw) if name == "features" else raw)
+    if not said.get("features"):
+        raise ConfigError(
+            f"{file}: join: no features; add a table [join.features] with a topic for each of the model's"
+        )
+
+
+def _features(where: str, raw: object) -> list[str]:
+    """As `--join` says them. Raises ConfigError."""
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{where}: {raw!r}; a table of features and their topics belongs there")
+    found: list[str] = []
+    for name, of in raw.items():
+        topic = of.get("topic") if isinstance(of, dict) else of
+        path = of.get("path", "") if isinstance(of, dict) else ""
+        more = sorted({*of} - {"topic", "path"}) if isinstance(of, dict) else []
+        if not isinstance(topic, str) or not isinstance(path, str) or more or path[:1] not in ("", "$"):
+            raise ConfigError(f'{where}.{name}: {of!r}; say "a/topic" or {{topic = "a/topic", path = "$.data.value"}}')
+        found.append(f"{name}={topic} {path}" if path else f"{name}={topic}")
+    return found
 
 
 def _places(where: str, table: Mapping[str, object], points: str) -> list[str]:
@@ -136,6 +174,7 @@ def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
     _check_home_assistant(settings)
     if settings.input.motion is None and "motion_keepalive" in settings.given:
         raise ConfigError("--motion-keepalive is about frames that are left out; add --motion")
+    _check_join(settings)
     _check_tracking(settings)
     _check_words(settings)
     _check_cascade(settings)
@@ -157,6 +196,43 @@ def _check_home_assistant(settings: Settings) -> None:
         )
     if settings.mqtt.url == "none":
         raise ConfigError("--home-assistant: it listens on a broker, but --mqtt is none; name one with --mqtt URL")
+
+
+def _check_join(settings: Settings) -> None:
+    said = settings.join
+    if not said.features:
+        if asked := next((o.name for o in options.of(type(said)) if o.key in settings.given), None):
+            raise ConfigError(f"--{asked} is about topics that are joined; name them by --join NAME=TOPIC")
+        return
+    if settings.input.source is not None:
+        raise ConfigError(
+            f"--join with --source {settings.input.source}: both say where inputs come from; leave one of the two out"
+        )
+    if settings.mqtt.url == "none":
+        raise ConfigError("--join: topics come over a broker, but --mqtt is none; name one with --mqtt URL")
+    if settings.input.path is not None:
+        raise ConfigError("--input-path with --join: each feature has a path of its own: NAME=TOPIC $.data.value")
+    names = [feature.name for feature in said.features]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"--join {twice}=...: there are two of this name; a feature has one topic")
+    if said.trigger is not None and said.trigger not in names:
+        raise ConfigError(f"--join-trigger {said.trigger}: no feature of --join{nearest(said.trigger, names)}")
+    if said.trigger is not None and said.interval:
+        raise ConfigError("--join-trigger with --join-interval: both say when a row is made; leave one of the two out")
+    _check_wildcards(said)
+
+
+def _check_wildcards(said: JoinSettings) -> None:
+    """Where topics have a +, it names the device, whose values belong together."""
+    wild = {feature.topic.split("/").count("+") for feature in said.features} - {0}
+    if len(wild) > 1:
+        raise ConfigError(
+            "--join: topics with different numbers of +; what they stand for tells which values belong together, so "
+            "each topic has as many, or none"
+        )
+    trigger = next((feature for feature in said.features if feature.name == said.trigger), None)
+    if wild and trigger is not None and "+" not in trigger.topic.split("/"):
+        raise ConfigError(f"--join-trigger {trigger.name}: its topic has no +, so it would not tell for which device")
 
 
 def _check_tracking(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias, TypeVar
 
+from edge.data.join import JoinedFeature
 from edge.data.json_path import parse as path_of_json
 from edge.errors import nearest
 
@@ -188,6 +189,19 @@ def names(text: str) -> tuple[str, ...]:
 def json_path(text: str) -> str:
     """Where in a JSON value another one is. Raises ValueError."""
     return path_of_json(text).text
+
+
+def joined(text: str) -> JoinedFeature:
+    """A feature, the filter of its topics, and where in their JSON: t=plant/+/data $.temperature. Raises ValueError."""
+    name, equals, rest = text.partition("=")
+    topic, blank, where = rest.strip().partition(" $")
+    name, topic = name.strip(), topic.strip()
+    if not name or not equals or not topic:
+        raise ValueError("a feature, = and a topic belong there: temperature=plant/line3/temperature")
+    levels = topic.split("/")
+    if any(("+" in level and level != "+") or "#" in level for level in levels) or levels[0] == "$share":
+        raise ValueError(f"a topic belongs there, or one with + in place of a device's name, not {topic!r}")
+    return JoinedFeature(name, topic, path_of_json(f"${where.strip()}", f"join of {name}:") if blank else None)
 
 
 def labels(text: str) -> Path | tuple[str, ...]:

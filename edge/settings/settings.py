@@ -15,7 +15,7 @@ from edge.data.vocabulary import COLORS, LAYOUTS, RESIZES, TASKS, Color, Layout,
 from edge.settings import parsers
 from edge.settings.options import UNSET, Flag, Room
 from edge.settings.parsers import BATCH_MOST, THREADS_MOST, one_of, up_to
-from edge.settings.stages import CaptureSettings, CascadeSettings, DriftSettings, TrackingSettings
+from edge.settings.stages import CaptureSettings, CascadeSettings, DriftSettings, JoinSettings, TrackingSettings
 
 
 class ModelSettings(Struct, frozen=True):
@@ -368,6 +368,7 @@ class Settings(Struct, frozen=True):
         DeviceManifestSettings()
     )
     input: Annotated[InputSettings, Room("inputs")] = InputSettings()
+    join: Annotated[JoinSettings, Room("topics joined into rows")] = JoinSettings()
     mqtt: Annotated[MqttSettings, Room("the broker")] = MqttSettings()
     topics: Annotated[TopicSettings, Room("topics")] = TopicSettings()
     output: Annotated[OutputSettings, Room("further results")] = OutputSettings()

@@ -1,4 +1,5 @@
-"""What is looked at beside the way of a sample to its result: drift, a trial, samples to keep, objects, a second model.
+"""What is looked at beside the way of a sample to its result: drift, a trial, samples to keep, objects, a second model;
+and topics that are joined into rows.
 
 Groups of `settings.py`, which is the whole.
 """
@@ -8,9 +9,34 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
+from edge.data.join import JoinedFeature
 from edge.settings import parsers
 from edge.settings.options import Flag
 from edge.settings.parsers import one_of
+
+
+class JoinSettings(Struct, frozen=True):
+    """Topics that are joined into one row; none without `features`. Seconds."""
+
+    features: Annotated[
+        tuple[JoinedFeature, ...],
+        Flag("a feature and the topic of its values; rows are made of the newest of all that are named so. + stands "
+             "for the device; $.a behind the topic says where in its JSON", parsers.joined, "NAME=TOPIC [PATH]",
+             name="join", many=True, between=";"),
+    ] = ()  # fmt: skip
+    max_age: Annotated[
+        float, Flag("with --join: seconds after which a value is too old; 0: never", parsers.seconds, "S",
+                    name="join-max-age")
+    ] = 60.0  # fmt: skip
+    trigger: Annotated[
+        str | None,
+        Flag("with --join: the feature whose values each make a row; without: those of all do", parsers.word, "NAME",
+             name="join-trigger"),
+    ] = None  # fmt: skip
+    interval: Annotated[
+        float, Flag("with --join: a row every so many seconds, in place of one for each value", parsers.seconds, "S",
+                    name="join-interval")
+    ] = 0.0  # fmt: skip
 
 
 class DriftSettings(Struct, frozen=True):

@@ -74,7 +74,7 @@ def source(session, counted):
 
 
 def opened(session, counted, topic=TOPIC, origins=(), **more):
-    made = MqttSource(session, topic, SourceContext(FakeClock(), topic=TOPIC, count=counted.append, **more))
+    made = MqttSource(session, (topic,), SourceContext(FakeClock(), topic=TOPIC, count=counted.append, **more))
     made.remember(origins)
     made.open()
     session.listener.up(resumed=bool(origins))

@@ -11,9 +11,11 @@ from typing import Any
 
 from edge.app import assembly, cascade, fits, loading, profile
 from edge.app.loading import Loaded
+from edge.data.join import JoinRules
 from edge.engines import choose
 from edge.errors import ConfigError, EndOfStream, FatalError, ModelError, SampleError, UnavailableError
 from edge.model import golden
+from edge.mqtt import join
 from edge.mqtt.messages import Listener, MqttOptions
 from edge.mqtt.options import broker_url
 from edge.mqtt.session import MqttSession
@@ -173,6 +175,8 @@ def _source(settings: Settings, loaded: Loaded | None) -> Row:
     if uri is None and settings.mqtt.url == "none" and settings.http.address is None:
         text = "--mqtt none without --source: nothing feeds the model"
         return fail("source", text, "name a --source or --http PORT", ConfigError.exit_code)
+    if (rules := assembly.join_rules(settings)) is not None:
+        return _joined(rules, settings, loaded)
     if uri is None or uri == "-" or uri.startswith("mqtt:"):
         return ok("source", uri or ("requests over HTTP" if settings.mqtt.url == "none" else "the model's input topic"))
     if loaded is None:
@@ -196,6 +200,16 @@ def _source(settings: Settings, loaded: Loaded | None) -> Row:
     if sample is None:
         return warn("source", f"{where}: no sample within {SOURCE_WAIT_S:.0f} s", parse(uri).declared.fix)
     return ok("source", f"{where}: a sample came")
+
+
+def _joined(rules: JoinRules, settings: Settings, loaded: Loaded | None) -> Row:
+    if loaded is None:
+        return skip("source", "there is no model that the joined topics could fit")
+    try:
+        join.check(rules, assembly.source_context(loaded, SystemClock(), settings).features)
+    except ConfigError as exc:
+        return failed("source", exc, "check [join]")
+    return ok("source", f"{len({feature.topic for feature in rules.features})} topics, joined into rows")
 
 
 class _Waits(Listener):
