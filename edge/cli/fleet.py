@@ -14,8 +14,18 @@ import msgspec
 from msgspec import Struct
 
 from edge import __version__
-from edge.data.names import topic_part
-from edge.errors import ConfigError, FatalError, SourceError, UnavailableError, needs
+from edge.cli.fleet_arguments import (
+    WHOLE,
+    BrokerArguments,
+    Where,
+    broker_of,
+    only_model,
+    open_repository,
+    parts,
+    say,
+    word,
+)
+from edge.errors import ConfigError, FatalError, SourceError, UnavailableError
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
 from edge.settings.options import Flag
@@ -23,11 +33,10 @@ from edge.settings.parsers import one_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from edge.tools.fleet.repository import Repository
     from edge.tools.fleet.status import Heard
     from edge.updates.release import Release
 
-Command = Literal["init", "add", "rollout", "promote", "pause", "withdraw", "renew", "serve", "status", "wait"]
+Command = Literal["init", "add", "rollout", "promote", "pause", "withdraw", "renew", "serve", "status", "wait", "keys"]
 COMMANDS: Mapping[Command, str] = {
     "init": "make keys and an empty repository",
     "add": "put a model file into a channel, for no device yet",
@@ -39,31 +48,15 @@ COMMANDS: Mapping[Command, str] = {
     "serve": "publish the repository on a port, for trying out",
     "status": "say what is offered, and what devices say",
     "wait": "wait until a share of the devices has confirmed a version",
+    "keys": "list the keys, or put new ones in their place",
 }
-WHOLE = 10_000
 AGAIN_S = 1.0
-
-
-def _parts(text: str) -> int:
-    """Ten-thousandths from `5%` or `0.05`. Raises ValueError."""
-    number = parsers.real(text.removesuffix("%").strip())
-    parts = number * 100 if text.endswith("%") else number * WHOLE
-    if not 0 <= parts <= WHOLE or abs(parts - round(parts)) > 1e-6:
-        raise ValueError("a share from 0% to 100%, to a hundredth of a percent, belongs there")
-    return round(parts)
-
-
-def _word(text: str) -> str:
-    """What a model, a version or a channel may be called: it becomes part of a URL. Raises ValueError."""
-    if not text or topic_part(text.replace(".", "-").replace("+", "-")) != text.replace(".", "-").replace("+", "-"):
-        raise ValueError("letters, digits, - _ . and + belong there")
-    return text
 
 
 def _called(flag: str, text: str) -> str:
     """What the manifest says, if it can be part of a URL. Raises ConfigError."""
     try:
-        return _word(text)
+        return word(text)
     except ValueError as exc:
         raise ConfigError(f"the manifest says {text!r}; say {flag}: {exc}") from exc
 
@@ -72,39 +65,27 @@ class FleetArguments(Struct, frozen=True):
     command: Annotated[Command, Flag("what to do", one_of(COMMANDS), "COMMAND", positional=True)]
 
 
-class Where(Struct, frozen=True, kw_only=True):
-    """The repository, and who signs."""
-
-    dir: Annotated[Path, Flag("the repository's folder", parsers.path, "DIR", positional=True)]
-    passphrase_file: Annotated[
-        Path | None, Flag("a file that holds the passphrase of the keys [asked for]", parsers.path, "FILE")
-    ] = None
-    timestamp_days: Annotated[
-        int, Flag("how long devices may go without a new time stamp; a stick wants more", parsers.positive, "N")
-    ] = 14
-
-
 class AddArguments(Where, frozen=True, kw_only=True):
     file: Annotated[Path, Flag("the model", parsers.path, "FILE", positional=True)]
-    name: Annotated[str | None, Flag("the model's name [its manifest's]", _word, "NAME")] = None
-    version: Annotated[str | None, Flag("its version [its manifest's]", _word, "V")] = None
-    channel: Annotated[str, Flag("the channel", _word, "NAME")] = "stable"
+    name: Annotated[str | None, Flag("the model's name [its manifest's]", word, "NAME")] = None
+    version: Annotated[str | None, Flag("its version [its manifest's]", word, "V")] = None
+    channel: Annotated[str, Flag("the channel", word, "NAME")] = "stable"
     share: Annotated[
         int | None,
-        Flag("the share of the devices that get it at once, as 5% [0%; as it is for what is there]", _parts, "P%"),
+        Flag("the share of the devices that get it at once, as 5% [0%; as it is for what is there]", parts, "P%"),
     ] = None
     notes: Annotated[str, Flag("what is new, for people", metavar="TEXT")] = ""
     force: Annotated[bool, Flag("also without a manifest or golden samples, or with failed parity")] = False
 
 
 class ChangeArguments(Where, frozen=True, kw_only=True):
-    name: Annotated[str | None, Flag("the model [the only one]", _word, "NAME")] = None
-    version: Annotated[str | None, Flag("the version [the newest]", _word, "V")] = None
-    channel: Annotated[str, Flag("the channel", _word, "NAME")] = "stable"
+    name: Annotated[str | None, Flag("the model [the only one]", word, "NAME")] = None
+    version: Annotated[str | None, Flag("the version [the newest]", word, "V")] = None
+    channel: Annotated[str, Flag("the channel", word, "NAME")] = "stable"
 
 
 class RolloutArguments(ChangeArguments, frozen=True, kw_only=True):
-    share: Annotated[int, Flag("of the devices, as 5%", _parts, "P%")]
+    share: Annotated[int, Flag("of the devices, as 5%", parts, "P%")]
 
 
 class ServeArguments(Struct, frozen=True, kw_only=True):
@@ -112,27 +93,20 @@ class ServeArguments(Struct, frozen=True, kw_only=True):
     port: Annotated[int, Flag("on loopback", parsers.up_to(65535), "N")] = 8081
 
 
-class BrokerArguments(Struct, frozen=True, kw_only=True):
-    mqtt: Annotated[str | None, Flag("the broker that devices speak with, as edge-run's --mqtt", metavar="URL")] = None
-    mqtt_password_file: Annotated[Path | None, Flag("holds its password", parsers.path, "FILE")] = None
-    mqtt_ca: Annotated[Path | None, Flag("the CA that signed its certificate", parsers.path, "FILE")] = None
-    prefix: Annotated[str, Flag("what topics begin with", parsers.word, "TEXT")] = "edge"
-
-
 class WaitArguments(BrokerArguments, frozen=True, kw_only=True):
-    version: Annotated[str, Flag("the version", _word, "V")]
-    name: Annotated[str | None, Flag("the model [all]", _word, "NAME")] = None
-    share: Annotated[int, Flag("of the devices, as 95%", _parts, "P%")] = WHOLE
+    version: Annotated[str, Flag("the version", word, "V")]
+    name: Annotated[str | None, Flag("the model [all]", word, "NAME")] = None
+    share: Annotated[int, Flag("of the devices, as 95%", parts, "P%")] = WHOLE
     devices: Annotated[int, Flag("how many there are [those that are heard]", parsers.count, "N")] = 0
     timeout: Annotated[float, Flag("seconds to wait for it", parsers.seconds, "S")] = 600.0
     abort_share: Annotated[
-        int, Flag("give up where such a share of the devices that took it, as 10%, has rolled it back", _parts, "P%")
+        int, Flag("give up where such a share of the devices that took it, as 10%, has rolled it back", parts, "P%")
     ] = 1000
     abort_number: Annotated[int, Flag("and at least so many of them; 0: never", parsers.count, "N")] = 3
     pause: Annotated[
         Path | None, Flag("where it gives up, pause the version in this repository", parsers.path, "DIR")
     ] = None
-    channel: Annotated[str, Flag("with --pause: the channel", _word, "NAME")] = "stable"
+    channel: Annotated[str, Flag("with --pause: the channel", word, "NAME")] = "stable"
     passphrase_file: Annotated[
         Path | None,
         Flag("with --pause: a file that holds the passphrase of the keys [asked for]", parsers.path, "FILE"),
@@ -192,6 +166,10 @@ def _do(command: Command, argv: Sequence[str]) -> None:
         _status(arguments.read(StatusArguments, program, argv))
     elif command == "wait":
         _wait(arguments.read(WaitArguments, program, argv))
+    elif command == "keys":
+        from edge.cli import fleet_keys
+
+        fleet_keys.run(argv)
     elif command == "add":
         _add(arguments.read(AddArguments, program, argv))
     elif command in ("init", "renew"):
@@ -204,32 +182,21 @@ def _do(command: Command, argv: Sequence[str]) -> None:
         _change(arguments.read(ChangeArguments, program, argv), command, WHOLE)
 
 
-def _repository(where: Where) -> "Repository":
-    """Raises ConfigError where the libraries of [fleet] are not installed."""
-    try:
-        from edge.tools.fleet.keys import Keys, passphrase
-        from edge.tools.fleet.repository import Repository
-    except ImportError as exc:
-        raise needs("edge-fleet", f"tuf and cryptography ({exc})", "fleet") from exc
-    keys = Keys(where.dir / "keys", passphrase(where.passphrase_file))
-    return Repository(where.dir, keys, timestamp_days=where.timestamp_days)
-
-
 def _init(where: Where) -> None:
-    _repository(where).init()
-    _say(f"{where.dir / 'root.json'}: give it to each device once, as --updates-root")
-    _say(f"{where.dir / 'public'}: publish it; {where.dir / 'keys'}: never publish it, and keep a copy")
+    open_repository(where).init()
+    say(f"{where.dir / 'root.json'}: give it to each device once, as --updates-root")
+    say(f"{where.dir / 'public'}: publish it; {where.dir / 'keys'}: never publish it, and keep a copy")
 
 
 def _renew(where: Where) -> None:
-    repository = _repository(where)
+    repository = open_repository(where)
     repository.require()
     repository.renew()
-    _say(f"signed for {where.timestamp_days} days")
+    say(f"signed for {where.timestamp_days} days")
 
 
 def _add(args: AddArguments) -> None:
-    repository = _repository(args)
+    repository = open_repository(args)
     repository.require()
     from edge.tools.fleet import accept  # brings the engine
 
@@ -239,29 +206,21 @@ def _add(args: AddArguments) -> None:
     before = repository.release_of(model, version, args.channel)
     added = repository.add(args.file, model, version, args.channel, share=args.share, notes=args.notes)
     again = "; it was there already, and keeps its share" if before is not None and args.share is None else ""
-    _say(_told(model, args.channel, added) + again)
+    say(_told(model, args.channel, added) + again)
 
 
 def _change(args: ChangeArguments, command: Command, devices: int) -> None:
-    repository = _repository(args)
+    repository = open_repository(args)
     repository.require()
     from edge.tools.fleet import repository as changes
 
-    model = args.name or _only(repository)
+    model = args.name or only_model(repository)
     if command == "withdraw":
         gone = repository.withdraw(model, args.channel, args.version)
-        _say(f"{model} {gone.version} is no longer in {args.channel}")
+        say(f"{model} {gone.version} is no longer in {args.channel}")
         return
     change: Callable[[Release], Release] = changes.pause if command == "pause" else changes.rollout(devices)
-    _say(_told(model, args.channel, repository.change(model, args.channel, args.version, change)))
-
-
-def _only(repository: "Repository") -> str:
-    models = repository.models()
-    if len(models) != 1:
-        there = ", ".join(models) or "none, edge-fleet add puts one in"
-        raise ConfigError(f"--name NAME: which model? there is: {there}")
-    return models[0]
+    say(_told(model, args.channel, repository.change(model, args.channel, args.version, change)))
 
 
 def _told(model: str, channel: str, release: "Release") -> str:
@@ -277,12 +236,12 @@ def _serve(args: ServeArguments) -> None:
         raise ConfigError(f"{folder} is not there; edge-fleet init {args.dir} makes it")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", args.port), handler) as server:
-        _say(f"http://127.0.0.1:{server.server_address[1]} until Ctrl-C; for trying out only")
+        say(f"http://127.0.0.1:{server.server_address[1]} until Ctrl-C; for trying out only")
         server.serve_forever()
 
 
 def _status(args: StatusArguments) -> None:
-    repository = _repository(Where(dir=args.dir))
+    repository = open_repository(Where(dir=args.dir))
     repository.require()
     from edge.tools.fleet import status
 
@@ -290,23 +249,18 @@ def _status(args: StatusArguments) -> None:
     heard = _heard(args) if args.mqtt is not None else None
     expiries = {role: when.isoformat() for role, when in repository.expiries()}
     if args.as_json:
-        _say(msgspec.json.encode({"offered": offers, "heard": heard, "expires": expiries}).decode())
+        say(msgspec.json.encode({"offered": offers, "heard": heard, "expires": expiries}).decode())
         return
     for line in status.lines(offers, heard):
-        _say(line)
-    _say(f"\nthe time stamp runs out {expiries['timestamp']}; edge-fleet renew")
+        say(line)
+    say(f"\nthe time stamp runs out {expiries['timestamp']}; edge-fleet renew")
 
 
 def _heard(args: BrokerArguments) -> "list[Heard]":
     """Raises ConfigError, UnavailableError."""
-    from edge.mqtt.options import broker_url
-    from edge.settings.settings import MqttSettings
     from edge.tools.fleet import status
 
-    if args.mqtt is None:
-        raise ConfigError("--mqtt URL: which broker do the devices speak with?")
-    url = broker_url(MqttSettings(url=args.mqtt, password_file=args.mqtt_password_file))
-    return status.listen(url, args.prefix, args.mqtt_ca)
+    return status.listen(broker_of(args), args.prefix, args.mqtt_ca)
 
 
 def _wait(args: WaitArguments) -> None:
@@ -329,7 +283,7 @@ def _wait(args: WaitArguments) -> None:
             continue
         done, of = status.reached(heard, args.version, args.devices)
         if of and done * WHOLE >= args.share * of:
-            _say(f"version {args.version}: {done} of {of} devices, {len(heard)} heard")
+            say(f"version {args.version}: {done} of {of} devices, {len(heard)} heard")
             return
         back, took = status.rolled_back(heard, args.version)
         if args.abort_number and back >= args.abort_number and back * WHOLE >= args.abort_share * took:
@@ -351,9 +305,9 @@ def _stopping(args: WaitArguments) -> Callable[[], str]:
         return lambda: "edge-fleet pause stops the rollout, edge-fleet status says why"
     from edge.tools.fleet import repository as changes
 
-    repository = _repository(Where(dir=args.pause, passphrase_file=args.passphrase_file))
+    repository = open_repository(Where(dir=args.pause, passphrase_file=args.passphrase_file))
     repository.require()
-    model = args.name or _only(repository)
+    model = args.name or only_model(repository)
     if repository.release_of(model, args.version, args.channel) is None:
         raise ConfigError(f"--pause {args.pause}: {model} has no version {args.version} in the channel {args.channel}")
     repository.require_keys(model)
@@ -363,11 +317,6 @@ def _stopping(args: WaitArguments) -> Callable[[], str]:
         return "the rollout is paused, publish the repository; edge-fleet status says why"
 
     return stop
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,17 @@
-"""Signing keys: ed25519 alone, which a device verifies without compiled cryptography; encrypted where they lie."""
+"""Signing keys: ed25519 alone, which a device verifies without compiled cryptography; encrypted where they lie.
+
+    ROLE.pem           the key that signs for a role
+    ROLE.new.pem       one that is to take its place: `edge-fleet keys rotate` is under way, or was stopped
+    retired/ROLE-*.pem those that signed before, trusted by no device that has seen a newer root
+
+A rotation that was killed when the new key was trusted already is finished by the next command that signs with it.
+"""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -32,29 +39,74 @@ class Keys:
 
     def make(self, *roles: str) -> list[CryptoSigner]:
         """New keys, one for each role. Raises ConfigError where there is one already, then none is made; OSError."""
-        for path in map(self._path, roles):
+        for path in map(self.path, roles):
             if path.exists():
                 raise ConfigError(f"{path} is there already: a key is never written over")
         return [self._make(role) for role in roles]
 
     def _make(self, role: str) -> CryptoSigner:
+        return self._write(self.path(role))
+
+    def _write(self, path: Path) -> CryptoSigner:
         key = Ed25519PrivateKey.generate()
         encrypted = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.BestAvailableEncryption(self._passphrase()),
         )
-        make_folder(self._folder)
-        with atomic.replacing(self._path(role), 0o600) as file:
+        make_folder(path.parent)
+        with atomic.replacing(path, 0o600) as file:
             file.write(encrypted)
         return CryptoSigner(key)
 
     def has(self, role: str) -> bool:
-        return self._path(role).exists()
+        """Whether there is a key for a role, trusted or not."""
+        return self.path(role).exists()
 
-    def signer(self, role: str) -> CryptoSigner:
-        """Raises ConfigError where the key is not here, or the passphrase is not its own."""
-        path = self._path(role)
+    def signer(self, role: str, trusted: Collection[str] = ()) -> CryptoSigner:
+        """The key for a role, one with an id of `trusted`; any where it is empty. Raises ConfigError where that is not
+        here, or the passphrase is not its own."""
+        path = self.path(role)
+        found = self.find(role, trusted)
+        if found is not None:
+            return found
+        if not path.exists():
+            raise ConfigError(f"{path}: No such file or directory; the key of {role} is needed for this")
+        ids = ", ".join(sorted(i[:12] for i in trusted))
+        raise ConfigError(
+            f"{path}: it is not the key that the repository trusts for {role}, whose id begins with {ids}; "
+            "put that one there, from your copy"
+        )
+
+    def find(self, role: str, trusted: Collection[str]) -> CryptoSigner | None:
+        """As `signer`; None where it is not here. Raises ConfigError."""
+        path, waits = self.path(role), self._new(role)
+        found = self._load(role, path) if path.exists() else None
+        if found is not None and (not trusted or _id(found) in trusted):
+            return found
+        new = self._load(role, waits) if waits.exists() else None
+        if new is None or _id(new) not in trusted:
+            return None
+        self.settle(role)
+        return new
+
+    def renewed(self, role: str) -> CryptoSigner:
+        """A new key beside the one that signs; nothing trusts it yet. One that waited there, and was never trusted, is
+        thrown away: it may have been seen since. Raises ConfigError, OSError."""
+        return self._write(self._new(role))
+
+    def settle(self, role: str) -> None:
+        """The new key takes the place of the old one, which is kept as retired. Raises ConfigError, OSError."""
+        path = self.path(role)
+        if path.exists():
+            retired = self._folder / "retired" / f"{role}-{_id(self._load(role, path))[:12]}.pem"
+            make_folder(retired.parent)
+            with atomic.replacing(retired, 0o600) as file:
+                file.write(path.read_bytes())
+        self._new(role).replace(path)
+        atomic.sync_folder(self._folder)
+
+    def _load(self, role: str, path: Path) -> CryptoSigner:
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), self._passphrase())
         except OSError as exc:
@@ -65,8 +117,12 @@ class Keys:
             raise ConfigError(f"{path}: an ed25519 key belongs there; devices verify no other")
         return CryptoSigner(key)
 
-    def _path(self, role: str) -> Path:
+    def path(self, role: str) -> Path:
+        """Where the key of a role lies."""
         return self._folder / f"{role}.pem"
+
+    def _new(self, role: str) -> Path:
+        return self._folder / f"{role}.new.pem"
 
     def _passphrase(self) -> bytes:
         if self._said is None:
@@ -74,6 +130,10 @@ class Keys:
             if len(self._said) < SHORTEST:
                 raise ConfigError(f"the passphrase has {len(self._said)} characters; at least {SHORTEST} protect a key")
         return self._said
+
+
+def _id(signer: CryptoSigner) -> str:
+    return signer.public_key.keyid
 
 
 def passphrase(file: Path | None) -> Passphrase:

@@ -13,39 +13,36 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
-from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import (
-    DelegatedRole,
-    Delegations,
-    Metadata,
-    MetaFile,
-    Root,
-    Snapshot,
-    TargetFile,
-    Targets,
-    Timestamp,
-)
-from tuf.api.serialization.json import JSONSerializer
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import DelegatedRole, Delegations, Root, TargetFile, Targets
 
 from edge.errors import ConfigError, nearest
 from edge.storage import atomic
 from edge.storage.lock import make_folder
 from edge.tools.fleet.keys import Keys
+from edge.tools.fleet.metadata import MetadataFolder
+from edge.tools.fleet.rotation import Rotation
 from edge.updates import release
 from edge.updates.release import Channel, Release
 
 TOP = ("root", "targets", "snapshot", "timestamp")
 DAYS = {"root": 3650, "targets": 365, "snapshot": 90, "timestamp": 14}
-MODEL_DAYS = 365
 """For how long a role's metadata hold. The timestamp's is how long a fleet may be without `edge-fleet renew`."""
 
-Kind = TypeVar("Kind", Root, Targets, Snapshot, Timestamp)
+
+class KeyRow(msgspec.Struct, frozen=True):
+    """Whose signature counts for a role: how the ids of its keys begin, until when what is signed now holds, and the
+    key's file, "" where it is not here."""
+
+    role: str
+    keys: list[str]
+    until: str
+    file: str
 
 
 class Repository:
@@ -56,7 +53,7 @@ class Repository:
         self.metadata = folder / "public" / "metadata"
         self.targets = folder / "public" / "targets"
         self._keys = keys
-        self._days = {**DAYS, "timestamp": timestamp_days}
+        self._signed = MetadataFolder(self.metadata, {**DAYS, "timestamp": timestamp_days})
 
     # --- what there is ------------------------------------------------------------------------------
 
@@ -67,13 +64,12 @@ class Repository:
 
     def models(self) -> tuple[str, ...]:
         """Every model by name. Raises ConfigError."""
-        delegations = self._targets("targets").delegations
-        return tuple(sorted(delegations.roles or ())) if delegations is not None else ()
+        return self._signed.models()
 
     def channels(self, model: str) -> dict[str, Channel]:
         """What stands in the channels of a model, by their names. Raises ConfigError."""
         found = {}
-        for path, target in self._targets(model).targets.items():
+        for path, target in self._signed.targets(model).targets.items():
             if path.endswith(".channel"):
                 custom = target.unrecognized_fields.get("custom", {})
                 found[path.partition("/")[2].removesuffix(".channel")] = release.decode(custom)
@@ -87,7 +83,19 @@ class Repository:
     def expiries(self) -> Iterator[tuple[str, datetime.datetime]]:
         """Each role and when it runs out."""
         for role in (*TOP, *self.models()):
-            yield role, self._newest(role).expires
+            yield role, self._signed.newest(role).expires
+
+    def key_rows(self) -> list[KeyRow]:
+        """Which key signs for what. Needs no passphrase. Raises ConfigError."""
+        return [
+            KeyRow(
+                role=role,
+                keys=sorted(i[:12] for i in self._signed.trusted(role)),
+                until=self._signed.newest(role).expires.isoformat(),
+                file=str(self._keys.path(role).relative_to(self.folder)) if self._keys.has(role) else "",
+            )
+            for role in (*TOP, *self.models())
+        ]
 
     # --- changes ------------------------------------------------------------------------------------
 
@@ -96,21 +104,22 @@ class Repository:
         if (self.metadata / "1.root.json").exists():
             raise ConfigError(f"{self.folder}: a repository is there already")
         root = Root(consistent_snapshot=True)
-        for role, signer in zip(TOP, self._keys.make(*TOP), strict=True):
+        signers = dict(zip(TOP, self._keys.make(*TOP), strict=True))
+        for role, signer in signers.items():
             root.add_key(signer.public_key, role)
         for folder in (self.metadata, self.targets):
             make_folder(folder)
-        self._write("root", root)
-        self._write("targets", Targets())
-        self._publish(Snapshot(meta={"targets.json": self._meta("targets")}), Timestamp())
-        atomic.write(self.folder / "root.json", (self.metadata / "1.root.json").read_bytes())
+        self._signed.write("root", root, [signers["root"]])
+        self._signed.write("targets", Targets(), [signers["targets"]])
+        self._signed.publish([signers["snapshot"]], [signers["timestamp"]])
+        self._give_root()
 
     def add(
         self, file: Path, model: str, version: str, channel: str, *, share: int | None = None, notes: str = ""
     ) -> Release:
         """A model file as a new version in a channel, for no device where no share is said. What is there already keeps
         its share, its pause and its place. Raises ConfigError where the version is another file already."""
-        targets = self._targets(model) if model in self.models() else self._fresh(model)
+        targets = self._signed.targets(model) if model in self.models() else self._fresh(model)
         found = self._channel(targets, model, channel)
         target = TargetFile.from_file(f"{model}/{version}{file.suffix}", str(file))
         sha256 = target.hashes["sha256"]
@@ -154,7 +163,14 @@ class Repository:
     def renew(self) -> None:
         """Signs snapshot and timestamp anew, so that devices go on; for cron. Needs these two keys alone."""
         self._open_keys("snapshot", "timestamp")
-        self._publish(self._newest_snapshot(), self._newest_timestamp())
+        self._publish()
+
+    def rotate(self, roles: Sequence[str], *, lost: bool) -> list[str]:
+        """New keys for these roles, in the place of the old ones, which are trusted no more; says what was done.
+        `lost`: also where the old one is not here. Raises ConfigError; OSError, then it may be begun again."""
+        told = Rotation(self._signed, self._keys).rotate(roles, lost=lost)
+        self._give_root()
+        return told
 
     # --- how ----------------------------------------------------------------------------------------
 
@@ -164,7 +180,7 @@ class Repository:
         if model not in models:
             there = ", ".join(models) or "none, edge-fleet add puts one in"
             raise ConfigError(f"--name {model}: there is no such model{nearest(model, models)}; there is: {there}")
-        return self._targets(model)
+        return self._signed.targets(model)
 
     def _fresh(self, model: str) -> Targets:
         """The role of a model that is not there yet; nothing is written. Raises ConfigError."""
@@ -204,28 +220,25 @@ class Repository:
         target = TargetFile.from_data(path, b"")
         target.unrecognized_fields["custom"] = msgspec.to_builtins(channel)
         targets.targets[path] = target
-        snapshot, timestamp = self._newest_snapshot(), self._newest_timestamp()
         self.require_keys(model)
         known = model in self.models()
         if not self._keys.has(model):
             self._keys.make(model)
-        self._write(model, targets)
+        self._signed.write(model, targets, [self._signer(model)])
         if not known:
             self._delegate(model)
-        for role in ("targets", model):
-            snapshot.meta[f"{role}.json"] = self._meta(role)
-        self._publish(snapshot, timestamp)
+        self._publish()
 
     def _delegate(self, model: str) -> None:
         """To the model's own role, whose metadata are written before: what is delegated to is there."""
-        top = self._targets("targets")
+        top = self._signed.targets()
         if top.delegations is None:
             top.delegations = Delegations({}, {})
         roles = top.delegations.roles
         assert roles is not None  # delegations by name, never by hash bins
         roles[model] = DelegatedRole(model, [], 1, terminating=True, paths=[f"{model}/*"])
-        top.add_key(self._keys.signer(model).public_key, model)
-        self._write("targets", top)
+        top.add_key(self._signer(model).public_key, model)
+        self._signed.write("targets", top, [self._signer("targets")])
 
     def require_keys(self, model: str) -> None:
         """Opens each key that a change of this model needs. Before anything is written: a passphrase that is not the
@@ -236,53 +249,21 @@ class Repository:
 
     def _open_keys(self, *roles: str) -> None:
         for role in roles:
-            self._keys.signer(role)
+            self._signer(role)
 
-    def _write(self, role: str, signed: Kind) -> None:
-        days = self._days.get(role, MODEL_DAYS)
-        signed.expires = datetime.datetime.now(datetime.UTC).replace(microsecond=0) + datetime.timedelta(days)
-        signed.version = 1 + self._latest(role)
-        metadata = Metadata(signed)
-        metadata.sign(self._keys.signer(role))
-        atomic.write(self.metadata / self._name(role, signed.version), metadata.to_bytes(JSONSerializer(compact=True)))
+    def _signer(self, role: str) -> CryptoSigner:
+        """Of the key that is trusted for a role. Raises ConfigError where that is not here."""
+        return self._keys.signer(role, self._signed.trusted(role))
 
-    def _publish(self, snapshot: Snapshot, timestamp: Timestamp) -> None:
-        self._write("snapshot", snapshot)
-        timestamp.snapshot_meta = self._meta("snapshot")
-        self._write("timestamp", timestamp)
+    def _publish(self) -> None:
+        self._signed.publish([self._signer("snapshot")], [self._signer("timestamp")])
+        self._give_root()
 
-    def _meta(self, role: str) -> MetaFile:
-        """Version, length and hash: without the hash, two snapshots of one version could be mixed."""
-        newest = self._newest(role)
-        data = (self.metadata / self._name(role, newest.version)).read_bytes()
-        return MetaFile.from_data(newest.version, data, ["sha256"])
-
-    def _name(self, role: str, version: int) -> str:
-        return "timestamp.json" if role == "timestamp" else f"{version}.{role}.json"
-
-    def _latest(self, role: str) -> int:
-        """The version of a role's newest metadata; 0 where there are none."""
-        if role == "timestamp":
-            return self._newest(role).version if (self.metadata / "timestamp.json").exists() else 0
-        return max((int(p.name.partition(".")[0]) for p in self.metadata.glob(f"*.{role}.json")), default=0)
-
-    def _newest(self, role: str) -> Root | Targets | Snapshot | Timestamp:
-        path = self.metadata / self._name(role, 0 if role == "timestamp" else self._latest(role))
-        try:
-            signed = Metadata.from_file(str(path)).signed
-        except (RepositoryError, OSError) as exc:
-            raise ConfigError(f"{path}: cannot be read: {exc}") from exc
-        assert isinstance(signed, (Root, Targets, Snapshot, Timestamp))
-        return signed
-
-    def _targets(self, role: str) -> Targets:
-        return _of(Targets, self._newest(role))
-
-    def _newest_snapshot(self) -> Snapshot:
-        return _of(Snapshot, self._newest("snapshot"))
-
-    def _newest_timestamp(self) -> Timestamp:
-        return _of(Timestamp, self._newest("timestamp"))
+    def _give_root(self) -> None:
+        """The newest root is what a new device is given: who stole a key of an older one cannot deceive it."""
+        newest, given = self._signed.path("root").read_bytes(), self.folder / "root.json"
+        if not given.exists() or given.read_bytes() != newest:
+            atomic.write(given, newest)
 
     def _copy(self, file: Path, to: Path) -> None:
         make_folder(to.parent)
@@ -297,11 +278,6 @@ def _files(targets: Targets, model: str, version: str) -> set[str]:
         for path, target in targets.targets.items()
         if path.rpartition(".")[0] == f"{model}/{version}" and not path.endswith(".channel")
     }
-
-
-def _of(kind: type[Kind], signed: object) -> Kind:
-    assert isinstance(signed, kind)
-    return signed
 
 
 def pause(old: Release) -> Release:

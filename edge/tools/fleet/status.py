@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.errors import UnavailableError, one_line
 from edge.mqtt.url import BrokerUrl
-from edge.tools.fleet.repository import Repository
+from edge.tools.fleet.repository import KeyRow, Repository
 from edge.updates.release import WHOLE
 
 QUIET_S = 1.0
@@ -156,6 +156,12 @@ def lines(offers: Sequence[Offered], heard: Sequence[Heard] | None) -> Iterator[
         yield ""
         reasons = [(h.device, h.model, h.state, h.reason) for h in told]
         yield from _table(("device", "model", "state", "reason"), reasons)
+
+
+def key_lines(rows: Sequence[KeyRow]) -> Iterator[str]:
+    """Which key signs for what, as text for a terminal."""
+    cells = [(r.role, ", ".join(r.keys), r.until[:10], r.file or "not here") for r in rows]
+    return _table(("role", "key", "signed until", "file"), cells)
 
 
 def _state(heard: Heard) -> str:

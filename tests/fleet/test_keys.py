@@ -1,0 +1,259 @@
+"""`edge-fleet keys`: devices follow through new keys, whatever was stolen, lost or killed on the way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.updating import PASSPHRASE, Fleet, write_model
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, Root
+from tuf.ngclient import Updater
+
+from edge.cli import fleet as command
+from edge.updates import trust
+from edge.updates.fetch import Folder
+from edge.updates.fetch import Metadata as Reader
+
+TOP = ("root", "targets", "snapshot", "timestamp")
+
+
+class KilledError(BaseException):
+    """In the place of a signal that ends the process."""
+
+
+class _Renames:
+    """Ends what is done at the n-th file that would take its name."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+
+    def heard(self, event: str, _args: object) -> None:
+        if event == "os.rename" and self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise KilledError
+
+
+RENAMES = _Renames()
+sys.addaudithook(RENAMES.heard)
+
+
+@contextmanager
+def killed_after(renames: int) -> Iterator[None]:
+    RENAMES.left = renames
+    try:
+        yield
+    finally:
+        RENAMES.left = None
+
+
+@pytest.fixture
+def fleet(tmp_path) -> Fleet:
+    fleet = Fleet(tmp_path / "fleet")
+    fleet.add(write_model(tmp_path / "m1.onnx", "1"), "1")
+    return fleet
+
+
+def reads(fleet: Fleet, folder: Path, root: bytes | None = None) -> Updater:
+    """The library's own client, which keeps what it believes in `folder`. Raises RepositoryError."""
+    folder.mkdir(exist_ok=True)
+    given = root or (folder / "root.json").read_bytes()
+    updater = Updater(str(folder), f"{fleet.uri}/metadata/", fetcher=Reader(Folder()), bootstrap=given)
+    updater.refresh()
+    assert updater.get_targetinfo("m/stable.channel") is not None
+    return updater
+
+
+def asks(fleet: Fleet, folder: Path, **more) -> trust.Answer:
+    """As a device of ours does."""
+    folder.mkdir(exist_ok=True)
+    return trust.ask(fleet.order(folder, **more))
+
+
+def root_of(fleet: Fleet) -> Root:
+    signed = Metadata.from_file(str(fleet.newest("root"))).signed
+    assert isinstance(signed, Root)
+    return signed
+
+
+def ids(fleet: Fleet) -> dict[str, list[str]]:
+    """Which keys count for what, the model's too."""
+    delegations = Metadata.from_file(str(fleet.newest("targets"))).signed.delegations
+    return {role: root_of(fleet).roles[role].keyids for role in TOP} | {"m": delegations.roles["m"].keyids}
+
+
+@pytest.mark.parametrize(
+    "roles", [(), ("root",), ("targets",), ("timestamp",), ("m",)], ids=lambda r: r[0] if r else "all"
+)
+def test_a_device_follows_to_new_keys_and_the_old_ones_count_no_more(fleet, tmp_path, roles):
+    first, before = fleet.root.read_bytes(), ids(fleet)
+    reads(fleet, tmp_path / "device", first)
+    fleet.repository.rotate(roles, lost=False)
+    fleet.add(write_model(tmp_path / "m2.onnx", "2"), "2")
+    after = ids(fleet)
+
+    changed = {role for role in before if before[role] != after[role]}
+    assert changed == set(roles or (*TOP, "m"))
+    assert not any(set(before[role]) & set(after[role]) for role in changed)
+    for device, given in (("device", None), ("away", first), ("new", fleet.root.read_bytes())):
+        reads(fleet, tmp_path / device, given)
+    assert asks(fleet, tmp_path / "real").release.version == "2"
+
+
+def test_a_new_root_is_signed_by_the_old_key_and_by_the_new_one(fleet):
+    old = Metadata.from_file(str(fleet.newest("root")))
+    fleet.repository.rotate(["root"], lost=False)
+    new = Metadata.from_file(str(fleet.newest("root")))
+
+    assert new.signed.version == 2
+    old.verify_delegate("root", new)
+    new.verify_delegate("root", new)
+
+
+def test_a_device_that_was_away_for_several_rotations_catches_up(fleet, tmp_path):
+    first = fleet.root.read_bytes()
+    reads(fleet, tmp_path / "device", first)
+    for roles in ((), ("root", "timestamp"), ("m",), ("root",), ()):
+        fleet.repository.rotate(roles, lost=False)
+    reads(fleet, tmp_path / "device")
+
+    assert root_of(fleet).version == 5
+    (tmp_path / "first.json").write_bytes(first)
+    assert asks(fleet, tmp_path / "real", root=tmp_path / "first.json").release.version == "1"
+    assert asks(fleet, tmp_path / "real", root=None).release.version == "1"
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        pytest.param((), id="all keys are here"),
+        pytest.param(("timestamp", "targets", "m"), id="some are lost", marks=pytest.mark.long),
+    ],
+)
+def test_a_rotation_that_is_killed_at_any_file_leaves_a_repository_that_devices_trust(fleet, tmp_path, lost):
+    first, before = fleet.root.read_bytes(), ids(fleet)
+    reads(fleet, tmp_path / "device", first)
+    for role in lost:
+        (fleet.folder / "keys" / f"{role}.pem").unlink()
+    for number in range(100):
+        copy = Fleet(shutil.copytree(fleet.folder, tmp_path / f"killed-{number}"))
+        shutil.copytree(tmp_path / "device", copy.folder / "device")
+        try:
+            with killed_after(number):
+                copy.repository.rotate((), lost=bool(lost))
+        except KilledError:
+            reads(copy, copy.folder / "device")
+            reads(copy, copy.folder / "new", first)
+            if not lost:
+                Fleet(copy.folder).roll("1", 100)  # it can still be worked with, by a process that knows nothing of it
+            Fleet(copy.folder).repository.rotate((), lost=bool(lost))
+            reads(copy, copy.folder / "device")
+            assert not any(set(before[role]) & set(ids(copy)[role]) for role in before)
+            shutil.rmtree(copy.folder)
+        else:
+            break
+
+    assert number > 12
+
+
+def test_a_thief_of_the_online_keys_who_ran_ahead_is_left_behind(fleet, tmp_path):
+    """Versions as high as they go, signed by the right keys: the device keeps them, until the keys are others."""
+    reads(fleet, tmp_path / "device", fleet.root.read_bytes())
+    mirror = shutil.copytree(fleet.public, tmp_path / "mirror")
+    fleet.resign("timestamp", lambda signed: setattr(signed, "version", 2**31))
+    ahead = fleet.newest("timestamp").read_bytes()
+    reads(fleet, tmp_path / "device")
+    shutil.rmtree(fleet.public)
+    shutil.copytree(mirror, fleet.public)
+    with pytest.raises(RepositoryError):
+        reads(fleet, tmp_path / "device")
+    fleet.repository.rotate(["timestamp", "snapshot"], lost=False)
+    reads(fleet, tmp_path / "device")
+    (fleet.public / "metadata" / "timestamp.json").write_bytes(ahead)
+
+    with pytest.raises(RepositoryError):
+        reads(fleet, tmp_path / "device")
+
+
+def test_an_old_key_from_a_copy_signs_nothing_any_more(fleet, tmp_path):
+    kept = shutil.copytree(fleet.folder / "keys", tmp_path / "kept")
+    fleet.repository.rotate(["timestamp"], lost=False)
+    shutil.copy(kept / "timestamp.pem", fleet.folder / "keys")
+    before = fleet.newest("timestamp").read_bytes()
+
+    with pytest.raises(Exception, match="not the key that the repository trusts for timestamp"):
+        fleet.repository.renew()
+    assert fleet.newest("timestamp").read_bytes() == before
+
+
+def test_models_whose_names_end_alike_are_told_apart(fleet, tmp_path):
+    for share in range(3):
+        fleet.repository.add(tmp_path / "m1.onnx", "a.m", "1", "stable", share=share)
+    fleet.repository.rotate((), lost=False)
+
+    reads(fleet, tmp_path / "device", fleet.root.read_bytes())
+
+
+# --- the command ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(fleet, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("FLEET_PASSPHRASE", PASSPHRASE.decode())
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = command.run(words)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_the_command_says_which_keys_count_and_keeps_the_old_ones_apart(run, fleet):
+    old = ids(fleet)
+    code, said, _ = run("keys", "rotate", "fleet", "root", "timestamp")
+    _, table, _ = run("keys", "list", "fleet")
+    _, rows, _ = run("keys", "list", "fleet", "--json")
+    new = ids(fleet)
+
+    assert code == 0
+    assert f"root: key {new['root'][0][:12]} signs, {old['root'][0][:12]} is trusted no more" in said
+    assert "publish fleet/public" in said
+    assert {k.name for k in (fleet.folder / "keys" / "retired").iterdir()} == {
+        f"{role}-{old[role][0][:12]}.pem" for role in ("root", "timestamp")
+    }
+    assert [row["role"] for row in json.loads(rows)] == [*TOP, "m"]
+    assert new["root"][0][:12] in table
+
+
+@pytest.mark.parametrize(
+    ("gone", "words", "says"),
+    [
+        ("", ("timestmap",), "there is no such key; did you mean timestamp?"),
+        ("timestamp", ("timestamp",), "the key of timestamp is not here; put it there from your copy, or say --lost"),
+        ("root", ("root", "--lost"), "Without it no device can be told of other keys"),
+        ("root", ("timestamp",), "the key of root is not here"),
+        ("snapshot", ("timestamp", "--lost"), "the key of snapshot is not here, and is needed for this"),
+    ],
+)
+def test_what_cannot_be_rotated_is_said_and_nothing_is_written(run, fleet, gone, words, says):
+    if gone:
+        (fleet.folder / "keys" / f"{gone}.pem").unlink()
+    before = {p: p.stat().st_mtime_ns for p in fleet.folder.rglob("*")}
+    code, _, said = run("keys", "rotate", "fleet", *words)
+
+    assert (code, says in said, said.count("\n")) == (2, True, 1), said
+    assert {p: p.stat().st_mtime_ns for p in fleet.folder.rglob("*")} == before
+
+
+def test_a_model_key_needs_the_root_key_for_nothing(run, fleet, tmp_path):
+    (fleet.folder / "keys" / "root.pem").rename(tmp_path / "root.pem")
+
+    assert run("keys", "rotate", "fleet", "m")[0] == 0
+    assert "not here" in run("keys", "list", "fleet")[1]
