@@ -104,7 +104,8 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
         draft.observers.append(announcer.pictures.observe)
     if isinstance(source, RememberingSource):
         draft.add("inputs", functools.partial(_remind, source, outboxes))
-    control.listen(core, draft, session, controls)
+    by_hand = updates.install if updates is not None and settings.updates.manual else None
+    control.listen(core, draft, session, controls, by_hand)
     if session is not None:
         connecting.join(core, draft, session, status, broker)
         _terminal(core, draft, session)

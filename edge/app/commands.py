@@ -1,4 +1,4 @@
-"""`--commands`: what a person or another system may say on `<base>/set`, and what is answered.
+"""`--commands` and `--updates-manual`: what a person or another system may say on `<base>/set`, and what is answered.
 
 The session's thread puts what comes into a queue; the main thread decides, answers on `answer` (and to the Response
 Topic of MQTT 5), and tells the state on the retained topic `settings`. What is not understood is told on `error` too.
@@ -11,7 +11,8 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -36,6 +37,9 @@ WAITING_MOST = 100
 JSON = "application/json"
 LEVELS = ("debug", "info", "warning", "error")
 NAMES = ("pause", "resume", "threshold", "classes", "read", "labels", "log-level", "forget")
+"""Of `--commands`."""
+INSTALL = "install"
+"""Of `--updates-manual`."""
 REMEMBERED = ("pause", "resume", "threshold", "classes", "log-level")
 
 
@@ -72,6 +76,14 @@ class Bounds(msgspec.Struct, frozen=True):
     read_labels: Callable[[], tuple[str, ...]] | None = None
 
 
+class Install(Protocol):
+    """Has a model installed that waits."""
+
+    def __call__(self, version: str | None) -> str:
+        """Why not; "" where it is begun. None: whatever waits."""
+        ...
+
+
 class Commands:
     """`heard` in the session's thread; the rest in the main thread."""
 
@@ -87,8 +99,11 @@ class Commands:
         fence: ReplyFence,
         clock: Clock,
         about: tuple[str, str, str],
+        install: Install | None = None,
+        all_of_them: bool = True,
     ) -> None:
-        """`about`: device, model and boot. `file` holds what is remembered."""
+        """`about`: device, model and boot. `file` holds what is remembered. Without `all_of_them` there is `install`
+        alone, and no state to be told."""
         self._topics = topics
         self._controls = controls
         self._bounds = bounds
@@ -98,6 +113,8 @@ class Commands:
         self._fence = fence
         self._clock = clock
         self._about = about
+        self._install = install
+        self._names = (*(NAMES if all_of_them else ()), *((INSTALL,) if install is not None else ()))
         self._waiting: deque[Incoming] = deque()
         self._said = State()
         self._kept = State()
@@ -181,8 +198,11 @@ class Commands:
     def _do(self, command: Command) -> None:
         """Raises RefusedError."""
         name = command.command
-        if name not in NAMES:
-            raise RefusedError(f"no command {name[:50]!r}; there are {', '.join(NAMES)}{nearest(name[:50], NAMES)}")
+        if name not in self._names:
+            raise RefusedError(f"no command {name[:50]!r}{self._missing(name)}")
+        if name == INSTALL:
+            self._have_installed(command)
+            return
         takes = name in ("threshold", "classes", "log-level")
         if takes != (command.value is not UNSET):
             raise RefusedError(f"{name} takes {'a value' if takes else 'no value'}")
@@ -199,6 +219,22 @@ class Commands:
             if command.remember:
                 self._keep(self._changed(name, command.value, self._kept))
             self._set(said)
+
+    def _missing(self, name: str) -> str:
+        if name == INSTALL:
+            return " here: an update installs itself, unless the service has --updates-manual"
+        if name in NAMES:
+            return " here: the service has no --commands"
+        return f"; there are {', '.join(self._names)}{nearest(name[:50], self._names)}"
+
+    def _have_installed(self, command: Command) -> None:
+        """Raises RefusedError."""
+        version = None if command.value is UNSET else command.value
+        if command.remember or not isinstance(version, (str, NoneType)):
+            raise RefusedError("install takes a version as a text, or no value for what waits, and is not remembered")
+        assert self._install is not None
+        if reason := self._install(version):
+            raise RefusedError(reason)
 
     def _changed(self, name: str, value: Any, state: State) -> State:
         """The state with it. Raises RefusedError."""

@@ -17,7 +17,7 @@ from edge.plugins.protocols import ThresholdPostprocessor
 from edge.runtime.controls import Controls, Selection
 
 if TYPE_CHECKING:
-    from edge.app.commands import Bounds
+    from edge.app.commands import Bounds, Install
     from edge.tracking.stage import Tracking
 
 NAMED = ("classify", *OBJECTS)
@@ -42,16 +42,18 @@ def make(core: Core, flow: Core, tracked: Tracking | None) -> tuple[Core, Select
     return lower, Selection(controls, core.loaded.manifest.threshold if start is None else start), controls
 
 
-def listen(core: Core, draft: Draft, session: MqttSession | None, controls: Controls | None) -> None:
-    """Subscribes to `set`, and tells the state at each birth."""
-    if controls is None or session is None:
+def listen(
+    core: Core, draft: Draft, session: MqttSession | None, controls: Controls | None, install: Install | None
+) -> None:
+    """Subscribes to `set`, and tells the state at each birth. `install`: where an update waits for a person."""
+    if session is None or (controls is None and install is None):
         return
     from edge.app.commands import Commands
 
-    settings = core.settings
+    settings, all_of_them = core.settings, controls is not None
     commands = Commands(
         core.topics,
-        controls,
+        controls or Controls(),
         bounds(core.loaded, settings.manifest.labels),
         settings.delivery.state_dir / f"{core.stem}.commands.json",
         post=session.post,
@@ -59,11 +61,14 @@ def listen(core: Core, draft: Draft, session: MqttSession | None, controls: Cont
         fence=ReplyFence(core.topics.base, core.discovery, settings.topics.reply_topics),
         clock=core.clock,
         about=(settings.topics.device, core.loaded.manifest.name, core.boot),
+        install=install,
+        all_of_them=all_of_them,
     )
     session.subscribe(core.topics.set, commands.heard, qos=0)  # one of QoS 1 waits behind inputs, in a pause for ever
-    draft.births.append(lambda: [commands.told()])
     draft.ticks.append(commands.tick)
-    draft.add("commands", commands.open, commands.close)
+    if all_of_them:
+        draft.births.append(lambda: [commands.told()])
+        draft.add("commands", commands.open, commands.close)
 
 
 def bounds(loaded: Loaded, labels: Path | tuple[str, ...] | None) -> Bounds:

@@ -10,33 +10,32 @@ from __future__ import annotations
 
 import logging
 import random
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
-from edge.app import child
 from edge.app.core import Core, Draft
-from edge.app.proving import Proof, limits
+from edge.app.proving import limits
 from edge.app.status import Status
 from edge.app.swap import Replacement, RunningModel
-from edge.data import codec
+from edge.app.update_calls import UpdateCalls
+from edge.app.update_children import UpdateChildren
+from edge.app.update_told import UpdateTold
 from edge.errors import ConfigError, FatalError
-from edge.mqtt.messages import Outgoing
+from edge.mqtt.messages import Incoming
 from edge.mqtt.session import MqttSession
-from edge.pipeline.results import timestamp
+from edge.mqtt.topics import UpdateTopics
 from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
-from edge.telemetry.clock import SystemClock, clock_synced
+from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.priority import stand_back
-from edge.updates import gates, order, state
+from edge.updates import gates, state
 from edge.updates.gates import Seen
-from edge.updates.order import Answer, Order
+from edge.updates.order import Answer
 from edge.updates.release import Release
 from edge.updates.state import Slot, State
 from edge.updates.store import UpdateStore
@@ -47,15 +46,10 @@ FIRST_S = 60.0
 """The first check comes within so long: a thousand devices that get their power back do not all ask at once."""
 JITTER = 0.1
 LOOK_S = 1.0
-ASK_MOST_S = 300.0
-PROVE_MOST_S = 600.0
-PYTHON = (sys.executable, "-P")  # what lies in the working folder is not imported
-FETCH_LEAST_BYTES_S = 1000
-"""A link slower than that is no link: the child is ended, and what it has is kept."""
 
 
 class UpdateAgent:
-    """`start`, `stop`, `births` and `told` for the parts around it; all else belongs to its thread."""
+    """`start`, `stop`, `told` and `install` for the parts around it; all else belongs to its thread."""
 
     def __init__(self, settings: Settings, store: UpdateStore, model: str, flags: Sequence[str]) -> None:
         """`settings` with the file that the user named. `model`: its name in the repository; "": as the manifest of the
@@ -63,21 +57,19 @@ class UpdateAgent:
         self._settings = settings
         self._store = store
         self._name = model
-        self._flags = tuple(flags)
         self._given_up = False
         self._stop = Stop()
         self._limits = limits(settings)
         self._clock = SystemClock()
         self._metrics: Metrics | None = None
-        self._running = Slot("", "")
+        self._told = UpdateTold(store)
         self._model: RunningModel | None = None
         self._before = Seen()
         self._began_ns = self._clock.monotonic_ns()
-        self._tell: Callable[[], None] = lambda: None
-        self._topic = ""
-        self._freshness = ""
-        self._trouble = ""
-        self._leaving = threading.Event()
+        self._wanted = ""
+        self._calls = UpdateCalls()
+        self._leaving = self._calls.leaving
+        self._children = UpdateChildren(settings, store, flags, self._leaving)
         self._thread: threading.Thread | None = None
 
     def runs(self, core: Core) -> RunningModel:
@@ -92,16 +84,14 @@ class UpdateAgent:
         self._name = self._name or core.loaded.manifest.name
         self._metrics = core.metrics
         self._stop = core.stop
+        self._told.join(core, draft, session, status)
         if session is not None:
-            self._topic = core.topics.update
-            draft.births.append(self.births)
 
-            def tell() -> None:
-                for said in (*self.births(), status.information()):
-                    session.post(said)
+            def announced(incoming: Incoming) -> None:
+                session.ack(incoming)
+                self._calls.announced(incoming)
 
-            self._tell = tell
-        status.update = self.told
+            session.subscribe(UpdateTopics(core.settings.topics.prefix).announce(self._name), announced, qos=0)
         draft.add("updates", self.start, self.stop)
 
     # --- for the parts around it --------------------------------------------------------------------
@@ -112,29 +102,25 @@ class UpdateAgent:
 
     def stop(self) -> None:
         """Ends what is under way. A process that ends in order while it watches goes on watching at the next start."""
-        self._leaving.set()
+        self._calls.leave()
         if self._thread is not None:
             self._thread.join()
         if self._stop.failure is None and not self._given_up:
             self._enter(state.ended(self._store.state))  # where nothing changes, nothing is written
 
-    def births(self) -> list[Outgoing]:
-        return [Outgoing(self._topic, codec.encode(self.told()), retain=True, content_type="application/json")]
+    def install(self, version: str | None) -> str:
+        """A person wants what waits; None: whatever it is. Why not, "" where it is begun. From any thread."""
+        waiting = self._told.waiting
+        if waiting is None:
+            return "nothing waits to be installed: the topic update says what there is"
+        if version not in (None, waiting.version):
+            return f"version {version[:50]} does not wait to be installed, version {waiting.version} does"
+        self._calls.install(waiting.sha256)
+        return ""
 
     def told(self) -> dict[str, Any]:
-        """What is said of updates, on `update` and in `info`. From any thread: states are values."""
-        now = self._store.state
-        gone = now.gone_back_from if now.phase == "rolled-back" else ""
-        to = now.candidate.version if now.candidate is not None else gone
-        return {
-            "state": now.phase,
-            "from": now.before if now.phase == "watching" else self._running.version,
-            "to": to,
-            "reason": now.reason or self._trouble,
-            "since": timestamp(int(now.since * 1e9)) if now.since else "",
-            "running": {"version": self._running.version, "sha256": self._running.sha256},
-            "freshness": self._freshness,
-        }
+        """What is said of updates, on `update` and in `info`. From any thread."""
+        return self._told.told()
 
     # --- the thread ---------------------------------------------------------------------------------
 
@@ -148,30 +134,39 @@ class UpdateAgent:
     def _run(self) -> None:
         interval_s = self._settings.updates.interval
         self._began_ns = self._clock.monotonic_ns()
-        due_ns = self._began_ns + _ns(random.uniform(0, min(FIRST_S, interval_s)))  # noqa: S311 - no secret
+        due_ns, called = self._began_ns + _ns(_soon(interval_s)), False
         while True:
             watching = self._store.state.phase == "watching"
             left_s = max(0.0, (due_ns - self._clock.monotonic_ns()) / 1e9)
             held = self._model is not None and self._model.tidy()
-            if self._leaving.wait(LOOK_S if watching else min(LOOK_S, left_s) if held else left_s):
+            if self._calls.wait(LOOK_S if watching else min(LOOK_S, left_s) if held else left_s):
                 return
             if watching:
                 self._judge((self._clock.monotonic_ns() - self._began_ns) / 1e9)
-            elif self._clock.monotonic_ns() >= due_ns:
+                continue
+            if wanted := self._calls.wish():
+                self._wanted, due_ns, called = wanted, self._clock.monotonic_ns(), False
+            if not called and self._calls.news():
+                called = True
+                due_ns = min(due_ns, self._clock.monotonic_ns() + _ns(_soon(interval_s)))
+            if self._clock.monotonic_ns() >= due_ns:
                 self.check(self._switch)
                 jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
-                due_ns = self._clock.monotonic_ns() + _ns(interval_s * jitter)
+                due_ns, called = self._clock.monotonic_ns() + _ns(interval_s * jitter), False
 
     def _judge(self, seconds: float) -> None:
         now, seen = self._store.state, self._seen()
+        self._told.progress(gates.watched_percent(seen, seconds, self._limits))
         if reason := gates.watched(seen, now.baseline, self._limits):
-            log.error("the new model is given up", extra={"version": self._running.version, "reason": reason})
+            log.error("the new model is given up", extra={"version": self._told.running.version, "reason": reason})
             # Also where it cannot be written down: a start that finds `watching` and no end in order goes back, too.
             self._given_up = not self._enter(state.refuse(now, reason, self._now()))
             if self._given_up or not self._go_back():
                 self._restart()
         elif gates.watched_enough(seen, seconds, self._limits) and self._enter(state.confirms(now, self._now())):
-            log.info("the new model is confirmed", extra={"version": self._running.version, "samples": seen.samples})
+            log.info(
+                "the new model is confirmed", extra={"version": self._told.running.version, "samples": seen.samples}
+            )
             self._sweep()
 
     def _seen(self) -> Seen:
@@ -187,7 +182,7 @@ class UpdateAgent:
         ).since(self._before)
 
     def _restart(self) -> None:
-        self._leaving.set()
+        self._calls.leave()
         self._stop.restart()
 
     def _switch(self, slot: Slot) -> None:
@@ -195,9 +190,9 @@ class UpdateAgent:
         new = self._replacement(self._store.path(slot))
         if self._leaving.is_set():
             return  # in `proving`, which the next start takes for interrupted
-        version, baseline = self._running.version, self._seen().baseline()
+        version, baseline = self._told.running.version, self._seen().baseline()
         self._go(state.switches(self._store.state, version, baseline, self._now()))
-        log.info("switching", extra={"from": self._running.version, "to": slot.version})
+        log.info("switching", extra={"from": self._told.running.version, "to": slot.version})
         if new is None or not self._enter(state.begin(self._store.state, self._now()), say=False):
             self._restart()
             return
@@ -234,13 +229,17 @@ class UpdateAgent:
     def _swap(self, new: Replacement) -> None:
         assert self._model is not None
         self._model.swap(new, self._leaving)
-        log.info("the model was switched in the running flow", extra={"version": self._running.version})
-        self._tell()
+        log.info("the model was switched in the running flow", extra={"version": self._told.running.version})
+        self._told.tell()
 
     def _took_over(self, core: Core) -> None:
         """From now on it is this model's results that count."""
         loaded = core.loaded
-        self._running = Slot(loaded.sha256, loaded.manifest.version, loaded.path.suffix)
+        now, version = self._store.state, loaded.manifest.version
+        for slot in (now.candidate, now.confirmed):
+            if slot is not None and slot.sha256 == loaded.sha256:
+                version = slot.version  # as the repository calls it: edge-fleet waits for that
+        self._told.running = Slot(loaded.sha256, version, loaded.path.suffix)
         self._began_ns = self._clock.monotonic_ns()
         self._before = Seen()
         self._before = self._seen()
@@ -249,22 +248,35 @@ class UpdateAgent:
 
     def check(self, use: Callable[[Slot], None]) -> Answer:
         """Asks the repository, and takes what it has for this device as far as the gates let it; then `use`."""
-        answer = self._ask(None)
+        answer = self._children.ask(self._name, self._told.running.sha256, None, lambda _: None)
         if self._leaving.is_set():
             return answer  # the process that asked was ended with the service: that is no trouble
-        self._freshness = answer.freshness
+        self._told.freshness = answer.freshness
         if answer.fault is not None:
-            self._say_trouble(f"{answer.fault}: {answer.reason}")
-        elif answer.release is None or answer.release.sha256 == self._running.sha256:
-            self._say_trouble("")
+            self._told.trouble(f"{answer.fault}: {answer.reason}")
+            return answer
+        new = answer.release
+        if new is None or new.sha256 == self._told.running.sha256:
+            self._told.trouble("")
+            self._told.offered(None)
+        elif not self._may(new):
+            self._told.trouble("")
+            self._told.offered(new, waits=True)
         else:
-            self._say_trouble("")
+            self._told.trouble("")
+            self._told.offered(new)
             try:
-                self._take(answer.release, use)
+                self._take(new, use)
             except OSError as exc:  # a full disk refuses the update, not the service
                 self._later(f"{self._store.folder}: {exc.strerror or exc}")
             self._sweep()
         return answer
+
+    def _may(self, release: Release) -> bool:
+        """Whether it goes on by itself. What a person has begun does, over the next start, too; and without any model
+        there is nothing to stay with."""
+        begun = release.sha256 in (self._wanted, self._store.state.tried)
+        return begun or not self._settings.updates.manual or self._model is None
 
     def _take(self, release: Release, use: Callable[[Slot], None]) -> None:
         slot = Slot(release.sha256, release.version, Path(release.file).suffix)
@@ -273,7 +285,10 @@ class UpdateAgent:
         self._go(replace(state.found(store.state, slot, self._now()), name=self._name))
         staged: Path | None = None
         if not store.holds(slot):
-            answer = self._ask(release)
+            try:
+                answer = self._children.ask(self._name, self._told.running.sha256, release, self._told.progress)
+            finally:
+                self._told.progress(None)
             if self._leaving.is_set():
                 return  # in `downloading`, which the next start takes for interrupted; what has come is kept
             if answer.fault is not None or answer.staged is None:
@@ -285,7 +300,8 @@ class UpdateAgent:
             self._later("the file is not the one that was signed")
             return
         self._go(state.proves(store.state, self._now()))
-        proof = self._prove(slot)
+        old = self._model.core.loaded.path if self._model is not None else None
+        proof = self._children.prove(store.path(slot), old)
         if self._leaving.is_set():
             return  # in `proving`, which the next start takes for interrupted
         if proof.note:
@@ -301,46 +317,13 @@ class UpdateAgent:
         log.error("the new model is refused", extra={"version": slot.version, "reason": reason})
         self._go(state.refuse(self._store.state, reason, self._now()))
 
-    def _ask(self, wanted: Release | None) -> Answer:
-        u, now = self._settings.updates, self._store.state
-        asked = Order(
-            uri=u.uri or "",
-            folder=self._store.folder.absolute(),
-            model=self._name,
-            channel=u.channel,
-            device=self._settings.topics.device,
-            running=self._running.sha256,
-            refused=now.refused,
-            root=u.root,
-            ca=u.ca,
-            cert=u.cert,
-            key=u.key,
-            synced=clock_synced(),
-            fetch=wanted,
-        )
-        most_s = ASK_MOST_S + (wanted.length / FETCH_LEAST_BYTES_S if wanted is not None else 0)
-        out, end = child.run([*PYTHON, "-m", "edge.updates"], order.encode(asked), most_s, self._leaving)
-        try:
-            return order.decode_answer(out)
-        except msgspec.MsgspecError:
-            return Answer(fault="away", reason=f"the check gave no answer: {end}")
-
-    def _prove(self, slot: Slot) -> Proof:
-        old = str(self._model.core.loaded.path) if self._model is not None else "-"
-        command = [*PYTHON, "-m", "edge.app.proving", str(self._store.path(slot)), old, *self._flags]
-        out, end = child.run(command, b"", PROVE_MOST_S, self._leaving)
-        try:
-            return msgspec.json.decode(out, type=Proof)
-        except msgspec.MsgspecError:
-            return Proof(f"proving it ended without an answer: {end}", again=True)
-
     # --- states -------------------------------------------------------------------------------------
 
     def _go(self, new: State, *, say: bool = True) -> None:
         """Raises OSError where it cannot be written down: then it is not entered."""
         self._store.enter(new)
         if say:
-            self._tell()
+            self._told.tell()
 
     def _enter(self, new: State, *, say: bool = True) -> bool:
         """As `_go`; False, said in the log, where it cannot be written down."""
@@ -353,20 +336,12 @@ class UpdateAgent:
 
     def _later(self, reason: str) -> None:
         if self._store.state.phase not in state.UNPROVEN:
-            self._say_trouble(reason)
+            self._told.trouble(reason)
             return
         log.warning("update put off", extra={"reason": reason})
         new = state.later(self._store.state, reason, self._now())
         if not self._enter(new):
             self._store.state = new  # what the next start would make of what is on the disk
-
-    def _say_trouble(self, text: str) -> None:
-        """Once: a server that is away for a week is one line."""
-        if text != self._trouble:
-            self._trouble = text
-            if text:
-                log.warning("no update", extra={"reason": text})
-            self._tell()
 
     def _sweep(self) -> None:
         try:
@@ -391,6 +366,10 @@ class UpdateAgent:
             if self._store.state.confirmed is not None or self._leaving.wait(wait_s):
                 return
             wait_s = min(60.0, 2 * wait_s)
+
+
+def _soon(interval_s: float) -> float:
+    return random.uniform(0, min(FIRST_S, interval_s))  # noqa: S311 - no secret
 
 
 def _ns(seconds: float) -> int:

@@ -51,6 +51,15 @@ COMMANDS: Mapping[Command, str] = {
     "keys": "list the keys, or put new ones in their place",
 }
 AGAIN_S = 1.0
+NOTES_MOST = 255
+"""Characters, as many as a device tells."""
+
+
+def _short(text: str) -> str:
+    """What Home Assistant shows whole. Raises ValueError."""
+    if len(text) > NOTES_MOST:
+        raise ValueError(f"{len(text)} characters; {NOTES_MOST} at most are shown")
+    return text
 
 
 def _called(flag: str, text: str) -> str:
@@ -74,7 +83,7 @@ class AddArguments(Where, frozen=True, kw_only=True):
         int | None,
         Flag("the share of the devices that get it at once, as 5% [0%; as it is for what is there]", parts, "P%"),
     ] = None
-    notes: Annotated[str, Flag("what is new, for people", metavar="TEXT")] = ""
+    notes: Annotated[str, Flag("what is new, for people; up to 255 characters", _short, "TEXT")] = ""
     force: Annotated[bool, Flag("also without a manifest or golden samples, or with failed parity")] = False
 
 

@@ -87,5 +87,7 @@ def _results(settings: Settings, manifest: Manifest, outputs: tuple[TensorSpec, 
         throttling=tells and board.throttled() is not None,
         drift=drift,
         commands=settings.topics.commands,
+        updates=settings.updates.uri is not None,
+        by_hand=settings.updates.manual,
         zones=tuple(name for name, _ in settings.tracking.zones),
     )

@@ -19,6 +19,8 @@ from edge.mqtt.topics import Topics
 
 Component = dict[str, Any]
 
+UNDER_WAY = ("downloading", "verifying", "proving", "switching", "watching")
+"""States of an update that is being installed."""
 COUNTS_ENABLED = 20
 """With more labels than this their counts are there, but switched off until somebody wants one."""
 COUNTS_MOST = 100
@@ -50,6 +52,10 @@ class Results:
     drift: bool = False
     zones: tuple[str, ...] = ()
     commands: bool = False
+    updates: bool = False
+    """It follows a repository."""
+    by_hand: bool = False
+    """An update waits until a person has it installed."""
     lowest: float | None = None
     """The lowest threshold that a command may say, where there is one."""
 
@@ -147,6 +153,8 @@ def _of_device(results: Results, base: str) -> Iterator[tuple[str, Component]]:
         yield "throttling", throttling | quiet | attributes
     if results.commands:
         yield from _commands(results.lowest, Topics(base))
+    if results.updates:
+        yield "update", _update(Topics(base), by_hand=results.by_hand)
     if results.drift:
         yield "drift", _of_drift(Topics(base).drift) | quiet
 
@@ -163,6 +171,18 @@ def _commands(lowest: float | None, topics: Topics) -> Iterator[tuple[str, Compo
         told = {"command_template": '{"command":"threshold","value":{{ value }}}'}
         limits = {"min": lowest, "max": 1, "step": 0.01, "mode": "box"}
         yield "threshold", {"platform": "number", "name": "Threshold", **said, **value, **told, **limits}
+
+
+def _update(topics: Topics, *, by_hand: bool) -> Component:
+    # Home Assistant throws a state away whole that has another key, or null where a text belongs.
+    told = (
+        "{{ {'installed_version': value_json['from'], 'latest_version': value_json.latest, "
+        "'in_progress': value_json.state in " + json.dumps(UNDER_WAY) + ", "
+        "'update_percentage': value_json.percent, 'release_summary': value_json.notes} | tojson }}"
+    )
+    button = {"command_topic": topics.set, "payload_install": '{"command":"install"}'} if by_hand else {}
+    entity = {"platform": "update", "name": "Model", "entity_category": "config" if by_hand else "diagnostic"}
+    return {**entity, **_state(topics.update, told), **button}
 
 
 def _of_drift(topic: str) -> Component:

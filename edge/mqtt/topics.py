@@ -81,3 +81,18 @@ class Topics(msgspec.Struct, frozen=True):
     def all(self) -> str:
         """A filter of all of them."""
         return f"{self.base}/#"
+
+
+class UpdateTopics(msgspec.Struct, frozen=True):
+    """What a fleet's publisher says, to all devices."""
+
+    prefix: str
+
+    @property
+    def base(self) -> str:
+        """No device is called so."""
+        return f"{self.prefix}/_updates"
+
+    def announce(self, model: str) -> str:
+        """There may be something new of a model: look."""
+        return f"{self.base}/{model}/announce"

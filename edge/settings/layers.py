@@ -179,6 +179,12 @@ def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
     _check_words(settings)
     _check_cascade(settings)
     _check_commands(settings)
+    if settings.updates.manual and settings.updates.uri is None:
+        raise ConfigError("--updates-manual: an update of what? name the repository with --updates URI")
+    if settings.updates.manual and settings.mqtt.url == "none":
+        raise ConfigError(
+            "--updates-manual is installed by a command on MQTT, but --mqtt is none; leave one of them out"
+        )
     topics = settings.topics
     device = topic_part(topics.device or os.uname().nodename or "device")
     prefix = "/".join(topic_part(part) for part in topics.prefix.split("/") if part) or "edge"

@@ -318,6 +318,10 @@ class UpdateSettings(Struct, frozen=True):
     interval: Annotated[
         float, Flag("seconds from one check to the next", parsers.above_zero, "S", name="updates-interval")
     ] = 3600.0
+    manual: Annotated[
+        bool, Flag("a new version waits until a person has it installed: Home Assistant's button, the command install",
+                   name="updates-manual")
+    ] = False  # fmt: skip
     ca: Annotated[
         Path | None, Flag("the CA that signed the server's certificate", parsers.path, "FILE", name="updates-ca")
     ] = None

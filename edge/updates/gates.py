@@ -102,6 +102,15 @@ def watched(seen: Seen, before: Baseline | None, limits: Limits) -> str:
     return ""
 
 
+def watched_percent(seen: Seen, seconds: float, limits: Limits) -> int:
+    """How much of the watch is over."""
+    parts = (
+        seconds / (limits.watch_time_s or seconds or 1),
+        seen.samples / (limits.watch_samples or seen.samples or 1),
+    )
+    return int(100 * min(1.0, *parts))
+
+
 def watched_enough(seen: Seen, seconds: float, limits: Limits) -> bool:
     """A device that sees nothing goes on watching: silence is no proof."""
     return seconds >= limits.watch_time_s and seen.samples >= limits.watch_samples

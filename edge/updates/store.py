@@ -90,6 +90,13 @@ class UpdateStore:
         """Where the model of a slot lies."""
         return self.models / slot.file
 
+    def fetched(self, sha256: str) -> int:
+        """Bytes of a target that have come so far."""
+        try:
+            return (self.staging / f"{sha256}.part").stat().st_size
+        except OSError:
+            return 0
+
     def holds(self, slot: Slot) -> bool:
         """Whether the model is there, and is what its name says."""
         try:

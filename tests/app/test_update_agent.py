@@ -123,3 +123,49 @@ def test_a_model_that_is_not_loaded_beside_the_one_that_runs_is_judged_by_a_star
 
     assert app.stop.failure is None
     assert (store.state.phase, store.state.candidate.version) == ("switching", "2")
+
+
+@pytest.fixture
+def by_hand(fleet, store, tmp_path):
+    """The agent of a service that runs version 1, with --updates-manual; version 2 is there, with notes."""
+    flags = f"--model {tmp_path}/m1.onnx --http 0 --device d --updates-manual --mqtt mqtt://localhost:1".split()
+    flags += ["--updates", fleet.uri, "--updates-root", str(fleet.root), "--state-dir", str(store.folder.parent)]
+    settings = layers.read(flags, {}, "0")
+    agent = UpdateAgent(settings, store, "m", flags)
+    app = build(settings, loading.open_model(settings), agent)
+    file = write_model(tmp_path / "m2.onnx", "2", factor=5.0)
+    fleet.repository.add(file, "m", "2", "stable", share=10_000, notes="n" * 300)
+    yield agent
+    agent.stop()
+    app.parts[0].stop()
+
+
+def test_a_version_that_waits_for_a_person_is_told_and_nothing_is_written_or_fetched(by_hand, store):
+    began: list[object] = []
+    by_hand.check(began.append)
+    told = by_hand.told()
+
+    assert (told["state"], told["from"], told["latest"], told["waiting"]) == ("idle", "1", "2", True)
+    assert told["notes"] == "n" * 255
+    assert (began, store.state, list(store.staging.iterdir())) == ([], state.State(), [])
+
+
+def test_what_waits_is_installed_once_a_person_says_so_and_another_version_never(by_hand, store):
+    nothing_yet = by_hand.install(None)
+    by_hand.check(lambda _: None)
+
+    assert "nothing waits" in nothing_yet
+    assert "version 3 does not wait to be installed, version 2 does" in by_hand.install("3")
+    by_hand.start()
+    assert by_hand.install("2") == ""
+    until(lambda: store.state.phase == "watching", "version 2 runs, and is watched")
+
+
+def test_what_a_person_has_begun_goes_on_after_a_start_without_being_asked_again(by_hand, store, disk):
+    version_2 = by_hand.check(lambda _: None).release
+    slot = state.Slot(version_2.sha256, "2")
+    store.enter(state.later(state.found(store.state, slot, 0.0), "interrupted", 0.0))
+    began: list[object] = []
+    by_hand.check(began.append)
+
+    assert began == [slot]

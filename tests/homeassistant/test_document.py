@@ -124,3 +124,13 @@ def test_with_commands_there_are_a_switch_a_button_and_a_number():
     assert (found["threshold"]["min"], found["threshold"]["max"]) == (0.1, 1)
     assert "threshold" not in made("regress", commands=True).components
     assert "running" not in made("detect").components
+
+
+def test_a_device_that_follows_a_repository_has_an_update_entity_and_a_button_where_a_person_decides():
+    by_hand = said(made("classify", updates=True, by_hand=True))["components"]["update"]
+    by_itself = said(made("classify", updates=True))["components"]["update"]
+
+    assert (by_hand["platform"], by_hand["state_topic"]) == ("update", "edge/line3/m/update")
+    assert (by_hand["command_topic"], by_hand["payload_install"]) == ("edge/line3/m/set", '{"command":"install"}')
+    assert {"command_topic", "payload_install"}.isdisjoint(by_itself)
+    assert "update" not in said(made("classify"))["components"]

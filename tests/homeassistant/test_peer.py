@@ -115,7 +115,7 @@ DOCUMENTS = [
     homes.made("regress", values=(("power", "kW"), ("2nd", "°")), **ALL),
     homes.made("anomaly", **ALL),
     homes.made("segment", labels=("road", "sky"), **ALL),
-    homes.made("raw", **ALL),
+    homes.made("raw", **ALL, updates=True, by_hand=True),
 ]
 
 
@@ -217,3 +217,26 @@ def test_edge_run_itself_appears_and_its_state_is_known_after_home_assistant_cam
     listener.publish("edge/pi/door/input", picture)
     until(lambda: home.knows()["states"]["image.pi_door_image"] not in ("unknown", "unavailable"), "a picture")
     assert home.end() == ""
+
+
+def test_its_update_entity_reads_where_an_update_stands_and_its_button_has_what_waits_installed(
+    home, board, client, broker
+):
+    document = homes.made("raw", updates=True, by_hand=True)
+    commands = client(broker.port, "edge/line3/m/set")
+    board.announce(document)
+    told = {"state": "idle", "from": "1", "to": "", "latest": "2", "waiting": True, "percent": None, "notes": "Better."}
+    board.publish("edge/line3/m/update", told, retain=True)
+    waiting = home.until(update__line3_m_update="on")["attributes"]["update.line3_m_update"]
+    board.publish("edge/line3/m/update", {**told, "state": "downloading", "waiting": False, "percent": 40}, retain=True)
+
+    def loads() -> bool:
+        return home.knows()["attributes"]["update.line3_m_update"]["update_percentage"] == 40
+
+    until(loads, "the download is shown")
+    board.publish("edge/line3/m/update", {**told, "state": "confirmed", "from": "2", "waiting": False}, retain=True)
+    home.until(update__line3_m_update="off")
+
+    assert (waiting["installed_version"], waiting["latest_version"]) == ("1", "2")
+    assert (waiting["release_summary"], waiting["in_progress"]) == ("Better.", False)
+    assert commands.of("set") == []

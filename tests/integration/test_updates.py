@@ -121,6 +121,25 @@ def test_a_new_version_takes_over_while_inputs_come_and_none_is_lost_doubled_or_
     assert field.service.stop() == 0
 
 
+def test_a_version_waits_for_a_command_that_is_not_retained_and_is_installed_by_it(field):
+    answers = Client(field.broker.port, "edge/d/m/answer")
+    field.sender.publish("edge/d/m/set", {"command": "install", "id": "retained"}, retain=True)
+    field.offer("2", factor=10.0)
+    field.start(*FEW, "--updates-manual")
+    field.wait_for(lambda said: said["waiting"], "version 2 waits")
+    refused = answers.wait_for("answer", 1)[0]
+    field.sender.publish("edge/d/m/set", {"command": "pause"})
+    other = answers.wait_for("answer", 2)[1]
+    field.sender.publish("edge/d/m/set", {"command": "install", "value": "2"})
+    field.wait_for(state("confirmed"), "version 2 is confirmed", sending=True)
+    answers.close()
+
+    assert (refused["ok"], "retained" in refused["reason"]) == (False, True)
+    assert (other["ok"], "the service has no --commands" in other["reason"]) == (False, True)
+    assert answers.of("answer")[2]["ok"]
+    assert field.client.of("update")[-1]["waiting"] is False
+
+
 def test_a_model_whose_golden_samples_do_not_come_out_is_refused_and_the_old_one_goes_on(field):
     field.start(*FEW)
     field.wait_for(state("idle"), "the service runs")

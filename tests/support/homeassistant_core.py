@@ -12,14 +12,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from homeassistant import bootstrap, loader
-from homeassistant.components.mqtt import binary_sensor, image, sensor
+from homeassistant.components.mqtt import binary_sensor, image, sensor, update
 from homeassistant.components.mqtt.discovery import DEVICE_DISCOVERY_SCHEMA
 from homeassistant.config_entries import ConfigEntries, ConfigEntry
 from homeassistant.const import __version__
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry, entity_registry
 
-PLATFORMS = {"sensor": sensor, "binary_sensor": binary_sensor, "image": image}
+PLATFORMS = {"sensor": sensor, "binary_sensor": binary_sensor, "image": image, "update": update}
 
 
 def validated(document):
