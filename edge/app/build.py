@@ -42,6 +42,7 @@ from edge.pipeline.pipeline import Pipeline
 from edge.plugins.contexts import SinkContext
 from edge.plugins.protocols import RememberingSource, Source
 from edge.plugins.rows import RowRules
+from edge.postprocess import regress
 from edge.remote.address import without_credentials
 from edge.runtime import thermal
 from edge.runtime.controls import Controls
@@ -254,8 +255,16 @@ def _outboxes(
     core: Core, source: Source | None, session: MqttSession | None, announcer: Announcer | None
 ) -> Iterator[Outbox]:
     """One for each sink. Its name names the spool too: of a second `file:` it is `file-2`."""
-    uris = tuple(dict.fromkeys((*(("mqtt",) if session is not None else ()), *core.settings.output.sinks)))
+    said, manifest = core.settings.words, core.loaded.manifest
+    sparkplug = said.format == "sparkplug"
+    own = ("mqtt", *((f"sparkplug:{said.host or ''}",) if sparkplug else ())) if session is not None else ()
+    uris = tuple(dict.fromkeys((*own, *core.settings.output.sinks)))
     context = SinkContext(
+        task=manifest.task,
+        values=tuple(name for name, _ in regress.named(manifest, core.loaded.engine.outputs))
+        if manifest.task == "regress"
+        else (),
+        results=not sparkplug,
         device=core.settings.topics.device,
         model=core.loaded.manifest.name,
         topic=core.topics.base,

@@ -17,7 +17,7 @@ def make(settings: Settings, loaded: Loaded, base: str) -> Wording | None:
     """None where results are told as they are; `base` is what the topics of this service begin with. Raises
     ConfigError."""
     said = settings.words
-    if not are_used(settings):
+    if not are_used(settings) or said.format == "sparkplug":  # that is a sink's
         return None
     from edge.data.result import ModelRef
     from edge.postprocess import regress

@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, TypeAlias
 
 from edge.data import codec, refusal
@@ -68,9 +69,11 @@ class MqttSink(Listener):
         count: Callable[[str], None] = lambda _: None,
         fence: ReplyFence | None = None,
         retain: Retain = "never",
+        results: bool = True,
     ) -> None:
         """`sending` is called with each message for everybody, before it goes to the connection; `count` with the
-        reason of each that was dropped. `retain`: which results the broker keeps."""
+        reason of each that was dropped. `retain`: which results the broker keeps. `results`: False where another sink
+        tells everybody of them."""
         self.window = self._most = window
         self.batch = batch
         self.loop: Loop = session
@@ -79,6 +82,7 @@ class MqttSink(Listener):
         self._session = session
         self._topics = Topics(base_topic)
         self._retain = retain
+        self._results = results
         self._fence = fence or ReplyFence(base_topic)
         self._told_refused: set[str] = set()
         self._model = model
@@ -115,6 +119,9 @@ class MqttSink(Listener):
         for key, together in itertools.groupby(entries, _KEY):
             group = list(together)
             message = group[0].message
+            if message.kind == "result" and message.reply is None and not self._results:
+                self._session.call_soon(partial(self._confirmed, [key]))  # not before the outbox knows it as sent
+                continue
             if message.kind == "result" and message.reply is None and message.words is None:
                 publications.append(self._result(group))
                 continue
@@ -186,6 +193,8 @@ class MqttSink(Listener):
         if isinstance(reply, SampleError):
             self._count("dropped:mqtt:reply")
             reply = None
+        if message.kind == "result" and not self._results:
+            return self._reply_alone(entry.key, reply, told)
         self._sending(message)
         self._own_topic = message.words is not None and message.words.topic != ""
         topic, refused = self._topics.error, self._given_up("error")
@@ -203,6 +212,12 @@ class MqttSink(Listener):
             return [everybody, *told]
         self._halves[entry.key] = reply.topic
         return [reply, everybody]
+
+    def _reply_alone(self, key: int, reply: Publication | None, told: list[Publication]) -> list[Publication]:
+        if reply is None:
+            self._session.call_soon(partial(self._confirmed, [key]))
+            return told
+        return [reply]
 
     def _worded(self, entry: Entry, words: Words, usual: Outgoing) -> Outgoing:
         """A payload that was rendered before is not touched by an outage: a user property tells of it."""
@@ -299,6 +314,7 @@ def create(rest: str, context: SinkContext) -> MqttSink:
         sending=context.sending,
         count=context.count,
         fence=ReplyFence(context.topic, context.discovery, context.reply_topics),
+        results=context.results,
         retain=("all" if context.retain_replayed else "new") if context.retain else "never",
     )
 

@@ -43,6 +43,11 @@ class SinkContext(msgspec.Struct, frozen=True):
     """The model's name."""
     topic: str = ""
     """What this service's topics begin with: prefix, device and model."""
+    task: str = ""
+    values: tuple[str, ...] = ()
+    """Names of the numbers that a regression gives."""
+    results: bool = True
+    """The `mqtt` sink publishes results for everybody; else only errors, events and replies."""
     batch: int = 1
     """Most results that the user wants in one message; for sinks that can join them."""
     retain: bool = False

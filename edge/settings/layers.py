@@ -259,6 +259,11 @@ def _check_words(settings: Settings) -> None:
         raise ConfigError(
             f"{(said or ['--retain'])[0]} is for the broker, but --mqtt is none; name one with --mqtt URL"
         )
+    if words.host is not None and words.format != "sparkplug":
+        raise ConfigError("--sparkplug-host is the primary host of Sparkplug; add --format sparkplug")
+    if words.format == "sparkplug" and (words.topic is not None or words.retain):
+        flag = "--retain" if words.topic is None else "--topic"
+        raise ConfigError(f"{flag} with --format sparkplug: its topics are given, none is retained; leave {flag} out")
     if words.payload is not None and words.format is not None:
         raise ConfigError(f"--payload with --format {words.format}: both say what a result looks like; leave one out")
     if said and publishing.batch > 1:

@@ -241,9 +241,14 @@ class WordsSettings(Struct, frozen=True):
              parsers.template, "TEMPLATE|@FILE"),
     ] = None  # fmt: skip
     format: Annotated[
-        Literal["cloudevents", "cloudevents-binary"] | None,
-        Flag("results and events as cloudevents (one JSON object) or cloudevents-binary (MQTT 5 user properties)",
-             one_of(("cloudevents", "cloudevents-binary"))),
+        Literal["cloudevents", "cloudevents-binary", "sparkplug"] | None,
+        Flag("results and events as cloudevents (one JSON object) or cloudevents-binary (MQTT 5 user properties); "
+             "results as sparkplug (B 3.0)", one_of(("cloudevents", "cloudevents-binary", "sparkplug"))),
+    ] = None  # fmt: skip
+    host: Annotated[
+        str | None,
+        Flag("with --format sparkplug: the id of the primary host; data are kept while it is not online",
+             parsers.word, "ID", name="sparkplug-host"),
     ] = None  # fmt: skip
     retain: Annotated[bool, Flag("the broker retains the last result of each topic")] = False
 

@@ -190,6 +190,11 @@ class Client:
         assert enough, f"{len(self.of(kind))} of {count} messages on {kind}"
         return self.of(kind)
 
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
+        """Looked at again with each message that comes."""
+        with self._changed:
+            assert self._changed.wait_for(condition, timeout_s), [topic for topic, _, _ in self.messages]
+
     def wait_for_topic(self, kind: str, timeout_s: float = PATIENCE_S) -> None:
         """Until a message came whose topic ends in /kind, whatever it holds."""
         with self._changed:
