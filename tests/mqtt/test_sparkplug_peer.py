@@ -1,4 +1,4 @@
-"""Bytes of ours read by pysparkplug, and its bytes read by us: it has a protobuf of its own, so in another environment."""
+"""Bytes of ours read by pysparkplug, and its bytes read by us. It has a protobuf of its own: another environment."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ print(getattr(read, "seq", None))
 WRITE = """
 import pysparkplug as sp
 t, i, u, d, s, b = (sp.DataType[n] for n in ("BOOLEAN", "INT16", "UINT64", "DOUBLE", "STRING", "INT64"))
-values = [("t", t, True), ("i", i, -5), ("u", u, 2**63), ("d", d, 1.5), ("s", s, "x"), ("b", b, -(2**40)), ("n", d, None)]
+values = [("t", t, True), ("i", i, -5), ("u", u, 2**63), ("d", d, 1.5), ("s", s, "x"), ("b", b, -(2**40))]
+values.append(("n", d, None))
 metrics = tuple(
     sp.Metric(timestamp=1, name=n, datatype=k, value=v, is_null=v is None) for n, k, v in values
 )
-print(sp.DData(timestamp=2, seq=255, metrics=metrics).encode().hex())
+print(sp.DBirth(timestamp=2, seq=255, metrics=metrics).encode().hex())
 """
 
 
