@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from edge.app import assembly
-from edge.score import schema
+from edge.score import arrow, schema
 from edge.score.kernel import Kernel
 from edge.score.plan import Part
-from edge.score.read import READ, Reader
+from edge.score.read import Reader
 from edge.settings.settings import ModelSettings, Settings
 
 
@@ -41,13 +41,13 @@ class Scorer:
         fields = reader.kept_of(part, table.schema)
         whole = pa.schema([*fields, *kernel.schema])
         batches = []
-        for batch in table.to_batches(READ):
+        for batch in table.to_batches(reader.rows):
             if not batch.num_rows:
                 continue
             found = kernel.table(
                 [reader.column(batch, part, n, f) for n, f in zip(names, kernel.features, strict=True)]
             )
-            kept = [reader.column(batch, part, name, None).take(pa.array(found.origin)) for name in self._kept]
+            kept = [reader.column(batch, part, name, None).take(arrow.from_numpy(found.origin)) for name in self._kept]
             batches.append(pa.RecordBatch.from_arrays([*kept, *found.batch.columns], schema=whole))
         return pa.Table.from_batches(batches, whole)
 

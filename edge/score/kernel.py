@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,7 +21,7 @@ from edge.data.tensor import Array
 from edge.model.manifest import Feature
 from edge.pipeline.pipeline import Pipeline
 from edge.plugins.protocols import ResettableEngine
-from edge.score import schema
+from edge.score import arrow, schema
 from edge.score.schema import ERROR
 from edge.telemetry.clock import SystemClock
 
@@ -71,7 +70,7 @@ class Kernel:
     def table(self, columns: Sequence[pa.Array]) -> Found:
         """A column for each feature of the model, in its order. Of most models a result for each row."""
         rows = len(columns[0])
-        found = self._pipeline.columns([_numpy(c) for c in columns], self._batch) if self._by_columns else None
+        found = self._pipeline.columns([arrow.to_numpy(c) for c in columns], self._batch) if self._by_columns else None
         if found is None:
             return self.samples(self._payloads(columns, range(rows)))
         arrays, taken = self.columns.arrays(found[0]), found[1]
@@ -84,7 +83,7 @@ class Kernel:
         good, bad = np.flatnonzero(taken), np.flatnonzero(~taken)
         others = self.samples(self._payloads(columns, bad.tolist()))
         order = np.argsort(np.concatenate([good, bad[others.origin]]), kind="stable")
-        both = pa.Table.from_batches([batch, others.batch]).take(pa.array(order)).combine_chunks()
+        both = pa.Table.from_batches([batch, others.batch]).take(arrow.from_numpy(order)).combine_chunks()
         return Found(both.to_batches()[0], origin, part)
 
     def samples(self, payloads: Sequence[Payload], sources: Sequence[str] = ()) -> Found:
@@ -97,7 +96,7 @@ class Kernel:
 
     def skipped(self, reasons: Sequence[str]) -> Found:
         """Samples that could not even be read."""
-        columns = [*self.columns.of_rows([None] * len(reasons)), pa.array(reasons, pa.string())]
+        columns = [*self.columns.of_rows([None] * len(reasons)), arrow.of_texts(reasons)]
         batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
         return Found(batch, np.arange(len(reasons)), np.zeros(len(reasons), dtype=np.int64))
 
@@ -109,16 +108,18 @@ class Kernel:
 
     def _payloads(self, columns: Sequence[pa.Array], rows: Sequence[int]) -> list[Payload]:
         """Rows as the device gets them: objects by name where the features have names."""
-        values = zip(*(c.take(pa.array(rows, pa.int64())).to_pylist() for c in columns), strict=True)
+        places = arrow.from_numpy(np.array(rows, dtype=np.int64))
+        values = zip(*(c.take(places).to_pylist() for c in columns), strict=True)
         names = [f.name for f in self.features]
         return [dict(zip(names, row, strict=True)) if all(names) else list(row) for row in values]
 
     def _difference(self, batch: pa.RecordBatch, columns: Sequence[pa.Array], rows: Array) -> float:
         """Of these rows alone to the first ones of the batch; 1 where it is no number that differs."""
-        alone = pa.Table.from_batches([self.samples([p]).batch for p in self._payloads(columns, rows.tolist())])
+        outcomes = [o for p in self._payloads(columns, rows.tolist()) for (o,) in self._outcomes([p], ())]
+        alone = [{ERROR: o.reason} if isinstance(o, Skipped) else self.columns.values(o.predictions) for o in outcomes]
         worst = 0.0
         for name, kind in zip(self.schema.names, self.schema.types, strict=True):
-            one, other = batch.column(name).slice(0, len(rows)).to_pylist(), alone.column(name).to_pylist()
+            one, other = batch.column(name).slice(0, len(rows)).to_pylist(), [row.get(name) for row in alone]
             if one == other:
                 continue
             if not pa.types.is_floating(kind) or any(
@@ -147,7 +148,7 @@ class Kernel:
 
     def _of_outcomes(self, outcomes: Sequence[Result | Skipped]) -> pa.RecordBatch:
         predictions = [None if isinstance(o, Skipped) else o.predictions for o in outcomes]
-        reasons = pa.array([o.reason if isinstance(o, Skipped) else None for o in outcomes], pa.string())
+        reasons = arrow.of_texts([o.reason if isinstance(o, Skipped) else None for o in outcomes])
         return pa.RecordBatch.from_arrays([*self.columns.of_rows(predictions), reasons], schema=self.schema)
 
 
@@ -158,14 +159,3 @@ def features_of(loaded: Loaded) -> tuple[Feature, ...]:
         return loaded.manifest.features
     width = next((s.shape[-1] for s in loaded.engine.inputs if s.name == inputs[0].name and s.shape), None)
     return (Feature(name=""),) * width if isinstance(width, int) else ()
-
-
-def _numpy(column: pa.Array) -> Array:
-    """Numbers with NaN where one is missing, bool, or objects."""
-    kind = column.type
-    if pa.types.is_boolean(kind) and column.null_count:
-        column = column.cast(pa.uint8())
-    if pa.types.is_decimal(kind):
-        column = column.cast(pa.float64())
-    values: Any = column.to_numpy(zero_copy_only=False)
-    return np.asarray(values)

@@ -25,7 +25,7 @@ import pyarrow as pa
 from edge.app.loading import open_model
 from edge.errors import FatalError, ModelError, SampleError, SourceError, first_line
 from edge.plugins.protocols import EngineOptions
-from edge.score import output
+from edge.score import arrow, output
 from edge.score.kernel import Found, Kernel
 from edge.score.output import Format
 from edge.score.plan import Part
@@ -36,8 +36,8 @@ from edge.settings.settings import Settings
 
 LOOK_S = 0.2
 """How often it is told how far the processes are."""
-COMPARED = 8
-"""One of so many batches of a large archive is held against the reference."""
+COMPARED = 32
+"""One of so many rows of a large archive is held against the reference: the first ones of each batch."""
 LARGE = 100_000
 
 
@@ -75,13 +75,14 @@ class Worker:
         self._kernel.begin()
         summary = Summary()
         header = number == 0 or not self._run.single
-        with output.writing(self._run.path(number), self._job.form, self.schema, header=header) as writer:
-            for at, batch in enumerate(self._reader.batches(part)):
+        with output.writing(self._run.path(number), self._run.part_form, self.schema, header=header) as writer:
+            for batch in self._reader.batches(part):
                 found, rows = scored(self._kernel, batch)
                 writer.write(self._with_kept(part, batch, found))
                 summary.add(found.batch, self._kernel.columns, rows)
-                if self._drift.there and batch.features and (self._job.rows < LARGE or at % COMPARED == 0):
-                    self._drift.add(summary, batch.features)
+                if self._drift.there and batch.features:
+                    looked_at = rows if self._job.rows < LARGE else -(-rows // COMPARED)
+                    self._drift.add(summary, [column.slice(0, looked_at) for column in batch.features])
                 tell(rows)
             summary.apart = self._kernel.apart or 0.0
             self._run.mark(number, part.key, summary)
@@ -89,9 +90,9 @@ class Worker:
     def _with_kept(self, part: Part, batch: Batch, found: Found) -> pa.RecordBatch:
         kept: list[pa.Array] = [*batch.kept]
         if kept and not (len(kept[0]) == len(found.origin) and (np.diff(found.origin) == 1).all()):
-            kept = [column.take(pa.array(found.origin)) for column in kept]
+            kept = [column.take(arrow.from_numpy(found.origin)) for column in kept]
         if part.kind == "files":
-            kept.append(pa.array(found.part.astype(np.int32)))
+            kept.append(arrow.from_numpy(found.part.astype(np.int32)))
         try:
             kept = [
                 column if column.type == field.type else column.cast(field.type)
@@ -115,7 +116,7 @@ def scored(kernel: Kernel, batch: Batch) -> tuple[Found, int]:
     others = kernel.skipped([*bad.values()])
     origin = np.concatenate([np.array(good, dtype=np.int64)[found.origin], np.array([*bad], dtype=np.int64)])
     order = np.argsort(origin, kind="stable")
-    table = pa.Table.from_batches([found.batch, others.batch]).take(pa.array(order)).combine_chunks()
+    table = pa.Table.from_batches([found.batch, others.batch]).take(arrow.from_numpy(order)).combine_chunks()
     part = np.concatenate([found.part, others.part])[order]
     return Found(table.to_batches()[0], origin[order], part), len(batch.payloads)
 

@@ -24,8 +24,10 @@ from edge.settings.settings import Settings
 from edge.sources import csv, files, lines
 from edge.telemetry.clock import SystemClock
 
-READ = 8192
-"""Rows of a table that are read at once, at least."""
+READ = 32_768
+"""Rows of a table that are read at once, at most, unless an inference takes more."""
+VALUES = 1_000_000
+"""Numbers of a table that are read at once, about: a wide one in fewer rows."""
 LINES = 2048
 """Samples of a batch."""
 PICTURES = 16
@@ -52,12 +54,13 @@ class Reader:
         self._loaded = loaded
         self._settings = settings
         self._kept = kept
-        self._batch = max(batch, READ)
         manifest = loaded.manifest
         kinds = {i.kind for i in manifest.inputs if i.kind != "constant" and not i.state_from}
         self._tabular = bool(kinds) and kinds <= {"table", "column"}
         self._features = features_of(loaded)
         self._named = bool(self._features) and all(f.name for f in self._features)
+        self.rows = max(1, min(READ, VALUES // max(1, len(self._features))) // batch) * batch
+        """Of a table, read at once: whole inferences."""
 
     def kept_fields(self, part: Part) -> list[pa.Field]:
         """The columns that are kept, as the part has them. Raises SourceError where it lacks one."""
@@ -93,7 +96,7 @@ class Reader:
         with open_parquet(path) as file:
             names = self.columns(part, file.schema_arrow)
             wanted = [n for n in dict.fromkeys([*names, *self._kept]) if n in file.schema_arrow.names]
-            batches = file.iter_batches(self._batch, row_groups=part.groups, columns=wanted, use_threads=False)
+            batches = file.iter_batches(self.rows, row_groups=part.groups, columns=wanted, use_threads=False)
             try:
                 for batch in batches:
                     kept = [self.column(batch, part, name, None) for name in self._kept]

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from edge.errors import ConfigError, SpoolError, first_line
 from edge.score import output
-from edge.score.output import FORMATS, Format
+from edge.score.output import FORMATS, Format, PartFormat
 from edge.score.summary import Summary
 from edge.storage import atomic
 from edge.storage.lock import FileLock
@@ -72,6 +72,7 @@ class Run:
             raise ConfigError(f"-o {out}: {', '.join(named)} are written, or a folder (a name without a suffix)")
         self.single = own is not None
         self.form: Format = own or form or "parquet"
+        self.part_form: PartFormat = "arrow" if own == "parquet" else self.form
         self.out = out
         self.folder = out.with_name(out.name + ".parts") if self.single else out
         self._lock = FileLock(self.folder / "_lock")
@@ -146,7 +147,7 @@ class Run:
 
     def path(self, number: int) -> Path:
         """Where the results of a part belong."""
-        return self.folder / f"part-{number:05d}.{self.form}"
+        return self.folder / f"part-{number:05d}.{self.part_form}"
 
     def mark(self, number: int, key: str, summary: Summary) -> None:
         """Before its file takes its name. Raises SpoolError."""

@@ -15,6 +15,7 @@ from edge.data.vocabulary import OBJECTS
 from edge.errors import ConfigError
 from edge.plugins.columns import Column, Columns, Words
 from edge.postprocess import regress
+from edge.score import arrow
 
 ERROR = "error"
 """Why a row has no result; null where it has one."""
@@ -57,7 +58,11 @@ class ResultColumns(msgspec.Struct, frozen=True):
     def of_rows(self, predictions: Sequence[Sequence[Any] | None]) -> list[pa.Array]:
         """The same of results one by one; None: there is no result."""
         rows = [{} if p is None else self.values(p) for p in predictions]
-        return [pa.array([row.get(f.name) for row in rows], f.type) for f in self.fields]
+        columns = [[row.get(f.name) for row in rows] for f in self.fields]
+        return [
+            pa.nulls(len(rows), f.type) if all(v is None for v in values) else pa.array(values, f.type)
+            for f, values in zip(self.fields, columns, strict=True)
+        ]
 
 
 def of(loaded: Loaded) -> ResultColumns:
@@ -123,6 +128,6 @@ def _json(predictions: Sequence[Any]) -> Mapping[str, Any]:
 
 def _array(column: Column, kind: pa.DataType, empty: Array | None) -> pa.Array:
     if isinstance(column, Words):
-        codes = pa.array(column.codes.astype(np.int32), mask=empty)
-        return pa.DictionaryArray.from_arrays(codes, pa.array(list(column.words), pa.string())).cast(kind)
-    return pa.array(column, mask=empty).cast(kind)
+        codes = arrow.from_numpy(column.codes.astype(np.int32), empty)
+        return pa.DictionaryArray.from_arrays(codes, arrow.of_texts(column.words)).cast(kind)
+    return arrow.from_numpy(column, empty).cast(kind)

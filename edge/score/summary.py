@@ -17,6 +17,7 @@ from edge.data.tensor import Array
 from edge.drift import reference
 from edge.drift.reference import FeatureReference, Reference
 from edge.model.manifest import Manifest
+from edge.score import arrow
 from edge.score.schema import ERROR, ResultColumns
 
 REASONS = 50
@@ -97,11 +98,13 @@ class Drift:
     def __init__(self, manifest: Manifest) -> None:
         """A reference that is damaged is none: its use is not what the run is for."""
         self._reference: Reference | None = None
+        self._edges: Sequence[Array | None] = ()
         if manifest.reference is not None:
             try:
                 self._reference = reference.read(manifest.reference, [f.name for f in manifest.features])
             except ValueError:
                 return
+            self._edges = [f.edges() if f.bins else None for f in self._reference.features]
 
     @property
     def there(self) -> bool:
@@ -113,11 +116,10 @@ class Drift:
         if self._reference is None:
             return
         summary.compared += len(features[0])
-        for known, column in zip(self._reference.features, features, strict=True):
-            if known.bins:
-                values = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+        for known, edges, column in zip(self._reference.features, self._edges, features, strict=True):
+            if edges is not None:
+                values = arrow.to_numpy(column.cast(pa.float64()))
                 fine = values[np.isfinite(values)]
-                edges = known.edges()
                 counts = np.bincount(reference.places(edges, fine), minlength=len(edges) + 1)
                 mine = summary.bins.get(known.name, [0] * len(counts))
                 summary.bins[known.name] = [a + int(b) for a, b in zip(mine, counts, strict=True)]

@@ -1,0 +1,60 @@
+"""Arrays of numpy to Arrow's and back, as the library itself would turn them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from edge.score import arrow
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("column", "wanted"),
+    [
+        (pa.array([9.0, 1.5, None, 3.0], pa.float32()).slice(1), np.array([1.5, NAN, 3.0], np.float32)),
+        (pa.array([9, 1, 2], pa.int8()).slice(1), np.array([1, 2], np.int8)),
+        (pa.array([1, None, 2**60]), np.array([1.0, NAN, 2.0**60])),
+        (pa.array([True, False, True]).slice(1), np.array([False, True])),
+        (pa.array([True, None]), np.array([1.0, NAN])),
+        (pa.array([Decimal("1.5"), None]), np.array([1.5, NAN])),
+        (pa.array(["a", None]), np.array(["a", None], object)),
+        (pa.array([], pa.float64()), np.array([])),
+    ],
+    ids=lambda value: str(getattr(value, "type", "")),
+)
+def test_a_column_keeps_its_values_and_what_is_missing(column, wanted):
+    found = arrow.to_numpy(column)
+    assert found.dtype == wanted.dtype
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    "values", [np.arange(9), np.array([1.5, NAN, 2.0]), np.arange(9) % 3 == 0, np.array(["a", "b"], object)]
+)
+def test_an_array_has_its_values_but_where_it_is_empty(values):
+    empty = np.arange(len(values)) % 2 == 1
+    assert arrow.from_numpy(values).equals(pa.array(values)) or np.isnan(values).any()
+    found = arrow.from_numpy(values, empty)
+    assert found.null_count == empty.sum()
+    np.testing.assert_array_equal(found.drop_null().to_pylist(), values[~empty].tolist())
+
+
+def test_texts_are_those_of_the_list():
+    texts = ["ä", "", None, "bc"]
+    assert arrow.of_texts(texts).equals(pa.array(texts))
+    assert arrow.of_texts([]).equals(pa.array([], pa.string()))
+
+
+def test_pandas_is_not_imported_for_a_table(trees, tmp_path):
+    archive = trees.write(tmp_path / "a.parquet")
+    program = "import sys; from edge.cli.score import run; run(sys.argv[1:]); sys.exit('pandas' in sys.modules)"
+    typed = [trees.path, archive, "-o", tmp_path / "o.parquet", "--columns", "id,note", "--workers", "1"]
+    done = subprocess.run([sys.executable, "-c", program, *map(str, typed)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
