@@ -19,6 +19,7 @@ from edge.errors import ConfigError, ModelError
 from edge.model.manifest import Feature, Manifest
 
 FEWEST_ROWS = 50
+FEWEST_PICTURES = 10
 SHUFFLED = 0.1
 """Rows of which no feature goes with the row before it by more than this are in no order, or need none."""
 
@@ -36,12 +37,12 @@ def told(artifact: Artifact, options: Options) -> Artifact:
         if options.sample_order == "time":
             raise ConfigError("--sample-order time: the rows are made up; give --sample")
         return _brought(artifact)
+    if manifest.takes_pictures and rows.looks is not None:
+        return _of_pictures(artifact, rows.looks)
     if not _tabular(manifest):
         return artifact.with_manifest(reference=None)
     if len(rows) < FEWEST_ROWS:
-        return artifact.with_manifest(reference=None).noting(
-            f"no reference for --drift: {len(rows)} rows are too few, {FEWEST_ROWS} make one"
-        )
+        return _too_few(artifact, "rows", FEWEST_ROWS)
     ordered = options.sample_order == "time" and _in_order(rows, manifest)
     made = Reference(
         rows=len(rows), order="time" if ordered else "",
@@ -57,13 +58,29 @@ def told(artifact: Artifact, options: Options) -> Artifact:
     return artifact
 
 
+def _of_pictures(artifact: Artifact, looks: Array) -> Artifact:
+    if len(looks) < FEWEST_PICTURES:
+        return _too_few(artifact, "pictures", FEWEST_PICTURES)
+    features, thumbnail, alike = reference.of_pictures(looks)
+    made = Reference(
+        rows=len(looks), features=features, thumbnail=thumbnail, alike=alike, predictions=_predictions(artifact)
+    )  # fmt: skip
+    return artifact.with_manifest(reference=msgspec.to_builtins(made))
+
+
+def _too_few(artifact: Artifact, what: str, fewest: int) -> Artifact:
+    note = f"no reference for --drift: {len(artifact.rows)} {what} are too few, {fewest} make one"
+    return artifact.with_manifest(reference=None).noting(note)
+
+
 def _brought(artifact: Artifact) -> Artifact:
     """With the reference of a file that was converted before, if it is one of this model."""
     manifest = artifact.manifest
     if manifest.reference is None:
         return artifact
     try:
-        reference.read(manifest.reference, [f.name for f in manifest.features])
+        names = [f.name for f in manifest.features]
+        reference.read(manifest.reference, names, pictures=manifest.takes_pictures)
     except ValueError as exc:
         raise ModelError(
             f"the reference in the manifest cannot be used: {exc}; give --sample to make it anew, or --no-reference"

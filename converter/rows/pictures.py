@@ -15,10 +15,12 @@ from converter.progress import track
 from converter.rows.rows import UNNAMED, Rows
 from edge.data.sample import EncodedImage, Sample
 from edge.data.tensor import Array, TensorSpec
+from edge.drift.look import look
 from edge.errors import SampleError
 from edge.model.golden import choose
 from edge.model.manifest import Input, Manifest
 from edge.plugins import registry
+from edge.plugins.protocols import LookingPreprocessor
 from edge.preprocess import PreprocessorInfo
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -70,7 +72,8 @@ def prepared(rows: Rows, inputs: Sequence[Input], specs: Sequence[TensorSpec]) -
     if wanted is None or not _are_pictures(array, wanted):
         return rows
     spec = next(s for s in specs if s.name == wanted.name)
-    return replace(rows, arrays={name: _tensors(array, wanted, spec)})
+    tensors, looks = _tensors(array, wanted, spec)
+    return replace(rows, arrays={name: tensors}, looks=looks)
 
 
 def _are_pictures(array: Array, wanted: Input) -> bool:
@@ -86,13 +89,17 @@ def _are_pictures(array: Array, wanted: Input) -> bool:
     return array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3, 4))
 
 
-def _tensors(pictures: Array, wanted: Input, spec: TensorSpec) -> Array:
+def _tensors(pictures: Array, wanted: Input, spec: TensorSpec) -> tuple[Array, Array | None]:
+    """And what is told of each picture, where all of them could be looked at."""
     if wanted.size is None:
         raise SampleFileError("the model takes pictures of any size; say which: --input-size 224x224, for instance")
     # One picture at a time: the preprocessor refuses a batch that the file fixes at more.
     single = msgspec.structs.replace(spec, shape=(None, *(spec.shape or ())[1:]))
     make = registry.declared(PreprocessorInfo, "image").create(Manifest(name="sample", inputs=(wanted,)), (single,))
+    if isinstance(make, LookingPreprocessor):
+        make.look = look
     tensors: list[Array] = []
+    looks: list[Array] = []
     for number, picture in enumerate(track(pictures, "reading pictures", len(pictures)), start=1):
         try:
             ready = make(Sample(picture, "sample", 0, 0))
@@ -100,4 +107,6 @@ def _tensors(pictures: Array, wanted: Input, spec: TensorSpec) -> Array:
             raise SampleFileError(f"picture {number} of the sample: {exc}") from exc
         assert ready is not None, "a picture is a whole sample"
         tensors.append(np.array(ready.tensors[spec.name]))  # a copy: the preprocessor uses its memory again
-    return np.concatenate(tensors)
+        if ready.look is not None:
+            looks.append(ready.look)
+    return np.concatenate(tensors), np.stack(looks) if len(looks) == len(tensors) else None

@@ -28,6 +28,8 @@ class Rows:
     table: bool = False
     expected: Array | None = None
     source: Literal["sample", "generated"] = "sample"
+    looks: Array | None = None
+    """Of pictures that were read: `edge.drift.look` of each, float [rows, SIZE]."""
     classes: tuple[str, ...] = ()
     """The names of the folders that a sample of pictures was sorted into."""
 
@@ -55,7 +57,8 @@ class Rows:
         """Some of the rows, in that order."""
         at = np.asarray(indices, dtype=np.intp)
         expected = None if self.expected is None else self.expected[at]
-        return replace(self, arrays={n: a[at] for n, a in self.arrays.items()}, expected=expected)
+        looks = None if self.looks is None else self.looks[at]
+        return replace(self, arrays={n: a[at] for n, a in self.arrays.items()}, expected=expected, looks=looks)
 
     def is_number(self, name: str) -> bool:
         """True where every value of the column that is there is a number."""

@@ -36,6 +36,7 @@ from edge.plugins.protocols import (
     BatchSink,
     Clock,
     EngineOptions,
+    LookingPreprocessor,
     PicturePreprocessor,
     Postprocessor,
     Preprocessor,
@@ -93,6 +94,8 @@ def make_pipeline(loaded: Loaded, device: str, options: PipelineOptions | None =
     preprocess = make_preprocessor(loaded, options.rows)
     if options.keeps_pictures and isinstance(preprocess, PicturePreprocessor):
         preprocess.keeps_pictures = True
+    if options.look is not None and isinstance(preprocess, LookingPreprocessor):
+        preprocess.look = options.look
     identity = Identity(device, loaded.ref, loaded.manifest.task, options.boot)
     return Pipeline(
         stateful.wrap(loaded.engine, loaded.manifest),
@@ -129,7 +132,7 @@ Overrides = DeviceManifestSettings
 
 class PipelineOptions(msgspec.Struct, frozen=True):
     """`boot` tells two lives of the process apart; `max_input` is in bytes; `seq` is shared by the pipelines of a
-    boot; `keeps_pictures`: `follow` looks at them again."""
+    boot; `keeps_pictures`: `follow` looks at them again; `look` is that of `LookingPreprocessor`."""
 
     boot: str = ""
     rows: RowRules | None = None
@@ -140,6 +143,7 @@ class PipelineOptions(msgspec.Struct, frozen=True):
     follow: Follow | None = None
     keep: Keep | None = None
     keeps_pictures: bool = False
+    look: Callable[[Array], Array | None] | None = None
 
 
 class Model:

@@ -13,6 +13,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from edge.app import (
     assembly,
     capture,
@@ -82,6 +84,8 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     session = connecting.connect(core, draft, broker)
     status = Status(core.settings, loaded, core.metrics, core.clock, core.boot, core.topics, outboxes)
     watched = drift.make(core, draft, session)
+    if watched is not None:
+        core = structs.replace(core, look=watched.look)
     status.drift = watched.counts if watched is not None else None
     captured = capture.make(core, draft, watched)
     status.capture = captured.counts if captured is not None else None

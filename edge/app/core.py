@@ -13,7 +13,7 @@ from edge.app.service import Part
 from edge.data.names import DISCOVERY
 from edge.data.result import Result
 from edge.data.sample import Frame, ModelInput, Sample
-from edge.data.tensor import Tensors
+from edge.data.tensor import Array, Tensors
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.topics import Topics
 from edge.pipeline.pipeline import Follow, Keep, Pipeline, Watch
@@ -43,6 +43,8 @@ class Core(msgspec.Struct, frozen=True):
     boot: str
     seq: Iterator[int]
     rows: RowRules
+    look: Callable[[Array], Array | None] | None = None
+    """What is shown the pictures that the pipelines decode."""
 
     @property
     def topics(self) -> Topics:
@@ -89,6 +91,7 @@ class Core(msgspec.Struct, frozen=True):
             follow,
             keep,
             keeps_pictures=follow is not None and self.settings.cascade.then is not None,
+            look=self.look,
         )
         return assembly.make_pipeline(self.loaded, self.settings.topics.device, options)
 

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.data.result import Result
-    from edge.data.tensor import Tensors
+    from edge.data.tensor import Array, Tensors
     from edge.drift.reference import Reference
     from edge.drift.report import Report
-    from edge.drift.tally import Reading, RowTally
+    from edge.drift.tally import Counted, Looker, Reading, RowTally
 
 log = logging.getLogger("edge.drift")
 
@@ -44,8 +44,8 @@ SUFFIX = ".drift.json"
 class Drift(msgspec.Struct, frozen=True):
     """What the other parts need of the watch. `watch` is the flow's hook; `watch_http`, that of the pipelines for HTTP,
     `watch_tensors`, that of what comes as tensors, `pictured` (for the page), `counts` and `suspects` (whether
-    something looks unlike before) are for any thread. `close` is to be called before the session's: what is told last
-    is still published."""
+    something looks unlike before) are for any thread. `look` is for the preprocessors of pictures. `close` is to be
+    called before the session's: what is told last is still published."""
 
     watch: Watch
     watch_http: Watch
@@ -54,6 +54,7 @@ class Drift(msgspec.Struct, frozen=True):
     counts: Callable[[], Mapping[str, Any]]
     suspects: Callable[[], bool]
     close: Callable[[], None]
+    look: Callable[[Array], Array | None] | None = None
 
 
 def make(core: Core, draft: Draft, session: MqttSession | None) -> Drift | None:
@@ -77,17 +78,17 @@ def _reference(core: Core) -> tuple[Reference | None, str]:
 
     manifest, file = core.loaded.manifest, core.loaded.path.name
     if manifest.reference is None:
-        return None, f"{file} has no reference; edge-convert --sample writes one into a model that takes rows"
+        return None, f"{file} has no reference; edge-convert --sample writes one for rows and for pictures"
     if any(i.window is not None for i in manifest.inputs):
         return None, f"{file} takes windows of rows: each row would be counted many times"
     try:
-        return reference.read(manifest.reference, [f.name for f in manifest.features]), ""
+        names = [f.name for f in manifest.features]
+        return reference.read(manifest.reference, names, pictures=manifest.takes_pictures), ""
     except ValueError as exc:
         return None, f"the reference in {file} cannot be used: {exc}; edge-convert --sample makes it anew"
 
 
 def _made(core: Core, draft: Draft, session: MqttSession | None, reference: Reference, path: Path) -> Drift:
-    from edge.drift.tally import RowTally
     from edge.drift.watch import DriftWatch, Subject
 
     window_s = core.settings.drift.window or 0.0
@@ -95,8 +96,9 @@ def _made(core: Core, draft: Draft, session: MqttSession | None, reference: Refe
         core.settings.topics.device, core.loaded.manifest.name, core.loaded.sha256, reference, path, window_s
     )
     watch = DriftWatch(subject, core.clock, core.metrics, timestamp)
-    tally, http = (RowTally(_reading(core), watch.put, core.clock.monotonic_ns) for _ in range(2))
-    shared = SharedTally(http, TensorRows(core, subject.reference))
+    pictures = bool(reference.thumbnail)
+    tally, http = (_tally(core, watch.put, pictures=pictures) for _ in range(2))
+    shared = SharedTally(http, None if pictures else TensorRows(core, reference))
     if session is not None:
 
         def message(report: Report) -> Outgoing:
@@ -126,7 +128,26 @@ def _made(core: Core, draft: Draft, session: MqttSession | None, reference: Refe
         counts=watch.counts,
         suspects=lambda: watch.newest.state in SUSPICIOUS,
         close=close,
+        look=_looker(core, window_s) if pictures else None,
     )
+
+
+LOOK_S = 10.0
+LOOKS_A_WINDOW = 60
+"""A picture is looked at so often; more often where windows are short."""
+
+
+def _looker(core: Core, window_s: float) -> Looker:
+    from edge.drift.tally import Looker
+
+    return Looker(min(LOOK_S, window_s / LOOKS_A_WINDOW), core.clock.monotonic_ns)
+
+
+def _tally(core: Core, put: Callable[[Counted], None], *, pictures: bool) -> RowTally:
+    from edge.drift.tally import PictureTally, RowTally
+
+    now = core.clock.monotonic_ns
+    return PictureTally(put, now) if pictures else RowTally(_reading(core), put, now)
 
 
 class TensorRows:
@@ -169,7 +190,8 @@ class SharedTally:
     """Rows that come over HTTP: one tally for all its pipelines, in the order in which they are answered, so that a
     sensor that stands still is seen whichever thread has its rows. From any thread."""
 
-    def __init__(self, tally: RowTally, rows: TensorRows) -> None:
+    def __init__(self, tally: RowTally, rows: TensorRows | None) -> None:
+        """`rows`: None where tensors are none."""
         self._tally = tally
         self._rows = rows
         self._lock = threading.Lock()
@@ -181,7 +203,7 @@ class SharedTally:
 
     def watch_tensors(self, given: Tensors, outputs: Tensors) -> None:
         """Rows along the first axis, which the model was given as they are. What has another shape is no row."""
-        rows = self._rows.of(given, outputs)
+        rows = self._rows.of(given, outputs) if self._rows is not None else None
         if rows is not None:
             with self._lock:
                 self._tally.rows(*rows)

@@ -91,10 +91,12 @@ class ModelInput(msgspec.Struct, frozen=True):
 
     `release` gives the memory of the tensors back to the preprocessor. It is called once, from any thread, by the last
     that reads them; a preprocessor whose memory does not come back takes new one. `picture` is what was decoded, whole
-    (RGB, height x width x 3, uint8), where the preprocessor was asked to keep it.
+    (RGB, height x width x 3, uint8), where the preprocessor was asked to keep it; `look` is what was told of it in
+    numbers, where that was asked.
     """
 
     tensors: Tensors
     frame: Frame | None = None
     release: Callable[[], None] | None = None
     picture: Array | None = None
+    look: Array | None = None

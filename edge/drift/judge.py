@@ -10,15 +10,14 @@ import numpy as np
 from msgspec import UNSET
 
 from edge.data.tensor import Array
-from edge.drift import exact
+from edge.drift import exact, pictures
 from edge.drift.learnt import Saved, Side
-from edge.drift.places import Places, Score
+from edge.drift.pictures import PicturePlaces
+from edge.drift.places import Places
 from edge.drift.reference import FeatureReference, Reference
-from edge.drift.report import Finding, Kind, Sees
+from edge.drift.report import Finding, Kind, Of, Sees
 from edge.drift.rule import FULL, Verdict
 from edge.drift.tally import Counted
-
-_KINDS: dict[str, Kind] = {"place": "place", "spread": "spread", "share": "share"}
 
 
 class Judged(msgspec.Struct, frozen=True, eq=False):
@@ -40,8 +39,9 @@ class Judge:
         self.reference = reference
         self._sha256 = sha256
         features = reference.features if scale is None else scale
-        among = len(Places(features).scores) + len(Places(reference.predictions).scores)
-        self.inputs, self.predictions = Side(features, slots, among), Side(reference.predictions, slots, among)
+        inputs, predictions = _places(reference, features), Places(reference.predictions)
+        among = len(inputs.scores) + len(predictions.scores)
+        self.inputs, self.predictions = Side(inputs, slots, among), Side(predictions, slots, among)
         self.rows = 0
         """Of the windows that were learnt."""
         count, numbers = len(features), len(self.inputs.places.numbers)
@@ -110,8 +110,8 @@ class Judge:
         places = self.inputs.places
         limits, missing_limits = self._run_limits()
         found = []
-        for at, feature in enumerate(places.numbers):
-            name = places.features[feature].name
+        for at in range(len(places.numbers)):
+            name = places.runs_of[at]
             if counted.missing_runs[at] > missing_limits[at]:
                 found.append(Finding(name=name, of="input", kind="missing", rows=int(counted.missing_runs[at])))
             elif counted.runs[at] > limits[at]:
@@ -163,52 +163,30 @@ class Judge:
 
     @property
     def doubtful(self) -> tuple[str, ...]:
-        """Numbers that were learnt where the sample was not: one deviation off, or in one bin of many."""
+        """What was learnt where the sample was not."""
         places, counts = self.inputs.places, self.inputs.counts
-        if not self.armed:
-            return ()
-        found, at = [], {score: n for n, score in enumerate(places.scores)}
-        judged = places.judged(counts)
-        for i in places.numbers:
-            known = places.of(counts, i)[:-1]
-            still = known.max() > exact.STILL * max(1, known.sum()) and places.then(i).max() < 0.5
-            if still or abs(judged[at[Score(i, "place")]] - 0.5) > exact.FAR:
-                found.append(places.features[i].name)
-        return tuple(found)
+        return tuple(places.doubtful(counts)) if self.armed else ()
 
     # --- what is judged -----------------------------------------------------------------------------
 
-    def _judge(self, side: Side, counts: Array, rows: int, slot: int, findings: list[Finding], of: str) -> _Sided:
+    def _judge(self, side: Side, counts: Array, rows: int, slot: int, findings: list[Finding], of: Of) -> _Sided:
         """Adds to the findings; learns the counts of a window that the rule has learnt."""
         if not side.places.scores:
             return _Sided(Verdict(np.zeros(0), np.zeros(0, bool), np.zeros(0, np.int64)), learned=False)
         before = len(side.rule.baseline)
-        verdict = side.rule.window(side.places.judged(counts), slot, rows)
+        verdict = side.rule.window(side.places.judged(counts), slot, side.places.floor(rows))
         learned = len(side.rule.baseline) > before
         if learned:
             side.counts = side.counts + counts
-        for n in np.flatnonzero((verdict.drifts != 0) | verdict.over):
-            score, drifts = side.places.scores[n], bool(verdict.drifts[n])
-            up = verdict.drifts[n] > 0 if drifts else verdict.distance[n] > 0
-            findings.append(
-                Finding(
-                    name=side.places.features[score.feature].name,
-                    of="input" if of == "input" else "prediction",
-                    kind=_KINDS[score.what],
-                    direction="up" if up else "down",
-                    distance=round(abs(float(verdict.distance[n])), 1),
-                    alone=not drifts,
-                    category=score.category if score.what == "share" else UNSET,
-                )
-            )
+        findings += pictures.in_words(_findings(side.places, verdict, of))
         return _Sided(verdict, learned=learned)
 
     def _learn(self, counted: Counted, findings: list[Finding]) -> None:
         self.rows += counted.rows
         stuck = {f.name for f in findings if f.kind in ("stuck", "missing", "unknown")}
         places = self.inputs.places
-        for at, feature in enumerate(places.numbers):
-            if places.features[feature].name not in stuck:
+        for at in range(len(places.numbers)):
+            if places.runs_of[at] not in stuck:
                 self._runs[at] = max(self._runs[at], counted.runs[at])
                 self._missing_runs[at] = max(self._missing_runs[at], counted.missing_runs[at])
         usual = np.asarray([f.name not in stuck for f in places.features])
@@ -229,6 +207,31 @@ class Judge:
             return None, {}
         ordered = sorted(by_name.items(), key=lambda item: np.inf if item[1] is None else item[1])
         return Sees(ordered[len(ordered) // 2][1], ordered[-1][1], ordered[-1][0]), by_name
+
+
+def _places(reference: Reference, features: Sequence[FeatureReference]) -> Places:
+    if not reference.thumbnail:
+        return Places(features)
+    return PicturePlaces(features, reference)
+
+
+def _findings(places: Places, verdict: Verdict, of: Of) -> list[Finding]:
+    found = []
+    for n in np.flatnonzero((verdict.drifts != 0) | verdict.over):
+        score, drifts = places.scores[n], bool(verdict.drifts[n])
+        up = bool(verdict.drifts[n] > 0 if drifts else verdict.distance[n] > 0)
+        found.append(
+            Finding(
+                name=places.name_of(score),
+                of=of,
+                kind=places.kind_of(score, up=up),
+                direction=UNSET if score.what in pictures.WORDS else "up" if up else "down",
+                distance=round(abs(float(verdict.distance[n])), 1),
+                alone=not drifts,
+                category=score.category if score.what == "share" else UNSET,
+            )
+        )
+    return found
 
 
 class _Sided(msgspec.Struct, frozen=True, eq=False):

@@ -49,9 +49,8 @@ class Saved(msgspec.Struct, frozen=True):
 class Side:
     """The features, or the predictions: where they are counted, how they are judged, what was learnt of them."""
 
-    def __init__(self, features: Sequence[FeatureReference], slots: int, among: int = 0) -> None:
-        """Raises ValueError for bins that cannot be read."""
-        self.places = Places(features)
+    def __init__(self, places: Places, slots: int, among: int = 0) -> None:
+        self.places = places
         self._slots, self._among = slots, among
         self.rule = Rule(len(self.places.scores), slots, among=among)
         self.counts = np.zeros(len(self.places), dtype=np.int64)

@@ -12,10 +12,15 @@ from typing import NamedTuple
 import numpy as np
 
 from edge.data.tensor import Array
+from edge.drift import exact
 from edge.drift.reference import FeatureReference
+from edge.drift.report import Kind
 
 SHARES_MOST = 20
 """Of texts and classes: the shares of the most frequent ones are judged, each by itself."""
+
+
+_KINDS: dict[str, Kind] = {"place": "place", "spread": "spread", "share": "share"}
 
 
 class Score(NamedTuple):
@@ -49,6 +54,8 @@ class Places:
         self._missing = np.asarray([self.starts[i + 1] - 1 for i in self.numbers], dtype=np.int64)[:, None]
         self.scores = tuple(self._described())
         """What each score of a window says."""
+        self.runs_of = tuple(self.features[i].name for i in self.numbers)
+        """What stands still where a number does."""
 
     def __len__(self) -> int:
         """How many counts there are."""
@@ -98,6 +105,29 @@ class Places:
             else:
                 found += self._category_shares(i, self.of(counts, i)[:-1])
         return np.asarray(found, dtype=np.float64)
+
+    def name_of(self, score: Score) -> str:
+        """Of what a score tells."""
+        return self.features[score.feature].name
+
+    def kind_of(self, score: Score, *, up: bool) -> Kind:
+        """What is odd where a score is."""
+        return _KINDS[score.what]
+
+    def floor(self, rows: int) -> Array:
+        """float64 [scores]: no window is known more exactly than that, by chance alone."""
+        return np.full(len(self.scores), 0.1 / np.sqrt(max(1, rows)))
+
+    def doubtful(self, counts: Array) -> list[str]:
+        """Numbers whose counts lie where the sample did not: one deviation off, or in one bin of many."""
+        judged = dict(zip(self.scores, self.judged(counts), strict=True))
+        found = []
+        for i in self.numbers:
+            known = self.of(counts, i)[:-1]
+            still = known.max() > exact.STILL * max(1, known.sum()) and self.then(i).max() < 0.5
+            if still or abs(judged[Score(i, "place")] - 0.5) > exact.FAR:
+                found.append(self.features[i].name)
+        return found
 
     def then(self, feature: int) -> Array:
         """float64: the shares that the sample had, in the places of `of` without the missing."""

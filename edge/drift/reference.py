@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from edge.data.tensor import Array
+from edge.drift.look import HEIGHT, STATISTICS, WIDTH
 
 BINS = 10
 CATEGORIES_MOST = 32
@@ -24,6 +25,7 @@ RARE = 5
 """A text that fewer rows have is not told: it may be one person's."""
 FEATURES_MOST = 1000
 _FULL = 65535
+_BYTE = 127
 _LARGEST = float(np.finfo(np.float32).max)
 _SMALLEST = 1e-30
 
@@ -66,15 +68,33 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     order: Literal["", "time"] = ""
     features: tuple[FeatureReference, ...] = ()
     predictions: tuple[FeatureReference, ...] = ()
+    thumbnail: str = ""
+    """Of pictures, whose features are `look.STATISTICS`: base64 of int8, the mean thumbnail."""
+    alike: float = 0.0
+    """How far the sample's thumbnails go with their mean, -1 to 1: near 1 they are of one scene."""
+
+    def mean_thumbnail(self) -> Array:
+        """float64 [HEIGHT x WIDTH], of length 1. Raises ValueError for a text that does not hold one."""
+        found = np.frombuffer(_decoded("thumbnail", self.thumbnail, 1), dtype=np.int8).astype(np.float64)
+        if len(found) != HEIGHT * WIDTH:
+            raise ValueError(f"the thumbnail holds {len(found)} bytes, {HEIGHT * WIDTH} belong there")
+        return found / max(1.0, float(np.linalg.norm(found)))
 
 
-def read(found: object, features: Sequence[str]) -> Reference:
-    """The reference of a manifest, checked. Raises ValueError for one that is damaged or of other features."""
+def read(found: object, features: Sequence[str], *, pictures: bool = False) -> Reference:
+    """The reference of a manifest, checked; `pictures`: the model takes those, and no features. Raises ValueError for
+    one that is damaged or of other features."""
     try:
         reference = msgspec.convert(found, Reference)
     except msgspec.ValidationError as exc:
         raise ValueError(str(exc)) from exc
     names = [f.name for f in reference.features]
+    if pictures != bool(reference.thumbnail):
+        kinds = ("rows", "pictures")
+        raise ValueError(f"it is of {kinds[not pictures]}, and the model takes {kinds[pictures]}")
+    if pictures:
+        reference.mean_thumbnail()
+        features = STATISTICS
     if names != list(features):
         raise ValueError(f"it is of other features ({_some(names)}) than the model's ({_some(features)})")
     for one in (*reference.features, *reference.predictions):
@@ -98,6 +118,16 @@ def of_numbers(name: str, values: Array, *, ordered: bool = False) -> FeatureRef
     return FeatureReference(
         name=name, bins=_encoded(edges), shares=_encoded(shares), missing=round(missing, 6), run=run
     )  # fmt: skip
+
+
+def of_pictures(looks: Array) -> tuple[tuple[FeatureReference, ...], str, float]:
+    """The features, the thumbnail and `alike`, of looks, float [pictures, SIZE]."""
+    thumbnails = looks[:, len(STATISTICS) :].astype(np.float64)
+    mean = thumbnails.mean(axis=0)
+    unit = mean / max(1e-9, float(np.linalg.norm(mean)))
+    features = tuple(of_numbers(name, looks[:, i]) for i, name in enumerate(STATISTICS))
+    scaled = np.round(unit / max(1e-9, float(np.abs(unit).max())) * _BYTE).astype(np.int8)
+    return features, _encoded(scaled), round(float((thumbnails @ unit).mean()), 4)
 
 
 def of_texts(name: str, values: Iterable[str], *, others_missing: bool = True) -> FeatureReference:

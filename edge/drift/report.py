@@ -11,7 +11,12 @@ SCHEMA = 1
 
 State = Literal["learning", "ok", "suspect", "drifted"]
 STATES: tuple[State, ...] = ("learning", "ok", "suspect", "drifted")
-Kind = Literal["place", "spread", "share", "stuck", "missing", "unknown", "far"]
+Of = Literal["input", "prediction"]
+Kind = Literal[
+    "place", "spread", "share", "stuck", "missing", "unknown", "far",
+    "sharper", "blurred", "brighter", "darker", "harder", "flatter", "moved",
+]  # fmt: skip
+"""The last line is of pictures: harder and flatter of contrast, moved of the scene."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +25,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     alarm."""
 
     name: str
-    of: Literal["input", "prediction"]
+    of: Of
     kind: Kind
     direction: Literal["up", "down"] | UnsetType = UNSET
     category: str | UnsetType = UNSET

@@ -99,15 +99,16 @@ class Rule:
         """Whether windows are judged."""
         return self._yardstick is not None
 
-    def window(self, scores: Array, slot: int, samples: int) -> Verdict:
-        """The verdict on the next window, from which it learns while it still learns."""
+    def window(self, scores: Array, slot: int, floor: Array) -> Verdict:
+        """The verdict on the next window, from which it learns while it still learns. `floor`: by score, the least
+        standard error that a window has."""
         yard = self._yardstick
         if yard is None:
             self._learn(scores, slot)
             return Verdict(np.zeros(self._count), np.zeros(self._count, dtype=bool), np.zeros(self._count, np.int64))
         # No window is known more exactly than by chance alone: a feature that never moved would else be at an infinite
         # distance with its first move.
-        sd = np.maximum(yard.spread, 0.1 / np.sqrt(max(1, samples)))
+        sd = np.maximum(yard.spread, floor)
         distance = (scores - (yard.middle if yard.middle.ndim == 1 else yard.middle[slot])) / sd
         drifts = self._drifts(np.clip(distance, -yard.limit, yard.limit), yard)
         over = np.abs(distance) > yard.limit

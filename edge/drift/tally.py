@@ -14,10 +14,14 @@ import numpy as np
 from edge.data.result import Anomaly, Classification, Regression, Result
 from edge.data.sample import ModelInput
 from edge.data.tensor import Array, Tensors
+from edge.data.units import SECOND_NS
+from edge.drift.look import STATISTICS, look
+from edge.drift.pictures import PicturePlaces
 from edge.drift.places import Places, Runs
 
 BLOCK = 256
 EVERY_NS = 500_000_000
+_LOOK = "look"
 
 
 class Counted(msgspec.Struct, frozen=True, eq=False):
@@ -155,6 +159,41 @@ class RowTally:
             values = [[_value(f[i]) if i < len(f) else np.nan for f in found] for i in places.numbers]
             counts += places.count_numbers(np.asarray(values, dtype=np.float32))
         return counts
+
+
+class PictureTally(RowTally):
+    """The same of pictures that were looked at."""
+
+    def __init__(self, put: Callable[[Counted], None], now: Callable[[], int]) -> None:
+        super().__init__(Reading((_LOOK,)), put, now)
+
+    def watch(self, result: Result, outputs: Tensors, given: ModelInput) -> None:
+        """A picture; it is passed over where it was not looked at."""
+        if given.look is not None:
+            self.rows({_LOOK: given.look}, [result.predictions])
+
+    def _of_features(self, rows: Sequence[Tensors], count: int) -> tuple[Array, Array]:
+        assert isinstance(self._features, PicturePlaces)
+        looks = np.stack([tensors[_LOOK] for tensors in rows])
+        return self._features.count_looks(looks), np.ascontiguousarray(looks[:, : len(STATISTICS)].T)
+
+
+class Looker:
+    """Looks at a picture now and then. From any thread: two that come at the same time may both be looked at."""
+
+    def __init__(self, every_s: float, now: Callable[[], int]) -> None:
+        """`now` gives nanoseconds that never jump."""
+        self._every_ns = int(every_s * SECOND_NS)
+        self._now = now
+        self._due_ns = now()
+
+    def __call__(self, pixels: Array) -> Array | None:
+        """`look.look` of a picture, where it is time for one."""
+        now = self._now()
+        if now < self._due_ns:
+            return None
+        self._due_ns = now + self._every_ns
+        return look(pixels)
 
 
 def _numbers(column: Array) -> Array:

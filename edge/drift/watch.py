@@ -2,7 +2,8 @@
 main thread; `newest` and `pictured` may be read from any.
 
 A window ends where the system's clock passes a multiple of its length, so that an hour is the same hour every day; but
-not before half of it has passed by the clock that never jumps, nor with fewer than `FEWEST` rows: then it goes on.
+not before half of it has passed by the clock that never jumps, nor with fewer than `FEWEST` rows, or `FEWEST_PICTURES`:
+then it goes on.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from edge.telemetry.metrics import Metrics
 log = logging.getLogger("edge.drift")
 
 FEWEST = 200
+FEWEST_PICTURES = 10
 DAY_S = 86400
 HELD_MOST = 64
 TOLD_MOST = 20
@@ -69,6 +71,7 @@ class DriftWatch:
         whole = subject.window_s > 0 and DAY_S % subject.window_s == 0
         slots = int(DAY_S // subject.window_s) if whole else 0
         self._slots = slots if slots * FEWEST_A_SLOT <= FULL else 0
+        self._fewest = FEWEST_PICTURES if subject.reference.thumbnail else FEWEST
         self._waiting: deque[Counted] = deque()
         self._open: Counted | None = None
         self._last: Counted | None = None
@@ -139,7 +142,7 @@ class DriftWatch:
             self._clock.time_ns() // window_ns != self._number
             and self._clock.monotonic_ns() - self._began_ns >= window_ns / 2
             and self._open is not None
-            and self._open.rows >= FEWEST
+            and self._open.rows >= self._fewest
         )
 
     def _begin_window(self) -> None:

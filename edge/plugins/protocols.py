@@ -6,7 +6,7 @@ network and may be called again after `close()`, `close()` may be called twice o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ import msgspec
 from edge.data.message import Message
 from edge.data.result import Prediction
 from edge.data.sample import ModelInput, Payload, Sample
-from edge.data.tensor import Tensors, TensorSpec
+from edge.data.tensor import Array, Tensors, TensorSpec
 
 
 class Clock(Protocol):
@@ -105,6 +105,14 @@ class PicturePreprocessor(Protocol):
     """Capability of a preprocessor that decodes pictures: `ModelInput.picture` where it keeps them."""
 
     keeps_pictures: bool
+
+
+@runtime_checkable
+class LookingPreprocessor(Protocol):
+    """Capability of a preprocessor that decodes pictures: `look` is shown each as it was decoded, whole, in the thread
+    that prepares; what it returns is `ModelInput.look`."""
+
+    look: Callable[[Array], Array | None] | None
 
 
 @runtime_checkable

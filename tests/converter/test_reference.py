@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from onnx import helper, numpy_helper
+from PIL import Image as Pillow
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
@@ -142,3 +144,56 @@ def test_no_row_can_be_read_from_it(tree, wine: Split) -> None:
 
     assert 4330.0 in edges
     assert not np.isclose(edges, 4321.98765, rtol=1e-4).any()
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    """Which says whether a picture is bright."""
+    weights = numpy_helper.from_array(np.array([[-1, 1]] * 3, np.float32), "w")
+    bias = numpy_helper.from_array(np.array([1.0, -1.0], np.float32), "b")
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["image"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w", "b"], ["scores"]),
+    ]
+    given = helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, 3, 32, 32])
+    found = helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, [1, 2])
+    graph = helper.make_graph(nodes, "g", [given], [found], [weights, bias])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    path = tmp_path / "bright.onnx"
+    onnx.save(model, path)
+    (tmp_path / "labels.txt").write_text("dark\nbright\n")
+    return path
+
+
+def converted(network: Path, count: int, *flags: str) -> Manifest:
+    sample = network.parent / "sample"
+    sample.mkdir(exist_ok=True)
+    random = np.random.default_rng(1)
+    for number in range(count):
+        pixels = random.integers(0, 100 + 150 * (number % 2), (48, 64, 3)).astype(np.uint8)
+        Pillow.fromarray(pixels).save(sample / f"{number}.png")
+    path = network.parent / "made.onnx"
+    said = ("--task", "classify", "--labels", str(network.parent / "labels.txt"), "--mean", "0", "--std", "255")
+    assert cli.main([str(network), "--sample", str(sample), "-o", str(path), *said, *flags]) == 0
+    return of_file(path)
+
+
+def test_of_pictures_statistics_a_thumbnail_and_the_shares_of_the_classes_are_told(network: Path) -> None:
+    manifest = converted(network, 12)
+    found = reference.read(manifest.reference, (), pictures=True)
+
+    assert (found.rows, [f.name for f in found.features]) == (12, ["sharpness", "brightness", "contrast"])
+    assert found.features[1].edges()[0] < 0.3 < found.features[1].edges()[-1]
+    assert found.mean_thumbnail().shape == (192,)
+    assert found.predictions[0].categories == {"dark": 0.5, "bright": 0.5}
+    assert len(msgspec.json.encode(manifest.reference)) < 1200
+
+
+def test_few_pictures_are_no_reference_and_it_can_be_left_out(network: Path) -> None:
+    assert converted(network, 9).reference is None
+    assert converted(network, 12, "--no-reference").reference is None

@@ -11,6 +11,7 @@ from scipy import stats
 from edge.drift.rule import ARMED, FULL, Baseline, Rule, t_limit
 
 SCORES = 6
+FLOOR = np.full(SCORES, 0.1 / 720**0.5)
 
 
 def windows(count: int, seed: int = 0, cycle: float = 0.0) -> Iterator[np.ndarray]:
@@ -22,7 +23,7 @@ def windows(count: int, seed: int = 0, cycle: float = 0.0) -> Iterator[np.ndarra
 
 def fed(rule: Rule, scores: Iterator[np.ndarray], start: int = 0) -> list[np.ndarray]:
     """What drifts after each window."""
-    return [rule.window(s, (start + i) % 24, 720).drifts for i, s in enumerate(scores)]
+    return [rule.window(s, (start + i) % 24, FLOOR[: len(s)]).drifts for i, s in enumerate(scores)]
 
 
 def moved(by: float, which: int = 2) -> Iterator[np.ndarray]:
@@ -126,7 +127,7 @@ def test_windows_that_do_not_divide_a_day_have_one_middle() -> None:
 def test_it_says_the_smallest_distance_that_would_be_seen() -> None:
     rule = Rule(SCORES, 24)
     fed(rule, windows(FULL))
-    least = rule.window(np.full(SCORES, 0.5), 0, 720).least
+    least = rule.window(np.full(SCORES, 0.5), 0, FLOOR).least
     assert least is not None
 
     found = fed(rule, (np.full(SCORES, 0.5) + 1.5 * least for _ in range(2)))

@@ -240,3 +240,40 @@ def test_tensors_over_grpc_are_watched_and_what_is_no_row_is_not(watched, plant)
     report = until_told(listener, "drifted")
     assert [(f["name"], f["kind"]) for f in report["features"]] == [("a", "stuck"), ("b", "stuck"), ("c", "stuck")]
     assert report["rows"] == 40
+
+
+def test_pictures_are_watched_and_a_reference_of_rows_is_left_out(watched, tmp_path):
+    import cv2
+    from onnx import helper
+
+    from converter import cli
+
+    nodes = [helper.make_node("GlobalAveragePool", ["x"], ["p"]), helper.make_node("Flatten", ["p"], ["scores"])]
+    given, found = (
+        helper.make_tensor_value_info(n, 1, s) for n, s in (("x", [1, 3, 32, 32]), ("scores", [1, 3]))
+    )  # fmt: skip
+    network = helper.make_model(helper.make_graph(nodes, "g", [given], [found]), ir_version=9)
+    network.opset_import[0].version = 17
+    onnx.save(network, tmp_path / "bare.onnx")
+    (tmp_path / "sample").mkdir()
+    for number in range(12):
+        pixels = np.random.default_rng(number).integers(0, 200 + number, (48, 64, 3)).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / f"sample/{number}.png"), pixels)
+    path = tmp_path / "plant.onnx"
+    said = ("--name", "plant", "--task", "classify", "--sample", str(tmp_path / "sample"), "-o", str(path))
+    assert cli.main([str(tmp_path / "bare.onnx"), *said]) == 0
+
+    listener = watched("--drift", model=path)
+    listener.client.publish(INPUT, (tmp_path / "sample/0.png").read_bytes(), qos=1)
+    until(lambda: listener.of("stats") and listener.of("stats")[-1]["drift"]["rows"] == 1, "it is looked at")
+
+    known = json.loads(next(p.value for p in onnx.load(path).metadata_props if p.key == "edge.manifest"))
+    known["reference"] = {"rows": 50, "features": [{"name": "a"}]}
+    foreign = onnx.load(path)
+    next(p for p in foreign.metadata_props if p.key == "edge.manifest").value = json.dumps(known)
+    onnx.save(foreign, path)
+    sample = ("--source", tmp_path / "sample", "--mqtt", "none", "--state-dir", tmp_path / "state")
+    told = subprocess.run(
+        [BINARIES / "edge-run", path, "--drift", *sample], check=True, timeout=120, capture_output=True, text=True
+    )
+    assert "it is of rows, and the model takes pictures" in told.stderr

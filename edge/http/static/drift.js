@@ -6,6 +6,8 @@ const KINDS = {
   share: (f) => `${f.category || "“”"}: ${f.direction === "up" ? "more often" : "less often"}`,
   stuck: (f) => `stands still for ${whole(f.rows)} rows`, missing: (f) => (f.rows ? `missing for ${whole(f.rows)} rows` : `missing in ${percent(f.share)}`),
   unknown: (f) => `unknown in ${percent(f.share)}`, far: () => "far from the sample",
+  blurred: () => "blurred", sharper: () => "sharper", darker: () => "darker", brighter: () => "brighter", flatter: () => "less contrast", harder: () => "more contrast",
+  moved: () => "moved",
 };
 
 // The value below which a half of the rows lies, within its bin as if they lay evenly in it.
@@ -89,7 +91,10 @@ function showDrift({ report, features }) {
   const sees = report.sees && report.sees.median_sd !== null ? `Smallest shift that this device sees within two windows: ${number(report.sees.median_sd, 2)} standard deviations`
     + (report.sees.worst_sd === null ? `; of ${report.sees.worst} none.` : `; of ${report.sees.worst} ${number(report.sees.worst_sd, 2)}.`) : "";
   const doubtful = report.doubtful.length ? ` Learnt while it looked broken: ${report.doubtful.join(", ")}.` : "";
-  $("drift-says").textContent = (rest > 0 ? `${whole(report.learned)} of ${whole(report.arms)} windows learnt: shifts are judged after that. ` : "") + sees + doubtful;
+  // What has no curves of its own: the scene of a camera, a picture that stands still.
+  const named = new Set(features.map((f) => `${f.of} ${f.name}`));
+  const bare = report.features.filter((f) => !named.has(`${f.of} ${f.name}`)).map((f) => `The ${f.name} ${f.kind === "moved" ? "has moved" : KINDS[f.kind](f)}. `).join("");
+  $("drift-says").textContent = bare + (rest > 0 ? `${whole(report.learned)} of ${whole(report.arms)} windows learnt: shifts are judged after that. ` : "") + sees + doubtful;
   const order = report.features.map((f) => `${f.of} ${f.name}`);
   const rank = (f) => { const at = order.indexOf(`${f.of} ${f.name}`); return at < 0 ? order.length : at; };
   const sorted = [...features].sort((a, b) => rank(a) - rank(b));

@@ -8,7 +8,7 @@ a tensor as it is, send floats or the batch dimension. JSON may also carry a pic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -48,6 +48,7 @@ class ImagePreprocessor:
     ahead = True
     by_row = False
     keeps_pictures = False
+    look: Callable[[Array], Array | None] | None = None
 
     def __init__(self, part: Input, spec: TensorSpec, constants: Mapping[str, Array]) -> None:
         shape = spec.shape
@@ -105,8 +106,11 @@ class ImagePreprocessor:
                 frame.offset_y,
             )
         tensor = lease.tensor if self._batched else lease.tensor[0]
-        kept = self.keeps_pictures and whole == (width, height) and pixels.nbytes <= KEPT_MOST
-        return ModelInput({self._spec.name: tensor, **self._constants}, frame, lease.release, pixels if kept else None)
+        is_whole = whole == (width, height)
+        kept = self.keeps_pictures and is_whole and pixels.nbytes <= KEPT_MOST
+        look = self.look(pixels) if self.look is not None and is_whole else None
+        tensors = {self._spec.name: tensor, **self._constants}
+        return ModelInput(tensors, frame, lease.release, pixels if kept else None, look)
 
     def _is_tensor(self, array: Array) -> bool:
         shape = self._spec.shape or ()

@@ -17,6 +17,7 @@ from edge.drift.rule import ARMED, FULL, Rule
 from .rivals import installed
 from .streams import FAULTS, FEATURES, HOURS, STREAMS, WINDOW, Day, Stream, days, shifted
 
+FLOOR = np.full(2 * FEATURES, 0.1 / WINDOW**0.5)
 ALL_LEARNT = 10 * HOURS
 """The window with which a fault begins: with the hour-of-day baseline."""
 
@@ -24,7 +25,7 @@ ALL_LEARNT = 10 * HOURS
 def episodes(windows: Sequence[np.ndarray]) -> int:
     """Times that our rule begins to alarm."""
     rule = Rule(2 * FEATURES, HOURS)
-    alarms = [bool(rule.window(w, i % HOURS, WINDOW).drifts.any()) for i, w in enumerate(windows)]
+    alarms = [bool(rule.window(w, i % HOURS, FLOOR).drifts.any()) for i, w in enumerate(windows)]
     return sum(now and not before for before, now in zip([False, *alarms], alarms, strict=False))
 
 
@@ -34,7 +35,7 @@ def found_after(month: Sequence[Day], by: float) -> int | None:
     for i, day in enumerate(month):
         hours = day.scores if i * HOURS < ALL_LEARNT else shifted(day, by)
         for hour, scores in enumerate(hours):
-            drifts = rule.window(scores, hour, WINDOW).drifts
+            drifts = rule.window(scores, hour, FLOOR).drifts
             if i * HOURS >= ALL_LEARNT and (drifts[0] or drifts[FEATURES]):
                 return i * HOURS + hour - ALL_LEARNT + 1
         if i * HOURS > ALL_LEARNT:
