@@ -244,6 +244,7 @@ def source_context(
         clock=clock,
         features=tuple(f.name for f in features if f.name),
         feature_kinds=tuple(f.kind for f in features),
+        partial=settings.input.absent == "missing",
         watch=bool(settings.input.watch),
         ignore_retained=settings.input.ignore_retained,
         input_specs=tuple(s for s in loaded.engine.inputs if s.name not in ours),

@@ -1,10 +1,13 @@
-"""Rows from several topics: what a user says of them."""
+"""Rows that are put together, from several topics or registers: what a user says of them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from edge.data.json_path import JsonPath
+from edge.errors import ConfigError, nearest
 
 
 class JoinedFeature(msgspec.Struct, frozen=True):
@@ -28,3 +31,23 @@ class JoinRules(msgspec.Struct, frozen=True):
     trigger: str = ""
     interval_s: float = 0.0
     partial: bool = False
+
+
+def check_names(said: str, names: Sequence[str], known: Sequence[str], *, partial: bool) -> None:
+    """Whether `names` are the model's features; none `known` where it takes values in their order. `partial`: some may
+    not be there. `said` is how a user says one, with {} for its name. Raises ConfigError."""
+    if not known:
+        return
+    if unknown := next((name for name in names if name not in known), None):
+        near = nearest(unknown, known)
+        raise ConfigError(f"{said.format(unknown)}: the model has no such feature{near}; it has {_some(known)}")
+    lacking = [name for name in known if name not in names]
+    if lacking and not partial:
+        raise ConfigError(
+            f"{said.format(lacking[0])} is not said; name each of {_some(known)}, or say --absent missing"
+        )
+
+
+def _some(names: Iterable[str]) -> str:
+    said = list(names)
+    return ", ".join(repr(name) for name in said[:6]) + (", ..." if len(said) > 6 else "")

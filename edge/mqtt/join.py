@@ -19,10 +19,10 @@ import msgspec
 from msgspec.structs import replace
 
 from edge.data.codec import decode_json
-from edge.data.join import JoinedFeature, JoinRules
+from edge.data.join import JoinedFeature, JoinRules, check_names
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
-from edge.errors import ConfigError, SampleError, nearest
+from edge.errors import SampleError
 from edge.mqtt.source import MqttSource
 from edge.plugins.contexts import SourceContext
 from edge.plugins.protocols import Loop
@@ -277,16 +277,7 @@ class JoinSource:
 
 def check(rules: JoinRules, known: Sequence[str]) -> None:
     """`known`: the model's features; none where it takes values in their order. Raises ConfigError."""
-    names = [feature.name for feature in rules.features]
-    if not known:
-        return
-    if unknown := next((name for name in names if name not in known), None):
-        raise ConfigError(
-            f"--join {unknown}=...: the model has no such feature{nearest(unknown, known)}; it has {_some(known)}"
-        )
-    lacking = [name for name in known if name not in names]
-    if lacking and not rules.partial:
-        raise ConfigError(f"--join: no topic for {_some(lacking)}; name one for each feature, or say --absent missing")
+    check_names("--join {}=...", [feature.name for feature in rules.features], known, partial=rules.partial)
 
 
 def create(rules: JoinRules, context: SourceContext) -> JoinSource:
@@ -328,8 +319,3 @@ def _json_or_text(text: str) -> object:
         return decode_json(text)
     except SampleError:
         return text
-
-
-def _some(names: Iterable[str]) -> str:
-    said = list(names)
-    return ", ".join(repr(name) for name in said[:6]) + (", ..." if len(said) > 6 else "")

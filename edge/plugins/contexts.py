@@ -21,6 +21,8 @@ class SourceContext(msgspec.Struct, frozen=True):
     features: tuple[str, ...] = ()
     """The model's feature names, in order; they tell a header from a row."""
     feature_kinds: tuple[str, ...] = ()
+    partial: bool = False
+    """Rows may lack a feature."""
     watch: bool = False
     input_specs: tuple[TensorSpec, ...] = ()
     transport: Any = None

@@ -71,7 +71,7 @@ def parse(scheme: str, rest: str, kind: type[Options], usage: str, flag: str = "
         raise ConfigError(f"{flag} {scheme}: has no host; say {usage}")
     login_said = (unquote(username), unquote(password))
     address = Address(parts.scheme or scheme, hosts, parts.path, parts.query, *login_said, flag)
-    return address, _options(f"{flag} {scheme}:", fragment, kind)
+    return address, options_of(f"{flag} {scheme}:", fragment, kind)
 
 
 def _is_cut(hosts: str) -> bool:
@@ -80,7 +80,8 @@ def _is_cut(hosts: str) -> bool:
     return port != hosts and not port.endswith("]") and not port.isdigit()
 
 
-def _options(what: str, fragment: str, kind: type[Options]) -> Options:
+def options_of(what: str, fragment: str, kind: type[Options]) -> Options:
+    """The fields of a struct from what stands behind a #; `what` is what it stands behind. Raises ConfigError."""
     types = typing.get_type_hints(kind)
     said: dict[str, str] = {}
     for name, value in parse_qsl(fragment, keep_blank_values=True):

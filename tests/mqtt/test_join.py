@@ -186,7 +186,7 @@ def test_one_message_may_hold_several_features():
     ("said", "reason"),
     [
         (("t=t", "hum=h"), "no such feature; did you mean h"),
-        (("t=t",), "no topic for 'h'"),
+        (("t=t",), "--join h=... is not said; name each of"),
         (("t=t", "hh=h"), "did you mean"),
     ],
 )
