@@ -56,6 +56,8 @@ class UpdateChildren:
             cert=u.cert,
             key=u.key,
             synced=clock_synced(),
+            broker=self._settings.mqtt if u.uri == order.MQTT else None,
+            prefix=self._settings.topics.prefix,
             fetch=wanted,
         )
 

@@ -36,6 +36,8 @@ from edge.updates.store import UpdateStore
 
 log = logging.getLogger("edge.updates")
 
+NO_BROKER = ("none", "embedded")
+
 
 def run(settings: Settings) -> None:
     """Until the service ends; does not return where it begins anew. Raises FatalError."""
@@ -105,7 +107,11 @@ def _fetched(settings: Settings) -> bool:
 
 def _require(settings: Settings) -> None:
     """What only a person can mend is told at the start. Raises ConfigError."""
-    order.base_url(settings.updates.uri or "")
+    if order.base_url(settings.updates.uri or "") == order.MQTT and settings.mqtt.url.partition(":")[0] in NO_BROKER:
+        raise ConfigError(
+            f"--updates mqtt: with --mqtt {settings.mqtt.url}: that keeps no repository; name a broker, or say where "
+            "else it is"
+        )
     if importlib.util.find_spec("tuf") is None:
         raise needs("--updates", "tuf", "updates")
     if settings.updates.root is None and not (folder(settings) / "root.json").exists():

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from edge.tools.fleet.status import Heard
     from edge.updates.release import Release
 
-Command = Literal["init", "add", "rollout", "promote", "pause", "withdraw", "renew", "serve", "status", "wait", "keys"]
+Command = Literal["init", "add", "rollout", "promote", "pause", "withdraw", "renew", "serve", "status", "wait", "keys",
+                  "publish"]  # fmt: skip
 COMMANDS: Mapping[Command, str] = {
     "init": "make keys and an empty repository",
     "add": "put a model file into a channel, for no device yet",
@@ -46,6 +47,7 @@ COMMANDS: Mapping[Command, str] = {
     "withdraw": "take it back: devices go to what the channel holds beside it",
     "renew": "sign the time stamp anew; for cron, once a week",
     "serve": "publish the repository on a port, for trying out",
+    "publish": "publish it as retained messages of a broker, for small fleets",
     "status": "say what is offered, and what devices say",
     "wait": "wait until a share of the devices has confirmed a version",
     "keys": "list the keys, or put new ones in their place",
@@ -175,6 +177,10 @@ def _do(command: Command, argv: Sequence[str]) -> None:
         _status(arguments.read(StatusArguments, program, argv))
     elif command == "wait":
         _wait(arguments.read(WaitArguments, program, argv))
+    elif command == "publish":
+        from edge.cli import fleet_publish
+
+        fleet_publish.publish(arguments.read(fleet_publish.PublishArguments, program, argv))
     elif command == "keys":
         from edge.cli import fleet_keys
 

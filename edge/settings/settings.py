@@ -314,7 +314,11 @@ class UpdateSettings(Struct, frozen=True):
 
     uri: Annotated[
         str | None,
-        Flag("follow a signed repository: https://HOST/PATH or file:/FOLDER", metavar="URI", name="updates"),
+        Flag(
+            "follow a signed repository: https://HOST/PATH, file:/FOLDER, or mqtt: for retained messages",
+            metavar="URI",
+            name="updates",
+        ),
     ] = None
     root: Annotated[
         Path | None, Flag("its root.json, the root of trust; once", parsers.path, "FILE", name="updates-root")

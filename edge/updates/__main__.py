@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 import sys
+from pathlib import Path
 
 from edge.updates import order
+
+MORE_BYTES = 32_000_000
 
 
 def main() -> None:
@@ -16,8 +20,17 @@ def main() -> None:
         reason = f"--updates needs tuf ({exc}): pip install 'edge-run[updates]'"
         answer = order.Answer(fault="setup", reason=reason)
     else:
+        if asked.broker is not None:
+            _bound_memory()
         answer = trust.ask(asked)
     sys.stdout.buffer.write(order.encode(answer))
+
+
+def _bound_memory() -> None:
+    """A message is as large as a broker says, and read whole: one that nobody of ours made ends in a MemoryError."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
+    most = pages * resource.getpagesize() + MORE_BYTES
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where a repository lies: a folder (a USB stick), or a web server. What comes from there is trusted by nobody.
+"""Where a repository lies: a folder (a USB stick), a web server, a broker. What comes from there is trusted by nobody.
 
 `Fetcher.read` gives metadata to `tuf`; `Fetcher.resume` fills a `.part` file, which a broken link leaves as it is: the
 next try asks for the rest (`Range`). A server that does not know ranges sends all, and the file begins anew.
@@ -40,9 +40,16 @@ class Fetcher(Protocol):
         Raises DownloadError, DownloadHTTPError (404: not there); so may the iterator."""
         ...
 
+    def close(self) -> None:
+        """May be called twice."""
+
 
 def make(order: Order) -> Fetcher:
     """Raises ConfigError."""
+    if order.broker is not None:
+        from edge.updates.broker import Broker  # brings the client's library
+
+        return Broker(order.broker, order.prefix)
     return Folder() if urlsplit(order.uri).scheme == "file" else Web(order.ca, order.cert, order.key)
 
 
@@ -70,6 +77,9 @@ class Folder:
         except OSError as exc:
             raise DownloadError(f"{path}: {exc.strerror}") from exc
         return start, _read(file.fileno(), start, file.close, path)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def _read(fd: int, start: int, close: Callable[[], None], path: Path) -> Iterator[bytes]:
@@ -115,6 +125,11 @@ class Web:
             pool = urllib3.ProxyManager(proxy, ssl_context=tls) if proxy else urllib3.PoolManager(ssl_context=tls)
             self._pools[parts.scheme] = pool
         return self._pools[parts.scheme]
+
+    def close(self) -> None:
+        """Of the connections that are kept for the next request."""
+        for pool in self._pools.values():
+            pool.clear()
 
     def _tls(self) -> ssl.SSLContext:
         """Raises ConfigError."""
@@ -182,4 +197,7 @@ def _fill(fd: int, pieces: Iterator[bytes], most: int, url: str) -> None:
         while view:
             view = view[os.write(fd, view) :]
     if most:
-        raise DownloadError(f"{url}: the link broke {most} bytes before the end; the rest is fetched at the next check")
+        raise DownloadError(
+            f"{url}: the link broke, or a piece is missing, {most} bytes before the end; the rest is fetched at the "
+            "next check"
+        )

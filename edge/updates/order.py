@@ -9,12 +9,17 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from edge.errors import ConfigError
+from edge.settings.settings import MqttSettings
 from edge.updates.release import Release
 
 Fault = Literal["away", "refused", "clock", "disk", "setup"]
 """`away`: cannot be reached, or is broken off. `refused`: what is there is not what was signed, or is signed wrongly.
 `clock`: it has run out by a clock that is not synchronised. `disk`: the state folder takes no more. `setup`: what only
 a person can mend."""
+
+
+MQTT = "mqtt:"
+"""The repository is retained by the broker that the service speaks with."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +37,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     cert: Path | None = None
     key: Path | None = None
     synced: bool = True
+    broker: MqttSettings | None = None
+    """Where the repository is retained; None: it is at `uri`."""
+    prefix: str = ""
+    """Of topics."""
     fetch: Release | None = None
     """None: to see what there is; else to fetch that, if it is still signed."""
 
@@ -50,13 +59,17 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def base_url(uri: str) -> str:
-    """A `--updates` as a URL that ends with a slash. Raises ConfigError."""
+    """A `--updates` as what URLs begin with. Raises ConfigError."""
     scheme = urlsplit(uri).scheme
+    if uri == MQTT:
+        return uri
+    if scheme in ("mqtt", "mqtts", "ws", "wss"):
+        raise ConfigError("--updates with a broker's address: it is the broker of --mqtt, say --updates mqtt:")
     if scheme == "file":
         path = unquote(urlsplit(uri).path)
         return Path(path).absolute().as_uri() + "/"
     if scheme not in ("http", "https"):
-        raise ConfigError(f"--updates {uri}: https://HOST/PATH or file:/FOLDER belongs there")
+        raise ConfigError(f"--updates {uri}: https://HOST/PATH, file:/FOLDER or mqtt: belongs there")
     return uri.rstrip("/") + "/"
 
 

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,12 @@ def _says(exc: BaseException) -> str:
 
 
 def _ask(order: Order) -> Answer:
-    fetcher, base = fetch.make(order), base_url(order.uri)
+    base = base_url(order.uri)
+    with closing(fetch.make(order)) as fetcher:
+        return _asked(order, fetcher, base)
+
+
+def _asked(order: Order, fetcher: fetch.Fetcher, base: str) -> Answer:
     with _metadata(order) as folder:
         updater = Updater(
             str(folder),

@@ -121,6 +121,18 @@ def test_a_new_version_takes_over_while_inputs_come_and_none_is_lost_doubled_or_
     assert field.service.stop() == 0
 
 
+def test_the_broker_is_repository_enough(field):
+    """`edge-fleet publish`, and `--updates mqtt:` in place of an address."""
+    publish = [BINARIES / "edge-fleet", "publish", field.fleet.folder, "--mqtt", field.broker.url]
+    field.offer("2", factor=10.0)
+    said = subprocess.run(publish, check=True, capture_output=True, text=True).stdout
+    field.start(*FEW, "--updates", "mqtt:")
+    field.wait_for(state("confirmed"), "version 2 is confirmed", sending=True)
+
+    assert "messages are retained" in said
+    assert field.client.of("update")[-1]["running"]["version"] == "2"
+
+
 def test_a_version_waits_for_a_command_that_is_not_retained_and_is_installed_by_it(field):
     answers = Client(field.broker.port, "edge/d/m/answer")
     field.sender.publish("edge/d/m/set", {"command": "install", "id": "retained"}, retain=True)

@@ -6,7 +6,7 @@ import pytest
 from support.processes import free_port
 from support.updating import Fleet, RangeServer, bytes_of, edited, write_model
 
-from edge.updates import trust
+from edge.updates import fetch, trust
 from edge.updates.order import Answer
 from edge.updates.release import Release
 
@@ -82,8 +82,26 @@ def test_a_server_that_is_away_is_named(fleet, device):
     assert "127.0.0.1" in answer.reason
 
 
-@pytest.mark.parametrize("uri", ["ftp://host/x", "digits", "mqtt:"])
+@pytest.mark.parametrize("uri", ["ftp://host/x", "digits", "gopher://x/y"])
 def test_an_address_of_another_kind_is_a_mistake_of_setup(fleet, device, uri):
     answer = trust.ask(fleet.order(device, uri=uri))
 
     assert (answer.fault, "file:/FOLDER" in answer.reason) == ("setup", True)
+
+
+@pytest.mark.parametrize("uri", ["mqtt://broker", "mqtts://broker:8883"])
+def test_the_address_of_a_broker_is_said_elsewhere(fleet, device, uri):
+    answer = trust.ask(fleet.order(device, uri=uri))
+
+    assert (answer.fault, "say --updates mqtt:" in answer.reason) == ("setup", True)
+
+
+def test_a_server_that_trickles_is_given_up_and_what_came_is_kept(fleet, server, device, large, monkeypatch):
+    """As if each piece came a minute behind the other."""
+    monkeypatch.setattr(fetch, "SLOW_S", 0.0)
+    monkeypatch.setattr(fetch, "SLOW_BYTES", 10_000_000)
+    monkeypatch.setattr(fetch, "PIECE", 1000)
+    answer = ask(fleet, server, device, fetch=large)
+
+    assert (answer.fault, "too slow" in answer.reason) == ("away", True)
+    assert sum(part.stat().st_size for part in (device / "staging").iterdir()) > 0

@@ -1,0 +1,40 @@
+"""`edge-fleet publish`: a repository into retained messages of a broker."""
+
+# Not `from __future__ import annotations`: `options.of` reads the annotations.
+from pathlib import Path
+from typing import Annotated
+
+from edge.cli.fleet_arguments import BrokerArguments, say
+from edge.errors import ConfigError, needs
+from edge.settings import parsers
+from edge.settings.options import Flag
+
+
+class PublishArguments(BrokerArguments, frozen=True, kw_only=True):
+    dir: Annotated[Path, Flag("the repository's folder", parsers.path, "DIR", positional=True)]
+
+
+def publish(args: PublishArguments) -> None:
+    """Raises ConfigError, UnavailableError."""
+    if args.mqtt is None:
+        raise ConfigError("--mqtt URL: which broker do the devices speak with?")
+    if not (args.dir / "public" / "metadata" / "timestamp.json").exists():
+        raise ConfigError(f"{args.dir}: no repository is there; edge-fleet init {args.dir} makes one")
+    try:
+        from edge.tools.fleet.publish import Publisher
+    except ImportError as exc:
+        raise needs("edge-fleet", f"tuf and cryptography ({exc})", "fleet") from exc
+    from edge.settings.settings import MqttSettings
+    from edge.updates.broker import Connection
+
+    connection = Connection(
+        MqttSettings(url=args.mqtt, password_file=args.mqtt_password_file, ca=args.mqtt_ca), args.prefix
+    )
+    try:
+        done = Publisher(args.dir, connection, args.prefix).publish()
+    finally:
+        connection.close()
+    say(
+        f"{args.prefix}/_updates: {done.messages} messages are retained, {done.length / 1e6:.1f} MB; "
+        f"{done.new} of them new, {done.gone} old ones removed"
+    )
