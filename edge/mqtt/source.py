@@ -71,6 +71,9 @@ class MqttSource(Listener):
             self._session.call_soon(self._fetch_the_rest)
         return sample
 
+    def wake(self) -> None:
+        self._waiting.wake()
+
     def ack(self, sample: Sample) -> None:
         if sample.token is not None:
             self._session.call_soon(partial(self._safe, sample.token))
@@ -175,6 +178,7 @@ class _Waiting:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
+        self._woken = False
         self._samples: deque[Sample] = deque()
         self._qos0 = self._qos0_bytes = 0
         self._bytes = 0
@@ -204,8 +208,10 @@ class _Waiting:
 
     def get(self, timeout_s: float) -> Sample | None:
         with self._changed:
-            if not self._samples:
-                self._changed.wait(timeout_s)
+            if not self._samples and timeout_s:
+                if not self._woken:
+                    self._changed.wait(timeout_s)
+                self._woken = False
             if not self._samples:
                 return None
             sample = self._samples.popleft()
@@ -214,6 +220,11 @@ class _Waiting:
             else:
                 self._bytes -= len(sample.payload)
             return sample
+
+    def wake(self) -> None:
+        with self._changed:
+            self._woken = True
+            self._changed.notify()
 
     def drop_qos0(self) -> int:
         """Takes out all that cannot be acknowledged; how many there were."""

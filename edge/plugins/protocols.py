@@ -33,7 +33,8 @@ class Source(Protocol):
     """Where samples come from. All methods are called by one thread: the capture thread of a live source or of
     pictures, else the thread that infers.
 
-    What a source may be able to do beside: `AcknowledgingSource`, `RememberingSource`, `LoopSource`.
+    What a source may be able to do beside: `AcknowledgingSource`, `RememberingSource`, `LoopSource`,
+    `WakeableSource`.
     """
 
     live: bool
@@ -66,6 +67,14 @@ class RememberingSource(Source, Protocol):
 
     def remember(self, origins: Iterable[bytes]) -> None:
         """Before `open`: these were inferred by an earlier life, and their results are on disk."""
+
+
+@runtime_checkable
+class WakeableSource(Protocol):
+    """Capability of a source whose `read` waits for what may never come: the end need not wait for it."""
+
+    def wake(self) -> None:
+        """A `read` that waits returns None at once, or the next one that would wait. From any thread, open or not."""
 
 
 class Preprocessor(Protocol):

@@ -22,7 +22,7 @@ from edge.delivery.outbox import Outbox
 from edge.delivery.retry import Backoff
 from edge.errors import FatalError
 from edge.pipeline.pipeline import Pipeline
-from edge.plugins.protocols import AcknowledgingSource, Clock, LoopSource, Source
+from edge.plugins.protocols import AcknowledgingSource, Clock, LoopSource, Source, WakeableSource
 from edge.runtime.end_report import EndReport
 from edge.runtime.frame_queue import Closed, FrameQueue
 from edge.runtime.handover import Handover
@@ -68,6 +68,7 @@ class Runner:
         self._end = stop or Stop()
         self._source = source
         self._acknowledging: AcknowledgingSource | None = source if isinstance(source, AcknowledgingSource) else None
+        self._wakeable: WakeableSource | None = source if isinstance(source, WakeableSource) else None
         self._outboxes = tuple(outboxes)
         for outbox in self._outboxes:
             outbox.on_end = self._end.look
@@ -205,6 +206,8 @@ class Runner:
                 self._stop.set()
             if self._stop.is_set():
                 self._frames.close()
+                if self._wakeable is not None:
+                    self._wakeable.wake()
                 self._came()
                 ends_ns = ends_ns or self._clock.monotonic_ns() + int(self._options.grace_s * SECOND_NS)
                 for outbox in self._outboxes:

@@ -51,6 +51,7 @@ class ListSource:
         self.closed = 0
         self._payloads = deque(payloads)
         self._endless = endless
+        self._woken = False
         self._more = threading.Condition()
 
     def open(self) -> None:
@@ -62,12 +63,19 @@ class ListSource:
             self._payloads.extend(payloads)
             self._more.notify_all()
 
+    def wake(self) -> None:
+        """From any thread."""
+        with self._more:
+            self._woken = True
+            self._more.notify_all()
+
     def read(self, timeout_s: float) -> Sample | None:
         with self._more:
             if not self._payloads:
                 if not self._endless:
                     raise EndOfStream("list")
-                self._more.wait_for(lambda: self._payloads, timeout_s)
+                self._more.wait_for(lambda: self._payloads or self._woken, timeout_s)
+                self._woken = False
             if not self._payloads:
                 return None
             payload = self._payloads.popleft()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
 
 import pytest
@@ -91,6 +92,18 @@ def read(source):
 
 def payloads(source):
     return [s.payload for s in read(source)]
+
+
+def test_a_wait_for_an_input_ends_when_it_is_woken_before_or_meanwhile(source, session):
+    source.wake()
+    assert source.read(0) is None
+    assert source.read(150) is None, "woken before it waited"
+    wakes = threading.Timer(0.01, source.wake)
+    wakes.start()
+    assert source.read(150) is None
+    wakes.join()
+    session.give(b"1", 1)
+    assert payloads(source) == [b"1"]
 
 
 def test_an_input_is_acknowledged_when_it_is_safe(source, session):

@@ -415,6 +415,20 @@ def test_the_end_goes_on_without_a_source_that_hangs(monkeypatch, preprocess, th
         release.set()
 
 
+def test_the_end_wakes_a_source_that_waits_for_what_never_comes():
+    class Waits(ListSource):
+        def read(self, timeout_s):
+            return super().read(150 if self.acked else timeout_s)
+
+    flow = Flow(Waits([1], endless=True))
+    running = flow.in_background()
+    flow.brokers[0].wait_for(1)
+    flow.runner.stop()
+    running.join(150)
+    assert not running.is_alive()
+    assert flow.runner.left_behind == []
+
+
 class EndClock(FakeClock):
     """From `begin` on each look at it takes a quarter of a second, until ten seconds have passed."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from edge.data.sample import Sample
 from edge.errors import EndOfStream
 from edge.plugins import protocols
-from edge.plugins.protocols import AcknowledgingSource, RememberingSource, Source
+from edge.plugins.protocols import AcknowledgingSource, RememberingSource, Source, WakeableSource
 from edge.testing.checks.parts import assert_whole
 
 READS_MOST = 1_000_000
@@ -29,6 +29,8 @@ def check_source(make: Callable[[], Source], *, gives: int) -> None:
     source.close()
     source.close()
     again = make()
+    if isinstance(again, WakeableSource):
+        again.wake()
     again.open()
     again.close()
     again.open()
