@@ -19,7 +19,8 @@ from edge.engines import choose
 from edge.errors import ModelError, SampleError
 from edge.plugins.protocols import Engine, EngineOptions
 
-LATENCY_BUDGET_S = 0.3
+LATENCY_BUDGET_S = 0.05
+FEWEST_CALLS, MOST_CALLS = 5, 200
 
 
 def load(artifact: Artifact, folder: Path) -> Engine:
@@ -70,7 +71,7 @@ def _latency_ms(call: Callable[[], Any], budget_s: float = LATENCY_BUDGET_S) -> 
     call()
     taken: list[float] = []
     until = time.perf_counter() + budget_s
-    while len(taken) < 3 or (time.perf_counter() < until and len(taken) < 200):
+    while len(taken) < FEWEST_CALLS or (time.perf_counter() < until and len(taken) < MOST_CALLS):
         start = time.perf_counter()
         call()
         taken.append((time.perf_counter() - start) * 1e3)

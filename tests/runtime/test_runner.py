@@ -416,13 +416,17 @@ def test_the_end_goes_on_without_a_source_that_hangs(monkeypatch, preprocess, th
 
 
 def test_the_end_wakes_a_source_that_waits_for_what_never_comes():
+    waits = threading.Event()
+
     class Waits(ListSource):
         def read(self, timeout_s):
+            if self.acked:
+                waits.set()
             return super().read(150 if self.acked else timeout_s)
 
     flow = Flow(Waits([1], endless=True))
     running = flow.in_background()
-    flow.brokers[0].wait_for(1)
+    assert waits.wait(150)
     flow.runner.stop()
     running.join(150)
     assert not running.is_alive()
