@@ -46,8 +46,7 @@ def test_results_that_come_together_are_arrays_of_valid_results_in_order(start, 
     assert 1 < max(counts) <= 32  # a batch runs in pieces: what is there when a message goes, goes along
     assert [r["seq"] for r in everything(listener)] == list(range(1, 101))
     schema = json.loads(resources.files("edge.data").joinpath("result.schema.json").read_text())
-    for result in everything(listener):
-        jsonschema.validate(result, schema)
+    jsonschema.validate(everything(listener), {"type": "array", "items": schema})
     said = [dict(p.UserProperty) for topic, _, p in listener.messages if topic.endswith("/result")]
     firsts = [array[0]["seq"] for array in listener.of("result")]
     assert [(p["count"], p["seq"]) for p in said] == [(str(c), str(f)) for c, f in zip(counts, firsts, strict=True)]

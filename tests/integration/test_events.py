@@ -62,8 +62,7 @@ def test_what_happens_is_told_once_each_whatever_the_publishing_rules_hold_back(
     assert events[3]["direction"] == "out"
     assert events[2]["dwell_s"] == pytest.approx(22 / 30, abs=0.05)  # past both edges by 2 pixels
     schema = json.loads(resources.files("edge.data").joinpath("event.schema.json").read_text())
-    for event in events:
-        jsonschema.validate(event, schema)
+    jsonschema.validate(events, {"type": "array", "items": schema})
     assert len(listener.of("result")) < 5
 
 
@@ -73,5 +72,4 @@ def test_results_count_what_is_in_a_zone_and_are_valid_by_their_schema(told):
     assert counts == [0] * counts.index(1) + [1] * sum(counts) + [0] * (len(counts) - counts.index(1) - sum(counts))
     assert [p["zones"] for p in results[25]["predictions"]] == [["middle"]]
     schema = json.loads(resources.files("edge.data").joinpath("result.schema.json").read_text())
-    for result in results:
-        jsonschema.validate(result, schema)
+    jsonschema.validate(results, {"type": "array", "items": schema})
