@@ -259,6 +259,9 @@ class UpdateAgent:
         if new is None or new.sha256 == self._told.running.sha256:
             self._told.trouble("")
             self._told.offered(None)
+            if new is not None and new.version != self._told.running.version:
+                self._told.running = replace(self._told.running, version=new.version)
+                self._told.tell()
         elif not self._may(new):
             self._told.trouble("")
             self._told.offered(new, waits=True)

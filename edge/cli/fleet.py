@@ -22,6 +22,7 @@ from edge.cli.fleet_arguments import (
     only_model,
     open_repository,
     parts,
+    released,
     say,
     word,
 )
@@ -37,10 +38,11 @@ if TYPE_CHECKING:
     from edge.updates.release import Release
 
 Command = Literal["init", "add", "rollout", "promote", "pause", "withdraw", "renew", "serve", "status", "wait", "keys",
-                  "publish"]  # fmt: skip
+                  "publish", "follow"]  # fmt: skip
 COMMANDS: Mapping[Command, str] = {
     "init": "make keys and an empty repository",
     "add": "put a model file into a channel, for no device yet",
+    "follow": "add what an alias of the MLflow registry names, again and again",
     "rollout": "give a version to a share of the devices",
     "promote": "give it to all",
     "pause": "let no further device begin it",
@@ -53,40 +55,10 @@ COMMANDS: Mapping[Command, str] = {
     "keys": "list the keys, or put new ones in their place",
 }
 AGAIN_S = 1.0
-NOTES_MOST = 255
-"""Characters, as many as a device tells."""
-
-
-def _short(text: str) -> str:
-    """What Home Assistant shows whole. Raises ValueError."""
-    if len(text) > NOTES_MOST:
-        raise ValueError(f"{len(text)} characters; {NOTES_MOST} at most are shown")
-    return text
-
-
-def _called(flag: str, text: str) -> str:
-    """What the manifest says, if it can be part of a URL. Raises ConfigError."""
-    try:
-        return word(text)
-    except ValueError as exc:
-        raise ConfigError(f"the manifest says {text!r}; say {flag}: {exc}") from exc
 
 
 class FleetArguments(Struct, frozen=True):
     command: Annotated[Command, Flag("what to do", one_of(COMMANDS), "COMMAND", positional=True)]
-
-
-class AddArguments(Where, frozen=True, kw_only=True):
-    file: Annotated[Path, Flag("the model", parsers.path, "FILE", positional=True)]
-    name: Annotated[str | None, Flag("the model's name [its manifest's]", word, "NAME")] = None
-    version: Annotated[str | None, Flag("its version [its manifest's]", word, "V")] = None
-    channel: Annotated[str, Flag("the channel", word, "NAME")] = "stable"
-    share: Annotated[
-        int | None,
-        Flag("the share of the devices that get it at once, as 5% [0%; as it is for what is there]", parts, "P%"),
-    ] = None
-    notes: Annotated[str, Flag("what is new, for people; up to 255 characters", _short, "TEXT")] = ""
-    force: Annotated[bool, Flag("also without a manifest or golden samples, or with failed parity")] = False
 
 
 class ChangeArguments(Where, frozen=True, kw_only=True):
@@ -185,8 +157,14 @@ def _do(command: Command, argv: Sequence[str]) -> None:
         from edge.cli import fleet_keys
 
         fleet_keys.run(argv)
+    elif command == "follow":
+        from edge.cli import fleet_follow
+
+        fleet_follow.run(argv)
     elif command == "add":
-        _add(arguments.read(AddArguments, program, argv))
+        from edge.cli import fleet_add
+
+        fleet_add.add(arguments.read(fleet_add.AddArguments, program, argv))
     elif command in ("init", "renew"):
         where = arguments.read(Where, program, argv)
         _init(where) if command == "init" else _renew(where)
@@ -210,20 +188,6 @@ def _renew(where: Where) -> None:
     say(f"signed for {where.timestamp_days} days")
 
 
-def _add(args: AddArguments) -> None:
-    repository = open_repository(args)
-    repository.require()
-    from edge.tools.fleet import accept  # brings the engine
-
-    manifest = accept.examined(args.file, force=args.force)
-    model = _called("--name", args.name or manifest.name)
-    version = _called("--version", args.version or manifest.version)
-    before = repository.release_of(model, version, args.channel)
-    added = repository.add(args.file, model, version, args.channel, share=args.share, notes=args.notes)
-    again = "; it was there already, and keeps its share" if before is not None and args.share is None else ""
-    say(_told(model, args.channel, added) + again)
-
-
 def _change(args: ChangeArguments, command: Command, devices: int) -> None:
     repository = open_repository(args)
     repository.require()
@@ -235,14 +199,7 @@ def _change(args: ChangeArguments, command: Command, devices: int) -> None:
         say(f"{model} {gone.version} is no longer in {args.channel}")
         return
     change: Callable[[Release], Release] = changes.pause if command == "pause" else changes.rollout(devices)
-    say(_told(model, args.channel, repository.change(model, args.channel, args.version, change)))
-
-
-def _told(model: str, channel: str, release: "Release") -> str:
-    from edge.tools.fleet.status import percent
-
-    whom = "no device yet; edge-fleet rollout" if not release.share else f"{percent(release.share)} of the devices"
-    return f"{model} {release.version} in {channel}: for {'nobody new, paused' if release.paused else whom}"
+    say(released(model, args.channel, repository.change(model, args.channel, args.version, change)))
 
 
 def _serve(args: ServeArguments) -> None:

@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edge.mqtt.url import BrokerUrl
     from edge.tools.fleet.repository import Repository
+    from edge.updates.release import Release
 
 WHOLE = 10_000
 
@@ -72,6 +73,13 @@ def only_model(repository: "Repository") -> str:
         there = ", ".join(models) or "none, edge-fleet add puts one in"
         raise ConfigError(f"--name NAME: which model? there is: {there}")
     return models[0]
+
+
+def released(model: str, channel: str, release: "Release") -> str:
+    from edge.tools.fleet.status import percent
+
+    whom = "no device yet; edge-fleet rollout" if not release.share else f"{percent(release.share)} of the devices"
+    return f"{model} {release.version} in {channel}: for {'nobody new, paused' if release.paused else whom}"
 
 
 def broker_of(args: BrokerArguments) -> "BrokerUrl":

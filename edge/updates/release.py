@@ -33,9 +33,11 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Channel(msgspec.Struct, frozen=True):
-    """The custom data of the target that stands for a channel."""
+    """The custom data of the target that stands for a channel. `withdrawn`: versions that a person took out, which
+    `edge-fleet follow` does not put in again."""
 
     releases: tuple[Release, ...] = ()
+    withdrawn: tuple[str, ...] = ()
 
 
 def channel_target(model: str, channel: str) -> str:

@@ -99,7 +99,7 @@ def test_a_short_passphrase_is_refused(run, monkeypatch):
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda path: identity(path), "it has no manifest"),
+        (lambda path: identity(path), "it has no manifest in it"),
         (lambda path: write_model(path, parity=Parity(passed=False, max_difference=0.5)), "differs by 0.5"),
         (lambda path: write_model(path, parity=Parity(passed=False, forced=True)), "does not agree with its original"),
         (lambda path: write_model(path, golden=()), "no golden samples"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -190,6 +191,22 @@ def test_an_old_key_from_a_copy_signs_nothing_any_more(fleet, tmp_path):
     with pytest.raises(Exception, match="not the key that the repository trusts for timestamp"):
         fleet.repository.renew()
     assert fleet.newest("timestamp").read_bytes() == before
+
+
+def test_two_commands_at_once_change_the_repository_one_after_the_other(fleet, tmp_path):
+    threads = [
+        threading.Thread(
+            target=Fleet(fleet.folder).repository.add, args=(tmp_path / "m1.onnx", "m", str(number), "stable")
+        )
+        for number in range(2, 6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(r.version for r in fleet.repository.held("m", "stable").releases) == ["1", "2", "3", "4", "5"]
+    reads(fleet, tmp_path / "device", fleet.root.read_bytes())
 
 
 def test_models_whose_names_end_alike_are_told_apart(fleet, tmp_path):

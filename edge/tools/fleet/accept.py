@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from edge.app import assembly
@@ -17,11 +18,18 @@ def examined(file: Path, *, force: bool) -> Manifest:
     Raises ModelError. `force` takes a file without a manifest, with failed parity or without golden samples; never one
     that does not load, or whose weights lie in other files.
     """
-    loaded = assembly.load_file(file, EngineOptions(1, "cpu"))
+    try:
+        others = container.external_files(file)
+    except OSError as exc:
+        raise ModelError(f"{file}: {exc.strerror}") from exc
+    if others:
+        raise ModelError(f"{file.name}: its weights lie in other files ({', '.join(others)}): convert it into one")
+    with tempfile.TemporaryDirectory(prefix="edge-fleet-") as folder:
+        alone = Path(folder, file.name)  # as on a device: a sidecar does not go along
+        alone.symlink_to(file.absolute())
+        loaded = assembly.load_file(alone, EngineOptions(1, "cpu"))
     try:
         manifest = loaded.manifest
-        if others := container.external_files(file):
-            raise ModelError(f"{file.name}: its weights lie in other files ({', '.join(others)}): convert it into one")
         if not force:
             _require(file, manifest, described=bool(loaded.reasons))
         golden.replay(loaded.engine, manifest, file=file.name)
@@ -32,8 +40,11 @@ def examined(file: Path, *, force: bool) -> Manifest:
 
 def _require(file: Path, manifest: Manifest, *, described: bool) -> None:
     if described:
-        raise ModelError(f"{file.name}: it has no manifest, so what it is would be a guess on each device; "
-                         "edge-convert puts one in, --force adds it all the same")  # fmt: skip
+        sidecar = " (the one beside it does not go along)" if file.with_name(f"{file.name}.json").exists() else ""
+        raise ModelError(
+            f"{file.name}: it has no manifest in it{sidecar}, so what it is would be a guess on each device; "
+            "edge-convert puts one in, --force adds it all the same"
+        )
     parity = manifest.parity
     if parity is not None and (parity.forced or not parity.passed):
         raise ModelError(

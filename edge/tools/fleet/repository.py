@@ -12,9 +12,14 @@ nothing of another. The timestamp is written last: a device sees the state befor
 from __future__ import annotations
 
 import datetime
+import fcntl
+import functools
+import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -35,6 +40,21 @@ DAYS = {"root": 3650, "targets": 365, "snapshot": 90, "timestamp": 14}
 """For how long a role's metadata hold. The timestamp's is how long a fleet may be without `edge-fleet renew`."""
 
 
+PATIENCE_S = 10.0
+AGAIN_S = 0.05
+P = ParamSpec("P")
+T = TypeVar("T")
+ORIGIN = "origin"
+"""In the custom data of a file's target: where it comes from."""
+
+
+class About(msgspec.Struct, frozen=True):
+    """What is signed beside a version: `notes` for people, and where the file comes from."""
+
+    notes: str = ""
+    origin: dict[str, str] = {}
+
+
 class KeyRow(msgspec.Struct, frozen=True):
     """Whose signature counts for a role: how the ids of its keys begin, until when what is signed now holds, and the
     key's file, "" where it is not here."""
@@ -45,8 +65,30 @@ class KeyRow(msgspec.Struct, frozen=True):
     file: str
 
 
+def alone(change: Callable[Concatenate[Repository, P], T]) -> Callable[Concatenate[Repository, P], T]:
+    """A change of the repository: one process at a time reads what is there and writes what follows. Raises ConfigError
+    where another one takes long, as one at whose terminal a passphrase is asked for."""
+
+    @functools.wraps(change)
+    def changed(self: Repository, *args: P.args, **more: P.kwargs) -> T:
+        fd, end = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), time.monotonic() + PATIENCE_S
+        try:
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return change(self, *args, **more)
+                except BlockingIOError as exc:
+                    if time.monotonic() > end:
+                        raise ConfigError(f"{self.folder}: another edge-fleet is changing it; try again") from exc
+                    time.sleep(AGAIN_S)
+        finally:
+            os.close(fd)
+
+    return changed
+
+
 class Repository:
-    """One process at a time. Every change ends with a new timestamp."""
+    """Every change ends with a new timestamp."""
 
     def __init__(self, folder: Path, keys: Keys, *, timestamp_days: int = DAYS["timestamp"]) -> None:
         self.folder = folder
@@ -75,10 +117,28 @@ class Repository:
                 found[path.partition("/")[2].removesuffix(".channel")] = release.decode(custom)
         return found
 
+    def held(self, model: str, channel: str) -> Channel:
+        """What stands in a channel, nothing where there is none. Raises ConfigError."""
+        return self.channels(model).get(channel, Channel()) if model in self.models() else Channel()
+
+    def origins(self, model: str) -> dict[str, dict[str, str]]:
+        """Where the files of a model come from, by the path of their targets. Raises ConfigError."""
+        targets = self._signed.targets(model).targets if model in self.models() else {}
+        return {path: origin for path, target in targets.items() if (origin := _origin(target))}
+
+    def file_from(self, model: str, uri: str) -> Path | None:
+        """The file that is published and came from this URI of the registry. Raises ConfigError."""
+        path = next((p for p, origin in self.origins(model).items() if origin.get("registry") == uri), None)
+        if path is None:
+            return None
+        sha256 = self._signed.targets(model).targets[path].hashes["sha256"]
+        folder, _, name = path.rpartition("/")
+        file = self.targets / folder / f"{sha256}.{name}"
+        return file if file.is_file() else None
+
     def release_of(self, model: str, version: str, channel: str) -> Release | None:
         """A version in a channel, if it is there. Raises ConfigError."""
-        found = self.channels(model).get(channel, Channel()) if model in self.models() else Channel()
-        return next((r for r in found.releases if r.version == version), None)
+        return next((r for r in self.held(model, channel).releases if r.version == version), None)
 
     def expiries(self) -> Iterator[tuple[str, datetime.datetime]]:
         """Each role and when it runs out."""
@@ -114,8 +174,16 @@ class Repository:
         self._signed.publish([signers["snapshot"]], [signers["timestamp"]])
         self._give_root()
 
+    @alone
     def add(
-        self, file: Path, model: str, version: str, channel: str, *, share: int | None = None, notes: str = ""
+        self,
+        file: Path,
+        model: str,
+        version: str,
+        channel: str,
+        *,
+        share: int | None = None,
+        about: About | None = None,
     ) -> Release:
         """A model file as a new version in a channel, for no device where no share is said. What is there already keeps
         its share, its pause and its place. Raises ConfigError where the version is another file already."""
@@ -133,38 +201,48 @@ class Repository:
             sha256=sha256,
             length=target.length,
         )
-        new = replace(new, notes=notes or new.notes)
+        about = about or About()
+        new = replace(new, notes=about.notes or new.notes)
         if share is not None:
             new = rollout(share)(new)
         self.require_keys(model)
         self._copy(file, self.targets / model / f"{sha256}.{version}{file.suffix}")
+        if origin := about.origin or _origin(targets.targets.get(target.path)):
+            target.unrecognized_fields["custom"] = {ORIGIN: origin}
         targets.targets[target.path] = target
-        self._put(targets, model, channel, Channel((*(r for r in found.releases if r != old), new)))
+        others = tuple(r for r in found.releases if r != old)
+        self._put(targets, model, channel, Channel((*others, new), tuple(v for v in found.withdrawn if v != version)))
         return new
 
+    @alone
     def change(self, model: str, channel: str, version: str | None, new: Callable[[Release], Release]) -> Release:
         """Changes a release, the newest where no version is said. Raises ConfigError where there is none."""
         targets = self._known(model)
         found = self._channel(targets, model, channel)
         old = self._one(model, channel, version)
         changed = new(old)
-        self._put(targets, model, channel, Channel(tuple(changed if r == old else r for r in found.releases)))
+        releases = tuple(changed if r == old else r for r in found.releases)
+        self._put(targets, model, channel, replace(found, releases=releases))
         return changed
 
-    def withdraw(self, model: str, channel: str, version: str | None) -> Release:
-        """Takes a release out of a channel: devices that run it go to what the channel holds beside it. Raises
-        ConfigError where there is none."""
+    @alone
+    def withdraw(self, model: str, channel: str, version: str | None, *, for_good: bool = True) -> Release:
+        """Takes a release out of a channel: devices that run it go to what the channel holds beside it. `for_good`:
+        until it is added again by name. Raises ConfigError where there is none."""
         targets = self._known(model)
         found = self._channel(targets, model, channel)
         old = self._one(model, channel, version)
-        self._put(targets, model, channel, Channel(tuple(r for r in found.releases if r != old)))
+        withdrawn = dict.fromkeys((*found.withdrawn, old.version) if for_good else found.withdrawn)
+        self._put(targets, model, channel, Channel(tuple(r for r in found.releases if r != old), tuple(withdrawn)))
         return old
 
+    @alone
     def renew(self) -> None:
         """Signs snapshot and timestamp anew, so that devices go on; for cron. Needs these two keys alone."""
         self._open_keys("snapshot", "timestamp")
         self._publish()
 
+    @alone
     def rotate(self, roles: Sequence[str], *, lost: bool) -> list[str]:
         """New keys for these roles, in the place of the old ones, which are trusted no more; says what was done.
         `lost`: also where the old one is not here. Raises ConfigError; OSError, then it may be begun again."""
@@ -269,6 +347,12 @@ class Repository:
         make_folder(to.parent)
         with file.open("rb") as source, atomic.replacing(to) as target:
             shutil.copyfileobj(source, target)
+
+
+def _origin(target: TargetFile | None) -> dict[str, str]:
+    custom = target.unrecognized_fields.get("custom") if target is not None else None
+    origin = custom.get(ORIGIN) if isinstance(custom, dict) else None
+    return {str(key): str(value) for key, value in origin.items()} if isinstance(origin, dict) else {}
 
 
 def _files(targets: Targets, model: str, version: str) -> set[str]:

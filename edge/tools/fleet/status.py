@@ -38,7 +38,7 @@ class Heard(msgspec.Struct, frozen=True):
 
 
 class Offered(msgspec.Struct, frozen=True):
-    """A release of the repository. `share` in ten-thousandths."""
+    """A release of the repository. `share` in ten-thousandths; `origin`: where the file comes from."""
 
     model: str
     channel: str
@@ -46,12 +46,13 @@ class Offered(msgspec.Struct, frozen=True):
     sha256: str
     share: int
     paused: bool
+    origin: dict[str, str] = {}
 
 
 def offered(repository: Repository) -> list[Offered]:
     """Every release, the newest last. Raises ConfigError."""
     return [
-        Offered(model, name, r.version, r.sha256, r.share, r.paused)
+        Offered(model, name, r.version, r.sha256, r.share, r.paused, repository.origins(model).get(r.file, {}))
         for model in repository.models()
         for name, channel in sorted(repository.channels(model).items())
         for r in sorted(channel.releases, key=lambda r: r.number)
@@ -139,10 +140,14 @@ def rolled_back(heard: Sequence[Heard], version: str) -> tuple[int, int]:
 def lines(offers: Sequence[Offered], heard: Sequence[Heard] | None) -> Iterator[str]:
     """Both as text for a terminal."""
     rows = [
-        (o.model, o.channel, o.version, percent(o.share) + (", paused" if o.paused else ""), o.sha256[:12])
+        (
+            o.model, o.channel, o.version, percent(o.share) + (", paused" if o.paused else ""), o.sha256[:12],
+            o.origin.get("registry", ""),
+        )
         for o in offers
-    ]
-    yield from _table(("model", "channel", "version", "devices", "sha256"), rows)
+    ]  # fmt: skip
+    comes = ("from",) if any(o.origin for o in offers) else ("",)
+    yield from _table(("model", "channel", "version", "devices", "sha256", *comes), rows)
     if heard is None:
         return
     yield ""
