@@ -169,3 +169,18 @@ def test_what_a_person_has_begun_goes_on_after_a_start_without_being_asked_again
     by_hand.check(began.append)
 
     assert began == [slot]
+
+
+def test_the_model_that_runs_is_called_as_the_repository_calls_it(fleet, store, tmp_path):
+    """Its manifest says version 1; `edge-fleet wait --version 9` waits for what the fleet was told."""
+    flags = f"--model {tmp_path}/m1.onnx --mqtt none --http 0 --device d".split()
+    flags += ["--updates", fleet.uri, "--updates-root", str(fleet.root)]
+    settings = layers.read(flags, {}, "0")
+    agent = UpdateAgent(settings, store, "m", flags)
+    app = build(settings, loading.open_model(settings), agent)
+    fleet.add(tmp_path / "m1.onnx", "9")
+    before = agent.told()["running"]["version"]
+    agent.check(lambda _: None)
+
+    assert app.stop.failure is None
+    assert (before, agent.told()["running"]["version"]) == ("1", "9")
