@@ -16,6 +16,7 @@ from edge.app.update_agent import UpdateAgent
 from edge.model import container
 from edge.settings import layers
 from edge.storage import atomic
+from edge.tools.fleet.repository import About
 from edge.updates import state
 from edge.updates.store import UpdateStore
 
@@ -134,7 +135,7 @@ def by_hand(fleet, store, tmp_path):
     agent = UpdateAgent(settings, store, "m", flags)
     app = build(settings, loading.open_model(settings), agent)
     file = write_model(tmp_path / "m2.onnx", "2", factor=5.0)
-    fleet.repository.add(file, "m", "2", "stable", share=10_000, notes="n" * 300)
+    fleet.repository.add(file, "m", "2", "stable", share=10_000, about=About("n" * 300))
     yield agent
     agent.stop()
     app.parts[0].stop()
