@@ -70,7 +70,7 @@ def alone(change: Callable[Concatenate[Repository, P], T]) -> Callable[Concatena
     where another one takes long, as one at whose terminal a passphrase is asked for."""
 
     @functools.wraps(change)
-    def changed(self: Repository, *args: P.args, **more: P.kwargs) -> T:
+    def changed(self: Repository, /, *args: P.args, **more: P.kwargs) -> T:
         fd, end = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), time.monotonic() + PATIENCE_S
         try:
             while True:
