@@ -21,7 +21,7 @@ from edge.data.names import topic_part
 from edge.data.result import Result, Skipped
 from edge.data.sample import ModelInput, Payload, Sample
 from edge.data.tensor import Array, Tensors
-from edge.delivery.options import SAVE_PAST, Durability, OutboxOptions
+from edge.delivery.options import SAVE_PAST, SENT_IN_A_MOMENT, Durability, OutboxOptions
 from edge.delivery.publish_filter import PublishFilter, PublishRules
 from edge.describe.head import HeadInfo
 from edge.engines import stateful
@@ -296,7 +296,8 @@ def outbox_options(delivery: DeliverySettings, sink: Sink, *, live: bool) -> Out
     """How a sink's outbox keeps what waits; `live`: the source's newest sample is worth more than an old one."""
     return OutboxOptions(
         durability=Durability(delivery.durability) if sink.durable else Durability.NONE,
-        replay_rate=delivery.replay_rate,
+        replay_rate=delivery.replay_rate or 0.0,
+        beside_past=SENT_IN_A_MOMENT if delivery.replay_rate is None and sink.durable else None,
         save_past=max(SAVE_PAST, _waiting_well(sink)),
         drop_oldest=live,
     )

@@ -274,7 +274,6 @@ def _outboxes(
         topic=core.topics.base,
         batch=core.settings.publishing.batch,
         retain=core.settings.words.retain,
-        retain_replayed=core.settings.delivery.replay_rate <= 0,
         clock=core.clock,
         transport=session,
         reply_topics=core.settings.topics.reply_topics,

@@ -56,6 +56,11 @@ class GuardedSpool:
         self._spool.open()
         return True
 
+    @property
+    def size(self) -> int:
+        """Bytes that wait there."""
+        return self._spool.bytes
+
     def origins(self, limit: int) -> list[bytes]:
         """Of the newest that wait on disk; none where it cannot be read now."""
         return (self._try(lambda: self._spool.origins(limit)) if self.opened else None) or []

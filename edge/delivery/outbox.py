@@ -164,7 +164,7 @@ class Outbox:
     def open(self) -> None:
         """Opens the spool ahead of the first turn, from any thread. Raises SpoolError."""
         if self._guarded.open():
-            self._queue.disk.begin()
+            self._queue.begin()
 
     def origins(self, limit: int) -> list[bytes]:
         """Between `open` and the first turn: the origins of the newest messages that an earlier life left on disk."""
@@ -237,8 +237,8 @@ class Outbox:
         due = [now + int(min(LOOK_AGAIN_S, self._options.save_after_s / 2) * SECOND_NS)]
         if not self._up:
             due.append(self._due_ns)
-        elif self._queue.disk:
-            due.append(self._queue.disk.due_ns)
+        elif (disk_due_ns := self._queue.disk_due_ns) is not None:
+            due.append(disk_due_ns)
         oldest = next(self._queue.unsaved(), None)
         if oldest is not None:
             due.append(max(oldest.since_ns + int(self._options.save_after_s * SECOND_NS), self._guarded.due_ns))

@@ -30,6 +30,7 @@ class Delivery(msgspec.Struct):
     ack: Ack | None = None
     row: int | None = None
     replayed: bool = False
+    overtaken: bool = False
 
 
 class PendingQueue:

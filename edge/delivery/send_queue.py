@@ -7,12 +7,16 @@ Where a message can be, oldest first. It is in one of these at a time, but one o
     disk       in the spool, read in order, its head in memory (`SpoolReader`)
     new        in memory
 
-With a replay rate new messages do not queue behind what waits on disk; each of the two keeps its own order.
+With a replay rate new messages do not queue behind what waits on disk; each of the two keeps its own order. The same
+where an earlier life left more than is sent in a moment: then that is a part of its own, `earlier`, and is sent in turn
+with the other ones.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -22,6 +26,8 @@ from edge.delivery.guarded_spool import GuardedSpool
 from edge.delivery.options import Durability, OutboxOptions
 from edge.delivery.pending import Delivery
 from edge.plugins.protocols import Clock, Entry
+
+log = logging.getLogger("edge.outbox")
 
 READ_AT_ONCE = 64
 REPLAYED_SIZE = len(b',"replayed":true,')
@@ -39,6 +45,8 @@ class SpoolReader:
         self._spool = spool
         self._clock = clock
         self._rate = rate
+        self._overtaken = rate > 0
+        self._until = sys.maxsize
         self._head: deque[Delivery] = deque()
         self._in_memory: set[int] = set()
         self._cursor = 0
@@ -59,6 +67,14 @@ class SpoolReader:
         """There are rows that were not read yet."""
         self._more = True
 
+    def begin_beside(self) -> None:
+        """As `begin`: those of an earlier life alone, which newer ones overtake."""
+        self._more = self._overtaken = True
+
+    def ends_before(self, row: int) -> None:
+        """Rows from this one on are of this life."""
+        self._until = min(self._until, row - 1)
+
     def keep_in_memory(self, row: int) -> None:
         """The message of this row is in memory too."""
         self._in_memory.add(row)
@@ -75,9 +91,8 @@ class SpoolReader:
             self._in_memory.difference_update(rows)
 
     def confirmed(self, row: int) -> None:
-        """Sent and confirmed: it leaves the disk with the next flush of the spool."""
+        """Sent and confirmed: it has not to be remembered any more."""
         self._in_memory.discard(row)
-        self._spool.remove(row)
 
     def next(self) -> Delivery | None:
         """The oldest; None where nothing was left after all, or the disk cannot be read now."""
@@ -98,10 +113,11 @@ class SpoolReader:
             self._more = False
             return
         self._cursor = entries[-1].key
+        self._more = self._cursor < self._until
         for entry in entries:
-            if entry.key not in self._in_memory:
+            if entry.key <= self._until and entry.key not in self._in_memory:
                 self._in_memory.add(entry.key)
-                self._head.append(Delivery(entry.message, 0, row=entry.key, replayed=True))
+                self._head.append(Delivery(entry.message, 0, None, entry.key, True, self._overtaken))
 
 
 class SendQueue:
@@ -109,6 +125,7 @@ class SendQueue:
 
     def __init__(self, options: OutboxOptions, spool: GuardedSpool, clock: Clock) -> None:
         self._rate = options.replay_rate
+        self._beside_past = options.beside_past
         self._saves_first = options.durability is Durability.ALWAYS
         self._spool = spool
         self._ids = itertools.count(1)
@@ -116,6 +133,8 @@ class SendQueue:
         self._retry: deque[Delivery] = deque()
         self._new: deque[Delivery] = deque()
         self.disk = SpoolReader(spool, clock, options.replay_rate)
+        self._earlier = SpoolReader(spool, clock, 0.0)
+        self._earlier_is_next = False
 
     def __bool__(self) -> bool:
         """True while something is not confirmed, as far as is known."""
@@ -124,7 +143,12 @@ class SendQueue:
     @property
     def waits(self) -> bool:
         """Something is to be sent, now or later."""
-        return bool(self._retry or self._new or self.disk)
+        return bool(self._retry or self._new or self.disk or self._earlier)
+
+    @property
+    def disk_due_ns(self) -> int | None:
+        """When the next of those on disk may be sent, on the monotonic clock; None where there are none."""
+        return min((reader.due_ns for reader in (self.disk, self._earlier) if reader), default=None)
 
     @property
     def in_flight(self) -> int:
@@ -132,6 +156,15 @@ class SendQueue:
         return len(self._in_flight)
 
     # --- what comes and goes ------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """An earlier life left messages on disk."""
+        if self._beside_past is not None and self._spool.size > self._beside_past:
+            log.info("they are sent in turn with new results; --replay-rate 0 sends them first")
+            self.disk.pass_by(sys.maxsize)
+            self._earlier.begin_beside()
+        else:
+            self.disk.begin()
 
     def add(self, deliveries: Iterable[Delivery]) -> None:
         """New messages."""
@@ -143,6 +176,8 @@ class SendQueue:
         for delivery in deliveries:
             if delivery.row is not None:
                 self.disk.confirmed(delivery.row)
+                self._earlier.confirmed(delivery.row)
+                self._spool.remove(delivery.row)
         return deliveries
 
     def lost(self) -> None:
@@ -163,7 +198,7 @@ class SendQueue:
     @property
     def sendable(self) -> bool:
         """Something may be sent now."""
-        return bool(self._retry or (self._new and self._may_send_new()) or self.disk.due)
+        return bool(self._retry or (self._new and self._may_send_new()) or self.disk.due or self._earlier.due)
 
     def send(self, most: int, batch: int = 1, batch_bytes: int = 0) -> list[Entry]:
         """At most `most` messages, in flight from now on. Entries of one key go in one message.
@@ -178,7 +213,7 @@ class SendQueue:
             joined = self._joined(first, batch, batch_bytes) if batch > 1 and _joins(first.message) else (first,)
             id_ = next(self._ids)
             self._in_flight[id_] = joined
-            entries += [Entry(id_, d.message, d.replayed) for d in joined]
+            entries += [Entry(id_, d.message, d.replayed, d.overtaken) for d in joined]
         return entries
 
     def _joined(self, first: Delivery, batch: int, batch_bytes: int) -> Sequence[Delivery]:
@@ -194,6 +229,14 @@ class SendQueue:
     def _next(self) -> Delivery | None:
         if self._retry:
             return self._retry.popleft()
+        if self._earlier.due and (self._earlier_is_next or not (self._new or self.disk)):
+            self._earlier_is_next = False
+            if (delivery := self._earlier.next()) is not None:
+                return delivery
+        self._earlier_is_next = bool(self._earlier)
+        return self._next_of_this_life() or (self._earlier.next() if self._earlier.due else None)
+
+    def _next_of_this_life(self) -> Delivery | None:
         if self._new and self._may_send_new():
             return self._new.popleft()
         if not self.disk.due:
@@ -220,6 +263,7 @@ class SendQueue:
 
         New ones are kept in memory too only where they are sent next.
         """
+        self._earlier.ends_before(rows[0])
         for delivery, row in zip(deliveries, rows, strict=True):
             delivery.row = row
             self.disk.keep_in_memory(row)

@@ -17,7 +17,6 @@ import itertools
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, TypeAlias
 
 from edge.data import codec, refusal
 from edge.data.message import Message, Words
@@ -44,9 +43,6 @@ MAX_PROPERTIES = 256
 MAX_TOLD = 1000
 """Response Topics that are remembered as told to be refused."""
 
-Retain: TypeAlias = Literal["never", "new", "all"]
-"""`new`: results that come after an outage are not retained, for newer ones were sent before them."""
-
 _KEY = operator.attrgetter("key")
 
 
@@ -68,12 +64,12 @@ class MqttSink(Listener):
         sending: Callable[[Message], None] = lambda _: None,
         count: Callable[[str], None] = lambda _: None,
         fence: ReplyFence | None = None,
-        retain: Retain = "never",
+        retain: bool = False,
         results: bool = True,
     ) -> None:
         """`sending` is called with each message for everybody, before it goes to the connection; `count` with the
-        reason of each that was dropped. `retain`: which results the broker keeps. `results`: False where another sink
-        tells everybody of them."""
+        reason of each that was dropped. `retain`: the broker keeps the newest result. `results`: False where another
+        sink tells everybody of them."""
         self.window = self._most = window
         self.batch = batch
         self.loop: Loop = session
@@ -174,7 +170,7 @@ class MqttSink(Listener):
 
     def _retains(self, entry: Entry) -> bool:
         """An old result never takes the place of a newer one."""
-        return self._retain == "all" or (self._retain == "new" and not entry.replayed)
+        return self._retain and not entry.overtaken
 
     def _others(self, entry: Entry) -> list[Publication]:
         """An error, an event, or a result with a reply. Raises SampleError for an answer that can never be sent."""
@@ -315,7 +311,7 @@ def create(rest: str, context: SinkContext) -> MqttSink:
         count=context.count,
         fence=ReplyFence(context.topic, context.discovery, context.reply_topics),
         results=context.results,
-        retain=("all" if context.retain_replayed else "new") if context.retain else "never",
+        retain=context.retain,
     )
 
 

@@ -54,7 +54,6 @@ class SinkContext(msgspec.Struct, frozen=True):
     """Most results that the user wants in one message; for sinks that can join them."""
     retain: bool = False
     """The `mqtt` sink has the broker retain results."""
-    retain_replayed: bool = True
     """Also those that come after an outage: nothing newer was sent before them."""
     clock: Clock | None = None
     """None: the system's."""

@@ -259,11 +259,13 @@ class EngineLibrary(Protocol):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A message in a spool. `key` grows with age order and is the spool's own."""
+    """A message in a spool. `key` grows with age order and is the spool's own. `overtaken`: newer ones may have been
+    sent before it."""
 
     key: int
     message: Message
     replayed: bool = False
+    overtaken: bool = False
 
 
 class Spool(Protocol):

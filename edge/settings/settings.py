@@ -300,10 +300,10 @@ class DeliverySettings(Struct, frozen=True):
         Flag("what reaches the disk: none, outage or always", one_of(("none", "outage", "always"))),
     ] = "outage"
     replay_rate: Annotated[
-        float,
-        Flag("results a second sent from the spool beside new ones; 0: oldest first, at full speed",
-             parsers.not_negative, "N"),
-    ] = 0.0  # fmt: skip
+        float | None,
+        Flag("results a second sent from the spool beside new ones; 0: oldest first, at full speed. Without "
+             "it as 0, but in turn with new ones where an earlier run left more than 16 MB", parsers.not_negative, "N"),
+    ] = None  # fmt: skip
     grace: Annotated[
         float, Flag("seconds for sending what waits when the service is stopped", parsers.seconds, "S")
     ] = 5.0

@@ -322,7 +322,9 @@ class SqliteSpool:
     def _read(self, db: sqlite3.Connection, key: int, limit: int) -> list[Entry]:
         rows = db.execute(_SELECT, (key, limit + len(self._removed))).fetchall()
         # Before the last row of a slice is given out: the next one begins with it, and what is given out may go.
-        while rows and (rest := self._tally.rest) is not None and rows[-1][0] >= rest.after:
+        while (
+            rows and (rest := self._tally.rest) is not None and rows[0][0] <= rest.until and rows[-1][0] >= rest.after
+        ):
             self._tally = count_slice(db, self._tally, self._removed)
         waiting = [row for row in rows if row[0] not in self._removed]
         return [Entry(row[0], message_of(row), row[0] <= self._earlier) for row in waiting[:limit]]

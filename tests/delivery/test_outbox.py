@@ -155,6 +155,38 @@ def test_what_is_left_at_the_end_is_found_by_the_next_life(bench, tmp_path):
     assert [m.get("replayed") for m in second.broker.received] == [True, True, None]
 
 
+def test_new_results_do_not_wait_for_the_many_that_an_earlier_life_left(bench):
+    first = bench(broker=FakeBroker(away=True))
+    first.append(*range(10))
+    first.outbox.stop(0)
+    first.outbox.end()
+
+    b = bench(beside_past=10, turned=False)
+    b.append(100, 101)
+    b.turn(8)
+    assert b.received == [100, 0, 101, *range(1, 10)]
+    assert len(b.spool) == 0
+
+
+def test_results_of_one_life_keep_their_order_beside_those_of_an_earlier_one(bench):
+    first = bench(broker=FakeBroker(away=True))
+    first.append(*range(60))
+    first.outbox.stop(0)
+    first.outbox.end()
+
+    b = bench(beside_past=10, broker=FakeBroker(away=True))
+    b.append(1000, 1001)
+    b.clock.advance(2)
+    b.turn()  # they are on disk now, behind those of the earlier life
+    b.broker.come_back()
+    b.append(1002)
+    b.clock.advance(60)
+    b.turn(20)
+    assert [n for n in b.received if n >= 1000] == [1000, 1001, 1002]
+    assert [n for n in b.received if n < 1000] == list(range(60))
+    assert b.received.index(1002) < 60
+
+
 def test_replay_at_a_rate_lets_new_results_through(bench):
     first = bench(broker=FakeBroker(away=True))
     first.append(*range(10))

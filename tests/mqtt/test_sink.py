@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -350,10 +351,11 @@ def test_words_that_are_too_large_are_no_reply_that_is_too_large(sink, session, 
     assert counted == []
 
 
-@pytest.mark.parametrize(("retain", "kept"), [("never", [False, False]), ("all", [True, True]), ("new", [True, False])])
+@pytest.mark.parametrize(("retain", "kept"), [(False, [False] * 3), (True, [True, True, False])])
 @pytest.mark.parametrize("words", [None, Words("house/line3", b"1;2")])
 def test_the_broker_retains_the_results_that_it_shall_and_no_error(session, outbox, retain, kept, words):
     sink = MqttSink(session, "edge/pi/m", "m", retain=retain)
     sink.open(outbox)
-    sink.send_all([worded(1, words), worded(2, words, replayed=True), Entry(3, Message("error", b"{}", 3), False)])
+    overtaken = msgspec.structs.replace(worded(3, words, replayed=True), overtaken=True)
+    sink.send_all([worded(1, words), worded(2, words, replayed=True), overtaken, Entry(4, Message("error", b"{}", 4))])
     assert [p.retain for p in session.sent] == [*kept, False]

@@ -33,7 +33,7 @@ PATIENCE_S = 120.0
 def measure(folder: Path, port: int, few: int, quiet: Quiet) -> Plot:
     """One process fills the spool; edge-run finds a copy of its files at each depth, as a kill would leave them."""
     model = models.tiny(folder / "tiny.onnx")
-    _example(folder, model, port)
+    example(folder, model, port)
     depths = {word: depth for word, depth in DEPTHS.items() if depth * few <= MOST}
     found: list[dict[str, Any]] = []
     (folder / "fill").mkdir()
@@ -46,7 +46,7 @@ def measure(folder: Path, port: int, few: int, quiet: Quiet) -> Plot:
             filled = json.loads(fill.stdout.readline())
             state = folder / "state"
             crashed_copy(file, state / SPOOL)
-            _forget(state)
+            forget(state)
             quiet()
             found.append({**filled, **_life(model, state, port, depth)})
             shutil.rmtree(state)
@@ -66,14 +66,14 @@ def measure(folder: Path, port: int, few: int, quiet: Quiet) -> Plot:
     return Plot("spool-depth", "results in the spool", tuple(depths), panels)
 
 
-def _example(folder: Path, model: Path, port: int) -> None:
+def example(folder: Path, model: Path, port: int) -> None:
     """The bytes of a real result."""
     arguments = [*flags(model, folder / "first", port), "--source", "bench:rows@0x1"]
     with contextlib.closing(Ear(port, f"edge/bench/{model.stem}/result")) as ear, edge_run(arguments):
         (folder / "payload").write_bytes(ear.hear(PATIENCE_S)[1])
 
 
-def _forget(state: Path) -> None:
+def forget(state: Path) -> None:
     """The system writes the files out and keeps nothing of them in memory: as after a power cut."""
     for path in state.iterdir():
         with path.open("rb") as file:
