@@ -19,7 +19,6 @@ import msgspec
 
 from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.mqtt import tls
-from edge.mqtt.messages import MqttOptions
 from edge.mqtt.session import MqttSession
 from edge.mqtt.sparkplug import payload as sparkplug
 from edge.mqtt.sparkplug.metrics import ResultMetrics
@@ -32,6 +31,8 @@ from edge.remote.store import Record, StoreSink
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage
+
+    from edge.mqtt.messages import MqttOptions
 
 log = logging.getLogger("edge.mqtt")
 
