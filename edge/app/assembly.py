@@ -6,7 +6,7 @@ Alone in knowing all parts; they do not know each other.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +146,10 @@ class PipelineOptions(msgspec.Struct, frozen=True):
     look: Callable[[Array], Array | None] | None = None
 
 
+ROWS = 1024
+"""Of a table, in one inference."""
+
+
 class Model:
     """A model in a program of one's own: `edge.load("model.onnx").predict(row)`."""
 
@@ -153,6 +157,8 @@ class Model:
         self.loaded = loaded
         self._pipeline = make_pipeline(loaded, "local", PipelineOptions(boot=os.urandom(4).hex()))
         self._clock = SystemClock()
+        together = loaded.manifest.batch_independent
+        self._features = [f.name for f in loaded.features] if together else []
 
     def __repr__(self) -> str:
         """`<Model digits 1: classify, onnxruntime 1.23.0>`."""
@@ -175,11 +181,22 @@ class Model:
         Raises SampleError where the model cannot take it. One thread at a time.
         """
         results = self.predict_batch(x)
-        return results if len(results) != 1 or payloads.is_frame(x) else results[0]
+        return list(results) if len(results) != 1 or payloads.is_frame(x) else results[0]
 
-    def predict_batch(self, x: Payload) -> list[Result]:
-        """As `predict`, and always a list. Raises SampleError at the first sample that cannot be used."""
-        sample = Sample(payloads.understood(x), "python", self._clock.monotonic_ns(), self._clock.time_ns())
+    def predict_batch(self, x: Payload) -> Sequence[Result]:
+        """As `predict`, and always a sequence; `list` makes a list of it. Raises SampleError at the first sample that
+        cannot be used.
+
+        Of a table (an array [rows, features], a DataFrame) most models give `TableResults`: it is inferred at once, a
+        result is made when it is looked at, and `columns` are arrays of all.
+        """
+        now, wall = self._clock.monotonic_ns(), self._clock.time_ns()
+        columns = payloads.columns(x, self._features) if self._features else None
+        if columns is not None:
+            found = self._pipeline.table(Sample(None, "python", now, wall), columns, ROWS)
+            if found is not None:
+                return found
+        sample = Sample(payloads.understood(x), "python", now, wall)
         results: list[Result] = []
         for outcome in self._pipeline.process(sample):
             if isinstance(outcome, Skipped):

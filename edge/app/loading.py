@@ -20,7 +20,7 @@ from edge.describe.overrides import DECODED, Overrides, require_use
 from edge.engines import choose
 from edge.errors import ConfigError, ModelError
 from edge.model import container, golden, labels
-from edge.model.manifest import Input, Manifest, Window
+from edge.model.manifest import Feature, Input, Manifest, Window
 from edge.plugins.declarations import Gives
 from edge.plugins.protocols import Engine, EngineOptions
 from edge.settings import options
@@ -49,6 +49,15 @@ class Loaded(msgspec.Struct, frozen=True):
     @property
     def ref(self) -> ModelRef:
         return ModelRef(self.manifest.name, self.manifest.version, self.sha256)
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """Of a model that takes a table, in its order; without names where nothing says them."""
+        inputs = [i for i in self.manifest.inputs if i.kind == "table"]
+        if self.manifest.features or not inputs:
+            return self.manifest.features
+        width = next((s.shape[-1] for s in self.engine.inputs if s.name == inputs[0].name and s.shape), None)
+        return (Feature(name=""),) * width if isinstance(width, int) else ()
 
 
 def open_model(settings: Settings, options: EngineOptions | None = None) -> Loaded:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from edge.data.tensor import EXACT
 
 
@@ -39,5 +41,5 @@ def said(text: str) -> float | int | str:
 
 def shown(value: Any) -> str:
     """A value as a message shows it."""
-    text = repr(value)
+    text = repr(value.item() if isinstance(value, np.generic) else value)
     return text if len(text) <= 60 else text[:57] + "..."

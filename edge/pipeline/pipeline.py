@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from edge.data.json_path import JsonPath
@@ -22,7 +23,8 @@ from edge.pipeline.neighbours import may_join
 from edge.pipeline.prepare import Decoded, Preparation, Prepared, Work
 from edge.pipeline.real_values import RealValues
 from edge.pipeline.results import Identity, ResultBuilder, timing
-from edge.plugins.columns import ColumnPostprocessor, ColumnPreprocessor, Columns
+from edge.pipeline.table import FoundTable, TableResults
+from edge.plugins.columns import ColumnPostprocessor, ColumnPreprocessor
 from edge.plugins.protocols import (
     BatchPostprocessor,
     ComparingPostprocessor,
@@ -176,20 +178,45 @@ class Pipeline:
                 part.ready.release()
         return results
 
-    def columns(self, columns: Sequence[Array], most: int) -> tuple[Columns, Array] | None:
+    def columns(self, columns: Sequence[Array], most: int) -> FoundTable | None:
         """Of a table, a column for each feature as `ColumnPreprocessor` has them: what is found in the rows that the
-        model takes, `most` in one inference, and which these are, bool [rows]. None where this table has to go sample
-        by sample."""
+        model takes, `most` in one inference. None where this table has to go sample by sample."""
         if self._from_columns is None or self._to_columns is None:
             return None
+        started = self._now()
         prepared = self._from_columns.from_columns(columns)
         if prepared is None:
             return None
         tensors, taken = prepared
         count = int(taken.sum())
+        ready = self._now()
         outputs = self._batching.rows(tensors, count, most)
+        spent = self._now() - ready
         found = self._to_columns.to_columns(outputs, count) if outputs is not None else None
-        return None if found is None else (found, taken)
+        if outputs is None or found is None:
+            return None
+        return FoundTable(found, taken, outputs, (ready - started) // len(taken), spent // max(1, count))
+
+    def table(self, sample: Sample, columns: Sequence[Array], most: int) -> TableResults | None:
+        """Results of a table whose rows the model takes, all of them; `sample` is what they come from. None where it
+        has to go sample by sample: a row has to be refused, or each result is looked at as it is made."""
+        seen = self._follow or self._watch or self._keep
+        found = None if seen else self.columns(columns, most)
+        if found is None or not found.taken.all():
+            return None
+        first, synced = self._results.reserve(len(found.taken)), self._results.clock_synced()
+        part = Prepared(None, "", UNSET, found.preprocess_ns)
+
+        def make(start: int, end: int) -> list[Result]:
+            outputs = {name: values[start:end] for name, values in found.outputs.items()}
+            decoded = self._decode(BatchOutput(outputs, end - start, found.infer_ns), [part] * (end - start))
+            return [
+                self._results.result(sample, predictions, times, synced=synced, input_id=UNSET, seq=first + at)
+                for at, (predictions, times, _) in enumerate(decoded, start)
+                if not isinstance(predictions, str)  # `to_columns` has looked at each
+            ]
+
+        return TableResults(found.found, len(found.taken), make)
 
     def _decode(self, output: BatchOutput, parts: Sequence[Prepared]) -> list[Decoded]:
         """What the model found in each of these inputs of one inference."""

@@ -34,6 +34,13 @@ class ResultBuilder:
         self.clock_synced = clock_synced
         self._seq = seq if seq is not None else itertools.count(1)
 
+    def reserve(self, count: int) -> int:
+        """The first of so many numbers that no other result gets."""
+        first = next(self._seq)
+        for _ in itertools.islice(self._seq, count - 1):
+            pass
+        return first
+
     def result(
         self,
         sample: Sample,
@@ -42,9 +49,10 @@ class ResultBuilder:
         *,
         synced: bool,
         input_id: str | int | UnsetType,
+        seq: int | None = None,
     ) -> Result:
-        """What is published on `result`."""
-        seq = next(self._seq)
+        """What is published on `result`. `seq`: a number that was reserved."""
+        seq = next(self._seq) if seq is None else seq
         who = self._identity
         return Result(
             schema=SCHEMA,

@@ -22,6 +22,8 @@ from edge.model.manifest import Manifest
 from edge.plugins.columns import Columns, Words
 
 DEFAULT_TOP_K = 5
+_NEAR = 1024
+"""So far apart numbers of classes are looked up by place."""
 
 
 class Classifier:
@@ -95,9 +97,11 @@ class Classifier:
         scores = self._probabilities(np.asarray(raw, dtype=np.float64).reshape(count, -1))
         if not np.isfinite(scores).all():
             return None
-        index: Array | None = _order(scores, self._reported(scores))[:, 0]
+        reported = self._reported(scores)
+        highest = scores.argmax(axis=1)
+        index: Array | None = highest if reported >= scores.shape[1] else _order(scores, reported)[:, 0]
         if index is not None and self._label is not None:
-            index = self._own_first(np.asarray(outputs[self._label]).ravel(), scores, index)
+            index = self._own_first(np.asarray(outputs[self._label]).ravel(), scores, highest, index)
         if index is None:
             return None
         best = scores[np.arange(count), index]
@@ -107,10 +111,9 @@ class Classifier:
         labels = [self._labels[i] if i < len(self._labels) else str(i) for i in range(scores.shape[1])]
         return Columns({"label": Words(index, labels), "index": index, "score": best.round(6)}, empty)
 
-    def _own_first(self, own: Array, scores: Array, index: Array) -> Array | None:
+    def _own_first(self, own: Array, scores: Array, highest: Array, index: Array) -> Array | None:
         """The class of each row that its own label says, where it has a score; None where that has to be looked at."""
-        highest = scores.argmax(axis=1)
-        values, which = np.unique(own, return_inverse=True)
+        values, which = _distinct(own)
         known = {text: i for i, text in reversed([*enumerate(self._labels)])}
         texts = [_text(value) for value in values.tolist()]
         places = np.array([known.get(text, self._index.get(text, -1)) for text in texts])[which]
@@ -151,6 +154,16 @@ class Classifier:
             ]
             for row in zip(order.tolist(), top.round(6).tolist(), strict=True)
         ]
+
+
+def _distinct(own: Array) -> tuple[Array, Array]:
+    """Values, and the place of each row's own among them. Sorting takes as long as a small model: numbers of classes
+    are places nearly as they are."""
+    if own.size and own.dtype.kind in "iu" and np.can_cast(own.dtype, np.int64):
+        low, high = int(own.min()), int(own.max())
+        if high - low < _NEAR:
+            return np.arange(low, high + 1), own.astype(np.int64) - low
+    return np.unique(own, return_inverse=True)
 
 
 def _order(scores: Array, count: int) -> Array:

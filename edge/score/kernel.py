@@ -18,7 +18,6 @@ from edge.app.loading import Loaded
 from edge.data.result import Result, Skipped
 from edge.data.sample import Payload, Sample
 from edge.data.tensor import Array
-from edge.model.manifest import Feature
 from edge.pipeline.pipeline import Pipeline
 from edge.plugins.protocols import ResettableEngine
 from edge.score import arrow, schema
@@ -52,7 +51,7 @@ class Kernel:
         self._clock = SystemClock()
         self._pipeline = self._new_pipeline()
         self._by_columns = batch > 1 and loaded.manifest.batch_independent
-        self.features = features_of(loaded)
+        self.features = loaded.features
 
     @property
     def in_order(self) -> bool:
@@ -73,7 +72,7 @@ class Kernel:
         found = self._pipeline.columns([arrow.to_numpy(c) for c in columns], self._batch) if self._by_columns else None
         if found is None:
             return self.samples(self._payloads(columns, range(rows)))
-        arrays, taken = self.columns.arrays(found[0]), found[1]
+        arrays, taken = self.columns.arrays(found.found), found.taken
         origin, part = np.arange(rows), np.zeros(rows, dtype=np.int64)
         batch = pa.RecordBatch.from_arrays([*arrays, pa.nulls(int(taken.sum()), pa.string())], schema=self.schema)
         if self.apart is None and batch.num_rows:
@@ -150,12 +149,3 @@ class Kernel:
         predictions = [None if isinstance(o, Skipped) else o.predictions for o in outcomes]
         reasons = arrow.of_texts([o.reason if isinstance(o, Skipped) else None for o in outcomes])
         return pa.RecordBatch.from_arrays([*self.columns.of_rows(predictions), reasons], schema=self.schema)
-
-
-def features_of(loaded: Loaded) -> tuple[Feature, ...]:
-    """Of a model that takes a table, in its order; without names where nothing says them."""
-    inputs = [i for i in loaded.manifest.inputs if i.kind == "table"]
-    if loaded.manifest.features or not inputs:
-        return loaded.manifest.features
-    width = next((s.shape[-1] for s in loaded.engine.inputs if s.name == inputs[0].name and s.shape), None)
-    return (Feature(name=""),) * width if isinstance(width, int) else ()

@@ -20,7 +20,7 @@ from edge.app.loading import Loaded
 from edge.errors import ConfigError, EdgeError, needs
 from edge.score import files
 from edge.score.door import Scorer
-from edge.score.kernel import Kernel, features_of
+from edge.score.kernel import Kernel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ class Predictor:
 
     def __init__(self, path: Path) -> None:
         self._loaded = assembly.load(path).loaded
-        self._features = [f.name for f in features_of(self._loaded)]
+        self._features = [f.name for f in self._loaded.features]
         self._kernel = Kernel(self._loaded, batch=1)
         self._scorer = Scorer(path)
 
@@ -123,7 +123,7 @@ def _signature(loaded: Loaded) -> ModelSignature:
     kernel = Kernel(loaded, batch=1)
     if kernel.in_order:
         raise ConfigError(f"{loaded.path.name}: it takes windows, or keeps a state: MLflow's rows are single ones")
-    features = features_of(loaded)
+    features = loaded.features
     inputs = [ColSpec(_KINDS[f.kind] or AnyType(), f.name) for f in features] or [ColSpec("binary", CONTENT)]
     outputs = [ColSpec(_WORDS.get(f.type) or AnyType(), f.name) for f in kernel.schema]
     return ModelSignature(Schema(inputs) if all(i.name for i in inputs) else None, Schema(outputs))

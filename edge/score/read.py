@@ -18,7 +18,6 @@ from edge.data.sample import Payload
 from edge.errors import EndOfStream, SampleError, SourceError, nearest
 from edge.model.manifest import Feature
 from edge.plugins.protocols import Source
-from edge.score.kernel import features_of
 from edge.score.plan import Part, damaged, open_parquet
 from edge.settings.settings import Settings
 from edge.sources import csv, files, lines
@@ -57,7 +56,7 @@ class Reader:
         manifest = loaded.manifest
         kinds = {i.kind for i in manifest.inputs if i.kind != "constant" and not i.state_from}
         self._tabular = bool(kinds) and kinds <= {"table", "column"}
-        self._features = features_of(loaded)
+        self._features = loaded.features
         self._named = bool(self._features) and all(f.name for f in self._features)
         self.rows = max(1, min(READ, VALUES // max(1, len(self._features))) // batch) * batch
         """Of a table, read at once: whole inferences."""

@@ -54,6 +54,55 @@ def test_a_batch_gives_a_list(model, frame, flowers):
     assert model.predict(frame.to_numpy()[0]).predictions[0].label == flowers.answers[0]
 
 
+def test_a_table_at_once_says_what_its_rows_say_one_by_one(model, flowers):
+    table = pd.DataFrame(flowers.rows)
+    alone = [model.predict(row).predictions for row in flowers.rows]
+    for given in (table, table[table.columns[::-1]], table.to_numpy()):
+        results = model.predict_batch(given)
+        assert [[p.label for p in r.predictions] for r in results] == [[p.label for p in found] for found in alone]
+        scores = [[p.score for p in r.predictions] for r in results]
+        np.testing.assert_allclose(scores, [[p.score for p in found] for found in alone], atol=2e-6)
+        assert results.columns["label"].tolist() == labels(results)
+        assert results.columns["score"].tolist() == [found[0] for found in scores]
+        assert results[-1] == list(results)[-1]
+        assert results[3:70:2] == list(results)[3:70:2]
+        assert results == list(results)
+        with pytest.raises(IndexError):
+            results[len(alone)]
+
+
+def test_results_of_a_table_have_numbers_of_their_own(model, frame):
+    one, table, other = model.predict(frame.iloc[0]), model.predict_batch(frame), model.predict(frame.iloc[0])
+    assert [one.seq, *(r.seq for r in table), other.seq] == [*range(one.seq, one.seq + len(frame) + 2)]
+    assert all(r.id.endswith(f"/{r.seq}") for r in table)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["frame", "array"])
+def test_a_table_with_a_row_that_the_model_refuses_is_refused_in_the_words_of_the_row(model, frame, whole):
+    holed = frame.copy()
+    holed.iloc[2, 1] = np.inf
+    with pytest.raises(SampleError) as alone:
+        model.predict(holed.iloc[2])
+    with pytest.raises(SampleError) as together:
+        model.predict_batch(holed if whole else holed.to_numpy())
+    assert str(together.value) == str(alone.value)
+
+
+def test_a_frame_with_another_column_is_refused_as_a_row_with_it_is(model, frame):
+    with pytest.raises(SampleError, match="unknown feature 'more'"):
+        model.predict_batch(frame.assign(more=1.0))
+
+
+def test_where_no_class_reaches_the_threshold_the_columns_are_empty(flowers, frame):
+    model = edge.load(flowers.path, overrides=edge.Overrides(threshold=1.0))
+    results = model.predict_batch(pd.DataFrame(flowers.rows))
+    nothing = [not result.predictions for result in results]
+    assert any(nothing)
+    assert [label is None for label in results.columns["label"]] == nothing
+    assert np.isnan(results.columns["score"]).tolist() == nothing
+    model.close()
+
+
 def test_what_is_missing_in_a_frame_is_missing_for_the_model(model, frame):
     holed = frame.astype(object)
     holed.iloc[1, 0] = None
