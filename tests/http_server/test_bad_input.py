@@ -223,7 +223,8 @@ def attack(way: Any, examples: int, check: Callable[[Any], None]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_no_request_that_the_document_allows_gives_a_5xx(described):
+@pytest.mark.parametrize("examples", [5, pytest.param(15, marks=pytest.mark.long)])
+def test_no_request_that_the_document_allows_gives_a_5xx(described, examples):
     def check(case: Any) -> None:
         response = case.call(timeout=150)
         assert response.status_code < 500, (case.method, response.url, response.text)
@@ -233,11 +234,12 @@ def test_no_request_that_the_document_allows_gives_a_5xx(described):
     found = ways(described)
     assert len(found) > 20
     for way in found:
-        attack(way, 15, check)
+        attack(way, examples, check)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_no_inference_with_our_model_gives_a_5xx(described):
+@pytest.mark.parametrize("examples", [10, pytest.param(40, marks=pytest.mark.long)])
+def test_no_inference_with_our_model_gives_a_5xx(described, examples):
     def check(case: Any) -> None:
         ours = {"model": "described", "version": "1", "label": "stable"}
         case.path_parameters = {k: ours[k] for k in case.path_parameters}
@@ -245,4 +247,4 @@ def test_no_inference_with_our_model_gives_a_5xx(described):
 
     for way in ways(described):
         if way.method == "post" and "{model}" in way.path and "repository" not in way.path:
-            attack(way, 40, check)
+            attack(way, examples, check)

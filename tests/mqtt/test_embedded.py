@@ -39,7 +39,8 @@ def test_its_end_waits_for_a_subscriber_that_is_behind():
         confirmed.wait_for_publish()
     ending = threading.Thread(target=broker.stop)
     ending.start()
-    until(lambda: subscriber.loop() != 0, "the subscriber has read all that there was")
+    while subscriber.loop() == 0:
+        pass  # it reads a packet at a time, until there is none and the connection has ended
 
     assert len(received) == MESSAGES
     ending.join()

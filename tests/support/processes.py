@@ -207,6 +207,11 @@ class Client:
                 lambda: any(t == topic and p == text for t, p, _ in self.messages), timeout_s
             ), f"{text!r} never came on {topic}"
 
+    def forget(self) -> None:
+        """What came so far."""
+        with self._changed:
+            self.messages.clear()
+
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
