@@ -198,7 +198,8 @@ def test_the_rest_of_a_refused_body_leaves_the_connection_as_it_was(numbers):
 
 def test_connections_that_never_begin_their_tls_are_bounded(serve, models, tmp_path):
     cert, key = make_certificate(tmp_path)
-    site = serve(onnxmodels.identity(models / "silent.onnx"), cert=cert, key=key, connections=2)
+    impatient = Limits(head_s=1)
+    site = serve(onnxmodels.identity(models / "silent.onnx"), cert=cert, key=key, connections=2, limits=impatient)
     silent = [raw(site, b"") for _ in range(2 + SPARE + 5)]
 
     for late in silent[-5:]:
