@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from edge.updates.release import Release
 
 Command = Literal["init", "add", "rollout", "promote", "pause", "withdraw", "renew", "serve", "status", "wait", "keys",
-                  "publish", "follow"]  # fmt: skip
+                  "publish", "follow", "drift"]  # fmt: skip
 COMMANDS: Mapping[Command, str] = {
     "init": "make keys and an empty repository",
     "add": "put a model file into a channel, for no device yet",
@@ -53,6 +53,7 @@ COMMANDS: Mapping[Command, str] = {
     "status": "say what is offered, and what devices say",
     "wait": "wait until a share of the devices has confirmed a version",
     "keys": "list the keys, or put new ones in their place",
+    "drift": "say how many devices drift, and which differ from the others",
 }
 AGAIN_S = 1.0
 
@@ -153,6 +154,10 @@ def _do(command: Command, argv: Sequence[str]) -> None:
         from edge.cli import fleet_publish
 
         fleet_publish.publish(arguments.read(fleet_publish.PublishArguments, program, argv))
+    elif command == "drift":
+        from edge.cli import fleet_drift
+
+        fleet_drift.run(argv, program)
     elif command == "keys":
         from edge.cli import fleet_keys
 

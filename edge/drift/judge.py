@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -15,9 +17,12 @@ from edge.drift.learnt import Saved, Side
 from edge.drift.pictures import PicturePlaces
 from edge.drift.places import Places
 from edge.drift.reference import FeatureReference, Reference
-from edge.drift.report import Finding, Kind, Of, Sees
+from edge.drift.report import Counts, FeatureCounts, Finding, Kind, Of, Sees
 from edge.drift.rule import FULL, Verdict
 from edge.drift.tally import Counted
+
+COUNTS_MOST = 16_000
+"""Bytes of the counts in one report: 300 features of ten bins."""
 
 
 class Judged(msgspec.Struct, frozen=True, eq=False):
@@ -40,6 +45,7 @@ class Judge:
         self._sha256 = sha256
         features = reference.features if scale is None else scale
         inputs, predictions = _places(reference, features), Places(reference.predictions)
+        self._scale = _scale(features, reference.predictions)
         among = len(inputs.scores) + len(predictions.scores)
         self.inputs, self.predictions = Side(inputs, slots, among), Side(predictions, slots, among)
         self.rows = 0
@@ -193,6 +199,23 @@ class Judge:
         self._missing = np.where(usual, np.maximum(self._missing, places.missing(counted.features)), self._missing)
         self._unknown = np.where(usual, np.maximum(self._unknown, places.unknown(counted.features)), self._unknown)
 
+    def counted(self, counted: Counted) -> Counts:
+        """A window as it is told to a fleet: what fits into `COUNTS_MOST` bytes of JSON."""
+        sides = (("input", self.inputs, counted.features), ("prediction", self.predictions, counted.predictions))
+        found: list[FeatureCounts] = []
+        size = total = 0
+        for of, side, counts in sides:
+            places = side.places
+            for i, feature in enumerate(places.features):
+                kind: Literal["number", "text"] = "number" if i in places.numbers else "text"
+                one = FeatureCounts(feature.name, "input" if of == "input" else "prediction", kind,
+                                    places.of(counts, i).tolist())  # fmt: skip
+                size += len(msgspec.json.encode(one)) + 1
+                total += 1
+                if size <= COUNTS_MOST:
+                    found.append(one)
+        return Counts(self._scale, counted.rows, tuple(found), total - len(found))
+
     def sees(self, least: Array | None) -> tuple[Sees | None, dict[str, float | None]]:
         """How small a shift is seen, in all and by feature: in standard deviations of the sample."""
         if least is None:
@@ -207,6 +230,12 @@ class Judge:
             return None, {}
         ordered = sorted(by_name.items(), key=lambda item: np.inf if item[1] is None else item[1])
         return Sees(ordered[len(ordered) // 2][1], ordered[-1][1], ordered[-1][0]), by_name
+
+
+def _scale(*sides: Sequence[FeatureReference]) -> str:
+    """The same where all is counted in the same places."""
+    named = [[(f.name, f.bins, list(f.categories)) for f in side] for side in sides]
+    return hashlib.sha256(msgspec.json.encode(named)).hexdigest()[:12]
 
 
 def _places(reference: Reference, features: Sequence[FeatureReference]) -> Places:

@@ -62,6 +62,26 @@ class Sees(msgspec.Struct, frozen=True):
     worst: str
 
 
+class FeatureCounts(msgspec.Struct, frozen=True):
+    """How many rows fell into each place of the scale: of a number below, in each bin of, and above it, of a text each
+    of its categories in their order and all others; the last one is of missing values."""
+
+    name: str
+    of: Of
+    kind: Literal["number", "text"]
+    counts: list[int]
+
+
+class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Of the last window, for a fleet: those of devices with one `scale` are added up. `left_out` features did not fit
+    in."""
+
+    scale: str
+    rows: int
+    features: tuple[FeatureCounts, ...]
+    left_out: int = 0
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Retained on the topic `drift`. `learned` windows of `arms`, before which distances are not judged; `features` in
     order, the oddest first; `doubtful` are those that were learnt while they looked broken."""
@@ -80,3 +100,4 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[Finding, ...] = ()
     doubtful: tuple[str, ...] = ()
     sees: Sees | None = None
+    counts: Counts | None = None

@@ -222,6 +222,7 @@ class DriftWatch:
             features=self._all_findings()[:TOLD_MOST],
             doubtful=self._judge.doubtful,
             sees=sees,
+            counts=None if self._last is None else self._judge.counted(self._last),
         )
 
     def pictured(self) -> Mapping[str, Any]:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.errors import UnavailableError, one_line
 from edge.mqtt.url import BrokerUrl
+from edge.tools.fleet import retained
 from edge.tools.fleet.repository import KeyRow, Repository
+from edge.tools.fleet.table import table
 from edge.updates.release import WHOLE
-
-QUIET_S = 1.0
-"""No further retained message for so long: that was all."""
-MOST_S = 30.0
-CONNECT_S = 10.0
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -65,55 +57,9 @@ def percent(share: int) -> str:
 
 
 def listen(url: BrokerUrl, prefix: str, ca: Path | None = None) -> list[Heard]:
-    """What every device has retained. Raises UnavailableError where the broker cannot be asked.
-
-    At QoS 0: past its queue of a thousand a broker drops retained messages of QoS 1 without a word.
-    """
-    heard: dict[tuple[str, str], Heard] = {}
-    came = threading.Event()
-    ready: list[str] = []
-
-    def on_connect(client: paho.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
-        ready.append(str(code) if code.is_failure else "")
-        client.subscribe(f"{prefix}/+/+/update", qos=0)
-        came.set()
-
-    def on_message(_client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
-        device, model = message.topic.split("/")[-3:-1]
-        heard[device, model] = _read(device, model, bytes(message.payload))
-        came.set()
-
-    client = paho.Client(CallbackAPIVersion.VERSION2, transport="websockets" if url.websockets else "tcp")
-    client.on_connect, client.on_message = on_connect, on_message
-    if url.username is not None:
-        client.username_pw_set(url.username, url.password)
-    if url.tls:
-        client.tls_set(None if ca is None else str(ca))
-    if url.websockets:
-        client.ws_set_options(url.request)
-    try:
-        client.connect(url.host, url.port)
-    except OSError as exc:
-        raise UnavailableError(f"{url}: {one_line(exc)}; is the broker there?") from exc
-    client.loop_start()
-    try:
-        _wait(came, ready, url)
-    finally:
-        client.disconnect()
-        client.loop_stop()
-    return [heard[key] for key in sorted(heard)]
-
-
-def _wait(came: threading.Event, ready: Sequence[str], url: BrokerUrl) -> None:
-    if not came.wait(CONNECT_S):
-        raise UnavailableError(f"{url}: no answer within {CONNECT_S:.0f} s; is a broker there?")
-    if ready and ready[0]:
-        raise UnavailableError(f"{url}: the broker refuses: {ready[0]}; say --mqtt mqtt://user@host, with its password")
-    end = time.monotonic() + MOST_S
-    while time.monotonic() < end:
-        came.clear()
-        if not came.wait(QUIET_S):
-            return
+    """What every device has retained of updates. Raises UnavailableError where the broker cannot be asked."""
+    heard = retained.listen(url, prefix, "update", ca).payloads
+    return [_read(device, model, payload) for (device, model), payload in sorted(heard.items())]
 
 
 def _read(device: str, model: str, payload: bytes) -> Heard:
@@ -147,34 +93,27 @@ def lines(offers: Sequence[Offered], heard: Sequence[Heard] | None) -> Iterator[
         for o in offers
     ]  # fmt: skip
     comes = ("from",) if any(o.origin for o in offers) else ("",)
-    yield from _table(("model", "channel", "version", "devices", "sha256", *comes), rows)
+    yield from table(("model", "channel", "version", "devices", "sha256", *comes), rows)
     if heard is None:
         return
     yield ""
     counted = Counter((h.model, h.version, _state(h)) for h in heard)
     yield f"{len(heard)} heard"
-    yield from _table(
+    yield from table(
         ("model", "version", "state", "devices"), [(*key, str(count)) for key, count in sorted(counted.items())]
     )
     told = [h for h in heard if h.reason]
     if told:
         yield ""
         reasons = [(h.device, h.model, h.state, h.reason) for h in told]
-        yield from _table(("device", "model", "state", "reason"), reasons)
+        yield from table(("device", "model", "state", "reason"), reasons)
 
 
 def key_lines(rows: Sequence[KeyRow]) -> Iterator[str]:
     """Which key signs for what, as text for a terminal."""
     cells = [(r.role, ", ".join(r.keys), r.until[:10], r.file or "not here") for r in rows]
-    return _table(("role", "key", "signed until", "file"), cells)
+    return table(("role", "key", "signed until", "file"), cells)
 
 
 def _state(heard: Heard) -> str:
     return f"rolled-back from {heard.to}" if heard.state == "rolled-back" and heard.to else heard.state
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    every = [head, *rows]
-    widths = [max(len(row[column]) for row in every) for column in range(len(head))]
-    for row in every:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

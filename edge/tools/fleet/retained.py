@@ -1,0 +1,130 @@
+"""What all devices have retained on a topic of theirs.
+
+A broker puts all that is retained into a client's queue at once, and drops without a word what does not fit there: past
+a thousand messages of QoS 1, and past some megabytes at QoS 0. So who is there is learnt from `status`, which is small,
+and those of whom nothing came are asked by name, some hundreds at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge.errors import UnavailableError, one_line
+from edge.mqtt.url import BrokerUrl
+
+QUIET_S = 1.0
+"""No further retained message for so long: that was all."""
+MOST_S = 30.0
+CONNECT_S = 10.0
+ASKED_AT_ONCE = 500
+
+Key = tuple[str, str]
+"""Device and model."""
+
+
+class Retained(msgspec.Struct, frozen=True):
+    """The payloads by device and model. `unlisted`: so many of them have no `status`, and others of that kind may not
+    have been heard."""
+
+    payloads: Mapping[Key, bytes]
+    unlisted: int = 0
+
+
+def listen(url: BrokerUrl, prefix: str, kind: str, ca: Path | None = None) -> Retained:
+    """What is retained on `<prefix>/<device>/<model>/<kind>`. Raises UnavailableError where the broker cannot be
+    asked."""
+    listener = _Listener(url, prefix, ca)
+    try:
+        listener.connect()
+        there = set(listener.ask(["+/+"], "status"))
+        found = dict(listener.ask(["+/+"], kind))
+        unlisted = len(found.keys() - there)
+        missing = sorted(there - found.keys())
+        for some in _cut(missing):
+            found.update(listener.ask([f"{device}/{model}" for device, model in some], kind))
+    finally:
+        listener.close()
+    return Retained(found, unlisted)
+
+
+def _cut(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
+    for begin in range(0, len(keys), ASKED_AT_ONCE):
+        yield keys[begin : begin + ASKED_AT_ONCE]
+
+
+class _Listener:
+    """Payloads are decoded later, for a broker drops those of a slow reader, too."""
+
+    def __init__(self, url: BrokerUrl, prefix: str, ca: Path | None) -> None:
+        self._url, self._prefix = url, prefix
+        self._changed = threading.Condition()
+        self._refused: str | None = None
+        self._came: dict[Key, bytes] = {}
+        self._kind = ""
+        self._newest_s = 0.0
+        self._end_s = 0.0
+        client = paho.Client(CallbackAPIVersion.VERSION2, transport="websockets" if url.websockets else "tcp")
+        client.on_connect, client.on_message = self._on_connect, self._on_message
+        if url.username is not None:
+            client.username_pw_set(url.username, url.password)
+        if url.tls:
+            client.tls_set(None if ca is None else str(ca))
+        if url.websockets:
+            client.ws_set_options(url.request)
+        self._client = client
+
+    def _on_connect(self, _client: paho.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        with self._changed:
+            self._refused = str(code) if code.is_failure else ""
+            self._changed.notify()
+
+    def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        *_, device, model, kind = message.topic.split("/")
+        with self._changed:
+            if kind == self._kind and message.payload:
+                self._came[device, model] = bytes(message.payload)
+                self._newest_s = time.monotonic()
+                self._changed.notify()
+
+    def connect(self) -> None:
+        url = self._url
+        try:
+            self._client.connect(url.host, url.port)
+        except OSError as exc:
+            raise UnavailableError(f"{url}: {one_line(exc)}; is the broker there?") from exc
+        self._client.loop_start()
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._refused is not None, CONNECT_S):
+                raise UnavailableError(f"{url}: no answer within {CONNECT_S:.0f} s; is a broker there?")
+        if self._refused:
+            text = f"the broker refuses: {self._refused}; say --mqtt mqtt://user@host, with its password"
+            raise UnavailableError(f"{url}: {text}")
+        self._end_s = time.monotonic() + MOST_S
+
+    def ask(self, whom: Sequence[str], kind: str) -> Mapping[Key, bytes]:
+        """What comes until it is quiet, or all of them have answered who are named."""
+        wanted = 0 if whom[0].startswith("+") else len(whom)
+        topics = [f"{self._prefix}/{one}/{kind}" for one in whom]
+        with self._changed:
+            self._came, self._kind, self._newest_s = {}, kind, time.monotonic()
+            self._client.subscribe([(topic, 0) for topic in topics])
+            while not (wanted and len(self._came) >= wanted):
+                left_s = min(self._newest_s + QUIET_S, self._end_s) - time.monotonic()
+                if left_s <= 0:
+                    break
+                self._changed.wait(left_s)
+            came, self._came, self._kind = self._came, {}, ""
+        self._client.unsubscribe(topics)
+        return came
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
