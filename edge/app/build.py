@@ -309,7 +309,12 @@ def _frame_saver(core: Core, draft: Draft) -> None:
         )
     from edge.overlay.frame_saver import FrameSaver  # brings OpenCV
 
-    saver = FrameSaver(output.save_frames, output.save_frames_max, annotate=output.annotate)
+    saver = FrameSaver(
+        output.save_frames,
+        output.save_frames_max,
+        annotate=output.annotate,
+        places=tracking.places(core.settings.tracking),
+    )
     draft.observers.append(saver)
     draft.add("frame saver", saver.open)
 

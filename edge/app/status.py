@@ -22,6 +22,7 @@ from edge.pipeline.results import timestamp
 from edge.plugins.protocols import Clock
 from edge.remote.address import without_credentials
 from edge.settings.settings import Settings, WordsSettings
+from edge.settings.stages import TrackingSettings
 from edge.telemetry import board as telemetry
 from edge.telemetry.clock import clock_synced
 from edge.telemetry.metrics import Metrics
@@ -98,6 +99,7 @@ class Status:
             "source": self.source,
             "batch": settings.publishing.batch,
             **_words(settings.words),
+            **_tracking(settings.tracking),
             "versions": {"edge-run": __version__, "python": platform.python_version(), "numpy": np.__version__},
             "platform": platform.machine(),
             **({"twin": {"boot": twin}} if (twin := self.twin()) else {}),
@@ -154,6 +156,13 @@ class StatsPublisher:
         if self._interval_ns and now >= self._next_ns and self._session.up:
             self._session.post(self._status.message())
             self._next_ns = now + self._interval_ns
+
+
+def _tracking(said: TrackingSettings) -> dict[str, Any]:
+    """Whether objects are followed, and the zones and lines in force, as they were said."""
+    if said.lost_s is None:
+        return {}
+    return {"tracking": {"lost_s": said.lost_s, "zones": dict(said.zones), "lines": dict(said.lines)}}
 
 
 def _words(said: WordsSettings) -> dict[str, Any]:

@@ -29,10 +29,11 @@ def make(core: Core, source: Source | None) -> tuple[Core, Tracking | None]:
 
     _require_use(core, source)
     flow, sure = core.lowered()
-    return flow, Tracking(lost_s, sure or 0.0, _places(settings), live=frames_are_of_now(core, source))
+    return flow, Tracking(lost_s, sure or 0.0, places(settings), live=frames_are_of_now(core, source))
 
 
-def _places(settings: TrackingSettings) -> Places:
+def places(settings: TrackingSettings) -> Places:
+    """Zones and lines as they were said."""
     from edge.tracking.places import Place
     from edge.tracking.stage import Places
 

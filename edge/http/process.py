@@ -27,7 +27,10 @@ class Process:
         self._state = state
         self._exposition = exposition
         self._admission = admission
-        self.pages = {"/": Page("live", "results.js", "try.js", "share.js", "drift.js"), "/docs": Page("docs")}
+        self.pages = {
+            "/": Page("live", "results.js", "zones.js", "try.js", "share.js", "drift.js"),
+            "/docs": Page("docs"),
+        }
 
     def routes(self, others: list[BaseRoute], version: str) -> list[BaseRoute]:
         """`others` are those of the document beside these."""

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from edge.data.result import Anomaly, Classification, Detection, Regression, Result, Segmentation, Text
 from edge.data.sample import EncodedImage
 from edge.data.tensor import Array
 from edge.errors import SampleError
 from edge.preprocess.image.decode import decode, opencv
+from edge.tracking.places import Place
+from edge.tracking.stage import Places
 
 QUALITY = 88
 # RGB; told apart by people who see red and green alike (Okabe and Ito), dark enough for white text.
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 130, 95), (170, 80, 140), (140, 100, 0), (60, 100, 160))
 
 
-def draw(picture: EncodedImage, result: Result) -> bytes:
+def draw(picture: EncodedImage, result: Result, places: Places | None = None) -> bytes:
     """A JPEG of the picture with boxes, points and labels. Raises SampleError."""
-    return encode(on(decode(picture.data), result))
+    return encode(on(decode(picture.data), result, places))
 
 
-def on(pixels: Array, result: Result) -> Array:
-    """A copy with boxes, points and labels; RGB, height x width x 3, uint8."""
+def on(pixels: Array, result: Result, places: Places | None = None) -> Array:
+    """A copy with boxes, points and labels, zones and lines below them; RGB, height x width x 3, uint8."""
     pen = _Pen(pixels.copy())
+    if places is not None:
+        for zone in places.zones:
+            pen.place(zone, closed=True)
+        for line in places.lines:
+            pen.place(line, closed=False)
     caption: list[str] = []
     for prediction in reversed(result.predictions):  # the best box on top
         if isinstance(prediction, Detection):
@@ -89,6 +98,20 @@ class _Pen:
         track = f" #{detection.track_id}" if detection.track_id else ""
         text = f"{detection.label}{track} {detection.score:.0%} {_within(detection)}".rstrip()
         self._label(text, x_min, y_min, colour)
+
+    def place(self, place: Place, *, closed: bool) -> None:
+        """A zone is closed; a line has an arrow to its right side."""
+        height, width = self.pixels.shape[:2]
+        points = np.array([(round(x), round(y)) for x, y in place.within(width, height).points], np.int32)
+        for colour, wide in (((0, 0, 0), 3 * self._line), ((255, 255, 255), self._line)):  # seen on any picture
+            self._cv2.polylines(self.pixels, [points], closed, colour, wide)
+            if not closed:
+                middle, along = points.mean(axis=0), points[1] - points[0]
+                side = np.array([-along[1], along[0]]) / max(1.0, float(np.hypot(*along))) * 20 * self._line
+                tip = middle + side
+                start, end = ((round(float(x)), round(float(y))) for x, y in (middle, tip))
+                self._cv2.arrowedLine(self.pixels, start, end, colour, wide, tipLength=0.4)
+        self._label(place.name, int(points[0][0]), int(points[0][1]), (40, 40, 40))
 
     def caption(self, lines: list[str]) -> None:
         bottom = 0

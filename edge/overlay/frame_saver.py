@@ -17,6 +17,7 @@ from edge.data.result import Result, Skipped
 from edge.data.sample import EncodedImage, Sample
 from edge.errors import ConfigError, SampleError
 from edge.overlay import annotate
+from edge.tracking.stage import Places
 
 log = logging.getLogger("edge.frames")
 
@@ -26,7 +27,9 @@ PREFIX = "frame-"
 class FrameSaver:
     """Used by one thread. What is no picture is passed over."""
 
-    def __init__(self, folder: Path, max_bytes: int, *, annotate: bool) -> None:
+    def __init__(self, folder: Path, max_bytes: int, *, annotate: bool, places: Places | None = None) -> None:
+        """`places`: zones and lines to be drawn with `annotate`."""
+        self._places = places
         self._folder, self._max_bytes, self._annotate = folder, max_bytes, annotate
         self._kept: deque[tuple[Path, int]] = deque()
         self._bytes = 0
@@ -60,10 +63,10 @@ class FrameSaver:
     def _encoded(self, sample: Sample, result: Result) -> bytes | None:
         picture = picture_of(sample.payload)
         if isinstance(picture, EncodedImage):
-            return annotate.draw(picture, result) if self._annotate else picture.data
+            return annotate.draw(picture, result, self._places) if self._annotate else picture.data
         if picture is None:
             return None
-        return annotate.encode(annotate.on(picture.pixels, result) if self._annotate else picture.pixels)
+        return annotate.encode(annotate.on(picture.pixels, result, self._places) if self._annotate else picture.pixels)
 
     def _write(self, path: Path, data: bytes) -> None:
         try:

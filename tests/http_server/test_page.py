@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from support.processes import until
 from edge.app import assembly
 from edge.model import manifest
 from edge.model.golden import pack
+from edge.settings import layers
 
 selenium = pytest.importorskip("selenium.webdriver")
 
@@ -619,3 +621,146 @@ def test_a_service_that_does_not_watch_shows_nothing_of_drift(browser, digits):
 def test_axe_finds_nothing_in_the_curves_either(browser, serve, models, drifting, axe, scheme):
     site = serve(onnxmodels.scores(models / "digits.onnx"), stats=lambda: STATS, drift=drifting.watch.pictured)
     assert violations(browser, site.server.url, axe, scheme, lambda: shows(browser, "drift-state", "Drifted")) == []
+
+
+# --- zones ----------------------------------------------------------------------------------------------
+
+WIDTH, HEIGHT = 320, 240
+TRACKING = {
+    "lost_s": 1.0,
+    "zones": {"door": [[0.0, 0.5], [0.5, 0.5], [0.5, 1.0]]},
+    "lines": {"gate": [[10, 20], [200, 20]]},
+}
+
+
+@pytest.fixture
+def detector(browser, serve, models):
+    """A page with a picture, in which zones can be drawn; also what it is started with."""
+
+    def opened(**more) -> str:
+        site = serve(onnxmodels.one_box(models / "page_box.onnx"), **more)
+        browser.get(site.server.url)
+        site.post("/predict", cv2.imencode(".png", np.full((HEIGHT, WIDTH, 3), 150, np.uint8))[1].tobytes())
+        until(lambda: browser.find_element(By.ID, "draw").is_displayed(), "the newest picture")
+        return site.server.url
+
+    return opened
+
+
+def begin(browser):
+    browser.find_element(By.ID, "draw").click()
+    until(lambda: browser.find_element(By.ID, "places-picture").size["height"] > 20, "the picture to draw on")
+
+
+def at(browser, x: float, y: float) -> tuple[int, int]:
+    """Pixels of the window for a point of the picture in shares."""
+    script = """const m = document.getElementById("places-pad").getScreenCTM();
+        const p = new DOMPoint(arguments[0], arguments[1]).matrixTransform(m); return [p.x, p.y];"""
+    browser.execute_script("document.getElementById('places-pad').scrollIntoView({block: 'center'})")
+    px, py = browser.execute_script(script, x * WIDTH, y * HEIGHT)
+    return round(px), round(py)
+
+
+def press(browser, kind: str, x: float, y: float) -> None:
+    px, py = at(browser, x, y)
+    if kind == "finger":
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": px, "y": py}]})
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        return
+    for what in ("mousePressed", "mouseReleased"):
+        event = {"type": what, "x": px, "y": py, "button": "left", "clickCount": 1}
+        browser.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+
+
+def add(browser, name: str) -> None:
+    browser.find_element(By.ID, "places-name").send_keys(name + Keys.ENTER)
+
+
+def drawn(browser) -> dict[str, Any]:
+    return tomllib.loads(browser.find_element(By.ID, "places-toml").get_property("value"))
+
+
+@pytest.mark.parametrize("kind", ["mouse", "finger"])
+def test_a_zone_and_a_line_are_drawn_and_are_the_settings_that_edge_run_reads(browser, detector, tmp_path, kind):
+    touch = {"enabled": kind == "finger"}
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", touch)
+    try:
+        detector()
+        begin(browser)
+        for number, corner in enumerate([(0.25, 0.25), (0.75, 0.25), (0.75, 0.75)]):
+            press(browser, kind, *corner)
+            until(lambda n=number: len(browser.find_elements(By.CSS_SELECTOR, ".corner")) == n + 1, "a corner")
+        add(browser, "door")
+        browser.find_element(By.CSS_SELECTOR, "input[value=line]").click()
+        for corner in [(0.0, 0.5), (0.9, 0.5)]:
+            press(browser, kind, *corner)
+        until(lambda: len(browser.find_elements(By.CSS_SELECTOR, ".corner")) == 2, "two ends")
+        add(browser, "gate")
+    finally:
+        browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    file = tmp_path / "edge.toml"
+    file.write_text(browser.find_element(By.ID, "places-toml").get_property("value"))
+    said = layers.read(["m.onnx", "--config", str(file)], {}, "0").tracking
+    assert said.lost_s == 1.0
+    ((zone, corners),), ((line, ends),) = said.zones, said.lines
+    assert (zone, line) == ("door", "gate")
+    assert np.allclose(corners, [(0.25, 0.25), (0.75, 0.25), (0.75, 0.75)], atol=0.02)
+    assert np.allclose(ends, [(0.0, 0.5), (0.9, 0.5)], atol=0.02)
+
+
+def test_a_corner_can_be_moved(browser, detector):
+    detector()
+    begin(browser)
+    for corner in [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8)]:
+        press(browser, "mouse", *corner)
+    (x, y), (to_x, to_y) = at(browser, 0.8, 0.8), at(browser, 0.5, 0.9)
+    for what, px, py in (("mousePressed", x, y), ("mouseMoved", to_x, to_y), ("mouseReleased", to_x, to_y)):
+        event = {"type": what, "x": px, "y": py, "button": "left", "clickCount": 1}
+        browser.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+    press(browser, "mouse", 0.2, 0.9)
+    add(browser, "door")
+    corners = drawn(browser)["zones"]["door"]["polygon"]
+    assert np.allclose(corners, [(0.2, 0.2), (0.8, 0.2), (0.5, 0.9), (0.2, 0.9)], atol=0.02)
+
+
+def test_the_keyboard_draws_too_and_takes_back(browser, detector):
+    detector()
+    begin(browser)
+    pad = browser.switch_to.active_element
+    assert pad.get_attribute("id") == "places-pad"
+    pad.send_keys(Keys.ENTER, *[Keys.ARROW_RIGHT] * 5, Keys.ENTER, *[Keys.ARROW_DOWN] * 5, Keys.ENTER, "x", Keys.ENTER)
+    pad.send_keys(Keys.BACKSPACE)
+    add(browser, "door")
+    assert drawn(browser)["zones"]["door"]["polygon"] == [[0.5, 0.5], [0.6, 0.5], [0.6, 0.6333]]
+
+
+def test_what_is_no_zone_is_said_and_not_added(browser, detector):
+    detector()
+    begin(browser)
+    for corner in [(0.1, 0.1), (0.9, 0.9), (0.9, 0.1), (0.1, 0.9)]:
+        press(browser, "mouse", *corner)
+    add(browser, "door")
+    shows(browser, "places-said", "Its edges cross")
+    assert "zones" not in drawn(browser)
+
+
+def test_zones_in_force_are_on_the_picture_and_can_be_taken_away(browser, detector):
+    detector(info={"tracking": TRACKING})
+    until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#boxes text.place")) == 2, "zones on the newest picture")
+    begin(browser)
+    assert drawn(browser) == {
+        "zones": {"door": {"polygon": TRACKING["zones"]["door"]}},
+        "lines": {"gate": {"points": [[0.0313, 0.0833], [0.625, 0.0833]]}},
+    }
+    browser.find_element(By.CSS_SELECTOR, "[aria-label='Remove zone door']").click()
+    assert "zones" not in drawn(browser)
+
+
+def test_axe_finds_nothing_while_zones_are_drawn(browser, detector, axe):
+    url = detector(info={"tracking": TRACKING})
+
+    def ready() -> None:
+        until(lambda: browser.find_element(By.ID, "draw").is_displayed(), "the newest picture")
+        begin(browser)
+
+    assert violations(browser, url, axe, "light", ready) == []

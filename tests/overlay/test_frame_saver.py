@@ -22,6 +22,8 @@ from edge.data.sample import EncodedImage, Image, Sample
 from edge.errors import ConfigError
 from edge.overlay import annotate
 from edge.overlay.frame_saver import FrameSaver
+from edge.tracking.places import Place
+from edge.tracking.stage import Places
 
 PIXELS = np.zeros((60, 80, 3), np.uint8)
 DETECTION = Detection(1, "cat", 0.9, (10.0, 20.0, 50.0, 40.0), keypoints=[(30.0, 30.0, 0.9)])
@@ -124,3 +126,17 @@ def test_a_folder_that_vanishes_costs_no_result(tmp_path):
     folder.rmdir()
     made(sample(Image(PIXELS)), [result()])
     assert made.failed == 1
+
+
+def test_zones_and_lines_are_drawn_below_the_objects():
+    grey = np.full((300, 400, 3), 128, np.uint8)
+    zone = Place("door", ((0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)))
+    line = Place("gate", ((100.0, 270.0), (300.0, 270.0)))
+    drawn = annotate.on(grey, result(), Places((zone,), (line,))).astype(int)
+    for y, x in ((225, 200), (150, 100), (150, 300), (270, 150), (280, 200)):  # edges, the line, its arrow
+        assert abs(drawn[y, x] - 128).min() > 60, (y, x)
+    assert (drawn[150, 200] == 128).all()
+    over = annotate.on(
+        grey, result(1, DETECTION), Places((replace(zone, points=((10.0, 40.0), (50.0, 40.0), (30.0, 60.0))),))
+    )
+    assert tuple(over[40, 20]) == annotate.COLOURS[1]

@@ -59,6 +59,7 @@ class Site:
         self.clock = SystemClock()
         stats = options.pop("stats", lambda: {"results": 0, "skipped": 0, "dropped": {}, "lanes": {}})
         source = options.pop("source", "")
+        said = options.pop("info", {})
         served = Served(
             manifest=loaded.manifest,
             engine=loaded.engine,
@@ -67,7 +68,7 @@ class Site:
             make_pipeline=self.pipeline,
             metrics=self.metrics,
             clock=self.clock,
-            info=lambda: {**INFO, "model": {**INFO["model"], "name": self.name}},  # type: ignore[dict-item]
+            info=lambda: {**INFO, "model": {**INFO["model"], "name": self.name, "task": loaded.manifest.task}, **said},  # type: ignore[dict-item]
             stats=stats,
             source=source,
             **{k: options.pop(k) for k in ("temperature", "throttled", "drift") if k in options},

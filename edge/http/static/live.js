@@ -287,6 +287,9 @@ async function poll() {
     if (known !== runs) {
       known = runs;
       facts(now);
+      places = placesOf(now.info);
+      drawing.tracked = Boolean(now.info.tracking);
+      $("draw").hidden = !["detect", "keypoints"].includes(now.info.model.task);
       const wantsPicture = now.manifest.inputs.some((i) => i.kind === "image");
       $("try-picture").hidden = !wantsPicture;
       $("try-row").hidden = wantsPicture;

@@ -100,6 +100,26 @@ function caption(object) {
   return [object.label, object.track_id && `#${object.track_id}`, percent(object.score), within(object)].filter(Boolean).join(" ");
 }
 
+// Zones and lines in force, as the device tells them; drawn below the boxes of its own pictures.
+let places = [];
+
+// A line has an arrow to its right side, where what crosses it goes in.
+function placeNodes({ kind, name, points }, size) {
+  const at = inPixels(points, size);
+  const unit = Math.max(...size) / 34;
+  const nodes = [svg(kind === "zone" ? "polygon" : "polyline", { class: "place", points: at.join(" ") })];
+  if (kind === "line") {
+    const [[ax, ay], [bx, by]] = at;
+    const [mx, my, long] = [(ax + bx) / 2, (ay + by) / 2, Math.hypot(bx - ax, by - ay) || 1];
+    const [nx, ny] = [(-(by - ay) / long) * unit, ((bx - ax) / long) * unit];
+    nodes.push(svg("path", { class: "place arrow", d: `M${mx - ny / 2} ${my + nx / 2}L${mx + nx} ${my + ny}L${mx + ny / 2} ${my - nx / 2}Z` }));
+  }
+  const [x, y] = at[0];
+  const low = Math.min(Math.max(y + unit, unit), size[1] - unit / 3);
+  nodes.push(svg("text", { class: "place", x: Math.min(x + unit / 3, size[0] - name.length * unit * 0.6), y: low, "font-size": unit }, name));
+  return nodes;
+}
+
 function drawBoxes(layer, image, result) {
   const width = image.naturalWidth;
   const height = image.naturalHeight;
@@ -111,7 +131,8 @@ function drawBoxes(layer, image, result) {
   // The surest last, on top of the others; every line below every label.
   boxes.reverse();
   const hue = (p) => ({ "data-hue": p.index % 6 });
-  layer.replaceChildren(...boxes.map((p) => {
+  const drawn = layer.id === "boxes" ? places.flatMap((place) => placeNodes(place, [width, height])) : [];
+  layer.replaceChildren(...drawn, ...boxes.map((p) => {
     const [left, top, right, bottom] = p.box;
     const group = svg("g", hue(p));
     group.append(svg("rect", { x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, bottom - top) }));

@@ -31,12 +31,15 @@ function asPicture() {
   const pen = canvas.getContext("2d");
   pen.drawImage(image, 0, 0);
   pen.lineWidth = Math.max(2, Math.max(canvas.width, canvas.height) / 300);
-  for (const node of $("boxes").querySelectorAll("rect, circle, text")) {
+  for (const node of $("boxes").querySelectorAll("polygon, polyline, path, rect, circle, text")) {
     const style = getComputedStyle(node);
     const at = (name) => Number(node.getAttribute(name));
     pen.fillStyle = style.fill;
     pen.strokeStyle = style.stroke;
-    if (node.tagName === "text") {
+    if (node.tagName === "path" || node.points) {
+      const shape = node.points ? `M${[...node.points].map((p) => `${p.x} ${p.y}`).join("L")}${node.tagName === "polygon" ? "Z" : ""}` : node.getAttribute("d");
+      pen[node.tagName === "path" ? "fill" : "stroke"](new Path2D(shape));
+    } else if (node.tagName === "text") {
       pen.font = `600 ${at("font-size")}px ${style.fontFamily}`;
       pen.fillText(node.textContent, at("x"), at("y"));
     } else if (node.tagName === "circle") {
