@@ -24,6 +24,7 @@
 # make bench-scale                    what it costs as the work grows, drawn: slower models, a fuller spool, more connections
 # make bench-score                    edge-score beside the same work by hand
 # make bench-drift                    false alarms and detection of drift on simulated months, beside the rules in use elsewhere
+# make bench-runs    four cameras in one process beside four processes: memory, frames, processor
 # make bench-tracking RIVAL=python    --track beside trackers' ByteTrack; RIVAL has `trackers` and `motmetrics`
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run;
 #              BROKER=mosquitto|mosquitto-memory|rabbitmq|nats|ejabberd|aedes)
@@ -40,7 +41,7 @@ BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-drift bench-tracking soak clean
+.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-drift bench-tracking bench-runs soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -216,6 +217,9 @@ bench-drift: $(VENV)/.dev
 
 bench-tracking: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m tracking --rival $(RIVAL) $(if $(QUICK),--scenes 2) $(ARGS)
+
+bench-runs: $(VENV)/.dev
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m runs --write tests/benchmarks/README.md $(if $(QUICK),--rounds 1 --seconds 5) $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* .arm64 dist build mutants

@@ -35,8 +35,13 @@ model's manifest. A flag that may be repeated is a list in the file, and has com
 written `256MB`, times in seconds. A password belongs in a file (`--mqtt-password-file`): what is on the command line,
 everybody on the machine can read. A variable that begins with `EDGE_` and is none of these is told at the start.
 
+The file may hold several models and sources, each in a `[[run]]` table: [runs](runs.md).
+
 `edge-run --help-all` says the same. This page is written by `make settings`.
 """
+
+
+WHOLE = "Of the whole process: in the file they stand above the first `[[run]]`.\n"
 
 
 def page() -> str:
@@ -51,6 +56,7 @@ def _tables(struct: type[msgspec.Struct]) -> Iterable[str]:
         rooms.setdefault(option.title, []).append(option)
     for title, among in rooms.items():
         heading = [f"### {title[0].upper()}{title[1:]}\n"] if title else []
+        heading += [WHOLE] if all(option.of_process for option in among) else []
         yield "\n".join([*heading, "| flag | | default |\n|---|---|---|", *map(_row, among), ""])
 
 
@@ -59,7 +65,8 @@ def _row(option: Option) -> str:
     value = "" if option.switch else f" {option.metavar}"
     word = option.metavar if flag.positional else f"{', '.join(option.words)}{value}"
     text = flag.help.replace("...", registry.usage(flag.plugins)) if flag.plugins else flag.help
-    notes = [note for note, so in (("repeatable", flag.many), ("a flag only", flag.only_flag)) if so]
+    known = (("repeatable", flag.many), ("a flag only", flag.only_flag), ("of the process", flag.of_process))
+    notes = [note for note, so in known if so]
     more = f" ({', '.join(notes)})" if notes else ""
     return f"| `{_cell(word)}` | {_cell(text)}{more} | {_default(option.default)} |"
 

@@ -55,7 +55,6 @@ from edge.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from edge.http.app import HttpServer
-    from edge.http.options import Served
 
 
 def make_preprocessor(loaded: Loaded, rules: RowRules | None = None) -> Preprocessor:
@@ -326,11 +325,11 @@ def _waiting_well(sink: Sink) -> int:
 
 
 def make_server(
-    address: str, settings: HttpSettings, served: Served, failed: Callable[[BaseException], None], instances: int = 1
+    address: str, settings: HttpSettings, failed: Callable[[BaseException], None], clock: Clock, metrics: Metrics
 ) -> HttpServer:
     """The HTTP endpoint at [HOST:]PORT. Raises ConfigError, also where its libraries are not installed."""
     from edge.http import app, auth
-    from edge.http.options import WORKERS, ServerOptions
+    from edge.http.options import ServerOptions
 
     host, port = auth.split_address(address)
     options = ServerOptions(
@@ -346,6 +345,5 @@ def make_server(
         max_batch=settings.max_batch,
         max_wait_ms=settings.max_wait_ms,
         share=settings.share,
-        workers=max(WORKERS, instances),
     )
-    return app.HttpServer(served, options, failed)
+    return app.HttpServer(options, failed, clock, metrics)

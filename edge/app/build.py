@@ -1,4 +1,6 @@
-"""From settings and a loaded model to an `App`: each part made once, in the order in which they need each other.
+"""From settings and loaded models to an `App`: each part made once, in the order in which they need each other.
+
+What all runs share is made first, then each run, then what begins behind them.
 
 Nothing is started here. What ends the process (`Stop`), what counts and what tells the time are made first and given
 to whoever needs them; what a user has not asked for is not made, and stands in no list.
@@ -13,6 +15,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import structs
 
 from edge.app import (
@@ -24,6 +27,7 @@ from edge.app import (
     drift,
     endpoint,
     following,
+    joined,
     motion,
     refusals,
     tracking,
@@ -31,15 +35,16 @@ from edge.app import (
     words,
 )
 from edge.app.core import Core, Draft
-from edge.app.health import HealthSocket
 from edge.app.loading import Loaded
+from edge.app.run import Made, Run, end
 from edge.app.service import App, HangLog
 from edge.app.status import Status
 from edge.data import json_path
 from edge.delivery.outbox import Outbox
-from edge.errors import ConfigError
+from edge.errors import ConfigError, FatalError
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
+from edge.mqtt.topics import Topics
 from edge.pipeline.pipeline import Pipeline
 from edge.plugins.contexts import SinkContext
 from edge.plugins.protocols import RememberingSource, Source
@@ -53,6 +58,7 @@ from edge.runtime.left_out import LeftOut
 from edge.runtime.options import RunnerOptions
 from edge.runtime.runner import Runner
 from edge.runtime.stop import Stop
+from edge.settings import runs
 from edge.settings.settings import InputSettings, Settings
 from edge.telemetry.board import temperature_celsius
 from edge.telemetry.clock import SystemClock
@@ -62,6 +68,8 @@ from edge.telemetry.watchdog import Heartbeats, Watchdog
 if TYPE_CHECKING:
     from edge.app.update_agent import UpdateAgent
     from edge.homeassistant.announcer import Announcer
+    from edge.http.app import HttpServer
+    from edge.mqtt.embedded import EmbeddedBroker
     from edge.mqtt.masks import MaskPublisher
 
 log = logging.getLogger("edge.app.service")
@@ -70,19 +78,98 @@ ORIGINS_MOST = 1024
 """More than any broker sends without an acknowledgement."""
 
 
-def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None) -> App:
-    """Every part of the process, made and not yet started; `updates` may put another model in its place, later.
+class Opened(msgspec.Struct, frozen=True):
+    """The settings of a run, and its model, or why that cannot be loaded."""
 
-    Raises ConfigError."""
-    core, draft = _core(settings, loaded), Draft()
-    running = updates.runs(core) if updates is not None else None
+    settings: Settings
+    loaded: Loaded | FatalError
+
+    @property
+    def name(self) -> str:
+        """What its topics call it."""
+        return self.loaded.manifest.name if isinstance(self.loaded, Loaded) else runs.name(self.settings)
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """What all runs of the process have in common."""
+
+    settings: Settings
+    stop: Stop
+    hearts: Heartbeats
+    metrics: Metrics
+    clock: SystemClock
+    names: tuple[str, ...]
+    """Of the runs, where there are several."""
+    session: MqttSession | None
+    server: HttpServer | None
+    broker: EmbeddedBroker | None
+
+
+def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None) -> App:
+    """Every part of a process with one run, made and not yet started; `updates` may put another model in its place,
+    later. Raises ConfigError."""
+    return build_all(settings, [Opened(settings, loaded)], updates)
+
+
+def build_all(settings: Settings, opened: Sequence[Opened], updates: UpdateAgent | None = None) -> App:
+    """The same for the runs of `settings`. Of several, one that cannot be made is told of and does not begin.
+
+    Raises FatalError of the only one, ConfigError."""
+    names = [one.name for one in opened]
+    joined.require_apart(opened)
+    first, last = Draft(), Draft()
+    clock, stop, metrics = SystemClock(), Stop(), Metrics()
+    hearts = Heartbeats(clock)
+    broker = connecting.embedded(settings, first)
+    session = connecting.connect(settings, last, names, stop, hearts.beat, broker)
+    server = endpoint.open_server(settings, stop, clock, metrics)
+    shared = Shared(
+        settings, stop, hearts, metrics, clock, tuple(names) if len(names) > 1 else (), session, server, broker
+    )
+    made = [_run(shared, one, updates) for one in opened]
+    watchdog = Watchdog(joined.hearts(hearts, made), clock)
+    last.ticks.append(HangLog(watchdog).tick)
+    if server is not None:
+        endpoint.begin(last, server, settings.http)
+    if session is not None:
+        joined.connect(settings, last, session, broker, made, names)
+    joined.health(settings, last, made, clock)
+    left = functools.partial(joined.leave, session, server)
+    return App(
+        stop, tuple(made), watchdog, tuple(first.parts), tuple(last.parts), last.tick, left, hears=session is not None
+    )
+
+
+def _run(shared: Shared, opened: Opened, updates: UpdateAgent | None) -> Run:
+    """Of several runs one that cannot be made is none that raises."""
+    topics = opened.settings.topics
+    base = Topics(f"{topics.prefix}/{topics.device}/{opened.name}")
+    stop = Stop(shared.stop) if shared.names else shared.stop
     outboxes: list[Outbox] = []  # filled below: what reports them is made before them
-    watchdog = Watchdog(core.hearts, core.clock)
-    draft.ticks.append(HangLog(watchdog).tick)
-    broker = connecting.embedded(settings, draft)
-    draft.add("engine", stop=loaded.engine.close if running is None else running.close)
-    session = connecting.connect(core, draft, broker)
+    made: Made | FatalError
+    try:
+        if isinstance(opened.loaded, FatalError):
+            raise opened.loaded
+        made = _made(shared, _core(shared, opened.settings, opened.loaded, stop), outboxes, updates)
+    except FatalError as exc:
+        if not shared.names:
+            raise
+        end(outboxes)
+        made = exc
+    run = Run(opened.name, base, stop, made)
+    if run.error is not None and shared.server is not None:
+        shared.server.fail(run.name, run.reason)
+    return run
+
+
+def _made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgent | None) -> Made:
+    """Every part of a run. Raises FatalError."""
+    settings, loaded, session, draft = core.settings, core.loaded, shared.session, Draft()
+    running = updates.runs(core) if updates is not None else None
+    draft.add("engine", stop=loaded.engine.close if running is None else running.close, lasting=True)
     status = Status(core.settings, loaded, core.metrics, core.clock, core.boot, core.topics, outboxes)
+    if session is not None and shared.names:
+        status.process_status = session.options.status_topic
     watched = drift.make(core, draft, session)
     if watched is not None:
         core = structs.replace(core, look=watched.look)
@@ -104,7 +191,8 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
     _frame_saver(core, draft)
     tried = trial.make(core, draft, session, captured.differs if captured is not None else None)
-    server = endpoint.make(core, draft, status, source, (watched, tried, captured), then)
+    if shared.server is not None:
+        endpoint.serve(core, draft, status, source, (watched, tried, captured), then, shared.server)
     if announcer is not None and announcer.pictures is not None:
         draft.observers.append(announcer.pictures.observe)
     if isinstance(source, RememberingSource):
@@ -112,38 +200,39 @@ def build(settings: Settings, loaded: Loaded, updates: UpdateAgent | None = None
     by_hand = updates.install if updates is not None and settings.updates.manual else None
     control.listen(core, draft, session, controls, by_hand)
     if session is not None:
-        connecting.join(core, draft, session, status, broker)
+        if shared.broker is None:
+            connecting.hold(settings, draft, session, core.topics.base, loaded.path)
+        connecting.join(core, draft, session, status)
         _terminal(core, draft, session)
     for name, part in (("drift's end", watched), ("trial's end", tried)):
         if part is not None:
             draft.add(name, stop=part.close)
     guard = _guard(core, draft, source, tried)
-    health = HealthSocket(settings.delivery.state_dir, core.stem, core.hearts.late, core.clock)
-    draft.add("health", health.open, health.close)
-    draft.ticks.append(health.tick)
     if updates is not None:
         updates.join(core, draft, session, status)
     pipelines = (pipeline, *(flow.pipeline(*watches) for _ in range(status.instances if status.instances > 1 else 0)))
     runner = _runner(core, draft, source, pipelines, outboxes, guard, controls)
     told = controls is not None or words.are_used(settings)
     if running is not None and not (watches or follows or keep or told):  # these are made for the model that runs
-        following.join(running, runner, server, status, announcer)
-    topics = core.topics.all if session is not None else ""
-    return App(loaded, topics, core.stop, runner, watchdog, tuple(draft.parts))
+        following.join(running, runner, shared.server, status, announcer)
+    heard = (core.topics.set, core.topics.stats, core.topics.info, *joined.hears(settings, loaded.manifest.name))
+    hears = heard if session is not None else ()
+    return Made(loaded, runner, tuple(draft.parts), outboxes, core.hearts, draft.born, status.farewell, hears)
 
 
-def _core(settings: Settings, loaded: Loaded) -> Core:
-    clock = SystemClock()
+def _core(shared: Shared, settings: Settings, loaded: Loaded, stop: Stop) -> Core:
+    clock, alone = shared.clock, not shared.names
     return Core(
         settings=settings,
         loaded=loaded,
         clock=clock,
-        metrics=Metrics(),
-        hearts=Heartbeats(clock),
-        stop=Stop(),
+        metrics=shared.metrics if alone else Metrics(),
+        hearts=shared.hearts if alone else Heartbeats(clock),
+        stop=stop,
         boot=os.urandom(4).hex(),
         seq=itertools.count(1),
         rows=_row_rules(settings.input),
+        runs=shared.names,
     )
 
 
@@ -184,6 +273,8 @@ def _announcer(core: Core, draft: Draft, session: MqttSession | None, status: St
         lambda: [status.message()],
         drift=status.drift is not None,
         lowest=control.bounds(core.loaded, None).lowest if core.settings.topics.commands else None,
+        process_status=session.options.status_topic if core.runs else "",
+        runs=core.runs,
     )
 
     def births() -> Sequence[Outgoing]:
@@ -364,6 +455,7 @@ def _runner(
             publish_filter=assembly.make_publish_filter(settings, core.loaded.manifest.task, metrics),
             gate=motion.make(core, source),
             idle=draft.idle,
+            beside_others=bool(core.runs),
             instances=pipelines[1:],
             guard=guard,
             controls=controls,

@@ -52,7 +52,7 @@ def make(core: Core, draft: Draft) -> Second:
         return Second(core)
     check(settings.cascade, core.loaded)
     loaded, gallery = open_second(settings)
-    draft.add("second model's engine", stop=loaded.engine.close)
+    draft.add("second model's engine", stop=loaded.engine.close, lasting=True)
     _say(loaded)
     return Second(core, loaded, gallery)
 

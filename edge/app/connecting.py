@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from edge.app.core import Core, Draft
 from edge.app.status import StatsPublisher, Status
 from edge.app.topics import TopicsLock
 from edge.delivery.retry import for_broker
 from edge.errors import ConfigError
-from edge.mqtt.messages import MqttOptions
+from edge.mqtt.messages import MqttOptions, Outgoing
 from edge.mqtt.options import broker_url
 from edge.mqtt.session import MqttSession
+from edge.mqtt.topics import Topics
 from edge.mqtt.twin import TwinWatch
 from edge.mqtt.url import BrokerUrl
+from edge.runtime.stop import Stop
+from edge.settings import runs
 from edge.settings.settings import Settings
 from edge.storage.instance import instance_id
 
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
     from edge.mqtt.embedded import EmbeddedBroker
 
 log = logging.getLogger("edge.app.service")
+
+Births: TypeAlias = Callable[[], Sequence[Outgoing]]
 
 
 def embedded(settings: Settings, draft: Draft) -> EmbeddedBroker | None:
@@ -46,52 +53,72 @@ def embedded(settings: Settings, draft: Draft) -> EmbeddedBroker | None:
     return broker
 
 
-def connect(core: Core, draft: Draft, broker: EmbeddedBroker | None) -> MqttSession | None:
-    """The one connection, None with `--mqtt none`. Raises ConfigError."""
-    mqtt, topics = core.settings.mqtt, core.settings.topics
+def connect(
+    settings: Settings,
+    draft: Draft,
+    names: Sequence[str],
+    stop: Stop,
+    beat: Callable[[str], None],
+    broker: EmbeddedBroker | None,
+) -> MqttSession | None:
+    """The one connection, None with `--mqtt none`. `names` are the runs'. Raises ConfigError."""
+    mqtt, topics = settings.mqtt, settings.topics
     if mqtt.url == "none":
         return None
     url = BrokerUrl("mqtt", "127.0.0.1", broker.port) if broker is not None else broker_url(mqtt)
-    name = core.loaded.manifest.name
-    client_id = mqtt.client_id or f"edge-run-{topics.device}-{name}-{instance_id(core.settings.delivery.state_dir)}"
+    # Of several runs the first one's name as the settings have it: it is the same where a model cannot be loaded.
+    name = runs.name(settings.runs[0]) if len(names) > 1 else names[0]
     backoff = for_broker()
     return MqttSession(
         MqttOptions(
             url=url,
-            client_id=client_id,
-            status_topic=core.topics.status,
+            client_id=mqtt.client_id or f"edge-run-{topics.device}-{name}-{instance_id(settings.delivery.state_dir)}",
+            status_topic=status_topic(settings, names),
             ca=mqtt.ca,
             cert=mqtt.cert,
             key=mqtt.key,
             keepalive_s=mqtt.keepalive,
             confirm_timeout_s=mqtt.confirm_timeout,
-            version=4 if broker is not None else _version(core.settings),
+            version=4 if broker is not None else _version(settings),
         ),
         births=draft.born,
         wait_s=backoff.next_s,
         worked=backoff.reset,
         refused=backoff.calm,
-        failed=core.stop.fail,
-        beat=core.hearts.beat,
+        failed=stop.fail,
+        beat=beat,
     )
+
+
+def status_topic(settings: Settings, names: Sequence[str]) -> str:
+    """Where the broker says `offline` for a process that died: the run's, or the one that several have in common."""
+    topics = settings.topics
+    return Topics(f"{topics.prefix}/{topics.device}" + (f"/{names[0]}" if len(names) == 1 else "")).status
 
 
 def _version(settings: Settings) -> int | None:
     """None: 5, or what the broker speaks. Attributes of a CloudEvent must not be lost for want of it."""
-    if settings.words.format == "cloudevents-binary":
+    if any(one.words.format == "cloudevents-binary" for one in settings.each):
         return 5
     return {"5": 5, "3.1.1": 4}.get(settings.mqtt.version or "")
 
 
-def join(core: Core, draft: Draft, session: MqttSession, status: Status, broker: EmbeddedBroker | None) -> None:
-    """Behind all that subscribes: who reads `online` may publish at once."""
+def hold(settings: Settings, draft: Draft, session: MqttSession, base: str, model: Path) -> None:
+    """The topics below `base` are this process's alone, to its end. Behind the spools: of two processes with one spool
+    the second ends with the spool's error."""
+    lock = TopicsLock(settings.delivery.state_dir, str(session.options.url), base, model)
+    draft.add("topics", lock.hold, lock.release, lasting=True)
 
-    if broker is None:
-        # Behind the spools: of two processes with one spool the second ends with the spool's error.
-        lock = TopicsLock(
-            core.settings.delivery.state_dir, str(session.options.url), core.topics.base, core.loaded.path
-        )
-        draft.add("topics", lock.hold, lock.release)
+
+def begin(draft: Draft, session: MqttSession, broker: EmbeddedBroker | None, last: Births) -> None:
+    """Behind all that subscribes: what reads `online` may publish at once. `last` is said before a clean end."""
+    draft.add("mqtt", session.start, lambda: session.stop(last()))
+    if broker is not None:
+        draft.add("results handed out", stop=broker.hand_out)
+
+
+def join(core: Core, draft: Draft, session: MqttSession, status: Status) -> None:
+    """What a run says of itself, and whether another one says the same."""
     twins = TwinWatch(
         core.boot,
         core.topics,
@@ -104,6 +131,3 @@ def join(core: Core, draft: Draft, session: MqttSession, status: Status, broker:
     draft.ticks.append(twins.tick)
     draft.births.append(status.births)
     draft.ticks.append(StatsPublisher(session, status, core.settings.topics.stats_interval, core.clock).tick)
-    draft.add("mqtt", session.start, lambda: session.stop(status.farewell()))
-    if broker is not None:
-        draft.add("results handed out", stop=broker.hand_out)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from edge.app import assembly
 from edge.app.loading import Loaded
-from edge.app.service import Part
+from edge.app.part import Part
 from edge.data.names import DISCOVERY
 from edge.data.result import Result
 from edge.data.sample import Frame, ModelInput, Sample
@@ -32,7 +32,8 @@ it."""
 
 
 class Core(msgspec.Struct, frozen=True):
-    """What most parts are made with. `boot` tells two lives apart; `seq` numbers the results of all pipelines."""
+    """What most parts of a run are made with. `boot` tells two lives apart; `seq` numbers the results of all pipelines.
+    `runs`: the names of all runs of the process, where there are several."""
 
     settings: Settings
     loaded: Loaded
@@ -45,6 +46,7 @@ class Core(msgspec.Struct, frozen=True):
     rows: RowRules
     look: Callable[[Array], Array | None] | None = None
     """What is shown the pictures that the pipelines decode."""
+    runs: tuple[str, ...] = ()
 
     @property
     def topics(self) -> Topics:
@@ -114,7 +116,7 @@ def _one_after_another(follows: Sequence[Follow]) -> Follow:
 
 
 class Draft:
-    """What `build` gathers of the parts that there are. `births` are published on every connect."""
+    """What is gathered of the parts of a run, or of the process. `births` are published on every connect."""
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
@@ -124,10 +126,16 @@ class Draft:
         self.births: list[Callable[[], Sequence[Outgoing]]] = []
 
     def add(
-        self, name: str, start: Callable[[], object] | None = None, stop: Callable[[], object] | None = None
+        self,
+        name: str,
+        start: Callable[[], object] | None = None,
+        stop: Callable[[], object] | None = None,
+        *,
+        lasting: bool = False,
     ) -> None:
-        """In the order of the start; they are stopped the other way round."""
-        self.parts.append(Part(name, start or _nothing, stop or _nothing))
+        """In the order of the start; they are stopped the other way round. `lasting`: at the end of the process, not of
+        the run."""
+        self.parts.append(Part(name, start or _nothing, stop or _nothing, lasting))
 
     def tick(self) -> None:
         for tick in self.ticks:

@@ -1,6 +1,6 @@
-"""Whether a service makes progress: asked by `edge-run --healthy`, told over a socket in the state folder.
+"""Whether each run of a service makes progress: asked by `edge-run --healthy`, told over a socket in the state folder.
 
-Each service listens on a socket of its own, `<device>.<model>.<process>.health`, and its main thread answers there
+Each run listens on a socket of its own, `<device>.<model>.<process>.health`, and its main thread answers there
 between two looks at the flow. So every way to fail shows:
 
 - The process has died: the kernel closed the socket, and a connection to the file that is left is refused.
@@ -42,20 +42,31 @@ WAITING_MOST = 8
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    """What a service says of itself; `hangs` names the threads without progress."""
+    """What a run says of itself; `hangs` names the threads without progress, `ended` why it runs no more: one of
+    several, whose process goes on."""
 
     uptime_s: float
     hangs: Sequence[str]
+    ended: str = ""
 
 
 class HealthSocket:
-    """The service's end. Of the main thread alone; `late` names the threads without progress for so many seconds."""
+    """The service's end. Of the main thread alone; `late` names the threads without progress for so many seconds,
+    `ended` why the run does not run, "" while it does or where it has ended in order."""
 
-    def __init__(self, folder: Path, name: str, late: Callable[[float], Sequence[str]], clock: Clock) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        late: Callable[[float], Sequence[str]],
+        clock: Clock,
+        ended: Callable[[], str] = lambda: "",
+    ) -> None:
         self._folder = folder
         # The beginning of a long name will do: the process id tells two of them apart.
         self._file = f"{name[:64]}.{os.getpid()}{SUFFIX}"
         self._late = late
+        self._ended = ended
         self._clock = clock
         self._started_ns = clock.monotonic_ns()
         self._socket: socket.socket | None = None
@@ -110,7 +121,7 @@ class HealthSocket:
 
     def _answer(self) -> bytes:
         uptime_s = (self._clock.monotonic_ns() - self._started_ns) / SECOND_NS
-        return msgspec.json.encode(_Answer(uptime_s, self._late(HANGS_AFTER_S)))
+        return msgspec.json.encode(_Answer(uptime_s, self._late(HANGS_AFTER_S), self._ended()))
 
     def close(self) -> None:
         """Ends it and takes the file away."""
@@ -146,6 +157,8 @@ def _ask(folder: Path, file: str, within_s: float) -> int:
         return _say(f"unhealthy: {name}: the process has died")
     except (OSError, msgspec.MsgspecError) as exc:
         return _say(f"unhealthy: {name}: {exc}")
+    if answer.ended:
+        return _say(f"unhealthy: {name}: it has ended: {answer.ended}")
     if answer.hangs:
         return _say(f"unhealthy: {name}: no progress for {HANGS_AFTER_S:g} s in {', '.join(answer.hangs)}")
     return _say(f"healthy: {name}, up {answer.uptime_s:.0f} s", 0)

@@ -6,9 +6,9 @@ Imports nothing of the flow: at start this runs while the rest of the house is b
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -60,14 +60,18 @@ class Loaded(msgspec.Struct, frozen=True):
         return (Feature(name=""),) * width if isinstance(width, int) else ()
 
 
-def open_model(settings: Settings, options: EngineOptions | None = None) -> Loaded:
-    """The model with what the settings override. `options` of the engine: as the settings say. Raises ModelError,
-    ConfigError."""
+Load: TypeAlias = Callable[[Path, EngineOptions, str], Engine]
+
+
+def open_model(settings: Settings, options: EngineOptions | None = None, load: Load = choose.load) -> Loaded:
+    """The model with what the settings override. `options` of the engine: as the settings say; `load` makes it. Raises
+    ModelError, ConfigError."""
     loaded = load_file(
         settings.model.file,
         options or engine_options(settings),
         engine=settings.model.engine,
         overrides=overrides(settings),
+        load=load,
     )
     if loaded.manifest.takes_pictures:
         normalization = _normalization(settings)
@@ -105,7 +109,12 @@ def replay(loaded: Loaded, settings: Settings) -> None:
 
 
 def load_file(
-    path: Path, options: EngineOptions | None = None, *, engine: str = "auto", overrides: Overrides | None = None
+    path: Path,
+    options: EngineOptions | None = None,
+    *,
+    engine: str = "auto",
+    overrides: Overrides | None = None,
+    load: Load = choose.load,
 ) -> Loaded:
     """Opens a model file with the engine for its kind; `overrides` help where it says nothing of itself.
 
@@ -113,7 +122,7 @@ def load_file(
     """
     if not str(path).isascii() and str(path).encode("utf-8", "replace").decode() != str(path):
         raise ModelError(f"{str(path)!a}: a name that is not UTF-8, as the engines want it: rename the file or folder")
-    loaded = choose.load(path, options or EngineOptions(), engine)
+    loaded = load(path, options or EngineOptions(), engine)
     sha = container.identity(path)
     manifest = container.read_manifest(path, loaded.metadata)
     if manifest is not None and manifest.inputs:

@@ -82,6 +82,19 @@ def _unwritable(state_dir: Path, reason: str | None) -> SpoolError:
     return SpoolError(f"{state_dir}: {reason}; --state-dir wants a folder that this user may write to")
 
 
+def apply_all(settings: Settings) -> Settings:
+    """As `apply`, to each run. Raises FatalError where the only one's model cannot be read."""
+    if not settings.runs:
+        return apply(settings)
+    tuned = []
+    for one in settings.runs:
+        try:
+            tuned.append(apply(one))
+        except FatalError:  # told where it is loaded
+            tuned.append(one)
+    return replace(settings, runs=tuple(tuned))
+
+
 def apply(settings: Settings) -> Settings:
     """The settings with the tuned threads and provider, and `model.tuned_for` the goal they were tuned for.
 

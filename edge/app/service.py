@@ -1,65 +1,126 @@
-"""A running process: its parts are started in order, the runner runs, and they are stopped the other way round."""
+"""A running process: its parts are started in order, its runs run, and all is stopped the other way round."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import FrameType
 
 import msgspec
 
 from edge.app.loading import Loaded
-from edge.runtime.runner import Runner
+from edge.app.part import Part
+from edge.app.run import Run
+from edge.errors import FatalError
+from edge.runtime.runner import LOOK_S
 from edge.runtime.stop import Stop
 from edge.telemetry.watchdog import Watchdog
 
 log = logging.getLogger("edge.app.service")
 
 
-class Part(msgspec.Struct, frozen=True):
-    """Something that is started before the runner runs and stopped after it.
-
-    `start` may raise FatalError; `stop` is called after a failed start too.
-    """
-
-    name: str
-    start: Callable[[], object]
-    stop: Callable[[], object]
-
-
 class App(msgspec.Struct, frozen=True):
-    """All that a process is made of, as `build` gives it. `parts` stand in the order of their start.
+    """All that a process is made of, as `build` gives it. `first` is started before the runs' own parts, `last` behind
+    them, each in its order; `left` is told of a run that has ended while others go on. `hears`: there is a broker."""
 
-    `topics` is what is published and heard, for the log; "" without a broker.
-    """
-
-    loaded: Loaded
-    topics: str
     stop: Stop
-    runner: Runner
+    runs: tuple[Run, ...]
     watchdog: Watchdog
-    parts: tuple[Part, ...]
+    first: tuple[Part, ...] = ()
+    last: tuple[Part, ...] = ()
+    tick: Callable[[], None] = lambda: None
+    left: Callable[[Run], None] = lambda run: None
+    hears: bool = False
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All of them, in the order of the start."""
+        own = [part for run in self.runs if run.made is not None for part in run.made.parts]
+        return (*self.first, *own, *self.last)
 
     def run(self) -> None:
-        """Once, in the main thread: until the source ends or a signal comes. Raises FatalError."""
+        """Once, in the main thread: until every run has ended or a signal comes. Raises FatalError: of several runs
+        the first one's, in their order, that had one."""
         _listen_to_signals(self.stop)
-        _say_start(self.loaded, self.topics)
+        for run in self.runs:
+            if run.made is not None:
+                _say_start(run.made.loaded, run.topics.all if self.hears else "")
         with ExitStack() as stack:
-            for part in self.parts:
-                stack.callback(part.stop)
-                part.start()
-            self.watchdog.ready(f"{self.loaded.manifest.name} runs")
-            stack.callback(self._say_end)
-            self.runner.run()
+            _start(self.first, stack)
+            for run in self.runs:
+                run.begin(stack)
+                self._tell(run)
+            if any(not run.ended for run in self.runs):
+                _start(self.last, stack)
+                self.watchdog.ready(f"{', '.join(run.name for run in self.runs if not run.ended)} runs")
+                stack.callback(self._say_end)
+                self._watch()
+        self._raise()
+
+    def _watch(self) -> None:
+        going = [run for run in self.runs if not run.ended]
+        asked = False
+        try:
+            while self._step(going):
+                self.stop.wait(LOOK_S)
+                self.tick()
+                if self.stop.asked and not asked:
+                    asked = True
+                    self._ask_all()
+        except BaseException:
+            self._ask_all()
+            while self._step(going):
+                self.stop.wait(LOOK_S)
+            raise
+
+    def _step(self, going: list[Run]) -> bool:
+        """Looks after each; False where none is left."""
+        for run in tuple(going):
+            if not run.step():
+                going.remove(run)
+                run.close()
+                self._tell(run)
+                if len(self.runs) > 1:
+                    self.left(run)
+        return bool(going)
+
+    def _ask_all(self) -> None:
+        for run in self.runs:
+            if run.stop is not self.stop or not run.stop.asked:
+                run.stop.request()
+
+    def _tell(self, run: Run) -> None:
+        """Of one of several. What is no fate of edge-run's is a bug, and told with its place."""
+        if len(self.runs) == 1 or not run.ended:
+            return
+        if run.error is None:
+            log.info("run ended", extra={"run": run.name})
+        else:
+            bug = None if isinstance(run.error, FatalError) else run.error
+            extra = {"run": run.name, "reason": run.reason}
+            log.error("run ended with an error", extra=extra, exc_info=bug)
+
+    def _raise(self) -> None:
+        if self.stop.failure is not None:
+            raise self.stop.failure
+        for run in self.runs:
+            if run.error is not None:
+                raise run.error
 
     def _say_end(self) -> None:
         if self.stop.begins_again:
             self.watchdog.restarting("beginning anew with another model")
         else:
             self.watchdog.stopping("delivering what is left")
+
+
+def _start(parts: Sequence[Part], stack: ExitStack) -> None:
+    for part in parts:
+        stack.callback(part.stop)
+        part.start()
 
 
 def _listen_to_signals(stop: Stop) -> None:

@@ -19,14 +19,15 @@ import contextlib
 import gc
 import importlib
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from edge.engines import graph_cache
+from edge.engines import choose, graph_cache
 from edge.errors import FatalError
 from edge.settings.settings import Settings
 
 if TYPE_CHECKING:
+    from edge.app.engines import SharedEngines
     from edge.app.loading import Loaded
     from edge.app.service import App
     from edge.app.update_agent import UpdateAgent
@@ -62,40 +63,65 @@ class _Beside(Generic[T]):
         return self._found[0]
 
 
+_Loading: TypeAlias = "tuple[Settings, _Beside[Loaded], _Beside[None]]"
+
+
 def app(settings: Settings, updates: UpdateAgent | None = None) -> App:
-    """All parts of the process, the model loaded. Raises FatalError."""
+    """All parts of the process, its models loaded. Raises FatalError: of several runs only where none can begin."""
     gc.disable()  # what is imported stays: to look for garbage among it costs a twelfth of the start
     try:
-        opened, replayed = _load_beside(settings)
-        from edge.app.build import build
+        each = settings.each
+        engines = _shared(each) if len(each) > 1 else None
+        begun = _load_beside(each[0], engines)  # the first, while the rest is being imported
+        from edge.app.build import Opened, build_all
 
-        _import_opencv(settings)
-        return build(settings, _checked(settings, opened, replayed), updates)
+        for one in each:
+            _import_opencv(one)
+        opened = [Opened(each[0], _loaded(begun, alone=len(each) == 1))]
+        opened += [Opened(one, _loaded(_load_beside(one, engines), alone=False)) for one in each[1:]]
+        return build_all(settings, opened, updates)
     finally:
         gc.freeze()
         gc.enable()
 
 
+def _shared(each: Sequence[Settings]) -> SharedEngines:
+    from edge.app.engines import SharedEngines
+
+    return SharedEngines(each)
+
+
+def _loaded(begun: _Loading, *, alone: bool) -> Loaded | FatalError:
+    """Of several runs the one whose model cannot be loaded is told of, and the others go on."""
+    try:
+        return _checked(*begun)
+    except FatalError as exc:
+        if alone:
+            raise
+        return exc
+
+
 def load(settings: Settings) -> Loaded:
     """The model alone, its golden samples replayed. Raises ModelError, ConfigError."""
-    return _checked(settings, *_load_beside(settings))
+    return _checked(*_load_beside(settings))
 
 
-def _load_beside(settings: Settings) -> tuple[_Beside[Loaded], _Beside[None]]:
+def _load_beside(settings: Settings, engines: SharedEngines | None = None) -> _Loading:
     read = _Beside(lambda: graph_cache.read_ahead(settings.model.file, settings.delivery.state_dir))
     from edge.app import loading
 
+    load = choose.load if engines is None else engines.load
+
     tried = _is_tried(settings, read)
-    opened = _Beside(lambda: loading.open_model(settings))
+    opened = _Beside(lambda: loading.open_model(settings, load=load))
     if not tried:
         opened.wait()
-    return opened, _Beside(lambda: loading.replay(opened.result(), settings))
+    return settings, opened, _Beside(lambda: loading.replay(opened.result(), settings))
 
 
 def _is_tried(settings: Settings, read: _Beside[None]) -> bool:
     """Imports the engine's library; False where loading the file will fork a child, or nobody knows."""
     from edge.app import loading
-    from edge.engines import choose
 
     with contextlib.suppress(FatalError, OSError):  # told by who loads the model
         _, info = choose.find(settings.model.file, settings.model.engine)

@@ -55,6 +55,8 @@ class Status:
         """The second model of a cascade, where there is one."""
         self.update: Callable[[], Mapping[str, Any]] | None = None
         """Where an update stands, where the service follows a repository."""
+        self.process_status = ""
+        """The topic on which the broker says `offline` for all runs, where there are several; set before the start."""
         self.instances = 1
         """How many of the model run side by side; set before the start."""
         self._settings = settings
@@ -96,6 +98,7 @@ class Status:
                 **({"profile": settings.model.tuned_for} if settings.model.tuned_for else {}),
             },
             **({"then": _model(self.then)} if self.then is not None else {}),
+            **({"process": {"status": self.process_status}} if self.process_status else {}),
             "source": self.source,
             "batch": settings.publishing.batch,
             **_words(settings.words),

@@ -115,7 +115,7 @@ def _do(settings: Settings) -> int:
     if any(settings.delivery.state_dir.glob("profile-*.json")):
         from edge.app import profile
 
-        settings = profile.apply(settings)
+        settings = profile.apply_all(settings)
     from edge.app import start
 
     start.app(settings).run()

@@ -131,11 +131,12 @@ def _try(settings: Settings) -> None:
     for row in packages.installed(settings, Host()):
         if row.verdict == "fail":
             raise ConfigError(f"{row.text}; {row.fix}")
-    if release.followed(str(settings.model.file)) is not None and not settings.model.file.exists():
-        return  # it comes from the repository
-    with tempfile.TemporaryDirectory() as folder:
-        delivery = replace(settings.delivery, state_dir=Path(folder))
-        start.load(replace(settings, delivery=delivery)).engine.close()
+    for one in settings.each:
+        if release.followed(str(one.model.file)) is not None and not one.model.file.exists():
+            continue  # it comes from the repository
+        with tempfile.TemporaryDirectory() as folder:
+            delivery = replace(one.delivery, state_dir=Path(folder))
+            start.load(replace(one, delivery=delivery)).engine.close()
 
 
 def _remove(args: RemoveArguments, systemd: Systemd, out: TextIO) -> int:

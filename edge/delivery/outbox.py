@@ -14,6 +14,7 @@ these wakes the owner. All else happens in the owner's next `turn`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
@@ -29,7 +30,7 @@ from edge.delivery.pending import Acked, Delivery, PendingQueue, without_answers
 from edge.delivery.retry import Backoff
 from edge.delivery.send_queue import SendQueue
 from edge.delivery.waker import ThreadWaker
-from edge.errors import SampleError, UnavailableError
+from edge.errors import FatalError, SampleError, UnavailableError
 from edge.plugins.protocols import BatchSink, Clock, Entry, LoopSink, ReplyingSink, Sink, Spool, Waker
 from edge.telemetry.metrics import Metrics
 
@@ -62,6 +63,8 @@ class Outbox:
         self.on_end: Callable[[], None] = lambda: None
         self.on_refused: Callable[[Message, str], object] = lambda message, reason: None
         """In the owner's thread: once when `ended` has become true; for each message that is refused for good."""
+        self.on_failed: Callable[[FatalError], None] = lambda exc: None
+        """In the thread of the sink's loop: a turn of it has come to nothing."""
         self._sink = sink
         self._spool = spool
         self._clock = clock
@@ -214,6 +217,12 @@ class Outbox:
             self._sink.close()
             self._guarded.close()
             self.on_end()
+
+    def failed(self, exc: FatalError) -> None:
+        """Of the sink's loop, which goes on: a turn has raised it."""
+        self.on_failed(exc)
+        with contextlib.suppress(FatalError):  # the same once more
+            self.end()
 
     def _is_done(self) -> bool:
         if self._pending or self._confirmed:

@@ -33,18 +33,21 @@ def announcer(
     *,
     drift: bool = False,
     lowest: float | None = None,
+    process_status: str = "",
+    runs: Sequence[str] = (),
 ) -> Announcer:
     """Subscribed to Home Assistant's own status; to be made before the transport starts.
 
-    `states` are published behind the document. `drift` is watched for; `lowest`: the threshold that commands may say.
+    `states` are published behind the document. `drift` is watched for; `lowest`: the threshold that commands may say;
+    `process_status`: the status that several `runs` have in common.
     """
     discovery = settings.publishing.home_assistant or DISCOVERY
     results = replace(_results(settings, manifest, outputs, drift=drift), lowest=lowest)
-    device = _device(settings, manifest)
+    device = replace(_device(settings, manifest), process_status=process_status)
     built = Announcer(
         document(device, results, discovery),
         transport,
-        Record(settings.delivery.state_dir, device.object_id),
+        Record(settings.delivery.state_dir, device.object_id, [replace(device, model=name).object_id for name in runs]),
         clock=clock,
         states=states,
         pictures=NewestPicture() if results.pictures else None,

@@ -32,6 +32,8 @@ class Device:
     """Of edge-run."""
     board: str = ""
     serial: str = ""
+    process_status: str = ""
+    """The status that several runs of a process have in common; "" where it is this one's alone."""
 
     @property
     def base(self) -> str:
@@ -52,6 +54,7 @@ class Document:
     device: Mapping[str, Any]
     base: str
     components: Mapping[str, Component]
+    process_status: str = ""
 
     @property
     def platforms(self) -> dict[str, str]:
@@ -63,11 +66,18 @@ class Document:
         stubs = {key: {"platform": platform} for key, platform in (removed or {}).items()}
         content = {
             **self.device,
-            "availability_topic": Topics(self.base).status,
+            **self._availability(),
             "qos": 1,
             "components": {**self.components, **stubs},
         }
         return Outgoing(self.topic, codec.encode(content), retain=True, content_type="application/json")
+
+    def _availability(self) -> Mapping[str, Any]:
+        """Of several runs each has a status, and the process one: only that is `offline` where the process has died."""
+        own = Topics(self.base).status
+        if not self.process_status:
+            return {"availability_topic": own}
+        return {"availability": [{"topic": own}, {"topic": self.process_status}], "availability_mode": "all"}
 
 
 def removal(topic: str) -> Outgoing:
@@ -103,4 +113,5 @@ def document(device: Device, results: Results, prefix: str = DISCOVERY) -> Docum
         },
         base=device.base,
         components=named,
+        process_status=device.process_status,
     )

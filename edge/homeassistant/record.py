@@ -8,6 +8,7 @@ folder that can be written nothing is known of earlier lives, and their entities
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -31,8 +32,10 @@ class Announced(msgspec.Struct, frozen=True):
 class Record:
     """Used by one thread. Never raises for a file or a folder: losing it costs some stale entities."""
 
-    def __init__(self, folder: Path, object_id: str) -> None:
+    def __init__(self, folder: Path, object_id: str, beside: Sequence[str] = ()) -> None:
+        """`beside`: ids of other runs of the process, which are none of the gone, whether they could begin or not."""
         self._path = folder / f"{STEM}{object_id}.json"
+        self._beside = {folder / f"{STEM}{other}.json" for other in (object_id, *beside)}
         self._lock = SpoolLock(self._path)
         self._mine = False
         self._stale: dict[Path, Announced] = {}
@@ -42,7 +45,7 @@ class Record:
         try:
             self._lock.acquire()
             self._mine = True
-            others = [p for p in self._path.parent.glob(f"{STEM}*.json") if p != self._path]
+            others = [p for p in self._path.parent.glob(f"{STEM}*.json") if p not in self._beside]
             records = {p: _read(p) for p in others if _is_free(p)}
         except (OSError, SpoolError, UnavailableError) as exc:
             log.warning("what is announced is not remembered", extra={"path": str(self._path), "reason": str(exc)})

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.data.result import Result, Skipped
@@ -21,7 +22,8 @@ from edge.http.auth import Auth, Certificate, Token, check_tls, is_loopback
 from edge.http.options import Served, ServerOptions
 from edge.model.manifest import Manifest
 from edge.pipeline.pipeline import Pipeline
-from edge.plugins.protocols import Engine
+from edge.plugins.protocols import Clock, Engine
+from edge.telemetry.metrics import Metrics
 
 try:
     import httptools
@@ -33,7 +35,8 @@ except ImportError as exc:
     raise needs("--http", exc.name or "starlette", "http") from None
 
 from edge.http.asgi import App
-from edge.http.handlers import Handlers
+from edge.http.catalog import Catalog
+from edge.http.handlers import Handlers, endpoints
 from edge.http.http_types import HEADERS
 from edge.http.listener import Listener
 from edge.http.reader import BodyBudget
@@ -54,10 +57,13 @@ REFRESH_S = 2.0
 
 
 class HttpServer:
-    """`start` and `stop` once each, `observe` from the flow's thread, `use` from one more."""
+    """`serve` before `start`; `start` and `stop` once each, `use` and `fail` from any thread."""
 
-    def __init__(self, served: Served, options: ServerOptions, failed: Callable[[BaseException], None]) -> None:
-        """`failed` is told what ends the server's thread against its will. Raises ConfigError."""
+    def __init__(
+        self, options: ServerOptions, failed: Callable[[BaseException], None], clock: Clock, metrics: Metrics
+    ) -> None:
+        """`failed` is told what ends the server's thread against its will; `metrics` count what is no model's own.
+        Raises ConfigError."""
         self._options = options
         self._failed = failed
         hosts = (options.host, *((options.grpc[0],) if options.grpc else ()))
@@ -71,11 +77,10 @@ class HttpServer:
         check_tls(options.cert, options.key)
         self._certificate = Certificate(options.cert, options.key) if options.cert is not None else None
         self._follows = options.token_file is not None or options.cert is not None
-        self._served = served
-        self._handlers = Handlers(served, options)
+        self._catalog = Catalog(clock, metrics, options.share)
+        self._handlers: dict[str, Handlers] = {}
         self._app: App | None = None
-        self._lowers_priority = bool(served.source)
-        self._metrics = served.metrics
+        self._metrics = metrics
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -86,9 +91,20 @@ class HttpServer:
         self._refused: ConfigError | None = None
         """Why the server did not begin."""
 
-    def observe(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
-        """A sample of the flow, for the live page."""
-        self._handlers.live.show_flow(sample, outcomes)
+    def serve(self, served: Served) -> Callable[[Sample, Sequence[Result | Skipped]], None]:
+        """A model: one, or several of different names. What is returned is to be shown each sample of its flow, for
+        the live page."""
+        handlers = Handlers(served, self._options, self._catalog)
+        self._put(handlers)
+        return partial(self._catalog.live.show_flow, handlers.key)
+
+    def _put(self, handlers: Handlers) -> None:
+        self._handlers[handlers.key] = handlers
+        self._catalog.put(handlers.key, handlers)
+
+    def fail(self, name: str, reason: str) -> None:
+        """A run has ended with an error; where it was not served before, clients of its model are told that."""
+        self._catalog.failed[name] = reason
 
     def use(
         self,
@@ -98,21 +114,21 @@ class HttpServer:
         make_pipeline: Callable[[], Pipeline],
         let_go: Callable[[], None],
     ) -> threading.Event:
-        """Another model answers the next requests; those that were begun end with theirs, then `let_go` is called. Set
-        once it does. Both models keep nothing from request to request, and gRPC is not served."""
-        self._served = replace(
-            self._served, manifest=manifest, engine=engine, sha256=sha256, make_pipeline=make_pipeline
-        )
-        handlers, taken = Handlers(self._served, self._options, self._handlers), threading.Event()
-        endpoints = handlers.endpoints()
+        """Another model answers the next requests, in place of the only one; those that were begun end with theirs,
+        then `let_go` is called. Set once it does. Both models keep nothing from request to request, and gRPC is not
+        served."""
+        (before,) = self._handlers.values()
+        served = replace(before.served, manifest=manifest, engine=engine, sha256=sha256, make_pipeline=make_pipeline)
+        handlers, taken = Handlers(served, self._options, self._catalog, before), threading.Event()
+        self._put(handlers)
+        newer = endpoints([handlers], self._catalog)
 
         def take() -> None:
             if self._app is not None:
-                self._app.use(endpoints, let_go)
+                self._app.use(newer, let_go)
             handlers.admission.learn_anew()
             taken.set()
 
-        self._handlers = handlers
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the server may end, and close its loop, by itself
                 self._loop.call_soon_threadsafe(take)
@@ -156,7 +172,8 @@ class HttpServer:
             with contextlib.suppress(RuntimeError):  # the thread may end, and close its loop, by itself
                 self._loop.call_soon_threadsafe(self._stop.set)
         thread.join()
-        self._handlers.close()
+        for handlers in self._handlers.values():
+            handlers.close()
 
     # --- inside -------------------------------------------------------------------------------------
 
@@ -182,7 +199,7 @@ class HttpServer:
 
     def _run(self) -> None:
         try:
-            if self._lowers_priority:
+            if any(handlers.served.source for handlers in self._handlers.values()):
                 lower_priority()
             asyncio.run(self._serve())
         except ConfigError as exc:
@@ -196,15 +213,16 @@ class HttpServer:
             self._ready.set()
 
     async def _serve(self) -> None:
-        options, handlers, sock = self._options, self._handlers, self._socket
+        options, catalog, sock = self._options, self._catalog, self._socket
         assert sock is not None
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         auth = Auth(self._token, (options.host, *options.names), tls=options.cert is not None)
         budget = BodyBudget(options.max_body)
-        app = self._app = App(auth, options.limits, budget, handlers.admission, handlers.endpoints())
+        every = list(self._handlers.values())
+        app = self._app = App(auth, options.limits, budget, every[0].admission, endpoints(every, catalog))
         shared = Shared(app, options.limits, budget, Date())
         listener = Listener(sock, shared, options.connections, self._certificate, self._metrics)
-        handlers.live.open()
+        catalog.live.open()
         accepting = asyncio.ensure_future(listener.run())
         refreshing = asyncio.ensure_future(self._refresh()) if self._follows else None
         grpc = await self._start_grpc(auth)
@@ -216,14 +234,14 @@ class HttpServer:
         with contextlib.suppress(asyncio.CancelledError):
             await accepting  # what ended it against its will ends the thread
         sock.close()
-        handlers.live.close()
+        catalog.live.close()
         if grpc is not None:
             await asyncio.gather(grpc.stop(options.grace_s), listener.stop(options.grace_s))
         else:
             await listener.stop(options.grace_s)
 
     async def _start_grpc(self, auth: Auth) -> GrpcServer | None:
-        options, handlers = self._options, self._handlers
+        options, handlers = self._options, next(iter(self._handlers.values()))
         if options.grpc is None:
             return None
         from edge.http.grpc.server import GrpcOptions, GrpcServer

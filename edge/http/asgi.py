@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -33,33 +33,24 @@ from edge.http.options import Limits
 from edge.http.pages import Page
 from edge.http.reader import BodyBudget
 from edge.http.scheduling import Admission
+from edge.http.several import Asgi
 from edge.http.shared import Client
 
 log = logging.getLogger("edge.http")
 
-Asgi: TypeAlias = Callable[
-    [
-        MutableMapping[str, Any],
-        Callable[[], Awaitable[MutableMapping[str, Any]]],
-        Callable[[MutableMapping[str, Any]], Awaitable[None]],
-    ],
-    Awaitable[None],
-]
 STOPS = as_json({"error": "the server stops"}, 503, (*RETRY, *CLOSE))
 FREE = frozenset({"/health", "/v2/health/live", "/v2/health/ready"})
 """Paths that are answered whatever share of the processor requests have used."""
 
 
 class Endpoints:
-    """All that is answered with one model. The event loop's own. `pages`, by path, are for those without a token too:
-    they hold no data, and ask for it."""
+    """All that is answered with the models of now. The event loop's own. `pages`, by path, are for those without a
+    token too: they hold no data, and ask for it."""
 
-    def __init__(
-        self, hot: Mapping[tuple[str, str], HotHandler], routes: list[BaseRoute], pages: Mapping[str, Page]
-    ) -> None:
+    def __init__(self, hot: Mapping[tuple[str, str], HotHandler], framework: Asgi, pages: Mapping[str, Page]) -> None:
         self.hot = hot
         self.pages = pages
-        self.framework: Asgi = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
+        self.framework = framework
         self._asked = 0
         self._let_go: Callable[[], None] | None = None
 
@@ -86,6 +77,11 @@ class Endpoints:
         if self._let_go is not None and not self._asked:
             let_go, self._let_go = self._let_go, None
             let_go()
+
+
+def framework(routes: list[BaseRoute]) -> Asgi:
+    """What answers all that is no hot route."""
+    return cast(Asgi, Starlette(routes=routes, exception_handlers={HTTPException: _no_route}))
 
 
 class App:

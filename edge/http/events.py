@@ -42,9 +42,10 @@ _encoder = msgspec.json.Encoder()
 
 
 class Client:
-    """One reader of `/events`."""
+    """One reader of `/events`; `key`: of one run alone."""
 
-    def __init__(self, recent: Sequence[Result | Skipped]) -> None:
+    def __init__(self, recent: Sequence[Result | Skipped], key: str | None) -> None:
+        self.key = key
         self.waiting: deque[Result | Skipped] = deque(recent, CLIENT_MOST)
         self.missed = 0
         self.wake = asyncio.Event()
@@ -55,14 +56,14 @@ class Client:
 
 
 class Live:
-    """`show` from any thread; the rest is the event loop's."""
+    """`show` from any thread; the rest is the event loop's. A `key` tells the runs apart that there are."""
 
     def __init__(self, clock: Clock, budget: CpuBudget) -> None:
         self._clock = clock
         self._budget = budget
         self._lock = threading.Lock()
-        self._recent: deque[Result | Skipped] = deque(maxlen=RECENT)
-        self._newest: tuple[Sample, Sequence[Result | Skipped]] | None = None
+        self._recent: dict[str, deque[Result | Skipped]] = {}
+        self._newest: dict[str, tuple[Sample, Sequence[Result | Skipped]]] = {}
         self._clients: set[Client] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waking = False
@@ -74,21 +75,20 @@ class Live:
 
     # --- from any thread ----------------------------------------------------------------------------
 
-    def show_flow(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
+    def show_flow(self, key: str, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
         """A sample of the flow: requests keep to their share as long as these come."""
         self._budget.flow_works()
-        self.show(sample, outcomes)
+        self.show(key, sample, outcomes)
 
-    def show(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
+    def show(self, key: str, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
         """A sample and what became of it."""
         with self._lock:
-            self._newest = (sample, outcomes)
-            self._recent.extend(outcomes)
-            if not self._clients:
-                return
-            for client in self._clients:
+            self._newest[key] = (sample, outcomes)
+            self._recent.setdefault(key, deque(maxlen=RECENT)).extend(outcomes)
+            readers = [client for client in self._clients if client.key in (None, key)]
+            for client in readers:
                 client.push(outcomes)
-            if self._waking:
+            if not readers or self._waking:
                 return
             self._waking = True
         if self._loop is not None:
@@ -108,12 +108,13 @@ class Live:
         self.closed = True
         self._wake()
 
-    def join(self) -> Client:
-        """A new reader. Raises Refusal where there are too many."""
+    def join(self, key: str | None = None) -> Client:
+        """A new reader, of all runs or of one. Raises Refusal where there are too many."""
         with self._lock:
             if len(self._clients) >= CLIENTS_MOST:
                 raise Refusal(503, f"{CLIENTS_MOST} clients read /events already", ((b"retry-after", b"5"),))
-            client = Client(self._recent)
+            recent = [o for k, kept in self._recent.items() if key in (None, k) for o in kept]
+            client = Client(sorted(recent, key=lambda o: o.time)[-RECENT:], key)
             self._clients.add(client)
         client.wake.set()
         return client
@@ -144,10 +145,10 @@ class Live:
         finally:
             self._leave(client)
 
-    def newest(self) -> tuple[Sample, Sequence[Result | Skipped]] | None:
-        """The newest sample and its results."""
+    def newest(self, key: str) -> tuple[Sample, Sequence[Result | Skipped]] | None:
+        """The newest sample of a run, and its results."""
         with self._lock:
-            return self._newest
+            return self._newest.get(key)
 
 
 def _events(taken: Sequence[Result | Skipped], missed: int) -> Sequence[bytes]:

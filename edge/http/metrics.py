@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from edge.delivery.publish_filter import REASONS
 from edge.drift.report import STATES
+from edge.http.catalog import Catalog
 from edge.http.options import Served
 from edge.telemetry.metrics import BUCKETS_S, Histogram
 
@@ -31,13 +32,15 @@ THROTTLED = {"undervoltage": 0, "freq_capped": 1, "throttled": 2, "soft_temp": 3
 class EdgeCollector(Collector):
     """Reads everything at the moment it is asked."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, shared: Mapping[str, float] | None = None) -> None:
+        """`shared`: what the server counts, where that is not counted with the model's."""
         self._served = served
+        self._shared = shared or {}
         self._model = served.manifest.name
         self._source = served.source or "none"
 
     def collect(self) -> Iterator[Metric]:
-        counted = self._served.metrics.snapshot()
+        counted = {**self._served.metrics.snapshot(), **self._shared}
         stats = self._served.stats()
         yield from self._infos()
         yield from self._flow(counted)
@@ -219,12 +222,48 @@ def _add_histogram(family: HistogramMetricFamily, labels: list[str], histogram: 
     family.add_metric(labels, list(zip(bounds, accumulate(histogram.counts), strict=True)), histogram.total_s)
 
 
+OF_SERVER = ("http_connections", "http_cpu_s", "http_share")
+OF_PROCESS = ("build_info", "device_temperature_celsius", "device_throttled", "http_connections", "http_cpu_seconds",
+              "http_share_ratio")  # fmt: skip
+"""What all runs have in common: told once, without a model's name."""
+
+
+class EveryModel(Collector):
+    """Of one model as ever; of several each series says which it is of."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def collect(self) -> Iterator[Metric]:
+        if not self._catalog.several:
+            yield from EdgeCollector(self._catalog.all[0].served).collect()
+            return
+        once = {f"edge_run_{name}" for name in OF_PROCESS}
+        shared = {k: v for k, v in self._catalog.metrics.snapshot().items() if k in OF_SERVER}
+        families: dict[str, Metric] = {}
+        for one in self._catalog.all:
+            for family in EdgeCollector(one.served, shared).collect():
+                if family.name in once:
+                    families.setdefault(family.name, family)
+                    continue
+                own = {"model": one.served.manifest.name}
+                said = [sample._replace(labels={**own, **sample.labels}) for sample in family.samples]
+                if family.name in families:
+                    families[family.name].samples += said
+                else:
+                    family.samples, families[family.name] = said, family
+        up = GaugeMetricFamily("edge_run_run_up", "0 of a run that has ended with an error.", labels=["model"])
+        for run in self._catalog.told():
+            up.add_metric([run["name"]], float(not run["ended"]))
+        yield from (*families.values(), up)
+
+
 class Exposition:
     """`/metrics` in the format that is asked for."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(EdgeCollector(served))
+        self._registry.register(EveryModel(catalog))
         ProcessCollector(namespace="edge_run", registry=self._registry)
 
     def text(self, accept: str) -> tuple[bytes, str]:

@@ -19,7 +19,7 @@ WORKERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The one model of the process, the flow beside it, and what both say of themselves."""
+    """A model, the flow beside it, and what both say of themselves."""
 
     manifest: Manifest
     engine: Engine
@@ -38,6 +38,8 @@ class Served:
     source: str = ""
     """Where the flow's samples come from; "" where HTTP alone feeds the model."""
 
+    instances: int = 1
+    """Of the model, side by side: so many requests may run at once."""
     watch_tensors: Callable[[Tensors, Tensors], None] | None = None
     """Shown what the engine was given as tensors, and gave, rows along the first axis; from any thread."""
     drift: Callable[[], Mapping[str, Any]] | None = None
@@ -107,7 +109,7 @@ class ServerOptions:
     max_wait_ms: float = 2.0
     share: float = 0.25
     workers: int = WORKERS
-    """Requests that run at once: no fewer than there are instances of the model."""
+    """Requests that run at once with each model: no fewer than there are instances of it."""
     connections: int = 256
     grpc: tuple[str, int] | None = None
     """Host and port for gRPC; None: without."""

@@ -42,6 +42,7 @@ class Predict:
         body=schemas.PREDICT,
         answer=schemas.PREDICTED,
         query={
+            "model": "which one, where the device serves several",
             "annotate": "1: answer the picture, with what the model sees drawn on it",
             "sequence_id": "for a model that remembers: whose memory; a request without has one of its own",
             "sequence_start": "1: the sequence begins",

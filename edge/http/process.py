@@ -22,8 +22,10 @@ from edge.http.state import State
 class Process:
     """The endpoints. `routes` has to be asked after all others: the document lists what it is given."""
 
-    def __init__(self, live: Live, state: State, exposition: Exposition, admission: Admission) -> None:
+    def __init__(self, live: Live, key: str, state: State, exposition: Exposition, admission: Admission) -> None:
+        """`key`: of the run whose samples are shown."""
         self._live = live
+        self._key = key
         self._state = state
         self._exposition = exposition
         self._admission = admission
@@ -58,10 +60,11 @@ class Process:
         text, kind = await self._admission.aside(lambda: self._exposition.text(accept))
         return Response(text, kind=kind.encode())
 
-    @describes(answer=schemas.EVENTS)
+    @describes(answer=schemas.EVENTS, query={"model": "of this one alone, where there are several"})
     async def events(self, request: Request) -> StreamingResponse:
         """Results as they come, as server-sent events."""
-        return StreamingResponse(self._live.events(self._live.join()), headers={"content-type": "text/event-stream"})
+        key = self._key if "model" in request.query_params else None
+        return StreamingResponse(self._live.events(self._live.join(key)), headers={"content-type": "text/event-stream"})
 
     async def live_state(self, request: Request) -> Response:
         """What the live page shows."""
@@ -69,7 +72,7 @@ class Process:
 
     async def live_sample(self, request: Request) -> Response:
         """The newest sample, where it is no picture, and its result."""
-        return await self._admission.aside(lambda: as_json(pair(self._live.newest())))
+        return await self._admission.aside(lambda: as_json(pair(self._live.newest(self._key))))
 
     @describes(answer=schemas.PICTURE)
     async def live_picture(self, request: Request) -> Response:
@@ -85,7 +88,7 @@ class Process:
         return await self._admission.aside(lambda: as_json(self._state.trial()))
 
     def _newest_picture(self) -> Response:
-        newest = self._live.newest()
+        newest = self._live.newest(self._key)
         if newest is None:
             raise Refusal(404, "no sample came yet")
         data, kind = picture(newest[0])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge.http import events
+from edge.http.catalog import Catalog
 from edge.http.options import Served
 from edge.model import example
 from edge.telemetry import board
@@ -14,9 +15,11 @@ from edge.telemetry import board
 class State:
     """Reads everything at the moment it is asked; from any thread."""
 
-    def __init__(self, served: Served, live: events.Live, share: float, *, takes_pictures: bool) -> None:
+    def __init__(self, served: Served, catalog: Catalog, key: str, share: float, *, takes_pictures: bool) -> None:
+        """`key`: of the run among those of the catalog."""
         self._served = served
-        self._live = live
+        self._catalog = catalog
+        self._key = key
         self._share = share
         self._takes_pictures = takes_pictures
 
@@ -24,10 +27,11 @@ class State:
         """Everything but the results."""
         served = self._served
         manifest = served.manifest
-        newest = self._live.newest()
+        newest = self._catalog.live.newest(self._key)
         bits = served.throttled()
         counted = served.metrics.snapshot()
         return {
+            "runs": self._catalog.told(),
             "info": served.info(),
             "stats": served.stats(),
             "manifest": {
@@ -43,7 +47,7 @@ class State:
                 "failed": int(counted.get("http_failed", 0)),
                 "rejected": int(counted.get("http_rejected", 0)),
                 "waiting": int(counted.get("http_waiting", 0)),
-                "cpu_s": round(counted.get("http_cpu_s", 0), 3),
+                "cpu_s": round(self._catalog.metrics.snapshot().get("http_cpu_s", 0), 3),
                 "share": self._share,
             },
             "board": {

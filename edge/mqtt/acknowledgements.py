@@ -17,6 +17,7 @@ from edge.mqtt.messages import Incoming
 class _Owed(msgspec.Struct, eq=False):
     mid: int
     qos: int
+    topic: str
     done: bool = False
     sent: Callable[[], None] | None = None
 
@@ -35,7 +36,7 @@ class Acknowledgements:
         """These came. One that the broker sends again before it has its acknowledgement keeps its place."""
         for message in messages:
             if message.qos and message.mid not in self._owed:
-                owed = self._owed[message.mid] = _Owed(message.mid, message.qos)
+                owed = self._owed[message.mid] = _Owed(message.mid, message.qos, message.topic)
                 self._order.append(owed)
 
     def done(self, mid: int, sent: Callable[[], None] | None = None) -> None:
@@ -44,6 +45,15 @@ class Acknowledgements:
         if owed is None:
             return
         owed.done, owed.sent = True, sent
+        self._send_in_order()
+
+    def let_go(self, gone: Callable[[str], bool]) -> None:
+        """What no one will say to be done, by its topic, waits no longer."""
+        for owed in self._order:
+            owed.done = owed.done or gone(owed.topic)
+        self._send_in_order()
+
+    def _send_in_order(self) -> None:
         while self._order and self._order[0].done:
             first = self._order.popleft()
             del self._owed[first.mid]

@@ -27,7 +27,7 @@ from edge.mqtt.posts import Posts
 from edge.mqtt.subscriptions import Subscriptions
 from edge.mqtt.too_large import EndedByMessage
 from edge.mqtt.waker import PipeWaker
-from edge.plugins.protocols import LoopWorker
+from edge.plugins.protocols import FallibleWorker, LoopWorker
 from edge.telemetry.priority import stand_back
 
 if TYPE_CHECKING:
@@ -111,6 +111,13 @@ class MqttSession:
         self._subscriptions.add(topic, handler, qos)
         if self._connection is not None and self._connection.up:
             self._connection.subscribe({topic: qos})
+
+    def let_go(self, topics: Sequence[str]) -> None:
+        """What comes on these filters is for no one any more: it is acknowledged, as is what was not yet. Before
+        `start`, or in the session's thread."""
+        self._subscriptions.let_go(topics, self.ack_now)
+        if (connection := self._connection) is not None:
+            connection.acks.let_go(lambda topic: any(connection.matches(one, topic) for one in topics))
 
     def start(self) -> None:
         """Begins to connect, in its own thread. A broker that is away is not an error.
@@ -250,11 +257,21 @@ class MqttSession:
         calls, due_s = self._calls, LOOK_AGAIN_S
         for _ in range(len(calls)):
             calls.popleft()()
-        for worker in self._workers:
-            due_s = min(due_s, worker.turn())
+        for worker in tuple(self._workers):
+            due_s = min(due_s, self._turn_of(worker))
         for _ in range(len(calls)):  # what the workers asked for: acknowledgements
             calls.popleft()()
         self._due_s = 0.0 if calls else max(0.0, due_s)
+
+    def _turn_of(self, worker: LoopWorker) -> float:
+        try:
+            return worker.turn()
+        except FatalError as exc:
+            if not isinstance(worker, FallibleWorker):
+                raise
+            self._workers.remove(worker)
+            worker.failed(exc)
+            return LOOK_AGAIN_S
 
     def _connect_and_loop(self, selector: selectors.BaseSelector) -> None:
         # Here, in this thread: at start paho is being imported while the first sample is inferred.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from edge.mqtt.messages import Incoming
@@ -23,9 +23,16 @@ class Subscriptions:
         self._held: set[str] = set()
 
     def add(self, topic: str, handler: Handler, qos: int) -> None:
-        """`topic` is a filter."""
-        self._handlers[topic] = handler
+        """`topic` is a filter. Where there is a handler of it already, both are given each message."""
+        before = self._handlers.get(topic)
+        self._handlers[topic] = handler if before in (None, handler) else _both(before, handler)
         self._qos[topic] = qos
+        self._routes.clear()
+
+    def let_go(self, topics: Sequence[str], handler: Handler) -> None:
+        """From now on `handler` alone is given what comes on filters that have a topic in common with these."""
+        gone = [held for held in self._handlers if any(overlap(held, topic) for topic in topics)]
+        self._handlers.update(dict.fromkeys(gone, handler))
         self._routes.clear()
 
     def missing(self, *, resumed: bool) -> dict[str, int]:
@@ -50,6 +57,26 @@ class Subscriptions:
                 self._routes[topic] = handler
                 return handler
         return None
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether there is a topic that both filters ask for: a broker may deliver it once, or twice."""
+    levels, others = _plain(one).split("/"), _plain(other).split("/")
+    for a, b in zip(levels, others, strict=False):
+        if "#" in (a, b):
+            return True
+        if a != b and "+" not in (a, b):
+            return False
+    longer = max(levels, others, key=len)
+    return len(levels) == len(others) or longer[min(len(levels), len(others)) :] == ["#"]
+
+
+def _both(first: Handler, second: Handler) -> Handler:
+    def handle(incoming: Incoming) -> None:
+        first(incoming)
+        second(incoming)
+
+    return handle
 
 
 def _plain(topic: str) -> str:

@@ -16,6 +16,7 @@ from edge.data.message import Message
 from edge.data.result import Prediction
 from edge.data.sample import ModelInput, Payload, Sample
 from edge.data.tensor import Array, Tensors, TensorSpec
+from edge.errors import FatalError
 
 
 class Clock(Protocol):
@@ -348,6 +349,14 @@ class LoopWorker(Protocol):
         """The thread ends, after an error too: there will be no other turn."""
 
 
+@runtime_checkable
+class FallibleWorker(LoopWorker, Protocol):
+    """Capability of a worker whose fatal error is its own: the others of the loop go on."""
+
+    def failed(self, exc: FatalError) -> None:
+        """A turn has raised it: there will be no other one."""
+
+
 class Loop(Protocol):
     """A thread that waits for the network, and gives its workers a turn each time it has woken."""
 
@@ -355,7 +364,8 @@ class Loop(Protocol):
     def waker(self) -> Waker: ...
 
     def attach(self, worker: LoopWorker, *, first: bool = False) -> None:
-        """Before the thread starts. An exception of a turn ends the thread and the process.
+        """Before the thread starts. An exception of a turn ends the thread and the process, but for a fatal error of a
+        `FallibleWorker`.
 
         Workers have their turns in the order in which they were attached, but for the one that is to be `first`: it
         makes what others send.

@@ -38,6 +38,8 @@ class RunnerOptions(msgspec.Struct, frozen=True):
     """Before a sample is prepared, in the thread that captures: what goes on in its place, or None where nothing moves
     and it is left out."""
     publish_filter: PublishFilter | None = None
+    beside_others: bool = False
+    """The loop that sends its results sends those of other runs, too, and has no time to run a model."""
     idle: Callable[[], None] = lambda: None
     """Called by the thread that infers while nothing waits, about twice a second or more often."""
     instances: tuple[Pipeline, ...] = ()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
@@ -41,6 +41,8 @@ LIVE_CAPACITY = 1
 AHEAD_CAPACITY = 3
 """Of what is prepared ahead: large tensors, that the preprocessor uses again. Two are prepared at each wake."""
 READ_WAIT_S = 0.5
+LOOK_S = 0.25
+"""How long the main thread waits at most until it looks at everything again."""
 HANGS_AFTER_S = 5.0
 """How long, beyond the grace time, the end waits for a thread that does not come back."""
 TOLD_AFTER_S = 5.0
@@ -121,6 +123,8 @@ class Runner:
             instances=Instances(pipelines, self._frames.wake, ahead=0 if live else 1) if pipelines else None,
         )
         self._handover = self._make_handover(source, live=live)
+        for outbox in self._outboxes:
+            outbox.on_failed = self.fail
         self._ended: set[str] = set()
         self.left_behind: list[str] = []
         """Threads that hung in a source or a sink when `run` returned: an exit has to go without them."""
@@ -129,7 +133,12 @@ class Runner:
         """Where one loop sends all results, and reads the source or is woken for the frames of a live one, a lone
         sample need wake no other thread."""
         loop = self._outboxes[0].loop if self._outboxes else None
-        if loop is None or self._options.instances or any(outbox.loop is not loop for outbox in self._outboxes):
+        if (
+            loop is None
+            or self._options.beside_others
+            or self._options.instances
+            or any(outbox.loop is not loop for outbox in self._outboxes)
+        ):
             return None
         if self._captures:
             return Handover(self._inference, self._outboxes, loop, self._clock) if live else None
@@ -158,14 +167,21 @@ class Runner:
     # --- the main thread ----------------------------------------------------------------------------
 
     def run(self) -> None:
+        """The whole life, where it is the only one."""
+        for _ in self.life():
+            self._end.wait(LOOK_S)
+
+    def life(self) -> Iterator[None]:
+        """Begins, and gives the main thread back each time it has looked at everything, until all has ended: it may
+        look at other runs meanwhile, and is to go on when something came, or after `LOOK_S`. Raises what was fatal."""
         outboxes = [self._start(f"outbox-{o.name}", o.run) for o in self._outboxes if o.loop is None]
         infer = self._start("infer", self._infer, serves=False)
         capture = [self._start("capture", self._capture)] if self._captures else []
         try:
-            self._watch(infer)
+            yield from self._watch(infer)
         finally:
             self._stop.set()
-            self._join([*capture, infer, *outboxes])
+            yield from self._join([*capture, infer, *outboxes])
         if self._end.failure is not None:
             raise self._end.failure
         if self._reader is not None and self._reader.broken is not None:
@@ -173,12 +189,13 @@ class Runner:
         if self._reader is not None and self._reader.ended:
             self._report.tell()
 
-    def _join(self, threads: Sequence[threading.Thread]) -> None:
+    def _join(self, threads: Sequence[threading.Thread]) -> Iterator[None]:
         began_ns = self._clock.monotonic_ns()
         while names := self._running(threads):
             most_s = SINK_HANGS_AFTER_S if any(name.startswith("outbox-") for name in names) else HANGS_AFTER_S
             if self._clock.monotonic_ns() - began_ns >= (self._options.grace_s + most_s) * SECOND_NS:
                 break
+            yield
             self._look()
         self.left_behind = names
         for name in names:
@@ -196,13 +213,15 @@ class Runner:
         in_loops = [f"outbox-{o.name}" for o in self._outboxes if o.loop is not None and not o.ended]
         return [t.name for t in threads if t.is_alive()] + in_loops
 
-    def _watch(self, infer: threading.Thread) -> None:
+    def _watch(self, infer: threading.Thread) -> Iterator[None]:
         ends_ns: int | None = None
         hangs_at: int | None = None
         finished_ns: int | None = None
         told = False
         while not (infer.name in self._ended and all(outbox.ended for outbox in self._outboxes)):
-            if self._look():
+            yield
+            self._look()
+            if self._end.asked:
                 self._stop.set()
             if self._stop.is_set():
                 self._frames.close()
@@ -240,12 +259,9 @@ class Runner:
             text += "and the next start sends them" if outbox.keeps else "and they are lost (--durability none)"
             log.warning(text, extra={"sink": outbox.name, "messages": waiting["depth"]})
 
-    def _look(self) -> bool:
-        """Waits until something has changed, a quarter of a second at most; True where it is a request to end."""
-        ends = self._end.wait(0.25)
+    def _look(self) -> None:
         self._options.tick()
         self._options.beat("main")
-        return ends
 
     def _start(self, name: str, target: Callable[[], None], *, serves: bool = True) -> threading.Thread:
         """`serves`: it is there for the one that infers, and does not interrupt it."""

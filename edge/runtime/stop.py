@@ -13,10 +13,11 @@ from queue import Empty, SimpleQueue
 class Stop:
     """`request`, `fail` and `look` from any thread; `request` and `look` from a signal's handler too."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: Stop | None = None) -> None:
+        """`process`: what ends the process, where this one ends one of its runs. The main thread waits for both."""
         # A signal's handler runs between two steps of the main thread: it may take no lock that this one holds.
         # To put into a SimpleQueue is safe there, to set an Event is not.
-        self._wakes: SimpleQueue[bool] = SimpleQueue()
+        self._wakes: SimpleQueue[bool] = SimpleQueue() if process is None else process._wakes
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._asked = self._again = False
@@ -25,6 +26,11 @@ class Stop:
     def failure(self) -> BaseException | None:
         """What ends the process with an error: the first that came."""
         return self._failure
+
+    @property
+    def asked(self) -> bool:
+        """It is to end, in order or to begin anew."""
+        return self._asked or self._again
 
     @property
     def begins_again(self) -> bool:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from edge.data.names import topic_part
 from edge.errors import ConfigError, nearest
-from edge.settings import arguments, options
+from edge.settings import arguments, options, runs, toml_file
 from edge.settings.arguments import Program
 from edge.settings.options import UNSET
 from edge.settings.settings import Settings
 from edge.settings.stages import JoinSettings
-
-Stated = Mapping[str, tuple[str, object]]
-"""By the option's key: where it was said, and what."""
-
+from edge.settings.toml_file import Stated
 
 EXAMPLES = """\
   edge-run demo                                               train, convert, run, subscribe
@@ -26,11 +23,6 @@ EXAMPLES = """\
   edge-run digits.onnx --mqtt mqtt://broker.example           inputs and results over MQTT
   edge-run yolo11n.onnx --source camera:0 --http 8080         a camera, and a page to look at
   edge-run digits.onnx --check                                is everything in order?"""
-
-PLACES = {"zones": ("zone", "polygon"), "lines": ("line", "points")}
-"""Tables in the file that say what a flag says: `[zones.door]` with its `polygon`."""
-JOIN = {"max-age": "join-max-age", "trigger": "join-trigger", "interval": "join-interval", "features": "join"}
-"""What stands in the table `[join]`, and the flag that says it."""
 
 COMMON = ("model", "source", "mqtt", "http", "device", "sink", "check", "describe", "labels", "threshold", "on-change",
           "config", "verbose")  # fmt: skip
@@ -57,17 +49,28 @@ def read(
     flags = arguments.parse(Settings, program, argv)
     config = flags.get("config") or environ.get("EDGE_CONFIG")
     by_key = {option.key: option for option in options.of(Settings)}
-    stated: Stated = {
-        **(_from_file(Path(str(config))) if config else {}),
-        **_from_environment(environ),
-        **{key: (f"--{by_key[key].name}", raw) for key, raw in flags.items()},
-    }
-    values = {key: arguments.value(by_key[key], where, raw) for key, (where, raw) in stated.items()}
-    if config:
-        values["config"] = Path(str(config))
-    given = frozenset(key for key in stated if not by_key[key].flag.only_flag)
-    settings = replace(options.build(Settings, values), given=given, remarks=_misspelt(environ))
-    return _completed(settings, environ)
+    file = toml_file.read(Path(str(config))) if config else toml_file.File()
+    louder = {**_from_environment(environ), **{key: (f"--{by_key[key].name}", raw) for key, raw in flags.items()}}
+
+    def settings(of_run: Stated) -> Settings:
+        stated = {**file.stated, **of_run, **louder}
+        values = {key: arguments.value(by_key[key], where, raw) for key, (where, raw) in stated.items()}
+        if config:
+            values["config"] = Path(str(config))
+        given = frozenset(key for key in stated if not by_key[key].flag.only_flag)
+        return replace(options.build(Settings, values), given=given, remarks=_misspelt(environ))
+
+    if not file.runs:
+        return _completed(settings({}), environ)
+    each = [_of_run(number, settings(of_run), environ) for number, of_run in enumerate(file.runs, start=1)]
+    return runs.joined(settings({}), each, louder)
+
+
+def _of_run(number: int, settings: Settings, environ: Mapping[str, str]) -> Settings:
+    try:
+        return _completed(settings, environ)
+    except ConfigError as exc:
+        raise ConfigError(f"run {number}: {exc}") from exc
 
 
 def _misspelt(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -83,79 +86,6 @@ def _from_environment(environ: Mapping[str, str]) -> Stated:
         for option in options.of(Settings)
         if environ.get(option.variable) and not option.flag.only_flag
     }
-
-
-def _from_file(path: Path) -> Stated:
-    import tomllib  # only where there is a file
-
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise ConfigError(f"--config {path}: {exc.strerror}; check the path") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"--config {path}: not TOML: {exc}") from exc
-    known = {option.key: option.name for option in options.of(Settings) if not option.flag.only_flag}
-    values: dict[str, tuple[str, object]] = {}
-    for name, raw in table.items():
-        if name in PLACES and isinstance(raw, dict):
-            flag, points = PLACES[name]
-            if flag in table:
-                raise ConfigError(f"{path.name}: {flag} and a table {name}: say all of them in one of the two")
-            values[flag] = (f"{path.name}: {name}", _places(f"{path.name}: {name}", raw, points))
-            continue
-        if name == "join" and isinstance(raw, dict):
-            values.update(_join(path.name, raw, table))
-            continue
-        key = name.replace("-", "_")
-        if key not in known:
-            raise ConfigError(f"{path.name}: unknown key {name!r}{nearest(name, known.values())}")
-        values[key] = (f"{path.name}: {name}", raw)
-    return values
-
-
-def _join(
-    file: str, said: Mapping[str, object], table: Mapping[str, object]
-) -> Iterator[tuple[str, tuple[str, object]]]:
-    """`[join]` as its flags say it. Raises ConfigError."""
-    for name, raw in said.items():
-        flag, where = JOIN.get(name.replace("_", "-")), f"{file}: join.{name}"
-        if flag is None:
-            raise ConfigError(f"{where}: unknown key{nearest(name, JOIN)}; known: {', '.join(JOIN)}")
-        if name != "features" and flag in table:
-            raise ConfigError(f"{where}: {flag} stands in the file, too; leave one of the two out")
-        yield flag.replace("-", "_"), (where, _features(where, raw) if name == "features" else raw)
-    if not said.get("features"):
-        raise ConfigError(
-            f"{file}: join: no features; add a table [join.features] with a topic for each of the model's"
-        )
-
-
-def _features(where: str, raw: object) -> list[str]:
-    """As `--join` says them. Raises ConfigError."""
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{where}: {raw!r}; a table of features and their topics belongs there")
-    found: list[str] = []
-    for name, of in raw.items():
-        topic = of.get("topic") if isinstance(of, dict) else of
-        path = of.get("path", "") if isinstance(of, dict) else ""
-        more = sorted({*of} - {"topic", "path"}) if isinstance(of, dict) else []
-        if not isinstance(topic, str) or not isinstance(path, str) or more or path[:1] not in ("", "$"):
-            raise ConfigError(f'{where}.{name}: {of!r}; say "a/topic" or {{topic = "a/topic", path = "$.data.value"}}')
-        found.append(f"{name}={topic} {path}" if path else f"{name}={topic}")
-    return found
-
-
-def _places(where: str, table: Mapping[str, object], points: str) -> list[str]:
-    """As the flag says them. Raises ConfigError."""
-    return [f"{name}={','.join(str(value) for value in _flat(where, name, of, points))}" for name, of in table.items()]
-
-
-def _flat(where: str, name: str, of: object, points: str) -> list[object]:
-    inner = of.get(points) if isinstance(of, dict) and len(of) == 1 else None
-    lengths = {len(p) if isinstance(p, list) else 1 for p in inner} if isinstance(inner, list) else {0}
-    if not isinstance(inner, list) or lengths not in ({1}, {2}):
-        raise ConfigError(f"{where}.{name}: {of!r} has no {points} alone; say {points} = [[x, y], [x, y], ...]")
-    return [value for point in inner for value in (point if isinstance(point, list) else [point])]
 
 
 def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:

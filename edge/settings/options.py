@@ -33,6 +33,7 @@ class Flag(msgspec.Struct, frozen=True):
     stands without one (or with true, as a variable or key). `positional`: a word without a flag. `only_flag`: neither
     a variable nor a key. `plugins`: it names one of this group of entry points, and the help lists
     them where its text has three dots. `word`: a lone word among the flags is its value, too (`edge-run model.onnx`).
+    `of_process`: it holds for all runs of a process, and stands in no `[[run]]`.
     """
 
     help: str
@@ -47,12 +48,14 @@ class Flag(msgspec.Struct, frozen=True):
     only_flag: bool = False
     plugins: str = ""
     word: bool = False
+    of_process: bool = False
 
 
 class Room(msgspec.Struct, frozen=True):
-    """The heading above a struct's options in the help."""
+    """The heading above a struct's options in the help. `of_process`: all of them are of the process."""
 
     title: str
+    of_process: bool = False
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -65,6 +68,7 @@ class Option(msgspec.Struct, frozen=True):
     switch: bool
     default: Any
     """`msgspec.NODEFAULT`: it must be given."""
+    of_process: bool = False
 
     @property
     def name(self) -> str:
@@ -96,10 +100,10 @@ class Option(msgspec.Struct, frozen=True):
 @cache
 def of(struct: type[msgspec.Struct]) -> tuple[Option, ...]:
     """Every option of a struct and of its rooms, in the order in which they stand there."""
-    return tuple(_options(struct, "", ""))
+    return tuple(_options(struct, "", Room("")))
 
 
-def _options(struct: type[msgspec.Struct], room: str, title: str) -> list[Option]:
+def _options(struct: type[msgspec.Struct], room: str, heading: Room) -> list[Option]:
     fields, defaults, annotations = struct.__struct_fields__, struct.__struct_defaults__, _annotations(struct)
     required = len(fields) - len(defaults)
     options: list[Option] = []
@@ -108,9 +112,10 @@ def _options(struct: type[msgspec.Struct], room: str, title: str) -> list[Option
         about = getattr(annotation, "__metadata__", (None,))[0]
         default = msgspec.NODEFAULT if number < required else defaults[number - required]
         if isinstance(about, Room):
-            options += _options(annotation.__origin__, field, about.title)
+            options += _options(annotation.__origin__, field, about)
         elif isinstance(about, Flag):
-            options.append(Option(room, title, field, about, annotation.__origin__ is bool, default))
+            whole, switch = about.of_process or heading.of_process, annotation.__origin__ is bool
+            options.append(Option(room, heading.title, field, about, switch, default, whole))
     return options
 
 

@@ -169,9 +169,9 @@ class MqttSettings(Struct, frozen=True):
 class TopicSettings(Struct, frozen=True):
     """What the topics are called. `device` is the host's name where the user says none."""
 
-    device: Annotated[str, Flag("the device's name in topics", parsers.word, "NAME")] = ""
+    device: Annotated[str, Flag("the device's name in topics", parsers.word, "NAME", of_process=True)] = ""
     name: Annotated[str | None, Flag("the model's name in topics", parsers.word, "NAME")] = None
-    prefix: Annotated[str, Flag("what topics begin with", parsers.word, "TEXT")] = "edge"
+    prefix: Annotated[str, Flag("what topics begin with", parsers.word, "TEXT", of_process=True)] = "edge"
     reply_topics: Annotated[
         tuple[str, ...],
         Flag("a filter of topics where askers may have the reply, such as clients/+/answers; without: all but those of "
@@ -287,7 +287,9 @@ class HttpSettings(Struct, frozen=True):
 class DeliverySettings(Struct, frozen=True):
     """What becomes of a result until the other side has it."""
 
-    state_dir: Annotated[Path, Flag("where the spool and the client id are kept", parsers.path, "DIR")] = UNSET
+    state_dir: Annotated[
+        Path, Flag("where the spool and the client id are kept", parsers.path, "DIR", of_process=True)
+    ] = UNSET
     spool: Annotated[str, Flag("what keeps results that wait: ...", parsers.word, "NAME", plugins="edge.spools")] = (
         "sqlite"
     )
@@ -374,7 +376,8 @@ class ProcessSettings(Struct, frozen=True):
 
 class Settings(Struct, frozen=True):
     """What the user wants. `given` are the keys of the options that a flag, a variable or the file named; `remarks`
-    are for the log."""
+    are for the log. `runs`: where the file has `[[run]]` tables the settings of each, whole; what is of the process is
+    the same in all of them, and `model` is none of this struct's own."""
 
     model: Annotated[ModelSettings, Room("the model")] = ModelSettings()
     manifest: Annotated[DeviceManifestSettings, Room("what the model takes and gives, where it says otherwise")] = (
@@ -382,18 +385,24 @@ class Settings(Struct, frozen=True):
     )
     input: Annotated[InputSettings, Room("inputs")] = InputSettings()
     join: Annotated[JoinSettings, Room("topics joined into rows")] = JoinSettings()
-    mqtt: Annotated[MqttSettings, Room("the broker")] = MqttSettings()
+    mqtt: Annotated[MqttSettings, Room("the broker", of_process=True)] = MqttSettings()
     topics: Annotated[TopicSettings, Room("topics")] = TopicSettings()
     output: Annotated[OutputSettings, Room("further results")] = OutputSettings()
     publishing: Annotated[PublishingSettings, Room("what is worth publishing, and for whom")] = PublishingSettings()
     words: Annotated[WordsSettings, Room("the house's own words")] = WordsSettings()
-    http: Annotated[HttpSettings, Room("the local HTTP endpoint")] = HttpSettings()
+    http: Annotated[HttpSettings, Room("the local HTTP endpoint", of_process=True)] = HttpSettings()
     delivery: Annotated[DeliverySettings, Room("delivery")] = DeliverySettings()
     tracking: Annotated[TrackingSettings, Room("objects that are followed")] = TrackingSettings()
     cascade: Annotated[CascadeSettings, Room("a second model for objects")] = CascadeSettings()
     drift: Annotated[DriftSettings, Room("whether the model still fits")] = DriftSettings()
     capture: Annotated[CaptureSettings, Room("samples that are kept")] = CaptureSettings()
-    updates: Annotated[UpdateSettings, Room("updates of the model")] = UpdateSettings()
-    process: Annotated[ProcessSettings, Room("the process")] = ProcessSettings()
+    updates: Annotated[UpdateSettings, Room("updates of the model", of_process=True)] = UpdateSettings()
+    process: Annotated[ProcessSettings, Room("the process", of_process=True)] = ProcessSettings()
     given: frozenset[str] = frozenset()
     remarks: tuple[str, ...] = ()
+    runs: tuple["Settings", ...] = ()
+
+    @property
+    def each(self) -> tuple["Settings", ...]:
+        """The settings of each run: of the only one, too."""
+        return self.runs or (self,)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from edge.data.units import SECOND_NS
 from edge.plugins.protocols import Clock
@@ -37,15 +37,41 @@ class Heartbeats:
         with self._lock:
             self._beats.pop(name, None)
 
+    @property
+    def beats(self) -> bool:
+        """Whether there is a thread that is known."""
+        with self._lock:
+            return bool(self._beats)
+
     def late(self, within_s: float) -> list[str]:
         """The threads that have not beaten within so many seconds."""
         since = self._clock.monotonic_ns() - int(within_s * SECOND_NS)
         with self._lock:
             return sorted(name for name, beat in self._beats.items() if beat < since)
 
+    def forget(self) -> None:
+        """All threads have ended."""
+        with self._lock:
+            self._beats.clear()
+
     def alive(self, within_s: float) -> bool:
         """True while every known thread has beaten within so many seconds."""
         return not self.late(within_s)
+
+
+class Together:
+    """The process and its several runs: it hangs where a thread of the process itself does, or each run has one that
+    does. One run that hangs beside others that work is told by `edge-run --healthy`, and ends none of them."""
+
+    def __init__(self, process: Heartbeats, runs: Sequence[Heartbeats]) -> None:
+        self._process = process
+        self._runs = runs
+
+    def late(self, within_s: float) -> list[str]:
+        """As `Heartbeats.late`."""
+        found = [late for run in self._runs if run.beats for late in (run.late(within_s),)]
+        runs = sorted({name for late in found for name in late}) if all(found) else []
+        return [*self._process.late(within_s), *runs]
 
 
 class Notifier:
@@ -72,7 +98,9 @@ class Notifier:
 class Watchdog:
     """Feeds systemd's watchdog at half its time. `ready`, `tick` and `stopping` are called by the main thread."""
 
-    def __init__(self, heartbeats: Heartbeats, clock: Clock, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, heartbeats: Heartbeats | Together, clock: Clock, environment: Mapping[str, str] | None = None
+    ) -> None:
         environment = os.environ if environment is None else environment
         self._heartbeats = heartbeats
         self._clock = clock

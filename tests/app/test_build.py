@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from support import onnxmodels
 
 from edge.app import loading
 from edge.app.build import build
-from edge.app.service import App, Part
+from edge.app.part import Part
+from edge.app.run import Made, Run
+from edge.app.service import App
 from edge.errors import ConfigError
+from edge.mqtt.topics import Topics
 from edge.runtime.stop import Stop
 from edge.settings import layers
 from edge.telemetry.clock import SystemClock
@@ -49,8 +53,8 @@ def test_inputs_are_subscribed_to_before_the_broker_is_told_that_we_are_online(b
         "engine",
         "inputs",
         "topics",
-        "mqtt",
         "crash marks",
+        "mqtt",
         "health",
     ]
 
@@ -61,8 +65,8 @@ def test_all_parts_are_there_when_it_is_built_and_none_of_them_is_started(built,
     flags = ("--mqtt", "embedded", "--http", "0", "--home-assistant", "--save-frames", str(tmp_path / "frames"))
     app = built(*flags, model=pictures)
     assert names(app) == [
-        "embedded broker", "engine", "home assistant", "frame saver", "http", "inputs", "mqtt", "results handed out",
-        "crash marks", "health",
+        "embedded broker", "engine", "home assistant", "frame saver", "inputs", "crash marks", "http", "mqtt",
+        "results handed out", "health",
     ]  # fmt: skip
     assert not (tmp_path / "frames").exists()
     assert not list((tmp_path / "state").glob("*.health"))
@@ -95,10 +99,11 @@ class Ran:
     def __init__(self, notes: list[str], failure: Exception | None = None) -> None:
         self._notes, self._failure = notes, failure
 
-    def run(self) -> None:
+    def life(self) -> Iterator[None]:
         self._notes.append("run")
         if self._failure is not None:
             raise self._failure
+        yield
 
 
 @pytest.fixture
@@ -118,9 +123,11 @@ def noted(built):
             return Part(name, start, lambda: notes.append(f"stop {name}"))
 
         clock = SystemClock()
-        loaded = built("--mqtt", "none", "--source", "synthetic:1").loaded
-        watchdog = Watchdog(Heartbeats(clock), clock, {})
-        return App(loaded, "", Stop(), Ran(notes, run), watchdog, tuple(map(part, "abc"))), notes
+        loaded = built("--mqtt", "none", "--source", "synthetic:1").runs[0].made.loaded
+        hearts, stop = Heartbeats(clock), Stop()
+        made = Made(loaded, Ran(notes, run), (part("b"),), (), hearts)
+        runs = (Run("m", Topics("edge/pi/m"), stop, made),)
+        return App(stop, runs, Watchdog(hearts, clock, {}), first=(part("a"),), last=(part("c"),)), notes
 
     yield make
     for number, handler in before.items():
@@ -130,14 +137,14 @@ def noted(built):
 def test_parts_start_in_order_and_stop_the_other_way_round(noted):
     app, notes = noted()
     app.run()
-    assert notes == ["start a", "start b", "start c", "run", "stop c", "stop b", "stop a"]
+    assert notes == ["start a", "start b", "start c", "run", "stop b", "stop c", "stop a"]
 
 
 def test_an_error_of_the_run_stops_all_parts_and_goes_on_up(noted):
     app, notes = noted(run=ConfigError("no"))
     with pytest.raises(ConfigError, match="no"):
         app.run()
-    assert notes[-3:] == ["stop c", "stop b", "stop a"]
+    assert notes[-3:] == ["stop b", "stop c", "stop a"]
 
 
 def test_a_part_that_does_not_start_stops_itself_and_those_before_it(noted):
@@ -157,12 +164,12 @@ def test_a_signal_is_a_request_to_stop(noted):
 
 def test_instances_are_as_many_as_asked_for_of_a_model_that_keeps_nothing(built):
     app = built("--mqtt", "none", "--source", "synthetic:40", "--sink", "console", "--instances", "3")
-    assert app.runner.instances == 3
+    assert app.runs[0].made.runner.instances == 3
 
 
 def test_a_window_keeps_rows_so_its_model_has_one_instance_and_that_is_said(built, caplog):
     app = built("--mqtt", "none", "--source", "synthetic:1", "--instances", "3", "--window", "1")
-    assert app.runner.instances == 1
+    assert app.runs[0].made.runner.instances == 1
     assert "one instance: the model, or its window, keeps something" in caplog.text
 
 

@@ -427,3 +427,19 @@ def test_the_second_model_of_a_cascade_is_looked_at(pi, tmp_path):
     assert found.verdict == "ok"
     assert "an object" in found.text
     assert only(runs.rows(pi.settings("--then", tmp_path / "none.onnx"), pi.host, set()), "then").code == 3
+
+
+def test_each_run_has_rows_of_its_own_and_one_that_is_broken_hides_no_other(pi, tmp_path):
+    (tmp_path / "page.onnx").write_text("<html>")
+    (tmp_path / "runs.toml").write_text(
+        f'[[run]]\nname = "bad"\nmodel = "{tmp_path}/page.onnx"\nsource = "synthetic:1"\n'
+        f'[[run]]\nname = "good"\nmodel = "{pi.model}"\nsource = "synthetic:1"\n'
+    )
+    flags = ["--config", str(tmp_path / "runs.toml"), "--mqtt", "none", "--state-dir", str(pi.state)]
+    rows = list(runs.rows(layers.read(flags, {}, "0"), pi.host, set()))
+    verdicts = {(r.run, r.part): r.verdict for r in rows}
+    assert verdicts["bad", "model"] == "fail"
+    assert verdicts["bad", "source"] == "skip"
+    assert {verdicts["good", part] for part in ("model", "latency", "source")} == {"ok"}
+    assert [r.run for r in rows if r.part == "broker"] == [""]
+    assert [r.text for r in rows if r.part == "runs"] == ["bad, good"]

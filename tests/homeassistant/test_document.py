@@ -134,3 +134,10 @@ def test_a_device_that_follows_a_repository_has_an_update_entity_and_a_button_wh
     assert (by_hand["command_topic"], by_hand["payload_install"]) == ("edge/line3/m/set", '{"command":"install"}')
     assert {"command_topic", "payload_install"}.isdisjoint(by_itself)
     assert "update" not in said(made("classify"))["components"]
+
+
+def test_of_several_runs_the_status_of_the_process_is_asked_too():
+    found = said(made("raw", process_status="edge/line3/status"))
+    assert found["availability"] == [{"topic": "edge/line3/m/status"}, {"topic": "edge/line3/status"}]
+    assert found["availability_mode"] == "all"
+    assert "availability_topic" not in found

@@ -58,7 +58,7 @@ def read_events(site: Site, count: int, *, after=lambda: None) -> list[tuple[str
 def test_a_reader_gets_the_newest_results_first_and_then_those_that_come(scores):
     first = scores.post("/predict", ROW).json
 
-    events = read_events(scores, 2, after=lambda: scores.server.observe(Sample(b"", "s", 0, 0), [result(10_000)]))
+    events = read_events(scores, 2, after=lambda: scores.observe(Sample(b"", "s", 0, 0), [result(10_000)]))
 
     assert [kind for kind, _ in events] == ["result", "result"]
     assert events[0][1]["id"] == first["id"]
@@ -99,7 +99,7 @@ def test_a_reader_that_is_too_slow_is_told_how_much_it_missed(serve, models):
     site = serve(onnxmodels.identity(models / "missed.onnx"))
 
     def flood():
-        site.server.observe(Sample(b"", "s", 0, 0), [result(n) for n in range(100)])
+        site.observe(Sample(b"", "s", 0, 0), [result(n) for n in range(100)])
 
     events = read_events(site, 65, after=flood)
 
@@ -168,7 +168,7 @@ def test_the_newest_picture_comes_with_the_results_that_belong_to_it(serve, mode
 
 
 def test_a_camera_s_frame_is_shown_as_jpeg(scores):
-    scores.server.observe(Sample(Image(np.full((20, 30, 3), 99, np.uint8)), "camera:0", 0, 0), [result(20_000)])
+    scores.observe(Sample(Image(np.full((20, 30, 3), 99, np.uint8)), "camera:0", 0, 0), [result(20_000)])
 
     answer = scores.get("/live/picture")
 

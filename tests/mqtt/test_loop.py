@@ -129,3 +129,23 @@ def test_workers_have_their_turns_while_a_name_server_does_not_answer(away, monk
         assert worker.ended
     finally:
         answers.set()
+
+
+def test_a_worker_whose_fatal_error_is_its_own_is_left_out_and_the_others_go_on(away):
+    class Fallible(CountingWorker):
+        told: BaseException | None = None
+
+        def turn(self) -> float:
+            raise SpoolError("state is a file")
+
+        def failed(self, exc: BaseException) -> None:
+            self.told = exc
+
+    broken, well = Fallible(), CountingWorker()
+    for worker in (broken, well):
+        away.attach(worker)
+    away.start()
+    for _ in range(3):
+        away.waker.wake()
+        assert well.turned.acquire(timeout=150)
+    assert str(broken.told) == "state is a file"

@@ -14,8 +14,8 @@ PI = "Raspberry Pi 5 Model B Rev 1.0"
 COCO = ("person", "bicycle", "car", "dog", "???", "fire hydrant", "fire-hydrant", "katze")
 
 
-def made(task: str, name: str = "line3", model: str = "m", **known: Any) -> Document:
-    device = Device(name, model, "2", "edge", "1.0", board=PI, serial="10000000abcdef")
+def made(task: str, name: str = "line3", model: str = "m", process_status: str = "", **known: Any) -> Document:
+    device = Device(name, model, "2", "edge", "1.0", board=PI, serial="10000000abcdef", process_status=process_status)
     return document(device, Results(task, **known))
 
 

@@ -73,7 +73,8 @@ class Site:
             source=source,
             **{k: options.pop(k) for k in ("temperature", "throttled", "drift") if k in options},
         )
-        self.server = HttpServer(served, ServerOptions(**options), self.failures.append)
+        self.server = HttpServer(ServerOptions(**options), self.failures.append, self.clock, self.metrics)
+        self.observe = self.server.serve(served)
         self.name = loaded.manifest.name
 
     def pipeline(self) -> Any:

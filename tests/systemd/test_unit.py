@@ -17,7 +17,7 @@ from support import onnxmodels
 from support.processes import PATIENCE_S, free_port
 
 from edge.settings import layers
-from edge.tools.systemd import unit
+from edge.tools.systemd import plan, unit
 from edge.tools.systemd.unit import Needs, Program
 
 HARDENED = 2.5
@@ -228,3 +228,29 @@ def test_labels_beside_a_model_without_a_manifest_travel_with_it(machine, tmp_pa
     (home / "labels.txt").write_text("\n".join("0123456789"))
     copied = {to.name for _, to in machine.plan("--model", model).copies}
     assert copied == {"net.onnx", "labels.txt"}
+
+
+def test_several_runs_have_one_service_with_what_belongs_to_their_models(machine, tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(machine.model, tmp_path / folder / "m.onnx")
+    (tmp_path / "one" / "unrelated").write_text("not a model's")
+    file = tmp_path / "house.toml"
+    file.write_text(
+        'mqtt = "mqtt://127.0.0.1:1"\ntop-k = 2\n'
+        f'[[run]]\nname = "a"\nmodel = "{tmp_path}/one/m.onnx"\nsource = "camera:0"\n'
+        f'[[run]]\nname = "b"\nmodel = "{tmp_path}/two/m.onnx"\nsource = "microphone:"\n'
+        f'[[run]]\nname = "c"\nmodel = "{tmp_path}/one/m.onnx"\n'
+    )
+    before = layers.read(["--config", str(file)], {}, "0")
+    planned = plan.make(before, plan.instance_name(before, None), machine.root)
+    assert planned.unit == "edge-run@house.service"
+    copies = ["/etc/edge-run/house/m.onnx", "/etc/edge-run/house/2/m.onnx"]
+    assert [str(to) for _, to in planned.copies] == copies
+    assert {"char-video4linux rw", "char-alsa rw"} <= {f"{d} rw" for d in planned.needs.devices}
+    file.write_text(unit.toml(planned.config, planned.runs))
+    after = layers.read(["--config", str(file)], {}, "0")
+    assert [str(one.model.file) for one in after.each] == [copies[0], copies[1], copies[0]]
+    for old, new in zip(before.each, after.each, strict=True):
+        moved = replace(old.model, file=new.model.file)
+        assert new == replace(old, model=moved)

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from edge.telemetry.watchdog import Heartbeats, Notifier, Watchdog
+from edge.telemetry.watchdog import Heartbeats, Notifier, Together, Watchdog
 from edge.testing.fakes import FakeClock
 
 
@@ -144,3 +144,22 @@ def test_without_a_manager_nothing_happens(clock, address):
 def test_the_watchdog_of_another_process_is_not_fed(manager, clock):
     Watchdog(Heartbeats(clock), clock, manager.environment | {"WATCHDOG_PID": "1"}).tick()
     assert manager.heard() == []
+
+
+def test_of_several_runs_the_process_hangs_where_each_of_them_does(clock):
+    process, one, two = Heartbeats(clock), Heartbeats(clock), Heartbeats(clock)
+    together = Together(process, [one, two])
+    for hearts in (one, two):
+        hearts.beat("infer")
+    clock.advance(10)
+    two.beat("infer")
+    assert together.late(5) == []
+    clock.advance(10)
+    assert together.late(5) == ["infer"]
+    one.forget()  # it has ended, as it should
+    two.beat("infer")
+    assert together.late(5) == []
+    process.beat("mqtt")
+    clock.advance(10)
+    two.beat("infer")
+    assert together.late(5) == ["mqtt"]

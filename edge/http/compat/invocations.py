@@ -55,7 +55,11 @@ class Invocations:
         """All of them."""
         return [post("/invocations", self.invoke), get("/ping", self.ping), get("/version", self.version)]
 
-    @describes(body=schemas.INVOCATIONS, answer=schemas.PREDICTIONS)
+    @describes(
+        body=schemas.INVOCATIONS,
+        answer=schemas.PREDICTIONS,
+        query={"model": "which one, where the device serves several"},
+    )
     async def invoke(self, request: Request) -> Response:
         """Predict, as MLflow and SageMaker do."""
         body, headers = await body_of(request)

@@ -76,7 +76,7 @@ class TensorFlowServing:
 
     async def names(self, request: Request) -> Response:
         """The models, as KServe's first protocol lists them."""
-        return as_json({"models": [self._models.name]})
+        return as_json({"models": self._models.every})
 
     async def another(self, request: Request) -> Response:
         """Refused: KServe's `:explain`, and what is none of the verbs."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge.data.tensor import TensorSpec
+from edge.http.catalog import Catalog
 from edge.http.http_types import Refusal
 from edge.http.openinference import tensors
 from edge.http.options import Served
@@ -17,10 +18,11 @@ PLATFORMS = {"onnxruntime": "onnx_onnxv1", "litert": "tensorflow_tflite"}
 
 
 class Models:
-    """The one model, by the names that clients use for it."""
+    """A model, by the names that clients use for it."""
 
-    def __init__(self, served: Served, max_batch: int) -> None:
+    def __init__(self, served: Served, max_batch: int, catalog: Catalog) -> None:
         self._served = served
+        self._catalog = catalog
         self._max_batch = max_batch
         self.name = served.manifest.name
         self.version = served.manifest.version
@@ -28,13 +30,18 @@ class Models:
     def check(self, name: str, version: str | None = None) -> None:
         """Raises Refusal (404) for another model or version."""
         if name != self.name:
-            raise Refusal(404, f"there is no model {name[:80]!r}; this device serves {self.name!r}")
+            raise self._catalog.unknown(name)
         if version is not None and version != self.version:
             raise Refusal(404, f"there is no version {version[:80]!r} of {self.name!r}; it is version {self.version!r}")
 
+    @property
+    def every(self) -> list[str]:
+        """The names of all models that are served."""
+        return [one.name for one in self._catalog.all]
+
     def server(self) -> Mapping[str, Any]:
         """`GET /v2`."""
-        own = ["sequence(string_id)"] if self._served.states else []
+        own = ["sequence(string_id)"] if any(one.served.states for one in self._catalog.all) else []
         return {"name": "edge-run", "version": self._served.version, "extensions": [*EXTENSIONS, *own]}
 
     def metadata(self) -> Mapping[str, Any]:
@@ -73,7 +80,7 @@ class Models:
         }
 
     def load(self, name: str, *, changed: bool) -> None:
-        """Raises Refusal where there is more to do than nothing: the one model is loaded already."""
+        """Raises Refusal where there is more to do than nothing: it is loaded already."""
         self.check(name)
         if changed:
             raise Refusal(400, "a model is loaded here as its file is: start edge-run with another --model")
@@ -84,8 +91,8 @@ class Models:
         raise Refusal(400, f"{name!r} is the model of this process, and is unloaded when it ends")
 
     def repository(self) -> list[Mapping[str, Any]]:
-        """`POST /v2/repository/index`: the one model, which is always ready."""
-        return [{"name": self.name, "version": self.version, "state": "READY", "reason": ""}]
+        """`POST /v2/repository/index`."""
+        return self._catalog.repository()
 
 
 def _tensor(spec: TensorSpec) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 from edge.data import codec
 from edge.errors import SampleError
 from edge.http import schemas
+from edge.http.catalog import Catalog
 from edge.http.http_types import Gone, Refusal, Response, as_json
 from edge.http.openinference.batching import Batcher
 from edge.http.openinference.metadata import Models
@@ -68,9 +69,9 @@ class Infer:
 class OpenInference:
     """The endpoints of the protocol."""
 
-    def __init__(self, models: Models, statistics: InferenceStatistics, infer: Infer) -> None:
+    def __init__(self, models: Models, catalog: Catalog, infer: Infer) -> None:
         self._models = models
-        self._statistics = statistics
+        self._catalog = catalog
         self._infer = infer
 
     def routes(self) -> list[BaseRoute]:
@@ -141,14 +142,15 @@ class OpenInference:
 
     async def stats(self, request: Request) -> Response:
         """The model's statistics."""
-        return self._of_model(request, self._all_stats)
+        return self._of_model(request, self._own_stats)
 
     async def all_stats(self, request: Request) -> Response:
         """Statistics of all models."""
-        return as_json(self._all_stats())
+        return as_json(self._catalog.statistics())
 
-    def _all_stats(self) -> Mapping[str, Any]:
-        return {"model_stats": [self._statistics.statistics(self._models.name, self._models.version)]}
+    def _own_stats(self) -> Mapping[str, Any]:
+        every = self._catalog.statistics()["model_stats"]
+        return {"model_stats": [one for one in every if one["name"] == self._models.name]}
 
     @describes(body=schemas.ANY, answer=schemas.ARRAY)
     async def index(self, request: Request) -> Response:
@@ -159,8 +161,8 @@ class OpenInference:
     async def load(self, request: Request) -> Response:
         """Whether the model is loaded.
 
-        There is one model at a time, which an update may change: to load it is nothing to do, to load it
-        otherwise or to load another is refused.
+        Models are those that the process was started with, which an update may change: to load one of them is
+        nothing to do, to load it otherwise or to load another is refused.
         """
         changed = bool(_json_object(await request.body()).get("parameters"))
         self._models.load(request.path_params["model"], changed=changed)

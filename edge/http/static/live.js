@@ -266,11 +266,40 @@ function facts(now) {
   document.title = `${model.name} on ${info.device}`;
 }
 
+// Of several runs one is shown: what another one would add is another model's. True where the page is another one's.
+let listed = "";
+function choose(now) {
+  if (now.runs.length < 2) return false;
+  if (!chosen) {
+    location.replace(`?model=${encodeURIComponent(now.info.model.name)}`);
+    return true;
+  }
+  const list = JSON.stringify(now.runs);
+  if (listed === list) return false;
+  listed = list;
+  $("runs").replaceChildren(...now.runs.map((run) => {
+    const option = make("option", { value: run.name }, run.ended ? `${run.name} (ended)` : run.name);
+    option.selected = run.name === chosen;
+    return option;
+  }));
+  $("runs").hidden = false;
+  const own = now.runs.find((run) => run.name === chosen);
+  $("run-ended").hidden = !(own && own.ended);
+  $("run-ended").textContent = own && own.ended ? `This run has ended: ${own.ended}` : "";
+  return false;
+}
+
 let known = "";
 async function poll() {
   try {
     const response = await api("/live/state");
     const now = await response.json();
+    if (!response.ok) {
+      $("run-ended").hidden = false;
+      $("run-ended").textContent = now.error;
+      throw new Error(now.error);
+    }
+    if (choose(now)) return;
     if (!state.paused) {
       figures(now);
       watchesDrift = now.drift;
@@ -318,6 +347,7 @@ $("pause").addEventListener("click", () => {
   $("pause").textContent = state.paused ? "Continue" : "Pause";
   link(state.paused ? "paused" : "live", state.paused ? "Paused" : "Live");
 });
+$("runs").addEventListener("change", () => { location.search = `?model=${encodeURIComponent($("runs").value)}`; });
 for (const id of ["metrics", "openapi"]) {
   // A link cannot carry the token: the text is fetched and shown.
   $(id).addEventListener("click", async (event) => {

@@ -13,7 +13,11 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+// Of several runs the one that the address names; what is asked is asked of it.
+const chosen = new URLSearchParams(location.search).get("model");
+
 async function api(path, options = {}) {
+  if (chosen) path += `?model=${encodeURIComponent(chosen)}`;
   const headers = new Headers(options.headers || {});
   if (session.token) headers.set("Authorization", `Bearer ${session.token}`);
   const response = await fetch(path, { ...options, headers });

@@ -97,15 +97,18 @@ def _throttling(host: Host, bits: int | None) -> Row:
 
 
 def memory(settings: Settings, host: Host) -> Iterator[Row]:
-    """What the model will take, by its size, against what is free."""
-    size = model_bytes(settings.model.file)
+    """What the models will take, by their size, against what is free. A file that several runs have is loaded once."""
+    files = {one.model.file.resolve() for one in settings.each}
+    sizes = {file: size for file in files if (size := model_bytes(file)) is not None}
+    size = sum(sizes.values()) if sizes else None
     known = meminfo(host)
     if size is None or "MemAvailable" not in known:
         yield skip("memory", "no model" if size is None else "this machine does not tell")
         return
     free = _available(host, known)
-    estimate = estimated_bytes(settings.model.file, size)
-    text = f"the model takes about {estimate / MB:,.0f} MB, {free / MB:,.0f} MB are free"
+    estimate = ENGINE_BYTES + sum(estimated_bytes(file, own) - ENGINE_BYTES for file, own in sizes.items())
+    takes = "the model takes" if len(sizes) == 1 else f"the {len(sizes)} models take"
+    text = f"{takes} about {estimate / MB:,.0f} MB, {free / MB:,.0f} MB are free"
     facts = {"estimate_bytes": estimate, "available_bytes": free}
     fix = "edge-convert --quantize int8 makes it a quarter; end other programs; or a board with more memory"
     if size > free + known.get("SwapFree", 0):

@@ -81,11 +81,12 @@ def _told(distribution: str, version: str) -> str:
 
 def needed(settings: Settings) -> list[tuple[str, tuple[str, ...]]]:
     """What wants a wheel, and the wheels of which one will do."""
-    tflite = settings.model.file.suffix == ".tflite"
+    suffixes = {one.model.file.suffix for one in settings.each}
     wanted: list[tuple[str, tuple[str, ...]]] = [("edge-run", ("numpy",)), ("edge-run", ("msgspec",))]
-    wanted.append(
-        ("a .tflite model", ("ai-edge-litert", "tflite-runtime")) if tflite else ("the model", ("onnxruntime",))
-    )
+    if ".tflite" in suffixes:
+        wanted.append(("a .tflite model", ("ai-edge-litert", "tflite-runtime")))
+    if suffixes != {".tflite"}:
+        wanted.append(("the model", ("onnxruntime",)))
     if settings.http.address is not None:
         wanted.append(("--http", ("starlette",)))
     if settings.mqtt.url.startswith("embedded"):
@@ -127,10 +128,11 @@ def engines(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
         if end is None:
             fine.append(wheel.distribution)
             if wheel.distribution == "numpy":  # only now its module may be imported here
-                wanted = source_packages(settings)
-                must |= set(wanted)
-                if wanted and all(found(name, host) is None for name in wanted):
-                    yield _missing(f"--source {(settings.input.source or '').partition('//')[0]}", wanted[0], host)
+                for one in settings.each:
+                    wanted = source_packages(one)
+                    must |= set(wanted)
+                    if wanted and all(found(name, host) is None for name in wanted):
+                        yield _missing(f"--source {(one.input.source or '').partition('//')[0]}", wanted[0], host)
             continue
         broken.add(wheel.distribution)
         text = f"{_told(wheel.distribution, version)} does not load: {end}"

@@ -13,7 +13,8 @@ from edge.errors import FatalError
 class Row:
     """`verdict`: "ok", "warn", "fail" or "skip" (there was nothing to look at); `code`: the exit code of a failure.
 
-    `fix` is what to do about it; `facts` are the numbers behind the text, for `--json`.
+    `fix` is what to do about it; `facts` are the numbers behind the text, for `--json`; `run`: which of several it is
+    of.
     """
 
     part: str
@@ -22,6 +23,7 @@ class Row:
     fix: str = ""
     code: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
+    run: str = ""
 
 
 def ok(part: str, text: str, **facts: Any) -> Row:

@@ -7,9 +7,12 @@ import resource
 import statistics
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from edge.app import assembly, cascade, fits, loading, profile
+import msgspec
+
+from edge.app import assembly, cascade, fits, joined, loading, profile
 from edge.app.loading import Loaded
 from edge.data.join import JoinRules
 from edge.engines import choose
@@ -24,6 +27,7 @@ from edge.plugins.contexts import SinkContext
 from edge.plugins.protocols import RepairingEngine
 from edge.plugins.reach import ReachableSink
 from edge.remote.address import without_credentials
+from edge.settings import runs
 from edge.settings.settings import Settings
 from edge.sources.synthetic import SyntheticSource
 from edge.sources.uri import parse
@@ -41,8 +45,47 @@ SECOND_TRY_S = 2.0
 """After a first refusal: a broker that does not speak MQTT 5 is asked in 3.1.1."""
 
 
+T = TypeVar("T")
+
+
+class _Looked(msgspec.Struct, frozen=True):
+    """A run, and its model where that could be loaded."""
+
+    settings: Settings
+    loaded: Loaded | None
+
+    @property
+    def name(self) -> str:
+        """As its topics call it."""
+        return self.loaded.manifest.name if self.loaded is not None else runs.name(self.settings)
+
+
 def rows(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
     """Model to broker. `broken` are wheels that do not load: what needs them is skipped."""
+    looked: list[_Looked] = []
+    several = len(settings.each) > 1
+    for one in settings.each:
+        found = yield from _labelled(_run(one, host, broken), runs.name(one) if several else "")
+        looked.append(found)
+    if several:
+        yield _together(looked)
+    yield _broker(settings)
+    for each in looked:
+        yield from _labelled(_sinks(each.settings, each.loaded), each.name if several else "")
+
+
+def _labelled(rows: Generator[Row, None, T], run: str) -> Generator[Row, None, T]:
+    """Each row says which run it is of."""
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+        yield replace(row, run=run)
+
+
+def _run(settings: Settings, host: Host, broken: set[str]) -> Generator[Row, None, _Looked]:
     settings = settings if broken else profile.apply(settings)
     loaded = yield from _model(settings, broken)
     if loaded is None:
@@ -53,8 +96,16 @@ def rows(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
     if settings.cascade.then is not None:
         yield _then(settings, host)
     yield _source(settings, loaded)
-    yield _broker(settings)
-    yield from _sinks(settings, loaded)
+    return _Looked(settings, loaded)
+
+
+def _together(looked: Sequence[_Looked]) -> Row:
+    """Whether they can be runs of one process."""
+    try:
+        joined.require_apart(looked)
+    except ConfigError as exc:
+        return failed("runs", exc, "change the file of --config")
+    return ok("runs", ", ".join(one.name for one in looked))
 
 
 def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, Loaded | None]:
@@ -250,7 +301,7 @@ def _broker(settings: Settings) -> Row:
     return warn("broker", f"{reason.partition('; ')[0]}; results will wait in the spool", fix)
 
 
-def _sinks(settings: Settings, loaded: Loaded | None) -> Iterator[Row]:
+def _sinks(settings: Settings, loaded: Loaded | None) -> Generator[Row, None, None]:
     """Those that can be asked; a file's folder and a terminal are the system's."""
     topics = settings.topics
     context = SinkContext(device=topics.device, model=loaded.manifest.name if loaded is not None else "")

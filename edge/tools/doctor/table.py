@@ -42,7 +42,8 @@ class Style:
 def line(row: Row, style: Style) -> str:
     """A row, and its fix below it."""
     verdict = style.paint(f"{row.verdict:{VERDICT_WIDTH}}", COLOURS[row.verdict])
-    text = f"{verdict} {row.part:{PART_WIDTH}} {_folded(row.text, style.width)}\n"
+    said = f"{row.run}: {row.text}" if row.run else row.text
+    text = f"{verdict} {row.part:{PART_WIDTH}} {_folded(said, style.width)}\n"
     if row.fix:
         text += f"{INDENT}{style.paint('fix:', '1')} {_folded(row.fix, style.width, extra=5)}\n"
     return text
@@ -91,6 +92,8 @@ def as_json(rows: Sequence[Row], version: str) -> str:
 
 def _row(row: Row) -> dict[str, Any]:
     fields: dict[str, Any] = {"part": row.part, "verdict": row.verdict, "text": row.text}
+    if row.run:
+        fields["run"] = row.run
     if row.fix:
         fields["fix"] = row.fix
     if row.code:

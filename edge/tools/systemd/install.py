@@ -28,7 +28,7 @@ def texts(plan: Plan, version: int) -> dict[Path, str]:
     """Every file that is written, and its text."""
     files = {
         TEMPLATE: unit.template(plan.program, version),
-        plan.folder / unit.CONFIG: HEADER.format(unit=plan.unit) + unit.toml(plan.config),
+        plan.folder / unit.CONFIG: HEADER.format(unit=plan.unit) + unit.toml(plan.config, plan.runs),
     }
     if unit.has_own(plan.needs):
         files[drop_in_file(plan.unit)] = unit.drop_in(plan.needs)

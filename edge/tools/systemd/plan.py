@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -39,7 +40,8 @@ FIRMWARE = Path("/dev/vcio")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`copies` and `secrets` are (from, to), the second below `folder`; `notes` are for the user."""
+    """`copies` and `secrets` are (from, to), the second below `folder`; `notes` are for the user; `runs`: what is
+    said of each, where there are several."""
 
     instance: str
     config: tuple[tuple[str, object], ...]
@@ -48,6 +50,7 @@ class Plan:
     copies: tuple[tuple[Path, Path], ...] = ()
     secrets: tuple[tuple[Path, Path], ...] = ()
     notes: tuple[str, ...] = ()
+    runs: tuple[tuple[tuple[str, object], ...], ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -69,21 +72,29 @@ class _Draft:
     credentials: list[tuple[str, Path, str]] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    stem: str = ""
+    """What names of a run's own begin with, where there are several."""
 
     def place(self, file: Path) -> Path:
         """Where the service finds a file: where it is, or a copy of it."""
         if not hidden(file) and readable_by_all(file):
             return file
-        copy = self.folder / file.name
+        copy, number = self.folder / file.name, 1
+        while any(to == copy and other != file for other, to in self.copies):  # of another run, and called the same
+            number += 1
+            copy = self.folder / str(number) / file.name
         if (file, copy) not in self.copies:
             self.copies.append((file, copy))
         return copy
 
 
 def instance_name(settings: Settings, wanted: str | None) -> str:
-    """`--instance`, else the model's name. Raises ConfigError for what systemd cannot take."""
+    """`--instance`, else the model's name, or the file's that names several. Raises ConfigError for what systemd cannot
+    take."""
     followed = release.followed(str(settings.model.file))
     model = followed[0] if followed is not None else settings.model.file.stem
+    if settings.runs and settings.process.config is not None:
+        model = settings.process.config.stem
     name = wanted or topic_part(settings.topics.name or model)
     if name != topic_part(name):
         raise ConfigError(f"--instance {name}: letters, digits, - and _ belong there; say {topic_part(name)}")
@@ -93,21 +104,32 @@ def instance_name(settings: Settings, wanted: str | None) -> str:
 def make(settings: Settings, instance: str, root: Path = Path("/")) -> Plan:
     """Raises ConfigError for settings that a service cannot have."""
     draft = _Draft(CONFIGS / instance)
-    for option in options.of(Settings):
-        if option.key in settings.given:
-            _take(draft, option, options.get(settings, option))
-    _check_outputs(settings)
+    _take_all(draft, settings, [o for o in options.of(Settings) if o.of_process or not settings.runs])
+    config, runs = tuple(draft.config.items()), []
+    for number, one in enumerate(settings.runs, start=1):
+        draft.config, draft.stem = {}, f"run-{number}-"
+        _take_all(draft, one, [o for o in options.of(Settings) if not o.of_process])
+        runs.append(tuple(draft.config.items()))
+    for one in settings.each:
+        _check_outputs(one)
     _check_port(settings)
     devices, groups = _devices(settings, root)
     return Plan(
         instance,
-        tuple(draft.config.items()),
+        config,
         program(),
         Needs(tuple(draft.credentials), devices, groups, tuple(draft.folders)),
         tuple(dict.fromkeys(draft.copies)),
         tuple(draft.secrets),
-        tuple(draft.notes),
+        tuple(dict.fromkeys(draft.notes)),
+        tuple(runs),
     )
+
+
+def _take_all(draft: _Draft, settings: Settings, among: Sequence[Option]) -> None:
+    for option in among:
+        if option.key in settings.given:
+            _take(draft, option, options.get(settings, option))
 
 
 def _take(draft: _Draft, option: Option, value: object) -> None:
@@ -154,7 +176,7 @@ def _sink(draft: _Draft, number: int, said: str) -> str:
     """With the files that it names where the service finds them: it may read no others."""
     scheme = said.partition(":")[0]
     return _named_files(
-        draft, f"sink-{number}", f"--sink {scheme}:", registry.declared(SinkInfo, scheme).reads_files, said
+        draft, f"{draft.stem}sink-{number}", f"--sink {scheme}:", registry.declared(SinkInfo, scheme).reads_files, said
     )
 
 
@@ -186,7 +208,7 @@ def _placed_model(draft: _Draft, model: Path) -> Path:
     """With the files that belong to it."""
     placed = draft.place(model)
     if placed != model:
-        draft.copies += [(f, draft.folder / f.name) for f in companions(model)]
+        draft.copies += [(f, placed.parent / f.name) for f in companions(model)]
     return placed
 
 
@@ -232,7 +254,7 @@ def _source(draft: _Draft, text: str) -> str:
         raise ConfigError("--source -: a service has no standard input; name a file, a folder, a camera or mqtt:TOPIC")
     source = uri.parse(text)
     if not source.declared.reads_path:
-        return _named_files(draft, "source", f"--source {source.name}:", source.declared.reads_files, text)
+        return _named_files(draft, f"{draft.stem}source", f"--source {source.name}:", source.declared.reads_files, text)
     path = absolute(Path(source.rest))
     folder = path if path.is_dir() else path.parent
     if hidden(path):
@@ -270,8 +292,9 @@ def _check_port(settings: Settings) -> None:
 
 
 def _devices(settings: Settings, root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    declared = uri.parse(settings.input.source).declared if settings.input.source else None
-    devices, groups = (declared.devices, declared.groups) if declared is not None else ((), ())
+    declared = [uri.parse(one.input.source).declared for one in settings.each if one.input.source]
+    devices = tuple(dict.fromkeys(device for each in declared for device in each.devices))
+    groups = tuple(dict.fromkeys(group for each in declared for group in each.groups))
     if (root / FIRMWARE.relative_to("/")).exists():
         return (*devices, str(FIRMWARE)), tuple(dict.fromkeys((*groups, "video")))
     return devices, groups

@@ -91,9 +91,14 @@ def has_own(needs: Needs) -> bool:
     return bool(needs.credentials or needs.folders or needs.devices or needs.groups)
 
 
-def toml(settings: Sequence[tuple[str, object]]) -> str:
+def toml(settings: Sequence[tuple[str, object]], runs: Sequence[Sequence[tuple[str, object]]] = ()) -> str:
     """Keys and values as `--config` reads them. Raises ConfigError."""
-    return "".join(f"{key} = {_value(value)}\n" for key, value in settings)
+    tables = ["", *("\n[[run]]\n" for _ in runs)]
+    said = (settings, *runs)
+    return "".join(
+        head + "".join(f"{key} = {_value(value)}\n" for key, value in table)
+        for head, table in zip(tables, said, strict=True)
+    )
 
 
 def _value(value: object) -> str:

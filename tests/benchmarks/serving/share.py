@@ -77,11 +77,12 @@ def flow(case: Case, connections: int, share: float, seconds: float) -> dict[str
     served = Served(
         loaded.manifest, loaded.engine, loaded.sha256, "0", pipeline, metrics, clock, dict, dict, source="paced"
     )  # fmt: skip
-    server = HttpServer(served, ServerOptions(share=share), lambda exc: None)
+    server = HttpServer(ServerOptions(share=share), lambda exc: None, clock, metrics)
+    observe = server.serve(served)
     server.start()
     source = Paced(case.payload, case.rate)
     runner = Runner(
-        source, pipeline(), [], clock=clock, metrics=metrics, options=RunnerOptions(observers=(server.observe,))
+        source, pipeline(), [], clock=clock, metrics=metrics, options=RunnerOptions(observers=(observe,))
     )  # fmt: skip
     thread = threading.Thread(target=runner.run)
     thread.start()

@@ -1,0 +1,141 @@
+"""What holds the runs of a process together: its broker, its health, and what the others see of one that ended."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from edge.app import connecting
+from edge.app.core import Draft
+from edge.app.health import HealthSocket
+from edge.app.run import Run
+from edge.errors import ConfigError
+from edge.mqtt import subscriptions
+from edge.mqtt.messages import Outgoing
+from edge.mqtt.session import MqttSession
+from edge.plugins.protocols import Clock
+from edge.settings import runs
+from edge.settings.settings import Settings
+from edge.sources import uri
+from edge.telemetry.watchdog import Heartbeats, Together
+
+if TYPE_CHECKING:
+    from edge.http.app import HttpServer
+    from edge.mqtt.embedded import EmbeddedBroker
+
+
+class Named(Protocol):
+    """A run that is to be made."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+def require_apart(each: Sequence[Named]) -> None:
+    """What the settings alone could not tell. Raises ConfigError."""
+    filters: list[tuple[str, str]] = []
+    devices: dict[str, str] = {}
+    names: set[str] = set()
+    for one in each:
+        if one.name in names:
+            raise ConfigError(
+                f"two runs are called {one.name}, and would publish on the same topics; give one of them another name"
+            )
+        names.add(one.name)
+        source = one.settings.input.source
+        if source is not None and len(each) > 1 and uri.parse(source).declared.devices:
+            if source in devices:
+                raise ConfigError(
+                    f"the runs {devices[source]} and {one.name} both read {source}, which gives its samples to one "
+                    "reader; leave one out, or say then = FILE for a second model"
+                )
+            devices[source] = one.name
+        filters += [(one.name, said) for said in hears(one.settings, one.name)]
+    _require_own_topics(filters)
+
+
+def hears(settings: Settings, name: str) -> list[str]:
+    """The filters of topics on which a run's inputs come; none where they do not come over MQTT."""
+    if not runs.hears(settings):
+        return []
+    topics, rest = settings.topics, (settings.input.source or "").partition(":")[2]
+    joined = [feature.topic for feature in settings.join.features]
+    if (settings.input.source or "").startswith("sparkplug:"):
+        from edge.mqtt.sparkplug.node import NAMESPACE
+
+        return [f"{NAMESPACE}/{rest.partition('/')[0]}/#"]
+    return joined or [rest or f"{topics.prefix}/{topics.device}/{name}/input"]
+
+
+def _require_own_topics(filters: Sequence[tuple[str, str]]) -> None:
+    for number, (name, said) in enumerate(filters):
+        for other, others in filters[:number]:
+            if other != name and subscriptions.overlap(said, others):
+                raise ConfigError(
+                    f"the runs {other} and {name} both hear what comes on {said}: over one connection an input is for "
+                    "one of them; give each topics of its own, or one of them a process of its own"
+                )
+
+
+def hearts(process: Heartbeats, made: Sequence[Run]) -> Heartbeats | Together:
+    """What the watchdog looks at."""
+    return process if len(made) == 1 else Together(process, [run.made.hearts for run in made if run.made is not None])
+
+
+def connect(
+    settings: Settings,
+    draft: Draft,
+    session: MqttSession,
+    broker: EmbeddedBroker | None,
+    made: Sequence[Run],
+    names: Sequence[str],
+) -> None:
+    """The connection begins behind all that subscribes. A broker has one will for it: of several runs that is said on
+    the status that they have in common, and each says its own beside."""
+    common = connecting.status_topic(settings, names)
+    if len(made) > 1:
+        draft.births.append(lambda: [Outgoing(common, b"online", retain=True)])
+        if broker is None:
+            base, file = common.rpartition("/")[0], settings.process.config or settings.each[0].model.file
+            connecting.hold(settings, draft, session, base, file)
+    draft.births += [run.born for run in made]
+
+    def last() -> list[Outgoing]:
+        own = [message for run in made for message in run.farewell()]
+        return [*own, Outgoing(common, b"offline", retain=True)] if len(made) > 1 else own
+
+    connecting.begin(draft, session, broker, last)
+
+
+def health(settings: Settings, draft: Draft, made: Sequence[Run], clock: Clock) -> None:
+    """A socket for each run, which the main thread answers."""
+    for run in made:
+        stem = f"{settings.topics.device}.{run.name}"
+        late = run.made.hearts.late if run.made is not None else _nothing_late
+        socket = HealthSocket(settings.delivery.state_dir, stem, late, clock, functools.partial(_reason, run))
+        draft.add("health", socket.open, socket.close)
+        draft.ticks.append(socket.tick)
+
+
+def _nothing_late(within_s: float) -> Sequence[str]:
+    return ()
+
+
+def _reason(run: Run) -> str:
+    return run.reason
+
+
+def leave(session: MqttSession | None, server: HttpServer | None, run: Run) -> None:
+    """A run has ended, and others may go on: what it said last, and what still comes for it is for no one."""
+    if server is not None and run.error is not None:
+        server.fail(run.name, run.reason)
+    if session is None or run.made is None:
+        return
+    for message in (*run.farewell(), *run.born()):
+        session.post(message)
+    listens = tuple(run.made.listens)
+    session.call_soon(lambda: session.let_go(listens))

@@ -1,0 +1,183 @@
+"""Several runs in one process: each ends by itself, and the others go on."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import onnxmodels
+
+from edge.app import start
+from edge.app.run import Made, Run
+from edge.app.service import App
+from edge.errors import ConfigError, ModelError, SpoolError
+from edge.mqtt.topics import Topics
+from edge.runtime.stop import Stop
+from edge.settings import layers
+from edge.telemetry.clock import SystemClock
+from edge.telemetry.watchdog import Heartbeats, Watchdog
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    """The process of these `[[run]]` tables, in a folder with the models a, b (rows) and broken."""
+    monkeypatch.chdir(tmp_path)
+    onnxmodels.scores(tmp_path / "a.onnx", classes=2, features=2)
+    onnxmodels.scores(tmp_path / "b.onnx", classes=3, features=2)
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+
+    def made(*tables: str, head: str = 'mqtt = "none"') -> App:
+        text = "".join(f"[[run]]\n{table}\n" for table in tables)
+        (tmp_path / "runs.toml").write_text(f'device = "pi"\nstate-dir = "state"\n{head}\n{text}')
+        return start.app(layers.read(["--config", "runs.toml"], {}, "0"))
+
+    return made
+
+
+def run(name: str, model: str, source: str = "synthetic:3") -> str:
+    return f'name = "{name}"\nmodel = "{model}.onnx"\nsource = "{source}"\nsink = "file:{name}.jsonl"'
+
+
+def results(name: str) -> list[Any]:
+    file = Path(f"{name}.jsonl")
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def test_each_run_has_its_own_source_model_and_results(app):
+    app(run("one", "a"), run("two", "b", "synthetic:5")).run()
+    assert [r["id"].rsplit("/", 2)[0] for r in results("one")] == ["pi/one"] * 3
+    assert [len(r["predictions"]) for r in results("two")] == [3] * 5
+
+
+def test_a_file_that_several_runs_have_is_loaded_once(app):
+    one, two, other = (run.made.loaded.engine for run in app(run("one", "a"), run("two", "a"), run("three", "b")).runs)
+    assert one is two
+    assert one is not other
+
+
+def test_a_model_that_cannot_be_loaded_stops_no_other_and_gives_the_exit_code_in_the_end(app):
+    with pytest.raises(ModelError, match="broken"):
+        app(run("bad", "broken"), run("good", "a")).run()
+    assert len(results("good")) == 3
+    assert not results("bad")
+
+
+def test_a_setting_that_does_not_fit_the_model_stops_no_other_run(app):
+    with pytest.raises(ConfigError, match="--labels"):
+        app(run("bad", "a") + '\nlabels = "x,y,z"', run("good", "a")).run()
+    assert len(results("good")) == 3
+
+
+def test_a_source_that_there_is_not_stops_no_other_run(app):
+    with pytest.raises(ConfigError, match="gone"):
+        app(run("bad", "a", "gone.csv"), run("good", "b", "synthetic:30")).run()
+    assert len(results("good")) == 30
+
+
+def test_where_no_run_can_begin_it_ends_with_the_first_one_s_error(app):
+    with pytest.raises(ModelError, match="broken"):
+        app(run("bad", "broken"), run("worse", "broken").replace("broken", "none")).run()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        (run("x", "a", "mqtt:s/#"), run("y", "b", "mqtt:s/+/t"), "both hear"),
+        (run("x", "a", "mqtt:edge/pi/#"), 'name = "y"\nmodel = "b.onnx"', "both hear"),
+        (run("x", "a", "camera:0"), run("y", "b", "camera:0"), "both read camera:0"),
+        (run("x", "a"), run("y", "b").replace('name = "y"\n', ""), ""),
+    ],
+)
+def test_runs_that_would_take_each_other_s_inputs_are_refused(app, first, second, says):
+    if not says:
+        assert [one.name for one in app(first, second, head="").runs] == ["x", "b"]
+        return
+    with pytest.raises(ConfigError, match=says):
+        app(first, second, head="")
+
+
+# --- ends -------------------------------------------------------------------------------------------------
+
+
+class Ran:
+    """A runner of so many looks, that ends with an error where it is given one."""
+
+    def __init__(self, looks: int, error: Exception | None = None) -> None:
+        self.left, self._error = looks, error
+
+    def life(self) -> Iterator[None]:
+        while self.left:
+            yield
+            self.left -= 1
+        if self._error is not None:
+            raise self._error
+
+
+@pytest.fixture
+def lives(app):
+    """A process of such runners, and the names of the runs that it was told had ended, in order."""
+    loaded = app(run("one", "a")).runs[0].made.loaded
+
+    def made(**runners: Ran) -> tuple[App, list[str], dict[str, Run]]:
+        stop, clock, told = Stop(), SystemClock(), []
+        runs = {
+            name: Run(name, Topics(f"edge/pi/{name}"), Stop(stop), Made(loaded, ran, (), (), Heartbeats(clock)))
+            for name, ran in runners.items()
+        }
+        watchdog = Watchdog(Heartbeats(clock), clock, {})
+        return App(stop, tuple(runs.values()), watchdog, left=lambda run: told.append(run.name)), told, runs
+
+    return made
+
+
+def test_an_error_of_one_run_is_raised_when_all_have_ended(lives):
+    long = Ran(3)
+    process, told, runs = lives(bad=Ran(1, SpoolError("no room")), long=long)
+    with pytest.raises(SpoolError, match="no room"):
+        process.run()
+    assert (told, long.left) == (["bad", "long"], 0)
+    assert (runs["bad"].reason, runs["long"].reason) == ("no room", "")
+
+
+def test_a_bug_in_one_run_stops_no_other_and_is_raised_in_the_end(lives):
+    process, told, _ = lives(bug=Ran(0, ZeroDivisionError("oh")), long=Ran(2))
+    with pytest.raises(ZeroDivisionError):
+        process.run()
+    assert told == ["bug", "long"]
+
+
+def test_of_several_errors_the_first_run_s_is_raised(lives):
+    process, told, _ = lives(first=Ran(2, SpoolError("later")), second=Ran(0, ModelError("sooner")))
+    with pytest.raises(SpoolError, match="later"):
+        process.run()
+    assert told == ["second", "first"]
+
+
+def test_a_run_that_has_ended_is_offline_at_each_birth_and_says_why(lives):
+    process, _, runs = lives(bad=Ran(0, SpoolError("no room")), done=Ran(0))
+    with pytest.raises(SpoolError):
+        process.run()
+    status, error = runs["bad"].born()
+    assert (status.topic, status.payload, status.retain) == ("edge/pi/bad/status", b"offline", True)
+    assert error.topic == "edge/pi/bad/error"
+    assert "no room" in json.loads(error.payload)["reason"]
+    assert [m.payload for m in runs["done"].born()] == [b"offline"]
+
+
+def test_a_request_to_stop_reaches_every_run(lives):
+    process, _, runs = lives(one=Ran(1), two=Ran(1))
+    process.stop.request()
+    process.run()
+    assert all(run.stop.asked for run in runs.values())
