@@ -9,7 +9,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
@@ -94,6 +94,7 @@ def test_no_byte_of_a_jpeg_makes_anything_else_than_a_picture_or_a_bad_sample(ki
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(zeros=st.integers(0, 640), behind=st.binary(max_size=64).filter(lambda b: magic.follows(b, 0) is None))
+@example(zeros=65, behind=b"b" + magic.JPEG_END)
 @settings(max_examples=15, deadline=None)
 def test_padding_before_the_end_and_anything_behind_it_is_no_damage(kind, zeros, behind):
     data = jpeg(kind)

@@ -11,6 +11,7 @@ import logging
 from functools import cache
 from types import ModuleType
 
+from edge.data import boundaries
 from edge.data.magic import JPEG_END
 from edge.data.tensor import Array
 from edge.errors import SampleError
@@ -68,7 +69,8 @@ def _read(data: bytes, colours: str, *, progressive: bool, **smaller: int) -> Ar
 
 def _without_padding(data: bytes) -> bytes | None:
     """Some cameras put zeros before the end of the picture, up to a round size; None where there are none."""
-    end = data.rfind(JPEG_END)
+    whole = boundaries.end(data)  # what stands behind may hold the mark of an end, too
+    end = data.rfind(JPEG_END, 0, whole)
     scan = data[:end].rstrip(b"\0")
     if scan.endswith(b"\xff"):
         scan += b"\0"  # a data byte FF is followed by a 0
