@@ -72,7 +72,7 @@ def converted(path: Path) -> tuple[Input, tuple[str, ...]]:
 
 
 @given(files=FOLDERS, whole=st.booleans())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_both_programs_read_the_same_in_a_folder(files: dict[str, Any], whole: bool) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

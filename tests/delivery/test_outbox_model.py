@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -399,10 +400,21 @@ class OutboxAgainstItsPromises(RuleBasedStateMachine):
         assert not lost, f"lost: {sorted(lost)}"
 
 
-OutboxAgainstItsPromises.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
-)
+def lives(count: int) -> settings:
+    return settings(
+        max_examples=count, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )  # fmt: skip
 
 
 class TestTheOutboxKeepsItsPromises(OutboxAgainstItsPromises.TestCase):
     """Collected by pytest."""
+
+    settings = lives(50)
+
+
+@pytest.mark.long
+class TestItKeepsThemInManyLives(OutboxAgainstItsPromises.TestCase):
+    """More of them."""
+
+    settings = lives(400)

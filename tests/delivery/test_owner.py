@@ -155,13 +155,14 @@ class Trickling(FakeBroker):
                 self.events.confirmed(keys)
 
 
-def test_three_threads_lose_and_swap_nothing(bench):
+@pytest.mark.parametrize("count", [3200, pytest.param(20_000, marks=pytest.mark.long)])
+def test_three_threads_lose_and_swap_nothing(bench, count):
     b = bench(broker=Trickling(), turned=False)
     owner = threading.Thread(target=b.outbox.run)
     trickle = threading.Thread(target=b.broker.trickle)
     trickle.start()
     owner.start()
-    for first in range(0, 20_000, 16):
+    for first in range(0, count, 16):
         numbers = range(first, first + 16)
         b.outbox.put([(Message("result", b'{"n":%d}' % n, n), Ack(1, lambda n=n: b.safe.append(n))) for n in numbers])
     b.outbox.finish()
@@ -169,8 +170,8 @@ def test_three_threads_lose_and_swap_nothing(bench):
     b.broker.ended = True
     trickle.join(150)
     assert not owner.is_alive()
-    assert b.received == list(range(20_000))
-    assert b.safe == list(range(20_000))
+    assert b.received == list(range(count))
+    assert b.safe == list(range(count))
     assert b.outbox.waiting()["depth"] == 0
 
 

@@ -59,7 +59,7 @@ def ten_hundreds_of_results(tmp_path: Path, broker: Broker, durability: str) -> 
     service.start()
     try:
         wait_until("edge-run answers", lambda: subscriber.stats, 150)
-        publisher.start(per_second=200)
+        publisher.start(per_second=400)
         seen = [disk_use(service.pid, state)]
         for hundred in range(1, 11):
             wait_until("results", lambda n=100 * hundred: len(subscriber.answered) >= n, 150)

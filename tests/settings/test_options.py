@@ -144,6 +144,7 @@ def test_a_flag_that_may_stand_alone_has_a_value_of_its_own_there(said, becomes)
     assert read(*said).publishing.home_assistant == becomes
 
 
+@pytest.mark.long
 def test_a_typing_error_in_a_use_of_the_settings_is_found_by_mypy(tmp_path):
     pytest.importorskip("mypy")
     use = tmp_path / "use.py"

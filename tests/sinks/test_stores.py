@@ -8,12 +8,17 @@ from collections import Counter
 import pytest
 from support.delivering import result
 from support.processes import until
+from support.stores import STORES
 
 from edge.app import assembly
 from edge.errors import UnavailableError
 from edge.plugins.contexts import SinkContext
 from edge.plugins.reach import ReachableSink
 from edge.testing.checks import check_sink
+
+
+LATE = [pytest.param(s, marks=pytest.mark.long) if s == "kafka" else s for s in STORES]
+"""librdkafka takes seconds to say that a cluster is away."""
 
 
 def made(uri):
@@ -41,6 +46,7 @@ def killed_in_the_middle(store, deliver, count):
     return stored(store)
 
 
+@pytest.mark.parametrize("store", LATE, indirect=True)
 def test_it_is_a_sink(store):
     check_sink(made(store.uri), other=store if store.whole else None, result=result)
 
@@ -77,6 +83,7 @@ def test_results_that_come_again_are_there_once(store, deliver):
     assert stored(store) == Counter(range(1, 151))
 
 
+@pytest.mark.parametrize("store", LATE, indirect=True)
 def test_a_store_that_is_away_is_named_with_the_way_out(store):
     store.kill()
     sink = made(store.uri)

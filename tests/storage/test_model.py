@@ -151,15 +151,28 @@ class SpoolAgainstAList(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-SpoolAgainstAList.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
-)
+def lives(count: int) -> settings:
+    return settings(
+        max_examples=count, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )  # fmt: skip
 
 
 class TestTheSpoolBehavesLikeAList(SpoolAgainstAList.TestCase):
     """Collected by pytest."""
 
+    settings = lives(15)
+
+
+@pytest.mark.long
+class TestItDoesInManyLives(SpoolAgainstAList.TestCase):
+    """More of them."""
+
+    settings = lives(80)
+
 
 @pytest.mark.usefixtures("large")
 class TestALargeOneDoesToo(SpoolAgainstAList.TestCase):
     """Counted as it is read."""
+
+    settings = lives(15)

@@ -139,7 +139,7 @@ def moments(changes: list[Change], marks: Path, rng: random.Random, many: int) -
             yield number, promised
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 4))])
 def test_a_power_cut_at_any_moment_loses_nothing_that_append_had_taken(shim, tmp_path, seed):
     rng = random.Random(seed)
     child = Child(shim, tmp_path, 50_000_000)
