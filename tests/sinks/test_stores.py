@@ -16,7 +16,6 @@ from edge.plugins.contexts import SinkContext
 from edge.plugins.reach import ReachableSink
 from edge.testing.checks import check_sink
 
-
 LATE = [pytest.param(s, marks=pytest.mark.long) if s == "kafka" else s for s in STORES]
 """librdkafka takes seconds to say that a cluster is away."""
 
