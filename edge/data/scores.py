@@ -35,7 +35,9 @@ def activate(values: Array, activation: str) -> Array:
 class Watch:
     """Sees that what is published as a probability is one, and says once where it is not. One thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        """`model`: its name, for the log; "" where it is not known."""
+        self._model = model
         self._told = False
 
     def __call__(self, scores: Array) -> Array:
@@ -52,6 +54,7 @@ class Watch:
             log.warning(
                 "scores are no probabilities",
                 extra={
+                    **({"model": self._model} if self._model else {}),
                     "seen": f"{low:.3g} to {high:.3g}",
                     "fix": "--activation softmax, if they are logits",
                 },

@@ -53,7 +53,7 @@ def announcer(
         pictures=NewestPicture() if results.pictures else None,
         picture_every_s=settings.publishing.image_interval,
     )
-    transport.subscribe(f"{discovery}/status", built.heard)
+    transport.subscribe(f"{discovery}/status", built.heard, qos=0)  # retained, or said to all who are there
     return built
 
 

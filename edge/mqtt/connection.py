@@ -100,8 +100,12 @@ class Connection:
         """Of MQTT 3.1.1, where a broker cannot say what it lacks: it granted QoS 0 only, and confirmed nothing."""
         answers = zip(self._topics, self.client.granted, strict=False)
         granted = [reason.value for (_, qos), reason in answers if qos and not reason.is_failure]
-        waits = self.queue.oldest_s is not None and not self.queue.confirmed_any
-        return not self.client.five and waits and bool(granted) and max(granted) == 0
+        return not self.client.five and self.waits_in_vain and bool(granted) and max(granted) == 0
+
+    @property
+    def waits_in_vain(self) -> bool:
+        """Messages were sent, and none was confirmed."""
+        return self.queue.oldest_s is not None and not self.queue.confirmed_any
 
     @property
     def hears(self) -> bool:

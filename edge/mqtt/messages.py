@@ -78,11 +78,13 @@ class OnDelivery(msgspec.Struct, frozen=True):
 
 
 class ProtocolChoice(msgspec.Struct, frozen=True):
-    """How one connection is spoken: MQTT 4 (3.1.1) or 5, whether the broker retains, the QoS that it takes."""
+    """How one connection is spoken: MQTT 4 (3.1.1) or 5, whether the broker retains, the QoS that it takes.
+    `plain_will`: the will goes at QoS 0 and is not retained."""
 
     version: int
     retain: bool = True
     qos: int = 1
+    plain_will: bool = False
 
 
 class Listener:

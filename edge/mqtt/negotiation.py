@@ -16,6 +16,9 @@ log = logging.getLogger("edge.mqtt")
 
 HANG_UPS = 5
 """Connections that end without a word, one after the other, before a version that has worked is doubted."""
+HANG_UPS_PLAIN = 2
+"""The same, before MQTT 3.1.1 is tried with a will that every broker takes, each other time: one that has QoS 0 only,
+or retains nothing, hangs up on ours, and cannot say so. Never where it has worked before: `offline` is not retained."""
 CUT_SHORT = 3
 """Connections that ended a moment after they stood, one after the other, before another client of the same id is
 suspected."""
@@ -30,7 +33,7 @@ class Negotiation:
         self._version = version
         self._client_id = client_id
         self._worked_version = self._refused_version = 0
-        self._hung_up = self._cut_short = 0
+        self._hung_up = self._cut_short = self._silent = 0
         self._taken_over = self._closed_in_silence = False
 
     @property
@@ -64,7 +67,9 @@ class Negotiation:
         version = self.choice.version
         if self._version is None and self._is_of_the_version(connection):
             version = 4 if version == 5 else 5
-        self.choice = ProtocolChoice(version, connection.queue.retains, connection.queue.qos)
+        self._silent += self.choice.version == 4 != self._worked_version and connection.hung_up
+        plain = version == 4 != self._worked_version and self._silent >= HANG_UPS_PLAIN and self._silent % 2 == 0
+        self.choice = ProtocolChoice(version, connection.queue.retains, connection.queue.qos, plain)
 
     def _is_of_the_version(self, connection: Connection) -> bool:
         """Whether the failure may be the version's: the broker said so, or hung up without a word.
@@ -87,11 +92,13 @@ class Negotiation:
         A broker that ends each connection a moment after it stands, and before MQTT 5 without a word, most likely has
         another client of the same id: each of the two takes the session away from the other, for ever.
         """
+        self._cut_short += not connection.leaving
         if connection.seems_without_qos_1:
             self.choice = replace(self.choice, qos=0)
+        elif self.choice.plain_will and self._cut_short:
+            self.choice = self._with_less()
         if self._version is None and self._refused_version != 5:  # 3.1.1 was a guess: the next connection asks again
             self.choice = ProtocolChoice(5, self.choice.retain, self.choice.qos)
-        self._cut_short += not connection.leaving
         self._taken_over |= connection.taken_over
         # One of MQTT 5 has to say that it gives the session to another client; mosquitto 2.0.11 does not.
         self._closed_in_silence |= connection.closed_in_silence
@@ -102,3 +109,9 @@ class Negotiation:
             )
             log.error(text, extra={"client_id": self._client_id})
         return self._cut_short >= CUT_SHORT
+
+    def _with_less(self) -> ProtocolChoice:
+        """Without retained messages, then without QoS 1, then without both: one of them most likely ended it."""
+        if self.choice.retain:
+            return replace(self.choice, retain=False)
+        return replace(self.choice, retain=self.choice.qos > 0, qos=0)

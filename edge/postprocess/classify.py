@@ -37,7 +37,7 @@ class Classifier:
         self._index = {text: i for i, text in enumerate(values)}
         self._activation = manifest.activation
         self._threshold = manifest.threshold
-        self._watch = Watch()
+        self._watch = Watch(manifest.name)
         self._top_k = DEFAULT_TOP_K if manifest.top_k is None else manifest.top_k
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Classification]:

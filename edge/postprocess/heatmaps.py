@@ -33,7 +33,7 @@ class Heatmaps:
         self._label = manifest.labels[0] if len(manifest.labels) == 1 else "person"
         image = next((i for i in manifest.inputs if i.kind == "image"), None)
         self._image, self._planar = (image.name if image else ""), image is not None and image.layout == "NCHW"
-        self._watch = Watch()
+        self._watch = Watch(manifest.name)
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         maps = np.asarray(outputs[self._name])

@@ -26,7 +26,7 @@ class Keypoints:
         self._threshold = SEEN if manifest.threshold is None else manifest.threshold
         self._label = manifest.labels[0] if manifest.labels else "person"
         image = next((i for i in manifest.inputs if i.kind == "image"), None)
-        self._watch = Watch()
+        self._watch = Watch(manifest.name)
         self._image, self._planar = (image.name if image else ""), image is not None and image.layout == "NCHW"
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:

@@ -26,7 +26,7 @@ class TextReader:
         self._characters = manifest.labels
         self._activation = manifest.activation
         self._threshold = manifest.threshold or 0.0
-        self._watch = Watch()
+        self._watch = Watch(manifest.name)
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Text]:
         steps = np.asarray(outputs[self._name], dtype=np.float64)

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 from edge.errors import UnavailableError
 from edge.remote.address import PORTS, Address
 from edge.remote.login import Login
-from edge.remote.tls import tls_context
+from edge.remote.tls import other_scheme, tls_context
 
 if TYPE_CHECKING:
     import ssl
@@ -200,7 +200,7 @@ class Getter:
             self.close()
             if kept and isinstance(exc, ConnectionError):
                 return None
-            raise UnavailableError(_said(exc)) from exc
+            raise UnavailableError(_said(exc) + other_scheme(exc, encrypted=self._tls is not None)) from exc
 
     def _connected(self) -> tuple[http.client.HTTPConnection, _TimedSocket]:
         if self._connection is None or self._timed is None:

@@ -12,7 +12,7 @@ import msgspec
 
 from edge.errors import ConfigError, UnavailableError
 from edge.remote.address import PORTS, Address
-from edge.remote.tls import tls_context
+from edge.remote.tls import other_scheme, tls_context
 
 TIMEOUT_S = 10.0
 MOST_READ = 65_536
@@ -74,7 +74,8 @@ class HttpClient:
             stale, self._used = self._used and isinstance(exc, ConnectionError), False
             self.close()
             if not stale:
-                raise UnavailableError(f"{self._address}: {exc or type(exc).__name__}") from exc
+                way_out = other_scheme(exc, encrypted=self._address.scheme == "https")
+                raise UnavailableError(f"{self._address}: {exc or type(exc).__name__}{way_out}") from exc
         self.connect()
         return self.ask(method, target, headers, body)
 

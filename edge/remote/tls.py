@@ -19,3 +19,10 @@ def tls_context(address: Address, ca: str) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca or None)
     except OSError as exc:
         raise ConfigError(f"{address.flag} {address}: {ca}: {exc}; check the path of #ca") from exc
+
+
+def other_scheme(exc: Exception, *, encrypted: bool) -> str:
+    """Where a server ends a connection without TLS before it has answered: the likely way out, behind the reason."""
+    if not encrypted and isinstance(exc, ConnectionError) and not isinstance(exc, ConnectionRefusedError):
+        return "; if TLS is spoken there, say https://"
+    return ""

@@ -107,9 +107,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 
 def damaged(path: Path | str, exc: Exception) -> SourceError:
     """The error for a Parquet file that turns out to be none."""
-    return SourceError(
-        f"{path}: a Parquet file that cannot be read: {first_line(exc, 200)}; write it anew, then --resume"
-    )
+    return SourceError(f"{path}: a Parquet file that cannot be read: {first_line(exc, 200)}; write it anew")
 
 
 def _partition(path: Path) -> dict[str, str | None]:

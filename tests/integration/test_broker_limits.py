@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -56,3 +58,20 @@ def test_a_broker_that_retains_nothing_is_used_without(start, mosquitto, flowers
     listener.publish(INPUT, flowers.rows[0])
     listener.wait_for("result")
     assert "the broker retains nothing" in process.said()
+
+
+@pytest.mark.parametrize(("limit", "said"), [
+    ("max_qos 0", "the broker has QoS 0 only"),
+    ("retain_available false", "the broker retains nothing"),
+])  # fmt: skip
+def test_what_a_broker_of_mqtt_3_cannot_say_of_itself_is_found(edge_run, mosquitto, flowers, client, limit, said):
+    broker = mosquitto(limit)
+    listener = client(broker.port, "edge/pi/flowers/#")
+    spoken = ("--mqtt-version", "3.1.1")
+    process = edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", *spoken)
+    until(lambda: said in process.said(), "what the broker has not")
+    listener.wait_for_text(STATUS, b"online")
+    listener.client.publish(INPUT, json.dumps(flowers.rows[0]), qos=0)
+    listener.wait_for("result")
+    for other in {"the broker has QoS 0 only", "the broker retains nothing"} - {said}:
+        assert other not in process.said()

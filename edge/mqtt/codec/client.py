@@ -76,7 +76,8 @@ class Client:
         if url.username is not None:
             client.username_pw_set(url.username, url.password)
         if self._options.status_topic:
-            client.will_set(self._options.status_topic, b"offline", qos=choice.qos, retain=choice.retain)
+            qos, retain = (0, False) if choice.plain_will else (choice.qos, choice.retain)
+            client.will_set(self._options.status_topic, b"offline", qos=qos, retain=retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe

@@ -67,7 +67,7 @@ class Detections:
         self._limit = manifest.top_k or MAX_DETECTIONS
         self._labels = manifest.labels
         self._suppress = suppress and self._nms < 1
-        self._watch = scores.Watch()
+        self._watch = scores.Watch(manifest.name)
         image = next((i for i in manifest.inputs if i.kind == "image"), None)
         self._image = image.name if image else ""
         self._planar = image is not None and image.layout == "NCHW"
