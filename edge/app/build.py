@@ -22,6 +22,7 @@ from edge.app import (
     assembly,
     capture,
     cascade,
+    collect,
     connecting,
     control,
     drift,
@@ -199,6 +200,7 @@ def _made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAge
         draft.add("inputs", functools.partial(_remind, source, outboxes))
     by_hand = updates.install if updates is not None and settings.updates.manual else None
     control.listen(core, draft, session, controls, by_hand)
+    status.collects = collect.listen(core, draft, session, captured.folder if captured is not None else None)
     if session is not None:
         if shared.broker is None:
             connecting.hold(settings, draft, session, core.topics.base, loaded.path)

@@ -33,6 +33,7 @@ KINDS = ("image", "table", "column", "tensor")
 class Capture(msgspec.Struct, frozen=True):
     """What the other parts need of it, for any thread."""
 
+    folder: Path
     keep: Keep
     differs: Differs | None
     counts: Callable[[], Mapping[str, Any]]
@@ -59,7 +60,7 @@ def make(core: Core, draft: Draft, watched: Drift | None) -> Capture | None:
     chosen = Rules(rules, random.random, watched.suspects if watched is not None else lambda: False)
     writer = Writer(chosen, store, settings.capture.most, core.clock, core.metrics)
     draft.add("capture", writer.start, writer.close)
-    return Capture(writer.keep, writer.differs if TRIAL in rules else None, writer.counts)
+    return Capture(folder, writer.keep, writer.differs if TRIAL in rules else None, writer.counts)
 
 
 def _require_use(core: Core) -> None:

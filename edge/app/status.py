@@ -50,6 +50,7 @@ class Status:
         self.drift: Callable[[], Mapping[str, Any]] | None = None
         """What is counted of drift; None where it is not watched for."""
         self.capture: Callable[[], Mapping[str, Any]] | None = None
+        self.collects = False
         """What is counted of the samples that are kept; None where none are."""
         self.then: Loaded | None = None
         """The second model of a cascade, where there is one."""
@@ -106,6 +107,7 @@ class Status:
             "versions": {"edge-run": __version__, "python": platform.python_version(), "numpy": np.__version__},
             "platform": platform.machine(),
             **({"twin": {"boot": twin}} if (twin := self.twin()) else {}),
+            **({"collect": True} if self.collects else {}),
             **({"update": self.update()} if self.update is not None else {}),
         }
 

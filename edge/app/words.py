@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.app.loading import Loaded
-from edge.mqtt.topics import OUTPUTS
+from edge.mqtt.topics import ASKED, OUTPUTS
 from edge.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _heard(settings: Settings, base: str) -> tuple[str, ...]:
 
 def _refused(topic: str, *, base: str, heard: tuple[str, ...]) -> str | None:
     """Why no result may go there. `heard`: filters of the topics that the source reads."""
-    if topic in {f"{base}/{name}" for name in ("input", "set", *OUTPUTS) if name != "result"}:
+    if topic in {f"{base}/{name}" for name in ("input", *ASKED, *OUTPUTS) if name != "result"}:
         return "it is this service's own, for something else"
     if not heard or topic == f"{base}/result":  # the source knows these, and leaves them out
         return None

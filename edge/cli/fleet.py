@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from edge.updates.release import Release
 
 Command = Literal["init", "add", "rollout", "promote", "pause", "withdraw", "renew", "serve", "status", "wait", "keys",
-                  "publish", "follow", "drift"]  # fmt: skip
+                  "publish", "follow", "drift", "collect"]  # fmt: skip
 COMMANDS: Mapping[Command, str] = {
     "init": "make keys and an empty repository",
     "add": "put a model file into a channel, for no device yet",
@@ -54,6 +54,7 @@ COMMANDS: Mapping[Command, str] = {
     "wait": "wait until a share of the devices has confirmed a version",
     "keys": "list the keys, or put new ones in their place",
     "drift": "say how many devices drift, and which differ from the others",
+    "collect": "fetch kept samples from devices that permit it",
 }
 AGAIN_S = 1.0
 
@@ -162,6 +163,10 @@ def _do(command: Command, argv: Sequence[str]) -> None:
         from edge.cli import fleet_keys
 
         fleet_keys.run(argv)
+    elif command == "collect":
+        from edge.cli import fleet_collect
+
+        fleet_collect.run(argv)
     elif command == "follow":
         from edge.cli import fleet_follow
 

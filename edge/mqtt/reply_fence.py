@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from edge.data.names import DISCOVERY
-from edge.mqtt.topics import OUTPUTS
+from edge.mqtt.topics import ASKED, OUTPUTS
 
 
 class ReplyFence(msgspec.Struct, frozen=True):
@@ -40,4 +40,4 @@ class ReplyFence(msgspec.Struct, frozen=True):
         return f"--reply-topics allows {', '.join(self.allowed)}"
 
     def _own(self) -> list[str]:
-        return [f"{self.base}/{name}" for name in ("input", "set", *OUTPUTS)]
+        return [f"{self.base}/{name}" for name in ("input", *ASKED, *OUTPUTS)]

@@ -17,7 +17,7 @@ from edge.errors import ConfigError
 from edge.mqtt.messages import RECEIVE_MAXIMUM, Incoming, Listener
 from edge.mqtt.redelivery import ORIGIN, Delivery, Redeliveries, digest
 from edge.mqtt.session import MqttSession
-from edge.mqtt.topics import OUTPUTS
+from edge.mqtt.topics import ASKED, OUTPUTS
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import Loop
@@ -160,7 +160,7 @@ class MqttSource(Listener):
         Two services that hear each other's errors answer each with an error.
         """
         last = topic.rpartition("/")[2]
-        if topic in self._topics or last not in (*OUTPUTS, "set"):
+        if topic in self._topics or last not in (*OUTPUTS, *ASKED):
             return False
         base = self._context.topic.rpartition("/")[0]
         own = topic == f"{base}/{last}" or (self._wildcard and _is_of_a_service(topic, base))

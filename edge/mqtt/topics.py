@@ -6,9 +6,12 @@ import msgspec
 
 OUTPUTS = (
     "result", "error", "answer", "event", "status", "info", "stats", "mask", "image", "update", "drift", "trial",
-    "settings",
+    "settings", "captured",
 )  # fmt: skip
 """Last parts of the topics on which a service publishes."""
+
+ASKED = ("set", "collect")
+"""Last parts of those on which it is asked for something that is no input."""
 
 
 class Topics(msgspec.Struct, frozen=True):
@@ -36,6 +39,15 @@ class Topics(msgspec.Struct, frozen=True):
     def set(self) -> str:
         """What is subscribed to with `--commands`."""
         return f"{self.base}/set"
+
+    @property
+    def collect(self) -> str:
+        """What is subscribed to with `--capture-collect`."""
+        return f"{self.base}/collect"
+
+    @property
+    def captured(self) -> str:
+        return f"{self.base}/captured"
 
     @property
     def answer(self) -> str:

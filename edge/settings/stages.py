@@ -77,6 +77,11 @@ class CaptureSettings(Struct, frozen=True):
         Flag("bytes that they may take; the oldest of the least valuable go first", parsers.size, "SIZE",
              name="capture-max"),
     ] = 256_000_000  # fmt: skip
+    collect: Annotated[
+        bool,
+        Flag("give out what is kept to those who ask for it on the topic collect (edge-fleet collect)",
+             name="capture-collect"),
+    ] = False  # fmt: skip
     export: Annotated[
         Literal["jsonl", "coco", "label-studio"] | None,
         Flag("write what is kept in this layout, beside it, and end: jsonl, coco or label-studio",

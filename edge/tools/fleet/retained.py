@@ -55,6 +55,27 @@ def listen(url: BrokerUrl, prefix: str, kind: str, ca: Path | None = None) -> Re
     return Retained(found, unlisted)
 
 
+def client_of(url: BrokerUrl, ca: Path | None) -> paho.Client:
+    """One that is not connected yet."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, transport="websockets" if url.websockets else "tcp")
+    if url.username is not None:
+        client.username_pw_set(url.username, url.password)
+    if url.tls:
+        client.tls_set(None if ca is None else str(ca))
+    if url.websockets:
+        client.ws_set_options(url.request)
+    return client
+
+
+def connect(client: paho.Client, url: BrokerUrl) -> None:
+    """Begins, in a thread of the client's. Raises UnavailableError where the broker is away."""
+    try:
+        client.connect(url.host, url.port)
+    except OSError as exc:
+        raise UnavailableError(f"{url}: {one_line(exc)}; is the broker there?") from exc
+    client.loop_start()
+
+
 def _cut(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
     for begin in range(0, len(keys), ASKED_AT_ONCE):
         yield keys[begin : begin + ASKED_AT_ONCE]
@@ -71,15 +92,8 @@ class _Listener:
         self._kind = ""
         self._newest_s = 0.0
         self._end_s = 0.0
-        client = paho.Client(CallbackAPIVersion.VERSION2, transport="websockets" if url.websockets else "tcp")
-        client.on_connect, client.on_message = self._on_connect, self._on_message
-        if url.username is not None:
-            client.username_pw_set(url.username, url.password)
-        if url.tls:
-            client.tls_set(None if ca is None else str(ca))
-        if url.websockets:
-            client.ws_set_options(url.request)
-        self._client = client
+        self._client = client_of(url, ca)
+        self._client.on_connect, self._client.on_message = self._on_connect, self._on_message
 
     def _on_connect(self, _client: paho.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
         with self._changed:
@@ -96,11 +110,7 @@ class _Listener:
 
     def connect(self) -> None:
         url = self._url
-        try:
-            self._client.connect(url.host, url.port)
-        except OSError as exc:
-            raise UnavailableError(f"{url}: {one_line(exc)}; is the broker there?") from exc
-        self._client.loop_start()
+        connect(self._client, url)
         with self._changed:
             if not self._changed.wait_for(lambda: self._refused is not None, CONNECT_S):
                 raise UnavailableError(f"{url}: no answer within {CONNECT_S:.0f} s; is a broker there?")

@@ -1,0 +1,71 @@
+"""`edge-fleet collect`: kept samples of devices come to a folder."""
+
+# Not `from __future__ import annotations`: `options.of` reads the annotations.
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from edge import __version__
+from edge.cli.fleet_arguments import BrokerArguments, broker_of, say, word
+from edge.errors import UnavailableError
+from edge.settings import arguments, parsers
+from edge.settings.arguments import Program
+from edge.settings.options import Flag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from edge.tools.fleet.collect import Fetched
+
+
+class CollectArguments(BrokerArguments, frozen=True, kw_only=True):
+    out: Annotated[Path, Flag("where to; a folder for each device is made in it", parsers.path, "OUT", positional=True)]
+    device: Annotated[tuple[str, ...], Flag("only these [all that permit it]", metavar="NAME", many=True)] = ()
+    name: Annotated[str | None, Flag("only of this model", word, "NAME")] = None
+    most: Annotated[int, Flag("bytes that are fetched at most, in all", parsers.size, "SIZE")] = 1_000_000_000
+    rate: Annotated[int, Flag("bytes in a second", parsers.size, "SIZE")] = 1_000_000
+    timeout: Annotated[float, Flag("seconds for an answer, asked for three times", parsers.seconds, "S")] = 10.0
+
+
+def run(argv: Sequence[str]) -> None:
+    """Raises ConfigError; UnavailableError where it is not all; OSError."""
+    about = "To fetch kept samples from devices that permit it; said again, it goes on where it was."
+    args = arguments.read(CollectArguments, Program("edge-fleet collect", about, __version__), argv)
+    url = broker_of(args)
+    from edge.tools.fleet import collect
+
+    limits = collect.Limits(args.most, max(1, args.rate), args.timeout)
+    devices = collect.chosen(collect.devices(url, args.prefix, args.mqtt_ca), args.device, args.name)
+    if not devices:
+        raise UnavailableError(
+            f"{url}: no device permits it below {args.prefix}/; edge-run --capture RULES --capture-collect does"
+        )
+    collector = collect.Collector(url, args.mqtt_ca, limits)
+    try:
+        collector.open()
+        reasons = []
+        for device in devices:
+            done = collector.collect(device, args.out, _progress(device.folder))
+            say(_told(args.out / device.folder, done))
+            if done.reason:
+                reasons.append(done.reason)
+        if reasons:
+            raise UnavailableError("; ".join(reasons))
+    finally:
+        collector.close()
+
+
+def _progress(folder: str) -> "Callable[[Fetched], None]":
+    if not sys.stderr.isatty():
+        return lambda done: None
+
+    def tell(done: "Fetched") -> None:
+        sys.stderr.write(f"\r{folder}: {done.there} files seen, {done.bytes / 1e6:.1f} MB fetched ")
+        sys.stderr.flush()
+
+    return tell
+
+
+def _told(folder: Path, done: "Fetched") -> str:
+    gone = f", {done.gone} were dropped there meanwhile" if done.gone else ""
+    return f"{folder}: {done.files} new files, {done.bytes:,} bytes; {done.there} are there{gone}"

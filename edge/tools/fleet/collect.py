@@ -1,0 +1,225 @@
+"""Kept samples are fetched from devices that permit it: `edge/capture/transfer.py` says how they speak.
+
+One piece is asked for at a time, so a device sends no faster than it is fetched; what was begun goes on at its byte.
+What a device says is believed as little as a stranger: names, sizes and what is written are bounded here.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import paho.mqtt.client as paho
+
+from edge.capture import transfer
+from edge.capture.store import ABOUT
+from edge.capture.transfer import Asked, Told
+from edge.errors import ConfigError, EdgeError, UnavailableError
+from edge.mqtt.topics import Topics
+from edge.mqtt.url import BrokerUrl
+from edge.storage import atomic
+from edge.storage.lock import make_folder
+from edge.tools.fleet import retained
+from edge.tools.fleet.retained import CONNECT_S, client_of, connect
+
+TRIES = 3
+PAGES_MOST = 10_000
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """`most` bytes in all, `rate` bytes in a second, `patience_s` seconds for an answer."""
+
+    most: int
+    rate: int
+    patience_s: float
+
+
+class Device(msgspec.Struct, frozen=True):
+    """A service that permits it."""
+
+    device: str
+    model: str
+    topics: Topics
+
+    @property
+    def folder(self) -> str:
+        """As its own folder is called."""
+        return f"{self.device}.{self.model}.capture"
+
+
+class Fetched(msgspec.Struct):
+    """Of one device. `gone`: files that were dropped there before they were fetched; `reason` why it is not all."""
+
+    files: int = 0
+    bytes: int = 0
+    there: int = 0
+    gone: int = 0
+    reason: str = ""
+
+
+class SpentError(EdgeError):
+    """No more bytes are to be fetched."""
+
+
+def devices(url: BrokerUrl, prefix: str, ca: Path | None) -> list[Device]:
+    """Those that permit it, by what they have retained. Raises UnavailableError."""
+    heard = retained.listen(url, prefix, "info", ca).payloads
+    return [
+        Device(device, model, Topics(f"{prefix}/{device}/{model}"))
+        for (device, model), payload in sorted(heard.items())
+        if _permits(payload)
+    ]
+
+
+class Collector:
+    """Used by one thread; `open` before."""
+
+    def __init__(self, url: BrokerUrl, ca: Path | None, limits: Limits) -> None:
+        self._url = url
+        self._limits = limits
+        self._left = limits.most
+        self._id = uuid.uuid4().hex[:12]
+        self._number = 0
+        self._came: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        self._up: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._wanted = ""
+        self._client = client_of(url, ca)
+        self._client.on_connect, self._client.on_message = self._on_connect, self._on_message
+
+    def open(self) -> None:
+        """Raises UnavailableError."""
+        connect(self._client, self._url)
+        try:
+            refused = self._up.get(timeout=CONNECT_S)
+        except queue.Empty:
+            raise UnavailableError(f"{self._url}: no answer within {CONNECT_S:.0f} s; is a broker there?") from None
+        if refused:
+            raise UnavailableError(f"{self._url}: the broker refuses: {refused}; say --mqtt mqtt://user@host")
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def collect(self, device: Device, out: Path, tell: Callable[[Fetched], None]) -> Fetched:
+        """What the device has and `out` has not. Raises OSError of this disk; what goes wrong there is a reason."""
+        if self._wanted:
+            self._client.unsubscribe(self._wanted)
+        self._wanted = device.topics.captured
+        self._client.subscribe(self._wanted, qos=1)
+        folder, done = out / device.folder, Fetched()
+        make_folder(folder)
+        try:
+            for name, size in self._files(device):
+                done.there += 1
+                self._fetch(device, folder / name, size, done)
+                tell(done)
+        except (UnavailableError, SpentError) as exc:
+            done.reason = str(exc)
+        return done
+
+    def _files(self, device: Device) -> Iterator[tuple[str, int]]:
+        after = ""
+        for _ in range(PAGES_MOST):
+            told, _data = self._ask(device, Asked("", after=after))
+            if told.reason:
+                raise UnavailableError(f"{device.folder}: {told.reason}")
+            files = [(name, size) for name, size in told.files if transfer.is_name(name) and size >= 0]
+            yield from files
+            if not told.more or not files or files[-1][0] == after:
+                return
+            after = files[-1][0]
+
+    def _fetch(self, device: Device, file: Path, size: int, done: Fetched) -> None:
+        """A file that is there does not change, but about.json."""
+        if file.exists() and file.stat().st_size == size and file.name != ABOUT:
+            return
+        part = file.with_name(f".{file.name}.part")
+        if file.name == ABOUT:
+            part.unlink(missing_ok=True)
+        with part.open("ab") as stream:
+            if (at := stream.tell()) > size:
+                stream.truncate(0)
+                at = 0
+            while at < size:
+                if self._left <= 0:
+                    raise SpentError(f"{self._limits.most / 1e6:.3g} MB were fetched; --most allows no more")
+                told, data = self._ask(device, Asked("", file.name, at))
+                if told.reason or told.size != size or not data:
+                    done.gone += 1
+                    part.unlink(missing_ok=True)
+                    return
+                stream.write(data[: size - at])
+                stream.flush()
+                at += len(data)
+                self._left -= len(data)
+                done.bytes += len(data)
+                time.sleep(len(data) / self._limits.rate)
+        with atomic.replacing(file, 0o600) as whole:
+            whole.write(part.read_bytes())
+        part.unlink()
+        done.files += 1
+
+    def _ask(self, device: Device, asked: Asked) -> tuple[Told, bytes]:
+        """Asked again where nothing comes. Raises UnavailableError."""
+        for _ in range(TRIES):
+            self._number += 1
+            asked = msgspec.structs.replace(asked, id=f"{self._id}-{self._number}")
+            self._client.publish(device.topics.collect, msgspec.json.encode(asked), qos=0)
+            end = time.monotonic() + self._limits.patience_s
+            while (left := end - time.monotonic()) > 0:
+                try:
+                    topic, payload = self._came.get(timeout=left)
+                except queue.Empty:
+                    break
+                if (found := _answer(topic == device.topics.captured, payload, asked)) is not None:
+                    return found
+        raise UnavailableError(
+            f"{device.device}/{device.model} does not answer; what was fetched stays, and the rest is fetched next time"
+        )
+
+    def _on_connect(self, client: paho.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if self._wanted:  # the connection was lost meanwhile
+            client.subscribe(self._wanted, qos=1)
+        self._up.put(str(code) if code.is_failure else "")
+
+    def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        if len(message.payload) <= 2 * transfer.PIECE:
+            self._came.put((message.topic, bytes(message.payload)))
+
+
+def _permits(payload: bytes) -> bool:
+    try:
+        said = msgspec.json.decode(payload)
+    except msgspec.MsgspecError:
+        return False
+    return isinstance(said, dict) and said.get("collect") is True
+
+
+def _answer(ours: bool, payload: bytes, asked: Asked) -> tuple[Told, bytes] | None:
+    """None: it is somebody else's, or of a question that was given up."""
+    if not ours:
+        return None
+    try:
+        told, data = transfer.decode(payload)
+    except ValueError:
+        return None
+    same = told.id == asked.id and told.file == asked.file and told.offset == asked.offset
+    return (told, data) if same and len(data) <= transfer.PIECE else None
+
+
+def chosen(devices: list[Device], names: tuple[str, ...], model: str | None) -> list[Device]:
+    """Those that are meant. Raises ConfigError where one is named that does not permit it, or is not there."""
+    found = [d for d in devices if (not names or d.device in names) and model in (None, d.model)]
+    missing = [name for name in names if name not in {d.device for d in found}]
+    if missing:
+        there = ", ".join(dict.fromkeys(d.device for d in devices)) or "none"
+        raise ConfigError(
+            f"--device {missing[0]}: it permits no collecting, or is not there; edge-run --capture RULES "
+            f"--capture-collect permits it; those that do: {there}"
+        )
+    return found
