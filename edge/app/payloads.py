@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from edge.data.sample import Payload
-from edge.data.tensor import Array
 from edge.errors import SampleError
+from edge.plugins.columns import Table
 
 
 def is_frame(x: object) -> bool:
@@ -35,12 +35,12 @@ def understood(x: Any) -> Payload:
     return x
 
 
-def columns(x: Any, features: Sequence[str]) -> list[Array] | None:
+def columns(x: Any, features: Sequence[str]) -> Table | None:
     """Of a table, a column for each feature in their order: an array [rows, features] of numbers, or a DataFrame that
     has these columns and no other. None of anything else."""
     if isinstance(x, np.ndarray):
         table = x.ndim == 2 and x.shape[1] == len(features) and x.dtype.kind in "fiub"
-        return [x[:, i] for i in range(len(features))] if table and len(x) else None
+        return x.T if table and len(x) else None
     if not is_frame(x) or not len(x) or {*features} != {*x.columns} or len(features) != len(x.columns):
         return None
     return [np.asarray(x[name].to_numpy()) for name in features]

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from edge.data.json_path import JsonPath
 from edge.data.result import Prediction, Result, Skipped
 from edge.data.sample import Frame, Image, ModelInput, Payload, Sample
-from edge.data.tensor import Array, Tensors
+from edge.data.tensor import Tensors
 from edge.errors import SampleError
 from edge.pipeline.batching import MAX_BATCH, TOGETHER_NS, Batching, BatchOutput
 from edge.pipeline.neighbours import may_join
@@ -24,7 +24,7 @@ from edge.pipeline.prepare import Decoded, Preparation, Prepared, Work
 from edge.pipeline.real_values import RealValues
 from edge.pipeline.results import Identity, ResultBuilder, timing
 from edge.pipeline.table import FoundTable, TableResults
-from edge.plugins.columns import ColumnPostprocessor, ColumnPreprocessor
+from edge.plugins.columns import ColumnPostprocessor, ColumnPreprocessor, Table
 from edge.plugins.protocols import (
     BatchPostprocessor,
     ComparingPostprocessor,
@@ -178,7 +178,7 @@ class Pipeline:
                 part.ready.release()
         return results
 
-    def columns(self, columns: Sequence[Array], most: int) -> FoundTable | None:
+    def columns(self, columns: Table, most: int) -> FoundTable | None:
         """Of a table, a column for each feature as `ColumnPreprocessor` has them: what is found in the rows that the
         model takes, `most` in one inference. None where this table has to go sample by sample."""
         if self._from_columns is None or self._to_columns is None:
@@ -197,7 +197,7 @@ class Pipeline:
             return None
         return FoundTable(found, taken, outputs, (ready - started) // len(taken), spent // max(1, count))
 
-    def table(self, sample: Sample, columns: Sequence[Array], most: int) -> TableResults | None:
+    def table(self, sample: Sample, columns: Table, most: int) -> TableResults | None:
         """Results of a table whose rows the model takes, all of them; `sample` is what they come from. None where it
         has to go sample by sample: a row has to be refused, or each result is looked at as it is made."""
         seen = self._follow or self._watch or self._keep

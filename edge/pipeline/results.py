@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -37,8 +38,7 @@ class ResultBuilder:
     def reserve(self, count: int) -> int:
         """The first of so many numbers that no other result gets."""
         first = next(self._seq)
-        for _ in itertools.islice(self._seq, count - 1):
-            pass
+        deque(itertools.islice(self._seq, count - 1), maxlen=0)
         return first
 
     def result(

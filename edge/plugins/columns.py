@@ -20,6 +20,10 @@ class Words(msgspec.Struct, frozen=True):
 Column: TypeAlias = Array | Words
 
 
+Table: TypeAlias = Sequence[Array] | Array
+"""A column for each feature: iterated and indexed alike."""
+
+
 class Columns(msgspec.Struct, frozen=True):
     """What is found in each of some rows, by name. Where `empty` (bool [rows]) is true nothing was found."""
 
@@ -31,11 +35,11 @@ class Columns(msgspec.Struct, frozen=True):
 class ColumnPreprocessor(Protocol):
     """Capability of a preprocessor of rows."""
 
-    def from_columns(self, columns: Sequence[Array]) -> tuple[Tensors, Array] | None:
+    def from_columns(self, columns: Table) -> tuple[Tensors, Array] | None:
         """Of a column for each feature, in the model's order: numbers or bool, NaN where one is missing, or objects
-        that are str or None; each [rows]. Gives the tensors of the rows that the model takes, and which these are,
-        bool [rows]; the others go one by one, for the reason. The values are the same as one by one. None where it
-        cannot."""
+        that are str or None; each [rows]. All of one kind may be an array [features, rows]. Gives the tensors of the
+        rows that the model takes, and which these are, bool [rows]; the others go one by one, for the reason. The
+        values are the same as one by one. None where it cannot."""
 
 
 @runtime_checkable

@@ -19,8 +19,9 @@ from edge.data.numbers import said, shown
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import EXACT, STRING, Array, Tensors, TensorSpec, numpy_dtype, to_integers
 from edge.errors import ModelError, SampleError
-from edge.model import scaling
+from edge.model import scaling, table_columns
 from edge.model.manifest import Feature, Manifest
+from edge.plugins.columns import Table
 from edge.plugins.rows import RowRules
 from edge.preprocess import PreprocessorInfo
 
@@ -101,7 +102,7 @@ class TablePreprocessor:
         block = self._scaled(block)
         return [ModelInput({spec.name: block[i : i + 1]}) for i in range(len(block))]
 
-    def from_columns(self, columns: Sequence[Array]) -> tuple[Tensors, Array] | None:
+    def from_columns(self, columns: Table) -> tuple[Tensors, Array] | None:
         """Numbers all at once, texts a column at a time; None where a tensor has no free place for the rows."""
         if any(not s.free_batch or not (self._columns or len(s.shape or ()) == 2) for s in self._specs):
             return None
@@ -113,7 +114,11 @@ class TablePreprocessor:
         cells: list[Array] = []
         for column, feature, i in zip(columns, self._features, range(len(columns)), strict=True):
             spec = self._specs[i if self._columns else 0]
-            values, ok = _texts(column, feature) if spec.dtype == STRING else _numbers(column, feature, spec)
+            values, ok = (
+                table_columns.texts(column, feature)
+                if spec.dtype == STRING
+                else table_columns.numbers(column, feature, spec)
+            )
             cells.append(values)
             taken &= ok
         if self._columns:
@@ -122,18 +127,16 @@ class TablePreprocessor:
             return {s.name: c[taken].reshape(s.fixed(free=count)) for s, c in pairs}, taken
         return {self._specs[0].name: self._scaled(np.stack([c[taken] for c in cells], axis=1))}, taken
 
-    def _matrix(self, columns: Sequence[Array]) -> tuple[Tensors, Array] | None:
+    def _matrix(self, columns: Table) -> tuple[Tensors, Array] | None:
         spec = self._specs[0]
         dtype = numpy_dtype(spec.dtype)
         if dtype.kind != "f":
-            pairs = [_numbers(c, f, spec) for c, f in zip(columns, self._features, strict=True)]
+            pairs = [table_columns.numbers(c, f, spec) for c, f in zip(columns, self._features, strict=True)]
             taken = np.logical_and.reduce([ok for _, ok in pairs])
             return {spec.name: self._scaled(np.stack([values[taken] for values, _ in pairs], axis=1))}, taken
         if any(c.dtype.kind == "O" for c in columns):
             return None
-        block = np.empty((len(columns[0]), len(columns)), dtype=np.float64)
-        for i, column in enumerate(columns):
-            block[:, i] = column
+        block = table_columns.block(columns)
         with np.errstate(over="ignore"):
             narrow = block.astype(dtype, copy=False)
         fine = np.isfinite(narrow)
@@ -320,39 +323,6 @@ class TablePreprocessor:
         if math.isinf(number):
             raise SampleError(f"feature {name!r} is {shown(value)}; a finite number belongs there")
         return number
-
-
-def _numbers(column: Array, feature: Feature, spec: TensorSpec) -> tuple[Array, Array]:
-    """As the model takes them, and which it takes: what `TablePreprocessor` says of a single cell."""
-    dtype = numpy_dtype(spec.dtype)
-    if column.dtype.kind == "O" or dtype.kind not in "fiu":
-        return np.zeros(len(column), dtype=dtype), np.zeros(len(column), dtype=bool)
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            wide = column.astype(np.float64)
-            values = wide.astype(dtype)
-        return values, np.isfinite(values) | (np.isnan(wide) & feature.missing)
-    limits = np.iinfo(dtype)
-    if column.dtype.kind == "f":
-        wide = column.astype(np.float64)
-        ok = (np.abs(wide) < EXACT) & (wide == np.floor(wide))
-        ok &= (wide >= limits.min) & (wide <= limits.max)
-        return np.where(ok, wide, 0).astype(dtype), ok
-    ok = np.ones(len(column), dtype=bool)
-    if column.dtype.kind != "b" and not np.can_cast(column.dtype, dtype):
-        ok = np.fromiter((limits.min <= v <= limits.max for v in column.tolist()), dtype=bool, count=len(column))
-    return np.where(ok, column, 0).astype(dtype), ok
-
-
-def _texts(column: Array, feature: Feature) -> tuple[Array, Array]:
-    if column.dtype.kind != "O":
-        return np.full(len(column), "", dtype=object), np.zeros(len(column), dtype=bool)
-    known = frozenset(feature.values)
-    values = column.tolist()
-    ok = [
-        feature.missing if v is None else isinstance(v, str) and (not known or v in known) for v in values
-    ]  # fmt: skip
-    return np.array(["" if v is None else v for v in values], dtype=object), np.array(ok, dtype=bool)
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TablePreprocessor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,6 +86,16 @@ def test_columns_become_the_tensors_of_their_rows(dtype, columns, data):
         for row, other in zip(block, kept, strict=True):
             assert row.dtype == other[name].dtype
             assert row.tobytes() == other[name][0].tobytes() or row.tolist() == other[name][0].tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_columns_that_are_one_array_become_what_they_become_one_by_one(dtype):
+    made = table(dtype, ["number"] * 3, [True, False, False], columns=False)
+    rows = np.array([[1.0, 2.0, 3.0], [np.nan, 5.0, 6.0], [7.0, np.inf, 9.0], [1e300, 1.0, 2.0]])
+    (one, taken), (other, also) = made.from_columns([*rows.T]), made.from_columns(rows.T)
+    assert taken.tolist() == also.tolist() != [True] * 4
+    np.testing.assert_array_equal(one["x"], other["x"])
+    assert other["x"].flags.c_contiguous
 
 
 def test_a_missing_number_is_taken_where_the_model_takes_missing_values():

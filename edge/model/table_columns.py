@@ -1,0 +1,52 @@
+"""Columns of a table as a model takes them: what `TablePreprocessor` says of a single cell, said of all at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.data.tensor import EXACT, Array, TensorSpec, numpy_dtype
+from edge.model.manifest import Feature
+from edge.plugins.columns import Table
+
+
+def numbers(column: Array, feature: Feature, spec: TensorSpec) -> tuple[Array, Array]:
+    """As the model takes them, and which it takes: what `TablePreprocessor` says of a single cell."""
+    dtype = numpy_dtype(spec.dtype)
+    if column.dtype.kind == "O" or dtype.kind not in "fiu":
+        return np.zeros(len(column), dtype=dtype), np.zeros(len(column), dtype=bool)
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            wide = column.astype(np.float64)
+            values = wide.astype(dtype)
+        return values, np.isfinite(values) | (np.isnan(wide) & feature.missing)
+    limits = np.iinfo(dtype)
+    if column.dtype.kind == "f":
+        wide = column.astype(np.float64)
+        ok = (np.abs(wide) < EXACT) & (wide == np.floor(wide))
+        ok &= (wide >= limits.min) & (wide <= limits.max)
+        return np.where(ok, wide, 0).astype(dtype), ok
+    ok = np.ones(len(column), dtype=bool)
+    if column.dtype.kind != "b" and not np.can_cast(column.dtype, dtype):
+        ok = np.fromiter((limits.min <= v <= limits.max for v in column.tolist()), dtype=bool, count=len(column))
+    return np.where(ok, column, 0).astype(dtype), ok
+
+
+def block(columns: Table) -> Array:
+    """float64 [rows, features]."""
+    if isinstance(columns, np.ndarray):
+        return np.ascontiguousarray(columns.T, dtype=np.float64)
+    block = np.empty((len(columns[0]), len(columns)), dtype=np.float64)
+    for i, column in enumerate(columns):
+        block[:, i] = column
+    return block
+
+
+def texts(column: Array, feature: Feature) -> tuple[Array, Array]:
+    if column.dtype.kind != "O":
+        return np.full(len(column), "", dtype=object), np.zeros(len(column), dtype=bool)
+    known = frozenset(feature.values)
+    values = column.tolist()
+    ok = [
+        feature.missing if v is None else isinstance(v, str) and (not known or v in known) for v in values
+    ]  # fmt: skip
+    return np.array(["" if v is None else v for v in values], dtype=object), np.array(ok, dtype=bool)
