@@ -44,6 +44,8 @@ def make(core: Core, draft: Draft, watched: Drift | None) -> Capture | None:
     settings = core.settings
     rules = settings.capture.rules
     if not rules:
+        if settings.capture.to is not None:
+            raise ConfigError("--capture-to: nothing is kept that could be sent; add --capture RULES")
         return None
     _require_use(core)
     from edge.capture.about import About
@@ -60,7 +62,19 @@ def make(core: Core, draft: Draft, watched: Drift | None) -> Capture | None:
     chosen = Rules(rules, random.random, watched.suspects if watched is not None else lambda: False)
     writer = Writer(chosen, store, settings.capture.most, core.clock, core.metrics)
     draft.add("capture", writer.start, writer.close)
-    return Capture(folder, writer.keep, writer.differs if TRIAL in rules else None, writer.counts)
+    counts = writer.counts
+    if settings.capture.to is not None:
+        from edge.capture import upload
+
+        remote = upload.remote(settings.capture.to, settings.topics.device, manifest.name)
+        uploader = upload.Uploader(folder, remote, core.metrics)
+        draft.add("capture upload", uploader.start, uploader.close)
+        log.info("kept samples are sent", extra={"to": str(remote)})
+
+        def counts() -> Mapping[str, Any]:
+            return {**writer.counts(), **uploader.counts()}
+
+    return Capture(folder, writer.keep, writer.differs if TRIAL in rules else None, counts)
 
 
 def _require_use(core: Core) -> None:

@@ -47,6 +47,7 @@ ABOUT = "about.json"
 DAY_NS = 86400 * SECOND_NS
 LOCK = ".edge-capture.lock"
 WRITTEN = ".edge-capture.day"
+SENT = ".edge-capture.sent"
 _NAMES = [kind.replace("<", "-below").replace(">", "-above") for kind in KINDS]
 OURS = re.compile(
     rf"\.?(?P<name>(?P<rule>{'|'.join(_NAMES)})-\d{{8}}T\d{{6}}-[0-9a-f]{{8}}-(?P<number>\d{{6,}}))(-\d{{4}})?"
@@ -60,6 +61,13 @@ class Day(msgspec.Struct, frozen=True):
 
     began_ns: int
     bytes: int
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """Up to which number all was sent to a place: `upload.py`."""
+
+    number: int
+    place: str
 
 
 class Segment(msgspec.Struct):
@@ -119,6 +127,7 @@ class Store:
         self._clear()
         self._tell()
         self._go_on()
+        self._number = max(self._number, self._sent())
         return None
 
     def close(self) -> None:
@@ -255,6 +264,13 @@ class Store:
         past_ns = max(0, self._clock.time_ns() - day.began_ns)
         if past_ns < DAY_NS and day.bytes > self._written:
             self._day_ns, self._written = self._clock.monotonic_ns() - past_ns, day.bytes
+
+    def _sent(self) -> int:
+        """No number comes twice, also where what was sent is gone: it would be taken for that."""
+        try:
+            return msgspec.json.decode((self._folder / SENT).read_bytes(), type=Sent).number
+        except (OSError, msgspec.MsgspecError):
+            return 0
 
     def _count(self) -> None:
         """Before it is written, and not synced by itself: the segment's own sync of the folder takes it along."""

@@ -82,6 +82,12 @@ class CaptureSettings(Struct, frozen=True):
         Flag("give out what is kept to those who ask for it on the topic collect (edge-fleet collect)",
              name="capture-collect"),
     ] = False  # fmt: skip
+    to: Annotated[
+        str | None,
+        Flag("put each file that is kept on this server, too: https://host/path/{name}; {device} and {model} stand for "
+             "theirs. #token_file=FILE, #query_file=FILE (a signed query) and #ca=FILE behind it", metavar="URL",
+             name="capture-to"),
+    ] = None  # fmt: skip
     export: Annotated[
         Literal["jsonl", "coco", "label-studio"] | None,
         Flag("write what is kept in this layout, beside it, and end: jsonl, coco or label-studio",
