@@ -23,6 +23,7 @@
 # make bench-beside OTHER=...         this build beside another one's edge-run, every figure in one run
 # make bench-scale                    what it costs as the work grows, drawn: slower models, a fuller spool, more connections
 # make bench-score                    edge-score beside the same work by hand
+# make bench-fleet                    10,000 simulated devices follow a repository: good, bad, away, a rotated key, a frozen mirror
 # make bench-drift                    false alarms and detection of drift on simulated months, beside the rules in use elsewhere
 # make bench-runs    four cameras in one process beside four processes: memory, frames, processor
 # make bench-tracking RIVAL=python    --track beside trackers' ByteTrack; RIVAL has `trackers` and `motmetrics`
@@ -41,7 +42,7 @@ BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-drift bench-tracking bench-runs soak clean
+.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-fleet bench-drift bench-tracking bench-runs soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -211,6 +212,9 @@ bench-stores: $(VENV)/.dev
 
 bench-score: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m score $(if $(QUICK),--quick,$(WRITE)) $(ARGS)
+
+bench-fleet: $(VENV)/.dev
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m fleet $(if $(QUICK),--devices 500 --watch 3 --spread 5,$(WRITE)) $(ARGS)
 
 bench-drift: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m drift $(if $(QUICK),--months 1 --rival-months 0 --stream 1) $(ARGS)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from edge.updates.release import Release
 
 Command = Literal["init", "add", "rollout", "promote", "pause", "withdraw", "renew", "serve", "status", "wait", "keys",
-                  "publish", "follow", "drift", "collect"]  # fmt: skip
+                  "publish", "install", "follow", "drift", "collect"]  # fmt: skip
 COMMANDS: Mapping[Command, str] = {
     "init": "make keys and an empty repository",
     "add": "put a model file into a channel, for no device yet",
@@ -50,6 +50,7 @@ COMMANDS: Mapping[Command, str] = {
     "renew": "sign the time stamp anew; for cron, once a week",
     "serve": "publish the repository on a port, for trying out",
     "publish": "publish it as retained messages of a broker, for small fleets",
+    "install": "have a version installed that waits on a device with --updates-manual",
     "status": "say what is offered, and what devices say",
     "wait": "wait until a share of the devices has confirmed a version",
     "keys": "list the keys, or put new ones in their place",
@@ -151,6 +152,10 @@ def _do(command: Command, argv: Sequence[str]) -> None:
         _status(arguments.read(StatusArguments, program, argv))
     elif command == "wait":
         _wait(arguments.read(WaitArguments, program, argv))
+    elif command == "install":
+        from edge.cli import fleet_install
+
+        fleet_install.install(arguments.read(fleet_install.InstallArguments, program, argv))
     elif command == "publish":
         from edge.cli import fleet_publish
 

@@ -142,13 +142,16 @@ def test_a_version_waits_for_a_command_that_is_not_retained_and_is_installed_by_
     refused = answers.wait_for("answer", 1)[0]
     field.sender.publish("edge/d/m/set", {"command": "pause"})
     other = answers.wait_for("answer", 2)[1]
-    field.sender.publish("edge/d/m/set", {"command": "install", "value": "2"})
+    install = [BINARIES / "edge-fleet", "install", "d", "m", "--mqtt", field.broker.url, "--version"]
+    another = subprocess.run([*install, "3"], capture_output=True, text=True)
+    said = subprocess.run([*install, "2"], check=True, capture_output=True, text=True).stdout
     field.wait_for(state("confirmed"), "version 2 is confirmed", sending=True)
     answers.close()
 
     assert (refused["ok"], "retained" in refused["reason"]) == (False, True)
     assert (other["ok"], "the service has no --commands" in other["reason"]) == (False, True)
-    assert answers.of("answer")[2]["ok"]
+    assert (another.returncode, "version 3 does not wait" in another.stderr) == (5, True)
+    assert "is being installed" in said
     assert field.client.of("update")[-1]["waiting"] is False
 
 

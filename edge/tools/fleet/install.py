@@ -1,0 +1,82 @@
+"""A person has a version installed that waits on a device: the command `install`, and what the device answers."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge.errors import UnavailableError, one_line
+from edge.mqtt.topics import Topics
+from edge.mqtt.url import BrokerUrl
+
+ANSWER_S = 10.0
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Of a device to a command; more is in it than is read here."""
+
+    ok: bool
+    id: Any = None
+    reason: str = ""
+
+
+def install(url: BrokerUrl, base: str, version: str | None, ca: Path | None = None) -> None:
+    """Returns once the device `base` has begun. Raises UnavailableError where it refuses, or does not answer."""
+    topics, told = Topics(base), secrets.token_hex(8)
+    command = {"command": "install", "id": told, **({"value": version} if version is not None else {})}
+    answers: list[Answer] = []
+    came, refused = threading.Event(), [""]
+
+    def on_connect(client: paho.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if code.is_failure:
+            refused[0] = str(code)
+            came.set()
+        else:
+            client.subscribe(topics.answer, qos=0)
+
+    def on_subscribe(client: paho.Client, _userdata: Any, _mid: int, _codes: Any, _properties: Any) -> None:
+        client.publish(topics.set, msgspec.json.encode(command), qos=1)
+
+    def on_message(_client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        answer = _read(bytes(message.payload))
+        if answer is not None and answer.id == told:
+            answers.append(answer)
+            came.set()
+
+    client = paho.Client(CallbackAPIVersion.VERSION2, transport="websockets" if url.websockets else "tcp")
+    client.on_connect, client.on_subscribe, client.on_message = on_connect, on_subscribe, on_message
+    if url.username is not None:
+        client.username_pw_set(url.username, url.password)
+    if url.tls:
+        client.tls_set(None if ca is None else str(ca))
+    if url.websockets:
+        client.ws_set_options(url.request)
+    try:
+        client.connect(url.host, url.port)
+    except OSError as exc:
+        raise UnavailableError(f"{url}: {one_line(exc)}; is the broker there?") from exc
+    client.loop_start()
+    came.wait(ANSWER_S)
+    client.disconnect()
+    client.loop_stop()
+    if refused[0]:
+        raise UnavailableError(f"{url}: the broker refuses: {refused[0]}")
+    if not answers:
+        raise UnavailableError(
+            f"{base}: no answer within {ANSWER_S:.0f} s; is it on this broker, and started with --updates-manual?"
+        )
+    if not answers[0].ok:
+        raise UnavailableError(f"{base}: {answers[0].reason}")
+
+
+def _read(payload: bytes) -> Answer | None:
+    try:
+        return msgspec.json.decode(payload, type=Answer)
+    except msgspec.MsgspecError:
+        return None

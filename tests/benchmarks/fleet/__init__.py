@@ -1,0 +1,1 @@
+"""`make bench-fleet`: thousands of simulated devices follow one repository."""
