@@ -50,7 +50,7 @@ COMMANDS: Mapping[Command, str] = {
     "renew": "sign the time stamp anew; for cron, once a week",
     "serve": "publish the repository on a port, for trying out",
     "publish": "publish it as retained messages of a broker, for small fleets",
-    "install": "have a version installed that waits on a device with --updates-manual",
+    "install": "have a version installed that waits (--updates-manual)",
     "status": "say what is offered, and what devices say",
     "wait": "wait until a share of the devices has confirmed a version",
     "keys": "list the keys, or put new ones in their place",
