@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from edge.app.core import Core, Draft
+from edge.app.run import TOPICS
 from edge.app.status import StatsPublisher, Status
 from edge.app.topics import TopicsLock
 from edge.delivery.retry import for_broker
@@ -107,7 +108,7 @@ def hold(settings: Settings, draft: Draft, session: MqttSession, base: str, mode
     """The topics below `base` are this process's alone, to its end. Behind the spools: of two processes with one spool
     the second ends with the spool's error."""
     lock = TopicsLock(settings.delivery.state_dir, str(session.options.url), base, model)
-    draft.add("topics", lock.hold, lock.release, lasting=True)
+    draft.add(TOPICS, lock.hold, lock.release, lasting=True)
 
 
 def begin(draft: Draft, session: MqttSession, broker: EmbeddedBroker | None, last: Births) -> None:

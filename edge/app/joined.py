@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -10,6 +11,7 @@ from edge.app import connecting
 from edge.app.core import Draft
 from edge.app.health import HealthSocket
 from edge.app.run import Run
+from edge.app.topics import TopicsLock
 from edge.errors import ConfigError
 from edge.mqtt import subscriptions
 from edge.mqtt.messages import Outgoing
@@ -102,6 +104,8 @@ def connect(
         if broker is None:
             base, file = common.rpartition("/")[0], settings.process.config or settings.each[0].model.file
             connecting.hold(settings, draft, session, base, file)
+        idle = _Idle(settings, session, made, own=broker is not None)
+        draft.add("topics of runs that did not begin", idle.hold, idle.release)
     draft.births += [run.born for run in made]
 
     def last() -> list[Outgoing]:
@@ -109,6 +113,34 @@ def connect(
         return [*own, Outgoing(common, b"offline", retain=True)] if len(made) > 1 else own
 
     connecting.begin(draft, session, broker, last)
+
+
+class _Idle:
+    """The topics of runs that did not begin: that they are `offline` is told unless another process has them."""
+
+    def __init__(self, settings: Settings, session: MqttSession, made: Sequence[Run], *, own: bool) -> None:
+        """`own`: the broker is this process's."""
+        self._settings = settings
+        self._session = session
+        self._made = made
+        self._own = own
+        self._locks: list[TopicsLock] = []
+
+    def hold(self) -> None:
+        for run in self._made:
+            if not run.ended or run.holds_topics:
+                continue
+            file, broker = self._settings.process.config or self._settings.each[0].model.file, self._session.options.url
+            lock = TopicsLock(self._settings.delivery.state_dir, str(broker), run.topics.base, file)
+            with contextlib.suppress(ConfigError):
+                if not self._own:
+                    lock.hold()
+                    self._locks.append(lock)
+                run.holds_topics = True
+
+    def release(self) -> None:
+        for lock in self._locks:
+            lock.release()
 
 
 def health(settings: Settings, draft: Draft, made: Sequence[Run], clock: Clock) -> None:
@@ -135,7 +167,10 @@ def leave(session: MqttSession | None, server: HttpServer | None, run: Run) -> N
         server.fail(run.name, run.reason)
     if session is None or run.made is None:
         return
+    listens = tuple(run.made.listens)
+    if not run.begun:  # nor has the session, whose births tell of it
+        session.let_go(listens)
+        return
     for message in (*run.farewell(), *run.born()):
         session.post(message)
-    listens = tuple(run.made.listens)
     session.call_soon(lambda: session.let_go(listens))

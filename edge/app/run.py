@@ -27,6 +27,9 @@ from edge.runtime.runner import Runner
 from edge.runtime.stop import Stop
 from edge.telemetry.watchdog import Heartbeats
 
+TOPICS = "topics"
+"""The part that holds the topics of a run for this process."""
+
 
 class Made(msgspec.Struct, frozen=True):
     """What a run is made of. `parts` stand in the order of their start; `births` are published on every connect,
@@ -53,9 +56,16 @@ class Run:
         self.made = made if isinstance(made, Made) else None
         self.error: BaseException | None = made if isinstance(made, FatalError) else None
         self.ended = self.made is None
+        self.holds_topics = self.made is not None and all(part.name != TOPICS for part in self.made.parts)
+        """What it says of itself is its own: no other process has its topics."""
         self._life: Iterator[None] | None = None
         self._parts = ExitStack()
         self._device, self._boot = topics.base.split("/")[-2], os.urandom(4).hex()
+
+    @property
+    def begun(self) -> bool:
+        """All its parts have started."""
+        return self._life is not None
 
     @property
     def reason(self) -> str:
@@ -70,6 +80,7 @@ class Run:
             for part in self.made.parts:
                 (process if part.lasting else self._parts).callback(part.stop)
                 part.start()
+                self.holds_topics |= part.name == TOPICS
         except FatalError as exc:
             self.error = exc
             self.close()
@@ -102,12 +113,14 @@ class Run:
         """What it publishes on every connect."""
         if self.made is not None and not self.ended:
             return self.made.births()
+        if not self.holds_topics:
+            return []
         offline = Outgoing(self.topics.status, b"offline", retain=True)
         return [offline, self._complaint()] if self.error is not None else [offline]
 
     def farewell(self) -> Sequence[Outgoing]:
         """What it publishes last."""
-        return self.born() if self.made is None else self.made.farewell()
+        return self.made.farewell() if self.made is not None and self.begun else self.born()
 
     def _complaint(self) -> Outgoing:
         """The same each time: its `id` says so."""

@@ -52,7 +52,8 @@ class App(msgspec.Struct, frozen=True):
             _start(self.first, stack)
             for run in self.runs:
                 run.begin(stack)
-                self._tell(run)
+                if run.ended:
+                    self._leave(run)
             if any(not run.ended for run in self.runs):
                 _start(self.last, stack)
                 self.watchdog.ready(f"{', '.join(run.name for run in self.runs if not run.ended)} runs")
@@ -82,9 +83,7 @@ class App(msgspec.Struct, frozen=True):
             if not run.step():
                 going.remove(run)
                 run.close()
-                self._tell(run)
-                if len(self.runs) > 1:
-                    self.left(run)
+                self._leave(run)
         return bool(going)
 
     def _ask_all(self) -> None:
@@ -92,9 +91,9 @@ class App(msgspec.Struct, frozen=True):
             if run.stop is not self.stop or not run.stop.asked:
                 run.stop.request()
 
-    def _tell(self, run: Run) -> None:
-        """Of one of several. What is no fate of edge-run's is a bug, and told with its place."""
-        if len(self.runs) == 1 or not run.ended:
+    def _leave(self, run: Run) -> None:
+        """It has ended, one of several. What is no fate of edge-run's is a bug, and told with its place."""
+        if len(self.runs) == 1:
             return
         if run.error is None:
             log.info("run ended", extra={"run": run.name})
@@ -102,6 +101,7 @@ class App(msgspec.Struct, frozen=True):
             bug = None if isinstance(run.error, FatalError) else run.error
             extra = {"run": run.name, "reason": run.reason}
             log.error("run ended with an error", extra=extra, exc_info=bug)
+        self.left(run)
 
     def _raise(self) -> None:
         if self.stop.failure is not None:

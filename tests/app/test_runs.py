@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from support import onnxmodels
 
 from edge.app import start
+from edge.app.part import Part
 from edge.app.run import Made, Run
 from edge.app.service import App
 from edge.errors import ConfigError, ModelError, SpoolError
@@ -174,6 +177,21 @@ def test_a_run_that_has_ended_is_offline_at_each_birth_and_says_why(lives):
     assert error.topic == "edge/pi/bad/error"
     assert "no room" in json.loads(error.payload)["reason"]
     assert [m.payload for m in runs["done"].born()] == [b"offline"]
+
+
+def test_of_topics_that_another_process_has_nothing_is_said(lives):
+    _, _, runs = lives(one=Ran(0))
+    held = Part("topics", _refuse, lambda: None)
+    run = Run("one", Topics("edge/pi/one"), Stop(), structs.replace(runs["one"].made, parts=(held,)))
+    with ExitStack() as stack:
+        run.begin(stack)
+    assert (run.reason, run.ended) == ("another process", True)
+    assert not run.born()
+    assert not run.farewell()
+
+
+def _refuse() -> None:
+    raise ConfigError("another process")
 
 
 def test_a_request_to_stop_reaches_every_run(lives):
