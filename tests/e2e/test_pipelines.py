@@ -141,12 +141,12 @@ def test_airflow_parses_the_dag_and_each_task_follows_the_one_before(tmp_path):
     bins = peers.environment(peers.CACHE, "airflow", *packages)
     show = (
         "from airflow.dag_processing.dagbag import DagBag\n"
-        f"bag = DagBag({str(PIPELINES)!r}, include_examples=False)\n"
+        f"bag = DagBag({str(PIPELINES)!r})\n"
         "assert not bag.import_errors, bag.import_errors\n"
         "dag = bag.dags['release_model']\n"
         "print([(t.task_id, sorted(t.downstream_task_ids)) for t in dag.topological_sort()])"
     )
-    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__UNIT_TEST_MODE": "False"}
+    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     done = subprocess.run([bins / "python", "-c", show], env=env, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
