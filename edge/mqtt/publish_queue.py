@@ -62,6 +62,11 @@ class PublishQueue:
         return next((sent_s for sent_s, _, _ in self._in_flight.values()), None)
 
     @property
+    def awaited(self) -> bool:
+        """Something waits for one that is not confirmed, and would hear of a refusal."""
+        return any(on_delivery is not None and on_delivery.refused for _, on_delivery, _ in self._in_flight.values())
+
+    @property
     def largest_in_flight(self) -> tuple[int, OnDelivery | None]:
         """Bytes of the largest that is not confirmed, and whose it is."""
         _, on_delivery, size = max(self._in_flight.values(), key=lambda sent: sent[2], default=(0.0, None, 0))

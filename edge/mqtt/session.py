@@ -348,6 +348,9 @@ class MqttSession:
         log.info("connected to the broker", extra={"broker": str(self.options.url), "protocol": connection.protocol})
         resumed = connection.resumed and not self._negotiation.session_in_doubt
         connection.subscribe(self._subscriptions.missing(resumed=resumed))
+        if connection.queue.one_at_a_time:  # whether it takes anything: a result would go before what follows
+            for message in [m for m in self._births() if m.topic != self.options.status_topic][:1]:
+                self._post(message)
         for listener in self._listeners:
             listener.up(resumed=resumed)
 

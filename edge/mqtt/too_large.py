@@ -3,7 +3,8 @@ its `max_packet_size` over MQTT 3.1.1, and beyond `message_size_limit` where `ma
 
 Sent again it ends the next connection, and all behind it wait for ever. A bad network ends connections too, and costs
 nobody a result; so does a broker that lets us publish no results at all. So only a message is suspected that is larger
-than all that were confirmed, only where it was in flight alone, and only after several times.
+than all that were confirmed, only where it was in flight alone, and only after several times. Where no result was ever
+confirmed it takes more times, and the broker has to take something else of ours on each of these connections.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ ENDS = 3
 """Connections, one after the other, that ended with the same message in flight, alone."""
 ENDS_SMALL = 4
 """The same for one below LARGE."""
+ENDS_UNKNOWN = 10
+"""The same where no result was ever confirmed, but the broker took a message of ours on each of these connections: it
+may also be one that lets us publish no results at all."""
 ENDS_AGAIN = 2
 """The same for one that is no smaller than the last that was to blame."""
 
@@ -62,17 +66,27 @@ class EndedByMessage:
         """A connection has ended: whether a message was to blame, which will not come again. Where the broker did not
         say so, it is refused here."""
         size, on_delivery = queue.largest_in_flight
-        if on_delivery is None or on_delivery.refused is None or not self._is_suspicious(queue, size):
+        self._confirmed = max(self._confirmed, queue.largest_confirmed)
+        if not (self.alone or self._confirmed) and queue.awaited:
+            self.alone = True  # nothing was ever confirmed: which of them it may be shows then
             return queue.refused_for_good
-        if not self._is_to_blame(queue, size):
+        if on_delivery is None or on_delivery.refused is None:
             return queue.refused_for_good
-        self._too_large = size
+        suspicious = self._is_suspicious(queue, size)
+        if not (suspicious or self._is_all_that_fails(queue)) or not self._is_to_blame(queue, size):
+            return queue.refused_for_good
+        if suspicious:
+            self._too_large = size
         alone = f"{self._ends} connections ended while the same message was in flight alone"
-        text = f"{alone}: too large for the broker? dropped"
+        text = f"{alone}: too large for the broker{'' if suspicious else ', or not allowed there'}? dropped"
         log.error(text, extra={"bytes": size, "broker": self._broker})
         self._suspected = 0  # `alone` stays: another one may be close behind it
         on_delivery.refused(on_delivery.delivery_id, Refusal(TOO_LARGE, text))
         return True
+
+    def _is_all_that_fails(self, queue: PublishQueue) -> bool:
+        """No result was ever confirmed, but on this connection a small message of ours was."""
+        return not self._confirmed and queue.confirmed_any
 
     def _is_to_blame(self, queue: PublishQueue, size: int) -> bool:
         if not self.alone:
@@ -84,4 +98,6 @@ class EndedByMessage:
         self._ends += 1
         if self._confirmed < self._too_large <= size:
             return self._ends >= ENDS_AGAIN
-        return self._ends >= (ENDS if size >= LARGE else ENDS_SMALL)
+        if size >= LARGE:
+            return self._ends >= ENDS
+        return self._ends >= (ENDS_SMALL if self._confirmed else ENDS_UNKNOWN)

@@ -8,6 +8,7 @@ from support.processes import until
 from edge.mqtt.codec import fastpath
 from edge.mqtt.codec.packets import PublishTemplate, publication
 from edge.mqtt.messages import Listener, Outgoing
+from edge.mqtt.too_large import ENDS_UNKNOWN
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -427,6 +428,25 @@ def test_a_message_that_ends_each_connection_is_dropped_and_told_and_those_behin
     assert number == 2
     assert "too large for the broker?" in reason
     assert caplog.text.count("too large for the broker?") == 1
+
+
+def test_a_small_result_that_ends_each_connection_is_given_up_in_the_end_where_the_broker_takes_other_messages(
+    broker, session, outcome, caplog
+):
+    def answer(message):
+        if message.payload == b"ends":
+            broker.peers[-1].close()
+            return None
+        return 0
+
+    broker.answer = answer
+    made = session(births=lambda: [Outgoing("info", b"births")])
+    made.listen(Resending(made, outcome, [b"ends", b"1"]))
+    made.start()
+    outcome.wait(2)
+    assert outcome.confirmed == [1]
+    assert len(broker.peers) > ENDS_UNKNOWN
+    assert "too large for the broker, or not allowed there?" in caplog.text
 
 
 def test_a_small_message_is_not_blamed_for_a_network_that_ends_connections(broker, session, outcome):
