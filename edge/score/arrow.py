@@ -6,6 +6,7 @@ Not by `pa.array` and `to_numpy`: these import pandas where it is installed, 0.4
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,19 @@ def of_texts(texts: Sequence[str | None]) -> pa.Array:
     there = _bits(np.array([text is not None for text in texts], dtype=np.bool_))
     values = pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))
     return pa.StringArray.from_buffers(len(encoded), *values, pa.py_buffer(there))
+
+
+def of_values(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Of values as Python has them; None is null."""
+    if all(value is None for value in values):
+        return pa.nulls(len(values), kind)
+    if pa.types.is_string(kind):
+        return of_texts(values)
+    if pa.types.is_nested(kind):
+        return pa.array(values, kind)
+    empty = np.array([value is None for value in values])
+    numbers = np.array([0 if value is None else value for value in values])
+    return from_numpy(numbers, empty).cast(kind)
 
 
 def to_numpy(column: pa.Array) -> Array:

@@ -18,6 +18,7 @@ from edge.data.sample import Payload
 from edge.errors import EndOfStream, SampleError, SourceError, nearest
 from edge.model.manifest import Feature
 from edge.plugins.protocols import Source
+from edge.score import arrow
 from edge.score.plan import Part, damaged, open_parquet
 from edge.settings.settings import Settings
 from edge.sources import csv, files, lines
@@ -205,7 +206,7 @@ class Reader:
     def _files(self, part: Part) -> Iterator[Batch]:
         for at in range(0, len(part.paths), PICTURES):
             some = part.paths[at : at + PICTURES]
-            yield Batch([pa.array(some, pa.string())], payloads=[_content(path) for path in some], sources=some)
+            yield Batch([arrow.of_texts(some)], payloads=[_content(path) for path in some], sources=some)
 
 
 def _of_partition(part: Part, name: str, feature: Feature | None) -> str | float | None:

@@ -59,10 +59,7 @@ class ResultColumns(msgspec.Struct, frozen=True):
         """The same of results one by one; None: there is no result."""
         rows = [{} if p is None else self.values(p) for p in predictions]
         columns = [[row.get(f.name) for row in rows] for f in self.fields]
-        return [
-            pa.nulls(len(rows), f.type) if all(v is None for v in values) else pa.array(values, f.type)
-            for f, values in zip(self.fields, columns, strict=True)
-        ]
+        return [arrow.of_values(values, f.type) for f, values in zip(self.fields, columns, strict=True)]
 
 
 def of(loaded: Loaded) -> ResultColumns:

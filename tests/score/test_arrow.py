@@ -52,6 +52,23 @@ def test_texts_are_those_of_the_list():
     assert arrow.of_texts([]).equals(pa.array([], pa.string()))
 
 
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1, None, 3], pa.int32()),
+        ([0.25, None, NAN, 1], pa.float64()),
+        ([True, None, False], pa.bool_()),
+        (["a", None], pa.string()),
+        ([None, None], pa.float64()),
+        ([[1.0], None], pa.list_(pa.float64())),
+    ],
+    ids=lambda value: str(value) if isinstance(value, pa.DataType) else "",
+)
+def test_values_of_python_become_what_the_library_makes_of_them(values, kind):
+    assert str(arrow.of_values(values, kind)) == str(pa.array(values, kind))
+    assert arrow.of_values(values, kind).type == kind
+
+
 def test_pandas_is_not_imported_for_a_table(trees, tmp_path):
     archive = trees.write(tmp_path / "a.parquet")
     program = "import sys; from edge.cli.score import run; run(sys.argv[1:]); sys.exit('pandas' in sys.modules)"
