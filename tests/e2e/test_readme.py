@@ -38,6 +38,15 @@ def commands(page: Path) -> list[tuple[str, str]]:
     return found
 
 
+def errors_of(out: Path) -> Path:
+    """Beside the output: in one file a line of the log may stand in the middle of a result."""
+    return out.with_name(f"{out.name}.errors")
+
+
+def text_of(out: Path) -> str:
+    return out.read_text() + errors_of(out).read_text()
+
+
 class Reader:
     """Types commands. What goes on (a service, a subscriber) stays until the next heading."""
 
@@ -71,8 +80,8 @@ class Reader:
         env = {k: v for k, v in os.environ.items() if not k.startswith("EDGE_")}
         env |= {"HOME": str(self.home), "XDG_STATE_HOME": str(self.home / "state"), "CI": ""}
         env |= {"PATH": f"{self._tools}:{BINARIES}:{env['PATH']}", "EDGE_MQTT": f"mqtt://127.0.0.1:{self._broker}"}
-        with out.open("wb") as file:
-            return subprocess.Popen(["bash", "-c", line], cwd=self.cwd, env=env, stdout=file, stderr=file)
+        with out.open("wb") as file, errors_of(out).open("wb") as errors:
+            return subprocess.Popen(["bash", "-c", line], cwd=self.cwd, env=env, stdout=file, stderr=errors)
 
     def type(self, heading: str, line: str) -> None:
         """Runs one line to its end, or until it is up where it goes on."""
@@ -90,8 +99,8 @@ class Reader:
             self._behind.append((process, out))
             self._until_up(shown, process, out)
         else:
-            assert process.wait(PATIENCE_S * 10) == 0, f"{line}\n{out.read_text()}"
-        self.outputs[shown] = out.read_text()
+            assert process.wait(PATIENCE_S * 10) == 0, f"{line}\n{text_of(out)}"
+        self.outputs[shown] = text_of(out)
         if shown.startswith("ssh "):
             self.cwd = self.home
 
@@ -100,17 +109,17 @@ class Reader:
 
     def _until_up(self, shown: str, process: subprocess.Popen[bytes], out: Path) -> None:
         def up() -> bool:
-            assert process.poll() is None, f"{shown}\n{out.read_text()}"
+            assert process.poll() is None, f"{shown}\n{text_of(out)}"
             if " --http " in shown:
                 with socket.socket() as probe:
                     return probe.connect_ex(("127.0.0.1", self.port)) == 0
-            return ("connected to the broker" if shown.startswith("edge-run") else "status online") in out.read_text()
+            return ("connected to the broker" if shown.startswith("edge-run") else "status online") in text_of(out)
 
         until(up, f"{shown} is up")
 
     def heard(self, text: str) -> None:
         """Waits until something that goes on has printed a text."""
-        until(lambda: any(text in out.read_text() for _, out in self._behind), text)
+        until(lambda: any(text in text_of(out) for _, out in self._behind), text)
 
     def stop(self) -> None:
         for process, _ in reversed(self._behind):
@@ -162,6 +171,11 @@ def _type_the_pages(reader: Reader, folder: Path) -> None:
             reader.type(name, line)
     assert len((folder / "results.jsonl").read_text().splitlines()) == 360
     _check_what_archives_shows(reader, folder)
+    for _, line in commands(ROOT / "docs" / "COMPARE.md"):  # last, for it trains another model
+        reader.type("COMPARE.md", line)
+    ((_, compared),) = [pair for pair in reader.outputs.items() if pair[0].startswith("edge-convert --compare")]
+    assert "rows compared     360" in compared
+    assert "wins, losses" in compared
 
 
 def _check_what_archives_shows(reader: Reader, folder: Path) -> None:
