@@ -479,7 +479,6 @@ def filled(text: str) -> bytes:
         '{"id":"\\"data\\": [","parameters":{"data":[1]},"inputs":[INPUT]}',
         '{"parameters":{"data":[NUMBERS]},"inputs":[INPUT]}',
         '{"inputs":[INPUT],"outputs":[{"name":"y","parameters":{"data":[1]}}]}',
-        '{"inputs":[{"data":[NUMBERS],"data":[NUMBERS],"name":"x","shape":[2000,3],"datatype":"FP32"}]}',
     ],
 )
 def test_a_large_tensor_is_read_wherever_its_data_stands(numbers, text):
@@ -487,6 +486,14 @@ def test_a_large_tensor_is_read_wherever_its_data_stands(numbers, text):
 
     assert answer.status == 200, answer.body[:200]
     assert answer.json["outputs"][0]["data"] == NUMBERS
+
+
+def test_a_large_tensor_whose_data_comes_twice_is_refused(numbers):
+    text = '{"inputs":[{"data":[NUMBERS],"data":[NUMBERS],"name":"x","shape":[2000,3],"datatype":"FP32"}]}'
+    answer = numbers.infer(filled(text))
+
+    assert answer.status == 400
+    assert b"'data' comes twice" in answer.body
 
 
 @pytest.mark.parametrize(
