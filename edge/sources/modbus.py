@@ -25,6 +25,8 @@ from edge.plugins.declarations import SourceInfo
 from edge.remote.address import options_of
 
 PORT = 502
+ADDRESSES = 0x10000
+DAY_S = 86_400
 REGISTERS_MOST, BITS_MOST = 125, 2000
 """Of one request, as the protocol has it."""
 TYPES = {
@@ -64,6 +66,11 @@ class Register(msgspec.Struct, frozen=True):
     @property
     def count(self) -> int:
         return 1 if self.kind in BITS else struct.calcsize(f">{TYPES[self.type]}") // 2
+
+    @property
+    def end(self) -> int:
+        """The address behind it."""
+        return self.address + self.count
 
     def value(self, values: Values, *, little: bool) -> object:
         """From those that were read; `little`: the lowest word comes first."""
@@ -140,8 +147,8 @@ class ModbusSource:
         return Sample(payload, f"modbus:{self._where}", now, self._clock.time_ns())
 
     def _ask(self, request: Sequence[Register]) -> Iterator[tuple[str, object]]:
-        first, last = request[0], request[-1]
-        count = last.address + last.count - first.address
+        first = request[0]
+        count = max(register.end for register in request) - first.address
         values = self._answer(first.kind, first.address, count)
         for register in request:
             at = register.address - first.address
@@ -182,8 +189,8 @@ def together(registers: Sequence[Register]) -> Iterator[Sequence[Register]]:
     for register in sorted(registers, key=lambda r: (r.kind, r.address)):
         most = BITS_MOST if register.kind in BITS else REGISTERS_MOST
         if group:
-            end = max(r.address + r.count for r in group)
-            fits = register.address + register.count - group[0].address <= most
+            end = max(r.end for r in group)
+            fits = register.end - group[0].address <= most
             if register.kind != group[0].kind or register.address > end or not fits:
                 yield group
                 group = []
@@ -210,7 +217,7 @@ def _register(name: str, said: str, what: str) -> Register:
         raise ConfigError(
             f"{what}: {name}={said}: {kind!r} is none of {', '.join(CALLS)}{nearest(kind, CALLS)}; say {usage}"
         )
-    if not (address.isascii() and address.isdigit() and int(address) <= 0xFFFF):
+    if not (address.isascii() and address.isdigit() and int(address) < ADDRESSES):
         raise ConfigError(f"{what}: {name}={said}: {address!r} is no address from 0 to 65535; say {usage}")
     if len(more) > 2 or (kind in BITS and more):
         raise ConfigError(f"{what}: {name}={said}: too much; say {'coil:3' if kind in BITS else usage}")
@@ -223,14 +230,23 @@ def _register(name: str, said: str, what: str) -> Register:
         factor = 0.0
     if not factor or factor - factor:
         raise ConfigError(f"{what}: {name}={said}: {more[1]!r} is no factor; say {usage}")
-    return Register(name, kind, int(address), type_, factor)
+    register = Register(name, kind, int(address), type_, factor)
+    if register.end > ADDRESSES:
+        raise ConfigError(
+            f"{what}: {name}={said}: its {register.count} registers end behind 65535; say a lower address or another type"
+        )
+    return register
 
 
 def _made(where: str, query: str, fragment: str, what: str, context: SourceContext) -> ModbusSource:
     """Raises ConfigError."""
     options: Options = options_of(f"--source {what}:", fragment, Options)
-    if options.interval <= 0 or options.timeout <= 0 or not 0 <= options.unit <= 255 or options.baud < 1:
-        raise ConfigError(f"--source {what}: interval and timeout are above 0, unit is from 0 to 255")
+    times = all(0 < seconds <= DAY_S for seconds in (options.interval, options.timeout))
+    if not times or not 0 <= options.unit <= 255 or options.baud < 1:
+        raise ConfigError(
+            f"--source {what}: interval and timeout are above 0 and at most {DAY_S} seconds, unit is from 0 to 255, baud "
+            "is above 0"
+        )
     registers = parse(query, f"--source {what}")
     check_names(f"--source {what}: {{}}=...", [r.feature for r in registers], context.features, partial=context.partial)
     try:

@@ -105,6 +105,13 @@ def test_it_is_read_again_when_the_interval_is_over(device):
     source.close()
 
 
+def test_registers_may_overlap(device):
+    source = opened(device.port, "p=holding:2/uint64&q=holding:2/float32&r=holding:3", "p", "q", "r")
+    row = source.read(5).payload
+    source.close()
+    assert (row["p"] >> 32, row["q"], row["r"]) == (0x3FC00000, 1.5, 0)
+
+
 @pytest.mark.parametrize(
     ("query", "unit", "reason"),
     [
@@ -155,7 +162,11 @@ def test_registers_that_touch_are_asked_for_at_once_others_not():
         ("host?x=coil:1&x=coil:2", "two registers for x"),
         ("host?y=coil:1", "no such feature"),
         ("host?x=coil:1#unit=300", "from 0 to 255"),
+        ("host?x=holding:65534/uint64", "end behind 65535"),
         ("host?x=coil:1#interval=0", "above 0"),
+        ("host?x=coil:1#interval=nan", "above 0"),
+        ("host?x=coil:1#interval=inf", "at most 86400"),
+        ("host?x=coil:1#timeout=1e300", "at most 86400"),
         ("host?x=coil:1#unti=3", "did you mean unit"),
     ],
 )
