@@ -75,7 +75,7 @@ class Join:
             self._devices[()] = self._shared
         first = next((f for f in rules.features if f.name == rules.trigger), None)
         self._place = first or next((f for f in rules.features if _is_wild(f)), rules.features[0])
-        self._told_full = False
+        self._told_silent = self._told_full = False
 
     def take(self, topic: str, payload: bytes, now_ns: int, *, retained: bool) -> Device | None:
         """Remembers what came; the device, where that makes a row. Raises SampleError for a value that is none."""
@@ -122,9 +122,9 @@ class Join:
 
     def silent(self) -> str:
         """No device at all has come; "" where one has, or that was told."""
-        if self._devices or self._told_full:
+        if self._devices or self._told_silent:
             return ""
-        self._told_full = True
+        self._told_silent = True
         return (
             f"join: nothing came on {', '.join(f.topic for f in self._rules.features)}; does something publish there?"
         )
@@ -144,7 +144,9 @@ class Join:
         if device is None:
             if len(self._devices) >= DEVICES_MOST:
                 self._devices.popitem(last=False)
-                log.warning("join: more devices than are remembered", extra={"devices": DEVICES_MOST})
+                if not self._told_full:
+                    log.warning("join: more devices than are remembered", extra={"devices": DEVICES_MOST})
+                self._told_full = True
             device = self._devices[levels] = Device(levels, now_ns)
         self._devices.move_to_end(levels)
         return device
@@ -170,11 +172,16 @@ class Join:
         """A value of JSON, or text that is none: a sensor's state may be either."""
         try:
             if feature.path is not None:
-                return feature.path.pick(decode_json(payload))
-            text = payload.decode("utf-8-sig").strip()
-            if not text or len(text) > TEXT_MOST:
-                raise SampleError(f"{len(text)} characters where one value belongs")
-            return text if feature.name in self._texts and text[0] != '"' else _json_or_text(text)
+                value = feature.path.pick(decode_json(payload))
+            else:
+                text = payload.decode("utf-8-sig").strip()
+                if not text or len(text) > TEXT_MOST:
+                    raise SampleError(f"{len(text)} characters where one value belongs")
+                value = text if feature.name in self._texts and text[0] != '"' else _json_or_text(text)
+            if isinstance(value, dict | list):
+                kind = "an object" if isinstance(value, dict) else "a list"
+                raise SampleError(f"{kind} where one value belongs; name the place of the value in it by a path")
+            return value
         except UnicodeDecodeError:
             raise SampleError(f"join: {feature.name!r} of {feature.topic} is no text") from None
         except SampleError as exc:
@@ -252,7 +259,7 @@ class JoinSource:
         return replace(came, payload=row, source=self._join.source(device), retained=retained)
 
     def _turn(self, now: int) -> None:
-        if self._every_ns and now >= self._due_ns:
+        if self._every_ns and now >= self._due_ns and not self._ready:  # else more would wait than are ever taken
             self._due_ns = max(self._due_ns + self._every_ns, now)
             self._ready.extend(self._rows(now))
         if now >= self._looks_ns:

@@ -159,6 +159,34 @@ def test_a_value_that_is_none_is_told_and_the_one_before_stays():
     assert joined.rows("h", b"2") == [({"t": 1, "h": 2}, "mqtt:t")]
 
 
+@pytest.mark.parametrize(("payload", "kind"), [(b'{"v": 1}', "an object"), (b"[1]", "a list")])
+def test_an_object_or_a_list_is_no_value_and_the_one_before_stays(payload, kind):
+    joined = Joined("t=t", "h=h")
+    joined.come("t", b"1")
+    assert f"{kind} where one value belongs" in joined.come("t", payload)[0]
+    assert joined.rows("h", b"2") == [({"t": 1, "h": 2}, "mqtt:t")]
+
+
+def test_rows_of_the_clock_that_are_taken_too_slowly_do_not_pile_up():
+    joined = Joined(*FLEET, interval_s=1.0)
+    for device in ("a", "b"):
+        joined.come(f"plant/{device}/t", b"1")
+        joined.come(f"plant/{device}/h", b"1")
+    taken = 0
+    for _ in range(20):
+        joined.clock.advance(1.0)
+        taken += joined.source.read(0) is not None
+    assert taken == 20
+    assert len(joined.read()) <= 4
+
+
+def test_more_devices_than_are_remembered_are_told_once(caplog):
+    joined = Joined(*FLEET)
+    for number in range(join.DEVICES_MOST + 3):
+        joined.come(f"plant/{number}/t", b"1")
+    assert [record.message for record in caplog.records] == ["join: more devices than are remembered"]
+
+
 def test_states_of_home_assistant_are_numbers_or_text():
     joined = Joined(
         "t=homeassistant/statestream/sensor/attic/state", "h=homeassistant/statestream/sensor/fan/state",
