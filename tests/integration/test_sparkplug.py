@@ -28,6 +28,8 @@ def values(payload) -> dict[str, object]:
 
 def test_metrics_of_another_node_come_in_and_results_go_out_as_data(edge_run, flowers, broker, client):
     listener = client(broker.port, "spBv1.0/edge/#", "edge/pi/flowers/#")
+    command = encode(Payload(1, [Metric(REBIRTH, True, BOOLEAN)]))
+    listener.publish(OWN.format("NCMD"), command, retain=True)  # which is to be followed at no time
     process = edge_run(
         "--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--format", "sparkplug",
         "--source", "sparkplug:plant/plc1/line3",
@@ -46,7 +48,8 @@ def test_metrics_of_another_node_come_in_and_results_go_out_as_data(edge_run, fl
     assert values(data)["top/label"] == flowers.answers[0]
     assert json.loads(str(values(data)["result"]))["source"] == "mqtt:spBv1.0/plant/DDATA/plc1/line3"
 
-    command = encode(Payload(1, [Metric(REBIRTH, True, BOOLEAN)]))
+    listener.publish("spBv1.0/plant/DDATA/plc1/line3", encode(Payload(1, row, 1)))
+    assert [one.seq for one in wait(listener, "DDATA", 2)] == [2, 3]
     listener.publish(OWN.format("NCMD"), command)
     assert [one.seq for one in wait(listener, "NBIRTH", 2)] == [0, 0]
     assert values(wait(listener, "DBIRTH", 2)[1])["top/label"] == flowers.answers[0]

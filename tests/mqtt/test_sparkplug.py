@@ -64,6 +64,12 @@ def test_a_result_has_the_metrics_that_its_birth_announced():
     assert (nothing["count"], nothing["top/label"]) == (0, None)
 
 
+@pytest.mark.parametrize("metric", [b"\x0a\x02\xff\xfe\x20\x0a", b"\x0a\x01t\x20\x0c\x7a\x02\xff\xfe"])
+def test_a_name_or_a_text_that_is_no_utf_8_is_told(metric):
+    with pytest.raises(SampleError, match="no UTF-8"):
+        payload.decode(b"\x12" + bytes([len(metric)]) + metric)
+
+
 class Posting(Session):
     def __init__(self):
         super().__init__()

@@ -209,6 +209,9 @@ class Node:
         if message.topic == self._host:
             self._on_state(client, bytes(message.payload))
         elif message.topic == self._topics.of("NCMD"):
+            if message.retain:  # it would come with each SUBSCRIBE
+                log.warning("a retained command is not followed", extra={"topic": message.topic})
+                return
             try:
                 command = sparkplug.decode(bytes(message.payload))
             except SampleError as exc:

@@ -103,6 +103,8 @@ def _metric(metric: Any) -> Metric:
     field = metric.WhichOneof("value")
     known = field in _FIELDS.values() or metric.is_null
     raw: Value = getattr(metric, field) if known and field is not None and not metric.is_null else None
+    if any(isinstance(text, bytes) for text in (metric.name, raw)):  # as protobuf gives what is no UTF-8
+        raise SampleError("no payload of Sparkplug B: a name or a text is no UTF-8")
     return Metric(
         metric.name,
         value_of(raw, metric.datatype),

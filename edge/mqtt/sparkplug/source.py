@@ -37,7 +37,9 @@ NODES_MOST = 1000
 class Known:
     """What is known of a node, or of a device: names and kinds of its aliases, and the newest values."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: Iterable[str]) -> None:
+        """`features`: names of the metrics whose values are kept; a node may make up others without end."""
+        self._features = frozenset(features)
         self.born = False
         self.aliases: dict[int, tuple[str, int]] = {}
         self.kinds: dict[str, int] = {}
@@ -51,7 +53,7 @@ class Known:
             self.kinds[metric.name] = metric.datatype
             if metric.alias is not None:
                 self.aliases[metric.alias] = metric.name, metric.datatype
-            if metric.known:
+            if metric.known and metric.name in self._features:
                 self.values[metric.name] = metric.value
 
     def data(self, metrics: Iterable[Metric]) -> bool:
@@ -64,7 +66,7 @@ class Known:
                 name, kind = self.aliases[metric.alias]
             if not kind:
                 kind = self.kinds.get(name, 0)
-            if metric.known:
+            if metric.known and name in self._features:
                 self.values[name] = sparkplug.value_of(metric.value, kind)
         return True
 
@@ -140,7 +142,7 @@ class SparkplugSource:
     def _of(self, name: str) -> Known:
         if name not in self._known and len(self._known) >= NODES_MOST:
             self._known.popitem(last=False)
-        known = self._known.setdefault(name, Known())
+        known = self._known.setdefault(name, Known(self._features))
         self._known.move_to_end(name)
         return known
 
