@@ -259,7 +259,7 @@ class JoinSource:
         return replace(came, payload=row, source=self._join.source(device), retained=retained)
 
     def _turn(self, now: int) -> None:
-        if self._every_ns and now >= self._due_ns and not self._ready:  # else more would wait than are ever taken
+        if self._every_ns and now >= self._due_ns and not self._ready:  # a slow model would be behind for ever
             self._due_ns = max(self._due_ns + self._every_ns, now)
             self._ready.extend(self._rows(now))
         if now >= self._looks_ns:

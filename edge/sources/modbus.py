@@ -244,7 +244,7 @@ def _made(where: str, query: str, fragment: str, what: str, context: SourceConte
     times = all(0 < seconds <= DAY_S for seconds in (options.interval, options.timeout))
     if not times or not 0 <= options.unit <= 255 or options.baud < 1:
         raise ConfigError(
-            f"--source {what}: interval and timeout are above 0 and at most {DAY_S} seconds, unit is from 0 to 255, baud "
+            f"--source {what}: interval and timeout are above 0 and at most {DAY_S} s, unit is from 0 to 255, baud "
             "is above 0"
         )
     registers = parse(query, f"--source {what}")
