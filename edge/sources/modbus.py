@@ -233,7 +233,7 @@ def _register(name: str, said: str, what: str) -> Register:
     register = Register(name, kind, int(address), type_, factor)
     if register.end > ADDRESSES:
         raise ConfigError(
-            f"{what}: {name}={said}: its {register.count} registers end behind 65535; say a lower address or another type"
+            f"{what}: {name}={said}: its {register.count} registers end behind 65535; say a lower address"
         )
     return register
 
