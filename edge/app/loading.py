@@ -15,8 +15,10 @@ import msgspec
 from edge.data.names import topic_part
 from edge.data.normalization import Normalization, understand
 from edge.data.result import ModelRef
+from edge.data.tensor import TensorSpec
 from edge.describe.audio import RATE
 from edge.describe.overrides import DECODED, Overrides, require_use
+from edge.describe.signature import picture_flags
 from edge.engines import choose
 from edge.errors import ConfigError, ModelError
 from edge.model import container, golden, labels
@@ -194,7 +196,7 @@ def override(loaded: Loaded, settings: Settings) -> Loaded:
         "activation": _activation(settings),
         "labels": labels_of(loaded, ours.labels) if ours.labels is not None else None,
         "name": topic_part(settings.topics.name) if settings.topics.name else None,
-        "inputs": _with_stream(_with_picture(old.inputs, settings) or old.inputs, settings),
+        "inputs": _with_stream(_with_picture(old.inputs, settings, loaded.engine.inputs) or old.inputs, settings),
     }
     _require_use(
         settings, ours.decoder or (old.decoder if ours.task in (None, old.task) else "") or ours.task or old.task
@@ -221,7 +223,7 @@ def labels_of(loaded: Loaded, wanted: Path | tuple[str, ...]) -> tuple[str, ...]
     return labels.require_fit(labels.named(wanted), classes, background=background)
 
 
-def _with_picture(inputs: Sequence[Input], settings: Settings) -> tuple[Input, ...] | None:
+def _with_picture(inputs: Sequence[Input], settings: Settings, specs: Sequence[TensorSpec]) -> tuple[Input, ...] | None:
     """The inputs as the user describes their picture; None where nothing is said of it. Raises ConfigError."""
     manifest = settings.manifest
     scaled = {"mean": manifest.mean or (), "std": manifest.std or ()}
@@ -241,7 +243,9 @@ def _with_picture(inputs: Sequence[Input], settings: Settings) -> tuple[Input, .
         return None
     if not any(i.kind == "image" for i in inputs):
         flags = ", ".join("--input-size" if field == "size" else f"--{field}" for field in changes)
-        raise ConfigError(f"{flags}: this model takes no picture; leave it out")
+        hint = next((f for s in specs if (f := picture_flags(s, manifest.input_size))), "")
+        way = f"where the free input holds one: {hint}" if hint else "leave it out"
+        raise ConfigError(f"{flags}: this model takes no picture; {way}")
     return tuple(_scaled(i, manifest, **changes) if i.kind == "image" else i for i in inputs)
 
 

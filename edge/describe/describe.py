@@ -48,11 +48,12 @@ def describe(path: Path, engine: Engine, overrides: Overrides | None = None) -> 
 
     Raises ModelError for a file that cannot be used, ConfigError where the user's word does not fit the model.
     """
-    return _Describer(path, engine, overrides or Overrides()).describe()
+    overrides, doubt = probe.with_layout(engine, overrides or Overrides())
+    return _Describer(path, engine, overrides, doubt).describe()
 
 
 class _Describer:
-    def __init__(self, path: Path, engine: Engine, overrides: Overrides) -> None:
+    def __init__(self, path: Path, engine: Engine, overrides: Overrides, doubt: str = "") -> None:
         self._path, self._engine, self._overrides = path, engine, overrides
         self._metadata: Metadata = read_metadata(path, engine.metadata)
         self._roles: Roles = signature.roles(
@@ -65,7 +66,7 @@ class _Describer:
         )
         self._labels, self._labels_from = self._find_labels()
         self._guesses: list[str] = []
-        self._warnings: list[str] = list(self._metadata.warnings)
+        self._warnings: list[str] = [*self._metadata.warnings, *([doubt] if doubt else [])]
         self._reasons: dict[str, str] = {}
 
     def describe(self) -> Description:
@@ -98,10 +99,13 @@ class _Describer:
         plane = signature.is_plane(spec)
         layout: signature.Layout = "NCHW" if plane else self._overrides.layout or signature.layout(spec) or "NHWC"
         size = self._overrides.size or self._size(spec, layout)
-        prober = probe.Prober(self._engine, self._roles, layout, size)
+        one_channel = self._overrides.color == "GRAY"
+        prober = probe.Prober(self._engine, self._roles, layout, size, grey=one_channel)
         head = self._head(prober, spec, layout)
         # A plane is what tutorials of Keras make of a picture: without a channel, from 0 to 1.
         grey = msgspec.structs.replace(spec, shape=(*(spec.shape or ()), 1)) if plane else spec
+        if one_channel:
+            grey = signature.with_channel(grey, "NHWC" if plane else layout)
         preset = presets.find(
             grey,
             "NHWC" if plane else layout,

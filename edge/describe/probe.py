@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from edge.data.tensor import Array, TensorSpec, dequantize, numpy_dtype
-from edge.describe import audio
+from edge.data.vocabulary import Color
+from edge.describe import audio, signature
 from edge.describe.audio import RATE, SPEECH_RATE
-from edge.describe.signature import Layout, Roles
+from edge.describe.overrides import Overrides
+from edge.describe.signature import Layout, Roles, roles
 from edge.errors import ModelError, SampleError
 from edge.plugins.protocols import Engine
 
@@ -21,8 +24,12 @@ MOST_VALUES = 2**28
 class Prober:
     """Runs the engine on noise, and on a picture, at most once each."""
 
-    def __init__(self, engine: Engine, roles: Roles, layout: Layout | None, size: tuple[int, int]) -> None:
+    def __init__(
+        self, engine: Engine, roles: Roles, layout: Layout | None, size: tuple[int, int], *, grey: bool = False
+    ) -> None:
+        """`size`: width, height. `grey`: a picture has one channel where the file leaves it free, else three."""
         self._engine, self._roles, self._layout, self.size = engine, roles, layout, size
+        self._channels = 1 if grey else 3
         self._noise: dict[str, Array] | None = None
         self._picture: dict[str, Array] | None = None
 
@@ -91,14 +98,43 @@ class Prober:
             width, height = self.size
             free = spec.shape or ()
             if self._layout == "NCHW":
-                fixed[-3:] = fixed[-3] if isinstance(free[-3], int) else 3, height, width
+                fixed[-3:] = fixed[-3] if isinstance(free[-3], int) else self._channels, height, width
             else:
-                fixed[-3:] = height, width, fixed[-1] if isinstance(free[-1], int) else 3
+                fixed[-3:] = height, width, fixed[-1] if isinstance(free[-1], int) else self._channels
         elif self._roles.kind == "audio":
             heard = audio.hear(spec, self._roles.held)
             if not heard.frontend:
                 fixed[audio.axis(spec.shape or ())] = heard.size + heard.context
         return tuple(fixed)
+
+
+def with_layout(engine: Engine, overrides: Overrides) -> tuple[Overrides, str]:
+    """The overrides with the layout in which a picture runs, where names and shape say none; and what the user should
+    hear of it, or an empty text. Runs the engine on noise where a picture is meant: by the source or `--input-size`."""
+    found = roles(engine.inputs, engine.outputs)
+    spec = found.data[0] if len(found.data) == 1 else None
+    candidates = signature.free_layouts(spec) if spec is not None else ()
+    if spec is None or not candidates or overrides.layout is not None or overrides.sound:
+        return overrides, ""
+    flags = signature.picture_flags(spec, overrides.size)
+    if not overrides.pictures and overrides.size is None:
+        stated = f"the input {spec.name!r} may hold a picture, the file does not say; where it does: {flags}"
+        return overrides, "" if overrides.task == "raw" else stated
+    for color in ("RGB", "GRAY") if overrides.color is None else (overrides.color,):
+        grey = color == "GRAY"
+        runs = [
+            how
+            for how in candidates
+            if Prober(engine, found, how, overrides.size or signature.size(spec, how), grey=grey).noise()
+        ]
+        if len(runs) == 1:
+            stated = f"the file does not say how a picture lies in {spec.name!r}: only --layout {runs[0]} runs"
+            gray: Color | None = "GRAY" if grey else overrides.color
+            return msgspec.structs.replace(overrides, layout=runs[0], color=gray), stated
+        if runs:
+            break
+    why = f"both layouts run; {flags} says which" if runs else f"none runs; where it takes another size: {flags}"
+    return overrides, f"the file does not say how a picture lies in {spec.name!r}: {why}"
 
 
 def constant(spec: TensorSpec, picture: tuple[int, int] | None, rate: int = SPEECH_RATE) -> Any:

@@ -124,6 +124,35 @@ def layout(spec: TensorSpec, stated: Layout | None = None) -> Layout | None:
     return guess
 
 
+def free_layouts(spec: TensorSpec) -> tuple[Layout, ...]:
+    """How a picture may lie in an input whose channels are free and whose names say nothing; () where they say it."""
+    shape = spec.shape or ()
+    if len(shape) != 4 or layout(spec) is not None or (isinstance(shape[0], int) and shape[0] != 1):
+        return ()
+    if not spec.dtype.startswith("float") and spec.dtype not in ("uint8", "int8"):
+        return ()
+    places: tuple[tuple[Layout, int | str | None, tuple[int | str | None, ...]], ...] = (
+        ("NCHW", shape[1], shape[2:]),
+        ("NHWC", shape[3], shape[1:3]),
+    )
+    return tuple(
+        how
+        for how, channels, sides in places
+        if not isinstance(channels, int) and all(not isinstance(s, int) or s >= 8 for s in sides)
+    )
+
+
+def picture_flags(spec: TensorSpec, wanted: tuple[int, int] | None = None) -> str:
+    """The flags that make a picture of such an input; empty where no flag is needed or none can. `wanted`: its width
+    and height, as the user says."""
+    layouts = free_layouts(spec)
+    if not layouts:
+        return ""
+    width, height = wanted or size(spec, layouts[0])
+    others = "".join(f" (or {how})" for how in layouts[1:])
+    return f"--input-size {width}x{height} --layout {layouts[0]}{others}"
+
+
 def is_plane(spec: TensorSpec) -> bool:
     """[1, height, width] or [free, height, width]: a grey picture without an axis for its channel, or rows in time."""
     shape = spec.shape or ()
@@ -174,6 +203,14 @@ def channels(spec: TensorSpec, how: Layout) -> int:
     shape = spec.shape or ()
     last = shape[-3] if how == "NCHW" else shape[-1]
     return last if isinstance(last, int) else 3
+
+
+def with_channel(spec: TensorSpec, how: Layout) -> TensorSpec:
+    """The input of a picture with one channel where the file leaves their number free."""
+    shape, at = list(spec.shape or ()), -3 if how == "NCHW" else -1
+    if not isinstance(shape[at], int):
+        shape[at] = 1
+    return msgspec.structs.replace(spec, shape=tuple(shape))
 
 
 def find_states(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, str]:

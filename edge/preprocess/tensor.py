@@ -14,6 +14,7 @@ import numpy as np
 from edge.data.array_rows import ArrayRows
 from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
 from edge.data.tensor import Array, TensorSpec, fits, numpy_dtype, to_integers
+from edge.describe.signature import picture_flags
 from edge.errors import SampleError
 from edge.model.constants import constants
 from edge.model.manifest import Manifest
@@ -41,7 +42,9 @@ class TensorPreprocessor:
 
     def split(self, payload: Payload) -> Sequence[Payload]:
         if isinstance(payload, (EncodedImage, Image)):
-            raise SampleError(f"a picture, but the model takes {self._wanted()}")
+            flags = picture_flags(self._specs[0]) if len(self._specs) == 1 else ""
+            hint = f"; where that is a picture: {flags}" if flags else ""
+            raise SampleError(f"a picture, but the model takes {self._wanted()}{hint}")
         if isinstance(payload, Sound):
             raise SampleError(
                 f"sound, but the model takes {self._wanted()}; --frontend and --window say how it is made of sound"

@@ -245,3 +245,51 @@ def test_six_columns_with_metadata_that_name_no_head_are_read_by_their_numbers(f
     rows = np.concatenate((places, random(1, 50, 1), np.ones((1, 50, 1), np.float32)), axis=2)
     found = describe(build(file, picture(), {"output0": rows}, metadata=metadata)).manifest
     assert (found.decoder_options["form"], found.inputs[0].resize) == (form, resize)
+
+
+def _with_free_dimensions(file: Path, layout: str, channels: int = 3) -> Path:
+    """A classifier of pictures whose four dimensions are free and named by nothing."""
+    kernel = helper.make_tensor("kernel", FLOAT, (8, channels, 3, 3), random(8, channels, 3, 3).ravel())
+    weights = helper.make_tensor("weights", FLOAT, (8, 4), random(8, 4).ravel())
+    first = [helper.make_node("Transpose", ["x"], ["planes"], perm=[0, 3, 1, 2])] if layout == "NHWC" else []
+    nodes = [
+        *first,
+        helper.make_node("Conv", ["planes" if first else "x", "kernel"], ["c"]),
+        helper.make_node("GlobalAveragePool", ["c"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["y"]),
+    ]
+    inputs = [helper.make_tensor_value_info("x", FLOAT, ["a", "b", "c", "d"])]
+    outputs = [helper.make_tensor_value_info("y", FLOAT, ["a", 4])]
+    graph = helper.make_graph(nodes, "free", inputs, outputs, [kernel, weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    file.write_bytes(model.SerializeToString())
+    return file
+
+
+@pytest.mark.parametrize(("layout", "channels", "color"), [("NCHW", 3, "RGB"), ("NHWC", 3, "RGB"), ("NCHW", 1, "GRAY")])
+@pytest.mark.parametrize("meant", [Overrides(pictures=True), Overrides(size=(48, 32))], ids=["source", "size"])
+def test_four_free_dimensions_hold_a_picture_in_the_layout_that_runs(file, layout, channels, color, meant):
+    found = describe(_with_free_dimensions(file, layout, channels), meant)
+    image = found.manifest.inputs[0]
+    assert (found.manifest.task, image.kind, image.layout, image.color) == ("classify", "image", layout, color)
+    assert image.size == (meant.size or (224, 224))
+    assert any(f"only --layout {layout} runs" in w for w in found.warnings)
+
+
+def test_four_free_dimensions_are_told_with_the_flags_that_make_a_picture_of_them(file):
+    found = describe(_with_free_dimensions(file, "NCHW"))
+    assert found.manifest.task == "raw"
+    assert any("--input-size 224x224 --layout NCHW (or NHWC)" in w for w in found.warnings)
+
+
+def test_where_both_layouts_run_the_user_is_asked_which(file):
+    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[1, 2, 3], keepdims=0)
+    inputs = [helper.make_tensor_value_info("x", FLOAT, ["a", "b", "c", "d"])]
+    graph = helper.make_graph([node], "any", inputs, [helper.make_tensor_value_info("y", FLOAT, ["a"])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    file.write_bytes(model.SerializeToString())
+    found = describe(file, Overrides(pictures=True))
+    assert found.manifest.inputs[0].kind != "image"
+    assert any("both layouts run" in w and "--layout NCHW (or NHWC)" in w for w in found.warnings)
