@@ -77,6 +77,19 @@ def first_line(exc: BaseException, most: int = 300) -> str:
     return _text(exc).strip().partition("\n")[0][:most] or type(exc).__name__
 
 
+def printable(text: str) -> str:
+    """For a terminal, of what others say: what it would obey, or what would end the line, stands there as `\\u001b`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    # As in JSON, where it may stand in a string.
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
 def _text(exc: BaseException) -> str:
     # onnxruntime quotes names from a file as they are, and Python cannot read damaged ones.
     return exc.object.decode("utf-8", "backslashreplace") if isinstance(exc, UnicodeDecodeError) else str(exc)

@@ -22,6 +22,8 @@ from edge.errors import EdgeError, one_line
 PIECE = 64 * 1024
 """Bytes of a file in one message."""
 LISTED = 500
+OFFSETS = 2**63
+"""Of a file on Linux."""
 LARGEST = 2_000
 """Bytes of what is asked."""
 
@@ -111,7 +113,7 @@ def _place(name: str) -> tuple[int, bool, str]:
 
 
 def _piece(folder: Path, asked: Asked) -> bytes:
-    if not is_name(asked.file) or asked.offset < 0:
+    if not is_name(asked.file) or not 0 <= asked.offset < OFFSETS:
         raise RefusedError("there is no such file among what is kept")
     fd = os.open(folder / asked.file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

@@ -26,7 +26,7 @@ from edge.cli.fleet_arguments import (
     say,
     word,
 )
-from edge.errors import ConfigError, FatalError, SourceError, UnavailableError
+from edge.errors import ConfigError, FatalError, SourceError, UnavailableError, printable
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
 from edge.settings.options import Flag
@@ -132,7 +132,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _fail(exc: Exception, code: int) -> int:
-    sys.stderr.write(f"edge-fleet: error: {exc}".replace("\n", " ") + "\n")
+    sys.stderr.write(printable(f"edge-fleet: error: {exc}".replace("\n", " ")) + "\n")
     return code
 
 

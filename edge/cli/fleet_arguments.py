@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Struct
 
 from edge.data.names import topic_part
-from edge.errors import ConfigError, needs
+from edge.errors import ConfigError, needs, printable
 from edge.settings import parsers
 from edge.settings.options import Flag
 
@@ -93,5 +93,6 @@ def broker_of(args: BrokerArguments) -> "BrokerUrl":
 
 
 def say(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    """Lines of text; of what devices say in them a terminal obeys nothing."""
+    sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
     sys.stdout.flush()

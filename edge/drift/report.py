@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -62,6 +62,10 @@ class Sees(msgspec.Struct, frozen=True):
     worst: str
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+"""Of rows in a window. What others say is bounded, so that the sum over a fleet is a number, too."""
+
+
 class FeatureCounts(msgspec.Struct, frozen=True):
     """How many rows fell into each place of the scale: of a number below, in each bin of, and above it, of a text each
     of its categories in their order and all others; the last one is of missing values."""
@@ -69,7 +73,7 @@ class FeatureCounts(msgspec.Struct, frozen=True):
     name: str
     of: Of
     kind: Literal["number", "text"]
-    counts: list[int]
+    counts: list[Count]
 
 
 class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,7 +81,7 @@ class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
     in."""
 
     scale: str
-    rows: int
+    rows: Count
     features: tuple[FeatureCounts, ...]
     left_out: int = 0
 

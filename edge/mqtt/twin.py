@@ -76,7 +76,7 @@ class TwinWatch:
         """A live `info` or `stats` on our topics, perhaps our own."""
         try:
             heard = msgspec.json.decode(payload, type=Heard)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         if heard.boot == self._boot:
             return

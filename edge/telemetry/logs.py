@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from edge.errors import printable
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -22,7 +24,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         fields = "".join(f"  {k}={v}" for k, v in _fields(record).items())
-        line = f"{clock} {record.levelname.lower():7} {record.getMessage()}{fields}".replace("\n", " ")
+        line = printable(f"{clock} {record.levelname.lower():7} {record.getMessage()}{fields}".replace("\n", " "))
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -74,7 +74,9 @@ def test_when_it_is_silent_that_is_told(watched, caplog):
     assert "silent" in caplog.text
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xff", b"[]", b'{"boot": 7}', b'{"uptime_s": 1}'])
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff", b"[]", b'{"boot": 7}', b'{"uptime_s": 1}', b'{"boot": "\xff"}', b'{"x": ' + b"[" * 99_999]
+)
 def test_what_is_no_word_of_a_service_harms_nobody(watched, payload):
     watched.watch.heard(payload)
     watched.watch.tick()

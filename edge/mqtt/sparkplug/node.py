@@ -226,7 +226,7 @@ class Node:
         """An older word of an earlier session of the host counts for nothing."""
         try:
             state = msgspec.json.decode(data, type=_State)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             log.warning("a state of the primary host that is none", extra={"topic": self._host})
             return
         with self._changed:

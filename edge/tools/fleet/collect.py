@@ -6,10 +6,12 @@ What a device says is believed as little as a stranger: names, sizes and what is
 
 from __future__ import annotations
 
+import os
 import queue
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,20 @@ import msgspec
 import paho.mqtt.client as paho
 
 from edge.capture import transfer
-from edge.capture.store import ABOUT
+from edge.capture.store import ABOUT, BLOCK, LOCK
 from edge.capture.transfer import Asked, Told
+from edge.data.names import topic_part
 from edge.errors import ConfigError, EdgeError, UnavailableError
 from edge.mqtt.topics import Topics
 from edge.mqtt.url import BrokerUrl
 from edge.storage import atomic
-from edge.storage.lock import make_folder
+from edge.storage.lock import FileLock
 from edge.tools.fleet import retained
 from edge.tools.fleet.retained import CONNECT_S, client_of, connect
 
+NAME_MOST = 200
+WAITING_MOST = 64
+"""Messages that are read later: a device that sends without end fills no memory."""
 TRIES = 3
 PAGES_MOST = 10_000
 
@@ -52,6 +58,12 @@ class Device(msgspec.Struct, frozen=True):
         return f"{self.device}.{self.model}.capture"
 
 
+class _Permission(msgspec.Struct, frozen=True):
+    """As much of `info` as is asked for here."""
+
+    collect: bool = False
+
+
 class Fetched(msgspec.Struct):
     """Of one device. `gone`: files that were dropped there before they were fetched; `reason` why it is not all."""
 
@@ -72,7 +84,7 @@ def devices(url: BrokerUrl, prefix: str, ca: Path | None) -> list[Device]:
     return [
         Device(device, model, Topics(f"{prefix}/{device}/{model}"))
         for (device, model), payload in sorted(heard.items())
-        if _permits(payload)
+        if _is_name(device) and _is_name(model) and _permits(payload)
     ]
 
 
@@ -85,7 +97,7 @@ class Collector:
         self._left = limits.most
         self._id = uuid.uuid4().hex[:12]
         self._number = 0
-        self._came: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        self._came: queue.Queue[tuple[str, bytes]] = queue.Queue(WAITING_MOST)
         self._up: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._wanted = ""
         self._client = client_of(url, ca)
@@ -112,7 +124,10 @@ class Collector:
         self._wanted = device.topics.captured
         self._client.subscribe(self._wanted, qos=1)
         folder, done = out / device.folder, Fetched()
-        make_folder(folder)
+        lock = FileLock(folder / LOCK)
+        if (other := lock.acquire(str(os.getpid()))) is not None:
+            done.reason = f"{folder}: process {other or 'unknown'} collects into it; wait for that, or say another OUT"
+            return done
         try:
             for name, size in self._files(device):
                 done.there += 1
@@ -120,6 +135,8 @@ class Collector:
                 tell(done)
         except (UnavailableError, SpentError) as exc:
             done.reason = str(exc)
+        finally:
+            lock.release()
         return done
 
     def _files(self, device: Device) -> Iterator[tuple[str, int]]:
@@ -128,7 +145,7 @@ class Collector:
             told, _data = self._ask(device, Asked("", after=after))
             if told.reason:
                 raise UnavailableError(f"{device.folder}: {told.reason}")
-            files = [(name, size) for name, size in told.files if transfer.is_name(name) and size >= 0]
+            files = [(name, size) for name, size in told.files if transfer.is_name(name) and size > 0]
             yield from files
             if not told.more or not files or files[-1][0] == after:
                 return
@@ -145,6 +162,7 @@ class Collector:
             if (at := stream.tell()) > size:
                 stream.truncate(0)
                 at = 0
+            self._left -= max(0, BLOCK - size)
             while at < size:
                 if self._left <= 0:
                     raise SpentError(f"{self._limits.most / 1e6:.3g} MB were fetched; --most allows no more")
@@ -189,15 +207,18 @@ class Collector:
 
     def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
         if len(message.payload) <= 2 * transfer.PIECE:
-            self._came.put((message.topic, bytes(message.payload)))
+            with suppress(queue.Full):  # a flood: what is lost is asked for again
+                self._came.put_nowait((message.topic, bytes(message.payload)))
+
+
+def _is_name(part: str) -> bool:
+    """As edge-run calls itself: no dot in it, so no folder is another device's as well."""
+    return part == topic_part(part) and len(part) <= NAME_MOST
 
 
 def _permits(payload: bytes) -> bool:
-    try:
-        said = msgspec.json.decode(payload)
-    except msgspec.MsgspecError:
-        return False
-    return isinstance(said, dict) and said.get("collect") is True
+    said = retained.read(payload, _Permission)
+    return said is not None and said.collect is True
 
 
 def _answer(ours: bool, payload: bytes, asked: Asked) -> tuple[Told, bytes] | None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from edge.data.tensor import Array
 from edge.drift.report import Counts, Finding, Of, State
+from edge.tools.fleet.retained import read
 from edge.tools.fleet.table import table
 
 FEWEST = 5
@@ -103,15 +104,9 @@ class Limits(msgspec.Struct, frozen=True):
 
 def heard(payloads: Mapping[tuple[str, str], bytes]) -> list[Heard]:
     """Of what devices retain; what was taken back is left out."""
-    decoder = msgspec.json.Decoder(Said)
-    found = []
-    for (device, model), payload in sorted(payloads.items()):
-        if payload:
-            try:
-                found.append(Heard(device, model, decoder.decode(payload)))
-            except msgspec.MsgspecError:
-                found.append(Heard(device, model, None))
-    return found
+    return [
+        Heard(device, model, read(payload, Said)) for (device, model), payload in sorted(payloads.items()) if payload
+    ]
 
 
 def added_up(devices: Sequence[Heard], limits: Limits, now_s: float) -> list[Fleet]:
@@ -174,8 +169,8 @@ def _scale(scale: str, devices: Sequence[tuple[str, Counts]]) -> Scale:
 
 
 def _table(values: Sequence[Sequence[int]]) -> Array:
-    """int64 [devices, places]; what is no count is none."""
-    return np.clip(np.asarray(values, dtype=np.float64), 0, 2**53).astype(np.int64)
+    """int64 [devices, places]."""
+    return np.asarray(values, dtype=np.int64)
 
 
 def _scores(kind: str, table: Array) -> Iterator[tuple[str, Array]]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.errors import UnavailableError, one_line
+from edge.errors import UnavailableError
 from edge.mqtt.topics import Topics
 from edge.mqtt.url import BrokerUrl
+from edge.tools.fleet.retained import client_of, connect, read
 
 ANSWER_S = 10.0
 
@@ -27,7 +27,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def install(url: BrokerUrl, base: str, version: str | None, ca: Path | None = None) -> None:
-    """Returns once the device `base` has begun. Raises UnavailableError where it refuses, or does not answer."""
+    """Returns once the device `base` has begun. Raises ConfigError, and UnavailableError where it refuses, or does not
+    answer."""
     topics, told = Topics(base), secrets.token_hex(8)
     command = {"command": "install", "id": told, **({"value": version} if version is not None else {})}
     answers: list[Answer] = []
@@ -44,24 +45,14 @@ def install(url: BrokerUrl, base: str, version: str | None, ca: Path | None = No
         client.publish(topics.set, msgspec.json.encode(command), qos=1)
 
     def on_message(_client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
-        answer = _read(bytes(message.payload))
+        answer = read(message.payload, Answer)
         if answer is not None and answer.id == told:
             answers.append(answer)
             came.set()
 
-    client = paho.Client(CallbackAPIVersion.VERSION2, transport="websockets" if url.websockets else "tcp")
+    client = client_of(url, ca)
     client.on_connect, client.on_subscribe, client.on_message = on_connect, on_subscribe, on_message
-    if url.username is not None:
-        client.username_pw_set(url.username, url.password)
-    if url.tls:
-        client.tls_set(None if ca is None else str(ca))
-    if url.websockets:
-        client.ws_set_options(url.request)
-    try:
-        client.connect(url.host, url.port)
-    except OSError as exc:
-        raise UnavailableError(f"{url}: {one_line(exc)}; is the broker there?") from exc
-    client.loop_start()
+    connect(client, url)
     came.wait(ANSWER_S)
     client.disconnect()
     client.loop_stop()
@@ -73,10 +64,3 @@ def install(url: BrokerUrl, base: str, version: str | None, ca: Path | None = No
         )
     if not answers[0].ok:
         raise UnavailableError(f"{base}: {answers[0].reason}")
-
-
-def _read(payload: bytes) -> Answer | None:
-    try:
-        return msgspec.json.decode(payload, type=Answer)
-    except msgspec.MsgspecError:
-        return None

@@ -19,6 +19,7 @@ from tuf.api.metadata import Metadata, Snapshot
 from edge.errors import UnavailableError
 from edge.mqtt.topics import UpdateTopics
 from edge.tools.fleet.metadata import MetadataFolder
+from edge.tools.fleet.retained import read
 from edge.updates import release
 from edge.updates.broker import PIECE, WINDOW, Connection, topic_of
 
@@ -118,11 +119,11 @@ class Publisher:
     def _listed(self, index: bytes) -> list[str]:
         """What an index names, if it is ours to remove; nothing where it is damaged: then what lies there stays."""
         ours = tuple(topic_of(self._prefix, folder) for folder in ("metadata/", "targets/"))
-        try:
-            topics = msgspec.json.decode(index, type=list[str])
-        except msgspec.MsgspecError:
-            return []
-        return [topic for topic in topics if topic.startswith(ours) and not {"+", "#", "\0"} & set(topic)]
+        return [
+            topic
+            for topic in read(index, list[str]) or ()
+            if topic.startswith(ours) and not {"+", "#", "\0"} & set(topic)
+        ]
 
 
 def _few(of: Sequence[One]) -> Iterator[Sequence[One]]:

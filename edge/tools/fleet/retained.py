@@ -11,13 +11,15 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.errors import UnavailableError, one_line
+from edge.mqtt.messages import MqttOptions
+from edge.mqtt.tls import tls_context
 from edge.mqtt.url import BrokerUrl
 
 QUIET_S = 1.0
@@ -26,6 +28,7 @@ MOST_S = 30.0
 CONNECT_S = 10.0
 ASKED_AT_ONCE = 500
 
+Kind = TypeVar("Kind")
 Key = tuple[str, str]
 """Device and model."""
 
@@ -40,7 +43,7 @@ class Retained(msgspec.Struct, frozen=True):
 
 def listen(url: BrokerUrl, prefix: str, kind: str, ca: Path | None = None) -> Retained:
     """What is retained on `<prefix>/<device>/<model>/<kind>`. Raises UnavailableError where the broker cannot be
-    asked."""
+    asked, ConfigError."""
     listener = _Listener(url, prefix, ca)
     try:
         listener.connect()
@@ -55,13 +58,22 @@ def listen(url: BrokerUrl, prefix: str, kind: str, ca: Path | None = None) -> Re
     return Retained(found, unlisted)
 
 
+def read(payload: bytes, kind: type[Kind]) -> Kind | None:
+    """What a device says, as JSON; None where it is none of that kind."""
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def client_of(url: BrokerUrl, ca: Path | None) -> paho.Client:
-    """One that is not connected yet."""
+    """One that is not connected yet. Raises ConfigError for certificates that cannot be used."""
     client = paho.Client(CallbackAPIVersion.VERSION2, transport="websockets" if url.websockets else "tcp")
     if url.username is not None:
         client.username_pw_set(url.username, url.password)
-    if url.tls:
-        client.tls_set(None if ca is None else str(ca))
+    context = tls_context(MqttOptions(url, "", ca=ca))
+    if context is not None:
+        client.tls_set_context(context)
     if url.websockets:
         client.ws_set_options(url.request)
     return client
@@ -71,7 +83,7 @@ def connect(client: paho.Client, url: BrokerUrl) -> None:
     """Begins, in a thread of the client's. Raises UnavailableError where the broker is away."""
     try:
         client.connect(url.host, url.port)
-    except OSError as exc:
+    except (OSError, ValueError) as exc:  # a name that is none of a host is a ValueError
         raise UnavailableError(f"{url}: {one_line(exc)}; is the broker there?") from exc
     client.loop_start()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -27,6 +26,20 @@ class Heard(msgspec.Struct, frozen=True):
     to: str = ""
     reason: str = ""
     since: str = ""
+
+
+class _Running(msgspec.Struct, frozen=True):
+    version: str | None = None
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """The payload of `update`; more is in it."""
+
+    state: str | None = None
+    to: str | None = None
+    reason: str | None = None
+    since: str | None = None
+    running: _Running | None = None
 
 
 class Offered(msgspec.Struct, frozen=True):
@@ -63,12 +76,12 @@ def listen(url: BrokerUrl, prefix: str, ca: Path | None = None) -> list[Heard]:
 
 
 def _read(device: str, model: str, payload: bytes) -> Heard:
-    try:
-        said = msgspec.json.decode(payload, type=dict[str, Any])
-    except msgspec.MsgspecError:
+    said = retained.read(payload, _Said)
+    if said is None:
         return Heard(device, model, "unreadable")
-    texts = {name: str(said.get(name) or "") for name in ("state", "to", "reason", "since")}
-    return Heard(device, model, version=str((said.get("running") or {}).get("version") or ""), **texts)
+    version = said.running.version if said.running is not None else None
+    told = (text or "" for text in (said.state, version, said.to, said.reason, said.since))
+    return Heard(device, model, *told)
 
 
 def reached(heard: Sequence[Heard], version: str, expected: int) -> tuple[int, int]:
