@@ -45,7 +45,7 @@ def install(url: BrokerUrl, base: str, version: str | None, ca: Path | None = No
         client.publish(topics.set, msgspec.json.encode(command), qos=1)
 
     def on_message(_client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
-        answer = read(message.payload, Answer)
+        answer = read(bytes(message.payload), Answer)
         if answer is not None and answer.id == told:
             answers.append(answer)
             came.set()
