@@ -24,6 +24,7 @@ from edge.delivery.retry import Backoff
 from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.remote.address import Address, parse, secret
 from edge.remote.http import HttpClient
+from edge.remote.tls import tls_context
 from edge.storage import atomic
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.priority import stand_back
@@ -42,6 +43,7 @@ WAYS = {
     401: "check #token_file or the signature",
     403: "a signature that has run out? #query_file is read again",
     404: "check the path",
+    **dict.fromkeys((301, 302, 303, 307, 308), "it sends to another address, which is not followed: say that one"),
 }
 AZURE = ".blob.core.windows.net"
 KINDS = {"jsonl": "application/x-ndjson", "json": "application/json", "jpg": "image/jpeg", "png": "image/png"}
@@ -79,6 +81,8 @@ def remote(said: str, device: str, model: str) -> HttpRemote:
     address, options = parse(scheme, rest, UploadOptions, USAGE, FLAG)
     if scheme == "http" and not _is_here(address.host_port(80)[0]):
         raise ConfigError(f"{FLAG} {address}: samples go encrypted only; say https://, with #ca=FILE for your own CA")
+    if address.username or address.password:
+        raise ConfigError(f"{FLAG} {address}: a user and a password in it are not sent; say #token_file=FILE")
     path = address.path
     if NAME not in path:
         if not path.endswith("/"):
@@ -99,8 +103,10 @@ class HttpRemote:
     """A server that takes PUT: an object store with a signed query, WebDAV, or one's own."""
 
     def __init__(self, address: Address, options: UploadOptions) -> None:
-        """Raises ConfigError for a secret that cannot be read."""
+        """Raises ConfigError for a secret or certificates that cannot be read."""
         self._address, self._options = address, options
+        if address.scheme == "https":
+            tls_context(address, options.ca)  # now, when a person is there; it is read again for each connection
         self._http = HttpClient(address, options.ca)
         self._headers: Mapping[str, str] = {}
         self._query = ""
@@ -115,8 +121,9 @@ class HttpRemote:
         return hashlib.sha256(f"{address.scheme}://{address.hosts}{address.path}".encode()).hexdigest()[:16]
 
     def _read_secrets(self) -> None:
-        token = secret(f"{FLAG}: #token_file", self._options.token_file)
-        self._query = secret(f"{FLAG}: #query_file", self._options.query_file).lstrip("?") or self._address.query
+        token = _carried("#token_file", secret(f"{FLAG}: #token_file", self._options.token_file))
+        query = secret(f"{FLAG}: #query_file", self._options.query_file).lstrip("?") or self._address.query
+        self._query = _carried("#query_file, or the query of the address", query)
         azure = self._address.host_port(443)[0].endswith(AZURE)
         self._headers = {
             "User-Agent": "edge-run",
@@ -127,9 +134,9 @@ class HttpRemote:
     def connect(self) -> None:
         try:
             self._read_secrets()
-        except ConfigError as exc:  # it is being changed: no reason to end the service
+            self._http.connect()
+        except ConfigError as exc:  # a file of it is being changed: no reason to end the service
             raise UnavailableError(str(exc)) from exc
-        self._http.connect()
 
     def put(self, name: str, data: bytes) -> None:
         target = quote(self._address.path.replace(NAME, name), safe=SAFE) + (f"?{self._query}" if self._query else "")
@@ -145,6 +152,15 @@ class HttpRemote:
 
     def close(self) -> None:
         self._http.close()
+
+
+def _carried(what: str, said: str) -> str:
+    """Raises ConfigError where it cannot stand in a request, never showing it."""
+    if not (said.isascii() and said.isprintable() and " " not in said):
+        raise ConfigError(
+            f"{FLAG}: {what} holds a blank, a second line or a character that is not ASCII; write it as %20"
+        )
+    return said
 
 
 class Uploader:
@@ -164,7 +180,8 @@ class Uploader:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="capture-upload", daemon=False)
+        # A server that answers by a byte a minute does not hold up the end of the process: what is half is sent again.
+        self._thread = threading.Thread(target=self._run, name="capture-upload", daemon=True)
         self._thread.start()
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from edge.errors import ConfigError, UnavailableError
+from edge.errors import ConfigError, UnavailableError, one_line
 from edge.remote.address import PORTS, Address
 from edge.remote.tls import other_scheme, tls_context
 
@@ -51,7 +51,7 @@ class HttpClient:
         connection = self._new()
         try:
             connection.connect()
-        except OSError as exc:
+        except (OSError, UnicodeError) as exc:  # a name that is none of a host is a UnicodeError
             connection.close()
             raise UnavailableError(f"{self._address}: {exc}") from exc
         self._connection = connection
@@ -70,12 +70,12 @@ class HttpClient:
         """
         try:
             return self._ask(method, target, headers, body)
-        except (OSError, http.client.HTTPException) as exc:
+        except (OSError, http.client.HTTPException, ValueError) as exc:
             stale, self._used = self._used and isinstance(exc, ConnectionError), False
             self.close()
             if not stale:
                 way_out = other_scheme(exc, encrypted=self._address.scheme == "https")
-                raise UnavailableError(f"{self._address}: {exc or type(exc).__name__}{way_out}") from exc
+                raise UnavailableError(f"{self._address}: {_said(exc)}{way_out}") from exc
         self.connect()
         return self.ask(method, target, headers, body)
 
@@ -97,3 +97,12 @@ class HttpClient:
         self._used = False
         if connection is not None:
             connection.close()
+
+
+def _said(exc: Exception) -> str:
+    """Neither the bytes that came, where they are no HTTP, nor what cannot be sent, which may hold a secret."""
+    if isinstance(exc, (http.client.InvalidURL, ValueError)) and not isinstance(exc, OSError):
+        return "the path, the query or a header holds what HTTP cannot carry; write it as %20"
+    if isinstance(exc, http.client.BadStatusLine) and not isinstance(exc, ConnectionError):
+        return "what answers there does not speak HTTP"
+    return one_line(exc)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.processes import until
+from support.tls import make_certificate
 
 from edge.capture import upload
 from edge.capture.store import SENT, Store
@@ -227,6 +228,10 @@ def test_a_refusal_names_the_server_and_no_secret(bucket, status, kind) -> None:
         ("ftp://host/{name}", "an https:// address"),
         ("https://host/{name}#tokenfile=x", "token_file"),
         ("https://host/{name}#query_file=/no/such", "/no/such"),
+        ("https://host/{name}#ca=/no/such", "/no/such"),
+        ("https://user:s3cret@host/{name}", "a user and a password in it are not sent"),
+        ("https://host/{name}?sig=s3cret x", "not ASCII"),
+        ("https://host/{name}?sig=s3cret\u00e9", "not ASCII"),
     ],
 )
 def test_an_address_that_would_lose_or_tell_something_is_refused(said: str, text: str) -> None:
@@ -234,3 +239,35 @@ def test_an_address_that_would_lose_or_tell_something_is_refused(said: str, text
         upload.remote(said, "d", "m")
 
     assert "s3cret" not in str(told.value)
+
+
+@pytest.mark.parametrize("said", ["s3cret x", "s3cret\ny", "s3cret\u00e9", "s3cret\u20ac"])
+@pytest.mark.parametrize("option", ["token_file", "query_file"])
+def test_a_secret_that_no_request_can_carry_is_refused_at_the_start_and_waits_later(tmp_path, option, said) -> None:
+    file = tmp_path / "secret"
+    file.write_text("good")
+    address = f"http://127.0.0.1:1/k/#{option}={file}"
+    remote = upload.remote(address, "d", "m")
+    file.write_text(said)
+
+    with pytest.raises(UnavailableError, match=option) as later:
+        remote.connect()
+    with pytest.raises(ConfigError, match=option) as now:
+        upload.remote(address, "d", "m")
+    assert "s3cret" not in f"{later.value}{now.value}"
+
+
+def test_a_certificate_that_goes_away_while_the_service_runs_ends_nothing(tmp_path) -> None:
+    ca, _ = make_certificate(tmp_path)
+    remote = upload.remote(f"https://127.0.0.1:1/k/#ca={ca}", "d", "m")
+    ca.unlink()
+
+    with pytest.raises(UnavailableError, match="check the path of #ca"):
+        remote.connect()
+
+
+def test_a_name_that_is_none_of_a_host_is_a_server_that_is_away() -> None:
+    remote = upload.remote(f"https://{'a' * 70}.example/k/", "d", "m")
+
+    with pytest.raises(UnavailableError, match="idna"):
+        remote.connect()
