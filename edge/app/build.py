@@ -42,7 +42,7 @@ from edge.app.service import App, HangLog
 from edge.app.status import Status
 from edge.data import json_path
 from edge.delivery.outbox import Outbox
-from edge.errors import ConfigError, FatalError
+from edge.errors import ConfigError
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
 from edge.mqtt.topics import Topics
@@ -83,7 +83,7 @@ class Opened(msgspec.Struct, frozen=True):
     """The settings of a run, and its model, or why that cannot be loaded."""
 
     settings: Settings
-    loaded: Loaded | FatalError
+    loaded: Loaded | Exception
 
     @property
     def name(self) -> str:
@@ -147,12 +147,12 @@ def _run(shared: Shared, opened: Opened, updates: UpdateAgent | None) -> Run:
     base = Topics(f"{topics.prefix}/{topics.device}/{opened.name}")
     stop = Stop(shared.stop) if shared.names else shared.stop
     outboxes: list[Outbox] = []  # filled below: what reports them is made before them
-    made: Made | FatalError
+    made: Made | Exception
     try:
-        if isinstance(opened.loaded, FatalError):
+        if isinstance(opened.loaded, Exception):
             raise opened.loaded
         made = _made(shared, _core(shared, opened.settings, opened.loaded, stop), outboxes, updates)
-    except FatalError as exc:
+    except Exception as exc:  # also a bug, of a plug-in: it is told by what looks after the runs
         if not shared.names:
             raise
         end(outboxes)

@@ -18,6 +18,7 @@ import logging
 import os
 import socket
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,6 +40,7 @@ HANGS_AFTER_S = 60.0
 ANSWER_WITHIN_S = 5.0
 RETRY_S = 30.0
 WAITING_MOST = 8
+NAME_MOST = 64
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -63,8 +65,7 @@ class HealthSocket:
         ended: Callable[[], str] = lambda: "",
     ) -> None:
         self._folder = folder
-        # The beginning of a long name will do: the process id tells two of them apart.
-        self._file = f"{name[:64]}.{os.getpid()}{SUFFIX}"
+        self._file = f"{_shortened(name)}.{os.getpid()}{SUFFIX}"
         self._late = late
         self._ended = ended
         self._clock = clock
@@ -162,6 +163,11 @@ def _ask(folder: Path, file: str, within_s: float) -> int:
     if answer.hangs:
         return _say(f"unhealthy: {name}: no progress for {HANGS_AFTER_S:g} s in {', '.join(answer.hangs)}")
     return _say(f"healthy: {name}, up {answer.uptime_s:.0f} s", 0)
+
+
+def _shortened(name: str) -> str:
+    """A long name's beginning and its sum: two runs of a process may begin alike."""
+    return name if len(name) <= NAME_MOST else f"{name[: NAME_MOST - 9]}.{zlib.crc32(name.encode()):08x}"
 
 
 def _whole(sock: socket.socket) -> bytes:

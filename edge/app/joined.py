@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from edge.app import connecting
@@ -50,14 +51,24 @@ def require_apart(each: Sequence[Named]) -> None:
         names.add(one.name)
         source = one.settings.input.source
         if source is not None and len(each) > 1 and uri.parse(source).declared.devices:
-            if source in devices:
+            device = _device(source)
+            if device in devices:
                 raise ConfigError(
-                    f"the runs {devices[source]} and {one.name} both read {source}, which gives its samples to one "
+                    f"the runs {devices[device]} and {one.name} both read {source}, which gives its samples to one "
                     "reader; leave one out, or say then = FILE for a second model"
                 )
-            devices[source] = one.name
+            devices[device] = one.name
         filters += [(one.name, said) for said in hears(one.settings, one.name)]
     _require_own_topics(filters)
+
+
+def _device(source: str) -> str:
+    """A camera may be said by its number, its file or a link to that, and with options."""
+    name, rest = uri.parse(source)
+    if name != uri.CAMERA:
+        return source
+    said = rest.partition("?")[0]
+    return str(Path(f"{uri.CAMERA_DEVICES}{said}" if said.isdigit() else said).resolve())
 
 
 def hears(settings: Settings, name: str) -> list[str]:

@@ -48,13 +48,13 @@ class Made(msgspec.Struct, frozen=True):
 class Run:
     """`begin`, `step` and `end` belong to the main thread, `born` and `farewell` to the session's."""
 
-    def __init__(self, name: str, topics: Topics, stop: Stop, made: Made | FatalError) -> None:
+    def __init__(self, name: str, topics: Topics, stop: Stop, made: Made | Exception) -> None:
         """`stop` ends it; of several each has its own. `made` is why it cannot be made."""
         self.name = name
         self.topics = topics
         self.stop = stop
         self.made = made if isinstance(made, Made) else None
-        self.error: BaseException | None = made if isinstance(made, FatalError) else None
+        self.error: BaseException | None = made if isinstance(made, Exception) else None
         self.ended = self.made is None
         self.holds_topics = self.made is not None and all(part.name != TOPICS for part in self.made.parts)
         """What it says of itself is its own: no other process has its topics."""
@@ -73,7 +73,7 @@ class Run:
         return "" if self.error is None else f"{self.error}" or type(self.error).__name__
 
     def begin(self, process: ExitStack) -> None:
-        """Starts its parts; those that last to the end of the process are stopped there. A fatal error is kept."""
+        """Starts its parts; those that last to the end of the process are stopped there. An error is kept."""
         if self.made is None:
             return
         try:
@@ -81,7 +81,7 @@ class Run:
                 (process if part.lasting else self._parts).callback(part.stop)
                 part.start()
                 self.holds_topics |= part.name == TOPICS
-        except FatalError as exc:
+        except Exception as exc:  # noqa: BLE001 - as in `step`
             self.error = exc
             self.close()
         else:

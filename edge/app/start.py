@@ -91,11 +91,11 @@ def _shared(each: Sequence[Settings]) -> SharedEngines:
     return SharedEngines(each)
 
 
-def _loaded(begun: _Loading, *, alone: bool) -> Loaded | FatalError:
+def _loaded(begun: _Loading, *, alone: bool) -> Loaded | Exception:
     """Of several runs the one whose model cannot be loaded is told of, and the others go on."""
     try:
         return _checked(*begun)
-    except FatalError as exc:
+    except Exception as exc:  # also a bug, of a plug-in
         if alone:
             raise
         return exc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -87,5 +88,8 @@ def _once(each: Sequence[Settings], said: Callable[[Settings], Iterable[str]], w
 
 
 def _written(settings: Settings) -> list[str]:
-    files = [sink for sink in settings.output.sinks if sink.startswith("file:")]
-    return [*files, *([str(settings.output.save_frames)] if settings.output.save_frames is not None else [])]
+    """Files and folders, one way however they are spelt."""
+    sinks, capture = settings.output.sinks, settings.capture
+    files = [Path(sink.removeprefix("file:").removeprefix("//")) for sink in sinks if sink.startswith("file:")]
+    folders = [settings.output.save_frames, capture.folder if capture.rules else None]
+    return [str(path.resolve()) for path in (*files, *folders) if path is not None]

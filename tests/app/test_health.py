@@ -123,6 +123,18 @@ def test_a_state_folder_with_a_long_path_will_do(tmp_path, capsys):
     sock.close()
 
 
+def test_two_long_names_that_begin_alike_are_two_runs(tmp_path, capsys):
+    device = "a-device-with-a-name-" * 4
+    sockets = [HealthSocket(tmp_path, f"{device}.{run}", well, SystemClock()) for run in ("door", "yard")]
+    for sock in sockets:
+        sock.open()
+    with answering(sockets[0]), answering(sockets[1]):
+        assert health.examine(tmp_path) == 0
+    for sock in sockets:
+        sock.close()
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
 def test_a_folder_that_cannot_be_written_is_said_once_and_tried_again(tmp_path, caplog):
     blocked = tmp_path / "state"
     blocked.write_text("a file in its place")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 from collections.abc import Iterator
@@ -89,6 +90,34 @@ def test_a_source_that_there_is_not_stops_no_other_run(app):
     assert len(results("good")) == 30
 
 
+@pytest.mark.parametrize("module", ["edge.sources.synthetic", "edge.sinks.console"])
+def test_a_plug_in_with_a_bug_that_shows_where_it_is_made_stops_no_other_run(app, monkeypatch, module):
+    declared = importlib.import_module(module)
+    name = "SOURCE" if hasattr(declared, "SOURCE") else "SINK"
+
+    def create(rest: str, context: object) -> object:
+        raise ZeroDivisionError("made badly")
+
+    monkeypatch.setattr(declared, name, structs.replace(getattr(declared, name), create=create))
+    (Path.cwd() / "rows.csv").write_text("1,2\n3,4\n")
+    source, sink = ("synthetic:3", "file:bad.jsonl") if name == "SOURCE" else ("rows.csv", "console")
+    bad = f'name = "bad"\nmodel = "a.onnx"\nsource = "{source}"\nsink = "{sink}"'
+    with pytest.raises(ZeroDivisionError, match="made badly"):
+        app(bad, run("good", "a", "rows.csv")).run()
+    assert len(results("good")) == 2
+
+
+def test_a_bug_that_shows_where_a_part_starts_stops_no_other_run(lives):
+    def start() -> None:
+        raise ZeroDivisionError("started badly")
+
+    process, told, runs = lives(bad=Ran(9), good=Ran(2))
+    runs["bad"].made = structs.replace(runs["bad"].made, parts=(Part("bad", start, lambda: None),))
+    with pytest.raises(ZeroDivisionError, match="started badly"):
+        process.run()
+    assert told == ["bad", "good"]
+
+
 def test_where_no_run_can_begin_it_ends_with_the_first_one_s_error(app):
     with pytest.raises(ModelError, match="broken"):
         app(run("bad", "broken"), run("worse", "broken").replace("broken", "none")).run()
@@ -100,6 +129,8 @@ def test_where_no_run_can_begin_it_ends_with_the_first_one_s_error(app):
         (run("x", "a", "mqtt:s/#"), run("y", "b", "mqtt:s/+/t"), "both hear"),
         (run("x", "a", "mqtt:edge/pi/#"), 'name = "y"\nmodel = "b.onnx"', "both hear"),
         (run("x", "a", "camera:0"), run("y", "b", "camera:0"), "both read camera:0"),
+        (run("x", "a", "camera:0"), run("y", "b", "/dev/video0"), "both read /dev/video0"),
+        (run("x", "a", "camera:/dev/video0"), run("y", "b", "camera:0?fps=5"), "both read camera:0.fps=5"),
         (run("x", "a"), run("y", "b").replace('name = "y"\n', ""), ""),
     ],
 )
