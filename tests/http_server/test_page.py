@@ -744,6 +744,15 @@ def test_what_is_no_zone_is_said_and_not_added(browser, detector):
     assert "zones" not in drawn(browser)
 
 
+def test_edges_that_cross_only_as_the_file_has_them_are_said(browser, detector):
+    detector()
+    begin(browser)
+    browser.execute_script("[[197, 194], [221, 122], [248, 103], [215, 140], [155, 122]].forEach(setCorner)")
+    add(browser, "door")
+    shows(browser, "places-said", "Its edges cross")
+    assert "zones" not in drawn(browser)
+
+
 def test_zones_in_force_are_on_the_picture_and_can_be_taken_away(browser, detector):
     detector(info={"tracking": TRACKING})
     until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#boxes text.place")) == 2, "zones on the newest picture")

@@ -19,27 +19,28 @@ const kindOf = () => document.querySelector("input[name=shape]:checked").value;
 const turn = (a, b, c) => (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
 const crosses = ([a, b], [c, d]) => turn(a, b, c) * turn(a, b, d) < 0 && turn(c, d, a) * turn(c, d, b) < 0;
 
-// Why it is no zone or no line; "" where it is one. As --zone and --line have it.
-function wrongShape(kind, name, corners) {
+const part = (value, most) => Number(Math.min(1, Math.max(0, value / most)).toFixed(4));
+const asWritten = (points) => points.map(([x, y]) => [part(x, drawing.size[0]), part(y, drawing.size[1])]);
+
+// Why it is no zone or no line; "" where it is one. As --zone and --line have it, of the numbers that they are given: what
+// touches in pixels may cross in those.
+function wrongShape(kind, name, drawn) {
+  const corners = asWritten(drawn);
   if (kind === "line" && corners.length !== 2) return "A line has two corners.";
   if (kind === "zone" && corners.length < 3) return "A zone has three corners or more.";
   const edges = corners.map((corner, i) => [corner, corners[(i + 1) % corners.length]]);
   if (kind === "zone" && edges.some((one, i) => edges.some((other, j) => j > i && crosses(one, other)))) return "Its edges cross: set the corners in their order around it.";
   const area = corners.reduce((sum, a, i) => sum + a[0] * corners[(i + 1) % corners.length][1] - corners[(i + 1) % corners.length][0] * a[1], 0);
-  if (kind === "zone" ? Math.abs(area) < 1 : String(corners[0]) === String(corners[1])) return "Nothing is within.";
+  if (kind === "zone" ? Math.abs(area) * drawing.size[0] * drawing.size[1] < 1 : String(corners[0]) === String(corners[1])) return "Nothing is within.";
   if (!SHAPE_NAME.test(name)) return "A name is of letters, digits, _ and -.";
   if (drawing.shapes.some((shape) => shape.kind === kind && shape.name === name)) return `There is a ${kind} of this name.`;
   return "";
 }
 
-const part = (value, most) => Number(Math.min(1, Math.max(0, value / most)).toFixed(4));
-
 function asToml() {
-  const [width, height] = drawing.size;
-  const point = ([x, y]) => `[${part(x, width)}, ${part(y, height)}]`;
   const tables = drawing.shapes.map(({ kind, name, points }) => {
     const { table, key } = KINDS_OF_PLACES[kind];
-    return `[${table}.${name}]\n${key} = [${points.map(point).join(", ")}]`;
+    return `[${table}.${name}]\n${key} = [${asWritten(points).map(([x, y]) => `[${x}, ${y}]`).join(", ")}]`;
   });
   return [...(drawing.tracked ? [] : ["track = 1.0  # above all tables"]), ...tables].join("\n");
 }
