@@ -57,7 +57,7 @@ class UpdateAgent:
         self._settings = settings
         self._store = store
         self._name = model
-        self._given_up = False
+        self._given_up = self._asked = False
         self._stop = Stop()
         self._limits = limits(settings)
         self._clock = SystemClock()
@@ -111,6 +111,8 @@ class UpdateAgent:
     def install(self, version: str | None) -> str:
         """A person wants what waits; None: whatever it is. Why not, "" where it is begun. From any thread."""
         waiting = self._told.waiting
+        if waiting is None and not self._asked:
+            return f"the repository was not asked since the start, which takes {FIRST_S:.0f} s at most: try again then"
         if waiting is None:
             return "nothing waits to be installed: the topic update says what there is"
         if version not in (None, waiting.version):
@@ -251,7 +253,7 @@ class UpdateAgent:
         answer = self._children.ask(self._name, self._told.running.sha256, None, lambda _: None)
         if self._leaving.is_set():
             return answer  # the process that asked was ended with the service: that is no trouble
-        self._told.freshness = answer.freshness
+        self._asked, self._told.freshness = True, answer.freshness
         if answer.fault is not None:
             self._told.trouble(f"{answer.fault}: {answer.reason}")
             return answer
