@@ -59,6 +59,7 @@ def _tables(where: str, raw: object) -> list[dict[str, Any]]:
 def _stated(where: str, table: Mapping[str, object], *, of_run: bool = False) -> Stated:
     known = {option.key: option for option in options.of(Settings) if not option.flag.only_flag}
     names = [option.name for option in known.values() if not (of_run and option.of_process)]
+    tables = () if of_run else (RUN, *PLACES, "join")
     values: dict[str, tuple[str, object]] = {}
     for name, raw in table.items():
         if name in PLACES and isinstance(raw, dict):
@@ -72,7 +73,7 @@ def _stated(where: str, table: Mapping[str, object], *, of_run: bool = False) ->
             continue
         option = known.get(name.replace("-", "_"))
         if option is None:
-            raise ConfigError(f"{where}: unknown key {name!r}{nearest(name, names)}")
+            raise ConfigError(f"{where}: unknown key {name!r}{nearest(name, [*names, *tables])}")
         if of_run and option.of_process:
             raise ConfigError(
                 f"{where}: {name!r} is of the whole process, which its runs share; say it once, above the first [[run]]"

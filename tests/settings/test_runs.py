@@ -74,6 +74,7 @@ def test_without_tables_the_settings_are_those_of_the_only_run(read):
         (TWO.format("", ""), ("c.onnx",), "--model c.onnx with .*in the file"),
         ("[[run]]\n", (), "run 1: no model"),
         ("run = 3\n", (), r"headed \[\[run\]\]"),
+        ('[[runs]]\nmodel = "a.onnx"\n', (), "unknown key 'runs'; did you mean run"),
         ("run = []\n", (), r"headed \[\[run\]\]"),
         ('[[run]]\nmodel = "a.onnx"\n' * 65, (), "65 runs; a process has 64"),
     ],
