@@ -8,14 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.processes import Client
+from support.updating import Fleet, write_model
 
 from edge.capture import transfer
 from edge.capture.transfer import Asked
 from edge.cli import fleet as command
-from edge.errors import printable
+from edge.errors import UnavailableError, printable
 from edge.mqtt import url
 from edge.mqtt.topics import Topics
 from edge.tools.fleet import collect, drift, retained, table
+from edge.tools.fleet.publish import Publisher
 
 DEEP = b'{"collect": ' + b"[" * 100_000
 ESCAPES = {"state": "\x1b[2Jok\nok", "reason": "\x9b31m\u202eevil", "running": {"version": "1\r"}}
@@ -145,3 +147,32 @@ def test_a_name_that_no_device_of_ours_has_gets_no_folder(monkeypatch, name):
     monkeypatch.setattr(retained, "listen", lambda *_: retained.Retained(payloads))
 
     assert [d.folder for d in collect.devices(url.parse("mqtt://localhost"), "edge", None)] == ["pi.m.capture"]
+
+
+class Kept:
+    """A broker, in whose time another person changes the repository."""
+
+    def __init__(self, meanwhile) -> None:
+        self.held: dict[str, bytes] = {}
+        self._meanwhile = [meanwhile]
+
+    def keep(self, messages) -> None:
+        self.held.update(messages)
+        for change in self._meanwhile:
+            self._meanwhile = []
+            change()
+
+    def retained(self, topics) -> dict[str, bytes]:
+        return {topic: self.held[topic] for topic in topics if self.held.get(topic)}
+
+
+def test_a_repository_that_is_changed_while_it_is_published_offers_nothing_half(tmp_path):
+    fleet = Fleet(tmp_path / "fleet")
+    fleet.add(write_model(tmp_path / "m1.onnx", "1"), "1")
+    broker = Kept(lambda: fleet.add(write_model(tmp_path / "m2.onnx", "2"), "2"))
+
+    with pytest.raises(UnavailableError, match="changed meanwhile"):
+        Publisher(fleet.folder, broker, "edge").publish()
+    assert "edge/_updates/metadata/timestamp.json" not in broker.held
+    Publisher(fleet.folder, broker, "edge").publish()
+    assert broker.held["edge/_updates/metadata/timestamp.json"] == fleet.newest("timestamp").read_bytes()

@@ -54,6 +54,7 @@ class Publisher:
             raise UnavailableError(str(exc)) from exc
 
     def _publish(self) -> Published:
+        newest = (self._public / TIMESTAMP).read_bytes()
         wanted = dict(self._messages())
         broker, topics = self._connection, UpdateTopics(self._prefix)
         index, stamp = topic_of(self._prefix, "index"), topic_of(self._prefix, TIMESTAMP)
@@ -68,7 +69,9 @@ class Publisher:
                 f"{missing[0]}: its access list, or a limit (mosquitto: acl_file, message_size_limit); nothing new is "
                 "offered"
             )
-        broker.keep([(stamp, (self._public / TIMESTAMP).read_bytes())])
+        if (self._public / TIMESTAMP).read_bytes() != newest:  # it names what was not sent
+            raise UnavailableError("the repository was changed meanwhile: nothing new is offered yet; publish it again")
+        broker.keep([(stamp, newest)])
         gone = sorted(set(before) - set(wanted))
         self._send([(topic, b"") for topic in gone])
         broker.keep([(index, msgspec.json.encode(sorted(wanted)))])
