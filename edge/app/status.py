@@ -21,8 +21,8 @@ from edge.mqtt.topics import Topics
 from edge.pipeline.results import timestamp
 from edge.plugins.protocols import Clock
 from edge.remote.address import without_credentials
-from edge.settings.settings import Settings, WordsSettings
-from edge.settings.stages import TrackingSettings
+from edge.settings.settings import Settings
+from edge.settings.stages import TrackingSettings, WordsSettings
 from edge.telemetry import board as telemetry
 from edge.telemetry.clock import clock_synced
 from edge.telemetry.metrics import Metrics

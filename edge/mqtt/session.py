@@ -15,19 +15,19 @@ import logging
 import selectors
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from edge.errors import FatalError, UnavailableError
+from edge.errors import UnavailableError
 from edge.mqtt.codec import lazy_module
+from edge.mqtt.loop_work import LOOK_AGAIN_S, LoopWork
 from edge.mqtt.messages import Incoming, Listener, MqttOptions, OnDelivery, Outgoing
 from edge.mqtt.negotiation import Negotiation
 from edge.mqtt.posts import Posts
 from edge.mqtt.subscriptions import Subscriptions
 from edge.mqtt.too_large import EndedByMessage
 from edge.mqtt.waker import PipeWaker
-from edge.plugins.protocols import FallibleWorker, LoopWorker
+from edge.plugins.protocols import LoopWorker
 from edge.telemetry.priority import stand_back
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ JOIN_WAIT_S = 10.0
 """How long `stop` waits for a thread whose worker may be writing to a slow disk."""
 STANDS_S = 2.0
 """A connection that stood so long has worked: one that ends sooner is tried again ever more slowly."""
-LOOK_AGAIN_S = 0.5
-"""How long the thread waits at most: it has to beat."""
 
 
 class MqttSession:
@@ -82,15 +80,14 @@ class MqttSession:
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[Listener] = []
         self._subscriptions = Subscriptions()
-        self._workers: list[LoopWorker] = []
-        self._calls: deque[Callable[[], None]] = deque()
+        self._work = LoopWork()
         self._posts = Posts(self.publish_all)
         self._stopping = threading.Event()
         self._last: Sequence[Outgoing] = ()
         self._last_wait_s = 0.0
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
-        self._session, self._due_s = 0, 0.0
+        self._session = 0
         self._negotiation = Negotiation(options.version, options.client_id)
         self._failing = False
         self._ended_by = EndedByMessage(str(options.url))
@@ -99,7 +96,7 @@ class MqttSession:
 
     def attach(self, worker: LoopWorker, *, first: bool = False) -> None:
         """`worker.turn()` is called in the session's thread each time it has woken, until `stop`."""
-        self._workers.insert(0 if first else len(self._workers), worker)
+        self._work.attach(worker, first=first)
 
     def listen(self, listener: Listener) -> None:
         """In the session's thread too: `up` is not called for a connection that stands already."""
@@ -141,7 +138,7 @@ class MqttSession:
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """`call` is made in the session's thread, in its next turn; never after `stop`."""
-        self._calls.append(call)
+        self._work.calls.append(call)
         if threading.current_thread() is not self._thread:
             self.waker.wake()
 
@@ -223,15 +220,8 @@ class MqttSession:
             self._failed(exc)
         finally:
             self._beat("-mqtt")
-            self._end_workers()
+            self._work.end(self._failed)
             self.waker.close()
-
-    def _end_workers(self) -> None:
-        for worker in self._workers:
-            try:
-                worker.end()
-            except FatalError as exc:  # a state folder that cannot be used is found again while what waits is saved
-                self._failed(exc)
 
     def _pause(self, selector: selectors.BaseSelector, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -241,37 +231,16 @@ class MqttSession:
     def _idle_turn(self, selector: selectors.BaseSelector, at_most_s: float) -> None:
         """A turn without a connection."""
         self._beat("mqtt")
-        self._work()
-        if selector.select(min(at_most_s, self._due_s)):
+        self._work.turn()
+        if selector.select(min(at_most_s, self._work.due_s)):
             self.waker.clear()
 
     def _turn(self, connection: Connection, selector: selectors.BaseSelector) -> None:
         self._beat("mqtt")
-        for incoming in connection.read(selector, self.waker, self._due_s):
+        for incoming in connection.read(selector, self.waker, self._work.due_s):
             self._deliver(connection, incoming)
-        self._work()
+        self._work.turn()
         connection.write()
-
-    def _work(self) -> None:
-        """Does what other threads asked for, and gives each worker its turn."""
-        calls, due_s = self._calls, LOOK_AGAIN_S
-        for _ in range(len(calls)):
-            calls.popleft()()
-        for worker in tuple(self._workers):
-            due_s = min(due_s, self._turn_of(worker))
-        for _ in range(len(calls)):  # what the workers asked for: acknowledgements
-            calls.popleft()()
-        self._due_s = 0.0 if calls else max(0.0, due_s)
-
-    def _turn_of(self, worker: LoopWorker) -> float:
-        try:
-            return worker.turn()
-        except FatalError as exc:
-            if not isinstance(worker, FallibleWorker):
-                raise
-            self._workers.remove(worker)
-            worker.failed(exc)
-            return LOOK_AGAIN_S
 
     def _connect_and_loop(self, selector: selectors.BaseSelector) -> None:
         # Here, in this thread: at start paho is being imported while the first sample is inferred.
@@ -332,8 +301,8 @@ class MqttSession:
             if self._stopping.is_set():
                 raise UnavailableError("stopping")
             self._beat("mqtt")
-            early += connection.read(selector, self.waker, self._due_s)
-            self._work()
+            early += connection.read(selector, self.waker, self._work.due_s)
+            self._work.turn()
             connection.write()
         return early
 
@@ -379,7 +348,7 @@ class MqttSession:
         self._posts.send_kept()
 
     def _publish_last(self, connection: Connection, selector: selectors.BaseSelector) -> None:
-        self._work()
+        self._work.turn()
         waiting = set(range(len(self._last)))
         until = time.monotonic() + self._last_wait_s
         for number, message in enumerate(self._last):

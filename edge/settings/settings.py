@@ -15,7 +15,14 @@ from edge.data.vocabulary import COLORS, LAYOUTS, RESIZES, TASKS, Color, Layout,
 from edge.settings import parsers
 from edge.settings.options import UNSET, Flag, Room
 from edge.settings.parsers import BATCH_MOST, THREADS_MOST, one_of, up_to
-from edge.settings.stages import CaptureSettings, CascadeSettings, DriftSettings, JoinSettings, TrackingSettings
+from edge.settings.stages import (
+    CaptureSettings,
+    CascadeSettings,
+    DriftSettings,
+    JoinSettings,
+    TrackingSettings,
+    WordsSettings,
+)
 
 
 class ModelSettings(Struct, frozen=True):
@@ -225,32 +232,6 @@ class PublishingSettings(Struct, frozen=True):
     image_interval: Annotated[
         float, Flag("seconds between two pictures for Home Assistant; 0: none", parsers.seconds, "S")
     ] = 10.0
-
-
-class WordsSettings(Struct, frozen=True):
-    """How the broker is told results: in the contract's words, or the house's own."""
-
-    topic: Annotated[
-        str | None,
-        Flag("publish results on this topic; {{ device }}, {{ top.label }} and others stand for what a result has",
-             parsers.topic_template, "TEMPLATE"),
-    ] = None  # fmt: skip
-    payload: Annotated[
-        str | None,
-        Flag('what a result is published as: {"label": {{ top.label }}}; @FILE: as it stands in the file',
-             parsers.template, "TEMPLATE|@FILE"),
-    ] = None  # fmt: skip
-    format: Annotated[
-        Literal["cloudevents", "cloudevents-binary", "sparkplug"] | None,
-        Flag("results and events as cloudevents (one JSON object) or cloudevents-binary (MQTT 5 user properties); "
-             "results as sparkplug (B 3.0)", one_of(("cloudevents", "cloudevents-binary", "sparkplug"))),
-    ] = None  # fmt: skip
-    host: Annotated[
-        str | None,
-        Flag("with --format sparkplug: the id of the primary host; data are kept while it is not online",
-             parsers.word, "ID", name="sparkplug-host"),
-    ] = None  # fmt: skip
-    retain: Annotated[bool, Flag("the broker retains the last result of each topic")] = False
 
 
 class HttpSettings(Struct, frozen=True):

@@ -1,5 +1,5 @@
 """What is looked at beside the way of a sample to its result: drift, a trial, samples to keep, objects, a second model;
-and topics that are joined into rows.
+topics that are joined into rows, and the words that results are told in.
 
 Groups of `settings.py`, which is the whole.
 """
@@ -153,3 +153,29 @@ class CascadeSettings(Struct, frozen=True):
     gallery_score: Annotated[
         float, Flag("with --gallery: the cosine from which a vector has a name", parsers.cosine, "X")
     ] = 0.5
+
+
+class WordsSettings(Struct, frozen=True):
+    """How the broker is told results: in the contract's words, or the house's own."""
+
+    topic: Annotated[
+        str | None,
+        Flag("publish results on this topic; {{ device }}, {{ top.label }} and others stand for what a result has",
+             parsers.topic_template, "TEMPLATE"),
+    ] = None  # fmt: skip
+    payload: Annotated[
+        str | None,
+        Flag('what a result is published as: {"label": {{ top.label }}}; @FILE: as it stands in the file',
+             parsers.template, "TEMPLATE|@FILE"),
+    ] = None  # fmt: skip
+    format: Annotated[
+        Literal["cloudevents", "cloudevents-binary", "sparkplug"] | None,
+        Flag("results and events as cloudevents (one JSON object) or cloudevents-binary (MQTT 5 user properties); "
+             "results as sparkplug (B 3.0)", one_of(("cloudevents", "cloudevents-binary", "sparkplug"))),
+    ] = None  # fmt: skip
+    host: Annotated[
+        str | None,
+        Flag("with --format sparkplug: the id of the primary host; data are kept while it is not online",
+             parsers.word, "ID", name="sparkplug-host"),
+    ] = None  # fmt: skip
+    retain: Annotated[bool, Flag("the broker retains the last result of each topic")] = False
