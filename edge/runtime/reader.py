@@ -31,7 +31,7 @@ Read: TypeAlias = Sample | Unreadable
 
 
 class SourceReader:
-    """Belongs to the thread that reads; `ended`, `broken` and `reading` may be read by any."""
+    """Belongs to the thread that reads; `ended`, `broken` and `in_source` may be read by any."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class SourceReader:
         self._opened = self._is_up = self._away = False
         self._due_ns = 0
         self._put_away: Read | None = None
-        self.reading = False
-        """The thread is inside the source's `read` or `open`: it may hang there."""
+        self.in_source = False
+        """The thread is inside the source's `read`, `open` or `close`: it may hang there."""
         self.ended = False
         """The source came to its end."""
         self.broken: SourceError | None = None
@@ -109,12 +109,16 @@ class SourceReader:
 
     def close(self) -> None:
         """Closes the source, whether it is open or not."""
-        self._source.close()
+        self.in_source = True
+        try:
+            self._source.close()
+        finally:
+            self.in_source = False
 
     def _read(self, timeout_s: float) -> Read | None:
         if self.ended or self.broken is not None or not (self._opened or self._is_due(timeout_s)):
             return None
-        self.reading = True
+        self.in_source = True
         try:
             if not self._opened:
                 self._open()
@@ -132,7 +136,7 @@ class SourceReader:
             self._lose(str(exc))
             return None
         finally:
-            self.reading = False
+            self.in_source = False
         if item is not None:
             if not self._is_up:
                 self._up()
@@ -161,7 +165,7 @@ class SourceReader:
 
     def _lose(self, reason: str) -> None:
         self._opened = self._is_up = False
-        self._source.close()
+        self.close()
         self._due_ns = self._clock.monotonic_ns() + int(self._backoff.next_s() * SECOND_NS)
         self._metrics.inc("source_unavailable")
         self._metrics.set("source_up", 0)

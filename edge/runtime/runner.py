@@ -206,7 +206,7 @@ class Runner:
     @property
     def _source_hangs(self) -> bool:
         """The infer thread is still inside the source although all is to end: what it had read before is delivered."""
-        return not self._captures and self._reader is not None and self._reader.reading
+        return not self._captures and self._reader is not None and self._reader.in_source
 
     def _running(self, threads: Sequence[threading.Thread]) -> list[str]:
         """Threads, and outboxes in other loops, that have not ended."""

@@ -415,6 +415,28 @@ def test_the_end_goes_on_without_a_source_that_hangs(monkeypatch, preprocess, th
         release.set()
 
 
+@pytest.mark.parametrize(("preprocess", "thread"), [(NumbersPreprocessor, "infer"), (Ahead, "capture")])
+def test_the_end_goes_on_without_a_source_whose_close_hangs(monkeypatch, preprocess, thread):
+    monkeypatch.setattr(runner, "HANGS_AFTER_S", 0.1)
+    release = threading.Event()
+
+    class Hangs(ListSource):
+        def close(self):
+            release.wait(150)
+
+    flow = Flow(Hangs([1], endless=True), grace_s=0.1, preprocess=preprocess())
+    running = flow.in_background()
+    assert flow.wait_for("results", 1)
+    flow.runner.stop()
+    running.join(150)
+    try:
+        assert not running.is_alive()
+        assert flow.runner.left_behind == [thread]
+        assert flow.received() == [2.0]
+    finally:
+        release.set()
+
+
 def test_the_end_wakes_a_source_that_waits_for_what_never_comes():
     waits = threading.Event()
 
