@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from edge.http import fastpath
-from edge.http.asgi import App, Endpoints
+from edge.http.asgi import App, Endpoints, framework
 from edge.http.auth import Auth, Token
 from edge.http.connection import Connection
 from edge.http.http_types import Gone, Response
@@ -96,7 +96,7 @@ def shared(
     routes = [Route(SLOW.decode(), slow, methods=["GET", "POST"])]
     app = App(
         Auth(token or Token("secret"), ("localhost",), tls=False), Limits(wrong_token_s=0), budget, admission,
-        Endpoints({("POST", HOT.decode()): Echo(quick=quick)}, routes, {}),
+        Endpoints({("POST", HOT.decode()): Echo(quick=quick)}, framework(routes), {}),
     )  # fmt: skip
     return Shared(app, Limits(), budget, lambda: b"date: now\r\n", learn)
 
