@@ -268,7 +268,7 @@ function facts(now) {
 
 // Of several runs one is shown: what another one would add is another model's. True where the page is another one's.
 let listed = "";
-function choose(now) {
+function chooseRun(now) {
   if (now.runs.length < 2) return false;
   if (!chosen) {
     location.replace(`?model=${encodeURIComponent(now.info.model.name)}`);
@@ -299,7 +299,7 @@ async function poll() {
       $("run-ended").textContent = now.error;
       throw new Error(now.error);
     }
-    if (choose(now)) return;
+    if (chooseRun(now)) return;
     if (!state.paused) {
       figures(now);
       watchesDrift = now.drift;
