@@ -322,9 +322,9 @@ def test_head_answers_as_get_does_without_a_body(scores):
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_no_two_scripts_of_a_page_call_something_the_same(digits, path):
+def test_no_two_scripts_of_a_page_call_something_the_same(scores, path):
     """They are one script to the browser, where the second function of a name takes the place of the first."""
-    page = digits.get(path, Accept="text/html").body.decode()
+    page = scores.get(path, Accept="text/html").body.decode()
     names = re.findall(r"^(?:async )?(?:function|const|let) (\w+)", page, re.MULTILINE)
 
     assert len(names) > 10
