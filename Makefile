@@ -4,6 +4,7 @@
 # make test-faults, make test-long    random faults; a million results
 # make test-peers                     beside MLServer and KServe's client, on tflite-runtime with numpy 1, each in an
 #                                     environment of its own
+# make test-recipes                   our messages and pipelines beside clouds' clients, DVC, Airflow and GitHub's schema
 # make test-newest                    the newest releases of the libraries, beyond our ceilings: a report, never a failure
 # make test-arm64                     as root: the image for a Pi, built and run under emulation
 # make image                          that image, by docker
@@ -42,7 +43,7 @@ BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-fleet bench-drift bench-tracking bench-runs soak clean
+.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-recipes test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-fleet bench-drift bench-tracking bench-runs soak clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -163,6 +164,9 @@ test-newest: .venv-newest/.newest
 
 test-peers: $(VENV)/.dev
 	@$(BIN)/pytest -m peers $(FAILED)
+
+test-recipes: $(VENV)/.dev
+	@$(BIN)/pytest -m recipes $(FAILED)
 
 # PyTorch first: other packages would bring it with gigabytes of CUDA. Versions without hashes, since its builds for one
 # kind of machine have their own; without versions pip looks through every release of every package for some that agree.

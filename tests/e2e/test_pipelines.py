@@ -101,7 +101,7 @@ def test_what_each_tool_sets_is_what_the_script_reads():
 # --- with the tools themselves --------------------------------------------------------------------------
 
 
-@pytest.mark.peers
+@pytest.mark.recipes
 @pytest.mark.timeout(1200)
 def test_the_workflow_is_one_by_the_schema_of_github():
     bins = peers.environment(peers.CACHE, "check-jsonschema", "check-jsonschema")
@@ -110,7 +110,7 @@ def test_the_workflow_is_one_by_the_schema_of_github():
     assert subprocess.run(command, capture_output=True, text=True).returncode == 0
 
 
-@pytest.mark.peers
+@pytest.mark.recipes
 @pytest.mark.timeout(1200)
 def test_dvc_runs_the_stages_and_runs_none_again_where_nothing_changed(release, tmp_path):
     bins = peers.environment(peers.CACHE, "dvc", "dvc")
@@ -134,7 +134,7 @@ def test_dvc_runs_the_stages_and_runs_none_again_where_nothing_changed(release, 
     assert share(tmp_path / "fleet") == (10_000, False)
 
 
-@pytest.mark.peers
+@pytest.mark.recipes
 @pytest.mark.timeout(1200)
 def test_airflow_parses_the_dag_and_each_task_follows_the_one_before(tmp_path):
     packages = ("apache-airflow-core>=3,<4", "apache-airflow-providers-standard")

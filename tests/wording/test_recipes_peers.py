@@ -14,7 +14,7 @@ from edge.data import codec
 from edge.wording.wording import Said, Wording
 
 pytestmark = [
-    pytest.mark.peers,
+    pytest.mark.recipes,
     pytest.mark.timeout(900),
     pytest.mark.skipif(sys.version_info >= (3, 13), reason="one Python is enough for other people's packages"),
 ]
