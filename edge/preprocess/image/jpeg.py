@@ -18,6 +18,8 @@ from edge.errors import SampleError
 
 log = logging.getLogger("edge.preprocess")
 
+_SCAN = b"\xff\xda"
+"""The marker of a scan; its head follows, which begins with its length."""
 _HARMLESS = ("Unknown Adobe color", "Warning: unknown JFIF", "Invalid SOS parameters")
 """libjpeg's own words (jerror.h), the same in every release, for what leaves the pixels of a sequential picture right.
 All else that it complains of is damage: behind a marker that it does not know it makes no pixels at all."""
@@ -71,7 +73,11 @@ def _without_padding(data: bytes) -> bytes | None:
     """Some cameras put zeros before the end of the picture, up to a round size; None where there are none."""
     whole = boundaries.end(data)  # what stands behind may hold the mark of an end, too
     end = data.rfind(JPEG_END, 0, whole)
-    scan = data[:end].rstrip(b"\0")
+    head = data.rfind(_SCAN, 0, end)  # in a scan a data byte FF is followed by a 0
+    begin = head + 2 + int.from_bytes(data[head + 2 : head + 4])
+    scan = data[:begin] + data[begin:end].rstrip(b"\0")
+    if len(scan) == begin:
+        return None
     if scan.endswith(b"\xff"):
-        scan += b"\0"  # a data byte FF is followed by a 0
+        scan += b"\0"
     return scan + data[end:] if len(scan) < end else None
