@@ -316,7 +316,7 @@ def test_a_service_that_is_ended_while_it_starts_goes_on_watching_and_no_try_is_
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("--updates", "ftp://x", "--updates-root", "r.json"), "file:/FOLDER belongs there"),
+        (("--updates", "ftp://x", "--updates-root", "r.json"), "file:/FOLDER or mqtt: belongs there"),
         (("--updates", "https://x"), "name the repository's root.json, once"),
         (("--updates", "https://x", "--updates-channel", "beta", "--updates-root", "r"), "say one of the two"),
     ],
