@@ -247,6 +247,17 @@ def test_six_columns_with_metadata_that_name_no_head_are_read_by_their_numbers(f
     assert (found.decoder_options["form"], found.inputs[0].resize) == (form, resize)
 
 
+@pytest.mark.parametrize(("task", "columns", "decoder"), [("detect", 6, "yolo"), ("obb", 7, "obb")])
+@pytest.mark.parametrize(("shape", "shares"), [((1, 3, 96, 96), None), ((1, 96, 96, 3), True)])
+def test_suppression_that_found_nothing_in_noise_leaves_the_scale_to_the_kind_of_export(
+    file, task, columns, decoder, shape, shares
+):
+    metadata = {"names": "{0: 'a', 1: 'b'}", "stride": "32", "task": task, "head": "Detect"}
+    rows = np.zeros((1, 300, columns), np.float32)
+    found = describe(build(file, {"x": (FLOAT, list(shape))}, {"output0": rows}, metadata=metadata)).manifest
+    assert (found.decoder, found.decoder_options.get("normalized")) == (decoder, shares)
+
+
 def _with_free_dimensions(file: Path, layout: str, channels: int = 3) -> Path:
     """A classifier of pictures whose four dimensions are free and named by nothing."""
     kernel = helper.make_tensor("kernel", FLOAT, (8, channels, 3, 3), random(8, channels, 3, 3).ravel())

@@ -131,14 +131,15 @@ def recognise(probe: OutputProbe) -> Head | None:
     options: dict[str, Any] = {}
     if stated and columns == 7 and rows <= END_TO_END_ROWS:
         options["form"] = "end-to-end"
-        places, classes = values[0, :, :4], 0
+        lit = values[0, np.abs(values[0]).max(axis=1) > 0]  # the rest of the room for boxes says nothing of the scale
+        places, classes = lit[:, :4], 0
     elif columns in (probe.cells(8, 16, 32), probe.cells(4, 8, 16)) or (stated and rows < columns):
         places, classes = values[0, :4].T, rows - 5
         if classes < 1 or not (stated or _has_angles(values[0]) or _may_have_angles(probe, values[0])):
             return None
     else:
         return None
-    if places.size and np.abs(places).max() <= 2:
+    if np.abs(places).max() <= 2 if places.size else probe.layout == "NHWC":
         options["normalized"] = True
     evidence = Evidence.METADATA if stated else Evidence.NUMBERS
     return Head("detect", "obb", outputs, options, evidence, "yolo", classes)

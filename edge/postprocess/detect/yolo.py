@@ -225,7 +225,9 @@ def _few(probe: OutputProbe, rows: Array) -> Head | None:
         options["keypoints"], task = list(points), "keypoints"
     elif more:
         options["extras"] = more
-    return _head(form or "end-to-end", rows[:, :4], options, task=task, evidence=Evidence.NUMBERS)
+    if not len(lit) and probe.layout == "NHWC":
+        options["normalized"] = True  # nothing found in noise says nothing of the scale: TFLite's exports have shares
+    return _head(form or "end-to-end", lit[:, :4], options, task=task, evidence=Evidence.NUMBERS)
 
 
 def _corners_or_centre(rows: Array) -> str | None:
