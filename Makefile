@@ -183,7 +183,7 @@ empty :=
 
 # anyio comes with MLflow, and its plug-in warns under a new pytest, which is an error here.
 test-heavy: .venv-heavy/.heavy
-	@MATRIX=$(MATRIX) .venv-heavy/bin/pytest -p no:anyio -m heavy tests/converter $(FAILED)
+	@MATRIX=$(MATRIX) .venv-heavy/bin/pytest -p no:anyio -m heavy tests/converter tests/fleet $(FAILED)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
