@@ -70,6 +70,14 @@ class Sent(msgspec.Struct, frozen=True):
     place: str
 
 
+def read_sent(folder: Path) -> Sent | None:
+    """None where nothing was sent yet, or what says so is damaged."""
+    try:
+        return msgspec.json.decode((folder / SENT).read_bytes(), type=Sent)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
 class Segment(msgspec.Struct):
     """Files of one name; the larger its number the newer it is."""
 
@@ -127,7 +135,9 @@ class Store:
         self._clear()
         self._tell()
         self._go_on()
-        self._number = max(self._number, self._sent())
+        # No number comes twice, also where what was sent is gone: it would be taken for that.
+        sent = read_sent(self._folder)
+        self._number = max(self._number, sent.number if sent is not None else 0)
         return None
 
     def close(self) -> None:
@@ -264,13 +274,6 @@ class Store:
         past_ns = max(0, self._clock.time_ns() - day.began_ns)
         if past_ns < DAY_NS and day.bytes > self._written:
             self._day_ns, self._written = self._clock.monotonic_ns() - past_ns, day.bytes
-
-    def _sent(self) -> int:
-        """No number comes twice, also where what was sent is gone: it would be taken for that."""
-        try:
-            return msgspec.json.decode((self._folder / SENT).read_bytes(), type=Sent).number
-        except (OSError, msgspec.MsgspecError):
-            return 0
 
     def _count(self) -> None:
         """Before it is written, and not synced by itself: the segment's own sync of the folder takes it along."""

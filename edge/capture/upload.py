@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from edge.capture.store import ABOUT, OURS, SENT, Sent
+from edge.capture.store import ABOUT, OURS, SENT, Sent, read_sent
 from edge.delivery.retry import Backoff
 from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.remote.address import Address, parse, secret
@@ -215,11 +215,8 @@ class Uploader:
         self._disconnect()
 
     def _known(self) -> int:
-        try:
-            sent = msgspec.json.decode((self._folder / SENT).read_bytes(), type=Sent)
-        except (OSError, msgspec.MsgspecError):
-            return 0
-        return sent.number if sent.place == self._remote.place else 0
+        sent = read_sent(self._folder)
+        return sent.number if sent is not None and sent.place == self._remote.place else 0
 
     def _send_what_is_there(self) -> None:
         for number, files in sorted(self._segments().items()):
