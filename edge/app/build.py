@@ -28,6 +28,7 @@ from edge.app import (
     drift,
     endpoint,
     following,
+    inputs,
     joined,
     motion,
     refusals,
@@ -178,7 +179,8 @@ def _made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAge
     captured = capture.make(core, draft, watched)
     status.capture = captured.counts if captured is not None else None
     announcer = _announcer(core, draft, session, status)
-    source = _source(core, session)
+    own = inputs.make(core, draft, session)
+    source = _source(core, session if own is None else own.session)
     masks = _masks(core, session)
     watches = [one.watch for one in (masks, watched) if one is not None]
     keep = captured.keep if captured is not None else None
@@ -212,14 +214,16 @@ def _made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAge
     guard = _guard(core, draft, source, tried)
     if updates is not None:
         updates.join(core, draft, session, status)
+    if own is not None:
+        draft.add("connection of its inputs", own.session.start, own.session.stop)
     pipelines = (pipeline, *(flow.pipeline(*watches) for _ in range(status.instances if status.instances > 1 else 0)))
     runner = _runner(core, draft, source, pipelines, outboxes, guard, controls)
     told = controls is not None or words.are_used(settings)
     if running is not None and not (watches or follows or keep or told):  # these are made for the model that runs
         following.join(running, runner, shared.server, status, announcer)
-    heard = (core.topics.set, core.topics.stats, core.topics.info, *joined.hears(settings, loaded.manifest.name))
-    hears = heard if session is not None else ()
-    return Made(loaded, runner, tuple(draft.parts), outboxes, core.hearts, draft.born, status.farewell, hears)
+    heard = (core.topics.set, core.topics.stats, core.topics.info) if session is not None else ()
+    born = draft.born if own is None else own.born
+    return Made(loaded, runner, tuple(draft.parts), outboxes, core.hearts, born, status.farewell, heard)
 
 
 def _core(shared: Shared, settings: Settings, loaded: Loaded, stop: Stop) -> Core:

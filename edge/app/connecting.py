@@ -20,7 +20,6 @@ from edge.mqtt.topics import Topics
 from edge.mqtt.twin import TwinWatch
 from edge.mqtt.url import BrokerUrl
 from edge.runtime.stop import Stop
-from edge.settings import runs
 from edge.settings.settings import Settings
 from edge.storage.instance import instance_id
 
@@ -62,18 +61,16 @@ def connect(
     beat: Callable[[str], None],
     broker: EmbeddedBroker | None,
 ) -> MqttSession | None:
-    """The one connection, None with `--mqtt none`. `names` are the runs'. Raises ConfigError."""
-    mqtt, topics = settings.mqtt, settings.topics
+    """That of the process, None with `--mqtt none`. `names` are the runs'. Raises ConfigError."""
+    mqtt = settings.mqtt
     if mqtt.url == "none":
         return None
     url = BrokerUrl("mqtt", "127.0.0.1", broker.port) if broker is not None else broker_url(mqtt)
-    # Of several runs the first one's name as the settings have it: it is the same where a model cannot be loaded.
-    name = runs.name(settings.runs[0]) if len(names) > 1 else names[0]
     backoff = for_broker()
     return MqttSession(
         MqttOptions(
             url=url,
-            client_id=mqtt.client_id or f"edge-run-{topics.device}-{name}-{instance_id(settings.delivery.state_dir)}",
+            client_id=client_id(settings, names[0] if len(names) == 1 else ""),
             status_topic=status_topic(settings, names),
             ca=mqtt.ca,
             cert=mqtt.cert,
@@ -89,6 +86,14 @@ def connect(
         failed=stop.fail,
         beat=beat,
     )
+
+
+def client_id(settings: Settings, name: str, *, of_several: bool = False) -> str:
+    """By it the broker knows the session that it keeps. `name`: the run's, "" for what several have in common."""
+    if settings.mqtt.client_id:
+        return f"{settings.mqtt.client_id}-{name}" if of_several else settings.mqtt.client_id
+    instance = instance_id(settings.delivery.state_dir)
+    return "-".join(part for part in ("edge-run", settings.topics.device, name, instance) if part)
 
 
 def status_topic(settings: Settings, names: Sequence[str]) -> str:

@@ -14,11 +14,9 @@ from edge.app.health import HealthSocket
 from edge.app.run import Run
 from edge.app.topics import TopicsLock
 from edge.errors import ConfigError
-from edge.mqtt import subscriptions
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
 from edge.plugins.protocols import Clock
-from edge.settings import runs
 from edge.settings.settings import Settings
 from edge.sources import uri
 from edge.telemetry.watchdog import Heartbeats, Together
@@ -40,7 +38,6 @@ class Named(Protocol):
 
 def require_apart(each: Sequence[Named]) -> None:
     """What the settings alone could not tell. Raises ConfigError."""
-    filters: list[tuple[str, str]] = []
     devices: dict[str, str] = {}
     names: set[str] = set()
     for one in each:
@@ -58,8 +55,6 @@ def require_apart(each: Sequence[Named]) -> None:
                     "reader; leave one out, or say then = FILE for a second model"
                 )
             devices[device] = one.name
-        filters += [(one.name, said) for said in hears(one.settings, one.name)]
-    _require_own_topics(filters)
 
 
 def _device(source: str) -> str:
@@ -69,29 +64,6 @@ def _device(source: str) -> str:
         return source
     said = rest.partition("?")[0]
     return str(Path(f"{uri.CAMERA_DEVICES}{said}" if said.isdigit() else said).resolve())
-
-
-def hears(settings: Settings, name: str) -> list[str]:
-    """The filters of topics on which a run's inputs come; none where they do not come over MQTT."""
-    if not runs.hears(settings):
-        return []
-    topics, rest = settings.topics, (settings.input.source or "").partition(":")[2]
-    joined = [feature.topic for feature in settings.join.features]
-    if (settings.input.source or "").startswith("sparkplug:"):
-        from edge.mqtt.sparkplug.node import NAMESPACE
-
-        return [f"{NAMESPACE}/{rest.partition('/')[0]}/#"]
-    return joined or [rest or f"{topics.prefix}/{topics.device}/{name}/input"]
-
-
-def _require_own_topics(filters: Sequence[tuple[str, str]]) -> None:
-    for number, (name, said) in enumerate(filters):
-        for other, others in filters[:number]:
-            if other != name and subscriptions.overlap(said, others):
-                raise ConfigError(
-                    f"the runs {other} and {name} both hear what comes on {said}: over one connection an input is for "
-                    "one of them; give each topics of its own, or one of them a process of its own"
-                )
 
 
 def hearts(process: Heartbeats, made: Sequence[Run]) -> Heartbeats | Together:
@@ -173,7 +145,8 @@ def _reason(run: Run) -> str:
 
 
 def leave(session: MqttSession | None, server: HttpServer | None, run: Run) -> None:
-    """A run has ended, and others may go on: what it said last, and what still comes for it is for no one."""
+    """A run has ended, and others may go on: what it said last. What still comes on its topics of this connection is
+    for no one; its inputs have one of their own, and wait at the broker."""
     if server is not None and run.error is not None:
         server.fail(run.name, run.reason)
     if session is None or run.made is None:

@@ -241,12 +241,12 @@ class HttpServer:
             await listener.stop(options.grace_s)
 
     async def _start_grpc(self, auth: Auth) -> GrpcServer | None:
-        options, handlers = self._options, next(iter(self._handlers.values()))
+        options = self._options
         if options.grpc is None:
             return None
         from edge.http.grpc.server import GrpcOptions, GrpcServer
 
-        server = GrpcServer(handlers.models, handlers.statistics, handlers.infer, handlers.admission, auth)
+        server = GrpcServer(list(self._handlers.values()), self._catalog, auth)
         host, port = options.grpc
         self.grpc_port = await server.start(
             GrpcOptions(

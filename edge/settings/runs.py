@@ -49,13 +49,9 @@ def _refuse_alone(whole: Settings) -> None:
     """What one model has for itself."""
     if whole.updates.uri is not None:
         raise ConfigError(
-            f"--updates {whole.updates.uri} with [[run]] tables: an update is of one model, and may begin its process "
-            "anew; give that model a process of its own (edge-run --config of its own)"
-        )
-    if whole.http.grpc is not None:
-        raise ConfigError(
-            f"--grpc {whole.http.grpc} with [[run]] tables: it serves one model; ask the others over --http, or give "
-            "that model a process of its own"
+            f"--updates {whole.updates.uri} with [[run]] tables: a version is given up where its process dies, and of "
+            "several runs none could tell whose model it was; give that model a process of its own (edge-run --config "
+            "of its own)"
         )
     if whole.process.describe:
         raise ConfigError("--describe with [[run]] tables: it is of one model; say edge-run MODEL --describe")
@@ -69,13 +65,6 @@ def _require_apart(each: Sequence[Settings]) -> None:
           "the device is one edge node of Sparkplug, with one connection of its own: give one of them a process and a "
           "device of its own")  # fmt: skip
     _once(each, _written, "both write into", "give each a file of its own")
-    for number, one in enumerate(each, start=1):
-        others = any(hears(other) for other in each if other is not one)
-        if one.topics.commands and hears(one) and others:
-            raise ConfigError(
-                f"run {number}: commands: its inputs come over the connection that another run's come over, and in a "
-                "pause would hold those up, too; leave commands out, or give it a process of its own"
-            )
 
 
 def _once(each: Sequence[Settings], said: Callable[[Settings], Iterable[str]], what: str, way_out: str) -> None:

@@ -126,15 +126,13 @@ def test_where_no_run_can_begin_it_ends_with_the_first_one_s_error(app):
 @pytest.mark.parametrize(
     ("first", "second", "says"),
     [
-        (run("x", "a", "mqtt:s/#"), run("y", "b", "mqtt:s/+/t"), "both hear"),
-        (run("x", "a", "mqtt:edge/pi/#"), 'name = "y"\nmodel = "b.onnx"', "both hear"),
         (run("x", "a", "camera:0"), run("y", "b", "camera:0"), "both read camera:0"),
         (run("x", "a", "camera:0"), run("y", "b", "/dev/video0"), "both read /dev/video0"),
         (run("x", "a", "camera:/dev/video0"), run("y", "b", "camera:0?fps=5"), "both read camera:0.fps=5"),
         (run("x", "a"), run("y", "b").replace('name = "y"\n', ""), ""),
     ],
 )
-def test_runs_that_would_take_each_other_s_inputs_are_refused(app, first, second, says):
+def test_runs_that_would_take_each_other_s_samples_are_refused(app, first, second, says):
     if not says:
         assert [one.name for one in app(first, second, head="").runs] == ["x", "b"]
         return

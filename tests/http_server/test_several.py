@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+
+import numpy as np
 import pytest
 from support import onnxmodels
 from support.http import Site
@@ -11,12 +14,16 @@ from edge.data.sample import Sample
 from edge.http.options import Served
 from edge.telemetry.metrics import Metrics
 
+pytest.importorskip("grpc", reason="needs the extra [grpc]")
+triton = pytest.importorskip("tritonclient.grpc", exc_type=ImportError)
+from tritonclient.utils import InferenceServerException  # noqa: E402
+
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     """The models `pair` (two features, classes) and `trio` (three), and a run that could not begin: `broken`."""
     folder = tmp_path_factory.mktemp("models")
-    site = Site(onnxmodels.scores(folder / "pair.onnx", classes=2, features=2))
+    site = Site(onnxmodels.scores(folder / "pair.onnx", classes=2, features=2), grpc=("127.0.0.1", 0))
     trio = assembly.load_file(onnxmodels.scores(folder / "trio.onnx", classes=3, features=3))
     stats = {"results": 0, "skipped": 0, "dropped": {}, "lanes": {}}
     served = Served(
@@ -95,6 +102,32 @@ def test_the_page_is_shown_the_samples_of_one_run(two):
     two.observe_trio(Sample([7, 8, 9], "s", 0, 0), [])
     assert two.get("/live/sample?model=trio").json["values"] == [7, 8, 9]
     assert two.get("/live/sample?model=pair").json.get("values") != [7, 8, 9]
+
+
+def test_grpc_answers_for_each_model(two):
+    with contextlib.closing(triton.InferenceServerClient(f"127.0.0.1:{two.server.grpc_port}")) as asked:
+        for name, row in (("pair", [1, 2]), ("trio", [1, 2, 3])):
+            given = triton.InferInput("x", [1, len(row)], "FP32")
+            given.set_data_from_numpy(np.array([row], np.float32))
+            answer = asked.infer(name, [given])
+            assert answer.get_response().model_name == name
+            assert answer.as_numpy("scores").shape == (1, len(row))
+            assert list(asked.get_model_metadata(name).inputs[0].shape) == [-1, len(row)]
+            assert asked.is_model_ready(name)
+        assert [one.name for one in asked.get_inference_statistics().model_stats] == ["pair", "trio"]
+        assert [one.name for one in asked.get_inference_statistics("trio").model_stats] == ["trio"]
+        assert [one.state for one in asked.get_model_repository_index().models] == ["READY", "READY", "UNAVAILABLE"]
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "says"),
+    [("nix", "NOT_FOUND", "this device serves 'pair', 'trio'"), ("broken", "UNAVAILABLE", "broken.onnx: no model")],
+)
+def test_grpc_says_of_a_model_that_is_not_served_why(two, name, code, says):
+    with contextlib.closing(triton.InferenceServerClient(f"127.0.0.1:{two.server.grpc_port}")) as asked:
+        with pytest.raises(InferenceServerException, match=says) as caught:
+            asked.get_model_metadata(name)
+        assert caught.value.status() == f"StatusCode.{code}"
 
 
 def test_the_only_model_may_be_named_too(tmp_path):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol
 
 from edge.errors import ConfigError, SampleError, needs
 
@@ -19,6 +19,7 @@ except ImportError as exc:
     raise needs("--grpc", exc.name or "grpcio", "grpc") from None
 
 from edge.http.auth import Auth, Certificate, Unauthorized
+from edge.http.catalog import Catalog
 from edge.http.grpc.infer import GrpcInference, parameters
 from edge.http.grpc.messages import SERVICE, Messages
 from edge.http.http_types import Refusal
@@ -28,8 +29,6 @@ from edge.http.openinference.statistics import InferenceStatistics
 from edge.http.scheduling import Admission
 
 log = logging.getLogger("edge.http")
-
-T = TypeVar("T")
 
 BESIDE_MOST = 65_536
 """Bytes of a message that are not its tensors."""
@@ -58,6 +57,15 @@ class Context(Protocol):
         ...
 
 
+class Served(Protocol):
+    """What answers for one model, over HTTP too."""
+
+    models: Models
+    statistics: InferenceStatistics
+    infer: Infer
+    admission: Admission
+
+
 @dataclass(frozen=True, slots=True)
 class GrpcOptions:
     """`max_body` in bytes, `rpcs` at once; an answer to a wrong token is held back for `wrong_token_s`."""
@@ -73,17 +81,16 @@ class GrpcOptions:
 class GrpcServer:
     """The event loop's own. `start` and `stop` once each."""
 
-    def __init__(
-        self, models: Models, statistics: InferenceStatistics, infer: Infer, admission: Admission, auth: Auth
-    ) -> None:
+    def __init__(self, every: Sequence[Served], catalog: Catalog, auth: Auth) -> None:
         self._messages = Messages()
         self._infer_request = self._messages["ModelInferRequest"]
-        self._models = models
-        self._statistics = statistics
-        self._infer = infer
-        self._admission = admission
+        self._every = {one.models.name: one for one in every}
+        self._inferences = {
+            name: GrpcInference(self._messages, one.infer.inference, (name, one.models.version))
+            for name, one in self._every.items()
+        }
+        self._catalog = catalog
         self._auth = auth
-        self._inference = GrpcInference(self._messages, infer.inference, (models.name, models.version))
         self._server: Any = None
         self._wrong_token_s = 0.0
         self._guesses = 0
@@ -124,16 +131,16 @@ class GrpcServer:
     # --- the service ----------------------------------------------------------------------------------
 
     def _handlers(self) -> Mapping[str, Any]:
-        models = self._models
+        catalog, of_server = self._catalog, next(iter(self._every.values())).models
         plain: Mapping[str, Callable[[Any], Any]] = {
             "ServerLive": lambda _: {"live": True},
             "ServerReady": lambda _: {"ready": True},
-            "ServerMetadata": lambda _: models.server(),
-            "ModelReady": lambda r: self._of_model(r, lambda: {"ready": True}),
-            "ModelMetadata": lambda r: self._of_model(r, models.metadata),
-            "ModelConfig": lambda r: self._of_model(r, lambda: {"config": models.configuration()}),
-            "ModelStatistics": lambda r: self._of_model(r, self._model_stats) if r.name else self._model_stats(),
-            "RepositoryIndex": lambda _: {"models": models.repository()},
+            "ServerMetadata": lambda _: of_server.server(),
+            "ModelReady": lambda r: {"ready": self._of(r.name, r.version) is not None},
+            "ModelMetadata": lambda r: self._of(r.name, r.version).models.metadata(),
+            "ModelConfig": lambda r: {"config": self._of(r.name, r.version).models.configuration()},
+            "ModelStatistics": lambda r: self._model_stats(r) if r.name else catalog.statistics(),
+            "RepositoryIndex": lambda _: {"models": catalog.repository()},
             "RepositoryModelLoad": self._load,
             "RepositoryModelUnload": self._unload,
         }
@@ -165,19 +172,24 @@ class GrpcServer:
         return answer
 
     def _load(self, request: Any) -> Mapping[str, Any]:
-        self._models.load(request.model_name, changed=bool(request.parameters))
+        self._of(request.model_name).models.load(request.model_name, changed=bool(request.parameters))
         return {}
 
     def _unload(self, request: Any) -> Mapping[str, Any]:
-        self._models.unload(request.model_name)
+        self._of(request.model_name).models.unload(request.model_name)
         return {}
 
-    def _of_model(self, request: Any, value: Callable[[], T]) -> T:
-        self._models.check(request.name, request.version or None)
-        return value()
+    def _of(self, name: str, version: str = "") -> Served:
+        """The model that a request names. Raises Refusal: 404, 503."""
+        found = self._every.get(name)
+        if found is None:
+            raise self._catalog.unknown(name)
+        found.models.check(name, version or None)
+        return found
 
-    def _model_stats(self) -> Mapping[str, Any]:
-        return {"model_stats": [self._statistics.statistics(self._models.name, self._models.version)]}
+    def _model_stats(self, request: Any) -> Mapping[str, Any]:
+        model = self._of(request.name, request.version)
+        return {"model_stats": [model.statistics.statistics(model.models.name, model.models.version)]}
 
     async def _model_infer(self, data: bytes, context: Context) -> Any:
         try:
@@ -187,13 +199,13 @@ class GrpcServer:
             await self._end(exc, context)
 
     async def _answer(self, request: Any, size: int) -> Any:
-        self._models.check(request.model_name, request.model_version or None)
-        work = partial(self._inference.answer, request)
+        model = self._of(request.model_name, request.model_version)
+        work = partial(self._inferences[request.model_name].answer, request)
         try:
-            response = self._admission.at_once(work, size)
-            return response if response is not None else await self._admission.run(work, size)
+            response = model.admission.at_once(work, size)
+            return response if response is not None else await model.admission.run(work, size)
         except SampleError:
-            self._statistics.failed()
+            model.statistics.failed()
             raise
 
     async def _stream_infer(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
