@@ -86,7 +86,7 @@ class CpuBudget:
     def wait_s(self) -> float:
         """How long the next request has to wait; called by the loop's thread for each."""
         self._calls += 1
-        awake = self.flow_awake
+        awake = self._flow_seen_ns is not None and self.flow_awake
         if not awake and self._calls % COUNT_EVERY:
             self._owed = False
             return 0.0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
 import msgspec
+
+from edge.data.units import SECOND_NS
 
 BUCKETS_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -24,6 +26,17 @@ class Histogram(msgspec.Struct):
     counts: list[int] = msgspec.field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
     total_s: float = 0.0
 
+    def add(self, seconds: Sequence[float]) -> None:
+        """Some durations together."""
+        below = 0
+        ordered = sorted(seconds)
+        for number, bound in enumerate(BUCKETS_S):
+            upto = bisect_right(ordered, bound)
+            self.counts[number] += upto - below
+            below = upto
+        self.counts[-1] += len(ordered) - below
+        self.total_s += sum(ordered)
+
 
 class Metrics:
     """Numbers by name. A name with a part after ":" is one of a family ("dropped:mailbox")."""
@@ -34,6 +47,7 @@ class Metrics:
         self._gauges: dict[str, float] = {}
         self._histograms: defaultdict[str, Histogram] = defaultdict(Histogram)
         self._gathered: deque[tuple[str, Sequence[tuple[str, float]], float]] = deque()
+        self._gathered_ns: deque[tuple[str, tuple[str, ...], Sequence[int]]] = deque()
 
     def inc(self, name: str, by: float = 1) -> None:
         """Adds to a counter."""
@@ -56,10 +70,7 @@ class Metrics:
     def observe_all(self, name: str, seconds: Sequence[float]) -> None:
         """Adds durations to a histogram, in one go."""
         with self._lock:
-            histogram = self._histograms[name]
-            for one in seconds:
-                histogram.counts[bisect_left(BUCKETS_S, one)] += 1
-            histogram.total_s += sum(seconds)
+            self._histograms[name].add(seconds)
 
     def record(self, counter: str, durations: Sequence[tuple[str, float]], by: float = 1) -> None:
         """Adds to a counter, and the durations that belong to it, in one go.
@@ -72,6 +83,13 @@ class Metrics:
             with self._lock:
                 self._add_up()
 
+    def record_ns(self, counter: str, names: tuple[str, ...], durations_ns: Sequence[int]) -> None:
+        """As `record`, of one, in nanoseconds as they were measured: nothing is computed before they are added up."""
+        self._gathered_ns.append((counter, names, durations_ns))
+        if len(self._gathered_ns) >= GATHERED_MOST:
+            with self._lock:
+                self._add_up()
+
     def _add_up(self) -> None:
         """What has gathered; with the lock."""
         while self._gathered:
@@ -81,6 +99,14 @@ class Metrics:
                 histogram = self._histograms[name]
                 histogram.counts[bisect_left(BUCKETS_S, seconds)] += 1
                 histogram.total_s += seconds
+        alike: defaultdict[tuple[str, tuple[str, ...]], list[Sequence[int]]] = defaultdict(list)
+        while self._gathered_ns:
+            counter, names, durations_ns = self._gathered_ns.popleft()
+            alike[counter, names].append(durations_ns)
+        for (counter, names), rows in alike.items():
+            self._counters[counter] += len(rows)
+            for name, column in zip(names, zip(*rows, strict=True), strict=True):
+                self._histograms[name].add([spent_ns / SECOND_NS for spent_ns in column])
 
     def counter(self, name: str) -> float:
         """A counter's value, 0 where it was never counted."""

@@ -145,7 +145,7 @@ class GrpcServer:
             "RepositoryModelUnload": self._unload,
         }
         handlers = {name: self._handler(name, self._plain(name, told)) for name, told in plain.items()}
-        handlers["ModelInfer"] = self._handler("ModelInfer", self._model_infer)
+        handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._model_infer)
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
             self._stream_infer,
             response_serializer=self._messages["ModelStreamInferResponse"].SerializeToString,
@@ -191,16 +191,27 @@ class GrpcServer:
         model = self._of(request.name, request.version)
         return {"model_stats": [model.statistics.statistics(model.models.name, model.models.version)]}
 
-    async def _model_infer(self, data: bytes, context: Context) -> Any:
+    async def _model_infer(self, data: bytes, context: Context) -> bytes:
         try:
             self._check_token(context)
-            return await self._answer(parsed(self._infer_request, data), len(data))
+            model, work = self._known(data) or self._read(parsed(self._infer_request, data), data)
+            return await self._answer(model, work, len(data))
         except Exception as exc:  # noqa: BLE001 - `_status` says which is a bug
             await self._end(exc, context)
 
-    async def _answer(self, request: Any, size: int) -> Any:
+    def _known(self, data: bytes) -> tuple[Served, Callable[[], bytes]] | None:
+        for name, inference in self._inferences.items():
+            if (work := inference.again(data)) is not None:
+                return self._every[name], work
+        return None
+
+    def _read(self, request: Any, data: bytes) -> tuple[Served, Callable[[], bytes]]:
+        """Of which model it is, and what answers it. Raises Refusal."""
         model = self._of(request.model_name, request.model_version)
-        work = partial(self._inferences[request.model_name].answer, request)
+        return model, partial(self._inferences[request.model_name].answer, request, data)
+
+    @staticmethod
+    async def _answer(model: Served, work: Callable[[], bytes], size: int) -> bytes:
         try:
             response = model.admission.at_once(work, size)
             return response if response is not None else await model.admission.run(work, size)
@@ -220,7 +231,8 @@ class GrpcServer:
             request = self._infer_request()
             try:
                 request = parsed(self._infer_request, data)
-                yield response(infer_response=await self._answer(request, len(data)))
+                answer = await self._answer(*self._read(request, data), len(data))
+                yield response(infer_response=infer_response.FromString(answer))
             except SampleError as exc:
                 yield response(error_message=str(exc), infer_response=infer_response(id=request.id))
             else:

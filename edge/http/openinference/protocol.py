@@ -6,9 +6,6 @@ is cheapest. Tensors are the model's own, in its own types: no preprocessing, no
 
 from __future__ import annotations
 
-import contextlib
-import re
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,7 +20,8 @@ from edge.data import codec
 from edge.data.tensor import Array, Tensors, TensorSpec
 from edge.http import sequences
 from edge.http.http_types import Refusal, Response
-from edge.http.openinference import tensors
+from edge.http.openinference import bodies, tensors
+from edge.http.openinference.bodies import KnownBody
 from edge.http.openinference.messages import (
     InferRequest,
     InferResponse,
@@ -63,38 +61,9 @@ class GivenTensor:
     read: Callable[[TensorSpec, int], Array]
 
 
-_decoder = msgspec.json.Decoder(InferRequest)
 _encoder = msgspec.json.Encoder()
-_DATA = re.compile(rb'"data"\s*:\s*\[')
-_MARK = b"%d" % secrets.randbelow(10**15)
-"""Stands for an array that was cut out; nobody else knows the number."""
-
-
-def decode(data: bytes) -> InferRequest:
-    """The JSON of a request. Raises msgspec.DecodeError, UnicodeDecodeError, RecursionError.
-
-    msgspec looks at every byte of a large array only to find its end. So the first flat array of numbers is cut out
-    before, which is right where its place turns out to be the `data` of one input: `tensors.from_json` reads it.
-    """
-    match = _DATA.search(data) if len(data) > tensors.LARGE else None
-    if match is not None:
-        begin = match.end() - 1
-        end = data.find(b"]", begin) + 1
-        if end - begin > tensors.LARGE and all(data.find(odd, begin + 1, end) < 0 for odd in (b"[", b'"')):
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                request = _decoder.decode(b"".join((data[:begin], _MARK, data[end:])))
-                if [bytes(tensor.data) for tensor in request.inputs].count(_MARK) == 1:
-                    return _with_data(request, memoryview(data)[begin:end])
-    return _decoder.decode(data)
-
-
-def _with_data(request: InferRequest, data: memoryview) -> InferRequest:
-    """With `data` in the place of the mark."""
-    inputs = [
-        msgspec.structs.replace(tensor, data=msgspec.Raw(data)) if bytes(tensor.data) == _MARK else tensor
-        for tensor in request.inputs
-    ]
-    return msgspec.structs.replace(request, inputs=inputs)
+LEARN_EVERY = 32
+"""Requests that are read whole between two that are learnt from."""
 
 
 class Inference:
@@ -119,6 +88,9 @@ class Inference:
         self._inputs = {s.name: s for s in engine.inputs}
         self._all = [RequestedOutput(s.name) for s in engine.outputs]
         self._outputs = {s.name for s in engine.outputs}
+        self._known: tuple[KnownBody, Asked] | None = None
+        self._unlike = LEARN_EVERY
+        """Requests that were not like it; a thread that loses a count delays what is learnt next."""
 
     def answer(self, body: bytes, headers: Mapping[bytes, bytes], arrived_ns: int) -> Response:
         """All of it; `arrived_ns` is of `time.perf_counter_ns`. Raises SampleError."""
@@ -141,8 +113,11 @@ class Inference:
         """Raises Refusal for what is not a request that the model can take."""
         started = time.perf_counter_ns()
         length_header = headers.get(HEADER_LENGTH)
-        length = len(body) if length_header is None else self._header_length(length_header, len(body))
-        asked = self._raw(memoryview(body)) if length == 0 and length_header is not None else self._read(body, length)
+        if length_header is None:
+            asked = self._like_before(body) or self._read(body, len(body))
+        else:
+            length = self._header_length(length_header, len(body))
+            asked = self._read(body, length) if length else self._raw(memoryview(body))
         asked.queue_ns = started - arrived_ns
         asked.read_ns = time.perf_counter_ns() - started
         return asked
@@ -160,9 +135,8 @@ class Inference:
 
     @staticmethod
     def _decoded(body: bytes, length: int) -> InferRequest:
-        text = body if length == len(body) else memoryview(body)[:length]
         try:
-            request = _decoder.decode(text) if length <= tensors.LARGE or length < len(body) else decode(body)
+            request = bodies.decode(body if length == len(body) else memoryview(body)[:length])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise Refusal(400, f"not an inference request: {exc}") from exc
         if length == len(body) and (body.count(b'"inputs"') > 1 or body.count(b'"data"') > len(request.inputs)):
@@ -185,10 +159,34 @@ class Inference:
         parameters, outputs = request.parameters, request.outputs
         binary = all_binary(parameters) if parameters else False
         wanted = self._wanted(outputs) if outputs else self._all
-        return Asked(inputs, wanted, binary, UNSET if request.id is None else request.id, rows=_rows(inputs))
+        asked = Asked(inputs, wanted, binary, UNSET if request.id is None else request.id, rows=_rows(inputs))
+        if len(inputs) == 1 and length == len(body):
+            self._learn(body, request, asked)
+        return asked
+
+    def _like_before(self, body: bytes) -> Asked | None:
+        """A request as one before, but for its numbers."""
+        if self._known is None:
+            return None
+        body_before, asked = self._known
+        array = body_before.array(body)
+        if array is None:
+            return None
+        (name,) = asked.inputs
+        return Asked({name: array}, asked.wanted, asked.binary, asked.id, rows=asked.rows)
+
+    def _learn(self, body: bytes, request: InferRequest, asked: Asked) -> None:
+        self._unlike += 1
+        if self._unlike < LEARN_EVERY:
+            return
+        self._unlike = 0
+        ((name, array),) = asked.inputs.items()
+        known = bodies.learn(body, request, self._inputs[name], array)
+        if known is not None:
+            self._known = known, msgspec.structs.replace(asked)
 
     def _tensor(self, tensor: InputTensor, view: memoryview, at: int) -> tuple[Array, int]:
-        spec = self._inputs.get(tensor.name) or self._spec(tensor.name)
+        spec = self._inputs.get(tensor.name) or self.spec(tensor.name)
         count = tensors.check(spec, tensor.datatype, tensor.shape)
         size = binary_size(tensor.parameters, tensor.name) if tensor.parameters else None
         if size is None:
@@ -203,7 +201,8 @@ class Inference:
             )
         return tensors.from_binary(view[at : at + size], spec, tensor.shape, count), at + size
 
-    def _spec(self, name: str) -> TensorSpec:
+    def spec(self, name: str) -> TensorSpec:
+        """Of an input. Raises Refusal."""
         spec = self._inputs.get(name)
         if spec is None:
             raise Refusal(400, f"unknown input {name[:60]!r}; the model takes {', '.join(self._inputs)}")
@@ -215,7 +214,7 @@ class Inference:
         for tensor in given:
             if tensor.name in inputs:
                 raise Refusal(400, f"input {tensor.name!r} comes twice")
-            spec = self._spec(tensor.name)
+            spec = self.spec(tensor.name)
             inputs[tensor.name] = tensor.read(spec, tensors.check(spec, tensor.datatype, tensor.shape))
         self._check_complete(inputs)
         return Asked(inputs, self._wanted(outputs), True, id, rows=_rows(inputs))

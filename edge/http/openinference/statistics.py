@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from edge.data.units import SECOND_NS
 from edge.plugins.protocols import Clock
 from edge.telemetry.metrics import GATHERED_MOST, Metrics
 
@@ -37,12 +36,7 @@ class InferenceStatistics:
 
     def ok(self, rows: int, queue_ns: int, stages_ns: tuple[int, int, int]) -> None:
         """A request was answered: nanoseconds of waiting, and of reading, inference and writing."""
-        read_ns, infer_ns, write_ns = stages_ns
-        read, infer, write = HISTOGRAMS
-        self._metrics.record(
-            "http_inferences",
-            ((read, read_ns / SECOND_NS), (infer, infer_ns / SECOND_NS), (write, write_ns / SECOND_NS)),
-        )
+        self._metrics.record_ns("http_inferences", HISTOGRAMS, stages_ns)
         self._answered.append((rows, queue_ns, stages_ns, self._clock.time_ns()))
         if len(self._answered) >= GATHERED_MOST:
             with self._lock:
@@ -57,12 +51,16 @@ class InferenceStatistics:
 
     def _add_up(self) -> None:
         """What has gathered, as `Metrics` does it; with the lock."""
-        while self._answered:
-            rows, queue_ns, stages_ns, self._last_ns = self._answered.popleft()
-            self._rows += rows
-            self._done += 1
-            self._queue_ns += queue_ns
-            self._stages_ns = [total + ns for total, ns in zip(self._stages_ns, stages_ns, strict=True)]
+        answered = [self._answered.popleft() for _ in range(len(self._answered))]
+        if answered:
+            rows_of, queues_ns, stages_ns, times_ns = zip(*answered, strict=True)
+            self._rows += sum(rows_of)
+            self._done += len(answered)
+            self._queue_ns += sum(queues_ns)
+            self._stages_ns = [
+                total + sum(ns) for total, ns in zip(self._stages_ns, zip(*stages_ns, strict=True), strict=True)
+            ]
+            self._last_ns = times_ns[-1]
         while self._ran:
             rows, spent_ns = self._ran.popleft()
             self._runs += 1

@@ -83,8 +83,8 @@ def from_json(raw: msgspec.Raw, spec: TensorSpec, dims: Sequence[int], count: in
         quick = quick if quick is None else cast(quick, spec)
         if quick is not None:
             return quick.reshape(dims)
-    elif spec.dtype in _PACKED:
-        quick = _packed(raw, spec.dtype, dims, count)
+    else:
+        quick = packed(raw, spec.dtype, dims, count)
         if quick is not None:
             return quick
     try:
@@ -98,19 +98,21 @@ def from_json(raw: msgspec.Raw, spec: TensorSpec, dims: Sequence[int], count: in
     return cast(_numbers(_flat(values, spec, dims, count), spec), spec).reshape(dims)
 
 
-def _packed(raw: msgspec.Raw, dtype: str, dims: Sequence[int], count: int) -> Array | None:
-    """A few flat numbers, each of which the type can hold, without a step in float64; None: as for `_simd`."""
+def packed(raw: msgspec.Raw | bytes | memoryview, dtype: str, dims: Sequence[int], count: int) -> Array | None:
+    """A few flat numbers, each of which a type of floats can hold, without a step in float64; None: as for `_simd`."""
+    if dtype not in PACKED:
+        return None
     try:
         values = _floats.decode(raw)
         if len(values) != count:
             return None
-        return np.ndarray(dims, NUMPY[DATATYPES[dtype]], struct.pack(f"<{count}{_PACKED[dtype]}", *values))
+        return np.ndarray(dims, NUMPY[DATATYPES[dtype]], struct.pack(f"<{count}{PACKED[dtype]}", *values))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
         return None
 
 
 _floats = msgspec.json.Decoder(list[float])
-_PACKED = {"float16": "e", "float32": "f", "float64": "d"}
+PACKED = {"float16": "e", "float32": "f", "float64": "d"}
 """The `struct` module's names; it refuses what overflows."""
 
 
