@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from edge.data.tensor import Array, TensorSpec
 from edge.data.vocabulary import Activation
-from edge.describe import audio, flat, heads, presets, probe, signature
+from edge.describe import audio, flat, heads, picture_sizes, presets, probe, signature
 from edge.describe.embedded import read_metadata
 from edge.describe.head import REASONS, Evidence, Head, OutputProbe
 from edge.describe.metadata import Metadata
@@ -98,13 +98,16 @@ class _Describer:
     def _picture(self, spec: TensorSpec) -> Manifest:
         plane = signature.is_plane(spec)
         layout: signature.Layout = "NCHW" if plane else self._overrides.layout or signature.layout(spec) or "NHWC"
-        size = self._overrides.size or self._size(spec, layout)
-        one_channel = self._overrides.color == "GRAY"
-        prober = probe.Prober(self._engine, self._roles, layout, size, grey=one_channel)
-        head = self._head(prober, spec, layout)
+        prober, free = self._prober(spec, layout)
+        head, size = self._head(prober, spec, layout), prober.size
+        if free:
+            size = head.size or size
+            self._warnings.append(
+                f"the file leaves the size of pictures free: {size[0]}x{size[1]} is a guess; --input-size says another"
+            )
         # A plane is what tutorials of Keras make of a picture: without a channel, from 0 to 1.
         grey = msgspec.structs.replace(spec, shape=(*(spec.shape or ()), 1)) if plane else spec
-        if one_channel:
+        if self._overrides.color == "GRAY":
             grey = signature.with_channel(grey, "NHWC" if plane else layout)
         preset = presets.find(
             grey,
@@ -135,16 +138,15 @@ class _Describer:
         inputs = (image, *self._constants(size), *self._states())
         return self._manifest(head, inputs, labels, self._activation(head, prober))
 
-    def _size(self, spec: TensorSpec, layout: signature.Layout) -> tuple[int, int]:
-        """Width and height: the file's shape, where it is free the metadata, else the usual one."""
-        shape = spec.shape or ()
-        sides = shape[-2:] if layout == "NCHW" else shape[-3:-1]
-        fixed = all(isinstance(d, int) for d in sides)
-        self._reasons["inputs.size"] = "the shape of the input" if fixed else "the usual size"
-        if not fixed and self._metadata.size is not None:
-            self._reasons["inputs.size"] = self._metadata.pictures_from or "the metadata of the file"
-            return self._metadata.size
-        return signature.size(spec, layout)
+    def _prober(self, spec: TensorSpec, layout: signature.Layout) -> tuple[probe.Prober, bool]:
+        """One that runs pictures of the user's size, the file's, or the usual one; and whether that is a guess."""
+        sizes, free, why = picture_sizes.candidates(spec, layout, self._metadata)
+        if self._overrides.size is not None:
+            sizes, free = (self._overrides.size,), False
+        self._reasons["inputs.size"] = why
+        grey = self._overrides.color == "GRAY"
+        probers = [probe.Prober(self._engine, self._roles, layout, size, grey=grey) for size in sizes]
+        return next((p for p in probers if len(probers) > 1 and p.noise()), probers[0]), free
 
     def _tell_picture(self, image: Input, preset: Preset) -> None:
         self._reasons |= {"inputs.mean": preset.why, "inputs.std": preset.why, "inputs.resize": preset.why}

@@ -48,7 +48,7 @@ def of_picture_or_sound(flat: Flat) -> Head:
         return Head(task or "raw", task or "raw")
     warning = ""
     if task is None:
-        task, warning = _task_of(vectors[name], flat.labels)
+        task, warning = _task_of(name, vectors[name], flat.labels)
     left = [n for n in outputs if n != name] if task != "raw" else []
     if left and _yamnet(flat, vectors) is None:
         warning = "; ".join(
@@ -66,13 +66,19 @@ def _yamnet(flat: Flat, vectors: Mapping[str, Array]) -> str | None:
     return names[0] if flat.roles.kind == "audio" and len(names) == 1 else None
 
 
-def _task_of(values: Array, labels: int) -> tuple[Task, str]:
+def _task_of(name: str, values: Array, labels: int) -> tuple[Task, str]:
     if values.size == 1 and labels == 2:
         return "classify", ""
     if values.size == 1:
         return ("classify" if values.min() >= 0 and values.max() <= 1 else "regress"), ""
     if values.size in _EMBEDDINGS and not labels and values.min() < 0:
         return "raw", f"{values.size} values without labels: taken for an embedding (--task classify if not)"
+    shares = values.min() >= 0 and values.max() <= 1 and not is_distribution(values)
+    if shares and values.size not in (labels, labels + 1):
+        return "classify", (
+            f"the {values.size} shares of {name} do not add up to 1: taken for as many classes that may come together "
+            "(--task raw, where they are places or other numbers)"
+        )
     return "classify", ""
 
 

@@ -68,6 +68,8 @@ class Head(msgspec.Struct, frozen=True):
     """True: the first of `classes` is the background, which files of labels leave out."""
     objects_only: bool = False
     """True: class 0 is an object, though files of labels may begin with the background."""
+    size: tuple[int, int] | None = None
+    """Width and height of pictures where the file leaves them free; None: the usual size."""
     warning: str = ""
     """What the user should hear of it."""
 

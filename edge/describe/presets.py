@@ -54,6 +54,7 @@ _FAMILIES = {
     "yolo": Preset(std=(255.0,), resize="letterbox", antialias=False),
     "ultralytics-classify": Preset(std=(255.0,), resize="crop"),
     "stretched": Preset(std=(255.0,)),
+    "torchvision": Preset(std=(255.0,), resize="letterbox"),
     "imagenet": Preset(mean=IMAGENET_MEAN, std=IMAGENET_STD),
     "stretched-guess": Preset(std=(255.0,), sure=False),
     "imagenet-guess": Preset(mean=IMAGENET_MEAN, std=IMAGENET_STD, sure=False),
@@ -80,7 +81,7 @@ def find(spec: TensorSpec, layout: str, *, family: str, metadata: Metadata, clas
     What the file says comes first, then the family, then what the graph begins with, then layout and producer.
     """
     shape = spec.fixed()
-    channels, side = (shape[1], shape[-1]) if layout == "NCHW" else (shape[-1], shape[-2])
+    channels, side = (shape[-3], shape[-1]) if layout == "NCHW" else (shape[-1], shape[-2])
     if metadata.kind == "classify":
         family = "ultralytics-classify"
     elif not family and layout == "NHWC" and side == 224 and _TEACHABLE.search(spec.name):

@@ -117,11 +117,21 @@ def layout(spec: TensorSpec, stated: Layout | None = None) -> Layout | None:
         return None
     sides, channels = (shape[-3:-1], shape[-1]) if guess == "NHWC" else (shape[-2:], shape[-3])
     known = [s for s in sides if isinstance(s, int)]
-    if any(s < 8 for s in known) or (len(shape) == 3 and (len(known) < 2 or min(known) < 16 or channels == 1)):
+    if any(s < 8 for s in known):
+        return None
+    if len(shape) == 3 and (
+        channels == 1 or min(known, default=16) < 16 or (len(known) < 2 and not _named(spec, sides))
+    ):
         return None
     if channels == 1 and len(known) == 2 and known[0] > known[1]:
         return None
     return guess
+
+
+def _named(spec: TensorSpec, sides: Sequence[int | str | None]) -> bool:
+    """Three dimensions with free sides are a picture where its name or theirs say so."""
+    words = {str(side).lower() for side in sides if not isinstance(side, int)}
+    return words <= {"h", "w", "height", "width"} or re.match("(?i)(images?|img|pixel|picture)", spec.name) is not None
 
 
 def free_layouts(spec: TensorSpec) -> tuple[Layout, ...]:

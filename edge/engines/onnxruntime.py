@@ -336,6 +336,22 @@ def _reason(exc: BaseException) -> str:
     return re.sub(r"^/\S+:\d+ .*?(&|int|\*|bool)\) ", "", text)[:600]
 
 
+_FOREIGN = {
+    "TRT": "it is TensorRT's own: export the model for ONNX Runtime, or without suppression (nms, end2end)",
+    "ai.onnx.contrib": "it is of onnxruntime-extensions, which edge-run does not load: export the model without it",
+    "mmdeploy": "it is MMDeploy's own: export the model with a configuration for onnxruntime",
+    "org.openvinotoolkit": "it is OpenVINO's own: export the model for ONNX Runtime",
+}
+
+
+def _without(reason: str) -> str:
+    """The way out where an operator is missing, by whose it is."""
+    for domain, way in _FOREIGN.items():
+        if re.search(rf"\b{re.escape(domain)}(:|\.\w)", reason):
+            return way
+    return "export the model with another opset or exporter (torch.onnx.export: dynamo=True), or without that operator"
+
+
 def _explain(exc: BaseException) -> str:
     """Why a file does not load, with the way out."""
     reason = _reason(exc)
@@ -351,10 +367,8 @@ def _explain(exc: BaseException) -> str:
         return "there is no such file; check the path"
     if "xternal data path" in reason:
         return f"its weights are in another file, which must lie beside it, in the same folder: {reason}"
-    if kind == "NotImplemented" or "is not a registered function/op" in reason:
-        return (
-            f"onnxruntime {ort.__version__} has no such operator: {reason}; convert the model again with edge-convert"
-        )
+    if kind == "NotImplemented" or "is not a registered function/op" in reason or "No Op registered" in reason:
+        return f"onnxruntime {ort.__version__} has no such operator: {reason}; {_without(reason)}"
     if missing := re.search(r"construct locale with name: ?([\w.@-]+)", reason):
         return (
             f"it handles texts as the locale {missing[1]} does, which this system has not: sudo apt install locales, "

@@ -160,7 +160,11 @@ def _of_channels(probe: OutputProbe, values: Array, mask: tuple[Output, ...], ax
             f"{channels} channels are a grid of YOLOv5 whose boxes still need their anchors, which the file does not "
             "hold: export it with its decoder"
         ))  # fmt: skip
-    return Head("segment", "segment", mask, {"axis": axis}, Evidence.LIKELY, "", channels)
+    warning = "" if probe.labels in (channels - 1, channels, channels + 1) else (
+        f"{channels} numbers for each pixel are taken for the scores of {channels} classes (--task raw, where they are "
+        "maps of something else)"
+    )  # fmt: skip
+    return Head("segment", "segment", mask, {"axis": axis}, Evidence.LIKELY, "", channels, warning=warning)
 
 
 def _are_classes(probe: OutputProbe, values: Array, axis: int) -> bool:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper
 from support.guessing import FLOAT, build, centres, detections, random
 
 from edge.app import loading
@@ -411,6 +413,26 @@ def test_steps_of_a_text_are_no_boxes_and_labels_name_its_characters(tmp_path):
     assert any("a text of 40 steps and 211 characters" in w for w in found.warnings)
     (tmp_path / "labels.txt").write_text("\n".join(chr(0x4E00 + n) for n in range(210)))
     assert opened(tmp_path / "m.onnx").manifest.task == "text"
+
+
+@pytest.mark.parametrize("height", [48, 32])
+def test_a_reader_of_lines_of_any_size_gets_lines_of_the_height_that_runs(tmp_path, height):
+    """PP-OCR since its third version, and before: nothing in the file says which."""
+    from_array = onnx.numpy_helper.from_array
+    nodes = [
+        helper.make_node("Constant", [], ["plane"], value=from_array(np.zeros((1, 3, height, 1), np.float32))),
+        helper.make_node("Constant", [], ["steps"], value=from_array(shares(1, 12, 7, axis=2))),
+        helper.make_node("Mul", ["x", "plane"], ["only_so_high"]),
+        helper.make_node("ReduceMean", ["only_so_high"], ["nothing"], keepdims=0),
+        helper.make_node("Add", ["steps", "nothing"], ["softmax"]),
+    ]
+    inputs = {"x": (FLOAT, ["n", 3, "h", "w"])}
+    path = build(
+        tmp_path / "m.onnx", inputs, {"softmax": (1, 12, 7)}, nodes=nodes, metadata={"character": "a\nb\nc\nd\ne"}
+    )
+    found = opened(path)
+    assert (found.manifest.task, found.manifest.inputs[0].size) == ("text", (320, height))
+    assert any(f"320x{height} is a guess" in w for w in found.warnings)
 
 
 @pytest.mark.parametrize("size", [(192, 256), (96, 96)])

@@ -221,3 +221,21 @@ def test_a_locale_that_the_system_has_not_is_named_with_the_way_out(tmp_path):
     )
     with pytest.raises(ModelError, match="the locale xx_YY does, which this system has not: sudo apt install locales"):
         load(path, EngineOptions())
+
+
+@pytest.mark.parametrize(
+    ("domain", "operator", "way"),
+    [
+        ("TRT", "EfficientNMS_TRT", "TensorRT"), ("mmdeploy", "NMSRotated", "MMDeploy"),
+        ("ai.onnx.contrib", "BertTokenizer", "onnxruntime-extensions"), ("", "Whatever", "another opset or exporter"),
+    ],
+)  # fmt: skip
+def test_an_operator_that_the_engine_has_not_is_named_with_whose_it_is(file, domain, operator, way):
+    node = helper.make_node(operator, ["x"], ["y"], domain=domain)
+    domains = [helper.make_opsetid("", 17), *([helper.make_opsetid(domain, 1)] if domain else [])]
+    graph = helper.make_graph([node], "g", [info("x", "float32", (1, 3))], [info("y", "float32", (1, 3))])
+    onnx.save(helper.make_model(graph, opset_imports=domains, ir_version=8), file)
+    with pytest.raises(ModelError) as told:
+        load(file, EngineOptions())
+    assert operator in str(told.value)
+    assert way in str(told.value)

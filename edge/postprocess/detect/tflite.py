@@ -22,11 +22,16 @@ from edge.postprocess.detect import boxes
 from edge.postprocess.detect.boxes import Candidates, Detections
 
 _NAMES = (
-    ("boxes", r"^(detection_|det_)?b?boxes$"),
-    ("classes", r"^(detection_|det_)?(classes|labels)$"),
-    ("scores", r"^(detection_|det_)?scores$"),
-    ("count", r"^(num_(detections|dets)|count)$"),
+    ("boxes", r"^(detection_|det_|graph\d*_pred_)?b?boxes$"),
+    ("classes", r"^(detection_|det_|graph\d*_pred_)?(classes|labels)$"),
+    ("scores", r"^(detection_|det_|graph\d*_pred_)?scores$"),
+    ("count", r"^(num_(detections|dets)|graph\d*_num_predictions|count)$"),
 )
+_YOLO = re.compile(r"det_boxes$|graph\d*_pred_boxes$")
+"""The boxes of Ultralytics' kin exported with suppression (`end2end`), and of YOLO-NAS."""
+_COCO = 80
+_FREE_SIZE = (640, 640)
+"""torchvision's detectors scale pictures themselves, to 800 pixels: what is given to them should not be small."""
 
 
 class Suppressed:
@@ -64,7 +69,7 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Suppressed:
 
 
 def recognise(probe: OutputProbe) -> Head | None:
-    """By the operator in the graph, by telling names, else by four outputs of its shapes."""
+    """By the operator in the graph, by telling names, else by four outputs of its shapes, or torchvision's three."""
     operator = probe.metadata.detection_outputs
     if set(operator) == set(probe.outputs) and len(operator) == 4:
         return _of_tensorflow(operator, Evidence.METADATA)
@@ -72,7 +77,10 @@ def recognise(probe: OutputProbe) -> Head | None:
     if named is not None:
         return named
     by_shape = _by_shape(probe.outputs)
-    return _of_tensorflow(by_shape, Evidence.NUMBERS) if by_shape else None
+    if by_shape:
+        return _of_tensorflow(by_shape, Evidence.NUMBERS)
+    unnamed = _unnamed(probe.outputs)
+    return _torchvision(probe, unnamed, Evidence.NUMBERS) if unnamed else None
 
 
 def _of_tensorflow(names: tuple[str, ...], evidence: Evidence) -> Head:
@@ -83,7 +91,8 @@ def _of_tensorflow(names: tuple[str, ...], evidence: Evidence) -> Head:
 
 
 def _by_shape(outputs: Mapping[str, Array]) -> tuple[str, ...]:
-    """Boxes [1, N, 4], two of [1, N], and a count of one value."""
+    """Boxes [1, N, 4] as shares, two of [1, N], and a count of one value. Boxes in pixels are of others: whose are not
+    told, nor which corner comes first."""
     places = [n for n, a in outputs.items() if a.ndim == 3 and a.shape[2] == 4 and a.dtype.kind == "f"]
     count = [n for n, a in outputs.items() if a.size == 1]
     flat = [n for n, a in outputs.items() if a.ndim == 2 and n not in count]
@@ -96,7 +105,25 @@ def _by_shape(outputs: Mapping[str, Array]) -> tuple[str, ...]:
         classes, scores = first, second  # the operator's own order
     else:
         scores, classes = first, second  # TensorFlow 2 exports: scores, boxes, count, classes
+    found = outputs[places[0]], outputs[classes]
+    if (found[0].size and float(np.abs(found[0]).max()) > 2) or not np.array_equal(found[1], np.rint(found[1])):
+        return ()
     return places[0], classes, scores, count[0]
+
+
+def _unnamed(outputs: Mapping[str, Array]) -> dict[str, str]:
+    """Output names by role, of torchvision's detectors that were exported without names: boxes [N, 4], labels [N] of
+    whole numbers and scores [N], without a batch."""
+    floats = {n: a for n, a in outputs.items() if a.dtype.kind == "f"}
+    places = [n for n, a in floats.items() if a.ndim == 2 and a.shape[1] == 4]
+    classes = [n for n, a in outputs.items() if a.dtype.kind in "iu" and a.ndim == 1]
+    scores = [n for n, a in floats.items() if a.ndim == 1]
+    if not len(places) == len(classes) == len(scores) == 1:
+        return {}
+    names = {"boxes": places[0], "classes": classes[0], "scores": scores[0]}
+    same = len({len(outputs[n]) for n in names.values()}) == 1
+    values = outputs[scores[0]]
+    return names if same and (not values.size or (values.min() >= 0 and values.max() <= 1)) else {}
 
 
 def _named(probe: OutputProbe) -> Head | None:
@@ -112,22 +139,40 @@ def _named(probe: OutputProbe) -> Head | None:
     if (scores.ndim > 2 and scores.shape[-1] > 1) or places.shape[-1:] != (4,) or places.dtype.kind != "f":
         return None
     tensorflow = any(n.lower().startswith("detection_") for n in names.values())
+    if scores.ndim == 1 and probe.outputs[names["classes"]].ndim == 1 and not tensorflow:
+        return _torchvision(probe, names, Evidence.NAMES)
     options: dict[str, Any] = {"box_format": "yxyx" if tensorflow else "xyxy"}
     largest = float(np.abs(places).max()) if places.size else 0.0
-    if largest > 2 or (largest == 0 and not tensorflow) or "orig_target_sizes" in probe.inputs:
+    of_yolo = _YOLO.search(names["boxes"]) is not None
+    if largest > 2 or (largest == 0 and not tensorflow) or "orig_target_sizes" in probe.inputs or of_yolo:
         options["normalized"] = False
-    # torchvision's come without a batch; its class 0 is the background, which is never found.
-    torchvision = scores.ndim == 1 and probe.outputs[names["classes"]].ndim == 1 and not tensorflow
-    from_one = tensorflow or (torchvision and probe.labels > 0 and 0 not in probe.outputs[names["classes"]])
-    if from_one:
+    if tensorflow:
         options["class_offset"] = 1
     outputs = tuple(Output(name=n, role=r) for r, n in names.items())
-    # The SSD of the ONNX zoo was trained with ImageNet's numbers; torchvision and DETR take 0 to 1.
-    preset = "imagenet" if "bboxes" in names["boxes"].lower() else "stretched"
+    # The SSD of the ONNX zoo was trained with ImageNet's numbers; DETR's kin take 0 to 1.
+    preset = "yolo" if of_yolo else "imagenet" if "bboxes" in names["boxes"].lower() else "stretched"
+    return Head("detect", "tflite-detection", outputs, options, Evidence.NAMES, preset, objects_only=tensorflow)
+
+
+def _torchvision(probe: OutputProbe, names: Mapping[str, str], evidence: Evidence) -> Head:
+    """torchvision's outputs come without a batch, in pixels; its class 0 is the background, which is never found."""
+    from_one = probe.labels > 0 and 0 not in probe.outputs[names["classes"]]
+    warning = ""
+    if from_one:
+        warning = "classes are numbered from 1, as torchvision does: the first label but the background is 1"
+    if from_one and probe.labels == _COCO:
+        warning += (
+            f"; its own weights number COCO's classes up to 90, with gaps: {_COCO} names fit them only up to the 11th, "
+            '--labels with "N/A" in the gaps names all'
+        )
+    places = probe.outputs[names["boxes"]]
+    options: dict[str, Any] = {"box_format": "xyxy"} | ({"class_offset": 1} if from_one else {})
+    if not places.size or np.abs(places).max() > 2:
+        options["normalized"] = False
+    outputs = tuple(Output(name=n, role=r) for r, n in names.items())
     return Head(
-        "detect", "tflite-detection", outputs, options, Evidence.NAMES, preset, objects_only=from_one,
-        warning="classes are numbered from 1, as torchvision does: the first label but the background is 1"
-        if from_one and torchvision else "",
+        "detect", "tflite-detection", outputs, options, evidence, "torchvision", objects_only=from_one,
+        size=_FREE_SIZE, warning=warning,
     )  # fmt: skip
 
 

@@ -3,10 +3,11 @@
 `form` among the decoder's options: "v8" (v8, v9, v11: [1, 4 + C, N], centre and size, a score for each class),
 "v8-rows" (the same turned round), "v5" (v5, v6, v7: [1, N, 5 + C], the class scores are multiplied by the
 object's), "end-to-end" (v10 and later: [1, N, 6], corners, score, class; nothing left to suppress), "end-to-end-centre"
-(Ultralytics' RT-DETR: the same with centre and size), "end-to-end-7" (v7: batch index, corners, class, score) and
-"paddle" (PaddleDetection: class, score, corners). `normalized`: boxes are shares of the input, as in exports to TFLite,
-not pixels. `keypoints` [K, D]: K points of D numbers follow the classes. `extras`: numbers that follow the classes and
-are no class; with an output of the role "prototypes" they are coefficients of masks, which become `polygons`.
+(Ultralytics' RT-DETR: the same with centre and size), "end-to-end-7" (v7: batch index, corners, class, score),
+"end-to-end-nas" (YOLO-NAS: the same with the score before the class) and "paddle" (PaddleDetection: class, score,
+corners). `normalized`: boxes are shares of the input, as in exports to TFLite, not pixels. `keypoints` [K, D]: K points
+of D numbers follow the classes. `extras`: numbers that follow the classes and are no class; with an output of the role
+"prototypes" they are coefficients of masks, which become `polygons`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from edge.postprocess.detect import boxes, masks
 from edge.postprocess.detect.boxes import Candidates, Detections
 
 THRESHOLD = 0.25  # Ultralytics' own
-WHOLE = ("end-to-end", "end-to-end-centre", "end-to-end-7", "paddle")
+WHOLE = ("end-to-end", "end-to-end-centre", "end-to-end-7", "end-to-end-nas", "paddle")
 FORMS = ("v8", "v8-rows", "v5", *WHOLE)
 
 
@@ -85,6 +86,8 @@ class Yolo:
     def _end_to_end(self, values: Array) -> Candidates:
         if self._form == "end-to-end-7":
             return Candidates(values[:, 1:5], values[:, 6], np.rint(values[:, 5]).astype(np.int64))
+        if self._form == "end-to-end-nas":
+            return Candidates(values[:, 1:5], values[:, 5], np.rint(values[:, 6]).astype(np.int64))
         if self._form == "paddle":
             return Candidates(values[:, 2:6], values[:, 1], np.rint(values[:, 0]).astype(np.int64))
         corners = boxes.corners(values[:, :4], "cxcywh" if self._form == "end-to-end-centre" else "xyxy")
@@ -127,6 +130,9 @@ def recognise(probe: OutputProbe) -> Head | None:
     paddle = _paddle(probe)
     if paddle is not None:
         return paddle
+    seven = _seven(probe)
+    if seven is not None:
+        return seven
     three = {n: a for n, a in probe.ranked(3).items() if a.dtype.kind == "f"}
     # Older exports of YOLOv5 give the raw grids too, in five dimensions.
     four = probe.ranked(4)
@@ -159,6 +165,29 @@ def _paddle(probe: OutputProbe) -> Head | None:
         return None
     outputs = (Output(name=rows[0], role="rows"),)
     return Head("detect", "yolo", outputs, {"form": "paddle"}, Evidence.NUMBERS)
+
+
+def _seven(probe: OutputProbe) -> Head | None:
+    """[N, 7] or [1, N, 7]: a batch's index, corners, class and score (YOLOv7), or score and class (YOLO-NAS)."""
+    ((name, values), *others) = probe.outputs.items()
+    if others or probe.metadata.kind or values.dtype.kind != "f" or values.shape[-1:] != (7,):
+        return None
+    if values.ndim not in (2, 3) or values.size > 7 * END_TO_END_ROWS or values.size != 7 * values.shape[-2]:
+        return None
+    lit = _lit(values.reshape(-1, 7))
+    corners = lit[:, 1:5]
+    if lit[:, 0].any() or not (corners[:, 2:] >= corners[:, :2]).all():
+        return None
+    of_v7, of_nas = (_are_classes(lit[:, c]) and _are_shares(lit[:, s]) for c, s in ((5, 6), (6, 5)))
+    if not (of_v7 or of_nas):
+        return None
+    nas = of_nas and (not of_v7 or "flat_predictions" in name)
+    warning = "" if nas or of_v7 != of_nas else (
+        "seven numbers a box are taken for YOLOv7's, with the class before the score: a run on noise found nothing "
+        "that tells (form end-to-end-nas of a sidecar's decoder_options turns them round)"
+    )  # fmt: skip
+    head = _head("end-to-end-nas" if nas else "end-to-end-7", corners, evidence=Evidence.NUMBERS)
+    return replace(head, outputs=(Output(name=name, role="rows"),), warning=warning)
 
 
 def _extras(probe: OutputProbe, values: Array, prototypes: tuple[str, Array] | None) -> int:
@@ -204,9 +233,7 @@ def _few(probe: OutputProbe, rows: Array) -> Head | None:
     """Boxes after suppression: corners, score, class, and what belongs to a pose or a mask."""
     points, columns = probe.metadata.keypoints, rows.shape[1]
     if columns == 7 and not probe.metadata.kind:
-        lit = _lit(rows)
-        sound = not lit[:, 0].any() and _are_classes(lit[:, 5]) and _are_shares(lit[:, 6])
-        return _head("end-to-end-7", rows[:, 1:5], evidence=Evidence.NUMBERS) if sound else None
+        return None  # looked at already
     more = points[0] * points[1] or probe.metadata.extras
     if columns != 6 + more:
         return None

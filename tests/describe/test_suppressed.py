@@ -1,0 +1,154 @@
+"""Detectors that have suppressed what overlaps themselves: torchvision, YOLO-NAS, YOLOv7, and what only looks like one.
+
+The picture is as large as the model's input unless a test says otherwise, so boxes in pixels come out as they went in.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+from support.guessing import FLOAT, build
+
+from edge.app.assembly import make_pipeline
+from edge.app.loading import Loaded, open_model
+from edge.data.sample import Sample
+from edge.settings import layers
+
+SIDE = 96
+BOXES = np.float32([[1, 2, 30, 40], [20, 30, 90, 80]])
+SCORES = np.float32([0.9, 0.8])
+CLASSES = np.array([2, 1], np.int64)
+FIXED = {"images": (FLOAT, [1, 3, SIDE, SIDE])}
+
+
+def opened(path: Path) -> Loaded:
+    return open_model(layers.read(["--model", str(path)], {"HOME": str(path.parent)}, "0"))
+
+
+def found(loaded: Loaded, width: int = SIDE, height: int = SIDE) -> list[tuple[int, str, float, tuple]]:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    (result,) = make_pipeline(loaded, "d").process(Sample(pixels, "test", 0, 0))
+    return [(p.index, p.label, round(p.score, 4), p.box) for p in result.predictions]
+
+
+AS_IT_IS = [(2, "2", 0.9, (1.0, 2.0, 30.0, 40.0)), (1, "1", 0.8, (20.0, 30.0, 90.0, 80.0))]
+MORE = {
+    "nothing": {},
+    "masks": {"masks": np.zeros((2, 1, SIDE, SIDE), np.float32)},
+    "points": {"keypoints": np.zeros((2, 17, 3), np.float32), "keypoints_scores": np.zeros((2, 17), np.float32)},
+}
+
+
+@pytest.mark.parametrize("more", MORE)
+@pytest.mark.parametrize("names", [("boxes", "labels", "scores"), ("3081", "3083", "3084")], ids=["named", "unnamed"])
+def test_torchvisions_three_outputs_without_a_batch_are_boxes_in_pixels_whatever_their_names(tmp_path, names, more):
+    outputs = dict(zip(names, (BOXES, CLASSES, SCORES), strict=True))
+    loaded = opened(build(tmp_path / "m.onnx", FIXED, outputs | MORE[more]))
+    assert found(loaded) == AS_IT_IS
+    assert any("not published" in w for w in loaded.warnings) == bool(MORE[more])
+
+
+def test_torchvisions_outputs_are_known_though_noise_has_nothing_in_it(tmp_path):
+    empty = {"1": BOXES[:0], "2": SCORES[:0], "3": CLASSES[:0]}
+    made = opened(build(tmp_path / "m.onnx", FIXED, empty)).manifest
+    assert (made.decoder, made.decoder_options["normalized"]) == ("tflite-detection", False)
+    assert {o.role: o.name for o in made.outputs} == {"boxes": "1", "scores": "2", "classes": "3"}
+
+
+@pytest.mark.parametrize("shape", [[3, "height", "width"], [3, "dim1", "dim2"], [3, SIDE, SIDE]])
+def test_the_list_of_pictures_of_a_torchvision_detector_is_a_picture_in_colour(tmp_path, shape):
+    outputs = {"boxes": BOXES, "labels": CLASSES, "scores": SCORES}
+    loaded = opened(build(tmp_path / "m.onnx", {"images": (FLOAT, shape)}, outputs))
+    (image,) = loaded.manifest.inputs
+    assert (image.kind, image.layout, image.color, image.std, image.mean) == ("image", "NCHW", "RGB", (255.0,), ())
+
+
+def test_a_torchvision_detector_of_any_size_gets_no_small_picture_and_the_size_is_told_as_a_guess(tmp_path):
+    outputs = {"boxes": BOXES, "labels": CLASSES, "scores": SCORES}
+    loaded = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, ["b", 3, "h", "w"])}, outputs))
+    (image,) = loaded.manifest.inputs
+    assert (image.size, image.resize) == ((640, 640), "letterbox")
+    assert any("640x640 is a guess" in w and "--input-size" in w for w in loaded.warnings)
+
+
+def test_eighty_names_of_coco_for_a_torchvision_detector_are_told_to_be_too_few(tmp_path):
+    (tmp_path / "labels.txt").write_text("".join(f"c{i}\n" for i in range(80)))
+    outputs = {"boxes": BOXES, "labels": CLASSES, "scores": SCORES}
+    loaded = opened(build(tmp_path / "m.onnx", FIXED, outputs))
+    assert any("up to 90, with gaps" in w for w in loaded.warnings)
+
+
+def test_yolo_nas_with_its_suppression_gives_corners_in_pixels(tmp_path):
+    # super_gradients, ExportableObjectDetectionModel, "batch": bytes in, boxes are corners in pixels of the input.
+    outputs = {
+        "graph2_num_predictions": np.array([[2]], np.int64), "graph2_pred_boxes": BOXES[None],
+        "graph2_pred_scores": SCORES[None], "graph2_pred_classes": CLASSES[None],
+    }  # fmt: skip
+    loaded = opened(build(tmp_path / "m.onnx", {"input": (TensorProto.UINT8, [1, 3, SIDE, SIDE])}, outputs))
+    assert found(loaded) == AS_IT_IS
+    assert loaded.manifest.inputs[0].resize == "letterbox"
+
+
+def seven(*, class_first: bool) -> np.ndarray:
+    last = (CLASSES, SCORES) if class_first else (SCORES, CLASSES)
+    columns = [np.zeros((2, 1)), BOXES, *(c[:, None] for c in last)]
+    return np.concatenate(columns, axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("class_first", [True, False], ids=["YOLOv7", "YOLO-NAS"])
+@pytest.mark.parametrize("axes", [2, 3])
+def test_seven_numbers_a_box_are_read_in_the_order_that_they_show(tmp_path, class_first, axes):
+    rows = seven(class_first=class_first).reshape((1, 2, 7) if axes == 3 else (2, 7))
+    assert found(opened(build(tmp_path / "m.onnx", FIXED, {"output": rows}))) == AS_IT_IS
+
+
+def test_seven_numbers_of_which_noise_has_none_are_told_to_be_a_guess_unless_their_name_tells(tmp_path):
+    empty = seven(class_first=True)[:0]
+    loaded = opened(build(tmp_path / "m.onnx", FIXED, {"output": empty}))
+    assert loaded.manifest.decoder_options["form"] == "end-to-end-7"
+    assert any("end-to-end-nas" in w for w in loaded.warnings)
+    told = opened(build(tmp_path / "n.onnx", FIXED, {"graph2_flat_predictions": empty}))
+    assert told.manifest.decoder_options["form"] == "end-to-end-nas"
+
+
+def test_four_outputs_of_the_shapes_of_tensorflows_but_in_pixels_are_not_taken_for_shares(tmp_path):
+    outputs = {
+        "a": BOXES[None], "b": CLASSES[None].astype(np.float32), "c": SCORES[None], "d": np.float32([2]),
+    }  # fmt: skip
+    assert opened(build(tmp_path / "m.onnx", FIXED, outputs)).manifest.task == "raw"
+
+
+def test_suppression_for_tensorrt_as_its_names_say_gets_pictures_as_yolo_does(tmp_path):
+    outputs = {
+        "num_dets": np.array([[2]], np.int64), "det_boxes": BOXES[None], "det_scores": SCORES[None],
+        "det_classes": CLASSES[None],
+    }  # fmt: skip
+    loaded = opened(build(tmp_path / "m.onnx", FIXED, outputs))
+    assert found(loaded) == AS_IT_IS
+    assert loaded.manifest.inputs[0].resize == "letterbox"
+
+
+@pytest.mark.parametrize("shape", [(1, 48, 48, 2), (1, 5, SIDE, SIDE)])
+def test_maps_that_no_label_names_are_told_to_be_taken_for_classes(tmp_path, shape):
+    maps = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
+    loaded = opened(build(tmp_path / "m.onnx", FIXED, {"y": maps}))
+    assert loaded.manifest.task == "segment"
+    assert any("numbers for each pixel" in w and "--task raw" in w for w in loaded.warnings)
+
+
+@pytest.mark.parametrize("count", [4, 196])
+def test_shares_that_do_not_add_up_to_1_are_told_to_be_taken_for_classes(tmp_path, count):
+    """Points of a face, the corners of a box: they look as independent scores do."""
+    values = np.random.default_rng(0).uniform(0.2, 1, (1, count)).astype(np.float32)
+    loaded = opened(build(tmp_path / "m.onnx", FIXED, {"y": values}))
+    assert any("do not add up to 1" in w and "--task raw" in w for w in loaded.warnings)
+
+
+def test_as_many_labels_as_shares_make_them_scores(tmp_path):
+    (tmp_path / "labels.txt").write_text("a\nb\nc\nd\n")
+    values = np.float32([[0.9, 0.8, 0.7, 0.1]])
+    loaded = opened(build(tmp_path / "m.onnx", FIXED, {"y": values}))
+    assert not any("add up" in w for w in loaded.warnings)
