@@ -6,6 +6,8 @@ what they touch, go through the Hungarian method (H. W. Kuhn, 1955; with potenti
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from edge.data.tensor import Array
@@ -16,12 +18,12 @@ def pairs(gain: Array) -> tuple[Array, Array]:
     if not gain.size:
         none = np.empty(0, dtype=np.int64)
         return none, none
-    best = gain.argmax(axis=1)
-    rows = np.flatnonzero(gain[np.arange(len(gain)), best] > 0)
-    wanted = best[rows]
-    if len(np.unique(wanted)) == len(wanted):
+    rows = (gain.max(axis=1) > 0).nonzero()[0]
+    wanted = gain.argmax(axis=1)[rows]
+    times = np.bincount(wanted, minlength=gain.shape[1])
+    contested = times > 1
+    if not contested.any():
         return rows, wanted
-    contested = np.bincount(wanted, minlength=gain.shape[1]) > 1
     in_rows, in_columns = _touched(gain > 0, contested)
     taken = np.full(len(gain), -1)
     taken[rows] = wanted
@@ -43,36 +45,42 @@ def _touched(linked: Array, columns: Array) -> tuple[Array, Array]:
 
 
 def _hungarian(gain: Array) -> Array:
-    """The column of each row, -1 where none is worth it: each row has a column of its own that gains nothing."""
+    """The column of each row, -1 where none is worth it: each row has a column of its own that gains nothing. In plain
+    numbers, since what contends is a handful: arrays pay off past a hundred columns."""
     count, columns = gain.shape
     width = columns + count
-    cost = np.zeros((count, width))
-    cost[:, :columns] = -np.maximum(gain, 0)
-    row_of = np.full(width + 1, -1)
+    nothing = [0.0] * count
+    costs = [[-g if g > 0 else 0.0 for g in row] + nothing for row in gain.tolist()]
+    row_of = [-1] * (width + 1)
     """By column the row it has; the last column is where a row begins its search."""
-    rows_by, columns_by = np.zeros(count), np.zeros(width + 1)
+    rows_by, columns_by = [0.0] * count, [0.0] * (width + 1)
     for row in range(count):
         row_of[width] = row
         at = width
-        least, before = np.full(width, np.inf), np.full(width, -1)
-        done = np.zeros(width + 1, dtype=bool)
+        least, before = [math.inf] * width, [-1] * width
+        free, done = list(range(width)), []
         while row_of[at] >= 0:
-            done[at] = True
-            this = row_of[at]
-            free = ~done[:width]
-            slack = cost[this] - rows_by[this] - columns_by[:width]
-            nearer = free & (slack < least)
-            least[nearer], before[nearer] = slack[nearer], at
-            to = int(np.where(free, least, np.inf).argmin())
-            step = least[to]
-            rows_by[row_of[done]] += step
-            columns_by[done] -= step
-            least[free] -= step
+            done.append(at)
+            cost, paid = costs[row_of[at]], rows_by[row_of[at]]
+            to, step = -1, math.inf
+            for column in free:
+                slack = cost[column] - paid - columns_by[column]
+                if slack < least[column]:
+                    least[column], before[column] = slack, at
+                if least[column] < step:
+                    to, step = column, least[column]
+            for column in done:
+                rows_by[row_of[column]] += step
+                columns_by[column] -= step
+            for column in free:
+                least[column] -= step
+            free.remove(to)
             at = to
         while at != width:
             row_of[at] = row_of[before[at]]
-            at = int(before[at])
+            at = before[at]
     found = np.full(count, -1)
-    real = np.flatnonzero(row_of[:columns] >= 0)
-    found[row_of[real]] = real
-    return np.where((found >= 0) & (gain[np.arange(count), found] > 0), found, -1)
+    for column, row in enumerate(row_of[:columns]):
+        if row >= 0 and gain[row, column] > 0:
+            found[row] = column
+    return found

@@ -51,13 +51,14 @@ class Tracker:
         self._lost_ns = int(lost_s * SECOND_NS)
         self._next_id = next_id
         self._motion = Motion()
-        self._ids = self._classes = self._first = self._last = self._last_ns = np.empty(0, dtype=np.int64)
+        self._tracks = np.empty((5, 0), dtype=np.int64)
+        """Of N tracks: id, 0 where there is none yet; class; the frames that showed it first and last, and when."""
         self._frame = 0
         self._time_ns = self._now_ns = 0
 
     def __len__(self) -> int:
         """Tracks that are kept."""
-        return len(self._ids)
+        return self._tracks.shape[1]
 
     @property
     def now_ns(self) -> int:
@@ -70,69 +71,72 @@ class Tracker:
         time since the last frame nothing moved: what was seen in that one was there meanwhile."""
         elapsed_ns = time_ns - self._time_ns if self._frame else 0
         still_ns = min(still_ns, max(elapsed_ns, 0))
-        self._last_ns[self._last == self._frame] += still_ns
+        if still_ns:
+            self._tracks[4, self._tracks[3] == self._frame] += still_ns
         self._frame += 1
         self._time_ns = time_ns
         self._now_ns += max(elapsed_ns, 0) or STEP_NS  # the frames of a batch have one time
-        ended = self._end((self._now_ns - self._last_ns > self._lost_ns) | (elapsed_ns < 0))
-        seconds = ((elapsed_ns - still_ns) or STEP_NS) / SECOND_NS
+        ended = self._end(self._now_ns - self._tracks[4] > (self._lost_ns if elapsed_ns >= 0 else -1))
         finite = np.asarray(np.isfinite(boxes).all(axis=1))
-        boxes, sure = np.where(finite[:, None], boxes, 0.0), sure & finite
-        unseen = self._last < self._frame - 1
-        self._motion.predict(seconds, unseen)
+        if not finite.all():
+            boxes, sure = np.where(finite[:, None], boxes, 0.0), sure & finite
+        ids, kinds, first, last, last_ns = self._tracks
+        self._motion.predict(((elapsed_ns - still_ns) or STEP_NS) / SECOND_NS, last < self._frame - 1)
         where = centred(boxes)
         likeness = overlaps(cornered(self._motion.mean), boxes)
-        likeness *= self._classes[:, None] == classes[None, :]
-        owner = self._owners(likeness, sure)
-        found = np.flatnonzero(owner >= 0)
+        likeness *= kinds[:, None] == classes
+        owner = _owners(likeness, sure)
+        found = (owner >= 0).nonzero()[0]
         tracks = owner[found]
-        missed = np.zeros(len(boxes), dtype=np.int64)
-        missed[found] = self._frame - 1 - self._last[tracks]
+        told = np.zeros((3, len(boxes)), dtype=np.int64)
+        told[2, found] = self._frame - 1 - last[tracks]
         self._motion.update(tracks, where[found])
-        self._last[tracks], self._last_ns[tracks] = self._frame, self._now_ns
-        self._ids[tracks[self._ids[tracks] == 0]] = [self._next_id() for _ in range((self._ids[tracks] == 0).sum())]
-        ids, ages = np.zeros(len(boxes), dtype=np.int64), np.zeros(len(boxes), dtype=np.int64)
-        ids[found], ages[found] = self._ids[tracks], self._frame - self._first[tracks]
-        ended += self._end((self._ids == 0) & (self._last < self._frame))
-        self._born(where, classes, np.flatnonzero(sure & (owner < 0)))
-        return Seen(ids, ages, missed, ended + self._bound())
-
-    def _owners(self, likeness: Array, sure: Array) -> Array:
-        """By detection the track that it belongs to, -1 for none."""
-        owner = np.full(len(sure), -1)
-        free = np.ones(len(likeness), dtype=bool)
-        for detections in (sure, ~sure):
-            rows, columns = np.flatnonzero(free), np.flatnonzero(detections)
-            if len(rows) and len(columns):
-                at, to = pairs(likeness[np.ix_(rows, columns)] - LEAST)
-                owner[columns[to]] = rows[at]
-                free[rows[at]] = False
-        return owner
+        last[tracks], last_ns[tracks] = self._frame, self._now_ns
+        nameless = tracks[ids[tracks] == 0]
+        if len(nameless):
+            ids[nameless] = [self._next_id() for _ in nameless]
+        told[0, found], told[1, found] = ids[tracks], self._frame - first[tracks]
+        ended += self._end((ids == 0) & (last < self._frame))
+        self._born(where, classes, (sure & (owner < 0)).nonzero()[0])
+        return Seen(told[0], told[1], told[2], ended + self._bound())
 
     def _born(self, where: Array, classes: Array, which: Array) -> None:
         if not len(which):
             return
         self._motion.add(where[which])
-        new = np.full(len(which), self._frame)
-        self._ids = np.concatenate((self._ids, np.zeros(len(which), dtype=np.int64)))
-        self._classes = np.concatenate((self._classes, classes[which]))
-        self._first, self._last = np.concatenate((self._first, new)), np.concatenate((self._last, new))
-        self._last_ns = np.concatenate((self._last_ns, np.full(len(which), self._now_ns)))
+        new = np.zeros((5, len(which)), dtype=np.int64)
+        new[1], new[2:4], new[4] = classes[which], self._frame, self._now_ns
+        self._tracks = np.concatenate((self._tracks, new), axis=1)
 
     def _bound(self) -> tuple[int, ...]:
         """Ends what is too many."""
-        if len(self._ids) <= TRACKS_MOST:
+        if len(self) <= TRACKS_MOST:
             return ()
-        oldest = np.argsort(self._last, kind="stable")[: len(self._ids) - TRACKS_MOST]
-        return self._end(np.isin(np.arange(len(self._ids)), oldest))
+        oldest = np.argsort(self._tracks[3], kind="stable")[: len(self) - TRACKS_MOST]
+        return self._end(np.isin(np.arange(len(self)), oldest))
 
     def _end(self, which: Array) -> tuple[int, ...]:
         """These are no more, bool [N]; the ids of those that had one."""
         if not which.any():
             return ()
-        ended = self._ids[which & (self._ids > 0)]
+        ended = self._tracks[0, which]
         left = ~which
         self._motion.keep(left)
-        self._ids, self._classes = self._ids[left], self._classes[left]
-        self._first, self._last, self._last_ns = self._first[left], self._last[left], self._last_ns[left]
-        return tuple(ended.tolist())
+        self._tracks = self._tracks[:, left]
+        return tuple(ended[ended > 0].tolist())
+
+
+def _owners(likeness: Array, sure: Array) -> Array:
+    """By detection the track that it belongs to, -1 for none."""
+    owner = np.full(len(sure), -1)
+    likeness -= LEAST
+    certain, doubtful = sure.nonzero()[0], (~sure).nonzero()[0]
+    at, to = pairs(likeness if not len(doubtful) else likeness[:, certain])
+    owner[certain[to]] = at
+    if len(doubtful):
+        free = np.ones(len(likeness), dtype=bool)
+        free[at] = False
+        left = free.nonzero()[0]
+        at, to = pairs(likeness[left[:, None], doubtful])
+        owner[doubtful[to]] = left[at]
+    return owner
