@@ -6,9 +6,8 @@ with the next.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -37,6 +36,9 @@ _KINDS: Mapping[str, type[msgspec.Struct]] = {
     "text": Text,
     "raw": Raw,
 }
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+"""What a template can look at as it is."""
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _PLAIN = ("schema", "id", "time", "clock_synced", "device", "source", "seq", "task")
 
 
@@ -87,8 +89,11 @@ class Names:
             return self._blank
         if not isinstance(prediction, msgspec.Struct):
             return self._whole(prediction)
-        values = {name: getattr(prediction, name, None) for name in names}
-        return {name: _plain(value) for name, value in values.items()}
+        some = {}
+        for name in names:
+            value = getattr(prediction, name, None)
+            some[name] = value if type(value) in _SCALARS else _plain(value)
+        return some
 
     def _whole(self, prediction: object) -> Any:
         plain = msgspec.to_builtins(prediction)
@@ -115,7 +120,7 @@ class Names:
 
 def time_ns(text: str) -> int:
     """Nanoseconds since 1970 of a result's time."""
-    return round(datetime.fromisoformat(text).timestamp() * 1e6) * 1000  # whole microseconds
+    return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND * 1000
 
 
 def _score(prediction: Any) -> Any:
@@ -132,6 +137,8 @@ def _optional(name: str) -> Callable[[Result], object]:
 
 def _plain(value: object) -> object:
     """What a template can look into; fields that a struct has not are none."""
+    if type(value) in _SCALARS:
+        return value
     if value is msgspec.UNSET:
         return None
     if isinstance(value, msgspec.Struct):
@@ -142,7 +149,12 @@ def _plain(value: object) -> object:
 
 
 def _labels(result: Result) -> dict[str, int]:
-    return dict(Counter(p.label for p in result.predictions if hasattr(p, "label")))
+    found: dict[str, int] = {}
+    for prediction in result.predictions:
+        label = getattr(prediction, "label", None)
+        if label is not None:
+            found[label] = found.get(label, 0) + 1
+    return found
 
 
 def _values(result: Result) -> dict[str, float]:

@@ -134,4 +134,9 @@ def _part(text: str) -> str:
 
 def _influx_tag(value: object) -> str:
     """For measurement names, tags and their values in line protocol."""
-    return str(value).translate(_TAG)
+    return _escaped(value if type(value) is str else str(value))
+
+
+@lru_cache(maxsize=1024)
+def _escaped(text: str) -> str:
+    return text.translate(_TAG)

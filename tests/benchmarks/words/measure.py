@@ -17,6 +17,19 @@ SAID = {
         BASE, None, '{"ts": {{ time_ms }}, "values": {"label": {{ top.label }}, "score": {{ top.score }}}}'
     ),
     "three values": Said(BASE, "a/b", '{"id": {{ id }}, "label": {{ top.label }}, "score": {{ top.score }}}'),
+    "AWS IoT": Said(
+        BASE,
+        None,
+        '{"state": {"reported": {"label": {{ top.label }}, "score": {{ top.score }}, "seq": {{ seq }}}}}',
+    ),
+    "Home Assistant": Said(BASE, None, '{"state": {{ top.label }}, "confidence": {{ (top.score or 0) * 100 }}}'),
+    "Node-RED": Said(BASE, "house/{{ device }}", '{"id": {{ id }}, "count": {{ count }}, "labels": {{ labels }}}'),
+    "Influx": Said(
+        BASE,
+        None,
+        "edge,device={{ device | influx_tag }},label={{ top.label | influx_tag }} score={{ top.score or 0 }},"
+        "seq={{ seq }}i {{ time_ns }}",
+    ),
     "cloudevents": Said(BASE, format="cloudevents"),
     "cloudevents-binary": Said(BASE, format="cloudevents-binary"),
 }
