@@ -44,7 +44,7 @@ class Incoming(msgspec.Struct, frozen=True):
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """A message to publish at QoS 1. `properties` become MQTT 5 user properties."""
+    """A message to publish. `properties` become MQTT 5 user properties. At `qos` 0 nothing is known of its way."""
 
     topic: str
     payload: bytes
@@ -52,6 +52,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     content_type: str = ""
     correlation: bytes | None = None
     properties: Mapping[str, str] = msgspec.field(default_factory=dict)
+    qos: int = 1
 
 
 class Refusal(msgspec.Struct, frozen=True):

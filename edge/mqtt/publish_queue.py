@@ -78,6 +78,8 @@ class PublishQueue:
         for p in publications:
             if p.size > self.maximum_packet_size:
                 too_large.append((p, self._too_large(p)))
+            elif not p.qos:
+                self._client.publish_unconfirmed([p])
             elif p.retain and not self.retains:
                 self._waiting.append(replace(p, retain=False))
             else:

@@ -127,7 +127,7 @@ def test_of_a_node_whose_birth_was_not_heard_a_rebirth_is_asked_for_once_a_minut
     assert plant.come("DDATA", Metric("t", 1.0, DOUBLE), mid=1) == []
     assert plant.come("DDATA", Metric("t", 1.0, DOUBLE), mid=2) == []
     (asked,) = plant.session.posted
-    assert asked.topic == "spBv1.0/plant/NCMD/plc1"
+    assert (asked.topic, asked.qos, asked.retain) == ("spBv1.0/plant/NCMD/plc1", 0, False)
     assert [(m.name, m.value) for m in payload.decode(asked.payload).metrics] == [(node.REBIRTH, True)]
     assert plant.session.acked == [1, 2]
     assert plant.counted == ["dropped:sparkplug-unborn"] * 2

@@ -37,13 +37,14 @@ REASONS = {
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """A PUBLISH but for its QoS and packet identifier. `properties` are those of MQTT 5, their length before them."""
+    """A PUBLISH but for its packet identifier. `properties` are those of MQTT 5, their length before them."""
 
     topic: bytes
     properties: bytes
     payload: bytes
     retain: bool = False
     on_delivery: OnDelivery | None = None
+    qos: int = 1
 
     @property
     def size(self) -> int:
@@ -81,7 +82,8 @@ class PublishTemplate:
 
 def publication(message: Outgoing, on_delivery: OnDelivery | None = None) -> Publication:
     """Raises SampleError for a topic that no client may publish on, and a text longer than MQTT has room for."""
-    return Publication(topic_field(message.topic), properties(message), message.payload, message.retain, on_delivery)
+    topic, said = topic_field(message.topic), properties(message)
+    return Publication(topic, said, message.payload, message.retain, on_delivery, message.qos)
 
 
 def publish_packets(numbered: Iterable[tuple[int, Publication]], version: int) -> bytes:

@@ -164,7 +164,7 @@ class SparkplugSource:
         ms = self._clock.time_ns() // 1_000_000
         data = sparkplug.encode(Payload(ms, [Metric(REBIRTH, True, BOOLEAN, timestamp=ms)]))
         topic = f"{NAMESPACE}/{group}/NCMD/{node}"
-        self._session.post(Outgoing(topic, data))
+        self._session.post(Outgoing(topic, data, qos=0))  # [tck-id-payloads-ncmd-qos]
 
 
 def create(rest: str, context: SourceContext) -> SparkplugSource:
