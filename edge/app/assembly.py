@@ -17,11 +17,9 @@ from edge.app.loading import Loaded as Loaded
 from edge.app.loading import asked_instances, open_model, replay
 from edge.app.loading import load_file as load_file
 from edge.data.join import JoinRules
-from edge.data.names import topic_part
 from edge.data.result import Result, Skipped
-from edge.data.sample import ModelInput, Payload, Sample
+from edge.data.sample import Payload, Sample
 from edge.data.tensor import Array, Tensors
-from edge.delivery.options import SAVE_PAST, SENT_IN_A_MOMENT, Durability, OutboxOptions
 from edge.delivery.publish_filter import PublishFilter, PublishRules
 from edge.describe.head import HeadInfo
 from edge.engines import stateful
@@ -30,10 +28,9 @@ from edge.model.manifest import Manifest
 from edge.pipeline.pipeline import Follow, Keep, Pipeline, Watch
 from edge.pipeline.results import Identity
 from edge.plugins import registry
-from edge.plugins.contexts import SinkContext, SourceContext, SpoolContext
-from edge.plugins.declarations import SinkInfo, SpoolInfo
+from edge.plugins.contexts import SinkContext, SourceContext
+from edge.plugins.declarations import SinkInfo
 from edge.plugins.protocols import (
-    BatchSink,
     Clock,
     EngineOptions,
     LookingPreprocessor,
@@ -42,19 +39,17 @@ from edge.plugins.protocols import (
     Preprocessor,
     Sink,
     Source,
-    Spool,
 )
 from edge.plugins.rows import RowPreprocessor, RowRules
-from edge.postprocess.segment import Segmenter
 from edge.preprocess import PreprocessorInfo
 from edge.settings import arguments, options
-from edge.settings.settings import DeliverySettings, DeviceManifestSettings, HttpSettings, ModelSettings, Settings
+from edge.settings.settings import DeviceManifestSettings, ModelSettings, Settings
 from edge.sources import uri as source_uri
 from edge.telemetry.clock import SystemClock, clock_synced
 from edge.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from edge.http.app import HttpServer
+    pass
 
 
 def make_preprocessor(loaded: Loaded, rules: RowRules | None = None) -> Preprocessor:
@@ -115,14 +110,6 @@ def make_pipeline(loaded: Loaded, device: str, options: PipelineOptions | None =
 def instances(settings: Settings, pipeline: Pipeline) -> int:
     """How many instances of the model run: one where it, or a window, keeps something from input to input."""
     return asked_instances(settings) if pipeline.free else 1
-
-
-def masks_of(loaded: Loaded) -> Callable[[Tensors, ModelInput], Array]:
-    """What gives the class of each pixel. Raises ConfigError where the model is no segmentation."""
-    decode = make_postprocessor(loaded)
-    if not isinstance(decode, Segmenter):
-        raise ConfigError(f"--mask: {loaded.path.name} does {loaded.manifest.task}, no segmentation; leave it out")
-    return decode.mask
 
 
 Overrides = DeviceManifestSettings
@@ -298,52 +285,3 @@ def make_publish_filter(settings: Settings, task: str, metrics: Metrics | None =
     return (
         PublishFilter(rules, lambda reason: metrics.inc(f"held:{reason}") if metrics else None) if rules.any else None
     )
-
-
-def make_spool(settings: Settings, sink: Sink, name: str, stem: str) -> Spool:
-    """That of `--spool` where the sink's results matter and `--durability` says so, else in memory."""
-    kind = settings.delivery.spool if sink.durable and settings.delivery.durability != "none" else "memory"
-    path = Path(settings.delivery.state_dir) / f"{stem}.{topic_part(name)}"
-    context = SpoolContext(path, settings.delivery.spool_max, settings.delivery.spool_max_age or None)
-    return registry.checked("edge.spools", kind, registry.declared(SpoolInfo, kind).create(context))
-
-
-def outbox_options(delivery: DeliverySettings, sink: Sink, *, live: bool) -> OutboxOptions:
-    """How a sink's outbox keeps what waits; `live`: the source's newest sample is worth more than an old one."""
-    return OutboxOptions(
-        durability=Durability(delivery.durability) if sink.durable else Durability.NONE,
-        replay_rate=delivery.replay_rate or 0.0,
-        beside_past=SENT_IN_A_MOMENT if delivery.replay_rate is None and sink.durable else None,
-        save_past=max(SAVE_PAST, _waiting_well(sink)),
-        drop_oldest=live,
-    )
-
-
-def _waiting_well(sink: Sink) -> int:
-    """Messages that may wait while a sink works: some joined ones, and as many again as it takes in one go."""
-    return max(4 * sink.batch, 2 * sink.window) if isinstance(sink, BatchSink) else 0
-
-
-def make_server(
-    address: str, settings: HttpSettings, failed: Callable[[BaseException], None], clock: Clock, metrics: Metrics
-) -> HttpServer:
-    """The HTTP endpoint at [HOST:]PORT. Raises ConfigError, also where its libraries are not installed."""
-    from edge.http import app, auth
-    from edge.http.options import ServerOptions
-
-    host, port = auth.split_address(address)
-    options = ServerOptions(
-        host=host,
-        port=port,
-        grpc=auth.split_address(settings.grpc, "--grpc") if settings.grpc is not None else None,
-        token_file=settings.token_file,
-        cert=settings.cert,
-        key=settings.key,
-        names=settings.names,
-        queue=settings.queue,
-        max_body=settings.max_body,
-        max_batch=settings.max_batch,
-        max_wait_ms=settings.max_wait_ms,
-        share=settings.share,
-    )
-    return app.HttpServer(options, failed, clock, metrics)

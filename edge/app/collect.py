@@ -22,17 +22,16 @@ PACE = 1_000_000
 CONFIRM_S = 30.0
 
 
-def listen(core: Core, draft: Draft, session: MqttSession | None, folder: Path | None) -> bool:
-    """Whether it is permitted. Raises ConfigError where nothing is kept that could be given."""
+def listen(core: Core, draft: Draft, session: MqttSession | None, folder: Path | None) -> None:
+    """Where it is permitted. Raises ConfigError where nothing is kept that could be given."""
     if not core.settings.capture.collect:
-        return False
+        return
     if folder is None or session is None:
         missing = "--capture keeps nothing" if folder is None else "there is no broker (--mqtt none)"
         raise ConfigError(f"--capture-collect gives out what --capture keeps, but {missing}")
     giving = Giving(folder, core.topics.captured, session)
     session.subscribe(core.topics.collect, giving.heard, qos=0)
     draft.add("collect", giving.start, giving.stop)
-    return True
 
 
 class Giving:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -10,25 +13,46 @@ from msgspec.structs import replace
 from edge.app import assembly
 from edge.app.loading import Loaded
 from edge.app.part import Part
+from edge.data import json_path
 from edge.data.names import DISCOVERY
 from edge.data.result import Result
 from edge.data.sample import Frame, ModelInput, Sample
 from edge.data.tensor import Array, Tensors
 from edge.mqtt.messages import Outgoing
+from edge.mqtt.session import MqttSession
 from edge.mqtt.topics import Topics
 from edge.pipeline.pipeline import Follow, Keep, Pipeline, Watch
 from edge.plugins.protocols import ThresholdPostprocessor
 from edge.plugins.rows import RowRules
+from edge.runtime.left_out import LeftOut
 from edge.runtime.publisher import Observer
 from edge.runtime.stop import Stop
-from edge.settings.settings import Settings
+from edge.settings.settings import InputSettings, Settings
 from edge.telemetry.clock import SystemClock, clock_synced
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.watchdog import Heartbeats
 
+if TYPE_CHECKING:
+    from edge.http.app import HttpServer
+    from edge.mqtt.embedded import EmbeddedBroker
+
 LOW = 0.1
 """Score from which a stage behind the detector is told of an object: it may go on with a track, or a command ask for
 it."""
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """What all runs of the process have in common."""
+
+    stop: Stop
+    hearts: Heartbeats
+    metrics: Metrics
+    clock: SystemClock
+    names: tuple[str, ...]
+    """Of the runs, where there are several."""
+    session: MqttSession | None
+    server: HttpServer | None
+    broker: EmbeddedBroker | None
 
 
 class Core(msgspec.Struct, frozen=True):
@@ -113,6 +137,33 @@ def _one_after_another(follows: Sequence[Follow]) -> Follow:
         return result
 
     return follow
+
+
+def of_run(shared: Shared, settings: Settings, loaded: Loaded, stop: Stop) -> Core:
+    """What one of the runs is made with."""
+    clock, alone = shared.clock, not shared.names
+    return Core(
+        settings=settings,
+        loaded=loaded,
+        clock=clock,
+        metrics=shared.metrics if alone else Metrics(),
+        hearts=shared.hearts if alone else Heartbeats(clock),
+        stop=stop,
+        boot=os.urandom(4).hex(),
+        seq=itertools.count(1),
+        rows=_row_rules(settings.input),
+        runs=shared.names,
+    )
+
+
+def _row_rules(settings: InputSettings) -> RowRules:
+    return RowRules(
+        settings.ignore_unknown,
+        settings.absent == "missing",
+        LeftOut(),
+        json_path.parse(settings.path) if settings.path is not None else None,
+        settings.text_numbers,
+    )
 
 
 class Draft:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from edge import __version__
-from edge.app import assembly, capture, cascade, drift, trial
+from edge.app import capture, cascade, drift, trial
 from edge.app.core import Core, Draft
 from edge.app.status import Status
 from edge.errors import ConfigError
-from edge.plugins.protocols import Clock, Source
+from edge.plugins.protocols import Clock
 from edge.runtime.stop import Stop
 from edge.settings.settings import HttpSettings, Settings
 from edge.telemetry.metrics import Metrics
@@ -21,28 +21,48 @@ if TYPE_CHECKING:
 
 
 def open_server(settings: Settings, stop: Stop, clock: Clock, metrics: Metrics) -> HttpServer | None:
-    """For all runs of the process; None where no one asks for one. Raises ConfigError."""
-    address, grpc = settings.http.address, settings.http.grpc
-    if address is None:
-        if grpc is not None:
-            raise ConfigError(f"--grpc {grpc} without --http: name the port of HTTP too, --http 8080")
+    """At [HOST:]PORT, for all runs of the process; None where no one asks for one. Raises ConfigError, also where its
+    libraries are not installed."""
+    said = settings.http
+    if said.address is None:
+        if said.grpc is not None:
+            raise ConfigError(f"--grpc {said.grpc} without --http: name the port of HTTP too, --http 8080")
         return None
-    return assembly.make_server(address, settings.http, stop.fail, clock, metrics)
+    from edge.http import app, auth
+    from edge.http.options import ServerOptions
+
+    host, port = auth.split_address(said.address)
+    options = ServerOptions(
+        host=host,
+        port=port,
+        grpc=auth.split_address(said.grpc, "--grpc") if said.grpc is not None else None,
+        token_file=said.token_file,
+        cert=said.cert,
+        key=said.key,
+        names=said.names,
+        queue=said.queue,
+        max_body=said.max_body,
+        max_batch=said.max_batch,
+        max_wait_ms=said.max_wait_ms,
+        share=said.share,
+    )
+    return app.HttpServer(options, stop.fail, clock, metrics)
 
 
-def serve(
-    core: Core,
-    draft: Draft,
-    status: Status,
-    source: Source | None,
-    fits: tuple[drift.Drift | None, trial.TrialPart | None, capture.Capture | None],
-    then: cascade.Second,
-    server: HttpServer,
-) -> None:
-    """A run's model. `fits`: what watches, tries and keeps, which sees requests, too. Raises ConfigError."""
+class Sees(NamedTuple):
+    """What sees requests as it sees the flow's samples."""
+
+    watched: drift.Drift | None
+    tried: trial.TrialPart | None
+    captured: capture.Capture | None
+    then: cascade.Second
+
+
+def serve(core: Core, draft: Draft, server: HttpServer, status: Status, sees: Sees, *, has_source: bool) -> None:
+    """A run's model. Raises ConfigError."""
     from edge.http.options import Served
 
-    watched, tried, captured = fits
+    watched, tried, captured, then = sees
     keep = captured.keep if captured is not None else None
     watches = [watched.watch_http] if watched is not None else []
     asked = core.of_requests
@@ -57,7 +77,7 @@ def serve(
             clock=core.clock,
             info=status.info,
             stats=status.stats,
-            source=status.source if source is not None else "",
+            source=status.source if has_source else "",
             instances=status.instances,
             watch_tensors=watched.watch_tensors if watched is not None else None,
             drift=watched.pictured if watched is not None else None,

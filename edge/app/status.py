@@ -6,9 +6,11 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from edge import __version__
+from edge.app.core import Core
 from edge.app.loading import Loaded
 from edge.data import codec, result
 from edge.data.tensor import TensorSpec
@@ -17,7 +19,6 @@ from edge.delivery.outbox import Outbox
 from edge.model.manifest import Parity
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
-from edge.mqtt.topics import Topics
 from edge.pipeline.results import timestamp
 from edge.plugins.protocols import Clock
 from edge.remote.address import without_credentials
@@ -25,49 +26,46 @@ from edge.settings.settings import Settings
 from edge.settings.stages import TrackingSettings, WordsSettings
 from edge.telemetry import board as telemetry
 from edge.telemetry.clock import clock_synced
-from edge.telemetry.metrics import Metrics
 
 FEATURES_MOST = 100
 NOW = 0xF
 """Of the firmware's bits those that say what is so now."""
 
 
-class Status:
-    """`info`, `stats` and `status` of this process. From any thread; `outboxes` may be filled until it runs."""
+class Beside(msgspec.Struct, frozen=True):
+    """What a run has beside its model; None where it is not asked for. `drift` and `capture` are what is counted of
+    them; `then` is the second model of a cascade; `process_status` the topic on which the broker says `offline` for
+    all runs, where there are several."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        loaded: Loaded,
-        metrics: Metrics,
-        clock: Clock,
-        boot: str,
-        topics: Topics,
-        outboxes: Sequence[Outbox],
-    ) -> None:
+    drift: Callable[[], Mapping[str, Any]] | None = None
+    capture: Callable[[], Mapping[str, Any]] | None = None
+    then: Loaded | None = None
+    process_status: str = ""
+    instances: int = 1
+
+
+class Status:
+    """`info`, `stats` and `status` of a run. From any thread; `outboxes` may be filled until it runs."""
+
+    def __init__(self, core: Core, beside: Beside, outboxes: Sequence[Outbox]) -> None:
         self.twin: Callable[[], str] = lambda: ""
         """The `boot` of another service on the same topics, where there is one."""
-        self.drift: Callable[[], Mapping[str, Any]] | None = None
-        """What is counted of drift; None where it is not watched for."""
-        self.capture: Callable[[], Mapping[str, Any]] | None = None
-        self.collects = False
-        """What is counted of the samples that are kept; None where none are."""
-        self.then: Loaded | None = None
-        """The second model of a cascade, where there is one."""
         self.update: Callable[[], Mapping[str, Any]] | None = None
         """Where an update stands, where the service follows a repository."""
-        self.process_status = ""
-        """The topic on which the broker says `offline` for all runs, where there are several; set before the start."""
-        self.instances = 1
-        """How many of the model run side by side; set before the start."""
-        self._settings = settings
-        self._loaded = loaded
-        self._metrics = metrics
-        self._clock = clock
-        self._boot = boot
+        self._settings = core.settings
+        self._loaded = core.loaded
+        self._metrics = core.metrics
+        self._clock = core.clock
+        self._boot = core.boot
+        self._topics = core.topics
+        self._beside = beside
         self._outboxes = outboxes
-        self._started_ns = clock.monotonic_ns()
-        self._topics = topics
+        self._started_ns = core.clock.monotonic_ns()
+
+    @property
+    def instances(self) -> int:
+        """How many of the model run side by side."""
+        return self._beside.instances
 
     def follow(self, settings: Settings, loaded: Loaded) -> None:
         """Another model runs, and what it was loaded with. From any thread."""
@@ -95,11 +93,11 @@ class Status:
                 "version": engine.version,
                 "provider": settings.model.provider,
                 "threads": settings.model.threads or 1,
-                "instances": self.instances,
+                "instances": self._beside.instances,
                 **({"profile": settings.model.tuned_for} if settings.model.tuned_for else {}),
             },
-            **({"then": _model(self.then)} if self.then is not None else {}),
-            **({"process": {"status": self.process_status}} if self.process_status else {}),
+            **({"then": _model(self._beside.then)} if self._beside.then is not None else {}),
+            **({"process": {"status": self._beside.process_status}} if self._beside.process_status else {}),
             "source": self.source,
             "batch": settings.publishing.batch,
             **_words(settings.words),
@@ -107,7 +105,7 @@ class Status:
             "versions": {"edge-run": __version__, "python": platform.python_version(), "numpy": np.__version__},
             "platform": platform.machine(),
             **({"twin": {"boot": twin}} if (twin := self.twin()) else {}),
-            **({"collect": True} if self.collects else {}),
+            **({"collect": True} if settings.capture.collect else {}),
             **({"update": self.update()} if self.update is not None else {}),
         }
 
@@ -122,8 +120,8 @@ class Status:
             "uptime_s": round((self._clock.monotonic_ns() - self._started_ns) / SECOND_NS, 1),
             "clock_synced": clock_synced(),
             **counts(self._metrics.snapshot(), self._outboxes),
-            **({"drift": self.drift()} if self.drift is not None else {}),
-            **({"capture": self.capture()} if self.capture is not None else {}),
+            **({"drift": self._beside.drift()} if self._beside.drift is not None else {}),
+            **({"capture": self._beside.capture()} if self._beside.capture is not None else {}),
         }
 
     def births(self) -> list[Outgoing]:

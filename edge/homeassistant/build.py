@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import msgspec
+
 from edge import __version__
 from edge.data.names import DISCOVERY
 from edge.data.tensor import TensorSpec
@@ -23,33 +25,39 @@ from edge.storage.instance import board_serial
 from edge.telemetry import board
 
 
+class Beside(msgspec.Struct, frozen=True):
+    """What a run has beside its model. `states` are published behind the document; `drift` is watched for; `lowest`:
+    the threshold that commands may say; `process_status`: the status that several `runs` have in common."""
+
+    states: Callable[[], Sequence[Outgoing]]
+    drift: bool = False
+    lowest: float | None = None
+    process_status: str = ""
+    runs: Sequence[str] = ()
+
+
 def announcer(
     settings: Settings,
     manifest: Manifest,
     outputs: tuple[TensorSpec, ...],
     transport: MqttSession,
     clock: Clock,
-    states: Callable[[], Sequence[Outgoing]],
-    *,
-    drift: bool = False,
-    lowest: float | None = None,
-    process_status: str = "",
-    runs: Sequence[str] = (),
+    beside: Beside,
 ) -> Announcer:
-    """Subscribed to Home Assistant's own status; to be made before the transport starts.
-
-    `states` are published behind the document. `drift` is watched for; `lowest`: the threshold that commands may say;
-    `process_status`: the status that several `runs` have in common.
-    """
+    """Subscribed to Home Assistant's own status; to be made before the transport starts."""
     discovery = settings.publishing.home_assistant or DISCOVERY
-    results = replace(_results(settings, manifest, outputs, drift=drift), lowest=lowest)
-    device = replace(_device(settings, manifest), process_status=process_status)
+    results = replace(_results(settings, manifest, outputs, drift=beside.drift), lowest=beside.lowest)
+    device = replace(_device(settings, manifest), process_status=beside.process_status)
     built = Announcer(
         document(device, results, discovery),
         transport,
-        Record(settings.delivery.state_dir, device.object_id, [replace(device, model=name).object_id for name in runs]),
+        Record(
+            settings.delivery.state_dir,
+            device.object_id,
+            [replace(device, model=name).object_id for name in beside.runs],
+        ),
         clock=clock,
-        states=states,
+        states=beside.states,
         pictures=NewestPicture() if results.pictures else None,
         picture_every_s=settings.publishing.image_interval,
     )

@@ -1,0 +1,149 @@
+"""From settings and a loaded model to the parts of one run: each made once, in the order in which they need each other.
+
+What a user has not asked for is not made, and stands in no list.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from edge.app import (
+    assembly,
+    capture,
+    cascade,
+    collect,
+    connecting,
+    control,
+    drift,
+    endpoint,
+    following,
+    inputs,
+    motion,
+    outputs,
+    refusals,
+    sourcing,
+    tracking,
+    trial,
+    words,
+)
+from edge.app.core import Core, Draft, Shared
+from edge.app.run import Made
+from edge.app.status import Beside, Status
+from edge.delivery.outbox import Outbox
+from edge.pipeline.pipeline import Pipeline
+from edge.plugins.protocols import RememberingSource, Source
+from edge.remote.address import without_credentials
+from edge.runtime import thermal
+from edge.runtime.options import RunnerOptions
+from edge.runtime.runner import Runner
+from edge.telemetry.board import temperature_celsius
+
+if TYPE_CHECKING:
+    from edge.app.update_agent import UpdateAgent
+
+log = logging.getLogger("edge.app.service")
+
+
+def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgent | None) -> Made:
+    """Every part of a run. Raises FatalError."""
+    settings, loaded, session, draft = core.settings, core.loaded, shared.session, Draft()
+    running = updates.runs(core) if updates is not None else None
+    draft.add("engine", stop=loaded.engine.close if running is None else running.close, lasting=True)
+    watched = drift.make(core, draft, session)
+    if watched is not None:
+        core = structs.replace(core, look=watched.look)
+    captured = capture.make(core, draft, watched)
+    own = inputs.make(core, draft, session)
+    source = sourcing.source(core, session if own is None else own.session)
+    masks = outputs.masks(core, session)
+    watches = [one.watch for one in (masks, watched) if one is not None]
+    keep = captured.keep if captured is not None else None
+    then = cascade.make(core, draft)
+    flow, track, controls = control.make(core, *tracking.make(core, source))
+    follows = (*((track,) if track is not None else ()), *then.stages())
+    pipeline = flow.pipeline(*watches, follows=follows, keep=keep)
+    instances = _instances(core, pipeline)
+    beside = Beside(
+        drift=watched.counts if watched is not None else None,
+        capture=captured.counts if captured is not None else None,
+        then=then.loaded,
+        process_status=session.options.status_topic if session is not None and core.runs else "",
+        instances=instances,
+    )
+    status = Status(core, beside, outboxes)
+    announcer = outputs.announcer(core, draft, session, status, drift=watched is not None)
+    outboxes += outputs.outboxes(core, source, session, announcer)
+    refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
+    outputs.frame_saver(core, draft)
+    tried = trial.make(core, draft, session, captured.differs if captured is not None else None)
+    if shared.server is not None:
+        sees = endpoint.Sees(watched, tried, captured, then)
+        endpoint.serve(core, draft, shared.server, status, sees, has_source=source is not None)
+    if announcer is not None and announcer.pictures is not None:
+        draft.observers.append(announcer.pictures.observe)
+    if isinstance(source, RememberingSource):
+        draft.add("inputs", functools.partial(sourcing.remind, source, outboxes))
+    by_hand = updates.install if updates is not None and settings.updates.manual else None
+    control.listen(core, draft, session, controls, by_hand)
+    collect.listen(core, draft, session, captured.folder if captured is not None else None)
+    if session is not None:
+        if shared.broker is None:
+            connecting.hold(settings, draft, session, core.topics.base, loaded.path)
+        connecting.join(core, draft, session, status)
+        outputs.show_at_terminal(core, draft, session)
+    for name, part in (("drift's end", watched), ("trial's end", tried)):
+        if part is not None:
+            draft.add(name, stop=part.close)
+    guard = sourcing.guard(core, draft, source, tried)
+    if updates is not None:
+        updates.join(core, draft, session, status)
+    if own is not None:
+        draft.add("connection of its inputs", own.session.start, own.session.stop)
+    options = structs.replace(
+        _options(core, draft, source),
+        instances=tuple(flow.pipeline(*watches) for _ in range(instances if instances > 1 else 0)),
+        guard=guard,
+        controls=controls,
+    )
+    runner = Runner(source, pipeline, outboxes, clock=core.clock, metrics=core.metrics, stop=core.stop, options=options)
+    told = controls is not None or words.are_used(settings)
+    if running is not None and not (watches or follows or keep or told):  # these are made for the model that runs
+        following.join(running, runner, shared.server, status, announcer)
+    heard = (core.topics.set, core.topics.stats, core.topics.info) if session is not None else ()
+    born = draft.born if own is None else own.born
+    return Made(loaded, runner, tuple(draft.parts), outboxes, core.hearts, born, status.farewell, heard)
+
+
+def _instances(core: Core, pipeline: Pipeline) -> int:
+    count = assembly.instances(core.settings, pipeline)
+    core.metrics.set("instances", count)
+    if core.settings.model.instances not in (count, "auto"):
+        log.warning("one instance: the model, or its window, keeps something from one input to the next")
+    elif count > 1:
+        log.info("instances", extra={"instances": count, "threads": core.settings.model.threads or 1})
+    return count
+
+
+def _options(core: Core, draft: Draft, source: Source | None) -> RunnerOptions:
+    """What settings say to the runner. Behind all that ticks, idles or observes."""
+    settings, clock, metrics = core.settings, core.clock, core.metrics
+    return RunnerOptions(
+        grace_s=settings.delivery.grace,
+        source_name=without_credentials(settings.input.source or "mqtt"),
+        tick=draft.tick,
+        observers=tuple(draft.observers),
+        beat=core.hearts.beat,
+        ended=core.hearts.ended,
+        admit=thermal.admission(
+            settings.input.max_temperature, source, temperature_celsius, clock=clock, metrics=metrics
+        ),
+        publish_filter=assembly.make_publish_filter(settings, core.loaded.manifest.task, metrics),
+        gate=motion.make(core, source),
+        idle=draft.idle,
+        beside_others=bool(core.runs),
+        wording=words.make(settings, core.loaded, core.topics.base),
+    )

@@ -1,0 +1,71 @@
+"""Where a run's samples come from, what is known of an earlier life's, and which of them kill the process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edge.app import assembly
+from edge.app.core import Core, Draft
+from edge.delivery.outbox import Outbox
+from edge.errors import ConfigError
+from edge.mqtt.session import MqttSession
+from edge.plugins.protocols import RememberingSource, Source
+from edge.runtime.guard import Guard
+
+if TYPE_CHECKING:
+    from edge.app.trial import TrialPart
+
+ORIGINS_MOST = 1024
+"""More than any broker sends without an acknowledgement."""
+
+
+def source(core: Core, session: MqttSession | None) -> Source | None:
+    """None where there is none: HTTP alone asks. Raises ConfigError."""
+    uri = core.settings.input.source or ("mqtt:" if session is not None else None)
+    if uri is None:
+        if core.rows.path is not None:
+            raise ConfigError("--input-path is for what a --source brings, and there is none; leave it out")
+        return None
+    context = assembly.source_context(
+        core.loaded,
+        core.clock,
+        core.settings,
+        session,
+        core.topics.input,
+        core.metrics.inc,
+    )
+    rules = assembly.join_rules(core.settings)
+    if rules is None:
+        return assembly.make_source(uri, context)
+    from edge.mqtt import join
+
+    return join.create(rules, context)
+
+
+def remind(source: RememberingSource, outboxes: Sequence[Outbox]) -> None:
+    """Opens a source that was told which inputs of an earlier life are on disk. Raises SpoolError.
+
+    Those are inputs whose results every outbox that matters has there.
+    """
+    held: list[set[bytes]] = []
+    for outbox in outboxes:
+        outbox.open()
+        if outbox.durable:
+            held.append(set(outbox.origins(ORIGINS_MOST)))
+    source.remember(set.intersection(*held) if held else set())
+    source.open()  # subscribed first: who reads `online` may publish at once
+
+
+def guard(core: Core, draft: Draft, source: Source | None, tried: TrialPart | None) -> Guard:
+    """Behind the locks of spools and topics: of two processes only one may take over the marks. And behind the trial:
+    where the process died of that, no input is suspected."""
+    if not isinstance(source, RememberingSource):
+        return Guard()
+    from edge.runtime.crash_guard import CrashGuard
+    from edge.storage.crash_marks import CrashMarks
+
+    excused = (lambda: tried.to_blame) if tried is not None else (lambda: False)
+    guard = CrashGuard(CrashMarks(core.settings.delivery.state_dir, core.stem), excused)
+    draft.add("crash marks", guard.open, guard.close)
+    return guard
