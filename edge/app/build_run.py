@@ -84,7 +84,7 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
         sees = endpoint.Sees(watched, tried, captured, then)
         endpoint.serve(core, draft, shared.server, status, sees, has_source=source is not None)
     if announcer is not None and announcer.pictures is not None:
-        draft.observers.append(announcer.pictures.observe)
+        draft.observers.append(announcer.pictures.newest.observe)
     if isinstance(source, RememberingSource):
         draft.add("inputs", functools.partial(sourcing.remind, source, outboxes))
     by_hand = updates.install if updates is not None and settings.updates.manual else None

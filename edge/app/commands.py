@@ -84,37 +84,41 @@ class Install(Protocol):
         ...
 
 
+class Session(Protocol):
+    """What is needed of the one to the broker."""
+
+    def post(self, message: Outgoing) -> None:
+        """Publishes where there is a connection."""
+
+    def ack(self, incoming: Incoming) -> None: ...
+
+
+class Service(msgspec.Struct, frozen=True):
+    """What is commanded: `about` are device, model and boot, `file` holds what is remembered. Without `bounds`
+    (`--commands`) there is `install` alone, and no state to be told."""
+
+    topics: Topics
+    about: tuple[str, str, str]
+    file: Path
+    bounds: Bounds | None = None
+    install: Install | None = None
+
+
 class Commands:
     """`heard` in the session's thread; the rest in the main thread."""
 
-    def __init__(
-        self,
-        topics: Topics,
-        controls: Controls,
-        bounds: Bounds,
-        file: Path,
-        *,
-        post: Callable[[Outgoing], None],
-        ack: Callable[[Incoming], None],
-        fence: ReplyFence,
-        clock: Clock,
-        about: tuple[str, str, str],
-        install: Install | None = None,
-        all_of_them: bool = True,
-    ) -> None:
-        """`about`: device, model and boot. `file` holds what is remembered. Without `all_of_them` there is `install`
-        alone, and no state to be told."""
-        self._topics = topics
+    def __init__(self, service: Service, controls: Controls, session: Session, fence: ReplyFence, clock: Clock) -> None:
+        self._service = service
+        self._topics = service.topics
         self._controls = controls
-        self._bounds = bounds
-        self._file = file
-        self._post = post
-        self._ack = ack
+        self._bounds = service.bounds or Bounds()
+        self._session = session
         self._fence = fence
         self._clock = clock
-        self._about = about
-        self._install = install
-        self._names = (*(NAMES if all_of_them else ()), *((INSTALL,) if install is not None else ()))
+        self._names = (
+            *(NAMES if service.bounds is not None else ()),
+            *((INSTALL,) if service.install is not None else ()),
+        )
         self._waiting: deque[Incoming] = deque()
         self._said = State()
         self._kept = State()
@@ -125,12 +129,13 @@ class Commands:
     def open(self) -> None:
         """Takes up what was remembered; what does not fit this model any more is told and left out."""
         try:
-            kept = msgspec.json.decode(self._file.read_bytes(), type=State)
+            kept = msgspec.json.decode(self._service.file.read_bytes(), type=State)
         except FileNotFoundError:
             return
         except (OSError, msgspec.DecodeError, ValueError) as exc:
             log.warning(
-                "what was remembered of commands cannot be read", extra={"file": str(self._file), "reason": str(exc)}
+                "what was remembered of commands cannot be read",
+                extra={"file": str(self._service.file), "reason": str(exc)},
             )
             return
         for name, value in (("threshold", kept.threshold), ("classes", kept.classes)):
@@ -150,7 +155,7 @@ class Commands:
 
     def heard(self, incoming: Incoming) -> None:
         """What came on `set`."""
-        self._ack(incoming)
+        self._session.ack(incoming)
         if len(self._waiting) < WAITING_MOST:
             cut = incoming.payload[: LARGEST + 1]  # what is refused for its size does not wait in memory
             self._waiting.append(replace(incoming, payload=cut))
@@ -193,7 +198,7 @@ class Commands:
         )
         self._answer(incoming, {"command": command.command, "ok": True, **_id(command)})
         if self._said != before or command.remember or command.command in ("forget", "labels"):
-            self._post(self.told())
+            self._session.post(self.told())
 
     def _do(self, command: Command) -> None:
         """Raises RefusedError."""
@@ -232,8 +237,8 @@ class Commands:
         version = None if command.value is UNSET else command.value
         if command.remember or not isinstance(version, (str, NoneType)):
             raise RefusedError("install takes a version as a text, or no value for what waits, and is not remembered")
-        assert self._install is not None
-        if reason := self._install(version):
+        assert self._service.install is not None
+        if reason := self._service.install(version):
             raise RefusedError(reason)
 
     def _changed(self, name: str, value: Any, state: State) -> State:
@@ -295,7 +300,7 @@ class Commands:
     def _keep(self, state: State) -> None:
         """Raises RefusedError where the disk does not take it: then nothing is changed."""
         try:
-            with replacing(self._file, 0o600) as file:
+            with replacing(self._service.file, 0o600) as file:
                 file.write(codec.encode(state))
         except OSError as exc:
             raise RefusedError(f"it cannot be remembered: {exc.strerror}") from exc
@@ -309,7 +314,7 @@ class Commands:
     def _complain(self, reason: str) -> None:
         self._count += 1
         log.warning("a command is refused", extra={"reason": reason})
-        device, model, boot = self._about
+        device, model, boot = self._service.about
         error = Skipped(
             schema=SCHEMA,
             id=f"{device}/{model}/{boot}/set/{self._count}",
@@ -320,14 +325,14 @@ class Commands:
             seq=self._count,
             reason=f"a command is refused: {reason}",
         )
-        self._post(Outgoing(self._topics.error, codec.encode(error), content_type=JSON))
+        self._session.post(Outgoing(self._topics.error, codec.encode(error), content_type=JSON))
 
     def _answer(self, incoming: Incoming, said: dict[str, Any]) -> None:
         payload = codec.encode({"schema": SCHEMA, **said, "settings": self._state()})
-        self._post(Outgoing(self._topics.answer, payload, content_type=JSON))
+        self._session.post(Outgoing(self._topics.answer, payload, content_type=JSON))
         topic = incoming.response_topic
         if topic and not any(c in topic for c in "+#\0") and self._fence.reason(topic) is None:
-            self._post(Outgoing(topic, payload, content_type=JSON, correlation=incoming.correlation))
+            self._session.post(Outgoing(topic, payload, content_type=JSON, correlation=incoming.correlation))
 
 
 def _parsed(payload: bytes) -> Command:

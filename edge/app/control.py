@@ -48,25 +48,21 @@ def listen(
     """Subscribes to `set`, and tells the state at each birth. `install`: where an update waits for a person."""
     if session is None or (controls is None and install is None):
         return
-    from edge.app.commands import Commands
+    from edge.app.commands import Commands, Service
 
-    settings, all_of_them = core.settings, controls is not None
-    commands = Commands(
+    settings = core.settings
+    service = Service(
         core.topics,
-        controls or Controls(),
-        bounds(core.loaded, settings.manifest.labels),
+        (settings.topics.device, core.loaded.manifest.name, core.boot),
         settings.delivery.state_dir / f"{core.stem}.commands.json",
-        post=session.post,
-        ack=session.ack,
-        fence=ReplyFence(core.topics.base, core.discovery, settings.topics.reply_topics),
-        clock=core.clock,
-        about=(settings.topics.device, core.loaded.manifest.name, core.boot),
-        install=install,
-        all_of_them=all_of_them,
+        bounds(core.loaded, settings.manifest.labels) if controls is not None else None,
+        install,
     )
+    fence = ReplyFence(core.topics.base, core.discovery, settings.topics.reply_topics)
+    commands = Commands(service, controls or Controls(), session, fence, core.clock)
     session.subscribe(core.topics.set, commands.heard, qos=0)  # one of QoS 1 waits behind inputs, in a pause for ever
     draft.ticks.append(commands.tick)
-    if all_of_them:
+    if controls is not None:
         draft.births.append(lambda: [commands.told()])
         draft.add("commands", commands.open, commands.close)
 

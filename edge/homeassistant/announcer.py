@@ -10,31 +10,28 @@ back, the last result is sent again, marked as replayed. Its `id` is the old one
 from __future__ import annotations
 
 import logging
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
+from zlib import crc32
 
 from edge.data.message import Message
 from edge.data.units import SECOND_NS
 from edge.homeassistant.document import Document, removal
+from edge.homeassistant.pictures import Pictures, Poster
 from edge.homeassistant.record import Announced, Record
-from edge.mqtt.messages import Incoming, OnDelivery, Outgoing, Refusal
+from edge.mqtt.messages import Incoming, OnDelivery, Outgoing
 from edge.mqtt.topics import Topics
-from edge.overlay.newest_picture import NewestPicture
 from edge.plugins.protocols import Clock
 
 log = logging.getLogger("edge.homeassistant")
 
-JITTER_S = 2.0
-"""A hundred devices hear the same `online`: they answer spread over this time."""
+JITTER_S = 2
+"""A hundred devices hear the same `online`: they answer spread over this time, each at a moment of its own."""
 
 
-class Broker(Protocol):
+class Broker(Poster, Protocol):
     """What is needed of the session."""
-
-    def post(self, message: Outgoing, on_delivery: OnDelivery | None = None) -> None:
-        """Publishes where there is a connection."""
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """`call` is made in the session's thread."""
@@ -54,9 +51,7 @@ class Announcer:
         *,
         clock: Clock,
         states: Callable[[], Sequence[Outgoing]] = tuple,
-        pictures: NewestPicture | None = None,
-        picture_every_s: float = 10.0,
-        jitter_s: Callable[[], float] = lambda: random.uniform(0, JITTER_S),  # noqa: S311 - spreads answers
+        pictures: Pictures | None = None,
     ) -> None:
         """`states` are published behind the document, so that entities know something at once."""
         self._document = document
@@ -66,14 +61,10 @@ class Announcer:
         self._clock = clock
         self._states = states
         self.pictures = pictures
-        self._picture_every_ns = int(picture_every_s * SECOND_NS)
-        self._jitter_s = jitter_s
         self._due_ns: int | None = None
         self._greeted_ns: int | None = None
         self._last: Message | None = None
         self._settled = False
-        self._picture_ns = 0
-        self._picture_under_way = False
 
     def open(self) -> None:
         """Looks up what was announced before."""
@@ -87,13 +78,14 @@ class Announcer:
 
     def born(self) -> None:
         """A connection stands, and `online` was published."""
-        self._picture_under_way = False
+        if self.pictures is not None:
+            self.pictures.born()
         self._due_ns = self._clock.monotonic_ns()
 
     def heard(self, incoming: Incoming) -> None:
         """Home Assistant's own status."""
         if incoming.payload == b"online":
-            self._greeted_ns = self._clock.monotonic_ns() + int(self._jitter_s() * SECOND_NS)
+            self._greeted_ns = self._clock.monotonic_ns() + jitter_ns(self._document.topic)
         self._broker.ack(incoming)
 
     def sending(self, message: Message) -> None:
@@ -114,7 +106,8 @@ class Announcer:
             self._due_ns = self._clock.monotonic_ns()
         # Where the broker goes this moment, its next birth begins again.
         self._announce_if_due()
-        self._show_if_due()
+        if self.pictures is not None:
+            self.pictures.show(Topics(self._document.base).image)
         if self._settled:
             self._settled = False
             self._record.forget_stale()
@@ -156,21 +149,7 @@ class Announcer:
             topic = Topics(self._document.base).result
             self._broker.post(Outgoing(topic, self._last.replayed(), content_type="application/json"))
 
-    def _show_if_due(self) -> None:
-        now = self._clock.monotonic_ns()
-        if self.pictures is None or self._picture_under_way or now < self._picture_ns:
-            return
-        data = self.pictures.take()
-        if not data:
-            return
-        self._picture_ns = now + self._picture_every_ns
-        self._picture_under_way = True  # the next one waits for this one's PUBACK, or for another connection
-        picture = Outgoing(Topics(self._document.base).image, data, content_type="image/jpeg")
-        self._broker.post(picture, OnDelivery(0, self._shown, self._not_shown))
 
-    def _shown(self, _: list[int]) -> None:
-        self._picture_under_way = False
-
-    def _not_shown(self, _: int, refusal: Refusal) -> None:
-        self._picture_under_way = False
-        log.warning("picture not shown", extra={"reason": refusal.reason})
+def jitter_ns(topic: str) -> int:
+    """How long a device waits before it answers: always the same, and others another time."""
+    return crc32(topic.encode()) % (JITTER_S * SECOND_NS)

@@ -13,11 +13,11 @@ from edge.data.tensor import TensorSpec
 from edge.homeassistant.announcer import Announcer
 from edge.homeassistant.components import Results
 from edge.homeassistant.document import Device, Document, document
+from edge.homeassistant.pictures import Pictures
 from edge.homeassistant.record import Record
 from edge.model.manifest import Manifest
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
-from edge.overlay.newest_picture import NewestPicture
 from edge.plugins.protocols import Clock
 from edge.postprocess import regress
 from edge.settings.settings import Settings
@@ -58,8 +58,7 @@ def announcer(
         ),
         clock=clock,
         states=beside.states,
-        pictures=NewestPicture() if results.pictures else None,
-        picture_every_s=settings.publishing.image_interval,
+        pictures=Pictures(transport, clock, settings.publishing.image_interval) if results.pictures else None,
     )
     transport.subscribe(f"{discovery}/status", built.heard, qos=0)  # retained, or said to all who are there
     return built

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edge.app import commands
 from edge.app.commands import WAITING_MOST, Bounds, Commands
 from edge.errors import ConfigError
 from edge.mqtt.messages import Incoming, Outgoing
@@ -27,20 +28,15 @@ class Service:
         self.controls = Controls()
         self.posted: list[Outgoing] = []
         self.acked = 0
-        self.commands = Commands(
-            Topics(BASE),
-            self.controls,
-            bounds,
-            folder / "m.commands.json",
-            post=self.posted.append,
-            ack=self._ack,
-            fence=ReplyFence(BASE),
-            clock=FakeClock(),
-            about=("line3", "m", "5f0c9a1e"),
-        )
+        about = ("line3", "m", "5f0c9a1e")
+        said = commands.Service(Topics(BASE), about, folder / "m.commands.json", bounds)
+        self.commands = Commands(said, self.controls, self, ReplyFence(BASE), FakeClock())
         self.commands.open()
 
-    def _ack(self, incoming: Incoming) -> None:
+    def post(self, message: Outgoing) -> None:
+        self.posted.append(message)
+
+    def ack(self, incoming: Incoming) -> None:
         self.acked += 1
 
     def say(self, payload: bytes, *, retain: bool = False, reply: str | None = None) -> dict[str, object]:

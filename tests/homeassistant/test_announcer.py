@@ -12,10 +12,10 @@ from support.homes import made, result
 from edge.data.message import Message
 from edge.data.result import Detection, ModelRef, Result, Timing
 from edge.data.sample import EncodedImage, Image, Sample
-from edge.homeassistant.announcer import Announcer
+from edge.homeassistant.announcer import Announcer, jitter_ns
+from edge.homeassistant.pictures import Pictures
 from edge.homeassistant.record import Record
 from edge.mqtt.messages import Incoming, Outgoing
-from edge.overlay.newest_picture import NewestPicture
 from edge.testing.fakes import FakeClock
 
 TOPIC = "homeassistant/device/edge-run_line3_m/config"
@@ -63,15 +63,15 @@ class Broker:
 class Home:
     """One life of a device."""
 
-    def __init__(self, folder, document=None, **options):
+    def __init__(self, folder, document=None, picture_every_s=None):
         self.clock, self.broker = FakeClock(), Broker()
         self.document = document or made("classify")
         object_id = self.document.topic.split("/")[-2]
         self.record = Record(folder, object_id)
+        pictures = Pictures(self.broker, self.clock, picture_every_s) if picture_every_s is not None else None
         self.announcer = Announcer(
-            self.document, self.broker, self.record, clock=self.clock, states=lambda: [STATS],
-            jitter_s=lambda: 1.5, **options,
-        )  # fmt: skip
+            self.document, self.broker, self.record, clock=self.clock, states=lambda: [STATS], pictures=pictures
+        )
         self.announcer.open()
 
     def born(self):
@@ -112,9 +112,16 @@ def test_home_assistant_s_birth_is_answered_after_a_little_while(tmp_path):
     home = Home(tmp_path)
     home.born()
     home.greet()
-    assert home.after(1) == []
-    assert topics(home.after(1)) == [TOPIC, STATS.topic]
+    wait_s = jitter_ns(home.document.topic) / 1e9
+    assert home.after(wait_s - 0.01) == []
+    assert topics(home.after(0.02)) == [TOPIC, STATS.topic]
     assert len(home.broker.acked) == 1
+
+
+def test_a_hundred_devices_do_not_answer_at_once():
+    waits = {jitter_ns(f"homeassistant/device/edge_line{n}_m/config") // 100_000_000 for n in range(100)}
+    assert len(waits) > 15
+    assert max(waits) < 20
 
 
 def test_its_death_is_not(tmp_path):
@@ -220,12 +227,12 @@ def test_a_damaged_record_is_as_none(tmp_path):
 def shown(home, payload):
     box = Detection(0, "cat", 0.9, (10.0, 20.0, 50.0, 40.0))
     seen = Result(1, "d/m/b/1", "t", True, "d", ModelRef("m", "1", ""), "s", 1, "detect", [box], Timing(0, 0, 0))
-    home.announcer.pictures.observe(Sample(payload, "s", 0, 0), [seen])
+    home.announcer.pictures.newest.observe(Sample(payload, "s", 0, 0), [seen])
 
 
 @pytest.fixture
 def gallery(tmp_path):
-    home = Home(tmp_path, pictures=NewestPicture(), picture_every_s=10)
+    home = Home(tmp_path, picture_every_s=10)
     home.born()
     return home
 
