@@ -44,7 +44,8 @@ _DAMAGED = (
 class Inert:
     """Stands for whatever a pickle names: takes everything, does nothing."""
 
-    _global = ""
+    of = ""
+    """The global that it stands for."""
 
     def __new__(cls, *args: Any, **_: Any) -> Inert:
         instance = super().__new__(cls)
@@ -66,7 +67,7 @@ class Inert:
         return Inert(*args)
 
 
-_Unpickler: Any = pickle._Unpickler
+_Unpickler: Any = pickle._Unpickler  # noqa: SLF001 - as old as Python 3, and the C one cannot be stepped into
 
 
 class _Machine(_Unpickler):  # type: ignore[misc]
@@ -82,7 +83,7 @@ class _Machine(_Unpickler):  # type: ignore[misc]
     def find_class(self, module: str, name: str) -> type[Inert]:
         full = f"{module}.{name}"
         self._found.setdefault(full)
-        return type(name.rpartition(".")[2] or "Inert", (Inert,), {"_global": full})
+        return type(name.rpartition(".")[2] or "Inert", (Inert,), {"of": full})
 
     def get_extension(self, code: int) -> None:
         self._found.setdefault(f"copyreg extension {code}")
@@ -99,7 +100,7 @@ class _Machine(_Unpickler):  # type: ignore[misc]
         instance = self.stack[-1]
         if (
             isinstance(instance, Inert)
-            and instance._global.endswith("NumpyArrayWrapper")
+            and instance.of.endswith("NumpyArrayWrapper")
             and isinstance(instance.state, dict)
         ):
             self._skip_array(instance.state)

@@ -218,7 +218,7 @@ def _family(estimator: Any) -> str:
     name = type(estimator).__module__.partition(".")[0]
     if name == "catboost":
         return name
-    return name if name in ("xgboost", "lightgbm") and getattr(estimator, "_Booster", None) is not None else ""
+    return name if name in ("xgboost", "lightgbm") and estimator.__sklearn_is_fitted__() else ""
 
 
 def _no_sigmoid(objective: str, forgotten: str) -> str:
@@ -240,7 +240,8 @@ def mend_inside(estimator: Any, marks: Marks) -> None:
     elif family == "lightgbm":
         import lightgbm
 
-        estimator._Booster = lightgbm.Booster(model_str=lightgbm_mended(estimator.booster_.model_to_string(), marks)[0])
+        mended = lightgbm_mended(estimator.booster_.model_to_string(), marks)[0]
+        estimator._Booster = lightgbm.Booster(model_str=mended)  # noqa: SLF001 - unlike XGBoost's it loads no model
         estimator.boosting_type = "gbdt"  # a forest's mean is in its leaves now
 
 

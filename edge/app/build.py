@@ -81,7 +81,7 @@ def _run(shared: Shared, opened: Opened, updates: UpdateAgent | None) -> Run:
     """Of several runs one that cannot be made is none that raises."""
     topics = opened.settings.topics
     base = Topics(f"{topics.prefix}/{topics.device}/{opened.name}")
-    stop = Stop(shared.stop) if shared.names else shared.stop
+    stop = shared.stop.of_run() if shared.names else shared.stop
     outboxes: list[Outbox] = []  # filled below: what reports them is made before them
     made: Made | Exception
     try:

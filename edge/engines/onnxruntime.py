@@ -122,7 +122,7 @@ def load(path: Path, options: EngineOptions) -> OnnxRuntime:
 
     With a `cache_dir` a file that was never seen is first tried in a child process.
     """
-    opening = _Opening(path, options.threads, _providers(options.provider))
+    opening = Opening(path, options.threads, _providers(options.provider))
     graph = _graph(path, options)
     if options.cache_dir is not None:
         _require_survival(opening, options.cache_dir, graph)
@@ -152,7 +152,7 @@ def loads_at_once(path: Path, options: EngineOptions) -> bool:
     return survived and not (graph is not None and graph.is_due)
 
 
-class _Opening:
+class Opening:
     """A model file, and how sessions for it are made."""
 
     def __init__(self, path: Path, threads: int, providers: list[str]) -> None:
@@ -224,7 +224,7 @@ def _graph(path: Path, options: EngineOptions) -> Graph | None:
     return Graph(path, f"{_NAME} mended {_MENDED}", options.cache_dir)
 
 
-def _require_survival(opening: _Opening, cache_dir: Path, graph: Graph | None) -> None:
+def _require_survival(opening: Opening, cache_dir: Path, graph: Graph | None) -> None:
     """A file that ends its engine by a signal must not end the service at every start.
 
     The child also writes the optimised graph. Where it dies of that, it is none, and the model is tried without.
@@ -240,7 +240,7 @@ def _require_survival(opening: _Opening, cache_dir: Path, graph: Graph | None) -
     probe.require_survival(opening.path, _NAME, cache_dir, lambda: _try(opening))
 
 
-def _try(opening: _Opening, graph: Graph | None = None) -> None:
+def _try(opening: Opening, graph: Graph | None = None) -> None:
     save = None if graph is None else graph.partial
     try:
         engine = opening.plain(save)

@@ -13,14 +13,17 @@ from queue import Empty, SimpleQueue
 class Stop:
     """`request`, `fail` and `look` from any thread; `request` and `look` from a signal's handler too."""
 
-    def __init__(self, process: Stop | None = None) -> None:
-        """`process`: what ends the process, where this one ends one of its runs. The main thread waits for both."""
+    def __init__(self, wakes: SimpleQueue[bool] | None = None) -> None:
         # A signal's handler runs between two steps of the main thread: it may take no lock that this one holds.
         # To put into a SimpleQueue is safe there, to set an Event is not.
-        self._wakes: SimpleQueue[bool] = SimpleQueue() if process is None else process._wakes
+        self._wakes: SimpleQueue[bool] = SimpleQueue() if wakes is None else wakes
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._asked = self._again = False
+
+    def of_run(self) -> Stop:
+        """For one of the runs of the process that this one ends: the main thread waits for both."""
+        return Stop(self._wakes)
 
     @property
     def failure(self) -> BaseException | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import msgspec
 
@@ -33,16 +33,14 @@ class Program(msgspec.Struct, frozen=True):
 
 
 class _Parser(argparse.ArgumentParser):
-    """`listed` are the actions whose help ends with what is registered in a group of entry points."""
+    """`listed` are the actions whose help ends with what `plugins` says is registered in a group of entry points."""
 
-    def __init__(self, plugins: Callable[[str], str], **more: Any) -> None:
-        super().__init__(**more)
-        self.listed: list[tuple[argparse.Action, str]] = []
-        self._plugins = plugins
+    listed: Sequence[tuple[argparse.Action, str]] = ()
+    plugins: Callable[[str], str]
 
     def format_help(self) -> str:
         for action, group in self.listed:
-            action.help = (action.help or "").replace("...", self._plugins(group).replace("%", "%%") or "...")
+            action.help = (action.help or "").replace("...", self.plugins(group).replace("%", "%%") or "...")
         return super().format_help()
 
     def error(self, message: str) -> NoReturn:
@@ -151,7 +149,6 @@ def _parser(
     struct: type[msgspec.Struct], program: Program, among: Sequence[Option], *, short: bool = False
 ) -> argparse.ArgumentParser:
     parser = _Parser(
-        program.plugins,
         prog=program.name,
         description=program.description + _listed(program.commands),
         epilog=program.epilog or None,
@@ -159,14 +156,15 @@ def _parser(
         allow_abbrev=False,
         formatter_class=_NarrowFormatter,  # while flags are added; the usual one imports shutil for the width
     )
-    groups: dict[str, Any] = {"": parser}
+    parser.plugins = program.plugins
+    groups: dict[str, Callable[..., argparse.Action]] = {"": parser.add_argument}
     for option in among:
         title = "" if short else option.title
         if title not in groups:
-            groups[title] = parser.add_argument_group(title)
+            groups[title] = parser.add_argument_group(title).add_argument
         action = _add(groups[title], option)
         if option.flag.plugins:
-            parser.listed.append((action, option.flag.plugins))
+            parser.listed = (*parser.listed, (action, option.flag.plugins))
     parser.add_argument(
         program.version_flag, action="version", version=f"{program.name} {program.version}", help="print it and end"
     )
@@ -181,9 +179,9 @@ def _listed(commands: Sequence[tuple[str, str]]) -> str:
     return "\n".join(["\n", *lines]) if lines else ""
 
 
-def _add(group: Any, option: Option) -> argparse.Action:
+def _add(add: Callable[..., argparse.Action], option: Option) -> argparse.Action:
     flag = option.flag
-    more: dict[str, Any] = {"help": _line(option)}
+    more: dict[str, object] = {"help": _line(option)}
     if option.switch:
         more |= {"action": "store_true", "default": None}
     else:
@@ -191,14 +189,12 @@ def _add(group: Any, option: Option) -> argparse.Action:
     required = option.default is msgspec.NODEFAULT
     if flag.positional:
         more["nargs"] = ("+" if required else "*") if flag.many else (None if required else "?")
-        positional: argparse.Action = group.add_argument(option.key, **more)
-        return positional
+        return add(option.key, **more)
     if flag.many:
         more["action"] = "append"
     if flag.alone is not None:
         more |= {"nargs": "?", "const": flag.alone}
-    action: argparse.Action = group.add_argument(*option.words, dest=option.key, required=required, **more)
-    return action
+    return add(*option.words, dest=option.key, required=required, **more)
 
 
 def _line(option: Option) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, get_args
 
 import msgspec
 
@@ -37,7 +37,7 @@ class Flag(msgspec.Struct, frozen=True):
     """
 
     help: str
-    parse: Callable[[str], Any] = str
+    parse: Callable[[str], object] = str
     metavar: str | None = None
     name: str = ""
     short: str = ""
@@ -66,7 +66,7 @@ class Option(msgspec.Struct, frozen=True):
     field: str
     flag: Flag
     switch: bool
-    default: Any
+    default: object
     """`msgspec.NODEFAULT`: it must be given."""
     of_process: bool = False
 
@@ -108,18 +108,18 @@ def _options(struct: type[msgspec.Struct], room: str, heading: Room) -> list[Opt
     required = len(fields) - len(defaults)
     options: list[Option] = []
     for number, field in enumerate(fields):
-        annotation = annotations[field]
-        about = getattr(annotation, "__metadata__", (None,))[0]
+        said = get_args(annotations[field])
+        about = said[1] if len(said) > 1 else None
         default = msgspec.NODEFAULT if number < required else defaults[number - required]
         if isinstance(about, Room):
-            options += _options(annotation.__origin__, field, about)
+            options += _options(said[0], field, about)
         elif isinstance(about, Flag):
-            whole, switch = about.of_process or heading.of_process, annotation.__origin__ is bool
+            whole, switch = about.of_process or heading.of_process, said[0] is bool
             options.append(Option(room, heading.title, field, about, switch, default, whole))
     return options
 
 
-def _annotations(struct: type[msgspec.Struct]) -> dict[str, Any]:
+def _annotations(struct: type[msgspec.Struct]) -> dict[str, object]:
     """Of a struct and of what it inherits."""
     return {name: a for base in reversed(struct.__mro__) for name, a in getattr(base, "__annotations__", {}).items()}
 
@@ -130,10 +130,11 @@ def build(struct: type[Arguments], values: Mapping[str, object]) -> Arguments:
     for option in of(struct):
         if option.key in values:
             rooms.setdefault(option.room, {})[option.field] = values[option.key]
-    own: dict[str, Any] = rooms.pop("", {})
+    own = rooms.pop("", {})
     for room, fields in rooms.items():
-        own[room] = _annotations(struct)[room].__origin__(**fields)
-    return struct(**own)
+        own[room] = get_args(_annotations(struct)[room])[0](**fields)
+    make: Callable[..., Arguments] = struct
+    return make(**own)
 
 
 def get(struct: msgspec.Struct, option: Option) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -47,7 +47,7 @@ def read(path: Path) -> File:
     )
 
 
-def _tables(where: str, raw: object) -> list[dict[str, Any]]:
+def _tables(where: str, raw: object) -> list[dict[str, object]]:
     tables = raw if isinstance(raw, list) else []
     if not tables or not all(isinstance(one, dict) for one in tables):
         raise ConfigError(f"{where}: run = {raw!r:.40}: each run is a table of its own, headed [[run]]")

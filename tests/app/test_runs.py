@@ -165,7 +165,7 @@ def lives(app):
     def made(**runners: Ran) -> tuple[App, list[str], dict[str, Run]]:
         stop, clock, told = Stop(), SystemClock(), []
         runs = {
-            name: Run(name, Topics(f"edge/pi/{name}"), Stop(stop), Made(loaded, ran, (), (), Heartbeats(clock)))
+            name: Run(name, Topics(f"edge/pi/{name}"), stop.of_run(), Made(loaded, ran, (), (), Heartbeats(clock)))
             for name, ran in runners.items()
         }
         watchdog = Watchdog(Heartbeats(clock), clock, {})

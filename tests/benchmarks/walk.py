@@ -51,7 +51,7 @@ class Walk:
 
             def __init__(self) -> None:
                 self._lock = make()
-                frame = sys._getframe(1)
+                frame = sys._getframe(1)  # noqa: SLF001
                 while frame is not None and frame.f_code.co_filename == threading.__file__:
                     frame = frame.f_back
                 name = frame.f_code.co_filename if frame is not None else ""

@@ -146,8 +146,8 @@ def test_an_engine_that_cannot_write_its_graph_is_not_asked_again(model, options
             raise ValueError("no space left on device")
         return plain(self)
 
-    plain = engine._Opening.plain
-    monkeypatch.setattr(engine._Opening, "plain", refuse)
+    plain = engine.Opening.plain
+    monkeypatch.setattr(engine.Opening, "plain", refuse)
     assert answer(engine.load(model, options)).size
     assert graphs(options) == []
     assert engine.loads_at_once(model, options)
@@ -160,7 +160,7 @@ def test_an_engine_that_dies_of_writing_its_graph_still_runs_the_model(model, op
     def die(self, graph):
         os.kill(os.getpid(), signal.SIGSEGV)
 
-    monkeypatch.setattr(engine._Opening, "optimised", die)
+    monkeypatch.setattr(engine.Opening, "optimised", die)
     assert answer(engine.load(model, options)).size
     assert graphs(options) == []
     assert engine.loads_at_once(model, options)

@@ -15,6 +15,14 @@ from edge.model.manifest import Feature
 TEXT_VECTORIZERS = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
 
 
+def histogram_trees(estimator: Any) -> list[Any]:
+    """The trees of a fitted HistGradientBoosting, each with its `nodes`; none of another estimator.
+
+    The one place that reads them: scikit-learn has no public name for them, and skl2onnx goes by the same one.
+    """
+    return [tree for stage in getattr(estimator, "_predictors", ()) for tree in stage]
+
+
 def walk(model: Any, seen: set[int] | None = None) -> Iterator[Any]:
     """The estimator and every one it holds, fitted ones and parameters alike, each once."""
     seen = set() if seen is None else seen

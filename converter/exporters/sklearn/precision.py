@@ -34,7 +34,7 @@ def _takes_float32(estimator: Any) -> bool:
 def _is_tree(estimator: Any) -> bool:
     return (
         _takes_float32(estimator)
-        or hasattr(estimator, "_predictors")
+        or bool(estimators.histogram_trees(estimator))
         or estimators.kind_of(estimator).startswith("LGBM")
     )
 

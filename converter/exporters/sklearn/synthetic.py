@@ -64,10 +64,9 @@ def _thresholds(model: Any) -> list[tuple[int, float]]:
         if tree is not None:
             inner = tree.feature >= 0
             pairs += list(zip(tree.feature[inner].tolist(), tree.threshold[inner].tolist(), strict=True))
-        for stage in getattr(estimator, "_predictors", ()):
-            for predictor in stage:
-                nodes = predictor.nodes[predictor.nodes["is_leaf"] == 0]
-                pairs += list(zip(nodes["feature_idx"].tolist(), nodes["num_threshold"].tolist(), strict=True))
+        for grown in estimators.histogram_trees(estimator):
+            nodes = grown.nodes[grown.nodes["is_leaf"] == 0]
+            pairs += list(zip(nodes["feature_idx"].tolist(), nodes["num_threshold"].tolist(), strict=True))
     return pairs
 
 

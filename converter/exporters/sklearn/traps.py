@@ -200,9 +200,8 @@ def _mark_thresholds(estimator: Any, marks: Marks) -> None:
     if tree is not None and np.any(tree.missing_go_to_left):  # trained with gaps: skl2onnx forgets where they go
         inner = tree.children_left != tree.children_right
         tree.threshold[inner] = marks.of(tree.threshold[inner], tree.missing_go_to_left[inner], single=True)
-    for stage in getattr(estimator, "_predictors", ()):
-        for predictor in stage:
-            predictor.nodes["num_threshold"] = marks.of(predictor.nodes["num_threshold"])
+    for grown in estimators.histogram_trees(estimator):
+        grown.nodes["num_threshold"] = marks.of(grown.nodes["num_threshold"])
 
 
 def _without_passthrough(pipeline: Any) -> None:
@@ -264,7 +263,7 @@ def _is_text_imputer(estimator: Any) -> bool:
 def notes(model: Any, dtype: Precision) -> tuple[str, ...]:
     """What the report has to say about a conversion that is not quite the original."""
     parts = list(estimators.walk(model))
-    boosted = any(hasattr(e, "_predictors") for e in parts)
+    boosted = any(estimators.histogram_trees(e) for e in parts)
     if any(estimators.kind_of(e) in estimators.TEXT_VECTORIZERS and e.lowercase for e in parts):
         return ("text: capital letters beyond A to Z stay capitals on the device; send such words in small letters",)
     if dtype == "float64":
