@@ -109,7 +109,7 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
         guard=guard,
         controls=controls,
     )
-    runner = Runner(source, pipeline, outboxes, clock=core.clock, metrics=core.metrics, stop=core.stop, options=options)
+    runner = Runner(source, pipeline, outboxes, clock=core.clock, metrics=core.metrics, options=options)
     told = controls is not None or words.are_used(settings)
     if running is not None and not (watches or follows or keep or told):  # these are made for the model that runs
         following.join(running, runner, shared.server, status, announcer)
@@ -144,6 +144,7 @@ def _options(core: Core, draft: Draft, source: Source | None) -> RunnerOptions:
         publish_filter=assembly.make_publish_filter(settings, core.loaded.manifest.task, metrics),
         gate=motion.make(core, source),
         idle=draft.idle,
+        stop=core.stop,
         beside_others=bool(core.runs),
         wording=words.make(settings, core.loaded, core.topics.base),
     )

@@ -25,7 +25,7 @@ from edge.pipeline.pipeline import Follow, Keep, Pipeline, Watch
 from edge.plugins.protocols import ThresholdPostprocessor
 from edge.plugins.rows import RowRules
 from edge.runtime.left_out import LeftOut
-from edge.runtime.publisher import Observer
+from edge.runtime.options import Observer
 from edge.runtime.stop import Stop
 from edge.settings.settings import InputSettings, Settings
 from edge.telemetry.clock import SystemClock, clock_synced

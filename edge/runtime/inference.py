@@ -36,6 +36,20 @@ class Takeover(msgspec.Struct, frozen=True):
     taken: Event
 
 
+class Feed(msgspec.Struct, frozen=True):
+    """Where samples come from, and what is told of them. `get` gives what waits, so many seconds and so many items at
+    most, and raises Closed at the end; `wake` has it look again; `shed` is told of each sample that is not run because
+    the board is hot. `senders`: samples come from several, of whom none has to wait for another one's batch; `live`:
+    only the newest matters. `stopping`: the process is to end."""
+
+    get: Callable[[float, int], Sequence[Item]]
+    wake: Callable[[], None]
+    shed: Callable[[Sample], None]
+    stopping: Callable[[], bool]
+    senders: bool
+    live: bool
+
+
 class Inference:
     """Belongs to one thread at a time: the infer thread, or the loop that it was handed to (`handover.py`). `put` and
     `pipeline` from any thread."""
@@ -44,27 +58,21 @@ class Inference:
         self,
         pipeline: Pipeline,
         publisher: Publisher,
-        get: Callable[[float, int], Sequence[Item]],
-        shed: Callable[[Sample], None],
+        feed: Feed,
         *,
-        senders: bool,
-        stopping: Callable[[], bool],
         clock: Clock,
         metrics: Metrics,
         options: RunnerOptions,
-        instances: Instances | None = None,
     ) -> None:
-        """`get` gives what waits, so many seconds and so many items at most, and raises Closed at the end; `shed` is
-        told of each sample that is not run because the board is hot. `senders`: samples come from several, of whom
-        none has to wait for another one's batch. `stopping`: the process is to end. `instances`: samples are prepared
-        and run by them; None: by the thread that this belongs to."""
+        """Samples are prepared and run by the instances of `options`, or, where there are none, by the thread that this
+        belongs to."""
         self.pipeline = pipeline
         """That of the next sample."""
         self._publisher = publisher
-        self._get = get
-        self._shed = shed
-        self._senders = senders
-        self._stopping = stopping
+        self._get = feed.get
+        self._shed = feed.shed
+        self._senders = feed.senders
+        self._stopping = feed.stopping
         self._clock = clock
         self._metrics = metrics
         self._beat = options.beat
@@ -76,10 +84,13 @@ class Inference:
             clock=clock,
             metrics=metrics,
             guard=self._guard,
-            stopping=stopping,
+            stopping=feed.stopping,
             beat=lambda: options.beat("infer"),
         )
-        self._instances = instances
+        self._instances: Instances | None = None
+        if options.instances:
+            # Of a live source the newest frame is taken when an instance is free, of any other one before.
+            self._instances = Instances(options.instances, feed.wake, ahead=0 if feed.live else 1)
         self._groups: deque[Sequence[Item]] = deque()
         self._works: Sequence[Work] = ()
         self._takeovers: deque[Takeover] = deque()

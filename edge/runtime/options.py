@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
+from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.delivery.publish_filter import PublishFilter
+from edge.delivery.retry import Backoff
 from edge.pipeline.pipeline import Pipeline
 from edge.runtime.controls import Controls
 from edge.runtime.guard import Guard
-from edge.runtime.publisher import Observer
+from edge.runtime.stop import Stop
 
 if TYPE_CHECKING:
     from edge.wording.wording import Wording
+
+Observer: TypeAlias = Callable[[Sample, Sequence[Result | Skipped]], None]
 
 
 class RunnerOptions(msgspec.Struct, frozen=True):
@@ -49,5 +53,9 @@ class RunnerOptions(msgspec.Struct, frozen=True):
     """What commands change while it runs; None: there are none."""
     wording: Wording | None = None
     """How the broker is told results; None: as they are."""
+    backoff: Backoff = msgspec.field(default_factory=Backoff)
+    """When a source that went away is opened again."""
+    stop: Stop = msgspec.field(default_factory=Stop)
+    """How other parts and signals end it."""
     guard: Guard = msgspec.field(default_factory=Guard)
     """Leaves out inputs that kill the process; for a source that would be given them again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from msgspec.structs import astuple, replace
 
@@ -16,23 +16,18 @@ from edge.data.sample import Sample
 from edge.delivery.ack import Ack
 from edge.delivery.outbox import Outbox
 from edge.delivery.pending import Acked
-from edge.delivery.publish_filter import PublishFilter
 from edge.errors import SampleError
 from edge.plugins.protocols import Clock
 from edge.runtime.end_report import EndReport
+from edge.runtime.options import RunnerOptions
 from edge.runtime.skip_log import SkipLog
 from edge.telemetry.metrics import Metrics
-
-if TYPE_CHECKING:
-    from edge.runtime.controls import Controls
-    from edge.wording.wording import Wording
 
 log = logging.getLogger("edge.runner")
 
 LOOK_AGAIN_S = 0.5
 
 Outcome: TypeAlias = tuple[Sample, Sequence[Result | Skipped]]
-Observer: TypeAlias = Callable[[Sample, Sequence[Result | Skipped]], None]
 
 
 class Publisher:
@@ -46,25 +41,19 @@ class Publisher:
         clock: Clock,
         metrics: Metrics,
         report: EndReport,
-        publish_filter: PublishFilter | None = None,
-        observers: Sequence[Observer] = (),
-        wording: Wording | None = None,
-        controls: Controls | None = None,
-        waiting: Callable[[], None] = lambda: None,
+        options: RunnerOptions,
     ) -> None:
-        """`safe` is told of each sample that need not be kept any more, from any thread; `waiting` is called about
-        twice a second while an outbox has no room. Observers see all results; `publish_filter` says which of them are
-        published, `wording` in which words the broker is told."""
+        """`safe` is told of each sample that need not be kept any more, from any thread."""
         self._outboxes = outboxes
         self._safe = safe
         self._clock = clock
         self._metrics = metrics
         self._report = report
-        self._filter = publish_filter
-        self._observers = observers
-        self._wording = wording
-        self._controls = controls
-        self._waiting = waiting
+        self._filter = options.publish_filter
+        self._observers = options.observers
+        self._wording = options.wording
+        self._controls = options.controls
+        self._waiting = partial(options.beat, "infer")
         self._skips = SkipLog(clock)
         self.owns_outboxes = False
         """The thread that infers is the owner of the outboxes: it cannot wait for the room that it makes."""

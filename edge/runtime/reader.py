@@ -10,11 +10,11 @@ import msgspec
 
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
-from edge.delivery.retry import Backoff
 from edge.errors import EndOfStream, SampleError, SourceError, UnavailableError
 from edge.plugins.protocols import Clock, Source
 from edge.runtime.controls import Controls
 from edge.runtime.frame_queue import Closed
+from edge.runtime.options import RunnerOptions
 from edge.telemetry.metrics import Metrics
 
 log = logging.getLogger("edge.runner")
@@ -36,22 +36,20 @@ class SourceReader:
     def __init__(
         self,
         source: Source,
-        name: str,
+        stop: threading.Event,
         *,
         clock: Clock,
         metrics: Metrics,
-        backoff: Backoff,
-        stop: threading.Event,
-        controls: Controls | None = None,
+        options: RunnerOptions,
     ) -> None:
-        """`stop`: nothing more is to be read; `controls`: nothing is to be read for a while."""
+        """`stop`: nothing more is to be read."""
         self._source = source
-        self._name = name
+        self._name = options.source_name
         self._clock = clock
         self._metrics = metrics
-        self._backoff = backoff
+        self._backoff = options.backoff
         self._stop = stop
-        self._controls = controls
+        self._controls = options.controls
         self._opened = self._is_up = self._away = False
         self._due_ns = 0
         self._put_away: Read | None = None

@@ -19,19 +19,16 @@ from collections.abc import Callable, Iterator, Sequence
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
 from edge.delivery.outbox import Outbox
-from edge.delivery.retry import Backoff
 from edge.errors import FatalError
 from edge.pipeline.pipeline import Pipeline
 from edge.plugins.protocols import AcknowledgingSource, Clock, LoopSource, Source, WakeableSource
 from edge.runtime.end_report import EndReport
 from edge.runtime.frame_queue import Closed, FrameQueue
 from edge.runtime.handover import Handover
-from edge.runtime.inference import Inference, Item, Takeover, sample_of
-from edge.runtime.instances import Instances
+from edge.runtime.inference import Feed, Inference, Item, Takeover, sample_of
 from edge.runtime.options import RunnerOptions
 from edge.runtime.publisher import Publisher
 from edge.runtime.reader import Read, SourceReader, Unreadable
-from edge.runtime.stop import Stop
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.priority import stand_back
 
@@ -63,11 +60,9 @@ class Runner:
         clock: Clock,
         metrics: Metrics,
         options: RunnerOptions | None = None,
-        backoff: Backoff | None = None,
-        stop: Stop | None = None,
     ) -> None:
-        """`stop` is how other parts and signals end it; a runner without one has its own."""
-        self._end = stop or Stop()
+        self._options = options or RunnerOptions()
+        self._end = self._options.stop
         self._source = source
         self._acknowledging: AcknowledgingSource | None = source if isinstance(source, AcknowledgingSource) else None
         self._wakeable: WakeableSource | None = source if isinstance(source, WakeableSource) else None
@@ -76,32 +71,14 @@ class Runner:
             outbox.on_end = self._end.look
         self._clock = clock
         self._metrics = metrics
-        self._options = options or RunnerOptions()
         self._stop = threading.Event()
         self._report = EndReport(metrics, self._options.source_name)
         publisher = Publisher(
-            self._outboxes,
-            self._safe,
-            clock=clock,
-            metrics=metrics,
-            report=self._report,
-            publish_filter=self._options.publish_filter,
-            observers=self._options.observers,
-            wording=self._options.wording,
-            controls=self._options.controls,
-            waiting=self._beat_infer,
+            self._outboxes, self._safe, clock=clock, metrics=metrics, report=self._report, options=self._options
         )
         self._reader: SourceReader | None = None
         if source is not None:
-            self._reader = SourceReader(
-                source,
-                self._options.source_name,
-                clock=clock,
-                metrics=metrics,
-                backoff=backoff or Backoff(),
-                stop=self._stop,
-                controls=self._options.controls,
-            )
+            self._reader = SourceReader(source, self._stop, clock=clock, metrics=metrics, options=self._options)
         live = source is not None and source.live
         pipelines = self._options.instances
         gated = self._options.gate is not None
@@ -109,19 +86,10 @@ class Runner:
         self._prepares = pipeline.ahead and not pipelines
         capacity = LIVE_CAPACITY if live else AHEAD_CAPACITY + len(pipelines)
         self._frames: FrameQueue[Item] = FrameQueue(capacity, drop_oldest=live, dropped=self._dropped)
-        self._inference = Inference(
-            pipeline,
-            publisher,
-            self._frames.get if self._captures or self._reader is None else self._reader.get,
-            self._shed,
-            senders=self._acknowledging is not None,
-            stopping=self._stop.is_set,
-            clock=clock,
-            metrics=metrics,
-            options=self._options,
-            # Of a live source the newest frame is taken when an instance is free, of any other one before.
-            instances=Instances(pipelines, self._frames.wake, ahead=0 if live else 1) if pipelines else None,
-        )
+        get = self._frames.get if self._captures or self._reader is None else self._reader.get
+        senders = self._acknowledging is not None
+        feed = Feed(get, self._frames.wake, self._shed, self._stop.is_set, senders, live)
+        self._inference = Inference(pipeline, publisher, feed, clock=clock, metrics=metrics, options=self._options)
         self._handover = self._make_handover(source, live=live)
         for outbox in self._outboxes:
             outbox.on_failed = self.fail
@@ -357,9 +325,6 @@ class Runner:
             inference.close()
             if self._reader is not None and not self._captures:
                 self._reader.close()
-
-    def _beat_infer(self) -> None:
-        self._options.beat("infer")
 
     def _safe(self, sample: Sample) -> None:
         self._metrics.inc("samples_safe")

@@ -168,7 +168,8 @@ def test_no_more_than_a_few_batches_are_under_way_at_a_time():
 
 def test_batches_that_do_not_come_again_take_a_second_of_the_end_all_together():
     clock, stops, metrics = SteppingClock(), threading.Event(), Metrics()
-    publisher = Publisher((), lambda _: None, clock=clock, metrics=metrics, report=EndReport(metrics, "list"))
+    report = EndReport(metrics, "list")
+    publisher = Publisher((), lambda _: None, clock=clock, metrics=metrics, report=report, options=RunnerOptions())
     pipeline = made_pipeline()
     batches = Batches(
         publisher,

@@ -12,7 +12,6 @@ from edge.data.result import Classification, ModelRef, Regression, Result, Timin
 from edge.data.sample import Sample
 from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import PublishFilter, PublishRules
-from edge.delivery.retry import Backoff
 from edge.errors import SourceError
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity
@@ -97,12 +96,10 @@ def test_what_comes_in_the_moment_of_a_pause_is_the_first_behind_it_and_a_live_o
 
     reader = SourceReader(
         PausedMeanwhile([1, 2], live=live),
-        "list",
+        threading.Event(),
         clock=clock,
         metrics=Metrics(),
-        backoff=Backoff(),
-        stop=threading.Event(),
-        controls=controls,
+        options=RunnerOptions(controls=controls),
     )
     assert reader.get(1.0) == []
     controls.wanted = Wanted()

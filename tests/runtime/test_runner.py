@@ -53,8 +53,7 @@ class Flow:
             ],
             clock=runner_clock or clock,
             metrics=self.metrics,
-            options=RunnerOptions(grace_s=grace_s, admit=admit, gate=gate),
-            backoff=Backoff(0.001, 0.002),
+            options=RunnerOptions(grace_s=grace_s, admit=admit, gate=gate, backoff=Backoff(0.001, 0.002)),
         )
 
     def received(self, broker=0):

@@ -1,0 +1,77 @@
+"""Laws of the house that `make check` cannot hold; it has the layers, types, private names, lists of parameters."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from pathlib import Path
+
+import pytest
+
+import converter
+import edge
+
+PACKAGES = [Path(package.__file__).parent for package in (edge, converter)]
+FILES = {".".join(_.relative_to(p.parent).with_suffix("").parts): _ for p in PACKAGES for _ in sorted(p.rglob("*.py"))}
+LONGEST = 400
+LONGER = {"delivery/outbox.py": 420}
+"""One state machine, with the queue and the spool in files of their own."""
+BY_TEXT = {
+    "edge.engines.onnxruntime": "_sess",  # a release that has it no more is asked the long way
+    "edge.updates.reference_time": "_trusted_set",  # of the releases in TRIED
+    "converter.exporters.sklearn.estimators": "_predictors",  # scikit-learn has no public name
+}
+"""Private names of other libraries, each in one file."""
+
+
+def imports(name: str) -> set[str]:
+    """The modules that one imports anywhere, also for types alone."""
+    found = set()
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {full if full in modules() else node.module for full in inside}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {plain for plain in found if plain in modules()} - {name.removesuffix(".__init__")}
+
+
+def modules() -> set[str]:
+    return {name.removesuffix(".__init__") for name in FILES}
+
+
+def test_no_files_import_each_other_in_a_circle():
+    graph = {name.removesuffix(".__init__"): imports(name) for name in FILES}
+    assert len(graph) > 500
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.name)
+def test_no_file_is_long(package):
+    lines = {path.relative_to(package).as_posix(): path.read_text().count("\n") for path in package.rglob("*.py")}
+    assert {name: count for name, count in lines.items() if count > LONGER.get(name, LONGEST)} == {}
+
+
+def test_settings_are_typed_and_none_is_any():
+    rooms = [path for name, path in FILES.items() if name.startswith("edge.settings")]
+    names = {
+        path.name
+        for path in rooms
+        for n in ast.walk(ast.parse(path.read_text()))
+        if isinstance(n, ast.Name) and n.id == "Any"
+    }
+    assert names == set()
+
+
+def test_what_is_private_to_others_is_named_in_one_file_also_where_it_is_named_by_a_text():
+    asked = {
+        (name, call.args[1].value)
+        for name, path in FILES.items()
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id in ("getattr", "hasattr", "setattr")
+        if len(call.args) > 1 and isinstance(call.args[1], ast.Constant) and str(call.args[1].value).startswith("_")
+    }
+    ours = {(name, text) for name, text in asked if text.startswith("__") or text == "_fields"}  # Python's
+    assert asked - ours == set(BY_TEXT.items())
