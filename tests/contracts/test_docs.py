@@ -2,19 +2,62 @@
 
 from __future__ import annotations
 
+import builtins
+import importlib
+import pkgutil
 import re
 import runpy
 import tomllib
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import edge
+import edge.cli
+from edge.mqtt.topics import ASKED, OUTPUTS
+from edge.settings import options
+from edge.settings.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REPOSITORY = PROJECT["urls"]["Repository"]
 PAGES = sorted([ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")])
-ROOMS = (ROOT, ROOT / "edge", ROOT / "converter", ROOT / "edge" / "http", ROOT / "edge" / "mqtt")
+ROOMS = (ROOT, ROOT / "edge", ROOT / "converter", ROOT / "edge" / "http", ROOT / "edge" / "mqtt", ROOT / "docs")
+DEVELOPERS = ["ARCHITECTURE.md", "CONTRIBUTING.md", "GLOSSARY.md", "PLUGINS.md", "STABILITY.md"]
+OTHERS = {
+    *("--help", "--help-all"),
+    *("--data-binary", "--http2"),  # curl
+    *("--group-add", "--read-only", "--restart"),  # docker
+    *("--no-deps", "--system-site-packages", "--no-install-recommends", "--strict"),  # pip, venv, apt-get, mkdocs
+    *("--env-manager", "--master"),  # mlflow, spark-submit
+}
+"""Flags of other people's commands."""
+
+
+def code(page):
+    """What stands between ticks on a page."""
+    return re.findall(r"`([^`\n]+)`", page.read_text())
+
+
+def is_there(name):
+    """A module, or what one has."""
+    with suppress(ModuleNotFoundError):
+        importlib.import_module(name)
+        return True
+    module, _, attribute = name.rpartition(".")
+    return bool(module) and is_there(module) and hasattr(importlib.import_module(module), attribute)
+
+
+@cache
+def flags():
+    """Of all our commands."""
+    names = [f"edge.cli.{module.name}" for module in pkgutil.iter_modules(edge.cli.__path__)]
+    modules = [importlib.import_module(name) for name in (*names, "converter.cli", "converter.demo.__main__")]
+    structs = {v for m in modules for v in vars(m).values() if isinstance(v, type) and issubclass(v, msgspec.Struct)}
+    return {word for struct in structs | {Settings} for option in options.of(struct) for word in option.words}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -60,17 +103,46 @@ def test_every_page_for_users_is_named_where_people_begin(page):
 
 
 def test_the_first_page_names_every_extra():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = set(re.findall(r"`([\w-]+)`", (ROOT / "docs" / "index.md").read_text().partition("## Extras")[2]))
-    assert sorted(set(project["optional-dependencies"]) - named) == []
+    assert sorted(set(PROJECT["optional-dependencies"]) - named) == []
 
 
-@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md", "STABILITY.md"])
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_path_of_the_code_exists(page):
-    text = (ROOT / "docs" / page).read_text()
-    paths = re.findall(r"`((?:\w+/)+\w+(?:\.\w+)*|\w+\.py)`", text)
-    assert paths
-    assert [p for p in paths if not any((room / p).exists() for room in ROOMS)] == []
+    top = "edge|converter|tests|docs|deploy|findings|requirements"
+    paths = re.findall(rf"(?<![\w/.-])((?:{top})/[\w./-]*\w|(?:\w+/)*\w+\.py)\b", " ".join(code(page)))
+    told = {p for p in paths if p.rpartition("/")[2] in (*ASKED, *OUTPUTS, "input") or "NAME" in p}  # topics
+    names = {file.name for room in (ROOT / "edge", ROOT / "converter", ROOT / "tests") for file in room.rglob("*.py")}
+    assert [p for p in paths if p not in told | names and not any((room / p).exists() for room in ROOMS)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_module_and_what_is_taken_from_it_exists(page):
+    said = set(re.findall(r"(?<![\w./-])(?:edge|converter)(?:\.\w+)+(?![\w*]|\.\w)", " ".join(code(page))))
+    groups = set(PROJECT["entry-points"])
+    assert [name for name in sorted(said - groups) if not is_there(name)] == []
+
+
+@pytest.mark.parametrize("page", DEVELOPERS)
+def test_every_class_and_its_members_exist(page):
+    named = re.findall(r"\b((?:[A-Z][a-z0-9]+){2,})(?:\.(\w+))?\b", " ".join(code(ROOT / "docs" / page)))
+    text = "\n".join(p.read_text() for top in ("edge", "converter") for p in (ROOT / top).rglob("*.py"))
+    text += "\n".join(p.read_text() for p in (ROOT / "docs" / "plugins-example").rglob("*.py"))
+    named = [(name, member) for name, member in named if not hasattr(builtins, name)]
+    assert [name for name, _ in named if not re.search(rf"\bclass {name}\b|^{name}\b", text, re.MULTILINE)] == []
+    assert [m for _, m in named if m and not re.search(rf"\bdef {m}\b|^ +{m}:|\b{m} = ", text, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_flag_is_one_of_a_command(page):
+    said = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9](?!\*)", page.read_text()))
+    assert sorted(said - flags() - OTHERS) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_target_of_make_exists(page):
+    there = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert sorted(set(re.findall(r"`make ([\w-]+)", page.read_text())) - there) == []
 
 
 def test_the_drawing_names_every_room():
