@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
 
@@ -34,10 +34,12 @@ from edge.app.core import Core, Draft, Shared
 from edge.app.run import Made
 from edge.app.status import Beside, Status
 from edge.delivery.outbox import Outbox
+from edge.mqtt.session import MqttSession
 from edge.pipeline.pipeline import Pipeline
 from edge.plugins.protocols import RememberingSource, Source
 from edge.remote.address import without_credentials
 from edge.runtime import thermal
+from edge.runtime.controls import Controls
 from edge.runtime.options import RunnerOptions
 from edge.runtime.runner import Runner
 from edge.telemetry.board import temperature_celsius
@@ -48,11 +50,22 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge.app.service")
 
 
-def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgent | None) -> Made:
-    """Every part of a run. Raises FatalError."""
-    settings, loaded, session, draft = core.settings, core.loaded, shared.session, Draft()
-    running = updates.runs(core) if updates is not None else None
-    draft.add("engine", stop=loaded.engine.close if running is None else running.close, lasting=True)
+class _Flow(NamedTuple):
+    """A run up to its outboxes. `of_the_model`: what it has beside is made for the model that runs, and no other can
+    take over. `inputs` is their connection, where they have one of their own."""
+
+    core: Core
+    source: Source | None
+    inputs: inputs.Inputs | None
+    pipeline: Pipeline
+    instances: tuple[Pipeline, ...]
+    sees: endpoint.Sees
+    controls: Controls | None
+    of_the_model: bool
+
+
+def _flow(core: Core, draft: Draft, session: MqttSession | None) -> _Flow:
+    """`core` comes back with what looks at pictures."""
     watched = drift.make(core, draft, session)
     if watched is not None:
         core = structs.replace(core, look=watched.look)
@@ -63,32 +76,44 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
     watches = [one.watch for one in (masks, watched) if one is not None]
     keep = captured.keep if captured is not None else None
     then = cascade.make(core, draft)
-    flow, track, controls = control.make(core, *tracking.make(core, source))
+    of_flow, track, controls = control.make(core, *tracking.make(core, source))
     follows = (*((track,) if track is not None else ()), *then.stages())
-    pipeline = flow.pipeline(*watches, follows=follows, keep=keep)
-    instances = _instances(core, pipeline)
+    pipeline = of_flow.pipeline(*watches, follows=follows, keep=keep)
+    count = _instances(core, pipeline)
+    instances = tuple(of_flow.pipeline(*watches) for _ in range(count if count > 1 else 0))
+    of_the_model = bool(watches or follows or keep or controls) or words.are_used(core.settings)
+    tried = trial.make(core, draft, session, captured.differs if captured is not None else None)
+    sees = endpoint.Sees(watched, tried, captured, then)
+    return _Flow(core, source, own, pipeline, instances, sees, controls, of_the_model)
+
+
+def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgent | None) -> Made:
+    """Every part of a run. Raises FatalError."""
+    settings, loaded, session, draft = core.settings, core.loaded, shared.session, Draft()
+    running = updates.runs(core) if updates is not None else None
+    draft.add("engine", stop=loaded.engine.close if running is None else running.close, lasting=True)
+    flow = _flow(core, draft, session)
+    core, source, (watched, tried, captured, then) = flow.core, flow.source, flow.sees
     beside = Beside(
         drift=watched.counts if watched is not None else None,
         capture=captured.counts if captured is not None else None,
         then=then.loaded,
         process_status=session.options.status_topic if session is not None and core.runs else "",
-        instances=instances,
+        instances=max(1, len(flow.instances)),
     )
     status = Status(core, beside, outboxes)
     announcer = outputs.announcer(core, draft, session, status, drift=watched is not None)
     outboxes += outputs.outboxes(core, source, session, announcer)
     refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
     outputs.frame_saver(core, draft)
-    tried = trial.make(core, draft, session, captured.differs if captured is not None else None)
     if shared.server is not None:
-        sees = endpoint.Sees(watched, tried, captured, then)
-        endpoint.serve(core, draft, shared.server, status, sees, has_source=source is not None)
+        endpoint.serve(core, draft, shared.server, status, flow.sees, has_source=source is not None)
     if announcer is not None and announcer.pictures is not None:
         draft.observers.append(announcer.pictures.newest.observe)
     if isinstance(source, RememberingSource):
         draft.add("inputs", functools.partial(sourcing.remind, source, outboxes))
     by_hand = updates.install if updates is not None and settings.updates.manual else None
-    control.listen(core, draft, session, controls, by_hand)
+    control.listen(core, draft, session, flow.controls, by_hand)
     collect.listen(core, draft, session, captured.folder if captured is not None else None)
     if session is not None:
         if shared.broker is None:
@@ -101,20 +126,16 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
     guard = sourcing.guard(core, draft, source, tried)
     if updates is not None:
         updates.join(core, draft, session, status)
-    if own is not None:
-        draft.add("connection of its inputs", own.session.start, own.session.stop)
+    if flow.inputs is not None:
+        draft.add("connection of its inputs", flow.inputs.session.start, flow.inputs.session.stop)
     options = structs.replace(
-        _options(core, draft, source),
-        instances=tuple(flow.pipeline(*watches) for _ in range(instances if instances > 1 else 0)),
-        guard=guard,
-        controls=controls,
+        _options(core, draft, source), instances=flow.instances, guard=guard, controls=flow.controls
     )
-    runner = Runner(source, pipeline, outboxes, clock=core.clock, metrics=core.metrics, options=options)
-    told = controls is not None or words.are_used(settings)
-    if running is not None and not (watches or follows or keep or told):  # these are made for the model that runs
+    runner = Runner(source, flow.pipeline, outboxes, clock=core.clock, metrics=core.metrics, options=options)
+    if running is not None and not flow.of_the_model:
         following.join(running, runner, shared.server, status, announcer)
     heard = (core.topics.set, core.topics.stats, core.topics.info) if session is not None else ()
-    born = draft.born if own is None else own.born
+    born = draft.born if flow.inputs is None else flow.inputs.born
     return Made(loaded, runner, tuple(draft.parts), outboxes, core.hearts, born, status.farewell, heard)
 
 
