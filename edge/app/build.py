@@ -64,7 +64,7 @@ def build_all(settings: Settings, opened: Sequence[Opened], updates: UpdateAgent
     server = endpoint.open_server(settings, stop, clock, metrics)
     shared = Shared(stop, hearts, metrics, clock, tuple(names) if len(names) > 1 else (), session, server, broker)
     made = [_run(shared, one, updates) for one in opened]
-    watchdog = Watchdog(joined.hearts(hearts, made), clock)
+    watchdog = Watchdog(joined.hearts(settings, hearts, made, clock), clock)
     last.ticks.append(HangLog(watchdog).tick)
     if server is not None:
         endpoint.begin(last, server, settings.http)

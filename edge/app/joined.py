@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edge.app import connecting
 from edge.app.core import Draft
+from edge.app.hangs import Hangs
 from edge.app.health import HealthSocket
 from edge.app.run import Run
 from edge.app.topics import TopicsLock
@@ -66,9 +67,12 @@ def _device(source: str) -> str:
     return str(Path(f"{uri.CAMERA_DEVICES}{said}" if said.isdigit() else said).resolve())
 
 
-def hearts(process: Heartbeats, made: Sequence[Run]) -> Heartbeats | Together:
+def hearts(settings: Settings, process: Heartbeats, made: Sequence[Run], clock: Clock) -> Heartbeats | Together:
     """What the watchdog looks at."""
-    return process if len(made) == 1 else Together(process, [run.made.hearts for run in made if run.made is not None])
+    if len(made) == 1:
+        return process
+    hangs = Hangs(settings.delivery.state_dir / f"{settings.topics.device}.hangs.json", clock)
+    return Together(process, {run.name: run.made.hearts for run in made if run.made is not None}, hangs.restarts)
 
 
 def connect(

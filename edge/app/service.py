@@ -14,7 +14,7 @@ import msgspec
 from edge.app.loading import Loaded
 from edge.app.part import Part
 from edge.app.run import Run
-from edge.errors import FatalError
+from edge.errors import ConfigError, FatalError, ModelError
 from edge.runtime.runner import LOOK_S
 from edge.runtime.stop import Stop
 from edge.telemetry.watchdog import Watchdog
@@ -42,8 +42,8 @@ class App(msgspec.Struct, frozen=True):
         return (*self.first, *own, *self.last)
 
     def run(self) -> None:
-        """Once, in the main thread: until every run has ended or a signal comes. Raises FatalError: of several runs
-        the first one's, in their order, that had one."""
+        """Once, in the main thread: until every run has ended or a signal comes. Raises FatalError: of several runs the
+        first one's, in their order, that another start may mend; else the first one's."""
         _listen_to_signals(self.stop)
         for run in self.runs:
             if run.made is not None:
@@ -106,9 +106,9 @@ class App(msgspec.Struct, frozen=True):
     def _raise(self) -> None:
         if self.stop.failure is not None:
             raise self.stop.failure
-        for run in self.runs:
-            if run.error is not None:
-                raise run.error
+        errors = [run.error for run in self.runs if run.error is not None]
+        for error in (*(one for one in errors if not isinstance(one, (ConfigError, ModelError))), *errors):
+            raise error
 
     def _say_end(self) -> None:
         if self.stop.begins_again:

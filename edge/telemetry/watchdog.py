@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from edge.data.units import SECOND_NS
 from edge.plugins.protocols import Clock
@@ -60,18 +60,24 @@ class Heartbeats:
 
 
 class Together:
-    """The process and its several runs: it hangs where a thread of the process itself does, or each run has one that
-    does. One run that hangs beside others that work is told by `edge-run --healthy`, and ends none of them."""
+    """The process and its several runs: it hangs where a thread of the process itself does, each run has one that does,
+    or one does that the process is to be restarted for."""
 
-    def __init__(self, process: Heartbeats, runs: Sequence[Heartbeats]) -> None:
+    def __init__(
+        self, process: Heartbeats, runs: Mapping[str, Heartbeats], restarts: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        """`restarts`: whether a run of this name, which hangs, is worth that to the others."""
         self._process = process
         self._runs = runs
+        self._restarts = restarts
 
     def late(self, within_s: float) -> list[str]:
         """As `Heartbeats.late`."""
-        found = [late for run in self._runs if run.beats for late in (run.late(within_s),)]
-        runs = sorted({name for late in found for name in late}) if all(found) else []
-        return [*self._process.late(within_s), *runs]
+        found = {name: run.late(within_s) for name, run in self._runs.items() if run.beats}
+        hung = [name for name, late in found.items() if late]
+        if not hung or len(hung) < len(found):
+            hung = [name for name in hung if self._restarts(name)]
+        return [*self._process.late(within_s), *sorted({thread for name in hung for thread in found[name]})]
 
 
 class Notifier:

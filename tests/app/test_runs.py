@@ -197,6 +197,12 @@ def test_of_several_errors_the_first_run_s_is_raised(lives):
     assert told == ["second", "first"]
 
 
+def test_an_error_that_another_start_may_mend_is_raised_before_one_that_it_cannot(lives):
+    process, _, _ = lives(first=Ran(0, ModelError("no model")), second=Ran(1, SpoolError("a full disk")))
+    with pytest.raises(SpoolError, match="a full disk"):
+        process.run()
+
+
 def test_a_run_that_has_ended_is_offline_at_each_birth_and_says_why(lives):
     process, _, runs = lives(bad=Ran(0, SpoolError("no room")), done=Ran(0))
     with pytest.raises(SpoolError):

@@ -148,7 +148,7 @@ def test_the_watchdog_of_another_process_is_not_fed(manager, clock):
 
 def test_of_several_runs_the_process_hangs_where_each_of_them_does(clock):
     process, one, two = Heartbeats(clock), Heartbeats(clock), Heartbeats(clock)
-    together = Together(process, [one, two])
+    together = Together(process, {"one": one, "two": two})
     for hearts in (one, two):
         hearts.beat("infer")
     clock.advance(10)
@@ -163,3 +163,19 @@ def test_of_several_runs_the_process_hangs_where_each_of_them_does(clock):
     clock.advance(10)
     two.beat("infer")
     assert together.late(5) == ["mqtt"]
+
+
+def test_one_run_that_hangs_has_the_process_restarted_where_that_is_worth_it(clock):
+    process, one, two = Heartbeats(clock), Heartbeats(clock), Heartbeats(clock)
+    asked: list[str] = []
+    together = Together(process, {"one": one, "two": two}, lambda name: bool(asked.append(name)) or name == "two")
+    for hearts in (one, two):
+        hearts.beat("infer")
+    clock.advance(10)
+    two.beat("infer")
+    assert together.late(5) == []
+    one.beat("infer")
+    clock.advance(10)
+    one.beat("infer")
+    assert together.late(5) == ["infer"]
+    assert asked == ["one", "two"]
