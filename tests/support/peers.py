@@ -144,3 +144,13 @@ def mlserver(
                     "parallel_workers": 0, "debug": False})
     )  # fmt: skip
     return started("mlserver", port, [bins / "mlserver", "start", "."], home)
+
+
+def npm(package: str, version: str) -> Path:
+    """Where npm puts a package, once, below its `node_modules`; empty of it where npm cannot."""
+    folder = CACHE.with_name("edge-run") / f"{package}-{version}"
+    if not (folder / "node_modules" / package).is_dir() and shutil.which("npm") is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder)]
+        subprocess.run([*command, f"{package}@{version}"], check=False, stdin=subprocess.DEVNULL, timeout=600)
+    return folder

@@ -19,6 +19,7 @@ from typing import Protocol
 from integration.faults.broker import Broker as Mosquitto
 from integration.faults.broker import find_mosquitto
 from integration.faults.waiting import wait_until
+from support.peers import npm
 from support.processes import free_port
 
 CLIENT_ID = "edge-run-under-faults"
@@ -263,13 +264,7 @@ class Aedes(_Process):
 
 def aedes_folder() -> Path:
     """Where npm puts it, once; empty of it where npm cannot."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "edge-run" / f"aedes-{AEDES}"
-    if not (folder / "node_modules" / "aedes").is_dir() and shutil.which("npm") is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), f"aedes@{AEDES}"]
-        subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=300)
-    return folder
+    return npm("aedes", AEDES)
 
 
 class Forgetful(Mosquitto):
