@@ -142,8 +142,10 @@ class Connection:
             if polite and was_up and self.client.socket is not None:
                 self.client.disconnect()
                 until = time.monotonic() + CLOSE_WAIT_S
-                while self.client.socket is not None and self.client.wants_write and time.monotonic() < until:
+                while self.client.socket is not None and self.client.wants_write:
                     self.client.write()
+                    if time.monotonic() >= until:  # not before it was tried: a busy machine may stand still so long
+                        break
         finally:
             if self._registered is not None:
                 selector.unregister(self._registered)  # type: ignore[arg-type]

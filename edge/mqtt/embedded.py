@@ -18,7 +18,9 @@ from edge.errors import ConfigError, needs
 STANDARD_PORT = 1883
 START_WAIT_S = 30.0
 HAND_OUT_S = 10.0
-"""How long the end waits for subscribers; one that takes nothing any more holds it up no longer."""
+"""How long the end waits for subscribers that take nothing any more."""
+HAND_OUT_MOST_S = 60.0
+"""And for such as take something: others may still publish."""
 LOOK_S = 0.01
 QUIET_LOOKS = 10
 END_WAIT_S = 1.0
@@ -85,14 +87,17 @@ class EmbeddedBroker:
 
     async def _handed_out(self) -> None:
         """What amqtt has yet to begin with shows as waiting or under way within a few turns."""
-        until = asyncio.get_running_loop().time() + HAND_OUT_S
-        quiet = 0
-        while quiet < QUIET_LOOKS and asyncio.get_running_loop().time() < until:
+        clock = asyncio.get_running_loop().time
+        moved = began = clock()
+        quiet, before = 0, -1
+        while quiet < QUIET_LOOKS and clock() < min(moved + HAND_OUT_S, began + HAND_OUT_MOST_S):
             await asyncio.sleep(LOOK_S)
             sessions = [session for session, _ in self._broker.sessions.values()]
             here = [session for session in sessions if session.transitions.state == "connected"]
-            waits = any(s.inflight_out_count or not s.delivered_message_queue.empty() for s in here)
-            quiet = 0 if waits else quiet + 1
+            waiting = sum(s.inflight_out_count + s.delivered_message_queue.qsize() for s in here)
+            quiet = 0 if waiting else quiet + 1
+            if waiting != before:
+                moved, before = clock(), waiting
 
     def stop(self) -> None:
         """Ends it once its subscribers have everything; a second call does nothing."""

@@ -353,6 +353,17 @@ def test_the_end_says_offline_and_goodbye(broker, session, outcome):
     broker.wait("DISCONNECT", lambda: peer.disconnected)
 
 
+def test_a_machine_that_stands_still_at_the_end_says_goodbye_all_the_same(broker, session, outcome, monkeypatch):
+    monkeypatch.setattr("edge.mqtt.connection.CLOSE_WAIT_S", 0.0)
+    made = session()
+    made.start()
+    peer = broker.peer()
+    made.post(Outgoing("t", b"first"), outcome.on_delivery(0), keep=True)
+    outcome.wait(1)
+    made.stop([Outgoing("t/status", b"offline", retain=True)], 5.0)
+    broker.wait("DISCONNECT", lambda: peer.disconnected, timeout_s=10)
+
+
 def test_births_come_after_the_subscriptions_stand(broker, session):
     made = session(births=lambda: [Outgoing("t/status", b"online")])
     made.subscribe("in", print)
