@@ -240,3 +240,38 @@ def test_its_update_entity_reads_where_an_update_stands_and_its_button_has_what_
     assert (waiting["installed_version"], waiting["latest_version"]) == ("1", "2")
     assert (waiting["release_summary"], waiting["in_progress"]) == ("Better.", False)
     assert commands.of("set") == []
+
+
+def test_several_runs_of_a_process_are_devices_with_zones_and_switches_of_their_own(
+    home, edge_run, broker, client, tmp_path
+):
+    (tmp_path / "labels.txt").write_text("cat\nperson\n")
+    zone = "[run.zones.porch]\npolygon = [[0, 0], [1, 0], [1, 1], [0, 1]]\n"
+    runs = "".join(
+        f'[[run]]\nname = "{name}"\nmodel = "{onnxmodels.one_box(tmp_path / f"{name}.onnx")}"\n{more}'
+        for name, more in (("door", f"track = true\n{zone}"), ("yard", ""))
+    )
+    (tmp_path / "runs.toml").write_text(
+        f'device = "pi"\nmqtt = "{broker.url}"\nstate-dir = "{tmp_path}/state"\ncommands = true\n'
+        f'home-assistant = true\nlabels = "{tmp_path}/labels.txt"\n{runs}'
+    )
+    picture = cv2.imencode(".png", np.zeros((90, 120, 3), np.uint8))[1].tobytes()
+    listener = client(broker.port, "edge/pi/#")
+    process = edge_run("--config", tmp_path / "runs.toml")
+    home.until(switch__pi_door_running="on", switch__pi_yard_running="on")
+    for name in ("door", "yard"):
+        listener.publish(f"edge/pi/{name}/input", picture)
+    listener.publish("edge/pi/door/input", picture)  # the second time it has an id
+    known = home.until(
+        sensor__pi_door_zone_porch="1", sensor__pi_yard_label="person", binary_sensor__pi_door_presence="on"
+    )
+    assert sorted(known["devices"]) == ["pi door", "pi yard"]
+    assert "sensor.pi_yard_zone_porch" not in known["entities"]
+
+    home.ask({"call": ["switch", "turn_off", {"entity_id": "switch.pi_door_running"}]})
+    assert home.until(switch__pi_door_running="off")["states"]["switch.pi_yard_running"] == "on"
+    home.ask({"call": ["number", "set_value", {"entity_id": "number.pi_yard_threshold", "value": 0.95}]})
+    home.until(number__pi_yard_threshold="0.95")
+
+    process.process.kill()
+    home.until(switch__pi_door_running="unavailable", sensor__pi_yard_label="unavailable")
