@@ -32,6 +32,11 @@ class Acknowledgements:
         self._owed: dict[int, _Owed] = {}
         self._unwritten: list[Callable[[], None]] = []
 
+    @property
+    def owing(self) -> int:
+        """How many messages came that are not acknowledged."""
+        return len(self._order)
+
     def owe(self, messages: Iterable[Incoming]) -> None:
         """These came. One that the broker sends again before it has its acknowledgement keeps its place."""
         for message in messages:

@@ -16,7 +16,7 @@ from edge.mqtt import tls
 from edge.mqtt.acknowledgements import Acknowledgements
 from edge.mqtt.codec import fastpath
 from edge.mqtt.codec.client import NOT_MQTT, Client
-from edge.mqtt.messages import Incoming, MqttOptions, ProtocolChoice
+from edge.mqtt.messages import RECEIVE_MAXIMUM, Incoming, MqttOptions, ProtocolChoice
 from edge.mqtt.publish_queue import PublishQueue
 from edge.mqtt.waker import PipeWaker
 
@@ -67,6 +67,8 @@ class Connection:
         self._topics: list[tuple[str, int]] = []
         self._told_subscription = False
         self._checked_s = 0.0
+        self._flooded_s = 0.0
+        """When inputs last came, of more than may be under way: confirmations stand behind them, for however long."""
         self._registered: object = None
         self._wants = selectors.EVENT_READ
 
@@ -215,6 +217,8 @@ class Connection:
             raise UnavailableError(self._why_gone())
         received, client.received = client.received, []
         self.acks.owe(received)
+        if received and self.acks.owing > RECEIVE_MAXIMUM:
+            self._flooded_s = time.monotonic()
         return received
 
     def write(self) -> None:
@@ -232,7 +236,7 @@ class Connection:
 
     def _check_confirmations(self, now: float) -> None:
         oldest_s, limit = self.queue.oldest_s, self._options.confirm_timeout_s
-        if limit and oldest_s is not None and now - oldest_s > limit:
+        if limit and oldest_s is not None and now - max(oldest_s, self._flooded_s) > limit:
             self._gone = f"the broker takes messages but has confirmed none for {limit:.0f} s"
             raise UnavailableError(self._why_gone())
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import time
+
 import pytest
 from support.processes import until
 
@@ -351,6 +355,44 @@ def test_the_end_says_offline_and_goodbye(broker, session, outcome):
     made.stop([Outgoing("t/status", b"offline", retain=True)], 5.0)
     assert [(m.topic, m.payload) for m in peer.published] == [("t", b"first"), ("t/status", b"offline")]
     broker.wait("DISCONNECT", lambda: peer.disconnected)
+
+
+def test_a_broker_is_not_gone_while_its_confirmations_stand_behind_the_inputs_that_it_sends(broker, session, outcome):
+    """A slow board takes longer to read a night's inputs than the broker has to confirm: it began anew for ever."""
+    broker.answer = lambda _: None
+    made = session(options={"confirm_timeout_s": 0.2})
+    made.subscribe("in", lambda _: None)
+    made.start()
+    peer = broker.peer()
+    made.post(Outgoing("t", b"result"), outcome.on_delivery(0), keep=True)
+    broker.wait("the result", lambda: bool(peer.published))
+    flood_until = time.monotonic() + 2.5  # more than two looks at the clock
+    mid = 0
+    while time.monotonic() < flood_until and mid < 60_000:
+        mid += 1
+        peer.publish("in", b"row", mid)
+    peer.puback(peer.published[0].mid)
+    outcome.wait(1)
+
+    assert outcome.confirmed == [0]
+    assert len(broker.peers) == 1
+
+
+def test_a_broker_that_confirms_nothing_is_gone_though_it_sends_inputs(broker, session, outcome):
+    broker.answer = lambda _: None
+    made = session(options={"confirm_timeout_s": 0.2})
+    made.subscribe("in", made.ack_now)
+    made.start()
+    peer = broker.peer()
+    made.post(Outgoing("t", b"result"), outcome.on_delivery(0), keep=True)
+    broker.wait("the result", lambda: bool(peer.published))
+    with contextlib.suppress(OSError):
+        for mid in itertools.cycle(range(1, 60)):
+            peer.publish("in", b"row", mid)
+            broker.wait("its acknowledgement", lambda m=mid: m in peer.acknowledged or len(broker.peers) > 1)
+            peer.acknowledged.clear()
+            if len(broker.peers) > 1:
+                break
 
 
 def test_a_machine_that_stands_still_at_the_end_says_goodbye_all_the_same(broker, session, outcome, monkeypatch):
