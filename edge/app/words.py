@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.app.loading import Loaded
-from edge.mqtt.topics import ASKED, OUTPUTS
+from edge.mqtt.topics import ASKED, OUTPUTS, Topics
 from edge.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ def _heard(settings: Settings, base: str) -> tuple[str, ...]:
     if settings.join.features:
         return tuple(feature.topic for feature in settings.join.features)
     source = settings.input.source or "mqtt:"
-    return (source.removeprefix("mqtt:") or f"{base}/input",) if source.startswith("mqtt:") else ()
+    return (source.removeprefix("mqtt:") or Topics(base).input,) if source.startswith("mqtt:") else ()
 
 
 def _refused(topic: str, *, base: str, heard: tuple[str, ...]) -> str | None:
     """Why no result may go there. `heard`: filters of the topics that the source reads."""
     if topic in {f"{base}/{name}" for name in ("input", *ASKED, *OUTPUTS) if name != "result"}:
         return "it is this service's own, for something else"
-    if not heard or topic == f"{base}/result":  # the source knows these, and leaves them out
+    if not heard or topic == Topics(base).result:  # the source knows these, and leaves them out
         return None
     from edge.mqtt.connection import Connection  # brings paho, which the session loads in its own way
 

@@ -2,7 +2,6 @@
 
 # Not `from __future__ import annotations`: `options.of` reads the annotations.
 import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from msgspec.structs import replace
 from edge import __version__
 from edge.app import profile
 from edge.app.profile import Goal
+from edge.cli import ending
 from edge.errors import ConfigError, FatalError, ModelError
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
@@ -76,18 +76,7 @@ PROGRAM = Program(
 
 def main() -> None:
     """Exit codes: 0 done, 1 bug, 2 usage, 3 model, 4 state folder; 130 after Ctrl-C."""
-    # As an exception: the child process is ended on its way up.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        code = run(sys.argv[1:])
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        sys.stderr.write("edge-bench: interrupted\n")
-        code = 130
-    except BrokenPipeError:  # a reader that leaves early (`| head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code)
+    ending.main(lambda: run(sys.argv[1:]), "edge-bench: interrupted")
 
 
 def run(argv: Sequence[str]) -> int:

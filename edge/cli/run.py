@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
 
 from edge import __version__
 from edge.cli import plugins
+from edge.cli.ending import printing
 from edge.errors import ConfigError, FatalError
 
 TYPE_CHECKING = False  # not typing's: it takes longer to import than all of this
@@ -91,11 +91,11 @@ def _do(settings: Settings) -> int:
     if settings.drift.anew:
         from edge.app import drift
 
-        return _printing(lambda: print("\n".join(drift.forget(settings))) or 0)
+        return printing(lambda: print("\n".join(drift.forget(settings))) or 0)
     if settings.capture.export is not None:
         from edge.app import capture
 
-        return _printing(lambda: print("\n".join(capture.export(settings))) or 0)
+        return printing(lambda: print("\n".join(capture.export(settings))) or 0)
     if settings.updates.uri is not None:
         from edge.app import updating
 
@@ -106,11 +106,11 @@ def _do(settings: Settings) -> int:
     if settings.process.check:
         from edge.tools import doctor
 
-        return _printing(lambda: int(doctor.examine(settings, as_json=settings.process.as_json)))
+        return printing(lambda: int(doctor.examine(settings, as_json=settings.process.as_json)))
     if settings.process.describe:
         from edge.app import sidecar
 
-        return _printing(lambda: sidecar.show(settings))
+        return printing(lambda: sidecar.show(settings))
     # Asked first: the import would cost a plain start a millisecond.
     if any(settings.delivery.state_dir.glob("profile-*.json")):
         from edge.app import profile
@@ -126,20 +126,9 @@ def _service(argv: list[str]) -> int:
     from edge.cli import service
 
     try:
-        return _printing(lambda: service.run(argv, os.environ))
+        return printing(lambda: service.run(argv, os.environ))
     except FatalError as exc:
         return _fail(exc)
-
-
-def _printing(command: Callable[[], int]) -> int:
-    """Runs what prints text for people: a reader that leaves early (`| head`) is no error."""
-    try:
-        code = command()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    return code
 
 
 def _fail(exc: FatalError) -> int:

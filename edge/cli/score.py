@@ -2,7 +2,6 @@
 
 # Not `from __future__ import annotations`: `options.of` reads the annotations.
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from edge import __version__
-from edge.cli import plugins
+from edge.cli import ending, plugins
 from edge.errors import ConfigError, FatalError, SourceError, SpoolError, needs
 from edge.settings import arguments, options, parsers
 from edge.settings.arguments import Program
@@ -129,18 +128,7 @@ PROGRAM = Program(
 
 def main() -> None:
     """Exit codes: 0 done, 1 bug, 2 usage, 3 model, 4 output, 5 input; 130 after Ctrl-C."""
-    # As an exception: what is half written is removed on its way up, and the other processes end.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        code = run(sys.argv[1:])
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        sys.stderr.write("edge-score: interrupted; --resume goes on with it\n")
-        code = 130
-    except BrokenPipeError:  # a reader that leaves early (`| head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code)
+    ending.main(lambda: run(sys.argv[1:]), "edge-score: interrupted; --resume goes on with it")
 
 
 def run(argv: Sequence[str]) -> int:
