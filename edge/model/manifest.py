@@ -7,12 +7,14 @@ manifest; `schema` grows only when the meaning of an old field changes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from edge.data.vocabulary import Activation, Color, Layout, Resize
 from edge.data.vocabulary import Task as Task
+from edge.errors import ModelError
 
 SCHEMA = 1
 ONNX_KEY = "edge.manifest"
@@ -177,6 +179,13 @@ class Manifest(Struct, frozen=True, kw_only=True):
     def takes_pictures(self) -> bool:
         """Whether one of its inputs is a picture."""
         return any(part.kind == "image" for part in self.inputs)
+
+    def output_of(self, role: str, names: Sequence[str]) -> str:
+        """The output with a role, else the first of those that the file has. Raises ModelError where it has it not."""
+        name = next((output.name for output in self.outputs if output.role == role), names[0] if names else "")
+        if name not in names:
+            raise ModelError(f"{self.name}: the manifest names the output {name!r}, the file has {', '.join(names)}")
+        return name
 
     @property
     def features(self) -> tuple[Feature, ...]:

@@ -15,7 +15,7 @@ from edge.data.sample import Frame, ModelInput
 from edge.data.scores import Watch
 from edge.data.tensor import Array, Tensors, TensorSpec
 from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
-from edge.errors import ModelError, SampleError
+from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 
 SEEN = 0.2
@@ -73,11 +73,7 @@ def peaks(maps: Array) -> tuple[Array, Array]:
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Heatmaps:
     """Raises ModelError where there is no such output."""
-    names = [s.name for s in specs]
-    name = next((o.name for o in manifest.outputs if o.role == "heatmaps"), names[0] if names else "")
-    if name not in names:
-        raise ModelError(f"{manifest.name}: the manifest names the output {name!r}, the file has {', '.join(names)}")
-    return Heatmaps(manifest, name)
+    return Heatmaps(manifest, manifest.output_of("heatmaps", [s.name for s in specs]))
 
 
 def recognise(probe: OutputProbe) -> Head | None:

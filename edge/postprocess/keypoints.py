@@ -12,7 +12,7 @@ from edge.data.sample import Frame, ModelInput
 from edge.data.scores import Watch
 from edge.data.tensor import Tensors, TensorSpec
 from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
-from edge.errors import ModelError, SampleError
+from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 
 SEEN = 0.2  # below this a joint of MoveNet is a guess
@@ -58,11 +58,7 @@ class Keypoints:
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Keypoints:
     """Raises ModelError where there is no such output."""
-    names = [s.name for s in specs]
-    name = next((o.name for o in manifest.outputs if o.role == "keypoints"), names[0] if names else "")
-    if name not in names:
-        raise ModelError(f"{manifest.name}: the manifest names the output {name!r}, the file has {', '.join(names)}")
-    return Keypoints(manifest, name)
+    return Keypoints(manifest, manifest.output_of("keypoints", [s.name for s in specs]))
 
 
 def recognise(probe: OutputProbe) -> Head | None:

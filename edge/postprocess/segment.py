@@ -14,7 +14,7 @@ from edge.data.result import Segmentation
 from edge.data.sample import ModelInput
 from edge.data.tensor import Array, Tensors, TensorSpec
 from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
-from edge.errors import ModelError, SampleError
+from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 
 
@@ -84,9 +84,7 @@ class Segmenter:
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Segmenter:
     """Raises ModelError where there is no output for a mask."""
     known = {s.name: s for s in specs}
-    name = next((o.name for o in manifest.outputs if o.role == "mask"), specs[0].name if specs else "")
-    if name not in known:
-        raise ModelError(f"{manifest.name}: the manifest names the output {name!r}, the file has {', '.join(known)}")
+    name = manifest.output_of("mask", list(known))
     if "axis" in manifest.decoder_options:
         axis = manifest.decoder_options["axis"]
     else:

@@ -54,10 +54,7 @@ class TextReader:
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TextReader:
     """Raises ModelError where there are no characters or no such output."""
-    names = [s.name for s in specs]
-    name = next((o.name for o in manifest.outputs if o.role == "steps"), names[0] if names else "")
-    if name not in names:
-        raise ModelError(f"{manifest.name}: the manifest names the output {name!r}, the file has {', '.join(names)}")
+    name = manifest.output_of("steps", [s.name for s in specs])
     if not manifest.labels:
         raise ModelError(f"{manifest.name}: a text needs its characters, in order: --labels FILE, one on each line")
     return TextReader(manifest, name)

@@ -10,6 +10,7 @@ import pytest
 
 import converter
 import edge
+from edge.mqtt.topics import ASKED, OUTPUTS
 
 PACKAGES = [Path(package.__file__).parent for package in (edge, converter)]
 FILES = {".".join(_.relative_to(p.parent).with_suffix("").parts): _ for p in PACKAGES for _ in sorted(p.rglob("*.py"))}
@@ -61,6 +62,16 @@ def test_settings_are_typed_and_none_is_any():
         if isinstance(n, ast.Name) and n.id == "Any"
     }
     assert names == set()
+
+
+def test_a_topic_is_named_in_one_file():
+    ends = {f"/{name}" for name in (*OUTPUTS, *ASKED, "input")}
+    texts = [
+        (n, t) for n, p in FILES.items() for t in ast.walk(ast.parse(p.read_text())) if isinstance(t, ast.JoinedStr)
+    ]
+    lasts = [(name, text.values[-1]) for name, text in texts if text.values]
+    named = {name for name, last in lasts if isinstance(last, ast.Constant) and last.value in ends}
+    assert named == {"edge.mqtt.topics", "edge.homeassistant.build"}  # and Home Assistant's own status
 
 
 def test_what_is_private_to_others_is_named_in_one_file_also_where_it_is_named_by_a_text():
