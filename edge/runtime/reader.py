@@ -60,6 +60,16 @@ class SourceReader:
         self.broken: SourceError | None = None
         """Why a finite source broke off."""
 
+    @property
+    def live(self) -> bool:
+        """Whether only the newest of its samples matters."""
+        return self._source.live
+
+    @property
+    def stopped(self) -> bool:
+        """Nothing more is to be read."""
+        return self._stop.is_set()
+
     def get(self, timeout_s: float, most: int = 1) -> list[Read]:
         """What there is to read, oldest first, `most` at most; nothing after `timeout_s`.
 

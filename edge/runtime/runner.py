@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
@@ -22,13 +23,14 @@ from edge.delivery.outbox import Outbox
 from edge.errors import FatalError
 from edge.pipeline.pipeline import Pipeline
 from edge.plugins.protocols import AcknowledgingSource, Clock, LoopSource, Source, WakeableSource
+from edge.runtime.capturing import READ_WAIT_S, Capture
 from edge.runtime.end_report import EndReport
 from edge.runtime.frame_queue import Closed, FrameQueue
 from edge.runtime.handover import Handover
 from edge.runtime.inference import Feed, Inference, Item, Takeover, sample_of
 from edge.runtime.options import RunnerOptions
 from edge.runtime.publisher import Publisher
-from edge.runtime.reader import Read, SourceReader, Unreadable
+from edge.runtime.reader import SourceReader, Unreadable
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.priority import stand_back
 
@@ -37,7 +39,6 @@ log = logging.getLogger("edge.runner")
 LIVE_CAPACITY = 1
 AHEAD_CAPACITY = 3
 """Of what is prepared ahead: large tensors, that the preprocessor uses again. Two are prepared at each wake."""
-READ_WAIT_S = 0.5
 LOOK_S = 0.25
 """How long the main thread waits at most until it looks at everything again."""
 HANGS_AFTER_S = 5.0
@@ -63,7 +64,6 @@ class Runner:
     ) -> None:
         self._options = options or RunnerOptions()
         self._end = self._options.stop
-        self._source = source
         self._acknowledging: AcknowledgingSource | None = source if isinstance(source, AcknowledgingSource) else None
         self._wakeable: WakeableSource | None = source if isinstance(source, WakeableSource) else None
         self._outboxes = tuple(outboxes)
@@ -82,14 +82,20 @@ class Runner:
         live = source is not None and source.live
         pipelines = self._options.instances
         gated = self._options.gate is not None
-        self._captures = source is not None and (live or gated or pipeline.ahead or bool(pipelines))
-        self._prepares = pipeline.ahead and not pipelines
+        captures = live or gated or pipeline.ahead or bool(pipelines)
         capacity = LIVE_CAPACITY if live else AHEAD_CAPACITY + len(pipelines)
         self._frames: FrameQueue[Item] = FrameQueue(capacity, drop_oldest=live, dropped=self._dropped)
-        get = self._frames.get if self._captures or self._reader is None else self._reader.get
+        get = self._frames.get if captures or self._reader is None else self._reader.get
         senders = self._acknowledging is not None
-        feed = Feed(get, self._frames.wake, self._shed, self._stop.is_set, senders, live)
+        feed = Feed(get, self._frames.wake, partial(self._dropped, reason="heat"), self._stop.is_set, senders, live)
         self._inference = Inference(pipeline, publisher, feed, clock=clock, metrics=metrics, options=self._options)
+        self._capture: Capture | None = None
+        if captures and self._reader is not None:
+            ahead = self._inference if pipeline.ahead and not pipelines else None
+            left_out = partial(self._dropped, reason="motion")
+            self._capture = Capture(
+                self._reader, self._frames, ahead, self._options, came=self._came, left_out=left_out
+            )
         self._handover = self._make_handover(source, live=live)
         for outbox in self._outboxes:
             outbox.on_failed = self.fail
@@ -108,7 +114,7 @@ class Runner:
             or any(outbox.loop is not loop for outbox in self._outboxes)
         ):
             return None
-        if self._captures:
+        if self._capture is not None:
             return Handover(self._inference, self._outboxes, loop, self._clock) if live else None
         reads = isinstance(source, LoopSource) and source.loop is loop
         return Handover(self._inference, self._outboxes, loop) if reads else None
@@ -144,7 +150,7 @@ class Runner:
         look at other runs meanwhile, and is to go on when something came, or after `LOOK_S`. Raises what was fatal."""
         outboxes = [self._start(f"outbox-{o.name}", o.run) for o in self._outboxes if o.loop is None]
         infer = self._start("infer", self._infer, serves=False)
-        capture = [self._start("capture", self._capture)] if self._captures else []
+        capture = [self._start("capture", self._capture.run)] if self._capture is not None else []
         try:
             yield from self._watch(infer)
         finally:
@@ -174,7 +180,7 @@ class Runner:
     @property
     def _source_hangs(self) -> bool:
         """The infer thread is still inside the source although all is to end: what it had read before is delivered."""
-        return not self._captures and self._reader is not None and self._reader.in_source
+        return self._capture is None and self._reader is not None and self._reader.in_source
 
     def _running(self, threads: Sequence[threading.Thread]) -> list[str]:
         """Threads, and outboxes in other loops, that have not ended."""
@@ -250,65 +256,16 @@ class Runner:
         thread.start()
         return thread
 
-    # --- capture ------------------------------------------------------------------------------------
-
-    def _capture(self) -> None:
-        reader = self._reader
-        assert reader is not None
-        try:
-            while True:
-                self._options.beat("capture")
-                for item in reader.get(READ_WAIT_S):
-                    if (passed := self._gated(item)) is not None:
-                        self._queue(passed)
-        except Closed:
-            return
-        finally:
-            self._frames.close()
-            self._came()
-            reader.close()
-
-    def _gated(self, item: Read) -> Read | None:
-        """None where nothing moves and no one asks: it is acknowledged, and counted."""
-        if self._options.gate is None or isinstance(item, Unreadable):
-            return item
-        passed = self._options.gate(item)
-        if passed is None and self._options.controls is not None and self._options.controls.asks:
-            return item
-        if passed is None:
-            self._dropped(item, "motion")
-        return passed
-
-    def _queue(self, item: Item) -> None:
-        """Prepares the item where it is the next one, and waits until there is room for it. Raises Closed."""
-        prepares = self._prepares and (not self._is_live or self._frames.empty)
-        guard = self._options.guard
-        if isinstance(item, Sample) and prepares and not (guard.suspects and guard.verdict(item)):
-            # Of a live source a newer one takes the place of the one that waits: only the first is worth preparing.
-            guard.begin("capture", [item])
-            (item,) = self._inference.pipeline.prepare([item])
-            guard.end("capture")
-        while not self._frames.put(item, READ_WAIT_S):
-            self._options.beat("capture")
-            if self._stop.is_set():
-                raise Closed
-        self._came()
+    # --- told by the threads of the flow -------------------------------------------------------------
 
     def _came(self) -> None:
         if self._handover is not None:
             self._handover.came()
 
-    @property
-    def _is_live(self) -> bool:
-        return self._source is not None and self._source.live
-
     def _dropped(self, item: Item, reason: str = "mailbox") -> None:
         self._metrics.inc(f"dropped:{reason}")
         if not isinstance(item, Unreadable) and self._acknowledging is not None:
             self._acknowledging.ack(sample_of(item))
-
-    def _shed(self, sample: Sample) -> None:
-        self._dropped(sample, "heat")
 
     # --- infer --------------------------------------------------------------------------------------
 
@@ -323,7 +280,7 @@ class Runner:
             inference.end()
         finally:
             inference.close()
-            if self._reader is not None and not self._captures:
+            if self._reader is not None and self._capture is None:
                 self._reader.close()
 
     def _safe(self, sample: Sample) -> None:

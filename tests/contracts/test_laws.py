@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,15 @@ BY_TEXT = {
 """Private names of other libraries, each in one file."""
 
 
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(FILES[name].read_text())
+
+
 def imports(name: str) -> set[str]:
     """The modules that one imports anywhere, also for types alone."""
     found = set()
-    for node in ast.walk(ast.parse(FILES[name].read_text())):
+    for node in ast.walk(tree(name)):
         if isinstance(node, ast.ImportFrom) and node.module:
             inside = [f"{node.module}.{alias.name}" for alias in node.names]
             found |= {full if full in modules() else node.module for full in inside}
@@ -37,6 +43,7 @@ def imports(name: str) -> set[str]:
     return {plain for plain in found if plain in modules()} - {name.removesuffix(".__init__")}
 
 
+@cache
 def modules() -> set[str]:
     return {name.removesuffix(".__init__") for name in FILES}
 
@@ -54,22 +61,15 @@ def test_no_file_is_long(package):
 
 
 def test_settings_are_typed_and_none_is_any():
-    rooms = [path for name, path in FILES.items() if name.startswith("edge.settings")]
-    names = {
-        path.name
-        for path in rooms
-        for n in ast.walk(ast.parse(path.read_text()))
-        if isinstance(n, ast.Name) and n.id == "Any"
-    }
+    rooms = [name for name in FILES if name.startswith("edge.settings")]
+    names = {name for name in rooms for n in ast.walk(tree(name)) if isinstance(n, ast.Name) and n.id == "Any"}
     assert names == set()
 
 
 def test_a_topic_is_named_in_one_file():
     ends = {f"/{name}" for name in (*OUTPUTS, *ASKED, "input")}
-    texts = [
-        (n, t) for n, p in FILES.items() for t in ast.walk(ast.parse(p.read_text())) if isinstance(t, ast.JoinedStr)
-    ]
-    lasts = [(name, text.values[-1]) for name, text in texts if text.values]
+    nodes = [(name, node) for name in FILES for node in ast.walk(tree(name))]
+    lasts = [(name, node.values[-1]) for name, node in nodes if isinstance(node, ast.JoinedStr) and node.values]
     named = {name for name, last in lasts if isinstance(last, ast.Constant) and last.value in ends}
     assert named == {"edge.mqtt.topics", "edge.homeassistant.build"}  # and Home Assistant's own status
 
@@ -77,8 +77,8 @@ def test_a_topic_is_named_in_one_file():
 def test_what_is_private_to_others_is_named_in_one_file_also_where_it_is_named_by_a_text():
     asked = {
         (name, call.args[1].value)
-        for name, path in FILES.items()
-        for call in ast.walk(ast.parse(path.read_text()))
+        for name in FILES
+        for call in ast.walk(tree(name))
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Name)
         and call.func.id in ("getattr", "hasattr", "setattr")
