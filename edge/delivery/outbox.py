@@ -85,7 +85,7 @@ class Outbox:
         self._stop_by_ns: int | None = None
         self._confirmed: deque[Iterable[int]] = deque()
         self._lost: str | None = None
-        self._ready = False
+        self._ready = self._filled = False
         self._owner: int | None = None
         self._up = self._was_up = self._troubled = False
         self._failures = 0
@@ -235,7 +235,7 @@ class Outbox:
         """Leaves word whether new messages are worth a turn, then looks once more whether there are some."""
         if self.ended:
             return math.inf
-        room = self._queue.in_flight < self._sink.window
+        room = self._room() > 0
         self._pending.attentive = room or not self._up or self._always
         noted = self._confirmed or self._lost is not None or (self._ready and not self._up)
         if noted or (self._pending.attentive and self._pending):
@@ -317,7 +317,7 @@ class Outbox:
 
     def _send(self) -> None:
         while self._up:
-            entries = self._next_entries(self._sink.window - self._queue.in_flight)
+            entries = self._next_entries(self._room())
             if not entries:
                 return
             try:
@@ -327,6 +327,13 @@ class Outbox:
                 return
             given_up = sum([self._give_up(key, reason) for key, reason in refused])
             self._metrics.inc(f"sent:{self.name}", len(entries) - given_up)
+
+    def _room(self) -> int:
+        """How many messages may go now. A window that was full is filled again when half of it is free: they go in
+        rows then, not one for each that is confirmed."""
+        window, in_flight = self._sink.window, self._queue.in_flight
+        self._filled = in_flight >= window or (self._filled and in_flight > window // 2)
+        return 0 if self._filled else window - in_flight
 
     def _next_entries(self, room: int) -> list[Entry]:
         sink = self._batch_sink

@@ -229,11 +229,13 @@ class SendQueue:
     def _next(self) -> Delivery | None:
         if self._retry:
             return self._retry.popleft()
+        if not self._earlier:
+            return self._next_of_this_life()
         if self._earlier.due and (self._earlier_is_next or not (self._new or self.disk)):
             self._earlier_is_next = False
             if (delivery := self._earlier.next()) is not None:
                 return delivery
-        self._earlier_is_next = bool(self._earlier)
+        self._earlier_is_next = bool(self._earlier)  # it may have ended
         return self._next_of_this_life() or (self._earlier.next() if self._earlier.due else None)
 
     def _next_of_this_life(self) -> Delivery | None:

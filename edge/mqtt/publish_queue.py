@@ -39,7 +39,8 @@ class PublishQueue:
         """No more than one message is in flight."""
         self.maximum_packet_size = MAX_PACKET
         self.receive_maximum = MAX_IN_FLIGHT
-        self._waiting: deque[Publication] = deque()
+        self._waiting: deque[tuple[Publication, int]] = deque()
+        """Each with its size."""
         self._in_flight: dict[int, tuple[float, OnDelivery | None, int]] = {}
         self._told_refusal = False
         self.confirmed_any = False
@@ -76,14 +77,14 @@ class PublishQueue:
         """Queues messages; those that can never be sent, and why."""
         too_large = []
         for p in publications:
-            if p.size > self.maximum_packet_size:
+            if (size := p.size) > self.maximum_packet_size:
                 too_large.append((p, self._too_large(p)))
             elif not p.qos:
                 self._client.publish_unconfirmed([p])
             elif p.retain and not self.retains:
-                self._waiting.append(replace(p, retain=False))
+                self._waiting.append((replace(p, retain=False), size))
             else:
-                self._waiting.append(p)
+                self._waiting.append((p, size))
         self._send_waiting()
         return too_large
 
@@ -102,12 +103,12 @@ class PublishQueue:
             return
         now = time.monotonic()
         sent = [self._waiting.popleft() for _ in range(room)]
-        for mid, p in zip(self._client.publish(sent), sent, strict=True):
-            self._in_flight[mid] = now, p.on_delivery, p.size
+        for mid, (p, size) in zip(self._client.publish([p for p, _ in sent]), sent, strict=True):
+            self._in_flight[mid] = now, p.on_delivery, size
 
     def _send_unconfirmed(self) -> None:
         """At QoS 0 a message counts as delivered once it is written: nothing more will be known."""
-        sent = list(self._waiting)
+        sent = [p for p, _ in self._waiting]
         self._waiting.clear()
         self._client.publish_unconfirmed(sent)
         for p in sent:

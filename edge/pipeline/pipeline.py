@@ -173,9 +173,10 @@ class Pipeline:
                     outcomes.append(self._result(work.sample, part, decoded[at], synced=synced))
                     at += 1
             results.append(outcomes)
-        for part in (p for work in works for p in work.parts):
-            if part.ready is not None and part.ready.release is not None:
-                part.ready.release()
+        for work in works:
+            for part in work.parts:
+                if part.ready is not None and part.ready.release is not None:
+                    part.ready.release()
         return results
 
     def columns(self, columns: Table, most: int) -> FoundTable | None:
@@ -230,9 +231,10 @@ class Pipeline:
             return [self._decode_one(output.row(i), part, output.each_ns) for i, part in enumerate(parts)]
         each_ns = (self._now() - started) // output.count
         watched = self._watch is not None
+        spent = {ns: timing(ns, output.each_ns, each_ns) for ns in {part.preprocess_ns for part in parts}}
         return [
-            (predictions, timing(parts[i].preprocess_ns, output.each_ns, each_ns), output.row(i) if watched else {})
-            for i, predictions in enumerate(many)
+            (predictions, spent[part.preprocess_ns], output.row(i) if watched else {})
+            for i, (part, predictions) in enumerate(zip(parts, many, strict=True))
         ]
 
     def _decode_one(self, outputs: Tensors, part: Prepared, infer_ns: int) -> Decoded:

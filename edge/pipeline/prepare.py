@@ -21,7 +21,7 @@ from edge.data import codec
 from edge.data.json_path import JsonPath
 from edge.data.json_rows import PIECE_BYTES, JsonRows, json_rows
 from edge.data.result import Prediction, Timing
-from edge.data.sample import ModelInput, Payload, Sample
+from edge.data.sample import ModelInput, Payload, Sample, is_object
 from edge.data.tensor import Tensors
 from edge.errors import SampleError
 from edge.plugins.protocols import AheadPreprocessor, BatchPreprocessor, FreePreprocessor, Preprocessor
@@ -164,7 +164,7 @@ class Preparation:
                 if self._by_row and len(payload) > PIECE_BYTES and (rows := json_rows(payload)) is not None:
                     return _decoded(rows)
                 payload = codec.decode(payload)
-            whole = payload if isinstance(payload, Mapping) else None
+            whole = payload if is_object(payload) else None
             if self._path is not None and isinstance(payload, (dict, list, str, int, float, type(None))):
                 payload = self._path.pick(payload)
             return Opened(whole, self._preprocess.split(payload))
@@ -181,16 +181,14 @@ class Preparation:
         if inputs is None:
             return None
         each_ns = (self._now() - started_ns) // len(rows)
-        works, at = [], 0
+        works, ready = [], iter(inputs)
         for sample, one, piece in zip(samples, opened, pieces, strict=True):
             rest = one.after(len(piece))
             if one.reason:
                 works.append(Work(sample, (Prepared(None, one.reason, UNSET, each_ns),), rest))
                 continue
-            ready = zip(piece, inputs[at : at + len(piece)], strict=True)
-            parts = [Prepared(r, "", self._input_id(p, one.whole), each_ns, p) for p, r in ready]
+            parts = [Prepared(next(ready), "", self._input_id(p, one.whole), each_ns, p) for p in piece]
             works.append(Work(sample, parts, rest))
-            at += len(piece)
         return works
 
     def _one_by_one(self, sample: Sample, opened: Opened, most: int, opened_ns: int) -> Work:
@@ -211,8 +209,8 @@ class Preparation:
 
     def _input_id(self, part: Payload, whole: Mapping[str, Payload] | None) -> InputId:
         if self._reserved_id:
-            for payload in (part, whole):
-                if isinstance(payload, Mapping):
+            for payload in (part,) if part is whole or whole is None else (part, whole):
+                if is_object(payload):
                     found = payload.get("id", UNSET)
                     if isinstance(found, (str, int)) and not isinstance(found, bool):
                         return found

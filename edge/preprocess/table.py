@@ -16,7 +16,7 @@ import numpy as np
 
 from edge.data.array_rows import ArrayRows
 from edge.data.numbers import said, shown
-from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound
+from edge.data.sample import EncodedImage, Image, ModelInput, Payload, Sample, Sound, is_object
 from edge.data.tensor import EXACT, STRING, Array, Tensors, TensorSpec, numpy_dtype, to_integers
 from edge.errors import ModelError, SampleError
 from edge.model import scaling, table_columns
@@ -56,6 +56,15 @@ class TablePreprocessor:
         self.rules = RowRules()
 
     def split(self, payload: Payload) -> Sequence[Payload]:
+        if isinstance(payload, list):
+            if not payload:
+                raise SampleError(f"an empty array; the model takes {self._wanted()}")
+            if _SINGLE.issuperset(map(type, payload)):
+                return [payload]
+            return payload if any(isinstance(row, (list, dict)) for row in payload) else [payload]
+        if is_object(payload):
+            inner = self._unnamed(payload)
+            return [payload] if inner is None else [inner]
         if isinstance(payload, (EncodedImage, Image)):
             raise SampleError(f"a picture, but the model takes {self._wanted()}")
         if isinstance(payload, Sound):
@@ -64,20 +73,11 @@ class TablePreprocessor:
             )
         if isinstance(payload, np.ndarray):
             return self._split_array(payload)
-        if isinstance(payload, Mapping):
-            inner = self._unnamed(payload)
-            return [payload] if inner is None else [inner]
-        if isinstance(payload, list):
-            if not payload:
-                raise SampleError(f"an empty array; the model takes {self._wanted()}")
-            if _SINGLE.issuperset(map(type, payload)):
-                return [payload]
-            return payload if any(isinstance(row, (list, dict)) for row in payload) else [payload]
         return [[payload]]
 
     def __call__(self, sample: Sample) -> ModelInput:
         row = sample.payload
-        values = self._by_name(row) if isinstance(row, Mapping) else self._in_order(row)
+        values = self._by_name(row) if is_object(row) else self._in_order(row)
         if self._columns:
             return ModelInput(
                 {

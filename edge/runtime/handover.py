@@ -1,9 +1,10 @@
-"""A lone input runs where its result goes to.
+"""What takes microseconds runs where its result goes to.
 
-To wake a thread for it, and another for its result, costs time, each a cold start. So where one loop sends all results
-the infer thread hands the inference over to it, and waits. Two kinds of inputs are worth it:
+To wake a thread for an input, and another for its result, costs time, each a cold start; and two threads that both have
+something to do take the interpreter from each other. So where one loop sends all results the infer thread hands the
+inference over to it, and waits. Two kinds of inputs are worth it:
 
-- rows of a model of microseconds, which the loop reads itself;
+- rows of a model of microseconds, which the loop reads itself: from its connection, or where all are there already;
 - frames that the capture thread reads, while they come more slowly than the model takes, and it takes milliseconds. The
   capture thread wakes the loop then.
 

@@ -165,7 +165,7 @@ class Inference:
         if items:
             self.turns += 1
             self._metrics.set("last_sample_s", self._clock.time_ns() / SECOND_NS)
-            if len(items) == 1:
+            if len(items) == 1 or not (self._guard.suspects or Unreadable in map(type, items)):
                 self._groups.append(items)
             else:
                 self._groups.extend(list(group) for _, group in itertools.groupby(items, self._kind))

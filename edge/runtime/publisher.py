@@ -62,7 +62,9 @@ class Publisher:
         """Hands the results of samples to every outbox, in order."""
         acked: list[Acked] = []
         for sample, results in outcomes:
-            acked += self._acked(sample, results)
+            messages = self._messages(sample, results, whole=True)
+            ack = Ack(len(messages) * len(self._outboxes), partial(self._safe, sample))
+            acked += [(message, ack) for message in messages]
         self._put(acked)
         self._count(outcomes)
         for observe in self._observers:
@@ -102,7 +104,7 @@ class Publisher:
         ack = Ack(len(messages), lambda: None)
         self._put([(message, ack) for message in messages])
 
-    def _late(self, result: Result) -> list[Message]:
+    def _late(self, result: Result) -> Sequence[Message]:
         return self._worded(result, Message("result", codec.encode(result), result.seq))
 
     def _put(self, acked: Sequence[Acked]) -> None:
@@ -112,23 +114,21 @@ class Publisher:
             else:
                 outbox.put(acked, self._waiting)
 
-    def _acked(self, sample: Sample, results: Sequence[Result | Skipped]) -> list[Acked]:
-        messages = self._messages(sample, results, whole=True)
-        ack = Ack(len(messages) * len(self._outboxes), partial(self._safe, sample))
-        return [(message, ack) for message in messages]
-
     def _messages(self, sample: Sample, results: Sequence[Result | Skipped], *, whole: bool) -> list[Message]:
         """What is published of these; `whole`: with the last of them the sample is done."""
-        messages = []
+        messages: list[Message] = []
         for result in results:
-            asked = isinstance(result, Result) and self._controls is not None and self._controls.tells()
-            if asked and self._filter is not None and isinstance(result, Result):
+            if isinstance(result, Skipped):
+                messages.append(self._skipped(sample, result))
+                continue
+            asked = self._controls is not None and self._controls.tells()
+            if asked and self._filter is not None:
                 *late, _ = self._filter.insist(result, self._clock.monotonic_ns())
                 messages += [m for r in late for m in self._late(r)]
             message = self._message(sample, result, asked=asked)
             if message is not None:
                 messages += self._worded(result, message)
-            if isinstance(result, Result) and result.events:  # no rule holds back what happened
+            if result.events:  # no rule holds back what happened
                 messages += self._events(result, result.events)
         if whole and messages and sample.origin is not None:
             messages[-1] = replace(messages[-1], origin=sample.origin)
@@ -146,10 +146,10 @@ class Publisher:
             messages.append(Message("event", payload, result.seq, words=words))
         return messages
 
-    def _worded(self, result: Result | Skipped, message: Message) -> list[Message]:
+    def _worded(self, result: Result, message: Message) -> Sequence[Message]:
         """As the broker is told it; where the words fail the result goes out as it is, and an error says why."""
-        if self._wording is None or message.kind != "result" or isinstance(result, Skipped):
-            return [message]
+        if self._wording is None or message.kind != "result":
+            return (message,)
         try:
             return [replace(message, words=self._wording.result(result, message.payload))]
         except SampleError as exc:
@@ -160,13 +160,14 @@ class Publisher:
             error = refusal.of(message, "words", result.model.name, str(exc))
             return [message, Message("error", codec.encode(error), result.seq)]
 
-    def _message(self, sample: Sample, result: Result | Skipped, *, asked: bool) -> Message | None:
+    def _skipped(self, sample: Sample, result: Skipped) -> Message:
+        self._metrics.inc("samples_skipped")
+        self._skips.say(result)
+        self._report.skipped(result.reason)
+        return Message("error", codec.encode(result), result.seq, sample.reply)
+
+    def _message(self, sample: Sample, result: Result, *, asked: bool) -> Message | None:
         """None where it is held back and no asker waits for it; one that was `asked` for is not held back."""
-        if isinstance(result, Skipped):
-            self._metrics.inc("samples_skipped")
-            self._skips.say(result)
-            self._report.skipped(result.reason)
-            return Message("error", codec.encode(result), result.seq, sample.reply)
         published = result if self._filter is None or asked else self._filter.admit(result, self._clock.monotonic_ns())
         if published is not None:
             return Message("result", codec.encode(published), result.seq, sample.reply)

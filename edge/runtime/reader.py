@@ -86,6 +86,8 @@ class SourceReader:
         while item is not None:
             items.append(item)
             item = self._read(0) if len(items) < most else None
+        if len(items) > 1:
+            self._came(len(items) - 1)
         if self._controls is not None and items:
             self._controls.read()
         return items
@@ -105,7 +107,13 @@ class SourceReader:
 
     def _next(self, timeout_s: float) -> Read | None:
         item, self._put_away = self._put_away, None
-        return item if item is not None else self._read(timeout_s)
+        if item is None and (item := self._read(timeout_s)) is not None:
+            self._came(1)
+        return item
+
+    def _came(self, count: int) -> None:
+        self._backoff.reset()
+        self._metrics.inc("samples_read", count)
 
     def _put_by(self, item: Read) -> list[Read]:
         """Came while it was waited for, and the pause before it: it is the first one afterwards, or a live one none."""
@@ -145,11 +153,8 @@ class SourceReader:
             return None
         finally:
             self.in_source = False
-        if item is not None:
-            if not self._is_up:
-                self._up()
-            self._backoff.reset()
-            self._metrics.inc("samples_read")
+        if item is not None and not self._is_up:
+            self._up()
         return item
 
     def _is_due(self, timeout_s: float) -> bool:

@@ -22,7 +22,7 @@ from edge.data.units import SECOND_NS
 from edge.delivery.outbox import Outbox
 from edge.errors import FatalError
 from edge.pipeline.pipeline import Pipeline
-from edge.plugins.protocols import AcknowledgingSource, Clock, LoopSource, Source, WakeableSource
+from edge.plugins.protocols import AcknowledgingSource, Clock, LoopSource, ReadySource, Source, WakeableSource
 from edge.runtime.capturing import READ_WAIT_S, Capture
 from edge.runtime.end_report import EndReport
 from edge.runtime.frame_queue import Closed, FrameQueue
@@ -104,8 +104,8 @@ class Runner:
         """Threads that hung in a source or a sink when `run` returned: an exit has to go without them."""
 
     def _make_handover(self, source: object, *, live: bool) -> Handover | None:
-        """Where one loop sends all results, and reads the source or is woken for the frames of a live one, a lone
-        sample need wake no other thread."""
+        """Where one loop sends all results, and reads the source or is woken for the frames of a live one, a sample
+        need wake no other thread."""
         loop = self._outboxes[0].loop if self._outboxes else None
         if (
             loop is None
@@ -116,7 +116,7 @@ class Runner:
             return None
         if self._capture is not None:
             return Handover(self._inference, self._outboxes, loop, self._clock) if live else None
-        reads = isinstance(source, LoopSource) and source.loop is loop
+        reads = source.loop is loop if isinstance(source, LoopSource) else _is_ready(source)
         return Handover(self._inference, self._outboxes, loop) if reads else None
 
     @property
@@ -287,3 +287,7 @@ class Runner:
         self._metrics.inc("samples_safe")
         if self._acknowledging is not None and not isinstance(sample.token, Unreadable):
             self._acknowledging.ack(sample)
+
+
+def _is_ready(source: object) -> bool:
+    return isinstance(source, ReadySource) and source.ready is True

@@ -22,6 +22,7 @@ class ArraySource:
     """One array for a model of one input; an archive whose names are the inputs' for one of several."""
 
     live = False
+    ready = True
 
     def __init__(self, path: Path, context: SourceContext) -> None:
         self._path = path

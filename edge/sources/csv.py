@@ -55,6 +55,7 @@ class CsvSource:
     """UTF-8, with or without a byte-order mark; the delimiter is found among , ; tab and |."""
 
     live = False
+    ready = True
 
     def __init__(self, path: Path, context: SourceContext, *, max_line: int = MAX_LINE) -> None:
         """A line longer than `max_line` characters is skipped whole."""

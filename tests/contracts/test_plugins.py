@@ -85,6 +85,17 @@ def test_the_fake_source_is_a_source():
     check_source(lambda: ListSource([1, 2]), gives=2)
 
 
+def test_a_source_that_is_ready_only_in_name_is_found_out():
+    class Slow(ListSource):
+        ready = True
+
+        def read(self, timeout_s):
+            return super().read(timeout_s) if timeout_s else None
+
+    with pytest.raises(AssertionError, match="at once"):
+        check_source(lambda: Slow([1, 2]), gives=2)
+
+
 def test_onnxruntime_is_an_engine(flowers):
     engine = onnxruntime.load(flowers.path, EngineOptions())
     check_engine(engine, {engine.inputs[0].name: np.ones((1, 4), dtype=np.float32)})

@@ -113,9 +113,22 @@ def test_at_most_the_window_is_under_way(bench):
     b.turn()
     assert b.received == [0, 1, 2, 3, 4]
 
-    b.broker.confirm(2)
+    b.broker.confirm(3)
     b.turn()
-    assert b.received == [0, 1, 2, 3, 4, 5, 6]
+    assert b.received == [0, 1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_window_that_was_full_is_filled_again_when_half_of_it_is_free(bench):
+    b = bench(broker=FakeBroker(window=4, confirms=False))
+    b.append(*range(20))
+    b.turn()
+    b.broker.confirm(1)
+    b.turn()
+    assert b.received == [0, 1, 2, 3], "one went for one that was confirmed"
+
+    b.broker.confirm(1)
+    b.turn()
+    assert b.received == [0, 1, 2, 3, 4, 5]
 
 
 def test_always_saves_before_it_sends(bench):

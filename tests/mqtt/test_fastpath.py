@@ -36,6 +36,20 @@ def fast_client():
         yield client, peer
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="Linux has it")
+def test_what_has_come_is_acknowledged_at_once_for_brokers_that_wait_for_it(fast_client):
+    client, peer = fast_client
+    client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+    peer.sendall(b"\x40\x02\0\1")
+
+    def confirmed():
+        client.read()
+        return client.acknowledged
+
+    until(confirmed, "the confirmation has come")
+    assert client.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
+
+
 def test_an_identifier_that_is_still_in_flight_is_not_given_again(broker, session, outcome):
     broker.answer = lambda m: None if m.payload == b"held" else 0
     made = session(options={"confirm_timeout_s": 3600.0})

@@ -75,6 +75,14 @@ class Source(ListSource):
         self.loop.waker.wake()
 
 
+class File(ListSource):
+    """All its rows are there."""
+
+    def __init__(self, rows, *, ready=True):
+        super().__init__(range(rows))
+        self.ready = ready
+
+
 class Camera(ListSource):
     """Its frames come in the capture thread, when they are given."""
 
@@ -332,6 +340,20 @@ def test_a_bug_in_the_model_ends_the_loop_and_the_runner():
         service.source.give(1)
         service.loop.join()
     assert str(service.loop.failure) == "broken"
+
+
+def test_rows_that_are_all_there_come_to_run_in_the_loop():
+    with Service(source=File(1000)) as service:
+        service.until_it_ends()
+    assert service.engine.threads[-1] == LOOP
+    assert [m["predictions"][0]["value"] for m in service.broker.received] == [2.0 * n for n in range(1000)]
+    assert service.source.acked == list(range(1000))
+
+
+def test_rows_that_may_have_to_be_waited_for_stay_in_the_infer_thread():
+    with Service(source=File(1000, ready=False)) as service:
+        service.until_it_ends()
+    assert set(service.engine.threads) == {"infer"}
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from edge.plugins.protocols.delivery import (
 from edge.plugins.protocols.inputs import (
     AcknowledgingSource,
     Clock,
+    ReadySource,
     RememberingSource,
     Source,
     WakeableSource,
@@ -70,6 +71,7 @@ __all__ = [
     "PicturePreprocessor",
     "Postprocessor",
     "Preprocessor",
+    "ReadySource",
     "RememberingEngine",
     "RememberingSource",
     "RepairingEngine",

@@ -24,7 +24,7 @@ class Source(Protocol):
     pictures, else the thread that infers.
 
     What a source may be able to do beside: `AcknowledgingSource`, `RememberingSource`, `LoopSource`,
-    `WakeableSource`.
+    `ReadySource`, `WakeableSource`.
     """
 
     live: bool
@@ -65,3 +65,11 @@ class WakeableSource(Protocol):
 
     def wake(self) -> None:
         """A `read` that waits returns None at once, or the next one that would wait. From any thread, open or not."""
+
+
+@runtime_checkable
+class ReadySource(Protocol):
+    """Capability of a source whose samples are all there, as those of a file are."""
+
+    ready: bool
+    """True: `read` never waits, and gives None only where nothing can be had for a while."""

@@ -22,6 +22,7 @@ class BenchSource:
     def __init__(self, spec: str) -> None:
         self._spec = spec
         self.live = parse(spec)[1] > 0
+        self.ready = not self.live
         self._things: Any = iter(())
 
     def open(self) -> None:
