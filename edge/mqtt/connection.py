@@ -7,7 +7,7 @@ import selectors
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import paho.mqtt.client as paho
 
@@ -250,12 +250,12 @@ class Connection:
 
     # --- what is said -----------------------------------------------------------------------------------
 
-    def subscribe(self, topics: Mapping[str, int]) -> None:
+    def subscribe(self, topics: Mapping[str, int], retained_again: Collection[str] = ()) -> None:
         """Topic filters with the QoS that is wanted; `hears` is true once the broker has answered. Of those of QoS 0
-        a refusal is not told."""
+        a refusal is not told. `retained_again`: as `Client.subscribe`'s."""
         if topics:
             self._topics += topics.items()
-            self.client.subscribe(topics)
+            self.client.subscribe(topics, retained_again)
 
     @staticmethod
     def matches(subscription: str, topic: str) -> bool:

@@ -106,9 +106,10 @@ class Join:
         named = {f.name: v.value for f, v in zip(self._rules.features, values, strict=True) if v is not None}
         return (named if self._named else [None if v is None else v.value for v in values]), retained
 
-    def missing(self, device: Device, now_ns: int) -> str:
-        """What is not there and was not told yet; "" where there is no such thing."""
-        waits = now_ns - device.since_ns < self.patience_s * SECOND_NS
+    def missing(self, device: Device, now_ns: int, *, at_once: bool = False) -> str:
+        """What is not there and was not told yet; "" where there is no such thing. `at_once`: what never came is not
+        waited for."""
+        waits = not at_once and now_ns - device.since_ns < self.patience_s * SECOND_NS
         gone = [
             f
             for f in self._rules.features
@@ -246,7 +247,8 @@ class JoinSource:
         if device is None:
             self._inner.ack(came)
             return None
-        found, reason = self._join.row(device, now), self._join.missing(device, now)
+        # A message that comes again was to be part of a row before a restart, and is no part of any now.
+        found, reason = self._join.row(device, now), self._join.missing(device, now, at_once=came.redelivered)
         if found is None:
             self._count("dropped:join")
             self._inner.ack(came)
@@ -294,7 +296,8 @@ def create(rules: JoinRules, context: SourceContext) -> JoinSource:
     texts = [name for name, kind in kinds if kind == "text"]
     join = Join(rules, context.clock.monotonic_ns(), texts=texts, named=bool(context.features))
     topics = tuple(dict.fromkeys(feature.topic for feature in rules.features))
-    inner = MqttSource(context.transport, topics, context)
+    # What was known is not kept over a restart, and a state that seldom changes would be waited for as long.
+    inner = MqttSource(context.transport, topics, context, retained_again=True)
     return JoinSource(inner, join, context, interval_s=rules.interval_s)
 
 

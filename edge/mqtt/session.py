@@ -102,12 +102,17 @@ class MqttSession:
         """In the session's thread too: `up` is not called for a connection that stands already."""
         self._listeners.append(listener)
 
-    def subscribe(self, topic: str, handler: Callable[[Incoming], None], qos: int = 1) -> None:
+    def subscribe(
+        self, topic: str, handler: Callable[[Incoming], None], qos: int = 1, *, retained_again: bool = False
+    ) -> None:
         """Now and on every connection whose session is new. The handler runs in the session's thread, and acknowledges
-        each message of QoS 1. Where the broker refuses one at QoS 0, nothing is said."""
+        each message of QoS 1. Where the broker refuses one at QoS 0, nothing is said. `retained_again`: what the broker
+        retains is wanted at each start, though it knows the subscription."""
         self._subscriptions.add(topic, handler, qos)
+        if retained_again:
+            self._subscriptions.retained_again.add(topic)
         if self._connection is not None and self._connection.up:
-            self._connection.subscribe({topic: qos})
+            self._connection.subscribe({topic: qos}, self._subscriptions.retained_again)
 
     def let_go(self, topics: Sequence[str]) -> None:
         """What comes on these filters is for no one any more: it is acknowledged, as is what was not yet. Before
@@ -316,7 +321,7 @@ class MqttSession:
             log.warning("the broker has QoS 0 only: it confirms no result, and what is lost on the way stays lost")
         log.info("connected to the broker", extra={"broker": str(self.options.url), "protocol": connection.protocol})
         resumed = connection.resumed and not self._negotiation.session_in_doubt
-        connection.subscribe(self._subscriptions.missing(resumed=resumed))
+        connection.subscribe(self._subscriptions.missing(resumed=resumed), self._subscriptions.retained_again)
         if connection.queue.one_at_a_time:  # whether it takes anything: a result would go before what follows
             for message in [m for m in self._births() if m.topic != self.options.status_topic][:1]:
                 self._post(message)

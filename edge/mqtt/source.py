@@ -40,11 +40,14 @@ class MqttSource(Listener):
 
     live = False
 
-    def __init__(self, session: MqttSession, topics: Sequence[str], context: SourceContext) -> None:
-        """`topics` are filters."""
+    def __init__(
+        self, session: MqttSession, topics: Sequence[str], context: SourceContext, *, retained_again: bool = False
+    ) -> None:
+        """`topics` are filters; `retained_again`: what the broker retains of them is wanted at each start."""
         self.loop: Loop = session
         self._session = session
         self._topics = tuple(topics)
+        self._more: dict[str, bool] = {"retained_again": True} if retained_again else {}
         self._wildcard = any(topic.endswith(("#", "+")) for topic in topics)
         self._context = context
         self._waiting = _Waiting()
@@ -63,7 +66,7 @@ class MqttSource(Listener):
             self._subscribed = True
             self._session.listen(self)
             for topic in self._topics:
-                self._session.subscribe(topic, self._on_message)
+                self._session.subscribe(topic, self._on_message, **self._more)
 
     def read(self, timeout_s: float) -> Sample | None:
         sample = self._waiting.get(timeout_s)

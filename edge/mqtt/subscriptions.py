@@ -21,6 +21,8 @@ class Subscriptions:
         self._routes: dict[str, Handler] = {}
         self._qos: dict[str, int] = {}
         self._held: set[str] = set()
+        self.retained_again: set[str] = set()
+        """Filters whose retained messages are wanted at each start, also where the broker has kept the session."""
 
     def add(self, topic: str, handler: Handler, qos: int) -> None:
         """`topic` is a filter. Where there is a handler of it already, both are given each message."""

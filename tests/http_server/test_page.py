@@ -765,11 +765,12 @@ def test_zones_in_force_are_on_the_picture_and_can_be_taken_away(browser, detect
     assert "zones" not in drawn(browser)
 
 
-def test_axe_finds_nothing_while_zones_are_drawn(browser, detector, axe):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_while_zones_are_drawn(browser, detector, axe, scheme):
     url = detector(info={"tracking": TRACKING})
 
     def ready() -> None:
         until(lambda: browser.find_element(By.ID, "draw").is_displayed(), "the newest picture")
         begin(browser)
 
-    assert violations(browser, url, axe, "light", ready) == []
+    assert violations(browser, url, axe, scheme, ready) == []

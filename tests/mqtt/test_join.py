@@ -221,3 +221,13 @@ def test_one_message_may_hold_several_features():
 def test_features_that_are_not_the_models_are_refused(said, reason):
     with pytest.raises(ConfigError, match=reason):
         Joined(*said)
+
+
+def test_a_message_that_comes_again_and_makes_no_row_any_more_is_told_at_once():
+    joined = Joined(TEMPERATURE, HUMIDITY)
+    assert joined.come("plant/line3/t", b"21.5", 1) == []
+    again = Joined(TEMPERATURE, HUMIDITY)
+    (told,) = again.come("plant/line3/t", b"21.5", 1, dup=True)
+    assert "'h' never came (plant/line3/env)" in told
+    assert again.counted == ["dropped:join"]
+    assert again.session.acked == [1]

@@ -30,7 +30,7 @@ class Session:
     def listen(self, listener):
         self.listener = listener
 
-    def subscribe(self, topic, handler):
+    def subscribe(self, topic, handler, **_):
         self.handler = handler
 
     def call_soon(self, call):

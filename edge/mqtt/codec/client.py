@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -139,12 +139,13 @@ class Client:
 
     # --- out ------------------------------------------------------------------------------------------
 
-    def subscribe(self, topics: Mapping[str, int]) -> None:
-        """Each topic at its QoS, or the connection's where that is lower. With MQTT 5 the broker sends retained
-        messages only where the subscription is new, and none that this client published."""
+    def subscribe(self, topics: Mapping[str, int], retained_again: Collection[str] = ()) -> None:
+        """Each topic at its QoS, or the connection's where that is lower. With MQTT 5 the broker sends none that this
+        client published, and retained messages only where the subscription is new, or among `retained_again`."""
         wanted = {topic: min(qos, self.qos) for topic, qos in topics.items()}
         if self.five:
-            self._paho.subscribe([(t, _subscription(t, qos)) for t, qos in wanted.items()])
+            said = [(t, _subscription(t, qos, retained_again=t in retained_again)) for t, qos in wanted.items()]
+            self._paho.subscribe(said)
         else:
             self._paho.subscribe(list(wanted.items()))
 
@@ -234,9 +235,9 @@ class Client:
             self.error = text.partition("on socket: ")[2] or self.error
 
 
-def _subscription(topic: str, qos: int) -> SubscribeOptions:
+def _subscription(topic: str, qos: int, *, retained_again: bool) -> SubscribeOptions:
     shared = topic.startswith("$share/")  # where No Local is an error, and nothing retained comes
-    return SubscribeOptions(qos=qos, noLocal=not shared, retainHandling=1)
+    return SubscribeOptions(qos=qos, noLocal=not shared, retainHandling=0 if retained_again else 1)
 
 
 class Connack:
