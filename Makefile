@@ -19,7 +19,7 @@
 # make lock    requirements/*.txt anew: every package with its hashes, for all platforms
 # make bench   every target of speed, the tables into tests/benchmarks/README.md; its parts are
 #              bench-flow, beside the engine alone and beside a tutorial's loop, and bench-http, beside other people's servers
-#              (BROKER=rabbitmq|nats|aedes: bench-flow's tiny model over that one;
+#              (BROKER=nodelay|rabbitmq|nats|aedes: bench-flow's tiny model over that one;
 #              QUICK=1: to see that it works, and nothing is written); the machine must have nothing else to do
 # make bench-beside OTHER=...         this build beside another one's edge-run, every figure in one run
 # make bench-scale                    what it costs as the work grows, drawn: slower models, a fuller spool, more connections

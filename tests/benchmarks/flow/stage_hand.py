@@ -7,9 +7,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from integration.faults.broker import Broker as Mosquitto
 from integration.faults.brokers import BROKERS
 from support.marks import write_between
 
+NO_DELAY = "nodelay"
+"""mosquitto as most brokers behave: without `set_tcp_nodelay` it holds a small message back while the one before is not
+acknowledged."""
 Contest = Callable[[Path, int, argparse.Namespace], str]
 """Of a folder to work in, the broker's port and the options: the table as Markdown."""
 
@@ -18,7 +22,8 @@ def hold(contest: Contest, options: argparse.Namespace, begin: str, end: str, br
     """Runs the contest beside a broker of its own, prints the table, writes it where `options.write` asks for it."""
     with tempfile.TemporaryDirectory(prefix="edge-run-bench-") as name:
         folder = Path(name)
-        broker = BROKERS[broker_name](folder / "broker")
+        place = folder / "broker"
+        broker = Mosquitto(place, "set_tcp_nodelay true\n") if broker_name == NO_DELAY else BROKERS[broker_name](place)
         broker.start()
         try:
             text = contest(folder, broker.port, options)
