@@ -116,7 +116,7 @@ def _parse(
 ) -> tuple[Mapping[str, object], Sequence[str]]:
     if program.common:
         _help(struct, program, argv)
-    known, unknown = _parser(struct, program, options.of(struct)).parse_known_args(list(argv))
+    known, unknown = _parser(program, options.of(struct)).parse_known_args(list(argv))
     return {key: value for key, value in vars(known).items() if value is not None}, unknown
 
 
@@ -124,11 +124,11 @@ def _help(struct: type[msgspec.Struct], program: Program, argv: Sequence[str]) -
     """Ends the process where help is asked for: the usual flags, or all."""
     every = options.of(struct)
     if "--help-all" in argv:
-        _parser(struct, program, every).parse_args(["--help"])
+        _parser(program, every).parse_args(["--help"])
     if not {"-h", "--help"} & set(argv):
         return
     usual = [option for option in every if option.name in program.common]
-    parser = _parser(struct, program, sorted(usual, key=lambda option: program.common.index(option.name)), short=True)
+    parser = _parser(program, sorted(usual, key=lambda option: program.common.index(option.name)), short=True)
     parser.description = f"{program.description}\n\n{program.examples}"
     parser.epilog = f"{program.name} --help-all lists all {len(every)} flags. {program.epilog}".strip()
     parser.parse_args(["--help"])
@@ -145,9 +145,7 @@ def _lone_word(struct: type[msgspec.Struct], said: dict[str, object], words: Seq
     return words[1:]
 
 
-def _parser(
-    struct: type[msgspec.Struct], program: Program, among: Sequence[Option], *, short: bool = False
-) -> argparse.ArgumentParser:
+def _parser(program: Program, among: Sequence[Option], *, short: bool = False) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=program.name,
         description=program.description + _listed(program.commands),

@@ -31,7 +31,7 @@ def rows(host: Host) -> Iterator[Row]:
     yield _temperature(host)
     bits = host.board.throttled()
     yield _power(host, bits)
-    yield _throttling(host, bits)
+    yield _throttling(bits)
 
 
 def _board(host: Host) -> Row:
@@ -86,7 +86,7 @@ def _offered_ma(host: Host) -> int | None:
     return int.from_bytes(raw, "big") if len(raw) == 4 else None
 
 
-def _throttling(host: Host, bits: int | None) -> Row:
+def _throttling(bits: int | None) -> Row:
     if bits is None:
         return skip("throttling", "this machine does not tell")
     heat = bits & ~board.UNDER_VOLTAGE
