@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -11,10 +13,11 @@ import pytest
 from msgspec.structs import replace
 from support.processes import Client
 
+import edge.testing
 from converter.plugins import ExporterInfo, Limits, PassInfo
 from converter.testing import check_exporter, check_pass
 from edge.data.message import Message
-from edge.data.result import Regression
+from edge.data.result import Classification, Regression
 from edge.data.sample import EncodedImage, Image, ModelInput
 from edge.data.tensor import TensorSpec
 from edge.describe.head import HeadInfo
@@ -25,11 +28,12 @@ from edge.mqtt.messages import Listener, MqttOptions
 from edge.mqtt.session import MqttSession
 from edge.mqtt.sink import MqttSink
 from edge.mqtt.url import parse
-from edge.plugins import registry
+from edge.plugins import capabilities, registry
 from edge.plugins.columns import Columns, Words
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import Declaration
 from edge.plugins.protocols import EngineOptions
+from edge.plugins.rows import RowRules
 from edge.preprocess import PreprocessorInfo
 from edge.sinks.console import ConsoleSink
 from edge.sinks.file import FileSink
@@ -305,9 +309,38 @@ class Unlike(Plain):
         return [ModelInput({"x": np.ones((1, 2), np.float32)}) for _ in payloads]
 
 
+class Counting(Plain):
+    def __init__(self):
+        self.seen = 0
+
+    def __call__(self, sample):
+        self.seen += 1
+        return ModelInput({"x": np.array([[sample.payload, self.seen]], np.float32)})
+
+
+class CountingAhead(Counting):
+    ahead = True
+
+
+class CountingFree(Counting):
+    by_row = False
+
+
+class Forgetful(Plain):
+    keeps_pictures = False
+
+
+class Blind(Plain):
+    look = None
+
+
 @pytest.mark.parametrize(
     ("broken", "promise"),
     [
+        (CountingAhead, "one that prepares ahead keeps nothing"),
+        (CountingFree, "a free one keeps nothing"),
+        (Forgetful, "with `keeps_pictures` the picture is there"),
+        (Blind, "`look` is shown each picture"),
         (Widening, "does not fit"),
         (Renaming, "those of the engine's inputs"),
         (Credulous, "is refused with SampleError"),
@@ -317,6 +350,133 @@ class Unlike(Plain):
 def test_a_preprocessor_that_breaks_a_promise_is_found_out(broken, promise):
     with pytest.raises(AssertionError, match=promise):
         check_preprocessor(broken, [5, 6], ROWS, bad=["text"] if broken is Credulous else ())
+
+
+class Rows(Plain):
+    """Of rows by name, and of arrays of rows."""
+
+    by_row = True
+
+    def __init__(self):
+        self.rules = RowRules()
+
+    def split(self, payload):
+        return payload if isinstance(payload, list) else [payload]
+
+    def __call__(self, sample):
+        further = [key for key in sample.payload if key != "a"]
+        if further and not self.rules.ignore_unknown:
+            raise SampleError(f"{further[0]} is no feature")
+        for key in further:
+            self.rules.left_out(key)
+        return ModelInput({"x": np.array([[sample.payload["a"], 0]], np.float32)})
+
+
+class Whole(Rows):
+    def split(self, payload):
+        return payload[:1] if isinstance(payload, list) else [payload]
+
+
+class Lax(Rows):
+    def __call__(self, sample):
+        return ModelInput({"x": np.array([[sample.payload["a"], 0]], np.float32)})
+
+
+class Silent(Rows):
+    def __call__(self, sample):
+        if len(sample.payload) > 1 and not self.rules.ignore_unknown:
+            raise SampleError("a key is no feature")
+        return ModelInput({"x": np.array([[sample.payload["a"], 0]], np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (Whole, "each element of an array of rows is a sample"),
+        (Lax, "a key that is left out is told"),
+        (Silent, "a key that is left out is told"),
+    ],
+)
+def test_a_preprocessor_of_rows_that_breaks_a_promise_is_found_out(broken, promise):
+    payloads = [{"a": 1}, [{"a": 1}, {"a": 2}]]
+    check_preprocessor(Rows, payloads, ROWS)
+    with pytest.raises(AssertionError, match=promise):
+        check_preprocessor(broken, payloads, ROWS)
+
+
+class Sure(DoublingEngine):
+    """Refuses what it has no input for."""
+
+    def infer(self, tensors):
+        if set(tensors) != {"x"}:
+            raise SampleError("no such input")
+        return super().infer(tensors)
+
+
+class Coupling(Sure):
+    couples_rows = False
+
+    def infer(self, tensors):
+        return {"y": super().infer(tensors)["y"] + len(tensors["x"])}
+
+
+class Remembering(Sure):
+    remembers = True
+
+
+class Stubborn(Remembering):
+    total = 0.0
+
+    def infer(self, tensors):
+        outputs = super().infer(tensors)
+        self.total += float(tensors["x"].sum())
+        return {"y": outputs["y"] + self.total}
+
+    def reset(self):
+        """Forgets nothing."""
+
+
+class Resetting(Stubborn):
+    def reset(self):
+        self.total = 0.0
+
+
+class Mute(Sure):
+    repairs = ("",)
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        (Coupling, "a row beside it changes no output"),
+        (Remembering, "one that remembers has `reset`"),
+        (Stubborn, "after `reset` it answers as at the beginning"),
+        (Mute, "words for a user"),
+    ],
+)
+def test_an_engine_that_breaks_a_promise_is_found_out(broken, promise):
+    inputs = {"x": np.ones((1, 1), np.float32)}
+    check_engine(Resetting(), inputs)
+    with pytest.raises(AssertionError, match=promise):
+        check_engine(broken(), inputs)
+
+
+def test_a_decoder_that_tells_what_is_below_its_threshold_is_found_out():
+    class Low:
+        threshold = 0.5
+
+        def __call__(self, outputs, model_input):
+            return [Classification(index=0, label="a", score=0.4)]
+
+    with pytest.raises(AssertionError, match="nothing below its `threshold`"):
+        check_postprocessor(Low(), {"y": np.ones((1, 1), np.float32)}, ModelInput({}))
+
+
+def test_each_capability_has_its_check():
+    kits = "\n".join(path.read_text() for path in Path(edge.testing.__file__).parent.rglob("*.py"))
+    for seam in capabilities.SEAMS.values():
+        for capability in capabilities.capabilities(seam):
+            assert re.search(rf"isinstance\(\w+, {capability.__name__}\)", kits), capability.__name__
 
 
 def texts(*values):

@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from edge.data.sample import ModelInput, Payload, Sample
-from edge.data.tensor import Tensors, TensorSpec, numpy_dtype
+from edge.data.sample import ModelInput, Payload
+from edge.data.tensor import TensorSpec, numpy_dtype
 from edge.errors import SampleError
 from edge.plugins import protocols
-from edge.plugins.protocols import BatchPreprocessor, Preprocessor
+from edge.plugins.protocols import Preprocessor
+from edge.testing.checks.abilities import check_abilities, equal, last_of
 from edge.testing.checks.parts import assert_whole
 
 
@@ -30,7 +31,7 @@ def check_preprocessor(
     first = make()
     assert_whole(protocols.Preprocessor, first)
     kept = copy.deepcopy(list(payloads))
-    model_inputs = [_one(first, payload) for payload in payloads]
+    model_inputs = [last_of(first, payload) for payload in payloads]
     assert _same(kept, list(payloads)), "a payload is not changed"
     assert any(model_input is not None for model_input in model_inputs), "some of the payloads give tensors"
     for model_input in model_inputs:
@@ -45,29 +46,18 @@ def check_preprocessor(
     for payload in payloads:
         for wrong in bad:
             _refuses(second, wrong)
-        model_input = _one(second, payload)
+        model_input = last_of(second, payload)
         again.append(
             None if model_input is None else {n: np.array(a, copy=True) for n, a in model_input.tensors.items()}
         )
-    same = all(_equal(a, b) for a, b in zip(held, again, strict=True))
+    same = all(equal(a, b) for a, b in zip(held, again, strict=True))
     assert same, "a fresh one makes the same, beside bad ones too"
-    third = make()
-    if isinstance(third, BatchPreprocessor):
-        _is_the_same_together(third, payloads, held)
-
-
-def _one(preprocessor: Preprocessor, payload: Payload) -> ModelInput | None:
-    parts = preprocessor.split(payload)
-    assert len(parts) > 0, "a payload holds at least one sample"
-    model_input = None
-    for part in parts:
-        model_input = preprocessor(Sample(part, "check", 1, 1))
-    return model_input
+    check_abilities(make, payloads, held)
 
 
 def _refuses(preprocessor: Preprocessor, payload: Payload) -> None:
     try:
-        _one(preprocessor, payload)
+        last_of(preprocessor, payload)
     except SampleError:
         return
     raise AssertionError(f"{str(payload)[:60]!r} is refused with SampleError")
@@ -83,23 +73,6 @@ def _fits(model_input: ModelInput, inputs: Sequence[TensorSpec]) -> None:
             len(wanted) == array.ndim
             and all(not isinstance(w, int) or w == d for w, d in zip(wanted, array.shape, strict=True))
         ), f"{spec.name}: shape {list(array.shape)} does not fit {list(wanted or ())}"
-
-
-def _is_the_same_together(
-    preprocessor: BatchPreprocessor, payloads: Sequence[Payload], held: Sequence[Tensors | None]
-) -> None:
-    together = preprocessor.many(list(payloads))
-    if together is None:
-        return
-    assert len(together) == len(payloads), "`many` gives one for each payload, or None where it cannot"
-    for model_input, alone in zip(together, held, strict=True):
-        assert _equal(model_input.tensors, alone), "`many` makes the same as one by one"
-
-
-def _equal(a: Tensors | None, b: Tensors | None) -> bool:
-    if a is None or b is None:
-        return a is b
-    return set(a) == set(b) and all(np.array_equal(a[n], b[n], equal_nan=a[n].dtype.kind == "f") for n in a)
 
 
 def _same(a: object, b: object) -> bool:

@@ -7,7 +7,14 @@ from collections.abc import Callable
 from edge.data.sample import Sample
 from edge.errors import EndOfStream
 from edge.plugins import protocols
-from edge.plugins.protocols import AcknowledgingSource, ReadySource, RememberingSource, Source, WakeableSource
+from edge.plugins.protocols import (
+    AcknowledgingSource,
+    LoopSource,
+    ReadySource,
+    RememberingSource,
+    Source,
+    WakeableSource,
+)
 from edge.testing.checks.parts import assert_whole
 
 READS_MOST = 1_000_000
@@ -17,6 +24,9 @@ def check_source(make: Callable[[], Source], *, gives: int) -> None:
     """`make()` gives a source, not opened, that holds `gives` samples and then ends. Raises AssertionError."""
     source = make()
     assert_whole(protocols.Source, source)
+    if isinstance(source, LoopSource):
+        assert callable(source.loop.attach), "the loop of a source takes workers"
+        assert callable(source.loop.waker.wake), "the loop of a source can be woken"
     source.close()
     source.open()
     samples = read_all(source)
