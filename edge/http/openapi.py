@@ -14,7 +14,7 @@ from starlette.schemas import BaseSchemaGenerator, EndpointInfo
 from edge.data.result import Result
 from edge.http.openinference.messages import InferRequest, InferResponse
 from edge.http.routes import description
-from edge.http.schemas import ERROR, JSON, ref
+from edge.http.schemas import ANY, ERROR, JSON, ref
 
 ABOUT = "One model on one device: Open Inference Protocol v2, plain predictions, metrics and a live page."
 TAGS = (
@@ -38,7 +38,7 @@ def document(routes: Sequence[BaseRoute], version: str) -> Mapping[str, Any]:
         (InferRequest, InferResponse, Result), ref_template="#/components/schemas/{name}"
     )
     schemas["InputTensor"]["properties"]["data"] = {"type": "array", "description": "row-major, flat or nested"}
-    return {
+    made = {
         "openapi": "3.1.0",
         "info": {"title": "edge-run", "version": version, "description": ABOUT},
         "paths": paths,
@@ -48,6 +48,18 @@ def document(routes: Sequence[BaseRoute], version: str) -> Mapping[str, Any]:
         },
         "security": [{}, {"token": []}],
     }
+    return dict(_with_items(made))
+
+
+def _with_items(value: Any) -> Any:
+    """Says of each array what it holds, be it anything: what makes clients from the document leaves out each operation
+    with one of which it is not said."""
+    if isinstance(value, list):
+        return [_with_items(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    whole = {name: _with_items(part) for name, part in value.items()}
+    return {**whole, "items": whole.get("items", {})} if whole.get("type") == "array" else whole
 
 
 def _tag(path: str) -> str:
@@ -76,7 +88,7 @@ def _operation(endpoint: EndpointInfo) -> Mapping[str, Any]:
     if text.strip():
         operation["description"] = " ".join(text.split())
     if described.body:
-        operation["requestBody"] = {"content": dict(described.body), "required": True}
+        operation["requestBody"] = {"content": dict(described.body), "required": described.body is not ANY}
     return operation
 
 
