@@ -84,6 +84,7 @@ class UpdateAgent:
         self._name = self._name or core.loaded.manifest.name
         self._metrics = core.metrics
         self._stop = core.stop
+        self._recall()
         self._told.join(core, draft, session, status)
         if session is not None:
 
@@ -93,6 +94,12 @@ class UpdateAgent:
 
             session.subscribe(UpdateTopics(core.settings.topics.prefix).announce(self._name), announced, qos=0)
         draft.add("updates", self.start, self.stop)
+
+    def _recall(self) -> None:
+        """What waited for a person before this start waits still; the first check says whether it is offered yet."""
+        release = self._children.remembered(self._name, self._told.running.sha256)
+        if release is not None and release.sha256 != self._told.running.sha256 and not self._may(release):
+            self._told.offered(release, waits=True)
 
     # --- for the parts around it --------------------------------------------------------------------
 

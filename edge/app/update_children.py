@@ -5,6 +5,7 @@ Each ends again, so that its memory goes back, and its death is nothing but an a
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -16,14 +17,18 @@ from edge.app import child
 from edge.app.proving import Proof
 from edge.settings.settings import Settings
 from edge.telemetry.clock import clock_synced
-from edge.updates import order
+from edge.updates import glance, order, release
 from edge.updates.order import Answer, Order
 from edge.updates.release import Release
+from edge.updates.seen import Seen, kept, read, timestamp_of
 from edge.updates.store import UpdateStore
 
 ASK_MOST_S = 300.0
 PROVE_MOST_S = 600.0
 PYTHON = (sys.executable, "-P")  # what lies in the working folder is not imported
+BARE = (sys.executable, "-I", "-S", "-X", "no_debug_ranges")
+"""Without what is installed: a megabyte less."""
+GLANCE_MOST_S = 60.0
 FETCH_LEAST_BYTES_S = 1000
 """A link slower than that is no link: the child is ended, and what it has is kept."""
 
@@ -42,8 +47,31 @@ class UpdateChildren:
     def ask(self, model: str, running: str, wanted: Release | None, progress: Callable[[int], None]) -> Answer:
         """What the repository has of a model for this device, which runs the one of that sha256; with `wanted` it is
         fetched, and `progress` told now and then how many hundredths of it are there."""
+        asked, store = self._order(model, running, wanted), self._store
+        if wanted is None and (seen := self._glance(asked)) is not None:
+            chosen = release.choose(seen.releases, asked.device, running, asked.refused)
+            return Answer(release=chosen, freshness="known" if asked.synced else "unknown")
+
+        def look() -> None:
+            if wanted is not None:
+                progress(100 * min(store.fetched(wanted.sha256), wanted.length) // wanted.length)
+
+        most_s = ASK_MOST_S + (wanted.length / FETCH_LEAST_BYTES_S if wanted is not None else 0)
+        out, end = child.run([*PYTHON, "-m", "edge.updates"], order.encode(asked), most_s, self._leaving, look)
+        try:
+            return order.decode_answer(out)
+        except msgspec.MsgspecError:
+            return Answer(fault="away", reason=f"the check gave no answer: {end}")
+
+    def remembered(self, model: str, running: str) -> Release | None:
+        """What the last check would answer today, also one before the restart: it is asked again soon."""
+        asked = self._order(model, running, None)
+        seen = read(asked)
+        return release.choose(seen.releases, asked.device, running, asked.refused) if seen is not None else None
+
+    def _order(self, model: str, running: str, wanted: Release | None) -> Order:
         u, store = self._settings.updates, self._store
-        asked = Order(
+        return Order(
             uri=u.uri or "",
             folder=store.folder.absolute(),
             model=model,
@@ -61,16 +89,15 @@ class UpdateChildren:
             fetch=wanted,
         )
 
-        def look() -> None:
-            if wanted is not None:
-                progress(100 * min(store.fetched(wanted.sha256), wanted.length) // wanted.length)
-
-        most_s = ASK_MOST_S + (wanted.length / FETCH_LEAST_BYTES_S if wanted is not None else 0)
-        out, end = child.run([*PYTHON, "-m", "edge.updates"], order.encode(asked), most_s, self._leaving, look)
-        try:
-            return order.decode_answer(out)
-        except msgspec.MsgspecError:
-            return Answer(fault="away", reason=f"the check gave no answer: {end}")
+    def _glance(self, asked: Order) -> Seen | None:
+        """What was seen at the last check, where the repository still says the same."""
+        seen = kept(asked)
+        if seen is None or _has_proxy():
+            return None
+        files = (str(file or "") for file in (asked.ca, asked.cert, asked.key))
+        words = (order.base_url(asked.uri), str(seen.root), str(timestamp_of(asked.folder)), *files)
+        out, _ = child.run([*BARE, glance.__file__, *words], b"", GLANCE_MOST_S, self._leaving)
+        return seen if out == b"same" else None
 
     def prove(self, new: Path, old: Path | None) -> Proof:
         """What became of a model that was loaded and run alone, beside the one that runs."""
@@ -80,3 +107,8 @@ class UpdateChildren:
             return msgspec.json.decode(out, type=Proof)
         except msgspec.MsgspecError:
             return Proof(f"proving it ended without an answer: {end}", again=True)
+
+
+def _has_proxy() -> bool:
+    """Whether a server may have to be reached through one, which a glance does not."""
+    return any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in os.environ)

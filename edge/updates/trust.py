@@ -15,25 +15,24 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from tuf.api.exceptions import DownloadError, DownloadLengthMismatchError, ExpiredMetadataError, RepositoryError
-from tuf.api.metadata import TargetFile
+from tuf.api.metadata import Metadata, TargetFile
 from tuf.ngclient import Updater
 
 from edge.errors import ConfigError
 from edge.storage import atomic
 from edge.storage.lock import make_folder
-from edge.updates import fetch, release
+from edge.updates import fetch, release, seen
 from edge.updates.order import Answer, Order, base_url
 from edge.updates.reference_time import set_reference_time
-from edge.updates.release import Release
+from edge.updates.release import Channel, Release
+from edge.updates.seen import Seen
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of this process alone is made in it
 BUILT_S = 1_795_800_000
 """No clock of a device that has this code is before that, in seconds since 1970."""
-DAY_S = 86_400.0
 
 
 def ask(order: Order) -> Answer:
@@ -73,20 +72,24 @@ def _ask(order: Order) -> Answer:
 
 
 def _asked(order: Order, fetcher: fetch.Fetcher, base: str) -> Answer:
+    root = _root(order)
     with _metadata(order) as folder:
         updater = Updater(
             str(folder),
             f"{base}metadata/",
             fetcher=fetch.Metadata(fetcher),
-            bootstrap=_root(order),
+            bootstrap=root,
         )
         if not order.synced:
-            set_reference_time(updater, max(time.time(), BUILT_S, _floor(order.folder)))
+            set_reference_time(updater, max(time.time(), BUILT_S, seen.latest_time(order.folder)))
         updater.refresh()
-        found = _chosen(updater, order)
+        channel = _channel(updater, order)
+        found = release.choose(channel.releases, order.device, order.running, order.refused)
         wanted = _target(updater, found) if found is not None else None
+        verified = _seen(order, base, root, folder, channel)
+    seen.keep(order.folder, verified)
     if order.synced:
-        _raise_floor(order.folder)
+        seen.raise_latest_time(order.folder)
     if order.fetch is None or found is None or wanted is None:
         return Answer(release=found)
     if found.sha256 != order.fetch.sha256:
@@ -94,15 +97,29 @@ def _asked(order: Order, fetcher: fetch.Fetcher, base: str) -> Answer:
     return Answer(release=found, staged=_fetched(fetcher, f"{base}targets/", order.folder / "staging", wanted))
 
 
-def _chosen(updater: Updater, order: Order) -> Release | None:
+def _channel(updater: Updater, order: Order) -> Channel:
     target = updater.get_targetinfo(release.channel_target(order.model, order.channel))
     if target is None:
         raise ConfigError(
             f"--updates {order.uri}: it has no model {order.model!r} in a channel {order.channel!r}; "
             "edge-fleet add puts one there, --updates-channel names another"
         )
-    channel = release.decode(target.unrecognized_fields.get("custom", {}))
-    return release.choose(channel.releases, order.device, order.running, order.refused)
+    return release.decode(target.unrecognized_fields.get("custom", {}))
+
+
+def _seen(order: Order, base: str, root: bytes, metadata: Path, channel: Channel) -> Seen:
+    """What is in `metadata` now, verified, and how long it holds."""
+    newest = [Metadata.from_file(str(file)).signed for file in metadata.glob("*.json")]
+    return Seen(
+        uri=base,
+        model=order.model,
+        channel=order.channel,
+        bootstrap=seen.digest(root),
+        timestamp=seen.digest((metadata / "timestamp.json").read_bytes()),
+        root=1 + max(signed.version for signed in newest if signed.type == "root"),
+        until=min(signed.expires for signed in newest).timestamp(),
+        releases=channel.releases,
+    )
 
 
 def _target(updater: Updater, wanted: Release) -> TargetFile:
@@ -178,18 +195,3 @@ def _keep(work: Path, kept: Path) -> None:
         if not target.exists() or target.read_bytes() != data:
             make_folder(target.parent)
             atomic.write(target, data)
-
-
-def _floor(folder: Path) -> float:
-    """The latest time known to be true."""
-    try:
-        kept: Any = msgspec.json.decode((folder / "time.json").read_bytes())
-        return float(kept)
-    except (OSError, ValueError, TypeError):
-        return 0.0
-
-
-def _raise_floor(folder: Path) -> None:
-    """At most once a day: it lives on an SD card."""
-    if time.time() - _floor(folder) >= DAY_S:
-        atomic.write(folder / "time.json", b"%d" % time.time())

@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 from support.processes import Mosquitto, free_port, listens, until
+from support.tls import Papers
 
 STATUS = "edge/pi/flowers/status"
-
-
-class Papers:
-    """A CA and what it signed: the broker's certificate for localhost, and a client's."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        folder.mkdir()
-        self.ca = folder / "ca.pem"
-        self._openssl("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test-ca -keyout ca.key -out ca.pem")
-        (folder / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        for name, more in (("broker", "-extfile san"), ("client", "")):
-            self._openssl(f"req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr")
-            self._openssl(
-                f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 {more} -out {name}.pem"
-            )
-
-    def _openssl(self, args):
-        subprocess.run(["openssl", *args.split()], cwd=self.folder, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ import msgspec
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from support.tls import Papers
 from tuf.api.metadata import Metadata
 
 from edge.model import golden
@@ -113,9 +115,13 @@ class RangeServer:
     what came: path, the range that was asked for, bytes of the body. What asks for a path with `holds` in it gets no
     answer; `held` is set when one does."""
 
-    def __init__(self, folder: Path, *, ranges: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, ranges: bool = True, papers: Papers | None = None, client: bool = False
+    ) -> None:
+        """`papers`: over TLS, with their server's certificate; `client`: who asks has to show one of theirs."""
         self.folder = folder
         self.ranges = ranges
+        self.papers = papers
         self.breaks_after: int | None = None
         self.holds: str | None = None
         self.held = threading.Event()
@@ -131,17 +137,34 @@ class RangeServer:
                 """Nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if papers is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*papers.pair("broker"))
+            if client:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(papers.ca)
+            # Each handshake in the thread of its connection: one that is refused ends no other.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            self._server.handle_error = lambda *_: None
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
     def uri(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{'http' if self.papers is None else 'https'}://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> RangeServer:
         self._thread.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """May be called twice."""
+        if self._ends.is_set():
+            return
         self._ends.set()
         self._server.shutdown()
         self._server.server_close()

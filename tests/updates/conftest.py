@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.tls import Papers
 from support.updating import Fleet, RangeServer, write_model
 
 
@@ -34,4 +35,15 @@ def device(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(fleet: Fleet) -> Iterator[RangeServer]:
     with RangeServer(fleet.public) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def papers(tmp_path_factory) -> Papers:
+    return Papers(tmp_path_factory.mktemp("tls") / "papers")
+
+
+@pytest.fixture
+def tls_server(fleet: Fleet, papers: Papers) -> Iterator[RangeServer]:
+    with RangeServer(fleet.public, papers=papers) as server:
         yield server
