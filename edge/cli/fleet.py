@@ -3,12 +3,13 @@
 # Not `from __future__ import annotations`: `options.of` reads the annotations.
 import functools
 import http.server
+import importlib
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -34,6 +35,7 @@ from edge.settings.parsers import one_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from edge.tools.fleet.repository import Repository
     from edge.tools.fleet.status import Heard
     from edge.updates.release import Release
 
@@ -72,6 +74,11 @@ class ChangeArguments(Where, frozen=True, kw_only=True):
 
 class RolloutArguments(ChangeArguments, frozen=True, kw_only=True):
     share: Annotated[int, Flag("of the devices, as 5%", parts, "P%")]
+
+
+class InitArguments(Where, frozen=True, kw_only=True):
+    root_keys: Annotated[int, Flag("how many keys root has: give each to another person", parsers.positive, "N")] = 1
+    root_threshold: Annotated[int, Flag("how many of them have to sign together", parsers.positive, "N")] = 1
 
 
 class ServeArguments(Struct, frozen=True, kw_only=True):
@@ -145,53 +152,17 @@ def _program(command: Command | None = None) -> Program:
 
 
 def _do(command: Command, argv: Sequence[str]) -> None:
-    program = _program(command)
-    if command == "serve":
-        _serve(arguments.read(ServeArguments, program, argv))
-    elif command == "status":
-        _status(arguments.read(StatusArguments, program, argv))
-    elif command == "wait":
-        _wait(arguments.read(WaitArguments, program, argv))
-    elif command == "install":
-        from edge.cli import fleet_install
-
-        fleet_install.install(arguments.read(fleet_install.InstallArguments, program, argv))
-    elif command == "publish":
-        from edge.cli import fleet_publish
-
-        fleet_publish.publish(arguments.read(fleet_publish.PublishArguments, program, argv))
-    elif command == "drift":
-        from edge.cli import fleet_drift
-
-        fleet_drift.run(argv, program)
-    elif command == "keys":
-        from edge.cli import fleet_keys
-
-        fleet_keys.run(argv)
-    elif command == "collect":
-        from edge.cli import fleet_collect
-
-        fleet_collect.run(argv)
-    elif command == "follow":
-        from edge.cli import fleet_follow
-
-        fleet_follow.run(argv)
-    elif command == "add":
-        from edge.cli import fleet_add
-
-        fleet_add.add(arguments.read(fleet_add.AddArguments, program, argv))
-    elif command in ("init", "renew"):
-        where = arguments.read(Where, program, argv)
-        _init(where) if command == "init" else _renew(where)
-    elif command == "rollout":
-        rollout = arguments.read(RolloutArguments, program, argv)
-        _change(rollout, command, rollout.share)
+    if command in ELSEWHERE:
+        importlib.import_module(f"edge.cli.{ELSEWHERE[command]}").run(argv, _program(command))
     else:
-        _change(arguments.read(ChangeArguments, program, argv), command, WHOLE)
+        kind, do = HERE[command]
+        do(arguments.read(kind, _program(command), argv))
 
 
-def _init(where: Where) -> None:
-    open_repository(where).init()
+def _init(where: InitArguments) -> None:
+    if where.root_threshold > where.root_keys:
+        raise ConfigError(f"--root-threshold {where.root_threshold}: root has {where.root_keys} keys; more --root-keys")
+    open_repository(where).init(where.root_keys, where.root_threshold)
     say(f"{where.dir / 'root.json'}: give it to each device once, as --updates-root")
     say(f"{where.dir / 'public'}: publish it; {where.dir / 'keys'}: never publish it, and keep a copy")
 
@@ -203,18 +174,40 @@ def _renew(where: Where) -> None:
     say(f"signed for {where.timestamp_days} days")
 
 
-def _change(args: ChangeArguments, command: Command, devices: int) -> None:
-    repository = open_repository(args)
-    repository.require()
+def _withdraw(args: ChangeArguments) -> None:
+    repository, model = _of_model(args)
+    gone = repository.withdraw(model, args.channel, args.version)
+    say(f"{model} {gone.version} is no longer in {args.channel}")
+
+
+def _pause(args: ChangeArguments) -> None:
     from edge.tools.fleet import repository as changes
 
-    model = args.name or only_model(repository)
-    if command == "withdraw":
-        gone = repository.withdraw(model, args.channel, args.version)
-        say(f"{model} {gone.version} is no longer in {args.channel}")
-        return
-    change: Callable[[Release], Release] = changes.pause if command == "pause" else changes.rollout(devices)
+    _change(args, changes.pause)
+
+
+def _promote(args: ChangeArguments) -> None:
+    from edge.tools.fleet import repository as changes
+
+    _change(args, changes.rollout(WHOLE))
+
+
+def _rollout(args: RolloutArguments) -> None:
+    from edge.tools.fleet import repository as changes
+
+    _change(args, changes.rollout(args.share))
+
+
+def _change(args: ChangeArguments, change: "Callable[[Release], Release]") -> None:
+    repository, model = _of_model(args)
     say(released(model, args.channel, repository.change(model, args.channel, args.version, change)))
+
+
+def _of_model(args: ChangeArguments) -> "tuple[Repository, str]":
+    """Raises ConfigError."""
+    repository = open_repository(args)
+    repository.require()
+    return repository, args.name or only_model(repository)
 
 
 def _serve(args: ServeArguments) -> None:
@@ -304,6 +297,29 @@ def _stopping(args: WaitArguments) -> Callable[[], str]:
         return "the rollout is paused, publish the repository; edge-fleet status says why"
 
     return stop
+
+
+HERE: Mapping[Command, tuple[type[Struct], Callable[[Any], None]]] = {
+    "init": (InitArguments, _init),
+    "rollout": (RolloutArguments, _rollout),
+    "promote": (ChangeArguments, _promote),
+    "pause": (ChangeArguments, _pause),
+    "withdraw": (ChangeArguments, _withdraw),
+    "renew": (Where, _renew),
+    "serve": (ServeArguments, _serve),
+    "status": (StatusArguments, _status),
+    "wait": (WaitArguments, _wait),
+}
+ELSEWHERE: Mapping[Command, str] = {
+    "add": "fleet_add",
+    "follow": "fleet_follow",
+    "publish": "fleet_publish",
+    "install": "fleet_install",
+    "keys": "fleet_keys",
+    "drift": "fleet_drift",
+    "collect": "fleet_collect",
+}
+"""Modules that bring more than is needed for the others: `run(argv, program)`."""
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from edge import __version__
 from edge.cli.fleet_arguments import BrokerArguments, broker_of, say, word
 from edge.errors import UnavailableError
 from edge.settings import arguments, parsers
@@ -27,10 +26,9 @@ class CollectArguments(BrokerArguments, frozen=True, kw_only=True):
     timeout: Annotated[float, Flag("seconds for an answer, asked for three times", parsers.seconds, "S")] = 10.0
 
 
-def run(argv: Sequence[str]) -> None:
+def run(argv: Sequence[str], program: Program) -> None:
     """Raises ConfigError; UnavailableError where it is not all; OSError."""
-    about = "To fetch kept samples from devices that permit it; said again, it goes on where it was."
-    args = arguments.read(CollectArguments, Program("edge-fleet collect", about, __version__), argv)
+    args = arguments.read(CollectArguments, program, argv)
     url = broker_of(args)
     from edge.tools.fleet import collect
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import Annotated
 
-from edge import __version__
 from edge.cli.fleet_add import ReleaseArguments, put_registered
 from edge.cli.fleet_arguments import open_repository, say
 from edge.errors import ConfigError, EdgeError, ModelError
@@ -26,10 +25,8 @@ class FollowArguments(ReleaseArguments, frozen=True, kw_only=True):
     once: Annotated[bool, Flag("ask once and end, for cron: 0 where the channel holds what the alias names")] = False
 
 
-def run(argv: Sequence[str]) -> None:
+def run(argv: Sequence[str], program: Program) -> None:
     """Until Ctrl-C, or once. Raises ConfigError, ModelError, UnavailableError; OSError."""
-    about = "To put into a channel what an alias of the registry names, whenever it names another version."
-    program = Program("edge-fleet follow", about, __version__)
     args = arguments.read(FollowArguments, program, argv)
     from edge.tools.fleet import registry
 

@@ -39,8 +39,8 @@ class RotateArguments(Where, frozen=True, kw_only=True):
     lost: Annotated[bool, Flag("also those whose old key is not here; never root")] = False
 
 
-def run(argv: Sequence[str]) -> None:
-    """Raises ConfigError; OSError."""
+def run(argv: Sequence[str], _: Program) -> None:
+    """It has commands of its own. Raises ConfigError; OSError."""
     program = Program("edge-fleet keys", "The keys of a repository.", __version__, commands=tuple(COMMANDS.items()))
     command = arguments.read(KeysArguments, program, argv[:1]).command
     program = Program(f"edge-fleet keys {command}", f"{COMMANDS[command]}.".capitalize(), __version__)

@@ -1,17 +1,24 @@
 """`edge-fleet publish`: a repository into retained messages of a broker."""
 
 # Not `from __future__ import annotations`: `options.of` reads the annotations.
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from edge.cli.fleet_arguments import BrokerArguments, say
 from edge.errors import ConfigError, needs
-from edge.settings import parsers
+from edge.settings import arguments, parsers
+from edge.settings.arguments import Program
 from edge.settings.options import Flag
 
 
 class PublishArguments(BrokerArguments, frozen=True, kw_only=True):
     dir: Annotated[Path, Flag("the repository's folder", parsers.path, "DIR", positional=True)]
+
+
+def run(argv: Sequence[str], program: Program) -> None:
+    """As `publish`."""
+    publish(arguments.read(PublishArguments, program, argv))
 
 
 def publish(args: PublishArguments) -> None:

@@ -17,6 +17,8 @@ from tuf.api.metadata import Metadata, Root
 from tuf.ngclient import Updater
 
 from edge.cli import fleet as command
+from edge.tools.fleet.keys import Keys
+from edge.tools.fleet.repository import Repository
 from edge.updates import trust
 from edge.updates.fetch import Folder
 from edge.updates.fetch import Metadata as Reader
@@ -275,3 +277,93 @@ def test_a_model_key_needs_the_root_key_for_nothing(run, fleet, tmp_path):
 
     assert run("keys", "rotate", "fleet", "m")[0] == 0
     assert "not here" in run("keys", "list", "fleet")[1]
+
+
+# --- a root of several keys -----------------------------------------------------------------------------
+
+ROOT_KEYS = ("root", "root/2", "root/3")
+
+
+@pytest.fixture
+def shared(tmp_path) -> Fleet:
+    """Whose root has three keys, of which two have to sign."""
+    folder = tmp_path / "shared"
+    Repository(folder, Keys(folder / "keys", lambda: PASSPHRASE)).init(3, 2)
+    fleet = Fleet(folder)
+    fleet.add(write_model(tmp_path / "m1.onnx", "1"), "1")
+    return fleet
+
+
+def put_away(fleet: Fleet, *names: str) -> None:
+    for name in names:
+        (fleet.folder / "keys" / f"{name}.pem").unlink()
+
+
+@pytest.mark.parametrize("away", ROOT_KEYS)
+@pytest.mark.parametrize("roles", [(), ("timestamp",)], ids=["all", "timestamp"])
+def test_any_two_of_three_root_keys_sign_for_new_ones_and_devices_follow(shared, tmp_path, away, roles):
+    first = Metadata.from_file(str(shared.newest("root")))
+    reads(shared, tmp_path / "device", shared.root.read_bytes())
+    before = ids(shared)
+    put_away(shared, away)
+    Fleet(shared.folder).repository.rotate(roles, lost=False)
+    new, after = Metadata.from_file(str(shared.newest("root"))), ids(shared)
+
+    assert (new.signed.roles["root"].threshold, len(after["root"])) == (2, 3)
+    assert {role for role in before if before[role] != after[role]} == set(roles or (*TOP, "m"))
+    first.verify_delegate("root", new)
+    new.verify_delegate("root", new)
+    reads(shared, tmp_path / "device")
+    reads(shared, tmp_path / "new", shared.root.read_bytes())
+
+
+def test_one_root_key_of_three_changes_nothing_and_it_is_said_what_is_missing(shared, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLEET_PASSPHRASE", PASSPHRASE.decode())
+    put_away(shared, "root", "root/3")
+    before = {p: p.read_bytes() for p in shared.folder.rglob("*") if p.is_file()}
+    code = command.run(["keys", "rotate", str(shared.folder)])
+
+    assert code == 2
+    assert "2 of the 3 keys of root have to sign, and 1 of them is here: put 1 more there" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in shared.folder.rglob("*") if p.is_file()} == before
+
+
+def test_versions_go_out_while_all_root_keys_are_away(shared, tmp_path):
+    put_away(shared, *ROOT_KEYS)
+    Fleet(shared.folder).add(write_model(tmp_path / "m2.onnx", "2"), "2")
+    Fleet(shared.folder).repository.renew()
+
+    assert asks(shared, tmp_path / "device").release.version == "2"
+
+
+def test_a_rotation_of_several_root_keys_that_is_killed_at_any_file_goes_on(shared, tmp_path):
+    first = shared.root.read_bytes()
+    reads(shared, tmp_path / "device", first)
+    for number in range(2, 100, 3):
+        copy = Fleet(shutil.copytree(shared.folder, tmp_path / f"killed-{number}"))
+        shutil.copytree(tmp_path / "device", copy.folder / "device")
+        try:
+            with killed_after(number):
+                copy.repository.rotate(["root"], lost=False)
+        except KilledError:
+            reads(copy, copy.folder / "device")
+            reads(copy, copy.folder / "new", first)
+            Fleet(copy.folder).repository.rotate(["root"], lost=False)
+            reads(copy, copy.folder / "device")
+        else:
+            break
+
+    assert number > 6
+
+
+def test_init_says_how_many_root_keys_there_are_and_list_how_many_sign(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FLEET_PASSPHRASE", PASSPHRASE.decode())
+    folder = str(tmp_path / "fleet")
+    assert command.run(["init", folder, "--root-keys", "2", "--root-threshold", "3"]) == 2
+    assert "--root-threshold 3: root has 2 keys" in capsys.readouterr().err
+    assert command.run(["init", folder, "--root-keys", "3", "--root-threshold", "2"]) == 0
+    assert command.run(["keys", "list", folder]) == 0
+    said = capsys.readouterr().out
+
+    assert "2 of " in said
+    assert "keys/root.pem, keys/root/2.pem, keys/root/3.pem" in said

@@ -1,6 +1,7 @@
 """Signing keys: ed25519 alone, which a device verifies without compiled cryptography; encrypted where they lie.
 
     ROLE.pem           the key that signs for a role
+    root/2.pem ...     further ones of root, where it has several (`edge-fleet init --root-keys`)
     ROLE.new.pem       one that is to take its place: `edge-fleet keys rotate` is under way, or was stopped
     retired/ROLE-*.pem those that signed before, trusted by no device that has seen a newer root
 
@@ -59,6 +60,11 @@ class Keys:
             file.write(encrypted)
         return CryptoSigner(key)
 
+    def present(self, role: str, count: int, trusted: Collection[str]) -> list[CryptoSigner]:
+        """Of the `count` keys of a role, those that are here and have an id of `trusted`. Raises ConfigError."""
+        found = (self.find(name, trusted) for name in names(role, count))
+        return [signer for signer in found if signer is not None]
+
     def has(self, role: str) -> bool:
         """Whether there is a key for a role, trusted or not."""
         return self.path(role).exists()
@@ -104,7 +110,7 @@ class Keys:
             with atomic.replacing(retired, 0o600) as file:
                 file.write(path.read_bytes())
         self._new(role).replace(path)
-        atomic.sync_folder(self._folder)
+        atomic.sync_folder(path.parent)
 
     def _load(self, role: str, path: Path) -> CryptoSigner:
         try:
@@ -130,6 +136,11 @@ class Keys:
             if len(self._said) < SHORTEST:
                 raise ConfigError(f"the passphrase has {len(self._said)} characters; at least {SHORTEST} protect a key")
         return self._said
+
+
+def names(role: str, count: int) -> list[str]:
+    """What the keys of a role are called, where it has so many."""
+    return [role, *(f"{role}/{number}" for number in range(2, count + 1))]
 
 
 def _id(signer: CryptoSigner) -> str:

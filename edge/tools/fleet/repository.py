@@ -29,7 +29,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, Root, TargetFile, Targe
 from edge.errors import ConfigError, nearest
 from edge.storage import atomic
 from edge.storage.lock import make_folder
-from edge.tools.fleet.keys import Keys
+from edge.tools.fleet.keys import Keys, names
 from edge.tools.fleet.metadata import MetadataFolder
 from edge.tools.fleet.rotation import Rotation
 from edge.updates import release
@@ -57,12 +57,13 @@ class About(msgspec.Struct, frozen=True):
 
 class KeyRow(msgspec.Struct, frozen=True):
     """Whose signature counts for a role: how the ids of its keys begin, until when what is signed now holds, and the
-    key's file, "" where it is not here."""
+    file of the key, "" where none is here. `threshold`: so many of the keys have to sign."""
 
     role: str
     keys: list[str]
     until: str
     file: str
+    threshold: int = 1
 
 
 def alone(change: Callable[Concatenate[Repository, P], T]) -> Callable[Concatenate[Repository, P], T]:
@@ -147,29 +148,36 @@ class Repository:
 
     def key_rows(self) -> list[KeyRow]:
         """Which key signs for what. Needs no passphrase. Raises ConfigError."""
-        return [
-            KeyRow(
-                role=role,
-                keys=sorted(i[:12] for i in self._signed.trusted(role)),
-                until=self._signed.newest(role).expires.isoformat(),
-                file=str(self._keys.path(role).relative_to(self.folder)) if self._keys.has(role) else "",
-            )
-            for role in (*TOP, *self.models())
-        ]
+        return [self._key_row(role) for role in (*TOP, *self.models())]
+
+    def _key_row(self, role: str) -> KeyRow:
+        trusted, found = self._signed.trusted(role), self._signed.role(role)
+        here = [name for name in names(role, len(trusted)) if self._keys.has(name)]
+        return KeyRow(
+            role=role,
+            keys=sorted(i[:12] for i in trusted),
+            until=self._signed.newest(role).expires.isoformat(),
+            file=", ".join(str(self._keys.path(name).relative_to(self.folder)) for name in here),
+            threshold=found.threshold if found is not None else 1,
+        )
 
     # --- changes ------------------------------------------------------------------------------------
 
-    def init(self) -> None:
-        """Keys and metadata of an empty repository. Raises ConfigError where there is one."""
+    def init(self, root_keys: int = 1, root_threshold: int = 1) -> None:
+        """Keys and metadata of an empty repository, whose root has so many keys, of which so many have to sign. Raises
+        ConfigError where there is one."""
         if (self.metadata / "1.root.json").exists():
             raise ConfigError(f"{self.folder}: a repository is there already")
         root = Root(consistent_snapshot=True)
-        signers = dict(zip(TOP, self._keys.make(*TOP), strict=True))
-        for role, signer in signers.items():
+        of_root, others = names("root", root_keys), TOP[1:]
+        made = self._keys.make(*of_root, *others)
+        signers = dict(zip(others, made[root_keys:], strict=True))
+        for role, signer in [*(("root", one) for one in made[:root_keys]), *signers.items()]:
             root.add_key(signer.public_key, role)
+        root.roles["root"].threshold = root_threshold
         for folder in (self.metadata, self.targets):
             make_folder(folder)
-        self._signed.write("root", root, [signers["root"]])
+        self._signed.write("root", root, made[:root_keys])
         self._signed.write("targets", Targets(), [signers["targets"]])
         self._signed.publish([signers["snapshot"]], [signers["timestamp"]])
         self._give_root()

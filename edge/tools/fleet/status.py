@@ -124,8 +124,13 @@ def lines(offers: Sequence[Offered], heard: Sequence[Heard] | None) -> Iterator[
 
 def key_lines(rows: Sequence[KeyRow]) -> Iterator[str]:
     """Which key signs for what, as text for a terminal."""
-    cells = [(r.role, ", ".join(r.keys), r.until[:10], r.file or "not here") for r in rows]
+    cells = [(r.role, _keys(r), r.until[:10], r.file or "not here") for r in rows]
     return table(("role", "key", "signed until", "file"), cells)
+
+
+def _keys(row: KeyRow) -> str:
+    said = ", ".join(row.keys)
+    return said if row.threshold == 1 else f"{row.threshold} of {said}"
 
 
 def _state(heard: Heard) -> str:
