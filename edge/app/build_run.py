@@ -26,11 +26,11 @@ from edge.app import (
     outputs,
     refusals,
     sourcing,
-    tracking,
     trial,
     words,
 )
 from edge.app.core import Core, Draft, Shared
+from edge.app.pipelines import Kept, Pipelines
 from edge.app.run import Made
 from edge.app.status import Beside, Status
 from edge.delivery.outbox import Outbox
@@ -39,7 +39,6 @@ from edge.pipeline.pipeline import Pipeline
 from edge.plugins.protocols import RememberingSource, Source
 from edge.remote.address import without_credentials
 from edge.runtime import thermal
-from edge.runtime.controls import Controls
 from edge.runtime.options import RunnerOptions
 from edge.runtime.runner import Runner
 from edge.telemetry.board import temperature_celsius
@@ -51,8 +50,7 @@ log = logging.getLogger("edge.app.service")
 
 
 class _Flow(NamedTuple):
-    """A run up to its outboxes. `of_the_model`: what it has beside is made for the model that runs, and no other can
-    take over. `inputs` is their connection, where they have one of their own."""
+    """A run up to its outboxes. `inputs` is their connection, where they have one of their own."""
 
     core: Core
     source: Source | None
@@ -60,8 +58,6 @@ class _Flow(NamedTuple):
     pipeline: Pipeline
     instances: tuple[Pipeline, ...]
     sees: endpoint.Sees
-    controls: Controls | None
-    of_the_model: bool
 
 
 def _flow(core: Core, draft: Draft, session: MqttSession | None) -> _Flow:
@@ -72,19 +68,14 @@ def _flow(core: Core, draft: Draft, session: MqttSession | None) -> _Flow:
     captured = capture.make(core, draft, watched)
     own = inputs.make(core, draft, session)
     source = sourcing.source(core, session if own is None else own.session)
-    masks = outputs.masks(core, session)
-    watches = [one.watch for one in (masks, watched) if one is not None]
-    keep = captured.keep if captured is not None else None
     then = cascade.make(core, draft)
-    of_flow, track, controls = control.make(core, *tracking.make(core, source))
-    follows = (*((track,) if track is not None else ()), *then.stages())
-    pipeline = of_flow.pipeline(*watches, follows=follows, keep=keep)
+    pipelines = Pipelines(core, session, source, Kept(watched, captured, then))
+    pipeline = pipelines.of_flow(core)
     count = _instances(core, pipeline)
-    instances = tuple(of_flow.pipeline(*watches) for _ in range(count if count > 1 else 0))
-    of_the_model = bool(watches or follows or keep or controls) or words.are_used(core.settings)
+    instances = tuple(pipelines.of_instance(core) for _ in range(count if count > 1 else 0))
     tried = trial.make(core, draft, session, captured.differs if captured is not None else None)
-    sees = endpoint.Sees(watched, tried, captured, then)
-    return _Flow(core, source, own, pipeline, instances, sees, controls, of_the_model)
+    sees = endpoint.Sees(watched, tried, captured, then, pipelines)
+    return _Flow(core, source, own, pipeline, instances, sees)
 
 
 def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgent | None) -> Made:
@@ -93,7 +84,7 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
     running = updates.runs(core) if updates is not None else None
     draft.add("engine", stop=loaded.engine.close if running is None else running.close, lasting=True)
     flow = _flow(core, draft, session)
-    core, source, (watched, tried, captured, then) = flow.core, flow.source, flow.sees
+    core, source, (watched, tried, captured, then, pipelines) = flow.core, flow.source, flow.sees
     beside = Beside(
         drift=watched.counts if watched is not None else None,
         capture=captured.counts if captured is not None else None,
@@ -113,7 +104,7 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
     if isinstance(source, RememberingSource):
         draft.add("inputs", functools.partial(sourcing.remind, source, outboxes))
     by_hand = updates.install if updates is not None and settings.updates.manual else None
-    control.listen(core, draft, session, flow.controls, by_hand)
+    commands = control.listen(core, draft, session, pipelines.controls, by_hand)
     collect.listen(core, draft, session, captured.folder if captured is not None else None)
     if session is not None:
         if shared.broker is None:
@@ -129,11 +120,12 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
     if flow.inputs is not None:
         draft.add("connection of its inputs", flow.inputs.session.start, flow.inputs.session.stop)
     options = structs.replace(
-        _options(core, draft, source), instances=flow.instances, guard=guard, controls=flow.controls
+        _options(core, draft, source), instances=flow.instances, guard=guard, controls=pipelines.controls
     )
     runner = Runner(source, flow.pipeline, outboxes, clock=core.clock, metrics=core.metrics, options=options)
-    if running is not None and not flow.of_the_model:
-        following.join(running, runner, shared.server, status, announcer)
+    if running is not None:
+        following.join(running, runner, shared.server, pipelines)
+        following.tell(running, status, announcer, commands)
     heard = (core.topics.set, core.topics.stats, core.topics.info) if session is not None else ()
     born = draft.born if flow.inputs is None else flow.inputs.born
     return Made(loaded, runner, tuple(draft.parts), outboxes, core.hearts, born, status.farewell, heard)

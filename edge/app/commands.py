@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Protocol
@@ -125,6 +125,7 @@ class Commands:
         self._level_before = logging.getLogger("edge").level
         self._too_many = False
         self._count = 0
+        self._newer: deque[Bounds] = deque()
 
     def open(self) -> None:
         """Takes up what was remembered; what does not fit this model any more is told and left out."""
@@ -153,6 +154,24 @@ class Commands:
         """Logs as before."""
         logging.getLogger("edge").setLevel(self._level_before)
 
+    def misfit(self, bounds: Bounds) -> str:
+        """Why what was commanded does not fit another model; "" where it does. From any thread."""
+        if self._controls.wanted.labels is not None:
+            return "labels were read anew by a command"
+        for state in (self._said, self._kept):
+            try:
+                if state.threshold is not None:
+                    _threshold(state.threshold, bounds)
+                if state.classes is not None:
+                    _classes(state.classes, bounds, bounds.labels)
+            except RefusedError as exc:
+                return f"what was commanded does not fit it: {exc}"
+        return ""
+
+    def follow(self, bounds: Bounds) -> None:
+        """Another model runs, that what was commanded fits. From any thread."""
+        self._newer.append(bounds)
+
     def heard(self, incoming: Incoming) -> None:
         """What came on `set`."""
         self._session.ack(incoming)
@@ -167,7 +186,11 @@ class Commands:
         return Outgoing(self._topics.settings, codec.encode(self._state()), retain=True, content_type=JSON)
 
     def tick(self) -> None:
-        """Carries out what waits."""
+        """Carries out what waits, of the model that runs now."""
+        while self._newer:
+            self._bounds = self._newer.popleft()
+            if self._service.bounds is not None:
+                self._session.post(self.told())
         for _ in range(len(self._waiting)):
             self._carry_out(self._waiting.popleft())
         if self._too_many:
@@ -246,37 +269,14 @@ class Commands:
         if name in ("pause", "resume"):
             return replace(state, paused=name == "pause")
         if name == "threshold":
-            return replace(state, threshold=self._threshold(value))
+            return replace(state, threshold=_threshold(value, self._bounds))
         if name == "classes":
-            return replace(state, classes=self._classes(value))
+            return replace(
+                state, classes=_classes(value, self._bounds, self._controls.wanted.labels or self._bounds.labels)
+            )
         if value is not None and value not in LEVELS:
             raise RefusedError(f"log-level is one of {', '.join(LEVELS)}, or null")
         return replace(state, log_level=value)
-
-    def _threshold(self, value: Any) -> float | None:
-        lowest = self._bounds.lowest
-        if lowest is None:
-            raise RefusedError("this model has no threshold that could be changed")
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise RefusedError("threshold is a number, or null for what it was at the start")
-        if not lowest <= value <= 1:  # a whole number may have more digits than a float holds
-            raise RefusedError(f"threshold {str(value)[:20]}: from {lowest:g} to 1")
-        return float(value)
-
-    def _classes(self, value: Any) -> tuple[str, ...] | None:
-        if not self._bounds.named:
-            raise RefusedError("this model tells no classes that could be chosen")
-        if value is None:
-            return None
-        if not isinstance(value, (list, tuple)) or not value or not all(isinstance(one, str) for one in value):
-            raise RefusedError("classes is a list of labels, or null for all")
-        known = self._controls.wanted.labels or self._bounds.labels
-        for one in value:
-            if known and one not in known:
-                raise RefusedError(f"the model knows no class {one[:50]!r}{nearest(one[:50], known)}")
-        return tuple(dict.fromkeys(value))
 
     def _reload(self) -> None:
         if self._bounds.read_labels is None:
@@ -333,6 +333,33 @@ class Commands:
         topic = incoming.response_topic
         if topic and not any(c in topic for c in "+#\0") and self._fence.reason(topic) is None:
             self._session.post(Outgoing(topic, payload, content_type=JSON, correlation=incoming.correlation))
+
+
+def _threshold(value: Any, bounds: Bounds) -> float | None:
+    """Raises RefusedError."""
+    if bounds.lowest is None:
+        raise RefusedError("this model has no threshold that could be changed")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise RefusedError("threshold is a number, or null for what it was at the start")
+    if not bounds.lowest <= value <= 1:  # a whole number may have more digits than a float holds
+        raise RefusedError(f"threshold {str(value)[:20]}: from {bounds.lowest:g} to 1")
+    return float(value)
+
+
+def _classes(value: Any, bounds: Bounds, known: Sequence[str]) -> tuple[str, ...] | None:
+    """Raises RefusedError."""
+    if not bounds.named:
+        raise RefusedError("this model tells no classes that could be chosen")
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)) or not value or not all(isinstance(one, str) for one in value):
+        raise RefusedError("classes is a list of labels, or null for all")
+    for one in value:
+        if known and one not in known:
+            raise RefusedError(f"the model knows no class {one[:50]!r}{nearest(one[:50], known)}")
+    return tuple(dict.fromkeys(value))
 
 
 def _parsed(payload: bytes) -> Command:

@@ -13,41 +13,51 @@ from edge.data.vocabulary import OBJECTS
 from edge.errors import ConfigError
 from edge.mqtt.reply_fence import ReplyFence
 from edge.mqtt.session import MqttSession
+from edge.pipeline.pipeline import Follow
 from edge.plugins.protocols import ThresholdPostprocessor
 from edge.runtime.controls import Controls, Selection
 
 if TYPE_CHECKING:
-    from edge.app.commands import Bounds, Install
+    from edge.app.commands import Bounds, Commands, Install
     from edge.tracking.stage import Tracking
 
 NAMED = ("classify", *OBJECTS)
 """Tasks whose predictions have a label and a score."""
 
 
-def make(core: Core, flow: Core, tracked: Tracking | None) -> tuple[Core, Selection | Tracking | None, Controls | None]:
-    """The stage behind the decoder, what pipelines before it are made with, and what commands change. Raises
-    ConfigError."""
+def make(core: Core) -> Controls | None:
+    """What commands change, whichever model runs. Raises ConfigError."""
     if not core.settings.topics.commands:
-        return flow, tracked, None
+        return None
     if core.settings.drift.trial is not None:
         raise ConfigError("--commands beside --trial: what one model is told the other is not; leave one out")
-    controls = Controls()
-    if core.loaded.manifest.task not in NAMED:
-        return flow, tracked, controls
-    if tracked is not None:
-        start = tracked.sure or None
-        selection = Selection(controls, start, tracked, partial(setattr, tracked, "sure") if start else None)
-        return flow, selection, controls
+    return Controls()
+
+
+def stages(core: Core, tracked: Tracking | None, controls: Controls | None) -> tuple[Core, tuple[Follow, ...]]:
+    """What a pipeline of the flow is made with, and what stands behind its decoder: where something cuts down what that
+    tells, it tells more."""
+    selects = controls is not None and core.loaded.manifest.task in NAMED
+    if tracked is None and not selects:
+        return core, ()
     lower, start = core.lowered()
-    return lower, Selection(controls, core.loaded.manifest.threshold if start is None else start), controls
+    if not selects:
+        assert tracked is not None
+        return lower, (tracked.sure_from(start or 0.0),)
+    assert controls is not None
+    if tracked is None:
+        return lower, (Selection(controls, core.loaded.manifest.threshold if start is None else start),)
+    if not start:
+        return lower, (Selection(controls, None, tracked.sure_from(0.0)),)
+    return lower, (Selection(controls, start, tracked, partial(setattr, tracked, "sure")),)
 
 
 def listen(
     core: Core, draft: Draft, session: MqttSession | None, controls: Controls | None, install: Install | None
-) -> None:
+) -> Commands | None:
     """Subscribes to `set`, and tells the state at each birth. `install`: where an update waits for a person."""
     if session is None or (controls is None and install is None):
-        return
+        return None
     from edge.app.commands import Commands, Service
 
     settings = core.settings
@@ -65,6 +75,7 @@ def listen(
     if controls is not None:
         draft.births.append(lambda: [commands.told()])
         draft.add("commands", commands.open, commands.close)
+    return commands
 
 
 def bounds(loaded: Loaded, labels: Path | tuple[str, ...] | None) -> Bounds:
@@ -79,3 +90,8 @@ def bounds(loaded: Loaded, labels: Path | tuple[str, ...] | None) -> Bounds:
     lowest = min(start or 0.0, LOW) if isinstance(decode, ThresholdPostprocessor) else start or 0.0
     read = partial(loading.labels_of, loaded, labels) if isinstance(labels, Path) else None
     return Bounds(tuple(manifest.labels), True, lowest, start, read)
+
+
+def lowest(core: Core) -> float | None:
+    """The lowest threshold that commands may say; None where they may say none."""
+    return bounds(core.loaded, None).lowest if core.settings.topics.commands else None

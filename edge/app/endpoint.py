@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from edge import __version__
 from edge.app import capture, cascade, drift, trial
 from edge.app.core import Core, Draft
+from edge.app.pipelines import Pipelines
 from edge.app.status import Status
 from edge.errors import ConfigError
 from edge.plugins.protocols import Clock
@@ -56,23 +57,21 @@ class Sees(NamedTuple):
     tried: trial.TrialPart | None
     captured: capture.Capture | None
     then: cascade.Second
+    pipelines: Pipelines
 
 
 def serve(core: Core, draft: Draft, server: HttpServer, status: Status, sees: Sees, *, has_source: bool) -> None:
     """A run's model. Raises ConfigError."""
     from edge.http.options import Served
 
-    watched, tried, captured, then = sees
-    keep = captured.keep if captured is not None else None
-    watches = [watched.watch_http] if watched is not None else []
-    asked = core.of_requests
+    watched, tried = sees.watched, sees.tried
     observe = server.serve(
         Served(
             manifest=core.loaded.manifest,
             engine=core.loaded.engine,
             sha256=core.loaded.sha256,
             version=__version__,
-            make_pipeline=lambda: asked.pipeline(*watches, follows=then.stages(), keep=keep),
+            make_pipeline=functools.partial(sees.pipelines.of_requests, core),
             metrics=core.metrics,
             clock=core.clock,
             info=status.info,

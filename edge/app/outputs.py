@@ -112,7 +112,7 @@ def announcer(
     beside = build.Beside(
         states=lambda: [status.message()],
         drift=drift,
-        lowest=control.bounds(core.loaded, None).lowest if core.settings.topics.commands else None,
+        lowest=control.lowest(core),
         process_status=session.options.status_topic if core.runs else "",
         runs=core.runs,
     )

@@ -69,6 +69,8 @@ class RunningModel:
         self.core = core
         """What the parts of the process were made with, and the model that runs now."""
         self.users: list[User] = []
+        self.hindrances: list[Callable[[Core, Core], str]] = []
+        """Asked before a swap, with the model that runs and the new one: why a part cannot go on with it."""
         self.followers: list[Callable[[Core], None]] = []
         """Parts that only tell of the model; called after a swap."""
         self._left: list[_Left] = []
@@ -104,13 +106,10 @@ class RunningModel:
         settings = self.core.settings
         parts = {
             "--instances": loading.asked_instances(settings) > 1,
-            "--capture": bool(settings.capture.rules),
             "--drift": settings.drift.window is not None,
             "--trial": settings.drift.trial is not None,
-            "--then": settings.cascade.then is not None,
-            "--track": settings.tracking.lost_s is not None,
-            "--mask": settings.output.mask,
             "--grpc": settings.http.grpc is not None,
+            "--format sparkplug": settings.words.format == "sparkplug",
         }
         for flag, asked in parts.items():
             if asked:
@@ -138,7 +137,7 @@ class RunningModel:
             return "the source makes other inputs up for it"
         if settings.join.features and old.loaded.manifest.features != core.loaded.manifest.features:
             return "the joined topics are for other features"
-        return ""
+        return next(filter(None, (why(old, core) for why in self.hindrances)), "")
 
     def swap(self, new: Replacement, leaving: threading.Event) -> None:
         """Returns when the next sample is the new one's, or the process is `leaving`."""

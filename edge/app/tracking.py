@@ -17,19 +17,17 @@ if TYPE_CHECKING:
     from edge.tracking.stage import Places, Tracking
 
 
-def make(core: Core, source: Source | None) -> tuple[Core, Tracking | None]:
-    """The stage, and what the pipelines before it are made with: their detector tells more than is published. Raises
+def make(core: Core, source: Source | None) -> Tracking | None:
+    """The stage, for all models that run one after the other: each pipeline says from which score on it is sure. Raises
     ConfigError."""
-    settings = core.settings.tracking
-    lost_s = settings.lost_s
+    lost_s = core.settings.tracking.lost_s
     if lost_s is None:
-        return core, None
+        return None
     check(core.settings, core.loaded)
     from edge.tracking.stage import Tracking
 
     _require_use(core, source)
-    flow, sure = core.lowered()
-    return flow, Tracking(lost_s, sure or 0.0, places(settings), live=frames_are_of_now(core, source))
+    return Tracking(lost_s, 0.0, places(core.settings.tracking), live=frames_are_of_now(core, source))
 
 
 def places(settings: TrackingSettings) -> Places:

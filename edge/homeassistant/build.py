@@ -65,10 +65,15 @@ def announcer(
 
 
 def described(
-    settings: Settings, manifest: Manifest, outputs: tuple[TensorSpec, ...], *, drift: bool = False
+    settings: Settings,
+    manifest: Manifest,
+    outputs: tuple[TensorSpec, ...],
+    *,
+    drift: bool = False,
+    lowest: float | None = None,
 ) -> Document:
-    """What Home Assistant is told of a model."""
-    results = _results(settings, manifest, outputs, drift=drift)
+    """What Home Assistant is told of a model, `drift` and `lowest` as of `announcer`."""
+    results = replace(_results(settings, manifest, outputs, drift=drift), lowest=lowest)
     return document(_device(settings, manifest), results, settings.publishing.home_assistant or DISCOVERY)
 
 

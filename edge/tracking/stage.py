@@ -21,6 +21,7 @@ from edge.data.result import Detection, Event, Result
 from edge.data.sample import Frame, Sample
 from edge.data.streams import stream_of
 from edge.data.units import SECOND_NS
+from edge.pipeline.pipeline import Follow
 from edge.tracking.places import Place
 from edge.tracking.presence import Anchor, Presences
 from edge.tracking.tracker import Tracker
@@ -92,6 +93,15 @@ class Tracking:
                 told.append(o)
         counts = stream.presences.counts() if self._places.zones else UNSET
         return replace(result, predictions=told, counts=counts, events=events or UNSET)
+
+    def sure_from(self, score: float) -> Follow:
+        """The stage behind a detector of which so high a score is an object's."""
+
+        def follow(sample: Sample, result: Result, frame: Frame | None) -> Result:
+            self.sure = score
+            return self(sample, result, frame)
+
+        return follow
 
     def _stream(self, source: str) -> tuple[_Stream, list[Event]]:
         """The stream, and what ends with another one that makes room for it."""

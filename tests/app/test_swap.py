@@ -11,9 +11,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from support import onnxmodels
 from support.processes import PATIENCE_S, Client, free_port
 from support.updating import write_model
 
@@ -27,6 +30,9 @@ from edge.settings import layers
 
 SWITCHES = 4
 RATE_S = 300
+needs_mosquitto = pytest.mark.skipif(
+    shutil.which("mosquitto") is None, reason="needs mosquitto (apt-get install mosquitto)"
+)
 
 
 class Switching:
@@ -61,8 +67,9 @@ class Switching:
 class Service:
     """A service in this process: it runs in the main thread, `work` beside it, and its end is the service's."""
 
-    def __init__(self, folder: Path, *flags: str, **second) -> None:
-        self.files = (write_model(folder / "m1.onnx", "1"), write_model(folder / "m2.onnx", "2", **second))
+    def __init__(self, folder: Path, *flags: str, files: tuple[Path, Path] | None = None, **second) -> None:
+        """`files`: the models that take turns; else ours of rows, of which the second one is made as `second` says."""
+        self.files = files or (write_model(folder / "m1.onnx", "1"), write_model(folder / "m2.onnx", "2", **second))
         self.settings = layers.read(
             ["--model", str(self.files[0]), "--state-dir", str(folder / "state"), "--device", "d", *flags], {}, "0"
         )
@@ -99,7 +106,7 @@ def asked(port: int, row: dict) -> dict:
         return json.load(answer)
 
 
-@pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto (apt-get install mosquitto)")
+@needs_mosquitto
 def test_at_300_inputs_a_second_no_switch_loses_doubles_or_reorders_one_and_requests_are_answered(tmp_path, mosquitto):
     broker, port = mosquitto(), free_port()
     service = Service(
@@ -159,3 +166,132 @@ def test_at_300_inputs_a_second_no_switch_loses_doubles_or_reorders_one_and_requ
     assert {r["model"]["version"] for r in answers} == {"1", "2"}
     assert all(r["predictions"][0]["value"] == 5 + factors[r["model"]["version"]] for r in answers)
     assert infos == ["1", *(str(1 + n % 2) for n in range(1, SWITCHES + 1))]
+
+
+@pytest.fixture
+def switched(tmp_path, mosquitto):
+    """What a listener hears of a service whose model changes there and back while inputs come, and what was sent."""
+
+    def run(payload, *flags: str, begin=lambda sender: None, rate=RATE_S, **service):
+        broker, over, sent = mosquitto(), threading.Event(), [0]
+        serving = Service(tmp_path, "--mqtt", broker.url, "--name", "m", *flags, **service)
+        listener, sender = Client(broker.port, "edge/d/m/#", name="l"), Client(broker.port)
+
+        def send() -> None:
+            begun = time.monotonic()
+            while not over.is_set():
+                sent[0] += 1
+                sender.client.publish("edge/d/m/input", payload(sent[0]), 1)
+                over.wait(max(0.0, begun + sent[0] / rate - time.monotonic()))
+
+        def work() -> None:
+            listener.wait_for("info")
+            begin(sender)
+            thread = threading.Thread(target=send)
+            thread.start()
+            try:
+                for number in range(1, SWITCHES + 1):
+                    listener.wait_for("result", len(listener.of("result")) + 20)
+                    serving.switching.switch(number)
+                listener.wait_for("result", len(listener.of("result")) + 20)
+            finally:
+                over.set()
+                thread.join()
+            listener.wait_for("result", sent[0])
+
+        try:
+            serving.run(work)
+            return listener, sent[0], serving.switching.hindrances
+        finally:
+            listener.close()
+            sender.close()
+
+    return run
+
+
+@needs_mosquitto
+def test_commands_kept_samples_and_templates_go_on_with_the_other_model(switched, tmp_path):
+    listener, sent, hindrances = switched(
+        lambda n: json.dumps({"a": n, "b": 1, "id": n}), "--commands", "--capture", "random:0.2",
+        "--payload", '{"n": {{ input_id }}, "v": {{ predictions[0].value }}, "by": {{ model.version }}}', factor=10.0,
+        begin=lambda sender: sender.publish("edge/d/m/set", {"command": "log-level", "value": "error"}),
+    )  # fmt: skip
+    results = listener.of("result")
+    lines = [
+        json.loads(line) for file in (tmp_path / "state").rglob("*.jsonl") for line in file.read_text().splitlines()
+    ]
+    factors = {"1": 2.0, "2": 10.0}
+
+    assert (hindrances, listener.of("error")) == ([""] * SWITCHES, [])
+    assert [r["n"] for r in results] == list(range(1, sent + 1))
+    assert {r["by"] for r in results} == {"1", "2"}
+    assert all(r["v"] == r["n"] + factors[r["by"]] for r in results)
+    assert {line["result"]["model"]["version"] for line in lines} == {"1", "2"}
+    assert listener.of("settings")[-1]["log_level"] == "error"
+
+
+SIZE = 64
+
+
+def lit(number: int) -> int:
+    """How bright the thing is in a picture."""
+    return 200 + number % 50
+
+
+def thing(number: int) -> bytes:
+    """A picture of a red thing that stands still; its number is in its brightness, which is its score."""
+    picture = np.zeros((SIZE, SIZE, 3), np.uint8)
+    picture[34:54, 10:34, 2] = lit(number)
+    return cv2.imencode(".png", picture)[1].tobytes()
+
+
+@needs_mosquitto
+def test_an_object_that_is_followed_keeps_its_id_and_what_was_commanded_its_hold(switched, tmp_path):
+    files = tuple(onnxmodels.blobs(tmp_path / f"m{number}.onnx", SIZE, doc=number) for number in "12")
+    onnxmodels.brightness(tmp_path / "colour.onnx", 32)
+    (tmp_path / "colour.labels.txt").write_text("red\ngreen\nblue\n")
+    listener, sent, hindrances = switched(
+        thing, "--track", "600", "--zone", "left=0,0,0.5,0,0.5,1,0,1", "--resize", "stretch",
+        "--threshold", "0.5", "--commands", "--then", str(tmp_path / "colour.onnx"), files=files, rate=30,
+        begin=lambda sender: sender.publish("edge/d/m/set", {"command": "threshold", "value": 0.6}),
+    )  # fmt: skip
+    results = listener.of("result")
+    found = [r["predictions"] for r in results]
+
+    assert (hindrances, listener.of("error")) == ([""] * SWITCHES, [])
+    assert [round(255 * one["score"]) for (one,) in found] == [lit(n) for n in range(1, sent + 1)]
+    assert [one.get("track_id") for (one,) in found] == [None] + [1] * (sent - 1)  # one frame makes no object
+    assert {one["then"]["predictions"][0]["label"] for (one,) in found} == {"red"}
+    assert len({r["model"]["sha256"] for r in results}) == 2
+    assert [e["type"] for e in listener.of("event")].count("appear") == 1
+    assert listener.of("settings")[-1]["threshold"] == 0.6
+
+
+def hindrance_of(folder: Path, first: Path, second: Path, *flags: str) -> str:
+    settings = layers.read(
+        ["--model", str(first), "--state-dir", str(folder / "state"), "--name", "m", *flags], {}, "0"
+    )
+    switching = Switching(settings, (first, second))
+    app = build(settings, loading.open_model(settings), switching)
+    try:
+        new = switching.model.load(settings, second)
+        return switching.model.fixed() or switching.model.hindrance(new)
+    finally:
+        for part in reversed(app.parts):
+            part.stop()
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (("--track", "5", "--source", "synthetic:1"), "--track goes on with the objects of the model before"),
+        (("--capture", "random:0.5"), "--capture keeps samples of one task and its labels"),
+    ],
+)
+def test_what_cannot_go_on_with_other_labels_is_said(tmp_path, flags, why):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    files = [onnxmodels.blobs(tmp_path / name / "m.onnx", SIZE) for name in ("one", "two")]
+    (tmp_path / "two" / "labels.txt").write_text("cat\ndog\n")
+
+    assert why in hindrance_of(tmp_path, *files, *flags, "--mqtt", "none", "--http", "0")

@@ -102,9 +102,9 @@ def one_box(path: Path, size: int = 64) -> Path:
     }, size)  # fmt: skip
 
 
-def blobs(path: Path, size: int = 64) -> Path:
+def blobs(path: Path, size: int = 64, *, doc: str = "") -> Path:
     """A picture in, 0 to 1, and of each channel the box around what is lit in it: the four outputs of a TensorFlow
-    detector. The score is the brightest value there; all are of class 1."""
+    detector. The score is the brightest value there; all are of class 1. `doc` makes it another file."""
     nodes = [helper.make_node("Greater", ["image", "dark"], ["lit"]), helper.make_node("Cast", ["lit"], ["on"], to=1)]
     for line, across in (("rows", 2), ("columns", 1)):
         nodes += [
@@ -130,6 +130,7 @@ def blobs(path: Path, size: int = 64) -> Path:
         nodes,
         [info("image", "float32", (1, size, size, 3))],
         [info(name, "float32", shape) for name, shape in shapes.items()],
+        doc_string=doc,
         initializer=[
             *(helper.make_tensor(name, TensorProto.FLOAT, (), [value]) for name, value in numbers.items()),
             helper.make_tensor("ones", TensorProto.FLOAT, (1, 3), [1.0, 1.0, 1.0]),

@@ -32,7 +32,7 @@ from support.marks import write_between
 from support.updating import Fleet, write_model
 
 BEGIN, END = "<!-- switches: begin -->", "<!-- switches: end -->"
-PER_SECOND = 40.0
+PER_SECOND = 25.0
 PATIENCE_S = 300.0
 TROUBLE = 0.4
 """Of the versions, those in whose switch something is killed."""
@@ -140,11 +140,12 @@ class Field(Ground):
 
 @dataclass
 class SwitchCampaign:
-    """One device, until so many versions were confirmed."""
+    """One device, until so many versions were confirmed, or so many seconds are over."""
 
     place: Path
     seed: int
     switches: int
+    seconds: float
     account: SwitchAccount = field(init=False)
 
     def __post_init__(self) -> None:
@@ -161,7 +162,7 @@ class SwitchCampaign:
             wait_until("edge-run answers", lambda: ground.subscriber.stats, PATIENCE_S)
             ground.publisher.start(PER_SECOND)
             wait_until("the first result", lambda: ground.subscriber.answered, PATIENCE_S)
-            while self.account.switches < self.switches:
+            while self.account.switches < self.switches and time.monotonic() - began < self.seconds:
                 number += 1
                 self._one(number)
                 if number % SETTLE_EVERY == 0:
@@ -255,9 +256,9 @@ def told(accounts: list[SwitchAccount]) -> str:
     return table(list(accounts)) + more
 
 
-def _one(place: Path, switches: int, seed: int) -> SwitchAccount:
+def _one(place: Path, switches: int, seconds: float, seed: int) -> SwitchAccount:
     (place / str(seed)).mkdir()
-    return SwitchCampaign(place / str(seed), seed, switches).run()
+    return SwitchCampaign(place / str(seed), seed, switches, seconds).run()
 
 
 def main() -> int:
@@ -265,6 +266,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="integration.faults.switches", description=__doc__)
     parser.add_argument("--switches", type=int, default=1000, help="of all devices together")
     parser.add_argument("--devices", type=int, default=1, help="so many at once, each with a broker of its own")
+    parser.add_argument("--minutes", type=float, default=24 * 60.0, help="no further switch is begun after so many")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the first device")
     parser.add_argument("--write", type=Path, metavar="README.md", help="puts the table between its marks")
     options = parser.parse_args()
@@ -273,7 +275,7 @@ def main() -> int:
     sys.stderr.write(f"seeds {seeds.start} to {seeds.stop - 1}, in {place}\n")
     each = -(-options.switches // options.devices)
     with ProcessPoolExecutor(options.devices) as pool:
-        accounts = list(pool.map(partial(_one, place, each), seeds))
+        accounts = list(pool.map(partial(_one, place, each, 60 * options.minutes), seeds))
     sys.stdout.write(told(accounts))
     if options.write is not None:
         write_between(options.write, BEGIN, END, measured(told(accounts)))

@@ -1,0 +1,81 @@
+"""The pipelines of a run: what the flow and the endpoint are given of a model, the one that runs or another one that
+takes its place. What goes on from model to model (objects that are followed, what was commanded, what is kept) is made
+once, and each pipeline gets a stage of its own in front of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from edge.app import control, outputs, tracking
+from edge.app.core import Core
+from edge.errors import ConfigError
+from edge.mqtt.session import MqttSession
+from edge.pipeline.pipeline import Pipeline, Watch
+from edge.plugins.protocols import Source
+
+if TYPE_CHECKING:
+    from edge.app.capture import Capture
+    from edge.app.cascade import Second
+    from edge.app.drift import Drift
+
+
+class Kept(NamedTuple):
+    """What goes on from model to model."""
+
+    watched: Drift | None
+    captured: Capture | None
+    then: Second
+
+
+class Pipelines:
+    """Made in the main thread; `of_flow`, `of_requests` and `hindrance` are for any."""
+
+    def __init__(
+        self,
+        core: Core,
+        session: MqttSession | None,
+        source: Source | None,
+        kept: Kept,
+    ) -> None:
+        """Raises ConfigError for what does not go with the model, or with each other."""
+        self._session = session
+        self._watched = kept.watched
+        self._keep = kept.captured.keep if kept.captured is not None else None
+        self._then = kept.then
+        self._tracked = tracking.make(core, source)
+        self.controls = control.make(core)
+        """What commands change; None without them."""
+
+    def of_flow(self, core: Core) -> Pipeline:
+        """Raises ConfigError."""
+        flow, stages = control.stages(core, self._tracked, self.controls)
+        return flow.pipeline(*self._watches(core), follows=(*stages, *self._then.stages()), keep=self._keep)
+
+    def of_instance(self, core: Core) -> Pipeline:
+        """One of several beside the flow's, whose results that one's stages see. Raises ConfigError."""
+        flow, _ = control.stages(core, self._tracked, self.controls)
+        return flow.pipeline(*self._watches(core))
+
+    def of_requests(self, core: Core) -> Pipeline:
+        """One for what comes by HTTP. Raises ConfigError."""
+        watches = [self._watched.watch_http] if self._watched is not None else []
+        return core.of_requests.pipeline(*watches, follows=self._then.stages(), keep=self._keep)
+
+    def hindrance(self, old: Core, new: Core) -> str:
+        """Why what goes on from model to model cannot go on with this one; "" where it can."""
+        before, after = old.loaded.manifest, new.loaded.manifest
+        same = (before.task, before.labels) == (after.task, after.labels)
+        if self._tracked is not None and not same:
+            return "--track goes on with the objects of the model before, and this one tells others"
+        if self._keep is not None and not same:
+            return "--capture keeps samples of one task and its labels in a folder"
+        try:
+            self.of_flow(new)
+            self.of_requests(new)
+        except ConfigError as exc:
+            return str(exc)
+        return ""
+
+    def _watches(self, core: Core) -> list[Watch]:
+        masks = outputs.masks(core, self._session)
+        return [one.watch for one in (masks, self._watched) if one is not None]
