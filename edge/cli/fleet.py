@@ -240,7 +240,7 @@ def _heard(args: BrokerArguments) -> "list[Heard]":
     """Raises ConfigError, UnavailableError."""
     from edge.tools.fleet import status
 
-    return status.listen(broker_of(args), args.prefix, args.mqtt_ca)
+    return status.listen(broker_of(args), args.prefix)
 
 
 def _wait(args: WaitArguments) -> None:

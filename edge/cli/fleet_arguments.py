@@ -14,7 +14,8 @@ from edge.settings.options import Flag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from edge.mqtt.url import BrokerUrl
+    from edge.mqtt.messages import MqttOptions
+    from edge.settings.settings import MqttSettings
     from edge.tools.fleet.repository import Repository
     from edge.updates.release import Release
 
@@ -53,6 +54,8 @@ class BrokerArguments(Struct, frozen=True, kw_only=True):
     mqtt: Annotated[str | None, Flag("the broker that devices speak with, as edge-run's --mqtt", metavar="URL")] = None
     mqtt_password_file: Annotated[Path | None, Flag("holds its password", parsers.path, "FILE")] = None
     mqtt_ca: Annotated[Path | None, Flag("the CA that signed its certificate", parsers.path, "FILE")] = None
+    mqtt_cert: Annotated[Path | None, Flag("our certificate, where it asks for one", parsers.path, "FILE")] = None
+    mqtt_key: Annotated[Path | None, Flag("its key [in the same file]", parsers.path, "FILE")] = None
     prefix: Annotated[str, Flag("what topics begin with", parsers.word, "TEXT")] = "edge"
 
 
@@ -82,14 +85,28 @@ def released(model: str, channel: str, release: "Release") -> str:
     return f"{model} {release.version} in {channel}: for {'nobody new, paused' if release.paused else whom}"
 
 
-def broker_of(args: BrokerArguments) -> "BrokerUrl":
+def broker_of(args: BrokerArguments) -> "MqttOptions":
     """Raises ConfigError."""
+    from edge.mqtt.messages import MqttOptions
     from edge.mqtt.options import broker_url
+
+    mqtt = mqtt_settings(args)
+    return MqttOptions(broker_url(mqtt), "", ca=mqtt.ca, cert=mqtt.cert, key=mqtt.key)
+
+
+def mqtt_settings(args: BrokerArguments) -> "MqttSettings":
+    """Raises ConfigError."""
     from edge.settings.settings import MqttSettings
 
     if args.mqtt is None:
         raise ConfigError("--mqtt URL: which broker do the devices speak with?")
-    return broker_url(MqttSettings(url=args.mqtt, password_file=args.mqtt_password_file))
+    return MqttSettings(
+        url=args.mqtt,
+        password_file=args.mqtt_password_file,
+        ca=args.mqtt_ca,
+        cert=args.mqtt_cert,
+        key=args.mqtt_key,
+    )
 
 
 def say(text: str) -> None:

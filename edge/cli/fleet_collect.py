@@ -29,16 +29,16 @@ class CollectArguments(BrokerArguments, frozen=True, kw_only=True):
 def run(argv: Sequence[str], program: Program) -> None:
     """Raises ConfigError; UnavailableError where it is not all; OSError."""
     args = arguments.read(CollectArguments, program, argv)
-    url = broker_of(args)
+    broker = broker_of(args)
     from edge.tools.fleet import collect
 
     limits = collect.Limits(args.most, max(1, args.rate), args.timeout)
-    devices = collect.chosen(collect.devices(url, args.prefix, args.mqtt_ca), args.device, args.name)
+    devices = collect.chosen(collect.devices(broker, args.prefix), args.device, args.name)
     if not devices:
         raise UnavailableError(
-            f"{url}: no device permits it below {args.prefix}/; edge-run --capture RULES --capture-collect does"
+            f"{broker.url}: no device permits it below {args.prefix}/; edge-run --capture RULES --capture-collect does"
         )
-    collector = collect.Collector(url, args.mqtt_ca, limits)
+    collector = collect.Collector(broker, limits)
     try:
         collector.open()
         reasons = []

@@ -36,7 +36,7 @@ def run(argv: Sequence[str], program: Program) -> None:
     args = arguments.read(DriftArguments, program, argv)
     from edge.tools.fleet import drift, retained
 
-    found = retained.listen(broker_of(args), args.prefix, "drift", args.mqtt_ca)
+    found = retained.listen(broker_of(args), args.prefix, "drift")
     if found.unlisted >= MANY:
         sys.stderr.write(
             f"edge-fleet: {found.unlisted:,} devices retain no status, and a broker drops some of so many messages: "

@@ -23,10 +23,10 @@ def run(argv: Sequence[str], program: Program) -> None:
 
 def install(args: InstallArguments) -> None:
     """Raises ConfigError, UnavailableError."""
-    url = broker_of(args)
+    broker = broker_of(args)
     from edge.tools.fleet import install as asking
 
-    asking.install(url, f"{args.prefix}/{args.device}/{args.name}", args.version, args.mqtt_ca)
+    asking.install(broker, f"{args.prefix}/{args.device}/{args.name}", args.version)
     say(
         f"{args.device}: {args.name} {args.version or 'as it waits'} is being installed; edge-fleet status says how far"
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from edge.cli.fleet_arguments import BrokerArguments, say
+from edge.cli.fleet_arguments import BrokerArguments, mqtt_settings, say
 from edge.errors import ConfigError, needs
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
@@ -23,20 +23,16 @@ def run(argv: Sequence[str], program: Program) -> None:
 
 def publish(args: PublishArguments) -> None:
     """Raises ConfigError, UnavailableError."""
-    if args.mqtt is None:
-        raise ConfigError("--mqtt URL: which broker do the devices speak with?")
+    settings = mqtt_settings(args)
     if not (args.dir / "public" / "metadata" / "timestamp.json").exists():
         raise ConfigError(f"{args.dir}: no repository is there; edge-fleet init {args.dir} makes one")
     try:
         from edge.tools.fleet.publish import Publisher
     except ImportError as exc:
         raise needs("edge-fleet", f"tuf and cryptography ({exc})", "fleet") from exc
-    from edge.settings.settings import MqttSettings
     from edge.updates.broker import Connection
 
-    connection = Connection(
-        MqttSettings(url=args.mqtt, password_file=args.mqtt_password_file, ca=args.mqtt_ca), args.prefix
-    )
+    connection = Connection(settings, args.prefix)
     try:
         done = Publisher(args.dir, connection, args.prefix).publish()
     finally:

@@ -19,13 +19,14 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import MQTTErrorCode
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError, SlowRetrievalError
 
-from edge.errors import one_line
+from edge.errors import UnavailableError
+from edge.mqtt import tls
 from edge.mqtt.messages import MqttOptions
 from edge.mqtt.options import broker_url
-from edge.mqtt.tls import tls_context
+from edge.mqtt.plain_client import dial, plain_client
 from edge.mqtt.topics import UpdateTopics
 from edge.settings.settings import MqttSettings
 from edge.updates.order import MQTT
@@ -49,8 +50,8 @@ class Connection:
     there, or goes away; nothing but `open` raises ConfigError."""
 
     def __init__(self, settings: MqttSettings, prefix: str) -> None:
-        self._settings = settings
         self._url = broker_url(settings)
+        self._options = MqttOptions(self._url, "", ca=settings.ca, cert=settings.cert, key=settings.key)
         self._prefix = prefix
         self._client: paho.Client | None = None
         self._refused: str | None = None
@@ -62,24 +63,15 @@ class Connection:
         """Connects where it has not yet. Raises ConfigError for certificates that cannot be used."""
         if self._client is not None:
             return
-        url, mqtt = self._url, self._settings
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311, transport="websockets" if url.websockets else "tcp"
-        )
+        url = self._url
+        client = plain_client(self._options)
         client.on_connect, client.on_message, client.on_publish = self._on_connect, self._on_message, self._on_publish
         client.connect_timeout = CONNECT_S
         client.max_inflight_messages_set(WINDOW)
-        if url.username is not None:
-            client.username_pw_set(url.username, url.password)
-        context = tls_context(MqttOptions(url, "", ca=mqtt.ca, cert=mqtt.cert, key=mqtt.key))
-        if context is not None:
-            client.tls_set_context(context)
-        if url.websockets:
-            client.ws_set_options(url.request)
         try:
-            client.connect(url.host, url.port)
-        except (OSError, ValueError) as exc:
-            raise DownloadError(f"{url}: {one_line(exc)}; is the broker there?") from exc
+            dial(client, self._options)
+        except UnavailableError as exc:
+            raise DownloadError(str(exc)) from exc
         self._client = client
         self._until(lambda: self._refused is not None, CONNECT_S, "no answer; is a broker there?")
         if self._refused:
@@ -135,6 +127,8 @@ class Connection:
             raise DownloadLengthMismatchError(f"{self._url}: a message larger than any file of a repository") from None
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS and not self._refused:
             self._client = None
+            if self._refused is None and self._url.tls:
+                raise DownloadError(tls.hung_up(self._options))
             raise DownloadError(f"{self._url}: the connection ended: {paho.error_string(code)}")
 
     def _on_connect(self, _client: paho.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:

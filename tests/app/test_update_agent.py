@@ -126,13 +126,20 @@ def test_a_model_that_is_not_loaded_beside_the_one_that_runs_is_judged_by_a_star
     assert (store.state.phase, store.state.candidate.version) == ("switching", "2")
 
 
+def by_hand_flags(fleet, store, tmp_path) -> list[str]:
+    flags = f"--model {tmp_path}/m1.onnx --http 0 --device d --updates-manual --mqtt mqtt://localhost:1".split()
+    return [*flags, "--updates", fleet.uri, "--updates-root", str(fleet.root), "--state-dir", str(store.folder.parent)]
+
+
+def by_hand_settings(fleet, store, tmp_path):
+    return layers.read(by_hand_flags(fleet, store, tmp_path), {}, "0")
+
+
 @pytest.fixture
 def by_hand(fleet, store, tmp_path):
     """The agent of a service that runs version 1, with --updates-manual; version 2 is there, with notes."""
-    flags = f"--model {tmp_path}/m1.onnx --http 0 --device d --updates-manual --mqtt mqtt://localhost:1".split()
-    flags += ["--updates", fleet.uri, "--updates-root", str(fleet.root), "--state-dir", str(store.folder.parent)]
-    settings = layers.read(flags, {}, "0")
-    agent = UpdateAgent(settings, store, "m", flags)
+    settings = by_hand_settings(fleet, store, tmp_path)
+    agent = UpdateAgent(settings, store, "m", by_hand_flags(fleet, store, tmp_path))
     app = build(settings, loading.open_model(settings), agent)
     file = write_model(tmp_path / "m2.onnx", "2", factor=5.0)
     fleet.repository.add(file, "m", "2", "stable", share=10_000, about=About("n" * 300))
@@ -160,6 +167,18 @@ def test_what_waits_is_installed_once_a_person_says_so_and_another_version_never
     by_hand.start()
     assert by_hand.install("2") == ""
     until(lambda: store.state.phase == "watching", "version 2 runs, and is watched")
+
+
+def test_what_waited_before_a_restart_waits_at_once_and_can_be_installed(by_hand, store, fleet, tmp_path):
+    by_hand.check(lambda _: None)
+    settings = by_hand_settings(fleet, store, tmp_path)
+    again = UpdateAgent(settings, store, "m", [])
+    app = build(settings, loading.open_model(settings), again)
+    told = again.told()
+    app.parts[0].stop()
+
+    assert (told["waiting"], told["latest"], told["notes"]) == (True, "2", "n" * 255)
+    assert again.install("2") == ""
 
 
 def test_what_a_person_has_begun_goes_on_after_a_start_without_being_asked_again(by_hand, store, disk):

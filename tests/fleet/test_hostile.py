@@ -15,6 +15,7 @@ from edge.capture.transfer import Asked
 from edge.cli import fleet as command
 from edge.errors import UnavailableError, printable
 from edge.mqtt import url
+from edge.mqtt.messages import MqttOptions
 from edge.mqtt.topics import Topics
 from edge.tools.fleet import collect, drift, retained, table
 from edge.tools.fleet.publish import Publisher
@@ -34,7 +35,7 @@ def test_one_device_that_says_nonsense_hides_no_other_and_moves_no_terminal(mosq
     client.close()
     waited = command.run(("wait", "--version", "1", "--share", "10%", "--mqtt", broker.url))
     said = capsys.readouterr().out
-    permitted = collect.devices(url.parse(broker.url), "edge", None)
+    permitted = collect.devices(MqttOptions(url.parse(broker.url), ""), "edge")
 
     assert (waited, said) == (0, "version 1: 1 of 7 devices, 7 heard\n")
     assert permitted == []
@@ -93,7 +94,7 @@ def test_a_count_that_is_none_makes_its_report_unreadable(count: float):
 @pytest.fixture
 def collector(mosquitto):
     broker = mosquitto()
-    found = collect.Collector(url.parse(broker.url), None, collect.Limits(100_000, 10**9, 30.0))
+    found = collect.Collector(MqttOptions(url.parse(broker.url), ""), collect.Limits(100_000, 10**9, 30.0))
     found.open()
     yield found, broker
     found.close()

@@ -85,9 +85,11 @@ class PowerCut:
         folder.mkdir(parents=True)
         for path, number in sorted(names.items()):
             target = folder / path[len(self._root) :].lstrip("/")
+            if not target.parent.is_dir():
+                continue  # its folder is lost, and it with that
             if number == _FOLDER:
                 target.mkdir(exist_ok=True)
-            elif target.parent.is_dir():
+            else:
                 target.write_bytes(self._files[number].after_cut(rng, likely))
 
     def _apply(self, number: int, change: Change) -> None:

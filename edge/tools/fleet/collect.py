@@ -23,12 +23,13 @@ from edge.capture.store import ABOUT, BLOCK, LOCK
 from edge.capture.transfer import Asked, Told
 from edge.data.names import topic_part
 from edge.errors import ConfigError, EdgeError, UnavailableError
+from edge.mqtt.messages import MqttOptions
+from edge.mqtt.plain_client import plain_client, unanswered
 from edge.mqtt.topics import Topics
-from edge.mqtt.url import BrokerUrl
 from edge.storage import atomic
 from edge.storage.lock import FileLock
 from edge.tools.fleet import retained
-from edge.tools.fleet.retained import CONNECT_S, client_of, connect
+from edge.tools.fleet.retained import CONNECT_S, connect
 
 NAME_MOST = 200
 WAITING_MOST = 64
@@ -78,9 +79,9 @@ class SpentError(EdgeError):
     """No more bytes are to be fetched."""
 
 
-def devices(url: BrokerUrl, prefix: str, ca: Path | None) -> list[Device]:
+def devices(broker: MqttOptions, prefix: str) -> list[Device]:
     """Those that permit it, by what they have retained. Raises UnavailableError."""
-    heard = retained.listen(url, prefix, "info", ca).payloads
+    heard = retained.listen(broker, prefix, "info").payloads
     return [
         Device(device, model, Topics(f"{prefix}/{device}/{model}"))
         for (device, model), payload in sorted(heard.items())
@@ -91,8 +92,8 @@ def devices(url: BrokerUrl, prefix: str, ca: Path | None) -> list[Device]:
 class Collector:
     """Used by one thread; `open` before."""
 
-    def __init__(self, url: BrokerUrl, ca: Path | None, limits: Limits) -> None:
-        self._url = url
+    def __init__(self, broker: MqttOptions, limits: Limits) -> None:
+        self._broker, self._url = broker, broker.url
         self._limits = limits
         self._left = limits.most
         self._id = uuid.uuid4().hex[:12]
@@ -100,16 +101,16 @@ class Collector:
         self._came: queue.Queue[tuple[str, bytes]] = queue.Queue(WAITING_MOST)
         self._up: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._wanted = ""
-        self._client = client_of(url, ca)
+        self._client = plain_client(broker)
         self._client.on_connect, self._client.on_message = self._on_connect, self._on_message
 
     def open(self) -> None:
         """Raises UnavailableError."""
-        connect(self._client, self._url)
+        connect(self._client, self._broker)
         try:
             refused = self._up.get(timeout=CONNECT_S)
         except queue.Empty:
-            raise UnavailableError(f"{self._url}: no answer within {CONNECT_S:.0f} s; is a broker there?") from None
+            raise UnavailableError(unanswered(self._broker, CONNECT_S)) from None
         if refused:
             raise UnavailableError(f"{self._url}: the broker refuses: {refused}; say --mqtt mqtt://user@host")
 
@@ -158,6 +159,7 @@ class Collector:
         part = file.with_name(f".{file.name}.part")
         if file.name == ABOUT:
             part.unlink(missing_ok=True)
+        part.touch(0o600)
         with part.open("ab") as stream:
             if (at := stream.tell()) > size:
                 stream.truncate(0)
@@ -177,9 +179,9 @@ class Collector:
                 self._left -= len(data)
                 done.bytes += len(data)
                 time.sleep(len(data) / self._limits.rate)
-        with atomic.replacing(file, 0o600) as whole:
-            whole.write(part.read_bytes())
-        part.unlink()
+            os.fsync(stream.fileno())
+        part.replace(file)
+        atomic.sync_folder(file.parent)
         done.files += 1
 
     def _ask(self, device: Device, asked: Asked) -> tuple[Told, bytes]:

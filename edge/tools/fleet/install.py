@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import secrets
 import threading
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import paho.mqtt.client as paho
 
 from edge.errors import UnavailableError
+from edge.mqtt.messages import MqttOptions
+from edge.mqtt.plain_client import plain_client
 from edge.mqtt.topics import Topics
-from edge.mqtt.url import BrokerUrl
-from edge.tools.fleet.retained import client_of, connect, read
+from edge.tools.fleet.retained import connect, read
 
 ANSWER_S = 10.0
 
@@ -26,9 +26,10 @@ class Answer(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-def install(url: BrokerUrl, base: str, version: str | None, ca: Path | None = None) -> None:
+def install(broker: MqttOptions, base: str, version: str | None) -> None:
     """Returns once the device `base` has begun. Raises ConfigError, and UnavailableError where it refuses, or does not
     answer."""
+    url = broker.url
     topics, told = Topics(base), secrets.token_hex(8)
     command = {"command": "install", "id": told, **({"value": version} if version is not None else {})}
     answers: list[Answer] = []
@@ -50,9 +51,9 @@ def install(url: BrokerUrl, base: str, version: str | None, ca: Path | None = No
             answers.append(answer)
             came.set()
 
-    client = client_of(url, ca)
+    client = plain_client(broker)
     client.on_connect, client.on_subscribe, client.on_message = on_connect, on_subscribe, on_message
-    connect(client, url)
+    connect(client, broker)
     came.wait(ANSWER_S)
     client.disconnect()
     client.loop_stop()

@@ -10,17 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.errors import UnavailableError, one_line
+from edge.errors import UnavailableError
 from edge.mqtt.messages import MqttOptions
-from edge.mqtt.tls import tls_context
-from edge.mqtt.url import BrokerUrl
+from edge.mqtt.plain_client import dial, plain_client, unanswered
 
 QUIET_S = 1.0
 """No further retained message for so long: that was all."""
@@ -41,10 +38,10 @@ class Retained(msgspec.Struct, frozen=True):
     unlisted: int = 0
 
 
-def listen(url: BrokerUrl, prefix: str, kind: str, ca: Path | None = None) -> Retained:
+def listen(broker: MqttOptions, prefix: str, kind: str) -> Retained:
     """What is retained on `<prefix>/<device>/<model>/<kind>`. Raises UnavailableError where the broker cannot be
     asked, ConfigError."""
-    listener = _Listener(url, prefix, ca)
+    listener = _Listener(broker, prefix)
     try:
         listener.connect()
         there = set(listener.ask(["+/+"], "status"))
@@ -66,25 +63,9 @@ def read(payload: bytes, kind: type[Kind]) -> Kind | None:
         return None
 
 
-def client_of(url: BrokerUrl, ca: Path | None) -> paho.Client:
-    """One that is not connected yet. Raises ConfigError for certificates that cannot be used."""
-    client = paho.Client(CallbackAPIVersion.VERSION2, transport="websockets" if url.websockets else "tcp")
-    if url.username is not None:
-        client.username_pw_set(url.username, url.password)
-    context = tls_context(MqttOptions(url, "", ca=ca))
-    if context is not None:
-        client.tls_set_context(context)
-    if url.websockets:
-        client.ws_set_options(url.request)
-    return client
-
-
-def connect(client: paho.Client, url: BrokerUrl) -> None:
+def connect(client: paho.Client, broker: MqttOptions) -> None:
     """Begins, in a thread of the client's. Raises UnavailableError where the broker is away."""
-    try:
-        client.connect(url.host, url.port)
-    except (OSError, ValueError) as exc:  # a name that is none of a host is a ValueError
-        raise UnavailableError(f"{url}: {one_line(exc)}; is the broker there?") from exc
+    dial(client, broker)
     client.loop_start()
 
 
@@ -96,15 +77,15 @@ def _cut(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
 class _Listener:
     """Payloads are decoded later, for a broker drops those of a slow reader, too."""
 
-    def __init__(self, url: BrokerUrl, prefix: str, ca: Path | None) -> None:
-        self._url, self._prefix = url, prefix
+    def __init__(self, broker: MqttOptions, prefix: str) -> None:
+        self._broker, self._url, self._prefix = broker, broker.url, prefix
         self._changed = threading.Condition()
         self._refused: str | None = None
         self._came: dict[Key, bytes] = {}
         self._kind = ""
         self._newest_s = 0.0
         self._end_s = 0.0
-        self._client = client_of(url, ca)
+        self._client = plain_client(broker)
         self._client.on_connect, self._client.on_message = self._on_connect, self._on_message
 
     def _on_connect(self, _client: paho.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
@@ -122,10 +103,10 @@ class _Listener:
 
     def connect(self) -> None:
         url = self._url
-        connect(self._client, url)
+        connect(self._client, self._broker)
         with self._changed:
             if not self._changed.wait_for(lambda: self._refused is not None, CONNECT_S):
-                raise UnavailableError(f"{url}: no answer within {CONNECT_S:.0f} s; is a broker there?")
+                raise UnavailableError(unanswered(self._broker, CONNECT_S))
         if self._refused:
             text = f"the broker refuses: {self._refused}; say --mqtt mqtt://user@host, with its password"
             raise UnavailableError(f"{url}: {text}")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import msgspec
 
-from edge.mqtt.url import BrokerUrl
+from edge.mqtt.messages import MqttOptions
 from edge.tools.fleet import retained
 from edge.tools.fleet.repository import KeyRow, Repository
 from edge.tools.fleet.table import table
@@ -69,9 +68,9 @@ def percent(share: int) -> str:
     return f"{share * 100 / WHOLE:g} %"
 
 
-def listen(url: BrokerUrl, prefix: str, ca: Path | None = None) -> list[Heard]:
+def listen(broker: MqttOptions, prefix: str) -> list[Heard]:
     """What every device has retained of updates. Raises UnavailableError where the broker cannot be asked."""
-    heard = retained.listen(url, prefix, "update", ca).payloads
+    heard = retained.listen(broker, prefix, "update").payloads
     return [_read(device, model, payload) for (device, model), payload in sorted(heard.items())]
 
 
