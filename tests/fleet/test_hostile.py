@@ -147,7 +147,9 @@ def test_a_name_that_no_device_of_ours_has_gets_no_folder(monkeypatch, name):
     }
     monkeypatch.setattr(retained, "listen", lambda *_: retained.Retained(payloads))
 
-    assert [d.folder for d in collect.devices(url.parse("mqtt://localhost"), "edge", None)] == ["pi.m.capture"]
+    assert [d.folder for d in collect.devices(MqttOptions(url.parse("mqtt://localhost"), ""), "edge")] == [
+        "pi.m.capture"
+    ]
 
 
 class Kept:
