@@ -9,6 +9,7 @@ import numpy as np
 
 from converter.artifact import Artifact
 from converter.options import Options
+from converter.proof import objects
 from converter.proof.answers import class_values, roles
 from converter.rows.rows import Rows
 from converter.rows.tensors import table
@@ -114,8 +115,13 @@ def _numbers(rows: Rows, features: tuple[Feature, ...], at: int) -> Array:
 
 
 def _predictions(artifact: Artifact) -> tuple[FeatureReference, ...]:
-    """The shares of the classes, or the numbers that the model predicts."""
+    """The shares of the classes, or the numbers that the model predicts; of a detector the shares of the classes of all
+    objects, and how many there are in a picture."""
     manifest, compared = artifact.manifest, artifact.comparison
+    if manifest.task in ("detect", "keypoints"):
+        seen = objects.found(artifact)
+        classes = Counter(thing.label for things in seen for thing in things)
+        return (reference.of_classes(classes), reference.of_objects([len(t) for t in seen])) if classes else ()
     if manifest.task == "classify" and compared is not None and compared.after is not None:
         names = dict(zip(class_values(manifest), manifest.labels, strict=False))
         return (reference.of_classes(dict(Counter(names.get(c, c) for c in compared.after))),)

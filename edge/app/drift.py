@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from edge.app import assembly
 from edge.app.core import Core, Draft
@@ -21,6 +22,7 @@ from edge.mqtt.session import MqttSession
 from edge.pipeline.pipeline import Watch
 from edge.pipeline.real_values import RealValues
 from edge.pipeline.results import timestamp
+from edge.plugins.columns import ColumnPostprocessor
 from edge.plugins.protocols import BatchPostprocessor
 from edge.settings.settings import Settings
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from edge.data.tensor import Array, Tensors
     from edge.drift.reference import Reference
     from edge.drift.report import Report
-    from edge.drift.tally import Counted, Looker, Reading, RowTally
+    from edge.drift.tally import Counted, Found, Looker, Ran, Reading, RowTally
 
 log = logging.getLogger("edge.drift")
 
@@ -97,8 +99,9 @@ def _made(core: Core, draft: Draft, session: MqttSession | None, reference: Refe
     )
     watch = DriftWatch(subject, core.clock, core.metrics, timestamp)
     pictures = bool(reference.thumbnail)
-    tally, http = (_tally(core, watch.put, pictures=pictures) for _ in range(2))
-    shared = SharedTally(http, None if pictures else TensorRows(core, reference))
+    rows = None if pictures else TensorRows(core.loaded, reference)
+    tally, http = (_tally(core, watch.put, rows) for _ in range(2))
+    shared = SharedTally(http, rows)
     if session is not None:
 
         def message(report: Report) -> Outgoing:
@@ -143,32 +146,71 @@ def _looker(core: Core, window_s: float) -> Looker:
     return Looker(min(LOOK_S, window_s / LOOKS_A_WINDOW), core.clock.monotonic_ns)
 
 
-def _tally(core: Core, put: Callable[[Counted], None], *, pictures: bool) -> RowTally:
+def _tally(core: Core, put: Callable[[Counted], None], rows: TensorRows | None) -> RowTally:
+    """`rows`: None where the model takes pictures."""
     from edge.drift.tally import PictureTally, RowTally
 
     now = core.clock.monotonic_ns
-    return PictureTally(put, now) if pictures else RowTally(_reading(core), put, now)
+    return PictureTally(put, now) if rows is None else RowTally(_reading(core), put, now, rows.found)
 
 
 class TensorRows:
-    """Tensors of several rows as real values, with what the model found in each. From any thread."""
+    """Tensors of several rows as real values, and later what the model found in them. From any thread."""
 
-    def __init__(self, core: Core, reference: Reference) -> None:
-        self._decode = assembly.make_postprocessor(core.loaded)
-        self._real = RealValues(core.loaded.engine)
-        self._inputs = {i.name: len(i.features) for i in core.loaded.manifest.inputs if i.kind in ("table", "column")}
-        if not any(self._inputs.values()):
-            self._inputs = dict.fromkeys(self._inputs, len(reference.features))
+    def __init__(self, loaded: assembly.Loaded, reference: Reference) -> None:
+        from edge.drift.tally import Ran
 
-    def of(self, given: Tensors, outputs: Tensors) -> tuple[Tensors, Sequence[Sequence[Any]]] | None:
-        """The rows, and the predictions of each; None where the tensors are no rows."""
-        count = next((len(given[n]) for n in self._inputs if n in given and given[n].ndim), 0)
-        if not all(n in given and given[n].size == count * width for n, width in self._inputs.items()):
+        self._ran = Ran
+        self._predicts = bool(reference.predictions)
+        self._decode = assembly.make_postprocessor(loaded)
+        self._real = RealValues(loaded.engine)
+        widths = [(i.name, len(i.features)) for i in loaded.manifest.inputs if i.kind in ("table", "column")]
+        named = any(width for _, width in widths)
+        self._inputs = [(name, width if named else len(reference.features)) for name, width in widths]
+
+    def of(self, given: Tensors, outputs: Tensors) -> Ran | None:
+        """The rows; None where the tensors are none."""
+        count = 0
+        for name, width in self._inputs:
+            rows = given.get(name)
+            if rows is None or not rows.ndim or rows.size != len(rows) * width or count not in (0, len(rows)):
+                return None
+            count = len(rows)
+        if not count:
             return None
-        real = self._real.real(ModelInput({n: given[n] for n in self._inputs})).tensors
-        return real, self._found(self._real.real_outputs(outputs), count, real)
+        if not self._predicts:
+            outputs = {}
+        if not self._real.quantized_input:
+            return self._ran(count, given, outputs)
+        return self._ran(count, self._real.real(ModelInput({n: given[n] for n, _ in self._inputs})).tensors, outputs)
 
-    def _found(self, outputs: Tensors, count: int, real: Tensors) -> Sequence[Sequence[Any]]:
+    def found(self, ran: Sequence[Ran]) -> Iterator[tuple[int, Found]]:
+        """What the model found in rows: of all in one where that is sure, else of each request."""
+        together = self._together(ran)
+        if together is not None:
+            yield together
+            return
+        for one in ran:
+            yield one.count, self._each(self._real.real_outputs(one.outputs), one.count, one.given)
+
+    def _together(self, ran: Sequence[Ran]) -> tuple[int, Found] | None:
+        if not isinstance(self._decode, ColumnPostprocessor):
+            return None
+        counts = [(one.count,) for one in ran]
+        joined: dict[str, Array] = {}
+        for name in ran[0].outputs:
+            parts = [one.outputs[name] for one in ran]
+            if {type(v) for v in parts} != {np.ndarray} or [v.shape[:1] for v in parts] != counts:
+                return None
+            joined[name] = np.concatenate(parts)
+        count = len(next(iter(joined.values()), ()))
+        try:
+            columns = self._decode.to_columns(self._real.real_outputs(joined), count)
+        except (SampleError, IndexError, ValueError):
+            return None
+        return None if columns is None else (count, columns)
+
+    def _each(self, outputs: Tensors, count: int, real: Tensors) -> Sequence[Sequence[Any]]:
         """Predictions of each row; none where the outputs cannot be cut into rows, or say nothing."""
         if count > 1 and isinstance(self._decode, BatchPostprocessor):
             try:
@@ -180,7 +222,8 @@ class TensorRows:
         for i in range(count):
             try:
                 row = {n: v[i : i + 1] for n, v in outputs.items()}
-                found.append(self._decode(row, ModelInput({n: v[i : i + 1] for n, v in real.items()})))
+                given = {n: real[n][i : i + 1] for n, _ in self._inputs}
+                found.append(self._decode(row, ModelInput(given)))
             except (SampleError, IndexError, ValueError):
                 found.append(())
         return found
@@ -203,10 +246,10 @@ class SharedTally:
 
     def watch_tensors(self, given: Tensors, outputs: Tensors) -> None:
         """Rows along the first axis, which the model was given as they are. What has another shape is no row."""
-        rows = self._rows.of(given, outputs) if self._rows is not None else None
-        if rows is not None:
+        ran = self._rows.of(given, outputs) if self._rows is not None else None
+        if ran is not None:
             with self._lock:
-                self._tally.rows(*rows)
+                self._tally.ran(ran)
 
     def tick(self) -> None:
         """About twice a second: rows are not kept waiting for the next one."""

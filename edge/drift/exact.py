@@ -7,8 +7,10 @@ import math
 import numpy as np
 
 from edge.data.tensor import Array
-from edge.drift.rule import MONTH, MONTHS
+from edge.drift.rule import MONTH
 
+MONTHS = 100
+"""For one false alarm of what is counted, over all features."""
 STUCK_FEWEST = 30
 STUCK_TIMES = 3
 RARE_ROWS = 3

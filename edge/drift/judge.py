@@ -17,8 +17,8 @@ from edge.drift.learnt import Saved, Side
 from edge.drift.pictures import PicturePlaces
 from edge.drift.places import Places
 from edge.drift.reference import FeatureReference, Reference
-from edge.drift.report import Counts, FeatureCounts, Finding, Kind, Of, Sees
-from edge.drift.rule import FULL, Verdict
+from edge.drift.report import Counts, FeatureCounts, Finding, Kind, Sees
+from edge.drift.rule import FULL, Verdict, weight
 from edge.drift.tally import Counted
 
 COUNTS_MOST = 16_000
@@ -46,8 +46,9 @@ class Judge:
         features = reference.features if scale is None else scale
         inputs, predictions = _places(reference, features), Places(reference.predictions)
         self._scale = _scale(features, reference.predictions)
-        among = len(inputs.scores) + len(predictions.scores)
-        self.inputs, self.predictions = Side(inputs, slots, among), Side(predictions, slots, among)
+        among = weight(inputs.kinds + predictions.kinds)
+        self.inputs = Side("input", inputs, slots, among)
+        self.predictions = Side("prediction", predictions, slots, among)
         self.rows = 0
         """Of the windows that were learnt."""
         count, numbers = len(features), len(self.inputs.places.numbers)
@@ -100,10 +101,8 @@ class Judge:
         findings = [*self.standing(counted), *self._too_many(counted)]
         if not self.armed:
             findings += self._far(counted.features, counted.rows)
-        inputs = self._judge(self.inputs, counted.features, counted.rows, slot, findings, "input")
-        predictions = self._judge(
-            self.predictions, counted.predictions, counted.rows, slot, findings, "prediction"
-        )  # fmt: skip
+        inputs = self._judge(self.inputs, counted.features, counted.rows, slot, findings)
+        predictions = self._judge(self.predictions, counted.predictions, counted.rows, slot, findings)
         if inputs.learned:
             self._learn(counted, findings)
         ordered = tuple(sorted(findings, key=lambda f: -f.weight))
@@ -175,7 +174,7 @@ class Judge:
 
     # --- what is judged -----------------------------------------------------------------------------
 
-    def _judge(self, side: Side, counts: Array, rows: int, slot: int, findings: list[Finding], of: Of) -> _Sided:
+    def _judge(self, side: Side, counts: Array, rows: int, slot: int, findings: list[Finding]) -> _Sided:
         """Adds to the findings; learns the counts of a window that the rule has learnt."""
         if not side.places.scores:
             return _Sided(Verdict(np.zeros(0), np.zeros(0, bool), np.zeros(0, np.int64)), learned=False)
@@ -184,7 +183,7 @@ class Judge:
         learned = len(side.rule.baseline) > before
         if learned:
             side.counts = side.counts + counts
-        findings += pictures.in_words(_findings(side.places, verdict, of))
+        findings += pictures.in_words(_findings(side, verdict))
         return _Sided(verdict, learned=learned)
 
     def _learn(self, counted: Counted, findings: list[Finding]) -> None:
@@ -201,15 +200,12 @@ class Judge:
 
     def counted(self, counted: Counted) -> Counts:
         """A window as it is told to a fleet: what fits into `COUNTS_MOST` bytes of JSON."""
-        sides = (("input", self.inputs, counted.features), ("prediction", self.predictions, counted.predictions))
         found: list[FeatureCounts] = []
         size = total = 0
-        for of, side, counts in sides:
-            places = side.places
-            for i, feature in enumerate(places.features):
-                kind: Literal["number", "text"] = "number" if i in places.numbers else "text"
-                one = FeatureCounts(feature.name, "input" if of == "input" else "prediction", kind,
-                                    places.of(counts, i).tolist())  # fmt: skip
+        for side, counts in ((self.inputs, counted.features), (self.predictions, counted.predictions)):
+            for i, feature in enumerate(side.places.features):
+                kind: Literal["number", "text"] = "number" if i in side.places.numbers else "text"
+                one = FeatureCounts(feature.name, side.of, kind, side.places.of(counts, i).tolist())
                 size += len(msgspec.json.encode(one)) + 1
                 total += 1
                 if size <= COUNTS_MOST:
@@ -244,15 +240,15 @@ def _places(reference: Reference, features: Sequence[FeatureReference]) -> Place
     return PicturePlaces(features, reference)
 
 
-def _findings(places: Places, verdict: Verdict, of: Of) -> list[Finding]:
-    found = []
+def _findings(side: Side, verdict: Verdict) -> list[Finding]:
+    found, places = [], side.places
     for n in np.flatnonzero((verdict.drifts != 0) | verdict.over):
         score, drifts = places.scores[n], bool(verdict.drifts[n])
         up = bool(verdict.drifts[n] > 0 if drifts else verdict.distance[n] > 0)
         found.append(
             Finding(
                 name=places.name_of(score),
-                of=of,
+                of=side.of,
                 kind=places.kind_of(score, up=up),
                 direction=UNSET if score.what in pictures.WORDS else "up" if up else "down",
                 distance=round(abs(float(verdict.distance[n])), 1),

@@ -15,6 +15,7 @@ import numpy as np
 
 from edge.drift.places import Places
 from edge.drift.reference import FeatureReference
+from edge.drift.report import Of
 from edge.drift.rule import Baseline, Rule
 from edge.storage import atomic
 
@@ -49,10 +50,10 @@ class Saved(msgspec.Struct, frozen=True):
 class Side:
     """The features, or the predictions: where they are counted, how they are judged, what was learnt of them."""
 
-    def __init__(self, places: Places, slots: int, among: int = 0) -> None:
-        self.places = places
+    def __init__(self, of: Of, places: Places, slots: int, among: float = 0.0) -> None:
+        self.of, self.places = of, places
         self._slots, self._among = slots, among
-        self.rule = Rule(len(self.places.scores), slots, among=among)
+        self.rule = Rule(self.places.kinds, slots, among=among)
         self.counts = np.zeros(len(self.places), dtype=np.int64)
 
     def restore(self, saved: SavedSide) -> None:
@@ -64,7 +65,7 @@ class Side:
         if not np.isfinite(raw).all() or any(not 0 <= s < max(1, self._slots) for s in saved.slots):
             raise ValueError("scores or hours that are none")
         baseline = Baseline(raw.reshape(len(saved.slots), width), np.asarray(saved.slots, dtype=np.int64))
-        self.rule = Rule(width, self._slots, baseline, self._among)
+        self.rule = Rule(self.places.kinds, self._slots, baseline, self._among)
         self.counts = np.asarray(saved.counts, dtype=np.int64)
 
     def saved(self) -> SavedSide:

@@ -54,6 +54,8 @@ class Places:
         self._missing = np.asarray([self.starts[i + 1] - 1 for i in self.numbers], dtype=np.int64)[:, None]
         self.scores = tuple(self._described())
         """What each score of a window says."""
+        self.kinds = tuple(score.what for score in self.scores)
+        """Scores of one kind are alike, as far as one knows before."""
         self.runs_of = tuple(self.features[i].name for i in self.numbers)
         """What stands still where a number does."""
 
@@ -74,13 +76,15 @@ class Places:
             found = np.where(missing, self._missing, found)
         return np.bincount(found.ravel(), minlength=len(self))
 
-    def count_texts(self, feature: int, values: Sequence[str]) -> Array:
-        """int64 [counts], of the values of one feature; "" is missing where it is no category."""
+    def count_texts(self, feature: int, values: Sequence[str], times: Array | None = None) -> Array:
+        """int64 [counts], of the values of one feature; "" is missing where it is no category. `times`: how often each
+        value came, once if not given."""
         end = int(self.starts[feature + 1])
         places = self._lookup[feature]
         last = {"": end - 1}
         found = [places[v] if v in places else last.get(v, end - 2) for v in values]
-        return np.bincount(np.asarray(found, dtype=np.int64), minlength=len(self))
+        counts = np.bincount(np.asarray(found, dtype=np.int64), times, minlength=len(self))
+        return counts.astype(np.int64, copy=False)
 
     def of(self, counts: Array, feature: int) -> Array:
         """One feature's counts."""

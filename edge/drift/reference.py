@@ -24,6 +24,8 @@ CATEGORIES_MOST = 32
 RARE = 5
 """A text that fewer rows have is not told: it may be one person's."""
 FEATURES_MOST = 1000
+OBJECTS = "objects"
+"""The name of how many objects a detector found, which stands behind their classes."""
 _FULL = 65535
 _BYTE = 127
 _LARGEST = float(np.finfo(np.float32).max)
@@ -144,6 +146,11 @@ def of_classes(counts: dict[str, int]) -> FeatureReference:
     """Of the classes that the model predicted, rare ones too: they stand in the model."""
     rows = max(1, sum(counts.values()))
     return FeatureReference(name="class", categories={label: round(n / rows, 6) for label, n in counts.items()})
+
+
+def of_objects(counts: Sequence[int]) -> FeatureReference:
+    """Of how many objects a detector found in each picture."""
+    return of_numbers(OBJECTS, np.asarray(counts, dtype=np.float64))
 
 
 def places(edges: Array, values: Array) -> Array:

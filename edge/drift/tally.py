@@ -5,8 +5,8 @@ What a row costs there is to be remembered until its block is full, or half a se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -18,8 +18,12 @@ from edge.data.units import SECOND_NS
 from edge.drift.look import STATISTICS, look
 from edge.drift.pictures import PicturePlaces
 from edge.drift.places import Places, Runs
+from edge.drift.reference import OBJECTS
+from edge.plugins.columns import Columns, Words
 
-BLOCK = 256
+BLOCK = 512
+BLOCK_BYTES = 1 << 20
+"""Of outputs, which wait for their block, too."""
 EVERY_NS = 500_000_000
 _LOOK = "look"
 
@@ -45,6 +49,18 @@ class Counted(msgspec.Struct, frozen=True, eq=False):
         )
 
 
+class Ran(msgspec.Struct, frozen=True, eq=False):
+    """So many rows along the first axis of tensors: their real values, and the outputs of the model's engine."""
+
+    count: int
+    given: Tensors
+    outputs: Tensors
+
+
+Found: TypeAlias = Columns | Sequence[Sequence[Any]]
+"""What the model predicts of some rows: by column, or a list for each of them."""
+
+
 class Reading(msgspec.Struct, frozen=True):
     """How the features are read from what the model is given: one tensor of all of them, or one of each. `scales`:
     what was taken off each value, and what it was divided by then."""
@@ -66,17 +82,30 @@ class Reading(msgspec.Struct, frozen=True):
         return found
 
 
+def _nothing(ran: Sequence[Ran]) -> Iterator[tuple[int, Found]]:
+    yield sum(one.count for one in ran), ()
+
+
 class RowTally:
     """`watch` is a pipeline's hook. `put` is given what was counted, at most twice a second and at `end`."""
 
-    def __init__(self, reading: Reading, put: Callable[[Counted], None], now: Callable[[], int]) -> None:
-        """`now` gives nanoseconds that never jump."""
+    def __init__(
+        self,
+        reading: Reading,
+        put: Callable[[Counted], None],
+        now: Callable[[], int],
+        decode: Callable[[Sequence[Ran]], Iterator[tuple[int, Found]]] = _nothing,
+    ) -> None:
+        """`now` gives nanoseconds that never jump. `decode` tells what outputs say: of how many rows, and what."""
         self._reading = reading
         self._features = self._predictions = Places(())
         self._put = put
         self._now = now
+        self._decode = decode
         self._rows: list[Tensors] = []
         self._found: list[Sequence[Any]] = []
+        self._ran: list[Ran] = []
+        self._held, self._most = 0, BLOCK
         self._runs = Runs(0)
         self._counted: Counted | None = None
         self._put_ns = now()
@@ -90,17 +119,21 @@ class RowTally:
         """A row that the model was given, and what it found in it."""
         self._rows.append(given.tensors)
         self._found.append(result.predictions)
-        self._remembered()
+        self._remembered(1)
 
-    def rows(self, given: Tensors, found: Sequence[Sequence[Any]]) -> None:
-        """The same of rows along the first axis of tensors of real values, and the predictions of each."""
-        self._rows.append(given)
-        self._found += found
-        self._remembered()
+    def ran(self, ran: Ran) -> None:
+        """The same of rows of which nothing but the outputs is known: they are decoded with their block."""
+        self._rows.append(ran.given)
+        if not self._ran:
+            each = sum(v.nbytes for v in ran.outputs.values() if isinstance(v, np.ndarray)) // ran.count
+            self._most = min(BLOCK, BLOCK_BYTES // max(1, each))
+        self._ran.append(ran)
+        self._remembered(ran.count)
 
-    def _remembered(self) -> None:
+    def _remembered(self, rows: int) -> None:
+        self._held += rows
         due = self._now() - self._put_ns >= EVERY_NS
-        if due or len(self._found) >= BLOCK:
+        if due or self._held >= self._most:
             self._count()
             if due:
                 self.hand_over()
@@ -126,11 +159,17 @@ class RowTally:
     def _count(self) -> None:
         rows, self._rows = self._rows, []
         found, self._found = self._found, []
-        if not found:
+        ran, self._ran = self._ran, []
+        count, self._held, self._most = self._held, 0, BLOCK
+        if not count:
             return
-        features, numbers = self._of_features(rows, len(found))
+        features, numbers = self._of_features(rows, count)
         runs, missing_runs = self._runs.longest(numbers)
-        counted = Counted(len(found), features, self._of_predictions(found), runs, missing_runs)
+        predictions = self._of_predictions(len(found), found)
+        if ran and len(self._predictions):
+            for each, some in self._decode(ran):
+                predictions += self._of_predictions(each, some)
+        counted = Counted(count, features, predictions, runs, missing_runs)
         self._counted = counted if self._counted is None else self._counted.plus(counted)
 
     def _of_features(self, rows: Sequence[Tensors], count: int) -> tuple[Array, Array]:
@@ -149,9 +188,17 @@ class RowTally:
             counts = counts + places.count_texts(i, [_text(v) for v in columns[i].tolist()])
         return counts, numbers
 
-    def _of_predictions(self, found: Sequence[Sequence[Any]]) -> Array:
+    def _of_predictions(self, count: int, found: Found) -> Array:
+        """Counts, of the predictions of so many rows."""
         places = self._predictions
+        if not count or not places.features:
+            return np.zeros(len(places), dtype=np.int64)
+        if isinstance(found, Columns):
+            return _of_columns(places, count, found)
         counts = np.zeros(len(places), dtype=np.int64)
+        if places.features[-1].name == OBJECTS:
+            counts += places.count_texts(0, [thing.label for things in found for thing in things])
+            return counts + places.count_numbers(np.asarray([[len(things) for things in found]], dtype=np.float32))
         for i in places.texts:
             labels = [f[0].label if f and isinstance(f[0], Classification) else "" for f in found]
             counts += places.count_texts(i, labels)
@@ -159,6 +206,24 @@ class RowTally:
             values = [[_value(f[i]) if i < len(f) else np.nan for f in found] for i in places.numbers]
             counts += places.count_numbers(np.asarray(values, dtype=np.float32))
         return counts
+
+
+def _of_columns(places: Places, count: int, found: Columns) -> Array:
+    """Counts, of the label of each row, or of the numbers in their order."""
+    counts = np.zeros(len(places), dtype=np.int64)
+    label = found.values.get("label")
+    known = count if found.empty is None else count - int(found.empty.sum())
+    if places.texts and isinstance(label, Words):
+        codes = label.codes if found.empty is None else label.codes[~found.empty]
+        counts += places.count_texts(0, label.words, np.bincount(codes, minlength=len(label.words)))
+        counts[places.starts[1] - 1] += count - known
+    numbers = [values for values in found.values.values() if not isinstance(values, Words)]
+    if places.numbers:
+        columns = [
+            numbers[i].astype(np.float32) if i < len(numbers) else np.full(count, np.nan) for i in places.numbers
+        ]
+        counts += places.count_numbers(np.asarray(columns, dtype=np.float32))
+    return counts
 
 
 class PictureTally(RowTally):
@@ -170,7 +235,7 @@ class PictureTally(RowTally):
     def watch(self, result: Result, outputs: Tensors, given: ModelInput) -> None:
         """A picture; it is passed over where it was not looked at."""
         if given.look is not None:
-            self.rows({_LOOK: given.look}, [result.predictions])
+            super().watch(result, outputs, ModelInput({_LOOK: given.look}))
 
     def _of_features(self, rows: Sequence[Tensors], count: int) -> tuple[Array, Array]:
         assert isinstance(self._features, PicturePlaces)

@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
+from support import onnxmodels
 from support.tables import Split
 
 import converter
@@ -197,3 +198,23 @@ def test_of_pictures_statistics_a_thumbnail_and_the_shares_of_the_classes_are_to
 def test_few_pictures_are_no_reference_and_it_can_be_left_out(network: Path) -> None:
     assert converted(network, 9).reference is None
     assert converted(network, 12, "--no-reference").reference is None
+
+
+def test_of_a_detector_the_classes_of_the_objects_and_how_many_there_are_are_told(tmp_path: Path) -> None:
+    sample = tmp_path / "sample"
+    sample.mkdir()
+    for number in range(12):
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        for channel in range(number % 3 + 1):  # the model sees one thing in each channel that is lit
+            pixels[20:30, 20:30, channel] = 255
+        Pillow.fromarray(pixels).save(sample / f"{number}.png")
+    path = tmp_path / "made.onnx"
+    model = onnxmodels.blobs(tmp_path / "blobs.onnx")
+
+    assert cli.main([str(model), "--sample", str(sample), "-o", str(path), "--mean", "0", "--std", "255"]) == 0
+
+    found = reference.read(of_file(path).reference, (), pictures=True)
+    classes, objects = found.predictions
+    assert (classes.name, classes.categories) == ("class", {"1": 1.0})
+    assert (objects.name, len(objects.bin_shares())) == ("objects", 3)
+    assert objects.bin_shares() == pytest.approx([1 / 3] * 3, abs=1e-4)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import msgspec
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 from support.drifting import HOUR_S, MODEL
 
-from edge.data.result import Classification, ModelRef, Result, Timing
+from edge.data.result import Classification, Detection, ModelRef, Result, Timing
 from edge.data.sample import ModelInput
 from edge.drift import reference
 from edge.drift.look import SIZE, look
-from edge.drift.reference import Reference
+from edge.drift.reference import FeatureReference, Reference
 from edge.drift.report import Report
+from edge.drift.rule import ARMED
 from edge.drift.tally import Looker, PictureTally
 from edge.drift.watch import DriftWatch, Subject
 from edge.pipeline.results import timestamp
@@ -27,6 +29,7 @@ PICTURES = 10
 WIDTH, HEIGHT = 160, 120
 
 Fault = Callable[[np.ndarray], np.ndarray]
+Found = Callable[[int], list[Any]]
 
 
 def world(seed: int = 0) -> np.ndarray:
@@ -52,7 +55,9 @@ def same(picture: np.ndarray) -> np.ndarray:
 class Camera:
     """`hours` lets time pass; `at` is where it looks, in pixels."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, predictions: Sequence[FeatureReference] = (reference.of_classes({"day": 10, "night": 10}),)
+    ) -> None:
         self._random = np.random.default_rng(4)
         self._world = world()
         self.at = 40
@@ -60,7 +65,7 @@ class Camera:
         features, thumbnail, alike = reference.of_pictures(looks)
         made = Reference(
             rows=20, features=features, thumbnail=thumbnail, alike=alike,
-            predictions=(reference.of_classes({"day": 10, "night": 10}),),
+            predictions=tuple(predictions),
         )  # fmt: skip
         self.reference = reference.read(msgspec.to_builtins(made), (), pictures=True)
         self.clock = FakeClock(time_ns=1_700_000_000 // 3600 * 3600 * 10**9)
@@ -76,19 +81,20 @@ class Camera:
         seen = fault(seen) + self._random.normal(0, 1.5, seen.shape)
         return np.repeat(np.clip(seen, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
-    def give(self, seen: np.ndarray, label: str = "day") -> None:
+    def give(self, seen: np.ndarray, *found: Any) -> None:
         result = Result(
             1, "d/m/b/1", "", True, "d", ModelRef("m", "1", ""), "s", 1, "classify",
-            [Classification(0, label, 0.9)], Timing(0, 0, 0),
+            list(found or [Classification(0, "day", 0.9)]), Timing(0, 0, 0),
         )  # fmt: skip
         self.tally.watch(result, {}, ModelInput({}, look=seen))
 
-    def hours(self, count: int, fault: Fault = same, night: float = 0.5) -> Report:
-        """The last report."""
+    def hours(self, count: int, fault: Fault = same, night: float = 0.5, found: Found | None = None) -> Report:
+        """The last report. `found`: in the picture of a number; else "night" in such a share of them, or "day"."""
+        half = found or (lambda number: [Classification(0, "night" if number < night * PICTURES else "day", 0.9)])
         for _ in range(count):
             looks = [look(self.picture(fault)) for _ in range(3)]
             for number in range(PICTURES):
-                self.give(looks[number % 3], "night" if number < night * PICTURES else "day")
+                self.give(looks[number % 3], *half(number))
             self.tally.end()
             self.clock.advance(HOUR_S)
             self.watch.tick()
@@ -102,6 +108,27 @@ class Camera:
 @pytest.fixture
 def camera(folder: Path) -> Camera:
     return Camera(folder)
+
+
+def test_objects_are_watched_by_their_classes_and_by_how_many_there_are(folder: Path) -> None:
+    street = Camera(folder, (reference.of_classes({"person": 30, "car": 10}), reference.of_objects(range(16))))
+
+    def hours(count: int, people: int, cars: int) -> Report:
+        found = [Detection(0, "person", 0.9, (0, 0, 9, 9))] * people + [Detection(1, "car", 0.9, (0, 0, 9, 9))] * cars
+        return street.hours(count, found=lambda number: found[number % 3 :])
+
+    hours(ARMED, people=4, cars=2)
+    assert hours(2, people=4, cars=2).state == "ok"
+
+    crowd = hours(2, people=8, cars=4).features
+    assert [(f.name, f.of, f.kind, f.direction) for f in crowd if not f.alone] == [
+        ("objects", "prediction", "place", "up")
+    ]
+    hours(4, people=4, cars=2)
+    queue = hours(2, people=2, cars=4).features
+    assert {(f.name, f.category, f.direction) for f in queue if f.kind == "share"} == {
+        ("class", "car", "up"), ("class", "person", "down"),
+    }  # fmt: skip
 
 
 def kinds(report: Report) -> set[str]:

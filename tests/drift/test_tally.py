@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 
-from edge.data.result import Classification, ModelRef, Regression, Result, Timing
+from edge.data.result import Classification, Detection, ModelRef, Regression, Result, Timing
 from edge.data.sample import ModelInput
 from edge.data.units import SECOND_NS
 from edge.drift import reference
 from edge.drift.places import Places
-from edge.drift.tally import BLOCK, Counted, Reading, RowTally
+from edge.drift.tally import BLOCK, BLOCK_BYTES, Counted, Ran, Reading, RowTally
+from edge.plugins.columns import Columns, Words
 from edge.testing.fakes import FakeClock
 
 FEATURES = Places(
@@ -21,10 +25,12 @@ CLASSES = Places([reference.of_classes({"hot": 5, "cold": 5})])
 class Tallied:
     """A tally, and what it has handed over."""
 
-    def __init__(self, reading: Reading, features: Places = FEATURES, predictions: Places = CLASSES) -> None:
+    def __init__(
+        self, reading: Reading, features: Places = FEATURES, predictions: Places = CLASSES, **decode: Any
+    ) -> None:
         self.clock = FakeClock()
         self.put: list[Counted] = []
-        self.tally = RowTally(reading, self.put.append, self.clock.monotonic_ns)
+        self.tally = RowTally(reading, self.put.append, self.clock.monotonic_ns, **decode)
         self.tally.open(features, predictions)
 
     def row(self, tensors: dict[str, np.ndarray], *predictions: object) -> None:
@@ -137,3 +143,54 @@ def test_rows_do_not_wait_for_the_next_one_to_be_handed_over() -> None:
     tallied.tally.idle()
 
     assert [c.rows for c in tallied.put] == [1]
+
+
+def ran(rows: int, *labels: str) -> Ran:
+    return Ran(rows, {"x": np.zeros((rows, 2), dtype=np.float32)}, {"label": np.array(labels, dtype=object)})
+
+
+def by_column(ran: Sequence[Ran]) -> Iterator[tuple[int, Columns]]:
+    """All in one; nothing was found where the label is empty."""
+    labels = np.concatenate([one.outputs["label"] for one in ran])
+    words, codes = np.unique(labels.astype(str), return_inverse=True)
+    yield len(labels), Columns({"label": Words(codes, words.tolist()), "score": np.ones(len(labels))}, labels == "")
+
+
+def test_rows_whose_outputs_alone_are_known_are_decoded_with_their_block() -> None:
+    tallied = Tallied(Reading(("x",)), decode=by_column)
+
+    tallied.tally.ran(ran(2, "hot", "cold"))
+    tallied.row(table(0.0, 0.1), HOT)
+    tallied.tally.ran(ran(3, "hot", "", "lukewarm"))
+    tallied.tally.end()
+
+    assert tallied.rows == 6
+    assert CLASSES.of(tallied.put[0].predictions, 0).tolist() == [3, 1, 1, 1]  # hot, cold, unknown, missing
+
+
+def test_large_outputs_do_not_wait_for_their_block() -> None:
+    asked = []
+    tallied = Tallied(Reading(("x",)), decode=lambda ran: iter(asked.extend(ran) or ()))
+    large = {"map": np.zeros((1, BLOCK_BYTES // 4), dtype=np.float32)}
+
+    for _ in range(3):
+        tallied.tally.ran(Ran(1, table(0.0, 0.0), large))
+
+    assert len(asked) == 3
+
+
+def seen(label: str) -> Detection:
+    return Detection(0, label, 0.9, (0.0, 0.0, 1.0, 1.0))
+
+
+def test_of_objects_the_classes_of_all_and_how_many_there_are_in_each_picture_are_counted() -> None:
+    found = Places([reference.of_classes({"person": 8, "car": 2}), reference.of_objects([1, 2, 3])])
+    tallied = Tallied(Reading(("x",)), predictions=found)
+
+    tallied.row(table(0, 0), seen("person"), seen("car"), seen("person"))
+    tallied.row(table(0, 0))  # nobody there
+    tallied.tally.end()
+
+    counts = tallied.put[0].predictions
+    assert found.of(counts, 0).tolist() == [2, 1, 0, 0]
+    assert found.of(counts, 1).tolist() == [1, 0, 0, 1, 0, 0]  # none lies below what the sample had

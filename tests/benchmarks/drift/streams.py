@@ -16,11 +16,11 @@ EDGES = np.array([NormalDist().inv_cdf(i / BINS) for i in range(1, BINS)], dtype
 
 
 class Stream(NamedTuple):
-    """`memory` is the correlation of a sample with the one before it; a `cycle` of a day has the variance of the
-    noise. Every feature has the deviation 1."""
+    """`memory` is the correlation of a sample with the one before it, of all features or of one in turn; a `cycle` of a
+    day has the variance of the noise. Every feature has the deviation 1."""
 
     name: str
-    memory: float = 0.0
+    memory: float | tuple[float, ...] = 0.0
     cycle: bool = False
 
 
@@ -31,28 +31,35 @@ STREAMS = (
     Stream("AR(1) 0.999", 0.999),
     Stream("AR(1) 0.99 and a daily cycle", 0.99, cycle=True),
     Stream("AR(1) 0.9 and a daily cycle", 0.9, cycle=True),
+    Stream("features of each kind, AR(1) 0 to 0.999", (0.0, 0.5, 0.9, 0.99, 0.999)),
 )
 
 
 class Day(NamedTuple):
-    """A day's samples, float32 [samples, features], and its windows' scores, [hours, scores]."""
+    """A day's samples, float32 [samples, features], its windows' scores, [hours, scores], and those of the same
+    samples with all features moved, by fault."""
 
     samples: np.ndarray
     scores: np.ndarray
+    moved: Mapping[str, np.ndarray] = {}
 
 
 def days(stream: Stream, seed: int) -> Iterator[Day]:
     """A device's first month after the day on which it arms."""
     random = np.random.default_rng(10 * seed + STREAMS.index(stream))
-    state = random.standard_normal((1, FEATURES), dtype=np.float32) * np.float32(stream.memory)
+    memories = np.resize(np.asarray(stream.memory, np.float32), FEATURES)
+    # What came before the first sample, as a filter's state wants it.
+    state = random.standard_normal(FEATURES, dtype=np.float32) * memories
     phase = random.uniform(0, 2 * np.pi, FEATURES).astype(np.float32)
     times = np.arange(HOURS * WINDOW, dtype=np.float32)[:, None] * np.float32(2 * np.pi / (HOURS * WINDOW))
     for _ in range(DAYS):
         samples = random.standard_normal((HOURS * WINDOW, FEATURES), dtype=np.float32)
-        if stream.memory:
-            samples *= np.float32(np.sqrt(1 - stream.memory**2))
-            filter_b, filter_a = np.ones(1, np.float32), np.array([1, -stream.memory], np.float32)
-            samples, state = lfilter(filter_b, filter_a, samples, axis=0, zi=state)
+        for memory in {float(m) for m in memories} - {0.0}:
+            which = memories == np.float32(memory)
+            filter_b, filter_a = np.ones(1, np.float32), np.array([1, -memory], np.float32)
+            own = samples[:, which] * np.float32(np.sqrt(1 - memory**2))
+            samples[:, which], ends = lfilter(filter_b, filter_a, own, axis=0, zi=state[None, which])
+            state[which] = ends[0]
         if stream.cycle:
             samples = (samples + np.sqrt(np.float32(2)) * np.sin(times + phase)) / np.sqrt(np.float32(2))
         yield Day(samples, scores(samples))
@@ -70,11 +77,3 @@ def scores(samples: np.ndarray) -> np.ndarray:
 
 
 FAULTS: Mapping[str, float] = {"one deviation": 1.0, "half a deviation": 0.5}
-
-
-def shifted(day: Day, by: float) -> np.ndarray:
-    """The scores of the day with the first feature moved."""
-    moved = scores(day.samples[:, :1] + np.float32(by))
-    found = day.scores.copy()
-    found[:, 0], found[:, FEATURES] = moved[:, 0], moved[:, 1]
-    return found
