@@ -59,14 +59,14 @@ def test_a_score_that_has_moved_is_told_within_two_windows_with_its_side(learnt:
 
 def test_one_window_that_is_far_off_is_none() -> None:
     alarms = 0
-    for seed in range(40):
+    for seed in range(20):
         rule = Rule(KINDS, 24)
         fed(rule, windows(FULL, seed=100 + seed))
         odd = list(windows(10, seed=seed))
         odd[3] = odd[3] + 0.4
         alarms += bool(np.any(fed(rule, iter(odd))))
 
-    assert alarms <= 2  # by chance the windows beside it are odd, too: once in fifty times
+    assert alarms <= 1  # by chance the windows beside it are odd, too: once in fifty times
 
 
 def test_a_daily_cycle_is_none_and_a_shift_within_it_is_found_once_a_week_was_learnt() -> None:
