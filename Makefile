@@ -30,6 +30,7 @@
 # make bench-tracking RIVAL=python    --track beside trackers' ByteTrack; RIVAL has `trackers` and `motmetrics`
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run;
 #              BROKER=mosquitto|mosquitto-memory|rabbitmq|nats|ejabberd|aedes)
+# make soak-switches   a thousand switches of the model under load, with random kills (SEED=... repeats a run)
 # PYTHON and VENV choose another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
 
 PYTHON ?= python3
@@ -43,7 +44,7 @@ BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-recipes test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-fleet bench-drift bench-tracking bench-runs soak clean
+.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-recipes test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-fleet bench-drift bench-tracking bench-runs soak soak-switches clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -190,6 +191,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+soak-switches: $(VENV)/.dev
+	@PYTHONPATH=tests $(BIN)/python -m integration.faults.switches --devices 4 $(if $(SEED),--seed $(SEED))
 
 soak: $(VENV)/.dev
 	@PYTHONPATH=tests $(BIN)/python -m integration.faults --hours $(HOURS) $(if $(SEED),--seed $(SEED)) \

@@ -1,7 +1,9 @@
 """`python -m fleet.idle`: what `--updates` costs a service that does its work: beside the same one without, by turns.
 
 Processor time of the service for the same number of inputs over MQTT, its memory when they are done, and that of the
-process of a check: Pss, where what it shares with others counts in parts.
+processes of a check: what is theirs alone, which the machine has back when they end, while another Python runs beside
+them as the service does. `--checks PYTHON` measures those alone, with the packages of another environment: a device has
+the extra [updates], and no compiled cryptography.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ import time
 from pathlib import Path
 
 from support.processes import Client, EdgeRun, Mosquitto, until
+from support.tls import Papers
 from support.updating import Fleet, RangeServer, write_model
 
-from edge.updates import order
+from edge.app.update_children import BARE
+from edge.updates import glance, order, seen
 
 INPUTS = 8000
 ROUNDS = 4
@@ -51,30 +55,58 @@ def flow(folder: Path, broker: Mosquitto, *updates: str) -> tuple[float, float]:
     return used
 
 
-def check(folder: Path, fleet: Fleet, uri: str) -> float:
-    """Memory of the process of a check, at most."""
-    device = folder / "device"
-    device.mkdir(exist_ok=True)
-    command = [sys.executable, "-P", "-m", "edge.updates"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+def private_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:"))) / 1e3
+
+
+def most_mb(command: list[str], given: bytes = b"") -> tuple[float, bytes]:
+    """Memory of a process, at most, and what it says."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     seen = [0.0]
 
     def watch() -> None:
         while process.poll() is None:
             try:
-                seen.append(pss_mb(process.pid))
-            except (OSError, StopIteration):
+                seen.append(private_mb(process.pid))
+            except OSError:
                 return
-            time.sleep(0.002)
+            time.sleep(0.001)
 
     thread = threading.Thread(target=watch)
     thread.start()
-    process.communicate(order.encode(fleet.order(device, uri=uri)))
+    said, _ = process.communicate(given)
     thread.join()
-    return max(seen)
+    return max(seen), said
+
+
+def checks(folder: Path, python: str) -> str:
+    """Rows of the table: over https, with the certificates of the system."""
+    fleet, papers, device = Fleet(folder / "checked"), Papers(folder / "papers"), folder / "device"
+    fleet.add(write_model(folder / "c.onnx", "1"), "1")
+    device.mkdir()
+    with RangeServer(fleet.public, papers=papers) as server:
+        asked = fleet.order(device, uri=server.uri, ca=papers.ca)
+        whole = max(most_mb([python, "-P", "-m", "edge.updates"], order.encode(asked))[0] for _ in range(3))
+        verified = seen.read(asked)
+        assert verified is not None
+        words = [f"{server.uri}/", str(verified.root), str(seen.timestamp_of(device)), str(papers.ca)]
+        server.asked.clear()
+        least, said = most_mb([python, *BARE[1:], glance.__file__, *words])
+        assert said == b"same", said
+        body, requests = sum(size for *_, size in server.asked), len(server.asked)
+    return (
+        f"| memory of the process of a check that finds what was verified, given back | {least:.1f} MB |\n"
+        f"| of one that looks at all signatures: a new version, or once a day | {whole:.1f} MB |\n"
+        f"| a check with nothing new | {requests} requests, {body} B |\n"
+    )
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--checks"]:
+        with tempfile.TemporaryDirectory() as name:
+            sys.stdout.write(checks(Path(name), sys.argv[2] if sys.argv[2:] else sys.executable))
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fleet = Fleet(folder / "fleet")
@@ -90,17 +122,9 @@ def main() -> None:
         broker.end()
         cpu = statistics.median(b[0] / a[0] for a, b in pairs)
         memory = statistics.median(b[1] - a[1] for a, b in pairs)
-        with RangeServer(fleet.public) as server:
-            first = check(folder, fleet, server.uri)
-            asked = len(server.asked)
-            again = check(folder, fleet, server.uri)
-            body = sum(size for *_, size in server.asked[asked:])
-            requests = len(server.asked) - asked
         sys.stdout.write(
             f"| processor of {INPUTS} inputs with `--updates`, to without; medians of {ROUNDS} by turns | {cpu:.3f} |\n"
-            f"| memory more | {memory:.1f} MB |\n"
-            f"| memory of the process of a check, given back: the first, the next | {first:.0f}, {again:.0f} MB |\n"
-            f"| a check with nothing new | {requests} requests, {body} B |\n"
+            f"| memory more | {memory:.1f} MB |\n" + checks(folder, sys.executable)
         )
 
 

@@ -10,6 +10,7 @@ from integration.faults.broker import BrokerError, find_mosquitto
 from integration.faults.brokers import missing
 from integration.faults.campaign import Account, Campaign, table
 from integration.faults.fed import FedCampaign
+from integration.faults.switches import SwitchCampaign, told
 
 SEED = int(os.environ.get("EDGE_FAULTS_SEED", "20261123"))
 
@@ -74,3 +75,13 @@ def test_no_line_that_was_reported_as_taken_is_lost_with_always(tmp_path):
     assert account.out_of_order == 0
     assert account.acks_out_of_order == 0
     assert account.bad_exits == []
+
+
+@pytest.mark.timeout(1200)
+def test_nor_by_switches_of_the_model_while_all_is_killed(tmp_path):
+    """A thousand of them: make soak-switches."""
+    account = SwitchCampaign(tmp_path, SEED, 10, 1000.0).run()
+    print(told([account]))
+    assert account.switches > 0
+    assert account.faults.total() > 0
+    assert account.sound(), (account.lost, account.wrong, account.errors, account.bad_exits)
