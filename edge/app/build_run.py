@@ -15,7 +15,6 @@ from edge.app import (
     assembly,
     capture,
     cascade,
-    collect,
     connecting,
     control,
     drift,
@@ -105,7 +104,10 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
         draft.add("inputs", functools.partial(sourcing.remind, source, outboxes))
     by_hand = updates.install if updates is not None and settings.updates.manual else None
     commands = control.listen(core, draft, session, pipelines.controls, by_hand)
-    collect.listen(core, draft, session, captured.folder if captured is not None else None)
+    if core.settings.capture.collect:
+        from edge.app import collect  # and how kept samples are stored, which costs time
+
+        collect.listen(core, draft, session, captured.folder if captured is not None else None)
     if session is not None:
         if shared.broker is None:
             connecting.hold(settings, draft, session, core.topics.base, loaded.path)

@@ -23,9 +23,7 @@ CONFIRM_S = 30.0
 
 
 def listen(core: Core, draft: Draft, session: MqttSession | None, folder: Path | None) -> None:
-    """Where it is permitted. Raises ConfigError where nothing is kept that could be given."""
-    if not core.settings.capture.collect:
-        return
+    """Raises ConfigError where nothing is kept that could be given."""
     if folder is None or session is None:
         missing = "--capture keeps nothing" if folder is None else "there is no broker (--mqtt none)"
         raise ConfigError(f"--capture-collect gives out what --capture keeps, but {missing}")

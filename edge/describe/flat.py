@@ -17,6 +17,8 @@ from edge.model.manifest import Output, Task
 
 _EMBEDDINGS = (64, 128, 192, 256, 512)
 _MOST_NUMBERS = 64
+_LOGITS_LEAST = 20
+"""Scores before a softmax lie on both sides of 0, or not far above it."""
 
 
 class Flat(msgspec.Struct, frozen=True):
@@ -73,6 +75,11 @@ def _task_of(name: str, values: Array, labels: int) -> tuple[Task, str]:
         return ("classify" if values.min() >= 0 and values.max() <= 1 else "regress"), ""
     if values.size in _EMBEDDINGS and not labels and values.min() < 0:
         return "raw", f"{values.size} values without labels: taken for an embedding (--task classify if not)"
+    if values.size != labels and values.min() > _LOGITS_LEAST:
+        return "raw", (
+            f"{values.size} numbers from {values.min():.4g} to {values.max():.4g} for noise are taken for places or "
+            "measures, not for scores (--task classify or --task regress if they are)"
+        )
     shares = values.min() >= 0 and values.max() <= 1 and not is_distribution(values)
     if shares and values.size not in (labels, labels + 1):
         return "classify", (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,8 +11,10 @@ from edge.data.sample import EncodedImage
 from edge.data.tensor import Array
 from edge.errors import SampleError
 from edge.preprocess.image.decode import decode, opencv
-from edge.tracking.places import Place
-from edge.tracking.stage import Places
+
+if TYPE_CHECKING:
+    from edge.tracking.places import Place
+    from edge.tracking.stage import Places
 
 QUALITY = 88
 # RGB; told apart by people who see red and green alike (Okabe and Ito), dark enough for white text.

@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.data import magic
 from edge.data.picture import picture_of
@@ -17,7 +18,9 @@ from edge.data.result import Result, Skipped
 from edge.data.sample import EncodedImage, Sample
 from edge.errors import ConfigError, SampleError
 from edge.overlay import annotate
-from edge.tracking.stage import Places
+
+if TYPE_CHECKING:
+    from edge.tracking.stage import Places
 
 log = logging.getLogger("edge.frames")
 

@@ -152,3 +152,13 @@ def test_as_many_labels_as_shares_make_them_scores(tmp_path):
     values = np.float32([[0.9, 0.8, 0.7, 0.1]])
     loaded = opened(build(tmp_path / "m.onnx", FIXED, {"y": values}))
     assert not any("add up" in w for w in loaded.warnings)
+
+
+def test_numbers_far_above_0_are_places_and_no_scores_unless_labels_name_them(tmp_path):
+    """The corners of a hand's crop, in pixels (MediaPipe's hand_recrop)."""
+    places = np.float32([[118, 229, 140, 201]])
+    loaded = opened(build(tmp_path / "m.onnx", FIXED, {"output_crop": places}))
+    assert loaded.manifest.task == "raw"
+    assert any("not for scores" in w and "--task" in w for w in loaded.warnings)
+    (tmp_path / "labels.txt").write_text("a\nb\nc\nd\n")
+    assert opened(build(tmp_path / "m.onnx", FIXED, {"y": places})).manifest.task == "classify"
