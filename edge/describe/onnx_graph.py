@@ -14,13 +14,18 @@ from pathlib import Path
 from typing import TypeAlias
 
 _NODES = 12
-"""Nodes looked at: scaling stands at the very beginning."""
+"""Nodes looked at that the input goes through: scaling stands at the very beginning."""
+_NODES_BEFORE = 500
+"""Nodes without the input that may stand before: exporters write an Identity for each weight that is used twice."""
 _PASSES_ON = ("Cast", "Clip", "Identity", "Transpose", "Unsqueeze", "Squeeze", "Reshape")
+_PICKS = ("Split", "Gather", "Slice")
+"""They pick a picture of a batch (torchvision's detectors), or a channel of a picture, which tells nothing."""
 _SCALES = ("Sub", "Div", "Mul", "Add")
 _SHARES_MOST = 8
 """A mean or a divisor above it belongs to pixels."""
 _FLOAT = 1
 _MOST_VALUES = 64
+_CHANNELS = 3
 
 Bytes: TypeAlias = memoryview
 
@@ -42,23 +47,27 @@ def _scales(data: Bytes) -> str:
     graph = next((v for n, v in _fields(data) if n == 7 and isinstance(v, memoryview)), None)
     if graph is None:
         return ""
-    constants: dict[str, float | None] = {}
+    constants: dict[str, tuple[float, ...]] = {}
     names = _inputs(graph)
+    picked, left = False, _NODES
     for number, (op, inputs, outputs, value) in enumerate(_nodes(graph)):
-        if number >= _NODES:
-            break
         if op == "Constant":
             constants[outputs[0]] = value
             continue
         if not names & set(inputs):
+            if number >= _NODES_BEFORE:
+                break
             continue
-        if op in _PASSES_ON:
+        left -= 1
+        if op in (*_PASSES_ON, *_PICKS) and left:
             names |= set(outputs)
+            picked |= op in _PICKS
         elif op in _SCALES:
             other = next((i for i in inputs if i not in names), "")
-            return meaning(op, constants[other] if other in constants else _initial(graph, other))
+            values = constants[other] if other in constants else _initial(graph, other)
+            return meaning(op, _largest(values)) if not picked or len(values) == _CHANNELS else ""
         elif op == "BatchNormalization" and len(inputs) > 3:
-            mean = _initial(graph, inputs[3])
+            mean = _largest(_initial(graph, inputs[3]))
             return "pixels" if mean is not None and abs(mean) > _SHARES_MOST else ""
         else:
             break
@@ -86,11 +95,13 @@ def meaning(op: str, constant: float | None) -> str:
     return "pixels" if size > _SHARES_MOST else "unit"
 
 
-def _nodes(graph: Bytes) -> Iterator[tuple[str, list[str], list[str], float | None]]:
+def _nodes(graph: Bytes) -> Iterator[tuple[str, list[str], list[str], tuple[float, ...]]]:
+    """Operator, inputs, outputs, and of a Constant its values."""
     for number, node in _fields(graph):
         if number != 1 or not isinstance(node, memoryview):
             continue
-        inputs, outputs, op, value = [], [], "", None
+        inputs, outputs, op = [], [], ""
+        value: tuple[float, ...] = ()
         for field, content in _fields(node):
             if not isinstance(content, memoryview):
                 continue
@@ -101,21 +112,21 @@ def _nodes(graph: Bytes) -> Iterator[tuple[str, list[str], list[str], float | No
             elif field == 4:
                 op = _text(content)
             elif field == 5 and op in ("Constant", ""):
-                value = next((_largest(c) for n, c in _fields(content) if n == 5 and isinstance(c, memoryview)), value)
+                value = next((_values(c) for n, c in _fields(content) if n == 5 and isinstance(c, memoryview)), value)
         yield op, inputs, outputs, value
 
 
-def _initial(graph: Bytes, name: str) -> float | None:
+def _initial(graph: Bytes, name: str) -> tuple[float, ...]:
     for number, tensor in _fields(graph):
         if number == 5 and isinstance(tensor, memoryview):
             for field, content in _fields(tensor):
                 if field == 8 and isinstance(content, memoryview) and _text(content) == name:
-                    return _largest(tensor)
-    return None
+                    return _values(tensor)
+    return ()
 
 
-def _largest(tensor: Bytes) -> float | None:
-    """The value of a small float tensor that is farthest from 0."""
+def _values(tensor: Bytes) -> tuple[float, ...]:
+    """Those of a small float tensor, () of any other."""
     raw: Bytes | None = None
     kind = 0
     for field, content in _fields(tensor):
@@ -124,9 +135,13 @@ def _largest(tensor: Bytes) -> float | None:
         elif field in (4, 9) and isinstance(content, memoryview):
             raw = content
     if raw is None or kind != _FLOAT or not 4 <= len(raw) <= 4 * _MOST_VALUES or len(raw) % 4:
-        return None
-    values: tuple[float, ...] = struct.unpack(f"<{len(raw) // 4}f", raw)
-    return max(values, key=abs)
+        return ()
+    return struct.unpack(f"<{len(raw) // 4}f", raw)
+
+
+def _largest(values: tuple[float, ...]) -> float | None:
+    """The one that is farthest from 0."""
+    return max(values, key=abs, default=None)
 
 
 def _text(content: Bytes) -> str:

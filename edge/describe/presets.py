@@ -54,7 +54,7 @@ _FAMILIES = {
     "yolo": Preset(std=(255.0,), resize="letterbox", antialias=False),
     "ultralytics-classify": Preset(std=(255.0,), resize="crop"),
     "stretched": Preset(std=(255.0,)),
-    "torchvision": Preset(std=(255.0,), resize="letterbox"),
+    "torchvision": Preset(std=(255.0,), resize="letterbox", sure=False),
     "imagenet": Preset(mean=IMAGENET_MEAN, std=IMAGENET_STD),
     "stretched-guess": Preset(std=(255.0,), sure=False),
     "imagenet-guess": Preset(mean=IMAGENET_MEAN, std=IMAGENET_STD, sure=False),

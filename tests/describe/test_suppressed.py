@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 from support.guessing import FLOAT, build
 
 from edge.app.assembly import make_pipeline
@@ -162,3 +162,39 @@ def test_numbers_far_above_0_are_places_and_no_scores_unless_labels_name_them(tm
     assert any("not for scores" in w and "--task" in w for w in loaded.warnings)
     (tmp_path / "labels.txt").write_text("a\nb\nc\nd\n")
     assert opened(build(tmp_path / "m.onnx", FIXED, {"y": places})).manifest.task == "classify"
+
+
+def normalising(scale: tuple[float, ...]) -> list:
+    """As torchvision's detectors begin: weights used twice, a picture out of the batch, less a mean, by a deviation."""
+    from_array = numpy_helper.from_array
+    constants = {"one": np.int64([1]), "axis": np.int64([0]), "scale": np.float32(scale).reshape(-1, 1, 1)}
+    return [
+        helper.make_node("Constant", [], ["weight"], value=from_array(np.float32([1]))),
+        *(helper.make_node("Identity", ["weight"], [f"weight{i}"]) for i in range(79)),
+        *(helper.make_node("Constant", [], [n], value=from_array(v)) for n, v in constants.items()),
+        helper.make_node("Split", ["images", "one"], ["pictures"], axis=0),
+        helper.make_node("Squeeze", ["pictures", "axis"], ["picture"]),
+        helper.make_node("Sub", ["picture", "scale"], ["less"]),
+        helper.make_node("Div", ["less", "scale"], ["normalised"]),
+    ]
+
+
+def test_a_detector_that_normalises_the_picture_of_its_batch_itself_gets_0_to_1_for_sure(tmp_path):
+    outputs = {"1": BOXES, "2": SCORES, "3": CLASSES}
+    loaded = opened(build(tmp_path / "m.onnx", FIXED, outputs, nodes=normalising((0.485, 0.456, 0.406))))
+    (image,) = loaded.manifest.inputs
+    assert (image.mean, image.std) == ((), (255.0,))
+    assert not any("--mean" in w for w in loaded.warnings)
+
+
+def test_a_number_for_a_channel_that_was_picked_tells_nothing_of_the_scale(tmp_path):
+    """torchvision's GoogLeNet and Inception bring ImageNet's numbers to others of their own, channel by channel."""
+    nodes = normalising((0.5,))
+    loaded = opened(build(tmp_path / "m.onnx", FIXED, {"y": np.float32([[0.9, 0.1]])}, nodes=nodes))
+    assert any("--mean" in w for w in loaded.warnings)
+
+
+def test_outputs_like_torchvisions_whose_graph_does_not_normalise_have_a_scale_that_is_told_as_a_guess(tmp_path):
+    """The Faster R-CNN of the ONNX zoo has them, too, and takes BGR pixels less a mean."""
+    loaded = opened(build(tmp_path / "m.onnx", FIXED, {"6379": BOXES, "6381": CLASSES, "6383": SCORES}))
+    assert any("0 to 1 is a guess" in w and "--mean" in w for w in loaded.warnings)
