@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import structs
@@ -104,10 +105,7 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
         draft.add("inputs", functools.partial(sourcing.remind, source, outboxes))
     by_hand = updates.install if updates is not None and settings.updates.manual else None
     commands = control.listen(core, draft, session, pipelines.controls, by_hand)
-    if core.settings.capture.collect:
-        from edge.app import collect  # and how kept samples are stored, which costs time
-
-        collect.listen(core, draft, session, captured.folder if captured is not None else None)
+    _give_out(core, draft, session, captured.folder if captured is not None else None)
     if session is not None:
         if shared.broker is None:
             connecting.hold(settings, draft, session, core.topics.base, loaded.path)
@@ -131,6 +129,14 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
     heard = (core.topics.set, core.topics.stats, core.topics.info) if session is not None else ()
     born = draft.born if flow.inputs is None else flow.inputs.born
     return Made(loaded, runner, tuple(draft.parts), outboxes, core.hearts, born, status.farewell, heard)
+
+
+def _give_out(core: Core, draft: Draft, session: MqttSession | None, folder: Path | None) -> None:
+    """Kept samples, to who asks for them. Raises ConfigError where there are none."""
+    if core.settings.capture.collect:
+        from edge.app import collect  # and how they are stored, which costs time
+
+        collect.listen(core, draft, session, folder)
 
 
 def _instances(core: Core, pipeline: Pipeline) -> int:
