@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -21,7 +21,6 @@ from edge.data.result import Detection, Event, Result
 from edge.data.sample import Frame, Sample
 from edge.data.streams import stream_of
 from edge.data.units import SECOND_NS
-from edge.pipeline.pipeline import Follow
 from edge.tracking.places import Place
 from edge.tracking.presence import Anchor, Presences
 from edge.tracking.tracker import Tracker
@@ -94,7 +93,7 @@ class Tracking:
         counts = stream.presences.counts() if self._places.zones else UNSET
         return replace(result, predictions=told, counts=counts, events=events or UNSET)
 
-    def sure_from(self, score: float) -> Follow:
+    def sure_from(self, score: float) -> Callable[[Sample, Result, Frame | None], Result]:
         """The stage behind a detector of which so high a score is an object's."""
 
         def follow(sample: Sample, result: Result, frame: Frame | None) -> Result:
