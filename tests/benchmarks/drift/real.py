@@ -80,9 +80,9 @@ class Device:
         return {(f.name, f.kind) for f in self.judge.window(counted, 0).findings if not f.alone}
 
 
-def changed(rows: pd.DataFrame, column: str, sd: float) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """By fault, the kind that tells it, and the rows with it."""
-    if sd:
+def changed(rows: pd.DataFrame, column: str, sd: float | None) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """By fault, the kind that tells it, and the rows with it. `sd`: of the sample, None of texts."""
+    if sd is not None:
         for name, by in (("+ 1 deviation", 1.0), ("+ 0.5", 0.5)):
             yield name, "place", rows.assign(**{column: rows[column] + by * sd})
         yield "stuck", "stuck", rows.assign(**{column: float(rows[column].dropna().iloc[0])})
@@ -119,7 +119,9 @@ def run(stream: Stream, folder: Path) -> str:
 def _detected(numbers: list[str], sample: pd.DataFrame, good: list[tuple[Device, list[pd.DataFrame]]]) -> list[str]:
     found: dict[str, list[bool]] = {}
     for column in sample:
-        sd = float(sample[column].std()) if column in numbers else 0.0
+        sd = float(sample[column].std()) if column in numbers else None
+        if sd == 0:
+            continue  # it never moved in the sample: there is no deviation to move it by
         for before, rows in good:
             unchanged = [copy.deepcopy(before)]
             usual = {f for one in rows for f in unchanged[0].window(one)}
