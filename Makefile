@@ -4,7 +4,7 @@
 # make test-faults, make test-long    random faults; a million results
 # make test-peers                     beside MLServer and KServe's client, on tflite-runtime with numpy 1, each in an
 #                                     environment of its own
-# make test-recipes                   our messages and pipelines beside clouds' clients, DVC, Airflow and GitHub's schema
+# make test-recipes                   our messages and pipelines beside clouds' clients, DVC, Airflow, GitHub's schema and Groovy's parser
 # make test-newest                    the newest releases of the libraries, beyond our ceilings: a report, never a failure
 # make test-arm64                     as root: the image for a Pi, built and run under emulation
 # make image                          that image, by docker

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -151,3 +152,21 @@ def test_airflow_parses_the_dag_and_each_task_follows_the_one_before(tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert str([(step, [n] if n else []) for step, n in zip(STEPS, [*STEPS[1:], ""], strict=True)]) in done.stdout
+
+
+@pytest.mark.recipes
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(not (shutil.which("npm") and shutil.which("java")), reason="needs npm and java (apt-get install)")
+def test_the_jenkinsfile_is_groovy_by_groovy_s_own_parser(tmp_path):
+    """Jenkins itself is not run: what its steps are called is for nobody here to say."""
+    install = ["npm", "install", "--no-save", "--no-audit", "--no-fund", "npm-groovy-lint@16"]
+    subprocess.run(install, cwd=tmp_path, check=True, capture_output=True)
+    text = (PIPELINES / "Jenkinsfile").read_text()
+    (tmp_path / "Jenkinsfile").write_text(text)
+    (tmp_path / "Broken.groovy").write_text(text.replace("steps {", "steps [", 1))
+
+    def parses(name: str) -> bool:
+        lint = ["node_modules/.bin/npm-groovy-lint", "--no-insight", "--noserver", "--failon", "error", "--parse", name]
+        return subprocess.run(lint, cwd=tmp_path, capture_output=True).returncode == 0
+
+    assert (parses("Jenkinsfile"), parses("Broken.groovy")) == (True, False)
