@@ -12,7 +12,9 @@ export SOURCE_DATE_EPOCH
 say() { printf '\n%s\n' "$*"; }
 
 say "1. CHANGELOG.md begins with $version, dated"
-grep -m1 '^## ' CHANGELOG.md | grep -E "^## ${version//./\\.} \([0-9]{4}-[0-9]{2}-[0-9]{2}\)$"
+first=$(grep -m1 '^## ' CHANGELOG.md)
+echo "$first"
+dated="^## ${version//./\\.} \([0-9]{4}-[0-9]{2}-[0-9]{2}\)$"
 
 say "2. source archive, and the wheel out of it: twice, the same to the bit"
 rm -rf "$out"
@@ -30,4 +32,8 @@ mkdir "$out/unpacked"
 tar -xzf "$out/first/edge_run-$version.tar.gz" -C "$out/unpacked" --strip-components 1
 (cd "$out/unpacked" && "$python" -m pytest -q -n 0 -p no:cacheprovider tests/contracts)
 
+if [[ ! $first =~ $dated ]]; then
+  say "Not ready, all else is: CHANGELOG.md begins with '$first'. Before a release it has the number of edge/__init__.py and a date."
+  exit 0
+fi
 say "Ready: $out/first. Nothing was published. Next, by somebody who may: docs/CONTRIBUTING.md, 'Commits and releases'."

@@ -38,6 +38,12 @@ def need(program: str, package: str) -> None:
         pytest.skip(text)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """`-n auto` is one more than the cores: a quarter of the time of this suite is waiting for brokers and services."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a test that was skipped for want of a program has failed."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -2,7 +2,8 @@
 
 demo.svg is `edge-run demo` on a terminal, line by line as it came, in a shorter time; live-page.png is the live page of
 `edge-run digits.onnx`, which the demo has made, after some rows; drift.png is the card of the live page for the stream
-of docs/DRIFT.md that drifts on purpose, once the alarm is there.
+of docs/DRIFT.md that drifts on purpose, once the alarm is there; runs.png is the page of several runs, one of which has
+tracked people on a drawn street (`street.py`), and zones.png the card in which zones are drawn.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import street
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -100,22 +104,54 @@ def wait_for(port: int) -> None:
     raise SystemExit(f"nothing listens on {port}")
 
 
-def photograph(folder: Path) -> bytes:
-    """The live page after some rows, as a PNG."""
+@contextmanager
+def serving(folder: Path, flags: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """`edge-run` with these flags, in which {broker} and {page} stand for ports; gives both."""
     broker, page = free_port(), free_port()
     mosquitto = subprocess.Popen([shutil.which("mosquitto") or "/usr/sbin/mosquitto", "-p", str(broker)],
                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     wait_for(broker)
-    flags = ["--device", "pi", "--mqtt", f"mqtt://127.0.0.1:{broker}", "--http", str(page)]
-    state = ["--state-dir", str(folder / "state" / "page")]
-    service = subprocess.Popen([BINARIES / "edge-run", "digits.onnx", *flags, *state], cwd=folder)
+    words = [flag.format(broker=broker, page=page) for flag in flags]
+    service = subprocess.Popen([BINARIES / "edge-run", *words, "--state-dir", folder / "state" / "page"], cwd=folder)
     try:
         wait_for(page)
-        return _screenshot(page, broker, folder)
+        yield broker, page
     finally:
         for process in (service, mosquitto):
             process.terminate()
             process.wait()
+
+
+def photograph(folder: Path) -> bytes:
+    """The live page after some rows, as a PNG."""
+    flags = ["digits.onnx", "--device", "pi", "--mqtt", "mqtt://127.0.0.1:{broker}", "--http", "{page}"]
+    with serving(folder, flags) as (broker, page), opened(page) as driver:
+        for row in (folder / "rows.jsonl").read_text().splitlines()[:40]:
+            publish(broker, "digits", "-m", row)
+        until_shown(driver, "#40")
+        time.sleep(2)  # the page asks for its counters once a second
+        return bytes(driver.get_screenshot_as_png())
+
+
+def photograph_runs(folder: Path) -> tuple[bytes, bytes]:
+    """The page of several runs with zones in force, and the card in which a line is drawn, as PNGs."""
+    street.write(folder)
+    zone = [[round(x / street.WIDTH, 3), round(y / street.HEIGHT, 3)] for x, y in street.ZONE]
+    tables = [f'[[run]]\nname = "{name}"\nmodel = "street.onnx"\nlabels = "labels.txt"' for name in ("door", "yard")]
+    tables[0] += f"\ntrack = true\n[run.zones.door]\npolygon = {zone}"
+    (folder / "runs.toml").write_text("\n".join([*tables, '[[run]]\nmodel = "digits.onnx"', ""]))
+    flags = ["--config", "runs.toml", "--device", "pi", "--mqtt", "mqtt://127.0.0.1:{broker}", "--http", "{page}"]
+    with serving(folder, flags) as (broker, page), opened(page) as driver:
+        for number in range(1, 4):
+            publish(broker, "door", "-f", "street.jpg", folder=folder)
+            until_shown(driver, f"#{number}")
+        time.sleep(2)
+        runs = bytes(driver.get_screenshot_as_png())
+        driver.find_element(By.ID, "draw").click()
+        driver.find_element(By.CSS_SELECTOR, "input[value=line]").click()
+        driver.execute_script("arguments[0].forEach(setCorner)", street.LINE)
+        driver.find_element(By.ID, "places-name").send_keys("pavement")
+        return runs, bytes(driver.find_element(By.ID, "places-card").screenshot_as_png)
 
 
 def photograph_drift(folder: Path) -> bytes:
@@ -127,24 +163,33 @@ def photograph_drift(folder: Path) -> bytes:
     script = commands[1].replace("--drift 1\n", f"--drift 1 --http {page}\n")
     env = {**os.environ, "PATH": f"{BINARIES}:{os.environ['PATH']}", "XDG_STATE_HOME": str(folder / "state")}
     demo = subprocess.Popen(["bash", "-ec", script], cwd=folder, env=env)
-    driver = _browser()
     try:
         wait_for(page)
-        driver.set_window_size(1240, 900)
-        driver.get(f"http://127.0.0.1:{page}/")
-        state = driver.find_element(By.ID, "drift-state")
-        end = time.monotonic() + PATIENCE_S
-        while "Drifted" not in state.text:
-            if time.monotonic() > end:
-                raise SystemExit("no drift was told")
-            time.sleep(0.1)
-        return bytes(driver.find_element(By.ID, "drift-card").screenshot_as_png)
+        with opened(page, 1240, 900) as driver:
+            until_shown(driver, "Drifted")
+            return bytes(driver.find_element(By.ID, "drift-card").screenshot_as_png)
     finally:
-        driver.quit()
         demo.wait()  # the stream ends by itself
 
 
-def _browser() -> webdriver.Chrome:
+def publish(broker: int, run: str, *message: str, folder: Path | None = None) -> None:
+    """An input of a run."""
+    topic = ["-p", str(broker), "-t", f"edge/pi/{run}/input", "-q", "1"]
+    subprocess.run(["mosquitto_pub", *topic, *message], check=True, cwd=folder)
+
+
+def until_shown(driver: webdriver.Chrome, text: str) -> None:
+    """Raises SystemExit where the page does not come to show it."""
+    end = time.monotonic() + PATIENCE_S
+    while text not in driver.find_element(By.TAG_NAME, "body").text:
+        if time.monotonic() > end:
+            raise SystemExit(f"the page never showed {text}")
+        time.sleep(0.1)
+
+
+@contextmanager
+def opened(page: int, width: int = 1000, height: int = 760) -> Iterator[webdriver.Chrome]:
+    """A browser that shows the live page."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
     for flag in (
@@ -152,25 +197,13 @@ def _browser() -> webdriver.Chrome:
         "--no-sandbox",
         "--disable-dev-shm-usage",
         "--hide-scrollbars",
-        "--window-size=1000,760",
+        f"--window-size={width},{height}",
     ):
         options.add_argument(flag)
-    return webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-
-
-def _screenshot(page: int, broker: int, folder: Path) -> bytes:
-    driver = _browser()
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     try:
         driver.get(f"http://127.0.0.1:{page}/")
-        rows = (folder / "rows.jsonl").read_text().splitlines()[:40]
-        for row in rows:
-            topic = ["-p", str(broker), "-t", "edge/pi/digits/input", "-q", "1", "-m", row]
-            subprocess.run(["mosquitto_pub", *topic], check=True)
-        end = time.monotonic() + PATIENCE_S
-        while f"#{len(rows)}" not in driver.find_element(By.TAG_NAME, "body").text and time.monotonic() < end:
-            time.sleep(0.2)
-        time.sleep(2)  # the page asks for its counters once a second
-        return bytes(driver.get_screenshot_as_png())
+        yield driver
     finally:
         driver.quit()
 
@@ -183,10 +216,10 @@ def main() -> None:
         (PICTURES / "demo.svg").write_text(svg(lines))
         drift = Path(name) / "drift"
         drift.mkdir()
+        page, (runs, zones) = photograph(Path(name) / "edge-demo"), photograph_runs(Path(name) / "edge-demo")
         for file, png in (
-            ("live-page.png", photograph(Path(name) / "edge-demo")),
-            ("drift.png", photograph_drift(drift)),
-        ):
+            ("live-page.png", page), ("runs.png", runs), ("zones.png", zones), ("drift.png", photograph_drift(drift)),
+        ):  # fmt: skip
             picture = Image.open(io.BytesIO(png)).convert("RGB")
             picture.quantize(64, dither=Image.Dither.NONE).save(PICTURES / file, optimize=True)
     for file in sorted(PICTURES.iterdir()):

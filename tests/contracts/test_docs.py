@@ -107,6 +107,11 @@ def test_the_first_page_names_every_extra():
     assert sorted(set(PROJECT["optional-dependencies"]) - named) == []
 
 
+def test_the_page_of_findings_names_every_script_and_no_other():
+    named = re.findall(r"`([\w-]+\.sh)`", (ROOT / "docs" / "FINDINGS.md").read_text())
+    assert sorted(named) == sorted(p.name for p in (ROOT / "findings").glob("*.sh"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_path_of_the_code_exists(page):
     top = "edge|converter|tests|docs|deploy|findings|requirements"

@@ -30,6 +30,7 @@ def content(folder) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != ".lock"}
 
 
+@pytest.mark.usefixtures("asked_once")
 def test_samples_come_from_a_device_that_permits_it_in_pieces_and_on_from_where_it_was(mosquitto, tmp_path, capsys):
     broker = mosquitto()
     kept, out = tmp_path / "kept", tmp_path / "out"

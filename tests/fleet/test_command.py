@@ -267,6 +267,7 @@ def test_status_says_what_devices_say(run, added, tmp_path):
     assert "unreadable" in text
 
 
+@pytest.mark.usefixtures("asked_once")
 def test_a_pipeline_waits_for_a_share_of_the_devices(run, tmp_path):
     broker = Mosquitto(tmp_path / "broker").start()
     words = ("wait", "--version", "2", "--mqtt", broker.url, "--timeout", "0")
@@ -288,6 +289,7 @@ def test_a_pipeline_waits_for_a_share_of_the_devices(run, tmp_path):
     assert "1 of 10 devices" in expected[2]
 
 
+@pytest.mark.usefixtures("asked_once")
 def test_a_rollout_stops_where_a_share_and_a_number_of_devices_have_rolled_it_back(run, added, tmp_path):
     """Those that rolled another version back say nothing of this one."""
     broker = Mosquitto(tmp_path / "broker").start()

@@ -123,12 +123,13 @@ def now(devices: list[Heard]) -> list[Heard]:
     return [Heard(d.device, d.model, msgspec.structs.replace(d.said, time=time)) for d in devices if d.said]
 
 
-def test_the_command_adds_up_and_its_exit_code_tells_the_alarm(broker, told, capsys) -> None:
+def test_the_command_adds_up_and_its_exit_code_tells_the_alarm(broker, told, asked_once, capsys) -> None:
     told(now([*(device(n) for n in range(9)), device(9, shift=2.0)]))
     assert fleet.run(["drift", "--mqtt", broker.url]) == 0
     assert "plant: 10 devices, 10 ok (100.0%)" in capsys.readouterr().out
 
     told(now([device(n, state="drifted") for n in range(4)]))
+    asked_once()
     assert fleet.run(["drift", "--mqtt", broker.url, "--json"]) == 5
     out, err = capsys.readouterr()
     (found,) = json.loads(out)
