@@ -8,6 +8,7 @@ import csv
 import importlib.util
 import json
 import os
+import random
 import shutil
 import socket
 import statistics
@@ -167,16 +168,23 @@ def _run(files: Files, folder: Path, broker: str, host: str, port: int) -> int:
     return _summary(received, files) if code == 0 else code
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port() -> int:
+    """A port for the broker, of those that no kernel gives to clients: whoever keeps trying one of theirs until it
+    answers connects to itself now and then, and has taken it from the broker."""
+    for port in random.sample(range(20_000, 30_000), 1000):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ConfigError("no port from 20000 to 30000 is free for the broker; give one with --broker mqtt://host:port")
 
 
 def _address(broker: str) -> tuple[str, int]:
     """Host and port. Raises ConfigError, before anything is trained, where nothing listens there."""
     if not broker:
-        return "127.0.0.1", _free_port()
+        return "127.0.0.1", free_port()
     url = urlsplit(broker)
     if url.scheme != "mqtt" or not url.hostname or url.username:
         raise ConfigError(f"--broker {broker}: the demo takes mqtt://host:port, without a password")

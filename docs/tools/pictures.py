@@ -29,6 +29,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from converter.demo.__main__ import free_port
+
 PICTURES = Path(__file__).parents[1] / "pictures"
 DRIFT = Path(__file__).parents[1] / "DRIFT.md"
 BINARIES = Path(sys.executable).parent
@@ -86,13 +88,6 @@ def svg(lines: list[Line]) -> str:
     )
 
 
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for(port: int) -> None:
     """Until something listens. Raises SystemExit."""
     end = time.monotonic() + PATIENCE_S
@@ -128,7 +123,7 @@ def photograph(folder: Path) -> bytes:
     with serving(folder, flags) as (broker, page), opened(page) as driver:
         for row in (folder / "rows.jsonl").read_text().splitlines()[:40]:
             publish(broker, "digits", "-m", row)
-        until_shown(driver, "#40")
+        until_shown(driver, "no. 40")
         time.sleep(2)  # the page asks for its counters once a second
         return bytes(driver.get_screenshot_as_png())
 
@@ -137,21 +132,23 @@ def photograph_runs(folder: Path) -> tuple[bytes, bytes]:
     """The page of several runs with zones in force, and the card in which a line is drawn, as PNGs."""
     street.write(folder)
     zone = [[round(x / street.WIDTH, 3), round(y / street.HEIGHT, 3)] for x, y in street.ZONE]
-    tables = [f'[[run]]\nname = "{name}"\nmodel = "street.onnx"\nlabels = "labels.txt"' for name in ("door", "yard")]
-    tables[0] += f"\ntrack = true\n[run.zones.door]\npolygon = {zone}"
+    tables = [f'[[run]]\nname = "{name}"\nmodel = "street.onnx"\nlabels = "street.txt"' for name in ("door", "yard")]
+    tables[0] += f"\ntrack = 600\n[run.zones.door]\npolygon = {zone}"
     (folder / "runs.toml").write_text("\n".join([*tables, '[[run]]\nmodel = "digits.onnx"', ""]))
     flags = ["--config", "runs.toml", "--device", "pi", "--mqtt", "mqtt://127.0.0.1:{broker}", "--http", "{page}"]
     with serving(folder, flags) as (broker, page), opened(page) as driver:
         for number in range(1, 4):
             publish(broker, "door", "-f", "street.jpg", folder=folder)
-            until_shown(driver, f"#{number}")
+            until_shown(driver, f"no. {number}")
         time.sleep(2)
         runs = bytes(driver.get_screenshot_as_png())
-        driver.find_element(By.ID, "draw").click()
-        driver.find_element(By.CSS_SELECTOR, "input[value=line]").click()
-        driver.execute_script("arguments[0].forEach(setCorner)", street.LINE)
-        driver.find_element(By.ID, "places-name").send_keys("pavement")
-        return runs, bytes(driver.find_element(By.ID, "places-card").screenshot_as_png)
+        with opened(page, height=1100) as tall:
+            until_shown(tall, "no. 3")
+            tall.find_element(By.ID, "draw").click()
+            tall.find_element(By.CSS_SELECTOR, "input[value=line]").click()
+            tall.execute_script("arguments[0].forEach(setCorner)", street.LINE)
+            tall.find_element(By.ID, "places-name").send_keys("pavement")
+            return runs, bytes(tall.find_element(By.ID, "places-card").screenshot_as_png)
 
 
 def photograph_drift(folder: Path) -> bytes:
@@ -188,7 +185,7 @@ def until_shown(driver: webdriver.Chrome, text: str) -> None:
 
 
 @contextmanager
-def opened(page: int, width: int = 1000, height: int = 760) -> Iterator[webdriver.Chrome]:
+def opened(page: int, width: int = 1000, height: int = 900) -> Iterator[webdriver.Chrome]:
     """A browser that shows the live page."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
@@ -221,7 +218,7 @@ def main() -> None:
             ("live-page.png", page), ("runs.png", runs), ("zones.png", zones), ("drift.png", photograph_drift(drift)),
         ):  # fmt: skip
             picture = Image.open(io.BytesIO(png)).convert("RGB")
-            picture.quantize(64, dither=Image.Dither.NONE).save(PICTURES / file, optimize=True)
+            picture.quantize(256, dither=Image.Dither.NONE).save(PICTURES / file, optimize=True)
     for file in sorted(PICTURES.iterdir()):
         sys.stdout.write(f"{file} {file.stat().st_size:,} bytes\n")
 

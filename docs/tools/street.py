@@ -78,10 +78,10 @@ def _person(pen: ImageDraw.ImageDraw, left: int, top: int, width: int, coat: str
 
 
 def write(folder: Path) -> None:
-    """`street.jpg`, `street.onnx` and `labels.txt`."""
+    """`street.jpg`, `street.onnx` and `street.txt`."""
     picture().save(folder / "street.jpg", quality=92)
-    (folder / "labels.txt").write_text("background\nperson\n")
-    edges = [(top / HEIGHT, left / WIDTH, (top + width * 2.36) / HEIGHT, (left + width) / WIDTH)
+    (folder / "street.txt").write_text("background\nperson\n")
+    edges = [(left / WIDTH, top / HEIGHT, (left + width) / WIDTH, (top + width * 2.36) / HEIGHT)
              for left, top, width, _, _ in PEOPLE]  # fmt: skip
     outputs = {
         "boxes": np.array([edges], np.float32),

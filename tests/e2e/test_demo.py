@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.processes import BINARIES, Client, free_port
 
 import edge
+from converter.demo.__main__ import free_port as free_port_of_the_demo
 from edge.mqtt.embedded import EmbeddedBroker
 
 
@@ -20,6 +22,12 @@ def typed(line: str, folder, **more):
     env |= {"PATH": f"{BINARIES}:{env['PATH']}", "XDG_STATE_HOME": str(folder / "state"), "CI": ""}
     return subprocess.Popen(["bash", "-c", f"exec {line}"], cwd=folder, env=env, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True, **more)  # fmt: skip
+
+
+def test_the_demos_broker_has_a_port_that_no_client_is_given():
+    """One that waits for the broker on such a port may connect to itself, and the broker cannot have it then."""
+    lowest, _ = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    assert free_port_of_the_demo() < int(lowest)
 
 
 def test_a_demo_that_cannot_write_says_the_way_out(tmp_path):

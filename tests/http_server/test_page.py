@@ -118,6 +118,12 @@ def test_what_was_read_and_what_a_second_model_says_have_words(browser, digits, 
     assert said == [headline, bar]
 
 
+@pytest.mark.parametrize(("latency_ms", "shown"), [(0, "0.00"), (0.004, "0.004"), (0.5, "0.50"), (12.34, "12.3")])
+def test_a_model_of_microseconds_does_not_seem_to_take_no_time(browser, digits, latency_ms, shown):
+    browser.get(digits.server.url)
+    assert browser.execute_script("return ms(arguments[0])", latency_ms) == shown
+
+
 def test_the_figures_tell_broker_spool_and_temperature(browser, digits):
     browser.get(digits.server.url)
 
@@ -637,8 +643,10 @@ TRACKING = {
 def detector(browser, serve, models):
     """A page with a picture, in which zones can be drawn; also what it is started with."""
 
-    def opened(**more) -> str:
+    def opened(beside: str = "", **more) -> str:
         site = serve(onnxmodels.one_box(models / "page_box.onnx"), **more)
+        if beside:
+            site.server.fail(beside, "its model is not there")
         browser.get(site.server.url)
         site.post("/predict", cv2.imencode(".png", np.full((HEIGHT, WIDTH, 3), 150, np.uint8))[1].tobytes())
         until(lambda: browser.find_element(By.ID, "draw").is_displayed(), "the newest picture")
@@ -763,6 +771,20 @@ def test_zones_in_force_are_on_the_picture_and_can_be_taken_away(browser, detect
     }
     browser.find_element(By.CSS_SELECTOR, "[aria-label='Remove zone door']").click()
     assert "zones" not in drawn(browser)
+
+
+def test_of_several_runs_the_file_gets_zones_of_the_run_that_shows(browser, detector, tmp_path):
+    detector(beside="yard")
+    begin(browser)
+    browser.execute_script("[[32, 24], [288, 24], [288, 216]].forEach(setCorner)")
+    add(browser, "door")
+    said = browser.find_element(By.ID, "places-toml").get_property("value")
+    file = tmp_path / "runs.toml"
+    file.write_text(f'[[run]]\nname = "page_box"\nmodel = "m.onnx"\n{said}\n[[run]]\nname = "yard"\nmodel = "y.onnx"\n')
+    own, other = (run.tracking for run in layers.read(["--config", str(file)], {}, "0").each)
+    assert said.startswith("# below the [[run]] of page_box\n")
+    assert [name for name, _ in own.zones] == ["door"]
+    assert (own.lost_s, other.zones, other.lost_s) == (1.0, (), None)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

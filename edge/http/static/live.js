@@ -318,6 +318,7 @@ async function poll() {
       facts(now);
       places = placesOf(now.info);
       drawing.tracked = Boolean(now.info.tracking);
+      drawing.run = now.runs.length > 1 ? chosen : "";
       $("draw").hidden = !["detect", "keypoints"].includes(now.info.model.task);
       const wantsPicture = now.manifest.inputs.some((i) => i.kind === "image");
       $("try-picture").hidden = !wantsPicture;

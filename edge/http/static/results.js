@@ -7,7 +7,8 @@ const number = (value, digits = 3) => {
 };
 const whole = (value) => Number(value).toLocaleString();
 const percent = (value) => (value > 0 && value < 0.0005 ? `< ${fixed(0.1, 1)} %` : `${fixed(value * 100, value > 0 && value < 0.1 ? 1 : 0)} %`);
-const ms = (value) => fixed(value, value < 10 ? 2 : value < 100 ? 1 : 0);
+// Small models take microseconds, which is what the device tells.
+const ms = (value) => fixed(value, value > 0 && value < 0.1 ? 3 : value < 10 ? 2 : value < 100 ? 1 : 0);
 const place = (source) => (source === "-" ? "standard input" : source);
 const clock = (text) => new Date(text).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const size = (bytes) => (bytes < 1e6 ? `${number(bytes / 1e3, 2)} kB` : `${number(bytes / 1e6, 2)} MB`);

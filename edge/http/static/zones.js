@@ -5,7 +5,7 @@
 const SHAPE_NAME = /^[A-Za-z0-9_-]{1,64}$/;
 const CORNERS_MOST = 64;
 const KINDS_OF_PLACES = { zone: { table: "zones", key: "polygon" }, line: { table: "lines", key: "points" } };
-const drawing = { shapes: [], corners: [], cross: null, drag: null, moved: false, size: [1, 1], tracked: false };
+const drawing = { shapes: [], corners: [], cross: null, drag: null, moved: false, size: [1, 1], tracked: false, run: "" };
 
 function placesOf(info) {
   const said = info.tracking || { zones: {}, lines: {} };
@@ -40,9 +40,11 @@ function wrongShape(kind, name, drawn) {
 function asToml() {
   const tables = drawing.shapes.map(({ kind, name, points }) => {
     const { table, key } = KINDS_OF_PLACES[kind];
-    return `[${table}.${name}]\n${key} = [${asWritten(points).map(([x, y]) => `[${x}, ${y}]`).join(", ")}]`;
+    return `[${drawing.run ? "run." : ""}${table}.${name}]\n${key} = [${asWritten(points).map(([x, y]) => `[${x}, ${y}]`).join(", ")}]`;
   });
-  return [...(drawing.tracked ? [] : ["track = 1.0  # above all tables"]), ...tables].join("\n");
+  const where = drawing.run ? [`# below the [[run]] of ${drawing.run}`] : [];
+  const track = `track = 1.0  # ${drawing.run ? "above its tables" : "above all tables"}`;
+  return [...where, ...(drawing.tracked ? [] : [track]), ...tables].join("\n");
 }
 
 function drawPad() {
