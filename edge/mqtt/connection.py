@@ -107,7 +107,7 @@ class Connection:
     @property
     def waits_in_vain(self) -> bool:
         """Messages were sent, and none was confirmed."""
-        return self.queue.oldest_s is not None and not self.queue.confirmed_any
+        return self.queue.waits_since_s is not None and not self.queue.confirmed_any
 
     @property
     def hears(self) -> bool:
@@ -222,11 +222,15 @@ class Connection:
         return received
 
     def write(self) -> None:
-        """Writes what was published and acknowledged, and looks after the keep-alive."""
+        """Writes what was published and acknowledged."""
         if self.client.wants_write:
             self.client.write()
         if self.client.socket is not None and not self.client.wants_write:
             self.acks.written()
+
+    def check(self) -> None:
+        """Looks after the keep-alive, and whether the broker confirms. Right after `read`: what came while the machine,
+        or a worker, stood still is not held against the broker. Raises UnavailableError."""
         now = time.monotonic()
         if now - self._checked_s > 1.0:
             self._checked_s = now
@@ -235,8 +239,8 @@ class Connection:
             self._check_confirmations(now)
 
     def _check_confirmations(self, now: float) -> None:
-        oldest_s, limit = self.queue.oldest_s, self._options.confirm_timeout_s
-        if limit and oldest_s is not None and now - max(oldest_s, self._flooded_s) > limit:
+        since_s, limit = self.queue.waits_since_s, self._options.confirm_timeout_s
+        if limit and since_s is not None and now - max(since_s, self._flooded_s) > limit:
             self._gone = f"the broker takes messages but has confirmed none for {limit:.0f} s"
             raise UnavailableError(self._why_gone())
 

@@ -42,6 +42,7 @@ class PublishQueue:
         self._waiting: deque[tuple[Publication, int]] = deque()
         """Each with its size."""
         self._in_flight: dict[int, tuple[float, OnDelivery | None, int]] = {}
+        self._moved_s = 0.0
         self._told_refusal = False
         self.confirmed_any = False
         """The broker has answered a message of this connection."""
@@ -58,9 +59,10 @@ class PublishQueue:
         self.qos = self._client.qos = min(self.qos, connack.maximum_qos)
 
     @property
-    def oldest_s(self) -> float | None:
-        """When the oldest that is not confirmed was sent, by `time.monotonic`."""
-        return next((sent_s for sent_s, _, _ in self._in_flight.values()), None)
+    def waits_since_s(self) -> float | None:
+        """Since when the oldest that is not confirmed has been the next to be, by `time.monotonic`: since it was sent,
+        or the one before it was confirmed. One of a broker that takes ten seconds for each is not late for that."""
+        return next((max(sent_s, self._moved_s) for sent_s, _, _ in self._in_flight.values()), None)
 
     @property
     def awaited(self) -> bool:
@@ -120,6 +122,7 @@ class PublishQueue:
         self.confirmed_any = True
         together: list[int] = []
         last: OnDelivery | None = None
+        oldest = next(iter(self._in_flight), None)
         for mid, refusal in acknowledgements:
             _, on_delivery, size = self._in_flight.pop(mid, (0.0, None, 0))
             if refusal is not None and not self._told_refusal:
@@ -139,6 +142,8 @@ class PublishQueue:
                     self.largest_confirmed = size
                 together.append(on_delivery.delivery_id)
                 last = on_delivery
+        if oldest not in self._in_flight:
+            self._moved_s = time.monotonic()
         if last is not None:
             last.confirmed(together)
         if self._waiting:

@@ -244,6 +244,7 @@ class MqttSession:
         self._beat("mqtt")
         for incoming in connection.read(selector, self.waker, self._work.due_s):
             self._deliver(connection, incoming)
+        connection.check()
         self._work.turn()
         connection.write()
 

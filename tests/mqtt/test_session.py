@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 import time
 
 import pytest
@@ -393,6 +394,90 @@ def test_a_broker_that_confirms_nothing_is_gone_though_it_sends_inputs(broker, s
             peer.acknowledged.clear()
             if len(broker.peers) > 1:
                 break
+
+
+def test_a_broker_that_confirms_one_by_one_with_pauses_is_not_gone(broker, session, outcome):
+    """Each of a window may wait for longer than a broker has to confirm something."""
+    broker.answer = lambda _: None
+    made = session(options={"confirm_timeout_s": 1.5})
+    made.start()
+    peer = broker.peer()
+    for n in range(4):
+        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n), keep=True)
+    broker.wait("the results", lambda: len(peer.published) == 4)
+    for n in range(4):
+        threading.Event().wait(0.9)  # the pause is what is tried
+        peer.puback(peer.published[n].mid)
+        outcome.wait(n + 1)
+
+    assert outcome.confirmed == [0, 1, 2, 3]
+    assert len(broker.peers) == 1
+
+
+def test_one_that_confirms_all_but_the_oldest_is_gone(broker, session, outcome):
+    broker.answer = lambda m: None if m.payload == b"oldest" else 0
+    made = session(options={"confirm_timeout_s": 0.2})
+    made.start()
+    broker.peer()
+    made.post(Outgoing("t", b"oldest"), keep=True)
+    for n in itertools.count():
+        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n), keep=True)
+        outcome.wait(n + 1)
+        if len(broker.peers) > 1:
+            break
+
+
+class StandsStill:
+    """A worker, or a machine, that gets no further for a while, once `begins` gives true."""
+
+    def __init__(self, begins) -> None:
+        self.begins, self.over = begins, threading.Event()
+
+    def turn(self) -> float:
+        if not self.over.is_set() and self.begins():
+            threading.Event().wait(1.3)  # more than the pause between two looks at the clock
+            self.over.set()
+        return 0.01
+
+    def end(self) -> None:
+        pass
+
+
+def test_what_was_confirmed_while_the_machine_stood_still_is_not_held_against_the_broker(broker, session, outcome):
+    broker.answer = lambda _: None
+
+    def confirmed() -> bool:
+        if not (broker.peers and broker.peers[0].published):
+            return False
+        broker.peers[0].puback(broker.peers[0].published[0].mid)
+        return True
+
+    made = session(options={"confirm_timeout_s": 1.0})
+    made.attach(StandsStill(confirmed))
+    made.start()
+    made.post(Outgoing("t", b"result"), outcome.on_delivery(0), keep=True)
+    outcome.wait(1)
+    assert len(broker.peers) == 1
+
+
+def test_a_ping_that_was_answered_while_the_machine_stood_still_ends_no_connection(broker, session, outcome):
+    broker.answers_pings = False
+
+    def answered() -> bool:
+        if not (broker.peers and broker.peers[0].pings):
+            return False
+        broker.answers_pings = True
+        broker.peers[0].pong()
+        return True
+
+    made = session(options={"keepalive_s": 1})
+    still = StandsStill(answered)
+    made.attach(still)
+    made.start()
+    assert still.over.wait(60)
+    made.post(Outgoing("t", b"after"), outcome.on_delivery(0), keep=True)
+    outcome.wait(1)
+    assert len(broker.peers) == 1
 
 
 def test_a_machine_that_stands_still_at_the_end_says_goodbye_all_the_same(broker, session, outcome, monkeypatch):

@@ -41,6 +41,7 @@ class Peer:
         self.published: list[Published] = []
         self.subscribed: list[Subscribed] = []
         self.acknowledged: list[int] = []
+        self.pings = 0
         self.disconnected = False
 
     # --- what the test says ---------------------------------------------------------------------------
@@ -63,6 +64,9 @@ class Peer:
 
     def puback(self, mid: int, reason: int = 0) -> None:
         self.send(PUBACK << 4, struct.pack(">H", mid) + (bytes([reason]) if reason else b""))
+
+    def pong(self) -> None:
+        self.send(0xD0, b"")
 
     def close(self) -> None:
         """Without a word."""
@@ -96,7 +100,9 @@ class Peer:
         elif kind == SUBSCRIBE:
             self._take_subscribe(body)
         elif kind == PINGREQ:
-            self.send(0xD0, b"")
+            self.pings += 1
+            if self._broker.answers_pings:
+                self.pong()
         elif kind == DISCONNECT:
             self.disconnected = True
 
@@ -153,6 +159,7 @@ class ScriptedBroker:
         self.answer: Callable[[Published], int | None] = lambda _: 0
         """The reason code of a PUBACK; None: no answer."""
         self.granted_qos = 1
+        self.answers_pings = True
         self._changed = threading.Condition()
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
