@@ -274,7 +274,7 @@ class MqttSession:
     def _open(self, connection: Connection, selector: selectors.BaseSelector) -> None:
         """In a thread of its own: a name server or a TLS handshake may take long, and the workers have their turns."""
         errors: list[BaseException] = []
-        done = threading.Event()
+        done, given_up = threading.Event(), threading.Event()
 
         def open_and_wake() -> None:
             try:
@@ -283,13 +283,14 @@ class MqttSession:
                 errors.append(exc)
             done.set()
             self.waker.wake()
-            if self._stopping.is_set():
+            if given_up.is_set():  # not `_stopping`: this thread may stand still here until long after the handshake
                 connection.client.close()
 
         # A daemon, for the end of the process must not wait for a name server.
         threading.Thread(target=open_and_wake, name="mqtt-open", daemon=True).start()
         while not done.is_set():
             if self._stopping.is_set():
+                given_up.set()
                 raise UnavailableError("stopping")
             self._idle_turn(selector, LOOK_AGAIN_S)
         for exc in errors:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 
 import pytest
 from support import onnxmodels
 
 from edge.engines import onnxruntime
 from edge.errors import SampleError
-from edge.http.openinference import bodies
+from edge.http.openinference import bodies, protocol
 from edge.http.openinference.protocol import HEADER_LENGTH, LEARN_EVERY, Inference
 from edge.http.openinference.statistics import InferenceStatistics
 from edge.plugins.protocols import EngineOptions
@@ -107,3 +108,57 @@ def test_another_client_is_known_after_a_while(engine, monkeypatch):
     monkeypatch.setattr(bodies, "decode", None)
 
     assert b'"id":"other"' in answer(warm, body_of(engine, "[7, 8, 9]", before='"id": "other", '))
+
+
+HUGE = "1" + "0" * 308
+
+
+@pytest.mark.parametrize("engine", ["float32"], indirect=True)
+@pytest.mark.parametrize("data", [f"[1, {HUGE}9, 3]", f"[null, {HUGE}9, -{HUGE}]", f"[1.5, 2, -{HUGE}9]"])
+def test_a_whole_number_that_no_float_holds_is_refused_and_named(engine, data):
+    assert answer(endpoint(engine), body_of(engine, data)).endswith("... where a FP32 value belongs")
+
+
+ODD = (
+    "-0", "1e39", "1e400", "1e-400", "NaN", "-Infinity", "18446744073709551616", "9007199254740993", "01", "+1", "5.",
+    "0x1", '"1"', "null", "true", "[1]", "{}", "1" * 400, "3.4028235677973366e38", "1e", "1 2", "\u0661", " 1\t",
+)  # fmt: skip
+"""Numbers, and what looks like some."""
+
+
+def random_body(engine, chance):
+    """As clients write them, and as nobody should."""
+    rows, columns = chance.choice([(1, 1), (1, 3), (3, 1), (2, 2)])
+    count = rows * columns + chance.choice([0] * 9 + [-1, 1])
+    numbers = [chance.choice(ODD) if chance.random() < 0.1 else str(chance.randrange(10)) for _ in range(count)]
+    return body_of(
+        engine,
+        f"[{','.join(numbers)}]" + chance.choice([""] * 20 + ["]", "}", ',"data":[1]', ',"shape":[1,1]', ',"x":1']),
+        chance.choice([f"[{rows},{columns}]"] * 9 + [f"[{columns}, {rows}]", "[1.0, 3]", "null"]),
+        chance.choice([""] * 6 + ['"id": "a", ', '"id": null, ', '"id": 1, ', '"inputs": [], ']),
+        chance.choice([""] * 6 + [', "outputs": []', ', "outputs": [{"name": "q"}]', ', "parameters": {"a": [1]}']),
+        chance.choice([""] * 6 + ['"parameters": {"binary_data_size": 4}, ', '"data": [1], ', '"d\\u0061ta": [1], ']),
+    )
+
+
+def changed(body, chance):
+    """A byte or two of it, cut off, or with something before or behind."""
+    way, at = chance.randrange(6), chance.randrange(len(body))
+    byte = bytes([chance.choice(b'0123456789.,-+eE[]{}": \n\\\xef\x00')])
+    return (
+        body[:at], body[:at] + byte + body[at:], body[:at] + byte + body[at + 1 :], body[:at] + body[at + 1 :],
+        chance.choice([b"\xef\xbb\xbf", b" ", b"x"]) + body, body + chance.choice([b" ", b"}", b"\x00", b"{}"]),
+    )[way]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_whatever_follows_a_body_is_answered_as_if_it_were_the_first(engine, monkeypatch, count):
+    monkeypatch.setattr(protocol, "LEARN_EVERY", 1)
+    chance, warm = random.Random(count), endpoint(engine)
+    body = body_of(engine)
+    for _ in range(count):
+        tried = changed(body, chance) if chance.random() < 0.5 else random_body(engine, chance)
+        found = answer(warm, tried)
+        assert found == answer(endpoint(engine), tried), tried
+        if isinstance(found, bytes):
+            body = tried

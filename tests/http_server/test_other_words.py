@@ -50,6 +50,13 @@ def test_tensorflow_s_metadata_tells_the_signature(numbers):
     assert [d["size"] for d in signature["inputs"]["x"]["tensor_shape"]["dim"]] == ["-1", "3"]
 
 
+@pytest.mark.parametrize("row", [f"[1, {10**309}, 3]", f"[null, 1.5, -{10**309}]"])
+def test_a_whole_number_that_no_float_holds_is_refused(numbers, row):
+    answer = numbers.post("/v1/models/numbers:predict", b'{"inputs": [%s]}' % row.encode())
+
+    assert (answer.status, "cannot hold" in answer.error) == (400, True)
+
+
 @pytest.mark.parametrize("verb", ["predict", "classify", "regress"])
 def test_another_signature_is_refused(numbers, verb):
     body = {"signature_name": "mine", "instances": [[1, 2, 3]], "examples": [{"x": 1}]}

@@ -491,6 +491,34 @@ def test_a_machine_that_stands_still_at_the_end_says_goodbye_all_the_same(broker
     broker.wait("DISCONNECT", lambda: peer.disconnected, timeout_s=10)
 
 
+def test_the_thread_that_opened_a_connection_lets_it_be_however_late_it_goes_on(broker, session, outcome, monkeypatch):
+    """On a busy machine it stood still until the end of the service, and took it for one that ends before it is up."""
+    made = session()
+    wake, ending, openers = made.waker.wake, threading.Event(), []
+
+    def wake_and_stand_still():
+        wake()
+        if threading.current_thread().name == "mqtt-open":
+            openers.append(threading.current_thread())
+            ending.wait()
+
+    def answer(message):
+        if message.topic == "t/status":
+            ending.set()
+            openers[0].join()
+        return 0
+
+    monkeypatch.setattr(made.waker, "wake", wake_and_stand_still)
+    broker.answer = answer
+    made.start()
+    peer = broker.peer()
+    made.post(Outgoing("t", b"first"), outcome.on_delivery(0), keep=True)
+    outcome.wait(1)
+    made.stop([Outgoing("t/status", b"offline", retain=True)], 5.0)
+
+    broker.wait("DISCONNECT", lambda: peer.disconnected, timeout_s=10)
+
+
 def test_births_come_after_the_subscriptions_stand(broker, session):
     made = session(births=lambda: [Outgoing("t/status", b"online")])
     made.subscribe("in", print)

@@ -43,4 +43,7 @@ def _with_missing(array: Array, spec: TensorSpec) -> Array:
     """Numbers and null, which is NaN."""
     if any(v is not None and type(v) not in (int, float) for v in array.ravel()):
         raise Refusal(400, f"input {spec.name!r}: {spec.dtype} values, in rows of one length, belong there")
-    return array.astype(np.float64)
+    try:
+        return array.astype(np.float64)
+    except OverflowError as exc:  # an integer that even float64 cannot hold
+        raise Refusal(400, f"input {spec.name!r}: values that {spec.dtype} cannot hold") from exc

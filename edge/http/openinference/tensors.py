@@ -6,6 +6,7 @@ to be nested as `shape` says, though: rows that differ in length are a mistake o
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import struct
@@ -179,11 +180,13 @@ def _numbers(values: list[Any], spec: TensorSpec) -> Array:
         array = np.array(None)
     if array.ndim == 1 and array.dtype.kind in ("iub" if dtype.kind == "b" else "fiu"):
         return array
-    if dtype.kind == "f" and all(v is None or type(v) in (int, float) for v in values):
-        return np.array([math.nan if v is None else v for v in values], dtype=np.float64)
+    numbers = [math.nan if v is None and dtype.kind == "f" else v for v in values]
     good = (bool,) if dtype.kind == "b" else (int, float)
-    odd = [v for v in values if type(v) not in good]
-    wrong = odd[0] if odd else max(values, key=abs)
+    odd = [v for v in numbers if type(v) not in good]
+    if not odd and dtype.kind == "f":
+        with contextlib.suppress(OverflowError):  # an integer that even float64 cannot hold
+            return np.array(numbers, dtype=np.float64)
+    wrong = odd[0] if odd else max((v for v in numbers if v == v), key=abs)
     raise Refusal(400, f"input {spec.name!r}: {_shown(wrong)} where a {datatype(spec)} value belongs")
 
 
