@@ -1,16 +1,21 @@
-"""`.npy` and `.npz` files: an array of one more dimension than a sample is read row by row, from disk."""
+"""`.npy` and `.npz` files: an array of one more dimension than a sample is read row by row, from disk.
+
+By the file, not by its map in memory: to touch that where the file was cut short, or its stick pulled out, ends the
+process by a signal (SIGBUS), with all that was not confirmed. Columns that lie together (Fortran's order) have no rows
+on disk: such a file is read whole, up to `MAX_MEMBER`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from edge.data.sample import Sample
 from edge.data.tensor import Array
-from edge.errors import ConfigError, EndOfStream
+from edge.errors import ConfigError, EndOfStream, SourceError
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
 
@@ -31,6 +36,8 @@ class ArraySource:
         self._rows = 0
         self._next = 0
         self._cut = False
+        self._file: BinaryIO | None = None
+        """Where the rows of `_arrays`, which tells their type and shape, are read from."""
 
     def open(self) -> None:
         if self._path.exists() and not self._path.is_file():
@@ -53,6 +60,34 @@ class ArraySource:
         self._cut = first.ndim >= self._rank(next(iter(self._arrays))) and first.ndim > 1
         self._rows = len(first) if self._cut else 1
         self._next = 0
+        if isinstance(first, np.memmap):
+            self._read_by_file(first)
+
+    def _read_by_file(self, array: np.memmap[Any, Any]) -> None:
+        try:
+            if array.flags.c_contiguous:
+                self._file = self._path.open("rb")
+                self._file.seek(array.offset)
+            elif array.nbytes <= MAX_MEMBER:
+                self._arrays = {"": np.load(self._path, allow_pickle=False)}
+        except (OSError, ValueError) as exc:
+            raise ConfigError(f"--source {self._path}: {exc}; check the file") from exc
+
+    def _row(self, file: BinaryIO, array: Array) -> Array:
+        """The next one, as far as the file goes."""
+        shape = array.shape[1:] if self._cut else array.shape
+        size = array.nbytes // self._rows
+        try:
+            data = file.read(size)
+        except OSError as exc:
+            raise SourceError(f"--source {self._path}: {exc.strerror} at row {self._next}") from exc
+        if len(data) < size:
+            raise SourceError(
+                f"--source {self._path}: it ends in row {self._next} of {self._rows}, though it was longer when it was "
+                "opened; leave a file alone while it is read"
+            )
+        row: Array = np.frombuffer(data, array.dtype).reshape(shape).copy()
+        return row
 
     def _load(self) -> dict[str, Array]:
         loaded: Any = np.load(self._path, mmap_mode="r", allow_pickle=False)
@@ -88,13 +123,20 @@ class ArraySource:
         if self._next >= self._rows:
             raise EndOfStream(str(self._path))
         at, self._next = self._next, self._next + 1
-        row: dict[str, Any] = {n: np.array(a[at] if self._cut else a) for n, a in self._arrays.items()}
+        row: dict[str, Any]
+        if self._file is not None:
+            row = {n: self._row(self._file, a) for n, a in self._arrays.items()}
+        else:
+            row = {n: np.array(a[at] if self._cut else a) for n, a in self._arrays.items()}
         row = {n: a.tolist() if a.dtype.kind == "U" else a for n, a in row.items()}
         payload: Any = row.get("", row)
         return Sample(payload, str(self._path), self._context.clock.monotonic_ns(), self._context.clock.time_ns())
 
     def close(self) -> None:
         self._arrays = {}
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 def create(rest: str, context: SourceContext) -> ArraySource:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.data.tensor import TensorSpec
-from edge.errors import ConfigError, EndOfStream
+from edge.errors import ConfigError, EndOfStream, SourceError
 from edge.plugins.contexts import SourceContext
 from edge.sources import arrays
 from edge.sources.arrays import ArraySource
@@ -29,6 +29,8 @@ def rows(path):
             found.append(source.read(0).payload)
     except EndOfStream:
         return found
+    finally:
+        source.close()
 
 
 def test_rows_come_one_by_one(tmp_path):
@@ -86,3 +88,26 @@ def test_a_pipe_is_refused_instead_of_waiting_for_its_writer(tmp_path):
     os.mkfifo(tmp_path / "a.npy")
     with pytest.raises(ConfigError, match="--source -"):
         rows(tmp_path / "a.npy")
+
+
+def test_a_file_that_is_cut_short_while_it_is_read_ends_the_source_not_the_process(tmp_path):
+    """A row of a map in memory that is behind the file's end: SIGBUS."""
+    path = tmp_path / "a.npy"
+    np.save(path, np.ones((100_000, 2), np.float32))
+    source = ArraySource(path, CONTEXT)
+    source.open()
+    assert source.read(0).payload.tolist() == [1, 1]
+    os.truncate(path, 200)
+    with pytest.raises(SourceError, match=r"it ends in row \d+ of 100000"):
+        all(source.read(0) for _ in range(100_000))
+    source.close()
+
+
+@pytest.mark.parametrize("dtype", [">f4", "?", "<U3", "f2"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_rows_are_what_was_saved_and_may_be_written_to(tmp_path, dtype, order):
+    saved = np.asarray([[1, 0], [0, 1], [1, 1]], order=order).astype(dtype)
+    np.save(tmp_path / "a.npy", saved)
+    found = rows(tmp_path / "a.npy")
+    assert [np.asarray(row).tolist() for row in found] == saved.tolist()
+    assert all(isinstance(row, list) or row.flags.writeable for row in found)
