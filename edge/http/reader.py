@@ -114,6 +114,7 @@ class RequestReader:
         to the request. The parser, though, ends such a request with its head.
         """
         request = self._request
+        self._parser = httptools.HttpRequestParser(self)  # the old one takes nothing more behind `Connection: close`
         self._replaying = True
         lines = [b"%b: %b\r\n" % header for header in request.headers if header[0] != b"upgrade"]
         first = b"%b %b HTTP/%b\r\n" % (request.method.encode(), request.target, request.version.encode())

@@ -245,3 +245,19 @@ class Faulty(Forwarding):
         if self.faulty:
             raise ZeroDivisionError
         return super().infer(tensors)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("connection", [b"Upgrade, close", b"close\r\nConnection: Upgrade"])
+def test_an_offer_of_another_protocol_by_a_client_that_wants_no_further_answer_is_as_good_as_not_made(
+    numbers, connection, chunked
+):
+    body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,3],"data":[1,2,3]}]}'
+    framing = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" if chunked else b"Content-Length: %d\r\n\r\n"
+    head = b"POST /v2/models/numbers/infer HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\nConnection: " + connection
+    with socket.create_connection(numbers.address, timeout=150) as client, client.makefile("rb") as stream:
+        client.sendall(head + b"\r\n" + framing % len(body) + body + (b"\r\n0\r\n\r\n" if chunked else b""))
+        answer = stream.read()
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b'"data":[1.0,2.0,3.0]}]}')
