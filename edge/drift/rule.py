@@ -33,6 +33,8 @@ WEIGHTS: Mapping[str, float] = {"spread": 0.1}
 """The part of it that a score of some kind has, beside 1: what moves is first seen by its place."""
 TWO_COUNT_FOR = 1.06
 """Two windows that are far off count for so many of the limits of their sum, and each for half of it."""
+UNEVEN = 0.2
+"""Hours whose middles differ have other spreads, too, which seven windows do not tell: so much more is allowed them."""
 FEWEST_A_SLOT = 5
 """Windows of each hour of the day that there have to be before the hour is taken off."""
 _MOST_CORRELATION = 0.9
@@ -187,7 +189,7 @@ class Rule:
         limits = {arm: t_limit(self._parts / (2 * MONTH * months), df / kept**2) for arm, months in MONTHS.items()}
         return _Yardstick(
             middle=middle,
-            spread=np.nan_to_num(np.exp(logarithms)),
+            spread=np.nan_to_num(np.exp(logarithms)) * (1 + UNEVEN * (own * windows / max(1, hours)) ** 2),
             alone=limits[2],
             limits={
                 arm: limit * (errors.of_sum(arm) if arm else errors.of_slow_mean()) for arm, limit in limits.items()
