@@ -65,6 +65,14 @@ class LineSource:
                 continue
             if line.strip():
                 return Sample(line, self._name, self._clock.monotonic_ns(), self._clock.time_ns(), token=self._line)
+            self._skip_empty()
+
+    def _skip_empty(self) -> None:
+        """More of them, behind one, at once: millions, each by itself, would hold up for a minute the thread that has
+        a connection to keep alive."""
+        size = len(self._buffer) - len(self._buffer.lstrip(b"\r\n"))
+        self._line += self._buffer.count(b"\n", 0, size)
+        del self._buffer[:size]
 
     def _next_line(self) -> bytes | None:
         if self._behind_file and not self._at_input():

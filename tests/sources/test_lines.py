@@ -149,3 +149,15 @@ def test_a_folder_is_refused(tmp_path):
 
 def test_a_byte_order_mark_does_not_cost_the_first_line():
     assert codec.decode(b"\xef\xbb\xbf[1, 2]") == [1, 2]
+
+
+@pytest.mark.parametrize("empty", [b"\n", b"\r\n", b" \n\n\r\n"])
+def test_a_line_behind_very_many_empty_ones_has_its_own_number(tmp_path, empty):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"[1]\n" + empty * 50_001 + b"[2]\n" + empty + b"[3]")
+    source = open_source(path)
+    found = [source.read(0) for _ in range(3)]
+    source.close()
+    assert [s.payload for s in found] == [b"[1]", b"[2]", b"[3]"]
+    lines = empty.count(b"\n")
+    assert [s.token for s in found] == [1, 50_001 * lines + 2, 50_002 * lines + 3]
