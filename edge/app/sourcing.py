@@ -10,7 +10,7 @@ from edge.app.core import Core, Draft
 from edge.delivery.outbox import Outbox
 from edge.errors import ConfigError
 from edge.mqtt.session import MqttSession
-from edge.plugins.protocols import RememberingSource, Source
+from edge.plugins.protocols import RememberingSource, RepeatingSource, Source
 from edge.runtime.guard import Guard
 
 if TYPE_CHECKING:
@@ -57,10 +57,12 @@ def remind(source: RememberingSource, outboxes: Sequence[Outbox]) -> None:
     source.open()  # subscribed first: who reads `online` may publish at once
 
 
-def guard(core: Core, draft: Draft, source: Source | None, tried: TrialPart | None) -> Guard:
-    """Behind the locks of spools and topics: of two processes only one may take over the marks. And behind the trial:
-    where the process died of that, no input is suspected."""
-    if not isinstance(source, RememberingSource):
+def guard(
+    core: Core, draft: Draft, session: MqttSession | None, source: Source | None, tried: TrialPart | None
+) -> Guard:
+    """Behind the lock of topics, which needs a broker: of two processes only one may take over the marks. And behind
+    the trial: where the process died of that, no input is suspected."""
+    if session is None or not isinstance(source, RepeatingSource) or not source.repeats:
         return Guard()
     from edge.runtime.crash_guard import CrashGuard
     from edge.storage.crash_marks import CrashMarks

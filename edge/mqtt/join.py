@@ -193,6 +193,7 @@ class JoinSource:
     """`edge.mqtt.source`, and rows in place of what comes there. Its thread is that which reads."""
 
     live = False
+    repeats = True
 
     def __init__(self, inner: MqttSource, join: Join, context: SourceContext, *, interval_s: float) -> None:
         """`interval_s`: 0 where messages make rows."""

@@ -39,6 +39,7 @@ class MqttSource(Listener):
     thread's."""
 
     live = False
+    repeats = True
 
     def __init__(
         self, session: MqttSession, topics: Sequence[str], context: SourceContext, *, retained_again: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import time
 from collections import deque
 from pathlib import Path
@@ -23,6 +24,7 @@ class FileSource:
     live = False
 
     def __init__(self, pattern: str, context: SourceContext) -> None:
+        self.repeats = context.watch or not Path(pattern).is_file()
         self._pattern = pattern
         self._context = context
         self._waiting: deque[Path] = deque()
@@ -60,7 +62,8 @@ class FileSource:
                 return None
         path = self._waiting.popleft()
         clock = self._context.clock
-        return Sample(content(path), str(path), clock.monotonic_ns(), clock.time_ns())
+        digest = _digest(path) if self.repeats else None
+        return Sample(content(path), str(path), clock.monotonic_ns(), clock.time_ns(), digest=digest)
 
     def _look(self) -> None:
         now = {p: _stamp(p) for p in self._list()}
@@ -82,6 +85,11 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return (-1, -1)
     return (stat.st_size, stat.st_mtime_ns)
+
+
+def _digest(path: Path) -> bytes:
+    """What the file is known by in the next life: once it was changed it is another."""
+    return hashlib.blake2b(repr((str(path), _stamp(path))).encode(), digest_size=16).digest()
 
 
 def content(path: Path) -> bytes:

@@ -100,6 +100,14 @@ def test_a_source_that_is_ready_only_in_name_is_found_out():
         check_source(lambda: Slow([1, 2]), gives=2)
 
 
+def test_a_source_that_repeats_and_says_not_what_its_samples_are_known_by_is_found_out():
+    class Nameless(ListSource):
+        repeats = True
+
+    with pytest.raises(AssertionError, match="known by"):
+        check_source(lambda: Nameless([1, 2]), gives=2)
+
+
 def test_onnxruntime_is_an_engine(flowers):
     engine = onnxruntime.load(flowers.path, EngineOptions())
     check_engine(engine, {engine.inputs[0].name: np.ones((1, 4), dtype=np.float32)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -77,6 +78,28 @@ def test_a_restart_loop_ends_after_two_deaths_and_the_others_have_their_results(
     (error,) = listener.of("error")
     assert "the process died each time this input was under way" in error["reason"]
     until(lambda: listener.wait_for("stats")[-1]["dropped"].get("input-crash") == 1, "it is counted")
+
+
+def test_a_file_of_a_folder_that_kills_the_process_is_left_out_too_and_said(start, broker, client, flowers, tmp_path):
+    listener, folder, deaths = client(broker.port, "edge/pi/flowers/#"), tmp_path / "in", []
+    folder.mkdir()
+    for number in (1, 2, 666, 4, 5):
+        row = {"id": number, **flowers.rows[0], flowers.names[0]: number}
+        (folder / f"{number}.json").write_text(json.dumps(row))
+    process = start("--source", folder, "--watch")
+
+    def all_there():
+        nonlocal process
+        if (code := process.process.poll()) is not None:
+            deaths.append(code)
+            process = start("--source", folder, "--watch")  # as systemd does
+        return {r["input_id"] for r in listener.of("result")} == {1, 2, 4, 5} and bool(listener.of("error"))
+
+    until(all_there, "the results of all other files, and the error")
+    assert deaths == [-signal.SIGKILL] * 2
+    (error,) = listener.of("error")
+    assert error["source"] == str(folder / "666.json")
+    assert "the process died each time this input was under way" in error["reason"]
 
 
 def test_an_input_that_was_under_way_when_the_process_was_killed_from_outside_is_run_again(

@@ -75,6 +75,7 @@ class SparkplugSource:
     """Belongs to the thread that reads."""
 
     live = False
+    repeats = True
 
     def __init__(self, inner: MqttSource, session: MqttSession, context: SourceContext) -> None:
         self.loop: Loop = inner.loop

@@ -17,6 +17,7 @@ from edge.plugins.protocols.inputs import (
     Clock,
     ReadySource,
     RememberingSource,
+    RepeatingSource,
     Source,
     WakeableSource,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "RememberingEngine",
     "RememberingSource",
     "RepairingEngine",
+    "RepeatingSource",
     "ReplyingSink",
     "ResettableEngine",
     "Sink",

@@ -24,7 +24,7 @@ class Source(Protocol):
     pictures, else the thread that infers.
 
     What a source may be able to do beside: `AcknowledgingSource`, `RememberingSource`, `LoopSource`,
-    `ReadySource`, `WakeableSource`.
+    `ReadySource`, `RepeatingSource`, `WakeableSource`.
     """
 
     live: bool
@@ -73,3 +73,12 @@ class ReadySource(Protocol):
 
     ready: bool
     """True: `read` never waits, and gives None only where nothing can be had for a while."""
+
+
+@runtime_checkable
+class RepeatingSource(Source, Protocol):
+    """Capability of a source that gives again what was under way when the process died, as a broker that was not
+    answered does, or a folder that is read anew."""
+
+    repeats: bool
+    """True: samples have a `digest`, the same in each life. One that kills the process is left out then."""

@@ -12,6 +12,7 @@ from edge.plugins.protocols import (
     LoopSource,
     ReadySource,
     RememberingSource,
+    RepeatingSource,
     Source,
     WakeableSource,
 )
@@ -45,7 +46,12 @@ def check_source(make: Callable[[], Source], *, gives: int) -> None:
     again.close()
     again.open()
     wait_s = 0.0 if isinstance(again, ReadySource) and again.ready else 0.05
-    assert len(read_all(again, wait_s, nones=wait_s > 0)) == gives, "a source that was opened again gives the same"
+    the_same = read_all(again, wait_s, nones=wait_s > 0)
+    assert len(the_same) == gives, "a source that was opened again gives the same"
+    if isinstance(again, RepeatingSource) and again.repeats:
+        known = [s.digest for s in samples]
+        assert None not in known, "a source that repeats says what each sample is known by"
+        assert known == [s.digest for s in the_same], "what a sample is known by is the same in each life"
     again.close()
     if isinstance(source, RememberingSource):
         _knows_what_was_inferred(make, [s.origin for s in samples if s.origin is not None], gives)
