@@ -6,6 +6,7 @@ import ssl
 
 from edge.errors import ConfigError
 from edge.mqtt.messages import MqttOptions
+from edge.remote.tls import trusting
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h.
 NOT_YET_VALID, EXPIRED, HOST_NAME, IP_ADDRESS = 9, 10, 62, 64
@@ -16,10 +17,7 @@ def tls_context(options: MqttOptions) -> ssl.SSLContext | None:
     if not options.url.tls:
         return None
     try:
-        context = ssl.create_default_context(cafile=str(options.ca) if options.ca else None)
-        if options.ca is not None:
-            # Python 3.13 asks for extensions that a CA made by hand (as mosquitto's manual shows) does not write.
-            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context = trusting(str(options.ca or ""))
         if options.cert is not None:
             context.load_cert_chain(str(options.cert), str(options.key) if options.key else None)
     except (OSError, ssl.SSLError) as exc:

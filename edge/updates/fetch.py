@@ -21,6 +21,7 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthM
 from tuf.ngclient import FetcherInterface
 
 from edge.errors import ConfigError
+from edge.remote.tls import trusting
 from edge.updates.order import Order
 
 PIECE = 64 * 1024
@@ -134,7 +135,7 @@ class Web:
     def _tls(self) -> ssl.SSLContext:
         """Raises ConfigError."""
         try:
-            context = ssl.create_default_context(cafile=self._ca)
+            context = trusting(str(self._ca or ""))
             if self._cert is not None:
                 context.load_cert_chain(self._cert, self._key)
         except OSError as exc:

@@ -49,6 +49,8 @@ class _Web:
         import ssl
 
         context = ssl.create_default_context(cafile=ca or None)
+        if ca:  # as `edge.remote.tls.trusting`
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if cert:
             context.load_cert_chain(cert, key or None)
         self._connection = HTTPSConnection(parts.hostname, parts.port, timeout=TIMEOUT_S, context=context)
