@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import time
 from collections import deque
 from pathlib import Path
@@ -89,7 +88,9 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _digest(path: Path) -> bytes:
     """What the file is known by in the next life: once it was changed it is another."""
-    return hashlib.blake2b(repr((str(path), _stamp(path))).encode(), digest_size=16).digest()
+    from edge.storage.crash_marks import digest_of  # loaded with the marks: a lone picture needs none
+
+    return digest_of(repr((str(path), _stamp(path))).encode())
 
 
 def content(path: Path) -> bytes:
