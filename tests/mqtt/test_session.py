@@ -347,13 +347,18 @@ def test_a_paho_of_an_unknown_version_is_named_once_and_what_that_costs(broker, 
     assert (told.installed, told.known) == ("9.9.1", "2.1.x, 2.2.x")
 
 
-def test_the_end_says_offline_and_goodbye(broker, session, outcome):
-    made = session()
+def lived(made, broker, outcome):
+    """The broker's side of a session that had one message confirmed and ended with a word."""
     made.start()
     peer = broker.peer()
     made.post(Outgoing("t", b"first"), outcome.on_delivery(0), keep=True)
     outcome.wait(1)
     made.stop([Outgoing("t/status", b"offline", retain=True)], 5.0)
+    return peer
+
+
+def test_the_end_says_offline_and_goodbye(broker, session, outcome):
+    peer = lived(session(), broker, outcome)
     assert [(m.topic, m.payload) for m in peer.published] == [("t", b"first"), ("t/status", b"offline")]
     broker.wait("DISCONNECT", lambda: peer.disconnected)
 
@@ -482,12 +487,7 @@ def test_a_ping_that_was_answered_while_the_machine_stood_still_ends_no_connecti
 
 def test_a_machine_that_stands_still_at_the_end_says_goodbye_all_the_same(broker, session, outcome, monkeypatch):
     monkeypatch.setattr("edge.mqtt.connection.CLOSE_WAIT_S", 0.0)
-    made = session()
-    made.start()
-    peer = broker.peer()
-    made.post(Outgoing("t", b"first"), outcome.on_delivery(0), keep=True)
-    outcome.wait(1)
-    made.stop([Outgoing("t/status", b"offline", retain=True)], 5.0)
+    peer = lived(session(), broker, outcome)
     broker.wait("DISCONNECT", lambda: peer.disconnected, timeout_s=10)
 
 
@@ -510,11 +510,7 @@ def test_the_thread_that_opened_a_connection_lets_it_be_however_late_it_goes_on(
 
     monkeypatch.setattr(made.waker, "wake", wake_and_stand_still)
     broker.answer = answer
-    made.start()
-    peer = broker.peer()
-    made.post(Outgoing("t", b"first"), outcome.on_delivery(0), keep=True)
-    outcome.wait(1)
-    made.stop([Outgoing("t/status", b"offline", retain=True)], 5.0)
+    peer = lived(made, broker, outcome)
 
     broker.wait("DISCONNECT", lambda: peer.disconnected, timeout_s=10)
 
