@@ -73,7 +73,6 @@ def outboxes(
             clock=core.clock,
             metrics=core.metrics,
             options=_options(core.settings.delivery, sink, live=source is not None and source.live),
-            beat=functools.partial(core.hearts.beat, f"outbox-{names[-1]}"),
         )
 
 

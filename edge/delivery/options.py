@@ -27,7 +27,8 @@ class OutboxOptions(msgspec.Struct, frozen=True):
     `memory_messages`; at `memory_bytes` of payload in both cases. `drop_oldest`: while the disk fails `put` does not
     wait, the oldest messages are dropped and counted. `replay_rate` in messages a second, 0: as fast as it goes.
     `beside_past`: new messages do not wait behind those of an earlier life where these are more bytes than that; None:
-    they always do.
+    they always do. A sink that is away is tried again after `retry_first_s`, then ever more rarely, at least each
+    `retry_most_s`.
     """
 
     durability: Durability = Durability.OUTAGE
@@ -39,3 +40,5 @@ class OutboxOptions(msgspec.Struct, frozen=True):
     memory_bytes: int = 64_000_000
     drop_oldest: bool = False
     disk_retry_s: float = 5.0
+    retry_first_s: float = 0.5
+    retry_most_s: float = 30.0

@@ -148,7 +148,7 @@ class Runner:
     def life(self) -> Iterator[None]:
         """Begins, and gives the main thread back each time it has looked at everything, until all has ended: it may
         look at other runs meanwhile, and is to go on when something came, or after `LOOK_S`. Raises what was fatal."""
-        outboxes = [self._start(f"outbox-{o.name}", o.run) for o in self._outboxes if o.loop is None]
+        outboxes = [self._start_outbox(o) for o in self._outboxes if o.loop is None]
         infer = self._start("infer", self._infer, serves=False)
         capture = [self._start("capture", self._capture.run)] if self._capture is not None else []
         try:
@@ -236,6 +236,10 @@ class Runner:
     def _look(self) -> None:
         self._options.tick()
         self._options.beat("main")
+
+    def _start_outbox(self, outbox: Outbox) -> threading.Thread:
+        name = f"outbox-{outbox.name}"
+        return self._start(name, partial(outbox.run, partial(self._options.beat, name)))
 
     def _start(self, name: str, target: Callable[[], None], *, serves: bool = True) -> threading.Thread:
         """`serves`: it is there for the one that infers, and does not interrupt it."""

@@ -104,7 +104,7 @@ class Walk:
         thread = threading.current_thread().name
         if event == "call" and not self.shapes_on:
             self.functions[thread].add(code)
-            if code.co_name in OWNERS and code.co_filename.endswith(("lane.py", "outbox.py")):
+            if code.co_name in OWNERS and code.co_filename.endswith("outbox.py"):
                 self.owners.add(thread)
         elif self.shapes_on and thread != "MainThread":
             for one in (value, *frame.f_locals.values()):

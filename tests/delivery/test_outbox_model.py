@@ -57,9 +57,9 @@ class Broker:
         self.given_up: set[int] = set()
 
     def open(self, events: SinkEvents) -> None:
+        self.events = events
         if self.away:
             raise UnavailableError("the broker is away")
-        self.events = events
         self.sent.clear()
         self.connections.append([])
 
@@ -289,8 +289,8 @@ class OutboxAgainstItsPromises(RuleBasedStateMachine):
             self.broker.never.add(self.number + 1)
         if does == "go" and self.broker.events is not None:
             self.broker.events.lost("the broker went away")
-        if does == "come back":
-            self.outbox.ready()
+        if does == "come back" and self.broker.events is not None:
+            self.broker.events.ready()
         self._turn(turns)
 
     @rule(count=st.integers(1, 12))

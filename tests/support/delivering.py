@@ -13,7 +13,6 @@ from edge.data.message import Message
 from edge.delivery.ack import Ack
 from edge.delivery.options import SAVE_PAST, OutboxOptions
 from edge.delivery.outbox import Outbox
-from edge.delivery.retry import Backoff
 from edge.plugins.contexts import SinkContext
 from edge.storage.sqlite import SqliteSpool
 from edge.telemetry.clock import SystemClock
@@ -54,8 +53,7 @@ class Delivery:
             SqliteSpool(folder / "test.spool", 100_000_000),
             clock=SystemClock(),
             metrics=self.metrics,
-            options=OutboxOptions(save_past=max(SAVE_PAST, 2 * sink.window)),
-            backoff=Backoff(0.05, 0.2),
+            options=OutboxOptions(save_past=max(SAVE_PAST, 2 * sink.window), retry_first_s=0.05, retry_most_s=0.2),
         )
         self.outbox.on_refused = lambda message, reason: self.refused.append((message.seq, reason))
         self.outbox.open()
