@@ -114,7 +114,7 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
     for name, part in (("drift's end", watched), ("trial's end", tried)):
         if part is not None:
             draft.add(name, stop=part.close)
-    guard = sourcing.guard(core, draft, session, source, tried)
+    guard = sourcing.guard(core, draft, source, tried)
     if updates is not None:
         updates.join(core, draft, session, status)
     if flow.inputs is not None:

@@ -57,12 +57,10 @@ def remind(source: RememberingSource, outboxes: Sequence[Outbox]) -> None:
     source.open()  # subscribed first: who reads `online` may publish at once
 
 
-def guard(
-    core: Core, draft: Draft, session: MqttSession | None, source: Source | None, tried: TrialPart | None
-) -> Guard:
-    """Behind the lock of topics, which needs a broker: of two processes only one may take over the marks. And behind
-    the trial: where the process died of that, no input is suspected."""
-    if session is None or not isinstance(source, RepeatingSource) or not source.repeats:
+def guard(core: Core, draft: Draft, source: Source | None, tried: TrialPart | None) -> Guard:
+    """Behind the lock of topics, where there is a broker: the process that is sent away is the one that would wait. And
+    behind the trial: where the process died of that, no input is suspected."""
+    if not isinstance(source, RepeatingSource) or not source.repeats:
         return Guard()
     from edge.runtime.crash_guard import CrashGuard
     from edge.storage.crash_marks import CrashMarks

@@ -22,6 +22,7 @@ class CrashGuard(Guard):
         self._marks = marks
         self._excused = excused
         self._slots: dict[str, Slot] = {}
+        self._kept = str(marks.suspects_file)
         self.suspects = False
 
     def open(self) -> None:
@@ -29,12 +30,15 @@ class CrashGuard(Guard):
         excused = self._excused()
         try:
             left = self._marks.open(excused=excused)
+        except BlockingIOError:
+            log.info("inputs are not marked: another process of this name does so", extra={"kept": self._kept})
+            return
         except OSError as exc:
             text = "inputs are not marked: one that kills the process will do so again"
             log.warning(text, extra={"reason": str(exc)})
             return
         if left and not excused:
-            log.warning("the process died at work", extra={"inputs": left, "kept": str(self._marks.suspects_file)})
+            log.warning("the process died at work", extra={"inputs": left, "kept": self._kept})
         self.suspects = self._marks.any
         self._slots = {thread: self._marks.slot() for thread in ("capture", "infer")}
 

@@ -18,6 +18,7 @@ from edge.data.tensor import Array
 from edge.errors import ConfigError, EndOfStream, SourceError
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
+from edge.storage.places import Places
 
 MAX_MEMBER = 10**9
 """Bytes that an array of an archive may take, unpacked: it is held in memory."""
@@ -28,11 +29,13 @@ class ArraySource:
 
     live = False
     ready = True
+    repeats = True
 
     def __init__(self, path: Path, context: SourceContext) -> None:
         self._path = path
         self._context = context
         self._arrays: Mapping[str, Array] = {}
+        self._places: Places | None = None
         self._rows = 0
         self._next = 0
         self._cut = False
@@ -56,6 +59,7 @@ class ArraySource:
                 f"--source {self._path}: values of type {odd.dtype}; numbers, booleans and text are taken"
             )
         self._arrays = self._named(arrays)
+        self._places = Places(self._path)
         first = next(iter(self._arrays.values()))
         self._cut = first.ndim >= self._rank(next(iter(self._arrays))) and first.ndim > 1
         self._rows = len(first) if self._cut else 1
@@ -130,7 +134,9 @@ class ArraySource:
             row = {n: np.array(a[at] if self._cut else a) for n, a in self._arrays.items()}
         row = {n: a.tolist() if a.dtype.kind == "U" else a for n, a in row.items()}
         payload: Any = row.get("", row)
-        return Sample(payload, str(self._path), self._context.clock.monotonic_ns(), self._context.clock.time_ns())
+        digest = self._places.digest(at) if self._places is not None else None
+        clock = self._context.clock
+        return Sample(payload, str(self._path), clock.monotonic_ns(), clock.time_ns(), digest=digest)
 
     def close(self) -> None:
         self._arrays = {}

@@ -20,6 +20,7 @@ from edge.data.tensor import EXACT
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
+from edge.storage.places import Places
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 BOOLEANS = {"true": 1.0, "false": 0.0}
@@ -56,6 +57,7 @@ class CsvSource:
 
     live = False
     ready = True
+    repeats = True
 
     def __init__(self, path: Path, context: SourceContext, *, max_line: int = MAX_LINE) -> None:
         """A line longer than `max_line` characters is skipped whole."""
@@ -63,6 +65,7 @@ class CsvSource:
         self._context = context
         self._max_line = max_line
         self._comma = False
+        self._places = Places(path, grows=True)
         self._header_kinds: Sequence[str] = ()
         self._file: TextIO | None = None
         self._rows: Iterator[list[str]] | None = None
@@ -117,7 +120,9 @@ class CsvSource:
         row = self._next()
         named = self._header is not None and self._context.features
         payload = self._named(row) if named else self._in_order(row)
-        return Sample(payload, str(self._path), self._context.clock.monotonic_ns(), self._context.clock.time_ns())
+        digest = self._places.digest(self._line, "\0".join(row).encode("utf-8"))
+        clock = self._context.clock
+        return Sample(payload, str(self._path), clock.monotonic_ns(), clock.time_ns(), digest=digest)
 
     def _next(self) -> list[str]:
         if self._held is not None:

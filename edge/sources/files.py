@@ -11,6 +11,7 @@ from edge.data.sample import Sample
 from edge.errors import ConfigError, EndOfStream, SampleError
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
+from edge.storage.places import Places, stamp
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".npy", ".json", ".wav"})
 MAX_BYTES = 256 * 2**20
@@ -21,9 +22,9 @@ class FileSource:
     """In the order of their names. While watching, a file counts once its size stood still for one look."""
 
     live = False
+    repeats = True
 
     def __init__(self, pattern: str, context: SourceContext) -> None:
-        self.repeats = context.watch or not Path(pattern).is_file()
         self._pattern = pattern
         self._context = context
         self._waiting: deque[Path] = deque()
@@ -41,7 +42,7 @@ class FileSource:
         if not self._opened:
             self._opened = True
             self._waiting.extend(files)
-            self._seen = {p: _stamp(p) for p in files}
+            self._seen = {p: stamp(p) for p in files}
 
     def _list(self) -> list[Path]:
         path = Path(self._pattern)
@@ -61,11 +62,11 @@ class FileSource:
                 return None
         path = self._waiting.popleft()
         clock = self._context.clock
-        digest = _digest(path) if self.repeats else None
+        digest = Places(path).digest(0)
         return Sample(content(path), str(path), clock.monotonic_ns(), clock.time_ns(), digest=digest)
 
     def _look(self) -> None:
-        now = {p: _stamp(p) for p in self._list()}
+        now = {p: stamp(p) for p in self._list()}
         fresh = {p: s for p, s in now.items() if self._seen.get(p) != s}
         still = [p for p, s in fresh.items() if self._growing.get(p) == s]
         self._growing = fresh
@@ -76,21 +77,6 @@ class FileSource:
 
     def close(self) -> None:
         """Nothing stays open."""
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return (-1, -1)
-    return (stat.st_size, stat.st_mtime_ns)
-
-
-def _digest(path: Path) -> bytes:
-    """What the file is known by in the next life: once it was changed it is another."""
-    from edge.storage.crash_marks import digest_of  # loaded with the marks: a lone picture needs none
-
-    return digest_of(repr((str(path), _stamp(path))).encode())
 
 
 def content(path: Path) -> bytes:

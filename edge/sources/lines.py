@@ -17,6 +17,7 @@ from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
 from edge.plugins.protocols import Clock
+from edge.storage.places import Places
 
 CHUNK = 65536
 MAX_LINE = 64 * 2**20
@@ -26,10 +27,12 @@ class LineSource:
     """Reads without blocking past the timeout, splits at newlines, skips empty lines."""
 
     live = False
+    repeats = True
 
     def __init__(self, path: Path | None, name: str, clock: Clock, *, max_line: int = MAX_LINE) -> None:
         """`path` None: standard input. A line longer than `max_line` bytes is skipped whole."""
         self.ready = path is not None and path.is_file()
+        self._places = Places(path or Path(name), grows=True)
         self._path = path
         self._name = name
         self._clock = clock
@@ -64,7 +67,9 @@ class LineSource:
                     return None
                 continue
             if line.strip():
-                return Sample(line, self._name, self._clock.monotonic_ns(), self._clock.time_ns(), token=self._line)
+                digest = self._places.digest(self._line, line)
+                now_ns, time_ns = self._clock.monotonic_ns(), self._clock.time_ns()
+                return Sample(line, self._name, now_ns, time_ns, token=self._line, digest=digest)
             self._skip_empty()
 
     def _skip_empty(self) -> None:

@@ -10,12 +10,14 @@ from edge.data.sound import WavFormat, decode_frames, read_wav_header
 from edge.errors import ConfigError, EndOfStream, SourceError
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
+from edge.storage.places import Places
 
 
 class WavSource:
     """PCM of 8, 16, 24 or 32 bits, or floats of 32 or 64; any rate, any number of channels."""
 
     live = False
+    repeats = True
 
     def __init__(self, path: Path, context: SourceContext) -> None:
         self._path = path
@@ -25,6 +27,8 @@ class WavSource:
         self._left: int | None = 0
         self._next = b""
         self._broken: SourceError | None = None
+        self._places: Places | None = None
+        self._given = 0
 
     def open(self) -> None:
         try:
@@ -37,6 +41,7 @@ class WavSource:
                 "convert it with ffmpeg -i IN -c:a pcm_s16le OUT.wav"
             ) from exc
         self._left, self._broken = self._form.left, None
+        self._places, self._given = Places(self._path), 0
         self._advance()
 
     def _advance(self) -> None:
@@ -75,7 +80,9 @@ class WavSource:
         self._advance()
         clock = self._context.clock
         sound = Sound(decode_frames(data, self._form), self._form.rate, last=not self._next and self._broken is None)
-        return Sample(sound, str(self._path), clock.monotonic_ns(), clock.time_ns())
+        self._given += 1
+        digest = self._places.digest(self._given) if self._places is not None else None
+        return Sample(sound, str(self._path), clock.monotonic_ns(), clock.time_ns(), digest=digest)
 
     def close(self) -> None:
         if self._file is not None:

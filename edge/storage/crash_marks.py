@@ -1,8 +1,9 @@
 """Which inputs were being worked on when the process died, so that a restart loop ends after one.
 
 An input that kills the process (out of memory, a fault in a native library) comes again after the restart, from a
-broker that was not answered, and kills it again. So each thread marks what it works on, and a mark that the process
-left behind makes its input a suspect: it is not run beside others again until something has acquitted it.
+broker that was not answered or a file that is read from its beginning, and kills it again. So each thread marks what it
+works on, and a mark that the process left behind makes its input a suspect: it is not run beside others again until
+something has acquitted it.
 
 A mark is a write to memory, for nothing may be written to an SD card in steady state. The memory is a file on tmpfs
 (`RUNTIME_DIRECTORY`, `XDG_RUNTIME_DIR` or /dev/shm), which outlives the process, though not a power cut; only where
@@ -12,10 +13,14 @@ the state folder, the newest `SUSPECTS_MOST`, each with the number of deaths tha
 A process that is killed from outside leaves marks too. So a suspect is no culprit: it is run once more, alone, and
 where it does no harm it is acquitted, and runs as any other. One that was under way at `DEATHS_MOST` deaths in a row
 is convicted.
+
+Of two processes with one state folder and one name the second has no marks: it would take those of the first, which is
+at work, for those of a dead one. The kernel gives up the lock on the memory's file when its process dies.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import mmap
 import os
@@ -30,10 +35,12 @@ from edge.storage.lock import make_folder
 DIGEST_SIZE = 16
 SLOTS = 4
 """Threads that may work at once."""
-TOGETHER_MOST = 64
-"""Inputs that one thread may work on at once; of more the first are marked."""
+TOGETHER_MOST = 512
+"""Inputs that one thread and its instances may work on at once; of more the first are marked."""
 DEATHS_MOST = 2
-SUSPECTS_MOST = 64
+SUSPECTS_MOST = 1024
+KEPT_EVERY = 16
+"""Suspects that are acquitted are written so many at a time, and the last: each write is one to an SD card."""
 _NOTHING = bytes(DIGEST_SIZE)
 _SLOT_SIZE = TOGETHER_MOST * DIGEST_SIZE
 _SIZE = SLOTS * _SLOT_SIZE
@@ -84,23 +91,24 @@ class CrashMarks:
 
     def open(self, *, excused: bool = False) -> int:
         """Takes over what an earlier life left. Returns how many inputs it left under way. `excused`: something else is
-        to blame for that death, and no input is suspected. Raises OSError."""
-        make_folder(self._state_dir)
+        to blame for that death, and no input is suspected. Raises OSError, BlockingIOError where another process has
+        these marks."""
         with suppress(OSError, msgspec.MsgspecError):
             self._suspects = msgspec.json.decode(self.suspects_file.read_bytes(), type=dict[str, int])
-        self._memory = self._map()
+        self._memory = self._map(alone=True)
         marks = [self._memory[at : at + DIGEST_SIZE] for at in range(0, _SIZE, DIGEST_SIZE)]
         left = dict.fromkeys(mark.hex() for mark in marks if mark != _NOTHING)  # two threads may have had one input
         if left and not excused:
             for suspect in left:
                 self._suspects[suspect] = self._suspects.pop(suspect, 0) + 1  # the newest stand last
             self._keep()  # before the marks go: a power cut in between must not lose them
-        self._memory[:] = bytes(_SIZE)
+        if left:
+            self._memory[:] = bytes(_SIZE)
         return len(left)
 
     def left(self) -> bool:
         """Whether an earlier life left any under way; `open` may take them over afterwards. Raises OSError."""
-        with self._map() as memory:
+        with self._map(alone=False) as memory:
             return any(memory[:])
 
     def slot(self) -> Slot:
@@ -126,7 +134,7 @@ class CrashMarks:
 
     def acquit(self, digest: bytes) -> None:
         """It was tried, and did no harm. Raises OSError."""
-        if self._suspects.pop(digest.hex(), None) is not None:
+        if self._suspects.pop(digest.hex(), None) is not None and not len(self._suspects) % KEPT_EVERY:
             self._keep()
 
     def close(self) -> None:
@@ -139,16 +147,22 @@ class CrashMarks:
     # --- inside ---------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
+        make_folder(self._state_dir)
         self._suspects = dict(list(self._suspects.items())[-SUSPECTS_MOST:])
         atomic.write(self.suspects_file, msgspec.json.encode(self._suspects))
 
-    def _map(self) -> mmap.mmap:
+    def _map(self, *, alone: bool) -> mmap.mmap:
         whose = digest_of(os.fsencode(self._state_dir.resolve() / self._name)).hex()
         name = f"edge-run-{whose}.marks"
         for folder in self._folders():
-            with suppress(OSError):
-                return _mapped(folder / name)
-        return _mapped(self._state_dir / f"{self._name}.marks")
+            try:
+                return _mapped(folder / name, alone=alone)
+            except BlockingIOError:
+                raise
+            except OSError:
+                continue
+        make_folder(self._state_dir)
+        return _mapped(self._state_dir / f"{self._name}.marks", alone=alone)
 
     def _folders(self) -> list[Path]:
         if self._volatile is not None:
@@ -157,12 +171,15 @@ class CrashMarks:
         return [Path(folder) for folder in (*named, "/dev/shm") if folder]  # noqa: S108 - private, and checked to be ours
 
 
-def _mapped(path: Path) -> mmap.mmap:
-    """Raises OSError, also where the file is somebody else's."""
+def _mapped(path: Path, *, alone: bool) -> mmap.mmap:
+    """`alone`: no other process may have it so until it is closed. Raises BlockingIOError where one has, and OSError,
+    also where the file is somebody else's."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         if os.fstat(fd).st_uid != os.geteuid():
             raise PermissionError(f"{path} belongs to another user")
+        if alone:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the map holds the file open, and with it the lock
         os.ftruncate(fd, _SIZE)
         return mmap.mmap(fd, _SIZE)
     finally:

@@ -6,7 +6,8 @@ import json
 import signal
 
 import pytest
-from support.processes import until
+from support.dying import die
+from support.processes import PATIENCE_S, until
 from support.updating import write_model
 
 from edge.mqtt.messages import Incoming
@@ -102,25 +103,52 @@ def test_a_file_of_a_folder_that_kills_the_process_is_left_out_too_and_said(star
     assert "the process died each time this input was under way" in error["reason"]
 
 
+@pytest.mark.parametrize(("kind", "instances"), [("rows.csv", "2"), ("-", "1")])
+def test_a_row_of_a_file_that_kills_the_process_is_left_out_at_the_second_restart(
+    edge_run, flowers, tmp_path, killer, kind, instances
+):
+    rows = [f"{n},1,2,3" for n in (*range(100), 666, 7, 8)]
+    file = tmp_path / "rows.csv"
+    file.write_text("\n".join(rows if kind == "rows.csv" else [f"[{row}]" for row in rows]))
+
+    def life():
+        with file.open("rb") as given:
+            process = edge_run(
+                *("--model", flowers.path, "--mqtt", "none", "--device", "pi", "--decoder", "killer"),
+                *("--task", "regress", "--source", file if kind != "-" else "-", "--state-dir", tmp_path / "state"),
+                *("--instances", instances),
+                environ=killer,
+                stdin=given,
+            )
+        printed, _ = process.process.communicate(timeout=PATIENCE_S)
+        return process.process.returncode, [json.loads(line) for line in printed.splitlines()], process.said()
+
+    first, second, (code, results, said) = life(), life(), life()  # as systemd does
+    assert (first[0], second[0], code) == (-signal.SIGKILL, -signal.SIGKILL, 0)
+    assert [result["predictions"][0]["value"] for result in results] == [*range(100), 7, 8]
+    assert "the process died each time this input was under way" in said
+
+
 def test_an_input_that_was_under_way_when_the_process_was_killed_from_outside_is_run_again(
     edge_run, flowers, broker, client, tmp_path
 ):
     listener = client(broker.port, "edge/pi/flowers/#")
     payload = b"[1, 2, 3, 4]"
-    marks = CrashMarks(tmp_path / "state", "pi.flowers")
-    marks.open()
-    marks.slot().begin(digest(Incoming(INPUT, payload, 1, False, False, 1)))  # and no end: as after a kill
-    edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--state-dir", tmp_path / "state")
+    known_by = digest(Incoming(INPUT, payload, 1, False, False, 1))
+    die(tmp_path / "state", "pi.flowers", (known_by,))
+    process = edge_run(
+        *("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--state-dir", tmp_path / "state")
+    )
     listener.wait_for_text("edge/pi/flowers/status", b"online")
     for _ in range(2):
         listener.publish(INPUT, payload)
     assert [r["seq"] for r in listener.wait_for("result", 2)] == [1, 2]
     assert listener.of("error") == []
+    assert process.stop() == 0
     kept = CrashMarks(tmp_path / "state", "pi.flowers")
     kept.open()
-    assert not kept.suspects(digest(Incoming(INPUT, payload, 1, False, False, 1)))
+    assert not kept.suspects(known_by)
     kept.close()
-    marks.close()
 
 
 @pytest.fixture
@@ -168,9 +196,7 @@ def test_an_input_beside_which_the_trial_was_at_work_is_not_to_blame(start_trial
     payload = b'{"a": 1, "b": 2}'
     beside = digest(Incoming("edge/pi/m/input", payload, 1, False, False, 1))
     for name, mark in (("pi.m", beside), ("pi.m", beside), ("pi.m.trial", digest_of(b"the trial"))):
-        marks = CrashMarks(tmp_path / "state", name)
-        marks.open()
-        marks.slot().begin(mark)  # and no end: the input at two deaths, the trial at the second
+        die(tmp_path / "state", name, (mark,))  # the input at two deaths, the trial at the second
     start_trial()
     listener = client(broker.port, "edge/pi/m/#")
     listener.wait_for_topic("status")

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
 
 import pytest
+from support import dying
 
-from edge.storage.crash_marks import SUSPECTS_MOST, CrashMarks, digest_of
+from edge.storage.crash_marks import KEPT_EVERY, SUSPECTS_MOST, TOGETHER_MOST, CrashMarks, digest_of
 
 GOOD, BAD = digest_of(b"good"), digest_of(b"bad")
-
-DYING = """
-import os, signal, sys
-from pathlib import Path
-from edge.storage.crash_marks import CrashMarks, digest_of
-marks = CrashMarks(Path(sys.argv[1]), "pi.m", Path(sys.argv[2]))
-marks.open()
-slot, other = marks.slot(), marks.slot()
-slot.begin(digest_of(b"good"))
-slot.end()
-other.begin(digest_of(b"bad"))
-os.kill(os.getpid(), signal.SIGKILL)
-"""
 
 
 @pytest.fixture
@@ -41,27 +28,39 @@ def lives(tmp_path):
         one.close()
 
 
-def die(lives, *digests):
+@pytest.fixture
+def die(lives, tmp_path):
+    """A life that is killed while it works on inputs with these digests."""
+
+    def end(*digests, before=()):
+        dying.die(tmp_path / "state", "pi.m", *before, digests, volatile=tmp_path / "run")
+
+    return end
+
+
+@pytest.fixture
+def at_work(lives):
+    """A life that works on inputs with these digests."""
+
+    def begin(*digests):
+        marks = lives()
+        marks.open()
+        marks.slot().begin(*digests)
+        return marks
+
+    return begin
+
+
+def test_a_process_that_is_killed_leaves_the_input_it_worked_on(lives, die):
+    die(BAD, before=[(GOOD,)])
     marks = lives()
-    marks.open()
-    marks.slot().begin(*digests)
-    return marks
 
-
-def test_a_process_that_is_killed_leaves_the_input_it_worked_on(tmp_path):
-    state, volatile = tmp_path / "state", tmp_path / "run"
-    volatile.mkdir()
-    done = subprocess.run([sys.executable, "-c", DYING, state, volatile], check=False)
-    marks = CrashMarks(state, "pi.m", volatile)
-
-    assert done.returncode == -9
     assert marks.open() == 1
     assert (marks.suspects(BAD), marks.suspects(GOOD)) == (True, False)
-    marks.close()
 
 
-def test_a_suspect_stays_one_in_all_later_lives_until_it_is_acquitted(lives):
-    die(lives, BAD)
+def test_a_suspect_stays_one_in_all_later_lives_until_it_is_acquitted(lives, die):
+    die(BAD)
     first = lives()
     first.open()
     first.close()
@@ -71,54 +70,78 @@ def test_a_suspect_stays_one_in_all_later_lives_until_it_is_acquitted(lives):
 
     second.acquit(BAD)
     second.acquit(GOOD)
+    second.close()
     third = lives()
 
     assert third.open() == 0
     assert not third.suspects(BAD)
 
 
-def test_one_that_was_under_way_at_two_deaths_in_a_row_is_convicted(lives):
-    die(lives, BAD)
-    die(lives, BAD, GOOD)
+def test_one_that_was_under_way_at_two_deaths_in_a_row_is_convicted(lives, die):
+    die(BAD)
+    die(BAD, GOOD)
     marks = lives()
     marks.open()
 
     assert (marks.convicted(BAD), marks.convicted(GOOD)) == (True, False)
 
 
-def test_where_something_else_is_to_blame_for_a_death_no_input_is_suspected_then_or_later(lives):
-    die(lives, BAD)
+def test_where_something_else_is_to_blame_for_a_death_no_input_is_suspected_then_or_later(lives, die):
+    die(BAD)
     excused = lives()
 
     assert excused.open(excused=True) == 1
     assert not excused.suspects(BAD)
+    excused.close()
     assert lives().open() == 0
 
 
-def test_services_that_share_a_state_folder_have_marks_of_their_own(lives, tmp_path):
-    die(lives, BAD)
+def test_services_that_share_a_state_folder_have_marks_of_their_own(die, tmp_path):
+    die(BAD)
     other = CrashMarks(tmp_path / "state", "pi.other", tmp_path / "run")
 
     assert other.open() == 0
     other.close()
 
 
-def test_a_clean_end_leaves_none(lives):
-    die(lives, BAD).close()
+def test_a_clean_end_leaves_none(lives, at_work):
+    at_work(BAD).close()
     marks = lives()
 
     assert marks.open() == 0
     assert not marks.suspects(BAD)
 
 
-def test_suspects_are_bounded_the_oldest_out(lives):
+def test_suspects_are_bounded_the_oldest_out(lives, die):
     digests = [digest_of(str(n).encode()) for n in range(SUSPECTS_MOST + 10)]
-    for at in range(0, len(digests), 10):
-        die(lives, *digests[at : at + 10])
+    for at in range(0, len(digests), TOGETHER_MOST):
+        die(*digests[at : at + TOGETHER_MOST])
     marks = lives()
     marks.open()
 
     assert [marks.suspects(d) for d in digests] == [False] * 10 + [True] * SUSPECTS_MOST
+
+
+def test_of_two_processes_with_one_name_the_second_does_not_take_the_marks_of_the_first(lives, at_work):
+    at_work(GOOD)
+    second = lives()
+
+    with pytest.raises(BlockingIOError):
+        second.open()
+    assert second.left()
+
+
+def test_many_that_are_acquitted_are_written_a_few_at_a_time_and_the_last(lives, die, tmp_path):
+    digests = [digest_of(str(n).encode()) for n in range(KEPT_EVERY + 3)]
+    die(*digests)
+    marks = lives()
+    marks.open()
+    written = []
+    for digest in digests:
+        marks.acquit(digest)
+        written.append(len(json.loads((tmp_path / "state" / "pi.m.suspects.json").read_bytes())))
+
+    assert written == [KEPT_EVERY + 3] * 2 + [KEPT_EVERY] * KEPT_EVERY + [0]
 
 
 def test_a_damaged_list_is_as_none(lives, tmp_path):
@@ -128,17 +151,15 @@ def test_a_damaged_list_is_as_none(lives, tmp_path):
     assert lives().open() == 0
 
 
-def test_nothing_is_written_to_the_state_folder_while_all_goes_well(lives, tmp_path):
-    marks = die(lives, GOOD)
+def test_nothing_is_written_to_the_state_folder_while_all_goes_well(at_work, tmp_path):
+    at_work(GOOD)
 
-    assert list((tmp_path / "state").iterdir()) == []
-    marks.close()
+    assert not (tmp_path / "state").exists()
 
 
-def test_a_file_of_another_name_s_that_points_elsewhere_is_not_followed(lives, tmp_path):
-    marks = die(lives)
+def test_a_file_of_another_name_s_that_points_elsewhere_is_not_followed(lives, at_work, tmp_path):
+    at_work().close()
     (file,) = (tmp_path / "run").iterdir()
-    marks.close()
     file.unlink()
     target = tmp_path / "target"
     target.write_bytes(b"precious")
@@ -149,12 +170,8 @@ def test_a_file_of_another_name_s_that_points_elsewhere_is_not_followed(lives, t
     assert target.read_bytes() == b"precious"
 
 
-def test_an_input_that_is_no_longer_under_way_beside_another_leaves_no_mark(lives):
+def test_an_input_that_is_no_longer_under_way_beside_another_leaves_no_mark(lives, die):
+    die(BAD, before=[(GOOD, BAD)])
     marks = lives()
-    marks.open()
-    slot = marks.slot()
-    slot.begin(GOOD, BAD)
-    slot.begin(BAD)
-    next_life = lives()
-    assert next_life.open() == 1
-    assert (next_life.suspects(BAD), next_life.suspects(GOOD)) == (True, False)
+    assert marks.open() == 1
+    assert (marks.suspects(BAD), marks.suspects(GOOD)) == (True, False)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import onnxmodels
+from support.dying import die
 from support.processes import until
 
 from edge.app import assembly
@@ -18,7 +19,7 @@ from edge.data.tensor import Tensors, TensorSpec
 from edge.errors import SampleError
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity
-from edge.storage.crash_marks import CrashMarks, digest_of
+from edge.storage.crash_marks import digest_of
 from edge.telemetry.clock import SystemClock
 from edge.trial.blame import TrialMarks
 from edge.trial.trial import Differs, Limits, Report, Trial
@@ -224,9 +225,7 @@ def test_a_trial_of_which_the_process_died_twice_is_not_begun_again(tmp_path: Pa
 def convict(folder: Path, sha256: str) -> None:
     """Two lives in which this model was at work, and which were not ended."""
     for _ in range(2):
-        left = CrashMarks(folder / "state", "d.m.trial", folder / "run")
-        left.open()
-        left.slot().begin(digest_of(sha256.encode()))
+        die(folder / "state", "d.m.trial", (digest_of(sha256.encode()),), volatile=folder / "run")
 
 
 def test_real_models_of_a_file_each(tmp_path: Path) -> None:

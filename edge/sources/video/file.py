@@ -12,6 +12,7 @@ from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
 from edge.sources.video import mjpeg
 from edge.sources.video.opencv import OPENCV, Capture, opencv
+from edge.storage.places import Places
 
 TRIES = 10_000
 """Reads in a row that give no picture before the file counts as ended; behind the end each takes a microsecond."""
@@ -26,10 +27,12 @@ class VideoFile:
     """
 
     live = False
+    repeats = True
 
     def __init__(self, path: Path, context: SourceContext) -> None:
         self._path, self._context = path, context
         self._capture: Capture | None = None
+        self._places: Places | None = None
         self._given = self._damaged = self._promised = 0
         self._at_ms = 0.0
         self._held: Array | None = None
@@ -51,6 +54,7 @@ class VideoFile:
         self._capture = motion_jpeg or Capture(cv2, capture)
         self._given = self._damaged = 0
         self._promised = self._capture.frames()
+        self._places = Places(self._path)
         self._at_ms, self._held, self._went_on = 0.0, None, False
 
     def read(self, timeout_s: float) -> Sample | None:
@@ -74,7 +78,8 @@ class VideoFile:
         clock = self._context.clock
         image = Image(capture.to_rgb(pixels))
         at_ns = int(self._at_ms * SECOND_NS / 1000)
-        return Sample(image, str(self._path), clock.monotonic_ns(), clock.time_ns(), at_ns=at_ns)
+        digest = self._places.digest(self._given) if self._places is not None else None
+        return Sample(image, str(self._path), clock.monotonic_ns(), clock.time_ns(), digest=digest, at_ns=at_ns)
 
     def _behind(self, capture: Capture) -> Array:
         """The next picture that can be read. Raises SampleError, SourceError, EndOfStream where there is none."""
