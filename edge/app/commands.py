@@ -331,7 +331,7 @@ class Commands:
         payload = codec.encode({"schema": SCHEMA, **said, "settings": self._state()})
         self._session.post(Outgoing(self._topics.answer, payload, content_type=JSON))
         topic = incoming.response_topic
-        if topic and not any(c in topic for c in "+#\0") and self._fence.reason(topic) is None:
+        if topic and self._fence.reason(topic) is None:
             self._session.post(Outgoing(topic, payload, content_type=JSON, correlation=incoming.correlation))
 
 

@@ -68,7 +68,7 @@ def listen(
         bounds(core.loaded, settings.manifest.labels) if controls is not None else None,
         install,
     )
-    fence = ReplyFence(core.topics.base, core.discovery, settings.topics.reply_topics)
+    fence = ReplyFence(core.topics.base, core.discovery, settings.topics.reply_topics, settings.words.topic or "")
     commands = Commands(service, controls or Controls(), session, fence, core.clock)
     session.subscribe(core.topics.set, commands.heard, qos=0)  # one of QoS 1 waits behind inputs, in a pause for ever
     draft.ticks.append(commands.tick)

@@ -56,6 +56,7 @@ def outboxes(
         transport=session,
         reply_topics=core.settings.topics.reply_topics,
         discovery=core.discovery,
+        results_topic=said.topic or "",
         sending=announcer.sending if announcer is not None else lambda _: None,
         count=core.metrics.inc,
         closed=core.stop.request if len(uris) == 1 else lambda: None,  # the others go on

@@ -70,12 +70,14 @@ class Refusal(msgspec.Struct, frozen=True):
 class OnDelivery(msgspec.Struct, frozen=True):
     """What becomes of a message, in the session's thread: `confirmed([delivery_id])` or `refused(delivery_id, why)`.
 
-    Without `refused` a refusal counts as confirmed: to send the message again would change nothing.
+    Without `refused` a refusal counts as confirmed: to send the message again would change nothing. `foreign`: somebody
+    else has named its topic.
     """
 
     delivery_id: int
     confirmed: Callable[[list[int]], None]
     refused: Callable[[int, Refusal], None] | None = None
+    foreign: bool = False
 
 
 class ProtocolChoice(msgspec.Struct, frozen=True):

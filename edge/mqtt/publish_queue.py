@@ -75,6 +75,11 @@ class PublishQueue:
         _, on_delivery, size = max(self._in_flight.values(), key=lambda sent: sent[2], default=(0.0, None, 0))
         return size, on_delivery
 
+    @property
+    def foreign_in_flight(self) -> bool:
+        """One that is not confirmed goes to a topic that somebody else has named."""
+        return any(on_delivery is not None and on_delivery.foreign for _, on_delivery, _ in self._in_flight.values())
+
     def publish(self, publications: Sequence[Publication]) -> list[tuple[Publication, str]]:
         """Queues messages; those that can never be sent, and why."""
         too_large = []

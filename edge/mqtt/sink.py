@@ -80,7 +80,7 @@ class MqttSink(Listener):
         self._retain = retain
         self._results = results
         self._fence = fence or ReplyFence(base_topic)
-        self._told_refused: set[str] = set()
+        self._told_refused: set[int] = set()
         self._model = model
         self._events: SinkEvents | None = None
         self._listening = self._own_topic = False
@@ -233,10 +233,12 @@ class MqttSink(Listener):
         topic, correlation = (message.reply.topic, message.reply.correlation) if message.reply else ("", None)
         fenced = self._fence.reason(topic)
         if fenced is not None:
-            return SampleError(f"no reply goes to the Response Topic {topic!r}: {fenced}; name one of the asker's")
+            return SampleError(
+                f"no reply goes to the Response Topic {topic[:200]!r}: {fenced}; name one of the asker's"
+            )
         outgoing = Outgoing(topic, payload, content_type=JSON, correlation=correlation, properties=properties)
         try:
-            return publication(outgoing, OnDelivery(key, self._confirmed, self._given_up("reply")))
+            return publication(outgoing, OnDelivery(key, self._confirmed, self._given_up("reply"), foreign=True))
         except SampleError as exc:
             return exc
 
@@ -244,9 +246,9 @@ class MqttSink(Listener):
         """What `error` says of a reply that is refused, once for each topic; an answer is done with that."""
         message = entry.message
         topic = message.reply.topic if message.reply is not None else ""
-        if topic in self._told_refused or len(self._told_refused) >= MAX_TOLD:
+        if hash(topic) in self._told_refused or len(self._told_refused) >= MAX_TOLD:
             return []
-        self._told_refused.add(topic)
+        self._told_refused.add(hash(topic))  # a topic may have 65,535 bytes
         error = refusal.of(message, "reply", self._model, str(refused))
         properties = {"schema": str(SCHEMA), "model": self._model, "seq": str(message.seq)}
         outgoing = Outgoing(self._topics.error, codec.encode(error), content_type=JSON, properties=properties)
@@ -309,7 +311,7 @@ def create(rest: str, context: SinkContext) -> MqttSink:
         batch=context.batch,
         sending=context.sending,
         count=context.count,
-        fence=ReplyFence(context.topic, context.discovery, context.reply_topics),
+        fence=ReplyFence(context.topic, context.discovery, context.reply_topics, context.results_topic),
         results=context.results,
         retain=context.retain,
     )

@@ -3,8 +3,9 @@ its `max_packet_size` over MQTT 3.1.1, and beyond `message_size_limit` where `ma
 
 Sent again it ends the next connection, and all behind it wait for ever. A bad network ends connections too, and costs
 nobody a result; so does a broker that lets us publish no results at all. So only a message is suspected that is larger
-than all that were confirmed, only where it was in flight alone, and only after several times. Where no result was ever
-confirmed it takes more times, and the broker has to take something else of ours on each of these connections.
+than all that were confirmed, or goes to a topic that somebody else has named (a reply: some brokers end a connection
+over a topic with too many levels), only where it was in flight alone, and only after several times. Where no result was
+ever confirmed it takes more times, and the broker has to take something else of ours on each of these connections.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class EndedByMessage:
         if on_delivery is None or on_delivery.refused is None:
             return queue.refused_for_good
         suspicious = self._is_suspicious(queue, size)
-        if not (suspicious or self._is_all_that_fails(queue)) or not self._is_to_blame(queue, size):
+        if not (suspicious or queue.foreign_in_flight or self._is_all_that_fails(queue)) or not self._is_to_blame(
+            queue, size, foreign=queue.foreign_in_flight
+        ):
             return queue.refused_for_good
         if suspicious:
             self._too_large = size
@@ -88,7 +91,7 @@ class EndedByMessage:
         """No result was ever confirmed, but on this connection a small message of ours was."""
         return not self._confirmed and queue.confirmed_any
 
-    def _is_to_blame(self, queue: PublishQueue, size: int) -> bool:
+    def _is_to_blame(self, queue: PublishQueue, size: int, *, foreign: bool) -> bool:
         if not self.alone:
             self.alone = True
             return False
@@ -98,6 +101,6 @@ class EndedByMessage:
         self._ends += 1
         if self._confirmed < self._too_large <= size:
             return self._ends >= ENDS_AGAIN
-        if size >= LARGE:
+        if size >= LARGE or foreign:
             return self._ends >= ENDS
         return self._ends >= (ENDS_SMALL if self._confirmed else ENDS_UNKNOWN)

@@ -63,6 +63,8 @@ class SinkContext(msgspec.Struct, frozen=True):
     """Prefixes of topics under which Home Assistant is told of devices: nothing that an asker names goes there."""
     reply_topics: tuple[str, ...] = ()
     """Filters of the topics that askers may name for a reply; none: all but those of this service and other systems."""
+    results_topic: str = ""
+    """The template of `--topic`: no reply goes where results go."""
     sending: Callable[[Message], None] = lambda _: None
     """The `mqtt` sink tells it each message that goes to everybody, before it goes to the connection."""
     count: Callable[[str], None] = lambda _: None

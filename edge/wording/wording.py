@@ -14,6 +14,7 @@ import msgspec
 
 from edge.data import codec
 from edge.data.message import Words
+from edge.data.names import no_topic
 from edge.data.result import EventMessage, Result
 from edge.errors import ConfigError, SampleError
 from edge.wording import cloudevents
@@ -160,10 +161,8 @@ def _require_json(text: bytes) -> None:
 
 
 def _no_topic(topic: str) -> str:
-    if any(c in topic for c in "+#") or not topic.isprintable():
-        return "+, # and what cannot be seen belong in no topic that is published on"
-    if not topic or len(topic.encode()) > 65_535:
-        return "a topic has 1 to 65,535 bytes"
+    if why := no_topic(topic):
+        return why
     if topic.startswith("$") and not topic.startswith("$aws/"):
         return "topics with $ are the broker's own"
     return ""

@@ -232,9 +232,19 @@ OWN = ["input", "result", "error", "status", "info", "stats", "mask", "image", "
         ("edge/pi/m/image/annotated", "this service's own"),
         ("edge/other/model/input", "another service's"),
         ("edge/other/model/status", "another service's"),
+        ("edge/other/model/result", "another service's"),
+        ("edge/pi/status", "another service's"),
+        ("edge/_updates/m/announce", "told of updates"),
+        ("edge.pi.m.status", "this service's own"),
+        ("/edge//pi/m/status/", "this service's own"),
+        ("homeassistant.switch.x.config", "Home Assistant"),
+        ("spBv1.0/plant/NCMD/press", "Sparkplug"),
         ("homeassistant/sensor/x/config", "Home Assistant"),
         ("$SYS/broker/uptime", "the broker's own"),
         ("$share/g/topic", "the broker's own"),
+        ("a/" * 128, "at most 128 levels"),
+        ("a" * 65_535, "1024 bytes"),
+        ("\ufffd", "no UTF-8"),
     ],
 )
 def test_no_reply_goes_to_the_topics_of_others_and_everybody_gets_the_result(sink, session, counted, topic, whose):
@@ -242,7 +252,7 @@ def test_no_reply_goes_to_the_topics_of_others_and_everybody_gets_the_result(sin
     everybody, error = session.sent
     assert (everybody.name, everybody.payload) == ("edge/pi/m/result", b'{"n":5}')
     assert error.name == "edge/pi/m/error"
-    assert topic in json.loads(error.payload)["reason"]
+    assert topic[:200] in json.loads(error.payload)["reason"]
     assert whose in json.loads(error.payload)["reason"]
     assert counted == ["dropped:mqtt:reply"]
 
@@ -263,7 +273,16 @@ def test_an_answer_alone_that_may_not_go_where_its_asker_says_is_done_with_the_e
 
 
 @pytest.mark.parametrize(
-    "topic", ["edge/pi/m/reply/7", "edge/clients/me/answers", "edge/input", "home/input", "edgeother/a/b/input"]
+    "topic",
+    [
+        "edge/pi/m/reply/7",
+        "edge/clients/me/answers",
+        "edge/input",
+        "home/input",
+        "edgeother/a/b/input",
+        "a.b/c",
+        "ä/😀",
+    ],
 )
 def test_a_reply_goes_to_a_topic_of_the_asker_s(sink, session, topic):
     sink.send(result(3, 5, reply=Reply(topic)))
@@ -275,6 +294,29 @@ def test_another_discovery_prefix_is_fenced_too(session, outbox):
     made.open(outbox)
     made.send(result(3, 5, reply=Reply("ha/switch/x/config")))
     assert [p.name for p in session.sent] == ["edge/pi/m/result", "edge/pi/m/error"]
+
+
+@pytest.mark.parametrize("topic", ["a/#", "\ufeffedge/pi/m/status", "a\x01", "\uffff"])
+def test_no_reply_goes_to_what_is_no_topic_and_the_error_says_so(sink, session, topic):
+    sink.send(result(3, 5, reply=Reply(topic)))
+    everybody, error = session.sent
+    assert everybody.name == "edge/pi/m/result"
+    assert "belong in no topic that is published on" in json.loads(error.payload)["reason"]
+
+
+@pytest.mark.parametrize(
+    ("template", "topic", "free"),
+    [
+        ("house/{{ device }}/{{ top.label }}", "house/pi/cat", False),
+        ("house/{{ device }}/{{ top.label }}", "house/pi", True),
+        ("{{base}}/{{- top.label -}}/x", "edge/pi/m/cat/x", False),
+        ("{{ base }}/{{ top.label }}/x", "clients/pi/m/cat/x", True),
+        ("house/results", "house/results", False),
+        ("{{ source }}", "clients/me", True),
+    ],
+)
+def test_no_reply_goes_where_results_go_by_a_template(template, topic, free):
+    assert (ReplyFence("edge/pi/m", results=template).reason(topic) is None) is free
 
 
 @pytest.mark.parametrize("topic", ["clients/me/answers", "replies", "replies/a/b"])

@@ -76,6 +76,26 @@ def test_one_that_is_larger_than_all_that_were_confirmed_is_given_up_and_those_b
     assert results.waiting == {}
 
 
+def test_a_reply_that_ends_each_connection_is_given_up_whatever_its_size(ended_by):
+    confirmed, gone = [], []
+
+    def ended():
+        queue = PublishQueue(Wire(), ProtocolChoice(5), "mqtt://test")
+        queue.one_at_a_time = ended_by.alone
+        reply = OnDelivery(1, confirmed.extend, lambda number, refusal: gone.append(number), foreign=True)
+        before, behind = (
+            publication(Outgoing("t", bytes(500)), OnDelivery(n, confirmed.extend, lambda *_: None)) for n in (2, 3)
+        )
+        if not ended_by.alone:
+            queue.publish([before])
+            queue.settle([(1, None)])
+        queue.publish([publication(Outgoing("asked/for", b"1"), reply), behind])
+        return ended_by.explains(queue)
+
+    assert [ended() for _ in range(1 + ENDS)] == [False] * ENDS + [True]
+    assert gone == [1]
+
+
 def test_the_next_one_of_that_size_takes_fewer_connections(ended_by):
     results = Results(1000, 4000, 1000, 4000)
     assert tries(ended_by, results, 2000) == 1 + ENDS_SMALL
