@@ -30,9 +30,10 @@ class FastestDet:
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
         values = np.asarray(outputs[self._name])
-        if values.ndim != 4 or values.shape[0] != 1:
+        if values.ndim != 4 or values.shape[0] != 1 or values.shape[3 if self._last else 1] < 6:
             raise SampleError(
-                f"the output {self._name!r} has the shape {list(values.shape)}, a grid has four dimensions"
+                f"the output {self._name!r} has the shape {list(values.shape)}, a grid has four dimensions, and "
+                "of a cell an object, a box and at least one class"
             )
         grid = values[0].transpose(2, 0, 1) if self._last else values[0]
         objects, offsets, by_class = grid[0], grid[1:5], grid[5:]

@@ -18,14 +18,14 @@ from edge.data.tensor import Tensors, TensorSpec
 from edge.describe.head import DETECTS, Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
-from edge.postprocess.detect import boxes, faces
+from edge.postprocess.detect import faces
 from edge.postprocess.detect.boxes import Candidates, Detections
 from edge.postprocess.detect.grids import Grid
 
 STRIDES = (8, 16, 32, 64, 128)
 _FORMS = {6: (2, 3), 9: (2, 3), 10: (1, 5), 15: (1, 5)}
 """Anchors to a cell and number of strides, by the number of outputs."""
-_COLUMNS = {1: "score", 4: "bbox", 10: "kps"}
+_KINDS = {faces.COLUMNS[kind]: kind for kind in ("score", "bbox", "kps")}
 
 
 class Scrfd:
@@ -39,12 +39,10 @@ class Scrfd:
         self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
-        kinds = [k for k in _COLUMNS.values() if f"{k}_{STRIDES[0]}" in self._names]
-        scores, places, *points = (
-            np.concatenate([boxes.rows(outputs, self._names[f"{kind}_{s}"]) for s in self._strides]) for kind in kinds
-        )
+        kinds = [k for k in _KINDS.values() if f"{k}_{self._strides[0]}" in self._names]
+        scores, places, *points = (faces.joined(outputs, self._names, kind, self._strides) for kind in kinds)
         grid = self._grid(self._finish.size(model_input))
-        if not len(grid) == len(scores) == len(places):
+        if any(len(rows) != len(grid) for rows in (scores, places, *points)):
             raise SampleError(f"{len(scores)} scores and {len(places)} boxes for {len(grid)} anchors")
         which = np.flatnonzero(scores[:, 0] >= self._finish.threshold)
         stride = grid[which, 2:]
@@ -60,7 +58,9 @@ class Scrfd:
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Scrfd:
     """Raises ModelError where the outputs do not fit."""
-    return Scrfd(manifest, faces.by_stride(manifest, specs, ("score", "bbox")))
+    points = any(o.role.startswith("kps_") for o in manifest.outputs) or any(s.name.startswith("kps_") for s in specs)
+    kinds = ("score", "bbox", "kps") if points else ("score", "bbox")
+    return Scrfd(manifest, faces.by_stride(manifest, specs, kinds))
 
 
 def recognise(probe: OutputProbe) -> Head | None:
@@ -72,9 +72,9 @@ def recognise(probe: OutputProbe) -> Head | None:
     roles: dict[str, str] = {}
     for name, values in probe.outputs.items():
         shape = values.shape[1:] if values.ndim == 3 and values.shape[0] == 1 else values.shape
-        if len(shape) != 2 or shape[0] not in rows or shape[1] not in _COLUMNS or values.dtype.kind != "f":
+        if len(shape) != 2 or shape[0] not in rows or shape[1] not in _KINDS or values.dtype.kind != "f":
             return None
-        roles[f"{_COLUMNS[shape[1]]}_{rows[shape[0]]}"] = name
+        roles[f"{_KINDS[shape[1]]}_{rows[shape[0]]}"] = name
     if len(roles) != len(probe.outputs) or "score_8" not in roles or "bbox_8" not in roles:
         return None
     outputs = tuple(Output(name=n, role=r) for r, n in roles.items())

@@ -27,7 +27,8 @@ from edge.postprocess.detect import boxes, masks
 from edge.postprocess.detect.boxes import Candidates, Detections
 
 THRESHOLD = 0.25  # Ultralytics' own
-WHOLE = ("end-to-end", "end-to-end-centre", "end-to-end-7", "end-to-end-nas", "paddle")
+WHOLE = {"end-to-end": 6, "end-to-end-centre": 6, "end-to-end-7": 7, "end-to-end-nas": 7, "paddle": 6}
+"""Numbers of a box at least, in those that have suppressed what overlaps."""
 FORMS = ("v8", "v8-rows", "v5", *WHOLE)
 
 
@@ -68,8 +69,7 @@ class Yolo:
     def _scored(self, values: Array) -> Candidates:
         start = 5 if self._form == "v5" else 4
         stop = values.shape[1] - self._extras
-        if stop <= start:
-            raise SampleError(f"the output {self._name!r} has {values.shape[1]} values a box, too few for its decoder")
+        self._require(values, start + 1 + self._extras)
         threshold = self._finish.threshold
         if start == 5:
             # A score is at most the object's, so most rows need no look at their classes.
@@ -83,7 +83,12 @@ class Yolo:
         candidates = Candidates(corners, scores[which], by_class[which].argmax(axis=1))
         return self._with_extras(candidates, chosen[:, stop:])
 
+    def _require(self, values: Array, least: int) -> None:
+        if values.shape[1] < least:
+            raise SampleError(f"the output {self._name!r} has {values.shape[1]} values a box, too few for its decoder")
+
     def _end_to_end(self, values: Array) -> Candidates:
+        self._require(values, WHOLE[self._form] + self._points[0] * self._points[1])
         if self._form == "end-to-end-7":
             return Candidates(values[:, 1:5], values[:, 6], np.rint(values[:, 5]).astype(np.int64))
         if self._form == "end-to-end-nas":

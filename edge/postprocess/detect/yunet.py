@@ -43,11 +43,9 @@ class YuNet:
         self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
-        objects, faces_, places, points = (
-            np.concatenate([boxes.rows(outputs, self._names[f"{kind}_{s}"]) for s in STRIDES]) for kind in KINDS
-        )
+        objects, faces_, places, points = (faces.joined(outputs, self._names, kind, STRIDES) for kind in KINDS)
         grid = self._grid(self._finish.size(model_input))
-        if not len(grid) == len(objects) == len(places):
+        if any(len(rows) != len(grid) for rows in (objects, faces_, places, points)):
             raise SampleError(f"{len(objects)} scores and {len(places)} boxes for {len(grid)} cells")
         scores = np.sqrt(np.clip(objects[:, 0], 0, 1) * np.clip(faces_[:, 0], 0, 1))
         which = np.flatnonzero(scores >= self._finish.threshold)
@@ -109,7 +107,7 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> YuNet | YuNetOf
     """Raises ModelError where the outputs do not fit."""
     if manifest.decoder_options.get("priors"):
         return YuNetOfPriors(manifest, boxes.roles(manifest, specs, _OLDER))
-    return YuNet(manifest, faces.by_stride(manifest, specs, KINDS))
+    return YuNet(manifest, faces.by_stride(manifest, specs, KINDS, STRIDES))
 
 
 def recognise(probe: OutputProbe) -> Head | None:
