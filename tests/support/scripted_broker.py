@@ -139,7 +139,8 @@ class Peer:
             (size,) = struct.unpack_from(">H", body, at)
             options = body[at + 2 + size]
             self.subscribed.append(Subscribed(body[at + 2 : at + 2 + size].decode(), options))
-            granted.append(min(options & 3, self._broker.granted_qos))
+            given = self._broker.granted_qos
+            granted.append(given if given & 0x80 else min(options & 3, given))
             at += 3 + size
         self.send(SUBACK << 4, body[:2] + (b"\0" if self.five else b"") + bytes(granted))
 
@@ -159,6 +160,7 @@ class ScriptedBroker:
         self.answer: Callable[[Published], int | None] = lambda _: 0
         """The reason code of a PUBACK; None: no answer."""
         self.granted_qos = 1
+        """At most; from 0x80 on why each subscription is refused."""
         self.answers_pings = True
         self._changed = threading.Condition()
         self._threads = [threading.Thread(target=self._accept)]

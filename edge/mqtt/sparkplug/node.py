@@ -122,7 +122,7 @@ class Node:
         self._wait(lambda: self._subscribed in self._answered, ANSWER_S, "no answer to CONNECT and SUBSCRIBE")
         self._wait(lambda: self._host_up, HOST_S, f"the primary host is not online ({self._host})")
         with self._turn:
-            self._give_birth()
+            self._give_birth(client)
             self._born = True
 
     def _wait(self, until: Callable[[], bool], seconds: float, otherwise: str) -> None:
@@ -152,10 +152,8 @@ class Node:
         self._seq = (self._seq + 1) % 256
         client.publish(self._topics.of(kind), data, 0)
 
-    def _give_birth(self) -> None:
-        client, now = self._client, _now_ms()
-        if client is None:
-            return
+    def _give_birth(self, client: Client) -> None:
+        now = _now_ms()
         self._seq = 0
         from edge import __version__
 
@@ -220,7 +218,7 @@ class Node:
             if any(metric.name == REBIRTH and metric.value is True for metric in command.metrics):
                 with self._turn:
                     if self._born:
-                        self._give_birth()
+                        self._give_birth(client)
 
     def _on_state(self, client: Client, data: bytes) -> None:
         """An older word of an earlier session of the host counts for nothing."""
