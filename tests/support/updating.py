@@ -113,7 +113,7 @@ class Fleet:
 class RangeServer:
     """Serves a folder over HTTP on loopback, ranges too. `breaks_after` so many bytes of a target, once; `asked` says
     what came: path, the range that was asked for, bytes of the body. What asks for a path with `holds` in it gets no
-    answer; `held` is set when one does."""
+    answer; `held` is set when one does. `status`: what all are answered with, without a file."""
 
     def __init__(
         self, folder: Path, *, ranges: bool = True, papers: Papers | None = None, client: bool = False
@@ -124,6 +124,7 @@ class RangeServer:
         self.papers = papers
         self.breaks_after: int | None = None
         self.holds: str | None = None
+        self.status: int | None = None
         self.held = threading.Event()
         self._ends = threading.Event()
         self.asked: list[tuple[str, str, int]] = []
@@ -178,9 +179,9 @@ class RangeServer:
             return
         path = self.folder / request.path.lstrip("/")
         wanted = request.headers.get("Range") or ""
-        if not path.is_file():
+        if self.status is not None or not path.is_file():
             self.asked.append((request.path, wanted, 0))
-            request.send_error(404)
+            request.send_error(self.status or 404)
             return
         data = path.read_bytes()
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.ranges else 0

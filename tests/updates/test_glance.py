@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
-from support.updating import Fleet, bytes_of, edited, write_model
+from support.updating import Fleet, RangeServer, bytes_of, edited, write_model
 
 from edge.app import child, update_children
 from edge.app.update_children import BARE, UpdateChildren
@@ -191,3 +191,41 @@ def test_the_folder_that_it_is_run_in_is_not_imported_from(fleet, device, tmp_pa
     words = [*BARE, glance.__file__, "http://127.0.0.1:1/", "2", str(device / "metadata" / "timestamp.json")]
 
     assert subprocess.run(words, cwd=tmp_path, capture_output=True).stdout == b"other"
+
+
+@pytest.fixture
+def look(fleet, tmp_path):
+    """A look in this process, for a device that has verified what the repository says now."""
+    kept = tmp_path / "kept.json"
+    kept.write_bytes(fleet.newest("timestamp").read_bytes())
+    return lambda base, *more: glance.same(f"{base}/", "2", str(kept), *map(str, more))
+
+
+def test_over_http_a_word_more_and_a_newer_root_are_something_else(fleet, server, look):
+    before = look(server.uri)
+    stamp = fleet.newest("timestamp")
+    edited(stamp, lambda data: data + b" " * 100_000)
+    longer = look(server.uri)
+    edited(stamp, bytes.strip)
+    (stamp.parent / "2.root.json").write_bytes(b"{}")
+    rotated = look(server.uri)
+
+    assert (before, longer, rotated) == (True, False, False)
+
+
+@pytest.mark.parametrize("status", [401, 503])
+def test_a_server_that_answers_with_something_else_than_a_file_has_said_nothing(server, look, status):
+    server.status = status
+    with pytest.raises(ValueError, match=str(status)):
+        look(server.uri)
+
+
+@pytest.mark.parametrize("base", ["http://me:secret@127.0.0.1:1", "http:"])
+def test_an_address_that_needs_more_than_a_look_is_for_the_library(look, base):
+    with pytest.raises(ValueError, match=base):
+        look(base)
+
+
+def test_a_server_that_wants_a_certificate_gets_it(fleet, look, papers):
+    with RangeServer(fleet.public, papers=papers, client=True) as server:
+        assert look(server.uri, papers.ca, *papers.pair("client"))
