@@ -64,15 +64,15 @@ def _flow(core: Core, draft: Draft, session: MqttSession | None) -> _Flow:
     """`core` comes back with what looks at pictures."""
     watched = drift.make(core, draft, session)
     if watched is not None:
-        core = structs.replace(core, look=watched.look)
+        core = structs.replace(core, look=watched.look())
     captured = capture.make(core, draft, watched)
     own = inputs.make(core, draft, session)
     source = sourcing.source(core, session if own is None else own.session)
     then = cascade.make(core, draft)
     pipelines = Pipelines(core, session, source, Kept(watched, captured, then))
     pipeline = pipelines.of_flow(core)
-    count = _instances(core, pipeline)
-    instances = tuple(pipelines.of_instance(core) for _ in range(count if count > 1 else 0))
+    instances = pipelines.of_instances(core, pipeline)
+    _say_instances(core, max(1, len(instances)))
     tried = trial.make(core, draft, session, captured.differs if captured is not None else None)
     sees = endpoint.Sees(watched, tried, captured, then, pipelines)
     return _Flow(core, source, own, pipeline, instances, sees)
@@ -82,23 +82,24 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
     """Every part of a run. Raises FatalError."""
     settings, loaded, session, draft = core.settings, core.loaded, shared.session, Draft()
     running = updates.runs(core) if updates is not None else None
-    draft.add("engine", stop=loaded.engine.close if running is None else running.close, lasting=True)
+    draft.add("engine", stop=(loaded.engine if running is None else running).close, lasting=True)
     flow = _flow(core, draft, session)
     core, source, (watched, tried, captured, then, pipelines) = flow.core, flow.source, flow.sees
     beside = Beside(
-        drift=watched.counts if watched is not None else None,
+        drift=watched.counts if watched is not None else lambda: None,
         capture=captured.counts if captured is not None else None,
         then=then.loaded,
         process_status=session.options.status_topic if session is not None and core.runs else "",
         instances=max(1, len(flow.instances)),
     )
     status = Status(core, beside, outboxes)
-    announcer = outputs.announcer(core, draft, session, status, drift=watched is not None)
+    announcer = outputs.announcer(core, draft, session, status, drift=watched is not None and watched.watches)
     outboxes += outputs.outboxes(core, source, session, announcer)
     refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
     outputs.frame_saver(core, draft)
     if shared.server is not None:
-        endpoint.serve(core, draft, shared.server, status, flow.sees, has_source=source is not None)
+        served = functools.partial(endpoint.served, status=status, sees=flow.sees, has_source=source is not None)
+        following.endpoint(draft, shared.server, core, served)
     if announcer is not None and announcer.pictures is not None:
         draft.observers.append(announcer.pictures.newest.observe)
     if isinstance(source, RememberingSource):
@@ -124,10 +125,9 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
     )
     runner = Runner(source, flow.pipeline, outboxes, clock=core.clock, metrics=core.metrics, options=options)
     if running is not None:
-        following.join(running, runner, shared.server, pipelines)
-        following.tell(running, status, announcer, commands)
+        running.parts += following.parts(draft, runner, pipelines, (status, announcer, watched, commands))
     heard = (core.topics.set, core.topics.stats, core.topics.info) if session is not None else ()
-    born = draft.born if flow.inputs is None else flow.inputs.born
+    born = (draft if flow.inputs is None else flow.inputs).born
     return Made(loaded, runner, tuple(draft.parts), outboxes, core.hearts, born, status.farewell, heard)
 
 
@@ -139,14 +139,12 @@ def _give_out(core: Core, draft: Draft, session: MqttSession | None, folder: Pat
         collect.listen(core, draft, session, folder)
 
 
-def _instances(core: Core, pipeline: Pipeline) -> int:
-    count = assembly.instances(core.settings, pipeline)
+def _say_instances(core: Core, count: int) -> None:
     core.metrics.set("instances", count)
     if core.settings.model.instances not in (count, "auto"):
         log.warning("one instance: the model, or its window, keeps something from one input to the next")
     elif count > 1:
         log.info("instances", extra={"instances": count, "threads": core.settings.model.threads or 1})
-    return count
 
 
 def _options(core: Core, draft: Draft, source: Source | None) -> RunnerOptions:

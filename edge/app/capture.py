@@ -19,7 +19,7 @@ from edge.pipeline.pipeline import Keep
 from edge.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from edge.app.drift import Drift
+    from edge.app.drift import DriftPart
     from edge.trial.trial import Differs
 
 log = logging.getLogger("edge.capture")
@@ -39,7 +39,7 @@ class Capture(msgspec.Struct, frozen=True):
     counts: Callable[[], Mapping[str, Any]]
 
 
-def make(core: Core, draft: Draft, watched: Drift | None) -> Capture | None:
+def make(core: Core, draft: Draft, watched: DriftPart | None) -> Capture | None:
     """None where nothing is to be kept. Raises ConfigError for rules that could never pick a sample."""
     settings = core.settings
     rules = settings.capture.rules
@@ -53,7 +53,7 @@ def make(core: Core, draft: Draft, watched: Drift | None) -> Capture | None:
     from edge.capture.store import Store
     from edge.capture.writer import Writer
 
-    if watched is None and ("drift", "") in rules:
+    if (watched is None or not watched.watches) and ("drift", "") in rules:
         log.warning("the rule drift picks nothing: drift is not watched for this model")
     folder = settings.capture.folder or settings.delivery.state_dir / f"{core.stem}{SUFFIX}"
     manifest = core.loaded.manifest

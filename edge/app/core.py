@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -166,6 +167,37 @@ def _row_rules(settings: InputSettings) -> RowRules:
     )
 
 
+class User(Protocol):
+    """A part that runs models."""
+
+    def __call__(self, core: Core, let_go: Callable[[], None]) -> threading.Event:
+        """Is to run the model of `core` from now on. Set once it does; `let_go` is called, from any thread, once it
+        needs the one before no more."""
+        ...
+
+
+def _suits(_: Core, __: Core) -> str:
+    return ""
+
+
+def _unchanged(core: Core) -> Core:
+    return core
+
+
+class Carried(msgspec.Struct, frozen=True):
+    """How a part of a run is carried over where another model takes over (`swap.py`): it says what it has to do, in the
+    thread of the updates. A part that says nothing is the same for every model."""
+
+    misfit: Callable[[Core, Core], str] = _suits
+    """Asked first, with the model that runs and the new one: why it cannot go on with that; "" where it can."""
+    ready: Callable[[Core], Core] = _unchanged
+    """Before any sample is the new model's: what its pipelines are made with."""
+    runs: User | None = None
+    """Where it runs models."""
+    told: Callable[[Core], None] | None = None
+    """Once the next sample is the new model's."""
+
+
 class Draft:
     """What is gathered of the parts of a run, or of the process. `births` are published on every connect."""
 
@@ -175,6 +207,7 @@ class Draft:
         self.idles: list[Callable[[], None]] = []
         self.observers: list[Observer] = []
         self.births: list[Callable[[], Sequence[Outgoing]]] = []
+        self.carried: list[Carried] = []
 
     def add(
         self,

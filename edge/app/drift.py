@@ -4,74 +4,204 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-import numpy as np
+from msgspec.structs import replace
 
-from edge.app import assembly
-from edge.app.core import Core, Draft
+from edge.app.core import Carried, Core, Draft
+from edge.app.drift_rows import SharedTally, TensorRows
 from edge.data import codec
 from edge.data.names import topic_part
-from edge.data.sample import ModelInput
-from edge.errors import ConfigError, SampleError, SpoolError
+from edge.errors import ConfigError, SpoolError
 from edge.model import scaling
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
 from edge.pipeline.pipeline import Watch
-from edge.pipeline.real_values import RealValues
 from edge.pipeline.results import timestamp
-from edge.plugins.columns import ColumnPostprocessor
-from edge.plugins.protocols import BatchPostprocessor
 from edge.settings.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge.data.result import Result
-    from edge.data.tensor import Array, Tensors
+    from edge.data.tensor import Array
+    from edge.drift.learnt import Saved
     from edge.drift.reference import Reference
     from edge.drift.report import Report
-    from edge.drift.tally import Counted, Found, Looker, Ran, Reading, RowTally
+    from edge.drift.tally import Counted, Looker, Reading, RowTally
 
 log = logging.getLogger("edge.drift")
 
 
+POLL_S = 0.2
 SUSPICIOUS = ("suspect", "drifted")
 SUFFIX = ".drift.json"
 """Of the files in the state folder that hold what was learnt."""
 
 
-class Drift(msgspec.Struct, frozen=True):
-    """What the other parts need of the watch. `watch` is the flow's hook; `watch_http`, that of the pipelines for HTTP,
-    `watch_tensors`, that of what comes as tensors, `pictured` (for the page), `counts` and `suspects` (whether
-    something looks unlike before) are for any thread. `look` is for the preprocessors of pictures. `close` is to be
-    called before the session's: what is told last is still published."""
+class ModelWatch:
+    """The watch on one model. `watch` is the flow's hook; `watch_http`, that of the pipelines for HTTP, and
+    `watch_tensors`, that of what comes as tensors, are for any thread; `idle` belongs to the thread that infers, the
+    rest to the main thread. `look` is for the preprocessors of pictures."""
 
-    watch: Watch
-    watch_http: Watch
-    watch_tensors: Callable[[Tensors, Tensors], None]
-    pictured: Callable[[], Mapping[str, Any]]
-    counts: Callable[[], Mapping[str, Any]]
-    suspects: Callable[[], bool]
-    close: Callable[[], None]
-    look: Callable[[Array], Array | None] | None = None
+    def __init__(self, core: Core, reference: Reference, path: Path) -> None:
+        """`path`: where what is learnt is kept."""
+        from edge.drift.watch import DriftWatch, Subject
+
+        window_s = core.settings.drift.window or 0.0
+        model = (core.loaded.manifest.name, core.loaded.sha256)
+        subject = Subject(core.settings.topics.device, *model, reference, path, window_s)
+        self.state = DriftWatch(subject, core.clock, core.metrics, timestamp)
+        pictures = bool(reference.thumbnail)
+        rows = None if pictures else TensorRows(core.loaded, reference)
+        self._tally, http = (_tally(core, self.state.put, rows) for _ in range(2))
+        self._tallies = (self._tally, http)
+        self._shared = SharedTally(http, rows)
+        self.watch: Watch = self._tally.watch
+        self.watch_http: Watch = self._shared.watch
+        self.watch_tensors = self._shared.watch_tensors
+        self.idle = self._tally.idle
+        self.look: Callable[[Array], Array | None] | None = _looker(core, window_s) if pictures else None
+
+    def open(self, learnt: Saved | None = None) -> None:
+        """Goes on with what was learnt of the model before, else of that in an earlier life."""
+        self.state.open(learnt)
+        for one in self._tallies:
+            one.open(self.state.places, self.state.predicted_places)
+
+    def tick(self) -> None:
+        """About twice a second."""
+        self._shared.tick()
+        self.state.tick()
+
+    def close(self) -> None:
+        """Behind the last row."""
+        self._tally.end()
+        self._shared.end()
+        self.state.close()
 
 
-def make(core: Core, draft: Draft, session: MqttSession | None) -> Drift | None:
-    """The watch, opened before the session; None where there is none."""
-    path = core.settings.delivery.state_dir / f"{core.stem}{SUFFIX}"
+class DriftPart:
+    """The watch on the model that runs, and on another one where that takes over: what was learnt of the inputs goes
+    on, predictions are learnt anew. `of`, `watches`, `look`, `counts` and `suspects` are for any thread, `idle` for the
+    one that infers, the rest for the main thread."""
+
+    def __init__(self, core: Core, session: MqttSession | None) -> None:
+        self._session = session
+        self._stop = core.stop
+        self._topic = core.topics.drift
+        self._path = core.settings.delivery.state_dir / f"{core.stem}{SUFFIX}"
+        self._asked: SimpleQueue[tuple[Core, threading.Event]] = SimpleQueue()
+        self._loaded = core.loaded
+        self._told = self._path.exists()
+        """Something may be retained, of this life or one before."""
+        self._now = self._made(core)
+
+    def of(self, core: Core) -> ModelWatch | None:
+        """For the pipelines of a model; None where it is not watched."""
+        return self._now if core.loaded is self._loaded else None
+
+    @property
+    def watches(self) -> bool:
+        """Whether the model that runs is watched."""
+        return self._now is not None
+
+    def look(self) -> Callable[[Array], Array | None] | None:
+        """For the preprocessors of pictures of the model that runs."""
+        return self._now.look if self._now is not None else None
+
+    def counts(self) -> Mapping[str, Any] | None:
+        """For `stats`; None where the model that runs is not watched."""
+        now = self._now
+        return now.state.counts() if now is not None else None
+
+    def suspects(self) -> bool:
+        """Whether something looks unlike before."""
+        now = self._now
+        return now is not None and now.state.newest.state in SUSPICIOUS
+
+    def births(self) -> list[Outgoing]:
+        """What is retained; where it is no longer so it is taken away."""
+        now = self._now
+        if now is not None:
+            return [_message(self._topic, now.state.newest)]
+        return [Outgoing(self._topic, b"", retain=True)] if self._told else []
+
+    def open(self) -> None:
+        """Goes on with what was learnt in an earlier life."""
+        if self._now is not None:
+            self._now.open()
+
+    def tick(self) -> None:
+        """About twice a second: another model, where one takes over, and what was counted."""
+        while not self._asked.empty():
+            core, taken = self._asked.get()
+            self._follow(core)
+            taken.set()
+        if self._now is not None:
+            self._now.tick()
+
+    def idle(self) -> None:
+        """While no row comes."""
+        now = self._now
+        if now is not None:
+            now.idle()
+
+    def close(self) -> None:
+        """Before the session's end: what is told last is still published."""
+        if self._now is not None:
+            self._now.close()
+
+    def ready(self, core: Core) -> Core:
+        """Another model is to be watched. The main thread sees to it, whose own is what was learnt. From any thread but
+        that one."""
+        taken = threading.Event()
+        self._asked.put((core, taken))
+        self._stop.look()
+        while not taken.wait(POLL_S) and not self._stop.asked:
+            pass
+        return replace(core, look=self.look())
+
+    def _follow(self, core: Core) -> None:
+        before = self._now.state.learnt() if self._now is not None else None
+        self._loaded, self._now = core.loaded, self._made(core)
+        if self._now is not None:
+            self._now.open(before)
+        elif self._session is not None:
+            for message in self.births():
+                self._session.post(message)
+
+    def _made(self, core: Core) -> ModelWatch | None:
+        reference, reason = _reference(core)
+        if reference is None:
+            log.warning("drift is not watched", extra={"reason": reason})
+            return None
+        watch, session, self._told = ModelWatch(core, reference, self._path), self._session, True
+        if session is not None:
+            watch.state.told = lambda report: session.post(_message(self._topic, report))
+        return watch
+
+
+def make(core: Core, draft: Draft, session: MqttSession | None) -> DriftPart | None:
+    """The watch, opened before the session; None where nobody asks for one."""
     if core.settings.drift.window is None:
+        path = core.settings.delivery.state_dir / f"{core.stem}{SUFFIX}"
         if session is not None and path.exists():
             # It was on before: what was retained then would be taken for what is so now.
             draft.births.append(lambda: [Outgoing(core.topics.drift, b"", retain=True)])
         return None
-    reference, reason = _reference(core)
-    if reference is None:
-        log.warning("drift is not watched", extra={"reason": reason})
-        return None
-    return _made(core, draft, session, reference, path)
+    part = DriftPart(core, session)
+    draft.births.append(part.births)
+    draft.add("drift", part.open)
+    draft.ticks.append(part.tick)
+    draft.idles.append(part.idle)
+    draft.carried.append(Carried(ready=part.ready))
+    return part
+
+
+def _message(topic: str, report: Report) -> Outgoing:
+    return Outgoing(topic, codec.encode(report), retain=True, content_type="application/json")
 
 
 def _reference(core: Core) -> tuple[Reference | None, str]:
@@ -88,51 +218,6 @@ def _reference(core: Core) -> tuple[Reference | None, str]:
         return reference.read(manifest.reference, names, pictures=manifest.takes_pictures), ""
     except ValueError as exc:
         return None, f"the reference in {file} cannot be used: {exc}; edge-convert --sample makes it anew"
-
-
-def _made(core: Core, draft: Draft, session: MqttSession | None, reference: Reference, path: Path) -> Drift:
-    from edge.drift.watch import DriftWatch, Subject
-
-    window_s = core.settings.drift.window or 0.0
-    subject = Subject(
-        core.settings.topics.device, core.loaded.manifest.name, core.loaded.sha256, reference, path, window_s
-    )
-    watch = DriftWatch(subject, core.clock, core.metrics, timestamp)
-    pictures = bool(reference.thumbnail)
-    rows = None if pictures else TensorRows(core.loaded, reference)
-    tally, http = (_tally(core, watch.put, rows) for _ in range(2))
-    shared = SharedTally(http, rows)
-    if session is not None:
-
-        def message(report: Report) -> Outgoing:
-            return Outgoing(core.topics.drift, codec.encode(report), retain=True, content_type="application/json")
-
-        watch.told = lambda report: session.post(message(report))
-        draft.births.append(lambda: [message(watch.newest)])
-
-    def start() -> None:
-        watch.open()
-        for one in (tally, http):
-            one.open(watch.places, watch.predicted_places)
-
-    def close() -> None:
-        tally.end()
-        shared.end()
-        watch.close()
-
-    draft.add("drift", start)
-    draft.ticks += [shared.tick, watch.tick]
-    draft.idles.append(tally.idle)
-    return Drift(
-        watch=tally.watch,
-        watch_http=shared.watch,
-        watch_tensors=shared.watch_tensors,
-        pictured=watch.pictured,
-        counts=watch.counts,
-        suspects=lambda: watch.newest.state in SUSPICIOUS,
-        close=close,
-        look=_looker(core, window_s) if pictures else None,
-    )
 
 
 LOOK_S = 10.0
@@ -152,114 +237,6 @@ def _tally(core: Core, put: Callable[[Counted], None], rows: TensorRows | None) 
 
     now = core.clock.monotonic_ns
     return PictureTally(put, now) if rows is None else RowTally(_reading(core), put, now, rows.found)
-
-
-class TensorRows:
-    """Tensors of several rows as real values, and later what the model found in them. From any thread."""
-
-    def __init__(self, loaded: assembly.Loaded, reference: Reference) -> None:
-        from edge.drift.tally import Ran
-
-        self._ran = Ran
-        self._predicts = bool(reference.predictions)
-        self._decode = assembly.make_postprocessor(loaded)
-        self._real = RealValues(loaded.engine)
-        widths = [(i.name, len(i.features)) for i in loaded.manifest.inputs if i.kind in ("table", "column")]
-        named = any(width for _, width in widths)
-        self._inputs = [(name, width if named else len(reference.features)) for name, width in widths]
-
-    def of(self, given: Tensors, outputs: Tensors) -> Ran | None:
-        """The rows; None where the tensors are none."""
-        count = 0
-        for name, width in self._inputs:
-            rows = given.get(name)
-            if rows is None or not rows.ndim or rows.size != len(rows) * width or count not in (0, len(rows)):
-                return None
-            count = len(rows)
-        if not count:
-            return None
-        if not self._predicts:
-            outputs = {}
-        if not self._real.quantized_input:
-            return self._ran(count, given, outputs)
-        return self._ran(count, self._real.real(ModelInput({n: given[n] for n, _ in self._inputs})).tensors, outputs)
-
-    def found(self, ran: Sequence[Ran]) -> Iterator[tuple[int, Found]]:
-        """What the model found in rows: of all in one where that is sure, else of each request."""
-        together = self._together(ran)
-        if together is not None:
-            yield together
-            return
-        for one in ran:
-            yield one.count, self._each(self._real.real_outputs(one.outputs), one.count, one.given)
-
-    def _together(self, ran: Sequence[Ran]) -> tuple[int, Found] | None:
-        if not isinstance(self._decode, ColumnPostprocessor):
-            return None
-        counts = [(one.count,) for one in ran]
-        joined: dict[str, Array] = {}
-        for name in ran[0].outputs:
-            parts = [one.outputs[name] for one in ran]
-            if {type(v) for v in parts} != {np.ndarray} or [v.shape[:1] for v in parts] != counts:
-                return None
-            joined[name] = np.concatenate(parts)
-        count = len(next(iter(joined.values()), ()))
-        try:
-            columns = self._decode.to_columns(self._real.real_outputs(joined), count)
-        except (SampleError, IndexError, ValueError):
-            return None
-        return None if columns is None else (count, columns)
-
-    def _each(self, outputs: Tensors, count: int, real: Tensors) -> Sequence[Sequence[Any]]:
-        """Predictions of each row; none where the outputs cannot be cut into rows, or say nothing."""
-        if count > 1 and isinstance(self._decode, BatchPostprocessor):
-            try:
-                if (many := self._decode.many(outputs, count)) is not None:
-                    return many
-            except SampleError:
-                return [()] * count
-        found: list[Sequence[Any]] = []
-        for i in range(count):
-            try:
-                row = {n: v[i : i + 1] for n, v in outputs.items()}
-                given = {n: real[n][i : i + 1] for n, _ in self._inputs}
-                found.append(self._decode(row, ModelInput(given)))
-            except (SampleError, IndexError, ValueError):
-                found.append(())
-        return found
-
-
-class SharedTally:
-    """Rows that come over HTTP: one tally for all its pipelines, in the order in which they are answered, so that a
-    sensor that stands still is seen whichever thread has its rows. From any thread."""
-
-    def __init__(self, tally: RowTally, rows: TensorRows | None) -> None:
-        """`rows`: None where tensors are none."""
-        self._tally = tally
-        self._rows = rows
-        self._lock = threading.Lock()
-
-    def watch(self, result: Result, outputs: Tensors, given: ModelInput) -> None:
-        """A row that the model was given, and what it found in it."""
-        with self._lock:
-            self._tally.watch(result, outputs, given)
-
-    def watch_tensors(self, given: Tensors, outputs: Tensors) -> None:
-        """Rows along the first axis, which the model was given as they are. What has another shape is no row."""
-        ran = self._rows.of(given, outputs) if self._rows is not None else None
-        if ran is not None:
-            with self._lock:
-                self._tally.ran(ran)
-
-    def tick(self) -> None:
-        """About twice a second: rows are not kept waiting for the next one."""
-        with self._lock:
-            self._tally.idle()
-
-    def end(self) -> None:
-        """Counts what is left."""
-        with self._lock:
-            self._tally.end()
 
 
 def _reading(core: Core) -> Reading:

@@ -19,6 +19,7 @@ from edge.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from edge.http.app import HttpServer
+    from edge.http.options import Served
 
 
 def open_server(settings: Settings, stop: Stop, clock: Clock, metrics: Metrics) -> HttpServer | None:
@@ -53,37 +54,34 @@ def open_server(settings: Settings, stop: Stop, clock: Clock, metrics: Metrics) 
 class Sees(NamedTuple):
     """What sees requests as it sees the flow's samples."""
 
-    watched: drift.Drift | None
+    watched: drift.DriftPart | None
     tried: trial.TrialPart | None
     captured: capture.Capture | None
     then: cascade.Second
     pipelines: Pipelines
 
 
-def serve(core: Core, draft: Draft, server: HttpServer, status: Status, sees: Sees, *, has_source: bool) -> None:
-    """A run's model. Raises ConfigError."""
+def served(core: Core, status: Status, sees: Sees, *, has_source: bool) -> Served:
+    """A run's model, as it is served."""
     from edge.http.options import Served
 
-    watched, tried = sees.watched, sees.tried
-    observe = server.serve(
-        Served(
-            manifest=core.loaded.manifest,
-            engine=core.loaded.engine,
-            sha256=core.loaded.sha256,
-            version=__version__,
-            make_pipeline=functools.partial(sees.pipelines.of_requests, core),
-            metrics=core.metrics,
-            clock=core.clock,
-            info=status.info,
-            stats=status.stats,
-            source=status.source if has_source else "",
-            instances=status.instances,
-            watch_tensors=watched.watch_tensors if watched is not None else None,
-            drift=watched.pictured if watched is not None else None,
-            trial=tried.told if tried is not None else None,
-        )
+    watched, tried = sees.pipelines.watched(core), sees.tried
+    return Served(
+        manifest=core.loaded.manifest,
+        engine=core.loaded.engine,
+        sha256=core.loaded.sha256,
+        version=__version__,
+        make_pipeline=functools.partial(sees.pipelines.of_requests, core),
+        metrics=core.metrics,
+        clock=core.clock,
+        info=status.info,
+        stats=status.stats,
+        source=status.source if has_source else "",
+        instances=status.instances,
+        watch_tensors=watched.watch_tensors if watched is not None else None,
+        drift=watched.state.pictured if watched is not None else None,
+        trial=tried.told if tried is not None else None,
     )
-    draft.observers.append(observe)
 
 
 def begin(draft: Draft, server: HttpServer, settings: HttpSettings) -> None:

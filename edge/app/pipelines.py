@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from edge.app import control, outputs, tracking
+from edge.app import assembly, control, outputs, tracking
 from edge.app.core import Core
 from edge.errors import ConfigError
 from edge.mqtt.session import MqttSession
@@ -16,19 +16,19 @@ from edge.plugins.protocols import Source
 if TYPE_CHECKING:
     from edge.app.capture import Capture
     from edge.app.cascade import Second
-    from edge.app.drift import Drift
+    from edge.app.drift import DriftPart, ModelWatch
 
 
 class Kept(NamedTuple):
     """What goes on from model to model."""
 
-    watched: Drift | None
+    watched: DriftPart | None
     captured: Capture | None
     then: Second
 
 
 class Pipelines:
-    """Made in the main thread; `of_flow`, `of_requests` and `hindrance` are for any."""
+    """Made in the main thread; the rest is for any."""
 
     def __init__(
         self,
@@ -51,17 +51,22 @@ class Pipelines:
         flow, stages = control.stages(core, self._tracked, self.controls)
         return flow.pipeline(*self._watches(core), follows=(*stages, *self._then.stages()), keep=self._keep)
 
-    def of_instance(self, core: Core) -> Pipeline:
-        """One of several beside the flow's, whose results that one's stages see. Raises ConfigError."""
+    def of_instances(self, core: Core, of_flow: Pipeline) -> tuple[Pipeline, ...]:
+        """One for each of several instances, beside the flow's, whose stages see the results; none where there is but
+        one. Raises ConfigError."""
+        count = assembly.instances(core.settings, of_flow)
+        if count == 1:
+            return ()
         flow, _ = control.stages(core, self._tracked, self.controls)
-        return flow.pipeline(*self._watches(core))
+        return tuple(flow.pipeline(*self._watches(core)) for _ in range(count))
 
     def of_requests(self, core: Core) -> Pipeline:
         """One for what comes by HTTP. Raises ConfigError."""
-        watches = [self._watched.watch_http] if self._watched is not None else []
+        watched = self.watched(core)
+        watches = [watched.watch_http] if watched is not None else []
         return core.of_requests.pipeline(*watches, follows=self._then.stages(), keep=self._keep)
 
-    def hindrance(self, old: Core, new: Core) -> str:
+    def misfit(self, old: Core, new: Core) -> str:
         """Why what goes on from model to model cannot go on with this one; "" where it can."""
         before, after = old.loaded.manifest, new.loaded.manifest
         same = (before.task, before.labels) == (after.task, after.labels)
@@ -74,8 +79,13 @@ class Pipelines:
             self.of_requests(new)
         except ConfigError as exc:
             return str(exc)
-        return ""
+        now, then = (assembly.instances(core.settings, core.pipeline()) for core in (old, new))
+        return "" if now == then else f"it is made for {then} instances at most, {now} run"
+
+    def watched(self, core: Core) -> ModelWatch | None:
+        """The watch on this model; None where there is none."""
+        return self._watched.of(core) if self._watched is not None else None
 
     def _watches(self, core: Core) -> list[Watch]:
         masks = outputs.masks(core, self._session)
-        return [one.watch for one in (masks, self._watched) if one is not None]
+        return [one.watch for one in (masks, self.watched(core)) if one is not None]

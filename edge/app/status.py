@@ -33,11 +33,12 @@ NOW = 0xF
 
 
 class Beside(msgspec.Struct, frozen=True):
-    """What a run has beside its model; None where it is not asked for. `drift` and `capture` are what is counted of
+    """What a run has beside its model; None where it is not asked for. `drift` (None while
+    the model that runs is not watched) and `capture` are what is counted of
     them; `then` is the second model of a cascade; `process_status` the topic on which the broker says `offline` for
     all runs, where there are several."""
 
-    drift: Callable[[], Mapping[str, Any]] | None = None
+    drift: Callable[[], Mapping[str, Any] | None] = lambda: None
     capture: Callable[[], Mapping[str, Any]] | None = None
     then: Loaded | None = None
     process_status: str = ""
@@ -120,7 +121,7 @@ class Status:
             "uptime_s": round((self._clock.monotonic_ns() - self._started_ns) / SECOND_NS, 1),
             "clock_synced": clock_synced(),
             **counts(self._metrics.snapshot(), self._outboxes),
-            **({"drift": self._beside.drift()} if self._beside.drift is not None else {}),
+            **({"drift": drift} if (drift := self._beside.drift()) is not None else {}),
             **({"capture": self._beside.capture()} if self._beside.capture is not None else {}),
         }
 

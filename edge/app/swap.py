@@ -5,22 +5,21 @@ is given it through its own queue, and takes it between two samples, or two requ
 one. When the last part has let that go its memory goes back. So no sample is lost, doubled or out of order, connections
 stand, and the flow waits for nothing.
 
-Where a part cannot follow (`hindrance`), the process begins anew instead (`updating.py`).
+Each part of a run says how it is carried over (`Carried`). Where one cannot be (`hindrance`), the process begins anew
+instead (`updating.py`).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from edge.app import assembly, fits, loading, profile, words
-from edge.app.core import Core
+from edge.app.core import Carried, Core
 from edge.app.proving import ROOM, example_tensors
 from edge.errors import SampleError
 from edge.plugins.protocols import Engine
@@ -30,15 +29,6 @@ from edge.telemetry import memory
 log = logging.getLogger("edge.updates")
 
 POLL_S = 0.2
-
-
-class User(Protocol):
-    """A part that runs models."""
-
-    def __call__(self, core: Core, let_go: Callable[[], None]) -> threading.Event:
-        """Is to run the model of `core` from now on. Set once it does; `let_go` is called, from any thread, once it
-        needs the one before no more."""
-        ...
 
 
 class Replacement(msgspec.Struct, frozen=True):
@@ -68,11 +58,7 @@ class RunningModel:
     def __init__(self, core: Core) -> None:
         self.core = core
         """What the parts of the process were made with, and the model that runs now."""
-        self.users: list[User] = []
-        self.hindrances: list[Callable[[Core, Core], str]] = []
-        """Asked before a swap, with the model that runs and the new one: why a part cannot go on with it."""
-        self.followers: list[Callable[[Core], None]] = []
-        """Parts that only tell of the model; called after a swap."""
+        self.parts: list[Carried] = []
         self._left: list[_Left] = []
 
     def load(self, settings: Settings, file: Path) -> Replacement:
@@ -101,27 +87,10 @@ class RunningModel:
         needs = ROOM * file.stat().st_size + self.core.settings.updates.memory
         return "" if left is None or left >= needs else "memory does not hold it beside the model that runs"
 
-    def fixed(self) -> str:
-        """Why no other model can take over in this process; "" where one may."""
-        settings = self.core.settings
-        parts = {
-            "--instances": loading.asked_instances(settings) > 1,
-            "--drift": settings.drift.window is not None,
-            "--trial": settings.drift.trial is not None,
-            "--grpc": settings.http.grpc is not None,
-            "--format sparkplug": settings.words.format == "sparkplug",
-        }
-        for flag, asked in parts.items():
-            if asked:
-                return f"{flag} is made for the model that runs"
-        return "" if self.users else "a part of the service is made for the model that runs"
-
     def hindrance(self, new: Replacement) -> str:
         """Why it cannot take over in the running flow; "" where it can. Raises FatalError."""
         old, core = self.core, new.core
         settings = core.settings
-        if loading.asked_instances(settings) > 1:
-            return "it was tuned for several instances"
         if _kinds(old) != _kinds(core):
             return f"it takes {_kinds(core)}, the one that runs {_kinds(old)}"
         pipelines = [one.pipeline() for one in (old, core)]
@@ -137,19 +106,23 @@ class RunningModel:
             return "the source makes other inputs up for it"
         if settings.join.features and old.loaded.manifest.features != core.loaded.manifest.features:
             return "the joined topics are for other features"
-        return next(filter(None, (why(old, core) for why in self.hindrances)), "")
+        return next(filter(None, (part.misfit(old, core) for part in self.parts)), "")
 
     def swap(self, new: Replacement, leaving: threading.Event) -> None:
         """Returns when the next sample is the new one's, or the process is `leaving`."""
-        old, self.core = self.core, new.core
+        old, core = self.core, new.core
+        for part in self.parts:
+            core = part.ready(core)
+        self.core = core
         held = threading.Semaphore(0)
-        taken = [user(new.core, held.release) for user in self.users]
+        taken = [part.runs(core, held.release) for part in self.parts if part.runs is not None]
         self._left.append(_Left(old.loaded.engine, held, len(taken)))
         for one in taken:
             while not one.wait(POLL_S) and not leaving.is_set():
                 pass
-        for follow in self.followers:
-            follow(new.core)
+        for part in self.parts:
+            if part.told is not None:
+                part.told(core)
 
     def tidy(self) -> bool:
         """Closes engines that every part has let go; True while some are still held."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge.app import assembly, loading
-from edge.app.core import Core, Draft
+from edge.app.core import Carried, Core, Draft
 from edge.data import codec
 from edge.data.result import SCHEMA
 from edge.data.units import SECOND_NS
@@ -40,19 +40,37 @@ class TrialPart:
         from edge.trial.blame import TrialMarks
         from edge.trial.trial import Trial
 
-        pipeline, loaded = trial
+        pipeline, self._loaded = trial
+        loaded = self._loaded
         self._core = core
         self._session = session
         self._marks = TrialMarks(core.settings.delivery.state_dir, core.stem, loaded.path, loaded.sha256)
         self._trial = Trial(pipeline, core.loaded.ref, core.clock, marks=self._marks, differs=differs)
+        if core.settings.updates.uri is not None:
+            self.follow(core)
         self._said = "undecided"
         self._every_ns = int(core.settings.topics.stats_interval * SECOND_NS)
         self._next_ns = core.clock.monotonic_ns() + self._every_ns
         draft.observers.append(self._trial.offer)
         draft.add("trial", self._trial.start)
         draft.ticks.append(self._tick)
+        draft.carried.append(Carried(told=self.follow))
         if session is not None:
             draft.births.append(lambda: [self._message()])
+
+    def follow(self, core: Core) -> None:
+        """Another model runs: the two are compared anew, where they can be. From any thread."""
+        over = ""
+        if core.loaded.sha256 == self._loaded.sha256:
+            over = "the model on trial is the one that runs"
+        else:
+            try:
+                _fit(core, self._loaded)
+            except ConfigError as exc:
+                over = str(exc)
+        if over:
+            log.warning("the trial ends while this model runs", extra={"reason": over})
+        self._trial.follow(core.loaded.ref, over)
 
     @property
     def to_blame(self) -> bool:
@@ -96,23 +114,29 @@ class TrialPart:
         return Outgoing(self._core.topics.trial, payload, retain=True, content_type="application/json")
 
 
+def _fit(core: Core, loaded: Loaded) -> None:
+    """Raises ConfigError where the second model cannot be compared with the one that runs."""
+    from edge.trial import fit
+
+    both = (core.loaded.manifest, loaded.manifest, core.rows)
+    fit.refuse(*both, loaded.path.name)
+    for text in fit.remarks(*both):
+        log.warning("trial", extra={"note": text})
+
+
 def make(core: Core, draft: Draft, session: MqttSession | None, differs: Differs | None = None) -> TrialPart | None:
     """Loaded, its golden samples replayed; None where nobody asks for one. Raises ModelError, ConfigError."""
     settings = core.settings
     path = settings.drift.trial
     if path is None:
         return None
-    from edge.trial import fit
-
     if settings.input.source is None and session is None:
         raise ConfigError("--trial runs on what a --source brings, and there is none; leave it out")
     loaded = loading.load_file(path, loading.engine_options(settings), engine=settings.model.engine)
     draft.add("trial's engine", stop=loaded.engine.close)
     loading.replay(loaded, settings)
-    both = (core.loaded.manifest, loaded.manifest, core.rows)
-    fit.refuse(*both, path.name)
-    for text in fit.remarks(*both):
-        log.warning("trial", extra={"note": text})
+    if settings.updates.uri is None:  # else it waits for a model that it fits
+        _fit(core, loaded)
     options = assembly.PipelineOptions("trial", core.rows, settings.input.max_input)
     pipeline = assembly.make_pipeline(loaded, settings.topics.device, options)
     if not pipeline.free:

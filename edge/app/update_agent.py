@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from edge.app.core import Core, Draft
+from edge.app.core import Carried, Core, Draft
 from edge.app.proving import limits
 from edge.app.status import Status
 from edge.app.swap import Replacement, RunningModel
@@ -75,7 +75,7 @@ class UpdateAgent:
     def runs(self, core: Core) -> RunningModel:
         """The model of the service, for the parts that follow it."""
         self._model = RunningModel(core)
-        self._model.followers.append(self._took_over)
+        self._model.parts.append(Carried(told=self._took_over))
         self._took_over(core)
         return self._model
 
@@ -225,7 +225,7 @@ class UpdateAgent:
         running = self._model
         assert running is not None
         try:
-            if not (reason := running.fixed() or running.room_for(file)):
+            if not (reason := running.room_for(file)):
                 new = running.load(self._settings, file)
                 if not (reason := running.hindrance(new)):
                     return new

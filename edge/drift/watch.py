@@ -97,9 +97,10 @@ class DriftWatch:
 
     # --- the main thread ----------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Goes on with what was learnt in another life."""
-        self._judge = self._restored()
+    def open(self, before: Saved | None = None) -> None:
+        """Goes on with what was learnt while the model `before` ran, else in another life."""
+        self._on_disk = before is not None and self._subject.path.exists()
+        self._judge = self._restored(before)
         self._begin_window()
         self._since = self._timestamp(self._clock.time_ns())
         self._tell()
@@ -271,16 +272,20 @@ class DriftWatch:
         self._begin_window()
         self._tell()
 
-    def _restored(self) -> Judge:
+    def learnt(self) -> Saved:
+        """For the watch on another model."""
+        return self._judge.saved(self._subject.window_s)
+
+    def _restored(self, before: Saved | None) -> Judge:
         """Raises nothing: what cannot be used is told, and learnt anew."""
         subject = self._subject
         try:
-            saved = learnt.read(subject.path)
+            saved = learnt.read(subject.path) if before is None else before
             if saved is not None:
                 judge = self._judge_of(saved)
                 if note := judge.restore(saved):
                     log.info("drift", extra={"note": note})
-                self._on_disk = True
+                self._on_disk = self._on_disk or before is None
                 return judge
         except (OSError, ValueError) as exc:
             facts = {"path": str(subject.path), "reason": str(exc)}
@@ -299,9 +304,8 @@ class DriftWatch:
     def _save(self) -> None:
         if self._look_whether_gone():
             return
-        saved: Saved = self._judge.saved(self._subject.window_s)
         try:
-            learnt.write(self._subject.path, saved)
+            learnt.write(self._subject.path, self.learnt())
         except OSError as exc:
             facts = {"path": str(self._subject.path), "reason": str(exc)}
             log.warning("what was learnt of drift is not kept", extra=facts)

@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,12 +16,10 @@ from typing import TYPE_CHECKING
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.errors import ConfigError, needs
-from edge.http import reach
+from edge.http import in_use, reach
 from edge.http.auth import Auth, Certificate, Token, check_tls, is_loopback
 from edge.http.options import Served, ServerOptions
-from edge.model.manifest import Manifest
-from edge.pipeline.pipeline import Pipeline
-from edge.plugins.protocols import Clock, Engine
+from edge.plugins.protocols import Clock
 from edge.telemetry.metrics import Metrics
 
 try:
@@ -38,6 +35,7 @@ from edge.http.asgi import App
 from edge.http.catalog import Catalog
 from edge.http.handlers import Handlers, endpoints
 from edge.http.http_types import HEADERS
+from edge.http.in_use import InUse
 from edge.http.listener import Listener
 from edge.http.reader import BodyBudget
 from edge.http.scheduling import lower_priority
@@ -86,6 +84,7 @@ class HttpServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._ready = threading.Event()
+        self._grpc: GrpcServer | None = None
         self.grpc_port = 0
         """Where gRPC is answered; after `start`."""
         self._refused: ConfigError | None = None
@@ -106,26 +105,21 @@ class HttpServer:
         """A run has ended with an error; where it was not served before, clients of its model are told that."""
         self._catalog.failed[name] = reason
 
-    def use(
-        self,
-        manifest: Manifest,
-        engine: Engine,
-        sha256: str,
-        make_pipeline: Callable[[], Pipeline],
-        let_go: Callable[[], None],
-    ) -> threading.Event:
+    def use(self, served: Served, let_go: Callable[[], None]) -> threading.Event:
         """Another model answers the next requests, in place of the only one; those that were begun end with theirs,
-        then `let_go` is called. Set once it does. Both models keep nothing from request to request, and gRPC is not
-        served."""
+        then `let_go` is called. Set once it does. Both models keep nothing from request to request."""
         (before,) = self._handlers.values()
-        served = replace(before.served, manifest=manifest, engine=engine, sha256=sha256, make_pipeline=make_pipeline)
         handlers, taken = Handlers(served, self._options, self._catalog, before), threading.Event()
         self._put(handlers)
         newer = endpoints([handlers], self._catalog)
 
         def take() -> None:
+            parts: list[InUse] = []
             if self._app is not None:
-                self._app.use(newer, let_go)
+                parts.append(self._app.use(newer))
+            if self._grpc is not None:
+                parts.append(self._grpc.use([handlers]))
+            in_use.retire(parts, let_go)
             handlers.admission.learn_anew()
             taken.set()
 
@@ -225,7 +219,7 @@ class HttpServer:
         catalog.live.open()
         accepting = asyncio.ensure_future(listener.run())
         refreshing = asyncio.ensure_future(self._refresh()) if self._follows else None
-        grpc = await self._start_grpc(auth)
+        self._grpc = await self._start_grpc(auth)
         self._loop.call_soon(self._ready.set)
         await asyncio.wait([accepting, asyncio.ensure_future(self._stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         if refreshing is not None:
@@ -235,8 +229,8 @@ class HttpServer:
             await accepting  # what ended it against its will ends the thread
         sock.close()
         catalog.live.close()
-        if grpc is not None:
-            await asyncio.gather(grpc.stop(options.grace_s), listener.stop(options.grace_s))
+        if self._grpc is not None:
+            await asyncio.gather(self._grpc.stop(options.grace_s), listener.stop(options.grace_s))
         else:
             await listener.stop(options.grace_s)
 

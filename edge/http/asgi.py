@@ -29,6 +29,7 @@ from edge.http.http_types import (
     refused,
     status_line,
 )
+from edge.http.in_use import InUse
 from edge.http.options import Limits
 from edge.http.pages import Page
 from edge.http.reader import BodyBudget
@@ -43,40 +44,15 @@ FREE = frozenset({"/health", "/v2/health/live", "/v2/health/ready"})
 """Paths that are answered whatever share of the processor requests have used."""
 
 
-class Endpoints:
+class Endpoints(InUse):
     """All that is answered with the models of now. The event loop's own. `pages`, by path, are for those without a
     token too: they hold no data, and ask for it."""
 
     def __init__(self, hot: Mapping[tuple[str, str], HotHandler], framework: Asgi, pages: Mapping[str, Page]) -> None:
+        super().__init__()
         self.hot = hot
         self.pages = pages
         self.framework = framework
-        self._asked = 0
-        self._let_go: Callable[[], None] | None = None
-
-    def ask(self) -> Callable[[], None]:
-        """A request begins; what is returned is to be called, once or more, when it needs the model no longer."""
-        self._asked += 1
-        ended = False
-
-        def end() -> None:
-            nonlocal ended
-            if not ended:
-                ended = True
-                self._asked -= 1
-                self._look()
-
-        return end
-
-    def retire(self, let_go: Callable[[], None]) -> None:
-        """No request begins here any more; `let_go` is called after the last one."""
-        self._let_go = let_go
-        self._look()
-
-    def _look(self) -> None:
-        if self._let_go is not None and not self._asked:
-            let_go, self._let_go = self._let_go, None
-            let_go()
 
 
 def framework(routes: list[BaseRoute]) -> Asgi:
@@ -96,10 +72,10 @@ class App:
         self._admission = admission
         self._endpoints = endpoints
 
-    def use(self, endpoints: Endpoints, let_go: Callable[[], None]) -> None:
-        """The next requests are answered with another model; `let_go` as of `Endpoints.retire`."""
+    def use(self, endpoints: Endpoints) -> Endpoints:
+        """The next requests are answered with another model; those that answered until now, to be retired."""
         before, self._endpoints = self._endpoints, endpoints
-        before.retire(let_go)
+        return before
 
     def admit(self, request: Request) -> Response | None:
         """The answer, where the head alone decides."""

@@ -17,7 +17,7 @@ from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.prepare import Work
 from edge.plugins.protocols import Clock
 from edge.runtime.batches import Batches, up_to_a_batch
-from edge.runtime.instances import Instances
+from edge.runtime.instances import Instances, Team
 from edge.runtime.options import RunnerOptions
 from edge.runtime.publisher import LOOK_AGAIN_S, Outcome, Publisher
 from edge.runtime.reader import Unreadable
@@ -28,10 +28,11 @@ Item: TypeAlias = Sample | Work | Unreadable
 
 class Takeover(msgspec.Struct, frozen=True):
     """Another model's pipeline, of the same kind: what it keeps from sample to sample (nothing) and whether it prepares
-    ahead is as before. `let_go` is called once nothing runs with the one before any more; `taken` is set once the next
-    sample is the new one's."""
+    ahead is as before, and so is the number of `instances`. `let_go` is called once nothing runs with the one before
+    any more; `taken` is set once the next sample is the new one's."""
 
     pipeline: Pipeline
+    instances: tuple[Pipeline, ...]
     let_go: Callable[[], None]
     taken: Event
 
@@ -90,9 +91,12 @@ class Inference:
         self._instances: Instances | None = None
         if options.instances:
             # Of a live source the newest frame is taken when an instance is free, of any other one before.
-            self._instances = Instances(options.instances, feed.wake, ahead=0 if feed.live else 1)
+            team = Team(pipeline, tuple(options.instances))
+            self._instances = Instances(team, feed.wake, ahead=0 if feed.live else 1)
         self._groups: deque[Sequence[Item]] = deque()
         self._works: Sequence[Work] = ()
+        self._by = pipeline
+        """What makes the results of these works."""
         self._takeovers: deque[Takeover] = deque()
         self._leaving: list[tuple[Pipeline, Callable[[], None]]] = []
         self._in_loop = False
@@ -157,8 +161,8 @@ class Inference:
         if batches and self._batches.due:
             self._batches.turn()
             return True
-        if self._instances and (works := self._instances.take()) is not None:
-            self._works = works
+        if self._instances and (found := self._instances.take()) is not None:
+            self._by, self._works = found
             return self._run()
         most = self.pipeline.at_once if self._instances is None else self._room(self._instances)
         items = self._get(0.0 if batches else min(wait_s, self.due_s), most)
@@ -182,10 +186,17 @@ class Inference:
             takeover = self._takeovers.popleft()
             self._leaving.append((self.pipeline, takeover.let_go))
             self.pipeline = takeover.pipeline
+            if self._instances is not None:
+                self._instances.use(Team(takeover.pipeline, takeover.instances))
             takeover.taken.set()
-        for left in [one for one in self._leaving if not self._works and not self._batches.uses(one[0])]:
+        for left in [one for one in self._leaving if not self._uses(one[0])]:
             self._leaving.remove(left)
             left[1]()
+
+    def _uses(self, pipeline: Pipeline) -> bool:
+        """True while something is, or may be, under way with it."""
+        beside = self._instances is not None and self._instances.uses(pipeline)
+        return bool(self._works) or beside or self._batches.uses(pipeline)
 
     def _room(self, instances: Instances) -> int:
         """How many items may be taken on now."""
@@ -196,7 +207,8 @@ class Inference:
         while self._instances or self._works:
             if self._holds_up:
                 self._batches.finish()
-            self._works = self._works or self._waited()
+            if not self._works:
+                self._works = self._waited()
             self._run()
         self._batches.finish()
         self._publisher.publish_rest()
@@ -233,7 +245,7 @@ class Inference:
 
     def _next(self) -> Sequence[Work]:
         """Works of the oldest group, or of one before it; nothing where an instance has them, or all is said."""
-        instances = self._instances
+        instances, self._by = self._instances, self.pipeline
         if instances is None:
             return self._begun(self._groups.popleft())
         if (beside := self._beside_others(self._groups[0])) is not None:
@@ -256,8 +268,9 @@ class Inference:
     def _waited(self) -> Sequence[Work]:
         """What the instances were given first; the thread makes no progress meanwhile."""
         assert self._instances is not None
-        while (works := self._instances.take(LOOK_AGAIN_S)) is None:
+        while (found := self._instances.take(LOOK_AGAIN_S)) is None:
             pass
+        self._by, works = found
         return works
 
     def _mark(self, samples: Sequence[Sample] = ()) -> None:
@@ -284,7 +297,7 @@ class Inference:
         """The last one may be the first piece of a batch: the samples behind it wait for their turn."""
         samples = [work.sample for work in works]
         self._mark(samples)
-        results = self.pipeline.run(works)
+        results = self._by.run(works)
         self._mark()
         if self._guard.suspects:
             self._guard.acquit(samples)
@@ -292,7 +305,7 @@ class Inference:
         if whole:
             self._publisher.publish(whole)
         if len(whole) < len(works):
-            self._batches.begin(works[-1], results[-1], self.pipeline)
+            self._batches.begin(works[-1], results[-1], self._by)
 
     def _prepared(self, items: Sequence[Sample | Work]) -> list[Work]:
         """Prepared, where the capture thread has not done so."""

@@ -135,7 +135,7 @@ class Runner:
         self._end.fail(exc)
 
     def take_over(self, takeover: Takeover) -> None:
-        """Another model is to run; not where there are several instances. From any thread."""
+        """Another model is to run. From any thread."""
         self._inference.put(takeover)
 
     # --- the main thread ----------------------------------------------------------------------------

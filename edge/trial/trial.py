@@ -39,7 +39,7 @@ OTHERS: Difference = ("others", "others")
 JOIN_S = 10.0
 
 Differs: TypeAlias = Callable[[Payload, Frame | None, tuple[Result, Result]], None]
-Word: TypeAlias = Literal["undecided", "equal", "differs", "worse", "broken"]
+Word: TypeAlias = Literal["undecided", "equal", "differs", "worse", "broken", "ended"]
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -114,11 +114,14 @@ class Trial:
         self._ends = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._over = self._broken = ""
+        self._began_anew()
+
+    def _began_anew(self) -> None:
         self._samples = self._agreed = self._pieces = self._passed_over = 0
         self._skipped: Counter[str] = Counter()
         self._pairs: Counter[Difference] = Counter()
         self._latencies: dict[str, deque[float]] = {n: deque(maxlen=LATENCIES) for n in ("running", "trial")}
-        self._broken = ""
 
     def start(self) -> None:
         """The thread begins to wait for samples; not where the process has died of the trial twice."""
@@ -141,12 +144,19 @@ class Trial:
 
     def offer(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
         """A sample and what the running model said. Never waits."""
-        if not outcomes or self._broken:
+        if not outcomes or self._broken or self._over:
             return
         try:
             self._waiting.put_nowait((sample, outcomes))
         except Full:
             self._passed_over += 1
+
+    def follow(self, running: ModelRef, over: str = "") -> None:
+        """Another model runs: it is compared with that from now on. `over`: why it cannot be, while that runs. From any
+        thread."""
+        with self._lock:
+            self._running, self._over = running, over
+            self._began_anew()
 
     def report(self) -> Report:
         """How it stands now."""
@@ -168,6 +178,8 @@ class Trial:
         limits, samples = self._limits, self._samples
         if self._broken:
             return Verdict("broken", self._broken)
+        if self._over:
+            return Verdict("ended", self._over)
         if samples < limits.samples or latency is None:
             return Verdict("undecided", f"{samples} of {limits.samples} samples were answered by both")
         more = self._skipped["trial"] - self._skipped["running"]
@@ -210,6 +222,8 @@ class Trial:
             return
         (theirs,) = self._pipeline.run([work])
         with self._lock:
+            if self._over or any(o.model != self._running for o in outcomes if isinstance(o, Result)):
+                return  # of the model before
             differing = [self._count(own, other) for own, other in zip(outcomes, theirs, strict=True)]
         if self._differs is not None and any(differing):
             for part, own, other, differs in zip(work.parts, outcomes, theirs, differing, strict=True):

@@ -59,7 +59,7 @@ class Switching:
 
     def switch(self, number: int) -> None:
         new = self.model.load(self.settings, self.files[number % 2])
-        self.hindrances.append(self.model.fixed() or self.model.hindrance(new))
+        self.hindrances.append(self.model.hindrance(new))
         self.model.swap(new, self.leaving)
         self.tell()
 
@@ -275,7 +275,7 @@ def hindrance_of(folder: Path, first: Path, second: Path, *flags: str) -> str:
     app = build(settings, loading.open_model(settings), switching)
     try:
         new = switching.model.load(settings, second)
-        return switching.model.fixed() or switching.model.hindrance(new)
+        return switching.model.hindrance(new)
     finally:
         for part in reversed(app.parts):
             part.stop()

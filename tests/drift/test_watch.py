@@ -247,6 +247,18 @@ def test_a_new_version_of_the_model_learns_its_predictions_anew_and_keeps_the_in
     assert new.hours(2, hot=0.5)[-1].state == "drifted"
 
 
+def test_where_another_model_takes_over_the_baseline_of_the_inputs_goes_on_without_the_disk(folder: Path) -> None:
+    device = Device(folder)
+    device.hours(30)
+    device.path.unlink()
+    (folder / "other").mkdir()
+    new = Device(folder / "other", of(sample(seed=7)), sha256="b" * 64, before=device.watch.learnt())
+
+    assert new.watch.newest.state == "ok"  # armed from its first window on
+    assert new.hours(3, hot=0.9)[-1].state == "ok"
+    assert new.hours(2, moved(1.0), hot=0.9)[-1].state == "drifted"
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b'{"schema":1}', b"\xff\x00"], ids=["empty", "cut", "nothing in it", "no text"]
 )

@@ -9,16 +9,19 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from support import onnxmodels
-from support.http import CLIENT_WAIT_S, Site, resident
+from support.http import CLIENT_WAIT_S, Site, SlowEngine, resident
 from support.processes import until
 from support.tls import make_certificate
 
+from edge.app import assembly
 from edge.errors import ConfigError
 from edge.http.options import Limits
 
@@ -340,3 +343,39 @@ def test_the_descriptor_is_what_the_proto_file_says(tmp_path):
     )  # fmt: skip
 
     assert made.read_bytes() == (folder / "inference.binpb").read_bytes()
+
+
+def test_a_call_under_way_ends_with_its_model_and_the_next_request_of_a_stream_is_the_new_one_s(models, client):
+    first, second = (assembly.load_file(onnxmodels.identity(models / f"{n}.onnx")) for n in ("took", "over"))
+    second = replace(second, manifest=replace(second.manifest, name="took", version="2"))
+    slow = SlowEngine(first.engine)
+    site = Site(first, engine=slow, grpc=("127.0.0.1", 0)).start()
+    let_go, answers = threading.Event(), queue.Queue()
+    try:
+        asked = client(site)
+        slow.gate.set()
+        asked.start_stream(lambda result, error: answers.put((result, error)))
+        asked.async_stream_infer("took", [put(ROW)])
+        versions = [answers.get(timeout=CLIENT_WAIT_S)[0].get_response().model_version]
+        slow.gate.clear()
+        while slow.entered.acquire(blocking=False):
+            pass
+        old = asked.async_infer(
+            "took", [put(np.repeat(ROW, 100_000, 0))], lambda result, error: answers.put((result, error))
+        )
+        assert slow.entered.acquire(timeout=CLIENT_WAIT_S)
+        assert site.use(second, let_go.set).wait(CLIENT_WAIT_S)
+        asked.async_stream_infer("took", [put(ROW)])
+        versions.append(answers.get(timeout=CLIENT_WAIT_S)[0].get_response().model_version)
+        told = (asked.get_model_metadata("took").versions, asked.get_model_config("took", "2").config.name)
+        held = not let_go.is_set()
+        slow.gate.set()
+        versions.append(answers.get(timeout=CLIENT_WAIT_S)[0].get_response().model_version)
+        assert let_go.wait(CLIENT_WAIT_S)
+    finally:
+        slow.gate.set()
+        site.stop()
+
+    assert old is not None
+    assert (versions, held) == (["1", "2", "1"], True)
+    assert (list(told[0]), told[1]) == (["2"], "took")

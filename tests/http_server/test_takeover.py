@@ -46,8 +46,7 @@ def test_requests_under_way_and_streams_go_on_and_the_next_ones_are_the_new_mode
         slow.gate.clear()
         asks = in_threads(1, lambda _: old.append(asked(site)))
         assert slow.entered.acquire(timeout=150)
-        site.loaded = second
-        taken = site.server.use(second.manifest, second.engine, second.sha256, site.pipeline, let_go.set)
+        taken = site.use(second, let_go.set)
         assert taken.wait(150)
         new = [talk(kept, "POST", "/predict", {**ROW, "c": 1}) for _ in range(3)]
         tensors = site.get("/v2/models/m").json["inputs"][0]["shape"]

@@ -6,12 +6,12 @@ import json
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-from support.processes import BINARIES, Client, EdgeRun, Mosquitto, until
-from support.updating import Fleet, write_model
+from support.field import FEW, Field, lives, runs, state
+from support.processes import BINARIES, Client, EdgeRun, until
+from support.updating import write_model
 
 from edge.model import container
 from edge.updates.state import Slot, State
@@ -19,79 +19,12 @@ from edge.updates.store import UpdateStore
 
 pytestmark = pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto (apt-get install mosquitto)")
 
-FEW = ("--updates-watch-time", "0", "--updates-watch-samples", "20")
-
-
-class Field:
-    """A device that follows a repository, its broker, and who listens to it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        write_model(folder / "m1.onnx", "1")
-        self.fleet = Fleet(folder / "fleet")
-        self.fleet.add(folder / "m1.onnx", "1")
-        self.broker = Mosquitto(folder / "broker").start()
-        topics = [f"edge/d/m/{kind}" for kind in ("result", "update", "error", "info")]
-        self.client = Client(self.broker.port, *topics, name="listener")
-        self.sender = Client(self.broker.port)
-        self.service: EdgeRun | None = None
-        self.sent = 0
-
-    def start(self, *more: str, model: str = "", environ: dict[str, str] | None = None) -> EdgeRun:
-        self.service = EdgeRun(
-            self.folder,
-            *("--model", model or str(self.folder / "m1.onnx"), "--mqtt", self.broker.url, "--device", "d"),
-            *("--updates", self.fleet.uri, "--updates-root", str(self.fleet.root), "--updates-interval", "0.5", *more),
-            environ=environ,
-        )
-        return self.service
-
-    def offer(self, version: str, **more) -> None:
-        """A version that `edge-fleet add` might refuse: here it comes to the device."""
-        file = write_model(self.folder / f"m{version}.onnx", version, **more)
-        self.fleet.repository.add(file, "m", version, "stable", share=10_000)
-
-    def send(self) -> None:
-        self.sent += 1
-        self.sender.publish("edge/d/m/input", {"a": self.sent, "b": 1, "id": self.sent})
-
-    def wait_for(self, told: Callable[[dict], bool], what: str, *, sending: bool = False) -> dict:
-        """Until the topic `update` says so; an input after the other meanwhile where `sending`."""
-
-        def came() -> bool:
-            if sending:
-                self.send()
-            return any(told(said) for said in self.client.of("update"))
-
-        until(came, what)
-        return next(said for said in reversed(self.client.of("update")) if told(said))
-
-    def end(self) -> None:
-        if self.service is not None:
-            self.service.stop(signal.SIGKILL)
-        self.client.close()
-        self.sender.close()
-        self.broker.end()
-
 
 @pytest.fixture
 def field(tmp_path) -> Iterator[Field]:
     field = Field(tmp_path)
     yield field
     field.end()
-
-
-def state(wanted: str) -> Callable[[dict], bool]:
-    return lambda said: said["state"] == wanted
-
-
-def runs(version: str) -> Callable[[dict], bool]:
-    return lambda said: said["running"]["version"] == version
-
-
-def lives(told: list[dict]) -> int:
-    """How many lives of the process these are of: `id` names it."""
-    return len({one["id"].split("/")[2] for one in told})
 
 
 def test_a_new_version_takes_over_while_inputs_come_and_none_is_lost_doubled_or_out_of_order(field):
@@ -267,13 +200,14 @@ def test_a_service_that_is_ended_while_it_begins_anew_ends_in_order_and_the_swit
 ):
     (tmp_path / "early").mkdir()
     (tmp_path / "early" / "sitecustomize.py").write_text(IMPATIENT)
-    service = field.start(*FEW, "--drift", environ={"PYTHONPATH": str(tmp_path / "early")})  # has to begin anew
+    words = (*FEW, "--payload", '{"input_id": {{ input_id }}}')
+    service = field.start(*words, environ={"PYTHONPATH": str(tmp_path / "early")})
     field.wait_for(state("idle"), "the service runs")
-    field.offer("2", factor=10.0)
+    field.offer("2", factor=10.0, task="raw")  # the template is for another task: it has to begin anew
     until(lambda: service.process.poll() is not None, "the service has ended")
 
     assert service.stop() == 0
-    field.start(*FEW)
+    field.start(*words)
     field.wait_for(state("confirmed"), "version 2 is confirmed", sending=True)
     field.client.wait_for("result", field.sent)
     assert field.service.stop() == 0

@@ -49,7 +49,8 @@ def test_bytes_that_are_none_are_told():
 
 def test_a_result_has_the_metrics_that_its_birth_announced():
     result = {
-        "id": "a/b/c/1", "seq": 1, "source": "camera:0", "time": "1970-01-01T00:00:01Z", "replayed": True,
+        "id": "a/b/c/1", "seq": 1, "source": "camera:0", "time": "1970-01-01T00:00:01Z",
+        "replayed": True, "task": "detect",
         "predictions": [{"label": "cat", "score": 0.5}, {"label": "dog", "score": 0.75}],
     }  # fmt: skip
     of = ResultMetrics("detect")
@@ -62,6 +63,21 @@ def test_a_result_has_the_metrics_that_its_birth_announced():
     assert {(m.timestamp, m.historical) for m in found} == {(1000, True)}
     nothing = {m.name: m.value for m in of.of({**result, "predictions": []}, b"{}")}
     assert (nothing["count"], nothing["top/label"]) == (0, None)
+
+
+def test_late_results_of_an_earlier_model_are_announced_beside_those_of_the_new_one():
+    def of(names):
+        predictions = [{"name": name, "value": 1.5} for name in names]
+        common = {"id": "a/b/c/1", "seq": 1, "source": "s", "time": "1970-01-01T00:00:01Z", "task": "regress"}
+        return {**common, "predictions": predictions}
+
+    new = ResultMetrics.of_result(of(["total"]))
+    both = new.with_those_of(ResultMetrics.of_result(of(["sum"])))
+
+    assert {"values/total", "values/sum"} <= {m.name for m in both.announced(0)}
+    assert [m.name for m in both.of(of(["sum"]), b"{}")][-1] == "values/sum"
+    assert [m.name for m in both.of(of(["total"]), b"{}")][-1] == "values/total"
+    assert {m.value for m in both.of(of(["total"]), b"{}") if m.name.startswith("values/")} == {1.5}
 
 
 @pytest.mark.parametrize("metric", [b"\x0a\x02\xff\xfe\x20\x0a", b"\x0a\x01t\x20\x0c\x7a\x02\xff\xfe"])

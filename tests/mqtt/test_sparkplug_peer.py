@@ -47,7 +47,8 @@ def run(program: str, *arguments: str) -> list[str]:
 
 def test_pysparkplug_reads_births_data_and_deaths():
     result = {
-        "id": "a/b/c/1", "seq": 1, "source": "camera:0", "time": "1970-01-01T00:00:01Z", "replayed": True,
+        "id": "a/b/c/1", "seq": 1, "source": "camera:0", "time": "1970-01-01T00:00:01Z",
+        "replayed": True, "task": "detect",
         "predictions": [{"label": "cat", "score": 0.5}],
     }  # fmt: skip
     metrics = ResultMetrics("detect")

@@ -15,7 +15,8 @@ from edge.errors import SampleError
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity
 from edge.runtime.guard import Guard
-from edge.runtime.instances import Instances
+from edge.runtime.inference import Takeover
+from edge.runtime.instances import Instances, Team
 from edge.runtime.options import RunnerOptions
 from edge.runtime.runner import Runner
 from edge.storage.memory import MemorySpool
@@ -268,7 +269,8 @@ def test_a_bug_in_an_instance_ends_the_process():
 
 def test_an_instance_that_does_not_come_back_is_no_progress():
     engine, ended = Gated(), threading.Event()
-    instances = Instances([Pipeline(engine, Numbers(), as_numbers, IDENTITY)], ended.set, ahead=0)
+    pipeline = Pipeline(engine, Numbers(), as_numbers, IDENTITY)
+    instances = Instances(Team(pipeline, (pipeline,)), ended.set, ahead=0)
     assert instances.progress()
     instances.put([Sample(1, "s", 0, 0)])
     assert engine.wait_for(1)
@@ -276,8 +278,7 @@ def test_an_instance_that_does_not_come_back_is_no_progress():
     assert not instances.room
     engine.open()
     assert ended.wait(PATIENCE_S)
-    works = instances.take()
-    assert works is not None
+    assert instances.take() is not None
     assert instances.progress()
     instances.close()
 
@@ -289,3 +290,45 @@ def test_what_an_instance_has_run_is_not_run_again_for_its_results():
     ((result,),) = other.run(works)
     assert result.predictions[0].value == 4.0
     assert engine.runs == 1
+
+
+def test_another_model_takes_over_at_the_next_sample_while_those_before_end_with_theirs_in_order():
+    old, new = Gated(), Gated()
+    identities = [Identity("d", ModelRef("m", version, version), "regress", "b") for version in "12"]
+    seq = itertools.count(1)
+
+    def pipelines(engine, identity, count):
+        slow = itertools.count(0, 10_000_000).__next__  # by this clock each runs alone
+        return tuple(Pipeline(engine, Numbers(), as_numbers, identity, seq=seq, now=slow) for _ in range(count))
+
+    (flow, *each), (flow2, *each2) = pipelines(old, identities[0], 3), pipelines(new, identities[1], 3)
+    source, broker = ListSource([1, 2], endless=True), FakeBroker()
+    clock, metrics = SystemClock(), Metrics()
+    outbox = Outbox("broker", broker, MemorySpool(10**7), clock=clock, metrics=metrics)
+    runner = Runner(source, flow, [outbox], clock=clock, metrics=metrics, options=RunnerOptions(instances=tuple(each)))
+    let_go, taken = threading.Event(), threading.Event()
+    running = threading.Thread(target=runner.run)
+    running.start()
+    try:
+        assert old.wait_for(1, 2)
+        runner.take_over(Takeover(flow2, tuple(each2), let_go.set, taken))
+        assert taken.wait(PATIENCE_S)
+        source.give(3)
+        old.let_go(2)  # whose instance is free now
+        assert new.wait_for(3)
+        new.open()
+        held = not let_go.is_set()
+        old.open()
+        assert let_go.wait(PATIENCE_S)
+        assert source.wait_for_acks(3)
+    finally:
+        new.open()
+        old.open()
+        runner.stop()
+        running.join()
+
+    assert held
+    results = broker.received
+    assert [r["seq"] for r in results] == [1, 2, 3]
+    assert [r["predictions"][0]["value"] for r in results] == [2, 4, 6]
+    assert [r["model"]["version"] for r in results] == ["1", "1", "2"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.drift import reference
+from edge.drift.learnt import Saved
 from edge.drift.places import Runs
 from edge.drift.reference import FeatureReference, Reference
 from edge.drift.report import Finding, Report
@@ -50,7 +51,15 @@ def usual(random: np.random.Generator) -> np.ndarray:
 class Device:
     """`hours` lets time pass; `hot` is the share of that class."""
 
-    def __init__(self, folder: Path, seen: Reference | None = None, sha256: str = MODEL, seed: int = 5) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seen: Reference | None = None,
+        sha256: str = MODEL,
+        seed: int = 5,
+        before: Saved | None = None,
+    ) -> None:
+        """`before`: what was learnt while another model ran."""
         self.clock = FakeClock(time_ns=1_700_000_000 // 3600 * 3600 * 10**9)
         self.metrics = Metrics()
         self.told: list[Report] = []
@@ -58,7 +67,7 @@ class Device:
         self._random = np.random.default_rng(seed)
         subject = Subject("device", "model", sha256, seen or of(sample()), self.path, HOUR_S)
         self.watch = DriftWatch(subject, self.clock, self.metrics, timestamp, self.told.append)
-        self.watch.open()
+        self.watch.open(before)
         self._runs = Runs(len(self.watch.places.numbers))
 
     def hours(self, count: int, rows: Rows = usual, *, door: Sequence[str] = (), hot: float = 0.5) -> list[Report]:

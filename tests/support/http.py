@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import replace as with_fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,10 +76,17 @@ class Site:
         )
         self.server = HttpServer(ServerOptions(**options), self.failures.append, self.clock, self.metrics)
         self.observe = self.server.serve(served)
+        self.served = served
         self.name = loaded.manifest.name
 
     def pipeline(self) -> Any:
         return assembly.make_pipeline(self.loaded, "device", assembly.PipelineOptions(boot="b00t", seq=self.seq))
+
+    def use(self, loaded: assembly.Loaded, let_go: Callable[[], None]) -> threading.Event:
+        """As `HttpServer.use`."""
+        self.loaded = loaded
+        more = {"manifest": loaded.manifest, "engine": loaded.engine, "sha256": loaded.sha256}
+        return self.server.use(with_fields(self.served, **more), let_go)
 
     def start(self) -> Site:
         self.server.start()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 Dim = int | str
 TYPES = {
@@ -201,6 +201,18 @@ def pictures(path: Path, size: int = 32) -> Path:
     """Any number of pictures (NCHW, 3 channels) in, the mean of each one's channels out."""
     node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)
     return save(path, [node], [info("x", "float32", ("n", 3, size, size))], [info("y", "float32", ("n", 3))])
+
+
+def channels(path: Path, order: Sequence[int], size: int = 32) -> Path:
+    """A picture in, of each pixel a score for each class out: how much it has of the colour that `order` says."""
+    weights = np.eye(3, dtype=np.float32)[list(order)].reshape(3, 3, 1, 1)
+    return save(
+        path,
+        [helper.make_node("Conv", ["x", "w"], ["z"]), helper.make_node("Softmax", ["z"], ["y"], axis=1)],
+        [info("x", "float32", (1, 3, size, size))],
+        [info("y", "float32", (1, 3, size, size))],
+        initializer=[numpy_helper.from_array(weights, "w")],
+    )
 
 
 def mean(path: Path, size: int = 224) -> Path:

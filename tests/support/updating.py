@@ -29,7 +29,7 @@ PASSPHRASE = b"a passphrase for tests"
 
 def write_model(path: Path, version: str = "1", *, factor: float = 2.0, lies: float = 0.0, **more: Any) -> Path:
     """The sum of a row of `a` and `factor * b`. Its golden sample says `lies` too much."""
-    feature_names = more.pop("features", ("a", "b"))
+    feature_names, names = more.pop("features", ("a", "b")), more.pop("names", ("sum",))
     column = np.array([[1.0], *[[factor]] * (len(feature_names) - 1)], dtype=np.float32)
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["row", "weights"], ["value"])],
@@ -44,10 +44,9 @@ def write_model(path: Path, version: str = "1", *, factor: float = 2.0, lies: fl
     manifest = Manifest(
         name="m",
         version=version,
-        task="regress",
         inputs=(Input(name="row", kind="table", shape=("n", len(feature_names)), features=features),),
-        outputs=(Output(name="value", names=("sum",)),),
-        **{"golden": (golden.make({"row": row}, {"value": row @ column + lies}),), **more},
+        outputs=(Output(name="value", names=names),),
+        **{"task": "regress", "golden": (golden.make({"row": row}, {"value": row @ column + lies}),), **more},
     )
     helper.set_model_props(model, {ONNX_KEY: msgspec.json.encode(manifest).decode()})
     path.parent.mkdir(parents=True, exist_ok=True)

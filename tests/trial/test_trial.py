@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from support import onnxmodels
 from support.dying import die
 from support.processes import until
@@ -22,7 +23,7 @@ from edge.pipeline.results import Identity
 from edge.storage.crash_marks import digest_of
 from edge.telemetry.clock import SystemClock
 from edge.trial.blame import TrialMarks
-from edge.trial.trial import Differs, Limits, Report, Trial
+from edge.trial.trial import Differs, Limits, Report, Trial, Verdict
 
 RUNNING, OTHER = ModelRef("m", "1", "a" * 64), ModelRef("m", "2", "b" * 64)
 
@@ -241,3 +242,22 @@ def test_real_models_of_a_file_each(tmp_path: Path) -> None:
         trial.stop()
         loaded.engine.close()
     assert (report.agreement, report.verdict.word) == (1.0, "equal")
+
+
+def test_what_was_counted_beside_another_model_counts_no_more_and_results_of_that_are_passed_over(made: Make) -> None:
+    trial = made(lambda x: x)
+    before = given(trial, ([1.0], [result("cold")]), ([1.0], [result("cold")]))
+    newer = ModelRef("m", "3", "c" * 64)
+    trial.follow(newer)
+    anew = trial.report()
+    for _ in range(3):
+        trial.offer(sample([1.0]), [result("cold")])  # of the model before
+    report = given(trial, ([1.0], [replace(result("hot"), model=newer)]))
+    trial.follow(OTHER, "the model on trial is the one that runs")
+    trial.offer(sample([1.0]), [replace(result("hot"), model=OTHER)])
+
+    assert before.agreement == 0.0
+    assert (anew.samples, anew.agreement, anew.differences) == (0, None, ())
+    assert (report.model, report.agreement) == (newer, 1.0)
+    assert trial.report().verdict == Verdict("ended", "the model on trial is the one that runs")
+    assert trial.report().samples == 0

@@ -23,6 +23,7 @@ from edge.http.catalog import Catalog
 from edge.http.grpc.infer import GrpcInference, parameters
 from edge.http.grpc.messages import SERVICE, Messages
 from edge.http.http_types import Refusal
+from edge.http.in_use import InUse
 from edge.http.openinference.metadata import Models
 from edge.http.openinference.routes import Infer
 from edge.http.openinference.statistics import InferenceStatistics
@@ -78,17 +79,25 @@ class GrpcOptions:
     certificate: Certificate | None = None
 
 
+class Answering(InUse):
+    """The models of now, by name."""
+
+    def __init__(self, messages: Messages, every: Sequence[Served]) -> None:
+        super().__init__()
+        self.every = {one.models.name: one for one in every}
+        self.inferences = {
+            name: GrpcInference(messages, one.infer.inference, (name, one.models.version))
+            for name, one in self.every.items()
+        }
+
+
 class GrpcServer:
     """The event loop's own. `start` and `stop` once each."""
 
     def __init__(self, every: Sequence[Served], catalog: Catalog, auth: Auth) -> None:
         self._messages = Messages()
         self._infer_request = self._messages["ModelInferRequest"]
-        self._every = {one.models.name: one for one in every}
-        self._inferences = {
-            name: GrpcInference(self._messages, one.infer.inference, (name, one.models.version))
-            for name, one in self._every.items()
-        }
+        self._now = Answering(self._messages, every)
         self._catalog = catalog
         self._auth = auth
         self._server: Any = None
@@ -128,14 +137,20 @@ class GrpcServer:
         if self._server is not None:
             await self._server.stop(grace_s)
 
+    def use(self, every: Sequence[Served]) -> Answering:
+        """The next calls, and the next requests of streams, are answered with other models; those that answered until
+        now, to be retired."""
+        before, self._now = self._now, Answering(self._messages, every)
+        return before
+
     # --- the service ----------------------------------------------------------------------------------
 
     def _handlers(self) -> Mapping[str, Any]:
-        catalog, of_server = self._catalog, next(iter(self._every.values())).models
+        catalog = self._catalog
         plain: Mapping[str, Callable[[Any], Any]] = {
             "ServerLive": lambda _: {"live": True},
             "ServerReady": lambda _: {"ready": True},
-            "ServerMetadata": lambda _: of_server.server(),
+            "ServerMetadata": lambda _: next(iter(self._now.every.values())).models.server(),
             "ModelReady": lambda r: {"ready": self._of(r.name, r.version) is not None},
             "ModelMetadata": lambda r: self._of(r.name, r.version).models.metadata(),
             "ModelConfig": lambda r: {"config": self._of(r.name, r.version).models.configuration()},
@@ -181,7 +196,7 @@ class GrpcServer:
 
     def _of(self, name: str, version: str = "") -> Served:
         """The model that a request names. Raises Refusal: 404, 503."""
-        found = self._every.get(name)
+        found = self._now.every.get(name)
         if found is None:
             raise self._catalog.unknown(name)
         found.models.check(name, version or None)
@@ -200,24 +215,27 @@ class GrpcServer:
             await self._end(exc, context)
 
     def _known(self, data: bytes) -> tuple[Served, Callable[[], bytes]] | None:
-        for name, inference in self._inferences.items():
+        for name, inference in self._now.inferences.items():
             if (work := inference.again(data)) is not None:
-                return self._every[name], work
+                return self._now.every[name], work
         return None
 
     def _read(self, request: Any, data: bytes) -> tuple[Served, Callable[[], bytes]]:
         """Of which model it is, and what answers it. Raises Refusal."""
         model = self._of(request.model_name, request.model_version)
-        return model, partial(self._inferences[request.model_name].answer, request, data)
+        return model, partial(self._now.inferences[request.model_name].answer, request, data)
 
-    @staticmethod
-    async def _answer(model: Served, work: Callable[[], bytes], size: int) -> bytes:
+    async def _answer(self, model: Served, work: Callable[[], bytes], size: int) -> bytes:
+        """To be called as soon as the model was found: another one may take over when something else runs."""
+        ended = self._now.ask()
         try:
             response = model.admission.at_once(work, size)
             return response if response is not None else await model.admission.run(work, size)
         except SampleError:
             model.statistics.failed()
             raise
+        finally:
+            ended()
 
     async def _stream_infer(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
         """In the order asked. One that fails is told in its answer, and the stream goes on."""

@@ -4,6 +4,9 @@ Sparkplug wants a session that the broker does not keep and a will of its own, a
 broker confirms. So a SUBSCRIBE follows each group of them: a broker works through a connection in order, and has taken
 what came before it when it answers. What it does not answer is sent again on the next connection, as historical.
 
+Which metrics there are follows from the results: the first one of another model is preceded by a new birth. A result of
+an earlier model that comes late has its own added.
+
 Edge node: device and model of our topics with - between; its only device: the model. Group: the prefix.
 """
 
@@ -12,8 +15,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -64,6 +67,8 @@ class Node:
         self._options = options
         self._topics = topics
         self._metrics = metrics
+        self._model = ""
+        """Whose metrics they are, by its sha256; "" before the first result."""
         self._host = f"{NAMESPACE}/STATE/{host}" if host else ""
         self._client: Client | None = None
         self._changed = threading.Condition()
@@ -139,13 +144,31 @@ class Node:
         if client is None or self._lost:
             raise UnavailableError(f"{self._options.url}: {self._lost or 'not connected'}")
         for record in records:
-            metrics = self._metrics.of(msgspec.json.decode(record.payload), record.payload)
+            result = msgspec.json.decode(record.payload)
             with self._turn:
+                self._announce(result)
+                metrics = self._metrics.of(result, record.payload)
                 self._publish(client, "DDATA", metrics)
                 self._newest = metrics
         _, mid = client.subscribe(self._topics.of("NCMD"), 1)
         self._wait(lambda: mid in self._answered, ANSWER_S, "the broker takes data and answers nothing")
         self._answered.discard(mid or 0)
+
+    def _announce(self, result: Mapping[str, Any]) -> None:
+        """Gives birth where this result has metrics that were not announced, or another model runs."""
+        model, late = result["model"]["sha256"], bool(result.get("replayed"))
+        if model == self._model:
+            return
+        own = ResultMetrics.of_result(result)
+        suits = own.kinds.items() <= self._metrics.kinds.items()
+        first = not self._model
+        if not late:
+            self._model = model
+        if suits and (late or (first and own.kinds == self._metrics.kinds)):
+            return
+        self._metrics = self._metrics.with_those_of(own) if late else own
+        self._newest = ()
+        self._give_birth()
 
     def _publish(self, client: Client, kind: str, metrics: Sequence[Metric]) -> None:
         data = sparkplug.encode(Payload(_now_ms(), metrics, self._seq))
