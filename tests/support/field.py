@@ -10,7 +10,8 @@ from typing import Any
 from support.processes import Client, EdgeRun, Mosquitto, until
 from support.updating import Fleet, write_model
 
-FEW = ("--updates-watch-time", "0", "--updates-watch-samples", "20")
+FEW = ("--updates-watch-time", "0", "--updates-watch-samples", "20", "--updates-latency", "100")
+"""A switch is confirmed soon, however busy the machine is."""
 
 
 class Field:
