@@ -115,9 +115,9 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
     for name, part in (("drift's end", watched), ("trial's end", tried)):
         if part is not None:
             draft.add(name, stop=part.close)
-    guard = sourcing.guard(core, draft, source, tried)
     if updates is not None:
         updates.join(core, draft, session, status)
+    guard = sourcing.guard(core, draft, source, tried, updates)
     if flow.inputs is not None:
         draft.add("connection of its inputs", flow.inputs.session.start, flow.inputs.session.stop)
     options = structs.replace(

@@ -49,7 +49,7 @@ class Proof(msgspec.Struct, frozen=True):
 def limits(settings: Settings) -> Limits:
     """The gates' limits, from the flags."""
     u = settings.updates
-    return Limits(u.latency, u.memory, u.skips, u.watch_time, u.watch_samples)
+    return Limits(u.latency, u.memory, u.skips, u.watch_time, u.watch_samples, u.agreement)
 
 
 def prove(settings: Settings, new: Path, old: Path | None) -> Proof:

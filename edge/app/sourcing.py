@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from edge.app import assembly
 from edge.app.core import Core, Draft
@@ -13,11 +13,15 @@ from edge.mqtt.session import MqttSession
 from edge.plugins.protocols import RememberingSource, RepeatingSource, Source
 from edge.runtime.guard import Guard
 
-if TYPE_CHECKING:
-    from edge.app.trial import TrialPart
-
 ORIGINS_MOST = 1024
 """More than any broker sends without an acknowledgement."""
+
+
+class Blamable(Protocol):
+    """A trial, which may have been at work when the process died."""
+
+    @property
+    def to_blame(self) -> bool: ...
 
 
 def source(core: Core, session: MqttSession | None) -> Source | None:
@@ -57,15 +61,15 @@ def remind(source: RememberingSource, outboxes: Sequence[Outbox]) -> None:
     source.open()  # subscribed first: who reads `online` may publish at once
 
 
-def guard(core: Core, draft: Draft, source: Source | None, tried: TrialPart | None) -> Guard:
+def guard(core: Core, draft: Draft, source: Source | None, *trials: Blamable | None) -> Guard:
     """Behind the lock of topics, where there is a broker: the process that is sent away is the one that would wait. And
-    behind the trial: where the process died of that, no input is suspected."""
+    behind the trials: where the process died of one, no input is suspected."""
     if not isinstance(source, RepeatingSource) or not source.repeats:
         return Guard()
     from edge.runtime.crash_guard import CrashGuard
     from edge.storage.crash_marks import CrashMarks
 
-    excused = (lambda: tried.to_blame) if tried is not None else (lambda: False)
-    guard = CrashGuard(CrashMarks(core.settings.delivery.state_dir, core.stem), excused)
+    marks = CrashMarks(core.settings.delivery.state_dir, core.stem)
+    guard = CrashGuard(marks, lambda: any(trial.to_blame for trial in trials if trial is not None))
     draft.add("crash marks", guard.open, guard.close)
     return guard

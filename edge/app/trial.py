@@ -38,14 +38,15 @@ class TrialPart:
     ) -> None:
         """`trial` is the second model and its pipeline; `differs` is shown what the two do not agree on."""
         from edge.trial.blame import TrialMarks
-        from edge.trial.trial import Trial
+        from edge.trial.trial import Limits, Trial
 
         pipeline, self._loaded = trial
         loaded = self._loaded
         self._core = core
         self._session = session
         self._marks = TrialMarks(core.settings.delivery.state_dir, core.stem, loaded.path, loaded.sha256)
-        self._trial = Trial(pipeline, core.loaded.ref, core.clock, marks=self._marks, differs=differs)
+        limits = Limits(samples=core.settings.drift.trial_samples)
+        self._trial = Trial(pipeline, core.loaded.ref, core.clock, limits, self._marks, differs)
         if core.settings.updates.uri is not None:
             self.follow(core)
         self._said = "undecided"

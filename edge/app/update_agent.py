@@ -21,9 +21,10 @@ from edge.app.core import Carried, Core, Draft
 from edge.app.proving import limits
 from edge.app.status import Status
 from edge.app.swap import Replacement, RunningModel
-from edge.app.update_calls import UpdateCalls
+from edge.app.update_calls import FIRST_S, UpdateCalls, soon
 from edge.app.update_children import UpdateChildren
 from edge.app.update_told import UpdateTold
+from edge.app.update_trial import UpdateTrial
 from edge.errors import ConfigError, FatalError
 from edge.mqtt.messages import Incoming
 from edge.mqtt.session import MqttSession
@@ -42,8 +43,6 @@ from edge.updates.store import UpdateStore
 
 log = logging.getLogger("edge.updates")
 
-FIRST_S = 60.0
-"""The first check comes within so long: a thousand devices that get their power back do not all ask at once."""
 JITTER = 0.1
 LOOK_S = 1.0
 
@@ -63,6 +62,8 @@ class UpdateAgent:
         self._clock = SystemClock()
         self._metrics: Metrics | None = None
         self._told = UpdateTold(store)
+        self._trial = UpdateTrial()
+        self._told.trial = self._trial.told
         self._model: RunningModel | None = None
         self._before = Seen()
         self._began_ns = self._clock.monotonic_ns()
@@ -93,6 +94,7 @@ class UpdateAgent:
                 self._calls.announced(incoming)
 
             session.subscribe(UpdateTopics(core.settings.topics.prefix).announce(self._name), announced, qos=0)
+        self._trial.join(core, draft)
         draft.add("updates", self.start, self.stop)
 
     def _recall(self) -> None:
@@ -102,6 +104,11 @@ class UpdateAgent:
             self._told.offered(release, waits=True)
 
     # --- for the parts around it --------------------------------------------------------------------
+
+    @property
+    def to_blame(self) -> bool:
+        """Whether a new model was tried on live samples when the process died last. From the start on."""
+        return self._trial.to_blame
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._guarded, name="updates", daemon=False)
@@ -143,7 +150,7 @@ class UpdateAgent:
     def _run(self) -> None:
         interval_s = self._settings.updates.interval
         self._began_ns = self._clock.monotonic_ns()
-        due_ns, called = self._began_ns + _ns(_soon(interval_s)), False
+        due_ns, called = self._began_ns + _ns(soon(interval_s)), False
         while True:
             watching = self._store.state.phase == "watching"
             left_s = max(0.0, (due_ns - self._clock.monotonic_ns()) / 1e9)
@@ -157,7 +164,7 @@ class UpdateAgent:
                 self._wanted, due_ns, called = wanted, self._clock.monotonic_ns(), False
             if not called and self._calls.news():
                 called = True
-                due_ns = min(due_ns, self._clock.monotonic_ns() + _ns(_soon(interval_s)))
+                due_ns = min(due_ns, self._clock.monotonic_ns() + _ns(soon(interval_s)))
             if self._clock.monotonic_ns() >= due_ns:
                 self.check(self._switch)
                 jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
@@ -181,14 +188,7 @@ class UpdateAgent:
     def _seen(self) -> Seen:
         if self._metrics is None:
             return Seen()
-        counted = self._metrics.snapshot()
-        timed = int(counted.get("results", 0))
-        return Seen(
-            results=timed + int(counted.get("http_inferences", 0)),
-            skipped=int(counted.get("samples_skipped", 0) + counted.get("http_failed", 0)),
-            infer_ms=counted.get("infer_ms", 0.0),
-            timed=timed,
-        ).since(self._before)
+        return Seen.counted(self._metrics.snapshot()).since(self._before)
 
     def _restart(self) -> None:
         self._calls.leave()
@@ -197,8 +197,11 @@ class UpdateAgent:
     def _switch(self, slot: Slot) -> None:
         """Loaded first: what kills the process there dies in `proving`, as a try. Raises OSError."""
         new = self._replacement(self._store.path(slot))
+        if new is not None and not self._leaving.is_set() and (reason := self._try(new)):
+            self._refuse(slot, reason)
+            return
         if self._leaving.is_set():
-            return  # in `proving`, which the next start takes for interrupted
+            return  # in `proving` or `trial`, which the next start takes for interrupted
         version, baseline = self._told.running.version, self._seen().baseline()
         self._go(state.switches(self._store.state, version, baseline, self._now()))
         log.info("switching", extra={"from": self._told.running.version, "to": slot.version})
@@ -206,6 +209,15 @@ class UpdateAgent:
             self._restart()
             return
         self._swap(new)
+
+    def _try(self, new: Replacement) -> str:
+        """Why it is refused on live samples, "" where it is not or nothing comes to try it on. Raises OSError."""
+        assert self._model is not None
+        if reason := self._trial.hindrance(self._model.core, new.core):
+            log.info("the new model is not tried on live samples", extra={"reason": reason})
+            return ""
+        self._go(state.on_trial(self._store.state, self._now()))
+        return self._trial.run(self._model.core, new.core, self._leaving, self._told.progress)
 
     def _go_back(self) -> bool:
         """The confirmed model takes over again; False where only a restart can do that."""
@@ -378,10 +390,6 @@ class UpdateAgent:
             if self._store.state.confirmed is not None or self._leaving.wait(wait_s):
                 return
             wait_s = min(60.0, 2 * wait_s)
-
-
-def _soon(interval_s: float) -> float:
-    return random.uniform(0, min(FIRST_S, interval_s))  # noqa: S311 - no secret
 
 
 def _ns(seconds: float) -> int:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import deque
 
 from edge.mqtt.messages import Incoming
+
+FIRST_S = 60.0
+"""The first check comes within so long: a thousand devices that get their power back do not all ask at once."""
+
+
+def soon(interval_s: float) -> float:
+    """Seconds until a check that a start or an announcement asks for."""
+    return random.uniform(0, min(FIRST_S, interval_s))  # noqa: S311 - no secret
 
 
 class UpdateCalls:

@@ -39,6 +39,7 @@ class UpdateTold:
         self._percent: int | None = None
         self._topic = ""
         self._post: Callable[[bool], None] = lambda _: None
+        self.trial: Callable[[], dict[str, Any] | None] = lambda: None
 
     def join(self, core: Core, draft: Draft, session: MqttSession | None, status: Status) -> None:
         """Becomes a part of the service that is told of."""
@@ -70,10 +71,11 @@ class UpdateTold:
             "to": now.candidate.version if now.candidate is not None else gone,
             "latest": latest.version if latest is not None else installed,
             "waiting": waiting is not None,
-            "percent": self._percent if now.phase in ("downloading", "watching") else None,
+            "percent": self._percent if now.phase in ("downloading", "trial", "watching") else None,
             "notes": self._notes[:NOTES_MOST] if latest is not None else "",
             "reason": now.reason or self._trouble,
             "since": timestamp(int(now.since * 1e9)) if now.since else "",
+            "trial": self.trial(),
             "running": {"version": self.running.version, "sha256": self.running.sha256},
             "freshness": self.freshness,
         }
@@ -83,7 +85,7 @@ class UpdateTold:
         self._post(True)
 
     def progress(self, percent: int | None) -> None:
-        """How much of a download, or of the watch, is over, told now and then; None: of neither."""
+        """How much of a download, a trial or the watch is over, told now and then; None: of none."""
         step = None if percent is None else percent // STEP * STEP
         if step != self._percent:
             self._percent = step

@@ -19,7 +19,7 @@ from edge.mqtt.topics import Topics
 
 Component = dict[str, Any]
 
-UNDER_WAY = ("downloading", "verifying", "proving", "switching", "watching")
+UNDER_WAY = ("downloading", "verifying", "proving", "trial", "switching", "watching")
 """States of an update that is being installed."""
 COUNTS_ENABLED = 20
 """With more labels than this their counts are there, but switched off until somebody wants one."""

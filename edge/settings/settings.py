@@ -332,6 +332,11 @@ class UpdateSettings(Struct, frozen=True):
         Flag("share of the samples that a new model may skip beyond what the old one did", parsers.not_negative, "X",
              name="updates-skips"),
     ] = 0.02  # fmt: skip
+    agreement: Annotated[
+        float,
+        Flag("share of the samples of its trial on which a new model has to agree with the one that runs; 0: any",
+             parsers.share, "X", name="updates-agreement"),
+    ] = 0.0  # fmt: skip
     watch_time: Annotated[
         float,
         Flag("seconds that a new model is watched for, at least", parsers.seconds, "S", name="updates-watch-time"),

@@ -57,6 +57,16 @@ class DriftSettings(Struct, frozen=True):
         Flag("a second model that runs on the same samples in what time is left over; told is only how it differs",
              parsers.path, "FILE"),
     ] = None  # fmt: skip
+    trial_samples: Annotated[
+        int,
+        Flag("samples that both have to answer before the verdict of a trial; an update's ends then",
+             parsers.positive, "N"),
+    ] = 200  # fmt: skip
+    trial_time: Annotated[
+        float,
+        Flag("seconds that the new model of an update is tried for at most, on live samples beside the one that runs, "
+             "before the switch; 0: not at all", parsers.seconds, "S"),
+    ] = 30.0  # fmt: skip
 
 
 class CaptureSettings(Struct, frozen=True):

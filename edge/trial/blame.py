@@ -26,6 +26,17 @@ def died_at_work(state_dir: Path, stem: str, volatile: Path | None = None) -> bo
         return False
 
 
+def take_over(state_dir: Path, stem: str, volatile: Path | None = None) -> bool:
+    """The same, and that death is counted, for who may have a trial later in this life."""
+    marks = CrashMarks(state_dir, f"{stem}.trial", volatile)
+    try:
+        died = marks.open() > 0
+    except OSError:
+        return False
+    marks.close()
+    return died
+
+
 class TrialMarks:
     """`open` and `close` in the main thread, `begin` and `end` in the trial's."""
 

@@ -132,15 +132,17 @@ class Trial:
         self._thread = threading.Thread(target=self._run, name="trial", daemon=False)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Ends it; a sample that is under way is finished."""
+    def stop(self) -> bool:
+        """Ends it; a sample that is under way is finished. False where it was not within `JOIN_S`."""
         self._ends.set()
         if self._thread is not None:
             self._thread.join(JOIN_S)
+        ended = self._thread is None or not self._thread.is_alive()
         if self._marks is not None:
             self._marks.end()
-            if self._thread is None or not self._thread.is_alive():
+            if ended:
                 self._marks.close()
+        return ended
 
     def offer(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
         """A sample and what the running model said. Never waits."""

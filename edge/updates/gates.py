@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 import msgspec
@@ -24,6 +24,17 @@ class Seen(msgspec.Struct, frozen=True):
     skipped: int = 0
     infer_ms: float = 0.0
     timed: int = 0
+
+    @classmethod
+    def counted(cls, figures: Mapping[str, float]) -> Seen:
+        """Of what a service counts."""
+        timed = int(figures.get("results", 0))
+        return cls(
+            results=timed + int(figures.get("http_inferences", 0)),
+            skipped=int(figures.get("samples_skipped", 0) + figures.get("http_failed", 0)),
+            infer_ms=figures.get("infer_ms", 0.0),
+            timed=timed,
+        )
 
     @property
     def mean_ms(self) -> float:
@@ -50,14 +61,26 @@ class Seen(msgspec.Struct, frozen=True):
         return Baseline(self.skipped / self.samples, self.mean_ms)
 
 
+class Tried(msgspec.Struct, frozen=True):
+    """What a trial has seen: samples that both models were given, the share of them on which they agree, and how many
+    each of the two skipped."""
+
+    samples: int
+    agreement: float
+    skipped: int
+    skipped_before: int
+
+
 class Limits(msgspec.Struct, frozen=True):
-    """As the flags `--updates-...` say them."""
+    """As the flags `--updates-...` say them. `agreement`: the least share of a trial's samples that both answer alike,
+    0: any."""
 
     latency: float = 1.5
     memory: int = 32 * MB
     skips: float = 0.02
     watch_time_s: float = 600.0
     watch_samples: int = 200
+    agreement: float = 0.0
 
 
 def memory(left: int | None, limits: Limits) -> str:
@@ -81,13 +104,35 @@ def latency(new_ms: Sequence[float], old_ms: Sequence[float], limits: Limits) ->
     )
 
 
+def tried(found: Tried, limits: Limits) -> str:
+    """On live samples, before the switch. Latency is no gate here: a trial runs in what time is left over."""
+    if found.samples < FEWEST:
+        return ""
+    if _too_many(found.skipped, found.samples, found.skipped_before / found.samples, limits):
+        return (
+            f"it skips {found.skipped} of {found.samples} live samples, the model that runs {found.skipped_before}; "
+            f"--updates-skips allows {limits.skips:.1%} more"
+        )
+    if found.agreement < limits.agreement:
+        return (
+            f"it agrees with the model that runs on {found.agreement:.1%} of {found.samples} live "
+            f"samples, --updates-agreement wants {limits.agreement:.1%}"
+        )
+    return ""
+
+
+def _too_many(skipped: int, samples: int, before: float, limits: Limits) -> bool:
+    """Three standard errors are allowed for chance."""
+    expected = min(1.0, before + limits.skips) * samples
+    return skipped > expected + 3 * math.sqrt(expected) + 1
+
+
 def watched(seen: Seen, before: Baseline | None, limits: Limits) -> str:
-    """After the switch. Judged from the first samples on, with three standard errors of allowance for chance."""
+    """After the switch. Judged from the first samples on."""
     if seen.samples < FEWEST:
         return ""
     old = before.skipped if before is not None else 0.0
-    expected = min(1.0, old + limits.skips) * seen.samples
-    if seen.skipped > expected + 3 * math.sqrt(expected) + 1:
+    if _too_many(seen.skipped, seen.samples, old, limits):
         return (
             f"{seen.skipped} of {seen.samples} samples were skipped, of the model before {old:.1%}; "
             f"--updates-skips allows {limits.skips:.1%} more"

@@ -1,8 +1,11 @@
 """Where a device stands with an update: values, and the only ways from one to the next. Pure; `store.py` keeps them.
 
-    idle -> downloading -> verifying -> proving -> switching -> watching -> confirmed
-                 |             |           |                        |
-                 '-------------'-----------'---> idle (again later) '-> rolled-back (that version never again)
+    idle -> downloading -> verifying -> proving -> trial -> switching -> watching -> confirmed
+                 |             |           |         |                      |
+                 '-------------'-----------'---------'-> idle (later)       '-> rolled-back (that version never again)
+
+A trial is left out where nothing comes that it could be tried on (`proving` -> `switching`); what fails a gate before
+the switch is `rolled-back`, too.
 
 The rule is that of boot loaders with two slots: what may go wrong is written down before it is tried. A model that is
 not proven by a watch is started once (`begin`); if the process ends otherwise than in order, the next start is on the
@@ -18,7 +21,7 @@ import msgspec
 from msgspec.structs import replace
 
 Phase = Literal[
-    "idle", "downloading", "verifying", "proving", "switching", "watching", "confirmed", "rolled-back"
+    "idle", "downloading", "verifying", "proving", "trial", "switching", "watching", "confirmed", "rolled-back"
 ]  # fmt: skip
 TRIES = 3
 REFUSED_MOST = 64
@@ -86,7 +89,7 @@ def _step(state: State, among: tuple[Phase, ...], phase: Phase, now: float, reas
 
 
 _SETTLED: tuple[Phase, ...] = ("idle", "confirmed", "rolled-back")
-UNPROVEN: tuple[Phase, ...] = ("downloading", "verifying", "proving")
+UNPROVEN: tuple[Phase, ...] = ("downloading", "verifying", "proving", "trial")
 """While the confirmed model runs and another one is on its way."""
 
 
@@ -106,9 +109,14 @@ def proves(state: State, now: float) -> State:
     return replace(_step(state, ("verifying",), "proving", now), tries=state.tries + 1)
 
 
+def on_trial(state: State, now: float) -> State:
+    """It runs on live samples beside the confirmed model, and nothing of it is published: part of the same try."""
+    return _step(state, ("proving",), "trial", now)
+
+
 def switches(state: State, before: str, baseline: Baseline | None, now: float) -> State:
     """It has passed every gate. `before` is the version that runs, `baseline` what it did."""
-    return replace(_step(state, ("proving",), "switching", now), before=before, baseline=baseline, clean=False)
+    return replace(_step(state, ("proving", "trial"), "switching", now), before=before, baseline=baseline, clean=False)
 
 
 def adopts(state: State, now: float) -> State:
@@ -132,9 +140,9 @@ def begin(state: State, now: float, *, excused: bool = False) -> State:
 
 
 def ended(state: State) -> State:
-    """The process ends in order: if it watches, the next one goes on with that; if a model is being proven, that was no
-    try of it."""
-    if state.phase == "proving":
+    """The process ends in order: if it watches, the next one goes on with that; if a model is being proven or tried,
+    that was no try of it."""
+    if state.phase in ("proving", "trial"):
         return replace(state, tries=max(0, state.tries - 1))
     return replace(state, clean=True) if state.phase == "watching" else state
 

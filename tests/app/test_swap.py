@@ -44,6 +44,7 @@ class Switching:
         self.model: RunningModel | None = None
         self.hindrances: list[str] = []
         self.tell = lambda: None
+        self.to_blame = False
 
     def runs(self, core: Core) -> RunningModel:
         self.model = RunningModel(core)

@@ -128,6 +128,7 @@ def test_a_model_that_is_not_loaded_beside_the_one_that_runs_is_judged_by_a_star
 
 def by_hand_flags(fleet, store, tmp_path) -> list[str]:
     flags = f"--model {tmp_path}/m1.onnx --http 0 --device d --updates-manual --mqtt mqtt://localhost:1".split()
+    flags += ["--trial-time", "0"]
     return [*flags, "--updates", fleet.uri, "--updates-root", str(fleet.root), "--state-dir", str(store.folder.parent)]
 
 

@@ -46,7 +46,7 @@ def test_a_new_version_takes_over_while_inputs_come_and_none_is_lost_doubled_or_
     assert len({r["model"]["sha256"] for r in results}) == 2
     assert lives(results) == 1
     told = list(dict.fromkeys(said["state"] for said in field.client.of("update")))
-    assert told == ["idle", "downloading", "verifying", "proving", "switching", "watching", "confirmed"]
+    assert told == ["idle", "downloading", "verifying", "proving", "trial", "switching", "watching", "confirmed"]
     watching = next(said for said in field.client.of("update") if said["state"] == "watching")
     assert (watching["from"], watching["to"]) == ("1", "2")
     until(lambda: field.client.of("info")[-1]["update"] == field.client.of("update")[-1], "info says the same")
@@ -102,7 +102,7 @@ def test_a_model_whose_golden_samples_do_not_come_out_is_refused_and_the_old_one
 
 def test_a_model_that_skips_what_comes_is_given_up_and_the_old_one_comes_back(field):
     """It passes every gate before the switch: its golden samples are right, for features that do not come."""
-    field.start("--updates-watch-time", "0", "--updates-watch-samples", "1000000")
+    field.start("--updates-watch-time", "0", "--updates-watch-samples", "1000000", "--trial-time", "0")
     field.wait_for(state("idle"), "the service runs")
     field.offer("2", features=("a", "b", "c"))
     field.wait_for(state("watching"), "version 2 is watched", sending=True)
@@ -113,6 +113,21 @@ def test_a_model_that_skips_what_comes_is_given_up_and_the_old_one_comes_back(fi
     assert "samples were skipped" in said["reason"]
     assert lives([*field.client.of("result"), *field.client.of("error")]) == 1
     assert len(field.client.of("result")) + len(field.client.of("error")) == field.sent
+
+
+def test_a_model_that_skips_what_comes_is_refused_on_live_samples_before_it_makes_a_result(field):
+    field.start(*FEW, "--trial-samples", "1000000")
+    field.wait_for(state("idle"), "the service runs")
+    field.offer("2", features=("a", "b", "c"))
+    field.wait_for(state("trial"), "version 2 is tried", sending=True)
+    until(lambda: field.sent >= 60 or field.send(), "samples enough for a verdict")
+    said = field.wait_for(state("rolled-back"), "version 2 is refused", sending=True)
+    results = field.client.wait_for("result", field.sent)
+
+    assert "live samples, the model that runs 0; --updates-skips allows 2.0% more" in said["reason"]
+    assert said["trial"]["skipped"]["trial"] == said["trial"]["samples"] >= 20
+    assert {r["model"]["version"] for r in results} == {"1"}
+    assert field.client.of("error") == []
 
 
 def test_a_process_that_is_killed_while_it_watches_comes_back_on_the_confirmed_model(field):
@@ -264,7 +279,7 @@ def test_what_only_a_person_can_mend_ends_the_start(tmp_path, words, why):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("wanted", ["downloading", "verifying", "proving", "switching", "watching"])
+@pytest.mark.parametrize("wanted", ["downloading", "verifying", "proving", "trial", "switching", "watching"])
 def test_a_kill_in_any_state_loses_no_input_and_the_update_is_done_in_the_end(field, wanted):
     field.start(*FEW)
     field.wait_for(state("idle"), "the service runs")

@@ -10,7 +10,8 @@ from typing import Any
 from support.processes import Client, EdgeRun, Mosquitto, until
 from support.updating import Fleet, write_model
 
-FEW = ("--updates-watch-time", "0", "--updates-watch-samples", "20", "--updates-latency", "100")
+FEW = ("--updates-watch-time", "0", "--updates-watch-samples", "20", "--updates-latency", "100",
+       "--trial-samples", "5", "--trial-time", "30")  # fmt: skip
 """A switch is confirmed soon, however busy the machine is."""
 
 
@@ -37,7 +38,8 @@ class Field:
         self.service = EdgeRun(
             self.folder,
             *("--model", model or str(self.folder / "m1.onnx"), "--mqtt", self.broker.url, "--device", "d"),
-            *("--updates", self.fleet.uri, "--updates-root", str(self.fleet.root), "--updates-interval", "0.5", *more),
+            *("--updates", self.fleet.uri, "--updates-root", str(self.fleet.root), "--updates-interval", "0.5"),
+            *("--trial-time", "0.5", *more),
             environ=environ,
         )
         return self.service

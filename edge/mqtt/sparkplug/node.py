@@ -146,7 +146,7 @@ class Node:
         for record in records:
             result = msgspec.json.decode(record.payload)
             with self._turn:
-                self._announce(result)
+                self._announce(client, result)
                 metrics = self._metrics.of(result, record.payload)
                 self._publish(client, "DDATA", metrics)
                 self._newest = metrics
@@ -154,7 +154,7 @@ class Node:
         self._wait(lambda: mid in self._answered, ANSWER_S, "the broker takes data and answers nothing")
         self._answered.discard(mid or 0)
 
-    def _announce(self, result: Mapping[str, Any]) -> None:
+    def _announce(self, client: Client, result: Mapping[str, Any]) -> None:
         """Gives birth where this result has metrics that were not announced, or another model runs."""
         model, late = result["model"]["sha256"], bool(result.get("replayed"))
         if model == self._model:
@@ -168,7 +168,7 @@ class Node:
             return
         self._metrics = self._metrics.with_those_of(own) if late else own
         self._newest = ()
-        self._give_birth()
+        self._give_birth(client)
 
     def _publish(self, client: Client, kind: str, metrics: Sequence[Metric]) -> None:
         data = sparkplug.encode(Payload(_now_ms(), metrics, self._seq))

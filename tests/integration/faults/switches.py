@@ -116,6 +116,7 @@ class Field(Ground):
         first, sha256 = self.write(0)
         updates = ("--updates", self.fleet.uri, "--updates-root", str(self.fleet.root), "--updates-interval", "0.3")
         limits = ("--updates-watch-time", "0", "--updates-watch-samples", "20", "--updates-latency", "1000")
+        limits += ("--trial-samples", "5", "--trial-time", "5")
         self.service = Service([*self._arguments(first), *updates, *limits], {}, self.place / "edge-run.log")
         self.publisher = Publisher(self.ends[0].port, f"{BASE}/input", five=True)
         self.subscriber = Heard(self.ends[1].port, BASE)

@@ -1,0 +1,133 @@
+"""An update's trial: the new model on live samples beside the one that runs, before it takes over.
+
+It is loaded already, and runs in a thread of its own (`edge.trial`) in what time is left over, a quarter of one core at
+most. Nothing of it is a result: what it answers otherwise is told, for a new model is there to answer otherwise.
+Refused is one that skips what the other answers, that breaks off, or at whose work the process has died twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edge.app import assembly, proving
+from edge.app.core import Core, Draft
+from edge.data.result import Result, Skipped
+from edge.data.sample import Sample
+from edge.data.units import SECOND_NS
+from edge.updates import gates
+from edge.updates.gates import Tried
+
+if TYPE_CHECKING:
+    from edge.trial.trial import Limits, Report, Trial
+
+log = logging.getLogger("edge.updates")
+
+LOOK_S = 0.2
+MARKS = "update"
+"""Beside those of `--trial`, in the state folder."""
+
+
+class UpdateTrial:
+    """`hindrance` and `run` belong to the thread of the updates, `told` is for any; the rest to the main thread, before
+    the service runs."""
+
+    def __init__(self) -> None:
+        self.to_blame = False
+        """Whether a new model was tried when the process died last: then no input is to blame for that."""
+        self._trial: Trial | None = None
+        self._told: dict[str, Any] | None = None
+        self._fed = False
+
+    def join(self, core: Core, draft: Draft) -> None:
+        """It sees each sample of the flow, and what the model that runs said of it."""
+        if core.settings.drift.trial_time and not core.runs:
+            self._fed = True
+            draft.observers.append(self._observe)
+        draft.add("marks of an update's trial", lambda: self._take_over(core))
+
+    def _take_over(self, core: Core) -> None:
+        from edge.trial import blame
+
+        self.to_blame = blame.take_over(core.settings.delivery.state_dir, f"{core.stem}.{MARKS}")
+
+    def _observe(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
+        if (trial := self._trial) is not None:
+            trial.offer(sample, outcomes)
+
+    def told(self) -> dict[str, Any] | None:
+        """How the two models differ, as it stands, or as the last trial ended; None before the first."""
+        trial = self._trial
+        return _told(trial.report()) if trial is not None else self._told
+
+    def hindrance(self, old: Core, new: Core) -> str:
+        """Why the two cannot be compared on what comes, or it is not asked for; "" where they can."""
+        settings, tasks = new.settings, [core.loaded.manifest.task for core in (old, new)]
+        if not self._fed:
+            return "--trial-time 0" if not settings.drift.trial_time else "nothing comes that both could be given"
+        if settings.tracking.lost_s is not None:
+            return "--track: the new model's objects are not followed yet, so they would differ"
+        if settings.topics.commands:
+            return "--commands: what the model that runs was told, the new one is told once it runs"
+        return "" if tasks[0] == tasks[1] else f"it does {tasks[1]}, the model that runs {tasks[0]}"
+
+    def run(self, old: Core, new: Core, leaving: threading.Event, progress: Callable[[int], None]) -> str:
+        """Tries it until both have answered enough, the time is over or the process is `leaving`; why it is refused, ""
+        where it is not. A refused model is closed. `progress` is told how many hundredths are over."""
+        from edge.trial.blame import TrialMarks
+        from edge.trial.trial import Limits, Trial
+
+        settings, loaded = new.settings, new.loaded
+        options = assembly.PipelineOptions("trial", old.rows, settings.input.max_input)
+        pipeline = assembly.make_pipeline(loaded, settings.topics.device, options)
+        marks = TrialMarks(settings.delivery.state_dir, f"{old.stem}.{MARKS}", loaded.path, loaded.sha256)
+        limits = Limits(settings.drift.trial_samples, settings.updates.agreement)
+        trial = Trial(pipeline, old.loaded.ref, new.clock, limits, marks)
+        ends_ns = new.clock.monotonic_ns() + int(settings.drift.trial_time * SECOND_NS)
+        trial.start()
+        self._trial = trial
+        try:
+            while not (_over(report := trial.report(), limits) or new.clock.monotonic_ns() >= ends_ns):
+                left = (ends_ns - new.clock.monotonic_ns()) / SECOND_NS / settings.drift.trial_time
+                progress(int(100 * max(1 - left, report.samples / limits.samples)))
+                if leaving.wait(LOOK_S):
+                    break
+        finally:
+            ended = trial.stop()
+            report = trial.report()
+            self._told, self._trial = _told(report), None
+        if leaving.is_set():
+            return ""
+        _log(report)
+        if not ended:  # nor is it closed: it is still at work
+            return "it did not come to an end with a live sample that it was tried on"
+        reason = _refused(report, proving.limits(settings))
+        if reason:
+            loaded.engine.close()
+        return reason
+
+
+def _refused(report: Report, limits: gates.Limits) -> str:
+    if report.verdict.word == "broken":
+        return report.verdict.reason
+    skipped = report.skipped
+    found = Tried(report.samples, report.agreement or 0.0, int(skipped.trial), int(skipped.running))
+    return gates.tried(found, limits)
+
+
+def _over(report: Report, limits: Limits) -> bool:
+    return report.verdict.word == "broken" or report.samples >= limits.samples
+
+
+def _told(report: Report) -> dict[str, Any]:
+    said: dict[str, Any] = msgspec.to_builtins(report)
+    return {name: value for name, value in said.items() if name not in ("model", "trial", "verdict")}
+
+
+def _log(report: Report) -> None:
+    said = {name: value for name, value in _told(report).items() if value is not None and name != "differences"}
+    log.info("the new model was tried on live samples", extra=said)

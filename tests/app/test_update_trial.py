@@ -1,0 +1,183 @@
+"""A new model of an update on live samples, beside the one that runs: refused, told, or without anything to see."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.onnxmodels import scores
+from support.processes import PATIENCE_S
+from support.updating import write_model
+
+from edge.app import loading
+from edge.app.build import build
+from edge.app.core import Core, Draft
+from edge.app.swap import RunningModel
+from edge.app.update_trial import UpdateTrial
+from edge.data.sample import Sample
+from edge.settings import layers
+from edge.storage.crash_marks import CrashMarks, digest_of
+from edge.trial.blame import TrialMarks
+
+
+class Device:
+    """Runs a model, and is offered another one. Samples come as fast as they are taken."""
+
+    def __init__(self, folder: Path, running: Path, new: Path, *flags: str) -> None:
+        words = [f"--model={running}", "--mqtt", "embedded", "--state-dir", str(folder / "state"), "--device", "d"]
+        self.settings = layers.read([*words, *flags], {}, "0")
+        self.trial, self.draft = UpdateTrial(), Draft()
+        self.leaving, self.said = threading.Event(), []
+        cores: list[Core] = []
+        build(self.settings, loading.open_model(self.settings), Following(cores.append))
+        self.running = RunningModel(cores[0])
+        self.new = self.running.load(self.settings, new).core
+        self.trial.join(self.running.core, self.draft)
+        for part in self.draft.parts:
+            part.start()
+
+    def run(self, *rows: dict) -> str:
+        """Why the new one is refused, after a trial in which these rows come again and again."""
+        pipeline, over = self.running.core.pipeline(), threading.Event()
+
+        def feed() -> None:
+            while rows and not over.is_set():
+                for row in rows:
+                    sample = Sample(row, "test", 0, 0)
+                    for observe in self.draft.observers:
+                        observe(sample, pipeline.run(pipeline.prepare([sample]))[0])
+
+        feeding = threading.Thread(target=feed)
+        feeding.start()
+        try:
+            return self.trial.run(self.running.core, self.new, self.leaving, self.said.append)
+        finally:
+            over.set()
+            feeding.join(PATIENCE_S)
+
+
+class Following:
+    """In the place of the updates: says what the parts are made with."""
+
+    to_blame = False
+
+    def __init__(self, made: Callable[[Core], None]) -> None:
+        self._made = made
+
+    def runs(self, core: Core) -> RunningModel:
+        self._made(core)
+        return RunningModel(core)
+
+    def join(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def device(tmp_path) -> Iterator[Callable[..., Device]]:
+    made: list[Device] = []
+
+    def make(*flags: str, **new) -> Device:
+        files = write_model(tmp_path / "m1.onnx", "1"), write_model(tmp_path / "m2.onnx", "2", **new)
+        made.append(Device(tmp_path, *files, "--trial-samples", "50", "--trial-time", "60", *flags))
+        return made[-1]
+
+    yield make
+    for one in made:
+        for core in (one.running.core, one.new):
+            core.loaded.engine.close()
+
+
+def test_a_model_that_skips_what_the_other_one_answers_is_refused_with_both_figures(device):
+    reason = device(features=("a", "b", "c")).run({"a": 1, "b": 2})
+
+    assert "live samples, the model that runs 0; --updates-skips allows 2.0% more" in reason
+
+
+def test_rows_that_both_skip_are_no_fault_of_the_new_one(device):
+    assert device().run({"a": 1, "b": 2}, {"nothing": 1}) == ""
+
+
+def test_what_the_new_model_answers_otherwise_is_told_and_no_reason_to_refuse_it(device):
+    one = device(factor=10.0)
+    reason, told = one.run({"a": 1, "b": 0}, {"a": 1, "b": 2}), one.trial.told()
+
+    assert reason == ""
+    assert told["samples"] >= 50
+    assert 0.2 < told["agreement"] < 0.8  # the one row, and not the other
+    assert [(d["from"], d["to"]) for d in told["differences"]] == [("sum", "sum higher")]
+    assert told["latency_ms"].keys() == told["skipped"].keys() == {"running", "trial"}
+
+
+def test_with_a_limit_of_agreement_it_is_refused(device):
+    reason = device("--updates-agreement", "0.9", factor=10.0).run({"a": 1, "b": 0}, {"a": 1, "b": 2})
+
+    assert "live samples, --updates-agreement wants 90.0%" in reason
+
+
+def test_where_nothing_comes_it_goes_on_when_the_time_is_over(device):
+    one = device("--trial-time", "0.2")
+
+    assert one.run() == ""
+    assert (one.trial.told()["samples"], one.trial.told()["agreement"]) == (0, None)
+
+
+def test_it_ends_with_the_service(device):
+    one = device()
+    one.leaving.set()
+
+    assert one.run() == ""
+    assert one.trial.told()["samples"] == 0
+
+
+def test_how_far_it_is_is_told(device):
+    one = device("--trial-samples", "1000000", "--trial-time", "1")
+    one.run({"a": 1, "b": 2})
+
+    assert one.said == sorted(one.said)
+    assert 0 <= one.said[0] < one.said[-1] <= 100
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_model_at_whose_work_the_process_died_twice_is_refused_and_no_input_is_to_blame(device, tmp_path, deaths):
+    one = device("--trial-samples", "1")
+    for _ in range(deaths):
+        marks = CrashMarks(tmp_path / "state", "d.m.update.trial")
+        marks.open()
+        marks.slot().begin(digest_of(one.new.loaded.sha256.encode()))  # and then the process dies
+        one = device("--trial-samples", "1")
+        assert one.trial.to_blame
+    reason = one.run({"a": 1, "b": 2})
+
+    assert ("died twice while m2.onnx was at work" in reason) == (deaths == 2)
+    assert reason or deaths == 1
+
+
+def test_a_trial_that_ended_leaves_nothing_to_blame(device, tmp_path):
+    device("--trial-samples", "1").run({"a": 1, "b": 2})
+
+    assert not device().trial.to_blame
+    assert TrialMarks(tmp_path / "state", "d.m.update", tmp_path / "m2.onnx", "0" * 64).open() == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (("--trial-time", "0"), "--trial-time 0"),
+        (("--commands",), "--commands: what the model that runs was told"),
+    ],
+)
+def test_what_cannot_be_tried_is_not_and_why_is_told(device, flags, why):
+    one = device(*flags)
+
+    assert why in one.trial.hindrance(one.running.core, one.new)
+
+
+def test_a_model_of_another_task_is_not_tried(tmp_path, device):
+    one = device()
+    other = scores(tmp_path / "other.onnx")
+
+    assert one.trial.hindrance(one.running.core, one.new) == ""
+    new = one.running.load(one.settings, other).core
+    assert "it does" in one.trial.hindrance(one.running.core, new)
+    new.loaded.engine.close()
