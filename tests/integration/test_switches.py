@@ -289,7 +289,7 @@ def test_masks_go_on_with_the_new_model(field, tmp_path):
     pixels[:, :16, 2] = 255  # OpenCV's order: red
     picture = cv2.imencode(".png", pixels)[1].tobytes()
     device.payload = lambda _: picture
-    flags = ("--name", "m", "--mask", "--labels", str(labels), "--updates-latency", "100")
+    flags = ("--name", "m", "--mask", "--labels", str(labels))
     device.start(*FEW, *flags)
     device.wait_for(state("idle"), "the service runs")
     device.send()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 import time
@@ -65,7 +66,7 @@ def test_what_has_not_changed_is_answered_as_before_without_the_library(fleet, s
     assert first.freshness == ("known" if synced else "unknown")
     assert bytes_of(device) == before
     assert [path for path, *_ in server.asked] == (
-        ["/metadata/2.root.json", "/metadata/timestamp.json"] if kind == "http" else []
+        ["/metadata/timestamp.json", "/metadata/2.root.json"] if kind == "http" else []
     )
 
 
@@ -181,7 +182,7 @@ def test_it_imports_nothing_that_is_installed_and_no_library_of_signatures(fleet
     answer, modules = out.split("\n", 1)
 
     assert answer == "same"
-    assert not {"tuf", "urllib3", "msgspec", "edge", "pathlib", "hashlib"} & set(modules.split())
+    assert not {"tuf", "urllib3", "msgspec", "edge", "pathlib", "hashlib", "http", "email"} & set(modules.split())
 
 
 def test_the_folder_that_it_is_run_in_is_not_imported_from(fleet, device, tmp_path):
@@ -229,3 +230,66 @@ def test_an_address_that_needs_more_than_a_look_is_for_the_library(look, base):
 def test_a_server_that_wants_a_certificate_gets_it(fleet, look, papers):
     with RangeServer(fleet.public, papers=papers, client=True) as server:
         assert look(server.uri, papers.ca, *papers.pair("client"))
+
+
+RAW = {
+    "no length": b"HTTP/1.1 200 OK\r\n\r\n%b",
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: %d\r\n\r\n%b",
+    "less than it says": b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n%b",
+    "no HTTP": b"220 mail.example ESMTP\r\n\r\n",
+    "nothing": b"",
+    "a head without end": b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1000,
+    "a line without end": b"HTTP/1.1 200 OK\r\na: " + b"b" * 100_000,
+    "a length that is none": b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n%b",
+}
+
+
+@pytest.mark.parametrize("answer", RAW.values(), ids=RAW)
+def test_an_answer_that_is_no_plain_file_is_for_the_library(fleet, tmp_path, answer):
+    kept = tmp_path / "kept.json"
+    kept.write_bytes(fleet.newest("timestamp").read_bytes())
+    body = kept.read_bytes()
+    raw = answer.replace(b"%d", b"%d" % len(body)).replace(b"%b", body)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(raw)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        words = [*BARE, glance.__file__, f"http://127.0.0.1:{server.getsockname()[1]}/", "2", str(kept)]
+        said = subprocess.run(words, capture_output=True)
+        thread.join()
+
+    assert (said.stdout, said.stderr) == (b"other", b"")
+
+
+@pytest.mark.parametrize("refusal", ["403 Forbidden", "404 Not Found"])
+def test_a_bucket_that_answers_in_chunks_that_there_is_no_newer_root_says_the_same(fleet, tmp_path, refusal):
+    kept = tmp_path / "kept.json"
+    kept.write_bytes(fleet.newest("timestamp").read_bytes())
+    body, asked = kept.read_bytes(), []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, connection.makefile("rb") as lines:
+                for _ in range(2):
+                    asked.append(next(lines).split()[1])
+                    while lines.readline().strip():
+                        pass
+                    found = b"timestamp" in asked[-1]
+                    head = b"200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+                    none = refusal.encode() + b"\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+                    connection.sendall(b"HTTP/1.1 " + (head if found else none))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        words = [*BARE, glance.__file__, f"http://127.0.0.1:{server.getsockname()[1]}/", "2", str(kept)]
+        said = subprocess.run(words, capture_output=True).stdout
+        thread.join()
+
+    assert (said, asked) == (b"same", [b"/metadata/timestamp.json", b"/metadata/2.root.json"])
