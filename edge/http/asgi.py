@@ -42,6 +42,8 @@ log = logging.getLogger("edge.http")
 STOPS = as_json({"error": "the server stops"}, 503, (*RETRY, *CLOSE))
 FREE = frozenset({"/health", "/v2/health/live", "/v2/health/ready"})
 """Paths that are answered whatever share of the processor requests have used."""
+PIECE = 262_144
+"""Bytes that are unpacked at once."""
 
 
 class Endpoints(InUse):
@@ -134,7 +136,7 @@ class App:
             if request.refusal is not None:
                 await asyncio.sleep(request.delay_s)
                 return request.refusal
-            request.body = await self._unpacked(request)
+            await self._unpack(request)
             handler = endpoints.hot.get((request.method, request.path)) if not request.query else None
             if handler is not None:
                 return await handler.later(request.body, request.by_name, gone)
@@ -155,30 +157,39 @@ class App:
             return None
         return response
 
-    async def _unpacked(self, request: Request) -> bytes:
+    async def _unpack(self, request: Request) -> None:
+        """What was unpacked is held, and counts as what came: a request of some kilobytes may wait with megabytes."""
         coding = request.header(b"content-encoding").strip().lower()
         if coding in ("", "identity"):
-            return request.body
+            return
         if coding not in ("gzip", "deflate"):
             raise Refusal(415, f"Content-Encoding {coding[:20]!r}; gzip, deflate and identity are understood")
-        return await self._admission.aside(lambda: self._unpack(request.body, coding))
+        body = await self._admission.aside(lambda: self._unpacked(request.body, coding))
+        self._budget.hold(request, len(body) - len(request.body))
+        request.body = body
 
-    def _unpack(self, data: bytes, coding: str) -> bytes:
+    def _unpacked(self, data: bytes, coding: str) -> bytes:
         """Of one member, or several of gzip (RFC 1952, 2.2). Raises Refusal: 400, 413."""
-        content, most = bytearray(), self._budget.most
+        pieces: list[bytes] = []
+        size, most = 0, self._budget.most
         while True:
             inflate = zlib.decompressobj(47)  # zlib's or gzip's header, whichever stands there
-            try:
-                content += inflate.decompress(data, most + 1 - len(content))
-            except zlib.error as exc:
-                raise Refusal(400, f"the body is not {coding}: {exc}") from exc
-            if len(content) > most:
-                raise self._budget.too_large(len(content))
-            if not inflate.eof:
-                raise Refusal(400, f"the {coding} body ends in the middle")
+            while not inflate.eof:
+                try:
+                    piece = inflate.decompress(data, PIECE)
+                except zlib.error as exc:
+                    raise Refusal(400, f"the body is not {coding}: {exc}") from exc
+                pieces.append(piece)
+                size += len(piece)
+                if size > most:
+                    pieces.clear()  # not to wait for the error's end
+                    raise self._budget.too_large(size)
+                data = inflate.unconsumed_tail
+                if not (piece or data or inflate.eof):
+                    raise Refusal(400, f"the {coding} body ends in the middle")
             data = inflate.unused_data
             if not data:
-                return bytes(content)
+                return b"".join(pieces)
             if not data.startswith(b"\x1f\x8b"):
                 raise Refusal(400, f"{len(data)} bytes behind the end of the {coding} body")
 

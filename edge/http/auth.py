@@ -15,6 +15,7 @@ import ipaddress
 import logging
 import socket
 import ssl
+from asyncio import sslproto
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -120,6 +121,7 @@ class Certificate:
 
     def __init__(self, cert: Path, key: Path | None) -> None:
         """Raises ConfigError."""
+        bound_buffers()
         self._files = (cert, key)
         self._seen = self._changed()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -150,6 +152,16 @@ class Certificate:
             log.warning("the certificate stays as it was", extra={"reason": str(exc)})
         else:
             log.info("the certificate has changed", extra={"file": str(self._files[0])})
+
+
+TLS_BUFFER = 32_768
+
+
+def bound_buffers() -> None:
+    """asyncio keeps a buffer of 256 kB for each connection of TLS, 74 MB for all that there may be here. Its size is an
+    attribute of a class that asyncio has not documented; where it has another name, that is how it stays."""
+    if isinstance(getattr(sslproto.SSLProtocol, "max_size", None), int):
+        sslproto.SSLProtocol.max_size = TLS_BUFFER
 
 
 def _changed_ns(file: Path | None) -> int:

@@ -27,6 +27,8 @@ WAITING_MOST = READ_MOST
 """Unread bytes behind a request that is being answered, after which the connection is not read on."""
 TOGETHER_MOST = 65_536
 """Bytes of a body up to which it is sent in one piece with its head."""
+UNSENT_MOST = 65_536
+"""Bytes that wait for a client that does not read, after which it is answered no further request."""
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -104,6 +106,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        transport.set_write_buffer_limits(UNSENT_MOST)  # in TLS it would be 512 kB
         self._enter(Phase.HEAD)
         if self._gone.is_set():  # evicted in the middle of its TLS
             transport.abort()
@@ -343,16 +346,25 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
+    @property
+    def sent(self) -> bool:
+        """Nothing waits for a client that does not read."""
+        return self._transport is None or not self._transport.get_write_buffer_size()
+
     def hang_up(self) -> None:
-        """Ends an idle connection."""
+        """Ends an idle connection now. To wait would leave it to the client when: it may not read what was sent, nor
+        answer the end of TLS."""
         self._close()
+        self.abort()
 
     def stop(self) -> None:
         """Ends when the request that is being answered is; at once where there is none."""
         self._stopping = True
         if self._task is None:
-            if self.phase in (Phase.IDLE, Phase.FLUSH):
+            if self.phase in (Phase.IDLE, Phase.FLUSH) and not self.sent:
                 self._close()
+            elif self.phase == Phase.IDLE:
+                self.hang_up()
             else:
                 self.abort()
 

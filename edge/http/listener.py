@@ -105,7 +105,8 @@ class Listener:
         evictable = asyncio.get_running_loop().time() - self._shared.limits.evict_after_s
         waiting = [c for c in among if c.phase in (Phase.IDLE, Phase.HEAD) and c.since <= evictable]
         if waiting:
-            longest = min(waiting, key=lambda c: (c.phase != Phase.IDLE, c.since))
+            # Last of all one that was sent what it has yet to read: its link may only be slow.
+            longest = min(waiting, key=lambda c: (not c.sent, c.phase != Phase.IDLE, c.since))
             self._end(longest)
             return True
         spares = [c for c in self._open if c.spare]
@@ -131,8 +132,9 @@ class Listener:
 
     async def stop(self, grace_s: float) -> None:
         """Connections end: idle ones now, the others after their answer, or after `grace_s` with a 503."""
-        for connection in tuple(self._open):
-            connection.stop()
+        for connection, opening in tuple(self._open.items()):
+            connection.stop() if opening.done() else self._end(connection)  # its TLS has yet to begin
+        self._count()
         for wait_s, end in ((grace_s, Connection.cancel), (grace_s, Connection.abort)):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):

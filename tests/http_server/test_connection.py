@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import socket
 import ssl
+import threading
+from asyncio import sslproto
 
 import pytest
 from support import onnxmodels
@@ -15,6 +18,7 @@ from support.processes import until
 from support.tls import make_certificate
 
 from edge.app import assembly
+from edge.http.auth import TLS_BUFFER, bound_buffers
 from edge.http.listener import SPARE
 from edge.http.options import Limits
 
@@ -261,3 +265,43 @@ def test_an_offer_of_another_protocol_by_a_client_that_wants_no_further_answer_i
 
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b'"data":[1.0,2.0,3.0]}]}')
+
+
+def test_an_evicted_connection_is_gone_whether_or_not_its_client_answers_the_end_of_tls(serve, models, tmp_path):
+    cert, key = make_certificate(tmp_path)
+    model = onnxmodels.identity(models / "evicted.onnx")
+    site = serve(model, cert=cert, key=key, connections=2, limits=Limits(evict_after_s=0.0))
+    context = ssl.create_default_context(cafile=str(cert))
+
+    def ask() -> ssl.SSLSocket:
+        client = context.wrap_socket(socket.create_connection(site.address, CLIENT_WAIT_S), server_hostname="localhost")
+        client.sendall(GET)
+        assert read_answer(client)[0] == 200
+        return client
+
+    before, clients = len(os.listdir("/proc/self/fd")), []
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            clients.append(stack.enter_context(ask()))
+        assert len(os.listdir("/proc/self/fd")) - before - len(clients) < 10
+
+
+def test_the_server_ends_though_connections_never_began_their_tls(models, tmp_path):
+    cert, key = make_certificate(tmp_path)
+    model = onnxmodels.identity(models / "unbegun.onnx")
+    forever = 10.0 * CLIENT_WAIT_S
+    site = Site(model, cert=cert, key=key, grace_s=forever, limits=Limits(head_s=forever)).start()
+    with socket.create_connection(site.address, CLIENT_WAIT_S), socket.create_connection(site.address, CLIENT_WAIT_S):
+        until(lambda: site.metrics.snapshot()["http_connections"] == 2, "both are accepted")
+        ending = threading.Thread(target=site.stop, daemon=True)
+        ending.start()
+        ending.join(CLIENT_WAIT_S)
+        assert not ending.is_alive()
+
+
+def test_the_buffers_of_tls_are_small_where_asyncio_says_how_large_they_are(monkeypatch):
+    bound_buffers()
+    assert sslproto.SSLProtocol.max_size == TLS_BUFFER
+    monkeypatch.delattr(sslproto.SSLProtocol, "max_size")
+    bound_buffers()
+    assert not hasattr(sslproto.SSLProtocol, "max_size")

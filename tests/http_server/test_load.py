@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import gzip
 import json
 import os
 import select
 import socket
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -18,8 +21,9 @@ from support.http import Site, SlowEngine, in_threads, resident, tensor
 from support.processes import PATIENCE_S, until
 
 from edge.app import assembly
+from edge.errors import SampleError
 from edge.http.options import Limits
-from edge.http.scheduling import NICE, CpuBudget, lower_priority
+from edge.http.scheduling import NICE, Admission, AdmissionOptions, CpuBudget, lower_priority
 from edge.telemetry.metrics import Metrics
 from edge.testing.fakes import FakeClock
 
@@ -509,3 +513,41 @@ def test_a_thread_for_requests_never_stands_before_where_the_user_has_put_the_pr
     worker.join()
 
     assert found == [after]
+
+
+def test_what_was_unpacked_counts_as_what_came_while_it_waits(slow):
+    site, engine = slow(max_body=100_000, workers=1)
+    packed, found = gzip.compress(b"[1,2,3" + b" " * 90_000 + b"]"), []
+    threads = in_threads(6, lambda _: found.append(site.post("/predict", packed, Content_Encoding="gzip").status))
+    until(lambda: found.count(503) == 2, "two more than four of the largest size are refused")
+    engine.gate.set()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+
+    assert sorted(found) == [200] * 4 + [503] * 2
+
+
+def test_what_a_worker_held_is_let_go_with_its_error():
+    class Held:
+        """Megabytes, say."""
+
+    held = []
+
+    def work():
+        mine = Held()
+        held.append(weakref.ref(mine))
+        raise SampleError("no")
+
+    async def run():
+        budget = CpuBudget(1.0, FakeClock(), Metrics())
+        admission = Admission(AdmissionOptions(1, 1, inline=False, lowers_priority=False), budget, Metrics())
+        with contextlib.suppress(SampleError):
+            await admission.run(work, 0)
+        admission.close()
+        return held[0]()
+
+    gc.disable()
+    try:
+        assert asyncio.run(run()) is None
+    finally:
+        gc.enable()
