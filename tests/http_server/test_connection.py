@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import socket
 import ssl
 import threading
 from asyncio import sslproto
+from pathlib import Path
 
 import pytest
 from support import onnxmodels
@@ -279,11 +279,11 @@ def test_an_evicted_connection_is_gone_whether_or_not_its_client_answers_the_end
         assert read_answer(client)[0] == 200
         return client
 
-    before, clients = len(os.listdir("/proc/self/fd")), []
+    before, clients = len(list(Path("/proc/self/fd").iterdir())), []
     with contextlib.ExitStack() as stack:
         for _ in range(30):
             clients.append(stack.enter_context(ask()))
-        assert len(os.listdir("/proc/self/fd")) - before - len(clients) < 10
+        assert len(list(Path("/proc/self/fd").iterdir())) - before - len(clients) < 10
 
 
 def test_the_server_ends_though_connections_never_began_their_tls(models, tmp_path):
