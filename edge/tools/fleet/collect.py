@@ -26,9 +26,9 @@ from edge.errors import ConfigError, EdgeError, UnavailableError
 from edge.mqtt.messages import MqttOptions
 from edge.mqtt.plain_client import plain_client, unanswered
 from edge.mqtt.topics import Topics
-from edge.storage import atomic
 from edge.storage.lock import FileLock
 from edge.tools.fleet import retained
+from edge.tools.fleet.part import Part
 from edge.tools.fleet.retained import CONNECT_S, connect
 
 NAME_MOST = 200
@@ -154,34 +154,31 @@ class Collector:
 
     def _fetch(self, device: Device, file: Path, size: int, done: Fetched) -> None:
         """A file that is there does not change, but about.json."""
-        if file.exists() and file.stat().st_size == size and file.name != ABOUT:
-            return
-        part = file.with_name(f".{file.name}.part")
+        part = Part(file)
         if file.name == ABOUT:
-            part.unlink(missing_ok=True)
-        part.touch(0o600)
-        with part.open("ab") as stream:
-            if (at := stream.tell()) > size:
-                stream.truncate(0)
-                at = 0
-            self._left -= max(0, BLOCK - size)
-            while at < size:
-                if self._left <= 0:
-                    raise SpentError(f"{self._limits.most / 1e6:.3g} MB were fetched; --most allows no more")
-                told, data = self._ask(device, Asked("", file.name, at))
-                if told.reason or told.size != size or not data:
-                    done.gone += 1
-                    part.unlink(missing_ok=True)
-                    return
-                stream.write(data[: size - at])
-                stream.flush()
-                at += len(data)
-                self._left -= len(data)
-                done.bytes += len(data)
-                time.sleep(len(data) / self._limits.rate)
-            os.fsync(stream.fileno())
-        part.replace(file)
-        atomic.sync_folder(file.parent)
+            part.drop()
+        elif file.exists() and file.stat().st_size == size:
+            part.drop()  # of which a power cut has brought the name back
+            return
+        if (at := part.begun()) > size:
+            part.drop()
+            at = 0
+        self._left -= max(0, BLOCK - size)
+        while at < size:
+            if self._left <= 0:
+                raise SpentError(f"{self._limits.most / 1e6:.3g} MB were fetched; --most allows no more")
+            told, data = self._ask(device, Asked("", file.name, at))
+            if told.reason or told.size != size or not data:
+                done.gone += 1
+                part.drop()
+                return
+            data = data[: size - at]
+            part.add(data)
+            at += len(data)
+            self._left -= len(data)
+            done.bytes += len(data)
+            time.sleep(len(data) / self._limits.rate)
+        part.finish()
         done.files += 1
 
     def _ask(self, device: Device, asked: Asked) -> tuple[Told, bytes]:
