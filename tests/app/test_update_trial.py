@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,8 +20,16 @@ from edge.app.swap import RunningModel
 from edge.app.update_trial import UpdateTrial
 from edge.data.sample import Sample
 from edge.settings import layers
-from edge.storage.crash_marks import CrashMarks, digest_of
 from edge.trial.blame import TrialMarks
+
+DIES_AT_WORK = """import os, signal, sys
+from pathlib import Path
+from edge.trial.blame import TrialMarks
+marks = TrialMarks(Path(sys.argv[1]), "d.m.update", Path("m2.onnx"), sys.argv[2])
+marks.open()
+marks.begin()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 class Device:
@@ -142,9 +152,7 @@ def test_how_far_it_is_is_told(device):
 def test_a_model_at_whose_work_the_process_died_twice_is_refused_and_no_input_is_to_blame(device, tmp_path, deaths):
     one = device("--trial-samples", "1")
     for _ in range(deaths):
-        marks = CrashMarks(tmp_path / "state", "d.m.update.trial")
-        marks.open()
-        marks.slot().begin(digest_of(one.new.loaded.sha256.encode()))  # and then the process dies
+        subprocess.run([sys.executable, "-c", DIES_AT_WORK, tmp_path / "state", one.new.loaded.sha256], check=False)
         one = device("--trial-samples", "1")
         assert one.trial.to_blame
     reason = one.run({"a": 1, "b": 2})

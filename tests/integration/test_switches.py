@@ -122,7 +122,8 @@ def test_a_trial_is_compared_with_the_new_model_and_ends_while_that_is_the_one_o
     device = field()
     tried = write_model(tmp_path / "tried.onnx", "3", factor=10.0)
     listener = Client(device.broker.port, "edge/d/m/trial")
-    device.start(*FEW, "--trial", str(tried), "--stats-interval", "0.2")
+    few = ("--trial-samples", "200", "--trial-time", "1")
+    device.start(*FEW, *few, "--trial", str(tried), "--stats-interval", "0.2")
     device.wait_for(state("idle"), "the service runs")
 
     def compared(version: str, word: str) -> dict:

@@ -61,6 +61,7 @@ def make(session) -> Iterator[Callable[..., node.SparkplugSink]]:
 def result(key: int, label: str) -> Entry:
     said = {
         "id": f"pi/m/b/{key}", "seq": key, "source": "x", "time": "1970-01-01T00:00:01Z",
+        "model": {"name": "m", "version": "1", "sha256": "0" * 64}, "task": "classify",
         "predictions": [{"label": label, "score": 0.5}],
     }  # fmt: skip
     return Entry(key, Message("result", json.dumps(said).encode(), seq=key))
