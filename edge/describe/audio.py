@@ -22,6 +22,11 @@ _SPEECH = (SPEECH_RATE, 15_600, 15_360)
 # Silero VAD: its windows with their context, by the length of the input.
 _SILERO = {576: (SPEECH_RATE, 512, 64), 288: (8_000, 256, 32)}
 
+STANDARDISED = (
+    "preprocessor_config.json: each sound should have a mean of 0 and a deviation of 1, which is not done here: the "
+    "outputs are told as they are, of the sound as it is (export the model with that step, then --task)"
+)
+
 
 class Hearing(msgspec.Struct, frozen=True):
     """In audio samples, at `rate` Hz; `context` samples of the window before go in front."""

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from edge.data.tensor import Array, TensorSpec
 from edge.data.vocabulary import Activation
-from edge.describe import audio, flat, heads, picture_sizes, presets, probe, signature
+from edge.describe import audio, flat, heads, onnx_graph, picture_sizes, presets, probe, signature
 from edge.describe.embedded import read_metadata
 from edge.describe.head import REASONS, Evidence, Head, OutputProbe
 from edge.describe.metadata import Metadata
@@ -71,10 +71,9 @@ class _Describer:
 
     def describe(self) -> Description:
         self._refuse_batch()
-        kind = self._roles.kind
-        if kind == "image":
+        if self._roles.kind == "image":
             manifest = self._picture(self._roles.data[0])
-        elif kind == "audio":
+        elif self._roles.kind == "audio":
             manifest = self._sound(self._roles.data[0])
         else:
             manifest = self._numbers()
@@ -134,9 +133,8 @@ class _Describer:
             std=preset.std,
         )
         self._tell_picture(image, preset)
-        labels = self._fitting(head) or head.labels
         inputs = (image, *self._constants(size), *self._states())
-        return self._manifest(head, inputs, labels, self._activation(head, prober))
+        return self._manifest(head, inputs, self._fitting(head) or head.labels, self._activation(head, prober))
 
     def _prober(self, spec: TensorSpec, layout: signature.Layout) -> tuple[probe.Prober, bool]:
         """One that runs pictures of the user's size, the file's, or the usual one; and whether that is a guess."""
@@ -176,11 +174,13 @@ class _Describer:
             outputs,
             *prober.size,
             labels=len(self._labels),
+            objects=len(label_files.without_background(self._labels)),
             channels=signature.channels(spec, layout),
             metadata=self._metadata,
             picture=prober.picture,
             layout=layout,
             inputs=tuple(s.name for s in self._engine.inputs),
+            weights=lambda: onnx_graph.lengths(self._path),
         )
         choice = heads.find(seen, task=self._overrides.task, decoder=self._overrides.decoder)
         if choice.rivals and self._overrides.decoder is None and task not in ("classify", "regress"):
@@ -224,7 +224,8 @@ class _Describer:
             name = next((o.name for o in head.outputs if o.role == "scores"), "")
             values = prober.noise().get(name)
             if values is not None:
-                activation = flat.activation(values, lambda: prober.picture().get(name))
+                logits = self._metadata.activation if "logit" in name.lower() else ""
+                activation = flat.activation(values, lambda: prober.picture().get(name), logits)
                 self._warnings += flat.doubts(name, values, activation)
         if activation:
             self._guesses.append(f"--activation {activation}")
@@ -247,9 +248,9 @@ class _Describer:
         if heard.frontend:
             self._guesses.append(f"--frontend {heard.frontend}")
         prober = probe.Prober(self._engine, self._roles, None, (1, 1))
-        head = flat.of_picture_or_sound(flat.Flat(prober.noise(), self._roles, len(self._labels), self._overrides.task))
-        if head.warning:
-            self._warnings.append(head.warning)
+        task = self._overrides.task or ("raw" if self._metadata.standardises else None)
+        head = flat.of_picture_or_sound(flat.Flat(prober.noise(), self._roles, len(self._labels), task))
+        self._warnings += filter(None, (head.warning, audio.STANDARDISED if self._metadata.standardises else ""))
         labels = self._fitting(head)
         if not labels and head.task == "classify" and head.classes < 2:
             labels = audio.labels(heard, self._roles.held, self._roles.constants)
@@ -258,7 +259,7 @@ class _Describer:
 
     def _hearing(self, spec: TensorSpec) -> audio.Hearing:
         overrides = self._overrides
-        heard = audio.hear(spec, self._roles.held, overrides.sample_rate)
+        heard = audio.hear(spec, self._roles.held, overrides.sample_rate or self._metadata.sample_rate or None)
         if overrides.frontend not in (None, "none"):
             heard = audio.hear_features(heard)
         elif not self._roles.constants:

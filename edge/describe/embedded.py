@@ -40,6 +40,10 @@ def read_metadata(path: Path, embedded: Mapping[str, str]) -> Metadata:
     return replace(
         metadata,
         family=config.family,
+        task=metadata.task or config.task,
+        activation=config.activation,
+        sample_rate=config.sample_rate,
+        standardises=config.standardises,
         anomaly=config.anomaly,
         pictures=metadata.pictures or config.pictures,
         pictures_from=metadata.pictures_from or config.file,
@@ -89,6 +93,7 @@ def _from_tflite(notes: TfliteMetadata) -> Metadata:
         input_range=notes.input_range,
         threshold=thresholds[0] if thresholds else None,
         detection_outputs=notes.detection_outputs,
+        detection_scores=notes.detection_scores,
         **keys,  # type: ignore[arg-type]
     )
 

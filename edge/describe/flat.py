@@ -168,10 +168,13 @@ def _labelled(
     return Head("classify", "classify", (label_output, *scored))
 
 
-def activation(values: Array, picture: Callable[[], Array | None]) -> Activation:
-    """What turns scores into probabilities, by what noise gives, and a picture where noise leaves it open."""
+def activation(values: Array, picture: Callable[[], Array | None], logits: Activation = "") -> Activation:
+    """What turns scores into probabilities, by what noise gives, and a picture where noise leaves it open. `logits`:
+    what makes some of logits, where the file says that they are."""
     if values.size == 0:
         return ""
+    if logits and values.size > 1 and not is_distribution(values):
+        return logits
     if values.size == 1:
         seen = [v for v in (values, picture()) if v is not None]
         return "" if all(v.min() >= 0 and v.max() <= 1 for v in seen) else "sigmoid"

@@ -83,6 +83,8 @@ class OutputProbe(msgspec.Struct, frozen=True):
     """Of the input, in pixels."""
     labels: int = 0
     """How many labels were found."""
+    objects: int = 0
+    """The same without a first one for the background."""
     channels: int = 3
     """Of the input: 1 or 3."""
     metadata: Metadata = Metadata()
@@ -91,6 +93,8 @@ class OutputProbe(msgspec.Struct, frozen=True):
     layout: Layout = "NCHW"
     inputs: tuple[str, ...] = ()
     """Names of all inputs."""
+    weights: Callable[[], frozenset[int]] = frozenset
+    """How long the vectors among the weights are, which costs a look at the whole graph."""
 
     def cells(self, *strides: int) -> int:
         """Cells of a head with these strides, each side rounded up, as convolutions with padding do."""

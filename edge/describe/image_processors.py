@@ -43,7 +43,9 @@ def _fitting(content: Mapping[str, Any]) -> _Fitting:
     shortest, longest = _edges(content)
     crop = _rectangle(content.get("crop_size"))
     if content.get("do_center_crop") and crop:
-        whole = shortest or _whole(size) or min(_rectangle(size) or crop)
+        if isinstance(size, dict) and (rectangle := _rectangle(size)):  # BEiT: the form is lost before the cut
+            return crop, "stretch", min(1.0, round(crop[0] / rectangle[0], 4))
+        whole = shortest or _whole(size) or min(crop)
         return crop, "crop", min(1.0, round(min(crop) / whole, 4)) if whole else 1.0
     if shortest and "crop_pct" in content:  # ConvNeXt
         square, share = (shortest, shortest), _above_0(content["crop_pct"] or 1.0, "crop_pct")

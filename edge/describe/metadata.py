@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from edge.data.vocabulary import Task
+from edge.data.vocabulary import Activation, Task
 
 Resize = Literal["stretch", "letterbox", "letterbox-topleft", "crop"]
 
@@ -47,6 +47,12 @@ class Metadata(msgspec.Struct, frozen=True):
     """The class of an Ultralytics head: Detect, RTDETRDecoder."""
     family: str = ""
     """The architecture in the Hugging Face Hub's words: detr, rt_detr_v2."""
+    activation: Activation = ""
+    """What makes probabilities of logits, where a file beside the model says what kind of problem it solves."""
+    sample_rate: int = 0
+    """Of the sound that the model takes; 0 where nothing says."""
+    standardises: bool = False
+    """True: each sound has to have a mean of 0 and a deviation of 1."""
     labels: tuple[str, ...] = ()
     characters: tuple[str, ...] = ()
     """The letters that a model of text tells apart, without the blank."""
@@ -63,6 +69,7 @@ class Metadata(msgspec.Struct, frozen=True):
     threshold: float | None = None
     anomaly: AnomalyScale | None = None
     detection_outputs: tuple[str, ...] = ()
+    detection_scores: int = 0
     extras: int = 0
     keypoints: tuple[int, int] = (0, 0)
     input_keys: tuple[str, ...] = ()

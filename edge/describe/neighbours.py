@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from edge.data.vocabulary import Activation, Task
 from edge.describe import image_processors
 from edge.describe.metadata import AnomalyScale, Pictures
 from edge.model.label_tables import once
@@ -44,6 +46,10 @@ class Config(msgspec.Struct, frozen=True):
     """What lies beside a model. `file` is where the pictures were read, `warnings` what could not be read."""
 
     family: str = ""
+    task: Task | None = None
+    activation: Activation = ""
+    sample_rate: int = 0
+    standardises: bool = False
     pictures: Pictures | None = None
     file: str = ""
     anomaly: AnomalyScale | None = None
@@ -54,15 +60,35 @@ def read(model: Path) -> Config:
     """`model` is a file, or the folder that is one. What cannot be read says nothing, but a warning."""
     first = model if model.is_dir() else model.parent
     warnings: list[str] = []
-    family = ""
+    said = Config()
     for folder in [first] + ([first.parent] if first.name == "onnx" else []):
         files = {name: _json(folder / name, warnings) for name in NEIGHBOURS}
-        family = family or _family(files[_CONFIG])
+        if not said.family:
+            said = _of_transformers(files[_CONFIG])
+        said = said if said.sample_rate else replace(said, **_sound(files["preprocessor_config.json"]))
         for name, content in files.items():
             pictures = _pictures(name, content, warnings)
             if pictures is not None:
-                return Config(family, pictures, name, warnings=tuple(warnings))
-    return Config(family, anomaly=_anomalib(_json(first / "metadata.json", [])), warnings=tuple(warnings))
+                return replace(said, pictures=pictures, file=name, warnings=tuple(warnings))
+    return replace(said, anomaly=_anomalib(_json(first / "metadata.json", [])), warnings=tuple(warnings))
+
+
+def _of_transformers(config: Mapping[str, Any]) -> Config:
+    """The family, and what transformers' own pipelines make of logits by the kind of problem."""
+    kind = config.get("problem_type") if "model_type" in config else None
+    activation: Activation = ""
+    if "model_type" in config:
+        activation = "sigmoid" if kind == "multi_label_classification" else "softmax"
+    return Config(_family(config), "regress" if kind == "regression" else None, activation)
+
+
+def _sound(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a feature extractor of transformers; one of features (spectrograms) gives no sound to the model."""
+    rate = content.get("sampling_rate")
+    if type(rate) is not int or not 0 < rate <= 10_000_000:
+        return {}
+    wave = content.get("feature_extractor_type") == "Wav2Vec2FeatureExtractor"
+    return {"sample_rate": rate, "standardises": wave and content.get("do_normalize", True) is True}
 
 
 def _family(config: Mapping[str, Any]) -> str:

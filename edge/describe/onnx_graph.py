@@ -1,8 +1,8 @@
 """A glance at the graph of an .onnx file without the onnx library: does it scale its input itself?
 
 The fields are those of `onnx.proto` (ModelProto.graph 7; GraphProto.node 1, initializer 5, input 11, whose name is 1;
-NodeProto.input 1, output 2, op_type 4, attribute 5; TensorProto.data_type 2, float_data 4, name 8, raw_data 9). What is
-not asked for is skipped by its length, so a large file costs no more than a small one.
+NodeProto.input 1, output 2, op_type 4, attribute 5; TensorProto.dims 1, data_type 2, float_data 4, name 8, raw_data
+9). What is not asked for is skipped by its length, so a large file costs no more than a small one.
 """
 
 from __future__ import annotations
@@ -43,8 +43,45 @@ def scales_itself(path: Path) -> str:
         return ""
 
 
+def lengths(path: Path) -> frozenset[int]:
+    """How long the vectors among the weights are: that of a last layer's biases tells how many classes there are."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            data = memoryview(mapped)
+            try:
+                return frozenset(_lengths(data))
+            finally:
+                data.release()
+    except (OSError, ValueError, IndexError, BufferError):
+        return frozenset()
+
+
+def _lengths(data: Bytes) -> Iterator[int]:
+    graph = _graph(data)
+    for number, tensor in _fields(graph) if graph is not None else ():
+        if number == 5 and isinstance(tensor, memoryview):
+            sides = [side for n, content in _fields(tensor) if n == 1 for side in _whole(content)]
+            if len(sides) == 1:
+                yield sides[0]
+
+
+def _whole(content: int | Bytes) -> Iterator[int]:
+    """Numbers of a repeated field, which stand alone or packed."""
+    if isinstance(content, int):
+        yield content
+        return
+    at = 0
+    while at < len(content):
+        value, at = _varint(content, at)
+        yield value
+
+
+def _graph(data: Bytes) -> Bytes | None:
+    return next((v for n, v in _fields(data) if n == 7 and isinstance(v, memoryview)), None)
+
+
 def _scales(data: Bytes) -> str:
-    graph = next((v for n, v in _fields(data) if n == 7 and isinstance(v, memoryview)), None)
+    graph = _graph(data)
     if graph is None:
         return ""
     constants: dict[str, tuple[float, ...]] = {}

@@ -64,6 +64,8 @@ class TfliteMetadata(msgspec.Struct, frozen=True):
     """What the first operator, which quantises the float input, can tell apart."""
     detection_outputs: tuple[str, ...] = ()
     """Tensor names of boxes, classes, scores, count, where the graph ends in TFLite_Detection_PostProcess."""
+    detection_scores: int = 0
+    """How many scores that operator is given for each box, that of the background among them where there is one."""
     input_keys: tuple[str, ...] = ()
     output_keys: tuple[str, ...] = ()
     """What the signature calls the inputs and outputs, in the graph's order; "" for what it does not name."""
@@ -190,6 +192,7 @@ def _glance(model: Table, graph: Table) -> TfliteMetadata:
     inputs = set(graph.numbers(1))
     itself = ""
     detection: tuple[str, ...] = ()
+    scores = 0
     limits: tuple[float, float] | None = None
     halves: dict[int, int] = {}  # a tensor, and what it was before it was made float32
     for number, operator in enumerate(graph.tables(3)):
@@ -205,7 +208,16 @@ def _glance(model: Table, graph: Table) -> TfliteMetadata:
                 limits = _limits(tensors[int(operator.numbers(2)[0])])
         if kind == _CUSTOM and code.text(1) == _DETECTION:
             detection = tuple(tensors[int(i)].text(3) for i in operator.numbers(2))
-    return TfliteMetadata(scales_itself=itself, detection_outputs=detection, input_range=limits)
+            scores = _last_side(tensors, operator.numbers(1))
+    return TfliteMetadata(
+        scales_itself=itself, detection_outputs=detection, detection_scores=scores, input_range=limits
+    )
+
+
+def _last_side(tensors: Sequence[Table], given: Sequence[float]) -> int:
+    """Of the second of these tensors; 0 where there is none, or no box."""
+    shape = tensors[int(given[1])].numbers(0) if len(given) > 1 else ()
+    return int(shape[-1]) if len(shape) == 3 else 0
 
 
 def _largest(model: Table, tensors: Sequence[Table], halves: Mapping[int, int], at: Sequence[int]) -> float | None:

@@ -17,14 +17,14 @@ import msgspec
 
 from edge.data.tensor import TensorSpec
 from edge.errors import ConfigError
-from edge.model import label_tables
+from edge.model import coco, label_tables
 from edge.model.label_tables import TwiceError, once
 from edge.model.manifest import Manifest
 
 MAX_BYTES = 16 * 2**20
 UNKNOWN = "???"
 """Stands where a numbered list leaves a class out."""
-_BACKGROUND = ("background", "__background__", "_background_", UNKNOWN, "unlabeled", "dummy")
+_BACKGROUND = ("background", "bg", UNKNOWN, "unlabeled", "dummy", "n/a")
 _FILLERS = (UNKNOWN, "n/a", "N/A", "unknown", "-", "unused")
 _IMAGENET = 1000
 _SUFFIXES = (".txt", ".csv", ".names", ".pbtxt", ".yaml", ".yml", ".json")
@@ -336,11 +336,11 @@ def align(labels: tuple[str, ...], classes: int, *, background: bool = False) ->
 
     They may differ by the background alone: one name too many, and the first is "background"; one too few, and the
     model has a column for it, which is known of ImageNet's 1001 and where the caller says so (`background`: the first
-    of `classes` is it).
+    of `classes` is it). COCO's 80 names fit its 90 numbers, and those with a 0 before them: UNKNOWN fills the gaps.
     """
     if not labels or not classes or len(labels) == classes:
         return labels
-    named = labels[0].strip().lower() in _BACKGROUND
+    named = _is_background(labels[0])
     if len(labels) == classes + 1 and named:
         return labels[1:]
     known = tuple(name for name in labels if name != UNKNOWN)
@@ -348,12 +348,20 @@ def align(labels: tuple[str, ...], classes: int, *, background: bool = False) ->
         return known  # ids of a data set, from 1 and with holes (COCO's 80 up to 90): the classes in their order
     if len(labels) == classes - 1 and not named and (background or len(labels) == _IMAGENET):
         return ("background", *labels)
+    objects = without_background(labels)
+    if classes in (coco.NUMBERS, coco.NUMBERS + 1) and coco.are_classes(objects):
+        return (UNKNOWN,) * (classes - coco.NUMBERS) + coco.numbered(objects, UNKNOWN)
     return ()
 
 
 def without_background(labels: tuple[str, ...]) -> tuple[str, ...]:
     """Labels of a model whose class 0 is an object: a first name that stands for the background goes."""
-    return labels[1:] if labels and labels[0].strip().lower() in _BACKGROUND else labels
+    return labels[1:] if labels and _is_background(labels[0]) else labels
+
+
+def _is_background(name: str) -> bool:
+    """`background`, `__background__`, `__background` of the ONNX zoo, `N/A` of DETR."""
+    return name.strip().strip("_").lower() in _BACKGROUND
 
 
 def require_fit(labels: tuple[str, ...], classes: int, *, background: bool = False) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ class Input(Struct, frozen=True, kw_only=True):
     antialias: bool = True
     """False: plain bilinear sampling also where a picture shrinks, as OpenCV does it."""
     crop_fraction: float = 1.0
-    """With `crop`: the share of the shorter side that is kept (0.875 for 224 out of 256)."""
+    """With `crop`: the share of the shorter side that is kept (0.875 for 224 out of 256), with `stretch` of each."""
     mean: tuple[float, ...] = ()
     """In pixel values (0 to 255), in the order of `color`: value = (pixel - mean) / std."""
     std: tuple[float, ...] = ()

@@ -54,6 +54,11 @@ def opened(path: Path, *flags: str) -> loading.Loaded:
         ({"image_mean": [0, 0, 0], "image_std": [1, 1, 1], "size": {"shortest_edge": 800, "longest_edge": 1333}},
          ((0.0,) * 3, (255.0,) * 3, "letterbox-topleft", 1.0)),
         ({"do_rescale": False, "do_normalize": False}, ((), (), "stretch", 1.0)),
+        # BEiT: stretched to a rectangle, of which the middle is cut out.
+        ({"do_normalize": False, "do_center_crop": True, "size": {"height": 96, "width": 96},
+          "crop_size": {"height": 96, "width": 96}}, ((), (255.0,), "stretch", 1.0)),
+        ({"do_normalize": False, "do_center_crop": True, "size": {"height": 128, "width": 128},
+          "crop_size": {"height": 96, "width": 96}}, ((), (255.0,), "stretch", 0.75)),
         # Older files of DETR and ConvNeXt say the shortest edge as a number.
         ({"do_normalize": False, "size": 72, "max_size": 96}, ((), (255.0,), "letterbox-topleft", 1.0)),
         ({"do_normalize": False, "size": 96, "crop_pct": 0.875}, ((), (255.0,), "crop", 0.875)),
@@ -68,6 +73,54 @@ def test_a_preprocessor_configuration_says_how_pixels_become_numbers(file, said,
     assert (image.mean, image.std, image.resize, image.crop_fraction) == expected
     assert found.reasons["inputs.mean"] == "preprocessor_config.json"
     assert not any("--mean" in w for w in found.warnings)
+
+
+PROBLEMS = {"multi_label_classification": "sigmoid", "single_label_classification": "softmax", None: "softmax"}
+
+
+@pytest.mark.parametrize("low", [-4.0, 0.1], ids=["both sides of 0", "like shares"])
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_the_configuration_of_transformers_says_what_makes_probabilities_of_logits(file, problem, low):
+    # as its own pipelines do it: transformers, pipelines/image_classification.py, `function_to_apply`
+    (file.parent / "config.json").write_text(json.dumps({"model_type": "vit", "problem_type": problem}))
+    found = describe(build(file, picture(96), {"logits": random(1, 5, low=low, high=0.9)}))
+    assert (found.manifest.task, found.manifest.activation) == ("classify", PROBLEMS[problem])
+    assert not any("--activation" in w for w in found.warnings)
+
+
+def test_a_regression_of_transformers_gives_values_however_many_they_are(file):
+    config = {"model_type": "vit", "problem_type": "regression", "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}
+    (file.parent / "config.json").write_text(json.dumps(config))
+    assert describe(build(file, picture(96), {"logits": random(1, 2)})).manifest.task == "regress"
+
+
+def test_a_problem_of_another_programs_configuration_says_nothing_of_the_logits(file):
+    (file.parent / "config.json").write_text(json.dumps({"problem_type": "multi_label_classification"}))
+    assert describe(build(file, picture(96), {"logits": random(1, 5, low=-4)})).manifest.activation == "softmax"
+
+
+def test_the_middle_of_a_stretched_picture_is_what_a_rectangle_and_a_crop_leave(file):
+    said = {"do_rescale": False, "do_normalize": False, "do_center_crop": True,
+            "size": {"height": 64, "width": 64}, "crop_size": {"height": 32, "width": 32}}  # fmt: skip
+    (file.parent / "preprocessor_config.json").write_text(json.dumps(said))
+    (file.parent / "config.json").write_text(json.dumps({"model_type": "vit", "problem_type": "regression"}))
+    mean = [helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)]
+    loaded = opened(build(file, picture(32), {"y": [1, 3]}, nodes=mean))
+    pixels = np.zeros((64, 256, 3), np.uint8)
+    pixels[16:48, 64:192] = 200  # a quarter of the picture, its middle
+    (result,) = make_pipeline(loaded, "d").process(Sample(pixels, "test", 0, 0))
+    assert [p.value for p in result.predictions] == pytest.approx([200.0] * 3, abs=2)
+
+
+@pytest.mark.parametrize(("wanted", "task"), [(True, "raw"), (False, "classify")])
+def test_sound_that_has_to_be_standardised_is_no_sound_for_answers(file, wanted, task):
+    said = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 8000, "do_normalize": wanted}
+    (file.parent / "preprocessor_config.json").write_text(json.dumps(said))
+    (file.parent / "config.json").write_text(json.dumps({"model_type": "wav2vec2", "id2label": {"0": "a", "1": "b"}}))
+    built = build(file, {"input_values": (FLOAT, [1, 16000])}, {"logits": random(1, 2, low=-4)})
+    found = describe(built, Overrides(sound=True))
+    assert (found.manifest.task, found.manifest.inputs[0].sample_rate) == (task, 8000)
+    assert any("a mean of 0" in w for w in found.warnings) == wanted
 
 
 def test_a_configuration_gives_labels_and_the_size_of_a_picture_whose_dimensions_are_free(file):

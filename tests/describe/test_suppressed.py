@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support.guessing import FLOAT, build
@@ -15,6 +16,11 @@ from support.guessing import FLOAT, build
 from edge.app.assembly import make_pipeline
 from edge.app.loading import Loaded, open_model
 from edge.data.sample import Sample
+from edge.describe.head import OutputProbe
+from edge.describe.metadata import Metadata
+from edge.errors import ConfigError
+from edge.model import coco, labels
+from edge.postprocess.detect import tflite
 from edge.settings import layers
 
 SIDE = 96
@@ -74,11 +80,83 @@ def test_a_torchvision_detector_of_any_size_gets_no_small_picture_and_the_size_i
     assert any("640x640 is a guess" in w and "--input-size" in w for w in loaded.warnings)
 
 
-def test_eighty_names_of_coco_for_a_torchvision_detector_are_told_to_be_too_few(tmp_path):
-    (tmp_path / "labels.txt").write_text("".join(f"c{i}\n" for i in range(80)))
-    outputs = {"boxes": BOXES, "labels": CLASSES, "scores": SCORES}
-    loaded = opened(build(tmp_path / "m.onnx", FIXED, outputs))
+COCO = tuple(coco.NAMES)
+GERMAN = ("Person", "Fahrrad", *(f"c{i}" for i in range(2, 80)))
+
+
+def numbered(path: Path, names, *, biases: int = 0, offset: int = 0) -> Loaded:
+    """A detector of torchvision's outputs that finds the classes 1, 13 and 90, beside a file of labels; its last layer
+    has so many biases."""
+    (path / "labels.txt").write_text("\n".join(names))
+    outputs = {
+        "boxes": np.float32([[1, 2, 30, 40]] * 3), "labels": np.array([1, 13, 90], np.int64) - offset,
+        "scores": np.float32([0.9, 0.8, 0.7]),
+    }  # fmt: skip
+    file = build(path / "m.onnx", FIXED, outputs)
+    model = onnx.load(file)
+    if biases:
+        model.graph.initializer.append(numpy_helper.from_array(np.zeros(biases, np.float32), "cls_score.bias"))
+    onnx.save(model, file)
+    return opened(file)
+
+
+@pytest.mark.parametrize("biases", [0, 91, 364, 546, 819])
+@pytest.mark.parametrize("names", [COCO, ("__background", *COCO)], ids=["80", "81"])
+def test_cocos_eighty_names_stand_at_its_own_numbers_in_a_torchvision_detector(tmp_path, names, biases):
+    loaded = numbered(tmp_path, names, biases=biases)
+    assert [label for _, label, _, _ in found(loaded)] == ["person", "stop sign", "toothbrush"]
     assert any("up to 90, with gaps" in w for w in loaded.warnings)
+
+
+def test_darknets_words_for_cocos_classes_are_cocos_too(tmp_path):
+    words = {"airplane": "aeroplane", "couch": "sofa", "tv": "tvmonitor", "potted plant": "pottedplant"}
+    loaded = numbered(tmp_path, [words.get(name, name) for name in COCO])
+    assert [label for _, label, _, _ in found(loaded)] == ["person", "stop sign", "toothbrush"]
+
+
+@pytest.mark.parametrize("biases", [81, 324, 486, 729])
+@pytest.mark.parametrize("names", [COCO, ("__background", *COCO), GERMAN], ids=["80", "81", "others"])
+def test_a_detector_whose_last_layer_has_eighty_classes_counts_them_without_gaps(tmp_path, names, biases):
+    # the detectors of the ONNX zoo, and what people trained on 80 classes of their own
+    loaded = numbered(tmp_path, names, biases=biases)
+    objects = names[-80:]
+    assert [label for _, label, _, _ in found(loaded)] == [objects[0], objects[12], "89"]
+
+
+def test_eighty_other_names_for_a_detector_of_ninety_numbers_name_nothing(tmp_path):
+    loaded = numbered(tmp_path, GERMAN, biases=91)
+    assert [label for _, label, _, _ in found(loaded)] == ["0", "12", "89"]
+    assert any("80 labels for a model of 90 classes" in w for w in loaded.warnings)
+    with pytest.raises(ConfigError, match="80 labels for a model of 90 classes"):
+        open_model(
+            layers.read(
+                ["--model", str(tmp_path / "m.onnx"), "--labels", str(tmp_path / "labels.txt")],
+                {"HOME": str(tmp_path)},
+                "0",
+            )
+        )
+
+
+def test_cocos_names_fit_a_detector_that_finds_its_class_0_too(tmp_path):
+    loaded = numbered(tmp_path, COCO, offset=1)
+    assert loaded.manifest.labels[:2] == ("???", "person")
+    assert [label for _, label, _, _ in found(loaded)] == ["???", "???", "hair drier"]
+
+
+@pytest.mark.parametrize(("names", "scores", "fitted"), [
+    (COCO, 91, 90), (COCO, 90, 90), (GERMAN, 91, 0), (GERMAN, 81, 80), (GERMAN, 80, 80), (("cat",), 91, 0),
+    (("cat", "dog"), 3, 2),
+])  # fmt: skip
+def test_labels_have_to_fit_what_the_last_operator_of_a_tflite_detector_is_given(names, scores, fitted):
+    operator = ("boxes", "classes", "scores", "count")
+    outputs = (BOXES[None], CLASSES[None].astype(np.float32), SCORES[None], np.float32([2]))
+    probe = OutputProbe(
+        dict(zip(operator, outputs, strict=True)), SIDE, SIDE, objects=len(names),
+        metadata=Metadata(detection_outputs=operator, detection_scores=scores),
+    )  # fmt: skip
+    head = tflite.recognise(probe)
+    assert head is not None
+    assert len(labels.align(tuple(names), head.classes)) == fitted
 
 
 def test_yolo_nas_with_its_suppression_gives_corners_in_pixels(tmp_path):

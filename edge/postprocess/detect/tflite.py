@@ -17,6 +17,7 @@ from edge.data.result import Detection
 from edge.data.sample import ModelInput
 from edge.data.tensor import Array, Tensors, TensorSpec
 from edge.describe.head import DETECTS_ONCE, Evidence, Head, HeadInfo, OutputProbe
+from edge.model import coco
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
 from edge.postprocess.detect.boxes import Candidates, Detections
@@ -29,7 +30,9 @@ _NAMES = (
 )
 _YOLO = re.compile(r"det_boxes$|graph\d*_pred_boxes$")
 """The boxes of Ultralytics' kin exported with suppression (`end2end`), and of YOLO-NAS."""
-_COCO = 80
+_OF_90 = frozenset(each * classes for each in (1, 3, 4, 6, 9) for classes in (coco.NUMBERS, coco.NUMBERS + 1))
+_OF_80 = frozenset(each * (coco.CLASSES + 1) for each in (1, 3, 4, 6, 9)) | {9 * coco.CLASSES}
+"""Biases of last layers: scores, or the sides of a box for each class, for so many anchors in one place."""
 _FREE_SIZE = (640, 640)
 """torchvision's detectors scale pictures themselves, to 800 pixels: what is given to them should not be small."""
 
@@ -72,7 +75,7 @@ def recognise(probe: OutputProbe) -> Head | None:
     """By the operator in the graph, by telling names, else by four outputs of its shapes, or torchvision's three."""
     operator = probe.metadata.detection_outputs
     if set(operator) == set(probe.outputs) and len(operator) == 4:
-        return _of_tensorflow(operator, Evidence.METADATA)
+        return _of_tensorflow(operator, Evidence.METADATA, _classes(probe))
     named = _named(probe)
     if named is not None:
         return named
@@ -83,11 +86,27 @@ def recognise(probe: OutputProbe) -> Head | None:
     return _torchvision(probe, unnamed, Evidence.NUMBERS) if unnamed else None
 
 
-def _of_tensorflow(names: tuple[str, ...], evidence: Evidence) -> Head:
+def _classes(probe: OutputProbe) -> int:
+    """Those that TFLite_Detection_PostProcess tells apart: it is given one more where there is a background."""
+    given = probe.metadata.detection_scores
+    return given if given in (probe.objects, coco.NUMBERS) else max(0, given - 1)
+
+
+def _of_coco(probe: OutputProbe) -> int:
+    """How many classes there are where 80 names may be COCO's, whose own numbers go up to 90; else 0, not known."""
+    if probe.objects != coco.CLASSES:
+        return 0
+    lengths = probe.weights()
+    return coco.CLASSES if lengths & _OF_80 and not lengths & _OF_90 else coco.NUMBERS
+
+
+def _of_tensorflow(names: tuple[str, ...], evidence: Evidence, classes: int = 0) -> Head:
     roles = ("boxes", "classes", "scores", "count")
     outputs = tuple(Output(name=n, role=r) for n, r in zip(names, roles, strict=True))
     # Class 0 is the first object, though old files of labels begin with "???" for the background.
-    return Head("detect", "tflite-detection", outputs, {}, evidence, "tflite-detection", objects_only=True)
+    return Head(
+        "detect", "tflite-detection", outputs, {}, evidence, "tflite-detection", classes=classes, objects_only=True
+    )
 
 
 def _by_shape(outputs: Mapping[str, Array]) -> tuple[str, ...]:
@@ -151,19 +170,23 @@ def _named(probe: OutputProbe) -> Head | None:
     outputs = tuple(Output(name=n, role=r) for r, n in names.items())
     # The SSD of the ONNX zoo was trained with ImageNet's numbers; DETR's kin take 0 to 1.
     preset = "yolo" if of_yolo else "imagenet" if "bboxes" in names["boxes"].lower() else "stretched"
-    return Head("detect", "tflite-detection", outputs, options, Evidence.NAMES, preset, objects_only=tensorflow)
+    classes = _of_coco(probe) if tensorflow else 0
+    return Head(
+        "detect", "tflite-detection", outputs, options, Evidence.NAMES, preset, classes=classes, objects_only=tensorflow
+    )
 
 
 def _torchvision(probe: OutputProbe, names: Mapping[str, str], evidence: Evidence) -> Head:
     """torchvision's outputs come without a batch, in pixels; its class 0 is the background, which is never found."""
     from_one = probe.labels > 0 and 0 not in probe.outputs[names["classes"]]
-    warning = ""
+    classes, warning = _of_coco(probe), ""
     if from_one:
         warning = "classes are numbered from 1, as torchvision does: the first label but the background is 1"
-    if from_one and probe.labels == _COCO:
+    if classes == coco.NUMBERS:
+        classes += not from_one
         warning += (
-            f"; its own weights number COCO's classes up to 90, with gaps: {_COCO} names fit them only up to the 11th, "
-            '--labels with "N/A" in the gaps names all'
+            f"; its own weights number COCO's classes up to {coco.NUMBERS}, with gaps: COCO's {coco.CLASSES} names are "
+            "put at these numbers, others are not used"
         )
     places = probe.outputs[names["boxes"]]
     options: dict[str, Any] = {"box_format": "xyxy"} | ({"class_offset": 1} if from_one else {})
@@ -171,8 +194,8 @@ def _torchvision(probe: OutputProbe, names: Mapping[str, str], evidence: Evidenc
         options["normalized"] = False
     outputs = tuple(Output(name=n, role=r) for r, n in names.items())
     return Head(
-        "detect", "tflite-detection", outputs, options, evidence, "torchvision", objects_only=from_one,
-        size=_FREE_SIZE, warning=warning,
+        "detect", "tflite-detection", outputs, options, evidence, "torchvision", classes=classes,
+        objects_only=from_one, size=_FREE_SIZE, warning=warning.removeprefix("; "),
     )  # fmt: skip
 
 

@@ -94,7 +94,7 @@ class Filler:
             self._fitted[:] = self._part.pad
         frame = self._geometry
         target = self._size
-        if self._part.resize == "crop":
+        if self._part.resize == "crop" or self._part.crop_fraction < 1:
             left, top = max(0.0, -frame.offset_x / frame.scale_x), max(0.0, -frame.offset_y / frame.scale_y)
             right, bottom = left + target[0] / frame.scale_x, top + target[1] / frame.scale_y
             cut = pixels[
@@ -182,7 +182,8 @@ def resize(pixels: Array, size: tuple[int, int], target: Array, *, antialias: bo
 def fit(width: int, height: int, size: tuple[int, int], how: str, crop_fraction: float = 1.0) -> Frame:
     """Where a picture lands in a model input of `size` (width, height); all in pixels."""
     if how == "stretch":
-        return Frame(width, height, size[0] / width, size[1] / height)
+        wide, high = size[0] / width / crop_fraction, size[1] / height / crop_fraction
+        return Frame(width, height, wide, high, (size[0] - width * wide) / 2, (size[1] - height * high) / 2)
     ratios = (size[0] / width, size[1] / height)
     if how == "crop":
         scale = max(ratios) / crop_fraction
