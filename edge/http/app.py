@@ -219,7 +219,7 @@ class HttpServer:
         catalog.live.open()
         accepting = asyncio.ensure_future(listener.run())
         refreshing = asyncio.ensure_future(self._refresh()) if self._follows else None
-        self._grpc = await self._start_grpc(auth)
+        self._grpc = await self._start_grpc(auth, budget)
         self._loop.call_soon(self._ready.set)
         await asyncio.wait([accepting, asyncio.ensure_future(self._stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         if refreshing is not None:
@@ -234,7 +234,7 @@ class HttpServer:
         else:
             await listener.stop(options.grace_s)
 
-    async def _start_grpc(self, auth: Auth) -> GrpcServer | None:
+    async def _start_grpc(self, auth: Auth, budget: BodyBudget) -> GrpcServer | None:
         options = self._options
         if options.grpc is None:
             return None
@@ -243,9 +243,7 @@ class HttpServer:
         server = GrpcServer(list(self._handlers.values()), self._catalog, auth)
         host, port = options.grpc
         self.grpc_port = await server.start(
-            GrpcOptions(
-                host, port, options.max_body, options.connections, options.limits.wrong_token_s, self._certificate
-            )
+            GrpcOptions(host, port, options.connections, options.limits, budget, self._certificate)
         )
         log.info("listening for gRPC", extra={"host": host, "port": self.grpc_port})
         return server

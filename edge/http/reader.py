@@ -44,7 +44,21 @@ class BodyBudget:
         if request.size > self.most:
             raise self.too_large(request.size)
         if self._held > self._most_together:
-            raise Refusal(503, "too many large bodies at once; try again", (*RETRY, *CLOSE))
+            raise self._too_many()
+
+    def take(self, size: int) -> None:
+        """Counts so many bytes, until `give_back`. Raises Refusal: 503; then they are not counted."""
+        if self._held + size > self._most_together:
+            raise self._too_many()
+        self._held += size
+
+    def give_back(self, size: int) -> None:
+        """What `take` counted."""
+        self._held -= size
+
+    @staticmethod
+    def _too_many() -> Refusal:
+        return Refusal(503, "too many large bodies at once; try again", (*RETRY, *CLOSE))
 
     def release(self, request: Request) -> None:
         """The request is answered, or refused: its body no longer counts."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn, Protocol
@@ -22,11 +22,14 @@ from edge.http.auth import Auth, Certificate, Unauthorized
 from edge.http.catalog import Catalog
 from edge.http.grpc.infer import GrpcInference, parameters
 from edge.http.grpc.messages import SERVICE, Messages
+from edge.http.grpc.reading import Context, Reading
 from edge.http.http_types import Refusal
 from edge.http.in_use import InUse
 from edge.http.openinference.metadata import Models
 from edge.http.openinference.routes import Infer
 from edge.http.openinference.statistics import InferenceStatistics
+from edge.http.options import Limits
+from edge.http.reader import BodyBudget
 from edge.http.scheduling import Admission
 
 log = logging.getLogger("edge.http")
@@ -46,18 +49,6 @@ GUESSES_MOST = 64
 """Calls with a wrong token that are held back at once: they take places of others. More are refused without a wait."""
 
 
-class Context(Protocol):
-    """What a call tells of itself: gRPC's."""
-
-    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
-        """Names and values."""
-        ...
-
-    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
-        """Ends the call."""
-        ...
-
-
 class Served(Protocol):
     """What answers for one model, over HTTP too."""
 
@@ -69,13 +60,13 @@ class Served(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GrpcOptions:
-    """`max_body` in bytes, `rpcs` at once; an answer to a wrong token is held back for `wrong_token_s`."""
+    """`most` connections, and calls that wait for a message; `budget` is of the bodies of HTTP, too."""
 
     host: str
     port: int
-    max_body: int
-    rpcs: int
-    wrong_token_s: float
+    most: int
+    limits: Limits
+    budget: BodyBudget
     certificate: Certificate | None = None
 
 
@@ -101,23 +92,29 @@ class GrpcServer:
         self._catalog = catalog
         self._auth = auth
         self._server: Any = None
+        self._reading: Any = None
         self._wrong_token_s = 0.0
         self._guesses = 0
         """Calls that are held back."""
 
     async def start(self, options: GrpcOptions) -> int:
         """Listens; returns the port. Raises ConfigError."""
-        self._wrong_token_s = options.wrong_token_s
+        limits = options.limits
+        self._wrong_token_s = limits.wrong_token_s
+        self._reading = Reading(options.most, limits, options.budget)
         self._server = grpc.aio.server(
             options=[
-                ("grpc.max_receive_message_length", options.max_body + BESIDE_MOST),
+                ("grpc.max_receive_message_length", options.budget.most + BESIDE_MOST),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_metadata_size", BESIDE_MOST),
                 ("grpc.http2.bdp_probe", 0),  # it pings beside each call, for a tenth of its time
                 ("grpc.http2.lookahead_bytes", WINDOW),
+                ("grpc.max_allowed_incoming_connections", options.most),
+                ("grpc.max_concurrent_streams", options.most),
+                ("grpc.server_handshake_timeout_ms", int(limits.head_s * 1000)),
+                ("grpc.max_connection_idle_ms", int(limits.keep_alive_s * 1000)),  # a client connects anew by itself
                 ("grpc.so_reuseport", 0),  # else two servers could share a port, and each get some of the requests
             ],
-            maximum_concurrent_rpcs=options.rpcs,
         )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
         host = f"[{options.host}]" if ":" in options.host else options.host
@@ -135,6 +132,7 @@ class GrpcServer:
     async def stop(self, grace_s: float) -> None:
         """Calls that were begun may end within `grace_s`."""
         if self._server is not None:
+            self._reading.stop()
             await self._server.stop(grace_s)
 
     def use(self, every: Sequence[Served]) -> Answering:
@@ -160,26 +158,28 @@ class GrpcServer:
             "RepositoryModelUnload": self._unload,
         }
         handlers = {name: self._handler(name, self._plain(name, told)) for name, told in plain.items()}
-        handlers["ModelInfer"] = grpc.unary_unary_rpc_method_handler(self._model_infer)
+        handlers["ModelInfer"] = grpc.stream_unary_rpc_method_handler(self._model_infer)
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
             self._stream_infer,
             response_serializer=self._messages["ModelStreamInferResponse"].SerializeToString,
         )
         return handlers
 
-    def _handler(self, name: str, answer: Callable[[bytes, Context], Awaitable[Any]]) -> Any:
-        """Without gRPC's own reading of messages: it calls bytes that are no message a fault of the server's."""
-        return grpc.unary_unary_rpc_method_handler(
+    def _handler(self, name: str, answer: Callable[[object, Context], Awaitable[Any]]) -> Any:
+        """As one that takes a stream, which is the same on the wire: it begins before a message came, and reads that
+        itself. And without gRPC's own decoding: it calls bytes that are no message a fault of the server's."""
+        return grpc.stream_unary_rpc_method_handler(
             answer, response_serializer=self._messages[f"{name}Response"].SerializeToString
         )
 
-    def _plain(self, name: str, told: Callable[[Any], Any]) -> Callable[[bytes, Context], Awaitable[Any]]:
+    def _plain(self, name: str, told: Callable[[Any], Any]) -> Callable[[object, Context], Awaitable[Any]]:
         request, response = (self._messages[f"{name}{kind}"] for kind in ("Request", "Response"))
 
-        async def answer(data: bytes, context: Context) -> Any:
+        async def answer(_: object, context: Context) -> Any:
             try:
+                data = b""
                 if name != "ServerLive":
-                    self._check_token(context)
+                    data = await self._message(context)
                 return json_format.ParseDict(told(parsed(request, data)), response(), ignore_unknown_fields=True)
             except Exception as exc:  # noqa: BLE001 - `_status` says which is a bug
                 await self._end(exc, context)
@@ -206,11 +206,20 @@ class GrpcServer:
         model = self._of(request.name, request.version)
         return {"model_stats": [model.statistics.statistics(model.models.name, model.models.version)]}
 
-    async def _model_infer(self, data: bytes, context: Context) -> bytes:
+    async def _message(self, context: Context) -> bytes:
+        """That of a call that has one. Raises Refusal."""
+        self._check_token(context)
+        data: bytes | None = await self._reading.next(context, stream=False)
+        if data is None:
+            raise Refusal(400, "the call ended without a message")
+        return data
+
+    async def _model_infer(self, _: object, context: Context) -> bytes:
         try:
-            self._check_token(context)
-            model, work = self._known(data) or self._read(parsed(self._infer_request, data), data)
-            return await self._answer(model, work, len(data))
+            data = await self._message(context)
+            with self._reading.held(len(data)):
+                model, work = self._known(data) or self._read(parsed(self._infer_request, data), data)
+                return await self._answer(model, work, len(data))
         except Exception as exc:  # noqa: BLE001 - `_status` says which is a bug
             await self._end(exc, context)
 
@@ -237,19 +246,16 @@ class GrpcServer:
         finally:
             ended()
 
-    async def _stream_infer(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+    async def _stream_infer(self, _: object, context: Context) -> AsyncIterator[Any]:
         """In the order asked. One that fails is told in its answer, and the stream goes on."""
         response, infer_response = (self._messages[n] for n in ("ModelStreamInferResponse", "ModelInferResponse"))
 
-        try:
-            self._check_token(context)
-        except Unauthorized as exc:
-            await self._end(exc, context)
-        async for data in requests:
+        while (data := await self._next(context)) is not None:
             request = self._infer_request()
             try:
-                request = parsed(self._infer_request, data)
-                answer = await self._answer(*self._read(request, data), len(data))
+                with self._reading.held(len(data)):
+                    request = parsed(self._infer_request, data)
+                    answer = await self._answer(*self._read(request, data), len(data))
                 yield response(infer_response=infer_response.FromString(answer))
             except SampleError as exc:
                 yield response(error_message=str(exc), infer_response=infer_response(id=request.id))
@@ -258,6 +264,15 @@ class GrpcServer:
                     last = infer_response(id=request.id, model_name=request.model_name)
                     last.parameters["triton_final_response"].bool_param = True
                     yield response(infer_response=last)
+
+    async def _next(self, context: Context) -> bytes | None:
+        """The next message of a stream; None at its end."""
+        try:
+            self._check_token(context)
+            data: bytes | None = await self._reading.next(context, stream=True)
+        except Refusal as exc:
+            await self._end(exc, context)
+        return data
 
     # --- refusals -------------------------------------------------------------------------------------
 

@@ -1,0 +1,163 @@
+"""Messages on their way to the server: how many calls may wait for one, for how long, and how much they hold.
+
+gRPC bounds each message, and no more: a call whose message never comes would keep its place for ever, and what comes is
+held in memory until it is whole. So each call reads for itself (`Reading`), behind a look at its token. Where too many
+wait, the one that has waited longest makes room: first of all one whose message should have come, then a stream that is
+idle. Large messages are received a few at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, Protocol
+
+import grpc
+
+from edge.http.http_types import RETRY, Refusal
+from edge.http.options import Limits
+from edge.http.reader import BodyBudget
+
+TOGETHER = 8
+"""Calls that may be receiving their message at once; it may be of the largest size."""
+SMALL = 16_384
+"""Bytes of a message that is not counted."""
+
+
+class Context(Protocol):
+    """What a call tells of itself: gRPC's."""
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """Names and values."""
+        ...
+
+    async def read(self) -> Any:
+        """The next message, or `grpc.aio.EOF`."""
+        ...
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        """Ends the call."""
+        ...
+
+
+class _State(enum.IntEnum):
+    READS = enum.auto()
+    """Its message is due."""
+    IDLE = enum.auto()
+    """A stream, whose next message may come at any time."""
+    QUEUES = enum.auto()
+    """Others are receiving."""
+
+
+class _Wait:
+    __slots__ = ("reason", "since", "state", "task")
+
+    def __init__(self, task: asyncio.Task[Any], since: float, state: _State) -> None:
+        self.task = task
+        self.since = since
+        self.state = state
+        self.reason = ""
+        """Why it was ended."""
+
+    def end(self, reason: str) -> None:
+        if not self.reason:
+            self.reason = reason
+            self.task.cancel()
+
+
+class Reading:
+    """The event loop's own."""
+
+    def __init__(self, most: int, limits: Limits, budget: BodyBudget) -> None:
+        """`most` calls may wait."""
+        self._most = most
+        self._limits = limits
+        self._budget = budget
+        self._loop = asyncio.get_running_loop()
+        self._receive = asyncio.Semaphore(TOGETHER)
+        self._waits: dict[int, _Wait] = {}
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._stops = False
+
+    async def next(self, context: Context, *, stream: bool) -> bytes | None:
+        """The next message of a call; None at its end. `stream`: it may take its time. Raises Refusal."""
+        wait = self._enter(_State.IDLE if stream else _State.READS)
+        try:
+            if stream:
+                data = await context.read()
+            else:
+                data = await self._read(wait, context)
+        except asyncio.CancelledError:
+            if wait.reason:
+                raise Refusal(503, wait.reason, RETRY) from None
+            raise
+        finally:
+            del self._waits[id(wait)]
+        return None if data is grpc.aio.EOF else data
+
+    async def _read(self, wait: _Wait, context: Context) -> Any:
+        if self._receive.locked():
+            wait.state = _State.QUEUES
+        async with self._receive:
+            if wait.state is _State.QUEUES:
+                wait.state, wait.since = _State.READS, self._loop.time()
+            return await context.read()
+
+    @contextmanager
+    def held(self, size: int) -> Iterator[None]:
+        """A message of so many bytes is held meanwhile. Raises Refusal."""
+        if size <= SMALL:
+            yield
+            return
+        self._budget.take(size)
+        try:
+            yield
+        finally:
+            self._budget.give_back(size)
+
+    def stop(self) -> None:
+        """Ends all that wait, and lets none begin to."""
+        self._stops = True
+        for wait in self._waits.values():
+            wait.end("the server stops")
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _enter(self, state: _State) -> _Wait:
+        if self._stops:
+            raise Refusal(503, "the server stops", RETRY)
+        now = self._loop.time()
+        if len(self._waits) >= self._most:
+            self._make_room(now)
+        task = asyncio.current_task()
+        assert task is not None
+        wait = _Wait(task, now, state)
+        self._waits[id(wait)] = wait
+        if self._sweep_timer is None:
+            self._sweep_timer = self._loop.call_later(self._limits.sweep_s, self._sweep)
+        return wait
+
+    def _make_room(self, now: float) -> None:
+        """Raises Refusal where all have come just now."""
+        latest = now - self._limits.evict_after_s
+        ended = sum(bool(wait.reason) for wait in self._waits.values())
+        if len(self._waits) - ended < self._most:
+            return
+        waiting = [w for w in self._waits.values() if w.state != _State.QUEUES and w.since <= latest and not w.reason]
+        if not waiting:
+            raise Refusal(503, f"{self._most} calls wait for their messages already; try again", RETRY)
+        min(waiting, key=lambda w: (w.state, w.since)).end("other calls needed the place; try again")
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        crowded = any(wait.state is _State.QUEUES for wait in self._waits.values())
+        within_s = self._limits.chunk_s if crowded else self._limits.body_s
+        for wait in self._waits.values():
+            if wait.state is _State.READS and now - wait.since > within_s:
+                wait.end(f"the message did not come whole within {within_s:g} s")
+        again = bool(self._waits)
+        self._sweep_timer = self._loop.call_later(self._limits.sweep_s, self._sweep) if again else None

@@ -1,0 +1,202 @@
+"""gRPC: calls that never send, connections that do nothing, and messages that are large together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+import struct
+
+import numpy as np
+import pytest
+from support import onnxmodels
+from support.http import CLIENT_WAIT_S
+from support.processes import until
+
+from edge.http.http_types import Refusal
+from edge.http.options import Limits
+from edge.http.reader import READ_TOGETHER, BodyBudget
+
+grpc = pytest.importorskip("grpc", reason="needs the extra [grpc]")
+
+from edge.http.grpc.messages import SERVICE, Messages  # noqa: E402
+from edge.http.grpc.reading import SMALL, TOGETHER, Reading  # noqa: E402
+
+TOKEN = "correct-horse-battery-staple"
+MOST = 8
+HEADERS, RESET, SETTINGS, END_HEADERS = 1, 3, 4, 4
+
+
+def frame(kind, flags, stream, body=b""):
+    return struct.pack(">I", len(body))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + body
+
+
+def call(method, **more):
+    """The headers of a call, each as a literal that is not indexed (RFC 7541, 6.2.2)."""
+    pseudo = {":method": "POST", ":scheme": "http", ":path": f"/{SERVICE}/{method}", ":authority": "localhost"}
+    fields = {**pseudo, "te": "trailers", "content-type": "application/grpc", **more}
+    return b"".join(
+        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+        for name, value in fields.items()
+    )
+
+
+@contextlib.contextmanager
+def calls_without_a_message(site, method, count=MOST, **more):
+    """On one connection."""
+    with socket.create_connection(("127.0.0.1", site.server.grpc_port), CLIENT_WAIT_S) as client:
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0))
+        for number in range(count):
+            client.sendall(frame(HEADERS, END_HEADERS, 2 * number + 1, call(method, **more)))
+        yield client
+
+
+def infer(site, **more):
+    messages = Messages()
+    request = messages["ModelInferRequest"](model_name=site.name)
+    request.inputs.add(name="x", datatype="FP32", shape=[1, 3])
+    request.raw_input_contents.append(np.ones((1, 3), np.float32).tobytes())
+    # One of gRPC's connections is shared by channels with the same options.
+    with grpc.insecure_channel(
+        f"127.0.0.1:{site.server.grpc_port}", options=[("grpc.use_local_subchannel_pool", 1)]
+    ) as channel:
+        answer = channel.unary_unary(f"/{SERVICE}/ModelInfer")(
+            request.SerializeToString(), timeout=CLIENT_WAIT_S, wait_for_ready=True, **more
+        )
+    return messages["ModelInferResponse"].FromString(answer).model_name
+
+
+def test_calls_without_the_token_that_never_send_take_nobody_s_place(serve, models):
+    model = onnxmodels.identity(models / "grpc_half.onnx")
+    site = serve(model, grpc=("127.0.0.1", 0), connections=MOST, token=TOKEN)
+    with calls_without_a_message(site, "ModelInfer"), calls_without_a_message(site, "ModelStreamInfer"):
+        assert infer(site, metadata=[("authorization", f"Bearer {TOKEN}")]) == site.name
+
+
+def test_streams_that_never_send_make_room(serve, models):
+    model = onnxmodels.identity(models / "grpc_idle.onnx")
+    site = serve(model, grpc=("127.0.0.1", 0), connections=MOST, limits=Limits(evict_after_s=0.0))
+    with calls_without_a_message(site, "ModelStreamInfer"), calls_without_a_message(site, "ModelStreamInfer"):
+        assert infer(site) == site.name
+
+
+def test_connections_that_do_nothing_are_bounded(serve, models):
+    site = serve(onnxmodels.identity(models / "grpc_raw.onnx"), grpc=("127.0.0.1", 0), connections=MOST)
+    with contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", site.server.grpc_port)
+        idle = [stack.enter_context(socket.create_connection(address, CLIENT_WAIT_S)) for _ in range(3 * MOST)]
+
+        def ended():
+            readable, _, _ = select.select(idle, [], [], 0)
+            return len(readable)  # by a byte or an end: nobody has said anything
+
+        until(lambda: ended() >= 2 * MOST, "those past the limit are ended")
+        assert site.get("/health").status == 200
+
+
+# --- calls that wait for a message ------------------------------------------------------------------------
+
+
+class Call:
+    """One whose message comes when it is let."""
+
+    def __init__(self):
+        self.came = asyncio.Event()
+
+    async def read(self):
+        await self.came.wait()
+        return b"message"
+
+
+def reading(most=2, **limits):
+    return Reading(most, Limits(**{"evict_after_s": 0.0, "sweep_s": 0.001, **limits}), BodyBudget(2 * SMALL))
+
+
+async def begun(some, *, stream):
+    task = asyncio.ensure_future(some.next(Call(), stream=stream))
+    await asyncio.sleep(0)
+    return task
+
+
+def test_one_whose_message_is_due_makes_room_before_a_stream_that_is_idle():
+    async def run():
+        some, third = reading(), Call()
+        idle, due = await begun(some, stream=True), await begun(some, stream=False)
+        third.came.set()
+        assert await some.next(third, stream=False) == b"message"
+        with pytest.raises(Refusal, match="other calls needed the place"):
+            await due
+        assert not idle.done()
+        idle.cancel()
+
+    asyncio.run(run())
+
+
+def test_where_all_have_come_just_now_the_next_is_refused():
+    async def run():
+        some = reading(evict_after_s=1000.0)
+        tasks = [await begun(some, stream=True) for _ in range(2)]
+        with pytest.raises(Refusal, match="2 calls wait for their messages already"):
+            await some.next(Call(), stream=False)
+        for task in tasks:
+            task.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_message_that_does_not_come_whole_ends_its_call_and_a_stream_may_wait():
+    async def run():
+        some = reading(body_s=0.0)
+        idle, due = await begun(some, stream=True), await begun(some, stream=False)
+        with pytest.raises(Refusal, match="did not come whole within 0 s"):
+            await due
+        assert not idle.done()
+        idle.cancel()
+
+    asyncio.run(run())
+
+
+def test_few_are_received_at_once_and_the_next_when_one_has_come():
+    async def run():
+        some, calls = reading(most=100), [Call() for _ in range(TOGETHER + 1)]
+        tasks = [asyncio.ensure_future(some.next(one, stream=False)) for one in calls]
+        calls[-1].came.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not any(task.done() for task in tasks)
+        calls[0].came.set()
+        assert await tasks[0] == await tasks[-1] == b"message"
+        for task in tasks:
+            task.cancel()
+
+    asyncio.run(run())
+
+
+def test_the_end_of_the_server_ends_all_that_wait_and_lets_none_begin():
+    async def run():
+        some = reading()
+        waiting = await begun(some, stream=True)
+        some.stop()
+        with pytest.raises(Refusal, match="the server stops"):
+            await waiting
+        with pytest.raises(Refusal, match="the server stops"):
+            await some.next(Call(), stream=False)
+
+    asyncio.run(run())
+
+
+def test_large_messages_that_are_held_count_together_and_small_ones_do_not():
+    async def run():
+        some = reading()
+        with contextlib.ExitStack() as stack:
+            for _ in range(READ_TOGETHER):
+                stack.enter_context(some.held(2 * SMALL))
+            with pytest.raises(Refusal, match="too many large bodies"), some.held(2 * SMALL):
+                pass
+            with some.held(SMALL):
+                pass
+        with some.held(READ_TOGETHER * 2 * SMALL):
+            pass
+
+    asyncio.run(run())
