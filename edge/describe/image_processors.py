@@ -6,8 +6,9 @@ numbers. Raises ValueError for a field that holds something else than it should:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -110,6 +111,8 @@ def keras_hub(content: Mapping[str, Any]) -> Pictures | None:
     offset = np.array(_numbers(config, "offset") or (0.0,))
     if not scale.all():
         raise ValueError("scale is 0")
+    if scale.size != offset.size and 1 not in (scale.size, offset.size):
+        raise ValueError(f"scale has {scale.size} numbers, offset {offset.size}")
     # pixel * scale + offset = (pixel - mean) / std
     mean, std = np.broadcast_arrays(-offset / scale, 1.0 / scale)
     padded = bool(config.get("pad_to_aspect_ratio"))
@@ -146,8 +149,8 @@ def _numbers(content: Mapping[str, Any], key: str) -> tuple[float, ...]:
     """One number or several; () where there are none."""
     value = content.get(key)
     values = value if isinstance(value, list) else [] if value is None else [value]
-    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v) for v in values):
-        raise ValueError(f"{key} is {value!r}, no numbers")
+    if not all(is_number(v) for v in values):
+        raise ValueError(f"{key} is {str(value)[:60]}, no numbers")
     return tuple(float(v) for v in values)
 
 
@@ -156,6 +159,11 @@ def _pixels(content: Mapping[str, Any], key: str) -> tuple[float, ...]:
 
 
 def _above_0(value: object, key: str) -> float:
-    if not isinstance(value, (int, float)) or not value > 0:
-        raise ValueError(f"{key} is {value!r}, no number above 0")
+    if not is_number(value) or value <= 0:
+        raise ValueError(f"{key} is {str(value)[:60]}, no number above 0")
     return float(value)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value of JSON is a number that a float holds: neither NaN nor infinity, which Python reads there."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

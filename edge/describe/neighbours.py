@@ -10,6 +10,7 @@ anomalib before version 2 lays a `metadata.json` with its threshold beside the m
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,8 @@ def _pictures(name: str, content: Mapping[str, Any], warnings: list[str]) -> Pic
         pictures = _READERS[name](content)
         if pictures is not None and min(pictures.std, default=1.0) <= 0:
             raise ValueError("what pixels are divided by is not above 0")
+        if pictures is not None and not all(map(math.isfinite, (*pictures.mean, *pictures.std))):
+            raise ValueError("what is done with pixels gives no numbers")
     except ValueError as exc:
         warnings.append(f"{name} beside the model is left out: {exc}; mend or move it")
         return None
@@ -110,7 +113,7 @@ def _pictures(name: str, content: Mapping[str, Any], warnings: list[str]) -> Pic
 def _anomalib(content: Mapping[str, Any]) -> AnomalyScale | None:
     """Since version 1 the range is of `pred_scores` and the model normalises pictures itself; before, the host did."""
     threshold, low, high = (
-        next((content[k] for k in keys if isinstance(content.get(k), (int, float))), None)
+        next((content[k] for k in keys if image_processors.is_number(content.get(k))), None)
         for keys in (("image_threshold",), ("pred_scores.min", "min"), ("pred_scores.max", "max"))
     )
     if threshold is None or low is None or high is None or not high > low:
