@@ -13,6 +13,10 @@ _INDEX = re.compile(
 _NAME = re.compile(
     r"^(display_?name|class_?names?|label_?names?|category_?names?|names?|labels?|class|classes|category|title)$", re.I
 )
+_AMOUNT = re.compile(
+    r"count|amount|total|samples|images|instances|objects|support|freq|rank|priority|weight|size|seen|area", re.I
+)
+"""What may be 1 to N by chance, and numbers nothing."""
 _BEST_NAMES = ("display", "name", "label")
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -58,7 +62,7 @@ def from_csv(lines: Sequence[str]) -> Mapping[int, str] | None:
     rows = _rows(lines)
     header = rows[0]
     if not any(_NAME.match(c) or _INDEX.match(c) for c in header) or not all(c and not c.isdigit() for c in header):
-        return _turned(rows)
+        return _turned(rows, quoted=all(line.startswith('"') for line in lines))
     columns = [[r[i] if i < len(r) else "" for r in rows[1:]] for i in range(len(header))]
     name = _names(header, columns)
     if name is None:
@@ -89,6 +93,8 @@ def _index(header: Sequence[str], columns: Sequence[Sequence[str]], name: int) -
             return at
     for at, values in enumerate(columns):
         numbers = sorted(int(v) for v in values) if at != name and _are_numbers(values) else []
+        if _AMOUNT.search(header[at]):
+            continue
         if len(numbers) > 1 and numbers in (list(range(len(numbers))), list(range(1, len(numbers) + 1))):
             return at
     return None
@@ -107,8 +113,10 @@ def _rows(lines: Sequence[str]) -> list[list[str]]:
     return [[c.strip() for c in r] for r in csv.reader(lines, delimiter=separator, skipinitialspace=True)]
 
 
-def _turned(rows: Sequence[Sequence[str]]) -> Mapping[int, str] | None:
-    """`cat,0`: name and index without a header."""
+def _turned(rows: Sequence[Sequence[str]], *, quoted: bool = False) -> Mapping[int, str] | None:
+    """`cat,0`, `"0","cat"`: name and index without a header."""
+    if quoted and all(len(r) == 2 and r[0].isdigit() for r in rows):
+        return once((int(number), name) for number, name in rows)
     if not all(len(r) == 2 and r[1].isdigit() and not r[0].isdigit() for r in rows):
         return None
     by_index = {int(r[1]): r[0] for r in rows}

@@ -41,6 +41,8 @@ _KEYS = (
     "label2id", "idx_to_class", "class_to_idx", "label_map",
 )  # fmt: skip
 _YAML_KEY = re.compile(rf"({'|'.join(_KEYS)})\s*:(?!\s*\d+$)(\s|$)")
+_ASSIGNED = re.compile(r"\A\s*[A-Za-z_]\w*\s*=\s*(?=[\[{])")
+"""`labels = ["cat", "dog"]`, of Python or TOML."""
 _NUMBERED = re.compile(r"^(\d+)(\s*[,:;\t=]\s*|[.)]\s+|\s+)(\S.*?)$")
 _LAST = re.compile(r"^(\D.*?)\s*[:=\s]\s*(\d+)$")
 _SYNSET = re.compile(r"^n\d{8}[ ,\t]+")
@@ -68,6 +70,7 @@ def parse(text: str) -> tuple[str, ...]:
 def read_text(text: str) -> Reading:
     """`parse` with what is doubtful about it."""
     text = re.sub(r"\r+\n?", "\n", text.lstrip("\ufeff"))
+    text = _ASSIGNED.sub("", text)
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     try:
         return _read(text, lines) if lines else Reading()

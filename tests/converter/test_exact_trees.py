@@ -79,3 +79,31 @@ def test_a_refusal_reaches_a_booster_inside_of_a_calibrated_classifier() -> None
 
     with pytest.raises(UnsupportedError, match="categorical_features cannot be converted"):
         converter.convert(model, sample=rows)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        HistGradientBoostingClassifier(max_iter=10),
+        HistGradientBoostingRegressor(max_iter=10),
+        make_pipeline(StandardScaler(), HistGradientBoostingRegressor(max_iter=10)),
+    ],
+    ids=["classes", "numbers", "behind a scaler"],
+)
+def test_histogram_trees_trained_with_gaps_answer_rows_that_have_some(model: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(300, 3))
+    answers = rows[:, 0] - 2 * rows[:, 1]
+    rows[rng.random(rows.shape) < 0.2] = np.nan
+    classes = isinstance(model, HistGradientBoostingClassifier)
+    model.fit(rows, answers > 0 if classes else answers)
+
+    artifact = converter.convert(model, sample=rows)
+
+    assert all(f.missing for f in artifact.manifest.features)
+    asked = np.concatenate((rows[:40], np.full((1, 3), np.nan)))
+    got = run(artifact.save(tmp_path / "gaps.onnx"), {"input": asked})
+    if classes:
+        np.testing.assert_allclose(got["scores"], model.predict_proba(asked), atol=2e-6)
+    else:
+        np.testing.assert_allclose(got["value"].ravel(), model.predict(asked), atol=1e-5)

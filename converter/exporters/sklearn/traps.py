@@ -201,7 +201,8 @@ def _mark_thresholds(estimator: Any, marks: Marks) -> None:
         inner = tree.children_left != tree.children_right
         tree.threshold[inner] = marks.of(tree.threshold[inner], tree.missing_go_to_left[inner], single=True)
     for grown in estimators.histogram_trees(estimator):
-        grown.nodes["num_threshold"] = marks.of(grown.nodes["num_threshold"])
+        nodes = grown.nodes
+        nodes["num_threshold"] = marks.of(nodes["num_threshold"], nodes["missing_go_to_left"] > 0)
 
 
 def _without_passthrough(pipeline: Any) -> None:
