@@ -21,7 +21,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt import __version__
 
-from edge.mqtt.codec.client import Client
+from edge.mqtt.codec.client import NOT_MQTT, Client
 from edge.mqtt.codec.packets import PUBLISH, Publication, parse, publish_packets
 
 KNOWN = ("2.1.", "2.2.")
@@ -86,7 +86,8 @@ class FastClient(Client):
         self._paho.loop_write()
         if self._paho.left_unread:  # the other side ended it: which message it was for, it may have said before
             self._paho.left_unread = False
-            self.read()
+            with contextlib.suppress(*NOT_MQTT):  # it is gone in any case
+                self.read()
 
     def disconnect(self) -> None:
         self.write()
@@ -110,6 +111,9 @@ class FastClient(Client):
                 break
             client.given, client.wanted = client.wanted, 0
             client.loop_read()  # takes the packet out of the buffer
+            if client.given:  # unless it has closed the connection: then nothing that follows is for anybody
+                client.given = 0
+                client.buffer.clear()
         if self._in_use and self.acknowledged:
             self._in_use.difference_update([mid for mid, _ in self.acknowledged])
         if client.ended:
