@@ -279,6 +279,8 @@ async def _no_route(request: RouteRequest, exc: Exception) -> RouteResponse:
     path, method = request.url.path[:200], request.method
     allowed = [m for m in (exc.headers or {}).get("Allow", "").split(", ") if m not in ("", "HEAD")]
     response = as_json({"error": f"there is nothing at {path!r}; /docs lists what there is"}, 404)
+    if exc.status_code == 404 and method not in ("GET", "HEAD", "POST", "OPTIONS"):
+        response = as_json({"error": f"{method} is done nowhere here"}, 501)
     if exc.status_code == 405:
         methods = ", ".join(sorted(allowed))
         text = f"{method} is not for {path}: send {methods}"

@@ -20,7 +20,7 @@ import msgspec
 from edge.http.fastpath import KnownHead
 from edge.http.http_types import CLOSE, Request, Response, status_line
 from edge.http.options import Limits
-from edge.http.reader import BESIDE_MOST, PIPELINED_MOST, NotHttp, RequestReader
+from edge.http.reader import BESIDE_MOST, PIPELINED_MOST, NotHttp, RequestReader, UnknownMethod
 from edge.http.shared import READ_MOST, Shared
 
 WAITING_MOST = READ_MOST
@@ -41,6 +41,7 @@ def _last_answer(status: int, text: str, more: bytes = b"") -> bytes:
 
 FULL = _last_answer(503, "too many connections; try again", b"retry-after: 1\r\n")
 INVALID = _last_answer(400, "this is no HTTP request")
+UNKNOWN = _last_answer(501, "this method is done nowhere here")
 TOO_MANY = _last_answer(429, f"more than {PIPELINED_MOST} requests wait on this connection")
 TOO_LONG = _last_answer(431, f"the head of the request has more than {BESIDE_MOST} bytes")
 HEALTH = "/health"
@@ -168,8 +169,8 @@ class Connection(asyncio.BufferedProtocol):
         alone = reader.between or bool(lead)
         try:
             reader.feed(data)
-        except NotHttp:
-            self._refuse(INVALID)
+        except NotHttp as exc:
+            self._refuse(UNKNOWN if isinstance(exc, UnknownMethod) else INVALID)
             return
         if reader.too_long or reader.too_many:
             self._refuse(TOO_LONG if reader.too_long else TOO_MANY)

@@ -85,6 +85,11 @@ class Request:
         self.by_name[name] = value
         self.headers.append((name, value))
 
+    @property
+    def head_size(self) -> int:
+        """Bytes of the head, or a few less than came."""
+        return len(self.target) + sum(len(name) + len(value) + 3 for name, value in self.headers)
+
     def split_target(self) -> None:
         """Path and query of the target. That may be a whole URL: its host goes before `Host` (RFC 9112, 3.2.2)."""
         target = self.target

@@ -7,6 +7,7 @@ bounded one by one and all together (`BodyBudget`), and requests behind `PIPELIN
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ BESIDE_MOST = 65_536
 """Bytes of a request that are not its body: head, trailers, what stands around chunks."""
 AROUND_CHUNK = 16
 """Bytes around a chunk that are not held against the client."""
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40} [!-~]+ HTTP/1\.[01]\r?\n")
 PIPELINED_MOST = 256
 """Requests that may wait behind one on the same connection."""
 READ_TOGETHER = 4
@@ -26,6 +28,10 @@ READ_TOGETHER = 4
 
 class NotHttp(Exception):  # noqa: N818 - a finding about bytes
     """These bytes are no request."""
+
+
+class UnknownMethod(NotHttp):
+    """A request, but of a method that is not known, or not done here for anything."""
 
 
 class BodyBudget:
@@ -94,6 +100,7 @@ class RequestReader:
         self.in_head = False
         self._upgrading = False
         self._replaying = False
+        self._long_head = False
 
     def feed(self, data: bytes | memoryview) -> None:
         """More of what came. Raises NotHttp."""
@@ -105,16 +112,18 @@ class RequestReader:
                     return
                 except httptools.HttpParserUpgrade as exc:
                     if self._request.method == "CONNECT":
-                        raise NotHttp("CONNECT: this is no proxy") from None
+                        raise UnknownMethod("CONNECT: this is no proxy") from None
                     data = data[exc.args[0] :]
                     self._replay()
+        except httptools.HttpParserInvalidMethodError as exc:
+            raise (UnknownMethod if _REQUEST_LINE.match(data) else NotHttp)(str(exc)) from exc
         except httptools.HttpParserError as exc:
             raise NotHttp(str(exc)) from exc
 
     @property
     def too_long(self) -> bool:
-        """True where a head, or what stands beside a body, has no end."""
-        return self.beside > BESIDE_MOST
+        """True where a head, or what stands beside a body, has no end, or a whole head is longer than it may be."""
+        return self.beside > BESIDE_MOST or self._long_head
 
     @property
     def too_many(self) -> bool:
@@ -159,7 +168,9 @@ class RequestReader:
             request.version = parser.get_http_version()
             return
         self.in_head = False
-        if self.too_many:
+        # What came together with a body, or with other requests, is no head.
+        self._long_head = self._long_head or (self.beside > BESIDE_MOST and request.head_size > BESIDE_MOST)
+        if self.too_many or self._long_head:
             return
         request.method = parser.get_method().decode("ascii")
         request.version = parser.get_http_version()
@@ -171,7 +182,7 @@ class RequestReader:
     def on_body(self, body: bytes) -> None:
         self.beside = max(0, self.beside - len(body) - AROUND_CHUNK)
         request = self._request
-        if request.refusal is not None or self.too_many:
+        if request.refusal is not None or self.too_many or self._long_head:
             return
         try:
             self._budget.hold(request, len(body))

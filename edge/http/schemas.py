@@ -9,7 +9,7 @@ JSON = "application/json"
 BYTES: Mapping[str, Any] = {"type": "string", "format": "binary"}
 ROW: Mapping[str, Any] = {
     "description": "a row: feature name to value, or an array in the model's order; an array of rows is a batch",
-    "anyOf": [{"type": "object"}, {"type": "array"}],
+    "anyOf": [{"type": "object", "minProperties": 1}, {"type": "array"}],
 }
 
 
@@ -45,12 +45,14 @@ PREDICTED = content(
 SERVING = content(
     application_json={
         "type": "object",
+        "minProperties": 1,
         "properties": {"instances": {"type": "array"}, "inputs": {}, "signature_name": {"type": "string"}},
     }
 )
 EXAMPLES = content(
     application_json={
         "type": "object",
+        "required": ["examples"],
         "properties": {
             "examples": {"type": "array"},
             "context": {"type": "object"},
@@ -61,6 +63,7 @@ EXAMPLES = content(
 INVOCATIONS = content(
     application_json={
         "type": "object",
+        "minProperties": 1,
         "properties": {
             "dataframe_split": {"type": "object"},
             "dataframe_records": {"type": "array"},

@@ -77,6 +77,40 @@ def test_a_client_of_http_1_1_without_a_host_is_told_so(numbers):
     assert "Host" in json.loads(body)["error"]
 
 
+@pytest.mark.parametrize("line", [b"a: b\r\n", b"x-%d: 1\r\n", b"a:\r\n"])
+def test_a_head_of_20_000_lines_is_too_long_however_it_comes(numbers, line):
+    lines = b"".join(line % n if b"%d" in line else line for n in range(20_000))
+    with raw(numbers, b"GET /health HTTP/1.1\r\n" + HOST + lines + b"\r\n") as client:
+        assert read_answer(client)[0] == 431
+
+
+def test_a_large_body_that_comes_with_its_head_is_no_long_head(numbers):
+    body = b"[1,2,3" + b" " * 100_000 + b"]"
+    with raw(
+        numbers, b"POST /predict HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    ) as client:
+        assert read_answer(client)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "line", [b"FOO /health", b"get /health", b"CONNECT x:1", b"TRACE /nothing", b"DELETE /nothing"]
+)
+def test_a_method_that_is_done_nowhere_is_told_so(numbers, line):
+    with raw(numbers, line + b" HTTP/1.1\r\n" + HOST + b"\r\n") as client:
+        assert read_answer(client)[0] == 501
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [(b"/health", b"GET"), (b"/predict", b"POST"), (b"/v1/models/numbers:predict", b"POST")]
+)
+def test_a_method_that_is_not_for_a_path_is_told_which_are(numbers, path, allowed):
+    method = b"PUT" if allowed == b"GET" else b"GET"
+    with raw(numbers, b"%b %b HTTP/1.1\r\n" % (method, path) + HOST + b"Connection: close\r\n\r\n") as client:
+        answer = read_to_end(client)
+    assert answer.startswith(b"HTTP/1.1 405")
+    assert b"\r\nallow: %b\r\n" % allowed in answer
+
+
 @pytest.mark.parametrize(("target", "status"), [(b"http://localhost/health", 200), (b"http://evil/health", 403)])
 def test_the_host_of_a_whole_url_counts_before_the_header(numbers, target, status):
     with raw(numbers, b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % target) as client:

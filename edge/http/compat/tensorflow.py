@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
@@ -27,6 +28,7 @@ from edge.http.routes import body_of, describes, get, post, request_gone
 from edge.http.scheduling import Admission
 
 MODEL = "/v1/models/{model}"
+VERBS = (":predict", ":classify", ":regress")
 SIGNATURE = "serving_default"
 LABEL = "stable"
 DTYPES = {
@@ -87,6 +89,8 @@ class TensorFlowServing:
 
     async def state(self, request: Request) -> Response:
         """The model's state, as TensorFlow Serving and KServe's first protocol tell it."""
+        if request.url.path.endswith(VERBS):
+            raise HTTPException(405, headers={"Allow": "POST"})
         self._check(request)
         status = {"error_code": "OK", "error_message": ""}
         version = {"version": self._models.version, "state": "AVAILABLE", "status": status}
