@@ -23,7 +23,7 @@ from edge.data.tensor import Array
 from edge.describe import describe
 from edge.engines import choose
 from edge.errors import ConfigError
-from edge.model import container
+from edge.model import container, identity
 from edge.model.manifest import Manifest
 from edge.plugins.protocols import EngineOptions
 
@@ -46,7 +46,7 @@ class ModelFile:
             if found is None or not found.inputs:
                 found = describe.describe(path, engine).manifest
             self.manifest = found
-            self.sha256 = container.identity(path)
+            self.sha256 = identity.identity(path)
             self._engine = initial_state.of(engine, found)
             _require_comparable(path, found)
             unless_ready.pop_all()

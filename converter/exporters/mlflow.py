@@ -24,7 +24,7 @@ from converter.rows.rows import Rows
 from converter.source import Probe, Source
 from converter.sources.recognise import recognise
 from edge.errors import needs, one_line
-from edge.model import container
+from edge.model import identity
 
 # Flavour to the exporter; None where the content decides. The order says which one of several is taken.
 _FLAVOURS: dict[str, str | None] = {
@@ -84,7 +84,7 @@ def _from_folder(folder: Path, name: str, rows: Rows | None, options: Options) -
     artifact = artifact.with_manifest(
         name=str(meta.get("model_name") or artifact.manifest.name), version=str(meta.get("model_version") or "1")
     )
-    return artifact.with_provenance(source_sha256=container.sha256(path) if path.is_file() else "").noting(
+    return artifact.with_provenance(source_sha256=identity.sha256(path) if path.is_file() else "").noting(
         f"from MLflow, flavour {flavour}, {path.name}" + (f", run {run}" if run else "")
     )
 

@@ -16,7 +16,7 @@ from converter.options import Options
 from converter.proof.answers import class_values
 from converter.source import Source
 from edge.errors import ConfigError
-from edge.model import container
+from edge.model import identity
 from edge.model.manifest import Provenance
 
 
@@ -81,4 +81,4 @@ def versions_of(framework: str) -> dict[str, str]:
 
 
 def _sha256(source: Source) -> str:
-    return container.sha256(source.path) if source.path is not None and source.path.is_file() else ""
+    return identity.sha256(source.path) if source.path is not None and source.path.is_file() else ""

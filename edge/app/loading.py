@@ -21,7 +21,7 @@ from edge.describe.overrides import DECODED, Overrides, require_use
 from edge.describe.signature import picture_flags
 from edge.engines import choose
 from edge.errors import ConfigError, ModelError
-from edge.model import container, golden, labels
+from edge.model import container, golden, identity, labels
 from edge.model.manifest import Feature, Input, Manifest, Window
 from edge.plugins.declarations import Gives
 from edge.plugins.protocols import Engine, EngineOptions
@@ -125,7 +125,7 @@ def load_file(
     if not str(path).isascii() and str(path).encode("utf-8", "replace").decode() != str(path):
         raise ModelError(f"{str(path)!a}: a name that is not UTF-8, as the engines want it: rename the file or folder")
     loaded = load(path, options or EngineOptions(), engine)
-    sha = container.identity(path)
+    sha = identity.identity(path)
     manifest = container.read_manifest(path, loaded.metadata)
     if manifest is not None and manifest.inputs:
         return Loaded(path, loaded, _named(manifest, path), sha)

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from edge.engines import choose
 from edge.errors import FatalError, SpoolError
-from edge.model import container
+from edge.model import identity
 from edge.plugins.protocols import EngineLibrary
 from edge.settings.parsers import THREADS_MOST
 from edge.settings.settings import Settings
@@ -128,7 +128,7 @@ def _path(settings: Settings) -> Path | None:
     if not any(folder.glob("profile-*.json")):
         return None
     try:
-        path = path_of(folder, container.identity(settings.model.file))
+        path = path_of(folder, identity.identity(settings.model.file))
     except (FatalError, OSError):
         return None  # the model is not there: to be told by who loads it
     return path if path.exists() else None
@@ -140,7 +140,7 @@ def _foreign(profile: Profile, settings: Settings) -> str:
     library = info.library()
     engine = f"{name} {library.version()}"
     pairs = (
-        ("model", profile.model, container.identity(settings.model.file)),
+        ("model", profile.model, identity.identity(settings.model.file)),
         ("engine", profile.engine, engine),
         ("processor", profile.processor, processor()),
     )

@@ -6,9 +6,9 @@ meanwhile, on another core:
     main thread   numpy, the engine's library |  all other imports   | build
     beside it     the model file's hash       |  the model is loaded, its golden samples run
 
-So the engine's library is imported first, alone. A file that was never seen is tried in a child process, which is
-forked; that, and the loading behind it, waits for nobody and nobody imports meanwhile: a library that is half loaded
-in one thread would stay locked in the child for ever.
+So nothing above imports numpy, and the engine's library is imported before the rest, alone. A file that was never seen
+is tried in a child process, which is forked; that, and the loading behind it, waits for nobody and nobody imports
+meanwhile: a library that is half loaded in one thread would stay locked in the child for ever.
 
 Errors come in the order in which they would come one after the other.
 """
@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from edge.engines import choose, graph_cache
+from edge.engines import graph_cache
 from edge.errors import FatalError
 from edge.settings.settings import Settings
 
@@ -109,6 +109,7 @@ def load(settings: Settings) -> Loaded:
 def _load_beside(settings: Settings, engines: SharedEngines | None = None) -> _Loading:
     read = _Beside(lambda: graph_cache.read_ahead(settings.model.file, settings.delivery.state_dir))
     from edge.app import loading
+    from edge.engines import choose
 
     load = choose.load if engines is None else engines.load
 
@@ -122,6 +123,7 @@ def _load_beside(settings: Settings, engines: SharedEngines | None = None) -> _L
 def _is_tried(settings: Settings, read: _Beside[None]) -> bool:
     """Imports the engine's library; False where loading the file will fork a child, or nobody knows."""
     from edge.app import loading
+    from edge.engines import choose
 
     with contextlib.suppress(FatalError, OSError):  # told by who loads the model
         _, info = choose.find(settings.model.file, settings.model.engine)

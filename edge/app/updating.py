@@ -26,7 +26,7 @@ from edge.app.service import App
 from edge.app.update_agent import UpdateAgent
 from edge.data.names import topic_part
 from edge.errors import ConfigError, ModelError, needs
-from edge.model import container
+from edge.model import identity
 from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
 from edge.sources import uri
@@ -43,7 +43,7 @@ def run(settings: Settings) -> None:
     """Until the service ends; does not return where it begins anew. Raises FatalError."""
     settings = followed(settings)
     _require(settings)
-    store = UpdateStore(folder(settings), container.sha256)
+    store = UpdateStore(folder(settings), identity.sha256)
     store.open()
     try:
         _begin(store, excused=_trial_died(settings, store))
@@ -75,7 +75,7 @@ def _begin_anew(stop: Stop) -> None:
 def current(settings: Settings) -> Settings:
     """The settings with the model that would run, for those who only look. Raises ConfigError."""
     settings = followed(settings)
-    store = UpdateStore(folder(settings), container.sha256)
+    store = UpdateStore(folder(settings), identity.sha256)
     try:
         store.read()
     except OSError as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -60,6 +61,9 @@ def run(argv: list[str]) -> int:
     if argv[:1] == ["demo"]:
         # The runtime knows nothing of the converter: the demo is a program of its own.
         os.execv(sys.executable, [sys.executable, "-m", "converter.demo", *argv[1:]])  # noqa: S606
+    # What is imported stays: to look for garbage among it costs a tenth of the imports. `start` has it looked for
+    # again, once the service is made; whatever does not come so far ends soon.
+    gc.disable()
     from edge.settings import layers
 
     try:

@@ -25,7 +25,7 @@ import platform
 import time
 from pathlib import Path
 
-from edge.model.container import external_files, sha256
+from edge.model.identity import external_files, sha256
 
 log = logging.getLogger("edge.model")
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge.errors import EdgeError, ModelError
-from edge.model.container import sha256
+from edge.model.identity import sha256
 
 TIMEOUT_S = 120.0
 

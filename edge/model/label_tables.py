@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -213,6 +212,8 @@ def _mapping(pairs: Sequence[tuple[str, str, str]]) -> Mapping[str, str | int]:
 
 def _unescaped(text: str) -> str:
     """What stands between double quotes: YAML's escapes are JSON's, and a short one of its own."""
+    import json  # for labels that are written so
+
     try:
         return str(json.loads('"' + re.sub(r"\\x([0-9A-Fa-f]{2})", r"\\u00\1", text) + '"'))
     except ValueError:

@@ -7,7 +7,6 @@ do not fit the classes are none, for a shifted name is worse than a number.
 from __future__ import annotations
 
 import ast
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -165,6 +164,8 @@ def literal(text: str) -> object:
 
 
 def _literal(text: str) -> object:
+    import json  # for labels that are written so
+
     try:
         return json.loads(text, object_pairs_hook=once)
     except TwiceError:

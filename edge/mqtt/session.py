@@ -250,7 +250,8 @@ class MqttSession:
 
     def _connect_and_loop(self, selector: selectors.BaseSelector) -> None:
         # Here, in this thread: at start paho is being imported while the first sample is inferred.
-        lazy_module.put_off("urllib", "request")
+        lazy_module.put_off("urllib.request")
+        lazy_module.put_off("ssl")
         from edge.mqtt.connection import Connection
 
         self._session += 1

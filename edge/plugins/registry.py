@@ -170,10 +170,9 @@ def own_names(group: str) -> list[str]:
 @cache
 def own(group: str) -> Mapping[str, str]:
     """Our own: "module:attribute" by name."""
-    lists = list(Path(__file__).parents[2].glob(f"{DISTRIBUTION.replace('-', '_')}-*.dist-info/entry_points.txt"))
-    if len(lists) == 1:
-        return _read(lists[0].read_text(encoding="utf-8"), group)
-    # Installed in another way, such as editable.
+    text = _own_list()
+    if text is not None:
+        return _read(text, group)
     from importlib import metadata
 
     try:
@@ -181,6 +180,17 @@ def own(group: str) -> Mapping[str, str]:
     except metadata.PackageNotFoundError:
         raise ConfigError(f"{DISTRIBUTION} is not installed: pip install {DISTRIBUTION}") from None
     return {p.name: p.value for p in points if p.group == group}
+
+
+@cache
+def _own_list() -> str | None:
+    """Our own entry_points.txt: beside the package, or, of an editable install, elsewhere on the path. None where it is
+    not there once."""
+    name = f"{DISTRIBUTION.replace('-', '_')}-*.dist-info/entry_points.txt"
+    lists = list(Path(__file__).parents[2].glob(name))
+    if not lists:
+        lists = [found for folder in dict.fromkeys(sys.path) for found in Path(folder).glob(name)]
+    return lists[0].read_text(encoding="utf-8") if len(lists) == 1 else None
 
 
 def _read(text: str, group: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge.app.loading import Loaded
 from edge.errors import ModelError
-from edge.model import container, manifest
+from edge.model import identity, manifest
 
 
 def of(loaded: Loaded) -> dict[str, bytes]:
@@ -12,7 +12,7 @@ def of(loaded: Loaded) -> dict[str, bytes]:
     else that lies beside it is looked for again. Raises ModelError for a file that is gone."""
     path = loaded.path
     try:
-        found = {name: (path.parent / name).read_bytes() for name in (path.name, *container.external_files(path))}
+        found = {name: (path.parent / name).read_bytes() for name in (path.name, *identity.external_files(path))}
     except OSError as exc:
         raise ModelError(f"{exc.filename}: {exc.strerror}; it was there before") from exc
     return {**found, f"{path.name}.json": manifest.encode(loaded.manifest)}

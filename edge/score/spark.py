@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from edge.app import assembly
 from edge.errors import ConfigError, ModelError
-from edge.model import container
+from edge.model import identity
 from edge.score import schema
 from edge.score.door import Scorer
 
@@ -49,7 +49,7 @@ class SparkFunction:
 @lru_cache(maxsize=4)
 def _scorer(path: str, sha256: str, columns: tuple[str, ...]) -> Scorer:
     """One for each process and model."""
-    found = container.identity(Path(path))
+    found = identity.identity(Path(path))
     if found != sha256:
         raise ModelError(f"{path}: another file than the one that was sent ({found[:12]}, not {sha256[:12]})")
     return Scorer(path, columns=columns)

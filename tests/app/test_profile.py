@@ -14,7 +14,7 @@ from edge.app import profile
 from edge.app.profile import Profile
 from edge.engines import onnxruntime
 from edge.errors import SpoolError
-from edge.model import container
+from edge.model import identity
 from edge.settings import layers
 
 
@@ -38,7 +38,7 @@ def settings(tmp_path, model):
 def tuned(tmp_path, model):
     """Keeps a profile of two threads that fits, apart from what is said."""
     fits = Profile(
-        model=container.sha256(model),
+        model=identity.sha256(model),
         engine=f"onnxruntime {onnxruntime.version()}",
         processor=profile.processor(),
         goal="latency",
@@ -101,7 +101,7 @@ def test_one_of_another_engine_or_board_is_left_out_in_one_line(settings, tuned,
 
 
 def test_one_of_another_model_under_this_ones_name_is_left_out(settings, tuned, model, tmp_path, caplog):
-    tuned(model="0" * 64).rename(profile.path_of(tmp_path, container.sha256(model)))
+    tuned(model="0" * 64).rename(profile.path_of(tmp_path, identity.sha256(model)))
     before = settings()
     assert profile.apply(before) is before
     assert "model: made for 000" in caplog.records[0].reason

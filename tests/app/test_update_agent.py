@@ -13,7 +13,7 @@ from support.updating import Fleet, RangeServer, write_model
 from edge.app import loading
 from edge.app.build import build
 from edge.app.update_agent import UpdateAgent
-from edge.model import container
+from edge.model import identity
 from edge.settings import layers
 from edge.storage import atomic
 from edge.tools.fleet.repository import About
@@ -50,7 +50,7 @@ def fleet(tmp_path) -> Fleet:
 @pytest.fixture
 def store(tmp_path, disk):
     """Where a device keeps its state."""
-    store = UpdateStore(tmp_path / "state" / "d.m.updates", container.sha256, disk.write)
+    store = UpdateStore(tmp_path / "state" / "d.m.updates", identity.sha256, disk.write)
     store.open()
     yield store
     store.close()

@@ -16,7 +16,7 @@ from support.processes import BINARIES
 
 from edge.app import profile
 from edge.engines import onnxruntime
-from edge.model import container
+from edge.model import identity
 from edge.settings import layers
 from edge.tools import doctor
 from edge.tools.doctor import boards, packages, runs, storage, times
@@ -249,7 +249,7 @@ def test_latency_of_seconds(pi):
 def test_latency_is_that_of_the_tuned_profile(pi):
     profile.require_folder(pi.state)
     engine = f"onnxruntime {onnxruntime.version()}"
-    made = {"model": container.sha256(pi.model), "engine": engine, "processor": profile.processor()}
+    made = {"model": identity.sha256(pi.model), "engine": engine, "processor": profile.processor()}
     profile.write(pi.state, profile.Profile(**made, goal="throughput", threads=2, provider="cpu"))
     said = {flags: [r.text for r in runs.rows(pi.settings(*flags), pi.host, set()) if r.part == "latency"]
             for flags in ((), ("--threads", "1"))}  # fmt: skip

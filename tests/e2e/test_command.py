@@ -268,7 +268,7 @@ def test_a_plain_run_loads_nothing_it_does_not_use(tmp_path, flowers):
         "         'prometheus_client', 'ai_edge_litert', 'converter', 'asyncio',\n"
         "         'edge.tools.bench', 'edge.app.profile', 'edge.http', 'edge.tools.doctor',\n"
         "         'edge.tools.systemd', 'edge.homeassistant', 'edge.describe.describe', 'paho', 'ssl', 'http',\n"
-        "         'email', 'zipfile', 'importlib.metadata', 'difflib', 'tomllib', 'subprocess', 'wave',\n"
+        "         'email', 'zipfile', 'importlib.metadata', 'difflib', 'tomllib', 'subprocess', 'wave', 'json',\n"
         "         'csv', 'edge.updates', 'edge.app.updating', 'tuf'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else code)\n"
     )
@@ -284,7 +284,8 @@ def test_a_run_with_a_broker_loads_no_more_than_a_connection_needs(tmp_path, flo
         "import sys, edge.cli.run\n"
         f"code = edge.cli.run.run(['--model', {str(flowers.path)!r}, '--source', 'synthetic:1', '--mqtt', {url!r},\n"
         f"                     '--state-dir', {str(tmp_path)!r}])\n"
-        "more = {'http.client', 'email', 'tempfile', 'asyncio', 'socks.client', 'edge.mqtt.embedded',\n"
+        "more = {'http.client', 'email', 'tempfile', '_ssl', 'json', 'importlib.metadata', 'asyncio',\n"
+        "        'socks.client', 'edge.mqtt.embedded',\n"
         "        'edge.http', 'edge.mqtt.masks', 'edge.sinks.http', 'cv2'} & set(sys.modules)\n"
         "sys.exit(f'loaded: {more}' if more or 'paho' not in sys.modules else code)\n"
     )

@@ -13,7 +13,7 @@ from support.field import FEW, Field, lives, runs, state
 from support.processes import BINARIES, Client, EdgeRun, until
 from support.updating import write_model
 
-from edge.model import container
+from edge.model import identity
 from edge.updates.state import Slot, State
 from edge.updates.store import UpdateStore
 
@@ -239,10 +239,10 @@ sys.meta_path.insert(0, Watches())
 
 
 def test_a_service_that_is_ended_while_it_starts_goes_on_watching_and_no_try_is_used(tmp_path):
-    store = UpdateStore(tmp_path / "d.m1.updates", container.sha256)
+    store = UpdateStore(tmp_path / "d.m1.updates", identity.sha256)
     write_model(tmp_path / "m1.onnx", "1")
     new = write_model(tmp_path / "m2.onnx", "2")
-    slot = Slot(container.sha256(new), "2")
+    slot = Slot(identity.sha256(new), "2")
     store.open()
     new.rename(store.path(slot))
     store.enter(State(phase="watching", candidate=slot, tries=1, tried=slot.sha256, clean=True, name="m"))

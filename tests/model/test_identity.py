@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.app.assembly import load_file
-from edge.model.container import external_files, identity, sha256
+from edge.model.identity import external_files, identity, sha256
 
 
 @pytest.fixture

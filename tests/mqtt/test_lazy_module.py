@@ -16,7 +16,7 @@ def run(code: str) -> str:
 
 
 PUT_OFF = (
-    "import sys\nfrom edge.mqtt.codec import lazy_module\nlazy_module.put_off('urllib', 'request')\n"
+    "import sys\nfrom edge.mqtt.codec import lazy_module\nlazy_module.put_off('urllib.request')\n"
     "def loaded(): return 'http.client' in sys.modules\n"
 )
 

@@ -16,14 +16,14 @@ import pytest
 from support.powercut import PowerCut, build_shim, read_log
 from support.updating import Fleet, write_model
 
-from edge.model import container
+from edge.model import identity
 from edge.updates import order, seen, state, trust
 from edge.updates.store import UpdateStore
 
 UPDATE = """
 import os, sys
 from pathlib import Path
-from edge.model.container import sha256
+from edge.model.identity import sha256
 from edge.updates import order, seen, state, trust
 from edge.updates.state import Slot, State
 from edge.updates.store import UpdateStore
@@ -80,7 +80,7 @@ def test_after_a_power_cut_at_any_moment_the_model_that_is_named_is_there_whole(
         folder = left / "d.m.updates"
         if not folder.is_dir():
             continue
-        store = UpdateStore(folder, container.sha256)
+        store = UpdateStore(folder, identity.sha256)
         store.read()
         assert not list(folder.glob("*.damaged")), f"after {until} of {len(log)} changes"
         at = state.begin(store.state, 0.0)

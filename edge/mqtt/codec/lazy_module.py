@@ -1,7 +1,8 @@
 """A module that is loaded when somebody uses it, not when somebody imports it.
 
 paho imports urllib.request, which it uses where a proxy is set and PySocks is installed, and which brings http, email
-and tempfile: half of paho's import, a twentieth of the start. `importlib.util.LazyLoader` does not help: an import of
+and tempfile: half of paho's import, a twentieth of the start. And ssl, which a connection without TLS needs for no more
+than the names of errors that it will never see. `importlib.util.LazyLoader` does not help: an import of
 what is loaded already asks such a module for its `__spec__`, and that loads it.
 """
 
@@ -22,10 +23,11 @@ class _Later(ModuleType):
         return getattr(importlib.import_module(self.__name__), attribute)
 
 
-def put_off(package: str, name: str) -> None:
-    """Has `package.name` loaded at its first use; nothing where it is loaded already."""
-    full = f"{package}.{name}"
-    if full not in sys.modules:
-        parent = importlib.import_module(package)
-        sys.modules[full] = later = _Later(full)
-        setattr(parent, name, later)
+def put_off(full: str) -> None:
+    """Has this module loaded at its first use; nothing where it is loaded already."""
+    if full in sys.modules:
+        return
+    sys.modules[full] = later = _Later(full)
+    package, _, name = full.rpartition(".")
+    if package:
+        setattr(importlib.import_module(package), name, later)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge.app import assembly
 from edge.errors import ModelError
-from edge.model import container, golden
+from edge.model import golden, identity
 from edge.model.manifest import Manifest
 from edge.plugins.protocols import EngineOptions
 
@@ -19,7 +19,7 @@ def examined(file: Path, *, force: bool) -> Manifest:
     that does not load, or whose weights lie in other files.
     """
     try:
-        others = container.external_files(file)
+        others = identity.external_files(file)
     except OSError as exc:
         raise ModelError(f"{file}: {exc.strerror}") from exc
     if others:

@@ -125,7 +125,7 @@ class Field(Ground):
         self.subscriber.start()
 
     def write(self, number: int) -> tuple[Path, str]:
-        from edge.model.container import sha256
+        from edge.model.identity import sha256
 
         file = write_model(self.place / "new" / f"m{number}.onnx", str(number), factor=1.0 + number)
         return file, sha256(file)
