@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import numpy as np
 
@@ -39,17 +40,21 @@ class Watch:
         """`model`: its name, for the log; "" where it is not known."""
         self._model = model
         self._told = False
+        self.finite = True
+        """Whether all of the scores that were seen last are numbers."""
 
     def __call__(self, scores: Array) -> Array:
         """The scores; what lies outside of 0 to 1 by rounding is set to the end."""
+        self.finite = True
         if not scores.size:
             return scores
         low, high = float(scores.min()), float(scores.max())
+        self.finite = math.isfinite(low) and math.isfinite(high)
         if low >= 0 and high <= 1:
             return scores
         if low >= -ROUNDING and high <= 1 + ROUNDING:
             return np.clip(scores, 0, 1)
-        if not self._told and np.isfinite(low) and np.isfinite(high):
+        if not self._told and self.finite:
             self._told = True
             log.warning(
                 "scores are no probabilities",

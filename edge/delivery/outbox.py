@@ -229,9 +229,8 @@ class Outbox:
         notes = self._link.notes
         while notes:
             now, deliveries = self._clock.monotonic_ns(), self._queue.confirmed(notes.popleft())
-            self._metrics.inc(f"confirmed:{self.name}", len(deliveries))
             took = [(now - d.since_ns) / SECOND_NS for d in deliveries if d.since_ns]
-            self._metrics.observe_all("stage:publish", took)
+            self._metrics.record(f"confirmed:{self.name}", (("stage:publish", took),), len(deliveries))
             self._release([d for d in deliveries if d.row is None])
             if self._link.recovering:
                 self._works()

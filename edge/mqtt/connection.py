@@ -215,9 +215,11 @@ class Connection:
             self.queue.settle(acknowledged)
         if client.socket is None or client.end is not None or self._refused is not None:
             raise UnavailableError(self._why_gone())
+        if not client.received:
+            return []
         received, client.received = client.received, []
         self.acks.owe(received)
-        if received and self.acks.owing > RECEIVE_MAXIMUM:
+        if self.acks.owing > RECEIVE_MAXIMUM:
             self._flooded_s = time.monotonic()
         return received
 

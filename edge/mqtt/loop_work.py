@@ -30,20 +30,16 @@ class LoopWork:
         for _ in range(len(calls)):
             calls.popleft()()
         for worker in tuple(self._workers):
-            due_s = min(due_s, self._turn_of(worker))
+            try:
+                due_s = min(due_s, worker.turn())
+            except FatalError as exc:
+                if not isinstance(worker, FallibleWorker):
+                    raise
+                self._workers.remove(worker)
+                worker.failed(exc)
         for _ in range(len(calls)):  # what the workers asked for: acknowledgements
             calls.popleft()()
         self.due_s = 0.0 if calls else max(0.0, due_s)
-
-    def _turn_of(self, worker: LoopWorker) -> float:
-        try:
-            return worker.turn()
-        except FatalError as exc:
-            if not isinstance(worker, FallibleWorker):
-                raise
-            self._workers.remove(worker)
-            worker.failed(exc)
-            return LOOK_AGAIN_S
 
     def end(self, failed: Callable[[BaseException], None]) -> None:
         """Ends each worker; `failed` with what one of them cannot be without."""

@@ -104,7 +104,7 @@ class Pipeline:
     @property
     def at_once(self) -> int:
         """How many samples `run` should be given at most: one, until it is known how long they take."""
-        return min(self._batching.at_once, self.followed_at_once)
+        return self._batching.at_once if self._follow is None else min(self._batching.at_once, self.followed_at_once)
 
     @property
     def followed_at_once(self) -> int:

@@ -149,7 +149,8 @@ class Preparation:
 
     def _prepare(self, samples: Sequence[Sample], opened: Sequence[Opened], most: int, started_ns: int) -> list[Work]:
         spent = (self._now() - started_ns) // max(1, len(samples))
-        if self._batch is not None and (together := self._prepare_together(samples, opened, most, started_ns)):
+        several = len(opened) != 1 or len(opened[0].parts) > 1
+        if several and (together := self._prepare_together(samples, opened, most, started_ns)):
             return together
         return [self._one_by_one(s, o, most, spent) for s, o in zip(samples, opened, strict=True)]
 

@@ -262,12 +262,10 @@ class TablePreprocessor:
             return None
         if dtype.kind in "iu":
             return to_integers(values, dtype)
-        wide = array.astype(np.float64)
-        if not np.isfinite(wide).all():
-            return None
+        wide = array if array.dtype.kind == "f" else array.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             narrow = wide.astype(dtype)
-        ok = np.isfinite(narrow).all() if narrow.dtype.kind == "f" else (narrow == wide).all()
+        ok = np.isfinite(narrow).all() if dtype.kind == "f" else np.isfinite(wide).all() and (narrow == wide).all()
         return narrow if ok else None
 
     def _cell(self, value: Any, feature: Feature, spec: TensorSpec) -> Array:

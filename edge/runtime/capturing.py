@@ -77,4 +77,4 @@ class Capture:
     def _is_worth_preparing(self, sample: Sample) -> bool:
         """The next one, unless it is suspected. Of a live source a newer one takes the place of the one that waits."""
         guard = self._options.guard
-        return (not self._reader.live or self._frames.empty) and not (guard.suspects and guard.verdict(sample))
+        return (not self._reader.live or not self._frames.holds()) and not (guard.suspects and guard.verdict(sample))

@@ -25,10 +25,9 @@ class FrameQueue(Generic[T]):
         self._closed = self._woken = False
         self._changed = threading.Condition()
 
-    @property
-    def empty(self) -> bool:
-        """True where nothing waits, at this moment."""
-        return not self._items
+    def holds(self) -> bool:
+        """True where something waits, at this moment."""
+        return bool(self._items)
 
     def put(self, item: T, timeout_s: float) -> bool:
         """False where it is still full after `timeout_s`; raises Closed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Event
 from typing import TypeAlias
 
@@ -39,11 +39,12 @@ class Takeover(msgspec.Struct, frozen=True):
 
 class Feed(msgspec.Struct, frozen=True):
     """Where samples come from, and what is told of them. `get` gives what waits, so many seconds and so many items at
-    most, and raises Closed at the end; `wake` has it look again; `shed` is told of each sample that is not run because
-    the board is hot. `senders`: samples come from several, of whom none has to wait for another one's batch; `live`:
-    only the newest matters. `stopping`: the process is to end."""
+    most, and raises Closed at the end; `left` says whether more may wait; `wake` has it look again; `shed` is told of
+    each sample that is not run because the board is hot. `senders`: samples come from several, of whom none has to wait
+    for another one's batch; `live`: only the newest matters. `stopping`: the process is to end."""
 
     get: Callable[[float, int], Sequence[Item]]
+    left: Callable[[], bool]
     wake: Callable[[], None]
     shed: Callable[[Sample], None]
     stopping: Callable[[], bool]
@@ -71,12 +72,14 @@ class Inference:
         """That of the next sample."""
         self._publisher = publisher
         self._get = feed.get
+        self._left = feed.left
         self._shed = feed.shed
         self._senders = feed.senders
         self._stopping = feed.stopping
         self._clock = clock
         self._metrics = metrics
-        self._beat = options.beat
+        self.beat = partial(options.beat, "infer")
+        """Says that the owner makes progress, or waits for room as it should."""
         self._admit = options.admit
         self._idle = options.idle
         self._guard = options.guard
@@ -86,7 +89,7 @@ class Inference:
             metrics=metrics,
             guard=self._guard,
             stopping=feed.stopping,
-            beat=lambda: options.beat("infer"),
+            beat=self.beat,
         )
         self._instances: Instances | None = None
         if options.instances:
@@ -137,10 +140,6 @@ class Inference:
         """Another model is to run from one of the next samples on."""
         self._takeovers.append(takeover)
 
-    def beat(self) -> None:
-        """Says that the owner makes progress, or waits for room as it should."""
-        self._beat("infer")
-
     def moved(self, *, into_loop: bool) -> None:
         """It has another owner: the loop, whose workers the outboxes are, or the infer thread again."""
         self._in_loop = self._publisher.owns_outboxes = into_loop
@@ -178,7 +177,7 @@ class Inference:
             self._batches.turn()
         else:
             self._idle()
-        return len(items) >= most
+        return len(items) >= most and self._left()
 
     def _take_over(self) -> None:
         """Between two samples: what is prepared is run by the pipeline that prepared it, and a batch to its end."""
@@ -324,7 +323,7 @@ class Inference:
         now_ns = now_ns or self._clock.monotonic_ns()
         came = [_left_ns(item) for item in items]
         self.came_ns = came[0] if came else now_ns
-        self._metrics.observe_all("stage:capture", [(now_ns - came_ns) / SECOND_NS for came_ns in came])
+        self._metrics.record("", (("stage:capture", [(now_ns - came_ns) / SECOND_NS for came_ns in came]),))
 
     def _up_to_a_rest(self, items: Sequence[Sample | Work]) -> list[Work]:
         """Prepared one after the other: the rows of a batch go into a window before those of the samples behind it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec.structs import astuple, replace
 
@@ -22,6 +22,9 @@ from edge.runtime.end_report import EndReport
 from edge.runtime.options import RunnerOptions
 from edge.runtime.skip_log import SkipLog
 from edge.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from edge.wording.wording import Wording
 
 log = logging.getLogger("edge.runner")
 
@@ -105,7 +108,8 @@ class Publisher:
         self._put([(message, ack) for message in messages])
 
     def _late(self, result: Result) -> Sequence[Message]:
-        return self._worded(result, Message("result", codec.encode(result), result.seq))
+        message = Message("result", codec.encode(result), result.seq)
+        return (message,) if self._wording is None else self._worded(result, message, self._wording)
 
     def _put(self, acked: Sequence[Acked]) -> None:
         for outbox in self._outboxes:
@@ -127,7 +131,7 @@ class Publisher:
                 messages += [m for r in late for m in self._late(r)]
             message = self._message(sample, result, asked=asked)
             if message is not None:
-                messages += self._worded(result, message)
+                messages += (message,) if self._wording is None else self._worded(result, message, self._wording)
             if result.events:  # no rule holds back what happened
                 messages += self._events(result, result.events)
         if whole and messages and sample.origin is not None:
@@ -146,15 +150,15 @@ class Publisher:
             messages.append(Message("event", payload, result.seq, words=words))
         return messages
 
-    def _worded(self, result: Result, message: Message) -> Sequence[Message]:
+    def _worded(self, result: Result, message: Message, wording: Wording) -> Sequence[Message]:
         """As the broker is told it; where the words fail the result goes out as it is, and an error says why."""
-        if self._wording is None or message.kind != "result":
+        if message.kind != "result":
             return (message,)
         try:
-            return [replace(message, words=self._wording.result(result, message.payload))]
+            return [replace(message, words=wording.result(result, message.payload))]
         except SampleError as exc:
             self._metrics.inc("words_failed")
-            if not self._wording.is_new(str(exc)):
+            if not wording.is_new(str(exc)):
                 return [message]
             log.error("a result is published in its usual words", extra={"seq": result.seq, "reason": str(exc)})
             error = refusal.of(message, "words", result.model.name, str(exc))
@@ -174,25 +178,13 @@ class Publisher:
         return Message("answer", codec.encode(result), result.seq, sample.reply) if sample.reply else None
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
-        if len(outcomes) == 1 and len(outcomes[0][1]) == 1:
-            self._count_one(outcomes[0][1][0])
-            return
         timings = [r.timing_ms for _, results in outcomes for r in results if isinstance(r, Result)]
-        self._metrics.inc("results", len(timings))
-        self._metrics.inc("infer_ms", sum([t.infer for t in timings]))
-        self._metrics.observe_all("stage:preprocess", [t.preprocess / 1e3 for t in timings])
-        self._metrics.observe_all("stage:infer", [t.infer / 1e3 for t in timings])
-        self._metrics.observe_all("stage:postprocess", [t.postprocess / 1e3 for t in timings])
-
-    def _count_one(self, result: Result | Skipped) -> None:
-        """As all others; a lone one at once, where each call finds cold caches."""
-        if isinstance(result, Skipped):
+        if not timings:
             return
-        took = result.timing_ms
         stages = (
-            ("stage:preprocess", took.preprocess / 1e3),
-            ("stage:infer", took.infer / 1e3),
-            ("stage:postprocess", took.postprocess / 1e3),
+            ("stage:preprocess", [t.preprocess / 1e3 for t in timings]),
+            ("stage:infer", [t.infer / 1e3 for t in timings]),
+            ("stage:postprocess", [t.postprocess / 1e3 for t in timings]),
         )
-        self._metrics.record("results", stages)
-        self._metrics.inc("infer_ms", took.infer)
+        self._metrics.record("results", stages, len(timings))
+        self._metrics.inc("infer_ms", sum([t.infer for t in timings]))

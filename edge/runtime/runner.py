@@ -86,8 +86,11 @@ class Runner:
         capacity = LIVE_CAPACITY if live else AHEAD_CAPACITY + len(pipelines)
         self._frames: FrameQueue[Item] = FrameQueue(capacity, drop_oldest=live, dropped=self._dropped)
         get = self._frames.get if captures or self._reader is None else self._reader.get
+        left = self._frames.holds if captures or self._reader is None else lambda: True
         senders = self._acknowledging is not None
-        feed = Feed(get, self._frames.wake, partial(self._dropped, reason="heat"), self._stop.is_set, senders, live)
+        feed = Feed(
+            get, left, self._frames.wake, partial(self._dropped, reason="heat"), self._stop.is_set, senders, live
+        )
         self._inference = Inference(pipeline, publisher, feed, clock=clock, metrics=metrics, options=self._options)
         self._capture: Capture | None = None
         if captures and self._reader is not None:

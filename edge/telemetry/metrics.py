@@ -6,6 +6,7 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -18,6 +19,10 @@ BUCKETS_S = (
 
 GATHERED_MOST = 64
 """Records that are added up together at most."""
+
+
+Durations: TypeAlias = Sequence[tuple[str, Sequence[float]]]
+"""By the name of their histogram, in seconds."""
 
 
 class Histogram(msgspec.Struct):
@@ -46,7 +51,7 @@ class Metrics:
         self._counters: defaultdict[str, float] = defaultdict(float)
         self._gauges: dict[str, float] = {}
         self._histograms: defaultdict[str, Histogram] = defaultdict(Histogram)
-        self._gathered: deque[tuple[str, Sequence[tuple[str, float]], float]] = deque()
+        self._gathered: deque[tuple[str, Durations, float]] = deque()
         self._gathered_ns: deque[tuple[str, tuple[str, ...], Sequence[int]]] = deque()
 
     def inc(self, name: str, by: float = 1) -> None:
@@ -67,13 +72,8 @@ class Metrics:
             histogram.counts[bucket] += 1
             histogram.total_s += seconds
 
-    def observe_all(self, name: str, seconds: Sequence[float]) -> None:
-        """Adds durations to a histogram, in one go."""
-        with self._lock:
-            self._histograms[name].add(seconds)
-
-    def record(self, counter: str, durations: Sequence[tuple[str, float]], by: float = 1) -> None:
-        """Adds to a counter, and the durations that belong to it, in one go.
+    def record(self, counter: str, durations: Durations, by: float = 1) -> None:
+        """Adds to a counter, where it has a name, and the durations that belong to it, in one go.
 
         They are added up when somebody reads, or when some have gathered: between two requests for a tiny model, with
         cold caches, that took a fourteenth of the time.
@@ -92,13 +92,15 @@ class Metrics:
 
     def _add_up(self) -> None:
         """What has gathered; with the lock."""
+        together: defaultdict[str, list[float]] = defaultdict(list)
         while self._gathered:
             counter, durations, by = self._gathered.popleft()
-            self._counters[counter] += by
+            if counter:
+                self._counters[counter] += by
             for name, seconds in durations:
-                histogram = self._histograms[name]
-                histogram.counts[bisect_left(BUCKETS_S, seconds)] += 1
-                histogram.total_s += seconds
+                together[name] += seconds
+        for name, all_seconds in together.items():
+            self._histograms[name].add(all_seconds)
         alike: defaultdict[tuple[str, tuple[str, ...]], list[Sequence[int]]] = defaultdict(list)
         while self._gathered_ns:
             counter, names, durations_ns = self._gathered_ns.popleft()

@@ -13,7 +13,7 @@ from edge.telemetry.metrics import GATHERED_MOST, Metrics
 def test_what_was_recorded_is_there_for_each_reader(times):
     metrics = Metrics()
     for _ in range(times):
-        metrics.record("asked", [("stage", 0.5), ("stage", 20.0)])
+        metrics.record("asked", [("stage", [0.5]), ("stage", [20.0])])
 
     histogram = metrics.histograms()["stage"]
     assert (sum(histogram.counts), histogram.counts[-1], histogram.total_s) == (2 * times, times, 20.5 * times)
@@ -28,7 +28,7 @@ def test_what_two_threads_record_is_all_there():
 
     def record() -> None:
         for _ in range(5_000):
-            metrics.record("asked", [("stage", 0.5)])
+            metrics.record("asked", [("stage", [0.5])])
 
     threads = [threading.Thread(target=record) for _ in range(2)]
     for thread in threads:

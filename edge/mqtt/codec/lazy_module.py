@@ -20,7 +20,9 @@ class _Later(ModuleType):
     def __getattr__(self, attribute: str) -> Any:
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
-        return getattr(importlib.import_module(self.__name__), attribute)
+        found = getattr(importlib.import_module(self.__name__), attribute)
+        setattr(self, attribute, found)  # who imported this one asks it again and again
+        return found
 
 
 def put_off(full: str) -> None:
