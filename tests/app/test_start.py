@@ -75,6 +75,30 @@ def test_a_model_that_is_none_is_told_before_a_rule_that_does_not_fit(start, tmp
     assert "bad.onnx" in done.stderr
 
 
+def test_nothing_that_takes_long_is_imported_before_the_model_file_is_hashed(start, model):
+    code = (
+        "import sys; from edge.app import start; from edge.cli import run\n"
+        "told = start._load_beside\n"
+        "def look(*given): print('numpy' in sys.modules, 'onnxruntime' in sys.modules); return told(*given)\n"
+        "start._load_beside = look\n"
+        "sys.exit(run.run(sys.argv[1:]))"
+    )
+    done = start("--model", model, "--source", "synthetic:1", code=code)
+    assert done.stdout.splitlines()[0] == "False False", done.stderr
+
+
+def test_no_garbage_is_looked_for_among_what_is_imported(start, model):
+    code = (
+        "import gc, sys; from edge.cli import run; from edge.settings import layers\n"
+        "told = layers.read\n"
+        "def look(*given): print(gc.isenabled()); return told(*given)\n"
+        "layers.read = look\n"
+        "sys.exit(run.run(sys.argv[1:]))"
+    )
+    done = start("--model", model, "--source", "synthetic:1", code=code)
+    assert done.stdout.splitlines()[0] == "False", done.stderr
+
+
 def test_garbage_is_collected_once_the_service_runs(start, model):
     code = (
         "import gc, sys; from edge.app import service, start; from edge.cli import run\n"

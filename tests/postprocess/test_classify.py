@@ -106,6 +106,29 @@ def test_many_samples_at_once_give_the_same_as_one_by_one(roles, more):
     assert read_one.many(outputs, 4) == alone
 
 
+@pytest.mark.parametrize("decimals", [1, 8], ids=["with equal scores", "all different"])
+@pytest.mark.parametrize("top_k", [None, 0, 1, 3])
+@pytest.mark.parametrize("classes", [1, 2, 5, 6, 200])
+def test_a_row_alone_is_told_as_among_others(classes, top_k, decimals):
+    rng = np.random.default_rng(classes)
+    scores = rng.random((64, classes)).round(decimals)
+    for threshold in (None, 0.5):
+        described = Manifest(name="m", labels=("a", "b"), top_k=top_k, threshold=threshold)
+        read_one = classify.create(described, (SCORES,))
+        assert read_one.many({"scores": scores}, 64) == [read_one({"scores": row[None]}, NOTHING) for row in scores]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_no_number_is_found_wherever_it_stands(bad):
+    read_one = classify.create(Manifest(name="m"), (SCORES,))
+    for at in range(3):
+        scores = np.full((1, 3), 0.3)
+        scores[0, at] = bad
+        with pytest.raises(SampleError, match="not finite"):
+            read_one({"scores": scores}, NOTHING)
+        assert read_one({"scores": np.full((1, 3), 0.3)}, NOTHING)[0].score == 0.3
+
+
 def test_a_score_of_many_that_is_not_finite_is_left_to_be_told_one_by_one():
     described = Manifest(name="m", outputs=(Output(name="scores", role="scores"),))
     outputs = {"scores": np.array([[0.2, 0.5, 0.3], [0.1, np.nan, 0.1]])}

@@ -32,6 +32,7 @@ class ThreadLoop:
     def __init__(self):
         self.waker = ThreadWaker()
         self.failure = None
+        self.waits_s = []
         self._workers = []
         self._ends = False
         self._thread = threading.Thread(target=self._run, name=LOOP)
@@ -48,6 +49,7 @@ class ThreadLoop:
             while not self._ends:
                 self.waker.wait(wait_s)
                 wait_s = min(worker.turn() for worker in self._workers)
+                self.waits_s.append(wait_s)
         except FatalError as exc:
             self.failure = exc
         for worker in self._workers:
@@ -368,6 +370,14 @@ def test_lone_frames_come_to_run_in_the_loop(camera):
     assert [camera.ask(n) for n in (1, 2, 3)] == [2.0, 4.0, 6.0]
     assert camera.engine.threads[-3:] == [LOOP] * 3
     assert camera.source.wait_for_acks(len(camera.engine.threads))
+
+
+def test_after_a_lone_frame_the_loop_waits_for_the_next_one(camera):
+    camera.until_in(LOOP)
+    before = len(camera.loop.waits_s)
+    camera.ask(1)
+    assert camera.source.wait_for_acks(len(camera.engine.threads))
+    assert all(wait_s > 0 for wait_s in camera.loop.waits_s[before:])
 
 
 def test_frames_that_leave_no_time_between_them_go_back_to_the_infer_thread(camera):
