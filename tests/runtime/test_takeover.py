@@ -76,7 +76,7 @@ class Flow:
         return Pipeline(engine, preprocess, as_numbers, Identity("d", ModelRef("m", version, "0"), "regress", "b"))
 
     def take_over(self):
-        takeover = Takeover(self.pipeline("2", DoublingEngine(), self.second), self.let_go.set, threading.Event())
+        takeover = Takeover(self.pipeline("2", DoublingEngine(), self.second), (), self.let_go.set, threading.Event())
         self.runner.take_over(takeover)
         return takeover
 
