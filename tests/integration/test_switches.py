@@ -12,17 +12,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 
 import cv2
-import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 from support import onnxmodels
 from support.field import FEW, Field, lives, runs, state
 from support.processes import Client, free_port, until
-from support.updating import write_model
+from support.updating import seen, write_model
 
-from edge.drift import reference
-from edge.drift.reference import Reference
 from edge.mqtt.sparkplug.payload import decode
 
 pytestmark = pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto (apt-get install mosquitto)")
@@ -55,17 +52,6 @@ def told(listener: Client, topic: str) -> list[dict]:
 
 
 # --- drift -----------------------------------------------------------------------------------------------
-
-
-def seen(**predictions: np.ndarray) -> dict:
-    """What a sample looked like: inputs as they come, and what the model made of them."""
-    numbers = np.arange(1000.0)
-    found = Reference(
-        rows=1000, order="time",
-        features=tuple(reference.of_numbers(n, numbers, ordered=True) for n in ("a", "b")),
-        predictions=tuple(reference.of_numbers(n, v) for n, v in predictions.items()),
-    )  # fmt: skip
-    return {"reference": msgspec.to_builtins(found)}
 
 
 def test_what_drift_has_learnt_of_the_inputs_goes_on_with_the_new_model(field):

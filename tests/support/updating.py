@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from support.tls import Papers
 from tuf.api.metadata import Metadata
 
+from edge.drift import reference
+from edge.drift.reference import Reference
 from edge.model import golden
 from edge.model.manifest import ONNX_KEY, Feature, Input, Manifest, Output
 from edge.tools.fleet.accept import examined
@@ -52,6 +54,17 @@ def write_model(path: Path, version: str = "1", *, factor: float = 2.0, lies: fl
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
     return path
+
+
+def seen(features: Sequence[str] = ("a", "b"), **predictions: np.ndarray) -> dict[str, Any]:
+    """Of a manifest: what its sample looked like, inputs as they come, and what the model made of them."""
+    numbers = np.arange(1000.0)
+    found = Reference(
+        rows=1000, order="time",
+        features=tuple(reference.of_numbers(n, numbers, ordered=True) for n in features),
+        predictions=tuple(reference.of_numbers(n, v) for n, v in predictions.items()),
+    )  # fmt: skip
+    return {"reference": msgspec.to_builtins(found)}
 
 
 class Fleet:
