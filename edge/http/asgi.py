@@ -82,6 +82,9 @@ class App:
     def admit(self, request: Request) -> Response | None:
         """The answer, where the head alone decides."""
         try:
+            if request.version not in ("1.0", "1.1"):
+                text = "HTTP/1.1 and HTTP/1.0 are understood, and said behind the target"
+                raise Refusal(505, f"HTTP version {request.version}: {text}", CLOSE)
             if request.twice:
                 raise Refusal(400, f"the header {request.twice.decode('latin-1')} comes twice")
             self._auth.check(request)

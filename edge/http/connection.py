@@ -87,6 +87,8 @@ class Connection(asyncio.BufferedProtocol):
         """A known head without its body."""
         self._lead = b""
         """A head that came alone, while its body is waited for."""
+        self._last = b""
+        """What is answered behind all requests before it, for what came then is none."""
         self._gone = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -170,7 +172,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             reader.feed(data)
         except NotHttp as exc:
-            self._refuse(UNKNOWN if isinstance(exc, UnknownMethod) else INVALID)
+            self._last = UNKNOWN if isinstance(exc, UnknownMethod) else INVALID
+            self._advance()
             return
         if reader.too_long or reader.too_many:
             self._refuse(TOO_LONG if reader.too_long else TOO_MANY)
@@ -194,7 +197,9 @@ class Connection(asyncio.BufferedProtocol):
                 self._task = self._loop.create_task(self._run(request))
             else:
                 self._start(request, alone if not requests else b"")
-        if self._task is None and self.phase < Phase.LINGER:
+        if self._last and self._free:
+            self._refuse(self._last)
+        elif self._task is None and self.phase < Phase.LINGER:
             self._wait()
 
     def _go_on(self) -> None:

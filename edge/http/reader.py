@@ -101,10 +101,13 @@ class RequestReader:
         self._upgrading = False
         self._replaying = False
         self._long_head = False
+        self._begun = 0
+        """Requests."""
 
     def feed(self, data: bytes | memoryview) -> None:
         """More of what came. Raises NotHttp."""
         self.beside += len(data)
+        first = self._begun + 1 if self.between else 0
         try:
             while len(data):
                 try:
@@ -116,7 +119,8 @@ class RequestReader:
                     data = data[exc.args[0] :]
                     self._replay()
         except httptools.HttpParserInvalidMethodError as exc:
-            raise (UnknownMethod if _REQUEST_LINE.match(data) else NotHttp)(str(exc)) from exc
+            unknown = self._begun <= first and _REQUEST_LINE.match(data)
+            raise (UnknownMethod if unknown else NotHttp)(str(exc)) from exc
         except httptools.HttpParserError as exc:
             raise NotHttp(str(exc)) from exc
 
@@ -148,6 +152,7 @@ class RequestReader:
     def on_message_begin(self) -> None:
         self.between = False
         self.in_head = True
+        self._begun += 1
         if not self._replaying:
             self._request = Request()
 

@@ -92,6 +92,20 @@ def test_a_large_body_that_comes_with_its_head_is_no_long_head(numbers):
         assert read_answer(client)[0] == 200
 
 
+def test_requests_before_what_is_none_are_answered_though_all_came_together(numbers):
+    ask = b"POST /predict HTTP/1.1\r\n" + HOST + b"Content-Length: 7\r\n\r\n[1,2,3]"
+    with raw(numbers, ask * 3 + b"\x00\x01\r\n\r\n") as client:
+        found = read_to_end(client)
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", found) == [b"200"] * 3 + [b"400"]
+
+
+@pytest.mark.parametrize("version", [b"", b" HTTP/2.0", b" HTTP/0.9"])
+def test_a_version_that_is_not_spoken_is_told_so(numbers, version):
+    with raw(numbers, b"POST /predict%b\r\n" % version + HOST + b"Content-Length: 7\r\n\r\n[1,2,3]") as client:
+        assert read_answer(client)[0] == 505
+
+
 @pytest.mark.parametrize(
     "line", [b"FOO /health", b"get /health", b"CONNECT x:1", b"TRACE /nothing", b"DELETE /nothing"]
 )
