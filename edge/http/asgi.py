@@ -87,10 +87,11 @@ class App:
                 raise Refusal(505, f"HTTP version {request.version}: {text}", CLOSE)
             if request.twice:
                 raise Refusal(400, f"the header {request.twice.decode('latin-1')} comes twice")
-            self._auth.check(request)
+            # Before all that leaves the connection open: where such a body ends is not known.
             coding = request.by_name.get(b"transfer-encoding", b"chunked")
             if coding.strip().lower() != b"chunked":
                 raise Refusal(501, f"Transfer-Encoding {coding[:40].decode('latin-1')!r}: chunked is understood", CLOSE)
+            self._auth.check(request)
             length = request.by_name.get(b"content-length", b"")
             if length and int(length) > self._budget.most:
                 raise self._budget.too_large(int(length))

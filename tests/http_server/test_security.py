@@ -95,6 +95,18 @@ def test_a_wrong_token_is_refused(guarded, said):
     assert guarded.get("/v2", Authorization=said).status == 401
 
 
+def test_a_body_whose_end_is_not_known_ends_the_connection_before_anybody_asks_for_the_token(guarded):
+    hidden = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    ask = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: identity\r\n\r\n"
+    with socket.create_connection(guarded.address, 150) as client:
+        client.sendall(ask + hidden)
+        client.shutdown(socket.SHUT_WR)
+        found = b"".join(iter(lambda: client.recv(65536), b""))
+
+    assert found.startswith(b"HTTP/1.1 501")
+    assert found.count(b"HTTP/1.1 ") == 1
+
+
 def test_the_right_token_opens_everything(guarded):
     for path in ("/", "/v2", "/metrics", "/docs", "/openapi.json", "/live/state"):
         assert guarded.get(path, Authorization=f"bearer {TOKEN}").status == 200
