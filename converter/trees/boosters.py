@@ -152,12 +152,14 @@ def lightgbm_mended(text: str, marks: Marks) -> tuple[str, bool]:
     objectives that are unknown there become one that is the same at the end.
     """
 
-    def thresholds(line: re.Match[str]) -> str:
-        return "threshold=" + _numbers(marks.of(_values(line)))
+    def thresholds(lines: re.Match[str]) -> str:
+        exact = _values(lines)
+        marked = marks.of(exact, _gaps_go_left(exact, lines.group(2)))
+        return f"threshold={_numbers(marked)}\ndecision_type={lines.group(2)}"
 
     # The tree sizes in the header would no longer be true; LightGBM reads without them.
     changed = re.sub(r"^tree_sizes=.*\n", "", text, flags=re.M)
-    changed = re.sub(r"^threshold=(.*)$", thresholds, changed, flags=re.M)
+    changed = re.sub(r"^threshold=(.*)\ndecision_type=(.*)$", thresholds, changed, flags=re.M)
     if re.search(r"^average_output$", text, re.M):
         share = int(_header(text, "num_tree_per_iteration")) / len(re.findall(r"^Tree=\d+$", text, re.M))
         changed = re.sub(r"^average_output\n", "", changed, flags=re.M)
@@ -178,6 +180,16 @@ def lightgbm_mended(text: str, marks: Marks) -> tuple[str, bool]:
         changed = re.sub(r"^objective=.*$", "objective=regression", changed, flags=re.M)
         changed = re.sub(r"^\[objective: .*\]$", "[objective: regression]", changed, flags=re.M)
     return changed, sigmoid
+
+
+def _gaps_go_left(thresholds: Array, decisions: str) -> Array:
+    """bool [nodes]: whether a missing value takes the branch of the smaller numbers.
+
+    A decision's bits: 1 categories, 2 the left branch is the default, 4 and 8 what counts as missing (8: NaN). Where
+    NaN does not, it is compared as 0 (`Tree::NumericalDecision`); among categories it is none of them.
+    """
+    bits = np.array([int(v) for v in decisions.split()], dtype=np.int64)
+    return np.where(bits & 1, False, np.where(bits & 8, bits & 2 != 0, thresholds >= 0))
 
 
 def _header(text: str, name: str) -> str:

@@ -72,7 +72,17 @@ def _sound_bytes(size: int, large: int, whole: int, file: BinaryIO) -> int | Non
     if size >= UNKNOWN_FROM:
         return None
     # A file without sound says so in its own size too; a header that was never finished says nothing.
-    return size or (0 if file.seekable() and whole and whole + 8 == _length(file) else None)
+    return size or (0 if file.seekable() and whole and whole + 8 == _length(file) and _is_end(file) else None)
+
+
+def _is_end(file: BinaryIO) -> bool:
+    """Whether nothing follows, or a chunk; what follows stays unread."""
+    at = file.tell()
+    head = file.read(8)
+    file.seek(at)
+    left = _length(file) - at
+    named = head[:4].isascii() and head[:4].decode("ascii").isprintable()
+    return not head or (len(head) == 8 and named and 8 + int.from_bytes(head[4:], "little") <= left)
 
 
 def _length(file: BinaryIO) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from lightgbm import LGBMClassifier
+from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -87,15 +87,19 @@ def test_a_refusal_reaches_a_booster_inside_of_a_calibrated_classifier() -> None
         HistGradientBoostingClassifier(max_iter=10),
         HistGradientBoostingRegressor(max_iter=10),
         make_pipeline(StandardScaler(), HistGradientBoostingRegressor(max_iter=10)),
+        LGBMClassifier(n_estimators=10, verbose=-1, n_jobs=1),
+        LGBMRegressor(n_estimators=10, verbose=-1, n_jobs=1),
+        LGBMRegressor(n_estimators=10, verbose=-1, n_jobs=1, use_missing=False),
+        make_pipeline(StandardScaler(), LGBMRegressor(n_estimators=10, verbose=-1, n_jobs=1)),
     ],
-    ids=["classes", "numbers", "behind a scaler"],
+    ids=["classes", "numbers", "behind a scaler", "lightgbm", "its numbers", "gaps as 0", "lightgbm behind a scaler"],
 )
-def test_histogram_trees_trained_with_gaps_answer_rows_that_have_some(model: Any, tmp_path: Path) -> None:
+def test_trees_trained_with_gaps_answer_rows_that_have_some(model: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     rows = rng.normal(size=(300, 3))
     answers = rows[:, 0] - 2 * rows[:, 1]
     rows[rng.random(rows.shape) < 0.2] = np.nan
-    classes = isinstance(model, HistGradientBoostingClassifier)
+    classes = hasattr(model, "predict_proba")
     model.fit(rows, answers > 0 if classes else answers)
 
     artifact = converter.convert(model, sample=rows)

@@ -74,6 +74,7 @@ WRITERS = {
     "sox into a pipe": {"size": 0x7FFFF000, "whole": 0x7FFFF024},
     "a recorder that was cut off": {"size": 0, "whole": 0},
     "a recorder that wrote its own size only": {"size": 0, "whole": 36},
+    "a recorder that wrote all sizes but the sound's": {"size": 0},
     "chunks before": {
         "before": (TEXT, chunk(b"fact", b"\6\0\0\0"), chunk(b"bext", bytes(603)), chunk(b"JUNK", b"abc"))
     },
