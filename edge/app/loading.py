@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -24,7 +25,7 @@ from edge.errors import ConfigError, ModelError
 from edge.model import container, golden, identity, labels
 from edge.model.manifest import Feature, Input, Manifest, Window
 from edge.plugins.declarations import Gives
-from edge.plugins.protocols import Engine, EngineOptions
+from edge.plugins.protocols import Engine, EngineOptions, RememberingEngine
 from edge.settings import options
 from edge.settings.settings import DeviceManifestSettings, Settings
 from edge.sources import uri
@@ -105,9 +106,21 @@ def asked_instances(settings: Settings) -> int:
 
 
 def replay(loaded: Loaded, settings: Settings) -> None:
-    """The golden samples, unless the settings leave them out. Raises ModelError."""
-    if not settings.model.no_golden:
-        golden.replay(loaded.engine, loaded.manifest, file=loaded.path.name)
+    """The golden samples, unless the settings leave them out; side by side where several instances will run. Raises
+    ModelError."""
+    if settings.model.no_golden or not loaded.manifest.golden:
+        return
+    once = partial(golden.replay, loaded.engine, loaded.manifest, file=loaded.path.name)
+    remembers = isinstance(loaded.engine, RememberingEngine) and loaded.engine.remembers
+    count = asked_instances(settings)
+    if count == 1 or remembers:
+        once()
+        return
+    from concurrent.futures import ThreadPoolExecutor  # for those who have several
+
+    with ThreadPoolExecutor(count) as threads:
+        for replayed in [threads.submit(once) for _ in range(count)]:
+            replayed.result()
 
 
 def load_file(

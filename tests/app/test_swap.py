@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from support import onnxmodels
@@ -25,6 +27,7 @@ from edge.app.build import build
 from edge.app.core import Core, Draft
 from edge.app.status import Status
 from edge.app.swap import RunningModel
+from edge.errors import ModelError
 from edge.mqtt.session import MqttSession
 from edge.settings import layers
 
@@ -296,3 +299,34 @@ def test_what_cannot_go_on_with_other_labels_is_said(tmp_path, flags, why):
     (tmp_path / "two" / "labels.txt").write_text("cat\ndog\n")
 
     assert why in hindrance_of(tmp_path, *files, *flags, "--mqtt", "none", "--http", "0")
+
+
+class InEachOthersWay:
+    """An engine that answers wrongly while so many infer at once."""
+
+    def __init__(self, engine, at_once: int) -> None:
+        self._engine = engine
+        self.name, self.version, self.inputs, self.outputs = engine.name, engine.version, engine.inputs, engine.outputs
+        self._off = at_once - 1
+        self._all_in = threading.Barrier(at_once)
+
+    def infer(self, tensors):
+        self._all_in.wait(PATIENCE_S)
+        return {name: values + self._off for name, values in self._engine.infer(tensors).items()}
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+@pytest.mark.parametrize("instances", [1, 2])
+def test_golden_samples_are_replayed_side_by_side_as_the_instances_will_run(tmp_path, instances):
+    """So that a model, or an engine, that fails only with several is found before it takes over."""
+    words = ["--model", str(write_model(tmp_path / "m.onnx")), "--instances", str(instances)]
+    settings = layers.read(words, {}, "0")
+    loaded = loading.open_model(settings)
+    tried = replace(loaded, engine=InEachOthersWay(loaded.engine, instances))
+    try:
+        with pytest.raises(ModelError, match="golden sample 1") if instances > 1 else contextlib.nullcontext():
+            loading.replay(tried, settings)
+    finally:
+        loaded.engine.close()
