@@ -168,7 +168,11 @@ class DriftPart:
         self._loaded, self._now = core.loaded, self._made(core)
         if self._now is not None:
             self._now.open(before)
-        elif self._session is not None:
+            return
+        from edge.drift.report import NOT_WATCHED
+
+        core.metrics.set("drift_state", NOT_WATCHED)
+        if self._session is not None:
             for message in self.births():
                 self._session.post(message)
 

@@ -11,6 +11,8 @@ SCHEMA = 1
 
 State = Literal["learning", "ok", "suspect", "drifted"]
 STATES: tuple[State, ...] = ("learning", "ok", "suspect", "drifted")
+NOT_WATCHED = -1
+"""In the place of a state's number: the model that runs now has nothing to be compared with."""
 Of = Literal["input", "prediction"]
 Kind = Literal[
     "place", "spread", "share", "stuck", "missing", "unknown", "far",

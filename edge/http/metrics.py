@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from edge.delivery.publish_filter import REASONS
-from edge.drift.report import STATES
+from edge.drift.report import NOT_WATCHED, STATES
 from edge.http.catalog import Catalog
 from edge.http.options import Served
 from edge.telemetry.metrics import BUCKETS_S, Histogram
@@ -167,7 +167,7 @@ class EdgeCollector(Collector):
 
 def _drift(counted: Mapping[str, float]) -> Iterator[Metric]:
     """Nothing where it is not watched for."""
-    if "drift_state" not in counted:
+    if counted.get("drift_state", NOT_WATCHED) == NOT_WATCHED:
         return
     states = GaugeMetricFamily("edge_run_drift_state", "1 for the state that drift has.", labels=["state"])
     for number, state in enumerate(STATES):

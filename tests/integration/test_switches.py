@@ -86,18 +86,25 @@ def test_what_drift_has_learnt_of_the_inputs_goes_on_with_the_new_model(field):
 
 
 def test_a_model_without_a_reference_is_not_watched_and_one_with_it_is_again(field):
-    device = field(**seen(sum=np.arange(1000.0)))
+    device, port = field(**seen(sum=np.arange(1000.0))), free_port()
     listener = Client(device.broker.port, "edge/d/m/drift")
-    device.start(*FEW, "--drift")
+
+    def measured() -> bool:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            return b"edge_run_drift_state" in answer.read()
+
+    device.start(*FEW, "--drift", "--http", str(port))
     device.wait_for(state("idle"), "the service runs")
     device.send()
     device.switch("2", factor=10.0)
     until(lambda: listener.messages[-1][1] == b"", "what is retained is taken away")
+    gone = not measured()
     results = device.switch("3", factor=3.0, **seen(sum=np.arange(1000.0)))
     until(lambda: bool(listener.messages[-1][1]), "drift is told again")
     listener.close()
 
     switched(device, results, "1", "2", "3")
+    assert (gone, measured()) == (True, True)
     assert "drift is not watched" in device.service.said()
 
 
