@@ -173,6 +173,26 @@ def test_few_are_received_at_once_and_the_next_when_one_has_come():
     asyncio.run(run())
 
 
+def test_the_newest_has_the_next_place_and_one_that_left_has_none():
+    async def run():
+        some, calls = reading(most=100), [Call() for _ in range(TOGETHER + 3)]
+        tasks = [asyncio.ensure_future(some.next(one, stream=False)) for one in calls]
+        for one in calls[TOGETHER:]:
+            one.came.set()
+        await asyncio.sleep(0)
+        ended = []
+        for task in tasks[TOGETHER:]:
+            task.add_done_callback(ended.append)
+        tasks[-1].cancel()
+        calls[0].came.set()
+        await asyncio.wait(tasks[TOGETHER:])
+        assert ended == [tasks[-1], tasks[-2], tasks[-3]]
+        for task in tasks:
+            task.cancel()
+
+    asyncio.run(run())
+
+
 def test_the_end_of_the_server_ends_all_that_wait_and_lets_none_begin():
     async def run():
         some = reading()

@@ -2,8 +2,9 @@
 
 gRPC bounds each message, and no more: a call whose message never comes would keep its place for ever, and what comes is
 held in memory until it is whole. So each call reads for itself (`Reading`), behind a look at its token. Where too many
-wait, the one that has waited longest makes room: first of all one whose message should have come, then a stream that is
-idle. Large messages are received a few at a time.
+wait, the one that has waited longest makes room: first of all one whose message should have come, last a stream that is
+idle. Messages are received a few at a time, for each may be large; where all of these places are taken, the newest call
+has the next one, so that those who send are not behind those who never will.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from edge.http.http_types import RETRY, Refusal
 from edge.http.options import Limits
 from edge.http.reader import BodyBudget
 
-TOGETHER = 8
+TOGETHER = 4
 """Calls that may be receiving their message at once; it may be of the largest size."""
+CROWDED_S = 3.0
+"""How long one of them may take while others wait for its place."""
 SMALL = 16_384
 """Bytes of a message that is not counted."""
 
@@ -45,10 +48,10 @@ class Context(Protocol):
 class _State(enum.IntEnum):
     READS = enum.auto()
     """Its message is due."""
-    IDLE = enum.auto()
-    """A stream, whose next message may come at any time."""
     QUEUES = enum.auto()
     """Others are receiving."""
+    IDLE = enum.auto()
+    """A stream, whose next message may come at any time."""
 
 
 class _Wait:
@@ -76,7 +79,9 @@ class Reading:
         self._limits = limits
         self._budget = budget
         self._loop = asyncio.get_running_loop()
-        self._receive = asyncio.Semaphore(TOGETHER)
+        self._receiving = 0
+        self._queue: list[asyncio.Future[None]] = []
+        """Those who wait for a place, which is handed to them."""
         self._waits: dict[int, _Wait] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._stops = False
@@ -98,12 +103,35 @@ class Reading:
         return None if data is grpc.aio.EOF else data
 
     async def _read(self, wait: _Wait, context: Context) -> Any:
-        if self._receive.locked():
+        if self._receiving < TOGETHER:
+            self._receiving += 1
+        else:
             wait.state = _State.QUEUES
-        async with self._receive:
-            if wait.state is _State.QUEUES:
-                wait.state, wait.since = _State.READS, self._loop.time()
+            await self._turn()
+            wait.state, wait.since = _State.READS, self._loop.time()
+        try:
             return await context.read()
+        finally:
+            self._hand_on()
+
+    async def _turn(self) -> None:
+        turn = self._loop.create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # the place was its own already
+                self._hand_on()
+            raise
+
+    def _hand_on(self) -> None:
+        """A place is free."""
+        while self._queue:
+            turn = self._queue.pop()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._receiving -= 1
 
     @contextmanager
     def held(self, size: int) -> Iterator[None]:
@@ -147,7 +175,7 @@ class Reading:
         ended = sum(bool(wait.reason) for wait in self._waits.values())
         if len(self._waits) - ended < self._most:
             return
-        waiting = [w for w in self._waits.values() if w.state != _State.QUEUES and w.since <= latest and not w.reason]
+        waiting = [w for w in self._waits.values() if w.since <= latest and not w.reason]
         if not waiting:
             raise Refusal(503, f"{self._most} calls wait for their messages already; try again", RETRY)
         min(waiting, key=lambda w: (w.state, w.since)).end("other calls needed the place; try again")
@@ -155,7 +183,7 @@ class Reading:
     def _sweep(self) -> None:
         now = self._loop.time()
         crowded = any(wait.state is _State.QUEUES for wait in self._waits.values())
-        within_s = self._limits.chunk_s if crowded else self._limits.body_s
+        within_s = min(CROWDED_S, self._limits.body_s) if crowded else self._limits.body_s
         for wait in self._waits.values():
             if wait.state is _State.READS and now - wait.since > within_s:
                 wait.end(f"the message did not come whole within {within_s:g} s")
