@@ -215,12 +215,14 @@ class GrpcServer:
         return data
 
     async def _model_infer(self, _: object, context: Context) -> bytes:
+        data = b""
         try:
             data = await self._message(context)
             with self._reading.held(len(data)):
                 model, work = self._known(data) or self._read(parsed(self._infer_request, data), data)
                 return await self._answer(model, work, len(data))
         except Exception as exc:  # noqa: BLE001 - `_status` says which is a bug
+            data = b""  # as `_end` says
             await self._end(exc, context)
 
     def _known(self, data: bytes) -> tuple[Served, Callable[[], bytes]] | None:
@@ -281,14 +283,17 @@ class GrpcServer:
             self._auth.check_bearer(_bearer(context))
 
     async def _end(self, exc: Exception, context: Context) -> NoReturn:
-        """Ends the call with the status of what was raised."""
+        """Ends the call with the status of what was raised. That keeps the frames that it came through, and is kept by
+        what gRPC raises in turn: megabytes of messages, until they are collected. So it is let go of them here."""
+        status = _status(exc)
+        exc.__traceback__ = exc.__cause__ = exc.__context__ = None
         if isinstance(exc, Unauthorized) and exc.guessed and self._guesses < GUESSES_MOST:
             self._guesses += 1
             try:
                 await asyncio.sleep(self._wrong_token_s)
             finally:
                 self._guesses -= 1
-        await context.abort(*_status(exc))
+        await context.abort(*status)
 
 
 def parsed(kind: Any, data: bytes) -> Any:
