@@ -54,6 +54,7 @@ def of_table(
         challenges.append(
             Challenge("both signs, zeros, small and large numbers", _drawn(base, numbers, _signs, random))
         )
+        challenges.append(Challenge("nothing but zeros", _drawn(base, numbers, _zeros, random, 1)))
     if any(_are_large_whole(base.numbers(n)) for n in numbers):
         challenges.append(Challenge("neighbouring whole numbers", _drawn(base, numbers, _neighbours, random)))
     thresholds = [(f, t) for f, t in thresholds if t == 0 or abs(t) > _TINY]
@@ -105,6 +106,10 @@ def _outside(values: Array, random: np.random.Generator, count: int) -> Array:
 def _signs(values: Array, random: np.random.Generator, count: int) -> Array:
     sizes = random.choice(np.array([0.0, 1e-6, 1e-3, 1.0, 1.0, 1.0, 100.0]), count)
     return np.asarray(random.choice(values, count) * sizes * random.choice(np.array([-1.0, 1.0]), count))
+
+
+def _zeros(values: Array, random: np.random.Generator, count: int) -> Array:
+    return np.zeros(count)
 
 
 def _are_large_whole(values: Array) -> bool:

@@ -13,6 +13,7 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier, Votin
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, QuantileTransformer, StandardScaler
 
@@ -207,3 +208,11 @@ def test_a_quantile_transformer_is_right_with_any_number_of_quantiles(quantiles:
     (shares,) = session.run(None, {session.get_inputs()[0].name: others})
 
     np.testing.assert_allclose(shares, model.transform(others), atol=1e-6)
+
+
+def test_neighbours_by_angle_are_asked_a_row_of_zeros_which_has_none() -> None:
+    # what a sensor without power gives: scikit-learn takes all rows for equally far, ONNX divides by 0
+    rows = np.random.default_rng(0).normal(size=(300, 4))
+    model = KNeighborsClassifier(metric="cosine").fit(rows, np.digitize(rows[:, 0], [-0.5, 0.5]))
+    with pytest.raises(ParityError, match="nothing but zeros"):
+        converter.convert(model, sample=rows)

@@ -35,9 +35,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tracking")
     parser.add_argument("--rival", required=True, help="the Python of an environment with trackers and motmetrics")
     parser.add_argument("--scenes", type=int, default=12)
+    parser.add_argument("--first", type=int, default=1, help="the seed of the first scene")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        ours_us = {f"scene-{seed:02}": _write(Path(folder), seed) for seed in range(1, args.scenes + 1)}
+        seeds = range(args.first, args.first + args.scenes)
+        ours_us = {f"scene-{seed:02}": _write(Path(folder), seed) for seed in seeds}
         said = subprocess.run([args.rival, str(JUDGE), folder], check=True, stdout=subprocess.PIPE, text=True)
     figures = json.loads(said.stdout.splitlines()[-1])
     print(f"{'':10} {'MOTA':>15} {'IDF1':>15} {'switches':>11} {'us a frame':>13}")
