@@ -86,11 +86,27 @@ def test_all_parts_are_there_when_it_is_built_and_none_of_them_is_started(built,
             "did you mean dog",
         ),
         (("--source", "synthetic:1", "--window", "4", "--capture", "random:1"), "takes windows"),
+        (("--source", "synthetic:1", "--capture-to", "https://h/x"), "nothing is kept that could be sent; add"),
+        (("--source", "synthetic:1", "--grpc", "0"), "--grpc 0 without --http: name the port of HTTP too"),
+        (("--mqtt", "embedded:x"), "--mqtt embedded:x: 'x' is not a port; say embedded:1883"),
+        (("--source", "synthetic:1", "--task", "detect"), "no decoder is known to fit the outputs .*--decoder"),
+        (("--source", "synthetic:1", "--save-frames", "d"), "m.onnx takes no picture, so there is none to keep"),
+        (("--source", "synthetic:1", "--then", "b.onnx"), "--then looks at objects, and m.onnx does classify"),
+        (("--source", "synthetic:1", "--sample-rate", "16000"), "--sample-rate: this model takes no sound"),
+        (("--source", "synthetic:1", "--std", "0"), "--std 0: nothing can be divided by 0"),
+        (("--source", "synthetic:1", "--mean", "1,2,3"), "--mean 1,2,3: 3 numbers, the input .* has 2 features"),
+        (("--http", "0", "--trial", "m.onnx"), "--trial runs on what a --source brings, and there is none"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_built_is_an_error_before_anything_is_started(built, flags, says):
     with pytest.raises(ConfigError, match=says):
         built("--mqtt", "none", *flags)
+
+
+def test_rules_of_rows_are_refused_for_a_model_of_pictures(built, tmp_path):
+    pictures = onnxmodels.pictures(tmp_path / "p.onnx")
+    with pytest.raises(ConfigError, match="--ignore-unknown is for models that take rows by name; this one"):
+        built("--mqtt", "none", "--source", "synthetic:1", "--ignore-unknown", model=pictures)
 
 
 class Ran:

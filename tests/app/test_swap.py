@@ -330,3 +330,26 @@ def test_golden_samples_are_replayed_side_by_side_as_the_instances_will_run(tmp_
             loading.replay(tried, settings)
     finally:
         loaded.engine.close()
+
+
+@pytest.mark.parametrize(
+    ("second", "flags", "why"),
+    [
+        ("pictures", (), "it takes image, the one that runs table"),
+        ("wider", ("--source", "synthetic:9"), "the source makes other inputs up for it"),
+        ("same", (), ""),
+    ],
+)
+def test_a_model_that_the_flow_was_not_made_for_is_said(tmp_path, second, flags, why):
+    """The process begins anew with it."""
+    first = onnxmodels.scores(tmp_path / "m.onnx", classes=2, features=2)
+    (tmp_path / "new").mkdir()
+    new = tmp_path / "new" / "m.onnx"
+    {
+        "pictures": lambda: onnxmodels.pictures(new),
+        "wider": lambda: onnxmodels.scores(new, classes=2, features=3),
+        "same": lambda: onnxmodels.scores(new, classes=2, features=2),
+    }[second]()
+
+    found = hindrance_of(tmp_path, first, new, *flags, "--mqtt", "none", "--http", "0")
+    assert (why in found, bool(found)) == (True, bool(why)), found
