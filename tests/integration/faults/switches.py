@@ -15,13 +15,14 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from integration.faults.__main__ import measured
 from integration.faults.campaign import Account, fill, table
 from integration.faults.ends import Publisher, Subscriber
@@ -29,7 +30,7 @@ from integration.faults.ground import BASE, Ground
 from integration.faults.service import Service
 from integration.faults.waiting import pass_time, wait_until
 from support.marks import write_between
-from support.updating import Fleet, write_model
+from support.updating import Fleet, seen, write_model
 
 BEGIN, END = "<!-- switches: begin -->", "<!-- switches: end -->"
 PER_SECOND = 25.0
@@ -39,6 +40,8 @@ TROUBLE = 0.4
 MOMENTS_S = 6.0
 """A switch takes about so long: the moment of the trouble is drawn from it."""
 SETTLE_EVERY = 25
+SEEN = seen(sum=np.arange(1000.0))
+"""So that `--drift` has something to compare with."""
 KEPT = 2
 """So many versions stay in the channel."""
 
@@ -105,8 +108,10 @@ class Field(Ground):
 
     subscriber: Heard
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, beside: Sequence[str]) -> None:
+        """`beside`: what edge-run does beside its model."""
         super().__init__(place, "outage")
+        self._beside = beside
         self.fleet = Fleet(place / "fleet")
 
     def open(self) -> None:
@@ -117,7 +122,9 @@ class Field(Ground):
         updates = ("--updates", self.fleet.uri, "--updates-root", str(self.fleet.root), "--updates-interval", "0.3")
         limits = ("--updates-watch-time", "0", "--updates-watch-samples", "20", "--updates-latency", "1000")
         limits += ("--trial-samples", "5", "--trial-time", "5")
-        self.service = Service([*self._arguments(first), *updates, *limits], {}, self.place / "edge-run.log")
+        self.service = Service(
+            [*self._arguments(first), *updates, *limits, *self._beside], {}, self.place / "edge-run.log"
+        )
         self.publisher = Publisher(self.ends[0].port, f"{BASE}/input", five=True)
         self.subscriber = Heard(self.ends[1].port, BASE)
         self.subscriber.models[sha256] = Model("0", 1.0)
@@ -127,7 +134,7 @@ class Field(Ground):
     def write(self, number: int) -> tuple[Path, str]:
         from edge.model.identity import sha256
 
-        file = write_model(self.place / "new" / f"m{number}.onnx", str(number), factor=1.0 + number)
+        file = write_model(self.place / "new" / f"m{number}.onnx", str(number), factor=1.0 + number, **SEEN)
         return file, sha256(file)
 
     def offer(self, number: int) -> None:
@@ -147,12 +154,13 @@ class SwitchCampaign:
     seed: int
     switches: int
     seconds: float
+    beside: Sequence[str] = ()
     account: SwitchAccount = field(init=False)
 
     def __post_init__(self) -> None:
         self.account = SwitchAccount("switches, MQTT source at QoS 1, `--durability outage`", self.seed)
         self._rng = random.Random(self.seed)
-        self._ground = Field(self.place)
+        self._ground = Field(self.place, self.beside)
 
     def run(self) -> SwitchAccount:
         """Raises TimeoutError where a version is neither confirmed nor refused, with what edge-run said last."""
@@ -257,9 +265,9 @@ def told(accounts: list[SwitchAccount]) -> str:
     return table(list(accounts)) + more
 
 
-def _one(place: Path, switches: int, seconds: float, seed: int) -> SwitchAccount:
+def _one(place: Path, switches: int, seconds: float, beside: Sequence[str], seed: int) -> SwitchAccount:
     (place / str(seed)).mkdir()
-    return SwitchCampaign(place / str(seed), seed, switches, seconds).run()
+    return SwitchCampaign(place / str(seed), seed, switches, seconds, beside).run()
 
 
 def main() -> int:
@@ -269,6 +277,7 @@ def main() -> int:
     parser.add_argument("--devices", type=int, default=1, help="so many at once, each with a broker of its own")
     parser.add_argument("--minutes", type=float, default=24 * 60.0, help="no further switch is begun after so many")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the first device")
+    parser.add_argument("--beside", default="", help="flags of edge-run, such as '--drift --instances 2'")
     parser.add_argument("--write", type=Path, metavar="README.md", help="puts the table between its marks")
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="edge-run-switches-"))
@@ -276,7 +285,7 @@ def main() -> int:
     sys.stderr.write(f"seeds {seeds.start} to {seeds.stop - 1}, in {place}\n")
     each = -(-options.switches // options.devices)
     with ProcessPoolExecutor(options.devices) as pool:
-        accounts = list(pool.map(partial(_one, place, each, 60 * options.minutes), seeds))
+        accounts = list(pool.map(partial(_one, place, each, 60 * options.minutes, options.beside.split()), seeds))
     sys.stdout.write(told(accounts))
     if options.write is not None:
         write_between(options.write, BEGIN, END, measured(told(accounts)))
