@@ -15,10 +15,8 @@ import asyncio
 import enum
 from collections.abc import Callable
 
-import msgspec
-
 from edge.http.fastpath import KnownHead
-from edge.http.http_types import CLOSE, Request, Response, status_line
+from edge.http.http_types import CLOSE, Request, Response, last_answer
 from edge.http.options import Limits
 from edge.http.reader import BESIDE_MOST, PIPELINED_MOST, NotHttp, RequestReader, UnknownMethod
 from edge.http.shared import READ_MOST, Shared
@@ -30,20 +28,10 @@ TOGETHER_MOST = 65_536
 UNSENT_MOST = 65_536
 """Bytes that wait for a client that does not read, after which it is answered no further request."""
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-def _last_answer(status: int, text: str, more: bytes = b"") -> bytes:
-    body = msgspec.json.encode({"error": text})
-    return b"%bcontent-type: application/json\r\n%bconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (
-        status_line(status), more, len(body), body
-    )  # fmt: skip
-
-
-FULL = _last_answer(503, "too many connections; try again", b"retry-after: 1\r\n")
-INVALID = _last_answer(400, "this is no HTTP request")
-UNKNOWN = _last_answer(501, "this method is done nowhere here")
-TOO_MANY = _last_answer(429, f"more than {PIPELINED_MOST} requests wait on this connection")
-TOO_LONG = _last_answer(431, f"the head of the request has more than {BESIDE_MOST} bytes")
+INVALID = last_answer(400, "this is no HTTP request")
+UNKNOWN = last_answer(501, "this method is done nowhere here")
+TOO_MANY = last_answer(429, f"more than {PIPELINED_MOST} requests wait on this connection")
+TOO_LONG = last_answer(431, f"the head of the request has more than {BESIDE_MOST} bytes")
 HEALTH = "/health"
 
 
@@ -400,7 +388,7 @@ class Connection(asyncio.BufferedProtocol):
             text = f"the body did not come whole within {limits.body_s:g} s"
         else:
             return
-        self._refuse(_last_answer(408, text))
+        self._refuse(last_answer(408, text))
 
 
 def _limit(limits: Limits, phase: Phase) -> float:

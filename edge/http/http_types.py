@@ -154,6 +154,14 @@ def status_line(status: int) -> bytes:
     return _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
+def last_answer(status: int, text: str) -> bytes:
+    """All bytes of an answer that no other follows on its connection."""
+    body = msgspec.json.encode({"error": text})
+    return b"%bcontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (
+        status_line(status), len(body), body
+    )  # fmt: skip
+
+
 def as_json(value: Any, status: int = 200, headers: tuple[Header, ...] = ()) -> Response:
     """Any value that msgspec knows."""
     return Response(msgspec.json.encode(value), status=status, headers=headers)
