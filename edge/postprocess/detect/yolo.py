@@ -43,8 +43,7 @@ class Yolo:
         if self._form not in FORMS:
             raise ModelError(f"{manifest.name}: the option form={self._form!r} is not one of {', '.join(FORMS)}")
         self._normalized = bool(options.get("normalized", False))
-        points = options.get("keypoints") or (0, 0)
-        self._points = (int(points[0]), int(points[1]))
+        self._points = tuple(map(int, (options.get("keypoints") or (0, 0))[:2]))
         self._extras = int(options.get("extras", self._points[0] * self._points[1]))
         self._finish = Detections(manifest, suppress=self._form not in WHOLE, threshold=THRESHOLD)
         self.threshold = self._finish.threshold
