@@ -131,12 +131,8 @@ def recognise(probe: OutputProbe) -> Head | None:
     """One float output of rows or columns that are boxes, and prototypes in four dimensions where there are masks."""
     if probe.metadata.kind not in ("", "detect", "segment", "pose"):
         return None
-    paddle = _paddle(probe)
-    if paddle is not None:
-        return paddle
-    seven = _seven(probe)
-    if seven is not None:
-        return seven
+    if (known := _paddle(probe) or _seven(probe)) is not None:
+        return known
     three = {n: a for n, a in probe.ranked(3).items() if a.dtype.kind == "f"}
     # Older exports of YOLOv5 give the raw grids too, in five dimensions.
     four = probe.ranked(4)
