@@ -46,6 +46,8 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a test that was skipped for want of a program has failed."""
+    if hasattr(session.config, "workerinput"):
+        _keep_coverage()
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if not os.environ.get("CI") or reporter is None or hasattr(session.config, "workerinput"):
         return
@@ -53,6 +55,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if wanting:
         reporter.write_line(f"{len(wanting)} tests were skipped for want of a program: a failure in CI", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _keep_coverage() -> None:
+    """What `make coverage` has counted here: a worker that takes more than ten seconds to end is killed by xdist, and
+    all that its tests ran would count as never run."""
+    coverage = sys.modules.get("coverage")
+    if coverage is not None and (counted := coverage.Coverage.current()) is not None:
+        counted.save()
 
 
 @pytest.fixture
