@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
+import numpy as np
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -226,7 +227,8 @@ class Pipeline:
         if output.count == 1:
             return [self._decode_one(output.outputs, parts[0], output.each_ns)]
         started = self._now()
-        many = self._batch.many(output.outputs, output.count) if self._batch is not None else None
+        together = self._batch is not None and _empty(output.outputs) is None
+        many = self._batch.many(output.outputs, output.count) if self._batch is not None and together else None
         if many is None:
             return [self._decode_one(output.row(i), part, output.each_ns) for i, part in enumerate(parts)]
         each_ns = (self._now() - started) // output.count
@@ -245,6 +247,10 @@ class Pipeline:
             predictions = self._postprocess(outputs, self._engine.real(given) if self._compares else given)
         except SampleError as exc:
             predictions = str(exc)
+        except (IndexError, ValueError):
+            if (empty := _empty(outputs)) is None:
+                raise
+            predictions = f"the model's output {empty!r} has no values for this input"
         return predictions, timing(part.preprocess_ns, infer_ns, self._now() - started), outputs
 
     def _result(self, sample: Sample, part: Prepared, decoded: Decoded, *, synced: bool) -> Result | Skipped:
@@ -263,3 +269,8 @@ class Pipeline:
         if self._keep is not None and part.ready is not None:
             self._keep(part.payload, part.ready.frame, result)
         return result
+
+
+def _empty(outputs: Tensors) -> str | None:
+    """An output without a value: a decoder that looks for the best of nothing does not find it."""
+    return next((name for name, one in outputs.items() if isinstance(one, np.ndarray) and not one.size), None)

@@ -15,7 +15,7 @@ from edge.model.manifest import Input, Manifest, Output
 from edge.pipeline.batching import TOGETHER_NS
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity, timestamp
-from edge.postprocess import anomaly
+from edge.postprocess import anomaly, classify, heatmaps, regress
 from edge.testing.fakes import DoublingEngine, NumbersPreprocessor, as_numbers
 
 IDENTITY = Identity("line3", ModelRef("double", "1", "00"), "regress", "5f0c9a1e")
@@ -213,3 +213,27 @@ def test_where_what_follows_takes_long_no_sample_waits_for_many_others(engine):
     slow = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, follow=lambda s, r, f: r, now=times.__next__)
     slow.process(sample([1, 2]))
     assert slow.followed_at_once == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "task", "role", "shape"),
+    [
+        (classify, "classify", "scores", (1, 0)),
+        (regress, "regress", "value", (1, 0)),
+        (anomaly, "anomaly", "score", (1, 0)),
+        (anomaly, "anomaly", "map", (1, 1, 0, 8)),
+        (heatmaps, "keypoints", "heatmaps", (1, 17, 0, 48)),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_an_output_without_values_skips_the_input_and_is_named(head, task, role, shape):
+    class Empty(DoublingEngine):
+        def infer(self, tensors):
+            return {"out": np.zeros(shape, np.float32)}
+
+    output = Output(name="out", role=role)
+    manifest = Manifest(name="m", task=task, inputs=(Input(name="x", kind="tensor"),), outputs=(output,))
+    decode = head.create(manifest, (TensorSpec("out", "float32", (1, *[None] * (len(shape) - 1))),))
+    (outcome,) = Pipeline(Empty(), NumbersPreprocessor(), decode, IDENTITY).process(sample(1))
+
+    assert "'out'" in outcome.reason
