@@ -15,7 +15,7 @@ from edge.model.manifest import Input, Manifest, Output
 from edge.pipeline.batching import TOGETHER_NS
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.results import Identity, timestamp
-from edge.postprocess import anomaly, classify, heatmaps, regress
+from edge.postprocess import anomaly, heatmaps
 from edge.testing.fakes import DoublingEngine, NumbersPreprocessor, as_numbers
 
 IDENTITY = Identity("line3", ModelRef("double", "1", "00"), "regress", "5f0c9a1e")
@@ -218,8 +218,6 @@ def test_where_what_follows_takes_long_no_sample_waits_for_many_others(engine):
 @pytest.mark.parametrize(
     ("head", "task", "role", "shape"),
     [
-        (classify, "classify", "scores", (1, 0)),
-        (regress, "regress", "value", (1, 0)),
         (anomaly, "anomaly", "score", (1, 0)),
         (anomaly, "anomaly", "map", (1, 1, 0, 8)),
         (heatmaps, "keypoints", "heatmaps", (1, 17, 0, 48)),
