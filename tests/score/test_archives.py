@@ -71,7 +71,7 @@ def test_rows_alone_give_the_same_as_rows_together_and_folders_are_columns(trees
 def test_text_in_and_text_out(form, trees, answers, score, lines, tmp_path):
     archive = tmp_path / f"rows.{form}"
     rows = [{"id": f"00{i}", **row, "note": "a, b"} for i, row in enumerate(trees.rows())]
-    rows = [{k: None if v == np.inf else v for k, v in row.items()} for row in rows]  # which JSON has not
+    rows = [{k: "far" if v == np.inf else v for k, v in row.items()} for row in rows]  # which JSON has not
     with archive.open("w") as file:
         if form == "csv":
             writer = csv.DictWriter(file, rows[0])

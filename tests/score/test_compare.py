@@ -25,7 +25,7 @@ def both(trees, tmp_path_factory):
     table = trees.table.to_pandas()
     truth = np.array(["low", "mid", "high"])[(table.width > 0).astype(int) + (table.hole > 0)]
     clean = table[trees.names].replace([np.inf], 0.0)
-    fitted = DecisionTreeClassifier(max_depth=2, random_state=0).fit(clean, truth)
+    fitted = DecisionTreeClassifier(max_depth=1, random_state=0).fit(clean, truth)
     path = folder / "tree.onnx"
     converter.convert(fitted, target="onnx", sample=pd.DataFrame(clean), name="tree", version="2").save(path)
     table["truth"] = truth
