@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -45,6 +46,7 @@ class CrashGuard(Guard):
     def close(self) -> None:
         """A clean end."""
         self._slots = {}
+        self._write(self._marks.settle)
         self._marks.close()
 
     def piece(self, sample: Sample, position: tuple[int, int]) -> Sample:
@@ -82,10 +84,15 @@ class CrashGuard(Guard):
         """They have run to the end, and the process lives."""
         if not self.suspects:
             return
-        for sample in samples:
-            if self.alone(sample):
-                try:
-                    self._marks.acquit(sample.digest or b"")
-                except OSError as exc:
-                    log.warning("not written that an input did no harm", extra={"reason": str(exc)})
+        suspected = [sample.digest for sample in samples if sample.digest is not None and self.alone(sample)]
+        for digest in suspected:
+            self._write(partial(self._marks.acquit, digest))
+        if not suspected:  # the last one of those that came one after the other
+            self._write(self._marks.settle)
         self.suspects = self._marks.any
+
+    def _write(self, change: Callable[[], None]) -> None:
+        try:
+            change()
+        except OSError as exc:
+            log.warning("not written that an input did no harm", extra={"reason": str(exc)})

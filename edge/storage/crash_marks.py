@@ -40,7 +40,7 @@ TOGETHER_MOST = 512
 DEATHS_MOST = 2
 SUSPECTS_MOST = 1024
 KEPT_EVERY = 16
-"""Suspects that are acquitted are written so many at a time, and the last: each write is one to an SD card."""
+"""Suspects that are acquitted one after the other are written so many at a time: each write is one to an SD card."""
 _NOTHING = bytes(DIGEST_SIZE)
 _SLOT_SIZE = TOGETHER_MOST * DIGEST_SIZE
 _SIZE = SLOTS * _SLOT_SIZE
@@ -87,6 +87,7 @@ class CrashMarks:
         self._volatile = volatile
         self._memory: mmap.mmap | None = None
         self._suspects: dict[str, int] = {}
+        self._acquitted = 0
         self._slots = 0
 
     def open(self, *, excused: bool = False) -> int:
@@ -133,8 +134,17 @@ class CrashMarks:
         return bool(self._suspects) and self._suspects.get(digest.hex(), 0) >= DEATHS_MOST
 
     def acquit(self, digest: bytes) -> None:
-        """It was tried, and did no harm. Raises OSError."""
-        if self._suspects.pop(digest.hex(), None) is not None and not len(self._suspects) % KEPT_EVERY:
+        """It was tried, and did no harm: on disk so at `settle` at the latest. Raises OSError."""
+        if self._suspects.pop(digest.hex(), None) is not None:
+            self._acquitted += 1
+            if not len(self._suspects) % KEPT_EVERY:
+                self.settle()
+
+    def settle(self) -> None:
+        """Writes down who was acquitted: else one that comes again would be a suspect still at the next death, and
+        convicted by that. Raises OSError."""
+        if self._acquitted:
+            self._acquitted = 0
             self._keep()
 
     def close(self) -> None:

@@ -7,6 +7,8 @@ import json
 import pytest
 from support import dying
 
+from edge.data.sample import Sample
+from edge.runtime.crash_guard import CrashGuard
 from edge.storage.crash_marks import KEPT_EVERY, SUSPECTS_MOST, TOGETHER_MOST, CrashMarks, digest_of
 
 GOOD, BAD = digest_of(b"good"), digest_of(b"bad")
@@ -142,6 +144,38 @@ def test_many_that_are_acquitted_are_written_a_few_at_a_time_and_the_last(lives,
         written.append(len(json.loads((tmp_path / "state" / "pi.m.suspects.json").read_bytes())))
 
     assert written == [KEPT_EVERY + 3] * 2 + [KEPT_EVERY] * KEPT_EVERY + [0]
+
+
+def test_who_was_acquitted_between_two_deaths_is_not_convicted_by_the_second(lives, die):
+    others = [digest_of(str(n).encode()) for n in range(3)]
+    die(GOOD, *others)
+    marks = lives()
+    guard = CrashGuard(marks)
+    guard.open()
+    good, new = (Sample(None, "test", 0, 0, digest=digest) for digest in (GOOD, digest_of(b"new")))
+    guard.acquit([good])
+    guard.acquit([new])  # the others do not come again
+    marks.close()  # as at a death: it writes nothing
+    die(GOOD)
+    later = lives()
+    later.open()
+
+    assert later.suspects(GOOD)
+    assert not later.convicted(GOOD)
+    assert all(later.suspects(digest) for digest in others)
+
+
+def test_a_clean_end_writes_down_who_was_acquitted(lives, die):
+    die(GOOD, BAD)
+    marks = lives()
+    guard = CrashGuard(marks)
+    guard.open()
+    guard.acquit([Sample(None, "test", 0, 0, digest=GOOD)])
+    guard.close()
+    later = lives()
+    later.open()
+
+    assert (later.suspects(GOOD), later.suspects(BAD)) == (False, True)
 
 
 def test_a_damaged_list_is_as_none(lives, tmp_path):
