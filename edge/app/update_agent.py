@@ -8,6 +8,7 @@ running flow (`swap.py`); where that cannot be done it asks for a restart in ord
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import threading
@@ -381,6 +382,7 @@ class UpdateAgent:
     def first(self) -> None:
         """Where there is no model yet: until one is there and proven. Of the main thread, before the service.
 
+        gc.enable()  # the start goes without, and this may take days
         Raises ConfigError for what only a person can mend."""
         wait_s = 5.0
         while self._store.state.confirmed is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import threading
 from pathlib import Path
 
@@ -89,6 +90,17 @@ def test_a_disk_that_is_full_at_a_write_puts_the_update_off_and_the_next_check_g
 @pytest.mark.parametrize(("holds", "phase"), [("timestamp", "idle"), ("/targets/", "downloading")])
 def test_a_stop_while_the_repository_is_asked_is_no_trouble(fleet, store, caplog, holds, phase):
     with RangeServer(fleet.public) as server:
+def test_garbage_is_looked_for_while_a_device_waits_for_its_first_model(agent):
+    """A start goes without, and this one may take days."""
+    agent, _ = agent
+    gc.disable()
+    try:
+        agent.first()
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+
+
         server.holds = holds
         agent = agent_of(fleet, store, server.uri)
         asks = threading.Thread(target=agent.check, args=(lambda _: adopt(store),))
