@@ -180,7 +180,7 @@ def _suits(_: Core, __: Core) -> str:
     return ""
 
 
-def _unchanged(core: Core) -> Core:
+def _unchanged(core: Core, _: threading.Event) -> Core:
     return core
 
 
@@ -190,8 +190,9 @@ class Carried(msgspec.Struct, frozen=True):
 
     misfit: Callable[[Core, Core], str] = _suits
     """Asked first, with the model that runs and the new one: why it cannot go on with that; "" where it can."""
-    ready: Callable[[Core], Core] = _unchanged
-    """Before any sample is the new model's: what its pipelines are made with."""
+    ready: Callable[[Core, threading.Event], Core] = _unchanged
+    """Before any sample is the new model's: what its pipelines are made with. Waits for nobody once the process is
+    leaving, which the event says."""
     runs: User | None = None
     """Where it runs models."""
     told: Callable[[Core], None] | None = None

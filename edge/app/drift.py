@@ -153,13 +153,13 @@ class DriftPart:
         if self._now is not None:
             self._now.close()
 
-    def ready(self, core: Core) -> Core:
-        """Another model is to be watched. The main thread sees to it, whose own is what was learnt. From any thread but
-        that one."""
+    def ready(self, core: Core, leaving: threading.Event) -> Core:
+        """Another model is to be watched. The main thread sees to it, whose own is what was learnt, unless the process
+        is `leaving`: where the source has ended that thread waits for this one. From any thread but that one."""
         taken = threading.Event()
         self._asked.put((core, taken))
         self._stop.look()
-        while not taken.wait(POLL_S) and not self._stop.asked:
+        while not taken.wait(POLL_S) and not (self._stop.asked or leaving.is_set()):
             pass
         return replace(core, look=self.look())
 

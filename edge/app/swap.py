@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from edge.app import assembly, fits, loading, profile, words
 from edge.app.core import Carried, Core
 from edge.app.proving import ROOM, example_tensors
-from edge.errors import SampleError
+from edge.errors import FatalError, SampleError
 from edge.plugins.protocols import Engine
 from edge.settings.settings import Settings
 from edge.telemetry import memory
@@ -35,6 +35,11 @@ class Replacement(msgspec.Struct, frozen=True):
     """A model that is loaded and has run, and may take over."""
 
     core: Core
+
+    def drop(self) -> None:
+        """It does not take over."""
+        self.core.loaded.engine.close()
+        memory.give_back()
 
 
 class _Left(msgspec.Struct):
@@ -52,14 +57,28 @@ class _Left(msgspec.Struct):
 
 
 class RunningModel:
-    """`load`, `hindrance`, `swap` and `tidy` belong to the thread of the updates; the rest to the main thread, before
-    that thread runs and after it."""
+    """`replacement`, `load`, `hindrance`, `swap` and `tidy` belong to the thread of the updates; the rest to the main
+    thread, before that thread runs and after it."""
 
     def __init__(self, core: Core) -> None:
         self.core = core
         """What the parts of the process were made with, and the model that runs now."""
         self.parts: list[Carried] = []
         self._left: list[_Left] = []
+
+    def replacement(self, settings: Settings, file: Path) -> Replacement | None:
+        """Another model, loaded and ready to take over in the running flow; None, said in the log, where the process
+        has to begin anew for it. So it has where it does not load: it did, alone, and the start judges that."""
+        try:
+            if not (reason := self.room_for(file)):
+                new = self.load(settings, file)
+                if not (reason := self.hindrance(new)):
+                    return new
+                new.drop()
+        except (FatalError, OSError, MemoryError) as exc:
+            reason = f"it is not loaded beside the model that runs: {str(exc) or 'out of memory'}"
+        log.info("the process begins anew for the switch", extra={"reason": reason})
+        return None
 
     def load(self, settings: Settings, file: Path) -> Replacement:
         """A model loaded, its golden samples replayed, and run once, with the settings of the start. Raises ModelError,
@@ -112,7 +131,7 @@ class RunningModel:
         """Returns when the next sample is the new one's, or the process is `leaving`."""
         old, core = self.core, new.core
         for part in self.parts:
-            core = part.ready(core)
+            core = part.ready(core, leaving)
         self.core = core
         held = threading.Semaphore(0)
         taken = [part.runs(core, held.release) for part in self.parts if part.runs is not None]

@@ -26,7 +26,7 @@ from edge.app.update_calls import FIRST_S, UpdateCalls, soon
 from edge.app.update_children import UpdateChildren
 from edge.app.update_told import UpdateTold
 from edge.app.update_trial import UpdateTrial
-from edge.errors import ConfigError, FatalError
+from edge.errors import ConfigError
 from edge.mqtt.messages import Incoming
 from edge.mqtt.session import MqttSession
 from edge.mqtt.topics import UpdateTopics
@@ -95,7 +95,7 @@ class UpdateAgent:
                 self._calls.announced(incoming)
 
             session.subscribe(UpdateTopics(core.settings.topics.prefix).announce(self._name), announced, qos=0)
-        self._trial.join(core, draft)
+        self._trial.join(core, draft, flows=core.settings.input.source is not None or session is not None)
         draft.add("updates", self.start, self.stop)
 
     def _recall(self) -> None:
@@ -197,19 +197,31 @@ class UpdateAgent:
 
     def _switch(self, slot: Slot) -> None:
         """Loaded first: what kills the process there dies in `proving`, as a try. Raises OSError."""
-        new = self._replacement(self._store.path(slot))
-        if new is not None and not self._leaving.is_set() and (reason := self._try(new)):
-            self._refuse(slot, reason)
-            return
-        if self._leaving.is_set():
-            return  # in `proving` or `trial`, which the next start takes for interrupted
-        version, baseline = self._told.running.version, self._seen().baseline()
-        self._go(state.switches(self._store.state, version, baseline, self._now()))
+        assert self._model is not None
+        new = self._model.replacement(self._settings, self._store.path(slot))
+        try:
+            if not self._passes(slot, new):
+                return
+        except OSError:
+            if new is not None:
+                new.drop()
+            raise
         log.info("switching", extra={"from": self._told.running.version, "to": slot.version})
         if new is None or not self._enter(state.begin(self._store.state, self._now()), say=False):
             self._restart()
             return
         self._swap(new)
+
+    def _passes(self, slot: Slot, new: Replacement | None) -> bool:
+        """True in `switching`, False where it is refused or the service ends. Raises OSError."""
+        if new is not None and not self._leaving.is_set() and (reason := self._try(new)):
+            self._refuse(slot, reason)
+            return False
+        if self._leaving.is_set():
+            return False  # in `proving` or `trial`, which the next start takes for interrupted
+        version, baseline = self._told.running.version, self._seen().baseline()
+        self._go(state.switches(self._store.state, version, baseline, self._now()))
+        return True
 
     def _try(self, new: Replacement) -> str:
         """Why it is refused on live samples, "" where it is not or nothing comes to try it on. Raises OSError."""
@@ -225,28 +237,14 @@ class UpdateAgent:
         slot = self._store.state.confirmed
         if slot is not None and not self._store.holds(slot):
             return False
-        new = self._replacement(self._settings.model.file if slot is None else self._store.path(slot))
+        assert self._model is not None
+        file = self._settings.model.file if slot is None else self._store.path(slot)
+        new = self._model.replacement(self._settings, file)
         if new is None:
             return False
         self._swap(new)
         self._sweep()
         return True
-
-    def _replacement(self, file: Path) -> Replacement | None:
-        """Another model, loaded and ready to take over in the running flow; None, said in the log, where the process
-        has to begin anew for it. So it has where it does not load: it did, alone, and the start judges that."""
-        running = self._model
-        assert running is not None
-        try:
-            if not (reason := running.room_for(file)):
-                new = running.load(self._settings, file)
-                if not (reason := running.hindrance(new)):
-                    return new
-                new.core.loaded.engine.close()
-        except (FatalError, OSError, MemoryError) as exc:
-            reason = f"it is not loaded beside the model that runs: {str(exc) or 'out of memory'}"
-        log.info("the process begins anew for the switch", extra={"reason": reason})
-        return None
 
     def _swap(self, new: Replacement) -> None:
         assert self._model is not None
@@ -307,6 +305,7 @@ class UpdateAgent:
         slot = Slot(release.sha256, release.version, Path(release.file).suffix)
         log.info("a new model is there", extra={"version": release.version, "bytes": release.length})
         store = self._store
+        self._trial.forget()
         self._go(replace(state.found(store.state, slot, self._now()), name=self._name))
         staged: Path | None = None
         if not store.holds(slot):
@@ -382,8 +381,8 @@ class UpdateAgent:
     def first(self) -> None:
         """Where there is no model yet: until one is there and proven. Of the main thread, before the service.
 
-        gc.enable()  # the start goes without, and this may take days
         Raises ConfigError for what only a person can mend."""
+        gc.enable()  # the start goes without, and this may take days
         wait_s = 5.0
         while self._store.state.confirmed is None:
             answer = self.check(lambda _: self._go(state.adopts(self._store.state, self._now())))

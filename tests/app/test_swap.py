@@ -20,7 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from support import onnxmodels
 from support.processes import PATIENCE_S, Client, free_port
-from support.updating import write_model
+from support.updating import seen, write_model
 
 from edge.app import loading
 from edge.app.build import build
@@ -299,6 +299,26 @@ def test_what_cannot_go_on_with_other_labels_is_said(tmp_path, flags, why):
     (tmp_path / "two" / "labels.txt").write_text("cat\ndog\n")
 
     assert why in hindrance_of(tmp_path, *files, *flags, "--mqtt", "none", "--http", "0")
+
+
+def test_a_switch_waits_for_nobody_once_the_process_leaves(tmp_path):
+    """The main thread, which would see to drift, waits for the updates: its source has ended."""
+    files = [write_model(tmp_path / f"m{number}.onnx", number, **seen()) for number in "12"]
+    words = [f"--model={files[0]}", f"--state-dir={tmp_path}/state", "--mqtt", "none", "--http", "0", "--drift", "60"]
+    settings = layers.read(words, {}, "0")
+    switching = Switching(settings, tuple(files))
+    app = build(settings, loading.open_model(settings), switching)
+    switching.leaving.set()
+    switches = threading.Thread(target=switching.switch, args=(1,))
+    switches.start()
+    try:
+        switches.join(PATIENCE_S)
+        assert not switches.is_alive()
+    finally:
+        app.stop.request()
+        switches.join(PATIENCE_S)
+        for part in reversed(app.parts):
+            part.stop()
 
 
 class InEachOthersWay:
