@@ -19,6 +19,7 @@ from edge.app.core import Core, Draft
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
+from edge.telemetry import memory
 from edge.updates import gates
 from edge.updates.gates import Tried
 
@@ -33,8 +34,8 @@ MARKS = "update"
 
 
 class UpdateTrial:
-    """`hindrance` and `run` belong to the thread of the updates, `told` is for any; the rest to the main thread, before
-    the service runs."""
+    """`forget`, `hindrance` and `run` belong to the thread of the updates, `told` is for any; the rest to the main
+    thread, before the service runs."""
 
     def __init__(self) -> None:
         self.to_blame = False
@@ -43,9 +44,10 @@ class UpdateTrial:
         self._told: dict[str, Any] | None = None
         self._fed = False
 
-    def join(self, core: Core, draft: Draft) -> None:
-        """It sees each sample of the flow, and what the model that runs said of it."""
-        if core.settings.drift.trial_time and not core.runs:
+    def join(self, core: Core, draft: Draft, *, flows: bool) -> None:
+        """It sees each sample of the flow, and what the model that runs said of it. `flows`: samples may come beside
+        those of requests."""
+        if core.settings.drift.trial_time and flows and not core.runs:
             self._fed = True
             draft.observers.append(self._observe)
         draft.add("marks of an update's trial", lambda: self._take_over(core))
@@ -64,6 +66,10 @@ class UpdateTrial:
         trial = self._trial
         return _told(trial.report()) if trial is not None else self._told
 
+    def forget(self) -> None:
+        """Another version is on its way: what was told is of none that is named from now on."""
+        self._told = None
+
     def hindrance(self, old: Core, new: Core) -> str:
         """Why the two cannot be compared on what comes, or it is not asked for; "" where they can."""
         settings, tasks = new.settings, [core.loaded.manifest.task for core in (old, new)]
@@ -75,9 +81,9 @@ class UpdateTrial:
             return "--commands: what the model that runs was told, the new one is told once it runs"
         return "" if tasks[0] == tasks[1] else f"it does {tasks[1]}, the model that runs {tasks[0]}"
 
-    def run(self, old: Core, new: Core, leaving: threading.Event, progress: Callable[[int], None]) -> str:
+    def run(self, old: Core, new: Core, leaving: threading.Event, progress: Callable[[int | None], None]) -> str:
         """Tries it until both have answered enough, the time is over or the process is `leaving`; why it is refused, ""
-        where it is not. A refused model is closed. `progress` is told how many hundredths are over."""
+        where it is not. A refused model is closed. `progress` is told how many hundredths are over, None at the end."""
         from edge.trial.blame import TrialMarks
         from edge.trial.trial import Limits, Trial
 
@@ -100,6 +106,7 @@ class UpdateTrial:
             ended = trial.stop()
             report = trial.report()
             self._told, self._trial = _told(report), None
+            progress(None)
         if leaving.is_set():
             return ""
         _log(report)
@@ -108,6 +115,7 @@ class UpdateTrial:
         reason = _refused(report, proving.limits(settings))
         if reason:
             loaded.engine.close()
+            memory.give_back()
         return reason
 
 

@@ -7,6 +7,7 @@ import gc
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.processes import PATIENCE_S, until
 from support.updating import Fleet, RangeServer, write_model
@@ -14,8 +15,10 @@ from support.updating import Fleet, RangeServer, write_model
 from edge.app import loading
 from edge.app.build import build
 from edge.app.update_agent import UpdateAgent
+from edge.errors import SampleError
 from edge.model import identity
 from edge.settings import layers
+from edge.settings.settings import Settings
 from edge.storage import atomic
 from edge.tools.fleet.repository import About
 from edge.updates import state
@@ -87,9 +90,6 @@ def test_a_disk_that_is_full_at_a_write_puts_the_update_off_and_the_next_check_g
     assert store.holds(store.state.confirmed)
 
 
-@pytest.mark.parametrize(("holds", "phase"), [("timestamp", "idle"), ("/targets/", "downloading")])
-def test_a_stop_while_the_repository_is_asked_is_no_trouble(fleet, store, caplog, holds, phase):
-    with RangeServer(fleet.public) as server:
 def test_garbage_is_looked_for_while_a_device_waits_for_its_first_model(agent):
     """A start goes without, and this one may take days."""
     agent, _ = agent
@@ -101,6 +101,9 @@ def test_garbage_is_looked_for_while_a_device_waits_for_its_first_model(agent):
         gc.enable()
 
 
+@pytest.mark.parametrize(("holds", "phase"), [("timestamp", "idle"), ("/targets/", "downloading")])
+def test_a_stop_while_the_repository_is_asked_is_no_trouble(fleet, store, caplog, holds, phase):
+    with RangeServer(fleet.public) as server:
         server.holds = holds
         agent = agent_of(fleet, store, server.uri)
         asks = threading.Thread(target=agent.check, args=(lambda _: adopt(store),))
@@ -136,6 +139,31 @@ def test_a_model_that_is_not_loaded_beside_the_one_that_runs_is_judged_by_a_star
 
     assert app.stop.failure is None
     assert (store.state.phase, store.state.candidate.version) == ("switching", "2")
+
+
+def test_a_model_that_is_loaded_when_the_disk_is_full_goes_from_memory_again(fleet, store, disk, tmp_path, monkeypatch):
+    flags = f"--model {tmp_path}/m1.onnx --mqtt mqtt://localhost:1 --device d --updates-interval 0.1".split()
+    flags += ["--updates", fleet.uri, "--updates-root", str(fleet.root)]
+    settings = layers.read(flags, {}, "0")
+    agent = UpdateAgent(settings, store, "m", flags)
+    app = build(settings, loading.open_model(settings), agent)
+    fleet.add(write_model(tmp_path / "m2.onnx", "2"), "2")
+    loaded, load = [], loading.open_model
+
+    def kept(settings: Settings) -> loading.Loaded:
+        loaded.append(load(settings))
+        return loaded[-1]
+
+    monkeypatch.setattr(loading, "open_model", kept)
+    disk.left = 3  # it is proven, and not on trial
+    agent.start()
+    until(lambda: "No space left" in agent.told()["reason"], "the update is put off")
+    agent.stop()
+    app.parts[0].stop()
+
+    assert agent.told()["state"] == "idle"
+    with pytest.raises(SampleError, match="was closed"):
+        loaded[0].engine.infer({"row": np.ones((1, 2), np.float32)})
 
 
 def by_hand_flags(fleet, store, tmp_path) -> list[str]:

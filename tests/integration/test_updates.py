@@ -129,6 +129,11 @@ def test_a_model_that_skips_what_comes_is_refused_on_live_samples_before_it_make
     assert {r["model"]["version"] for r in results} == {"1"}
     assert field.client.of("error") == []
 
+    field.offer("3", factor=3.0)
+    field.wait_for(lambda s: state("proving")(s) and s["to"] == "3", "version 3 is proven")
+    of_next = [said["trial"] for said in field.client.of("update") if said["to"] == "3" and said["state"] != "trial"]
+    assert of_next == [None] * len(of_next)  # what was seen of version 2 is none of its
+
 
 def test_a_process_that_is_killed_while_it_watches_comes_back_on_the_confirmed_model(field):
     field.start()  # ten minutes of watching
