@@ -128,7 +128,7 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
         running.parts += following.parts(draft, runner, pipelines, (status, announcer, watched, commands))
     heard = (core.topics.set, core.topics.stats, core.topics.info) if session is not None else ()
     born = (draft if flow.inputs is None else flow.inputs).born
-    return Made(loaded, runner, tuple(draft.parts), outboxes, core.hearts, born, status.farewell, heard)
+    return Made(loaded, runner, tuple(draft.parts), outboxes, core.hearts, born, status.farewell, heard, draft.aborts)
 
 
 def _give_out(core: Core, draft: Draft, session: MqttSession | None, folder: Path | None) -> None:

@@ -209,6 +209,8 @@ class Draft:
         self.observers: list[Observer] = []
         self.births: list[Callable[[], Sequence[Outgoing]]] = []
         self.carried: list[Carried] = []
+        self.aborts: list[Callable[[], None]] = []
+        """Where a person ends the process at once, in the main thread: what is under way is not to blame."""
 
     def add(
         self,

@@ -33,7 +33,8 @@ TOPICS = "topics"
 
 class Made(msgspec.Struct, frozen=True):
     """What a run is made of. `parts` stand in the order of their start; `births` are published on every connect,
-    `farewell` before a clean end; `listens` are the filters that it has subscribed to."""
+    `farewell` before a clean end; `listens` are the filters that it has subscribed to; `aborts` are called before an
+    end at once."""
 
     loaded: Loaded
     runner: Runner
@@ -43,6 +44,7 @@ class Made(msgspec.Struct, frozen=True):
     births: Callable[[], Sequence[Outgoing]] = tuple
     farewell: Callable[[], Sequence[Outgoing]] = tuple
     listens: Sequence[str] = ()
+    aborts: Sequence[Callable[[], None]] = ()
 
 
 class Run:

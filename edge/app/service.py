@@ -44,7 +44,7 @@ class App(msgspec.Struct, frozen=True):
     def run(self) -> None:
         """Once, in the main thread: until every run has ended or a signal comes. Raises FatalError: of several runs the
         first one's, in their order, that another start may mend; else the first one's."""
-        _listen_to_signals(self.stop)
+        _listen_to_signals(self.stop, [abort for run in self.runs if run.made is not None for abort in run.made.aborts])
         for run in self.runs:
             if run.made is not None:
                 _say_start(run.made.loaded, run.topics.all if self.hears else "")
@@ -123,14 +123,16 @@ def _start(parts: Sequence[Part], stack: ExitStack) -> None:
         part.start()
 
 
-def _listen_to_signals(stop: Stop) -> None:
-    """The first ends the process in order, a second Ctrl-C at once."""
+def _listen_to_signals(stop: Stop, aborts: Sequence[Callable[[], None]]) -> None:
+    """The first ends the process in order, a second Ctrl-C at once, after `aborts`."""
     interrupts = 0
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal interrupts
         interrupts += number == signal.SIGINT
         if interrupts > 1:
+            for abort in aborts:
+                abort()
             # What is not delivered is in the spool or was never acknowledged: leaving at once loses nothing.
             os._exit(130)
         stop.request()

@@ -72,4 +72,5 @@ def guard(core: Core, draft: Draft, source: Source | None, *trials: Blamable | N
     marks = CrashMarks(core.settings.delivery.state_dir, core.stem)
     guard = CrashGuard(marks, lambda: any(trial.to_blame for trial in trials if trial is not None))
     draft.add("crash marks", guard.open, guard.close)
+    draft.aborts.append(guard.close)
     return guard

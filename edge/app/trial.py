@@ -56,6 +56,7 @@ class TrialPart:
         draft.add("trial", self._trial.start)
         draft.ticks.append(self._tick)
         draft.carried.append(Carried(told=self.follow))
+        draft.aborts.append(self._marks.end)
         if session is not None:
             draft.births.append(lambda: [self._message()])
 

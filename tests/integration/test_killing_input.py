@@ -17,7 +17,7 @@ from edge.storage.crash_marks import CrashMarks, digest_of
 INPUT = "edge/pi/flowers/input"
 
 KILLER = """
-import os, signal
+import os, signal, time
 from edge.describe.head import HeadInfo
 from edge.data.result import Regression
 
@@ -26,6 +26,8 @@ class Killer:
         (value, *_) = next(iter(given.tensors.values())).ravel()
         if value > 600:
             os.kill(os.getpid(), signal.SIGKILL)
+        while value < 0:
+            time.sleep(1)  # it never comes back
         return [Regression("v", float(value))]
 
 HEAD = HeadInfo(edge_api=1, create=lambda manifest, outputs: Killer())
@@ -149,6 +151,26 @@ def test_an_input_that_was_under_way_when_the_process_was_killed_from_outside_is
     kept.open()
     assert not kept.suspects(known_by)
     kept.close()
+
+
+def test_an_input_at_which_a_person_ends_the_process_at_once_is_not_suspected(edge_run, flowers, tmp_path, killer):
+    file = tmp_path / "rows.csv"
+    file.write_text("-1,1,2,3\n")
+    process = edge_run(
+        *("--model", flowers.path, "--mqtt", "none", "--device", "pi", "--decoder", "killer", "--task", "regress"),
+        *("--source", file, "--state-dir", tmp_path / "state"),
+        environ=killer,
+    )
+    marks = CrashMarks(tmp_path / "state", "pi.flowers")
+    until(marks.left, "the input is under way")
+
+    def ended() -> bool:
+        process.process.send_signal(signal.SIGINT)  # two that come together are one
+        return process.process.poll() is not None
+
+    until(ended, "the second Ctrl-C ends it at once")
+    assert process.process.returncode == 130
+    assert not marks.left()
 
 
 @pytest.fixture
