@@ -8,7 +8,10 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 from support.onnxmodels import scores
 from support.processes import PATIENCE_S
 from support.updating import write_model
@@ -20,6 +23,7 @@ from edge.app.swap import RunningModel
 from edge.app.update_trial import UpdateTrial
 from edge.data.sample import Sample
 from edge.settings import layers
+from edge.telemetry import memory
 from edge.trial.blame import TrialMarks
 
 DIES_AT_WORK = """import os, signal, sys
@@ -103,6 +107,46 @@ def test_a_model_that_skips_what_the_other_one_answers_is_refused_with_both_figu
     reason = device(features=("a", "b", "c")).run({"a": 1, "b": 2})
 
     assert "live samples, the model that runs 0; --updates-skips allows 2.0% more" in reason
+
+
+def heavier(path: Path, count: int = 150) -> Path:
+    """The same model, with so many weights of 240 kB, which the C library keeps for itself when they are freed."""
+    model = onnx.load(path)
+    graph, (total,) = model.graph, model.graph.node[0].output
+    width = graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    graph.node[0].output[0] = "part0"
+    for at in range(count):
+        weights = np.full((width, 60_000 // width), at, np.float32)
+        graph.initializer.append(numpy_helper.from_array(weights, f"weights{at}"))
+        graph.node.append(helper.make_node("MatMul", ["row", f"weights{at}"], [f"wide{at}"]))
+        graph.node.append(helper.make_node("ReduceMax", [f"wide{at}"], [f"most{at}"], axes=[1]))
+        out = total if at == count - 1 else f"part{at + 1}"
+        graph.node.append(helper.make_node("Add", [f"part{at}", f"most{at}"], [out]))
+    onnx.save(model, path)
+    return path
+
+
+def resident_mb() -> float:
+    memory.give_back()
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmRSS")) / 1000
+
+
+def test_the_memory_of_a_refused_model_goes_back(tmp_path, monkeypatch):
+    running = write_model(tmp_path / "m1.onnx", "1")
+    new = heavier(write_model(tmp_path / "m2.onnx", "2", features=("a", "b", "c"), golden=()))
+    Device(tmp_path, running, running)  # whatever is taken once
+    before = resident_mb()
+    one = Device(tmp_path, running, new, "--trial-samples", "50", "--trial-time", "60")
+    loaded = resident_mb()
+    reason = one.run({"a": 1, "b": 2})
+    monkeypatch.setattr(memory, "give_back", lambda: None)
+    after = resident_mb()
+    one.running.core.loaded.engine.close()
+
+    assert "live samples" in reason
+    assert loaded - before > 30
+    assert after - before < (loaded - before) / 2
 
 
 def test_rows_that_both_skip_are_no_fault_of_the_new_one(device):
