@@ -33,10 +33,9 @@ NOW = 0xF
 
 
 class Beside(msgspec.Struct, frozen=True):
-    """What a run has beside its model; None where it is not asked for. `drift` (None while
-    the model that runs is not watched) and `capture` are what is counted of
-    them; `then` is the second model of a cascade; `process_status` the topic on which the broker says `offline` for
-    all runs, where there are several."""
+    """What a run has beside its model; None where it is not asked for. `drift` (None while the model that runs is not
+    watched) and `capture` are what is counted of them; `then` is the second model of a cascade; `process_status` the
+    topic on which the broker says `offline` for all runs, where there are several."""
 
     drift: Callable[[], Mapping[str, Any] | None] = lambda: None
     capture: Callable[[], Mapping[str, Any]] | None = None

@@ -230,7 +230,7 @@ class UpdateAgent:
             log.info("the new model is not tried on live samples", extra={"reason": reason})
             return ""
         self._go(state.on_trial(self._store.state, self._now()))
-        return self._trial.run(self._model.core, new.core, self._leaving, self._told.progress)
+        return self._trial.run(self._model.core, new, self._leaving, self._told.progress)
 
     def _go_back(self) -> bool:
         """The confirmed model takes over again; False where only a restart can do that."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,11 +19,11 @@ from edge.app.core import Core, Draft
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
-from edge.telemetry import memory
 from edge.updates import gates
 from edge.updates.gates import Tried
 
 if TYPE_CHECKING:
+    from edge.app.swap import Replacement
     from edge.trial.trial import Limits, Report, Trial
 
 log = logging.getLogger("edge.updates")
@@ -81,17 +81,20 @@ class UpdateTrial:
             return "--commands: what the model that runs was told, the new one is told once it runs"
         return "" if tasks[0] == tasks[1] else f"it does {tasks[1]}, the model that runs {tasks[0]}"
 
-    def run(self, old: Core, new: Core, leaving: threading.Event, progress: Callable[[int | None], None]) -> str:
+    def run(
+        self, old: Core, other: Replacement, leaving: threading.Event, progress: Callable[[int | None], None]
+    ) -> str:
         """Tries it until both have answered enough, the time is over or the process is `leaving`; why it is refused, ""
         where it is not. A refused model is closed. `progress` is told how many hundredths are over, None at the end."""
         from edge.trial.blame import TrialMarks
         from edge.trial.trial import Limits, Trial
 
+        new = other.core
         settings, loaded = new.settings, new.loaded
         options = assembly.PipelineOptions("trial", old.rows, settings.input.max_input)
         pipeline = assembly.make_pipeline(loaded, settings.topics.device, options)
         marks = TrialMarks(settings.delivery.state_dir, f"{old.stem}.{MARKS}", loaded.path, loaded.sha256)
-        limits = Limits(settings.drift.trial_samples, settings.updates.agreement)
+        limits = Limits(settings.drift.trial_samples)
         trial = Trial(pipeline, old.loaded.ref, new.clock, limits, marks)
         ends_ns = new.clock.monotonic_ns() + int(settings.drift.trial_time * SECOND_NS)
         trial.start()
@@ -109,13 +112,12 @@ class UpdateTrial:
             progress(None)
         if leaving.is_set():
             return ""
-        _log(report)
+        _log(self._told)
         if not ended:  # nor is it closed: it is still at work
             return "it did not come to an end with a live sample that it was tried on"
         reason = _refused(report, proving.limits(settings))
         if reason:
-            loaded.engine.close()
-            memory.give_back()
+            other.drop()
         return reason
 
 
@@ -136,6 +138,6 @@ def _told(report: Report) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name not in ("model", "trial", "verdict")}
 
 
-def _log(report: Report) -> None:
-    said = {name: value for name, value in _told(report).items() if value is not None and name != "differences"}
+def _log(told: Mapping[str, Any]) -> None:
+    said = {name: value for name, value in told.items() if value is not None and name != "differences"}
     log.info("the new model was tried on live samples", extra=said)

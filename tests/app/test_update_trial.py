@@ -48,7 +48,8 @@ class Device:
         cores: list[Core] = []
         build(self.settings, loading.open_model(self.settings), Following(cores.append))
         self.running = RunningModel(cores[0])
-        self.new = self.running.load(self.settings, new).core
+        self.other = self.running.load(self.settings, new)
+        self.new = self.other.core
         self.trial.join(self.running.core, self.draft, flows=self.settings.mqtt.url != "none")
         for part in self.draft.parts:
             part.start()
@@ -67,7 +68,7 @@ class Device:
         feeding = threading.Thread(target=feed)
         feeding.start()
         try:
-            return self.trial.run(self.running.core, self.new, self.leaving, self.said.append)
+            return self.trial.run(self.running.core, self.other, self.leaving, self.said.append)
         finally:
             over.set()
             feeding.join(PATIENCE_S)
