@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 _NODES = 12
 """Nodes looked at that the input goes through: scaling stands at the very beginning."""
@@ -28,32 +28,30 @@ _MOST_VALUES = 64
 _CHANNELS = 3
 
 Bytes: TypeAlias = memoryview
+Seen = TypeVar("Seen")
 
 
 def scales_itself(path: Path) -> str:
     """What the graph scales at its start: "pixels", or "unit", what lies between 0 and 1; "" where nothing."""
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            data = memoryview(mapped)
-            try:
-                return _scales(data)
-            finally:
-                data.release()
-    except (OSError, ValueError, IndexError, struct.error, BufferError):
-        return ""
+    return _looked_at(path, _scales, "")
 
 
 def lengths(path: Path) -> frozenset[int]:
     """How long the vectors among the weights are: that of a last layer's biases tells how many classes there are."""
+    return _looked_at(path, lambda data: frozenset(_lengths(data)), frozenset())
+
+
+def _looked_at(path: Path, look: Callable[[Bytes], Seen], otherwise: Seen) -> Seen:
+    """What is seen in a file's bytes; `otherwise` where it cannot be read, or is no such file."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             data = memoryview(mapped)
             try:
-                return frozenset(_lengths(data))
+                return look(data)
             finally:
                 data.release()
-    except (OSError, ValueError, IndexError, BufferError):
-        return frozenset()
+    except (OSError, ValueError, IndexError, struct.error, BufferError):
+        return otherwise
 
 
 def _lengths(data: Bytes) -> Iterator[int]:
