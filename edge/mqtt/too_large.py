@@ -73,10 +73,10 @@ class EndedByMessage:
             return queue.refused_for_good
         if on_delivery is None or on_delivery.refused is None:
             return queue.refused_for_good
-        suspicious = self._is_suspicious(queue, size)
-        if not (suspicious or queue.foreign_in_flight or self._is_all_that_fails(queue)) or not self._is_to_blame(
-            queue, size, foreign=queue.foreign_in_flight
-        ):
+        suspicious, foreign = self._is_suspicious(queue, size), queue.foreign_in_flight
+        if not (suspicious or foreign or self._is_all_that_fails(queue)):
+            return queue.refused_for_good
+        if not self._is_to_blame(queue, size, foreign=foreign):
             return queue.refused_for_good
         if suspicious:
             self._too_large = size

@@ -227,8 +227,9 @@ class Pipeline:
         if output.count == 1:
             return [self._decode_one(output.outputs, parts[0], output.each_ns)]
         started = self._now()
-        together = self._batch is not None and _empty(output.outputs) is None
-        many = self._batch.many(output.outputs, output.count) if self._batch is not None and together else None
+        many = None
+        if self._batch is not None and _empty(output.outputs) is None:
+            many = self._batch.many(output.outputs, output.count)
         if many is None:
             return [self._decode_one(output.row(i), part, output.each_ns) for i, part in enumerate(parts)]
         each_ns = (self._now() - started) // output.count
