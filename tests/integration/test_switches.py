@@ -9,7 +9,7 @@ import itertools
 import json
 import shutil
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -23,18 +23,6 @@ from support.updating import seen, write_model
 from edge.mqtt.sparkplug.payload import decode
 
 pytestmark = pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto (apt-get install mosquitto)")
-
-
-@pytest.fixture
-def field(tmp_path) -> Iterator[Callable[..., Field]]:
-    with contextlib.ExitStack() as stack:
-
-        def make(**first) -> Field:
-            made = Field(tmp_path, **first)
-            stack.callback(made.end)
-            return made
-
-        yield make
 
 
 def switched(field: Field, results: list[dict], *versions: str) -> None:

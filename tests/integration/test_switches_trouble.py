@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -25,18 +23,6 @@ from edge.model.manifest import ONNX_KEY, TFLITE_ENTRY, Feature, Input, Manifest
 pytestmark = pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto (apt-get install mosquitto)")
 
 ALL = ("--drift", "--instances", "2", "--stats-interval", "0.5")
-
-
-@pytest.fixture
-def field(tmp_path) -> Iterator[Callable[..., Field]]:
-    with contextlib.ExitStack() as stack:
-
-        def make(**first) -> Field:
-            made = Field(tmp_path, **first)
-            stack.callback(made.end)
-            return made
-
-        yield make
 
 
 def numbers() -> dict:
