@@ -488,12 +488,22 @@ def test_a_large_tensor_is_read_wherever_its_data_stands(numbers, text):
     assert answer.json["outputs"][0]["data"] == NUMBERS
 
 
-def test_a_large_tensor_whose_data_comes_twice_is_refused(numbers):
-    text = '{"inputs":[{"data":[NUMBERS],"data":[NUMBERS],"name":"x","shape":[2000,3],"datatype":"FP32"}]}'
+@pytest.mark.parametrize("first", ["[NUMBERS]", "[[1,2,3]]"], ids=["both-large", "one-large"])
+def test_a_large_tensor_whose_data_comes_twice_is_refused(numbers, first):
+    text = f'{{"inputs":[{{"data":{first},"data":[NUMBERS],"name":"x","shape":[2000,3],"datatype":"FP32"}}]}}'
     answer = numbers.infer(filled(text))
 
     assert answer.status == 400
     assert b"'data' comes twice" in answer.body
+
+
+def test_names_that_come_twice_are_refused_before_binary_tensors_too(numbers):
+    tensor = '{"name":"x","shape":[2000,3],"datatype":"FP32","parameters":{"binary_data_size":24000}}'
+    head = f'{{"inputs":[{tensor}],"inputs":[{tensor}]}}'.encode()
+    answer = numbers.infer(head + bytes(24_000), **{"Inference-Header-Content-Length": str(len(head))})
+
+    assert answer.status == 400
+    assert b"'inputs' comes twice" in answer.body
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from edge.data import codec
 from edge.data.tensor import Array, TensorSpec
 from edge.http.openinference import tensors
 from edge.http.openinference.messages import InferRequest
@@ -26,24 +27,32 @@ _MARK = b"%d" % secrets.randbelow(10**15)
 _ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def decode(text: bytes | memoryview) -> InferRequest:
-    """The JSON of a request. Raises msgspec.DecodeError, UnicodeDecodeError, RecursionError.
+def decode(text: bytes) -> InferRequest:
+    """The JSON of a request. Raises msgspec.DecodeError, UnicodeDecodeError, RecursionError, and SampleError where a
+    name comes twice.
 
-    msgspec looks at every byte of a large array only to find its end. So the first flat array of numbers is cut out
-    before, which is right where its place turns out to be the `data` of one input: `tensors.from_json` reads it.
+    To find the end of a large array msgspec looks at every byte of it, and so does the search for names that come
+    twice. So the first flat array of numbers is cut out before, which is right where its place turns out to be the
+    `data` of one input: `tensors.from_json` reads it.
     """
-    if len(text) <= tensors.LARGE or isinstance(text, memoryview):
-        return _decoder.decode(text)
-    match = _DATA.search(text)
+    match = _DATA.search(text) if len(text) > tensors.LARGE else None
     if match is not None:
         begin = match.end() - 1
         end = text.find(b"]", begin) + 1
         if end - begin > tensors.LARGE and all(text.find(odd, begin + 1, end) < 0 for odd in (b"[", b'"')):
             with contextlib.suppress(*_ERRORS):
-                request = _decoder.decode(b"".join((text[:begin], _MARK, text[end:])))
+                request = _once(b"".join((text[:begin], _MARK, text[end:])))
                 if [bytes(tensor.data) for tensor in request.inputs].count(_MARK) == 1:
                     return _with_data(request, memoryview(text)[begin:end])
-    return _decoder.decode(text)
+    return _once(text)
+
+
+def _once(text: bytes) -> InferRequest:
+    """The decoder takes the last of two values of one name without a word."""
+    request = _decoder.decode(text)
+    if text.count(b'"inputs"') > 1 or text.count(b'"data"') > len(request.inputs):
+        codec.refuse_twice(text)
+    return request
 
 
 def _with_data(request: InferRequest, data: memoryview) -> InferRequest:

@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from edge.data import codec
 from edge.data.tensor import Array, Tensors, TensorSpec
 from edge.http import sequences
 from edge.http.http_types import Refusal, Response
@@ -136,12 +135,9 @@ class Inference:
     @staticmethod
     def _decoded(body: bytes, length: int) -> InferRequest:
         try:
-            request = bodies.decode(body if length == len(body) else memoryview(body)[:length])
+            return bodies.decode(body if length == len(body) else body[:length])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise Refusal(400, f"not an inference request: {exc}") from exc
-        if length == len(body) and (body.count(b'"inputs"') > 1 or body.count(b'"data"') > len(request.inputs)):
-            codec.refuse_twice(body)  # the decoder takes the last of two
-        return request
 
     def _read(self, body: bytes, length: int) -> Asked:
         view = memoryview(body)
