@@ -7,6 +7,7 @@ bounded one by one and all together (`BodyBudget`), and requests behind `PIPELIN
 
 from __future__ import annotations
 
+import io
 import re
 from collections import deque
 from collections.abc import Callable
@@ -91,7 +92,8 @@ class RequestReader:
         self._budget = budget
         self._parser = httptools.HttpRequestParser(self)
         self._request = Request()
-        self._chunks: list[bytes] = []
+        self._body = io.BytesIO()
+        """Of a request whose body comes in pieces: it grows where it stands, and is handed on without a copy."""
         self.requests: deque[Request] = deque()
         self.beside = 0
         """Bytes since the last whole request that were no body."""
@@ -192,20 +194,24 @@ class RequestReader:
         try:
             self._budget.hold(request, len(body))
         except Refusal as exc:
-            self._chunks.clear()
+            self._body = io.BytesIO()
             self._budget.release(request)
             request.refusal = refused(exc)
             return
-        self._chunks.append(body)
+        if not self._body.tell() and not request.body:
+            request.body = body
+            return
+        if not self._body.tell():
+            self._body.write(request.body)
+        self._body.write(body)
 
     def on_message_complete(self) -> None:
         if self._upgrading:
             self._upgrading = False
             return
-        chunks = self._chunks
-        if chunks:
-            self._request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            self._chunks = []
+        if self._body.tell():
+            self._request.body = self._body.getvalue()
+            self._body = io.BytesIO()
         self._request.complete = True
         self.between = True
         self.beside = 0
