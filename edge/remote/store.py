@@ -150,8 +150,7 @@ _NAMES = msgspec.json.Decoder(_Named)
 
 def _record(entry: Entry) -> Record:
     message = entry.message
-    payload = message.replayed() if entry.replayed else message.payload
-    return Record(entry.key, _NAMES.decode(message.payload).id or f"?/{message.seq}", message.seq, payload)
+    return Record(entry.key, _NAMES.decode(message.payload).id or f"?/{message.seq}", message.seq, entry.payload)
 
 
 def _chunks(records: Sequence[Record], most: int) -> Iterator[Sequence[Record]]:

@@ -43,8 +43,7 @@ class FileSink:
         if self._fd is None:
             raise UnavailableError(f"--sink file:{self._path}: not open")
         if entry.message.kind == "result":
-            payload = entry.message.replayed() if entry.replayed else entry.message.payload
-            self._write(self._fd, payload + b"\n")
+            self._write(self._fd, entry.payload + b"\n")
         if self._events is not None:
             self._events.confirmed([entry.key])
 

@@ -160,7 +160,7 @@ class FakeBroker:
     def send(self, entry: Entry) -> None:
         if self.away:
             raise UnavailableError("the broker went away")
-        payload = entry.message.replayed() if entry.replayed else entry.message.payload
+        payload = entry.payload
         with self._changed:
             self.received.append(msgspec.json.decode(payload))
             self._under_way.append(entry.key)

@@ -30,7 +30,7 @@ from edge.mqtt.sink import MqttSink
 from edge.mqtt.url import parse
 from edge.plugins import capabilities, registry
 from edge.plugins.columns import Columns, Words
-from edge.plugins.contexts import SourceContext
+from edge.plugins.contexts import SinkContext, SourceContext
 from edge.plugins.declarations import Declaration
 from edge.plugins.protocols import EngineOptions
 from edge.plugins.rows import RowRules
@@ -226,7 +226,7 @@ def test_mqtt_is_a_sink(broker):
     transport.start()
     try:
         assert waits.connected.wait(150)
-        sink = MqttSink(transport, "base", "m")
+        sink = MqttSink(transport, SinkContext(model="m", topic="base"))
         sent = sink.window
         check_sink(sink)
         assert len(listener.wait_for("result", sent)) == sent

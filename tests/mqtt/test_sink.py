@@ -13,6 +13,7 @@ from edge.errors import SampleError, UnavailableError
 from edge.mqtt.codec.packets import refusal
 from edge.mqtt.reply_fence import ReplyFence
 from edge.mqtt.sink import WINDOW, MqttSink
+from edge.plugins.contexts import SinkContext
 from edge.plugins.protocols import Entry
 
 
@@ -25,10 +26,18 @@ class Session:
     confirms = True
 
     def __init__(self):
-        self.sent = []
+        self.sent, self.calls = [], []
 
     def listen(self, listener):
         pass
+
+    def call_soon(self, call):
+        self.calls.append(call)
+
+    def turn(self):
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
 
     def publish_all(self, publications):
         self.sent += publications
@@ -59,6 +68,10 @@ def outbox():
     return Outbox()
 
 
+def sink_of(session, **said):
+    return MqttSink(session, SinkContext(model="m", topic="edge/pi/m", **said))
+
+
 @pytest.fixture
 def session():
     return Session()
@@ -71,15 +84,14 @@ def counted():
 
 @pytest.fixture
 def allowing(outbox, session):
-    fence = ReplyFence("edge/pi/m", allowed=("clients/+/answers", "replies/#"))
-    made = MqttSink(session, "edge/pi/m", "m", fence=fence)
+    made = sink_of(session, reply_topics=("clients/+/answers", "replies/#"))
     made.open(outbox)
     return made
 
 
 @pytest.fixture
 def joining(outbox, session, counted):
-    made = MqttSink(session, "edge/pi/m", "m", batch=8, count=counted.append)
+    made = sink_of(session, batch=8, count=counted.append)
     made.open(outbox)
     return made
 
@@ -93,13 +105,13 @@ def properties_of(publication):
 
 @pytest.fixture
 def sink(outbox, session, counted):
-    made = MqttSink(session, "edge/pi/m", "m", count=counted.append)
+    made = sink_of(session, count=counted.append)
     made.open(outbox)
     return made
 
 
 def test_no_more_is_in_flight_than_the_broker_of_this_connection_takes(outbox, session):
-    sink = MqttSink(session, "edge/pi/m", "m")
+    sink = sink_of(session)
     sink.open(outbox)
     assert sink.window == session.receive_maximum
     session.receive_maximum = 65_535
@@ -290,7 +302,7 @@ def test_a_reply_goes_to_a_topic_of_the_asker_s(sink, session, topic):
 
 
 def test_another_discovery_prefix_is_fenced_too(session, outbox):
-    made = MqttSink(session, "edge/pi/m", "m", fence=ReplyFence("edge/pi/m", ("homeassistant", "ha")))
+    made = sink_of(session, discovery=("homeassistant", "ha"))
     made.open(outbox)
     made.send(result(3, 5, reply=Reply("ha/switch/x/config")))
     assert [p.name for p in session.sent] == ["edge/pi/m/result", "edge/pi/m/error"]
@@ -302,6 +314,41 @@ def test_no_reply_goes_to_what_is_no_topic_and_the_error_says_so(sink, session, 
     everybody, error = session.sent
     assert everybody.name == "edge/pi/m/result"
     assert "belong in no topic that is published on" in json.loads(error.payload)["reason"]
+
+
+@pytest.fixture
+def asked_only(outbox, session):
+    """Another sink tells everybody of results."""
+    made = sink_of(session, results=False)
+    made.open(outbox)
+    return made
+
+
+def test_what_another_sink_tells_everybody_is_confirmed_unsent_and_not_before_it_counts_as_sent(
+    asked_only, outbox, session
+):
+    asked_only.send(result(3, 5))
+    assert (session.sent, outbox.keys) == ([], [])
+    session.turn()
+    assert outbox.keys == [3]
+
+
+def test_an_asker_has_its_reply_also_where_another_sink_tells_everybody(asked_only, outbox, session):
+    asked_only.send(result(3, 5, reply=Reply("ask/me")))
+    (reply,) = session.sent
+    assert reply.name == "ask/me"
+    session.confirm(reply)
+    session.turn()
+    assert outbox.keys == [3]
+
+
+def test_where_another_sink_tells_everybody_a_refused_reply_is_told_once_and_holds_up_no_result(
+    asked_only, outbox, session
+):
+    asked_only.send_all([result(3, 5, reply=Reply("$a")), result(4, 6, reply=Reply("$a"))])
+    session.turn()
+    assert [p.name for p in session.sent] == ["edge/pi/m/error"]
+    assert outbox.keys == [3, 4]
 
 
 @pytest.mark.parametrize(
@@ -334,7 +381,7 @@ def test_with_allowed_topics_no_reply_goes_elsewhere(allowing, session, topic):
 
 
 def test_what_is_allowed_opens_none_of_the_topics_of_others(session, outbox):
-    sink = MqttSink(session, "edge/pi/m", "m", fence=ReplyFence("edge/pi/m", allowed=("#",)))
+    sink = sink_of(session, reply_topics=("#",))
     sink.open(outbox)
     sink.send(result(3, 5, reply=Reply("edge/pi/m/status")))
     assert [p.name for p in session.sent] == ["edge/pi/m/result", "edge/pi/m/error"]
@@ -396,7 +443,7 @@ def test_words_that_are_too_large_are_no_reply_that_is_too_large(sink, session, 
 @pytest.mark.parametrize(("retain", "kept"), [(False, [False] * 3), (True, [True, True, False])])
 @pytest.mark.parametrize("words", [None, Words("house/line3", b"1;2")])
 def test_the_broker_retains_the_results_that_it_shall_and_no_error(session, outbox, retain, kept, words):
-    sink = MqttSink(session, "edge/pi/m", "m", retain=retain)
+    sink = sink_of(session, retain=retain)
     sink.open(outbox)
     overtaken = msgspec.structs.replace(worded(3, words, replayed=True), overtaken=True)
     sink.send_all([worded(1, words), worded(2, words, replayed=True), overtaken, Entry(4, Message("error", b"{}", 4))])

@@ -19,6 +19,11 @@ class Entry(msgspec.Struct, frozen=True):
     replayed: bool = False
     overtaken: bool = False
 
+    @property
+    def payload(self) -> bytes:
+        """The message's; of one that comes after an outage it says so."""
+        return self.message.replayed() if self.replayed else self.message.payload
+
 
 class Spool(Protocol):
     """Messages that wait, in order, bounded in bytes. All methods are called by one thread.
