@@ -54,10 +54,13 @@ def limits(settings: Settings) -> Limits:
 
 def prove(settings: Settings, new: Path, old: Path | None) -> Proof:
     """Never raises for what a model does wrong: the reason is in the answer."""
+    before = memory.available()
     try:
         loaded = _load(settings, new)
     except (FatalError, SampleError) as exc:
-        return Proof(str(exc))
+        # Engines say of memory that they did not get what they say of a damaged file.
+        short = before is not None and gates.memory(before - ROOM * new.stat().st_size, limits(settings))
+        return Proof(f"{exc}, while memory was short: {short}" if short else str(exc), again=bool(short))
     left = memory.available()
     if reason := gates.memory(left, limits(settings)):
         return Proof(reason, again=True)

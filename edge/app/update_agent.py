@@ -19,7 +19,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from edge.app.core import Carried, Core, Draft
-from edge.app.proving import limits
+from edge.app.proving import Proof, limits
 from edge.app.status import Status
 from edge.app.swap import Replacement, RunningModel
 from edge.app.update_calls import FIRST_S, UpdateCalls, soon
@@ -214,8 +214,8 @@ class UpdateAgent:
 
     def _passes(self, slot: Slot, new: Replacement | None) -> bool:
         """True in `switching`, False where it is refused or the service ends. Raises OSError."""
-        if new is not None and not self._leaving.is_set() and (reason := self._try(new)):
-            self._refuse(slot, reason)
+        if new is not None and not self._leaving.is_set() and (found := self._try(new)).reason:
+            self._fails(slot, found)
             return False
         if self._leaving.is_set():
             return False  # in `proving` or `trial`, which the next start takes for interrupted
@@ -223,12 +223,12 @@ class UpdateAgent:
         self._go(state.switches(self._store.state, version, baseline, self._now()))
         return True
 
-    def _try(self, new: Replacement) -> str:
-        """Why it is refused on live samples, "" where it is not or nothing comes to try it on. Raises OSError."""
+    def _try(self, new: Replacement) -> Proof:
+        """What live samples say of it; nothing where none come to try it on. Raises OSError."""
         assert self._model is not None
         if reason := self._trial.hindrance(self._model.core, new.core):
             log.info("the new model is not tried on live samples", extra={"reason": reason})
-            return ""
+            return Proof()
         self._go(state.on_trial(self._store.state, self._now()))
         return self._trial.run(self._model.core, new, self._leaving, self._told.progress)
 
@@ -330,16 +330,18 @@ class UpdateAgent:
             return  # in `proving`, which the next start takes for interrupted
         if proof.note:
             log.warning("gate", extra={"note": proof.note})
-        if not proof.reason:
-            use(slot)
-        elif proof.again:
-            self._later(proof.reason)
+        if proof.reason:
+            self._fails(slot, proof)
         else:
-            self._refuse(slot, proof.reason)
+            use(slot)
 
-    def _refuse(self, slot: Slot, reason: str) -> None:
-        log.error("the new model is refused", extra={"version": slot.version, "reason": reason})
-        self._go(state.refuse(self._store.state, reason, self._now()))
+    def _fails(self, slot: Slot, proof: Proof) -> None:
+        """It does not stand a gate: for good, or for now."""
+        if proof.again:
+            self._later(proof.reason)
+            return
+        log.error("the new model is refused", extra={"version": slot.version, "reason": proof.reason})
+        self._go(state.refuse(self._store.state, proof.reason, self._now()))
 
     # --- states -------------------------------------------------------------------------------------
 

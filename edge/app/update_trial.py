@@ -2,7 +2,8 @@
 
 It is loaded already, and runs in a thread of its own (`edge.trial`) in what time is left over, a quarter of one core at
 most. Nothing of it is a result: what it answers otherwise is told, for a new model is there to answer otherwise.
-Refused is one that skips what the other answers, that breaks off, or at whose work the process has died twice.
+Refused is one that skips what the other answers, that breaks off, or at whose work the process has died twice; put off
+is one that had too little memory, for that is of this moment.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import msgspec
 
 from edge.app import assembly, proving
 from edge.app.core import Core, Draft
+from edge.app.proving import Proof
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
+from edge.telemetry import memory
 from edge.updates import gates
 from edge.updates.gates import Tried
 
@@ -83,9 +86,9 @@ class UpdateTrial:
 
     def run(
         self, old: Core, other: Replacement, leaving: threading.Event, progress: Callable[[int | None], None]
-    ) -> str:
-        """Tries it until both have answered enough, the time is over or the process is `leaving`; why it is refused, ""
-        where it is not. A refused model is closed. `progress` is told how many hundredths are over, None at the end."""
+    ) -> Proof:
+        """Tries it until both have answered enough, the time is over or the process is `leaving`. A model that does not
+        stand it is closed. `progress` is told how many hundredths are over, None at the end."""
         from edge.trial.blame import TrialMarks
         from edge.trial.trial import Limits, Trial
 
@@ -111,22 +114,27 @@ class UpdateTrial:
             self._told, self._trial = _told(report), None
             progress(None)
         if leaving.is_set():
-            return ""
+            return Proof()
         _log(self._told)
         if not ended:  # nor is it closed: it is still at work
-            return "it did not come to an end with a live sample that it was tried on"
-        reason = _refused(report, proving.limits(settings))
-        if reason:
+            return Proof("it did not come to an end with a live sample that it was tried on")
+        proof = _judged(report, proving.limits(settings), short=trial.lacked_memory)
+        if proof.reason:
             other.drop()
-        return reason
+        return proof
 
 
-def _refused(report: Report, limits: gates.Limits) -> str:
+def _judged(report: Report, limits: gates.Limits, *, short: bool) -> Proof:
+    """`short`: it broke off for want of memory. A sample that an engine had no memory for is a skipped one like any
+    other, so where little is left skipping says nothing of the model either."""
     if report.verdict.word == "broken":
-        return report.verdict.reason
+        return Proof(f"on trial: {report.verdict.reason}" if short else report.verdict.reason, again=short)
     skipped = report.skipped
     found = Tried(report.samples, report.agreement or 0.0, int(skipped.trial), int(skipped.running))
-    return gates.tried(found, limits)
+    reason = gates.tried(found, limits)
+    if not reason or not skipped.trial or not (shortage := gates.memory(memory.available(), limits)):
+        return Proof(reason)
+    return Proof(f"{reason}, while memory was short: {shortage}", again=True)
 
 
 def _over(report: Report, limits: Limits) -> bool:

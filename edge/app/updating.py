@@ -31,6 +31,7 @@ from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
 from edge.sources import uri
 from edge.updates import order, release, state
+from edge.updates.gates import FEWEST
 from edge.updates.state import State
 from edge.updates.store import UpdateStore
 
@@ -116,7 +117,26 @@ def _require(settings: Settings) -> None:
         raise needs("--updates", "tuf", "updates")
     if settings.updates.root is None and not (folder(settings) / "root.json").exists():
         raise ConfigError("--updates without --updates-root FILE: name the repository's root.json, once")
+    _require_trial(settings)
     _require_service(settings)
+
+
+def _require_trial(settings: Settings) -> None:
+    """Raises ConfigError for a limit that no trial could hold; one that judges nothing is said."""
+    samples, agreement = settings.drift.trial_samples, settings.updates.agreement
+    if not settings.drift.trial_time:
+        if agreement:
+            raise ConfigError(f"--updates-agreement {agreement:g} beside --trial-time 0: no trial could ask for it")
+    elif samples < FEWEST:
+        if agreement:
+            raise ConfigError(
+                f"--updates-agreement {agreement:g} beside --trial-samples {samples}: a share of fewer than {FEWEST} "
+                f"samples says nothing, so nothing would be refused; say --trial-samples {FEWEST} or more"
+            )
+        log.warning(
+            "the trial of a new model refuses none for what it skips: too few samples",
+            extra={"--trial-samples": samples, "at least": FEWEST},
+        )
 
 
 def _require_service(settings: Settings) -> None:

@@ -115,6 +115,8 @@ class Trial:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._over = self._broken = ""
+        self.lacked_memory = False
+        """Whether it broke off for want of memory, which says nothing of the model."""
         self._began_anew()
 
     def _began_anew(self) -> None:
@@ -210,6 +212,9 @@ class Trial:
                 if self._marks is not None:
                     self._marks.end()
                 self._ends.wait(RESTS * (self._clock.monotonic_ns() - began) / SECOND_NS)
+        except MemoryError:
+            log.warning("the trial has broken off: there was no memory left for it")
+            self.lacked_memory, self._broken = True, "there was no memory left for it"
         except Exception as exc:
             log.exception("the trial has broken off")
             self._broken = f"{type(exc).__name__}: {exc}"

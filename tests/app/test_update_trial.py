@@ -19,9 +19,13 @@ from support.updating import write_model
 from edge.app import loading
 from edge.app.build import build
 from edge.app.core import Core, Draft
+from edge.app.proving import Proof
 from edge.app.swap import RunningModel
 from edge.app.update_trial import UpdateTrial
 from edge.data.sample import Sample
+from edge.data.tensor import Tensors
+from edge.engines.onnxruntime import OnnxRuntime
+from edge.errors import SampleError
 from edge.settings import layers
 from edge.telemetry import memory
 from edge.trial.blame import TrialMarks
@@ -56,6 +60,10 @@ class Device:
 
     def run(self, *rows: dict) -> str:
         """Why the new one is refused, after a trial in which these rows come again and again."""
+        return self.proof(*rows).reason
+
+    def proof(self, *rows: dict) -> Proof:
+        """What that trial says of the new one."""
         pipeline, over = self.running.core.pipeline(), threading.Event()
 
         def feed() -> None:
@@ -148,6 +156,39 @@ def test_the_memory_of_a_refused_model_goes_back(tmp_path, monkeypatch):
     assert "live samples" in reason
     assert loaded - before > 30
     assert after - before < (loaded - before) / 2
+
+
+def fails(engine: object, with_: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on an engine has no answer, and no other one fails."""
+    answers = OnnxRuntime.infer
+
+    def infer(self: OnnxRuntime, tensors: Tensors) -> Tensors:
+        if self is engine:
+            raise with_
+        return answers(self, tensors)
+
+    monkeypatch.setattr(OnnxRuntime, "infer", infer)
+
+
+def test_a_trial_that_memory_was_too_short_for_is_put_off_and_says_nothing_of_the_model(device, monkeypatch):
+    one = device()
+    fails(one.new.loaded.engine, MemoryError(), monkeypatch)
+
+    assert one.proof({"a": 1, "b": 2}) == Proof("on trial: there was no memory left for it", again=True)
+    monkeypatch.undo()
+    with pytest.raises(SampleError, match="was closed"):
+        one.new.loaded.engine.infer({"row": np.ones((1, 2), np.float32)})
+
+
+@pytest.mark.parametrize(("left", "again"), [(10_000_000, True), (10_000_000_000, False)])
+def test_samples_that_are_skipped_while_memory_is_short_put_it_off(device, monkeypatch, left, again):
+    one = device()
+    fails(one.new.loaded.engine, SampleError("the model refuses this input: std::bad_alloc"), monkeypatch)
+    monkeypatch.setattr(memory, "available", lambda: left)
+    proof = one.proof({"a": 1, "b": 2})
+
+    assert "live samples, the model that runs 0" in proof.reason
+    assert (proof.again, "while memory was short: 10 MB would stay free" in proof.reason) == (again, again)
 
 
 def test_rows_that_both_skip_are_no_fault_of_the_new_one(device):

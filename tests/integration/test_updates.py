@@ -273,6 +273,14 @@ def test_a_service_that_is_ended_while_it_starts_goes_on_watching_and_no_try_is_
         (("--updates", "ftp://x", "--updates-root", "r.json"), "file:/FOLDER or mqtt: belongs there"),
         (("--updates", "https://x"), "name the repository's root.json, once"),
         (("--updates", "https://x", "--updates-channel", "beta", "--updates-root", "r"), "say one of the two"),
+        (
+            ("--updates", "https://x", "--updates-root", "r", "--updates-agreement", "0.9", "--trial-samples", "10"),
+            "nothing would be refused; say --trial-samples 20 or more",
+        ),
+        (
+            ("--updates", "https://x", "--updates-root", "r", "--updates-agreement", "0.9", "--trial-time", "0"),
+            "no trial could ask for it",
+        ),
     ],
 )
 def test_what_only_a_person_can_mend_ends_the_start(tmp_path, words, why):
