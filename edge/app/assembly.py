@@ -25,8 +25,10 @@ from edge.describe.head import HeadInfo
 from edge.engines import stateful
 from edge.errors import ConfigError, SampleError
 from edge.model.manifest import Manifest
-from edge.pipeline.pipeline import Follow, Keep, Pipeline, Watch
-from edge.pipeline.results import Identity
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.prepare import Preparation
+from edge.pipeline.results import Identity, ResultBuilder
+from edge.pipeline.stages import NO_STAGES, Stages
 from edge.plugins import registry
 from edge.plugins.contexts import SinkContext, SourceContext
 from edge.plugins.declarations import SinkInfo
@@ -91,20 +93,14 @@ def make_pipeline(loaded: Loaded, device: str, options: PipelineOptions | None =
     if options.look is not None and isinstance(preprocess, LookingPreprocessor):
         preprocess.look = options.look
     identity = Identity(device, loaded.ref, loaded.manifest.task, options.boot)
-    return Pipeline(
-        stateful.wrap(loaded.engine, loaded.manifest),
+    prepare = Preparation(
         preprocess,
-        decode,
-        identity,
         reserved_id="id" not in {f.name for f in loaded.manifest.features},
         max_input=options.max_input,
         path=options.rows.path if options.rows is not None else None,
-        clock_synced=options.clock_synced,
-        seq=options.seq,
-        watch=options.watch,
-        follow=options.follow,
-        keep=options.keep,
     )
+    results = ResultBuilder(identity, options.clock_synced, options.seq)
+    return Pipeline(stateful.wrap(loaded.engine, loaded.manifest), prepare, decode, results, options.stages)
 
 
 def instances(settings: Settings, pipeline: Pipeline) -> int:
@@ -118,16 +114,14 @@ Overrides = DeviceManifestSettings
 
 class PipelineOptions(msgspec.Struct, frozen=True):
     """`boot` tells two lives of the process apart; `max_input` is in bytes; `seq` is shared by the pipelines of a
-    boot; `keeps_pictures`: `follow` looks at them again; `look` is that of `LookingPreprocessor`."""
+    boot; `keeps_pictures`: a stage looks at them again; `look` is that of `LookingPreprocessor`."""
 
     boot: str = ""
     rows: RowRules | None = None
     max_input: int = 32_000_000
     clock_synced: Callable[[], bool] = clock_synced
     seq: Iterator[int] | None = None
-    watch: Watch | None = None
-    follow: Follow | None = None
-    keep: Keep | None = None
+    stages: Stages = NO_STAGES
     keeps_pictures: bool = False
     look: Callable[[Array], Array | None] | None = None
 

@@ -15,7 +15,7 @@ from edge.data.names import topic_part
 from edge.data.vocabulary import OBJECTS, SCORED
 from edge.errors import ConfigError, nearest
 from edge.model.manifest import Manifest
-from edge.pipeline.pipeline import Keep
+from edge.pipeline.stages import Keep
 from edge.settings.settings import Settings
 
 if TYPE_CHECKING:

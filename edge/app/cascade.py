@@ -13,7 +13,7 @@ from edge.data.vocabulary import OBJECTS
 from edge.describe.overrides import Overrides
 from edge.engines import choose
 from edge.errors import ConfigError, FatalError, nearest
-from edge.pipeline.pipeline import Follow
+from edge.pipeline.stages import Follow
 from edge.plugins.protocols import EngineOptions
 from edge.settings.settings import Settings
 from edge.settings.stages import CascadeSettings

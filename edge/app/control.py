@@ -13,7 +13,7 @@ from edge.data.vocabulary import OBJECTS
 from edge.errors import ConfigError
 from edge.mqtt.reply_fence import ReplyFence
 from edge.mqtt.session import MqttSession
-from edge.pipeline.pipeline import Follow
+from edge.pipeline.stages import Follow
 from edge.plugins.protocols import ThresholdPostprocessor
 from edge.runtime.controls import Controls, Selection
 

@@ -16,13 +16,12 @@ from edge.app.loading import Loaded
 from edge.app.part import Part
 from edge.data import json_path
 from edge.data.names import DISCOVERY
-from edge.data.result import Result
-from edge.data.sample import Frame, ModelInput, Sample
-from edge.data.tensor import Array, Tensors
+from edge.data.tensor import Array
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
 from edge.mqtt.topics import Topics
-from edge.pipeline.pipeline import Follow, Keep, Pipeline, Watch
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.stages import NO_STAGES, Stages
 from edge.plugins.protocols import ThresholdPostprocessor
 from edge.plugins.rows import RowRules
 from edge.runtime.left_out import LeftOut
@@ -103,41 +102,19 @@ class Core(msgspec.Struct, frozen=True):
         """For what comes by HTTP: `--input-path` is for what a source brings."""
         return replace(self, rows=replace(self.rows, path=None))
 
-    def pipeline(self, *watches: Watch, follows: Sequence[Follow] = (), keep: Keep | None = None) -> Pipeline:
-        """One for the flow, and others for the HTTP endpoint: they number their results together. Each of `follows` is
-        given what the one before it has made of the results."""
-        watch = watches[0] if len(watches) == 1 else _all_of(watches) if watches else None
-        follow = follows[0] if len(follows) == 1 else _one_after_another(follows) if follows else None
+    def pipeline(self, stages: Stages = NO_STAGES) -> Pipeline:
+        """One for the flow, and others for the HTTP endpoint: they number their results together."""
         options = assembly.PipelineOptions(
             self.boot,
             self.rows,
             self.settings.input.max_input,
             clock_synced,
             self.seq,
-            watch,
-            follow,
-            keep,
-            keeps_pictures=follow is not None and self.settings.cascade.then is not None,
+            stages,
+            keeps_pictures=bool(stages.follows) and self.settings.cascade.then is not None,
             look=self.look,
         )
         return assembly.make_pipeline(self.loaded, self.settings.topics.device, options)
-
-
-def _all_of(watches: Sequence[Watch]) -> Watch:
-    def watch(result: Result, outputs: Tensors, given: ModelInput) -> None:
-        for one in watches:
-            one(result, outputs, given)
-
-    return watch
-
-
-def _one_after_another(follows: Sequence[Follow]) -> Follow:
-    def follow(sample: Sample, result: Result, frame: Frame | None) -> Result:
-        for one in follows:
-            result = one(sample, result, frame)
-        return result
-
-    return follow
 
 
 def of_run(shared: Shared, settings: Settings, loaded: Loaded, stop: Stop) -> Core:

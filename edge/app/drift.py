@@ -18,8 +18,8 @@ from edge.errors import ConfigError, SpoolError
 from edge.model import scaling
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
-from edge.pipeline.pipeline import Watch
 from edge.pipeline.results import timestamp
+from edge.pipeline.stages import Watch
 from edge.settings.settings import Settings
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from edge.app import assembly, control, outputs, tracking
 from edge.app.core import Core
 from edge.errors import ConfigError
 from edge.mqtt.session import MqttSession
-from edge.pipeline.pipeline import Pipeline, Watch
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.stages import Stages, Watch
 from edge.plugins.protocols import Source
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Pipelines:
     def of_flow(self, core: Core) -> Pipeline:
         """Raises ConfigError."""
         flow, stages = control.stages(core, self._tracked, self.controls)
-        return flow.pipeline(*self._watches(core), follows=(*stages, *self._then.stages()), keep=self._keep)
+        return flow.pipeline(Stages((*stages, *self._then.stages()), self._watches(core), self._keep))
 
     def of_instances(self, core: Core, of_flow: Pipeline) -> tuple[Pipeline, ...]:
         """One for each of several instances, beside the flow's, whose stages see the results; none where there is but
@@ -58,13 +59,13 @@ class Pipelines:
         if count == 1:
             return ()
         flow, _ = control.stages(core, self._tracked, self.controls)
-        return tuple(flow.pipeline(*self._watches(core)) for _ in range(count))
+        return tuple(flow.pipeline(Stages(watches=self._watches(core))) for _ in range(count))
 
     def of_requests(self, core: Core) -> Pipeline:
         """One for what comes by HTTP. Raises ConfigError."""
         watched = self.watched(core)
-        watches = [watched.watch_http] if watched is not None else []
-        return core.of_requests.pipeline(*watches, follows=self._then.stages(), keep=self._keep)
+        watches = (watched.watch_http,) if watched is not None else ()
+        return core.of_requests.pipeline(Stages(self._then.stages(), watches, self._keep))
 
     def misfit(self, old: Core, new: Core) -> str:
         """Why what goes on from model to model cannot go on with this one; "" where it can."""
@@ -86,6 +87,6 @@ class Pipelines:
         """The watch on this model; None where there is none."""
         return self._watched.of(core) if self._watched is not None else None
 
-    def _watches(self, core: Core) -> list[Watch]:
+    def _watches(self, core: Core) -> tuple[Watch, ...]:
         masks = outputs.masks(core, self._session)
-        return [one.watch for one in (masks, self.watched(core)) if one is not None]
+        return tuple(one.watch for one in (masks, self.watched(core)) if one is not None)

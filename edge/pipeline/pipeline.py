@@ -6,41 +6,34 @@ Samples that wait run together where `batching.py` finds that it pays; so does a
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from edge.data.json_path import JsonPath
 from edge.data.result import Prediction, Result, Skipped
-from edge.data.sample import Frame, Image, ModelInput, Payload, Sample
+from edge.data.sample import Image, ModelInput, Sample
 from edge.data.tensor import Tensors
 from edge.errors import SampleError
 from edge.pipeline.batching import MAX_BATCH, TOGETHER_NS, Batching, BatchOutput
 from edge.pipeline.neighbours import may_join
 from edge.pipeline.prepare import Decoded, Preparation, Prepared, Work
 from edge.pipeline.real_values import RealValues
-from edge.pipeline.results import Identity, ResultBuilder, timing
+from edge.pipeline.results import ResultBuilder, timing
+from edge.pipeline.stages import NO_STAGES, Stages
 from edge.pipeline.table import FoundTable, TableResults
-from edge.plugins.columns import ColumnPostprocessor, ColumnPreprocessor, Table
+from edge.plugins.columns import ColumnPostprocessor, Table
 from edge.plugins.protocols import (
     BatchPostprocessor,
     ComparingPostprocessor,
     Engine,
-    FreePreprocessor,
     Postprocessor,
-    Preprocessor,
     RememberingEngine,
 )
 
 FOLLOWED_MOST = 8
 """Samples whose pictures may be kept at once for what follows."""
-Watch: TypeAlias = Callable[[Result, Tensors, ModelInput], None]
-Follow: TypeAlias = Callable[[Sample, Result, Frame | None], Result]
-Keep: TypeAlias = Callable[[Payload, Frame | None, Result], None]
 
 
 class Pipeline:
@@ -49,24 +42,11 @@ class Pipeline:
     def __init__(
         self,
         engine: Engine,
-        preprocess: Preprocessor,
+        prepare: Preparation,
         postprocess: Postprocessor,
-        identity: Identity,
-        *,
-        reserved_id: bool = True,
-        max_input: int = 32_000_000,
-        path: JsonPath | None = None,
-        clock_synced: Callable[[], bool] = lambda: True,
-        seq: Iterator[int] | None = None,
-        watch: Watch | None = None,
-        follow: Follow | None = None,
-        keep: Keep | None = None,
-        now: Callable[[], int] = time.perf_counter_ns,
+        results: ResultBuilder,
+        stages: Stages = NO_STAGES,
     ) -> None:
-        """`seq` numbers the results; pipelines of one boot share it, so that no two results have one `id`. `watch`
-        is shown each result with the outputs that it was made of. `follow` is given the results in order, each with its
-        part of the sample, and adds what only those before or another model tell. `keep` is shown each result as it is
-        published, with the input. `now` gives nanoseconds, of which differences count."""
         self._model = engine
         self._engine = RealValues(engine)
         self.infer = self._engine.infer
@@ -75,21 +55,18 @@ class Pipeline:
         self._batch = postprocess if isinstance(postprocess, BatchPostprocessor) else None
         compares = isinstance(postprocess, ComparingPostprocessor) and postprocess.compares
         self._compares = compares and self._engine.quantized_input
-        self._from_columns = preprocess if isinstance(preprocess, ColumnPreprocessor) else None
         self._to_columns = postprocess if isinstance(postprocess, ColumnPostprocessor) else None
-        self._watch = watch
-        self._follow = follow
+        self._seen = stages.any
+        self._follows, self._watches, self._keep = stages.follows, stages.watches, stages.keep
         self._follow_ns = 0
-        self._keep = keep
-        self._now = now
-        self._free = isinstance(preprocess, FreePreprocessor)
-        self._prepare = Preparation(preprocess, reserved_id=reserved_id, max_input=max_input, path=path, now=now)
-        self.ahead = self._prepare.ahead
+        self._now = prepare.now
+        self._prepare = prepare
+        self.ahead = prepare.ahead
         """Whether it pays to prepare a sample in another thread while the model runs."""
-        self._batching = Batching(self.infer, engine.inputs, engine.outputs, now=now, joins=may_join(engine))
-        self.identity = identity
-        self._results = ResultBuilder(identity, clock_synced, seq)
-        self.skipped = self._results.skipped
+        self._batching = Batching(self.infer, engine.inputs, engine.outputs, now=self._now, joins=may_join(engine))
+        self.identity = results.identity
+        self._results = results
+        self.skipped = results.skipped
 
     def process(self, sample: Sample) -> list[Result | Skipped]:
         """Every result of the sample, in order; none where a window is not full yet."""
@@ -105,12 +82,12 @@ class Pipeline:
     @property
     def at_once(self) -> int:
         """How many samples `run` should be given at most: one, until it is known how long they take."""
-        return self._batching.at_once if self._follow is None else min(self._batching.at_once, self.followed_at_once)
+        return min(self._batching.at_once, self.followed_at_once) if self._follows else self._batching.at_once
 
     @property
     def followed_at_once(self) -> int:
         """How many results may be made without the first waiting long for what follows on the last."""
-        if self._follow is None:
+        if not self._follows:
             return MAX_BATCH
         return min(FOLLOWED_MOST, max(1, TOGETHER_NS // max(1, self._follow_ns)))
 
@@ -139,7 +116,7 @@ class Pipeline:
     @property
     def free(self) -> bool:
         """Whether other samples may run between those of one batch: nothing is kept from sample to sample."""
-        return self._free and not (isinstance(self._model, RememberingEngine) and self._model.remembers)
+        return self._prepare.free and not (isinstance(self._model, RememberingEngine) and self._model.remembers)
 
     def infer_all(self, works: Sequence[Work]) -> list[Decoded]:
         """What the model finds in the parts that are ready. They run together where that gives the same and is
@@ -183,10 +160,11 @@ class Pipeline:
     def columns(self, columns: Table, most: int) -> FoundTable | None:
         """Of a table, a column for each feature as `ColumnPreprocessor` has them: what is found in the rows that the
         model takes, `most` in one inference. None where this table has to go sample by sample."""
-        if self._from_columns is None or self._to_columns is None:
+        from_columns = self._prepare.from_columns
+        if from_columns is None or self._to_columns is None:
             return None
         started = self._now()
-        prepared = self._from_columns.from_columns(columns)
+        prepared = from_columns(columns)
         if prepared is None:
             return None
         tensors, taken = prepared
@@ -202,8 +180,7 @@ class Pipeline:
     def table(self, sample: Sample, columns: Table, most: int) -> TableResults | None:
         """Results of a table whose rows the model takes, all of them; `sample` is what they come from. None where it
         has to go sample by sample: a row has to be refused, or each result is looked at as it is made."""
-        seen = self._follow or self._watch or self._keep
-        found = None if seen else self.columns(columns, most)
+        found = None if self._seen else self.columns(columns, most)
         if found is None or not found.taken.all():
             return None
         first, synced = self._results.reserve(len(found.taken)), self._results.clock_synced()
@@ -233,10 +210,9 @@ class Pipeline:
         if many is None:
             return [self._decode_one(output.row(i), part, output.each_ns) for i, part in enumerate(parts)]
         each_ns = (self._now() - started) // output.count
-        watched = self._watch is not None
         spent = {ns: timing(ns, output.each_ns, each_ns) for ns in {part.preprocess_ns for part in parts}}
         return [
-            (predictions, spent[part.preprocess_ns], output.row(i) if watched else {})
+            (predictions, spent[part.preprocess_ns], output.row(i) if self._watches else {})
             for i, (part, predictions) in enumerate(zip(parts, many, strict=True))
         ]
 
@@ -259,16 +235,20 @@ class Pipeline:
         if isinstance(predictions, str):
             return self.skipped(sample, predictions, part.input_id)
         result = self._results.result(sample, predictions, times, synced=synced, input_id=part.input_id)
-        if self._follow is not None:
-            started = self._now()
-            picture = part.ready.picture if part.ready is not None else None
-            followed = replace(sample, payload=part.payload if picture is None else Image(picture))
-            result = self._follow(followed, result, part.ready.frame if part.ready is not None else None)
-            self._follow_ns = max(self._now() - started, self._follow_ns // 2)  # of two frames one may be empty
-        if self._watch is not None and part.ready is not None:
-            self._watch(result, outputs, part.ready)
-        if self._keep is not None and part.ready is not None:
-            self._keep(part.payload, part.ready.frame, result)
+        if self._seen and part.ready is not None:
+            result = self._followed(sample, part, part.ready, result) if self._follows else result
+            for watch in self._watches:
+                watch(result, outputs, part.ready)
+            if self._keep is not None:
+                self._keep(part.payload, part.ready.frame, result)
+        return result
+
+    def _followed(self, sample: Sample, part: Prepared, ready: ModelInput, result: Result) -> Result:
+        started = self._now()
+        followed = replace(sample, payload=part.payload if ready.picture is None else Image(ready.picture))
+        for follow in self._follows:
+            result = follow(followed, result, ready.frame)
+        self._follow_ns = max(self._now() - started, self._follow_ns // 2)  # of two frames one may be empty
         return result
 
 

@@ -24,6 +24,7 @@ from edge.data.result import Prediction, Timing
 from edge.data.sample import ModelInput, Payload, Sample, is_object
 from edge.data.tensor import Tensors
 from edge.errors import SampleError
+from edge.plugins.columns import ColumnPreprocessor
 from edge.plugins.protocols import AheadPreprocessor, BatchPreprocessor, FreePreprocessor, Preprocessor
 
 InputId = str | int | UnsetType
@@ -101,20 +102,23 @@ class Preparation:
         self,
         preprocess: Preprocessor,
         *,
-        reserved_id: bool,
-        max_input: int,
+        reserved_id: bool = True,
+        max_input: int = 32_000_000,
         path: JsonPath | None = None,
         now: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
-        """`max_input` in bytes. `path`: where in a JSON value the input is. `now` gives nanoseconds, of
-        which differences count."""
+        """`reserved_id`: `id` is no feature of the model's, it names an input. `max_input` in bytes. `path`: where in a
+        JSON value the input is. `now` gives nanoseconds, of which differences count; the pipeline goes by it, too."""
         self._preprocess = preprocess
         self._batch = preprocess if isinstance(preprocess, BatchPreprocessor) else None
+        self.free = isinstance(preprocess, FreePreprocessor)
+        """Nothing is kept from sample to sample."""
         self._by_row = isinstance(preprocess, FreePreprocessor) and preprocess.by_row and path is None
+        self.from_columns = preprocess.from_columns if isinstance(preprocess, ColumnPreprocessor) else None
         self._path = path
         self._reserved_id = reserved_id
         self._max_input = max_input
-        self._now = now
+        self.now = now
         self.ahead = isinstance(preprocess, AheadPreprocessor) and preprocess.ahead
         """Two threads prepare: the one that captures prepares ahead."""
         self._turn = threading.Lock() if self.ahead else contextlib.nullcontext()
@@ -122,7 +126,7 @@ class Preparation:
     def __call__(self, samples: Sequence[Sample], most: int) -> list[Work]:
         """Of each sample `most` parts at most. Never raises SampleError: the reason is in the value."""
         with self._turn:
-            started = self._now()
+            started = self.now()
             opened = [self._open(sample) for sample in samples]
             return self._prepare(samples, opened, most, started)
 
@@ -130,7 +134,7 @@ class Preparation:
         """The next piece of a batch of which something is left."""
         assert work.rest is not None
         with self._turn:
-            started = self._now()
+            started = self.now()
             rest = work.rest
             if rest.at == len(rest.parts) and rest.text is not None:
                 rest = _decoded(rest.text)
@@ -148,7 +152,7 @@ class Preparation:
         return Work(work.sample, (Prepared(None, reason, UNSET, 0),), after)
 
     def _prepare(self, samples: Sequence[Sample], opened: Sequence[Opened], most: int, started_ns: int) -> list[Work]:
-        spent = (self._now() - started_ns) // max(1, len(samples))
+        spent = (self.now() - started_ns) // max(1, len(samples))
         several = len(opened) != 1 or len(opened[0].parts) > 1
         if several and (together := self._prepare_together(samples, opened, most, started_ns)):
             return together
@@ -181,7 +185,7 @@ class Preparation:
         inputs = self._batch.many(rows) if self._batch is not None and len(rows) > 1 else None
         if inputs is None:
             return None
-        each_ns = (self._now() - started_ns) // len(rows)
+        each_ns = (self.now() - started_ns) // len(rows)
         works, ready = [], iter(inputs)
         for sample, one, piece in zip(samples, opened, pieces, strict=True):
             rest = one.after(len(piece))
@@ -200,13 +204,13 @@ class Preparation:
         return Work(sample, parts, opened.after(len(piece)))
 
     def _one(self, sample: Sample, part: Payload, whole: Mapping[str, Payload] | None) -> Prepared | None:
-        started = self._now()
+        started = self.now()
         input_id = self._input_id(part, whole)
         try:
             ready = self._preprocess(replace(sample, payload=part))
         except SampleError as exc:
-            return Prepared(None, str(exc), input_id, self._now() - started)
-        return None if ready is None else Prepared(ready, "", input_id, self._now() - started, part)
+            return Prepared(None, str(exc), input_id, self.now() - started)
+        return None if ready is None else Prepared(ready, "", input_id, self.now() - started, part)
 
     def _input_id(self, part: Payload, whole: Mapping[str, Payload] | None) -> InputId:
         if self._reserved_id:

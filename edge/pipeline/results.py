@@ -28,9 +28,11 @@ class Identity(msgspec.Struct, frozen=True):
 class ResultBuilder:
     """Numbers results and skipped samples alike: `seq` leaves no gap."""
 
-    def __init__(self, identity: Identity, clock_synced: Callable[[], bool], seq: Iterator[int] | None = None) -> None:
+    def __init__(
+        self, identity: Identity, clock_synced: Callable[[], bool] = lambda: True, seq: Iterator[int] | None = None
+    ) -> None:
         """`seq` is shared by all that write in one boot, so that no two results have one `id`."""
-        self._identity = identity
+        self.identity = identity
         self._before_seq = f"{identity.device}/{identity.model.name}/{identity.boot}/"
         self.clock_synced = clock_synced
         self._seq = seq if seq is not None else itertools.count(1)
@@ -53,7 +55,7 @@ class ResultBuilder:
     ) -> Result:
         """What is published on `result`. `seq`: a number that was reserved."""
         seq = next(self._seq) if seq is None else seq
-        who = self._identity
+        who = self.identity
         return Result(
             schema=SCHEMA,
             id=f"{self._before_seq}{seq}",
@@ -77,8 +79,8 @@ class ResultBuilder:
             schema=SCHEMA,
             id=f"{self._before_seq}{seq}",
             time=timestamp(sample.time_ns),
-            device=self._identity.device,
-            model=self._identity.model.name,
+            device=self.identity.device,
+            model=self.identity.model.name,
             source=sample.source,
             seq=seq,
             reason=reason,

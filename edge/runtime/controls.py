@@ -14,7 +14,7 @@ import msgspec
 
 from edge.data.result import Result
 from edge.data.sample import Frame, Sample
-from edge.pipeline.pipeline import Follow
+from edge.pipeline.stages import Follow
 
 
 class Wanted(msgspec.Struct, frozen=True):

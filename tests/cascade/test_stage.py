@@ -15,6 +15,7 @@ from edge.cascade.gallery import Gallery
 from edge.cascade.stage import Cascade, Objects
 from edge.data.result import Detection, ModelRef, Result, Timing
 from edge.data.sample import EncodedImage, Frame, Image, Sample
+from edge.pipeline.stages import Stages
 from edge.plugins.protocols import EngineOptions
 from edge.settings import layers
 
@@ -153,7 +154,7 @@ def test_a_picture_that_the_first_model_was_shown_is_not_decoded_again_where_it_
 
     settings = layers.read(["--model", str(onnxmodels.one_box(tmp_path / "first.onnx"))], {}, "0")
     loaded = loading.open_model(settings, EngineOptions())
-    options = assembly.PipelineOptions(follow=follow, keeps_pictures=keeps)
+    options = assembly.PipelineOptions(stages=Stages((follow,)), keeps_pictures=keeps)
     pixels = np.full((200, width, 3), (255, 0, 9), np.uint8)
     assembly.make_pipeline(loaded, "d", options).process(Sample(as_png(pixels), "s", 0, 0))
     (payload,) = seen

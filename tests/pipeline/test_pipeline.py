@@ -14,7 +14,9 @@ from edge.data.tensor import Quantization, TensorSpec
 from edge.model.manifest import Input, Manifest, Output
 from edge.pipeline.batching import TOGETHER_NS
 from edge.pipeline.pipeline import Pipeline
-from edge.pipeline.results import Identity, timestamp
+from edge.pipeline.prepare import Preparation
+from edge.pipeline.results import Identity, ResultBuilder, timestamp
+from edge.pipeline.stages import Stages
 from edge.postprocess import anomaly, heatmaps
 from edge.testing.fakes import DoublingEngine, NumbersPreprocessor, as_numbers
 
@@ -28,7 +30,7 @@ def engine():
 
 @pytest.fixture
 def pipeline(engine):
-    return Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, now=lambda: 0)
+    return Pipeline(engine, Preparation(NumbersPreprocessor(), now=lambda: 0), as_numbers, ResultBuilder(IDENTITY))
 
 
 def sample(payload):
@@ -76,7 +78,9 @@ def test_bytes_that_are_no_input_are_skipped_with_a_reason(pipeline):
 
 
 def test_an_input_is_picked_out_of_what_others_send_and_keeps_the_id_of_the_whole(engine):
-    pipeline = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, path=parse("$.data.values"))
+    pipeline = Pipeline(
+        engine, Preparation(NumbersPreprocessor(), path=parse("$.data.values")), as_numbers, ResultBuilder(IDENTITY)
+    )
     outcomes = pipeline.process(sample(b'{"id": "a7", "data": {"values": [1, 2]}}'))
     assert (values(outcomes), [o.input_id for o in outcomes]) == ([2.0, 4.0], ["a7", "a7"])
     assert values(pipeline.process(sample(b'{"data": {}}'))) == [
@@ -85,12 +89,14 @@ def test_an_input_is_picked_out_of_what_others_send_and_keeps_the_id_of_the_whol
     for other in (b"3", b'"a"', b"null", b"1,2"):
         assert "no 'data' (step 1); there is" in pipeline.process(sample(other))[0].reason
     long = b'[{"data": {"values": [%s]}}]' % b",".join([b"3"] * 9000)
-    nested = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, path=parse("$[0].data.values"))
+    nested = Pipeline(
+        engine, Preparation(NumbersPreprocessor(), path=parse("$[0].data.values")), as_numbers, ResultBuilder(IDENTITY)
+    )
     assert values(nested.process(sample(long))) == [6.0] * 9000
 
 
 def test_an_input_past_the_limit_is_skipped_before_it_is_decoded(engine):
-    pipeline = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, max_input=1000)
+    pipeline = Pipeline(engine, Preparation(NumbersPreprocessor(), max_input=1000), as_numbers, ResultBuilder(IDENTITY))
     (skipped,) = pipeline.process(sample(b"1" * 1001))
     assert "--max-input" in skipped.reason
 
@@ -106,7 +112,7 @@ def test_the_id_of_an_object_comes_back(engine, given):
         def __call__(self, s):
             return super().__call__(Sample(s.payload["x"], s.source, 0, 0))
 
-    pipeline = Pipeline(engine, Objects(), as_numbers, IDENTITY)
+    pipeline = Pipeline(engine, Preparation(Objects()), as_numbers, ResultBuilder(IDENTITY))
     (result,) = pipeline.process(sample({"id": given, "x": 1}))
     assert result.input_id == given
 
@@ -122,7 +128,7 @@ def test_a_model_whose_rows_cannot_be_told_apart_runs_them_one_by_one():
         def infer(self, tensors):
             return {"y": super().infer(tensors)["y"].sum(keepdims=True)}
 
-    pipeline = Pipeline(Summing(), NumbersPreprocessor(), as_numbers, IDENTITY)
+    pipeline = Pipeline(Summing(), Preparation(NumbersPreprocessor()), as_numbers, ResultBuilder(IDENTITY))
     assert values(pipeline.process(sample([1, 2]))) == [2.0, 4.0]
 
 
@@ -131,7 +137,7 @@ def test_a_window_that_is_not_full_gives_nothing(engine):
         def __call__(self, s):
             return None
 
-    assert Pipeline(engine, Never(), as_numbers, IDENTITY).process(sample(1)) == []
+    assert Pipeline(engine, Preparation(Never()), as_numbers, ResultBuilder(IDENTITY)).process(sample(1)) == []
 
 
 def test_times_have_microseconds_in_utc():
@@ -165,7 +171,7 @@ def test_an_autoencoder_of_a_quantised_picture_is_compared_in_real_values():
         name="m", task="anomaly", inputs=(Input(name="x"),), outputs=(Output(name="y", role="reconstruction"),)
     )
     engine = Echo()
-    made = Pipeline(engine, Pixels(), anomaly.create(manifest, engine.outputs), IDENTITY)
+    made = Pipeline(engine, Preparation(Pixels()), anomaly.create(manifest, engine.outputs), ResultBuilder(IDENTITY))
     (found,) = made.process(sample(1))
     assert found.predictions[0].score == 2.0
 
@@ -187,7 +193,9 @@ def test_tensors_are_released_once_when_all_have_seen_them(engine):
     def watch(result, outputs, given):
         lender.events.append(f"{given.tensors['x'][0, 0]:g} seen")
 
-    pipeline = Pipeline(engine, lender, as_numbers, IDENTITY, watch=watch, now=lambda: 0)
+    pipeline = Pipeline(
+        engine, Preparation(lender, now=lambda: 0), as_numbers, ResultBuilder(IDENTITY), Stages(watches=(watch,))
+    )
     pipeline.run(pipeline.prepare([sample(1), sample("x"), sample(-2), sample(3)]))
     assert lender.events == ["1 seen", "3 seen", "1 back", "-2 back", "3 back"]
 
@@ -199,18 +207,43 @@ def test_what_follows_is_given_each_part_of_a_batch(engine):
         seen.append(sample.payload)
         return result
 
-    pipeline = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, follow=follow)
+    pipeline = Pipeline(
+        engine, Preparation(NumbersPreprocessor()), as_numbers, ResultBuilder(IDENTITY), Stages(follows=(follow,))
+    )
     pipeline.process(sample([1, 2, 3]))
     assert seen == [1, 2, 3]
 
 
+def test_each_stage_is_given_what_the_one_before_it_made_and_the_others_see_what_is_published(engine):
+    seen = []
+
+    def add(text):
+        return lambda sample, result, frame: msgspec.structs.replace(result, task=result.task + text)
+
+    stages = Stages(
+        (add(" one"), add(" two")),
+        (lambda result, outputs, given: seen.append(result.task),) * 2,
+        lambda payload, frame, result: seen.append(result.task),
+    )
+    pipeline = Pipeline(engine, Preparation(NumbersPreprocessor()), as_numbers, ResultBuilder(IDENTITY), stages)
+    (result,) = pipeline.process(sample(1))
+    assert result.task == "regress one two"
+    assert seen == [result.task] * 3
+
+
 def test_where_what_follows_takes_long_no_sample_waits_for_many_others(engine):
     times = itertools.count(0, TOGETHER_NS)  # each look at the clock is that much later
-    pipeline = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, now=lambda: 0)
+    pipeline = Pipeline(engine, Preparation(NumbersPreprocessor(), now=lambda: 0), as_numbers, ResultBuilder(IDENTITY))
     pipeline.process(sample([1, 2]))
     assert pipeline.at_once > 1
 
-    slow = Pipeline(engine, NumbersPreprocessor(), as_numbers, IDENTITY, follow=lambda s, r, f: r, now=times.__next__)
+    slow = Pipeline(
+        engine,
+        Preparation(NumbersPreprocessor(), now=times.__next__),
+        as_numbers,
+        ResultBuilder(IDENTITY),
+        Stages(follows=(lambda s, r, f: r,)),
+    )
     slow.process(sample([1, 2]))
     assert slow.followed_at_once == 1
 
@@ -232,6 +265,8 @@ def test_an_output_without_values_skips_the_input_and_is_named(head, task, role,
     output = Output(name="out", role=role)
     manifest = Manifest(name="m", task=task, inputs=(Input(name="x", kind="tensor"),), outputs=(output,))
     decode = head.create(manifest, (TensorSpec("out", "float32", (1, *[None] * (len(shape) - 1))),))
-    (outcome,) = Pipeline(Empty(), NumbersPreprocessor(), decode, IDENTITY).process(sample(1))
+    (outcome,) = Pipeline(Empty(), Preparation(NumbersPreprocessor()), decode, ResultBuilder(IDENTITY)).process(
+        sample(1)
+    )
 
     assert "'out'" in outcome.reason

@@ -14,7 +14,8 @@ from edge.data.units import SECOND_NS
 from edge.delivery.outbox import Outbox
 from edge.model.manifest import Feature
 from edge.pipeline.pipeline import Pipeline
-from edge.pipeline.results import Identity
+from edge.pipeline.prepare import Preparation
+from edge.pipeline.results import Identity, ResultBuilder
 from edge.preprocess.table import TablePreprocessor
 from edge.runtime.batches import MOST, Batches
 from edge.runtime.end_report import EndReport
@@ -77,7 +78,7 @@ def table():
 
 def made_pipeline(preprocess=None):
     identity = Identity("d", ModelRef("m", "1", "0"), "regress", "b")
-    return Pipeline(DoublingEngine(), preprocess or table(), as_numbers, identity)
+    return Pipeline(DoublingEngine(), Preparation(preprocess or table()), as_numbers, ResultBuilder(identity))
 
 
 class PlainSource:

@@ -14,7 +14,8 @@ from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import PublishFilter, PublishRules
 from edge.errors import SourceError
 from edge.pipeline.pipeline import Pipeline
-from edge.pipeline.results import Identity
+from edge.pipeline.prepare import Preparation
+from edge.pipeline.results import Identity, ResultBuilder
 from edge.runtime.controls import Controls, Selection, Wanted
 from edge.runtime.options import RunnerOptions
 from edge.runtime.reader import SourceReader
@@ -31,7 +32,7 @@ def runner(
     controls: Controls, broker: FakeBroker, count: int, rules: PublishFilter | None = None, **more: Any
 ) -> Runner:
     clock, metrics = SystemClock(), Metrics()
-    pipeline = Pipeline(DoublingEngine(), NumbersPreprocessor(), as_numbers, IDENTITY)
+    pipeline = Pipeline(DoublingEngine(), Preparation(NumbersPreprocessor()), as_numbers, ResultBuilder(IDENTITY))
     outbox = Outbox("broker", broker, MemorySpool(1_000_000), clock=clock, metrics=metrics)
     options = RunnerOptions(controls=controls, publish_filter=rules, **more)
     return Runner(ListSource([1] * count), pipeline, [outbox], clock=clock, metrics=metrics, options=options)

@@ -9,7 +9,9 @@ from edge.data.result import Event, ModelRef
 from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import PublishFilter, PublishRules
 from edge.pipeline.pipeline import Pipeline
-from edge.pipeline.results import Identity
+from edge.pipeline.prepare import Preparation
+from edge.pipeline.results import Identity, ResultBuilder
+from edge.pipeline.stages import Stages
 from edge.runtime.options import RunnerOptions
 from edge.runtime.runner import Runner
 from edge.storage.memory import MemorySpool
@@ -30,10 +32,10 @@ def run(*, rules: PublishRules, count: int) -> list[dict[str, object]]:
     source = ListSource([1] * count)
     pipeline = Pipeline(
         DoublingEngine(),
-        NumbersPreprocessor(),
+        Preparation(NumbersPreprocessor()),
         as_numbers,
-        IDENTITY,
-        follow=lambda sample, result, frame: msgspec.structs.replace(result, events=EVENTS),
+        ResultBuilder(IDENTITY),
+        Stages((lambda sample, result, frame: msgspec.structs.replace(result, events=EVENTS),)),
     )
     outbox = Outbox("broker", broker, MemorySpool(1_000_000), clock=clock, metrics=metrics)
     options = RunnerOptions(publish_filter=PublishFilter(rules) if rules.any else None)

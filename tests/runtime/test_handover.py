@@ -14,7 +14,8 @@ from edge.delivery.outbox import Outbox
 from edge.delivery.waker import ThreadWaker
 from edge.errors import EndOfStream, FatalError
 from edge.pipeline.pipeline import Pipeline
-from edge.pipeline.results import Identity
+from edge.pipeline.prepare import Preparation
+from edge.pipeline.results import Identity, ResultBuilder
 from edge.runtime.handover import FRAME_NS, QUICK_NS, QUICK_TURNS, SLOW_NS
 from edge.runtime.options import RunnerOptions
 from edge.runtime.runner import Runner
@@ -175,7 +176,12 @@ class Service:
         )
         self.runner = Runner(
             self.source,
-            Pipeline(self.engine, NumbersPreprocessor(), as_numbers, identity, now=self.engine.now),
+            Pipeline(
+                self.engine,
+                Preparation(NumbersPreprocessor(), now=self.engine.now),
+                as_numbers,
+                ResultBuilder(identity),
+            ),
             [outbox, *beside],
             clock=clock,
             metrics=metrics,

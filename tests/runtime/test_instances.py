@@ -13,7 +13,8 @@ from edge.data.sample import Sample
 from edge.delivery.outbox import Outbox
 from edge.errors import SampleError
 from edge.pipeline.pipeline import Pipeline
-from edge.pipeline.results import Identity
+from edge.pipeline.prepare import Preparation
+from edge.pipeline.results import Identity, ResultBuilder
 from edge.runtime.guard import Guard
 from edge.runtime.inference import Takeover
 from edge.runtime.instances import Instances, Team
@@ -134,7 +135,10 @@ class Flow:
         self.metrics = Metrics()
         clock = SystemClock()
         slow = itertools.count(0, 10_000_000).__next__  # by this clock each runs alone
-        pipeline, *instances = [Pipeline(engine, Numbers(), as_numbers, IDENTITY, now=slow) for _ in range(count + 1)]
+        pipeline, *instances = [
+            Pipeline(engine, Preparation(Numbers(), now=slow), as_numbers, ResultBuilder(IDENTITY))
+            for _ in range(count + 1)
+        ]
         self.runner = Runner(
             source,
             pipeline,
@@ -269,7 +273,7 @@ def test_a_bug_in_an_instance_ends_the_process():
 
 def test_an_instance_that_does_not_come_back_is_no_progress():
     engine, ended = Gated(), threading.Event()
-    pipeline = Pipeline(engine, Numbers(), as_numbers, IDENTITY)
+    pipeline = Pipeline(engine, Preparation(Numbers()), as_numbers, ResultBuilder(IDENTITY))
     instances = Instances(Team(pipeline, (pipeline,)), ended.set, ahead=0)
     assert instances.progress()
     instances.put([Sample(1, "s", 0, 0)])
@@ -285,7 +289,7 @@ def test_an_instance_that_does_not_come_back_is_no_progress():
 
 def test_what_an_instance_has_run_is_not_run_again_for_its_results():
     engine = DoublingEngine()
-    one, other = (Pipeline(engine, Numbers(), as_numbers, IDENTITY) for _ in range(2))
+    one, other = (Pipeline(engine, Preparation(Numbers()), as_numbers, ResultBuilder(IDENTITY)) for _ in range(2))
     works = one.decoded(one.prepare([Sample(2, "s", 0, 0)]))
     ((result,),) = other.run(works)
     assert result.predictions[0].value == 4.0
@@ -299,7 +303,10 @@ def test_another_model_takes_over_at_the_next_sample_while_those_before_end_with
 
     def pipelines(engine, identity, count):
         slow = itertools.count(0, 10_000_000).__next__  # by this clock each runs alone
-        return tuple(Pipeline(engine, Numbers(), as_numbers, identity, seq=seq, now=slow) for _ in range(count))
+        return tuple(
+            Pipeline(engine, Preparation(Numbers(), now=slow), as_numbers, ResultBuilder(identity, seq=seq))
+            for _ in range(count)
+        )
 
     (flow, *each), (flow2, *each2) = pipelines(old, identities[0], 3), pipelines(new, identities[1], 3)
     source, broker = ListSource([1, 2], endless=True), FakeBroker()

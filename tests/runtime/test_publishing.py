@@ -11,7 +11,8 @@ from edge.data.sample import Reply, Sample
 from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import PublishFilter, PublishRules
 from edge.pipeline.pipeline import Pipeline
-from edge.pipeline.results import Identity
+from edge.pipeline.prepare import Preparation
+from edge.pipeline.results import Identity, ResultBuilder
 from edge.runtime.options import RunnerOptions
 from edge.runtime.runner import Runner
 from edge.storage.memory import MemorySpool
@@ -55,7 +56,7 @@ class Flow:
             Outbox(f"b{i}", b, MemorySpool(10**7), clock=clock, metrics=self.metrics)
             for i, b in enumerate(self.brokers)
         ]
-        pipeline = Pipeline(DoublingEngine(), NumbersPreprocessor(), as_numbers, identity)
+        pipeline = Pipeline(DoublingEngine(), Preparation(NumbersPreprocessor()), as_numbers, ResultBuilder(identity))
         options = RunnerOptions(grace_s=2.0, publish_filter=publish_filter)
         self.runner = Runner(source, pipeline, lanes, clock=clock, metrics=self.metrics, options=options)
 

@@ -14,7 +14,8 @@ from edge.delivery.outbox import Outbox
 from edge.delivery.retry import Backoff
 from edge.errors import FatalError, SampleError, SourceError, SpoolError, UnavailableError
 from edge.pipeline.pipeline import Pipeline
-from edge.pipeline.results import Identity
+from edge.pipeline.prepare import Preparation
+from edge.pipeline.results import Identity, ResultBuilder
 from edge.runtime import runner
 from edge.runtime.options import RunnerOptions
 from edge.runtime.runner import Runner
@@ -46,7 +47,12 @@ class Flow:
         identity = Identity("d", ModelRef("m", "1", "0"), "regress", "b")
         self.runner = Runner(
             source,
-            Pipeline(engine or DoublingEngine(), preprocess or NumbersPreprocessor(), postprocess, identity, now=now),
+            Pipeline(
+                engine or DoublingEngine(),
+                Preparation(preprocess or NumbersPreprocessor(), now=now),
+                postprocess,
+                ResultBuilder(identity),
+            ),
             [
                 Outbox(f"broker{i}", b, spool or MemorySpool(10**7), clock=clock, metrics=self.metrics, **lane)
                 for i, b in enumerate(self.brokers)

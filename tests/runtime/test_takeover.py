@@ -9,7 +9,8 @@ from edge.data.result import ModelRef
 from edge.data.sample import ModelInput, Sample
 from edge.delivery.outbox import Outbox
 from edge.pipeline.pipeline import Pipeline
-from edge.pipeline.results import Identity
+from edge.pipeline.prepare import Preparation
+from edge.pipeline.results import Identity, ResultBuilder
 from edge.runtime.inference import Takeover
 from edge.runtime.runner import Runner, RunnerOptions
 from edge.storage.memory import MemorySpool
@@ -73,7 +74,12 @@ class Flow:
         self.let_go = threading.Event()
 
     def pipeline(self, version, engine, preprocess):
-        return Pipeline(engine, preprocess, as_numbers, Identity("d", ModelRef("m", version, "0"), "regress", "b"))
+        return Pipeline(
+            engine,
+            Preparation(preprocess),
+            as_numbers,
+            ResultBuilder(Identity("d", ModelRef("m", version, "0"), "regress", "b")),
+        )
 
     def take_over(self):
         takeover = Takeover(self.pipeline("2", DoublingEngine(), self.second), (), self.let_go.set, threading.Event())

@@ -9,7 +9,9 @@ from edge.data.result import ModelRef, Regression
 from edge.delivery.outbox import Outbox
 from edge.delivery.publish_filter import PublishFilter, PublishRules
 from edge.pipeline.pipeline import Pipeline
-from edge.pipeline.results import Identity
+from edge.pipeline.prepare import Preparation
+from edge.pipeline.results import Identity, ResultBuilder
+from edge.pipeline.stages import Stages
 from edge.plugins.protocols import Entry
 from edge.runtime.options import RunnerOptions
 from edge.runtime.runner import Runner
@@ -40,10 +42,10 @@ def run(broker: FakeBroker, said: Said, numbers: list[int], rules: PublishRules 
     clock, metrics = SystemClock(), Metrics()
     pipeline = Pipeline(
         DoublingEngine(),
-        NumbersPreprocessor(),
+        Preparation(NumbersPreprocessor()),
         as_numbers,
-        IDENTITY,
-        follow=lambda sample, result, frame: replace(result, predictions=[Regression("y", float(result.seq - 1))]),
+        ResultBuilder(IDENTITY),
+        Stages((lambda sample, result, frame: replace(result, predictions=[Regression("y", float(result.seq - 1))]),)),
     )
     outbox = Outbox("broker", broker, MemorySpool(1_000_000), clock=clock, metrics=metrics)
     options = RunnerOptions(

@@ -19,7 +19,8 @@ from edge.data.sample import ModelInput, Sample
 from edge.data.tensor import Tensors, TensorSpec
 from edge.errors import SampleError
 from edge.pipeline.pipeline import Pipeline
-from edge.pipeline.results import Identity
+from edge.pipeline.prepare import Preparation
+from edge.pipeline.results import Identity, ResultBuilder
 from edge.storage.crash_marks import digest_of
 from edge.telemetry.clock import SystemClock
 from edge.trial.blame import TrialMarks
@@ -73,7 +74,7 @@ def made() -> Iterator[Make]:
 
     def make(infer: Callable[[float], float], limits: Limits | None = None, differs: Differs | None = None) -> Trial:
         identity = Identity("d", OTHER, "classify", "trial")
-        pipeline = Pipeline(Engine(infer), OneNumber(), hot_or_cold, identity)
+        pipeline = Pipeline(Engine(infer), Preparation(OneNumber()), hot_or_cold, ResultBuilder(identity))
         trials.append(Trial(pipeline, RUNNING, SystemClock(), limits or Limits(samples=3), differs=differs))
         trials[-1].start()
         return trials[-1]
@@ -207,7 +208,12 @@ def test_a_trial_of_which_the_process_died_twice_is_not_begun_again(tmp_path: Pa
         return x
 
     def begun() -> tuple[Trial, TrialMarks]:
-        pipeline = Pipeline(Engine(infer), OneNumber(), hot_or_cold, Identity("d", OTHER, "classify", "trial"))
+        pipeline = Pipeline(
+            Engine(infer),
+            Preparation(OneNumber()),
+            hot_or_cold,
+            ResultBuilder(Identity("d", OTHER, "classify", "trial")),
+        )
         marks = TrialMarks(tmp_path / "state", "d.m", Path("new.onnx"), OTHER.sha256, tmp_path / "run")
         return Trial(pipeline, RUNNING, SystemClock(), marks=marks), marks
 
