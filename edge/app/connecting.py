@@ -66,7 +66,6 @@ def connect(
     if mqtt.url == "none":
         return None
     url = BrokerUrl("mqtt", "127.0.0.1", broker.port) if broker is not None else broker_url(mqtt)
-    backoff = for_broker()
     return MqttSession(
         MqttOptions(
             url=url,
@@ -80,9 +79,7 @@ def connect(
             version=4 if broker is not None else _version(settings),
         ),
         births=draft.born,
-        wait_s=backoff.next_s,
-        worked=backoff.reset,
-        refused=backoff.calm,
+        retry=for_broker(),
         failed=stop.fail,
         beat=beat,
     )

@@ -30,7 +30,6 @@ class Inputs:
         self._draft = draft
         self._process = process
         self._heard = threading.Event()
-        backoff = for_broker()
         self.session = MqttSession(
             replace(
                 process.options,
@@ -38,9 +37,7 @@ class Inputs:
                 status_topic=core.topics.status,
             ),
             births=self._subscribed,
-            wait_s=backoff.next_s,
-            worked=backoff.reset,
-            refused=backoff.calm,
+            retry=for_broker(),
             failed=core.stop.fail,
             beat=core.hearts.beat,
         )

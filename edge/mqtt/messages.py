@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -98,3 +99,37 @@ class Listener:
 
     def down(self, reason: str) -> None:
         """The connection went."""
+
+    def away(self, reason: str) -> None:
+        """There is no connection: one went, or a try came to nothing. Before `down`."""
+
+
+class Retry(Protocol):
+    """When a connection is tried again. Asked and told in the session's thread."""
+
+    def next_s(self) -> float:
+        """Seconds to wait before the next try."""
+        ...
+
+    def reset(self) -> None:
+        """A connection has stood for a while."""
+        ...
+
+    def calm(self) -> None:
+        """The broker said no: to ask again at once would change nothing."""
+        ...
+
+
+class Steady(msgspec.Struct, frozen=True):
+    """A try each `wait_s` seconds, whatever becomes of it."""
+
+    wait_s: float = 1.0
+
+    def next_s(self) -> float:
+        return self.wait_s
+
+    def reset(self) -> None:
+        pass
+
+    def calm(self) -> None:
+        pass

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from edge.errors import UnavailableError
 from edge.mqtt.codec import lazy_module
 from edge.mqtt.loop_work import LOOK_AGAIN_S, LoopWork
-from edge.mqtt.messages import Incoming, Listener, MqttOptions, OnDelivery, Outgoing
+from edge.mqtt.messages import Incoming, Listener, MqttOptions, OnDelivery, Outgoing, Retry, Steady
 from edge.mqtt.negotiation import Negotiation
 from edge.mqtt.posts import Posts
 from edge.mqtt.subscriptions import Subscriptions
@@ -43,6 +43,7 @@ JOIN_WAIT_S = 10.0
 """How long `stop` waits for a thread whose worker may be writing to a slow disk."""
 STANDS_S = 2.0
 """A connection that stood so long has worked: one that ends sooner is tried again ever more slowly."""
+STEADY = Steady()
 
 
 class MqttSession:
@@ -54,28 +55,19 @@ class MqttSession:
         options: MqttOptions,
         *,
         births: Callable[[], Sequence[Outgoing]] = tuple,
-        wait_s: Callable[[], float] = lambda: 1.0,
-        worked: Callable[[], None] = lambda: None,
+        retry: Retry = STEADY,
         failed: Callable[[BaseException], None] = lambda _: None,
-        unavailable: Callable[[str], None] = lambda _: None,
-        refused: Callable[[], None] = lambda: None,
         beat: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`births` gives what is published on every connect; `wait_s` how long to wait before the next try.
-
-        `worked` is called when a connection has stood for a while, `unavailable` with the reason when one ended,
-        `refused` before that where the broker said no; `failed` with a bug. `beat("mqtt")` says that the thread makes
-        progress, `beat("-mqtt")` that it has ended.
+        """`births` gives what is published on every connect; `failed` is called with a bug. `beat("mqtt")` says that
+        the thread makes progress, `beat("-mqtt")` that it has ended.
         """
         self.options = options
         self.waker = PipeWaker()
         self.connects = 0
         self._births = births
-        self._wait_s = wait_s
-        self._worked = worked
+        self._retry = retry
         self._failed = failed
-        self._unavailable = unavailable
-        self._refused = refused
         self._beat = beat
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[Listener] = []
@@ -220,7 +212,7 @@ class MqttSession:
                         self._connect_and_loop(selector)
                     except UnavailableError as exc:
                         self._down(str(exc))
-                    self._pause(selector, self._wait_s())
+                    self._pause(selector, self._retry.next_s())
         except BaseException as exc:  # noqa: BLE001 - the end of the thread: the main thread raises it again
             self._failed(exc)
         finally:
@@ -338,7 +330,7 @@ class MqttSession:
             if stands_at is not None and time.monotonic() >= stands_at:
                 stands_at = None
                 self._negotiation.stands()
-                self._worked()
+                self._retry.reset()
             if stands_at is None and connection.queue.one_at_a_time:
                 self._ended_by.stands(connection.queue)
             # `online` means: inputs are heard. So it waits for the broker's word on the subscriptions.
@@ -370,16 +362,17 @@ class MqttSession:
         was_up = connection is not None and connection.was_up
         if connection is not None and was_up and self._ended_by.explains(connection.queue):
             self._negotiation.stands()  # to wait longer would change nothing
-            self._worked()
+            self._retry.reset()
         if connection is not None and connection.said_no:
-            self._refused()
-        self._unavailable(reason)
+            self._retry.calm()
+        for listener in self._listeners:
+            listener.away(reason)
         if not self._failing:
             self._failing = True
             log.warning("no broker, trying again", extra={"reason": reason})
         if connection is not None and was_up:
             if self._negotiation.ended(connection):
-                self._refused()
+                self._retry.calm()
             for listener in self._listeners:
                 listener.down(reason)
 

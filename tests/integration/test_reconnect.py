@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edge.mqtt.messages import Incoming, MqttOptions
+from edge.mqtt.messages import Incoming, Listener, MqttOptions, Steady
 from edge.mqtt.session import MqttSession
 from edge.mqtt.url import BrokerUrl
 
@@ -49,10 +49,19 @@ def failures() -> list[str]:
     return []
 
 
+class Failures(Listener):
+    def __init__(self, reasons: list[str]) -> None:
+        self._reasons = reasons
+
+    def away(self, reason: str) -> None:
+        self._reasons.append(reason)
+
+
 @pytest.fixture
 def session(link, failures) -> Iterator[MqttSession]:
     url = BrokerUrl("mqtt", "127.0.0.1", link.port)
-    session = MqttSession(MqttOptions(url, "reconnecting"), wait_s=lambda: 0.05, unavailable=failures.append)
+    session = MqttSession(MqttOptions(url, "reconnecting"), retry=Steady(0.05))
+    session.listen(Failures(failures))
     yield session
     session.stop()
 
@@ -103,7 +112,7 @@ def take_the_session(port: int, client_id: str) -> None:
 def test_inputs_come_after_another_client_of_the_same_id_had_the_session(broker, client, version):
     heard: list[bytes] = []
     options = MqttOptions(BrokerUrl("mqtt", "127.0.0.1", broker.port), "reconnecting", version=version)
-    session = MqttSession(options, wait_s=lambda: 0.05)
+    session = MqttSession(options, retry=Steady(0.05))
 
     def take(incoming: Incoming) -> None:
         heard.append(incoming.payload)

@@ -8,7 +8,7 @@ import pytest
 from support.scripted_broker import ScriptedBroker
 
 from edge.mqtt.codec import fastpath
-from edge.mqtt.messages import MqttOptions, OnDelivery, Refusal
+from edge.mqtt.messages import MqttOptions, OnDelivery, Refusal, Steady
 from edge.mqtt.session import MqttSession
 from edge.mqtt.url import parse
 
@@ -69,7 +69,7 @@ def session(broker) -> Iterator[Callable[..., MqttSession]]:
         options = MqttOptions(
             parse(broker.url), "tested", status_topic="t/status", version=version, **more.pop("options", {})
         )
-        made.append(MqttSession(options, wait_s=lambda: 0.02, **more))
+        made.append(MqttSession(options, **{"retry": Steady(0.02), **more}))
         return made[-1]
 
     yield make

@@ -10,7 +10,7 @@ import pytest
 from support.processes import free_port
 
 from edge.errors import SpoolError
-from edge.mqtt.messages import MqttOptions
+from edge.mqtt.messages import MqttOptions, Steady
 from edge.mqtt.session import MqttSession
 from edge.mqtt.url import BrokerUrl
 
@@ -35,7 +35,7 @@ class CountingWorker:
 @pytest.fixture
 def away() -> Iterator[MqttSession]:
     """A session whose broker is away, with an hour between tries."""
-    session = MqttSession(MqttOptions(BrokerUrl("mqtt", "127.0.0.1", free_port()), "loop"), wait_s=lambda: 3600.0)
+    session = MqttSession(MqttOptions(BrokerUrl("mqtt", "127.0.0.1", free_port()), "loop"), retry=Steady(3600.0))
     yield session
     session.stop()
 
@@ -79,7 +79,7 @@ def test_an_error_in_a_turn_is_told(away):
 
     heard = threading.Event()
     threading.excepthook, before = lambda _: None, threading.excepthook
-    session = MqttSession(away.options, failed=lambda exc: (told.append(exc), heard.set()), wait_s=lambda: 3600.0)
+    session = MqttSession(away.options, failed=lambda exc: (told.append(exc), heard.set()), retry=Steady(3600.0))
     session.attach(Broken())
     try:
         session.start()

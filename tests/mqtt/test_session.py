@@ -310,29 +310,50 @@ def test_a_refusal_for_a_reason_that_no_standard_names_ends_no_connection(broker
     assert len(broker.peers) == 1
 
 
+class Calmed:
+    """Counts how often it is told to take its time."""
+
+    times = 0
+
+    def next_s(self):
+        return 0.02
+
+    def reset(self):
+        pass
+
+    def calm(self):
+        self.times += 1
+
+
 def test_where_each_connection_ends_a_moment_after_it_stands_another_client_of_the_id_is_named(
     broker, session, caplog, monkeypatch
 ):
     """So do brokers of MQTT 3.1.1 where two clients have one id; each comes back and takes it from the other."""
     monkeypatch.setattr("edge.mqtt.session.STANDS_S", 1000.0)  # a moment, on a machine that is busy
-    calmed = []
-    made = session(version=4, births=lambda: [Outgoing("t/status", b"online")], refused=lambda: calmed.append(1))
+    retry = Calmed()
+    made = session(version=4, births=lambda: [Outgoing("t/status", b"online")], retry=retry)
     made.start()
     for number in range(4):
         broker.wait("a birth", lambda n=number: len(broker.peers) > n and bool(broker.peers[n].published))
         broker.peers[number].close()
     broker.peer(4)
     assert caplog.text.count("another client with the same id?") == 1
-    assert len(calmed) == 2
+    assert retry.times == 2
 
 
 def test_a_broker_that_ends_is_found_and_connected_to_again(broker, session):
-    downs = []
-    made = session(unavailable=downs.append)
+    class Told(Listener):
+        aways = 0
+
+        def away(self, reason):
+            self.aways += 1
+
+    told, made = Told(), session()
+    made.listen(told)
     made.start()
     broker.peer(0).close()
     broker.peer(1)
-    assert len(downs) == 1
+    assert told.aways == 1
 
 
 def test_a_paho_of_an_unknown_version_is_named_once_and_what_that_costs(broker, session, caplog, monkeypatch):

@@ -11,7 +11,7 @@ import threading
 import pytest
 from support.processes import free_port, listens, until
 
-from edge.mqtt.messages import MqttOptions
+from edge.mqtt.messages import Listener, MqttOptions, Steady
 from edge.mqtt.session import MqttSession
 from edge.mqtt.url import parse
 
@@ -93,11 +93,14 @@ def reason(papers):
 
     def of(url, **options):
         came, reasons = threading.Event(), []
-        session = MqttSession(
-            MqttOptions(parse(url), "tested", **options),
-            wait_s=lambda: 60.0,
-            unavailable=lambda text: (reasons.append(text), came.set()),
-        )
+
+        class Told(Listener):
+            def away(self, reason):
+                reasons.append(reason)
+                came.set()
+
+        session = MqttSession(MqttOptions(parse(url), "tested", **options), retry=Steady(60.0))
+        session.listen(Told())
         made.append(session)
         session.start()
         assert came.wait(150)

@@ -273,7 +273,7 @@ class _Waits(Listener):
         self.answered.set()
         self.heard.set()
 
-    def refused(self, reason: str) -> None:
+    def away(self, reason: str) -> None:
         self.reasons.append(reason)
         self.heard.set()
 
@@ -328,7 +328,7 @@ def _sinks(settings: Settings, loaded: Loaded | None) -> Generator[Row, None, No
 def _reach(options: MqttOptions) -> str | None:
     """None where the broker answers, else why not. Raises ConfigError."""
     listener = _Waits()
-    transport = MqttSession(options, unavailable=listener.refused)
+    transport = MqttSession(options)
     transport.listen(listener)
     transport.start()
     if listener.heard.wait(BROKER_WAIT_S):
