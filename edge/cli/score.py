@@ -249,9 +249,10 @@ def _fields(reader: "Reader", kernel: "Kernel", parts: Sequence["Part"]) -> tupl
     """The columns that are kept, when those of every table are looked at. Raises SourceError, ConfigError."""
     from edge.score import schema
 
-    for part in {part.paths[0]: part for part in parts if part.kind == "parquet"}.values():
+    sound = [part for part in parts if not part.damaged]
+    for part in {part.paths[0]: part for part in sound if part.kind == "parquet"}.values():
         reader.check(part)
-    fields = tuple(reader.kept_fields(parts[0]))
+    fields = tuple(reader.kept_fields(sound[0]))
     schema.require_apart([f.name for f in fields], kernel.columns)
     return fields
 

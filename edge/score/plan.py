@@ -31,7 +31,8 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 class Part(msgspec.Struct, frozen=True):
     """A piece of the archive, in order. `paths`: one file, or some pictures or sounds; `groups`: row groups of a
     Parquet file; `partition`: what the names of its folders say (`date=2026-01-01`); `rows`: how many, where `counted`,
-    else an estimate. `key` changes when the files do."""
+    else an estimate. `key` changes when the files do; `damaged`: why the file cannot be read at all, which costs its rows
+    alone."""
 
     kind: Kind
     paths: tuple[str, ...]
@@ -40,12 +41,13 @@ class Part(msgspec.Struct, frozen=True):
     counted: bool = True
     groups: tuple[int, ...] = ()
     partition: dict[str, str | None] = {}
+    damaged: str = ""
 
 
 def parts(archive: Sequence[str], *, in_order: bool) -> list[Part]:
     """Of files, folders (and what lies below) and globs, in the order of their names. `in_order`: a file is one part.
 
-    Raises ConfigError for what is not there or mixed, SourceError for a Parquet file that cannot be read.
+    Raises ConfigError for what is not there or mixed, SourceError where no Parquet file can be read.
     """
     found = sorted({path for where in archive for path in _files(where)})
     kinds = {SUFFIXES[path.suffix.lower()] for path in found}
@@ -55,7 +57,10 @@ def parts(archive: Sequence[str], *, in_order: bool) -> list[Part]:
     if kinds == {"files"}:
         step = 1 if in_order else FILES
         return [_of_files(found[at : at + step]) for at in range(0, len(found), step)]
-    return [part for path in found for part in _of_file(path, in_order=in_order)]
+    cut = [part for path in found for part in _of_file(path, in_order=in_order)]
+    if all(part.damaged for part in cut):
+        raise SourceError(cut[0].damaged)
+    return cut
 
 
 def _files(where: str) -> Iterator[Path]:
@@ -85,8 +90,14 @@ def _of_file(path: Path, *, in_order: bool) -> Iterator[Part]:
     if kind != "parquet":
         yield Part(kind, (str(path),), _key([stamp]), _estimate(path), counted=False, partition=partition)
         return
-    with open_parquet(path) as file:
-        counts = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+    try:
+        with open_parquet(path) as file:
+            counts = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+    except SourceError as exc:
+        yield Part(kind, (str(path),), _key([stamp]), 0, partition=partition, damaged=str(exc))
+        return
+    if not counts:  # no rows at all: Spark writes such files
+        yield Part(kind, (str(path),), _key([stamp]), 0, partition=partition)
     some: list[int] = []
     for group in range(len(counts)):
         some.append(group)

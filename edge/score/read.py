@@ -3,6 +3,7 @@ are kept beside."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ class Reader:
         for old, new in self._kept.items():
             if old not in schema.names and old not in part.partition:
                 raise SourceError(_no_column(part, self._asks, old, [*schema.names, *part.partition]))
+            _require_once(part, schema, [old])
             fields.append(pa.field(new, _plain(schema.field(old).type) if old in schema.names else pa.string()))
         return fields
 
@@ -88,6 +90,8 @@ class Reader:
 
     def batches(self, part: Part) -> Iterator[Batch]:
         """In order. Raises SourceError."""
+        if part.damaged:  # also where it was mended meanwhile: its rows are not known yet
+            raise SourceError(part.damaged)
         read = {"parquet": self._parquet, "csv": self._csv, "lines": self._lines, "files": self._files}
         yield from read[part.kind](part)
 
@@ -124,6 +128,7 @@ class Reader:
                     f"{part.paths[0]}: {len(names)} columns, the model takes {len(self._features)} features "
                     "that have no names; keep the others by --columns, or re-run edge-convert with named columns"
                 )
+        _require_once(part, schema, names)
         for name, feature in zip(names, self._features, strict=True):
             kind = schema.field(name).type if name in schema.names else pa.string()
             if name in schema.names and not _fits(kind, feature):
@@ -275,6 +280,14 @@ def _fits(kind: pa.DataType, feature: Feature) -> bool:
     return any(
         is_(kind) for is_ in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
     )
+
+
+def _require_once(part: Part, schema: pa.Schema, names: Sequence[str]) -> None:
+    """Raises SourceError where a name is that of several columns: which of them is meant nobody can tell."""
+    there = Counter(schema.names)
+    twice = next((name for name in names if there[name] > 1), None)
+    if twice is not None:
+        raise SourceError(f"{part.paths[0]}: {there[twice]} columns {twice!r}; give each a name of its own")
 
 
 def _no_column(part: Part, what: str, name: str, there: Sequence[str], more: int = 0) -> str:

@@ -50,11 +50,45 @@ def test_a_damaged_file_costs_only_itself_and_the_run_goes_on_when_it_is_mended(
     code, _, wrong = score(*command)
     assert code == 5
     assert "1.parquet: a Parquet file that cannot be read" in said(wrong)
+    assert "; the other parts are done" in wrong
     assert not (tmp_path / "out.parquet").exists()
+    done = {part: part.stat().st_mtime_ns for part in (tmp_path / "out.parquet.parts").glob("part-*")}
+    assert {part.name for part in done} == {"part-00000.arrow", "part-00002.arrow"}
     middle.write_bytes(whole)
     code, _, wrong = score(*command, "--resume")
     assert (code, wrong) == (0, "")
     assert [r["id"] for r in table(tmp_path / "out.parquet")] == list(range(100, 700))
+
+
+def test_where_no_file_can_be_read_nothing_is_begun(trees, score, tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"")
+    code, _, wrong = score(trees.path, tmp_path / "a.parquet", "-o", tmp_path / "out")
+    assert code == 5
+    assert "a.parquet: a Parquet file that cannot be read" in said(wrong)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_no_rows_has_no_results(trees, score, table, tmp_path):
+    """Spark writes such files, without a single row group."""
+    for name in ("alone", "first"):
+        (tmp_path / name).mkdir()
+        pq.ParquetWriter(tmp_path / name / "0.parquet", trees.table.schema).close()
+    trees.write(tmp_path / "first" / "1.parquet", rows=3)
+    for name, ids in (("alone", []), ("first", [100, 101, 102])):
+        out = tmp_path / f"{name}.parquet"
+        code, _, wrong = score(trees.path, tmp_path / name, "-o", out, "--columns", "id", "--workers", "1")
+        assert (code, wrong) == (0, "")
+        assert [row["id"] for row in table(out)] == ids
+
+
+@pytest.mark.parametrize("twice", ["width", "id"])
+def test_two_columns_of_one_name_are_told(twice, trees, score, tmp_path):
+    """A file may hold such, and which of them is meant nobody can tell."""
+    twins = pa.Table.from_arrays([*trees.table.columns, trees.table[twice]], [*trees.table.column_names, twice])
+    pq.write_table(twins, tmp_path / "a.parquet")
+    code, _, wrong = score(trees.path, tmp_path / "a.parquet", "-o", tmp_path / "out", "--columns", "id")
+    assert code == 5
+    assert f"2 columns '{twice}'; give each a name of its own" in said(wrong)
 
 
 def test_a_run_that_is_there_is_not_written_over(trees, score, tmp_path):
