@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from edge.data import line_protocol
 from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo
@@ -33,8 +34,6 @@ LONGEST_TEXT = 60_000
 ABOUT_THE_ROWS = frozenset({400, 413, 422})
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
-_TAG = str.maketrans({",": r"\,", " ": r"\ ", "=": r"\=", "\n": " ", "\r": " ", "\\": "/"})
-_MEASUREMENT = str.maketrans({",": r"\,", " ": r"\ ", "\n": " ", "\r": " ", "\\": "/"})
 _TEXT = str.maketrans({'"': r"\"", "\\": r"\\"})
 
 
@@ -83,11 +82,11 @@ def line(payload: bytes, measurement: str = "") -> str:
     except msgspec.MsgspecError as exc:
         raise SampleError(f"no point can be made of it: {exc}") from exc
     tags = {"device": result.device, "model": result.model.name, "version": result.model.version}
-    named = "".join(f",{name}={value.translate(_TAG)}" for name, value in tags.items() if value)
+    named = "".join(f",{name}={line_protocol.tag(value)}" for name, value in tags.items() if value)
     fields = ",".join(f"{name}={value}" for name, value in _fields(result).items())
     since = result.time - EPOCH
     time_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    head = (measurement or result.model.name or "results").translate(_MEASUREMENT)
+    head = line_protocol.measurement(measurement or result.model.name or "results")
     return f"{head}{named} {fields} {time_us * 1000 + result.seq % SPREAD}"
 
 
@@ -96,7 +95,7 @@ def _fields(result: _Result) -> dict[str, str]:
     predictions = msgspec.json.decode(result.predictions)
     said: dict[str, str] = {}
     for name, value in (*_plotted(predictions), ("count", len(predictions)), ("infer_ms", result.timing_ms.infer)):
-        said[name.translate(_TAG)] = _value(value)
+        said[line_protocol.tag(name)] = _value(value)
     text = bytes(result.predictions).decode()
     if len(text) <= LONGEST_TEXT:
         said["predictions"] = _value(text)

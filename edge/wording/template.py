@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import msgspec
 
+from edge.data import line_protocol
 from edge.data.names import topic_part
 from edge.errors import ConfigError, SampleError, nearest, needs, one_line
 
@@ -26,7 +27,6 @@ _LEAD = re.compile(r"(?:\s|\{#.*?#\}|\{%.*?%\})*", re.DOTALL)
 _TAGS = re.compile(r"\{[{%](.*?)[}%]\}", re.DOTALL)
 _SLICE = re.compile(r"\[[^\]]*:")
 _WORD = re.compile(r"[A-Za-z_]\w*")
-_TAG = str.maketrans({",": r"\,", " ": r"\ ", "=": r"\=", "\n": " ", "\r": " ", "\\": "/"})
 
 try:
     from minijinja import Environment, TemplateError
@@ -133,10 +133,12 @@ def _part(text: str) -> str:
 
 
 def _influx_tag(value: object) -> str:
-    """For measurement names, tags and their values in line protocol."""
+    """For measurement names, tags and their values in line protocol, which has no empty one."""
+    if value is None or value == "":
+        return "none"
     return _escaped(value if type(value) is str else str(value))
 
 
 @lru_cache(maxsize=1024)
 def _escaped(text: str) -> str:
-    return text.translate(_TAG)
+    return line_protocol.tag(text)

@@ -71,6 +71,15 @@ def test_each_task_has_fields_of_its_own(task, predictions, fields):
     assert fields in line(result(1, task=task, predictions=predictions).payload)
 
 
+def test_a_name_of_two_lines_is_stored_and_refuses_nothing(influx, deliver):
+    delivery = deliver(influx.uri)
+    delivery.put(result(1, task="segment", predictions=[{"labels": ["sky\nabove"], "areas": [0.25]}]))
+    delivery.finish()
+    (point,) = influx.query("SELECT * FROM digits")
+    assert delivery.refused == []
+    assert point["area_sky above"] == 0.25
+
+
 def test_predictions_that_are_too_long_for_a_field_leave_their_length(influx, deliver):
     delivery = deliver(influx.uri)
     delivery.put(result(1, predictions=[{"name": "y", "data": list(range(20_000))}]))

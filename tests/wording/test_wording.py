@@ -89,6 +89,14 @@ def test_a_label_breaks_neither_the_json_nor_the_topic() -> None:
     assert codec.decode_json(payload or b"") == {"label": '"}, +/#\n'}
 
 
+def test_what_a_tag_is_made_of_never_ends_the_point() -> None:
+    made = wording(None, "edge,label={{ top.label | influx_tag }} count={{ count }}")
+    lines = [told(made, some(labels=(name,))[1])[1] for name in ("two\nlines", "")]
+    assert [*lines, told(made, some()[0])[1]] == [
+        rb"edge,label=two\ lines count=1", b"edge,label=none count=1", b"edge,label=none count=0"
+    ]  # fmt: skip
+
+
 def test_what_is_noted_or_set_before_json_makes_it_no_plain_text() -> None:
     made = wording(None, '{# of the door #}{%- set n = 1 %}\n{"label": {{ top.label }}}')
     assert codec.decode_json(told(made, some()[1])[1] or b"") == {"label": "cat"}

@@ -98,7 +98,7 @@ def timed(work: Callable[[], object]) -> float:
 def command(path: Path, folder: Path, out: Path, workers: int) -> tuple[float, float]:
     """Seconds of processor, and the largest resident set, in MB."""
     typed = [BINARIES / "edge-score", path, folder, "-o", out, "--columns", "id", "--workers", str(workers)]
-    # An installed package is compiled, by pip; one that is not is compiled anew at each start, which takes as long again.
+    # An installed package is compiled (by pip); any other is compiled at each start, which takes as long again.
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(out.parent / "compiled")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     started = [sys.executable, "-c", MEASURED, *typed]
