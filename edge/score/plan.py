@@ -31,8 +31,7 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 class Part(msgspec.Struct, frozen=True):
     """A piece of the archive, in order. `paths`: one file, or some pictures or sounds; `groups`: row groups of a
     Parquet file; `partition`: what the names of its folders say (`date=2026-01-01`); `rows`: how many, where `counted`,
-    else an estimate. `key` changes when the files do; `damaged`: why the file cannot be read at all, which costs its rows
-    alone."""
+    else an estimate. `key` changes when the files do; `damaged`: why the file cannot be read at all."""
 
     kind: Kind
     paths: tuple[str, ...]
