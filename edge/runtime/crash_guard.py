@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from msgspec.structs import replace
 
@@ -23,30 +22,29 @@ class CrashGuard(Guard):
         self._marks = marks
         self._excused = excused
         self._slots: dict[str, Slot] = {}
-        self._kept = str(marks.suspects_file)
         self.suspects = False
 
     def open(self) -> None:
-        """Takes over what an earlier life left. Where nothing can be written it goes on without marks, and says so."""
+        """Takes over what an earlier life left. Where no memory can be had it goes on without marks, and says so."""
         excused = self._excused()
         try:
             left = self._marks.open(excused=excused)
         except BlockingIOError:
-            log.info("inputs are not marked: another process of this name does so", extra={"kept": self._kept})
+            log.info("inputs are not marked: another process of this name does so", extra={"kept": self._marks.kept})
             return
         except OSError as exc:
             text = "inputs are not marked: one that kills the process will do so again"
             log.warning(text, extra={"reason": str(exc)})
             return
         if left and not excused:
-            log.warning("the process died at work", extra={"inputs": left, "kept": self._kept})
+            log.warning("the process died at work", extra={"inputs": left, "kept": self._marks.kept})
         self.suspects = self._marks.any
         self._slots = {thread: self._marks.slot() for thread in ("capture", "infer")}
 
     def close(self) -> None:
         """A clean end."""
         self._slots = {}
-        self._write(self._marks.settle)
+        self._marks.settle()
         self._marks.close()
 
     def piece(self, sample: Sample, position: tuple[int, int]) -> Sample:
@@ -61,7 +59,7 @@ class CrashGuard(Guard):
             return None
         return (
             "the process died each time this input was under way: it is left out "
-            f"(to have it tried again, delete {self._marks.suspects_file.name} in the state folder)"
+            f"(to have it tried again, delete {self._marks.kept})"
         )
 
     def alone(self, sample: Sample) -> bool:
@@ -86,13 +84,7 @@ class CrashGuard(Guard):
             return
         suspected = [sample.digest for sample in samples if sample.digest is not None and self.alone(sample)]
         for digest in suspected:
-            self._write(partial(self._marks.acquit, digest))
+            self._marks.acquit(digest)
         if not suspected:  # the last one of those that came one after the other
-            self._write(self._marks.settle)
+            self._marks.settle()
         self.suspects = self._marks.any
-
-    def _write(self, change: Callable[[], None]) -> None:
-        try:
-            change()
-        except OSError as exc:
-            log.warning("not written that an input did no harm", extra={"reason": str(exc)})

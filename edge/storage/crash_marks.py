@@ -7,8 +7,10 @@ something has acquitted it.
 
 A mark is a write to memory, for nothing may be written to an SD card in steady state. The memory is a file on tmpfs
 (`RUNTIME_DIRECTORY`, `XDG_RUNTIME_DIR` or /dev/shm), which outlives the process, though not a power cut; only where
-there is none it stands in the state folder. What was found after a death goes to disk, once: `<name>.suspects.json` in
-the state folder, the newest `SUSPECTS_MOST`, each with the number of deaths that it was under way at.
+there is none it stands in the state folder. Its space is taken when it is opened, so that neither fails at a mark.
+What was found after a death goes to disk, once: `<name>.suspects.json` in the state folder, the newest `SUSPECTS_MOST`,
+each with the number of deaths that it was under way at. Where the disk takes nothing, full or read-only, that is kept
+behind the marks, and written when it can be: a restart loop ends there too.
 
 A process that is killed from outside leaves marks too. So a suspect is no culprit: it is run once more, alone, and
 where it does no harm it is acquitted, and runs as any other. One that was under way at `DEATHS_MOST` deaths in a row
@@ -22,8 +24,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import mmap
 import os
+import struct
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,6 +35,8 @@ import msgspec
 
 from edge.storage import atomic
 from edge.storage.lock import make_folder
+
+log = logging.getLogger("edge.storage")
 
 DIGEST_SIZE = 16
 SLOTS = 4
@@ -43,7 +49,12 @@ KEPT_EVERY = 16
 """Suspects that are acquitted one after the other are written so many at a time: each write is one to an SD card."""
 _NOTHING = bytes(DIGEST_SIZE)
 _SLOT_SIZE = TOGETHER_MOST * DIGEST_SIZE
-_SIZE = SLOTS * _SLOT_SIZE
+_MARKS_SIZE = SLOTS * _SLOT_SIZE
+_COUNT = struct.Struct("<I")
+"""Behind the marks: 0, or one more than the suspects behind it, which the disk did not take."""
+_SUSPECT = struct.Struct(f"<{DIGEST_SIZE}sB")
+_UNWRITTEN = slice(_MARKS_SIZE, _MARKS_SIZE + _COUNT.size)
+_SIZE = _UNWRITTEN.stop + SUSPECTS_MOST * _SUSPECT.size
 
 
 def digest_of(data: bytes | bytearray | memoryview) -> bytes:
@@ -81,11 +92,11 @@ class CrashMarks:
         """`name` tells apart the services that share a state folder. `volatile`: a folder on tmpfs; None: the first
         that there is."""
         self.suspects_file = state_dir / f"{name}.suspects.json"
-        """Where it is kept; who deletes it has all of them tried again."""
         self._state_dir = state_dir
         self._name = name
         self._volatile = volatile
         self._memory: mmap.mmap | None = None
+        self._memory_file: Path | None = None
         self._suspects: dict[str, int] = {}
         self._acquitted = 0
         self._slots = 0
@@ -97,20 +108,24 @@ class CrashMarks:
         with suppress(OSError, msgspec.MsgspecError):
             self._suspects = msgspec.json.decode(self.suspects_file.read_bytes(), type=dict[str, int])
         self._memory = self._map(alone=True)
-        marks = [self._memory[at : at + DIGEST_SIZE] for at in range(0, _SIZE, DIGEST_SIZE)]
+        unwritten = self._unwritten()
+        if unwritten is not None:
+            self._suspects = unwritten
+        marks = [self._memory[at : at + DIGEST_SIZE] for at in range(0, _MARKS_SIZE, DIGEST_SIZE)]
         left = dict.fromkeys(mark.hex() for mark in marks if mark != _NOTHING)  # two threads may have had one input
         if left and not excused:
             for suspect in left:
                 self._suspects[suspect] = self._suspects.pop(suspect, 0) + 1  # the newest stand last
+        if (left and not excused) or unwritten is not None:
             self._keep()  # before the marks go: a power cut in between must not lose them
         if left:
-            self._memory[:] = bytes(_SIZE)
+            self._memory[:_MARKS_SIZE] = bytes(_MARKS_SIZE)
         return len(left)
 
     def left(self) -> bool:
         """Whether an earlier life left any under way; `open` may take them over afterwards. Raises OSError."""
         with self._map(alone=False) as memory:
-            return any(memory[:])
+            return any(memory[:_MARKS_SIZE])
 
     def slot(self) -> Slot:
         """For one more thread; after `open`."""
@@ -119,6 +134,13 @@ class CrashMarks:
         if self._slots > SLOTS:
             raise ValueError(f"at most {SLOTS} threads are marked")
         return Slot(self._memory, self._slots - 1)
+
+    @property
+    def kept(self) -> str:
+        """Where the suspects are; who deletes it has all of them tried again."""
+        if self._memory is not None and self._unwritten() is not None:
+            return str(self._memory_file)
+        return f"{self.suspects_file.name} in the state folder"
 
     @property
     def any(self) -> bool:
@@ -134,7 +156,7 @@ class CrashMarks:
         return bool(self._suspects) and self._suspects.get(digest.hex(), 0) >= DEATHS_MOST
 
     def acquit(self, digest: bytes) -> None:
-        """It was tried, and did no harm: on disk so at `settle` at the latest. Raises OSError."""
+        """It was tried, and did no harm: on disk so at `settle` at the latest."""
         if self._suspects.pop(digest.hex(), None) is not None:
             self._acquitted += 1
             if not len(self._suspects) % KEPT_EVERY:
@@ -142,37 +164,68 @@ class CrashMarks:
 
     def settle(self) -> None:
         """Writes down who was acquitted: else one that comes again would be a suspect still at the next death, and
-        convicted by that. Raises OSError."""
+        convicted by that."""
         if self._acquitted:
             self._acquitted = 0
             self._keep()
 
     def close(self) -> None:
         """A clean end leaves no marks."""
+        if self._memory is not None and self._unwritten() is not None:
+            self._keep()
         memory, self._memory = self._memory, None
         if memory is not None:
-            memory[:] = bytes(_SIZE)
+            memory[:_MARKS_SIZE] = bytes(_MARKS_SIZE)
             memory.close()
 
     # --- inside ---------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
-        make_folder(self._state_dir)
         self._suspects = dict(list(self._suspects.items())[-SUSPECTS_MOST:])
-        atomic.write(self.suspects_file, msgspec.json.encode(self._suspects))
+        try:
+            make_folder(self._state_dir)
+            atomic.write(self.suspects_file, msgspec.json.encode(self._suspects))
+        except OSError as exc:
+            self._put(self._suspects)
+            text = "the inputs that the process died at are not on disk: a power cut would forget them"
+            log.warning(text, extra={"kept": str(self._memory_file), "reason": str(exc)})
+        else:
+            self._put(None)
+
+    def _put(self, unwritten: dict[str, int] | None) -> None:
+        """What the disk did not take."""
+        if self._memory is None:
+            return
+        self._memory[_UNWRITTEN] = _COUNT.pack(0)  # what is half written is none
+        if unwritten is not None:
+            items = [_SUSPECT.pack(bytes.fromhex(digest), min(n, 255)) for digest, n in unwritten.items()]
+            written = b"".join(items)
+            self._memory[_UNWRITTEN.stop : _UNWRITTEN.stop + len(written)] = written
+            self._memory[_UNWRITTEN] = _COUNT.pack(len(items) + 1)
+
+    def _unwritten(self) -> dict[str, int] | None:
+        """None where the disk has all."""
+        assert self._memory is not None
+        (count,) = _COUNT.unpack(self._memory[_UNWRITTEN])
+        if not 0 < count <= SUSPECTS_MOST + 1:
+            return None
+        end = _UNWRITTEN.stop + (count - 1) * _SUSPECT.size
+        return {digest.hex(): n for digest, n in _SUSPECT.iter_unpack(self._memory[_UNWRITTEN.stop : end])}
 
     def _map(self, *, alone: bool) -> mmap.mmap:
         whose = digest_of(os.fsencode(self._state_dir.resolve() / self._name)).hex()
         name = f"edge-run-{whose}.marks"
         for folder in self._folders():
+            self._memory_file = folder / name
             try:
-                return _mapped(folder / name, alone=alone)
+                return _mapped(self._memory_file, alone=alone)
             except BlockingIOError:
                 raise
             except OSError:
                 continue
         make_folder(self._state_dir)
-        return _mapped(self._state_dir / f"{self._name}.marks", alone=alone)
+        self._memory_file = self._state_dir / f"{self._name}.marks"
+        return _mapped(self._memory_file, alone=alone)
 
     def _folders(self) -> list[Path]:
         if self._volatile is not None:
@@ -190,7 +243,8 @@ def _mapped(path: Path, *, alone: bool) -> mmap.mmap:
             raise PermissionError(f"{path} belongs to another user")
         if alone:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the map holds the file open, and with it the lock
-        os.ftruncate(fd, _SIZE)
+        # Not a hole: where the disk is full by then, to write to one is a SIGBUS.
+        os.posix_fallocate(fd, 0, _SIZE)
         return mmap.mmap(fd, _SIZE)
     finally:
         os.close(fd)

@@ -12,7 +12,6 @@ import logging
 from pathlib import Path
 
 from edge.storage.crash_marks import CrashMarks, Slot, digest_of
-from edge.storage.lock import FileLock
 
 log = logging.getLogger("edge.trial")
 
@@ -43,7 +42,6 @@ class TrialMarks:
     def __init__(self, state_dir: Path, stem: str, model: Path, sha256: str, volatile: Path | None = None) -> None:
         """`stem` names the service; `model`, a file with this hash, is on trial. `volatile` as of `CrashMarks`."""
         self._marks = CrashMarks(state_dir, f"{stem}.trial", volatile)
-        self._lock = FileLock(state_dir / f"{stem}.trial.lock")
         self._model = model
         self._digest = digest_of(sha256.encode())
         self._slot: Slot | None = None
@@ -51,23 +49,20 @@ class TrialMarks:
         """Whether the trial was at work when the process died last."""
 
     def open(self) -> str:
-        """Takes over what an earlier life left: why the trial is given up, "" where it is not. Where nothing can be
-        written it goes on without marks, and says so."""
+        """Takes over what an earlier life left: why the trial is given up, "" where it is not. Where no memory can be
+        had it goes on without marks, and says so."""
         file = self._model.name
         try:
-            holder = self._lock.acquire("the marks of a trial")
-            if holder is None:
-                self.died = self._marks.open() > 0
+            self.died = self._marks.open() > 0
         except OSError as exc:
-            holder = str(exc)
-        if holder is not None:
+            reason = "another process holds the marks" if isinstance(exc, BlockingIOError) else str(exc)
             text = "the trial is not marked: an input that kills the process in it will do so again"
-            log.warning(text, extra={"model": file, "reason": holder or "another process holds the marks"})
+            log.warning(text, extra={"model": file, "reason": reason})
             return ""
         if self._marks.convicted(self._digest):
             return (
                 f"the process died twice while {file} was at work: it is given up "
-                f"(to have it tried again, delete {self._marks.suspects_file.name} in the state folder)"
+                f"(to have it tried again, delete {self._marks.kept})"
             )
         if self.died:
             log.warning("the process died while the trial was at work", extra={"model": file, "given up at": 2})
@@ -88,4 +83,3 @@ class TrialMarks:
         """A clean end, the trial's thread with it."""
         self._slot = None
         self._marks.close()
-        self._lock.release()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 
 import pytest
 from support.dying import die
+from support.powercut import build_shim
 from support.processes import PATIENCE_S, until
 from support.updating import write_model
 
@@ -47,12 +49,12 @@ def killer(tmp_path):
 
 @pytest.fixture
 def start(edge_run, flowers, broker, tmp_path, killer):
-    def begin(*flags):
+    def begin(*flags, **environ):
         return edge_run(
             *("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--decoder", "killer"),
             *("--task", "regress", "--state-dir", tmp_path / "state", "--stats-interval", "0.5"),
             *flags,
-            environ=killer,
+            environ={**killer, **environ},
         )
 
     return begin
@@ -81,6 +83,30 @@ def test_a_restart_loop_ends_after_two_deaths_and_the_others_have_their_results(
     (error,) = listener.of("error")
     assert "the process died each time this input was under way" in error["reason"]
     until(lambda: listener.wait_for("stats")[-1]["dropped"].get("input-crash") == 1, "it is counted")
+
+
+def test_a_restart_loop_ends_on_a_full_disk_too_and_the_others_have_their_results(
+    start, broker, client, flowers, tmp_path
+):
+    listener, fails = client(broker.port, "edge/pi/flowers/#"), tmp_path / "fails"
+    fails.touch()
+    full = {"LD_PRELOAD": build_shim(tmp_path), "DISKSHIM_ROOT": tmp_path / "state", "DISKSHIM_FAIL": fails}
+    process, deaths = start(**full), []
+    listener.wait_for_text("edge/pi/flowers/status", b"online")
+    fails.write_text(str(errno.ENOSPC))
+    for number in (1, 666, 3):
+        listener.publish(INPUT, {"id": number, **flowers.rows[0], flowers.names[0]: number})
+
+    def all_there():
+        nonlocal process
+        if (code := process.process.poll()) is not None:
+            deaths.append(code)
+            process = start(**full)  # as systemd does
+        return {r["input_id"] for r in listener.of("result")} == {1, 3} and bool(listener.of("error"))
+
+    until(all_there, "the results of all others, and the error")
+    assert deaths == [-signal.SIGKILL] * 2
+    assert "a power cut would forget them" in process.said()
 
 
 def test_a_file_of_a_folder_that_kills_the_process_is_left_out_too_and_said(start, broker, client, flowers, tmp_path):

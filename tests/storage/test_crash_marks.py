@@ -191,6 +191,80 @@ def test_nothing_is_written_to_the_state_folder_while_all_goes_well(at_work, tmp
     assert not (tmp_path / "state").exists()
 
 
+@pytest.fixture
+def disk_that_takes_nothing(tmp_path):
+    """Where the state folder should be stands a file, until `mend`."""
+    (tmp_path / "state").write_text("a file in its place")
+    return (tmp_path / "state").unlink
+
+
+def test_a_restart_loop_ends_where_the_disk_takes_nothing_too(lives, die, disk_that_takes_nothing, tmp_path):
+    die(BAD)
+    die(BAD, GOOD)
+    marks = lives()
+    marks.open()
+
+    assert (marks.convicted(BAD), marks.suspects(GOOD), marks.convicted(GOOD)) == (True, True, False)
+    (file,) = (tmp_path / "run").iterdir()
+    assert marks.kept == str(file)
+
+
+def test_what_the_disk_did_not_take_is_written_when_it_does_and_then_the_disk_is_asked(
+    lives, die, disk_that_takes_nothing, tmp_path
+):
+    die(BAD)
+    die(BAD)
+    marks = lives()
+    marks.open()
+    disk_that_takes_nothing()
+    marks.close()
+    written = tmp_path / "state" / "pi.m.suspects.json"
+    assert json.loads(written.read_bytes()) == {BAD.hex(): 2}
+    later = lives()
+    later.open()
+    assert later.kept == "pi.m.suspects.json in the state folder"
+    later.close()
+    written.unlink()
+    again = lives()
+    again.open()
+
+    assert not again.suspects(BAD)
+
+
+def test_an_acquittal_that_the_disk_did_not_take_holds_in_the_next_life(lives, die, tmp_path):
+    die(BAD)
+    marks = lives()
+    marks.open()
+    (tmp_path / "state").rename(tmp_path / "aside")
+    (tmp_path / "state").write_text("a file in its place")
+    marks.acquit(BAD)
+    marks.close()
+    (tmp_path / "state").unlink()
+    (tmp_path / "aside").rename(tmp_path / "state")
+    later = lives()
+    later.open()
+
+    assert not later.suspects(BAD)
+    assert json.loads((tmp_path / "state" / "pi.m.suspects.json").read_bytes()) == {}
+
+
+def test_where_the_disk_takes_nothing_as_many_are_kept_as_on_it(lives, die, disk_that_takes_nothing):
+    digests = [digest_of(str(n).encode()) for n in range(SUSPECTS_MOST + 10)]
+    for at in range(0, len(digests), TOGETHER_MOST):
+        die(*digests[at : at + TOGETHER_MOST])
+    marks = lives()
+    marks.open()
+
+    assert [marks.suspects(d) for d in digests] == [False] * 10 + [True] * SUSPECTS_MOST
+
+
+def test_the_space_for_marks_is_taken_when_they_are_opened(lives, tmp_path):
+    lives().open()
+    (file,) = (tmp_path / "run").iterdir()
+
+    assert file.stat().st_blocks * 512 >= file.stat().st_size
+
+
 def test_a_file_of_another_name_s_that_points_elsewhere_is_not_followed(lives, at_work, tmp_path):
     at_work().close()
     (file,) = (tmp_path / "run").iterdir()

@@ -200,4 +200,5 @@ int fallocate(int fd, int mode, off_t offset, off_t size) {
     if (path_of(fd, path)) { errno = EOPNOTSUPP; return -1; }
     return syscall(SYS_fallocate, fd, mode, offset, size);
 }
-int posix_fallocate(int fd, off_t offset, off_t size) { (void)fd; (void)offset; (void)size; return EOPNOTSUPP; }
+int posix_fallocate(int fd, off_t offset, off_t size) { return fallocate(fd, 0, offset, size) == 0 ? 0 : errno; }
+int posix_fallocate64(int fd, off64_t offset, off64_t size) { return posix_fallocate(fd, offset, size); }

@@ -112,10 +112,23 @@ def test_two_processes_of_one_name_do_not_take_each_other_s_marks(
     marks.close()
 
 
-def test_a_folder_that_takes_nothing_is_told_and_the_trial_runs_without_marks(
+def test_a_folder_that_takes_nothing_changes_nothing_for_it(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "state").write_text("a file in its place")
+    a_life_that_is_killed(folder)
+    a_life_that_is_killed(folder)
+
+    said, died = the_next(folder)
+
+    assert (said != "", died) == (True, True)
+    assert f"delete {folder / 'run'}" in said
+    assert "a power cut would forget them" in caplog.text
+
+
+def test_without_any_place_for_the_marks_it_is_told_and_the_trial_runs_without(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (folder / "state").write_text("a file in its place")
+    (folder / "run").rmdir()
 
     assert the_next(folder) == ("", False)
     assert "the trial is not marked" in caplog.text
