@@ -91,6 +91,8 @@ def _require_use(core: Core) -> None:
     for kind, value in settings.capture.rules:
         if kind.startswith("score") and manifest.task not in SCORED:
             raise ConfigError(f"--capture {kind}{value:g}: {file} does {manifest.task}, which has no score")
+        if kind.startswith("score") and manifest.task != "anomaly" and not 0 < float(value) < 1:
+            log.warning("a rule picks every sample, or none: scores go from 0 to 1", extra={"rule": f"{kind}{value:g}"})
         if kind == "class":
             _require_class(manifest, file, str(value))
 

@@ -118,19 +118,20 @@ class UpdateTrial:
         _log(self._told)
         if not ended:  # nor is it closed: it is still at work
             return Proof("it did not come to an end with a live sample that it was tried on")
-        proof = _judged(report, proving.limits(settings), short=trial.lacked_memory)
+        proof = _judged(report, proving.limits(settings), trial.skip_reason, short=trial.lacked_memory)
         if proof.reason:
             other.drop()
         return proof
 
 
-def _judged(report: Report, limits: gates.Limits, *, short: bool) -> Proof:
-    """`short`: it broke off for want of memory. A sample that an engine had no memory for is a skipped one like any
-    other, so where little is left skipping says nothing of the model either."""
+def _judged(report: Report, limits: gates.Limits, why: str, *, short: bool) -> Proof:
+    """`why` a sample was skipped by the new model alone. `short`: it broke off for want of memory. A sample that an
+    engine had no memory for is a skipped one like any other, so where little is left skipping says nothing of the model
+    either."""
     if report.verdict.word == "broken":
         return Proof(f"on trial: {report.verdict.reason}" if short else report.verdict.reason, again=short)
     skipped = report.skipped
-    found = Tried(report.samples, report.agreement or 0.0, int(skipped.trial), int(skipped.running))
+    found = Tried(report.samples, report.agreement or 0.0, int(skipped.trial), int(skipped.running), why)
     reason = gates.tried(found, limits)
     if not reason or not skipped.trial or not (shortage := gates.memory(memory.available(), limits)):
         return Proof(reason)

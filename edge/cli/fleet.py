@@ -1,6 +1,7 @@
 """`edge-fleet`: which model which devices get."""
 
 # Not `from __future__ import annotations`: `options.of` reads the annotations.
+import datetime
 import functools
 import http.server
 import importlib
@@ -11,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Struct
 
 from edge import __version__
@@ -37,7 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edge.tools.fleet.repository import Repository
     from edge.tools.fleet.status import Heard
-    from edge.updates.release import Release
+    from edge.updates.release import Channel, Release
 
 Command = Literal["init", "add", "rollout", "promote", "pause", "withdraw", "renew", "serve", "status", "wait", "keys",
                   "publish", "install", "follow", "drift", "collect"]  # fmt: skip
@@ -106,11 +106,6 @@ class WaitArguments(BrokerArguments, frozen=True, kw_only=True):
     ] = None
 
 
-class StatusArguments(BrokerArguments, frozen=True, kw_only=True):
-    dir: Annotated[Path, Flag("the repository's folder", parsers.path, "DIR", positional=True)]
-    as_json: Annotated[bool, Flag("as JSON", name="json")] = False
-
-
 def main() -> None:
     """Exit codes: 0 done, 1 bug, 2 usage, 3 model, 4 disk, 5 nothing heard, or not what was waited for."""
     try:
@@ -170,14 +165,29 @@ def _init(where: InitArguments) -> None:
 def _renew(where: Where) -> None:
     repository = open_repository(where)
     repository.require()
+    from edge.tools.fleet import status
+
     repository.renew()
     say(f"signed for {where.timestamp_days} days")
+    ends = {role: when for role, when in repository.expiries() if role not in ("snapshot", "timestamp")}
+    for line in status.endings(ends, datetime.datetime.now(datetime.UTC)):
+        sys.stderr.write(printable(f"edge-fleet: {line}") + "\n")  # cron tells it, for nothing else of it will
 
 
 def _withdraw(args: ChangeArguments) -> None:
     repository, model = _of_model(args)
     gone = repository.withdraw(model, args.channel, args.version)
-    say(f"{model} {gone.version} is no longer in {args.channel}")
+    say(f"{model} {gone.version} is no longer in {args.channel}: {_after(repository.held(model, args.channel))}")
+
+
+def _after(channel: "Channel") -> str:
+    """What devices do whose version was withdrawn: a release that is for nobody takes none of them."""
+    from edge.tools.fleet.status import percent
+
+    offers = [f"{r.version} (for {percent(r.share)} of the devices)" for r in channel.releases if r.share]
+    if offers:
+        return f"devices that run it go to what is there beside it, {', '.join(offers)}"
+    return "nothing else there is rolled out, so devices that run it stay with it; edge-fleet rollout"
 
 
 def _pause(args: ChangeArguments) -> None:
@@ -215,25 +225,13 @@ def _serve(args: ServeArguments) -> None:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not there; edge-fleet init {args.dir} makes it")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", args.port), handler) as server:
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", args.port), handler)
+    except OSError as exc:
+        raise ConfigError(f"--port {args.port}: {exc.strerror}; another --port, maybe") from exc
+    with server:
         say(f"http://127.0.0.1:{server.server_address[1]} until Ctrl-C; for trying out only")
         server.serve_forever()
-
-
-def _status(args: StatusArguments) -> None:
-    repository = open_repository(Where(dir=args.dir))
-    repository.require()
-    from edge.tools.fleet import status
-
-    offers = status.offered(repository)
-    heard = _heard(args) if args.mqtt is not None else None
-    expiries = {role: when.isoformat() for role, when in repository.expiries()}
-    if args.as_json:
-        say(msgspec.json.encode({"offered": offers, "heard": heard, "expires": expiries}).decode())
-        return
-    for line in status.lines(offers, heard):
-        say(line)
-    say(f"\nthe time stamp runs out {expiries['timestamp']}; edge-fleet renew")
 
 
 def _heard(args: BrokerArguments) -> "list[Heard]":
@@ -307,11 +305,11 @@ HERE: Mapping[Command, tuple[type[Struct], Callable[[Any], None]]] = {
     "withdraw": (ChangeArguments, _withdraw),
     "renew": (Where, _renew),
     "serve": (ServeArguments, _serve),
-    "status": (StatusArguments, _status),
     "wait": (WaitArguments, _wait),
 }
 ELSEWHERE: Mapping[Command, str] = {
     "add": "fleet_add",
+    "status": "fleet_status",
     "follow": "fleet_follow",
     "publish": "fleet_publish",
     "install": "fleet_install",

@@ -28,6 +28,9 @@ from edge.trial.differences import Difference
 
 log = logging.getLogger("edge.trial")
 
+CLOSE_MS = 0.5
+"""Two models that are no further apart than this are equally fast, whatever the ratio: the one that runs may be given
+samples that wait by the dozen, the one on trial is given one at a time."""
 LOOK_AGAIN_S = 0.5
 RESTS = 3
 LATENCIES = 1000
@@ -76,7 +79,7 @@ class Both(msgspec.Struct, frozen=True):
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """`samples` were answered by both, `passed_over` by the running model alone for want of time. `latency_ms` are
-    medians of whole samples; None before the first."""
+    medians of whole samples; None before each has answered one."""
 
     model: ModelRef
     trial: ModelRef
@@ -115,6 +118,8 @@ class Trial:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._over = self._broken = ""
+        self.skip_reason = ""
+        """Of the newest sample that the second model alone skipped: why. It may quote the sample."""
         self.lacked_memory = False
         """Whether it broke off for want of memory, which says nothing of the model."""
         self._began_anew()
@@ -165,7 +170,8 @@ class Trial:
     def report(self) -> Report:
         """How it stands now."""
         with self._lock:
-            latency = Both(*(_median(self._latencies[n]) for n in ("running", "trial"))) if self._samples else None
+            answered = all(self._latencies.values())
+            latency = Both(*(_median(self._latencies[n]) for n in ("running", "trial"))) if answered else None
             return Report(
                 model=self._running,
                 trial=self._pipeline.identity.model,
@@ -184,12 +190,14 @@ class Trial:
             return Verdict("broken", self._broken)
         if self._over:
             return Verdict("ended", self._over)
-        if samples < limits.samples or latency is None:
+        if samples < limits.samples:
             return Verdict("undecided", f"{samples} of {limits.samples} samples were answered by both")
         more = self._skipped["trial"] - self._skipped["running"]
         if more > limits.skips * samples:
-            return Verdict("worse", f"it skips {more} samples more than the model that runs")
-        if latency.trial > limits.latency * latency.running:
+            return Verdict("worse", f"it skips {more} samples more than the model that runs: {self.skip_reason}")
+        if latency is None:
+            return Verdict("undecided", f"{samples} samples came that neither of the two could answer")
+        if latency.trial > max(limits.latency * latency.running, latency.running + CLOSE_MS):
             return Verdict("worse", f"it takes {latency.trial:.3g} ms, the model that runs {latency.running:.3g} ms")
         if self._agreed < limits.agreement * samples:
             return Verdict("differs", f"they agree on {self._agreed / samples:.1%}, {limits.agreement:.0%} are wanted")
@@ -243,6 +251,8 @@ class Trial:
         for name, outcome in (("running", own), ("trial", other)):
             if isinstance(outcome, Skipped):
                 self._skipped[name] += 1
+                if name == "trial" and isinstance(own, Result):
+                    self.skip_reason = outcome.reason
             else:
                 timing = outcome.timing_ms
                 self._latencies[name].append(timing.preprocess + timing.infer + timing.postprocess)

@@ -62,13 +62,14 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """What a trial has seen: samples that both models were given, the share of them on which they agree, and how many
-    each of the two skipped."""
+    """What a trial has seen: samples that both models were given, the share of them on which they agree, how many
+    each of the two skipped, and why the newest that the new one alone did."""
 
     samples: int
     agreement: float
     skipped: int
     skipped_before: int
+    why: str = ""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -111,7 +112,7 @@ def tried(found: Tried, limits: Limits) -> str:
     if _too_many(found.skipped, found.samples, found.skipped_before / found.samples, limits):
         return (
             f"it skips {found.skipped} of {found.samples} live samples, the model that runs {found.skipped_before}; "
-            f"--updates-skips allows {limits.skips:.1%} more"
+            f"--updates-skips allows {limits.skips:.1%} more" + (f"; of one it says: {found.why}" if found.why else "")
         )
     if found.agreement < limits.agreement:
         return (

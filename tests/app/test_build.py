@@ -103,6 +103,13 @@ def test_what_cannot_be_built_is_an_error_before_anything_is_started(built, flag
         built("--mqtt", "none", *flags)
 
 
+@pytest.mark.parametrize(("rule", "said"), [("score<60", True), ("score>1", True), ("score<0.6", False)])
+def test_a_rule_beyond_what_scores_are_is_said_at_the_start(built, caplog, rule, said):
+    built("--mqtt", "none", "--source", "synthetic:1", "--task", "classify", "--capture", rule)
+
+    assert ("picks every sample, or none: scores go from 0 to 1" in caplog.text) == said
+
+
 def test_rules_of_rows_are_refused_for_a_model_of_pictures(built, tmp_path):
     pictures = onnxmodels.pictures(tmp_path / "p.onnx")
     with pytest.raises(ConfigError, match="--ignore-unknown is for models that take rows by name; this one"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -72,9 +74,14 @@ def made() -> Iterator[Make]:
     """Starts a trial of a model that answers so."""
     trials: list[Trial] = []
 
-    def make(infer: Callable[[float], float], limits: Limits | None = None, differs: Differs | None = None) -> Trial:
+    def make(
+        infer: Callable[[float], float],
+        limits: Limits | None = None,
+        differs: Differs | None = None,
+        now: Callable[[], int] = time.perf_counter_ns,
+    ) -> Trial:
         identity = Identity("d", OTHER, "classify", "trial")
-        pipeline = Pipeline(Engine(infer), Preparation(OneNumber()), hot_or_cold, ResultBuilder(identity))
+        pipeline = Pipeline(Engine(infer), Preparation(OneNumber(), now=now), hot_or_cold, ResultBuilder(identity))
         trials.append(Trial(pipeline, RUNNING, SystemClock(), limits or Limits(samples=3), differs=differs))
         trials[-1].start()
         return trials[-1]
@@ -153,10 +160,36 @@ def test_a_model_that_skips_what_the_other_answers_is_worse(made: Make) -> None:
 
 
 def test_a_slower_model_is_worse(made: Make) -> None:
-    report = given(made(lambda x: x), *[([1.0], [result("hot", infer_ms=1e-9)])] * 4)
+    """Its clock has gone on by a millisecond at each look."""
+    slow = made(lambda x: x, now=itertools.count(0, 1_000_000).__next__)
+    report = given(slow, *[([1.0], [result("hot", infer_ms=1.0)])] * 4)
 
     assert report.verdict.word == "worse"
-    assert "the model that runs 1e-09 ms" in report.verdict.reason or "ms" in report.verdict.reason
+    assert "ms, the model that runs 1 ms" in report.verdict.reason
+
+
+def test_microseconds_make_no_model_worse(made: Make) -> None:
+    """The one that runs takes less for each of a dozen at once than the other for one alone."""
+    apart = made(lambda x: x, now=itertools.count(0, 50_000).__next__)
+    report = given(apart, *[([1.0], [result("hot", infer_ms=0.001)])] * 4)
+
+    assert report.latency_ms.trial > 50 * report.latency_ms.running
+    assert report.verdict.word == "equal"
+
+
+def test_a_model_that_answers_nothing_has_no_latency_and_says_why_not(made: Make) -> None:
+    report = given(made(lambda x: float("nan")), *[([1.0], [result("hot")])] * 4)
+
+    assert report.latency_ms is None
+    assert report.verdict.reason.endswith("samples more than the model that runs: not a number")
+
+
+def test_where_neither_answers_anything_there_is_no_verdict(made: Make) -> None:
+    skipped = Skipped(1, "d/m/b/1", "", "d", "m", "test", 1, "no")
+    report = given(made(lambda x: float("nan")), *[([1.0], [skipped])] * 4)
+
+    assert (report.verdict.word, report.agreement) == ("undecided", 1.0)
+    assert report.verdict.reason.endswith("samples came that neither of the two could answer")
 
 
 def test_while_it_is_busy_samples_are_passed_over_and_nothing_waits(made: Make) -> None:

@@ -53,7 +53,8 @@ class MetadataFolder:
         try:
             signed = Metadata.from_file(str(path)).signed
         except (RepositoryError, OSError) as exc:
-            raise ConfigError(f"{path}: cannot be read: {exc}") from exc
+            way_out = "copy it back from where it is published, or from a backup"
+            raise ConfigError(f"{path}: cannot be read: {exc}; {way_out}") from exc
         assert isinstance(signed, (Root, Targets, Snapshot, Timestamp))
         return signed
 

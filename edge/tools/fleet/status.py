@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -12,6 +13,10 @@ from edge.tools.fleet import retained
 from edge.tools.fleet.repository import KeyRow, Repository
 from edge.tools.fleet.table import table
 from edge.updates.release import WHOLE
+
+SOON = {"timestamp": datetime.timedelta(days=5)}
+SOON_OTHERS = datetime.timedelta(days=60)
+"""What runs out within that is said to: a third of the time that it lives, or what a person needs to fetch a key."""
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -109,7 +114,7 @@ def lines(offers: Sequence[Offered], heard: Sequence[Heard] | None) -> Iterator[
     if heard is None:
         return
     yield ""
-    counted = Counter((h.model, h.version, _state(h)) for h in heard)
+    counted = Counter((h.model, h.version, state_of(h)) for h in heard)
     yield f"{len(heard)} heard"
     yield from table(
         ("model", "version", "state", "devices"), [(*key, str(count)) for key, count in sorted(counted.items())]
@@ -119,6 +124,26 @@ def lines(offers: Sequence[Offered], heard: Sequence[Heard] | None) -> Iterator[
         yield ""
         reasons = [(h.device, h.model, h.state, h.reason) for h in told]
         yield from table(("device", "model", "state", "reason"), reasons)
+
+
+def endings(expires: Mapping[str, datetime.datetime], now: datetime.datetime) -> Iterator[str]:
+    """Until when the time stamp holds; of the others those that end soon."""
+    for role, when in expires.items():
+        if role == "timestamp" or _soon(role, when - now):
+            name = "the time stamp" if role == "timestamp" else f"what is signed for {role}"
+            yield f"{name} {'ran' if when < now else 'runs'} out on {when:%Y-%m-%d}: {left(role, when - now)}"
+
+
+def left(role: str, time: datetime.timedelta) -> str:
+    """Until something that is signed runs out, and what to do then."""
+    mends = "edge-fleet renew" if role in ("snapshot", "timestamp") else f"edge-fleet keys rotate DIR {role}"
+    if time < datetime.timedelta():
+        return f"devices take nothing new; {mends}"
+    return f"{time.days} days left" + (f"; {mends}" if _soon(role, time) else "")
+
+
+def _soon(role: str, time: datetime.timedelta) -> bool:
+    return time < SOON.get(role, SOON_OTHERS)
 
 
 def key_lines(rows: Sequence[KeyRow]) -> Iterator[str]:
@@ -132,5 +157,6 @@ def _keys(row: KeyRow) -> str:
     return said if row.threshold == 1 else f"{row.threshold} of {said}"
 
 
-def _state(heard: Heard) -> str:
+def state_of(heard: Heard) -> str:
+    """In words."""
     return f"rolled-back from {heard.to}" if heard.state == "rolled-back" and heard.to else heard.state
