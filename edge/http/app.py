@@ -20,6 +20,7 @@ from edge.http import in_use, reach
 from edge.http.auth import Auth, Certificate, Token, check_tls, is_loopback
 from edge.http.options import Served, ServerOptions
 from edge.plugins.protocols import Clock
+from edge.telemetry import memory
 from edge.telemetry.metrics import Metrics
 
 try:
@@ -85,6 +86,7 @@ class HttpServer:
         self._stop: asyncio.Event | None = None
         self._ready = threading.Event()
         self._grpc: GrpcServer | None = None
+        self._giving_back: asyncio.TimerHandle | None = None
         self.grpc_port = 0
         """Where gRPC is answered; after `start`."""
         self._refused: ConfigError | None = None
@@ -211,7 +213,7 @@ class HttpServer:
         assert sock is not None
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         auth = Auth(self._token, (options.host, *options.names), tls=options.cert is not None)
-        budget = BodyBudget(options.max_body)
+        budget = BodyBudget(options.max_body, self._give_back_later)
         every = list(self._handlers.values())
         app = self._app = App(auth, options.limits, budget, every[0].admission, endpoints(every, catalog))
         shared = Shared(app, options.limits, budget, Date())
@@ -233,6 +235,18 @@ class HttpServer:
             await asyncio.gather(self._grpc.stop(options.grace_s), listener.stop(options.grace_s))
         else:
             await listener.stop(options.grace_s)
+
+    def _give_back_later(self) -> None:
+        """When no large body came for a while: to one that comes soon what is kept is of use."""
+        assert self._loop is not None
+        if self._giving_back is not None:
+            self._giving_back.cancel()
+        self._giving_back = self._loop.call_later(self._options.limits.give_back_s, self._give_back)
+
+    def _give_back(self) -> None:
+        assert self._loop is not None
+        self._giving_back = None
+        self._loop.run_in_executor(None, memory.give_back)
 
     async def _start_grpc(self, auth: Auth, budget: BodyBudget) -> GrpcServer | None:
         options = self._options

@@ -87,8 +87,14 @@ class Limits:
     """How long the answer to a wrong token is held back."""
     evict_after_s: float = 1.0
     """Idle so long, it may have to make room for another."""
+    call_begin_s: float = 5.0
+    """The beginning of a connection of gRPC, TLS included: of those none can be made to make room."""
+    call_idle_s: float = 15.0
+    """A connection of gRPC without calls: its clients connect anew by themselves."""
     sweep_s: float = 1.0
     """How often these are looked at."""
+    give_back_s: float = 5.0
+    """After the last large body, what was freed goes back to the system."""
 
 
 @dataclass(frozen=True, slots=True)

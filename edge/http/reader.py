@@ -25,6 +25,8 @@ PIPELINED_MOST = 256
 """Requests that may wait behind one on the same connection."""
 READ_TOGETHER = 4
 """Bodies of the largest size that may be held at once, from whatever connections."""
+LARGE = 4_000_000
+"""Bytes of bodies held at once after which the C library may have kept a multiple of them."""
 
 
 class NotHttp(Exception):  # noqa: N818 - a finding about bytes
@@ -38,11 +40,14 @@ class UnknownMethod(NotHttp):
 class BodyBudget:
     """Bytes of bodies that are held, of all connections. The event loop's own."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, emptied: Callable[[], None] = lambda: None) -> None:
+        """`emptied` is called when none is held any more, of many or large ones."""
         self.most = most
         """Of one body."""
         self._most_together = most * READ_TOGETHER
         self._held = 0
+        self._large = False
+        self._emptied = emptied
 
     def hold(self, request: Request, size: int) -> None:
         """Counts more of a request's body. Raises Refusal: 413, 503."""
@@ -61,7 +66,7 @@ class BodyBudget:
 
     def give_back(self, size: int) -> None:
         """What `take` counted."""
-        self._held -= size
+        self._let_go(size)
 
     @staticmethod
     def _too_many() -> Refusal:
@@ -69,9 +74,16 @@ class BodyBudget:
 
     def release(self, request: Request) -> None:
         """The request is answered, or refused: its body no longer counts."""
-        self._held -= request.size
+        self._let_go(request.size)
         request.size = 0
         request.body = b""
+
+    def _let_go(self, size: int) -> None:
+        self._large = self._large or self._held > LARGE
+        self._held -= size
+        if self._large and not self._held:
+            self._large = False
+            self._emptied()
 
     def too_large(self, size: int) -> Refusal:
         """For a body of so many bytes."""

@@ -81,6 +81,26 @@ def test_streams_that_never_send_make_room(serve, models):
         assert infer(site) == site.name
 
 
+def test_connections_with_an_idle_stream_each_lock_nobody_out(serve, models):
+    limits = Limits(evict_after_s=0.0, sweep_s=0.05, call_idle_s=0.1)
+    site = serve(onnxmodels.identity(models / "grpc_kept.onnx"), grpc=("127.0.0.1", 0), connections=MOST, limits=limits)
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST):
+            stack.enter_context(calls_without_a_message(site, "ModelStreamInfer", 1))
+        assert infer(site) == site.name
+
+
+@pytest.mark.parametrize("said", [b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0)])
+def test_connections_without_calls_lock_nobody_out_for_long(serve, models, said):
+    limits = Limits(call_begin_s=0.2, call_idle_s=0.2)
+    site = serve(onnxmodels.identity(models / "grpc_mute.onnx"), grpc=("127.0.0.1", 0), connections=MOST, limits=limits)
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", site.server.grpc_port), CLIENT_WAIT_S))
+            client.sendall(said)
+        assert infer(site) == site.name
+
+
 def test_connections_that_do_nothing_are_bounded(serve, models):
     site = serve(onnxmodels.identity(models / "grpc_raw.onnx"), grpc=("127.0.0.1", 0), connections=MOST)
     with contextlib.ExitStack() as stack:

@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from support import onnxmodels
-from support.http import Site, SlowEngine, in_threads, resident, tensor
+from support.http import CLIENT_WAIT_S, Site, SlowEngine, in_threads, resident, tensor
 from support.processes import PATIENCE_S, until
 
 from edge.app import assembly
 from edge.errors import SampleError
 from edge.http.options import Limits
+from edge.http.reader import LARGE
 from edge.http.scheduling import NICE, Admission, AdmissionOptions, CpuBudget, lower_priority
+from edge.telemetry import memory
 from edge.telemetry.metrics import Metrics
 from edge.testing.fakes import FakeClock
 
@@ -217,6 +219,20 @@ def test_large_bodies_are_bounded_together_too(serve, models):
     # Four of them fit together. Which one is the fifth is up to the order in which they are read.
     assert answers == [b"HTTP/1.1 503 Se"]
     until(lambda: site.post("/predict", whole).status == 200, "what they held is free again")
+
+
+def test_what_large_bodies_took_goes_back_to_the_system_when_no_more_come(serve, models, monkeypatch):
+    gone = threading.Event()
+    monkeypatch.setattr(memory, "give_back", gone.set)
+    site = serve(onnxmodels.identity(models / "gives_back.onnx"), limits=Limits(give_back_s=0.0))
+    site.post("/predict", b" " * (LARGE // 2) + b"[1,2,3]")
+    assert site.get("/health").status == 200
+    assert not gone.is_set()
+
+    answer = site.post("/predict", b" " * LARGE + b"[1,2,3]")
+
+    assert answer.status == 200
+    assert gone.wait(CLIENT_WAIT_S)
 
 
 def test_a_client_that_goes_in_the_middle_of_its_body_holds_nothing_any_more(serve, models):

@@ -180,8 +180,19 @@ class Reading:
             raise Refusal(503, f"{self._most} calls wait for their messages already; try again", RETRY)
         min(waiting, key=lambda w: (w.state, w.since)).end("other calls needed the place; try again")
 
+    def _bound_idle(self, now: float) -> None:
+        """Each may be a connection's only call, and hold its place: as many as there may be calls would lock others
+        out, of whom then no call comes. The connection of one that is ended has its time without calls."""
+        latest = now - self._limits.evict_after_s
+        idle = [w for w in self._waits.values() if w.state is _State.IDLE and not w.reason]
+        past = len(idle) - (self._most - self._most // 4)
+        if past > 0:
+            for wait in sorted((w for w in idle if w.since <= latest), key=lambda w: w.since)[:past]:
+                wait.end("other calls needed the place; try again")
+
     def _sweep(self) -> None:
         now = self._loop.time()
+        self._bound_idle(now)
         crowded = any(wait.state is _State.QUEUES for wait in self._waits.values())
         within_s = min(CROWDED_S, self._limits.body_s) if crowded else self._limits.body_s
         for wait in self._waits.values():

@@ -111,8 +111,8 @@ class GrpcServer:
                 ("grpc.http2.lookahead_bytes", WINDOW),
                 ("grpc.max_allowed_incoming_connections", options.most),
                 ("grpc.max_concurrent_streams", options.most),
-                ("grpc.server_handshake_timeout_ms", int(limits.head_s * 1000)),
-                ("grpc.max_connection_idle_ms", int(limits.keep_alive_s * 1000)),  # a client connects anew by itself
+                ("grpc.server_handshake_timeout_ms", int(limits.call_begin_s * 1000)),
+                ("grpc.max_connection_idle_ms", int(limits.call_idle_s * 1000)),
                 ("grpc.so_reuseport", 0),  # else two servers could share a port, and each get some of the requests
             ],
         )
