@@ -8,6 +8,7 @@ Task = Literal["classify", "detect", "regress", "anomaly", "segment", "keypoints
 Layout = Literal["NHWC", "NCHW"]
 Color = Literal["RGB", "BGR", "GRAY"]
 Resize = Literal["stretch", "letterbox", "letterbox-topleft", "crop"]
+Resample = Literal["", "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 Activation = Literal["", "softmax", "sigmoid"]
 """What turns scores into probabilities; "": nothing."""
 

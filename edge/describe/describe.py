@@ -128,6 +128,7 @@ class _Describer:
             resize=preset.resize,
             pad=preset.pad,
             antialias=preset.antialias,
+            resample=preset.resample,
             crop_fraction=preset.crop_fraction,
             mean=preset.mean,
             std=preset.std,
@@ -153,10 +154,9 @@ class _Describer:
             self._guesses.append(f"--input-size {image.size[0]}x{image.size[1]}")
         if preset.sure:
             return
-        if image.mean:
-            self._guesses.append("--mean " + ",".join(f"{v:g}" for v in image.mean))
-        if image.std:
-            self._guesses.append("--std " + ",".join(f"{v:g}" for v in image.std))
+        for flag, numbers in (("--mean", image.mean), ("--std", image.std)):
+            if numbers:
+                self._guesses.append(f"{flag} " + ",".join(f"{v:g}" for v in numbers))
         self._warnings.append(
             f"the file does not say how pixels become numbers: {preset.in_words()} is a guess; "
             "--mean and --std say otherwise"

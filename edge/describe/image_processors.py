@@ -12,8 +12,11 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from edge.data.vocabulary import Resample
 from edge.describe.metadata import Pictures, Resize
 
+_PILLOW: tuple[Resample, ...] = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
+"""In the order of Pillow's numbers."""
 _Fitting = tuple[tuple[int, int] | None, Resize | None, float]
 
 
@@ -25,6 +28,9 @@ def hugging_face(content: Mapping[str, Any]) -> Pictures | None:
     mean, std = _numbers(content, "image_mean"), _numbers(content, "image_std")
     normalises = bool(content.get("do_normalize", True) and mean and std)
     mean, std = (mean, std) if normalises else ((), (1.0,))
+    again = _numbers(content, "image_std") if content.get("include_top") else ()
+    if again:  # EfficientNet divides by the deviation a second time: its file holds the roots of ImageNet's
+        std = tuple((np.array(std) * np.array(again)).tolist())
     offset = 1.0 if content.get("rescale_offset") else 0.0  # EfficientNet: pixels to -1..1 before the rest
     size, resize, fraction = _fitting(content)
     return Pictures(
@@ -33,6 +39,7 @@ def hugging_face(content: Mapping[str, Any]) -> Pictures | None:
         size=size,
         resize=resize or "",
         crop_fraction=fraction,
+        resample=_resample(content.get("resample")) if content.get("do_resize", True) else "",
         pad=0 if resize == "letterbox-topleft" else None,
         color="BGR" if content.get("do_flip_channel_order") else "RGB",
     )
@@ -46,7 +53,7 @@ def _fitting(content: Mapping[str, Any]) -> _Fitting:
     if content.get("do_center_crop") and crop:
         if isinstance(size, dict) and (rectangle := _rectangle(size)):  # BEiT: the form is lost before the cut
             return crop, "stretch", min(1.0, round(crop[0] / rectangle[0], 4))
-        whole = shortest or _whole(size) or min(crop)
+        whole = _before_crop(content, shortest) or _whole(size) or min(crop)
         return crop, "crop", min(1.0, round(min(crop) / whole, 4)) if whole else 1.0
     if shortest and "crop_pct" in content:  # ConvNeXt
         square, share = (shortest, shortest), _above_0(content["crop_pct"] or 1.0, "crop_pct")
@@ -56,6 +63,25 @@ def _fitting(content: Mapping[str, Any]) -> _Fitting:
         return (min(wide, longest) if longest else wide, shortest), "letterbox-topleft", 1.0
     rectangle = _rectangle(size)
     return (rectangle, "stretch", 1.0) if rectangle else (None, None, 1.0)
+
+
+def _before_crop(content: Mapping[str, Any], shortest: int) -> int:
+    """How long the shorter side is before the middle is cut out."""
+    if shortest and "crop_pct" in content:  # PoolFormer
+        return int(shortest / _above_0(content["crop_pct"] or 1.0, "crop_pct"))
+    levit = str(content.get("image_processor_type", content.get("feature_extractor_type", ""))).startswith("Levit")
+    return int(256 / 224 * shortest) if levit else shortest
+
+
+def _resample(value: object) -> Resample:
+    """The kernel by Pillow's number, or by its name (timm, torchvision)."""
+    if value is None or value == "random":  # timm: of the training alone
+        return ""
+    name = _PILLOW[value] if type(value) is int and 0 <= value < len(_PILLOW) else value
+    kernel = name.lower().rpartition(".")[2] if isinstance(name, str) else name
+    if kernel not in _PILLOW:
+        raise ValueError(f"the way to resize {str(value)[:60]!r} is unknown ({', '.join(_PILLOW)})")
+    return kernel
 
 
 def _edges(content: Mapping[str, Any]) -> tuple[int, int]:
@@ -84,6 +110,7 @@ def timm(content: Mapping[str, Any]) -> Pictures | None:
         size=(sides[1], sides[0]) if len(sides) == 2 and all(sides) else None,
         resize="crop" if content.get("crop_mode", "center") == "center" else "stretch",
         crop_fraction=min(1.0, _above_0(content.get("crop_pct") or 1.0, "crop_pct")),
+        resample=_resample(content.get("interpolation")),
     )
 
 
@@ -99,6 +126,7 @@ def torchvision(content: Mapping[str, Any]) -> Pictures | None:
         size=crop or resize,
         resize="crop" if crop else "stretch" if resize else "",
         crop_fraction=fraction,
+        resample=_resample(content.get("interpolation")),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from edge.data.vocabulary import Activation, Task
+from edge.data.vocabulary import Activation, Resample, Task
 
 Resize = Literal["stretch", "letterbox", "letterbox-topleft", "crop"]
 
@@ -20,6 +20,7 @@ class Pictures(msgspec.Struct, frozen=True):
     """Width and height."""
     resize: Resize | Literal[""] = ""
     crop_fraction: float = 1.0
+    resample: Resample = ""
     pad: int | None = None
     color: Literal["RGB", "BGR"] = "RGB"
 

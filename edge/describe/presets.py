@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from edge.data.normalization import understand
 from edge.data.tensor import TensorSpec
-from edge.data.vocabulary import Color, Resize
+from edge.data.vocabulary import Color, Resample, Resize
 from edge.describe.metadata import Metadata
 from edge.describe.neighbours import NEIGHBOURS
 from edge.describe.overrides import Overrides
@@ -38,6 +38,7 @@ class Preset(msgspec.Struct, frozen=True):
     resize: Resize = "stretch"
     pad: int = 114
     antialias: bool = True
+    resample: Resample = ""
     crop_fraction: float = 1.0
     sure: bool = True
     why: str = ""
@@ -135,6 +136,7 @@ def _as_embedded(preset: Preset, metadata: Metadata) -> Preset:
         color=pictures.color if pictures.color == "BGR" else preset.color,
         resize=pictures.resize or preset.resize,
         crop_fraction=pictures.crop_fraction if pictures.resize else preset.crop_fraction,
+        resample=pictures.resample,
         pad=preset.pad if pictures.pad is None else pictures.pad,
         sure=True,
         why=metadata.pictures_from,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from edge.data.vocabulary import Activation, Color, Layout, Resize
+from edge.data.vocabulary import Activation, Color, Layout, Resample, Resize
 from edge.data.vocabulary import Task as Task
 from edge.errors import ModelError
 
@@ -68,6 +68,9 @@ class Input(Struct, frozen=True, kw_only=True):
     pad: int = 114
     antialias: bool = True
     """False: plain bilinear sampling also where a picture shrinks, as OpenCV does it."""
+    resample: Resample = ""
+    """Resized by exactly this kernel, widened where a picture shrinks, as Pillow does it; "": bilinear, smoothed nearly
+    so where `antialias` says it, in a third of the time."""
     crop_fraction: float = 1.0
     """With `crop`: the share of the shorter side that is kept (0.875 for 224 out of 256), with `stretch` of each."""
     mean: tuple[float, ...] = ()

@@ -64,6 +64,16 @@ def opened(path: Path, *flags: str) -> loading.Loaded:
         ({"do_normalize": False, "size": 96, "crop_pct": 0.875}, ((), (255.0,), "crop", 0.875)),
         ({"do_normalize": False, "size": {"shortest_edge": 384}, "crop_pct": 1.0}, ((), (255.0,), "stretch", 1.0)),
         ({"do_normalize": False, "size": 96}, ((), (255.0,), "stretch", 1.0)),
+        # PoolFormer and LeViT resize to more than the shortest edge that their files name, and cut the middle out.
+        ({"do_normalize": False, "do_center_crop": True, "size": {"shortest_edge": 96}, "crop_pct": 0.9,
+          "crop_size": {"height": 96, "width": 96}}, ((), (255.0,), "crop", 0.9057)),
+        ({"image_processor_type": "LevitImageProcessor", "do_normalize": False, "do_center_crop": True,
+          "size": {"shortest_edge": 98}, "crop_size": {"height": 98, "width": 98}}, ((), (255.0,), "crop", 0.875)),
+        # EfficientNet divides by its deviations twice, unless its last layer was left out.
+        ({"image_mean": [0.485, 0.456, 0.406], "image_std": [0.47853944, 0.4732864, 0.47434163], "include_top": True},
+         ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "stretch", 1.0)),
+        ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "include_top": False},
+         ((127.5,) * 3, (127.5,) * 3, "stretch", 1.0)),
     ],
 )  # fmt: skip
 def test_a_preprocessor_configuration_says_how_pixels_become_numbers(file, said, expected):
@@ -73,6 +83,32 @@ def test_a_preprocessor_configuration_says_how_pixels_become_numbers(file, said,
     assert (image.mean, image.std, image.resize, image.crop_fraction) == expected
     assert found.reasons["inputs.mean"] == "preprocessor_config.json"
     assert not any("--mean" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "expected"),
+    [
+        ("preprocessor_config.json", {"do_normalize": False, "resample": 3}, "bicubic"),
+        ("preprocessor_config.json", {"do_normalize": False, "resample": 0}, "nearest"),
+        ("preprocessor_config.json", {"do_normalize": False, "do_resize": False, "resample": 3}, ""),
+        ("preprocessor_config.json", {"do_normalize": False}, ""),
+        ("config.json", {"pretrained_cfg": {"mean": [0.5], "std": [0.5], "interpolation": "bicubic"}}, "bicubic"),
+        ("config.json", {"pretrained_cfg": {"mean": [0.5], "std": [0.5], "interpolation": "random"}}, ""),
+        ("transforms.json", {"mean": [0.5], "std": [0.5], "interpolation": "InterpolationMode.BILINEAR"}, "bilinear"),
+    ],
+)
+def test_a_file_beside_the_model_says_by_which_kernel_pictures_are_resized(file, name, said, expected):
+    extra = {"do_rescale": True} if name == "preprocessor_config.json" else {}
+    (file.parent / name).write_text(json.dumps({**extra, **said}))
+    (image,) = describe(build(file, picture(96), {"logits": random(1, 5, low=-4)})).manifest.inputs
+    assert image.resample == expected
+
+
+def test_a_kernel_that_nobody_knows_leaves_the_file_out_with_its_reason(file):
+    said = {"do_rescale": True, "do_normalize": False, "resample": 9}
+    (file.parent / "preprocessor_config.json").write_text(json.dumps(said))
+    found = describe(build(file, picture(96), {"logits": random(1, 5, low=-4)}))
+    assert any("left out: the way to resize '9' is unknown" in w for w in found.warnings)
 
 
 PROBLEMS = {"multi_label_classification": "sigmoid", "single_label_classification": "softmax", None: "softmax"}

@@ -18,6 +18,7 @@ from edge.data.tensor import Array, TensorSpec, numpy_dtype, quantize
 from edge.errors import ModelError
 from edge.model.manifest import Input
 from edge.preprocess.image.decode import opencv
+from edge.preprocess.image.resample import Resampler, Span
 
 _FREE_MOST = 8
 """Tensors kept for the next pictures: three that wait, one in the model, one being filled, and a few more for a
@@ -49,6 +50,7 @@ class Filler:
         self._fitted = np.full((height, width, 3), part.pad, np.uint8)
         self._last: tuple[int, int] | None = None
         self._geometry = Frame(width, height)
+        self._resampler: Resampler | None = None
         self._shape = (1, channels, height, width) if self._planar else (1, height, width, channels)
         self._dtype = numpy_dtype(spec.dtype)
         self._free: deque[Array] = deque(maxlen=_FREE_MOST)
@@ -90,13 +92,18 @@ class Filler:
         height, width = pixels.shape[:2]
         if self._last != (width, height):
             self._last = (width, height)
-            self._geometry = fit(width, height, self._size, self._part.resize, self._part.crop_fraction)
+            self._resampler = None
+            whole = bool(self._part.resample)
+            self._geometry = fit(width, height, self._size, self._part.resize, self._part.crop_fraction, whole=whole)
             self._fitted[:] = self._part.pad
         frame = self._geometry
         target = self._size
         if self._part.resize == "crop" or self._part.crop_fraction < 1:
             left, top = max(0.0, -frame.offset_x / frame.scale_x), max(0.0, -frame.offset_y / frame.scale_y)
             right, bottom = left + target[0] / frame.scale_x, top + target[1] / frame.scale_y
+            if self._part.resample:
+                self._resample(pixels, target, self._fitted, (left, right), (top, bottom))
+                return frame
             cut = pixels[
                 round(top) : max(round(bottom), round(top) + 1), round(left) : max(round(right), round(left) + 1)
             ]
@@ -107,9 +114,17 @@ class Filler:
         view = self._fitted[y : y + inner[1], x : x + inner[0]]
         if inner == (width, height):
             np.copyto(view, pixels)
+        elif self._part.resample:
+            self._resample(pixels, inner, view, (0, width), (0, height))
         else:
             resize(pixels, inner, view, antialias=self._part.antialias)
         return frame
+
+    def _resample(self, pixels: Array, size: tuple[int, int], target: Array, across: Span, down: Span) -> None:
+        if self._resampler is None:
+            source = (pixels.shape[1], pixels.shape[0])
+            self._resampler = Resampler(source, size, across, down, self._part.resample)
+        self._resampler(pixels, target)
 
     def _colour(self) -> Array:
         cv2 = opencv()
@@ -179,8 +194,13 @@ def resize(pixels: Array, size: tuple[int, int], target: Array, *, antialias: bo
     cv2.warpAffine(small, places, size, dst=target, flags=how, borderMode=cv2.BORDER_REPLICATE)
 
 
-def fit(width: int, height: int, size: tuple[int, int], how: str, crop_fraction: float = 1.0) -> Frame:
-    """Where a picture lands in a model input of `size` (width, height); all in pixels."""
+def fit(
+    width: int, height: int, size: tuple[int, int], how: str, crop_fraction: float = 1.0, *, whole: bool = False
+) -> Frame:
+    """Where a picture lands in a model input of `size` (width, height); all in pixels. `whole`: what is cut is cut from
+    a picture of whole pixels, as transformers and torchvision do it: first the size, then the middle."""
+    if whole and (how == "crop" or (how == "stretch" and crop_fraction < 1)):
+        return _cut(width, height, size, how, crop_fraction)
     if how == "stretch":
         wide, high = size[0] / width / crop_fraction, size[1] / height / crop_fraction
         return Frame(width, height, wide, high, (size[0] - width * wide) / 2, (size[1] - height * high) / 2)
@@ -194,6 +214,17 @@ def fit(width: int, height: int, size: tuple[int, int], how: str, crop_fraction:
         inner = _inner(width, height, scale, how)
         left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     return Frame(width, height, scale, scale, left, top)
+
+
+def _cut(width: int, height: int, size: tuple[int, int], how: str, crop_fraction: float) -> Frame:
+    # The fraction is rounded where files are read: what is all but whole is whole.
+    resized = [int(side / crop_fraction + 0.02) for side in size]
+    if how == "crop":
+        scale = max(resized[0] / width, resized[1] / height)
+        resized = [max(side, int(length * scale + 1e-6)) for side, length in zip(resized, (width, height), strict=True)]
+    # Half a pixel is left out, as transformers does it; torchvision goes to the even one.
+    left, top = ((r - s) // 2 for r, s in zip(resized, size, strict=True))
+    return Frame(width, height, resized[0] / width, resized[1] / height, -left, -top)
 
 
 def _inner(width: int, height: int, scale: float, how: str) -> tuple[int, int]:
