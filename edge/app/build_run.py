@@ -73,7 +73,7 @@ def _flow(core: Core, draft: Draft, session: MqttSession | None) -> _Flow:
     pipeline = pipelines.of_flow(core)
     instances = pipelines.of_instances(core, pipeline)
     _say_instances(core, max(1, len(instances)))
-    tried = trial.make(core, draft, session, captured.differs if captured is not None else None)
+    tried = trial.make(core, draft, session, pipelines.controls, captured.differs if captured is not None else None)
     sees = endpoint.Sees(watched, tried, captured, then, pipelines)
     return _Flow(core, source, own, pipeline, instances, sees)
 
@@ -98,7 +98,9 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
     refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
     outputs.frame_saver(core, draft)
     if shared.server is not None:
-        served = functools.partial(endpoint.served, status=status, sees=flow.sees, has_source=source is not None)
+        served = functools.partial(
+            endpoint.served, status=status, sees=flow.sees, seen=draft.asked, has_source=source is not None
+        )
         following.endpoint(draft, shared.server, core, served)
     if announcer is not None and announcer.pictures is not None:
         draft.observers.append(announcer.pictures.newest.observe)
@@ -116,7 +118,7 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
         if part is not None:
             draft.add(name, stop=part.close)
     if updates is not None:
-        updates.join(core, draft, session, status)
+        updates.join(core, draft, session, status, pipelines.controls)
     guard = sourcing.guard(core, draft, source, tried, updates)
     if flow.inputs is not None:
         draft.add("connection of its inputs", flow.inputs.session.start, flow.inputs.session.stop)

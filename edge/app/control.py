@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec.structs import replace
 
 from edge.app import assembly, loading
 from edge.app.core import LOW, Core, Draft
 from edge.app.loading import Loaded
+from edge.data.result import Result, Skipped
 from edge.data.vocabulary import OBJECTS
-from edge.errors import ConfigError
 from edge.mqtt.reply_fence import ReplyFence
 from edge.mqtt.session import MqttSession
 from edge.pipeline.stages import Follow
@@ -21,16 +24,16 @@ if TYPE_CHECKING:
     from edge.app.commands import Bounds, Commands, Install
     from edge.tracking.stage import Tracking
 
+Outcomes: TypeAlias = Sequence[Result | Skipped]
+
 NAMED = ("classify", *OBJECTS)
 """Tasks whose predictions have a label and a score."""
 
 
 def make(core: Core) -> Controls | None:
-    """What commands change, whichever model runs. Raises ConfigError."""
+    """What commands change, whichever model runs."""
     if not core.settings.topics.commands:
         return None
-    if core.settings.drift.trial is not None:
-        raise ConfigError("--commands beside --trial: what one model is told the other is not; leave one out")
     return Controls()
 
 
@@ -50,6 +53,24 @@ def stages(core: Core, tracked: Tracking | None, controls: Controls | None) -> t
     if not start:
         return lower, (Selection(controls, None, tracked.sure_from(0.0)),)
     return lower, (Selection(controls, start, tracked, partial(setattr, tracked, "sure")),)
+
+
+def told_alone(core: Core, controls: Controls | None) -> Callable[[Outcomes], Outcomes]:
+    """Of what a model of the flow told, that which it would tell without those before: a model on trial is given some
+    samples only, so it follows no objects. Those that were told for their track alone go."""
+    if core.settings.tracking.lost_s is None:
+        return lambda outcomes: outcomes
+    start = core.lowered()[1] or 0.0
+
+    def cut(outcomes: Outcomes) -> Outcomes:
+        commanded = controls.wanted.threshold if controls is not None else None
+        least = start if commanded is None else commanded
+        return [
+            replace(o, predictions=[one for one in o.predictions if one.score >= least]) if isinstance(o, Result) else o
+            for o in outcomes
+        ]
+
+    return cut
 
 
 def listen(

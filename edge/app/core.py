@@ -16,6 +16,8 @@ from edge.app.loading import Loaded
 from edge.app.part import Part
 from edge.data import json_path
 from edge.data.names import DISCOVERY
+from edge.data.result import Result, Skipped
+from edge.data.sample import Sample
 from edge.data.tensor import Array
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
@@ -184,6 +186,8 @@ class Draft:
         self.ticks: list[Callable[[], None]] = []
         self.idles: list[Callable[[], None]] = []
         self.observers: list[Observer] = []
+        self.requests: list[Observer] = []
+        """As `observers`, of what comes by HTTP; from any thread."""
         self.births: list[Callable[[], Sequence[Outgoing]]] = []
         self.carried: list[Carried] = []
         self.aborts: list[Callable[[], None]] = []
@@ -208,6 +212,11 @@ class Draft:
     def idle(self) -> None:
         for idle in self.idles:
             idle()
+
+    def asked(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
+        """What became of an input that came by HTTP. From any thread, once it is served."""
+        for observe in self.requests:
+            observe(sample, outcomes)
 
     def born(self) -> list[Outgoing]:
         return [message for birth in self.births for message in birth()]

@@ -13,6 +13,7 @@ from edge.app.pipelines import Pipelines
 from edge.app.status import Status
 from edge.errors import ConfigError
 from edge.plugins.protocols import Clock
+from edge.runtime.options import Observer
 from edge.runtime.stop import Stop
 from edge.settings.settings import HttpSettings, Settings
 from edge.telemetry.metrics import Metrics
@@ -61,7 +62,7 @@ class Sees(NamedTuple):
     pipelines: Pipelines
 
 
-def served(core: Core, status: Status, sees: Sees, *, has_source: bool) -> Served:
+def served(core: Core, status: Status, sees: Sees, seen: Observer, *, has_source: bool) -> Served:
     """A run's model, as it is served."""
     from edge.http.options import Served
 
@@ -81,6 +82,7 @@ def served(core: Core, status: Status, sees: Sees, *, has_source: bool) -> Serve
         watch_tensors=watched.watch_tensors if watched is not None else None,
         drift=watched.state.pictured if watched is not None else None,
         trial=tried.told if tried is not None else None,
+        seen=seen,
     )
 
 

@@ -50,7 +50,3 @@ def _require_use(core: Core, source: Source | None) -> None:
     """Raises ConfigError where no object could be followed."""
     if source is None:
         raise ConfigError("--track follows objects through what a --source brings, and there is none; leave it out")
-    if core.settings.drift.trial is not None:
-        raise ConfigError(
-            "--track beside --trial: the second model is not followed, so they would differ; leave one out"
-        )

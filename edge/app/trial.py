@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
-from edge.app import assembly, loading
+from edge.app import assembly, control, loading
 from edge.app.core import Carried, Core, Draft
 from edge.data import codec
-from edge.data.result import SCHEMA
+from edge.data.result import SCHEMA, Result, Skipped
+from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
 from edge.errors import ConfigError
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
 from edge.pipeline.results import timestamp
+from edge.pipeline.stages import Stages
+from edge.runtime.controls import Controls
+from edge.runtime.options import Observer
 
 if TYPE_CHECKING:
     from edge.app.loading import Loaded
@@ -34,6 +40,7 @@ class TrialPart:
         draft: Draft,
         session: MqttSession | None,
         trial: tuple[Pipeline, Loaded],
+        controls: Controls | None = None,
         differs: Differs | None = None,
     ) -> None:
         """`trial` is the second model and its pipeline; `differs` is shown what the two do not agree on."""
@@ -47,12 +54,13 @@ class TrialPart:
         self._marks = TrialMarks(core.settings.delivery.state_dir, core.stem, loaded.path, loaded.sha256)
         limits = Limits(samples=core.settings.drift.trial_samples)
         self._trial = Trial(pipeline, core.loaded.ref, core.clock, limits, self._marks, differs)
+        self._controls, self._alone = controls, control.told_alone(core, controls)
         if core.settings.updates.uri is not None:
             self.follow(core)
         self._said = "undecided"
         self._every_ns = int(core.settings.topics.stats_interval * SECOND_NS)
         self._next_ns = core.clock.monotonic_ns() + self._every_ns
-        draft.observers.append(self._trial.offer)
+        feed(core, draft, self._observe)
         draft.add("trial", self._trial.start)
         draft.ticks.append(self._tick)
         draft.carried.append(Carried(told=self.follow))
@@ -72,7 +80,11 @@ class TrialPart:
                 over = str(exc)
         if over:
             log.warning("the trial ends while this model runs", extra={"reason": over})
+        self._alone = control.told_alone(core, self._controls)
         self._trial.follow(core.loaded.ref, over)
+
+    def _observe(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
+        self._trial.offer(sample, self._alone(outcomes))
 
     @property
     def to_blame(self) -> bool:
@@ -126,24 +138,56 @@ def _fit(core: Core, loaded: Loaded) -> None:
         log.warning("trial", extra={"note": text})
 
 
-def make(core: Core, draft: Draft, session: MqttSession | None, differs: Differs | None = None) -> TrialPart | None:
+def feeds(core: Core) -> bool:
+    """Whether samples may come that a trial can be given."""
+    return _flows(core) or core.settings.http.address is not None
+
+
+def feed(core: Core, draft: Draft, observe: Observer) -> None:
+    """Shows a trial what comes: by the flow, and by HTTP where that is read by the same rules and nothing is commanded,
+    which is for the flow alone."""
+    if _flows(core):
+        draft.observers.append(observe)
+    if not _flows(core) or (core.rows.path is None and not core.settings.topics.commands):
+        draft.requests.append(observe)
+
+
+def _flows(core: Core) -> bool:
+    return core.settings.input.source is not None or core.settings.mqtt.url != "none"
+
+
+def pipeline_of(running: Core, new: Core, controls: Controls | None) -> Pipeline:
+    """The one of a model on trial: what commands say to the one that runs holds for it, too. Raises ConfigError."""
+    settings = new.settings
+    rows = running.rows if _flows(running) else running.of_requests.rows
+    core, stages = control.stages(new, None, controls if _flows(running) else None)
+    options = assembly.PipelineOptions("trial", rows, settings.input.max_input, stages=Stages(stages))
+    return assembly.make_pipeline(core.loaded, settings.topics.device, options)
+
+
+def make(
+    core: Core,
+    draft: Draft,
+    session: MqttSession | None,
+    controls: Controls | None,
+    differs: Differs | None = None,
+) -> TrialPart | None:
     """Loaded, its golden samples replayed; None where nobody asks for one. Raises ModelError, ConfigError."""
     settings = core.settings
     path = settings.drift.trial
     if path is None:
         return None
-    if settings.input.source is None and session is None:
-        raise ConfigError("--trial runs on what a --source brings, and there is none; leave it out")
+    if not feeds(core):
+        raise ConfigError("--trial runs on what a --source, a broker or --http brings, and there is none; leave it out")
     loaded = loading.load_file(path, loading.engine_options(settings), engine=settings.model.engine)
     draft.add("trial's engine", stop=loaded.engine.close)
     loading.replay(loaded, settings)
     if settings.updates.uri is None:  # else it waits for a model that it fits
         _fit(core, loaded)
-    options = assembly.PipelineOptions("trial", core.rows, settings.input.max_input)
-    pipeline = assembly.make_pipeline(loaded, settings.topics.device, options)
+    pipeline = pipeline_of(core, replace(core, loaded=loaded), controls)
     if not pipeline.free:
         raise ConfigError(
             f"--trial {path.name} keeps something from sample to sample (a window, a state), and a trial sees only "
             "some of them; try it in the place of the model"
         )
-    return TrialPart(core, draft, session, (pipeline, loaded), differs)
+    return TrialPart(core, draft, session, (pipeline, loaded), controls, differs)

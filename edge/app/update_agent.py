@@ -30,6 +30,7 @@ from edge.errors import ConfigError
 from edge.mqtt.messages import Incoming
 from edge.mqtt.session import MqttSession
 from edge.mqtt.topics import UpdateTopics
+from edge.runtime.controls import Controls
 from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
 from edge.telemetry.clock import SystemClock
@@ -58,17 +59,15 @@ class UpdateAgent:
         self._store = store
         self._name = model
         self._given_up = self._asked = False
-        self._stop = Stop()
+        self._stop, self._clock = Stop(), SystemClock()
         self._limits = limits(settings)
-        self._clock = SystemClock()
         self._metrics: Metrics | None = None
         self._told = UpdateTold(store)
         self._trial = UpdateTrial()
         self._told.trial = self._trial.told
         self._model: RunningModel | None = None
-        self._before = Seen()
+        self._before, self._wanted = Seen(), ""
         self._began_ns = self._clock.monotonic_ns()
-        self._wanted = ""
         self._calls = UpdateCalls()
         self._leaving = self._calls.leaving
         self._children = UpdateChildren(settings, store, flags, self._leaving)
@@ -81,7 +80,9 @@ class UpdateAgent:
         self._took_over(core)
         return self._model
 
-    def join(self, core: Core, draft: Draft, session: MqttSession | None, status: Status) -> None:
+    def join(
+        self, core: Core, draft: Draft, session: MqttSession | None, status: Status, controls: Controls | None
+    ) -> None:
         """Becomes a part of the service whose model it changes."""
         self._name = self._name or core.loaded.manifest.name
         self._metrics = core.metrics
@@ -95,7 +96,7 @@ class UpdateAgent:
                 self._calls.announced(incoming)
 
             session.subscribe(UpdateTopics(core.settings.topics.prefix).announce(self._name), announced, qos=0)
-        self._trial.join(core, draft, flows=core.settings.input.source is not None or session is not None)
+        self._trial.join(core, draft, controls)
         draft.add("updates", self.start, self.stop)
 
     def _recall(self) -> None:

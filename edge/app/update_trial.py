@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge.app import assembly, proving
+from edge.app import control, proving
+from edge.app import trial as trial_part
 from edge.app.core import Core, Draft
 from edge.app.proving import Proof
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
+from edge.runtime.controls import Controls
 from edge.telemetry import memory
 from edge.updates import gates
 from edge.updates.gates import Tried
@@ -46,13 +48,15 @@ class UpdateTrial:
         self._trial: Trial | None = None
         self._told: dict[str, Any] | None = None
         self._fed = False
+        self._controls: Controls | None = None
+        self._alone: Callable[[control.Outcomes], control.Outcomes] = lambda outcomes: outcomes
 
-    def join(self, core: Core, draft: Draft, *, flows: bool) -> None:
-        """It sees each sample of the flow, and what the model that runs said of it. `flows`: samples may come beside
-        those of requests."""
-        if core.settings.drift.trial_time and flows and not core.runs:
+    def join(self, core: Core, draft: Draft, controls: Controls | None) -> None:
+        """It sees each sample that comes, and what the model that runs said of it."""
+        self._controls = controls
+        if core.settings.drift.trial_time and trial_part.feeds(core) and not core.runs:
             self._fed = True
-            draft.observers.append(self._observe)
+            trial_part.feed(core, draft, self._observe)
         draft.add("marks of an update's trial", lambda: self._take_over(core))
 
     def _take_over(self, core: Core) -> None:
@@ -62,7 +66,7 @@ class UpdateTrial:
 
     def _observe(self, sample: Sample, outcomes: Sequence[Result | Skipped]) -> None:
         if (trial := self._trial) is not None:
-            trial.offer(sample, outcomes)
+            trial.offer(sample, self._alone(outcomes))
 
     def told(self) -> dict[str, Any] | None:
         """How the two models differ, as it stands, or as the last trial ended; None before the first."""
@@ -75,14 +79,10 @@ class UpdateTrial:
 
     def hindrance(self, old: Core, new: Core) -> str:
         """Why the two cannot be compared on what comes, or it is not asked for; "" where they can."""
-        settings, tasks = new.settings, [core.loaded.manifest.task for core in (old, new)]
+        before, after = (core.loaded.manifest.task for core in (old, new))
         if not self._fed:
-            return "--trial-time 0" if not settings.drift.trial_time else "nothing comes that both could be given"
-        if settings.tracking.lost_s is not None:
-            return "--track: the new model's objects are not followed yet, so they would differ"
-        if settings.topics.commands:
-            return "--commands: what the model that runs was told, the new one is told once it runs"
-        return "" if tasks[0] == tasks[1] else f"it does {tasks[1]}, the model that runs {tasks[0]}"
+            return "--trial-time 0" if not new.settings.drift.trial_time else "nothing comes that both could be given"
+        return "" if before == after else f"it does {after}, the model that runs {before}"
 
     def run(
         self, old: Core, other: Replacement, leaving: threading.Event, progress: Callable[[int | None], None]
@@ -94,8 +94,8 @@ class UpdateTrial:
 
         new = other.core
         settings, loaded = new.settings, new.loaded
-        options = assembly.PipelineOptions("trial", old.rows, settings.input.max_input)
-        pipeline = assembly.make_pipeline(loaded, settings.topics.device, options)
+        pipeline = trial_part.pipeline_of(old, new, self._controls)
+        self._alone = control.told_alone(old, self._controls)
         marks = TrialMarks(settings.delivery.state_dir, f"{old.stem}.{MARKS}", loaded.path, loaded.sha256)
         limits = Limits(settings.drift.trial_samples)
         trial = Trial(pipeline, old.loaded.ref, new.clock, limits, marks)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge.data.result import Result, Skipped
+from edge.data.sample import Sample
 from edge.data.tensor import Tensors
 from edge.model.manifest import Manifest
 from edge.pipeline.pipeline import Pipeline
@@ -15,6 +17,10 @@ from edge.telemetry import board
 from edge.telemetry.metrics import Metrics
 
 WORKERS = 2
+
+
+def _unseen(_: Sample, __: Sequence[Result | Skipped]) -> None:
+    """Where nobody looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class Served:
     """What is known of drift, with the shares of each feature then and now; None: it is not watched."""
     trial: Callable[[], Mapping[str, Any]] | None = None
     """How the model on trial differs; None: there is none."""
+    seen: Callable[[Sample, Sequence[Result | Skipped]], None] = _unseen
+    """Shown what became of each input of the contract; from any thread."""
 
     @property
     def states(self) -> bool:

@@ -85,6 +85,7 @@ class PipelinePool:
                 self._count(outcomes)
                 if outcomes:
                     self._seen(sample, outcomes)
+                    self._served.seen(sample, outcomes)
                 results += outcomes
         return results
 

@@ -93,7 +93,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trial:
-    """`offer` from the thread that infers, `report` from any; `start` and `stop` once each."""
+    """`offer` and `report` from any thread; `start` and `stop` once each."""
 
     def __init__(
         self,
@@ -117,6 +117,7 @@ class Trial:
         self._ends = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._passing = threading.Lock()  # not the other one: that is held while two answers are compared
         self._over = self._broken = ""
         self.skip_reason = ""
         """Of the newest sample that the second model alone skipped: why. It may quote the sample."""
@@ -158,7 +159,8 @@ class Trial:
         try:
             self._waiting.put_nowait((sample, outcomes))
         except Full:
-            self._passed_over += 1
+            with self._passing:
+                self._passed_over += 1
 
     def follow(self, running: ModelRef, over: str = "") -> None:
         """Another model runs: it is compared with that from now on. `over`: why it cannot be, while that runs. From any

@@ -95,7 +95,6 @@ def test_all_parts_are_there_when_it_is_built_and_none_of_them_is_started(built,
         (("--source", "synthetic:1", "--sample-rate", "16000"), "--sample-rate: this model takes no sound"),
         (("--source", "synthetic:1", "--std", "0"), "--std 0: nothing can be divided by 0"),
         (("--source", "synthetic:1", "--mean", "1,2,3"), "--mean 1,2,3: 3 numbers, the input .* has 2 features"),
-        (("--http", "0", "--trial", "m.onnx"), "--trial runs on what a --source brings, and there is none"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_built_is_an_error_before_anything_is_started(built, flags, says):
@@ -234,12 +233,6 @@ def test_motion_where_there_is_no_picture_to_look_at_is_refused(built, tmp_path)
     pictures = onnxmodels.pictures(tmp_path / "pictures.onnx")
     with pytest.raises(ConfigError, match="--motion looks at what a --source brings, and there is none"):
         built("--mqtt", "none", "--http", "0", "--motion", "0.01", model=pictures)
-
-
-def test_track_beside_trial_is_refused(built, tmp_path):
-    box = onnxmodels.one_box(tmp_path / "box.onnx")
-    with pytest.raises(ConfigError, match="leave one out"):
-        built("--mqtt", "none", "--source", "synthetic:1", "--track", "2", "--trial", str(box), model=box)
 
 
 @pytest.mark.parametrize(

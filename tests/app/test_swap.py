@@ -53,7 +53,7 @@ class Switching:
         self.model = RunningModel(core)
         return self.model
 
-    def join(self, core: Core, draft: Draft, session: MqttSession | None, status: Status) -> None:
+    def join(self, core: Core, draft: Draft, session: MqttSession | None, status: Status, _: object) -> None:
         draft.add("switching", stop=self.leaving.set)
         if session is not None:
             self.tell = lambda: session.post(status.information())

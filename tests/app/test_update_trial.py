@@ -16,7 +16,7 @@ from support.onnxmodels import scores
 from support.processes import PATIENCE_S
 from support.updating import write_model
 
-from edge.app import loading
+from edge.app import control, loading
 from edge.app.build import build
 from edge.app.core import Core, Draft
 from edge.app.proving import Proof
@@ -54,7 +54,7 @@ class Device:
         self.running = RunningModel(cores[0])
         self.other = self.running.load(self.settings, new)
         self.new = self.other.core
-        self.trial.join(self.running.core, self.draft, flows=self.settings.mqtt.url != "none")
+        self.trial.join(self.running.core, self.draft, control.make(self.running.core))
         for part in self.draft.parts:
             part.start()
 
@@ -70,7 +70,7 @@ class Device:
             while rows and not over.is_set():
                 for row in rows:
                     sample = Sample(row, "test", 0, 0)
-                    for observe in self.draft.observers:
+                    for observe in self.draft.observers or self.draft.requests:
                         observe(sample, pipeline.run(pipeline.prepare([sample]))[0])
 
         feeding = threading.Thread(target=feed)
@@ -262,14 +262,19 @@ def test_a_trial_that_ended_leaves_nothing_to_blame(device, tmp_path):
     ("flags", "why"),
     [
         (("--trial-time", "0"), "--trial-time 0"),
-        (("--commands",), "--commands: what the model that runs was told"),
-        (("--mqtt", "none", "--http", "0"), "nothing comes that both could be given"),
     ],
 )
 def test_what_cannot_be_tried_is_not_and_why_is_told(device, flags, why):
     one = device(*flags)
 
     assert why in one.trial.hindrance(one.running.core, one.new)
+
+
+def test_where_only_http_asks_it_is_tried_on_what_comes_there(device):
+    one = device("--mqtt", "none", "--http", "0", features=("a", "b", "c"))
+
+    assert one.trial.hindrance(one.running.core, one.new) == ""
+    assert "live samples, the model that runs 0" in one.run({"a": 1, "b": 2})
 
 
 def test_a_model_of_another_task_is_not_tried(tmp_path, device):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 
+import numpy as np
 import pytest
 from support import onnxmodels
 from support.processes import BINARIES, free_port, until
@@ -99,9 +100,57 @@ def test_what_cannot_be_tried_is_refused_before_anything_runs(flowers, tmp_path)
 
     other = refused(flowers, "--source", "synthetic:1", "--trial", numbers)
     damaged = refused(flowers, "--source", "synthetic:1", "--trial", cut)
-    nothing = refused(flowers, "--http", "0", "--trial", flowers.path)
 
-    assert (other.returncode, damaged.returncode, nothing.returncode) == (2, 3, 2)
+    assert (other.returncode, damaged.returncode) == (2, 3)
     assert "--trial numbers.onnx does" in other.stderr
     assert "cut.onnx" in damaged.stderr
-    assert "--trial runs on what a --source brings" in nothing.stderr
+
+
+def test_where_only_http_asks_the_second_model_is_given_what_comes_there(edge_run, flowers, retrained, tmp_path):
+    port = free_port()
+    edge_run("--model", flowers.path, "--mqtt", "none", "--http", str(port), "--trial", retrained)
+
+    def ask(path: str, *data: str) -> dict:
+        command = ["curl", "-sS", f"http://127.0.0.1:{port}{path}", *data]
+        done = subprocess.run(command, capture_output=True, check=False)
+        return json.loads(done.stdout) if done.returncode == 0 else {}
+
+    def tried() -> bool:
+        answer = ask("/predict", "-d", json.dumps(flowers.rows[60]))
+        if answer:
+            assert answer["predictions"][0]["label"] == "versicolor"
+        return ask("/live/trial").get("samples", 0) >= 3
+
+    until(tried, "three requests on trial")
+    assert ask("/live/trial")["differences"][0]["to"] == "virginica"
+
+
+@pytest.mark.parametrize("flags", [("--track",), ("--commands",), ("--track", "--commands")])
+def test_objects_that_are_followed_and_what_is_commanded_make_no_difference(edge_run, client, broker, tmp_path, flags):
+    """A thing that fades is told on for its track alone, which a model that is given some of the frames cannot know; a
+    threshold that is commanded holds for both."""
+    cv2 = pytest.importorskip("cv2")
+    models = [onnxmodels.blobs(tmp_path / f"{name}.onnx", 64, doc=name) for name in ("blobs", "other")]
+    listener, frames = client(broker.port, "edge/pi/blobs/#"), []
+    for light in (255, 38):  # scores of 1 and 0.15
+        picture = np.zeros((64, 64, 3), np.uint8)
+        picture[20:40, 20:40, 2] = light
+        frames.append(cv2.imencode(".png", picture)[1].tobytes())
+    edge_run("--model", models[0], "--mqtt", broker.url, "--device", "pi", "--resize", "stretch",
+             "--trial", models[1], "--stats-interval", "0.3", *flags)  # fmt: skip
+    listener.wait_for_text("edge/pi/blobs/status", b"online")
+    if "--commands" in flags:
+        listener.publish("edge/pi/blobs/set", {"command": "threshold", "value": 0.6})
+        until(lambda: any(s["threshold"] == 0.6 for s in listener.of("settings")), "the threshold is another one")
+    sent = 0
+
+    def tried() -> bool:
+        nonlocal sent
+        listener.client.publish("edge/pi/blobs/input", frames[sent % 2], 1)
+        sent += 1
+        return any(r["samples"] >= 12 for r in listener.of("trial"))
+
+    until(tried, "frames on trial")
+    followed = [p for r in listener.of("result") for p in r["predictions"] if p["score"] < 0.5]
+    assert bool(followed) == ("--track" in flags)
+    assert next(r for r in listener.of("trial") if r["samples"] >= 12)["differences"] == []
