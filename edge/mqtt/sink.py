@@ -147,7 +147,7 @@ class MqttSink(Listener):
         everybody = None if alone else self._for_everybody(entry)
         publications = self._replies.add(entry, self._properties(seq=str(message.seq)), everybody)
         if all(p.on_delivery is None for p in publications):
-            self._session.call_soon(partial(self._confirmed, [entry.key]))  # not before the outbox knows it as sent
+            self._session.call_soon(partial(self._unsent, entry.key))  # not before the outbox knows it as sent
         return publications
 
     def _for_everybody(self, entry: Entry) -> Publication:
@@ -211,6 +211,11 @@ class MqttSink(Listener):
             for _ in keys:
                 self._count("unconfirmed:mqtt")
         self._events.confirmed(keys)
+
+    def _unsent(self, key: int) -> None:
+        """Done without a word to the broker, so behind the outbox's turn: no answer of the broker's brings the next."""
+        self._confirmed([key])
+        self._session.waker.wake()
 
     def up(self, *, resumed: bool) -> None:
         if self._events is not None:
