@@ -95,6 +95,12 @@ def _text(exc: BaseException) -> str:
     return exc.object.decode("utf-8", "backslashreplace") if isinstance(exc, UnicodeDecodeError) else str(exc)
 
 
+def reason(exc: Exception) -> str:
+    """What the system says of a file, without the path, which the message has already."""
+    said = exc.strerror if isinstance(exc, OSError) else None
+    return said or ("not UTF-8" if isinstance(exc, UnicodeDecodeError) else str(exc))
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """ "; did you mean ...?", or nothing."""
     import difflib  # only where something was mistyped

@@ -43,7 +43,9 @@ def _read(source: Source) -> Any:
     try:
         return onnx.load(source.file)
     except DecodeError as exc:
-        raise UnrecognisedError(f"{source.name}: not a whole ONNX file (cut short or damaged); copy it again") from exc
+        other = magic.other(source.file.read_bytes()[:64], source.file.suffix)
+        seen = f"this is {other}" if other else "not a whole ONNX file (cut short or damaged); copy it again"
+        raise UnrecognisedError(f"{source.name}: {seen}") from exc
     except (OSError, onnx.checker.ValidationError, ValueError) as exc:
         raise UnrecognisedError(
             f"{source.name}: weights in another file cannot be read: {one_line(exc)}; put them beside it"

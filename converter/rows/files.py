@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from converter.errors import SampleFileError
 from converter.rows.pictures import read_folder
 from converter.rows.rows import UNNAMED, Rows
 from edge.data.codec import decode_json
+from edge.data.numbers import decimal_marks, of_two_readings, two_readings
 from edge.data.tensor import Array
 from edge.errors import SampleError
 
@@ -102,6 +103,7 @@ def _read_csv(path: Path) -> Rows:
     delimiter = _delimiter(text)
     lines = [line for line in csv.reader(io.StringIO(text), delimiter=delimiter) if line]
     if delimiter == ";":  # a comma is the decimal point there, as it is to edge-run
+        _refuse_two_readings(lines)
         lines = [[_DECIMAL.sub(r"\1.\2", cell) for cell in line] for line in lines]
     if not lines:
         raise SampleError("the file is empty")
@@ -117,6 +119,17 @@ def _read_csv(path: Path) -> Rows:
         raise SampleError("the header names a column twice")
     columns = {n.strip(): np.array([line[i] for line in body], dtype=object) for i, n in enumerate(header)}
     return Rows(columns, table=True)
+
+
+def _refuse_two_readings(lines: Sequence[Sequence[str]]) -> None:
+    """Raises SampleError for `1.234` in a column of numbers, where others have decimal commas."""
+    body = lines[1:]
+    columns = [[row[i] for row in body if i < len(row)] for i in range(len(lines[0]) if lines else 0)]
+    columns = [c for c in columns if all(_is_float(cell.replace(",", ".")) for cell in c)]
+    marks = decimal_marks(cell for column in columns for cell in column)
+    for cell in (cell for column in columns for cell in column):
+        if two_readings(cell, marks):
+            raise SampleError(of_two_readings(cell))
 
 
 def _delimiter(text: str) -> str:

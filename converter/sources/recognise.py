@@ -16,6 +16,7 @@ from converter import plugins
 from converter.errors import UnrecognisedError
 from converter.source import Probe, Source
 from converter.sources import pickles
+from edge.data import magic
 
 
 def recognise(model: Any, framework: str | None = None) -> Source:
@@ -85,16 +86,20 @@ def _no_model(probe: Probe) -> str:
     if probe.json is not None:
         return f"{name}: JSON, but not an XGBoost model (it has no 'learner'); give the model file"
     known = sorted({s for _, info in plugins.exporters() for s in info.suffixes})
+    other = magic.other(probe.head, probe.path.suffix)
+    seen = f"this is {other}" if other else f"it begins with {probe.head[:8].hex(' ')}"
     return (
-        f"{name}: no model file that the converter knows (it begins with {probe.head[:8].hex(' ')}); "
-        f"it knows {', '.join(known)}, skops files and pickles"
+        f"{name}: no model file that the converter knows ({seen}); it knows {', '.join(known)}, skops files and pickles"
     )
 
 
 def _is_compressed_pickle(probe: Probe) -> bool:
     if not pickles.is_compressed(probe.head):
         return False
-    return pickles.is_pickle(pickles.decompress(probe.path.read_bytes())[:4])
+    try:
+        return pickles.is_pickle(pickles.decompress(probe.path.read_bytes())[:4])
+    except UnrecognisedError as exc:
+        raise UnrecognisedError(f"{probe.path.name}: {exc}") from exc
 
 
 def _from_pickle(path: Path, framework: str | None) -> Source:

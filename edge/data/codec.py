@@ -133,8 +133,14 @@ def _names(value: Any) -> tuple[int, int]:
 def json_error(exc: Exception, data: bytes | str) -> SampleError:
     """Says where a text goes wrong, by what a decoder of it raised."""
     shown = data[:40] if isinstance(data, str) else data[:40].decode("utf-8", "replace")
-    hint = _no_such_number(str(exc), data)
+    hint = _no_such_number(str(exc), data) or _way_out(str(exc), shown)
     return SampleError(f"not JSON, a picture or .npy: {exc}, in {shown!r}{hint}")
+
+
+def _way_out(message: str, shown: str) -> str:
+    if shown.strip() in ("{", "["):
+        return "; a value that takes several lines? One is read a line (jq -c . writes it so)"
+    return '; names stand in "double quotes"' if "keys must be strings" in message else ""
 
 
 def _no_such_number(message: str, data: bytes | str) -> str:

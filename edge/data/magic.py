@@ -39,9 +39,30 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (HDF5, "an HDF5 file (a Keras model? run edge-convert on it)"),
     (GIT_LFS, "a Git LFS pointer (run 'git lfs pull')"),
     (NPY, "a .npy array, not a model"),
+    (b"GGUF", "a language model for llama.cpp (GGUF), which nothing here runs"),
+    (b"7767517\n", "a model of ncnn; take the .onnx file that it was made from"),
+    (b"RKNN", "a model for Rockchip's processors (RKNN); take the .onnx file that it was made from"),
+    (b"\x1f\x8b", "a gzip archive; unpack it, and give what is in it"),
+    (b"\xfd7zXZ\0", "an xz archive; unpack it, and give what is in it"),
     (b"<", "text or a web page, not a model"),
     (b"{", "JSON text, not a model"),
 )
+
+
+_BY_SUFFIX: dict[str, str] = {
+    **dict.fromkeys(
+        (".engine", ".plan", ".trt"),
+        "an engine of TensorRT, for one kind of GPU; take the .onnx file that it was made from",
+    ),
+    ".mlmodel": "a model of Core ML, for Apple's devices; take the model that it was made from",
+    ".pb": "a graph of TensorFlow 1, frozen; save the model as a SavedModel folder and run edge-convert on that",
+    ".pmml": "a model in PMML; run edge-convert on the model that it was made from",
+    ".xml": "text in XML, perhaps a model of OpenVINO; take the .onnx file that it was made from",
+}
+"""Models of others, in formats that do not say so by how they begin."""
+_SAFETENSORS = "weights without a network (safetensors); load them into the model they belong to, and convert that"
+_LONGEST_HEADER = 100_000_000
+"""Bytes of a safetensors file's header, by its specification."""
 
 
 def picture(begin: bytes) -> PictureKind | None:
@@ -97,12 +118,21 @@ def is_onnx(begin: bytes) -> bool:
     return (begin[0] == 0x08 and begin[1] < 0x40) or begin[0] in (0x12, 0x3A, 0x42, 0x72)
 
 
-def description(begin: bytes) -> str:
-    """For a message about a file that is no model: what it is instead, or how it begins."""
+def other(begin: bytes, suffix: str) -> str | None:
+    """What a file is that is no model of ours, with the way out: "a PNG picture". None: not known.
+
+    `suffix` is its name's, which tells where the content does not.
+    """
     kind = picture(begin)
     if kind is not None:
-        return f"this is a {kind} picture"
-    for magic, name in _OTHERS:
-        if begin.startswith(magic):
-            return f"this is {name}"
-    return f"not a model file (it begins with {begin[:8].hex(' ')})"
+        return f"a {kind} picture"
+    if begin[8:9] == b"{" and int.from_bytes(begin[:8], "little") <= _LONGEST_HEADER:
+        return _SAFETENSORS
+    named = _BY_SUFFIX.get(suffix.lower())
+    return named or next((name for magic, name in _OTHERS if begin.startswith(magic)), None)
+
+
+def description(begin: bytes, suffix: str = "") -> str:
+    """For a message about a file that is no model: what it is instead, or how it begins."""
+    name = other(begin, suffix)
+    return f"this is {name}" if name else f"not a model file (it begins with {begin[:8].hex(' ')})"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,33 @@ def read_number(text: str) -> float | int | None:
 
     exact = Decimal(text.strip())
     return int(exact) if exact == exact.to_integral_value() else number
+
+
+_MARKED = re.compile(r"\s*[+-]?\d+([.,])\d+\s*")
+_GROUPED = re.compile(r"\s*[+-]?[1-9]\d{0,2}([.,])\d{3}\s*")
+
+
+def decimal_marks(cells: Iterable[str]) -> frozenset[str]:
+    """The marks, a point or a comma, that stand within numbers of a table whose columns semicolons divide."""
+    return frozenset(found[1] for found in map(_MARKED.fullmatch, cells) if found is not None)
+
+
+def two_readings(cell: str, marks: frozenset[str]) -> bool:
+    """True for `1.234` in a table that has decimal commas too: 1234 to a person who writes so, else 1.234.
+
+    `marks` are those of the table.
+    """
+    found = _GROUPED.fullmatch(cell)
+    return found is not None and not marks <= {found[1]}
+
+
+def of_two_readings(cell: str) -> str:
+    """Why such a number is refused, for the end of a message that says where it stands."""
+    point = cell.strip().replace(",", ".")
+    return (
+        f"{cell.strip()!r} is {point} or {point.replace('.', '')}, for points and commas stand in numbers of this "
+        "file; save it without separators of thousands"
+    )
 
 
 NUMBER_MOST = 64

@@ -40,7 +40,7 @@ def find(path: Path, name: str = "auto") -> tuple[str, EngineInfo]:
                 f"unzip {path.name} {bundled[0]}"
             )
         known = " or ".join(info.files for _, info in registry.all_declared(EngineInfo) if info.files)
-        raise ModelError(f"{path.name}: {magic.description(begin)}; a model is {known}")
+        raise ModelError(f"{path.name}: {magic.description(begin, path.suffix)}; a model is {known}")
     return engine
 
 
@@ -60,6 +60,7 @@ def _reading(begin: bytes) -> tuple[str, EngineInfo] | None:
 def _other(path: Path, begin: bytes, name: str, info: EngineInfo) -> ConfigError | ModelError:
     engine = _reading(begin)
     if engine is None:
-        return ModelError(f"{path.name}: {magic.description(begin)}; --engine {name} reads {info.files or 'others'}")
+        seen = magic.description(begin, path.suffix)
+        return ModelError(f"{path.name}: {seen}; --engine {name} reads {info.files or 'others'}")
     what = engine[1].files or f"a file of {engine[0]}"
     return ConfigError(f"--engine {name}: {path.name} is {what}; leave --engine out, or say {engine[0]}")

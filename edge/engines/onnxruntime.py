@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from edge.data import magic
 from edge.data.tensor import STRING, Tensors, TensorSpec, numpy_dtype
 from edge.engines import probe
 from edge.engines.chatter import held_back
@@ -129,7 +130,7 @@ def load(path: Path, options: EngineOptions) -> OnnxRuntime:
     try:
         engine = opening.best(graph)
     except _LOAD_ERRORS as exc:
-        raise ModelError(f"{path.name}: {_explain(exc)}") from exc
+        raise ModelError(f"{path.name}: {_explain(exc, path.suffix)}") from exc
     if all(s.free_batch for s in engine.inputs):
         engine.couples_rows = quantizes_dynamically(path)
     for what, specs in (("input", engine.inputs), ("output", engine.outputs)):
@@ -352,8 +353,8 @@ def _without(reason: str) -> str:
     return "export the model with another opset or exporter (torch.onnx.export: dynamo=True), or without that operator"
 
 
-def _explain(exc: BaseException) -> str:
-    """Why a file does not load, with the way out."""
+def _explain(exc: BaseException, suffix: str) -> str:
+    """Why a file with such a name does not load, with the way out."""
     reason = _reason(exc)
     kind = type(exc).__name__
     if "Unsupported model IR version" in reason or "is till opset" in reason:
@@ -362,6 +363,8 @@ def _explain(exc: BaseException) -> str:
             "it with a lower opset or IR version"
         )
     if kind == "InvalidProtobuf":
+        if other := magic.other(b"", suffix):
+            return f"this is {other}"
         return "not a whole ONNX file (truncated or damaged); copy or convert it again"
     if kind == "NoSuchFile":
         return "there is no such file; check the path"

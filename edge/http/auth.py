@@ -19,7 +19,7 @@ from asyncio import sslproto
 from collections.abc import Iterable
 from pathlib import Path
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, reason
 from edge.http.http_types import Refusal, Request
 
 log = logging.getLogger("edge.http")
@@ -66,7 +66,7 @@ def read_token(file: Path, *, strict: bool = False) -> str:
         mode = file.stat().st_mode
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"--http-token-file {file}: {exc}; check the path and its rights") from exc
+        raise ConfigError(f"--http-token-file {file}: {reason(exc)}; check the path and its rights") from exc
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigError(
             f"--http-token-file {file}: one line of letters, digits and signs belongs there; "

@@ -30,7 +30,9 @@ def read_head(path: Path, size: int = 64) -> bytes:
     except FileNotFoundError:
         raise ModelError(f"{path}: there is no such file; check the path") from None
     except IsADirectoryError:
-        raise ModelError(f"{path} is a folder; a model is an .onnx or a .tflite file") from None
+        trained = any((path / name).exists() for name in ("saved_model.pb", "MLmodel"))
+        way_out = " (run edge-convert on it)" if trained else ""
+        raise ModelError(f"{path} is a folder{way_out}; a model is an .onnx or a .tflite file") from None
     except OSError as exc:
         raise ModelError(f"{path}: {exc.strerror}") from exc
     if not head:

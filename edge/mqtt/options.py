@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, reason
 from edge.mqtt.url import BrokerUrl, parse
 from edge.settings.settings import MqttSettings
 
@@ -26,4 +26,4 @@ def _secret(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"--mqtt-password-file {file}: {exc}; check the path and its rights") from exc
+        raise ConfigError(f"--mqtt-password-file {file}: {reason(exc)}; check the path and its rights") from exc

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from edge.plugins.columns import Table
 from edge.plugins.rows import RowRules
 from edge.preprocess import PreprocessorInfo
 
+_WITH_COMMA = re.compile(r"[+-]?[\d.]*,[\d.,]*")
 _SINGLE = frozenset({float, int, bool, str, type(None)})
 RESERVED = "id"
 """The key of an object that is echoed as `input_id`, unless a feature has that name."""
@@ -214,9 +216,12 @@ class TablePreprocessor:
     def _unknown(self, key: str) -> str:
         import difflib  # for inputs that do not fit
 
-        near = difflib.get_close_matches(str(key), self._names, n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
-        return f"unknown feature {key!r}; {meant}the model takes {self._wanted()}"
+        folded = {name.casefold(): name for name in self._names}
+        near = difflib.get_close_matches(str(key).casefold(), folded, n=1)
+        meant = f"did you mean {folded[near[0]]!r}? " if near else ""
+        if not str(key):
+            meant = "a column without a name is an index, or a separator at the end of each line; "
+        return f"unknown feature {key!r}; {meant}the model takes {self._wanted()}; --ignore-unknown leaves it out"
 
     def _check_absent(self, row: Mapping[str, Any]) -> None:
         absent = [f for f in self._features if f.name not in row]
@@ -227,7 +232,9 @@ class TablePreprocessor:
         if not refused:
             return
         more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
-        null = "send null for a value that is missing; " if any(f.missing for f in refused) else ""
+        null = ""
+        if any(f.missing for f in refused):
+            null = "send null for a value that is missing, or say --absent missing; "
         raise SampleError(
             f"missing feature {', '.join(repr(f.name) for f in refused[:3])}{more}; {null}"
             f"the model takes {self._wanted()}"
@@ -311,7 +318,7 @@ class TablePreprocessor:
         if value is None:
             value = math.nan
         if not isinstance(value, (int, float, np.number, np.bool_)):
-            raise SampleError(f"feature {name!r} is {shown(value)}; a number belongs there")
+            raise SampleError(f"feature {name!r} is {shown(value)}; a number belongs there{_as_text(value)}")
         try:
             number = float(value)
         except OverflowError:
@@ -321,6 +328,15 @@ class TablePreprocessor:
         if math.isinf(number):
             raise SampleError(f"feature {name!r} is {shown(value)}; a finite number belongs there")
         return number
+
+
+def _as_text(value: Any) -> str:
+    """The way out where a number came as text."""
+    if not isinstance(value, str):
+        return ""
+    if not isinstance(said(value), str):
+        return "; send it without quotes, or say --text-numbers"
+    return "; a decimal point, and nothing between thousands" if _WITH_COMMA.fullmatch(value.strip()) else ""
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TablePreprocessor:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
-from edge.errors import ConfigError, nearest
+from edge.errors import ConfigError, nearest, reason
 
 Options = TypeVar("Options", bound=msgspec.Struct)
 
@@ -106,7 +106,7 @@ def secret(what: str, file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{what}: {file}: {exc}; check the path and its rights") from exc
+        raise ConfigError(f"{what}: {file}: {reason(exc)}; check the path and its rights") from exc
 
 
 def without_credentials(uri: str) -> str:

@@ -219,7 +219,8 @@ def value(option: Option, where: str, raw: object) -> object:
     if isinstance(raw, list):
         raw = ",".join(str(item) for item in raw)
     if isinstance(raw, (dict, bool)):
-        raise ConfigError(f"{where} = {raw}: {flag.help}")
+        seen = str(raw).lower() if isinstance(raw, bool) else raw
+        raise ConfigError(f"{where} = {seen}: {option.metavar} belongs there ({flag.help})")
     return _parsed(option, where, str(raw))
 
 

@@ -99,6 +99,7 @@ def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
     if settings.model.file == UNSET:
         remarks = "".join(f"; {remark}" for remark in settings.remarks)
         raise ConfigError(f"no model: say edge-run model.onnx, or edge-run demo for a first try{remarks}")
+    _check_word(settings.model.file)
     if "@" in settings.model.file.name and settings.updates.uri is None and not settings.model.file.exists():
         raise ConfigError(f"--model {settings.model.file}: there is no such file; to fetch it say --updates URI, too")
     _check_home_assistant(settings)
@@ -120,6 +121,15 @@ def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
     prefix = "/".join(topic_part(part) for part in topics.prefix.split("/") if part) or "edge"
     settings = replace(settings, topics=replace(topics, device=device, prefix=prefix))
     return _without_broker(settings) if settings.mqtt.url == "none" else settings
+
+
+def _check_word(file: Path) -> None:
+    """Raises ConfigError where what was taken for the model is a flag without its dashes: `edge-run help`."""
+    word = str(file)
+    if word.isalpha() and not file.exists():
+        flags = {"help", *(option.name for option in options.of(Settings) if option.switch)}
+        if word in flags:
+            raise ConfigError(f"{word}: there is no such model file; did you mean edge-run --{word}?")
 
 
 def _check_home_assistant(settings: Settings) -> None:

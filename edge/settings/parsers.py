@@ -131,7 +131,8 @@ def real(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise ValueError("a number belongs there") from None
+        point = ", with a decimal point" if "," in text else ""
+        raise ValueError(f"a number belongs there{point}") from None
     if number != number or number in (float("inf"), float("-inf")):
         raise ValueError("a finite number belongs there")
     return number

@@ -35,16 +35,24 @@ def read(path: Path) -> File:
     import tomllib  # only where there is a file
 
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as exc:
         raise ConfigError(f"--config {path}: {exc.strerror}; check the path") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"--config {path}: not TOML: {exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"--config {path}: not UTF-8; save the file as UTF-8") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"--config {path}: not TOML: {exc}; {_way_out(str(exc))}") from exc
     tables = _tables(path.name, table.pop(RUN)) if RUN in table else []
     return File(
         _stated(path.name, table),
         [_stated(f"{path.name}: run {number}", one, of_run=True) for number, one in enumerate(tables, start=1)],
     )
+
+
+def _way_out(reason: str) -> str:
+    if "hex value" in reason or "escape" in reason:
+        return r"a \ is taken as it stands between single quotes: 'C:\Users\me\model.onnx'"
+    return 'each line says name = value, with text in quotes: model = "model.onnx"'
 
 
 def _tables(where: str, raw: object) -> list[dict[str, object]]:

@@ -3,7 +3,8 @@
 The first row is a header where a cell of it is one of the model's feature names, or where no cell is a number
 though the model takes numbers. A cell of a number feature becomes a number where it can (true is 1, false is 0);
 an empty one is missing; a text feature stays text. A model whose features have no names takes the cells in their order.
-Where semicolons divide, a comma may be the decimal point: so say spreadsheets in half of Europe.
+Where semicolons divide, a comma may be the decimal point: so say spreadsheets in half of Europe. They write 1.234 for
+1234, too: in a file whose numbers have both marks such a cell is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from edge.data.numbers import read_number
+from edge.data.numbers import decimal_marks, of_two_readings, read_number, two_readings
 from edge.data.sample import Sample
 from edge.data.tensor import EXACT
 from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
@@ -65,6 +66,7 @@ class CsvSource:
         self._context = context
         self._max_line = max_line
         self._comma = False
+        self._marks: frozenset[str] = frozenset()
         self._places = Places(path, grows=True)
         self._header_kinds: Sequence[str] = ()
         self._file: TextIO | None = None
@@ -88,19 +90,35 @@ class CsvSource:
         self._rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
         self._header = self._held = None
         try:
-            self._held = self._next()
+            self._held = first = self._row()
         except EndOfStream:
             return
         except SampleError as exc:
             self._held = exc  # a first line that is no row is no header either; `read` tells it
             return
-        if self._is_header(self._held):
-            self._header = self._checked([cell.strip() for cell in self._held])
+        if self._is_header(first):
+            self._header = self._checked([cell.strip() for cell in first])
             kinds = dict(zip(self._context.features, self._context.feature_kinds, strict=False))
             self._header_kinds = [kinds.get(name, "number") for name in self._header]
             self._held = None
+        self._marks = self._marks_of(start) if self._comma else frozenset()
+
+    def _marks_of(self, start: str) -> frozenset[str]:
+        """The decimal marks in the columns of the model's numbers, as the first lines have them."""
+        kinds = self._context.feature_kinds
+        if self._header is not None:
+            numbers = {n for n, k in zip(self._context.features, kinds, strict=False) if k == "number"}
+            places = [i for i, name in enumerate(self._header) if name in numbers]
+        else:
+            places = [i for i, kind in enumerate(kinds) if kind == "number"]
+        rows = csv.reader(start.splitlines(), delimiter=";", skipinitialspace=True)
+        return decimal_marks(row[i] for row in rows for i in places if i < len(row))
 
     def _checked(self, header: list[str]) -> list[str]:
+        if _NOT_UTF8.search("".join(header)):
+            raise ConfigError(
+                f"--source {self._path}: its first line, which names the columns, is not UTF-8; save the file as UTF-8"
+            )
         twice = next((name for name in header if header.count(name) > 1), None)
         if twice is not None:
             raise ConfigError(f"--source {self._path}: the header has {twice!r} twice; name each column once")
@@ -129,16 +147,21 @@ class CsvSource:
             held, self._held = self._held, None
             if isinstance(held, SampleError):
                 raise held
-            return held
+            row = held
+        else:
+            row = self._row()
+        if not (text := "".join(row)).isascii() and _NOT_UTF8.search(text):
+            raise SampleError(f"{self._path.name}, line {self._line}: not UTF-8; save the file as UTF-8")
+        return row
+
+    def _row(self) -> list[str]:
+        """The next line that is not empty, whatever its bytes are. Raises EndOfStream, SampleError, SourceError."""
         if self._rows is None:
             raise SourceError(f"{self._path}: read before open")
         try:
             for row in self._rows:
-                if not row:
-                    continue
-                if not (text := "".join(row)).isascii() and _NOT_UTF8.search(text):
-                    raise SampleError(f"{self._path.name}, line {self._line}: not UTF-8; save the file as UTF-8")
-                return row
+                if row:
+                    return row
         except csv.Error as exc:
             raise SampleError(f"{self._path.name}, line {self._line}: {exc}") from exc
         except OSError as exc:
@@ -179,6 +202,8 @@ class CsvSource:
         word = text.strip().lower()
         if word in MISSING:
             return None
+        if self._comma and two_readings(text, self._marks):
+            raise SampleError(f"{self._path.name}, line {self._line}: {of_two_readings(text)}")
         number = BOOLEANS.get(word, self._number(text))
         return text if number is None else number
 

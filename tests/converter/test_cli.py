@@ -105,6 +105,10 @@ def test_force_writes_it_and_says_so(bench: Path, capsys: pytest.CaptureFixture[
 BAD = [
     ("nowhere.skops -o a.onnx", 3, "there is no such file or folder"),
     ("held.csv -o a.onnx", 3, "no model file that the converter knows"),
+    ("net.gguf -o a.onnx", 3, "this is a language model for llama.cpp"),
+    ("net.mlmodel -o a.onnx", 3, "net.mlmodel: this is a model of Core ML"),
+    ("net.pkl.gz -o a.onnx", 3, "net.pkl.gz: a compressed file that cannot be read"),
+    ("wine.skops -o a.onnx --sample german.csv", 2, "german.csv: '1.234' is 1.234 or 1234"),
     ("wine.skops -o a.onnx --sample nowhere.csv", 2, "there is no such sample file"),
     ("wine.skops -o a.onnx --sample wine.skops", 2, "--sample takes .csv, .jsonl"),
     ("wine.skops -o a.onnx --sample wrong.csv", 2, "no column 'hue', the nearest is 'heu'"),
@@ -154,6 +158,10 @@ def test_bad_input_is_told_in_one_line(
     )  # fmt: skip
     Path("future.onnx").write_bytes(model.SerializeToString())
     Path("cut.onnx").write_bytes(model.SerializeToString()[:40])
+    Path("net.gguf").write_bytes(b"GGUF" + bytes(60))
+    Path("net.mlmodel").write_bytes(b"\x08\x04\x12\x0a\x0a\x05model" + bytes(50))
+    Path("net.pkl.gz").write_bytes(b"\x1f\x8b\x08" + bytes(20))
+    Path("german.csv").write_text("hue;ash;proline\n0,5;1,2;1.234\n")
 
     assert reason in refused(arguments, code, capsys)
 

@@ -232,3 +232,20 @@ def test_a_tensor_of_whole_numbers_is_held_to_the_dtype_of_the_model():
     assert (given.dtype, given.tolist()) == (np.int16, [[1, 2, 3, 4]])
     with pytest.raises(SampleError, match="values that int16 cannot hold in the input 'x'"):
         feed(hearing("int16"), [[0.5, 2.0, 3.0, 4.0]])
+
+
+@pytest.mark.parametrize(
+    ("row", "way_out"),
+    [
+        ({"a": "0.5", "b": 1}, "a number belongs there; send it without quotes, or say --text-numbers"),
+        ({"a": "0,5", "b": 1}, "a number belongs there; a decimal point, and nothing between thousands"),
+        ({"a": "1.234,5", "b": 1}, "a number belongs there; a decimal point, and nothing between thousands"),
+        ({"a": "24.12.2025", "b": 1}, "a number belongs there$"),
+        ({"A": 1, "b": 1}, "unknown feature 'A'; did you mean 'a'?"),
+        ({"a": 1, "b": 1, "": 0}, "unknown feature ''; a column without a name is an index, or a separator at the end"),
+        ({"a": 1, "b": 1, "day": 0}, "--ignore-unknown leaves it out"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_told_with_the_way_out(row, way_out):
+    with pytest.raises(SampleError, match=way_out):
+        feed(table(), row)

@@ -108,3 +108,38 @@ def test_the_folder_one_is_in_may_be_that_of_the_state(tmp_path, monkeypatch):
 def test_a_misspelt_word_is_told_with_the_one_that_was_meant():
     with pytest.raises(ConfigError, match=r"--durability outages: .*; did you mean outage"):
         read("m.onnx", "--durability", "outages")
+
+
+@pytest.mark.parametrize("word", ["help", "check", "describe"])
+def test_a_flag_without_its_dashes_is_told(word):
+    with pytest.raises(ConfigError, match=f"^{word}: there is no such model file; did you mean edge-run --{word}"):
+        read(word)
+
+
+def test_a_file_of_such_a_name_is_a_model_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "check").touch()
+    assert str(read("check").model.file) == "check"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_file_of_settings_may_come_from_windows(tmp_path, encoding):
+    (tmp_path / "edge.toml").write_bytes('model = "größe.onnx"\r\ntop-k = 3\r\n'.encode(encoding))
+    assert str(read("--config", str(tmp_path / "edge.toml")).model.file) == "größe.onnx"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"model: m.onnx\n", "not TOML: .*; each line says name = value, with text in quotes"),
+        (b'{"model": "m.onnx"}', "each line says name = value"),
+        (b"model = m.onnx\n", "with text in quotes: model = "),
+        (b'model = "C:\\Users\\m.onnx"\n', "is taken as it stands between single quotes"),
+        ('model = "m.onnx"\n'.encode("utf-16"), "not UTF-8; save the file as UTF-8"),
+        (b'model = "m.onnx"\nhttp = true\n', r"http = true: \[HOST:\]PORT belongs there"),
+    ],
+)
+def test_a_file_that_is_no_toml_is_told_with_the_way_out(tmp_path, content, says):
+    (tmp_path / "edge.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=says):
+        read("--config", str(tmp_path / "edge.toml"))

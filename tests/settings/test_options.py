@@ -52,6 +52,11 @@ def test_an_unknown_sink_is_told_with_those_there_are():
         assembly.make_sink("mail:me", SinkContext())
 
 
+def test_a_file_in_place_of_a_sink_is_told_how_to_say_it():
+    with pytest.raises(ConfigError, match=r"--sink out.jsonl: no kind of sink; .* --sink file:out.jsonl"):
+        assembly.make_sink("out.jsonl", SinkContext())
+
+
 def test_the_help_lists_what_is_installed(capsys):
     with pytest.raises(SystemExit):
         layers.read(["--help-all"], {}, "0", registry.usage)

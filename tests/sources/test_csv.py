@@ -106,3 +106,42 @@ def test_whole_numbers_are_read_as_they_are_written(rows, text, row):
 
 def test_an_identifier_with_an_underscore_is_no_number(rows):
     assert rows("width,kind,height\n1_000,cube,2\n") == [{"width": "1_000", "kind": "cube", "height": 2.0}]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_header_in_another_encoding_is_refused_before_the_cells_are_taken_in_the_models_order(rows, encoding):
+    with pytest.raises(ConfigError, match="its first line, which names the columns, is not UTF-8; save the file as"):
+        rows("Höhe,width,kind\n2,1,a\n".encode(encoding))
+
+
+def test_a_first_row_that_is_no_header_is_skipped_alone_where_it_is_not_utf_8(rows):
+    assert rows("1,ä,2\n3,b,4\n".encode("latin-1")) == [
+        "rows.csv, line 1: not UTF-8; save the file as UTF-8",
+        [3.0, "b", 4.0],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sheet", "refused"),
+    [
+        ("width;height;kind\n1.234;2,5;a\n", "'1.234' is 1.234 or 1234"),
+        ("width;height;kind\n2.5;1,234;a\n", "'1,234' is 1.234 or 1234"),
+        ("1.234;a;2,5\n", "'1.234' is 1.234 or 1234"),
+    ],
+)
+def test_a_number_that_may_be_a_thousand_or_one_is_refused_with_both_readings(rows, sheet, refused):
+    assert refused in rows(sheet)[0]
+
+
+@pytest.mark.parametrize(
+    ("sheet", "width"),
+    [
+        ("width;height;kind\n1.234;2.5;a\n", 1.234),
+        ("width;height;kind\n1,234;2,5;a\n", 1.234),
+        ("width;height;kind\n0,234;2.5;a\n", 0.234),
+        ("width;height;kind;day\n1,234;2,5;a;1.5\n", 1.234),
+        ("width;height;kind\n1,234;2,5;1.5\n", 1.234),
+    ],
+)
+def test_a_number_of_one_reading_is_taken_whatever_stands_in_other_columns(rows, sheet, width):
+    assert rows(sheet)[0]["width"] == width
