@@ -164,7 +164,7 @@ def _options(core: Core, draft: Draft, source: Source | None) -> RunnerOptions:
         ),
         publish_filter=assembly.make_publish_filter(settings, core.loaded.manifest.task, metrics),
         gate=motion.make(core, source),
-        idle=draft.idle,
+        idle=draft.idle if draft.idles else None,
         stop=core.stop,
         beside_others=bool(core.runs),
         wording=words.make(settings, core.loaded, core.topics.base),

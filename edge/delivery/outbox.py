@@ -71,6 +71,8 @@ class Outbox:
         self._link = SinkLink(name, sink, clock, metrics, Backoff(options.retry_first_s, options.retry_most_s))
         self.loop = self._link.loop
         self._pending = PendingQueue(options, clock, self._link.waker, lambda count: self._dropped("stop", count))
+        self.room = self._pending.room
+        """For the owner: whether there is room for another message. If not, it is woken once there is."""
         self._guarded = GuardedSpool(name, spool, clock, metrics, options.disk_retry_s)
         self._queue = SendQueue(options, self._guarded, clock)
         self._finishing = False
@@ -119,10 +121,6 @@ class Outbox:
         }
 
     # --- the owner ----------------------------------------------------------------------------------
-
-    def room(self) -> bool:
-        """Whether there is room for another message. If not, the owner is woken once there is."""
-        return self._pending.room()
 
     def add(self, given: Sequence[Acked]) -> None:
         """As `put`, from the owner, which would wait for itself: it asks for `room` before."""

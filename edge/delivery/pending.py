@@ -88,15 +88,16 @@ class PendingQueue:
     def put(self, given: Sequence[Acked], waiting: Callable[[], None]) -> None:
         """Waits while the bound is reached, and calls `waiting` about twice a second meanwhile."""
         while given:
-            taken = self._take_over(given, bounded=True)
+            taken = self.add(given, bounded=True)
             if taken and self.attentive:
                 self._waker.wake()
             given = given[taken:]
             if given:
                 self._wait_for_room(waiting)
 
-    def _take_over(self, given: Sequence[Acked], *, bounded: bool) -> int:
-        """How many of these, from the first, were taken or, after the end, counted as late."""
+    def add(self, given: Sequence[Acked], *, bounded: bool = False) -> int:
+        """As `put`, and waits for nothing: how many of these, from the first, were taken or, after the end, counted as
+        late. All where they are not `bounded`: the owner has asked before whether there is room."""
         now = self._clock.monotonic_ns()
         with self._room:
             if self._ended:
@@ -128,10 +129,6 @@ class PendingQueue:
         self._waker.wake()
 
     # --- the owner ----------------------------------------------------------------------------------
-
-    def add(self, given: Sequence[Acked]) -> None:
-        """As `put`, but takes all of them: whether there was room the owner has asked before."""
-        self._take_over(given, bounded=False)
 
     def room(self) -> bool:
         """False where `put` would wait; the owner is woken once there is room."""

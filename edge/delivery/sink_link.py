@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from edge.data.units import SECOND_NS
 from edge.delivery.retry import Backoff
@@ -34,6 +35,8 @@ class SinkLink:
         self.waker: Waker = self.thread_waker if self.loop is None else self.loop.waker
         self.replies = isinstance(sink, ReplyingSink) and sink.answers
         self._batch_sink = sink if isinstance(sink, BatchSink) else None
+        self.send = sink.send_all if isinstance(sink, BatchSink) else partial(_send_first, sink)
+        """Returns the key and the reason of each that can never be sent. Raises UnavailableError."""
         self.up = False
         self.due_ns = 0
         """While it is away: when it is tried again, on the monotonic clock."""
@@ -141,12 +144,10 @@ class SinkLink:
         sink = self._batch_sink
         return (1, 0) if sink is None or sink.batch <= 1 else (sink.batch, sink.batch_bytes)
 
-    def send(self, entries: Sequence[Entry]) -> Sequence[tuple[int, str]]:
-        """The key and the reason of each that can never be sent. Raises UnavailableError."""
-        if self._batch_sink is not None:
-            return self._batch_sink.send_all(entries)
-        try:
-            self._sink.send(entries[0])
-        except SampleError as exc:
-            return [(entries[0].key, str(exc))]
-        return ()
+
+def _send_first(sink: Sink, entries: Sequence[Entry]) -> Sequence[tuple[int, str]]:
+    try:
+        sink.send(entries[0])
+    except SampleError as exc:
+        return [(entries[0].key, str(exc))]
+    return ()

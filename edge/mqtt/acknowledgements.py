@@ -32,17 +32,14 @@ class Acknowledgements:
         self._owed: dict[int, _Owed] = {}
         self._unwritten: list[Callable[[], None]] = []
 
-    @property
-    def owing(self) -> int:
-        """How many messages came that are not acknowledged."""
-        return len(self._order)
-
-    def owe(self, messages: Iterable[Incoming]) -> None:
-        """These came. One that the broker sends again before it has its acknowledgement keeps its place."""
+    def owe(self, messages: Iterable[Incoming]) -> int:
+        """These came; how many are not acknowledged now. One that the broker sends again before it has its
+        acknowledgement keeps its place."""
         for message in messages:
             if message.qos and message.mid not in self._owed:
                 owed = self._owed[message.mid] = _Owed(message.mid, message.qos, message.topic)
                 self._order.append(owed)
+        return len(self._order)
 
     def done(self, mid: int, sent: Callable[[], None] | None = None) -> None:
         """The message may be acknowledged; `sent` is called once that is written."""

@@ -218,8 +218,7 @@ class Connection:
         if not client.received:
             return []
         received, client.received = client.received, []
-        self.acks.owe(received)
-        if self.acks.owing > RECEIVE_MAXIMUM:
+        if self.acks.owe(received) > RECEIVE_MAXIMUM:
             self._flooded_s = time.monotonic()
         return received
 

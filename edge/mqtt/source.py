@@ -80,7 +80,7 @@ class MqttSource(Listener):
 
     def ack(self, sample: Sample) -> None:
         if sample.token is not None:
-            self._session.call_soon(partial(self._safe, sample.token))
+            self._session.call_soon(partial(self._acknowledge, sample.token))
 
     def close(self) -> None:
         """The subscription stays: the broker keeps what comes meanwhile, and gives again what was not acknowledged.
@@ -150,12 +150,10 @@ class MqttSource(Listener):
         if self._overrun:
             self._session.connect_again("the broker sent more inputs at once than may wait: the rest comes anew")
 
-    def _safe(self, delivery: Delivery) -> None:
-        delivery.safe = True
-        self._acknowledge(delivery)
-
     def _acknowledge(self, delivery: Delivery) -> None:
-        """Where the connection has gone that it came on last, it comes again, and is only acknowledged then."""
+        """It is safe. Where the connection has gone that it came on last, it comes again, and is only acknowledged
+        then."""
+        delivery.safe = True
         self._session.ack_now(delivery.incoming, partial(self._redeliveries.acknowledged, delivery))
 
     def _is_own(self, topic: str) -> bool:

@@ -133,7 +133,7 @@ class Classifier:
 
     def _probabilities(self, scores: Array) -> Array:
         """Rows of logits, or of what the model gives, to rows of probabilities."""
-        scores = self._watch(activate(scores, self._activation))
+        scores = self._watch(activate(scores, self._activation) if self._activation else scores)
         if scores.shape[1] == 1 and len(self._labels) == 2:
             scores = np.concatenate([1.0 - scores, scores], axis=1)
         return scores

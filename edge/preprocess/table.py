@@ -55,6 +55,10 @@ class TablePreprocessor:
         self._pick = operator.itemgetter(*self._names) if self._named and len(self._names) > 1 else None
         self._numeric = not columns and specs[0].dtype != STRING and all(f.kind == "number" for f in features)
         self._scales = scales
+        self._dtype = numpy_dtype(specs[0].dtype)
+        flat = specs[0].shape is not None and len(specs[0].shape) == 1
+        self._shape = (len(features),) if flat else (1, len(features))
+        """Of the tensor of a row, where there is but one."""
         self.rules = RowRules()
 
     def split(self, payload: Payload) -> Sequence[Payload]:
@@ -88,7 +92,7 @@ class TablePreprocessor:
                 }
             )
         spec = self._specs[0]
-        return ModelInput({spec.name: self._scaled(self._vector(values, spec)).reshape(self._shape(spec))})
+        return ModelInput({spec.name: self._scaled(self._vector(values, spec)).reshape(self._shape)})
 
     def many(self, rows: Sequence[Payload]) -> list[ModelInput] | None:
         """Rows of nothing but finite numbers, converted in one go; None where one may be anything else."""
@@ -98,7 +102,7 @@ class TablePreprocessor:
         table = [self._plain(row) for row in rows]
         if not all(len(row) == len(self._features) for row in table):
             return None
-        block = self._fast(table, spec, ndim=2)
+        block = self._fast(table, ndim=2)
         if block is None:
             return None
         block = self._scaled(block)
@@ -164,9 +168,6 @@ class TablePreprocessor:
                 except KeyError:
                     return ()
         return row if isinstance(row, (list, np.ndarray)) else ()
-
-    def _shape(self, spec: TensorSpec) -> tuple[int, ...]:
-        return (len(self._features),) if spec.shape is not None and len(spec.shape) == 1 else (1, len(self._features))
 
     def _wanted(self) -> str:
         count = len(self._features)
@@ -252,19 +253,19 @@ class TablePreprocessor:
 
     def _vector(self, values: Sequence[Any], spec: TensorSpec) -> Array:
         if self._numeric:
-            fast = self._fast(values, spec)
+            fast = self._fast(values)
             if fast is not None:
                 return fast
         cells = [self._cell(v, f, spec) for v, f in zip(values, self._features, strict=True)]
         return np.concatenate(cells)
 
-    def _fast(self, values: Sequence[Any], spec: TensorSpec, ndim: int = 1) -> Array | None:
+    def _fast(self, values: Sequence[Any], ndim: int = 1) -> Array | None:
         """All numbers and all finite: one conversion. None: look at each, for the exact words."""
         try:
             array = np.asarray(values)
         except (ValueError, TypeError, OverflowError):
             return None
-        dtype = numpy_dtype(spec.dtype)
+        dtype = self._dtype
         if array.dtype.kind not in "fiub" or array.ndim != ndim:
             return None
         if dtype.kind in "iu":

@@ -111,11 +111,6 @@ class Inference:
         """When another turn is due although nothing came."""
 
     @property
-    def each_ns(self) -> int:
-        """How long the engine took for the last sample; 0 before the first."""
-        return self.pipeline.each_ns
-
-    @property
     def is_long(self) -> bool:
         """A long batch is under way, or is the next to run: not in a loop."""
         return bool(self._batches or self._works)
@@ -175,7 +170,7 @@ class Inference:
             self._run()
         elif batches:
             self._batches.turn()
-        else:
+        elif self._idle is not None:
             self._idle()
         return len(items) >= most and self._left()
 

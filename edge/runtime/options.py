@@ -44,7 +44,7 @@ class RunnerOptions(msgspec.Struct, frozen=True):
     publish_filter: PublishFilter | None = None
     beside_others: bool = False
     """The loop that sends its results sends those of other runs, too, and has no time to run a model."""
-    idle: Callable[[], None] = lambda: None
+    idle: Callable[[], None] | None = None
     """Called by the thread that infers while nothing waits, about twice a second or more often."""
     instances: tuple[Pipeline, ...] = ()
     """A pipeline for each instance of the model, where there are several; of one that keeps nothing from sample to
