@@ -228,7 +228,7 @@ class Outbox:
         while notes:
             now, deliveries = self._clock.monotonic_ns(), self._queue.confirmed(notes.popleft())
             took = [(now - d.since_ns) / SECOND_NS for d in deliveries if d.since_ns]
-            self._metrics.record(f"confirmed:{self.name}", (("stage:publish", took),), len(deliveries))
+            self._metrics.record((("stage:publish", took),), f"confirmed:{self.name}", len(deliveries))
             self._release([d for d in deliveries if d.row is None])
             if self._link.recovering:
                 self._works()

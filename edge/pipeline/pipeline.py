@@ -118,7 +118,7 @@ class Pipeline:
         """Whether other samples may run between those of one batch: nothing is kept from sample to sample."""
         return self._prepare.free and not (isinstance(self._model, RememberingEngine) and self._model.remembers)
 
-    def infer_all(self, works: Sequence[Work]) -> list[Decoded]:
+    def _infer_all(self, works: Sequence[Work]) -> list[Decoded]:
         """What the model finds in the parts that are ready. They run together where that gives the same and is
         quicker."""
         ready = [p for work in works for p in work.parts if p.ready is not None]
@@ -129,7 +129,7 @@ class Pipeline:
 
     def decoded(self, works: Sequence[Work]) -> list[Work]:
         """The works, each with what the model finds in it: another pipeline of this model makes the results."""
-        found = iter(self.infer_all(works))
+        found = iter(self._infer_all(works))
         return [replace(w, decoded=[next(found) for p in w.parts if p.ready is not None]) for w in works]
 
     def run(self, works: Sequence[Work]) -> list[list[Result | Skipped]]:
@@ -139,7 +139,7 @@ class Pipeline:
         if works and works[0].decoded is not None:
             decoded = [found for work in works for found in work.decoded or ()]
         else:
-            decoded = self.infer_all(works)
+            decoded = self._infer_all(works)
         synced = self._results.clock_synced()
         results, at = [], 0
         for work in works:

@@ -318,7 +318,7 @@ class Inference:
         now_ns = now_ns or self._clock.monotonic_ns()
         came = [_left_ns(item) for item in items]
         self.came_ns = came[0] if came else now_ns
-        self._metrics.record("", (("stage:capture", [(now_ns - came_ns) / SECOND_NS for came_ns in came]),))
+        self._metrics.record((("stage:capture", [(now_ns - came_ns) / SECOND_NS for came_ns in came]),))
 
     def _up_to_a_rest(self, items: Sequence[Sample | Work]) -> list[Work]:
         """Prepared one after the other: the rows of a batch go into a window before those of the samples behind it."""

@@ -186,5 +186,5 @@ class Publisher:
             ("stage:infer", [t.infer / 1e3 for t in timings]),
             ("stage:postprocess", [t.postprocess / 1e3 for t in timings]),
         )
-        self._metrics.record("results", stages, len(timings))
+        self._metrics.record(stages, "results", len(timings))
         self._metrics.inc("infer_ms", sum([t.infer for t in timings]))

@@ -35,7 +35,7 @@ class ArraySource:
         self._path = path
         self._context = context
         self._arrays: Mapping[str, Array] = {}
-        self._places: Places | None = None
+        self._places = Places(path)
         self._rows = 0
         self._next = 0
         self._cut = False
@@ -59,7 +59,7 @@ class ArraySource:
                 f"--source {self._path}: values of type {odd.dtype}; numbers, booleans and text are taken"
             )
         self._arrays = self._named(arrays)
-        self._places = Places(self._path)
+        self._places.open()
         first = next(iter(self._arrays.values()))
         self._cut = first.ndim >= self._rank(next(iter(self._arrays))) and first.ndim > 1
         self._rows = len(first) if self._cut else 1
@@ -134,8 +134,7 @@ class ArraySource:
             row = {n: np.array(a[at] if self._cut else a) for n, a in self._arrays.items()}
         row = {n: a.tolist() if a.dtype.kind == "U" else a for n, a in row.items()}
         payload: Any = row.get("", row)
-        digest = self._places.digest(at) if self._places is not None else None
-        clock = self._context.clock
+        clock, digest = self._context.clock, self._places.digest(at)
         return Sample(payload, str(self._path), clock.monotonic_ns(), clock.time_ns(), digest=digest)
 
     def close(self) -> None:

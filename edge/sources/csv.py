@@ -67,7 +67,7 @@ class CsvSource:
         self._max_line = max_line
         self._comma = False
         self._marks: frozenset[str] = frozenset()
-        self._places = Places(path, grows=True)
+        self._places = Places(path)
         self._header_kinds: Sequence[str] = ()
         self._file: TextIO | None = None
         self._rows: Iterator[list[str]] | None = None

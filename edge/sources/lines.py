@@ -32,7 +32,7 @@ class LineSource:
     def __init__(self, path: Path | None, name: str, clock: Clock, *, max_line: int = MAX_LINE) -> None:
         """`path` None: standard input. A line longer than `max_line` bytes is skipped whole."""
         self.ready = path is not None and path.is_file()
-        self._places = Places(path or Path(name), grows=True)
+        self._places = Places(path or Path(name))
         self._path = path
         self._name = name
         self._clock = clock

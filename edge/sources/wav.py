@@ -27,7 +27,7 @@ class WavSource:
         self._left: int | None = 0
         self._next = b""
         self._broken: SourceError | None = None
-        self._places: Places | None = None
+        self._places = Places(path)
         self._given = 0
 
     def open(self) -> None:
@@ -41,7 +41,8 @@ class WavSource:
                 "convert it with ffmpeg -i IN -c:a pcm_s16le OUT.wav"
             ) from exc
         self._left, self._broken = self._form.left, None
-        self._places, self._given = Places(self._path), 0
+        self._places.open()
+        self._given = 0
         self._advance()
 
     def _advance(self) -> None:
@@ -81,7 +82,7 @@ class WavSource:
         clock = self._context.clock
         sound = Sound(decode_frames(data, self._form), self._form.rate, last=not self._next and self._broken is None)
         self._given += 1
-        digest = self._places.digest(self._given) if self._places is not None else None
+        digest = self._places.digest(self._given)
         return Sample(sound, str(self._path), clock.monotonic_ns(), clock.time_ns(), digest=digest)
 
     def close(self) -> None:

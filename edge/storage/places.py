@@ -20,14 +20,18 @@ LOOKED_AT = 65_536
 
 
 class Places:
-    """Of one file. Made when it is opened."""
+    """Of one file."""
 
-    __slots__ = ("_file",)
+    __slots__ = ("_file", "_path")
 
-    def __init__(self, path: Path, *, grows: bool = False) -> None:
-        """`grows`: lines may be added, and what stands at a place tells whether it is what stood there before. Else a
-        file that was changed is another one."""
-        self._file = digest_of(repr((str(path), () if grows else stamp(path))).encode())[:8]
+    def __init__(self, path: Path) -> None:
+        """A file to which lines may be added: what stands at a place tells whether it is what stood there before."""
+        self._path = path
+        self._file = digest_of(repr((str(path), ())).encode())[:8]
+
+    def open(self) -> None:
+        """A file that is read as it is now: one that was changed is another one."""
+        self._file = digest_of(repr((str(self._path), stamp(self._path))).encode())[:8]
 
     def digest(self, at: int, content: bytes = b"") -> bytes:
         """Of the input at this place."""

@@ -51,7 +51,7 @@ class Metrics:
         self._counters: defaultdict[str, float] = defaultdict(float)
         self._gauges: dict[str, float] = {}
         self._histograms: defaultdict[str, Histogram] = defaultdict(Histogram)
-        self._gathered: deque[tuple[str, Durations, float]] = deque()
+        self._gathered: deque[tuple[str | None, Durations, float]] = deque()
         self._gathered_ns: deque[tuple[str, tuple[str, ...], Sequence[int]]] = deque()
 
     def inc(self, name: str, by: float = 1) -> None:
@@ -72,8 +72,8 @@ class Metrics:
             histogram.counts[bucket] += 1
             histogram.total_s += seconds
 
-    def record(self, counter: str, durations: Durations, by: float = 1) -> None:
-        """Adds to a counter, where it has a name, and the durations that belong to it, in one go.
+    def record(self, durations: Durations, counter: str | None = None, by: float = 1) -> None:
+        """Adds durations, and to the counter that they belong to, where there is one, in one go.
 
         They are added up when somebody reads, or when some have gathered: between two requests for a tiny model, with
         cold caches, that took a fourteenth of the time.
@@ -95,7 +95,7 @@ class Metrics:
         together: defaultdict[str, list[float]] = defaultdict(list)
         while self._gathered:
             counter, durations, by = self._gathered.popleft()
-            if counter:
+            if counter is not None:
                 self._counters[counter] += by
             for name, seconds in durations:
                 together[name] += seconds

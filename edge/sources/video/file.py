@@ -32,7 +32,7 @@ class VideoFile:
     def __init__(self, path: Path, context: SourceContext) -> None:
         self._path, self._context = path, context
         self._capture: Capture | None = None
-        self._places: Places | None = None
+        self._places = Places(path)
         self._given = self._damaged = self._promised = 0
         self._at_ms = 0.0
         self._held: Array | None = None
@@ -54,7 +54,7 @@ class VideoFile:
         self._capture = motion_jpeg or Capture(cv2, capture)
         self._given = self._damaged = 0
         self._promised = self._capture.frames()
-        self._places = Places(self._path)
+        self._places.open()
         self._at_ms, self._held, self._went_on = 0.0, None, False
 
     def read(self, timeout_s: float) -> Sample | None:
@@ -78,7 +78,7 @@ class VideoFile:
         clock = self._context.clock
         image = Image(capture.to_rgb(pixels))
         at_ns = int(self._at_ms * SECOND_NS / 1000)
-        digest = self._places.digest(self._given) if self._places is not None else None
+        digest = self._places.digest(self._given)
         return Sample(image, str(self._path), clock.monotonic_ns(), clock.time_ns(), digest=digest, at_ns=at_ns)
 
     def _behind(self, capture: Capture) -> Array:
