@@ -77,6 +77,7 @@ def connect(
             keepalive_s=mqtt.keepalive,
             confirm_timeout_s=mqtt.confirm_timeout,
             version=4 if broker is not None else _version(settings),
+            payload_most=max(one.input.max_input for one in settings.each),
         ),
         births=draft.born,
         retry=for_broker(),

@@ -60,7 +60,8 @@ class Sample(msgspec.Struct, frozen=True):
     is not new: its broker kept it for whoever subscribes. A source that is given again what was under way when the
     process died tells in `digest` (16 bytes) what the sample is known by then. `at_ns` is its place in a recording that
     tells it. `still_ns`: since the start of its stream frames were left out, because nothing moved, for so long in all.
-    `redelivered`: its broker has sent it before, and what became of it then is not known.
+    `redelivered`: its broker has sent it before, and what became of it then is not known. `unkept`: the bytes of a
+    payload that its source did not keep, for it is larger than any that is taken; `payload` is empty then.
     """
 
     payload: Payload
@@ -75,6 +76,7 @@ class Sample(msgspec.Struct, frozen=True):
     at_ns: int | None = None
     still_ns: int = 0
     redelivered: bool = False
+    unkept: int = 0
 
 
 class Frame(msgspec.Struct, frozen=True):

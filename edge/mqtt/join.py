@@ -239,6 +239,8 @@ class JoinSource:
     def _take(self, came: Sample) -> Sample | None:
         """A row, where a message makes one. Raises SampleError for a value that is none, and for what is missing the
         first time."""
+        if came.unkept:  # refused for its size
+            return came
         now = self._clock.monotonic_ns()
         try:
             device = self._join.take(came.source.removeprefix("mqtt:"), came.payload, now, retained=came.retained)

@@ -12,6 +12,8 @@ from edge.mqtt.url import BrokerUrl
 
 RECEIVE_MAXIMUM = 64
 """Inputs that the broker should send before they are acknowledged: they are held in memory."""
+PACKET_MOST = 268_435_460
+"""Bytes of the largest packet that there can be."""
 
 
 class MqttOptions(msgspec.Struct, frozen=True):
@@ -28,10 +30,13 @@ class MqttOptions(msgspec.Struct, frozen=True):
     connect_timeout_s: float = 5.0
     version: int | None = None
     """4 or 5; None: 5, falling back to 4 (MQTT 3.1.1)."""
+    payload_most: int = PACKET_MOST
+    """Bytes of a payload that are of any use: of one that is much larger only its size is kept."""
 
 
 class Incoming(msgspec.Struct, frozen=True):
-    """A message of a subscription. `session` numbers the connection it came on, `mid` is its packet identifier."""
+    """A message of a subscription. `session` numbers the connection it came on, `mid` is its packet identifier.
+    `unkept`: the bytes of a payload that was too large to be kept, and is empty here."""
 
     topic: str
     payload: bytes
@@ -42,6 +47,7 @@ class Incoming(msgspec.Struct, frozen=True):
     session: int = 0
     response_topic: str | None = None
     correlation: bytes | None = None
+    unkept: int = 0
 
 
 class Outgoing(msgspec.Struct, frozen=True):

@@ -119,4 +119,5 @@ def digest(incoming: Incoming) -> bytes:
     reply = (incoming.response_topic or "").encode()
     parts = (incoming.topic.encode(), reply, b"" if correlation is None else b"\1" + correlation)
     head = b"".join([struct.pack(">I", len(part)) + part for part in parts])
-    return hashlib.blake2b(head + incoming.payload, digest_size=16).digest()
+    payload = b"%d" % incoming.unkept if incoming.unkept else incoming.payload
+    return hashlib.blake2b(head + payload, digest_size=16).digest()

@@ -139,6 +139,7 @@ class MqttSource(Listener):
             incoming.retain,
             None if delivery is None else delivery.digest,
             redelivered=incoming.dup,
+            unkept=incoming.unkept,
         )
         for _ in range(self._waiting.put(sample)):
             self._context.count("dropped:input-qos0")

@@ -163,9 +163,9 @@ class Preparation:
         try:
             payload = sample.payload
             if isinstance(payload, bytes):
-                if len(payload) > self._max_input:
-                    size = f"{len(payload) / 1e6:.1f} MB; at most {self._max_input / 1e6:g} MB (--max-input)"
-                    raise SampleError(size)
+                size = sample.unkept or len(payload)
+                if size > self._max_input:
+                    raise SampleError(f"{size / 1e6:.1f} MB; at most {self._max_input / 1e6:g} MB (--max-input)")
                 if self._by_row and len(payload) > PIECE_BYTES and (rows := json_rows(payload)) is not None:
                     return _decoded(rows)
                 payload = codec.decode(payload)

@@ -116,3 +116,20 @@ def test_whole_numbers_beyond_2_53_come_back_as_they_were_sent(edge_run, broker,
     listener.publish("edge/pi/whole/input", f"[{2**53 + 1}, {-(2**63)}]")
     (result,) = listener.wait_for("result")
     assert result["predictions"][0]["data"] == [2**53 + 1, -(2**63)]
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_an_input_of_60_mb_is_told_and_takes_no_memory(edge_run, flowers, broker, client, version):
+    listener = client(broker.port, "edge/pi/flowers/#")
+    process = edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--mqtt-version", version)
+    listener.wait_for_text("edge/pi/flowers/status", b"online")
+    listener.publish(INPUT, "[1, 2, 3, 4]")
+    listener.wait_for("result")
+    before = process.memory_mb("VmRSS")
+    listener.publish(INPUT, bytes(60_000_000))
+    listener.publish(INPUT, "[1, 2, 3, 4]")
+
+    assert [r["seq"] for r in listener.wait_for("result", 2)] == [1, 3]
+    (error,) = listener.wait_for("error")
+    assert error["reason"] == "60.0 MB; at most 32 MB (--max-input)"
+    assert process.memory_mb("VmHWM") < before + 25

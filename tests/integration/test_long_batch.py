@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from support.processes import until
 
 BASE = "edge/pi/flowers"
 MOST_MB = 200
-
-
-def memory_mb(process, what):
-    lines = Path(f"/proc/{process.process.pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(f"{what}:")).split()[1]) / 1024
 
 
 def results(heard):
@@ -31,13 +24,13 @@ def test_a_million_rows_in_one_message_harm_nobody_and_come_again(edge_run, flow
     asked.ResponseTopic = "asker/7"
     heard.publish(f"{BASE}/input", flowers.rows[0], asked)
     heard.wait_for("7")
-    idle = memory_mb(process, "VmRSS")
+    idle = process.memory_mb("VmRSS")
 
     heard.publish(f"{BASE}/input", b"[" + b",".join([b"[1,1,1,1]"] * 1_000_000) + b"]")
     until(lambda: results(heard) > 200, "some of its results")
     heard.publish(f"{BASE}/input", flowers.rows[1], asked)
     heard.wait_for("7", 2)
-    assert memory_mb(process, "VmHWM") < idle + MOST_MB
+    assert process.memory_mb("VmHWM") < idle + MOST_MB
     assert process.stop() == 0
     assert "it is not acknowledged, and comes again" in process.said()
 

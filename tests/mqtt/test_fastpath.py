@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import threading
 
 import pytest
 from support.processes import until
 
 from edge.mqtt.codec.fastpath import FastClient
-from edge.mqtt.codec.packets import publication
+from edge.mqtt.codec.packets import HEAD_MOST, length, publication
 from edge.mqtt.messages import MqttOptions, Outgoing, ProtocolChoice
 from edge.mqtt.url import parse
+
+LARGEST = 1_000_000
 
 
 @pytest.fixture
@@ -20,7 +23,8 @@ def fast_client():
     """Connected by MQTT 5, with the broker's end of the connection."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        client = FastClient(MqttOptions(parse(f"mqtt://127.0.0.1:{server.getsockname()[1]}"), "c"), ProtocolChoice(5))
+        url = parse(f"mqtt://127.0.0.1:{server.getsockname()[1]}")
+        client = FastClient(MqttOptions(url, "c", payload_most=LARGEST), ProtocolChoice(5))
         client.connect()
         stack.callback(client.close)
         peer = stack.enter_context(server.accept()[0])
@@ -91,3 +95,59 @@ def test_what_a_broker_says_of_a_message_before_it_resets_the_connection_is_hear
     until(write_on, "a write fails")
     (told,) = client.acknowledged
     assert (told[0], told[1].code) == (mid, 0x95)
+
+
+def packet(payload: bytes, properties: bytes, mid: int) -> bytes:
+    rest = b"\0\1t" + struct.pack(">H", mid) + length(len(properties)) + properties + payload
+    return b"\x32" + length(len(rest)) + rest
+
+
+ASKS = b"\x08\0\1r\x09\0\1c"
+"""Response Topic r, Correlation Data c."""
+
+
+@pytest.mark.parametrize("sent_at_once", [1 << 20, 65_536, HEAD_MOST + 1])
+@pytest.mark.parametrize(
+    ("properties", "reply"),
+    [(b"", (None, None)), (ASKS, ("r", b"c")), (b"\x26\0\1a" + b"\xff\xff" + b"x" * 65_535, (None, None))],
+    ids=["no properties", "an asker", "a large property"],
+)
+def test_of_a_message_that_is_too_large_only_its_size_is_kept_and_what_is_behind_it_comes(
+    fast_client, properties, reply, sent_at_once
+):
+    client, peer = fast_client
+    size, kept = 5 * LARGEST, LARGEST
+    payloads = [(b"a", b""), (bytes(size), properties), (bytes(kept), b""), (b"b", ASKS)]
+    stream = b"".join(packet(payload, said, mid) for mid, (payload, said) in enumerate(payloads, 1))
+
+    def all_came():
+        client.read()
+        return len(client.received) == 4
+
+    sending = threading.Thread(
+        target=lambda: [peer.sendall(stream[at : at + sent_at_once]) for at in range(0, len(stream), sent_at_once)]
+    )
+    sending.start()
+    until(all_came, "all four")
+    sending.join()
+
+    assert [(m.mid, len(m.payload), m.unkept) for m in client.received] == [
+        (1, 1, 0), (2, 0, size), (3, kept, 0), (4, 1, 0)
+    ]  # fmt: skip
+    assert (client.received[1].response_topic, client.received[1].correlation) == reply
+
+
+def test_more_properties_than_anybody_asks_for_are_no_reply_of_a_message_that_is_too_large(fast_client):
+    client, peer = fast_client
+    many = ASKS + (b"\x26\0\1a" + b"\xff\xff" + b"x" * 65_535) * 8
+    sending = threading.Thread(target=peer.sendall, args=(packet(bytes(2 * LARGEST), many, 7),))
+    sending.start()
+
+    def came():
+        client.read()
+        return client.received
+
+    until(came, "it has passed")
+    sending.join()
+    (message,) = client.received
+    assert (message.mid, message.unkept, message.response_topic) == (7, 2 * LARGEST, None)

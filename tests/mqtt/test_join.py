@@ -231,3 +231,12 @@ def test_a_message_that_comes_again_and_makes_no_row_any_more_is_told_at_once():
     assert "'h' never came (plant/line3/env)" in told
     assert again.counted == ["dropped:join"]
     assert again.session.acked == [1]
+
+
+def test_a_message_that_was_too_large_to_be_kept_is_no_value_and_is_refused_for_its_size():
+    joined = Joined(TEMPERATURE, "h=plant/line3/h")
+    joined.come("plant/line3/t", b"1")
+    joined.come("plant/line3/h", b"2")
+    (sample,) = joined.come("plant/line3/t", b"", 7, unkept=60_000_000)
+    assert (sample.payload, sample.unkept) == (b"", 60_000_000)
+    assert joined.rows("plant/line3/h", b"3") == [({"t": 1, "h": 3}, "mqtt:plant/line3/t")]

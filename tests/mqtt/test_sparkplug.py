@@ -159,6 +159,13 @@ def test_behind_a_death_of_the_node_a_birth_comes_first(plant):
     assert len(plant.session.posted) == 1
 
 
+def test_a_message_that_was_too_large_to_be_kept_is_refused_for_its_size(plant):
+    plant.session.give(b"", 7, topic="spBv1.0/plant/DDATA/plc1/line3", unkept=60_000_000)
+    sample = plant.source.read(0)
+    assert isinstance(sample, Sample)
+    assert (sample.payload, sample.unkept) == (b"", 60_000_000)
+
+
 def test_metrics_of_which_none_is_a_feature_are_told_with_what_there_is(plant):
     plant.come("DBIRTH", Metric("flow", 1.0, DOUBLE))
     with pytest.raises(SampleError, match=r"no metric of .* is a feature of the model; it has 'flow'"):

@@ -128,6 +128,11 @@ class EdgeRun:
         until(lambda: text in self.said() or self.process.poll() is not None, f"{text!r} in the log")
         assert text in self.said(), self.said()
 
+    def memory_mb(self, what: str) -> float:
+        """What the kernel calls `VmRSS` (now) or `VmHWM` (the most so far)."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith(f"{what}:")).split()[1]) / 1024
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)

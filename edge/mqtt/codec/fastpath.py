@@ -22,7 +22,16 @@ import paho.mqtt.client as paho
 from paho.mqtt import __version__
 
 from edge.mqtt.codec.client import NOT_MQTT, Client
-from edge.mqtt.codec.packets import PUBLISH, Publication, parse, publish_packets
+from edge.mqtt.codec.packets import (
+    HEAD_MOST,
+    PUBLISH,
+    Publication,
+    is_large_publish,
+    parse,
+    publish_packets,
+    publish_without_payload,
+)
+from edge.mqtt.messages import Incoming
 
 KNOWN = ("2.1.", "2.2.")
 INSTALLED = __version__
@@ -44,6 +53,8 @@ class FastClient(Client):
         super().__init__(*args, **kwargs)
         self._in_use: set[int] = set()
         self._unsent: list[bytes] = []
+        self._passing: Incoming | None = None
+        """What is told of a message when the last of it has passed: it is too large to be kept."""
 
     def _new(self, *args: Any, **kwargs: Any) -> paho.Client:
         return _Buffered(*args, **kwargs)
@@ -102,12 +113,16 @@ class FastClient(Client):
     def read(self) -> None:
         client = self._paho
         client.receive()
+        if self._passing is not None and not client.to_pass:
+            self.received.append(self._passing)
+            self._passing = None
         while client.buffer and len(client.buffer) >= client.wanted:
             end, other, client.wanted = parse(
                 bytes(client.buffer), self.five, self._session, self.received, self.acknowledged
             )
             del client.buffer[:end]
             if not other:
+                self._pass()
                 break
             client.given, client.wanted = client.wanted, 0
             client.loop_read()  # takes the packet out of the buffer
@@ -118,6 +133,19 @@ class FastClient(Client):
             self._in_use.difference_update([mid for mid, _ in self.acknowledged])
         if client.ended:
             client.loop_read()
+
+    def _pass(self) -> None:
+        """Keeps no message that is too large to be of any use. A broker sends one of 200 MB again and again to a board
+        that has no memory for it, and dies of it each time."""
+        buffer, size = self._paho.buffer, self._paho.wanted
+        if buffer and is_large_publish(buffer, size, self._options.payload_most):
+            if len(buffer) < HEAD_MOST:
+                self._paho.wanted = HEAD_MOST
+                return
+            self._passing = publish_without_payload(bytes(buffer[:HEAD_MOST]), size, self.five, self._session)
+            self._paho.to_pass = size - len(buffer)
+            self._paho.wanted = 0
+            buffer.clear()
 
 
 class _Buffered(paho.Client):
@@ -130,6 +158,8 @@ class _Buffered(paho.Client):
         """Bytes in the buffer from which on `parse` finds something."""
         self.given = 0
         """Bytes in the buffer that are paho's: one packet."""
+        self.to_pass = 0
+        """Bytes that do not come into the buffer."""
         self.unread = False
         self.left_unread = False
         """What had come before a write failed is in the buffer: paho closes the socket without a look at it."""
@@ -152,7 +182,9 @@ class _Buffered(paho.Client):
                 self.ended = True
                 break
             read += len(data)
-            self.buffer += data
+            passed = min(len(data), self.to_pass)
+            self.to_pass -= passed
+            self.buffer += data[passed:] if passed else data
             if len(data) < READ_AT_ONCE:
                 break  # a selector sees what comes from now on; of TLS, `pending` does
         else:

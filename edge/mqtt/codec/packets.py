@@ -201,7 +201,23 @@ def refusal(code: int) -> Refusal | None:
     return Refusal(code, REASONS.get(code, f"reason code 0x{code:02x}"))
 
 
-def _publish(first: int, body: bytes, five: bool, session: int) -> Incoming:
+HEAD_MOST = 262_144
+"""Bytes that a PUBLISH has before its payload, unless it says what nobody asks for."""
+
+
+def is_large_publish(data: bytes | bytearray, size: int, payload_most: int) -> bool:
+    """Whether a PUBLISH below QoS 2 begins there, of `size` bytes in all, whose payload is larger than this."""
+    return size > payload_most + HEAD_MOST and data[0] & 0xF4 == PUBLISH
+
+
+def publish_without_payload(head: bytes, size: int, five: bool, session: int) -> Incoming:
+    """Such a PUBLISH, of `size` bytes in all, from its first `HEAD_MOST`. Raises ValueError for what is not MQTT."""
+    _, start = _length_at(head, 1)
+    return _publish(head[0], head[start:], five, session, size - len(head))
+
+
+def _publish(first: int, body: bytes, five: bool, session: int, missing: int = 0) -> Incoming:
+    """`missing`: bytes at its end that are not in `body`; then the payload is not kept."""
     qos = first >> 1 & 0x03
     topic, at = _bytes_at(body, 0, len(body))
     mid = 0
@@ -211,14 +227,15 @@ def _publish(first: int, body: bytes, five: bool, session: int) -> Incoming:
     response = correlation = None
     if five:
         size, at = _length_at(body, at)
-        if size:
+        if size and at + size <= len(body):
             response, correlation = _reply(body, at, at + size)
         at += size
-    if at > len(body) or at == 0:
+    payload_size = len(body) + missing - at
+    if payload_size < 0 or at == 0:
         raise ValueError("a PUBLISH that is shorter than it says")
     return Incoming(
         topic=topic.decode(errors="replace"),
-        payload=body[at:],
+        payload=b"" if missing else body[at:],
         qos=qos,
         dup=bool(first & 0x08),
         retain=bool(first & RETAIN),
@@ -226,6 +243,7 @@ def _publish(first: int, body: bytes, five: bool, session: int) -> Incoming:
         session=session,
         response_topic=response,
         correlation=correlation,
+        unkept=payload_size if missing else 0,
     )
 
 

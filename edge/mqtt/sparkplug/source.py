@@ -98,8 +98,8 @@ class SparkplugSource:
         while True:
             left_s = max(0, ends_ns - self._clock.monotonic_ns()) / SECOND_NS
             came = self._inner.read(left_s)
-            if came is None:
-                return None
+            if came is None or came.unkept:  # refused for its size
+                return came
             try:
                 row = self._take(came.source.removeprefix("mqtt:").split("/"), came.payload)
             except SampleError:
