@@ -183,8 +183,12 @@ def _end_in_order(store: UpdateStore) -> None:
 
 def _begin(store: UpdateStore, *, excused: bool) -> None:
     """Counts this start before any model is loaded. Where that cannot be written down, the confirmed model runs."""
+    before = store.state
     try:
-        store.enter(state.begin(store.state, time.time(), excused=excused))
+        now = store.enter(state.begin(before, time.time(), excused=excused))
+        if before.phase == "watching" and now.phase != "watching" and before.candidate is not None:
+            given_up = {"version": before.candidate.version, "reason": now.reason}
+            log.warning("the model before the update runs again", extra=given_up)
         store.sweep()
     except OSError as exc:
         log.error("state of the updates is not kept: the confirmed model runs", extra={"reason": exc.strerror})

@@ -14,6 +14,7 @@ from edge.settings.options import Flag
 
 class PublishArguments(BrokerArguments, frozen=True, kw_only=True):
     dir: Annotated[Path, Flag("the repository's folder", parsers.path, "DIR", positional=True)]
+    replace: Annotated[bool, Flag("also in the place of another repository, or of a newer state of this one")] = False
 
 
 def run(argv: Sequence[str], program: Program) -> None:
@@ -34,7 +35,7 @@ def publish(args: PublishArguments) -> None:
 
     connection = Connection(settings, args.prefix)
     try:
-        done = Publisher(args.dir, connection, args.prefix).publish()
+        done = Publisher(args.dir, connection, args.prefix).publish(replace=args.replace)
     finally:
         connection.close()
     say(

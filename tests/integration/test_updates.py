@@ -147,6 +147,7 @@ def test_a_process_that_is_killed_while_it_watches_comes_back_on_the_confirmed_m
     field.send()
 
     assert field.client.wait_for("result")[0]["model"]["version"] == "1"
+    assert "the model before the update runs again  version=2  reason=the process did not end" in field.service.said()
 
 
 @pytest.mark.long

@@ -12,6 +12,7 @@ import pytest
 from support.processes import Client, Mosquitto
 from support.updating import Fleet, write_model
 
+from edge.errors import ConfigError
 from edge.settings.settings import MqttSettings
 from edge.tools.fleet.publish import Published, Publisher
 from edge.updates import order, trust
@@ -38,10 +39,10 @@ class Site:
         self.base = f"{prefix}/_updates"
         self.hand = Client(broker.port)
 
-    def publish(self) -> Published:
+    def publish(self, folder: Path | None = None, *, replace: bool = False) -> Published:
         connection = Connection(self.settings, self.prefix)
         try:
-            return Publisher(self.fleet.folder, connection, self.prefix).publish()
+            return Publisher(folder or self.fleet.folder, connection, self.prefix).publish(replace=replace)
         finally:
             connection.close()
 
@@ -151,6 +152,36 @@ def test_a_message_that_fills_the_memory_ends_the_check_and_not_the_device(site)
     answer = order.decode_answer(process.stdout)
 
     assert (answer.fault, "larger than any file" in answer.reason) == ("refused", True), answer.reason
+
+
+def test_another_repository_in_its_place_is_refused_for_its_devices_would_refuse_it(site, tmp_path):
+    site.publish()
+    other = Fleet(tmp_path / "other")
+    other.add(write_model(tmp_path / "other.onnx", "7"), "7")
+
+    with pytest.raises(ConfigError, match=r"holds another repository there.*another --prefix, or say --replace"):
+        site.publish(other.folder)
+    assert trust.ask(site.order()).release.version == "1"
+    assert site.publish(other.folder, replace=True).gone > 0
+
+
+def test_an_older_copy_of_the_repository_is_refused_and_names_both_time_stamps(site, tmp_path):
+    shutil.copytree(site.fleet.folder, tmp_path / "copy")
+    site.offer("2")
+    site.publish()
+
+    with pytest.raises(ConfigError, match=r"holds time stamp \d+, this folder \d+: devices go by the newer one"):
+        site.publish(tmp_path / "copy")
+    assert trust.ask(site.order()).release.version == "2"
+
+
+@pytest.mark.parametrize("stamp", [b"", b"{}", b"nonsense", b'{"signed": 1}'])
+def test_what_a_broker_holds_in_place_of_a_time_stamp_keeps_no_publisher_away(site, stamp):
+    site.publish()
+    site.retain(f"{site.base}/metadata/timestamp.json", stamp)
+
+    site.publish()
+    assert trust.ask(site.order()).release.version == "1"
 
 
 def test_a_broker_without_a_repository_is_named_with_the_way_out(site, monkeypatch):

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from tuf.api.exceptions import DownloadError
-from tuf.api.metadata import Metadata, Snapshot
+from tuf.api.exceptions import DownloadError, RepositoryError
+from tuf.api.metadata import Metadata, Snapshot, Timestamp
 
-from edge.errors import UnavailableError
+from edge.errors import ConfigError, UnavailableError
 from edge.mqtt.topics import UpdateTopics
 from edge.tools.fleet.metadata import MetadataFolder
 from edge.tools.fleet.retained import read
@@ -46,19 +46,22 @@ class Publisher:
         self._connection = connection
         self._prefix = prefix
 
-    def publish(self) -> Published:
-        """Raises UnavailableError, ConfigError."""
+    def publish(self, *, replace: bool = False) -> Published:
+        """`replace`: also where another repository lies there, or a newer state of this one. Raises UnavailableError,
+        ConfigError."""
         try:
-            return self._publish()
+            return self._publish(replace=replace)
         except DownloadError as exc:
             raise UnavailableError(str(exc)) from exc
 
-    def _publish(self) -> Published:
+    def _publish(self, *, replace: bool) -> Published:
         newest = (self._public / TIMESTAMP).read_bytes()
         wanted = dict(self._messages())
         broker, topics = self._connection, UpdateTopics(self._prefix)
         index, stamp = topic_of(self._prefix, "index"), topic_of(self._prefix, TIMESTAMP)
         broker.keep([(topic_of(self._prefix, "end"), b".")])
+        if not replace:
+            self._require_own()
         before = self._listed(broker.retained([index]).get(index, b"[]"))
         broker.keep([(index, msgspec.json.encode(sorted({*before, *wanted})))])
         lost = self._lost(wanted)
@@ -78,6 +81,22 @@ class Publisher:
         version = b"%d" % self._metadata.timestamp().version
         self._send([(topics.announce(model), version) for model in self._metadata.models()])
         return Published(len(wanted), sum(map(len, wanted.values())), len(lost), len(gone))
+
+    def _require_own(self) -> None:
+        """Raises ConfigError where devices would be left with what they refuse."""
+        root, stamp = (topic_of(self._prefix, path) for path in ("metadata/1.root.json", TIMESTAMP))
+        found, own = self._connection.retained([root, stamp]), self._metadata.path("root", 1).read_bytes()
+        if found.get(root, own) != own:
+            raise ConfigError(
+                f"{topic_of(self._prefix, '')}: the broker holds another repository there, whose devices would refuse "
+                "this one: publish it below another --prefix, or say --replace"
+            )
+        there, here = _version(found.get(stamp, b"")), self._metadata.timestamp().version
+        if there > here:
+            raise ConfigError(
+                f"{self._public}: the broker holds time stamp {there}, this folder {here}: devices go by the newer "
+                "one, so publish from the folder that was changed last; or say --replace"
+            )
 
     def _lost(self, wanted: Mapping[str, bytes]) -> list[str]:
         """What the broker does not hold as it is."""
@@ -127,6 +146,14 @@ class Publisher:
             for topic in read(index, list[str]) or ()
             if topic.startswith(ours) and not {"+", "#", "\0"} & set(topic)
         ]
+
+
+def _version(stamp: bytes) -> int:
+    """Of a time stamp; 0 where it is none."""
+    try:
+        return Metadata[Timestamp].from_bytes(stamp).signed.version
+    except RepositoryError:
+        return 0
 
 
 def _few(of: Sequence[One]) -> Iterator[Sequence[One]]:
