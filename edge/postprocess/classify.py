@@ -81,11 +81,8 @@ class Classifier:
 
     def many(self, outputs: Tensors, count: int) -> list[list[Classification]] | None:
         """Where the scores of each sample are a row."""
-        raw: Any = outputs[self._scores] if self._scores is not None else None
-        if not isinstance(raw, np.ndarray):
-            return None
-        scores = self._probabilities(np.asarray(raw, dtype=np.float64).reshape(count, -1))
-        if not self._watch.finite:
+        scores = self._rows_of(outputs, count)
+        if scores is None:
             return None
         if self._label is None:
             return self._best(scores, self._labels)
@@ -95,11 +92,8 @@ class Classifier:
 
     def to_columns(self, outputs: Tensors, count: int) -> Columns | None:
         """The best class of each row: `label`, `index` and `score`."""
-        raw: Any = outputs[self._scores] if self._scores is not None else None
-        if not isinstance(raw, np.ndarray):
-            return None
-        scores = self._probabilities(np.asarray(raw, dtype=np.float64).reshape(count, -1))
-        if not self._watch.finite:
+        scores = self._rows_of(outputs, count)
+        if scores is None:
             return None
         reported = self._reported(scores)
         highest = scores.argmax(axis=1)
@@ -130,6 +124,14 @@ class Classifier:
     def _reported(self, scores: Array) -> int:
         size: int = scores.shape[-1]
         return min(self._top_k, size) if self._top_k else size
+
+    def _rows_of(self, outputs: Tensors, count: int) -> Array | None:
+        """Probabilities, a row for each sample; None where the model gives none, or one that is no number."""
+        raw: Any = outputs[self._scores] if self._scores is not None else None
+        if not isinstance(raw, np.ndarray):
+            return None
+        scores = self._probabilities(np.asarray(raw, dtype=np.float64).reshape(count, -1))
+        return scores if self._watch.finite else None
 
     def _probabilities(self, scores: Array) -> Array:
         """Rows of logits, or of what the model gives, to rows of probabilities."""

@@ -700,14 +700,18 @@ def test_its_inputs_are_not_taken_for_those_of_the_session_before(broker, sessio
     assert broker.peers[2].subscribed == []
 
 
-def test_what_comes_is_acknowledged_in_its_order_whatever_it_is(broker, session):
-    """The second is of a subscription of an earlier life, and is done at once."""
-    received = []
-    made = session()
+def hearing(broker, session):
+    """What a session receives on the topic `in`, the session, and the broker's side of it."""
+    received, made = [], session()
     made.subscribe("in", lambda i: (received.append(i), broker.notify()))
     made.start()
     broker.wait("the subscription", lambda: bool(broker.peers and broker.peers[0].subscribed))
-    peer = broker.peer()
+    return received, made, broker.peer()
+
+
+def test_what_comes_is_acknowledged_in_its_order_whatever_it_is(broker, session):
+    """The second is of a subscription of an earlier life, and is done at once."""
+    received, made, peer = hearing(broker, session)
     peer.publish("in", b"1", 7)
     peer.publish("old", b"2", 8)
     peer.publish("in", b"3", 9)
@@ -719,12 +723,7 @@ def test_what_comes_is_acknowledged_in_its_order_whatever_it_is(broker, session)
 
 
 def test_one_that_comes_again_on_its_connection_is_acknowledged_once_in_its_place(broker, session):
-    received = []
-    made = session()
-    made.subscribe("in", lambda i: (received.append(i), broker.notify()))
-    made.start()
-    broker.wait("the subscription", lambda: bool(broker.peers and broker.peers[0].subscribed))
-    peer = broker.peer()
+    received, made, peer = hearing(broker, session)
     peer.publish("in", b"1", 7)
     peer.publish("in", b"2", 8)
     peer.publish("in", b"1", 7, dup=True)

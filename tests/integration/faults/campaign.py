@@ -103,10 +103,11 @@ class Account:
     errors: list[str] = field(default_factory=list)
     bad_exits: list[str] = field(default_factory=list)
 
-    def sound(self) -> bool:
-        """Nothing lost, nothing wrong or out of order, and no life of edge-run ended as it should not."""
-        disorder = self.out_of_order or self.acks_out_of_order
-        return not (self.lost or self.unanswered or self.wrong or self.errors or self.bad_exits or disorder)
+    def faulty(self) -> dict[str, object]:
+        """What was lost, wrong or out of order, and each life of edge-run that ended as it should not; empty where all
+        is well."""
+        names = ("lost", "unanswered", "wrong", "errors", "out_of_order", "acks_out_of_order", "bad_exits")
+        return {name: found for name in names if (found := getattr(self, name))}
 
 
 class Campaign:
