@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from edge.cli.fleet_arguments import BrokerArguments, Where, broker_of, open_repository, say
-from edge.errors import ConfigError, UnavailableError
+from edge.errors import ConfigError, UnavailableError, printable
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
 from edge.settings.options import Flag
@@ -52,11 +52,15 @@ def run(argv: Sequence[str], program: Program) -> None:
     if args.every is None:
         _tell(args, _ask(args, repository))
         return
+    away = ""
     while True:
         try:
             _tell(args, _ask(args, repository))
+            away = ""
         except UnavailableError as exc:  # of a broker that is away: it comes back
-            sys.stderr.write(f"edge-fleet: {exc} It is asked again.\n")
+            if str(exc) != away:
+                away = str(exc)
+                sys.stderr.write(printable(f"edge-fleet: {away} It is asked again.") + "\n")
         time.sleep(max(1.0, args.every))
 
 
@@ -78,8 +82,11 @@ def _tell(args: StatusArguments, now: _Now) -> None:
         from edge.storage.atomic import replacing
 
         text = page.page(args.dir.resolve().name, now.offered, now.heard, now.expires, at, args.every)
-        with replacing(args.html) as file:
-            file.write(text.encode())
+        try:
+            with replacing(args.html) as file:
+                file.write(text.encode())
+        except OSError as exc:
+            raise ConfigError(f"--html {args.html}: {exc.strerror}; name a file in a folder that is there") from exc
         if args.every is None:
             say(f"{args.html} was written")
     else:

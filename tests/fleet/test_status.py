@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -102,15 +103,28 @@ def test_a_page_of_what_a_broker_has_is_written_whole(fleet, tmp_path, capsys):
     assert ["d7", "m", "confirmed", "", "1"] in Page((tmp_path / "s.html").read_text()).rows
 
 
-def test_it_tells_again_until_it_is_ended_and_a_broker_that_is_away_ends_nothing(fleet):
-    words = ["status", str(fleet.folder), "--mqtt", "mqtt://127.0.0.1:1", "--every", "1"]
-    process = subprocess.Popen([sys.executable, "-m", "edge.cli.fleet", *words], stderr=subprocess.PIPE, text=True)
-    said = [process.stderr.readline(), process.stderr.readline()]
+def test_it_tells_again_until_it_is_ended_and_a_broker_that_is_away_is_told_once_and_ends_nothing(fleet, tmp_path):
+    broker = Mosquitto(tmp_path / "broker")  # not there yet
+    words = ["status", str(fleet.folder), "--mqtt", broker.url, "--every", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge.cli.fleet", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert "It is asked again." in process.stderr.readline()
+    broker.start()
+    told = list(itertools.islice((line for line in process.stdout if "0 heard" in line), 2))
+    broker.end()
+    again = process.stderr.readline()
     process.terminate()
-    process.wait(PATIENCE_S)
-    process.stderr.close()
+    _, more = process.communicate(timeout=PATIENCE_S)
 
-    assert all("It is asked again." in line for line in said)
+    assert told == ["0 heard\n"] * 2
+    assert "It is asked again." in again
+    assert again not in more
+
+
+def test_a_page_that_cannot_be_written_names_the_file(fleet, tmp_path, capsys):
+    assert command.run(["status", str(fleet.folder), "--html", str(tmp_path / "none" / "s.html")]) == 2
+    assert "s.html: No such file or directory; name a file in a folder that is there" in capsys.readouterr().err
 
 
 def test_json_beside_a_page_is_refused(fleet, capsys):
