@@ -31,6 +31,8 @@ MAX_WAITING = 16_000
 MAX_WAITING_BYTES = 32_000_000
 """QoS 1 inputs that may wait. We ask the broker for fewer, but mosquitto 2.0.11 sends all that it has: each
 acknowledgement of its oldest lets go as many as may be in flight together. One of MQTT 3.1.1 cannot be asked."""
+HUGE_WAITING_BYTES = 4 * MAX_WAITING_BYTES
+"""However few they are: no broker can be asked for fewer bytes."""
 
 
 class MqttSource(Listener):
@@ -188,9 +190,10 @@ class _Waiting:
 
     @property
     def full(self) -> bool:
-        """Of inputs that the broker keeps. Not by fewer than it may send, however large they are."""
+        """Of inputs that the broker keeps. Not by fewer than it may send, unless they are huge."""
         count = len(self._samples) - self._qos0
-        return count >= MAX_WAITING or (self._bytes >= MAX_WAITING_BYTES and count >= RECEIVE_MAXIMUM)
+        large = self._bytes >= (MAX_WAITING_BYTES if count >= RECEIVE_MAXIMUM else HUGE_WAITING_BYTES)
+        return large or count >= MAX_WAITING
 
     def put(self, sample: Sample) -> int:
         """How many were dropped for it: without an acknowledgement, and older."""

@@ -10,7 +10,7 @@ import pytest
 from edge.mqtt.acknowledgements import Acknowledgements
 from edge.mqtt.messages import RECEIVE_MAXIMUM, Incoming
 from edge.mqtt.redelivery import ORIGIN, digest
-from edge.mqtt.source import MAX_QOS0_BYTES, MAX_WAITING, MAX_WAITING_BYTES, MqttSource
+from edge.mqtt.source import HUGE_WAITING_BYTES, MAX_QOS0_BYTES, MAX_WAITING, MAX_WAITING_BYTES, MqttSource
 from edge.plugins.contexts import SourceContext
 from edge.testing.fakes import FakeClock
 
@@ -367,3 +367,18 @@ def test_few_that_are_large_wait_as_the_broker_was_told(source, session):
     for n in range(RECEIVE_MAXIMUM + 5):
         session.give(large, n + 1)
     assert len(read(source)) == RECEIVE_MAXIMUM
+
+
+def test_of_huge_ones_few_wait_and_the_rest_comes_on_another_connection(source, session):
+    huge = bytes(HUGE_WAITING_BYTES // 4)
+    for n in range(7):
+        session.give(huge, n + 1)
+    taken = read(source)
+    assert (len(taken), len(session.ended)) == (4, 1)
+    for sample in taken:
+        source.ack(sample)
+    assert session.acked == [1, 2, 3, 4]
+    session.reconnect()
+    for n in range(4, 7):
+        session.give(huge, n + 1, dup=True)
+    assert (len(read(source)), len(session.ended)) == (3, 1)
