@@ -201,8 +201,8 @@ class Inference:
         while self._instances or self._works:
             if self._holds_up:
                 self._batches.finish()
-            if not self._works:
-                self._works = self._waited()
+            if not self._works and self._instances is not None:
+                self._wait_for(self._instances)
             self._run()
         self._batches.finish()
         self._publisher.publish_rest()
@@ -226,7 +226,11 @@ class Inference:
         thread's."""
         while self._works or self._groups:
             if not self._works:
-                self._works = self._next()
+                self._by = self.pipeline
+                if self._instances is not None:
+                    self._hand_out(self._instances)
+                else:
+                    self._works = self._begun(self._groups.popleft())
             while self._works:
                 some, rest = up_to_a_batch(self._works)
                 if self._in_loop and some[-1].rest is not None:
@@ -237,11 +241,8 @@ class Inference:
                     return True
         return True
 
-    def _next(self) -> Sequence[Work]:
-        """Works of the oldest group, or of one before it; nothing where an instance has them, or all is said."""
-        instances, self._by = self._instances, self.pipeline
-        if instances is None:
-            return self._begun(self._groups.popleft())
+    def _hand_out(self, instances: Instances) -> None:
+        """Has the instances take the oldest group. One that has to be alone waits for what they have."""
         if (beside := self._beside_others(self._groups[0])) is not None:
             self._groups.popleft()
             admitted = beside if self._admit is None else self._admitted(beside, self._admit)
@@ -250,8 +251,10 @@ class Inference:
                 self._mark(samples)
                 instances.put(samples)
                 self._observe_waiting(samples)
-            return ()
-        return self._waited() if instances else self._begun(self._groups.popleft())
+        elif instances:
+            self._wait_for(instances)
+        else:
+            self._works = self._begun(self._groups.popleft())
 
     def _beside_others(self, group: Sequence[Item]) -> list[Sample | Work] | None:
         """None where the samples before it have to be done: it is alone under suspicion, or cannot be read."""
@@ -259,13 +262,11 @@ class Inference:
         alone = self._guard.suspects and any(self._guard.alone(sample_of(item)) for item in readable)
         return None if alone or not readable else readable
 
-    def _waited(self) -> Sequence[Work]:
-        """What the instances were given first; the thread makes no progress meanwhile."""
-        assert self._instances is not None
-        while (found := self._instances.take(LOOK_AGAIN_S)) is None:
+    def _wait_for(self, instances: Instances) -> None:
+        """What the instances were given first is next; the thread makes no progress meanwhile."""
+        while (found := instances.take(LOOK_AGAIN_S)) is None:
             pass
-        self._by, works = found
-        return works
+        self._by, self._works = found
 
     def _mark(self, samples: Sequence[Sample] = ()) -> None:
         """These are under way, and those that the instances have."""

@@ -1,6 +1,7 @@
 """`python tests/benchmarks/walk.py [--python OTHER]`: how long the way of one warm MQTT input is, counted, not timed.
 
-For the infer thread and the network thread: the distinct functions of ours that are entered. Over all threads: the
+For the infer thread and the network thread: the distinct functions of ours that are entered for each of some rows, so
+not what is looked at once a second. Over all threads: the
 distinct locks of ours that are taken, the classes of ours that the sample and its results wear, and the threads that
 run an outbox. OTHER is the Python of another build's environment; its functions are counted the same way.
 """
@@ -34,7 +35,8 @@ class Walk:
 
     def __init__(self) -> None:
         self.on = self.shapes_on = False
-        self.functions: dict[str, set[CodeType]] = defaultdict(set)
+        self.rows: list[dict[str, set[CodeType]]] = []
+        """By thread, what was entered for each row."""
         self.locks: dict[str, set[tuple[int, str]]] = defaultdict(set)
         self.shapes: set[type] = set()
         self._kept: dict[int, Any] = {}
@@ -86,6 +88,8 @@ class Walk:
         # What an earlier row has worn too is no shape of a row: a constant of the process.
         self._older, self.shapes = set(self._kept), set()
         self.shapes_on = shapes
+        if not shapes:
+            self.rows.append(defaultdict(set))
         self.on = True
 
     def end(self) -> None:
@@ -103,7 +107,7 @@ class Walk:
             return
         thread = threading.current_thread().name
         if event == "call" and not self.shapes_on:
-            self.functions[thread].add(code)
+            self.rows[-1][thread].add(code)
             if code.co_name in OWNERS and code.co_filename.endswith("outbox.py"):
                 self.owners.add(thread)
         elif self.shapes_on and thread != "MainThread":
@@ -121,9 +125,8 @@ class Walk:
                 self.shapes.add(kind)
 
     def report(self) -> dict[str, Any]:
-        functions = {
-            t: sorted(f"{Path(c.co_filename).name}:{c.co_qualname}" for c in f) for t, f in self.functions.items()
-        }
+        entered = {thread: set.intersection(*(row[thread] for row in self.rows)) for thread in self.rows[0]}
+        functions = {t: sorted(f"{Path(c.co_filename).name}:{c.co_qualname}" for c in f) for t, f in entered.items()}
         locks = {t: sorted({m for _, m in found}) for t, found in self.locks.items()}
         shapes = sorted(f"{k.__module__}.{k.__qualname__}" for k in self.shapes)
         return {"functions": functions, "locks": locks, "shapes": shapes, "owners": sorted(self.owners)}
@@ -195,8 +198,9 @@ def measure(python: str, folder: Path) -> dict[str, Any]:
                 return process.stdout.readline()
 
             rows(WARM)
-            say("functions")
-            rows(ROWS)
+            for _ in range(ROWS):
+                say("functions")
+                rows(1)
             for _ in range(ROWS):
                 say("shapes")
                 rows(1)
