@@ -8,7 +8,7 @@ from typing import Annotated
 
 from edge.cli.fleet_add import ReleaseArguments, put_registered
 from edge.cli.fleet_arguments import open_repository, say
-from edge.errors import ConfigError, EdgeError, ModelError
+from edge.errors import ConfigError, EdgeError, ModelError, printable
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
 from edge.settings.options import Flag
@@ -60,7 +60,7 @@ class Follower:
                 self.ask()
             except (EdgeError, OSError) as exc:
                 self._say(f"{exc}; it is asked again in {self._args.interval:g} s", error=True)
-            time.sleep(self._args.interval)
+            time.sleep(max(1.0, self._args.interval))
         self.ask()
 
     def ask(self) -> None:
@@ -105,4 +105,4 @@ class Follower:
         """Once as long as it is the same."""
         if text != self._told:
             self._told = text
-            (sys.stderr.write(f"edge-fleet: {text}\n") if error else say(text))
+            (sys.stderr.write(printable(f"edge-fleet: {text}") + "\n") if error else say(text))
