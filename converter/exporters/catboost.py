@@ -12,7 +12,8 @@ import numpy as np
 
 from converter.artifact import Artifact
 from converter.errors import UnrecognisedError, UnsupportedError
-from converter.graph import graph
+from converter.graph import decide, graph
+from converter.graph.zipmap import without_zipmap
 from converter.options import Options
 from converter.plugins import ExporterInfo
 from converter.rows.rows import Rows
@@ -41,6 +42,9 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     original = _Original(model, features, labels, tuple(str(i) for i in range(2)) if truths else labels)
     rows = as_table(rows, features) if rows is not None else made_up(features, original.thresholds())
     proto = _convert(_numbered(model) if truths else model, bool(labels))
+    threshold = _threshold(model)
+    if threshold is not None and len(labels) == 2:
+        decide.by_threshold(without_zipmap(proto), threshold, _label_constants(proto, original.values), reached=False)
     manifest = Manifest(
         name="", task="classify" if labels else "regress",
         inputs=(Input(name=proto.graph.input[0].name, kind="table", shape=(None, len(features)), features=features),),
@@ -74,6 +78,23 @@ def _refuse(model: Any, name: str) -> None:
     loss = str(model.get_all_params().get("loss_function", "")).partition(":")[0]
     if loss in ("MultiLogloss", "MultiCrossEntropy", "MultiRMSE", "MultiRMSEWithMissingValues"):
         raise UnsupportedError(f"{name}: {loss} gives several answers a row; convert one model for each of them")
+    if loss == "MultiQuantile":
+        raise UnsupportedError(f"{name}: {loss} gives several answers a row; train Quantile:alpha=... for each of them")
+    if loss == "RMSEWithUncertainty":
+        raise UnsupportedError(f"{name}: CatBoost cannot write the variance of {loss} as ONNX; train with RMSE")
+    scale = model.get_scale_and_bias()[0]
+    if scale != 1:
+        raise UnsupportedError(
+            f"{name}: CatBoost cannot write a scale of {scale:g} as ONNX; multiply the answers behind the model, and "
+            "set_scale_and_bias(1, ...)"
+        )
+    if any(isinstance(c, float) and not c.is_integer() for c in np.asarray(model.classes_).tolist()):
+        raise UnsupportedError(f"{name}: CatBoost cannot write classes that are fractions as ONNX; train on text")
+    policy = str(model.get_all_params().get("grow_policy", "SymmetricTree"))
+    if policy != "SymmetricTree":
+        raise UnsupportedError(
+            f"{name}: CatBoost cannot write trees of grow_policy={policy} as ONNX; train with SymmetricTree"
+        )
     if loss.startswith(("YetiRank", "PairLogit", "QueryRMSE", "QuerySoftMax", "LambdaMart", "StochasticRank")):
         raise UnsupportedError(f"{name}: {loss} ranks within a group of rows; a device sees one row at a time")
     for kind, indices in (
@@ -111,6 +132,19 @@ class _Original:
         """(feature's place, number) pairs at which the trees decide."""
         borders = self.model.get_borders() if hasattr(self.model, "get_borders") else {}
         return [(int(f), float(t)) for f, values in borders.items() for t in values]
+
+
+def _threshold(model: Any) -> float | None:
+    """The probability that its owner chose for the second of two classes; CatBoost's ONNX export leaves it out."""
+    chosen = model.get_metadata().get("binclass_probability_threshold")
+    return None if chosen is None else float(chosen)
+
+
+def _label_constants(proto: Any, values: tuple[str, ...]) -> Array:
+    """The classes in order as the label output gives them: int64 or text."""
+    kind = next(o for o in proto.graph.output if o.name == "label").type.tensor_type.elem_type
+    names = np.array(values, dtype=object)
+    return names.astype(np.int64) if kind == graph.library().TensorProto.INT64 else names
 
 
 def _are_truths(labels: tuple[str, ...]) -> bool:

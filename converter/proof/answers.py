@@ -71,7 +71,8 @@ def class_values(manifest: Manifest) -> tuple[str, ...]:
 def ties(before: Tensors, after: Tensors, manifest: Manifest, tolerance: float) -> Array:
     """[rows] True where the original's own scores hardly prefer its class to the one the file chose.
 
-    Equal scores are no such tie where the original always takes the first of them: the file has to do the same.
+    Equal scores are no such tie where the original always takes the first of them: the file has to do the same. Nor are
+    they where it takes another one than the first: its class comes from something that its scores do not show.
     """
     rows = len(next(iter(after.values())))
     if manifest.task == "anomaly":
@@ -92,7 +93,8 @@ def ties(before: Tensors, after: Tensors, manifest: Manifest, tolerance: float) 
     # A few may be equal, and in that order, by chance.
     decided = (np.array(places[0]) == first)[equal & known]
     by_order = len(decided) >= _ENOUGH and bool(np.all(decided))
-    return np.asarray(known & (apart <= tolerance) & ~(equal & (apart <= _EQUAL) & by_order))
+    elsewhere = (apart == 0) & (np.array(places[0]) != np.argmax(scores, axis=1))
+    return np.asarray(known & (apart <= tolerance) & ~(equal & (apart <= _EQUAL) & by_order) & ~elsewhere)
 
 
 def accuracy(outputs: Tensors, classes: Array | None, expected: Array, manifest: Manifest) -> float | None:

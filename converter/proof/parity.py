@@ -39,6 +39,7 @@ from edge.model.manifest import Golden, Manifest, Parity
 from edge.plugins.protocols import Engine
 
 GOLDEN_SAMPLES = 4
+ASKED_AGAIN = 4
 GOLDEN_BYTES = 2**20
 
 # Without a pass that changes answers, the two differ by float32's rounding only.
@@ -114,11 +115,34 @@ def compare(artifact: Artifact, engine: Engine, options: Options, *, timed: bool
     reasons += _dropped(figures, _allowed_drop(artifact, options))
     if quantization(artifact) is None:
         reasons += [r for c in artifact.challenges for r in _challenged(c, before, artifact, engine, allowed)]
+    if timed:
+        reasons = _unsteady(artifact, allowed) or reasons
     times = latencies(artifact, engine) if timed else (0.0, 0.0)
     return Comparison(
         figures=replace_figures(figures, passed=not reasons), differences=measured.differences, before=old, after=new,
         expected=rows.expected, before_ms=times[0], after_ms=times[1], reasons=tuple(reasons),
     )  # fmt: skip
+
+
+def _unsteady(artifact: Artifact, allowed: Limits) -> list[str]:
+    """That the original's answer to a row is not that row's alone, so that no file could give it; empty where it is."""
+    if not artifact.manifest.batch_independent:
+        return []
+    rows = artifact.rows.take(golden.choose(range(len(artifact.rows)), ASKED_AGAIN))
+    first, again = _original(artifact, rows), _original(artifact, rows)
+    if _measured(first, again, artifact).over(allowed):
+        return [
+            "the original answers the same rows otherwise each time it is asked (random numbers at prediction, such as "
+            "dropout or noise that is always on)"
+        ]
+    each = [_original(artifact, rows.take([i])) for i in range(len(rows))]
+    alone = {n: np.concatenate([one[n] for one in each]) for n in first}
+    if _measured(first, alone, artifact).over(allowed):
+        return [
+            "the original's answer to a row depends on the rows that come with it (statistics of the batch, for "
+            "instance), and a device has one row at a time"
+        ]
+    return []
 
 
 @dataclass(frozen=True, slots=True)

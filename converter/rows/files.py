@@ -58,14 +58,21 @@ def of(sample: Any) -> Rows:
     if isinstance(sample, (str, Path)):
         return read(Path(sample))
     if hasattr(sample, "columns") and hasattr(sample, "to_dict"):  # a pandas data frame, without importing pandas
-        return Rows({str(c): _column(sample[c].to_numpy()) for c in sample.columns}, table=True)
+        return Rows({str(c): _column(sample[c]) for c in sample.columns}, table=True)
     if isinstance(sample, Mapping):
         return _equal_lengths(Rows({str(n): np.asarray(a) for n, a in sample.items()}), "the sample")
     return _at_least_one(Rows({UNNAMED: np.asarray(sample)}), "the sample")
 
 
-def _column(values: Array) -> Array:
-    return values if values.dtype.kind in "biuf" else values.astype(object)
+def _column(series: Any) -> Array:
+    """A column of pandas or polars; None where pandas has an NA, with which nothing can be compared."""
+    values = np.asarray(series.to_numpy())
+    if values.dtype.kind in "biuf":
+        return values
+    values = values.astype(object)
+    if hasattr(series, "isna"):
+        values[np.asarray(series.isna(), dtype=bool)] = None
+    return values
 
 
 def read(path: Path) -> Rows:
@@ -170,19 +177,12 @@ def _read_npy(path: Path) -> Rows:
 
 
 def _read_npz(path: Path) -> Rows:
-    archive = _load(path)
-    return Rows({n: archive[n] for n in archive.files})
+    return Rows(_load(path))
 
 
 def _load(path: Path) -> Any:
     try:
         loaded = np.load(path, allow_pickle=False)
-        return loaded if path.suffix == ".npy" else _Archive({n: loaded[n] for n in loaded.files})
+        return loaded if path.suffix == ".npy" else {n: loaded[n] for n in loaded.files}
     except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as exc:
         raise SampleError(f"not a whole {path.suffix} file of numbers: {exc}") from exc
-
-
-class _Archive(dict[str, Array]):
-    @property
-    def files(self) -> list[str]:
-        return list(self)

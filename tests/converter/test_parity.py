@@ -75,6 +75,37 @@ def test_a_tie_does_not_count_against_the_file(artifact: Artifact) -> None:
     assert failed.value.artifact.manifest.parity.agreement < 1.0
 
 
+def test_equal_scores_excuse_no_other_class_where_they_do_not_decide(artifact: Artifact) -> None:
+    """Probabilities that are cut off at 1 are equal for several classes; the class comes from the margins."""
+
+    def cut_off(answers: dict[str, Array]) -> dict[str, Array]:
+        scores = answers["scores"].copy()
+        scores[:, 1] = scores[:, 2] = np.maximum(scores[:, 1], scores[:, 2])
+        turned = np.where(answers["label"] == "class 1", "class 2", answers["label"]).astype(object)
+        return {"label": turned, "scores": scores}
+
+    with pytest.raises(ParityError, match="rows get another class"):
+        judged(artifact, cut_off)
+
+
+def test_an_original_that_answers_by_chance_is_named(artifact: Artifact) -> None:
+    chance = np.random.default_rng(0)
+
+    def noisy(answers: dict[str, Array]) -> dict[str, Array]:
+        return {**answers, "scores": answers["scores"] + chance.normal(size=answers["scores"].shape)}
+
+    with pytest.raises(ParityError, match="answers the same rows otherwise each time"):
+        judged(artifact, noisy)
+
+
+def test_an_original_whose_answers_depend_on_the_other_rows_is_refused(artifact: Artifact) -> None:
+    def of_the_batch(answers: dict[str, Array]) -> dict[str, Array]:
+        return {**answers, "scores": answers["scores"] - answers["scores"].mean(axis=0)}
+
+    with pytest.raises(ParityError, match="depends on the rows that come with it"):
+        judged(artifact, of_the_batch)
+
+
 def test_what_is_not_finite_fails(diabetes: Split) -> None:
     artifact = converter.convert(Ridge().fit(diabetes.train, diabetes.target), sample=diabetes.held)
     model = onnx.load_model_from_string(artifact.model)

@@ -15,7 +15,7 @@ import numpy as np
 
 from converter.errors import UnsupportedError
 from converter.exporters.sklearn import estimators
-from converter.graph import graph
+from converter.graph import decide, graph
 from edge.data.tensor import Array
 
 _THRESHOLDS = ("TunedThresholdClassifierCV", "FixedThresholdClassifier")
@@ -66,32 +66,13 @@ def _replaced(model: Any, old: Any, new: Any) -> Any:
     return changed
 
 
-def decide_by_threshold(model: Any, threshold: Threshold, classes: Array) -> None:
-    """Makes the label output of an ONNX model what the threshold says of its scores, in place."""
-    helper = graph.library().helper
-    kind = next(o for o in model.graph.output if o.name == "scores").type.tensor_type.elem_type
-    numbers = np.float64 if kind == graph.library().TensorProto.DOUBLE else np.float32
-    _constant(model, "_place", np.array([threshold.positive], dtype=np.int64))
-    _constant(model, "_threshold", np.array(threshold.value, dtype=numbers))
-    _constant(model, "_positive", np.array(threshold.positive, dtype=np.int64))
-    _constant(model, "_negative", np.array(1 - threshold.positive, dtype=np.int64))
-    nodes = [
-        helper.make_node("Gather", ["scores", "_place"], ["_score"], axis=1),
-        helper.make_node("Less", ["_score", "_threshold"], ["_is_below"]),
-        helper.make_node("Where", ["_is_below", "_negative", "_positive"], ["_column"]),
-        helper.make_node("Reshape", ["_column", "_rows"], ["_index"]),
-    ]
-    _constant(model, "_rows", np.array([-1], dtype=np.int64))
-    _labels_from(model, nodes, "_index", classes)
-
-
 def decide_by_score(model: Any, classes: Array) -> None:
     """Makes the label output of an ONNX model the class of the highest score, in place.
 
     skl2onnx gives the number of that class for OneVsOneClassifier, whatever the class is called.
     """
     first = graph.library().helper.make_node("ArgMax", ["scores"], ["_index"], axis=1, keepdims=0)
-    _labels_from(model, [first], "_index", classes)
+    decide.label_from(model, [first], "_index", classes)
 
 
 def whole_votes(model: Any, classes: Array) -> None:
@@ -105,12 +86,12 @@ def whole_votes(model: Any, classes: Array) -> None:
     scores = node.output[1]
     node.output[1] = f"{scores}_votes"
     helper = graph.library().helper
-    _constant(model, "_trees", np.array(votes.trees, dtype=np.float32))
+    decide.constant(model, "_trees", np.array(votes.trees, dtype=np.float32))
     place = list(model.graph.node).index(node)
     mean = helper.make_node("Div", [node.output[1], "_trees"], [scores], name="mean_of_votes")
     model.graph.node.insert(place + 1, mean)
     first = helper.make_node("ArgMax", [node.output[1]], ["_index"], axis=1, keepdims=0)
-    _labels_from(model, [first], "_index", classes)
+    decide.label_from(model, [first], "_index", classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,25 +137,10 @@ class _Votes:
 def one_label_a_row(model: Any) -> None:
     """Gives the label output the shape [rows], in place: a converter made one row of all labels of it."""
     helper = graph.library().helper
-    _constant(model, "_each_row", np.array([-1], dtype=np.int64))
+    decide.constant(model, "_each_row", np.array([-1], dtype=np.int64))
     graph.rename_output(model, "label", "_label_of_operator")
     output = next(o for o in model.graph.output if o.name == "_label_of_operator")
     model.graph.node.append(helper.make_node("Reshape", ["_label_of_operator", "_each_row"], ["label"]))
     output.name = "label"
     output.type.tensor_type.ClearField("shape")
     output.type.tensor_type.shape.dim.add()
-
-
-def _labels_from(model: Any, nodes: list[Any], index: str, classes: Array) -> None:
-    """Makes the label output the class at an index, [rows], that some new nodes compute."""
-    helper = graph.library().helper
-    graph.rename_output(model, "label", "_label_of_operator")
-    output = next(o for o in model.graph.output if o.name == "_label_of_operator")
-    _constant(model, "_classes", classes)
-    model.graph.node.extend([*nodes, helper.make_node("Gather", ["_classes", index], ["label"], axis=0)])
-    output.name = "label"
-    output.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(classes.dtype)
-
-
-def _constant(model: Any, name: str, value: Array) -> None:
-    model.graph.initializer.append(graph.library().numpy_helper.from_array(value, name))

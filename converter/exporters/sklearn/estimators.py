@@ -192,6 +192,11 @@ def _by_name(columns: Any) -> bool:
     return isinstance(columns, str) or (np.ndim(columns) == 1 and any(isinstance(c, str) for c in columns))
 
 
+def has_infrequent(encoder: Any) -> bool:
+    """True where an encoder has put rare categories together."""
+    return any(c is not None for c in getattr(encoder, "infrequent_categories_", ()))
+
+
 def cluster_count(model: Any) -> int:
     """How many clusters or components a model tells apart."""
     last = last_step(model)

@@ -27,7 +27,7 @@ from converter.exporters.sklearn import (
 )
 from converter.exporters.sklearn.precision import Precision
 from converter.exporters.sklearn.synthetic import table_rows, thresholds_of_features
-from converter.graph import graph
+from converter.graph import decide, graph
 from converter.graph.zipmap import without_zipmap
 from converter.options import Options
 from converter.plugins import ExporterInfo
@@ -197,7 +197,7 @@ def _why_not(exc: Exception, model: Any) -> str:
         package, name = alias.groups()
         way_out = _WAYS_OUT.get(package, "use another estimator in its place")
         return f"{name} has no counterpart in ONNX that skl2onnx knows; {way_out}"
-    reason = one_line(exc).partition(" It usually means")[0]
+    reason = re.split(r" It usually means|[.,] You may raise an issue|, you may raise", one_line(exc))[0]
     return f"skl2onnx cannot convert this {type(model).__name__}: {reason}"
 
 
@@ -351,7 +351,7 @@ def _decide(proto: Any, model: Any, classes: Array) -> None:
     threshold = decisions.without_threshold(model)[1]
     given_as = _as_given(classes)
     if threshold is not None:
-        decisions.decide_by_threshold(proto, threshold, given_as)
+        decide.by_threshold(proto, threshold.value, given_as, positive=threshold.positive)
     elif estimators.kind_of(estimators.last_step(model)) in ("RandomForestClassifier", "ExtraTreesClassifier"):
         decisions.whole_votes(proto, given_as)
 
@@ -370,6 +370,8 @@ def _regressor(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Output
     last = estimators.last_step(predict.model)
     if estimators.kind_of(last) == "HistGradientBoostingRegressor" and last.loss in ("poisson", "gamma"):
         graph.append(proto, "Exp", "value", "value")  # skl2onnx leaves the logarithm
+    if estimators.kind_of(last) == "MLPRegressor":
+        targets.of_perceptron(proto, last)
     targets.turn_back(proto, predict.model, "value")
     graph.declare_trees_float(proto)
     value = predict.answers(rows.take([0]))["value"]

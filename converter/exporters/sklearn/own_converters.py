@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.exporters.sklearn import target_encoder
+from converter.exporters.sklearn import estimators, target_encoder
 from converter.exporters.sklearn.nodes import DOUBLE, Nodes, numbers_of
 from converter.exporters.sklearn.precision import Precision
 from converter.exporters.sklearn.quantiles import convert_quantiles
@@ -105,11 +105,15 @@ def _convert_one_hot(scope: Any, operator: Any, container: Any) -> None:
 
     encoder = operator.raw_operator
     known = [np.asarray(c) for c in encoder.categories_]
-    plain = encoder.drop_idx_ is None and all(c.dtype.kind in "fiu" and np.isfinite(c).all() for c in known)
-    whole = all(c.dtype.kind in "iu" or np.all(c == np.rint(c)) for c in known if c.dtype.kind in "fiu")
+    whole_set = encoder.drop_idx_ is None and not estimators.has_infrequent(encoder)
+    if whole_set and encoder.handle_unknown == "ignore" and _are_mixed(operator.inputs, known):
+        _hot_columns(scope, operator, container, known)
+        return
+    plain = whole_set and all(c.dtype.kind in "fiub" and np.isfinite(c).all() for c in known)
+    whole = all(c.dtype.kind in "iub" or np.all(c == np.rint(c)) for c in known if c.dtype.kind in "fiu")
     # Elsewhere an unknown value is an error of skl2onnx's operator, as it is scikit-learn's.
     truncated = encoder.handle_unknown == "ignore" and not isinstance(operator.inputs[0].type, Int64TensorType)
-    if not plain or (whole and not truncated) or len(operator.inputs) > 1:
+    if not plain or (whole and not truncated):
         convert_sklearn_one_hot_encoder(scope, operator, container)
         return
     numbers = numbers_of(operator.inputs[0])
@@ -118,6 +122,31 @@ def _convert_one_hot(scope: Any, operator: Any, container: Any) -> None:
     hot = [_equal(graph, values, column, categories.astype(numbers)) for column, categories in enumerate(known)]
     to = guess_proto_type(operator.outputs[0].type)
     graph.node("Cast", graph.node("Concat", hot, axis=1), operator.outputs[0].full_name, to=to)
+
+
+def _are_mixed(inputs: Any, known: list[Array]) -> bool:
+    """Whether texts and numbers come side by side, a column an input."""
+    from skl2onnx.common.data_types import StringTensorType
+
+    texts = [isinstance(i.type, StringTensorType) for i in inputs]
+    return len(inputs) == len(known) and any(texts) and not all(texts)
+
+
+def _hot_columns(scope: Any, operator: Any, container: Any, known: list[Array]) -> None:
+    """Each column by itself: skl2onnx would cut a number that is not whole down to a category that it is not."""
+    from skl2onnx.common.data_types import StringTensorType, guess_proto_type
+
+    graph = Nodes(scope, container)
+    to = guess_proto_type(operator.outputs[0].type)
+    hot = []
+    for column, categories in zip(operator.inputs, known, strict=True):
+        if isinstance(column.type, StringTensorType):
+            found = target_encoder.hot_texts(graph, column.full_name, categories)
+        else:
+            numbers = categories.astype(numbers_of(column)).reshape(1, -1)
+            found = graph.node("Equal", [column.full_name, graph.constant(numbers)])
+        hot.append(graph.node("Cast", found, to=to))
+    graph.node("Concat", hot, operator.outputs[0].full_name, axis=1)
 
 
 def _convert_imputer(scope: Any, operator: Any, container: Any) -> None:

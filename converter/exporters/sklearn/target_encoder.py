@@ -46,13 +46,13 @@ def convert(scope: Any, operator: Any, container: Any) -> None:
     for place, categories in enumerate(encoder.categories_):
         shares = np.stack(encoder.encodings_[place * count : (place + 1) * count], axis=1)
         column = graph.node("Gather", [values, graph.constant(np.array([place]))], axis=1)
-        hot = _hot_texts(graph, column, categories) if is_text else _hot_numbers(graph, column, categories, numbers)
+        hot = hot_texts(graph, column, categories) if is_text else _hot_numbers(graph, column, categories, numbers)
         found = graph.node("MatMul", [hot, graph.constant((shares - means).astype(numbers))])
         columns.append(graph.node("Add", [found, graph.constant(means.astype(numbers))]))
     graph.node("Cast", graph.node("Concat", columns, axis=1), operator.outputs[0].full_name, to=FLOAT)
 
 
-def _hot_texts(graph: Nodes, column: str, categories: Array) -> str:
+def hot_texts(graph: Nodes, column: str, categories: Array) -> str:
     """[rows, categories]: 1 where a text is the category, else 0."""
     hot = graph.node(
         "OneHotEncoder", column, op_domain="ai.onnx.ml", version=1, cats_strings=[str(c) for c in categories], zeros=1

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.graph import graph
+from converter.graph import decide, graph
 from edge.data.tensor import Array
 
 Step = tuple[str, Array | None]
@@ -68,6 +68,19 @@ def turn_back(proto: Any, model: Any, output: str) -> None:
     target = of(model)
     for operator, operand in (_steps(target.transformer_) or []) if target is not None else []:
         graph.append(proto, operator, output, output, operand)
+
+
+def of_perceptron(proto: Any, model: Any) -> None:
+    """Several numbers a row, which skl2onnx puts one below the other, and the exponent of a Poisson loss, in place."""
+    if model.n_outputs_ > 1:
+        decide.constant(proto, "_numbers_a_row", np.array([-1, model.n_outputs_], dtype=np.int64))
+        graph.rename_output(proto, "value", "_column_of_numbers")
+        helper = graph.library().helper
+        proto.graph.node.append(helper.make_node("Reshape", ["_column_of_numbers", "_numbers_a_row"], ["value"]))
+        kind = proto.graph.output[0].type.tensor_type.elem_type
+        proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("value", kind, [None, model.n_outputs_]))
+    if model.out_activation_ == "exp":
+        graph.append(proto, "Exp", "value", "value")
 
 
 def _steps(transformer: Any) -> list[Step] | None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import UnsupportedError
-from converter.exporters.sklearn import estimators, precision, targets
+from converter.exporters.sklearn import estimators, precision, stand_ins, targets
 from converter.exporters.sklearn.precision import Precision
 from converter.trees import boosters
 from converter.trees.exact_trees import EXACT, Marks
@@ -44,6 +44,8 @@ def _token_expression(pattern: str) -> str:
     return "".join(_TRANSLATED.get(kind, kind) + count for kind, count in parts)
 
 
+_TO_INFREQUENT = ("infrequent_if_exist", "warn")
+
 EXACT_IN_FLOAT64 = 2**53
 
 ROUNDED_ALONE = "tree thresholds rounded down to float32: exact for inputs that are float32"
@@ -58,12 +60,33 @@ def refuse(model: Any) -> None:
         reason = _NO_OPERATOR.get(kind) or _reason(kind, estimator)
         if reason:
             raise UnsupportedError(f"{kind}: {reason}")
+    for inner in estimators.walk(model):
+        classes = getattr(inner, "classes_", None)
+        if isinstance(classes, np.ndarray) and len(classes) == 1:
+            raise UnsupportedError(
+                f"{estimators.kind_of(inner)}: it was trained on one class only ({classes[0]}) and always answers that"
+            )
     last = estimators.kind_of(estimators.last_step(model))
     if last in ("RFE", "RFECV"):
         raise UnsupportedError(
             f"{last}: it ends the model, where ONNX only selects; use make_pipeline({last}(...), estimator)"
         )
+    _refuse_empty_text(model)
     _refuse_hidden_columns(model)
+
+
+def _refuse_empty_text(model: Any) -> None:
+    """A device takes an empty text for a missing one, and here the two are answered otherwise."""
+    parts = list(estimators.walk(model))
+    filled = any(_is_text_imputer(e) and e.missing_values != "" for e in parts)
+    for encoder in parts:
+        for known in getattr(encoder, "categories_", ()):
+            values = np.asarray(known, dtype=object).tolist()
+            if "" in values and (filled or any(v is None or v != v for v in values)):
+                raise UnsupportedError(
+                    f"{estimators.kind_of(encoder)}: it knows the empty text as a category, and missing texts too, "
+                    "which are one and the same to a device; give the empty ones a name ('none') and train again"
+                )
 
 
 def _refuse_hidden_columns(model: Any) -> None:
@@ -91,11 +114,24 @@ def _reason(kind: str, estimator: Any) -> str:
             f"its categories are whole numbers beyond 2^53 ({large}), which float64 cannot tell apart; give them as "
             "text (astype(str)) and train again"
         )
-    if kind == "OneHotEncoder" and getattr(estimator, "handle_unknown", "") == "infrequent_if_exist":
+    if kind == "OneHotEncoder" and estimator.handle_unknown in _TO_INFREQUENT and estimators.has_infrequent(estimator):
         return (
-            "handle_unknown='infrequent_if_exist' fails in ONNX on a category that it has not seen; "
+            f"handle_unknown={estimator.handle_unknown!r} fails in ONNX on a category that it has not seen; "
             "use handle_unknown='ignore'"
         )
+    if kind == "StackingClassifier" and "predict" in estimator.stack_method_:
+        return "stack_method='predict' hands classes on, which ONNX cannot; use 'predict_proba'"
+    if kind == "BaggingClassifier" and not hasattr(estimator.estimators_[0], "predict_proba"):
+        return "its members have no probabilities and vote, which comes out otherwise in ONNX; use some that have"
+    if kind == "SGDClassifier" and estimator.loss == "modified_huber" and len(estimator.classes_) > 2:
+        return (
+            "loss='modified_huber' gives several classes the same probability and decides by margins that ONNX has "
+            "not; use loss='log_loss'"
+        )
+    if kind == "MaxAbsScaler" and getattr(estimator, "clip", False):
+        return "clip=True is lost in ONNX; use MinMaxScaler(clip=True)"
+    if kind.startswith("GradientBoosting") and estimator.init is not None and not isinstance(estimator.init, str):
+        return "a model in init= has no converter; train without it, or with init='zero'"
     if kind == "CalibratedClassifierCV" and estimator.method in ("isotonic", "temperature"):
         return (
             f"method={estimator.method!r} comes out otherwise in ONNX, or not at all; calibrate with method='sigmoid'"
@@ -169,30 +205,18 @@ def mend(model: Any, marks: Marks, dtype: Precision = "float32") -> Any:
                 estimator.flatten_transform = False  # concerns `transform` alone, and skl2onnx stops at it
             if estimator.weights is not None:
                 estimator.weights = np.asarray(estimator.weights, dtype=np.float64)  # it sums them as an array
-        elif kind == "OneVsRestClassifier":
-            estimator.estimators_ = [_with_one_margin(e) for e in estimator.estimators_]
+        if kind == "OneHotEncoder" and estimator.handle_unknown in _TO_INFREQUENT:
+            estimator.handle_unknown = "ignore"  # the same where no category is infrequent
         elif kind == "KBinsDiscretizer" and estimator.encode == "onehot":
             estimator.encode = "onehot-dense"  # the same numbers; ONNX has no sparse tensors
         _without_passthrough(estimator)
-        _plain_selections(estimator)
+        _plain_columns(estimator)
+        stand_ins.put_in(estimator)
         boosters.mend_inside(estimator, marks)
         _mark_thresholds(estimator, marks)
         if dtype == "float64":
             precision.cast_before_trees(estimator)
     return changed
-
-
-def _with_one_margin(estimator: Any) -> Any:
-    """A LinearSVC as the SGDClassifier with its margins: skl2onnx would take both columns of the former for scores."""
-    if estimators.kind_of(estimator) != "LinearSVC":
-        return estimator
-    from sklearn.linear_model import SGDClassifier
-
-    same = SGDClassifier(loss="hinge")
-    for fitted in ("coef_", "intercept_", "classes_", "n_features_in_"):
-        setattr(same, fitted, getattr(estimator, fitted))
-    same.intercept_ = np.atleast_1d(same.intercept_)  # without an intercept LinearSVC keeps a number
-    return same
 
 
 def _mark_thresholds(estimator: Any, marks: Marks) -> None:
@@ -213,13 +237,37 @@ def _without_passthrough(pipeline: Any) -> None:
         pipeline.steps = [*doing, steps[-1]]
 
 
+def _plain_columns(estimator: Any) -> None:
+    """Columns counted from the end, or named in a slice, as skl2onnx knows them: places, or a list of names."""
+    chosen = getattr(estimator, "transformers_", None)
+    if not isinstance(chosen, list):
+        return
+    names = [str(n) for n in getattr(estimator, "feature_names_in_", ())]
+    places = list(range(estimator.n_features_in_))
+    for at, (name, operation, columns) in enumerate(chosen):
+        plain = columns
+        if isinstance(columns, slice) and (isinstance(columns.start, str) or isinstance(columns.stop, str)):
+            plain = estimators.column_names(columns, names)
+        elif isinstance(columns, (list, np.ndarray)) and any(_is_negative(c) for c in columns):
+            plain = [places[c] for c in columns]
+        elif _is_negative(columns):
+            plain = places[columns]
+        chosen[at] = (name, operation, plain)
+
+
+def _is_negative(column: Any) -> bool:
+    return isinstance(column, (int, np.integer)) and int(column) < 0
+
+
 def thawed(model: Any) -> Any:
-    """The model as it predicts: FrozenEstimator's own one in its place, samplers of training (imblearn) left out."""
+    """The model as it predicts: the best one of a search, that of a FrozenEstimator; samplers (imblearn) left out."""
     if estimators.kind_of(model) == "FrozenEstimator":
         return thawed(model.estimator)
+    if estimators.kind_of(model) == "SelfTrainingClassifier":
+        return thawed(model.estimator_)
     best = getattr(model, "best_estimator_", None)
     if best is not None:
-        return model if thawed(best) is best else thawed(best)
+        return thawed(best)
     steps = getattr(model, "steps", None)
     if not isinstance(steps, list):
         return model
@@ -230,21 +278,6 @@ def thawed(model: Any) -> Any:
     from sklearn.pipeline import Pipeline
 
     return Pipeline(kept)
-
-
-def _plain_selections(pipeline: Any) -> None:
-    """Puts a plain choice of features in place of one that keeps its model: skl2onnx stops at that model."""
-    steps = getattr(pipeline, "steps", None)
-    if not isinstance(steps, list):
-        return
-    from sklearn.feature_selection import VarianceThreshold
-
-    for place, (name, step) in enumerate(steps):
-        if estimators.kind_of(step) in ("RFE", "RFECV", "SelectFromModel", "SequentialFeatureSelector"):
-            plain = VarianceThreshold()
-            plain.variances_ = step.get_support().astype(np.float64)  # what is above 0 stays
-            plain.n_features_in_ = len(plain.variances_)
-            steps[place] = (name, plain)
 
 
 def _without_nan(categories: Any) -> Any:

@@ -30,7 +30,7 @@ def specs_of(model: Any, rows: Rows | None, options: Options, source: Source) ->
     if strange:
         raise SampleFileError(f"the sample has an array {strange[0]!r}; forward takes {', '.join(names)}")
     return tuple(
-        TensorSpec(name=n, dtype=_dtype(rows.arrays[n]), shape=(None, *rows.arrays[n].shape[1:]))
+        TensorSpec(name=n, dtype=_dtype(rows.arrays[n], _numbers(model)), shape=(None, *rows.arrays[n].shape[1:]))
         for n in names
         if n in rows.arrays
     )
@@ -45,8 +45,18 @@ def _parameters(model: Any) -> list[str]:
     return names or ["input"]  # forward(*args)
 
 
-def _dtype(array: Array) -> str:
-    return {"i": "int64", "u": "int64", "b": "bool"}.get(array.dtype.kind, "float32")
+def precisions(model: Any) -> set[str]:
+    """What the weights of a module are: float32, float64, float16, bfloat16; whole numbers are left out."""
+    return {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.is_floating_point()}
+
+
+def _numbers(model: Any) -> str:
+    """What a module takes for numbers: float64 where it is of float64 throughout."""
+    return "float64" if precisions(model) == {"float64"} else "float32"
+
+
+def _dtype(array: Array, numbers: str) -> str:
+    return {"i": "int64", "u": "int64", "b": "bool"}.get(array.dtype.kind, numbers)
 
 
 def first_layer(model: Any) -> Any:
@@ -69,35 +79,35 @@ def vocabulary(model: Any) -> int:
 
 def _spec_of_rows(model: Any, name: str, rows: Rows, options: Options, source: Source) -> TensorSpec:
     if rows.table:
-        return TensorSpec(name=name, dtype="float32", shape=(None, len(rows.names)))
+        return TensorSpec(name=name, dtype=_numbers(model), shape=(None, len(rows.names)))
     array = rows.array
     if array.dtype == object or (array.dtype == np.uint8 and array.ndim in (3, 4)):
         return _picture_spec(model, name, array, options, source)
     whole = _kind(first_layer(model)) == "Embedding"
-    return TensorSpec(name=name, dtype="int64" if whole else "float32", shape=(None, *array.shape[1:]))
+    return TensorSpec(name=name, dtype="int64" if whole else _numbers(model), shape=(None, *array.shape[1:]))
 
 
 def _picture_spec(model: Any, name: str, array: Array, options: Options, source: Source) -> TensorSpec:
     layer = first_layer(model)
     channels = int(layer.weight.shape[1]) if _kind(layer) == "Conv2d" and getattr(layer, "groups", 1) == 1 else 3
     if array.dtype != object and array.ndim == 4 and array.shape[1] == channels and array.shape[3] not in (1, 3, 4):
-        return TensorSpec(name=name, dtype="float32", shape=(None, *array.shape[1:]))
+        return TensorSpec(name=name, dtype=_numbers(model), shape=(None, *array.shape[1:]))
     size = options.input_size or beside.read(source.path).pictures.size
     if size is None and not isinstance(array[0], EncodedImage):
         size = (int(array.shape[2]), int(array.shape[1]))
     if size is None:
         raise SampleFileError("how large are the model's pictures? say it: --input-size 224x224, for instance")
-    return TensorSpec(name=name, dtype="float32", shape=(None, channels, size[1], size[0]))
+    return TensorSpec(name=name, dtype=_numbers(model), shape=(None, channels, size[1], size[0]))
 
 
 def _spec_of_first_layer(model: Any, name: str, options: Options, source: Source) -> TensorSpec:
     layer = first_layer(model)
     kind = _kind(layer)
     if kind == "Linear":
-        return TensorSpec(name=name, dtype="float32", shape=(None, int(layer.weight.shape[1])))
+        return TensorSpec(name=name, dtype=_numbers(model), shape=(None, int(layer.weight.shape[1])))
     size = options.input_size or beside.read(source.path).pictures.size
     if kind == "Conv2d" and size is not None:
-        return TensorSpec(name=name, dtype="float32", shape=(None, int(layer.weight.shape[1]), size[1], size[0]))
+        return TensorSpec(name=name, dtype=_numbers(model), shape=(None, int(layer.weight.shape[1]), size[1], size[0]))
     raise SampleFileError(
         f"{source.name}: a PyTorch module does not say what it takes; give --sample (or --input-size for pictures)"
     )

@@ -112,6 +112,10 @@ def load(source: Source, rows: Rows | None, options: Options) -> TorchModel:
             f"{source.name} holds a {type(model).__name__}, not a model: weights (a state_dict) say nothing of the "
             "architecture; load them into the module and save that with torch.export.save"
         )
+    if any(torch.nn.parameter.is_lazy(p) for p in model.parameters()):
+        raise UnsupportedError(
+            f"{source.name}: it has layers that have no weights yet (LazyLinear and the like); train it before"
+        )
     scripted = isinstance(model, torch.jit.ScriptModule)
     ready = model if scripted else _ready(model, source)
     with quiet():
@@ -140,9 +144,13 @@ def _first(model: Any, arrays: Sequence[Array], source: Source) -> list[tuple[st
 
 
 def _ready(model: Any, source: Source) -> Any:
-    """A copy for the CPU in float32: what the user holds stays as it is, also whether it is training."""
+    """A copy for the CPU: what the user holds stays as it is, also whether it is training.
+
+    Half precision becomes float32, which holds every number of it; float64 stays, for the file has to answer alike.
+    """
     try:
-        return copy.deepcopy(model).cpu().float() if source.form == "object" else model.cpu().float()
+        ready = (copy.deepcopy(model) if source.form == "object" else model).cpu()
+        return ready.float() if arguments.precisions(ready) & {"float16", "bfloat16"} else ready
     except (RuntimeError, TypeError) as exc:
         raise UnsupportedError(f"{source.name}: the module cannot be copied to the CPU: {one_line(exc)}") from exc
 
@@ -208,6 +216,7 @@ def _program(program: Any, source: Source) -> TorchModel:
         value = values.get(name)
         if value is None or not hasattr(value, "shape"):
             raise UnsupportedError(f"{source.name}: input {name!r} is no tensor; export the model with tensors only")
+        _require_known(value.dtype, f"{source.name}: input {name!r}")
         shape = tuple(d if isinstance(d, int) else (None if i == 0 else str(d)) for i, d in enumerate(value.shape))
         specs.append(TensorSpec(name=name, dtype=str(value.dtype).removeprefix("torch."), shape=shape))
     batch = {s.shape[0] for s in specs if s.shape}
@@ -293,9 +302,19 @@ def _squashed(call: Any, example: Sequence[Array], keep: Sequence[int]) -> Squas
     return ""
 
 
+def _require_known(dtype: Any, what: str) -> None:
+    """Raises UnsupportedError for numbers that neither numpy nor the device has."""
+    if dtype.is_complex:
+        raise UnsupportedError(f"{what} is complex numbers; give torch.view_as_real of them, or their abs()")
+    if str(dtype) == "torch.bfloat16":
+        raise UnsupportedError(f"{what} is bfloat16, which numpy and the device have not; take float32 there: .float()")
+
+
 def _described(
     kind: Literal["module", "program", "script"], model: Any, specs: tuple[TensorSpec, ...], found: Any, count: int
 ) -> TorchModel:
+    for name, tensor in found:
+        _require_known(tensor.dtype, f"output {name!r}")
     keep = tuple(i for i, (_, t) in enumerate(found) if t.ndim and t.shape[0] == count)
     if not keep:
         shapes = ", ".join(str(list(t.shape)) for _, t in found) or "none"

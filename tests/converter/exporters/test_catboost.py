@@ -11,6 +11,7 @@ from catboost import CatBoostClassifier, CatBoostRegressor
 from support.tables import Split, run, table
 
 import converter
+import edge
 from converter.errors import UnrecognisedError, UnsupportedError
 
 SMALL = {"iterations": 12, "verbose": 0, "allow_writing_files": False}
@@ -65,6 +66,49 @@ def test_classes_false_and_true_keep_their_names(kind: type, saved: bool, cancer
     got = run(path, table(path, cancer.held))
     assert got["label"].ravel().tolist() == [int(str(v) == "True") for v in model.predict(cancer.held)]
     np.testing.assert_allclose(got["scores"], model.predict_proba(cancer.held), atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", [bool, int, str])
+def test_a_threshold_that_its_owner_chose_is_kept(kind: type, cancer: Split, tmp_path: Path) -> None:
+    truths = cancer.target.astype(bool).astype(object if kind is str else kind)
+    model = CatBoostClassifier(**SMALL).fit(cancer.train, [str(t) for t in truths] if kind is str else truths)
+    middle = float(np.median(model.predict_proba(cancer.held)[:, 1]))
+    model.set_probability_threshold(middle)
+    few = cancer.held[model.predict_proba(cancer.held)[:, 1] < 0.2]  # none of them lies between it and a half
+
+    path = converter.convert(model, sample=few).save(tmp_path / "cancer.onnx")
+
+    loaded = edge.load(path)
+    told = [loaded.predict(row).predictions[0].label for row in cancer.held.to_numpy().tolist()]
+    assert told == [str(v) for v in model.predict(cancer.held).ravel()]
+    assert told.count(told[0]) < 0.6 * len(told)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"loss_function": "MultiQuantile:alpha=0.1,0.9"}, "train Quantile:alpha="),
+        ({"loss_function": "RMSEWithUncertainty"}, "train with RMSE"),
+        ({"grow_policy": "Lossguide"}, "train with SymmetricTree"),
+    ],
+    ids=lambda v: "" if isinstance(v, str) else next(iter(v.values())),
+)
+def test_what_catboost_cannot_write_says_the_way_out(options: dict[str, str], reason: str, diabetes: Split) -> None:
+    model = CatBoostRegressor(**options, **SMALL).fit(diabetes.train, diabetes.target)
+
+    with pytest.raises(UnsupportedError, match=reason):
+        converter.convert(model, sample=diabetes.train)
+
+
+def test_scaled_answers_and_classes_that_are_fractions_are_refused(diabetes: Split) -> None:
+    scaled = CatBoostRegressor(**SMALL).fit(diabetes.train, diabetes.target)
+    scaled.set_scale_and_bias(2.0, 1.0)
+    halves = CatBoostClassifier(**SMALL).fit(diabetes.train, np.arange(len(diabetes.train)) % 2 + 0.5)
+
+    with pytest.raises(UnsupportedError, match="a scale of 2 as ONNX; multiply the answers"):
+        converter.convert(scaled, sample=diabetes.train)
+    with pytest.raises(UnsupportedError, match="fractions as ONNX; train on text"):
+        converter.convert(halves, sample=diabetes.train)
 
 
 def test_categories_are_refused() -> None:

@@ -119,6 +119,66 @@ def test_an_exported_program_needs_no_sample(torch: Any, tmp_path: Path) -> None
     assert (artifact.manifest.name, artifact.manifest.inputs[0].kind) == ("digits", "image")
 
 
+@pytest.mark.parametrize("form", ["module", "script", "program"])
+def test_a_module_of_float64_tells_apart_what_float32_cannot(form: str, torch: Any, tmp_path: Path) -> None:
+    module = torch.nn.Linear(2, 1).double().eval()
+    with torch.no_grad():
+        module.weight[:] = torch.tensor([[1.0, -1.0]])
+    seconds = 1.7e9 + np.random.default_rng(0).uniform(0, 60, (40, 2))
+    example = (torch.from_numpy(seconds[:3]),)
+    model = {
+        "module": lambda: module,
+        "script": lambda: torch.jit.trace(module, example),
+        "program": lambda: torch.export.export(module, example, dynamic_shapes=({0: torch.export.Dim.AUTO},)),
+    }[form]()
+
+    path = converter.convert(model, sample=seconds, task="regress").save(tmp_path / "m.onnx")
+
+    np.testing.assert_allclose(run(path, seconds), module(torch.from_numpy(seconds)).detach().numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_weights_of_half_precision_are_taken_as_float32(half: str, torch: Any, tmp_path: Path) -> None:
+    module = torch.nn.Linear(10, 3).to(getattr(torch, half))
+    rows = task("diabetes").held
+
+    path = converter.convert(module, sample=rows).save(tmp_path / "m.onnx")
+
+    np.testing.assert_allclose(run(path, rows), module.float()(torch.from_numpy(rows)).detach().numpy(), atol=1e-5)
+
+
+def test_layers_without_weights_are_refused_and_not_filled_by_chance(torch: Any) -> None:
+    with pytest.raises(UnsupportedError, match="no weights yet"):
+        converter.convert(torch.nn.Sequential(torch.nn.LazyLinear(3)), sample=task("diabetes").train)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda torch, x: torch.fft.fft(x), "complex numbers; give torch.view_as_real"),
+        (lambda torch, x: x.bfloat16(), "bfloat16, which numpy and the device have not"),
+        (lambda torch, x: x - x.mean(0), "depends on the rows that come with it"),
+        (lambda torch, x: torch.nn.functional.dropout(x, 0.5), "otherwise each time it is asked"),
+    ],
+    ids=["complex", "bfloat16", "statistics of the batch", "chance"],
+)
+def test_answers_that_no_file_can_give_are_named(answer: Any, reason: str, torch: Any) -> None:
+    class Module(torch.nn.Module):
+        def forward(self, rows: Any) -> Any:
+            return answer(torch, rows)
+
+    with pytest.raises(edge.errors.ModelError, match=reason):
+        converter.convert(Module(), sample=task("diabetes").train[:40])
+
+
+def test_a_program_that_takes_bfloat16_is_refused(torch: Any) -> None:
+    rows = (torch.zeros(4, 3, dtype=torch.bfloat16),)
+    module = torch.nn.Linear(3, 2).bfloat16().eval()
+
+    with pytest.raises(UnsupportedError, match=r"input 'input' is bfloat16.*: \.float\(\)"):
+        converter.convert(torch.export.export(module, rows, dynamic_shapes=({0: torch.export.Dim.AUTO},)))
+
+
 def test_a_program_for_a_fixed_number_of_rows_is_refused(torch: Any, tmp_path: Path) -> None:
     rows = torch.from_numpy(task("digits").train[:4])
     torch.export.save(torch.export.export(torch_network("cnn"), (rows,)), tmp_path / "four.pt2")
