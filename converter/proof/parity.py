@@ -132,8 +132,8 @@ def _unsteady(artifact: Artifact, allowed: Limits) -> list[str]:
     first, again = _original(artifact, rows), _original(artifact, rows)
     if _measured(first, again, artifact).over(allowed):
         return [
-            "the original answers the same rows otherwise each time it is asked (random numbers at prediction, such as "
-            "dropout or noise that is always on)"
+            "the original answers the same rows otherwise each time it is asked (it keeps something from row to row, "
+            "or has random numbers at prediction, such as dropout that is always on)"
         ]
     each = [_original(artifact, rows.take([i])) for i in range(len(rows))]
     alone = {n: np.concatenate([one[n] for one in each]) for n in first}

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import BaggingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import RFE, SelectFromModel, SequentialFeatureSelector
 from sklearn.impute import SimpleImputer
@@ -17,14 +16,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import CategoricalNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from support.tables import Split, run, table
 
 import converter
 import edge
 from converter.errors import SampleFileError, UnsupportedError
-from edge.errors import ModelError, SampleError
+from edge.errors import SampleError
 
 
 def pipeline(numbers: list[str], texts: list[str], **encoder: str) -> Pipeline:
@@ -154,10 +152,3 @@ def test_words_are_cut_as_in_the_original(tmp_path: Path) -> None:
     scores = [{p.label: p.score for p in served.predict({"text": t}).predictions}["True"] for t in texts[:12]]
     np.testing.assert_allclose(scores, model.predict_proba(texts[:12])[:, 1], atol=1e-5)
     assert any("capital letters beyond A to Z" in note for note in artifact.notes)
-
-
-def test_a_file_that_does_not_answer_each_row_is_refused(wine: Split) -> None:
-    model = BaggingClassifier(SVC(), 3).fit(wine.train, wine.names)
-
-    with pytest.raises(ModelError, match=r"gives \d+ labels for 60 rows"):
-        converter.convert(model, sample=wine.held)

@@ -14,11 +14,13 @@ from support.tables import Split
 import converter
 from converter.artifact import Artifact
 from converter.errors import SampleFileError
+from converter.graph import graph
 from converter.options import Options
 from converter.proof import parity
 from converter.proof.parity import ParityError
 from converter.rows.rows import Rows
 from edge.data.tensor import Array
+from edge.errors import ModelError
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,17 @@ def test_what_is_not_finite_fails(diabetes: Split) -> None:
                 attribute.floats[:] = [float("nan")]
 
     with pytest.raises(ParityError, match=r"output 'value' is not finite in 148 of 148 rows"):
+        parity.prove(replace(artifact, model=model.SerializeToString()), Options())
+
+
+def test_a_file_that_does_not_answer_each_row_once_is_refused(artifact: Artifact) -> None:
+    model = onnx.load_model_from_string(artifact.model)
+    graph.rename_output(model, "label", "one_label")
+    twice = onnx.helper.make_node("Concat", ["one_label", "one_label"], ["label"], axis=0)
+    model.graph.node.append(twice)
+    next(o for o in model.graph.output if o.name == "one_label").name = "label"
+
+    with pytest.raises(ModelError, match="gives 120 labels for 60 rows"):
         parity.prove(replace(artifact, model=model.SerializeToString()), Options())
 
 

@@ -281,7 +281,7 @@ def _as_onnx(model: Any, plan: Plan) -> Any:
     unknown = graph.unknown_operators(proto)
     if unknown:
         raise UnsupportedError(
-            f"{', '.join(unknown)} of TensorFlow has no counterpart in ONNX; convert to TFLite (-o OUT.tflite), "
+            f"{', '.join(unknown)} of TensorFlow has no counterpart in ONNX; TFLite may have one (-o OUT.tflite), "
             "or do that step before the model"
         )
     strange = [i.name for i in proto.graph.input][len(plan.network.inputs) :]

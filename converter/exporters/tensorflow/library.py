@@ -111,7 +111,9 @@ def _convert(loaded: Callable[[str, int | None], Any], batch: int | None) -> byt
     with TemporaryDirectory(prefix="edge-convert-") as folder:
         model = loaded(folder, batch)
         signature = signature_of(model)[1]
-        with refusing("TFLite has no way to run this model", "; ONNX may: -o OUT.onnx"):
+        with refusing(
+            "TFLite has no way to run this model", "; ONNX may (-o OUT.onnx), or do that step before the model"
+        ):
             converted: bytes = tf.lite.TFLiteConverter.from_concrete_functions([signature], model).convert()
     return converted
 
