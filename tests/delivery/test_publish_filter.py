@@ -310,6 +310,68 @@ def test_topics_past_the_limit_are_forgotten_and_what_waits_for_them_is_publishe
     assert door.offer("dog", source="mqtt:first") == ["dog"]
 
 
+def test_as_many_topics_as_the_limit_are_all_remembered():
+    door = Door(on_change=True, min_interval_s=10)
+    for number in range(TRACKS_MOST):
+        door.offer("cat", source=f"mqtt:{number}")
+    assert door.offer("cat", source="mqtt:0") == []
+
+
+def test_what_waits_for_several_forgotten_topics_is_published_together_and_at_once():
+    door = Door(on_change=True, min_interval_s=10)
+    door.offer("cat", "dog", source="mqtt:first")
+    door.offer("cat", "mat", source="mqtt:second")
+    for number in range(TRACKS_MOST):
+        door.offer("cat", source=f"mqtt:{number}")
+    assert door.publish_filter.due_in_s(door.clock.monotonic_ns(), 60) == 0
+    assert door.after(0) == ["dog", "mat"]
+
+
+def test_at_the_end_what_waits_of_every_topic_is_published():
+    door = Door(min_interval_s=10)
+    door.offer("cat", "dog", source="mqtt:a")
+    door.offer("cat", "mat", source="mqtt:b")
+    assert door.rest() == ["dog", "mat"]
+
+
+def test_a_result_that_was_asked_for_comes_at_once_behind_what_waits():
+    door = Door(min_interval_s=10)
+    door.offer("cat", "dog")
+    asked = door.result("mat", "camera:0")
+    told = door.publish_filter.insist(asked, door.clock.monotonic_ns())
+    assert [in_words(r) for r in told] == ["dog", "mat"]
+    assert (door.after(9.9), door.offer("cat"), door.after(0.1)) == ([], [], ["cat"])
+
+
+def test_what_is_exactly_as_sure_as_was_asked_for_is_published():
+    assert Door("detect", min_score=0.9).offer([("cat", 0.9), ("dog", 0.89)]) == [["cat"]]
+    assert Door(min_score=0.9).offer(("cat", 0.9)) == ["cat"]
+
+
+def test_a_result_in_which_all_objects_are_sure_goes_on_as_it_is():
+    door = Door("detect", min_score=0.5)
+    result = door.result(["cat"], "camera:0")
+    assert door.publish_filter.admit(result, 0) is result
+
+
+def test_a_result_without_predictions_is_not_sure():
+    door = Door(min_score=0.1)
+    empty = msgspec.structs.replace(door.result("cat", "camera:0"), predictions=[])
+    assert door.publish_filter.admit(empty, 0) is None
+    assert door.held == {"score": 1}
+
+
+def test_what_gives_way_to_a_newer_one_is_counted():
+    door = Door(on_change=True, min_interval_s=10)
+    door.offer("cat", "dog", "mat", "dog")
+    assert (door.held, door.rest()) == ({"interval": 1, "unchanged": 1}, ["dog"])
+
+
+@pytest.mark.parametrize("task", ["segment", "text", "classify"])
+def test_a_rule_that_was_not_given_refuses_no_task(task):
+    PublishRules(on_change=True).check(task)
+
+
 # --- at random --------------------------------------------------------------------------------------------
 
 

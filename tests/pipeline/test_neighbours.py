@@ -11,7 +11,7 @@ from support import onnxmodels
 from edge.app import assembly
 from edge.data.sample import Sample
 from edge.errors import SampleError
-from edge.pipeline.neighbours import keeps_apart, may_join
+from edge.pipeline.neighbours import keeps_apart, may_join, same
 
 ROW = {"x": np.array([[0.5, -1.0, 2.0]], np.float32)}
 
@@ -48,6 +48,24 @@ def test_pixels_are_tried_beside_their_opposite():
     pixels = {"x": np.full((1, 4, 4, 3), 7, np.uint8)}
     assert apart(lambda x: x.mean(axis=(1, 2)), pixels)
     assert not apart(lambda x: x - x.min(), pixels)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        (np.float32([1000, 0]), np.float32([1000.05, 0]), True),
+        (np.float32([1000, 0]), np.float32([1000.5, 0]), False),
+        (np.float32([0.0]), np.float32([5e-6]), True),
+        (np.float32([0.0]), np.float32([5e-5]), False),
+        (np.float32([np.nan]), np.float32([np.nan]), True),
+        (np.float32([1, 2]), np.float32([1]), False),
+        (np.int64([7, 8]), np.int64([7, 8]), True),
+        (np.int64([10_000_000]), np.int64([10_000_001]), False),
+        (np.array(["a"]), np.array(["b"]), False),
+    ],
+)
+def test_outputs_are_the_same_but_for_rounding_and_classes_exactly(one, other, alike):
+    assert same({"y": one}, {"y": other}) is alike
 
 
 def test_tokens_are_not_made_up():

@@ -1,0 +1,43 @@
+"""What is dropped where neither memory nor disk has room: the oldest that are nowhere else, no more than asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.data.message import Message
+from edge.delivery.guarded_spool import GuardedSpool
+from edge.delivery.options import OutboxOptions
+from edge.delivery.pending import Delivery
+from edge.delivery.send_queue import SendQueue
+from edge.storage.memory import MemorySpool
+from edge.telemetry.metrics import Metrics
+from edge.testing.fakes import FakeClock
+
+
+@pytest.fixture
+def queue():
+    clock = FakeClock()
+    return SendQueue(OutboxOptions(), GuardedSpool("broker", MemorySpool(1000), clock, Metrics(), 1.0), clock)
+
+
+def deliveries(*rows: int | None) -> list[Delivery]:
+    """One of ten bytes for each; a number is its row on disk."""
+    return [Delivery(Message("result", b"%010d" % n, n), 0, row=row) for n, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "dropped"),
+    [(0, 0, 0), (1, 0, 1), (2, 0, 2), (0, 1, 1), (0, 10, 1), (0, 11, 2), (2, 5, 2), (9, 0, 4)],
+)
+def test_so_many_and_so_many_bytes_are_dropped_oldest_first(queue, count, size, dropped):
+    made = deliveries(None, None, None, None)
+    queue.add(made)
+    assert queue.drop(count, size) == made[:dropped]
+
+
+def test_what_is_on_disk_is_no_loss_and_keeps_its_place(queue):
+    made = deliveries(1, None, 2, None, None)
+    queue.add(made)
+    assert queue.drop(2, 0) == [made[1], made[3]]
+    assert queue.drop(9, 0) == [made[4]]
+    assert [entry.message for entry in queue.send(9)] == [made[0].message, made[2].message]
