@@ -102,6 +102,16 @@ def test_force_writes_it_and_says_so(bench: Path, capsys: pytest.CaptureFixture[
     assert json.loads((bench / "r.json").read_text())["parity"]["forced"] is True
 
 
+def test_a_file_that_stays_as_it_is_is_not_said_to_be_faster(bench: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert edge_convert("wine.skops -o wine.onnx --sample held.csv") == 0
+    assert edge_convert("wine.onnx -o same.onnx --sample held.csv") == 0
+
+    first, second = [line for line in capsys.readouterr().out.splitlines() if line.startswith("latency")]
+    assert " x faster)" in first or " x slower)" in first
+    assert "ms with the row prepared -> " in second
+    assert "faster" not in second
+
+
 BAD = [
     ("nowhere.skops -o a.onnx", 3, "there is no such file or folder"),
     ("held.csv -o a.onnx", 3, "no model file that the converter knows"),

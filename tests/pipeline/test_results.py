@@ -18,7 +18,7 @@ FOUND = [Regression("flow", 2.5)]
 
 @pytest.fixture
 def builder():
-    return ResultBuilder(IDENTITY)
+    return ResultBuilder(IDENTITY, lambda: True)
 
 
 def test_a_result_says_who_made_it_of_what_and_when(builder):
