@@ -92,6 +92,8 @@ def test_a_page_of_what_a_broker_has_is_written_whole(fleet, tmp_path, capsys):
     device = Client(broker.port)
     device.client.publish("edge/d7/m/status", "online", 1, retain=True).wait_for_publish(PATIENCE_S)
     told = '{"state":"confirmed","running":{"version":"1"}}'
+    device.client.publish("edge/d8/m/status", "offline", 1, retain=True).wait_for_publish(PATIENCE_S)
+    device.client.publish("edge/d8/m/update", told, 1, retain=True).wait_for_publish(PATIENCE_S)
     device.client.publish("edge/d7/m/update", told, 1, retain=True).wait_for_publish(PATIENCE_S)
     try:
         code = command.run(["status", str(fleet.folder), "--mqtt", broker.url, "--html", str(tmp_path / "s.html")])
@@ -100,7 +102,16 @@ def test_a_page_of_what_a_broker_has_is_written_whole(fleet, tmp_path, capsys):
         broker.end()
 
     assert (code, capsys.readouterr().out) == (0, f"{tmp_path / 's.html'} was written\n")
-    assert ["d7", "m", "confirmed", "", "1"] in Page((tmp_path / "s.html").read_text()).rows
+    shown = Page((tmp_path / "s.html").read_text())
+    assert ["d7", "m", "confirmed", "", "1"] in shown.rows
+    assert "2 devices and models were heard, 1 of them offline." in shown.text
+
+
+def test_who_is_offline_is_counted_for_what_such_a_device_said_is_old():
+    heard = [Heard("d1", "m", "idle", "1"), Heard("d2", "m", "idle", "1", online=False)]
+
+    assert "2 heard, 1 of them offline" in list(status.lines(OFFERED, heard))
+    assert "1 heard" in list(status.lines(OFFERED, heard[:1]))
 
 
 def test_it_tells_again_until_it_is_ended_and_a_broker_that_is_away_is_told_once_and_ends_nothing(fleet, tmp_path):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from string import Template
 
 from edge.errors import printable
-from edge.tools.fleet.status import Heard, Offered, left, percent, state_of
+from edge.tools.fleet.status import Heard, Offered, left, of_them_offline, percent, state_of
 
 KINDS = ("done", "idle", "way", "bad")
 """What states are drawn as, in the order of the bar."""
@@ -61,7 +61,11 @@ def page(
     """`heard` None: no broker was asked. What devices say is told as text, whatever it is. `every_s`: the file is
     written anew so often, and a browser looks again."""
     body = "\n".join((*_offered(offers), *_devices(heard or ()), *_expiries(expires, now)))
-    said = "No broker was asked; --mqtt does." if heard is None else f"{len(heard)} devices and models were heard."
+    said = (
+        "No broker was asked; --mqtt does."
+        if heard is None
+        else f"{len(heard):,} devices and models were heard{of_them_offline(heard)}."
+    )
     again = "" if every_s is None else f'\n<meta http-equiv="refresh" content="{max(1, round(every_s))}">'
     return _PAGE.substitute(again=again, title=_text(title), now=f"{now:%Y-%m-%d %H:%M} UTC", heard=said, body=body)
 

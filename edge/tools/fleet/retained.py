@@ -32,10 +32,11 @@ Key = tuple[str, str]
 
 class Retained(msgspec.Struct, frozen=True):
     """The payloads by device and model. `unlisted`: so many of them have no `status`, and others of that kind may not
-    have been heard."""
+    have been heard. `offline`: whose `status` says so."""
 
     payloads: Mapping[Key, bytes]
     unlisted: int = 0
+    offline: frozenset[Key] = frozenset()
 
 
 def listen(broker: MqttOptions, prefix: str, kind: str) -> Retained:
@@ -44,7 +45,8 @@ def listen(broker: MqttOptions, prefix: str, kind: str) -> Retained:
     listener = _Listener(broker, prefix)
     try:
         listener.connect()
-        there = set(listener.ask(["+/+"], "status"))
+        said = listener.ask(["+/+"], "status")
+        there = set(said)
         found = dict(listener.ask(["+/+"], kind))
         unlisted = len(found.keys() - there)
         missing = sorted(there - found.keys())
@@ -52,7 +54,7 @@ def listen(broker: MqttOptions, prefix: str, kind: str) -> Retained:
             found.update(listener.ask([f"{device}/{model}" for device, model in some], kind))
     finally:
         listener.close()
-    return Retained(found, unlisted)
+    return Retained(found, unlisted, frozenset(key for key, payload in said.items() if payload == b"offline"))
 
 
 def read(payload: bytes, kind: type[Kind]) -> Kind | None:

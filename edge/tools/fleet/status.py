@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from edge.mqtt.messages import MqttOptions
 from edge.tools.fleet import retained
@@ -21,7 +22,7 @@ SOON_OTHERS = datetime.timedelta(days=60)
 
 class Heard(msgspec.Struct, frozen=True):
     """What one device says on `update`. `version` is that of the model that runs, `to` that which is on its way, or
-    was rolled back."""
+    was rolled back; what a device that is not `online` says is of then."""
 
     device: str
     model: str
@@ -30,6 +31,7 @@ class Heard(msgspec.Struct, frozen=True):
     to: str = ""
     reason: str = ""
     since: str = ""
+    online: bool = True
 
 
 class _Running(msgspec.Struct, frozen=True):
@@ -75,8 +77,9 @@ def percent(share: int) -> str:
 
 def listen(broker: MqttOptions, prefix: str) -> list[Heard]:
     """What every device has retained of updates. Raises UnavailableError where the broker cannot be asked."""
-    heard = retained.listen(broker, prefix, "update").payloads
-    return [_read(device, model, payload) for (device, model), payload in sorted(heard.items())]
+    found = retained.listen(broker, prefix, "update")
+    heard = [_read(device, model, payload) for (device, model), payload in sorted(found.payloads.items())]
+    return [replace(h, online=(h.device, h.model) not in found.offline) for h in heard]
 
 
 def _read(device: str, model: str, payload: bytes) -> Heard:
@@ -84,8 +87,7 @@ def _read(device: str, model: str, payload: bytes) -> Heard:
     if said is None:
         return Heard(device, model, "unreadable")
     version = said.running.version if said.running is not None else None
-    told = (text or "" for text in (said.state, version, said.to, said.reason, said.since))
-    return Heard(device, model, *told)
+    return Heard(device, model, said.state or "", version or "", said.to or "", said.reason or "", said.since or "")
 
 
 def reached(heard: Sequence[Heard], version: str, expected: int) -> tuple[int, int]:
@@ -115,7 +117,7 @@ def lines(offers: Sequence[Offered], heard: Sequence[Heard] | None) -> Iterator[
         return
     yield ""
     counted = Counter((h.model, h.version, state_of(h)) for h in heard)
-    yield f"{len(heard)} heard"
+    yield f"{len(heard)} heard{of_them_offline(heard)}"
     yield from table(
         ("model", "version", "state", "devices"), [(*key, str(count)) for key, count in sorted(counted.items())]
     )
@@ -124,6 +126,12 @@ def lines(offers: Sequence[Offered], heard: Sequence[Heard] | None) -> Iterator[
         yield ""
         reasons = [(h.device, h.model, h.state, h.reason) for h in told]
         yield from table(("device", "model", "state", "reason"), reasons)
+
+
+def of_them_offline(heard: Sequence[Heard]) -> str:
+    """`, 3 of them offline`, where some are."""
+    offline = sum(not h.online for h in heard)
+    return f", {offline:,} of them offline" if offline else ""
 
 
 def endings(expires: Mapping[str, datetime.datetime], now: datetime.datetime) -> Iterator[str]:
