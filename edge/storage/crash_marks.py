@@ -7,7 +7,10 @@ something has acquitted it.
 
 A mark is a write to memory, for nothing may be written to an SD card in steady state. The memory is a file on tmpfs
 (`RUNTIME_DIRECTORY`, `XDG_RUNTIME_DIR` or /dev/shm), which outlives the process, though not a power cut; only where
-there is none it stands in the state folder. Its space is taken when it is opened, so that neither fails at a mark.
+there is none it stands in the state folder. There it stands too where the process is a container's first, with which
+/dev/shm ends; then only inputs that come again are worth a write (`sparing`). Its space is taken when it is opened, so
+that neither fails at a mark.
+
 What was found after a death goes to disk, once: `<name>.suspects.json` in the state folder, the newest `SUSPECTS_MOST`,
 each with the number of deaths that it was under way at. Where the disk takes nothing, full or read-only, that is kept
 behind the marks, and written when it can be: a restart loop ends there too.
@@ -122,6 +125,12 @@ class CrashMarks:
             self._memory[:_MARKS_SIZE] = bytes(_MARKS_SIZE)
         return len(left)
 
+    @property
+    def sparing(self) -> bool:
+        """True where each mark wears the card of a device: only what has come before is to be marked."""
+        file = self._memory_file
+        return _ends_with_its_container() and file is not None and file.parent == self._state_dir
+
     def left(self) -> bool:
         """Whether an earlier life left any under way; `open` may take them over afterwards. Raises OSError."""
         with self._map(alone=False) as memory:
@@ -231,7 +240,12 @@ class CrashMarks:
         if self._volatile is not None:
             return [self._volatile]
         named = (os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0], os.environ.get("XDG_RUNTIME_DIR", ""))
-        return [Path(folder) for folder in (*named, "/dev/shm") if folder]  # noqa: S108 - private, and checked to be ours
+        shared = "" if _ends_with_its_container() else "/dev/shm"  # noqa: S108 - private, and checked to be ours
+        return [Path(folder) for folder in (*named, shared) if folder]
+
+
+def _ends_with_its_container() -> bool:
+    return os.getpid() == 1
 
 
 def _mapped(path: Path, *, alone: bool) -> mmap.mmap:

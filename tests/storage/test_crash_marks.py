@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from support import dying
@@ -263,6 +264,34 @@ def test_the_space_for_marks_is_taken_when_they_are_opened(lives, tmp_path):
     (file,) = (tmp_path / "run").iterdir()
 
     assert file.stat().st_blocks * 512 >= file.stat().st_size
+
+
+@pytest.fixture
+def container(monkeypatch):
+    """The process is the first of a container: whatever is on a tmpfs ends with it."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_in_a_container_marks_stand_in_the_state_folder(container, tmp_path):
+    marks = CrashMarks(tmp_path / "state", "pi.m")
+    marks.open()
+
+    assert marks.sparing
+    assert (tmp_path / "state" / "pi.m.marks").exists()
+    marks.close()
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_in_a_container_only_an_input_that_comes_again_is_marked(container, tmp_path, again):
+    marks = CrashMarks(tmp_path / "state", "pi.m")
+    guard = CrashGuard(marks)
+    guard.open()
+    guard.begin("infer", [Sample(None, "test", 0, 0, digest=BAD, redelivered=again)])
+
+    assert marks.left() == again
+    guard.close()
 
 
 def test_a_file_of_another_name_s_that_points_elsewhere_is_not_followed(lives, at_work, tmp_path):
