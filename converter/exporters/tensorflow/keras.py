@@ -201,8 +201,8 @@ def _network(model: Any, source: Source) -> Network:
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     if not inputs or not outputs:
         raise UnsupportedError(
-            f"{source.name}: a {type(model).__name__} that was never called does not say what it takes; "
-            "call it once, or write it with the functional API"
+            f"{source.name}: a {type(model).__name__} that was never called, or is a class of its own, does not say "
+            "what it takes; call it once and convert the folder that model.export(folder) writes"
         )
     specs = tuple(TensorSpec(name=t.name, dtype=str(t.dtype), shape=tuple(t.shape)) for t in inputs)
     texts = [s.name for s in specs if s.dtype == "string"]
