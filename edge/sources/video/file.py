@@ -11,7 +11,9 @@ from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
 from edge.sources.video import mjpeg
+from edge.sources.video.container import Container
 from edge.sources.video.opencv import OPENCV, Capture, opencv
+from edge.sources.video.pace import Pace
 from edge.storage.places import Places
 
 TRIES = 10_000
@@ -23,7 +25,8 @@ class VideoFile:
 
     Of codecs other than motion JPEG only those are told that OpenCV drops: its decoder hides damage inside of one.
 
-    A file that ends before the count of pictures in its header is a source that broke off.
+    A file that ends before the count of pictures in its header is a source that broke off. Where the count is none, for
+    pictures come at no constant rate, nothing is told of it.
     """
 
     live = False
@@ -35,6 +38,7 @@ class VideoFile:
         self._places = Places(path)
         self._given = self._damaged = self._promised = 0
         self._at_ms = 0.0
+        self._pace = Pace(0.0)
         self._held: Array | None = None
         self._went_on = False
 
@@ -54,6 +58,7 @@ class VideoFile:
         self._capture = motion_jpeg or Capture(cv2, capture)
         self._given = self._damaged = 0
         self._promised = self._capture.frames()
+        self._pace = Pace(self._capture.rate())
         self._places.open()
         self._at_ms, self._held, self._went_on = 0.0, None, False
 
@@ -75,6 +80,7 @@ class VideoFile:
             raise SampleError(f"{self._path}: damaged behind picture {self._given}; the video goes on behind it")
         self._given += 1
         self._at_ms = capture.at_ms()
+        self._pace.came(self._at_ms)
         clock = self._context.clock
         image = Image(capture.to_rgb(pixels))
         at_ns = int(self._at_ms * SECOND_NS / 1000)
@@ -90,26 +96,39 @@ class VideoFile:
                 continue  # one of those that are missing
             if pixels is not None:
                 return pixels
+        raise self._end(capture)
+
+    def _end(self, capture: Capture) -> EndOfStream | SampleError | SourceError:
+        """What is to be said where nothing comes any more."""
         # Some containers round their count; a picture or two less is no damage.
         missing = self._promised - self._given - self._damaged
         if missing <= max(2, self._promised // 50):
-            raise EndOfStream(str(self._path))
-        if not self._went_on and self._is_cut(capture):
-            raise SourceError(
+            return EndOfStream(str(self._path))
+        container = Container(self._path)
+        early = self._at_ms < (capture.last_ms() or float("inf"))
+        if not self._went_on and (container.cut or (container.cut is None and container.counts and early)):
+            return SourceError(
                 f"{self._path}: the video ends in the middle, after {self._given} of {self._promised} pictures"
             )
-        self._promised = 0  # told once
-        lost = missing + self._damaged
-        raise SampleError(f"{self._path}: {lost} of {lost + self._given} pictures could not be read")
-
-    def _is_cut(self, capture: Capture) -> bool:
-        with self._path.open("rb") as file:
-            head = file.read(12)
-        if head[:4] == b"RIFF" and head[8:] == b"AVI ":
-            # Behind a damaged place the times of an .avi count on as if nothing were missing; its size is in its head.
-            return int.from_bytes(head[4:8], "little") + 8 > self._path.stat().st_size
-        last_ms = capture.last_ms()
-        return not last_ms or self._at_ms < last_ms
+        if container.counts:
+            self._promised = 0  # told once
+            lost = missing + self._damaged
+            return SampleError(f"{self._path}: {lost} of {lost + self._given} pictures could not be read")
+        if container.cut is None and not self._went_on and early:
+            self._promised = 0
+            return SampleError(
+                f"{self._path}: its last picture stands at {self._at_ms / 1000:.1f} s and its end lies behind that: "
+                "the file is cut, or holds no later one"
+            )
+        room = self._promised if container.is_avi else min(self._promised, self._pace.room)
+        few = room - self._given - self._damaged <= max(2, room // 50)
+        self._promised = 0
+        if few or (self._pace.varies and not self._went_on):
+            return EndOfStream(str(self._path))
+        return SampleError(
+            f"{self._path}: there is room for {room} pictures, {self._given} could be read: the others are damaged, or "
+            "were never there, for this kind of file does not say how many it holds"
+        )
 
     def close(self) -> None:
         if self._capture is not None:

@@ -58,9 +58,13 @@ class Capture:
         """Where in a file the picture stands that was read last; 0 where it does not say."""
         return float(self._capture.get(self._cv2.CAP_PROP_POS_MSEC))
 
+    def rate(self) -> float:
+        """Pictures a second, as a file says; 0 where it does not."""
+        return float(self._capture.get(self._cv2.CAP_PROP_FPS))
+
     def last_ms(self) -> float:
         """Where in a file its last picture stands, less one; 0 where it does not say."""
-        rate = float(self._capture.get(self._cv2.CAP_PROP_FPS))
+        rate = self.rate()
         return max(0.0, (self.frames() - 3) * 1000 / rate) if rate > 0 else 0.0
 
     def close(self) -> None:
