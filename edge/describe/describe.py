@@ -211,8 +211,8 @@ class _Describer:
                 f"--task {task}: no decoder is known to fit the outputs {shapes}; name one with --decoder"
             )
         if self._metadata.task == "raw" and self._overrides.task is None:
-            preset = "stretched" if self._metadata.kind == "depth" else "yolo"  # what Ultralytics does to pictures
-            return Head("raw", "raw", evidence=Evidence.METADATA, preset=preset)
+            preset = "" if self._metadata.family else "stretched" if self._metadata.kind == "depth" else "yolo"
+            return Head("raw", "raw", evidence=Evidence.METADATA, preset=preset)  # pictures as Ultralytics takes them
         wanted = None if task in _PLACED else task
         return flat.of_picture_or_sound(flat.Flat(outputs, self._roles, len(self._labels), wanted))
 
@@ -297,13 +297,13 @@ class _Describer:
         )
         prober = probe.Prober(self._engine, roles, None, (1, 1))
         task = overrides.task or self._metadata.task
-        head = flat.named_head(self._engine.outputs, task)
+        head = flat.named_head(self._engine.outputs, task, prober.noise)
         if head is None:
             head = flat.of_numbers(flat.Flat(prober.noise(), roles, len(self._labels), task))
         if head.warning:
             self._warnings.append(head.warning)
         inputs = (*parts, *self._constants(None), *self._states())
-        return self._manifest(head, inputs, self._fitting(head), self._activation(head, prober))
+        return self._manifest(head, inputs, self._fitting(head) or head.labels, self._activation(head, prober))
 
     def _features(self, spec: TensorSpec) -> tuple[Feature, ...]:
         if self._roles.kind != "column":

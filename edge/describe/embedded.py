@@ -40,6 +40,7 @@ def read_metadata(path: Path, embedded: Mapping[str, str]) -> Metadata:
     return replace(
         metadata,
         family=config.family,
+        kind=config.kind,
         task=metadata.task or config.task,
         activation=config.activation,
         sample_rate=config.sample_rate,

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
-from edge.data.tensor import Array, TensorSpec
+from edge.data.tensor import STRING, Array, TensorSpec
 from edge.data.vocabulary import Activation
 from edge.describe import audio
 from edge.describe.head import Head
@@ -115,7 +116,13 @@ def of_numbers(flat: Flat) -> Head:
     if task == "raw":
         return Head("raw", "raw")
     role = "scores" if task == "classify" else "value"
-    return Head(task, task, (Output(name=name, role=role),), classes=values.size if values.size > 1 else 0)
+    warning = "" if flat.task or task != "regress" or values.size < 2 else (
+        f"{values.size} numbers of {name} are told as they are (for noise {values.min():.3g} to {values.max():.3g}): "
+        "--task classify, where they are scores of classes; --task regress, where they are not"
+    )  # fmt: skip
+    return Head(
+        task, task, (Output(name=name, role=role),), classes=values.size if values.size > 1 else 0, warning=warning
+    )
 
 
 def _rows_at_once(flat: Flat) -> int:
@@ -136,14 +143,19 @@ def _number_task(flat: Flat, name: str, values: Array) -> Task:
     return "regress" if values.size < _MOST_NUMBERS else "raw"
 
 
-def named_head(outputs: Sequence[TensorSpec], task: Task | None) -> Head | None:
-    """Names that skl2onnx and onnxmltools give: label and probabilities, label and scores, variable."""
+def named_head(
+    outputs: Sequence[TensorSpec], task: Task | None, noise: Callable[[], Mapping[str, Array]] = dict
+) -> Head | None:
+    """Names that skl2onnx and onnxmltools give: label and probabilities, label and scores, variable.
+
+    `noise`: the outputs for some, asked where names leave it open.
+    """
     names = {s.name.lower(): s for s in outputs}
     if task not in (None, "classify", "anomaly"):
         return None
     label = next((s for n, s in names.items() if n in ("label", "output_label", "class_label")), None)
     if label is not None:
-        head = _labelled(label, names, outputs, task)
+        head = _labelled(label, names, outputs, task, noise)
         if head is not None:
             return head
     if "variable" in names and task is None:
@@ -152,9 +164,18 @@ def named_head(outputs: Sequence[TensorSpec], task: Task | None) -> Head | None:
 
 
 def _labelled(
-    label: TensorSpec, names: Mapping[str, TensorSpec], outputs: Sequence[TensorSpec], task: Task | None
+    label: TensorSpec,
+    names: Mapping[str, TensorSpec],
+    outputs: Sequence[TensorSpec],
+    task: Task | None,
+    noise: Callable[[], Mapping[str, Array]],
 ) -> Head | None:
     label_output = Output(name=label.name, role="label")
+    answers = (label.shape or ())[1:]
+    if answers and isinstance(answers[0], int) and answers[0] > 1:
+        return None if task else Head("raw", "raw", warning=(
+            f"{answers[0]} labels for each row are told as they are: export a model for each of them to have classes"
+        ))  # fmt: skip
     chances = next((s for n, s in names.items() if re.match(r"^(output_)?(probabilit(y|ies)|probs?)$", n)), None)
     rating = names.get("scores")
     if chances is not None and task != "anomaly":
@@ -164,8 +185,38 @@ def _labelled(
     if task == "anomaly":
         return None
     rest = [s for s in outputs if s is not label and s.dtype.startswith("float")]
-    scored = (Output(name=rest[0].name, role="scores"),) if len(rest) == 1 else ()
-    return Head("classify", "classify", (label_output, *scored))
+    if len(rest) > 1 and (columns := _columns(label, rest)):
+        scored = tuple(Output(name=s.name, role="scores") for s in rest)
+        return Head(
+            "classify",
+            "classify",
+            (replace(label_output, values=columns), *scored),
+            classes=len(columns),
+            labels=columns,
+        )
+    if len(rest) == 1 and not _are_distances(noise(), label, rest[0]):
+        return Head("classify", "classify", (label_output, Output(name=rest[0].name, role="scores")))
+    why = f"{rest[0].name} are distances, the nearest is told" if len(rest) == 1 else "the file has no scores for it"
+    return Head("classify", "classify", (label_output,), warning=(
+        f"{label.name} is told alone, with 1 for its score: {why} (--task raw: all as they are)"
+    ))  # fmt: skip
+
+
+def _columns(label: TensorSpec, scores: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """The classes whose scores are an output each (skl2onnx: `zipmap` "columns"); () where the names are others."""
+    prefix = "s" if label.dtype == STRING else "i"
+    alone = all(s.shape is not None and s.shape[1:] in ((), (1,)) for s in scores)
+    classes = tuple(s.name.removeprefix(prefix) for s in scores if s.name.startswith(prefix))
+    numbered = prefix == "s" or all(re.fullmatch(r"-?\d+", c) for c in classes)
+    return classes if alone and numbered and len(classes) == len(scores) else ()
+
+
+def _are_distances(outputs: Mapping[str, Array], label: TensorSpec, scores: TensorSpec) -> bool:
+    """Clusters: the label is the lowest of the scores, not the highest."""
+    own, values = outputs.get(label.name), outputs.get(scores.name)
+    if own is None or values is None or own.size != 1 or own.dtype.kind not in "iu" or values.size < 2:
+        return False
+    return bool(values.argmin() == own.ravel()[0] and values.argmax() != own.ravel()[0] and values.min() >= 0)
 
 
 def activation(values: Array, picture: Callable[[], Array | None], logits: Activation = "") -> Activation:

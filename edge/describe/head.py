@@ -100,6 +100,11 @@ class OutputProbe(msgspec.Struct, frozen=True):
         """Cells of a head with these strides, each side rounded up, as convolutions with padding do."""
         return sum(-(-self.width // s) * -(-self.height // s) for s in strides)
 
+    def is_map(self, height: int, width: int) -> bool:
+        """A number for each pixel, or for each of a smaller picture of the same form: depth, anomalies, a mask."""
+        sides = max(self.height, self.width)
+        return min(height, width) >= 16 and abs(height * self.width - width * self.height) <= sides
+
     def ranked(self, rank: int) -> dict[str, Array]:
         """The outputs of so many dimensions."""
         return {n: a for n, a in self.outputs.items() if a.ndim == rank}

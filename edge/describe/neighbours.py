@@ -48,6 +48,8 @@ class Config(msgspec.Struct, frozen=True):
 
     family: str = ""
     task: Task | None = None
+    kind: str = ""
+    """"depth" where the architecture gives nothing else."""
     activation: Activation = ""
     sample_rate: int = 0
     standardises: bool = False
@@ -75,12 +77,18 @@ def read(model: Path) -> Config:
 
 
 def _of_transformers(config: Mapping[str, Any]) -> Config:
-    """The family, and what transformers' own pipelines make of logits by the kind of problem."""
+    """The family, what transformers' own pipelines make of logits by the kind of problem, and whether it is depth.
+
+    Other architectures tell nothing of the outputs: the same file stands beside exports of their features.
+    """
     kind = config.get("problem_type") if "model_type" in config else None
     activation: Activation = ""
     if "model_type" in config:
         activation = "sigmoid" if kind == "multi_label_classification" else "softmax"
-    return Config(_family(config), "regress" if kind == "regression" else None, activation)
+    classes = config.get("architectures") if "model_type" in config else None
+    depth = isinstance(classes, list) and any(str(c).endswith("ForDepthEstimation") for c in classes)
+    task: Task | None = "regress" if kind == "regression" else "raw" if depth else None
+    return Config(_family(config), task, "depth" if depth else "", activation)
 
 
 def _sound(content: Mapping[str, Any]) -> dict[str, Any]:

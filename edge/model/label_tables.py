@@ -62,6 +62,8 @@ def from_csv(lines: Sequence[str]) -> Mapping[int, str] | None:
     header = rows[0]
     if not any(_NAME.match(c) or _INDEX.match(c) for c in header) or not all(c and not c.isdigit() for c in header):
         return _turned(rows, quoted=all(line.startswith('"') for line in lines))
+    if len(header) == 1 and not _NAME.match(header[0]):
+        return None  # a lone "no" or "number" is a class (of speech, say): there is no index without names beside it
     columns = [[r[i] if i < len(r) else "" for r in rows[1:]] for i in range(len(header))]
     name = _names(header, columns)
     if name is None:

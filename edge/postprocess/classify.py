@@ -1,8 +1,8 @@
 """Classes and their scores.
 
-The scores come from one float output ([1, C], or any shape of C values; one value for a two-class model), or
-from a sequence of maps (ZipMap). Where the model has an output of its own for the label, that label comes
-first: a two-class SVC without probabilities gives scores whose argmax is the opposite of its label.
+The scores come from one float output ([1, C], or any shape of C values; one value for a two-class model), from one
+for each class, or from a sequence of maps (ZipMap). Where the model has an output of its own for the label, that
+label comes first: a two-class SVC without probabilities gives scores whose argmax is the opposite of its label.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Classifier:
 
     def __init__(self, manifest: Manifest, scores: str | None, label: str | None) -> None:
         self._scores = scores
+        self._columns = tuple(o.name for o in manifest.outputs if o.role == "scores")
         self._label = label
         self._labels = manifest.labels
         values = next((o.values for o in manifest.outputs if o.name == label and o.values), manifest.labels)
@@ -46,7 +47,7 @@ class Classifier:
         labels: Sequence[str] = self._labels
         if self._scores is None:
             return [self._alone(self._label_of(outputs))]
-        raw: Any = outputs[self._scores]
+        raw = self._given(outputs)
         if isinstance(raw, (list, dict)):
             labels, scores = _from_map(raw)
             finite = bool(np.isfinite(scores).all())
@@ -63,6 +64,12 @@ class Classifier:
             # Classes that nobody named, and not numbered from 0: the model's own label is all that is sure.
             return [Classification(index=int(scores.argmax()), label=label, score=round(float(scores.max()), 6))]
         return self._best_of(scores[0], labels, first)
+
+    def _given(self, outputs: Tensors) -> Any:
+        """The scores as the model gives them; those of an output for each class side by side."""
+        if len(self._columns) > 1:
+            return np.column_stack([np.ravel(outputs[name]) for name in self._columns])
+        return outputs[self._scores] if self._scores is not None else None
 
     def _place(self, label: str, labels: Sequence[str], scores: Array) -> int | None:
         """Which score is that of the model's own label."""
@@ -127,7 +134,7 @@ class Classifier:
 
     def _rows_of(self, outputs: Tensors, count: int) -> Array | None:
         """Probabilities, a row for each sample; None where the model gives none, or one that is no number."""
-        raw: Any = outputs[self._scores] if self._scores is not None else None
+        raw = self._given(outputs)
         if not isinstance(raw, np.ndarray):
             return None
         scores = self._probabilities(np.asarray(raw, dtype=np.float64).reshape(count, -1))
@@ -208,7 +215,9 @@ def _text(label: Any) -> str:
 
 
 def _from_map(raw: Any) -> tuple[list[str], Array]:
-    scores = raw[0] if isinstance(raw, list) else raw
+    scores = raw[0] if isinstance(raw, list) and raw else raw
+    if not isinstance(scores, dict):
+        raise SampleError("the model's scores are several tensors, not one for each class; --task raw gives them")
     return [str(k) for k in scores], np.array([list(scores.values())], dtype=np.float64)
 
 

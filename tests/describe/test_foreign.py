@@ -8,6 +8,9 @@ import pytest
 from onnx import TensorProto, helper
 from support.guessing import FLOAT, build, describe, picture, random
 
+import edge
+from edge.data.tensor import TensorSpec
+from edge.describe import flat
 from edge.describe.describe import Overrides
 from edge.errors import ConfigError
 
@@ -166,3 +169,53 @@ def test_an_output_that_is_left_out_is_named(file):
     found = describe(build(file, picture(64), {"age": random(1, 1, high=80), "gender": chances}))
     assert [o.name for o in found.manifest.outputs] == ["gender"]
     assert any("gender is told alone, without age (--task raw: all)" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize(("flags", "told"), [({}, True), ({"task": "regress"}, False)])
+def test_several_numbers_of_a_table_may_be_scores_which_a_warning_says(file, flags, told):
+    path = build(file, {"x": (FLOAT, [1, 4])}, {"y": np.float32([[-1.5, 2.5, 0.3]])})
+    found = describe(path, Overrides(**flags))
+    assert found.manifest.task == "regress"
+    assert any("3 numbers of y are told as they are" in w for w in found.warnings) == told
+
+
+def test_scores_that_are_an_output_for_each_class_are_read_side_by_side(file):
+    # as skl2onnx names them where its option `zipmap` is "columns"
+    scores = {"i5": np.float32([0.2]), "i6": np.float32([0.7]), "i7": np.float32([0.1])}
+    model = edge.load(build(file, {"x": (FLOAT, [1, 4])}, {"output_label": np.int64([6]), **scores}))
+    assert model.manifest.labels == ("5", "6", "7")
+    (found,) = [model.predict([1.0, 2.0, 3.0, 4.0]).predictions]
+    assert [(p.index, p.label, p.score) for p in found] == [(1, "6", 0.7), (0, "5", 0.2), (2, "7", 0.1)]
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [(("scat", "sdog"), ("cat", "dog")), (("scat", "dog"), ()), (("cat", "dog"), ())],
+)
+def test_outputs_are_classes_where_all_of_them_are_named_so(names, classes):
+    specs = [TensorSpec("output_label", "string", (None,)), *(TensorSpec(n, "float32", (None,)) for n in names)]
+    head = flat.named_head(specs, None)
+    assert head is not None
+    assert (head.labels, [o.role for o in head.outputs]) == (classes, ["label", *["scores" for _ in classes]])
+    assert bool(head.warning) == (not classes)
+
+
+def test_the_label_of_a_cluster_is_told_without_its_distances(file):
+    outputs = {"label": np.int64([1]), "scores": np.float32([[3.0, 0.5, 9.0]])}
+    path = build(file, {"x": (FLOAT, [1, 4])}, outputs)
+    found = describe(path)
+    assert [o.role for o in found.manifest.outputs] == ["label"]
+    assert any("scores are distances" in w for w in found.warnings)
+    (prediction,) = edge.load(path).predict([1.0, 2.0, 3.0, 4.0]).predictions
+    assert (prediction.index, prediction.label) == (1, "1")
+
+
+def test_a_label_without_scores_says_that_its_score_is_none(file):
+    found = describe(build(file, {"x": (FLOAT, [1, 4])}, {"label": np.int64([1])}))
+    assert any("the file has no scores" in w for w in found.warnings)
+
+
+def test_several_labels_at_once_are_told_as_they_are(file):
+    found = describe(build(file, {"x": (FLOAT, [1, 4])}, {"label": np.int64([[1, 0]])}))
+    assert found.manifest.task == "raw"
+    assert any("2 labels for each row" in w for w in found.warnings)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -304,3 +305,23 @@ def test_where_both_layouts_run_the_user_is_asked_which(file):
     found = describe(file, Overrides(pictures=True))
     assert found.manifest.inputs[0].kind != "image"
     assert any("both layouts run" in w and "--layout NCHW (or NHWC)" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize("shape", [(384, 256), (192, 128), (256, 256)], ids=str)
+@pytest.mark.parametrize("size", [256, 384])
+def test_a_number_for_each_pixel_is_no_list_of_boxes(file, shape, size):
+    width, height = size, size * shape[0] // shape[1]
+    found = describe(build(file, {"x": (FLOAT, [1, 3, height, width])}, {"depth": random(1, *shape)}))
+    assert found.manifest.task == "raw"
+    assert any("no decoder fits" in w for w in found.warnings)
+
+
+def test_a_configuration_of_depth_leaves_no_other_reading(file):
+    # a number for each pixel of a picture of another form than the input's: a form of boxes, by the numbers alone
+    config = {"model_type": "depth_anything", "architectures": ["DepthAnythingForDepthEstimation"]}
+    outputs = {"predicted_depth": random(1, 190, 400)}
+    assert describe(build(file, picture(224), outputs)).manifest.decoder == "yolo"
+    (file.parent / "config.json").write_text(json.dumps(config))
+    found = describe(build(file, picture(224), outputs))
+    assert (found.manifest.task, found.manifest.decoder) == ("raw", "")
+    assert any("ImageNet's is a guess" in w for w in found.warnings)

@@ -270,3 +270,8 @@ def test_an_empty_file_of_labels_is_told(tmp_path, content):
 def test_a_file_of_labels_that_is_not_there_is_told(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         labels.read(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize("first", ["no", "number", "id"])
+def test_a_class_that_is_called_like_an_index_is_no_title(first):
+    assert labels.parse(f"{first}\nyes\nup\n") == (first, "yes", "up")

@@ -140,6 +140,8 @@ def recognise(probe: OutputProbe) -> Head | None:
     if len(three) != 1 or len(probe.ranked(3)) != 1 or len(four) > 1 or others:
         return None
     ((name, values),) = three.items()
+    if not probe.metadata.kind and probe.is_map(*values.shape[1:]):
+        return None
     prototypes = next(iter(four.items()), None)
     if prototypes is not None and not _are_prototypes(prototypes[1], queries=values.shape[1]):
         return None
