@@ -104,6 +104,15 @@ def test_a_file_beside_the_model_says_by_which_kernel_pictures_are_resized(file,
     assert image.resample == expected
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_form_that_is_not_kept_is_told(file, kept):
+    # DPT and Depth Anything
+    said = {"do_rescale": True, "do_normalize": False, "size": {"height": 96, "width": 96}, "keep_aspect_ratio": kept}
+    (file.parent / "preprocessor_config.json").write_text(json.dumps(said))
+    found = describe(build(file, picture(96), {"logits": random(1, 5, low=-4)}))
+    assert any("the form of a picture should be kept" in w for w in found.warnings) == kept
+
+
 def test_a_kernel_that_nobody_knows_leaves_the_file_out_with_its_reason(file):
     said = {"do_rescale": True, "do_normalize": False, "resample": 9}
     (file.parent / "preprocessor_config.json").write_text(json.dumps(said))
