@@ -49,6 +49,11 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         for n in header_or(spelt(list(map(str, names)), rows), booster.num_feature(), rows, made_up="Column_")
     )
     original = _Original(booster, features, boosters.lightgbm_objective(text))
+    if classes is not None and not original.classifies:
+        raise UnsupportedError(
+            f"{source.name}: with an objective of its own a classifier gives sums, from which no class follows; train "
+            "with 'binary' or 'multiclass', or convert model.booster_ for the sums"
+        )
     rows = as_table(rows, features) if rows is not None else made_up(features, original.thresholds())
     proto = _convert(text, original)
     values = tuple(str(i) for i in range(original.classes)) if original.classifies else ()

@@ -130,6 +130,10 @@ def lightgbm_refusal(text: str) -> str:
         return "objective 'multiclassova' comes out as a softmax, which it is not; train with 'multiclass'"
     if objective.endswith(" sqrt"):
         return "reg_sqrt squares the answer at the end, which the converter drops; train on the square root yourself"
+    if objective.startswith(("cross_entropy_lambda", "xentlambda")):
+        return "objective 'cross_entropy_lambda' has no converter; train with 'cross_entropy'"
+    if not objective and _header(text, "num_tree_per_iteration") != "1":
+        return "an objective of the trainer's own gives several sums a row, of which nobody knows what they mean"
     if objective.startswith(("lambdarank", "rank_xendcg")):
         return f"objective {objective!r} ranks within a group of rows; a device sees one row at a time"
     return ""
@@ -176,9 +180,11 @@ def lightgbm_mended(text: str, marks: Marks) -> tuple[str, bool]:
         changed = re.sub(r"sigmoid:[\d.eE+-]+", "sigmoid:1", changed)
     name = lightgbm_objective(text).partition(" ")[0]
     sigmoid = name in ("cross_entropy", "xentropy")
-    if sigmoid or name in _LIGHTGBM_SUMS:
+    if sigmoid or not name or name in _LIGHTGBM_SUMS:
         changed = re.sub(r"^objective=.*$", "objective=regression", changed, flags=re.M)
         changed = re.sub(r"^\[objective: .*\]$", "[objective: regression]", changed, flags=re.M)
+    if not name:  # an objective of the trainer's own leaves no name
+        changed = re.sub(r"^feature_names=", "objective=regression\nfeature_names=", changed, count=1, flags=re.M)
     return changed, sigmoid
 
 

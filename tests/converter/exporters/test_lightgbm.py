@@ -58,6 +58,33 @@ def test_a_regressor_gives_the_original_s_numbers(
     np.testing.assert_allclose(got, model.predict(diabetes.held), rtol=1e-5)
 
 
+def _squares(truth: np.ndarray, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return guess - truth, np.ones_like(guess)
+
+
+def test_an_objective_of_the_trainer_s_own_gives_the_sum_that_lightgbm_gives(diabetes: Split, tmp_path: Path) -> None:
+    model = lightgbm.LGBMRegressor(objective=_squares, **SMALL).fit(diabetes.train, diabetes.target)
+
+    path = converter.convert(model, sample=diabetes.train).save(tmp_path / "diabetes.onnx")
+
+    got = run(path, table(path, diabetes.held))["value"].ravel()
+    np.testing.assert_allclose(got, model.predict(diabetes.held), rtol=1e-5)
+
+
+def test_a_classifier_with_an_objective_of_its_own_is_refused(cancer: Split) -> None:
+    model = lightgbm.LGBMClassifier(objective=_squares, **SMALL).fit(cancer.train, cancer.target)
+
+    with pytest.raises(UnsupportedError, match="no class follows; train with 'binary'"):
+        converter.convert(model, sample=cancer.train)
+
+
+def test_an_objective_without_a_converter_names_its_like(diabetes: Split) -> None:
+    model = booster({"objective": "cross_entropy_lambda"}, diabetes.train, diabetes.target / 400)
+
+    with pytest.raises(UnsupportedError, match="train with 'cross_entropy'"):
+        converter.convert(model, sample=diabetes.train)
+
+
 def test_rows_that_float32_cannot_tell_apart_are_told_apart(tmp_path: Path) -> None:
     rows = 1 + np.arange(200)[:, None] * 1e-10
     model = booster({"objective": "regression"}, rows, np.arange(200) > 99)
