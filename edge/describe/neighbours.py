@@ -117,7 +117,7 @@ def _pictures(name: str, content: Mapping[str, Any], warnings: list[str]) -> Pic
         return None
     if pictures is not None and content.get("keep_aspect_ratio") is True and pictures.resize == "stretch":
         warnings.append(
-            f"{name}: the form of a picture should be kept, which is not done here: it is stretched to the model's size "
+            f"{name}: the form of a picture should be kept, which is not done here: it is stretched to the size "
             "(--input-size WxH of the camera's form, where the model takes it)"
         )
     return pictures
