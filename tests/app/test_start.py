@@ -129,6 +129,22 @@ def test_no_thread_of_numpy_takes_the_core_on_which_the_model_is_loaded(start, m
     assert seen.stdout.splitlines()[0] == "1", seen.stdout
 
 
+@pytest.mark.parametrize(
+    "sink", [[], ["--sink", "console"], ["--sink", "file:results.jsonl"]], ids=["none", "console", "file"]
+)
+def test_a_plain_start_does_not_read_what_every_installed_package_lists(start, model, tmp_path, sink):
+    code = (
+        "import importlib.metadata as metadata, sys; from edge.cli import run\n"
+        "def look(**given): raise AssertionError(f'looked for {given}')\n"
+        "metadata.entry_points = look\n"
+        "sys.exit(run.run(sys.argv[1:]))"
+    )
+    words = [word.replace("file:", f"file:{tmp_path}/") for word in sink]
+    done = start("--model", model, "--source", "synthetic:1", *words, code=code)
+    assert done.returncode == 0, done.stderr
+    assert "looked for" not in done.stderr
+
+
 @pytest.mark.parametrize("group", ["edge.engines", "edge.sources", "edge.preprocess", "edge.postprocess"])
 def test_our_own_plug_ins_are_those_that_the_distribution_lists(group):
     points = metadata.distribution("edge-run").entry_points.select(group=group)
