@@ -79,6 +79,8 @@ def _resample(value: object) -> Resample:
         return ""
     name = _PILLOW[value] if type(value) is int and 0 <= value < len(_PILLOW) else value
     kernel = name.lower().rpartition(".")[2] if isinstance(name, str) else name
+    if kernel in ("nearest-exact", "nearest_exact"):  # torchvision's name for Pillow's way
+        kernel = "nearest"
     if kernel not in _PILLOW:
         raise ValueError(f"the way to resize {str(value)[:60]!r} is unknown ({', '.join(_PILLOW)})")
     return kernel

@@ -26,6 +26,8 @@ from edge.storage.places import Places
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 BOOLEANS = {"true": 1.0, "false": 0.0}
 MAX_LINE = 64 * 2**20
+_NO_FEATURE = "none"
+"""The kind of a column that is no feature of the model: what stands there need not be read in one way only."""
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 
@@ -99,7 +101,7 @@ class CsvSource:
         if self._is_header(first):
             self._header = self._checked([cell.strip() for cell in first])
             kinds = dict(zip(self._context.features, self._context.feature_kinds, strict=False))
-            self._header_kinds = [kinds.get(name, "number") for name in self._header]
+            self._header_kinds = [kinds.get(name, _NO_FEATURE) for name in self._header]
             self._held = None
         self._marks = self._marks_of(start) if self._comma else frozenset()
 
@@ -202,7 +204,7 @@ class CsvSource:
         word = text.strip().lower()
         if word in MISSING:
             return None
-        if self._comma and two_readings(text, self._marks):
+        if self._comma and kind != _NO_FEATURE and two_readings(text, self._marks):
             raise SampleError(f"{self._path.name}, line {self._line}: {of_two_readings(text)}")
         number = BOOLEANS.get(word, self._number(text))
         return text if number is None else number

@@ -95,6 +95,7 @@ def test_a_preprocessor_configuration_says_how_pixels_become_numbers(file, said,
         ("config.json", {"pretrained_cfg": {"mean": [0.5], "std": [0.5], "interpolation": "bicubic"}}, "bicubic"),
         ("config.json", {"pretrained_cfg": {"mean": [0.5], "std": [0.5], "interpolation": "random"}}, ""),
         ("transforms.json", {"mean": [0.5], "std": [0.5], "interpolation": "InterpolationMode.BILINEAR"}, "bilinear"),
+        ("transforms.json", {"mean": [0.5], "std": [0.5], "interpolation": "nearest-exact"}, "nearest"),
     ],
 )
 def test_a_file_beside_the_model_says_by_which_kernel_pictures_are_resized(file, name, said, expected):

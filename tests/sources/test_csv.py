@@ -141,6 +141,7 @@ def test_a_number_that_may_be_a_thousand_or_one_is_refused_with_both_readings(ro
         ("width;height;kind\n0,234;2.5;a\n", 0.234),
         ("width;height;kind;day\n1,234;2,5;a;1.5\n", 1.234),
         ("width;height;kind\n1,234;2,5;1.5\n", 1.234),
+        ("width;height;kind;firmware\n1,5;2,5;a;1.100\n", 1.5),
     ],
 )
 def test_a_number_of_one_reading_is_taken_whatever_stands_in_other_columns(rows, sheet, width):

@@ -77,16 +77,29 @@ def refuse(model: Any) -> None:
 
 def _refuse_empty_text(model: Any) -> None:
     """A device takes an empty text for a missing one, and here the two are answered otherwise."""
-    parts = list(estimators.walk(model))
-    filled = any(_is_text_imputer(e) and e.missing_values != "" for e in parts)
-    for encoder in parts:
+    filled = _behind_imputers(model)
+    for encoder in estimators.walk(model):
         for known in getattr(encoder, "categories_", ()):
             values = np.asarray(known, dtype=object).tolist()
-            if "" in values and (filled or any(v is None or v != v for v in values)):
+            if "" in values and (id(encoder) in filled or any(v is None or v != v for v in values)):
                 raise UnsupportedError(
                     f"{estimators.kind_of(encoder)}: it knows the empty text as a category, and missing texts too, "
                     "which are one and the same to a device; give the empty ones a name ('none') and train again"
                 )
+
+
+def _behind_imputers(model: Any) -> set[int]:
+    """The `id` of each part that is given texts whose gaps a step before it has filled."""
+    found = set[int]()
+    for pipeline in estimators.walk(model):
+        steps = getattr(pipeline, "steps", None)
+        fills = False
+        for _, step in steps if isinstance(steps, list) else ():
+            parts = list(estimators.walk(step))
+            if fills:
+                found.update(map(id, parts))
+            fills = fills or any(_is_text_imputer(e) and e.missing_values != "" for e in parts)
+    return found
 
 
 def _refuse_hidden_columns(model: Any) -> None:

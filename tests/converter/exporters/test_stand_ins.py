@@ -201,6 +201,24 @@ def test_an_empty_text_beside_missing_ones_is_refused(frame: pd.DataFrame) -> No
         converter.convert(model, sample=gaps)
 
 
+def test_an_empty_text_of_one_column_is_kept_where_another_has_gaps(frame: pd.DataFrame, tmp_path: Path) -> None:
+    gaps = pd.DataFrame(
+        {
+            "city": frame.city.where(frame.index % 7 != 0, None),
+            "kind": np.where(np.arange(240) % 5 == 0, "", frame.city),
+        }
+    )
+    filled = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+    columns = ColumnTransformer([("filled", filled, ["city"]), ("kind", OneHotEncoder(), ["kind"])])
+    model = make_pipeline(columns, LogisticRegression()).fit(gaps, TWO)
+
+    whole = gaps[gaps.city.notna()].head(60)
+    got = scores(model, gaps, whole.to_dict("records"), tmp_path)
+
+    assert "" in set(whole.kind)
+    np.testing.assert_allclose(got, model.predict_proba(whole), atol=1e-5)
+
+
 def test_advice_for_writers_of_skl2onnx_is_left_out() -> None:
     model = make_pipeline(CountVectorizer(strip_accents="unicode"), LogisticRegression())
     model.fit(["a word", "another"] * 10, [0, 1] * 10)
