@@ -46,6 +46,11 @@ def walk(model: Any, seen: set[int] | None = None) -> Iterator[Any]:
         yield from walk(child, seen)
 
 
+def is_fitted(estimator: Any) -> bool:
+    """False for what is there as a parameter alone: a VotingClassifier trains copies of what it was given."""
+    return any(name.endswith("_") and not name.startswith("__") for name in vars(estimator))
+
+
 def kind_of(estimator: Any) -> str:
     """The name of an estimator's class."""
     return type(estimator).__name__

@@ -21,7 +21,7 @@ _SELECTIONS = ("RFE", "RFECV", "SelectFromModel", "SequentialFeatureSelector")
 
 def put_in(estimator: Any) -> None:
     """Puts in what stands for this estimator, and for the steps that it holds."""
-    kind = estimators.kind_of(estimator)
+    kind = estimators.kind_of(estimator) if estimators.is_fitted(estimator) else ""
     if kind == "OneVsRestClassifier":
         for one in estimator.estimators_:
             _one_margin(one)
@@ -32,6 +32,8 @@ def put_in(estimator: Any) -> None:
     elif kind == "MLPRegressor" and estimator.out_activation_ == "exp":
         estimator.out_activation_ = "identity"  # the exporter puts Exp behind it
     for step in _transforming(estimator):
+        if not hasattr(step, "get_params") or not estimators.is_fitted(step):
+            continue
         _projection(step)
         if estimators.kind_of(step) in _SELECTIONS:
             _plain_selection(step)

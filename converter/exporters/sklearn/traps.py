@@ -132,15 +132,8 @@ def _reason(kind: str, estimator: Any) -> str:
             f"handle_unknown={estimator.handle_unknown!r} fails in ONNX on a category that it has not seen; "
             "use handle_unknown='ignore'"
         )
-    if kind == "StackingClassifier" and "predict" in estimator.stack_method_:
-        return "stack_method='predict' hands classes on, which ONNX cannot; use 'predict_proba'"
-    if kind == "BaggingClassifier" and not hasattr(estimator.estimators_[0], "predict_proba"):
-        return "its members have no probabilities and vote, which comes out otherwise in ONNX; use some that have"
-    if kind == "SGDClassifier" and estimator.loss == "modified_huber" and len(estimator.classes_) > 2:
-        return (
-            "loss='modified_huber' gives several classes the same probability and decides by margins that ONNX has "
-            "not; use loss='log_loss'"
-        )
+    if reason := _of_what_was_trained(kind, estimator) if estimators.is_fitted(estimator) else "":
+        return reason
     if kind == "MaxAbsScaler" and getattr(estimator, "clip", False):
         return "clip=True is lost in ONNX; use MinMaxScaler(clip=True)"
     if kind.startswith("GradientBoosting") and estimator.init is not None and not isinstance(estimator.init, str):
@@ -161,6 +154,19 @@ def _reason(kind: str, estimator: Any) -> str:
             "digits such as '[a-z0-9]+'"
         )
     return boosters.refusal_inside(estimator)
+
+
+def _of_what_was_trained(kind: str, estimator: Any) -> str:
+    if kind == "StackingClassifier" and "predict" in estimator.stack_method_:
+        return "stack_method='predict' hands classes on, which ONNX cannot; use 'predict_proba'"
+    if kind == "BaggingClassifier" and not hasattr(estimator.estimators_[0], "predict_proba"):
+        return "its members have no probabilities and vote, which comes out otherwise in ONNX; use some that have"
+    if kind == "SGDClassifier" and estimator.loss == "modified_huber" and len(estimator.classes_) > 2:
+        return (
+            "loss='modified_huber' gives several classes the same probability and decides by margins that ONNX has "
+            "not; use loss='log_loss'"
+        )
+    return ""
 
 
 def _largest_category(encoder: Any) -> int:

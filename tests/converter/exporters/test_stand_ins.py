@@ -11,8 +11,15 @@ import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import FactorAnalysis, FastICA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, GradientBoostingClassifier, StackingClassifier
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    GradientBoostingClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.feature_selection import SelectFromModel, SelectKBest
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.model_selection import RandomizedSearchCV
@@ -97,6 +104,26 @@ def test_classes_false_and_true_and_searches_are_taken(model: Any, tmp_path: Pat
 def test_a_model_that_trained_itself_further_predicts_with_what_it_ended_with(tmp_path: Path) -> None:
     partly = np.where(np.arange(len(ROWS)) % 3 == 0, -1, TWO.astype(int))
     model = SelfTrainingClassifier(LogisticRegression()).fit(ROWS, partly)
+
+    got = scores(model, ROWS, list(HELD), tmp_path)
+
+    np.testing.assert_allclose(got, model.predict_proba(HELD), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        VotingClassifier([("a", LinearDiscriminantAnalysis()), ("b", GaussianNB())], voting="soft"),
+        VotingClassifier([("a", make_pipeline(FastICA(3, random_state=0), GaussianNB()))], voting="soft"),
+        VotingClassifier([("a", make_pipeline(SelectKBest(k=2), SelectFromModel(LogisticRegression()), GaussianNB()))],
+                         voting="soft"),
+        StackingClassifier([("a", LinearDiscriminantAnalysis()), ("b", BaggingClassifier(GaussianNB(), 2))]),
+    ],
+    ids=["discriminant in a vote", "projection in a vote", "selection in a vote", "bagging in a stack"],
+)  # fmt: skip
+def test_what_a_model_was_made_with_need_not_be_trained(model: Any, tmp_path: Path) -> None:
+    """It holds what was given to it beside the copies that it trained."""
+    model.fit(ROWS, THREE)
 
     got = scores(model, ROWS, list(HELD), tmp_path)
 
