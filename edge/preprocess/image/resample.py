@@ -15,8 +15,8 @@ import numpy as np
 from edge.data.tensor import Array
 
 _BLOCK, _FEWEST = 16, 4
-"""Lines of the picture that one product covers, about, and the fewest that come out of it: more waste zeros, fewer waste
-calls. 1920x1080 to 224x224 takes half the time that it took where 16 came out of each."""
+"""Lines of the picture that one product covers, about, and the fewest that come out of it: more waste zeros, fewer
+waste calls. 1920x1080 to 224x224 takes half the time that it took where 16 came out of each."""
 Span = tuple[float, float]
 """The part of a side that is resized, from and to, in pixels of the picture."""
 
