@@ -15,6 +15,7 @@ from edge.app.loading import Loaded
 from edge.app.part import Part
 from edge.app.run import Run
 from edge.errors import ConfigError, FatalError, ModelError
+from edge.runtime import ending
 from edge.runtime.runner import LOOK_S
 from edge.runtime.stop import Stop
 from edge.telemetry.watchdog import Watchdog
@@ -137,8 +138,7 @@ def _listen_to_signals(stop: Stop, aborts: Sequence[Callable[[], None]]) -> None
             os._exit(130)
         stop.request()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    ending.listen(on_signal)
 
 
 def _say_start(loaded: Loaded, topics: str) -> None:

@@ -27,6 +27,7 @@ from edge.app.update_agent import UpdateAgent
 from edge.data.names import topic_part
 from edge.errors import ConfigError, ModelError, needs
 from edge.model import identity
+from edge.runtime import ending
 from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
 from edge.sources import uri
@@ -64,13 +65,12 @@ def _begin_anew(stop: Stop) -> None:
     The new life begins without handlers, and a signal before it has its own would end it as a crash does. So signals
     wait from here, over the exec, until `edge.cli.run.main` has its handlers: that lets them in before it does anything
     else, so no child begins with them shut out."""
-    held = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, held)  # one that came before has been handled when this returns
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending.ALL)  # one that came before has been handled when this returns
     try:
         if stop.begins_again:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ending.ALL)
 
 
 def current(settings: Settings) -> Settings:
@@ -177,8 +177,7 @@ def _end_in_order(store: UpdateStore) -> None:
             store.enter(state.ended(store.state))
         os._exit(0)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, leave)
+    ending.listen(leave)
 
 
 def _begin(store: UpdateStore, *, excused: bool) -> None:

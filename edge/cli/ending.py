@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Callable
 
+from edge.runtime import ending
+
 
 def printing(command: Callable[[], int]) -> int:
     """Runs it; its exit code. A reader that leaves early (`| head`) is no error."""
@@ -20,9 +22,9 @@ def printing(command: Callable[[], int]) -> int:
 
 
 def main(command: Callable[[], int], interrupted: str) -> None:
-    """The whole process. SIGTERM is an exception, too: what is half written is removed on its way up, and other
-    processes end. `interrupted` is said after Ctrl-C, where the exit code is 130."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    """The whole process. SIGTERM is an exception, too, and SIGHUP without `nohup`: what is half written is removed on
+    its way up, and other processes end. `interrupted` is said after Ctrl-C, where the exit code is 130."""
+    ending.listen(lambda number, _: sys.exit(128 + number), ending.ALL - {signal.SIGINT})
     try:
         code = printing(command)
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from edge import __version__
 from edge.cli import plugins
 from edge.cli.ending import printing
 from edge.errors import ConfigError, FatalError
+from edge.runtime import ending
 
 TYPE_CHECKING = False  # not typing's: it takes longer to import than all of this
 if TYPE_CHECKING:
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Exit codes: 0 done, 1 bug, 2 usage, 3 model, 4 state folder, 5 source; 130 after a second Ctrl-C."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)  # until the service has handlers of its own: nothing was taken yet
+    ending.listen(_leave)  # until the service has handlers of its own: nothing was taken yet
     # A service that begins anew (`edge.app.updating`) has them wait until here.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ending.ALL)
     _open_standard_streams()
     try:
         code = run(sys.argv[1:])

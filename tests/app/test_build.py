@@ -17,6 +17,7 @@ from edge.app.run import Made, Run
 from edge.app.service import App
 from edge.errors import ConfigError
 from edge.mqtt.topics import Topics
+from edge.runtime import ending
 from edge.runtime.stop import Stop
 from edge.settings import layers
 from edge.telemetry.clock import SystemClock
@@ -131,7 +132,7 @@ class Ran:
 @pytest.fixture
 def noted(built):
     """An app of the parts a, b and c that note their start and their end; what the runner or a part raises is given."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in ending.ALL}
 
     def make(*, run: Exception | None = None, start_of_b: Exception | None = None) -> tuple[App, list[str]]:
         notes: list[str] = []

@@ -20,6 +20,7 @@ from edge.app.run import Made, Run
 from edge.app.service import App
 from edge.errors import ConfigError, ModelError, SpoolError
 from edge.mqtt.topics import Topics
+from edge.runtime import ending
 from edge.runtime.stop import Stop
 from edge.settings import layers
 from edge.telemetry.clock import SystemClock
@@ -28,7 +29,7 @@ from edge.telemetry.watchdog import Heartbeats, Watchdog
 
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in ending.ALL}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -29,6 +29,7 @@ from edge.app.status import Status
 from edge.app.swap import RunningModel
 from edge.errors import ModelError
 from edge.mqtt.session import MqttSession
+from edge.runtime import ending
 from edge.settings import layers
 
 SWITCHES = 4
@@ -92,7 +93,7 @@ class Service:
                 app.stop.request()
 
         thread = threading.Thread(target=guarded)
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: signal.getsignal(number) for number in ending.ALL}
         thread.start()
         try:
             app.run()

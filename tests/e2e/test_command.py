@@ -204,6 +204,50 @@ def test_results_into_a_file_and_nothing_on_standard_output(run, tmp_path, flowe
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 10
 
 
+def test_a_file_of_results_in_a_folder_that_there_is_not_is_told_at_once(run, flowers):
+    done = run("--model", flowers.path, "--source", "synthetic:1", "--mqtt", "none", "--sink", "file:nowhere/out.jsonl")
+    assert done.returncode == 4
+    assert "--sink file:nowhere/out.jsonl: there is no folder nowhere; make it" in one_line(done)
+
+
+def test_a_terminal_that_goes_away_ends_in_order_and_under_nohup_it_does_not(tmp_path, flowers):
+    words = [str(BINARIES / "edge-run"), "--model", str(flowers.path), "--source", "-", "--mqtt", "none"]
+
+    def start(folder, *before):
+        folder.mkdir()
+        process = subprocess.Popen(
+            [*before, *words, "--sink", "file:out.jsonl"],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
+            env={**os.environ, "XDG_STATE_HOME": str(folder / "state")},
+        )  # fmt: skip
+        assert process.stdin is not None
+        return process, process.stdin
+
+    def count(folder):
+        out = folder / "out.jsonl"
+        return out.read_bytes().count(b"\n") if out.exists() else 0
+
+    row = b"[5.1, 3.5, 1.4, 0.2]\n"
+    ends, its_input = start(tmp_path / "ends")
+    its_input.write(row)
+    its_input.flush()
+    until(lambda: count(tmp_path / "ends") == 1, "a result")
+    ends.send_signal(signal.SIGHUP)
+    assert ends.wait(150) == 0
+    its_input.close()
+    assert not list((tmp_path / "ends").rglob("*.health"))  # as a kill would leave it
+
+    stays, its_input = start(tmp_path / "stays", "nohup")
+    its_input.write(row)
+    its_input.flush()
+    until(lambda: count(tmp_path / "stays") == 1, "a result")
+    stays.send_signal(signal.SIGHUP)
+    its_input.write(row)
+    its_input.close()
+    assert stays.wait(150) == 0
+    assert count(tmp_path / "stays") == 2
+
+
 def test_results_go_to_every_sink(run, tmp_path, flowers):
     done = run(
         *("--model", flowers.path, "--source", "synthetic:5", "--mqtt", "none"),
@@ -306,7 +350,8 @@ def test_an_engine_that_is_not_installed_is_one_line_and_2(tmp_path, flowers):
     assert "install the 64-bit Raspberry Pi OS" in one_line(done)
 
 
-def test_a_signal_during_the_start_ends_with_0(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_the_start_ends_with_0(tmp_path, number):
     os.mkfifo(tmp_path / "slow.onnx")  # a model that is being loaded for as long as nobody writes to it
     process = subprocess.Popen(
         [str(BINARIES / "edge-run"), "--model", "slow.onnx", "--source", "-", "--mqtt", "none"],
@@ -316,10 +361,10 @@ def test_a_signal_during_the_start_ends_with_0(tmp_path):
     def listens_to_signals():
         status = Path(f"/proc/{process.pid}/status").read_text()
         caught = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt"))
-        return bool(caught >> (signal.SIGTERM - 1) & 1)
+        return all(caught >> (n - 1) & 1 for n in (signal.SIGTERM, signal.SIGHUP))
 
-    until(listens_to_signals, "a handler for SIGTERM")
-    process.send_signal(signal.SIGTERM)
+    until(listens_to_signals, "handlers")
+    process.send_signal(number)
     _, said = process.communicate(timeout=150)
     assert process.returncode == 0
     assert b"Traceback" not in said
