@@ -35,7 +35,7 @@ class ModelError(FatalError):
 
 
 class SpoolError(FatalError):
-    """The state folder or the spool in it cannot be used."""
+    """The state folder, the spool in it or an output cannot be used."""
 
     exit_code = 4
 

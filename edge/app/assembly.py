@@ -262,7 +262,7 @@ def join_rules(settings: Settings) -> JoinRules | None:
 
 
 def make_sink(uri: str, context: SinkContext) -> Sink:
-    """A sink by its scheme: `console`, `file:PATH`. Raises ConfigError."""
+    """A sink by its scheme: `console`, `file:PATH`. Raises ConfigError, SpoolError."""
     name, colon, rest = uri.partition(":")
     if not colon and Path(name).suffix and name not in registry.names("edge.sinks"):  # to ask for names takes 15 ms
         raise ConfigError(f"--sink {uri}: no kind of sink; a file of results is --sink file:{uri}")

@@ -67,7 +67,7 @@ class SinkInfo(Declaration, frozen=True, kw_only=True):
     GROUP: ClassVar[str] = "edge.sinks"
 
     create: Callable[[str, SinkContext], Sink]
-    """Gets what follows the scheme. Raises ConfigError."""
+    """Gets what follows the scheme. Raises ConfigError, or SpoolError for an output that cannot be meant."""
     writes_path: bool = False
     """What follows the scheme is a file that it writes."""
     reads_files: tuple[str, ...] = ()

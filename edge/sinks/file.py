@@ -6,10 +6,11 @@ import contextlib
 import os
 from pathlib import Path
 
-from edge.errors import ConfigError, UnavailableError
+from edge.errors import ConfigError, SpoolError, UnavailableError
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo
 from edge.plugins.protocols import Entry, SinkEvents
+from edge.plugins.reach import Reached
 
 
 class FileSink:
@@ -31,6 +32,16 @@ class FileSink:
             self._end_line(self._fd)
         except OSError as exc:
             raise UnavailableError(f"--sink file:{self._path}: {exc.strerror}") from exc
+
+    def reach(self) -> Reached:
+        """See `ReachableSink`; makes no file."""
+        there = self._path.exists()
+        if not os.access(self._path if there else self._path.parent, os.W_OK):
+            fix = "make it writable for this user, or say another path"
+            return Reached(str(self._path), "this user may not write there: results will wait in the spool", fix)
+        return Reached(
+            f"{self._path}, " + ("goes on behind what is there" if there else "is made with the first result")
+        )
 
     @staticmethod
     def _end_line(fd: int) -> None:
@@ -65,10 +76,19 @@ class FileSink:
 
 
 def create(rest: str, context: SinkContext) -> FileSink:
-    """`rest` is the path. Raises ConfigError where there is none."""
+    """`rest` is the path. Raises ConfigError where there is none, SpoolError where it cannot be meant.
+
+    Whatever may mend itself while results wait (a full disk, one that is read-only, rights) is none of that: a folder
+    that is not there is mostly a slip, and where a disk is mounted late, another start finds it.
+    """
     if not rest:
         raise ConfigError("--sink file: has no path; say file:results.jsonl")
-    return FileSink(Path(rest.removeprefix("//")))
+    path = Path(rest.removeprefix("//"))
+    if path.is_dir():
+        raise SpoolError(f"--sink file:{path}: that is a folder; say file:{path / 'results.jsonl'}")
+    if not path.parent.is_dir():
+        raise SpoolError(f"--sink file:{path}: there is no folder {path.parent}; make it, or check the path")
+    return FileSink(path)
 
 
 SINK = SinkInfo(edge_api=1, create=create, usage="file:out.jsonl", writes_path=True)

@@ -295,9 +295,9 @@ def test_broker_that_answers_is_in_order(pi, broker):
     assert (rows["broker"].verdict, rows["broker"].text) == ("ok", f"{broker.url} answers")
 
 
-def test_a_sink_that_is_away_and_one_that_answers(pi, store_server):
+def test_a_sink_that_is_away_and_one_that_answers(pi, store_server, tmp_path):
     receiver = store_server("webhook")
-    uris = ("--sink", receiver.uri, "--sink", "console", "--sink", "file:/nowhere/out.jsonl")
+    uris = ("--sink", receiver.uri, "--sink", "console", "--sink", f"file:{tmp_path}/out.jsonl")
     (row,) = [r for r in runs.rows(pi.settings(*uris, "--mqtt", "none"), pi.host, set()) if r.part == "webhook"]
     assert (row.verdict, str(receiver.port) in row.text) == ("ok", True)
     receiver.kill()
@@ -317,6 +317,16 @@ def test_a_sink_that_doubts_says_what_to_do(pi, store_server):
 def test_a_sink_that_cannot_be_meant_fails_with_the_way_out(pi):
     row = only(runs.rows(pi.settings("--sink", "webhook:", "--mqtt", "none"), pi.host, set()), "webhook")
     assert (row.verdict, row.code, row.fix) == ("fail", 2, "say webhook:https://host/path")
+
+
+def test_a_file_of_results_in_a_folder_that_there_is_not_fails_and_one_elsewhere_is_in_order(pi, tmp_path):
+    def looked(path):
+        settings = pi.settings("--sink", f"file:{path}", "--mqtt", "none")
+        return next(r for r in runs.rows(settings, pi.host, set()) if r.part == "file")
+
+    row = looked(tmp_path / "no" / "out.jsonl")
+    assert (row.verdict, row.code, row.fix) == ("fail", 4, "make it, or check the path")
+    assert looked(tmp_path / "out.jsonl").verdict == "ok"
 
 
 # --- state, disk, card, clock ---------------------------------------------------------------------------

@@ -302,7 +302,7 @@ def _broker(settings: Settings) -> Row:
 
 
 def _sinks(settings: Settings, loaded: Loaded | None) -> Generator[Row, None, None]:
-    """Those that can be asked; a file's folder and a terminal are the system's."""
+    """Those that can be asked; a terminal is the system's."""
     topics = settings.topics
     context = SinkContext(device=topics.device, model=loaded.manifest.name if loaded is not None else "")
     for uri in settings.output.sinks:
@@ -318,7 +318,7 @@ def _sinks(settings: Settings, loaded: Loaded | None) -> Generator[Row, None, No
                     if reached.doubt
                     else ok(name, reached.text)
                 )
-        except ConfigError as exc:
+        except FatalError as exc:
             yield failed(name, exc, "check --sink")
         except UnavailableError as exc:
             text, _, way_out = str(exc).partition("; ")
