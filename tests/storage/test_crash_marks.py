@@ -266,6 +266,19 @@ def test_the_space_for_marks_is_taken_when_they_are_opened(lives, tmp_path):
     assert file.stat().st_blocks * 512 >= file.stat().st_size
 
 
+def test_marks_that_an_older_edge_run_left_are_taken_over(lives, tmp_path):
+    lives().open()
+    (file,) = (tmp_path / "run").iterdir()
+    file.unlink()
+    older = BAD.ljust(4 * TOGETHER_MOST * len(BAD), b"\0")  # nothing stood behind the marks
+    file.write_bytes(older)
+    marks = lives()
+
+    assert marks.open() == 1
+    assert marks.suspects(BAD)
+    assert not marks.suspects(GOOD)
+
+
 @pytest.fixture
 def container(monkeypatch):
     """The process is the first of a container: whatever is on a tmpfs ends with it."""
