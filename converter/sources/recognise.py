@@ -54,6 +54,8 @@ def _from_text(text: str | Path, framework: str | None) -> Source:
     path = Path(text)
     if not path.exists():
         raise UnrecognisedError(f"{path}: there is no such file or folder; check the path")
+    if path.name == "saved_model.pb":  # begins as an ONNX file may; the weights lie beside it
+        path = path.parent
     probe = Probe(path)
     if not path.is_dir() and not probe.head:
         raise UnrecognisedError(f"{path.name}: the file is empty; save or copy the model again")

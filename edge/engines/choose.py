@@ -21,6 +21,8 @@ def find(path: Path, name: str = "auto") -> tuple[str, EngineInfo]:
     Raises ModelError for a file that none reads, ConfigError for a name that there is not or that reads other files.
     """
     begin = read_head(path)
+    if path.name == "saved_model.pb":  # begins as an ONNX file may
+        raise ModelError(f"{path}: this is a part of a SavedModel; run edge-convert on the folder {path.parent.name}")
     if name != "auto":
         info = registry.declared(EngineInfo, name)
         if not info.reads(begin):

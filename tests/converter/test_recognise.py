@@ -82,6 +82,7 @@ def test_folders_and_uris_are_told(tmp_path: Path) -> None:
     (tmp_path / "MLmodel").unlink()
     (tmp_path / "saved_model.pb").write_bytes(b"")
     assert recognise(tmp_path).framework == "tensorflow"
+    assert recognise(tmp_path / "saved_model.pb").path == tmp_path
     assert recognise("models:/name@champion").uri == "models:/name@champion"
 
 

@@ -311,6 +311,13 @@ def test_a_bundle_of_mediapipe_names_what_it_holds(tmp_path):
         choose.find(path)
 
 
+def test_the_graph_of_a_saved_model_names_its_folder(tmp_path):
+    path = tmp_path / "saved_model.pb"
+    path.write_bytes(b"\x08\x01\x12\x10the bytes of a graph")
+    with pytest.raises(ModelError, match=f"a part of a SavedModel; run edge-convert on the folder {tmp_path.name}"):
+        choose.find(path)
+
+
 def test_a_batch_that_is_fixed_is_told_with_the_way_out(file):
     path = build(file, {"images": (FLOAT, [4, 3, 96, 96])}, {"y": random(4, 84, 189)})
     with pytest.raises(ModelError, match=r"takes 4 pictures at once.*batch=1 or dynamic=True"):
