@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 
 import pytest
+from conftest import need
 
 from edge.tools.fleet import retained
 
@@ -15,3 +16,9 @@ def asked_once(monkeypatch) -> Callable[[], None]:
     answers = functools.cache(retained.listen)
     monkeypatch.setattr(retained, "listen", answers)
     return answers.cache_clear
+
+
+@pytest.fixture(scope="session")
+def mosquitto_is_here() -> None:
+    """For tests that start and end a broker themselves."""
+    need("mosquitto", "mosquitto")

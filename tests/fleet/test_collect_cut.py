@@ -66,7 +66,7 @@ class Device:
 
 
 @pytest.fixture(scope="module")
-def device(tmp_path_factory, kept):
+def device(mosquitto_is_here, tmp_path_factory, kept):
     device = Device(tmp_path_factory.mktemp("device"), kept)
     yield device
     device.end()

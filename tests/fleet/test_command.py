@@ -250,6 +250,7 @@ def test_renewing_the_time_stamp_needs_its_two_keys_alone(run, added, tmp_path):
     assert run("renew", "fleet", "--timestamp-days", "100")[0] == 0
 
 
+@pytest.mark.usefixtures("mosquitto_is_here")
 def test_status_says_what_devices_say(run, added, tmp_path):
     broker = Mosquitto(tmp_path / "broker").start()
     try:
@@ -267,7 +268,7 @@ def test_status_says_what_devices_say(run, added, tmp_path):
     assert "unreadable" in text
 
 
-@pytest.mark.usefixtures("asked_once")
+@pytest.mark.usefixtures("asked_once", "mosquitto_is_here")
 def test_a_pipeline_waits_for_a_share_of_the_devices(run, tmp_path):
     broker = Mosquitto(tmp_path / "broker").start()
     words = ("wait", "--version", "2", "--mqtt", broker.url, "--timeout", "0")
@@ -289,7 +290,7 @@ def test_a_pipeline_waits_for_a_share_of_the_devices(run, tmp_path):
     assert "1 of 10 devices" in expected[2]
 
 
-@pytest.mark.usefixtures("asked_once")
+@pytest.mark.usefixtures("asked_once", "mosquitto_is_here")
 def test_a_rollout_stops_where_a_share_and_a_number_of_devices_have_rolled_it_back(run, added, tmp_path):
     """Those that rolled another version back say nothing of this one."""
     broker = Mosquitto(tmp_path / "broker").start()
@@ -334,6 +335,7 @@ def test_percentages_read_as_they_were_said():
     assert [status.percent(n) for n in (0, 25, 500, 10_000)] == ["0 %", "0.25 %", "5 %", "100 %"]
 
 
+@pytest.mark.usefixtures("mosquitto_is_here")
 def test_a_pipeline_goes_on_waiting_while_the_broker_is_away(tmp_path):
     broker = Mosquitto(tmp_path / "broker")
     words = ("wait", "--version", "2", "--share", "100%", "--mqtt", broker.url, "--timeout", "300")

@@ -87,6 +87,7 @@ def test_a_page_of_many_devices_lists_so_many_and_counts_all(monkeypatch):
     assert ["1", "idle", "8", "100.0%"] in shown.rows
 
 
+@pytest.mark.usefixtures("mosquitto_is_here")
 def test_a_page_of_what_a_broker_has_is_written_whole(fleet, tmp_path, capsys):
     broker = Mosquitto(tmp_path / "broker").start()
     device = Client(broker.port)
@@ -114,6 +115,7 @@ def test_who_is_offline_is_counted_for_what_such_a_device_said_is_old():
     assert "1 heard" in list(status.lines(OFFERED, heard[:1]))
 
 
+@pytest.mark.usefixtures("mosquitto_is_here")
 def test_it_tells_again_until_it_is_ended_and_a_broker_that_is_away_is_told_once_and_ends_nothing(fleet, tmp_path):
     broker = Mosquitto(tmp_path / "broker")  # not there yet
     words = ["status", str(fleet.folder), "--mqtt", broker.url, "--every", "1"]
@@ -181,6 +183,7 @@ def test_a_withdrawal_says_what_devices_do_then(fleet, tmp_path, capsys):
     assert "nothing else there is rolled out, so devices that run it stay with it" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("mosquitto_is_here")
 def test_a_port_that_is_taken_is_named(fleet, capsys):
     broker = Mosquitto(Path(fleet.folder) / "broker").start()
     try:
