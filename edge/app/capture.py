@@ -92,7 +92,8 @@ def _require_use(core: Core) -> None:
         if kind.startswith("score") and manifest.task not in SCORED:
             raise ConfigError(f"--capture {kind}{value:g}: {file} does {manifest.task}, which has no score")
         if kind.startswith("score") and manifest.task != "anomaly" and not 0 < float(value) < 1:
-            log.warning("a rule picks every sample, or none: scores go from 0 to 1", extra={"rule": f"{kind}{value:g}"})
+            text = "a rule picks every sample, or none, unless scores are margins: others go from 0 to 1"
+            log.warning(text, extra={"rule": f"{kind}{value:g}"})
         if kind == "class":
             _require_class(manifest, file, str(value))
 

@@ -107,7 +107,7 @@ def test_what_cannot_be_built_is_an_error_before_anything_is_started(built, flag
 def test_a_rule_beyond_what_scores_are_is_said_at_the_start(built, caplog, rule, said):
     built("--mqtt", "none", "--source", "synthetic:1", "--task", "classify", "--capture", rule)
 
-    assert ("picks every sample, or none: scores go from 0 to 1" in caplog.text) == said
+    assert ("picks every sample, or none, unless scores are margins" in caplog.text) == said
 
 
 def test_rules_of_rows_are_refused_for_a_model_of_pictures(built, tmp_path):
