@@ -7,9 +7,9 @@ something has acquitted it.
 
 A mark is a write to memory, for nothing may be written to an SD card in steady state. The memory is a file on tmpfs
 (`RUNTIME_DIRECTORY`, `XDG_RUNTIME_DIR` or /dev/shm), which outlives the process, though not a power cut; only where
-there is none it stands in the state folder. There it stands too where the process is a container's first, with which
-/dev/shm ends; then only inputs that come again are worth a write (`sparing`). Its space is taken when it is opened, so
-that neither fails at a mark.
+there is none it stands in the state folder. There it stands too where /dev/shm is emptied when the process ends (in a
+container, of a user of systemd's); then only inputs that come again are worth a write (`sparing`). Its space is taken
+when it is opened, so that neither fails at a mark.
 
 What was found after a death goes to disk, once: `<name>.suspects.json` in the state folder, the newest `SUSPECTS_MOST`,
 each with the number of deaths that it was under way at. Where the disk takes nothing, full or read-only, that is kept
@@ -48,6 +48,8 @@ TOGETHER_MOST = 512
 """Inputs that one thread and its instances may work on at once; of more the first are marked."""
 DEATHS_MOST = 2
 SUSPECTS_MOST = 1024
+DYNAMIC_USERS = range(61184, 65520)
+"""https://systemd.io/UIDS-GIDS/"""
 KEPT_EVERY = 16
 """Suspects that are acquitted one after the other are written so many at a time: each write is one to an SD card."""
 _NOTHING = bytes(DIGEST_SIZE)
@@ -129,7 +131,7 @@ class CrashMarks:
     def sparing(self) -> bool:
         """True where each mark wears the card of a device: only what has come before is to be marked."""
         file = self._memory_file
-        return _ends_with_its_container() and file is not None and file.parent == self._state_dir
+        return _shared_memory_is_emptied() and file is not None and file.parent == self._state_dir
 
     def left(self) -> bool:
         """Whether an earlier life left any under way; `open` may take them over afterwards. Raises OSError."""
@@ -240,12 +242,15 @@ class CrashMarks:
         if self._volatile is not None:
             return [self._volatile]
         named = (os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0], os.environ.get("XDG_RUNTIME_DIR", ""))
-        shared = "" if _ends_with_its_container() else "/dev/shm"  # noqa: S108 - private, and checked to be ours
+        shared = "" if _shared_memory_is_emptied() else "/dev/shm"  # noqa: S108 - private, and checked to be ours
         return [Path(folder) for folder in (*named, shared) if folder]
 
 
-def _ends_with_its_container() -> bool:
-    return os.getpid() == 1
+def _shared_memory_is_emptied() -> bool:
+    """Whether /dev/shm ends with the process: in a container, and of a user that systemd makes for the service alone,
+    whose files there it removes with it (DynamicUser of systemd.exec(5); the unit of 0.1.0 has that, and no
+    RuntimeDirectory)."""
+    return os.getpid() == 1 or os.getuid() in DYNAMIC_USERS
 
 
 def _mapped(path: Path, *, alone: bool) -> mmap.mmap:

@@ -279,15 +279,18 @@ def test_marks_that_an_older_edge_run_left_are_taken_over(lives, tmp_path):
     assert not marks.suspects(GOOD)
 
 
-@pytest.fixture
-def container(monkeypatch):
-    """The process is the first of a container: whatever is on a tmpfs ends with it."""
-    monkeypatch.setattr(os, "getpid", lambda: 1)
+@pytest.fixture(params=["the first of a container", "of a user that systemd makes for it"])
+def emptied(monkeypatch, request):
+    """Whatever the process leaves in /dev/shm ends with it. The latter is a service under the unit of 0.1.0."""
+    if "container" in request.param:
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+    else:
+        monkeypatch.setattr(os, "getuid", lambda: 61184)
     for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_in_a_container_marks_stand_in_the_state_folder(container, tmp_path):
+def test_where_shared_memory_is_emptied_marks_stand_in_the_state_folder(emptied, tmp_path):
     marks = CrashMarks(tmp_path / "state", "pi.m")
     marks.open()
 
@@ -297,7 +300,7 @@ def test_in_a_container_marks_stand_in_the_state_folder(container, tmp_path):
 
 
 @pytest.mark.parametrize("again", [True, False])
-def test_in_a_container_only_an_input_that_comes_again_is_marked(container, tmp_path, again):
+def test_where_shared_memory_is_emptied_only_an_input_that_comes_again_is_marked(emptied, tmp_path, again):
     marks = CrashMarks(tmp_path / "state", "pi.m")
     guard = CrashGuard(marks)
     guard.open()
