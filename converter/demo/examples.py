@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from pathlib import Path
 
+from converter.model_file import write_whole
 from edge.errors import ConfigError
 
 EXTRAS = {
@@ -21,11 +21,11 @@ FOLDER = Path(__file__).parent / "scripts"
 
 def write(name: str, folder: Path) -> list[str]:
     """Writes the script of a framework into a folder; returns what to type next. Raises ConfigError where a script of
-    that name is there."""
+    that name is there, OutputError where the folder takes none."""
     script = folder / SCRIPT
     if script.exists():
         raise ConfigError(f"--example {name}: {script} is there already; move it away, or go to another folder")
-    shutil.copyfile(FOLDER / f"digits_{name}.py", script)
+    write_whole(script, (FOLDER / f"digits_{name}.py").read_bytes())
     missing = importlib.util.find_spec(name) is None
     install = [f"  pip install 'edge-run[{EXTRAS[name]}]'"] if missing else []
     return [

@@ -129,12 +129,12 @@ def run(argv: Sequence[str]) -> int:
     except UnavailableError as exc:
         return _fail(exc, SourceError.exit_code)  # the broker is where this is read from
     except OSError as exc:
-        return _fail(exc, 4)
+        return _fail(f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else exc, 4)
     return 0
 
 
-def _fail(exc: Exception, code: int) -> int:
-    sys.stderr.write(printable(f"edge-fleet: error: {exc}".replace("\n", " ")) + "\n")
+def _fail(what: object, code: int) -> int:
+    sys.stderr.write(printable(f"edge-fleet: error: {what}".replace("\n", " ")) + "\n")
     return code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from support.processes import BINARIES, Client, free_port
 
 import edge
+from converter import cli
 from converter.demo.__main__ import free_port as free_port_of_the_demo
 from edge.mqtt.embedded import EmbeddedBroker
 
@@ -89,6 +91,18 @@ def test_an_example_overwrites_nothing(tmp_path):
     assert "is there already" in done.communicate(timeout=150)[0]
     assert done.returncode == 2
     assert (tmp_path / "train_digits.py").read_text() == "mine"
+
+
+def test_an_example_where_nothing_can_be_written_is_one_line_and_2(tmp_path, monkeypatch, capsys):
+    def full(path, data):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr("edge.storage.atomic.write", full)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["--example", "sklearn"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "train_digits.py: cannot be written" in said
 
 
 def test_an_example_that_there_is_not_names_those_there_are(tmp_path):

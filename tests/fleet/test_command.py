@@ -49,6 +49,11 @@ def release(folder: Path, device: Path, **more):
     return trust.ask(Fleet(folder).order(device, **more)).release
 
 
+def test_a_folder_that_cannot_be_written_is_named_with_the_reason_and_4(run, tmp_path):
+    (tmp_path / "file").touch()
+    assert run("init", "file/fleet") == (4, "", "edge-fleet: error: file/fleet: Not a directory\n")
+
+
 def test_a_version_goes_from_nobody_to_a_share_to_all(run, added, tmp_path):
     _, none, _ = run("status", "fleet")
     assert run("rollout", "fleet", "--share", "0.25%")[0] == 0
