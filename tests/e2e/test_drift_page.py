@@ -33,4 +33,4 @@ def test_the_stream_that_drifts_on_purpose_is_told(tmp_path):
 
     assert done.returncode == 0, done.stderr
     (told,) = re.findall(r"info    trial  model=plant  version=2  verdict=(\w+)", done.stderr)
-    assert told in ("equal", "undecided", "worse")  # by how much time was left over
+    assert told in ("equal", "worse")  # by how long the two take on a machine that has other work, too
