@@ -143,10 +143,12 @@ class SourceReader:
             item = Unreadable(str(exc), self._name)
         except EndOfStream:
             self.ended = True
+            self._metrics.set("source_up", 0)
             log.info("source ended", extra={"source": self._name})
             return None
         except SourceError as exc:
             self.broken = exc
+            self._metrics.set("source_up", 0)
             return None
         except UnavailableError as exc:
             self._lose(str(exc))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -119,6 +120,16 @@ def test_a_source_that_breaks_off_is_an_error_after_all_is_delivered():
     with pytest.raises(SourceError):
         flow.runner.run()
     assert flow.received() == [2.0]
+
+
+@pytest.mark.parametrize("end", [[], [SourceError("the disk is gone")]], ids=["at its end", "broken off"])
+def test_a_source_that_has_ended_is_not_told_to_be_up(end):
+    """Others of the process may go on for long."""
+    flow = Flow(ListSource([1, *end]))
+    with contextlib.suppress(SourceError):
+        flow.runner.run()
+    assert flow.received() == [2.0]
+    assert flow.metrics.snapshot()["source_up"] == 0
 
 
 def test_the_end_of_a_source_that_waits_for_a_sink_is_told_once_and_nothing_is_lost(caplog, monkeypatch):
