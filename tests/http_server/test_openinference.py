@@ -494,7 +494,8 @@ def test_a_large_tensor_whose_data_comes_twice_is_refused(numbers, first):
     answer = numbers.infer(filled(text))
 
     assert answer.status == 400
-    assert b"'data' comes twice" in answer.body
+    assert b"'data' comes twice in an object, as [" in answer.body
+    assert b" and [" in answer.body
 
 
 def test_names_that_come_twice_are_refused_before_binary_tensors_too(numbers):

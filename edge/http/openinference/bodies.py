@@ -41,17 +41,18 @@ def decode(text: bytes) -> InferRequest:
         end = text.find(b"]", begin) + 1
         if end - begin > tensors.LARGE and all(text.find(odd, begin + 1, end) < 0 for odd in (b"[", b'"')):
             with contextlib.suppress(*_ERRORS):
-                request = _once(b"".join((text[:begin], _MARK, text[end:])))
+                request = _once(b"".join((text[:begin], _MARK, text[end:])), text)
                 if [bytes(tensor.data) for tensor in request.inputs].count(_MARK) == 1:
                     return _with_data(request, memoryview(text)[begin:end])
-    return _once(text)
+    return _once(text, text)
 
 
-def _once(text: bytes) -> InferRequest:
-    """The decoder takes the last of two values of one name without a word."""
+def _once(text: bytes, whole: bytes) -> InferRequest:
+    """The decoder takes the last of two values of one name without a word. `whole`: with the array, for the message:
+    the mark is nobody's number."""
     request = _decoder.decode(text)
     if text.count(b'"inputs"') > 1 or text.count(b'"data"') > len(request.inputs):
-        codec.refuse_twice(text)
+        codec.refuse_twice(whole)
     return request
 
 
