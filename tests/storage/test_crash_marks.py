@@ -115,14 +115,18 @@ def test_a_clean_end_leaves_none(lives, at_work):
     assert not marks.suspects(BAD)
 
 
-def test_suspects_are_bounded_the_oldest_out(lives, die):
+def suspected_of_ten_too_many(lives, die):
+    """Whether each is a suspect, of ten more than are kept, in the order in which the process died at them."""
     digests = [digest_of(str(n).encode()) for n in range(SUSPECTS_MOST + 10)]
     for at in range(0, len(digests), TOGETHER_MOST):
         die(*digests[at : at + TOGETHER_MOST])
     marks = lives()
     marks.open()
+    return [marks.suspects(d) for d in digests]
 
-    assert [marks.suspects(d) for d in digests] == [False] * 10 + [True] * SUSPECTS_MOST
+
+def test_suspects_are_bounded_the_oldest_out(lives, die):
+    assert suspected_of_ten_too_many(lives, die) == [False] * 10 + [True] * SUSPECTS_MOST
 
 
 def test_of_two_processes_with_one_name_the_second_does_not_take_the_marks_of_the_first(lives, at_work):
@@ -250,13 +254,7 @@ def test_an_acquittal_that_the_disk_did_not_take_holds_in_the_next_life(lives, d
 
 
 def test_where_the_disk_takes_nothing_as_many_are_kept_as_on_it(lives, die, disk_that_takes_nothing):
-    digests = [digest_of(str(n).encode()) for n in range(SUSPECTS_MOST + 10)]
-    for at in range(0, len(digests), TOGETHER_MOST):
-        die(*digests[at : at + TOGETHER_MOST])
-    marks = lives()
-    marks.open()
-
-    assert [marks.suspects(d) for d in digests] == [False] * 10 + [True] * SUSPECTS_MOST
+    assert suspected_of_ten_too_many(lives, die) == [False] * 10 + [True] * SUSPECTS_MOST
 
 
 def test_the_space_for_marks_is_taken_when_they_are_opened(lives, tmp_path):
