@@ -1,4 +1,4 @@
-"""Inputs that were under way when the process died: each is run once more, alone, and left out where it kills again."""
+"""Inputs that were under way when the process died: each is run again, alone, and left out where it kills again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ class CrashGuard(Guard):
         self._marks = marks
         self._excused = excused
         self._slots: dict[str, Slot] = {}
-        self._sparing = False
         self.suspects = False
 
     def open(self) -> None:
@@ -40,7 +39,6 @@ class CrashGuard(Guard):
         if left and not excused:
             log.warning("the process died at work", extra={"inputs": left, "kept": self._marks.kept})
         self.suspects = self._marks.any
-        self._sparing = self._marks.sparing
         self._slots = {thread: self._marks.slot() for thread in ("capture", "infer")}
 
     def close(self) -> None:
@@ -72,7 +70,7 @@ class CrashGuard(Guard):
         """These are under way in this thread, until `end`, or until the thread dies of an error."""
         slot = self._slots.get(thread)
         if slot is not None:
-            slot.begin(*[s.digest for s in samples if s.digest is not None and (s.redelivered or not self._sparing)])
+            slot.begin(*[sample.digest for sample in samples if sample.digest is not None])
 
     def end(self, thread: str) -> None:
         """They are no longer, and the process lives."""

@@ -7,9 +7,12 @@ something has acquitted it.
 
 A mark is a write to memory, for nothing may be written to an SD card in steady state. The memory is a file on tmpfs
 (`RUNTIME_DIRECTORY`, `XDG_RUNTIME_DIR` or /dev/shm), which outlives the process, though not a power cut; only where
-there is none it stands in the state folder. There it stands too where /dev/shm is emptied when the process ends (in a
-container, of a user of systemd's); then only inputs that come again are worth a write (`sparing`). Its space is taken
-when it is opened, so that neither fails at a mark.
+there is none it stands in the state folder. Its space is taken when it is opened, so that neither fails at a mark.
+
+Whether tmpfs outlives the process nobody can say beforehand: not in a container, whoever is process 1 there, nor for a
+user of systemd's. So each life leaves a note in the state folder where its memory is, and takes it back at a clean end.
+Where a life finds a note of this boot, but not the memory that it names, its own memory stands in the state folder: one
+page that the kernel writes now and then, until a life ends in order. What a power cut left there accuses nobody.
 
 What was found after a death goes to disk, once: `<name>.suspects.json` in the state folder, the newest `SUSPECTS_MOST`,
 each with the number of deaths that it was under way at. Where the disk takes nothing, full or read-only, that is kept
@@ -17,7 +20,8 @@ behind the marks, and written when it can be: a restart loop ends there too.
 
 A process that is killed from outside leaves marks too. So a suspect is no culprit: it is run once more, alone, and
 where it does no harm it is acquitted, and runs as any other. One that was under way at `DEATHS_MOST` deaths in a row
-is convicted.
+is convicted: at the last two of them nothing else was. Two would convict an input of a slow model because somebody
+killed the process, and killed it again as soon as it was back.
 
 Of two processes with one state folder and one name the second has no marks: it would take those of the first, which is
 at work, for those of a dead one. The kernel gives up the lock on the memory's file when its process dies.
@@ -46,10 +50,9 @@ SLOTS = 4
 """Threads that may work at once."""
 TOGETHER_MOST = 512
 """Inputs that one thread and its instances may work on at once; of more the first are marked."""
-DEATHS_MOST = 2
+DEATHS_MOST = 3
 SUSPECTS_MOST = 1024
-DYNAMIC_USERS = range(61184, 65520)
-"""https://systemd.io/UIDS-GIDS/"""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 KEPT_EVERY = 16
 """Suspects that are acquitted one after the other are written so many at a time: each write is one to an SD card."""
 _NOTHING = bytes(DIGEST_SIZE)
@@ -90,6 +93,13 @@ class Slot:
         self._used = 0
 
 
+class Note(msgspec.Struct, frozen=True):
+    """Of a life that has not ended in order: the boot it lives in, and where its memory is."""
+
+    boot: str
+    memory: str
+
+
 class CrashMarks:
     """`open` before the first input; `slot` for each thread that works; the rest for the thread that takes inputs."""
 
@@ -97,6 +107,7 @@ class CrashMarks:
         """`name` tells apart the services that share a state folder. `volatile`: a folder on tmpfs; None: the first
         that there is."""
         self.suspects_file = state_dir / f"{name}.suspects.json"
+        self._note_file = state_dir / f"{name}.alive.json"
         self._state_dir = state_dir
         self._name = name
         self._volatile = volatile
@@ -112,10 +123,13 @@ class CrashMarks:
         these marks."""
         with suppress(OSError, msgspec.MsgspecError):
             self._suspects = msgspec.json.decode(self.suspects_file.read_bytes(), type=dict[str, int])
-        self._memory = self._map(alone=True)
+        note = self._note()
+        self._memory = self._map(note, alone=True)
         unwritten = self._unwritten()
         if unwritten is not None:
             self._suspects = unwritten
+        if note is not None and note.boot != _boot():
+            self._memory[:_MARKS_SIZE] = bytes(_MARKS_SIZE)  # the machine went down, and the process with it
         marks = [self._memory[at : at + DIGEST_SIZE] for at in range(0, _MARKS_SIZE, DIGEST_SIZE)]
         left = dict.fromkeys(mark.hex() for mark in marks if mark != _NOTHING)  # two threads may have had one input
         if left and not excused:
@@ -125,18 +139,14 @@ class CrashMarks:
             self._keep()  # before the marks go: a power cut in between must not lose them
         if left:
             self._memory[:_MARKS_SIZE] = bytes(_MARKS_SIZE)
+        self._leave_note()
         return len(left)
-
-    @property
-    def sparing(self) -> bool:
-        """True where each mark wears the card of a device: only what has come before is to be marked."""
-        file = self._memory_file
-        return _shared_memory_is_emptied() and file is not None and file.parent == self._state_dir
 
     def left(self) -> bool:
         """Whether an earlier life left any under way; `open` may take them over afterwards. Raises OSError."""
-        with self._map(alone=False) as memory:
-            return any(memory[:_MARKS_SIZE])
+        note = self._note()
+        with self._map(note, alone=False) as memory:
+            return (note is None or note.boot == _boot()) and any(memory[:_MARKS_SIZE])
 
     def slot(self) -> Slot:
         """For one more thread; after `open`."""
@@ -162,9 +172,9 @@ class CrashMarks:
         """True where such an input was under way when the process died."""
         return bool(self._suspects) and digest.hex() in self._suspects
 
-    def convicted(self, digest: bytes) -> bool:
-        """True where it was under way at several deaths in a row: it is not to be run again."""
-        return bool(self._suspects) and self._suspects.get(digest.hex(), 0) >= DEATHS_MOST
+    def convicted(self, digest: bytes, deaths: int = DEATHS_MOST) -> bool:
+        """True where it was under way at so many deaths in a row: it is not to be run again."""
+        return bool(self._suspects) and self._suspects.get(digest.hex(), 0) >= deaths
 
     def acquit(self, digest: bytes) -> None:
         """It was tried, and did no harm: on disk so at `settle` at the latest."""
@@ -188,6 +198,8 @@ class CrashMarks:
         if memory is not None:
             memory[:_MARKS_SIZE] = bytes(_MARKS_SIZE)
             memory.close()
+            with suppress(OSError):  # of a read-only disk, which had it before
+                self._note_file.unlink(missing_ok=True)
 
     # --- inside ---------------------------------------------------------------------------------------
 
@@ -223,34 +235,54 @@ class CrashMarks:
         end = _UNWRITTEN.stop + (count - 1) * _SUSPECT.size
         return {digest.hex(): n for digest, n in _SUSPECT.iter_unpack(self._memory[_UNWRITTEN.stop : end])}
 
-    def _map(self, *, alone: bool) -> mmap.mmap:
-        whose = digest_of(os.fsencode(self._state_dir.resolve() / self._name)).hex()
-        name = f"edge-run-{whose}.marks"
-        for folder in self._folders():
-            self._memory_file = folder / name
-            try:
-                return _mapped(self._memory_file, alone=alone)
-            except BlockingIOError:
-                raise
-            except OSError:
-                continue
+    def _note(self) -> Note | None:
+        """Of the life before, where that did not end in order."""
+        with suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode(self._note_file.read_bytes(), type=Note)
+        return None
+
+    def _leave_note(self) -> None:
+        note = msgspec.json.encode(Note(_boot(), str(self._memory_file)))
+        try:
+            make_folder(self._state_dir)
+            atomic.write(self._note_file, note)
+        except OSError as exc:
+            text = "where shared memory ends with the process, an input that kills it will do so again"
+            log.info(text, extra={"file": str(self._note_file), "reason": str(exc)})
+
+    def _map(self, note: Note | None, *, alone: bool) -> mmap.mmap:
+        """`note`: of the life before."""
+        kept = self._state_dir / f"{self._name}.marks"
+        before = Path(note.memory) if note is not None and note.boot == _boot() else None
+        if before is None or (before != kept and before.is_file()):
+            whose = digest_of(os.fsencode(self._state_dir.resolve() / self._name)).hex()
+            for folder in self._folders():
+                self._memory_file = folder / f"edge-run-{whose}.marks"
+                try:
+                    return _mapped(self._memory_file, alone=alone)
+                except BlockingIOError:
+                    raise
+                except OSError:
+                    continue
+        elif before != kept:
+            kept.unlink(missing_ok=True)  # of a life long before that one
         make_folder(self._state_dir)
-        self._memory_file = self._state_dir / f"{self._name}.marks"
-        return _mapped(self._memory_file, alone=alone)
+        self._memory_file = kept
+        return _mapped(kept, alone=alone)
 
     def _folders(self) -> list[Path]:
         if self._volatile is not None:
             return [self._volatile]
         named = (os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0], os.environ.get("XDG_RUNTIME_DIR", ""))
-        shared = "" if _shared_memory_is_emptied() else "/dev/shm"  # noqa: S108 - private, and checked to be ours
-        return [Path(folder) for folder in (*named, shared) if folder]
+        return [Path(folder) for folder in (*named, "/dev/shm") if folder]  # noqa: S108 - private, checked to be ours
 
 
-def _shared_memory_is_emptied() -> bool:
-    """Whether /dev/shm ends with the process: in a container, and of a user that systemd makes for the service alone,
-    whose files there it removes with it (DynamicUser of systemd.exec(5); the unit of 0.1.0 has that, and no
-    RuntimeDirectory)."""
-    return os.getpid() == 1 or os.getuid() in DYNAMIC_USERS
+def _boot() -> str:
+    """Which boot of the machine this is; a container has that of its host. "" where the system does not say."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _mapped(path: Path, *, alone: bool) -> mmap.mmap:

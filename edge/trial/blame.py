@@ -15,6 +15,9 @@ from edge.storage.crash_marks import CrashMarks, Slot, digest_of
 
 log = logging.getLogger("edge.trial")
 
+DEATHS = 2
+"""So many give it up: without the trial nothing is lost."""
+
 
 def died_at_work(state_dir: Path, stem: str, volatile: Path | None = None) -> bool:
     """Whether a trial of this service was at work when the process died, for one that looks before there is a trial.
@@ -59,13 +62,13 @@ class TrialMarks:
             text = "the trial is not marked: an input that kills the process in it will do so again"
             log.warning(text, extra={"model": file, "reason": reason})
             return ""
-        if self._marks.convicted(self._digest):
+        if self._marks.convicted(self._digest, DEATHS):
             return (
                 f"the process died twice while {file} was at work: it is given up "
                 f"(to have it tried again, delete {self._marks.kept})"
             )
         if self.died:
-            log.warning("the process died while the trial was at work", extra={"model": file, "given up at": 2})
+            log.warning("the process died while the trial was at work", extra={"model": file, "given up at": DEATHS})
         self._slot = self._marks.slot()
         return ""
 

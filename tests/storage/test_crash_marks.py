@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 from support import dying
@@ -80,13 +79,18 @@ def test_a_suspect_stays_one_in_all_later_lives_until_it_is_acquitted(lives, die
     assert not third.suspects(BAD)
 
 
-def test_one_that_was_under_way_at_two_deaths_in_a_row_is_convicted(lives, die):
+def test_one_that_was_under_way_at_three_deaths_in_a_row_is_convicted(lives, die):
     die(BAD)
     die(BAD, GOOD)
     marks = lives()
     marks.open()
+    assert (marks.suspects(BAD), marks.convicted(BAD)) == (True, False)
+    marks.close()
+    die(BAD)
+    later = lives()
+    later.open()
 
-    assert (marks.convicted(BAD), marks.convicted(GOOD)) == (True, False)
+    assert (later.convicted(BAD), later.convicted(GOOD)) == (True, False)
 
 
 def test_where_something_else_is_to_blame_for_a_death_no_input_is_suspected_then_or_later(lives, die):
@@ -190,10 +194,18 @@ def test_a_damaged_list_is_as_none(lives, tmp_path):
     assert lives().open() == 0
 
 
-def test_nothing_is_written_to_the_state_folder_while_all_goes_well(at_work, tmp_path):
-    at_work(GOOD)
+def test_while_all_goes_well_the_state_folder_is_written_to_at_the_start_and_at_the_end(lives, tmp_path):
+    marks, state = lives(), tmp_path / "state"
+    marks.open()
+    at_start = {file.name: file.stat().st_mtime_ns for file in state.iterdir()}
+    slot = marks.slot()
+    for digest in (GOOD, BAD):
+        slot.begin(digest)
+        slot.end()
 
-    assert not (tmp_path / "state").exists()
+    assert {file.name: file.stat().st_mtime_ns for file in state.iterdir()} == at_start
+    marks.close()
+    assert list(state.iterdir()) == []
 
 
 @pytest.fixture
@@ -204,6 +216,7 @@ def disk_that_takes_nothing(tmp_path):
 
 
 def test_a_restart_loop_ends_where_the_disk_takes_nothing_too(lives, die, disk_that_takes_nothing, tmp_path):
+    die(BAD)
     die(BAD)
     die(BAD, GOOD)
     marks = lives()
@@ -277,35 +290,71 @@ def test_marks_that_an_older_edge_run_left_are_taken_over(lives, tmp_path):
     assert not marks.suspects(GOOD)
 
 
-@pytest.fixture(params=["the first of a container", "of a user that systemd makes for it"])
-def emptied(monkeypatch, request):
-    """Whatever the process leaves in /dev/shm ends with it. The latter is a service under the unit of 0.1.0."""
-    if "container" in request.param:
-        monkeypatch.setattr(os, "getpid", lambda: 1)
-    else:
-        monkeypatch.setattr(os, "getuid", lambda: 61184)
-    for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
-        monkeypatch.delenv(name, raising=False)
+@pytest.fixture
+def empty(tmp_path):
+    """What happens to shared memory where it ends with the process: in a container, of a user that systemd makes."""
+
+    def now():
+        for file in (tmp_path / "run").iterdir():
+            file.unlink()
+
+    return now
 
 
-def test_where_shared_memory_is_emptied_marks_stand_in_the_state_folder(emptied, tmp_path):
-    marks = CrashMarks(tmp_path / "state", "pi.m")
+def test_where_shared_memory_ends_with_the_process_marks_stand_in_the_state_folder_from_the_second_life_on(
+    lives, die, empty, tmp_path
+):
+    for _ in range(4):
+        die(BAD)
+        empty()
+    marks = lives()
     marks.open()
 
-    assert marks.sparing
+    assert marks.convicted(BAD)
     assert (tmp_path / "state" / "pi.m.marks").exists()
-    marks.close()
 
 
-@pytest.mark.parametrize("again", [True, False])
-def test_where_shared_memory_is_emptied_only_an_input_that_comes_again_is_marked(emptied, tmp_path, again):
-    marks = CrashMarks(tmp_path / "state", "pi.m")
-    guard = CrashGuard(marks)
-    guard.open()
-    guard.begin("infer", [Sample(None, "test", 0, 0, digest=BAD, redelivered=again)])
+def test_after_an_end_in_order_they_stand_in_shared_memory_again(lives, die, empty, tmp_path):
+    die(BAD)
+    empty()
+    second = lives()
+    second.open()
+    second.close()
+    lives().open()
 
-    assert marks.left() == again
-    guard.close()
+    assert len(list((tmp_path / "run").iterdir())) == 1
+
+
+def test_what_a_long_gone_life_left_in_the_state_folder_accuses_nobody(lives, die, empty, tmp_path):
+    die(GOOD)
+    empty()
+    die(GOOD)
+    (tmp_path / "state" / "pi.m.alive.json").unlink()
+    die()
+    empty()
+    marks = lives()
+
+    assert marks.open() == 0
+
+
+def test_marks_in_the_state_folder_that_a_power_cut_left_accuse_nobody(lives, die, empty, tmp_path, monkeypatch):
+    die(GOOD)
+    empty()
+    die(GOOD)
+    later = tmp_path / "boot_id"
+    later.write_text("another boot")
+    monkeypatch.setattr("edge.storage.crash_marks.BOOT_ID", later)
+    marks = lives()
+
+    assert not marks.left()
+    assert marks.open() == 0
+    assert not marks.suspects(GOOD)
+
+
+def test_a_death_at_no_input_is_none_of_any(lives, die):
+    for _ in range(4):
+        die()
+    assert lives().open() == 0
 
 
 def test_a_file_of_another_name_s_that_points_elsewhere_is_not_followed(lives, at_work, tmp_path):
