@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -10,6 +14,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge.errors import UnavailableError, one_line
 from edge.mqtt import tls
 from edge.mqtt.messages import MqttOptions
+
+CONNECT_S = 10.0
 
 
 def plain_client(broker: MqttOptions) -> paho.Client:
@@ -43,8 +49,35 @@ def dial(client: paho.Client, broker: MqttOptions) -> None:
         raise UnavailableError(f"{url}: {one_line(exc)}; is the broker there?") from exc
 
 
-def unanswered(broker: MqttOptions, seconds: float) -> str:
-    """Why a broker that was connected to may not have said whether it takes us."""
-    if broker.url.tls:
-        return tls.hung_up(broker)
-    return f"{broker.url}: no answer within {seconds:.0f} s; is a broker there?"
+def begin(client: paho.Client, broker: MqttOptions, joined: Callable[[], object] = lambda: None) -> None:
+    """Connects, and goes on in a thread of the client's. `joined` is called there each time that the broker takes us.
+    Raises UnavailableError in a user's words where the broker is away, refuses, hangs up or is silent."""
+    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+    url = broker.url
+
+    def on_connect(_client: paho.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if code.is_failure:
+            answers.put(f"{url}: the broker refuses: {code}; say --mqtt mqtt://user@host, with its password")
+        else:
+            joined()
+            answers.put("")
+
+    def on_disconnect(*_: Any) -> None:
+        answers.put(tls.hung_up(broker) if url.tls else tls.silent(broker))
+
+    client.on_connect, client.on_disconnect = on_connect, on_disconnect
+    dial(client, broker)
+    client.loop_start()
+    wrong = f"{url}: no answer within {CONNECT_S:.0f} s; is a broker there?"
+    with suppress(queue.Empty):
+        wrong = answers.get(timeout=CONNECT_S)
+    if wrong:
+        end(client)
+        raise UnavailableError(wrong)
+    client.on_disconnect = None
+
+
+def end(client: paho.Client) -> None:
+    """May be called twice, and before `begin`."""
+    client.disconnect()
+    client.loop_stop()

@@ -91,7 +91,10 @@ class _Web:
             return None
         if status != 200 or length < 0 or b"transfer-encoding" in fields:
             raise ValueError(status)
-        body = file.read(min(length, most + 1))
+        wanted = min(length, most + 1)
+        body = file.read(wanted)
+        if len(body) < wanted:
+            raise ValueError(length)
         if len(body) == length and version == b"HTTP/1.1" and fields.get(b"connection", b"").lower() != b"close":
             self._file = file
         return body

@@ -26,7 +26,8 @@ def test_the_five_lines_publish_a_model_and_a_device_follows(mosquitto, tmp_path
     command, status = lines("follow")
     broker = mosquitto()
     phone = Client(broker.port, "edge/pi/m/#")
-    service = EdgeRun(tmp_path, *command.split()[1:], "--mqtt", broker.url, "--device", "pi", "--updates-interval", "1")
+    soon = ("--updates-interval", "1", "--trial-time", "1")
+    service = EdgeRun(tmp_path, *command.split()[1:], "--mqtt", broker.url, "--device", "pi", *soon)
     try:
         phone.wait_for("update")
         while not any(said["running"]["version"] == "2" for said in phone.of("update")):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -53,6 +56,36 @@ def test_an_address_that_cannot_be_used_is_one_line(capsys, words, more, code):
     assert command.run((*words, *more)) == code
     said = capsys.readouterr().err
     assert (said.count("\n"), more[-1].removeprefix("mqtt://") in said) == (1, True)
+
+
+@pytest.fixture
+def hangs_up():
+    """The port of a server that ends each connection at its first bytes: one of TLS does, and what is no broker."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                connection.recv(1000)
+                connection.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield server.getsockname()[1]
+    server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "words", [("collect", "out"), ("install", "pi", "m"), ("drift",), ("wait", "--version", "1", "--timeout", "0")]
+)
+def test_what_hangs_up_is_told_as_that_and_not_waited_for(hangs_up, capsys, words):
+    assert command.run((*words, "--mqtt", f"mqtt://127.0.0.1:{hangs_up}")) == 5
+    said = capsys.readouterr().err
+    assert "hangs up on CONNECT without a word; if TLS is spoken there, say mqtts://" in said
+    assert said.count("\n") == 1
 
 
 def test_cells_of_a_table_are_one_line_each_and_bounded():

@@ -71,7 +71,7 @@ def test_a_stop_that_is_asked_for_during_a_switch_ends_in_order(field, tmp_path,
 
 def test_a_switch_while_the_broker_is_away_is_made_and_told_when_it_is_back(field):
     device = field(**numbers())
-    device.start(*FEW, *ALL)
+    device.start(*FEW, *ALL, "--trial-time", "3")  # of which it has no sample while the broker is away
     device.wait_for(state("idle"), "the service runs")
     device.send()
     device.offer("2", factor=10.0, **numbers())

@@ -24,12 +24,11 @@ from edge.capture.transfer import Asked, Told
 from edge.data.names import topic_part
 from edge.errors import ConfigError, EdgeError, UnavailableError
 from edge.mqtt.messages import MqttOptions
-from edge.mqtt.plain_client import plain_client, unanswered
+from edge.mqtt.plain_client import begin, end, plain_client
 from edge.mqtt.topics import Topics
 from edge.storage.lock import FileLock
 from edge.tools.fleet import retained
 from edge.tools.fleet.part import Part
-from edge.tools.fleet.retained import CONNECT_S, connect
 
 NAME_MOST = 200
 WAITING_MOST = 64
@@ -93,30 +92,22 @@ class Collector:
     """Used by one thread; `open` before."""
 
     def __init__(self, broker: MqttOptions, limits: Limits) -> None:
-        self._broker, self._url = broker, broker.url
+        self._broker = broker
         self._limits = limits
         self._left = limits.most
         self._id = uuid.uuid4().hex[:12]
         self._number = 0
         self._came: queue.Queue[tuple[str, bytes]] = queue.Queue(WAITING_MOST)
-        self._up: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._wanted = ""
         self._client = plain_client(broker)
-        self._client.on_connect, self._client.on_message = self._on_connect, self._on_message
+        self._client.on_message = self._on_message
 
     def open(self) -> None:
         """Raises UnavailableError."""
-        connect(self._client, self._broker)
-        try:
-            refused = self._up.get(timeout=CONNECT_S)
-        except queue.Empty:
-            raise UnavailableError(unanswered(self._broker, CONNECT_S)) from None
-        if refused:
-            raise UnavailableError(f"{self._url}: the broker refuses: {refused}; say --mqtt mqtt://user@host")
+        begin(self._client, self._broker, self._joined)
 
     def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        end(self._client)
 
     def collect(self, device: Device, out: Path, tell: Callable[[Fetched], None]) -> Fetched:
         """What the device has and `out` has not. Raises OSError of this disk; what goes wrong there is a reason."""
@@ -199,10 +190,9 @@ class Collector:
             f"{device.device}/{device.model} does not answer; what was fetched stays, and the rest is fetched next time"
         )
 
-    def _on_connect(self, client: paho.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
+    def _joined(self) -> None:
         if self._wanted:  # the connection was lost meanwhile
-            client.subscribe(self._wanted, qos=1)
-        self._up.put(str(code) if code.is_failure else "")
+            self._client.subscribe(self._wanted, qos=1)
 
     def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
         if len(message.payload) <= 2 * transfer.PIECE:

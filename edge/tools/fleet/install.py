@@ -11,9 +11,9 @@ import paho.mqtt.client as paho
 
 from edge.errors import UnavailableError
 from edge.mqtt.messages import MqttOptions
-from edge.mqtt.plain_client import plain_client
+from edge.mqtt.plain_client import begin, end, plain_client
 from edge.mqtt.topics import Topics
-from edge.tools.fleet.retained import connect, read
+from edge.tools.fleet.retained import read
 
 ANSWER_S = 10.0
 
@@ -29,18 +29,10 @@ class Answer(msgspec.Struct, frozen=True):
 def install(broker: MqttOptions, base: str, version: str | None) -> None:
     """Returns once the device `base` has begun. Raises ConfigError, and UnavailableError where it refuses, or does not
     answer."""
-    url = broker.url
     topics, told = Topics(base), secrets.token_hex(8)
     command = {"command": "install", "id": told, **({"value": version} if version is not None else {})}
     answers: list[Answer] = []
-    came, refused = threading.Event(), [""]
-
-    def on_connect(client: paho.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
-        if code.is_failure:
-            refused[0] = str(code)
-            came.set()
-        else:
-            client.subscribe(topics.answer, qos=0)
+    came = threading.Event()
 
     def on_subscribe(client: paho.Client, _userdata: Any, _mid: int, _codes: Any, _properties: Any) -> None:
         client.publish(topics.set, msgspec.json.encode(command), qos=1)
@@ -52,13 +44,10 @@ def install(broker: MqttOptions, base: str, version: str | None) -> None:
             came.set()
 
     client = plain_client(broker)
-    client.on_connect, client.on_subscribe, client.on_message = on_connect, on_subscribe, on_message
-    connect(client, broker)
+    client.on_subscribe, client.on_message = on_subscribe, on_message
+    begin(client, broker, lambda: client.subscribe(topics.answer, qos=0))
     came.wait(ANSWER_S)
-    client.disconnect()
-    client.loop_stop()
-    if refused[0]:
-        raise UnavailableError(f"{url}: the broker refuses: {refused[0]}")
+    end(client)
     if not answers:
         raise UnavailableError(
             f"{base}: no answer within {ANSWER_S:.0f} s; is it on this broker, and started with --updates-manual?"

@@ -15,14 +15,12 @@ from typing import Any, TypeVar
 import msgspec
 import paho.mqtt.client as paho
 
-from edge.errors import UnavailableError
 from edge.mqtt.messages import MqttOptions
-from edge.mqtt.plain_client import dial, plain_client, unanswered
+from edge.mqtt.plain_client import begin, end, plain_client
 
 QUIET_S = 1.0
 """No further retained message for so long: that was all."""
 MOST_S = 30.0
-CONNECT_S = 10.0
 ASKED_AT_ONCE = 500
 
 Kind = TypeVar("Kind")
@@ -65,35 +63,23 @@ def read(payload: bytes, kind: type[Kind]) -> Kind | None:
         return None
 
 
-def connect(client: paho.Client, broker: MqttOptions) -> None:
-    """Begins, in a thread of the client's. Raises UnavailableError where the broker is away."""
-    dial(client, broker)
-    client.loop_start()
-
-
 def _cut(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
-    for begin in range(0, len(keys), ASKED_AT_ONCE):
-        yield keys[begin : begin + ASKED_AT_ONCE]
+    for at in range(0, len(keys), ASKED_AT_ONCE):
+        yield keys[at : at + ASKED_AT_ONCE]
 
 
 class _Listener:
     """Payloads are decoded later, for a broker drops those of a slow reader, too."""
 
     def __init__(self, broker: MqttOptions, prefix: str) -> None:
-        self._broker, self._url, self._prefix = broker, broker.url, prefix
+        self._broker, self._prefix = broker, prefix
         self._changed = threading.Condition()
-        self._refused: str | None = None
         self._came: dict[Key, bytes] = {}
         self._kind = ""
         self._newest_s = 0.0
         self._end_s = 0.0
         self._client = plain_client(broker)
-        self._client.on_connect, self._client.on_message = self._on_connect, self._on_message
-
-    def _on_connect(self, _client: paho.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
-        with self._changed:
-            self._refused = str(code) if code.is_failure else ""
-            self._changed.notify()
+        self._client.on_message = self._on_message
 
     def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
         *_, device, model, kind = message.topic.split("/")
@@ -104,14 +90,7 @@ class _Listener:
                 self._changed.notify()
 
     def connect(self) -> None:
-        url = self._url
-        connect(self._client, self._broker)
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._refused is not None, CONNECT_S):
-                raise UnavailableError(unanswered(self._broker, CONNECT_S))
-        if self._refused:
-            text = f"the broker refuses: {self._refused}; say --mqtt mqtt://user@host, with its password"
-            raise UnavailableError(f"{url}: {text}")
+        begin(self._client, self._broker)
         self._end_s = time.monotonic() + MOST_S
 
     def ask(self, whom: Sequence[str], kind: str) -> Mapping[Key, bytes]:
@@ -131,5 +110,4 @@ class _Listener:
         return came
 
     def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        end(self._client)
