@@ -19,12 +19,12 @@ import msgspec
 from msgspec.structs import replace
 
 from edge.data.vocabulary import Activation, Task
-from edge.describe import image_processors
+from edge.describe import hugging_face, image_processors
 from edge.describe.metadata import AnomalyScale, Pictures
 from edge.model.label_tables import once
 
 MAX_BYTES = 16 * 2**20
-_CONFIG = "config.json"
+_CONFIG, _TRANSFORMERS = "config.json", "preprocessor_config.json"
 
 
 def _timm(content: Mapping[str, Any]) -> Pictures | None:
@@ -33,7 +33,7 @@ def _timm(content: Mapping[str, Any]) -> Pictures | None:
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], Pictures | None]] = {
-    "preprocessor_config.json": image_processors.hugging_face,
+    _TRANSFORMERS: hugging_face.pictures,
     _CONFIG: _timm,
     "image_converter.json": image_processors.keras_hub,
     "preprocess.json": image_processors.torchvision,
@@ -68,7 +68,7 @@ def read(model: Path) -> Config:
         files = {name: _json(folder / name, warnings) for name in NEIGHBOURS}
         if not said.family:
             said = _of_transformers(files[_CONFIG])
-        said = said if said.sample_rate else replace(said, **_sound(files["preprocessor_config.json"]))
+        said = said if said.sample_rate else replace(said, **_sound(files[_TRANSFORMERS]))
         for name, content in files.items():
             pictures = _pictures(name, content, warnings)
             if pictures is not None:
@@ -115,11 +115,8 @@ def _pictures(name: str, content: Mapping[str, Any], warnings: list[str]) -> Pic
     except ValueError as exc:
         warnings.append(f"{name} beside the model is left out: {exc}; mend or move it")
         return None
-    if pictures is not None and content.get("keep_aspect_ratio") is True and pictures.resize == "stretch":
-        warnings.append(
-            f"{name}: the form of a picture should be kept, which is not done here: it is stretched to the size "
-            "(--input-size WxH of the camera's form, where the model takes it)"
-        )
+    if pictures is not None and name == _TRANSFORMERS:
+        warnings += [f"{name}: {doubt}" for doubt in hugging_face.doubts(content)]
     return pictures
 
 
