@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edge.data.tensor import EXACT, Array, TensorSpec, numpy_dtype
@@ -31,11 +33,13 @@ def numbers(column: Array, feature: Feature, spec: TensorSpec) -> tuple[Array, A
     return np.where(ok, column, 0).astype(dtype), ok
 
 
-def block(columns: Table) -> Array:
-    """float64 [rows, features]."""
+def block(columns: Table, dtype: np.dtype[Any]) -> Array:
+    """[rows, features] of this dtype, a kind of float, where it holds every value of the columns; else float64, for
+    what is rounded to it is looked at."""
+    wide = dtype if all(np.can_cast(c.dtype, dtype) for c in columns) else np.dtype(np.float64)
     if isinstance(columns, np.ndarray):
-        return np.ascontiguousarray(columns.T, dtype=np.float64)
-    block = np.empty((len(columns[0]), len(columns)), dtype=np.float64)
+        return np.ascontiguousarray(columns.T, dtype=wide)
+    block = np.empty((len(columns[0]), len(columns)), dtype=wide)
     for i, column in enumerate(columns):
         block[:, i] = column
     return block

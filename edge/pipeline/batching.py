@@ -113,27 +113,29 @@ class Batching:
             joined = {n: np.concatenate([t[n] for t in samples]) for n in samples[0]}
         except ValueError:
             return None  # they differ in shape
-        return self._infer_joined(joined, len(samples), samples[0], samples[-1])
+        return self._infer_joined(joined, len(samples))
 
-    def rows(self, tensors: Tensors, count: int, most: int) -> Tensors | None:
-        """The outputs of `count` rows that lie together already, `most` in one inference however long it takes; None
-        where they have to run alone, or one of them is bad."""
+    def rows(self, tensors: Tensors, count: int, most: int) -> list[Tensors] | None:
+        """The outputs of `count` rows that lie together already, `most` in one inference however long it takes, to be
+        `joined`; None where they have to run alone, or one of them is bad."""
         done: list[Tensors] = []
         for start in range(0, count, most):
             end = min(start + most, count)
-            first, last = ({n: v[at : at + 1] for n, v in tensors.items()} for at in (start, end - 1))
             some = {n: v[start:end] for n, v in tensors.items()}
-            outputs = self._infer_joined(some, end - start, first, last) if self._free else None
+            outputs = self._infer_joined(some, end - start) if self._free else None
             if outputs is None:
                 return None
             done.append(outputs)
+        return done
+
+    def joined(self, done: Sequence[Tensors]) -> Tensors | None:
+        """Of several inferences, as of one; None where they cannot be joined, or there is none."""
         if len(done) == 1:
             return done[0]
         arrays = all(isinstance(v, np.ndarray) for v in done[0].values()) if done else False
         return {s.name: np.concatenate([d[s.name] for d in done]) for s in self._outputs} if arrays else None
 
-    def _infer_joined(self, joined: Tensors, count: int, first: Tensors, last: Tensors) -> Tensors | None:
-        """`first` and `last`: those rows, for the trial of whether rows leave one another alone."""
+    def _infer_joined(self, joined: Tensors, count: int) -> Tensors | None:
         try:
             outputs = self._infer(joined)
         except (SampleError, ValueError):
@@ -141,14 +143,16 @@ class Batching:
         if any(len(outputs[s.name]) != count for s in self._outputs):
             self._free = False
             return None
-        if not self._proven and not self._prove(outputs, count, first, last):
+        if not self._proven and not self._prove(outputs, count, joined):
             self._free = False
             return None
         self._proven = True
         return outputs
 
-    def _prove(self, outputs: Tensors, count: int, first: Tensors, last: Tensors) -> bool:
+    def _prove(self, outputs: Tensors, count: int, joined: Tensors) -> bool:
+        """Whether the first row and the last one give alone what they gave among the others."""
         together = BatchOutput(outputs, count, 0)
+        first, last = ({n: v[at : at + 1] for n, v in joined.items()} for at in (0, count - 1))
         alone = self._infer(first)
         alike = same(together.row(0), alone) and same(together.row(count - 1), self._infer(last))
         return alike and keeps_apart(self._infer, first, alone)

@@ -22,7 +22,7 @@ from edge.pipeline.prepare import Decoded, Preparation, Prepared, Work
 from edge.pipeline.real_values import RealValues
 from edge.pipeline.results import ResultBuilder, timing
 from edge.pipeline.stages import NO_STAGES, Stages
-from edge.pipeline.table import FoundTable, TableResults
+from edge.pipeline.table import FoundTable, TableResults, pieces
 from edge.plugins.columns import ColumnPostprocessor, Table
 from edge.plugins.protocols import (
     BatchPostprocessor,
@@ -163,19 +163,31 @@ class Pipeline:
         from_columns = self._prepare.from_columns
         if from_columns is None or self._to_columns is None:
             return None
-        started = self._now()
-        prepared = from_columns(columns)
-        if prepared is None:
+        each_taken, done = [], []
+        preparing = inferring = 0
+        for piece in pieces(columns, most):
+            started = self._now()
+            prepared = from_columns(piece)
+            if prepared is None:
+                return None
+            tensors, taken = prepared
+            ready = self._now()
+            some = self._batching.rows(tensors, int(taken.sum()), most)
+            if some is None:
+                return None
+            each_taken.append(taken)
+            done += some
+            preparing += ready - started
+            inferring += self._now() - ready
+        outputs = self._batching.joined(done)
+        if outputs is None:
             return None
-        tensors, taken = prepared
+        taken = np.concatenate(each_taken)
         count = int(taken.sum())
-        ready = self._now()
-        outputs = self._batching.rows(tensors, count, most)
-        spent = self._now() - ready
-        found = self._to_columns.to_columns(outputs, count) if outputs is not None else None
-        if outputs is None or found is None:
+        found = self._to_columns.to_columns(outputs, count)
+        if found is None:
             return None
-        return FoundTable(found, taken, outputs, (ready - started) // len(taken), spent // max(1, count))
+        return FoundTable(found, taken, outputs, preparing // len(taken), inferring // count)
 
     def table(self, sample: Sample, columns: Table, most: int) -> TableResults | None:
         """Results of a table whose rows the model takes, all of them; `sample` is what they come from. None where it

@@ -10,10 +10,21 @@ import numpy as np
 
 from edge.data.result import Result
 from edge.data.tensor import Array, Tensors
-from edge.plugins.columns import Column, Columns, Words
+from edge.plugins.columns import Column, Columns, Table, Words
 
+PREPARED = 130_000
+"""Numbers of a table that are prepared at once, about: more would leave the processor's cache before the model sees
+them."""
 BLOCK = 64
 """Results that are made in one go."""
+
+
+def pieces(columns: Table, most: int) -> Iterator[Table]:
+    """Of a table, some inferences of `most` rows each."""
+    rows = max(1, PREPARED // max(1, len(columns)) // most) * most
+    for start in range(0, len(columns[0]), rows):
+        end = start + rows
+        yield columns[:, start:end] if isinstance(columns, np.ndarray) else [column[start:end] for column in columns]
 
 
 class FoundTable(msgspec.Struct, frozen=True):

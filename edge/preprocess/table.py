@@ -142,7 +142,7 @@ class TablePreprocessor:
             return {spec.name: self._scaled(np.stack([values[taken] for values, _ in pairs], axis=1))}, taken
         if any(c.dtype.kind == "O" for c in columns):
             return None
-        block = table_columns.block(columns)
+        block = table_columns.block(columns, dtype)
         with np.errstate(over="ignore"):
             narrow = block.astype(dtype, copy=False)
         fine = np.isfinite(narrow)
