@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -30,4 +31,5 @@ def main(command: Callable[[], int], interrupted: str) -> None:
     except KeyboardInterrupt:
         sys.stderr.write(f"{interrupted}\n")
         code = 130
+    gc.freeze()  # else all modules are looked through once more: 0.04 s with numpy and pyarrow
     sys.exit(code)

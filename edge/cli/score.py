@@ -1,6 +1,7 @@
 """The command `edge-score`."""
 
 # Not `from __future__ import annotations`: `options.of` reads the annotations.
+import gc
 import os
 import sys
 import time
@@ -133,6 +134,7 @@ def main() -> None:
 
 def run(argv: Sequence[str]) -> int:
     """`edge-score` with these arguments; returns the exit code."""
+    gc.disable()  # what is imported stays: to look for garbage among it costs a twentieth of the start
     # Before numpy is imported, here and in the processes that are started: nothing multiplies matrices in it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
@@ -151,7 +153,15 @@ def run(argv: Sequence[str]) -> int:
     except FatalError as exc:
         sys.stderr.write(f"edge-score: error: {exc}".replace("\n", " ") + "\n")
         return exc.exit_code
+    finally:
+        gc.enable()
     return 0
+
+
+def _freeze() -> None:
+    """All is imported and loaded: from now on garbage is looked for, in what comes."""
+    gc.freeze()
+    gc.enable()
 
 
 def settings_of(args: Arguments) -> Settings:
@@ -200,6 +210,7 @@ def _score(args: Arguments) -> None:
     rows = sum(p.rows for p in parts)
     job = local.Job(settings, loaded.sha256, args.out, target.form, names, fields, args.batch, rows)
     worker = local.Worker(job, kernel, reader)
+    _freeze()
     started = time.monotonic()
     try:
         _make(args, job, worker, todo)
@@ -234,6 +245,7 @@ def _compare(args: CompareArguments) -> None:
     asked = compare.Asked(args.expect, args.by, args.batch)
     parts = plan.parts(args.archive, in_order=False)
     models = (opened(args.old), opened(args.new))
+    _freeze()
     with report.progress(sum(p.rows for p in parts), counted=all(p.counted for p in parts)) as tell:
         found, left_out = compare.compare(models, asked, parts, tell)
     left = f"left out          {left_out} rows without an answer in {args.expect}\n" if left_out else ""
@@ -279,7 +291,12 @@ def _make(args: Arguments, job: "Job", worker: "Worker", todo: Mapping[int, "Par
     with report.progress(total, counted=counted) as tell:
         if args.engine == "local":
             workers = max(1, min(args.workers or board.cores(), len(todo)))
-            failed = local.run(job, worker, todo, workers, tell)
+            if workers == 1:
+                failed = local.run(worker, todo, tell)
+            else:
+                from edge.score import processes
+
+                failed = processes.run(job, todo, workers, tell)
         else:
             from edge.score import clusters
 

@@ -1,21 +1,8 @@
-"""Parts to results on this machine: in this process, or in several, each with a session of its own.
-
-Processes, not threads: pictures are decoded and texts read under the interpreter's lock. A process that dies takes no
-part with it but the one under way, which has no name yet; where the first one dies the others end by themselves.
-"""
+"""Parts to results on this machine, in one process."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait as wait_for
-from multiprocessing.sharedctypes import Synchronized
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import msgspec
@@ -23,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from edge.app.loading import open_model
-from edge.errors import FatalError, ModelError, SampleError, SourceError, first_line
+from edge.errors import ModelError, SampleError, SourceError, first_line
 from edge.plugins.protocols import EngineOptions
 from edge.score import arrow, output
 from edge.score.kernel import Found, Kernel
@@ -34,8 +21,6 @@ from edge.score.run import Run
 from edge.score.summary import Drift, Summary
 from edge.settings.settings import Settings
 
-LOOK_S = 0.2
-"""How often it is told how far the processes are."""
 COMPARED = 32
 """One of so many rows of a large archive is held against the reference: the first ones of each batch."""
 LARGE = 100_000
@@ -54,10 +39,6 @@ class Job(msgspec.Struct, frozen=True):
     rows: int
 
 
-class Stopped(Exception):  # noqa: N818 - the name of a condition
-    """The run is to end: what is under way is given up."""
-
-
 class Worker:
     """Makes parts, one after the other."""
 
@@ -74,6 +55,7 @@ class Worker:
         """One part: its file, whole. `tell` is told how many more rows are done. Raises SourceError, SpoolError."""
         self._kernel.begin()
         summary = Summary()
+        tally = self._drift.tally(summary)
         header = number == 0 or not self._run.single
         with output.writing(self._run.path(number), self._run.part_form, self.schema, header=header) as writer:
             for batch in self._reader.batches(part):
@@ -82,8 +64,9 @@ class Worker:
                 summary.add(found.batch, self._kernel.columns, rows)
                 if self._drift.there and batch.features:
                     looked_at = rows if self._job.rows < LARGE else -(-rows // COMPARED)
-                    self._drift.add(summary, [column.slice(0, looked_at) for column in batch.features])
+                    tally.add([column.slice(0, looked_at) for column in batch.features])
                 tell(rows)
+            tally.count()
             summary.apart = self._kernel.apart or 0.0
             self._run.mark(number, part.key, summary)
 
@@ -121,57 +104,19 @@ def scored(kernel: Kernel, batch: Batch) -> tuple[Found, int]:
     return Found(table.to_batches()[0], origin[order], part), len(batch.payloads)
 
 
-def run(
-    job: Job, worker: Worker, parts: Mapping[int, Part], workers: int, tell: Callable[[int], None]
-) -> list[SourceError]:
-    """Makes these parts; returns why some could not be read. `tell`: how many more rows are done. Raises FatalError."""
-    if workers == 1:
-        return [exc for number, part in parts.items() if (exc := _unread(worker, number, part, tell)) is not None]
-    return _in_processes(job, parts, workers, tell)
+def run(worker: Worker, parts: Mapping[int, Part], tell: Callable[[int], None]) -> list[SourceError]:
+    """Makes these parts in this process; returns why some could not be read. `tell`: how many more rows are done.
+    Raises FatalError."""
+    return [exc for number, part in parts.items() if (exc := unread(worker, number, part, tell)) is not None]
 
 
-def _unread(worker: Worker, number: int, part: Part, tell: Callable[[int], None]) -> SourceError | None:
+def unread(worker: Worker, number: int, part: Part, tell: Callable[[int], None]) -> SourceError | None:
+    """Makes a part; why it could not be read. Raises SpoolError."""
     try:
         worker.make(number, part, tell)
     except SourceError as exc:
         return exc
     return None
-
-
-def _in_processes(job: Job, parts: Mapping[int, Part], workers: int, tell: Callable[[int], None]) -> list[SourceError]:
-    context = multiprocessing.get_context("spawn")
-    done, stop = context.Value("q", 0), context.Event()
-    failed: list[SourceError] = []
-    told = 0
-    with ProcessPoolExecutor(workers, context, _begin, (job, done, stop)) as pool:
-        waiting: set[Future[SourceError | None]] = {pool.submit(_make, n, part) for n, part in parts.items()}
-        try:
-            while waiting:
-                ended, waiting = wait(waiting, LOOK_S, FIRST_COMPLETED)
-                failed += [exc for future in ended if (exc := future.result()) is not None]
-                told, before = done.value, told
-                tell(told - before)
-        except BrokenProcessPool as exc:
-            raise FatalError(
-                "a process was killed, perhaps for want of memory; fewer --workers, and --resume goes on"
-            ) from exc
-        finally:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-    return failed
-
-
-_worker: Worker | None = None
-_done: Synchronized[int] | None = None
-_stop: Event | None = None
-
-
-def _begin(job: Job, done: Synchronized[int], stop: Event) -> None:
-    """In each process, once."""
-    global _worker, _done, _stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process tells the others
-    _end_with_parent()
-    _worker, _done, _stop = open_worker(job), done, stop
 
 
 def open_worker(job: Job) -> Worker:
@@ -181,30 +126,3 @@ def open_worker(job: Job) -> Worker:
     if loaded.sha256 != job.sha256:
         raise ModelError(f"{model.file}: the file was changed while it was in use; begin anew")
     return Worker(job, Kernel(loaded, batch=job.batch), Reader(loaded, job.settings, job.kept, batch=job.batch))
-
-
-def _make(number: int, part: Part) -> SourceError | None:
-    assert _worker is not None
-    return _unread(_worker, number, part, _tell)
-
-
-def _tell(rows: int) -> None:
-    assert _done is not None
-    assert _stop is not None
-    if _stop.is_set():
-        raise Stopped
-    with _done.get_lock():
-        _done.value += rows
-
-
-def _end_with_parent() -> None:
-    """A pool's process does not see by itself that the first one was killed: it waits for work for ever."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        assert parent is not None
-        wait_for([parent.sentinel])
-        os._exit(1)
-
-    if parent is not None:
-        threading.Thread(target=watch, name="parent", daemon=True).start()

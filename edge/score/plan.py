@@ -110,7 +110,7 @@ def _of_file(path: Path, *, in_order: bool) -> Iterator[Part]:
 def open_parquet(path: Path) -> pq.ParquetFile:
     """Raises SourceError for a file that is damaged or cannot be read."""
     try:
-        return pq.ParquetFile(path, memory_map=False, pre_buffer=False, buffer_size=2**20)
+        return pq.ParquetFile(path, memory_map=False, pre_buffer=False, buffer_size=2**16)
     except (OSError, ValueError, pa.ArrowException) as exc:
         raise damaged(path, exc) from exc
 

@@ -25,9 +25,9 @@ from edge.settings.settings import Settings
 from edge.sources import csv, files, lines
 from edge.telemetry.clock import SystemClock
 
-READ = 32_768
+READ = 65_536
 """Rows of a table that are read at once, at most, unless an inference takes more."""
-VALUES = 1_000_000
+VALUES = 2_000_000
 """Numbers of a table that are read at once, about: a wide one in fewer rows."""
 LINES = 2048
 """Samples of a batch."""
@@ -138,8 +138,9 @@ class Reader:
 
     def column(self, batch: pa.RecordBatch, part: Part, name: str, feature: Feature | None) -> pa.Array:
         """Of a feature as the kernel takes it; None: of a column that is kept. Raises SourceError."""
-        if name in batch.schema.names:
-            column = batch.column(name)
+        place = batch.schema.get_field_index(name)
+        if place >= 0:
+            column = batch.column(place)
             wanted = _plain(column.type)
             if feature is not None and (pa.types.is_decimal(wanted) or pa.types.is_null(wanted)):
                 wanted = pa.string() if feature.kind == "text" else pa.float64()

@@ -23,6 +23,8 @@ from edge.score.schema import ERROR, ResultColumns
 REASONS = 50
 """Different reasons that are counted; those beyond are one."""
 OTHER = "(other reasons)"
+GATHERED = 1_000_000
+"""Numbers that wait to be counted, about."""
 _FLOOR = 1e-4
 """The least share that is reckoned with: a bin that nothing fell into would make the index infinite."""
 
@@ -111,25 +113,10 @@ class Drift:
         """Whether there is one."""
         return self._reference is not None
 
-    def add(self, summary: Summary, features: Sequence[pa.Array]) -> None:
-        """A column for each feature of the model, in its order."""
-        if self._reference is None:
-            return
-        summary.compared += len(features[0])
-        for known, edges, column in zip(self._reference.features, self._edges, features, strict=True):
-            if edges is not None:
-                values = arrow.to_numpy(column.cast(pa.float64()))
-                fine = values[np.isfinite(values)]
-                counts = np.bincount(reference.places(edges, fine), minlength=len(edges) + 1)
-                mine = summary.bins.get(known.name, [0] * len(counts))
-                summary.bins[known.name] = [a + int(b) for a, b in zip(mine, counts, strict=True)]
-                _count(summary.missing, known.name, len(values) - len(fine))
-            elif known.categories:
-                texts = Counter(column.to_pylist())
-                _count(summary.missing, known.name, texts.pop(None, 0) + texts.pop("", 0))
-                own = summary.texts.setdefault(known.name, {})
-                for text, count in texts.items():
-                    _count(own, text if text in known.categories else "", count)
+    def tally(self, summary: Summary) -> Tally:
+        """Counts features into this summary."""
+        known = self._reference.features if self._reference is not None else ()
+        return Tally(summary, known, self._edges)
 
     def indices(self, summary: Summary) -> dict[str, float]:
         """The population stability index of each feature, the largest first: 0 is none, above 0.25 a large drift."""
@@ -137,6 +124,49 @@ class Drift:
             return {}
         found = {f.name: _index(f, summary) for f in self._reference.features if f.bins or f.categories}
         return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+class Tally:
+    """Counts how features lie to the reference. Numbers are gathered first: a few at a time cost as much again."""
+
+    def __init__(self, summary: Summary, known: Sequence[FeatureReference], edges: Sequence[Array | None]) -> None:
+        """`known`, `edges`: of each feature of the model, in its order; None: of a feature that has no bins."""
+        self._summary = summary
+        self._known = known
+        self._edges = edges
+        self._waiting: list[list[Array]] = [[] for _ in known]
+        self._rows = 0
+
+    def add(self, features: Sequence[pa.Array]) -> None:
+        """A column for each feature of the model, in its order."""
+        rows = len(features[0])
+        self._summary.compared += rows
+        for known, edges, waiting, column in zip(self._known, self._edges, self._waiting, features, strict=True):
+            if edges is not None:
+                waiting.append(np.array(arrow.to_numpy(column), dtype=np.float64))  # a copy, that the table may go
+            elif known.categories:
+                texts = Counter(column.to_pylist())
+                _count(self._summary.missing, known.name, texts.pop(None, 0) + texts.pop("", 0))
+                own = self._summary.texts.setdefault(known.name, {})
+                for text, count in texts.items():
+                    _count(own, text if text in known.categories else "", count)
+        self._rows += rows
+        if self._rows * len(features) > GATHERED:
+            self.count()
+
+    def count(self) -> None:
+        """What is gathered: once more, after the last."""
+        for known, edges, waiting in zip(self._known, self._edges, self._waiting, strict=True):
+            if edges is None or not waiting:
+                continue
+            values = np.concatenate(waiting)
+            fine = values[np.isfinite(values)]
+            counts = np.bincount(reference.places(edges, fine), minlength=len(edges) + 1)
+            mine = self._summary.bins.get(known.name, [0] * len(counts))
+            self._summary.bins[known.name] = [a + int(b) for a, b in zip(mine, counts, strict=True)]
+            _count(self._summary.missing, known.name, len(values) - len(fine))
+            waiting.clear()
+        self._rows = 0
 
 
 def _index(known: FeatureReference, summary: Summary) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 import wave
 
 import numpy as np
@@ -13,9 +15,11 @@ import pytest
 from support import onnxmodels
 
 import edge
+from edge.app.loading import load_file
 from edge.errors import SampleError
 from edge.model import manifest
 from edge.model.manifest import Feature, Input, Manifest, Window
+from edge.score.summary import Drift, Summary
 
 
 def device(path, inputs):
@@ -163,6 +167,48 @@ def test_a_window_of_rows_begins_anew_with_each_file(score, table, trees, tmp_pa
     assert code == 0, wrong
     data = [json.loads(row["predictions"])[0]["data"] for row in table(tmp_path / "out")]
     assert data == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]] * 2
+
+
+def test_a_table_is_prepared_in_pieces_without_a_trace(trees, score, table, tmp_path, monkeypatch):
+    """Pieces of two rows; of some one is refused, of one both."""
+    age = trees.table["age"].to_numpy().copy()
+    age[6:8] = np.inf
+    pq.write_table(trees.table.set_column(4, "age", pa.array(age)), tmp_path / "a.parquet")
+    command = (trees.path, tmp_path / "a.parquet", "--columns", "id", "--batch", "2")
+    score(*command, "-o", tmp_path / "whole.parquet")
+    monkeypatch.setattr("edge.pipeline.table.PREPARED", 8)
+    score(*command, "-o", tmp_path / "pieces.parquet")
+    assert table(tmp_path / "pieces.parquet") == table(tmp_path / "whole.parquet")
+    assert [row["id"] for row in table(tmp_path / "pieces.parquet") if row["error"]] == [106, 107, 400]
+
+
+def test_features_are_held_against_the_reference_by_and_by(trees, monkeypatch):
+    """Counted as they are gathered or all at the end, it is the same; another part begins with nothing."""
+    drift = Drift(load_file(trees.path).manifest)
+    columns = [trees.table[name].combine_chunks() for name in trees.names]
+    whole, halves = Summary(), Summary()
+    tally = drift.tally(whole)
+    tally.add(columns)
+    tally.count()
+    drift.tally(Summary()).add(columns)  # of a part that was given up
+    monkeypatch.setattr("edge.score.summary.GATHERED", 1000)
+    tally = drift.tally(halves)
+    for start in range(0, 600, 200):
+        tally.add([column.slice(start, 200) for column in columns])
+    tally.count()
+    assert halves == whole
+    assert (whole.compared, sum(whole.bins["width"]), whole.missing) == (600, 600, {"hole": 12, "age": 2})
+
+
+def test_one_process_imports_no_pool_of_processes(trees, tmp_path):
+    trees.write(tmp_path / "a.parquet")
+    typed = [str(trees.path), str(tmp_path / "a.parquet"), "-o", str(tmp_path / "out.parquet"), "--workers", "1"]
+    program = (
+        "import sys; from edge.cli.score import run; "
+        f"assert run({typed!r}) == 0; print('concurrent.futures.process' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_an_empty_table_gives_an_empty_table(trees, score, table, tmp_path):
