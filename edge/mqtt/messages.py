@@ -36,7 +36,8 @@ class MqttOptions(msgspec.Struct, frozen=True):
 
 class Incoming(msgspec.Struct, frozen=True):
     """A message of a subscription. `session` numbers the connection it came on, `mid` is its packet identifier.
-    `unkept`: the bytes of a payload that was too large to be kept, and is empty here."""
+    `unkept`: the bytes of a payload that was too large to be kept, and is empty here; of the whole message, where it is
+    what stands before the payload that is too large."""
 
     topic: str
     payload: bytes

@@ -150,4 +150,22 @@ def test_more_properties_than_anybody_asks_for_are_no_reply_of_a_message_that_is
     until(came, "it has passed")
     sending.join()
     (message,) = client.received
-    assert (message.mid, message.unkept, message.response_topic) == (7, 2 * LARGEST, None)
+    whole = 2 * LARGEST + len(b"\0\1t\0\7") + len(length(len(many))) + len(many)
+    assert (message.mid, message.unkept, message.response_topic) == (7, whole, None)
+
+
+def test_a_small_payload_behind_properties_that_make_the_message_too_large_is_told_by_the_size_of_the_whole(fast_client):
+    client, peer = fast_client
+    many = (b"\x26\0\1a" + b"\xff\xff" + b"x" * 65_535) * 20
+    sending = threading.Thread(target=peer.sendall, args=(packet(b"{}", many, 7),))
+    sending.start()
+
+    def came():
+        client.read()
+        return client.received
+
+    until(came, "it has passed")
+    sending.join()
+    (message,) = client.received
+    assert message.payload == b""
+    assert message.unkept > len(many)

@@ -356,6 +356,21 @@ def test_a_broker_that_ends_is_found_and_connected_to_again(broker, session):
     assert told.aways == 1
 
 
+@pytest.mark.usefixtures("way")
+def test_of_an_input_that_is_too_large_only_its_size_waits(broker, session):
+    received, large = [], bytes(5_000_000)
+    made = session(options={"payload_most": 1000})
+    made.subscribe("in", lambda i: (received.append((i.mid, i.payload, i.unkept)), made.ack(i)))
+    made.start()
+    broker.wait("the subscription", lambda: bool(broker.peers and broker.peers[0].subscribed))
+    peer = broker.peer()
+    for mid, payload in ((1, b"a"), (2, large), (3, b"b")):
+        peer.publish("in", payload, mid)
+    until(lambda: len(received) == 3, "all three")
+
+    assert received == [(1, b"a", 0), (2, b"", len(large)), (3, b"b", 0)]
+
+
 def test_a_paho_of_an_unknown_version_is_named_once_and_what_that_costs(broker, session, caplog, monkeypatch):
     monkeypatch.setattr(fastpath, "FITS", False)
     monkeypatch.setattr(fastpath, "INSTALLED", "9.9.1")
@@ -365,6 +380,7 @@ def test_a_paho_of_an_unknown_version_is_named_once_and_what_that_costs(broker, 
     broker.peer(1)
     (told,) = [r for r in caplog.records if "paho-mqtt is not known" in r.message]
     assert "slower" in told.message
+    assert "--max-input" in told.message
     assert (told.installed, told.known) == ("9.9.1", "2.1.x, 2.2.x")
 
 

@@ -213,10 +213,12 @@ class Client:
             topic = message.topic
         except UnicodeDecodeError:
             topic = "\ufffd"
+        size = len(message.payload)
+        unkept = size if size > self._options.payload_most else 0  # it is of no use, and may wait for long
         self.received.append(
             Incoming(
                 topic=topic,
-                payload=bytes(message.payload),
+                payload=b"" if unkept else bytes(message.payload),
                 qos=message.qos,
                 dup=bool(message.dup),
                 retain=bool(message.retain),
@@ -224,6 +226,7 @@ class Client:
                 session=self._session,
                 response_topic=getattr(properties, "ResponseTopic", None),
                 correlation=getattr(properties, "CorrelationData", None),
+                unkept=unkept,
             )
         )
 

@@ -243,7 +243,8 @@ def _publish(first: int, body: bytes, five: bool, session: int, missing: int = 0
         session=session,
         response_topic=response,
         correlation=correlation,
-        unkept=payload_size if missing else 0,
+        # Of a payload behind more properties than were kept, the whole: they are what makes it large.
+        unkept=(payload_size if at <= len(body) else len(body) + missing) if missing else 0,
     )
 
 
