@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from edge.data.tensor import Array, TensorSpec
+from edge.data.tensor import TensorSpec
 from edge.data.vocabulary import Activation
 from edge.describe import audio, flat, heads, onnx_graph, picture_sizes, presets, probe, signature
 from edge.describe.embedded import read_metadata
@@ -163,8 +163,7 @@ class _Describer:
         )
 
     def _head(self, prober: probe.Prober, spec: TensorSpec, layout: signature.Layout) -> Head:
-        outputs = prober.noise()
-        task = self._overrides.task or self._metadata.task
+        outputs, task = prober.noise(), self._overrides.task or self._metadata.task
         if not outputs:
             self._warnings.append(
                 "the model does not run on noise: its outputs are told as they are (--task to say more)"
@@ -185,7 +184,7 @@ class _Describer:
         choice = heads.find(seen, task=self._overrides.task, decoder=self._overrides.decoder)
         if choice.rivals and self._overrides.decoder is None and task not in ("classify", "regress"):
             return self._undecided(choice.rivals)
-        head = choice.head or self._other_head(outputs, task)
+        head = choice.head or self._other_head(prober, task)
         if head.warning:
             self._warnings.append(head.warning)
         if head.decoder != head.task and head.task in _PLACED:
@@ -198,23 +197,25 @@ class _Describer:
     def _undecided(self, rivals: tuple[Head, ...]) -> Head:
         ways = " or ".join(sorted({f"--decoder {h.decoder}" for h in rivals if h.decoder != "raw"}))
         overrides = [h.warning for h in rivals if h.warning]
-        hint = f"{ways} says which" if ways else "--decoder says which"
+        hint = f"{ways or '--decoder'} says which"
         self._warnings.append("; ".join(["two decoders fit the outputs, which are told as they are", *overrides, hint]))
         return Head("raw", "raw")
 
-    def _other_head(self, outputs: Mapping[str, Array], task: Task | None) -> Head:
+    def _other_head(self, prober: probe.Prober, task: Task | None) -> Head:
         if self._overrides.decoder:
             return Head(task or "detect", self._overrides.decoder)
         if self._overrides.task in _PLACED:
-            shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in outputs.items())
+            shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in prober.noise().items())
             raise ConfigError(
                 f"--task {task}: no decoder is known to fit the outputs {shapes}; name one with --decoder"
             )
         if self._metadata.task == "raw" and self._overrides.task is None:
             preset = "" if self._metadata.family else "stretched" if self._metadata.kind == "depth" else "yolo"
             return Head("raw", "raw", evidence=Evidence.METADATA, preset=preset)  # pictures as Ultralytics takes them
-        wanted = None if task in _PLACED else task
-        return flat.of_picture_or_sound(flat.Flat(outputs, self._roles, len(self._labels), wanted))
+        return self._flat(prober, None if task in _PLACED else task)
+
+    def _flat(self, prober: probe.Prober, task: Task | None) -> Head:
+        return flat.of_picture_or_sound(flat.Flat(prober.noise(), self._roles, len(self._labels), task, prober.picture))
 
     def _activation(self, head: Head, prober: probe.Prober) -> Activation:
         if self._overrides.activation is not None:
@@ -249,7 +250,7 @@ class _Describer:
             self._guesses.append(f"--frontend {heard.frontend}")
         prober = probe.Prober(self._engine, self._roles, None, (1, 1))
         task = self._overrides.task or ("raw" if self._metadata.standardises else None)
-        head = flat.of_picture_or_sound(flat.Flat(prober.noise(), self._roles, len(self._labels), task))
+        head = self._flat(prober, task)
         self._warnings += filter(None, (head.warning, audio.STANDARDISED if self._metadata.standardises else ""))
         labels = self._fitting(head)
         if not labels and head.task == "classify" and head.classes < 2:
@@ -258,8 +259,8 @@ class _Describer:
         return self._manifest(head, inputs, labels, self._activation(head, prober))
 
     def _hearing(self, spec: TensorSpec) -> audio.Hearing:
-        overrides = self._overrides
-        heard = audio.hear(spec, self._roles.held, overrides.sample_rate or self._metadata.sample_rate or None)
+        overrides, rate = self._overrides, self._overrides.sample_rate or self._metadata.sample_rate or None
+        heard = audio.hear(spec, self._roles.held, rate)
         if overrides.frontend not in (None, "none"):
             heard = audio.hear_features(heard)
         elif not self._roles.constants:
@@ -308,8 +309,7 @@ class _Describer:
     def _features(self, spec: TensorSpec) -> tuple[Feature, ...]:
         if self._roles.kind != "column":
             return ()
-        name = self._key(spec) or spec.name
-        return (Feature(name=name, kind="text" if spec.dtype == "string" else "number"),)
+        return (Feature(name=self._key(spec) or spec.name, kind="text" if spec.dtype == "string" else "number"),)
 
     # -- what all share ---------------------------------------------------------------------------------------
 
@@ -348,8 +348,8 @@ class _Describer:
             return self._overrides.labels, "user"
         if self._metadata.labels:
             return self._metadata.labels, "model"
-        label_file = label_files.beside(self._path)
-        return (label_file[1], str(label_file[0])) if label_file is not None else ((), "")
+        found = label_files.beside(self._path)
+        return (found[1], str(found[0])) if found is not None else ((), "")
 
     def _fitting(self, head: Head) -> tuple[str, ...]:
         """The labels that fit the head's classes. Raises ConfigError where the user's do not."""

@@ -16,19 +16,22 @@ from edge.describe.head import Head
 from edge.describe.signature import Roles
 from edge.model.manifest import Output, Task
 
-_EMBEDDINGS = (64, 128, 192, 256, 512)
+_EMBEDDINGS = (64, 128, 192, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
+_NAMED_FEATURES = re.compile(r"embed|pooler_output|hidden_state|feature", re.IGNORECASE)
 _MOST_NUMBERS = 64
 _LOGITS_LEAST = 20
 """Scores before a softmax lie on both sides of 0, or not far above it."""
 
 
 class Flat(msgspec.Struct, frozen=True):
-    """What a flat head is found by: a run's outputs (real values), the inputs' roles, labels, the user's task."""
+    """What a flat head is found by: a run's outputs (real values), the inputs' roles, labels, the user's task, and
+    the outputs of another input, asked where the first leave it open."""
 
     outputs: Mapping[str, Array]
     roles: Roles
     labels: int
     task: Task | None = None
+    again: Callable[[], Mapping[str, Array]] = dict
 
 
 def of_picture_or_sound(flat: Flat) -> Head:
@@ -51,7 +54,7 @@ def of_picture_or_sound(flat: Flat) -> Head:
         return Head(task or "raw", task or "raw")
     warning = ""
     if task is None:
-        task, warning = _task_of(name, vectors[name], flat.labels)
+        task, warning = _task_of(name, vectors[name], flat)
     left = [n for n in outputs if n != name] if task != "raw" else []
     if left and _yamnet(flat, vectors) is None:
         warning = "; ".join(
@@ -69,25 +72,39 @@ def _yamnet(flat: Flat, vectors: Mapping[str, Array]) -> str | None:
     return names[0] if flat.roles.kind == "audio" and len(names) == 1 else None
 
 
-def _task_of(name: str, values: Array, labels: int) -> tuple[Task, str]:
-    if values.size == 1 and labels == 2:
-        return "classify", ""
+def _task_of(name: str, values: Array, flat: Flat) -> tuple[Task, str]:
+    labels = flat.labels
     if values.size == 1:
-        return ("classify" if values.min() >= 0 and values.max() <= 1 else "regress"), ""
-    if values.size in _EMBEDDINGS and not labels and values.min() < 0:
-        return "raw", f"{values.size} values without labels: taken for an embedding (--task classify if not)"
+        return _task_of_one(name, values, flat)
+    shares = values.min() >= 0 and values.max() <= 1.001
+    size = values.size in _EMBEDDINGS and not shares and "logit" not in name.lower()
+    if not labels and (size or (_NAMED_FEATURES.search(name) and not is_distribution(values))):
+        return "raw", f"{values.size} values of {name} without labels: taken for an embedding (--task classify if not)"
     if values.size != labels and values.min() > _LOGITS_LEAST:
         return "raw", (
             f"{values.size} numbers from {values.min():.4g} to {values.max():.4g} for noise are taken for places or "
             "measures, not for scores (--task classify or --task regress if they are)"
         )
-    shares = values.min() >= 0 and values.max() <= 1 and not is_distribution(values)
-    if shares and values.size not in (labels, labels + 1):
+    if shares and not is_distribution(values) and values.size not in (labels, labels + 1):
         return "classify", (
             f"the {values.size} shares of {name} do not add up to 1: taken for as many classes that may come together "
             "(--task raw, where they are places or other numbers)"
         )
     return "classify", ""
+
+
+def _task_of_one(name: str, values: Array, flat: Flat) -> tuple[Task, str]:
+    """A chance where nothing that the model was asked left 0 to 1."""
+    seen = [values]
+    if flat.labels != 2 and values.min() >= 0 and values.max() <= 1:
+        seen += [v for n, v in flat.again().items() if n == name]
+    if flat.labels == 2 or all(v.min() >= 0 and v.max() <= 1 for v in seen):
+        return "classify", ""
+    other = next(v for v in seen if not 0 <= v.min() <= v.max() <= 1)
+    return "regress", (
+        f"the one number of {name} is told as it is ({other.item():.3g} for what it was asked): --task classify and "
+        "--labels with two names, where it is a logit"
+    )
 
 
 def of_numbers(flat: Flat) -> Head:

@@ -95,6 +95,72 @@ def test_many_values_without_labels_are_an_embedding(file):
     assert any("embedding" in w for w in found.warnings)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("image_embeds", random(1, 30, low=-1)),
+        ("pooler_output", random(1, 384, low=-2)),
+        ("y", random(1, 2048, high=3.0)),
+    ],
+)
+def test_features_of_pictures_are_no_scores_of_classes(file, name, values):
+    # CLIP, DINOv2, a ResNet without its head
+    found = describe(build(file, picture(), {name: values}))
+    assert found.manifest.task == "raw"
+    assert any("embedding" in w and "--task classify" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("logits", random(1, 256, low=-4)), ("y", random(1, 2048)), ("y", random(1, 1000, low=-4))]
+)
+def test_as_many_scores_as_features_often_are_stay_scores(file, name, values):
+    assert describe(build(file, picture(), {name: values})).manifest.task == "classify"
+
+
+def mean_of(path, scale: float):
+    """One number: the mean of the picture times `scale`."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], keepdims=0),
+        helper.make_node("Mul", ["m", "k"], ["k1"]),
+        helper.make_node("Reshape", ["k1", "one"], ["y"]),
+    ]
+    constants = [
+        helper.make_node("Constant", [], ["k"], value_float=scale),
+        helper.make_node("Constant", [], ["one"], value_ints=[1, 1]),
+    ]
+    return build(path, picture(), {"y": [1, 1]}, nodes=[*constants, *nodes])
+
+
+@pytest.mark.parametrize(("scale", "task", "told"), [(-3.0, "regress", True), (0.5, "classify", False)])
+def test_one_number_of_a_picture_beyond_0_to_1_is_a_value_which_may_be_a_logit(file, scale, task, told):
+    found = describe(mean_of(file, scale))
+    assert found.manifest.task == task
+    assert any("where it is a logit" in w for w in found.warnings) == told
+
+
+def test_one_number_that_noise_leaves_between_0_and_1_and_a_picture_does_not_is_a_value(file):
+    # The highest value of noise is far above a picture's: e to the power of minus it is small for the one only.
+    nodes = [
+        helper.make_node("Constant", [], ["one"], value_ints=[1, 1]),
+        helper.make_node("ReduceMax", ["x"], ["high"], keepdims=0),
+        helper.make_node("Exp", ["high"], ["e"]),
+        helper.make_node("Reciprocal", ["e"], ["r"]),
+        helper.make_node("Mul", ["r", "k"], ["k1"]),
+        helper.make_node("Reshape", ["k1", "one"], ["y"]),
+    ]
+    nodes.insert(0, helper.make_node("Constant", [], ["k"], value_float=4.0))
+    found = describe(build(file, picture(), {"y": [1, 1]}, nodes=nodes))
+    assert found.manifest.task == "regress"
+    assert any("where it is a logit" in w for w in found.warnings)
+
+
+def test_two_labels_make_one_number_a_score(file, tmp_path):
+    (tmp_path / "labels.txt").write_text("no\nyes\n")
+    found = describe(mean_of(file, -3.0))
+    assert (found.manifest.task, found.manifest.activation) == ("classify", "sigmoid")
+    assert not any("where it is a logit" in w for w in found.warnings)
+
+
 def test_one_number_of_a_table_is_a_regression(file):
     found = describe(build(file, {"x": (FLOAT, ["n", 4])}, {"y": random(1, 1)})).manifest
     assert (found.task, found.inputs[0].kind) == ("regress", "table")
