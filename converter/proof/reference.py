@@ -116,12 +116,16 @@ def _numbers(rows: Rows, features: tuple[Feature, ...], at: int) -> Array:
 
 def _predictions(artifact: Artifact) -> tuple[FeatureReference, ...]:
     """The shares of the classes, or the numbers that the model predicts; of a detector the shares of the classes of all
-    objects, and how many there are in a picture."""
+    objects, how many there are in a picture, and their scores."""
     manifest, compared = artifact.manifest, artifact.comparison
     if manifest.task in ("detect", "keypoints"):
         seen = objects.found(artifact)
-        classes = Counter(thing.label for things in seen for thing in things)
-        return (reference.of_classes(classes), reference.of_objects([len(t) for t in seen])) if classes else ()
+        things = [thing for some in seen for thing in some]
+        if not things:
+            return ()
+        classes = reference.of_classes(Counter(thing.label for thing in things))
+        counts = reference.of_objects([len(some) for some in seen])
+        return classes, counts, reference.of_scores([thing.score for thing in things])
     if manifest.task == "classify" and compared is not None and compared.after is not None:
         names = dict(zip(class_values(manifest), manifest.labels, strict=False))
         return (reference.of_classes(dict(Counter(names.get(c, c) for c in compared.after))),)

@@ -179,7 +179,10 @@ class Judge:
         if not side.places.scores:
             return _Sided(Verdict(np.zeros(0), np.zeros(0, bool), np.zeros(0, np.int64)), learned=False)
         before = len(side.rule.baseline)
-        verdict = side.rule.window(side.places.judged(counts), slot, side.places.floor(rows))
+        places = side.places
+        verdict = side.rule.window(
+            places.judged(counts), slot, places.floor(rows, counts), places.wider(counts, side.counts, before)
+        )
         learned = len(side.rule.baseline) > before
         if learned:
             side.counts = side.counts + counts

@@ -63,7 +63,7 @@ class PicturePlaces(Places):
         means = self._means(counts)
         return np.concatenate([means[: len(STATISTICS)], self._waves @ _unit(means[len(STATISTICS) :])])
 
-    def floor(self, rows: int) -> Array:
+    def floor(self, rows: int, counts: Array) -> Array:
         return np.asarray([*FLOORS, *[FLOOR_SCENE] * len(self._waves)])
 
     def doubtful(self, counts: Array) -> list[str]:

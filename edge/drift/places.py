@@ -13,12 +13,18 @@ import numpy as np
 
 from edge.data.tensor import Array
 from edge.drift import exact
-from edge.drift.reference import FeatureReference
+from edge.drift.reference import OBJECT_SCORE, OBJECTS, FeatureReference
 from edge.drift.report import Kind
 
 SHARES_MOST = 20
 """Of texts and classes: the shares of the most frequent ones are judged, each by itself."""
 
+
+CHANCE = 0.29
+"""The standard deviation of a rank (1 / sqrt 12), and no less than that of a rank's distance from the middle."""
+
+RAREST = 0.02
+"""A class that is rarer than that in the sample may be about so frequent."""
 
 _KINDS: dict[str, Kind] = {"place": "place", "spread": "spread", "share": "share"}
 
@@ -58,6 +64,13 @@ class Places:
         """Scores of one kind are alike, as far as one knows before."""
         self.runs_of = tuple(self.features[i].name for i in self.numbers)
         """What stands still where a number does."""
+        names = [f.name for f in self.features]
+        self.of_objects = OBJECTS in names[1:2]
+        """Of a detector: the classes of all objects, how many there are in each picture and, if the sample told them,
+        the scores of all."""
+        self.object_score = 2 if self.of_objects and names[2:] == [OBJECT_SCORE] else None
+        """Which of them is that."""
+        self._chance = np.asarray([self._chance_of(score) for score in self.scores])
 
     def __len__(self) -> int:
         """How many counts there are."""
@@ -75,6 +88,13 @@ class Places:
         if missing.any():
             found = np.where(missing, self._missing, found)
         return np.bincount(found.ravel(), minlength=len(self))
+
+    def count_number(self, feature: int, values: Array) -> Array:
+        """int64 [counts], of values float32 of one number, of which there may be more or fewer than rows."""
+        edges = self._edges[self.numbers.index(feature)]
+        found = np.searchsorted(edges, values, side="right") + self.starts[feature]
+        found[np.isnan(values)] = self.starts[feature + 1] - 1
+        return np.bincount(found, minlength=len(self))
 
     def count_texts(self, feature: int, values: Sequence[str], times: Array | None = None) -> Array:
         """int64 [counts], of the values of one feature; "" is missing where it is no category. `times`: how often each
@@ -118,9 +138,25 @@ class Places:
         """What is odd where a score is."""
         return _KINDS[score.what]
 
-    def floor(self, rows: int) -> Array:
-        """float64 [scores]: no window is known more exactly than that, by chance alone."""
-        return np.full(len(self.scores), 0.1 / np.sqrt(max(1, rows)))
+    def floor(self, rows: int, counts: Array) -> Array:
+        """float64 [scores]: no window of these counts is known more exactly than that, by chance alone."""
+        found = np.full(len(self.scores), 0.1 / np.sqrt(max(1, rows)))
+        if self.of_objects:
+            found = np.maximum(found, self._chance / np.sqrt(max(1, self._objects(counts))))
+        return found
+
+    def wider(self, counts: Array, learnt: Array, windows: int) -> Array:
+        """float64 [scores], 1 or more: how many times as far a window of these counts is off by chance as one of those
+        that were learnt, `windows` with the counts `learnt`. What is said of each object goes by how many there are: a
+        quiet hour has few, a busy one thousands."""
+        found = np.ones(len(self.scores))
+        if self.of_objects and windows:
+            usual = self._objects(learnt) / windows
+            found[self._chance > 0] = max(1.0, np.sqrt(usual / max(1, self._objects(counts))))
+        return found
+
+    def _objects(self, counts: Array) -> int:
+        return int(self.of(counts, 0).sum())
 
     def doubtful(self, counts: Array) -> list[str]:
         """Numbers whose counts lie where the sample did not: one deviation off, or in one bin of many."""
@@ -156,6 +192,13 @@ class Places:
             else:
                 found += [Score(i, "share", text) for text in self._categories[i][:SHARES_MOST]]
         return found
+
+    def _chance_of(self, score: Score) -> float:
+        """The standard deviation of what is said of one object; 0 where it is said of a picture."""
+        if score.what == "share" and score.feature == 0:
+            share = min(max(self.features[0].categories[score.category], RAREST), 1 - RAREST)
+            return float(np.sqrt(share * (1 - share)))
+        return CHANCE if score.feature == self.object_score else 0.0
 
     def _place_and_spread(self, feature: int, counts: Array) -> list[float]:
         """The mean of the ranks, and their mean distance from the middle; 0 to 1 in the reference."""

@@ -26,6 +26,8 @@ RARE = 5
 FEATURES_MOST = 1000
 OBJECTS = "objects"
 """The name of how many objects a detector found, which stands behind their classes."""
+OBJECT_SCORE = "object score"
+"""The name of their scores, which stand behind that. A file that was converted before has none."""
 _FULL = 65535
 _BYTE = 127
 _LARGEST = float(np.finfo(np.float32).max)
@@ -151,6 +153,11 @@ def of_classes(counts: dict[str, int]) -> FeatureReference:
 def of_objects(counts: Sequence[int]) -> FeatureReference:
     """Of how many objects a detector found in each picture."""
     return of_numbers(OBJECTS, np.asarray(counts, dtype=np.float64))
+
+
+def of_scores(scores: Sequence[float]) -> FeatureReference:
+    """Of the scores of all objects, 0 to 1."""
+    return of_numbers(OBJECT_SCORE, np.asarray(scores, dtype=np.float64))
 
 
 def places(edges: Array, values: Array) -> Array:

@@ -131,16 +131,16 @@ class Rule:
         """Whether windows are judged."""
         return self._yardstick is not None
 
-    def window(self, scores: Array, slot: int, floor: Array) -> Verdict:
+    def window(self, scores: Array, slot: int, floor: Array, wider: Array | float = 1.0) -> Verdict:
         """The verdict on the next window, from which it learns while it still learns. `floor`: by score, the least
-        standard error that a window has."""
+        standard error that a window has; `wider`: how many times as large this one's is as that of those learnt."""
         yard, count = self._yardstick, len(scores)
         if yard is None:
             self._learn(scores, slot)
             return Verdict(np.zeros(count), np.zeros(count, dtype=bool), np.zeros(count, np.int64))
         # No window is known more exactly than by chance alone: a feature that never moved would else be at an infinite
         # distance with its first move.
-        sd = np.maximum(yard.spread, floor)
+        sd = np.maximum(yard.spread * wider, floor)
         distance = (scores - yard.of(slot)) / sd
         most = TWO_COUNT_FOR / 2 * yard.limits[2]
         drifts = self._drifts(np.clip(distance, -most, most), yard)

@@ -18,7 +18,6 @@ from edge.data.units import SECOND_NS
 from edge.drift.look import STATISTICS, look
 from edge.drift.pictures import PicturePlaces
 from edge.drift.places import Places, Runs
-from edge.drift.reference import OBJECTS
 from edge.plugins.columns import Columns, Words
 
 BLOCK = 512
@@ -196,9 +195,8 @@ class RowTally:
         if isinstance(found, Columns):
             return _of_columns(places, count, found)
         counts = np.zeros(len(places), dtype=np.int64)
-        if places.features[-1].name == OBJECTS:
-            counts += places.count_texts(0, [thing.label for things in found for thing in things])
-            return counts + places.count_numbers(np.asarray([[len(things) for things in found]], dtype=np.float32))
+        if places.of_objects:
+            return counts + _of_objects(places, found)
         for i in places.texts:
             labels = [f[0].label if f and isinstance(f[0], Classification) else "" for f in found]
             counts += places.count_texts(i, labels)
@@ -206,6 +204,17 @@ class RowTally:
             values = [[_value(f[i]) if i < len(f) else np.nan for f in found] for i in places.numbers]
             counts += places.count_numbers(np.asarray(values, dtype=np.float32))
         return counts
+
+
+def _of_objects(places: Places, found: Sequence[Sequence[Any]]) -> Array:
+    """Counts, of the objects in each picture."""
+    things = [thing for some in found for thing in some]
+    counts = places.count_texts(0, [thing.label for thing in things])
+    counts += places.count_number(1, np.asarray([len(some) for some in found], dtype=np.float32))
+    if places.object_score is not None:
+        scores = np.asarray([thing.score for thing in things], dtype=np.float32)
+        counts += places.count_number(places.object_score, scores)
+    return counts
 
 
 def _of_columns(places: Places, count: int, found: Columns) -> Array:

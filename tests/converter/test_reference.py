@@ -200,7 +200,7 @@ def test_few_pictures_are_no_reference_and_it_can_be_left_out(network: Path) -> 
     assert converted(network, 12, "--no-reference").reference is None
 
 
-def test_of_a_detector_the_classes_of_the_objects_and_how_many_there_are_are_told(tmp_path: Path) -> None:
+def test_of_a_detector_the_classes_of_the_objects_how_many_there_are_and_their_scores_are_told(tmp_path: Path) -> None:
     sample = tmp_path / "sample"
     sample.mkdir()
     for number in range(12):
@@ -214,7 +214,9 @@ def test_of_a_detector_the_classes_of_the_objects_and_how_many_there_are_are_tol
     assert cli.main([str(model), "--sample", str(sample), "-o", str(path), "--mean", "0", "--std", "255"]) == 0
 
     found = reference.read(of_file(path).reference, (), pictures=True)
-    classes, objects = found.predictions
+    classes, objects, scores = found.predictions
     assert (classes.name, classes.categories) == ("class", {"1": 1.0})
     assert (objects.name, len(objects.bin_shares())) == ("objects", 3)
     assert objects.bin_shares() == pytest.approx([1 / 3] * 3, abs=1e-4)
+    assert (scores.name, scores.missing) == ("object score", 0.0)
+    assert 0.0 <= scores.edges()[0] <= scores.edges()[-1] <= 1.0 + 1e-6

@@ -131,6 +131,28 @@ def test_objects_are_watched_by_their_classes_and_by_how_many_there_are(folder: 
     }  # fmt: skip
 
 
+def test_objects_that_are_seen_less_surely_are_one_alarm_and_a_quiet_hour_is_none(folder: Path) -> None:
+    random = np.random.default_rng(1)
+    known = (reference.of_classes({"person": 60}), reference.of_objects(range(16)))
+    street = Camera(folder, (*known, reference.of_scores(np.linspace(0.3, 0.98, 60))))
+
+    def hours(count: int, less: float = 0.0, people: int = 6) -> Report:
+        def found(_: int) -> list[Any]:
+            return [Detection(0, "person", s - less, (0, 0, 9, 9)) for s in random.uniform(0.3, 0.98, people).tolist()]
+
+        return street.hours(count, found=found)
+
+    hours(ARMED + 6)
+    quiet = hours(2, people=1).features
+    hours(4)
+    duller = hours(2, less=0.3).features
+
+    assert {f.name for f in quiet} == {"objects"}
+    assert ("object score", "prediction", "place", "down") in [
+        (f.name, f.of, f.kind, f.direction) for f in duller if not f.alone
+    ]
+
+
 def kinds(report: Report) -> set[str]:
     return {f.kind for f in report.features if not f.alone}
 

@@ -79,3 +79,28 @@ def test_a_run_of_missing_values_is_no_run_of_a_value() -> None:
     values, missing = runs.longest(column(np.nan, 2, 2))
 
     assert (values[0], missing[0]) == (2, 3)
+
+
+def test_what_is_said_of_objects_is_known_less_exactly_where_there_are_few() -> None:
+    found = Places(
+        [reference.of_classes({"person": 60, "car": 40}), reference.of_objects([1, 2]), reference.of_scores([0.5, 0.9])]
+    )
+
+    def window(objects: int) -> np.ndarray:
+        scores = np.full(objects, 0.9, np.float32)
+        return (
+            found.count_texts(0, ["car"] * objects)
+            + found.count_number(1, np.full(360, 1, np.float32))
+            + found.count_number(2, scores)
+        )
+
+    whats = [(score.feature, score.what) for score in found.scores]
+    few, many, usual = window(4), window(400), window(100)
+    of_objects = np.array([feature != 1 for feature, _ in whats])
+
+    assert found.wider(few, 24 * usual, 24)[of_objects].tolist() == [5.0] * 4
+    assert found.wider(few, 24 * usual, 24)[~of_objects].tolist() == [1.0] * 2
+    assert found.wider(many, 24 * usual, 24).tolist() == [1.0] * 6  # never more exactly than was learnt
+    assert found.wider(few, few, 0).tolist() == [1.0] * 6
+    assert found.floor(360, few)[of_objects].min() > 0.14
+    assert found.floor(360, window(0))[~of_objects].max() < 0.01

@@ -179,8 +179,8 @@ def test_large_outputs_do_not_wait_for_their_block() -> None:
     assert len(asked) == 3
 
 
-def seen(label: str) -> Detection:
-    return Detection(0, label, 0.9, (0.0, 0.0, 1.0, 1.0))
+def seen(label: str, score: float = 0.9) -> Detection:
+    return Detection(0, label, score, (0.0, 0.0, 1.0, 1.0))
 
 
 def test_of_objects_the_classes_of_all_and_how_many_there_are_in_each_picture_are_counted() -> None:
@@ -194,3 +194,19 @@ def test_of_objects_the_classes_of_all_and_how_many_there_are_in_each_picture_ar
     counts = tallied.put[0].predictions
     assert found.of(counts, 0).tolist() == [2, 1, 0, 0]
     assert found.of(counts, 1).tolist() == [1, 0, 0, 1, 0, 0]  # none lies below what the sample had
+
+
+def test_of_objects_the_scores_of_all_are_counted_where_the_sample_told_them() -> None:
+    known = [reference.of_classes({"person": 9}), reference.of_objects([0, 1, 2]), reference.of_scores([0.3, 0.6, 0.9])]
+    found = Places(known)
+    tallied = Tallied(Reading(("x",)), predictions=found)
+
+    tallied.row(table(0, 0), seen("person", 0.3), seen("person", 0.9), seen("person", 0.95))
+    tallied.row(table(0, 0))
+    tallied.row(table(0, 0), seen("person", 0.1), seen("person", float("nan")))
+    tallied.tally.end()
+
+    counts = tallied.put[0].predictions
+    assert found.of(counts, 2).tolist() == [1, 1, 0, 1, 1, 1]  # one below, one above, one that is no number
+    assert found.of(counts, 1).sum() == 3
+    assert found.of(counts, 0).tolist() == [5, 0, 0]
