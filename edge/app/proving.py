@@ -39,17 +39,19 @@ ROOM = 3
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """`again`: it is this moment that does not suit, not the model. `note`: what could not be looked at."""
+    """`again`: it is this moment that does not suit, not the model; `untried`: and it costs none of the model's tries.
+    `note`: what could not be looked at."""
 
     reason: str = ""
     again: bool = False
+    untried: bool = False
     note: str = ""
 
 
 def limits(settings: Settings) -> Limits:
     """The gates' limits, from the flags."""
     u = settings.updates
-    return Limits(u.latency, u.memory, u.skips, u.watch_time, u.watch_samples, u.agreement)
+    return Limits(u.latency, u.memory, u.skips, u.watch_time, u.watch_samples, u.agreement, u.watch_most)
 
 
 def prove(settings: Settings, new: Path, old: Path | None) -> Proof:

@@ -24,8 +24,10 @@ from edge.app.status import Status
 from edge.app.swap import Replacement, RunningModel
 from edge.app.update_calls import FIRST_S, UpdateCalls, soon
 from edge.app.update_children import UpdateChildren
+from edge.app.update_steps import UpdateSteps
 from edge.app.update_told import UpdateTold
 from edge.app.update_trial import UpdateTrial
+from edge.app.update_watch import UpdateWatch
 from edge.errors import ConfigError
 from edge.mqtt.messages import Incoming
 from edge.mqtt.session import MqttSession
@@ -34,10 +36,8 @@ from edge.runtime.controls import Controls
 from edge.runtime.stop import Stop
 from edge.settings.settings import Settings
 from edge.telemetry.clock import SystemClock
-from edge.telemetry.metrics import Metrics
 from edge.telemetry.priority import stand_back
-from edge.updates import gates, state
-from edge.updates.gates import Seen
+from edge.updates import state
 from edge.updates.order import Answer
 from edge.updates.release import Release
 from edge.updates.state import Slot, State
@@ -60,14 +60,12 @@ class UpdateAgent:
         self._name = model
         self._given_up = self._asked = False
         self._stop, self._clock = Stop(), SystemClock()
-        self._limits = limits(settings)
-        self._metrics: Metrics | None = None
-        self._told = UpdateTold(store)
+        self._watch = UpdateWatch(limits(settings), self._clock)
         self._trial = UpdateTrial()
-        self._told.trial = self._trial.told
+        self._told = UpdateTold(store, self._trial.told, self._watch.told)
+        self._steps = UpdateSteps(store, self._told, self._clock)
         self._model: RunningModel | None = None
-        self._before, self._wanted = Seen(), ""
-        self._began_ns = self._clock.monotonic_ns()
+        self._wanted = ""
         self._calls = UpdateCalls()
         self._leaving = self._calls.leaving
         self._children = UpdateChildren(settings, store, flags, self._leaving)
@@ -85,7 +83,7 @@ class UpdateAgent:
     ) -> None:
         """Becomes a part of the service whose model it changes."""
         self._name = self._name or core.loaded.manifest.name
-        self._metrics = core.metrics
+        self._watch.counts_with(core.metrics)
         self._stop = core.stop
         self._recall()
         self._told.join(core, draft, session, status)
@@ -122,7 +120,8 @@ class UpdateAgent:
         if self._thread is not None:
             self._thread.join()
         if self._stop.failure is None and not self._given_up:
-            self._enter(state.ended(self._store.state))  # where nothing changes, nothing is written
+            # Where nothing changes, nothing is written.
+            self._steps.enter(state.ended(self._store.state, self._watch.watched))
 
     def install(self, version: str | None) -> str:
         """A person wants what waits; None: whatever it is. Why not, "" where it is begun. From any thread."""
@@ -151,17 +150,17 @@ class UpdateAgent:
 
     def _run(self) -> None:
         interval_s = self._settings.updates.interval
-        self._began_ns = self._clock.monotonic_ns()
-        due_ns, called = self._began_ns + _ns(soon(interval_s)), False
+        due_ns, called = self._clock.monotonic_ns() + _ns(soon(interval_s)), False
         while True:
             watching = self._store.state.phase == "watching"
             left_s = max(0.0, (due_ns - self._clock.monotonic_ns()) / 1e9)
             held = self._model is not None and self._model.tidy()
-            if self._calls.wait(LOOK_S if watching else min(LOOK_S, left_s) if held else left_s):
+            if self._calls.wait(min(LOOK_S, left_s) if watching or held else left_s):
                 return
             if watching:
-                self._judge((self._clock.monotonic_ns() - self._began_ns) / 1e9)
-                continue
+                self._judge()
+                if self._given_up or self._store.state.phase != "watching":
+                    continue
             if wanted := self._calls.wish():
                 self._wanted, due_ns, called = wanted, self._clock.monotonic_ns(), False
             if not called and self._calls.news():
@@ -169,28 +168,50 @@ class UpdateAgent:
                 due_ns = min(due_ns, self._clock.monotonic_ns() + _ns(soon(interval_s)))
             if self._clock.monotonic_ns() >= due_ns:
                 self.check(self._switch)
+                if watching and self._store.state.phase == "idle":
+                    continue  # it gave way to another one: now for that
                 jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
                 due_ns, called = self._clock.monotonic_ns() + _ns(interval_s * jitter), False
 
-    def _judge(self, seconds: float) -> None:
-        now, seen = self._store.state, self._seen()
-        self._told.progress(gates.watched_percent(seen, seconds, self._limits))
-        if reason := gates.watched(seen, now.baseline, self._limits):
-            log.error("the new model is given up", extra={"version": self._told.running.version, "reason": reason})
-            # Also where it cannot be written down: a start that finds `watching` and no end in order goes back, too.
-            self._given_up = not self._enter(state.refuse(now, reason, self._now()))
-            if self._given_up or not self._go_back():
-                self._restart()
-        elif gates.watched_enough(seen, seconds, self._limits) and self._enter(state.confirms(now, self._now())):
-            log.info(
-                "the new model is confirmed", extra={"version": self._told.running.version, "samples": seen.samples}
-            )
-            self._sweep()
+    def _judge(self) -> None:
+        now, watch, noted = self._store.state, self._watch, self._watch.note
+        percent, reason = watch.look(now.baseline)
+        self._told.progress(percent)
+        version = self._told.running.version
+        if reason:
+            log.error("the new model is given up", extra={"version": version, "reason": reason})
+            self._leave_watch(state.refuse(now, reason, self._steps.now()))
+        elif watch.enough and self._steps.enter(state.confirms(now, self._steps.now(), watch.ended)):
+            note = {"note": watch.ended} if watch.ended else {}
+            log.info("the new model is confirmed", extra={"version": version, "samples": watch.seen.samples, **note})
+            self._steps.sweep()
+        elif watch.note and not noted:
+            log.info("the new model is watched on", extra={"version": version, "reason": watch.note})
+            self._told.tell()
 
-    def _seen(self) -> Seen:
-        if self._metrics is None:
-            return Seen()
-        return Seen.counted(self._metrics.snapshot()).since(self._before)
+    def _leave_watch(self, new: State) -> None:
+        # Also where it cannot be written down: a start that finds `watching` and no end in order goes back, too.
+        self._given_up = not self._steps.enter(new)
+        if self._given_up or not self._go_back():
+            self._restart()
+
+    def _while_watched(self, release: Release | None) -> None:
+        """What the repository has for this device while a model is watched. One that is no longer offered gives way,
+        whoever decides; a newer one waits for the person where one decides."""
+        now = self._store.state
+        if now.candidate is None or (release is not None and release.sha256 == now.candidate.sha256):
+            if self._told.waiting is not None:
+                self._told.offered(None)
+            return
+        confirmed = now.confirmed.sha256 if now.confirmed is not None else ""
+        if release is not None and release.sha256 != confirmed and not self._may(release):
+            self._told.offered(release, waits=True)
+            return
+        self._told.offered(None)
+        other = "it is no longer offered" if release is None else f"version {release.version} is offered in its place"
+        reason = f"version {now.candidate.version} was watched when {other}"
+        log.warning("the model that is watched gives way", extra={"reason": reason})
+        self._leave_watch(state.gives_way(now, reason, self._steps.now()))
 
     def _restart(self) -> None:
         self._calls.leave()
@@ -208,29 +229,32 @@ class UpdateAgent:
                 new.drop()
             raise
         log.info("switching", extra={"from": self._told.running.version, "to": slot.version})
-        if new is None or not self._enter(state.begin(self._store.state, self._now()), say=False):
+        if new is None or not self._steps.enter(state.begin(self._store.state, self._steps.now()), say=False):
             self._restart()
             return
         self._swap(new)
 
     def _passes(self, slot: Slot, new: Replacement | None) -> bool:
         """True in `switching`, False where it is refused or the service ends. Raises OSError."""
-        if new is not None and not self._leaving.is_set() and (found := self._try(new)).reason:
+        if not self._leaving.is_set() and (found := self._try(new)).reason:
             self._fails(slot, found)
             return False
         if self._leaving.is_set():
             return False  # in `proving` or `trial`, which the next start takes for interrupted
-        version, baseline = self._told.running.version, self._seen().baseline()
-        self._go(state.switches(self._store.state, version, baseline, self._now()))
+        version, baseline = self._told.running.version, self._watch.seen.baseline()
+        self._steps.go(state.switches(self._store.state, version, baseline, self._steps.now()))
         return True
 
-    def _try(self, new: Replacement) -> Proof:
+    def _try(self, new: Replacement | None) -> Proof:
         """What live samples say of it; nothing where none come to try it on. Raises OSError."""
         assert self._model is not None
-        if reason := self._trial.hindrance(self._model.core, new.core):
-            log.info("the new model is not tried on live samples", extra={"reason": reason})
-            return Proof()
-        self._go(state.on_trial(self._store.state, self._now()))
+        if reason := self._trial.hindrance(self._model.core, new.core if new is not None else None):
+            found = self._trial.left_out(self._settings, reason)
+            if new is not None and found.reason:
+                new.drop()
+            return found
+        assert new is not None
+        self._steps.go(state.on_trial(self._store.state, self._steps.now()))
         return self._trial.run(self._model.core, new, self._leaving, self._told.progress)
 
     def _go_back(self) -> bool:
@@ -244,7 +268,7 @@ class UpdateAgent:
         if new is None:
             return False
         self._swap(new)
-        self._sweep()
+        self._steps.sweep()
         return True
 
     def _swap(self, new: Replacement) -> None:
@@ -261,9 +285,7 @@ class UpdateAgent:
             if slot is not None and slot.sha256 == loaded.sha256:
                 version = slot.version  # as the repository calls it: edge-fleet waits for that
         self._told.running = Slot(loaded.sha256, version, loaded.path.suffix)
-        self._began_ns = self._clock.monotonic_ns()
-        self._before = Seen()
-        self._before = self._seen()
+        self._watch.begin(now.watched if now.phase == "watching" else None)
 
     # --- a check ------------------------------------------------------------------------------------
 
@@ -277,6 +299,10 @@ class UpdateAgent:
             self._told.trouble(f"{answer.fault}: {answer.reason}")
             return answer
         new = answer.release
+        if self._store.state.phase == "watching":
+            self._told.trouble("")
+            self._while_watched(new)
+            return answer
         if new is None or new.sha256 == self._told.running.sha256:
             self._told.trouble("")
             self._told.offered(None)
@@ -292,8 +318,8 @@ class UpdateAgent:
             try:
                 self._take(new, use)
             except OSError as exc:  # a full disk refuses the update, not the service
-                self._later(f"{self._store.folder}: {exc.strerror or exc}")
-            self._sweep()
+                self._steps.later(f"{self._store.folder}: {exc.strerror or exc}")
+            self._steps.sweep()
         return answer
 
     def _may(self, release: Release) -> bool:
@@ -307,7 +333,7 @@ class UpdateAgent:
         log.info("a new model is there", extra={"version": release.version, "bytes": release.length})
         store = self._store
         self._trial.forget()
-        self._go(replace(state.found(store.state, slot, self._now()), name=self._name))
+        self._steps.go(replace(state.found(store.state, slot, self._steps.now()), name=self._name))
         staged: Path | None = None
         if not store.holds(slot):
             try:
@@ -317,14 +343,14 @@ class UpdateAgent:
             if self._leaving.is_set():
                 return  # in `downloading`, which the next start takes for interrupted; what has come is kept
             if answer.fault is not None or answer.staged is None:
-                self._later(answer.reason or "no longer offered")
+                self._steps.later(answer.reason or "no longer offered")
                 return
             staged = answer.staged
-        self._go(state.downloaded(store.state, self._now()))
+        self._steps.go(state.downloaded(store.state, self._steps.now()))
         if staged is not None and not store.install(staged, slot):
-            self._later("the file is not the one that was signed")
+            self._steps.later("the file is not the one that was signed")
             return
-        self._go(state.proves(store.state, self._now()))
+        self._steps.go(state.proves(store.state, self._steps.now()))
         old = self._model.core.loaded.path if self._model is not None else None
         proof = self._children.prove(store.path(slot), old)
         if self._leaving.is_set():
@@ -339,45 +365,10 @@ class UpdateAgent:
     def _fails(self, slot: Slot, proof: Proof) -> None:
         """It does not stand a gate: for good, or for now."""
         if proof.again:
-            self._later(proof.reason)
+            self._steps.later(proof.reason, untried=proof.untried)
             return
         log.error("the new model is refused", extra={"version": slot.version, "reason": proof.reason})
-        self._go(state.refuse(self._store.state, proof.reason, self._now()))
-
-    # --- states -------------------------------------------------------------------------------------
-
-    def _go(self, new: State, *, say: bool = True) -> None:
-        """Raises OSError where it cannot be written down: then it is not entered."""
-        self._store.enter(new)
-        if say:
-            self._told.tell()
-
-    def _enter(self, new: State, *, say: bool = True) -> bool:
-        """As `_go`; False, said in the log, where it cannot be written down."""
-        try:
-            self._go(new, say=say)
-        except OSError as exc:
-            log.error("state of the updates is not kept", extra={"reason": exc.strerror or str(exc)})
-            return False
-        return True
-
-    def _later(self, reason: str) -> None:
-        if self._store.state.phase not in state.UNPROVEN:
-            self._told.trouble(reason)
-            return
-        log.warning("update put off", extra={"reason": reason})
-        new = state.later(self._store.state, reason, self._now())
-        if not self._enter(new):
-            self._store.state = new  # what the next start would make of what is on the disk
-
-    def _sweep(self) -> None:
-        try:
-            self._store.sweep()
-        except OSError as exc:
-            log.warning("old models are not removed", extra={"reason": exc.strerror or str(exc)})
-
-    def _now(self) -> float:
-        return self._clock.time_ns() / 1e9
+        self._steps.go(state.refuse(self._store.state, proof.reason, self._steps.now()))
 
     # --- the first model ----------------------------------------------------------------------------
 
@@ -388,7 +379,7 @@ class UpdateAgent:
         gc.enable()  # the start goes without, and this may take days
         wait_s = 5.0
         while self._store.state.confirmed is None:
-            answer = self.check(lambda _: self._go(state.adopts(self._store.state, self._now())))
+            answer = self.check(lambda _: self._steps.go(state.adopts(self._store.state, self._steps.now())))
             if answer.fault == "setup":
                 raise ConfigError(answer.reason)
             if self._store.state.confirmed is not None or self._leaving.wait(wait_s):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from edge.app.core import Core, Draft
 from edge.app.status import Status
@@ -18,6 +18,8 @@ from edge.updates.store import UpdateStore
 
 log = logging.getLogger("edge.updates")
 
+Figures: TypeAlias = Callable[[], dict[str, Any] | None]
+
 STEP = 20
 """Hundredths from one word of it to the next."""
 NOTES_MOST = 255
@@ -28,7 +30,8 @@ class UpdateTold:
     """`births` and `told` are for any thread: states are values. The rest belongs to the thread of the updates, and to
     the main thread before that runs."""
 
-    def __init__(self, store: UpdateStore) -> None:
+    def __init__(self, store: UpdateStore, trial: Figures = lambda: None, watch: Figures = lambda: None) -> None:
+        """`trial` and `watch` say how these stand."""
         self.running = Slot("", "")
         self.freshness = ""
         self.waiting: Release | None = None
@@ -39,7 +42,7 @@ class UpdateTold:
         self._percent: int | None = None
         self._topic = ""
         self._post: Callable[[bool], None] = lambda _: None
-        self.trial: Callable[[], dict[str, Any] | None] = lambda: None
+        self._trial, self._watch = trial, watch
 
     def join(self, core: Core, draft: Draft, session: MqttSession | None, status: Status) -> None:
         """Becomes a part of the service that is told of."""
@@ -75,7 +78,8 @@ class UpdateTold:
             "notes": self._notes[:NOTES_MOST] if latest is not None else "",
             "reason": now.reason or self._trouble,
             "since": timestamp(int(now.since * 1e9)) if now.since else "",
-            "trial": self.trial(),
+            "trial": self._trial(),
+            "watch": self._watch() if now.phase == "watching" else None,
             "running": {"version": self.running.version, "sha256": self.running.sha256},
             "freshness": self.freshness,
         }

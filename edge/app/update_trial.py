@@ -23,6 +23,7 @@ from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
 from edge.runtime.controls import Controls
+from edge.settings.settings import Settings
 from edge.telemetry import memory
 from edge.updates import gates
 from edge.updates.gates import Tried
@@ -77,12 +78,33 @@ class UpdateTrial:
         """Another version is on its way: what was told is of none that is named from now on."""
         self._told = None
 
-    def hindrance(self, old: Core, new: Core) -> str:
-        """Why the two cannot be compared on what comes, or it is not asked for; "" where they can."""
-        before, after = (core.loaded.manifest.task for core in (old, new))
+    def hindrance(self, old: Core, new: Core | None) -> str:
+        """Why the two cannot be compared on what comes, or it is not asked for; "" where they can. `new` None: it is
+        not loaded beside the one that runs."""
         if not self._fed:
-            return "--trial-time 0" if not new.settings.drift.trial_time else "nothing comes that both could be given"
+            return "--trial-time 0" if not old.settings.drift.trial_time else "nothing comes that both could be given"
+        if new is None:
+            return "the process begins anew for the switch"
+        before, after = (core.loaded.manifest.task for core in (old, new))
         return "" if before == after else f"it does {after}, the model that runs {before}"
+
+    def left_out(self, settings: Settings, reason: str) -> Proof:
+        """What comes of it where there is a hindrance: where agreement is asked for it does not go on without."""
+        log.info("the new model is not tried on live samples", extra={"reason": reason})
+        self._told = {"samples": 0, "note": f"not tried: {reason}"}
+        return _without_verdict(f"it was not tried on live samples ({reason})", proving.limits(settings))
+
+    def _note(self, report: Report, settings: Settings) -> str:
+        """What it could not say, for want of samples."""
+        if report.samples >= gates.FEWEST or report.verdict.word == "broken":
+            return ""
+        wanted = settings.drift.trial_samples
+        if report.samples >= wanted:
+            said = f"--trial-samples {wanted}"
+        else:
+            came = "no sample" if not report.samples else f"{report.samples} of {wanted} samples"
+            said = f"{came} came within --trial-time {settings.drift.trial_time:g} s"
+        return f"{said}: of fewer than {gates.FEWEST} it cannot be said how far they agree"
 
     def run(
         self, old: Core, other: Replacement, leaving: threading.Event, progress: Callable[[int | None], None]
@@ -111,7 +133,7 @@ class UpdateTrial:
         finally:
             ended = trial.stop()
             report = trial.report()
-            self._told, self._trial = _told(report), None
+            self._told, self._trial = _told(report, self._note(report, settings)), None
             progress(None)
         if leaving.is_set():
             return Proof()
@@ -119,9 +141,18 @@ class UpdateTrial:
         if not ended:  # nor is it closed: it is still at work
             return Proof("it did not come to an end with a live sample that it was tried on")
         proof = _judged(report, proving.limits(settings), trial.skip_reason, short=trial.lacked_memory)
+        if not proof.reason and (note := self._told["note"]):
+            proof = _without_verdict(note, proving.limits(settings))
         if proof.reason:
             other.drop()
         return proof
+
+
+def _without_verdict(note: str, limits: gates.Limits) -> Proof:
+    """Nobody can say how far the two agree. That is no fault of the model, and no reason to take one that may not."""
+    if not limits.agreement:
+        return Proof()
+    return Proof(f"{note}, and --updates-agreement {limits.agreement:g} asks for that", again=True, untried=True)
 
 
 def _judged(report: Report, limits: gates.Limits, why: str, *, short: bool) -> Proof:
@@ -142,9 +173,10 @@ def _over(report: Report, limits: Limits) -> bool:
     return report.verdict.word == "broken" or report.samples >= limits.samples
 
 
-def _told(report: Report) -> dict[str, Any]:
+def _told(report: Report, note: str = "") -> dict[str, Any]:
+    """`note`: what it could not say, in words."""
     said: dict[str, Any] = msgspec.to_builtins(report)
-    return {name: value for name, value in said.items() if name not in ("model", "trial", "verdict")}
+    return {n: value for n, value in said.items() if n not in ("model", "trial", "verdict")} | {"note": note}
 
 
 def _log(told: Mapping[str, Any]) -> None:

@@ -134,7 +134,7 @@ def _require_trial(settings: Settings) -> None:
                 f"samples says nothing, so nothing would be refused; say --trial-samples {FEWEST} or more"
             )
         log.warning(
-            "the trial of a new model refuses none for what it skips: too few samples",
+            "the trial of a new model cannot say how far it agrees with the one that runs: too few samples",
             extra={"--trial-samples": samples, "at least": FEWEST},
         )
 

@@ -344,6 +344,11 @@ class UpdateSettings(Struct, frozen=True):
     watch_samples: Annotated[
         int, Flag("samples that it is watched for, at least", parsers.count, "N", name="updates-watch-samples")
     ] = 200
+    watch_most: Annotated[
+        float,
+        Flag("seconds after which 20 samples are enough, however few of --updates-watch-samples came", parsers.seconds,
+             "S", name="updates-watch-most"),
+    ] = 7 * 86400.0  # fmt: skip
 
 
 class ProcessSettings(Struct, frozen=True):

@@ -54,6 +54,15 @@ class Seen(msgspec.Struct, frozen=True):
             self.timed - before.timed,
         )
 
+    def plus(self, more: Seen) -> Seen:
+        """With what was seen of it in another life of the process."""
+        return Seen(
+            self.results + more.results,
+            self.skipped + more.skipped,
+            self.infer_ms + more.infer_ms,
+            self.timed + more.timed,
+        )
+
     def baseline(self) -> Baseline | None:
         """None where it has seen too little to be compared with."""
         if self.results < FEWEST:
@@ -74,7 +83,7 @@ class Tried(msgspec.Struct, frozen=True):
 
 class Limits(msgspec.Struct, frozen=True):
     """As the flags `--updates-...` say them. `agreement`: the least share of a trial's samples that both answer alike,
-    0: any."""
+    0: any. `watch_most_s`: of so long a watch `FEWEST` samples are enough."""
 
     latency: float = 1.5
     memory: int = 32 * MB
@@ -82,6 +91,7 @@ class Limits(msgspec.Struct, frozen=True):
     watch_time_s: float = 600.0
     watch_samples: int = 200
     agreement: float = 0.0
+    watch_most_s: float = 7 * 86400.0
 
 
 def memory(left: int | None, limits: Limits) -> str:
@@ -106,15 +116,16 @@ def latency(new_ms: Sequence[float], old_ms: Sequence[float], limits: Limits) ->
 
 
 def tried(found: Tried, limits: Limits) -> str:
-    """On live samples, before the switch. Latency is no gate here: a trial runs in what time is left over."""
-    if found.samples < FEWEST:
+    """On live samples, before the switch. Latency is no gate here: a trial runs in what time is left over. Both were
+    given the very same samples, so what the new one alone skips tells of few of them, too; a share needs `FEWEST`."""
+    if not found.samples:
         return ""
     if _too_many(found.skipped, found.samples, found.skipped_before / found.samples, limits):
         return (
             f"it skips {found.skipped} of {found.samples} live samples, the model that runs {found.skipped_before}; "
             f"--updates-skips allows {limits.skips:.1%} more" + (f"; of one it says: {found.why}" if found.why else "")
         )
-    if found.agreement < limits.agreement:
+    if found.samples >= FEWEST and found.agreement < limits.agreement:
         return (
             f"it agrees with the model that runs on {found.agreement:.1%} of {found.samples} live "
             f"samples, --updates-agreement wants {limits.agreement:.1%}"
@@ -129,8 +140,8 @@ def _too_many(skipped: int, samples: int, before: float, limits: Limits) -> bool
 
 
 def watched(seen: Seen, before: Baseline | None, limits: Limits) -> str:
-    """After the switch. Judged from the first samples on."""
-    if seen.samples < FEWEST:
+    """After the switch. Judged from `FEWEST` samples on, or from all that a shorter watch waits for."""
+    if seen.samples < max(1, min(FEWEST, limits.watch_samples)):
         return ""
     old = before.skipped if before is not None else 0.0
     if _too_many(seen.skipped, seen.samples, old, limits):
@@ -150,13 +161,18 @@ def watched(seen: Seen, before: Baseline | None, limits: Limits) -> str:
 
 def watched_percent(seen: Seen, seconds: float, limits: Limits) -> int:
     """How much of the watch is over."""
-    parts = (
-        seconds / (limits.watch_time_s or seconds or 1),
-        seen.samples / (limits.watch_samples or seen.samples or 1),
-    )
-    return int(100 * min(1.0, *parts))
+    time = _part(seconds, limits.watch_time_s)
+    long = min(_part(seconds, limits.watch_most_s), _part(seen.samples, FEWEST))
+    return int(100 * min(1.0, time, max(_part(seen.samples, limits.watch_samples), long)))
+
+
+def _part(done: float, of: float) -> float:
+    return done / of if of else 1.0
 
 
 def watched_enough(seen: Seen, seconds: float, limits: Limits) -> bool:
-    """A device that sees nothing goes on watching: silence is no proof."""
-    return seconds >= limits.watch_time_s and seen.samples >= limits.watch_samples
+    """A device that sees nothing goes on watching: silence is no proof. One that sees little needs `FEWEST` samples,
+    in `watch_most_s`."""
+    if seconds < limits.watch_time_s:
+        return False
+    return seen.samples >= limits.watch_samples or (seconds >= limits.watch_most_s and seen.samples >= FEWEST)

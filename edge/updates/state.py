@@ -2,7 +2,8 @@
 
     idle -> downloading -> verifying -> proving -> trial -> switching -> watching -> confirmed
                  |             |           |         |                      |
-                 '-------------'-----------'---------'-> idle (later)       '-> rolled-back (that version never again)
+                 '-------------'-----------'---------'-> idle (later)       '-> rolled-back (that version never again),
+                                                                                or idle (another one is offered)
 
 A trial is left out where nothing comes that it could be tried on (`proving` -> `switching`); what fails a gate before
 the switch is `rolled-back`, too.
@@ -47,6 +48,16 @@ class Baseline(msgspec.Struct, frozen=True):
     infer_ms: float
 
 
+class Watched(msgspec.Struct, frozen=True):
+    """What the candidate has done in lives of the process that ended in order, as `gates.Seen`, and for how long."""
+
+    seconds: float
+    results: int
+    skipped: int
+    infer_ms: float
+    timed: int
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """`confirmed` None: the file that `--model` names. `since`: seconds since 1970.
 
@@ -66,6 +77,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     since: float = 0.0
     clean: bool = False
     baseline: Baseline | None = None
+    watched: Watched | None = None
     before: str = ""
     """The version that ran before the switch, while the new one is watched."""
     name: str = ""
@@ -139,22 +151,35 @@ def begin(state: State, now: float, *, excused: bool = False) -> State:
     return state
 
 
-def ended(state: State) -> State:
-    """The process ends in order: if it watches, the next one goes on with that; if a model is being proven or tried,
-    that was no try of it."""
+def ended(state: State, watched: Watched | None = None) -> State:
+    """The process ends in order: if it watches, the next one goes on with that, and with what was seen (`watched`); if
+    a model is being proven or tried, that was no try of it."""
     if state.phase in ("proving", "trial"):
         return replace(state, tries=max(0, state.tries - 1))
-    return replace(state, clean=True) if state.phase == "watching" else state
+    return replace(state, clean=True, watched=watched or state.watched) if state.phase == "watching" else state
 
 
-def confirms(state: State, now: float) -> State:
-    """The watch has seen enough, and nothing wrong."""
-    new = _step(state, ("watching",), "confirmed", now)
-    return replace(new, confirmed=state.candidate, candidate=None, tries=0, tried="", baseline=None, clean=False)
+def confirms(state: State, now: float, reason: str = "") -> State:
+    """The watch has seen enough, and nothing wrong. `reason`: what is to be known of that."""
+    new = _step(state, ("watching",), "confirmed", now, reason)
+    return _no_candidate(replace(new, confirmed=state.candidate))
 
 
-def later(state: State, reason: str, now: float) -> State:
-    """Nothing is wrong with the version: it is tried again at a later check, unless its tries are used up."""
+def gives_way(state: State, reason: str, now: float) -> State:
+    """Nothing is wrong with the version that is watched, but the channel holds another one for this device: back on the
+    confirmed model, from which every step begins."""
+    return _no_candidate(_step(state, ("watching",), "idle", now, reason))
+
+
+def _no_candidate(state: State) -> State:
+    return replace(state, candidate=None, tries=0, tried="", baseline=None, watched=None, clean=False)
+
+
+def later(state: State, reason: str, now: float, *, untried: bool = False) -> State:
+    """Nothing is wrong with the version: it is tried again at a later check, unless its tries are used up. `untried`:
+    this was none."""
+    if untried:
+        state = replace(state, tries=max(0, state.tries - 1))
     if state.tries >= TRIES:
         return refuse(state, f"{reason}; tried {state.tries} times", now)
     new = _step(state, UNPROVEN, "idle", now, reason)
@@ -166,12 +191,7 @@ def refuse(state: State, reason: str, now: float) -> State:
     bad, version = (state.candidate.sha256, state.candidate.version) if state.candidate is not None else ("", "")
     new = _step(state, (*UNPROVEN, "switching", "watching"), "rolled-back", now, reason)
     return replace(
-        new,
-        candidate=None,
-        baseline=None,
-        clean=False,
-        tries=0,
-        tried="",
+        _no_candidate(new),
         gone_back_from=version,
         refused=(*(sha for sha in state.refused if sha != bad), bad)[-REFUSED_MOST:],
     )
@@ -181,4 +201,4 @@ def _back(state: State, reason: str, now: float) -> State:
     if state.tries >= TRIES:
         return refuse(state, f"{reason}, {state.tries} times", now)
     new = _step(state, ("watching",), "idle", now, f"{reason}; it is tried again ({state.tries} of {TRIES})")
-    return replace(new, candidate=None, baseline=None)
+    return replace(new, candidate=None, baseline=None, watched=None)

@@ -219,6 +219,46 @@ def test_where_nothing_comes_it_goes_on_when_the_time_is_over(device):
     assert (one.trial.told()["samples"], one.trial.told()["agreement"]) == (0, None)
 
 
+def test_what_too_few_samples_came_for_is_told_in_words(device):
+    one = device("--trial-time", "0.2")
+    one.run()
+    nothing = one.trial.told()["note"]
+    enough = device()
+    enough.run({"a": 1, "b": 2})
+
+    assert nothing == (
+        "no sample came within --trial-time 0.2 s: of fewer than 20 it cannot be said how far they agree"
+    )
+    assert enough.trial.told()["note"] == ""
+
+
+def test_where_agreement_is_asked_for_and_too_few_samples_came_it_is_put_off_and_that_is_no_try(device):
+    one = device("--trial-time", "0.2", "--updates-agreement", "0.9")
+    proof = one.proof()
+
+    assert proof.reason.startswith("no sample came within --trial-time 0.2 s")
+    assert proof.reason.endswith("and --updates-agreement 0.9 asks for that")
+    assert (proof.again, proof.untried) == (True, True)
+    with pytest.raises(SampleError, match="was closed"):
+        one.new.loaded.engine.infer({"row": np.ones((1, 2), np.float32)})
+
+
+def test_where_agreement_is_asked_for_and_there_is_no_trial_it_does_not_go_on_without(device):
+    one, other = device("--updates-agreement", "0.9"), device()
+    proof = one.trial.left_out(one.settings, "it does detect, the model that runs regress")
+
+    assert "it does detect" in proof.reason
+    assert (proof.again, proof.untried) == (True, True)
+    assert one.trial.told() == {"samples": 0, "note": "not tried: it does detect, the model that runs regress"}
+    assert other.trial.left_out(other.settings, "--trial-time 0") == Proof()
+
+
+def test_of_few_samples_it_is_refused_for_what_it_alone_skips(device):
+    reason = device("--trial-samples", "5", features=("a", "b", "c")).run({"a": 1, "b": 2})
+
+    assert "live samples, the model that runs 0" in reason
+
+
 def test_it_ends_with_the_service(device):
     one = device()
     one.leaving.set()

@@ -134,6 +134,56 @@ def test_a_model_that_skips_what_comes_is_refused_on_live_samples_before_it_make
     assert of_next == [None] * len(of_next)  # what was seen of version 2 is none of its
 
 
+def test_a_version_that_is_withdrawn_while_it_is_watched_gives_way_and_is_not_refused(field):
+    """Nothing comes, so it is watched for ever: what is offered is heard of all the same."""
+    field.start()
+    field.wait_for(state("idle"), "the service runs")
+    field.offer("2", factor=10.0)
+    field.wait_for(lambda s: state("watching")(s) and runs("2")(s), "version 2 is watched")
+    field.fleet.repository.withdraw("m", "stable", "2")
+    said = field.wait_for(lambda s: state("idle")(s) and runs("1")(s) and s["reason"], "version 1 runs again")
+    field.send()
+
+    assert said["reason"] == "version 2 was watched when version 1 is offered in its place"
+    assert said["trial"]["note"].startswith("no sample came within --trial-time 0.5 s")
+    assert field.client.wait_for("result")[0]["model"]["version"] == "1"
+    field.offer("2", factor=10.0)
+    field.wait_for(lambda s: state("watching")(s) and runs("2")(s), "it is tried again once it is offered again")
+
+
+def test_a_newer_version_takes_the_place_of_one_that_is_watched_or_waits_for_the_person(field):
+    field.start("--updates-manual", "--commands")
+    field.wait_for(state("idle"), "the service runs")
+    for version in ("2", "3"):
+        field.offer(version, factor=float(version))
+        field.wait_for(lambda s, v=version: s["waiting"], f"version {version} waits")
+        until(lambda: field.client.of("update")[-1]["waiting"], "it is what waits now")
+        assert not any(runs(version)(said) for said in field.client.of("update"))
+        field.sender.publish("edge/d/m/set", {"command": "install", "value": version})
+        said = field.wait_for(lambda s, v=version: state("watching")(s) and runs(v)(s), f"version {version} is watched")
+        assert (said["from"], said["to"]) == ("1", version)
+
+
+def test_a_watch_that_few_samples_come_to_says_so_and_goes_on_over_an_end_in_order(field):
+    few = ("--updates-watch-time", "0", "--updates-watch-samples", "6", "--trial-time", "0")
+    field.start(*few)
+    field.wait_for(state("idle"), "the service runs")
+    field.offer("2", factor=10.0)
+    field.wait_for(lambda s: state("watching")(s) and runs("2")(s), "version 2 is watched")
+    said = field.wait_for(lambda s: bool((s["watch"] or {}).get("note")), "it says how few came")
+    for _ in range(3):
+        field.send()
+    field.client.wait_for("result", 3)
+    until(lambda: field.service.stop() == 0, "it ends in order")
+    field.start(*few)
+    until(lambda: len(field.client.of("update")) and state("watching")(field.client.of("update")[-1]), "it watches on")
+    for _ in range(3):
+        field.send()
+    field.wait_for(lambda s: state("confirmed")(s) and runs("2")(s), "three and three are six")
+
+    assert said["watch"]["note"] == "0 of 6 samples came so far (--updates-watch-samples)"
+
+
 def test_a_process_that_is_killed_while_it_watches_comes_back_on_the_confirmed_model(field):
     field.start()  # ten minutes of watching
     field.wait_for(state("idle"), "the service runs")

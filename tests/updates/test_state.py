@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from edge.storage import atomic
 from edge.updates import state
-from edge.updates.state import TRIES, Slot, State, WrongStepError
+from edge.updates.state import TRIES, Slot, State, Watched, WrongStepError
 from edge.updates.store import UpdateStore
 
 MEMORY = Path("/dev/shm")
@@ -49,6 +49,32 @@ def test_a_start_after_an_end_in_order_goes_on_watching():
     at = state.begin(state.ended(watching()), 6.0)
 
     assert (at.phase, at.running, at.clean) == ("watching", NEW, False)
+
+
+def test_what_was_seen_in_lives_that_ended_in_order_counts_and_nothing_of_it_in_another_watch():
+    seen = Watched(60.0, 5, 0, 1.0, 5)
+    twice = state.ended(state.begin(state.ended(watching(), seen), 6.0))
+
+    assert state.begin(twice, 7.0).watched == seen
+    for end in (state.confirms(twice, 7.0), state.refuse(twice, "slow", 7.0), state.gives_way(twice, "gone", 7.0),
+                state.begin(state.begin(twice, 7.0), 8.0)):  # fmt: skip
+        assert (end.watched, end.clean) == (None, False)
+
+
+def test_a_watched_model_that_gives_way_to_another_one_is_not_refused_and_has_its_tries_again():
+    at = state.gives_way(watching(tries=1, tried=NEW.sha256), "3 is offered", 6.0)
+
+    assert (at.phase, at.running, at.refused, at.tries, at.reason) == ("idle", OLD, (), 0, "3 is offered")
+    assert state.found(at, NEW, 7.0).candidate == NEW
+
+
+def test_a_trial_without_samples_is_no_try_however_often():
+    at = State(confirmed=OLD)
+    for _ in range(TRIES + 1):
+        at = state.proves(state.downloaded(state.found(at, NEW, 1.0), 1.0), 1.0)
+        at = state.later(state.on_trial(at, 1.0), "no sample came", 1.0, untried=True)
+
+    assert (at.phase, at.refused, at.tries, at.reason) == ("idle", (), 0, "no sample came")
 
 
 def test_a_death_that_something_else_is_to_blame_for_goes_on_watching():
@@ -250,6 +276,16 @@ class Device(RuleBasedStateMachine):
         )
         if self.store.state.confirmed == candidate:
             self.proven.add(candidate.sha256)
+        self.store.sweep()
+
+    @precondition(lambda self: self.phase == "watching")
+    @rule()
+    def another_one_is_offered_meanwhile(self) -> None:
+        watched, before = self.store.state.candidate, self.store.state.confirmed
+        self._do(lambda at: state.gives_way(at, "gone", 0.0))
+        if self.phase == "idle":
+            self.starts[watched.sha256] = 0
+            assert self.store.state.running == before
         self.store.sweep()
 
     @invariant()
