@@ -33,8 +33,8 @@ def make_client(options: MqttOptions, choice: ProtocolChoice, session: int) -> C
     if session == 1:
         known = ", ".join(f"{version}x" for version in fastpath.KNOWN)
         log.warning(
-            "the installed paho-mqtt is not known here: it is used by its public interface, which is slower, and holds an "
-            "input in memory as a whole before its size is looked at (--max-input)",
+            "the installed paho-mqtt is not known here: it is used by its public interface, which is slower, and holds "
+            "an input in memory as a whole before its size is looked at (--max-input)",
             extra={"installed": fastpath.INSTALLED, "known": known},
         )
     return Client(options, choice, session)

@@ -247,7 +247,7 @@ class CrashMarks:
             make_folder(self._state_dir)
             atomic.write(self._note_file, note)
         except OSError as exc:
-            text = "where shared memory ends with the process, an input that kills it will do so again"
+            text = "in a container it may be forgotten which input killed the process, and that one does so again"
             log.info(text, extra={"file": str(self._note_file), "reason": str(exc)})
 
     def _map(self, note: Note | None, *, alone: bool) -> mmap.mmap:

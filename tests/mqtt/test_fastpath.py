@@ -154,7 +154,9 @@ def test_more_properties_than_anybody_asks_for_are_no_reply_of_a_message_that_is
     assert (message.mid, message.unkept, message.response_topic) == (7, whole, None)
 
 
-def test_a_small_payload_behind_properties_that_make_the_message_too_large_is_told_by_the_size_of_the_whole(fast_client):
+def test_a_small_payload_behind_properties_that_make_the_message_too_large_is_told_by_the_size_of_the_whole(
+    fast_client,
+):
     client, peer = fast_client
     many = (b"\x26\0\1a" + b"\xff\xff" + b"x" * 65_535) * 20
     sending = threading.Thread(target=peer.sendall, args=(packet(b"{}", many, 7),))
