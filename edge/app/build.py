@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import structs
 
-from edge.app import build_run, connecting, core, endpoint, joined
+from edge.app import build_run, connecting, core, endpoint, inputs, joined
 from edge.app.core import Draft, Shared
 from edge.app.loading import Loaded
 from edge.app.run import Made, Run, end
 from edge.app.service import App, HangLog
 from edge.delivery.outbox import Outbox
+from edge.mqtt.shelf import Shelf
 from edge.mqtt.topics import Topics
 from edge.runtime.stop import Stop
 from edge.settings import runs
@@ -83,15 +85,19 @@ def _run(shared: Shared, opened: Opened, updates: UpdateAgent | None) -> Run:
     base = Topics(f"{topics.prefix}/{topics.device}/{opened.name}")
     stop = shared.stop.of_run() if shared.names else shared.stop
     outboxes: list[Outbox] = []  # filled below: what reports them is made before them
+    shelf: Shelf | None = None
     made: Made | Exception
     try:
         if isinstance(opened.loaded, Exception):
             raise opened.loaded
-        made = build_run.made(shared, core.of_run(shared, opened.settings, opened.loaded, stop), outboxes, updates)
+        own = core.of_run(shared, opened.settings, opened.loaded, stop)
+        shelf = inputs.shelf(shared, own.settings, opened.name, own.metrics)
+        made = build_run.made(shared, structs.replace(own, shelf=shelf), outboxes, updates)
     except Exception as exc:  # also a bug, of a plug-in: it is told by what looks after the runs
         if not shared.names:
             raise
         end(outboxes)
+        inputs.keep(shared, opened.settings, base, shelf)
         made = exc
     run = Run(opened.name, base, stop, made)
     if run.error is not None and shared.server is not None:

@@ -21,6 +21,7 @@ from edge.data.sample import Sample
 from edge.data.tensor import Array
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
+from edge.mqtt.shelf import Shelf
 from edge.mqtt.topics import Topics
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.stages import NO_STAGES, Stages
@@ -73,6 +74,8 @@ class Core(msgspec.Struct, frozen=True):
     look: Callable[[Array], Array | None] | None = None
     """What is shown the pictures that the pipelines decode."""
     runs: tuple[str, ...] = ()
+    shelf: Shelf | None = None
+    """Where inputs over MQTT wait that this run does not take in time."""
 
     @property
     def topics(self) -> Topics:

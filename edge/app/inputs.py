@@ -1,25 +1,43 @@
-"""The connection on which a run's inputs come: the process's, or of several runs one of its own.
+"""The connection on which a run's inputs come: of several runs each has one of its own, or they share the process's.
 
 MQTT has acknowledgements go in the order of the messages [MQTT-4.6.0], and a broker sends only so many that have none.
 So over one connection a run that is slow, paused or at its end would hold up the inputs of the others. Over its own it
 holds up itself alone, and what it has not acknowledged when it ends stays with the broker until it begins again. Its
 client id is that of a process with this run alone: what waits there finds it wherever it runs. So is its will: the
 broker says `offline` for a run whose inputs nobody hears.
+
+Where a broker allows one connection, they share it, and each has a shelf on disk (`mqtt/shelf.py`): what it does not
+take in time waits there, also for one that has ended, or cannot begin.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import threading
 from collections.abc import Sequence
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from edge.app import connecting
-from edge.app.core import Core, Draft
+from edge.app.core import Core, Draft, Shared
+from edge.delivery.guarded_spool import GuardedSpool
+from edge.delivery.options import OutboxOptions
 from edge.delivery.retry import for_broker
+from edge.errors import ConfigError
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
+from edge.mqtt.shelf import Shelf
+from edge.mqtt.subscriptions import covers, overlap
+from edge.mqtt.topics import Topics
+from edge.plugins import registry
+from edge.plugins.contexts import SourceContext, SpoolContext
+from edge.plugins.declarations import SpoolInfo
+from edge.plugins.protocols import Spool
 from edge.settings import runs
+from edge.settings.settings import Settings
+from edge.telemetry.metrics import Metrics
 
 
 class Inputs:
@@ -60,6 +78,97 @@ class Inputs:
 
 def make(core: Core, draft: Draft, process: MqttSession | None) -> Inputs | None:
     """None where they come over the connection of the process, or not over MQTT at all."""
-    if process is None or not core.runs or not runs.hears(core.settings):
+    if process is None or not core.runs or not runs.hears(core.settings) or _shares(core.settings):
         return None
     return Inputs(core, draft, process)
+
+
+def shelf(shared: Shared, settings: Settings, name: str, metrics: Metrics) -> Shelf | None:
+    """None where its inputs come over a connection of its own, and nothing lies there of a life in which they did
+    not."""
+    if shared.session is None or not runs.hears(settings):
+        return None
+    shares = bool(shared.names) and _shares(settings)
+    path = settings.delivery.state_dir / f"{settings.topics.device}.{name}.inputs"
+    if not shares and not path.with_name(f"{path.name}.spool").exists():
+        return None
+    kind = settings.delivery.spool
+    context = SpoolContext(path, settings.delivery.spool_max, forgets_at_once=True)
+    spool: Spool = registry.checked("edge.spools", kind, registry.declared(SpoolInfo, kind).create(context))
+    retry_s = OutboxOptions().disk_retry_s
+    guarded = GuardedSpool(f"{name}: inputs", spool, shared.clock, metrics, retry_s, what="inputs")
+    return Shelf(name, guarded, shared.clock, metrics.inc, lambda: spool.dropped, shares=shares)
+
+
+def keep(shared: Shared, settings: Settings, base: Topics, own: Shelf | None) -> None:
+    """A run cannot be made: what the broker still sends it, of a session that it has kept, waits on disk."""
+    name = base.base.rpartition("/")[2]
+    found = own if own is not None else shelf(shared, settings, name, Metrics())
+    if found is None or not found.shares or found.reader is not None:
+        return
+    from edge.mqtt.source import MqttSource
+
+    context = SourceContext(
+        shared.clock,
+        transport=shared.session,
+        topic=base.input,
+        ignore_retained=settings.input.ignore_retained,
+        shelf=found,
+    )
+    MqttSource(context.transport, _topics(settings, base), context)
+
+
+def _topics(settings: Settings, base: Topics) -> tuple[str, ...]:
+    """The filters of a run's inputs over MQTT; none where they come from elsewhere, or the source is said badly, which
+    is told by what makes it."""
+    if settings.join.features:
+        return tuple(dict.fromkeys(feature.topic for feature in settings.join.features))
+    if not runs.hears(settings):
+        return ()
+    kind, _, rest = (settings.input.source or "mqtt:").partition(":")
+    if kind == "sparkplug":
+        from edge.mqtt.sparkplug import source  # brings protobuf
+
+        with contextlib.suppress(ConfigError):
+            return tuple(source.filters(rest))
+        return ()
+    return (rest or base.input,)
+
+
+class Named(Protocol):
+    """A run that is to be made."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+def require_apart(each: Sequence[Named]) -> None:
+    """A broker sends what two filters ask for once or twice, as it likes, and does not say for which. So of two that
+    overlap on one connection, one has to ask for all. Raises ConfigError."""
+    asked: list[tuple[str, str, bool]] = []
+    for one in each:
+        if _shares(one.settings):
+            said = one.settings.topics
+            found = _topics(one.settings, Topics(f"{said.prefix}/{said.device}/{one.name}"))
+            asked += [(one.name, topic, bool(one.settings.join.features)) for topic in found]
+    for (one_name, a, _), (other, b, _) in itertools.combinations(asked, 2):
+        if one_name != other and overlap(a, b) and not (covers(a, b) or covers(b, a)):
+            raise ConfigError(
+                f"the runs {one_name} and {other} hear {a} and {b}, and some topics are of both: over one connection a "
+                "broker does not say for which of them a message is; let both hear the same, or say "
+                "--mqtt-connections each"
+            )
+    for (one_name, a, again), (other, b, others) in itertools.permutations(asked, 2):
+        if again and not others and a != b and covers(b, a):
+            raise ConfigError(
+                f"the run {one_name} joins {a}, and wants what the broker retains of it at each start; {other} hears "
+                f"{b}, and would be given that again, too: let {other} hear other topics, or say "
+                "--mqtt-connections each"
+            )
+
+
+def _shares(settings: Settings) -> bool:
+    return settings.mqtt.connections == "one"

@@ -6,9 +6,9 @@ import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from edge.app import connecting
+from edge.app import connecting, inputs
 from edge.app.core import Draft
 from edge.app.hangs import Hangs
 from edge.app.health import HealthSocket
@@ -27,18 +27,9 @@ if TYPE_CHECKING:
     from edge.mqtt.embedded import EmbeddedBroker
 
 
-class Named(Protocol):
-    """A run that is to be made."""
-
-    @property
-    def settings(self) -> Settings: ...
-
-    @property
-    def name(self) -> str: ...
-
-
-def require_apart(each: Sequence[Named]) -> None:
+def require_apart(each: Sequence[inputs.Named]) -> None:
     """What the settings alone could not tell. Raises ConfigError."""
+    inputs.require_apart(each)
     devices: dict[str, str] = {}
     names: set[str] = set()
     for one in each:
@@ -150,7 +141,7 @@ def _reason(run: Run) -> str:
 
 def leave(session: MqttSession | None, server: HttpServer | None, run: Run) -> None:
     """A run has ended, and others may go on: what it said last. What still comes on its topics of this connection is
-    for no one; its inputs have one of their own, and wait at the broker."""
+    for no one, but for its inputs: those wait on disk, or on a connection of their own at the broker."""
     if server is not None and run.error is not None:
         server.fail(run.name, run.reason)
     if session is None or run.made is None:

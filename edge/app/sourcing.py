@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from edge.app import assembly
 from edge.app.core import Core, Draft
 from edge.delivery.outbox import Outbox
@@ -39,6 +41,7 @@ def source(core: Core, session: MqttSession | None) -> Source | None:
         core.topics.input,
         core.metrics.inc,
     )
+    context = replace(context, shelf=core.shelf)
     rules = assembly.join_rules(core.settings)
     if rules is None:
         return assembly.make_source(uri, context)

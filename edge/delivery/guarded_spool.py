@@ -24,9 +24,12 @@ T = TypeVar("T")
 class GuardedSpool:
     """`None` from a method means: not now. Belongs to the outbox's owner."""
 
-    def __init__(self, name: str, spool: Spool, clock: Clock, metrics: Metrics, retry_s: float) -> None:
-        """`name` is the outbox's."""
+    def __init__(
+        self, name: str, spool: Spool, clock: Clock, metrics: Metrics, retry_s: float, *, what: str = "results"
+    ) -> None:
+        """`name` is the outbox's; `what` it holds, for the log."""
         self._name = name
+        self._what = what
         self._spool = spool
         self._clock = clock
         self._metrics = metrics
@@ -49,7 +52,7 @@ class GuardedSpool:
         self.opened = True
         self._works()
         if len(self._spool):
-            log.info("results wait in the spool", extra={"sink": self._name, "messages": len(self._spool)})
+            log.info(f"{self._what} wait in the spool", extra={"sink": self._name, "messages": len(self._spool)})
         return len(self._spool) > 0
 
     def _open(self) -> bool:
@@ -108,5 +111,5 @@ class GuardedSpool:
             self._metrics.inc(f"spool_errors:{self._name}")
             if not self.failing:
                 self.failing = True
-                log.error("spool fails, results wait in memory", extra={"sink": self._name, "reason": str(exc)})
+                log.error(f"spool fails, {self._what} wait in memory", extra={"sink": self._name, "reason": str(exc)})
             return None

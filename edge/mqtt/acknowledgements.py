@@ -1,13 +1,13 @@
 """Acknowledgements of one connection, in the order in which the messages came [MQTT-4.6.0].
 
 A message that is done waits for those before it, whatever they are: inputs, what the service itself had published, what
-an earlier life had subscribed to.
+an earlier life had subscribed to. One that several were given is done when each of them has said so.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
@@ -17,9 +17,10 @@ from edge.mqtt.messages import Incoming
 class _Owed(msgspec.Struct, eq=False):
     mid: int
     qos: int
-    topic: str
     done: bool = False
-    sent: Callable[[], None] | None = None
+    parts: set[object] | None = None
+    """Who has not said so yet, where several were given it."""
+    sent: tuple[Callable[[], None], ...] = ()
 
 
 class Acknowledgements:
@@ -31,37 +32,50 @@ class Acknowledgements:
         self._order: deque[_Owed] = deque()
         self._owed: dict[int, _Owed] = {}
         self._unwritten: list[Callable[[], None]] = []
+        self._first_mid = 0
+        self.held = 0
+        """Messages that are done, and wait for one before them that is not."""
+
+    @property
+    def numbered_anew(self) -> bool:
+        """The broker's packet identifiers began at 1 on this connection."""
+        return self._first_mid == 1
 
     def owe(self, messages: Iterable[Incoming]) -> int:
         """These came; how many are not acknowledged now. One that the broker sends again before it has its
         acknowledgement keeps its place."""
         for message in messages:
             if message.qos and message.mid not in self._owed:
-                owed = self._owed[message.mid] = _Owed(message.mid, message.qos, message.topic)
+                owed = self._owed[message.mid] = _Owed(message.mid, message.qos)
                 self._order.append(owed)
+                self._first_mid = self._first_mid or message.mid
         return len(self._order)
 
-    def done(self, mid: int, sent: Callable[[], None] | None = None) -> None:
-        """The message may be acknowledged; `sent` is called once that is written."""
+    def share(self, mid: int, parts: Collection[object]) -> None:
+        """The message is given to all of these, and done when each has said so. Given again it changes nothing."""
+        owed = self._owed.get(mid)
+        if owed is not None and owed.parts is None and not owed.done:
+            owed.parts = set(parts)
+
+    def done(self, mid: int, sent: Callable[[], None] | None = None, part: object = None) -> None:
+        """The message may be acknowledged, as far as this part of it goes; `sent` is called once that is written."""
         owed = self._owed.get(mid)
         if owed is None:
             return
-        owed.done, owed.sent = True, sent
-        self._send_in_order()
-
-    def let_go(self, gone: Callable[[str], bool]) -> None:
-        """What no one will say to be done, by its topic, waits no longer."""
-        for owed in self._order:
-            owed.done = owed.done or gone(owed.topic)
-        self._send_in_order()
-
-    def _send_in_order(self) -> None:
+        if sent is not None:
+            owed.sent += (sent,)
+        if owed.parts is not None:
+            owed.parts.discard(part)
+            if owed.parts:
+                return
+        self.held += not owed.done
+        owed.done = True
         while self._order and self._order[0].done:
             first = self._order.popleft()
+            self.held -= 1
             del self._owed[first.mid]
             self._send(first.mid, first.qos)
-            if first.sent is not None:
-                self._unwritten.append(first.sent)
+            self._unwritten += first.sent
 
     def written(self) -> None:
         """All that was given to `send` is on its way. What was still here when the connection broke never was: the

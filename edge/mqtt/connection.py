@@ -256,12 +256,19 @@ class Connection:
 
     # --- what is said -----------------------------------------------------------------------------------
 
-    def subscribe(self, topics: Mapping[str, int], retained_again: Collection[str] = ()) -> None:
+    def subscribe(
+        self, topics: Mapping[str, int], retained_again: Collection[str] = (), own_too: Collection[str] = ()
+    ) -> None:
         """Topic filters with the QoS that is wanted; `hears` is true once the broker has answered. Of those of QoS 0
-        a refusal is not told. `retained_again`: as `Client.subscribe`'s."""
+        a refusal is not told. The others: as `Client.subscribe`'s."""
         if topics:
             self._topics += topics.items()
-            self.client.subscribe(topics, retained_again)
+            self.client.subscribe(topics, retained_again, own_too)
+
+    def unsubscribe(self, topics: Collection[str]) -> None:
+        """Topic filters that the broker may still hold."""
+        if topics:
+            self.client.unsubscribe(topics)
 
     @staticmethod
     def matches(subscription: str, topic: str) -> bool:

@@ -27,7 +27,7 @@ from msgspec.structs import replace
 from edge.mqtt.messages import Incoming
 
 ORIGIN = struct.Struct(">H16s")
-"""What an input is known by in a later life: its packet identifier and its digest."""
+"""What an input is known by in a later life: its packet identifier and its digest. More may follow."""
 
 
 class Delivery(msgspec.Struct, eq=False):
@@ -48,11 +48,10 @@ class Redeliveries:
         """On their way, last sent on an earlier one. Many may be equal: a sensor that stands still."""
         self._on_disk: set[bytes] = set()
         self._session = -1
-        self._numbered_anew = False
 
     def remember(self, origins: Iterable[bytes]) -> None:
         """Inputs of an earlier life whose results are on disk."""
-        self._on_disk = set(origins)
+        self._on_disk = {origin[: ORIGIN.size] for origin in origins}
 
     def forget(self) -> None:
         """The broker has lost the session: it repeats nothing."""
@@ -60,11 +59,11 @@ class Redeliveries:
         self._before.clear()
         self._on_disk.clear()
 
-    def known(self, incoming: Incoming, digest: bytes) -> Delivery | None:
-        """The delivery that this message repeats, to be acknowledged when it is safe; None: it has to be inferred."""
+    def known(self, incoming: Incoming, digest: bytes, *, numbered_anew: bool) -> Delivery | None:
+        """The delivery that this message repeats, to be acknowledged when it is safe; None: it has to be inferred.
+        `numbered_anew`: the broker's identifiers began at 1 on this connection."""
         if incoming.session != self._session:
             self._session = incoming.session
-            self._numbered_anew = incoming.mid == 1
             for delivery in self._here.values():
                 self._before.setdefault(delivery.digest, OrderedDict())[delivery] = None
             self._here.clear()
@@ -75,7 +74,7 @@ class Redeliveries:
             self._put_here(again, incoming)
             return again
         origin = ORIGIN.pack(incoming.mid, digest)
-        if origin in self._on_disk and not self._numbered_anew:
+        if origin in self._on_disk and not numbered_anew:
             self._on_disk.discard(origin)
             return Delivery(incoming, digest, safe=True)
         return None

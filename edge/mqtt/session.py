@@ -15,7 +15,7 @@ import logging
 import selectors
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from edge.errors import UnavailableError
@@ -33,6 +33,7 @@ from edge.telemetry.priority import stand_back
 if TYPE_CHECKING:
     import ssl
 
+    from edge.mqtt.acknowledgements import Acknowledgements
     from edge.mqtt.codec.packets import Publication
     from edge.mqtt.connection import Connection
 
@@ -104,14 +105,16 @@ class MqttSession:
         if retained_again:
             self._subscriptions.retained_again.add(topic)
         if self._connection is not None and self._connection.up:
-            self._connection.subscribe({topic: qos}, self._subscriptions.retained_again)
+            self._ask(self._connection, {topic: qos})
+
+    def expect(self, topic: str, handler: Callable[[Incoming], None]) -> None:
+        """What comes on this filter is for this handler, though it may never subscribe. Before `start`."""
+        self._subscriptions.expect(topic, handler)
 
     def let_go(self, topics: Sequence[str]) -> None:
-        """What comes on these filters is for no one any more: it is acknowledged, as is what was not yet. Before
+        """What comes on these filters is for no one any more: it is acknowledged at once. Not of inputs. Before
         `start`, or in the session's thread."""
         self._subscriptions.let_go(topics, self.ack_now)
-        if (connection := self._connection) is not None:
-            connection.acks.let_go(lambda topic: any(connection.matches(one, topic) for one in topics))
 
     def start(self) -> None:
         """Begins to connect, in its own thread. A broker that is away is not an error.
@@ -147,7 +150,7 @@ class MqttSession:
         self.call_soon(lambda: self._post(message, on_delivery, keep=keep))
 
     def ack(self, incoming: Incoming) -> None:
-        """Acknowledges an input. Where its connection is gone the broker sends it again."""
+        """Acknowledges an input; the broker sends it again where its connection is gone."""
         self.call_soon(lambda: self.ack_now(incoming))
 
     def stop(self, last: Sequence[Outgoing] = (), timeout_s: float = 2.0) -> None:
@@ -186,11 +189,17 @@ class MqttSession:
         connection.client.write()  # now, not at the end of the turn: nothing that follows is as urgent
         return rejected
 
-    def ack_now(self, incoming: Incoming, sent: Callable[[], None] | None = None) -> None:
-        """As `ack`, in this turn: as soon as all that came before it is acknowledged. Then `sent` is called."""
+    @property
+    def acks(self) -> Acknowledgements | None:
+        """Those of this connection, where there is one."""
+        return self._connection.acks if self._connection is not None else None
+
+    def ack_now(self, incoming: Incoming, sent: Callable[[], None] | None = None, part: object = None) -> None:
+        """As `ack`, in this turn, or once all that came before it is acknowledged; then `sent` is called. `part` is the
+        handler that has done with it, where others were given it too."""
         connection = self._connection
         if incoming.qos and connection is not None and connection.session == incoming.session and connection.up:
-            connection.acks.done(incoming.mid, sent)
+            connection.acks.done(incoming.mid, sent, part)
 
     def connect_again(self, reason: str) -> None:
         """Ends the connection, where there is one, as at the end of the process: the broker sends again what it has no
@@ -316,12 +325,16 @@ class MqttSession:
             log.warning("the broker has QoS 0 only: it confirms no result, and what is lost on the way stays lost")
         log.info("connected to the broker", extra={"broker": str(self.options.url), "protocol": connection.protocol})
         resumed = connection.resumed and not self._negotiation.session_in_doubt
-        connection.subscribe(self._subscriptions.missing(resumed=resumed), self._subscriptions.retained_again)
+        connection.unsubscribe(self._subscriptions.needless() if connection.resumed else ())
+        self._ask(connection, self._subscriptions.missing(resumed=resumed))
         if connection.queue.one_at_a_time:  # whether it takes anything: a result would go before what follows
             for message in [m for m in self._births() if m.topic != self.options.status_topic][:1]:
                 self._post(message)
         for listener in self._listeners:
             listener.up(resumed=resumed)
+
+    def _ask(self, connection: Connection, topics: Mapping[str, int]) -> None:
+        connection.subscribe(topics, self._subscriptions.retained_again, self._subscriptions.own_too)
 
     def _loop(self, connection: Connection, selector: selectors.BaseSelector) -> None:
         born = False
@@ -377,6 +390,11 @@ class MqttSession:
                 listener.down(reason)
 
     def _deliver(self, connection: Connection, incoming: Incoming) -> None:
-        # Without a handler it is of a subscription of an earlier life. Unacknowledged, a few of those would fill the
-        # window, and the broker would send nothing more.
-        (self._subscriptions.handler(incoming.topic, connection.matches) or self.ack_now)(incoming)
+        handler, runs = self._subscriptions.route(incoming.topic, connection.matches)
+        if runs:
+            connection.acks.share(incoming.mid, runs)
+            for run in runs:
+                run(incoming)
+        # For no one: of a subscription of an earlier life. Unacknowledged, a few would fill the broker's window.
+        if handler is not None or not runs:
+            (handler or self.ack_now)(incoming)

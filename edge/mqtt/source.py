@@ -1,7 +1,8 @@
 """Inputs from an MQTT topic, acknowledged only when their results are safe, in the order in which they came.
 
 What the broker sends again is not inferred twice where that can be known: `redelivery.py`. What the service itself
-publishes is no input of its own, even where the topic filter covers it.
+publishes is no input of its own, even where the topic filter covers it. On a connection that several runs share
+what is not taken in time waits on disk: `shelf.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from edge.data.sample import Reply, Sample
-from edge.errors import ConfigError
+from edge.errors import ConfigError, SampleError
 from edge.mqtt.messages import RECEIVE_MAXIMUM, Incoming, Listener
 from edge.mqtt.redelivery import ORIGIN, Delivery, Redeliveries, digest
 from edge.mqtt.session import MqttSession
+from edge.mqtt.shelf import Held, Shelf
 from edge.mqtt.topics import ASKED, OUTPUTS
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
@@ -55,6 +57,15 @@ class MqttSource(Listener):
         self._context = context
         self._waiting = _Waiting()
         self._redeliveries = Redeliveries()
+        self._shelf: Shelf | None = context.shelf
+        self._reads = self._shelf is None
+        """False where nothing takes what comes: before `open`, and after `close`."""
+        self._to_tell: deque[str] = deque()
+        if self._shelf is not None:
+            self._shelf.reader = self
+            session.attach(self._shelf)
+            for topic in topics if self._shelf.shares else ():
+                session.expect(topic, self._on_message)
         self._subscribed = False
         self._overrun = False
         """Too many wait: those that come now are sent again on another connection."""
@@ -62,9 +73,11 @@ class MqttSource(Listener):
 
     def remember(self, origins: Iterable[bytes]) -> None:
         """Before `open`: inputs that an earlier life has inferred, whose results are on disk."""
-        self._redeliveries.remember(origins)
+        done = set(origins)
+        self._redeliveries.remember(done.union(self._shelf.open(done)) if self._shelf is not None else done)
 
     def open(self) -> None:
+        self._reads = True
         if not self._subscribed:
             self._subscribed = True
             self._session.listen(self)
@@ -72,6 +85,8 @@ class MqttSource(Listener):
                 self._session.subscribe(topic, self._on_message, **self._more)
 
     def read(self, timeout_s: float) -> Sample | None:
+        if self._to_tell:
+            raise SampleError(self._to_tell.popleft())
         sample = self._waiting.get(timeout_s)
         if sample is None and self._overrun:
             self._session.call_soon(self._fetch_the_rest)
@@ -87,6 +102,7 @@ class MqttSource(Listener):
     def close(self) -> None:
         """The subscription stays: the broker keeps what comes meanwhile, and gives again what was not acknowledged.
         What waits without that is counted as dropped."""
+        self._reads = self._shelf is None
         dropped = self._waiting.drop_qos0()
         for _ in range(dropped):
             self._context.count("dropped:stop")
@@ -107,42 +123,54 @@ class MqttSource(Listener):
 
     def _on_message(self, incoming: Incoming) -> None:
         if self._is_own(incoming.topic):
-            self._session.ack_now(incoming)
+            self._session.ack_now(incoming, part=self._on_message)
         elif incoming.retain and self._context.ignore_retained:
             self._context.count("dropped:input-retained")
-            self._session.ack_now(incoming)
-        elif not incoming.qos:
-            self._put(incoming, None)
-        else:
+            self._session.ack_now(incoming, part=self._on_message)
+        elif incoming.qos:
             self._take(incoming)
+        elif self._reads:
+            self.give(self._sample(incoming, None))
+        else:
+            self._context.count("dropped:stop")
 
     def _take(self, incoming: Incoming) -> None:
-        if self._overrun or self._waiting.full:
+        shelf, full = self._shelf, self._waiting.full
+        if self._overrun or (full and (shelf is None or shelf.full)):
             self._overrun = True  # also for what would find room again, for it stands behind what was not taken
             return
         same = digest(incoming)
-        delivery = self._redeliveries.known(incoming, same)
+        anew = (acks := self._session.acks) is not None and acks.numbered_anew
+        delivery = self._redeliveries.known(incoming, same, numbered_anew=anew)
         if delivery is None:
-            self._put(incoming, self._redeliveries.add(incoming, same))
+            sample = self._sample(incoming, self._redeliveries.add(incoming, same))
+            if shelf is None or not shelf.takes(sample, full=full or not self._reads):
+                self.give(sample)
         elif delivery.safe:
-            self._acknowledge(delivery)
+            self.saved(delivery)
 
-    def _put(self, incoming: Incoming, delivery: Delivery | None) -> None:
+    def _sample(self, incoming: Incoming, delivery: Delivery | None) -> Sample:
         reply = Reply(incoming.response_topic, incoming.correlation) if incoming.response_topic else None
         clock = self._context.clock
-        sample = Sample(
+        origin = None if delivery is None else ORIGIN.pack(incoming.mid, delivery.digest)
+        if origin is not None and self._shelf is not None:
+            origin += self._shelf.mark()
+        return Sample(
             incoming.payload,
             f"mqtt:{incoming.topic}",
             clock.monotonic_ns(),
             clock.time_ns(),
             reply,
             delivery,
-            None if delivery is None else ORIGIN.pack(incoming.mid, delivery.digest),
+            origin,
             incoming.retain,
             None if delivery is None else delivery.digest,
             redelivered=incoming.dup,
             unkept=incoming.unkept,
         )
+
+    def give(self, sample: Sample) -> None:
+        """To who reads."""
         for _ in range(self._waiting.put(sample)):
             self._context.count("dropped:input-qos0")
             if not self._told_dropped:
@@ -153,11 +181,31 @@ class MqttSource(Listener):
         if self._overrun:
             self._session.connect_again("the broker sent more inputs at once than may wait: the rest comes anew")
 
-    def _acknowledge(self, delivery: Delivery) -> None:
+    def _acknowledge(self, token: Delivery | Held) -> None:
+        if self._shelf is not None and not self._shelf.done(token):
+            return
+        assert isinstance(token, Delivery)
+        self.saved(token)
+
+    def saved(self, delivery: Delivery) -> None:
         """It is safe. Where the connection has gone that it came on last, it comes again, and is only acknowledged
         then."""
         delivery.safe = True
-        self._session.ack_now(delivery.incoming, partial(self._redeliveries.acknowledged, delivery))
+        acknowledged = partial(self._redeliveries.acknowledged, delivery)
+        self._session.ack_now(delivery.incoming, acknowledged, self._on_message)
+
+    def held(self) -> int:
+        """Messages of the connection that are done, and wait for others."""
+        return acks.held if (acks := self._session.acks) is not None else 0
+
+    def waiting(self) -> tuple[int, int] | None:
+        """How many samples wait for who reads, and how many bytes; None where nobody does."""
+        return self._waiting.size if self._reads else None
+
+    def tell(self, reason: str) -> None:
+        """On `error`, with the next turn of who reads."""
+        self._to_tell.append(reason)
+        self._waiting.wake()
 
     def _is_own(self, topic: str) -> bool:
         """Whether a message is an output of a service: of this one, or below a wildcard of another one.
@@ -187,6 +235,11 @@ class _Waiting:
         self._samples: deque[Sample] = deque()
         self._qos0 = self._qos0_bytes = 0
         self._bytes = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Samples, and bytes of those that the broker, or the disk, keeps."""
+        return len(self._samples), self._bytes
 
     @property
     def full(self) -> bool:

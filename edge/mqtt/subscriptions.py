@@ -1,16 +1,24 @@
-"""What is subscribed to, and which handler a message is for."""
+"""What is subscribed to, and which handlers a message is for.
+
+Several runs may have their inputs on one connection, and may ask for the same topics. A broker sends a message that two
+filters ask for once or twice, as it likes (mosquitto once by MQTT 3.1.1, twice by 5), and does not say for which. So no
+two filters of inputs that overlap are ever asked for: of two the wider one, whose messages are given to both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 from edge.mqtt.messages import Incoming
 
 MAX_ROUTES = 1000
-"""Topics whose handler is remembered."""
+"""Topics whose handlers are remembered."""
 
 Handler: TypeAlias = Callable[[Incoming], None]
+Route: TypeAlias = tuple[Handler | None, tuple[Handler, ...]]
+"""Of a topic: what the service itself makes of it, and the runs that share the connection and have it as an input."""
 
 
 class Subscriptions:
@@ -18,47 +26,69 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
-        self._routes: dict[str, Handler] = {}
+        self._inputs: dict[str, list[Handler]] = {}
+        """Those of runs that share the connection."""
+        self._routes: dict[str, Route] = {}
         self._qos: dict[str, int] = {}
         self._held: set[str] = set()
         self.retained_again: set[str] = set()
         """Filters whose retained messages are wanted at each start, also where the broker has kept the session."""
 
+    @property
+    def own_too(self) -> Collection[str]:
+        """Filters of inputs that may be what another run publishes."""
+        return self._inputs
+
     def add(self, topic: str, handler: Handler, qos: int) -> None:
         """`topic` is a filter. Where there is a handler of it already, both are given each message."""
-        before = self._handlers.get(topic)
-        self._handlers[topic] = handler if before in (None, handler) else _both(before, handler)
+        if handler not in self._inputs.get(topic, ()):
+            before = self._handlers.get(topic)
+            self._handlers[topic] = handler if before in (None, handler) else _both(before, handler)
         self._qos[topic] = qos
         self._routes.clear()
 
+    def expect(self, topic: str, handler: Handler) -> None:
+        """Inputs of a run that shares the connection: given to it whether it has subscribed or not."""
+        self._inputs.setdefault(topic, []).append(handler)
+        self._routes.clear()
+
     def let_go(self, topics: Sequence[str], handler: Handler) -> None:
-        """From now on `handler` alone is given what comes on filters that have a topic in common with these."""
-        gone = [held for held in self._handlers if any(overlap(held, topic) for topic in topics)]
-        self._handlers.update(dict.fromkeys(gone, handler))
+        """From now on `handler` alone is given what comes on these filters, but for inputs."""
+        self._handlers.update({topic: handler for topic in topics if topic in self._handlers})
         self._routes.clear()
 
     def missing(self, *, resumed: bool) -> dict[str, int]:
         """Filters that the broker does not hold, and their QoS; `resumed`: it still has the session."""
         if not resumed:
             self._held.clear()
-        return {topic: qos for topic, qos in self._qos.items() if topic not in self._held}
+        needless = self.needless()
+        return {topic: qos for topic, qos in self._qos.items() if topic not in self._held and topic not in needless}
+
+    def needless(self) -> list[str]:
+        """Filters of inputs that another one of them asks for, too."""
+        asked = [topic for topic in self._inputs if topic in self._qos]
+        return [one for one in self._inputs if any(one != other and covers(other, one) for other in asked)]
 
     def answered(self) -> None:
         """The broker has answered all of them: it holds them as long as it has the session."""
-        self._held.update(self._handlers)
+        self._held.update(self._qos)
 
-    def handler(self, topic: str, matches: Callable[[str, str], bool]) -> Handler | None:
-        """Of a message; None: nothing here asked for it. `matches` says whether a filter asks for a topic."""
+    def route(self, topic: str, matches: Callable[[str, str], bool]) -> Route:
+        """Of a message; without any: nothing here asked for it. `matches` says whether a filter asks for a topic. What
+        the service itself asks for is an input only of a run that names it."""
         route = self._routes.get(topic)
-        if route is not None:
-            return route
-        for pattern, handler in self._handlers.items():
-            if matches(_plain(pattern), topic):
-                if len(self._routes) >= MAX_ROUTES:
-                    self._routes.clear()
-                self._routes[topic] = handler
-                return handler
-        return None
+        if route is None:
+            if len(self._routes) >= MAX_ROUTES:
+                self._routes.clear()
+            handler = next((h for one, h in self._handlers.items() if matches(_plain(one), topic)), None)
+            asked = [
+                handlers
+                for one, handlers in self._inputs.items()
+                if one == topic or (handler is None and matches(_plain(one), topic))
+            ]
+            runs = tuple(dict.fromkeys(itertools.chain.from_iterable(asked)))
+            route = self._routes[topic] = handler, runs
+        return route
 
 
 def overlap(one: str, other: str) -> bool:
@@ -71,6 +101,21 @@ def overlap(one: str, other: str) -> bool:
             return False
     longer = max(levels, others, key=len)
     return len(levels) == len(others) or longer[min(len(levels), len(others)) :] == ["#"]
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Whether a filter asks for all that another one does. One that is shared with other clients asks for a part."""
+    if wide == narrow:
+        return True
+    if wide.startswith("$share/") or narrow.startswith("$") != wide.startswith("$"):
+        return False
+    levels, others = wide.split("/"), narrow.split("/")
+    for place, level in enumerate(levels):
+        if level == "#":
+            return True
+        if place >= len(others) or others[place] == "#" or (level != "+" and level != others[place]):
+            return False
+    return len(levels) == len(others)
 
 
 def _both(first: Handler, second: Handler) -> Handler:

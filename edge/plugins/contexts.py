@@ -35,6 +35,8 @@ class SourceContext(msgspec.Struct, frozen=True):
     """Counts what was dropped, by reason."""
     max_input: int = 32_000_000
     """Bytes of the largest input."""
+    shelf: Any = None
+    """Where an `mqtt:` source keeps what waits, where it has no connection of its own."""
 
 
 class SinkContext(msgspec.Struct, frozen=True):
@@ -80,3 +82,5 @@ class SpoolContext(msgspec.Struct, frozen=True):
     max_bytes: int
     max_age_s: float | None = None
     """What waits longer is dropped; None: nothing is."""
+    forgets_at_once: bool = False
+    """What was removed must not come back where the process is killed."""

@@ -166,6 +166,11 @@ class MqttSettings(Struct, frozen=True):
     version: Annotated[
         Literal["5", "3.1.1"] | None, Flag("5 or 3.1.1 only", one_of(("5", "3.1.1")), name="mqtt-version")
     ] = None
+    connections: Annotated[
+        Literal["each", "one"],
+        Flag("of several runs: each has one of its own for its inputs, or one is all that the process has",
+             one_of(("each", "one")), name="mqtt-connections"),
+    ] = "each"  # fmt: skip
     keepalive: Annotated[int, Flag("seconds after which a silent connection is asked", up_to(65535), "S")] = 30
     confirm_timeout: Annotated[
         float,

@@ -5,7 +5,8 @@ commit is synced (`synchronous=FULL`) before it returns. All messages of one `ap
 they cost one sync: this is the commit window, and its length is the caller's choice. What was not appended yet
 is the caller's to lose. `remove` promises less and costs less: what it was told is marked in memory, deleted in
 batches (256 keys, five seconds, the next `append`, or at once when nothing waits any more) and not synced. A
-crash brings back at most those: repeats, which a consumer drops by `id`.
+crash brings back at most those: repeats, which a consumer drops by `id`. With `forgets_at_once` each `remove` deletes,
+without a sync: only a power cut brings something back.
 
 **Format.** `PRAGMA application_id` is "ern1", `user_version` 1; a file with others is set aside like a damaged
 one. Table `messages`, by age: `key`, growing and never used twice by a process; `stored_ns`; `kind` (0 result,
@@ -87,8 +88,18 @@ class SqliteSpool:
 
     durable = True
 
-    def __init__(self, path: Path, max_bytes: int, max_age_s: float | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        max_bytes: int,
+        max_age_s: float | None = None,
+        clock: Clock | None = None,
+        *,
+        forgets_at_once: bool = False,
+    ) -> None:
+        """`forgets_at_once`: as `SpoolContext`'s. After a power cut it may come back all the same."""
         self._path = path
+        self._remove_batch = 1 if forgets_at_once else REMOVE_BATCH
         self._max_bytes = max_bytes
         self._max_age_ns = None if max_age_s is None else int(max_age_s * SECOND_NS)
         self._clock = clock or SystemClock()
@@ -337,7 +348,7 @@ class SqliteSpool:
         # then the next append deletes along, without a commit of its own.
         idle = len(self) == 0 and now - self._appended_ns >= QUIET_NS
         late = now - self._removed_since_ns >= REMOVE_AFTER_NS
-        return idle or late or len(self._removed) >= REMOVE_BATCH
+        return idle or late or len(self._removed) >= self._remove_batch
 
     def _flush(self) -> None:
         """Deletes what was marked. Where the disk refuses, the marks stay: at worst they become repeats."""
@@ -376,7 +387,7 @@ def _json(keys: Sequence[int]) -> str:
 def create(context: SpoolContext) -> SqliteSpool:
     """A file `<path>.spool`; nothing is opened yet."""
     path = context.path.with_name(f"{context.path.name}.spool")
-    return SqliteSpool(path, context.max_bytes, max_age_s=context.max_age_s)
+    return SqliteSpool(path, context.max_bytes, context.max_age_s, forgets_at_once=context.forgets_at_once)
 
 
 SPOOL = SpoolInfo(edge_api=1, create=create)

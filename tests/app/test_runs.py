@@ -141,6 +141,35 @@ def test_runs_that_would_take_each_other_s_samples_are_refused(app, first, secon
         app(first, second, head="")
 
 
+ONE = 'mqtt-connections = "one"'
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        ('source = "mqtt:a/+"', 'source = "mqtt:+/b"', "hear a/. and ./b"),
+        ('source = "mqtt:$share/g/a"', 'source = "mqtt:a"', "some topics are of both"),
+        ('source = "mqtt:a/#"', '[run.join.features]\na = "a/x"\nb = "c"', "joins a/x"),
+        ('source = "mqtt:a/#"', 'source = "mqtt:a/b"', ""),
+        ('source = "mqtt:a"', 'source = "mqtt:a"', ""),
+        ('source = "mqtt:a/+"', 'source = "mqtt:a/b/+"', ""),
+    ],
+)
+def test_over_one_connection_topics_that_overlap_in_part_are_refused(app, first, second, says):
+    tables = [f'name = "{name}"\nmodel = "a.onnx"\n{said}' for name, said in (("x", first), ("y", second))]
+    assert [one.name for one in app(*tables, head="").runs] == ["x", "y"]
+    if not says:
+        assert [one.name for one in app(*tables, head=ONE).runs] == ["x", "y"]
+        return
+    with pytest.raises(ConfigError, match=says):
+        app(*tables, head=ONE)
+
+
+def test_a_run_with_a_source_that_is_none_stops_no_other_over_one_connection(app):
+    made = app('name = "x"\nmodel = "a.onnx"\nsource = "sparkplug:one"', 'name = "y"\nmodel = "a.onnx"', head=ONE)
+    assert [(one.name, one.ended) for one in made.runs] == [("x", True), ("y", False)]
+
+
 # --- ends -------------------------------------------------------------------------------------------------
 
 

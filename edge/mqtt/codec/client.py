@@ -139,15 +139,25 @@ class Client:
 
     # --- out ------------------------------------------------------------------------------------------
 
-    def subscribe(self, topics: Mapping[str, int], retained_again: Collection[str] = ()) -> None:
+    def subscribe(
+        self, topics: Mapping[str, int], retained_again: Collection[str] = (), own_too: Collection[str] = ()
+    ) -> None:
         """Each topic at its QoS, or the connection's where that is lower. With MQTT 5 the broker sends none that this
-        client published, and retained messages only where the subscription is new, or among `retained_again`."""
+        client published, unless it is among `own_too`, and retained messages only where the subscription is new, or
+        among `retained_again`."""
         wanted = {topic: min(qos, self.qos) for topic, qos in topics.items()}
         if self.five:
-            said = [(t, _subscription(t, qos, retained_again=t in retained_again)) for t, qos in wanted.items()]
+            said = [
+                (t, _subscription(t, qos, retained_again=t in retained_again, own_too=t in own_too))
+                for t, qos in wanted.items()
+            ]
             self._paho.subscribe(said)
         else:
             self._paho.subscribe(list(wanted.items()))
+
+    def unsubscribe(self, topics: Collection[str]) -> None:
+        """From filters, whether the broker holds them or not."""
+        self._paho.unsubscribe(list(topics))
 
     def publish(self, publications: Sequence[Publication]) -> list[int]:
         """Queues PUBLISH packets at QoS 1; their packet identifiers, none of which is in use."""
@@ -238,9 +248,9 @@ class Client:
             self.error = text.partition("on socket: ")[2] or self.error
 
 
-def _subscription(topic: str, qos: int, *, retained_again: bool) -> SubscribeOptions:
+def _subscription(topic: str, qos: int, *, retained_again: bool, own_too: bool) -> SubscribeOptions:
     shared = topic.startswith("$share/")  # where No Local is an error, and nothing retained comes
-    return SubscribeOptions(qos=qos, noLocal=not shared, retainHandling=0 if retained_again else 1)
+    return SubscribeOptions(qos=qos, noLocal=not (shared or own_too), retainHandling=0 if retained_again else 1)
 
 
 class Connack:

@@ -168,21 +168,26 @@ class SparkplugSource:
         self._session.post(Outgoing(topic, data, qos=0))  # [tck-id-payloads-ncmd-qos]
 
 
-def create(rest: str, context: SourceContext) -> SparkplugSource:
-    """`rest` is group, node and maybe a device; a + stands for any. Raises ConfigError."""
+def filters(rest: str) -> list[str]:
+    """Those of group, node and maybe a device; a + stands for any. Raises ConfigError."""
     said = f"--source sparkplug:{rest}"
     levels = rest.split("/")
     wrong = any(not level or "#" in level or ("+" in level and level != "+") for level in levels)
     if wrong or not 2 <= len(levels) <= 3:
         raise ConfigError(f"{said}: group, node and maybe a device belong there, or + for any of one; say {USAGE}")
+    group, node, *device = levels
+    own = [f"D{kind}/{node}/{device[0]}" if device else f"N{kind}/{node}" for kind in ("BIRTH", "DATA", "DEATH")]
+    return [f"{NAMESPACE}/{group}/{one}" for one in (*own, *([f"NDEATH/{node}"] if device else []))]
+
+
+def create(rest: str, context: SourceContext) -> SparkplugSource:
+    """`rest`: see `filters`. Raises ConfigError."""
+    said, topics = f"--source sparkplug:{rest}", filters(rest)
     if not isinstance(context.transport, MqttSession):
         raise ConfigError(f"{said} needs a broker, but --mqtt is none; name one with --mqtt mqtt://host")
     if not context.features:
         raise ConfigError(f"{said}: metrics have names, and the features of this model have none; say mqtt:TOPIC")
     sparkplug.check()
-    group, node, *device = levels
-    own = [f"D{kind}/{node}/{device[0]}" if device else f"N{kind}/{node}" for kind in ("BIRTH", "DATA", "DEATH")]
-    topics = [f"{NAMESPACE}/{group}/{one}" for one in (*own, *([f"NDEATH/{node}"] if device else []))]
     return SparkplugSource(MqttSource(context.transport, topics, context), context.transport, context)
 
 

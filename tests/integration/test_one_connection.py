@@ -1,0 +1,157 @@
+"""Several runs whose inputs come over one connection, on a real broker: none holds up another, and none loses any."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import sqlite3
+from pathlib import Path
+
+import pytest
+from support import onnxmodels
+from support.processes import Client, until
+
+
+@pytest.fixture
+def tables(tmp_path, broker):
+    """A file of these runs, each with settings of its own, of a model that takes two numbers."""
+    onnxmodels.scores(tmp_path / "two.onnx", classes=2, features=2)
+
+    def made(rest: str = "", **runs: str) -> Path:
+        usual = f'model = "{tmp_path}/two.onnx"\n'
+        text = "".join(
+            f'[[run]]\nname = "{name}"\n{"" if "model" in said else usual}{said}\n' for name, said in runs.items()
+        )
+        file = tmp_path / "runs.toml"
+        head = f'device = "pi"\nmqtt = "{broker.url}"\nmqtt-connections = "one"\nstate-dir = "{tmp_path}/state"\n'
+        file.write_text(f"{head}{rest}\n{text}")
+        return file
+
+    return made
+
+
+def _wait_for_online(heard: Client, *names: str) -> None:
+    wanted = {f"edge/pi/{name}/status" for name in names}
+    heard.wait_until(lambda: wanted <= {topic for topic, payload, _ in heard.messages if payload == b"online"})
+
+
+def test_a_paused_run_holds_up_no_other_and_takes_what_waited_after_a_kill(edge_run, broker, client, tables):
+    """More inputs than a broker sends without an acknowledgement, to a run that takes none."""
+    heard = client(broker.port, "edge/pi/#")
+    file = tables("commands = true", slow="", quick="")
+    process = edge_run("--config", file)
+    _wait_for_online(heard, "slow", "quick")
+    heard.publish("edge/pi/slow/set", {"command": "pause"})
+    heard.wait_for("answer")
+    for number in range(200):
+        heard.publish("edge/pi/slow/input", [number, 2])
+    for number in range(20):
+        heard.publish("edge/pi/quick/input", [number, 2])
+    found = heard.wait_for("result", 20)
+    assert {one["model"]["name"] for one in found} == {"quick"}
+    assert process.said().count("connected to the broker") == 1
+    process.wait_until_said("they wait on disk")
+
+    process.process.kill()
+    process.process.wait()
+    heard.publish("edge/pi/slow/input", [200, 2])
+    edge_run("--config", file)
+    slow = [one for one in heard.wait_for("result", 221) if one["model"]["name"] == "slow"]
+    assert [one["seq"] for one in slow] == list(range(1, 202))
+    heard.publish("edge/pi/quick/input", [7, 2])
+    assert heard.wait_for("result", 222)[-1]["model"]["name"] == "quick"
+
+
+def test_each_of_several_that_hear_one_topic_is_given_each_message_once(edge_run, broker, client, tables):
+    """Also where one of them hears more than the other: mosquitto would send that twice."""
+    heard = client(broker.port, "edge/pi/#")
+    narrow = 'source = "mqtt:sensor/1"'
+    edge_run("--config", tables(one='source = "mqtt:sensor/+"', other=narrow, same=narrow))
+    _wait_for_online(heard, "one", "other", "same")
+    for _ in range(5):
+        heard.publish("sensor/1", [1, 2])
+    heard.publish("sensor/2", [1, 2])
+    found = [one["model"]["name"] for one in heard.wait_for("result", 16)]
+    assert sorted(found) == ["one"] * 6 + ["other"] * 5 + ["same"] * 5
+    heard.publish("edge/pi/done", {})
+    heard.wait_for("done")
+    assert len(heard.wait_for("result", 16)) == 16
+
+
+def test_a_run_may_take_what_another_one_publishes(edge_run, broker, client, tables):
+    heard = client(broker.port, "edge/pi/#")
+    edge_run(
+        "--config",
+        tables(first="", second='source = "mqtt:edge/pi/first/result"\ninput-path = "$.predictions[*].score"'),
+    )
+    _wait_for_online(heard, "first", "second")
+    heard.publish("edge/pi/first/input", [1, 2])
+    found = heard.wait_for("result", 2)[1]
+    assert (found["model"]["name"], found["source"]) == ("second", "mqtt:edge/pi/first/result")
+
+
+def test_inputs_of_a_run_that_cannot_begin_wait_until_it_does(edge_run, broker, client, tables, tmp_path):
+    heard = client(broker.port, "edge/pi/#")
+    broken = tmp_path / "broken.onnx"
+    file = tables(bad=f'model = "{broken}"', good="")
+    onnxmodels.scores(broken, classes=2, features=2)
+    whole = broken.read_bytes()
+    process = edge_run("--config", file)
+    _wait_for_online(heard, "bad", "good")
+    assert process.stop() == 0
+
+    broken.write_bytes(b"no model")
+    heard.forget()
+    heard.publish("edge/pi/bad/input", [0, 2])  # while nobody is there
+    process = edge_run("--config", file)
+    _wait_for_online(heard, "good")
+    for number in range(1, 100):
+        heard.publish("edge/pi/bad/input", [number, 2])
+    heard.publish("edge/pi/good/input", [3, 4])
+    assert heard.wait_for("result")[0]["model"]["name"] == "good"
+    until(lambda: "they wait on disk" in process.said(), "it is told")
+    assert process.stop(signal.SIGTERM) == 3
+
+    broken.write_bytes(whole)
+    edge_run("--config", file)
+    found = heard.wait_for("result", 101)
+    assert [one["model"]["name"] for one in found] == ["good"] + ["bad"] * 100
+
+
+def test_what_waits_on_disk_is_taken_by_a_life_in_which_each_run_has_a_connection(edge_run, broker, client, tables):
+    heard = client(broker.port, "edge/pi/#")
+    file = tables("commands = true", one="", other="")
+    process = edge_run("--config", file)
+    _wait_for_online(heard, "one", "other")
+    heard.publish("edge/pi/one/set", {"command": "pause"})
+    heard.wait_for("answer")
+    for number in range(30):
+        heard.publish("edge/pi/one/input", [number, 2])
+    spool = file.parent / "state" / "pi.one.inputs.spool"
+    until(lambda: _rows(spool) == 30, "all are on disk")
+    process.process.kill()
+    process.process.wait()
+    heard.forget()
+
+    file.write_text(file.read_text().replace('"one"\nstate', '"each"\nstate'))
+    process = edge_run("--config", file)
+    _wait_for_online(heard, "one", "other")
+    heard.publish("edge/pi/one/input", [30, 2])
+    assert [one["seq"] for one in heard.wait_for("result", 31)] == list(range(1, 32))
+    until(lambda: _rows(spool) == 0, "nothing waits any more")
+    assert process.said().count("connected to the broker") == 1 + 3  # in both lives
+
+
+def _rows(spool: Path) -> int:
+    """Of a copy, for its owner lets nobody else in."""
+    copy = spool.parent.parent / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    for file in spool.parent.glob(f"{spool.name}*"):
+        shutil.copy(file, copy)
+    try:
+        with contextlib.closing(sqlite3.connect(copy / spool.name)) as db:
+            return int(db.execute("SELECT count(*) FROM messages").fetchone()[0])
+    except sqlite3.Error:  # it is not there yet, or was written meanwhile
+        return -1
