@@ -7,7 +7,7 @@ not take so goes one by one, through the very calls of the device: for the reaso
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -30,11 +30,13 @@ TRIED = 32
 
 class Found(msgspec.Struct, frozen=True):
     """Results of some samples: the columns of the task and `error`; `origin` is the sample's place among those that
-    were given, int64, `part` the place of the result among those of its sample."""
+    were given, int64, `part` the place of the result among those of its sample. `classes`: how often each stands there,
+    where that is known without a look at each row."""
 
     batch: pa.RecordBatch
     origin: Array
     part: Array
+    classes: Mapping[str, int] | None = None
 
 
 class Kernel:
@@ -78,7 +80,7 @@ class Kernel:
         if self.apart is None and batch.num_rows:
             self.apart = self._difference(batch, columns, np.flatnonzero(taken)[:TRIED])
         if taken.all():
-            return Found(batch, origin, part)
+            return Found(batch, origin, part, self.columns.classes(found.found))
         good, bad = np.flatnonzero(taken), np.flatnonzero(~taken)
         others = self.samples(self._payloads(columns, bad.tolist()))
         order = np.argsort(np.concatenate([good, bad[others.origin]]), kind="stable")

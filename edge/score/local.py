@@ -61,7 +61,7 @@ class Worker:
             for batch in self._reader.batches(part):
                 found, rows = scored(self._kernel, batch)
                 writer.write(self._with_kept(part, batch, found))
-                summary.add(found.batch, self._kernel.columns, rows)
+                summary.add(found, self._kernel.columns, rows)
                 if self._drift.there and batch.features:
                     looked_at = rows if self._job.rows < LARGE else -(-rows // COMPARED)
                     tally.add([column.slice(0, looked_at) for column in batch.features])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -54,6 +55,17 @@ class ResultColumns(msgspec.Struct, frozen=True):
     def arrays(self, found: Columns) -> list[pa.Array]:
         """As Arrow has them, in order. Raises KeyError where a postprocessor gives other columns."""
         return [_array(found.values[f.name], f.type, found.empty) for f in self.fields]
+
+    def classes(self, found: Columns) -> dict[str, int] | None:
+        """How often each class stands there; None where each row has to be looked at for that."""
+        column = found.values.get(self.label)
+        if not isinstance(column, Words):
+            return None
+        codes = column.codes if found.empty is None else column.codes[~found.empty]
+        counted: Counter[str] = Counter()
+        for word, count in zip(column.words, np.bincount(codes).tolist(), strict=False):
+            counted[word] += count
+        return {word: count for word, count in counted.items() if count}
 
     def of_rows(self, predictions: Sequence[Sequence[Any] | None]) -> list[pa.Array]:
         """The same of results one by one; None: there is no result."""

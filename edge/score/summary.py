@@ -18,6 +18,7 @@ from edge.drift import reference
 from edge.drift.reference import FeatureReference, Reference
 from edge.model.manifest import Manifest
 from edge.score import arrow
+from edge.score.kernel import Found
 from edge.score.schema import ERROR, ResultColumns
 
 REASONS = 50
@@ -55,8 +56,9 @@ class Summary(msgspec.Struct):
     apart: float = 0.0
     """The largest difference between rows in a batch and alone, where that was tried."""
 
-    def add(self, batch: pa.RecordBatch, columns: ResultColumns, rows: int) -> None:
+    def add(self, found: Found, columns: ResultColumns, rows: int) -> None:
         """Results of so many rows, those that were skipped among them."""
+        batch = found.batch
         reasons = batch.column(ERROR)
         self.rows += rows
         self.results += reasons.null_count
@@ -64,7 +66,8 @@ class Summary(msgspec.Struct):
             for reason in reasons.drop_null().to_pylist():
                 _count(self.skipped, reason, 1, most=REASONS)
         if columns.label:
-            for label, count in _labels(batch.column(columns.label)).items():
+            classes = _labels(batch.column(columns.label)) if found.classes is None else found.classes
+            for label, count in classes.items():
                 _count(self.classes, label, count)
         for name in columns.numbers:
             column = batch.column(name)
