@@ -10,21 +10,40 @@ from typing import Any
 
 import numpy as np
 
+from converter.errors import UnsupportedError
 from converter.exporters.sklearn import estimators, target_encoder
-from converter.exporters.sklearn.nodes import DOUBLE, Nodes, numbers_of
+from converter.exporters.sklearn.nodes import DOUBLE, INT64, Nodes, numbers_of
 from converter.exporters.sklearn.precision import Precision
 from converter.exporters.sklearn.quantiles import convert_quantiles
 from edge.data.tensor import Array
 
 Converter = Callable[[Any, Any, Any], None]
 
+_SELECTIONS = (
+    "GenericUnivariateSelect", "SelectFdr", "SelectFpr", "SelectFwe", "SelectKBest", "SelectPercentile",
+    "VarianceThreshold",
+)  # fmt: skip
+"""Those that choose features and are asked nothing else; the others are made a VarianceThreshold (`stand_ins`)."""
+
 
 def converters(dtype: Precision) -> dict[Any, Converter]:
     """The converters for a precision, by class."""
+    from sklearn import feature_selection
     from sklearn.impute import SimpleImputer
-    from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, QuantileTransformer, TargetEncoder
+    from sklearn.preprocessing import (
+        Binarizer,
+        KBinsDiscretizer,
+        Normalizer,
+        OneHotEncoder,
+        OrdinalEncoder,
+        QuantileTransformer,
+        TargetEncoder,
+    )
 
     always: dict[Any, Converter] = {
+        **{getattr(feature_selection, kind): _convert_selection for kind in _SELECTIONS},
+        Binarizer: _convert_binarizer,
+        KBinsDiscretizer: _convert_bins,
         Normalizer: _convert_normalizer,
         OneHotEncoder: _convert_one_hot,
         QuantileTransformer: convert_quantiles,
@@ -57,6 +76,55 @@ def _convert_normalizer(scope: Any, operator: Any, container: Any) -> None:
     is_zero = graph.node("Equal", [norm, graph.constant(np.zeros((), numbers))])
     divisor = graph.node("Where", [is_zero, graph.constant(np.ones((), numbers)), norm])
     graph.node("Div", [values, divisor], operator.outputs[0].full_name)
+
+
+def _convert_selection(scope: Any, operator: Any, container: Any) -> None:
+    """A choice of features: skl2onnx takes that of the first feature alone for none, and the file does not load."""
+    chosen = operator.raw_operator.get_support(indices=True)
+    if not len(chosen):
+        raise UnsupportedError(
+            f"{estimators.kind_of(operator.raw_operator)}: it selected no feature at all, so every row is answered "
+            "alike; let it keep one"
+        )
+    graph = Nodes(scope, container)
+    places = [operator.inputs[0].full_name, graph.constant(np.asarray(chosen, dtype=np.int64))]
+    graph.node("Gather", places, operator.outputs[0].full_name, axis=1)
+
+
+def _convert_binarizer(scope: Any, operator: Any, container: Any) -> None:
+    """Binarizer in the numbers of its input: ONNX Runtime has its operator in float32 only."""
+    from skl2onnx.common.data_types import guess_proto_type
+    from skl2onnx.operator_converters.common import concatenate_variables
+
+    numbers = numbers_of(operator.inputs[0])
+    values = concatenate_variables(scope, operator.inputs, container)
+    graph = Nodes(scope, container)
+    border = graph.constant(np.full((), operator.raw_operator.threshold, dtype=numbers))
+    above = graph.node("Greater", [values, border])
+    graph.node("Cast", above, operator.outputs[0].full_name, to=guess_proto_type(operator.outputs[0].type))
+
+
+def _convert_bins(scope: Any, operator: Any, container: Any) -> None:
+    """KBinsDiscretizer with its edges as they are: skl2onnx rounds them to float32, and quantiles are often values."""
+    from skl2onnx.common.data_types import guess_proto_type
+    from skl2onnx.operator_converters.common import concatenate_variables
+
+    bins = operator.raw_operator
+    numbers = numbers_of(operator.inputs[0])
+    values = concatenate_variables(scope, operator.inputs, container)
+    graph = Nodes(scope, container)
+    columns = []
+    for column, edges in enumerate(bins.bin_edges_):
+        value = graph.node("Gather", [values, graph.constant(np.array([column]))], axis=1)
+        # The bin is the number of inner edges that are not above the value.
+        inner = graph.constant(np.asarray(edges[1:-1], dtype=numbers).reshape(1, -1))
+        reached = graph.node("Cast", graph.node("GreaterOrEqual", [value, inner]), to=INT64)
+        place = graph.node("ReduceSum", [reached, graph.constant(np.array([1]))], keepdims=1)
+        if bins.encode != "ordinal":
+            each = np.arange(len(edges) - 1, dtype=np.int64).reshape(1, -1)
+            place = graph.node("Equal", [place, graph.constant(each)])
+        columns.append(graph.node("Cast", place, to=guess_proto_type(operator.outputs[0].type)))
+    graph.node("Concat", columns, operator.outputs[0].full_name, axis=1)
 
 
 def _convert_ordinal(scope: Any, operator: Any, container: Any) -> None:

@@ -46,9 +46,14 @@ _NO_ARITHMETIC = {
 }  # fmt: skip
 
 
+# What compares numbers with edges of its own, in float64; an edge is often a value of the training rows.
+_COMPARES = {"KBinsDiscretizer", "Binarizer", "BernoulliNB"}
+
+
 def wants_float64(model: Any) -> bool:
-    """True where a tree compares float64, or a pipeline computes with the features before a tree compares them."""
-    if any(_is_tree(e) and not _takes_float32(e) for e in estimators.walk(model)):
+    """True where something compares float64, or a pipeline computes with the features before a tree compares them."""
+    parts = list(estimators.walk(model))
+    if any((_is_tree(e) and not _takes_float32(e)) or estimators.kind_of(e) in _COMPARES for e in parts):
         return True
     for pipeline in estimators.walk(model):
         steps = [s for _, s in getattr(pipeline, "steps", ()) or () if s not in (None, "passthrough")]

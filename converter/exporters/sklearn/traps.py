@@ -157,6 +157,8 @@ def _reason(kind: str, estimator: Any) -> str:
 
 
 def _of_what_was_trained(kind: str, estimator: Any) -> str:
+    if kind in ("OneVsRestClassifier", "OneVsOneClassifier"):
+        return _of_members(kind, estimator)
     if kind == "StackingClassifier" and "predict" in estimator.stack_method_:
         return "stack_method='predict' hands classes on, which ONNX cannot; use 'predict_proba'"
     if kind == "BaggingClassifier" and not hasattr(estimator.estimators_[0], "predict_proba"):
@@ -166,6 +168,30 @@ def _of_what_was_trained(kind: str, estimator: Any) -> str:
             "loss='modified_huber' gives several classes the same probability and decides by margins that ONNX has "
             "not; use loss='log_loss'"
         )
+    return ""
+
+
+def _of_members(kind: str, estimator: Any) -> str:
+    """Why the classifiers that one of several classes is made of cannot be; "" where they can.
+
+    scikit-learn asks them for margins where they have such, and the exporter for probabilities.
+    """
+    members = list(estimator.estimators_)
+    last = {estimators.kind_of(estimators.last_step(m)) for m in members}
+    if any(hasattr(m, "steps") for m in members) and not all(hasattr(m, "predict_proba") for m in members):
+        return (
+            f"its members are pipelines that give margins alone, which ONNX loses; let the steps stand before it: "
+            f"make_pipeline(..., {kind}({min(last)}(...)))"
+        )
+    both = all(hasattr(m, "decision_function") and hasattr(m, "predict_proba") for m in members)
+    if both and last & {"SVC", "NuSVC", "SGDClassifier"} and len(estimator.classes_) > 2:
+        return (
+            f"it decides by the margins of {min(last)}, whose probabilities may prefer another class, and ONNX has the "
+            f"probabilities alone; leave probabilities out of {min(last)}, or take LogisticRegression or "
+            "CalibratedClassifierCV in it"
+        )
+    if both and kind == "OneVsOneClassifier" and last & {"SVC", "NuSVC", "QuadraticDiscriminantAnalysis"}:
+        return f"it adds up margins, and ONNX has the probabilities of {min(last)} alone; use OneVsRestClassifier"
     return ""
 
 
