@@ -73,7 +73,7 @@ def _of_texts(
     """Texts that were never seen, and others of the words that a vectoriser knows."""
     if not names:
         return []
-    rows = base.take(random.integers(len(base), size=COUNT))
+    rows = replace(base.take(random.integers(len(base), size=COUNT)), source="generated")
     unknown = np.array(["a text that was never seen"] * COUNT, dtype=object)
     challenges = [Challenge("unknown texts", replace(rows, arrays={**rows.arrays, **dict.fromkeys(names, unknown)}))]
     if texts:

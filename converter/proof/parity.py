@@ -26,7 +26,7 @@ from converter.artifact import Artifact, Challenge, Comparison
 from converter.errors import REFUSES_ROWS, SampleFileError, rows_refused
 from converter.options import Options
 from converter.plugins import Limits
-from converter.proof import initial_state
+from converter.proof import initial_state, shown
 from converter.proof.answers import accuracy, class_values, classes_of, published, roles, ties
 from converter.proof.device import latencies, load, run
 from converter.rows.rows import Rows
@@ -97,7 +97,7 @@ def compare(artifact: Artifact, engine: Engine, options: Options, *, timed: bool
     allowed = limits(artifact, options)
     measured = _measured(before, after, artifact)
     largest = float(np.max(measured.differences))
-    reasons = [*measured.reasons, *measured.over(allowed)]
+    reasons = [*measured.reasons, *measured.over(allowed, rows)]
     figures = Parity(
         rows=len(rows), source=rows.source, tolerance=allowed.difference, max_difference=largest,
         mean_difference=float(np.mean(measured.differences)),
@@ -105,7 +105,7 @@ def compare(artifact: Artifact, engine: Engine, options: Options, *, timed: bool
     old, new = classes_of(before, manifest), classes_of(after, manifest)
     if old is not None and new is not None:
         figures = replace_figures(figures, agreement=float(np.mean(old == new)))
-        reasons += _other_classes(before, after, manifest, allowed)
+        reasons += _other_classes(before, after, artifact, rows, allowed)
     if rows.expected is not None:
         require_known_answers(rows.expected, old, before, manifest)
         figures = replace_figures(
@@ -130,35 +130,43 @@ def _unsteady(artifact: Artifact, allowed: Limits) -> list[str]:
         return []
     rows = artifact.rows.take(golden.choose(range(len(artifact.rows)), ASKED_AGAIN))
     first, again = _original(artifact, rows), _original(artifact, rows)
-    if _measured(first, again, artifact).over(allowed):
+    if _measured(first, again, artifact).over(allowed, rows):
         return [
             "the original answers the same rows otherwise each time it is asked (it keeps something from row to row, "
             "or has random numbers at prediction, such as dropout that is always on)"
         ]
     each = [_original(artifact, rows.take([i])) for i in range(len(rows))]
     alone = {n: np.concatenate([one[n] for one in each]) for n in first}
-    if _measured(first, alone, artifact).over(allowed):
+    if _measured(first, alone, artifact).over(allowed, rows):
         return [
-            "the original's answer to a row depends on the rows that come with it (statistics of the batch, for "
-            "instance), and a device has one row at a time"
+            "the original's answer to a row depends on the rows that come with it, and a device has one row at a time: "
+            "it uses statistics of the batch, or trees compare sums whose last digit differs (behind a PCA, for "
+            "instance: there, give --sample rows that it was not trained on)"
         ]
     return []
 
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """The largest difference of each row, [rows], and what else is wrong."""
+    """The largest difference of each row, [rows], what else is wrong, and the answers that were compared."""
 
     differences: Array
     reasons: tuple[str, ...]
+    before: Tensors
+    after: Tensors
 
-    def over(self, allowed: Limits) -> list[str]:
-        """That rows differ by more than is allowed; empty where none does."""
+    def over(self, allowed: Limits, rows: Rows) -> list[str]:
+        """That rows differ by more than is allowed, and where the most; empty where none does."""
         over = int(np.sum(self.differences > allowed.difference))
         if not over:
             return []
-        rows, largest = len(self.differences), float(np.max(self.differences))
-        return [f"{over} of {rows} rows differ, by up to {largest:.3g}; allowed is {allowed.difference:.3g}"]
+        worst = int(np.argmax(self.differences))
+        numbers = shown.numbers_apart(self.before, self.after, worst)
+        where = f" ({shown.row_of(rows, worst)}: {numbers})" if numbers else ""
+        return [
+            f"{over} of {len(self.differences)} rows differ, by up to {self.differences[worst]:.3g}{where}; allowed is "
+            f"{allowed.difference:.3g}"
+        ]
 
 
 def _measured(before: Tensors, after: Tensors, artifact: Artifact, spans: Tensors | None = None) -> _Measured:
@@ -166,16 +174,21 @@ def _measured(before: Tensors, after: Tensors, artifact: Artifact, spans: Tensor
     manifest = artifact.manifest
     if quantization(artifact) is not None:
         before, after = published(before, manifest), published(after, manifest)
-    return _Measured(*_differences(before, after, manifest, spans or before))
+    return _Measured(*_differences(before, after, manifest, spans or before), before, after)
 
 
-def _other_classes(before: Tensors, after: Tensors, manifest: Manifest, allowed: Limits) -> list[str]:
+def _other_classes(before: Tensors, after: Tensors, artifact: Artifact, rows: Rows, allowed: Limits) -> list[str]:
     """That rows get another class than the original gives; empty where few enough do."""
+    manifest = artifact.manifest
     old, new = classes_of(before, manifest), classes_of(after, manifest)
     if old is None or new is None:
         return []
-    wrong = int(np.sum((old != new) & ~ties(before, after, manifest, allowed.difference)))
-    return [f"{wrong} of {len(old)} rows get another class"] if wrong > (1 - allowed.agreement) * len(old) else []
+    wrong = np.flatnonzero((old != new) & ~ties(before, after, manifest, allowed.difference))
+    if len(wrong) <= (1 - allowed.agreement) * len(old):
+        return []
+    first = int(wrong[0])
+    where = f"{shown.row_of(rows, first)}: {shown.class_apart(old, new, first)}"
+    return [f"{len(wrong)} of {len(old)} rows get another class ({where})"]
 
 
 def _challenged(
@@ -197,11 +210,12 @@ def _challenged(
     keep = np.flatnonzero(finite)
     if not len(keep):
         return []
-    after = run(engine, feed(rows.take(keep), manifest.inputs), singly=not manifest.batch_independent)
+    rows = rows.take(keep)
+    after = run(engine, feed(rows, manifest.inputs), singly=not manifest.batch_independent)
     before = {n: a[keep] for n, a in before.items()}
     measured = _measured(before, after, artifact, answers)
-    reasons = [*measured.reasons, *measured.over(allowed), *_other_classes(before, after, manifest, allowed)]
-    return [f"{reason} ({challenge.what})" for reason in reasons]
+    apart = [*measured.over(allowed, rows), *_other_classes(before, after, artifact, rows, allowed)]
+    return [f"{challenge.what}: {reason}" for reason in (*measured.reasons, *apart)]
 
 
 def _numeric(outputs: Tensors) -> list[Array]:

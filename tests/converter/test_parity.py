@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -176,3 +177,41 @@ def test_a_sample_that_the_original_refuses_is_told_in_its_words(columns_model: 
 
     with pytest.raises(SampleFileError, match=r"the original model refuses the sample: .*Atlantis"):
         converter.convert(encoder, sample=strange)
+
+
+def test_a_refusal_shows_the_row_that_is_furthest_off(artifact: Artifact) -> None:
+    def off(answers: dict[str, Array]) -> dict[str, Array]:
+        scores = answers["scores"].copy()
+        scores[answers["label"] == "class 1", 1] += 0.25
+        return {**answers, "scores": scores}
+
+    with pytest.raises(ParityError, match="rows differ") as refused:
+        judged(artifact, off)
+
+    found = re.search(r"\(row (\d+): (\S+) instead of (\S+)\); allowed is 0\.001", str(refused.value))
+    assert found is not None
+    answers, row = artifact.reference(artifact.rows), int(found[1]) - 1
+    mine = answers["scores"][row, 1]
+    assert (answers["label"][row], float(found[2]), float(found[3])) == (
+        "class 1",
+        pytest.approx(mine),
+        pytest.approx(mine + 0.25),
+    )
+
+
+def test_a_refusal_shows_a_row_of_another_class(artifact: Artifact) -> None:
+    own = artifact.reference(artifact.rows)["label"]
+
+    with pytest.raises(ParityError, match=rf"rows get another class \(row 1: {own[0]} instead of class 9\)"):
+        judged(artifact, lambda answers: {**answers, "label": np.array(["class 9"] * len(answers["label"]), object)})
+
+
+def test_a_refusal_over_made_up_rows_shows_their_values(artifact: Artifact) -> None:
+    def reference(rows: Rows) -> dict[str, Array]:
+        answers = artifact.reference(rows)
+        return answers if rows.source == "sample" else {**answers, "scores": answers["scores"] + 0.5}
+
+    first = artifact.manifest.features[0].name
+
+    with pytest.raises(ParityError, match=rf"outside of the sample's: .* rows differ, .*\({first}=.*instead of"):
+        parity.prove(replace(artifact, reference=reference), Options())
