@@ -17,11 +17,12 @@ from edge.data.sample import EncodedImage
 from edge.data.tensor import Array, TensorSpec
 
 EXAMPLE_ROWS = 3
+HALF = frozenset({"float16", "bfloat16"})
 
 
 def specs_of(model: Any, rows: Rows | None, options: Options, source: Source) -> tuple[TensorSpec, ...]:
     """The inputs of a module, by the sample, else by its first layer. Raises SampleFileError."""
-    names = _parameters(model)
+    names = parameters(model)
     if rows is None:
         return (_spec_of_first_layer(model, names[0], options, source),)
     if rows.table or len(rows.arrays) == 1:
@@ -36,7 +37,8 @@ def specs_of(model: Any, rows: Rows | None, options: Options, source: Source) ->
     )
 
 
-def _parameters(model: Any) -> list[str]:
+def parameters(model: Any) -> list[str]:
+    """What the forward of a module takes by position, by name; `input` where it does not say."""
     schema = getattr(getattr(model, "forward", None), "schema", None)
     if schema is not None:
         return [a.name for a in schema.arguments if a.name != "self"]

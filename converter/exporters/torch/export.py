@@ -18,7 +18,7 @@ from msgspec import structs
 
 from converter.artifact import Artifact
 from converter.errors import UnsupportedError
-from converter.exporters.torch import arguments, models
+from converter.exporters.torch import arguments, models, reasons
 from converter.exporters.torch.arguments import EXAMPLE_ROWS
 from converter.exporters.torch.models import TorchModel
 from converter.graph import dims, graph, litert_names
@@ -49,7 +49,7 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     plan = planning.plan(model.network(), rows, options, source)
     proto, note = _best_onnx(model, plan)
     plan = plan.declared_by(proto)
-    return plan.artifact("onnx", proto.SerializeToString(), source, *note)
+    return plan.artifact("onnx", proto.SerializeToString(), source, *note, *model.notes)
 
 
 # --- ONNX -----------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def _onnx(model: TorchModel, plan: Plan, *, lengths: bool, batch: bool) -> Any:
     except ImportError as exc:
         raise needs("the PyTorch exporter", exc.name or "onnxscript", "convert-torch") from exc
     except _REFUSALS as exc:
-        raise UnsupportedError(f"PyTorch cannot export this model to ONNX: {_why(exc)}") from exc
+        raise UnsupportedError(f"PyTorch cannot export this model to ONNX: {reasons.why(exc)}") from exc
     for own, wanted in plan.answers.items():
         graph.rename_output(proto, own, wanted)
     graph.keep_outputs(proto, [plan.answers[n] for n in model.outputs])
@@ -210,13 +210,14 @@ def _as_tflite(model: TorchModel, source: Source, rows: Rows | None, options: Op
         with quiet(), torch.no_grad():
             content = litert_torch.convert(module, example).model_content()
     except _REFUSALS as exc:
-        raise UnsupportedError(f"litert-torch cannot convert this model: {_why(exc)}; ONNX may: -o OUT.onnx") from exc
+        why = reasons.why(exc)
+        raise UnsupportedError(f"litert-torch cannot convert this model: {why}; ONNX may: -o OUT.onnx") from exc
     names = litert_names.read(content)
     inputs = dict(zip((i.name for i in plan.manifest.inputs), names.inputs.values(), strict=True))
     outputs = list(names.outputs.values())
     made_outputs = {plan.answers[n]: outputs[i] for n, i in zip(model.outputs, model.keep, strict=True)}
     plan = plan.renamed(inputs, made_outputs, names.tensors)
-    return plan.artifact("tflite", content, source, *notes)
+    return plan.artifact("tflite", content, source, *notes, *model.notes)
 
 
 def _channels_last(model: TorchModel, rows: Rows | None) -> tuple[TorchModel, Rows | None]:
@@ -226,14 +227,6 @@ def _channels_last(model: TorchModel, rows: Rows | None) -> tuple[TorchModel, Ro
         rows = replace(rows, arrays={n: np.moveaxis(a, 1, -1) for n, a in rows.arrays.items()})
     moved = structs.replace(spec, shape=(shape[0], shape[2], shape[3], shape[1]))
     return replace(model, inputs=(moved,)), rows
-
-
-def _why(exc: BaseException) -> str:
-    """The cause at the root, in a line: the exporters wrap it in pages of advice."""
-    while exc.__cause__ is not None and exc.__cause__ is not exc:
-        exc = exc.__cause__
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return lines[0][:240] if lines else type(exc).__name__
 
 
 # torch.save before it wrote zip archives: a pickle of its magic number comes first.

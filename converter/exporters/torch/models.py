@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from converter.errors import SampleFileError, UnrecognisedError, UnsafeError, UnsupportedError
-from converter.exporters.torch import arguments, pt2
+from converter.exporters.torch import arguments, pt2, reasons
 from converter.networks.planning import Network, Squashed
 from converter.options import Options
 from converter.quiet import quiet
@@ -42,6 +42,7 @@ class TorchModel:
     keep: tuple[int, ...]
     all_outputs: tuple[str, ...]
     squashed: Squashed = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def callable(self) -> Any:
@@ -117,6 +118,7 @@ def load(source: Source, rows: Rows | None, options: Options) -> TorchModel:
             f"{source.name}: it has layers that have no weights yet (LazyLinear and the like); train it before"
         )
     scripted = isinstance(model, torch.jit.ScriptModule)
+    half = sorted(arguments.precisions(model) & arguments.HALF) if not scripted else []
     ready = model if scripted else _ready(model, source)
     with quiet():
         ready.eval()
@@ -125,9 +127,11 @@ def load(source: Source, rows: Rows | None, options: Options) -> TorchModel:
     try:
         outputs = _first(ready, example, source)
     except UNREADABLE as exc:
-        raise SampleFileError(f"{source.name}: the model does not take the sample: {one_line(exc)}") from exc
+        why = reasons.of_call(ready, exc, [s.name for s in specs])
+        raise SampleFileError(f"{source.name}: the model does not take the sample: {why}") from exc
     described = _described("script" if scripted else "module", ready, specs, outputs, len(example[0]))
-    return replace(described, squashed=_squashed(ready, example, described.keep))
+    notes = (reasons.HALF.format(kinds=" and ".join(half)),) if half else ()
+    return replace(described, squashed=_squashed(ready, example, described.keep), notes=notes)
 
 
 def _first(model: Any, arrays: Sequence[Array], source: Source) -> list[tuple[str, Any]]:
@@ -135,6 +139,9 @@ def _first(model: Any, arrays: Sequence[Array], source: Source) -> list[tuple[st
     before = {n: b.clone() for n, b in model.named_buffers()}
     outputs = flat(_call(model, arrays))
     written = [n.removeprefix("inner.") for n, b in model.named_buffers() if n in before and not b.equal(before[n])]
+    statistics = [n for n in written if n.rpartition(".")[2] in ("running_mean", "running_var")]
+    if statistics:
+        raise UnsupportedError(f"{source.name}: {reasons.BATCH_STATISTICS.format(names=', '.join(statistics[:2]))}")
     if written:
         raise UnsupportedError(
             f"{source.name}: what it writes into {', '.join(written)} counts for the next input, and a file keeps "
@@ -150,7 +157,7 @@ def _ready(model: Any, source: Source) -> Any:
     """
     try:
         ready = (copy.deepcopy(model) if source.form == "object" else model).cpu()
-        return ready.float() if arguments.precisions(ready) & {"float16", "bfloat16"} else ready
+        return ready.float() if arguments.precisions(ready) & arguments.HALF else ready
     except (RuntimeError, TypeError) as exc:
         raise UnsupportedError(f"{source.name}: the module cannot be copied to the CPU: {one_line(exc)}") from exc
 
@@ -318,7 +325,7 @@ def _described(
     keep = tuple(i for i, (_, t) in enumerate(found) if t.ndim and t.shape[0] == count)
     if not keep:
         shapes = ", ".join(str(list(t.shape)) for _, t in found) or "none"
-        raise UnsupportedError(f"no output has a row for each row of the input (shapes: {shapes})")
+        raise UnsupportedError(f"no output has a row for each row of the input (shapes: {shapes}){reasons.NO_ROWS}")
     names = _unique([n for n, _ in found], taken={s.name for s in specs})
     return TorchModel(kind, model, specs, tuple(names[i] for i in keep), keep, tuple(names))
 

@@ -142,9 +142,11 @@ def test_weights_of_half_precision_are_taken_as_float32(half: str, torch: Any, t
     module = torch.nn.Linear(10, 3).to(getattr(torch, half))
     rows = task("diabetes").held
 
-    path = converter.convert(module, sample=rows).save(tmp_path / "m.onnx")
+    artifact = converter.convert(module, sample=rows)
+    path = artifact.save(tmp_path / "m.onnx")
 
     np.testing.assert_allclose(run(path, rows), module.float()(torch.from_numpy(rows)).detach().numpy(), atol=1e-5)
+    assert f"its weights are {half}" in artifact.notes[-1]
 
 
 def test_layers_without_weights_are_refused_and_not_filled_by_chance(torch: Any) -> None:
@@ -363,3 +365,35 @@ def test_a_program_exported_with_keyword_arguments_answers_as_the_module(
     with torch.no_grad():
         wanted = module(torch.from_numpy(rows), extra=torch.from_numpy(extra)).numpy()
     np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("forward", "way_out"),
+    [
+        (lambda self, x: self.layer(x) if x.sum() > 0 else -self.layer(x), "torch.where or torch.cond"),
+        (lambda self, batch: self.layer(batch["rows"]), "need a module around it"),
+        (lambda self, a, b: self.layer(a) + b, "a .npz with an array for each"),
+        (lambda self, x: self.layer(x.half()), "leave .half"),
+        (lambda self, x: self.layer(x)[x[:, 0] > 9], "no row left out"),
+        (lambda self, x: self.norm(self.layer(x)), "track_running_stats=True"),
+        (lambda self, x: self.always(self.layer(x)), "follow model.eval"),
+    ],
+    ids=["branch", "dict", "two tensors", "half inside", "mask", "no statistics", "never in eval mode"],
+)
+def test_a_refusal_says_the_way_out_in_one_line(forward: Any, way_out: str, torch: Any) -> None:
+    class Always(torch.nn.BatchNorm1d):
+        def train(self, mode: bool = True) -> Any:
+            return super().train(True)
+
+    class Module(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(10, 2)
+            self.norm = torch.nn.BatchNorm1d(2, track_running_stats=False)
+            self.always = Always(2)
+
+    Module.forward = forward
+
+    with pytest.raises(edge.errors.FatalError, match=way_out) as refused:
+        converter.convert(Module(), sample=task("diabetes").train[:40])
+    assert "\n" not in str(refused.value)
