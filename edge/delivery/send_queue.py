@@ -46,7 +46,7 @@ class SpoolReader:
         self._clock = clock
         self._rate = rate
         self._overtaken = rate > 0
-        self._until = sys.maxsize
+        self._until = self._fresh_from = sys.maxsize
         self._head: deque[Delivery] = deque()
         self._in_memory: set[int] = set()
         self._cursor = 0
@@ -74,6 +74,10 @@ class SpoolReader:
     def ends_before(self, row: int) -> None:
         """Rows from this one on are of this life."""
         self._until = min(self._until, row - 1)
+
+    def fresh_from(self, row: int) -> None:
+        """What is read from this row on has waited for no connection that was lost, nor behind what has."""
+        self._fresh_from = row
 
     def keep_in_memory(self, row: int) -> None:
         """The message of this row is in memory too."""
@@ -117,7 +121,8 @@ class SpoolReader:
         for entry in entries:
             if entry.key <= self._until and entry.key not in self._in_memory:
                 self._in_memory.add(entry.key)
-                self._head.append(Delivery(entry.message, 0, None, entry.key, True, self._overtaken))
+                late = entry.key < self._fresh_from
+                self._head.append(Delivery(entry.message, 0, None, entry.key, late, self._overtaken))
 
 
 class SendQueue:
@@ -185,6 +190,7 @@ class SendQueue:
         deliveries = list(itertools.chain.from_iterable(self._in_flight.values()))
         for delivery in deliveries:
             delivery.replayed = True
+        self.disk.fresh_from(sys.maxsize)
         self._retry.extendleft(reversed(deliveries))
         self._in_flight.clear()
 
@@ -192,6 +198,7 @@ class SendQueue:
         """What is new has waited for a connection."""
         for delivery in self._new:
             delivery.replayed = True
+        self.disk.fresh_from(sys.maxsize)
 
     # --- what is sent next --------------------------------------------------------------------------
 
@@ -266,6 +273,8 @@ class SendQueue:
         New ones are kept in memory too only where they are sent next.
         """
         self._earlier.ends_before(rows[0])
+        if not self.disk:
+            self.disk.fresh_from(rows[0])
         for delivery, row in zip(deliveries, rows, strict=True):
             delivery.row = row
             self.disk.keep_in_memory(row)

@@ -490,6 +490,37 @@ def test_a_connection_that_has_only_just_begun_is_no_outage(bench, caplog):
     assert b.metrics.counter("reconnects:broker") == 0
 
 
+@pytest.mark.parametrize("durability", list(Durability))
+def test_what_was_made_while_the_first_connection_began_has_not_waited_for_an_outage(bench, durability):
+    b = bench(broker=FakeBroker(away=True), durability=durability)
+    b.append(1)
+    b.turn()
+    b.append(2)
+    b.turn()
+    b.broker.come_back()
+    b.turn()
+    b.append(3)
+    b.turn()
+    assert b.received == [1, 2, 3]
+    assert [m.get("replayed") for m in b.broker.received] == [None, None, None]
+
+
+def test_what_is_on_disk_when_a_connection_is_lost_says_so(bench):
+    b = bench(durability=Durability.ALWAYS)
+    b.turn()
+    b.broker.go_away()
+    b.append(1, 2)
+    b.clock.advance(2.0)
+    b.turn()
+    b.broker.come_back()
+    b.clock.advance(60.0)
+    b.turn()
+    b.turn()
+    b.append(3)
+    b.turn()
+    assert [m.get("replayed") for m in b.broker.received] == [True, True, None]
+
+
 def test_what_waited_for_a_broker_that_was_away_at_the_start_says_so(bench):
     b = bench(broker=FakeBroker(away=True))
     b.append(1)
