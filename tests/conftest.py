@@ -38,6 +38,12 @@ def need(program: str, package: str) -> None:
         pytest.skip(text)
 
 
+@pytest.fixture(scope="session")
+def curl_is_here() -> None:
+    """For tests that ask as a person does."""
+    need("curl", "curl")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
     """`-n auto` is one more than the cores: a quarter of the time of this suite is waiting for brokers and services."""

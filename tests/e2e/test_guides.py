@@ -58,6 +58,7 @@ def test_the_broker_for_the_phone_wants_its_password_and_gives_the_results(locke
         phone.close()
 
 
+@pytest.mark.usefixtures("curl_is_here")
 def test_the_token_is_one_that_the_live_page_takes_and_nobody_else_can_read(edge_run, flowers, tmp_path):
     environ = {**os.environ, "HOME": str(tmp_path)}
     shown = subprocess.run(["bash", "-c", block("token")], env=environ, capture_output=True, text=True, check=True)

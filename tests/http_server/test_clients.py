@@ -175,6 +175,7 @@ def curl(*args: str) -> bytes:
     return subprocess.run(["curl", "-sS", "--fail-with-body", *args], check=True, capture_output=True).stdout
 
 
+@pytest.mark.usefixtures("curl_is_here")
 def test_curl_sends_json_a_file_and_a_form(serve, models, tmp_path):
     site = serve(onnxmodels.identity(models / "curl.onnx"))
     np.save(tmp_path / "row.npy", np.array([1.0, 2.0, 3.0]))

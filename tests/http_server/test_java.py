@@ -56,6 +56,7 @@ def test_the_jdk_s_client_is_answered_each_time(numbers, tmp_path):
     assert [p["value"] for p in json.loads(lines[3][4:])["predictions"]] == [7, 8, 9]
 
 
+@pytest.mark.usefixtures("curl_is_here")
 @pytest.mark.parametrize("more", [[], ["-H", "Transfer-Encoding: chunked"], ["-H", "Expect: 100-continue"]])
 def test_curl_that_offers_http_2_is_answered_by_http_1(numbers, more):
     url = f"{numbers.server.url}/predict"
@@ -67,6 +68,7 @@ def test_curl_that_offers_http_2_is_answered_by_http_1(numbers, more):
     assert "HTTP/1.1 200 OK" in done.stderr
 
 
+@pytest.mark.usefixtures("curl_is_here")
 def test_curl_that_reuses_its_connection_behind_a_large_upload_is_answered(serve, models, tmp_path):
     site = serve(onnxmodels.identity(models / "curl2.onnx", shape=("n", 3)))
     body = tmp_path / "rows.json"

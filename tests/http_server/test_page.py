@@ -453,6 +453,7 @@ def test_the_api_page_shows_a_curl_line_for_every_way(browser, digits):
     assert len(ways) > 20
 
 
+@pytest.mark.usefixtures("curl_is_here")
 def test_the_curl_lines_of_the_api_page_work_as_they_are(browser, named):
     browser.get(f"{named.server.url}/docs")
     shows(browser, "groups", "/predict")

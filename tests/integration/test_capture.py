@@ -36,6 +36,7 @@ def test_rows_that_rules_pick_are_kept_with_their_results_and_all_results_are_pu
     assert len(published) == 7
 
 
+@pytest.mark.usefixtures("curl_is_here")
 def test_pictures_over_http_are_kept_as_they_came(tmp_path):
     pytest.importorskip("starlette")
     port, model = free_port(), onnxmodels.blobs(tmp_path / "blobs.onnx")

@@ -60,6 +60,7 @@ def until_told(listener, state, **wanted):
     return found[0]
 
 
+@pytest.mark.usefixtures("curl_is_here")
 def test_a_sensor_that_stands_still_is_told_on_the_topic_in_stats_and_in_metrics(watched, plant, broker, client):
     port = free_port()
     listener = watched("--drift", "--http", str(port))
@@ -156,6 +157,7 @@ def test_a_reference_that_cannot_be_used_is_told_and_left_out(watched, plant, tm
     assert not listener.of("drift")
 
 
+@pytest.mark.usefixtures("curl_is_here")
 @pytest.mark.parametrize("way", ["batches", "a row each"])
 def test_rows_over_http_are_watched_whichever_thread_answers_them(edge_run, plant, way):
     port = free_port()
@@ -171,6 +173,7 @@ def test_rows_over_http_are_watched_whichever_thread_answers_them(edge_run, plan
     until(lambda: b"edge_run_drift_rows_total 40.0" in asked(port, "metrics"), "each row is counted once")
 
 
+@pytest.mark.usefixtures("curl_is_here")
 def test_rows_over_http_and_over_mqtt_are_counted_together(watched, plant):
     port = free_port()
     listener = watched("--drift", "--http", str(port))
@@ -192,6 +195,7 @@ def report(port):
     return json.loads(asked(port, "live/drift"))["report"]
 
 
+@pytest.mark.usefixtures("curl_is_here")
 def test_tensors_over_http_are_watched_as_the_rows_that_they_are(watched, plant):
     port = free_port()
     listener = watched("--drift", "--http", str(port))
@@ -216,6 +220,7 @@ def test_tensors_over_http_are_watched_as_the_rows_that_they_are(watched, plant)
     assert sum(classes["now"]) == pytest.approx(1.0)
 
 
+@pytest.mark.usefixtures("curl_is_here")
 def test_tensors_over_grpc_are_watched_and_what_is_no_row_is_not(watched, plant):
     triton = pytest.importorskip("tritonclient.grpc", exc_type=ImportError)
     from tritonclient.utils import InferenceServerException

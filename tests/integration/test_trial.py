@@ -31,6 +31,7 @@ def retrained(tmp_path_factory):
     return path
 
 
+@pytest.mark.usefixtures("curl_is_here")
 def test_a_second_model_runs_on_the_same_samples_and_tells_how_it_differs(edge_run, flowers, retrained, broker, client):
     port, listener = free_port(), client(broker.port, f"{BASE}/#")
     edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--stats-interval", "0.5",
@@ -106,6 +107,7 @@ def test_what_cannot_be_tried_is_refused_before_anything_runs(flowers, tmp_path)
     assert "cut.onnx" in damaged.stderr
 
 
+@pytest.mark.usefixtures("curl_is_here")
 def test_where_only_http_asks_the_second_model_is_given_what_comes_there(edge_run, flowers, retrained, tmp_path):
     port = free_port()
     edge_run("--model", flowers.path, "--mqtt", "none", "--http", str(port), "--trial", retrained)
