@@ -17,6 +17,7 @@ from converter.model_file import write_whole
 from converter.options import Calibration, Choices, SampleOrder, Target
 from converter.proof.parity import ParityError
 from converter.report import report, terminal
+from edge.cli import ending
 from edge.compare import written
 from edge.compare.report import text
 from edge.errors import ConfigError, EdgeError, FatalError, one_line
@@ -193,6 +194,11 @@ def _show(artifact: Artifact, output: str = "") -> None:
     print(terminal.table(report.of(artifact, output)))
 
 
+def process() -> None:
+    """The command as a process of its own: what ends it before it is done leaves no half file."""
+    ending.main(main, "edge-convert: interrupted; a file is written whole or not at all")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code of the contract: 0, 2 usage or configuration, 3 model."""
     try:
@@ -200,11 +206,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EdgeError as exc:
         print(f"edge-convert: {one_line(exc, None)}", file=sys.stderr)
         return exc.exit_code if isinstance(exc, FatalError) else 1
-    except KeyboardInterrupt:
-        print("edge-convert: stopped; nothing was written", file=sys.stderr)
-        return 130
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process()

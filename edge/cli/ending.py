@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from edge.runtime import ending
 
@@ -22,14 +23,28 @@ def printing(command: Callable[[], int]) -> int:
     return code
 
 
+class _Signalled(BaseException):
+    """As Ctrl-C is a KeyboardInterrupt. `args` holds the exit code."""
+
+
+def _signalled(number: int, _frame: object) -> None:
+    raise _Signalled(128 + number)
+
+
 def main(command: Callable[[], int], interrupted: str) -> None:
     """The whole process. SIGTERM is an exception, too, and SIGHUP without `nohup`: what is half written is removed on
-    its way up, and other processes end. `interrupted` is said after Ctrl-C, where the exit code is 130."""
-    ending.listen(lambda number, _: sys.exit(128 + number), ending.ALL - {signal.SIGINT})
+    its way up, and other processes end. `interrupted` is said then and after Ctrl-C; the exit code is 128 and the
+    signal's number, 130 after Ctrl-C."""
+    ending.listen(_signalled, ending.ALL - {signal.SIGINT})
+    said = interrupted
     try:
-        code = printing(command)
+        code, said = printing(command), ""
     except KeyboardInterrupt:
-        sys.stderr.write(f"{interrupted}\n")
         code = 130
+    except _Signalled as exc:
+        (code,) = exc.args
+    if said:
+        with suppress(OSError):  # after SIGHUP the terminal may be away
+            sys.stderr.write(f"{said}\n")
     gc.freeze()  # else all modules are looked through once more: 0.04 s with numpy and pyarrow
     sys.exit(code)

@@ -5,7 +5,6 @@ import datetime
 import functools
 import http.server
 import importlib
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Struct
 
 from edge import __version__
+from edge.cli import ending
 from edge.cli.fleet_arguments import (
     WHOLE,
     BrokerArguments,
@@ -107,16 +107,9 @@ class WaitArguments(BrokerArguments, frozen=True, kw_only=True):
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 bug, 2 usage, 3 model, 4 disk, 5 nothing heard, or not what was waited for."""
-    try:
-        code = run(sys.argv[1:])
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code)
+    """Exit codes: 0 done, 1 bug, 2 usage, 3 model, 4 disk, 5 nothing heard, or not what was waited for; 130 after
+    Ctrl-C."""
+    ending.main(lambda: run(sys.argv[1:]), "edge-fleet: interrupted")
 
 
 def run(argv: Sequence[str]) -> int:

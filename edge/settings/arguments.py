@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NoReturn
 
 import msgspec
@@ -50,6 +51,16 @@ class _Parser(argparse.ArgumentParser):
 class _NarrowFormatter(argparse.HelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=80)
+
+
+NARROW = 60
+"""Columns of a terminal on which what a flag does stands below it, not beside it: addresses stay whole there."""
+
+
+def _as_the_terminal_is(prog: str, *, kind: type[argparse.HelpFormatter]) -> argparse.HelpFormatter:
+    import shutil  # see above
+
+    return kind(prog, max_help_position=6 if shutil.get_terminal_size().columns < NARROW else 24)
 
 
 def read(struct: type[Arguments], program: Program, argv: Sequence[str]) -> Arguments:
@@ -167,7 +178,8 @@ def _parser(program: Program, among: Sequence[Option], *, short: bool = False) -
         program.version_flag, action="version", version=f"{program.name} {program.version}", help="print it and end"
     )
     as_written = short or bool(program.commands)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter if as_written else argparse.HelpFormatter
+    kind = argparse.RawDescriptionHelpFormatter if as_written else argparse.HelpFormatter
+    parser.formatter_class = partial(_as_the_terminal_is, kind=kind)
     return parser
 
 

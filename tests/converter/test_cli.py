@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import onnx
 import pytest
 import skops.io
 from sklearn.ensemble import RandomForestClassifier
+from support.processes import BINARIES, PATIENCE_S
 from support.tables import Split, run, table
 
 from converter import cli
@@ -174,6 +176,25 @@ def test_bad_input_is_told_in_one_line(
     Path("german.csv").write_text("hue;ash;proline\n0,5;1,2;1.234\n")
 
     assert reason in refused(arguments, code, capsys)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)], ids=["term", "int", "hup"]
+)
+def test_a_signal_ends_it_in_one_line_and_leaves_nothing_behind(bench: Path, number: int, code: int) -> None:
+    os.mkfifo(bench / "slow.csv")
+    (bench / "tmp").mkdir()
+    process = subprocess.Popen(
+        [BINARIES / "edge-convert", "wine.skops", "-o", "wine.onnx", "--sample", "slow.csv"],
+        env={**os.environ, "TMPDIR": str(bench / "tmp")}, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    with (bench / "slow.csv").open("w"):  # which returns once it is read
+        process.send_signal(number)
+        _, said = process.communicate(timeout=PATIENCE_S)
+
+    assert (process.returncode, said) == (code, "edge-convert: interrupted; a file is written whole or not at all\n")
+    assert not (bench / "wine.onnx").exists()
+    assert not list((bench / "tmp").iterdir())
 
 
 def test_no_space_left_leaves_nothing_behind(bench: Path) -> None:

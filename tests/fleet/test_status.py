@@ -133,6 +133,7 @@ def test_it_tells_again_until_it_is_ended_and_a_broker_that_is_away_is_told_once
     assert told == ["0 heard\n"] * 2
     assert "It is asked again." in again
     assert again not in more
+    assert (process.returncode, more.splitlines()[-1]) == (143, "edge-fleet: interrupted")
 
 
 def test_a_page_that_cannot_be_written_names_the_file(fleet, tmp_path, capsys):

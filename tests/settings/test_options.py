@@ -189,3 +189,11 @@ def test_what_is_no_filter_of_reply_topics_is_refused(text):
 def test_a_model_of_a_repository_needs_the_repository():
     with pytest.raises(ConfigError, match="no such file; to fetch it say --updates URI"):
         layers.read(["digits@stable"], {}, "0")
+
+
+def test_on_a_narrow_terminal_addresses_stay_whole(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    with pytest.raises(SystemExit):
+        layers.read(["--help"], {}, "0", registry.usage)
+    said = capsys.readouterr().out.split()
+    assert {"http://user@host/snapshot.jpg,", "https://host/stream.mjpg,", "kafka://host:9092/topic,"} <= set(said)
