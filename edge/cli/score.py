@@ -158,8 +158,11 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _freeze() -> None:
-    """All is imported and loaded: from now on garbage is looked for, in what comes."""
+def _loaded() -> None:
+    """All is imported and loaded; from now on much data goes through. Garbage is looked for in what comes."""
+    from edge.telemetry import memory
+
+    memory.keep_freed()
     gc.freeze()
     gc.enable()
 
@@ -218,7 +221,7 @@ def _score(args: Arguments) -> None:
     rows = sum(p.rows for p in parts)
     job = local.Job(settings, loaded.sha256, args.out, target.form, names, fields, args.batch, rows)
     worker = local.Worker(job, kernel, reader)
-    _freeze()
+    _loaded()
     started = time.monotonic()
     try:
         _make(args, job, worker, todo)
@@ -253,7 +256,7 @@ def _compare(args: CompareArguments) -> None:
     asked = compare.Asked(args.expect, args.by, args.batch)
     parts = plan.parts(args.archive, in_order=False)
     models = (opened(args.old), opened(args.new))
-    _freeze()
+    _loaded()
     with report.progress(sum(p.rows for p in parts), counted=all(p.counted for p in parts)) as tell:
         found, left_out = compare.compare(models, asked, parts, tell)
     left = f"left out          {left_out} rows without an answer in {args.expect}\n" if left_out else ""

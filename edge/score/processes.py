@@ -20,6 +20,7 @@ from multiprocessing.synchronize import Event
 from edge.errors import FatalError, SourceError
 from edge.score.local import Job, Worker, open_worker, unread
 from edge.score.plan import Part
+from edge.telemetry import memory
 
 LOOK_S = 0.2
 """How often it is told how far the processes are."""
@@ -63,6 +64,7 @@ def _begin(job: Job, done: Synchronized[int], stop: Event) -> None:
     global _worker, _done, _stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process tells the others
     _end_with_parent()
+    memory.keep_freed()
     _worker, _done, _stop = open_worker(job), done, stop
 
 

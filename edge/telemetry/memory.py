@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path("/")
+KEPT = 32 * 2**20
+"""Bytes that a process keeps at most of what it freed, where it keeps them."""
+SINGLE = 4 * 2**20
+"""What is as large is taken from the system by itself, and given back."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Of <malloc.h>."""
 
 
 def available(root: Path = ROOT) -> int | None:
@@ -81,3 +87,13 @@ def give_back() -> None:
     would look as if it held two models. From any thread; takes milliseconds, without the interpreter's lock."""
     with contextlib.suppress(OSError, AttributeError):  # of another C library
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def keep_freed() -> None:
+    """Some megabytes that are taken and freed over and over stay with the process, where the C library is glibc: it
+    would give them back each time, and the kernel clears each page anew. For what goes through much data; from any
+    thread."""
+    with contextlib.suppress(OSError, AttributeError):  # of another C library
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_TRIM_THRESHOLD, KEPT)
+        library.mallopt(_M_MMAP_THRESHOLD, SINGLE)
