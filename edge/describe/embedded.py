@@ -33,7 +33,8 @@ def read_metadata(path: Path, embedded: Mapping[str, str]) -> Metadata:
 
         metadata = _from_tflite(tflite_metadata.read(path))
     else:
-        metadata = replace(_from_onnx(embedded), scales_itself=onnx_graph.scales_itself(path))
+        itself, limits = onnx_graph.scales_itself(path), onnx_graph.input_range(path)
+        metadata = replace(_from_onnx(embedded), scales_itself=itself, input_range=limits)
     config = neighbours.read(path)
     if metadata.kind:
         return metadata

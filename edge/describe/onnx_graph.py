@@ -1,17 +1,18 @@
-"""A glance at the graph of an .onnx file without the onnx library: does it scale its input itself?
+"""A glance at the graph of an .onnx file without the onnx library: does it scale its input itself, or quantise it?
 
 The fields are those of `onnx.proto` (ModelProto.graph 7; GraphProto.node 1, initializer 5, input 11, whose name is 1;
-NodeProto.input 1, output 2, op_type 4, attribute 5; TensorProto.dims 1, data_type 2, float_data 4, name 8, raw_data
-9). What is not asked for is skipped by its length, so a large file costs no more than a small one.
+NodeProto.input 1, output 2, op_type 4, attribute 5; TensorProto.dims 1, data_type 2, float_data 4, int32_data 5, name
+8, raw_data 9). What is not asked for is skipped by its length, so a large file costs no more than a small one.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 _NODES = 12
 """Nodes looked at that the input goes through: scaling stands at the very beginning."""
@@ -24,6 +25,8 @@ _SCALES = ("Sub", "Div", "Mul", "Add")
 _SHARES_MOST = 8
 """A mean or a divisor above it belongs to pixels."""
 _FLOAT = 1
+_BYTES = {2: 0, 3: -128}
+"""The lowest number of uint8 and int8, by `data_type`."""
 _MOST_VALUES = 64
 _CHANNELS = 3
 
@@ -34,6 +37,12 @@ Seen = TypeVar("Seen")
 def scales_itself(path: Path) -> str:
     """What the graph scales at its start: "pixels", or "unit", what lies between 0 and 1; "" where nothing."""
     return _looked_at(path, _scales, "")
+
+
+def input_range(path: Path) -> tuple[float, float] | None:
+    """The lowest and the highest real value that 8 bits hold where the graph begins by quantising what it is given, or
+    by making real values of bytes; None where it does not."""
+    return _looked_at(path, _range, None)
 
 
 def lengths(path: Path) -> frozenset[int]:
@@ -78,10 +87,18 @@ def _graph(data: Bytes) -> Bytes | None:
     return next((v for n, v in _fields(data) if n == 7 and isinstance(v, memoryview)), None)
 
 
-def _scales(data: Bytes) -> str:
-    graph = _graph(data)
-    if graph is None:
-        return ""
+class _First(NamedTuple):
+    """The first operator that does something with what the model is given."""
+
+    op: str
+    inputs: list[str]
+    others: list[str]
+    constants: Mapping[str, tuple[float, ...]]
+    picked: bool
+    """A picture or a channel was picked before."""
+
+
+def _first(graph: Bytes) -> _First | None:
     constants: dict[str, tuple[float, ...]] = {}
     names = _inputs(graph)
     picked, left = False, _NODES
@@ -94,19 +111,39 @@ def _scales(data: Bytes) -> str:
                 break
             continue
         left -= 1
-        if op in (*_PASSES_ON, *_PICKS) and left:
-            names |= set(outputs)
-            picked |= op in _PICKS
-        elif op in _SCALES:
-            other = next((i for i in inputs if i not in names), "")
-            values = constants[other] if other in constants else _initial(graph, other)
-            return meaning(op, _largest(values)) if not picked or len(values) == _CHANNELS else ""
-        elif op == "BatchNormalization" and len(inputs) > 3:
-            mean = _largest(_initial(graph, inputs[3]))
-            return "pixels" if mean is not None and abs(mean) > _SHARES_MOST else ""
-        else:
-            break
+        if op not in (*_PASSES_ON, *_PICKS) or not left:
+            return _First(op, inputs, [i for i in inputs if i not in names], constants, picked)
+        names |= set(outputs)
+        picked |= op in _PICKS
+    return None
+
+
+def _scales(data: Bytes) -> str:
+    graph = _graph(data)
+    first = _first(graph) if graph is not None else None
+    if graph is None or first is None:
+        return ""
+    if first.op in _SCALES:
+        other = next(iter(first.others), "")
+        values = first.constants[other] if other in first.constants else _values(_initial(graph, other))
+        return meaning(first.op, _largest(values)) if not first.picked or len(values) == _CHANNELS else ""
+    if first.op == "BatchNormalization" and len(first.inputs) > 3:
+        mean = _largest(_values(_initial(graph, first.inputs[3])))
+        return "pixels" if mean is not None and abs(mean) > _SHARES_MOST else ""
     return ""
+
+
+def _range(data: Bytes) -> tuple[float, float] | None:
+    graph = _graph(data)
+    first = _first(graph) if graph is not None else None
+    if graph is None or first is None or first.op not in ("QuantizeLinear", "DequantizeLinear") or first.picked:
+        return None
+    scales = _values(_initial(graph, first.inputs[1])) if len(first.inputs) > 1 else ()
+    zero = _byte(_initial(graph, first.inputs[2])) if len(first.inputs) > 2 else (0, 0)
+    if len(scales) != 1 or not 0 < scales[0] < math.inf or zero is None:
+        return None
+    least, at = zero
+    return (least - at) * scales[0], (least + 255 - at) * scales[0]
 
 
 def _inputs(graph: Bytes) -> set[str]:
@@ -151,13 +188,14 @@ def _nodes(graph: Bytes) -> Iterator[tuple[str, list[str], list[str], tuple[floa
         yield op, inputs, outputs, value
 
 
-def _initial(graph: Bytes, name: str) -> tuple[float, ...]:
+def _initial(graph: Bytes, name: str) -> Bytes:
+    """A weight by its name; no bytes where there is none."""
     for number, tensor in _fields(graph):
         if number == 5 and isinstance(tensor, memoryview):
             for field, content in _fields(tensor):
                 if field == 8 and isinstance(content, memoryview) and _text(content) == name:
-                    return _values(tensor)
-    return ()
+                    return tensor
+    return memoryview(b"")
 
 
 def _values(tensor: Bytes) -> tuple[float, ...]:
@@ -172,6 +210,22 @@ def _values(tensor: Bytes) -> tuple[float, ...]:
     if raw is None or kind != _FLOAT or not 4 <= len(raw) <= 4 * _MOST_VALUES or len(raw) % 4:
         return ()
     return struct.unpack(f"<{len(raw) // 4}f", raw)
+
+
+def _byte(tensor: Bytes) -> tuple[int, int] | None:
+    """The lowest number of its type and the number of a tensor of one byte; None of any other."""
+    kind, value = 0, None
+    for field, content in _fields(tensor):
+        if field == 2 and isinstance(content, int):
+            kind = content
+        elif field == 9 and isinstance(content, memoryview) and len(content) == 1:
+            value = content[0]
+        elif field == 5:
+            value = next(_whole(content), None)
+    if kind not in _BYTES or value is None:
+        return None
+    value &= 0xFF
+    return _BYTES[kind], value - 256 if _BYTES[kind] and value > 127 else value
 
 
 def _largest(values: tuple[float, ...]) -> float | None:

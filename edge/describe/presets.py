@@ -97,7 +97,7 @@ def find(spec: TensorSpec, layout: str, *, family: str, metadata: Metadata, clas
         preset = _as_embedded(preset, metadata)
     if channels == 1 and _is_fixed(spec, layout):
         preset = replace(preset, color="GRAY", mean=preset.mean[:1], std=preset.std[:1])
-    return _quantized(preset, spec)
+    return _quantized(preset, spec, metadata.input_range)
 
 
 def overridden(preset: Preset, overrides: Overrides) -> tuple[Preset, list[str]]:
@@ -151,7 +151,7 @@ def _by_graph(preset: Preset, metadata: Metadata) -> Preset:
         return replace(preset, mean=(), std=(), sure=True, why="the graph scales pixels itself")
     if metadata.scales_itself == "unit":
         return replace(preset, mean=(), std=(255.0,), sure=True, why="the graph normalises shares of 255 itself")
-    if metadata.input_range is not None:
+    if metadata.input_range is not None and (metadata.producer == "tflite" or _usual(*metadata.input_range, preset)):
         mean, std = _from_range(*metadata.input_range, preset)
         return replace(preset, mean=mean, std=std, sure=True, why="the graph begins by quantising its input")
     return preset
@@ -175,8 +175,18 @@ def _guessed(layout: str, channels: int, side: int, classes: int) -> Numbers:
     return _HALF if classes in (1000, 1001) or side in _HALF_SIDES else _UNIT
 
 
-def _quantized(preset: Preset, spec: TensorSpec) -> Preset:
-    """What the quantisation of the input itself says of the range of its values."""
+def _quantized(preset: Preset, spec: TensorSpec, limits: tuple[float, float] | None = None) -> Preset:
+    """What the quantisation of the input itself says of the range of its values, or that of the first operator."""
+    bare = spec.dtype in ("uint8", "int8") and spec.quantization is None
+    if bare and limits is not None:
+        # real = (byte - zero) * scale = (pixel - mean) / std
+        scale = (limits[1] - limits[0]) / 255
+        zero, stds = np.iinfo(spec.dtype).min - limits[0] / scale, np.atleast_1d(preset.std or 1.0)
+        means, stds = np.broadcast_arrays(np.atleast_1d(preset.mean or 0.0) - zero * stds * scale, stds * scale)
+        shift = tuple(means.round(2).tolist())
+        return replace(preset, mean=shift if any(shift) else (), std=tuple(stds.round(4).tolist()))
+    if bare and spec.dtype == "int8":
+        return replace(preset, mean=(128.0,), std=(1.0,), sure=False, why="a guess: the whole range of a byte")
     if spec.dtype == "uint8":
         # Pixels as they are: what metadata says is of the float model it was made from.
         return replace(preset, mean=(), std=(), sure=True, why=preset.why if preset.sure else "the input takes bytes")
@@ -189,15 +199,20 @@ def _quantized(preset: Preset, spec: TensorSpec) -> Preset:
     return preset
 
 
-def _from_range(low: float, high: float, preset: Preset) -> Numbers:
-    """The whole range of a pixel is the whole range of the tensor: real = low + pixel * (high - low) / 255."""
+def _usual(low: float, high: float, preset: Preset) -> Numbers | None:
+    """What pixels become in a range that they are usually brought to; a calibration may have seen a part of it."""
     if len(preset.mean) == 3 and np.isclose(high - low, 4.76, atol=0.4):
         return preset.mean, preset.std
     for ends, numbers in (((0, 1), _UNIT), ((-1, 1), _HALF), ((0, 255), _PIXELS), ((-128, 127), ((128.0,), (1.0,)))):
         if np.allclose((low, high), ends, atol=0.02 * (ends[1] - ends[0])):
             return numbers
-    if np.isclose(high - low, 4.76, atol=0.4) and low < -1.5:
-        return IMAGENET_MEAN, IMAGENET_STD
+    return (IMAGENET_MEAN, IMAGENET_STD) if np.isclose(high - low, 4.76, atol=0.4) and low < -1.5 else None
+
+
+def _from_range(low: float, high: float, preset: Preset) -> Numbers:
+    """The whole range of a pixel is the whole range of the tensor: real = low + pixel * (high - low) / 255."""
+    if (numbers := _usual(low, high, preset)) is not None:
+        return numbers
     std = round(255 / (high - low), 4)
     mean = round(-low * std, 4)
     return ((mean,) if abs(mean) > 1e-3 else ()), (std,)

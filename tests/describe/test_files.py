@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -13,10 +12,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from support import tflitemeta, tinytflite
-from support.guessing import FLOAT, build, describe, picture, random
+from support.guessing import FLOAT, build, describe, opened, picture, random
 
 import edge.describe.describe
-from edge.app import loading
 from edge.app.assembly import make_pipeline
 from edge.data.sample import Image, Sample
 from edge.describe.describe import Overrides
@@ -25,17 +23,11 @@ from edge.engines import choose, litert
 from edge.errors import ConfigError, ModelError
 from edge.model import container
 from edge.plugins.protocols import EngineOptions
-from edge.settings import layers
 
 
 @pytest.fixture
 def file(tmp_path) -> Path:
     return tmp_path / "model.onnx"
-
-
-def opened(path: Path, *flags: str) -> loading.Loaded:
-    environment = {**os.environ, "HOME": str(path.parent)}
-    return loading.open_model(layers.read(["--model", str(path), *flags], environment, "0"))
 
 
 # --- beside the file ------------------------------------------------------------------------------------------

@@ -52,6 +52,15 @@ def test_a_head_is_known_by_its_shape(file, outputs, decoder, options):
     assert f"--decoder {decoder}" in found.guesses
 
 
+@pytest.mark.parametrize(("rows", "first", "told"), [(100, 1, True), (100, 0, False), (300, 1, False)])
+def test_rows_whose_classes_begin_at_1_are_said_to_be_perhaps_those_of_efficientdet(file, rows, first, told):
+    values = detections(rows)[..., :6]
+    values[..., 5] += first
+    found = describe(build(file, picture(), {"y": values}))
+    assert found.manifest.decoder_options["form"] == "end-to-end"
+    assert any("EfficientDet" in w and "background" in w for w in found.warnings) == told
+
+
 def test_a_head_of_scores_that_sum_to_one_has_a_background(file):
     scores = random(1, 50, 2)
     found = describe(build(file, picture(), {"s": scores / scores.sum(axis=2, keepdims=True), "b": random(1, 50, 4)}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import tempfile
 from pathlib import Path
@@ -11,13 +10,12 @@ from pathlib import Path
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.guessing import FLOAT, build
+from support.guessing import FLOAT, build, opened
 
 from edge.app import loading
 from edge.app.assembly import make_pipeline
 from edge.data.result import Result
 from edge.data.sample import Sample
-from edge.settings import layers
 
 RNG = np.random.default_rng(0)
 SIDES = st.sampled_from([64, 96, 128])
@@ -128,11 +126,6 @@ def names_for(kind: str, classes: int) -> list[str]:
     names = [f"kind {chr(97 + i)}" for i in range(classes + 2)]
     given = {"fit": names[:classes], "one less": names[: classes - 1], "two more": names}
     return [BACKGROUND, *names[:classes]] if kind == "background too" else given.get(kind, [])
-
-
-def opened(path: Path, *flags: str) -> loading.Loaded:
-    environment = {**os.environ, "HOME": str(path.parent)}
-    return loading.open_model(layers.read(["--model", str(path), *flags], environment, "0"))
 
 
 def check_predictions(result: Result, loaded: loading.Loaded, width: int, height: int) -> None:

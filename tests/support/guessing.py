@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import onnx
 from onnx import TensorProto, helper
 
 import edge.describe.describe
+from edge.app import loading
 from edge.describe.describe import Description, Overrides
 from edge.engines import onnxruntime
 from edge.plugins.protocols import EngineOptions
+from edge.settings import layers
 
 FLOAT = TensorProto.FLOAT
 
@@ -44,6 +47,12 @@ def build(path: Path, inputs, outputs, *, producer: str = "pytorch", metadata=No
 
 def describe(path: Path, overrides: Overrides | None = None) -> Description:
     return edge.describe.describe.describe(path, onnxruntime.load(path, EngineOptions()), overrides)
+
+
+def opened(path: Path, *flags: str) -> loading.Loaded:
+    """A model as edge-run opens it."""
+    environment = {**os.environ, "HOME": str(path.parent)}
+    return loading.open_model(layers.read(["--model", str(path), *flags], environment, "0"))
 
 
 def random(*shape: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:

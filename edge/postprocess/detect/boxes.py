@@ -208,3 +208,18 @@ def rows(outputs: Tensors, name: str, columns: int | None = None) -> Array:
             f"the output {name!r} has the shape {list(np.shape(outputs[name]))}, which its decoder cannot read"
         )
     return values
+
+
+def lit(rows: Array) -> Array:
+    """Rows that hold anything: what is left of the room for boxes is zeros."""
+    return np.asarray(rows[np.abs(rows).max(axis=1) > 0])
+
+
+def are_shares(values: Array) -> bool:
+    """Scores from 0 to 1, but for what rounding adds; true of none."""
+    return not values.size or (float(values.min()) >= -0.02 and float(values.max()) <= 1.02)
+
+
+def are_classes(values: Array) -> bool:
+    """Whole numbers, -1 for what is none; true of none."""
+    return not values.size or (bool(np.array_equal(values, np.rint(values))) and float(values.min()) >= -1)

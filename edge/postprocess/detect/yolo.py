@@ -176,11 +176,11 @@ def _seven(probe: OutputProbe) -> Head | None:
         return None
     if values.ndim not in (2, 3) or values.size > 7 * END_TO_END_ROWS or values.size != 7 * values.shape[-2]:
         return None
-    lit = _lit(values.reshape(-1, 7))
+    lit = boxes.lit(values.reshape(-1, 7))
     corners = lit[:, 1:5]
     if lit[:, 0].any() or not (corners[:, 2:] >= corners[:, :2]).all():
         return None
-    of_v7, of_nas = (_are_classes(lit[:, c]) and _are_shares(lit[:, s]) for c, s in ((5, 6), (6, 5)))
+    of_v7, of_nas = (boxes.are_classes(lit[:, c]) and boxes.are_shares(lit[:, s]) for c, s in ((5, 6), (6, 5)))
     if not (of_v7 or of_nas):
         return None
     nas = of_nas and (not of_v7 or "flat_predictions" in name)
@@ -241,8 +241,8 @@ def _few(probe: OutputProbe, rows: Array) -> Head | None:
         return None
     if probe.metadata.head == "RTDETRDecoder":
         return _head("end-to-end-centre", rows[:, :4])
-    lit = _lit(rows)
-    if not (probe.metadata.kind or (_are_shares(lit[:, 4]) and _are_classes(lit[:, 5]))):
+    lit = boxes.lit(rows)
+    if not (probe.metadata.kind or (boxes.are_shares(lit[:, 4]) and boxes.are_classes(lit[:, 5]))):
         return None
     # Metadata without a `head` may be of an RT-DETR, too.
     form = "end-to-end" if probe.metadata.head else _corners_or_centre(lit[:, :4])
@@ -256,7 +256,18 @@ def _few(probe: OutputProbe, rows: Array) -> Head | None:
         options["extras"] = more
     if not len(lit) and probe.layout == "NHWC":
         options["normalized"] = True  # nothing found in noise says nothing of the scale: TFLite's exports have shares
-    return _head(form or "end-to-end", lit[:, :4], options, task=task, evidence=Evidence.NUMBERS)
+    head = _head(form or "end-to-end", lit[:, :4], options, task=task, evidence=Evidence.NUMBERS)
+    return head if probe.metadata.kind else replace(head, warning=_from_one(rows, lit))
+
+
+def _from_one(rows: Array, lit: Array) -> str:
+    """effdet gives 100 rows, counts classes from 1 (`anchors.py`, generate_detections) and takes ImageNet's numbers."""
+    if len(rows) != 100 or not len(lit) or lit[:, 5].min() < 1:
+        return ""
+    return (
+        "none of the 100 rows is of class 0: EfficientDet's begin at 1; where it is one, put a line for the background "
+        "first into --labels and say --mean, --std and --resize"
+    )
 
 
 def _corners_or_centre(rows: Array) -> str | None:
@@ -281,7 +292,7 @@ def _columns(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
     if extras:
         options["extras"] = extras
     classes = rows.shape[1] - 4 - extras
-    if classes < 1 or not (probe.metadata.kind or _are_shares(rows[:, 4 : 4 + classes])):
+    if classes < 1 or not (probe.metadata.kind or boxes.are_shares(rows[:, 4 : 4 + classes])):
         return None
     sure = len(rows) in (probe.cells(8, 16, 32), probe.cells(8, 16, 32, 64))
     sure = sure and (bool(options) or probe.labels != classes - 1)  # a column more than labels: an angle?
@@ -291,14 +302,14 @@ def _columns(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
 
 def _anchored(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
     """Three boxes a cell: v5 and v7, where grid and anchors are in the graph."""
-    if not _are_shares(rows[:, 4]) or _is_undecoded(probe, rows):
+    if not boxes.are_shares(rows[:, 4]) or _is_undecoded(probe, rows):
         return Head("raw", "raw", evidence=Evidence.NUMBERS, warning=(
             "a YOLOv5 whose boxes still need their grid and anchors, which the file does not hold: export it with them "
             "(Ultralytics' export.py, YOLOv7's export.py --grid)"
         ))  # fmt: skip
     options = {"extras": extras} if extras else {}
     classes = rows.shape[1] - 5 - extras
-    if not _are_shares(rows[:, 5 : 5 + classes]):
+    if not boxes.are_shares(rows[:, 5 : 5 + classes]):
         return _no_classes(classes)
     return _head("v5", rows[:, :4], options, classes=classes, evidence=Evidence.NUMBERS) if classes > 0 else None
 
@@ -336,7 +347,7 @@ def _cells(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
         return _undecided(columns)
     if first == 4:
         return _head("v8-rows", rows[:, :4], options, classes=columns - 4)
-    if not _are_shares(rows[:, 5:columns]):
+    if not boxes.are_shares(rows[:, 5:columns]):
         return _no_classes(columns - 5)
     preset = "yolo" if sure or probe.metadata.kind else "yolox"
     return replace(_head("v5", rows[:, :4], options, classes=columns - 5), preset=preset)
@@ -363,7 +374,7 @@ def _many(probe: OutputProbe, rows: Array, extras: int) -> Head | None:
     first = _first_class(probe, columns)
     if not first:
         return replace(_undecided(columns), evidence=Evidence.LIKELY)
-    if not _are_shares(rows[:, 4:columns]):
+    if not boxes.are_shares(rows[:, 4:columns]):
         return None
     return _head("v8-rows" if first == 4 else "v5", rows[:, :4], options, classes=columns - first)
 
@@ -380,19 +391,6 @@ def _head(
     # Boxes as shares of the input (exports to TFLite) or in its pixels.
     shares = {"normalized": True} if places.size and np.abs(places).max() <= 2 else {}
     return Head(task, "yolo", (), {"form": form, **(options or {}), **shares}, evidence, "yolo", classes)
-
-
-def _lit(rows: Array) -> Array:
-    """Rows that hold anything: what is left of the room for boxes is zeros."""
-    return np.asarray(rows[np.abs(rows).max(axis=1) > 0])
-
-
-def _are_shares(values: Array) -> bool:
-    return not values.size or (float(values.min()) >= -0.02 and float(values.max()) <= 1.02)
-
-
-def _are_classes(values: Array) -> bool:
-    return not values.size or (bool(np.array_equal(values, np.rint(values))) and float(values.min()) >= -1)
 
 
 HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=DETECTS)
