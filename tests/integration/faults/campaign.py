@@ -76,6 +76,7 @@ def faults_of(ground: Ground) -> list[Fault]:
         Fault("spool locked at the start", "edge", ground.lock_state, ground.unlock_state, half_open),
         Fault("disk full", "disk", disk.fill, disk.free),
         Fault("disk read-only", "disk", disk.make_read_only, disk.make_writable),
+        Fault("disk read-only at the start", "disk", ground.start_read_only, disk.make_writable, half_open),
     ]
 
 

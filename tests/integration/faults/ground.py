@@ -121,6 +121,12 @@ class Ground:
             self._lock.close()
             self._lock = None
 
+    def start_read_only(self) -> None:
+        """A life that finds its state folder on a disk that takes nothing."""
+        self.service.kill()
+        self.disk.make_read_only()
+        self.service.start()
+
     def close(self) -> None:
         for closing in (self.service.kill, self.publisher.close, self.subscriber.close):
             closing()
