@@ -81,7 +81,7 @@ class Giving:
             log.info("kept samples are asked for", extra={"by": asked.id[:16]})
         said = transfer.answer(self._folder, asked)
         self._sent.clear()
-        self._session.post(Outgoing(self._topic, said), OnDelivery(0, self._confirmed, self._refused))
+        self._session.post(Outgoing(self._topic, said), OnDelivery(self._confirmed, self._refused))
         # Not more than the link takes, nor than is polite.
         self._sent.wait(CONFIRM_S)
         self._leaving.wait(len(said) / PACE)

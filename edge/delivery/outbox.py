@@ -112,7 +112,7 @@ class Outbox:
         return {
             "connected": self._link.up,
             "depth": self._pending.unsaved + len(self._spool),
-            "window": self._queue.in_flight,
+            "window": len(self._queue.in_flight),
             "spool_messages": len(self._spool),
             "spool_bytes": self._spool.bytes,
             "spool_oldest_s": None if oldest_ns is None else round((self._clock.time_ns() - oldest_ns) / SECOND_NS, 1),
@@ -198,11 +198,9 @@ class Outbox:
         if self.ended:
             return math.inf
         link = self._link
-        room = link.room(self._queue.in_flight) > 0
+        room = link.room(len(self._queue.in_flight)) > 0
         self._pending.attentive = room or not link.up or self._always
         if link.noted or (self._pending.attentive and self._pending):
-            return 0.0
-        if link.up and room and self._queue.sendable:
             return 0.0
         now = self._clock.monotonic_ns()
         due = [now + int(min(LOOK_AGAIN_S, self._options.save_after_s / 2) * SECOND_NS)]
@@ -252,7 +250,7 @@ class Outbox:
     def _send(self) -> None:
         link = self._link
         while link.up:
-            entries = self._queue.send(link.room(self._queue.in_flight), *link.joins)
+            entries = self._queue.send(link.room(len(self._queue.in_flight)), *link.joins)
             if not entries:
                 return
             try:

@@ -58,11 +58,6 @@ class SpoolReader:
         """True while something waits on disk, as far as is known."""
         return bool(self._head) or self._more
 
-    @property
-    def due(self) -> bool:
-        """Something waits, and may be sent now."""
-        return bool(self) and self._clock.monotonic_ns() >= self.due_ns
-
     def begin(self) -> None:
         """There are rows that were not read yet."""
         self._more = True
@@ -99,7 +94,9 @@ class SpoolReader:
         self._in_memory.discard(row)
 
     def next(self) -> Delivery | None:
-        """The oldest; None where nothing was left after all, or the disk cannot be read now."""
+        """The oldest; None where nothing waits or was left after all, it is too early, or the disk cannot be read."""
+        if not self or self._clock.monotonic_ns() < self.due_ns:
+            return None
         if not self._head:
             self._read()
         if not self._head:
@@ -134,7 +131,8 @@ class SendQueue:
         self._saves_first = options.durability is Durability.ALWAYS
         self._spool = spool
         self._ids = itertools.count(1)
-        self._in_flight: dict[int, Sequence[Delivery]] = {}
+        self.in_flight: dict[int, Sequence[Delivery]] = {}
+        """Sent and not confirmed, by key. Joined results count once: it is messages that a broker limits."""
         self._retry: deque[Delivery] = deque()
         self._new: deque[Delivery] = deque()
         self.disk = SpoolReader(spool, clock, options.replay_rate)
@@ -143,7 +141,7 @@ class SendQueue:
 
     def __bool__(self) -> bool:
         """True while something is not confirmed, as far as is known."""
-        return bool(self._in_flight) or self.waits
+        return bool(self.in_flight) or self.waits
 
     @property
     def waits(self) -> bool:
@@ -154,11 +152,6 @@ class SendQueue:
     def disk_due_ns(self) -> int | None:
         """When the next of those on disk may be sent, on the monotonic clock; None where there are none."""
         return min((reader.due_ns for reader in (self.disk, self._earlier) if reader), default=None)
-
-    @property
-    def in_flight(self) -> int:
-        """Sent and not confirmed. Joined results count once: it is messages that a broker limits."""
-        return len(self._in_flight)
 
     # --- what comes and goes ------------------------------------------------------------------------
 
@@ -177,7 +170,7 @@ class SendQueue:
 
     def confirmed(self, ids: Iterable[int]) -> list[Delivery]:
         """Those of them that were in flight; they are here no more."""
-        deliveries = [d for id_ in ids for d in self._in_flight.pop(id_, ())]
+        deliveries = [d for id_ in ids for d in self.in_flight.pop(id_, ())]
         for delivery in deliveries:
             if delivery.row is not None:
                 self.disk.confirmed(delivery.row)
@@ -187,12 +180,12 @@ class SendQueue:
 
     def lost(self) -> None:
         """The connection went: what was in flight is sent again, first."""
-        deliveries = list(itertools.chain.from_iterable(self._in_flight.values()))
+        deliveries = list(itertools.chain.from_iterable(self.in_flight.values()))
         for delivery in deliveries:
             delivery.replayed = True
         self.disk.fresh_from(sys.maxsize)
         self._retry.extendleft(reversed(deliveries))
-        self._in_flight.clear()
+        self.in_flight.clear()
 
     def delayed(self) -> None:
         """What is new has waited for a connection."""
@@ -201,11 +194,6 @@ class SendQueue:
         self.disk.fresh_from(sys.maxsize)
 
     # --- what is sent next --------------------------------------------------------------------------
-
-    @property
-    def sendable(self) -> bool:
-        """Something may be sent now."""
-        return bool(self._retry or (self._new and self._may_send_new()) or self.disk.due or self._earlier.due)
 
     def send(self, most: int, batch: int = 1, batch_bytes: int = 0) -> list[Entry]:
         """At most `most` messages, in flight from now on. Entries of one key go in one message.
@@ -219,7 +207,7 @@ class SendQueue:
                 break
             joined = self._joined(first, batch, batch_bytes) if batch > 1 and _joins(first.message) else (first,)
             id_ = next(self._ids)
-            self._in_flight[id_] = joined
+            self.in_flight[id_] = joined
             entries += [Entry(id_, d.message, d.replayed, d.overtaken) for d in joined]
         return entries
 
@@ -238,33 +226,27 @@ class SendQueue:
             return self._retry.popleft()
         if not self._earlier:
             return self._next_of_this_life()
-        if self._earlier.due and (self._earlier_is_next or not (self._new or self.disk)):
+        if self._earlier_is_next or not (self._new or self.disk):
             self._earlier_is_next = False
             if (delivery := self._earlier.next()) is not None:
                 return delivery
         self._earlier_is_next = bool(self._earlier)  # it may have ended
-        return self._next_of_this_life() or (self._earlier.next() if self._earlier.due else None)
+        return self._next_of_this_life() or self._earlier.next()
 
     def _next_of_this_life(self) -> Delivery | None:
-        if self._new and self._may_send_new():
+        if self.disk and self._rate <= 0:  # without a rate what is new stands behind all that waits on disk
+            delivery = self.disk.next()
+            if delivery is not None or self.disk:
+                return delivery
+        if self._new and (not self._saves_first or self._spool.failing or self._new[0].row is not None):
             return self._new.popleft()
-        if not self.disk.due:
-            return None
-        delivery = self.disk.next()
-        if delivery is None and self._new and self._may_send_new():  # nothing was left on disk after all
-            return self._new.popleft()
-        return delivery
-
-    def _may_send_new(self) -> bool:
-        if self._rate <= 0 and self.disk:
-            return False
-        return not self._saves_first or self._spool.failing or self._new[0].row is not None
+        return self.disk.next()
 
     # --- the disk -----------------------------------------------------------------------------------
 
     def unsaved(self) -> Iterator[Delivery]:
         """Those that are not on disk, oldest first."""
-        sent = itertools.chain.from_iterable(self._in_flight.values())
+        sent = itertools.chain.from_iterable(self.in_flight.values())
         return (d for d in itertools.chain(sent, self._retry, self._new) if d.row is None)
 
     def saved(self, deliveries: Sequence[Delivery], rows: Sequence[int], *, up: bool) -> None:

@@ -37,6 +37,9 @@ class SinkLink:
         self._batch_sink = sink if isinstance(sink, BatchSink) else None
         self.send = sink.send_all if isinstance(sink, BatchSink) else partial(_send_first, sink)
         """Returns the key and the reason of each that can never be sent. Raises UnavailableError."""
+        self.joins = (1, 0)
+        """How many messages it joins into one at most, and of how many bytes together, 0 where it joins none: as the
+        other side takes them on this connection."""
         self.up = False
         self.due_ns = 0
         """While it is away: when it is tried again, on the monotonic clock."""
@@ -101,6 +104,8 @@ class SinkLink:
         if self._was_up:
             self._metrics.inc(f"reconnects:{self._name}")
         self.up = self._was_up = True
+        sink = self._batch_sink
+        self.joins = (1, 0) if sink is None or sink.batch <= 1 else (sink.batch, sink.batch_bytes)
         return True
 
     def works(self, waiting: int) -> None:
@@ -137,12 +142,6 @@ class SinkLink:
         if self._filled:
             return 0
         return window - in_flight if self._batch_sink is not None else 1
-
-    @property
-    def joins(self) -> tuple[int, int]:
-        """How many messages it joins into one at most, and of how many bytes together, 0 where it joins none."""
-        sink = self._batch_sink
-        return (1, 0) if sink is None or sink.batch <= 1 else (sink.batch, sink.batch_bytes)
 
 
 def _send_first(sink: Sink, entries: Sequence[Entry]) -> Sequence[tuple[int, str]]:

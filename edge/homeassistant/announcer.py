@@ -136,7 +136,7 @@ class Announcer:
         if removed:
             self._broker.post(self._document.message(removed))
             log.info("removed from Home Assistant", extra={"components": ", ".join(removed)})
-        self._broker.post(self._document.message(), OnDelivery(0, self._confirmed))
+        self._broker.post(self._document.message(), OnDelivery(self._confirmed))
         for message in self._states():
             self._broker.post(message)
 

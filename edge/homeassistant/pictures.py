@@ -46,7 +46,7 @@ class Pictures:
         self._due_ns = now + self._every_ns
         self._under_way = True
         picture = Outgoing(topic, data, content_type="image/jpeg")
-        self._broker.post(picture, OnDelivery(0, self._shown, self._not_shown))
+        self._broker.post(picture, OnDelivery(self._shown, self._not_shown))
 
     def _shown(self, _: list[int]) -> None:
         self._under_way = False

@@ -142,10 +142,10 @@ class Connection:
         """Ends it; `polite`: with a DISCONNECT, so that the broker does not publish the will."""
         was_up, self.up = self.up, False
         try:
-            if polite and was_up and self.client.socket is not None:
+            if polite and was_up and self.client.socket() is not None:
                 self.client.disconnect()
                 until = time.monotonic() + CLOSE_WAIT_S
-                while self.client.socket is not None and self.client.wants_write:
+                while self.client.socket() is not None and self.client.wants_write:
                     self.client.write()
                     if time.monotonic() >= until:  # not before it was tried: a busy machine may stand still so long
                         break
@@ -162,7 +162,7 @@ class Connection:
 
         Raises UnavailableError when the connection is gone.
         """
-        if self.client.socket is None:
+        if self.client.socket() is None:
             return self._taken()  # raises, once it has taken what came before the end
         self._watch(selector)
         readable = self.client.unread
@@ -176,7 +176,7 @@ class Connection:
         return self._taken()
 
     def _watch(self, selector: selectors.BaseSelector) -> None:
-        sock = self.client.socket
+        sock = self.client.socket()
         wants = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.client.wants_write else 0)
         try:
             if self._registered is None:
@@ -200,10 +200,10 @@ class Connection:
     def _is_tls(self) -> bool:
         """Whether the answer to a CONNECT without TLS is an alert of it. Looks, and takes nothing."""
         url = self._options.url
-        if url.tls or url.websockets or self.client.socket is None:
+        if url.tls or url.websockets or self.client.socket() is None:
             return False
         try:
-            return bool(self.client.socket.recv(1, socket.MSG_PEEK) == tls.ALERT)
+            return bool(self.client.socket().recv(1, socket.MSG_PEEK) == tls.ALERT)
         except OSError:
             return False  # told by the read that follows
 
@@ -214,7 +214,7 @@ class Connection:
         if client.acknowledged:
             acknowledged, client.acknowledged = client.acknowledged, []
             self.queue.settle(acknowledged)
-        if client.socket is None or client.end is not None or self._refused is not None:
+        if client.socket() is None or client.end is not None or self._refused is not None:
             raise UnavailableError(self._why_gone())
         if not client.received:
             return []
@@ -227,7 +227,7 @@ class Connection:
         """Writes what was published and acknowledged."""
         if self.client.wants_write:
             self.client.write()
-        if self.client.socket is not None and not self.client.wants_write:
+        if self.client.socket() is not None and not self.client.wants_write:
             self.acks.written()
 
     def check(self) -> None:

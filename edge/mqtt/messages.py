@@ -76,13 +76,12 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class OnDelivery(msgspec.Struct, frozen=True):
-    """What becomes of a message, in the session's thread: `confirmed([delivery_id])` or `refused(delivery_id, why)`.
+    """Who is told what becomes of messages, in the session's thread: `confirmed([key, ...])` or `refused(key, why)`.
 
     Without `refused` a refusal counts as confirmed: to send the message again would change nothing. `foreign`: somebody
-    else has named its topic.
+    else has named the topic.
     """
 
-    delivery_id: int
     confirmed: Callable[[list[int]], None]
     refused: Callable[[int, Refusal], None] | None = None
     foreign: bool = False

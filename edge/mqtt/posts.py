@@ -27,14 +27,14 @@ class Posts:
         self._publish = publish
         self._kept: deque[Publication] = deque()
 
-    def post(self, message: Outgoing, on_delivery: OnDelivery | None, *, up: bool, keep: bool) -> None:
+    def post(self, message: Outgoing, on_delivery: OnDelivery | None, key: int, *, up: bool, keep: bool) -> None:
         """Publishes it where there is a connection; else it is dropped, or kept for the next one."""
         from edge.mqtt.codec.packets import publication
 
         try:
-            made = publication(message, on_delivery)
+            made = publication(message, on_delivery, key)
         except SampleError as exc:
-            _reject(message.topic, on_delivery, str(exc))
+            _reject(message.topic, on_delivery, key, str(exc))
             return
         if up:
             self._send(made)
@@ -50,10 +50,10 @@ class Posts:
 
     def _send(self, publication: Publication) -> None:
         for p, reason in self._publish([publication]):
-            _reject(p.name, p.on_delivery, reason)
+            _reject(p.name, p.on_delivery, p.key, reason)
 
 
-def _reject(topic: str, on_delivery: OnDelivery | None, reason: str) -> None:
+def _reject(topic: str, on_delivery: OnDelivery | None, key: int, reason: str) -> None:
     log.warning("not published", extra={"topic": topic, "reason": reason})
     if on_delivery is not None and on_delivery.refused is not None:
-        on_delivery.refused(on_delivery.delivery_id, Refusal(0x95, reason))
+        on_delivery.refused(key, Refusal(0x95, reason))

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -24,6 +25,8 @@ log = logging.getLogger("edge.mqtt")
 MAX_IN_FLIGHT = 60_000
 """Where the broker says nothing: packet identifiers end at 65535, and subscriptions need some."""
 MAX_PACKET = 268_435_455
+Told: TypeAlias = tuple[OnDelivery | None, int]
+"""Who is told of a message, and its key."""
 
 
 class PublishQueue:
@@ -41,7 +44,7 @@ class PublishQueue:
         self.receive_maximum = MAX_IN_FLIGHT
         self._waiting: deque[tuple[Publication, int]] = deque()
         """Each with its size."""
-        self._in_flight: dict[int, tuple[float, OnDelivery | None, int]] = {}
+        self._in_flight: dict[int, tuple[float, Told, int]] = {}
         self._moved_s = 0.0
         self._told_refusal = False
         self.confirmed_any = False
@@ -67,18 +70,22 @@ class PublishQueue:
     @property
     def awaited(self) -> bool:
         """Something waits for one that is not confirmed, and would hear of a refusal."""
-        return any(on_delivery is not None and on_delivery.refused for _, on_delivery, _ in self._in_flight.values())
+        return any(
+            on_delivery is not None and on_delivery.refused for _, (on_delivery, _), _ in self._in_flight.values()
+        )
 
     @property
-    def largest_in_flight(self) -> tuple[int, OnDelivery | None]:
-        """Bytes of the largest that is not confirmed, and whose it is."""
-        _, on_delivery, size = max(self._in_flight.values(), key=lambda sent: sent[2], default=(0.0, None, 0))
-        return size, on_delivery
+    def largest_in_flight(self) -> tuple[int, OnDelivery | None, int]:
+        """Bytes of the largest that is not confirmed, whose it is, and its key."""
+        _, told, size = max(self._in_flight.values(), key=lambda sent: sent[2], default=(0.0, (None, 0), 0))
+        return size, *told
 
     @property
     def foreign_in_flight(self) -> bool:
         """One that is not confirmed goes to a topic that somebody else has named."""
-        return any(on_delivery is not None and on_delivery.foreign for _, on_delivery, _ in self._in_flight.values())
+        return any(
+            on_delivery is not None and on_delivery.foreign for _, (on_delivery, _), _ in self._in_flight.values()
+        )
 
     def publish(self, publications: Sequence[Publication]) -> list[tuple[Publication, str]]:
         """Queues messages; those that can never be sent, and why."""
@@ -111,7 +118,7 @@ class PublishQueue:
         now = time.monotonic()
         sent = [self._waiting.popleft() for _ in range(room)]
         for mid, (p, size) in zip(self._client.publish([p for p, _ in sent]), sent, strict=True):
-            self._in_flight[mid] = now, p.on_delivery, size
+            self._in_flight[mid] = now, (p.on_delivery, p.key), size
 
     def _send_unconfirmed(self) -> None:
         """At QoS 0 a message counts as delivered once it is written: nothing more will be known."""
@@ -120,7 +127,7 @@ class PublishQueue:
         self._client.publish_unconfirmed(sent)
         for p in sent:
             if p.on_delivery is not None:
-                p.on_delivery.confirmed([p.on_delivery.delivery_id])
+                p.on_delivery.confirmed([p.key])
 
     def settle(self, acknowledgements: Sequence[Acknowledgement]) -> None:
         """Tells what the broker said of messages, and sends what had to wait."""
@@ -129,7 +136,7 @@ class PublishQueue:
         last: OnDelivery | None = None
         oldest = next(iter(self._in_flight), None)
         for mid, refusal in acknowledgements:
-            _, on_delivery, size = self._in_flight.pop(mid, (0.0, None, 0))
+            _, (on_delivery, key), size = self._in_flight.pop(mid, (0.0, (None, 0), 0))
             if refusal is not None and not self._told_refusal:
                 self._told_refusal = True
                 log.error("the broker refuses a message", extra={"reason": refusal.reason, "broker": self._broker})
@@ -141,11 +148,11 @@ class PublishQueue:
                 last.confirmed(together)
                 together, last = [], None
             if refusal is not None and on_delivery.refused is not None:
-                on_delivery.refused(on_delivery.delivery_id, refusal)
+                on_delivery.refused(key, refusal)
             else:
                 if refusal is None and size > self.largest_confirmed:
                     self.largest_confirmed = size
-                together.append(on_delivery.delivery_id)
+                together.append(key)
                 last = on_delivery
         if oldest not in self._in_flight:
             self._moved_s = time.monotonic()

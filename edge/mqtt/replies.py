@@ -9,7 +9,6 @@ topic.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from edge.data import codec, refusal
 from edge.errors import SampleError
@@ -24,23 +23,23 @@ MAX_TOLD = 1000
 """Response Topics that are remembered as told to be refused."""
 
 
-class Deliveries(Protocol):
-    """What the sink makes of an entry's message that may be refused: it is counted by what it is, and done."""
-
-    def __call__(self, key: int, what: str, *, foreign: bool = False) -> OnDelivery: ...
-
-
 class Replies:
     """Belongs to the session's thread."""
 
     def __init__(
-        self, topics: Topics, model: str, fence: ReplyFence, deliveries: Deliveries, count: Callable[[str], None]
+        self,
+        topics: Topics,
+        model: str,
+        fence: ReplyFence,
+        told: Mapping[str, OnDelivery],
+        count: Callable[[str], None],
     ) -> None:
-        """`count` is told the reason of each that was dropped."""
+        """Of a reply, and of an error that stands for one, those of `told` hear by these names. `count` is told the
+        reason of each that was dropped."""
         self._error = topics.error
         self._model = model
         self._fence = fence
-        self._deliveries = deliveries
+        self._on_delivery = told
         self._count = count
         self._told: set[int] = set()
         self.halves: dict[int, bytes] = {}
@@ -91,7 +90,7 @@ class Replies:
         outgoing = Outgoing(
             asker.topic, entry.payload, content_type=JSON, correlation=asker.correlation, properties=properties
         )
-        return publication(outgoing, self._deliveries(entry.key, "reply", foreign=True))
+        return publication(outgoing, self._on_delivery["reply"], entry.key)
 
     def _refused(self, entry: Entry, properties: Mapping[str, str], reason: str) -> list[Publication]:
         """What `error` says of it, once for each topic; an answer is done with that."""
@@ -102,5 +101,5 @@ class Replies:
         self._told.add(topic)
         error = refusal.of(message, "reply", self._model, reason)
         outgoing = Outgoing(self._error, codec.encode(error), content_type=JSON, properties=properties)
-        done = self._deliveries(entry.key, "error") if message.kind == "answer" else None
-        return [publication(outgoing, done)]
+        done = self._on_delivery["error"] if message.kind == "answer" else None
+        return [publication(outgoing, done, entry.key)]

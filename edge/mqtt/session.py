@@ -142,12 +142,14 @@ class MqttSession:
         if threading.current_thread() is not self._thread:
             self.waker.wake()
 
-    def post(self, message: Outgoing, on_delivery: OnDelivery | None = None, *, keep: bool = False) -> None:
+    def post(
+        self, message: Outgoing, on_delivery: OnDelivery | None = None, *, key: int = 0, keep: bool = False
+    ) -> None:
         """Publishes where there is a connection; else the message is dropped, or with `keep` waits for one.
 
         Of what is kept the oldest is dropped past 4 MB. What can never be sent is refused, and told in the log.
         """
-        self.call_soon(lambda: self._post(message, on_delivery, keep=keep))
+        self.call_soon(lambda: self._post(message, on_delivery, key, keep=keep))
 
     def ack(self, incoming: Incoming) -> None:
         """Acknowledges an input; the broker sends it again where its connection is gone."""
@@ -208,8 +210,10 @@ class MqttSession:
             self._connection.leaving = True
             raise UnavailableError(reason)
 
-    def _post(self, message: Outgoing, on_delivery: OnDelivery | None = None, *, keep: bool = False) -> None:
-        self._posts.post(message, on_delivery, up=self.up, keep=keep)
+    def _post(
+        self, message: Outgoing, on_delivery: OnDelivery | None = None, key: int = 0, *, keep: bool = False
+    ) -> None:
+        self._posts.post(message, on_delivery, key, up=self.up, keep=keep)
 
     def _run(self) -> None:
         stand_back()
@@ -364,9 +368,9 @@ class MqttSession:
         self._work.turn()
         waiting = set(range(len(self._last)))
         until = time.monotonic() + self._last_wait_s
+        done = OnDelivery(waiting.difference_update, lambda number, _: waiting.discard(number))
         for number, message in enumerate(self._last):
-            done = OnDelivery(number, waiting.difference_update, lambda number, _: waiting.discard(number))
-            self._post(message, done)
+            self._post(message, done, number)
         while waiting and time.monotonic() < until:
             self._turn(connection, selector)
 

@@ -60,9 +60,15 @@ class MqttSink(Listener):
         self._retain = context.retain
         self._results = context.results
         fence = ReplyFence(context.topic, context.discovery, context.reply_topics, context.results_topic)
-        self._replies = Replies(self._topics, context.model, fence, self._dispensable, context.count)
+        self._on_result = OnDelivery(self._confirmed, self._refused)
+        self._on_other = {
+            what: OnDelivery(self._confirmed, partial(self._given_up, what), foreign=what == "reply")
+            for what in ("reply", "error", "event")
+        }
+        """Of what may be refused without holding up anything: it is counted, and the message done."""
+        self._replies = Replies(self._topics, context.model, fence, self._on_other, context.count)
         self._events: SinkEvents | None = None
-        self._listening = self._own_topic = False
+        self._listening = self._own_topic = self._unconfirmed = False
         self._templates: dict[tuple[int, bool], PublishTemplate] = {}
 
     @property
@@ -79,6 +85,7 @@ class MqttSink(Listener):
         if not self._session.up:
             raise UnavailableError(f"{self._session.options.url}: not connected")
         self.window = min(WINDOW, self._session.receive_maximum)
+        self._unconfirmed = not self._session.confirms
         self._replies.begin()
 
     def send(self, entry: Entry) -> None:
@@ -100,9 +107,8 @@ class MqttSink(Listener):
             except SampleError as exc:
                 rejected.append((key, str(exc)))
         for p, reason in self._session.publish_all(publications):
-            delivery = p.on_delivery
-            if delivery is not None and not self._replies.dropped(delivery.delivery_id, p.topic):
-                rejected.append((delivery.delivery_id, reason))
+            if p.on_delivery is not None and not self._replies.dropped(p.key, p.topic):
+                rejected.append((p.key, reason))
         if rejected:
             self._check_joined(entries, rejected)
         return rejected
@@ -119,8 +125,7 @@ class MqttSink(Listener):
         payload = self._payload([entry.payload for entry in group])
         retain = self._retains(group[-1])
         template = self._templates.get((len(group), retain)) or self._template(len(group), retain)
-        on_delivery = OnDelivery(group[0].key, self._confirmed, self._refused)
-        return template.publication(b"%d" % group[0].message.seq, payload, on_delivery)
+        return template.publication(b"%d" % group[0].message.seq, payload, self._on_result, group[0].key)
 
     def _payload(self, results: Sequence[bytes]) -> bytes:
         return results[0] if self.batch == 1 else b"[" + b",".join(results) + b"]"
@@ -163,14 +168,14 @@ class MqttSink(Listener):
                 JSON,
                 properties=self._properties(1, seq=seq),
             )
-            on_delivery = OnDelivery(entry.key, self._confirmed, self._refused)
+            on_delivery = self._on_result
         else:
             topic = self._topics.event if message.kind == "event" else self._topics.error
             outgoing = Outgoing(topic, entry.payload, content_type=JSON, properties=self._properties(seq=seq))
-            on_delivery = self._dispensable(entry.key, message.kind)
+            on_delivery = self._on_other[message.kind]
         if message.words is not None:
             outgoing = self._worded(entry, message.words, outgoing)
-        return publication(outgoing, on_delivery)
+        return publication(outgoing, on_delivery, entry.key)
 
     def _worded(self, entry: Entry, words: Words, usual: Outgoing) -> Outgoing:
         """A payload that was rendered before is not touched by an outage: a user property tells of it."""
@@ -194,10 +199,6 @@ class MqttSink(Listener):
         where = "the topics of --topic" if self._own_topic else self._topics.result
         self._events.lost(f"the broker refuses results: {refusal.reason}; may this user publish on {where}?")
 
-    def _dispensable(self, key: int, what: str, *, foreign: bool = False) -> OnDelivery:
-        """Of what may be refused without holding up anything: it is counted, and the message done."""
-        return OnDelivery(key, self._confirmed, partial(self._given_up, what), foreign)
-
     def _given_up(self, what: str, key: int, _: Refusal) -> None:
         self._count(f"dropped:mqtt:{what}")
         self._confirmed([key])
@@ -207,7 +208,7 @@ class MqttSink(Listener):
             return
         if self._replies.halves:
             keys = [key for key in keys if not self._replies.is_first_half(key)]
-        if not self._session.confirms:
+        if self._unconfirmed:
             for _ in keys:
                 self._count("unconfirmed:mqtt")
         self._events.confirmed(keys)

@@ -66,7 +66,7 @@ class EndedByMessage:
     def explains(self, queue: PublishQueue) -> bool:
         """A connection has ended: whether a message was to blame, which will not come again. Where the broker did not
         say so, it is refused here."""
-        size, on_delivery = queue.largest_in_flight
+        size, on_delivery, key = queue.largest_in_flight
         self._confirmed = max(self._confirmed, queue.largest_confirmed)
         if not (self.alone or self._confirmed) and queue.awaited:
             self.alone = True  # nothing was ever confirmed: which of them it may be shows then
@@ -84,7 +84,7 @@ class EndedByMessage:
         text = f"{alone}: too large for the broker{'' if suspicious else ', or not allowed there'}? dropped"
         log.error(text, extra={"bytes": size, "broker": self._broker})
         self._suspected = 0  # `alone` stays: another one may be close behind it
-        on_delivery.refused(on_delivery.delivery_id, Refusal(TOO_LARGE, text))
+        on_delivery.refused(key, Refusal(TOO_LARGE, text))
         return True
 
     def _is_all_that_fails(self, queue: PublishQueue) -> bool:

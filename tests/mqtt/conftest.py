@@ -20,9 +20,7 @@ class Outcome:
         self.confirmed: list[int] = []
         self.refused: list[tuple[int, str]] = []
         self.changed = threading.Condition()
-
-    def on_delivery(self, number: int) -> OnDelivery:
-        return OnDelivery(number, self._confirm, self._refuse)
+        self.on_delivery = OnDelivery(self._confirm, self._refuse)
 
     def _confirm(self, numbers: list[int]) -> None:
         with self.changed:

@@ -43,7 +43,7 @@ def fast_client():
 @pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="Linux has it")
 def test_what_has_come_is_acknowledged_at_once_for_brokers_that_wait_for_it(fast_client):
     client, peer = fast_client
-    client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+    client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
     peer.sendall(b"\x40\x02\0\1")
 
     def confirmed():
@@ -51,7 +51,7 @@ def test_what_has_come_is_acknowledged_at_once_for_brokers_that_wait_for_it(fast
         return client.acknowledged
 
     until(confirmed, "the confirmation has come")
-    assert client.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
+    assert client.socket().getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
 
 
 def test_an_identifier_that_is_still_in_flight_is_not_given_again(broker, session, outcome):
@@ -62,7 +62,7 @@ def test_an_identifier_that_is_still_in_flight_is_not_given_again(broker, sessio
     until(lambda: made.up, "the connection stands")  # before that, what is posted is dropped
     made.post(Outgoing("t", b"held"))
     for n in range(66_000):
-        made.post(Outgoing("t", b""), outcome.on_delivery(n))
+        made.post(Outgoing("t", b""), outcome.on_delivery, key=n)
         if n % 5000 == 0:
             outcome.wait(n)
     outcome.wait(66_000)
@@ -90,7 +90,7 @@ def test_what_a_broker_says_of_a_message_before_it_resets_the_connection_is_hear
     def write_on():
         client.publish([publication(Outgoing("t", b"the next"))])
         client.write()
-        return client.socket is None
+        return client.socket() is None
 
     until(write_on, "a write fails")
     (told,) = client.acknowledged

@@ -54,7 +54,7 @@ def test_a_message_without_properties_has_none():
 def test_what_is_packed_once_gives_the_bytes_of_what_is_packed_each_time(seq):
     template = PublishTemplate("t", "application/json", {"schema": "1", "model": "m" * 120}, varies="seq")
     each = {"schema": "1", "model": "m" * 120, "seq": str(seq)}
-    made = template.publication(b"%d" % seq, b"", OnDelivery(0, print))
+    made = template.publication(b"%d" % seq, b"", OnDelivery(print), 0)
     assert made.properties == properties(Outgoing("t", b"", content_type="application/json", properties=each))
 
 

@@ -34,7 +34,7 @@ def payloads(broker) -> list[bytes]:
 
 def test_what_is_posted_is_published_at_qos_1_and_confirmed_in_order(up, broker, outcome):
     for n in range(50):
-        up.post(Outgoing("a/b", b"%d" % n, retain=n == 3), outcome.on_delivery(n))
+        up.post(Outgoing("a/b", b"%d" % n, retain=n == 3), outcome.on_delivery, key=n)
     outcome.wait(50)
     assert outcome.confirmed == list(range(50))
     assert payloads(broker) == [b"%d" % n for n in range(50)]
@@ -45,7 +45,7 @@ def test_what_is_posted_is_published_at_qos_1_and_confirmed_in_order(up, broker,
 def test_large_messages_go_out_whole(up, broker, outcome):
     sent = [b"%06d" % n * 50_000 for n in range(20)]
     for n, payload in enumerate(sent):
-        up.post(Outgoing("a/b", payload), outcome.on_delivery(n))
+        up.post(Outgoing("a/b", payload), outcome.on_delivery, key=n)
     outcome.wait(20)
     assert payloads(broker) == sent
 
@@ -55,7 +55,7 @@ def test_user_properties_and_content_type_are_sent(broker, session, outcome):
     made.start()
     more = {"schema": "1", "model": "m\u00fcller"}
     made.post(
-        Outgoing("a/b", b"{}", content_type="application/json", properties=more), outcome.on_delivery(0), keep=True
+        Outgoing("a/b", b"{}", content_type="application/json", properties=more), outcome.on_delivery, key=0, keep=True
     )
     outcome.wait(1)
     (message,) = broker.peers[0].published
@@ -69,10 +69,12 @@ def test_what_a_template_makes_is_published_as_what_is_packed_each_time(broker, 
     broker.peer()
     until(lambda: made.up, "the connection stands")
     template = PublishTemplate("a/b", "text/plain", {"model": "m"}, varies="seq")
-    one = template.publication(b"42", b"x", outcome.on_delivery(0))
+    one = template.publication(b"42", b"x", outcome.on_delivery, key=0)
     made.call_soon(lambda: made.publish_all([one]))
     made.post(
-        Outgoing("a/b", b"x", content_type="text/plain", properties={"model": "m", "seq": "42"}), outcome.on_delivery(1)
+        Outgoing("a/b", b"x", content_type="text/plain", properties={"model": "m", "seq": "42"}),
+        outcome.on_delivery,
+        key=1,
     )
     outcome.wait(2)
     first, second = broker.peers[0].published
@@ -110,7 +112,7 @@ def test_it_reads_however_the_network_cuts_it(broker, session, outcome, step):
     broker.wait("the subscription", lambda: bool(broker.peers and broker.peers[0].subscribed))
     peer = broker.peer()
     for n in range(20):
-        made.post(Outgoing("a/b", b"x"), outcome.on_delivery(n), keep=True)
+        made.post(Outgoing("a/b", b"x"), outcome.on_delivery, key=n, keep=True)
     broker.wait("all", lambda: len(peer.published) == 20)
     data = b"".join(
         b"\x40\x02" + m.mid.to_bytes(2, "big") + b"\x30\x08\0\2in\0n%02d" % n for n, m in enumerate(peer.published)
@@ -130,7 +132,7 @@ def test_no_more_are_in_flight_than_the_broker_said_and_the_order_is_kept(broker
     made.start()
     peer = broker.peer()
     for n in range(10):
-        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n), keep=True)
+        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery, key=n, keep=True)
     for n in range(10):
         broker.wait(f"{n + 3} messages", lambda n=n: len(peer.published) == min(10, n + 3))
         peer.puback(peer.published[n].mid)
@@ -144,7 +146,7 @@ def test_an_acknowledgement_of_nothing_is_ignored(broker, session, outcome):
     made.start()
     peer = broker.peer()
     peer.puback(777)
-    made.post(Outgoing("t", b"0"), outcome.on_delivery(0), keep=True)
+    made.post(Outgoing("t", b"0"), outcome.on_delivery, key=0, keep=True)
     outcome.wait(1)
     assert outcome.confirmed == [0]
 
@@ -156,7 +158,7 @@ def test_a_refusal_is_told_with_its_reason(broker, session, outcome, code, words
     made.start()
     broker.peer()
     for n in range(3):
-        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n), keep=True)
+        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery, key=n, keep=True)
     outcome.wait(3)
     assert outcome.confirmed == [0, 2]
     assert outcome.refused == [(1, words)]
@@ -168,7 +170,7 @@ def test_what_is_too_large_for_the_broker_is_refused_before_it_is_sent(broker, s
     made.start()
     broker.peer()
     for n, payload in enumerate([b"0", b"x" * 100, b"2"]):
-        made.post(Outgoing("t", payload), outcome.on_delivery(n), keep=True)
+        made.post(Outgoing("t", payload), outcome.on_delivery, key=n, keep=True)
     outcome.wait(3)
     assert payloads(broker) == [b"0", b"2"]
     ((number, reason),) = outcome.refused
@@ -237,7 +239,7 @@ def test_a_broker_without_qos_1_gets_qos_0_and_it_is_said(broker, session, outco
     made = session()
     made.subscribe("in", print)
     made.start()
-    made.post(Outgoing("t", b"x"), outcome.on_delivery(0), keep=True)
+    made.post(Outgoing("t", b"x"), outcome.on_delivery, key=0, keep=True)
     outcome.wait(1)
     broker.wait("the message", lambda: bool(broker.peers[0].published))
     broker.wait("the subscription", lambda: bool(broker.peers[0].subscribed))
@@ -255,7 +257,7 @@ def test_one_of_mqtt_3_that_grants_qos_0_and_confirms_nothing_gets_qos_0(broker,
     made.post(Outgoing("t", b"x"), keep=True)
     broker.wait("the end of the first connection", lambda: len(broker.peers) > 1)
     broker.wait("another subscription", lambda: bool(broker.peers[-1].subscribed))
-    made.post(Outgoing("t", b"y"), outcome.on_delivery(0), keep=True)
+    made.post(Outgoing("t", b"y"), outcome.on_delivery, key=0, keep=True)
     outcome.wait(1)
     broker.wait("the message", lambda: any(m.payload == b"y" for m in broker.peers[-1].published))
     assert [m.qos for m in broker.peers[-1].published if m.payload == b"y"] == [0]
@@ -267,11 +269,11 @@ def test_one_that_grants_qos_0_but_confirms_keeps_qos_1(broker, session, outcome
     made = session(version=4)
     made.subscribe("in", print)
     made.start()
-    made.post(Outgoing("t", b"x"), outcome.on_delivery(0), keep=True)
+    made.post(Outgoing("t", b"x"), outcome.on_delivery, key=0, keep=True)
     outcome.wait(1)
     broker.peers[0].close()
     broker.wait("another connection", lambda: len(broker.peers) > 1 and bool(broker.peers[-1].subscribed))
-    made.post(Outgoing("t", b"y"), outcome.on_delivery(1), keep=True)
+    made.post(Outgoing("t", b"y"), outcome.on_delivery, key=1, keep=True)
     outcome.wait(2)
     assert [m.qos for m in broker.peers[-1].published if m.payload == b"y"] == [1]
 
@@ -280,7 +282,7 @@ def test_a_broker_that_refuses_a_will_of_qos_1_gets_one_of_qos_0(broker, session
     broker.connack = lambda peer: 0x9B if peer.connect[7] & 0x18 else 0  # QoS not supported
     made = session()
     made.start()
-    made.post(Outgoing("t", b"x"), outcome.on_delivery(0), keep=True)
+    made.post(Outgoing("t", b"x"), outcome.on_delivery, key=0, keep=True)
     outcome.wait(1)
     assert len(broker.peers) == 2
     broker.wait("the message", lambda: bool(broker.peers[1].published))
@@ -291,7 +293,7 @@ def test_a_broker_that_retains_nothing_is_given_nothing_to_retain(broker, sessio
     broker.connack_properties = b"\x25\0"  # Retain Available 0
     made = session()
     made.start()
-    made.post(Outgoing("t", b"x", retain=True), outcome.on_delivery(0), keep=True)
+    made.post(Outgoing("t", b"x", retain=True), outcome.on_delivery, key=0, keep=True)
     outcome.wait(1)
     assert [m.retain for m in broker.peers[0].published] == [False]
 
@@ -303,7 +305,7 @@ def test_a_refusal_for_a_reason_that_no_standard_names_ends_no_connection(broker
     made.start()
     broker.peer()
     for n in range(3):
-        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n), keep=True)
+        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery, key=n, keep=True)
     outcome.wait(3)
     assert outcome.confirmed == [0, 2]
     assert outcome.refused == [(1, "reason code 0xa7")]
@@ -387,7 +389,7 @@ def test_a_paho_of_an_unknown_version_is_named_once_and_what_that_costs(broker, 
 def lived(made, broker, outcome):
     """The broker's side of a session that had one message confirmed and ended with a word."""
     made.start()
-    made.post(Outgoing("t", b"first"), outcome.on_delivery(0), keep=True)
+    made.post(Outgoing("t", b"first"), outcome.on_delivery, key=0, keep=True)
     outcome.wait(1)
     made.stop([Outgoing("t/status", b"offline", retain=True)], 5.0)
     return broker.peers[-1]  # a machine that stands still for five seconds needs a second try
@@ -406,7 +408,7 @@ def test_a_broker_is_not_gone_while_its_confirmations_stand_behind_the_inputs_th
     made.subscribe("in", lambda _: None)
     made.start()
     peer = broker.peer()
-    made.post(Outgoing("t", b"result"), outcome.on_delivery(0), keep=True)
+    made.post(Outgoing("t", b"result"), outcome.on_delivery, key=0, keep=True)
     broker.wait("the result", lambda: bool(peer.published))
     flood_until = time.monotonic() + 2.5  # more than two looks at the clock
     mid = 0
@@ -426,7 +428,7 @@ def test_a_broker_that_confirms_nothing_is_gone_though_it_sends_inputs(broker, s
     made.subscribe("in", made.ack_now)
     made.start()
     peer = broker.peer()
-    made.post(Outgoing("t", b"result"), outcome.on_delivery(0), keep=True)
+    made.post(Outgoing("t", b"result"), outcome.on_delivery, key=0, keep=True)
     broker.wait("the result", lambda: bool(peer.published))
     with contextlib.suppress(OSError):
         for mid in itertools.cycle(range(1, 60)):
@@ -444,7 +446,7 @@ def test_a_broker_that_confirms_one_by_one_with_pauses_is_not_gone(broker, sessi
     made.start()
     peer = broker.peer()
     for n in range(4):
-        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n), keep=True)
+        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery, key=n, keep=True)
     broker.wait("the results", lambda: len(peer.published) == 4)
     for n in range(4):
         threading.Event().wait(0.9)  # the pause is what is tried
@@ -462,7 +464,7 @@ def test_one_that_confirms_all_but_the_oldest_is_gone(broker, session, outcome):
     broker.peer()
     made.post(Outgoing("t", b"oldest"), keep=True)
     for n in itertools.count():
-        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery(n), keep=True)
+        made.post(Outgoing("t", b"%d" % n), outcome.on_delivery, key=n, keep=True)
         outcome.wait(n + 1)
         if len(broker.peers) > 1:
             break
@@ -496,7 +498,7 @@ def test_what_was_confirmed_while_the_machine_stood_still_is_not_held_against_th
     made = session(options={"confirm_timeout_s": 1.0})
     made.attach(StandsStill(confirmed))
     made.start()
-    made.post(Outgoing("t", b"result"), outcome.on_delivery(0), keep=True)
+    made.post(Outgoing("t", b"result"), outcome.on_delivery, key=0, keep=True)
     outcome.wait(1)
     assert len(broker.peers) == 1
 
@@ -516,7 +518,7 @@ def test_a_ping_that_was_answered_while_the_machine_stood_still_ends_no_connecti
     made.attach(still)
     made.start()
     assert still.over.wait(60)
-    made.post(Outgoing("t", b"after"), outcome.on_delivery(0), keep=True)
+    made.post(Outgoing("t", b"after"), outcome.on_delivery, key=0, keep=True)
     outcome.wait(1)
     assert len(broker.peers) == 1
 
@@ -573,7 +575,7 @@ def test_without_a_connection_what_is_kept_waits_the_newest_of_it_and_the_rest_i
     broker.peer(2)
     broker.connack = lambda _: 0
     broker.wait("what was kept", lambda: any(p.published for p in broker.peers))
-    made.post(Outgoing("t", b"new"), outcome.on_delivery(0), keep=True)
+    made.post(Outgoing("t", b"new"), outcome.on_delivery, key=0, keep=True)
     outcome.wait(1)
     kept = payloads(broker)
     assert 3 <= len(kept) < 30
@@ -582,15 +584,15 @@ def test_without_a_connection_what_is_kept_waits_the_newest_of_it_and_the_rest_i
 
 
 def test_a_message_that_is_no_message_is_refused_and_harms_no_other(up, broker, outcome):
-    up.post(Outgoing("a/#", b"x"), outcome.on_delivery(0))
-    up.post(Outgoing("a/b", b"x"), outcome.on_delivery(1))
+    up.post(Outgoing("a/#", b"x"), outcome.on_delivery, key=0)
+    up.post(Outgoing("a/b", b"x"), outcome.on_delivery, key=1)
     outcome.wait(2)
     assert outcome.refused[0][0] == 0
     assert outcome.confirmed == [1]
 
 
 def test_it_publishes_what_another_made_in_its_thread(up, broker, outcome):
-    up.call_soon(lambda: up.publish_all([publication(Outgoing("t", b"x"), outcome.on_delivery(1))]))
+    up.call_soon(lambda: up.publish_all([publication(Outgoing("t", b"x"), outcome.on_delivery, key=1)]))
     outcome.wait(1)
     assert payloads(broker) == [b"x"]
 
@@ -604,7 +606,7 @@ class Resending(Listener):
     def up(self, *, resumed):
         settled = {*self.outcome.confirmed, *(n for n, _ in self.outcome.refused)}
         left = [(n, p) for n, p in enumerate(self.payloads) if n not in settled]
-        self.session.publish_all([publication(Outgoing("t", p), self.outcome.on_delivery(n)) for n, p in left])
+        self.session.publish_all([publication(Outgoing("t", p), self.outcome.on_delivery, key=n) for n, p in left])
 
 
 def test_a_message_that_ends_each_connection_is_dropped_and_told_and_those_behind_it_go_on(

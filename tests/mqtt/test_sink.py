@@ -46,10 +46,10 @@ class Session:
         return [(p, "too large") for p in publications if p.payload.strip(b"[]") == b"large"]
 
     def confirm(self, publication):
-        publication.on_delivery.confirmed([publication.on_delivery.delivery_id])
+        publication.on_delivery.confirmed([publication.key])
 
     def refuse(self, publication, code=0x87):
-        publication.on_delivery.refused(publication.on_delivery.delivery_id, refusal(code))
+        publication.on_delivery.refused(publication.key, refusal(code))
 
 
 class Outbox:
@@ -146,12 +146,13 @@ def test_a_result_and_its_reply_may_be_confirmed_at_once(sink, outbox, session):
     sink.send(Entry(7, Message("result", b"{}", 1, Reply("asker"))))
     one, other = session.sent
     assert one.on_delivery.confirmed == other.on_delivery.confirmed
-    one.on_delivery.confirmed([one.on_delivery.delivery_id, other.on_delivery.delivery_id])
+    one.on_delivery.confirmed([one.key, other.key])
     assert outbox.keys == [7]
 
 
 def test_what_a_broker_of_qos_0_was_sent_is_counted_as_unconfirmed(sink, outbox, session, counted):
     session.confirms = False
+    sink.open(outbox)
     sink.send(Entry(7, Message("result", b"{}", 1)))
     session.confirm(session.sent[0])
     assert outbox.keys == [7]

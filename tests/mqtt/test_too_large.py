@@ -41,8 +41,8 @@ class Results:
 
     def publications(self):
         for number, size in self.waiting.items():
-            on_delivery = OnDelivery(next(self._ids), lambda ids: None, self.refuse(number))
-            yield publication(Outgoing("t", bytes(size)), on_delivery)
+            on_delivery = OnDelivery(lambda ids: None, self.refuse(number))
+            yield publication(Outgoing("t", bytes(size)), on_delivery, next(self._ids))
 
 
 def connection(ended_by, results, limit):
@@ -82,14 +82,14 @@ def test_a_reply_that_ends_each_connection_is_given_up_whatever_its_size(ended_b
     def ended():
         queue = PublishQueue(Wire(), ProtocolChoice(5), "mqtt://test")
         queue.one_at_a_time = ended_by.alone
-        reply = OnDelivery(1, confirmed.extend, lambda number, refusal: gone.append(number), foreign=True)
+        reply = OnDelivery(confirmed.extend, lambda number, refusal: gone.append(number), foreign=True)
         before, behind = (
-            publication(Outgoing("t", bytes(500)), OnDelivery(n, confirmed.extend, lambda *_: None)) for n in (2, 3)
+            publication(Outgoing("t", bytes(500)), OnDelivery(confirmed.extend, lambda *_: None), n) for n in (2, 3)
         )
         if not ended_by.alone:
             queue.publish([before])
             queue.settle([(1, None)])
-        queue.publish([publication(Outgoing("asked/for", b"1"), reply), behind])
+        queue.publish([publication(Outgoing("asked/for", b"1"), reply, 1), behind])
         return ended_by.explains(queue)
 
     assert [ended() for _ in range(1 + ENDS)] == [False] * ENDS + [True]

@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -57,6 +57,10 @@ class Client:
         self._session = session
         _name_all_reasons()
         self._paho = self._make(choice)
+        self.socket: Callable[[], Any] = self._paho.socket
+        """For the selector; None where the connection has ended."""
+        self.unread = False
+        """True where `read` has something to do that a selector does not see."""
 
     def _make(self, choice: ProtocolChoice) -> paho.Client:
         url = self._options.url
@@ -109,19 +113,9 @@ class Client:
         self._paho.connect(url.host, url.port, keepalive=self._options.keepalive_s, **start)
         # Else a packet behind another waits for the other side's delayed acknowledgement: 40 ms for a lone result.
         # By the descriptor, for what paho returns may be a wrapper of its own.
-        with socket.socket(fileno=os.dup(self.socket.fileno())) as same:
+        with socket.socket(fileno=os.dup(self.socket().fileno())) as same:
             same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    @property
-    def socket(self) -> Any:
-        """For the selector; None where the connection has ended."""
-        return self._paho.socket()
-
-    @property
-    def unread(self) -> bool:
-        """True where `read` has something to do that a selector does not see."""
-        pending = getattr(self.socket, "pending", None)
-        return pending is not None and bool(pending())
+        self.unread = decrypted(self.socket())
 
     def check_keepalive(self) -> None:
         """Pings, and ends the connection where the broker has not answered the last ping. About once a second."""
@@ -133,7 +127,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the socket, where it is open, without a word."""
-        sock = self._paho.socket()
+        sock = self.socket()
         if sock is not None:
             sock.close()
 
@@ -200,6 +194,7 @@ class Client:
     def read(self) -> None:
         """Reads what has come into `received` and `acknowledged`. Raises one of NOT_MQTT."""
         self._paho.loop_read()
+        self.unread = decrypted(self.socket())
 
     def _on_connect(
         self, client: paho.Client, userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, properties: Any
@@ -246,6 +241,12 @@ class Client:
     def _on_log(self, client: paho.Client, userdata: Any, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:
             self.error = text.partition("on socket: ")[2] or self.error
+
+
+def decrypted(sock: Any) -> bool:
+    """Whether a socket of TLS holds what a selector does not see any more. Only to read from it brings that about."""
+    pending = getattr(sock, "pending", None)
+    return pending is not None and bool(pending())
 
 
 def _subscription(topic: str, qos: int, *, retained_again: bool, own_too: bool) -> SubscribeOptions:

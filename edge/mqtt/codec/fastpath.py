@@ -21,7 +21,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt import __version__
 
-from edge.mqtt.codec.client import NOT_MQTT, Client
+from edge.mqtt.codec.client import NOT_MQTT, Client, decrypted
 from edge.mqtt.codec.packets import (
     HEAD_MOST,
     PUBLISH,
@@ -106,10 +106,6 @@ class FastClient(Client):
 
     # --- in -------------------------------------------------------------------------------------------
 
-    @property
-    def unread(self) -> bool:
-        return self._paho.unread or super().unread
-
     def read(self) -> None:
         client = self._paho
         client.receive()
@@ -122,7 +118,8 @@ class FastClient(Client):
             )
             del client.buffer[:end]
             if not other:
-                self._pass()
+                if client.buffer:
+                    self._pass()
                 break
             client.given, client.wanted = client.wanted, 0
             client.loop_read()  # takes the packet out of the buffer
@@ -133,12 +130,13 @@ class FastClient(Client):
             self._in_use.difference_update([mid for mid, _ in self.acknowledged])
         if client.ended:
             client.loop_read()
+        self.unread = client.unread or decrypted(self.socket())
 
     def _pass(self) -> None:
         """Keeps no message that is too large to be of any use. A broker sends one of 200 MB again and again to a board
         that has no memory for it, and dies of it each time."""
         buffer, size = self._paho.buffer, self._paho.wanted
-        if buffer and is_large_publish(buffer, size, self._options.payload_most):
+        if is_large_publish(buffer, size, self._options.payload_most):
             if len(buffer) < HEAD_MOST:
                 self._paho.wanted = HEAD_MOST
                 return

@@ -37,13 +37,15 @@ REASONS = {
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """A PUBLISH but for its packet identifier. `properties` are those of MQTT 5, their length before them."""
+    """A PUBLISH but for its packet identifier. `properties` are those of MQTT 5, their length before them. By `key`
+    `on_delivery` knows it."""
 
     topic: bytes
     properties: bytes
     payload: bytes
     retain: bool = False
     on_delivery: OnDelivery | None = None
+    key: int = 0
     qos: int = 1
 
     @property
@@ -69,10 +71,10 @@ class PublishTemplate:
         self._fixed = _packed(content_type, None, properties) + _name(varies)
         self._heads: dict[int, bytes] = {}
 
-    def publication(self, value: bytes, payload: bytes, on_delivery: OnDelivery) -> Publication:
+    def publication(self, value: bytes, payload: bytes, on_delivery: OnDelivery, key: int) -> Publication:
         """The message of one payload; `value` is the property's."""
         head = self._heads.get(len(value)) or self._head(len(value))
-        return Publication(self._topic, head + value, payload, self._retain, on_delivery)
+        return Publication(self._topic, head + value, payload, self._retain, on_delivery, key)
 
     def _head(self, size: int) -> bytes:
         head = length(len(self._fixed) + 2 + size) + self._fixed + struct.pack(">H", size)
@@ -80,10 +82,10 @@ class PublishTemplate:
         return head
 
 
-def publication(message: Outgoing, on_delivery: OnDelivery | None = None) -> Publication:
+def publication(message: Outgoing, on_delivery: OnDelivery | None = None, key: int = 0) -> Publication:
     """Raises SampleError for a topic that no client may publish on, and a text longer than MQTT has room for."""
     topic, said = topic_field(message.topic), properties(message)
-    return Publication(topic, said, message.payload, message.retain, on_delivery, message.qos)
+    return Publication(topic, said, message.payload, message.retain, on_delivery, key, message.qos)
 
 
 def publish_packets(numbered: Iterable[tuple[int, Publication]], version: int) -> bytes:
