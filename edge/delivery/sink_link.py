@@ -47,7 +47,9 @@ class SinkLink:
         """The keys that were confirmed, and are not settled."""
         self._lost: str | None = None
         self._ready = self._filled = False
-        self._was_up = self._troubled = False
+        self._was_up = False
+        self.troubled = False
+        """An outage was told, and its end was not."""
         self._failures = 0
 
     def confirmed(self, keys: Iterable[int]) -> None:
@@ -79,12 +81,7 @@ class SinkLink:
     @property
     def recovering(self) -> bool:
         """It is open again after an outage, or after tries that came to nothing, and has not confirmed anything yet."""
-        return self.up and (self._failures > 0 or self._troubled)
-
-    @property
-    def troubled(self) -> bool:
-        """An outage was told, and its end was not."""
-        return self._troubled
+        return self.up and (self._failures > 0 or self.troubled)
 
     def take_lost(self) -> str | None:
         """Why the connection went, once; what is told from now on is for the next turn."""
@@ -113,8 +110,8 @@ class SinkLink:
         `waiting` messages are told with the end of an outage."""
         self._backoff.reset()
         self._failures = 0
-        if self._troubled:
-            self._troubled = False
+        if self.troubled:
+            self.troubled = False
             log.info("sink available again", extra={"sink": self._name, "waiting": waiting})
 
     def went(self, reason: str) -> None:
@@ -130,8 +127,8 @@ class SinkLink:
         self.due_ns = self._clock.monotonic_ns() + int(self._backoff.next_s() * SECOND_NS)
         self._failures += 1
         # The first try of a life may come before the connection that has only just begun: no outage yet.
-        if not self._troubled and (self._was_up or self._failures > 1):
-            self._troubled = True
+        if not self.troubled and (self._was_up or self._failures > 1):
+            self.troubled = True
             log.warning("sink unavailable", extra={"sink": self._name, "reason": reason})
 
     def room(self, in_flight: int) -> int:

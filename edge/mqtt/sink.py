@@ -122,13 +122,12 @@ class MqttSink(Listener):
     def _result(self, group: Sequence[Entry]) -> Publication:
         for entry in group:
             self._sending(entry.message)
-        payload = self._payload([entry.payload for entry in group])
-        retain = self._retains(group[-1])
+        retain = self._retain and not group[-1].overtaken  # an old result never takes the place of a newer one
         template = self._templates.get((len(group), retain)) or self._template(len(group), retain)
-        return template.publication(b"%d" % group[0].message.seq, payload, self._on_result, group[0].key)
+        return template.publication(b"%d" % group[0].message.seq, self._payload(group), self._on_result, group[0].key)
 
-    def _payload(self, results: Sequence[bytes]) -> bytes:
-        return results[0] if self.batch == 1 else b"[" + b",".join(results) + b"]"
+    def _payload(self, group: Sequence[Entry]) -> bytes:
+        return group[0].payload if self.batch == 1 else b"[" + b",".join([entry.payload for entry in group]) + b"]"
 
     def _properties(self, joined: int = 0, **more: str) -> dict[str, str]:
         """`joined`: of so many results in one message."""
@@ -139,10 +138,6 @@ class MqttSink(Listener):
         template = PublishTemplate(self._topics.result, JSON, self._properties(count), varies="seq", retain=retain)
         self._templates[count, retain] = template
         return template
-
-    def _retains(self, entry: Entry) -> bool:
-        """An old result never takes the place of a newer one."""
-        return self._retain and not entry.overtaken
 
     def _other(self, entry: Entry) -> list[Publication]:
         """Of an error, an event, an answer, or of a result that has a reply or words of its own. Raises SampleError for
@@ -163,8 +158,8 @@ class MqttSink(Listener):
         if message.kind == "result":
             outgoing = Outgoing(
                 self._topics.result,
-                self._payload([entry.payload]),
-                self._retains(entry),
+                self._payload([entry]),
+                self._retain and not entry.overtaken,
                 JSON,
                 properties=self._properties(1, seq=seq),
             )

@@ -49,7 +49,7 @@ class Pipeline:
     ) -> None:
         self._model = engine
         self._engine = RealValues(engine)
-        self.infer = self._engine.infer
+        self.infer = self._engine.infer if self._engine.quantized else engine.infer
         """One inference, real values in and out."""
         self._postprocess = postprocess
         self._batch = postprocess if isinstance(postprocess, BatchPostprocessor) else None
@@ -63,7 +63,7 @@ class Pipeline:
         self._prepare = prepare
         self.ahead = prepare.ahead
         """Whether it pays to prepare a sample in another thread while the model runs."""
-        self._batching = Batching(self.infer, engine.inputs, engine.outputs, now=self._now, joins=may_join(engine))
+        self.batching = Batching(self.infer, engine.inputs, engine.outputs, now=self._now, joins=may_join(engine))
         self.identity = results.identity
         self._results = results
         self.skipped = results.skipped
@@ -82,7 +82,7 @@ class Pipeline:
     @property
     def at_once(self) -> int:
         """How many samples `run` should be given at most: one, until it is known how long they take."""
-        return min(self._batching.at_once, self.followed_at_once) if self._follows else self._batching.at_once
+        return min(self.batching.at_once, self.followed_at_once) if self._follows else self.batching.at_once
 
     @property
     def followed_at_once(self) -> int:
@@ -90,11 +90,6 @@ class Pipeline:
         if not self._follows:
             return MAX_BATCH
         return min(FOLLOWED_MOST, max(1, TOGETHER_NS // max(1, self._follow_ns)))
-
-    @property
-    def each_ns(self) -> int:
-        """How long the engine took for the last sample; 0 before the first."""
-        return self._batching.each_ns
 
     def prepare(self, samples: Sequence[Sample]) -> list[Work]:
         """Decodes, splits and preprocesses; of a batch only the first piece, see `next`.
@@ -123,7 +118,7 @@ class Pipeline:
         quicker."""
         ready = [p for work in works for p in work.parts if p.ready is not None]
         decoded: list[Decoded] = []
-        for output in self._batching.run([p.ready.tensors for p in ready if p.ready is not None]):
+        for output in self.batching.run([p.ready.tensors for p in ready if p.ready is not None]):
             decoded += self._decode(output, ready[len(decoded) : len(decoded) + output.count])
         return decoded
 
@@ -172,14 +167,14 @@ class Pipeline:
                 return None
             tensors, taken = prepared
             ready = self._now()
-            some = self._batching.rows(tensors, int(taken.sum()), most)
+            some = self.batching.rows(tensors, int(taken.sum()), most)
             if some is None:
                 return None
             each_taken.append(taken)
             done += some
             preparing += ready - started
             inferring += self._now() - ready
-        outputs = self._batching.joined(done)
+        outputs = self.batching.joined(done)
         if outputs is None:
             return None
         taken = np.concatenate(each_taken)

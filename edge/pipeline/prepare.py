@@ -58,18 +58,13 @@ class Opened(msgspec.Struct, frozen=True):
         """More is left than is decoded at once."""
         return self.text is not None or len(self.parts) - self.at > BLOCK
 
-    def piece(self, most: int) -> Sequence[Payload]:
-        """The next parts, `most` at most."""
+    def cut(self, most: int) -> tuple[Sequence[Payload], Opened | None]:
+        """The next parts, `most` at most, and what is left behind them."""
+        rest = None if self.text is None else Opened(None, (), text=self.text)
         if not self.at and len(self.parts) <= most:
-            return self.parts
-        return self.parts[self.at : min(self.at + most, (self.at // BLOCK + 1) * BLOCK)]
-
-    def after(self, done: int) -> Opened | None:
-        """What is left when so many more parts are done."""
-        at = self.at + done
-        if at < len(self.parts):
-            return replace(self, at=at)
-        return None if self.text is None else Opened(None, (), text=self.text)
+            return self.parts, rest
+        end = min(self.at + most, (self.at // BLOCK + 1) * BLOCK)
+        return self.parts[self.at : end], replace(self, at=end) if end < len(self.parts) else rest
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -148,7 +143,7 @@ class Preparation:
             left = rest.text.after(rest.text.end)
             after = None if left is None else Opened(None, (), text=left)
         else:
-            after = rest.after(len(rest.piece(BLOCK)))
+            _, after = rest.cut(BLOCK)
         return Work(work.sample, (Prepared(None, reason, UNSET, 0),), after)
 
     def _prepare(self, samples: Sequence[Sample], opened: Sequence[Opened], most: int, started_ns: int) -> list[Work]:
@@ -180,15 +175,14 @@ class Preparation:
         self, samples: Sequence[Sample], opened: Sequence[Opened], most: int, started_ns: int
     ) -> list[Work] | None:
         """All rows in one go; None where there is but one, or they have to go one by one."""
-        pieces = [o.piece(most) for o in opened]
-        rows = [part for piece in pieces for part in piece]
+        pieces = [o.cut(most) for o in opened]
+        rows = [part for piece, _ in pieces for part in piece]
         inputs = self._batch.many(rows) if self._batch is not None and len(rows) > 1 else None
         if inputs is None:
             return None
         each_ns = (self.now() - started_ns) // len(rows)
         works, ready = [], iter(inputs)
-        for sample, one, piece in zip(samples, opened, pieces, strict=True):
-            rest = one.after(len(piece))
+        for sample, one, (piece, rest) in zip(samples, opened, pieces, strict=True):
             if one.reason:
                 works.append(Work(sample, (Prepared(None, one.reason, UNSET, each_ns),), rest))
                 continue
@@ -197,11 +191,11 @@ class Preparation:
         return works
 
     def _one_by_one(self, sample: Sample, opened: Opened, most: int, opened_ns: int) -> Work:
+        piece, rest = opened.cut(most)
         if opened.reason:
-            return Work(sample, (Prepared(None, opened.reason, UNSET, opened_ns),), opened.after(0))
-        piece = opened.piece(most)
+            return Work(sample, (Prepared(None, opened.reason, UNSET, opened_ns),), rest)
         parts = [p for part in piece if (p := self._one(sample, part, opened.whole)) is not None]
-        return Work(sample, parts, opened.after(len(piece)))
+        return Work(sample, parts, rest)
 
     def _one(self, sample: Sample, part: Payload, whole: Mapping[str, Payload] | None) -> Prepared | None:
         started = self.now()

@@ -18,6 +18,8 @@ class RealValues:
         self._engine = engine
         self._inputs = {s.name: s for s in engine.inputs if s.quantization is not None}
         self._outputs = {s.name: s for s in engine.outputs if s.quantization is not None}
+        self.quantized = bool(self._inputs or self._outputs)
+        """Whether there is anything to scale."""
 
     @property
     def quantized_input(self) -> bool:

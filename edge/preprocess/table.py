@@ -92,7 +92,10 @@ class TablePreprocessor:
                 }
             )
         spec = self._specs[0]
-        return ModelInput({spec.name: self._scaled(self._vector(values, spec)).reshape(self._shape)})
+        vector = self._fast(values) if self._numeric else None
+        if vector is None:
+            vector = np.concatenate([self._cell(v, f, spec) for v, f in zip(values, self._features, strict=True)])
+        return ModelInput({spec.name: self._scaled(vector).reshape(self._shape)})
 
     def many(self, rows: Sequence[Payload]) -> list[ModelInput] | None:
         """Rows of nothing but finite numbers, converted in one go; None where one may be anything else."""
@@ -250,14 +253,6 @@ class TablePreprocessor:
         if len(values) != len(self._features):
             raise SampleError(f"{len(values)} values; the model takes {self._wanted()}")
         return values  # type: ignore[no-any-return]
-
-    def _vector(self, values: Sequence[Any], spec: TensorSpec) -> Array:
-        if self._numeric:
-            fast = self._fast(values)
-            if fast is not None:
-                return fast
-        cells = [self._cell(v, f, spec) for v, f in zip(values, self._features, strict=True)]
-        return np.concatenate(cells)
 
     def _fast(self, values: Sequence[Any], ndim: int = 1) -> Array | None:
         """All numbers and all finite: one conversion. None: look at each, for the exact words."""

@@ -61,52 +61,49 @@ class Batches:
         self._guard = guard
         self._stopping = stopping
         self._beat = beat
-        self._under_way: deque[_Batch] = deque()
+        self.under_way: deque[_Batch] = deque()
         self._others_until_ns = 0
         self._end_ns: int | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self._under_way)
 
     @property
     def full(self) -> bool:
         """True where as many are under way as may be."""
-        return len(self._under_way) >= MOST
+        return len(self.under_way) >= MOST
 
     @property
     def due(self) -> bool:
         """True where the other samples have had their time."""
-        return bool(self) and self._clock.monotonic_ns() >= self._others_until_ns
+        return bool(self.under_way) and self._clock.monotonic_ns() >= self._others_until_ns
 
     def uses(self, pipeline: Pipeline) -> bool:
         """True while a batch that began with this pipeline is under way."""
-        return any(batch.pipeline is pipeline for batch in self._under_way)
+        return any(batch.pipeline is pipeline for batch in self.under_way)
 
     def begin(self, work: Work, results: Sequence[Result | Skipped], pipeline: Pipeline) -> None:
         """Of a batch that has a rest: `results` are those of its first piece. What follows is run for a turn, and to
         its end by `pipeline`."""
         batch = _Batch(work, self._publisher.begin(work.sample), pipeline)
         self._publish(batch, results)
-        self._under_way.appendleft(batch)
+        self.under_way.appendleft(batch)
         self.turn()
 
     def turn(self) -> None:
         """Goes on with the batch whose turn it is, to its end where that is near."""
-        batch = self._under_way.popleft()
+        batch = self.under_way.popleft()
         self._run(batch)
         if batch.work.rest is not None:
-            self._under_way.append(batch)
+            self.under_way.append(batch)
         self._others_until_ns = self._clock.monotonic_ns() + TURN_NS
 
     def finish(self) -> None:
         """The source has ended: all are run to their end. Where the process is to end, what is nearly done or will not
         come again gets one more turn, all together no more than a second."""
-        while self._under_way and not self._stopping():
+        while self.under_way and not self._stopping():
             self.turn()
-        for batch in self._under_way:
+        for batch in self.under_way:
             self._run(batch)
             self._leave(batch)
-        self._under_way.clear()
+        self.under_way.clear()
 
     def _run(self, batch: _Batch) -> None:
         until_ns = self._until_ns()

@@ -58,7 +58,7 @@ class Handover:
         """After each turn: whether the loop should run the next one."""
         if self._inference.turns != self._turns:
             self._turns = self._inference.turns
-            quick = self._inference.pipeline.each_ns < self._quick_ns and (
+            quick = self._inference.pipeline.batching.each_ns < self._quick_ns and (
                 self._frames is None or self._is_lone(self._frames)
             )
             self._quick = self._quick + 1 if quick else 0
@@ -106,7 +106,7 @@ class Handover:
         except Closed:
             self._give_back()
             return LOOK_AGAIN_S
-        slow = self._inference.pipeline.each_ns > SLOW_NS // QUICK_NS * self._quick_ns
+        slow = self._inference.pipeline.batching.each_ns > SLOW_NS // QUICK_NS * self._quick_ns
         if slow or self._inference.is_long or (self._frames is not None and not self._is_lone(self._frames)):
             self._give_back()
         return 0.0 if more else self._inference.due_s

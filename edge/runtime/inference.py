@@ -113,13 +113,13 @@ class Inference:
     @property
     def is_long(self) -> bool:
         """A long batch is under way, or is the next to run: not in a loop."""
-        return bool(self._batches or self._works)
+        return bool(self._batches.under_way or self._works)
 
     @property
     def _holds_up(self) -> bool:
         """A batch is under way, and the samples behind it have to wait for its end: their results come after its own,
         and what the model or a window keeps is the batch's. So they have where too many batches are under way."""
-        return bool(self._batches) and (not self._mixes or self._batches.full)
+        return bool(self._batches.under_way) and (not self._mixes or self._batches.full)
 
     @cached_property
     def _mixes(self) -> bool:
@@ -146,7 +146,7 @@ class Inference:
         if self._takeovers or self._leaving:
             self._take_over()
         self.due_s = self._publisher.publish_due()
-        batches = bool(self._batches)
+        batches = bool(self._batches.under_way)
         if batches and self._holds_up:
             self._batches.finish() if self._stopping() else self._batches.turn()
             return True
@@ -237,7 +237,7 @@ class Inference:
                     return False
                 self._works = rest
                 self._run_together(some)
-                if self._batches and self._holds_up:
+                if self._holds_up:
                     return True
         return True
 

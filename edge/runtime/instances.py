@@ -72,7 +72,7 @@ class Instances:
     @property
     def each_ns(self) -> int:
         """How long the engine took for one of the last samples; 0 before the first."""
-        return self._team.each[0].each_ns
+        return self._team.each[0].batching.each_ns
 
     @property
     def under_way(self) -> list[Sample]:

@@ -21,13 +21,11 @@ CACHED_NS = 5 * SECOND_NS
 class SystemClock:
     """The clock of `edge.plugins.protocols`, from the system."""
 
-    def monotonic_ns(self) -> int:
-        """Nanoseconds that never jump."""
-        return time.monotonic_ns()
+    monotonic_ns = staticmethod(time.monotonic_ns)
+    """Nanoseconds that never jump."""
 
-    def time_ns(self) -> int:
-        """Nanoseconds since 1970, which may jump."""
-        return time.time_ns()
+    time_ns = staticmethod(time.time_ns)
+    """Nanoseconds since 1970, which may jump."""
 
 
 class Timex(ctypes.Structure):
