@@ -105,6 +105,13 @@ class OutputProbe(msgspec.Struct, frozen=True):
         sides = max(self.height, self.width)
         return min(height, width) >= 16 and abs(height * self.width - width * self.height) <= sides
 
+    def lone_rows(self) -> tuple[str, Array] | None:
+        """The only output, where it is real numbers, [1, N, C], and no metadata says what they are."""
+        if len(self.outputs) != 1 or self.metadata.kind:
+            return None
+        ((name, values),) = self.outputs.items()
+        return (name, values) if values.ndim == 3 and values.dtype.kind == "f" else None
+
     def ranked(self, rank: int) -> dict[str, Array]:
         """The outputs of so many dimensions."""
         return {n: a for n, a in self.outputs.items() if a.ndim == rank}

@@ -64,17 +64,17 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> NanoDet:
 
 def recognise(probe: OutputProbe) -> Head | None:
     """Cells of its strides, with probabilities in front and distances, which are no probabilities, behind."""
-    three = probe.ranked(3)
-    if len(three) != 1 or len(probe.outputs) != 1 or probe.metadata.kind:
+    found = probe.lone_rows()
+    if found is None:
         return None
-    ((name, values),) = three.items()
+    name, values = found
     rows, columns = values.shape[1:]
     strides = {probe.cells(*PLUS): PLUS, probe.cells(*FIRST): FIRST}.get(rows)
     bins, rest = divmod(columns - probe.labels, 4) if probe.labels else (BINS, 0)
     if rest or not 4 <= bins <= 17:
         bins = BINS
     classes = columns - 4 * bins
-    if strides is None or classes < 1 or values.dtype.kind != "f":
+    if strides is None or classes < 1:
         return None
     scores, distances = values[..., :classes], values[..., classes:]
     if scores.min() < -0.02 or scores.max() > 1.02:
