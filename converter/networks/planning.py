@@ -196,6 +196,8 @@ def _features(count: int, rows: Rows | None) -> tuple[Feature, ...]:
             f"the sample has {len(names)} columns ({', '.join(names[:6])}), the model takes {count}; "
             "name the column that holds the answers with --expect"
         )
+    if rows is not None:
+        rows.require_one_reading(names)
     return tuple(Feature(name=n) for n in names or [f"x{i}" for i in range(count)])
 
 

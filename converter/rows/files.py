@@ -15,9 +15,8 @@ import numpy as np
 
 from converter.errors import SampleFileError
 from converter.rows.pictures import read_folder
-from converter.rows.rows import UNNAMED, Rows
+from converter.rows.rows import UNNAMED, Rows, one_reading
 from edge.data.codec import decode_json
-from edge.data.numbers import decimal_marks, of_two_readings, two_readings
 from edge.data.tensor import Array
 from edge.errors import SampleError
 
@@ -109,8 +108,8 @@ def _read_csv(path: Path) -> Rows:
     text = path.read_text("utf-8-sig")
     delimiter = _delimiter(text)
     lines = [line for line in csv.reader(io.StringIO(text), delimiter=delimiter) if line]
+    written: Sequence[Sequence[str]] = lines
     if delimiter == ";":  # a comma is the decimal point there, as it is to edge-run
-        _refuse_two_readings(lines)
         lines = [[_DECIMAL.sub(r"\1.\2", cell) for cell in line] for line in lines]
     if not lines:
         raise SampleError("the file is empty")
@@ -121,22 +120,15 @@ def _read_csv(path: Path) -> Rows:
         if len(line) != width:
             raise SampleError(f"line {number} has {len(line)} values, the first has {width}")
     if header is None:
+        if delimiter == ";":
+            one_reading([cell for line in written for cell in line])
         return Rows({UNNAMED: np.array(body, dtype=np.float64)})
     if len(set(header)) != width:
         raise SampleError("the header names a column twice")
     columns = {n.strip(): np.array([line[i] for line in body], dtype=object) for i, n in enumerate(header)}
-    return Rows(columns, table=True)
-
-
-def _refuse_two_readings(lines: Sequence[Sequence[str]]) -> None:
-    """Raises SampleError for `1.234` in a column of numbers, where others have decimal commas."""
-    body = lines[1:]
-    columns = [[row[i] for row in body if i < len(row)] for i in range(len(lines[0]) if lines else 0)]
-    columns = [c for c in columns if all(_is_float(cell.replace(",", ".")) for cell in c)]
-    marks = decimal_marks(cell for column in columns for cell in column)
-    for cell in (cell for column in columns for cell in column):
-        if two_readings(cell, marks):
-            raise SampleError(of_two_readings(cell))
+    if delimiter != ";":
+        return Rows(columns, table=True)
+    return Rows(columns, table=True, written={n.strip(): [r[i] for r in written[1:]] for i, n in enumerate(header)})
 
 
 def _delimiter(text: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from converter.errors import SampleFileError
+from edge.data.numbers import decimal_marks, of_two_readings, two_readings
 from edge.data.tensor import Array
 
 UNNAMED = ""
@@ -32,6 +33,8 @@ class Rows:
     """Of pictures that were read: `edge.drift.look` of each, float [rows, SIZE]."""
     classes: tuple[str, ...] = ()
     """The names of the folders that a sample of pictures was sorted into."""
+    written: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The cells of each column as they stand in a .csv file with semicolons, where a comma may be the decimal point."""
 
     def __repr__(self) -> str:
         """`<Rows: 360 of 64 columns>`."""
@@ -52,6 +55,10 @@ class Rows:
         if self.table or len(self.arrays) != 1:
             raise SampleFileError(f"the sample holds {len(self.arrays)} arrays ({', '.join(self.names)}), one belongs")
         return next(iter(self.arrays.values()))
+
+    def require_one_reading(self, names: Sequence[str]) -> None:
+        """Raises SampleFileError for `1.234` in one of these columns, all numbers, where they have decimal commas."""
+        one_reading([cell for n in names for cell in self.written.get(n, ())])
 
     def take(self, indices: Sequence[int] | Array) -> Rows:
         """Some of the rows, in that order."""
@@ -82,6 +89,14 @@ class Rows:
     def without(self, name: str) -> Rows:
         """The rows without a column."""
         return replace(self, arrays={n: a for n, a in self.arrays.items() if n != name})
+
+
+def one_reading(cells: Sequence[str]) -> None:
+    """Raises SampleFileError for a number that is one with a decimal point and another with a decimal comma."""
+    marks = decimal_marks(cells)
+    for cell in cells if len(marks) > 1 else ():
+        if two_readings(cell, marks):
+            raise SampleFileError(f"--sample: {of_two_readings(cell)}")
 
 
 def is_missing(value: Any) -> bool:

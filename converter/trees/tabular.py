@@ -38,6 +38,7 @@ def as_table(rows: Rows, features: Sequence[Feature]) -> Rows:
     """The rows as named columns. Raises SampleFileError where they are not those that the model takes."""
     names = [f.name for f in features]
     if rows.table:
+        rows.require_one_reading([f.name for f in features if f.kind == "number"])
         check_columns(rows, names)
         return rows
     array = rows.array

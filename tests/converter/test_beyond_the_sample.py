@@ -7,9 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    VotingClassifier,
+)
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
@@ -191,6 +197,34 @@ def test_decimal_commas_between_semicolons_are_no_header(tmp_path: Path) -> None
     (tmp_path / "rows.csv").write_text("1,5;2\n3;-4,25\n")
 
     assert files.of(tmp_path / "rows.csv").arrays[""].tolist() == [[1.5, 2.0], [3.0, -4.25]]
+
+
+def test_a_number_of_two_readings_in_a_file_without_header_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("1,5;2\n1.234;-4,25\n")
+
+    with pytest.raises(SampleFileError, match=r"'1\.234' is 1\.234 or 1234"):
+        files.of(tmp_path / "rows.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("a;b;serial\n1,5;2;7\n2;3,5;1.234\n1;2;8\n", False),
+        ("a;b;serial\n1,5;2;7\n2;1.234;7\n1;2;8\n", True),
+        ("a;b;serial\n1,5;n/a;7\n2;1.234;7\n1;2;8\n", True),
+    ],
+    ids=["in a column that is not used", "in one that is", "in one with gaps"],
+)
+def test_numbers_of_two_readings_matter_in_the_columns_of_the_model(text: str, refused: bool, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(text)
+    known = pd.DataFrame({"a": [1.5, 2.0, 1.0, 3.0], "b": [2.0, 3.5, np.nan, 4.0]})
+    model = HistGradientBoostingRegressor(max_iter=2, min_samples_leaf=1).fit(known, [1.0, 2.0, 3.0, 4.0])
+
+    if not refused:
+        converter.convert(model, sample=tmp_path / "rows.csv")
+        return
+    with pytest.raises(SampleFileError, match=r"'1\.234' is 1\.234 or 1234"):
+        converter.convert(model, sample=tmp_path / "rows.csv")
 
 
 @pytest.mark.parametrize("quantiles", [1, 2, 100, 1000])

@@ -120,7 +120,7 @@ BAD = [
     ("net.gguf -o a.onnx", 3, "this is a language model for llama.cpp"),
     ("net.mlmodel -o a.onnx", 3, "net.mlmodel: this is a model of Core ML"),
     ("net.pkl.gz -o a.onnx", 3, "net.pkl.gz: a compressed file that cannot be read"),
-    ("wine.skops -o a.onnx --sample german.csv", 2, "german.csv: '1.234' is 1.234 or 1234"),
+    ("wine.skops -o a.onnx --sample german.csv", 2, "--sample: '1.234' is 1.234 or 1234"),
     ("wine.skops -o a.onnx --sample nowhere.csv", 2, "there is no such sample file"),
     ("wine.skops -o a.onnx --sample wine.skops", 2, "--sample takes .csv, .jsonl"),
     ("wine.skops -o a.onnx --sample wrong.csv", 2, "no column 'hue', the nearest is 'heu'"),
