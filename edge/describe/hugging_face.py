@@ -22,11 +22,11 @@ _COMPARED = frozenset((
     "DeformableDetr", "DeiT", "DepthPro", "Detr", "EfficientNet", "Eomt", "Flava", "GLPN", "GroundingDino", "Levit",
     "Mask2Former", "MaskFormer", "MobileNetV1", "MobileNetV2", "MobileViT", "OneFormer", "OwlViT", "Owlv2",
     "PPDocLayoutV2", "PPDocLayoutV3", "Perceiver", "PoolFormer", "PromptDepthAnything", "Pvt", "RTDetr", "RfDetr",
-    "Sam", "Sam2", "Sam3", "Sapiens2", "SegGpt", "Segformer", "Siglip", "SuperPoint", "TextNet", "ViT", "ViTHybrid",
-    "Vilt", "VitPose", "Yolos", "ZoeDepth",
+    "Sam", "Sam2", "Sam3", "Sapiens2", "SegGpt", "Segformer", "Siglip", "SuperPoint", "TextNet", "ViT",
+    "Vilt", "Yolos", "ZoeDepth",
 ))  # fmt: skip
-"""Whose tensors of pictures with odd sides were those made here, with transformers 5.24.0. Some make the sides of what
-they keep whole multiples of a number: the form differs by less than that."""
+"""Whose tensors of pictures with odd sides were compared with those made here, transformers 5.24.0: docs/MODELS.md says
+how near they are. Some make the sides of what they keep multiples of a number: the form differs by less than that."""
 
 
 def pictures(content: Mapping[str, Any]) -> Pictures | None:
