@@ -13,6 +13,7 @@ from edge.app.status import StatsPublisher, Status
 from edge.app.topics import TopicsLock
 from edge.delivery.retry import for_broker
 from edge.errors import ConfigError
+from edge.mqtt.asked_before import AskedBefore
 from edge.mqtt.messages import MqttOptions, Outgoing
 from edge.mqtt.options import broker_url
 from edge.mqtt.session import MqttSession
@@ -84,6 +85,12 @@ def connect(
         failed=stop.fail,
         beat=beat,
     )
+
+
+def remember(settings: Settings, session: MqttSession) -> None:
+    """All that is asked for in this life is known: what only an earlier one has asked for is given up."""
+    options = session.options
+    session.subscriptions.before = AskedBefore(settings.delivery.state_dir, str(options.url), options.client_id)
 
 
 def client_id(settings: Settings, name: str, *, of_several: bool = False) -> str:

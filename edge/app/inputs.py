@@ -59,6 +59,7 @@ class Inputs:
             failed=core.stop.fail,
             beat=core.hearts.beat,
         )
+        connecting.remember(core.settings, self.session)
 
     def born(self) -> Sequence[Outgoing]:
         """What the run publishes on every connect of the process; nothing before its inputs are heard."""

@@ -72,7 +72,7 @@ class MqttSession:
         self._beat = beat
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[Listener] = []
-        self._subscriptions = Subscriptions()
+        self.subscriptions = Subscriptions()
         self._work = LoopWork()
         self._posts = Posts(self.publish_all)
         self._stopping = threading.Event()
@@ -101,20 +101,20 @@ class MqttSession:
         """Now and on every connection whose session is new. The handler runs in the session's thread, and acknowledges
         each message of QoS 1. Where the broker refuses one at QoS 0, nothing is said. `retained_again`: what the broker
         retains is wanted at each start, though it knows the subscription."""
-        self._subscriptions.add(topic, handler, qos)
+        self.subscriptions.add(topic, handler, qos)
         if retained_again:
-            self._subscriptions.retained_again.add(topic)
+            self.subscriptions.retained_again.add(topic)
         if self._connection is not None and self._connection.up:
             self._ask(self._connection, {topic: qos})
 
     def expect(self, topic: str, handler: Callable[[Incoming], None]) -> None:
         """What comes on this filter is for this handler, though it may never subscribe. Before `start`."""
-        self._subscriptions.expect(topic, handler)
+        self.subscriptions.expect(topic, handler)
 
     def let_go(self, topics: Sequence[str]) -> None:
         """What comes on these filters is for no one any more: it is acknowledged at once. Not of inputs. Before
         `start`, or in the session's thread."""
-        self._subscriptions.let_go(topics, self.ack_now)
+        self.subscriptions.let_go(topics, self.ack_now)
 
     def start(self) -> None:
         """Begins to connect, in its own thread. A broker that is away is not an error.
@@ -329,8 +329,8 @@ class MqttSession:
             log.warning("the broker has QoS 0 only: it confirms no result, and what is lost on the way stays lost")
         log.info("connected to the broker", extra={"broker": str(self.options.url), "protocol": connection.protocol})
         resumed = connection.resumed and not self._negotiation.session_in_doubt
-        connection.unsubscribe(self._subscriptions.needless() if connection.resumed else ())
-        self._ask(connection, self._subscriptions.missing(resumed=resumed))
+        connection.unsubscribe(self.subscriptions.needless() if connection.resumed else ())
+        self._ask(connection, self.subscriptions.missing(resumed=resumed))
         if connection.queue.one_at_a_time:  # whether it takes anything: a result would go before what follows
             for message in [m for m in self._births() if m.topic != self.options.status_topic][:1]:
                 self._post(message)
@@ -338,7 +338,7 @@ class MqttSession:
             listener.up(resumed=resumed)
 
     def _ask(self, connection: Connection, topics: Mapping[str, int]) -> None:
-        connection.subscribe(topics, self._subscriptions.retained_again, self._subscriptions.own_too)
+        connection.subscribe(topics, self.subscriptions.retained_again, self.subscriptions.own_too)
 
     def _loop(self, connection: Connection, selector: selectors.BaseSelector) -> None:
         born = False
@@ -353,7 +353,7 @@ class MqttSession:
             # `online` means: inputs are heard. So it waits for the broker's word on the subscriptions.
             if not born and connection.hears:
                 born = True
-                self._subscriptions.answered()
+                self.subscriptions.answered()
                 self._negotiation.subscribed()
                 self._give_birth()
             self._turn(connection, selector)
@@ -394,7 +394,7 @@ class MqttSession:
                 listener.down(reason)
 
     def _deliver(self, connection: Connection, incoming: Incoming) -> None:
-        handler, runs = self._subscriptions.route(incoming.topic, connection.matches)
+        handler, runs = self.subscriptions.route(incoming.topic, connection.matches)
         if runs:
             connection.acks.share(incoming.mid, runs)
             for run in runs:

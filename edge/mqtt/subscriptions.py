@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
+from edge.mqtt.asked_before import AskedBefore
 from edge.mqtt.messages import Incoming
 
 MAX_ROUTES = 1000
@@ -31,6 +32,8 @@ class Subscriptions:
         self._routes: dict[str, Route] = {}
         self._qos: dict[str, int] = {}
         self._held: set[str] = set()
+        self.before: AskedBefore | None = None
+        """Where it is known what earlier lives have subscribed to, and that of today all is."""
         self.retained_again: set[str] = set()
         """Filters whose retained messages are wanted at each start, also where the broker has kept the session."""
 
@@ -62,16 +65,25 @@ class Subscriptions:
         if not resumed:
             self._held.clear()
         needless = self.needless()
+        if self.before is not None:
+            self.before.add(self._of_inputs())
         return {topic: qos for topic, qos in self._qos.items() if topic not in self._held and topic not in needless}
 
     def needless(self) -> list[str]:
-        """Filters of inputs that another one of them asks for, too."""
+        """Filters of inputs that another one of them asks for, too, or that only an earlier life has asked for."""
         asked = [topic for topic in self._inputs if topic in self._qos]
-        return [one for one in self._inputs if any(one != other and covers(other, one) for other in asked)]
+        covered = [one for one in self._inputs if any(one != other and covers(other, one) for other in asked)]
+        return covered if self.before is None else [*covered, *self.before.stale(self._of_inputs())]
+
+    def _of_inputs(self) -> set[str]:
+        """All else is subscribed to at QoS 0."""
+        return {topic for topic, qos in self._qos.items() if qos}.union(self._inputs)
 
     def answered(self) -> None:
         """The broker has answered all of them: it holds them as long as it has the session."""
         self._held.update(self._qos)
+        if self.before is not None:
+            self.before.only(self._of_inputs())
 
     def route(self, topic: str, matches: Callable[[str, str], bool]) -> Route:
         """Of a message; without any: nothing here asked for it. `matches` says whether a filter asks for a topic. What

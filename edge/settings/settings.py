@@ -146,11 +146,8 @@ class InputSettings(Struct, frozen=True):
 class MqttSettings(Struct, frozen=True):
     """The broker."""
 
-    url: Annotated[
-        str,
-        Flag("mqtt://[user[:password]@]host[:port], mqtts://, ws://, wss://, embedded[:PORT] or none",
-             metavar="URL", name="mqtt"),
-    ] = "mqtt://localhost:1883"  # fmt: skip
+    url: Annotated[str, Flag("mqtt://[user[:password]@]host[:port], mqtts://, ws://, wss://, embedded[:PORT] or none",
+                             metavar="URL", name="mqtt")] = "mqtt://localhost:1883"  # fmt: skip
     password_file: Annotated[
         Path | None,
         Flag("a file that holds the broker's password", parsers.path, "FILE", name="mqtt-password-file"),
@@ -166,11 +163,9 @@ class MqttSettings(Struct, frozen=True):
     version: Annotated[
         Literal["5", "3.1.1"] | None, Flag("5 or 3.1.1 only", one_of(("5", "3.1.1")), name="mqtt-version")
     ] = None
-    connections: Annotated[
-        Literal["each", "one"],
-        Flag("of several runs: each has one of its own for its inputs, or one is all that the process has",
-             one_of(("each", "one")), name="mqtt-connections"),
-    ] = "each"  # fmt: skip
+    connections: Annotated[Literal["each", "one"],
+                           Flag("of several runs: each has one for its inputs, or one is all that there is",
+                                one_of(("each", "one")), name="mqtt-connections")] = "each"  # fmt: skip
     keepalive: Annotated[int, Flag("seconds after which a silent connection is asked", up_to(65535), "S")] = 30
     confirm_timeout: Annotated[
         float,

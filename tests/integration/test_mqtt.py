@@ -290,3 +290,18 @@ def test_another_state_folder_is_no_way_to_topics_that_are_in_use(edge_run, brok
     first.process.wait(PATIENCE_S)
     third = edge_run(*flags, "--state-dir", str(tmp_path / "elsewhere"))
     third.wait_until_said("topics=edge/pi/flowers/#")
+
+
+def test_what_an_earlier_life_has_subscribed_to_doubles_no_input(edge_run, flowers, broker, client):
+    """mosquitto sends a message once for each filter that asks for it, also for one that is no source any more."""
+    listener = client(broker.port, "edge/pi/flowers/#")
+    for topic in ("line/1", "line/+"):
+        process = edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--source", f"mqtt:{topic}")
+        listener.wait_for_text(STATUS, b"online")
+        process.stop()
+        listener.forget()
+    edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", "--source", "mqtt:line/+")
+    listener.wait_for_text(STATUS, b"online")
+    for topic in ("line/1", "line/1", "line/2"):
+        listener.publish(topic, flowers.rows[0])
+    assert [r["source"] for r in listener.wait_for("result", 3)] == ["mqtt:line/1", "mqtt:line/1", "mqtt:line/2"]

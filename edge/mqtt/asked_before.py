@@ -1,0 +1,58 @@
+"""Which filters of inputs a broker may still hold of earlier lives under this client id.
+
+It keeps a subscription as long as the session, also one that nothing here asks for any more: another `--source`, a run
+that is gone. A message that such a filter and one of today ask for would come twice (mosquitto, by MQTT 5), and be
+inferred twice. So what was asked for is remembered in the state folder, and given up at the next connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+import msgspec
+
+from edge.storage import atomic
+
+log = logging.getLogger("edge.mqtt")
+
+
+class AskedBefore:
+    """Belongs to the session's thread."""
+
+    def __init__(self, state_dir: Path, broker: str, client_id: str) -> None:
+        key = hashlib.blake2b(f"{broker}\n{client_id}".encode(), digest_size=6).hexdigest()
+        self._path = state_dir / f"subscribed-{key}.json"
+        self._known: set[str] | None = None
+
+    def stale(self, asked: Collection[str]) -> list[str]:
+        """What the broker may hold, and `asked` is not of."""
+        return sorted(self._read() - set(asked))
+
+    def add(self, asked: Collection[str]) -> None:
+        """These are about to be asked for."""
+        self._write(self._read() | set(asked))
+
+    def only(self, asked: Collection[str]) -> None:
+        """The broker has answered: it holds no others."""
+        self._write(set(asked))
+
+    def _read(self) -> set[str]:
+        if self._known is None:
+            self._known = set()
+            # Not there, or damaged: as if nothing had been asked for. At worst something comes twice.
+            with contextlib.suppress(OSError, msgspec.DecodeError):
+                self._known = msgspec.json.decode(self._path.read_bytes(), type=set[str])
+        return self._known
+
+    def _write(self, filters: set[str]) -> None:
+        if filters == self._known:
+            return
+        self._known = filters
+        try:
+            atomic.write(self._path, msgspec.json.encode(sorted(filters)))
+        except OSError as exc:
+            log.info("what is subscribed to is not remembered", extra={"reason": str(exc)})
