@@ -167,10 +167,14 @@ def column_names(columns: Any, names: Sequence[str]) -> list[str]:
         return list(names[columns])
     if isinstance(columns, (str, int, np.integer)):
         columns = [columns]
-    values = list(columns)
-    if values and all(isinstance(v, (bool, np.bool_)) for v in values):
-        return [n for n, on in zip(names, values, strict=True) if on]
-    return [v if isinstance(v, str) else names[v] for v in values]
+    if is_mask(columns):
+        return [n for n, on in zip(names, columns, strict=True) if on]
+    return [v if isinstance(v, str) else names[v] for v in columns]
+
+
+def is_mask(columns: Any) -> bool:
+    """True where each column is marked by True or False."""
+    return np.ndim(columns) == 1 and len(columns) > 0 and all(isinstance(c, (bool, np.bool_)) for c in columns)
 
 
 def wants_columns(model: Any, names: Sequence[str]) -> bool:

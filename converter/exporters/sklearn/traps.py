@@ -283,7 +283,8 @@ def _without_passthrough(pipeline: Any) -> None:
 
 
 def _plain_columns(estimator: Any) -> None:
-    """Columns counted from the end, or named in a slice, as skl2onnx knows them: places, or a list of names."""
+    """Columns counted from the end, named in a slice, or marked by a mask, which skl2onnx takes for the places 0 and 1:
+    as it knows them, places or a list of names."""
     chosen = getattr(estimator, "transformers_", None)
     if not isinstance(chosen, list):
         return
@@ -293,6 +294,8 @@ def _plain_columns(estimator: Any) -> None:
         plain = columns
         if isinstance(columns, slice) and (isinstance(columns.start, str) or isinstance(columns.stop, str)):
             plain = estimators.column_names(columns, names)
+        elif estimators.is_mask(columns):
+            plain = [place for place, on in zip(places, columns, strict=True) if on]
         elif isinstance(columns, (list, np.ndarray)) and any(_is_negative(c) for c in columns):
             plain = [places[c] for c in columns]
         elif _is_negative(columns):

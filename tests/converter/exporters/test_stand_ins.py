@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import FactorAnalysis, FastICA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -20,13 +21,14 @@ from sklearn.ensemble import (
 )
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.feature_selection import SelectFromModel, SelectKBest
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
-from sklearn.model_selection import RandomizedSearchCV
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import KBinsDiscretizer, MaxAbsScaler, OneHotEncoder, StandardScaler
 from sklearn.random_projection import SparseRandomProjection
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.svm import LinearSVC
@@ -185,8 +187,20 @@ def test_one_hot_of_texts_and_numbers_knows_only_what_it_saw(
     np.testing.assert_allclose(got, model.predict_proba(odd), atol=1e-5)
 
 
-@pytest.mark.parametrize("columns", [[-3], [1, -2], slice("city", "rooms")], ids=str)
-def test_columns_may_be_counted_from_the_end_or_cut_by_name(columns: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [-3],
+        [1, -2],
+        slice("city", "rooms"),
+        slice(None, "rooms"),
+        slice(1, 3),
+        [False, True, False, True],
+        np.array([False, False, True, True]),
+    ],
+    ids=str,
+)
+def test_columns_may_be_counted_from_the_end_cut_or_marked(columns: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
     model = encoded(OneHotEncoder(handle_unknown="ignore"), columns).fit(frame, TWO)
 
     got = scores(model, frame, frame.head(60).to_dict("records"), tmp_path)
@@ -202,6 +216,7 @@ def test_columns_may_be_counted_from_the_end_or_cut_by_name(columns: Any, frame:
         (SGDClassifier(loss="modified_huber"), "use loss='log_loss'"),
         (make_pipeline(MaxAbsScaler(clip=True), LogisticRegression()), "use MinMaxScaler"),
         (GradientBoostingClassifier(init=GaussianNB(), n_estimators=2), "train without it, or with init='zero'"),
+        (CalibratedClassifierCV(GaussianNB(), method="isotonic"), "calibrate with method='sigmoid'"),
     ],
     ids=lambda v: type(v).__name__ if not isinstance(v, str) else "",
 )
@@ -210,6 +225,43 @@ def test_what_cannot_be_converted_says_why_and_the_way_out(model: Any, reason: s
 
     with pytest.raises(UnsupportedError, match=reason):
         converter.convert(model, sample=ROWS)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        VotingClassifier([("a", GaussianNB()), ("b", LogisticRegression())], voting="soft", weights=[1, 3]),
+        FrozenEstimator(LogisticRegression().fit(ROWS, THREE)),
+        make_pipeline(KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf"), LogisticRegression()),
+        make_pipeline(GridSearchCV(StandardScaler(), {"with_mean": [True]}, scoring=lambda *_: 1.0), GaussianNB()),
+    ],
+    ids=["a vote", "frozen", "bins", "a search as a step"],
+)
+def test_what_wraps_or_cuts_answers_as_the_original(model: Any, tmp_path: Path) -> None:
+    model.fit(ROWS, THREE)
+
+    np.testing.assert_allclose(scores(model, ROWS, list(HELD), tmp_path), model.predict_proba(HELD), atol=1e-5)
+
+
+@pytest.mark.parametrize("column", ["text", 0, -1], ids=str)
+def test_words_of_one_column_that_is_said_alone_are_counted(column: Any, tmp_path: Path) -> None:
+    texts = pd.DataFrame({"text": RANDOM.choice(["low tide", "high tide", "high water"], 240)})
+    model = make_pipeline(ColumnTransformer([("words", CountVectorizer(), column)]), LogisticRegression())
+    model.fit(texts, texts["text"].str.startswith("low"))
+
+    got = scores(model, texts, texts.head(20).to_dict("records"), tmp_path)
+
+    np.testing.assert_allclose(got, model.predict_proba(texts.head(20)), atol=1e-5)
+
+
+def test_a_pattern_of_words_that_onnx_has_not_is_refused() -> None:
+    texts = ["low tide", "high tide"] * 20
+    model = make_pipeline(CountVectorizer(token_pattern="(?<=h)i.*?x?"), LogisticRegression()).fit(
+        ["high ix", "hit"] * 20, [0, 1] * 20
+    )
+
+    with pytest.raises(UnsupportedError, match="has no counterpart in ONNX; take the default"):
+        converter.convert(model, sample=np.array(texts, dtype=object))
 
 
 def test_a_model_that_knows_one_class_only_is_refused() -> None:
