@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -216,3 +217,21 @@ def test_large_categories_that_float64_tells_apart_keep_apart_beside_text(tmp_pa
 
     feed = {"article": numbers[:, None].astype(np.float64), "city": rows[["city"]].to_numpy(dtype=object)}
     np.testing.assert_allclose(run(path, feed)["value"].ravel(), model.predict(rows), atol=1e-4)
+
+
+@pytest.mark.parametrize("package", ["category_encoders", "feature_engine"])
+def test_a_stranger_s_class_of_a_known_name_is_refused_by_its_own(package: str) -> None:
+    class OneHotEncoder(TransformerMixin, BaseEstimator):
+        def fit(self, rows: Any, target: Any = None) -> Any:
+            self.n_features_in_ = rows.shape[1]
+            return self
+
+        def transform(self, rows: Any) -> Any:
+            return rows
+
+    OneHotEncoder.__module__ = f"{package}.encoding"
+    rows = np.linspace(0, 1, 40).reshape(20, 2)
+    model = make_pipeline(OneHotEncoder(), Ridge()).fit(rows, rows[:, 0])
+
+    with pytest.raises(UnsupportedError, match=f"{package}'s OneHotEncoder has no counterpart.*of scikit-learn"):
+        converter.convert(model, sample=rows)

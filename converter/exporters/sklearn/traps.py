@@ -44,6 +44,13 @@ def _token_expression(pattern: str) -> str:
     return "".join(_TRANSLATED.get(kind, kind) + count for kind, count in parts)
 
 
+_ENCODERS = "OneHotEncoder, OrdinalEncoder or TargetEncoder of scikit-learn, in a ColumnTransformer"
+_STRANGERS = {
+    "category_encoders": f"use {_ENCODERS}",
+    "feature_engine": f"use {_ENCODERS}, its SimpleImputer, or do that step before the model",
+}
+"""Packages whose classes have the names of scikit-learn's and are none of them, and what to take instead."""
+
 _TO_INFREQUENT = ("infrequent_if_exist", "warn")
 
 EXACT_IN_FLOAT64 = 2**53
@@ -57,6 +64,9 @@ def refuse(model: Any) -> None:
         raise UnsupportedError(f"TransformedTargetRegressor: {reason}")
     for estimator in estimators.walk(targets.without(model)):
         kind = estimators.kind_of(estimator)
+        package = type(estimator).__module__.partition(".")[0]
+        if package in _STRANGERS:
+            raise UnsupportedError(f"{package}'s {kind} has no counterpart in ONNX; {_STRANGERS[package]}")
         reason = _NO_OPERATOR.get(kind) or _reason(kind, estimator)
         if reason:
             raise UnsupportedError(f"{kind}: {reason}")
