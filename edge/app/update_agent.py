@@ -13,6 +13,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from edge.app.proving import Proof, limits
 from edge.app.status import Status
 from edge.app.swap import Replacement, RunningModel
 from edge.app.update_calls import FIRST_S, UpdateCalls, soon
-from edge.app.update_children import UpdateChildren
+from edge.app.update_children import UpdateChildren, in_its_place
 from edge.app.update_steps import UpdateSteps
 from edge.app.update_told import UpdateTold
 from edge.app.update_trial import UpdateTrial
@@ -208,8 +209,7 @@ class UpdateAgent:
             self._told.offered(release, waits=True)
             return
         self._told.offered(None)
-        other = "it is no longer offered" if release is None else f"version {release.version} is offered in its place"
-        reason = f"version {now.candidate.version} was watched when {other}"
+        reason = f"version {now.candidate.version} was watched when {in_its_place(release)}"
         log.warning("the model that is watched gives way", extra={"reason": reason})
         self._leave_watch(state.gives_way(now, reason, self._steps.now()))
 
@@ -236,7 +236,7 @@ class UpdateAgent:
 
     def _passes(self, slot: Slot, new: Replacement | None) -> bool:
         """True in `switching`, False where it is refused or the service ends. Raises OSError."""
-        if not self._leaving.is_set() and (found := self._try(new)).reason:
+        if not self._leaving.is_set() and (found := self._try(slot, new)).reason:
             self._fails(slot, found)
             return False
         if self._leaving.is_set():
@@ -245,7 +245,7 @@ class UpdateAgent:
         self._steps.go(state.switches(self._store.state, version, baseline, self._steps.now()))
         return True
 
-    def _try(self, new: Replacement | None) -> Proof:
+    def _try(self, slot: Slot, new: Replacement | None) -> Proof:
         """What live samples say of it; nothing where none come to try it on. Raises OSError."""
         assert self._model is not None
         if reason := self._trial.hindrance(self._model.core, new.core if new is not None else None):
@@ -255,7 +255,9 @@ class UpdateAgent:
             return found
         assert new is not None
         self._steps.go(state.on_trial(self._store.state, self._steps.now()))
-        return self._trial.run(self._model.core, new, self._leaving, self._told.progress)
+        running = self._told.running.sha256
+        gone = partial(self._children.gone, self._name, running, slot)
+        return self._trial.run(self._model.core, new, self._leaving, self._told.progress, gone)
 
     def _go_back(self) -> bool:
         """The confirmed model takes over again; False where only a restart can do that."""

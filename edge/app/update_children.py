@@ -21,6 +21,7 @@ from edge.updates import glance, order, release
 from edge.updates.order import Answer, Order
 from edge.updates.release import Release
 from edge.updates.seen import Seen, kept, read, timestamp_of
+from edge.updates.state import Slot
 from edge.updates.store import UpdateStore
 
 ASK_MOST_S = 300.0
@@ -62,6 +63,13 @@ class UpdateChildren:
             return order.decode_answer(out)
         except msgspec.MsgspecError:
             return Answer(fault="away", reason=f"the check gave no answer: {end}")
+
+    def gone(self, model: str, running: str, slot: Slot) -> str:
+        """Why a version that is on its way is no longer for this device; "" where it is, and where nobody can say."""
+        answer = self.ask(model, running, None, lambda _: None)
+        if answer.fault is not None or (answer.release is not None and answer.release.sha256 == slot.sha256):
+            return ""
+        return in_its_place(answer.release)
 
     def remembered(self, model: str, running: str) -> Release | None:
         """What the last check would answer today, also one before the restart: it is asked again soon."""
@@ -107,6 +115,11 @@ class UpdateChildren:
             return msgspec.json.decode(out, type=Proof)
         except msgspec.MsgspecError:
             return Proof(f"proving it ended without an answer: {end}", again=True)
+
+
+def in_its_place(release: Release | None) -> str:
+    """What became of a version that is not the one for this device."""
+    return "it is no longer offered" if release is None else f"version {release.version} is offered in its place"
 
 
 def _has_proxy() -> bool:

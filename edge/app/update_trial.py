@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +22,7 @@ from edge.app.proving import Proof
 from edge.data.result import Result, Skipped
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
+from edge.plugins.protocols import Clock
 from edge.runtime.controls import Controls
 from edge.settings.settings import Settings
 from edge.telemetry import memory
@@ -107,10 +108,16 @@ class UpdateTrial:
         return f"{said}: of fewer than {gates.FEWEST} it cannot be said how far they agree"
 
     def run(
-        self, old: Core, other: Replacement, leaving: threading.Event, progress: Callable[[int | None], None]
+        self,
+        old: Core,
+        other: Replacement,
+        leaving: threading.Event,
+        progress: Callable[[int | None], None],
+        gone: Callable[[], str] = lambda: "",
     ) -> Proof:
         """Tries it until both have answered enough, the time is over or the process is `leaving`. A model that does not
-        stand it is closed. `progress` is told how many hundredths are over, None at the end."""
+        stand it is closed. `progress` is told how many hundredths are over, None at the end. `gone` says, as often as
+        the repository is asked, why it is no longer wanted, "" while it is: a trial may last for days."""
         from edge.trial.blame import TrialMarks
         from edge.trial.trial import Limits, Trial
 
@@ -121,14 +128,13 @@ class UpdateTrial:
         marks = TrialMarks(settings.delivery.state_dir, f"{old.stem}.{MARKS}", loaded.path, loaded.sha256)
         limits = Limits(settings.drift.trial_samples)
         trial = Trial(pipeline, old.loaded.ref, new.clock, limits, marks)
-        ends_ns = new.clock.monotonic_ns() + int(settings.drift.trial_time * SECOND_NS)
+        asks = _now_and_then(new.clock, settings.updates.interval)
         trial.start()
-        self._trial = trial
+        self._trial, no_longer = trial, ""
         try:
-            while not (_over(report := trial.report(), limits) or new.clock.monotonic_ns() >= ends_ns):
-                left = (ends_ns - new.clock.monotonic_ns()) / SECOND_NS / settings.drift.trial_time
-                progress(int(100 * max(1 - left, report.samples / limits.samples)))
-                if leaving.wait(LOOK_S):
+            for percent in _percents(trial, limits, new):
+                progress(percent)
+                if leaving.wait(LOOK_S) or (next(asks) and (no_longer := gone())):
                     break
         finally:
             ended = trial.stop()
@@ -140,6 +146,10 @@ class UpdateTrial:
         _log(self._told)
         if not ended:  # nor is it closed: it is still at work
             return Proof("it did not come to an end with a live sample that it was tried on")
+        if no_longer:
+            other.drop()
+            reason = f"version {loaded.manifest.version} was on trial when {no_longer}"
+            return Proof(reason, again=True, untried=True)
         proof = _judged(report, proving.limits(settings), trial.skip_reason, short=trial.lacked_memory)
         if not proof.reason and (note := self._told["note"]):
             proof = _without_verdict(note, proving.limits(settings))
@@ -169,8 +179,25 @@ def _judged(report: Report, limits: gates.Limits, why: str, *, short: bool) -> P
     return Proof(f"{reason}, while memory was short: {shortage}", again=True)
 
 
-def _over(report: Report, limits: Limits) -> bool:
-    return report.verdict.word == "broken" or report.samples >= limits.samples
+def _percents(trial: Trial, limits: Limits, new: Core) -> Iterator[int]:
+    """How many hundredths are over, until all are, or it has broken off."""
+    most_ns = int(new.settings.drift.trial_time * SECOND_NS)
+    began_ns = new.clock.monotonic_ns()
+    while (past_ns := new.clock.monotonic_ns() - began_ns) < most_ns:
+        report = trial.report()
+        if report.verdict.word == "broken" or report.samples >= limits.samples:
+            return
+        yield int(100 * max(past_ns / most_ns, report.samples / limits.samples))
+
+
+def _now_and_then(clock: Clock, seconds: float) -> Iterator[bool]:
+    """Whether so long has passed since it was so last, or since the beginning."""
+    began_ns = clock.monotonic_ns()
+    while True:
+        now_ns = clock.monotonic_ns()
+        due = now_ns - began_ns >= seconds * SECOND_NS
+        began_ns = now_ns if due else began_ns
+        yield due
 
 
 def _told(report: Report, note: str = "") -> dict[str, Any]:

@@ -232,6 +232,17 @@ def test_what_too_few_samples_came_for_is_told_in_words(device):
     assert enough.trial.told()["note"] == ""
 
 
+def test_a_version_that_is_withdrawn_while_it_is_on_trial_is_put_off_and_does_not_take_over(device):
+    """A trial may be told to last for days."""
+    one = device("--trial-time", "100000", "--trial-samples", "1000000", "--updates-interval", "0.3")
+    said = iter(("", "it is no longer offered"))
+    proof = one.trial.run(one.running.core, one.other, one.leaving, one.said.append, lambda: next(said))
+
+    assert proof == Proof("version 2 was on trial when it is no longer offered", again=True, untried=True)
+    with pytest.raises(SampleError, match="was closed"):
+        one.new.loaded.engine.infer({"row": np.ones((1, 2), np.float32)})
+
+
 def test_where_agreement_is_asked_for_and_too_few_samples_came_it_is_put_off_and_that_is_no_try(device):
     one = device("--trial-time", "0.2", "--updates-agreement", "0.9")
     proof = one.proof()

@@ -82,3 +82,13 @@ def test_what_the_model_before_did_is_none_of_the_watch():
 
     assert one.watch.seen.results == 3
     assert one.watch.seconds == pytest.approx(86.4)
+
+
+def test_a_clock_that_jumps_a_year_ahead_or_back_ends_no_watch(watching):
+    watching.passes(0.001, 50)
+    for years in (1, -2):
+        watching.clock.jump(years * 365 * DAY_S)
+        watching.passes(0, 0)
+
+        assert not watching.watch.enough
+        assert watching.watch.seconds == pytest.approx(86.4)
