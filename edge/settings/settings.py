@@ -320,10 +320,8 @@ class UpdateSettings(Struct, frozen=True):
     cert: Annotated[Path | None, Flag("a client certificate for it", parsers.path, "FILE", name="updates-cert")] = None
     key: Annotated[Path | None, Flag("its key", parsers.path, "FILE", name="updates-key")] = None
     latency: Annotated[
-        float,
-        Flag("a new model may take so many times as long as the one that runs", parsers.above_zero, "X",
-             name="updates-latency"),
-    ] = 1.5  # fmt: skip
+        float, Flag("how many times as long a new model may take", parsers.above_zero, "X", name="updates-latency")
+    ] = 1.5
     memory: Annotated[
         int, Flag("bytes that have to stay free beside it", parsers.size, "SIZE", name="updates-memory")
     ] = 32_000_000
@@ -338,17 +336,14 @@ class UpdateSettings(Struct, frozen=True):
              parsers.share, "X", name="updates-agreement"),
     ] = 0.0  # fmt: skip
     watch_time: Annotated[
-        float,
-        Flag("seconds that a new model is watched for, at least", parsers.seconds, "S", name="updates-watch-time"),
+        float, Flag("seconds that a new model is watched, at least", parsers.seconds, "S", name="updates-watch-time")
     ] = 600.0
     watch_samples: Annotated[
         int, Flag("samples that it is watched for, at least", parsers.count, "N", name="updates-watch-samples")
     ] = 200
     watch_most: Annotated[
-        float,
-        Flag("seconds after which 20 samples are enough, however few of --updates-watch-samples came", parsers.seconds,
-             "S", name="updates-watch-most"),
-    ] = 7 * 86400.0  # fmt: skip
+        float, Flag("seconds after which 20 samples are enough", parsers.seconds, "S", name="updates-watch-most")
+    ] = 7 * 86400.0
 
 
 class ProcessSettings(Struct, frozen=True):
