@@ -211,6 +211,13 @@ def _network(model: Any, source: Source) -> Network:
             f"{source.name}: the input {texts[0]!r} is text, for which neither file has the operators of Keras; look "
             "words up before the model (StringLookup, TextVectorization), and convert what takes their numbers"
         )
+    keeps = [layer.name for layer in _layers(model) if getattr(layer, "stateful", False)]
+    if keeps:
+        raise UnsupportedError(
+            f"{source.name}: {', '.join(keeps[:3])} keeps its state from row to row (stateful=True), and a file keeps "
+            "nothing: build it without, and take the state as an input (initial_state) and give it back as an output "
+            "(return_state=True)"
+        )
     one_row = any(s.shape and isinstance(s.shape[0], int) for s in specs)
     names = [s.name for s in specs]
     structure = _structure(model)

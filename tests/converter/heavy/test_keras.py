@@ -227,3 +227,12 @@ def test_inputs_and_outputs_go_by_the_names_of_the_model(target: Any, keras: Any
     assert [p.name for p in predictions] == ["one", "two"]
     for prediction, values in zip(predictions, wanted, strict=True):
         np.testing.assert_allclose(prediction.data, values.ravel(), atol=2e-5)
+
+
+@pytest.mark.parametrize("target", ["onnx", "tflite"])
+def test_a_layer_that_keeps_its_state_is_refused_with_the_way_out(target: Any, keras: Any) -> None:
+    rows = keras.Input(batch_shape=(1, 5, 4))
+    model = keras.Model(rows, keras.layers.LSTM(3, stateful=True, name="memory")(rows))
+
+    with pytest.raises(UnsupportedError, match=r"memory keeps its state from row to row.*return_state=True"):
+        converter.convert(model, sample=np.zeros((8, 5, 4), np.float32), target=target)
