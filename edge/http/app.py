@@ -8,13 +8,11 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edge.data.result import Result, Skipped
-from edge.data.sample import Sample
 from edge.errors import ConfigError, needs
 from edge.http import in_use, reach
 from edge.http.auth import Auth, Certificate, Token, check_tls, is_loopback
@@ -41,6 +39,7 @@ from edge.http.listener import Listener
 from edge.http.reader import BodyBudget
 from edge.http.scheduling import lower_priority
 from edge.http.shared import Shared
+from edge.runtime.options import Observer
 
 if TYPE_CHECKING:
     from edge.http.grpc.server import GrpcServer
@@ -92,7 +91,7 @@ class HttpServer:
         self._refused: ConfigError | None = None
         """Why the server did not begin."""
 
-    def serve(self, served: Served) -> Callable[[Sample, Sequence[Result | Skipped]], None]:
+    def serve(self, served: Served) -> Observer:
         """A model: one, or several of different names. What is returned is to be shown each sample of its flow, for
         the live page."""
         handlers = Handlers(served, self._options, self._catalog)

@@ -13,6 +13,7 @@ from edge.data.tensor import Tensors
 from edge.model.manifest import Manifest
 from edge.pipeline.pipeline import Pipeline
 from edge.plugins.protocols import Clock, Engine, RememberingEngine
+from edge.runtime.options import Observer
 from edge.telemetry import board
 from edge.telemetry.metrics import Metrics
 
@@ -52,7 +53,7 @@ class Served:
     """What is known of drift, with the shares of each feature then and now; None: it is not watched."""
     trial: Callable[[], Mapping[str, Any]] | None = None
     """How the model on trial differs; None: there is none."""
-    seen: Callable[[Sample, Sequence[Result | Skipped]], None] = _unseen
+    seen: Observer = _unseen
     """Shown what became of each input of the contract; from any thread."""
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from edge.http.options import Served
 from edge.http.sequences import Sequence as RequestSequence
 from edge.http.sequences import Sequences
 from edge.pipeline.pipeline import Pipeline
+from edge.runtime.options import Observer
 
 SOURCE = "http"
 
@@ -31,9 +32,7 @@ class PipelinePool:
     of its own.
     """
 
-    def __init__(
-        self, served: Served, workers: int, seen: Callable[[Sample, Sequence[Result | Skipped]], None]
-    ) -> None:
+    def __init__(self, served: Served, workers: int, seen: Observer) -> None:
         self._served = served
         self._seen = seen
         self._idle: queue.SimpleQueue[Pipeline] = queue.SimpleQueue()

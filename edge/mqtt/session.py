@@ -48,8 +48,7 @@ STEADY = Steady()
 
 
 class MqttSession:
-    """`start` and `stop` once each, `call_soon`, `post`, `ack` and `up` from any thread; the rest before `start`, or in
-    the session's thread."""
+    """`call_soon`, `post`, `ack`, `up` from any thread; `start`, `stop` once; the rest before, or in its own thread."""
 
     def __init__(
         self,
@@ -149,7 +148,7 @@ class MqttSession:
 
         Of what is kept the oldest is dropped past 4 MB. What can never be sent is refused, and told in the log.
         """
-        self.call_soon(lambda: self._post(message, on_delivery, key, keep=keep))
+        self.call_soon(lambda: self._posts.post(message, on_delivery, key, up=self.up, keep=keep))
 
     def ack(self, incoming: Incoming) -> None:
         """Acknowledges an input; the broker sends it again where its connection is gone."""
@@ -184,8 +183,7 @@ class MqttSession:
 
     def publish_all(self, publications: Sequence[Publication]) -> list[tuple[Publication, str]]:
         """Queues messages; those that can never be sent, and why. Raises UnavailableError without a connection."""
-        connection = self._connection
-        if connection is None or not connection.up:
+        if (connection := self._connection) is None or not connection.up:
             raise UnavailableError(f"{self.options.url}: not connected")
         rejected = connection.queue.publish(publications)
         connection.client.write()  # now, not at the end of the turn: nothing that follows is as urgent
@@ -210,10 +208,8 @@ class MqttSession:
             self._connection.leaving = True
             raise UnavailableError(reason)
 
-    def _post(
-        self, message: Outgoing, on_delivery: OnDelivery | None = None, key: int = 0, *, keep: bool = False
-    ) -> None:
-        self._posts.post(message, on_delivery, key, up=self.up, keep=keep)
+    def _post(self, message: Outgoing, on_delivery: OnDelivery | None = None, key: int = 0) -> None:
+        self._posts.post(message, on_delivery, key, up=self.up, keep=False)
 
     def _run(self) -> None:
         stand_back()
