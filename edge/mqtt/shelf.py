@@ -6,7 +6,8 @@ within a second, or less where many wait, therefore goes on disk, in one transac
 for it then goes there too, until it has caught up. A run that keeps pace writes nothing. What is there is read in its
 order, and taken away when its result is safe; what is there when the process dies is read by the next life.
 
-It is bounded in bytes: past that the run's own oldest go, and it is told. No other run loses anything by that.
+It is bounded in bytes: past that the run's own oldest go, and it is told. No other run loses anything by that. While
+the disk cannot be written nothing goes there: who reads is given what comes, behind what can still be read.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Disk(Protocol):
 
     @property
     def opened(self) -> bool: ...
+    @property
+    def resting(self) -> bool: ...
     def open(self) -> bool: ...
     def origins(self, limit: int) -> list[bytes]: ...
     def save(self, messages: Sequence[Message]) -> list[int] | None: ...
@@ -71,6 +74,9 @@ class Reader(Protocol):
 
     def tell(self, reason: str) -> None:
         """Something went wrong that whoever sends should know."""
+
+    def place_again(self) -> None:
+        """What found no place would find one now."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -169,10 +175,9 @@ class Shelf:
         self._disk.remove(key)
         return False
 
-    @property
-    def full(self) -> bool:
-        """What comes finds no place: the disk fails."""
-        return self._broken or sum(len(sample.payload) for sample in self._coming) > MANY_BYTES
+    def refuses(self, *, full: bool) -> bool:
+        """What comes finds no place, not here either: the disk fails. `full`: as for `takes`."""
+        return (full or self._behind) and (self._broken or _bytes(self._coming) > MANY_BYTES)
 
     @property
     def _behind(self) -> bool:
@@ -183,23 +188,28 @@ class Shelf:
     def turn(self) -> float:
         if self._broken or self.reader is None:
             return LOOK_AGAIN_S
-        if not self._disk.opened and (self._coming or self._direct):
-            self._unread |= self._disk.open()
-        self._disk.flush()
         due_s = self._patience_s(PATIENCE_S if self.reader.held() < MOST_HELD else LESS_PATIENCE_S)
-        if self._coming or due_s <= 0.0:
-            self._save(self.reader)
-            due_s = LOOK_AGAIN_S
+        saves = self.shares and (bool(self._coming) or due_s <= 0.0)
+        if not self._disk.resting:
+            if not self._disk.opened and saves:
+                self._unread |= self._disk.open()
+            self._disk.flush()
+            if saves:
+                self._save(self.reader)
         if self._unread:
             self._read(self.reader)
-        return min(due_s, LOOK_AGAIN_S)
+        if not self._unread:
+            self._hand_over(self.reader)
+        if not self._coming:
+            self.reader.place_again()
+        return LOOK_AGAIN_S if saves else min(due_s, LOOK_AGAIN_S)
 
     def end(self) -> None:
         self._disk.close()
 
     def failed(self, exc: FatalError) -> None:
-        """What comes now waits at the broker."""
-        self._broken = True
+        """What a run does not take now waits at the broker."""
+        self._broken, self._unread = True, False
         text = "inputs that a run does not take cannot be kept, and hold up those of others"
         log.error(text, extra={"run": self._name, "reason": str(exc)})
 
@@ -224,7 +234,8 @@ class Shelf:
         for sample, key in zip(direct, keys, strict=False):
             self._keys[sample.token] = key
             self._out.add(key)
-            self._last = key
+            if not self._unread:  # else there is more before it: the disk could not be opened when the run began
+                self._last = key
         self._unread |= bool(coming)
         for sample in (*direct, *coming):
             reader.saved(sample.token)
@@ -247,11 +258,23 @@ class Shelf:
                 return
             (entry,) = entries
             self._last = entry.key
+            if entry.key in self._out:
+                continue
             if entry.message.origin in self._done:
                 self._disk.remove(entry.key)
             else:
                 self._out.add(entry.key)
                 reader.give(self._sample(entry))
+
+    def _hand_over(self, reader: Reader) -> None:
+        """What could not be saved, in its order: nothing unread is before it."""
+        for _ in self._room(reader) if self._coming else ():
+            sample = self._coming.pop(0)
+            if self.shares:
+                self._direct[sample.token] = sample
+            reader.give(sample)
+            if not self._coming:
+                return
 
     def _room(self, reader: Reader) -> Iterator[None]:
         """As often as there is room for another one."""
@@ -292,3 +315,7 @@ def _message(sample: Sample) -> Message:
         sample.unkept,
     )
     return Message("result", _encoder.encode(row), 0, origin=sample.origin)
+
+
+def _bytes(samples: Sequence[Sample]) -> int:
+    return sum(len(sample.payload) for sample in samples)

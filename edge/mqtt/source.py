@@ -88,8 +88,8 @@ class MqttSource(Listener):
         if self._to_tell:
             raise SampleError(self._to_tell.popleft())
         sample = self._waiting.get(timeout_s)
-        if sample is None and self._overrun:
-            self._session.call_soon(self._fetch_the_rest)
+        if sample is None:
+            self.place_again()
         return sample
 
     def wake(self) -> None:
@@ -135,8 +135,8 @@ class MqttSource(Listener):
             self._context.count("dropped:stop")
 
     def _take(self, incoming: Incoming) -> None:
-        shelf, full = self._shelf, self._waiting.full
-        if self._overrun or (full and (shelf is None or shelf.full)):
+        shelf, full = self._shelf, self._waiting.full or not self._reads
+        if self._overrun or (full if shelf is None else shelf.refuses(full=full)):
             self._overrun = True  # also for what would find room again, for it stands behind what was not taken
             return
         same = digest(incoming)
@@ -144,7 +144,7 @@ class MqttSource(Listener):
         delivery = self._redeliveries.known(incoming, same, numbered_anew=anew)
         if delivery is None:
             sample = self._sample(incoming, self._redeliveries.add(incoming, same))
-            if shelf is None or not shelf.takes(sample, full=full or not self._reads):
+            if shelf is None or not shelf.takes(sample, full=full):
                 self.give(sample)
         elif delivery.safe:
             self.saved(delivery)
@@ -207,6 +207,10 @@ class MqttSource(Listener):
         self._to_tell.append(reason)
         self._waiting.wake()
 
+    def place_again(self) -> None:
+        if self._overrun:
+            self._session.call_soon(self._fetch_the_rest)
+
     def _is_own(self, topic: str) -> bool:
         """Whether a message is an output of a service: of this one, or below a wildcard of another one.
 
@@ -238,8 +242,8 @@ class _Waiting:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Samples, and bytes of those that the broker, or the disk, keeps."""
-        return len(self._samples), self._bytes
+        """Samples that the broker, or the disk, keeps, and their bytes."""
+        return len(self._samples) - self._qos0, self._bytes
 
     @property
     def full(self) -> bool:

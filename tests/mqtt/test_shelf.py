@@ -11,7 +11,7 @@ from support.fed import Session, payloads, read
 from edge.data.message import Message
 from edge.delivery.guarded_spool import GuardedSpool
 from edge.errors import SampleError, UnavailableError
-from edge.mqtt.shelf import LESS_PATIENCE_S, MANY, MOST_HELD, PATIENCE_S, Shelf
+from edge.mqtt.shelf import LESS_PATIENCE_S, MANY, MANY_BYTES, MOST_HELD, PATIENCE_S, Shelf
 from edge.mqtt.source import MqttSource
 from edge.plugins.contexts import SourceContext
 from edge.storage.sqlite import SqliteSpool
@@ -36,6 +36,7 @@ class Shared(Session):
 
     def subscribe(self, topic: str, handler: Any, **_: Any) -> None:
         self.asked.append(topic)
+        self.own = handler
 
     def handler(self, message: Any) -> None:
         handlers = self.expected[message.topic]
@@ -64,12 +65,14 @@ class Remembering(GuardedSpool):
 class Run:
     """One of them: its source, and its disk, which a test lets fail."""
 
-    def __init__(self, session: Shared, clock: FakeClock, spool: SqliteSpool, topic: str) -> None:
+    def __init__(
+        self, session: Shared, clock: FakeClock, spool: SqliteSpool, topic: str, retry_s: float, *, shares: bool
+    ) -> None:
         self.counted: list[str] = []
         self.spool = spool
         self.stored: list[list[int]] = []
-        disk = Remembering(self.stored, "inputs", spool, clock, Metrics(), 0.0, what="inputs")
-        shelf = Shelf("run", disk, clock, self.counted.append, lambda: spool.dropped, shares=True)
+        disk = Remembering(self.stored, "inputs", spool, clock, Metrics(), retry_s, what="inputs")
+        shelf = Shelf("run", disk, clock, self.counted.append, lambda: spool.dropped, shares=shares)
         context = SourceContext(clock, topic=topic, shelf=shelf, count=self.counted.append)
         self.source = MqttSource(session, (topic,), context)
 
@@ -94,11 +97,19 @@ def life(clock, tmp_path) -> Callable[..., Run]:
     """A run in this session; without `clean` the one before of this name has been killed."""
     before: dict[str, Run] = {}
 
-    def made(session: Shared, name: str = "one", *, topic: str = "", most: int = 1_000_000) -> Run:
+    def made(
+        session: Shared,
+        name: str = "one",
+        *,
+        topic: str = "",
+        most: int = 10_000_000,
+        retry_s: float = 0.0,
+        shares: bool = True,
+    ) -> Run:
         if name in before:
             before[name].spool.close()
         spool = SqliteSpool(tmp_path / f"{name}.spool", most, clock=clock, forgets_at_once=True)
-        before[name] = Run(session, clock, spool, topic or name)
+        before[name] = Run(session, clock, spool, topic or name, retry_s, shares=shares)
         return before[name]
 
     return made
@@ -275,3 +286,108 @@ def test_past_its_bound_its_own_oldest_go_and_it_is_told(life, session, clock):
     found = [int(s.payload) for s in read(run.source)]
     assert found == list(range(40 - len(found), 40))
     assert run.counted == ["dropped:input-shelf"] * (39 - len(found))
+
+
+def _no_room(*_: Any) -> None:
+    raise UnavailableError("full")
+
+
+def test_while_the_disk_fails_a_run_that_takes_its_inputs_goes_on_and_holds_up_no_other(life, session, monkeypatch):
+    """In their order: behind those that are on disk."""
+    run = life(session)
+    give(session, "one", 1, 2)
+    session.turn()
+    monkeypatch.setattr(run.spool, "append", _no_room)
+    give(session, "one", 3, 4)
+    session.turn()
+    run.begin()
+    session.turn()
+    found = read(run.source)
+    for sample in found:
+        run.source.ack(sample)
+    give(session, "one", 5)
+    session.turn()
+    found += read(run.source)
+    run.source.ack(found[-1])
+    assert [s.payload for s in found] == [b"1", b"2", b"3", b"4", b"5"]
+    assert session.acked == [1, 2, 3, 4, 5]
+
+
+def test_while_the_disk_fails_what_no_run_takes_is_bounded_and_comes_again_when_it_works(life, session, monkeypatch):
+    run = life(session).begin()
+    run.source.close()
+    monkeypatch.setattr(run.spool, "append", _no_room)
+    large = bytes(MANY_BYTES // 4)
+    for mid in range(1, 21):
+        session.give(large, mid, topic="one")
+        session.turn()
+    assert (session.acked, session.ended) == ([], [])
+    monkeypatch.undo()
+    session.turn()
+    assert session.acked == [1, 2, 3, 4, 5]
+    assert session.ended == ["the broker sent more inputs at once than may wait: the rest comes anew"]
+
+
+def test_a_disk_that_fails_is_tried_now_and_then_only(life, session, clock, monkeypatch):
+    run = life(session, retry_s=5.0).begin()
+    run.source.close()
+    tried: list[None] = []
+
+    def fail(*_: Any) -> None:
+        tried.append(None)
+        raise UnavailableError("full")
+
+    monkeypatch.setattr(run.spool, "append", fail)
+    for mid in range(1, 50):
+        give(session, "one", mid)
+        session.turn()
+    assert len(tried) == 1
+    clock.advance(5.0)
+    session.turn()
+    assert len(tried) == 2
+
+
+def test_what_was_on_disk_is_read_also_where_that_could_be_opened_late_only(life, session, clock, monkeypatch):
+    life(session)
+    give(session, "one", 1, 2)
+    session.turn()
+    again = Shared()
+    run = life(again)
+    with monkeypatch.context() as patch:
+        patch.setattr(run.spool, "open", _no_room)
+        run.begin()
+    give(again, "one", 3)
+    clock.advance(PATIENCE_S)
+    again.turn()
+    assert sorted(payloads(run.source)) == [b"1", b"2", b"3"]
+    assert again.acked == [3]
+
+
+def test_inputs_of_qos_0_that_come_without_end_keep_none_from_the_disk(life, session):
+    run = life(session)
+    give(session, "one", 1)
+    session.turn()
+    run.begin()
+    for _ in range(MANY):
+        session.give(b"of QoS 0", topic="one")
+    session.turn()
+    assert b"1" in payloads(run.source)
+
+
+def test_of_a_life_with_a_connection_of_its_own_nothing_new_goes_on_disk(life, session):
+    """What comes waits behind that, and stays with the broker until it is done."""
+    life(session)
+    give(session, "one", 1, 2)
+    session.turn()
+    again = Shared()
+    run = life(again, shares=False).begin()
+    again.expected["one"] = [again.own]
+    give(again, "one", 3)
+    again.turn()
+    assert (run.stored, again.acked) == ([], [])
+    again.turn()
+    found = read(run.source)
+    for sample in found:
+        run.source.ack(sample)
+    assert [s.payload for s in found] == [b"1", b"2", b"3"]
+    assert again.acked == [3]
