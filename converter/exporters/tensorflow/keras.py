@@ -168,16 +168,13 @@ def _is_augmentation(layer: Any) -> bool:
 def _without_augmentation(model: Any, plan: Plan) -> Any:
     """The model without layers that do nothing at inference; parity compares it with the whole one."""
     keras = library.keras()
-    layers = list(getattr(model, "layers", ()))
-    if not any(_is_augmentation(layer) for layer in layers):
+    if not any(_is_augmentation(layer) for layer in model.layers):
         return model
     if isinstance(model, keras.Sequential):
-        kept = [layer for layer in layers if not _is_augmentation(layer)]
+        kept = [layer for layer in model.layers if not _is_augmentation(layer)]
         taken = model.inputs[0]
         first = keras.Input(batch_shape=taken.shape, dtype=taken.dtype, name=taken.name)
         return _called(keras.Sequential([first, *kept]), plan)
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        return model
 
     def call(layer: Any, *arguments: Any, **named: Any) -> Any:
         return arguments[0] if _is_augmentation(layer) else layer(*arguments, **named)
@@ -284,13 +281,7 @@ def _as_onnx(model: Any, plan: Plan) -> Any:
         with _numbers_for_tensors(model), library.refusing("Keras cannot export this model to ONNX"):
             model.export(path, format="onnx", verbose=False, opset_version=library.OPSET)
         proto = graph.parse(path.read_bytes())
-    graph.erf_for_erfc(proto)
-    unknown = graph.unknown_operators(proto)
-    if unknown:
-        raise UnsupportedError(
-            f"{', '.join(unknown)} of TensorFlow has no counterpart in ONNX; TFLite may have one (-o OUT.tflite), "
-            "or do that step before the model"
-        )
+    library.standardise(proto)
     strange = [i.name for i in proto.graph.input][len(plan.network.inputs) :]
     if strange:
         raise UnsupportedError(

@@ -10,7 +10,7 @@ from typing import Any
 
 from converter.artifact import Artifact
 from converter.errors import UnsupportedError
-from converter.graph import litert_names
+from converter.graph import graph, litert_names
 from converter.networks.planning import Plan
 from converter.quiet import quiet
 from converter.source import Source
@@ -75,6 +75,17 @@ def why(exc: BaseException) -> str:
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     telling = [line for line in lines if "error:" in line.lower()] or lines or [type(exc).__name__]
     return telling[0].rpartition("error: ")[2][:240]
+
+
+def standardise(proto: Any) -> None:
+    """Writes what tf2onnx left as TensorFlow's own with operators of ONNX, in place. Raises UnsupportedError."""
+    graph.erf_for_erfc(proto)
+    unknown = graph.unknown_operators(proto)
+    if unknown:
+        raise UnsupportedError(
+            f"{', '.join(unknown)} of TensorFlow has no counterpart in ONNX; TFLite may have one (-o OUT.tflite), "
+            "or do that step before the model"
+        )
 
 
 def fixed(spec: TensorSpec, plan: Plan, batch: int | None) -> list[int | None]:

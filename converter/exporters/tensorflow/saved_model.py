@@ -138,6 +138,7 @@ def _as_onnx(signature: _Signature, plan: Plan) -> Any:
     with library.refusing("tf2onnx cannot convert this SavedModel"):
         function = tf.function(serve, autograph=False, input_signature=specs)
         proto, _ = tf2onnx.convert.from_function(function, input_signature=specs, opset=library.OPSET)
+    library.standardise(proto)
     if len(proto.graph.output) != len(signature.outputs):
         raise UnsupportedError("tf2onnx dropped an output of this SavedModel")
     for place, own in enumerate(signature.outputs):
