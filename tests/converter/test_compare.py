@@ -23,7 +23,7 @@ import converter
 from converter import cli
 from edge.compare.verdict import sign_test
 from edge.model import container
-from edge.model.manifest import encode
+from edge.model.manifest import Window, encode
 
 
 @pytest.fixture
@@ -262,6 +262,74 @@ def test_what_cannot_be_compared_is_told_in_a_line(pair: Pair, arguments: str, s
     Path("other.csv").write_text("ten\n" * 60)
 
     assert says in refusal(arguments, capsys)
+
+
+def rewritten(name: str, **changes: Any) -> None:
+    """A sidecar that says otherwise of that file, as an owner may write one."""
+    manifest = container.read_manifest(Path(name), onnx_metadata(Path(name)))
+    assert manifest is not None
+    Path(f"{name}.json").write_bytes(encode(msgspec.structs.replace(manifest, **changes)))
+
+
+def needing_all(name: str) -> None:
+    """A sidecar by which no feature may be missing."""
+    manifest = container.read_manifest(Path(name), onnx_metadata(Path(name)))
+    assert manifest is not None
+    table = manifest.inputs[0]
+    features = tuple(msgspec.structs.replace(f, missing=False) for f in table.features)
+    rewritten(name, inputs=(msgspec.structs.replace(table, features=features),))
+
+
+def test_a_sample_of_which_the_device_would_refuse_every_row_is_refused(pair: Pair, wine: Split, capsys) -> None:
+    needing_all("new.onnx")
+    wine.held.assign(hue=np.nan).to_csv("gap.csv", index=False)
+
+    assert "new.onnx: the device would refuse every row" in refusal("old.onnx new.onnx --sample gap.csv", capsys)
+
+
+def test_a_row_without_names_that_one_model_refuses_differs(pair: Pair, wine: Split) -> None:
+    needing_all("new.onnx")
+    rows = np.array(wine.held)
+    rows[3, 2] = np.nan
+    np.save("rows.npy", rows)
+
+    changed = compared("old.onnx new.onnx --sample rows.npy --expect labels.csv")["changed"]
+
+    assert [c["new"] for c in changed if c["row"] == 4] == ["(refused)"]
+
+
+def test_answers_that_are_no_classes_and_no_numbers_are_not_compared(pair: Pair, capsys) -> None:
+    rewritten("new.onnx", task="raw")
+
+    said = refusal("old.onnx new.onnx --sample rows.csv", capsys)
+
+    assert "--compare new.onnx: its task is raw; answers are compared of" in said
+
+
+def test_a_model_that_answers_to_windows_is_not_compared(pair: Pair, capsys) -> None:
+    manifest = container.read_manifest(Path("new.onnx"), onnx_metadata(Path("new.onnx")))
+    assert manifest is not None
+    table = msgspec.structs.replace(manifest.inputs[0], window=Window(size=4, hop=2), shape=(None, 4, 13))
+    rewritten("new.onnx", inputs=(table,))
+
+    assert "it answers to windows of rows" in refusal("old.onnx new.onnx --sample rows.csv", capsys)
+
+
+def test_a_column_of_too_many_texts_is_no_slice(pair: Pair, wine: Split, capsys) -> None:
+    wine.held.assign(number=[f"bottle {i}" for i in range(len(wine.held))]).to_csv("rows.csv", index=False)
+
+    said = refusal("old.onnx new.onnx --sample rows.csv --slice number", capsys)
+
+    assert f"--slice number: its {len(wine.held)} texts are too many to look at" in said
+
+
+def test_pictures_have_no_columns_to_slice_by(place: Path, capsys) -> None:
+    onnxmodels.mean(Path("mean.onnx"), size=8)
+    np.save("pictures.npy", np.random.default_rng(0).integers(0, 255, (6, 8, 8, 3), dtype=np.uint8))
+
+    said = refusal("mean.onnx mean.onnx --sample pictures.npy --slice hue", capsys)
+
+    assert "--slice: the sample has no named columns; give a .csv or .jsonl" in said
 
 
 def test_a_file_that_is_no_model_is_a_model_error(pair, capsys) -> None:

@@ -15,6 +15,7 @@ from support.tables import Split, run, table
 import converter
 import edge
 from converter.errors import UnrecognisedError, UnsupportedError
+from edge.errors import ConfigError
 from edge.model.manifest import ONNX_KEY, Input, Manifest, Output, encode
 
 
@@ -134,3 +135,62 @@ def test_what_the_quantiser_cannot_read_is_refused_in_a_line(quantize: str, tmp_
 
     with pytest.raises(UnsupportedError, match="ONNX Runtime cannot quantise this model: "):
         converter.convert(tmp_path / "old.onnx", quantize=quantize, sample=np.eye(4, dtype=np.float32))
+
+
+def test_a_model_in_memory_is_taken_as_a_file_is(
+    foreign: onnx.ModelProto, forest: RandomForestClassifier, wine: Split, tmp_path: Path
+) -> None:
+    path = converter.convert(foreign, sample=wine.held).save(tmp_path / "out.onnx")
+
+    scores = run(path, table(path, wine.held))["output_probability"]
+    np.testing.assert_allclose(scores, forest.predict_proba(wine.held), atol=2e-6)
+
+
+def saved(path: Path, nodes: list[onnx.NodeProto], taken: dict[str, tuple[int, list[object]]], made: str) -> Path:
+    """A model of somebody else's: inputs as (type, shape), and one output of float32."""
+    inputs = [onnx.helper.make_tensor_value_info(n, kind, shape) for n, (kind, shape) in taken.items()]
+    output = onnx.helper.make_tensor_value_info(made, onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph(nodes, "g", inputs, [output])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("dtype", [onnx.TensorProto.INT64, onnx.TensorProto.BOOL, onnx.TensorProto.UINT8])
+def test_inputs_of_whole_numbers_are_proven_on_made_up_ones(dtype: int, tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Cast", ["x"], ["y"], to=onnx.TensorProto.FLOAT)
+
+    artifact = converter.convert(saved(tmp_path / "in.onnx", [node], {"x": (dtype, [None, 3])}, "y"), task="raw")
+
+    assert artifact.manifest.parity.source == "generated"
+    assert artifact.manifest.parity.max_difference == 0
+
+
+def test_an_input_of_any_width_is_as_wide_as_the_sample(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Neg", ["x"], ["y"])
+    path = saved(tmp_path / "in.onnx", [node], {"x": (onnx.TensorProto.FLOAT, [None, None])}, "y")
+
+    artifact = converter.convert(path, sample=np.ones((5, 4), dtype=np.float32), task="raw")
+
+    assert artifact.manifest.parity.rows == 5
+    assert edge.load(artifact.save(tmp_path / "out.onnx")).predict([1.0, 2.0, 3.0, 4.0]).predictions[0].data == [
+        -1.0, -2.0, -3.0, -4.0,
+    ]  # fmt: skip
+
+
+def test_a_model_that_finds_its_scale_over_all_rows_takes_one_at_a_time(tmp_path: Path) -> None:
+    """Else the neighbours of a row in a batch would change its answer."""
+    nodes = [
+        onnx.helper.make_node("DynamicQuantizeLinear", ["x"], ["small", "scale", "zero"]),
+        onnx.helper.make_node("DequantizeLinear", ["small", "scale", "zero"], ["y"]),
+    ]
+    path = saved(tmp_path / "in.onnx", nodes, {"x": (onnx.TensorProto.FLOAT, [None, 3])}, "y")
+
+    assert not converter.convert(path, task="raw").manifest.batch_independent
+
+
+def test_a_network_without_anything_to_quantise_says_so(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Neg", ["x"], ["y"])
+    path = saved(tmp_path / "in.onnx", [node], {"x": (onnx.TensorProto.FLOAT, [None, 3])}, "y")
+
+    with pytest.raises(ConfigError, match=r"--quantize int8: this network has none of .*; leave --quantize out"):
+        converter.convert(path, task="raw", quantize="int8", sample=np.eye(3, dtype=np.float32))

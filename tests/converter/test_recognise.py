@@ -9,12 +9,18 @@ import pickle
 import zipfile
 from pathlib import Path
 
+import catboost
 import joblib
+import lightgbm
 import pytest
 import skops.io
+import xgboost
 from sklearn.ensemble import RandomForestClassifier
+from support.tables import Split
 
-from converter.errors import UnrecognisedError
+import converter
+from converter.cli import main
+from converter.errors import UnrecognisedError, UnsupportedError
 from converter.sources.recognise import recognise
 from edge.errors import ConfigError
 
@@ -130,3 +136,46 @@ def test_a_thing_that_is_no_model_is_refused() -> None:
 def test_an_unknown_framework_names_those_there_are(forest: RandomForestClassifier) -> None:
     with pytest.raises(ConfigError, match=r"known: catboost, .*sklearn"):
         recognise(forest, "sklaern")
+
+
+def test_a_folder_of_no_model_says_what_would_make_it_one(tmp_path: Path) -> None:
+    with pytest.raises(UnrecognisedError, match=r"a folder with neither MLmodel \(MLflow\) nor saved_model\.pb"):
+        recognise(tmp_path)
+
+
+BOOSTERS = {
+    "xgboost": lambda: xgboost.XGBClassifier(n_estimators=3),
+    "lightgbm": lambda: lightgbm.LGBMClassifier(n_estimators=3, verbose=-1),
+    "catboost": lambda: catboost.CatBoostClassifier(iterations=3, verbose=0, allow_writing_files=False),
+}
+
+
+@pytest.mark.parametrize("framework", BOOSTERS)
+def test_trees_on_tflite_are_refused_and_onnx_recommended(
+    framework: str, wine: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joblib.dump(BOOSTERS[framework]().fit(wine.train, wine.target), tmp_path / "wine.joblib")
+
+    typed = [str(tmp_path / "wine.joblib"), "--trust-pickle", "-o", str(tmp_path / "wine.tflite")]
+    assert main(typed) == 3
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "convert to ONNX instead" in said
+
+
+@pytest.mark.parametrize("framework", [*BOOSTERS, "sklearn"])
+def test_a_pickle_of_another_thing_than_the_framework_s_model_is_named(
+    framework: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joblib.dump({"model": "elsewhere"}, tmp_path / "thing.joblib")
+
+    typed = [str(tmp_path / "thing.joblib"), "--framework", framework, "--trust-pickle"]
+    assert main([*typed, "-o", str(tmp_path / "thing.onnx")]) == 3
+    assert "thing.joblib holds a dict, not a" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("framework", "says"), [("catboost", "a CatBoost"), ("sklearn", "a scikit-learn")])
+def test_an_object_is_what_the_user_says_it_is(framework: str, says: str) -> None:
+    """Where its package is unknown, as that of a class of one's own is."""
+    with pytest.raises(UnsupportedError, match=f"holds a dict, not {says}"):
+        converter.convert({}, framework=framework)

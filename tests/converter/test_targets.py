@@ -47,6 +47,8 @@ TARGETS = {
     "chain": of(Ridge(), transformer=make_pipeline(FunctionTransformer(np.log, np.exp), StandardScaler())),
     "pipeline inside": of(make_pipeline(StandardScaler(), Ridge()), func=np.log, inverse_func=np.exp),
     "pipeline around": make_pipeline(StandardScaler(), of(Ridge(), func=np.log, inverse_func=np.exp)),
+    "search inside": of(GridSearchCV(Ridge(), {"alpha": [1.0, 2.0]}, cv=2), func=np.log, inverse_func=np.exp),
+    "as it is": of(Ridge(), transformer=make_pipeline("passthrough", FunctionTransformer(), StandardScaler())),
     "search around": GridSearchCV(
         of(Ridge(), func=np.log, inverse_func=np.exp), {"regressor__alpha": [1.0, 2.0]}, cv=2
     ),

@@ -58,8 +58,6 @@ def _replaced(model: Any, old: Any, new: Any) -> Any:
     """A copy of the model with its last step replaced; the new one alone where that is all there is."""
     if model is old:
         return new
-    if hasattr(model, "best_estimator_"):
-        return _replaced(model.best_estimator_, old, new)
     changed = copy.copy(model)
     name, step = model.steps[-1]
     changed.steps = [*model.steps[:-1], (name, _replaced(step, old, new))]

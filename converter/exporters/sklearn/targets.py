@@ -29,8 +29,6 @@ _FUNCTIONS: dict[Callable[..., Any], list[tuple[str, float | None]]] = {
 
 def of(model: Any) -> Any:
     """The TransformedTargetRegressor that gives the answer; None where another estimator does."""
-    if hasattr(model, "best_estimator_"):
-        return of(model.best_estimator_)
     if getattr(model, "steps", None):
         return of(model.steps[-1][1])
     return model if type(model).__name__ == "TransformedTargetRegressor" else None
@@ -40,8 +38,6 @@ def without(model: Any) -> Any:
     """The model with the regressor in its place, whose answer is not turned back."""
     if of(model) is None:
         return model
-    if hasattr(model, "best_estimator_"):
-        return without(model.best_estimator_)
     if getattr(model, "steps", None):
         changed = copy.copy(model)
         changed.steps = [*model.steps[:-1], (model.steps[-1][0], without(model.steps[-1][1]))]

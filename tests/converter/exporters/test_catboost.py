@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from catboost import CatBoostClassifier, CatBoostRegressor
+from catboost import CatBoostClassifier, CatBoostRanker, CatBoostRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from support.tables import Split, run, table
 
 import converter
@@ -25,6 +27,19 @@ def test_a_classifier_gives_tensors_and_not_maps(wine: Split, tmp_path: Path) ->
     outputs = run(path, table(path, wine.held))
     assert outputs["label"].tolist() == model.predict(wine.held).ravel().tolist()
     np.testing.assert_allclose(outputs["scores"], model.predict_proba(wine.held), atol=2e-6)
+
+
+def test_classes_that_are_judged_one_by_one_keep_their_scores(wine: Split, tmp_path: Path) -> None:
+    """CatBoost writes a softmax over them, and their scores need not sum to one."""
+    model = CatBoostClassifier(loss_function="MultiClassOneVsAll", **SMALL).fit(wine.train, wine.names)
+
+    path = converter.convert(model, sample=wine.train).save(tmp_path / "wine.onnx")
+
+    outputs = run(path, table(path, wine.held))
+    wanted = model.predict_proba(wine.held)
+    assert outputs["label"].tolist() == model.predict(wine.held).ravel().tolist()
+    np.testing.assert_allclose(outputs["scores"], wanted, atol=2e-6)
+    assert np.abs(wanted.sum(axis=1) - 1).max() > 0.01
 
 
 @pytest.mark.parametrize("loss", ["RMSE", "MAE", "Poisson", "Tweedie:variance_power=1.5"])
@@ -90,11 +105,14 @@ def test_a_threshold_that_its_owner_chose_is_kept(kind: type, cancer: Split, tmp
         ({"loss_function": "MultiQuantile:alpha=0.1,0.9"}, "train Quantile:alpha="),
         ({"loss_function": "RMSEWithUncertainty"}, "train with RMSE"),
         ({"grow_policy": "Lossguide"}, "train with SymmetricTree"),
+        ({"loss_function": "MultiRMSE"}, "convert one model for each of them"),
     ],
     ids=lambda v: "" if isinstance(v, str) else next(iter(v.values())),
 )
 def test_what_catboost_cannot_write_says_the_way_out(options: dict[str, str], reason: str, diabetes: Split) -> None:
-    model = CatBoostRegressor(**options, **SMALL).fit(diabetes.train, diabetes.target)
+    several = options.get("loss_function") == "MultiRMSE"
+    target = np.stack([diabetes.target] * 2, axis=1) if several else diabetes.target
+    model = CatBoostRegressor(**options, **SMALL).fit(diabetes.train, target)
 
     with pytest.raises(UnsupportedError, match=reason):
         converter.convert(model, sample=diabetes.train)
@@ -117,6 +135,26 @@ def test_categories_are_refused() -> None:
 
     with pytest.raises(UnsupportedError, match="categorical features"):
         converter.convert(model)
+
+
+def test_a_ranking_is_refused(diabetes: Split) -> None:
+    groups = np.sort(np.arange(len(diabetes.train)) % 9)
+    model = CatBoostRanker(loss_function="YetiRank", **SMALL).fit(diabetes.train, diabetes.target, group_id=groups)
+
+    with pytest.raises(UnsupportedError, match="YetiRank ranks within a group of rows; a device sees one row"):
+        converter.convert(model, sample=diabetes.train)
+
+
+def test_a_model_without_training_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="the CatBoostClassifier is not fitted; call fit before saving it"):
+        converter.convert(CatBoostClassifier(**SMALL))
+
+
+def test_inside_a_pipeline_the_way_out_is_the_model_alone(wine: Split) -> None:
+    model = make_pipeline(StandardScaler(), CatBoostClassifier(**SMALL)).fit(wine.train, wine.names)
+
+    with pytest.raises(UnsupportedError, match="convert the CatBoost model alone, its steps done before"):
+        converter.convert(model, sample=wine.train)
 
 
 def test_a_file_that_is_cut_short_is_named(wine: Split, tmp_path: Path) -> None:

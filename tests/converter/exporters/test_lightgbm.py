@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -151,6 +152,45 @@ def test_a_booster_in_a_pipeline_keeps_its_branches(wine: Split, tmp_path: Path)
     held = wine.held.to_numpy()
     outputs = run(path, table(path, wine.held))
     assert outputs["label"].tolist() == model[-1].predict(model[0].transform(held)).tolist()
+
+
+def test_a_steeper_sigmoid_keeps_its_probabilities(cancer: Split, tmp_path: Path) -> None:
+    model = booster({"objective": "binary", "sigmoid": 2.5}, cancer.train, cancer.target)
+
+    path = converter.convert(model, sample=cancer.train).save(tmp_path / "steep.onnx")
+
+    got = run(path, table(path, cancer.held))["scores"][:, 1]
+    np.testing.assert_allclose(got, model.predict(cancer.held), atol=1e-5)
+
+
+def test_a_ranking_is_refused(diabetes: Split) -> None:
+    groups = [len(diabetes.train) // 2, len(diabetes.train) - len(diabetes.train) // 2]
+    model = lightgbm.LGBMRanker(**SMALL).fit(diabetes.train, diabetes.target.astype(int) % 5, group=groups)
+
+    with pytest.raises(UnsupportedError, match=r"'lambdarank.*' ranks within a group of rows; a device sees one row"):
+        converter.convert(model, sample=diabetes.train)
+
+
+def test_several_sums_of_an_objective_of_one_s_own_are_refused(wine: Split) -> None:
+    def towards(scores: np.ndarray, data: lightgbm.Dataset) -> tuple[np.ndarray, np.ndarray]:
+        wanted = np.eye(3)[data.get_label().astype(int)]
+        return scores.reshape(wanted.shape, order="F") - wanted, np.ones_like(wanted)
+
+    own = {"objective": towards, "num_class": 3, "verbose": -1}
+    model = lightgbm.train(own, lightgbm.Dataset(wine.train, wine.target), 3)
+
+    with pytest.raises(UnsupportedError, match="several sums a row, of which nobody knows what they mean"):
+        converter.convert(model, sample=wine.train)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a pipeline"])
+def test_categories_of_pandas_are_refused(inside: bool, people: pd.DataFrame, buys: np.ndarray) -> None:
+    rows = people[["age", "city"]].astype({"city": "category"})
+    model = lightgbm.LGBMClassifier(**SMALL)
+    model = make_pipeline("passthrough", model) if inside else model
+
+    with pytest.raises(UnsupportedError, match="trained on pandas categories, which the device has not; encode them"):
+        converter.convert(model.fit(rows, buys))
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,21 @@ def test_several_targets_inside_a_pipeline_are_refused(diabetes: Split) -> None:
         converter.convert(model.fit(diabetes.train, np.stack([diabetes.target] * 2, axis=1)), sample=diabetes.held)
 
 
+def test_another_value_for_missing_is_refused_inside_a_pipeline(diabetes: Split) -> None:
+    model = make_pipeline(StandardScaler(), xgboost.XGBRegressor(missing=-999.0, **SMALL))
+
+    with pytest.raises(UnsupportedError, match=r"missing=-999\.0, but in ONNX a missing value is NaN; train with"):
+        converter.convert(model.fit(diabetes.train, diabetes.target), sample=diabetes.held)
+
+
+def test_splits_by_category_are_refused(people: pd.DataFrame, buys: np.ndarray) -> None:
+    rows = people[["age", "city"]].astype({"city": "category"})
+    model = xgboost.XGBClassifier(enable_categorical=True, max_cat_to_onehot=1, **SMALL).fit(rows, buys == "yes")
+
+    with pytest.raises(UnsupportedError, match=r"categorical splits .* have no counterpart in ONNX; encode the"):
+        converter.convert(model)
+
+
 def with_gaps(rows: np.ndarray, number: float) -> np.ndarray:
     made = rows.copy()
     made[np.random.default_rng(1).random(rows.shape) < 0.2] = number
