@@ -54,15 +54,20 @@ if TYPE_CHECKING:
     pass
 
 
+def input_kind(manifest: Manifest) -> str:
+    """The preprocessor's name: the kind of the first input that a sample fills."""
+    kinds = [
+        "window" if i.kind == "table" and i.window is not None else i.kind
+        for i in manifest.inputs
+        if i.kind != "constant" and not i.state_from
+    ]
+    return {"column": "table"}.get(kinds[0], kinds[0]) if kinds else "tensor"
+
+
 def make_preprocessor(loaded: Loaded, rules: RowRules | None = None) -> Preprocessor:
     """By the kind of the first input that is neither constant nor a state. Raises ModelError, and ConfigError where
     `rules` ask something of a model that takes no rows."""
-    kinds = [
-        "window" if i.kind == "table" and i.window is not None else i.kind
-        for i in loaded.manifest.inputs
-        if i.kind != "constant" and not i.state_from
-    ]
-    kind = {"column": "table"}.get(kinds[0], kinds[0]) if kinds else "tensor"
+    kind = input_kind(loaded.manifest)
     declared = registry.declared(PreprocessorInfo, kind)
     preprocessor = registry.checked(declared.GROUP, kind, declared.create(loaded.manifest, loaded.engine.inputs))
     if rules is None or not rules.flag:

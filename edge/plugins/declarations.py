@@ -22,7 +22,8 @@ from edge.plugins.protocols import EngineLibrary, Sink, Source, Spool
 EDGE_API = 1
 """The seams' version. It grows where a plug-in that was right before would be wrong."""
 
-Gives = Literal["", "pictures", "sound", "rows"]
+Gives = Literal["", "pictures", "sound", "rows", "readings"]
+"""Rows are values in an order, as a table's or a file's of samples of sound; readings are those of one moment."""
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):

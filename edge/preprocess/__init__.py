@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from edge.data.tensor import TensorSpec
 from edge.model.manifest import Manifest
-from edge.plugins.declarations import Declaration
+from edge.plugins.declarations import Declaration, Gives
 from edge.plugins.protocols import Preprocessor
 
 
@@ -18,3 +18,6 @@ class PreprocessorInfo(Declaration, frozen=True, kw_only=True):
 
     create: Callable[[Manifest, tuple[TensorSpec, ...]], Preprocessor]
     """Gets the manifest and the engine's inputs. Raises ModelError where they do not fit."""
+    takes: tuple[Gives, ...] = ()
+    """What of that which a source surely gives it can take; empty: that is not known. A source that surely gives
+    something else is refused at the start."""

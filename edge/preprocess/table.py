@@ -374,4 +374,4 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TablePreprocess
     return TablePreprocessor(features, [spec], columns=False, scales=scaled)
 
 
-PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)
+PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create, takes=("rows", "readings"))

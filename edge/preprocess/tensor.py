@@ -147,4 +147,4 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> TensorPreproces
     return TensorPreprocessor([s for s in specs if s.name not in fed], constants(manifest, specs), keys)
 
 
-PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)
+PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create, takes=("rows", "readings"))

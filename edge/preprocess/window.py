@@ -124,4 +124,4 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> WindowPreproces
     return WindowPreprocessor(part, window, spec, rows)
 
 
-PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)
+PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create, takes=("rows", "readings"))

@@ -149,4 +149,4 @@ def create(rest: str, context: SourceContext) -> ArraySource:
     return ArraySource(Path(rest), context)
 
 
-SOURCE = SourceInfo(edge_api=1, create=create, usage="rows.npy", gives="rows", reads_path=True)
+SOURCE = SourceInfo(edge_api=1, create=create, usage="rows.npy", reads_path=True)

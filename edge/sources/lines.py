@@ -166,4 +166,4 @@ def create(rest: str, context: SourceContext) -> LineSource:
     return LineSource(None if rest == "-" else Path(rest), rest if rest != "-" else "stdin", context.clock)
 
 
-SOURCE = SourceInfo(edge_api=1, create=create, usage="rows.jsonl", gives="rows", reads_path=True)
+SOURCE = SourceInfo(edge_api=1, create=create, usage="rows.jsonl", reads_path=True)

@@ -280,11 +280,11 @@ def create_rtu(rest: str, context: SourceContext) -> ModbusSource:
 
 FIX = "is it on, and are unit and addresses right? they count from 0: 40001 of a manual is holding:0"
 SOURCE = SourceInfo(
-    edge_api=1, create=create, usage="modbus://HOST[:502]?FEATURE=holding:0", gives="rows", ongoing=True,
+    edge_api=1, create=create, usage="modbus://HOST[:502]?FEATURE=holding:0", gives="readings", ongoing=True,
     packages=("pymodbus",), fix=FIX,
 )  # fmt: skip
 RTU = SourceInfo(
-    edge_api=1, create=create_rtu, usage="modbus-rtu:/dev/ttyUSB0?FEATURE=holding:0", gives="rows", ongoing=True,
+    edge_api=1, create=create_rtu, usage="modbus-rtu:/dev/ttyUSB0?FEATURE=holding:0", gives="readings", ongoing=True,
     devices=("char-ttyUSB", "char-ttyACM", "char-ttyAMA", "char-ttyS"), groups=("dialout",),
     packages=("pymodbus", "pyserial"), fix=FIX,
 )  # fmt: skip

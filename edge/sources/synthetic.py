@@ -73,4 +73,4 @@ def create(rest: str, context: SourceContext) -> SyntheticSource:
     return SyntheticSource(int(rest) if rest else None, context)
 
 
-SOURCE = SourceInfo(edge_api=1, create=create, usage="synthetic:N", gives="rows", ongoing=True)
+SOURCE = SourceInfo(edge_api=1, create=create, usage="synthetic:N", ongoing=True)

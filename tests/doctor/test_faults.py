@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import onnxmodels
+from support.guessing import build, picture, random
 from support.processes import BINARIES
 
 from edge.app import profile
@@ -257,10 +258,20 @@ def test_latency_is_that_of_the_tuned_profile(pi):
     assert "tuned" not in said["--threads", "1"][0]
 
 
-def test_source_that_is_not_there(pi):
-    row = only(runs.rows(pi.settings("--source", "camera:97"), pi.host, set()), "source")
+def test_source_that_is_not_there(pi, tmp_path):
+    seeing = build(tmp_path / "seeing.onnx", picture(), {"y": random(1, 2)})
+    row = only(runs.rows(pi.settings("--model", seeing, "--source", "camera:97"), pi.host, set()), "source")
     assert "/dev/video97" in row.text
     assert "usermod -aG video" in row.fix
+
+
+def test_source_that_brings_what_the_model_cannot_take(pi):
+    found = list(runs.rows(pi.settings("--source", "cat.jpg"), pi.host, set()))
+    row = only(iter(found), "source")
+    assert (row.verdict, row.code) == ("fail", 2)
+    assert row.text == "--source cat.jpg brings pictures, and flowers.onnx takes rows"
+    assert "--source rows.csv" in row.fix
+    assert [row.verdict for row in found if row.part == "model"] == ["ok"]
 
 
 def test_source_that_is_none_leaves_the_other_checks(pi):

@@ -192,6 +192,6 @@ def create(rest: str, context: SourceContext) -> SparkplugSource:
 
 
 SOURCE = SourceInfo(
-    edge_api=1, create=create, usage=USAGE, gives="rows", ongoing=True, packages=("protobuf",),
+    edge_api=1, create=create, usage=USAGE, gives="readings", ongoing=True, packages=("protobuf",),
     fix="does that node publish? mosquitto_sub -v -t 'spBv1.0/#'",
 )  # fmt: skip

@@ -120,4 +120,4 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> AudioPreprocess
     return AudioPreprocessor(part, part.window, by_name[part.name], constants(manifest, specs))
 
 
-PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)
+PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create, takes=("sound", "rows"))

@@ -215,4 +215,4 @@ def _cast(tensor: Array, spec: TensorSpec) -> Array:
     return np.ascontiguousarray(native)
 
 
-PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)
+PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create, takes=("pictures",))

@@ -118,7 +118,7 @@ def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, Loaded 
         return None
     try:
         loaded = loading.open_model(settings)
-        fits.check(settings, loaded)
+        fits.asked(settings, loaded)
     except FatalError as exc:
         yield failed("model", exc, "say another --model, or convert it again with edge-convert")
         return None
@@ -226,6 +226,11 @@ def _source(settings: Settings, loaded: Loaded | None) -> Row:
     if uri is None and settings.mqtt.url == "none" and settings.http.address is None:
         text = "--mqtt none without --source: nothing feeds the model"
         return fail("source", text, "name a --source or --http PORT", ConfigError.exit_code)
+    if loaded is not None:
+        try:
+            fits.source(settings, loaded)
+        except ConfigError as exc:
+            return failed("source", exc, "another --source, or another --model")
     if (rules := assembly.join_rules(settings)) is not None:
         return _joined(rules, settings, loaded)
     if uri is None or uri == "-" or uri.startswith("mqtt:"):
