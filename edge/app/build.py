@@ -66,8 +66,9 @@ def build_all(settings: Settings, opened: Sequence[Opened], updates: UpdateAgent
     server = endpoint.open_server(settings, stop, clock, metrics)
     shared = Shared(stop, hearts, metrics, clock, tuple(names) if len(names) > 1 else (), session, server, broker)
     made = [_run(shared, one, updates) for one in opened]
-    if session is not None and broker is None and all(run.made is not None for run in made):
-        connecting.remember(settings, session)
+    inputs.tell_left(settings, opened)
+    if session is not None and broker is None:
+        connecting.remember(settings, session, all_known=all(run.made is not None for run in made))
     watchdog = Watchdog(joined.hearts(settings, hearts, made, clock), clock)
     last.ticks.append(HangLog(watchdog).tick)
     if server is not None:

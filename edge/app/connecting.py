@@ -87,10 +87,12 @@ def connect(
     )
 
 
-def remember(settings: Settings, session: MqttSession) -> None:
-    """All that is asked for in this life is known: what only an earlier one has asked for is given up."""
+def remember(settings: Settings, session: MqttSession, *, all_known: bool = True) -> None:
+    """Where all that is asked for in this life is known, what only an earlier one has asked for is given up."""
     options = session.options
-    session.subscriptions.before = AskedBefore(settings.delivery.state_dir, str(options.url), options.client_id)
+    session.subscriptions.before = AskedBefore(
+        settings.delivery.state_dir, str(options.url), options.client_id, gives_up=all_known
+    )
 
 
 def client_id(settings: Settings, name: str, *, of_several: bool = False) -> str:

@@ -13,9 +13,12 @@ take in time waits there, also for one that has ended, or cannot begin.
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
+import logging
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -25,7 +28,7 @@ from edge.app.core import Core, Draft, Shared
 from edge.delivery.guarded_spool import GuardedSpool
 from edge.delivery.options import OutboxOptions
 from edge.delivery.retry import for_broker
-from edge.errors import ConfigError
+from edge.errors import ConfigError, SpoolError, UnavailableError
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
 from edge.mqtt.shelf import Shelf
@@ -38,6 +41,11 @@ from edge.plugins.protocols import Spool
 from edge.settings import runs
 from edge.settings.settings import Settings
 from edge.telemetry.metrics import Metrics
+
+log = logging.getLogger("edge.app.service")
+
+SUFFIX = ".inputs"
+"""Of a shelf's file, before that of its spool."""
 
 
 class Inputs:
@@ -90,15 +98,47 @@ def shelf(shared: Shared, settings: Settings, name: str, metrics: Metrics) -> Sh
     if shared.session is None or not runs.hears(settings):
         return None
     shares = bool(shared.names) and _shares(settings)
-    path = settings.delivery.state_dir / f"{settings.topics.device}.{name}.inputs"
+    path = settings.delivery.state_dir / f"{settings.topics.device}.{name}{SUFFIX}"
     if not shares and not path.with_name(f"{path.name}.spool").exists():
         return None
-    kind = settings.delivery.spool
-    context = SpoolContext(path, settings.delivery.spool_max, forgets_at_once=True)
-    spool: Spool = registry.checked("edge.spools", kind, registry.declared(SpoolInfo, kind).create(context))
+    spool = _spool(settings, path)
     retry_s = OutboxOptions().disk_retry_s
     guarded = GuardedSpool(f"{name}: inputs", spool, shared.clock, metrics, retry_s, what="inputs")
     return Shelf(name, guarded, shared.clock, metrics.inc, lambda: spool.dropped, shares=shares)
+
+
+def _spool(settings: Settings, path: Path) -> Spool:
+    """That of `--spool`, where it is on disk: what is here is acknowledged, and no other has it."""
+    context = SpoolContext(path, settings.delivery.spool_max, forgets_at_once=True)
+    spool: Spool
+    for kind in (settings.delivery.spool, "sqlite"):
+        spool = registry.checked("edge.spools", kind, registry.declared(SpoolInfo, kind).create(context))
+        if spool.durable:
+            break
+    return spool
+
+
+def tell_left(settings: Settings, each: Sequence[Named]) -> None:
+    """Inputs of runs that are no more, or come from elsewhere now: nothing here takes them, nor may they be lost."""
+    taken = {one.name for one in each if runs.hears(one.settings)}
+    folder, device, end = settings.delivery.state_dir, settings.topics.device, f"{SUFFIX}.spool"
+    for file in sorted(folder.glob(f"{glob.escape(device)}.*{end}")):
+        name = file.name[len(device) + 1 : -len(end)]
+        if name in taken:
+            continue
+        spool = _spool(settings, file.with_suffix(""))
+        try:
+            spool.open()
+        except (SpoolError, UnavailableError):  # another process has it, or it cannot be read: nothing is known
+            continue
+        waiting = len(spool)
+        spool.close()
+        if waiting:
+            log.warning(
+                "inputs wait on disk for a run that is not here, or is not fed over MQTT: name one so and they are "
+                "inferred, or remove the file",
+                extra={"run": name, "inputs": waiting, "file": str(file)},
+            )
 
 
 def keep(shared: Shared, settings: Settings, base: Topics, own: Shelf | None) -> None:

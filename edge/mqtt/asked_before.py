@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import msgspec
@@ -23,22 +23,34 @@ log = logging.getLogger("edge.mqtt")
 class AskedBefore:
     """Belongs to the session's thread."""
 
-    def __init__(self, state_dir: Path, broker: str, client_id: str) -> None:
+    def __init__(self, state_dir: Path, broker: str, client_id: str, *, gives_up: bool = True) -> None:
+        """Without `gives_up` not all is known that today's life wants: the broker is to hold what it holds."""
+        self._gives_up = gives_up
         key = hashlib.blake2b(f"{broker}\n{client_id}".encode(), digest_size=6).hexdigest()
         self._path = state_dir / f"subscribed-{key}.json"
         self._known: set[str] | None = None
+        self._written: set[str] | None = None
 
     def stale(self, asked: Collection[str]) -> list[str]:
         """What the broker may hold, and `asked` is not of."""
-        return sorted(self._read() - set(asked))
+        return sorted(self._read() - set(asked)) if self._gives_up else []
+
+    def known(self, asked: Iterable[str]) -> set[str]:
+        """Which of these the broker holds."""
+        return self._read().intersection(asked)
+
+    def forget(self) -> None:
+        """The broker has lost the session: it holds none."""
+        self._read()
+        self._known = set()
 
     def add(self, asked: Collection[str]) -> None:
         """These are about to be asked for."""
         self._write(self._read() | set(asked))
 
     def only(self, asked: Collection[str]) -> None:
-        """The broker has answered: it holds no others."""
-        self._write(set(asked))
+        """The broker has answered: it holds no others, where they were given up."""
+        self._write(set(asked) if self._gives_up else self._read() | set(asked))
 
     def _read(self) -> set[str]:
         if self._known is None:
@@ -46,12 +58,14 @@ class AskedBefore:
             # Not there, or damaged: as if nothing had been asked for. At worst something comes twice.
             with contextlib.suppress(OSError, msgspec.DecodeError):
                 self._known = msgspec.json.decode(self._path.read_bytes(), type=set[str])
+            self._written = self._known
         return self._known
 
     def _write(self, filters: set[str]) -> None:
-        if filters == self._known:
-            return
         self._known = filters
+        if filters == self._written:
+            return
+        self._written = filters
         try:
             atomic.write(self._path, msgspec.json.encode(sorted(filters)))
         except OSError as exc:

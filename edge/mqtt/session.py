@@ -325,8 +325,9 @@ class MqttSession:
             log.warning("the broker has QoS 0 only: it confirms no result, and what is lost on the way stays lost")
         log.info("connected to the broker", extra={"broker": str(self.options.url), "protocol": connection.protocol})
         resumed = connection.resumed and not self._negotiation.session_in_doubt
-        connection.unsubscribe(self.subscriptions.needless() if connection.resumed else ())
+        needless = self.subscriptions.needless() if connection.resumed else ()
         self._ask(connection, self.subscriptions.missing(resumed=resumed))
+        connection.unsubscribe(needless)  # behind it: what comes between the two comes twice, not never
         if connection.queue.one_at_a_time:  # whether it takes anything: a result would go before what follows
             for message in [m for m in self._births() if m.topic != self.options.status_topic][:1]:
                 self._post(message)

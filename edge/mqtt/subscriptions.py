@@ -33,7 +33,7 @@ class Subscriptions:
         self._qos: dict[str, int] = {}
         self._held: set[str] = set()
         self.before: AskedBefore | None = None
-        """Where it is known what earlier lives have subscribed to, and that of today all is."""
+        """What earlier lives have subscribed to, where that is known."""
         self.retained_again: set[str] = set()
         """Filters whose retained messages are wanted at each start, also where the broker has kept the session."""
 
@@ -64,26 +64,36 @@ class Subscriptions:
         """Filters that the broker does not hold, and their QoS; `resumed`: it still has the session."""
         if not resumed:
             self._held.clear()
+            if self.before is not None:
+                self.before.forget()
         needless = self.needless()
         if self.before is not None:
-            self.before.add(self._of_inputs())
+            self.before.add(self._heard())
         return {topic: qos for topic, qos in self._qos.items() if topic not in self._held and topic not in needless}
 
     def needless(self) -> list[str]:
         """Filters of inputs that another one of them asks for, too, or that only an earlier life has asked for."""
-        asked = [topic for topic in self._inputs if topic in self._qos]
-        covered = [one for one in self._inputs if any(one != other and covers(other, one) for other in asked)]
-        return covered if self.before is None else [*covered, *self.before.stale(self._of_inputs())]
+        stale = [] if self.before is None else self.before.stale(self._of_inputs().union(self._inputs))
+        return [*self._covered(), *stale]
+
+    def _covered(self) -> list[str]:
+        asked = self._of_inputs()
+        return [one for one in self._inputs if any(one != other and covers(other, one) for other in asked)]
 
     def _of_inputs(self) -> set[str]:
-        """All else is subscribed to at QoS 0."""
-        return {topic for topic, qos in self._qos.items() if qos}.union(self._inputs)
+        """All else is subscribed to at QoS 0. Also those of a run that cannot begin, which an earlier life has asked
+        for."""
+        kept = () if self.before is None else self.before.known(self._inputs)
+        return {topic for topic, qos in self._qos.items() if qos}.union(kept)
+
+    def _heard(self) -> set[str]:
+        return self._of_inputs().difference(self._covered())
 
     def answered(self) -> None:
         """The broker has answered all of them: it holds them as long as it has the session."""
         self._held.update(self._qos)
         if self.before is not None:
-            self.before.only(self._of_inputs())
+            self.before.only(self._heard())
 
     def route(self, topic: str, matches: Callable[[str, str], bool]) -> Route:
         """Of a message; without any: nothing here asked for it. `matches` says whether a filter asks for a topic. What

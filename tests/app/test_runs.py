@@ -14,15 +14,17 @@ import pytest
 from msgspec import structs
 from support import onnxmodels
 
-from edge.app import start
+from edge.app import inputs, start
 from edge.app.part import Part
 from edge.app.run import Made, Run
 from edge.app.service import App
+from edge.data.message import Message
 from edge.errors import ConfigError, ModelError, SpoolError
 from edge.mqtt.topics import Topics
 from edge.runtime import ending
 from edge.runtime.stop import Stop
 from edge.settings import layers
+from edge.storage.sqlite import SqliteSpool
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.watchdog import Heartbeats, Watchdog
 
@@ -168,6 +170,39 @@ def test_over_one_connection_topics_that_overlap_in_part_are_refused(app, first,
 def test_a_run_with_a_source_that_is_none_stops_no_other_over_one_connection(app):
     made = app('name = "x"\nmodel = "a.onnx"\nsource = "sparkplug:one"', 'name = "y"\nmodel = "a.onnx"', head=ONE)
     assert [(one.name, one.ended) for one in made.runs] == [("x", True), ("y", False)]
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """A file of inputs that a run has left, so many."""
+
+    def made(name: str, count: int) -> None:
+        (tmp_path / "state").mkdir(exist_ok=True)
+        spool = SqliteSpool(tmp_path / "state" / f"pi.{name}.inputs.spool", 1000)
+        spool.append([Message("result", b"an input", 0)] * count)
+        spool.close()
+
+    return made
+
+
+def test_inputs_that_wait_for_a_run_that_is_not_here_are_told_and_kept(app, shelf, caplog):
+    for name, count in (("gone", 2), ("camera", 3), ("x", 4), ("empty", 0)):
+        shelf(name, count)
+    fed = [f'name = "{name}"\nmodel = "a.onnx"' for name in ("x", "y")]
+    for _ in range(2):
+        caplog.clear()
+        app(*fed, run("camera", "a"), head=ONE)
+        told = [record for record in caplog.records if "inputs wait on disk" in record.message]
+        assert [(record.run, record.inputs) for record in told] == [("camera", 3), ("gone", 2)]
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_inputs_are_on_disk_also_where_results_are_in_memory_alone(app, tmp_path, monkeypatch, kind):
+    """They are acknowledged: in memory they would be lost with the process."""
+    made: list[bool] = []
+    monkeypatch.setattr(inputs, "GuardedSpool", lambda name, spool, *_, **__: made.append(spool.durable))
+    app(*[f'name = "{name}"\nmodel = "a.onnx"\nspool = "{kind}"\ndurability = "none"' for name in "xy"], head=ONE)
+    assert made == [True, True]
 
 
 # --- ends -------------------------------------------------------------------------------------------------
