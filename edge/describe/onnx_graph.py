@@ -1,6 +1,6 @@
 """A glance at the graph of an .onnx file without the onnx library: does it scale its input itself, or quantise it?
 
-The fields are those of `onnx.proto` (ModelProto.graph 7; GraphProto.node 1, initializer 5, input 11, whose name is 1;
+The fields are those of `onnx.proto` (ModelProto.graph 7; GraphProto.node 1, initializer 5, input 11, whose name is 1, type 2;
 NodeProto.input 1, output 2, op_type 4, attribute 5; TensorProto.dims 1, data_type 2, float_data 4, int32_data 5, name
 8, raw_data 9). What is not asked for is skipped by its length, so a large file costs no more than a small one.
 """
@@ -25,7 +25,8 @@ _SCALES = ("Sub", "Div", "Mul", "Add")
 _SHARES_MOST = 8
 """A mean or a divisor above it belongs to pixels."""
 _FLOAT = 1
-_BYTES = {2: 0, 3: -128}
+_UINT8 = 2
+_BYTES = {_UINT8: 0, 3: -128}
 """The lowest number of uint8 and int8, by `data_type`."""
 _MOST_VALUES = 64
 _CHANNELS = 3
@@ -93,13 +94,13 @@ class _First(NamedTuple):
     op: str
     inputs: list[str]
     others: list[str]
-    constants: Mapping[str, tuple[float, ...]]
+    constants: Mapping[str, Bytes]
     picked: bool
     """A picture or a channel was picked before."""
 
 
 def _first(graph: Bytes) -> _First | None:
-    constants: dict[str, tuple[float, ...]] = {}
+    constants: dict[str, Bytes] = {}
     names = _inputs(graph)
     picked, left = False, _NODES
     for number, (op, inputs, outputs, value) in enumerate(_nodes(graph)):
@@ -125,7 +126,7 @@ def _scales(data: Bytes) -> str:
         return ""
     if first.op in _SCALES:
         other = next(iter(first.others), "")
-        values = first.constants[other] if other in first.constants else _values(_initial(graph, other))
+        values = _values(_tensor(graph, first, other))
         return meaning(first.op, _largest(values)) if not first.picked or len(values) == _CHANNELS else ""
     if first.op == "BatchNormalization" and len(first.inputs) > 3:
         mean = _largest(_values(_initial(graph, first.inputs[3])))
@@ -138,12 +139,26 @@ def _range(data: Bytes) -> tuple[float, float] | None:
     first = _first(graph) if graph is not None else None
     if graph is None or first is None or first.op not in ("QuantizeLinear", "DequantizeLinear") or first.picked:
         return None
-    scales = _values(_initial(graph, first.inputs[1])) if len(first.inputs) > 1 else ()
-    zero = _byte(_initial(graph, first.inputs[2])) if len(first.inputs) > 2 else (0, 0)
+    scales = _values(_tensor(graph, first, first.inputs[1])) if len(first.inputs) > 1 else ()
+    said = first.inputs[2] if len(first.inputs) > 2 else ""
+    zero = _byte(_tensor(graph, first, said)) if said else _unsaid(graph, first.op)
     if len(scales) != 1 or not 0 < scales[0] < math.inf or zero is None:
         return None
     least, at = zero
     return (least - at) * scales[0], (least + 255 - at) * scales[0]
+
+
+def _unsaid(graph: Bytes, op: str) -> tuple[int, int] | None:
+    """As `_byte`, where no zero point is given: it is 0, of uint8 or of the bytes that the model takes."""
+    kinds = [_UINT8] if op == "QuantizeLinear" else [_element(v) for n, v in _fields(graph) if n == 11]
+    return (_BYTES[kinds[0]], 0) if len(kinds) == 1 and kinds[0] in _BYTES else None
+
+
+def _element(info: int | Bytes) -> int:
+    """The `data_type` of a ValueInfoProto's elements (type 2, tensor_type 1, elem_type 1); 0 where there is none."""
+    for part in (2, 1, 1):
+        info = next((v for n, v in _fields(info) if n == part), 0) if isinstance(info, memoryview) else 0
+    return info if isinstance(info, int) else 0
 
 
 def _inputs(graph: Bytes) -> set[str]:
@@ -167,13 +182,13 @@ def meaning(op: str, constant: float | None) -> str:
     return "pixels" if size > _SHARES_MOST else "unit"
 
 
-def _nodes(graph: Bytes) -> Iterator[tuple[str, list[str], list[str], tuple[float, ...]]]:
-    """Operator, inputs, outputs, and of a Constant its values."""
+def _nodes(graph: Bytes) -> Iterator[tuple[str, list[str], list[str], Bytes]]:
+    """Operator, inputs, outputs, and of a Constant its tensor."""
     for number, node in _fields(graph):
         if number != 1 or not isinstance(node, memoryview):
             continue
         inputs, outputs, op = [], [], ""
-        value: tuple[float, ...] = ()
+        value = memoryview(b"")
         for field, content in _fields(node):
             if not isinstance(content, memoryview):
                 continue
@@ -184,8 +199,13 @@ def _nodes(graph: Bytes) -> Iterator[tuple[str, list[str], list[str], tuple[floa
             elif field == 4:
                 op = _text(content)
             elif field == 5 and op in ("Constant", ""):
-                value = next((_values(c) for n, c in _fields(content) if n == 5 and isinstance(c, memoryview)), value)
+                value = next((c for n, c in _fields(content) if n == 5 and isinstance(c, memoryview)), value)
         yield op, inputs, outputs, value
+
+
+def _tensor(graph: Bytes, first: _First, name: str) -> Bytes:
+    """A constant that stands before the operator, or a weight."""
+    return first.constants[name] if name in first.constants else _initial(graph, name)
 
 
 def _initial(graph: Bytes, name: str) -> Bytes:

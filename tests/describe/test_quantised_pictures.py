@@ -19,19 +19,26 @@ def file(tmp_path) -> Path:
     return tmp_path / "model.onnx"
 
 
-def quantised(path: Path, scale: float, zero: np.generic, *, whole: bool = False) -> Path:
-    """A model whose graph begins by quantising what it is given; `whole`: by making real values of bytes."""
+def quantised(
+    path: Path, scale: float, zero: np.generic, *, whole: bool = False, nodes: bool = False, unsaid: bool = False
+) -> Path:
+    """A model whose graph begins by quantising what it is given; `whole`: by making real values of bytes. `nodes`:
+    scale and zero point are operators, not weights; `unsaid`: there is no zero point, which is 0 then."""
+    names = ["scale"] if unsaid else ["scale", "zero"]
     kind = TensorProto.INT8 if zero.dtype == np.int8 else TensorProto.UINT8
-    made = [] if whole else [helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"])]
+    made = [] if whole else [helper.make_node("QuantizeLinear", ["x", *names], ["q"])]
     made += [
-        helper.make_node("DequantizeLinear", ["x" if whole else "q", "scale", "zero"], ["f"]),
+        helper.make_node("DequantizeLinear", ["x" if whole else "q", *names], ["f"]),
         helper.make_node("GlobalAveragePool", ["f"], ["y"]),
     ]
-    constants = {"scale": np.float32(scale), "zero": np.array(zero)}
+    values = {"scale": np.float32(scale), "zero": np.array(zero)}
+    constants = [onnx.numpy_helper.from_array(values[name], name) for name in names]
+    if nodes:
+        made = [*(helper.make_node("Constant", [], [c.name], value=c) for c in constants), *made]
     graph = helper.make_graph(
         made, "g", [helper.make_tensor_value_info("x", kind if whole else FLOAT, [1, 3, 96, 96])],
         [helper.make_tensor_value_info("y", FLOAT, [1, 3, 1, 1])],
-        [onnx.numpy_helper.from_array(v, n) for n, v in constants.items()],
+        [] if nodes else constants,
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="pytorch")
     onnx.save(model, path)
@@ -54,6 +61,16 @@ def test_a_graph_that_begins_by_quantising_says_its_range(file, scale, zero, exp
     assert not any("--mean" in w for w in found.warnings)
 
 
+def test_scale_and_zero_point_are_read_where_they_are_operators(file):
+    found = describe(quantised(file, 2 / 255, np.int8(0), nodes=True))
+    assert (found.manifest.inputs[0].mean, found.manifest.inputs[0].std) == ((127.5,), (127.5,))
+
+
+def test_a_zero_point_that_is_left_out_is_0(file):
+    found = describe(quantised(file, 1 / 255, np.uint8(0), unsaid=True))
+    assert (found.manifest.inputs[0].mean, found.manifest.inputs[0].std) == ((), (255.0,))
+
+
 def test_a_range_that_is_no_usual_one_leaves_the_scale_a_guess(file):
     found = describe(quantised(file, 3.1 / 255, np.uint8(90)))
     assert any("--mean and --std" in w for w in found.warnings)
@@ -63,8 +80,10 @@ def test_a_range_that_is_no_usual_one_leaves_the_scale_a_guess(file):
     ("scale", "zero"),
     [(1 / 255, np.int8(-128)), (1 / 255, np.uint8(0)), (2 / 255, np.int8(0)), (1.0, np.uint8(0))],
 )
-def test_bytes_that_the_graph_makes_real_values_of_are_those_of_the_picture(file, scale, zero):
-    loaded = opened(quantised(file, scale, zero, whole=True), "--task", "regress")
+@pytest.mark.parametrize("nodes", [False, True])
+def test_bytes_that_the_graph_makes_real_values_of_are_those_of_the_picture(file, scale, zero, nodes):
+    unsaid = not nodes and not zero
+    loaded = opened(quantised(file, scale, zero, whole=True, nodes=nodes, unsaid=unsaid), "--task", "regress")
     pixels = np.full((96, 96, 3), (10, 128, 240), np.uint8)
     (result,) = make_pipeline(loaded, "d").process(Sample(pixels, "test", 0, 0))
     low = (np.iinfo(zero.dtype).min - float(zero)) * scale
