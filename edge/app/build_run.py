@@ -119,7 +119,7 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
             draft.add(name, stop=part.close)
     if updates is not None:
         updates.join(core, draft, session, status, pipelines.controls)
-    guard = sourcing.guard(core, draft, source, tried, updates)
+    guard = sourcing.guard(core, draft, source, tried, updates, beside=bool(shared.server or updates))
     if flow.inputs is not None:
         draft.add("connection of its inputs", flow.inputs.session.start, flow.inputs.session.stop)
     options = structs.replace(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
 
 from edge.app import assembly
-from edge.app.core import Core, Draft
+from edge.app.core import Carried, Core, Draft
 from edge.delivery.outbox import Outbox
 from edge.errors import ConfigError
 from edge.mqtt.session import MqttSession
@@ -64,16 +65,30 @@ def remind(source: RememberingSource, outboxes: Sequence[Outbox]) -> None:
     source.open()  # subscribed first: who reads `online` may publish at once
 
 
-def guard(core: Core, draft: Draft, source: Source | None, *trials: Blamable | None) -> Guard:
+def guard(core: Core, draft: Draft, source: Source | None, *trials: Blamable | None, beside: bool) -> Guard:
     """Behind the lock of topics, where there is a broker: the process that is sent away is the one that would wait. And
-    behind the trials: where the process died of one, no input is suspected."""
+    behind the trials: where the process died of one, no input is suspected. `beside`: others work in this process."""
     if not isinstance(source, RepeatingSource) or not source.repeats:
         return Guard()
+    from edge.runtime import capturing, inference, instances
     from edge.runtime.crash_guard import CrashGuard
-    from edge.storage.crash_marks import CrashMarks
+    from edge.storage.crash_marks import CrashMarks, Works
 
-    marks = CrashMarks(core.settings.delivery.state_dir, core.stem)
+    if core.runs:  # the process has one that tells what it died of, and each of them would take it for its own
+        marks = CrashMarks(core.settings.delivery.state_dir, core.stem)
+    else:
+        works: Works = "beside" if beside else "alone"
+        files = (inference.__file__, capturing.__file__, instances.__file__)
+        model = core.loaded.sha256
+        marks = CrashMarks(core.settings.delivery.state_dir, core.stem, works=works, workers=files, model=model)
     guard = CrashGuard(marks, lambda: any(trial.to_blame for trial in trials if trial is not None))
     draft.add("crash marks", guard.open, guard.close)
+    draft.ticks.append(guard.tick)
+
+    def follow(new: Core, leaving: threading.Event) -> Core:
+        guard.follow(new.loaded.sha256)
+        return new
+
+    draft.carried.append(Carried(ready=follow))
     draft.aborts.append(guard.close)
     return guard

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
 from edge.data.sample import Sample
 from edge.runtime.guard import Guard
-from edge.storage.crash_marks import CrashMarks, Slot, digest_of
+from edge.storage.crash_marks import FAULT, MEMORY, OTHER, CrashMarks, Slot, digest_of
+from edge.storage.death_cause import LOOK_S
 
 log = logging.getLogger("edge.runner")
+
+
+_CAUSES = {
+    FAULT: "the process died of a fault in native code while this input alone was under way",
+    MEMORY: "the process was killed for want of memory while this input alone was under way",
+}
 
 
 class CrashGuard(Guard):
@@ -23,6 +31,7 @@ class CrashGuard(Guard):
         self._excused = excused
         self._slots: dict[str, Slot] = {}
         self.suspects = False
+        self._look_at = 0.0
 
     def open(self) -> None:
         """Takes over what an earlier life left. Where no memory can be had it goes on without marks, and says so."""
@@ -47,6 +56,17 @@ class CrashGuard(Guard):
         self._marks.settle()
         self._marks.close()
 
+    def tick(self) -> None:
+        """In the main thread, any number of times a second."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._marks.look()
+
+    def follow(self, model: str) -> None:
+        """Before any sample is that one's. From any thread."""
+        self._marks.follow(model)
+
     def piece(self, sample: Sample, position: tuple[int, int]) -> Sample:
         """A piece of a long batch as a sample of its own: what is beside it in the batch is not to blame."""
         if sample.digest is None:
@@ -57,10 +77,8 @@ class CrashGuard(Guard):
         """Why it is not to be run; None where it may be."""
         if sample.digest is None or not self._marks.convicted(sample.digest):
             return None
-        return (
-            "the process died each time this input was under way: it is left out "
-            f"(to have it tried again, delete {self._marks.kept})"
-        )
+        why = _CAUSES.get(self._marks.cause(sample.digest), "the process died each time this input was under way")
+        return f"{why}: it is left out (to have it tried again, delete {self._marks.kept})"
 
     def alone(self, sample: Sample) -> bool:
         """Whether it is to be run beside no other: were the process to die, it would be known by what."""
@@ -70,7 +88,10 @@ class CrashGuard(Guard):
         """These are under way in this thread, until `end`, or until the thread dies of an error."""
         slot = self._slots.get(thread)
         if slot is not None:
-            slot.begin(*[sample.digest for sample in samples if sample.digest is not None])
+            digests = [sample.digest for sample in samples if sample.digest is not None]
+            if len(digests) < len(samples):
+                digests.append(OTHER)
+            slot.begin(*digests)
 
     def end(self, thread: str) -> None:
         """They are no longer, and the process lives."""

@@ -21,7 +21,9 @@ behind the marks, and written when it can be: a restart loop ends there too.
 A process that is killed from outside leaves marks too. So a suspect is no culprit: it is run once more, alone, and
 where it does no harm it is acquitted, and runs as any other. One that was under way at `DEATHS_MOST` deaths in a row
 is convicted: at the last two of them nothing else was. Two would convict an input of a slow model because somebody
-killed the process, and killed it again as soon as it was back.
+killed the process, and killed it again as soon as it was back. Where it can be told that nobody did, for the process
+died of a fault in native code or for want of memory (`edge.storage.death_cause`), one death is enough for an input that
+was under way alone.
 
 Of two processes with one state folder and one name the second has no marks: it would take those of the first, which is
 at work, for those of a dead one. The kernel gives up the lock on the memory's file when its process dies.
@@ -35,12 +37,14 @@ import logging
 import mmap
 import os
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
-from edge.storage import atomic
+from edge.storage import atomic, death_cause
 from edge.storage.lock import make_folder
 
 log = logging.getLogger("edge.storage")
@@ -51,6 +55,10 @@ SLOTS = 4
 TOGETHER_MOST = 512
 """Inputs that one thread and its instances may work on at once; of more the first are marked."""
 DEATHS_MOST = 3
+FAULT, MEMORY = 254, 255
+"""Stand for the number of deaths of one that was convicted by what the process died of."""
+OTHER = b"\xff" * DIGEST_SIZE
+"""The mark of inputs that come no second time, such as those of QoS 0, beside others."""
 SUSPECTS_MOST = 1024
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 KEPT_EVERY = 16
@@ -62,12 +70,20 @@ _COUNT = struct.Struct("<I")
 """Behind the marks: 0, or one more than the suspects behind it, which the disk did not take."""
 _SUSPECT = struct.Struct(f"<{DIGEST_SIZE}sB")
 _UNWRITTEN = slice(_MARKS_SIZE, _MARKS_SIZE + _COUNT.size)
-_SIZE = _UNWRITTEN.stop + SUSPECTS_MOST * _SUSPECT.size
+_KILLS = struct.Struct("<Q")
+"""Behind those: how many the kernel had killed for want of memory when this life looked last."""
+_KILLS_AT = _UNWRITTEN.stop + SUSPECTS_MOST * _SUSPECT.size
+_SIZE = _KILLS_AT + _KILLS.size
+"""A fault's text stands behind all."""
 
 
 def digest_of(data: bytes | bytearray | memoryview) -> bytes:
     """What an input is known by, in this life and the next."""
     return hashlib.blake2b(data, digest_size=DIGEST_SIZE).digest()
+
+
+Works = Literal["alone", "beside"]
+"""Whether what is marked is all that works in this process, or requests do so, too, or an update that is loaded."""
 
 
 class Slot:
@@ -98,19 +114,37 @@ class Note(msgspec.Struct, frozen=True):
 
     boot: str
     memory: str
+    works: Works | Literal[""] = ""
+    """"": what it dies of is not told."""
+    model: str = ""
 
 
 class CrashMarks:
     """`open` before the first input; `slot` for each thread that works; the rest for the thread that takes inputs."""
 
-    def __init__(self, state_dir: Path, name: str, volatile: Path | None = None) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        name: str,
+        volatile: Path | None = None,
+        *,
+        works: Works | None = None,
+        workers: Sequence[str] = (),
+        model: str = "",
+    ) -> None:
         """`name` tells apart the services that share a state folder. `volatile`: a folder on tmpfs; None: the first
-        that there is."""
+        that there is. `works`: what the process dies of is told in its next life; None: it is not, for a process has
+        one such at most. `workers`: the source files whose calls work on what is marked. `model`: what runs; a death of
+        another one, which an update was taken back from, convicts no input."""
         self.suspects_file = state_dir / f"{name}.suspects.json"
         self._note_file = state_dir / f"{name}.alive.json"
         self._state_dir = state_dir
         self._name = name
         self._volatile = volatile
+        self._works = works
+        self._workers = workers
+        self._model = model
+        self._fault_fd: int | None = None
         self._memory: mmap.mmap | None = None
         self._memory_file: Path | None = None
         self._suspects: dict[str, int] = {}
@@ -131,16 +165,33 @@ class CrashMarks:
         if note is not None and note.boot != _boot():
             self._memory[:_MARKS_SIZE] = bytes(_MARKS_SIZE)  # the machine went down, and the process with it
         marks = [self._memory[at : at + DIGEST_SIZE] for at in range(0, _MARKS_SIZE, DIGEST_SIZE)]
-        left = dict.fromkeys(mark.hex() for mark in marks if mark != _NOTHING)  # two threads may have had one input
+        under_way = dict.fromkeys(mark for mark in marks if mark != _NOTHING)  # two threads may have had one input
+        left = [mark.hex() for mark in under_way if mark != OTHER]
+        cause = self._cause(note)
         if left and not excused:
             for suspect in left:
-                self._suspects[suspect] = self._suspects.pop(suspect, 0) + 1  # the newest stand last
+                deaths = min(self._suspects.pop(suspect, 0) + 1, FAULT - 1)
+                self._suspects[suspect] = cause if cause and len(under_way) == 1 else deaths  # the newest stand last
         if (left and not excused) or unwritten is not None:
             self._keep()  # before the marks go: a power cut in between must not lose them
-        if left:
+        if under_way:
             self._memory[:_MARKS_SIZE] = bytes(_MARKS_SIZE)
+        self._begin_telling()
         self._leave_note()
         return len(left)
+
+    def follow(self, model: str) -> None:
+        """From now on it may be this one that the process dies of."""
+        self._model = model
+        if self._memory is not None:
+            self._leave_note()
+
+    def look(self) -> None:
+        """Now and then, so that what the kernel kills for want of memory meanwhile is not taken for this process."""
+        if self._memory is not None and self._works is not None:
+            kills = _KILLS.pack(death_cause.memory_kills())
+            if kills != self._memory[_KILLS_AT:_SIZE]:  # in the state folder a page that is written to goes to disk
+                self._memory[_KILLS_AT:_SIZE] = kills
 
     def left(self) -> bool:
         """Whether an earlier life left any under way; `open` may take them over afterwards. Raises OSError."""
@@ -176,6 +227,10 @@ class CrashMarks:
         """True where it was under way at so many deaths in a row: it is not to be run again."""
         return bool(self._suspects) and self._suspects.get(digest.hex(), 0) >= deaths
 
+    def cause(self, digest: bytes) -> int:
+        """What convicted it: `FAULT`, `MEMORY`, or so many deaths."""
+        return self._suspects.get(digest.hex(), 0)
+
     def acquit(self, digest: bytes) -> None:
         """It was tried, and did no harm: on disk so at `settle` at the latest."""
         if self._suspects.pop(digest.hex(), None) is not None:
@@ -194,6 +249,9 @@ class CrashMarks:
         """A clean end leaves no marks."""
         if self._memory is not None and self._unwritten() is not None:
             self._keep()
+        if self._fault_fd is not None:
+            death_cause.end(self._fault_fd)
+            self._fault_fd = None
         memory, self._memory = self._memory, None
         if memory is not None:
             memory[:_MARKS_SIZE] = bytes(_MARKS_SIZE)
@@ -202,6 +260,30 @@ class CrashMarks:
                 self._note_file.unlink(missing_ok=True)
 
     # --- inside ---------------------------------------------------------------------------------------
+
+    def _cause(self, note: Note | None) -> int:
+        """What the life before died of, with its marks to blame: `FAULT`, `MEMORY`; 0 where that cannot be told."""
+        if note is None or note.boot != _boot() or not note.works:
+            return 0
+        assert self._memory is not None
+        assert self._memory_file is not None
+        fault = death_cause.fault(self._memory_file, _SIZE)
+        if fault is not None:
+            log.error("the process died of a fault", extra={"signal": fault.signal, "at": fault.place})
+            at_work = fault.within(self._workers) or (fault.native and note.works == "alone")
+            return FAULT if at_work and note.model == self._model else 0
+        (kills,) = _KILLS.unpack(self._memory[_KILLS_AT:_SIZE])
+        killed = death_cause.memory_kills() > kills and note.works == "alone"
+        return MEMORY if killed and note.model == self._model else 0
+
+    def _begin_telling(self) -> None:
+        assert self._memory_file is not None
+        if self._works is not None:
+            self.look()
+            try:
+                self._fault_fd = death_cause.begin(self._memory_file, _SIZE)
+            except OSError as exc:
+                log.info("a fault of this process will not be told", extra={"reason": str(exc)})
 
     def _keep(self) -> None:
         self._suspects = dict(list(self._suspects.items())[-SUSPECTS_MOST:])
@@ -242,7 +324,7 @@ class CrashMarks:
         return None
 
     def _leave_note(self) -> None:
-        note = msgspec.json.encode(Note(_boot(), str(self._memory_file)))
+        note = msgspec.json.encode(Note(_boot(), str(self._memory_file), self._works or "", self._model))
         try:
             make_folder(self._state_dir)
             atomic.write(self._note_file, note)

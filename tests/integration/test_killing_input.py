@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import signal
+from pathlib import Path
 
 import pytest
 from support.dying import die
@@ -19,15 +21,37 @@ from edge.storage.crash_marks import CrashMarks, digest_of
 INPUT = "edge/pi/flowers/input"
 
 KILLER = """
-import os, signal, time
+import ctypes, os, signal, threading, time
 from edge.describe.head import HeadInfo
 from edge.data.result import Regression
+
+def in_native_thread():
+    thread, abort = ctypes.c_ulong(), ctypes.cast(libc.abort, ctypes.c_void_p)
+    libc.pthread_create(ctypes.byref(thread), None, abort, None)
+    time.sleep(60)
+
+def hog():
+    with open(os.environ["CGROUP"], "w") as procs:
+        procs.write(str(os.getpid()))
+    taken = []
+    while True:
+        taken.append(b"x" * 2**22)
+
+libc = ctypes.CDLL(None)
+DEATHS = {
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "segfault": lambda: ctypes.string_at(0),
+    "abort": libc.abort,
+    "abort in a native thread": in_native_thread,
+    "abort from outside": lambda: (os.kill(os.getpid(), signal.SIGABRT), time.sleep(60)),
+    "out of memory": hog,
+}
 
 class Killer:
     def __call__(self, outputs, given):
         (value, *_) = next(iter(given.tensors.values())).ravel()
         if value > 600:
-            os.kill(os.getpid(), signal.SIGKILL)
+            DEATHS[os.environ.get("DIES", "killed")]()
         while value < 0:
             time.sleep(1)  # it never comes back
         return [Regression("v", float(value))]
@@ -259,3 +283,111 @@ def test_an_input_beside_which_the_trial_was_at_work_is_not_to_blame(start_trial
 
     assert listener.wait_for("result")[0]["predictions"][0]["value"] == 5.0
     assert listener.of("error") == []
+
+
+@pytest.fixture
+def lives(edge_run, flowers, tmp_path, killer):
+    """Lives of a service that reads rows of which one kills: how each died, and what the last said, which did not."""
+    memory, file = tmp_path / "run", tmp_path / "rows.csv"
+    memory.mkdir()
+
+    def live(dies, rows, *flags, emptied=False, **environ):
+        file.write_text("".join(f"{n},1,2,3\n" for n in rows))
+        deaths = []
+        while True:
+            process = edge_run(
+                *("--model", flowers.path, "--mqtt", "none", "--device", "pi", "--decoder", "killer", *flags),
+                *("--task", "regress", "--source", file, "--state-dir", tmp_path / "state"),
+                environ={**killer, "DIES": dies, "RUNTIME_DIRECTORY": memory, **environ},
+            )
+            printed, _ = process.process.communicate(timeout=PATIENCE_S)
+            if process.process.returncode >= 0:
+                values = [json.loads(line)["predictions"][0]["value"] for line in printed.splitlines()]
+                assert values == [n for n in rows if n != 666], process.said()
+                return deaths, process.said()
+            deaths.append(process.process.returncode)
+            assert len(deaths) < 6, "the loop does not end"
+            for mark in memory.iterdir() if emptied else ():
+                mark.unlink()
+
+    return live
+
+
+FAULT = "the process died of a fault in native code while this input alone was under way"
+FAULTS = [
+    ("segfault", signal.SIGSEGV, "Segmentation fault"),
+    ("abort", signal.SIGABRT, "Aborted"),
+    ("abort in a native thread", signal.SIGABRT, "Aborted"),
+]
+
+
+@pytest.mark.parametrize(("dies", "number", "called"), FAULTS)
+def test_one_death_of_a_fault_in_native_code_is_enough(lives, dies, number, called):
+    deaths, said = lives(dies, [666])
+    assert deaths == [-number]
+    assert FAULT in said
+
+
+@pytest.mark.parametrize("instances", ["1", "2"])
+def test_among_many_rows_two_deaths_of_a_fault_are_enough(lives, instances):
+    deaths, said = lives("segfault", [*range(1, 100), 666, 7, 8], "--instances", instances)
+    assert deaths == [-signal.SIGSEGV] * 2
+    assert FAULT in said
+
+
+def test_where_shared_memory_ends_with_the_process_two_deaths_of_a_fault_are_enough(lives):
+    assert lives("segfault", [666], emptied=True)[0] == [-signal.SIGSEGV] * 2
+
+
+def test_a_signal_from_outside_that_looks_like_a_fault_takes_three_deaths(lives):
+    """As the watchdog of systemd sends it."""
+    deaths, said = lives("abort from outside", [666])
+    assert deaths == [-signal.SIGABRT] * 3
+    assert "the process died each time this input was under way" in said
+
+
+@pytest.fixture
+def memory_cgroup():
+    """The procs file of a memory cgroup of 64 MB."""
+    mount = Path("/sys/fs/cgroup")
+    first = mount / "memory" if (mount / "memory").is_dir() else mount
+    group = first / f"edge-run-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as exc:
+        pytest.skip(f"no cgroup can be made here: {exc}")
+    try:
+        limits = [group / name for name in ("memory.limit_in_bytes", "memory.max") if (group / name).exists()]
+        if not limits:
+            pytest.skip("cgroups here have no limit of memory")
+        limits[0].write_text(str(64 * 2**20))
+        yield group / "cgroup.procs"
+    finally:
+        until(lambda: not (group / "cgroup.procs").read_text(), "it is empty")
+        group.rmdir()
+
+
+def test_one_death_for_want_of_memory_is_enough(lives, memory_cgroup):
+    deaths, said = lives("out of memory", [666], CGROUP=memory_cgroup)
+    assert deaths == [-signal.SIGKILL]
+    assert "the process was killed for want of memory while this input alone was under way" in said
+
+
+def test_an_mqtt_input_that_faults_alone_costs_one_death_and_no_other_input(start, broker, client, flowers):
+    listener, deaths = client(broker.port, "edge/pi/flowers/#"), []
+    process = start(DIES="segfault")
+    listener.wait_for_text("edge/pi/flowers/status", b"online")
+    listener.publish(INPUT, {"id": 1, **flowers.rows[0], flowers.names[0]: 666})
+
+    def told():
+        nonlocal process
+        if (code := process.process.poll()) is not None:
+            deaths.append(code)
+            process = start(DIES="segfault")  # as systemd does
+        return bool(listener.of("error"))
+
+    until(told, "the error")
+    listener.publish(INPUT, {"id": 2, **flowers.rows[0], flowers.names[0]: 5})
+    assert [r["input_id"] for r in listener.wait_for("result")] == [2]
+    assert deaths == [-signal.SIGSEGV]
+    assert FAULT in listener.of("error")[0]["reason"]
