@@ -35,6 +35,7 @@ class Capture:
         self._options = options
         self._came = came
         self._left_out = left_out
+        self._suspected = False
 
     def run(self) -> None:
         """The thread: until the source has ended, or all is to end."""
@@ -75,6 +76,8 @@ class Capture:
         self._came()
 
     def _is_worth_preparing(self, sample: Sample) -> bool:
-        """The next one, unless it is suspected. Of a live source a newer one takes the place of the one that waits."""
+        """The next one, unless it or the one before it is suspected, which is run beside no other. Of a live source a
+        newer one takes the place of the one that waits."""
         guard = self._options.guard
-        return (not self._reader.live or not self._frames.holds()) and not (guard.suspects and guard.verdict(sample))
+        before, self._suspected = self._suspected, guard.suspects and guard.alone(sample)
+        return (not self._reader.live or not self._frames.holds()) and not (before or self._suspected)
