@@ -134,6 +134,8 @@ class Shelf:
         """In memory, on disk and acknowledged."""
         self._out: set[int] = set()
         """All in memory that are on disk."""
+        self._bare: set[int] = set()
+        """Those of them that had to make room there."""
         self._unread = False
         """There may be more on disk than in memory."""
         self._last = 0
@@ -141,7 +143,7 @@ class Shelf:
         """What an earlier life has done with, of what still lies there."""
         self._numbers = itertools.count()
         self._boot = os.urandom(8)
-        self._broken = self._told = False
+        self._broken = self._told = self._told_lost = False
 
     def open(self, done: set[bytes]) -> list[bytes]:
         """The origins of what lies there, which has been acknowledged, or may have been. `done`: those whose results
@@ -172,6 +174,7 @@ class Shelf:
             self._direct.pop(token, None)  # type: ignore[arg-type]
             return True
         self._out.discard(key)
+        self._bare.discard(key)
         self._disk.remove(key)
         return False
 
@@ -212,6 +215,9 @@ class Shelf:
         self._broken, self._unread = True, False
         text = "inputs that a run does not take cannot be kept, and hold up those of others"
         log.error(text, extra={"run": self._name, "reason": str(exc)})
+        if self.reader is not None and self.reader.waiting() is not None:
+            while self._coming:
+                self._give(self.reader, self._coming.pop(0))
 
     def _patience_s(self, in_all: float) -> float:
         first = next(iter(self._direct.values()), None)
@@ -239,13 +245,25 @@ class Shelf:
         self._unread |= bool(coming)
         for sample in (*direct, *coming):
             reader.saved(sample.token)
-        if (lost := self._lost()) > self._known_lost:
-            for _ in range(lost - self._known_lost):
-                self._count("dropped:input-shelf")
-            if not self._known_lost:
-                reader.tell("inputs come faster than they are inferred, and the disk that they may take is full: the "
-                            "oldest are dropped; see --spool-max")  # fmt: skip
-            self._known_lost = lost
+        self._look_for_lost(reader)
+
+    def _look_for_lost(self, reader: Reader) -> None:
+        """What has gone from the disk, the oldest first, is lost unless it is in memory."""
+        gone, self._known_lost = self._lost() - self._known_lost, self._lost()
+        if not gone:
+            return
+        entries = self._disk.after(0, 1)
+        if entries is not None:
+            oldest = entries[0].key if entries else self._last + 1
+            bare = {key for key in self._out if key < oldest}
+            gone -= len(bare - self._bare)
+            self._bare = bare
+        for _ in range(gone):
+            self._count("dropped:input-shelf")
+        if gone > 0 and not self._told_lost:
+            self._told_lost = True
+            reader.tell("inputs come faster than they are inferred, and the disk that they may take is full: the "
+                        "oldest are dropped; see --spool-max")  # fmt: skip
 
     def _read(self, reader: Reader) -> None:
         for _ in self._room(reader):
@@ -269,12 +287,14 @@ class Shelf:
     def _hand_over(self, reader: Reader) -> None:
         """What could not be saved, in its order: nothing unread is before it."""
         for _ in self._room(reader) if self._coming else ():
-            sample = self._coming.pop(0)
-            if self.shares:
-                self._direct[sample.token] = sample
-            reader.give(sample)
+            self._give(reader, self._coming.pop(0))
             if not self._coming:
                 return
+
+    def _give(self, reader: Reader, sample: Sample) -> None:
+        if self.shares:
+            self._direct[sample.token] = sample
+        reader.give(sample)
 
     def _room(self, reader: Reader) -> Iterator[None]:
         """As often as there is room for another one."""
