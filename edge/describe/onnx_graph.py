@@ -1,8 +1,9 @@
 """A glance at the graph of an .onnx file without the onnx library: does it scale its input itself, or quantise it?
 
-The fields are those of `onnx.proto` (ModelProto.graph 7; GraphProto.node 1, initializer 5, input 11, of which name 1 and
+The fields are those of `onnx.proto` (ModelProto.graph 7; GraphProto.node 1, initializer 5, input 11, its name 1, its
 type 2; NodeProto.input 1, output 2, op_type 4, attribute 5; TensorProto.dims 1, data_type 2, float_data 4, int32_data
-5, name 8, raw_data 9). What is not asked for is skipped by its length, so a large file costs no more than a small one.
+5, name 8, raw_data 9). What is not asked for is skipped by its length, so a large file costs no more than a small
+one.
 """
 
 from __future__ import annotations
