@@ -4,19 +4,21 @@ Everything stays in a folder to go on with. Without a broker edge-run brings its
 """
 
 # Not `from __future__ import annotations`: `options.of` reads the annotations.
+import contextlib
 import csv
 import importlib.util
 import json
 import os
 import random
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +28,7 @@ from msgspec import Struct
 
 import edge
 from converter.demo import digit, examples
+from edge.cli import ending
 from edge.errors import ConfigError, FatalError, needs
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
@@ -69,8 +72,6 @@ def main(argv: list[str]) -> int:
     except FatalError as exc:
         sys.stderr.write(f"{PROGRAM.name}: error: {exc}\n")
         return exc.exit_code
-    except KeyboardInterrupt:
-        return 130
 
 
 def _demo(args: Arguments) -> int:
@@ -107,9 +108,10 @@ def _say(text: str) -> None:
 def _train(folder: Path) -> Files:
     (folder / examples.SCRIPT).unlink(missing_ok=True)
     examples.write("sklearn", folder)
-    done = subprocess.run([sys.executable, examples.SCRIPT], cwd=folder, stdout=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        raise ConfigError(f"{folder / examples.SCRIPT} ended with {done.returncode}; see above")
+    with _child([sys.executable, examples.SCRIPT], cwd=folder, stdout=subprocess.DEVNULL) as training:
+        code = training.wait()
+    if code:
+        raise ConfigError(f"{folder / examples.SCRIPT} ended with {code}; see above")
     with (folder / "rows.csv").open() as rows, (folder / "labels.csv").open() as labels:
         held = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(rows)]
         truth = tuple(row["target"] for row in csv.DictReader(labels))
@@ -120,14 +122,39 @@ def _train(folder: Path) -> Files:
 
 
 def _convert(folder: Path) -> None:
-    subprocess.run(
-        [
-            *(str(BINARIES / "edge-convert"), "digits.skops", "-o", "digits.onnx"),
-            *("--sample", "rows.csv", "--expect", "labels.csv"),
-        ],
-        cwd=folder,
-        check=True,
-    )
+    command = [
+        *(str(BINARIES / "edge-convert"), "digits.skops", "-o", "digits.onnx"),
+        *("--sample", "rows.csv", "--expect", "labels.csv"),
+    ]
+    with _child(command, cwd=folder) as convert:
+        code = convert.wait()
+    if code:
+        raise ConfigError(f"edge-convert ended with {code}; see above")
+
+
+@contextlib.contextmanager
+def _child(command: Sequence[str], **more: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process that ends where this one is told to: a signal that a service manager sends comes to this one alone.
+
+    One that comes while it begins is held until there is something to end."""
+    came: list[int] = []
+    heard = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heard = {number: handler for number, handler in heard.items() if callable(handler)}
+    for number in heard:
+        signal.signal(number, lambda number, _: came.append(number))
+    with subprocess.Popen(command, text=True, **more) as process:
+        try:
+            for number, handler in heard.items():
+                signal.signal(number, handler)
+            for each in came:
+                signal.raise_signal(each)
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                if process.stdin is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        process.stdin.close()
 
 
 def _say_next(folder: Path) -> None:
@@ -152,11 +179,11 @@ def _run(files: Files, folder: Path, broker: str, host: str, port: int) -> int:
         *("--mqtt", broker or f"embedded:{port}", "--state-dir", str(folder / "state"), "--top-k", "1"),
     ]
     # Its lines for people would come between those of the subscriber.
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as edge_run:
+    with _child(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as edge_run:
         if not _listens(host, port, edge_run):
             return edge_run.wait(WAIT_S)  # it has said why
         listen = [sys.executable, "-m", "converter.demo.subscriber", host, str(port), TOPIC]
-        with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as subscriber:
+        with _child(listen, stdout=subprocess.PIPE) as subscriber:
             watchdog = threading.Timer(WAIT_S, subscriber.terminate)
             watchdog.start()
             try:
@@ -240,8 +267,9 @@ def _events(subscriber: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
 
 def _feed(edge_run: subprocess.Popen[str], files: Files) -> None:
     if edge_run.stdin is not None:
-        edge_run.stdin.write(files.rows.read_text())
-        edge_run.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it was ended meanwhile
+            edge_run.stdin.write(files.rows.read_text())
+            edge_run.stdin.close()
 
 
 def _show(event: dict[str, Any], truth: str, number: int) -> None:
@@ -281,4 +309,4 @@ def _summary(received: dict[str, dict[str, Any]], files: Files) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    ending.main(lambda: main(sys.argv[1:]), f"{PROGRAM.name}: interrupted; --folder keeps what was made")

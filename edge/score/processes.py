@@ -50,7 +50,8 @@ def run(job: Job, parts: Mapping[int, Part], workers: int, tell: Callable[[int],
             ) from exc
         finally:
             stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            # And waits: one that still begins needs `done` and `stop`, and would tell a traceback without them.
+            pool.shutdown(cancel_futures=True)
     return failed
 
 

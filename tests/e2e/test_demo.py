@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,22 @@ def test_a_demo_whose_broker_is_not_there_says_so_before_it_trains(tmp_path, bro
     said = demo.communicate(timeout=150)[0]
     assert (demo.returncode, len(said.splitlines())) == (2, 1)
     assert says in said
+
+
+@pytest.mark.parametrize("after", ["1. Training", "2. Converting", "A subscriber in another process"])
+def test_a_signal_to_the_demo_alone_ends_its_processes_too(tmp_path, after):
+    demo = typed("edge-run demo", tmp_path, start_new_session=True)
+    for line in demo.stdout:
+        if after in line:
+            break
+    demo.send_signal(signal.SIGTERM)
+    said = demo.communicate(timeout=150)[0]
+    assert demo.returncode == 143, said
+    assert "edge-run demo: interrupted; --folder keeps what was made\n" in said
+    assert "written " not in said or "A subscriber" in after
+    assert "Traceback" not in said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(demo.pid, 0)
 
 
 def test_the_demos_subscriber_hears_its_own_topic_alone():

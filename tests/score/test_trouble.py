@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from support.processes import BINARIES, until
 
+PATIENCE_S = 150.0
+
 
 def said(wrong):
     assert wrong.count("\n") == 1
@@ -133,6 +135,28 @@ def test_a_day_that_came_later_is_added(trees, score, table, tmp_path):
     assert score(*command, "--resume")[0] == 0
     assert [r["id"] for r in table(tmp_path / "out")] == list(range(100, 500))
     assert (tmp_path / "out/part-00000.parquet").stat().st_mtime_ns == first
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)], ids=["term", "int", "hup"]
+)
+def test_a_signal_ends_all_its_processes_and_the_run_goes_on(trees, score, table, tmp_path, number, code):
+    for i in range(30):
+        trees.write(tmp_path / f"in/{i:02}.parquet", i * 20, 20)
+    command = [trees.path, tmp_path / "in", "--columns", "id", "--batch", "1"]
+    out, parts = tmp_path / "out.parquet", tmp_path / "out.parquet.parts"
+    process = subprocess.Popen(
+        [BINARIES / "edge-score", *map(str, command), "-o", out, "--workers", "2"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until(lambda: len(list(parts.glob("part-*"))) >= 2 or process.poll() is not None, "two parts")
+    process.send_signal(number)  # the first process alone, as a service manager may
+    _, wrong = process.communicate(timeout=PATIENCE_S)  # to the end of the pipe, which its helpers hold, too
+    assert wrong == "edge-score: interrupted; --resume goes on with it\n"
+    assert process.returncode == code
+    assert not out.exists()
+    assert score(*command, "-o", out, "--workers", "1", "--resume")[0] == 0
+    assert [r["id"] for r in table(out)] == list(range(100, 700))
 
 
 def test_a_run_that_is_killed_goes_on_without_losing_or_doubling_a_row(trees, score, table, tmp_path):
