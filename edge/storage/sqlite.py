@@ -112,6 +112,7 @@ class SqliteSpool:
         self._tally = Tally()
         self._removed: set[int] = set()
         self._removed_since_ns = self._appended_ns = 0
+        self._kept = False  # the disk has refused to delete
         self.dropped = 0
         self.dropped_by: dict[str, int] = {"full": 0, "age": 0, "damaged": 0}
         self.damaged = 0
@@ -324,6 +325,7 @@ class SqliteSpool:
 
     def _committed(self, db: sqlite3.Connection, tally: Tally, dropped: dict[str, int]) -> None:
         self._removed.clear()
+        self._kept = False
         self._tally = with_oldest(db, tally, self._opened_ns)
         for reason, count in dropped.items():
             self._drop(reason, count)
@@ -348,14 +350,14 @@ class SqliteSpool:
         # then the next append deletes along, without a commit of its own.
         idle = len(self) == 0 and now - self._appended_ns >= QUIET_NS
         late = now - self._removed_since_ns >= REMOVE_AFTER_NS
-        return idle or late or len(self._removed) >= self._remove_batch
+        return late or (not self._kept and (idle or len(self._removed) >= self._remove_batch))
 
     def _flush(self) -> None:
         """Deletes what was marked. Where the disk refuses, the marks stay: at worst they become repeats."""
         try:
             self._attempt(self._delete)
         except UnavailableError as exc:
-            self._removed_since_ns = self._clock.monotonic_ns()
+            self._removed_since_ns, self._kept = self._clock.monotonic_ns(), True
             log.warning("spool keeps what was confirmed", extra={"spool": str(self._path), "reason": str(exc)})
 
     def _delete(self, db: sqlite3.Connection) -> None:
