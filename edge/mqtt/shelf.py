@@ -280,9 +280,16 @@ class Shelf:
                 continue
             if entry.message.origin in self._done:
                 self._disk.remove(entry.key)
-            else:
-                self._out.add(entry.key)
-                reader.give(self._sample(entry))
+                continue
+            try:
+                sample = self._sample(entry)
+            except msgspec.DecodeError as exc:  # of another version: it must not end the process, at each start anew
+                self._disk.remove(entry.key)
+                self._count("dropped:input-shelf")
+                log.error("an input on disk cannot be read", extra={"run": self._name, "reason": str(exc)})
+                continue
+            self._out.add(entry.key)
+            reader.give(sample)
 
     def _hand_over(self, reader: Reader) -> None:
         """What could not be saved, in its order: nothing unread is before it."""

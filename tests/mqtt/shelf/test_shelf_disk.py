@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import pytest
 from support.fed import payloads, read
 from support.shelving import Shared, give
 
+from edge.data.message import Message
 from edge.errors import SampleError, SpoolError, UnavailableError
 from edge.mqtt.shelf import MANY, MANY_BYTES, PATIENCE_S
 
@@ -156,3 +158,16 @@ def test_a_disk_that_can_never_be_used_keeps_nothing_from_a_run_that_takes_its_i
         give(session, "one", mid)
     assert [sample.payload for sample in read(run.source)] == [b"4"]
     assert session.acked == [1, 2, 3]
+
+
+@pytest.mark.parametrize("row", [b"", b"no input", b"\x91\x01"])
+def test_an_input_on_disk_that_cannot_be_read_is_dropped_and_told_and_the_next_is_taken(life, session, caplog, row):
+    run = life(session)
+    run.spool.append([Message("result", row, 0)])
+    give(session, "one", 1)
+    session.turn()
+    run.begin()
+    session.turn()
+    assert payloads(run.source) == [b"1"]
+    assert (run.counted, len(run.spool)) == (["dropped:input-shelf"], 1)
+    assert "an input on disk cannot be read" in caplog.messages
