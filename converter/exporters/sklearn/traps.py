@@ -194,13 +194,18 @@ def _of_members(kind: str, estimator: Any) -> str:
             f"make_pipeline(..., {kind}({min(last)}(...)))"
         )
     both = all(hasattr(m, "decision_function") and hasattr(m, "predict_proba") for m in members)
+    if both and last == {"QuadraticDiscriminantAnalysis"} and len(estimator.classes_) > 2:
+        return (
+            f"it decides by the margins of {min(last)}, and ONNX has its probabilities alone, which round to 0 and 1 "
+            f"where the margins still differ; {min(last)} takes several classes by itself: train it without {kind}"
+        )
     if both and last & {"SVC", "NuSVC", "SGDClassifier"} and len(estimator.classes_) > 2:
         return (
             f"it decides by the margins of {min(last)}, whose probabilities may prefer another class, and ONNX has the "
             f"probabilities alone; leave probabilities out of {min(last)}, or take LogisticRegression or "
             "CalibratedClassifierCV in it"
         )
-    if both and kind == "OneVsOneClassifier" and last & {"SVC", "NuSVC", "QuadraticDiscriminantAnalysis"}:
+    if both and kind == "OneVsOneClassifier" and last & {"SVC", "NuSVC"}:
         return f"it adds up margins, and ONNX has the probabilities of {min(last)} alone; use OneVsRestClassifier"
     return ""
 

@@ -10,6 +10,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 
 from converter.artifact import Artifact
 from converter.errors import UnrecognisedError, UnsafeError, UnsupportedError
-from converter.exporters.tensorflow import library
+from converter.exporters.tensorflow import half, layers, library
 from converter.graph import dims, graph
 from converter.networks import planning
 from converter.networks.planning import Network, Plan, Squashed
@@ -45,12 +46,32 @@ _CARRY_CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "FlaxL
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     """A Keras model as ONNX or TFLite. Raises UnsafeError for a file with code in it, UnsupportedError."""
     model = _read(source, options)
-    plan = planning.plan(_network(model, source), rows, options, source)
+    model, plan = _planned(model, rows, options, source)
     model = _without_augmentation(model, plan)
     if options.target == "tflite":
         return _as_tflite(model, plan, source)
     proto = _as_onnx(model, plan)
     return plan.declared_by(proto).artifact("onnx", proto.SerializeToString(), source)
+
+
+def _planned(model: Any, rows: Rows | None, options: Options, source: Source) -> tuple[Any, Plan]:
+    """The model that is exported, and its plan: itself, or the same in float32 where it computes in half precision.
+
+    TFLite has no layers in float64, and ONNX Runtime but some: there the file has to answer as the original does.
+    """
+    network = _network(model, source)
+    exact = options.target == "onnx" and any(s.dtype == "float64" for s in network.inputs)
+    kinds = half.policies(model, double=not exact)
+    if not kinds:
+        return model, planning.plan(network, rows, options, source)
+    model = half.in_float32(model, source)
+    single = _network(model, source)
+    original = half.answered_by(single, network)
+    if kinds == ("float64",):
+        plan = planning.plan(original, rows, options, source)
+        return _called(model, plan), plan
+    plan = planning.plan(single, rows, options, source)
+    return model, half.told(plan, replace(plan, network=original), kinds)
 
 
 def _read(source: Source, options: Options) -> Any:
@@ -84,8 +105,8 @@ def _for_keras_3(source: Source, folder: Path) -> Path:
     if source.form != "hdf5":
         return source.file
     config = _config(source)
-    layers = [part for part in _parts(config) if part["class_name"] in _NO_GROUPS]
-    grouped = [layer for layer in layers if isinstance(layer.get("config"), dict) and "groups" in layer["config"]]
+    named = [part for part in layers.parts(config) if part["class_name"] in _NO_GROUPS]
+    grouped = [layer for layer in named if isinstance(layer.get("config"), dict) and "groups" in layer["config"]]
     if not grouped:
         return source.file
     for layer in grouped:
@@ -102,19 +123,6 @@ def _for_keras_3(source: Source, folder: Path) -> Path:
     with h5py.File(copy, "r+") as file:
         file.attrs["model_config"] = json.dumps(config).encode()
     return copy
-
-
-def _parts(config: Any) -> Iterator[dict[str, Any]]:
-    """Every part of a configuration that names a class."""
-    stack = [config]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, dict):
-            if isinstance(value.get("class_name"), str):
-                yield value
-            stack.extend(value.values())
-        elif isinstance(value, list):
-            stack.extend(value)
 
 
 def _strange_arguments(exc: TypeError) -> str:
@@ -156,7 +164,7 @@ def _config(source: Source) -> Any:
 
 
 def _classes(config: Any) -> Iterator[str]:
-    return (part["class_name"] for part in _parts(config))
+    return (part["class_name"] for part in layers.parts(config))
 
 
 def _is_augmentation(layer: Any) -> bool:
@@ -208,13 +216,7 @@ def _network(model: Any, source: Source) -> Network:
             f"{source.name}: the input {texts[0]!r} is text, for which neither file has the operators of Keras; look "
             "words up before the model (StringLookup, TextVectorization), and convert what takes their numbers"
         )
-    keeps = [layer.name for layer in _layers(model) if getattr(layer, "stateful", False)]
-    if keeps:
-        raise UnsupportedError(
-            f"{source.name}: {', '.join(keeps[:3])} keeps its state from row to row (stateful=True), and a file keeps "
-            "nothing: build it without, and take the state as an input (initial_state) and give it back as an output "
-            "(return_state=True)"
-        )
+    layers.refuse(model, source)
     one_row = any(s.shape and isinstance(s.shape[0], int) for s in specs)
     names = [s.name for s in specs]
     structure = _structure(model)
@@ -247,26 +249,18 @@ def _output_names(model: Any, specs: Sequence[TensorSpec]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _layers(model: Any) -> Iterator[Any]:
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _layers(layer)
-        else:
-            yield layer
-
-
 def _vocabulary(model: Any) -> int:
-    sizes = [layer.input_dim for layer in _layers(model) if type(layer).__name__ == "Embedding"]
+    sizes = [layer.input_dim for layer in layers.walk(model) if type(layer).__name__ == "Embedding"]
     return int(sizes[0]) if sizes else 2
 
 
 def _squashed(model: Any) -> Squashed:
     """What the last layer applies that does not only reshape; "" for what is not known."""
-    layers = [layer for layer in _layers(model) if type(layer).__name__ not in _RESHAPES]
-    if len(model.outputs) != 1 or not layers:
+    telling = [layer for layer in layers.walk(model) if type(layer).__name__ not in _RESHAPES]
+    if len(model.outputs) != 1 or not telling:
         return ""
-    name = getattr(getattr(layers[-1], "activation", None), "__name__", "")
-    kind = type(layers[-1]).__name__
+    name = getattr(getattr(telling[-1], "activation", None), "__name__", "")
+    kind = type(telling[-1]).__name__
     if "softmax" in (name, kind.lower()):
         return "softmax"
     if "sigmoid" in (name, kind.lower()):
@@ -296,8 +290,8 @@ def _as_onnx(model: Any, plan: Plan) -> Any:
 @contextmanager
 def _numbers_for_tensors(model: Any) -> Iterator[None]:
     """What Normalization has learned as plain numbers while it lasts: tensors would become inputs of the ONNX file."""
-    layers = [layer for layer in _layers(model) if type(layer).__name__ == "Normalization"]
-    kept = [(layer, layer.mean, layer.variance) for layer in layers]
+    learned = [layer for layer in layers.walk(model) if type(layer).__name__ == "Normalization"]
+    kept = [(layer, layer.mean, layer.variance) for layer in learned]
     try:
         for layer, mean, variance in kept:
             layer.mean, layer.variance = np.asarray(mean), np.asarray(variance)

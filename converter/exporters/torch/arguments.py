@@ -29,11 +29,24 @@ def specs_of(model: Any, rows: Rows | None, options: Options, source: Source) ->
         return (_spec_of_rows(model, names[0], rows, options, source),)
     strange = [n for n in rows.arrays if n not in names]
     if strange:
-        raise SampleFileError(f"the sample has an array {strange[0]!r}; forward takes {', '.join(names)}")
+        raise SampleFileError(
+            f"the sample has an array {strange[0]!r}; forward takes {', '.join(names)}: {_way_of_names(names, rows)}"
+        )
     return tuple(
         TensorSpec(name=n, dtype=_dtype(rows.arrays[n], _numbers(model)), shape=(None, *rows.arrays[n].shape[1:]))
         for n in names
         if n in rows.arrays
+    )
+
+
+def _way_of_names(names: Sequence[str], rows: Rows) -> str:
+    """What to do where a .npz has other arrays than forward has parameters."""
+    if len(rows.arrays) <= len(names):
+        return "name the arrays as those"
+    return (
+        "where one is a tuple, a list or a dict of tensors, convert a module around it whose forward takes each tensor "
+        f"by position (def forward(self, {', '.join(rows.arrays)})) and hands them on as one; else leave the rest out "
+        "of the sample"
     )
 
 

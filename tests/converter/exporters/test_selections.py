@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.feature_selection import (
     GenericUnivariateSelect,
     SelectFdr,
@@ -110,8 +110,10 @@ THREE = np.digitize(ROWS[:, 0] + np.random.default_rng(1).normal(size=300), [-1.
         (OneVsRestClassifier(SVC(probability=True)), "margins of SVC.*CalibratedClassifierCV"),
         (OneVsOneClassifier(SVC(probability=True)), "margins of SVC"),
         (OneVsRestClassifier(make_pipeline(StandardScaler(), SVC(probability=True))), "margins of SVC"),
+        (OneVsRestClassifier(QuadraticDiscriminantAnalysis()), "several classes by itself: train it without OneVsRest"),
+        (OneVsOneClassifier(QuadraticDiscriminantAnalysis()), "several classes by itself: train it without OneVsOne"),
     ],
-    ids=["pipelines", "probabilities", "pairs", "pipelines with probabilities"],
+    ids=["pipelines", "probabilities", "pairs", "pipelines with probabilities", "quadratic", "quadratic pairs"],
 )
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_members_that_decide_by_what_the_file_has_not_are_refused(model: Any, way_out: str) -> None:
