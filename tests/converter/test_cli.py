@@ -134,6 +134,8 @@ BAD = [
     ("wine.skops -o a.bin", 2, "has to end in .onnx or .tflite"),
     ("wine.skops -o nowhere/a.onnx", 2, "there is no folder nowhere"),
     ("wine.skops -o a.onnx --quantise int8", 2, "did you mean --quantize?"),
+    ("wine.skops -o a.onnx --quantize int9", 2, "there is no such pass; did you mean 'int8'?"),
+    ("wine.skops -o a.onnx --sample two.npz", 2, "the sample holds 2 arrays (left, right), one belongs"),
     ("wine.skops -o a.onnx --report a.pdf", 2, "reports are written as .json"),
     ("wine.skops -o a.onnx --report nowhere/a.html", 2, "there is no folder nowhere"),
     ("wine.skops -o a.onnx --task regress", 2, "--task regress: this model's is classify"),
@@ -157,6 +159,7 @@ def test_bad_input_is_told_in_one_line(
     wine.held.rename(columns={"hue": "heu"}).to_csv("wrong.csv", index=False)
     wine.held.assign(hue="red").to_csv("words.csv", index=False)
     np.save("narrow.npy", wine.held.to_numpy()[:, :5])
+    np.savez("two.npz", left=np.ones((3, 13)), right=np.ones((3, 13)))
     Path("ragged.csv").write_text("a,b,c\n1,2,3\n1,2\n")
     Path("model.pkl").write_bytes(pickle.dumps(forest))
     Path("cut.pkl").write_bytes(pickle.dumps(forest, 2)[:1500])

@@ -110,3 +110,40 @@ def test_words_are_made_up_within_the_vocabulary() -> None:
 
     assert made.source == "generated"
     assert (made.array.min(), made.array.max()) == (0, 6)
+
+
+TOKENS = Network(
+    "torch", (TensorSpec(name="x", dtype="int64", shape=(None, 2)),), ("output",),
+    lambda tensors: [tensors["x"].astype(np.float32)], vocabulary=7,
+)  # fmt: skip
+
+
+def test_a_table_of_words_numbers_is_taken_for_them() -> None:
+    rows = Rows({"first": np.arange(4.0), "second": np.arange(4.0) + 1}, table=True)
+
+    made = planning.plan(TOKENS, rows, Options(), ANYWHERE).rows
+
+    assert made.array.tolist() == [[0, 1], [1, 2], [2, 3], [3, 4]]
+
+
+def test_a_table_for_a_network_of_pictures_is_refused_with_the_way_out() -> None:
+    rows = Rows({"a": np.arange(4.0), "b": np.arange(4.0)}, table=True)
+
+    with pytest.raises(SampleFileError, match=r"the sample is a table; give arrays as \.npy, or one for each input"):
+        planning.plan(network((None, 5, 8, 8), scores(2)), rows, Options(), ANYWHERE)
+
+
+def test_answers_of_several_dimensions_are_given_as_they_are() -> None:
+    manifest = planning.plan(network((None, 4), lambda x: np.ones((len(x), 3, 5))), None, Options(), ANYWHERE).manifest
+
+    assert (manifest.task, manifest.activation) == ("raw", "")
+
+
+def test_names_beside_the_model_that_do_not_fit_are_left_out_with_a_word(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"id2label": {"0": "cat", "1": "dog"}}')
+    source = Source("torch", "pt2", tmp_path / "model.pt2")
+
+    plan = planning.plan(network((None, 4), scores(5)), None, Options(task="classify"), source)
+
+    assert plan.manifest.labels != ("cat", "dog")
+    assert any(note.startswith("beside the model: ") and note.endswith(": left out") for note in plan.notes)

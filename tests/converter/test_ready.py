@@ -90,7 +90,10 @@ def test_a_sample_of_another_width_is_named(foreign: onnx.ModelProto, wine: Spli
         converter.convert(tmp_path / "in.onnx", sample=wine.held.drop(columns="hue"))
 
 
-def test_a_model_with_a_state_and_a_constant_is_judged_by_its_first_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sample", [np.ones((5, 3), dtype=np.float32), None], ids=["with a sample", "without"])
+def test_a_model_with_a_state_and_a_constant_is_judged_by_its_first_step(
+    sample: np.ndarray | None, tmp_path: Path
+) -> None:
     nodes = [
         onnx.helper.make_node("Add", ["x", "state"], ["sum"]),
         onnx.helper.make_node("Mul", ["sum", "gain"], ["y"]),
@@ -113,7 +116,7 @@ def test_a_model_with_a_state_and_a_constant_is_judged_by_its_first_step(tmp_pat
     onnx.helper.set_model_props(model, {ONNX_KEY: encode(known).decode()})
     onnx.save(model, tmp_path / "sums.onnx")
 
-    artifact = converter.convert(tmp_path / "sums.onnx", sample=np.ones((5, 3), dtype=np.float32))
+    artifact = converter.convert(tmp_path / "sums.onnx", sample=sample)
     served = edge.load(artifact.save(tmp_path / "out.onnx"))
 
     assert set(artifact.manifest.golden[0].inputs) == {"x", "state", "gain"}
@@ -194,3 +197,25 @@ def test_a_network_without_anything_to_quantise_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"--quantize int8: this network has none of .*; leave --quantize out"):
         converter.convert(path, task="raw", quantize="int8", sample=np.eye(3, dtype=np.float32))
+
+
+def test_inputs_of_text_are_proven_on_made_up_ones(tmp_path: Path) -> None:
+    node = onnx.helper.make_node(
+        "LabelEncoder", ["x"], ["y"], domain="ai.onnx.ml", keys_strings=["text"], values_floats=[2.0]
+    )
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.STRING, [None, 1])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None, 1])
+    known = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", 2)]
+    graph = onnx.helper.make_graph([node], "g", [x], [y])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=known, ir_version=8), tmp_path / "in.onnx")
+
+    artifact = converter.convert(tmp_path / "in.onnx", task="raw")
+
+    assert artifact.manifest.parity.source == "generated"
+    assert edge.load(artifact.save(tmp_path / "out.onnx")).predict(["text"]).predictions[0].data == [2.0]
+
+
+def test_trees_have_one_precision_and_auto_says_so(forest: RandomForestClassifier, wine: Split) -> None:
+    artifact = converter.convert(forest, sample=wine.held, quantize="auto")
+
+    assert any("a model of trees or a pipeline has one precision" in note for note in artifact.notes)

@@ -6,8 +6,10 @@ import gzip
 import io
 import json
 import pickle
+import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import catboost
 import joblib
@@ -22,7 +24,7 @@ import converter
 from converter.cli import main
 from converter.errors import UnrecognisedError, UnsupportedError
 from converter.sources.recognise import recognise
-from edge.errors import ConfigError
+from edge.errors import ConfigError, ModelError
 
 
 def zipped(*names: str, data: bytes = b"") -> bytes:
@@ -179,3 +181,42 @@ def test_an_object_is_what_the_user_says_it_is(framework: str, says: str) -> Non
     """Where its package is unknown, as that of a class of one's own is."""
     with pytest.raises(UnsupportedError, match=f"holds a dict, not {says}"):
         converter.convert({}, framework=framework)
+
+
+def test_a_file_that_nothing_knows_is_what_the_user_says_it_is(tmp_path: Path) -> None:
+    (tmp_path / "words.bin").write_bytes(b"just some words")
+
+    source = recognise(tmp_path / "words.bin", "tflite")
+
+    assert (source.framework, source.path) == ("tflite", tmp_path / "words.bin")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("- a\n- list\n", "MLmodel does not describe an MLflow model"),
+        ("flavors: [unclosed", "MLmodel cannot be read"),
+        ("flavors:\n  spark: {}\n", "flavours spark; the converter knows"),
+        ("flavors:\n  sklearn:\n    pickled_model: gone.pkl\n", r"there is no model file in it \(gone\.pkl\)"),
+    ],
+)
+def test_a_folder_of_mlflow_without_its_model_is_named(text: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text(text)
+
+    with pytest.raises(ModelError, match=reason):
+        converter.convert(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"target": "tensorrt"}, "target='tensorrt': one of 'onnx', 'tflite' belongs there"),
+        ({"sample_order": "size"}, "sample_order='size': 'time' belongs there, or leave it out"),
+        ({"max_accuracy_drop": float("nan")}, "--max-accuracy-drop nan: a finite number belongs there"),
+    ],
+)
+def test_a_choice_that_there_is_not_names_those_there_are(
+    options: Any, says: str, forest: RandomForestClassifier
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        converter.convert(forest, **options)
