@@ -138,6 +138,14 @@ class Connection:
             return "is the broker running there, and is this its TLS port? check --mqtt"
         return "is the broker running there? check --mqtt"
 
+    def tell(self) -> None:
+        """Says in the log that it stands, and what the broker cannot do."""
+        if not self.queue.retains:
+            log.warning("the broker retains nothing: status and info reach only those who listen at that moment")
+        if not self.queue.qos:
+            log.warning("the broker has QoS 0 only: it confirms no result, and what is lost on the way stays lost")
+        log.info("connected to the broker", extra={"broker": str(self._options.url), "protocol": self.protocol})
+
     def close(self, selector: selectors.BaseSelector, *, polite: bool) -> None:
         """Ends it; `polite`: with a DISCONNECT, so that the broker does not publish the will."""
         was_up, self.up = self.up, False

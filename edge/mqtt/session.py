@@ -319,11 +319,7 @@ class MqttSession:
         self._failing = False
         self._negotiation.up()
         self.connects += 1
-        if not connection.queue.retains:
-            log.warning("the broker retains nothing: status and info reach only those who listen at that moment")
-        if not connection.queue.qos:
-            log.warning("the broker has QoS 0 only: it confirms no result, and what is lost on the way stays lost")
-        log.info("connected to the broker", extra={"broker": str(self.options.url), "protocol": connection.protocol})
+        connection.tell()
         resumed = connection.resumed and not self._negotiation.session_in_doubt
         needless = self.subscriptions.needless() if connection.resumed else ()
         self._ask(connection, self.subscriptions.missing(resumed=resumed))
