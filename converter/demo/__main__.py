@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -244,9 +244,12 @@ def _exchange(
 ) -> dict[str, dict[str, Any]]:
     """Feeds the rows once the subscriber listens; returns the results by id."""
     events = _events(subscriber)
-    next(events, None)  # subscribed
+    assert edge_run.stdin is not None, "the demo feeds it"
+    if next(events, None) is None:  # not subscribed: edge-run has ended, and said why
+        edge_run.stdin.close()
+        return {}
     _say(f"   A subscriber in another process receives on {TOPIC}:")
-    feeder = threading.Thread(target=_feed, args=(edge_run, files))
+    feeder = threading.Thread(target=_feed, args=(edge_run.stdin, files))
     feeder.start()
     received: dict[str, dict[str, Any]] = {}
     for event in events:
@@ -265,11 +268,9 @@ def _events(subscriber: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def _feed(edge_run: subprocess.Popen[str], files: Files) -> None:
-    if edge_run.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):  # it was ended meanwhile
-            edge_run.stdin.write(files.rows.read_text())
-            edge_run.stdin.close()
+def _feed(taken: IO[str], files: Files) -> None:
+    with contextlib.suppress(BrokenPipeError), taken:  # edge-run has ended meanwhile
+        taken.write(files.rows.read_text())
 
 
 def _show(event: dict[str, Any], truth: str, number: int) -> None:

@@ -12,7 +12,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 
 def main() -> None:
-    """Arguments: host, port, topic. Ends when its standard output is closed or it is told to."""
+    """Arguments: host, port, topic. Ends when its standard output is closed or it is told to; where no broker is,
+    at once and without a word: whoever started it knows more."""
     host, port, topic = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     client = paho.Client(CallbackAPIVersion.VERSION2)
 
@@ -32,7 +33,10 @@ def main() -> None:
     client.on_connect, client.on_subscribe = on_connect, on_subscribe
     # Of this topic only: amqtt hands a new client what is retained on every topic that any client has subscribed to.
     client.message_callback_add(topic, on_message)
-    client.connect(host, port)
+    try:
+        client.connect(host, port)
+    except OSError:
+        sys.exit(1)
     client.loop_forever()
 
 

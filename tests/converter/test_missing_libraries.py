@@ -13,14 +13,14 @@ WITHOUT = """
 import sys
 for name in {absent!r}:
     sys.modules[name] = None  # importing it raises ImportError
-from converter.cli import main
+from {program} import main
 sys.exit(main({args!r}))
 """
 
 
-def convert_without(absent: list[str], *args: str) -> tuple[int, str]:
-    program = WITHOUT.format(absent=absent, args=list(args))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=110)
+def convert_without(absent: list[str], *args: str, program: str = "converter.cli") -> tuple[int, str]:
+    text = WITHOUT.format(absent=absent, args=list(args), program=program)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=110)
     return done.returncode, done.stderr
 
 
@@ -68,3 +68,13 @@ def test_mlflow_itself_is_named_too(tmp_path: Path) -> None:
     assert (code, told.strip()) == (
         2, "edge-convert: the MLflow exporter needs mlflow: pip install 'edge-run[convert-mlflow]'"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("library", ["skops", "skl2onnx", "amqtt"])
+def test_the_demo_names_what_it_needs_before_it_does_anything(library: str, tmp_path: Path) -> None:
+    code, told = convert_without([library], "--folder", str(tmp_path / "demo"), program="converter.demo.__main__")
+
+    assert code == 2, told
+    assert f"{library}: pip install 'edge-run[demo]'" in told
+    assert len(told.splitlines()) == 1
+    assert not (tmp_path / "demo").exists()

@@ -71,6 +71,25 @@ def test_a_signal_to_the_demo_alone_ends_its_processes_too(tmp_path, after):
         os.killpg(demo.pid, 0)
 
 
+def test_a_demo_whose_training_fails_says_which_program_did(tmp_path):
+    (tmp_path / "edge-demo" / "rows.csv").mkdir(parents=True)
+    demo = typed("edge-run demo", tmp_path)
+    said = demo.communicate(timeout=150)[0]
+    assert demo.returncode == 2
+    assert "edge-demo/train_digits.py ended with 1; see above" in said.splitlines()[-1]
+
+
+def test_a_demo_whose_edge_run_cannot_begin_ends_as_it_did(tmp_path):
+    (tmp_path / "edge-demo").mkdir()
+    (tmp_path / "edge-demo" / "state").write_text("in the way")
+    demo = typed("edge-run demo", tmp_path)
+    said = demo.communicate(timeout=150)[0]
+    assert demo.returncode == 4, said
+    assert "--state-dir wants a folder that this user may write to" in said
+    assert "Traceback" not in said
+    assert "4. " not in said, "no result is told of"
+
+
 def test_the_demos_subscriber_hears_its_own_topic_alone():
     """amqtt hands a client that connects what is retained on every topic that any client has subscribed to."""
     broker = EmbeddedBroker(free_port())
