@@ -327,7 +327,7 @@ class CrashMarks:
         note = msgspec.json.encode(Note(_boot(), str(self._memory_file), self._works or "", self._model))
         try:
             make_folder(self._state_dir)
-            atomic.write(self._note_file, note)
+            self._note_file.write_bytes(note)  # not synced: what a power cut leaves of it accuses nobody
         except OSError as exc:
             text = "in a container it may be forgotten which input killed the process, and that one does so again"
             log.info(text, extra={"file": str(self._note_file), "reason": str(exc)})
