@@ -106,12 +106,13 @@ PROGRAM = Program(
     "edge-convert",
     "A trained model to one checked ONNX or TFLite file.",
     edge.__version__,
-    examples="""\
-  edge-convert --example sklearn                              a script to begin with
-  edge-convert digits.skops -o digits.onnx --sample rows.csv  compared on your rows
-  edge-convert model.keras -o model.tflite --sample pictures/ --quantize int8
-  edge-convert models:/digits/1 -o digits.onnx                out of MLflow
-  edge-convert --compare old.onnx new.onnx --sample rows.csv  what a new model changes""",
+    examples=(
+        ("edge-convert --example sklearn", "a script to begin with"),
+        ("edge-convert digits.skops -o digits.onnx --sample rows.csv", "compared on your rows"),
+        ("edge-convert model.keras -o model.tflite --sample pictures/ --quantize int8", "in whole numbers"),
+        ("edge-convert models:/digits/1 -o digits.onnx", "out of MLflow"),
+        ("edge-convert --compare old.onnx new.onnx --sample rows.csv", "what a new model changes"),
+    ),
     common=("source", "output", "sample", "expect", "quantize", "labels", "name", "report", "trust-pickle", "example"),
     version_flag="--edge-version",  # --version is the model's
 )

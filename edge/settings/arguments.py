@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import NoReturn
 
 import msgspec
+from msgspec.structs import replace
 
 from edge.errors import ConfigError, nearest
 from edge.settings import options
@@ -17,15 +17,15 @@ from edge.settings.options import UNSET, Arguments, Option
 class Program(msgspec.Struct, frozen=True):
     """What `--help` and `--version` say of a command.
 
-    Where `common` names flags `--help` is short: these, and `examples` as they are typed; `--help-all` lists all.
-    `commands` are listed, a line each, with what each is for.
+    Where `common` names flags `--help` is short: these, and `examples` as they are typed, with what each does;
+    `--help-all` lists all. `commands` are listed with what each is for.
     """
 
     name: str
     description: str
     version: str
     epilog: str = ""
-    examples: str = ""
+    examples: Sequence[tuple[str, str]] = ()
     common: tuple[str, ...] = ()
     version_flag: str = "--version"
     commands: Sequence[tuple[str, str]] = ()
@@ -34,33 +34,47 @@ class Program(msgspec.Struct, frozen=True):
 
 
 class _Parser(argparse.ArgumentParser):
-    """`listed` are the actions whose help ends with what `plugins` says is registered in a group of entry points."""
+    """Its texts are written where help is asked for: as wide as the terminal is."""
 
-    listed: Sequence[tuple[argparse.Action, str]] = ()
-    plugins: Callable[[str], str]
+    program: Program
+    short: bool
+    actions: Sequence[tuple[argparse.Action, Option]]
 
     def format_help(self) -> str:
-        for action, group in self.listed:
-            action.help = (action.help or "").replace("...", self.plugins(group).replace("%", "%%") or "...")
-        return super().format_help()
+        from edge.settings.help_text import Page  # most commands are not asked for help
+
+        page, program = Page(), self.program
+        self.formatter_class = page.formatter
+        if not self.short:
+            self.usage = page.usage(program.name, [option for _, option in self.actions]).replace("%", "%%")
+        texts = [page.prose(program.description)]
+        if program.commands:
+            texts.append(page.commands(program.commands))
+        if self.short and program.examples:
+            texts.append(page.examples(program.examples))
+        self.description = "\n\n".join(texts)
+        self.epilog = page.prose(program.epilog)
+        for action, option in self.actions:
+            text = _line(option)
+            if option.flag.plugins:
+                text = text.replace("...", program.plugins(option.flag.plugins) or "...")
+            action.help = page.help(text).replace("%", "%%")
+            if not option.switch:
+                action.metavar = page.metavar(", ".join(action.option_strings), option.metavar)
+        text = super().format_help()
+        for title in {option.title for _, option in self.actions}:
+            text = text.replace(f"\n{title}:\n", "\n" + page.prose(f"{title}:") + "\n")
+        return text
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see {self.prog} --help")
 
 
-class _NarrowFormatter(argparse.HelpFormatter):
+class _QuickFormatter(argparse.HelpFormatter):
+    """While flags are added: the usual one imports shutil for the width."""
+
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=80)
-
-
-NARROW = 60
-"""Columns of a terminal on which what a flag does stands below it, not beside it: addresses stay whole there."""
-
-
-def _as_the_terminal_is(prog: str, *, kind: type[argparse.HelpFormatter]) -> argparse.HelpFormatter:
-    import shutil  # see above
-
-    return kind(prog, max_help_position=6 if shutil.get_terminal_size().columns < NARROW else 24)
 
 
 def read(struct: type[Arguments], program: Program, argv: Sequence[str]) -> Arguments:
@@ -139,10 +153,9 @@ def _help(struct: type[msgspec.Struct], program: Program, argv: Sequence[str]) -
     if not {"-h", "--help"} & set(argv):
         return
     usual = [option for option in every if option.name in program.common]
-    parser = _parser(program, sorted(usual, key=lambda option: program.common.index(option.name)), short=True)
-    parser.description = f"{program.description}\n\n{program.examples}"
-    parser.epilog = f"{program.name} --help-all lists all {len(every)} flags. {program.epilog}".strip()
-    parser.parse_args(["--help"])
+    epilog = f"{program.name} --help-all lists all {len(every)} flags. {program.epilog}".strip()
+    usual.sort(key=lambda option: program.common.index(option.name))
+    _parser(replace(program, epilog=epilog), usual, short=True).parse_args(["--help"])
 
 
 def _lone_word(struct: type[msgspec.Struct], said: dict[str, object], words: Sequence[str]) -> Sequence[str]:
@@ -159,39 +172,28 @@ def _lone_word(struct: type[msgspec.Struct], said: dict[str, object], words: Seq
 def _parser(program: Program, among: Sequence[Option], *, short: bool = False) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=program.name,
-        description=program.description + _listed(program.commands),
-        epilog=program.epilog or None,
         usage=argparse.SUPPRESS if short else None,
         allow_abbrev=False,
-        formatter_class=_NarrowFormatter,  # while flags are added; the usual one imports shutil for the width
+        formatter_class=_QuickFormatter,
     )
-    parser.plugins = program.plugins
+    parser.program, parser.short = program, short
     groups: dict[str, Callable[..., argparse.Action]] = {"": parser.add_argument}
+    actions: list[tuple[argparse.Action, Option]] = []
     for option in among:
         title = "" if short else option.title
         if title not in groups:
             groups[title] = parser.add_argument_group(title).add_argument
-        action = _add(groups[title], option)
-        if option.flag.plugins:
-            parser.listed = (*parser.listed, (action, option.flag.plugins))
+        actions.append((_add(groups[title], option), option))
+    parser.actions = actions
     parser.add_argument(
         program.version_flag, action="version", version=f"{program.name} {program.version}", help="print it and end"
     )
-    as_written = short or bool(program.commands)
-    kind = argparse.RawDescriptionHelpFormatter if as_written else argparse.HelpFormatter
-    parser.formatter_class = partial(_as_the_terminal_is, kind=kind)
     return parser
-
-
-def _listed(commands: Sequence[tuple[str, str]]) -> str:
-    width = max((len(name) for name, _ in commands), default=0)
-    lines = [f"  {name:<{width}}  {text}" for name, text in commands]
-    return "\n".join(["\n", *lines]) if lines else ""
 
 
 def _add(add: Callable[..., argparse.Action], option: Option) -> argparse.Action:
     flag = option.flag
-    more: dict[str, object] = {"help": _line(option)}
+    more: dict[str, object] = {"help": ""}
     if option.switch:
         more |= {"action": "store_true", "default": None}
     else:
@@ -208,8 +210,7 @@ def _add(add: Callable[..., argparse.Action], option: Option) -> argparse.Action
 
 
 def _line(option: Option) -> str:
-    text = option.flag.help.replace("%", "%%")
-    default = option.default
+    text, default = option.flag.help, option.default
     return f"{text} [{default}]" if default and default not in (UNSET, msgspec.NODEFAULT) else text
 
 

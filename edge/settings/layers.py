@@ -17,12 +17,13 @@ from edge.settings.settings import Settings
 from edge.settings.stages import JoinSettings
 from edge.settings.toml_file import Stated
 
-EXAMPLES = """\
-  edge-run demo                                               train, convert, run, subscribe
-  edge-run digits.onnx --source rows.csv --mqtt none          rows of a file, results on the terminal
-  edge-run digits.onnx --mqtt mqtt://broker.example           inputs and results over MQTT
-  edge-run yolo11n.onnx --source camera:0 --http 8080         a camera, and a page to look at
-  edge-run digits.onnx --check                                is everything in order?"""
+EXAMPLES = (
+    ("edge-run demo", "train, convert, run, subscribe"),
+    ("edge-run digits.onnx --source rows.csv --mqtt none", "rows of a file, results on the terminal"),
+    ("edge-run digits.onnx --mqtt mqtt://broker.example", "inputs and results over MQTT"),
+    ("edge-run yolo11n.onnx --source camera:0 --http 8080", "a camera, and a page to look at"),
+    ("edge-run digits.onnx --check", "is everything in order?"),
+)
 
 COMMON = ("model", "source", "mqtt", "http", "device", "sink", "check", "describe", "labels", "threshold", "on-change",
           "config", "verbose")  # fmt: skip
@@ -40,7 +41,7 @@ def read(
         "edge-run",
         "Run a trained model and publish every result over MQTT.",
         version,
-        "Each is also a variable (EDGE_SPOOL_MAX) and\na key of the --config file (spool-max). "
+        "Each is also a variable (EDGE_SPOOL_MAX) and a key of the --config file (spool-max). "
         "edge-run service --help: have systemd run it.",
         EXAMPLES,
         COMMON,
