@@ -59,6 +59,7 @@ class Status:
         self._boot = core.boot
         self._topics = core.topics
         self._beside = beside
+        self._shelf = core.shelf
         self._outboxes = outboxes
         self._started_ns = core.clock.monotonic_ns()
 
@@ -120,6 +121,7 @@ class Status:
             "uptime_s": round((self._clock.monotonic_ns() - self._started_ns) / SECOND_NS, 1),
             "clock_synced": clock_synced(),
             **counts(self._metrics.snapshot(), self._outboxes),
+            **({"input_shelf": {"waiting": self._shelf.waiting}} if self._shelf is not None else {}),
             **({"drift": drift} if (drift := self._beside.drift()) is not None else {}),
             **({"capture": self._beside.capture()} if self._beside.capture is not None else {}),
         }

@@ -60,6 +60,11 @@ class GuardedSpool:
         return True
 
     @property
+    def messages(self) -> int:
+        """How many wait there. From any thread."""
+        return max(0, len(self._spool) - len(self._removable))
+
+    @property
     def size(self) -> int:
         """Bytes that wait there."""
         return self._spool.bytes

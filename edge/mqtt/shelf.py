@@ -47,6 +47,8 @@ class Disk(Protocol):
     @property
     def opened(self) -> bool: ...
     @property
+    def messages(self) -> int: ...
+    @property
     def resting(self) -> bool: ...
     def open(self) -> bool: ...
     def origins(self, limit: int) -> list[bytes]: ...
@@ -181,6 +183,11 @@ class Shelf:
     def refuses(self, *, full: bool) -> bool:
         """What comes finds no place, not here either: the disk fails. `full`: as for `takes`."""
         return (full or self._behind) and (self._broken or _bytes(self._coming) > MANY_BYTES)
+
+    @property
+    def waiting(self) -> int:
+        """How many inputs are on disk, those too that were read from there and are not safe yet. From any thread."""
+        return self._disk.messages
 
     @property
     def _behind(self) -> bool:

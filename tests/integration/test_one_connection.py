@@ -39,7 +39,7 @@ def _wait_for_online(heard: Client, *names: str) -> None:
 def test_a_paused_run_holds_up_no_other_and_takes_what_waited_after_a_kill(edge_run, broker, client, tables):
     """More inputs than a broker sends without an acknowledgement, to a run that takes none."""
     heard = client(broker.port, "edge/pi/#")
-    file = tables("commands = true", slow="", quick="")
+    file = tables("commands = true\nstats-interval = 1", slow="", quick="")
     process = edge_run("--config", file)
     _wait_for_online(heard, "slow", "quick")
     heard.publish("edge/pi/slow/set", {"command": "pause"})
@@ -52,6 +52,8 @@ def test_a_paused_run_holds_up_no_other_and_takes_what_waited_after_a_kill(edge_
     assert {one["model"]["name"] for one in found} == {"quick"}
     assert process.said().count("connected to the broker") == 1
     process.wait_until_said("they wait on disk")
+    waits = {"slow": 200, "quick": 0}
+    heard.wait_until(lambda: {one["model"]: one["input_shelf"]["waiting"] for one in heard.of("stats")} == waits)
 
     process.process.kill()
     process.process.wait()

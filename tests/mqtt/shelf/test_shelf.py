@@ -37,7 +37,7 @@ def test_what_a_run_has_not_done_in_time_holds_up_no_other(life, session, clock)
     give(session, "slow", 3)  # behind what is on disk: at once, with the next turn
     session.turn()
     assert session.acked == [1, 2, 3]
-    assert len(slow.spool) == 2
+    assert (len(slow.spool), slow.shelf.waiting, quick.shelf.waiting) == (2, 2, 0)
     assert payloads(slow.source) == [b"1", b"3"]
 
 
@@ -62,6 +62,7 @@ def test_what_was_on_disk_is_gone_when_it_is_safe_and_the_next_does_not_go_there
     session.turn()
     for sample in read(run.source):
         run.source.ack(sample)
+    assert run.shelf.waiting == 0
     session.turn()
     assert len(run.spool) == 0
     give(session, "one", 4)
