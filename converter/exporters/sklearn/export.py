@@ -18,6 +18,7 @@ from converter.errors import REFUSES_ROWS, UnsupportedError, rows_refused
 from converter.exporters.sklearn import (
     decisions,
     estimators,
+    linear_members,
     neighbours,
     own_converters,
     precision,
@@ -324,7 +325,8 @@ def _classifier(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Outpu
     if len(names) > 1:
         graph.rename_output(proto, names[1], "scores")
     classes = predict.classes
-    if classes is not None and estimators.kind_of(estimators.last_step(predict.model)) == "OneVsOneClassifier":
+    last = estimators.last_step(predict.model)
+    if classes is not None and estimators.kind_of(last) == "OneVsOneClassifier" and not linear_members.are_linear(last):
         decisions.decide_by_score(proto, _as_given(classes))
     graph.keep_outputs(proto, ["label", "scores"] if scored else ["label"])
     if classes is None:
@@ -332,7 +334,7 @@ def _classifier(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Outpu
     else:
         labels = tuple(plain(c) for c in classes)
     values = labels if classes is None else tuple(given(c) for c in classes)
-    if estimators.kind_of(estimators.last_step(predict.model)) == "QuadraticDiscriminantAnalysis":
+    if estimators.kind_of(last) == "QuadraticDiscriminantAnalysis":
         decisions.one_label_a_row(proto)
     if classes is not None and scored:
         _decide(proto, predict.model, classes)

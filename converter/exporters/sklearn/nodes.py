@@ -9,7 +9,7 @@ import numpy as np
 
 from edge.data.tensor import Array
 
-DOUBLE, FLOAT, INT64 = 11, 1, 7
+DOUBLE, FLOAT, INT64, STRING = 11, 1, 7, 8
 """Of onnx.TensorProto."""
 _VERSIONS = {"Where": 9, "GreaterOrEqual": 12, "Add": 14, "Sub": 14, "Mul": 14, "Div": 14}
 _VERSION = 13
@@ -37,6 +37,14 @@ class Nodes:
         kind = {"d": DOUBLE, "f": FLOAT}.get(array.dtype.char, INT64)
         name = str(self._scope.get_unique_variable_name("constant"))
         self._container.add_initializer(name, kind, list(array.shape), array.ravel().tolist())
+        return name
+
+    def names(self, classes: Array) -> str:
+        """The classes of a classifier as its label gives them: text, or whole numbers."""
+        if classes.dtype.kind in "iub":
+            return self.constant(classes.astype(np.int64))
+        name = str(self._scope.get_unique_variable_name("classes"))
+        self._container.add_initializer(name, STRING, [len(classes)], [str(c).encode() for c in classes])
         return name
 
 

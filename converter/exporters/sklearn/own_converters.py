@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import UnsupportedError
-from converter.exporters.sklearn import estimators, target_encoder
+from converter.exporters.sklearn import estimators, linear_members, target_encoder
 from converter.exporters.sklearn.nodes import DOUBLE, INT64, Nodes, numbers_of
 from converter.exporters.sklearn.precision import Precision
 from converter.exporters.sklearn.quantiles import convert_quantiles
@@ -30,6 +30,7 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
     """The converters for a precision, by class."""
     from sklearn import feature_selection
     from sklearn.impute import SimpleImputer
+    from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
     from sklearn.preprocessing import (
         Binarizer,
         KBinsDiscretizer,
@@ -46,6 +47,8 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
         KBinsDiscretizer: _convert_bins,
         Normalizer: _convert_normalizer,
         OneHotEncoder: _convert_one_hot,
+        OneVsOneClassifier: linear_members.convert_one_vs_one,
+        OneVsRestClassifier: linear_members.convert_one_vs_rest,
         QuantileTransformer: convert_quantiles,
         TargetEncoder: target_encoder.convert,
     }

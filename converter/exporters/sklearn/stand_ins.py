@@ -22,10 +22,7 @@ _SELECTIONS = ("RFE", "RFECV", "SelectFromModel", "SequentialFeatureSelector")
 def put_in(estimator: Any) -> None:
     """Puts in what stands for this estimator, and for the steps that it holds."""
     kind = estimators.kind_of(estimator) if estimators.is_fitted(estimator) else ""
-    if kind == "OneVsRestClassifier":
-        for one in estimator.estimators_:
-            _one_margin(one)
-    elif kind == "LinearDiscriminantAnalysis" and len(estimator.classes_) == 2:
+    if kind == "LinearDiscriminantAnalysis" and len(estimator.classes_) == 2:
         _logistic(estimator)
     elif kind == "AdaBoostClassifier" and estimator.classes_.dtype == bool:
         estimator.classes_ = estimator.classes_.astype(np.int64)  # as its label output gives them
@@ -50,17 +47,6 @@ def _transforming(holder: Any) -> Iterator[Any]:
 def _become(estimator: Any, other: Any, **fitted: Any) -> None:
     estimator.__class__ = type(other)
     estimator.__dict__ = {**vars(other), **fitted}
-
-
-def _one_margin(estimator: Any) -> None:
-    """A LinearSVC as the SGDClassifier with its margins: skl2onnx would take both columns of the former for scores."""
-    if estimators.kind_of(estimator) != "LinearSVC":
-        return
-    from sklearn.linear_model import SGDClassifier
-
-    fitted = {name: getattr(estimator, name) for name in ("coef_", "intercept_", "classes_", "n_features_in_")}
-    fitted["intercept_"] = np.atleast_1d(fitted["intercept_"])  # without an intercept LinearSVC keeps a number
-    _become(estimator, SGDClassifier(loss="hinge"), **fitted)
 
 
 def _logistic(estimator: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import UnsupportedError
-from converter.exporters.sklearn import estimators, precision, stand_ins, targets
+from converter.exporters.sklearn import estimators, linear_members, precision, stand_ins, targets
 from converter.exporters.sklearn.precision import Precision
 from converter.trees import boosters
 from converter.trees.exact_trees import EXACT, Marks
@@ -188,6 +188,8 @@ def _of_members(kind: str, estimator: Any) -> str:
     """
     members = list(estimator.estimators_)
     last = {estimators.kind_of(estimators.last_step(m)) for m in members}
+    if linear_members.are_linear(estimator):
+        return ""
     if any(hasattr(m, "steps") for m in members) and not all(hasattr(m, "predict_proba") for m in members):
         return (
             f"its members are pipelines that give margins alone, which ONNX loses; let the steps stand before it: "
@@ -243,6 +245,10 @@ def options(model: Any) -> dict[int, dict[str, Any]]:
             by_estimator[id(estimator)] = {
                 "raw_scores": True
             }  # it would divide margins by their sum, as if probabilities
+        elif kind == "VotingClassifier" and estimator.voting == "hard":
+            # The highest margin is the member's vote; its probabilities may have rounded to 1 for several classes.
+            members = [m for m in estimator.estimators_ if estimators.kind_of(m) == "OneVsRestClassifier"]
+            by_estimator.update({id(m): {"raw_scores": True} for m in members if linear_members.are_linear(m)})
         elif kind in ("TfidfVectorizer", "CountVectorizer"):
             # Any other locale may not exist on the device, and the model would not load.
             by_estimator[id(estimator)] = {"locale": "C"}

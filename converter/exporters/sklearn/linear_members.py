@@ -1,0 +1,146 @@
+"""OneVsRestClassifier and OneVsOneClassifier of linear members: the class by their margins, as scikit-learn decides.
+
+skl2onnx decides by the members' probabilities, in float32: where they round to 0 and 1, the margins still differ.
+Everything behind the features is computed in float64, as scikit-learn does it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from converter.exporters.sklearn import estimators
+from converter.exporters.sklearn.nodes import DOUBLE, Nodes
+
+_LINEAR = frozenset({
+    "LinearDiscriminantAnalysis", "LinearSVC", "LogisticRegression", "LogisticRegressionCV",
+    "PassiveAggressiveClassifier", "Perceptron", "RidgeClassifier", "RidgeClassifierCV", "SGDClassifier",
+})  # fmt: skip
+
+
+def are_linear(classifier: Any) -> bool:
+    """Whether each member, with or without steps before it, gives one linear margin of the features."""
+    return all(_is_linear(m) for m in classifier.estimators_)
+
+
+def _is_linear(member: Any) -> bool:
+    last = estimators.last_step(member)
+    plain = (
+        estimators.kind_of(last) in _LINEAR
+        and isinstance(last.coef_, np.ndarray)
+        and last.coef_.size == last.n_features_in_
+    )
+    # What comes in and goes out of a step must be one table: no choice of columns.
+    return plain and not any(hasattr(e, "transformers_") or hasattr(e, "transformer_list") for e in _steps(member))
+
+
+def _steps(member: Any) -> list[Any]:
+    """The steps before the last one."""
+    return [s for _, s in member.steps[:-1] if s not in (None, "passthrough")] if hasattr(member, "steps") else []
+
+
+def convert_one_vs_rest(scope: Any, operator: Any, container: Any) -> None:
+    """The converter of OneVsRestClassifier, by skl2onnx's convention; others than linear members go skl2onnx's way."""
+    from skl2onnx.operator_converters.one_vs_rest_classifier import convert_one_vs_rest_classifier
+
+    classifier = operator.raw_operator
+    if classifier.multilabel_ or not are_linear(classifier):
+        convert_one_vs_rest_classifier(scope, operator, container)
+        return
+    graph = Nodes(scope, container)
+    margins = both = _margins(scope, operator, container, graph)
+    if len(classifier.estimators_) == 1:  # of two classes: the margin of the second
+        both = graph.node("Concat", [graph.node("Neg", margins), margins], axis=1)
+    raw = container.get_options(classifier, {"raw_scores": False})["raw_scores"]
+    _answer(graph, operator, both, both if raw else _probabilities(graph, margins, classifier))
+
+
+def convert_one_vs_one(scope: Any, operator: Any, container: Any) -> None:
+    """The converter of OneVsOneClassifier, likewise.
+
+    A class has the votes of its pairs, and between those of as many its margins, which add less than half a vote:
+    s / (3 (|s| + 1)), s their sum, as `decision_function` has it.
+    """
+    from skl2onnx.operator_converters.one_vs_one_classifier import convert_one_vs_one_classifier
+
+    classifier = operator.raw_operator
+    if not are_linear(classifier):
+        convert_one_vs_one_classifier(scope, operator, container)
+        return
+    graph = Nodes(scope, container)
+    margins = _margins(scope, operator, container, graph)
+    count = len(classifier.classes_)
+    first, second = np.triu_indices(count, 1)
+    of_first, of_second = np.eye(count)[first], np.eye(count)[second]  # [pairs, classes]
+    wins = graph.node("Cast", graph.node("Greater", [margins, graph.constant(np.array(0.0))]), to=DOUBLE)
+    # Each first of a pair has its vote, which a win of the second takes away and gives to that one.
+    moved = graph.node("MatMul", [wins, graph.constant(of_second - of_first)])
+    votes = graph.node("Add", [moved, graph.constant(of_first.sum(axis=0, keepdims=True))])
+    sums = graph.node("MatMul", [margins, graph.constant(of_second - of_first)])
+    size = graph.node("Add", [graph.node("Abs", sums), graph.constant(np.array(1.0))])
+    part = graph.node("Div", [sums, graph.node("Mul", [size, graph.constant(np.array(3.0))])])
+    scores = graph.node("Add", [votes, part])
+    _answer(graph, operator, scores, scores)
+
+
+def _answer(graph: Nodes, operator: Any, decision: str, scores: str) -> None:
+    """Both outputs: the first class of the highest decision, and the scores. Two arrays [rows, classes]."""
+    from skl2onnx.common.data_types import guess_proto_type
+
+    place = graph.node("ArgMax", decision, axis=1, keepdims=0)
+    known = graph.names(operator.raw_operator.classes_)
+    graph.node("Gather", [known, place], operator.outputs[0].full_name, axis=0)
+    graph.node("Cast", scores, operator.outputs[1].full_name, to=guess_proto_type(operator.outputs[1].type))
+
+
+def _margins(scope: Any, operator: Any, container: Any, graph: Nodes) -> str:
+    """The name of [rows, members], float64."""
+    from skl2onnx.operator_converters.common import concatenate_variables
+
+    members = operator.raw_operator.estimators_
+    last = [estimators.last_step(m) for m in members]
+    weights = np.concatenate([np.reshape(e.coef_, (1, -1)) for e in last]).T.astype(np.float64)
+    offsets = np.array([np.ravel(e.intercept_)[0] for e in last], dtype=np.float64).reshape(1, -1)
+    if not any(_steps(m) for m in members):
+        values = concatenate_variables(scope, operator.inputs, container)
+        product = graph.node("MatMul", [graph.node("Cast", values, to=DOUBLE), graph.constant(weights)])
+    else:
+        own = [graph.node("Cast", _before(scope, operator, m), to=DOUBLE) for m in members]
+        columns = [
+            graph.node("MatMul", [v, graph.constant(np.reshape(e.coef_, (-1, 1)).astype(np.float64))])
+            for v, e in zip(own, last, strict=True)
+        ]
+        product = graph.node("Concat", columns, axis=1)
+    return graph.node("Add", [product, graph.constant(offsets)])
+
+
+def _before(scope: Any, operator: Any, member: Any) -> str:
+    """The name of what a member's steps make of the features."""
+    from skl2onnx import get_model_alias
+
+    inputs = operator.inputs
+    for step in _steps(member):
+        local = scope.declare_local_operator(get_model_alias(type(step)), step)
+        local.inputs = inputs
+        made = scope.declare_local_variable("member", operator.inputs[0].type.__class__())
+        local.outputs.append(made)
+        inputs = [made]
+    return str(inputs[0].full_name)
+
+
+def _probabilities(graph: Nodes, margins: str, classifier: Any) -> str:
+    """The name of [rows, classes]: each member's probability, divided by their sum where it is not 0."""
+    one = graph.constant(np.array(1.0))
+    if getattr(estimators.last_step(classifier.estimators_[0]), "loss", "") == "modified_huber":
+        bounded = graph.node("Clip", [margins, graph.constant(np.array(-1.0)), graph.constant(np.array(1.0))])
+        half = graph.node("Mul", [bounded, graph.constant(np.array(0.5))])
+        each = graph.node("Add", [half, graph.constant(np.array(0.5))])
+    else:
+        # ONNX Runtime's own Sigmoid is 0 long before float64 is: all members may say so, and 0 / 0 is no answer.
+        each = graph.node("Div", [one, graph.node("Add", [one, graph.node("Exp", graph.node("Neg", margins))])])
+    if len(classifier.estimators_) == 1:
+        return graph.node("Concat", [graph.node("Sub", [one, each]), each], axis=1)
+    total = graph.node("ReduceSum", [each, graph.constant(np.array([1]))], keepdims=1)
+    is_zero = graph.node("Equal", [total, graph.constant(np.array(0.0))])
+    return graph.node("Div", [each, graph.node("Where", [is_zero, one, total])])

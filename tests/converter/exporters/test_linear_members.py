@@ -1,0 +1,104 @@
+"""One classifier of linear ones, by class or by pairs: the file against the model, on rows held back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_iris, load_wine
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import VotingClassifier
+from sklearn.linear_model import LogisticRegression, Perceptron, RidgeClassifier, SGDClassifier
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+from support.tables import run, table
+
+import converter
+
+MEMBERS = [
+    LogisticRegression(max_iter=5000), LinearDiscriminantAnalysis(), LinearSVC(), LinearSVC(fit_intercept=False),
+    Perceptron(), RidgeClassifier(), SGDClassifier(loss="log_loss", random_state=0),
+    SGDClassifier(loss="modified_huber", random_state=0), make_pipeline(StandardScaler(), LogisticRegression()),
+    make_pipeline(StandardScaler(), LinearSVC()),
+]  # fmt: skip
+NAMES = [
+    "logistic", "discriminant", "machines", "machines without offset", "perceptrons", "ridge", "log_loss",
+    "modified_huber", "pipelines", "pipelines of margins",
+]  # fmt: skip
+FAR = np.float32([0.01, 1.0, -30.0, 300.0])
+
+
+def answers(model: Any, rows: np.ndarray, folder: Path) -> dict[str, np.ndarray]:
+    """What the file says of rows, of which it has seen the first twenty."""
+    path = converter.convert(model, sample=rows[:20]).save(folder / "m.onnx")
+    return run(path, table(path, pd.DataFrame(rows)))
+
+
+def rows_far_and_near(rows: np.ndarray) -> np.ndarray:
+    """The rows, and the same far away, where probabilities round to 0 and 1; float32 [4 x rows, features]."""
+    near = rows.astype(np.float32)
+    return np.concatenate([(near * far).astype(np.float32) for far in FAR])
+
+
+@pytest.mark.parametrize("kind", [OneVsRestClassifier, OneVsOneClassifier])
+@pytest.mark.parametrize("member", MEMBERS, ids=NAMES)
+@pytest.mark.parametrize("load", [load_iris, load_wine], ids=["iris", "wine"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_linear_members_decide_by_their_margins(kind: Any, member: Any, load: Any, tmp_path: Path) -> None:
+    rows, numbers = load(return_X_y=True)
+    model = kind(member).fit(rows[::2], np.array(["one", "two", "three"])[numbers][::2])
+    held = rows_far_and_near(rows[1::2])
+
+    got = answers(model, held, tmp_path)
+
+    assert got["label"].tolist() == model.predict(held).tolist()
+    expected = getattr(model, "predict_proba", model.decision_function)(held)
+    np.testing.assert_allclose(got["scores"], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [OneVsRestClassifier, OneVsOneClassifier])
+@pytest.mark.parametrize("classes", [[False, True], [3, 7], ["no", "yes"]], ids=["bool", "numbers", "texts"])
+@pytest.mark.parametrize("member", [LogisticRegression(max_iter=5000), LinearSVC()], ids=["logistic", "machines"])
+def test_of_two_classes_the_margin_of_the_second_decides(
+    kind: Any, classes: list[Any], member: Any, tmp_path: Path
+) -> None:
+    rows, numbers = load_iris(return_X_y=True)
+    model = kind(member).fit(rows, np.array(classes)[(numbers > 1).astype(int)])
+    held = rows_far_and_near(rows)
+
+    got = answers(model, held, tmp_path)["label"].tolist()
+
+    assert [str(v) for v in got] == [str(int(v) if isinstance(v, np.bool_) else v) for v in model.predict(held)]
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda model: VotingClassifier([("a", model), ("b", GaussianNB())], voting="soft"),
+        lambda model: VotingClassifier([("a", model), ("b", LinearSVC()), ("c", GaussianNB())]),
+        lambda model: make_pipeline(StandardScaler(), model),
+    ],
+    ids=["mean of two", "votes of three", "behind a step"],
+)
+def test_it_may_stand_inside_of_another(around: Any, tmp_path: Path) -> None:
+    rows, numbers = load_iris(return_X_y=True)
+    model = around(OneVsRestClassifier(LogisticRegression(max_iter=5000))).fit(rows[::2], numbers[::2])
+    held = rows_far_and_near(rows[1::2])
+
+    assert answers(model, held, tmp_path)["label"].tolist() == model.predict(held).tolist()
+
+
+def test_calibration_takes_its_margins(tmp_path: Path) -> None:
+    rows, numbers = load_iris(return_X_y=True)
+    model = CalibratedClassifierCV(OneVsRestClassifier(LogisticRegression(max_iter=5000)), cv=3)
+    model.fit(rows[::2], numbers[::2])
+    held = rows[1::2].astype(np.float32)
+
+    np.testing.assert_allclose(answers(model, held, tmp_path)["scores"], model.predict_proba(held), atol=1e-5)
