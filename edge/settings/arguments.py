@@ -211,7 +211,7 @@ def _add(add: Callable[..., argparse.Action], option: Option) -> argparse.Action
 
 def _line(option: Option) -> str:
     text, default = option.flag.help, option.default
-    return f"{text} [{default}]" if default and default not in (UNSET, msgspec.NODEFAULT) else text
+    return f"{text} [{option.flag.shown(default)}]" if default and default not in (UNSET, msgspec.NODEFAULT) else text
 
 
 def shown(option: Option) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import re
 from importlib.metadata import distribution
+from pathlib import Path
 
 import pytest
 
 from edge.cli import run as edge_run
 from edge.cli.starting import PLACES
-from edge.settings import help_text
+from edge.settings import arguments, help_text
+from edge.settings.options import UNSET
 
 SCRIPTS = sorted(entry.name for entry in distribution("edge-run").entry_points if entry.group == "console_scripts")
 WIDE = 100_000
@@ -59,6 +61,22 @@ def test_no_help_is_wider_than_the_terminal_nor_breaks_a_word(name, monkeypatch,
             over = [line for line in text.splitlines() if len(line) > columns and (columns > 40 or " " in line.strip())]
             assert over == [], f"{' '.join(argv)} at {columns} columns"
             assert words(text) == words(wide), f"{' '.join(argv)} at {columns} columns"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_default_is_shown_as_it_would_be_typed(name, monkeypatch, capsys):
+    """Read as what is typed it gives the default."""
+    found = []
+    usual = arguments._line  # noqa: SLF001
+    with monkeypatch.context() as whole:
+        whole.setattr(arguments, "_line", lambda option: [found.append(option), usual(option)][1])
+        with pytest.MonkeyPatch.context() as each:
+            every_help(name, each, capsys)
+    said = [o for o in found if not o.switch and not o.flag.many and isinstance(o.default, int | float | str | Path)]
+    assert said
+    for option in said:
+        if option.default and option.default != UNSET:
+            assert option.flag.parse(option.flag.shown(option.default)) == option.default, option.name
 
 
 def test_every_help_there_is_is_looked_at(monkeypatch, capsys):
