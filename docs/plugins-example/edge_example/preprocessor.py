@@ -35,4 +35,4 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Percent:
     return Percent(specs[0])
 
 
-PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create)
+PREPROCESSOR = PreprocessorInfo(edge_api=1, create=create, takes=("rows",))
