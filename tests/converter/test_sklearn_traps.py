@@ -235,3 +235,20 @@ def test_a_stranger_s_class_of_a_known_name_is_refused_by_its_own(package: str) 
 
     with pytest.raises(UnsupportedError, match=f"{package}'s OneHotEncoder has no counterpart.*of scikit-learn"):
         converter.convert(model, sample=rows)
+
+
+@pytest.mark.parametrize(("package", "network"), [("skorch", "net.module_"), ("pytorch_tabnet", "model.network")])
+@pytest.mark.parametrize("before", [[], [StandardScaler()]], ids=["alone", "in a pipeline"])
+def test_a_network_that_looks_like_an_estimator_is_refused_with_where_it_is(
+    package: str, network: str, before: list[Any]
+) -> None:
+    class Net(Ridge):
+        pass
+
+    Net.__module__ = f"{package}.models"
+    rows = np.linspace(0, 1, 40).reshape(20, 2)
+    steps = [*before, Net()]
+    model = (make_pipeline(*steps) if before else steps[0]).fit(rows, rows[:, 0])
+
+    with pytest.raises(UnsupportedError, match=f"{package}'s Net has no counterpart.*the PyTorch network.*{network}"):
+        converter.convert(model, sample=rows)

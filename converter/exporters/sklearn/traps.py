@@ -48,8 +48,10 @@ _ENCODERS = "OneHotEncoder, OrdinalEncoder or TargetEncoder of scikit-learn, in 
 _STRANGERS = {
     "category_encoders": f"use {_ENCODERS}",
     "feature_engine": f"use {_ENCODERS}, its SimpleImputer, or do that step before the model",
+    "skorch": "convert the PyTorch network that it holds (net.module_), and do steps before it before the model",
+    "pytorch_tabnet": "convert the PyTorch network that it holds (model.network), whose scores are logits",
 }
-"""Packages whose classes have the names of scikit-learn's and are none of them, and what to take instead."""
+"""Packages whose classes look like scikit-learn's and are none of them, and what to take instead."""
 
 _TO_INFREQUENT = ("infrequent_if_exist", "warn")
 

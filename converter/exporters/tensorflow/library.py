@@ -130,7 +130,7 @@ def _convert(loaded: Callable[[str, int | None], Any], batch: int | None) -> byt
 
 
 def signature_of(loaded: Any) -> tuple[str, Any]:
-    """The signature of a SavedModel that serves, by name. Raises UnsupportedError where there is none."""
+    """The signature of a SavedModel that serves, by name. Raises UnsupportedError for none or several."""
     signatures = dict(loaded.signatures)
     if not signatures:
         raise UnsupportedError(
@@ -138,6 +138,12 @@ def signature_of(loaded: Any) -> tuple[str, Any]:
             "or use model.export(folder) in Keras"
         )
     name = next((n for n in PREFERRED if n in signatures), sorted(signatures)[0])
+    if name not in PREFERRED and len(signatures) > 1:
+        raise UnsupportedError(
+            f"a SavedModel with several signatures ({', '.join(sorted(signatures))}), none of which is called "
+            f"{PREFERRED[0]}; save it again with the one you mean: m = tf.saved_model.load(FOLDER); "
+            f"tf.saved_model.save(m, OTHER, signatures=m.signatures[{name!r}])"
+        )
     return name, signatures[name]
 
 

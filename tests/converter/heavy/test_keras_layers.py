@@ -199,6 +199,32 @@ def test_a_saved_model_without_a_signature_is_refused_with_the_way_out(keras: An
         converter.convert(tmp_path / "saved")
 
 
+def test_of_several_signatures_the_one_that_is_saved_alone_is_converted(keras: Any, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    class Two(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32)])
+        def double(self, x: Any) -> Any:
+            return x * 2.0
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32)])
+        def negative(self, x: Any) -> Any:
+            return -x
+
+    two = Two()
+    tf.saved_model.save(two, str(tmp_path / "two"), signatures={"double": two.double, "negative": two.negative})
+    rows = np.float32([[1.0, 2.0, 3.0], [4.0, 5.0, -6.0]])
+
+    with pytest.raises(UnsupportedError, match=r"several signatures \(double, negative\).*signatures=m.signatures\["):
+        converter.convert(tmp_path / "two", sample=rows)
+
+    m = tf.saved_model.load(str(tmp_path / "two"))
+    tf.saved_model.save(m, str(tmp_path / "one"), signatures=m.signatures["negative"])
+    loaded = edge.load(converter.convert(tmp_path / "one", sample=rows).save(tmp_path / "m.onnx"))
+    answer = next(iter(loaded.infer({loaded.manifest.inputs[0].name: rows}).values()))
+    np.testing.assert_array_equal(answer, -rows)
+
+
 def test_a_saved_model_that_reads_files_is_opened_for_whoever_trusts_it(keras: Any, tmp_path: Path) -> None:
     import tensorflow as tf
 
