@@ -350,6 +350,11 @@ def _without(reason: str) -> str:
     for domain, way in _FOREIGN.items():
         if re.search(rf"\b{re.escape(domain)}(:|\.\w)", reason):
             return way
+    if "Could not find an implementation" in reason:  # it knows the operator, but not for these numbers
+        return (
+            "if its numbers are float64 or half, save the model in float32 (model.float() in PyTorch); else export the "
+            "model with another opset or exporter (torch.onnx.export: dynamo=True), or without that operator"
+        )
     return "export the model with another opset or exporter (torch.onnx.export: dynamo=True), or without that operator"
 
 

@@ -239,3 +239,19 @@ def test_an_operator_that_the_engine_has_not_is_named_with_whose_it_is(file, dom
         load(file, EngineOptions())
     assert operator in str(told.value)
     assert way in str(told.value)
+
+
+def test_an_operator_that_is_not_there_for_float64_is_said_with_the_way_out(tmp_path: Path) -> None:
+    helper, double = onnx.helper, onnx.TensorProto.DOUBLE
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", double, [1, 1, 4, 4])],
+        [helper.make_tensor_value_info("y", double, None)],
+        [onnx.numpy_helper.from_array(np.ones((1, 1, 2, 2)), "w")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "m.onnx")
+
+    with pytest.raises(ModelError, match=r"Conv.*save the model in float32"):
+        edge.load(tmp_path / "m.onnx")
