@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,13 @@ from support.stores import STORES, Server
 
 # jsonschema would compile 38 grammars of IRIs, a format that no schema of ours has: six seconds in each test process.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+# A shell that has begun the tests in the background, or `nohup`, ignores these for all that the tests start, too. What
+# has a handler here has none there.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 # A busy machine is no failure: what takes long is seen by the suite's own time limit. In CI the library's profile for
 # CI says the same.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,12 @@ def write(path: Path, data: bytes) -> None:
 def replacing(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
     """A file to write that takes the place of `path` at the end: synced, renamed, and the folder synced.
 
-    It was never readable by more than `mode` says; None leaves the rights to the umask. Raises OSError; then, and
-    after any error of the caller's, the old file is as it was.
+    It was never readable by more than `mode` says; None leaves the rights to the umask. Raises OSError, also where
+    `path` is a device or a pipe, which root would take from all others; then, and after any error of the caller's, the
+    old file is as it was.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is a folder or a device, and no file that could be replaced", str(path))
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.unlink(missing_ok=True)
     try:

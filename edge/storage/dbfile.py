@@ -73,8 +73,10 @@ class DamagedError(UnavailableError):
 
 def connect(path: Path, *, check: bool) -> sqlite3.Connection:
     """Opens or creates the file; `check` reads all of it. Raises DamagedError, SpoolError, UnavailableError."""
-    if path.is_dir():
-        raise SpoolError(f"{path}: a folder, where the spool's file belongs; move it, or pass another --state-dir")
+    if path.exists() and not path.is_file():  # a link to /dev/null, too, whose rights would be those of a spool
+        raise SpoolError(
+            f"{path}: a folder or a device, where the spool's file belongs; move it, or pass another --state-dir"
+        )
     _check_header(path)
     with named(path, opening=True):
         _make_private(path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -66,8 +68,22 @@ def test_a_state_folder_that_is_a_file_is_a_spool_error(tmp_path, make):
 
 def test_a_folder_in_the_place_of_the_file_is_a_spool_error(path, make):
     path.mkdir(parents=True)
-    with pytest.raises(SpoolError, match="a folder, where the spool's file belongs"):
+    with pytest.raises(SpoolError, match="a folder or a device, where the spool's file belongs"):
         make().open()
+
+
+def test_a_link_to_a_device_in_the_place_of_the_file_is_a_spool_error_and_the_device_keeps_its_rights(path, make):
+    device = path.with_name("device")
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(device))
+        device.chmod(0o666)
+        path.symlink_to(device)
+
+        with pytest.raises(SpoolError, match="a folder or a device, where the spool's file belongs"):
+            make().open()
+
+    assert stat.S_IMODE(device.stat().st_mode) == 0o666
 
 
 def test_what_waited_at_open_counts_as_replayed_and_what_came_since_does_not(make, numbered):

@@ -40,9 +40,9 @@ def test_install_writes_says_what_it_wrote_and_starts(machine):
 
 
 def test_a_second_install_replaces_the_first(machine):
-    machine.install("--source", "camera:0")
+    machine.install("--source", "mqtt:line/1")
     machine.install("--top-k", "1")
-    assert "camera" not in (machine.root / "etc/edge-run/flowers/edge-run.toml").read_text()
+    assert "line/1" not in (machine.root / "etc/edge-run/flowers/edge-run.toml").read_text()
     assert not [name for name in machine.files() if "service.d" in name]
 
 

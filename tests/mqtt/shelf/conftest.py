@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from support.shelving import Run, Shared
@@ -22,7 +22,7 @@ def session() -> Shared:
 
 
 @pytest.fixture
-def life(clock, tmp_path) -> Callable[..., Run]:
+def life(clock, tmp_path) -> Iterator[Callable[..., Run]]:
     """A run in this session; without `clean` the one before of this name has been killed."""
     before: dict[str, Run] = {}
 
@@ -41,4 +41,6 @@ def life(clock, tmp_path) -> Callable[..., Run]:
         before[name] = Run(session, clock, spool, topic or name, retry_s, shares=shares)
         return before[name]
 
-    return made
+    yield made
+    for run in before.values():
+        run.spool.close()
