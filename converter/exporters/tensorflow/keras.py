@@ -168,9 +168,7 @@ def _classes(config: Any) -> Iterator[str]:
 
 
 def _is_augmentation(layer: Any) -> bool:
-    """True for a layer that changes pictures in training only, and needs random numbers that no file has."""
-    kind = type(layer).__name__
-    return kind.startswith("Random") and kind != "RandomCrop"
+    return layers.augments(type(layer).__name__)
 
 
 def _without_augmentation(model: Any, plan: Plan) -> Any:

@@ -21,6 +21,11 @@ def walk(model: Any) -> Iterator[Any]:
             yield layer
 
 
+def augments(kind: str) -> bool:
+    """Whether layers of this class change pictures in training only, and need random numbers that no file has."""
+    return kind.startswith("Random") and kind != "RandomCrop"
+
+
 def parts(config: Any) -> Iterator[dict[str, Any]]:
     """Every part of a configuration that names a class."""
     stack = [config]
@@ -63,17 +68,17 @@ def _behind(model: Any, layer: Any) -> str:
 
 def _refuse_training(model: Any, source: Source) -> None:
     for part in parts(model.get_config()):
-        if not _is_told_to_train(part):
+        if augments(part["class_name"]) or not _is_told_to_train(part):  # Keras itself says it of those
             continue
         inside = sorted({one["class_name"] for one in parts(part)})
         name = f"{part.get('name') or part.get('config', {}).get('name')} ({part['class_name']})"
         chance = [kind for kind in inside if any(word in kind for word in _BY_CHANCE)]
         if chance:
-            cause = f"{chance[0]} is on at prediction too, by random numbers that a file has not"
+            cause = f"{chance[0]} is on wherever the model is called, by random numbers that a file has not"
         elif "BatchNormalization" in inside:
             cause = (
-                "BatchNormalization takes mean and variance from the rows that come together, and a device has one row "
-                "at a time"
+                "BatchNormalization takes mean and variance from the rows that come together wherever the model is "
+                "called, and a device has one row at a time"
             )
         else:
             continue
