@@ -41,6 +41,8 @@ class Fault:
     begin: Callable[[], None]
     end: Callable[[], None]
     last: tuple[float, float] = (0.2, 2.0)
+    restarts: bool = False
+    """It begins edge-run anew, and gives it no standard input."""
 
 
 def faults_of(ground: Ground) -> list[Fault]:
@@ -66,17 +68,17 @@ def faults_of(ground: Ground) -> list[Fault]:
         *([refused] if broker.five else ()),
         *(Fault("size limit lowered", "broker", one.limit, one.unlimit) for one in limits),
         *([stopped, killed] if broker.keeps else ()),
-        Fault("edge-run killed (SIGKILL)", "edge", restart(ground.service.kill), nothing, at_once),
-        Fault("edge-run stopped (SIGTERM)", "edge", restart(ground.service.stop), nothing, at_once),
+        Fault("edge-run killed (SIGKILL)", "edge", restart(ground.service.kill), nothing, at_once, True),
+        Fault("edge-run stopped (SIGTERM)", "edge", restart(ground.service.stop), nothing, at_once, True),
         Fault("broker frozen (SIGSTOP)", "broker", broker.freeze, broker.thaw, half_open),
         Fault("connection cut", "link", link.cut, nothing, at_once),
         Fault("connection half open", "link", link.hold, link.release, half_open),
         Fault("connection refused", "link", link.refuse, link.accept),
         Fault("another client of the same id", "link", ground.intrude, ground.expel, at_once),
-        Fault("spool locked at the start", "edge", ground.lock_state, ground.unlock_state, half_open),
+        Fault("spool locked at the start", "edge", ground.lock_state, ground.unlock_state, half_open, True),
         Fault("disk full", "disk", disk.fill, disk.free),
         Fault("disk read-only", "disk", disk.make_read_only, disk.make_writable),
-        Fault("disk read-only at the start", "disk", ground.start_read_only, disk.make_writable, half_open),
+        Fault("disk read-only at the start", "disk", ground.start_read_only, disk.make_writable, half_open, True),
     ]
 
 

@@ -105,7 +105,7 @@ class FedCampaign:
         self._live()
 
     def _make_trouble(self) -> None:
-        kinds = [f for f in faults_of(self._ground) if f.group != "edge"]
+        kinds = [f for f in faults_of(self._ground) if not f.restarts]
         kill = Fault("edge-run killed (SIGKILL)", "edge", self._die, lambda: None, (0.0, 0.3))
         bag: list[Fault] = []
         while self.account.faults.total() < self._wanted or time.monotonic() - self._started < self._seconds:
