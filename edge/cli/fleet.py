@@ -23,7 +23,6 @@ from edge.cli.fleet_arguments import (
     only_model,
     open_repository,
     parts,
-    percent,
     released,
     say,
     word,
@@ -90,13 +89,13 @@ class ServeArguments(Struct, frozen=True, kw_only=True):
 class WaitArguments(BrokerArguments, frozen=True, kw_only=True):
     version: Annotated[str, Flag("the version", word, "V")]
     name: Annotated[str | None, Flag("the model [all]", word, "NAME")] = None
-    share: Annotated[int, Flag("of the devices, as 95%", parts, "P%", shown=percent)] = WHOLE
+    share: Annotated[int, Flag("of the devices, as 95%", parts, "P%", shown="100%")] = WHOLE
     devices: Annotated[int, Flag("how many there are [those that are heard]", parsers.count, "N")] = 0
     timeout: Annotated[float, Flag("seconds to wait for it", parsers.seconds, "S")] = 600.0
     abort_share: Annotated[
         int,
         Flag("give up where such a share of the devices that took it, as 10%, has rolled it back", parts, "P%",
-             shown=percent),
+             shown="10%"),
     ] = 1000  # fmt: skip
     abort_number: Annotated[int, Flag("and at least so many of them; 0: never", parsers.count, "N")] = 3
     pause: Annotated[

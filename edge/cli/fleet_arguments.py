@@ -31,11 +31,6 @@ def parts(text: str) -> int:
     return round(parts)
 
 
-def percent(parts: int) -> str:
-    """As `parts` reads it."""
-    return f"{parts * 100 / WHOLE:g}%"
-
-
 def word(text: str) -> str:
     """What a model, a version or a channel may be called: it becomes part of a URL. Raises ValueError."""
     if not text or topic_part(text.replace(".", "-").replace("+", "-")) != text.replace(".", "-").replace("+", "-"):

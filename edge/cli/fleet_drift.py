@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from edge.cli.fleet_arguments import BrokerArguments, broker_of, parts, percent, say, word
+from edge.cli.fleet_arguments import BrokerArguments, broker_of, parts, say, word
 from edge.errors import UnavailableError
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
@@ -21,7 +21,7 @@ MANY = 1000
 class DriftArguments(BrokerArguments, frozen=True, kw_only=True):
     name: Annotated[str | None, Flag("the model [all]", word, "NAME")] = None
     alarm_share: Annotated[
-        int, Flag("it is an alarm where such a share of the devices drifts, as 5%", parts, "P%", shown=percent)
+        int, Flag("it is an alarm where such a share of the devices drifts, as 5%", parts, "P%", shown="5%")
     ] = 500  # fmt: skip
     alarm_number: Annotated[int, Flag("and at least so many of them", parsers.positive, "N")] = 3
     devices: Annotated[int, Flag("how many there are: fewer that are heard are an alarm, too", parsers.count, "N")] = 0

@@ -211,7 +211,8 @@ def _add(add: Callable[..., argparse.Action], option: Option) -> argparse.Action
 
 def _line(option: Option) -> str:
     text, default = option.flag.help, option.default
-    return f"{text} [{option.flag.shown(default)}]" if default and default not in (UNSET, msgspec.NODEFAULT) else text
+    shown = option.flag.shown or str(default)
+    return f"{text} [{shown}]" if default and default not in (UNSET, msgspec.NODEFAULT) else text
 
 
 def shown(option: Option) -> str:

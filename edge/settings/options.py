@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 import msgspec
 
@@ -33,8 +33,8 @@ class Flag(msgspec.Struct, frozen=True):
     stands without one (or with true, as a variable or key). `positional`: a word without a flag. `only_flag`: neither
     a variable nor a key. `plugins`: it names one of this group of entry points, and the help lists
     them where its text has three dots. `word`: a lone word among the flags is its value, too (`edge-run model.onnx`).
-    `of_process`: it holds for all runs of a process, and stands in no `[[run]]`. `shown` gives a value as it is typed:
-    the help shows the default so.
+    `of_process`: it holds for all runs of a process, and stands in no `[[run]]`. `shown`: the default as it is typed,
+    where `str` gives another text.
     """
 
     help: str
@@ -50,7 +50,7 @@ class Flag(msgspec.Struct, frozen=True):
     plugins: str = ""
     word: bool = False
     of_process: bool = False
-    shown: Callable[[Any], str] = str
+    shown: str = ""
 
 
 class Room(msgspec.Struct, frozen=True):
