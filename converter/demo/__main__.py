@@ -37,6 +37,8 @@ from edge.settings.options import Flag
 TOPIC = "edge/demo/digits/result"
 BINARIES = Path(sys.executable).parent
 WAIT_S = 60.0
+BEHIND_S = 5.0
+"""How long the last results may take to a subscriber when edge-run has ended."""
 SHOWN_MOST = 12
 LIBRARIES = {"sklearn": "scikit-learn", "skops": "skops", "skl2onnx": "skl2onnx"}
 
@@ -184,12 +186,12 @@ def _run(files: Files, folder: Path, broker: str, host: str, port: int) -> int:
             return edge_run.wait(WAIT_S)  # it has said why
         listen = [sys.executable, "-m", "converter.demo.subscriber", host, str(port), TOPIC]
         with _child(listen, stdout=subprocess.PIPE) as subscriber:
-            watchdog = threading.Timer(WAIT_S, subscriber.terminate)
-            watchdog.start()
+            over = threading.Event()
+            threading.Thread(target=_end_behind, args=(edge_run, subscriber, over), daemon=True).start()
             try:
                 received = _exchange(edge_run, subscriber, files)
             finally:
-                watchdog.cancel()
+                over.set()
                 subscriber.terminate()
         code = edge_run.wait(WAIT_S)
     return _summary(received, files) if code == 0 else code
@@ -237,6 +239,14 @@ def _listens(host: str, port: int, edge_run: subprocess.Popen[str]) -> bool:
         else:
             return True
     return False
+
+
+def _end_behind(edge_run: subprocess.Popen[str], subscriber: subprocess.Popen[str], over: threading.Event) -> None:
+    """Where edge-run's own broker has gone with it, the subscriber would go on trying to reach it."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        edge_run.wait(WAIT_S)
+    if not over.wait(BEHIND_S):
+        subscriber.terminate()
 
 
 def _exchange(
