@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support import onnxmodels
-from support.processes import Client, until
+from support.processes import until
 
 
 @pytest.fixture
@@ -31,17 +31,12 @@ def tables(tmp_path, broker):
     return made
 
 
-def _wait_for_online(heard: Client, *names: str) -> None:
-    wanted = {f"edge/pi/{name}/status" for name in names}
-    heard.wait_until(lambda: wanted <= {topic for topic, payload, _ in heard.messages if payload == b"online"})
-
-
 def test_a_paused_run_holds_up_no_other_and_takes_what_waited_after_a_kill(edge_run, broker, client, tables):
     """More inputs than a broker sends without an acknowledgement, to a run that takes none."""
     heard = client(broker.port, "edge/pi/#")
     file = tables("commands = true\nstats-interval = 1", slow="", quick="")
     process = edge_run("--config", file)
-    _wait_for_online(heard, "slow", "quick")
+    heard.wait_for_runs("slow", "quick")
     heard.publish("edge/pi/slow/set", {"command": "pause"})
     heard.wait_for("answer")
     for number in range(200):
@@ -70,7 +65,7 @@ def test_each_of_several_that_hear_one_topic_is_given_each_message_once(edge_run
     heard = client(broker.port, "edge/pi/#")
     narrow = 'source = "mqtt:sensor/1"'
     edge_run("--config", tables(one='source = "mqtt:sensor/+"', other=narrow, same=narrow))
-    _wait_for_online(heard, "one", "other", "same")
+    heard.wait_for_runs("one", "other", "same")
     for _ in range(5):
         heard.publish("sensor/1", [1, 2])
     heard.publish("sensor/2", [1, 2])
@@ -87,7 +82,7 @@ def test_a_run_may_take_what_another_one_publishes(edge_run, broker, client, tab
         "--config",
         tables(first="", second='source = "mqtt:edge/pi/first/result"\ninput-path = "$.predictions[*].score"'),
     )
-    _wait_for_online(heard, "first", "second")
+    heard.wait_for_runs("first", "second")
     heard.publish("edge/pi/first/input", [1, 2])
     found = heard.wait_for("result", 2)[1]
     assert (found["model"]["name"], found["source"]) == ("second", "mqtt:edge/pi/first/result")
@@ -100,14 +95,14 @@ def test_inputs_of_a_run_that_cannot_begin_wait_until_it_does(edge_run, broker, 
     onnxmodels.scores(broken, classes=2, features=2)
     whole = broken.read_bytes()
     process = edge_run("--config", file)
-    _wait_for_online(heard, "bad", "good")
+    heard.wait_for_runs("bad", "good")
     assert process.stop() == 0
 
     broken.write_bytes(b"no model")
     heard.forget()
     heard.publish("edge/pi/bad/input", [0, 2])  # while nobody is there
     process = edge_run("--config", file)
-    _wait_for_online(heard, "good")
+    heard.wait_for_runs("good")
     for number in range(1, 100):
         heard.publish("edge/pi/bad/input", [number, 2])
     heard.publish("edge/pi/good/input", [3, 4])
@@ -125,7 +120,7 @@ def test_what_waits_on_disk_is_taken_by_a_life_in_which_each_run_has_a_connectio
     heard = client(broker.port, "edge/pi/#")
     file = tables("commands = true", one="", other="")
     process = edge_run("--config", file)
-    _wait_for_online(heard, "one", "other")
+    heard.wait_for_runs("one", "other")
     heard.publish("edge/pi/one/set", {"command": "pause"})
     heard.wait_for("answer")
     for number in range(30):
@@ -138,7 +133,7 @@ def test_what_waits_on_disk_is_taken_by_a_life_in_which_each_run_has_a_connectio
 
     file.write_text(file.read_text().replace('"one"\nstate', '"each"\nstate'))
     process = edge_run("--config", file)
-    _wait_for_online(heard, "one", "other")
+    heard.wait_for_runs("one", "other")
     heard.publish("edge/pi/one/input", [30, 2])
     assert [one["seq"] for one in heard.wait_for("result", 31)] == list(range(1, 32))
     until(lambda: _rows(spool) == 0, "nothing waits any more")

@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 
 from support import onnxmodels
-from support.processes import Client
 
 
 def test_one_that_is_broken_stops_no_other(edge_run, broker, client, tmp_path):
@@ -53,16 +52,11 @@ def _tables(folder: Path, url: str, *names: str, rest: str = "") -> Path:
     return file
 
 
-def _wait_for_online(heard: Client, *names: str) -> None:
-    wanted = {f"edge/pi/{name}/status" for name in names}
-    heard.wait_until(lambda: wanted <= {topic for topic, payload, _ in heard.messages if payload == b"online"})
-
-
 def test_inputs_that_one_run_does_not_take_hold_up_no_other(edge_run, broker, client, tmp_path):
     """One is paused with more inputs than a broker sends without an acknowledgement."""
     heard = client(broker.port, "edge/pi/#")
     edge_run("--config", _tables(tmp_path, broker.url, "slow", "quick", rest="commands = true"))
-    _wait_for_online(heard, "slow", "quick")
+    heard.wait_for_runs("slow", "quick")
     heard.publish("edge/pi/slow/set", {"command": "pause"})
     heard.wait_for("answer")
     for number in range(200):
@@ -82,7 +76,7 @@ def test_inputs_of_a_run_that_has_ended_wait_until_it_begins_again(edge_run, bro
     file = _tables(tmp_path, broker.url, "bad", "good")
     heard = client(broker.port, "edge/pi/#")
     process = edge_run("--config", file)
-    _wait_for_online(heard, "bad", "good")
+    heard.wait_for_runs("bad", "good")
     assert process.stop() == 0
     (spool,) = (tmp_path / "state").glob("pi.bad.mqtt*.spool")
     kept = spool.rename(tmp_path / "kept")
@@ -90,7 +84,7 @@ def test_inputs_of_a_run_that_has_ended_wait_until_it_begins_again(edge_run, bro
     heard.forget()
 
     process = edge_run("--config", file)
-    _wait_for_online(heard, "good")
+    heard.wait_for_runs("good")
     heard.publish("edge/pi/bad/input", [1, 2])
     heard.publish("edge/pi/good/input", [3, 4])
     assert heard.wait_for("result")[0]["model"]["name"] == "good"
@@ -105,6 +99,6 @@ def test_inputs_of_a_run_that_has_ended_wait_until_it_begins_again(edge_run, bro
 def test_two_runs_may_hear_the_same_topic(edge_run, broker, client, tmp_path):
     heard = client(broker.port, "edge/pi/#")
     edge_run("--config", _tables(tmp_path, broker.url, "one", "other", rest='source = "mqtt:sensor/+"'))
-    _wait_for_online(heard, "one", "other")
+    heard.wait_for_runs("one", "other")
     heard.publish("sensor/1", [1, 2])
     assert {one["model"]["name"] for one in heard.wait_for("result", 2)} == {"one", "other"}

@@ -137,10 +137,10 @@ def test_of_a_message_that_is_too_large_only_its_size_is_kept_and_what_is_behind
     assert (client.received[1].response_topic, client.received[1].correlation) == reply
 
 
-def test_more_properties_than_anybody_asks_for_are_no_reply_of_a_message_that_is_too_large(fast_client):
+def passed(fast_client, sent):
+    """The one message that comes of what the peer sends."""
     client, peer = fast_client
-    many = ASKS + (b"\x26\0\1a" + b"\xff\xff" + b"x" * 65_535) * 8
-    sending = threading.Thread(target=peer.sendall, args=(packet(bytes(2 * LARGEST), many, 7),))
+    sending = threading.Thread(target=peer.sendall, args=(sent,))
     sending.start()
 
     def came():
@@ -150,6 +150,12 @@ def test_more_properties_than_anybody_asks_for_are_no_reply_of_a_message_that_is
     until(came, "it has passed")
     sending.join()
     (message,) = client.received
+    return message
+
+
+def test_more_properties_than_anybody_asks_for_are_no_reply_of_a_message_that_is_too_large(fast_client):
+    many = ASKS + (b"\x26\0\1a" + b"\xff\xff" + b"x" * 65_535) * 8
+    message = passed(fast_client, packet(bytes(2 * LARGEST), many, 7))
     whole = 2 * LARGEST + len(b"\0\1t\0\7") + len(length(len(many))) + len(many)
     assert (message.mid, message.unkept, message.response_topic) == (7, whole, None)
 
@@ -157,17 +163,7 @@ def test_more_properties_than_anybody_asks_for_are_no_reply_of_a_message_that_is
 def test_a_small_payload_behind_properties_that_make_the_message_too_large_is_told_by_the_size_of_the_whole(
     fast_client,
 ):
-    client, peer = fast_client
     many = (b"\x26\0\1a" + b"\xff\xff" + b"x" * 65_535) * 20
-    sending = threading.Thread(target=peer.sendall, args=(packet(b"{}", many, 7),))
-    sending.start()
-
-    def came():
-        client.read()
-        return client.received
-
-    until(came, "it has passed")
-    sending.join()
-    (message,) = client.received
+    message = passed(fast_client, packet(b"{}", many, 7))
     assert message.payload == b""
     assert message.unkept > len(many)

@@ -137,10 +137,8 @@ def test_a_day_that_came_later_is_added(trees, score, table, tmp_path):
     assert (tmp_path / "out/part-00000.parquet").stat().st_mtime_ns == first
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)], ids=["term", "int", "hup"]
-)
-def test_a_signal_ends_all_its_processes_and_the_run_goes_on(trees, score, table, tmp_path, number, code):
+def begun(trees, tmp_path):
+    """A run of 30 files by two processes, two of whose parts are there: its command, where it writes, and itself."""
     for i in range(30):
         trees.write(tmp_path / f"in/{i:02}.parquet", i * 20, 20)
     command = [trees.path, tmp_path / "in", "--columns", "id", "--batch", "1"]
@@ -150,6 +148,14 @@ def test_a_signal_ends_all_its_processes_and_the_run_goes_on(trees, score, table
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     until(lambda: len(list(parts.glob("part-*"))) >= 2 or process.poll() is not None, "two parts")
+    return command, out, process
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)], ids=["term", "int", "hup"]
+)
+def test_a_signal_ends_all_its_processes_and_the_run_goes_on(trees, score, table, tmp_path, number, code):
+    command, out, process = begun(trees, tmp_path)
     process.send_signal(number)  # the first process alone, as a service manager may
     _, wrong = process.communicate(timeout=PATIENCE_S)  # to the end of the pipe, which its helpers hold, too
     assert wrong == "edge-score: interrupted; --resume goes on with it\n"
@@ -160,16 +166,7 @@ def test_a_signal_ends_all_its_processes_and_the_run_goes_on(trees, score, table
 
 
 def test_a_run_that_is_killed_goes_on_without_losing_or_doubling_a_row(trees, score, table, tmp_path):
-    for i in range(30):
-        trees.write(tmp_path / f"in/{i:02}.parquet", i * 20, 20)
-    command = [trees.path, tmp_path / "in", "--columns", "id", "--batch", "1"]
-    out, parts = tmp_path / "out.parquet", tmp_path / "out.parquet.parts"
-    process = subprocess.Popen(
-        [BINARIES / "edge-score", *map(str, command), "-o", out, "--workers", "2"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    until(lambda: len(list(parts.glob("part-*"))) >= 2 or process.poll() is not None, "two parts")
+    command, out, process = begun(trees, tmp_path)
     process.send_signal(signal.SIGKILL)  # the first process alone: its helpers end by themselves
     process.communicate()
     code, _, wrong = score(*command, "-o", out, "--workers", "1", "--resume")
@@ -177,4 +174,4 @@ def test_a_run_that_is_killed_goes_on_without_losing_or_doubling_a_row(trees, sc
     assert score(*command, "-o", tmp_path / "at once.parquet", "--workers", "1")[0] == 0
     assert table(out) == table(tmp_path / "at once.parquet")
     assert [r["id"] for r in table(out)] == list(range(100, 700))
-    assert not parts.exists()
+    assert not out.with_name("out.parquet.parts").exists()

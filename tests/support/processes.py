@@ -200,6 +200,11 @@ class Client:
         with self._changed:
             assert self._changed.wait_for(condition, timeout_s), [topic for topic, _, _ in self.messages]
 
+    def wait_for_runs(self, *names: str) -> None:
+        """Until each of these runs of the device `pi` has said that it is online."""
+        wanted = {f"edge/pi/{name}/status" for name in names}
+        self.wait_until(lambda: wanted <= {topic for topic, payload, _ in self.messages if payload == b"online"})
+
     def wait_for_topic(self, kind: str, timeout_s: float = PATIENCE_S) -> None:
         """Until a message came whose topic ends in /kind, whatever it holds."""
         with self._changed:
