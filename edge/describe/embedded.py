@@ -33,8 +33,7 @@ def read_metadata(path: Path, embedded: Mapping[str, str]) -> Metadata:
 
         metadata = _from_tflite(tflite_metadata.read(path))
     else:
-        itself, limits = onnx_graph.scales_itself(path), onnx_graph.input_range(path)
-        metadata = replace(_from_onnx(embedded), scales_itself=itself, input_range=limits)
+        metadata = replace(_from_onnx(embedded), **onnx_graph.beginning(path)._asdict())
     config = neighbours.read(path)
     if metadata.kind:
         return metadata

@@ -36,15 +36,19 @@ Bytes: TypeAlias = memoryview
 Seen = TypeVar("Seen")
 
 
-def scales_itself(path: Path) -> str:
-    """What the graph scales at its start: "pixels", or "unit", what lies between 0 and 1; "" where nothing."""
-    return _looked_at(path, _scales, "")
+class Beginning(NamedTuple):
+    """What a graph does with what it is given before all else."""
+
+    scales_itself: str = ""
+    """What it scales: "pixels", or "unit", what lies between 0 and 1; "" where nothing."""
+    input_range: tuple[float, float] | None = None
+    """The lowest and the highest real value that 8 bits hold where it begins by quantising, or by making real values of
+    bytes; None where it does not."""
 
 
-def input_range(path: Path) -> tuple[float, float] | None:
-    """The lowest and the highest real value that 8 bits hold where the graph begins by quantising what it is given, or
-    by making real values of bytes; None where it does not."""
-    return _looked_at(path, _range, None)
+def beginning(path: Path) -> Beginning:
+    """Of a file; of one that cannot be read, or is no such file, as if it did nothing."""
+    return _looked_at(path, _beginning, Beginning())
 
 
 def lengths(path: Path) -> frozenset[int]:
@@ -120,11 +124,15 @@ def _first(graph: Bytes) -> _First | None:
     return None
 
 
-def _scales(data: Bytes) -> str:
+def _beginning(data: Bytes) -> Beginning:
     graph = _graph(data)
     first = _first(graph) if graph is not None else None
     if graph is None or first is None:
-        return ""
+        return Beginning()
+    return Beginning(_scales(graph, first), _range(graph, first))
+
+
+def _scales(graph: Bytes, first: _First) -> str:
     if first.op in _SCALES:
         other = next(iter(first.others), "")
         values = _values(_tensor(graph, first, other))
@@ -135,10 +143,8 @@ def _scales(data: Bytes) -> str:
     return ""
 
 
-def _range(data: Bytes) -> tuple[float, float] | None:
-    graph = _graph(data)
-    first = _first(graph) if graph is not None else None
-    if graph is None or first is None or first.op not in ("QuantizeLinear", "DequantizeLinear") or first.picked:
+def _range(graph: Bytes, first: _First) -> tuple[float, float] | None:
+    if first.op not in ("QuantizeLinear", "DequantizeLinear") or first.picked:
         return None
     scales = _values(_tensor(graph, first, first.inputs[1])) if len(first.inputs) > 1 else ()
     said = first.inputs[2] if len(first.inputs) > 2 else ""

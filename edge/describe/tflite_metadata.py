@@ -59,7 +59,7 @@ class TfliteMetadata(msgspec.Struct, frozen=True):
     """Text files of the appended archive, by name."""
     labels: tuple[str, ...] = ()
     scales_itself: str = ""
-    """As `edge.describe.onnx_graph.scales_itself`."""
+    """As `edge.describe.onnx_graph.Beginning.scales_itself`."""
     input_range: tuple[float, float] | None = None
     """What the first operator, which quantises the float input, can tell apart."""
     detection_outputs: tuple[str, ...] = ()
