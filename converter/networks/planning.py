@@ -183,7 +183,8 @@ def _picture(plain: Input, layout: Layout, options: Options, found: Beside) -> I
         plain, kind="image", layout=layout, size=options.input_size or fixed or said.size,
         color="GRAY" if channels == 1 else options.color or said.color,
         resize=options.resize or said.resize or "stretch", pad=plain.pad if said.pad is None else said.pad,
-        resample=said.resample, crop_fraction=said.crop_fraction if options.resize is None else 1.0,
+        resample=said.resample, crop_rounding=said.crop_rounding,
+        crop_fraction=said.crop_fraction if options.resize is None else 1.0,
         mean=options.mean or (() if options.std else mean),
         std=options.std or (() if options.mean else std),
     )  # fmt: skip

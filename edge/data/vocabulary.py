@@ -9,6 +9,8 @@ Layout = Literal["NHWC", "NCHW"]
 Color = Literal["RGB", "BGR", "GRAY"]
 Resize = Literal["stretch", "letterbox", "letterbox-topleft", "crop"]
 Resample = Literal["", "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+CropRounding = Literal["down", "even"]
+"""Where a middle begins that lies at half a pixel."""
 Activation = Literal["", "softmax", "sigmoid"]
 """What turns scores into probabilities; "": nothing."""
 

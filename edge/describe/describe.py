@@ -130,6 +130,7 @@ class _Describer:
             antialias=preset.antialias,
             resample=preset.resample,
             crop_fraction=preset.crop_fraction,
+            crop_rounding=preset.crop_rounding,
             mean=preset.mean,
             std=preset.std,
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.describe.image_processors import above_0, numbers, rectangle, resample, whole
+from edge.describe.image_processors import above_0, enlarged, numbers, rectangle, resample, share, whole
 from edge.describe.metadata import Pictures, Resize
 
 _Fitting = tuple[tuple[int, int] | None, Resize | None, float]
@@ -94,14 +94,14 @@ def _fitting(content: Mapping[str, Any]) -> _Fitting:
     sides = rectangle(size) if isinstance(size, dict) else None
     if content.get("do_center_crop") and crop:
         if sides and family == "Perceiver":  # cuts before it resizes
-            return sides, "crop", min(1.0, round(sides[0] / crop[0], 4))
+            return sides, "crop", share(sides[0], crop[0])
         if sides:  # BEiT: the form is lost before the cut
-            return crop, "stretch", min(1.0, round(crop[0] / sides[0], 4))
+            return crop, "stretch", share(crop[0], sides[0])
         edge = _before_crop(content, shortest) or whole(size) or min(crop)
-        return crop, "crop", min(1.0, round(min(crop) / edge, 4))
+        return crop, "crop", share(min(crop), edge)
     if shortest and "crop_pct" in content:  # ConvNeXt
-        square, share = (shortest, shortest), above_0(content["crop_pct"] or 1.0, "crop_pct")
-        return (square, "crop", share) if shortest < 384 else (square, "stretch", 1.0)
+        square, kept = (shortest, shortest), enlarged(shortest, content["crop_pct"] or 1.0)
+        return (square, "crop", kept) if shortest < 384 else (square, "stretch", 1.0)
     if shortest:
         wide = round(shortest * 4 / 3)
         return (min(wide, longest) if longest else wide, shortest), "letterbox-topleft", 1.0

@@ -43,7 +43,8 @@ def timm(content: Mapping[str, Any]) -> Pictures | None:
         std=_pixels(content, "std"),
         size=(sides[1], sides[0]) if len(sides) == 2 and all(sides) else None,
         resize="crop" if content.get("crop_mode", "center") == "center" else "stretch",
-        crop_fraction=min(1.0, above_0(content.get("crop_pct") or 1.0, "crop_pct")),
+        crop_fraction=enlarged(sides[0] if sides else 0, content.get("crop_pct") or 0.875),
+        crop_rounding="even",
         resample=resample(content.get("interpolation")),
     )
 
@@ -53,13 +54,14 @@ def torchvision(content: Mapping[str, Any]) -> Pictures | None:
     if "mean" not in content or "std" not in content:
         return None
     crop, resize = rectangle(content.get("crop_size")), rectangle(content.get("resize_size"))
-    fraction = round(min(1.0, min(crop) / min(resize)), 4) if crop and resize else 1.0
+    fraction = share(min(crop), min(resize)) if crop and resize else 1.0
     return Pictures(
         mean=_pixels(content, "mean"),
         std=_pixels(content, "std"),
         size=crop or resize,
         resize="crop" if crop else "stretch" if resize else "",
         crop_fraction=fraction,
+        crop_rounding="even",
         resample=resample(content.get("interpolation")),
     )
 
@@ -90,6 +92,17 @@ def keras_hub(content: Mapping[str, Any]) -> Pictures | None:
 
 def whole(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 100_000 else 0
+
+
+def share(part: int, whole: int) -> float:
+    """The share of a side that is kept, 1 at most; exact enough that the side comes out of it again."""
+    return min(1.0, round(part / whole, 6))
+
+
+def enlarged(side: int, kept: object) -> float:
+    """The share that is kept where the side is divided by one and cut to whole pixels (timm, ConvNeXt)."""
+    fraction = above_0(kept, "crop_pct")
+    return share(side, int(side / fraction)) if side else min(1.0, fraction)
 
 
 def rectangle(size: object) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from edge.data.vocabulary import Activation, Resample, Task
+from edge.data.vocabulary import Activation, CropRounding, Resample, Task
 
 Resize = Literal["stretch", "letterbox", "letterbox-topleft", "crop"]
 
@@ -21,6 +21,7 @@ class Pictures(msgspec.Struct, frozen=True):
     resize: Resize | Literal[""] = ""
     crop_fraction: float = 1.0
     resample: Resample = ""
+    crop_rounding: CropRounding = "down"
     pad: int | None = None
     color: Literal["RGB", "BGR"] = "RGB"
 

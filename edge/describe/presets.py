@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from edge.data.normalization import understand
 from edge.data.tensor import TensorSpec
-from edge.data.vocabulary import Color, Resample, Resize
+from edge.data.vocabulary import Color, CropRounding, Resample, Resize
 from edge.describe.metadata import Metadata
 from edge.describe.neighbours import NEIGHBOURS
 from edge.describe.overrides import Overrides
@@ -40,6 +40,7 @@ class Preset(msgspec.Struct, frozen=True):
     antialias: bool = True
     resample: Resample = ""
     crop_fraction: float = 1.0
+    crop_rounding: CropRounding = "down"
     sure: bool = True
     why: str = ""
 
@@ -136,6 +137,7 @@ def _as_embedded(preset: Preset, metadata: Metadata) -> Preset:
         color=pictures.color if pictures.color == "BGR" else preset.color,
         resize=pictures.resize or preset.resize,
         crop_fraction=pictures.crop_fraction if pictures.resize else preset.crop_fraction,
+        crop_rounding=pictures.crop_rounding,
         resample=pictures.resample,
         pad=preset.pad if pictures.pad is None else pictures.pad,
         sure=True,

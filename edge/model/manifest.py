@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from edge.data.vocabulary import Activation, Color, Layout, Resample, Resize
+from edge.data.vocabulary import Activation, Color, CropRounding, Layout, Resample, Resize
 from edge.data.vocabulary import Task as Task
 from edge.errors import ModelError
 
@@ -73,6 +73,9 @@ class Input(Struct, frozen=True, kw_only=True):
     so where `antialias` says it, in a third of the time."""
     crop_fraction: float = 1.0
     """With `crop`: the share of the shorter side that is kept (0.875 for 224 out of 256), with `stretch` of each."""
+    crop_rounding: CropRounding = "down"
+    """With `resample`: the pixel at which a middle begins that lies between two: the one before ("down", as
+    transformers), or the even one ("even", as torchvision and timm)."""
     mean: tuple[float, ...] = ()
     """In pixel values (0 to 255), in the order of `color`: value = (pixel - mean) / std."""
     std: tuple[float, ...] = ()

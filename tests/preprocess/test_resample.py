@@ -10,8 +10,10 @@ from PIL import Image as Pillow
 
 from edge.data.sample import Sample
 from edge.data.tensor import TensorSpec
+from edge.describe import hugging_face, image_processors
 from edge.model.manifest import Input, Manifest
 from edge.preprocess.image import create
+from edge.preprocess.image.fill import fit
 
 KERNELS = {
     "nearest": Pillow.NEAREST,
@@ -75,6 +77,44 @@ def test_the_middle_is_cut_out_of_a_picture_of_whole_pixels_as_transformers_cuts
     )
     assert np.abs(found - expected).mean() < 0.5
     assert (frame.offset_x, frame.offset_y) == (-left, -top)
+
+
+READERS = {
+    "torchvision": lambda side, edge: image_processors.torchvision(
+        {"mean": [0.5], "std": [0.5], "crop_size": [side], "resize_size": [edge]}
+    ),
+    "timm": lambda side, edge: image_processors.timm(
+        {"mean": [0.5], "std": [0.5], "input_size": [3, side, side], "crop_pct": side / (edge + 0.5)}
+    ),
+    "transformers": lambda side, edge: hugging_face.pictures(
+        {"image_mean": [0.5], "image_std": [0.5], "do_rescale": True, "do_center_crop": True, "crop_size": side,
+         "size": {"shortest_edge": edge}}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("who", READERS)
+@given(sides=st.tuples(*[st.integers(20, 1500)] * 2), side=st.integers(28, 1100), more=st.floats(0, 0.4))
+def test_a_middle_begins_at_the_pixel_at_which_it_begins_in_training(who, sides, side, more):
+    # torchvision, functional.py: center_crop (timm's transforms are its own); transformers,
+    # image_processing_backends.py: center_crop.
+    edge = side + int(side * more)
+    short, long = min(sides), max(sides)
+    resized = [edge if s == short else int(edge * long / short) for s in sides]
+    cut = [(r - side) / 2 for r in resized]
+    first = [int(c) if who == "transformers" else round(c) for c in cut]
+    said = READERS[who](side, edge)
+    frame = fit(*sides, (side, side), said.resize, said.crop_fraction, said.crop_rounding)
+    assert [round(frame.width * frame.scale_x), round(frame.height * frame.scale_y)] == resized
+    assert [-frame.offset_x, -frame.offset_y] == first
+
+
+def test_a_middle_between_two_pixels_begins_where_the_manifest_says():
+    picture = photo(101, 100)
+    down, _ = prepared(picture, (98, 98), resize="crop", resample="nearest", crop_fraction=0.98)
+    even, _ = prepared(picture, (98, 98), resize="crop", resample="nearest", crop_fraction=0.98, crop_rounding="even")
+    np.testing.assert_array_equal(down, picture[1:99, 1:99])
+    np.testing.assert_array_equal(even, picture[1:99, 2:100])
 
 
 def test_a_letterbox_is_filled_by_the_same_kernel():

@@ -15,6 +15,7 @@ import numpy as np
 
 from edge.data.sample import Frame
 from edge.data.tensor import Array, TensorSpec, numpy_dtype, quantize
+from edge.data.vocabulary import CropRounding
 from edge.errors import ModelError
 from edge.model.manifest import Input
 from edge.preprocess.image.decode import opencv
@@ -93,8 +94,8 @@ class Filler:
         if self._last != (width, height):
             self._last = (width, height)
             self._resampler = None
-            whole = bool(self._part.resample)
-            self._geometry = fit(width, height, self._size, self._part.resize, self._part.crop_fraction, whole=whole)
+            part, rounding = self._part, self._part.crop_rounding if self._part.resample else None
+            self._geometry = fit(width, height, self._size, part.resize, part.crop_fraction, rounding)
             self._fitted[:] = self._part.pad
         frame = self._geometry
         target = self._size
@@ -195,12 +196,17 @@ def resize(pixels: Array, size: tuple[int, int], target: Array, *, antialias: bo
 
 
 def fit(
-    width: int, height: int, size: tuple[int, int], how: str, crop_fraction: float = 1.0, *, whole: bool = False
+    width: int,
+    height: int,
+    size: tuple[int, int],
+    how: str,
+    crop_fraction: float = 1.0,
+    rounding: CropRounding | None = None,
 ) -> Frame:
-    """Where a picture lands in a model input of `size` (width, height); all in pixels. `whole`: what is cut is cut from
-    a picture of whole pixels, as transformers and torchvision do it: first the size, then the middle."""
-    if whole and (how == "crop" or (how == "stretch" and crop_fraction < 1)):
-        return _cut(width, height, size, how, crop_fraction)
+    """Where a picture lands in a model input of `size` (width, height); all in pixels. `rounding`: what is cut is cut
+    from a picture of whole pixels, as transformers and torchvision do it: first the size, then the middle."""
+    if rounding is not None and (how == "crop" or (how == "stretch" and crop_fraction < 1)):
+        return _cut(width, height, size, how, crop_fraction, rounding)
     if how == "stretch":
         wide, high = size[0] / width / crop_fraction, size[1] / height / crop_fraction
         return Frame(width, height, wide, high, (size[0] - width * wide) / 2, (size[1] - height * high) / 2)
@@ -216,15 +222,20 @@ def fit(
     return Frame(width, height, scale, scale, left, top)
 
 
-def _cut(width: int, height: int, size: tuple[int, int], how: str, crop_fraction: float) -> Frame:
+def _cut(
+    width: int, height: int, size: tuple[int, int], how: str, crop_fraction: float, rounding: CropRounding
+) -> Frame:
     # The fraction is rounded where files are read: what is all but whole is whole.
     resized = [int(side / crop_fraction + 0.02) for side in size]
     if how == "crop":
         scale = max(resized[0] / width, resized[1] / height)
         resized = [max(side, int(length * scale + 1e-6)) for side, length in zip(resized, (width, height), strict=True)]
-    # Half a pixel is left out, as transformers does it; torchvision goes to the even one.
-    left, top = ((r - s) // 2 for r, s in zip(resized, size, strict=True))
+    left, top = (_middle(r - s, rounding) for r, s in zip(resized, size, strict=True))
     return Frame(width, height, resized[0] / width, resized[1] / height, -left, -top)
+
+
+def _middle(left_over: int, rounding: CropRounding) -> int:
+    return round(left_over / 2) if rounding == "even" else left_over // 2
 
 
 def _inner(width: int, height: int, scale: float, how: str) -> tuple[int, int]:
