@@ -59,6 +59,7 @@ _FAMILIES = {
     "torchvision": Preset(std=(255.0,), resize="letterbox", sure=False),
     "imagenet": Preset(mean=IMAGENET_MEAN, std=IMAGENET_STD),
     "stretched-guess": Preset(std=(255.0,), sure=False),
+    "rf-detr": Preset(mean=IMAGENET_MEAN, std=IMAGENET_STD, antialias=False),
     "imagenet-guess": Preset(mean=IMAGENET_MEAN, std=IMAGENET_STD, sure=False),
     "imagenet-letterbox": Preset(mean=IMAGENET_MEAN, std=IMAGENET_STD, resize="letterbox", pad=0),
     "yolox": Preset(color="BGR", resize="letterbox-topleft", antialias=False),

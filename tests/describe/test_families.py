@@ -371,6 +371,17 @@ def test_masks_of_a_transformer_become_polygons_of_its_objects(tmp_path):
     assert (found.index, [x.min(), y.min(), x.max(), y.max()]) == (1, pytest.approx([48, 24, 71, 47], abs=1.5))
 
 
+@pytest.mark.parametrize(("names", "spare"), [("abcd", 1), ("abcde", None)])
+def test_a_column_more_than_labels_stands_for_nothing_in_rf_detr_which_has_a_sigmoid_each(tmp_path, names, spare):
+    # DETR's logits with such a column want a softmax; rfdetr's exporter alone calls its outputs so.
+    outputs = {"dets": random(1, 50, 4), "labels": random(1, 50, 5, low=-9, high=3)}
+    (tmp_path / "labels.txt").write_text("\n".join(names))
+    found = opened(build(tmp_path / "m.onnx", {"input": (FLOAT, [1, 3, SIDE, SIDE])}, outputs)).manifest
+    assert found.decoder_options == ({"spare": spare} if spare else {})
+    assert found.labels == tuple(names)
+    assert not found.inputs[0].antialias
+
+
 def test_outputs_that_a_decoder_does_not_read_are_told(tmp_path):
     outputs = {"logits": random(1, 5, 3, low=-9, high=-2), "pred_boxes": random(1, 5, 4), "hidden": random(1, 5, 16)}
     found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, SIDE, SIDE])}, outputs))

@@ -206,6 +206,19 @@ def test_rt_detr_d_fine_deim_and_rf_detr():
     same(decode("detr", {"scores": logits, "boxes": places}, nms=None), expected)
 
 
+def test_rf_detr_with_a_column_for_nothing():
+    # rfdetr, export/_topk.py and _class_layout.py: a sigmoid each, the last column left out, the Q best pairs.
+    logits = rng(1).normal(-1, 2, (1, 20, 4)).astype(np.float32)
+    logits[..., -1] = 9
+    places = rng(2).uniform(0.2, 0.6, (1, 20, 4)).astype(np.float32)
+    chances = 1 / (1 + np.exp(-logits[0, :, :3].astype(np.float64)))
+    best = np.argsort(-chances.ravel())[:20]
+    expected = [(int(i % 3), chances.ravel()[i], cxcywh(places[0, i // 3])) for i in best if chances.ravel()[i] > 0.3]
+    found = decode("detr", {"scores": logits, "boxes": places}, nms=None, threshold=0.3, decoder_options={"spare": 1})
+    assert int((chances > 0.3).sum()) > len(found)
+    same(found, expected)
+
+
 def test_rt_detr_of_ultralytics():
     # ultralytics, models/rtdetr/predict.py, postprocess: centre and size as shares, score, class.
     rows = rng(1).uniform(0.2, 0.5, (1, 30, 6)).astype(np.float32)

@@ -1,12 +1,15 @@
 """Transformers that find a fixed number of objects: logits [1, Q, C] and boxes [1, Q, 4], centre and size as shares.
 
 Two ways to read the logits. Option `no_object` true: a softmax whose last column is "no object" (DETR, YOLOS: the best
-class of each query). False: a sigmoid each, and the best pairs of query and class (Deformable and Conditional DETR,
-RT-DETR, D-FINE, DEIM, RF-DETR). Nothing is left to suppress. An output of the role "masks" [1, Q, h, w] becomes
-`polygons`.
+class of each query). False: a sigmoid each, and the Q best pairs of query and class (Deformable and Conditional DETR,
+RT-DETR, D-FINE, DEIM, RF-DETR); option `spare`: so many columns behind those of the classes stand for nothing, as one
+of RF-DETR does (`rfdetr/export/_onnx/inference.py`, `background_class_id`). Nothing is left to suppress. An output of
+the role "masks" [1, Q, h, w] becomes `polygons`.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +21,7 @@ from edge.describe.head import DETECTS_ONCE, Evidence, Head, HeadInfo, OutputPro
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes, masks
-from edge.postprocess.detect.boxes import MAX_DETECTIONS, Candidates, Detections
+from edge.postprocess.detect.boxes import Candidates, Detections
 
 _SOFTMAX = ("detr", "yolos", "table-transformer")
 _IMAGENET = (*_SOFTMAX, "conditional_detr", "deformable_detr", "deta")
@@ -35,6 +38,7 @@ class Detr:
     def __init__(self, manifest: Manifest, names: dict[str, str]) -> None:
         self._names = names
         self._no_object = bool(manifest.decoder_options.get("no_object", False))
+        self._spare = int(manifest.decoder_options.get("spare", 0))
         self._finish = Detections(manifest, suppress=False, threshold=0.5)
         self.threshold = self._finish.threshold
 
@@ -60,9 +64,10 @@ class Detr:
         if self._no_object:
             chances = softmax(logits.astype(np.float64))[:, :-1]
             return np.arange(len(chances)), chances.argmax(axis=1), chances.max(axis=1)
-        flat = sigmoid(logits.astype(np.float64)).ravel()
-        best = np.argsort(-flat, kind="stable")[: max(MAX_DETECTIONS, len(logits))]
-        return best // logits.shape[1], best % logits.shape[1], flat[best]
+        columns = logits.shape[1] - self._spare
+        flat = sigmoid(logits[:, :columns].astype(np.float64)).ravel()
+        best = np.argsort(-flat, kind="stable")[: len(logits)]
+        return best // columns, best % columns, flat[best]
 
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Detr:
@@ -80,11 +85,13 @@ def recognise(probe: OutputProbe) -> Head | None:
     logits = three[scores][0]
     if logits.shape[0] != three[places].shape[1]:
         return None
-    no_object, sure = _has_no_object(probe, logits)
+    of_rf_detr = places == "dets"
+    no_object, sure = (False, True) if of_rf_detr else _has_no_object(probe, logits)
+    spare = int(of_rf_detr and probe.labels == logits.shape[1] - 1)
     planes = [n for n, a in probe.ranked(4).items() if n in _MASKS and a.shape[:2] == (1, len(logits))]
     roles = {scores: "scores", places: "boxes"} | ({planes[0]: "masks"} if len(planes) == 1 else {})
     outputs = tuple(Output(name=name, role=role) for name, role in roles.items())
-    classes = logits.shape[1] - no_object
+    classes = logits.shape[1] - no_object - spare
     preset, warning = _preset(probe, places, logits.shape[1], no_object), ""
     if not sure:
         warning = (
@@ -92,7 +99,7 @@ def recognise(probe: OutputProbe) -> Head | None:
             f"{'a softmax with it' if no_object else 'a sigmoid each'} (--labels FILE tells)"
         )
     evidence = Evidence.METADATA if probe.metadata.family else Evidence.NAMES
-    options = {"no_object": True} if no_object else {}
+    options: dict[str, Any] = {"no_object": True} if no_object else {"spare": spare} if spare else {}
     return Head("detect", "detr", outputs, options, evidence, preset, classes, warning=warning)
 
 
@@ -125,12 +132,15 @@ def _has_no_object(probe: OutputProbe, logits: Array) -> tuple[bool, bool]:
 
 
 def _preset(probe: OutputProbe, places: str, columns: int, no_object: bool) -> str:
-    """RT-DETR and its kin take 0 to 1, the others ImageNet's numbers, RF-DETR too. Where none is named it is a guess:
+    """RT-DETR and its kin take 0 to 1, the others ImageNet's numbers. RF-DETR takes these, too, and samples pictures
+    without smoothing them (`rfdetr/export/_resize.py`). Where none is named it is a guess:
     columns for the numbers of COCO, which has 80 names and numbers up to 90, are of DETR's kin."""
     family = probe.metadata.family
     if family in _UNIT:
         return "stretched"
-    if no_object or places == "dets" or family in _IMAGENET:
+    if places == "dets":
+        return "rf-detr"
+    if no_object or family in _IMAGENET:
         return "imagenet"
     return "imagenet-guess" if family or columns in (90, 91) else "stretched-guess"
 
