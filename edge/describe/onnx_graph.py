@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from edge.data.tensor import Quantization
+
 _NODES = 12
 """Nodes looked at that the input goes through: scaling stands at the very beginning."""
 _NODES_BEFORE = 500
@@ -29,6 +31,15 @@ _FLOAT = 1
 _UINT8 = 2
 _BYTES = {_UINT8: 0, 3: -128}
 """The lowest number of uint8 and int8, by `data_type`."""
+_QUANTISED: Mapping[str, int] = {
+    "QuantizeLinear": 1, "QLinearMatMul": 6, "QLinearConv": 6, "QGemm": 7, "QLinearAdd": 6, "QLinearMul": 6,
+    "QLinearSigmoid": 3, "QLinearSoftmax": 3, "QLinearLeakyRelu": 3, "QLinearAveragePool": 3,
+    "QLinearGlobalAveragePool": 3, "QLinearConcat": 0,
+}  # fmt: skip
+"""Operators that give 8 bits, of ONNX and ONNX Runtime, and where the scale of these stands among their inputs; the
+zero point stands behind it."""
+_MOVES = ("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Slice", "Gather", "MaxPool")
+"""They give the numbers that they are given."""
 _MOST_VALUES = 64
 _CHANNELS = 3
 
@@ -54,6 +65,33 @@ def beginning(path: Path) -> Beginning:
 def lengths(path: Path) -> frozenset[int]:
     """How long the vectors among the weights are: that of a last layer's biases tells how many classes there are."""
     return _looked_at(path, lambda data: frozenset(_lengths(data)), frozenset())
+
+
+def quantized_outputs(path: Path) -> Mapping[str, Quantization]:
+    """The outputs that an operator quantises as a whole, and how; costs a look at the whole graph."""
+    return _looked_at(path, lambda data: dict(_quantized(data)), {})
+
+
+def _quantized(data: Bytes) -> Iterator[tuple[str, Quantization]]:
+    graph = _graph(data)
+    if graph is None:
+        return
+    makers: dict[str, tuple[str, list[str]]] = {}
+    constants: dict[str, Bytes] = {}
+    for op, inputs, outputs, value in _nodes(graph):
+        makers |= dict.fromkeys(outputs, (op, inputs))
+        if op == "Constant":
+            constants[outputs[0]] = value
+    for output in _names(graph, 12, 1):
+        op, inputs = makers.get(output, ("", []))
+        while op in _MOVES and inputs:
+            op, inputs = makers.get(inputs[0], ("", []))
+        at = _QUANTISED.get(op, len(inputs))
+        scale, said, *_ = (*inputs[at : at + 2], "", "")
+        scales = _values(constants[scale] if scale in constants else _initial(graph, scale))
+        zero = _byte(constants[said] if said in constants else _initial(graph, said)) if said else (0, 0)
+        if len(scales) == 1 and 0 < scales[0] < math.inf and zero is not None:
+            yield output, Quantization(scale=scales[0], zero_point=zero[1])
 
 
 def _looked_at(path: Path, look: Callable[[Bytes], Seen], otherwise: Seen) -> Seen:

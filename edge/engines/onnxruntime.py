@@ -15,10 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 
 from edge.data import magic
 from edge.data.tensor import STRING, Tensors, TensorSpec, numpy_dtype
+from edge.describe import onnx_graph
 from edge.engines import probe
 from edge.engines.chatter import held_back
 from edge.engines.graph_cache import Graph, has_weights_elsewhere
@@ -51,6 +53,8 @@ _DTYPES = {
     "tensor(bool)": "bool",
     **{f"tensor({kind}{bits})": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
 }
+
+_BYTES = ("int8", "uint8")
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "xnnpack": "XnnpackExecutionProvider", "acl": "ACLExecutionProvider"}
 
@@ -131,6 +135,8 @@ def load(path: Path, options: EngineOptions) -> OnnxRuntime:
         engine = opening.best(graph)
     except _LOAD_ERRORS as exc:
         raise ModelError(f"{path.name}: {_explain(exc, path.suffix)}") from exc
+    if any(s.dtype in _BYTES for s in engine.outputs):
+        engine.outputs = _quantized(engine.outputs, path)
     if all(s.free_batch for s in engine.inputs):
         engine.couples_rows = quantizes_dynamically(path)
     for what, specs in (("input", engine.inputs), ("output", engine.outputs)):
@@ -142,6 +148,14 @@ def load(path: Path, options: EngineOptions) -> OnnxRuntime:
                     "again with float32 tensors"
                 )
     return engine
+
+
+def _quantized(outputs: Sequence[TensorSpec], path: Path) -> tuple[TensorSpec, ...]:
+    """The outputs, those of 8 bits with the real values that the graph says they stand for."""
+    found = onnx_graph.quantized_outputs(path)
+    return tuple(
+        msgspec.structs.replace(s, quantization=found.get(s.name)) if s.dtype in _BYTES else s for s in outputs
+    )
 
 
 def loads_at_once(path: Path, options: EngineOptions) -> bool:
