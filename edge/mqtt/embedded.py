@@ -24,6 +24,7 @@ HAND_OUT_MOST_S = 60.0
 LOOK_S = 0.01
 QUIET_LOOKS = 10
 END_WAIT_S = 1.0
+END_TRIES = 3
 
 
 class EmbeddedBroker:
@@ -71,8 +72,7 @@ class EmbeddedBroker:
             return
         self._ready.set()
         loop.run_forever()
-        with contextlib.suppress(Exception):
-            loop.run_until_complete(self._broker.shutdown())
+        loop.run_until_complete(_shut_down(self._broker))
         loop.run_until_complete(_end_tasks(asyncio.all_tasks(loop)))
         loop.close()
 
@@ -109,6 +109,15 @@ class EmbeddedBroker:
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(loop.stop)
         thread.join()
+
+
+async def _shut_down(broker: Any) -> None:
+    """amqtt may wait for ever for a client that has connected this moment, or, from Python 3.12 on, for one that says
+    nothing. A second go leaves out the client that the first one waited for, and closes the port."""
+    for _ in range(END_TRIES):
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(broker.shutdown(), END_WAIT_S)
+            return
 
 
 async def _end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import socket
 import threading
 
 import paho.mqtt.client as paho
+import pytest
+from amqtt.broker import Broker
 from paho.mqtt.enums import CallbackAPIVersion
 from support.processes import free_port, until
 
@@ -24,6 +29,11 @@ def subscriber_of(broker):
     subscriber.on_message = lambda _c, _u, message: received.append(message)
     subscriber.connect("127.0.0.1", broker.port)
     return subscriber, subscribed, received
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_its_end_waits_for_a_subscriber_that_is_behind():
@@ -68,3 +78,40 @@ def test_what_a_publisher_has_had_confirmed_is_handed_out_before_it_disconnects(
     until(lambda: len(received) == MANY, "all of them received")
     broker.stop()
     subscriber.loop_stop()
+
+
+@pytest.fixture
+def sockets_are_left():
+    """To the garbage collector, by amqtt: no other test hears of them."""
+    yield
+    gc.collect()
+
+
+@pytest.mark.usefixtures("sockets_are_left")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_client_that_has_connected_and_says_nothing_does_not_hold_up_its_end():
+    """From Python 3.12 on, amqtt's own end waits until such a one goes."""
+    broker = EmbeddedBroker(free_port())
+    broker.start()
+    with socket.create_connection(("127.0.0.1", broker.port)):
+        broker.stop()
+        assert is_free(broker.port)
+
+
+def test_an_end_of_amqtt_that_never_comes_is_asked_for_once_more(monkeypatch):
+    """It waits for ever for a client whose connection it takes this moment, and the next time without that one."""
+    ends, shutdown = [], Broker.shutdown
+
+    async def late(self: Broker) -> None:
+        ends.append(self)
+        if len(ends) == 1:
+            await asyncio.Event().wait()
+        await shutdown(self)
+
+    monkeypatch.setattr(Broker, "shutdown", late)
+    broker = EmbeddedBroker(free_port())
+    broker.start()
+    broker.stop()
+
+    assert len(ends) == 2
+    assert is_free(broker.port)
