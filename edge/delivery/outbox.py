@@ -32,6 +32,7 @@ from edge.delivery.sink_link import SinkLink
 from edge.errors import FatalError, UnavailableError
 from edge.plugins.protocols import Clock, Sink, Spool
 from edge.telemetry.metrics import Metrics
+from edge.telemetry.seldom import Seldom
 
 log = logging.getLogger("edge.outbox")
 
@@ -75,6 +76,7 @@ class Outbox:
         """For the owner: whether there is room for another message. If not, it is woken once there is."""
         self._guarded = GuardedSpool(name, spool, clock, metrics, options.disk_retry_s)
         self._queue = SendQueue(options, self._guarded, clock)
+        self._refusals = Seldom(clock)
         self._finishing = False
         self._stop_by_ns: int | None = None
         self._owner: int | None = None
@@ -266,7 +268,9 @@ class Outbox:
         deliveries = self._queue.confirmed([key])
         self._dropped("refused", len(deliveries))
         for delivery in deliveries:
-            log.error("result dropped", extra={"sink": self.name, "seq": delivery.message.seq, "reason": reason})
+            if untold := self._refusals.due():
+                facts = {"sink": self.name, "seq": delivery.message.seq, "reason": reason, "dropped": untold}
+                log.error("result dropped", extra=facts)
             self.on_refused(delivery.message, reason)
         self._release([d for d in deliveries if d.row is None])
         return len(deliveries)

@@ -105,7 +105,8 @@ class Negotiation:
         if self._cut_short == CUT_SHORT:
             text = (
                 "each connection ends a moment after it stands: another client with the same id? "
-                "(a cloned card, the same --device twice) give this one another --device or --mqtt-client-id"
+                "(a cloned card, the same --device twice) give this one another --device or --mqtt-client-id; or does "
+                "the broker hang up over a message of ours?"
             )
             log.error(text, extra={"client_id": self._client_id})
         return self._cut_short >= CUT_SHORT

@@ -17,6 +17,8 @@ log = logging.getLogger("edge.mqtt")
 
 MAX_KEPT_BYTES = 4_000_000
 """What is kept while there is no connection; the newest one stays in any case."""
+MAX_TOLD = 1000
+"""Topics of which is said that nothing can be published there."""
 
 
 class Posts:
@@ -26,6 +28,8 @@ class Posts:
         """`publish` queues messages, and returns those that can never be sent, and why."""
         self._publish = publish
         self._kept: deque[Publication] = deque()
+        self._told: set[str] = set()
+        """Topics of which was said that nothing can be published there, and nothing was since."""
 
     def post(self, message: Outgoing, on_delivery: OnDelivery | None, key: int, *, up: bool, keep: bool) -> None:
         """Publishes it where there is a connection; else it is dropped, or kept for the next one."""
@@ -34,7 +38,7 @@ class Posts:
         try:
             made = publication(message, on_delivery, key)
         except SampleError as exc:
-            _reject(message.topic, on_delivery, key, str(exc))
+            self._reject(message.topic, on_delivery, key, str(exc))
             return
         if up:
             self._send(made)
@@ -49,11 +53,15 @@ class Posts:
             self._send(self._kept.popleft())
 
     def _send(self, publication: Publication) -> None:
-        for p, reason in self._publish([publication]):
-            _reject(p.name, p.on_delivery, p.key, reason)
+        rejected = self._publish([publication])
+        for p, reason in rejected:
+            self._reject(p.name, p.on_delivery, p.key, reason)
+        if not rejected and self._told:
+            self._told.discard(publication.name)
 
-
-def _reject(topic: str, on_delivery: OnDelivery | None, key: int, reason: str) -> None:
-    log.warning("not published", extra={"topic": topic, "reason": reason})
-    if on_delivery is not None and on_delivery.refused is not None:
-        on_delivery.refused(key, Refusal(0x95, reason))
+    def _reject(self, topic: str, on_delivery: OnDelivery | None, key: int, reason: str) -> None:
+        if topic not in self._told and len(self._told) < MAX_TOLD:
+            self._told.add(topic)
+            log.warning("not published", extra={"topic": topic, "reason": reason})
+        if on_delivery is not None and on_delivery.refused is not None:
+            on_delivery.refused(key, Refusal(0x95, reason))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -40,6 +40,9 @@ class PublishQueue:
         self.qos = choice.qos
         self.one_at_a_time = False
         """No more than one message is in flight."""
+        self.left_out: Collection[str] = ()
+        """Topics on which nothing is published that nothing waits for."""
+        self._lone: Publication | None = None
         self.maximum_packet_size = MAX_PACKET
         self.receive_maximum = MAX_IN_FLIGHT
         self._waiting: deque[tuple[Publication, int]] = deque()
@@ -81,6 +84,11 @@ class PublishQueue:
         return size, *told
 
     @property
+    def lone_post(self) -> str:
+        """The topic of what is in flight, alone, and nothing waits for; "" where there is no such thing."""
+        return self._lone.name if self._in_flight and self._lone is not None and not _is_awaited(self._lone) else ""
+
+    @property
     def foreign_in_flight(self) -> bool:
         """One that is not confirmed goes to a topic that somebody else has named."""
         return any(
@@ -93,6 +101,8 @@ class PublishQueue:
         for p in publications:
             if (size := p.size) > self.maximum_packet_size:
                 too_large.append((p, self._too_large(p)))
+            elif self.left_out and p.name in self.left_out and not _is_awaited(p):
+                too_large.append((p, "the broker ended each connection over it: too large for it, or not allowed?"))
             elif not p.qos:
                 self._client.publish_unconfirmed([p])
             elif p.retain and not self.retains:
@@ -117,6 +127,7 @@ class PublishQueue:
             return
         now = time.monotonic()
         sent = [self._waiting.popleft() for _ in range(room)]
+        self._lone = sent[0][0] if self.one_at_a_time else None
         for mid, (p, size) in zip(self._client.publish([p for p, _ in sent]), sent, strict=True):
             self._in_flight[mid] = now, (p.on_delivery, p.key), size
 
@@ -160,6 +171,11 @@ class PublishQueue:
             last.confirmed(together)
         if self._waiting:
             self._send_waiting()
+
+
+def _is_awaited(p: Publication) -> bool:
+    """Something waits for it, and would hear of a refusal."""
+    return p.on_delivery is not None and p.on_delivery.refused is not None
 
 
 def check(p: Publication, rejected: Sequence[tuple[Publication, str]]) -> None:

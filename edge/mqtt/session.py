@@ -258,6 +258,7 @@ class MqttSession:
         self._session += 1
         connection = Connection(self.options, self._negotiation.choice, self._session, self._tls)
         connection.queue.one_at_a_time = self._ended_by.alone
+        connection.queue.left_out = self._ended_by.left_out
         self._connection = connection
         try:
             try:

@@ -6,6 +6,10 @@ nobody a result; so does a broker that lets us publish no results at all. So onl
 than all that were confirmed, or goes to a topic that somebody else has named (a reply: some brokers end a connection
 over a topic with too many levels), only where it was in flight alone, and only after several times. Where no result was
 ever confirmed it takes more times, and the broker has to take something else of ours on each of these connections.
+
+What is published beside results, and nothing waits for (`info` of a model with many labels, a discovery document, a
+topic without a right on a broker that hangs up over one), ends connections just so. It costs nobody a result: its topic
+is left out until the next start.
 """
 
 from __future__ import annotations
@@ -48,6 +52,9 @@ class EndedByMessage:
         """Bytes of the largest that a broker has confirmed."""
         self._too_large = 0
         """Bytes of the last that was to blame: a larger one is to blame sooner, until one is confirmed."""
+        self.left_out: set[str] = set()
+        """Topics over which the broker ended connections, of what nothing waits for."""
+        self._topic = ""
 
     def stands(self, queue: PublishQueue) -> None:
         """A connection has stood for a while: where nothing suspicious is in flight, it goes on as ever."""
@@ -58,6 +65,7 @@ class EndedByMessage:
     def _forget(self) -> None:
         self.alone = False
         self._suspected = self._ends = 0
+        self._topic = ""
 
     def _is_suspicious(self, queue: PublishQueue, size: int) -> bool:
         self._confirmed = max(self._confirmed, queue.largest_confirmed)
@@ -71,8 +79,11 @@ class EndedByMessage:
         if not (self.alone or self._confirmed) and queue.awaited:
             self.alone = True  # nothing was ever confirmed: which of them it may be shows then
             return queue.refused_for_good
+        if (topic := queue.lone_post) != self._topic:
+            self._topic, self._suspected, self._ends = topic, 0, 0
         if on_delivery is None or on_delivery.refused is None:
-            return queue.refused_for_good
+            self.alone |= size > 0
+            return self._leaves_out(topic) or queue.refused_for_good
         suspicious, foreign = self._is_suspicious(queue, size), queue.foreign_in_flight
         if not (suspicious or foreign or self._is_all_that_fails(queue)):
             return queue.refused_for_good
@@ -85,6 +96,17 @@ class EndedByMessage:
         log.error(text, extra={"bytes": size, "broker": self._broker})
         self._suspected = 0  # `alone` stays: another one may be close behind it
         on_delivery.refused(key, Refusal(TOO_LARGE, text))
+        return True
+
+    def _leaves_out(self, topic: str) -> bool:
+        self._ends += bool(topic)
+        if not topic or self._ends < (ENDS_AGAIN if self.left_out else ENDS):
+            return False
+        alone = f"{self._ends} connections ended while the same message was in flight alone"
+        text = f"{alone}: too large for the broker, or not allowed there? its topic is left out"
+        log.error(text, extra={"topic": topic, "broker": self._broker})
+        self.left_out.add(topic)
+        self._topic, self._ends = "", 0
         return True
 
     def _is_all_that_fails(self, queue: PublishQueue) -> bool:

@@ -444,6 +444,23 @@ def test_what_can_never_be_sent_is_told_with_its_reason(bench):
     assert told == [(1, "too large for the store")]
 
 
+def test_a_flood_of_what_can_never_be_sent_is_a_few_lines_in_the_log_with_their_number(bench, caplog):
+    b = bench()
+
+    def refuses(entry):
+        raise SampleError("too large for the store")
+
+    b.broker.send = refuses
+    for n in range(100):
+        b.append(n)
+        b.turn(1)
+    b.clock.advance(11)
+    b.append(100)
+    b.turn(1)
+    assert [record.dropped for record in caplog.records if record.msg == "result dropped"] == [1, 100]
+    assert b.metrics.counter("dropped:broker:refused") == 101
+
+
 def test_what_was_confirmed_just_before_a_loss_is_not_sent_again(bench):
     b = bench()
     send = b.broker.send

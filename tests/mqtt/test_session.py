@@ -760,3 +760,28 @@ def test_what_is_lost_with_an_older_version_is_told_once(broker, session, caplog
     broker.peers[-1].close()
     broker.wait("another birth", lambda: sum(bool(peer.published) for peer in broker.peers) == 2)
     assert caplog.text.count("clients that ask with a Response Topic get no answer") == 1
+
+
+def test_results_go_on_where_the_broker_ends_each_connection_over_info_which_is_told_once(
+    broker, session, outcome, caplog
+):
+    """So does one of MQTT 3.1.1 with small packets, or without a right for the topic."""
+
+    def answer(message):
+        if message.topic != "t/info":
+            return 0
+        broker.peers[-1].close()
+        return None
+
+    broker.answer = answer
+    births = [Outgoing("t/info", b"much"), Outgoing("t/status", b"online")]
+    made = session(version=4, births=lambda: births)
+    made.start()
+    broker.peer()
+    broker.wait("a birth without info", lambda: [m.topic for m in broker.peers[-1].published] == ["t/status"])
+    for n in range(3):
+        made.post(Outgoing("t/result", b"%d" % n), outcome.on_delivery, key=n, keep=True)
+    outcome.wait(3)
+    assert sorted(outcome.confirmed) == [0, 1, 2]
+    assert caplog.text.count("its topic is left out") == 1
+    assert caplog.text.count("not published") == 1

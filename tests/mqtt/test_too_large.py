@@ -132,3 +132,37 @@ def test_a_connection_that_ended_behind_a_refusal_for_good_is_explained(ended_by
     queue.settle([(1, refusal(0x95))])
     assert ended_by.explains(queue)
     assert results.refused == [1000]
+
+
+def test_what_nothing_waits_for_and_ends_each_connection_is_left_out_by_its_topic(ended_by):
+    results = Results(500)
+    deadly = {"t/info", "t/stats"}
+    published = []
+
+    def ended(*topics):
+        """Whether the end of one that breaks at the first of these is explained; "" stands for the results."""
+        queue = PublishQueue(Wire(), ProtocolChoice(4), "mqtt://test")
+        queue.one_at_a_time, queue.left_out = ended_by.alone, ended_by.left_out
+        rejected = queue.publish([publication(Outgoing(topic, bytes(90))) for topic in topics])
+        queue.publish(list(results.publications()))
+        published.extend({*topics} - {p.name for p, _ in rejected})
+        return ended_by.explains(queue)
+
+    assert [ended("t/info") for _ in range(1 + ENDS)] == [False] * ENDS + [True]
+    assert [ended("t/info", "t/stats") for _ in range(ENDS_AGAIN)] == [False] * (ENDS_AGAIN - 1) + [True]
+    assert ended_by.left_out == deadly
+    published.clear()
+    ended("t/info", "t/stats", "t/drift")
+    assert published == ["t/drift"]
+    assert results.refused == []
+
+
+def test_a_connection_that_stood_meanwhile_acquits_what_nothing_waits_for(ended_by):
+    for _ in range(3 * ENDS):
+        queue = PublishQueue(Wire(), ProtocolChoice(4), "mqtt://test")
+        queue.one_at_a_time = ended_by.alone
+        queue.publish([publication(Outgoing("t/info", bytes(90)))])
+        assert not ended_by.explains(queue)
+        queue.settle([(1, None)])
+        ended_by.stands(queue)
+    assert not ended_by.left_out
