@@ -42,6 +42,7 @@ log = logging.getLogger("edge.http")
 STOPS = as_json({"error": "the server stops"}, 503, (*RETRY, *CLOSE))
 FREE = frozenset({"/health", "/v2/health/live", "/v2/health/ready"})
 """Paths that are answered whatever share of the processor requests have used."""
+CODINGS = ("gzip", "x-gzip", "deflate")
 PIECE = 262_144
 """Bytes that are unpacked at once."""
 
@@ -166,8 +167,9 @@ class App:
         coding = request.header(b"content-encoding").strip().lower()
         if coding in ("", "identity"):
             return
-        if coding not in ("gzip", "deflate"):
-            raise Refusal(415, f"Content-Encoding {coding[:20]!r}; gzip, deflate and identity are understood")
+        if coding not in CODINGS:
+            text = f"Content-Encoding {coding[:20]!r}; gzip, deflate and identity are understood"
+            raise Refusal(415, text, ((b"accept-encoding", b"gzip, deflate"),))
         body = await self._admission.aside(lambda: self._unpacked(request.body, coding))
         self._budget.hold(request, len(body) - len(request.body))
         request.body = body

@@ -329,7 +329,10 @@ class Connection(asyncio.BufferedProtocol):
             self._enter(Phase.LINGER)
             transport.resume_reading()
             if transport.can_write_eof():
-                transport.write_eof()
+                try:
+                    transport.write_eof()
+                except OSError:  # its client has reset it, just now
+                    transport.abort()
             return
         self._enter(Phase.FLUSH)
         transport.close()

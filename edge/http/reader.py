@@ -189,9 +189,9 @@ class RequestReader:
         self.in_head = False
         # What came together with a body, or with other requests, is no head.
         self._long_head = self._long_head or (self.beside > BESIDE_MOST and request.head_size > BESIDE_MOST)
-        if self.too_many or self._long_head:
-            return
         request.method = parser.get_method().decode("ascii")
+        if self.too_many or self._long_head or request.method == "CONNECT":  # that one ends the connection, see `feed`
+            return
         request.version = parser.get_http_version()
         request.keep_alive = request.version == "1.1" and parser.should_keep_alive()
         request.split_target()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 import json
 import re
 import socket
@@ -19,8 +21,11 @@ from support.tls import make_certificate
 
 from edge.app import assembly
 from edge.http.auth import TLS_BUFFER, bound_buffers
+from edge.http.connection import Connection
 from edge.http.listener import SPARE
 from edge.http.options import Limits
+from edge.http.reader import BodyBudget
+from edge.http.shared import Shared
 
 HOST = b"Host: localhost\r\n"
 GET = b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -110,8 +115,50 @@ def test_a_version_that_is_not_spoken_is_told_so(numbers, version):
     "line", [b"FOO /health", b"get /health", b"CONNECT x:1", b"TRACE /nothing", b"DELETE /nothing"]
 )
 def test_a_method_that_is_done_nowhere_is_told_so(numbers, line):
-    with raw(numbers, line + b" HTTP/1.1\r\n" + HOST + b"\r\n") as client:
-        assert read_answer(client)[0] == 501
+    with raw(numbers, line + b" HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n") as client:
+        assert re.findall(rb"HTTP/1.1 (\d+)", read_to_end(client)) == [b"501"]
+
+
+class ResetTransport(asyncio.Transport):
+    """Its client has reset the connection, which nothing tells before its end is to be sent."""
+
+    def __init__(self):
+        super().__init__()
+        self.ended = False
+
+    def set_write_buffer_limits(self, high=None, low=None):
+        pass
+
+    def resume_reading(self):
+        pass
+
+    def is_closing(self):
+        return self.ended
+
+    def write(self, data):
+        pass
+
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    def abort(self):
+        self.ended = True
+
+
+def test_a_client_that_resets_while_it_is_refused_is_no_error():
+    async def refuse():
+        limits, transport = Limits(), ResetTransport()
+        shared = Shared(None, limits, BodyBudget(1000), lambda: b"")
+        connection = Connection(shared, "127.0.0.1", lambda _: None, scheme="http", spare=False)
+        connection.connection_made(transport)
+        shared.buffer[:3] = b"\0\0\0"
+        connection.buffer_updated(3)
+        return transport
+
+    assert asyncio.run(refuse()).ended
 
 
 @pytest.mark.parametrize(

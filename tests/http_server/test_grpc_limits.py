@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import select
 import socket
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +29,7 @@ from edge.http.grpc.reading import SMALL, TOGETHER, Reading  # noqa: E402
 
 TOKEN = "correct-horse-battery-staple"
 MOST = 8
-HEADERS, RESET, SETTINGS, END_HEADERS = 1, 3, 4, 4
+HEADERS, RESET, SETTINGS, PING, GOAWAY, END_HEADERS = 1, 3, 4, 6, 7, 4
 
 
 def frame(kind, flags, stream, body=b""):
@@ -116,6 +120,37 @@ def test_connections_that_do_nothing_are_bounded(serve, models):
 
 
 # --- calls that wait for a message ------------------------------------------------------------------------
+
+
+SERVES = """
+import sys
+from pathlib import Path
+from support.http import Site
+
+site = Site(Path(sys.argv[1]), grpc=("127.0.0.1", 0)).start()
+print(site.server.grpc_port, flush=True)
+sys.stdin.read()
+site.stop()
+"""
+
+
+def test_what_a_stranger_sends_is_not_written_into_the_log_as_it_came(models):
+    command = [sys.executable, "-c", SERVES, onnxmodels.identity(models / "quiet.onnx")]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environ.pop("GRPC_VERBOSITY", None)
+    lie = struct.pack(">II", 0, 7) + b"\n12:00:00 error   a lie\x1b[2J\n"
+    with subprocess.Popen(
+        command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        port = int(process.stdout.readline())
+        with socket.create_connection(("127.0.0.1", port), CLIENT_WAIT_S) as client:
+            client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0) + frame(GOAWAY, 0, 0, lie))
+            client.sendall(frame(PING, 0, 0, bytes(8)))
+            while bytes([PING, 1]) not in client.recv(65536):  # its answer: what was sent before is read
+                pass
+        _, told = process.communicate(b"", timeout=CLIENT_WAIT_S)
+
+    assert (process.returncode, told) == (0, b"")
 
 
 class Call:

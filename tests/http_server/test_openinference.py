@@ -286,12 +286,19 @@ def test_classes_come_as_texts_when_they_are_asked_for_as_such(scores):
     assert output["data"][0].split(":")[1] == str(values[0].argmax())
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate"])
 def test_a_compressed_request_is_understood(numbers, coding):
     plain = b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2,3]}]}'
-    packed = gzip.compress(plain) if coding == "gzip" else zlib.compress(plain)
+    packed = zlib.compress(plain) if coding == "deflate" else gzip.compress(plain)
 
     assert numbers.infer(packed, Content_Encoding=coding).json["outputs"][0]["data"] == [1, 2, 3]
+
+
+def test_the_mark_that_editors_put_before_utf_8_is_no_part_of_a_request(numbers):
+    plain = b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2,3]}]}'
+
+    for _ in range(2):
+        assert numbers.infer(b"\xef\xbb\xbf" + plain).json["outputs"][0]["data"] == [1, 2, 3]
 
 
 # --- inference with binary tensors ----------------------------------------------------------------------

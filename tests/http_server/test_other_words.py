@@ -28,8 +28,8 @@ def table(serve, models):
 # --- TensorFlow Serving, KServe v1 -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["", "/versions/1", "/labels/stable"])
-def test_tensorflow_s_paths_may_name_a_version_or_a_label(numbers, place):
+@pytest.mark.parametrize("place", ["", "/versions/1", "/versions/0", "/labels/stable"])
+def test_tensorflow_s_paths_may_name_a_version_or_a_label_and_0_is_the_newest(numbers, place):
     answer = numbers.post(f"/v1/models/numbers{place}:predict", {"instances": [[1, 2, 3]]})
 
     assert answer.json == {"predictions": [[1, 2, 3]]}

@@ -131,6 +131,12 @@ def test_a_form_that_is_not_read_is_told_with_those_that_are(numbers, body, head
     refused(numbers, MLFLOW, body, says, status, **headers)
 
 
+def test_a_coding_that_is_not_read_is_refused_with_those_that_are_in_a_header(numbers):
+    answer = numbers.post("/predict", b"[1, 2, 3]", Content_Encoding="zstd")
+
+    assert (answer.status, answer.headers["accept-encoding"]) == (415, "gzip, deflate")
+
+
 def test_an_unknown_form_of_transfer_is_told_and_ends_the_connection(numbers):
     connection = numbers.connect()
     connection.putrequest("POST", "/predict")

@@ -31,6 +31,8 @@ MODEL = "/v1/models/{model}"
 VERBS = (":predict", ":classify", ":regress")
 SIGNATURE = "serving_default"
 LABEL = "stable"
+NEWEST = "0"
+"""The version that OpenVINO's client names where it is told none."""
 DTYPES = {
     "float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE", "bool": "DT_BOOL", "int8": "DT_INT8",
     "int16": "DT_INT16", "int32": "DT_INT32", "int64": "DT_INT64", "uint8": "DT_UINT8", "uint16": "DT_UINT16",
@@ -72,7 +74,8 @@ class TensorFlowServing:
     def _check(self, request: Request) -> None:
         """Raises Refusal (404) for another model, version or label."""
         params = request.path_params
-        self._models.check(params["model"], params.get("version"))
+        version = params.get("version")
+        self._models.check(params["model"], None if version == NEWEST else version)
         if params.get("label", LABEL) != LABEL:
             raise Refusal(404, f"no version is labelled {params['label'][:80]!r}; {LABEL!r} is the one there is")
 

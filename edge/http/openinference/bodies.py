@@ -8,6 +8,7 @@ before and behind its array means the same, and the array alone is read. What is
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import re
 import secrets
@@ -35,6 +36,7 @@ def decode(text: bytes) -> InferRequest:
     twice. So the first flat array of numbers is cut out before, which is right where its place turns out to be the
     `data` of one input: `tensors.from_json` reads it.
     """
+    text = text.removeprefix(codecs.BOM_UTF8)
     match = _DATA.search(text) if len(text) > tensors.LARGE else None
     if match is not None:
         begin = match.end() - 1
