@@ -220,7 +220,7 @@ class Outbox:
     def _collect(self) -> None:
         self._queue.add(self._pending.take())
         self._settle()
-        if (lost := self._link.take_lost()) is not None:
+        if self._link.lost_for is not None and (lost := self._link.take_lost()) is not None:
             self._lose(lost)
 
     def _settle(self) -> None:
@@ -230,7 +230,7 @@ class Outbox:
             took = [(now - d.since_ns) / SECOND_NS for d in deliveries if d.since_ns]
             self._metrics.record((("stage:publish", took),), f"confirmed:{self.name}", len(deliveries))
             self._release([d for d in deliveries if d.row is None])
-            if self._link.recovering:
+            if self._link.recovering and self._link.up:
                 self._works()
 
     # --- the sink -----------------------------------------------------------------------------------

@@ -45,9 +45,12 @@ class SinkLink:
         """While it is away: when it is tried again, on the monotonic clock."""
         self.notes: deque[Iterable[int]] = deque()
         """The keys that were confirmed, and are not settled."""
-        self._lost: str | None = None
+        self.lost_for: str | None = None
+        """Why the connection went, until `take_lost`."""
         self._ready = self._filled = False
         self._was_up = False
+        self.recovering = False
+        """An outage, or tries that came to nothing, and nothing was confirmed since."""
         self.troubled = False
         """An outage was told, and its end was not."""
         self._failures = 0
@@ -59,7 +62,7 @@ class SinkLink:
 
     def lost(self, reason: str) -> None:
         """SinkEvents: the connection went."""
-        self._lost = reason
+        self.lost_for = reason
         self._note()
 
     def ready(self) -> None:
@@ -76,16 +79,11 @@ class SinkLink:
     @property
     def noted(self) -> bool:
         """Whether it has told what is worth a turn."""
-        return bool(self.notes) or self._lost is not None or (self._ready and not self.up)
-
-    @property
-    def recovering(self) -> bool:
-        """It is open again after an outage, or after tries that came to nothing, and has not confirmed anything yet."""
-        return self.up and (self._failures > 0 or self.troubled)
+        return bool(self.notes) or self.lost_for is not None or (self._ready and not self.up)
 
     def take_lost(self) -> str | None:
         """Why the connection went, once; what is told from now on is for the next turn."""
-        lost, self._lost = self._lost, None
+        lost, self.lost_for = self.lost_for, None
         return lost if self.up else None
 
     def open_if_due(self) -> bool:
@@ -110,6 +108,7 @@ class SinkLink:
         `waiting` messages are told with the end of an outage."""
         self._backoff.reset()
         self._failures = 0
+        self.recovering = False
         if self.troubled:
             self.troubled = False
             log.info("sink available again", extra={"sink": self._name, "waiting": waiting})
@@ -126,6 +125,7 @@ class SinkLink:
     def _away(self, reason: str) -> None:
         self.due_ns = self._clock.monotonic_ns() + int(self._backoff.next_s() * SECOND_NS)
         self._failures += 1
+        self.recovering = True
         # The first try of a life may come before the connection that has only just begun: no outage yet.
         if not self.troubled and (self._was_up or self._failures > 1):
             self.troubled = True

@@ -71,7 +71,7 @@ class Connection:
         self._flooded_s = 0.0
         """When inputs last came, of more than may be under way: confirmations stand behind them, for however long."""
         self._registered: object = None
-        self._wants = selectors.EVENT_READ
+        self._watches_write = False
 
     @property
     def protocol(self) -> str:
@@ -172,7 +172,8 @@ class Connection:
         """
         if self.client.socket() is None:
             return self._taken()  # raises, once it has taken what came before the end
-        self._watch(selector)
+        if self._registered is None or self.client.wants_write != self._watches_write:
+            self._watch(selector)
         readable = self.client.unread
         for key, mask in selector.select(0 if readable else timeout_s):
             if key.fileobj is waker:
@@ -180,30 +181,27 @@ class Connection:
             elif mask & selectors.EVENT_READ:
                 readable = True
         if readable:
-            self._read()
+            if not self.was_up and self._is_tls():
+                raise UnavailableError(tls.spoken(self._options))
+            try:
+                self.client.read()
+            except NOT_MQTT as exc:
+                url = self._options.url
+                raise UnavailableError(f"{url}: answers with something that is not MQTT: {exc}") from exc
         return self._taken()
 
     def _watch(self, selector: selectors.BaseSelector) -> None:
         sock = self.client.socket()
-        wants = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.client.wants_write else 0)
+        self._watches_write = self.client.wants_write
+        wants = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._watches_write else 0)
         try:
             if self._registered is None:
                 selector.register(sock, wants)
                 self._registered = sock
-            elif wants != self._wants:
+            else:
                 selector.modify(sock, wants)
         except (KeyError, ValueError, OSError) as exc:
             raise UnavailableError(self._why_gone()) from exc
-        self._wants = wants
-
-    def _read(self) -> None:
-        if not self.was_up and self._is_tls():
-            raise UnavailableError(tls.spoken(self._options))
-        try:
-            self.client.read()
-        except NOT_MQTT as exc:
-            url = self._options.url
-            raise UnavailableError(f"{url}: answers with something that is not MQTT: {exc}") from exc
 
     def _is_tls(self) -> bool:
         """Whether the answer to a CONNECT without TLS is an alert of it. Looks, and takes nothing."""

@@ -60,18 +60,14 @@ class Redeliveries:
         self._on_disk.clear()
 
     def known(self, incoming: Incoming, digest: bytes, *, numbered_anew: bool) -> Delivery | None:
-        """The delivery that this message repeats, to be acknowledged when it is safe; None: it has to be inferred.
-        `numbered_anew`: the broker's identifiers began at 1 on this connection."""
+        """The delivery that a message marked DUP repeats, to be acknowledged when it is safe; None: it has to be
+        inferred. `numbered_anew`: the broker's identifiers began at 1 on this connection."""
         if incoming.session != self._session:
-            self._session = incoming.session
-            for delivery in self._here.values():
-                self._before.setdefault(delivery.digest, OrderedDict())[delivery] = None
-            self._here.clear()
-        if not incoming.dup:
-            return None
+            self._begin(incoming.session)
         again = self._here.get((digest, incoming.mid)) or self._take_from_before(digest)
         if again is not None:
-            self._put_here(again, incoming)
+            again.incoming = replace(incoming, payload=b"")
+            self._here[digest, incoming.mid] = again
             return again
         origin = ORIGIN.pack(incoming.mid, digest)
         if origin in self._on_disk and not numbered_anew:
@@ -81,25 +77,28 @@ class Redeliveries:
 
     def add(self, incoming: Incoming, digest: bytes) -> Delivery:
         """A message that will be inferred."""
-        delivery = Delivery(incoming, digest)
-        self._put_here(delivery, incoming)
+        if incoming.session != self._session:
+            self._begin(incoming.session)
+        # Without the payload: what is remembered of many pictures must not hold them.
+        delivery = self._here[digest, incoming.mid] = Delivery(replace(incoming, payload=b""), digest)
         return delivery
 
     def acknowledged(self, delivery: Delivery) -> None:
         """Its acknowledgement is sent."""
         key = (delivery.digest, delivery.incoming.mid)
-        equal: OrderedDict[Delivery, None] = self._before.get(delivery.digest, OrderedDict())
         if self._here.get(key) is delivery:
             del self._here[key]
-        elif delivery in equal:
+        elif delivery in (equal := self._before.get(delivery.digest, OrderedDict())):
             del equal[delivery]
             if not equal:
                 del self._before[delivery.digest]
 
-    def _put_here(self, delivery: Delivery, incoming: Incoming) -> None:
-        # Without the payload: what is remembered of many pictures must not hold them.
-        delivery.incoming = replace(incoming, payload=b"")
-        self._here[delivery.digest, incoming.mid] = delivery
+    def _begin(self, session: int) -> None:
+        """The first message of another connection."""
+        self._session = session
+        for delivery in self._here.values():
+            self._before.setdefault(delivery.digest, OrderedDict())[delivery] = None
+        self._here.clear()
 
     def _take_from_before(self, digest: bytes) -> Delivery | None:
         """The oldest of those that are equal."""

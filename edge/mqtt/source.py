@@ -58,6 +58,8 @@ class MqttSource(Listener):
         self._waiting = _Waiting()
         self._redeliveries = Redeliveries()
         self._shelf: Shelf | None = context.shelf
+        self._safe = self.saved if context.shelf is None else self._done_with
+        """Told of what `ack` is given, in the session's thread."""
         self._reads = self._shelf is None
         """False where nothing takes what comes: before `open`, and after `close`."""
         self._to_tell: deque[str] = deque()
@@ -88,7 +90,7 @@ class MqttSource(Listener):
         if self._to_tell:
             raise SampleError(self._to_tell.popleft())
         sample = self._waiting.get(timeout_s)
-        if sample is None:
+        if sample is None and self._overrun:
             self.place_again()
         return sample
 
@@ -97,7 +99,7 @@ class MqttSource(Listener):
 
     def ack(self, sample: Sample) -> None:
         if sample.token is not None:
-            self._session.call_soon(partial(self._acknowledge, sample.token))
+            self._session.call_soon(partial(self._safe, sample.token))
 
     def close(self) -> None:
         """The subscription stays: the broker keeps what comes meanwhile, and gives again what was not acknowledged.
@@ -122,7 +124,7 @@ class MqttSource(Listener):
         self._overrun = False
 
     def _on_message(self, incoming: Incoming) -> None:
-        if self._is_own(incoming.topic):
+        if incoming.topic not in self._topics and self._is_own(incoming.topic):
             self._session.ack_now(incoming, part=self._on_message)
         elif incoming.retain and self._context.ignore_retained:
             self._context.count("dropped:input-retained")
@@ -140,14 +142,17 @@ class MqttSource(Listener):
             self._overrun = True  # also for what would find room again, for it stands behind what was not taken
             return
         same = digest(incoming)
-        anew = (acks := self._session.acks) is not None and acks.numbered_anew
-        delivery = self._redeliveries.known(incoming, same, numbered_anew=anew)
+        delivery = self._known(incoming, same) if incoming.dup else None
         if delivery is None:
             sample = self._sample(incoming, self._redeliveries.add(incoming, same))
             if shelf is None or not shelf.takes(sample, full=full):
                 self.give(sample)
         elif delivery.safe:
             self.saved(delivery)
+
+    def _known(self, incoming: Incoming, same: bytes) -> Delivery | None:
+        anew = (acks := self._session.acks) is not None and acks.numbered_anew
+        return self._redeliveries.known(incoming, same, numbered_anew=anew)
 
     def _sample(self, incoming: Incoming, delivery: Delivery | None) -> Sample:
         reply = Reply(incoming.response_topic, incoming.correlation) if incoming.response_topic else None
@@ -181,11 +186,10 @@ class MqttSource(Listener):
         if self._overrun:
             self._session.connect_again("the broker sent more inputs at once than may wait: the rest comes anew")
 
-    def _acknowledge(self, token: Delivery | Held) -> None:
-        if self._shelf is not None and not self._shelf.done(token):
-            return
-        assert isinstance(token, Delivery)
-        self.saved(token)
+    def _done_with(self, token: Delivery | Held) -> None:
+        if self._shelf is None or self._shelf.done(token):
+            assert isinstance(token, Delivery)
+            self.saved(token)
 
     def saved(self, delivery: Delivery) -> None:
         """It is safe. Where the connection has gone that it came on last, it comes again, and is only acknowledged
@@ -212,12 +216,13 @@ class MqttSource(Listener):
             self._session.call_soon(self._fetch_the_rest)
 
     def _is_own(self, topic: str) -> bool:
-        """Whether a message is an output of a service: of this one, or below a wildcard of another one.
+        """Whether a message that no filter names is an output of a service: of this one, or below a wildcard of
+        another one.
 
         Two services that hear each other's errors answer each with an error.
         """
         last = topic.rpartition("/")[2]
-        if topic in self._topics or last not in (*OUTPUTS, *ASKED):
+        if last not in (*OUTPUTS, *ASKED):
             return False
         base = self._context.topic.rpartition("/")[0]
         own = topic == f"{base}/{last}" or (self._wildcard and _is_of_a_service(topic, base))

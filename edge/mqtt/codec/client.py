@@ -61,6 +61,7 @@ class Client:
         """For the selector; None where the connection has ended."""
         self.unread = False
         """True where `read` has something to do that a selector does not see."""
+        self._encrypted = False
 
     def _make(self, choice: ProtocolChoice) -> paho.Client:
         url = self._options.url
@@ -100,6 +101,7 @@ class Client:
     def use_tls(self, context: ssl.SSLContext) -> None:
         """Before `connect`."""
         self._paho.tls_set_context(context)
+        self._encrypted = True
 
     def connect(self) -> None:
         """Opens the socket and queues CONNECT. Raises OSError, WebsocketConnectionError."""

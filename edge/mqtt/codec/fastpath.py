@@ -130,7 +130,7 @@ class FastClient(Client):
             self._in_use.difference_update([mid for mid, _ in self.acknowledged])
         if client.ended:
             client.loop_read()
-        self.unread = client.unread or decrypted(self.socket())
+        self.unread = client.unread or (self._encrypted and decrypted(self.socket()))
 
     def _pass(self) -> None:
         """Keeps no message that is too large to be of any use. A broker sends one of 200 MB again and again to a board
