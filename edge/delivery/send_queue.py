@@ -240,7 +240,7 @@ class SendQueue:
                 return delivery
         if self._new and (not self._saves_first or self._spool.failing or self._new[0].row is not None):
             return self._new.popleft()
-        return self.disk.next()
+        return self.disk.next() if self._rate > 0 else None
 
     # --- the disk -----------------------------------------------------------------------------------
 

@@ -39,7 +39,6 @@ class Heard(msgspec.Struct):
 class _Other(msgspec.Struct):
     first_s: float
     first_ns: int
-    newest_ns: int
 
 
 class TwinWatch:
@@ -84,8 +83,7 @@ class TwinWatch:
         self._to_answer = True
         if heard.uptime_s is None:
             return
-        other = self._others.setdefault(heard.boot, _Other(heard.uptime_s, now, now))
-        other.newest_ns = now
+        other = self._others.setdefault(heard.boot, _Other(heard.uptime_s, now))
         grown_s, passed_s = heard.uptime_s - other.first_s, (now - other.first_ns) / SECOND_NS
         # What was kept comes at once, however much its uptime has grown.
         if grown_s >= GROWN_S and passed_s >= grown_s / 2:

@@ -8,6 +8,7 @@ label comes first: a two-class SVC without probabilities gives scores whose argm
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ class Classifier:
         self._activation = manifest.activation
         self._threshold = manifest.threshold
         self._watch = Watch(manifest.name)
-        self._top_k = DEFAULT_TOP_K if manifest.top_k is None else manifest.top_k
+        self._top_k = (DEFAULT_TOP_K if manifest.top_k is None else manifest.top_k) or sys.maxsize
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Classification]:
         labels: Sequence[str] = self._labels
@@ -102,7 +103,7 @@ class Classifier:
         scores = self._rows_of(outputs, count)
         if scores is None:
             return None
-        reported = self._reported(scores)
+        reported = min(self._top_k, scores.shape[1])
         highest = scores.argmax(axis=1)
         index: Array | None = highest if reported >= scores.shape[1] else _order(scores, reported)[:, 0]
         if index is not None and self._label is not None:
@@ -128,10 +129,6 @@ class Classifier:
         places[unknown] = highest[unknown]
         return np.where(places < scores.shape[1], places, index)
 
-    def _reported(self, scores: Array) -> int:
-        size: int = scores.shape[-1]
-        return min(self._top_k, size) if self._top_k else size
-
     def _rows_of(self, outputs: Tensors, count: int) -> Array | None:
         """Probabilities, a row for each sample; None where the model gives none, or one that is no number."""
         raw = self._given(outputs)
@@ -149,7 +146,7 @@ class Classifier:
 
     def _best_of(self, scores: Array, labels: Sequence[str], first: int | None = None) -> list[Classification]:
         """`_best` of a lone row, in half as many calls: after an inference each of them is read from memory anew."""
-        count = self._reported(scores)
+        count = min(self._top_k, len(scores))
         places = (-scores).argpartition(count - 1)[:count] if count < len(scores) else np.arange(len(scores))
         top = scores[places]
         found = sorted(zip(top.tolist(), top.round(6).tolist(), places.tolist(), strict=True), key=_SCORE, reverse=True)
@@ -167,7 +164,7 @@ class Classifier:
     ) -> list[list[Classification]]:
         """The best of each row, best first; `first`: the class of each row that comes before all others."""
         size = scores.shape[1]
-        order = _order(scores, self._reported(scores))
+        order = _order(scores, min(self._top_k, size))
         for row, place in zip(order, first, strict=False):
             if place is not None and place < size and row[0] != place:
                 row[:] = [place, *(i for i in row if i != place)][: len(row)]

@@ -79,17 +79,17 @@ class SourceReader:
             raise Closed
         if self._controls is not None and self._controls.wanted.paused:
             return self._paused(self._controls, timeout_s)
-        item = self._next(timeout_s)
+        item = self._read(timeout_s)
         if item is not None and self._controls is not None and self._controls.holds:
             return self._put_by(item)
         items = []
         while item is not None:
             items.append(item)
             item = self._read(0) if len(items) < most else None
-        if len(items) > 1:
-            self._came(len(items) - 1)
-        if self._controls is not None and items:
-            self._controls.read()
+        if items:
+            self._came(len(items))
+            if self._controls is not None:
+                self._controls.read()
         return items
 
     def _paused(self, controls: Controls, timeout_s: float) -> list[Read]:
@@ -97,19 +97,14 @@ class SourceReader:
         if controls.holds and not self._source.live:
             self._stop.wait(timeout_s)
             return []
-        item = self._next(timeout_s)
+        item = self._read(timeout_s)
         if item is None:
             return []
         if controls.holds:
             return self._put_by(item)
+        self._came(1)
         controls.read()
         return [item]
-
-    def _next(self, timeout_s: float) -> Read | None:
-        item, self._put_away = self._put_away, None
-        if item is None and (item := self._read(timeout_s)) is not None:
-            self._came(1)
-        return item
 
     def _came(self, count: int) -> None:
         self._backoff.reset()
@@ -118,6 +113,7 @@ class SourceReader:
     def _put_by(self, item: Read) -> list[Read]:
         """Came while it was waited for, and the pause before it: it is the first one afterwards, or a live one none."""
         if self._source.live:
+            self._came(1)
             self._metrics.inc("dropped:paused")
         else:
             self._put_away = item
@@ -132,13 +128,17 @@ class SourceReader:
             self.in_source = False
 
     def _read(self, timeout_s: float) -> Read | None:
+        """What was put by, or the source's next."""
+        if self._put_away is not None:
+            item, self._put_away = self._put_away, None
+            return item
         if self.ended or self.broken is not None or not (self._opened or self._is_due(timeout_s)):
             return None
         self.in_source = True
         try:
             if not self._opened:
                 self._open()
-            item: Read | None = self._source.read(timeout_s)
+            item = self._source.read(timeout_s)
         except SampleError as exc:
             item = Unreadable(str(exc), self._name)
         except EndOfStream:

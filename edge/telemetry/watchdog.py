@@ -54,10 +54,6 @@ class Heartbeats:
         with self._lock:
             self._beats.clear()
 
-    def alive(self, within_s: float) -> bool:
-        """True while every known thread has beaten within so many seconds."""
-        return not self.late(within_s)
-
 
 class Together:
     """The process and its several runs: it hangs where a thread of the process itself does, each run has one that does,
