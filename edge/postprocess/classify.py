@@ -37,6 +37,8 @@ class Classifier:
         self._columns = tuple(o.name for o in manifest.outputs if o.role == "scores")
         self._label = label
         self._labels = manifest.labels
+        self._shown = list(manifest.labels)
+        """By class; one without a label is called by its number."""
         values = next((o.values for o in manifest.outputs if o.name == label and o.values), manifest.labels)
         self._index = {text: i for i, text in enumerate(values)}
         self._activation = manifest.activation
@@ -45,26 +47,28 @@ class Classifier:
         self._top_k = (DEFAULT_TOP_K if manifest.top_k is None else manifest.top_k) or sys.maxsize
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Classification]:
-        labels: Sequence[str] = self._labels
         if self._scores is None:
             return [self._alone(self._label_of(outputs))]
+        labels: Sequence[str] = self._labels
         raw = self._given(outputs)
         if isinstance(raw, (list, dict)):
             labels, scores = _from_map(raw)
+            names: Sequence[str] = labels
             finite = bool(np.isfinite(scores).all())
         else:
             scores = self._probabilities(np.asarray(raw, dtype=np.float64).reshape(1, -1))
+            names = self._names(scores.shape[1])
             finite = self._watch.finite
         if not finite:
             raise SampleError(f"the model's output {self._scores!r} is not finite")
         if self._label is None:
-            return self._best_of(scores[0], labels)
+            return self._best_of(scores[0], names)
         label = self._label_of(outputs)
         first = self._place(label, labels, scores[0])
         if first is None:
             # Classes that nobody named, and not numbered from 0: the model's own label is all that is sure.
             return [Classification(index=int(scores.argmax()), label=label, score=round(float(scores.max()), 6))]
-        return self._best_of(scores[0], labels, first)
+        return self._best_of(scores[0], names, first)
 
     def _given(self, outputs: Tensors) -> Any:
         """The scores as the model gives them; those of an output for each class side by side."""
@@ -93,10 +97,10 @@ class Classifier:
         if scores is None:
             return None
         if self._label is None:
-            return self._best(scores, self._labels)
+            return self._best(scores)
         labels = np.asarray(outputs[self._label]).ravel().tolist()
         first = [self._place(_text(v), self._labels, row) for v, row in zip(labels, scores, strict=True)]
-        return None if None in first else self._best(scores, self._labels, first)
+        return None if None in first else self._best(scores, first)
 
     def to_columns(self, outputs: Tensors, count: int) -> Columns | None:
         """The best class of each row: `label`, `index` and `score`."""
@@ -114,8 +118,8 @@ class Classifier:
         empty = None if self._threshold is None else best < self._threshold
         if empty is not None and (scores[empty] >= self._threshold).any():
             return None  # another class than the model's own is reported
-        labels = [self._labels[i] if i < len(self._labels) else str(i) for i in range(scores.shape[1])]
-        return Columns({"label": Words(index, labels), "index": index, "score": best.round(6)}, empty)
+        names = self._names(scores.shape[1])[: scores.shape[1]]
+        return Columns({"label": Words(index, names), "index": index, "score": best.round(6)}, empty)
 
     def _own_first(self, own: Array, scores: Array, highest: Array, index: Array) -> Array | None:
         """The class of each row that its own label says, where it has a score; None where that has to be looked at."""
@@ -144,7 +148,12 @@ class Classifier:
             scores = np.concatenate([1.0 - scores, scores], axis=1)
         return scores
 
-    def _best_of(self, scores: Array, labels: Sequence[str], first: int | None = None) -> list[Classification]:
+    def _names(self, count: int) -> list[str]:
+        """Of so many classes, or more."""
+        self._shown += map(str, range(len(self._shown), count))
+        return self._shown
+
+    def _best_of(self, scores: Array, names: Sequence[str], first: int | None = None) -> list[Classification]:
         """`_best` of a lone row, in half as many calls: after an inference each of them is read from memory anew."""
         count = min(self._top_k, len(scores))
         places = (-scores).argpartition(count - 1)[:count] if count < len(scores) else np.arange(len(scores))
@@ -154,14 +163,12 @@ class Classifier:
             own = (float(scores[first]), float(scores[first].round(6)), first)
             found = [own, *(one for one in found if one[2] != first)][:count]
         return [
-            Classification(place, labels[place] if place < len(labels) else str(place), score)
+            Classification(place, names[place], score)
             for exact, score, place in found
             if self._threshold is None or exact >= self._threshold
         ]
 
-    def _best(
-        self, scores: Array, labels: Sequence[str], first: Sequence[int | None] = ()
-    ) -> list[list[Classification]]:
+    def _best(self, scores: Array, first: Sequence[int | None] = ()) -> list[list[Classification]]:
         """The best of each row, best first; `first`: the class of each row that comes before all others."""
         size = scores.shape[1]
         order = _order(scores, min(self._top_k, size))
@@ -171,12 +178,9 @@ class Classifier:
         top = scores[_rows(scores), order]
         if self._threshold is not None:
             top[top < self._threshold] = np.nan
+        names = self._names(size)
         return [
-            [
-                Classification(i, labels[i] if i < len(labels) else str(i), s)
-                for i, s in zip(*row, strict=True)
-                if s == s
-            ]
+            [Classification(i, names[i], s) for i, s in zip(*row, strict=True) if s == s]
             for row in zip(order.tolist(), top.round(6).tolist(), strict=True)
         ]
 

@@ -117,9 +117,9 @@ class Inference:
 
     @property
     def _holds_up(self) -> bool:
-        """A batch is under way, and the samples behind it have to wait for its end: their results come after its own,
+        """The samples behind a batch that is under way have to wait for its end: their results come after its own,
         and what the model or a window keeps is the batch's. So they have where too many batches are under way."""
-        return bool(self._batches.under_way) and (not self._mixes or self._batches.full)
+        return not self._mixes or self._batches.full
 
     @cached_property
     def _mixes(self) -> bool:
@@ -145,7 +145,8 @@ class Inference:
             self.beat()
         if self._takeovers or self._leaving:
             self._take_over()
-        self.due_s = self._publisher.publish_due()
+        if self._publisher.holds_back:
+            self.due_s = self._publisher.publish_due()
         batches = bool(self._batches.under_way)
         if batches and self._holds_up:
             self._batches.finish() if self._stopping() else self._batches.turn()
@@ -199,7 +200,7 @@ class Inference:
     def end(self) -> None:
         """After Closed: what is under way, the rest of batches, and what was held back."""
         while self._instances or self._works:
-            if self._holds_up:
+            if self._batches.under_way and self._holds_up:
                 self._batches.finish()
             if not self._works and self._instances is not None:
                 self._wait_for(self._instances)
@@ -237,7 +238,7 @@ class Inference:
                     return False
                 self._works = rest
                 self._run_together(some)
-                if self._holds_up:
+                if self._batches.under_way and self._holds_up:
                     return True
         return True
 

@@ -53,6 +53,8 @@ class Publisher:
         self._metrics = metrics
         self._report = report
         self._filter = options.publish_filter
+        self.holds_back = self._filter is not None
+        """Results may be held back for later: `publish_due` is to be called."""
         self._observers = options.observers
         self._wording = options.wording
         self._controls = options.controls

@@ -129,8 +129,8 @@ class SourceReader:
 
     def _read(self, timeout_s: float) -> Read | None:
         """What was put by, or the source's next."""
-        if self._put_away is not None:
-            item, self._put_away = self._put_away, None
+        item, self._put_away = self._put_away, None
+        if item is not None:
             return item
         if self.ended or self.broken is not None or not (self._opened or self._is_due(timeout_s)):
             return None
