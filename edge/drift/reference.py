@@ -117,8 +117,7 @@ def of_numbers(name: str, values: Array, *, ordered: bool = False) -> FeatureRef
     if not len(known):
         return FeatureReference(name=name, missing=round(missing, 6), run=run)
     edges = _edges(known)
-    counts = np.bincount(places(edges, known), minlength=len(edges) + 1)[1:-1]
-    shares = np.round(counts / len(known) * _FULL).astype("<u2")
+    shares = np.round(binned(edges, known)[1:-1] / len(known) * _FULL).astype("<u2")
     return FeatureReference(
         name=name, bins=_encoded(edges), shares=_encoded(shares), missing=round(missing, 6), run=run
     )  # fmt: skip
@@ -160,12 +159,13 @@ def of_scores(scores: Sequence[float]) -> FeatureReference:
     return of_numbers(OBJECT_SCORE, np.asarray(scores, dtype=np.float64))
 
 
-def places(edges: Array, values: Array) -> Array:
-    """The bin of each value: 0 below the smallest, len(edges) above the largest value of the reference."""
-    found = np.searchsorted(edges[1:-1], values, side="right") + 1
-    found[values < edges[0]] = 0
-    found[values > edges[-1]] = len(edges)
-    return np.asarray(found)
+def binned(edges: Array, values: Array) -> Array:
+    """How many of some finite values lie in each bin, int64 [len(edges) + 1]: the first is below the smallest, the last
+    above the largest value of the reference. An edge belongs to the bin above it, the largest to the one below."""
+    ordered = np.sort(values)  # a third of the time that it takes to look up the bin of each
+    below = ordered.searchsorted(edges, side="left")
+    below[-1] = ordered.searchsorted(edges[-1], side="right")
+    return np.diff(below, prepend=0, append=len(values))
 
 
 def longest_run(values: Array) -> int:

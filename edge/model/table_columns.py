@@ -36,7 +36,7 @@ def numbers(column: Array, feature: Feature, spec: TensorSpec) -> tuple[Array, A
 def block(columns: Table, dtype: np.dtype[Any]) -> Array:
     """[rows, features] of this dtype, a kind of float, where it holds every value of the columns; else float64, for
     what is rounded to it is looked at."""
-    wide = dtype if all(np.can_cast(c.dtype, dtype) for c in columns) else np.dtype(np.float64)
+    wide = dtype if all(np.can_cast(kind, dtype) for kind in {c.dtype for c in columns}) else np.dtype(np.float64)
     if isinstance(columns, np.ndarray):
         return np.ascontiguousarray(columns.T, dtype=wide)
     block = np.empty((len(columns[0]), len(columns)), dtype=wide)

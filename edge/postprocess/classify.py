@@ -107,11 +107,7 @@ class Classifier:
         scores = self._rows_of(outputs, count)
         if scores is None:
             return None
-        reported = min(self._top_k, scores.shape[1])
-        highest = scores.argmax(axis=1)
-        index: Array | None = highest if reported >= scores.shape[1] else _order(scores, reported)[:, 0]
-        if index is not None and self._label is not None:
-            index = self._own_first(np.asarray(outputs[self._label]).ravel(), scores, highest, index)
+        index = self._first(scores) if self._label is None else self._own_first(outputs[self._label], scores)
         if index is None:
             return None
         best = scores[np.arange(count), index]
@@ -121,17 +117,24 @@ class Classifier:
         names = self._names(scores.shape[1])[: scores.shape[1]]
         return Columns({"label": Words(index, names), "index": index, "score": best.round(6)}, empty)
 
-    def _own_first(self, own: Array, scores: Array, highest: Array, index: Array) -> Array | None:
+    def _first(self, scores: Array) -> Array:
+        """The best class of each row by its score."""
+        reported = min(self._top_k, scores.shape[1])
+        return scores.argmax(axis=1) if reported == scores.shape[1] else _order(scores, reported)[:, 0]
+
+    def _own_first(self, own: Any, scores: Array) -> Array | None:
         """The class of each row that its own label says, where it has a score; None where that has to be looked at."""
-        values, which = _distinct(own)
+        values, which = _distinct(np.asarray(own).ravel())
         known = {text: i for i, text in reversed([*enumerate(self._labels)])}
         texts = [_text(value) for value in values.tolist()]
         places = np.array([known.get(text, self._index.get(text, -1)) for text in texts])[which]
         unknown = np.flatnonzero(places < 0)
-        if any(texts[which[row]] != str(highest[row]) for row in unknown.tolist()):
+        highest = scores[unknown].argmax(axis=1)
+        if any(texts[which[row]] != str(best) for row, best in zip(unknown.tolist(), highest.tolist(), strict=True)):
             return None
-        places[unknown] = highest[unknown]
-        return np.where(places < scores.shape[1], places, index)
+        places[unknown] = highest
+        beyond = places >= scores.shape[1]
+        return np.where(beyond, self._first(scores), places) if beyond.any() else places
 
     def _rows_of(self, outputs: Tensors, count: int) -> Array | None:
         """Probabilities, a row for each sample; None where the model gives none, or one that is no number."""

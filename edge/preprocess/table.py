@@ -115,10 +115,11 @@ class TablePreprocessor:
         """Numbers all at once, texts a column at a time; None where a tensor has no free place for the rows."""
         if any(not s.free_batch or not (self._columns or len(s.shape or ()) == 2) for s in self._specs):
             return None
-        if any(c.dtype.kind not in "fiubO" for c in columns):
+        kinds = {c.dtype.kind for c in columns}
+        if not kinds.issubset("fiubO"):
             return None
         if self._numeric:
-            return self._matrix(columns)
+            return None if "O" in kinds and self._dtype.kind == "f" else self._matrix(columns)
         taken = np.ones(len(columns[0]), dtype=bool)
         cells: list[Array] = []
         for column, feature, i in zip(columns, self._features, range(len(columns)), strict=True):
@@ -143,8 +144,6 @@ class TablePreprocessor:
             pairs = [table_columns.numbers(c, f, spec) for c, f in zip(columns, self._features, strict=True)]
             taken = np.logical_and.reduce([ok for _, ok in pairs])
             return {spec.name: self._scaled(np.stack([values[taken] for values, _ in pairs], axis=1))}, taken
-        if any(c.dtype.kind == "O" for c in columns):
-            return None
         block = table_columns.block(columns, dtype)
         with np.errstate(over="ignore"):
             narrow = block.astype(dtype, copy=False)

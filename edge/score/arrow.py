@@ -1,6 +1,7 @@
 """Arrays of numpy to Arrow's and back, by the memory that they are.
 
-Not by `pa.array` and `to_numpy`: these import pandas where it is installed, 0.4 s and 60 MB of each process.
+Not by `pa.array` and `to_numpy`: these import pandas where it is installed, 0.4 s and 60 MB of each process. What
+casts, takes or counts in Arrow imports `pyarrow.compute`, 0.03 s: only where it has to be.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from edge.data.tensor import Array
+
+NARROW = 16
+"""Bytes of a text up to which a table of some is filled as one of bytes; of longer ones Arrow does it sooner."""
 
 
 def from_numpy(column: Array, empty: Array | None = None) -> pa.Array:
@@ -31,6 +35,19 @@ def of_texts(texts: Sequence[str | None]) -> pa.Array:
     there = _bits(np.array([text is not None for text in texts], dtype=np.bool_))
     values = pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))
     return pa.StringArray.from_buffers(len(encoded), *values, pa.py_buffer(there))
+
+
+def of_words(codes: Array, words: Sequence[str], empty: Array | None = None) -> pa.Array:
+    """`words[codes[row]]`; null where `empty`, bool [rows], is true."""
+    encoded = [word.encode() for word in words]
+    sizes = np.array([len(word) for word in encoded], dtype=np.int32)
+    if sizes.max(initial=0) > NARROW or any(b"\0" in word for word in encoded):
+        places = from_numpy(codes.astype(np.int32), empty)
+        return pa.DictionaryArray.from_arrays(places, of_texts(words)).cast(pa.string())
+    padded = np.array(encoded, dtype=np.bytes_)[codes].view(np.uint8)
+    ends = np.append(np.int32(0), np.cumsum(sizes[codes], dtype=np.int32))
+    valid = None if empty is None else pa.py_buffer(_bits(~empty))
+    return pa.StringArray.from_buffers(len(codes), *map(pa.py_buffer, (ends, padded[padded != 0])), valid)
 
 
 def of_values(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

@@ -109,8 +109,7 @@ class Kernel:
 
     def _payloads(self, columns: Sequence[pa.Array], rows: Sequence[int]) -> list[Payload]:
         """Rows as the device gets them: objects by name where the features have names."""
-        places = arrow.from_numpy(np.array(rows, dtype=np.int64))
-        values = zip(*(c.take(places).to_pylist() for c in columns), strict=True)
+        values = zip(*([column[row].as_py() for row in rows] for column in columns), strict=True)
         names = [f.name for f in self.features]
         return [dict(zip(names, row, strict=True)) if all(names) else list(row) for row in values]
 

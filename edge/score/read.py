@@ -25,9 +25,9 @@ from edge.settings.settings import Settings
 from edge.sources import csv, files, lines
 from edge.telemetry.clock import SystemClock
 
-READ = 65_536
+READ = 131_072
 """Rows of a table that are read at once, at most, unless an inference takes more."""
-VALUES = 2_000_000
+VALUES = 4_000_000
 """Numbers of a table that are read at once, about: a wide one in fewer rows."""
 LINES = 2048
 """Samples of a batch."""
@@ -98,8 +98,9 @@ class Reader:
     def _parquet(self, part: Part) -> Iterator[Batch]:
         path = Path(part.paths[0])
         with open_parquet(path) as file:
-            names = self.columns(part, file.schema_arrow)
-            wanted = [n for n in dict.fromkeys([*names, *self._kept]) if n in file.schema_arrow.names]
+            schema = file.schema_arrow
+            names = self.columns(part, schema)
+            wanted = [n for n in dict.fromkeys([*names, *self._kept]) if n in schema.names]
             batches = file.iter_batches(self.rows, row_groups=part.groups, columns=wanted, use_threads=False)
             try:
                 for batch in batches:

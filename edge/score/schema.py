@@ -137,6 +137,9 @@ def _json(predictions: Sequence[Any]) -> Mapping[str, Any]:
 
 def _array(column: Column, kind: pa.DataType, empty: Array | None) -> pa.Array:
     if isinstance(column, Words):
-        codes = arrow.from_numpy(column.codes.astype(np.int32), empty)
-        return pa.DictionaryArray.from_arrays(codes, arrow.of_texts(column.words)).cast(kind)
-    return arrow.from_numpy(column, empty).cast(kind)
+        made = arrow.of_words(column.codes, column.words, empty)
+    else:
+        # Whole numbers are places among the classes.
+        narrow = pa.types.is_int32(kind) and column.dtype.kind == "i"
+        made = arrow.from_numpy(column.astype(np.int32) if narrow else column, empty)
+    return made if made.type == kind else made.cast(kind)

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from edge.data.tensor import Array
 from edge.drift import reference
@@ -70,10 +69,10 @@ class Summary(msgspec.Struct):
             for label, count in classes.items():
                 _count(self.classes, label, count)
         for name in columns.numbers:
-            column = batch.column(name)
-            if column.null_count < len(column):
-                ends, total = pc.min_max(column).as_py(), pc.sum(column).as_py()
-                _join(self.numbers, name, Numbers(len(column) - column.null_count, total, ends["min"], ends["max"]))
+            values = arrow.to_numpy(batch.column(name))
+            values = values[~np.isnan(values)]
+            if len(values):
+                _join(self.numbers, name, Numbers(len(values), *map(float, (values.sum(), values.min(), values.max()))))
 
     def merge(self, other: Summary) -> None:
         """Those of another part, too."""
@@ -164,7 +163,7 @@ class Tally:
                 continue
             values = np.concatenate(waiting)
             fine = values[np.isfinite(values)]
-            counts = np.bincount(reference.places(edges, fine), minlength=len(edges) + 1)
+            counts = reference.binned(edges, fine)
             mine = self._summary.bins.get(known.name, [0] * len(counts))
             self._summary.bins[known.name] = [a + int(b) for a, b in zip(mine, counts, strict=True)]
             _count(self._summary.missing, known.name, len(values) - len(fine))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path("/")
-KEPT = 32 * 2**20
+KEPT = 64 * 2**20
 """Bytes that a process keeps at most of what it freed, where it keeps them."""
 SINGLE = 4 * 2**20
 """What is as large is taken from the system by itself, and given back."""

@@ -46,7 +46,14 @@ def test_a_few_values_have_a_bin_each() -> None:
     made = reference.of_numbers("door", np.array([0.0] * 75 + [1.0] * 25))
 
     assert made.bin_shares() == pytest.approx([0.75, 0.25], abs=1e-4)
-    assert reference.places(made.edges(), np.array([-1.0, 0.0, 1.0, 2.0])).tolist() == [0, 1, 2, 3]
+    assert reference.binned(made.edges(), np.array([2.0, -1.0, 0.0, 1.0, 1.0])).tolist() == [1, 1, 2, 1]
+
+
+def test_an_edge_belongs_to_the_bin_above_it_and_the_largest_value_to_the_last() -> None:
+    edges = np.array([1.0, 2.0, 3.0])
+
+    assert reference.binned(edges, np.array([0.9, 1.0, 1.9, 2.0, 3.0, 3.1])).tolist() == [1, 2, 2, 1]
+    assert reference.binned(edges, np.array([])).tolist() == [0, 0, 0, 0]
 
 
 def test_a_column_that_never_changes_has_one_bin() -> None:

@@ -53,6 +53,20 @@ def test_texts_are_those_of_the_list():
 
 
 @pytest.mark.parametrize(
+    "words",
+    [["a", "b"], ["setosa", "", "größer"], ["a", "so long that Arrow fills it in"], ["a", "b\0", "b"]],
+    ids=["one length", "several lengths", "long", "a zero in one"],
+)
+def test_words_are_those_of_their_codes(words):
+    codes = np.array([1, 0, len(words) - 1, 1])
+    empty = np.array([False, True, False, False])
+    wanted = [words[code] for code in codes]
+    assert arrow.of_words(codes, words).equals(pa.array(wanted))
+    assert arrow.of_words(codes, words, empty).equals(pa.array([wanted[0], None, *wanted[2:]]))
+    assert arrow.of_words(codes[:0], words).equals(pa.array([], pa.string()))
+
+
+@pytest.mark.parametrize(
     ("values", "kind"),
     [
         ([1, None, 3], pa.int32()),
@@ -69,9 +83,12 @@ def test_values_of_python_become_what_the_library_makes_of_them(values, kind):
     assert arrow.of_values(values, kind).type == kind
 
 
-def test_pandas_is_not_imported_for_a_table(trees, tmp_path):
-    archive = trees.write(tmp_path / "a.parquet")
-    program = "import sys; from edge.cli.score import run; run(sys.argv[1:]); sys.exit('pandas' in sys.modules)"
+@pytest.mark.parametrize(
+    ("module", "start", "rows"), [("pandas", 0, 600), ("pyarrow.compute", 10, 200)], ids=["any rows", "good rows"]
+)
+def test_what_takes_long_to_import_is_not_for_a_table(trees, tmp_path, module, start, rows):
+    archive = trees.write(tmp_path / "a.parquet", start, rows)
+    program = f"import sys; from edge.cli.score import run; run(sys.argv[1:]); sys.exit({module!r} in sys.modules)"
     typed = [trees.path, archive, "-o", tmp_path / "o.parquet", "--columns", "id,note", "--workers", "1"]
     done = subprocess.run([sys.executable, "-c", program, *map(str, typed)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
