@@ -196,9 +196,25 @@ def _quantized(preset: Preset, spec: TensorSpec, limits: tuple[float, float] | N
     if spec.dtype == "int8" and spec.quantization is not None:
         scale, zero = spec.quantization.scale, spec.quantization.zero_point
         mean, std = _from_range((-128 - zero) * scale, (127 - zero) * scale, preset)
-        return replace(preset, mean=mean, std=std, sure=True, why="the quantisation of the input")
+        # Without any numbers such an input is meant to take 0 to 1: a manifest says so of pixels as they are.
+        return replace(preset, mean=mean, std=std or (1.0,), sure=True, why="the quantisation of the input")
+    if spec.dtype == "int16" and spec.quantization is not None:
+        return _symmetric(32767 * spec.quantization.scale, preset)
     if np.dtype(spec.dtype).kind in "iu":
         return replace(preset, mean=(), std=(), sure=True, why="the input takes whole numbers")
+    return preset
+
+
+def _symmetric(most: float, preset: Preset) -> Preset:
+    """By the largest number of a range around 0, whose lower half pixels need not use: 1 may be 0 to 1 or -1 to 1."""
+    known = [(255.0, ((), (1.0,))), (128.0, ((128.0,), (1.0,)))]
+    if preset.color != "GRAY":
+        known.append((2.64, (IMAGENET_MEAN, IMAGENET_STD)))
+    for end, (mean, std) in known:
+        if np.isclose(most, end, rtol=0.02):
+            return replace(preset, mean=mean, std=std, sure=True, why="the quantisation of the input")
+    if np.isclose(most, 1, rtol=0.02) and (preset.mean, preset.std) not in (_UNIT, _HALF):
+        return replace(preset, mean=_UNIT[0], std=_UNIT[1], sure=False, why="a guess: the input takes 1 at most")
     return preset
 
 

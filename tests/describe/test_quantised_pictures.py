@@ -12,6 +12,9 @@ from support.guessing import FLOAT, build, describe, opened
 
 from edge.app.assembly import make_pipeline
 from edge.data.sample import Sample
+from edge.data.tensor import Quantization, TensorSpec
+from edge.describe import presets
+from edge.describe.metadata import Metadata
 
 
 @pytest.fixture
@@ -96,3 +99,30 @@ def test_bytes_that_nothing_says_a_range_of_are_a_guess_of_the_whole(file):
     found = describe(build(file, {"x": (TensorProto.INT8, [1, 3, 96, 96])}, {"y": [1, 3, 1, 1]}, nodes=nodes))
     assert (found.manifest.inputs[0].mean, found.manifest.inputs[0].std) == ((128.0,), (1.0,))
     assert any("--mean and --std" in w for w in found.warnings)
+
+
+def found_preset(dtype: str, scale: float, zero: int) -> presets.Preset:
+    spec = TensorSpec("in", dtype, (1, 48, 48, 3), Quantization(scale, zero))
+    return presets.find(spec, "NHWC", family="", metadata=Metadata(producer="tflite"), classes=5)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero", "expected"),
+    [
+        ("int8", 1.0, -128, ((), (1.0,))),
+        ("int8", 1 / 255, -128, ((), (255.0,))),
+        ("int8", 2 / 255, 0, ((127.5,), (127.5,))),
+        ("int16", 255 / 32767, 0, ((), (1.0,))),
+        ("int16", 2.64 / 32767, 0, ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))),
+    ],
+)
+def test_a_quantised_input_says_its_range(dtype, scale, zero, expected):
+    # a Keras network that rescales pixels itself takes 0 to 255: without any numbers int8 would take 0 to 1
+    found = found_preset(dtype, scale, zero)
+    assert (found.mean, found.std, found.sure) == (*expected, True)
+
+
+@pytest.mark.parametrize("most", [1.0, 7.0])
+def test_a_range_around_0_that_may_be_several_is_a_guess(most):
+    found = found_preset("int16", most / 32767, 0)
+    assert (found.std, found.sure) == ((255.0,), False)

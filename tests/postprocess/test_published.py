@@ -324,6 +324,17 @@ def test_oriented_boxes():
     assert found[0].box == pytest.approx((*corners.min(axis=0), *corners.max(axis=0)), abs=0.02)
 
 
+def test_an_oriented_box_goes_where_a_better_one_overlaps_it_though_that_one_goes_too():
+    # ultralytics/utils/nms.py, fast_nms: the upper triangle of all overlaps, not one after the other.
+    rows = np.zeros((1, 4 + 1 + 1, 30), np.float32)
+    for at, (x, score) in enumerate([(20, 0.9), (24, 0.8), (28, 0.7), (60, 0.6)]):
+        rows[0, :, at] = (x, 30, 20, 20, score, 0)
+    first, second, third = ((x, 30, 20, 20, 0) for x in (20, 24, 28))
+    limit = (probiou(first, second) + probiou(first, third)) / 2
+    found = decode("obb", {"rows": rows}, nms=limit)
+    assert [round(d.score, 2) for d in found] == [0.9, 0.6]
+
+
 def test_oriented_boxes_turn_with_a_stretched_picture():
     (found, *_) = decode("obb", {"rows": oriented()}, frame=Frame(2 * WIDTH, HEIGHT, 0.5, 1.0))
     assert found.angle == pytest.approx(math.atan2(math.sin(0.5), 2 * math.cos(0.5)), abs=1e-3)

@@ -94,6 +94,17 @@ def test_an_int8_input_is_quantised_by_its_own_scale_after_mean_and_std(pixels):
     np.testing.assert_array_equal(tensor(made, Image(pixels))[0], expected)
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("part", [{"std": (1.0,)}, {"mean": (127.5,), "std": (127.5,)}], ids=["pixels", "-1 to 1"])
+@pytest.mark.parametrize(("dtype", "zero"), [("int8", -128), ("int16", 0)])
+def test_what_pixels_become_is_quantised_by_the_scale_of_the_input(pixels, layout, part, dtype, zero):
+    quantization = Quantization(255 / 65534, zero) if dtype == "int16" else Quantization(1.0, zero)
+    found = tensor(preprocessor(dtype, quantization=quantization, layout=layout, **part), Image(pixels))[0]
+    real = (cv2.resize(pixels, (WIDTH, HEIGHT)) - part.get("mean", (0,))[0]) / part["std"][0]
+    expected = np.clip(np.rint(real / quantization.scale) + zero, np.iinfo(dtype).min, np.iinfo(dtype).max)
+    np.testing.assert_array_equal(found.transpose(1, 2, 0) if layout == "NCHW" else found, expected)
+
+
 def test_a_tensor_is_not_overwritten_before_it_is_released(pixels):
     made = preprocessor(layout="NCHW")
     first = tensor(made, Image(pixels))
@@ -270,6 +281,17 @@ def test_a_letterbox_keeps_the_shape_and_pads(pixels):
     assert (inner[:, :32] == 50).all()
     assert (inner[:, 64:] == 50).all()
     assert (found.frame.scale_x, found.frame.offset_x, found.frame.offset_y) == (1.0, 32, 0)
+
+
+@pytest.mark.parametrize("size", [(501, 375), (333, 491), (7, 400), (900, 4)])
+def test_a_letterbox_says_how_much_each_side_shrank_to_whole_pixels(size):
+    # ultralytics/utils/ops.py, scale_boxes
+    found = run(preprocessor("uint8", resize="letterbox"), np.zeros((size[1], size[0], 3), np.uint8)).frame
+    gain = min(WIDTH / size[0], HEIGHT / size[1])
+    inner = [max(1, round(side * gain)) for side in size]
+    assert (found.scale_x, found.scale_y) == pytest.approx([i / s for i, s in zip(inner, size, strict=True)])
+    pad = [round((side - i) / 2 - 0.1) for side, i in zip((WIDTH, HEIGHT), inner, strict=True)]
+    assert [found.offset_x, found.offset_y] == pad
 
 
 def test_the_padding_is_whole_again_after_a_picture_of_another_shape():

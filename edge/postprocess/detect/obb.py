@@ -2,8 +2,9 @@
 
 [1, 4 + C + 1, N], in pixels of the input; the angle is in radians. With option `form` "end-to-end" [1, N, 7]: centre,
 size, score, class, angle, and nothing left to suppress. What overlaps is told by the probabilistic IoU of Gaussian
-boxes (Llerena et al., arXiv 2106.06072, eqs. 13 to 16), as Ultralytics does. A result has the `corners`, the
-`angle` of the first edge and, as `box`, what the corners span.
+boxes (Llerena et al., arXiv 2106.06072, eqs. 13 to 16), and what a better one overlaps goes, though that one goes, too
+(Fast NMS, arXiv 1904.02689), as Ultralytics does it (`ultralytics/utils/nms.py`, fast_nms). A result has the `corners`,
+the `angle` of the first edge and, as `box`, what the corners span.
 """
 
 from __future__ import annotations
@@ -82,14 +83,11 @@ def _shapes(places: Array, frame: Frame) -> Sequence[Mapping[str, Any]]:
 def _kept(candidates: Candidates, limit: float) -> Array:
     """Indexes of boxes that no better one of their class covers, in order."""
     assert candidates.extras is not None
-    left = np.arange(len(candidates.scores))
-    kept = []
-    while len(left):
-        best, left = left[0], left[1:]
-        kept.append(int(best))
-        same = candidates.classes[left] == candidates.classes[best]
-        left = left[~(same & (overlap(candidates.extras[best], candidates.extras[left]) > limit))]
-    return np.array(kept, dtype=np.int64)
+    covered = np.zeros(len(candidates.scores), dtype=bool)
+    for at, box in enumerate(candidates.extras):
+        same = at + 1 + np.flatnonzero(candidates.classes[at + 1 :] == candidates.classes[at])
+        covered[same] |= overlap(box, candidates.extras[same]) >= limit
+    return np.flatnonzero(~covered)
 
 
 def overlap(box: Array, others: Array) -> Array:

@@ -58,7 +58,7 @@ class Filler:
         self._coloured = np.zeros((height, width) if channels == 1 else (height, width, 3), np.uint8)
         self._mean, self._std = _normalization(part, spec, channels)
         self._uniform = len(set(self._mean)) == 1 and len(set(self._std)) == 1
-        small = self._dtype.kind in "iu" and self._dtype.itemsize == 1
+        small = self._dtype.kind in "iu" and self._dtype.itemsize <= 2
         self._table = _table(spec, self._mean, self._std) if small else None
         self._kind = _kind(self._table) if self._table is not None else ""
         self._planes = [np.zeros((height, width), np.uint8) for _ in range(channels)]
@@ -110,7 +110,7 @@ class Filler:
             ]
             resize(cut, target, self._fitted, antialias=self._part.antialias)
             return frame
-        inner = target if self._part.resize == "stretch" else _inner(width, height, frame.scale_x, self._part.resize)
+        inner = target if self._part.resize == "stretch" else _inner(frame, self._part.resize)
         x, y = round(frame.offset_x), round(frame.offset_y)
         view = self._fitted[y : y + inner[1], x : x + inner[0]]
         if inner == (width, height):
@@ -215,11 +215,12 @@ def fit(
         scale = max(ratios) / crop_fraction
         return Frame(width, height, scale, scale, (size[0] - width * scale) / 2, (size[1] - height * scale) / 2)
     scale = min(ratios)
-    left, top = 0, 0
-    if how == "letterbox":
-        inner = _inner(width, height, scale, how)
-        left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    return Frame(width, height, scale, scale, left, top)
+    frame = Frame(width, height, scale, scale, 0, 0)
+    if how == "letterbox-topleft":
+        return frame
+    inner = _inner(frame, how)
+    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    return Frame(width, height, inner[0] / width, inner[1] / height, left, top)
 
 
 def _cut(
@@ -238,15 +239,17 @@ def _middle(left_over: int, rounding: CropRounding) -> int:
     return round(left_over / 2) if rounding == "even" else left_over // 2
 
 
-def _inner(width: int, height: int, scale: float, how: str) -> tuple[int, int]:
+def _inner(frame: Frame, how: str) -> tuple[int, int]:
     """Whole pixels that a letterboxed picture takes, as the training code rounds: YOLOX cuts, Ultralytics rounds.
 
-    Boxes are mapped back with the unrounded scale, as both do.
+    Boxes are mapped back as each does: YOLOX with the scale before, Ultralytics with that of each side behind
+    (`ultralytics/utils/ops.py`, scale_boxes).
     """
+    width, height = frame.width * frame.scale_x, frame.height * frame.scale_y
     if how == "letterbox-topleft":
         # The small number keeps a product that should be whole from falling below it.
-        return max(1, int(width * scale + 1e-6)), max(1, int(height * scale + 1e-6))
-    return max(1, round(width * scale)), max(1, round(height * scale))
+        return max(1, int(width + 1e-6)), max(1, int(height + 1e-6))
+    return max(1, round(width)), max(1, round(height))
 
 
 def _normalization(part: Input, spec: TensorSpec, channels: int) -> tuple[list[float], list[float]]:
@@ -268,7 +271,8 @@ def _table(spec: TensorSpec, mean: list[float], std: list[float]) -> Array:
     """What each of the 256 pixel values becomes: shape [1, 256, channels], in the input's own dtype."""
     pixels = np.arange(256, dtype=np.float64)[None, :, None]
     real = (pixels - np.array(mean)) / np.array(std)
-    if spec.quantization is not None and (any(mean) or any(s != 1 for s in std)):
+    # Pixels are the bytes of uint8 unless something is done to them.
+    if spec.quantization is not None and (spec.dtype != "uint8" or any(mean) or any(s != 1 for s in std)):
         return quantize(real, spec)
     limits = np.iinfo(spec.dtype)
     return np.asarray(np.clip(np.rint(real), limits.min, limits.max).astype(spec.dtype))
@@ -276,6 +280,8 @@ def _table(spec: TensorSpec, mean: list[float], std: list[float]) -> Array:
 
 def _kind(table: Array) -> str:
     pixels = np.arange(256)[:, None]
+    if table.dtype.itemsize > 1:
+        return ""
     if np.array_equal(table[0], np.broadcast_to(pixels, table[0].shape)):
         return "same"
     if table.dtype == np.int8 and np.array_equal(table[0], np.broadcast_to(pixels - 128, table[0].shape)):
