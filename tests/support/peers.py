@@ -23,6 +23,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edge-r
 RIVALS = Path(__file__).parents[1] / "benchmarks" / "serving" / "rivals"
 ENGINE = "onnxruntime==1.32.0"
 MLSERVER = ("mlserver==1.7.1", ENGINE)
+PYTRITON = ("nvidia-pytriton==0.7.0", ENGINE)
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 from support import peers
-from support.peers import ENGINE, RIVALS, Server
+from support.peers import PYTRITON, RIVALS, Server
 from support.processes import free_port
 
 from edge.http.grpc.messages import Messages
 
 LOAD = Path(__file__).with_name("grpc_load.py")
-PYTRITON = ("nvidia-pytriton==0.7.0", ENGINE)
 CONFIG = """
 backend: "python"
 max_batch_size: 64
