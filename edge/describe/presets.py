@@ -207,7 +207,7 @@ def _quantized(preset: Preset, spec: TensorSpec, limits: tuple[float, float] | N
 
 def _symmetric(most: float, preset: Preset) -> Preset:
     """By the largest number of a range around 0, whose lower half pixels need not use: 1 may be 0 to 1 or -1 to 1."""
-    known = [(255.0, ((), (1.0,))), (128.0, ((128.0,), (1.0,)))]
+    known: list[tuple[float, Numbers]] = [(255.0, ((), (1.0,))), (128.0, ((128.0,), (1.0,)))]
     if preset.color != "GRAY":
         known.append((2.64, (IMAGENET_MEAN, IMAGENET_STD)))
     for end, (mean, std) in known:
