@@ -41,6 +41,8 @@ PYTEST_ARGS ?= -n auto
 # make test FAILED=--last-failed: what failed the last time, one after the other.
 FAILED ?=
 HOURS ?= 1
+# Where it is set, as in many containers, each process of a run compiles all tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE

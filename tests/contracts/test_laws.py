@@ -25,14 +25,15 @@ BY_TEXT = {
 
 
 @cache
-def tree(name: str) -> ast.Module:
-    return ast.parse(FILES[name].read_text())
+def nodes(name: str) -> list[ast.AST]:
+    """Of a file's syntax, all of them; to walk through the tree anew for each law takes as long as to parse it."""
+    return list(ast.walk(ast.parse(FILES[name].read_text())))
 
 
 def imports(name: str) -> set[str]:
     """The modules that one imports anywhere, also for types alone."""
     found = set()
-    for node in ast.walk(tree(name)):
+    for node in nodes(name):
         if isinstance(node, ast.ImportFrom) and node.module:
             inside = [f"{node.module}.{alias.name}" for alias in node.names]
             found |= {full if full in modules() else node.module for full in inside}
@@ -60,14 +61,14 @@ def test_no_file_is_long(package):
 
 def test_settings_are_typed_and_none_is_any():
     rooms = [name for name in FILES if name.startswith("edge.settings")]
-    names = {name for name in rooms for n in ast.walk(tree(name)) if isinstance(n, ast.Name) and n.id == "Any"}
+    names = {name for name in rooms for n in nodes(name) if isinstance(n, ast.Name) and n.id == "Any"}
     assert names == set()
 
 
 def test_a_topic_is_named_in_one_file():
     ends = {f"/{name}" for name in (*OUTPUTS, *ASKED, "input")}
-    nodes = [(name, node) for name in FILES for node in ast.walk(tree(name))]
-    lasts = [(name, node.values[-1]) for name, node in nodes if isinstance(node, ast.JoinedStr) and node.values]
+    every = [(name, node) for name in FILES for node in nodes(name)]
+    lasts = [(name, node.values[-1]) for name, node in every if isinstance(node, ast.JoinedStr) and node.values]
     named = {name for name, last in lasts if isinstance(last, ast.Constant) and last.value in ends}
     assert named == {"edge.mqtt.topics", "edge.homeassistant.build"}  # and Home Assistant's own status
 
@@ -76,7 +77,7 @@ def test_what_is_private_to_others_is_named_in_one_file_also_where_it_is_named_b
     asked = {
         (name, call.args[1].value)
         for name in FILES
-        for call in ast.walk(tree(name))
+        for call in nodes(name)
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Name)
         and call.func.id in ("getattr", "hasattr", "setattr")

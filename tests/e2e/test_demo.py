@@ -55,7 +55,10 @@ def test_a_demo_whose_broker_is_not_there_says_so_before_it_trains(tmp_path, bro
     assert says in said
 
 
-@pytest.mark.parametrize("after", ["1. Training", "2. Converting", "A subscriber in another process"])
+@pytest.mark.parametrize(
+    "after",
+    ["1. Training", pytest.param("2. Converting", marks=pytest.mark.long), "A subscriber in another process"],
+)
 def test_a_signal_to_the_demo_alone_ends_its_processes_too(tmp_path, after):
     demo = typed("edge-run demo", tmp_path, start_new_session=True)
     for line in demo.stdout:
@@ -108,7 +111,8 @@ def test_the_demos_subscriber_hears_its_own_topic_alone():
         broker.stop()
 
 
-@pytest.mark.parametrize("framework", ["sklearn", "xgboost"])
+# That of scikit-learn is what the demo trains with.
+@pytest.mark.parametrize("framework", [pytest.param("sklearn", marks=pytest.mark.long), "xgboost"])
 def test_an_example_trains_and_converts(tmp_path, framework):
     wrote = typed(f"edge-convert --example {framework}", tmp_path)
     assert "  python train_digits.py\n" in wrote.communicate(timeout=150)[0]

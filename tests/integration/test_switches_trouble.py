@@ -90,6 +90,7 @@ def test_a_switch_while_the_broker_is_away_is_made_and_told_when_it_is_back(fiel
     assert "the process begins anew" not in device.service.said()
 
 
+@pytest.mark.long  # four switches and a way back
 def test_two_versions_in_quick_succession_and_a_withdrawal_in_the_middle_of_a_switch_end_on_what_is_offered(field):
     device = field(**numbers())
     device.start(*FEW, *ALL)
@@ -180,20 +181,24 @@ def adds(path: Path, version: str, constant: float) -> Path:
     return path
 
 
-def test_a_model_of_another_engine_takes_over_there_and_back(field, tmp_path):
+@pytest.mark.parametrize(
+    "files", [["m2.tflite"], pytest.param(["m2.tflite", "m3.onnx"], marks=pytest.mark.long)], ids=["there", "and back"]
+)
+def test_a_model_of_another_engine_takes_over(field, tmp_path, files):
     adds(tmp_path / "m1.onnx", "1", 1.0)
     device = field()
     device.payload = lambda n: {"a": n, "b": 0, "c": 0, "d": 0, "id": n}
     device.start(*FEW, *ALL)
     device.wait_for(state("idle"), "the service runs")
     device.send()
-    device.switch("2", file=adds(tmp_path / "m2.tflite", "2", 2.0))
-    engine = device.client.of("info")[-1]["engine"]["name"]
-    results = device.switch("3", file=adds(tmp_path / "m3.onnx", "3", 3.0))
+    engines, versions = [], {"1"}
+    for number, name in enumerate(files, 2):
+        results = device.switch(str(number), file=adds(tmp_path / name, str(number), float(number)))
+        engines.append(device.client.of("info")[-1]["engine"]["name"])
+        versions.add(str(number))
 
     once_and_in_order(results, device.sent)
-    assert {r["model"]["version"] for r in results} == {"1", "2", "3"}
+    assert {r["model"]["version"] for r in results} == versions
     assert all(r["predictions"][0]["value"] == r["input_id"] + float(r["model"]["version"]) for r in results)
-    assert engine == "litert"
-    assert device.client.of("info")[-1]["engine"]["name"] == "onnxruntime"
+    assert engines == ["litert", "onnxruntime"][: len(files)]
     assert "the process begins anew" not in device.service.said()
