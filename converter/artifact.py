@@ -43,10 +43,14 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Challenge:
-    """Rows made up to show what the sample cannot: ties, thresholds, values outside of it. `what` names them."""
+    """Rows made up to show what the sample cannot: ties, thresholds, values outside of it. `what` names them.
+
+    `way_out` is what can be done where the file answers them otherwise; "" where nobody knows.
+    """
 
     what: str
     rows: Rows
+    way_out: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

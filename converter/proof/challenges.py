@@ -23,6 +23,9 @@ COUNT = 192
 SEARCHED = 1024
 TIES = 64
 _SEED = 20261128
+# How far the values lie that are far outside, in spans of the sample's.
+_FAR = np.array([0.0, 0.0, 30.0, 1e3, 1e5])
+_CLIP = "a step before the model that bounds such values makes them no matter: MinMaxScaler(clip=True)"
 # LightGBM takes what is closer to zero for zero.
 _TINY = 1e-30
 # Beyond it float32 does not hold every whole number.
@@ -51,6 +54,8 @@ def of_table(
     challenges = [Challenge("the sample's values, mixed", _drawn(base, numbers, _mixed, random))]
     if numbers:
         challenges.append(Challenge("values outside of the sample's", _drawn(base, numbers, _outside, random)))
+        far = _drawn(base, numbers, _far, random)
+        challenges.append(Challenge("values far outside of the sample's", far, _CLIP))
         challenges.append(
             Challenge("both signs, zeros, small and large numbers", _drawn(base, numbers, _signs, random))
         )
@@ -100,6 +105,13 @@ def _outside(values: Array, random: np.random.Generator, count: int) -> Array:
     low, high = float(values.min()), float(values.max())
     span = (high - low) or abs(high) or 1.0
     drawn = random.uniform(low - 3 * span, high + 3 * span, count)
+    return np.rint(drawn) if np.all(values == np.rint(values)) else drawn
+
+
+def _far(values: Array, random: np.random.Generator, count: int) -> Array:
+    """Values of the sample beside such as a sensor sends that has failed: float32 rounds those, and probabilities."""
+    span = float(np.ptp(values)) or abs(float(values[0])) or 1.0
+    drawn = random.choice(values, count) + random.choice(_FAR, count) * span * random.normal(size=count)
     return np.rint(drawn) if np.all(values == np.rint(values)) else drawn
 
 

@@ -1,11 +1,12 @@
 """Does the converted file give the original's answers? Run by the engine that the device has, on real rows.
 
 The original is given the rows as they are, never rounded to what the file takes. A difference is |after - before| /
-max(1, |before|) for scores (of a quantised model as the probabilities that the device will publish), and for values
-|after - before| over the span of that output's answers, so that targets of 1e-4 and of 1e6, and those that are far from
-zero, are measured alike. The class agrees where label or argmax is the same. It may differ in `1 - agreement` of the
-rows; a near tie (the original's own scores for both classes lie within the tolerance) does not count against the file,
-but is not called agreement either. Where the original's scores are equal, it says itself which class is first.
+max(1, largest |before| of the row) for scores (of a quantised model as the probabilities that the device will publish),
+and for values |after - before| over the span of that output's answers, so that targets of 1e-4 and of 1e6, and those
+that are far from zero, are measured alike. The class agrees where label or argmax is the same. It may differ in
+`1 - agreement` of the rows; a near tie (the original's own scores for both classes lie within the tolerance) does not
+count against the file, but is not called agreement either. Where the original's scores are equal, it says itself which
+class is first.
 
 What the rows of a sample do not show is asked by `challenges`, rows that were made for it.
 """
@@ -215,7 +216,8 @@ def _challenged(
     before = {n: a[keep] for n, a in before.items()}
     measured = _measured(before, after, artifact, answers)
     apart = [*measured.over(allowed, rows), *_other_classes(before, after, artifact, rows, allowed)]
-    return [f"{challenge.what}: {reason}" for reason in (*measured.reasons, *apart)]
+    hint = f" ({challenge.way_out})" if challenge.way_out else ""
+    return [f"{challenge.what}: {reason}{hint}" for reason in (*measured.reasons, *apart)]
 
 
 def _numeric(outputs: Tensors) -> list[Array]:
@@ -291,7 +293,7 @@ def _differences(before: Tensors, after: Tensors, manifest: Manifest, spans: Ten
                 f"output {name!r} is not finite in {int(bad.reshape(len(bad), -1).any(axis=1).sum())} of {rows} rows"
             )
         if name in roles(manifest, "scores"):
-            scale = np.maximum(1.0, np.abs(_flat(wanted)))
+            scale = np.maximum(1.0, np.max(np.abs(_flat(wanted)), axis=1, keepdims=True))
         else:
             scale = _scale(_flat(spans[name]), _flat(wanted), each=manifest.task == "regress")
         apart = _apart(_flat(wanted), _flat(got), scale)

@@ -17,11 +17,21 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import Normalizer, OneHotEncoder, OrdinalEncoder, QuantileTransformer, StandardScaler
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    Normalizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PowerTransformer,
+    QuantileTransformer,
+    StandardScaler,
+)
 
 import converter
 import edge
@@ -250,3 +260,42 @@ def test_neighbours_by_angle_are_asked_a_row_of_zeros_which_has_none() -> None:
     model = KNeighborsClassifier(metric="cosine").fit(rows, np.digitize(rows[:, 0], [-0.5, 0.5]))
     with pytest.raises(ParityError, match="nothing but zeros"):
         converter.convert(model, sample=rows)
+
+
+@pytest.mark.parametrize(
+    "model", [KNeighborsClassifier(), PoissonRegressor(), PowerTransformer()], ids=lambda m: type(m).__name__
+)
+def test_values_of_a_failed_sensor_are_answered_as_the_original_does(model: BaseEstimator) -> None:
+    # float32 makes neighbours equally far, and what grows without bound infinite
+    model.fit(np.abs(ROWS), CLASSES)
+    failed = np.abs(ROWS) + np.array([0.0, 3e4, 0.0, 0.0])
+
+    got = outputs(converter.convert(model, sample=np.abs(ROWS[:60])), failed)
+
+    asked = {"scores": "predict_proba", "value": "predict", "output": "transform"}
+    name = next(n for n in asked if n in got)
+    np.testing.assert_allclose(got[name].ravel(), getattr(model, asked[name])(failed).ravel(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_refusal_for_values_far_outside_says_how_to_bound_them() -> None:
+    classes = np.digitize(ROWS[:, 0] + ROWS[:, 1], [-0.5, 0.5])
+    model = OneVsRestClassifier(MLPClassifier((8,), max_iter=60, random_state=0)).fit(ROWS, classes)
+
+    with pytest.raises(ParityError, match=r"far outside.*MinMaxScaler\(clip=True\)"):
+        converter.convert(model, sample=ROWS)
+
+    bounded = make_pipeline(MinMaxScaler(clip=True), model).fit(ROWS, classes)
+    far = OTHERS * 1e4
+    assert outputs(converter.convert(bounded, sample=ROWS), far)["label"].tolist() == bounded.predict(far).tolist()
+
+
+def test_forests_that_are_compared_with_each_other_have_exact_probabilities() -> None:
+    classes = np.digitize(ROWS[:, 0] + ROWS[:, 1], [-0.5, 0.5])
+    model = OneVsRestClassifier(ExtraTreesClassifier(10, random_state=0)).fit(ROWS, classes)
+    scores = np.sort([m.predict_proba(OTHERS)[:, 1] for m in model.estimators_], axis=0)
+    assert (scores[-1] == scores[-2]).sum() > 20, "there are ties among the rows"
+
+    artifact = converter.convert(model, sample=ROWS[:20])
+
+    assert outputs(artifact, OTHERS)["label"].tolist() == model.predict(OTHERS).tolist()

@@ -73,23 +73,31 @@ def decide_by_score(model: Any, classes: Array) -> None:
     decide.label_from(model, [first], "_index", classes)
 
 
+def exact_means(model: Any) -> list[str]:
+    """Makes the scores of each forest in an ONNX model exact, in place; gives the names of the sums of their votes."""
+    helper = graph.library().helper
+    sums: list[str] = []
+    for node in [n for n in model.graph.node if n.op_type == "TreeEnsembleClassifier"]:
+        votes = _Votes.of(node)
+        if votes is None:
+            continue
+        votes.write(node)
+        scores = node.output[1]
+        node.output[1] = f"{scores}_votes"
+        trees = f"{scores}_trees"
+        decide.constant(model, trees, np.array(votes.trees, dtype=np.float32))
+        place = list(model.graph.node).index(node)
+        model.graph.node.insert(place + 1, helper.make_node("Div", [node.output[1], trees], [scores]))
+        sums.append(node.output[1])
+    return sums
+
+
 def whole_votes(model: Any, classes: Array) -> None:
     """Makes the scores of a forest that ends an ONNX model exact, and its label the first of the highest, in place."""
-    trees = [n for n in model.graph.node if n.op_type == "TreeEnsembleClassifier"]
-    votes = _Votes.of(trees[0]) if len(trees) == 1 else None
-    if votes is None:
-        return
-    node = trees[0]
-    votes.write(node)
-    scores = node.output[1]
-    node.output[1] = f"{scores}_votes"
-    helper = graph.library().helper
-    decide.constant(model, "_trees", np.array(votes.trees, dtype=np.float32))
-    place = list(model.graph.node).index(node)
-    mean = helper.make_node("Div", [node.output[1], "_trees"], [scores], name="mean_of_votes")
-    model.graph.node.insert(place + 1, mean)
-    first = helper.make_node("ArgMax", [node.output[1]], ["_index"], axis=1, keepdims=0)
-    decide.label_from(model, [first], "_index", classes)
+    sums = exact_means(model)
+    if len(sums) == 1:
+        first = graph.library().helper.make_node("ArgMax", sums, ["_index"], axis=1, keepdims=0)
+        decide.label_from(model, [first], "_index", classes)
 
 
 @dataclass(frozen=True, slots=True)

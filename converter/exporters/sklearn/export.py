@@ -237,7 +237,7 @@ class Predictor:
         if self.task == "classify" and self.classes is not None:
             predicted = np.asarray(model.predict(frame))
             if predicted.ndim > 1 and predicted.shape[1] > 1:
-                raise _several_answers(model)
+                raise traps.several_answers(model)
             answers = {"label": np.array([given(v) for v in predicted.reshape(-1)], dtype=object)}
             scores = self._scores(frame)
             return answers if scores is None else {**answers, "scores": scores}
@@ -271,12 +271,6 @@ def _count(classes: Array | None) -> int:
     return 0 if classes is None else len(classes)
 
 
-def _several_answers(model: Any) -> UnsupportedError:
-    return UnsupportedError(
-        f"{type(model).__name__} gives several answers a row; convert one classifier for each of them"
-    )
-
-
 def task_of(model: Any) -> Task:
     """The task of an estimator. Raises UnsupportedError for several answers at once."""
     from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
@@ -285,7 +279,7 @@ def task_of(model: Any) -> Task:
         return "anomaly"
     if is_classifier(model):
         if isinstance(getattr(model, "classes_", None), list) or traps.is_multilabel(model):
-            raise _several_answers(model)
+            raise traps.several_answers(model)
         return "classify"
     if is_regressor(model):
         return "regress"
@@ -356,6 +350,8 @@ def _decide(proto: Any, model: Any, classes: Array) -> None:
         decide.by_threshold(proto, threshold.value, given_as, positive=threshold.positive)
     elif estimators.kind_of(estimators.last_step(model)) in ("RandomForestClassifier", "ExtraTreesClassifier"):
         decisions.whole_votes(proto, given_as)
+    else:
+        decisions.exact_means(proto)  # of forests inside, which an OneVsRestClassifier compares
 
 
 def _detector(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Output, ...], tuple[str, ...]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from converter.exporters.sklearn import estimators
 from converter.exporters.sklearn.nodes import DOUBLE, Nodes
+from edge.data.tensor import Array
 
 _LINEAR = frozenset({
     "LinearDiscriminantAnalysis", "LinearSVC", "LogisticRegression", "LogisticRegressionCV",
@@ -26,13 +27,14 @@ def are_linear(classifier: Any) -> bool:
 
 def _is_linear(member: Any) -> bool:
     last = estimators.last_step(member)
-    plain = (
-        estimators.kind_of(last) in _LINEAR
-        and isinstance(last.coef_, np.ndarray)
-        and last.coef_.size == last.n_features_in_
-    )
+    plain = has_plain_margins(last) and last.coef_.size == last.n_features_in_
     # What comes in and goes out of a step must be one table: no choice of columns.
     return plain and not any(hasattr(e, "transformers_") or hasattr(e, "transformer_list") for e in _steps(member))
+
+
+def has_plain_margins(estimator: Any) -> bool:
+    """Whether `decision_function` is a product with `coef_`, [margins, features], and an offset."""
+    return estimators.kind_of(estimator) in _LINEAR and isinstance(estimator.coef_, np.ndarray)
 
 
 def _steps(member: Any) -> list[Any]:
@@ -53,7 +55,7 @@ def convert_one_vs_rest(scope: Any, operator: Any, container: Any) -> None:
     if len(classifier.estimators_) == 1:  # of two classes: the margin of the second
         both = graph.node("Concat", [graph.node("Neg", margins), margins], axis=1)
     raw = container.get_options(classifier, {"raw_scores": False})["raw_scores"]
-    _answer(graph, operator, both, both if raw else _probabilities(graph, margins, classifier))
+    answer(graph, operator, both, both if raw else _probabilities(graph, margins, classifier))
 
 
 def convert_one_vs_one(scope: Any, operator: Any, container: Any) -> None:
@@ -81,10 +83,10 @@ def convert_one_vs_one(scope: Any, operator: Any, container: Any) -> None:
     size = graph.node("Add", [graph.node("Abs", sums), graph.constant(np.array(1.0))])
     part = graph.node("Div", [sums, graph.node("Mul", [size, graph.constant(np.array(3.0))])])
     scores = graph.node("Add", [votes, part])
-    _answer(graph, operator, scores, scores)
+    answer(graph, operator, scores, scores)
 
 
-def _answer(graph: Nodes, operator: Any, decision: str, scores: str) -> None:
+def answer(graph: Nodes, operator: Any, decision: str, scores: str) -> None:
     """Both outputs: the first class of the highest decision, and the scores. Two arrays [rows, classes]."""
     from skl2onnx.common.data_types import guess_proto_type
 
@@ -96,27 +98,39 @@ def _answer(graph: Nodes, operator: Any, decision: str, scores: str) -> None:
 
 def _margins(scope: Any, operator: Any, container: Any, graph: Nodes) -> str:
     """The name of [rows, members], float64."""
-    from skl2onnx.operator_converters.common import concatenate_variables
-
     members = operator.raw_operator.estimators_
     last = [estimators.last_step(m) for m in members]
-    weights = np.concatenate([np.reshape(e.coef_, (1, -1)) for e in last]).T.astype(np.float64)
-    offsets = np.array([np.ravel(e.intercept_)[0] for e in last], dtype=np.float64).reshape(1, -1)
+    weights = np.concatenate([np.reshape(e.coef_, (1, -1)) for e in last])
+    offsets = [np.ravel(e.intercept_)[0] for e in last]
     if not any(_steps(m) for m in members):
-        values = concatenate_variables(scope, operator.inputs, container)
-        product = graph.node("MatMul", [graph.node("Cast", values, to=DOUBLE), graph.constant(weights)])
-    else:
-        own = [graph.node("Cast", _before(scope, operator, m), to=DOUBLE) for m in members]
-        columns = [
-            graph.node("MatMul", [v, graph.constant(np.reshape(e.coef_, (-1, 1)).astype(np.float64))])
-            for v, e in zip(own, last, strict=True)
-        ]
-        product = graph.node("Concat", columns, axis=1)
-    return graph.node("Add", [product, graph.constant(offsets)])
+        return product(
+            graph, graph.node("Cast", joined(scope, container, operator.inputs), to=DOUBLE), weights, offsets
+        )
+    own = [joined(scope, container, before(scope, operator, m)) for m in members]
+    columns = [
+        product(graph, graph.node("Cast", v, to=DOUBLE), np.reshape(e.coef_, (1, -1)), np.ravel(e.intercept_)[:1])
+        for v, e in zip(own, last, strict=True)
+    ]
+    return graph.node("Concat", columns, axis=1)
 
 
-def _before(scope: Any, operator: Any, member: Any) -> str:
-    """The name of what a member's steps make of the features."""
+def product(graph: Nodes, values: str, weights: Array, offsets: Any) -> str:
+    """The name of [rows, margins]: `values` [rows, features] times `weights` [margins, features], and `offsets`."""
+    by_feature = np.atleast_2d(weights).T.astype(np.float64)
+    offset = np.broadcast_to(np.asarray(offsets, dtype=np.float64).reshape(1, -1), (1, by_feature.shape[1]))
+    return graph.node("Add", [graph.node("MatMul", [values, graph.constant(by_feature)]), graph.constant(offset)])
+
+
+def joined(scope: Any, container: Any, inputs: Any) -> str:
+    """The name of [rows, features], of all inputs side by side."""
+    from skl2onnx.operator_converters.common import concatenate_variables
+
+    # It has no answer for what a step has made, whose shape is not known yet.
+    return str(inputs[0].full_name if len(inputs) == 1 else concatenate_variables(scope, inputs, container))
+
+
+def before(scope: Any, operator: Any, member: Any) -> Any:
+    """What a member's last estimator takes: what its steps make of the inputs, else those themselves."""
     from skl2onnx import get_model_alias
 
     inputs = operator.inputs
@@ -126,7 +140,7 @@ def _before(scope: Any, operator: Any, member: Any) -> str:
         made = scope.declare_local_variable("member", operator.inputs[0].type.__class__())
         local.outputs.append(made)
         inputs = [made]
-    return str(inputs[0].full_name)
+    return inputs
 
 
 def _probabilities(graph: Nodes, margins: str, classifier: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import UnsupportedError
-from converter.exporters.sklearn import estimators, linear_members, target_encoder
+from converter.exporters.sklearn import calibration, estimators, linear_members, target_encoder
 from converter.exporters.sklearn.nodes import DOUBLE, INT64, Nodes, numbers_of
 from converter.exporters.sklearn.precision import Precision
 from converter.exporters.sklearn.quantiles import convert_quantiles
@@ -29,6 +29,7 @@ _SELECTIONS = (
 def converters(dtype: Precision) -> dict[Any, Converter]:
     """The converters for a precision, by class."""
     from sklearn import feature_selection
+    from sklearn.calibration import CalibratedClassifierCV
     from sklearn.impute import SimpleImputer
     from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
     from sklearn.preprocessing import (
@@ -44,6 +45,7 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
     always: dict[Any, Converter] = {
         **{getattr(feature_selection, kind): _convert_selection for kind in _SELECTIONS},
         Binarizer: _convert_binarizer,
+        CalibratedClassifierCV: calibration.convert,
         KBinsDiscretizer: _convert_bins,
         Normalizer: _convert_normalizer,
         OneHotEncoder: _convert_one_hot,

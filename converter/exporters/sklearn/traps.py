@@ -19,8 +19,10 @@ from converter.trees.exact_trees import EXACT, Marks
 
 _NO_OPERATOR = {
     "GaussianProcessClassifier": "it needs a linear solver, which ONNX has not; use SVC(probability=True)",
+    "OutputCodeClassifier": "ONNX has no distances to its code words; use OneVsRestClassifier or OneVsOneClassifier",
     "RadiusNeighborsClassifier": "ONNX has no neighbours within a radius; use KNeighborsClassifier",
     "RadiusNeighborsRegressor": "ONNX has no neighbours within a radius; use KNeighborsRegressor",
+    "RegressorChain": "skl2onnx cannot hand an answer on to the next one; use MultiOutputRegressor",
     "SplineTransformer": "ONNX has no B-splines; use PolynomialFeatures or KBinsDiscretizer",
 }
 
@@ -230,6 +232,20 @@ def is_multilabel(model: Any) -> bool:
         or (getattr(last, "outputs_2d_", False) and hasattr(last, "classes_"))
         or (getattr(last, "out_activation_", "") == "logistic" and getattr(last, "n_outputs_", 1) > 1)
     )
+
+
+def several_answers(model: Any) -> UnsupportedError:
+    """The refusal of a classifier that gives several answers a row."""
+    last = estimators.last_step(model)
+    kind = estimators.kind_of(last)
+    alone = kind in ("MultiOutputClassifier", "OneVsRestClassifier")
+    way_out = (
+        f"convert its {len(last.estimators_)} classifiers one by one (estimators_[0], ...)"
+        if alone
+        else f"train one {kind} for each column of y (y[:, 0], ...)"
+    )
+    behind = ", each behind the steps before it" if alone and last is not model else ""
+    return UnsupportedError(f"{kind} gives several answers a row, and a device has one class for it; {way_out}{behind}")
 
 
 def options(model: Any) -> dict[int, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
-from sklearn.multioutput import MultiOutputClassifier
+from sklearn.multiclass import OutputCodeClassifier
+from sklearn.multioutput import MultiOutputClassifier, RegressorChain
 from sklearn.neighbors import KNeighborsClassifier, LocalOutlierFactor
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -287,9 +289,29 @@ def test_a_skops_file_needs_no_trust(forest: RandomForestClassifier, wine: Split
 def test_several_answers_a_row_are_refused(wine: Split) -> None:
     both = np.stack([wine.target == 0, wine.target == 1], axis=1).astype(int)
 
-    for model in (RandomForestClassifier(3), MultiOutputClassifier(LogisticRegression(max_iter=5000))):
-        with pytest.raises(UnsupportedError, match="several answers a row"):
+    apart = MultiOutputClassifier(LogisticRegression(max_iter=5000))
+    for model, way_out in (
+        (RandomForestClassifier(3), r"train one RandomForestClassifier for each column of y"),
+        (apart, r"convert its 2 classifiers one by one \(estimators_\[0\]"),
+        (make_pipeline(StandardScaler(), apart), r"one by one .* behind the steps before it"),
+    ):
+        with pytest.raises(UnsupportedError, match=f"several answers a row.*{way_out}"):
             converter.convert(model.fit(wine.train, both), sample=wine.held)
+
+
+@pytest.mark.parametrize(
+    ("model", "way_out"),
+    [
+        (OutputCodeClassifier(LogisticRegression(max_iter=5000), random_state=0), "use OneVsRestClassifier"),
+        (RegressorChain(Ridge()), "use MultiOutputRegressor"),
+    ],
+    ids=["code words", "chain"],
+)
+def test_what_has_no_converter_is_refused_with_what_has(model: Any, way_out: str, wine: Split) -> None:
+    target = wine.target if way_out.endswith("RestClassifier") else wine.train.to_numpy()[:, :2]
+
+    with pytest.raises(UnsupportedError, match=way_out):
+        converter.convert(model.fit(wine.train, target), sample=wine.held)
 
 
 def test_an_estimator_that_was_never_trained_is_refused() -> None:
