@@ -18,6 +18,7 @@ from msgspec import structs
 from edge.app import build_run, connecting, core, endpoint, inputs, joined
 from edge.app.core import Draft, Shared
 from edge.app.loading import Loaded
+from edge.app.names import Names
 from edge.app.run import Made, Run, end
 from edge.app.service import App, HangLog
 from edge.delivery.outbox import Outbox
@@ -56,6 +57,8 @@ def build_all(settings: Settings, opened: Sequence[Opened], updates: UpdateAgent
     """The same for the runs of `settings`. Of several, one that cannot be made is told of and does not begin.
 
     Raises FatalError of the only one, ConfigError."""
+    if len(opened) > 1:
+        opened = _named(settings, opened)
     names = [one.name for one in opened]
     joined.require_apart(opened)
     first, last = Draft(), Draft()
@@ -80,6 +83,21 @@ def build_all(settings: Settings, opened: Sequence[Opened], updates: UpdateAgent
     return App(
         stop, tuple(made), watchdog, tuple(first.parts), tuple(last.parts), last.tick, left, hears=session is not None
     )
+
+
+def _named(settings: Settings, opened: Sequence[Opened]) -> list[Opened]:
+    """One without a `name` whose model cannot be read is called as it was when it could."""
+    known = Names(settings.delivery.state_dir / f"{settings.topics.device}.names.json")
+    unnamed = [one for one in opened if one.settings.topics.name is None]
+    known.remember({one.settings.model.file: one.name for one in unnamed if isinstance(one.loaded, Loaded)})
+    taken, found = {one.name for one in opened}, []
+    for one in opened:
+        said = one.settings.topics
+        if said.name is None and isinstance(one.loaded, Exception):
+            name = known.of(one.settings.model.file)
+            said = structs.replace(said, name=None if name in taken else name)
+        found.append(structs.replace(one, settings=structs.replace(one.settings, topics=said)))
+    return found
 
 
 def _run(shared: Shared, opened: Opened, updates: UpdateAgent | None) -> Run:

@@ -1,13 +1,13 @@
-"""The connection on which a run's inputs come: of several runs each has one of its own, or they share the process's.
+"""The connection on which a run's inputs come: several runs share the process's, or each has one of its own.
 
 MQTT has acknowledgements go in the order of the messages [MQTT-4.6.0], and a broker sends only so many that have none.
-So over one connection a run that is slow, paused or at its end would hold up the inputs of the others. Over its own it
-holds up itself alone, and what it has not acknowledged when it ends stays with the broker until it begins again. Its
-client id is that of a process with this run alone: what waits there finds it wherever it runs. So is its will: the
-broker says `offline` for a run whose inputs nobody hears.
+So over one connection a run that is slow, paused or at its end would hold up the inputs of the others. Therefore each
+has a shelf on disk (`mqtt/shelf.py`): what it does not take in time waits there, also for one that has ended, or cannot
+begin.
 
-Where a broker allows one connection, they share it, and each has a shelf on disk (`mqtt/shelf.py`): what it does not
-take in time waits there, also for one that has ended, or cannot begin.
+Over a connection of its own it holds up itself alone, and what it has not acknowledged when it ends stays with the
+broker until it begins again. Its client id is that of a process with this run alone: what waits there finds it wherever
+it runs. So is its will: the broker says `offline` for a run whose inputs nobody hears.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from edge.errors import ConfigError
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
 from edge.plugins.protocols import Clock
+from edge.settings import runs
 from edge.settings.settings import Settings
 from edge.sources import uri
 from edge.telemetry.watchdog import Heartbeats, Together
@@ -25,6 +27,8 @@ from edge.telemetry.watchdog import Heartbeats, Together
 if TYPE_CHECKING:
     from edge.http.app import HttpServer
     from edge.mqtt.embedded import EmbeddedBroker
+
+log = logging.getLogger("edge.app.service")
 
 
 def require_apart(each: Sequence[inputs.Named]) -> None:
@@ -78,6 +82,7 @@ def connect(
     the status that they have in common, and each says its own beside."""
     common = connecting.status_topic(settings, names)
     if len(made) > 1:
+        log.info("several runs", extra={"runs": ", ".join(names), "broker": runs.connections(settings)})
         draft.births.append(lambda: [Outgoing(common, b"online", retain=True)])
         if broker is None:
             base, file = common.rpartition("/")[0], settings.process.config or settings.each[0].model.file
@@ -150,6 +155,7 @@ def leave(session: MqttSession | None, server: HttpServer | None, run: Run) -> N
     if not run.begun:  # nor has the session, whose births tell of it
         session.let_go(listens)
         return
-    for message in (*run.farewell(), *run.born()):
+    for message in run.parting():
         session.post(message)
+    run.told = session.up  # else it is said at the end of the process, or by the births of a connection before that
     session.call_soon(lambda: session.let_go(listens))

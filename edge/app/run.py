@@ -48,7 +48,7 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class Run:
-    """`begin`, `step` and `end` belong to the main thread, `born` and `farewell` to the session's."""
+    """`born` belongs to the session's thread, the rest to the main thread."""
 
     def __init__(self, name: str, topics: Topics, stop: Stop, made: Made | Exception) -> None:
         """`stop` ends it; of several each has its own. `made` is why it cannot be made."""
@@ -61,6 +61,8 @@ class Run:
         self.holds_topics = self.made is not None and all(part.name != TOPICS for part in self.made.parts)
         """What it says of itself is its own: no other process has its topics."""
         self._life: Iterator[None] | None = None
+        self.told = False
+        """Its farewell was said when it ended."""
         self._parts = ExitStack()
         self._device, self._boot = topics.base.split("/")[-2], os.urandom(4).hex()
 
@@ -122,7 +124,13 @@ class Run:
 
     def farewell(self) -> Sequence[Outgoing]:
         """What it publishes last."""
+        if self.told:
+            return []
         return self.made.farewell() if self.made is not None and self.begun else self.born()
+
+    def parting(self) -> Sequence[Outgoing]:
+        """What it publishes where it has ended and the process goes on: its farewell, and why."""
+        return [*self.farewell(), *([self._complaint()] if self.error is not None else [])]
 
     def _complaint(self) -> Outgoing:
         """The same each time: its `id` says so."""

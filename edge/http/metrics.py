@@ -44,6 +44,8 @@ class EdgeCollector(Collector):
         stats = self._served.stats()
         yield from self._infos()
         yield from self._flow(counted)
+        if (shelf := stats.get("input_shelf")) is not None:
+            yield _gauge("input_shelf_messages", "Inputs that wait on disk until the run takes them.", shelf["waiting"])
         yield from self._delivery(counted, stats.get("lanes", {}))
         yield from _sinks(stats.get("sinks", {}))
         yield from _drift(counted)

@@ -393,6 +393,7 @@ class MqttSession:
             connection.acks.share(incoming.mid, runs)
             for run in runs:
                 run(incoming)
-        # For no one: of a subscription of an earlier life. Unacknowledged, a few would fill the broker's window.
-        if handler is not None or not runs:
+        if handler is None and not runs:
+            self.subscriptions.unasked(incoming)
+        if handler is not None or not runs:  # unacknowledged, a few for no one would fill the broker's window
             (handler or self.ack_now)(incoming)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -39,6 +40,8 @@ FEW = 16
 """So few in memory, and more are read."""
 MANY = 64
 MANY_BYTES = 8_000_000
+MOST_COMING = 16_000
+"""So many, and so many bytes, wait for a disk that fails; what comes beyond that, the broker sends again."""
 
 
 class Disk(Protocol):
@@ -130,8 +133,9 @@ class Shelf:
         self.reader: Reader | None = None
         self._direct: dict[Delivery, Sample] = {}
         """In memory, not acknowledged and not on disk, in their order."""
-        self._coming: list[Sample] = []
+        self._coming: deque[Sample] = deque()
         """Neither in memory for who reads, nor on disk yet."""
+        self._coming_bytes = 0
         self._keys: dict[Delivery, int] = {}
         """In memory, on disk and acknowledged."""
         self._out: set[int] = set()
@@ -164,6 +168,7 @@ class Shelf:
         """Whether it goes on disk, behind what is there. Else it goes to who reads. `full`: none may wait there."""
         if full or self._behind:
             self._coming.append(sample)
+            self._coming_bytes += len(sample.payload)
             return True
         if self.shares:
             self._direct[sample.token] = sample
@@ -182,7 +187,8 @@ class Shelf:
 
     def refuses(self, *, full: bool) -> bool:
         """What comes finds no place, not here either: the disk fails. `full`: as for `takes`."""
-        return (full or self._behind) and (self._broken or _bytes(self._coming) > MANY_BYTES)
+        many = self._coming_bytes > MANY_BYTES or len(self._coming) >= MOST_COMING
+        return (full or self._behind) and (self._broken or many)
 
     @property
     def waiting(self) -> int:
@@ -224,7 +230,7 @@ class Shelf:
         log.error(text, extra={"run": self._name, "reason": str(exc)})
         if self.reader is not None and self.reader.waiting() is not None:
             while self._coming:
-                self._give(self.reader, self._coming.pop(0))
+                self._give(self.reader)
 
     def _patience_s(self, in_all: float) -> float:
         first = next(iter(self._direct.values()), None)
@@ -233,7 +239,7 @@ class Shelf:
         return in_all - (self._clock.monotonic_ns() - first.captured_ns) / SECOND_NS
 
     def _save(self, reader: Reader) -> None:
-        direct, coming = list(self._direct.values()), self._coming
+        direct, coming = list(self._direct.values()), list(self._coming)
         keys = self._disk.save([_message(sample) for sample in (*direct, *coming)])
         if keys is None:
             return
@@ -243,7 +249,7 @@ class Shelf:
                 "a run is paused, at its end, or slower than its inputs come: they wait on disk, and hold up no other"
             )
             log.warning(text, extra={"run": self._name, "inputs": len(keys)})
-        self._direct, self._coming = {}, []
+        self._direct, self._coming, self._coming_bytes = {}, deque(), 0
         for sample, key in zip(direct, keys, strict=False):
             self._keys[sample.token] = key
             self._out.add(key)
@@ -301,11 +307,14 @@ class Shelf:
     def _hand_over(self, reader: Reader) -> None:
         """What could not be saved, in its order: nothing unread is before it."""
         for _ in self._room(reader) if self._coming else ():
-            self._give(reader, self._coming.pop(0))
+            self._give(reader)
             if not self._coming:
                 return
 
-    def _give(self, reader: Reader, sample: Sample) -> None:
+    def _give(self, reader: Reader) -> None:
+        """The first of those that came."""
+        sample = self._coming.popleft()
+        self._coming_bytes -= len(sample.payload)
         if self.shares:
             self._direct[sample.token] = sample
         reader.give(sample)
@@ -349,7 +358,3 @@ def _message(sample: Sample) -> Message:
         sample.unkept,
     )
     return Message("result", _encoder.encode(row), 0, origin=sample.origin)
-
-
-def _bytes(samples: Sequence[Sample]) -> int:
-    return sum(len(sample.payload) for sample in samples)

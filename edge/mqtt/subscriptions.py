@@ -8,11 +8,14 @@ two filters of inputs that overlap are ever asked for: of two the wider one, who
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 from edge.mqtt.asked_before import AskedBefore
 from edge.mqtt.messages import Incoming
+
+log = logging.getLogger("edge.mqtt")
 
 MAX_ROUTES = 1000
 """Topics whose handlers are remembered."""
@@ -36,6 +39,7 @@ class Subscriptions:
         """What earlier lives have subscribed to, where that is known."""
         self.retained_again: set[str] = set()
         """Filters whose retained messages are wanted at each start, also where the broker has kept the session."""
+        self._told_unasked = False
 
     @property
     def own_too(self) -> Collection[str]:
@@ -94,6 +98,13 @@ class Subscriptions:
         self._held.update(self._qos)
         if self.before is not None:
             self.before.only(self._heard())
+
+    def unasked(self, incoming: Incoming) -> None:
+        """A message that nothing here asks for: an earlier life did, and the broker had kept it since."""
+        if not self._told_unasked:
+            self._told_unasked = True
+            text = "what an earlier life asked for is dropped: the run, or the --source, that it was for is gone"
+            log.warning(text, extra={"topic": incoming.topic})
 
     def route(self, topic: str, matches: Callable[[str, str], bool]) -> Route:
         """Of a message; without any: nothing here asked for it. `matches` says whether a filter asks for a topic. What

@@ -45,6 +45,18 @@ def hears(settings: Settings) -> bool:
     return settings.mqtt.url != "none" if source is None else source.partition(":")[0] in ("mqtt", "sparkplug")
 
 
+def connections(settings: Settings) -> str:
+    """How many to the broker, and what each is for; "" for a run alone, or without a broker."""
+    if len(settings.each) < 2 or settings.mqtt.url == "none":
+        return ""
+    fed = [name(one) for one in settings.each if hears(one)] if settings.mqtt.connections == "each" else []
+    each = [f"one for the inputs of {one}" for one in fed]
+    node = ["one for Sparkplug"] if any(one.words.format == "sparkplug" for one in settings.each) else []
+    if not each and not node:
+        return "one connection for all runs"
+    return ", ".join([f"{1 + len(each) + len(node)} connections: one for all runs", *each, *node])
+
+
 def _refuse_alone(whole: Settings) -> None:
     """What one model has for itself."""
     if whole.updates.uri is not None:

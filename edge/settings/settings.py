@@ -163,9 +163,9 @@ class MqttSettings(Struct, frozen=True):
     version: Annotated[
         Literal["5", "3.1.1"] | None, Flag("5 or 3.1.1 only", one_of(("5", "3.1.1")), name="mqtt-version")
     ] = None
-    connections: Annotated[Literal["each", "one"],
-                           Flag("of several runs: each has one for its inputs, or one is all that there is",
-                                one_of(("each", "one")), name="mqtt-connections")] = "each"  # fmt: skip
+    connections: Annotated[Literal["one", "each"],
+                           Flag("of several runs: one for all, or each that is fed over MQTT has one more for its "
+                                "inputs", one_of(("one", "each")), name="mqtt-connections")] = "one"  # fmt: skip
     keepalive: Annotated[int, Flag("seconds after which a silent connection is asked", up_to(65535), "S")] = 30
     confirm_timeout: Annotated[
         float,

@@ -28,6 +28,10 @@ from edge.storage.sqlite import SqliteSpool
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.watchdog import Heartbeats, Watchdog
 
+ONE = ""
+"""One connection to the broker, as without a word."""
+EACH = 'mqtt-connections = "each"'
+
 
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
@@ -79,6 +83,21 @@ def test_a_model_that_cannot_be_loaded_stops_no_other_and_gives_the_exit_code_in
         app(run("bad", "broken"), run("good", "a")).run()
     assert len(results("good")) == 3
     assert not results("bad")
+
+
+def test_one_without_a_name_whose_model_cannot_be_read_is_called_as_when_it_could(app, tmp_path):
+    """Else nobody knows its topics: what the broker still sends there would be dropped."""
+    named = tmp_path / "a.onnx.json"
+    named.write_text('{"name": "pump"}')
+    tables = 'model = "a.onnx"', 'model = "b.onnx"'
+    assert [one.name for one in app(*tables, head=ONE).runs] == ["pump", "b"]
+    (tmp_path / "a.onnx").write_bytes(b"no model")
+    assert [(one.name, one.ended) for one in app(*tables, head=ONE).runs] == [("pump", True), ("b", False)]
+    other = 'name = "pump"\nmodel = "b.onnx"'
+    assert [one.name for one in app(tables[0], other, head=ONE).runs] == [
+        "a",
+        "pump",
+    ]  # a name that another run has is its own
 
 
 def test_a_setting_that_does_not_fit_the_model_stops_no_other_run(app):
@@ -143,9 +162,6 @@ def test_runs_that_would_take_each_other_s_samples_are_refused(app, first, secon
         app(first, second, head="")
 
 
-ONE = 'mqtt-connections = "one"'
-
-
 @pytest.mark.parametrize(
     ("first", "second", "says"),
     [
@@ -159,7 +175,7 @@ ONE = 'mqtt-connections = "one"'
 )
 def test_over_one_connection_topics_that_overlap_in_part_are_refused(app, first, second, says):
     tables = [f'name = "{name}"\nmodel = "a.onnx"\n{said}' for name, said in (("x", first), ("y", second))]
-    assert [one.name for one in app(*tables, head="").runs] == ["x", "y"]
+    assert [one.name for one in app(*tables, head=EACH).runs] == ["x", "y"]
     if not says:
         assert [one.name for one in app(*tables, head=ONE).runs] == ["x", "y"]
         return

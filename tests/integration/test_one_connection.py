@@ -6,11 +6,12 @@ import contextlib
 import shutil
 import signal
 import sqlite3
+import urllib.request
 from pathlib import Path
 
 import pytest
 from support import onnxmodels
-from support.processes import until
+from support.processes import free_port, until
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def tables(tmp_path, broker):
             f'[[run]]\nname = "{name}"\n{"" if "model" in said else usual}{said}\n' for name, said in runs.items()
         )
         file = tmp_path / "runs.toml"
-        head = f'device = "pi"\nmqtt = "{broker.url}"\nmqtt-connections = "one"\nstate-dir = "{tmp_path}/state"\n'
+        head = f'device = "pi"\nmqtt = "{broker.url}"\nstate-dir = "{tmp_path}/state"\n'
         file.write_text(f"{head}{rest}\n{text}")
         return file
 
@@ -34,7 +35,8 @@ def tables(tmp_path, broker):
 def test_a_paused_run_holds_up_no_other_and_takes_what_waited_after_a_kill(edge_run, broker, client, tables):
     """More inputs than a broker sends without an acknowledgement, to a run that takes none."""
     heard = client(broker.port, "edge/pi/#")
-    file = tables("commands = true\nstats-interval = 1", slow="", quick="")
+    port = free_port()
+    file = tables(f'commands = true\nstats-interval = 1\nhttp = "{port}"', slow="", quick="")
     process = edge_run("--config", file)
     heard.wait_for_runs("slow", "quick")
     heard.publish("edge/pi/slow/set", {"command": "pause"})
@@ -49,6 +51,8 @@ def test_a_paused_run_holds_up_no_other_and_takes_what_waited_after_a_kill(edge_
     process.wait_until_said("they wait on disk")
     waits = {"slow": 200, "quick": 0}
     heard.wait_until(lambda: {one["model"]: one["input_shelf"]["waiting"] for one in heard.of("stats")} == waits)
+    lines = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode().splitlines()
+    assert 'edge_run_input_shelf_messages{model="slow"} 200.0' in lines
 
     process.process.kill()
     process.process.wait()
@@ -116,6 +120,34 @@ def test_inputs_of_a_run_that_cannot_begin_wait_until_it_does(edge_run, broker, 
     assert [one["model"]["name"] for one in found] == ["good"] + ["bad"] * 100
 
 
+def test_each_run_says_its_last_words_once(edge_run, broker, client, tables):
+    heard = client(broker.port, "edge/pi/#")
+    process = edge_run("--config", tables("stats-interval = 0", one="", other=""))
+    heard.wait_for_runs("one", "other")
+    process.wait_until_said("broker=one connection for all runs")
+    heard.wait_for("info", 2)
+    heard.forget()
+    assert process.stop() == 0
+    heard.wait_for_text("edge/pi/status", b"offline")
+    said = [topic for topic, _, _ in heard.messages]
+    assert said[-1] == "edge/pi/status"
+    assert sorted(said[:-1]) == [f"edge/pi/{name}/{kind}" for name in ("one", "other") for kind in ("stats", "status")]
+
+
+def test_what_waits_for_a_run_that_is_gone_is_dropped_with_a_word(edge_run, broker, client, tables):
+    heard = client(broker.port, "edge/pi/#")
+    process = edge_run("--config", tables(one="", other="", gone=""))
+    heard.wait_for_runs("one", "other", "gone")
+    assert process.stop() == 0
+    heard.publish("edge/pi/gone/input", [1, 2])
+    heard.forget()
+    process = edge_run("--config", tables(one="", other=""))
+    heard.wait_for_runs("one", "other")
+    process.wait_until_said("what an earlier life asked for is dropped")
+    heard.publish("edge/pi/one/input", [1, 2])
+    assert heard.wait_for("result")[0]["model"]["name"] == "one"
+
+
 def test_what_waits_on_disk_is_taken_by_a_life_in_which_each_run_has_a_connection(edge_run, broker, client, tables):
     heard = client(broker.port, "edge/pi/#")
     file = tables("commands = true", one="", other="")
@@ -131,7 +163,7 @@ def test_what_waits_on_disk_is_taken_by_a_life_in_which_each_run_has_a_connectio
     process.process.wait()
     heard.forget()
 
-    file.write_text(file.read_text().replace('"one"\nstate', '"each"\nstate'))
+    file.write_text(f'mqtt-connections = "each"\n{file.read_text()}')
     process = edge_run("--config", file)
     heard.wait_for_runs("one", "other")
     heard.publish("edge/pi/one/input", [30, 2])

@@ -1,4 +1,4 @@
-"""Several runs on a real broker: what they share, and what one of them does not do to another."""
+"""Several runs with a connection each for their inputs, on a real broker: what one of them does not do to another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_one_that_is_broken_stops_no_other(edge_run, broker, client, tmp_path):
     onnxmodels.scores(tmp_path / "two.onnx", classes=2, features=2)
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     (tmp_path / "runs.toml").write_text(
-        f'device = "pi"\nmqtt = "{broker.url}"\nstate-dir = "{tmp_path}/state"\n'
+        f'device = "pi"\nmqtt = "{broker.url}"\nmqtt-connections = "each"\nstate-dir = "{tmp_path}/state"\n'
         + "".join(
             f'[[run]]\nname = "{name}"\nmodel = "{tmp_path}/{model}.onnx"\n'
             for name, model in (("bad", "broken"), ("one", "two"), ("other", "two"))
@@ -48,7 +48,9 @@ def _tables(folder: Path, url: str, *names: str, rest: str = "") -> Path:
     onnxmodels.scores(folder / "two.onnx", classes=2, features=2)
     text = "".join(f'[[run]]\nname = "{name}"\nmodel = "{folder}/two.onnx"\n' for name in names)
     file = folder / "runs.toml"
-    file.write_text(f'device = "pi"\nmqtt = "{url}"\nstate-dir = "{folder}/state"\n{rest}\n{text}')
+    file.write_text(
+        f'device = "pi"\nmqtt = "{url}"\nmqtt-connections = "each"\nstate-dir = "{folder}/state"\n{rest}\n{text}'
+    )
     return file
 
 

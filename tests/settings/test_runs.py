@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import ConfigError
-from edge.settings import layers
+from edge.settings import layers, runs
 
 TWO = '[[run]]\nmodel = "a.onnx"\n{}\n[[run]]\nmodel = "b.onnx"\n{}\n'
 
@@ -34,6 +34,28 @@ def test_a_run_has_what_stands_above_it_unless_it_says_otherwise(read):
 def test_a_flag_and_a_variable_go_before_the_file_in_each_run(read):
     said = read(TWO.format("top-k = 2", ""), "--top-k", "3", environ={"EDGE_THRESHOLD": "0.7"})
     assert [(one.manifest.top_k, one.manifest.threshold) for one in said.each] == [(3, 0.7)] * 2
+
+
+@pytest.mark.parametrize(
+    ("head", "second", "says"),
+    [
+        ("", "", "one connection for all runs"),
+        (
+            'mqtt-connections = "each"',
+            "",
+            "3 connections: one for all runs, one for the inputs of a, one for the inputs of b",
+        ),
+        (
+            'mqtt-connections = "each"',
+            'source = "camera:0"',
+            "2 connections: one for all runs, one for the inputs of a",
+        ),
+        ("", 'format = "sparkplug"', "2 connections: one for all runs, one for Sparkplug"),
+        ('mqtt = "none"\nhttp = "8080"', "", ""),
+    ],
+)
+def test_how_many_connections_there_are_is_told(read, head, second, says):
+    assert runs.connections(read(f"{head}\n{TWO.format('', second)}")) == says
 
 
 def test_zones_and_joins_are_a_run_s_own(read):

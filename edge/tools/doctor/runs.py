@@ -298,7 +298,8 @@ def _broker(settings: Settings) -> Row:
     except ConfigError as exc:
         return failed("broker", exc, "check --mqtt")
     if reason is None:
-        return ok("broker", f"{options.url} answers")
+        several = runs.connections(settings)
+        return ok("broker", f"{options.url} answers; {several}" if several else f"{options.url} answers")
     here = options.url.host in ("localhost", "127.0.0.1", "::1")
     fix = "sudo apt install mosquitto, or name yours: --mqtt mqtt://HOST" if here else "is it on, and is --mqtt right?"
     if any(word in reason.lower() for word in ("authori", "password", "user name")):

@@ -116,17 +116,25 @@ class Account:
 class Campaign:
     """One run over `faults` faults or `seconds` seconds, whichever is later."""
 
+    title = "MQTT source at QoS 1, `--durability outage`"
+
     def __init__(
         self, place: Path, seed: int, *, faults: int, seconds: float = 0.0, per_second: float = 60.0,
         broker: str = "mosquitto",
     ) -> None:  # fmt: skip
-        self._ground = Ground(place, "outage", broker=broker)
+        self._ground = self._made(place, broker)
         self._rng = random.Random(seed)
         self._wanted = faults
         self._seconds = seconds
         self._per_second = per_second
         self._started = time.monotonic()
-        self.account = Account(f"MQTT source at QoS 1, `--durability outage`: {self._ground.broker.name}", seed)
+        self.account = Account(f"{self.title}: {self._ground.broker.name}", seed)
+
+    def _made(self, place: Path, broker: str) -> Ground:
+        return Ground(place, "outage", broker=broker)
+
+    def _kinds(self) -> list[Fault]:
+        return faults_of(self._ground)
 
     def run(self) -> Account:
         """Raises TimeoutError where results do not come, with what edge-run said last."""
@@ -152,7 +160,7 @@ class Campaign:
         return self.account
 
     def _make_trouble(self) -> None:
-        kinds = faults_of(self._ground)
+        kinds = self._kinds()
         bag: list[Fault] = []
         while not self._enough():
             if not bag:

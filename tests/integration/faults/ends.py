@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -74,6 +75,10 @@ class _End:
             self._client.connect("127.0.0.1", self._port, keepalive=5)
         self._client.loop_start()
 
+    def say(self, topic: str, payload: str) -> None:
+        """Of no account."""
+        self._client.publish(topic, payload, qos=1)
+
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
@@ -82,8 +87,10 @@ class _End:
 class Publisher(_End):
     """Publishes at QoS 1 and again until the broker acknowledges: paho keeps what was not, over reconnects."""
 
-    def __init__(self, port: int, topic: str, login: tuple[str, str] | None = None, *, five: bool = False) -> None:
-        """`five`: with MQTT 5, and some inputs with a Response Topic."""
+    def __init__(
+        self, port: int, topic: Callable[[int], str], login: tuple[str, str] | None = None, *, five: bool = False
+    ) -> None:
+        """`topic` is that of an input, by its number. `five`: with MQTT 5, and some inputs with a Response Topic."""
         super().__init__("publisher", port, login, five=five)
         self._topic = topic
         self._numbers: dict[int, int] = {}
@@ -132,7 +139,7 @@ class Publisher(_End):
             question = Properties(PacketTypes.PUBLISH)
             question.ResponseTopic, question.CorrelationData = ASKER, str(number).encode()
         self.published_at[number] = time.time()
-        info = self._client.publish(self._topic, json.dumps(input_of(number)), qos=1, properties=question)
+        info = self._client.publish(self._topic(number), json.dumps(input_of(number)), qos=1, properties=question)
         with self._lock:
             self.published = number
             if info.mid in self._early:
@@ -158,9 +165,9 @@ class Publisher(_End):
 class Subscriber(_End):
     """A persistent session at QoS 1; keeps every result and error that came, and each boot's last `stats`."""
 
-    def __init__(self, port: int, base: str, login: tuple[str, str] | None = None) -> None:
-        super().__init__("subscriber", port, login)
-        self._base = base
+    def __init__(self, port: int, *bases: str, login: tuple[str, str] | None = None, name: str = "subscriber") -> None:
+        super().__init__(name, port, login)
+        self._bases = bases
         self._subscribed = threading.Event()
         self.copies: Counter[str] = Counter()
         self.ids_by_input: dict[int, set[str]] = {}
@@ -204,7 +211,8 @@ class Subscriber(_End):
             return [(boot, s["safe"], self._lowest.get(boot)) for boot, s in self.stats.items()]
 
     def _on_connect(self, client: paho.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
-        client.subscribe([(ASKER, 1), *((f"{self._base}/{kind}", 1) for kind in ("result", "error", "stats"))])
+        topics = (f"{base}/{kind}" for base in self._bases for kind in ("result", "error", "stats"))
+        client.subscribe([(ASKER, 1), *((topic, 1) for topic in topics)])
 
     def _on_message(self, client: Any, userdata: Any, message: paho.MQTTMessage) -> None:
         heard = json.loads(message.payload)

@@ -34,6 +34,13 @@ class Ground:
         self._source = source
         self._lock: sqlite3.Connection | None = None
 
+    bases = (BASE,)
+    """Of the topics whose results are counted together."""
+
+    def topic(self, number: int) -> str:
+        """Where an input goes."""
+        return f"{BASE}/input"
+
     def open(self) -> None:
         """All is up, and the sessions are saved, so that no killed broker forgets who listens."""
         self.broker.start()
@@ -42,8 +49,8 @@ class Ground:
         model = self.place / "m.onnx"
         write_model(model)
         self.service = Service(self._arguments(model), self.disk.environment, self.place / "edge-run.log")
-        self.publisher = Publisher(self.ends[0].port, f"{BASE}/input", self.broker.login, five=self.broker.five)
-        self.subscriber = Subscriber(self.ends[1].port, BASE, self.broker.login)
+        self.publisher = Publisher(self.ends[0].port, self.topic, self.broker.login, five=self.broker.five)
+        self.subscriber = Subscriber(self.ends[1].port, *self.bases, login=self.broker.login)
         self.subscriber.start()
 
     def _arguments(self, model: Path) -> list[str]:

@@ -11,6 +11,7 @@ from integration.faults.brokers import missing
 from integration.faults.campaign import Account, Campaign, table
 from integration.faults.fed import FedCampaign
 from integration.faults.switches import SwitchCampaign, told
+from integration.faults.together import TogetherCampaign
 
 SEED = int(os.environ.get("EDGE_FAULTS_SEED", "20261123"))
 
@@ -49,6 +50,13 @@ def test_nor_at_another_broker_under_forty(tmp_path, broker):
         pytest.skip(what)
     account = counted(Campaign, tmp_path, 40, broker=broker)
     assert account.acknowledged > 200
+    assert account.faulty() == {}
+
+
+@pytest.mark.timeout(900)
+def test_nor_of_runs_that_share_a_connection_under_sixty(tmp_path):
+    account = counted(TogetherCampaign, tmp_path, 60)
+    assert account.acknowledged > 1000
     assert account.faulty() == {}
 
 
