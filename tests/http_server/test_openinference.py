@@ -12,6 +12,9 @@ import pytest
 from support import onnxmodels
 from support.http import tensor, with_binary
 
+from edge.data.tensor import TensorSpec
+from edge.http.openinference import tensors
+
 VALUES = {
     "BOOL": ("bool", [True, False, True]),
     "UINT8": ("uint8", [0, 7, 255]),
@@ -302,6 +305,16 @@ def test_the_mark_that_editors_put_before_utf_8_is_no_part_of_a_request(numbers)
 
 
 # --- inference with binary tensors ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_tensor_is_copied_only_where_it_lies_across_the_words_of_memory(at):
+    data = memoryview(bytes(at) + np.float32([[1, 2, 3]]).tobytes())[at:]
+
+    array = tensors.from_binary(data, TensorSpec("x", "float32", (1, 3)), [1, 3], 3)
+
+    assert (array.tolist(), array.flags.aligned) == ([[1, 2, 3]], True)
+    assert np.shares_memory(array, np.frombuffer(data, np.uint8)) == (at == 0)
 
 
 @pytest.mark.parametrize("datatype", VALUES)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn, Protocol
 
 import grpc
@@ -27,6 +27,7 @@ CROWDED_S = 3.0
 """How long one of them may take while others wait for its place."""
 SMALL = 16_384
 """Bytes of a message that is not counted."""
+_UNCOUNTED = nullcontext()
 
 
 class Context(Protocol):
@@ -133,12 +134,12 @@ class Reading:
                 return
         self._receiving -= 1
 
+    def held(self, size: int) -> AbstractContextManager[None]:
+        """A message of so many bytes is held meanwhile, which raises Refusal."""
+        return self._counted(size) if size > SMALL else _UNCOUNTED
+
     @contextmanager
-    def held(self, size: int) -> Iterator[None]:
-        """A message of so many bytes is held meanwhile. Raises Refusal."""
-        if size <= SMALL:
-            yield
-            return
+    def _counted(self, size: int) -> Iterator[None]:
         self._budget.take(size)
         try:
             yield

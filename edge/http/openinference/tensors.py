@@ -246,7 +246,8 @@ def from_binary(data: memoryview, spec: TensorSpec, dims: Sequence[int], count: 
         )
     if dtype.kind == "b":  # any byte but 0 is true, but a numpy bool must be 0 or 1
         return np.asarray(np.frombuffer(data, np.uint8) != 0).reshape(dims)
-    return np.require(np.frombuffer(data, dtype), requirements=["A", "C"]).reshape(dims)
+    array = np.frombuffer(data, dtype)
+    return (array if array.flags.aligned else array.copy()).reshape(dims)
 
 
 def text(data: memoryview, spec: TensorSpec) -> Array:
