@@ -6,7 +6,7 @@ an earlier life had subscribed to. One that several were given is done when each
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 
 import msgspec
@@ -15,7 +15,6 @@ from edge.mqtt.messages import Incoming
 
 
 class _Owed(msgspec.Struct, eq=False):
-    mid: int
     qos: int
     done: bool = False
     parts: set[object] | None = None
@@ -29,8 +28,9 @@ class Acknowledgements:
     def __init__(self, send: Callable[[int, int], None]) -> None:
         """`send` is given the packet identifier and the QoS of the message."""
         self._send = send
-        self._order: deque[_Owed] = deque()
-        self._owed: dict[int, _Owed] = {}
+        self._owed: OrderedDict[int, _Owed] = OrderedDict()
+        """By packet identifier, the oldest first. No plain dict: to look for its first one takes ever longer as those
+        before are taken out."""
         self._unwritten: list[Callable[[], None]] = []
         self._first_mid = 0
         self.held = 0
@@ -46,10 +46,9 @@ class Acknowledgements:
         acknowledgement keeps its place."""
         for message in messages:
             if message.qos and message.mid not in self._owed:
-                owed = self._owed[message.mid] = _Owed(message.mid, message.qos)
-                self._order.append(owed)
+                self._owed[message.mid] = _Owed(message.qos)
                 self._first_mid = self._first_mid or message.mid
-        return len(self._order)
+        return len(self._owed)
 
     def share(self, mid: int, parts: Collection[object]) -> None:
         """The message is given to all of these, and done when each has said so. Given again it changes nothing."""
@@ -70,11 +69,10 @@ class Acknowledgements:
                 return
         self.held += not owed.done
         owed.done = True
-        while self._order and self._order[0].done:
-            first = self._order.popleft()
+        while self._owed and (first := next(iter(self._owed.values()))).done:
+            mid, _ = self._owed.popitem(last=False)
             self.held -= 1
-            del self._owed[first.mid]
-            self._send(first.mid, first.qos)
+            self._send(mid, first.qos)
             self._unwritten += first.sent
 
     def written(self) -> None:
