@@ -134,6 +134,9 @@ class Connection:
             raise UnavailableError(f"{url}: {_os_reason(exc)}; {self._way_out(exc)}") from exc
 
     def _way_out(self, exc: Exception) -> str:
+        if isinstance(exc, paho.WebsocketConnectionError):
+            tls_too = "" if self._options.url.tls else "; if TLS is spoken there, say wss://"
+            return f"are websockets spoken there, at this path? check --mqtt{tls_too}"
         if self._options.url.tls and isinstance(exc, TimeoutError):
             return "is the broker running there, and is this its TLS port? check --mqtt"
         return "is the broker running there? check --mqtt"

@@ -155,6 +155,11 @@ def test_no_tls_to_a_port_that_speaks_it(serve, reason, way):
     assert "it hangs up on CONNECT without a word; if TLS is spoken there, say mqtts://" in said
 
 
+def test_a_websocket_without_tls_to_a_port_that_speaks_it(serve, reason):
+    said = reason(f"ws://127.0.0.1:{serve('good')}/mqtt")
+    assert "are websockets spoken there, at this path? check --mqtt; if TLS is spoken there, say wss://" in said
+
+
 def test_tls_to_the_plain_port_of_a_mosquitto(mosquitto, reason, papers):
     said = reason(f"mqtts://127.0.0.1:{mosquitto().port}", ca=papers / "ca.pem")
     assert "say mqtt:// or name the broker's TLS port" in said
