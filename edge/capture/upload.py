@@ -9,7 +9,6 @@ no more in memory than one file.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import logging
 import threading
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ import msgspec
 from edge.capture.store import ABOUT, OURS, SENT, Sent, read_sent
 from edge.delivery.retry import Backoff
 from edge.errors import ConfigError, SampleError, UnavailableError
-from edge.remote.address import Address, parse, secret
+from edge.remote.address import Address, is_loopback, parse, secret
 from edge.remote.http import HttpClient
 from edge.remote.tls import tls_context
 from edge.storage import atomic
@@ -79,7 +78,7 @@ def remote(said: str, device: str, model: str) -> HttpRemote:
     if not mark or scheme not in ("https", "http"):
         raise ConfigError(f"{FLAG}: an https:// address belongs there; say {USAGE}")
     address, options = parse(scheme, rest, UploadOptions, USAGE, FLAG)
-    if scheme == "http" and not _is_here(address.host_port(80)[0]):
+    if scheme == "http" and not is_loopback(address.host_port(80)[0]):
         raise ConfigError(f"{FLAG} {address}: samples go encrypted only; say https://, with #ca=FILE for your own CA")
     if address.username or address.password:
         raise ConfigError(f"{FLAG} {address}: a user and a password in it are not sent; say #token_file=FILE")
@@ -90,13 +89,6 @@ def remote(said: str, device: str, model: str) -> HttpRemote:
         path += NAME
     path = path.replace("{device}", quote(device)).replace("{model}", quote(model))
     return HttpRemote(msgspec.structs.replace(address, path=path), options)
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class HttpRemote:

@@ -9,13 +9,13 @@ one.
 from __future__ import annotations
 
 import math
-import mmap
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from edge.data.tensor import Quantization
+from edge.describe.mapped import mapped
 
 _NODES = 12
 """Nodes looked at that the input goes through: scaling stands at the very beginning."""
@@ -97,12 +97,8 @@ def _quantized(data: Bytes) -> Iterator[tuple[str, Quantization]]:
 def _looked_at(path: Path, look: Callable[[Bytes], Seen], otherwise: Seen) -> Seen:
     """What is seen in a file's bytes; `otherwise` where it cannot be read, or is no such file."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            data = memoryview(mapped)
-            try:
-                return look(data)
-            finally:
-                data.release()
+        with mapped(path) as data:
+            return look(data)
     except (OSError, ValueError, IndexError, struct.error, BufferError):
         return otherwise
 

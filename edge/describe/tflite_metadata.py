@@ -5,7 +5,6 @@ Field numbers are those of `schema.fbs` (TensorFlow Lite) and `metadata_schema.f
 
 from __future__ import annotations
 
-import mmap
 import struct
 import zipfile
 import zlib
@@ -16,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from edge.describe.flatbuffer import Table, root
+from edge.describe.mapped import mapped
 from edge.describe.onnx_graph import meaning
 from edge.errors import first_line
 from edge.model import labels as label_files
@@ -76,12 +76,8 @@ def read(path: Path) -> TfliteMetadata:
     """Reads what there is. A part that is damaged is left out: none of it is needed to run."""
     notes = TfliteMetadata()
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            data = memoryview(mapped)
-            try:
-                notes = _read(data)
-            finally:
-                data.release()
+        with mapped(path) as data:
+            notes = _read(data)
     except (struct.error, OSError, ValueError, IndexError, RecursionError, BufferError):
         notes = TfliteMetadata()
     files, warnings = _attached(path)
@@ -98,12 +94,8 @@ def read(path: Path) -> TfliteMetadata:
 def operators(path: Path) -> frozenset[int]:
     """Of all its graphs, by number (`BuiltinOperator` of the schema). Raises ValueError where the file is damaged."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            data = memoryview(mapped)
-            try:
-                return frozenset(_kind(code) for code in root(data).tables(1))
-            finally:
-                data.release()
+        with mapped(path) as data:
+            return frozenset(_kind(code) for code in root(data).tables(1))
     except (struct.error, OSError, BufferError) as exc:
         raise ValueError(f"{path.name}: its list of operators cannot be read: {exc}") from exc
 

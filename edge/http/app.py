@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from edge.errors import ConfigError, needs
 from edge.http import in_use, reach
-from edge.http.auth import Auth, Certificate, Token, check_tls, is_loopback
+from edge.http.auth import Auth, Certificate, Token, check_tls
 from edge.http.options import Served, ServerOptions
 from edge.plugins.protocols import Clock
+from edge.remote.address import is_loopback
 from edge.telemetry import memory
 from edge.telemetry.metrics import Metrics
 

@@ -48,14 +48,6 @@ def split_address(text: str, flag: str = "--http") -> tuple[str, int]:
     return host or "127.0.0.1", int(port)
 
 
-def is_loopback(host: str) -> bool:
-    """True where only this machine can reach it."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 TOKEN_LEAST = 16
 """Characters of a token on an address that others reach."""
 

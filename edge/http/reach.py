@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 
-from edge.http.auth import is_loopback
+from edge.remote.address import is_loopback
 
 ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 """Addresses that are kept for documentation: what would be sent there leaves by the network that others are on."""

@@ -7,6 +7,7 @@ goes over a network, so the two cannot be mixed up.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import typing
 from pathlib import Path
@@ -51,6 +52,14 @@ class Address(msgspec.Struct, frozen=True):
         return f"{self.scheme}://{self.hosts}"
 
     __repr__ = __str__
+
+
+def is_loopback(host: str) -> bool:
+    """True where only this machine can reach it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def parse(scheme: str, rest: str, kind: type[Options], usage: str, flag: str = "--sink") -> tuple[Address, Options]:
