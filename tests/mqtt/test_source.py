@@ -156,6 +156,17 @@ def test_without_dup_it_is_a_new_one(source, session):
     assert payloads(source) == [b"a", b"a"]
 
 
+def test_a_new_one_is_not_taken_for_what_comes_again_behind_it(source, session):
+    session.give(b"a", 5)
+    session.reconnect()
+    session.give(b"a", 5)
+    session.give(b"a", 6, dup=True)
+    before, new = read(source)
+    source.ack(before)
+    source.ack(new)
+    assert session.acked == [5, 6]
+
+
 @pytest.mark.parametrize("more", [{"response_topic": "r/2"}, {"response_topic": "r/1", "correlation": b"2"}])
 def test_where_the_answer_goes_is_part_of_what_an_input_is(source, session, more):
     session.give(b"a", 5, response_topic="r/1", correlation=b"1")
@@ -256,6 +267,12 @@ def test_what_services_publish_is_no_input(session, counted, topic):
 def test_another_service_s_results_are_inputs_where_the_topic_names_them(session, counted):
     source = opened(session, counted, "edge/+/first/result")
     session.give(b"{}", 1, topic="edge/pi/first/result")
+    assert payloads(source) == [b"{}"]
+
+
+def test_so_are_the_service_s_own_where_the_topic_is_theirs(session, counted):
+    source = opened(session, counted, "edge/pi/m/result")
+    session.give(b"{}", 1, topic="edge/pi/m/result")
     assert payloads(source) == [b"{}"]
 
 
