@@ -98,12 +98,11 @@ class _Describer:
         plane = signature.is_plane(spec)
         layout: signature.Layout = "NCHW" if plane else self._overrides.layout or signature.layout(spec) or "NHWC"
         prober, free = self._prober(spec, layout)
-        head, size = self._head(prober, spec, layout), prober.size
+        head = self._head(prober, spec, layout)
+        size: tuple[int, int] | None = prober.size
         if free:
-            size = head.size or size
-            self._warnings.append(
-                f"the file leaves the size of pictures free: {size[0]}x{size[1]} is a guess; --input-size says another"
-            )
+            size = None if head.fits_pictures else head.size or prober.size
+            self._warnings += picture_sizes.doubts(size)
         # A plane is what tutorials of Keras make of a picture: without a channel, from 0 to 1.
         grey = msgspec.structs.replace(spec, shape=(*(spec.shape or ()), 1)) if plane else spec
         if self._overrides.color == "GRAY":

@@ -18,6 +18,7 @@ from edge.model.manifest import Output, Task
 
 _EMBEDDINGS = (64, 128, 192, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
 _NAMED_FEATURES = re.compile(r"embed|pooler_output|hidden_state|feature", re.IGNORECASE)
+_FEWEST_FEATURES = 16
 _MOST_NUMBERS = 64
 _LOGITS_LEAST = 20
 """Scores before a softmax lie on both sides of 0, or not far above it."""
@@ -80,6 +81,10 @@ def _task_of(name: str, values: Array, flat: Flat) -> tuple[Task, str]:
     size = values.size in _EMBEDDINGS and not shares and "logit" not in name.lower()
     if not labels and (size or (_NAMED_FEATURES.search(name) and not is_distribution(values))):
         return "raw", f"{values.size} values of {name} without labels: taken for an embedding (--task classify if not)"
+    if not labels and _is_direction(values):
+        return "raw", (
+            f"{values.size} values of {name} whose squares add up to 1: taken for an embedding (--task classify if not)"
+        )
     if values.size != labels and values.min() > _LOGITS_LEAST:
         return "raw", (
             f"{values.size} numbers from {values.min():.4g} to {values.max():.4g} for noise are taken for places or "
@@ -276,6 +281,13 @@ def is_distribution(values: Array) -> bool:
     # What was 8 bits adds up to 1 less well, and two numbers of any model may come near it.
     allowed = 0.05 if np.array_equal(values * 256, np.rint(values * 256)) else 2e-3
     return values.size > 1 and bool(values.min() >= -1e-3 and abs(float(values.sum()) - 1) < allowed)
+
+
+def _is_direction(values: Array) -> bool:
+    """Brought to the length 1, as networks do whose answers are compared with others by their angle."""
+    alone = values.min() < 0 or values.size >= _FEWEST_FEATURES
+    length = float(np.linalg.norm(values.astype(np.float64)))
+    return bool(alone and abs(length - 1) < 1e-4 and not is_distribution(values))
 
 
 def scores(outputs: Mapping[str, Array], labels: int) -> str | None:

@@ -70,6 +70,8 @@ class Head(msgspec.Struct, frozen=True):
     """True: class 0 is an object, though files of labels may begin with the background."""
     size: tuple[int, int] | None = None
     """Width and height of pictures where the file leaves them free; None: the usual size."""
+    fits_pictures: bool = False
+    """True: the model itself brings pictures of any size to its own, where the file leaves the size free."""
     warning: str = ""
     """What the user should hear of it."""
 

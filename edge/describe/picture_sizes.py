@@ -10,6 +10,13 @@ _LINES = ((320, 48), (320, 32))
 """Lines of text, as PP-OCR reads them since its third version and before."""
 
 
+def doubts(size: tuple[int, int] | None) -> list[str]:
+    """What the user should hear of a size that the file leaves free; None: the model fits pictures itself."""
+    if size is None:
+        return []
+    return [f"the file leaves the size of pictures free: {size[0]}x{size[1]} is a guess; --input-size says another"]
+
+
 def candidates(
     spec: TensorSpec, layout: signature.Layout, metadata: Metadata
 ) -> tuple[tuple[tuple[int, int], ...], bool, str]:

@@ -124,7 +124,8 @@ def recognise(probe: OutputProbe) -> Head | None:
         outputs += (Output(name="pred_label", role="verdict"),)
     else:
         warning = "no output says what an anomaly is: without --threshold the score alone is told"
-    return Head("anomaly", "anomaly", outputs, {}, Evidence.NAMES, "stretched", warning=warning)
+    # Its exports begin with the resizing of the training, without smoothing: another before it would blur pictures.
+    return Head("anomaly", "anomaly", outputs, {}, Evidence.NAMES, "stretched", fits_pictures=True, warning=warning)
 
 
 def _scaled(probe: OutputProbe, scale: AnomalyScale) -> Head:

@@ -382,6 +382,19 @@ def test_a_column_more_than_labels_stands_for_nothing_in_rf_detr_which_has_a_sig
     assert not found.inputs[0].antialias
 
 
+def test_anomalibs_models_of_any_size_are_given_pictures_as_they_are(tmp_path):
+    # Brought to a guessed size first, a lone pixel would be blurred away.
+    nodes = [helper.make_node("ReduceMax", ["x"], ["pred_score"], axes=[1, 2, 3], keepdims=0)]
+    taken = {"x": (FLOAT, ["batch", 3, "height", "width"])}
+    loaded = opened(build(tmp_path / "m.onnx", taken, {"pred_score": ["batch"]}, nodes=nodes))
+    pixels = np.zeros((300, 500, 3), np.uint8)
+    pixels[150, 250] = 255
+    (result,) = make_pipeline(loaded, "d").process(Sample(pixels, "test", 0, 0))
+    assert result.predictions[0].score == pytest.approx(1)
+    assert not any("--input-size" in w for w in loaded.warnings)
+    assert opened(tmp_path / "m.onnx", "--input-size", "64x32").manifest.inputs[0].size == (64, 32)
+
+
 def test_outputs_that_a_decoder_does_not_read_are_told(tmp_path):
     outputs = {"logits": random(1, 5, 3, low=-9, high=-2), "pred_boxes": random(1, 5, 4), "hidden": random(1, 5, 16)}
     found = opened(build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, SIDE, SIDE])}, outputs))

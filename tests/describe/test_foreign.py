@@ -88,6 +88,17 @@ def test_the_users_word_outweighs_every_guess(file):
     assert (found.manifest.labels, found.manifest.activation) == (("a", "b"), "sigmoid")
 
 
+@pytest.mark.parametrize(("count", "low"), [(2, -1), (100, -1), (100, 0), (320, -1)])
+def test_values_of_the_length_1_are_an_embedding_however_many_they_are(file, count, low):
+    values = random(1, count, low=low)
+    values /= np.linalg.norm(values)
+    found = describe(build(file, picture(112), {"y": values}))
+    assert found.manifest.task == "raw"
+    assert any("whose squares add up to 1" in w and "--task classify" in w for w in found.warnings)
+    assert describe(build(file, picture(112), {"y": values * 3})).manifest.task == "classify"
+    assert describe(build(file, picture(112), {"y": values}), Overrides(task="classify")).manifest.task == "classify"
+
+
 def test_many_values_without_labels_are_an_embedding(file):
     found = describe(build(file, picture(112), {"y": random(1, 512, low=-1)}))
     assert found.manifest.task == "raw"
