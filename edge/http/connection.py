@@ -122,10 +122,11 @@ class Connection(asyncio.BufferedProtocol):
             self._read(data)
 
     def eof_received(self) -> bool:
-        """A client that has said all it has to say may still wait for the answer; a body without its end gets none."""
+        """One that has said all may still wait for its answer, but not in TLS; a body without its end gets none."""
         self._ended = True
         self._gone.set()
-        return self._task is not None or bool(self._unread) or any(r.complete for r in self._reader.requests)
+        requests = self._reader.requests
+        return self.scheme == "http" and bool(self._task or self._unread or any(r.complete for r in requests))
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -349,8 +350,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._transport is None or not self._transport.get_write_buffer_size()
 
     def hang_up(self) -> None:
-        """Ends an idle connection now. To wait would leave it to the client when: it may not read what was sent, nor
-        answer the end of TLS."""
+        """Ends an idle connection now: to wait would leave it to the client, who may not read, nor answer TLS's end."""
         self._close()
         self.abort()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import subprocess
@@ -166,6 +167,25 @@ def test_triton_s_client_infers_from_several_threads(scores, client):
     asked = [triton_.async_infer("scores", [put("x", values, "FP32", binary=True)]) for _ in range(40)]
 
     assert all(np.array_equal(a.get_result().as_numpy("scores"), expected) for a in asked)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_triton_s_asyncio_clients_have_several_requests_under_way(serve, models, protocol):
+    library = pytest.importorskip(f"tritonclient.{protocol}.aio", exc_type=ImportError)
+    site = serve(onnxmodels.identity(models / "at_once.onnx"), grpc=("127.0.0.1", 0))
+    port = site.address[1] if protocol == "http" else site.server.grpc_port
+
+    def row(number):
+        made = library.InferInput("x", [1, 3], "FP32")
+        made.set_data_from_numpy(np.full((1, 3), number, np.float32))
+        return made
+
+    async def ask():
+        async with library.InferenceServerClient(f"127.0.0.1:{port}") as asked:
+            answers = await asyncio.gather(*[asked.infer(site.name, [row(number)]) for number in range(20)])
+        return [answer.as_numpy("y").tolist() for answer in answers]
+
+    assert asyncio.run(ask()) == [[[number] * 3] for number in range(20)]
 
 
 # --- curl -----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import json
 import os
 import select
 import socket
+import ssl
 import threading
 import weakref
 
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 from support import onnxmodels
 from support.http import CLIENT_WAIT_S, Site, SlowEngine, in_threads, resident, tensor
 from support.processes import PATIENCE_S, until
+from support.tls import make_certificate
 
 from edge.app import assembly
 from edge.errors import SampleError
@@ -268,6 +270,22 @@ def test_a_client_that_goes_while_its_request_is_answered_leaves_nothing_of_the_
 
     assert answer.startswith(b"HTTP/1.1 ")
     until(lambda: not site.metrics.snapshot()["http_connections"], "the connection is closed")
+
+
+def test_a_client_of_tls_that_goes_while_its_request_is_answered_is_no_line_in_the_log(slow, tmp_path, caplog):
+    cert, key = make_certificate(tmp_path)
+    site, engine = slow(cert=cert, key=key)
+    body = json.dumps(ROW).encode()
+    context = ssl.create_default_context(cafile=cert)
+    with context.wrap_socket(raw(site, b""), server_hostname="localhost") as client:
+        client.sendall(head(len(body), "/v2/models/slow/infer") + body)
+        assert engine.entered.acquire(timeout=150)
+        with contextlib.suppress(OSError):
+            client.unwrap()
+    engine.gate.set()
+    until(lambda: not site.metrics.snapshot()["http_connections"], "the connection is closed")
+
+    assert [r.getMessage() for r in caplog.records if r.name == "asyncio"] == []
 
 
 # --- clients --------------------------------------------------------------------------------------------
