@@ -82,6 +82,11 @@ def _refuse(model: Any, name: str) -> None:
         raise UnsupportedError(f"{name}: {loss} gives several answers a row; train Quantile:alpha=... for each of them")
     if loss == "RMSEWithUncertainty":
         raise UnsupportedError(f"{name}: CatBoost cannot write the variance of {loss} as ONNX; train with RMSE")
+    if loss.startswith("PythonUserDefined") and len(model.classes_):
+        raise UnsupportedError(
+            f"{name}: CatBoost writes no probabilities as ONNX for an objective of the trainer's own ({loss}); train "
+            "with Logloss or MultiClass"
+        )
     scale = model.get_scale_and_bias()[0]
     if scale != 1:
         raise UnsupportedError(

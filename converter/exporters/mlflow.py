@@ -31,6 +31,14 @@ _FLAVOURS: dict[str, str | None] = {
     "xgboost": "xgboost", "lightgbm": "lightgbm", "catboost": "catboost", "sklearn": "sklearn", "keras": None,
     "tensorflow": None, "pytorch": "torch", "onnx": "onnx",
 }  # fmt: skip
+# What to do with the model of a flavour that has no exporter here.
+_OPTIMUM = "export it with Optimum (optimum-cli export onnx), and convert or run that file"
+_WAYS_OUT = {
+    "transformers": _OPTIMUM, "sentence_transformers": _OPTIMUM,
+    "spark": "export its pipeline with onnxmltools (convert_sparkml), and convert or run that file",
+    "paddle": "export it with paddle2onnx, and convert or run that file",
+}  # fmt: skip
+_CODE = "python_function"
 _KEYS = ("pickled_model", "data", "model_data", "saved_model_dir")
 _FILES = ("model.keras", "model.pt2", "model.onnx", "model.h5", "model.pth", "model.skops", "model.pkl", "model")
 
@@ -69,9 +77,7 @@ def _from_folder(folder: Path, name: str, rows: Rows | None, options: Options) -
     flavours = mlmodel.get("flavors")
     known = [f for f in _FLAVOURS if isinstance(flavours, Mapping) and f in flavours]
     if not isinstance(flavours, Mapping) or not known:
-        raise UnsupportedError(
-            f"{name}: flavours {', '.join(flavours or ()) or 'none'}; the converter knows {', '.join(_FLAVOURS)}"
-        )
+        raise UnsupportedError(f"{name}: {_no_way(list(flavours) if isinstance(flavours, Mapping) else [])}")
     flavour = known[0]
     inner = recognise(_model_file(folder, flavours[flavour], name), _FLAVOURS[flavour])
     if rows is None and flavour == "pytorch":
@@ -87,6 +93,21 @@ def _from_folder(folder: Path, name: str, rows: Rows | None, options: Options) -
     return artifact.with_provenance(source_sha256=identity.sha256(path) if path.is_file() else "").noting(
         f"from MLflow, flavour {flavour}, {path.name}" + (f", run {run}" if run else "")
     )
+
+
+def _no_way(flavours: list[str]) -> str:
+    """Why a model of those flavours is not converted, and what to do."""
+    known = f"the converter knows {', '.join(_FLAVOURS)}"
+    own = [f for f in flavours if f != _CODE]
+    if own:
+        way_out = next((_WAYS_OUT[f] for f in own if f in _WAYS_OUT), "train the like of it with one of those")
+        return f"the flavour {', '.join(own)} has no way to ONNX or TFLite here; {known}: {way_out}"
+    if flavours:
+        return (
+            f"it is Python code alone (flavour {_CODE}), which no file for a device can hold; {known}: log the model "
+            "that the code calls with its own flavour, and do the rest of the code before or behind it"
+        )
+    return f"MLmodel names no flavour; {known}: log the model again"
 
 
 def _read_yaml(path: Path, name: str) -> dict[str, Any]:

@@ -129,6 +129,19 @@ def test_scaled_answers_and_classes_that_are_fractions_are_refused(diabetes: Spl
         converter.convert(halves, sample=diabetes.train)
 
 
+class _OwnObjective:
+    def calc_ders_range(self, sums: list[float], targets: list[float], weights: object) -> list[tuple[float, float]]:
+        return [(target - 1 / (1 + np.exp(-s)), -0.25) for s, target in zip(sums, targets, strict=True)]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_classes_by_an_objective_of_ones_own_are_refused(cancer: Split) -> None:
+    model = CatBoostClassifier(loss_function=_OwnObjective(), eval_metric="Logloss", **SMALL)
+
+    with pytest.raises(UnsupportedError, match=r"objective of the trainer's own .* train with Logloss"):
+        converter.convert(model.fit(cancer.train, cancer.target), sample=cancer.held)
+
+
 def test_categories_are_refused() -> None:
     rows = pd.DataFrame({"kind": ["x", "y"] * 30, "size": np.arange(60.0)})
     model = CatBoostClassifier(cat_features=["kind"], **SMALL).fit(rows, [0, 1] * 30)

@@ -113,10 +113,23 @@ def test_a_pickle_inside_is_opened_with_trust_only(mlflow: Any, tmp_path: Path) 
     assert converter.convert(tmp_path / "model", sample=rows, trust_pickle=True).manifest.parity.passed
 
 
-def test_a_flavour_that_nobody_converts_is_named(mlflow: Any, tmp_path: Path) -> None:
-    (tmp_path / "MLmodel").write_text("flavors:\n  spacy: {data: model}\n")
+@pytest.mark.parametrize(
+    ("flavours", "way_out"),
+    [
+        ("{spacy: {}, python_function: {}}", "the flavour spacy has no way .* train the like of it with one of those"),
+        ("{transformers: {}, python_function: {}}", "the flavour transformers .*optimum-cli export onnx"),
+        ("{spark: {}}", "convert_sparkml"),
+        ("{python_function: {}}", "Python code alone .* log the model that the code calls with its own flavour"),
+        ("{}", "names no flavour"),
+        ("[sklearn]", "names no flavour"),
+    ],
+)
+def test_a_flavour_that_nobody_converts_is_named_with_a_way_out(
+    flavours: str, way_out: str, mlflow: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "MLmodel").write_text(f"flavors: {flavours}\n")
 
-    with pytest.raises(UnsupportedError, match="spacy"):
+    with pytest.raises(UnsupportedError, match=way_out):
         converter.convert(tmp_path)
 
 
