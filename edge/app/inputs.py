@@ -29,6 +29,7 @@ from edge.delivery.guarded_spool import GuardedSpool
 from edge.delivery.options import OutboxOptions
 from edge.delivery.retry import for_broker
 from edge.errors import ConfigError, SpoolError, UnavailableError
+from edge.mqtt.asked_before import AskedBefore
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
 from edge.mqtt.shelf import Shelf
@@ -101,10 +102,23 @@ def shelf(shared: Shared, settings: Settings, name: str, metrics: Metrics) -> Sh
     path = settings.delivery.state_dir / f"{settings.topics.device}.{name}{SUFFIX}"
     if not shares and not path.with_name(f"{path.name}.spool").exists():
         return None
+    if shares:
+        _tell_kept(settings, shared.session, name)
     spool = _spool(settings, path)
     retry_s = OutboxOptions().disk_retry_s
     guarded = GuardedSpool(f"{name}: inputs", spool, shared.clock, metrics, retry_s, what="inputs")
     return Shelf(name, guarded, shared.clock, metrics.inc, lambda: spool.dropped, shares=shares)
+
+
+def _tell_kept(settings: Settings, process: MqttSession, name: str) -> None:
+    """What a broker keeps it keeps for a client id: that of the run is used no more."""
+    client_id = connecting.client_id(settings, name, of_several=True)
+    if AskedBefore(settings.delivery.state_dir, str(process.options.url), client_id).leave():
+        log.warning(
+            "inputs of this run came over a connection of its own before: what the broker still has for that client id "
+            'is not given to this one; mqtt-connections = "each" has it given',
+            extra={"run": name, "client_id": client_id},
+        )
 
 
 def _spool(settings: Settings, path: Path) -> Spool:

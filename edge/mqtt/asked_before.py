@@ -39,6 +39,12 @@ class AskedBefore:
         """Which of these the broker holds."""
         return self._read().intersection(asked)
 
+    def leave(self) -> bool:
+        """Nobody connects under this id any more; whether the broker may keep something for it. True once."""
+        known = bool(self._read())
+        self._write(set())
+        return known
+
     def forget(self) -> None:
         """The broker has lost the session: it holds none."""
         self._read()

@@ -148,6 +148,27 @@ def test_what_waits_for_a_run_that_is_gone_is_dropped_with_a_word(edge_run, brok
     assert heard.wait_for("result")[0]["model"]["name"] == "one"
 
 
+def test_what_the_broker_keeps_for_a_run_that_had_a_connection_of_its_own_is_told(edge_run, broker, client, tables):
+    """As that of a process for each model, which become runs of one."""
+    heard = client(broker.port, "edge/pi/#")
+    file = tables(one="", other="")
+    said = file.read_text()
+    process = edge_run("--model", file.parent / "two.onnx", "--name", "one", "--device", "pi", "--mqtt", broker.url,
+                       "--state-dir", file.parent / "state")  # fmt: skip
+    heard.wait_for_runs("one")
+    assert process.stop() == 0
+    heard.publish("edge/pi/one/input", [1, 2])
+    heard.forget()
+    process = edge_run("--config", file)
+    heard.wait_for_runs("one", "other")
+    process.wait_until_said("what the broker still has for that client id")
+    assert process.said().count("client_id=") == 1
+    assert process.stop() == 0
+    file.write_text(f'mqtt-connections = "each"\n{said}')
+    edge_run("--config", file)
+    assert heard.wait_for("result")[0]["model"]["name"] == "one"
+
+
 def test_what_waits_on_disk_is_taken_by_a_life_in_which_each_run_has_a_connection(edge_run, broker, client, tables):
     heard = client(broker.port, "edge/pi/#")
     file = tables("commands = true", one="", other="")
