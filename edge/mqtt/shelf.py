@@ -204,7 +204,8 @@ class Shelf:
     def turn(self) -> float:
         if self._broken or self.reader is None:
             return LOOK_AGAIN_S
-        due_s = self._patience_s(PATIENCE_S if self.reader.held() < MOST_HELD else LESS_PATIENCE_S)
+        patience_s = PATIENCE_S if self.reader.held() < MOST_HELD else LESS_PATIENCE_S
+        due_s = self._patience_s(0.0 if self.reader.waiting() is None else patience_s)  # nobody reads: it has ended
         saves = self.shares and (bool(self._coming) or due_s <= 0.0)
         if not self._disk.resting:
             if not self._disk.opened and saves:

@@ -122,6 +122,19 @@ def test_a_run_that_has_ended_keeps_what_comes_on_disk_and_in_no_memory(life, se
     assert payloads(run.source) == [b"1", b"2", b"3"]
 
 
+def test_what_a_run_had_in_memory_when_it_ended_goes_on_disk_at_once(life, session):
+    """Else a clean end has what others had done with come again, which waits for it."""
+    one, other = life(session).begin(), life(session, "other").begin()
+    give(session, "one", 1)
+    give(session, "other", 2)
+    (sample,) = read(other.source)
+    other.source.ack(sample)
+    assert session.acked == []
+    one.source.close()
+    session.turn()
+    assert session.acked == [1, 2]
+
+
 def test_of_a_long_backlog_a_part_is_in_memory(life, session, clock):
     run = life(session)
     for mid in range(1, 301):
