@@ -23,6 +23,7 @@ from converter.exporters.sklearn import (
     own_converters,
     precision,
     sentences,
+    stand_ins,
     targets,
     traps,
 )
@@ -196,7 +197,7 @@ def _why_not(exc: Exception, model: Any) -> str:
     alias = re.search(r"for type '<class '(?:(\w+)\.)?[\w.]*?(\w+)'>'", str(exc))
     if alias is not None:
         package, name = alias.groups()
-        way_out = _WAYS_OUT.get(package, "use another estimator in its place")
+        way_out = _WAYS_OUT.get(package) or stand_ins.instead_of(name)
         return f"{name} has no counterpart in ONNX that skl2onnx knows; {way_out}"
     reason = re.split(r" It usually means|[.,] You may raise an issue|, you may raise", one_line(exc))[0]
     return f"skl2onnx cannot convert this {type(model).__name__}: {reason}"

@@ -19,6 +19,31 @@ _MEANS = {
 _SELECTIONS = ("RFE", "RFECV", "SelectFromModel", "SequentialFeatureSelector")
 
 
+_INSTEAD = {
+    "KMeans": "AffinityPropagation Birch BisectingKMeans MeanShift",
+    "KNeighborsClassifier or LogisticRegression": "LabelPropagation LabelSpreading NearestCentroid",
+    "SVR or GaussianProcessRegressor": "KernelRidge",
+    "IsolationForest, LocalOutlierFactor(novelty=True) or OneClassSVM": "EllipticEnvelope",
+    "PCA or TruncatedSVD": "BernoulliRBM DictionaryLearning Isomap LatentDirichletAllocation LocallyLinearEmbedding "
+    "MiniBatchDictionaryLearning MiniBatchNMF MiniBatchSparsePCA NMF SparsePCA",
+    "SVC or SVR, which have kernels themselves": "AdditiveChi2Sampler Nystroem PolynomialCountSketch RBFSampler "
+    "SkewedChi2Sampler",
+    "PLSRegression": "CCA PLSCanonical PLSSVD",
+    "CountVectorizer or TfidfVectorizer": "HashingVectorizer",
+}
+"""What converts, and which kinds it may take the place of."""
+
+
+def instead_of(kind: str) -> str:
+    """What to do where an estimator has no counterpart in ONNX."""
+    if kind.startswith("Dummy"):
+        return "it answers without looking at its features, so a device needs no model for it"
+    if kind in (*_MEANS, *_SELECTIONS):
+        return "put an estimator behind it, in one pipeline: there it converts"
+    known = next((other for other, kinds in _INSTEAD.items() if kind in kinds.split()), "another estimator")
+    return f"use {known} in its place"
+
+
 def put_in(estimator: Any) -> None:
     """Puts in what stands for this estimator, and for the steps that it holds."""
     kind = estimators.kind_of(estimator) if estimators.is_fitted(estimator) else ""

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import BisectingKMeans
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import FactorAnalysis, FastICA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     AdaBoostClassifier,
     BaggingClassifier,
@@ -26,6 +28,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import NearestCentroid
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, MaxAbsScaler, OneHotEncoder, StandardScaler
@@ -307,3 +310,18 @@ def test_advice_for_writers_of_skl2onnx_is_left_out() -> None:
 
     assert "strip_accents" in str(refused.value)
     assert "github" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "way_out"),
+    [
+        (BisectingKMeans(3, random_state=0), "use KMeans in its place"),
+        (NearestCentroid(), "use KNeighborsClassifier or LogisticRegression"),
+        (FastICA(3, random_state=0), "put an estimator behind it"),
+        (DummyClassifier(), "without looking at its features"),
+    ],
+    ids=lambda v: type(v).__name__ if not isinstance(v, str) else "",
+)
+def test_what_has_no_converter_names_what_has(model: Any, way_out: str) -> None:
+    with pytest.raises(UnsupportedError, match=way_out):
+        converter.convert(model.fit(ROWS, THREE), sample=ROWS)
