@@ -162,10 +162,9 @@ def of_scores(scores: Sequence[float]) -> FeatureReference:
 def binned(edges: Array, values: Array) -> Array:
     """How many of some finite values lie in each bin, int64 [len(edges) + 1]: the first is below the smallest, the last
     above the largest value of the reference. An edge belongs to the bin above it, the largest to the one below."""
-    ordered = np.sort(values)  # a third of the time that it takes to look up the bin of each
-    below = ordered.searchsorted(edges, side="left")
-    below[-1] = ordered.searchsorted(edges[-1], side="right")
-    return np.diff(below, prepend=0, append=len(values))
+    # As many passes as there are edges, some ten: a quarter of the time that it takes to look up the bin of each.
+    below = [np.count_nonzero(values < edge) for edge in edges[:-1]]
+    return np.diff([0, *below, len(values) - np.count_nonzero(values > edges[-1]), len(values)])
 
 
 def longest_run(values: Array) -> int:

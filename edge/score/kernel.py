@@ -54,12 +54,9 @@ class Kernel:
         self._pipeline = self._new_pipeline()
         self._by_columns = batch > 1 and loaded.manifest.batch_independent
         self.features = loaded.features
-
-    @property
-    def in_order(self) -> bool:
+        kept = any(i.window is not None or i.state_from for i in loaded.manifest.inputs)
+        self.in_order = kept or not self._pipeline.free
         """What a row is answered depends on the rows before it: a stream is one part and begins with nothing kept."""
-        parts = self.loaded.manifest.inputs
-        return any(i.window is not None or i.state_from for i in parts) or not self._pipeline.free
 
     def begin(self) -> None:
         """Another stream: windows and states are forgotten."""

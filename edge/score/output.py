@@ -159,7 +159,7 @@ def join(parts: Sequence[Path], path: Path, form: Format, schema: pa.Schema) -> 
     if form == "parquet":
         with writing(path, form, schema) as writer:
             for part in parts:
-                with pa.OSFile(str(part)) as file, pa.ipc.open_file(file) as batches:
+                with pa.memory_map(str(part)) as file, pa.ipc.open_file(file) as batches:
                     for at in range(batches.num_record_batches):
                         writer.write(batches.get_batch(at))
         return

@@ -3,7 +3,7 @@
 make bench-score
 
 Of a process all of it is counted, its start too. "By hand" reads the same Parquet by pyarrow, runs batches of 1024 rows
-in one session of one thread, and writes nothing; bare is that without the reading.
+in one session of one thread, and writes nothing; bare is that without the reading. Pictures by hand: `by_hand.py`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 import pyarrow as pa
 import pyarrow.parquet as pq
+from flow import models
 from flow.machine import busy, description
 from support.marks import write_between
 from support.processes import BINARIES
@@ -95,11 +96,15 @@ def timed(work: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def command(path: Path, folder: Path, out: Path, workers: int) -> tuple[float, float]:
+def command(path: Path, folder: Path, out: Path, *more: str) -> tuple[float, float]:
+    """`edge-score` in one process: see `process`."""
+    return process([BINARIES / "edge-score", path, folder, "-o", out, "--workers", "1", *more], out.parent)
+
+
+def process(typed: Sequence[str | Path], place: Path) -> tuple[float, float]:
     """Seconds of processor, and the largest resident set, in MB."""
-    typed = [BINARIES / "edge-score", path, folder, "-o", out, "--columns", "id", "--workers", str(workers)]
     # An installed package is compiled (by pip); any other is compiled at each start, which takes as long again.
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(out.parent / "compiled")}
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(place / "compiled")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     started = [sys.executable, "-c", MEASURED, *typed]
     done = subprocess.run(started, check=True, capture_output=True, text=True, env=environment)
@@ -113,12 +118,12 @@ def lines(rows: int, rounds: int, place: Path, shares: list[float]) -> list[str]
     values, ready = read(place / "archive", path), session(path)
     took: dict[str, list[float]] = {"bare": [], "by hand": [], "edge-score": []}
     memory = 0.0
-    command(path, place / "archive" / "0.parquet", place / "compiles.parquet", 1)  # not counted
+    command(path, place / "archive" / "0.parquet", place / "compiles.parquet")  # not counted
     for n in range(rounds):
         shares.append(busy())
         took["bare"].append(timed(lambda: run_all(ready, values)))
         took["by hand"].append(timed(lambda: run_all(session(path), read(place / "archive", path))))
-        used, memory = command(path, place / "archive", place / f"out{n}.parquet", 1)
+        used, memory = command(path, place / "archive", place / f"out{n}.parquet", "--columns", "id")
         took["edge-score"].append(used)
     frame = pq.read_table(place / "archive").slice(0, ROW_BY_ROW).select([f"f{i}" for i in range(FEATURES)]).to_pandas()
     slow = timed(lambda: frame.apply(lambda row: fitted.predict_proba(row.to_frame().T), axis=1))
@@ -133,20 +138,45 @@ def lines(rows: int, rounds: int, place: Path, shares: list[float]) -> list[str]
     return [f"| {text} | {rates[name]:,.0f} | {rates['edge-score'] / rates[name]:.2f} |" for name, text in told.items()]
 
 
+def picture_lines(count: int, rounds: int, place: Path, shares: list[float]) -> list[str]:
+    path = models.image(place / "image.onnx")
+    folder = models.pictures(place / "pictures", count)
+    script = Path(__file__).with_name("by_hand.py")
+    took: dict[str, list[float]] = {"by hand": [], "edge-score": []}
+    memory = 0.0
+    command(path, models.pictures(place / "one", 1), place / "compiles.pictures.parquet")  # not counted
+    for n in range(rounds):
+        shares.append(busy())
+        took["by hand"].append(process([sys.executable, script, path, folder, place / f"{n}.csv"], place)[0])
+        used, memory = command(path, folder, place / f"pictures{n}.parquet")
+        took["edge-score"].append(used)
+    rates = {name: count / statistics.median(seconds) for name, seconds in took.items()}
+    told = {
+        "by hand": "by hand: OpenCV and `session.run`, from its start to the written CSV",
+        "edge-score": f"`edge-score`, one process ({memory:.0f} MB), from its start to the written Parquet",
+    }
+    return [f"| {text} | {rates[name]:,.1f} | {rates['edge-score'] / rates[name]:.2f} |" for name, text in told.items()]
+
+
 def main() -> None:
     """Parses the options."""
     parser = argparse.ArgumentParser(prog="score", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pictures", type=int, default=800)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a hundredth of everything: to see that it works")
     parser.add_argument("--write", type=Path, metavar="README.md", help="puts the table between its marks")
     options = parser.parse_args()
     shares: list[float] = []
     with tempfile.TemporaryDirectory(prefix="edge-run-bench-") as place:
-        rows, rounds = (options.rows // 100, 1) if options.quick else (options.rows, options.rounds)
+        rows, count, rounds = options.rows, options.pictures, options.rounds
+        if options.quick:
+            rows, count, rounds = rows // 100, count // 100, 1
         table = lines(rows, rounds, Path(place), shares)
+        pictures = picture_lines(count, rounds, Path(place), shares)
     head = f"| {rows:,} rows x {FEATURES} features | rows a second of processor | `edge-score` to it |\n|-|-:|-:|"
-    text = "\n".join([head, *table, "", description(shares)])
+    second = f"| {count:,} pictures of 640 x 480 | pictures a second of processor | `edge-score` to it |\n|-|-:|-:|"
+    text = "\n".join([head, *table, "", second, *pictures, "", description(shares)])
     print(text)
     if options.write is not None:
         write_between(options.write, "<!-- score: begin -->", "<!-- score: end -->", text)
