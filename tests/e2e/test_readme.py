@@ -135,6 +135,7 @@ def reader(tmp_path, broker) -> Iterator[Reader]:
     made.stop()
 
 
+@pytest.mark.long  # half a minute: a converted model, a service, the pages of docs/
 @pytest.mark.usefixtures("curl_is_here")
 def test_the_readme_can_be_typed_from_top_to_bottom(reader, tmp_path):
     lines = commands(README)

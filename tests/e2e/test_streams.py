@@ -65,6 +65,7 @@ def test_two_file_sinks_both_get_every_result(shell, tmp_path):
     assert len(a) == 5
 
 
+@pytest.mark.long  # a watchdog's patience, six times
 @pytest.mark.long  # the end gives a sink twelve seconds
 def test_a_reader_that_stops_reading_is_noticed_and_does_not_hold_up_the_end(edge_run, flowers, tmp_path):
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

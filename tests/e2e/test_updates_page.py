@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 from support.processes import BINARIES, Client, EdgeRun
 from support.updating import PASSPHRASE, write_model
 
@@ -17,6 +18,7 @@ def lines(name: str) -> list[str]:
     return re.search(rf"<!-- test: {name} -->\n```sh\n(.*?)```", PAGE, re.DOTALL)[1].splitlines()
 
 
+@pytest.mark.long  # a whole update at its real pace
 def test_the_five_lines_publish_a_model_and_a_device_follows(mosquitto, tmp_path):
     write_model(tmp_path / "published" / "digits.onnx", "2")
     device = write_model(tmp_path / "digits.onnx", "1")

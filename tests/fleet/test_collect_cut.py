@@ -107,6 +107,7 @@ def test_after_a_power_cut_at_any_write_it_goes_on_and_no_half_file_is_taken_for
     assert resumed
 
 
+@pytest.mark.long  # some twenty starts
 @pytest.mark.usefixtures("asked_once")
 def test_a_kill_on_either_side_costs_at_most_the_piece_under_way(device, kept, tmp_path):
     out = tmp_path / "out"

@@ -69,6 +69,7 @@ def test_a_stop_that_is_asked_for_during_a_switch_ends_in_order(field, tmp_path,
     assert all(r["predictions"][0]["value"] == r["input_id"] + factors[r["model"]["version"]] for r in found)
 
 
+@pytest.mark.long  # a broker's end and return at their real pace
 def test_a_switch_while_the_broker_is_away_is_made_and_told_when_it_is_back(field):
     device = field(**numbers())
     device.start(*FEW, *ALL, "--trial-time", "3")  # of which it has no sample while the broker is away

@@ -115,6 +115,7 @@ def test_a_model_that_skips_what_comes_is_given_up_and_the_old_one_comes_back(fi
     assert len(field.client.of("result")) + len(field.client.of("error")) == field.sent
 
 
+@pytest.mark.long  # a trial at its real pace; its judgement: tests/app/test_update_trial.py
 def test_a_model_that_skips_what_comes_is_refused_on_live_samples_before_it_makes_a_result(field):
     field.start(*FEW, "--trial-samples", "40", "--trial-time", "150")
     field.wait_for(state("idle"), "the service runs")
