@@ -16,6 +16,7 @@ from edge.errors import ConfigError
 from edge.mqtt.asked_before import AskedBefore
 from edge.mqtt.messages import MqttOptions, Outgoing
 from edge.mqtt.options import broker_url
+from edge.mqtt.retained_before import RetainedBefore
 from edge.mqtt.session import MqttSession
 from edge.mqtt.topics import Topics
 from edge.mqtt.twin import TwinWatch
@@ -88,11 +89,13 @@ def connect(
 
 
 def remember(settings: Settings, session: MqttSession, *, all_known: bool = True) -> None:
-    """Where all that is asked for in this life is known, what only an earlier one has asked for is given up."""
+    """Where all that is asked for in this life is known, what only an earlier one has asked for is given up. What is
+    retained, and an earlier one has inferred, is not inferred again."""
     options = session.options
-    session.subscriptions.before = AskedBefore(
-        settings.delivery.state_dir, str(options.url), options.client_id, gives_up=all_known
-    )
+    place = settings.delivery.state_dir, str(options.url), options.client_id
+    session.subscriptions.before = AskedBefore(*place, gives_up=all_known)
+    session.subscriptions.retained_before = retained = RetainedBefore(*place)
+    session.attach(retained)
 
 
 def client_id(settings: Settings, name: str, *, of_several: bool = False) -> str:

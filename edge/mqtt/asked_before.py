@@ -26,8 +26,7 @@ class AskedBefore:
     def __init__(self, state_dir: Path, broker: str, client_id: str, *, gives_up: bool = True) -> None:
         """Without `gives_up` not all is known that today's life wants: the broker is to hold what it holds."""
         self._gives_up = gives_up
-        key = hashlib.blake2b(f"{broker}\n{client_id}".encode(), digest_size=6).hexdigest()
-        self._path = state_dir / f"subscribed-{key}.json"
+        self._path = file_of(state_dir, "subscribed", broker, client_id)
         self._known: set[str] | None = None
         self._written: set[str] | None = None
 
@@ -76,3 +75,9 @@ class AskedBefore:
             atomic.write(self._path, msgspec.json.encode(sorted(filters)))
         except OSError as exc:
             log.info("what is subscribed to is not remembered", extra={"reason": str(exc)})
+
+
+def file_of(state_dir: Path, kind: str, broker: str, client_id: str) -> Path:
+    """Where something is kept that holds for one session of a broker."""
+    key = hashlib.blake2b(f"{broker}\n{client_id}".encode(), digest_size=6).hexdigest()
+    return state_dir / f"{kind}-{key}.json"

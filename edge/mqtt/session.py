@@ -323,7 +323,7 @@ class MqttSession:
         connection.tell()
         resumed = connection.resumed and not self._negotiation.session_in_doubt
         needless = self.subscriptions.needless() if connection.resumed else ()
-        self._ask(connection, self.subscriptions.missing(resumed=resumed))
+        self._ask(connection, self.subscriptions.missing(resumed=resumed, five=connection.client.five))
         connection.unsubscribe(needless)  # behind it: what comes between the two comes twice, not never
         if connection.queue.one_at_a_time:  # whether it takes anything: a result would go before what follows
             for message in [m for m in self._births() if m.topic != self.options.status_topic][:1]:

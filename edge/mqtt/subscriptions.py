@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from edge.mqtt.asked_before import AskedBefore
 from edge.mqtt.messages import Incoming
+from edge.mqtt.retained_before import RetainedBefore
 
 log = logging.getLogger("edge.mqtt")
 
@@ -37,6 +38,8 @@ class Subscriptions:
         self._held: set[str] = set()
         self.before: AskedBefore | None = None
         """What earlier lives have subscribed to, where that is known."""
+        self.retained_before: RetainedBefore | None = None
+        """Retained inputs that earlier lives have inferred, where that is known."""
         self.retained_again: set[str] = set()
         """Filters whose retained messages are wanted at each start, also where the broker has kept the session."""
         self._told_unasked = False
@@ -64,8 +67,11 @@ class Subscriptions:
         self._handlers.update({topic: handler for topic in topics if topic in self._handlers})
         self._routes.clear()
 
-    def missing(self, *, resumed: bool) -> dict[str, int]:
-        """Filters that the broker does not hold, and their QoS; `resumed`: it still has the session."""
+    def missing(self, *, resumed: bool, five: bool = True) -> dict[str, int]:
+        """Filters that the broker does not hold, and their QoS; `resumed`: it still has the session; `five`: it speaks
+        MQTT 5."""
+        if self.retained_before is not None:
+            self.retained_before.up(resumed=resumed, five=five)
         if not resumed:
             self._held.clear()
             if self.before is not None:

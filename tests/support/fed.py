@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge.mqtt.acknowledgements import Acknowledgements
 from edge.mqtt.messages import Incoming
+from edge.mqtt.subscriptions import Subscriptions
 
 TOPIC = "edge/pi/m/input"
 
@@ -16,6 +17,7 @@ class Session:
         self.writes = True
         self.acked = []
         self.ended = []
+        self.subscriptions = Subscriptions()
         self.acks = Acknowledgements(lambda mid, qos: self.acked.append(mid))
 
     def listen(self, listener):

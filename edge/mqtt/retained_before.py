@@ -1,0 +1,115 @@
+"""Which retained inputs were inferred already, where a broker of MQTT 3.1.1 gives them again at each start.
+
+edge-run subscribes at each start, also in a session that the broker has kept: another client may have had it meanwhile.
+By MQTT 5 nothing retained comes for that (Retain Handling 1); by 3.1.1, which has no such thing, all of it. So the last
+retained input of each topic that is safe, its result confirmed or on disk, is remembered in the state folder. A repeat
+is allowed, a loss is not: one is left out only where the broker says that it had kept the session, and nothing else has
+come on that topic since.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import time
+from pathlib import Path
+
+import msgspec
+
+from edge.mqtt.asked_before import file_of
+from edge.storage import atomic
+
+log = logging.getLogger("edge.mqtt")
+
+MOST = 4096
+"""Topics that are remembered. Of more the oldest is inferred again at the next start."""
+WRITE_S = 1.0
+"""Many retained inputs come at once: they are written together."""
+IDLE_S = 60.0
+
+
+class RetainedBefore:
+    """A worker of the session, and belongs to its thread."""
+
+    def __init__(self, state_dir: Path, broker: str, client_id: str) -> None:
+        self._path = file_of(state_dir, "retained", broker, client_id)
+        self._known: dict[str, str] | None = None
+        """The digest of the input, by that of who takes it and its topic."""
+        self._under_way: dict[str, str] = {}
+        """Those that are not safe yet, and behind which nothing else has come on their topic."""
+        self._write_at_s: float | None = None
+        self._five = True
+        self._resumed = False
+
+    def up(self, *, resumed: bool, five: bool) -> None:
+        """Connected: whether the broker surely had kept our session, and by which version."""
+        self._resumed, self._five = resumed, five
+        if not resumed:
+            self._under_way.clear()
+
+    def repeats(self, reader: str, topic: str, digest: bytes) -> bool:
+        """Whether this retained input is one that is safe already. If not it is under way from now on."""
+        key, said = _key(reader, topic), digest.hex()
+        if self._resumed and not self._five and self._read().get(key) == said:
+            return True
+        if not self._five:
+            self._under_way[key] = said
+        return False
+
+    def add(self, reader: str, topic: str, digest: bytes) -> None:
+        """This retained input is safe."""
+        key, said, known = _key(reader, topic), digest.hex(), self._read()
+        if self._under_way.get(key) != said:
+            return
+        del self._under_way[key]
+        if known.pop(key, None) != said:
+            self._write_soon()
+        known[key] = said
+        while len(known) > MOST:
+            del known[next(iter(known))]
+
+    def overtaken(self, reader: str, topic: str, digest: bytes = b"") -> None:
+        """Another input has come on this topic: the same as before would be a new one behind it."""
+        known = self._read()
+        if not (known or self._under_way):
+            return
+        key, said = _key(reader, topic), digest.hex()
+        if self._under_way.get(key, said) != said:
+            del self._under_way[key]
+        if known.get(key, said) != said:
+            del known[key]
+            self._write_soon()
+
+    def turn(self) -> float:
+        if self._write_at_s is None:
+            return IDLE_S
+        if (left_s := self._write_at_s - time.monotonic()) > 0:
+            return left_s
+        self.end()
+        return IDLE_S
+
+    def end(self) -> None:
+        if self._write_at_s is None:
+            return
+        self._write_at_s = None
+        try:
+            atomic.write(self._path, msgspec.json.encode(self._known))
+        except OSError as exc:
+            log.info("retained inputs are not remembered", extra={"reason": str(exc)})
+
+    def _read(self) -> dict[str, str]:
+        """Not there, or damaged: nothing is known."""
+        if self._known is None:
+            self._known = {}
+            with contextlib.suppress(OSError, msgspec.DecodeError):
+                self._known = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
+        return self._known
+
+    def _write_soon(self) -> None:
+        if self._write_at_s is None:
+            self._write_at_s = time.monotonic() + WRITE_S
+
+
+def _key(reader: str, topic: str) -> str:
+    return hashlib.blake2b(f"{reader}\0{topic}".encode(), digest_size=16).hexdigest()
