@@ -39,10 +39,7 @@ def _probabilities(scope: Any, operator: Any, container: Any, graph: Nodes, memb
     # A class that the rows of this member lacked has no column there.
     places = [classes.index(c) for c in member.estimator.classes_.tolist()][: slopes.size]
     spread = graph.node("MatMul", [found, graph.constant(np.eye(len(classes))[places])])
-    total = graph.node("ReduceSum", [spread, graph.constant(np.array([1]))], keepdims=1)
-    is_zero = graph.node("Equal", [total, graph.constant(np.array(0.0))])
-    alike = graph.constant(np.full((1, len(classes)), 1.0 / len(classes)))
-    return graph.node("Where", [is_zero, alike, graph.node("Div", [spread, total])])
+    return linear_members.divided_by_sum(graph, spread, of_none=1.0 / len(classes))
 
 
 def _margins(scope: Any, operator: Any, container: Any, graph: Nodes, estimator: Any) -> str:

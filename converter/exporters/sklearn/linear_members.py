@@ -1,6 +1,7 @@
-"""OneVsRestClassifier and OneVsOneClassifier of linear members: the class by their margins, as scikit-learn decides.
+"""SGDClassifier, and OneVsRestClassifier and OneVsOneClassifier of linear members: the class by margins, as
+scikit-learn decides.
 
-skl2onnx decides by the members' probabilities, in float32: where they round to 0 and 1, the margins still differ.
+skl2onnx decides by their probabilities, in float32: where they round to 0 and 1, the margins still differ.
 Everything behind the features is computed in float64, as scikit-learn does it.
 """
 
@@ -23,6 +24,12 @@ _LINEAR = frozenset({
 def are_linear(classifier: Any) -> bool:
     """Whether each member, with or without steps before it, gives one linear margin of the features."""
     return all(_is_linear(m) for m in classifier.estimators_)
+
+
+def decides_by_margins(classifier: Any) -> bool:
+    """Whether a converter here gives its class by margins, and may be asked for them as `raw_scores`."""
+    kind = estimators.kind_of(classifier)
+    return kind == "SGDClassifier" or (kind == "OneVsRestClassifier" and are_linear(classifier))
 
 
 def _is_linear(member: Any) -> bool:
@@ -51,11 +58,32 @@ def convert_one_vs_rest(scope: Any, operator: Any, container: Any) -> None:
         convert_one_vs_rest_classifier(scope, operator, container)
         return
     graph = Nodes(scope, container)
-    margins = both = _margins(scope, operator, container, graph)
-    if len(classifier.estimators_) == 1:  # of two classes: the margin of the second
+    margins = _margins(scope, operator, container, graph)
+    loss = getattr(estimators.last_step(classifier.estimators_[0]), "loss", "")
+    _answer_margins(graph, operator, container, margins, loss, of_none=0.0)
+
+
+def convert_sgd(scope: Any, operator: Any, container: Any) -> None:
+    """The converter of SGDClassifier, likewise; one without probabilities goes skl2onnx's way."""
+    from skl2onnx.operator_converters.sgd_classifier import convert_sklearn_sgd_classifier
+
+    classifier = operator.raw_operator
+    if not hasattr(classifier, "predict_proba"):
+        convert_sklearn_sgd_classifier(scope, operator, container)
+        return
+    graph = Nodes(scope, container)
+    values = graph.node("Cast", joined(scope, container, operator.inputs), to=DOUBLE)
+    margins = product(graph, values, classifier.coef_, classifier.intercept_)
+    _answer_margins(graph, operator, container, margins, classifier.loss, of_none=1.0 / len(classifier.classes_))
+
+
+def _answer_margins(graph: Nodes, operator: Any, container: Any, margins: str, loss: str, *, of_none: float) -> None:
+    """Both outputs, of margins [rows, classes], or [rows, 1]: of two classes that of the second."""
+    classes, both = len(operator.raw_operator.classes_), margins
+    if classes == 2:
         both = graph.node("Concat", [graph.node("Neg", margins), margins], axis=1)
-    raw = container.get_options(classifier, {"raw_scores": False})["raw_scores"]
-    answer(graph, operator, both, both if raw else _probabilities(graph, margins, classifier))
+    raw = container.get_options(operator.raw_operator, {"raw_scores": False})["raw_scores"]
+    answer(graph, operator, both, both if raw else _probabilities(graph, margins, loss, classes, of_none))
 
 
 def convert_one_vs_one(scope: Any, operator: Any, container: Any) -> None:
@@ -143,18 +171,23 @@ def before(scope: Any, operator: Any, member: Any) -> Any:
     return inputs
 
 
-def _probabilities(graph: Nodes, margins: str, classifier: Any) -> str:
-    """The name of [rows, classes]: each member's probability, divided by their sum where it is not 0."""
+def _probabilities(graph: Nodes, margins: str, loss: str, classes: int, of_none: float) -> str:
+    """The name of [rows, classes]: the probability of each margin, divided by their sum."""
     one = graph.constant(np.array(1.0))
-    if getattr(estimators.last_step(classifier.estimators_[0]), "loss", "") == "modified_huber":
-        bounded = graph.node("Clip", [margins, graph.constant(np.array(-1.0)), graph.constant(np.array(1.0))])
+    if loss == "modified_huber":
+        bounded = graph.node("Clip", [margins, graph.constant(np.array(-1.0)), one])
         half = graph.node("Mul", [bounded, graph.constant(np.array(0.5))])
         each = graph.node("Add", [half, graph.constant(np.array(0.5))])
     else:
         # ONNX Runtime's own Sigmoid is 0 long before float64 is: all members may say so, and 0 / 0 is no answer.
         each = graph.node("Div", [one, graph.node("Add", [one, graph.node("Exp", graph.node("Neg", margins))])])
-    if len(classifier.estimators_) == 1:
+    if classes == 2:
         return graph.node("Concat", [graph.node("Sub", [one, each]), each], axis=1)
+    return divided_by_sum(graph, each, of_none)
+
+
+def divided_by_sum(graph: Nodes, each: str, of_none: float) -> str:
+    """The name of [rows, classes]: `each` divided by the sum of its row; `of_none` throughout where that is 0."""
     total = graph.node("ReduceSum", [each, graph.constant(np.array([1]))], keepdims=1)
     is_zero = graph.node("Equal", [total, graph.constant(np.array(0.0))])
-    return graph.node("Div", [each, graph.node("Where", [is_zero, one, total])])
+    return graph.node("Where", [is_zero, graph.constant(np.array(of_none)), graph.node("Div", [each, total])])

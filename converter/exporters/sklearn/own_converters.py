@@ -31,6 +31,7 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
     from sklearn import feature_selection
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import SGDClassifier
     from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
     from sklearn.preprocessing import (
         Binarizer,
@@ -52,6 +53,7 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
         OneVsOneClassifier: linear_members.convert_one_vs_one,
         OneVsRestClassifier: linear_members.convert_one_vs_rest,
         QuantileTransformer: convert_quantiles,
+        SGDClassifier: linear_members.convert_sgd,
         TargetEncoder: target_encoder.convert,
     }
     return (

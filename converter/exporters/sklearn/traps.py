@@ -177,11 +177,6 @@ def _of_what_was_trained(kind: str, estimator: Any) -> str:
         return "stack_method='predict' hands classes on, which ONNX cannot; use 'predict_proba'"
     if kind == "BaggingClassifier" and not hasattr(estimator.estimators_[0], "predict_proba"):
         return "its members have no probabilities and vote, which comes out otherwise in ONNX; use some that have"
-    if kind == "SGDClassifier" and estimator.loss == "modified_huber" and len(estimator.classes_) > 2:
-        return (
-            "loss='modified_huber' gives several classes the same probability and decides by margins that ONNX has "
-            "not; use loss='log_loss'"
-        )
     return ""
 
 
@@ -265,8 +260,8 @@ def options(model: Any) -> dict[int, dict[str, Any]]:
             }  # it would divide margins by their sum, as if probabilities
         elif kind == "VotingClassifier" and estimator.voting == "hard":
             # The highest margin is the member's vote; its probabilities may have rounded to 1 for several classes.
-            members = [m for m in estimator.estimators_ if estimators.kind_of(m) == "OneVsRestClassifier"]
-            by_estimator.update({id(m): {"raw_scores": True} for m in members if linear_members.are_linear(m)})
+            members = [m for m in estimator.estimators_ if linear_members.decides_by_margins(m)]
+            by_estimator.update({id(m): {"raw_scores": True} for m in members})
         elif kind in ("TfidfVectorizer", "CountVectorizer"):
             # Any other locale may not exist on the device, and the model would not load.
             by_estimator[id(estimator)] = {"locale": "C"}

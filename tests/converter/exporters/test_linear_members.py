@@ -1,4 +1,4 @@
-"""One classifier of linear ones, by class or by pairs: the file against the model, on rows held back."""
+"""Classifiers that decide by linear margins, alone, by class or by pairs: the file against the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import VotingClassifier
 from sklearn.linear_model import LogisticRegression, Perceptron, RidgeClassifier, SGDClassifier
@@ -63,6 +63,21 @@ def test_linear_members_decide_by_their_margins(kind: Any, member: Any, load: An
     np.testing.assert_allclose(got["scores"], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("loss", ["log_loss", "modified_huber", "hinge"])
+@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer], ids=["iris", "wine", "cancer"])
+def test_a_class_by_descent_is_that_of_the_highest_margin(loss: str, load: Any, tmp_path: Path) -> None:
+    """On rows that nobody scaled: the probabilities of several classes are 1, or all 0, where their margins differ."""
+    rows, numbers = load(return_X_y=True)
+    model = SGDClassifier(loss=loss, random_state=0).fit(rows[::2], np.array(["a", "b", "c"])[numbers][::2])
+    held = rows_far_and_near(rows[1::2])
+
+    got = answers(model, held, tmp_path)
+
+    assert got["label"].tolist() == model.predict(held).tolist()
+    if loss != "hinge":
+        np.testing.assert_allclose(got["scores"], model.predict_proba(held), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", [OneVsRestClassifier, OneVsOneClassifier])
 @pytest.mark.parametrize("classes", [[False, True], [3, 7], ["no", "yes"]], ids=["bool", "numbers", "texts"])
 @pytest.mark.parametrize("member", [LogisticRegression(max_iter=5000), LinearSVC()], ids=["logistic", "machines"])
@@ -79,6 +94,11 @@ def test_of_two_classes_the_margin_of_the_second_decides(
 
 
 @pytest.mark.parametrize(
+    "inner",
+    [OneVsRestClassifier(LogisticRegression(max_iter=5000)), SGDClassifier(loss="log_loss", random_state=0)],
+    ids=["by class", "by descent"],
+)
+@pytest.mark.parametrize(
     "around",
     [
         lambda model: VotingClassifier([("a", model), ("b", GaussianNB())], voting="soft"),
@@ -87,9 +107,9 @@ def test_of_two_classes_the_margin_of_the_second_decides(
     ],
     ids=["mean of two", "votes of three", "behind a step"],
 )
-def test_it_may_stand_inside_of_another(around: Any, tmp_path: Path) -> None:
+def test_it_may_stand_inside_of_another(around: Any, inner: Any, tmp_path: Path) -> None:
     rows, numbers = load_iris(return_X_y=True)
-    model = around(OneVsRestClassifier(LogisticRegression(max_iter=5000))).fit(rows[::2], numbers[::2])
+    model = around(inner).fit(rows[::2], numbers[::2])
     held = rows_far_and_near(rows[1::2])
 
     assert answers(model, held, tmp_path)["label"].tolist() == model.predict(held).tolist()

@@ -25,7 +25,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.feature_selection import SelectFromModel, SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
@@ -216,7 +216,6 @@ def test_columns_may_be_counted_from_the_end_cut_or_marked(columns: Any, frame: 
     [
         (BaggingClassifier(LinearSVC(), n_estimators=3), "BaggingClassifier: its members have no probabilities"),
         (StackingClassifier([("a", GaussianNB())], stack_method="predict"), "use 'predict_proba'"),
-        (SGDClassifier(loss="modified_huber"), "use loss='log_loss'"),
         (make_pipeline(MaxAbsScaler(clip=True), LogisticRegression()), "use MinMaxScaler"),
         (GradientBoostingClassifier(init=GaussianNB(), n_estimators=2), "train without it, or with init='zero'"),
         (CalibratedClassifierCV(GaussianNB(), method="isotonic"), "calibrate with method='sigmoid'"),
