@@ -67,8 +67,9 @@ class Model:
 class Heard(Subscriber):
     """The results by the model that made them, and the topic `update`."""
 
-    def __init__(self, port: int, base: str, login: tuple[str, str] | None = None) -> None:
-        super().__init__(port, base, login)
+    def __init__(self, port: int, base: str) -> None:
+        super().__init__(port, base)
+        self._update = f"{base}/update"
         self.models: dict[str, Model] = {}
         self.update: dict[str, Any] = {}
         self.in_flow = 0
@@ -76,10 +77,10 @@ class Heard(Subscriber):
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         super()._on_connect(client, userdata, flags, reason, properties)
-        client.subscribe(f"{self._base}/update", 1)
+        client.subscribe(self._update, 1)
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
-        if message.topic == f"{self._base}/update":
+        if message.topic == self._update:
             self.update = json.loads(message.payload)
         else:
             super()._on_message(client, userdata, message)
@@ -125,7 +126,7 @@ class Field(Ground):
         self.service = Service(
             [*self._arguments(first), *updates, *limits, *self._beside], {}, self.place / "edge-run.log"
         )
-        self.publisher = Publisher(self.ends[0].port, f"{BASE}/input", five=True)
+        self.publisher = Publisher(self.ends[0].port, lambda _: f"{BASE}/input", five=True)
         self.subscriber = Heard(self.ends[1].port, BASE)
         self.subscriber.models[sha256] = Model("0", 1.0)
         self.fleet.add(first, "0")
