@@ -174,6 +174,10 @@ class UpdateAgent:
                 jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
                 due_ns, called = self._clock.monotonic_ns() + _ns(interval_s * jitter), False
 
+    def _decided(self) -> bool:
+        """The watch waits for no server."""
+        return self._store.state.phase == "watching" and self._watch.decided(self._store.state.baseline)
+
     def _judge(self) -> None:
         now, watch, noted = self._store.state, self._watch, self._watch.note
         percent, reason = watch.look(now.baseline)
@@ -293,9 +297,9 @@ class UpdateAgent:
 
     def check(self, use: Callable[[Slot], None]) -> Answer:
         """Asks the repository, and takes what it has for this device as far as the gates let it; then `use`."""
-        answer = self._children.ask(self._name, self._told.running.sha256, None, lambda _: None)
-        if self._leaving.is_set():
-            return answer  # the process that asked was ended with the service: that is no trouble
+        answer = self._children.ask(self._name, self._told.running.sha256, over=self._decided)
+        if self._leaving.is_set() or (answer.fault is not None and self._decided()):
+            return answer  # the process that asked was ended, with the service or the watch: that is no trouble
         self._asked, self._told.freshness = True, answer.freshness
         if answer.fault is not None:
             self._told.trouble(f"{answer.fault}: {answer.reason}")

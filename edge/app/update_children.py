@@ -45,28 +45,44 @@ class UpdateChildren:
         self._flags = tuple(flags)
         self._leaving = leaving
 
-    def ask(self, model: str, running: str, wanted: Release | None, progress: Callable[[int], None]) -> Answer:
+    def ask(
+        self,
+        model: str,
+        running: str,
+        wanted: Release | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+        over: Callable[[], bool] = lambda: False,
+    ) -> Answer:
         """What the repository has of a model for this device, which runs the one of that sha256; with `wanted` it is
-        fetched, and `progress` told now and then how many hundredths of it are there."""
+        fetched, and `progress` told now and then how many hundredths of it are there. Where it is `over`, what is said
+        is of no account any more."""
         asked, store = self._order(model, running, wanted), self._store
-        if wanted is None and (seen := self._glance(asked)) is not None:
+
+        def ends() -> bool:
+            return self._leaving.is_set() or over()
+
+        if wanted is None and (seen := self._glance(asked, ends)) is not None:
             chosen = release.choose(seen.releases, asked.device, running, asked.refused)
             return Answer(release=chosen, freshness="known" if asked.synced else "unknown")
+
+        if ends():
+            return Answer(fault="away", reason="nobody waits for it")
 
         def look() -> None:
             if wanted is not None:
                 progress(100 * min(store.fetched(wanted.sha256), wanted.length) // wanted.length)
 
         most_s = ASK_MOST_S + (wanted.length / FETCH_LEAST_BYTES_S if wanted is not None else 0)
-        out, end = child.run([*PYTHON, "-m", "edge.updates"], order.encode(asked), most_s, self._leaving, look)
+        out, end = child.run([*PYTHON, "-m", "edge.updates"], order.encode(asked), most_s, ends, look)
         try:
             return order.decode_answer(out)
         except msgspec.MsgspecError:
             return Answer(fault="away", reason=f"the check gave no answer: {end}")
 
-    def gone(self, model: str, running: str, slot: Slot) -> str:
-        """Why a version that is on its way is no longer for this device; "" where it is, and where nobody can say."""
-        answer = self.ask(model, running, None, lambda _: None)
+    def gone(self, model: str, running: str, slot: Slot, over: Callable[[], bool]) -> str:
+        """Why a version that is on its way is no longer for this device; "" where it is, and where nobody can say, or
+        it is `over`."""
+        answer = self.ask(model, running, over=over)
         if answer.fault is not None or (answer.release is not None and answer.release.sha256 == slot.sha256):
             return ""
         return in_its_place(answer.release)
@@ -97,20 +113,20 @@ class UpdateChildren:
             fetch=wanted,
         )
 
-    def _glance(self, asked: Order) -> Seen | None:
+    def _glance(self, asked: Order, over: Callable[[], bool]) -> Seen | None:
         """What was seen at the last check, where the repository still says the same."""
         seen = kept(asked)
         if seen is None or _has_proxy():
             return None
         files = (str(file or "") for file in (asked.ca, asked.cert, asked.key))
         words = (order.base_url(asked.uri), str(seen.root), str(timestamp_of(asked.folder)), *files)
-        out, _ = child.run([*BARE, glance.__file__, *words], b"", GLANCE_MOST_S, self._leaving)
+        out, _ = child.run([*BARE, glance.__file__, *words], b"", GLANCE_MOST_S, over)
         return seen if out == b"same" else None
 
     def prove(self, new: Path, old: Path | None) -> Proof:
         """What became of a model that was loaded and run alone, beside the one that runs."""
         command = [*PYTHON, "-m", "edge.app.proving", str(new), str(old) if old is not None else "-", *self._flags]
-        out, end = child.run(command, b"", PROVE_MOST_S, self._leaving)
+        out, end = child.run(command, b"", PROVE_MOST_S, self._leaving.is_set)
         try:
             return msgspec.json.decode(out, type=Proof)
         except msgspec.MsgspecError:

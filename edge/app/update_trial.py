@@ -113,11 +113,12 @@ class UpdateTrial:
         other: Replacement,
         leaving: threading.Event,
         progress: Callable[[int | None], None],
-        gone: Callable[[], str] = lambda: "",
+        gone: Callable[[Callable[[], bool]], str] = lambda _: "",
     ) -> Proof:
         """Tries it until both have answered enough, the time is over or the process is `leaving`. A model that does not
         stand it is closed. `progress` is told how many hundredths are over, None at the end. `gone` says, as often as
-        the repository is asked, why it is no longer wanted, "" while it is: a trial may last for days."""
+        the repository is asked, why it is no longer wanted, "" while it is, or once the trial is over: that may last
+        for days."""
         from edge.trial.blame import TrialMarks
         from edge.trial.trial import Limits, Trial
 
@@ -129,12 +130,13 @@ class UpdateTrial:
         limits = Limits(settings.drift.trial_samples)
         trial = Trial(pipeline, old.loaded.ref, new.clock, limits, marks)
         asks = _now_and_then(new.clock, settings.updates.interval)
+        percent = _percent_of(trial, limits, new)
         trial.start()
         self._trial, no_longer = trial, ""
         try:
-            for percent in _percents(trial, limits, new):
-                progress(percent)
-                if leaving.wait(LOOK_S) or (next(asks) and (no_longer := gone())):
+            while (done := percent()) is not None:
+                progress(done)
+                if leaving.wait(LOOK_S) or (next(asks) and (no_longer := gone(lambda: percent() is None))):
                     break
         finally:
             ended = trial.stop()
@@ -179,15 +181,18 @@ def _judged(report: Report, limits: gates.Limits, why: str, *, short: bool) -> P
     return Proof(f"{reason}, while memory was short: {shortage}", again=True)
 
 
-def _percents(trial: Trial, limits: Limits, new: Core) -> Iterator[int]:
-    """How many hundredths are over, until all are, or it has broken off."""
+def _percent_of(trial: Trial, limits: Limits, new: Core) -> Callable[[], int | None]:
+    """How many hundredths are over, from now on; None once all are, or it has broken off."""
     most_ns = int(new.settings.drift.trial_time * SECOND_NS)
     began_ns = new.clock.monotonic_ns()
-    while (past_ns := new.clock.monotonic_ns() - began_ns) < most_ns:
-        report = trial.report()
-        if report.verdict.word == "broken" or report.samples >= limits.samples:
-            return
-        yield int(100 * max(past_ns / most_ns, report.samples / limits.samples))
+
+    def percent() -> int | None:
+        past_ns, report = new.clock.monotonic_ns() - began_ns, trial.report()
+        if past_ns >= most_ns or report.samples >= limits.samples or report.verdict.word == "broken":
+            return None
+        return int(100 * max(past_ns / most_ns, report.samples / limits.samples))
+
+    return percent
 
 
 def _now_and_then(clock: Clock, seconds: float) -> Iterator[bool]:

@@ -67,6 +67,10 @@ class UpdateWatch:
         self._told = {"samples": seen.samples, "seconds": int(seconds), "note": self._note(seen, seconds)}
         return gates.watched_percent(seen, seconds, self._limits), gates.watched(seen, before, self._limits)
 
+    def decided(self, before: Baseline | None) -> bool:
+        """Whether the next look ends the watch."""
+        return self.enough or bool(gates.watched(self.seen, before, self._limits))
+
     @property
     def enough(self) -> bool:
         """Whether the watch is over, where nothing was wrong."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import gc
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +17,16 @@ from support.updating import Fleet, RangeServer, write_model
 from edge.app import loading
 from edge.app.build import build
 from edge.app.update_agent import UpdateAgent
+from edge.app.update_children import UpdateChildren
 from edge.errors import SampleError
 from edge.model import identity
 from edge.settings import layers
 from edge.settings.settings import Settings
 from edge.storage import atomic
 from edge.tools.fleet.repository import About
-from edge.updates import state
+from edge.updates import state, trust
+from edge.updates.order import Answer
+from edge.updates.state import Slot, State
 from edge.updates.store import UpdateStore
 
 
@@ -72,6 +77,12 @@ def agent(fleet, store):
     return agent_of(fleet, store, fleet.uri), store
 
 
+def worked_in(fleet: Fleet) -> list[Path]:
+    """Folders in memory that a check of this repository, whose keys are its own, has left behind."""
+    roots = trust.MEMORY.glob("edge-run-*/metadata/root_history/1.root.json")
+    return [file for file in roots if file.read_bytes() == fleet.root.read_bytes()]
+
+
 def adopt(store: UpdateStore) -> None:
     store.enter(state.adopts(store.state, 0.0))
 
@@ -114,6 +125,7 @@ def test_a_stop_while_the_repository_is_asked_is_no_trouble(fleet, store, caplog
         asks.join(PATIENCE_S)
 
     assert not asks.is_alive()
+    assert worked_in(fleet) == []
     assert [r.getMessage() for r in caplog.records if r.levelname != "INFO"] == []
     assert (agent.told()["state"], agent.told()["reason"]) == (phase, "")
 
@@ -245,3 +257,47 @@ def test_the_model_that_runs_is_called_as_the_repository_calls_it(fleet, store, 
 
     assert app.stop.failure is None
     assert (before, agent.told()["running"]["version"]) == ("1", "9")
+
+
+def test_a_watch_that_has_seen_enough_waits_for_no_server_that_is_asked_meanwhile(fleet, store, tmp_path, monkeypatch):
+    flags = f"--model {tmp_path}/m1.onnx --mqtt none --http 0 --device d --updates-interval 0.1".split()
+    flags += ["--updates", fleet.uri, "--updates-root", str(fleet.root), "--trial-time", "0"]
+    flags += ["--updates-watch-time", "2", "--updates-watch-samples", "0"]
+    settings = layers.read(flags, {}, "0")
+    watched = Slot(identity.sha256(tmp_path / "m1.onnx"), "1", ".onnx")
+    store.enter(State(phase="watching", candidate=watched))
+    agent = UpdateAgent(settings, store, "m", flags)
+    build(settings, loading.open_model(settings), agent)
+    held = []
+
+    def slow(_: UpdateChildren, *asked: Any, over: Callable[[], bool]) -> Answer:
+        held.append((store.state.phase, agent.told()["reason"]))
+        if len(held) > 1:
+            return Answer()
+        until(over, "nobody waits for the answer")
+        return Answer(fault="away", reason="it was ended")
+
+    monkeypatch.setattr(UpdateChildren, "ask", slow)
+    agent.start()
+    until(lambda: len(held) > 1, "what is watched is confirmed, and the server asked again")
+    agent.stop()
+
+    assert held[:2] == [("watching", ""), ("confirmed", "")]
+
+
+def test_what_is_asked_of_a_server_ends_where_nobody_waits_for_it_any_more(fleet, store):
+    words = ["--model", "m@stable", "--updates-root", str(fleet.root), "--device", "d"]
+    over, answers = threading.Event(), []
+    with RangeServer(fleet.public) as server:
+        settings = layers.read([*words, "--updates", server.uri], {}, "0")
+        children = UpdateChildren(settings, store, words, threading.Event())
+        assert children.ask("m", "").release.version == "1"
+        server.holds = "timestamp"
+        asks = threading.Thread(target=lambda: answers.append(children.ask("m", "", over=over.is_set)))
+        asks.start()
+        assert server.held.wait(PATIENCE_S)
+        asked = len(server.asked)
+        over.set()
+        asks.join(PATIENCE_S)
+
+    assert (answers[0].fault, len(server.asked)) == ("away", asked)

@@ -7,13 +7,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
 from support.onnxmodels import scores
-from support.processes import PATIENCE_S
+from support.processes import PATIENCE_S, until
 from support.updating import write_model
 
 from edge.app import control, loading
@@ -62,7 +63,7 @@ class Device:
         """Why the new one is refused, after a trial in which these rows come again and again."""
         return self.proof(*rows).reason
 
-    def proof(self, *rows: dict) -> Proof:
+    def proof(self, *rows: dict, **more: Any) -> Proof:
         """What that trial says of the new one."""
         pipeline, over = self.running.core.pipeline(), threading.Event()
 
@@ -76,7 +77,7 @@ class Device:
         feeding = threading.Thread(target=feed)
         feeding.start()
         try:
-            return self.trial.run(self.running.core, self.other, self.leaving, self.said.append)
+            return self.trial.run(self.running.core, self.other, self.leaving, self.said.append, **more)
         finally:
             over.set()
             feeding.join(PATIENCE_S)
@@ -236,7 +237,7 @@ def test_a_version_that_is_withdrawn_while_it_is_on_trial_is_put_off_and_does_no
     """A trial may be told to last for days."""
     one = device("--trial-time", "100000", "--trial-samples", "1000000", "--updates-interval", "0.3")
     said = iter(("", "it is no longer offered"))
-    proof = one.trial.run(one.running.core, one.other, one.leaving, one.said.append, lambda: next(said))
+    proof = one.trial.run(one.running.core, one.other, one.leaving, one.said.append, lambda _: next(said))
 
     assert proof == Proof("version 2 was on trial when it is no longer offered", again=True, untried=True)
     with pytest.raises(SampleError, match="was closed"):
@@ -336,3 +337,16 @@ def test_a_model_of_another_task_is_not_tried(tmp_path, device):
     new = one.running.load(one.settings, other).core
     assert "it does" in one.trial.hindrance(one.running.core, new)
     new.loaded.engine.close()
+
+
+def test_a_trial_that_is_over_waits_for_no_server_that_is_asked_meanwhile(device):
+    one, asked = device("--updates-interval", "0.1", "--trial-time", "3"), []
+
+    def gone(over: Callable[[], bool]) -> str:
+        asked.append(one.said[-1])
+        until(over, "the trial is over")
+        return ""
+
+    assert one.proof(gone=gone) == Proof()
+    assert len(asked) == 1
+    assert asked[0] < 100

@@ -25,7 +25,7 @@ def asks(fleet: Fleet, device, uri: str, running: str = "", *, root=None) -> Ans
     words = ["--model", "m.onnx", "--device", "d", "--updates", uri, "--updates-root", str(root or fleet.root)]
     store = UpdateStore(device, lambda _: "")
     children = UpdateChildren(layers.read(words, {}, "0"), store, [], threading.Event())
-    return children.ask("m", running, None, lambda _: None)
+    return children.ask("m", running)
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_what_this_device_has_refused_meanwhile_is_not_offered_again(fleet, devi
     words = ["--model", "m.onnx", "--device", "d", "--updates", fleet.uri, "--updates-root", str(fleet.root)]
     children = UpdateChildren(layers.read(words, {}, "0"), store, [], threading.Event())
 
-    assert children.ask("m", "", None, lambda _: None).release.version == "1"
+    assert children.ask("m", "").release.version == "1"
 
 
 def at(monkeypatch, days: float) -> None:
@@ -157,7 +157,7 @@ def test_over_tls_too_and_another_ca_is_told_by_the_check_with_all_signatures(fl
     def ask(ca) -> Answer:
         settings = layers.read([*words, "--updates-ca", str(ca)], {}, "0")
         children = UpdateChildren(settings, UpdateStore(device, lambda _: ""), [], threading.Event())
-        return children.ask("m", "", None, lambda _: None)
+        return children.ask("m", "")
 
     first, second = ask(tls_server.papers.ca), ask(tls_server.papers.ca)
     other = ask(tls_server.papers.other)
