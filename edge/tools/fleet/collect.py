@@ -145,9 +145,10 @@ class Collector:
 
     def _fetch(self, device: Device, file: Path, size: int, done: Fetched) -> None:
         """A file that is there does not change, but about.json."""
-        part = Part(file)
+        part, before = Part(file), b""
         if file.name == ABOUT:
             part.drop()
+            before = file.read_bytes() if file.exists() else b""
         elif file.exists() and file.stat().st_size == size:
             part.drop()  # of which a power cut has brought the name back
             return
@@ -170,7 +171,7 @@ class Collector:
             done.bytes += len(data)
             time.sleep(len(data) / self._limits.rate)
         part.finish()
-        done.files += 1
+        done.files += not before or file.read_bytes() != before
 
     def _ask(self, device: Device, asked: Asked) -> tuple[Told, bytes]:
         """Asked again where nothing comes. Raises UnavailableError."""
