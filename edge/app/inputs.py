@@ -90,6 +90,7 @@ def make(core: Core, draft: Draft, process: MqttSession | None) -> Inputs | None
     """None where they come over the connection of the process, or not over MQTT at all."""
     if process is None or not core.runs or not runs.hears(core.settings) or _shares(core.settings):
         return None
+    process.subscriptions.elsewhere.update(_topics(core.settings, core.topics))
     return Inputs(core, draft, process)
 
 
@@ -158,6 +159,8 @@ def tell_left(settings: Settings, each: Sequence[Named]) -> None:
 def keep(shared: Shared, settings: Settings, base: Topics, own: Shelf | None) -> None:
     """A run cannot be made: what the broker still sends it, of a session that it has kept, waits on disk."""
     name = base.base.rpartition("/")[2]
+    if shared.session is not None and shared.names and not _shares(settings):
+        shared.session.subscriptions.elsewhere.update(_topics(settings, base))
     found = own if own is not None else shelf(shared, settings, name, Metrics())
     if found is None or not found.shares or found.reader is not None:
         return

@@ -393,7 +393,7 @@ class MqttSession:
             connection.acks.share(incoming.mid, runs)
             for run in runs:
                 run(incoming)
-        if handler is None and not runs:
-            self.subscriptions.unasked(incoming)
+        if handler is None and not runs and not self.subscriptions.unasked(incoming, connection.matches):
+            return
         if handler is not None or not runs:  # unacknowledged, a few for no one would fill the broker's window
             (handler or self.ack_now)(incoming)

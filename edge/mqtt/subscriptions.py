@@ -42,6 +42,9 @@ class Subscriptions:
         """Retained inputs that earlier lives have inferred, where that is known."""
         self.retained_again: set[str] = set()
         """Filters whose retained messages are wanted at each start, also where the broker has kept the session."""
+        self.elsewhere: set[str] = set()
+        """Filters of inputs that come over other connections of this process now. What the broker has kept of them for
+        this one is not acknowledged: it stays there until they are heard here again."""
         self._told_unasked = False
 
     @property
@@ -83,8 +86,10 @@ class Subscriptions:
 
     def needless(self) -> list[str]:
         """Filters of inputs that another one of them asks for, too, or that only an earlier life has asked for."""
-        stale = [] if self.before is None else self.before.stale(self._of_inputs().union(self._inputs))
-        return [*self._covered(), *stale]
+        if self.before is None:
+            return self._covered()
+        stale = self.before.stale(self._of_inputs().union(self._inputs))
+        return [*self._covered(), *stale, *sorted(self.before.known(self.elsewhere).difference(stale))]
 
     def _covered(self) -> list[str]:
         asked = self._of_inputs()
@@ -105,12 +110,20 @@ class Subscriptions:
         if self.before is not None:
             self.before.only(self._heard())
 
-    def unasked(self, incoming: Incoming) -> None:
-        """A message that nothing here asks for: an earlier life did, and the broker had kept it since."""
+    def unasked(self, incoming: Incoming, matches: Callable[[str, str], bool]) -> bool:
+        """A message that nothing here asks for: an earlier life did, and the broker had kept it since. False where it
+        is to stay there."""
+        stays = any(matches(_plain(one), incoming.topic) for one in self.elsewhere)
         if not self._told_unasked:
             self._told_unasked = True
             text = "what an earlier life asked for is dropped: the run, or the --source, that it was for is gone"
+            if stays:
+                text = (
+                    "inputs came over the one connection of all runs before: what the broker still has for it stays "
+                    'there; mqtt-connections = "one" has it given'
+                )
             log.warning(text, extra={"topic": incoming.topic})
+        return not stays
 
     def route(self, topic: str, matches: Callable[[str, str], bool]) -> Route:
         """Of a message; without any: nothing here asked for it. `matches` says whether a filter asks for a topic. What

@@ -169,6 +169,39 @@ def test_what_the_broker_keeps_for_a_run_that_had_a_connection_of_its_own_is_tol
     assert heard.wait_for("result")[0]["model"]["name"] == "one"
 
 
+def test_what_the_broker_keeps_for_the_one_connection_of_before_stays_there_until_it_is_again(
+    edge_run, broker, client, tables, tmp_path
+):
+    heard = client(broker.port, "edge/pi/#")
+    broken = tmp_path / "broken.onnx"
+    file = tables(one="", broken=f'model = "{broken}"')
+    shared = file.read_text()
+    broken.write_bytes(file.with_name("two.onnx").read_bytes())
+    process = edge_run("--config", file)
+    heard.wait_for_runs("one", "broken")
+    assert process.stop() == 0
+    heard.publish("edge/pi/one/input", [1, 2])
+    heard.publish("edge/pi/broken/input", [3, 4])
+
+    broken.write_bytes(b"no model")
+    file.write_text(f'mqtt-connections = "each"\n{shared}')
+    for input_now in (5, 6):
+        heard.forget()
+        process = edge_run("--config", file)
+        heard.wait_for_runs("one")
+        process.wait_until_said("what the broker still has for it stays there")
+        heard.publish("edge/pi/one/input", [input_now, 2])
+        heard.wait_for("result")
+        assert process.stop(signal.SIGTERM) == 3
+        assert sum(topic.endswith("/result") for topic, _, _ in heard.messages) == 1
+
+    broken.write_bytes(file.with_name("two.onnx").read_bytes())
+    file.write_text(shared)
+    heard.forget()
+    edge_run("--config", file)
+    assert sorted(one["model"]["name"] for one in heard.wait_for("result", 2)) == ["broken", "one"]
+
+
 def test_what_waits_on_disk_is_taken_by_a_life_in_which_each_run_has_a_connection(edge_run, broker, client, tables):
     heard = client(broker.port, "edge/pi/#")
     file = tables("commands = true", one="", other="")
