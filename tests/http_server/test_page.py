@@ -489,6 +489,18 @@ def test_it_fits_the_screen_and_its_text_can_be_read(browser, digits, width, hei
     assert small == []
 
 
+def test_beside_the_list_of_runs_a_phone_shows_the_device_on_one_line(browser, digits):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    )
+    browser.get(digits.server.url)
+    shows(browser, "link", "Live")
+    browser.execute_script("const runs = arguments[0]; runs.hidden = false; runs.add(new Option('the door'))",
+                           browser.find_element(By.ID, "runs"))  # fmt: skip
+    assert browser.find_element(By.ID, "device").size["height"] < 24
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
 def test_a_screen_reader_finds_landmarks_names_and_live_regions(browser, digits):
     browser.get(digits.server.url)
     shows(browser, "link", "Live")
