@@ -19,14 +19,14 @@ class Beside:
     notes: tuple[str, ...] = ()
 
 
-def read(path: Path | None) -> Beside:
-    """`path` is a file, or the folder that is a model; None: there is none."""
+def read(path: Path | None, *, labelled: bool = False) -> Beside:
+    """`path` is a file, or the folder that is a model; None: there is none. `labelled`: labels are given elsewhere."""
     if path is None:
         return Beside()
     config = neighbours.read(path)
-    found = labels.beside(path / path.name if path.is_dir() else path)
-    files = {config.file} if config.pictures is not None else set()
-    files |= {found[0].name} if found is not None else set()
-    notes = [f"taken from {name} beside the model" for name in sorted(files)]
+    found = None if labelled else labels.beside(path / path.name if path.is_dir() else path)
+    taken = [(config.file, "preprocessing")] if config.pictures is not None else []
+    taken += [(found[0].name, "labels")] if found is not None else []
+    notes = [f"{what} taken from {name} beside the model" for name, what in sorted(taken)]
     doubts = labels.doubts(found[0]) if found is not None else []
     return Beside(config.pictures or Pictures(), found[1] if found else (), (*config.warnings, *notes, *doubts))

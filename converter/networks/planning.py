@@ -122,7 +122,7 @@ def plan(network: Network, rows: Rows | None, options: Options, source: Source) 
 
     Raises SampleFileError where the rows are not those that the network takes.
     """
-    found = beside.read(source.path)
+    found = beside.read(source.path, labelled=bool(options.labels))
     notes = [*found.notes]
     inputs = tuple(_input(s, network, rows, options, found) for s in network.inputs)
     if any(i.kind == "image" and not i.mean and not i.std for i in inputs):

@@ -134,3 +134,10 @@ def test_the_scale_and_offset_of_keras_hub_become_mean_and_std(tmp_path: Path) -
     found = beside.read(tmp_path / "model.keras").pictures
     assert (found.size, found.resize) == ((128, 96), "stretch")
     assert (*found.mean, *found.std) == pytest.approx((127.5, 127.5))
+
+
+def test_labels_beside_the_model_are_told_where_they_are_taken_and_only_there(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("red\ngreen\nblue\n")
+    path = build(tmp_path / "m.onnx", {"x": (FLOAT, [1, 3, 96, 96])}, {"y": random(1, CLASSES, low=-4)})
+    assert beside.read(path).notes == ("labels taken from names.txt beside the model",)
+    assert beside.read(path, labelled=True) == beside.Beside()
