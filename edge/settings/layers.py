@@ -17,6 +17,7 @@ from edge.settings.settings import Settings
 from edge.settings.stages import JoinSettings
 from edge.settings.toml_file import Stated
 
+NO_MODEL = "say edge-run model.onnx, or edge-run demo for a first try"
 EXAMPLES = (
     ("edge-run demo", "train, convert, run, subscribe"),
     ("edge-run digits.onnx --source rows.csv --mqtt none", "rows of a file, results on the terminal"),
@@ -69,7 +70,7 @@ def read(
 
 def _of_run(number: int, settings: Settings, environ: Mapping[str, str]) -> Settings:
     try:
-        return _completed(settings, environ)
+        return _completed(settings, environ, 'say model = "model.onnx" below its [[run]]')
     except ConfigError as exc:
         raise ConfigError(f"run {number}: {exc}") from exc
 
@@ -89,7 +90,7 @@ def _from_environment(environ: Mapping[str, str]) -> Stated:
     }
 
 
-def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
+def _completed(settings: Settings, environ: Mapping[str, str], no_model: str = NO_MODEL) -> Settings:
     """With what depends on the machine. Raises ConfigError for what does not go together."""
     if settings.process.as_json and not settings.process.check:
         raise ConfigError("--json is how --check prints; say --check --json")
@@ -99,7 +100,7 @@ def _completed(settings: Settings, environ: Mapping[str, str]) -> Settings:
         return settings
     if settings.model.file == UNSET:
         remarks = "".join(f"; {remark}" for remark in settings.remarks)
-        raise ConfigError(f"no model: say edge-run model.onnx, or edge-run demo for a first try{remarks}")
+        raise ConfigError(f"no model: {no_model}{remarks}")
     _check_word(settings.model.file)
     if "@" in settings.model.file.name and settings.updates.uri is None and not settings.model.file.exists():
         raise ConfigError(f"--model {settings.model.file}: there is no such file; to fetch it say --updates URI, too")

@@ -231,7 +231,7 @@ def discovery_prefix(text: str) -> str:
 
 def zone(text: str) -> tuple[str, tuple[tuple[float, float], ...]]:
     """A name and a polygon: door=100,100,500,120,450,500. Raises ValueError."""
-    name, points = _place(text)
+    name, points = _place(text, f"3 to {POINTS_MOST} points", "door=100,100,500,120,450,500")
     points = tuple(
         a for a, b in zip(points, (*points[1:], points[0]), strict=True) if a != b
     )  # it may be closed, or not
@@ -257,23 +257,20 @@ def _cross(one: _Edge, other: _Edge) -> bool:
 
 def line(text: str) -> tuple[str, tuple[tuple[float, float], ...]]:
     """A name and two points: gate=0,300,640,300. Raises ValueError."""
-    name, points = _place(text)
+    name, points = _place(text, "2 points", "gate=0,300,640,300")
     if len(points) != 2 or points[0] == points[1]:
         raise ValueError("a line between two points belongs there: gate=0,300,640,300")
     return name, points
 
 
-def _place(text: str) -> tuple[str, tuple[tuple[float, float], ...]]:
+def _place(text: str, points: str, example: str) -> tuple[str, tuple[tuple[float, float], ...]]:
     name, _, rest = text.partition("=")
     try:
         values = numbers(rest)
     except ValueError:
         values = ()
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or len(values) % 2 or not 2 <= len(values) // 2 <= POINTS_MOST:
-        raise ValueError(
-            f"a name (letters, digits, _ and -), = and x,y of 2 to {POINTS_MOST} points belong there: "
-            "door=100,100,500,120,450,500"
-        )
+        raise ValueError(f"a name (letters, digits, _ and -), = and x,y of {points} belong there: {example}")
     if min(values) < 0 or max(values) > PIXELS_MOST:
         raise ValueError(f"points in the frame belong there, in pixels or all from 0 to 1; 0 to {PIXELS_MOST}")
     if max(values) > 1 and (part := next((v for v in values if 0 < v < 1), None)):

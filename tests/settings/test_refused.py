@@ -40,6 +40,8 @@ def read(words: str, **environ: str) -> Settings:
         ("--reply-topics a+/answers", r"topics like clients/\+/answers or replies/# belong there"),
         ("--reply-topics #/answers", r"topics like clients/\+/answers or replies/# belong there"),
         ("--reply-topics $SYS/#", "those with \\$ are the broker's own"),
+        ("--line gate=0,300", "x,y of 2 points belong there: gate="),
+        ("--zone door=0,0,1", "x,y of 3 to 64 points belong there: door="),
         ("--line gate=0,300,0,300", "a line between two points belongs there"),
         ("--line gate=0,300,640,300,0,0", "a line between two points belongs there"),
         ("--capture score=0.6", "rules like score<0.6, .* belong there, with commas between, not 'score=0.6'"),

@@ -92,7 +92,7 @@ def test_without_tables_the_settings_are_those_of_the_only_run(read):
         ('updates = "file:/r"\n' + TWO.format("", ""), (), "--updates file:/r with .*a process of its own"),
         (TWO.format("", ""), ("--describe",), "--describe with"),
         (TWO.format("", ""), ("c.onnx",), "--model c.onnx with .*in the file"),
-        ("[[run]]\n", (), "run 1: no model"),
+        ("[[run]]\n", (), r'run 1: no model: say model = "model.onnx" below its \[\[run\]\]'),
         ("run = 3\n", (), r"headed \[\[run\]\]"),
         ('[[runs]]\nmodel = "a.onnx"\n', (), "unknown key 'runs'; did you mean run"),
         ("run = []\n", (), r"headed \[\[run\]\]"),
