@@ -132,6 +132,8 @@ def _names(value: Any) -> tuple[int, int]:
 
 def json_error(exc: Exception, data: bytes | str) -> SampleError:
     """Says where a text goes wrong, by what a decoder of it raised."""
+    if isinstance(data, bytes) and (other := magic.no_input(data[:64])) is not None:
+        return SampleError(f"this is {other}")
     shown = data[:40] if isinstance(data, str) else data[:40].decode("utf-8", "replace")
     hint = _no_such_number(str(exc), data) or _way_out(str(exc), shown)
     return SampleError(f"not JSON, a picture or .npy: {exc}, in {shown!r}{hint}")

@@ -45,7 +45,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "a gzip archive; unpack it, and give what is in it"),
     (b"\xfd7zXZ\0", "an xz archive; unpack it, and give what is in it"),
     (b"<", "text or a web page, not a model"),
-    (b"{", "JSON text, not a model"),
+    (b"{", "JSON text, or a model of XGBoost (run edge-convert on it)"),
 )
 
 
@@ -63,6 +63,29 @@ _BY_SUFFIX: dict[str, str] = {
 _SAFETENSORS = "weights without a network (safetensors); load them into the model they belong to, and convert that"
 _LONGEST_HEADER = 100_000_000
 """Bytes of a safetensors file's header, by its specification."""
+
+
+_NO_INPUTS: tuple[tuple[bytes, str], ...] = (
+    (b"PAR1", "a Parquet file, which edge-score reads; edge-run reads .csv and .jsonl"),
+    (b"ARROW1", "an Arrow file; save the rows as .csv or .jsonl, or as Parquet for edge-score"),
+    (ZIP, "a zip archive, or a workbook of Excel; save its rows as .csv, or unpack it"),
+    (b"\xd0\xcf\x11\xe0", "a workbook of an older Excel; save its rows as .csv"),
+    (HDF5, "an HDF5 file; save its rows as .csv or .npy"),
+    (b"\x1f\x8b", "a gzip archive; unpack it"),
+    (b"\x80\x04", "a Python pickle, which is never opened; save its rows as .csv or .npy"),
+    (b"\x80\x05", "a Python pickle, which is never opened; save its rows as .csv or .npy"),
+    (b"%PDF", "a PDF document; save its pages as pictures"),
+    (b"\x1a\x45\xdf\xa3", "a video (Matroska); its name has to end in .mkv or .webm"),
+)
+
+
+def no_input(begin: bytes) -> str | None:
+    """What bytes are that no model is fed with, with the way out: "a PDF document; ...". None: not known."""
+    if begin[4:8] == b"ftyp":
+        return "a video, or a picture of HEIF; a video's name has to end in .mp4 or .mov, a picture is JPEG or PNG"
+    if begin[:4] == b"RIFF" and begin[8:11] == b"AVI":
+        return "a video (AVI); its name has to end in .avi"
+    return next((name for magic, name in _NO_INPUTS if begin.startswith(magic)), None)
 
 
 def picture(begin: bytes) -> PictureKind | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge.data import magic
+from edge.data import codec, magic
+from edge.errors import SampleError
 
 HEADER = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
 
@@ -12,6 +13,7 @@ HEADER = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
 @pytest.mark.parametrize(
     ("begin", "suffix", "says"),
     [
+        (b"{L\0\0\0", ".ubj", "a model of XGBoost (run edge-convert on it)"),
         (b"GGUF\x03\0\0\0", ".gguf", "this is a language model for llama.cpp"),
         (len(HEADER).to_bytes(8, "little") + HEADER, ".safetensors", "load them into the model they belong to"),
         (b"7767517\n3 3\n", ".param", "a model of ncnn; take the .onnx file"),
@@ -29,3 +31,20 @@ HEADER = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
 )
 def test_a_file_that_is_no_model_is_named_with_the_way_out(begin, suffix, says):
     assert says in magic.description(begin, suffix)
+
+
+@pytest.mark.parametrize(
+    ("begin", "says"),
+    [
+        (b"PAR1\x15\x04", "a Parquet file, which edge-score reads; edge-run reads .csv and .jsonl"),
+        (b"PK\x03\x04\x14\0", "a workbook of Excel; save its rows as .csv"),
+        (b"\0\0\0\x20ftypisom", "a video's name has to end in .mp4 or .mov"),
+        (b"RIFF\0\0\0\0AVI LIST", "its name has to end in .avi"),
+        (b"\x80\x05\x95", "a Python pickle, which is never opened; save its rows as .csv or .npy"),
+    ],
+)
+def test_an_input_of_a_kind_that_no_model_is_fed_with_is_named_with_the_way_out(begin, says):
+    with pytest.raises(SampleError) as told:
+        codec.decode(begin + bytes(80))
+    assert says in str(told.value)
+    assert "JSON" not in str(told.value)
