@@ -253,6 +253,7 @@ class Connection:
         since_s, limit = self.queue.waits_since_s, self._options.confirm_timeout_s
         if limit and since_s is not None and now - max(since_s, self._flooded_s) > limit:
             self._gone = f"the broker takes messages but has confirmed none for {limit:.0f} s"
+            self.queue.given_up = True
             raise UnavailableError(self._why_gone())
 
     def _check_subscriptions(self) -> None:

@@ -87,6 +87,10 @@ class OnDelivery(msgspec.Struct, frozen=True):
     foreign: bool = False
 
 
+PROBE = OnDelivery(lambda keys: None)
+"""Of a small message that shows whether the broker takes anything. It is never to blame."""
+
+
 class ProtocolChoice(msgspec.Struct, frozen=True):
     """How one connection is spoken: MQTT 4 (3.1.1) or 5, whether the broker retains, the QoS that it takes.
     `plain_will`: the will goes at QoS 0 and is not retained."""

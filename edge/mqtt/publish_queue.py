@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from edge.errors import SampleError
 from edge.mqtt.codec.client import Client, Connack
 from edge.mqtt.codec.packets import Acknowledgement, Publication
-from edge.mqtt.messages import OnDelivery, ProtocolChoice
+from edge.mqtt.messages import PROBE, OnDelivery, ProtocolChoice
 
 log = logging.getLogger("edge.mqtt")
 
@@ -52,6 +52,8 @@ class PublishQueue:
         self._told_refusal = False
         self.confirmed_any = False
         """The broker has answered a message of this connection."""
+        self.given_up = False
+        """The end is ours, for want of a confirmation."""
         self.refused_for_good = False
         """A message of this connection will not come again: the broker can never take it."""
         self.largest_confirmed = 0
@@ -86,7 +88,8 @@ class PublishQueue:
     @property
     def lone_post(self) -> str:
         """The topic of what is in flight, alone, and nothing waits for; "" where there is no such thing."""
-        return self._lone.name if self._in_flight and self._lone is not None and not _is_awaited(self._lone) else ""
+        lone = self._lone if self._in_flight else None
+        return "" if lone is None or lone.on_delivery is PROBE or _is_awaited(lone) else lone.name
 
     @property
     def foreign_in_flight(self) -> bool:
@@ -152,7 +155,7 @@ class PublishQueue:
                 self._told_refusal = True
                 log.error("the broker refuses a message", extra={"reason": refusal.reason, "broker": self._broker})
             self.refused_for_good |= refusal is not None and refusal.forever
-            if on_delivery is None:
+            if on_delivery is None or on_delivery is PROBE:
                 continue
             refused = refusal is not None and on_delivery.refused is not None
             if last is not None and (refused or on_delivery.confirmed != last.confirmed):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from edge.errors import UnavailableError
 from edge.mqtt.codec import lazy_module
 from edge.mqtt.loop_work import LOOK_AGAIN_S, LoopWork
-from edge.mqtt.messages import Incoming, Listener, MqttOptions, OnDelivery, Outgoing, Retry, Steady
+from edge.mqtt.messages import PROBE, Incoming, Listener, MqttOptions, OnDelivery, Outgoing, Retry, Steady
 from edge.mqtt.negotiation import Negotiation
 from edge.mqtt.posts import Posts
 from edge.mqtt.subscriptions import Subscriptions
@@ -325,9 +325,9 @@ class MqttSession:
         needless = self.subscriptions.needless() if connection.resumed else ()
         self._ask(connection, self.subscriptions.missing(resumed=resumed, five=connection.client.five))
         connection.unsubscribe(needless)  # behind it: what comes between the two comes twice, not never
-        if connection.queue.one_at_a_time:  # whether it takes anything: a result would go before what follows
-            for message in [m for m in self._births() if m.topic != self.options.status_topic][:1]:
-                self._post(message)
+        if connection.queue.one_at_a_time and self.options.status_topic:
+            # Whether it takes anything small, such as the will: a result goes next.
+            self._post(Outgoing(self.options.status_topic, b"offline", retain=True), PROBE)
         for listener in self._listeners:
             listener.up(resumed=resumed)
 

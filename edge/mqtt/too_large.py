@@ -15,6 +15,7 @@ is left out until the next start.
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from edge.mqtt.messages import Refusal
@@ -34,6 +35,7 @@ ENDS_SMALL = 4
 ENDS_UNKNOWN = 10
 """The same where no result was ever confirmed, but the broker took a message of ours on each of these connections: it
 may also be one that lets us publish no results at all."""
+AT_ONCE_S = 5.0
 ENDS_AGAIN = 2
 """The same for one that is no smaller than the last that was to blame."""
 
@@ -110,8 +112,11 @@ class EndedByMessage:
         return True
 
     def _is_all_that_fails(self, queue: PublishQueue) -> bool:
-        """No result was ever confirmed, but on this connection a small message of ours was."""
-        return not self._confirmed and queue.confirmed_any
+        """No result was ever confirmed, but on this connection a small message of ours was, and it ended at once: where
+        a network loses what is large it ends by our patience."""
+        since_s = queue.waits_since_s
+        at_once = since_s is not None and time.monotonic() - since_s < AT_ONCE_S
+        return not self._confirmed and queue.confirmed_any and at_once and not queue.given_up
 
     def _is_to_blame(self, queue: PublishQueue, size: int, *, foreign: bool) -> bool:
         if not self.alone:

@@ -778,10 +778,32 @@ def test_results_go_on_where_the_broker_ends_each_connection_over_info_which_is_
     made = session(version=4, births=lambda: births)
     made.start()
     broker.peer()
-    broker.wait("a birth without info", lambda: [m.topic for m in broker.peers[-1].published] == ["t/status"])
+    broker.wait("a birth without info", lambda: payloads(broker) == [b"offline", b"online"])
     for n in range(3):
         made.post(Outgoing("t/result", b"%d" % n), outcome.on_delivery, key=n, keep=True)
     outcome.wait(3)
     assert sorted(outcome.confirmed) == [0, 1, 2]
     assert caplog.text.count("its topic is left out") == 1
     assert caplog.text.count("not published") == 1
+
+
+def test_where_neither_info_nor_a_result_fits_the_first_is_dropped_and_one_that_fits_goes_on(
+    broker, session, outcome, caplog
+):
+    """As with mosquitto's `max_packet_size` over MQTT 3.1.1: all waited, for ever."""
+
+    def answer(message):
+        if len(message.payload) < 100:
+            return 0
+        broker.peers[-1].close()
+        return None
+
+    broker.answer = answer
+    made = session(version=4, births=lambda: [Outgoing("t/info", bytes(900)), Outgoing("t/status", b"online")])
+    made.listen(Resending(made, outcome, [bytes(500), b"small"]))
+    made.start()
+    outcome.wait(2)
+    assert [number for number, _ in outcome.refused] == [0]
+    assert outcome.confirmed == [1]
+    assert len(broker.peers) > ENDS_UNKNOWN
+    broker.wait("a birth without info", lambda: payloads(broker)[-1:] == [b"online"])

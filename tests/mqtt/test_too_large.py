@@ -6,10 +6,11 @@ import itertools
 
 import pytest
 
+from edge.mqtt import too_large
 from edge.mqtt.codec.packets import publication, refusal
-from edge.mqtt.messages import OnDelivery, Outgoing, ProtocolChoice
+from edge.mqtt.messages import PROBE, OnDelivery, Outgoing, ProtocolChoice
 from edge.mqtt.publish_queue import PublishQueue
-from edge.mqtt.too_large import ENDS, ENDS_AGAIN, ENDS_SMALL, LARGE, EndedByMessage
+from edge.mqtt.too_large import ENDS, ENDS_AGAIN, ENDS_SMALL, ENDS_UNKNOWN, LARGE, EndedByMessage
 
 
 class Wire:
@@ -165,4 +166,38 @@ def test_a_connection_that_stood_meanwhile_acquits_what_nothing_waits_for(ended_
         assert not ended_by.explains(queue)
         queue.settle([(1, None)])
         ended_by.stands(queue)
+    assert not ended_by.left_out
+
+
+def probed(ended_by, results, *, given_up=False):
+    """A connection that took something small first, and ended behind it."""
+    queue = PublishQueue(Wire(), ProtocolChoice(4), "mqtt://test")
+    queue.one_at_a_time = ended_by.alone
+    queue.publish([publication(Outgoing("t/status", b"offline"), PROBE)])
+    queue.settle([(1, None)])
+    queue.publish(list(results.publications()))
+    queue.given_up = given_up
+    return ended_by.explains(queue)
+
+
+def test_the_first_of_results_that_never_fit_is_dropped_in_the_end_where_something_small_does(ended_by):
+    results = Results(500, 500)
+    assert [probed(ended_by, results) for _ in range(1 + ENDS_UNKNOWN)] == [False] * ENDS_UNKNOWN + [True]
+    assert results.refused == [500]
+
+
+@pytest.mark.parametrize("patience", [0, 3600])
+def test_none_where_a_network_loses_what_is_large_and_the_end_is_ours(ended_by, monkeypatch, patience):
+    monkeypatch.setattr(too_large, "AT_ONCE_S", patience)
+    results = Results(500, 500)
+    assert not any(probed(ended_by, results, given_up=patience > 0) for _ in range(3 * ENDS_UNKNOWN))
+    assert results.refused == []
+
+
+def test_what_a_connection_begins_with_is_never_to_blame(ended_by):
+    for _ in range(3 * ENDS):
+        queue = PublishQueue(Wire(), ProtocolChoice(4), "mqtt://test")
+        queue.one_at_a_time = ended_by.alone
+        queue.publish([publication(Outgoing("t/status", b"offline"), PROBE)])
+        assert not ended_by.explains(queue)
     assert not ended_by.left_out
