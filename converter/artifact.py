@@ -14,7 +14,7 @@ from converter import model_file
 from converter.errors import OutputError
 from converter.options import Target
 from converter.rows.rows import Rows
-from edge.data.tensor import Array
+from edge.data.tensor import Array, Tensors
 from edge.errors import ModelError
 from edge.model.manifest import Manifest, Parity, Provenance
 
@@ -24,6 +24,9 @@ Reference = Callable[[Rows], dict[str, Array]]
 Each array is [rows, ...]. Those of an output with the role "label" hold the class as the converted model
 gives it (text or integer); an output that has no counterpart is left out.
 """
+
+AlsoRight = Callable[[Rows, Tensors], Array]
+"""Whether the model holds such answers of a file for right, too: bool [rows]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class Comparison:
     after_ms: float = 0.0
     reasons: tuple[str, ...] = ()
     """Why the file fails; empty where it passes."""
+    settled: int = 0
+    """Rows whose answer the model leaves open, and the file answers otherwise than the original's library."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -91,6 +96,9 @@ class Artifact:
     comparison: Comparison | None = None
     unnamed: bool = False
     """The name is made up from a class: the file's own is better."""
+    also_right: AlsoRight | None = None
+    """Asked for answers that differ, where a model leaves some open; `open_because` says why it does."""
+    open_because: str = ""
 
     def __repr__(self) -> str:
         """`<Artifact digits: scikit-learn -> onnx, classify, 5,026 bytes; 360 rows compared, off by 1e-06>`."""

@@ -40,7 +40,7 @@ from converter.sources import deserialise
 from converter.trees import boosters, exact_trees
 from converter.trees.tabular import REFUSALS, as_table, trees_on_tflite
 from edge.compare.answers import plain
-from edge.data.tensor import STRING, Array
+from edge.data.tensor import STRING, Array, Tensors
 from edge.errors import ModelError, needs, one_line
 from edge.model.manifest import Feature, Input, Manifest, Output, Task
 
@@ -233,6 +233,10 @@ class Predictor:
         except REFUSES_ROWS as exc:
             raise rows_refused(exc) from exc
 
+    def also_right(self, rows: Rows, answers: Tensors) -> Array:
+        """bool [rows]: the `AlsoRight` of an artifact whose neighbours may be equally far."""
+        return neighbours.also_right(self.model, self.rows(rows), answers)
+
     def _answers(self, frame: Any) -> dict[str, Array]:
         model = self.model
         if self.task == "classify" and self.classes is not None:
@@ -302,7 +306,8 @@ def assemble(proto: Any, predict: Predictor, inputs: tuple[Input, ...], rows: Ro
     artifact = Artifact(
         framework="scikit-learn", target="onnx", model=proto.SerializeToString(), manifest=manifest,
         reference=predict.answers, rows=rows, notes=traps.notes(predict.model, predict.dtype),
-        source_bytes=source.size,
+        source_bytes=source.size, open_because=neighbours.OPEN,
+        also_right=predict.also_right if neighbours.are_asked(predict.model) else None,
     )  # fmt: skip
     texts = sentences.by_column(
         predict.model, [f.name for f in manifest.features], np.random.default_rng(1), challenges.COUNT

@@ -1,0 +1,77 @@
+"""How far the file's answers are from the original's, row by row."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from converter.proof.answers import roles
+from edge.data.tensor import Array, Tensors
+from edge.errors import ModelError
+from edge.model.manifest import Manifest
+
+
+def differences(before: Tensors, after: Tensors, manifest: Manifest, spans: Tensors) -> tuple[Array, tuple[str, ...]]:
+    """The largest difference of each row, and what else is wrong. One without a row axis counts for every row."""
+    rows = len(next(iter(before.values())))
+    worst = np.zeros(rows)
+    reasons: list[str] = []
+    labels = roles(manifest, "label")
+    for name, wanted in before.items():
+        if name not in after:
+            raise ModelError(f"the converted model has no output {name!r}; it has {', '.join(after)}")
+        if name in labels or wanted.dtype.kind in "OUS":
+            continue
+        got = after[name]
+        if got.shape != wanted.shape and got.size == wanted.size and len(got) == len(wanted):
+            got = got.reshape(wanted.shape)  # [rows] and [rows, 1] say the same
+        if got.shape != wanted.shape:
+            reasons.append(f"output {name!r} has the shape {list(got.shape)}, the original's is {list(wanted.shape)}")
+            continue
+        bad = np.isfinite(wanted.astype(np.float64)) & ~np.isfinite(got.astype(np.float64))
+        if bad.any():
+            reasons.append(
+                f"output {name!r} is not finite in {int(bad.reshape(len(bad), -1).any(axis=1).sum())} of {rows} rows"
+            )
+        if name in roles(manifest, "scores"):
+            scale = np.maximum(1.0, np.max(np.abs(flat(wanted)), axis=1, keepdims=True))
+        else:
+            scale = _scale(flat(spans[name]), flat(wanted), each=manifest.task == "regress")
+        apart = _apart(flat(wanted), flat(got), scale)
+        worst = np.maximum(worst, apart if len(apart) == rows else np.max(apart, initial=0.0))
+    return worst, tuple(reasons)
+
+
+def flat(values: Array) -> Array:
+    """[rows, numbers], float64."""
+    return values.astype(np.float64).reshape(len(values), -1)
+
+
+def _scale(answers: Array, wanted: Array, *, each: bool) -> Array:
+    """What a difference of numbers is measured in: the span of the answers, of `each` column or of all of them.
+
+    A pressure of 101325 that moves by 330 is wrong by a hundredth where it is off by 3. Numbers that lie outside of
+    the answers are measured by how far outside; where all answers are one and the same, by their size.
+    """
+    known = np.where(np.isfinite(answers), answers, np.nan)
+    if not known.size or np.isnan(known).all():
+        return np.ones_like(wanted)
+    axis = 0 if each else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column without a finite number
+        low, high = np.nan_to_num(np.nanmin(known, axis=axis)), np.nan_to_num(np.nanmax(known, axis=axis))
+    size = np.maximum(np.abs(low), np.abs(high))
+    span = np.where(high - low > 1e-6 * size, high - low, np.where(size > 0, size, 1.0))
+    outside = np.maximum(np.maximum(wanted - high, low - wanted), 0.0)
+    return np.maximum(span, np.where(np.isfinite(outside), outside, 0.0))
+
+
+def _apart(before: Array, after: Array, scale: Array) -> Array:
+    """The largest difference of each row, [rows]; of numbers that are no numbers on one side only, infinite."""
+    if before.size == 0:
+        return np.zeros(len(before))
+    same = (before == after) | (np.isnan(before) & np.isnan(after))
+    with np.errstate(invalid="ignore"):
+        apart = np.where(same, 0.0, np.abs(before - after) / scale)
+    return np.asarray(np.max(np.where(np.isnan(apart), np.inf, apart), axis=1))
