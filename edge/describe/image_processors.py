@@ -17,6 +17,8 @@ from edge.describe.metadata import Pictures
 
 _PILLOW: tuple[Resample, ...] = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """In the order of Pillow's numbers."""
+MOST_PIXELS = 100_000
+"""No side of a picture is as long."""
 
 
 def resample(value: object) -> Resample:
@@ -91,7 +93,7 @@ def keras_hub(content: Mapping[str, Any]) -> Pictures | None:
 
 
 def whole(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 100_000 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST_PIXELS else 0
 
 
 def share(part: int, whole: int) -> float:
@@ -102,7 +104,9 @@ def share(part: int, whole: int) -> float:
 def enlarged(side: int, kept: object) -> float:
     """The share that is kept where the side is divided by one and cut to whole pixels (timm, ConvNeXt)."""
     fraction = above_0(kept, "crop_pct")
-    return share(side, int(side / fraction)) if side else min(1.0, fraction)
+    if fraction * MOST_PIXELS <= max(side, 1):
+        raise ValueError(f"crop_pct is {fraction}, no share of a side")
+    return share(side, int(side / fraction)) if side and fraction < 1 else min(1.0, fraction)
 
 
 def rectangle(size: object) -> tuple[int, int] | None:

@@ -55,6 +55,8 @@ def file(tmp_path) -> Path:
         ({"do_normalize": False, "size": 72, "max_size": 96}, ((), (255.0,), "letterbox-topleft", 1.0)),
         ({"do_normalize": False, "size": 96, "crop_pct": 0.875}, ((), (255.0,), "crop", 0.880734)),
         ({"do_normalize": False, "size": {"shortest_edge": 384}, "crop_pct": 1.0}, ((), (255.0,), "stretch", 1.0)),
+        # More than the whole, as of per cent: what is beyond the picture is not cut.
+        ({"do_normalize": False, "size": 96, "crop_pct": 300}, ((), (255.0,), "crop", 1.0)),
         ({"do_normalize": False, "size": 96}, ((), (255.0,), "stretch", 1.0)),
         # PoolFormer and LeViT resize to more than the shortest edge that their files name, and cut the middle out.
         ({"do_normalize": False, "do_center_crop": True, "size": {"shortest_edge": 96}, "crop_pct": 0.9,
