@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import UnsupportedError
-from converter.exporters.sklearn import estimators, linear_members
+from converter.exporters.sklearn import estimators, linear_members, traps
 from converter.exporters.sklearn.nodes import DOUBLE, Nodes
 
 
@@ -27,7 +27,7 @@ def convert(scope: Any, operator: Any, container: Any) -> None:
 def _probabilities(scope: Any, operator: Any, container: Any, graph: Nodes, member: Any) -> str:
     """The name of [rows, classes]: what one classifier and its calibrators say of each class."""
     classes = member.classes.tolist()
-    margins = _margins(scope, operator, container, graph, member.estimator)
+    margins = _margins(scope, operator, container, graph, traps.thawed(member.estimator))
     slopes = np.array([[c.a_ for c in member.calibrators]], dtype=np.float64)
     offsets = np.array([[c.b_ for c in member.calibrators]], dtype=np.float64)
     scaled = graph.node("Add", [graph.node("Mul", [margins, graph.constant(slopes)]), graph.constant(offsets)])

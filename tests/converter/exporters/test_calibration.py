@@ -12,6 +12,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Perceptron
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
@@ -54,6 +55,13 @@ def test_calibrated_probabilities_hold_far_away_too(inner: Any, ensemble: bool, 
 @pytest.mark.parametrize("inner", [LogisticRegression(), SVC(), make_pipeline(StandardScaler(), SVC())])
 def test_of_two_classes_the_second_is_calibrated(inner: Any, tmp_path: Path) -> None:
     model = CalibratedClassifierCV(inner, cv=3).fit(ROWS, NUMBERS > 1)
+
+    np.testing.assert_allclose(answers(model, tmp_path)["scores"], model.predict_proba(FAR), atol=1e-5)
+
+
+def test_a_classifier_that_was_frozen_is_calibrated_as_it_is(tmp_path: Path) -> None:
+    inner = FrozenEstimator(make_pipeline(StandardScaler(), SVC()).fit(ROWS, CLASSES))
+    model = CalibratedClassifierCV(inner).fit(ROWS, CLASSES)
 
     np.testing.assert_allclose(answers(model, tmp_path)["scores"], model.predict_proba(FAR), atol=1e-5)
 
