@@ -95,7 +95,9 @@ def _named(settings: Settings, opened: Sequence[Opened]) -> list[Opened]:
         said = one.settings.topics
         if said.name is None and isinstance(one.loaded, Exception):
             name = known.of(one.settings.model.file)
-            said = structs.replace(said, name=None if name in taken else name)
+            if name is not None and name not in taken:
+                taken.add(name)
+                said = structs.replace(said, name=name)
         found.append(structs.replace(one, settings=structs.replace(one.settings, topics=said)))
     return found
 

@@ -94,10 +94,20 @@ def test_one_without_a_name_whose_model_cannot_be_read_is_called_as_when_it_coul
     (tmp_path / "a.onnx").write_bytes(b"no model")
     assert [(one.name, one.ended) for one in app(*tables, head=ONE).runs] == [("pump", True), ("b", False)]
     other = 'name = "pump"\nmodel = "b.onnx"'
-    assert [one.name for one in app(tables[0], other, head=ONE).runs] == [
-        "a",
-        "pump",
-    ]  # a name that another run has is its own
+    # A name that another run has is its own.
+    assert [one.name for one in app(tables[0], other, head=ONE).runs] == ["a", "pump"]
+
+
+def test_of_two_files_that_had_one_name_one_after_the_other_the_first_has_it_where_neither_can_be_read(app, tmp_path):
+    for file in ("a.onnx", "b.onnx"):
+        named = tmp_path / f"{file}.json"
+        named.write_text('{"name": "pump"}')
+        app(f'model = "{file}"', 'name = "beside"\nmodel = "c.onnx"', head=ONE)
+        named.unlink()
+    for file in ("a.onnx", "b.onnx"):
+        (tmp_path / file).write_bytes(b"no model")
+    tables = 'model = "a.onnx"', 'model = "b.onnx"', 'model = "c.onnx"'
+    assert [one.name for one in app(*tables, head=ONE).runs] == ["pump", "b", "c"]
 
 
 def test_a_setting_that_does_not_fit_the_model_stops_no_other_run(app):
