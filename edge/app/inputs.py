@@ -100,26 +100,36 @@ def shelf(shared: Shared, settings: Settings, name: str, metrics: Metrics) -> Sh
     if shared.session is None or not runs.hears(settings):
         return None
     shares = bool(shared.names) and _shares(settings)
+    if shares or not shared.names:
+        _tell_kept(settings, shared.session, name, shares=shares)
     path = settings.delivery.state_dir / f"{settings.topics.device}.{name}{SUFFIX}"
     if not shares and not path.with_name(f"{path.name}.spool").exists():
         return None
-    if shares:
-        _tell_kept(settings, shared.session, name)
     spool = _spool(settings, path)
     retry_s = OutboxOptions().disk_retry_s
     guarded = GuardedSpool(f"{name}: inputs", spool, shared.clock, metrics, retry_s, what="inputs")
     return Shelf(name, guarded, shared.clock, metrics.inc, lambda: spool.dropped, shares=shares)
 
 
-def _tell_kept(settings: Settings, process: MqttSession, name: str) -> None:
-    """What a broker keeps it keeps for a client id: that of the run is used no more."""
-    client_id = connecting.client_id(settings, name, of_several=True)
-    if AskedBefore(settings.delivery.state_dir, str(process.options.url), client_id).leave():
-        log.warning(
-            "inputs of this run came over a connection of its own before: what the broker still has for that client id "
-            'is not given to this one; mqtt-connections = "each" has it given',
-            extra={"run": name, "client_id": client_id},
-        )
+def _tell_kept(settings: Settings, process: MqttSession, name: str, *, shares: bool) -> None:
+    """What a broker keeps it keeps for a client id: that of the run, or of what several had in common, is not used for
+    it any more."""
+    client_id = connecting.client_id(settings, name if shares else "", of_several=shares)
+    said = settings.topics
+    asked = None if shares else _topics(settings, Topics(f"{said.prefix}/{said.device}/{name}"))
+    before = AskedBefore(settings.delivery.state_dir, str(process.options.url), client_id)
+    if client_id == process.options.client_id or not before.leave(asked):
+        return
+    came, way_out = (
+        ("a connection of its own", 'mqtt-connections = "each" has it given')
+        if shares
+        else ("a connection that several runs shared", "a process of those has it given")
+    )
+    log.warning(
+        f"inputs of this run came over {came} before: what the broker still has for that client id is not given to "
+        f"this one; {way_out}, and what has come since a second time",
+        extra={"run": name, "client_id": client_id},
+    )
 
 
 def _spool(settings: Settings, path: Path) -> Spool:

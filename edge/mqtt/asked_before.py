@@ -38,11 +38,13 @@ class AskedBefore:
         """Which of these the broker holds."""
         return self._read().intersection(asked)
 
-    def leave(self) -> bool:
-        """Nobody connects under this id any more; whether the broker may keep something for it. True once."""
-        known = bool(self._read())
-        self._write(set())
-        return known
+    def leave(self, asked: Iterable[str] | None = None) -> bool:
+        """Nobody connects under this id for these any more, None: at all; whether the broker may keep something of
+        them for it. True once."""
+        known = self._read()
+        left = known if asked is None else known.intersection(asked)
+        self._write(known - left)
+        return bool(left)
 
     def forget(self) -> None:
         """The broker has lost the session: it holds none."""

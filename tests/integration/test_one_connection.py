@@ -202,6 +202,31 @@ def test_what_the_broker_keeps_for_the_one_connection_of_before_stays_there_unti
     assert sorted(one["model"]["name"] for one in heard.wait_for("result", 2)) == ["broken", "one"]
 
 
+def test_what_the_broker_keeps_for_a_connection_that_runs_shared_is_told_to_a_process_of_one(
+    edge_run, broker, client, tables
+):
+    heard = client(broker.port, "edge/pi/#")
+    file = tables(one="", other="")
+    process = edge_run("--config", file)
+    heard.wait_for_runs("one", "other")
+    assert process.stop() == 0
+    heard.publish("edge/pi/one/input", [1, 2])
+    heard.forget()
+    alone = ("--model", file.parent / "two.onnx", "--name", "one", "--device", "pi", "--mqtt", broker.url,
+             "--state-dir", file.parent / "state")  # fmt: skip
+    process = edge_run(*alone)
+    heard.wait_for_runs("one")
+    assert process.stop() == 0
+    heard.forget()
+    process = edge_run(*alone)
+    heard.wait_for_runs("one")
+    assert process.said().count("came over a connection that several runs shared before") == 1  # of both lives
+    assert process.stop() == 0
+    heard.forget()
+    edge_run("--config", file)
+    assert heard.wait_for("result")[0]["model"]["name"] == "one"
+
+
 def test_what_waits_on_disk_is_taken_by_a_life_in_which_each_run_has_a_connection(edge_run, broker, client, tables):
     heard = client(broker.port, "edge/pi/#")
     file = tables("commands = true", one="", other="")
