@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -60,7 +62,8 @@ def read(
         if config:
             values["config"] = Path(str(config))
         given = frozenset(key for key in stated if not by_key[key].flag.only_flag)
-        return replace(options.build(Settings, values), given=given, remarks=_misspelt(environ))
+        remarks = (*_misspelt(environ), *_shown(flags.get("mqtt")))
+        return replace(options.build(Settings, values), given=given, remarks=remarks)
 
     if not file.runs:
         return _completed(settings({}), environ)
@@ -73,6 +76,18 @@ def _of_run(number: int, settings: Settings, environ: Mapping[str, str]) -> Sett
         return _completed(settings, environ, 'say model = "model.onnx" below its [[run]]')
     except ConfigError as exc:
         raise ConfigError(f"run {number}: {exc}") from exc
+
+
+def _shown(mqtt: object) -> tuple[str, ...]:
+    """A remark where the broker's address on the command line holds a secret: everybody on the machine can read it."""
+    with contextlib.suppress(ValueError):  # no address: told where it is used
+        address = urlsplit(str(mqtt or ""))
+        if address.query or address.password:
+            return (
+                "others here can read the secret in --mqtt (ps): set EDGE_MQTT, or mqtt in the --config file "
+                "(a password: --mqtt-password-file)",
+            )
+    return ()
 
 
 def _misspelt(environ: Mapping[str, str]) -> tuple[str, ...]:

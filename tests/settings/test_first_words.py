@@ -71,6 +71,19 @@ def test_a_misspelt_variable_is_told_with_the_one_that_was_meant():
     assert remark == "variable EDGE_DEVCE means nothing here; did you mean EDGE_DEVICE?"
 
 
+@pytest.mark.parametrize("address", ["ws://broker/mqtt?token=s3cret", "mqtt://pi:s3cret@broker"])
+def test_a_secret_on_the_command_line_is_told_with_the_way_out_and_not_in_a_variable(address):
+    (remark,) = read("m.onnx", "--mqtt", address).remarks
+    assert "EDGE_MQTT" in remark
+    assert "s3cret" not in remark
+    assert read("m.onnx", EDGE_MQTT=address).remarks == ()
+
+
+@pytest.mark.parametrize("address", ["mqtt://pi@broker", "ws://broker/mqtt", "embedded:1883", "mqtt://[broken"])
+def test_an_address_without_a_secret_is_told_nothing(address):
+    assert read("m.onnx", "--mqtt", address).remarks == ()
+
+
 def test_a_misspelt_variable_is_told_where_it_was_the_model():
     with pytest.raises(ConfigError, match="EDGE_MODLE means nothing here; did you mean EDGE_MODEL"):
         read(EDGE_MODLE="m.onnx")
