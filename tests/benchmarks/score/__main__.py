@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from flow import models
 from flow.machine import busy, description
+from support import peers
 from support.marks import write_between
 from support.processes import BINARIES
 
@@ -36,6 +37,10 @@ FEATURES = 30
 BATCH = 1024
 FILES = 8
 ROW_BY_ROW = 1_000
+ON_SPARK = {
+    "mlflow": "`mlflow.pyfunc.spark_udf` of the source model",
+    "edge-score": "`edge.score.spark_udf` in the same Spark",
+}
 
 
 MEASURED = """import resource, subprocess, sys
@@ -158,12 +163,32 @@ def picture_lines(count: int, rounds: int, place: Path, shares: list[float]) -> 
     return [f"| {text} | {rates[name]:,.1f} | {rates['edge-score'] / rates[name]:.2f} |" for name, text in told.items()]
 
 
+def spark_lines(rows: int, rounds: int, place: Path) -> list[str]:
+    """What `lines` left in `place`, in an environment with MLflow, Spark and Java: see `on_spark.py`."""
+    (wheel,) = (Path(__file__).parents[3] / "dist").glob("*.whl")
+    asked = ("mlflow==3.17.2", "pyspark==4.3.0", "lightgbm==4.7.0", f"{wheel}[score]")
+    bins = peers.environment(peers.CACHE, "score-on-spark", *asked)
+    _, fitted = model(place)
+    fitted.booster_.save_model(place / "trees.txt")
+    script = Path(__file__).with_name("on_spark.py")
+    done = subprocess.run(
+        [bins / "python", script, place, str(rounds)], check=True, capture_output=True, text=True,
+        env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": str(bins / "python")},
+    )  # fmt: skip
+    said = [line.split() for line in done.stdout.splitlines()]
+    rates = {name: rows / statistics.median(map(float, seconds)) for name, *seconds in said if name in ON_SPARK}
+    return [
+        f"| {text} | {rates[name]:,.0f} | {rates['edge-score'] / rates[name]:.2f} |" for name, text in ON_SPARK.items()
+    ]
+
+
 def main() -> None:
     """Parses the options."""
     parser = argparse.ArgumentParser(prog="score", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--pictures", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--spark", action="store_true", help="beside MLflow in a local Spark too: installs 1 GB")
     parser.add_argument("--quick", action="store_true", help="a hundredth of everything: to see that it works")
     parser.add_argument("--write", type=Path, metavar="README.md", help="puts the table between its marks")
     options = parser.parse_args()
@@ -174,9 +199,16 @@ def main() -> None:
             rows, count, rounds = rows // 100, count // 100, 1
         table = lines(rows, rounds, Path(place), shares)
         pictures = picture_lines(count, rounds, Path(place), shares)
+        spark = spark_lines(rows, rounds, Path(place)) if options.spark else []
     head = f"| {rows:,} rows x {FEATURES} features | rows a second of processor | `edge-score` to it |\n|-|-:|-:|"
     second = f"| {count:,} pictures of 640 x 480 | pictures a second of processor | `edge-score` to it |\n|-|-:|-:|"
-    text = "\n".join([head, *table, "", second, *pictures, "", description(shares)])
+    if spark:
+        spark = [
+            f"| the {rows:,} rows in a warm local[1] | rows a second of processor | to it |\n|-|-:|-:|",
+            *spark,
+            "",
+        ]
+    text = "\n".join([head, *table, "", second, *pictures, "", *spark, description(shares)])
     print(text)
     if options.write is not None:
         write_between(options.write, "<!-- score: begin -->", "<!-- score: end -->", text)
