@@ -60,7 +60,7 @@ class Reader:
         self._tabular = bool(kinds) and kinds <= {"table", "column"}
         self._features = loaded.features
         self._named = bool(self._features) and all(f.name for f in self._features)
-        self.rows = max(1, min(READ, VALUES // max(1, len(self._features))) // batch) * batch
+        self.rows = max(1, min(READ, VALUES // max(1, len(self._features) + len(kept))) // batch) * batch
         """Of a table, read at once: whole inferences."""
 
     def kept_fields(self, part: Part) -> list[pa.Field]:
