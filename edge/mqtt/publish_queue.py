@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -40,8 +40,8 @@ class PublishQueue:
         self.qos = choice.qos
         self.one_at_a_time = False
         """No more than one message is in flight."""
-        self.left_out: Collection[str] = ()
-        """Topics on which nothing is published that nothing waits for."""
+        self.left_out: Mapping[str, float] = {}
+        """Topics on which nothing is published that nothing waits for, and until when by `time.monotonic`."""
         self._lone: Publication | None = None
         self.maximum_packet_size = MAX_PACKET
         self.receive_maximum = MAX_IN_FLIGHT
@@ -104,7 +104,7 @@ class PublishQueue:
         for p in publications:
             if (size := p.size) > self.maximum_packet_size:
                 too_large.append((p, self._too_large(p)))
-            elif self.left_out and p.name in self.left_out and not _is_awaited(p):
+            elif self.left_out and self.left_out.get(p.name, 0.0) > time.monotonic() and not _is_awaited(p):
                 too_large.append((p, "the broker ended each connection over it: too large for it, or not allowed?"))
             elif not p.qos:
                 self._client.publish_unconfirmed([p])

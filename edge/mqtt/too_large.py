@@ -9,7 +9,7 @@ ever confirmed it takes more times, and the broker has to take something else of
 
 What is published beside results, and nothing waits for (`info` of a model with many labels, a discovery document, a
 topic without a right on a broker that hangs up over one), ends connections just so. It costs nobody a result: its topic
-is left out until the next start.
+is left out for a day: a broker that was itself restarted at the wrong moments takes it then.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ ENDS_UNKNOWN = 10
 """The same where no result was ever confirmed, but the broker took a message of ours on each of these connections: it
 may also be one that lets us publish no results at all."""
 AT_ONCE_S = 5.0
+LEFT_OUT_S = 86_400.0
 ENDS_AGAIN = 2
 """The same for one that is no smaller than the last that was to blame."""
 
@@ -54,8 +55,9 @@ class EndedByMessage:
         """Bytes of the largest that a broker has confirmed."""
         self._too_large = 0
         """Bytes of the last that was to blame: a larger one is to blame sooner, until one is confirmed."""
-        self.left_out: set[str] = set()
-        """Topics over which the broker ended connections, of what nothing waits for."""
+        self.left_out: dict[str, float] = {}
+        """Topics over which the broker ended connections, of what nothing waits for, and until when by
+        `time.monotonic`."""
         self._topic = ""
 
     def stands(self, queue: PublishQueue) -> None:
@@ -105,9 +107,9 @@ class EndedByMessage:
         if not topic or self._ends < (ENDS_AGAIN if self.left_out else ENDS):
             return False
         alone = f"{self._ends} connections ended while the same message was in flight alone"
-        text = f"{alone}: too large for the broker, or not allowed there? its topic is left out"
+        text = f"{alone}: too large for the broker, or not allowed there? its topic is left out for a day"
         log.error(text, extra={"topic": topic, "broker": self._broker})
-        self.left_out.add(topic)
+        self.left_out[topic] = time.monotonic() + LEFT_OUT_S
         self._topic, self._ends = "", 0
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 
@@ -10,7 +11,7 @@ from edge.mqtt import too_large
 from edge.mqtt.codec.packets import publication, refusal
 from edge.mqtt.messages import PROBE, OnDelivery, Outgoing, ProtocolChoice
 from edge.mqtt.publish_queue import PublishQueue
-from edge.mqtt.too_large import ENDS, ENDS_AGAIN, ENDS_SMALL, ENDS_UNKNOWN, LARGE, EndedByMessage
+from edge.mqtt.too_large import ENDS, ENDS_AGAIN, ENDS_SMALL, ENDS_UNKNOWN, LARGE, LEFT_OUT_S, EndedByMessage
 
 
 class Wire:
@@ -135,7 +136,7 @@ def test_a_connection_that_ended_behind_a_refusal_for_good_is_explained(ended_by
     assert results.refused == [1000]
 
 
-def test_what_nothing_waits_for_and_ends_each_connection_is_left_out_by_its_topic(ended_by):
+def test_what_nothing_waits_for_and_ends_each_connection_is_left_out_by_its_topic_for_a_day(ended_by, monkeypatch):
     results = Results(500)
     deadly = {"t/info", "t/stats"}
     published = []
@@ -151,11 +152,17 @@ def test_what_nothing_waits_for_and_ends_each_connection_is_left_out_by_its_topi
 
     assert [ended("t/info") for _ in range(1 + ENDS)] == [False] * ENDS + [True]
     assert [ended("t/info", "t/stats") for _ in range(ENDS_AGAIN)] == [False] * (ENDS_AGAIN - 1) + [True]
-    assert ended_by.left_out == deadly
+    assert set(ended_by.left_out) == deadly
     published.clear()
     ended("t/info", "t/stats", "t/drift")
     assert published == ["t/drift"]
     assert results.refused == []
+
+    published.clear()
+    a_day_later = time.monotonic() + LEFT_OUT_S + 1
+    monkeypatch.setattr(time, "monotonic", lambda: a_day_later)
+    ended("t/info", "t/stats", "t/drift")
+    assert set(published) == {*deadly, "t/drift"}
 
 
 def test_a_connection_that_stood_meanwhile_acquits_what_nothing_waits_for(ended_by):
