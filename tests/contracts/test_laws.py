@@ -20,6 +20,7 @@ BY_TEXT = {
     "edge.engines.onnxruntime": "_sess",  # a release that has it no more is asked the long way
     "edge.updates.reference_time": "_trusted_set",  # of the releases in TRIED
     "converter.exporters.sklearn.estimators": "_predictors",  # scikit-learn has no public name
+    "converter.exporters.sklearn.neighbours": "_y",  # nor for this; without it equally far neighbours are refused
 }
 """Private names of other libraries, each in one file."""
 

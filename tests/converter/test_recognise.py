@@ -196,7 +196,7 @@ def test_a_file_that_nothing_knows_is_what_the_user_says_it_is(tmp_path: Path) -
     [
         ("- a\n- list\n", "MLmodel does not describe an MLflow model"),
         ("flavors: [unclosed", "MLmodel cannot be read"),
-        ("flavors:\n  spark: {}\n", "flavours spark; the converter knows"),
+        ("flavors:\n  spark: {}\n", "the flavour spark has no way to ONNX or TFLite here; the converter knows"),
         ("flavors:\n  sklearn:\n    pickled_model: gone.pkl\n", r"there is no model file in it \(gone\.pkl\)"),
     ],
 )

@@ -54,7 +54,7 @@ def service(running):
         ('"text"', "1 values; the model takes 4 features"),
         (b"\xff\xd8\xff\xe0 a JPEG", "a picture, but the model takes 4 features"),
         (b"\x93NUMPY\x01\x00 torn", ".npy bytes that cannot be read"),
-        (b"\x80\x04\x95 a pickle", "not JSON"),
+        (b"\x80\x04\x95 a pickle", "this is a Python pickle, which is never opened"),
         ("[" * 5000, "not JSON"),
     ],
 )

@@ -51,7 +51,7 @@ def ten_hundreds_of_results(tmp_path: Path, broker: Broker, durability: str) -> 
     """For each hundred in turn: bytes written for them, and whether a file of the state folder changed."""
     state = tmp_path / "state"
     subscriber = Subscriber(broker.port, BASE)
-    publisher = Publisher(broker.port, f"{BASE}/input")
+    publisher = Publisher(broker.port, lambda _: f"{BASE}/input")
     service = Service(
         arguments(tmp_path, broker.port, "--stats-interval", "0.5", "--durability", durability), {}, tmp_path / "log"
     )
