@@ -2,6 +2,7 @@
 # make test    set up .venv and run the tests, on the built wheel
 # make check   lint, types, layers
 # make test-faults, make test-long    random faults; a million results
+# make test-browser                   the pages in a real Chromium
 # make test-peers                     beside MLServer and KServe's client, on tflite-runtime with numpy 1, each in an
 #                                     environment of its own
 # make test-recipes                   our messages and pipelines beside clouds' clients, DVC, Airflow, GitHub's schema and Groovy's parser
@@ -47,7 +48,7 @@ BIN := $(VENV)/bin
 WRITE := --write tests/benchmarks/README.md
 SOURCES := $(shell find edge converter -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 
-.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-arm64 test-newest image test-peers test-recipes test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-fleet bench-drift bench-drift-real bench-tracking bench-runs soak soak-switches clean
+.PHONY: demo deb coverage mutation release-dry docs settings pictures dist lock test test-faults test-long test-browser test-arm64 test-newest image test-peers test-recipes test-heavy check bench bench-flow bench-http bench-beside bench-scale bench-score bench-fleet bench-drift bench-drift-real bench-tracking bench-runs soak soak-switches clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -142,6 +143,9 @@ test-faults: $(VENV)/.dev
 
 test-long: $(VENV)/.dev
 	@$(BIN)/pytest -m long -s $(FAILED)
+
+test-browser: $(VENV)/.dev
+	@$(BIN)/pytest -m browser $(or $(FAILED),$(PYTEST_ARGS))
 
 test-arm64: $(VENV)/.dev
 	@$(BIN)/pytest -m arm64 -s tests/arm64 $(FAILED)

@@ -55,6 +55,7 @@ def test_a_demo_whose_broker_is_not_there_says_so_before_it_trains(tmp_path, bro
     assert says in said
 
 
+@pytest.mark.long  # a whole demo, with its training
 @pytest.mark.parametrize(
     "after",
     ["1. Training", pytest.param("2. Converting", marks=pytest.mark.long), "A subscriber in another process"],
@@ -82,6 +83,7 @@ def test_a_demo_whose_training_fails_says_which_program_did(tmp_path):
     assert "edge-demo/train_digits.py ended with 1; see above" in said.splitlines()[-1]
 
 
+@pytest.mark.long  # a whole demo, with its training
 def test_a_demo_whose_edge_run_cannot_begin_ends_as_it_did(tmp_path):
     (tmp_path / "edge-demo").mkdir()
     (tmp_path / "edge-demo" / "state").write_text("in the way")

@@ -99,6 +99,7 @@ def test_a_model_without_a_reference_is_not_watched_and_one_with_it_is_again(fie
 # --- a trial ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long  # a trial at its real pace
 def test_a_trial_is_compared_with_the_new_model_and_ends_while_that_is_the_one_on_trial(field, tmp_path):
     device = field()
     tried = write_model(tmp_path / "tried.onnx", "3", factor=10.0)
