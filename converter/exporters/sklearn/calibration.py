@@ -31,11 +31,9 @@ def _probabilities(scope: Any, operator: Any, container: Any, graph: Nodes, memb
     slopes = np.array([[c.a_ for c in member.calibrators]], dtype=np.float64)
     offsets = np.array([[c.b_ for c in member.calibrators]], dtype=np.float64)
     scaled = graph.node("Add", [graph.node("Mul", [margins, graph.constant(slopes)]), graph.constant(offsets)])
-    # ONNX Runtime's own Sigmoid is 0 long before float64 is: all classes may be so, and none would be told.
-    one = graph.constant(np.array(1.0))
-    found = graph.node("Div", [one, graph.node("Add", [one, graph.node("Exp", scaled)])])
-    if len(classes) == 2:  # of the second
-        return graph.node("Concat", [graph.node("Sub", [one, found]), found], axis=1)
+    found = linear_members.falling_sigmoid(graph, scaled)
+    if len(classes) == 2:
+        return linear_members.of_second(graph, found)
     # A class that the rows of this member lacked has no column there.
     places = [classes.index(c) for c in member.estimator.classes_.tolist()][: slopes.size]
     spread = graph.node("MatMul", [found, graph.constant(np.eye(len(classes))[places])])

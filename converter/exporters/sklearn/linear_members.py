@@ -173,17 +173,27 @@ def before(scope: Any, operator: Any, member: Any) -> Any:
 
 def _probabilities(graph: Nodes, margins: str, loss: str, classes: int, of_none: float) -> str:
     """The name of [rows, classes]: the probability of each margin, divided by their sum."""
-    one = graph.constant(np.array(1.0))
     if loss == "modified_huber":
-        bounded = graph.node("Clip", [margins, graph.constant(np.array(-1.0)), one])
+        bounded = graph.node("Clip", [margins, graph.constant(np.array(-1.0)), graph.constant(np.array(1.0))])
         half = graph.node("Mul", [bounded, graph.constant(np.array(0.5))])
         each = graph.node("Add", [half, graph.constant(np.array(0.5))])
     else:
-        # ONNX Runtime's own Sigmoid is 0 long before float64 is: all members may say so, and 0 / 0 is no answer.
-        each = graph.node("Div", [one, graph.node("Add", [one, graph.node("Exp", graph.node("Neg", margins))])])
-    if classes == 2:
-        return graph.node("Concat", [graph.node("Sub", [one, each]), each], axis=1)
-    return divided_by_sum(graph, each, of_none)
+        each = falling_sigmoid(graph, graph.node("Neg", margins))
+    return of_second(graph, each) if classes == 2 else divided_by_sum(graph, each, of_none)
+
+
+def falling_sigmoid(graph: Nodes, values: str) -> str:
+    """The name of 1 / (1 + exp(`values`)), of their shape.
+
+    ONNX Runtime's own Sigmoid is 0 long before float64 is: all classes of a row may be so, and 0 / 0 is no answer.
+    """
+    one = graph.constant(np.array(1.0))
+    return graph.node("Div", [one, graph.node("Add", [one, graph.node("Exp", values)])])
+
+
+def of_second(graph: Nodes, second: str) -> str:
+    """The name of [rows, 2], of the probability of the second class [rows, 1]."""
+    return graph.node("Concat", [graph.node("Sub", [graph.constant(np.array(1.0)), second]), second], axis=1)
 
 
 def divided_by_sum(graph: Nodes, each: str, of_none: float) -> str:
