@@ -126,10 +126,10 @@ class Batches:
         """Prepares and runs the next piece."""
         piece = self._guard.piece(batch.work.sample, rest.position)
         verdict = self._guard.verdict(piece) if self._guard.suspects else None
-        self._guard.begin("infer", [piece])
+        self._guard.mark("infer", [piece])
         batch.work = batch.pipeline.next(batch.work, verdict or "")
         results = batch.pipeline.run([batch.work])[0]
-        self._guard.end("infer")
+        self._guard.mark("infer")
         if verdict is None:
             self._guard.acquit([piece])
         self._publish(batch, results)
@@ -147,9 +147,3 @@ class Batches:
         else:
             self._metrics.inc("dropped:stop")
             log.warning("the end came within a batch: the rest of its rows has no results", extra=facts)
-
-
-def up_to_a_batch(works: Sequence[Work]) -> tuple[Sequence[Work], Sequence[Work]]:
-    """Cut behind the first piece of a batch, where there is one."""
-    end = next((at for at, work in enumerate(works, 1) if work.rest is not None), len(works))
-    return works[:end], works[end:]

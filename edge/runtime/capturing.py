@@ -66,9 +66,9 @@ class Capture:
     def _queue(self, item: Item) -> None:
         """Prepares the item where it is the next one, and waits until there is room for it. Raises Closed."""
         if self._inference is not None and isinstance(item, Sample) and self._is_worth_preparing(item):
-            self._options.guard.begin("capture", [item])
+            self._options.guard.mark("capture", [item])
             (item,) = self._inference.pipeline.prepare([item])
-            self._options.guard.end("capture")
+            self._options.guard.mark("capture")
         while not self._frames.put(item, READ_WAIT_S):
             self._options.beat("capture")
             if self._reader.stopped:

@@ -84,20 +84,14 @@ class CrashGuard(Guard):
         """Whether it is to be run beside no other: were the process to die, it would be known by what."""
         return sample.digest is not None and self._marks.suspects(sample.digest)
 
-    def begin(self, thread: str, samples: Sequence[Sample]) -> None:
-        """These are under way in this thread, until `end`, or until the thread dies of an error."""
+    def mark(self, thread: str, samples: Sequence[Sample] = ()) -> None:
+        """These and no others are under way in this thread, until the next call, or until it dies of an error."""
         slot = self._slots.get(thread)
         if slot is not None:
             digests = [sample.digest for sample in samples if sample.digest is not None]
             if len(digests) < len(samples):
                 digests.append(OTHER)
-            slot.begin(*digests)
-
-    def end(self, thread: str) -> None:
-        """They are no longer, and the process lives."""
-        slot = self._slots.get(thread)
-        if slot is not None:
-            slot.end()
+            slot.mark(*digests)
 
     def acquit(self, samples: Sequence[Sample]) -> None:
         """They have run to the end, and the process lives."""

@@ -24,11 +24,8 @@ class Guard:
         """A piece of a long batch as a sample of its own: what is beside it in the batch is not to blame."""
         return sample
 
-    def begin(self, thread: str, samples: Sequence[Sample]) -> None:
-        """These are under way in this thread, until `end`, or until the thread dies of an error."""
-
-    def end(self, thread: str) -> None:
-        """They are no longer, and the process lives."""
+    def mark(self, thread: str, samples: Sequence[Sample] = ()) -> None:
+        """These and no others are under way in this thread, until the next call, or until it dies of an error."""
 
     def acquit(self, samples: Sequence[Sample]) -> None:
         """They have run to the end, and the process lives."""

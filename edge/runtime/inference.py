@@ -16,7 +16,7 @@ from edge.data.units import SECOND_NS
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.prepare import Work
 from edge.plugins.protocols import Clock
-from edge.runtime.batches import Batches, up_to_a_batch
+from edge.runtime.batches import Batches
 from edge.runtime.instances import Instances, Team
 from edge.runtime.options import RunnerOptions
 from edge.runtime.publisher import LOOK_AGAIN_S, Outcome, Publisher
@@ -233,7 +233,9 @@ class Inference:
                 else:
                     self._works = self._begun(self._groups.popleft())
             while self._works:
-                some, rest = up_to_a_batch(self._works)
+                # The samples behind the first piece of a batch wait for their turn.
+                end = next((at for at, work in enumerate(self._works, 1) if work.rest is not None), len(self._works))
+                some, rest = self._works[:end], self._works[end:]
                 if self._in_loop and some[-1].rest is not None:
                     return False
                 self._works = rest
@@ -249,7 +251,7 @@ class Inference:
             admitted = beside if self._admit is None else self._admitted(beside, self._admit)
             samples = [sample_of(item) for item in admitted]
             if samples:
-                self._mark(samples)
+                self._guard.mark("infer", [*instances.under_way, *samples])
                 instances.put(samples)
                 self._observe_waiting(samples)
         elif instances:
@@ -269,11 +271,6 @@ class Inference:
             pass
         self._by, self._works = found
 
-    def _mark(self, samples: Sequence[Sample] = ()) -> None:
-        """These are under way, and those that the instances have."""
-        under_way = [*self._instances.under_way, *samples] if self._instances is not None else samples
-        self._guard.begin("infer", under_way) if under_way else self._guard.end("infer")
-
     def _begun(self, group: Sequence[Item]) -> Sequence[Work]:
         """Of one kind, prepared; nothing where all is said of them already."""
         readable = [item for item in group if not isinstance(item, Unreadable)]
@@ -286,15 +283,16 @@ class Inference:
             self._metrics.inc("dropped:input-crash", len(readable))
             self._publisher.publish([(sample, [self.pipeline.skipped(sample, verdict)]) for sample in samples])
             return ()
-        self._guard.begin("infer", samples)
+        self._guard.mark("infer", samples)
         return self._prepared(readable if self._admit is None else self._admitted(readable, self._admit))
 
     def _run_together(self, works: Sequence[Work]) -> None:
-        """The last one may be the first piece of a batch: the samples behind it wait for their turn."""
+        """The last one may be the first piece of a batch."""
         samples = [work.sample for work in works]
-        self._mark(samples)
+        beside = self._instances.under_way if self._instances is not None else ()
+        self._guard.mark("infer", [*beside, *samples])
         results = self._by.run(works)
-        self._mark()
+        self._guard.mark("infer", beside)
         if self._guard.suspects:
             self._guard.acquit(samples)
         whole = [(w.sample, found) for w, found in zip(works, results, strict=True) if w.rest is None]
@@ -318,7 +316,7 @@ class Inference:
 
     def _observe_waiting(self, items: Sequence[Sample | Work], now_ns: int = 0) -> None:
         now_ns = now_ns or self._clock.monotonic_ns()
-        came = [_left_ns(item) for item in items]
+        came = [item.captured_ns if isinstance(item, Sample) else _left_ns(item) for item in items]
         self.came_ns = came[0] if came else now_ns
         self._metrics.record((("stage:capture", [(now_ns - came_ns) / SECOND_NS for came_ns in came]),))
 
@@ -352,8 +350,6 @@ def sample_of(item: Sample | Work) -> Sample:
     return item.sample if isinstance(item, Work) else item
 
 
-def _left_ns(item: Sample | Work) -> int:
+def _left_ns(work: Work) -> int:
     """When it was captured, less what preparing it has taken since: what is left is waiting."""
-    if isinstance(item, Work):
-        return item.sample.captured_ns + sum(p.preprocess_ns for p in item.parts)
-    return item.captured_ns
+    return work.sample.captured_ns + sum(p.preprocess_ns for p in work.parts)

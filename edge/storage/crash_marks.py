@@ -96,17 +96,12 @@ class Slot:
         self._at = number * _SLOT_SIZE
         self._used = 0
 
-    def begin(self, *digests: bytes) -> None:
-        """From now on these inputs are to blame, and no others."""
+    def mark(self, *digests: bytes) -> None:
+        """From now on these inputs are to blame, and no others; none: those before did no harm."""
         marks = b"".join(digests[:TOGETHER_MOST])
         written = marks.ljust(self._used, b"\0")  # at no moment is one unmarked that stays under way
         self._memory[self._at : self._at + len(written)] = written
         self._used = len(marks)
-
-    def end(self) -> None:
-        """They did no harm."""
-        self._memory[self._at : self._at + self._used] = bytes(self._used)
-        self._used = 0
 
 
 class Note(msgspec.Struct, frozen=True):

@@ -75,12 +75,12 @@ class TrialMarks:
     def begin(self) -> None:
         """From now on the trial is to blame."""
         if self._slot is not None:
-            self._slot.begin(self._digest)
+            self._slot.mark(self._digest)
 
     def end(self) -> None:
         """It did no harm."""
         if self._slot is not None:
-            self._slot.end()
+            self._slot.mark()
 
     def close(self) -> None:
         """A clean end, the trial's thread with it."""

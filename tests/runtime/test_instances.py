@@ -111,12 +111,9 @@ class Marks(Guard):
     def alone(self, sample):
         return sample.payload == self._suspect
 
-    def begin(self, thread, samples):
+    def mark(self, thread, samples=()):
         self.marked = [s.payload for s in samples]
         self.beside.append(self.marked)
-
-    def end(self, thread):
-        self.marked = []
 
 
 class Standing(SystemClock):

@@ -47,7 +47,7 @@ def at_work(lives):
     def begin(*digests):
         marks = lives()
         marks.open()
-        marks.slot().begin(*digests)
+        marks.slot().mark(*digests)
         return marks
 
     return begin
@@ -200,8 +200,8 @@ def test_while_all_goes_well_the_state_folder_is_written_to_at_the_start_and_at_
     at_start = {file.name: file.stat().st_mtime_ns for file in state.iterdir()}
     slot = marks.slot()
     for digest in (GOOD, BAD):
-        slot.begin(digest)
-        slot.end()
+        slot.mark(digest)
+        slot.mark()
 
     assert {file.name: file.stat().st_mtime_ns for file in state.iterdir()} == at_start
     marks.close()

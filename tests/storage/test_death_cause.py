@@ -174,7 +174,7 @@ def killed(volatile, tmp_path):
 
 def test_what_the_kernel_killed_for_memory_before_it_was_looked_at_last_is_another_s(marks, vmstat, killed):
     alive = marks()
-    alive.slot().begin(BAD)
+    alive.slot().mark(BAD)
     vmstat(4)
     CrashGuard(alive).tick()
     killed(alive)
@@ -187,7 +187,7 @@ def test_an_input_beside_one_of_qos_0_is_not_under_way_alone(marks, vmstat, kill
     alive = CrashMarks(tmp_path / "state", "pi.m", volatile, works="alone")
     guard = CrashGuard(alive)
     guard.open()
-    guard.begin("infer", [Sample(None, "test", 0, 0, digest=digest) for digest in (BAD, None)])
+    guard.mark("infer", [Sample(None, "test", 0, 0, digest=digest) for digest in (BAD, None)])
     killed(alive)
     vmstat(4)
 

@@ -19,7 +19,7 @@ marks = CrashMarks(Path(state), name, volatile, works=works or None, workers=["<
 marks.open()
 slot = marks.slot()
 for together in digests:
-    slot.begin(*[bytes.fromhex(digest) for digest in together.split(",") if digest])
+    slot.mark(*[bytes.fromhex(digest) for digest in together.split(",") if digest])
 
 def in_thread(*target):
     threading.Thread(target=target[0], args=target[1:]).start()
