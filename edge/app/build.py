@@ -71,7 +71,7 @@ def build_all(settings: Settings, opened: Sequence[Opened], updates: UpdateAgent
     made = [_run(shared, one, updates) for one in opened]
     inputs.tell_left(settings, opened)
     if session is not None and broker is None:
-        connecting.remember(settings, session, all_known=all(run.made is not None for run in made))
+        connecting.remember_asked(settings, session, all_known=all(run.made is not None for run in made))
     watchdog = Watchdog(joined.hearts(settings, hearts, made, clock), clock)
     last.ticks.append(HangLog(watchdog).tick)
     if server is not None:

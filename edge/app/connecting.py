@@ -68,7 +68,7 @@ def connect(
     if mqtt.url == "none":
         return None
     url = BrokerUrl("mqtt", "127.0.0.1", broker.port) if broker is not None else broker_url(mqtt)
-    return MqttSession(
+    session = MqttSession(
         MqttOptions(
             url=url,
             client_id=client_id(settings, names[0] if len(names) == 1 else ""),
@@ -86,16 +86,22 @@ def connect(
         failed=stop.fail,
         beat=beat,
     )
+    if broker is None:
+        remember_retained(settings, session)
+    return session
 
 
-def remember(settings: Settings, session: MqttSession, *, all_known: bool = True) -> None:
-    """Where all that is asked for in this life is known, what only an earlier one has asked for is given up. What is
-    retained, and an earlier one has inferred, is not inferred again."""
-    options = session.options
-    place = settings.delivery.state_dir, str(options.url), options.client_id
-    session.subscriptions.before = AskedBefore(*place, gives_up=all_known)
-    session.subscriptions.retained_before = retained = RetainedBefore(*place)
+def remember_retained(settings: Settings, session: MqttSession) -> None:
+    """What is retained, and an earlier life has inferred, is not inferred again. Before the sources are made."""
+    retained = RetainedBefore(settings.delivery.state_dir, str(session.options.url), session.options.client_id)
+    session.subscriptions.retained_before = retained
     session.attach(retained)
+
+
+def remember_asked(settings: Settings, session: MqttSession, *, all_known: bool = True) -> None:
+    """Where all that is asked for in this life is known, what only an earlier one has asked for is given up."""
+    place = settings.delivery.state_dir, str(session.options.url), session.options.client_id
+    session.subscriptions.before = AskedBefore(*place, gives_up=all_known)
 
 
 def client_id(settings: Settings, name: str, *, of_several: bool = False) -> str:

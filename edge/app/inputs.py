@@ -68,7 +68,8 @@ class Inputs:
             failed=core.stop.fail,
             beat=core.hearts.beat,
         )
-        connecting.remember(core.settings, self.session)
+        connecting.remember_asked(core.settings, self.session)
+        connecting.remember_retained(core.settings, self.session)
 
     def born(self) -> Sequence[Outgoing]:
         """What the run publishes on every connect of the process; nothing before its inputs are heard."""

@@ -9,17 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 
-import msgspec
-
 from edge.mqtt.messages import Incoming
-
-
-class _Owed(msgspec.Struct, eq=False):
-    qos: int
-    done: bool = False
-    parts: set[object] | None = None
-    """Who has not said so yet, where several were given it."""
-    sent: tuple[Callable[[], None], ...] = ()
 
 
 class Acknowledgements:
@@ -28,13 +18,22 @@ class Acknowledgements:
     def __init__(self, send: Callable[[int, int], None]) -> None:
         """`send` is given the packet identifier and the QoS of the message."""
         self._send = send
-        self._owed: OrderedDict[int, _Owed] = OrderedDict()
-        """By packet identifier, the oldest first. No plain dict: to look for its first one takes ever longer as those
-        before are taken out."""
+        self._owed: OrderedDict[int, int] = OrderedDict()
+        """Packet identifiers, the oldest first, each with its QoS. No plain dict: to look for its first one takes ever
+        longer as those before are taken out."""
+        self._done: set[int] = set()
+        """Those of them that are done, and wait for one before them that is not."""
+        self._parts: dict[int, set[object]] = {}
+        """Who has not said so yet, where several were given one."""
+        self._sent: dict[int, list[Callable[[], None]]] = {}
+        """Whom to call once the acknowledgement is written."""
         self._unwritten: list[Callable[[], None]] = []
         self._first_mid = 0
-        self.held = 0
+
+    @property
+    def held(self) -> int:
         """Messages that are done, and wait for one before them that is not."""
+        return len(self._done)
 
     @property
     def numbered_anew(self) -> bool:
@@ -46,34 +45,31 @@ class Acknowledgements:
         acknowledgement keeps its place."""
         for message in messages:
             if message.qos and message.mid not in self._owed:
-                self._owed[message.mid] = _Owed(message.qos)
+                self._owed[message.mid] = message.qos
                 self._first_mid = self._first_mid or message.mid
         return len(self._owed)
 
     def share(self, mid: int, parts: Collection[object]) -> None:
         """The message is given to all of these, and done when each has said so. Given again it changes nothing."""
-        owed = self._owed.get(mid)
-        if owed is not None and owed.parts is None and not owed.done:
-            owed.parts = set(parts)
+        if mid in self._owed and mid not in self._done:
+            self._parts.setdefault(mid, set(parts))
 
     def done(self, mid: int, sent: Callable[[], None] | None = None, part: object = None) -> None:
         """The message may be acknowledged, as far as this part of it goes; `sent` is called once that is written."""
-        owed = self._owed.get(mid)
-        if owed is None:
+        if mid not in self._owed:
             return
         if sent is not None:
-            owed.sent += (sent,)
-        if owed.parts is not None:
-            owed.parts.discard(part)
-            if owed.parts:
-                return
-        self.held += not owed.done
-        owed.done = True
-        while self._owed and (first := next(iter(self._owed.values()))).done:
-            mid, _ = self._owed.popitem(last=False)
-            self.held -= 1
-            self._send(mid, first.qos)
-            self._unwritten += first.sent
+            self._sent.setdefault(mid, []).append(sent)
+        parts = self._parts.get(mid, set())
+        parts.discard(part)
+        if parts:
+            return
+        self._done.add(mid)
+        while self._owed and (first := next(iter(self._owed))) in self._done:
+            self._done.discard(first)
+            self._parts.pop(first, None)
+            self._unwritten += self._sent.pop(first, ())
+            self._send(first, self._owed.pop(first))
 
     def written(self) -> None:
         """All that was given to `send` is on its way. What was still here when the connection broke never was: the

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from edge.mqtt.asked_before import file_of
+from edge.mqtt.messages import Incoming
 from edge.storage import atomic
 
 log = logging.getLogger("edge.mqtt")
@@ -34,8 +35,10 @@ class RetainedBefore:
 
     def __init__(self, state_dir: Path, broker: str, client_id: str) -> None:
         self._path = file_of(state_dir, "retained", broker, client_id)
-        self._known: dict[str, str] | None = None
+        self._known: dict[str, str] = {}
         """The digest of the input, by that of who takes it and its topic."""
+        with contextlib.suppress(OSError, msgspec.DecodeError):  # not there, or damaged: nothing is known
+            self._known = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
         self._under_way: dict[str, str] = {}
         """Those that are not safe yet, and behind which nothing else has come on their topic."""
         self._write_at_s: float | None = None
@@ -48,10 +51,16 @@ class RetainedBefore:
         if not resumed:
             self._under_way.clear()
 
-    def repeats(self, reader: str, topic: str, digest: bytes) -> bool:
-        """Whether this retained input is one that is safe already. If not it is under way from now on."""
-        key, said = _key(reader, topic), digest.hex()
-        if self._resumed and not self._five and self._read().get(key) == said:
+    def repeats(self, reader: str, incoming: Incoming, digest: bytes) -> bool:
+        """Whether this input is retained, and one that is safe already; one that is not is under way from now on. Of
+        what is too large to be kept only the size is known."""
+        if incoming.unkept or not (incoming.retain or self._known or self._under_way):
+            return False
+        if not incoming.retain:
+            self.overtaken(reader, incoming.topic, digest)
+            return False
+        key, said = _key(reader, incoming.topic), digest.hex()
+        if self._resumed and not self._five and self._known.get(key) == said:
             return True
         if not self._five:
             self._under_way[key] = said
@@ -59,7 +68,7 @@ class RetainedBefore:
 
     def add(self, reader: str, topic: str, digest: bytes) -> None:
         """This retained input is safe."""
-        key, said, known = _key(reader, topic), digest.hex(), self._read()
+        key, said, known = _key(reader, topic), digest.hex(), self._known
         if self._under_way.get(key) != said:
             return
         del self._under_way[key]
@@ -71,14 +80,13 @@ class RetainedBefore:
 
     def overtaken(self, reader: str, topic: str, digest: bytes = b"") -> None:
         """Another input has come on this topic: the same as before would be a new one behind it."""
-        known = self._read()
-        if not (known or self._under_way):
+        if not (self._known or self._under_way):
             return
         key, said = _key(reader, topic), digest.hex()
         if self._under_way.get(key, said) != said:
             del self._under_way[key]
-        if known.get(key, said) != said:
-            del known[key]
+        if self._known.get(key, said) != said:
+            del self._known[key]
             self._write_soon()
 
     def turn(self) -> float:
@@ -97,14 +105,6 @@ class RetainedBefore:
             atomic.write(self._path, msgspec.json.encode(self._known))
         except OSError as exc:
             log.info("retained inputs are not remembered", extra={"reason": str(exc)})
-
-    def _read(self) -> dict[str, str]:
-        """Not there, or damaged: nothing is known."""
-        if self._known is None:
-            self._known = {}
-            with contextlib.suppress(OSError, msgspec.DecodeError):
-                self._known = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
-        return self._known
 
     def _write_soon(self) -> None:
         if self._write_at_s is None:

@@ -19,7 +19,6 @@ from edge.data.sample import Reply, Sample
 from edge.errors import ConfigError, SampleError
 from edge.mqtt.messages import RECEIVE_MAXIMUM, Incoming, Listener
 from edge.mqtt.redelivery import ORIGIN, Delivery, Redeliveries, digest
-from edge.mqtt.retained_before import RetainedBefore
 from edge.mqtt.session import MqttSession
 from edge.mqtt.shelf import Held, Shelf
 from edge.mqtt.topics import ASKED, OUTPUTS
@@ -63,7 +62,7 @@ class MqttSource(Listener):
         self._session = session
         self._topics = tuple(topics)
         self._more: dict[str, bool] = {"retained_again": True} if retained_again else {}
-        self._retained_once = retained_once
+        self._retained_before = session.subscriptions.retained_before if retained_once else None
         self._wildcard = any(topic.endswith(("#", "+")) for topic in topics)
         self._context = context
         self._waiting = _Waiting()
@@ -143,8 +142,8 @@ class MqttSource(Listener):
         elif incoming.qos:
             self._take(incoming)
         elif self._reads:
-            if (before := self._retained_before) is not None:
-                before.overtaken(self._context.topic, incoming.topic)
+            if self._retained_before is not None:
+                self._retained_before.overtaken(self._context.topic, incoming.topic)
             self.give(self._sample(incoming, None))
         else:
             self._context.count("dropped:stop")
@@ -156,7 +155,8 @@ class MqttSource(Listener):
             return
         same = digest(incoming)
         delivery = self._known(incoming, same) if incoming.dup else None
-        if delivery is None and self._was_inferred(incoming, same):
+        before = self._retained_before
+        if delivery is None and before is not None and before.repeats(self._context.topic, incoming, same):
             self._context.count("dropped:input-retained")
             log.debug("a retained input was inferred by an earlier life", extra={"topic": incoming.topic})
             delivery = Delivery(replace(incoming, payload=b""), same, safe=True)
@@ -170,20 +170,6 @@ class MqttSource(Listener):
     def _known(self, incoming: Incoming, same: bytes) -> Delivery | None:
         anew = (acks := self._session.acks) is not None and acks.numbered_anew
         return self._redeliveries.known(incoming, same, numbered_anew=anew)
-
-    @property
-    def _retained_before(self) -> RetainedBefore | None:
-        return self._session.subscriptions.retained_before if self._retained_once else None
-
-    def _was_inferred(self, incoming: Incoming, same: bytes) -> bool:
-        """Whether it is retained, and one whose result is safe. Of what is too large to be kept only the size is
-        known."""
-        before, reader = self._retained_before, self._context.topic
-        if before is None or incoming.unkept:
-            return False
-        if not incoming.retain:
-            before.overtaken(reader, incoming.topic, same)
-        return incoming.retain and before.repeats(reader, incoming.topic, same)
 
     def _sample(self, incoming: Incoming, delivery: Delivery | None) -> Sample:
         reply = Reply(incoming.response_topic, incoming.correlation) if incoming.response_topic else None
@@ -227,8 +213,8 @@ class MqttSource(Listener):
         then."""
         delivery.safe = True
         came = delivery.incoming
-        if came.retain and not came.unkept and (before := self._retained_before) is not None:
-            before.add(self._context.topic, came.topic, delivery.digest)
+        if came.retain and not came.unkept and self._retained_before is not None:
+            self._retained_before.add(self._context.topic, came.topic, delivery.digest)
         acknowledged = partial(self._redeliveries.acknowledged, delivery)
         self._session.ack_now(delivery.incoming, acknowledged, self._on_message)
 
