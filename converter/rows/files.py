@@ -44,10 +44,23 @@ def read_answers(path: Path, rows: Rows) -> Array:
     try:
         if path.suffix == ".npy":
             return np.asarray(_load(path))
-        lines = [line.strip().strip('"') for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+        if path.suffix.lower() == ".csv" and len(lines) == len(rows) + 1:
+            _require_one_column(lines[0])
+        lines = [line.strip('"') for line in lines]
     except (OSError, UnicodeDecodeError, SampleError) as exc:
         raise SampleFileError(f"--expect {path.name}: {exc}") from exc
     return np.array(lines[1:] if len(lines) == len(rows) + 1 else lines, dtype=object)
+
+
+def _require_one_column(header: str) -> None:
+    """A line of two columns would be read as one answer, and `1,7` even as a number."""
+    names = next(csv.reader([header], delimiter=_delimiter(header)))
+    if len(names) > 1:
+        raise SampleError(
+            f"it has {len(names)} columns ({', '.join(names)[:80]}); give a file of the answers alone, or the whole "
+            "table as --sample and the name of the column here"
+        )
 
 
 def of(sample: Any) -> Rows:

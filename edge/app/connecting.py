@@ -67,6 +67,8 @@ def connect(
     mqtt = settings.mqtt
     if mqtt.url == "none":
         return None
+    if mqtt.connections == "each" and len(names) == 1:
+        log.warning("mqtt-connections is for several [[run]] tables: here it changes nothing", extra={"said": "each"})
     url = BrokerUrl("mqtt", "127.0.0.1", broker.port) if broker is not None else broker_url(mqtt)
     session = MqttSession(
         MqttOptions(

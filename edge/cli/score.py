@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edge.score.local import Job, Worker
     from edge.score.plan import Part
     from edge.score.read import Reader
-    from edge.score.run import Record
+    from edge.score.run import Record, Run
 
 BATCH_MOST = 65_536
 WORKERS_MOST = 256
@@ -214,7 +214,7 @@ def _score(args: Arguments) -> None:
     fields = _fields(reader, kernel, parts)
     target = run.Run(args.out, args.format)
     record = _record(args, loaded, parts, target.form)
-    todo = {n: parts[n] for n in target.begin(record, resume=args.resume)}
+    todo = {n: parts[n] for n in _begun(args, target, record)}
     if not todo and target.out.is_file():
         _tell_done(target.finished(), args.batch)
         return
@@ -232,6 +232,15 @@ def _score(args: Arguments) -> None:
         target.close()
     seconds = time.monotonic() - started if len(todo) == len(parts) else None
     sys.stdout.write(report.text(summary, drift, seconds, batch=args.batch) + f"in {args.out}\n")
+
+
+def _begun(args: Arguments, target: "Run", record: "Record") -> list[int]:
+    """The parts to be made. That a folder is new is told, since it may be a slip."""
+    new = not args.out.parent.exists()
+    todo = target.begin(record, resume=args.resume)
+    if new:
+        sys.stderr.write(f"edge-score: -o {args.out}: {args.out.parent} was not there, and was made\n")
+    return todo
 
 
 def _compare(args: CompareArguments) -> None:

@@ -147,7 +147,8 @@ class Connection:
             log.warning("the broker retains nothing: status and info reach only those who listen at that moment")
         if not self.queue.qos:
             log.warning("the broker has QoS 0 only: it confirms no result, and what is lost on the way stays lost")
-        log.info("connected to the broker", extra={"broker": str(self._options.url), "protocol": self.protocol})
+        broker, who = str(self._options.url), self._options.client_id
+        log.info("connected to the broker", extra={"broker": broker, "protocol": self.protocol, "client_id": who})
 
     def close(self, selector: selectors.BaseSelector, *, polite: bool) -> None:
         """Ends it; `polite`: with a DISCONNECT, so that the broker does not publish the will."""

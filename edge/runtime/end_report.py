@@ -47,7 +47,9 @@ class EndReport:
         if skipped and not results:
             raise SourceError(f"--source {self._source}: nothing of it could be used; {skipped} skipped: {why}")
         if not read:
-            raise SourceError(f"--source {self._source}: it is empty, there was nothing to read")
+            raise SourceError(
+                f"--source {self._source}: there was nothing to read: it is empty, or holds a header alone"
+            )
         if not results:
             raise SourceError(
                 f"--source {self._source}: it ended before the model's window was full, after {read} inputs; send a "

@@ -114,6 +114,16 @@ def test_answers_come_from_an_array_or_from_lines_with_or_without_a_header(tmp_p
     assert files.read_answers(written(tmp_path, "bare.txt", "cat\ndog\n"), rows).tolist() == ["cat", "dog"]
 
 
+def test_answers_that_stand_in_a_table_of_several_columns_are_not_read_as_one(tmp_path: Path) -> None:
+    rows = Rows({"a": np.arange(2.0)}, table=True)
+
+    for text in ("id,kg\n1,7\n2,8\n", "id;kg\n1;7\n2;8\n", "id\tkg\n1\t7\n2\t8\n"):
+        with pytest.raises(SampleFileError, match=r"--expect two\.csv: it has 2 columns \(id, kg\); give a file of"):
+            files.read_answers(written(tmp_path, "two.csv", text), rows)
+    quoted = written(tmp_path, "one.csv", '"price, net"\n1,5\n2,5\n')
+    assert files.read_answers(quoted, rows).tolist() == ["1,5", "2,5"]
+
+
 def test_answers_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     rows = Rows({"a": np.arange(2.0)}, table=True)
 

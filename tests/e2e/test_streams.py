@@ -36,7 +36,7 @@ def test_a_source_that_holds_nothing_ended_in_error(shell, tmp_path, given):
         (tmp_path / name).write_text(text)
     done = shell(f"$RUN --source {given}")
     assert (done.returncode, done.stdout) == (5, b""), done.stderr.decode()
-    assert b"it is empty, there was nothing to read" in done.stderr
+    assert b"there was nothing to read: it is empty, or holds a header alone" in done.stderr
 
 
 def test_with_standard_error_closed_an_error_does_not_land_among_the_results(shell):

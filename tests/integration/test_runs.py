@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def test_one_that_is_broken_stops_no_other(edge_run, broker, client, tmp_path):
         found = heard.wait_for("result", number)[-1]
         assert (found["model"]["name"], found["source"]) == (name, f"mqtt:edge/pi/{name}/input")
     assert process.said().count("connected to the broker") == 3  # the process, and the inputs of two
+    for client_id in ("edge-run-pi-", "edge-run-pi-one-", "edge-run-pi-other-"):
+        assert re.search(rf"connected to the broker.* client_id={client_id}[0-9a-f]+\n", process.said()), client_id
 
     heard.forget()
     process.process.kill()

@@ -52,5 +52,5 @@ def test_a_source_that_ended_before_a_window_was_full_ended_in_error():
 
 
 def test_an_empty_source_ended_in_error():
-    with pytest.raises(SourceError, match=r"rows\.csv: it is empty"):
+    with pytest.raises(SourceError, match=r"rows\.csv: there was nothing to read: it is empty"):
         report().tell()

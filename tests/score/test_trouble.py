@@ -119,6 +119,15 @@ def test_a_file_that_no_run_has_made_is_left_alone(trees, score, tmp_path):
     assert (tmp_path / "out.csv").read_text() == "mine"
 
 
+def test_a_folder_that_was_not_there_is_made_with_a_word(trees, score, tmp_path):
+    archive = trees.write(tmp_path / "a.parquet")
+    code, _, remarks = score(trees.path, archive, "-o", tmp_path / "typo" / "out.csv")
+    assert code == 0
+    assert f"{tmp_path}/typo was not there, and was made" in said(remarks)
+    code, _, remarks = score(trees.path, archive, "-o", tmp_path / "typo" / "out2.csv")
+    assert (code, remarks.count("was made")) == (0, 0)
+
+
 def test_a_column_that_would_be_there_twice_is_refused(trees, score, tmp_path):
     pq.write_table(trees.table.rename_columns([*trees.table.column_names[:-1], "label"]), tmp_path / "a.parquet")
     code, _, wrong = score(trees.path, tmp_path / "a.parquet", "-o", tmp_path / "out", "--columns", "label")
