@@ -191,6 +191,7 @@ def _on_spark(
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("edge-score").config("spark.ui.showConsoleProgress", sys.stderr.isatty())
+    theirs = SparkSession.getActiveSession() is not None
     try:
         # Without an address: what spark-submit or Spark's own settings say, else all processors of this machine.
         context = (builder.master(address) if address else builder).getOrCreate().sparkContext
@@ -203,7 +204,8 @@ def _on_spark(
     except (PySparkException, Py4JError) as exc:
         raise FatalError(f"Spark gave up: {first_line(exc)}; --resume goes on") from exc
     finally:
-        context.stop()
+        if not theirs:  # a notebook's, or a program's that goes on
+            context.stop()
 
 
 _remote: tuple[str, Remote] | None = None

@@ -137,3 +137,14 @@ def test_spark_submit_runs_the_command(bins, archive, trees, score, tmp_path):
     assert score(*command, "-o", tmp_path / "here")[0] == 0
     for part in (tmp_path / "here").glob("part-*"):
         assert pq.read_table(tmp_path / "cluster" / part.name).equals(pq.read_table(part))
+
+
+def test_the_command_leaves_the_spark_of_a_program_that_goes_on(bins, archive, trees, tmp_path):
+    out = tmp_path / "out"
+    script = f"""{SET_UP["spark"]}
+from edge.cli.score import run
+assert run([{str(trees.path)!r}, {str(archive)!r}, "-o", {str(out)!r}, "--engine", "spark"]) == 0
+print("rows", spark.read.parquet({str(out)!r}).count())
+"""
+    done = subprocess.run([bins / "python", "-c", script], env=environ(bins), capture_output=True, text=True)
+    assert f"rows {60 * 60}" in done.stdout, done.stderr

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import statistics
 import subprocess
 import sys
@@ -37,9 +38,11 @@ FEATURES = 30
 BATCH = 1024
 FILES = 8
 ROW_BY_ROW = 1_000
-ON_SPARK = {
-    "mlflow": "`mlflow.pyfunc.spark_udf` of the source model",
-    "edge-score": "`edge.score.spark_udf` in the same Spark",
+ON_SPARK = {"trees": "LightGBM, 100 trees", "forest": "scikit-learn's random forest, 100 deep trees"}
+WAYS = {
+    "mlflow": "`mlflow.pyfunc.spark_udf` of the source model, nothing written",
+    "spark_udf": "`edge.score.spark_udf`, nothing written",
+    "edge-score": "`edge-score --engine spark`, its Parquet written",
 }
 
 
@@ -163,23 +166,40 @@ def picture_lines(count: int, rounds: int, place: Path, shares: list[float]) -> 
     return [f"| {text} | {rates[name]:,.1f} | {rates['edge-score'] / rates[name]:.2f} |" for name, text in told.items()]
 
 
-def spark_lines(rows: int, rounds: int, place: Path) -> list[str]:
-    """What `lines` left in `place`, in an environment with MLflow, Spark and Java: see `on_spark.py`."""
+def forest(folder: Path) -> object:
+    """scikit-learn's RandomForestClassifier as it is without a word, and the file that is made of it."""
+    import pandas as pd
+    from sklearn.ensemble import RandomForestClassifier
+
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(rng.normal(size=(20_000, FEATURES)), columns=[f"f{i}" for i in range(FEATURES)])
+    fitted = RandomForestClassifier(random_state=0).fit(frame, (frame.f0 + frame.f1 * frame.f2 > 0).astype(int))
+    converter.convert(fitted, target="onnx", sample=frame.head(500), name="forest").save(folder / "forest.onnx")
+    return fitted
+
+
+def spark_lines(rows: int, rounds: int, place: Path, shares: list[float]) -> list[str]:
+    """In an environment with MLflow, Spark and Java: see `on_spark.py`."""
     (wheel,) = (Path(__file__).parents[3] / "dist").glob("*.whl")
     asked = ("mlflow==3.17.2", "pyspark==4.3.0", "lightgbm==4.7.0", f"{wheel}[score]")
     bins = peers.environment(peers.CACHE, "score-on-spark", *asked)
-    _, fitted = model(place)
-    fitted.booster_.save_model(place / "trees.txt")
+    subprocess.run([bins / "pip", "install", "--quiet", "--force-reinstall", "--no-deps", wheel], check=True)
+    archive(place / "archive", rows)
+    for name, fitted in (("trees", model(place)[1]), ("forest", forest(place))):
+        (place / f"{name}.pickle").write_bytes(pickle.dumps(fitted))
     script = Path(__file__).with_name("on_spark.py")
+    shares.append(busy())
     done = subprocess.run(
-        [bins / "python", script, place, str(rounds)], check=True, capture_output=True, text=True,
+        [bins / "python", script, place, str(rounds), *ON_SPARK], check=True, capture_output=True, text=True,
         env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": str(bins / "python")},
     )  # fmt: skip
-    said = [line.split() for line in done.stdout.splitlines()]
-    rates = {name: rows / statistics.median(map(float, seconds)) for name, *seconds in said if name in ON_SPARK}
-    return [
-        f"| {text} | {rates[name]:,.0f} | {rates['edge-score'] / rates[name]:.2f} |" for name, text in ON_SPARK.items()
-    ]
+    shares.append(busy())
+    found: list[str] = []
+    rates: dict[tuple[str, str], float] = {}
+    for name, way, *seconds in (line.split() for line in done.stdout.splitlines()):
+        rates[name, way] = rate = rows / statistics.median(map(float, seconds))
+        found.append(f"| {ON_SPARK[name]} | {WAYS[way]} | {rate:,.0f} | {rate / rates[name, 'mlflow']:.2f} |")
+    return found
 
 
 def main() -> None:
@@ -188,7 +208,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--pictures", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--spark", action="store_true", help="beside MLflow in a local Spark too: installs 1 GB")
+    parser.add_argument("--spark", action="store_true", help="alone, beside MLflow in a local Spark: installs 1 GB")
     parser.add_argument("--quick", action="store_true", help="a hundredth of everything: to see that it works")
     parser.add_argument("--write", type=Path, metavar="README.md", help="puts the table between its marks")
     options = parser.parse_args()
@@ -197,21 +217,22 @@ def main() -> None:
         rows, count, rounds = options.rows, options.pictures, options.rounds
         if options.quick:
             rows, count, rounds = rows // 100, count // 100, 1
-        table = lines(rows, rounds, Path(place), shares)
-        pictures = picture_lines(count, rounds, Path(place), shares)
-        spark = spark_lines(rows, rounds, Path(place)) if options.spark else []
-    head = f"| {rows:,} rows x {FEATURES} features | rows a second of processor | `edge-score` to it |\n|-|-:|-:|"
-    second = f"| {count:,} pictures of 640 x 480 | pictures a second of processor | `edge-score` to it |\n|-|-:|-:|"
-    if spark:
-        spark = [
-            f"| the {rows:,} rows in a warm local[1] | rows a second of processor | to it |\n|-|-:|-:|",
-            *spark,
-            "",
-        ]
-    text = "\n".join([head, *table, "", second, *pictures, "", *spark, description(shares)])
+        if options.spark:
+            head = f"| {rows:,} rows in a warm local[1] | | rows a second of processor | to MLflow's |\n|-|-|-:|-:|"
+            parts, name = [head, *spark_lines(rows, rounds, Path(place), shares)], "score-spark"
+        else:
+            head = (
+                f"| {rows:,} rows x {FEATURES} features | rows a second of processor | `edge-score` to it |\n|-|-:|-:|"
+            )
+            second = (
+                f"| {count:,} pictures of 640 x 480 | pictures a second of processor | `edge-score` to it |\n|-|-:|-:|"
+            )
+            table = lines(rows, rounds, Path(place), shares)
+            parts, name = [head, *table, "", second, *picture_lines(count, rounds, Path(place), shares)], "score"
+    text = "\n".join([*parts, "", description(shares)])
     print(text)
     if options.write is not None:
-        write_between(options.write, "<!-- score: begin -->", "<!-- score: end -->", text)
+        write_between(options.write, f"<!-- {name}: begin -->", f"<!-- {name}: end -->", text)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,26 @@
-"""One archive through one local Spark by `edge.score.spark_udf` and by MLflow's of the source model, turn about.
+"""One archive through one local Spark: `edge-score`, `edge.score.spark_udf` and MLflow's of the source, turn about.
 
-`on_spark.py FOLDER ROUNDS`, where FOLDER holds `archive/`, `trees.onnx` and `trees.txt`, the booster as
-LightGBM saves it. Prints a line for each way: its name, and the seconds of processor of each round, of Spark's own
-process and its workers together. Both write to Spark's sink `noop`, so that every row is made and none is kept.
+`on_spark.py FOLDER ROUNDS MODEL...`, where FOLDER holds `archive/` and of each model `MODEL.onnx` and `MODEL.pickle`.
+Prints a line for each model and way: their names, and the seconds of processor of each round, of Spark's own process
+and its workers together. Both functions write to Spark's sink `noop`, so that every row is made and none is kept;
+`edge-score` writes its Parquet.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import lightgbm
 import mlflow
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 import edge.score
+from edge.cli import score
 
 
 def used(pid: int) -> float:
@@ -25,26 +30,54 @@ def used(pid: int) -> float:
     return sum(ticks) / os.sysconf("SC_CLK_TCK") + sum(used(child) for child in children)
 
 
-def main(folder: str, rounds: str) -> None:
+def command(*typed: str) -> None:
+    """`edge-score` in this process, and so in the Spark that is there."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        if score.run(typed) != 0:
+            raise SystemExit(f"edge-score {typed} failed")
+
+
+def ways(spark: SparkSession, rows: DataFrame, folder: Path, name: str) -> dict[str, Callable[[int], None]]:
+    scores = edge.score.spark_udf(spark, folder / f"{name}.onnx", columns="id bigint")
+    fitted = pickle.loads((folder / f"{name}.pickle").read_bytes())
+    features = [column for column in rows.columns if column != "id"]
+    place = str(folder / f"{name}.source")
+    if hasattr(fitted, "booster_"):
+        mlflow.lightgbm.save_model(fitted.booster_, place)
+    else:  # without a signature its function gives scikit-learn columns 0, 1, ..., which a fit with names refuses
+        signature = mlflow.models.infer_signature(rows.select(features).limit(5).toPandas())
+        mlflow.sklearn.save_model(fitted, place, signature=signature, serialization_format="cloudpickle")
+    source = mlflow.pyfunc.spark_udf(spark, place, result_type="double", env_manager="local")
+
+    def keep_none(frame: DataFrame) -> None:
+        frame.write.format("noop").mode("overwrite").save()
+
+    archive, out = str(folder / "archive"), str(folder / f"scored-{name}-")
+    return {
+        "mlflow": lambda _: keep_none(rows.select("id", source(*features).alias("score"))),
+        "spark_udf": lambda _: keep_none(rows.mapInArrow(scores, scores.schema)),
+        "edge-score": lambda n: command(
+            str(folder / f"{name}.onnx"), archive, "-o", f"{out}{n}", "--columns", "id", "--engine", "spark"
+        ),
+    }
+
+
+def main(place: str, rounds: str, *models: str) -> None:
     builder = SparkSession.builder.master("local[1]").config("spark.driver.host", "127.0.0.1")
     spark = builder.config("spark.ui.enabled", "false").config("spark.log.level", "ERROR").getOrCreate()
+    folder = Path(place)
     rows = spark.read.parquet(f"{folder}/archive")
-    scores = edge.score.spark_udf(spark, f"{folder}/trees.onnx", columns="id bigint")
-    mlflow.lightgbm.save_model(lightgbm.Booster(model_file=f"{folder}/trees.txt"), f"{folder}/source")
-    source = mlflow.pyfunc.spark_udf(spark, f"{folder}/source", result_type="double", env_manager="local")
-    features = [name for name in rows.columns if name != "id"]
-    ways = {
-        "edge-score": lambda some: some.mapInArrow(scores, scores.schema),
-        "mlflow": lambda some: some.select("id", source(*features).alias("score")),
-    }
-    took: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(1 + int(rounds)):
-        for name, way in ways.items():
-            before = used(os.getpid())
-            way(rows).write.format("noop").mode("overwrite").save()
-            took[name].append(used(os.getpid()) - before)
-    for name, seconds in took.items():
-        print(name, *(f"{s:.2f}" for s in seconds[1:]))  # in the first Spark loads its classes, and its workers import
+    for model in models:
+        took: dict[str, list[float]] = {}
+        contenders = ways(spark, rows, folder, model)
+        for n in range(1 + int(rounds)):
+            for name, way in contenders.items():
+                before = used(os.getpid())
+                way(n)
+                took.setdefault(name, []).append(used(os.getpid()) - before)
+        for name, seconds in took.items():
+            # In the first Spark loads its classes, and its workers import.
+            print(model, name, *(f"{s:.2f}" for s in seconds[1:]), flush=True)
     spark.stop()
 
 
