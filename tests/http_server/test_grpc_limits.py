@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import onnxmodels
-from support.http import CLIENT_WAIT_S
+from support.http import CLIENT_WAIT_S, SlowEngine, in_threads
 from support.processes import until
 
+from edge.app import assembly
 from edge.http.http_types import Refusal
 from edge.http.options import Limits
 from edge.http.reader import READ_TOGETHER, BodyBudget
@@ -29,7 +30,8 @@ from edge.http.grpc.reading import SMALL, TOGETHER, Reading  # noqa: E402
 
 TOKEN = "correct-horse-battery-staple"
 MOST = 8
-HEADERS, RESET, SETTINGS, PING, GOAWAY, END_HEADERS = 1, 3, 4, 6, 7, 4
+DATA, HEADERS, RESET, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
+END_STREAM, END_HEADERS = 1, 4
 
 
 def frame(kind, flags, stream, body=b""):
@@ -47,28 +49,40 @@ def call(method, **more):
 
 
 @contextlib.contextmanager
-def calls_without_a_message(site, method, count=MOST, **more):
+def calls_without_a_message(site, method, count=MOST, source="127.0.0.1", **more):
     """On one connection."""
-    with socket.create_connection(("127.0.0.1", site.server.grpc_port), CLIENT_WAIT_S) as client:
+    with socket.create_connection(("127.0.0.1", site.server.grpc_port), CLIENT_WAIT_S, (source, 0)) as client:
         client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0))
         for number in range(count):
             client.sendall(frame(HEADERS, END_HEADERS, 2 * number + 1, call(method, **more)))
         yield client
 
 
-def infer(site, **more):
-    messages = Messages()
-    request = messages["ModelInferRequest"](model_name=site.name)
+def heard(client, text):
+    """Reads until it came; the end of the connection is a failure."""
+    got = b""
+    while text not in got:
+        more = client.recv(65536)
+        assert more, got
+        got += more
+
+
+def a_row(site):
+    request = Messages()["ModelInferRequest"](model_name=site.name)
     request.inputs.add(name="x", datatype="FP32", shape=[1, 3])
     request.raw_input_contents.append(np.ones((1, 3), np.float32).tobytes())
+    return request.SerializeToString()
+
+
+def infer(site, **more):
     # One of gRPC's connections is shared by channels with the same options.
     with grpc.insecure_channel(
         f"127.0.0.1:{site.server.grpc_port}", options=[("grpc.use_local_subchannel_pool", 1)]
     ) as channel:
         answer = channel.unary_unary(f"/{SERVICE}/ModelInfer")(
-            request.SerializeToString(), timeout=CLIENT_WAIT_S, wait_for_ready=True, **more
+            a_row(site), timeout=CLIENT_WAIT_S, wait_for_ready=True, **more
         )
-    return messages["ModelInferResponse"].FromString(answer).model_name
+    return Messages()["ModelInferResponse"].FromString(answer).model_name
 
 
 def test_calls_without_the_token_that_never_send_take_nobody_s_place(serve, models):
@@ -83,6 +97,48 @@ def test_streams_that_never_send_make_room(serve, models):
     site = serve(model, grpc=("127.0.0.1", 0), connections=MOST, limits=Limits(evict_after_s=0.0))
     with calls_without_a_message(site, "ModelStreamInfer"), calls_without_a_message(site, "ModelStreamInfer"):
         assert infer(site) == site.name
+
+
+def test_one_address_has_its_share_of_the_calls_and_reads_what_to_do_past_it(serve, models):
+    limits = Limits(evict_after_s=1000.0)
+    site = serve(
+        onnxmodels.identity(models / "grpc_share.onnx"), grpc=("127.0.0.1", 0), connections=MOST, limits=limits
+    )
+    with calls_without_a_message(site, "ModelStreamInfer", source="127.0.0.2") as client:
+        heard(client, b"6 calls of your address wait for their messages, which is its share; end some")
+        assert infer(site) == site.name
+
+
+@pytest.mark.parametrize("method", ["ServerLive", "ServerReady"])
+def test_whether_it_lives_and_is_ready_is_said_where_no_call_has_a_place(serve, models, method):
+    limits = Limits(evict_after_s=1000.0)
+    site = serve(onnxmodels.identity(models / "grpc_full.onnx"), grpc=("127.0.0.1", 0), connections=MOST, limits=limits)
+    with calls_without_a_message(site, "ModelStreamInfer") as client:
+        heard(client, b"which is its share")
+        with grpc.insecure_channel(f"127.0.0.1:{site.server.grpc_port}") as channel:
+            assert channel.unary_unary(f"/{SERVICE}/{method}")(b"", timeout=CLIENT_WAIT_S) == b"\x08\x01"
+
+
+def test_another_address_has_a_place_where_one_has_filled_the_queue(serve, models):
+    loaded = assembly.load_file(onnxmodels.identity(models / "grpc_queue.onnx"))
+    slow = SlowEngine(loaded.engine)
+    site = serve(loaded, engine=slow, grpc=("127.0.0.1", 0), workers=1, queue=1)
+    row = a_row(site)
+    message = struct.pack(">?I", False, len(row)) + row
+    try:
+        with calls_without_a_message(site, "ModelInfer", 3, source="127.0.0.2") as client:
+            client.sendall(b"".join(frame(DATA, END_STREAM, stream, message) for stream in (1, 3, 5)))
+            heard(client, b"busy: 1 requests wait already")
+            assert slow.entered.acquire(timeout=CLIENT_WAIT_S)
+            answers = []
+            (asking,) = in_threads(1, lambda _: answers.append(infer(site)))
+            until(lambda: site.metrics.snapshot()["http_waiting"] == 2, "it waits beside the one that filled the queue")
+            slow.gate.set()
+            asking.join(CLIENT_WAIT_S)
+    finally:
+        slow.gate.set()
+
+    assert answers == [site.name]
 
 
 def test_connections_with_an_idle_stream_each_lock_nobody_out(serve, models):
@@ -156,8 +212,12 @@ def test_what_a_stranger_sends_is_not_written_into_the_log_as_it_came(models):
 class Call:
     """One whose message comes when it is let."""
 
-    def __init__(self):
+    def __init__(self, address="192.0.2.1"):
         self.came = asyncio.Event()
+        self._address = address
+
+    def peer(self):
+        return f"ipv4:{self._address}:{id(self) % 65536}"
 
     async def read(self):
         await self.came.wait()
@@ -168,8 +228,8 @@ def reading(most=2, **limits):
     return Reading(most, Limits(**{"evict_after_s": 0.0, "sweep_s": 0.001, **limits}), BodyBudget(2 * SMALL))
 
 
-async def begun(some, *, stream):
-    task = asyncio.ensure_future(some.next(Call(), stream=stream))
+async def begun(some, *, stream, address="192.0.2.1"):
+    task = asyncio.ensure_future(some.next(Call(address), stream=stream))
     await asyncio.sleep(0)
     return task
 
@@ -191,10 +251,42 @@ def test_one_whose_message_is_due_makes_room_before_a_stream_that_is_idle():
 def test_where_all_have_come_just_now_the_next_is_refused():
     async def run():
         some = reading(evict_after_s=1000.0)
-        tasks = [await begun(some, stream=True) for _ in range(2)]
+        tasks = [await begun(some, stream=True, address=f"192.0.2.{n}") for n in range(2)]
         with pytest.raises(Refusal, match="2 calls wait for their messages already"):
             await some.next(Call(), stream=False)
         for task in tasks:
+            task.cancel()
+
+    asyncio.run(run())
+
+
+def test_an_address_that_has_its_share_makes_room_of_its_own():
+    async def run():
+        some, new = reading(most=4), Call()
+        strange = await begun(some, stream=True, address="192.0.2.9")
+        own = [await begun(some, stream=True) for _ in range(3)]
+        new.came.set()
+        assert await some.next(new, stream=True) == b"message"
+        with pytest.raises(Refusal, match="other calls needed the place"):
+            await own[0]
+        for task in (strange, *own[1:]):
+            assert not task.done()
+            task.cancel()
+
+    asyncio.run(run())
+
+
+def test_where_all_places_are_taken_the_address_that_has_most_of_them_makes_room():
+    async def run():
+        some, new = reading(most=4), Call("192.0.2.7")
+        first = await begun(some, stream=True, address="192.0.2.9")
+        many = [await begun(some, stream=True) for _ in range(3)]
+        new.came.set()
+        assert await some.next(new, stream=True) == b"message"
+        with pytest.raises(Refusal, match="other calls needed the place"):
+            await many[0]
+        for task in (first, *many[1:]):
+            assert not task.done()
             task.cancel()
 
     asyncio.run(run())
@@ -223,6 +315,23 @@ def test_few_are_received_at_once_and_the_next_when_one_has_come():
         calls[0].came.set()
         assert await tasks[0] == await tasks[-1] == b"message"
         for task in tasks:
+            task.cancel()
+
+    asyncio.run(run())
+
+
+def test_the_next_place_is_for_the_address_that_receives_least():
+    async def run():
+        some, crowd = reading(most=100), [Call() for _ in range(TOGETHER)]
+        strange = Call("192.0.2.9")
+        tasks = [asyncio.ensure_future(some.next(one, stream=False)) for one in crowd]
+        other = asyncio.ensure_future(some.next(strange, stream=False))
+        late = await begun(some, stream=False)
+        strange.came.set()
+        crowd[0].came.set()
+        assert await other == b"message"
+        for task in (*tasks[1:], late):
+            assert not task.done()
             task.cancel()
 
     asyncio.run(run())

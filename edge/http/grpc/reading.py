@@ -5,13 +5,17 @@ held in memory until it is whole. So each call reads for itself (`Reading`), beh
 wait, the one that has waited longest makes room: first of all one whose message should have come, last a stream that is
 idle. Messages are received a few at a time, for each may be large; where all of these places are taken, the newest call
 has the next one, so that those who send are not behind those who never will.
+
+One address has at most its share of the places, as over HTTP: past it a call of its own makes room, or the new one is
+refused. Whose call is ended for others, and whose is the next to be received, follows what each address has already.
 """
 
 from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn, Protocol
 
@@ -33,6 +37,10 @@ _UNCOUNTED = nullcontext()
 class Context(Protocol):
     """What a call tells of itself: gRPC's."""
 
+    def peer(self) -> str:
+        """Whose it is: "ipv4:192.0.2.7:50123"."""
+        ...
+
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         """Names and values."""
         ...
@@ -46,6 +54,11 @@ class Context(Protocol):
         ...
 
 
+def address(context: Context) -> str:
+    """That of the one who calls, without its port."""
+    return context.peer().rpartition(":")[0]
+
+
 class _State(enum.IntEnum):
     READS = enum.auto()
     """Its message is due."""
@@ -56,14 +69,20 @@ class _State(enum.IntEnum):
 
 
 class _Wait:
-    __slots__ = ("reason", "since", "state", "task")
+    __slots__ = ("context", "reason", "since", "state", "task")
 
-    def __init__(self, task: asyncio.Task[Any], since: float, state: _State) -> None:
+    def __init__(self, context: Context, task: asyncio.Task[Any], since: float, state: _State) -> None:
+        self.context = context
         self.task = task
         self.since = since
         self.state = state
         self.reason = ""
         """Why it was ended."""
+
+    @property
+    def address(self) -> str:
+        """Asked of gRPC each time: it is wanted only where places are scarce."""
+        return address(self.context)
 
     def end(self, reason: str) -> None:
         if not self.reason:
@@ -77,11 +96,13 @@ class Reading:
     def __init__(self, most: int, limits: Limits, budget: BodyBudget) -> None:
         """`most` calls may wait."""
         self._most = most
+        self._share = max(1, most - most // 4)
+        """Of one address, and of streams that are idle."""
         self._limits = limits
         self._budget = budget
         self._loop = asyncio.get_running_loop()
         self._receiving = 0
-        self._queue: list[asyncio.Future[None]] = []
+        self._queue: list[tuple[_Wait, asyncio.Future[None]]] = []
         """Those who wait for a place, which is handed to them."""
         self._waits: dict[int, _Wait] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -89,7 +110,7 @@ class Reading:
 
     async def next(self, context: Context, *, stream: bool) -> bytes | None:
         """The next message of a call; None at its end. `stream`: it may take its time. Raises Refusal."""
-        wait = self._enter(_State.IDLE if stream else _State.READS)
+        wait = self._enter(context, _State.IDLE if stream else _State.READS)
         try:
             if stream:
                 data = await context.read()
@@ -108,16 +129,15 @@ class Reading:
             self._receiving += 1
         else:
             wait.state = _State.QUEUES
-            await self._turn()
-            wait.state, wait.since = _State.READS, self._loop.time()
+            await self._turn(wait)
         try:
             return await context.read()
         finally:
             self._hand_on()
 
-    async def _turn(self) -> None:
+    async def _turn(self, wait: _Wait) -> None:
         turn = self._loop.create_future()
-        self._queue.append(turn)
+        self._queue.append((wait, turn))
         try:
             await turn
         except asyncio.CancelledError:
@@ -126,13 +146,15 @@ class Reading:
             raise
 
     def _hand_on(self) -> None:
-        """A place is free."""
-        while self._queue:
-            turn = self._queue.pop()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._receiving -= 1
+        """A place is free: it goes to the address that has the fewest of them, and of its calls to the newest."""
+        self._queue = [(wait, turn) for wait, turn in self._queue if not turn.done()]
+        if not self._queue:
+            self._receiving -= 1
+            return
+        has = Counter(wait.address for wait in self._waits.values() if wait.state is _State.READS)
+        wait, turn = min(reversed(self._queue), key=lambda queued: has[queued[0].address])
+        wait.state, wait.since = _State.READS, self._loop.time()
+        turn.set_result(None)
 
     def held(self, size: int) -> AbstractContextManager[None]:
         """A message of so many bytes is held meanwhile, which raises Refusal."""
@@ -156,40 +178,52 @@ class Reading:
 
     # --- inside ---------------------------------------------------------------------------------------
 
-    def _enter(self, state: _State) -> _Wait:
+    def _enter(self, context: Context, state: _State) -> _Wait:
         if self._stops:
             raise Refusal(503, "the server stops", RETRY)
         now = self._loop.time()
-        if len(self._waits) >= self._most:
-            self._make_room(now)
+        if len(self._waits) >= self._share:  # below it no address is past its own
+            self._make_room(context, now)
         task = asyncio.current_task()
         assert task is not None
-        wait = _Wait(task, now, state)
+        wait = _Wait(context, task, now, state)
         self._waits[id(wait)] = wait
         if self._sweep_timer is None:
             self._sweep_timer = self._loop.call_later(self._limits.sweep_s, self._sweep)
         return wait
 
-    def _make_room(self, now: float) -> None:
-        """Raises Refusal where all have come just now."""
-        latest = now - self._limits.evict_after_s
-        ended = sum(bool(wait.reason) for wait in self._waits.values())
-        if len(self._waits) - ended < self._most:
-            return
-        waiting = [w for w in self._waits.values() if w.since <= latest and not w.reason]
-        if not waiting:
+    def _make_room(self, context: Context, now: float) -> None:
+        """Raises Refusal where there is no place, and all have come just now."""
+        waits = [wait for wait in self._waits.values() if not wait.reason]
+        whose = address(context)
+        own = [wait for wait in waits if wait.address == whose]
+        if len(own) >= self._share:
+            if not self._end(own, 1, now):
+                raise Refusal(
+                    429,
+                    f"{len(own)} calls of your address wait for their messages, which is its share; end some, or "
+                    "send the requests of several in one stream",
+                )
+        elif len(waits) >= self._most and not self._end(waits, 1, now):
             raise Refusal(503, f"{self._most} calls wait for their messages already; try again", RETRY)
-        min(waiting, key=lambda w: (w.state, w.since)).end("other calls needed the place; try again")
+
+    def _end(self, among: Collection[_Wait], count: int, now: float) -> int:
+        """How many have made room: of the address that has most of them, those that have waited longest."""
+        latest = now - self._limits.evict_after_s
+        has = Counter(wait.address for wait in among)
+        ended = 0
+        while ended < count and (waiting := [w for w in among if w.since <= latest and not w.reason]):
+            longest = min(waiting, key=lambda w: (-has[w.address], w.state, w.since))
+            longest.end("other calls needed the place; try again")
+            has[longest.address] -= 1
+            ended += 1
+        return ended
 
     def _bound_idle(self, now: float) -> None:
         """Each may be a connection's only call, and hold its place: as many as there may be calls would lock others
         out, of whom then no call comes. The connection of one that is ended has its time without calls."""
-        latest = now - self._limits.evict_after_s
         idle = [w for w in self._waits.values() if w.state is _State.IDLE and not w.reason]
-        past = len(idle) - (self._most - self._most // 4)
-        if past > 0:
-            for wait in sorted((w for w in idle if w.since <= latest), key=lambda w: w.since)[:past]:
-                wait.end("other calls needed the place; try again")
+        self._end(idle, len(idle) - self._share, now)
 
     def _sweep(self) -> None:
         now = self._loop.time()

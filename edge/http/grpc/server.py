@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from edge.http.auth import Auth, Certificate, Unauthorized
 from edge.http.catalog import Catalog
 from edge.http.grpc.infer import GrpcInference, parameters
 from edge.http.grpc.messages import SERVICE, Messages
-from edge.http.grpc.reading import Context, Reading
+from edge.http.grpc.reading import Context, Reading, address
 from edge.http.http_types import Refusal
 from edge.http.in_use import InUse
 from edge.http.openinference.metadata import Models
@@ -38,8 +39,8 @@ BESIDE_MOST = 65_536
 """Bytes of a message that are not its tensors."""
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT, 401: grpc.StatusCode.UNAUTHENTICATED, 404: grpc.StatusCode.NOT_FOUND,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED, 501: grpc.StatusCode.UNIMPLEMENTED,
-    503: grpc.StatusCode.UNAVAILABLE,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED, 429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    501: grpc.StatusCode.UNIMPLEMENTED, 503: grpc.StatusCode.UNAVAILABLE,
 }  # fmt: skip
 
 
@@ -96,6 +97,8 @@ class GrpcServer:
         self._wrong_token_s = 0.0
         self._guesses = 0
         """Calls that are held back."""
+        self._queued: Counter[str] = Counter()
+        """Requests that wait for a model or are with it, by address."""
 
     async def start(self, options: GrpcOptions) -> int:
         """Listens; returns the port. Raises ConfigError."""
@@ -178,7 +181,9 @@ class GrpcServer:
         async def answer(_: object, context: Context) -> Any:
             try:
                 data = b""
-                if name != "ServerLive":
+                if name == "ServerReady":
+                    self._check_token(context)
+                elif name != "ServerLive":
                     data = await self._message(context)
                 return json_format.ParseDict(told(parsed(request, data)), response(), ignore_unknown_fields=True)
             except Exception as exc:  # noqa: BLE001 - `_status` says which is a bug
@@ -220,7 +225,7 @@ class GrpcServer:
             data = await self._message(context)
             with self._reading.held(len(data)):
                 model, work = self._known(data) or self._read(parsed(self._infer_request, data), data)
-                return await self._answer(model, work, len(data))
+                return await self._answer(context, model, work, len(data))
         except Exception as exc:  # noqa: BLE001 - `_status` says which is a bug
             data = b""  # as `_end` says
             await self._end(exc, context)
@@ -236,17 +241,27 @@ class GrpcServer:
         model = self._of(request.model_name, request.model_version)
         return model, partial(self._now.inferences[request.model_name].answer, request, data)
 
-    async def _answer(self, model: Served, work: Callable[[], bytes], size: int) -> bytes:
+    async def _answer(self, context: Context, model: Served, work: Callable[[], bytes], size: int) -> bytes:
         """To be called as soon as the model was found: another one may take over when something else runs."""
         ended = self._now.ask()
         try:
             response = model.admission.at_once(work, size)
-            return response if response is not None else await model.admission.run(work, size)
+            return response if response is not None else await self._queue(address(context), model, work, size)
         except SampleError:
             model.statistics.failed()
             raise
         finally:
             ended()
+
+    async def _queue(self, whose: str, model: Served, work: Callable[[], bytes], size: int) -> bytes:
+        """The first request of an address has a place where others have filled the queue."""
+        self._queued[whose] += 1
+        try:
+            return await model.admission.run(work, size, admitted=self._queued[whose] == 1)
+        finally:
+            self._queued[whose] -= 1
+            if not self._queued[whose]:
+                del self._queued[whose]
 
     async def _stream_infer(self, _: object, context: Context) -> AsyncIterator[Any]:
         """In the order asked. One that fails is told in its answer, and the stream goes on."""
@@ -257,7 +272,7 @@ class GrpcServer:
             try:
                 with self._reading.held(len(data)):
                     request = parsed(self._infer_request, data)
-                    answer = await self._answer(*self._read(request, data), len(data))
+                    answer = await self._answer(context, *self._read(request, data), len(data))
                 yield response(infer_response=infer_response.FromString(answer))
             except SampleError as exc:
                 yield response(error_message=str(exc), infer_response=infer_response(id=request.id))
