@@ -1,4 +1,4 @@
-"""`edge-run`: the front door."""
+"""`edge-run`: the front door. Little is imported before `main`: until then a signal ends the process as it ends any."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 
 from edge import __version__
 from edge.cli import plugins
-from edge.cli.ending import printing
 from edge.errors import ConfigError, FatalError
 from edge.runtime import ending
 
@@ -92,6 +91,8 @@ def run(argv: list[str]) -> int:
 
 def _do(settings: Settings) -> int:
     """What the settings ask for: to examine, to describe or to run. Raises FatalError."""
+    from edge.cli.ending import printing
+
     if settings.drift.anew:
         from edge.app import drift
 
@@ -128,6 +129,7 @@ def _do(settings: Settings) -> int:
 
 def _service(argv: list[str]) -> int:
     from edge.cli import service
+    from edge.cli.ending import printing
 
     try:
         return printing(lambda: service.run(argv, os.environ))

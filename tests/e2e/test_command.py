@@ -320,6 +320,21 @@ def test_a_plain_run_loads_nothing_it_does_not_use(tmp_path, flowers):
     assert done.returncode == 0, done.stderr.decode()
 
 
+def test_next_to_nothing_is_loaded_before_a_signal_has_an_answer():
+    import sys
+
+    script = (
+        "import signal, sys; before = set(sys.modules); from edge.cli import run\n"
+        "run.ending.listen = lambda *_: sys.exit(','.join(sorted(set(sys.modules) - before)))\n"
+        "run.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=150)
+    loaded = set(done.stderr.strip().split(","))
+    assert loaded <= {"__future__", "gc", "edge", "edge.cli", "edge.cli.run", "edge.errors", "edge.runtime",
+                      "edge.runtime.ending"}  # fmt: skip
+    assert "edge.runtime.ending" in loaded
+
+
 def test_a_run_with_a_broker_loads_no_more_than_a_connection_needs(tmp_path, flowers, broker):
     import sys
 
