@@ -52,7 +52,7 @@ class Negotiation:
         if self._version is None and self.choice.version == 4 and self._worked_version != 4:
             log.info(
                 "MQTT 3.1.1, for the broker did not take 5: clients that ask with a Response Topic get no answer; "
-                "where it speaks 5, say --mqtt-version 5"
+                "where it speaks 5, say --mqtt-version 5; where not, --mqtt-version 3.1.1 spares the try at each start"
             )
         self._worked_version = self.choice.version
 
