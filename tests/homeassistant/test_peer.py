@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 from support import homes, onnxmodels, peers
 from support.processes import Client, until
+from wording.test_recipes import GOLDEN, PAGE
 
 from edge.data.result import Anomaly, Classification, Detection, Regression, Segmentation
 
@@ -275,3 +278,13 @@ def test_several_runs_of_a_process_are_devices_with_zones_and_switches_of_their_
 
     process.process.kill()
     home.until(switch__pi_door_running="unavailable", sensor__pi_yard_label="unavailable")
+
+
+def test_a_sensor_by_hand_reads_what_the_recipe_of_the_page_sends(home, board):
+    (written,) = re.findall(r"^# configuration.yaml of Home Assistant\n(.*?)```", PAGE.read_text("utf-8"), re.M | re.S)
+    (sensor,) = yaml.safe_load(written)["mqtt"]["sensor"]
+    board.publish("homeassistant/sensor/by_hand/config", json.dumps(sensor), retain=True)
+    home.until(sensor__what="unknown")
+    board.publish(*GOLDEN["Home Assistant, by hand"], retain=True)
+    known = home.until(sensor__what="cat, big")
+    assert known["attributes"]["sensor.what"]["confidence"] == 90.0
