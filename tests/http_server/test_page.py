@@ -118,6 +118,16 @@ def test_what_was_read_and_what_a_second_model_says_have_words(browser, digits, 
     assert said == [headline, bar]
 
 
+def test_how_many_objects_are_not_listed_is_said(browser, digits):
+    browser.get(digits.server.url)
+    found = [{"label": label, "score": 0.5, "box": [0, 0, 9, 9]} for label in "aabcdefg"]
+    result = {"task": "detect", "predictions": found}
+    browser.execute_script("fillBars(document.getElementById('bars'), arguments[0])", result)
+
+    assert browser.find_elements(By.CSS_SELECTOR, "#bars li")[-1].get_property("textContent") == "and 2 more"
+    assert browser.execute_script("return headline(arguments[0])", result) == ["2 × a, b, c, d", "and 3 more kinds"]
+
+
 @pytest.mark.parametrize(("latency_ms", "shown"), [(0, "0.00"), (0.004, "0.004"), (0.5, "0.50"), (12.34, "12.3")])
 def test_a_model_of_microseconds_does_not_seem_to_take_no_time(browser, digits, latency_ms, shown):
     browser.get(digits.server.url)
@@ -139,6 +149,7 @@ def test_a_camera_that_is_away_is_said_and_so_is_a_broker(browser, serve, models
     browser.get(site.server.url)
 
     shows(browser, "n-rate", "not there: camera:0")
+    shows(browser, "hint", "camera:0 is not there. It is tried again and again; the log says why.")
     shows(browser, "f-broker", "Away")
     site.metrics.set("source_up", 1)
     shows(browser, "n-rate", "from camera:0")

@@ -204,7 +204,8 @@ function figures(now) {
   const away = Boolean(now.source) && !now.source_up;
   $("n-rate").textContent = now.source ? `${away ? "not there: " : "from "}${place(now.source)}` : "from requests only";
   $("n-rate").classList.toggle("bad", away);
-  $("hint").textContent = now.source ? `Waiting for the first sample from ${place(now.source)}.` : "Nothing came yet. Try your own, or POST to /predict.";
+  const waits = away ? `${place(now.source)} is not there. It is tried again and again; the log says why.` : `Waiting for the first sample from ${place(now.source)}.`;
+  $("hint").textContent = now.source ? waits : "Nothing came yet. Try your own, or POST to /predict.";
   $("f-results").textContent = whole(done);
   const skipped = stats.skipped + now.http.failed;
   const still = stats.dropped.motion ? `, ${whole(stats.dropped.motion)} without motion` : "";

@@ -22,12 +22,15 @@ const isCut = (sample) => sample.count > (sample.kind === "row" ? Object.keys(sa
 
 // --- what a result says ----------------------------------------------------------------------------------
 
+const BARS_MOST = 6;
+const KINDS_MOST = 4;
+
 function bars(result) {
   const found = result.predictions;
   if (result.task === "segment" && found[0] && found[0].areas) {
     return found[0].labels.map((label, i) => ({ name: label, text: percent(found[0].areas[i]), share: found[0].areas[i] }));
   }
-  return found.slice(0, 6).map((p) => {
+  return found.slice(0, BARS_MOST).map((p) => {
     if ("label" in p) return { name: [p.label, within(p)].filter(Boolean).join(" · "), text: percent(p.score), share: p.score };
     if ("text" in p) return { name: p.text, text: percent(p.score), share: p.score };
     if ("is_anomaly" in p) return { name: p.is_anomaly ? "Anomaly" : "Normal", text: number(p.score), share: null };
@@ -46,7 +49,8 @@ function headline(result) {
   if ("box" in found[0]) {
     const counts = new Map();
     for (const p of found) counts.set(p.label, (counts.get(p.label) || 0) + 1);
-    return [[...counts].map(([label, n]) => (n > 1 ? `${n} × ${label}` : label)).slice(0, 4).join(", "), ""];
+    const kinds = [...counts].map(([label, n]) => (n > 1 ? `${n} × ${label}` : label));
+    return [kinds.slice(0, KINDS_MOST).join(", "), kinds.length > KINDS_MOST ? `and ${kinds.length - KINDS_MOST} more kinds` : ""];
   }
   const first = bars(result)[0];
   if (!first) return [result.task, ""];
@@ -77,6 +81,8 @@ function fillBars(list, result) {
     }
     return item;
   }));
+  const more = result.predictions.length - BARS_MOST;
+  if (more > 0) list.append(make("li", {}, make("span", { class: "name" }, `and ${whole(more)} more`)));
 }
 
 // --- pictures --------------------------------------------------------------------------------------------
