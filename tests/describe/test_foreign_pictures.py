@@ -16,6 +16,13 @@ def file(tmp_path) -> Path:
     return tmp_path / "model.onnx"
 
 
+def of_tensorflow(first: int) -> dict[str, np.ndarray]:
+    """Detections named as TensorFlow's, of classes that begin at `first`."""
+    classes = (np.arange(20) % 3 + first).astype(np.float32)[None]
+    found = {"boxes": random(1, 20, 4), "classes": classes, "scores": random(1, 20)}
+    return {f"detection_{n}": v for n, v in found.items()} | {"num_detections": random(1)}
+
+
 @pytest.mark.parametrize(
     ("outputs", "decoder", "options"),
     [
@@ -39,8 +46,8 @@ def file(tmp_path) -> Path:
         ({"rows": random(7, 6), "count": np.array([7])}, "yolo", {"form": "paddle"}),
         ({"dets": random(1, 50, 4), "labels": random(1, 50, 91, low=-5)}, "detr", {}),
         ({"logits": random(1, 50, 80, low=-5), "pred_boxes": random(1, 50, 4)}, "detr", {}),
-        ({"detection_boxes": random(1, 20, 4), "detection_classes": random(1, 20), "detection_scores": random(1, 20),
-          "num_detections": random(1)}, "tflite-detection", {"box_format": "yxyx", "class_offset": 1}),
+        (of_tensorflow(1), "tflite-detection", {"box_format": "yxyx", "class_offset": 1}),
+        (of_tensorflow(0), "tflite-detection", {"box_format": "yxyx", "class_offset": None}),
         ({"boxes": random(20, 4, high=60), "labels": np.zeros(20, np.int64), "scores": random(20)}, "tflite-detection",
          {"box_format": "xyxy", "normalized": False}),
     ],
@@ -50,6 +57,12 @@ def test_a_head_is_known_by_its_shape(file, outputs, decoder, options):
     assert (found.manifest.task, found.manifest.decoder) == ("detect", decoder)
     assert {k: found.manifest.decoder_options.get(k) for k in options} == options
     assert f"--decoder {decoder}" in found.guesses
+
+
+def test_classes_named_as_tensorflows_that_begin_at_0_are_told(file):
+    zero, one = (describe(build(file, picture(), of_tensorflow(first))) for first in (0, 1))
+    assert any("the first label is 0" in w for w in zero.warnings)
+    assert not any("the first label" in w for w in one.warnings)
 
 
 @pytest.mark.parametrize(("rows", "first", "told"), [(100, 1, True), (100, 0, False), (300, 1, False)])

@@ -220,6 +220,18 @@ def test_classes_may_begin_at_1():
     assert [d.index for d in decode(made, values)] == [1, 0]
 
 
+def test_an_object_of_a_class_before_the_first_is_left_out_with_a_word(caplog):
+    made = manifest("tflite-detection", "boxes", "classes", "scores", decoder_options={"class_offset": 1})
+    values = suppressed()
+    del values["count"]
+    decode(made, values | {"classes": np.array([[2, 1, 1]], np.float32)})
+    assert not caplog.records
+    values["classes"][...] = 0
+    assert decode(made, values) == []
+    (record,) = caplog.records
+    assert "class_offset 0" in record.fix
+
+
 def test_an_output_that_is_missing_is_a_model_error():
     values = {"boxes": np.zeros((1, 3, 4), np.float32)}
     with pytest.raises(ModelError, match="needs an output for 'classes'"):

@@ -7,6 +7,7 @@ where there is one a count. Options: `box_format`, `normalized` (false: pixels o
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,8 @@ from edge.model import coco
 from edge.model.manifest import Manifest, Output
 from edge.postprocess.detect import boxes
 from edge.postprocess.detect.boxes import Candidates, Detections
+
+log = logging.getLogger(__name__)
 
 _NAMES = (
     ("boxes", r"^(detection_|det_|graph\d*_pred_)?b?boxes$"),
@@ -47,6 +50,7 @@ class Suppressed:
         self._normalized = bool(options.get("normalized", True))
         self._offset = int(options.get("class_offset", 0))
         self._finish = Detections(manifest, suppress=False)
+        self._model, self._told = manifest.name, False
         self.threshold = self._finish.threshold
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
@@ -60,6 +64,12 @@ class Suppressed:
             corners = corners * np.array(self._finish.size(model_input) * 2, dtype=np.float32)
         index = np.rint(classes[:count]).astype(np.int64) - self._offset
         known = np.flatnonzero(index >= 0)
+        if len(known) < count and not self._told and (scores[:count][index < 0] >= self.threshold).any():
+            self._told = True
+            log.warning(
+                "objects of a class before the first are left out",
+                extra={"model": self._model, "fix": f"class_offset 0 in a sidecar (--describe), it is {self._offset}"},
+            )
         return self._finish(Candidates(corners[:count], scores[:count], index).take(known), model_input)
 
 
@@ -165,15 +175,24 @@ def _named(probe: OutputProbe) -> Head | None:
     of_yolo = _YOLO.search(names["boxes"]) is not None
     if largest > 2 or (largest == 0 and not tensorflow) or "orig_target_sizes" in probe.inputs or of_yolo:
         options["normalized"] = False
-    if tensorflow:
+    # TensorFlow's number 1 is the first label, for noise and in the rows that nothing is in, too.
+    from_one = tensorflow and not _finds_class_0(probe.outputs[names["classes"]], scores)
+    if from_one:
         options["class_offset"] = 1
     outputs = tuple(Output(name=n, role=r) for r, n in names.items())
     # The SSD of the ONNX zoo was trained with ImageNet's numbers; DETR's kin take 0 to 1.
     preset = "yolo" if of_yolo else "imagenet" if "bboxes" in names["boxes"].lower() else "stretched"
-    classes = _of_coco(probe) if tensorflow else 0
+    warning = "class 0 is found in noise, so the first label is 0; TensorFlow's own detectors begin at 1"
     return Head(
-        "detect", "tflite-detection", outputs, options, Evidence.NAMES, preset, classes=classes, objects_only=tensorflow
-    )
+        "detect", "tflite-detection", outputs, options, Evidence.NAMES, preset,
+        classes=_of_coco(probe) if from_one else 0, objects_only=tensorflow,
+        warning=warning if tensorflow and not from_one else "",
+    )  # fmt: skip
+
+
+def _finds_class_0(classes: Array, scores: Array) -> bool:
+    count = min(classes.size, scores.size)
+    return bool((np.rint(classes.ravel()[:count])[scores.ravel()[:count] > 0] == 0).any())
 
 
 def _torchvision(probe: OutputProbe, names: Mapping[str, str], evidence: Evidence) -> Head:
