@@ -223,11 +223,11 @@ class _Describer:
         activation = head.activation
         if head.task == "classify" and head.decoder == "classify":
             name = next((o.name for o in head.outputs if o.role == "scores"), "")
-            values = prober.noise().get(name)
-            if values is not None:
+            if (values := prober.noise().get(name)) is not None:
                 logits = self._metadata.activation if "logit" in name.lower() else ""
-                activation = flat.activation(values, lambda: prober.picture().get(name), logits)
-                self._warnings += flat.doubts(name, values, activation)
+                sound = self._roles.kind == "audio"
+                activation = flat.activation(values, lambda: prober.picture().get(name), logits, sound=sound)
+                self._warnings += flat.doubts(name, values, activation, len(self._labels))
         if activation:
             self._guesses.append(f"--activation {activation}")
         return activation

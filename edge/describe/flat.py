@@ -20,6 +20,8 @@ _EMBEDDINGS = (64, 128, 192, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048)
 _NAMED_FEATURES = re.compile(r"embed|pooler_output|hidden_state|feature", re.IGNORECASE)
 _FEWEST_FEATURES = 16
 _MOST_NUMBERS = 64
+_FEWEST_TOGETHER, _RARE = 10, -3.0
+"""So many classes of sound, and a mean logit below which each of them is rare (a sigmoid of 0.05)."""
 _LOGITS_LEAST = 20
 """Scores before a softmax lie on both sides of 0, or not far above it."""
 
@@ -241,9 +243,11 @@ def _are_distances(outputs: Mapping[str, Array], label: TensorSpec, scores: Tens
     return bool(values.argmin() == own.ravel()[0] and values.argmax() != own.ravel()[0] and values.min() >= 0)
 
 
-def activation(values: Array, picture: Callable[[], Array | None], logits: Activation = "") -> Activation:
+def activation(
+    values: Array, picture: Callable[[], Array | None], logits: Activation = "", *, sound: bool = False
+) -> Activation:
     """What turns scores into probabilities, by what noise gives, and a picture where noise leaves it open. `logits`:
-    what makes some of logits, where the file says that they are."""
+    what makes some of logits, where the file says that they are. `sound`: the scores are of sound."""
     if values.size == 0:
         return ""
     if logits and values.size > 1 and not is_distribution(values):
@@ -252,7 +256,7 @@ def activation(values: Array, picture: Callable[[], Array | None], logits: Activ
         seen = [v for v in (values, picture()) if v is not None]
         return "" if all(v.min() >= 0 and v.max() <= 1 for v in seen) else "sigmoid"
     if values.min() < 0 or values.max() > 1.001:
-        return "softmax"
+        return "sigmoid" if sound and _come_together(values) else "softmax"
     if is_distribution(values):
         return ""
     # Independent scores between 0 and 1 (a sigmoid each) are probabilities too, unless a picture shows otherwise.
@@ -260,14 +264,28 @@ def activation(values: Array, picture: Callable[[], Array | None], logits: Activ
     return "softmax" if again is not None and (again.min() < 0 or again.max() > 1.001) else ""
 
 
-def doubts(name: str, values: Array, guessed: Activation) -> list[str]:
-    """A warning for scores that are no probabilities and are made some: a softmax and a sigmoid each are both usual."""
+def _come_together(values: Array) -> bool:
+    """Logits of a sigmoid each (BirdNET): of many classes nearly all are rare, so all lie far below 0.
+
+    A softmax does not mind where its logits lie, and training leaves their mean near 0: the gradient of its cross
+    entropy adds up to 0 over the classes. The logarithm of a softmax lies below 0, too; its powers add up to 1.
+    """
+    numbers = values.astype(np.float64)
+    mean, spread = float(numbers.mean()), float(numbers.std())
+    logarithms = abs(float(np.logaddexp.reduce(numbers, axis=None))) < 1e-3
+    return numbers.size >= _FEWEST_TOGETHER and mean < min(_RARE, -2 * spread) and not logarithms
+
+
+def doubts(name: str, values: Array, guessed: Activation, labels: int = 0) -> list[str]:
+    """A warning for scores that are no probabilities and are made some: a softmax and a sigmoid each are both usual,
+    and where there are no `labels` the numbers may be measures."""
     if not guessed or "logit" in name.lower():
         return []
     other = "sigmoid" if guessed == "softmax" else "softmax"
+    measures = "" if labels or values.size == 1 else ", --task regress that they are measures (points, angles, ages)"
     return [
         f"the scores {name} are no probabilities (for noise {values.min():.3g} to {values.max():.3g}): "
-        f"a {guessed} makes them some; --activation {other} or none says otherwise"
+        f"a {guessed} makes them some; --activation {other} or none says otherwise{measures}"
     ]
 
 

@@ -110,6 +110,39 @@ def test_a_length_that_is_whole_seconds_at_several_rates_is_a_guess_that_names_t
     assert not any("--sample-rate" in w for w in describe(path, Overrides(sample_rate=8000)).warnings)
 
 
+LOGITS = np.random.default_rng(0).normal(size=(1, 40)).astype(np.float32)
+"""With a mean near 0, as a softmax is trained to have them."""
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        (LOGITS * 2 - 9, "sigmoid"),  # birds of 40 kinds: each is rare, several may sing
+        (LOGITS * 2, "softmax"),
+        (LOGITS * 9 - 4, "softmax"),  # sure of one
+        (LOGITS * 2 - 9 - np.log(np.exp(LOGITS * 2 - 9).sum()), "softmax"),  # log_softmax in the graph
+        (LOGITS[:, :5] - 9, "softmax"),  # so few lie anywhere
+    ],
+)
+def test_classes_of_sound_that_are_all_rare_may_come_together(file, values, wanted):
+    found = describe(build(file, {"x": (FLOAT, [1, 16_000])}, {"y": values}))
+    assert found.manifest.activation == wanted
+    assert f"--activation {wanted}" in found.guesses
+    other = {"sigmoid": "softmax", "softmax": "sigmoid"}[wanted]
+    assert any(f"--activation {other} or none says otherwise" in w for w in found.warnings)
+
+
+def test_classes_of_pictures_get_the_usual_softmax_wherever_their_logits_lie(file):
+    assert describe(build(file, picture(96), {"y": LOGITS * 2 - 9})).manifest.activation == "softmax"
+
+
+def test_numbers_that_may_be_measures_name_the_flag_where_no_labels_say_that_they_are_scores(file):
+    path = build(file, picture(96), {"y": LOGITS})
+    named = Overrides(labels=tuple(f"name {n}" for n in range(40)))
+    assert any("--task regress" in w for w in describe(path).warnings)
+    assert not any("--task regress" in w for w in describe(path, named).warnings)
+
+
 def test_sound_that_comes_back_is_told_as_it_is(file):
     node = helper.make_node("Identity", ["x"], ["y"])
     found = describe(build(file, {"x": (FLOAT, [1, 640])}, {"y": [1, 640]}, nodes=[node]), Overrides(sound=True))
