@@ -9,12 +9,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import msgspec
-
 from edge.data.units import SECOND_NS
 from edge.plugins.protocols import Clock
-from edge.storage import atomic
-from edge.storage.lock import make_folder
+from edge.storage import state_file
 
 log = logging.getLogger("edge.app.service")
 
@@ -34,28 +31,14 @@ class Hangs:
         """Whether the process is to be restarted for this run, which hangs."""
         if name in self._here:
             return True
-        known, now_s = self._read(), self._clock.time_ns() / SECOND_NS
-        if 0 <= now_s - known.get(name, -APART_S) < APART_S or not self._write({**known, name: now_s}):
+        known, now_s = state_file.read(self._file, dict[str, float]) or {}, self._clock.time_ns() / SECOND_NS
+        lately = 0 <= now_s - known.get(name, -APART_S) < APART_S
+        otherwise = "that a run hangs cannot be written down"  # and the next life would not know of it
+        if lately or not state_file.write(self._file, {**known, name: now_s}, log, otherwise):
             if name not in self._told:
                 self._told.add(name)
                 log.error("run hangs again: the others go on, and it is left alone for an hour", extra={"run": name})
             return False
         self._here.add(name)
         log.error("run hangs: the process is to be restarted", extra={"run": name})
-        return True
-
-    def _read(self) -> dict[str, float]:
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, float])
-        except (OSError, msgspec.DecodeError):
-            return {}
-
-    def _write(self, known: dict[str, float]) -> bool:
-        """False where the next life would not know of it."""
-        try:
-            make_folder(self._file.parent)
-            atomic.write(self._file, msgspec.json.encode(known))
-        except OSError as exc:
-            log.warning("that a run hangs cannot be written down", extra={"reason": exc.strerror})
-            return False
         return True

@@ -10,10 +10,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
-
-from edge.storage import atomic
-from edge.storage.lock import make_folder
+from edge.storage import state_file
 
 log = logging.getLogger("edge.app.service")
 
@@ -23,10 +20,7 @@ class Names:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        try:
-            self._known = msgspec.json.decode(file.read_bytes(), type=dict[str, str])
-        except (OSError, msgspec.DecodeError):
-            self._known = {}
+        self._known = state_file.read(file, dict[str, str]) or {}
 
     def of(self, model: Path) -> str | None:
         """None: it was never read without a `name`."""
@@ -35,11 +29,6 @@ class Names:
     def remember(self, named: Mapping[Path, str]) -> None:
         """These were read. Where it cannot be written that is told in the log."""
         known = {**self._known, **{str(model.resolve()): name for model, name in named.items()}}
-        if known == self._known:
-            return
-        self._known = known
-        try:
-            make_folder(self._file.parent)
-            atomic.write(self._file, msgspec.json.encode(known))
-        except OSError as exc:
-            log.info("what runs are called is not remembered", extra={"reason": str(exc)})
+        if known != self._known:
+            self._known = known
+            state_file.write(self._file, known, log, "what runs are called is not remembered")

@@ -110,7 +110,7 @@ def apply(settings: Settings) -> Settings:
         reason = _foreign(profile, settings)
     except FatalError:
         return settings  # its engine is not there: to be told by who loads the model
-    except msgspec.MsgspecError as exc:
+    except ValueError as exc:
         reason = f"damaged: {exc}"
     except OSError as exc:
         reason = str(exc.strerror)

@@ -31,7 +31,7 @@ from edge.capture.rules import KINDS
 from edge.data.units import SECOND_NS
 from edge.errors import SampleError
 from edge.plugins.protocols import Clock
-from edge.storage import atomic
+from edge.storage import atomic, state_file
 from edge.storage.lock import FileLock, make_folder
 
 log = logging.getLogger("edge.capture")
@@ -68,14 +68,6 @@ class Sent(msgspec.Struct, frozen=True):
 
     number: int
     place: str
-
-
-def read_sent(folder: Path) -> Sent | None:
-    """None where nothing was sent yet, or what says so is damaged."""
-    try:
-        return msgspec.json.decode((folder / SENT).read_bytes(), type=Sent)
-    except (OSError, msgspec.MsgspecError):
-        return None
 
 
 class Segment(msgspec.Struct):
@@ -136,7 +128,7 @@ class Store:
         self._tell()
         self._go_on()
         # No number comes twice, also where what was sent is gone: it would be taken for that.
-        sent = read_sent(self._folder)
+        sent = state_file.read(self._folder / SENT, Sent)
         self._number = max(self._number, sent.number if sent is not None else 0)
         return None
 
@@ -267,9 +259,8 @@ class Store:
     def _go_on(self) -> None:
         """With the day that a life before has begun. By the system's clock: what it says is over is over, and a day
         that it has not seen yet begins now."""
-        try:
-            day = msgspec.json.decode((self._folder / WRITTEN).read_bytes(), type=Day)
-        except (OSError, msgspec.MsgspecError):
+        day = state_file.read(self._folder / WRITTEN, Day)
+        if day is None:
             return
         past_ns = max(0, self._clock.time_ns() - day.began_ns)
         if past_ns < DAY_NS and day.bytes > self._written:

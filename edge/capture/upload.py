@@ -18,13 +18,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from edge.capture.store import ABOUT, OURS, SENT, Sent, read_sent
+from edge.capture.store import ABOUT, OURS, SENT, Sent
 from edge.delivery.retry import Backoff
 from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.remote.address import Address, is_loopback, parse, secret
 from edge.remote.http import HttpClient
 from edge.remote.tls import tls_context
-from edge.storage import atomic
+from edge.storage import atomic, state_file
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.priority import stand_back
 
@@ -207,7 +207,7 @@ class Uploader:
         self._disconnect()
 
     def _known(self) -> int:
-        sent = read_sent(self._folder)
+        sent = state_file.read(self._folder / SENT, Sent)
         return sent.number if sent is not None and sent.place == self._remote.place else 0
 
     def _send_what_is_there(self) -> None:

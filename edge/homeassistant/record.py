@@ -14,10 +14,11 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import SpoolError, UnavailableError
-from edge.storage import atomic
+from edge.storage import state_file
 from edge.storage.lock import SpoolLock
 
 log = logging.getLogger("edge.homeassistant")
+OTHERWISE = "what is announced is not remembered"
 
 STEM = "home-assistant."
 
@@ -46,15 +47,15 @@ class Record:
             self._lock.acquire()
             self._mine = True
             others = [p for p in self._path.parent.glob(f"{STEM}*.json") if p not in self._beside]
-            records = {p: _read(p) for p in others if _is_free(p)}
+            records = {p: state_file.read(p, Announced) for p in others if _is_free(p)}
         except (OSError, SpoolError, UnavailableError) as exc:
-            log.warning("what is announced is not remembered", extra={"path": str(self._path), "reason": str(exc)})
+            log.warning(OTHERWISE, extra={"path": str(self._path), "reason": str(exc)})
             return
         self._stale = {path: announced for path, announced in records.items() if announced is not None}
 
     def mine(self) -> Announced | None:
         """What this device has announced before."""
-        return _read(self._path) if self._mine else None
+        return state_file.read(self._path, Announced) if self._mine else None
 
     def stale(self) -> list[Announced]:
         """What services that are gone have announced."""
@@ -62,12 +63,8 @@ class Record:
 
     def write(self, announced: Announced) -> None:
         """This device's own; before it is announced."""
-        if not self._mine or self.mine() == announced:
-            return
-        try:
-            atomic.write(self._path, msgspec.json.encode(announced))
-        except OSError as exc:
-            log.warning("what is announced is not remembered", extra={"path": str(self._path), "reason": str(exc)})
+        if self._mine and self.mine() != announced:
+            state_file.write(self._path, announced, log, OTHERWISE)
 
     def forget_stale(self) -> None:
         """They have been taken away."""
@@ -80,13 +77,6 @@ class Record:
         """The next life may have it."""
         self._mine = False
         self._lock.release()
-
-
-def _read(path: Path) -> Announced | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Announced)
-    except (OSError, msgspec.MsgspecError):
-        return None
 
 
 def _is_free(path: Path) -> bool:

@@ -7,15 +7,12 @@ inferred twice. So what was asked for is remembered in the state folder, and giv
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-import msgspec
-
-from edge.storage import atomic
+from edge.storage import state_file
 
 log = logging.getLogger("edge.mqtt")
 
@@ -61,11 +58,8 @@ class AskedBefore:
 
     def _read(self) -> set[str]:
         if self._known is None:
-            self._known = set()
             # Not there, or damaged: as if nothing had been asked for. At worst something comes twice.
-            with contextlib.suppress(OSError, msgspec.DecodeError):
-                self._known = msgspec.json.decode(self._path.read_bytes(), type=set[str])
-            self._written = self._known
+            self._written = self._known = state_file.read(self._path, set[str]) or set()
         return self._known
 
     def _write(self, filters: set[str]) -> None:
@@ -73,10 +67,7 @@ class AskedBefore:
         if filters == self._written:
             return
         self._written = filters
-        try:
-            atomic.write(self._path, msgspec.json.encode(sorted(filters)))
-        except OSError as exc:
-            log.info("what is subscribed to is not remembered", extra={"reason": str(exc)})
+        state_file.write(self._path, sorted(filters), log, "what is subscribed to is not remembered")
 
 
 def file_of(state_dir: Path, kind: str, broker: str, client_id: str) -> Path:

@@ -9,17 +9,14 @@ come on that topic since.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import time
 from pathlib import Path
 
-import msgspec
-
 from edge.mqtt.asked_before import file_of
 from edge.mqtt.messages import Incoming
-from edge.storage import atomic
+from edge.storage import state_file
 
 log = logging.getLogger("edge.mqtt")
 
@@ -35,10 +32,8 @@ class RetainedBefore:
 
     def __init__(self, state_dir: Path, broker: str, client_id: str) -> None:
         self._path = file_of(state_dir, "retained", broker, client_id)
-        self._known: dict[str, str] = {}
+        self._known: dict[str, str] = state_file.read(self._path, dict[str, str]) or {}
         """The digest of the input, by that of who takes it and its topic."""
-        with contextlib.suppress(OSError, msgspec.DecodeError):  # not there, or damaged: nothing is known
-            self._known = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
         self._under_way: dict[str, str] = {}
         """Those that are not safe yet, and behind which nothing else has come on their topic."""
         self._write_at_s: float | None = None
@@ -98,13 +93,9 @@ class RetainedBefore:
         return IDLE_S
 
     def end(self) -> None:
-        if self._write_at_s is None:
-            return
-        self._write_at_s = None
-        try:
-            atomic.write(self._path, msgspec.json.encode(self._known))
-        except OSError as exc:
-            log.info("retained inputs are not remembered", extra={"reason": str(exc)})
+        if self._write_at_s is not None:
+            self._write_at_s = None
+            state_file.write(self._path, self._known, log, "retained inputs are not remembered")
 
     def _write_soon(self) -> None:
         if self._write_at_s is None:

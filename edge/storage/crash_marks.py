@@ -44,7 +44,7 @@ from typing import Literal
 
 import msgspec
 
-from edge.storage import atomic, death_cause
+from edge.storage import death_cause, state_file
 from edge.storage.lock import make_folder
 
 log = logging.getLogger("edge.storage")
@@ -150,9 +150,8 @@ class CrashMarks:
         """Takes over what an earlier life left. Returns how many inputs it left under way. `excused`: something else is
         to blame for that death, and no input is suspected. Raises OSError, BlockingIOError where another process has
         these marks."""
-        with suppress(OSError, msgspec.MsgspecError):
-            self._suspects = msgspec.json.decode(self.suspects_file.read_bytes(), type=dict[str, int])
-        note = self._note()
+        self._suspects = state_file.read(self.suspects_file, dict[str, int]) or self._suspects
+        note = state_file.read(self._note_file, Note)
         self._memory = self._map(note, alone=True)
         unwritten = self._unwritten()
         if unwritten is not None:
@@ -190,7 +189,7 @@ class CrashMarks:
 
     def left(self) -> bool:
         """Whether an earlier life left any under way; `open` may take them over afterwards. Raises OSError."""
-        note = self._note()
+        note = state_file.read(self._note_file, Note)
         with self._map(note, alone=False) as memory:
             return (note is None or note.boot == _boot()) and any(memory[:_MARKS_SIZE])
 
@@ -282,15 +281,9 @@ class CrashMarks:
 
     def _keep(self) -> None:
         self._suspects = dict(list(self._suspects.items())[-SUSPECTS_MOST:])
-        try:
-            make_folder(self._state_dir)
-            atomic.write(self.suspects_file, msgspec.json.encode(self._suspects))
-        except OSError as exc:
-            self._put(self._suspects)
-            text = "the inputs that the process died at are not on disk: a power cut would forget them"
-            log.warning(text, extra={"kept": str(self._memory_file), "reason": str(exc)})
-        else:
-            self._put(None)
+        otherwise = "the inputs that the process died at are not on disk: a power cut would forget them"
+        written = state_file.write(self.suspects_file, self._suspects, log, otherwise)
+        self._put(None if written else self._suspects)
 
     def _put(self, unwritten: dict[str, int] | None) -> None:
         """What the disk did not take."""
@@ -311,12 +304,6 @@ class CrashMarks:
             return None
         end = _UNWRITTEN.stop + (count - 1) * _SUSPECT.size
         return {digest.hex(): n for digest, n in _SUSPECT.iter_unpack(self._memory[_UNWRITTEN.stop : end])}
-
-    def _note(self) -> Note | None:
-        """Of the life before, where that did not end in order."""
-        with suppress(OSError, msgspec.MsgspecError):
-            return msgspec.json.decode(self._note_file.read_bytes(), type=Note)
-        return None
 
     def _leave_note(self) -> None:
         note = msgspec.json.encode(Note(_boot(), str(self._memory_file), self._works or "", self._model))

@@ -18,8 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.storage import atomic
-from edge.storage.lock import make_folder
+from edge.storage import state_file
 
 log = logging.getLogger("edge.storage.instance")
 
@@ -48,18 +47,11 @@ def instance_id(state_dir: Path) -> str:
     """
     path = state_dir / "instance.json"
     serial = board_serial()
-    try:
-        known = msgspec.json.decode(path.read_bytes(), type=_Instance)
-        if known.board == serial:
-            return known.id
-    except (OSError, msgspec.MsgspecError):
-        pass  # the first start, or a damaged file: drawn anew below
+    known = state_file.read(path, _Instance)
+    if known is not None and known.board == serial:
+        return known.id
     instance = _Instance(_own_id(serial, state_dir), serial)
-    try:
-        make_folder(state_dir)
-        atomic.write(path, msgspec.json.encode(instance))
-    except OSError as exc:
-        log.warning("client id is not kept", extra={"path": str(path), "reason": exc.strerror})
+    state_file.write(path, instance, log, "client id is not kept")
     return instance.id
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from edge.storage import atomic
+from edge.storage import atomic, state_file
 from edge.updates.order import MQTT, Order, base_url
 from edge.updates.release import Release
 
@@ -43,12 +42,12 @@ def keep(folder: Path, seen: Seen) -> None:
 
 def read(order: Order) -> Seen | None:
     """What the last check saw, however long ago; None where it was of another repository, or there was none."""
+    seen = state_file.read(order.folder / "seen.json", Seen)
     try:
-        seen = msgspec.json.decode((order.folder / "seen.json").read_bytes(), type=Seen)
         bootstrap = (order.root or order.folder / "root.json").read_bytes()
-    except (OSError, msgspec.MsgspecError):
+    except OSError:
         return None
-    same = (seen.uri, seen.model, seen.channel, seen.bootstrap) == (
+    same = seen is not None and (seen.uri, seen.model, seen.channel, seen.bootstrap) == (
         base_url(order.uri), order.model, order.channel, digest(bootstrap),
     )  # fmt: skip
     return seen if same else None
@@ -81,11 +80,7 @@ def digest(data: bytes) -> str:
 
 def latest_time(folder: Path) -> float:
     """The latest time known to be true, in seconds since 1970; 0 where none is."""
-    try:
-        known: Any = msgspec.json.decode((folder / "time.json").read_bytes())
-        return float(known)
-    except (OSError, ValueError, TypeError):
-        return 0.0
+    return state_file.read(folder / "time.json", float) or 0.0
 
 
 def raise_latest_time(folder: Path) -> None:

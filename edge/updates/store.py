@@ -72,7 +72,7 @@ class UpdateStore:
             self.state = msgspec.json.decode(self._file.read_bytes(), type=State)
         except FileNotFoundError:
             self.state = State()
-        except msgspec.MsgspecError as exc:
+        except (ValueError, RecursionError) as exc:  # also of bytes that are no UTF-8
             aside = self._file.with_suffix(".damaged")
             log.error("state of the updates cannot be read, set aside", extra={"path": str(aside), "reason": str(exc)})
             self._file.replace(aside)
