@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -19,52 +20,6 @@ WIDTH, TALL, GAP, NAMES, VALUES = 900, 22, 10, 320, 90
 
 LATENCY = "Latency: the median, and light to the 99th percentile"
 THROUGHPUT = "Inferences a second"
-
-PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>$title</title>
-<style>
-:root {
-  --paper: #fbfaf8; --card: #fff; --ink: #1d2129; --soft: #667085; --line: #e4e2dd; --bar: #2f6fb0; --tail: #b9d0e6;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --paper: #14171c; --card: #1c2027; --ink: #e8eaee; --soft: #98a2b3; --line: #2d333d; --bar: #6aa9e6;
-    --tail: #35506b;
-  }
-}
-body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", sans-serif; }
-main { max-width: 1000px; margin: 0 auto; padding: 36px 24px; }
-h1 { margin: 0; font-size: 26px; overflow-wrap: anywhere; }
-h2 { margin: 0 0 8px; font-size: 16px; }
-p { margin: 4px 0 0; color: var(--soft); overflow-wrap: anywhere; }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; }
-section { padding: 20px; margin-top: 16px; }
-svg { display: block; width: 100%; height: auto; }
-svg text { fill: var(--soft); font: 13px system-ui, "Segoe UI", Roboto, sans-serif; }
-svg .value { fill: var(--ink); font-weight: 600; }
-svg .bar { fill: var(--bar); }
-svg .tail { fill: var(--tail); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { padding: 6px 10px; text-align: right; white-space: nowrap; border-top: 1px solid var(--line); }
-tr:first-child th { border-top: 0; color: var(--soft); font-weight: 500; }
-th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
-</style>
-</head>
-<body><main>
-<h1>$title</h1>
-$about
-<section><h2>$latency_is</h2>$latency</section>
-<section><h2>$throughput_is</h2>$throughput</section>
-<section><h2>All figures</h2><div class="scroll"><table>$rows</table></div></section>
-</main></body>
-</html>
-""")
 
 
 def check(path: Path) -> None:
@@ -105,15 +60,16 @@ def as_json(models: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]
 def page(models: Sequence[Subject], rows: Sequence[Row], about: Sequence[str]) -> str:
     """The whole page."""
     details = _details(models, about)
-    cells = [table.HEAD, *(table.cells(row) for row in rows)]
-    return PAGE.substitute(
+    tagged = [("th", table.HEAD), *(("td", table.cells(row)) for row in rows)]
+    template = Template(resources.files("edge.tools.bench").joinpath("page.template.html").read_text("utf-8"))
+    return template.substitute(
         title=escape(_title(models)),
         about="".join(f"<p>{escape(line)}</p>" for line in details),
         latency_is=LATENCY,
         throughput_is=THROUGHPUT,
         latency=_bars([(table.label(r), r.median.p50_ms, r.median.p99_ms) for r in rows], " ms"),
         throughput=_bars([(table.label(r), r.median.per_second, r.median.per_second) for r in rows], ""),
-        rows="".join(_line(line, "td" if at else "th") for at, line in enumerate(cells)),
+        rows="".join(f"<tr>{''.join(f'<{tag}>{escape(c)}</{tag}>' for c in line)}</tr>" for tag, line in tagged),
     )
 
 
@@ -132,10 +88,6 @@ def _title(models: Sequence[Subject]) -> str:
 
 def _details(models: Sequence[Subject], about: Sequence[str]) -> list[str]:
     return [*table.subjects(models), *about, f"edge-bench {__version__}"]
-
-
-def _line(cells: Sequence[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
 
 
 def _bars(rows: Sequence[tuple[str, float, float]], unit: str) -> str:

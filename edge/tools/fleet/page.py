@@ -6,6 +6,7 @@ import datetime
 import html
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from string import Template
 
 from edge.errors import printable
@@ -17,37 +18,6 @@ DEVICES_MOST = 20_000
 """Rows of devices in the page; more are counted, not listed."""
 LONGEST = 300
 """Characters of what a device says."""
-
-_PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">$again
-<title>$title</title>
-<style>
-:root { color-scheme: light dark; --line: #8884; --done: #1a7f4b; --way: #b7791f; --bad: #c53030; --idle: #5a6b7b }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
-h1 { font-size: 1.4rem; margin: 0 } h2 { font-size: 1.05rem; margin: 2rem 0 .5rem }
-.note { opacity: .75; margin: .2rem 0 }
-.wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
-th { font-weight: 600 } .n { text-align: right; font-variant-numeric: tabular-nums } code { font-size: .9em }
-.bar { display: flex; height: 1.1rem; border-radius: 4px; overflow: hidden; background: var(--line);
-  margin: .3rem 0 .6rem }
-.done { background: var(--done) } .way { background: var(--way) } .bad { background: var(--bad) }
-.idle { background: var(--idle) }
-.s { white-space: nowrap }
-.dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .4em }
-summary { cursor: pointer }
-</style>
-</head>
-<body>
-<h1>$title</h1>
-<p class="note">As of $now. $heard</p>
-$body
-</body>
-</html>
-""")
 
 
 def page(
@@ -67,7 +37,8 @@ def page(
         else f"{len(heard):,} devices and models were heard{of_them_offline(heard)}."
     )
     again = "" if every_s is None else f'\n<meta http-equiv="refresh" content="{max(1, round(every_s))}">'
-    return _PAGE.substitute(again=again, title=_text(title), now=f"{now:%Y-%m-%d %H:%M} UTC", heard=said, body=body)
+    template = Template(resources.files("edge.tools.fleet").joinpath("page.template.html").read_text("utf-8"))
+    return template.substitute(again=again, title=_text(title), now=f"{now:%Y-%m-%d %H:%M} UTC", heard=said, body=body)
 
 
 def _offered(offers: Sequence[Offered]) -> Iterator[str]:
@@ -142,13 +113,10 @@ def _table(
     yield "".join(f'<th scope="col"{kind}>{_text(cell)}</th>' for cell, kind in zip(head, classes, strict=True))
     yield "</tr></thead><tbody>"
     for row in rows:
-        cells = [_dot(c) + _text(c) if at == states else _text(c) for at, c in enumerate(row)]
+        dots = [f'<span class="dot {kind_of(c)}"></span>' if at == states else "" for at, c in enumerate(row)]
+        cells = [dot + _text(c) for dot, c in zip(dots, row, strict=True)]
         yield "<tr>" + "".join(f"<td{kind}>{c}</td>" for c, kind in zip(cells, classes, strict=True)) + "</tr>"
     yield "</tbody></table></div>"
-
-
-def _dot(state: str) -> str:
-    return f'<span class="dot {kind_of(state)}"></span>'
 
 
 def _text(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from edge.errors import ConfigError
@@ -60,7 +61,8 @@ def path_word(path: Path) -> str:
 def template(program: Program, version: int) -> str:
     """`edge-run@.service`, for a systemd of this version. Raises ConfigError."""
     folders = f"BindReadOnlyPaths={' '.join(map(path_word, program.folders))}\n" if program.folders else ""
-    return TEMPLATE.format(
+    text = resources.files("edge.tools.systemd").joinpath("edge-run@.service.template").read_text("utf-8")
+    return text.format(
         command=" ".join(quoted(word) for word in program.command),
         config=CONFIG,
         restart=BACK_OFF if version >= STEPS_SINCE else STEADY,
@@ -118,72 +120,3 @@ def _value(value: object) -> str:
 
 BACK_OFF = "RestartSec=5\nRestartSteps=6\nRestartMaxDelaySec=5min"
 STEADY = "RestartSec=20"
-
-TEMPLATE = """\
-# Written by edge-run service install. Changes of your own: systemctl edit edge-run@.service
-[Unit]
-Description=edge-run, the model %i
-# A network is wanted, a broker is not: while it is away results wait in the spool.
-Wants=network-online.target
-After=network-online.target mosquitto.service
-# It is tried again for as long as the board runs.
-StartLimitIntervalSec=0
-
-[Service]
-Type=notify
-NotifyAccess=main
-ExecStart={command} --config %d/{config}
-LoadCredential={config}:/etc/edge-run/%i/{config}
-TimeoutStartSec=5min
-TimeoutStopSec=1min
-# Fed only while every thread makes progress.
-WatchdogSec=1min
-Restart=on-failure
-{restart}
-# 2: the configuration, 3: the model. Trying again mends neither.
-RestartPreventExitStatus=2 3
-StateDirectory=edge-run/%i
-StateDirectoryMode=0700
-# What was under way when the process died is marked there, in memory; a restart has to find it.
-RuntimeDirectory=edge-run/%i
-RuntimeDirectoryMode=0700
-RuntimeDirectoryPreserve=restart
-WorkingDirectory=%S/edge-run/%i
-# Two arenas of malloc instead of eight for each core: threads that allocate in turn keep less memory.
-Environment=MALLOC_ARENA_MAX=2 PYTHONDONTWRITEBYTECODE=1
-MemoryMax=75%
-{folders}
-DynamicUser=yes
-UMask=0077
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
-ProtectSystem=strict
-ProtectHome=tmpfs
-PrivateTmp=yes
-PrivateDevices=yes
-DevicePolicy=closed
-PrivateUsers=yes
-ProtectProc=invisible
-ProtectClock=yes
-ProtectHostname=yes
-ProtectControlGroups=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RemoveIPC=yes
-KeyringMode=private
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @keyring
-SystemCallErrorNumber=EPERM
-
-[Install]
-WantedBy=multi-user.target
-"""
