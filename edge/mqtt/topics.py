@@ -14,80 +14,39 @@ ASKED = ("set", "collect")
 """Last parts of those on which it is asked for something that is no input."""
 
 
+class _Below:
+    """A topic below the base, called as the attribute is."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, topics: Topics, owner: type) -> str:
+        return f"{topics.base}/{self._name}"
+
+
 class Topics(msgspec.Struct, frozen=True):
-    """Below `base`: prefix, device and model."""
+    """Below `base`: prefix, device and model. `set` is subscribed to with `--commands`, `collect` with
+    `--capture-collect`."""
 
     base: str
 
-    @property
-    def input(self) -> str:
-        return f"{self.base}/input"
-
-    @property
-    def result(self) -> str:
-        return f"{self.base}/result"
-
-    @property
-    def error(self) -> str:
-        return f"{self.base}/error"
-
-    @property
-    def event(self) -> str:
-        return f"{self.base}/event"
-
-    @property
-    def set(self) -> str:
-        """What is subscribed to with `--commands`."""
-        return f"{self.base}/set"
-
-    @property
-    def collect(self) -> str:
-        """What is subscribed to with `--capture-collect`."""
-        return f"{self.base}/collect"
-
-    @property
-    def captured(self) -> str:
-        return f"{self.base}/captured"
-
-    @property
-    def answer(self) -> str:
-        return f"{self.base}/answer"
-
-    @property
-    def settings(self) -> str:
-        return f"{self.base}/settings"
-
-    @property
-    def status(self) -> str:
-        return f"{self.base}/status"
-
-    @property
-    def info(self) -> str:
-        return f"{self.base}/info"
-
-    @property
-    def stats(self) -> str:
-        return f"{self.base}/stats"
-
-    @property
-    def update(self) -> str:
-        return f"{self.base}/update"
-
-    @property
-    def mask(self) -> str:
-        return f"{self.base}/mask"
-
-    @property
-    def image(self) -> str:
-        return f"{self.base}/image"
-
-    @property
-    def drift(self) -> str:
-        return f"{self.base}/drift"
-
-    @property
-    def trial(self) -> str:
-        return f"{self.base}/trial"
+    input = _Below()
+    result = _Below()
+    error = _Below()
+    event = _Below()
+    set = _Below()
+    collect = _Below()
+    captured = _Below()
+    answer = _Below()
+    settings = _Below()
+    status = _Below()
+    info = _Below()
+    stats = _Below()
+    update = _Below()
+    mask = _Below()
+    image = _Below()
+    drift = _Below()
+    trial = _Below()
 
     @property
     def all(self) -> str:
