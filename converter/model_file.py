@@ -8,7 +8,7 @@ from pathlib import Path
 
 from converter.errors import OutputError
 from converter.options import Target
-from edge.errors import needs
+from edge.errors import Needing
 from edge.model.manifest import ONNX_KEY, TFLITE_ENTRY, Manifest, encode
 from edge.storage import atomic
 
@@ -21,10 +21,8 @@ def pack(target: Target, model: bytes, manifest: Manifest) -> bytes:
 
 
 def _pack_onnx(model: bytes, manifest: Manifest) -> bytes:
-    try:
+    with Needing("writing an ONNX file", "onnx", "convert-sklearn"):
         import onnx
-    except ImportError:
-        raise needs("writing an ONNX file", "onnx", "convert-sklearn") from None
     proto = onnx.load_model_from_string(model)
     kept = {p.key: p.value for p in proto.metadata_props if p.key != ONNX_KEY}
     onnx.helper.set_model_props(proto, {**kept, ONNX_KEY: encode(manifest).decode()})

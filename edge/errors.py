@@ -67,6 +67,20 @@ def needs(what: str, library: str, extra: str) -> ConfigError:
     return ConfigError(f"{what} needs {library}: pip install 'edge-run[{extra}]'")
 
 
+class Needing:
+    """Around the import of an optional library: where it is not installed that is raised as `needs` says it."""
+
+    def __init__(self, what: str, library: str, extra: str) -> None:
+        self._error = needs(what, library, extra)
+
+    def __enter__(self) -> None:
+        """Nothing is needed before."""
+
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        if isinstance(exc, ImportError):
+            raise self._error from exc
+
+
 def one_line(exc: BaseException, most: int | None = 300) -> str:
     """What an exception says, in one line of at most so many characters."""
     return " ".join(_text(exc).split())[:most] or type(exc).__name__

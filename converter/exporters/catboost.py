@@ -24,7 +24,7 @@ from converter.sources import deserialise
 from converter.trees.tabular import as_table, finished, header_or, trees_on_tflite
 from edge.compare.answers import plain
 from edge.data.tensor import Array
-from edge.errors import needs, one_line
+from edge.errors import Needing, one_line
 from edge.model.manifest import Feature, Input, Manifest, Output
 
 
@@ -57,10 +57,8 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
 
 
 def _open(source: Source, options: Options) -> Any:
-    try:
+    with Needing("the CatBoost exporter", "catboost", "convert-catboost"):
         import catboost
-    except ImportError:
-        raise needs("the CatBoost exporter", "catboost", "convert-catboost") from None
     if source.form == "catboost-cbm":
         try:
             return catboost.CatBoost().load_model(str(source.file))

@@ -31,7 +31,7 @@ from converter.trees.tabular import (
 )
 from edge.compare.answers import plain
 from edge.data.tensor import Array
-from edge.errors import needs, one_line
+from edge.errors import Needing, one_line
 from edge.model.manifest import Feature, Input, Manifest, Output
 
 
@@ -73,10 +73,8 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
 
 def _open(source: Source, options: Options) -> tuple[Any, Any, list[str]]:
     """The booster, its classes where it has names for them, and its features."""
-    try:
+    with Needing("the LightGBM exporter", "lightgbm", "convert-lightgbm"):
         import lightgbm
-    except ImportError:
-        raise needs("the LightGBM exporter", "lightgbm", "convert-lightgbm") from None
     if source.form == "lightgbm-txt":
         text = source.file.read_text("utf-8", errors="replace")
         # LightGBM ends the process on some files that are cut short; the last section tells a whole one.
@@ -150,12 +148,10 @@ class _Original:
 
 
 def _convert(text: str, original: _Original) -> Any:
-    try:
+    with Needing("the LightGBM exporter", "onnxmltools", "convert-lightgbm"):
         import lightgbm
         import onnxmltools
         from onnxmltools.convert.common.data_types import FloatTensorType
-    except ImportError:
-        raise needs("the LightGBM exporter", "onnxmltools", "convert-lightgbm") from None
     try:
         marks = exact_trees.Marks()
         mended, sigmoid = boosters.lightgbm_mended(text, marks)

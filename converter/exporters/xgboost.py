@@ -29,7 +29,7 @@ from converter.trees.tabular import (
     trees_on_tflite,
 )
 from edge.data.tensor import Array
-from edge.errors import first_line, needs, one_line
+from edge.errors import Needing, first_line, one_line
 from edge.model.manifest import Feature, Input, Manifest, Output
 
 _SORTS = (3, 4)
@@ -83,10 +83,8 @@ class _Opened:
 
 def _open(source: Source, options: Options) -> _Opened:
     """What a source holds. Raises UnrecognisedError, UnsupportedError."""
-    try:
+    with Needing("the XGBoost exporter", "xgboost-cpu", "convert-xgboost"):
         import xgboost
-    except ImportError:
-        raise needs("the XGBoost exporter", "xgboost-cpu", "convert-xgboost") from None
     if source.form in ("xgboost-json", "xgboost-ubj"):
         booster = xgboost.Booster()
         try:
@@ -168,11 +166,9 @@ class _Original:
 
 
 def _convert(model: dict[str, Any], count: int, original: _Original) -> Any:
-    try:
+    with Needing("the XGBoost exporter", "onnxmltools", "convert-xgboost"):
         import onnxmltools
         from onnxmltools.convert.common.data_types import FloatTensorType
-    except ImportError:
-        raise needs("the XGBoost exporter", "onnxmltools", "convert-xgboost") from None
     import xgboost
 
     mended, sigmoid = boosters.xgboost_mended(model)

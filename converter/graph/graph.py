@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from converter.errors import UnsupportedError
 from edge.data.tensor import Array
-from edge.errors import ConfigError, needs, one_line
+from edge.errors import ConfigError, Needing, one_line
 
 _QUANTISERS_RAISE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, OSError)
 
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
 def library() -> Any:
     """The module `onnx`. Raises ConfigError where it is not installed."""
-    try:
+    with Needing("the converter", "onnx", "convert-sklearn"):
         import onnx
-    except ImportError:
-        raise needs("the converter", "onnx", "convert-sklearn") from None
     return onnx
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from converter.quiet import quiet
-from edge.errors import needs
+from edge.errors import Needing
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,8 @@ class Names:
 
 def read(model: bytes) -> Names:
     """The names in a .tflite file. Raises ConfigError where LiteRT is not installed."""
-    try:
+    with Needing("the TFLite target", "ai-edge-litert", "convert-tflite"):
         from ai_edge_litert import interpreter
-    except ImportError:
-        raise needs("the TFLite target", "ai-edge-litert", "convert-tflite") from None
     with quiet():
         opened = interpreter.Interpreter(model_content=model)
     given, made = _by_index(opened.get_input_details()), _by_index(opened.get_output_details())

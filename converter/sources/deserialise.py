@@ -10,7 +10,7 @@ from typing import Any
 from converter.errors import UnrecognisedError, UnsafeError
 from converter.options import Options
 from converter.source import Source
-from edge.errors import needs, one_line
+from edge.errors import Needing, one_line
 
 log = logging.getLogger("converter")
 
@@ -41,10 +41,8 @@ def native(source: Source, options: Options) -> Any:
 
 
 def _from_skops(source: Source, options: Options) -> Any:
-    try:
+    with Needing("reading a skops file", "skops", "convert-sklearn"):
         from skops import io
-    except ImportError:
-        raise needs("reading a skops file", "skops", "convert-sklearn") from None
     try:
         unknown = io.get_untrusted_types(file=source.file)
         strange = [t for t in unknown if not _is_known_class(t)]
@@ -85,10 +83,8 @@ def _from_pickle(source: Source, options: Options) -> Any:
             "--trust-pickle opens it all the same (a skops file needs no trust)"
         )
     log.warning("%s is opened as a trusted pickle; it imports %s", source.name, ", ".join(source.globals))
-    try:
+    with Needing("reading a pickle", "joblib", "convert-sklearn"):
         import joblib
-    except ImportError:
-        raise needs("reading a pickle", "joblib", "convert-sklearn") from None
     try:
         return joblib.load(source.file)
     except ModuleNotFoundError as exc:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from edge import __version__
 from edge.cli import ending, plugins
-from edge.errors import ConfigError, FatalError, SourceError, SpoolError, needs
+from edge.errors import ConfigError, FatalError, Needing, SourceError, SpoolError
 from edge.settings import arguments, options, parsers
 from edge.settings.arguments import Program
 from edge.settings.options import Flag, Room
@@ -145,10 +145,8 @@ def run(argv: Sequence[str]) -> int:
             work = partial(_compare, arguments.read(CompareArguments, COMPARE, argv))
         else:
             work = partial(_score, arguments.read(Arguments, PROGRAM, argv))
-        try:
+        with Needing("edge-score", "pyarrow", "score"):
             import pyarrow  # noqa: F401 - only whether it is there
-        except ImportError as exc:
-            raise needs("edge-score", "pyarrow", "score") from exc
         work()
     except FatalError as exc:
         sys.stderr.write(f"edge-score: error: {exc}".replace("\n", " ") + "\n")

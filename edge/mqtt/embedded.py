@@ -13,7 +13,7 @@ import threading
 from collections.abc import Collection
 from typing import Any
 
-from edge.errors import ConfigError, needs
+from edge.errors import ConfigError, Needing
 
 STANDARD_PORT = 1883
 START_WAIT_S = 30.0
@@ -41,10 +41,8 @@ class EmbeddedBroker:
 
     def start(self) -> None:
         """Raises ConfigError where the port is taken or amqtt is missing."""
-        try:
+        with Needing("--mqtt embedded", "amqtt", "broker"):
             from amqtt.broker import Broker
-        except ImportError as exc:
-            raise needs("--mqtt embedded", "amqtt", "broker") from exc
         for name in ("amqtt", "transitions"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._thread = threading.Thread(target=self._run, args=(Broker,), name="broker", daemon=False)

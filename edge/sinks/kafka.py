@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from edge.errors import ConfigError, UnavailableError, needs
+from edge.errors import ConfigError, Needing, UnavailableError
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo
 from edge.plugins.reach import Reached
@@ -166,10 +166,8 @@ def _delivery(
 def create(rest: str, context: SinkContext) -> StoreSink:
     """`rest` is the address. Raises ConfigError, also where the library is not installed."""
     address, options = parse("kafka", rest, KafkaOptions, USAGE)
-    try:
+    with Needing("the kafka sink", "confluent-kafka", "kafka"):
         import confluent_kafka  # noqa: F401 - said at the start, not at the first result
-    except ImportError as exc:
-        raise needs("the kafka sink", "confluent-kafka", "kafka") from exc
     return StoreSink(Kafka(address, options))
 
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from edge.errors import ConfigError, SampleError, UnavailableError, needs
+from edge.errors import ConfigError, Needing, SampleError, UnavailableError
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo
 from edge.plugins.reach import Reached
@@ -232,10 +232,8 @@ async def _cancel_all() -> None:
 def create(rest: str, context: SinkContext) -> StoreSink:
     """`rest` is the address. Raises ConfigError, also where the library is not installed."""
     address, options = parse("nats", rest, NatsOptions, USAGE)
-    try:
+    with Needing("the nats sink", "nats-py", "nats"):
         import nats  # noqa: F401 - said at the start, not at the first result
-    except ImportError as exc:
-        raise needs("the nats sink", "nats-py", "nats") from exc
     return StoreSink(Nats(address, options))
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.errors import ConfigError, SampleError, UnavailableError, needs
+from edge.errors import ConfigError, Needing, SampleError, UnavailableError
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo
 from edge.plugins.reach import Reached
@@ -216,10 +216,8 @@ def _way_out(sqlstate: str | None) -> str:
 
 def create(rest: str, context: SinkContext) -> StoreSink:
     """`rest` is the address. Raises ConfigError, also where the library is not installed."""
-    try:
+    with Needing("the postgres sink", "psycopg", "postgres"):
         import psycopg  # noqa: F401 - said at the start, not at the first result
-    except ImportError as exc:
-        raise needs("the postgres sink", "psycopg", "postgres") from exc
     address, options = parse("postgres", rest, PostgresOptions, USAGE)
     return StoreSink(Postgres(address, options))
 

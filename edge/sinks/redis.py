@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from edge.errors import ConfigError, UnavailableError, needs
+from edge.errors import ConfigError, Needing, UnavailableError
 from edge.plugins.contexts import SinkContext
 from edge.plugins.declarations import SinkInfo
 from edge.plugins.reach import Reached
@@ -166,10 +166,8 @@ def create(rest: str, context: SinkContext, *, scheme: str = "redis") -> StoreSi
     address, options = parse(scheme, rest, RedisOptions, USAGE)
     if options.maxlen < 0:
         raise ConfigError(f"--sink {scheme}: #maxlen={options.maxlen}: a number of at least 0 belongs there")
-    try:
+    with Needing("the redis sink", "redis", "redis"):
         import redis  # noqa: F401 - said at the start, not at the first result
-    except ImportError as exc:
-        raise needs("the redis sink", "redis", "redis") from exc
     return StoreSink(Redis(address, options, tls=scheme == "rediss"))
 
 

@@ -19,7 +19,7 @@ import msgspec
 from edge.data.join import check_names
 from edge.data.sample import Sample
 from edge.data.units import SECOND_NS
-from edge.errors import ConfigError, UnavailableError, nearest, needs
+from edge.errors import ConfigError, Needing, UnavailableError, nearest
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
 from edge.remote.address import options_of
@@ -249,10 +249,8 @@ def _made(where: str, query: str, fragment: str, what: str, context: SourceConte
         )
     registers = parse(query, f"--source {what}")
     check_names(f"--source {what}: {{}}=...", [r.feature for r in registers], context.features, partial=context.partial)
-    try:
+    with Needing("the modbus source", "pymodbus", "modbus"):
         import pymodbus.client  # noqa: F401 - said at the start
-    except ImportError as exc:
-        raise needs("the modbus source", "pymodbus", "modbus") from exc
     return ModbusSource(where, registers, options, context)
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from edge.data import line_protocol
 from edge.data.names import topic_part
-from edge.errors import ConfigError, SampleError, nearest, needs, one_line
+from edge.errors import ConfigError, Needing, SampleError, nearest, one_line
 
 FUEL = 200_000
 """Steps of one rendering: some milliseconds."""
@@ -28,10 +28,8 @@ _TAGS = re.compile(r"\{[{%](.*?)[}%]\}", re.DOTALL)
 _SLICE = re.compile(r"\[[^\]]*:")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
-try:
+with Needing("--topic and --payload with {{ }}", "minijinja", "templates"):
     from minijinja import Environment, TemplateError
-except ImportError as exc:
-    raise needs("--topic and --payload with {{ }}", "minijinja", "templates") from exc
 
 
 class Vocabulary(msgspec.Struct, frozen=True):

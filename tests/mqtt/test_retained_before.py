@@ -111,9 +111,8 @@ def test_a_file_that_cannot_be_read_is_as_none(life, tmp_path, content):
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing_but_a_repeat(life, tmp_path, caplog):
-    caplog.set_level("INFO")
-    gone = tmp_path / "gone"
-    one = Life(gone)
+    (tmp_path / "gone").write_text("a file where the folder belongs")
+    one = Life(tmp_path / "gone")
     assert one.inferred("a") == "A"
     one.end()
     assert "retained inputs are not remembered" in caplog.text

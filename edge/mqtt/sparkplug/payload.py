@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from edge.errors import SampleError, needs
+from edge.errors import Needing, SampleError
 
 Value: TypeAlias = bool | int | float | str | None
 PACKAGE = "edge.sparkplug"
@@ -119,10 +119,8 @@ def _metric(metric: Any) -> Metric:
 @cache
 def _class() -> Any:
     """The class of a payload."""
-    try:
+    with Needing("Sparkplug", "protobuf", "sparkplug"):
         from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-    except ImportError as exc:
-        raise needs("Sparkplug", "protobuf", "sparkplug") from exc
     kinds = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="sparkplug.proto", package=PACKAGE, syntax="proto2")
     metric = file.message_type.add(name="Metric")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edge.data.tensor import Array
-from edge.errors import needs
+from edge.errors import Needing
 
 OPENCV = ("opencv-python-headless",)
 """The distribution."""
@@ -21,10 +21,8 @@ def opencv() -> Any:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     # What the kernel's driver may take for one picture, in seconds, before `read` gives up.
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "5")
-    try:
+    with Needing("a camera, a stream or a video", "OpenCV", "vision"):
         import cv2
-    except ImportError:
-        raise needs("a camera, a stream or a video", "OpenCV", "vision") from None
     return cv2
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edge.errors import needs
+from edge.errors import Needing
 
 if TYPE_CHECKING:
     from PIL import ImageDraw
@@ -27,10 +27,8 @@ Bars = Sequence[tuple[str, float, float, str]]
 
 def require() -> None:
     """Raises ConfigError where Pillow is not installed."""
-    try:
+    with Needing("--save FILE.png", "Pillow", "bench"):
         import PIL  # noqa: F401
-    except ImportError:
-        raise needs("--save FILE.png", "Pillow", "bench") from None
 
 
 def draw(title: str, about: Sequence[str], charts: Sequence[tuple[str, Bars]]) -> bytes:
