@@ -23,10 +23,6 @@ from edge.plugins import registry
 from edge.plugins.declarations import Declaration
 
 
-def _nothing(_: Probe) -> str:
-    return ""
-
-
 class ExporterInfo(Declaration, frozen=True, kw_only=True):
     """A framework's exporter. The entry point's name is the framework, as `--framework` takes it.
 
@@ -39,7 +35,7 @@ class ExporterInfo(Declaration, frozen=True, kw_only=True):
     GROUP: ClassVar[str] = "converter.exporters"
 
     export: Callable[[Source, Rows | None, Options], Artifact]
-    recognise: Callable[[Probe], str] = _nothing
+    recognise: Callable[[Probe], str] = lambda probe: ""
     """A name for the form of a file or folder that is this framework's own, "" for any other."""
     packages: tuple[str, ...] = ()
     """Top packages of its classes: tells objects in memory, in skops files and in pickles."""

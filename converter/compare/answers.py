@@ -8,7 +8,6 @@ from types import TracebackType
 
 import numpy as np
 
-from converter.compare.refused import refused
 from converter.errors import SampleFileError
 from converter.proof import initial_state
 from converter.proof.answers import class_values, classes_of, roles
@@ -16,15 +15,15 @@ from converter.proof.device import run
 from converter.proof.parity import require_known_answers
 from converter.quiet import quiet
 from converter.rows.pictures import prepared
-from converter.rows.rows import Rows
-from converter.rows.tensors import feed
+from converter.rows.rows import Rows, is_missing
+from converter.rows.tensors import check_columns, feed
 from edge.compare.answers import REFUSED, Answers, Classes, Numbers
 from edge.data.tensor import Array
 from edge.describe import describe
 from edge.engines import choose
 from edge.errors import ConfigError
 from edge.model import container, identity
-from edge.model.manifest import Manifest
+from edge.model.manifest import Feature, Manifest
 from edge.plugins.protocols import EngineOptions
 
 COMPARED = ("classify", "anomaly", "regress")
@@ -105,3 +104,28 @@ def _spread(values: Array, at: Array, rows: int) -> Array:
     made = np.full((rows, values.shape[1]), np.nan)
     made[at] = values
     return made
+
+
+def refused(rows: Rows, manifest: Manifest) -> Array:
+    """bool [rows]. Raises SampleFileError where a column that the model takes is not there, or is no number."""
+    out = np.zeros(len(rows), dtype=bool)
+    features = manifest.features
+    if rows.table:
+        check_columns(rows, [f.name for f in features])
+        for feature in features:
+            out |= _refused(rows, feature)
+    elif features and len(rows.arrays) == 1:
+        array = np.asarray(rows.array)
+        if array.ndim == 2 and array.shape[1] == len(features) and array.dtype.kind == "f":
+            needed = [i for i, f in enumerate(features) if not f.missing]
+            out |= np.isnan(array[:, needed]).any(axis=1)
+    return out
+
+
+def _refused(rows: Rows, feature: Feature) -> Array:
+    if feature.kind == "number":
+        return np.zeros(len(rows), bool) if feature.missing else np.isnan(rows.numbers(feature.name))
+    texts = rows.texts(feature.name)
+    gone = np.array([is_missing(t) for t in texts], dtype=bool)
+    unknown = ~np.isin(texts.astype(str), feature.values) & ~gone if feature.values else np.zeros(len(rows), bool)
+    return unknown if feature.missing else unknown | gone

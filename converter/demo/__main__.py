@@ -14,10 +14,12 @@ import shutil
 import signal
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +29,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 import edge
-from converter.demo import digit, examples
+from converter.demo import examples
 from edge.cli import ending
 from edge.errors import ConfigError, FatalError, needs
 from edge.settings import arguments, parsers
@@ -119,7 +121,7 @@ def _train(folder: Path) -> Files:
         truth = tuple(row["target"] for row in csv.DictReader(labels))
     files = Files(folder, truth)
     files.rows.write_text("".join(json.dumps({"id": number, **row}) + "\n" for number, row in enumerate(held)))
-    (folder / "digit.png").write_bytes(digit.to_png(list(held[0].values())))
+    (folder / "png").write_bytes(to_png(list(held[0].values())))
     return files
 
 
@@ -165,7 +167,7 @@ def _say_next(folder: Path) -> None:
     on_path = found is not None and Path(found).parent.resolve() == BINARIES.resolve()
     run = "edge-run" if on_path else str(Path(os.path.relpath(BINARIES / "edge-run", folder)))
     page = "--http 8080 --mqtt none"
-    _say(f"5. All of it is in {folder}{os.sep} (digit.png is a picture of row.json). Now you:")
+    _say(f"5. All of it is in {folder}{os.sep} (png is a picture of row.json). Now you:")
     lines = [
         f"cd {folder}",
         f"{run} digits.onnx --source rows.csv --mqtt none",
@@ -321,3 +323,23 @@ def _summary(received: dict[str, dict[str, Any]], files: Files) -> int:
 
 if __name__ == "__main__":
     ending.main(lambda: main(sys.argv[1:]), f"{PROGRAM.name}: interrupted; --folder keeps what was made")
+
+
+SIDE = 8
+SCALE = 24
+
+
+def to_png(row: Sequence[float]) -> bytes:
+    """Ink from 0 to 16 to a grey PNG, dark on light, large enough to be looked at."""
+    lines = []
+    for top in range(0, SIDE * SIDE, SIDE):
+        pixels = bytes(255 - min(255, round(value * 16)) for value in row[top : top + SIDE] for _ in range(SCALE))
+        lines += [b"\0" + pixels] * SCALE
+    side = SIDE * SCALE
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(b"".join(lines), 9)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

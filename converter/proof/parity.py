@@ -26,10 +26,10 @@ from converter.artifact import Artifact, Challenge, Comparison
 from converter.errors import REFUSES_ROWS, SampleFileError, rows_refused
 from converter.options import Options
 from converter.plugins import Limits
-from converter.proof import initial_state, shown
+from converter.proof import initial_state
 from converter.proof.answers import accuracy, class_values, classes_of, published, roles, ties
 from converter.proof.device import latencies, load, run
-from converter.proof.differences import differences, flat
+from converter.proof.differences import class_apart, differences, flat, numbers_apart, row_of
 from converter.rows.rows import Rows
 from converter.rows.tensors import feed
 from edge.compare.answers import plain
@@ -168,8 +168,8 @@ class _Measured:
         if not over:
             return []
         worst = int(np.argmax(self.differences))
-        numbers = shown.numbers_apart(self.before, self.after, worst)
-        where = f" ({shown.row_of(rows, worst)}: {numbers})" if numbers else ""
+        numbers = numbers_apart(self.before, self.after, worst)
+        where = f" ({row_of(rows, worst)}: {numbers})" if numbers else ""
         return [
             f"{over} of {len(self.differences)} rows differ, by up to {self.differences[worst]:.3g}{where}; allowed is "
             f"{allowed.difference:.3g}"
@@ -213,7 +213,7 @@ def _other_classes(before: Tensors, after: Tensors, artifact: Artifact, rows: Ro
     if len(wrong) <= (1 - allowed.agreement) * len(old):
         return []
     first = int(wrong[0])
-    where = f"{shown.row_of(rows, first)}: {shown.class_apart(old, new, first)}"
+    where = f"{row_of(rows, first)}: {class_apart(old, new, first)}"
     return [f"{len(wrong)} of {len(old)} rows get another class ({where})"]
 
 
@@ -231,7 +231,7 @@ def _challenged(
     except (*REFUSES_ROWS, SampleFileError):
         return []
     finite = np.ones(len(rows), dtype=bool)
-    for values in _numeric(before):
+    for values in (a for a in before.values() if a.dtype.kind in "biuf"):
         finite &= np.isfinite(flat(values)).all(axis=1)
     keep = np.flatnonzero(finite)
     if not len(keep):
@@ -244,10 +244,6 @@ def _challenged(
     apart = [*measured.over(allowed, rows), *_other_classes(before, after, artifact, rows, allowed)]
     hint = f" ({challenge.way_out})" if challenge.way_out else ""
     return [f"{challenge.what}: {reason}{hint}" for reason in (*measured.reasons, *apart)]
-
-
-def _numeric(outputs: Tensors) -> list[Array]:
-    return [a for a in outputs.values() if a.dtype.kind in "biuf"]
 
 
 def _allowed_drop(artifact: Artifact, options: Options) -> float | None:

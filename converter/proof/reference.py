@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from converter.artifact import Artifact
 from converter.options import Options
-from converter.proof import objects
+from converter.proof import device
 from converter.proof.answers import class_values, roles
 from converter.rows.rows import Rows
-from converter.rows.tensors import table
+from converter.rows.tensors import feed, table
+from edge.data.result import Detection
+from edge.data.sample import ModelInput
 from edge.data.tensor import Array
+from edge.describe.head import HeadInfo
 from edge.drift import reference
 from edge.drift.reference import FeatureReference, Reference
-from edge.errors import ConfigError, ModelError
+from edge.errors import ConfigError, ModelError, SampleError
+from edge.model.golden import choose
 from edge.model.manifest import Feature, Manifest
+from edge.pipeline.real_values import RealValues
+from edge.plugins import registry
 
 FEWEST_ROWS = 50
 FEWEST_PICTURES = 10
@@ -119,7 +127,7 @@ def _predictions(artifact: Artifact) -> tuple[FeatureReference, ...]:
     objects, how many there are in a picture, and their scores."""
     manifest, compared = artifact.manifest, artifact.comparison
     if manifest.task in ("detect", "keypoints"):
-        seen = objects.found(artifact)
+        seen = objects_in(artifact)
         things = [thing for some in seen for thing in some]
         if not things:
             return ()
@@ -138,3 +146,32 @@ def _predictions(artifact: Artifact) -> tuple[FeatureReference, ...]:
         return ()
     values = found[0].astype(np.float64).reshape(len(artifact.rows), -1)
     return tuple(reference.of_numbers(f"prediction {i}", values[:, i]) for i in range(values.shape[1]))
+
+
+MOST = 200
+"""Pictures that are looked at, chosen evenly."""
+
+
+def objects_in(artifact: Artifact) -> list[list[Detection]]:
+    """The objects that a detector finds in each picture of the sample, decoded by the code that will do it on the
+    device; none where the file does not say how its boxes are read. Raises ModelError."""
+    manifest = artifact.manifest
+    name = manifest.decoder or manifest.task
+    if name == "detect":
+        return []
+    objects: list[list[Detection]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        engine = device.load(artifact, Path(folder))
+        try:
+            decode = registry.declared(HeadInfo, name).create(manifest, engine.outputs)
+            model = RealValues(engine)
+            for at in choose(range(len(artifact.rows)), MOST):
+                tensors = feed(artifact.rows.take([at]), manifest.inputs)
+                try:
+                    seen = decode(model.infer(tensors), ModelInput(tensors))
+                except SampleError:
+                    continue  # told by parity; here it is one picture less
+                objects.append([one for one in seen if isinstance(one, Detection)])
+        finally:
+            engine.close()
+    return objects

@@ -52,12 +52,8 @@ def _target(report: Report) -> str:
 
 
 def _reasons(report: Report, kind: str) -> str:
-    reasons = report.comparison.reasons
-    return f'<ul class="reasons {kind}">{_items(reasons)}</ul>' if reasons else ""
-
-
-def _items(texts: Sequence[str]) -> str:
-    return "".join(f"<li>{escape(t)}</li>" for t in texts)
+    items = "".join(f"<li>{escape(reason)}</li>" for reason in report.comparison.reasons)
+    return f'<ul class="reasons {kind}">{items}</ul>' if items else ""
 
 
 def _tile(name: str, value: str, more: str) -> str:

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,13 @@ def read(path: Path) -> Rows:
     """A .csv, .jsonl, .npy or .npz file, or a folder of pictures. Raises SampleFileError."""
     if path.is_dir():
         return read_folder(path)
-    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".npy": _read_npy, ".npz": _read_npz}
+    readers: dict[str, Callable[[Path], Rows]] = {
+        ".csv": _read_csv,
+        ".jsonl": _read_jsonl,
+        ".ndjson": _read_jsonl,
+        ".npy": lambda path: Rows({UNNAMED: _load(path)}),
+        ".npz": lambda path: Rows(_load(path)),
+    }
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise SampleFileError(f"{path.name}: --sample takes {', '.join(readers)}")
@@ -175,14 +181,6 @@ def _scalar(value: Any) -> Any:
     if isinstance(value, (list, dict)):
         raise SampleError("an object's values have to be numbers or text; give tensors as .npz")
     return value
-
-
-def _read_npy(path: Path) -> Rows:
-    return Rows({UNNAMED: _load(path)})
-
-
-def _read_npz(path: Path) -> Rows:
-    return Rows(_load(path))
 
 
 def _load(path: Path) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from edge.app.core import Core, Draft
 from edge.capture import transfer
 from edge.errors import ConfigError
-from edge.mqtt.messages import Incoming, OnDelivery, Outgoing, Refusal
+from edge.mqtt.messages import Incoming, OnDelivery, Outgoing
 from edge.mqtt.session import MqttSession
 
 log = logging.getLogger("edge.app.collect")
@@ -81,13 +81,8 @@ class Giving:
             log.info("kept samples are asked for", extra={"by": asked.id[:16]})
         said = transfer.answer(self._folder, asked)
         self._sent.clear()
-        self._session.post(Outgoing(self._topic, said), OnDelivery(self._confirmed, self._refused))
+        done = OnDelivery(lambda keys: self._sent.set(), lambda key, refusal: self._sent.set())
+        self._session.post(Outgoing(self._topic, said), done)
         # Not more than the link takes, nor than is polite.
         self._sent.wait(CONFIRM_S)
         self._leaving.wait(len(said) / PACE)
-
-    def _confirmed(self, _ids: list[int]) -> None:
-        self._sent.set()
-
-    def _refused(self, _id: int, _refusal: Refusal) -> None:
-        self._sent.set()

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -76,12 +76,8 @@ class Bounds(msgspec.Struct, frozen=True):
     read_labels: Callable[[], tuple[str, ...]] | None = None
 
 
-class Install(Protocol):
-    """Has a model installed that waits."""
-
-    def __call__(self, version: str | None) -> str:
-        """Why not; "" where it is begun. None: whatever waits."""
-        ...
+Install: TypeAlias = Callable[[str | None], str]
+"""Has a version installed that waits, None: whatever waits. Why not; "" where it is begun."""
 
 
 class Session(Protocol):

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from edge.app import assembly
 from edge.app.loading import Loaded
-from edge.app.part import Part
+from edge.app.run import Part
 from edge.data import json_path
 from edge.data.names import DISCOVERY
 from edge.data.result import Result, Skipped
@@ -158,21 +158,13 @@ class User(Protocol):
         ...
 
 
-def _suits(_: Core, __: Core) -> str:
-    return ""
-
-
-def _unchanged(core: Core, _: threading.Event) -> Core:
-    return core
-
-
 class Carried(msgspec.Struct, frozen=True):
     """How a part of a run is carried over where another model takes over (`swap.py`): it says what it has to do, in the
     thread of the updates. A part that says nothing is the same for every model."""
 
-    misfit: Callable[[Core, Core], str] = _suits
+    misfit: Callable[[Core, Core], str] = lambda old, new: ""
     """Asked first, with the model that runs and the new one: why it cannot go on with that; "" where it can."""
-    ready: Callable[[Core, threading.Event], Core] = _unchanged
+    ready: Callable[[Core, threading.Event], Core] = lambda core, leaving: core
     """Before any sample is the new model's: what its pipelines are made with. Waits for nobody once the process is
     leaving, which the event says."""
     runs: User | None = None

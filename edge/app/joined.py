@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from edge.app import connecting, inputs
 from edge.app.core import Draft
-from edge.app.hangs import Hangs
 from edge.app.health import HealthSocket
 from edge.app.run import Run
 from edge.app.topics import TopicsLock
+from edge.data.units import SECOND_NS
 from edge.errors import ConfigError
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
@@ -22,6 +22,7 @@ from edge.plugins.protocols import Clock
 from edge.settings import runs
 from edge.settings.settings import Settings
 from edge.sources import uri
+from edge.storage import state_file
 from edge.telemetry.watchdog import Heartbeats, Together
 
 if TYPE_CHECKING:
@@ -130,18 +131,10 @@ def health(settings: Settings, draft: Draft, made: Sequence[Run], clock: Clock) 
     """A socket for each run, which the main thread answers."""
     for run in made:
         stem = f"{settings.topics.device}.{run.name}"
-        late = run.made.hearts.late if run.made is not None else _nothing_late
-        socket = HealthSocket(settings.delivery.state_dir, stem, late, clock, functools.partial(_reason, run))
+        late = run.made.hearts.late if run.made is not None else (lambda within_s: ())
+        socket = HealthSocket(settings.delivery.state_dir, stem, late, clock, functools.partial(getattr, run, "reason"))
         draft.add("health", socket.open, socket.close)
         draft.ticks.append(socket.tick)
-
-
-def _nothing_late(within_s: float) -> Sequence[str]:
-    return ()
-
-
-def _reason(run: Run) -> str:
-    return run.reason
 
 
 def leave(session: MqttSession | None, server: HttpServer | None, run: Run) -> None:
@@ -159,3 +152,36 @@ def leave(session: MqttSession | None, server: HttpServer | None, run: Run) -> N
         session.post(message)
     run.told = session.up  # else it is said at the end of the process, or by the births of a connection before that
     session.call_soon(lambda: session.let_go(listens))
+
+
+APART_S = 3600.0
+
+
+class Hangs:
+    """Which of several runs may have systemd restart the process by hanging: each once an hour. What hangs in a driver
+    or on a disk cannot be ended within a process, and a restart loses nothing; but one that hangs again after each
+    would stop the other runs for ever.
+
+    Of the main thread alone. By the name of the run when it did so last, in a file, for the next life to read."""
+
+    def __init__(self, file: Path, clock: Clock) -> None:
+        self._file = file
+        self._clock = clock
+        self._here: set[str] = set()
+        self._told: set[str] = set()
+
+    def restarts(self, name: str) -> bool:
+        """Whether the process is to be restarted for this run, which hangs."""
+        if name in self._here:
+            return True
+        known, now_s = state_file.read(self._file, dict[str, float]) or {}, self._clock.time_ns() / SECOND_NS
+        lately = 0 <= now_s - known.get(name, -APART_S) < APART_S
+        otherwise = "that a run hangs cannot be written down"  # and the next life would not know of it
+        if lately or not state_file.write(self._file, {**known, name: now_s}, log, otherwise):
+            if name not in self._told:
+                self._told.add(name)
+                log.error("run hangs again: the others go on, and it is left alone for an hour", extra={"run": name})
+            return False
+        self._here.add(name)
+        log.error("run hangs: the process is to be restarted", extra={"run": name})
+        return True

@@ -15,7 +15,6 @@ from contextlib import ExitStack
 import msgspec
 
 from edge.app.loading import Loaded
-from edge.app.part import Part
 from edge.data import codec
 from edge.data.result import SCHEMA, Skipped
 from edge.delivery.outbox import Outbox
@@ -29,6 +28,18 @@ from edge.telemetry.watchdog import Heartbeats
 
 TOPICS = "topics"
 """The part that holds the topics of a run for this process."""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Something that is started before the runner runs and stopped after it; `lasting`: after all other runs, too.
+
+    `start` may raise FatalError; `stop` is called after a failed start too.
+    """
+
+    name: str
+    start: Callable[[], object]
+    stop: Callable[[], object]
+    lasting: bool = False
 
 
 class Made(msgspec.Struct, frozen=True):

@@ -12,8 +12,7 @@ from types import FrameType
 import msgspec
 
 from edge.app.loading import Loaded
-from edge.app.part import Part
-from edge.app.run import Run
+from edge.app.run import Part, Run
 from edge.errors import ConfigError, FatalError, ModelError
 from edge.runtime import ending
 from edge.runtime.runner import LOOK_S

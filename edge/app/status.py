@@ -16,7 +16,6 @@ from edge.data import codec, result
 from edge.data.tensor import TensorSpec
 from edge.data.units import SECOND_NS
 from edge.delivery.outbox import Outbox
-from edge.model.manifest import Parity
 from edge.mqtt.messages import Outgoing
 from edge.mqtt.session import MqttSession
 from edge.pipeline.results import timestamp
@@ -178,7 +177,7 @@ def _words(said: WordsSettings) -> dict[str, Any]:
 
 
 def _model(loaded: Loaded) -> dict[str, Any]:
-    manifest = loaded.manifest
+    manifest, parity = loaded.manifest, loaded.manifest.parity
     return {
         "name": manifest.name,
         "version": manifest.version,
@@ -192,7 +191,7 @@ def _model(loaded: Loaded) -> dict[str, Any]:
         "features": [f.name for f in manifest.features if f.name][:FEATURES_MOST],
         "golden_samples": len(manifest.golden),
         "guessed": list(loaded.guesses),
-        **({"parity": _parity(manifest.parity)} if manifest.parity is not None else {}),
+        **({"parity": {n: getattr(parity, n) for n in ("rows", "max_difference", "agreement")}} if parity else {}),
     }
 
 
@@ -243,7 +242,3 @@ def _sink(outbox: Outbox, counted: Mapping[str, float]) -> dict[str, Any]:
 
 def _brief(spec: TensorSpec) -> dict[str, Any]:
     return {"name": spec.name, "dtype": spec.dtype, "shape": spec.shape}
-
-
-def _parity(parity: Parity) -> dict[str, Any]:
-    return {"rows": parity.rows, "max_difference": parity.max_difference, "agreement": parity.agreement}

@@ -6,14 +6,15 @@ Each ends again, so that its memory goes back, and its death is nothing but an a
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from edge.app import child
 from edge.app.proving import Proof
 from edge.settings.settings import Settings
 from edge.telemetry.clock import clock_synced
@@ -32,6 +33,42 @@ BARE = (sys.executable, "-I", "-S", "-X", "no_debug_ranges")
 GLANCE_MOST_S = 60.0
 FETCH_LEAST_BYTES_S = 1000
 """A link slower than that is no link: the child is ended, and what it has is kept."""
+
+
+POLL_S = 0.2
+GRACE_S = 2.0
+"""For what it tidies up behind itself, once it is to end."""
+
+
+def run(
+    command: Sequence[str],
+    given: bytes,
+    most_s: float,
+    over: Callable[[], bool],
+    look: Callable[[], None] = lambda: None,
+) -> tuple[bytes, str]:
+    """What a process answers to what it is `given`, and how it ended. It is ended where `over` says that nobody waits
+    for it, or after `most_s`. `look` is called now and then while it works."""
+    began_s, told_s = time.monotonic(), 0.0
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        out, rest, late = b"", given, False
+        while True:
+            try:
+                out, _ = child.communicate(rest or None, timeout=POLL_S)
+                break
+            except subprocess.TimeoutExpired:
+                rest = b""
+            now_s = time.monotonic()
+            if told_s:
+                if now_s - told_s > GRACE_S:
+                    child.kill()
+            elif (late := now_s - began_s > most_s) or over():
+                child.terminate()
+                told_s = now_s
+            look()
+    if late:
+        return out, f"it did not end within {most_s:.0f} s"
+    return out, f"exit {child.returncode}" if child.returncode >= 0 else f"signal {-child.returncode}"
 
 
 class UpdateChildren:
@@ -73,7 +110,7 @@ class UpdateChildren:
                 progress(100 * min(store.fetched(wanted.sha256), wanted.length) // wanted.length)
 
         most_s = ASK_MOST_S + (wanted.length / FETCH_LEAST_BYTES_S if wanted is not None else 0)
-        out, end = child.run([*PYTHON, "-m", "edge.updates"], order.encode(asked), most_s, ends, look)
+        out, end = run([*PYTHON, "-m", "edge.updates"], order.encode(asked), most_s, ends, look)
         try:
             return order.decode_answer(out)
         except msgspec.MsgspecError:
@@ -120,13 +157,13 @@ class UpdateChildren:
             return None
         files = (str(file or "") for file in (asked.ca, asked.cert, asked.key))
         words = (order.base_url(asked.uri), str(seen.root), str(timestamp_of(asked.folder)), *files)
-        out, _ = child.run([*BARE, glance.__file__, *words], b"", GLANCE_MOST_S, over)
+        out, _ = run([*BARE, glance.__file__, *words], b"", GLANCE_MOST_S, over)
         return seen if out == b"same" else None
 
     def prove(self, new: Path, old: Path | None) -> Proof:
         """What became of a model that was loaded and run alone, beside the one that runs."""
         command = [*PYTHON, "-m", "edge.app.proving", str(new), str(old) if old is not None else "-", *self._flags]
-        out, end = child.run(command, b"", PROVE_MOST_S, self._leaving.is_set)
+        out, end = run(command, b"", PROVE_MOST_S, self._leaving.is_set)
         try:
             return msgspec.json.decode(out, type=Proof)
         except msgspec.MsgspecError:

@@ -21,9 +21,8 @@ from edge.settings.layers import default_state_dir
 from edge.settings.options import UNSET, Flag
 from edge.settings.parsers import THREADS_MOST, one_of, up_to
 from edge.telemetry import board
-from edge.tools.bench import progress, rounds, saved, table, tune
-from edge.tools.bench.figures import Case, Row, Subject
-from edge.tools.bench.tune import COSTS
+from edge.tools.bench import figures, progress, rounds, saved, table
+from edge.tools.bench.figures import COSTS, Case, Row, Subject
 from edge.tools.doctor.table import Style
 
 BUSY = 0.5
@@ -149,8 +148,8 @@ def _tune(args: Arguments, goal: Goal, subjects: Sequence[Subject], rows: Sequen
     """Keeps the best of each model and says so. Raises SpoolError."""
     lines = []
     for model, subject in zip(args.models, subjects, strict=True):
-        row = tune.best([row for row in rows if row.case.path == str(model)], goal)
-        path = profile.write(args.state_dir, tune.profile(subject, row, goal))
+        row = figures.best([row for row in rows if row.case.path == str(model)], goal)
+        path = profile.write(args.state_dir, figures.profile(subject, row, goal))
         case = row.case
         lines.append(f"tuned for {goal}: {case.model}, {case.provider}, threads {case.threads}: kept in {path}")
     sys.stdout.write("\n" + "\n".join(lines) + "\n")

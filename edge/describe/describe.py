@@ -10,7 +10,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -386,7 +385,7 @@ class _Describer:
             inputs=inputs,
             outputs=self._outputs(head),
             decoder=head.decoder if head.decoder != head.task else "",
-            decoder_options=_plain(head.options),
+            decoder_options={k: v.item() if isinstance(v, np.generic) else v for k, v in head.options.items()},
             activation=activation,
             labels=labels if head.task in _LABELLED else (),
             threshold=self._metadata.threshold if self._metadata.threshold is not None else head.threshold,
@@ -394,7 +393,3 @@ class _Describer:
             license=self._metadata.license,
             description=self._metadata.description,
         )
-
-
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}

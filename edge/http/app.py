@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.errors import ConfigError, needs
-from edge.http import in_use, reach
+from edge.http import in_use
 from edge.http.auth import Auth, Certificate, Token, check_tls
 from edge.http.options import Served, ServerOptions
 from edge.plugins.protocols import Clock
@@ -30,6 +30,9 @@ try:
     import starlette
 except ImportError as exc:
     raise needs("--http", exc.name or "starlette", "http") from None
+
+import ipaddress
+from collections.abc import Sequence
 
 from edge.http.asgi import App
 from edge.http.catalog import Catalog
@@ -133,13 +136,13 @@ class HttpServer:
     @property
     def url(self) -> str:
         """Where it answers; after `start`."""
-        return reach.url_of(self._options.host, self._port, tls=self._options.cert is not None)
+        return url_of(self._options.host, self._port, tls=self._options.cert is not None)
 
     @property
     def url_for_others(self) -> str | None:
         """What a phone opens; None where only this machine reaches it. After `start`."""
-        host = reach.host_for_others(self._options.host, self._options.names)
-        return reach.url_of(host, self._port, tls=self._options.cert is not None) if host is not None else None
+        host = host_for_others(self._options.host, self._options.names)
+        return url_of(host, self._port, tls=self._options.cert is not None) if host is not None else None
 
     @property
     def _port(self) -> int:
@@ -284,3 +287,39 @@ class Date:
             date = (b"date", formatdate(now, usegmt=True).encode())
             self._second, self._lines = now, b"".join([b"%b: %b\r\n" % header for header in (date, *HEADERS)])
         return self._lines
+
+
+ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+"""Addresses that are kept for documentation: what would be sent there leaves by the network that others are on."""
+
+
+def host_for_others(host: str, names: Sequence[str] = ()) -> str | None:
+    """What stands in the URL that others open: the first of `names`, the address that is listened on, or this
+    machine's where it listens on all; None where only this machine reaches it."""
+    if is_loopback(host):
+        return None
+    if names:
+        return names[0]
+    try:
+        everywhere = ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return host
+    return _own_address() if everywhere else host
+
+
+def _own_address() -> str:
+    """Of the network that leads elsewhere; no packet is sent. Without one, the name that mDNS tells others."""
+    for family, address in ELSEWHERE:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((address, 9))
+            except OSError:
+                continue
+            return str(probe.getsockname()[0])
+    return f"{socket.gethostname().partition('.')[0]}.local"
+
+
+def url_of(host: str, port: int, *, tls: bool) -> str:
+    """Of a host name or an address, without a slash at its end."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if tls else 'http'}://{shown}:{port}"

@@ -75,7 +75,7 @@ def base_url(uri: str) -> str:
 
 def encode(value: msgspec.Struct) -> bytes:
     """One line."""
-    return msgspec.json.encode(value, enc_hook=_plain) + b"\n"
+    return msgspec.json.encode(value, enc_hook=str) + b"\n"
 
 
 def decode_order(line: bytes) -> Order:
@@ -86,10 +86,6 @@ def decode_order(line: bytes) -> Order:
 def decode_answer(line: bytes) -> Answer:
     """Raises msgspec.MsgspecError."""
     return msgspec.json.decode(line, type=Answer, dec_hook=_made)
-
-
-def _plain(value: object) -> str:
-    return str(value)
 
 
 def _made(kind: type, value: Any) -> Any:

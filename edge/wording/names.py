@@ -115,16 +115,12 @@ class Names:
         found = result.predictions
         if not found:
             return None
-        return max(found, key=_score) if self._by_score and len(found) > 1 else found[0]
+        return max(found, key=lambda p: p.score) if self._by_score and len(found) > 1 else found[0]
 
 
 def time_ns(text: str) -> int:
     """Nanoseconds since 1970 of a result's time."""
     return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND * 1000
-
-
-def _score(prediction: Any) -> Any:
-    return prediction.score
 
 
 def _field(name: str) -> Callable[[Result], object]:

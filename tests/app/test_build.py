@@ -12,8 +12,7 @@ from support import onnxmodels
 
 from edge.app import loading
 from edge.app.build import build
-from edge.app.part import Part
-from edge.app.run import Made, Run
+from edge.app.run import Made, Part, Run
 from edge.app.service import App
 from edge.errors import ConfigError
 from edge.mqtt.topics import Topics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.app.hangs import APART_S, Hangs
+from edge.app.joined import APART_S, Hangs
 from edge.testing.fakes import FakeClock
 
 

@@ -15,8 +15,7 @@ from msgspec import structs
 from support import onnxmodels
 
 from edge.app import inputs, start
-from edge.app.part import Part
-from edge.app.run import Made, Run
+from edge.app.run import Made, Part, Run
 from edge.app.service import App
 from edge.data.message import Message
 from edge.errors import ConfigError, ModelError, SpoolError

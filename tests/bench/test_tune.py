@@ -5,8 +5,7 @@ import os
 import pytest
 
 from edge.cli import bench
-from edge.tools.bench.figures import Case, Round, Row
-from edge.tools.bench.tune import best
+from edge.tools.bench.figures import Case, Round, Row, best
 
 
 def row(threads, p50_ms, *, per_second=None, cpu_ms=None, provider="cpu"):

@@ -20,7 +20,7 @@ from edge.engines import onnxruntime
 from edge.model import identity
 from edge.settings import layers
 from edge.tools import doctor
-from edge.tools.doctor import boards, packages, runs, storage, times
+from edge.tools.doctor import boards, packages, runs, storage
 from edge.tools.doctor.host import Host
 
 
@@ -413,7 +413,7 @@ def test_a_drop_in_of_etc_wins_over_the_systems(pi):
 
 def test_clock_that_nobody_sets(pi):
     pi.becomes(kernel_clock=lambda: (5, 0x40))
-    assert "set-ntp" in only([times.clock(pi.host)], "clock").fix
+    assert "set-ntp" in only([boards.clock(pi.host)], "clock").fix
 
 
 def test_the_readmes_table_is_what_the_doctor_says(pi):

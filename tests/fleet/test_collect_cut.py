@@ -16,7 +16,7 @@ from support.updating import write_model
 
 from edge.capture import transfer
 from edge.cli import fleet as command
-from edge.tools.fleet.part import Part
+from edge.tools.fleet.collect import Part
 
 SEGMENT = "random-20261129T120000-5f0c9a1e-00000{}"
 RANDOM = random.Random(1)

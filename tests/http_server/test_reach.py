@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from edge.http.reach import host_for_others, url_of
+from edge.http.app import host_for_others, url_of
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

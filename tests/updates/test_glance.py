@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 from support.updating import Fleet, RangeServer, bytes_of, edited, write_model
 
-from edge.app import child, update_children
+from edge.app import update_children
 from edge.app.update_children import BARE, UpdateChildren
 from edge.settings import layers
 from edge.updates import glance, seen
@@ -42,14 +42,14 @@ both_clocks = pytest.mark.parametrize("synced", [True, False], ids=["synchronise
 @pytest.fixture
 def verified(monkeypatch):
     """How often it was looked at with all signatures."""
-    count, run = [], child.run
+    count, run = [], update_children.run
 
     def counted(command, *more, **named):
         if "edge.updates" in command:
             count.append(command)
         return run(command, *more, **named)
 
-    monkeypatch.setattr(child, "run", counted)
+    monkeypatch.setattr(update_children, "run", counted)
     return count
 
 

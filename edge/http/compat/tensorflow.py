@@ -120,7 +120,14 @@ class TensorFlowServing:
     @describes(body=schemas.EXAMPLES)
     async def classify(self, request: Request) -> Response:
         """Classes with their scores, as TensorFlow Serving gives them."""
-        return await self._answered(request, partial(self._examples, of=Classification, wanted=_classes))
+        return await self._answered(
+            request,
+            partial(
+                self._examples,
+                of=Classification,
+                wanted=lambda r: [[p.label, p.score] for p in r.predictions if isinstance(p, Classification)],
+            ),
+        )
 
     @describes(body=schemas.EXAMPLES)
     async def regress(self, request: Request) -> Response:
@@ -204,10 +211,6 @@ def _asked(body: bytes) -> dict[str, Any]:
         name = str(value["signature_name"])[:60]
         raise Refusal(400, f"there is no signature {name!r}; the model has {SIGNATURE!r}")
     return value
-
-
-def _classes(result: Result) -> list[list[Any]]:
-    return [[p.label, p.score] for p in result.predictions if isinstance(p, Classification)]
 
 
 def _number(result: Result) -> float:

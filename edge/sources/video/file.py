@@ -11,13 +11,101 @@ from edge.errors import ConfigError, EndOfStream, SampleError, SourceError
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
 from edge.sources.video import mjpeg
-from edge.sources.video.container import Container
 from edge.sources.video.opencv import OPENCV, Capture, opencv
-from edge.sources.video.pace import Pace
 from edge.storage.places import Places
 
 TRIES = 10_000
 """Reads in a row that give no picture before the file counts as ended; behind the end each takes a microsecond."""
+HEAD = 4096
+"""Bytes; the element that holds a Matroska file begins within them."""
+_SEGMENT = b"\x18\x53\x80\x67"
+_QUICKTIME = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+
+
+class Container:
+    """What the head of a video file says that OpenCV does not tell. Raises OSError where it cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self._head = file.read(HEAD)
+        self._size = path.stat().st_size
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has the number of its pictures. Of Matroska and WebM OpenCV makes one of length and rate, and
+        that of an .avi counts places that hold none."""
+        return self._head[4:8] in _QUICKTIME
+
+    @property
+    def is_avi(self) -> bool:
+        """Behind a damaged place its times count on as if nothing were missing."""
+        return self._head[:4] == b"RIFF" and self._head[8:12] == b"AVI "
+
+    @property
+    def cut(self) -> bool | None:
+        """Whether it is shorter than its head says; None where that says nothing of it."""
+        head = self._head
+        if self.is_avi:
+            return int.from_bytes(head[4:8], "little") + 8 > self._size
+        at = head.find(_SEGMENT) + len(_SEGMENT)
+        if head[:4] == b"\x1a\x45\xdf\xa3" and len(_SEGMENT) <= at < HEAD - 8 and head[at]:
+            length = 9 - head[at].bit_length()  # a number says by its leading zeros how many bytes it takes
+            mask = (1 << 7 * length) - 1
+            size = int.from_bytes(head[at : at + length], "big") & mask
+            return None if size == mask else at + length + size > self._size  # all ones: written as it came
+        return None
+
+
+ROUNDED_MS = 1.5
+"""Matroska's times are whole milliseconds."""
+OFF = 0.2
+"""Share of a step by which a picture may stand beside it."""
+MOST_OFF = 0.05
+"""Share of pictures that may, in a file of one rate: times behind a damaged place may be wrong."""
+FEW = 5
+
+
+class Pace:
+    """Whether the pictures of a file come at the rate that its container says.
+
+    Matroska and WebM hold no count of pictures, and that of an .avi counts places that hold none: OpenCV's count is
+    length times rate, or such places. It is right where every picture stands one step of the rate behind the one
+    before. Recorders of screens and browsers write none where nothing moved.
+    """
+
+    def __init__(self, rate: float) -> None:
+        """`rate`: pictures a second, as the container says; 0 where it does not."""
+        self._step_ms = 1000 / rate if rate > 0 else 0.0
+        self._first_ms = 0.0
+        self._last_ms: float | None = None
+        self._steps = self._ones = self._irregular = 0
+
+    def came(self, at_ms: float) -> None:
+        """A picture, in the order of their times."""
+        last_ms, self._last_ms = self._last_ms, at_ms
+        if last_ms is None:
+            self._first_ms = at_ms
+        if last_ms is None or not self._step_ms:
+            return
+        steps = round((at_ms - last_ms) / self._step_ms)
+        self._steps += 1
+        self._ones += steps <= 1
+        beside_ms = abs(at_ms - last_ms - steps * self._step_ms)
+        self._irregular += beside_ms > max(ROUNDED_MS, OFF * self._step_ms)
+
+    @property
+    def varies(self) -> bool:
+        """Pictures come at no rate, or at none that the container knows."""
+        if self._steps < FEW:
+            return False
+        return not self._ones or self._irregular > MOST_OFF * self._steps
+
+    @property
+    def room(self) -> int:
+        """How many pictures there would be up to the last one, at the rate."""
+        if self._last_ms is None or not self._step_ms:
+            return 0
+        return round((self._last_ms - self._first_ms) / self._step_ms) + 1
 
 
 class VideoFile:

@@ -21,9 +21,8 @@ from edge.plugins.declarations import SourceInfo
 from edge.remote.address import Address, parse, secret, without_credentials
 from edge.remote.get import TIMEOUT_S, Answer, Getter
 from edge.remote.login import Login
-from edge.sources.video.concatenated import Concatenated, goes_on
 from edge.sources.video.live import Device, LiveSource
-from edge.sources.video.multipart import FIRST_PART, Parts
+from edge.sources.video.multipart import FIRST_PART, Concatenated, Parts, goes_on
 
 USAGE = "http://user@host/snapshot.jpg#interval=1&password_file=FILE"
 INTERVAL_S = 1.0

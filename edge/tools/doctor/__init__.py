@@ -14,7 +14,7 @@ from typing import TextIO
 
 from edge import __version__
 from edge.settings.settings import Settings
-from edge.tools.doctor import boards, packages, storage, table, times
+from edge.tools.doctor import boards, packages, storage, table
 from edge.tools.doctor.host import Host
 from edge.tools.doctor.row import Row, skip
 
@@ -64,4 +64,4 @@ def look(settings: Settings, host: Host) -> Iterator[Row]:
 
         yield from runs.rows(settings, host, broken)
     yield from storage.rows(settings, host)
-    yield times.clock(host)
+    yield boards.clock(host)

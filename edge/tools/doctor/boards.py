@@ -8,6 +8,7 @@ from pathlib import Path
 from edge.errors import ModelError
 from edge.settings.settings import Settings
 from edge.telemetry import board
+from edge.telemetry.clock import ClockSync
 from edge.tools.doctor.host import Host
 from edge.tools.doctor.row import Row, fail, ok, skip, warn
 
@@ -154,3 +155,11 @@ def _available(host: Host, known: dict[str, int]) -> int:
     if most.isdigit() and used.isdigit():
         free = min(free, max(0, int(most) - int(used)))
     return free
+
+
+def clock(host: Host) -> Row:
+    """Whether the kernel calls its clock synchronised."""
+    if ClockSync(ask=host.kernel_clock)():
+        return ok("clock", "synchronised")
+    text = "not synchronised: results say so (clock_synced), their times may be wrong"
+    return warn("clock", text, "sudo timedatectl set-ntp true; without a network a clock with a battery")

@@ -43,10 +43,7 @@ class Keys:
         for path in map(self.path, roles):
             if path.exists():
                 raise ConfigError(f"{path} is there already: a key is never written over")
-        return [self._make(role) for role in roles]
-
-    def _make(self, role: str) -> CryptoSigner:
-        return self._write(self.path(role))
+        return [self._write(self.path(role)) for role in roles]
 
     def _write(self, path: Path) -> CryptoSigner:
         key = Ed25519PrivateKey.generate()
