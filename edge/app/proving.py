@@ -112,8 +112,8 @@ def example_tensors(settings: Settings, loaded: Loaded) -> Tensors:
     works = pipeline.prepare([sample]) if sample is not None else []
     for work in works:
         for part in work.parts:
-            if part.ready is not None:
-                return part.ready.tensors
+            if part.reason is None:
+                return part.tensors
     raise SampleError("a made-up sample does not fit the model")
 
 

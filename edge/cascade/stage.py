@@ -92,7 +92,7 @@ class Cascade:
         samples = [Sample(Image(c), sample.source, sample.captured_ns, sample.time_ns) for c in crops]
         found: list[Result | Skipped] = []
         while len(found) < len(samples):
-            works = self._pipeline.prepare(samples[len(found) : len(found) + self._pipeline.at_once])
+            works = self._pipeline.prepare(samples[len(found) : len(found) + self._pipeline.batching.at_once])
             found += [outcomes[0] for outcomes in self._pipeline.run(works)]
         return found
 

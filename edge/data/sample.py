@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeGuard
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from edge.data.tensor import Array, Tensors
+
+InputId: TypeAlias = str | int | UnsetType
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -101,6 +104,9 @@ class ModelInput(msgspec.Struct, frozen=True):
     that reads them; a preprocessor whose memory does not come back takes new one. `picture` is what was decoded, whole
     (RGB, height x width x 3, uint8), where the preprocessor was asked to keep it; `look` is what was told of it in
     numbers, where that was asked.
+
+    The pipeline adds what it was made of: `payload` is that one sample's, `input_id` its name. Where there is a
+    `reason` there is nothing for the engine.
     """
 
     tensors: Tensors
@@ -108,3 +114,7 @@ class ModelInput(msgspec.Struct, frozen=True):
     release: Callable[[], None] | None = None
     picture: Array | None = None
     look: Array | None = None
+    payload: Payload = None
+    input_id: InputId = UNSET
+    preprocess_ns: int = 0
+    reason: str | None = None

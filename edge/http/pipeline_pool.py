@@ -94,11 +94,11 @@ class PipelinePool:
         with self._pipeline() as pipeline:
             for payload in payloads:
                 for prepared in (p for piece in pipeline.pieces(self.sample(payload)) for p in piece.parts):
-                    if prepared.ready is None:
+                    if prepared.reason is not None:
                         raise SampleError(prepared.reason)
-                    outputs.append(pipeline.infer(prepared.ready.tensors))
+                    outputs.append(pipeline.infer(prepared.tensors))
                     if self._served.watch_tensors is not None:
-                        self._served.watch_tensors(prepared.ready.tensors, outputs[-1])
+                        self._served.watch_tensors(prepared.tensors, outputs[-1])
         return outputs
 
     def is_batch(self, payload: Any) -> bool:

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-import msgspec
 import numpy as np
 
 from edge.data.tensor import Tensors, TensorSpec
@@ -25,16 +24,8 @@ TOGETHER_NS = 4_000_000
 """How long an inference of several samples may take: what its first sample waits for the others."""
 
 
-class BatchOutput(msgspec.Struct, frozen=True):
-    """Of one inference: the outputs of `count` samples, or why there are none, and nanoseconds for each."""
-
-    outputs: Tensors | str
-    count: int
-    each_ns: int
-
-    def row(self, at: int) -> Tensors:
-        """The outputs of one of them, with the batch dimension."""
-        return {} if isinstance(self.outputs, str) else {n: v[at : at + 1] for n, v in self.outputs.items()}
+Ran: TypeAlias = tuple[Tensors | str, int, int]
+"""Of one inference: the outputs of some samples, or why there are none; how many; nanoseconds for each."""
 
 
 class Batching:
@@ -58,54 +49,50 @@ class Batching:
         self._proven = False
         self.each_ns = 0
         """How long the last sample took; 0 before the first."""
+        self._most = MAX_BATCH
         self.at_once = 1
         """How many samples may be taken on together without the first waiting long for the last."""
 
-    def _took(self, each_ns: int) -> None:
-        self.each_ns = max(1, each_ns)
-        self.at_once = min(MAX_BATCH, max(1, TOGETHER_NS // self.each_ns))
+    def bound(self, most: int) -> None:
+        """No more than so many are worth taking on together, however quick the model is."""
+        self._most = most
+        self.at_once = min(self.at_once, most)
 
-    def run(self, samples: Sequence[Tensors]) -> list[BatchOutput]:
+    def run(self, samples: Sequence[Tensors]) -> list[Ran]:
         """The inferences of the samples, in order."""
-        if len(samples) == 1:
-            return [self._alone(samples[0])]
-        done: list[BatchOutput] = []
+        done: list[Ran] = []
         at = 0
         while at < len(samples):
             some = samples[at : at + self.at_once]
-            done += self._batch(some)
             at += len(some)
+            started = self._now()
+            together = self._infer_together(some) if self._free and len(some) > 1 else None
+            each = [together] if together is not None else [self._alone(tensors) for tensors in some]
+            each_ns = (self._now() - started) // len(some)
+            if not isinstance(each[-1], str):
+                self.each_ns = max(1, each_ns)
+                self.at_once = min(self._most, max(1, TOGETHER_NS // self.each_ns))
+            if len(each) > 1 and (beside := self._side_by_side(each)) is not None:
+                each = [beside]
+            done += [(outputs, len(some) // len(each), each_ns) for outputs in each]
         return done
 
-    def _batch(self, samples: Sequence[Tensors]) -> list[BatchOutput]:
-        started = self._now()
-        outputs = self._infer_together(samples) if self._free and len(samples) > 1 else None
-        if outputs is None:
-            return self._side_by_side([self._alone(tensors) for tensors in samples])
-        self._took((self._now() - started) // len(samples))
-        return [BatchOutput(outputs, len(samples), self.each_ns)]
-
-    def _alone(self, tensors: Tensors) -> BatchOutput:
-        started = self._now()
+    def _alone(self, tensors: Tensors) -> Tensors | str:
         try:
-            outputs = self._infer(tensors)
+            return self._infer(tensors)
         except SampleError as exc:
-            return BatchOutput(str(exc), 1, 0)
-        spent = self._now() - started
-        self._took(spent)
-        return BatchOutput(outputs, 1, spent)
+            return str(exc)
 
-    def _side_by_side(self, runs: list[BatchOutput]) -> list[BatchOutput]:
-        """The outputs of samples that ran alone as if they had run together, so that they are looked at together."""
-        each = [run.outputs for run in runs]
-        if len(runs) < 2 or not self._stacks or any(isinstance(outputs, str) for outputs in each):
-            return runs
-        arrays = [o for o in each if not isinstance(o, str)]
+    def _side_by_side(self, each: Sequence[Tensors | str]) -> Tensors | None:
+        """The outputs of samples that ran alone as if they had run together, so that they are looked at together; None
+        where they cannot be."""
+        arrays = [outputs for outputs in each if not isinstance(outputs, str)]
+        if not self._stacks or len(arrays) < len(each):
+            return None
         try:
-            outputs = {s.name: np.concatenate([o[s.name] for o in arrays]) for s in self._outputs}
+            return {s.name: np.concatenate([o[s.name] for o in arrays]) for s in self._outputs}
         except ValueError:
-            return runs  # what they give has the size of what they were given
-        return [BatchOutput(outputs, len(runs), sum(run.each_ns for run in runs) // len(runs))]
+            return None  # what they give has the size of what they were given
 
     def _infer_together(self, samples: Sequence[Tensors]) -> Tensors | None:
         """The outputs of all, or None where these have to run alone."""
@@ -151,8 +138,12 @@ class Batching:
 
     def _prove(self, outputs: Tensors, count: int, joined: Tensors) -> bool:
         """Whether the first row and the last one give alone what they gave among the others."""
-        together = BatchOutput(outputs, count, 0)
         first, last = ({n: v[at : at + 1] for n, v in joined.items()} for at in (0, count - 1))
         alone = self._infer(first)
-        alike = same(together.row(0), alone) and same(together.row(count - 1), self._infer(last))
+        alike = same(row(outputs, 0), alone) and same(row(outputs, count - 1), self._infer(last))
         return alike and keeps_apart(self._infer, first, alone)
+
+
+def row(outputs: Tensors, at: int) -> Tensors:
+    """The outputs of one of several samples, with the batch dimension."""
+    return {name: values[at : at + 1] for name, values in outputs.items()}

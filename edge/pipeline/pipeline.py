@@ -16,9 +16,9 @@ from edge.data.result import Prediction, Result, Skipped
 from edge.data.sample import Image, ModelInput, Sample
 from edge.data.tensor import Tensors
 from edge.errors import SampleError
-from edge.pipeline.batching import MAX_BATCH, TOGETHER_NS, Batching, BatchOutput
+from edge.pipeline.batching import MAX_BATCH, TOGETHER_NS, Batching, row
 from edge.pipeline.neighbours import may_join
-from edge.pipeline.prepare import Decoded, Preparation, Prepared, Work
+from edge.pipeline.prepare import Decoded, Preparation, Work
 from edge.pipeline.real_values import RealValues
 from edge.pipeline.results import ResultBuilder, timing
 from edge.pipeline.stages import NO_STAGES, Stages
@@ -64,6 +64,7 @@ class Pipeline:
         self.ahead = prepare.ahead
         """Whether it pays to prepare a sample in another thread while the model runs."""
         self.batching = Batching(self.infer, engine.inputs, engine.outputs, now=self._now, joins=may_join(engine))
+        self.batching.bound(self.followed_at_once)
         self.identity = results.identity
         self._results = results
         self.skipped = results.skipped
@@ -80,11 +81,6 @@ class Pipeline:
             work = self.next(work) if work.rest is not None else None
 
     @property
-    def at_once(self) -> int:
-        """How many samples `run` should be given at most: one, until it is known how long they take."""
-        return min(self.batching.at_once, self.followed_at_once) if self._follows else self.batching.at_once
-
-    @property
     def followed_at_once(self) -> int:
         """How many results may be made without the first waiting long for what follows on the last."""
         if not self._follows:
@@ -95,7 +91,7 @@ class Pipeline:
         """Decodes, splits and preprocesses; of a batch only the first piece, see `next`.
 
         Never raises SampleError: the reason is in the value."""
-        works = self._prepare(samples, self.at_once)
+        works = self._prepare(samples, self.batching.at_once)
         return [replace(work, prepared_by=self) for work in works] if self.ahead else works
 
     def fits(self, work: Work) -> bool:
@@ -106,7 +102,7 @@ class Pipeline:
         """The next piece of a batch that has a `rest`. `leave_out`: why that piece is not to be run."""
         if leave_out:
             return self._prepare.leave_out(work, leave_out)
-        return self._prepare.next(work, self.at_once)
+        return self._prepare.next(work, self.batching.at_once)
 
     @property
     def free(self) -> bool:
@@ -116,16 +112,22 @@ class Pipeline:
     def _infer_all(self, works: Sequence[Work]) -> list[Decoded]:
         """What the model finds in the parts that are ready. They run together where that gives the same and is
         quicker."""
-        ready = [p for work in works for p in work.parts if p.ready is not None]
+        ready = [p for work in works for p in work.parts if p.reason is None]
         decoded: list[Decoded] = []
-        for output in self.batching.run([p.ready.tensors for p in ready if p.ready is not None]):
-            decoded += self._decode(output, ready[len(decoded) : len(decoded) + output.count])
+        for outputs, count, each_ns in self.batching.run([p.tensors for p in ready]):
+            parts = ready[len(decoded) : len(decoded) + count]
+            if isinstance(outputs, str):
+                decoded += [(outputs, timing(p.preprocess_ns, each_ns, 0), {}) for p in parts]
+            elif count == 1:
+                decoded.append(self._decode(outputs, parts[0], each_ns))
+            else:
+                decoded += self._decode_all(outputs, parts, each_ns)
         return decoded
 
     def decoded(self, works: Sequence[Work]) -> list[Work]:
         """The works, each with what the model finds in it: another pipeline of this model makes the results."""
         found = iter(self._infer_all(works))
-        return [replace(w, decoded=[next(found) for p in w.parts if p.ready is not None]) for w in works]
+        return [replace(w, decoded=[next(found) for p in w.parts if p.reason is None]) for w in works]
 
     def run(self, works: Sequence[Work]) -> list[list[Result | Skipped]]:
         """The results of each, in order; the model runs where it has not yet.
@@ -140,7 +142,7 @@ class Pipeline:
         for work in works:
             outcomes: list[Result | Skipped] = []
             for part in work.parts:
-                if part.ready is None:
+                if part.reason is not None:
                     outcomes.append(self.skipped(work.sample, part.reason, part.input_id))
                 else:
                     outcomes.append(self._result(work.sample, part, decoded[at], synced=synced))
@@ -148,8 +150,8 @@ class Pipeline:
             results.append(outcomes)
         for work in works:
             for part in work.parts:
-                if part.ready is not None and part.ready.release is not None:
-                    part.ready.release()
+                if part.release is not None:
+                    part.release()
         return results
 
     def columns(self, columns: Table, most: int) -> FoundTable | None:
@@ -191,11 +193,11 @@ class Pipeline:
         if found is None or not found.taken.all():
             return None
         first, synced = self._results.reserve(len(found.taken)), self._results.clock_synced()
-        part = Prepared(None, "", UNSET, found.preprocess_ns)
+        part = ModelInput({}, preprocess_ns=found.preprocess_ns)
 
         def make(start: int, end: int) -> list[Result]:
             outputs = {name: values[start:end] for name, values in found.outputs.items()}
-            decoded = self._decode(BatchOutput(outputs, end - start, found.infer_ns), [part] * (end - start))
+            decoded = self._decode_all(outputs, [part] * (end - start), found.infer_ns)
             return [
                 self._results.result(sample, predictions, times, synced=synced, input_id=UNSET, seq=first + at)
                 for at, (predictions, times, _) in enumerate(decoded, start)
@@ -204,31 +206,26 @@ class Pipeline:
 
         return TableResults(found.found, len(found.taken), make)
 
-    def _decode(self, output: BatchOutput, parts: Sequence[Prepared]) -> list[Decoded]:
+    def _decode_all(self, outputs: Tensors, parts: Sequence[ModelInput], infer_ns: int) -> list[Decoded]:
         """What the model found in each of these inputs of one inference."""
-        if isinstance(output.outputs, str):
-            return [(output.outputs, timing(p.preprocess_ns, output.each_ns, 0), {}) for p in parts]
-        if output.count == 1:
-            return [self._decode_one(output.outputs, parts[0], output.each_ns)]
         started = self._now()
         many = None
-        if self._batch is not None and _empty(output.outputs) is None:
-            many = self._batch.many(output.outputs, output.count)
+        if self._batch is not None and _empty(outputs) is None:
+            many = self._batch.many(outputs, len(parts))
         if many is None:
-            return [self._decode_one(output.row(i), part, output.each_ns) for i, part in enumerate(parts)]
-        each_ns = (self._now() - started) // output.count
-        spent = {ns: timing(ns, output.each_ns, each_ns) for ns in {part.preprocess_ns for part in parts}}
+            return [self._decode(row(outputs, i), part, infer_ns) for i, part in enumerate(parts)]
+        each_ns = (self._now() - started) // len(parts)
+        spent = {ns: timing(ns, infer_ns, each_ns) for ns in {part.preprocess_ns for part in parts}}
         return [
-            (predictions, spent[part.preprocess_ns], output.row(i) if self._watches else {})
+            (predictions, spent[part.preprocess_ns], row(outputs, i) if self._watches else {})
             for i, (part, predictions) in enumerate(zip(parts, many, strict=True))
         ]
 
-    def _decode_one(self, outputs: Tensors, part: Prepared, infer_ns: int) -> Decoded:
+    def _decode(self, outputs: Tensors, part: ModelInput, infer_ns: int) -> Decoded:
         started = self._now()
-        given = part.ready or ModelInput({})
         predictions: Sequence[Prediction] | str
         try:
-            predictions = self._postprocess(outputs, self._engine.real(given) if self._compares else given)
+            predictions = self._postprocess(outputs, self._engine.real(part) if self._compares else part)
         except SampleError as exc:
             predictions = str(exc)
         except (IndexError, ValueError):
@@ -237,25 +234,26 @@ class Pipeline:
             predictions = f"the model's output {empty!r} has no values for this input"
         return predictions, timing(part.preprocess_ns, infer_ns, self._now() - started), outputs
 
-    def _result(self, sample: Sample, part: Prepared, decoded: Decoded, *, synced: bool) -> Result | Skipped:
+    def _result(self, sample: Sample, part: ModelInput, decoded: Decoded, *, synced: bool) -> Result | Skipped:
         predictions, times, outputs = decoded
         if isinstance(predictions, str):
             return self.skipped(sample, predictions, part.input_id)
         result = self._results.result(sample, predictions, times, synced=synced, input_id=part.input_id)
-        if self._seen and part.ready is not None:
-            result = self._followed(sample, part, part.ready, result) if self._follows else result
+        if self._seen:
+            result = self._followed(sample, part, result) if self._follows else result
             for watch in self._watches:
-                watch(result, outputs, part.ready)
+                watch(result, outputs, part)
             if self._keep is not None:
-                self._keep(part.payload, part.ready.frame, result)
+                self._keep(part.payload, part.frame, result)
         return result
 
-    def _followed(self, sample: Sample, part: Prepared, ready: ModelInput, result: Result) -> Result:
+    def _followed(self, sample: Sample, part: ModelInput, result: Result) -> Result:
         started = self._now()
-        followed = replace(sample, payload=part.payload if ready.picture is None else Image(ready.picture))
+        followed = replace(sample, payload=part.payload if part.picture is None else Image(part.picture))
         for follow in self._follows:
-            result = follow(followed, result, ready.frame)
+            result = follow(followed, result, part.frame)
         self._follow_ns = max(self._now() - started, self._follow_ns // 2)  # of two frames one may be empty
+        self.batching.bound(self.followed_at_once)
         return result
 
 

@@ -15,7 +15,7 @@ import msgspec
 from edge.data.result import Result, Skipped
 from edge.delivery.ack import Ack
 from edge.pipeline.pipeline import Pipeline
-from edge.pipeline.prepare import Opened, Work
+from edge.pipeline.prepare import Work
 from edge.plugins.protocols import Clock
 from edge.runtime.guard import Guard
 from edge.runtime.publisher import Publisher
@@ -122,7 +122,7 @@ class Batches:
         self._end_ns = self._end_ns or now + END_NS
         return min(now + TURN_NS, self._end_ns)
 
-    def _next(self, batch: _Batch, rest: Opened) -> None:
+    def _next(self, batch: _Batch, rest: Work) -> None:
         """Prepares and runs the next piece."""
         piece = self._guard.piece(batch.work.sample, rest.position)
         verdict = self._guard.verdict(piece) if self._guard.suspects else None

@@ -159,7 +159,7 @@ class Inference:
         if self._instances and (found := self._instances.take()) is not None:
             self._by, self._works = found
             return self._run()
-        most = self.pipeline.at_once if self._instances is None else self._room(self._instances)
+        most = self.pipeline.batching.at_once if self._instances is None else self._room(self._instances)
         items = self._get(0.0 if batches else min(wait_s, self.due_s), most)
         if items:
             self.turns += 1

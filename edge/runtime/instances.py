@@ -67,7 +67,7 @@ class Instances:
     @property
     def at_once(self) -> int:
         """How many samples one instance should be given at most."""
-        return self._team.each[0].at_once
+        return self._team.each[0].batching.at_once
 
     @property
     def each_ns(self) -> int:

@@ -133,7 +133,7 @@ class Kernel:
         samples = [Sample(p, s, now, wall) for p, s in itertools.zip_longest(payloads, sources, fillvalue="archive")]
         at = 0
         while at < len(samples):
-            some = samples[at : at + (1 if self._batch == 1 or self.in_order else self._pipeline.at_once)]
+            some = samples[at : at + (1 if self._batch == 1 or self.in_order else self._pipeline.batching.at_once)]
             at += len(some)
             works = self._pipeline.prepare(some)
             results = self._pipeline.run(works)

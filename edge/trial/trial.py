@@ -244,8 +244,8 @@ class Trial:
             differing = [self._count(own, other) for own, other in zip(outcomes, theirs, strict=True)]
         if self._differs is not None and any(differing):
             for part, own, other, differs in zip(work.parts, outcomes, theirs, differing, strict=True):
-                if differs and isinstance(own, Result) and isinstance(other, Result) and part.ready is not None:
-                    self._differs(part.payload, part.ready.frame, (own, other))
+                if differs and isinstance(own, Result) and isinstance(other, Result) and part.reason is None:
+                    self._differs(part.payload, part.frame, (own, other))
 
     def _count(self, own: Result | Skipped, other: Result | Skipped) -> bool:
         """Whether they differ."""

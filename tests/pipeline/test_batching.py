@@ -7,7 +7,7 @@ import pytest
 
 from edge.data.tensor import TensorSpec
 from edge.errors import SampleError
-from edge.pipeline.batching import TOGETHER_NS, Batching
+from edge.pipeline.batching import TOGETHER_NS, Batching, row
 
 X, Y = TensorSpec("x", "float32", ("n", 2)), TensorSpec("y", "float32", ("n", 2))
 
@@ -31,10 +31,8 @@ class Model:
 def outputs(runs):
     return [
         said
-        for ran in runs
-        for said in (
-            [ran.outputs] if isinstance(ran.outputs, str) else [ran.row(i)["y"].tolist() for i in range(ran.count)]
-        )
+        for ran, count, _ in runs
+        for said in ([ran] if isinstance(ran, str) else [row(ran, i)["y"].tolist() for i in range(count)])
     ]
 
 
@@ -103,6 +101,15 @@ def test_a_slow_model_runs_alone_and_is_given_one_sample_at_a_time():
     assert model.runs == [1, 1, 1]
 
 
+def test_how_soon_a_row_is_refused_says_nothing_of_the_pace():
+    def refuse(x):
+        raise SampleError("negative")
+
+    together = Batching(Model(refuse), (X,), (Y,), now=lambda: 0)
+    together.run(rows(-9.0))
+    assert (together.each_ns, together.at_once) == (0, 1)
+
+
 def test_a_row_that_is_refused_costs_the_others_nothing(warm):
     def answer(x):
         if (x < 0).any():
@@ -117,7 +124,7 @@ def test_the_outputs_of_a_model_of_one_row_are_laid_side_by_side(warm):
     model = Model()
     (ran,) = warm(model, one[:1], one[1:]).run(rows(1.0, 2.0, 3.0))
     assert model.runs == [1, 1, 1]
-    assert (ran.count, outputs([ran])) == (3, [[[2, 4]], [[4, 6]], [[6, 8]]])
+    assert (ran[1], outputs([ran])) == (3, [[[2, 4]], [[4, 6]], [[6, 8]]])
 
 
 def test_a_refused_row_of_a_model_of_one_row_stands_by_itself(warm):

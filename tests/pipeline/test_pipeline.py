@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import itertools
-
 import msgspec
 import numpy as np
 import pytest
@@ -232,20 +230,25 @@ def test_each_stage_is_given_what_the_one_before_it_made_and_the_others_see_what
 
 
 def test_where_what_follows_takes_long_no_sample_waits_for_many_others(engine):
-    times = itertools.count(0, TOGETHER_NS)  # each look at the clock is that much later
+    passed_ns = [0]
+
+    def follow(sample, result, frame):
+        passed_ns[0] += TOGETHER_NS
+        return result
+
     pipeline = Pipeline(engine, Preparation(NumbersPreprocessor(), now=lambda: 0), as_numbers, ResultBuilder(IDENTITY))
     pipeline.process(sample([1, 2]))
-    assert pipeline.at_once > 1
+    assert pipeline.batching.at_once > 1
 
     slow = Pipeline(
         engine,
-        Preparation(NumbersPreprocessor(), now=times.__next__),
+        Preparation(NumbersPreprocessor(), now=lambda: passed_ns[0]),
         as_numbers,
         ResultBuilder(IDENTITY),
-        Stages(follows=(lambda s, r, f: r,)),
+        Stages(follows=(follow,)),
     )
     slow.process(sample([1, 2]))
-    assert slow.followed_at_once == 1
+    assert (slow.followed_at_once, slow.batching.at_once) == (1, 1)
 
 
 @pytest.mark.parametrize(

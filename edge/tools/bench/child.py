@@ -71,8 +71,8 @@ def _tensors(loaded: Loaded, pipeline: Pipeline) -> Tensors:
         sample = source.read(0)
         assert sample is not None
         for prepared in pipeline.prepare([sample])[0].parts:
-            if prepared.ready is not None:
-                return prepared.ready.tensors
+            if prepared.reason is None:
+                return prepared.tensors
             if prepared.reason:
                 raise SampleError(prepared.reason)
     raise SampleError(f"{WINDOW_MOST} samples do not fill its window")

@@ -210,7 +210,7 @@ def _measure(settings: Settings, loaded: Loaded, pipeline: Pipeline, host: Host)
     sample = SyntheticSource(None, assembly.source_context(loaded, SystemClock(), settings)).read(0)
     if sample is None:
         raise SampleError("no synthetic sample")
-    tensors = [p.ready.tensors for p in pipeline.prepare([sample])[0].parts if p.ready is not None]
+    tensors = [p.tensors for p in pipeline.prepare([sample])[0].parts if p.reason is None]
     if not tensors:
         raise SampleError("a synthetic sample does not fit the model")
     spent: list[float] = []
