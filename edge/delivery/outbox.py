@@ -72,6 +72,8 @@ class Outbox:
         self._link = SinkLink(name, sink, clock, metrics, Backoff(options.retry_first_s, options.retry_most_s))
         self.loop = self._link.loop
         self._pending = PendingQueue(options, clock, self._link.waker, lambda count: self._dropped("stop", count))
+        self.add: Callable[[Sequence[Acked]], object] = self._pending.add if self._link.replies else self._add_for_all
+        """As `put`, from the owner, which would wait for itself: it asks for `room` before."""
         self.room = self._pending.room
         """For the owner: whether there is room for another message. If not, it is woken once there is."""
         self._guarded = GuardedSpool(name, spool, clock, metrics, options.disk_retry_s)
@@ -124,9 +126,8 @@ class Outbox:
 
     # --- the owner ----------------------------------------------------------------------------------
 
-    def add(self, given: Sequence[Acked]) -> None:
-        """As `put`, from the owner, which would wait for itself: it asks for `room` before."""
-        self._pending.add(given if self._link.replies else without_answers(given))
+    def _add_for_all(self, given: Sequence[Acked]) -> None:
+        self._pending.add(without_answers(given))
 
     def open(self) -> None:
         """Opens the spool ahead of the first turn, from any thread. Raises SpoolError."""
@@ -218,7 +219,7 @@ class Outbox:
         return max(0.001, (min(due) - now) / SECOND_NS)
 
     def _collect(self) -> None:
-        self._queue.add(self._pending.take())
+        self._queue.new += self._pending.take()
         self._settle()
         if self._link.lost_for is not None and (lost := self._link.take_lost()) is not None:
             self._lose(lost)

@@ -11,7 +11,7 @@ import msgspec
 from edge.data.message import Message
 from edge.delivery.ack import Ack
 from edge.delivery.options import OutboxOptions
-from edge.plugins.protocols import Clock, Waker
+from edge.plugins.protocols import Clock, Entry, Waker
 
 LOOK_AGAIN_S = 0.5
 
@@ -19,18 +19,16 @@ Acked: TypeAlias = tuple[Message, Ack]
 """A message, and the acknowledgement of the sample that it comes of."""
 
 
-class Delivery(msgspec.Struct):
-    """A message on its way through one outbox. `row` is its key in the spool, None where it is not there.
+class Delivery(Entry, eq=False):
+    """A message on its way through one outbox, as its sink is given it: with a `key` once it is sent, which then is
+    its own as long as it is under way. `row` is its key in the spool, None where it is not there.
 
     `since_ns` is when it came, on the monotonic clock, 0 where an earlier life of the process made it.
     """
 
-    message: Message
-    since_ns: int
+    since_ns: int = 0
     ack: Ack | None = None
     row: int | None = None
-    replayed: bool = False
-    overtaken: bool = False
 
 
 class PendingQueue:
@@ -106,7 +104,7 @@ class PendingQueue:
             for taken, (message, ack) in enumerate(given):
                 if bounded and self.full() and self.bounded:
                     return taken
-                self._new.append(Delivery(message, now, ack))
+                self._new.append(Delivery(0, message, since_ns=now, ack=ack))
                 self._put += 1
                 self._put_bytes += message.size
         return len(given)

@@ -20,6 +20,8 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
+from msgspec.structs import replace
+
 from edge.data.message import Message
 from edge.data.units import SECOND_NS
 from edge.delivery.guarded_spool import GuardedSpool
@@ -119,7 +121,7 @@ class SpoolReader:
             if entry.key <= self._until and entry.key not in self._in_memory:
                 self._in_memory.add(entry.key)
                 late = entry.key < self._fresh_from
-                self._head.append(Delivery(entry.message, 0, None, entry.key, late, self._overtaken))
+                self._head.append(Delivery(0, entry.message, late, self._overtaken, row=entry.key))
 
 
 class SendQueue:
@@ -134,7 +136,8 @@ class SendQueue:
         self.in_flight: dict[int, Sequence[Delivery]] = {}
         """Sent and not confirmed, by key. Joined results count once: it is messages that a broker limits."""
         self._retry: deque[Delivery] = deque()
-        self._new: deque[Delivery] = deque()
+        self.new: deque[Delivery] = deque()
+        """Not sent yet; the outbox adds what has come."""
         self.disk = SpoolReader(spool, clock, options.replay_rate)
         self._earlier = SpoolReader(spool, clock, 0.0)
         self._earlier_is_next = False
@@ -146,7 +149,7 @@ class SendQueue:
     @property
     def waits(self) -> bool:
         """Something is to be sent, now or later."""
-        return bool(self._retry or self._new or self.disk or self._earlier)
+        return bool(self._retry or self.new or self.disk or self._earlier)
 
     @property
     def disk_due_ns(self) -> int | None:
@@ -164,10 +167,6 @@ class SendQueue:
         else:
             self.disk.begin()
 
-    def add(self, deliveries: Iterable[Delivery]) -> None:
-        """New messages."""
-        self._new.extend(deliveries)
-
     def confirmed(self, ids: Iterable[int]) -> list[Delivery]:
         """Those of them that were in flight; they are here no more."""
         deliveries = [d for id_ in ids for d in self.in_flight.pop(id_, ())]
@@ -180,16 +179,15 @@ class SendQueue:
 
     def lost(self) -> None:
         """The connection went: what was in flight is sent again, first."""
-        deliveries = list(itertools.chain.from_iterable(self.in_flight.values()))
-        for delivery in deliveries:
-            delivery.replayed = True
+        # New ones: by those that it was given, the sink may still tell of what it had sent before.
+        deliveries = [replace(d, replayed=True) for d in itertools.chain.from_iterable(self.in_flight.values())]
         self.disk.fresh_from(sys.maxsize)
         self._retry.extendleft(reversed(deliveries))
         self.in_flight.clear()
 
     def delayed(self) -> None:
         """What is new has waited for a connection."""
-        for delivery in self._new:
+        for delivery in self.new:
             delivery.replayed = True
         self.disk.fresh_from(sys.maxsize)
 
@@ -206,9 +204,11 @@ class SendQueue:
             if first is None:
                 break
             joined = self._joined(first, batch, batch_bytes) if batch > 1 and _joins(first.message) else (first,)
-            id_ = next(self._ids)
-            self.in_flight[id_] = joined
-            entries += [Entry(id_, d.message, d.replayed, d.overtaken) for d in joined]
+            key = next(self._ids)
+            self.in_flight[key] = joined
+            for delivery in joined:
+                delivery.key = key
+            entries += joined
         return entries
 
     def _joined(self, first: Delivery, batch: int, batch_bytes: int) -> Sequence[Delivery]:
@@ -226,7 +226,7 @@ class SendQueue:
             return self._retry.popleft()
         if not self._earlier:
             return self._next_of_this_life()
-        if self._earlier_is_next or not (self._new or self.disk):
+        if self._earlier_is_next or not (self.new or self.disk):
             self._earlier_is_next = False
             if (delivery := self._earlier.next()) is not None:
                 return delivery
@@ -238,8 +238,8 @@ class SendQueue:
             delivery = self.disk.next()
             if delivery is not None or self.disk:
                 return delivery
-        if self._new and (not self._saves_first or self._spool.failing or self._new[0].row is not None):
-            return self._new.popleft()
+        if self.new and (not self._saves_first or self._spool.failing or self.new[0].row is not None):
+            return self.new.popleft()
         return self.disk.next() if self._rate > 0 else None
 
     # --- the disk -----------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class SendQueue:
     def unsaved(self) -> Iterator[Delivery]:
         """Those that are not on disk, oldest first."""
         sent = itertools.chain.from_iterable(self.in_flight.values())
-        return (d for d in itertools.chain(sent, self._retry, self._new) if d.row is None)
+        return (d for d in itertools.chain(sent, self._retry, self.new) if d.row is None)
 
     def saved(self, deliveries: Sequence[Delivery], rows: Sequence[int], *, up: bool) -> None:
         """These are on disk now; `up`: there is a connection, so that the new ones among them are sent soon.
@@ -263,21 +263,21 @@ class SendQueue:
         if up and not self.disk:
             self.disk.pass_by(rows[-1])
         elif not up or self._rate <= 0:
-            self.disk.read_again([d.row for d in self._new if d.row is not None])
-            self._new.clear()
+            self.disk.read_again([d.row for d in self.new if d.row is not None])
+            self.new.clear()
 
     def drop(self, count: int, size: int) -> list[Delivery]:
         """Takes out the oldest new ones that are not on disk: at least `count`, and `size` bytes of payload."""
         dropped: list[Delivery] = []
         kept: deque[Delivery] = deque()
-        while self._new and (len(dropped) < count or size > 0):
-            delivery = self._new.popleft()
+        while self.new and (len(dropped) < count or size > 0):
+            delivery = self.new.popleft()
             if delivery.row is None:
                 size -= delivery.message.size
                 dropped.append(delivery)
             else:
                 kept.append(delivery)
-        self._new.extendleft(reversed(kept))
+        self.new.extendleft(reversed(kept))
         return dropped
 
 

@@ -58,21 +58,18 @@ class SinkLink:
     def confirmed(self, keys: Iterable[int]) -> None:
         """SinkEvents: the other side has these."""
         self.notes.append(keys)
-        self._note()
+        if self.loop is None:  # a loop gives a turn after all that it does
+            self.thread_waker.wake()
 
     def lost(self, reason: str) -> None:
         """SinkEvents: the connection went."""
         self.lost_for = reason
-        self._note()
+        self.thread_waker.wake()
 
     def ready(self) -> None:
         """SinkEvents: `open` is worth another try."""
         self._ready = True
-        self._note()
-
-    def _note(self) -> None:
-        if self.loop is None:  # a loop gives a turn after all that it does
-            self.thread_waker.wake()
+        self.thread_waker.wake()
 
     # --- the owner ----------------------------------------------------------------------------------
 

@@ -124,10 +124,8 @@ class MqttSink(Listener):
             self._sending(entry.message)
         retain = self._retain and not group[-1].overtaken  # an old result never takes the place of a newer one
         template = self._templates.get((len(group), retain)) or self._template(len(group), retain)
-        return template.publication(b"%d" % group[0].message.seq, self._payload(group), self._on_result, group[0].key)
-
-    def _payload(self, group: Sequence[Entry]) -> bytes:
-        return group[0].payload if self.batch == 1 else b"[" + b",".join([entry.payload for entry in group]) + b"]"
+        payload = group[0].payload if self.batch == 1 else b"[%b]" % b",".join([entry.payload for entry in group])
+        return template.publication(b"%d" % group[0].message.seq, payload, self._on_result, group[0].key)
 
     def _properties(self, joined: int = 0, **more: str) -> dict[str, str]:
         """`joined`: of so many results in one message."""
@@ -158,7 +156,7 @@ class MqttSink(Listener):
         if message.kind == "result":
             outgoing = Outgoing(
                 self._topics.result,
-                self._payload([entry]),
+                entry.payload if self.batch == 1 else b"[%b]" % entry.payload,
                 self._retain and not entry.overtaken,
                 JSON,
                 properties=self._properties(1, seq=seq),

@@ -128,12 +128,17 @@ class Publisher:
                 messages.append(self._skipped(sample, result))
                 continue
             asked = self._controls is not None and self._controls.tells()
-            if asked and self._filter is not None:
+            published: Result | None = result
+            if self._filter is not None and asked:
                 *late, _ = self._filter.insist(result, self._clock.monotonic_ns())
                 messages += [m for r in late for m in self._late(r)]
-            message = self._message(sample, result, asked=asked)
-            if message is not None:
+            elif self._filter is not None:
+                published = self._filter.admit(result, self._clock.monotonic_ns())
+            if published is not None:
+                message = Message("result", codec.encode(published), result.seq, sample.reply)
                 messages += (message,) if self._wording is None else self._worded(result, message, self._wording)
+            elif sample.reply is not None:  # held back from all but the asker
+                messages.append(Message("answer", codec.encode(result), result.seq, sample.reply))
             if result.events:  # no rule holds back what happened
                 messages += self._events(result, result.events)
         if whole and messages and sample.origin is not None:
@@ -154,8 +159,6 @@ class Publisher:
 
     def _worded(self, result: Result, message: Message, wording: Wording) -> Sequence[Message]:
         """As the broker is told it; where the words fail the result goes out as it is, and an error says why."""
-        if message.kind != "result":
-            return (message,)
         try:
             return [replace(message, words=wording.result(result, message.payload))]
         except SampleError as exc:
@@ -171,13 +174,6 @@ class Publisher:
         self._skips.say(result)
         self._report.skipped(result.reason)
         return Message("error", codec.encode(result), result.seq, sample.reply)
-
-    def _message(self, sample: Sample, result: Result, *, asked: bool) -> Message | None:
-        """None where it is held back and no asker waits for it; one that was `asked` for is not held back."""
-        published = result if self._filter is None or asked else self._filter.admit(result, self._clock.monotonic_ns())
-        if published is not None:
-            return Message("result", codec.encode(published), result.seq, sample.reply)
-        return Message("answer", codec.encode(result), result.seq, sample.reply) if sample.reply else None
 
     def _count(self, outcomes: Sequence[Outcome]) -> None:
         timings = [r.timing_ms for _, results in outcomes for r in results if isinstance(r, Result)]

@@ -107,7 +107,9 @@ class SourceReader:
         return [item]
 
     def _came(self, count: int) -> None:
-        self._backoff.reset()
+        if self._due_ns:  # it had been away
+            self._due_ns = 0
+            self._backoff.reset()
         self._metrics.inc("samples_read", count)
 
     def _put_by(self, item: Read) -> list[Read]:

@@ -22,7 +22,7 @@ def queue():
 
 def deliveries(*rows: int | None) -> list[Delivery]:
     """One of ten bytes for each; a number is its row on disk."""
-    return [Delivery(Message("result", b"%010d" % n, n), 0, row=row) for n, row in enumerate(rows)]
+    return [Delivery(0, Message("result", b"%010d" % n, n), row=row) for n, row in enumerate(rows)]
 
 
 @pytest.mark.parametrize(
@@ -31,13 +31,24 @@ def deliveries(*rows: int | None) -> list[Delivery]:
 )
 def test_so_many_and_so_many_bytes_are_dropped_oldest_first(queue, count, size, dropped):
     made = deliveries(None, None, None, None)
-    queue.add(made)
+    queue.new += made
     assert queue.drop(count, size) == made[:dropped]
 
 
 def test_what_is_on_disk_is_no_loss_and_keeps_its_place(queue):
     made = deliveries(1, None, 2, None, None)
-    queue.add(made)
+    queue.new += made
     assert queue.drop(2, 0) == [made[1], made[3]]
     assert queue.drop(9, 0) == [made[4]]
     assert [entry.message for entry in queue.send(9)] == [made[0].message, made[2].message]
+
+
+def test_what_a_sink_was_given_does_not_change_where_it_is_sent_again(queue):
+    queue.new += deliveries(None)
+    (first,) = queue.send(1)
+    sent_as = first.key
+    queue.lost()
+    (again,) = queue.send(1)
+    assert (first.key, first.replayed, again.replayed) == (sent_as, False, True)
+    assert queue.confirmed([sent_as]) == []  # the sink may still tell of the first
+    assert queue.confirmed([again.key]) == [again]

@@ -10,9 +10,9 @@ import msgspec
 from edge.data.message import Message
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """A message in a spool. `key` grows with age order and is the spool's own. `overtaken`: newer ones may have been
-    sent before it."""
+class Entry(msgspec.Struct):
+    """A message in a spool, or on its way to a sink. `key` grows with age order and is the spool's own, or the
+    outbox's. `overtaken`: newer ones may have been sent before it. Whoever is given one changes nothing of it."""
 
     key: int
     message: Message
