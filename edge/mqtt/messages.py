@@ -34,10 +34,11 @@ class MqttOptions(msgspec.Struct, frozen=True):
     """Bytes of a payload that are of any use: of one that is much larger only its size is kept."""
 
 
-class Incoming(msgspec.Struct, frozen=True):
+class Incoming(msgspec.Struct, eq=False):
     """A message of a subscription. `session` numbers the connection it came on, `mid` is its packet identifier.
     `unkept`: the bytes of a payload that was too large to be kept, and is empty here; of the whole message, where it is
-    what stands before the payload that is too large."""
+    what stands before the payload that is too large. `digest` and `safe` are set by `redelivery.py`, in a copy that is
+    remembered without its payload; of that `mid` and `session` are those that the broker sent last."""
 
     topic: str
     payload: bytes
@@ -49,6 +50,9 @@ class Incoming(msgspec.Struct, frozen=True):
     response_topic: str | None = None
     correlation: bytes | None = None
     unkept: int = 0
+    digest: bytes = b""
+    safe: bool = False
+    """Its result is confirmed, or on disk."""
 
 
 class Outgoing(msgspec.Struct, frozen=True):

@@ -21,7 +21,6 @@ import struct
 from collections import OrderedDict
 from collections.abc import Iterable
 
-import msgspec
 from msgspec.structs import replace
 
 from edge.mqtt.messages import Incoming
@@ -30,21 +29,13 @@ ORIGIN = struct.Struct(">H16s")
 """What an input is known by in a later life: its packet identifier and its digest. More may follow."""
 
 
-class Delivery(msgspec.Struct, eq=False):
-    """One input on its way; `incoming` is how the broker sent it last, without its payload."""
-
-    incoming: Incoming
-    digest: bytes
-    safe: bool = False
-
-
 class Redeliveries:
     """Belongs to the session's thread."""
 
     def __init__(self) -> None:
-        self._here: dict[tuple[bytes, int], Delivery] = {}
+        self._here: dict[tuple[bytes, int], Incoming] = {}
         """On their way, last sent on this connection: by digest and identifier."""
-        self._before: dict[bytes, OrderedDict[Delivery, None]] = {}
+        self._before: dict[bytes, OrderedDict[Incoming, None]] = {}
         """On their way, last sent on an earlier one. Many may be equal: a sensor that stands still."""
         self._on_disk: set[bytes] = set()
         self._session = -1
@@ -59,33 +50,33 @@ class Redeliveries:
         self._before.clear()
         self._on_disk.clear()
 
-    def known(self, incoming: Incoming, digest: bytes, *, numbered_anew: bool) -> Delivery | None:
+    def known(self, incoming: Incoming, digest: bytes, *, numbered_anew: bool) -> Incoming | None:
         """The delivery that a message marked DUP repeats, to be acknowledged when it is safe; None: it has to be
         inferred. `numbered_anew`: the broker's identifiers began at 1 on this connection."""
         if incoming.session != self._session:
             self._begin(incoming.session)
         again = self._here.get((digest, incoming.mid)) or self._take_from_before(digest)
         if again is not None:
-            again.incoming = replace(incoming, payload=b"")
+            again.mid, again.session, again.retain = incoming.mid, incoming.session, incoming.retain
             self._here[digest, incoming.mid] = again
             return again
         origin = ORIGIN.pack(incoming.mid, digest)
         if origin in self._on_disk and not numbered_anew:
             self._on_disk.discard(origin)
-            return Delivery(incoming, digest, safe=True)
+            return replace(incoming, payload=b"", digest=digest, safe=True)
         return None
 
-    def add(self, incoming: Incoming, digest: bytes) -> Delivery:
+    def add(self, incoming: Incoming, digest: bytes) -> Incoming:
         """A message that will be inferred."""
         if incoming.session != self._session:
             self._begin(incoming.session)
         # Without the payload: what is remembered of many pictures must not hold them.
-        delivery = self._here[digest, incoming.mid] = Delivery(replace(incoming, payload=b""), digest)
+        delivery = self._here[digest, incoming.mid] = replace(incoming, payload=b"", digest=digest)
         return delivery
 
-    def acknowledged(self, delivery: Delivery) -> None:
+    def acknowledged(self, delivery: Incoming) -> None:
         """Its acknowledgement is sent."""
-        key = (delivery.digest, delivery.incoming.mid)
+        key = (delivery.digest, delivery.mid)
         if self._here.get(key) is delivery:
             del self._here[key]
         elif delivery in (equal := self._before.get(delivery.digest, OrderedDict())):
@@ -100,7 +91,7 @@ class Redeliveries:
             self._before.setdefault(delivery.digest, OrderedDict())[delivery] = None
         self._here.clear()
 
-    def _take_from_before(self, digest: bytes) -> Delivery | None:
+    def _take_from_before(self, digest: bytes) -> Incoming | None:
         """The oldest of those that are equal."""
         equal = self._before.get(digest)
         if equal is None:

@@ -26,7 +26,7 @@ from edge.data.sample import Reply, Sample
 from edge.data.units import SECOND_NS
 from edge.errors import FatalError
 from edge.mqtt.loop_work import LOOK_AGAIN_S
-from edge.mqtt.redelivery import Delivery
+from edge.mqtt.messages import Incoming
 from edge.plugins.protocols import Clock, Entry
 
 log = logging.getLogger("edge.mqtt")
@@ -65,7 +65,7 @@ class Disk(Protocol):
 class Reader(Protocol):
     """The source whose inputs these are."""
 
-    def saved(self, delivery: Delivery) -> None:
+    def saved(self, delivery: Incoming) -> None:
         """It is on disk, and may be acknowledged."""
 
     def give(self, sample: Sample) -> None:
@@ -131,12 +131,12 @@ class Shelf:
         self._known_lost = 0
         self.shares = shares
         self.reader: Reader | None = None
-        self._direct: dict[Delivery, Sample] = {}
+        self._direct: dict[Incoming, Sample] = {}
         """In memory, not acknowledged and not on disk, in their order."""
         self._coming: deque[Sample] = deque()
         """Neither in memory for who reads, nor on disk yet."""
         self._coming_bytes = 0
-        self._keys: dict[Delivery, int] = {}
+        self._keys: dict[Incoming, int] = {}
         """In memory, on disk and acknowledged."""
         self._out: set[int] = set()
         """All in memory that are on disk."""
@@ -174,7 +174,7 @@ class Shelf:
             self._direct[sample.token] = sample
         return False
 
-    def done(self, token: Delivery | Held) -> bool:
+    def done(self, token: Incoming | Held) -> bool:
         """It is safe: whether it is yet to be acknowledged."""
         key = token.key if isinstance(token, Held) else self._keys.pop(token, None)
         if key is None:

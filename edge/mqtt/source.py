@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from edge.data.sample import Reply, Sample
 from edge.errors import ConfigError, SampleError
 from edge.mqtt.messages import RECEIVE_MAXIMUM, Incoming, Listener
-from edge.mqtt.redelivery import ORIGIN, Delivery, Redeliveries, digest
+from edge.mqtt.redelivery import ORIGIN, Redeliveries, digest
 from edge.mqtt.session import MqttSession
 from edge.mqtt.shelf import Held, Shelf
 from edge.mqtt.topics import ASKED, OUTPUTS
@@ -159,7 +159,7 @@ class MqttSource(Listener):
         if delivery is None and before is not None and before.repeats(self._context.topic, incoming, same):
             self._context.count("dropped:input-retained")
             log.debug("a retained input was inferred by an earlier life", extra={"topic": incoming.topic})
-            delivery = Delivery(replace(incoming, payload=b""), same, safe=True)
+            delivery = replace(incoming, payload=b"", digest=same, safe=True)
         if delivery is None:
             sample = self._sample(incoming, self._redeliveries.add(incoming, same))
             if shelf is None or not shelf.takes(sample, full=full):
@@ -167,11 +167,11 @@ class MqttSource(Listener):
         elif delivery.safe:
             self.saved(delivery)
 
-    def _known(self, incoming: Incoming, same: bytes) -> Delivery | None:
+    def _known(self, incoming: Incoming, same: bytes) -> Incoming | None:
         anew = (acks := self._session.acks) is not None and acks.numbered_anew
         return self._redeliveries.known(incoming, same, numbered_anew=anew)
 
-    def _sample(self, incoming: Incoming, delivery: Delivery | None) -> Sample:
+    def _sample(self, incoming: Incoming, delivery: Incoming | None) -> Sample:
         reply = Reply(incoming.response_topic, incoming.correlation) if incoming.response_topic else None
         clock = self._context.clock
         origin = None if delivery is None else ORIGIN.pack(incoming.mid, delivery.digest)
@@ -203,20 +203,19 @@ class MqttSource(Listener):
         if self._overrun:
             self._session.connect_again("the broker sent more inputs at once than may wait: the rest comes anew")
 
-    def _done_with(self, token: Delivery | Held) -> None:
+    def _done_with(self, token: Incoming | Held) -> None:
         if self._shelf is None or self._shelf.done(token):
-            assert isinstance(token, Delivery)
+            assert isinstance(token, Incoming)
             self.saved(token)
 
-    def saved(self, delivery: Delivery) -> None:
+    def saved(self, delivery: Incoming) -> None:
         """It is safe. Where the connection has gone that it came on last, it comes again, and is only acknowledged
         then."""
         delivery.safe = True
-        came = delivery.incoming
-        if came.retain and not came.unkept and self._retained_before is not None:
-            self._retained_before.add(self._context.topic, came.topic, delivery.digest)
+        if delivery.retain and not delivery.unkept and self._retained_before is not None:
+            self._retained_before.add(self._context.topic, delivery.topic, delivery.digest)
         acknowledged = partial(self._redeliveries.acknowledged, delivery)
-        self._session.ack_now(delivery.incoming, acknowledged, self._on_message)
+        self._session.ack_now(delivery, acknowledged, self._on_message)
 
     def held(self) -> int:
         """Messages of the connection that are done, and wait for others."""

@@ -204,7 +204,7 @@ class _Buffered(paho.Client):
         if self.want_write():
             return 0
         try:
-            sent = self._sock_send(packets)
+            sent = super()._sock_send(packets)
         except OSError:
             return 0
         self._last_msg_out = time.monotonic()
