@@ -17,8 +17,9 @@ from integration.faults.service import Service
 from paho.mqtt.enums import CallbackAPIVersion
 
 BASE = "edge/d/m"
-LAY_S = 10.0
-"""So long an acknowledged input may lie in a session: longer than any fault lasts."""
+LAY_S = 30.0
+"""So long an acknowledged input may lie in a session: longer than some faults on end last, as it stays there until
+edge-run has acknowledged it."""
 
 
 class Ground:
