@@ -67,7 +67,10 @@ def proven(artifact: Artifact) -> Artifact:
         engine.close()
     if not wrong:
         return artifact
-    return artifact.with_manifest(inputs=tuple(_without(i, wrong) for i in artifact.manifest.inputs))
+    names = ", ".join(sorted(wrong)[:4]) + (", ..." if len(wrong) > 4 else "")
+    return artifact.with_manifest(inputs=tuple(_without(i, wrong) for i in artifact.manifest.inputs)).noting(
+        f"the model takes rows that lack {names}, the file refuses them: it would not answer them as the model does"
+    )
 
 
 def usable(artifact: Artifact) -> Artifact:

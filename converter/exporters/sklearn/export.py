@@ -5,10 +5,9 @@ A table of numbers is one input; where text or a choice of columns by name comes
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ from converter.trees import boosters, exact_trees
 from converter.trees.tabular import REFUSALS, as_table, trees_on_tflite
 from edge.compare.answers import plain
 from edge.data.tensor import STRING, Array, Tensors
-from edge.errors import ModelError, needs, one_line
+from edge.errors import ModelError, needs
 from edge.model.manifest import Feature, Input, Manifest, Output, Task
 
 OPSET = {"": 17, "ai.onnx.ml": 3}
@@ -166,41 +165,17 @@ def _convert(model: Any, inputs: Sequence[Input], dtype: Precision, *, widen: bo
     try:
         proto = skl2onnx.convert_sklearn(
             mended, initial_types=[(_column(i), tensors[i.dtype]([None, *i.shape[1:]])) for i in inputs],
-            target_opset=_opset(mended), options=traps.options(mended),
+            target_opset=OPSET, options=traps.options(mended),
             custom_conversion_functions=own_converters.converters(dtype),
             custom_shape_calculators=own_converters.shapes(),
         )  # fmt: skip
     except REFUSALS as exc:
-        raise UnsupportedError(_why_not(exc, model)) from exc
+        raise UnsupportedError(stand_ins.why_not(exc, model)) from exc
     graph.name_inputs(proto, [i.name for i in inputs])
     proto = without_zipmap(proto)
     neighbours.weigh_by_distance(proto)
     exact_trees.restore(proto, marks, widen=widen)
     return proto
-
-
-def _opset(model: Any) -> dict[str, int]:
-    """The operators to use: the oldest that do, for devices with an older engine."""
-    newer = any(estimators.kind_of(e) == "KNNImputer" for e in estimators.walk(model))
-    return {**OPSET, "": 18} if newer else OPSET
-
-
-_WAYS_OUT = {
-    "imblearn": "take scikit-learn's own of that kind with class_weight='balanced', or behind a sampler in a "
-    "pipeline of imbalanced-learn, which is left out where it predicts",
-}
-"""By package, for estimators that skl2onnx does not know."""
-
-
-def _why_not(exc: Exception, model: Any) -> str:
-    """What skl2onnx said, without its pages of advice for those who write converters."""
-    alias = re.search(r"for type '<class '(?:(\w+)\.)?[\w.]*?(\w+)'>'", str(exc))
-    if alias is not None:
-        package, name = alias.groups()
-        way_out = _WAYS_OUT.get(package) or stand_ins.instead_of(name)
-        return f"{name} has no counterpart in ONNX that skl2onnx knows; {way_out}"
-    reason = re.split(r" It usually means|[.,] You may raise an issue|, you may raise", one_line(exc))[0]
-    return f"skl2onnx cannot convert this {type(model).__name__}: {reason}"
 
 
 class Predictor:
@@ -235,7 +210,20 @@ class Predictor:
 
     def also_right(self, rows: Rows, answers: Tensors) -> Array:
         """bool [rows]: the `AlsoRight` of an artifact whose neighbours may be equally far."""
-        return neighbours.also_right(self.model, self.rows(rows), answers)
+        frame = self.rows(rows)
+        if len(neighbours.asking(self.model)) > neighbours.are_asked(self.model):
+            return self._as_in_the_file.right(frame, answers)
+        return neighbours.also_right(self.model, frame, answers)
+
+    @cached_property
+    def _as_in_the_file(self) -> Predictor:
+        model = neighbours.as_in_a_file(self.model, partial(_alone, dtype=self.dtype))
+        return Predictor(model, self.features, dtype=self.dtype)
+
+    def right(self, frame: Any, answers: Tensors) -> Array:
+        """bool [rows]: whether a file gives what this model gives, or another of its choices of neighbours."""
+        right = neighbours.alike(self._answers(frame), answers)
+        return right | neighbours.also_right(self.model, frame, answers)
 
     def _answers(self, frame: Any) -> dict[str, Array]:
         model = self.model
@@ -265,6 +253,20 @@ class Predictor:
 
     def _callable(self, name: str) -> Callable[[Any], Any] | None:
         return getattr(self.model, name, None)
+
+
+_ANSWERS: dict[Task, tuple[str, ...]] = {"classify": ("label", "scores"), "regress": ("value",), "raw": ("output",)}
+
+
+def _alone(part: Any, *, dtype: Precision) -> Callable[[Array], Tensors]:
+    """What a part of a model answers to rows, converted by itself; see `neighbours.as_in_a_file`."""
+    import onnxruntime as ort
+
+    features = tuple(Feature(name=f"x{i}") for i in range(part.n_features_in_))
+    proto = _convert(part, _inputs(part, features, dtype), dtype, widen=False)
+    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = _ANSWERS[task_of(part)]
+    return lambda rows: dict(zip(names, session.run(None, {"input": rows.astype(dtype)}), strict=True))
 
 
 def given(value: Any) -> str:
@@ -307,7 +309,7 @@ def assemble(proto: Any, predict: Predictor, inputs: tuple[Input, ...], rows: Ro
         framework="scikit-learn", target="onnx", model=proto.SerializeToString(), manifest=manifest,
         reference=predict.answers, rows=rows, notes=traps.notes(predict.model, predict.dtype),
         source_bytes=source.size, open_because=neighbours.OPEN,
-        also_right=predict.also_right if neighbours.are_asked(predict.model) else None,
+        also_right=predict.also_right if neighbours.asking(predict.model) else None,
     )  # fmt: skip
     texts = sentences.by_column(
         predict.model, [f.name for f in manifest.features], np.random.default_rng(1), challenges.COUNT

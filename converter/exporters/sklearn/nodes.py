@@ -9,9 +9,19 @@ import numpy as np
 
 from edge.data.tensor import Array
 
-DOUBLE, FLOAT, INT64, STRING = 11, 1, 7, 8
+BOOL, DOUBLE, FLOAT, INT64, STRING = 9, 11, 1, 7, 8
 """Of onnx.TensorProto."""
-_VERSIONS = {"Where": 9, "GreaterOrEqual": 12, "Add": 14, "Sub": 14, "Mul": 14, "Div": 14}
+_VERSIONS = {
+    "Not": 1,
+    "Where": 9,
+    "IsInf": 10,
+    "TopK": 11,
+    "GreaterOrEqual": 12,
+    "Add": 14,
+    "Sub": 14,
+    "Mul": 14,
+    "Div": 14,
+}
 _VERSION = 13
 """Of every other operator here."""
 
@@ -30,6 +40,13 @@ class Nodes:
         inputs = [inputs] if isinstance(inputs, str) else list(inputs)
         self._container.add_node(kind, inputs, name, op_version=version or _VERSIONS.get(kind, _VERSION), **attributes)
         return name
+
+    def nodes(self, kind: str, inputs: Sequence[str], count: int, **attributes: Any) -> list[str]:
+        """One node with several outputs."""
+        names = [str(self._scope.get_unique_variable_name(kind.lower())) for _ in range(count)]
+        version = _VERSIONS.get(kind, _VERSION)
+        self._container.add_node(kind, list(inputs), names, op_version=version, **attributes)
+        return names
 
     def constant(self, value: Array | int) -> str:
         """float64 and float32 as they are, whole numbers as int64."""

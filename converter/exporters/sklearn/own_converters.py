@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import UnsupportedError
-from converter.exporters.sklearn import calibration, estimators, linear_members, target_encoder
+from converter.exporters.sklearn import calibration, estimators, imputers, linear_members, target_encoder
 from converter.exporters.sklearn.nodes import DOUBLE, INT64, Nodes, numbers_of
 from converter.exporters.sklearn.precision import Precision
 from converter.exporters.sklearn.quantiles import convert_quantiles
@@ -30,7 +30,7 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
     """The converters for a precision, by class."""
     from sklearn import feature_selection
     from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.impute import SimpleImputer
+    from sklearn.impute import KNNImputer, SimpleImputer
     from sklearn.linear_model import SGDClassifier
     from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
     from sklearn.preprocessing import (
@@ -48,24 +48,25 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
         Binarizer: _convert_binarizer,
         CalibratedClassifierCV: calibration.convert,
         KBinsDiscretizer: _convert_bins,
+        KNNImputer: imputers.convert_neighbours,
         Normalizer: _convert_normalizer,
         OneHotEncoder: _convert_one_hot,
         OneVsOneClassifier: linear_members.convert_one_vs_one,
         OneVsRestClassifier: linear_members.convert_one_vs_rest,
         QuantileTransformer: convert_quantiles,
         SGDClassifier: linear_members.convert_sgd,
+        SimpleImputer: imputers.convert_simple,
         TargetEncoder: target_encoder.convert,
     }
-    return (
-        always if dtype == "float32" else {**always, SimpleImputer: _convert_imputer, OrdinalEncoder: _convert_ordinal}
-    )
+    return always if dtype == "float32" else {**always, OrdinalEncoder: _convert_ordinal}
 
 
 def shapes() -> dict[Any, Callable[[Any], None]]:
     """What computes the shapes of their outputs, where skl2onnx's does not, by class."""
+    from sklearn.impute import KNNImputer, SimpleImputer
     from sklearn.preprocessing import TargetEncoder
 
-    return {TargetEncoder: target_encoder.shape}
+    return {KNNImputer: imputers.shape, SimpleImputer: imputers.shape, TargetEncoder: target_encoder.shape}
 
 
 def _convert_normalizer(scope: Any, operator: Any, container: Any) -> None:
@@ -222,24 +223,3 @@ def _hot_columns(scope: Any, operator: Any, container: Any, known: list[Array]) 
             found = graph.node("Equal", [column.full_name, graph.constant(numbers)])
         hot.append(graph.node("Cast", found, to=to))
     graph.node("Concat", hot, operator.outputs[0].full_name, axis=1)
-
-
-def _convert_imputer(scope: Any, operator: Any, container: Any) -> None:
-    """SimpleImputer in float64: ONNX Runtime has its Imputer in float32 only. Text goes skl2onnx's way."""
-    from skl2onnx.common.data_types import StringTensorType
-    from skl2onnx.operator_converters.common import concatenate_variables
-    from skl2onnx.operator_converters.imputer_op import convert_sklearn_imputer
-
-    imputer = operator.raw_operator
-    kind = operator.inputs[0].type
-    if isinstance(kind, StringTensorType) or not _is_nan(imputer.missing_values):
-        convert_sklearn_imputer(scope, operator, container)
-        return
-    values = concatenate_variables(scope, operator.inputs, container)
-    graph = Nodes(scope, container)
-    fill = graph.constant(imputer.statistics_.astype(numbers_of(operator.inputs[0])).reshape(1, -1))
-    graph.node("Where", [graph.node("IsNaN", values), fill, values], operator.outputs[0].full_name)
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and value != value

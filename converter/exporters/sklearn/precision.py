@@ -47,7 +47,7 @@ _NO_ARITHMETIC = {
 
 
 # What compares numbers with edges of its own, in float64; an edge is often a value of the training rows.
-_COMPARES = {"KBinsDiscretizer", "Binarizer", "BernoulliNB"}
+_COMPARES = {"KBinsDiscretizer", "Binarizer", "BernoulliNB", "KNNImputer"}
 
 
 def wants_float64(model: Any) -> bool:

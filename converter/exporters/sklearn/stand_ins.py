@@ -5,12 +5,14 @@ Each is changed in place, in a copy of the model: whoever holds it need not know
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from converter.exporters.sklearn import estimators
+from edge.errors import one_line
 
 _MEANS = {
     "FastICA": "mean_", "FactorAnalysis": "mean_", "SparseRandomProjection": "", "LinearDiscriminantAnalysis": "xbar_",
@@ -42,6 +44,24 @@ def instead_of(kind: str) -> str:
         return "put an estimator behind it, in one pipeline: there it converts"
     known = next((other for other, kinds in _INSTEAD.items() if kind in kinds.split()), "another estimator")
     return f"use {known} in its place"
+
+
+_WAYS_OUT = {
+    "imblearn": "take scikit-learn's own of that kind with class_weight='balanced', or behind a sampler in a "
+    "pipeline of imbalanced-learn, which is left out where it predicts",
+}
+"""By package, for estimators that skl2onnx does not know."""
+
+
+def why_not(exc: Exception, model: Any) -> str:
+    """What skl2onnx said, without its pages of advice for those who write converters."""
+    alias = re.search(r"for type '<class '(?:(\w+)\.)?[\w.]*?(\w+)'>'", str(exc))
+    if alias is not None:
+        package, name = alias.groups()
+        way_out = _WAYS_OUT.get(package) or instead_of(name)
+        return f"{name} has no counterpart in ONNX that skl2onnx knows; {way_out}"
+    reason = re.split(r" It usually means|[.,] You may raise an issue|, you may raise", one_line(exc))[0]
+    return f"skl2onnx cannot convert this {type(model).__name__}: {reason}"
 
 
 def put_in(estimator: Any) -> None:

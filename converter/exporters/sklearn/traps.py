@@ -55,6 +55,7 @@ _STRANGERS = {
 }
 """Packages whose classes look like scikit-learn's and are none of them, and what to take instead."""
 
+_IMPUTERS = ("KNNImputer", "SimpleImputer")
 _TO_INFREQUENT = ("infrequent_if_exist", "warn")
 
 EXACT_IN_FLOAT64 = 2**53
@@ -156,7 +157,9 @@ def _reason(kind: str, estimator: Any) -> str:
         return (
             f"method={estimator.method!r} comes out otherwise in ONNX, or not at all; calibrate with method='sigmoid'"
         )
-    if getattr(estimator, "add_indicator", False):
+    if kind == "KNNImputer" and (callable(estimator.weights) or callable(estimator.metric)):
+        return "Python code cannot become ONNX; take weights='distance' or 'uniform', and the metric that there is"
+    if getattr(estimator, "add_indicator", False) and (kind not in _IMPUTERS or _is_text_imputer(estimator)):
         return "add_indicator=True has no converter; impute without it, or give the indicator as a column of its own"
     if kind == "FunctionTransformer" and getattr(estimator, "func", None) is not None:
         name = getattr(estimator.func, "__name__", "a function")

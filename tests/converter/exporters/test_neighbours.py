@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer
+from sklearn.tree import DecisionTreeClassifier
 
 import converter
 from converter.exporters.sklearn import neighbours
@@ -57,6 +60,21 @@ def test_only_what_a_choice_among_the_equally_far_gives_is_right_too(weights: st
     assert not right(TIED, least - 0.01, label=1)
     assert not right(TIED, most + 0.01, label=2)
     assert not right(APART, 0.25, label=1)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        VotingClassifier([("near", KNeighborsClassifier()), ("tree", DecisionTreeClassifier())], voting="soft"),
+        StackingClassifier([("near", KNeighborsClassifier()), ("other", LogisticRegression(max_iter=1000))], cv=3),
+    ],
+    ids=["voting", "stacking"],
+)  # fmt: skip
+def test_neighbours_inside_of_others_are_left_open_too(model: Any) -> None:
+    artifact = converter.convert(model.fit(ROWS, CLASSES), sample=ROWS)
+
+    assert artifact.comparison is not None
+    assert 0 < artifact.comparison.settled < 20
 
 
 def test_another_number_of_neighbours_is_no_other_choice_among_them() -> None:
