@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.exporters.sklearn import estimators
+from converter.exporters.sklearn import estimators, kernels
 from converter.exporters.sklearn.nodes import DOUBLE, Nodes
 from edge.data.tensor import Array
 
@@ -22,7 +22,7 @@ _LINEAR = frozenset({
 
 
 def are_linear(classifier: Any) -> bool:
-    """Whether each member, with or without steps before it, gives one linear margin of the features."""
+    """Whether each member, with or without steps before it, gives one margin: linear, or by a kernel."""
     return all(_is_linear(m) for m in classifier.estimators_)
 
 
@@ -34,7 +34,7 @@ def decides_by_margins(classifier: Any) -> bool:
 
 def _is_linear(member: Any) -> bool:
     last = estimators.last_step(member)
-    plain = has_plain_margins(last) and last.coef_.size == last.n_features_in_
+    plain = kernels.has_margin(last) or (has_plain_margins(last) and last.coef_.size == last.n_features_in_)
     # What comes in and goes out of a step must be one table: no choice of columns.
     return plain and not any(hasattr(e, "transformers_") or hasattr(e, "transformer_list") for e in _steps(member))
 
@@ -127,19 +127,20 @@ def answer(graph: Nodes, operator: Any, decision: str, scores: str) -> None:
 def _margins(scope: Any, operator: Any, container: Any, graph: Nodes) -> str:
     """The name of [rows, members], float64."""
     members = operator.raw_operator.estimators_
-    last = [estimators.last_step(m) for m in members]
-    weights = np.concatenate([np.reshape(e.coef_, (1, -1)) for e in last])
-    offsets = [np.ravel(e.intercept_)[0] for e in last]
-    if not any(_steps(m) for m in members):
-        return product(
-            graph, graph.node("Cast", joined(scope, container, operator.inputs), to=DOUBLE), weights, offsets
-        )
-    own = [joined(scope, container, before(scope, operator, m)) for m in members]
-    columns = [
-        product(graph, graph.node("Cast", v, to=DOUBLE), np.reshape(e.coef_, (1, -1)), np.ravel(e.intercept_)[:1])
-        for v, e in zip(own, last, strict=True)
-    ]
-    return graph.node("Concat", columns, axis=1)
+    if any(_steps(m) or kernels.has_margin(m) for m in members):
+        own = [joined(scope, container, before(scope, operator, m)) for m in members]
+        return graph.node("Concat", [_margin(graph, v, m) for v, m in zip(own, members, strict=True)], axis=1)
+    weights = np.concatenate([np.reshape(m.coef_, (1, -1)) for m in members])
+    offsets = [np.ravel(m.intercept_)[0] for m in members]
+    return product(graph, graph.node("Cast", joined(scope, container, operator.inputs), to=DOUBLE), weights, offsets)
+
+
+def _margin(graph: Nodes, values: str, member: Any) -> str:
+    """The name of [rows, 1], float64: the margin of one member."""
+    last, values = estimators.last_step(member), graph.node("Cast", values, to=DOUBLE)
+    if kernels.has_margin(last):
+        return product(graph, kernels.values(graph, values, last), last.dual_coef_, last.intercept_)
+    return product(graph, values, np.reshape(last.coef_, (1, -1)), np.ravel(last.intercept_)[:1])
 
 
 def product(graph: Nodes, values: str, weights: Array, offsets: Any) -> str:

@@ -178,6 +178,14 @@ def _of_what_was_trained(kind: str, estimator: Any) -> str:
         return _of_members(kind, estimator)
     if kind == "StackingClassifier" and "predict" in estimator.stack_method_:
         return "stack_method='predict' hands classes on, which ONNX cannot; use 'predict_proba'"
+    if kind == "StackingClassifier" and any(
+        hasattr(m, "steps") and estimators.kind_of(estimators.last_step(m)) == "LinearSVC"
+        for m in estimator.estimators_
+    ):
+        return (
+            "a member of it is a pipeline that ends in LinearSVC, whose margins ONNX loses there; let the steps stand "
+            "before it: make_pipeline(..., StackingClassifier([(..., LinearSVC())]))"
+        )
     if kind == "BaggingClassifier" and not hasattr(estimator.estimators_[0], "predict_proba"):
         return "its members have no probabilities and vote, which comes out otherwise in ONNX; use some that have"
     return ""

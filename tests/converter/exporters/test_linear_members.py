@@ -6,21 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import VotingClassifier
+from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression, Perceptron, RidgeClassifier, SGDClassifier
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC, NuSVC
 from support.tables import run, table
 
 import converter
+from converter.errors import UnsupportedError
+from converter.rows import files
+from converter.rows.tensors import feed
 
 MEMBERS = [
     LogisticRegression(max_iter=5000), LinearDiscriminantAnalysis(), LinearSVC(), LinearSVC(fit_intercept=False),
@@ -122,3 +126,33 @@ def test_calibration_takes_its_margins(tmp_path: Path) -> None:
     held = rows[1::2].astype(np.float32)
 
     np.testing.assert_allclose(answers(model, held, tmp_path)["scores"], model.predict_proba(held), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        OneVsRestClassifier(NuSVC(nu=0.2)), OneVsOneClassifier(SVC(kernel="linear")),
+        OneVsRestClassifier(make_pipeline(StandardScaler(), SVC(kernel="poly", coef0=1.0))),
+        OneVsOneClassifier(make_pipeline(StandardScaler(), SVC(kernel="sigmoid"))),
+    ],
+    ids=["rbf", "linear", "poly", "sigmoid"],
+)  # fmt: skip
+def test_kernels_of_features_that_are_not_scaled_decide_by_their_margins(model: Any) -> None:
+    """Wine's proline is in the hundreds: in float32 its margins are off by more than is allowed."""
+    rows, classes = load_wine(return_X_y=True)
+    model.fit(rows, classes)
+
+    artifact = converter.convert(model, sample=rows[::2])
+
+    session = onnxruntime.InferenceSession(artifact.model)
+    label, scores = session.run(["label", "scores"], feed(files.of(rows[1::2]), artifact.manifest.inputs))
+    assert label.tolist() == model.predict(rows[1::2]).tolist()
+    np.testing.assert_allclose(scores, model.decision_function(rows[1::2]), atol=1e-5)
+
+
+def test_a_pipeline_of_margins_inside_of_stacking_is_refused_with_the_way_out() -> None:
+    rows, classes = load_wine(return_X_y=True)
+    model = StackingClassifier([("margins", make_pipeline(StandardScaler(), LinearSVC()))]).fit(rows, classes)
+
+    with pytest.raises(UnsupportedError, match="let the steps stand before it"):
+        converter.convert(model, sample=rows)
