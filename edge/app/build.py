@@ -9,7 +9,9 @@ to whoever needs them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,7 +20,6 @@ from msgspec import structs
 from edge.app import build_run, connecting, core, endpoint, inputs, joined
 from edge.app.core import Draft, Shared
 from edge.app.loading import Loaded
-from edge.app.names import Names
 from edge.app.run import Made, Run, end
 from edge.app.service import App, HangLog
 from edge.delivery.outbox import Outbox
@@ -27,6 +28,7 @@ from edge.mqtt.topics import Topics
 from edge.runtime.stop import Stop
 from edge.settings import runs
 from edge.settings.settings import Settings
+from edge.storage import state_file
 from edge.telemetry.clock import SystemClock
 from edge.telemetry.metrics import Metrics
 from edge.telemetry.watchdog import Heartbeats, Watchdog
@@ -126,3 +128,27 @@ def _run(shared: Shared, opened: Opened, updates: UpdateAgent | None) -> Run:
     if run.error is not None and shared.server is not None:
         shared.server.fail(run.name, run.reason)
     return run
+
+
+log = logging.getLogger("edge.app.service")
+
+
+class Names:
+    """What runs without a `name` were called when their model could be read last, by the model's file. One whose model
+    cannot be read is known by its topics all the same: what the broker still sends for it is kept, and that it is
+    `offline` is told where it is looked for. Of the main thread."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._known = state_file.read(file, dict[str, str]) or {}
+
+    def of(self, model: Path) -> str | None:
+        """None: it was never read without a `name`."""
+        return self._known.get(str(model.resolve()))
+
+    def remember(self, named: Mapping[Path, str]) -> None:
+        """These were read. Where it cannot be written that is told in the log."""
+        known = {**self._known, **{str(model.resolve()): name for model, name in named.items()}}
+        if known != self._known:
+            self._known = known
+            state_file.write(self._file, known, log, "what runs are called is not remembered")

@@ -24,7 +24,6 @@ from edge.app import (
     inputs,
     motion,
     outputs,
-    refusals,
     sourcing,
     trial,
     words,
@@ -95,7 +94,7 @@ def made(shared: Shared, core: Core, outboxes: list[Outbox], updates: UpdateAgen
     status = Status(core, beside, outboxes)
     announcer = outputs.announcer(core, draft, session, status, drift=watched is not None and watched.watches)
     outboxes += outputs.outboxes(core, source, session, announcer)
-    refusals.report(outboxes, core.loaded.manifest.name, core.hearts.beat)
+    outputs.report_refusals(outboxes, core.loaded.manifest.name, core.hearts.beat)
     outputs.frame_saver(core, draft)
     if shared.server is not None:
         served = functools.partial(

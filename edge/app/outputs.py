@@ -12,9 +12,12 @@ from edge.app import assembly, control, tracking
 from edge.app.core import Core, Draft
 from edge.app.loading import Loaded
 from edge.app.status import Status
+from edge.data import codec, refusal
+from edge.data.message import Message
 from edge.data.names import topic_part
 from edge.data.sample import ModelInput
 from edge.data.tensor import Array, Tensors
+from edge.delivery.ack import Ack
 from edge.delivery.options import SAVE_PAST, SENT_IN_A_MOMENT, Durability, OutboxOptions
 from edge.delivery.outbox import Outbox
 from edge.errors import ConfigError
@@ -180,3 +183,27 @@ def show_at_terminal(core: Core, draft: Draft, session: MqttSession) -> None:
     said = terminal.lines(session.options.url, settings.mqtt, core.topics, core.loaded.manifest, asks=asks)
     draft.add("terminal", functools.partial(terminal.show, said))
     draft.observers.append(terminal.KindsOfResult().observe)
+
+
+BROKER = "mqtt"
+
+
+def report_refusals(outboxes: Sequence[Outbox], model: str, beat: Callable[[str], None]) -> None:
+    """Tells on the topic `error` of each result that a sink refuses for good. Before they run; without a broker the log
+    alone tells.
+
+    The error goes the way of every message, through the broker's outbox; while that has no room the thread of the
+    sink that refused waits, and beats.
+    """
+    broker = next((o for o in outboxes if o.name == BROKER), None)
+    if broker is None:
+        return
+    for outbox in outboxes:
+        if outbox is not broker:
+            waiting = functools.partial(beat, f"outbox-{outbox.name}")
+            outbox.on_refused = functools.partial(_tell, broker, outbox.name, model, waiting)
+
+
+def _tell(broker: Outbox, sink: str, model: str, waiting: Callable[[], None], message: Message, reason: str) -> None:
+    error = refusal.of(message, sink, model, f"{sink}: {reason}")
+    broker.put([(Message("error", codec.encode(error), message.seq), Ack(1, lambda: None))], waiting)

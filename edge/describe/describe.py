@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from edge.data.tensor import TensorSpec
 from edge.data.vocabulary import Activation
-from edge.describe import audio, flat, heads, onnx_graph, picture_sizes, presets, probe, signature
+from edge.describe import audio, flat, heads, onnx_graph, presets, probe, signature
 from edge.describe.embedded import read_metadata
 from edge.describe.head import REASONS, Evidence, Head, OutputProbe
 from edge.describe.metadata import Metadata
@@ -101,7 +101,7 @@ class _Describer:
         size: tuple[int, int] | None = prober.size
         if free:
             size = None if head.fits_pictures else head.size or prober.size
-            self._warnings += picture_sizes.doubts(size)
+            self._warnings += presets.doubts(size)
         # A plane is what tutorials of Keras make of a picture: without a channel, from 0 to 1.
         grey = msgspec.structs.replace(spec, shape=(*(spec.shape or ()), 1)) if plane else spec
         if self._overrides.color == "GRAY":
@@ -138,7 +138,7 @@ class _Describer:
 
     def _prober(self, spec: TensorSpec, layout: signature.Layout) -> tuple[probe.Prober, bool]:
         """One that runs pictures of the user's size, the file's, or the usual one; and whether that is a guess."""
-        sizes, free, why = picture_sizes.candidates(spec, layout, self._metadata)
+        sizes, free, why = presets.candidates(spec, layout, self._metadata)
         if self._overrides.size is not None:
             sizes, free = (self._overrides.size,), False
         self._reasons["inputs.size"] = why
