@@ -13,8 +13,11 @@ import contextlib
 import importlib.util
 import logging
 import os
+import shutil
 import signal
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -24,6 +27,7 @@ from msgspec.structs import replace
 from edge.app import profile, start
 from edge.app.service import App
 from edge.app.update_agent import UpdateAgent
+from edge.app.update_children import UpdateChildren
 from edge.data.names import topic_part
 from edge.errors import ConfigError, ModelError, needs
 from edge.model import identity
@@ -33,6 +37,7 @@ from edge.settings.settings import Settings
 from edge.sources import uri
 from edge.updates import order, release, state
 from edge.updates.gates import FEWEST
+from edge.updates.order import Answer
 from edge.updates.state import State
 from edge.updates.store import UpdateStore
 
@@ -82,6 +87,27 @@ def current(settings: Settings) -> Settings:
     except OSError as exc:
         raise ConfigError(f"{store.folder}: {exc.strerror}") from exc
     return _with_model(settings, store)
+
+
+def looked(settings: Settings, model: str, running: str) -> Answer:
+    """What a check would find now, of the model that runs. It begins with what this device has verified, and keeps
+    nothing of what it sees. `settings` with the file that the user named. Raises ConfigError, OSError."""
+    settings = followed(settings)
+    _require(settings)
+    known = folder(settings)
+    with tempfile.TemporaryDirectory() as name:
+        copy = UpdateStore(Path(name) / "updates", identity.sha256)
+        if known.is_dir():
+            shutil.copytree(known, copy.folder, ignore=shutil.ignore_patterns("models", "staging", "lock", ".*"))
+        copy.folder.mkdir(exist_ok=True)
+        stands = copy.read()
+        children = UpdateChildren(settings, copy, (), threading.Event())
+        return children.ask(_name(settings) or stands.name or model, running)
+
+
+def awaited(settings: Settings) -> bool:
+    """Whether the first start has to fetch the model. `settings` as `current` gives them."""
+    return settings.updates.uri is not None and _fetched(settings)
 
 
 def followed(settings: Settings) -> Settings:

@@ -107,7 +107,8 @@ def _do(settings: Settings) -> int:
         if not (settings.process.check or settings.process.describe):
             updating.run(settings)
             return 0
-        settings = updating.current(settings)
+        if settings.process.describe:
+            settings = updating.current(settings)
     if settings.process.check:
         from edge.tools import doctor
 

@@ -70,7 +70,7 @@ class Folder:
     def pieces(self, url: str, start: int) -> tuple[int, Iterator[bytes]]:
         path = Path(unquote(urlsplit(url).path))
         if not path.parent.is_dir():
-            raise DownloadError(f"{path.parent} is not there: is the stick plugged in, and mounted?")
+            raise DownloadHTTPError(f"{path.parent} is not there: is the stick plugged in, and mounted?", 404)
         try:
             file = path.open("rb")
         except FileNotFoundError:
@@ -164,6 +164,8 @@ def _told(url: str) -> Iterator[None]:
     """What goes wrong on the way is a DownloadError that says what, inside the body, too."""
     try:
         yield
+    except urllib3.exceptions.NewConnectionError as exc:  # which is a TimeoutError there, however fast it was
+        raise DownloadError(f"{url}: {str(exc).partition(': ')[2] or exc}") from exc
     except urllib3.exceptions.TimeoutError as exc:
         raise SlowRetrievalError(f"{url}: no answer within {TIMEOUT_S:.0f} s") from exc
     except (urllib3.exceptions.HTTPError, OSError) as exc:

@@ -12,10 +12,10 @@ from edge.errors import ConfigError
 from edge.settings.settings import MqttSettings
 from edge.updates.release import Release
 
-Fault = Literal["away", "refused", "clock", "disk", "setup"]
-"""`away`: cannot be reached, or is broken off. `refused`: what is there is not what was signed, or is signed wrongly.
-`clock`: it has run out by a clock that is not synchronised. `disk`: the state folder takes no more. `setup`: what only
-a person can mend."""
+Fault = Literal["away", "missing", "refused", "clock", "disk", "setup"]
+"""`away`: cannot be reached, or is broken off. `missing`: who was asked has no such file. `refused`: what is there is
+not what was signed, or is signed wrongly. `clock`: it has run out by a clock that is not synchronised. `disk`: the
+state folder takes no more. `setup`: what only a person can mend."""
 
 
 MQTT = "mqtt:"

@@ -17,14 +17,20 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
-from tuf.api.exceptions import DownloadError, DownloadLengthMismatchError, ExpiredMetadataError, RepositoryError
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    ExpiredMetadataError,
+    RepositoryError,
+)
 from tuf.api.metadata import Metadata, TargetFile
 from tuf.ngclient import Updater
 
 from edge.errors import ConfigError
 from edge.storage import atomic
 from edge.storage.lock import make_folder
-from edge.updates import fetch, release, seen
+from edge.updates import fetch, glance, release, seen
 from edge.updates.order import Answer, Order, base_url
 from edge.updates.reference_time import set_reference_time
 from edge.updates.release import Channel, Release
@@ -48,7 +54,8 @@ def ask(order: Order) -> Answer:
     except DownloadLengthMismatchError as exc:
         return fresh(freshness, fault="refused", reason=_says(exc))
     except DownloadError as exc:
-        return fresh(freshness, fault="away", reason=_says(exc))
+        missing = isinstance(exc, DownloadHTTPError) and exc.status_code in glance.NOT_THERE
+        return fresh(freshness, fault="missing" if missing else "away", reason=_says(exc))
     except (RepositoryError, ValueError) as exc:
         return fresh(freshness, fault="refused", reason=_says(exc))
     except ConfigError as exc:
@@ -164,8 +171,21 @@ def _root(order: Order) -> bytes:
     except OSError as exc:
         raise ConfigError(f"--updates-root {order.root}: {exc.strerror}") from exc
     if not kept.exists() or kept.read_bytes() != given:
+        _require_root(order.root, given)
         atomic.write(kept, given)
     return given
+
+
+def _require_root(path: Path, data: bytes) -> None:
+    """Raises ConfigError for what cannot be a root of trust, so that it is never kept as one."""
+    try:
+        kind = Metadata.from_bytes(data).signed.type
+    except (RepositoryError, ValueError):
+        kind = "no metadata"
+    if kind != "root":
+        raise ConfigError(
+            f"--updates-root {path}: it is no root of trust ({kind}); name the root.json that edge-fleet init made"
+        )
 
 
 @contextmanager

@@ -245,10 +245,10 @@ def test_metadata_that_a_power_cut_damaged_are_fetched_again(fleet, device):
     assert ask(fleet, device).release.version == "1"
 
 
-def test_a_stick_that_is_not_plugged_in_is_away(fleet, device, tmp_path):
+def test_a_stick_that_is_not_plugged_in_is_missing(fleet, device, tmp_path):
     answer = ask(fleet, device, uri=f"file:{tmp_path}/media/usb")
 
-    assert (answer.fault, "is the stick plugged in" in answer.reason) == ("away", True)
+    assert (answer.fault, "is the stick plugged in" in answer.reason) == ("missing", True)
 
 
 def test_a_disk_that_takes_no_more_says_so_and_keeps_what_it_has(fleet, device, tmp_path):

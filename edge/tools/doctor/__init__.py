@@ -51,6 +51,11 @@ def _quiet() -> Iterator[None]:
 
 def look(settings: Settings, host: Host) -> Iterator[Row]:
     """Every row, as soon as it is known."""
+    named = settings
+    if settings.updates.uri is not None:
+        from edge.app import updating
+
+        settings = updating.current(settings)
     yield packages.python(host)
     yield from packages.installed(settings, host)
     broken: set[str] = set()
@@ -62,6 +67,6 @@ def look(settings: Settings, host: Host) -> Iterator[Row]:
     else:
         from edge.tools.doctor import runs
 
-        yield from runs.rows(settings, host, broken)
+        yield from runs.rows(settings, host, broken, named)
     yield from storage.rows(settings, host)
     yield boards.clock(host)

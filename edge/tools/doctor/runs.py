@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from edge.app import assembly, cascade, fits, joined, loading, profile
+from edge.app import assembly, cascade, fits, joined, loading, profile, updating
 from edge.app.loading import Loaded
 from edge.data.join import JoinRules
 from edge.engines import choose
@@ -33,6 +33,7 @@ from edge.sources.synthetic import SyntheticSource
 from edge.sources.uri import parse
 from edge.telemetry import board
 from edge.telemetry.clock import SystemClock
+from edge.tools.doctor import repository
 from edge.tools.doctor.boards import MB
 from edge.tools.doctor.host import Host
 from edge.tools.doctor.row import Row, fail, failed, ok, skip, warn
@@ -60,8 +61,9 @@ class _Looked(msgspec.Struct, frozen=True):
         return self.loaded.manifest.name if self.loaded is not None else runs.name(self.settings)
 
 
-def rows(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
-    """Model to broker. `broken` are wheels that do not load: what needs them is skipped."""
+def rows(settings: Settings, host: Host, broken: set[str], named: Settings | None = None) -> Iterator[Row]:
+    """Model to broker. `broken` are wheels that do not load: what needs them is skipped. `named`: with the model that
+    the user named, where `--updates` may have replaced it in `settings`."""
     looked: list[_Looked] = []
     several = len(settings.each) > 1
     for one in settings.each:
@@ -70,6 +72,8 @@ def rows(settings: Settings, host: Host, broken: set[str]) -> Iterator[Row]:
     if several:
         yield _together(looked)
     yield _broker(settings)
+    if settings.updates.uri is not None:
+        yield _updates(named or settings, looked[0].loaded)
     for each in looked:
         yield from _labelled(_sinks(each.settings, each.loaded), each.name if several else "")
 
@@ -109,6 +113,9 @@ def _together(looked: Sequence[_Looked]) -> Row:
 
 
 def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, Loaded | None]:
+    if updating.awaited(settings):
+        yield skip("model", f"{settings.model.file} is not here yet: the first start fetches it")
+        return None
     try:
         mine = set(choose.find(settings.model.file, settings.model.engine)[1].packages)
     except FatalError:
@@ -266,6 +273,13 @@ def _joined(rules: JoinRules, settings: Settings, loaded: Loaded | None) -> Row:
     except ConfigError as exc:
         return failed("source", exc, "check [join]")
     return ok("source", f"{len({feature.topic for feature in rules.features})} topics, joined into rows")
+
+
+def _updates(named: Settings, loaded: Loaded | None) -> Row:
+    if loaded is None and not updating.awaited(named):
+        return skip("updates", "there is no model whose name would be asked for")
+    name, sha256 = (loaded.manifest.name, loaded.sha256) if loaded is not None else ("", "")
+    return repository.row(named, name, sha256)
 
 
 class _Waits(Listener):
