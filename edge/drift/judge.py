@@ -96,13 +96,13 @@ class Judge:
         """Windows, of those that are learnt before all is."""
         return min(FULL, len(self.inputs.rule.baseline))
 
-    def window(self, counted: Counted, slot: int) -> Judged:
-        """The next window, of at least one row."""
+    def window(self, counted: Counted, *slots: int) -> Judged:
+        """The next window, of at least one row; `slots`: its hour of the day, then those that it may be as well."""
         findings = [*self.standing(counted), *self._too_many(counted)]
         if not self.armed:
             findings += self._far(counted.features, counted.rows)
-        inputs = self._judge(self.inputs, counted.features, counted.rows, slot, findings)
-        predictions = self._judge(self.predictions, counted.predictions, counted.rows, slot, findings)
+        inputs = self._judge(self.inputs, counted.features, counted.rows, slots, findings)
+        predictions = self._judge(self.predictions, counted.predictions, counted.rows, slots, findings)
         if inputs.learned:
             self._learn(counted, findings)
         ordered = tuple(sorted(findings, key=lambda f: -f.weight))
@@ -174,14 +174,18 @@ class Judge:
 
     # --- what is judged -----------------------------------------------------------------------------
 
-    def _judge(self, side: Side, counts: Array, rows: int, slot: int, findings: list[Finding]) -> _Sided:
+    def _judge(self, side: Side, counts: Array, rows: int, slots: Sequence[int], findings: list[Finding]) -> _Sided:
         """Adds to the findings; learns the counts of a window that the rule has learnt."""
         if not side.places.scores:
             return _Sided(Verdict(np.zeros(0), np.zeros(0, bool), np.zeros(0, np.int64)), learned=False)
         before = len(side.rule.baseline)
         places = side.places
         verdict = side.rule.window(
-            places.judged(counts), slot, places.floor(rows, counts), places.wider(counts, side.counts, before)
+            places.judged(counts),
+            slots[0],
+            places.floor(rows, counts),
+            places.wider(counts, side.counts, before),
+            slots[1:],
         )
         learned = len(side.rule.baseline) > before
         if learned:

@@ -33,7 +33,8 @@ class SavedSide(msgspec.Struct, frozen=True):
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """`runs` and `missing_runs` are the longest, `missing` and `unknown` the most in one window, by feature."""
+    """`runs` and `missing_runs` are the longest, `missing` and `unknown` the most in one window, by feature.
+    `offset_s`: of the local time from UTC when it was begun; None in files from before that was kept."""
 
     sha256: str
     window_s: float
@@ -45,6 +46,7 @@ class Saved(msgspec.Struct, frozen=True):
     missing: list[int]
     unknown: list[int]
     schema: int = SCHEMA
+    offset_s: int | None = None
 
 
 class Side:

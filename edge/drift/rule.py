@@ -85,9 +85,12 @@ class _Yardstick:
     limits: Mapping[int, Array]
     full: bool
 
-    def of(self, slot: int) -> Array:
-        """The middle of an hour."""
-        return np.asarray(self.middle if self.middle.ndim == 1 else self.middle[slot])
+    def beside(self, scores: Array, slots: Sequence[int]) -> Array:
+        """The middle of an hour; where it may be one of several, what lies between them and next to the scores."""
+        if self.middle.ndim == 1:
+            return self.middle
+        middles = self.middle[list(slots)]
+        return np.clip(scores, middles.min(axis=0), middles.max(axis=0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,9 +134,12 @@ class Rule:
         """Whether windows are judged."""
         return self._yardstick is not None
 
-    def window(self, scores: Array, slot: int, floor: Array, wider: Array | float = 1.0) -> Verdict:
+    def window(
+        self, scores: Array, slot: int, floor: Array, wider: Array | float = 1.0, also: Sequence[int] = ()
+    ) -> Verdict:
         """The verdict on the next window, from which it learns while it still learns. `floor`: by score, the least
-        standard error that a window has; `wider`: how many times as large this one's is as that of those learnt."""
+        standard error that a window has; `wider`: how many times as large this one's is as that of those learnt;
+        `also`: hours of the day that it may be one of as well."""
         yard, count = self._yardstick, len(scores)
         if yard is None:
             self._learn(scores, slot)
@@ -141,7 +147,7 @@ class Rule:
         # No window is known more exactly than by chance alone: a feature that never moved would else be at an infinite
         # distance with its first move.
         sd = np.maximum(yard.spread * wider, floor)
-        distance = (scores - yard.of(slot)) / sd
+        distance = (scores - yard.beside(scores, (slot, *also))) / sd
         most = TWO_COUNT_FOR / 2 * yard.limits[2]
         drifts = self._drifts(np.clip(distance, -most, most), yard)
         over = np.abs(distance) > yard.alone

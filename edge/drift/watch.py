@@ -9,6 +9,7 @@ then it goes on.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from edge.data.tensor import Array
 from edge.data.units import SECOND_NS
@@ -83,6 +85,7 @@ class DriftWatch:
         self._state: State = "learning"
         self._since = ""
         self._on_disk = False
+        self._offset_s = self._local_s()
         self._judge = Judge(subject.reference, self._slots, subject.sha256)
         self.newest = self._report()
 
@@ -130,6 +133,8 @@ class DriftWatch:
     def _add(self, counted: Counted) -> None:
         self._rows += counted.rows
         self._metrics.inc("drift_rows", counted.rows)
+        if self._open is None and self._number_now() > self._number + 1:
+            self._begin_window()  # after a silence it is of this hour, and not of that in which the silence began
         self._open = counted if self._open is None else self._open.plus(counted)
         standing = tuple(self._judge.standing(counted))
         changed = {(f.name, f.kind) for f in standing} != {(f.name, f.kind) for f in self._standing}
@@ -140,7 +145,7 @@ class DriftWatch:
     def _is_over(self) -> bool:
         window_ns = self._subject.window_s * SECOND_NS
         return (
-            self._clock.time_ns() // window_ns != self._number
+            self._number_now() != self._number
             and self._clock.monotonic_ns() - self._began_ns >= window_ns / 2
             and self._open is not None
             and self._open.rows >= self._fewest
@@ -149,14 +154,17 @@ class DriftWatch:
     def _begin_window(self) -> None:
         self._open = None
         self._began_ns = self._clock.monotonic_ns()
-        self._number = int(self._clock.time_ns() // (self._subject.window_s * SECOND_NS))
+        self._number = self._number_now()
+
+    def _number_now(self) -> int:
+        """Of the window, since 1970, in which it is."""
+        return int(self._clock.time_ns() // (self._subject.window_s * SECOND_NS))
 
     def _end_window(self) -> None:
         counted = self._open
         assert counted is not None
-        slot = self._number % self._slots if self._slots else 0
         armed = self._judge.armed
-        judged = self._judge.window(counted, slot)
+        judged = self._judge.window(counted, *self._slots_of_window())
         self._findings, self._least, self._last = judged.findings, judged.least, counted
         self._windows += 1
         self._metrics.inc("drift_windows")
@@ -171,6 +179,19 @@ class DriftWatch:
                     extra={"features": ", ".join(doubtful)},
                 )
         self._tell()
+
+    def _slots_of_window(self) -> tuple[int, ...]:
+        """Its hour of the day in UTC, and that by the local time as it was when it was learnt: what people do follows
+        summer time, and what the sun does not, so it may be the one or the other, or something between."""
+        if not self._slots:
+            return (0,)
+        began_s, shift_s = self._number * self._subject.window_s, self._local_s() - self._offset_s
+        ends = (began_s, began_s + shift_s, began_s + shift_s + self._subject.window_s - 1)
+        return tuple(int(at_s // self._subject.window_s) % self._slots for at_s in ends)
+
+    def _local_s(self) -> int:
+        """Of the system's time zone, from UTC."""
+        return time.localtime(self._clock.time_ns() / SECOND_NS).tm_gmtoff
 
     # --- what is told -------------------------------------------------------------------------------
 
@@ -267,6 +288,7 @@ class DriftWatch:
         subject, scale = self._subject, self.places.features
         self._judge = Judge(subject.reference, self._slots, subject.sha256, scale)
         self._on_disk = False
+        self._offset_s = self._local_s()
         self._findings = self._standing = ()
         self._least = self._last = None
         self._begin_window()
@@ -274,7 +296,7 @@ class DriftWatch:
 
     def learnt(self) -> Saved:
         """For the watch on another model."""
-        return self._judge.saved(self._subject.window_s)
+        return replace(self._judge.saved(self._subject.window_s), offset_s=self._offset_s)
 
     def _restored(self, before: Saved | None) -> Judge:
         """Raises nothing: what cannot be used is told, and learnt anew."""
@@ -286,6 +308,7 @@ class DriftWatch:
                 if note := judge.restore(saved):
                     log.info("drift", extra={"note": note})
                 self._on_disk = self._on_disk or before is None
+                self._offset_s = self._offset_s if saved.offset_s is None else saved.offset_s
                 return judge
         except (OSError, ValueError) as exc:
             facts = {"path": str(subject.path), "reason": str(exc)}

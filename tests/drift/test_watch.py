@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -372,3 +374,100 @@ def test_a_number_that_the_sample_never_had_is_unknown_once_it_comes(folder: Pat
     (report,) = device.hours(1, door=["3.5"] * ROWS)
 
     assert [(f.name, f.kind) for f in report.features] == [("spare", "unknown")]
+
+
+# --- hours of the day ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """The system's time zone."""
+
+    def become(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    become("WINTER-1")
+    yield become
+    monkeypatch.undo()
+    time.tzset()
+
+
+class Habits:
+    """Rows by the local time: what people do. The sun's hour is the first feature, `later` hours are the others'."""
+
+    def __init__(self) -> None:
+        self.hour, self.later = 0, 0
+
+    def __call__(self, random: np.random.Generator) -> np.ndarray:
+        hours = self.hour + np.arange(ROWS) / ROWS
+        self.hour += 1
+        cycle = np.stack([np.sin((hours + at) * np.pi / 12) for at in (0, self.later, self.later)], axis=1)
+        return usual(random) / 2 + cycle
+
+
+@pytest.fixture
+def habits() -> Habits:
+    return Habits()
+
+
+@pytest.fixture
+def at_home(folder: Path, habits: Habits, zone: Callable[[str], None]) -> Device:
+    """It has learnt a week of winter."""
+    device = Device(folder, of(np.concatenate([habits(np.random.default_rng(1)) for _ in range(48)])))
+    device.hours(200, habits)
+    assert device.alarms == 0
+    return device
+
+
+def test_after_a_silence_the_first_window_is_of_the_hour_in_which_it_begins(at_home: Device, habits: Habits) -> None:
+    at_home.clock.advance(12 * HOUR_S)
+    at_home.watch.tick()
+    habits.hour += 12
+
+    at_home.hours(24, habits)
+
+    assert {r.state for r in at_home.told[-24:]} == {"ok"}
+
+
+def test_summer_time_moves_what_people_do_by_an_hour_and_that_is_no_alarm(
+    at_home: Device, habits: Habits, zone: Callable[[str], None]
+) -> None:
+    zone("SUMMER-2")
+    habits.later = 1
+
+    at_home.hours(48, habits)
+
+    assert at_home.alarms == 0
+
+
+def test_the_same_hour_without_summer_time_is_one(at_home: Device, habits: Habits) -> None:
+    habits.later = 1
+
+    at_home.hours(24, habits)
+
+    assert at_home.alarms > 0
+
+
+def test_a_restart_in_summer_knows_that_it_learnt_in_winter(
+    folder: Path, at_home: Device, habits: Habits, zone: Callable[[str], None]
+) -> None:
+    at_home.hours(16, habits)  # until midnight, when the clock of the next one begins
+    zone("SUMMER-2")
+    habits.later = 1
+
+    again = Device(folder, of(sample()), seed=6)
+    again.hours(48, habits)
+
+    assert again.alarms == 0
+
+
+def test_what_moves_for_other_reasons_is_seen_in_summer_as_well(
+    at_home: Device, habits: Habits, zone: Callable[[str], None]
+) -> None:
+    zone("SUMMER-2")
+    habits.later = 1
+
+    report = at_home.hours(2, lambda random: habits(random) + np.array([0, 1, 0]))[-1]
+
+    assert names(report.features) == ["pressure"]
