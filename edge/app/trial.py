@@ -46,13 +46,14 @@ class TrialPart:
         """`trial` is the second model and its pipeline; `differs` is shown what the two do not agree on."""
         from edge.trial.blame import TrialMarks
         from edge.trial.trial import Limits, Trial
+        from edge.updates.gates import FEWEST  # of fewer nothing can be said of how far two agree
 
         pipeline, self._loaded = trial
         loaded = self._loaded
         self._core = core
         self._session = session
         self._marks = TrialMarks(core.settings.delivery.state_dir, core.stem, loaded.path, loaded.sha256)
-        limits = Limits(samples=core.settings.drift.trial_samples)
+        limits = Limits(samples=max(FEWEST, core.settings.drift.trial_samples))
         self._trial = Trial(pipeline, core.loaded.ref, core.clock, limits, self._marks, differs)
         self._controls, self._alone = controls, control.told_alone(core, controls)
         if core.settings.updates.uri is not None:

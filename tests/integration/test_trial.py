@@ -62,6 +62,17 @@ def test_a_second_model_runs_on_the_same_samples_and_tells_how_it_differs(edge_r
     assert json.loads(asked.stdout)["verdict"]["word"] == "undecided"
 
 
+def test_a_handful_of_samples_gives_no_verdict_whatever_was_asked_for(flowers, retrained, tmp_path):
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in flowers.rows[:5]))
+    command = [BINARIES / "edge-run", flowers.path, "--mqtt", "none", "--source", "rows.jsonl", "--trial", retrained,
+               "--trial-samples", "1", "--state-dir", tmp_path / "state"]  # fmt: skip
+
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stderr
+
+    assert "verdict=undecided" in said
+    assert "of 20 samples were answered by both" in said
+
+
 def test_without_a_broker_the_verdict_is_said_at_the_end(flowers, retrained, tmp_path):
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in flowers.rows))
     command = [BINARIES / "edge-run", flowers.path, "--mqtt", "none", "--source", "rows.jsonl", "--trial", retrained,
