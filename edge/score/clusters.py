@@ -165,7 +165,10 @@ def _on_ray(
         # Without an address: RAY_ADDRESS, a cluster of this machine's, else one for the time of the run.
         ray.init(address or None, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError) as exc:
-        raise ConfigError(f"--engine ray {address}: no cluster is reached: {first_line(exc)}") from exc
+        raise ConfigError(
+            f"--engine ray {address}: no cluster is reached: {first_line(exc)}; one that wants a token (ray start has "
+            "them on) is spoken to with RAY_AUTH_MODE=token in the environment"
+        ) from exc
     try:
         threads = job.settings.model.threads or 1
         most = workers or int(ray.cluster_resources().get("CPU", 1)) // threads

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from support import onnxmodels, peers
-from support.processes import BINARIES, until
+from support.processes import BINARIES, free_port, listens, until
 
 ROOT = Path(__file__).resolve().parents[2]
 SET_UP = {
@@ -148,3 +148,25 @@ print("rows", spark.read.parquet({str(out)!r}).count())
 """
     done = subprocess.run([bins / "python", "-c", script], env=environ(bins), capture_output=True, text=True)
     assert f"rows {60 * 60}" in done.stdout, done.stderr
+
+
+def test_a_cluster_that_wants_a_token_is_named_with_the_way_out_which_works(bins, trees, score, tmp_path):
+    port, rows, out = free_port(), trees.write(tmp_path / "rows.parquet"), tmp_path / "out.csv"
+    head = subprocess.Popen(
+        [bins / "ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=1", "--include-dashboard=false"],
+        env=environ(bins), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        until(lambda: listens(port), "Ray listens", 120)
+        command = [bins / "edge-score", trees.path, rows, "--engine", f"ray:127.0.0.1:{port}", "-o"]
+        refused = subprocess.run([*command, tmp_path / "none.csv"], env=environ(bins), capture_output=True, text=True)
+        assert refused.returncode == 2
+        assert "is spoken to with RAY_AUTH_MODE=token in the environment" in refused.stderr
+        token = {**environ(bins), "RAY_AUTH_MODE": "token"}
+        done = subprocess.run([*command, out], env=token, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    finally:
+        head.terminate()
+        head.wait(60)
+    assert score(trees.path, rows, "-o", tmp_path / "here.csv")[0] == 0
+    assert out.read_bytes() == (tmp_path / "here.csv").read_bytes()
