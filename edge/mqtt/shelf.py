@@ -144,6 +144,8 @@ class Shelf:
         """Those of them that had to make room there."""
         self._unread = False
         """There may be more on disk than in memory."""
+        self._late = False
+        """It could not be opened at the start: what lies there may be owed, whether or not more goes there."""
         self._last = 0
         self._done: set[bytes] = set()
         """What an earlier life has done with, of what still lies there."""
@@ -156,6 +158,7 @@ class Shelf:
         are on disk. Raises SpoolError."""
         if not self._disk.opened:
             self._unread = self._disk.open()
+            self._late = not self._disk.opened
             self._known_lost = self._lost()
         self._done = done
         return self._disk.origins(4096)
@@ -208,7 +211,7 @@ class Shelf:
         due_s = self._patience_s(0.0 if self.reader.waiting() is None else patience_s)  # nobody reads: it has ended
         saves = self.shares and (bool(self._coming) or due_s <= 0.0)
         if not self._disk.resting:
-            if not self._disk.opened and saves:
+            if not self._disk.opened and (saves or self._late):
                 self._unread |= self._disk.open()
             self._disk.flush()
             if saves:

@@ -89,6 +89,20 @@ def test_what_was_on_disk_is_read_also_where_that_could_be_opened_late_only(life
     assert again.acked == [3]
 
 
+def test_it_is_read_then_too_where_nothing_new_has_to_go_on_disk(life, session, clock, monkeypatch):
+    life(session)
+    give(session, "one", 1, 2)
+    session.turn()
+    again = Shared()
+    run = life(again)
+    with monkeypatch.context() as patch:
+        patch.setattr(run.spool, "open", _no_room)
+        run.begin()
+    clock.advance(5.0)
+    again.turn()
+    assert payloads(run.source) == [b"1", b"2"]
+
+
 def test_inputs_of_qos_0_that_come_without_end_keep_none_from_the_disk(life, session):
     run = life(session)
     give(session, "one", 1)
