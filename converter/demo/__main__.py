@@ -38,6 +38,8 @@ from edge.settings.options import Flag
 
 TOPIC = "edge/demo/digits/result"
 BINARIES = Path(sys.executable).parent
+SIDE = 8
+SCALE = 24
 WAIT_S = 60.0
 BEHIND_S = 5.0
 """How long the last results may take to a subscriber when edge-run has ended."""
@@ -121,7 +123,7 @@ def _train(folder: Path) -> Files:
         truth = tuple(row["target"] for row in csv.DictReader(labels))
     files = Files(folder, truth)
     files.rows.write_text("".join(json.dumps({"id": number, **row}) + "\n" for number, row in enumerate(held)))
-    (folder / "png").write_bytes(to_png(list(held[0].values())))
+    (folder / "digit.png").write_bytes(to_png(list(held[0].values())))
     return files
 
 
@@ -167,7 +169,7 @@ def _say_next(folder: Path) -> None:
     on_path = found is not None and Path(found).parent.resolve() == BINARIES.resolve()
     run = "edge-run" if on_path else str(Path(os.path.relpath(BINARIES / "edge-run", folder)))
     page = "--http 8080 --mqtt none"
-    _say(f"5. All of it is in {folder}{os.sep} (png is a picture of row.json). Now you:")
+    _say(f"5. All of it is in {folder}{os.sep} (digit.png is a picture of row.json). Now you:")
     lines = [
         f"cd {folder}",
         f"{run} digits.onnx --source rows.csv --mqtt none",
@@ -321,14 +323,6 @@ def _summary(received: dict[str, dict[str, Any]], files: Files) -> int:
     return 0 if not lost else 1
 
 
-if __name__ == "__main__":
-    ending.main(lambda: main(sys.argv[1:]), f"{PROGRAM.name}: interrupted; --folder keeps what was made")
-
-
-SIDE = 8
-SCALE = 24
-
-
 def to_png(row: Sequence[float]) -> bytes:
     """Ink from 0 to 16 to a grey PNG, dark on light, large enough to be looked at."""
     lines = []
@@ -343,3 +337,7 @@ def to_png(row: Sequence[float]) -> bytes:
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+if __name__ == "__main__":
+    ending.main(lambda: main(sys.argv[1:]), f"{PROGRAM.name}: interrupted; --folder keeps what was made")

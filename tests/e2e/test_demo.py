@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import errno
 import json
@@ -11,12 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from support.processes import BINARIES, Client, free_port
 
 import edge
 from converter import cli
 from converter.demo.__main__ import free_port as free_port_of_the_demo
+from converter.demo.__main__ import to_png
 from edge.mqtt.embedded import EmbeddedBroker
 
 
@@ -93,6 +97,26 @@ def test_a_demo_whose_edge_run_cannot_begin_ends_as_it_did(tmp_path):
     assert "--state-dir wants a folder that this user may write to" in said
     assert "Traceback" not in said
     assert "4. " not in said, "no result is told of"
+
+
+def test_the_demos_picture_is_read_by_others_as_the_row_it_was_made_of():
+    picture = cv2.imdecode(np.frombuffer(to_png([0.0] * 63 + [16.0]), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert picture.shape == (192, 192)
+    assert (picture[0, 0], picture[-1, -1], picture[-25, -1]) == (255, 0, 255)
+
+
+def test_nothing_of_a_program_stands_behind_its_start():
+    """What is defined below `if __name__ == "__main__":` is not there yet when the program begins."""
+    root = Path(edge.__file__).parents[1]
+    programs = [
+        (path, body)
+        for package in ("edge", "converter")
+        for path in (root / package).rglob("*.py")
+        if '__name__ == "__main__"' in (body := path.read_text())
+    ]
+    assert len(programs) > 3
+    for path, body in programs:
+        assert ast.unparse(ast.parse(body).body[-1].test) == "__name__ == '__main__'", path
 
 
 def test_the_demos_subscriber_hears_its_own_topic_alone():

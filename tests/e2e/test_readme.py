@@ -155,6 +155,7 @@ def test_the_readme_can_be_typed_from_top_to_bottom(reader, tmp_path):
     assert "parity            passed" in converted
     assert (reader.root / "etc/edge-run/digits/digits.onnx").exists()
     assert (reader.home / "token").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "edge-demo" / "digit.png").read_bytes().startswith(b"\x89PNG")
     # The demo ends with what the README goes on with.
     at = [line for _, line in lines].index("edge-run demo")
     following = [line for _, line in lines[at + 1 : at + 5]]
