@@ -98,6 +98,9 @@ def convert_neighbours(scope: Any, operator: Any, container: Any) -> None:
     for place in kept(imputer):
         own = graph.node("Gather", [given, graph.constant(np.array([place]))], axis=1)
         gap = graph.node("Gather", [gaps, graph.constant(np.array([place]))], axis=1)
+        if np.isnan(rows[:, place]).all():  # one that is kept though no training row had it is 0, whatever is given
+            columns.append(graph.node("Mul", [graph.node("Cast", gap, to=DOUBLE), graph.constant(np.zeros((1, 1)))]))
+            continue
         columns.append(graph.node("Where", [gap, _of_neighbours(graph, imputer, distances, rows[:, place]), own]))
     _give(graph, operator, graph.node("Concat", columns, axis=1), gaps, of_all=False)
 
@@ -148,8 +151,6 @@ def _as_row(chosen: Array) -> Array:
 def _of_neighbours(graph: Nodes, imputer: Any, distances: str, values: Array) -> str:
     """The name of [rows, 1]: what the nearest rows that have the value answer, else the mean of all that have it."""
     donors = np.flatnonzero(~np.isnan(values))
-    if not len(donors):
-        return graph.constant(np.zeros((1, 1)))  # of an empty feature that is kept
     if len(donors) < len(values):
         distances = graph.node("Gather", [distances, graph.constant(donors)], axis=1)
     count = graph.constant(np.array([min(imputer.n_neighbors, len(donors))]))

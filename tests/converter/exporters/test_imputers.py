@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
 
 import converter
 import edge
@@ -64,6 +65,14 @@ def test_rows_with_gaps_are_answered_as_the_model_answers_them(
     held = np.vstack([with_gaps(ROWS[:20], 0.4, seed=7), np.full((1, 5), np.nan)])
 
     np.testing.assert_allclose(served(model, held, tmp_path / "m.onnx", trained), model.predict(held), atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping features without any observed")
+def test_a_feature_that_nobody_had_is_filled_with_0_also_where_a_row_has_it(tmp_path: Path) -> None:
+    model = make_pipeline(KNNImputer(keep_empty_features=True), SVR()).fit(NEVER, ANSWERS)
+    held = ROWS[:20] + np.array([0.0, 0.0, 100.0, 0.0, 0.0])
+
+    np.testing.assert_allclose(served(model, held, tmp_path / "m.onnx", NEVER), model.predict(held), atol=1e-3)
 
 
 def test_a_number_that_stands_for_a_gap_is_one(tmp_path: Path) -> None:
