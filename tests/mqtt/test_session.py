@@ -12,7 +12,7 @@ from support.processes import until
 
 from edge.mqtt.codec import fastpath
 from edge.mqtt.codec.packets import PublishTemplate, publication
-from edge.mqtt.messages import Listener, Outgoing
+from edge.mqtt.messages import RECEIVE_MAXIMUM, Listener, Outgoing
 from edge.mqtt.too_large import ENDS_UNKNOWN
 
 pytestmark = pytest.mark.usefixtures("way")
@@ -401,20 +401,49 @@ def test_the_end_says_offline_and_goodbye(broker, session, outcome):
     broker.wait("DISCONNECT", lambda: peer.disconnected)
 
 
-def test_a_broker_is_not_gone_while_its_confirmations_stand_behind_the_inputs_that_it_sends(broker, session, outcome):
+class Clock:
+    """By which a session says whether its broker confirms: it goes as the machine's does, and can be put forward."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+    def forward(self, made, seconds: float) -> None:
+        """Returns when the session has looked at it: behind the look of a turn comes what is called in that turn."""
+        self.ahead_s += seconds
+        for _ in range(2):  # the first may have been put into a turn that had looked already
+            turned = threading.Event()
+            made.call_soon(turned.set)
+            assert turned.wait(150)
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("edge.mqtt.connection.time", clock)
+    monkeypatch.setattr("edge.mqtt.publish_queue.time", clock)
+    return clock
+
+
+def test_a_broker_is_not_gone_while_its_confirmations_stand_behind_the_inputs_that_it_sends(
+    broker, session, outcome, clock
+):
     """A slow board takes longer to read a night's inputs than the broker has to confirm: it began anew for ever."""
     broker.answer = lambda _: None
-    made = session(options={"confirm_timeout_s": 0.2})
-    made.subscribe("in", lambda _: None)
+    came = []
+    made = session(options={"confirm_timeout_s": 1000.0})
+    made.subscribe("in", lambda _: (came.append(1), broker.notify()))
     made.start()
     peer = broker.peer()
     made.post(Outgoing("t", b"result"), outcome.on_delivery, key=0, keep=True)
     broker.wait("the result", lambda: bool(peer.published))
-    flood_until = time.monotonic() + 2.5  # more than two looks at the clock
-    mid = 0
-    while time.monotonic() < flood_until and mid < 60_000:
-        mid += 1
+    for mid in range(1, RECEIVE_MAXIMUM + 4):
         peer.publish("in", b"row", mid)
+        broker.wait("the input", lambda mid=mid: len(came) == mid)
+        if mid > RECEIVE_MAXIMUM:
+            clock.forward(made, 600.0)
     peer.puback(peer.published[0].mid)
     outcome.wait(1)
 
@@ -422,9 +451,9 @@ def test_a_broker_is_not_gone_while_its_confirmations_stand_behind_the_inputs_th
     assert len(broker.peers) == 1
 
 
-def test_a_broker_that_confirms_nothing_is_gone_though_it_sends_inputs(broker, session, outcome):
+def test_a_broker_that_confirms_nothing_is_gone_though_it_sends_inputs(broker, session, outcome, clock):
     broker.answer = lambda _: None
-    made = session(options={"confirm_timeout_s": 0.2})
+    made = session(options={"confirm_timeout_s": 1000.0})
     made.subscribe("in", made.ack_now)
     made.start()
     peer = broker.peer()
@@ -432,6 +461,7 @@ def test_a_broker_that_confirms_nothing_is_gone_though_it_sends_inputs(broker, s
     broker.wait("the result", lambda: bool(peer.published))
     with contextlib.suppress(OSError):
         for mid in itertools.cycle(range(1, 60)):
+            clock.ahead_s += 100.0
             peer.publish("in", b"row", mid)
             broker.wait("its acknowledgement", lambda m=mid: m in peer.acknowledged or len(broker.peers) > 1)
             peer.acknowledged.clear()
@@ -439,17 +469,17 @@ def test_a_broker_that_confirms_nothing_is_gone_though_it_sends_inputs(broker, s
                 break
 
 
-def test_a_broker_that_confirms_one_by_one_with_pauses_is_not_gone(broker, session, outcome):
+def test_a_broker_that_confirms_one_by_one_with_pauses_is_not_gone(broker, session, outcome, clock):
     """Each of a window may wait for longer than a broker has to confirm something."""
     broker.answer = lambda _: None
-    made = session(options={"confirm_timeout_s": 1.5})
+    made = session(options={"confirm_timeout_s": 1000.0})
     made.start()
     peer = broker.peer()
     for n in range(3):
         made.post(Outgoing("t", b"%d" % n), outcome.on_delivery, key=n, keep=True)
     broker.wait("the results", lambda: len(peer.published) == 3)
     for n in range(3):
-        threading.Event().wait(0.9)  # the pause is what is tried
+        clock.forward(made, 600.0)
         peer.puback(peer.published[n].mid)
         outcome.wait(n + 1)
 
@@ -457,13 +487,14 @@ def test_a_broker_that_confirms_one_by_one_with_pauses_is_not_gone(broker, sessi
     assert len(broker.peers) == 1
 
 
-def test_one_that_confirms_all_but_the_oldest_is_gone(broker, session, outcome):
+def test_one_that_confirms_all_but_the_oldest_is_gone(broker, session, outcome, clock):
     broker.answer = lambda m: None if m.payload == b"oldest" else 0
-    made = session(options={"confirm_timeout_s": 0.2})
+    made = session(options={"confirm_timeout_s": 1000.0})
     made.start()
     broker.peer()
     made.post(Outgoing("t", b"oldest"), keep=True)
     for n in itertools.count():
+        clock.ahead_s += 100.0
         made.post(Outgoing("t", b"%d" % n), outcome.on_delivery, key=n, keep=True)
         outcome.wait(n + 1)
         if len(broker.peers) > 1:
