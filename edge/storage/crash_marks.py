@@ -40,7 +40,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -63,6 +63,8 @@ SUSPECTS_MOST = 1024
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 KEPT_EVERY = 16
 """Suspects that are acquitted one after the other are written so many at a time: each write is one to an SD card."""
+Suspects = dict[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")], Annotated[int, msgspec.Meta(ge=1, le=MEMORY)]]
+"""As they stand on disk: by the digest, which must fit into memory where that takes nothing."""
 _NOTHING = bytes(DIGEST_SIZE)
 _SLOT_SIZE = TOGETHER_MOST * DIGEST_SIZE
 _MARKS_SIZE = SLOTS * _SLOT_SIZE
@@ -150,7 +152,7 @@ class CrashMarks:
         """Takes over what an earlier life left. Returns how many inputs it left under way. `excused`: something else is
         to blame for that death, and no input is suspected. Raises OSError, BlockingIOError where another process has
         these marks."""
-        self._suspects = state_file.read(self.suspects_file, dict[str, int]) or self._suspects
+        self._suspects = state_file.read(self.suspects_file, Suspects) or self._suspects
         note = state_file.read(self._note_file, Note)
         self._memory = self._map(note, alone=True)
         unwritten = self._unwritten()

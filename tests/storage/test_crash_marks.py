@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from support import dying
 
 from edge.data.sample import Sample
 from edge.runtime.crash_guard import CrashGuard
+from edge.storage import atomic
 from edge.storage.crash_marks import KEPT_EVERY, SUSPECTS_MOST, TOGETHER_MOST, CrashMarks, digest_of
 
 GOOD, BAD = digest_of(b"good"), digest_of(b"bad")
@@ -225,6 +227,23 @@ def test_a_restart_loop_ends_where_the_disk_takes_nothing_too(lives, die, disk_t
     assert (marks.convicted(BAD), marks.suspects(GOOD), marks.convicted(GOOD)) == (True, True, False)
     (file,) = (tmp_path / "run").iterdir()
     assert marks.kept == str(file)
+
+
+@pytest.mark.parametrize("damaged", [{"3" * 31 + "g": 1}, {"aa": 1}, {"3" * 32: -5}])
+def test_a_damaged_file_of_suspects_ends_no_start_where_the_disk_takes_nothing(
+    lives, die, tmp_path, monkeypatch, damaged
+):
+    die(BAD)
+    (tmp_path / "state" / "pi.m.suspects.json").write_text(json.dumps(damaged))
+    monkeypatch.setattr(atomic, "write", read_only)
+    marks = lives()
+
+    assert marks.open() == 1
+    assert marks.suspects(BAD)
+
+
+def read_only(path, data):
+    raise OSError(errno.EROFS, "read-only", str(path))
 
 
 def test_what_the_disk_did_not_take_is_written_when_it_does_and_then_the_disk_is_asked(
