@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import queue
+import select
 import ssl
+import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -16,6 +16,7 @@ from edge.mqtt import tls
 from edge.mqtt.messages import MqttOptions
 
 CONNECT_S = 10.0
+TICK_S = 0.1
 
 
 def plain_client(broker: MqttOptions) -> paho.Client:
@@ -50,31 +51,36 @@ def dial(client: paho.Client, broker: MqttOptions) -> None:
 
 
 def begin(client: paho.Client, broker: MqttOptions, joined: Callable[[], object] = lambda: None) -> None:
-    """Connects, and goes on in a thread of the client's. `joined` is called there each time that the broker takes us.
+    """Connects, and goes on in a thread of the client's. `joined` is called each time that the broker takes us: first
+    in the caller's thread, for that of a client which was refused sleeps for a second before it ends, then in that one.
     Raises UnavailableError in a user's words where the broker is away, refuses, hangs up or is silent."""
-    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+    answers: list[str] = []
     url = broker.url
 
     def on_connect(_client: paho.Client, _userdata: Any, _flags: Any, code: Any, _properties: Any) -> None:
         if code.is_failure:
-            answers.put(f"{url}: the broker refuses: {code}; say --mqtt mqtt://user@host, with its password")
+            answers.append(f"{url}: the broker refuses: {code}; say --mqtt mqtt://user@host, with its password")
         else:
             joined()
-            answers.put("")
+            answers.append("")
 
     def on_disconnect(*_: Any) -> None:
-        answers.put(tls.hung_up(broker) if url.tls else tls.silent(broker))
+        answers.append(tls.hung_up(broker) if url.tls else tls.silent(broker))
 
     client.on_connect, client.on_disconnect = on_connect, on_disconnect
     dial(client, broker)
-    client.loop_start()
-    wrong = f"{url}: no answer within {CONNECT_S:.0f} s; is a broker there?"
-    with suppress(queue.Empty):
-        wrong = answers.get(timeout=CONNECT_S)
+    until = time.monotonic() + CONNECT_S
+    while not answers and time.monotonic() < until:
+        sock: Any = client.socket()
+        select.select([sock], [], [], TICK_S)
+        client.loop_read()  # and `loop` would leave a pair of sockets behind where `loop_start` follows
+        client.loop_write()
+    wrong = answers[0] if answers else f"{url}: no answer within {CONNECT_S:.0f} s; is a broker there?"
     if wrong:
         end(client)
         raise UnavailableError(wrong)
     client.on_disconnect = None
+    client.loop_start()
 
 
 def end(client: paho.Client) -> None:
