@@ -186,8 +186,8 @@ class UpdateAgent:
         if reason:
             log.error("the new model is given up", extra={"version": version, "reason": reason})
             self._leave_watch(state.refuse(now, reason, self._steps.now()))
-        elif watch.enough and self._steps.enter(state.confirms(now, self._steps.now(), watch.ended)):
-            note = {"note": watch.ended} if watch.ended else {}
+        elif watch.enough and self._steps.enter(state.confirms(now, self._steps.now(), watch.ended(now))):
+            note = {"note": said} if (said := watch.ended(now)) else {}
             log.info("the new model is confirmed", extra={"version": version, "samples": watch.seen.samples, **note})
             self._steps.sweep()
         elif watch.note and not noted:
@@ -362,7 +362,8 @@ class UpdateAgent:
         if self._leaving.is_set():
             return  # in `proving`, which the next start takes for interrupted
         if proof.note:
-            log.warning("gate", extra={"note": proof.note})
+            log.warning("a gate does not judge the new model", extra={"version": slot.version, "note": proof.note})
+            self._steps.go(state.noted(store.state, proof.note))
         if proof.reason:
             self._fails(slot, proof)
         else:

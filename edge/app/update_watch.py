@@ -12,7 +12,7 @@ from edge.plugins.protocols import Clock
 from edge.telemetry.metrics import Metrics
 from edge.updates import gates
 from edge.updates.gates import Limits, Seen
-from edge.updates.state import Baseline, Watched
+from edge.updates.state import Baseline, State, Watched
 
 
 class UpdateWatch:
@@ -94,13 +94,13 @@ class UpdateWatch:
             return said
         return f"{said}; {gates.FEWEST} are enough after {limits.watch_most_s / 86400:.3g} days (--updates-watch-most)"
 
-    @property
-    def ended(self) -> str:
-        """What is to be known of a watch that is over."""
+    def ended(self, now: State) -> str:
+        """What is to be known of a watch that is over: what neither it nor a gate before it could judge, too."""
         seen = self.seen
-        if seen.samples >= self._limits.watch_samples:
-            return ""
-        return (
-            f"watched on {seen.samples} samples in {self.seconds / 86400:.3g} days: --updates-watch-samples wants "
-            f"{self._limits.watch_samples}, --updates-watch-most is over"
-        )
+        said = [now.reason] if now.reason and not gates.timed(seen, now.baseline) else []
+        if seen.samples < self._limits.watch_samples:
+            said.append(
+                f"watched on {seen.samples} samples in {self.seconds / 86400:.3g} days: --updates-watch-samples wants "
+                f"{self._limits.watch_samples}, --updates-watch-most is over"
+            )
+        return "; ".join(said)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import median
 
 import msgspec
 
@@ -14,6 +13,9 @@ CLOSE_MS = 0.5
 """Two models that are no further apart than this are equally fast, whatever the ratio."""
 FEWEST = 20
 """Samples below which a mean says nothing."""
+ALIKE = 3
+"""So many of the fastest runs say how fast a model is. What else a machine does only ever adds to a run, so a time that
+several reach is the model's own: the K-best scheme of Bryant and O'Hallaron, Computer Systems, 9.4 (1st edition)."""
 MB = 1_000_000
 
 
@@ -104,14 +106,34 @@ def memory(left: int | None, limits: Limits) -> str:
     )
 
 
-def latency(new_ms: Sequence[float], old_ms: Sequence[float], limits: Limits) -> str:
-    """Inferences of both, taken by turns in one process."""
-    new, old = median(new_ms), median(old_ms)
-    if new - old <= CLOSE_MS or new <= limits.latency * old:
+def latency(new_ms: Sequence[float], old_ms: Sequence[float], limits: Limits) -> str | None:
+    """Inferences of both, taken by turns in one process. None where the `ALIKE` fastest lie so far apart that the limit
+    is between them, or there are fewer: then nobody can say."""
+    if min(len(new_ms), len(old_ms)) < ALIKE:
+        return None
+    new, old = sorted(new_ms)[:ALIKE], sorted(old_ms)[:ALIKE]
+    if not _slower(new[-1], old[0], limits):
         return ""
+    if not _slower(new[0], old[-1], limits):
+        return None
     return (
-        f"an inference takes {new:.3g} ms, of the model that runs {old:.3g} ms: {new / old:.2g} times as long, "
-        f"--updates-latency allows {limits.latency:g}"
+        f"an inference takes {new[0]:.3g} ms, of the model that runs {old[0]:.3g} ms: {new[0] / old[0]:.2g} times as "
+        f"long, --updates-latency allows {limits.latency:g}"
+    )
+
+
+def _slower(new_ms: float, old_ms: float, limits: Limits) -> bool:
+    return new_ms - old_ms > CLOSE_MS and new_ms > limits.latency * old_ms
+
+
+def unclear(new_ms: Sequence[float], old_ms: Sequence[float], limits: Limits) -> str:
+    """Where `latency` cannot say: why, with what was seen."""
+    if min(len(new_ms), len(old_ms)) < ALIKE:
+        return f"there was time for {len(old_ms)} inferences of each, {ALIKE} are needed"
+    new, old = (f"{min(ms):.3g} to {sorted(ms)[ALIKE - 1]:.3g} ms" for ms in (new_ms, old_ms))
+    return (
+        f"the fastest {ALIKE} of {len(new_ms)} inferences took {new}, of the model that runs {old}: the machine is too "
+        f"busy, or they are too near to --updates-latency {limits.latency:g}, to tell on which side of it they are"
     )
 
 
@@ -149,14 +171,19 @@ def watched(seen: Seen, before: Baseline | None, limits: Limits) -> str:
             f"{seen.skipped} of {seen.samples} samples were skipped, of the model before {old:.1%}; "
             f"--updates-skips allows {limits.skips:.1%} more"
         )
-    if before is None or not before.infer_ms or not seen.mean_ms:
+    if before is None or not timed(seen, before):
         return ""
-    if seen.mean_ms - before.infer_ms > CLOSE_MS and seen.mean_ms > limits.latency * before.infer_ms:
+    if _slower(seen.mean_ms, before.infer_ms, limits):
         return (
             f"an inference takes {seen.mean_ms:.3g} ms on live samples, of the model before {before.infer_ms:.3g} ms; "
             f"--updates-latency allows {limits.latency:g} times as long"
         )
     return ""
+
+
+def timed(seen: Seen, before: Baseline | None) -> bool:
+    """Whether the watch can compare how long inferences take."""
+    return before is not None and before.infer_ms > 0 and seen.mean_ms > 0
 
 
 def watched_percent(seen: Seen, seconds: float, limits: Limits) -> int:

@@ -121,14 +121,20 @@ def proves(state: State, now: float) -> State:
     return replace(_step(state, ("verifying",), "proving", now), tries=state.tries + 1)
 
 
+def noted(state: State, note: str) -> State:
+    """What a gate could not look at: the reason of all that follows, until the watch is over."""
+    return replace(state, reason=note)
+
+
 def on_trial(state: State, now: float) -> State:
     """It runs on live samples beside the confirmed model, and nothing of it is published: part of the same try."""
-    return _step(state, ("proving",), "trial", now)
+    return _step(state, ("proving",), "trial", now, state.reason)
 
 
 def switches(state: State, before: str, baseline: Baseline | None, now: float) -> State:
     """It has passed every gate. `before` is the version that runs, `baseline` what it did."""
-    return replace(_step(state, ("proving", "trial"), "switching", now), before=before, baseline=baseline, clean=False)
+    new = _step(state, ("proving", "trial"), "switching", now, state.reason)
+    return replace(new, before=before, baseline=baseline, clean=False)
 
 
 def adopts(state: State, now: float) -> State:
@@ -141,7 +147,7 @@ def begin(state: State, now: float, *, excused: bool = False) -> State:
     """What a start makes of it; `running` of the answer is the model to load, once that is on disk. `excused`: if the
     process died, something else is to blame."""
     if state.phase == "switching":
-        return replace(_step(state, ("switching",), "watching", now), clean=False)
+        return replace(_step(state, ("switching",), "watching", now, state.reason), clean=False)
     if state.phase == "watching" and (state.clean or excused):
         return replace(state, clean=False)
     if state.phase == "watching":

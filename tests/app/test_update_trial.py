@@ -220,16 +220,18 @@ def test_where_nothing_comes_it_goes_on_when_the_time_is_over(device):
     assert (one.trial.told()["samples"], one.trial.told()["agreement"]) == (0, None)
 
 
-def test_what_too_few_samples_came_for_is_told_in_words(device):
+def test_what_too_few_samples_came_for_is_told_in_words(device, caplog):
     one = device("--trial-time", "0.2")
     one.run()
     nothing = one.trial.told()["note"]
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     enough = device()
     enough.run({"a": 1, "b": 2})
 
     assert nothing == (
         "no sample came within --trial-time 0.2 s: of fewer than 20 it cannot be said how far they agree"
     )
+    assert said == ["the new model was tried on no live sample"]
     assert enough.trial.told()["note"] == ""
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from edge.app.update_watch import UpdateWatch
 from edge.telemetry.metrics import Metrics
 from edge.testing.fakes import FakeClock
 from edge.updates.gates import Limits
+from edge.updates.state import Baseline, State
 
 DAY_S = 86400
 
@@ -44,7 +46,7 @@ def test_five_samples_a_day_are_watched_for_a_week_and_confirmed_with_the_reason
     watching.passes(1, 5)
 
     assert watching.watch.enough
-    assert "watched on 35 samples in 7 days: --updates-watch-samples wants 200" in watching.watch.ended
+    assert "watched on 35 samples in 7 days: --updates-watch-samples wants 200" in watching.watch.ended(State())
 
 
 def test_a_device_that_nothing_comes_to_is_never_confirmed_and_says_why(watching):
@@ -59,7 +61,7 @@ def test_a_watch_that_has_what_it_wants_has_nothing_to_say(watching):
     early = watching.watch.note
     watching.passes(1, 200)
 
-    assert (early, watching.watch.note, watching.watch.ended, watching.watch.enough) == ("", "", "", True)
+    assert (early, watching.watch.note, watching.watch.ended(State()), watching.watch.enough) == ("", "", "", True)
 
 
 def test_a_device_that_is_switched_off_every_evening_comes_to_the_end_of_a_watch(watching):
@@ -92,3 +94,12 @@ def test_a_clock_that_jumps_a_year_ahead_or_back_ends_no_watch(watching):
 
         assert not watching.watch.enough
         assert watching.watch.seconds == pytest.approx(86.4)
+
+
+def test_what_no_gate_could_judge_is_told_of_a_confirmed_model_unless_the_watch_could(watching):
+    watching.passes(1, 200)
+    watching.metrics.inc("infer_ms", 2000.0)
+    noted = State(phase="watching", reason="latency is not compared: too busy")
+
+    assert watching.watch.ended(noted) == "latency is not compared: too busy"
+    assert watching.watch.ended(replace(noted, baseline=Baseline(0.0, 9.0))) == ""

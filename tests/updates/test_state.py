@@ -33,6 +33,14 @@ def watching(**more) -> State:
     return state.begin(state.switches(proving(**more), "1", None, 4.0), 5.0)
 
 
+def test_what_a_gate_could_not_look_at_is_told_until_the_watch_is_over():
+    at = state.on_trial(state.noted(proving(), "latency is not compared"), 4.0)
+    at = state.begin(state.switches(at, "1", None, 4.0), 5.0)
+
+    assert (at.phase, at.reason) == ("watching", "latency is not compared")
+    assert state.confirms(at, 6.0).reason == ""
+
+
 def test_a_new_model_that_passes_everything_becomes_the_confirmed_one():
     at = state.confirms(watching(), 6.0)
 
