@@ -37,6 +37,9 @@ from edge.updates.release import Channel, Release
 from edge.updates.seen import Seen
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of this process alone is made in it
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ROOM = 4_000_000
+"""Bytes that a model leaves free on the disk that it is fetched to: the service keeps its results there."""
 BUILT_S = 1_795_800_000
 """No clock of a device that has this code is before that, in seconds since 1970."""
 
@@ -62,7 +65,7 @@ def ask(order: Order) -> Answer:
         return fresh(freshness, fault="setup", reason=str(exc))
     except OSError as exc:
         reason = f"{order.folder}: {exc.strerror or exc}"
-        full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        full = exc.errno in FULL
         return fresh(freshness, fault="disk", reason=f"{reason}; make room" if full else reason)
 
 
@@ -141,6 +144,7 @@ def _fetched(fetcher: fetch.Fetcher, base: str, staging: Path, target: TargetFil
     make_folder(staging)
     sha256 = target.hashes["sha256"]
     part = staging / f"{sha256}.part"
+    _require_room(part, target.length)
     folder, slash, name = target.path.rpartition("/")
     try:
         fetch.resume(fetcher, f"{base}{folder}{slash}{sha256}.{name}", part, target.length)
@@ -149,8 +153,21 @@ def _fetched(fetcher: fetch.Fetcher, base: str, staging: Path, target: TargetFil
     except (RepositoryError, DownloadLengthMismatchError):
         part.unlink(missing_ok=True)  # a poisoned beginning would fail for ever
         raise
+    except OSError as exc:
+        if exc.errno in FULL:  # somebody else took the room meanwhile: results of the service want it more
+            part.unlink(missing_ok=True)
+        raise
     atomic.sync_folder(staging)
     return part
+
+
+def _require_room(part: Path, length: int) -> None:
+    """Raises OSError where the file would take what the service keeps its results on."""
+    wanted = length - (part.stat().st_size if part.exists() else 0) + ROOM
+    free = shutil.disk_usage(part.parent).free
+    if free < wanted:
+        part.unlink(missing_ok=True)
+        raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB are free, it takes {wanted / 1e6:.0f} MB to fetch the model")
 
 
 # --- what is kept on disk ------------------------------------------------------------------------------

@@ -267,7 +267,21 @@ def test_a_disk_that_takes_no_more_says_so_and_keeps_what_it_has(fleet, device, 
     answer = order.decode_answer(done.stdout)
 
     assert (answer.fault, "make room" in answer.reason) == ("disk", True)
-    assert {name: bytes_of(device)[name] for name in before} == before
+    assert bytes_of(device) == before  # what came of it, too, gives its room back: results are kept there
+
+
+def test_a_model_that_would_leave_no_room_for_results_is_not_fetched(fleet, device, tmp_path, monkeypatch):
+    fleet.add(write_model(tmp_path / "m2.onnx", "2"), "2")
+    wanted = ask(fleet, device).release
+    part = device / "staging" / f"{wanted.sha256}.part"
+    part.parent.mkdir()
+    part.write_bytes(b"the beginning, from a day with more room")
+    monkeypatch.setattr(trust, "ROOM", 10**18)
+    answer = trust.ask(fleet.order(device, fetch=wanted))
+
+    assert answer.fault == "disk"
+    assert "to fetch the model; make room" in answer.reason
+    assert not part.exists()
 
 
 def test_the_device_needs_no_compiled_cryptography(fleet, device):
