@@ -30,6 +30,10 @@ class Delivery(Entry, eq=False):
     ack: Ack | None = None
     row: int | None = None
 
+    def __reduce__(self) -> tuple[type[Entry], tuple[int, Message, bool, bool]]:
+        """What a sink copies, or gives to a process of its own, is the message alone."""
+        return Entry, (self.key, self.message, self.replayed, self.overtaken)
+
 
 class PendingQueue:
     """`put` from any thread; `add`, `room`, `take`, `settled` and the flags `failing` and `attentive` belong to the

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
 from edge.data.message import Message
+from edge.delivery.ack import Ack
 from edge.delivery.guarded_spool import GuardedSpool
 from edge.delivery.options import OutboxOptions
 from edge.delivery.pending import Delivery
 from edge.delivery.send_queue import SendQueue
+from edge.plugins.protocols import Entry
 from edge.storage.memory import MemorySpool
 from edge.telemetry.metrics import Metrics
 from edge.testing.fakes import FakeClock
@@ -52,3 +57,13 @@ def test_what_a_sink_was_given_does_not_change_where_it_is_sent_again(queue):
     assert (first.key, first.replayed, again.replayed) == (sent_as, False, True)
     assert queue.confirmed([sent_as]) == []  # the sink may still tell of the first
     assert queue.confirmed([again.key]) == [again]
+
+
+def test_a_sink_may_copy_what_it_is_given_and_tell_it_apart(queue):
+    message = Message("result", b"{}", 7)
+    queue.new.append(Delivery(0, message, ack=Ack(2, list)))
+    (given,) = queue.send(1)
+
+    assert pickle.loads(pickle.dumps(given)) == copy.deepcopy(given) == Entry(given.key, message)
+    assert given in {given}
+    assert Entry(1, message) in {Entry(1, message), Entry(2, message)}

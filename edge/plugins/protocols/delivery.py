@@ -19,6 +19,9 @@ class Entry(msgspec.Struct):
     replayed: bool = False
     overtaken: bool = False
 
+    def __hash__(self) -> int:
+        return hash((self.key, self.message))
+
     @property
     def payload(self) -> bytes:
         """The message's; of one that comes after an outage it says so."""
