@@ -7,7 +7,10 @@ import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+import skops.io
+from sklearn.linear_model import LogisticRegression
 from support.processes import BINARIES, Client, EdgeRun
 from support.updating import PASSPHRASE, write_model
 
@@ -16,6 +19,23 @@ PAGE = (Path(__file__).parents[2] / "docs" / "UPDATES.md").read_text()
 
 def lines(name: str) -> list[str]:
     return re.search(rf"<!-- test: {name} -->\n```sh\n(.*?)```", PAGE, re.DOTALL)[1].splitlines()
+
+
+def test_the_day_after_brings_version_2_of_the_same_model(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(60, 4))
+    np.savetxt(tmp_path / "rows.csv", rows, delimiter=",", header="a,b,c,d", comments="")
+    skops.io.dump(LogisticRegression().fit(rows, rows[:, 0] > 0), tmp_path / "digits-2.skops")
+    write_model(tmp_path / "digits.onnx", "1")
+    env = {**os.environ, "FLEET_PASSPHRASE": PASSPHRASE.decode(), "PATH": f"{BINARIES}:{os.environ['PATH']}"}
+    here = [
+        line.replace("add fleet digits.onnx", "add fleet digits.onnx --name digits")
+        for line in lines("publish") + lines("day")
+        if "--mqtt" not in line
+    ]
+    said = subprocess.run(["bash", "-ec", "\n".join(here)], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert "digits 2 in stable: for 5 % of the devices" in said.stdout
+    assert "digits 2 in stable: for 100 % of the devices" in said.stdout
 
 
 @pytest.mark.long  # a whole update at its real pace
