@@ -161,7 +161,8 @@ class Model:
         A row: a dict by feature name, a list or vector [features], a pandas Series. A picture: the bytes of a JPEG,
         PNG, BMP or WebP, an array [height, width, 3], RGB, uint8, an image of Pillow. An array of the model's own
         shape. A path: what is in the file (a picture, .wav, .npy, JSON). A batch: an array or a list with one
-        dimension more, a list of rows, a DataFrame of pandas or polars (always a list, of one row also).
+        dimension more, a list of rows, or of pictures (also as `Path`s), a DataFrame of pandas or polars (always a
+        list, of one row also; of another batch of one the `Result`).
 
         Raises SampleError where the model cannot take it. One thread at a time.
         """

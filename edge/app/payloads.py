@@ -32,6 +32,8 @@ def understood(x: Any) -> Payload:
         return x.to_dicts() if hasattr(x, "columns") else x.to_list()
     if library == "PIL":
         return np.asarray(x.convert("RGB"))
+    if isinstance(x, (list, tuple)) and x and (isinstance(x[0], Path) or _library(x[0]) in ("pandas", "polars", "PIL")):
+        return [understood(one) for one in x]
     return x
 
 

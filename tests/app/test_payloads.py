@@ -131,6 +131,24 @@ def test_a_frame_of_polars_is_known_without_importing_it(monkeypatch):
     assert payloads.understood(DataFrame()) == [{"a": 1}]
 
 
+def test_a_list_of_pictures_of_any_kind_and_size_is_a_batch(tmp_path):
+    model = edge.load(onnxmodels.brightness(tmp_path / "picture.onnx"))
+    files = [tmp_path / "small.png", tmp_path / "large.png"]
+    for file, side, grey in zip(files, (8, 16), (10, 200), strict=True):
+        cv2.imwrite(str(file), np.full((side, side, 3), grey, np.uint8))
+    alone = [model.predict(file).predictions for file in files]
+    assert alone[0] != alone[1]
+    images = [Image.open(file) for file in files]
+    for batch in (files, [f.read_bytes() for f in files], images, [np.asarray(image) for image in images]):
+        assert [result.predictions for result in model.predict(batch)] == alone
+    model.close()
+
+
+def test_a_list_of_series_is_a_batch_of_rows(model, frame):
+    one, two = model.predict([frame.iloc[0], frame.iloc[1]])
+    assert [one.predictions, two.predictions] == [r.predictions for r in model.predict(frame.iloc[:2])]
+
+
 def test_a_picture_may_be_a_file_its_bytes_pixels_or_an_image_of_pillow(tmp_path):
     model = edge.load(onnxmodels.brightness(tmp_path / "picture.onnx"))
     pixels = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)

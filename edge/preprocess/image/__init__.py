@@ -66,11 +66,12 @@ class ImagePreprocessor:
         self._fillers: dict[tuple[int, int], Filler] = {}
 
     def split(self, payload: Payload) -> Sequence[Payload]:
-        """A batch of arrays or lists is cut along its first axis; a picture stays whole."""
+        """A batch of arrays or lists is cut along its first axis, a list of pictures of any sizes into
+        these; a picture stays whole."""
         payload = _open(payload)
         if isinstance(payload, (Image, EncodedImage)):
             return (payload,)
-        if isinstance(payload, list) and payload and isinstance(payload[0], (dict, str)):
+        if isinstance(payload, list) and payload and _is_one_of_many(payload[0]):
             return payload
         array = _as_array(payload)
         if self._is_tensor(array) or _is_picture(array):
@@ -191,6 +192,10 @@ def _as_array(payload: Payload) -> Array:
     if array.dtype.kind == "i" and array.size and array.min() >= 0 and array.max() <= 255:
         return array.astype(np.uint8) if _is_picture(array.astype(np.uint8)) else array
     return array
+
+
+def _is_one_of_many(first: object) -> bool:
+    return isinstance(first, (dict, str, bytes)) or (isinstance(first, np.ndarray) and _is_picture(first))
 
 
 def _is_picture(array: Array) -> bool:
