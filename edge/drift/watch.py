@@ -66,6 +66,7 @@ class DriftWatch:
     ) -> None:
         """`timestamp` writes nanoseconds since 1970; `told` is given each report that says something new."""
         self._subject = subject
+        self._of = {"model": subject.model}  # several runs have one log
         self._clock = clock
         self._metrics = metrics
         self._timestamp = timestamp
@@ -172,11 +173,11 @@ class DriftWatch:
         if judged.learned:
             self._save()
         if self._judge.armed and not armed:
-            log.info("drift is judged from now on", extra={"windows": self._judge.learned})
+            log.info("drift is judged from now on", extra={"windows": self._judge.learned, **self._of})
             if doubtful := self._judge.doubtful:
                 log.warning(
                     "learnt on features that look broken beside the model's sample",
-                    extra={"features": ", ".join(doubtful)},
+                    extra={**self._of, "features": ", ".join(doubtful)},
                 )
         self._tell()
 
@@ -222,11 +223,11 @@ class DriftWatch:
         return (*self._standing, *(f for f in self._findings if (f.name, f.kind) not in now))
 
     def _say(self, state: State) -> None:
-        facts = {"state": state, "features": ", ".join(f.text for f in self._all_findings()[:5])}
+        facts = {**self._of, "state": state, "features": ", ".join(f.text for f in self._all_findings()[:5])}
         if state == "drifted":
             log.warning("drift", extra=facts)
         elif self._state == "drifted":
-            log.info("drift is over", extra={"state": state})
+            log.info("drift is over", extra={**self._of, "state": state})
 
     def _report(self) -> Report:
         sees, _ = self._judge.sees(self._least)
@@ -306,7 +307,7 @@ class DriftWatch:
             if saved is not None:
                 judge = self._judge_of(saved)
                 if note := judge.restore(saved):
-                    log.info("drift", extra={"note": note})
+                    log.info("drift", extra={**self._of, "note": note})
                 self._on_disk = self._on_disk or before is None
                 self._offset_s = self._offset_s if saved.offset_s is None else saved.offset_s
                 return judge

@@ -29,7 +29,9 @@ def test_it_learns_a_day_and_then_says_that_all_is_as_it_was(device: Device) -> 
     assert device.alarms == 0
 
 
-def test_a_feature_that_has_moved_is_one_alarm_that_names_it_first(device: Device) -> None:
+def test_a_feature_that_has_moved_is_one_alarm_that_names_it_first(
+    device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
     device.hours(30)
 
     reports = device.hours(3, moved(1.0, feature=1))
@@ -38,6 +40,8 @@ def test_a_feature_that_has_moved_is_one_alarm_that_names_it_first(device: Devic
     assert reports[1].features[0].name == "pressure"
     assert reports[1].features[0].direction == "up"
     assert device.alarms == 1
+    (said,) = (record for record in caplog.records if record.getMessage() == "drift")
+    assert vars(said)["model"] == "model"  # several runs have one log
 
 
 def test_one_odd_hour_is_no_alarm(device: Device) -> None:

@@ -78,7 +78,7 @@ def test_a_sensor_that_stands_still_is_told_on_the_topic_in_stats_and_in_metrics
     assert b'edge_run_drift_state{state="drifted"} 1.0' in said.stdout
     shown = subprocess.run(["curl", "-sS", f"http://127.0.0.1:{port}/live/drift"], capture_output=True, check=True)
     assert [f["name"] for f in json.loads(shown.stdout)["features"]] == ["a", "b", "c", "d", "class"]
-    assert "drift  state=drifted  features=a stuck, b stuck, c stuck" in listener.process.said()
+    assert "drift  model=plant  state=drifted  features=a stuck, b stuck, c stuck" in listener.process.said()
 
 
 def test_what_was_learnt_is_learnt_anew_when_a_command_says_so(watched, plant, tmp_path):
