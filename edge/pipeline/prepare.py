@@ -50,7 +50,7 @@ class Work(msgspec.Struct, frozen=True):
     text: JsonRows | None = None
     start: int = 0
     whole: Mapping[str, Payload] | None = None
-    reason: str = ""
+    reason: str | None = None
     parts: Sequence[ModelInput] = ()
     rest: Work | None = None
     decoded: Sequence[Decoded] | None = None
@@ -144,7 +144,7 @@ class Preparation:
         works, ready = [], iter(inputs or ())
         for work, (piece, rest) in zip(opened, pieces, strict=True):
             parts: Sequence[ModelInput]
-            if work.reason:
+            if work.reason is not None:
                 parts = (ModelInput({}, preprocess_ns=each_ns, reason=work.reason),)
             elif inputs is None:
                 parts = [p for row in piece if (p := self._one(work, row)) is not None]

@@ -9,6 +9,7 @@ from edge.data.json_path import parse
 from edge.data.result import ModelRef, Result, Skipped
 from edge.data.sample import ModelInput, Sample
 from edge.data.tensor import Quantization, TensorSpec
+from edge.errors import SampleError
 from edge.model.manifest import Input, Manifest, Output
 from edge.pipeline.batching import TOGETHER_NS
 from edge.pipeline.pipeline import Pipeline
@@ -67,6 +68,19 @@ def test_a_bad_row_in_a_batch_costs_nobody_else_its_result(pipeline):
 
 def test_a_row_that_the_model_refuses_costs_nobody_else_its_result(pipeline):
     assert values(pipeline.process(sample([1, -2, 3]))) == [2.0, "the model refuses negative values", 6.0]
+
+
+class Wordless(NumbersPreprocessor):
+    """Of a stranger's: it refuses an input and does not say why."""
+
+    def split(self, payload):
+        raise SampleError
+
+
+def test_an_input_that_is_refused_without_a_word_is_skipped_and_not_lost(engine):
+    pipeline = Pipeline(engine, Preparation(Wordless()), as_numbers, ResultBuilder(IDENTITY))
+    (skipped,) = pipeline.process(sample(1))
+    assert isinstance(skipped, Skipped)
 
 
 def test_bytes_that_are_no_input_are_skipped_with_a_reason(pipeline):
