@@ -67,6 +67,7 @@ class Connection:
         self._gone: str | None = None
         self._topics: list[tuple[str, int]] = []
         self._told_subscription = False
+        self._asked_s = 0.0
         self._checked_s = 0.0
         self._flooded_s = 0.0
         """When inputs last came, of more than may be under way: confirmations stand behind them, for however long."""
@@ -248,14 +249,21 @@ class Connection:
             self._checked_s = now
             self.client.check_keepalive()
             self._check_subscriptions()
-            self._check_confirmations(now)
+            self._check_answers(now)
 
-    def _check_confirmations(self, now: float) -> None:
-        since_s, limit = self.queue.waits_since_s, self._options.confirm_timeout_s
-        if limit and since_s is not None and now - max(since_s, self._flooded_s) > limit:
-            self._gone = f"the broker takes messages but has confirmed none for {limit:.0f} s"
-            self.queue.given_up = True
-            raise UnavailableError(self._why_gone())
+    def _check_answers(self, now: float) -> None:
+        """One that never answers SUBSCRIBE may send no inputs, and confirm results that it gives to nobody (amqtt 0.12,
+        in a session that it had kept)."""
+        limit = self._options.confirm_timeout_s
+        waits = [
+            (self.queue.waits_since_s, "takes messages but has confirmed none"),
+            (None if self.hears else self._asked_s, "has not answered what was subscribed to"),
+        ]
+        for since_s, what in waits if limit else ():
+            if since_s is not None and now - max(since_s, self._flooded_s) > limit:
+                self._gone = f"the broker {what} for {limit:.0f} s"
+                self.queue.given_up = True
+                raise UnavailableError(self._why_gone())
 
     def _check_subscriptions(self) -> None:
         answers = zip(self._topics, self.client.granted, strict=False)  # not all are answered yet
@@ -274,6 +282,7 @@ class Connection:
         a refusal is not told. The others: as `Client.subscribe`'s."""
         if topics:
             self._topics += topics.items()
+            self._asked_s = time.monotonic()
             self.client.subscribe(topics, retained_again, own_too)
 
     def unsubscribe(self, topics: Collection[str]) -> None:

@@ -487,6 +487,21 @@ def test_a_broker_that_confirms_one_by_one_with_pauses_is_not_gone(broker, sessi
     assert len(broker.peers) == 1
 
 
+def test_a_broker_that_does_not_answer_a_subscription_is_gone(broker, session, caplog, clock):
+    """amqtt was waited for without an end: it confirmed results, and gave them to nobody."""
+    broker.granted_qos = None
+    made = session(births=lambda: [Outgoing("t/status", b"online")], options={"confirm_timeout_s": 1000.0})
+    made.subscribe("in", print)
+    made.start()
+    broker.wait("SUBSCRIBE", lambda: bool(broker.peers and broker.peers[0].subscribed))
+    broker.granted_qos = 1
+    clock.ahead_s += 2000.0
+    broker.wait("a birth", lambda: len(broker.peers) > 1 and bool(broker.peers[1].published))
+
+    reason = next(r.reason for r in caplog.records if r.message.startswith("no broker"))
+    assert "has not answered what was subscribed to for 1000 s" in reason
+
+
 def test_one_that_confirms_all_but_the_oldest_is_gone(broker, session, outcome, clock):
     broker.answer = lambda m: None if m.payload == b"oldest" else 0
     made = session(options={"confirm_timeout_s": 1000.0})

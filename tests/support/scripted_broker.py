@@ -131,7 +131,7 @@ class Peer:
             self.puback(mid, reason)
 
     def _take_subscribe(self, body: bytes) -> None:
-        at, granted = 2, []
+        at, granted, given = 2, [], self._broker.granted_qos
         if self.five:
             size, at = _length_in(body, at)
             at += size
@@ -139,10 +139,11 @@ class Peer:
             (size,) = struct.unpack_from(">H", body, at)
             options = body[at + 2 + size]
             self.subscribed.append(Subscribed(body[at + 2 : at + 2 + size].decode(), options))
-            given = self._broker.granted_qos
-            granted.append(given if given & 0x80 else min(options & 3, given))
+            if given is not None:
+                granted.append(given if given & 0x80 else min(options & 3, given))
             at += 3 + size
-        self.send(SUBACK << 4, body[:2] + (b"\0" if self.five else b"") + bytes(granted))
+        if given is not None:
+            self.send(SUBACK << 4, body[:2] + (b"\0" if self.five else b"") + bytes(granted))
 
 
 class ScriptedBroker:
@@ -159,8 +160,8 @@ class ScriptedBroker:
         self.connack_properties = b""
         self.answer: Callable[[Published], int | None] = lambda _: 0
         """The reason code of a PUBACK; None: no answer."""
-        self.granted_qos = 1
-        """At most; from 0x80 on why each subscription is refused."""
+        self.granted_qos: int | None = 1
+        """At most; from 0x80 on why each subscription is refused; None: no answer."""
         self.answers_pings = True
         self._changed = threading.Condition()
         self._threads = [threading.Thread(target=self._accept)]
