@@ -64,15 +64,6 @@ def _replaced(model: Any, old: Any, new: Any) -> Any:
     return changed
 
 
-def decide_by_score(model: Any, classes: Array) -> None:
-    """Makes the label output of an ONNX model the class of the highest score, in place.
-
-    skl2onnx gives the number of that class for OneVsOneClassifier, whatever the class is called.
-    """
-    first = graph.library().helper.make_node("ArgMax", ["scores"], ["_index"], axis=1, keepdims=0)
-    decide.label_from(model, [first], "_index", classes)
-
-
 def exact_means(model: Any) -> list[str]:
     """Makes the scores of each forest in an ONNX model exact, in place; gives the names of the sums of their votes."""
     helper = graph.library().helper

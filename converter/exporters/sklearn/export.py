@@ -17,7 +17,6 @@ from converter.errors import REFUSES_ROWS, UnsupportedError, rows_refused
 from converter.exporters.sklearn import (
     decisions,
     estimators,
-    linear_members,
     neighbours,
     own_converters,
     precision,
@@ -328,8 +327,6 @@ def _classifier(proto: Any, predict: Predictor, rows: Rows) -> tuple[tuple[Outpu
         graph.rename_output(proto, names[1], "scores")
     classes = predict.classes
     last = estimators.last_step(predict.model)
-    if classes is not None and estimators.kind_of(last) == "OneVsOneClassifier" and not linear_members.are_linear(last):
-        decisions.decide_by_score(proto, _as_given(classes))
     graph.keep_outputs(proto, ["label", "scores"] if scored else ["label"])
     if classes is None:
         labels = tuple(str(i) for i in range(estimators.cluster_count(predict.model)))

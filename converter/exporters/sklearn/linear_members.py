@@ -87,23 +87,28 @@ def _answer_margins(graph: Nodes, operator: Any, container: Any, margins: str, l
 
 
 def convert_one_vs_one(scope: Any, operator: Any, container: Any) -> None:
-    """The converter of OneVsOneClassifier, likewise.
+    """The converter of OneVsOneClassifier, likewise: skl2onnx's fails on members that are not linear.
 
     A class has the votes of its pairs, and between those of as many its margins, which add less than half a vote:
-    s / (3 (|s| + 1)), s their sum, as `decision_function` has it.
+    s / (3 (|s| + 1)), s their sum, as `decision_function` has it. Members without margins give the probability of
+    their second class in the place of it, whatever way it goes. The others are refused before (`traps`).
     """
-    from skl2onnx.operator_converters.one_vs_one_classifier import convert_one_vs_one_classifier
-
     classifier = operator.raw_operator
-    if not are_linear(classifier):
-        convert_one_vs_one_classifier(scope, operator, container)
-        return
     graph = Nodes(scope, container)
-    margins = _margins(scope, operator, container, graph)
+    if are_linear(classifier):
+        margins, border = _margins(scope, operator, container, graph), graph.constant(np.array(0.0))
+    else:
+        pairs = [_shares(scope, operator, graph, m) for m in classifier.estimators_]
+        border, margins = (
+            graph.node(
+                "Concat", [graph.node("Gather", [p, graph.constant(np.array([i]))], axis=1) for p in pairs], axis=1
+            )
+            for i in (0, 1)
+        )
     count = len(classifier.classes_)
     first, second = np.triu_indices(count, 1)
     of_first, of_second = np.eye(count)[first], np.eye(count)[second]  # [pairs, classes]
-    wins = graph.node("Cast", graph.node("Greater", [margins, graph.constant(np.array(0.0))]), to=DOUBLE)
+    wins = graph.node("Cast", graph.node("Greater", [margins, border]), to=DOUBLE)
     # Each first of a pair has its vote, which a win of the second takes away and gives to that one.
     moved = graph.node("MatMul", [wins, graph.constant(of_second - of_first)])
     votes = graph.node("Add", [moved, graph.constant(of_first.sum(axis=0, keepdims=True))])
@@ -112,6 +117,19 @@ def convert_one_vs_one(scope: Any, operator: Any, container: Any) -> None:
     part = graph.node("Div", [sums, graph.node("Mul", [size, graph.constant(np.array(3.0))])])
     scores = graph.node("Add", [votes, part])
     answer(graph, operator, scores, scores)
+
+
+def _shares(scope: Any, operator: Any, graph: Nodes, member: Any) -> str:
+    """The name of [rows, 2], float64: the probabilities of a member's two classes."""
+    from skl2onnx import get_model_alias
+    from skl2onnx.common.data_types import Int64TensorType, guess_tensor_type
+
+    local = scope.declare_local_operator(get_model_alias(type(member)), member)
+    local.inputs = operator.inputs
+    local.outputs.append(scope.declare_local_variable("vote", Int64TensorType()))
+    shares = scope.declare_local_variable("shares", guess_tensor_type(operator.inputs[0].type))
+    local.outputs.append(shares)
+    return graph.node("Cast", shares.onnx_name, to=DOUBLE)
 
 
 def answer(graph: Nodes, operator: Any, decision: str, scores: str) -> None:

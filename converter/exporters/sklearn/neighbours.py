@@ -210,6 +210,7 @@ def _bounds(distances: Array, known: Array, count: int, weights: str, noise: flo
 def weigh_by_distance(model: Any) -> None:
     """Puts right the weights of neighbours in an ONNX model, in place: TopK, times -1, at least 1e-6, reciprocal."""
     makers = {name: node for node in model.graph.node for name in node.output}
+    wrong: list[tuple[Any, Any]] = []  # looked for before any is changed: several share the number
     for node in model.graph.node:
         bound = makers.get(node.input[0]) if node.op_type == "Reciprocal" else None
         turned = makers.get(bound.input[0]) if bound is not None and bound.op_type == "Max" else None
@@ -217,8 +218,10 @@ def weigh_by_distance(model: Any) -> None:
         if bound is None or turned is None or found is None or found.op_type != "TopK":
             continue
         if _constant(model, turned.input[1]) == -1 and _constant(model, bound.input[1]) == np.float32(1e-6):
-            bound.input[0] = turned.input[0]
-            _replace(model, bound.input[1], NEAREST)
+            wrong.append((bound, turned))
+    for bound, turned in wrong:
+        bound.input[0] = turned.input[0]
+        _replace(model, bound.input[1], NEAREST)
     graph.drop_dead_nodes(model)
 
 

@@ -219,6 +219,13 @@ def _of_members(kind: str, estimator: Any) -> str:
         )
     if both and kind == "OneVsOneClassifier" and last & {"SVC", "NuSVC"}:
         return f"it adds up margins, and ONNX has the probabilities of {min(last)} alone; use OneVsRestClassifier"
+    if kind == "OneVsOneClassifier" and any(hasattr(m, "decision_function") for m in members):
+        return (
+            f"it adds up the margins of {min(last)}, which ONNX has not; train {min(last)} without {kind}, or take "
+            "members without margins in it (KNeighborsClassifier, RandomForestClassifier, MLPClassifier)"
+        )
+    if kind == "OneVsOneClassifier" and not all(hasattr(m, "predict_proba") for m in members):
+        return f"{min(last)} in it has neither margins nor probabilities, which it compares; take one that has"
     return ""
 
 

@@ -12,13 +12,21 @@ import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    GradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.linear_model import LogisticRegression, Perceptron, RidgeClassifier, SGDClassifier
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC, NuSVC
+from sklearn.tree import DecisionTreeClassifier
 from support.tables import run, table
 
 import converter
@@ -156,3 +164,45 @@ def test_a_pipeline_of_margins_inside_of_stacking_is_refused_with_the_way_out() 
 
     with pytest.raises(UnsupportedError, match="let the steps stand before it"):
         converter.convert(model, sample=rows)
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        KNeighborsClassifier(), KNeighborsClassifier(weights="distance"), DecisionTreeClassifier(max_depth=2),
+        RandomForestClassifier(10, random_state=0), GaussianNB(), make_pipeline(StandardScaler(), GaussianNB()),
+        VotingClassifier([("a", GaussianNB()), ("b", DecisionTreeClassifier(max_depth=2))], voting="soft"),
+    ],
+    ids=["neighbours", "by distance", "tree", "forest", "bayes", "behind a scaler", "voting"],
+)  # fmt: skip
+@pytest.mark.parametrize("classes", [["a", "b", "c"], [7, 3, 5], [0, 0, 1]], ids=["texts", "numbers", "two"])
+def test_members_without_margins_compare_their_probabilities(member: Any, classes: list[Any], tmp_path: Path) -> None:
+    rows, numbers = load_iris(return_X_y=True)
+    rows = rows + np.random.default_rng(0).normal(0, 0.01, rows.shape)  # no two are alike, nor equally far
+    model = OneVsOneClassifier(member).fit(rows[::2], np.array(classes)[numbers][::2])
+    held = rows[1::2].astype(np.float32)
+
+    got = answers(model, held, tmp_path)
+
+    assert got["label"].tolist() == model.predict(held).tolist()
+    if len(set(classes)) == 3:
+        np.testing.assert_allclose(got["scores"], model.decision_function(held), rtol=1e-4, atol=1e-5)
+
+
+def test_neighbours_by_distance_are_weighed_in_each_member(tmp_path: Path) -> None:
+    """skl2onnx has one number for what it cuts the distances of all members off at."""
+    rows, numbers = load_iris(return_X_y=True)
+    model = OneVsRestClassifier(KNeighborsClassifier(weights="distance")).fit(rows[::2] * 7.1, numbers[::2])
+    held = (rows[1::2] * 7.1 + np.random.default_rng(0).normal(0, 0.1, rows[1::2].shape)).astype(np.float32)
+
+    got = answers(model, held, tmp_path)
+
+    np.testing.assert_allclose(got["scores"], model.predict_proba(held), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("member", [GradientBoostingClassifier(n_estimators=3), AdaBoostClassifier(n_estimators=3)])
+def test_margins_that_onnx_has_not_are_refused_with_the_way_out(member: Any) -> None:
+    rows, numbers = load_iris(return_X_y=True)
+
+    with pytest.raises(UnsupportedError, match=f"train {type(member).__name__} without OneVsOneClassifier"):
+        converter.convert(OneVsOneClassifier(member).fit(rows, numbers), sample=rows)

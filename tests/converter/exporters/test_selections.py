@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.naive_bayes import BernoulliNB, GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import Binarizer, KBinsDiscretizer, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
@@ -106,7 +106,7 @@ THREE = np.digitize(ROWS[:, 0] + np.random.default_rng(1).normal(size=300), [-1.
 @pytest.mark.parametrize(
     ("model", "way_out"),
     [
-        (OneVsRestClassifier(make_pipeline(StandardScaler(), SVC())), "let the steps stand before it"),
+        (OneVsRestClassifier(make_pipeline(make_union(StandardScaler()), SVC())), "let the steps stand before it"),
         (OneVsRestClassifier(SVC(probability=True)), "margins of SVC.*CalibratedClassifierCV"),
         (OneVsOneClassifier(SVC(probability=True)), "margins of SVC"),
         (OneVsRestClassifier(make_pipeline(StandardScaler(), SVC(probability=True))), "margins of SVC"),
