@@ -18,6 +18,7 @@ from edge.data.tensor import Array, TensorSpec
 
 EXAMPLE_ROWS = 3
 HALF = frozenset({"float16", "bfloat16"})
+_EMBEDDINGS = ("Embedding", "EmbeddingBag")
 
 
 def specs_of(model: Any, rows: Rows | None, options: Options, source: Source) -> tuple[TensorSpec, ...]:
@@ -77,7 +78,7 @@ def _dtype(array: Array, numbers: str) -> str:
 def first_layer(model: Any) -> Any:
     """The first layer with weights, as they were declared."""
     for layer in model.modules():
-        if not list(layer.children()) and (list(layer.parameters(recurse=False)) or _kind(layer) == "Embedding"):
+        if not list(layer.children()) and (list(layer.parameters(recurse=False)) or _kind(layer) in _EMBEDDINGS):
             return layer
     return None
 
@@ -88,7 +89,7 @@ def _kind(layer: Any) -> str:
 
 def vocabulary(model: Any) -> int:
     """How many words the first embedding knows; 2 where there is none."""
-    embeddings = [m for m in (model.modules() if hasattr(model, "modules") else ()) if _kind(m) == "Embedding"]
+    embeddings = [m for m in (model.modules() if hasattr(model, "modules") else ()) if _kind(m) in _EMBEDDINGS]
     return int(embeddings[0].weight.shape[0]) if embeddings else 2
 
 
@@ -98,7 +99,7 @@ def _spec_of_rows(model: Any, name: str, rows: Rows, options: Options, source: S
     array = rows.array
     if array.dtype == object or (array.dtype == np.uint8 and array.ndim in (3, 4)):
         return _picture_spec(model, name, array, options, source)
-    whole = _kind(first_layer(model)) == "Embedding"
+    whole = _kind(first_layer(model)) in _EMBEDDINGS
     return TensorSpec(name=name, dtype="int64" if whole else _numbers(model), shape=(None, *array.shape[1:]))
 
 

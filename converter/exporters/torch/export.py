@@ -18,7 +18,7 @@ from msgspec import structs
 
 from converter.artifact import Artifact
 from converter.errors import UnsupportedError
-from converter.exporters.torch import arguments, models, reasons
+from converter.exporters.torch import arguments, models, reasons, translations
 from converter.exporters.torch.arguments import EXAMPLE_ROWS
 from converter.exporters.torch.models import TorchModel
 from converter.graph import dims, graph, litert_names
@@ -46,6 +46,8 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     model = models.load(source, rows, options)
     if options.target == "tflite":
         return _as_tflite(model, source, rows, options)
+    if model.kind == "module" and any(getattr(m, "proj_size", 0) for m in model.model.modules()):
+        raise UnsupportedError(f"{source.name}: {reasons.PROJECTED}")
     plan = planning.plan(model.network(), rows, options, source)
     proto, note = _best_onnx(model, plan)
     plan = plan.declared_by(proto)
@@ -93,10 +95,11 @@ def _onnx(model: TorchModel, plan: Plan, *, lengths: bool, batch: bool) -> Any:
         "input_names": names, "output_names": list(model.all_outputs), "opset_version": OPSET, "verbose": False,
         "external_data": False,
     }  # fmt: skip
+    translated = {"dynamo": True, "custom_translation_table": translations.table()}
     try:
         with quiet():
             if model.kind == "program":
-                proto = torch.onnx.export(model.model, (), dynamo=True, **common).model_proto
+                proto = torch.onnx.export(model.model, (), **translated, **common).model_proto
             elif model.kind == "script":
                 axes = {n: {0: "batch"} for n in (*names, *model.outputs)} if batch else None
                 file = io.BytesIO()
@@ -105,7 +108,7 @@ def _onnx(model: TorchModel, plan: Plan, *, lengths: bool, batch: bool) -> Any:
             else:
                 shapes = _dynamic_shapes(model, plan, lengths=lengths) if batch else None
                 proto = torch.onnx.export(
-                    _flattened(model.model), args, dynamo=True, dynamic_shapes=shapes, **common
+                    _flattened(model.model), args, dynamic_shapes=shapes, **translated, **common
                 ).model_proto
     except ImportError as exc:
         raise needs("the PyTorch exporter", exc.name or "onnxscript", "convert-torch") from exc

@@ -159,7 +159,8 @@ def _ready(model: Any, source: Source) -> Any:
         ready = (copy.deepcopy(model) if source.form == "object" else model).cpu()
         return ready.float() if arguments.precisions(ready) & arguments.HALF else ready
     except (RuntimeError, TypeError) as exc:
-        raise UnsupportedError(f"{source.name}: the module cannot be copied to the CPU: {one_line(exc)}") from exc
+        why = reasons.why(exc)
+        raise UnsupportedError(f"{source.name}: the module cannot be copied to the CPU: {why}") from exc
 
 
 def _call(model: Any, arrays: Sequence[Array]) -> Any:

@@ -24,11 +24,25 @@ _WAYS_OUT = (
         "same dtype|expected scalar type|expected m1 and m2",
         "half precision becomes float32 for a device: leave .half(), .bfloat16() and autocast out of forward",
     ),
+    ("fractional_max_pool", "it draws its windows by chance, at inference too: take MaxPool or AdaptiveMaxPool"),
+    (
+        "deepcopy protocol",
+        "a weight of it is computed anew at each call (torch.nn.utils.weight_norm): make it a plain one with "
+        "torch.nn.utils.remove_weight_norm(layer), which changes no answer",
+    ),
+    (
+        "dispatch_on_subclass",
+        "a torch.autograd.Function is no operator; in the place of CrossMapLRN2d train with LocalResponseNorm",
+    ),
     ("No ONNX function found|not supported by ONNX|UnsupportedOperator", "do that step outside of the model"),
 )
 BATCH_STATISTICS = (
     "a normalisation in it goes on learning after eval() ({names} change): let it follow model.eval(), or set its "
     "training to False there"
+)
+PROJECTED = (
+    "an LSTM with proj_size has no counterpart in ONNX; train it without, with a Linear behind it, or convert it to "
+    "TFLite: -o OUT.tflite"
 )
 NO_ROWS = (
     "; rows come first in what a model takes and gives: batch_first=True for recurrent layers, and no row left out "

@@ -279,6 +279,88 @@ def test_an_operator_that_onnx_lacks_is_named(torch: Any) -> None:
         converter.convert(Lacks(), sample=np.random.default_rng(0).normal(size=(5, 4)))
 
 
+def layer(torch: Any, name: str) -> Any:
+    """What PyTorch's own exporter has no ONNX for, or another, on rows of 13 x 9."""
+    nn = torch.nn
+
+    class Of(nn.Module):
+        def forward(self, rows: Any) -> Any:
+            rows = rows[:, 0]
+            if name == "median":
+                return torch.median(rows, dim=1)[0]
+            if name == "median of an even number":
+                return torch.median(rows[..., :8], dim=-1, keepdim=True)[0]
+            if name == "distances":
+                return torch.cdist(rows, rows[:, :3] * 2)
+            return torch.cumprod(rows, dim=2)
+
+    made = {
+        "RReLU": lambda: nn.RReLU(0.2, 0.4),
+        "largest, 1 axis": lambda: nn.Sequential(nn.Flatten(), nn.AdaptiveMaxPool1d(5)),
+        "largest, 2 axes": lambda: nn.AdaptiveMaxPool2d((5, 2)),
+        "divisor, ceil": lambda: nn.AvgPool2d(3, 2, ceil_mode=True, divisor_override=5),
+        "divisor, padding": lambda: nn.AvgPool2d((3, 2), 2, 1, divisor_override=7),
+        "divisor, gaps": lambda: nn.AvgPool2d(2, 3, divisor_override=3),
+        "no divisor": lambda: nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
+    }
+    return made.get(name, Of)()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["RReLU", "largest, 1 axis", "largest, 2 axes", "divisor, ceil", "divisor, padding", "divisor, gaps", "no divisor",
+     "median", "median of an even number", "distances", "product"],
+)  # fmt: skip
+def test_what_the_exporter_lacks_answers_as_the_module(name: str, torch: Any, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(12, 1, 13, 9)).astype(np.float32)
+    module = layer(torch, name).eval()
+
+    path = converter.convert(module, sample=rows[:5], task="raw").save(tmp_path / "m.onnx")
+
+    for held in (rows[5:], rows[5:6]):
+        np.testing.assert_allclose(run(path, held), module(torch.from_numpy(held)).numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_a_bag_of_words_takes_their_numbers(mode: str, torch: Any, tmp_path: Path) -> None:
+    words = np.random.default_rng(0).integers(0, 10, (12, 5))
+    module = torch.nn.Sequential(torch.nn.EmbeddingBag(10, 4, mode=mode), torch.nn.Linear(4, 2))
+
+    path = converter.convert(module, sample=words[:5], task="raw").save(tmp_path / "m.onnx")
+
+    np.testing.assert_allclose(run(path, words), torch_answers(module, words), atol=1e-5)
+
+
+def recurrent(torch: Any) -> Any:
+    class Last(torch.nn.LSTM):
+        def forward(self, rows: Any) -> Any:
+            return super().forward(rows)[0]
+
+    return Last(4, 6, proj_size=2, batch_first=True)
+
+
+def normalised(torch: Any) -> Any:
+    module = torch.nn.utils.weight_norm(torch.nn.Linear(4, 2))
+    module(torch.ones(1, 4))  # from now on its weight is computed
+    return torch.nn.Sequential(module)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "way_out"),
+    [
+        (recurrent, (3, 4), "to TFLite"),
+        (normalised, (4,), "remove_weight_norm"),
+        (lambda torch: torch.nn.CrossMapLRN2d(3), (4, 6, 5), "train with LocalResponseNorm"),
+        (lambda torch: torch.nn.FractionalMaxPool2d(2, output_size=2), (4, 6, 5), "take MaxPool"),
+    ],
+    ids=["projected", "weight norm", "across maps", "by chance"],
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_layer_that_onnx_lacks_names_another(make: Any, shape: tuple[int, ...], way_out: str, torch: Any) -> None:
+    with pytest.raises(UnsupportedError, match=way_out):
+        converter.convert(make(torch), sample=np.ones((5, *shape), np.float32), task="raw")
+
+
 @pytest.mark.parametrize("kind", ["cnn", "lstm", "transformer", "words", "mlp"])
 def test_tflite_answers_as_the_module(kind: str, torch: Any, tmp_path: Path) -> None:
     pytest.importorskip("litert_torch")
