@@ -10,6 +10,7 @@ from converter.source import Source
 
 _LOOKS_UP = {"IntegerLookup", "StringLookup", "TextVectorization", "Hashing", "HashedCrossing"}
 _BY_CHANCE = ("Dropout", "Noise", "Random", "RandAugment", "AugMix", "MixUp", "CutMix")
+_IN_TRAINING_ONLY = ("AugMix", "CutMix", "MixUp", "RandAugment", "Solarization")
 
 
 def walk(model: Any) -> Iterator[Any]:
@@ -23,7 +24,7 @@ def walk(model: Any) -> Iterator[Any]:
 
 def augments(kind: str) -> bool:
     """Whether layers of this class change pictures in training only, and need random numbers that no file has."""
-    return kind.startswith("Random") and kind != "RandomCrop"
+    return (kind.startswith("Random") and kind != "RandomCrop") or kind in _IN_TRAINING_ONLY
 
 
 def parts(config: Any) -> Iterator[dict[str, Any]]:
@@ -55,7 +56,18 @@ def refuse(model: Any, source: Source) -> None:
             f"{source.name}: {named} looks values up in a table or hashes them, which neither ONNX nor TFLite can; do "
             f"that before the model, and convert the layers that take its numbers: {_behind(model, tables[0])}"
         )
+    crops = [layer for layer in walk(model) if type(layer).__name__ == "RandomCrop" and _changes_size(layer)]
+    if crops:
+        size = f"{crops[0].height}, {crops[0].width}"
+        raise UnsupportedError(
+            f"{source.name}: {crops[0].name} (RandomCrop) leaves pictures whole at inference or resizes them, as the "
+            f"release of Keras has it; build the model anew with CenterCrop({size}), or Resizing, in its place"
+        )
     _refuse_training(model, source)
+
+
+def _changes_size(crop: Any) -> bool:
+    return (crop.height, crop.width) != (crop.input.shape[crop.height_axis], crop.input.shape[crop.width_axis])
 
 
 def _behind(model: Any, layer: Any) -> str:

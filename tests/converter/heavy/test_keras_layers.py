@@ -47,6 +47,28 @@ def test_layers_that_augment_pictures_are_left_out(way: str, target: Any, keras:
     np.testing.assert_allclose(got[0].ravel(), model.predict(PICTURES[:1], verbose=0).ravel(), atol=2e-5)
 
 
+@pytest.mark.parametrize("name", ["AugMix", "CutMix", "MixUp", "RandAugment", "Solarization"])
+def test_what_changes_pictures_in_training_only_is_left_out(name: str, keras: Any, tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).uniform(0, 255, (8, 9, 7, 3)).astype(np.float32)
+    layers = keras.layers
+    kept = [layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((9, 7, 3)), getattr(layers, name)(), *kept])
+
+    artifact = converter.convert(model, sample=pictures, task="raw")
+
+    got = served(artifact, tmp_path / "m.onnx", pictures[0])
+    np.testing.assert_allclose(got[0].ravel(), model.predict(pictures[:1], verbose=0).ravel(), rtol=1e-4)
+
+
+def test_a_crop_by_chance_is_refused_for_one_that_is_known(keras: Any) -> None:
+    pictures = np.random.default_rng(0).uniform(0, 255, (8, 9, 7, 3)).astype(np.float32)
+    kept = [keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D()]
+    model = keras.Sequential([keras.Input((9, 7, 3)), keras.layers.RandomCrop(7, 5), *kept])
+
+    with pytest.raises(UnsupportedError, match=r"CenterCrop\(7, 5\), or Resizing, in its place"):
+        converter.convert(model, sample=pictures, task="raw")
+
+
 @pytest.mark.parametrize("target", ["onnx", "tflite"])
 def test_outputs_by_name_keep_their_names(target: Any, keras: Any, tmp_path: Path) -> None:
     given = keras.Input((4,))
