@@ -519,12 +519,13 @@ def test_one_that_confirms_all_but_the_oldest_is_gone(broker, session, outcome, 
 class StandsStill:
     """A worker, or a machine, that gets no further for a while, once `begins` gives true."""
 
-    def __init__(self, begins) -> None:
-        self.begins, self.over = begins, threading.Event()
+    def __init__(self, begins, while_it_does=lambda: threading.Event().wait(1.3)) -> None:
+        """Unless it is said: longer than the pause between two looks at the clock."""
+        self.begins, self.while_it_does, self.over = begins, while_it_does, threading.Event()
 
     def turn(self) -> float:
         if not self.over.is_set() and self.begins():
-            threading.Event().wait(1.3)  # more than the pause between two looks at the clock
+            self.while_it_does()
             self.over.set()
         return 0.01
 
@@ -532,7 +533,9 @@ class StandsStill:
         pass
 
 
-def test_what_was_confirmed_while_the_machine_stood_still_is_not_held_against_the_broker(broker, session, outcome):
+def test_what_was_confirmed_while_the_machine_stood_still_is_not_held_against_the_broker(
+    broker, session, outcome, clock
+):
     broker.answer = lambda _: None
 
     def confirmed() -> bool:
@@ -541,8 +544,11 @@ def test_what_was_confirmed_while_the_machine_stood_still_is_not_held_against_th
         broker.peers[0].puback(broker.peers[0].published[0].mid)
         return True
 
-    made = session(options={"confirm_timeout_s": 1.0})
-    made.attach(StandsStill(confirmed))
+    def an_hour_passes() -> None:
+        clock.ahead_s += 3600.0
+
+    made = session(options={"confirm_timeout_s": 1000.0})
+    made.attach(StandsStill(confirmed, an_hour_passes))
     made.start()
     made.post(Outgoing("t", b"result"), outcome.on_delivery, key=0, keep=True)
     outcome.wait(1)
