@@ -29,7 +29,7 @@ ROOMS = (ROOT, ROOT / "edge", ROOT / "converter", ROOT / "edge" / "http", ROOT /
 DEVELOPERS = ["ARCHITECTURE.md", "CONTRIBUTING.md", "GLOSSARY.md", "PLUGINS.md", "STABILITY.md"]
 OTHERS = {
     *("--help", "--help-all"),
-    *("--data-binary", "--http2"),  # curl
+    *("--data-binary", "--http2", "--compress", "--h1"),  # curl, HTTPie, h2load
     *("--group-add", "--read-only", "--restart"),  # docker
     *("--no-deps", "--system-site-packages", "--no-install-recommends", "--strict"),  # pip, venv, apt-get, mkdocs
     *("--env-manager", "--master"),  # mlflow, spark-submit
