@@ -41,12 +41,7 @@ FLAG: Edits = {
     "app/status.py": [('            "source": self.source,\n', '            "site": settings.topics.site,\n')],
 }
 TOPIC: Edits = {
-    "mqtt/topics.py": [
-        (
-            "    @property\n    def stats(self)",
-            '    @property\n    def greeting(self) -> str:\n        return f"{self.base}/greeting"\n\n',
-        )
-    ],
+    "mqtt/topics.py": [("    stats = _Below()\n", "    greeting = _Below()\n")],
     "app/status.py": [
         (
             'Outgoing(self._topics.status, b"online", retain=True)',
