@@ -76,9 +76,11 @@ def content(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("every", "times"), [(4, 1), pytest.param(1, 3, marks=pytest.mark.long)])
 @pytest.mark.usefixtures("asked_once")
-def test_after_a_power_cut_at_any_write_it_goes_on_and_no_half_file_is_taken_for_whole(device, kept, tmp_path, times):
+def test_after_a_power_cut_at_any_write_it_goes_on_and_no_half_file_is_taken_for_whole(
+    device, kept, tmp_path, every, times
+):
     root = tmp_path / "disk"
     root.mkdir()
     env = {
@@ -93,7 +95,7 @@ def test_after_a_power_cut_at_any_write_it_goes_on_and_no_half_file_is_taken_for
     whole = content(root / "pi.m.capture")
     left, rng, resumed = tmp_path / "left", random.Random(2), 0
     cut = PowerCut(log, root)
-    for at in [number for number in range(len(log) + 1) for _ in range(times)]:
+    for at in [number for number in range(0, len(log) + 1, every) for _ in range(times)]:
         cut.leave(at, left, rng)
         folder = left / "pi.m.capture"
         found = content(folder) if folder.is_dir() else {}

@@ -115,6 +115,7 @@ def test_who_is_offline_is_counted_for_what_such_a_device_said_is_old():
     assert "1 heard" in list(status.lines(OFFERED, heard[:1]))
 
 
+@pytest.mark.long  # two rounds of a second each, at a broker that comes and goes
 @pytest.mark.usefixtures("mosquitto_is_here")
 def test_it_tells_again_until_it_is_ended_and_a_broker_that_is_away_is_told_once_and_ends_nothing(fleet, tmp_path):
     broker = Mosquitto(tmp_path / "broker")  # not there yet

@@ -72,6 +72,7 @@ def hundreds_of_results(tmp_path: Path, broker: Broker, durability: str, hundred
         subscriber.close()
 
 
+@pytest.mark.long  # hundreds of results at their own pace
 def test_while_the_broker_confirms_outage_writes_nothing_to_disk(tmp_path, broker):
     """Where the machine is so busy that the broker takes a second to confirm, that is an outage, and saved."""
     assert (0, False) in hundreds_of_results(tmp_path, broker, "outage", 10)

@@ -14,7 +14,7 @@ from support.processes import BINARIES
 
 BOOT_S = 280
 UNIT = "edge-run@flowers.service"
-pytestmark = pytest.mark.timeout(2 * BOOT_S)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(2 * BOOT_S)]
 # /run is a tmpfs of the container's own: systemd-nspawn wants one, and nothing of it reaches this machine.
 NSPAWN = """\
 mount -t tmpfs tmpfs /run && mkdir -p /run/systemd && exec systemd-nspawn --quiet --directory=/ --volatile=yes --boot \
