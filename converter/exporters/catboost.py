@@ -21,11 +21,14 @@ from converter.rows.synthetic import made_up
 from converter.rows.tensors import table
 from converter.source import Probe, Source
 from converter.sources import deserialise
+from converter.trees import boosters
 from converter.trees.tabular import as_table, finished, header_or, trees_on_tflite
 from edge.compare.answers import plain
 from edge.data.tensor import Array
 from edge.errors import Needing, one_line
 from edge.model.manifest import Feature, Input, Manifest, Output
+
+_RANKS = ("YetiRank", "PairLogit", "QueryRMSE", "QuerySoftMax", "LambdaMart", "StochasticRank")
 
 
 def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
@@ -53,7 +56,8 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         else (Output(name="value", role="value"),),
         labels=original.labels,
     )  # fmt: skip
-    return finished("catboost", proto, manifest, original, rows, source)
+    artifact = finished("catboost", proto, manifest, original, rows, source)
+    return artifact.noting(boosters.RANKS) if _loss(model).startswith(_RANKS) else artifact
 
 
 def _open(source: Source, options: Options) -> Any:
@@ -70,10 +74,15 @@ def _open(source: Source, options: Options) -> Any:
     return model
 
 
+def _loss(model: Any) -> str:
+    """What it was trained to make small, with its parameters."""
+    return str(model.get_all_params().get("loss_function", ""))
+
+
 def _refuse(model: Any, name: str) -> None:
     if not model.is_fitted():
         raise UnsupportedError(f"{name}: the {type(model).__name__} is not fitted; call fit before saving it")
-    loss = str(model.get_all_params().get("loss_function", "")).partition(":")[0]
+    loss = _loss(model).partition(":")[0]
     if loss in ("MultiLogloss", "MultiCrossEntropy", "MultiRMSE", "MultiRMSEWithMissingValues"):
         raise UnsupportedError(f"{name}: {loss} gives several answers a row; convert one model for each of them")
     if loss == "MultiQuantile":
@@ -98,8 +107,6 @@ def _refuse(model: Any, name: str) -> None:
         raise UnsupportedError(
             f"{name}: CatBoost cannot write trees of grow_policy={policy} as ONNX; train with SymmetricTree"
         )
-    if loss.startswith(("YetiRank", "PairLogit", "QueryRMSE", "QuerySoftMax", "LambdaMart", "StochasticRank")):
-        raise UnsupportedError(f"{name}: {loss} ranks within a group of rows; a device sees one row at a time")
     for kind, indices in (
         ("categorical", model.get_cat_feature_indices()), ("text", model.get_text_feature_indices()),
         ("embedding", model.get_embedding_feature_indices()),
@@ -124,8 +131,11 @@ class _Original:
         """Arrays [rows, ...] by output name."""
         data = table(rows, self.features)
         if not self.labels:
+            import catboost
+
             kind = "Exponent" if _has_log_link(self.model) else "RawFormulaVal"
-            return {"value": np.asarray(self.model.predict(data, prediction_type=kind))}
+            # Of the base class: that of CatBoostRanker takes no kind.
+            return {"value": np.asarray(catboost.CatBoost.predict(self.model, data, prediction_type=kind))}
         scores = np.asarray(self.model.predict(data, prediction_type="Probability"))
         given = np.asarray(self.model.predict(data, prediction_type="Class")).reshape(-1)
         named = dict(zip(self.labels, self.values, strict=True))
@@ -182,7 +192,7 @@ def _convert(model: Any, classifies: bool) -> Any:
     names = [o.name for o in proto.graph.output]
     for old, new in zip(names, ("label", "scores") if classifies else ("value",), strict=False):
         graph.rename_output(proto, old, new)
-    if str(model.get_all_params().get("loss_function", "")).startswith("MultiClassOneVsAll"):
+    if _loss(model).startswith("MultiClassOneVsAll"):
         _squash_each(proto)
     if not classifies and _has_log_link(model):
         graph.append(proto, "Exp", "value", "value")
@@ -199,7 +209,7 @@ def _squash_each(proto: Any) -> None:
 
 def _has_log_link(model: Any) -> bool:
     """True where CatBoostRegressor.predict takes the exponent, which the ONNX export leaves out."""
-    return str(model.get_all_params().get("loss_function", "")).startswith(("Poisson", "Tweedie"))
+    return _loss(model).startswith(("Poisson", "Tweedie"))
 
 
 def form_of(probe: Probe) -> str:

@@ -68,7 +68,8 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         labels=labels,
     )  # fmt: skip
     artifact = finished("lightgbm", proto, manifest, original, rows, source)
-    return replace(artifact, notes=(EXACT, *artifact.notes))
+    ranks = (boosters.RANKS,) if original.objective.startswith(boosters.LIGHTGBM_RANKS) else ()
+    return replace(artifact, notes=(EXACT, *ranks, *artifact.notes))
 
 
 def _open(source: Source, options: Options) -> tuple[Any, Any, list[str]]:

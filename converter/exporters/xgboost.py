@@ -64,6 +64,7 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
     )  # fmt: skip
     artifact = finished("xgboost", proto, manifest, original, rows, source)
     artifact = artifact.noting(ASCENDING) if _ascend(targets) else artifact
+    artifact = artifact.noting(boosters.RANKS) if original.objective in boosters.XGBOOST_RANKS else artifact
     return artifact if opened.missing_given else artifact.noting(*suspected_missing(artifact.rows, features))
 
 

@@ -22,8 +22,11 @@ from edge.errors import needs
 XGBOOST_CLASSIFIES = ("binary:logistic", "binary:hinge", "multi:softprob", "multi:softmax")
 XGBOOST_REGRESSES = (
     "reg:squarederror", "reg:squaredlogerror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror",
-    "reg:logistic", "count:poisson", "reg:gamma", "reg:tweedie",
+    "reg:logistic", "count:poisson", "reg:gamma", "reg:tweedie", "survival:cox", "survival:aft",
 )  # fmt: skip
+XGBOOST_RANKS = ("rank:pairwise", "rank:ndcg", "rank:map")
+LIGHTGBM_RANKS = ("lambdarank", "rank_xendcg")
+RANKS = "the value is a score: it orders the rows of one group (a higher one comes first), and means nothing by itself"
 
 
 def xgboost_json(booster: Any) -> dict[str, Any]:
@@ -48,12 +51,11 @@ def xgboost_refusal(model: dict[str, Any]) -> str:
         )
     if kind == "gblinear":
         return "booster 'gblinear' has no trees to convert; train a linear model of scikit-learn instead"
-    if objective.startswith("rank:"):
-        return f"objective {objective!r} ranks within a group of rows; a device sees one row at a time"
-    if objective not in (*XGBOOST_CLASSIFIES, *XGBOOST_REGRESSES):
-        return (
-            f"objective {objective!r} has no converter; known: {', '.join((*XGBOOST_CLASSIFIES, *XGBOOST_REGRESSES))}"
-        )
+    known = (*XGBOOST_CLASSIFIES, *XGBOOST_REGRESSES, *XGBOOST_RANKS)
+    if objective == "binary:logitraw":
+        return f"objective {objective!r} gives margins, from which no class follows; train with 'binary:logistic'"
+    if objective not in known:
+        return f"objective {objective!r} has no converter; train with one of {', '.join(known)}"
     if reason := several_targets.refusal(model):
         return reason
     if any(t.get("categories_nodes") for t in _xgboost_trees(model)):
@@ -83,6 +85,10 @@ def xgboost_mended(model: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         numbers["base_score"] = _logits(numbers["base_score"])
         learner["learner_model_param"] = numbers
         learner["objective"] = {**learner["objective"], "name": "reg:squarederror"}
+    elif objective in XGBOOST_RANKS:  # the answer is the sum of the trees
+        learner["objective"] = {**learner["objective"], "name": "reg:squarederror"}
+    elif objective.startswith("survival:"):  # the answer is its exponent, which it forgets
+        learner["objective"] = {"name": "count:poisson", "poisson_regression_param": {"max_delta_step": "0.7"}}
     elif objective == "multi:softmax":
         learner["objective"] = {**learner["objective"], "name": "multi:softprob"}
     return {**model, "learner": learner}, objective == "reg:logistic"
@@ -133,9 +139,10 @@ def lightgbm_refusal(text: str) -> str:
     if objective.startswith(("cross_entropy_lambda", "xentlambda")):
         return "objective 'cross_entropy_lambda' has no converter; train with 'cross_entropy'"
     if not objective and _header(text, "num_tree_per_iteration") != "1":
-        return "an objective of the trainer's own gives several sums a row, of which nobody knows what they mean"
-    if objective.startswith(("lambdarank", "rank_xendcg")):
-        return f"objective {objective!r} ranks within a group of rows; a device sees one row at a time"
+        return (
+            "an objective of the trainer's own gives several sums a row, of which nobody knows what they mean; train "
+            "with 'multiclass'"
+        )
     return ""
 
 
@@ -146,7 +153,7 @@ def lightgbm_objective(text: str) -> str:
 
 
 # The answer is the sum of the trees; onnxmltools does not know these names for it.
-_LIGHTGBM_SUMS = ("regression_l1", "l1", "mae", "fair", "mape", "quantile", "huber")
+_LIGHTGBM_SUMS = ("regression_l1", "l1", "mae", "fair", "mape", "quantile", "huber", *LIGHTGBM_RANKS)
 
 
 def lightgbm_mended(text: str, marks: Marks) -> tuple[str, bool]:
@@ -214,6 +221,8 @@ def _numbers(values: Array) -> str:
 def refusal_inside(estimator: Any) -> str:
     """Why a booster that is a step of a pipeline cannot be converted honestly; "" for whatever else it is."""
     family = _family(estimator)
+    if family and type(estimator).__name__.endswith("Ranker"):
+        return "inside a pipeline it has no converter; convert it alone, its steps done before"
     if family == "catboost":
         return "inside a pipeline it has no converter; convert the CatBoost model alone, its steps done before"
     if family == "xgboost":

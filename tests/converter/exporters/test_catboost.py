@@ -150,12 +150,18 @@ def test_categories_are_refused() -> None:
         converter.convert(model)
 
 
-def test_a_ranking_is_refused(diabetes: Split) -> None:
+@pytest.mark.parametrize("loss", ["YetiRank", "PairLogitPairwise", "QueryRMSE", "QuerySoftMax", "LambdaMart"])
+def test_a_ranker_gives_the_score_of_each_row_alone(loss: str, diabetes: Split, tmp_path: Path) -> None:
     groups = np.sort(np.arange(len(diabetes.train)) % 9)
-    model = CatBoostRanker(loss_function="YetiRank", **SMALL).fit(diabetes.train, diabetes.target, group_id=groups)
+    relevance = diabetes.target.astype(int) % 5
+    model = CatBoostRanker(loss_function=loss, **SMALL).fit(diabetes.train, relevance, group_id=groups)
 
-    with pytest.raises(UnsupportedError, match="YetiRank ranks within a group of rows; a device sees one row"):
-        converter.convert(model, sample=diabetes.train)
+    artifact = converter.convert(model, sample=diabetes.train)
+
+    assert any("orders the rows of one group" in note for note in artifact.notes)
+    path = artifact.save(tmp_path / "ranker.onnx")
+    got = run(path, table(path, diabetes.held))["value"].ravel()
+    np.testing.assert_allclose(got, model.predict(diabetes.held), atol=1e-5)
 
 
 def test_a_model_without_training_is_refused() -> None:

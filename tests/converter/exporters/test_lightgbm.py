@@ -163,12 +163,18 @@ def test_a_steeper_sigmoid_keeps_its_probabilities(cancer: Split, tmp_path: Path
     np.testing.assert_allclose(got, model.predict(cancer.held), atol=1e-5)
 
 
-def test_a_ranking_is_refused(diabetes: Split) -> None:
+@pytest.mark.parametrize("objective", ["lambdarank", "rank_xendcg"])
+def test_a_ranker_gives_the_score_of_each_row_alone(objective: str, diabetes: Split, tmp_path: Path) -> None:
     groups = [len(diabetes.train) // 2, len(diabetes.train) - len(diabetes.train) // 2]
-    model = lightgbm.LGBMRanker(**SMALL).fit(diabetes.train, diabetes.target.astype(int) % 5, group=groups)
+    model = lightgbm.LGBMRanker(objective=objective, **SMALL)
+    model.fit(diabetes.train, diabetes.target.astype(int) % 5, group=groups)
 
-    with pytest.raises(UnsupportedError, match=r"'lambdarank.*' ranks within a group of rows; a device sees one row"):
-        converter.convert(model, sample=diabetes.train)
+    artifact = converter.convert(model, sample=diabetes.train)
+
+    assert any("orders the rows of one group" in note for note in artifact.notes)
+    path = artifact.save(tmp_path / "ranker.onnx")
+    got = run(path, table(path, diabetes.held))["value"].ravel()
+    np.testing.assert_allclose(got, model.predict(diabetes.held), atol=1e-5)
 
 
 def test_several_sums_of_an_objective_of_one_s_own_are_refused(wine: Split) -> None:
@@ -179,7 +185,7 @@ def test_several_sums_of_an_objective_of_one_s_own_are_refused(wine: Split) -> N
     own = {"objective": towards, "num_class": 3, "verbose": -1}
     model = lightgbm.train(own, lightgbm.Dataset(wine.train, wine.target), 3)
 
-    with pytest.raises(UnsupportedError, match="several sums a row, of which nobody knows what they mean"):
+    with pytest.raises(UnsupportedError, match="several sums a row, of which nobody knows what they mean; train with"):
         converter.convert(model, sample=wine.train)
 
 

@@ -48,7 +48,15 @@ def test_two_classes_have_two_scores(cancer: Split, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "objective",
-    ["reg:squarederror", "reg:absoluteerror", "reg:gamma", "reg:tweedie", "count:poisson", "reg:pseudohubererror"],
+    [
+        "reg:squarederror",
+        "reg:absoluteerror",
+        "reg:gamma",
+        "reg:tweedie",
+        "count:poisson",
+        "reg:pseudohubererror",
+        "survival:cox",
+    ],
 )
 def test_a_regressor_gives_the_original_s_numbers(objective: str, diabetes: Split, tmp_path: Path) -> None:
     model = xgboost.XGBRegressor(objective=objective, **SMALL).fit(diabetes.train, diabetes.target)
@@ -128,9 +136,8 @@ def test_a_booster_in_a_pipeline_keeps_its_branches(wine: Split, tmp_path: Path)
     [
         ({"booster": "dart", "rate_drop": 0.3}, "dart"),
         ({"booster": "gblinear"}, "gblinear"),
-        ({"objective": "rank:pairwise"}, "one row at a time"),
-        ({"objective": "survival:cox"}, "has no converter"),
-        ({"objective": "binary:logitraw"}, "has no converter"),
+        ({"booster": "gblinear", "objective": "reg:squarederror"}, "train a linear model of scikit-learn"),
+        ({"objective": "binary:logitraw"}, "gives margins, .*; train with 'binary:logistic'"),
     ],
 )
 def test_what_comes_out_wrong_is_refused(parameters: dict[str, object], reason: str, cancer: Split) -> None:
@@ -138,6 +145,40 @@ def test_what_comes_out_wrong_is_refused(parameters: dict[str, object], reason: 
 
     with pytest.raises(UnsupportedError, match=reason):
         converter.convert(model, sample=cancer.held)
+
+
+@pytest.mark.parametrize("objective", ["rank:pairwise", "rank:ndcg", "rank:map"])
+def test_a_ranker_gives_the_score_of_each_row_alone(objective: str, diabetes: Split, tmp_path: Path) -> None:
+    relevance = diabetes.target > 150 if objective == "rank:map" else diabetes.target.astype(int) % 5
+    model = xgboost.XGBRanker(objective=objective, **SMALL)
+    model.fit(diabetes.train, relevance, qid=np.arange(len(diabetes.train)) // 50)
+
+    artifact = converter.convert(model, sample=diabetes.train)
+
+    assert any("orders the rows of one group" in note for note in artifact.notes)
+    path = artifact.save(tmp_path / "ranker.onnx")
+    got = run(path, table(path, diabetes.held))["value"].ravel()
+    np.testing.assert_allclose(got, model.predict(diabetes.held), atol=1e-5)
+
+
+def test_a_survival_time_keeps_its_exponent(diabetes: Split, tmp_path: Path) -> None:
+    data = xgboost.DMatrix(diabetes.train)
+    data.set_float_info("label_lower_bound", diabetes.target)
+    data.set_float_info("label_upper_bound", np.where(diabetes.target > 200, np.inf, diabetes.target))
+    model = xgboost.train({"objective": "survival:aft", "max_depth": 4}, data, 12)
+
+    path = converter.convert(model, sample=diabetes.train).save(tmp_path / "time.onnx")
+
+    got = run(path, table(path, diabetes.held))["value"].ravel()
+    np.testing.assert_allclose(got, model.predict(xgboost.DMatrix(diabetes.held)), rtol=1e-4)
+
+
+def test_a_ranker_inside_a_pipeline_says_the_way_out(diabetes: Split) -> None:
+    steps = make_pipeline(StandardScaler(), xgboost.XGBRanker(**SMALL))
+    steps.fit(diabetes.train, diabetes.target.astype(int) % 5, xgbranker__qid=np.arange(len(diabetes.train)) // 50)
+
+    with pytest.raises(UnsupportedError, match="inside a pipeline it has no converter; convert it alone"):
+        converter.convert(steps, sample=diabetes.train)
 
 
 def test_dart_is_refused_inside_a_pipeline_too(cancer: Split) -> None:
