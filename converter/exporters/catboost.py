@@ -70,7 +70,7 @@ def _open(source: Source, options: Options) -> Any:
             raise UnrecognisedError(f"{source.name}: CatBoost cannot read it: {one_line(exc)}; save it again") from exc
     model = deserialise.native(source, options)
     if not isinstance(model, catboost.CatBoost):
-        raise UnsupportedError(f"{source.name} holds a {type(model).__name__}, not a CatBoost model")
+        raise deserialise.no_model(source, model, "a CatBoost model")
     return model
 
 

@@ -94,7 +94,7 @@ def _open(source: Source, options: Options) -> tuple[Any, Any, list[str]]:
         _refuse_pandas_categories(model, source)
         return model, None, model.feature_name()
     if not isinstance(model, lightgbm.LGBMModel):
-        raise UnsupportedError(f"{source.name} holds a {type(model).__name__}, not a LightGBM model")
+        raise deserialise.no_model(source, model, "a LightGBM model")
     try:
         booster = model.booster_
     except lightgbm.sklearn.LGBMNotFittedError:

@@ -36,6 +36,9 @@ _OPTIMUM = "export it with Optimum (optimum-cli export onnx), and convert or run
 _WAYS_OUT = {
     "transformers": _OPTIMUM, "sentence_transformers": _OPTIMUM,
     "spark": "export its pipeline with onnxmltools (convert_sparkml), and convert or run that file",
+    "statsmodels": "train the like of it with scikit-learn (LinearRegression, PoissonRegressor, TweedieRegressor)",
+    "prophet": "its forecast hangs on the date alone: make it where it was trained and send the numbers, or train a "
+    "regressor of scikit-learn on features of the time",
     "paddle": "export it with paddle2onnx, and convert or run that file",
 }  # fmt: skip
 _CODE = "python_function"

@@ -99,7 +99,7 @@ def _open(source: Source, options: Options) -> _Opened:
     if isinstance(model, xgboost.Booster):
         return _Opened(model, None, options.missing, missing_given=options.missing is not None)
     if not isinstance(model, xgboost.XGBModel):
-        raise UnsupportedError(f"{source.name} holds a {type(model).__name__}, not an XGBoost model")
+        raise deserialise.no_model(source, model, "an XGBoost model")
     try:
         booster = model.get_booster()
     except (xgboost.core.XGBoostError, AttributeError, ValueError):  # NotFittedError is two of them

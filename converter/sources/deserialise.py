@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from converter.errors import UnrecognisedError, UnsafeError
+from converter.errors import UnrecognisedError, UnsafeError, UnsupportedError
 from converter.options import Options
 from converter.source import Source
 from edge.errors import Needing, one_line
@@ -98,6 +98,26 @@ _UNREADABLE = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OSError, ImportError, RuntimeError,
     NotImplementedError,
 )  # fmt: skip
+
+
+WRAPPERS = {
+    "skorch": "convert the PyTorch network that it holds (net.module_), and do steps before it before the model",
+    "pytorch_tabnet": "convert the PyTorch network that it holds (model.network), whose scores are logits",
+}
+"""Packages whose classes hold a PyTorch network, and what to take instead."""
+
+
+def no_model(source: Source, value: Any, wanted: str) -> UnsupportedError:
+    """The error for a file that holds something else than the model of a framework (`wanted`), with the way out."""
+    kind = type(value)
+    package = kind.__module__.partition(".")[0]
+    if package in WRAPPERS:
+        return UnsupportedError(f"{source.name} holds {package}'s {kind.__name__}; {WRAPPERS[package]}")
+    if isinstance(value, Mapping | list | tuple):
+        way_out = "save the model in it by itself, in a file of its own"
+    else:
+        way_out = "save the model that it uses by itself, and do the rest of its code before or behind it"
+    return UnsupportedError(f"{source.name} holds a {kind.__name__}, not {wanted}; {way_out}")
 
 
 # What a library offers itself for its own pickled models, by its module.

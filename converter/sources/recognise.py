@@ -41,9 +41,12 @@ def _from_object(value: Any, framework: str | None) -> Source:
             return Source(named, "object", value=value)
     kind = type(value)
     raise UnrecognisedError(
-        f"{kind.__module__}.{kind.__name__} is no model that the converter knows; it knows those of "
-        f"{', '.join(name for name, info in plugins.exporters() if info.packages)}"
+        f"{kind.__module__}.{kind.__name__} is no model that the converter knows; it knows those of {_known()}"
     )
+
+
+def _known() -> str:
+    return ", ".join(name for name, info in plugins.exporters() if info.packages)
 
 
 def _from_text(text: str | Path, framework: str | None) -> Source:
@@ -83,8 +86,14 @@ def _no_model(probe: Probe) -> str:
     name = probe.path.name
     if probe.path.is_dir():
         return f"{probe.path}: a folder with neither MLmodel (MLflow) nor saved_model.pb (TensorFlow) in it"
+    if {"network.pt", "model_params.json"} <= set(probe.members):
+        return (
+            f"{name}: weights of pytorch-tabnet (save_model), which say nothing of the network; load_model them, and "
+            "torch.save(model.network, 'network.pth') writes a file that converts"
+        )
     if probe.members:
-        return f"{name}: a zip archive, but not of skops, Keras or PyTorch ({', '.join(probe.members[:3])})"
+        inside = ", ".join(probe.members[:3])
+        return f"{name}: a zip archive, but not of skops, Keras or PyTorch ({inside}); give the model file in it"
     if probe.json is not None:
         return f"{name}: JSON, but not an XGBoost model (it has no 'learner'); give the model file"
     known = sorted({s for _, info in plugins.exporters() for s in info.suffixes})
@@ -128,5 +137,6 @@ def _framework_of(imports: tuple[str, ...], path: Path) -> str:
             return framework
     raise UnrecognisedError(
         f"{path.name}: a pickle of no model that the converter knows; it would import "
-        f"{', '.join(imports[:5]) or 'nothing'}"
+        f"{', '.join(imports[:5]) or 'nothing'}; it knows those of {_known()}: save the model in it by itself, or "
+        "train the like of it with one of those"
     )

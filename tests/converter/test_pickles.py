@@ -8,13 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import joblib
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression
 
 import converter
-from converter.errors import UnrecognisedError, UnsafeError
+from converter.errors import UnrecognisedError, UnsafeError, UnsupportedError
 from converter.sources import pickles
 
 
@@ -52,6 +54,24 @@ def test_a_payload_alone_is_no_model_even_with_the_flag(tmp_path: Path) -> None:
         converter.convert(tmp_path / "model.pkl", trust_pickle=True)
 
     assert not (tmp_path / "mark").exists()
+
+
+def test_a_class_that_cloudpickle_wrote_with_its_code_is_named_with_the_way_out(tmp_path: Path) -> None:
+    class Around:
+        def __init__(self) -> None:
+            self.inner = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+
+        def predict(self, rows: Any) -> Any:
+            return self.inner.predict(rows)
+
+    (tmp_path / "model.pkl").write_bytes(cloudpickle.dumps(Around()))
+
+    with pytest.raises(UnsafeError, match=r"imports .*cloudpickle\._make_skeleton_class"):
+        converter.convert(tmp_path / "model.pkl")
+    with pytest.raises(
+        UnsupportedError, match=r"holds a Around, not a scikit-learn .*; save the model that it uses by"
+    ):
+        converter.convert(tmp_path / "model.pkl", trust_pickle=True)
 
 
 def test_a_payload_behind_array_bytes_is_listed(tmp_path: Path) -> None:

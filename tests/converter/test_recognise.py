@@ -105,9 +105,13 @@ def test_a_native_object_is_told_by_its_package(forest: RandomForestClassifier) 
         (b"just some words", "no model file that the converter knows"),
         (b'{"learner": {', "cut short"),
         (b'{"a": 1}', "no 'learner'"),
-        (zipped("a.txt"), "not of skops, Keras or PyTorch"),
+        (zipped("a.txt"), "not of skops, Keras or PyTorch .*; give the model file in it"),
+        (zipped("network.pt", "model_params.json"), r"weights of pytorch-tabnet .*torch\.save\(model\.network"),
         (zipped("schema.json")[:40], "cut short"),
-        (pickle.dumps({"a": 1}), "a pickle of no model"),
+        (
+            pickle.dumps({"a": 1}),
+            "a pickle of no model .*; it knows those of .*sklearn.*: save the model in it by itself",
+        ),
         (pickle.dumps([1] * 100)[:50], "not a whole pickle"),
         (gzip.compress(pickle.dumps([1] * 5000))[:30], "cannot be read"),
         (json.dumps([1]).encode(), "no model file"),
@@ -173,7 +177,8 @@ def test_a_pickle_of_another_thing_than_the_framework_s_model_is_named(
 
     typed = [str(tmp_path / "thing.joblib"), "--framework", framework, "--trust-pickle"]
     assert main([*typed, "-o", str(tmp_path / "thing.onnx")]) == 3
-    assert "thing.joblib holds a dict, not a" in capsys.readouterr().err
+    assert "thing.joblib holds a dict, not a" in (said := capsys.readouterr().err)
+    assert said.endswith("; save the model in it by itself, in a file of its own\n")
 
 
 @pytest.mark.parametrize(("framework", "says"), [("catboost", "a CatBoost"), ("sklearn", "a scikit-learn")])

@@ -56,7 +56,7 @@ def export(source: Source, rows: Rows | None, options: Options) -> Artifact:
         raise trees_on_tflite("a scikit-learn model")
     model = deserialise.native(source, options)
     if not hasattr(model, "get_params"):
-        raise UnsupportedError(f"{source.name} holds a {type(model).__name__}, not a scikit-learn estimator")
+        raise deserialise.no_model(source, model, "a scikit-learn estimator")
     check_fitted(model, source.name)
     model = traps.thawed(model)
     traps.refuse(model)

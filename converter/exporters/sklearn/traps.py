@@ -14,6 +14,7 @@ import numpy as np
 from converter.errors import UnsupportedError
 from converter.exporters.sklearn import estimators, linear_members, members, precision, stand_ins, targets
 from converter.exporters.sklearn.precision import Precision
+from converter.sources import deserialise
 from converter.trees import boosters
 from converter.trees.exact_trees import EXACT, Marks
 
@@ -50,8 +51,7 @@ _ENCODERS = "OneHotEncoder, OrdinalEncoder or TargetEncoder of scikit-learn, in 
 _STRANGERS = {
     "category_encoders": f"use {_ENCODERS}",
     "feature_engine": f"use {_ENCODERS}, its SimpleImputer, or do that step before the model",
-    "skorch": "convert the PyTorch network that it holds (net.module_), and do steps before it before the model",
-    "pytorch_tabnet": "convert the PyTorch network that it holds (model.network), whose scores are logits",
+    **deserialise.WRAPPERS,
 }
 """Packages whose classes look like scikit-learn's and are none of them, and what to take instead."""
 

@@ -108,6 +108,8 @@ def load(source: Source, rows: Rows | None, options: Options) -> TorchModel:
     model = _read(source, options)
     if isinstance(model, torch.export.ExportedProgram):
         return _program(model, source)
+    if not isinstance(model, torch.nn.Module) and not isinstance(model, Mapping):
+        raise deserialise.no_model(source, model, "a PyTorch module")
     if not isinstance(model, torch.nn.Module):
         raise UnsupportedError(
             f"{source.name} holds a {type(model).__name__}, not a model: weights (a state_dict) say nothing of the "

@@ -119,6 +119,8 @@ def test_a_pickle_inside_is_opened_with_trust_only(mlflow: Any, tmp_path: Path) 
         ("{spacy: {}, python_function: {}}", "the flavour spacy has no way .* train the like of it with one of those"),
         ("{transformers: {}, python_function: {}}", "the flavour transformers .*optimum-cli export onnx"),
         ("{spark: {}}", "convert_sparkml"),
+        ("{statsmodels: {}, python_function: {}}", "flavour statsmodels .*scikit-learn .LinearRegression"),
+        ("{prophet: {}, python_function: {}}", "flavour prophet .*hangs on the date alone: .*send the numbers"),
         ("{python_function: {}}", "Python code alone .* log the model that the code calls with its own flavour"),
         ("{}", "names no flavour"),
         ("[sklearn]", "names no flavour"),
