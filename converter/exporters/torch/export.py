@@ -6,6 +6,7 @@ another length; TFLite takes one row. A module that does not say what it takes n
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Sequence
 from dataclasses import replace
@@ -108,7 +109,7 @@ def _onnx(model: TorchModel, plan: Plan, *, lengths: bool, batch: bool) -> Any:
             else:
                 shapes = _dynamic_shapes(model, plan, lengths=lengths) if batch else None
                 proto = torch.onnx.export(
-                    _flattened(model.model), args, dynamic_shapes=shapes, **translated, **common
+                    _flattened(_without_ghosts(model.model)), args, dynamic_shapes=shapes, **translated, **common
                 ).model_proto
     except ImportError as exc:
         raise needs("the PyTorch exporter", exc.name or "onnxscript", "convert-torch") from exc
@@ -128,6 +129,27 @@ def _dynamic_shapes(model: TorchModel, plan: Plan, *, lengths: bool) -> dict[str
         length = _length_axis(spec, plan) if lengths else None
         each.append({0: auto} if length is None else {0: auto, length: auto})
     return {"arguments": tuple(each)}
+
+
+def _without_ghosts(module: Any) -> Any:
+    """The module with a plain normalisation for each ghost one of pytorch-tabnet, on a copy where it has any.
+
+    That one counts its chunks in Python, by the number of rows, which fixes it; at inference each row is normalised by
+    the same statistics, in whichever chunk it is.
+    """
+
+    def is_ghost(part: Any) -> bool:
+        kind = type(part)
+        return kind.__name__ == "GBN" and kind.__module__.partition(".")[0] == "pytorch_tabnet"
+
+    if not any(map(is_ghost, module.modules())):
+        return module
+    changed = copy.deepcopy(module)
+    for part in list(changed.modules()):
+        for name, child in part.named_children():
+            if is_ghost(child):
+                setattr(part, name, child.bn)
+    return changed
 
 
 def _flattened(module: Any) -> Any:
