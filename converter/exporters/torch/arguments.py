@@ -99,7 +99,8 @@ def _spec_of_rows(model: Any, name: str, rows: Rows, options: Options, source: S
     array = rows.array
     if array.dtype == object or (array.dtype == np.uint8 and array.ndim in (3, 4)):
         return _picture_spec(model, name, array, options, source)
-    whole = _kind(first_layer(model)) in _EMBEDDINGS
+    # Of a table some columns may be looked up and others be measured: fractions are never cut off.
+    whole = _kind(first_layer(model)) in _EMBEDDINGS and np.array_equal(array, np.trunc(array))
     return TensorSpec(name=name, dtype="int64" if whole else _numbers(model), shape=(None, *array.shape[1:]))
 
 

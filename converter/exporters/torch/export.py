@@ -109,7 +109,7 @@ def _onnx(model: TorchModel, plan: Plan, *, lengths: bool, batch: bool) -> Any:
             else:
                 shapes = _dynamic_shapes(model, plan, lengths=lengths) if batch else None
                 proto = torch.onnx.export(
-                    _flattened(_without_ghosts(model.model)), args, dynamic_shapes=shapes, **translated, **common
+                    _flattened(_traceable(model.model)), args, dynamic_shapes=shapes, **translated, **common
                 ).model_proto
     except ImportError as exc:
         raise needs("the PyTorch exporter", exc.name or "onnxscript", "convert-torch") from exc
@@ -131,23 +131,25 @@ def _dynamic_shapes(model: TorchModel, plan: Plan, *, lengths: bool) -> dict[str
     return {"arguments": tuple(each)}
 
 
-def _without_ghosts(module: Any) -> Any:
-    """The module with a plain normalisation for each ghost one of pytorch-tabnet, on a copy where it has any.
+def _traceable(module: Any) -> Any:
+    """The module; where parts of pytorch-tabnet decide in Python, a copy that decides nothing and answers alike.
 
-    That one counts its chunks in Python, by the number of rows, which fixes it; at inference each row is normalised by
-    the same statistics, in whichever chunk it is.
+    Its ghost normalisation counts chunks by the number of rows, which fixes it: at inference a plain one normalises
+    each row by the same statistics. Its embedding asks a tensor which columns are categories, which none can trace.
     """
 
-    def is_ghost(part: Any) -> bool:
+    def is_theirs(part: Any, name: str) -> bool:
         kind = type(part)
-        return kind.__name__ == "GBN" and kind.__module__.partition(".")[0] == "pytorch_tabnet"
+        return kind.__name__ == name and kind.__module__.partition(".")[0] == "pytorch_tabnet"
 
-    if not any(map(is_ghost, module.modules())):
+    if not any(is_theirs(part, name) for part in module.modules() for name in ("GBN", "EmbeddingGenerator")):
         return module
     changed = copy.deepcopy(module)
     for part in list(changed.modules()):
+        if is_theirs(part, "EmbeddingGenerator") and not part.skip_embedding:
+            part.continuous_idx = part.continuous_idx.tolist()
         for name, child in part.named_children():
-            if is_ghost(child):
+            if is_theirs(child, "GBN"):
                 setattr(part, name, child.bn)
     return changed
 

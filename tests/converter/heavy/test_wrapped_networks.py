@@ -50,6 +50,37 @@ def test_a_ghost_normalisation_takes_any_number_of_rows(tabnet: Any, torch: Any,
     assert type(tabnet[1]).__name__ == "GBN"  # what the user holds stays as it is
 
 
+def test_columns_that_are_looked_up_beside_measured_ones_leave_those_their_fractions(
+    torch: Any, tmp_path: Path
+) -> None:
+    """pytorch-tabnet asks a tensor, column by column, which of them are categories."""
+
+    class EmbeddingGenerator(torch.nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.skip_embedding = False
+            self.embedding = torch.nn.Embedding(4, 2)
+            self.continuous_idx = torch.tensor([True, False])
+
+        def forward(self, rows: Any) -> Any:
+            columns = [
+                rows[:, i].float().view(-1, 1) if measured else self.embedding(rows[:, i].long())
+                for i, measured in enumerate(self.continuous_idx)
+            ]
+            return torch.cat(columns, dim=1)
+
+    EmbeddingGenerator.__module__ = "pytorch_tabnet.tab_network"
+    network = torch.nn.Sequential(EmbeddingGenerator(), torch.nn.Linear(3, 2)).eval()
+    rows = np.stack([ROWS[:, 0], np.arange(len(ROWS)) % 4], axis=1).astype(np.float32)
+
+    path = converter.convert(network, sample=rows, task="raw").save(tmp_path / "m.onnx")
+
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for count in (1, 3, 7):
+        (got,) = session.run(None, {session.get_inputs()[0].name: rows[:count]})
+        np.testing.assert_allclose(got, network(torch.from_numpy(rows[:count])).detach().numpy(), atol=1e-5)
+
+
 @pytest.mark.parametrize(("package", "network"), [("skorch", "net.module_"), ("pytorch_tabnet", "model.network")])
 def test_a_pickle_of_a_class_around_a_network_says_where_the_network_is(
     package: str, network: str, torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
