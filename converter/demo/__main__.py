@@ -263,7 +263,7 @@ def _exchange(
         edge_run.stdin.close()
         return {}
     _say(f"   A subscriber in another process receives on {TOPIC}:")
-    feeder = threading.Thread(target=_feed, args=(edge_run.stdin, files))
+    feeder = threading.Thread(target=_feed, args=(edge_run.stdin, files.rows.read_text()))
     feeder.start()
     received: dict[str, dict[str, Any]] = {}
     for event in events:
@@ -282,9 +282,10 @@ def _events(subscriber: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def _feed(taken: IO[str], files: Files) -> None:
-    with contextlib.suppress(BrokenPipeError), taken:  # edge-run has ended meanwhile
-        taken.write(files.rows.read_text())
+def _feed(taken: IO[str], rows: str) -> None:
+    # Broken where edge-run has ended meanwhile; a ValueError where the demo has, and closed it.
+    with contextlib.suppress(BrokenPipeError, ValueError), taken:
+        taken.write(rows)
 
 
 def _show(event: dict[str, Any], truth: str, number: int) -> None:
