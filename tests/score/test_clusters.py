@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -153,30 +154,37 @@ print("rows", spark.read.parquet({str(out)!r}).count())
 
 
 @pytest.fixture
-def apart() -> Iterator[dict[str, str]]:
-    """For a Ray that notes itself as the cluster of this machine: nobody else finds it, nor what it leaves. Its sockets
-    have long names, so its folder has a short one."""
+def head(bins) -> Iterator[int]:
+    """The port of a Ray of `ray start`, in a folder of its own: it notes itself as the cluster of this machine. Its
+    sockets have long names, so the folder has a short one. Now and then one does not come up: then another is begun."""
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        yield {"RAY_TMPDIR": folder}
+        for _ in range(3):
+            port = free_port()
+            process = subprocess.Popen(
+                [bins / "ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=1", "--include-dashboard=0"],
+                env=environ(bins) | {"RAY_TMPDIR": folder}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            with contextlib.suppress(AssertionError):
+                until(lambda at=port: listens(at), "Ray listens", 60)
+                break
+            ended(process)
+        yield port
+        ended(process)
 
 
-def test_a_cluster_that_wants_a_token_is_named_with_the_way_out_which_works(bins, trees, score, tmp_path, apart):
-    port, rows, out = free_port(), trees.write(tmp_path / "rows.parquet"), tmp_path / "out.csv"
-    head = subprocess.Popen(
-        [bins / "ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=1", "--include-dashboard=false"],
-        env=environ(bins) | apart, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        until(lambda: listens(port), "Ray listens", 120)
-        command = [bins / "edge-score", trees.path, rows, "--engine", f"ray:127.0.0.1:{port}", "-o"]
-        refused = subprocess.run([*command, tmp_path / "none.csv"], env=environ(bins), capture_output=True, text=True)
-        assert refused.returncode == 2
-        assert "is spoken to with RAY_AUTH_MODE=token in the environment" in refused.stderr
-        token = {**environ(bins), "RAY_AUTH_MODE": "token"}
-        done = subprocess.run([*command, out], env=token, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    finally:
-        head.terminate()
-        head.wait(60)
+def ended(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(120)
+
+
+def test_a_cluster_that_wants_a_token_is_named_with_the_way_out_which_works(head, bins, trees, score, tmp_path):
+    rows, out = trees.write(tmp_path / "rows.parquet"), tmp_path / "out.csv"
+    command = [bins / "edge-score", trees.path, rows, "--engine", f"ray:127.0.0.1:{head}", "-o"]
+    refused = subprocess.run([*command, tmp_path / "none.csv"], env=environ(bins), capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "is spoken to with RAY_AUTH_MODE=token in the environment" in refused.stderr
+    token = {**environ(bins), "RAY_AUTH_MODE": "token"}
+    done = subprocess.run([*command, out], env=token, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert score(trees.path, rows, "-o", tmp_path / "here.csv")[0] == 0
     assert out.read_bytes() == (tmp_path / "here.csv").read_bytes()
