@@ -67,9 +67,9 @@ def as_in_a_file(model: Any, alone: Alone) -> Any:
     """
     changed = copy.deepcopy(model)
     for part in asking(changed):
-        chosen = _Chosen(copy.copy(part), alone)
         if part is estimators.last_step(changed):
             continue
+        chosen = _Chosen(copy.copy(part), alone)
         if _imputes(part):
             part.transform = chosen.transform
             continue

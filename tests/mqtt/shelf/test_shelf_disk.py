@@ -73,7 +73,9 @@ def test_a_disk_that_fails_is_tried_now_and_then_only(life, session, clock, monk
     assert len(tried) == 2
 
 
-def test_what_was_on_disk_is_read_also_where_that_could_be_opened_late_only(life, session, clock, monkeypatch):
+@pytest.fixture
+def late(life, session, monkeypatch):
+    """The session and the run of a life whose disk, with two inputs on it, could not be opened at the start."""
     life(session)
     give(session, "one", 1, 2)
     session.turn()
@@ -82,6 +84,11 @@ def test_what_was_on_disk_is_read_also_where_that_could_be_opened_late_only(life
     with monkeypatch.context() as patch:
         patch.setattr(run.spool, "open", _no_room)
         run.begin()
+    return again, run
+
+
+def test_what_was_on_disk_is_read_also_where_that_could_be_opened_late_only(late, clock):
+    again, run = late
     give(again, "one", 3)
     clock.advance(PATIENCE_S)
     again.turn()
@@ -89,15 +96,8 @@ def test_what_was_on_disk_is_read_also_where_that_could_be_opened_late_only(life
     assert again.acked == [3]
 
 
-def test_it_is_read_then_too_where_nothing_new_has_to_go_on_disk(life, session, clock, monkeypatch):
-    life(session)
-    give(session, "one", 1, 2)
-    session.turn()
-    again = Shared()
-    run = life(again)
-    with monkeypatch.context() as patch:
-        patch.setattr(run.spool, "open", _no_room)
-        run.begin()
+def test_it_is_read_then_too_where_nothing_new_has_to_go_on_disk(late, clock):
+    again, run = late
     clock.advance(5.0)
     again.turn()
     assert payloads(run.source) == [b"1", b"2"]
