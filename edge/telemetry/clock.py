@@ -33,11 +33,18 @@ class SystemClock:
 def own_ns() -> int:
     """Nanoseconds that pass while the calling thread has a core, or waits for something else than one: what others on a
     busy machine take is left out where Linux counts it; else this is the time of a clock on the wall."""
+    waited_ns, again_ns = -1, _waited_ns()
+    while waited_ns != again_ns:  # a wait between the two clocks would stand in one of them alone
+        waited_ns, now_ns, again_ns = again_ns, time.perf_counter_ns(), _waited_ns()
+    return now_ns - waited_ns
+
+
+def _waited_ns() -> int:
+    """For a core, since the thread began; 0 where it is not counted."""
     try:
-        waited_ns = int(WAITED.read_bytes().split()[1])  # between the time with a core, and how many turns
+        return int(WAITED.read_bytes().split()[1])  # between the time with a core, and how many turns
     except (OSError, IndexError, ValueError):
-        waited_ns = 0
-    return time.perf_counter_ns() - waited_ns
+        return 0
 
 
 class Timex(ctypes.Structure):

@@ -72,3 +72,18 @@ def test_the_system_clock_never_runs_backwards():
     first = clock.monotonic_ns()
     assert clock.monotonic_ns() >= first
     assert clock.time_ns() > 1_600_000_000 * 10**9
+
+
+def test_a_wait_for_a_core_between_the_two_clocks_makes_no_time_of_its_own_too_short_or_long(monkeypatch):
+    class Waited:
+        """Counts 100 ns of waiting between the first look and the second."""
+
+        looks = iter([b"5 0 1", b"5 100 2", b"5 100 2"])
+
+        def read_bytes(self) -> bytes:
+            return next(self.looks)
+
+    now_ns = iter([1000, 1200])
+    monkeypatch.setattr(clocks, "WAITED", Waited())
+    monkeypatch.setattr(clocks.time, "perf_counter_ns", lambda: next(now_ns))
+    assert clocks.own_ns() == 1200 - 100
