@@ -8,10 +8,10 @@ from typing import Any, Unpack
 from converter import plugins
 from converter.artifact import Artifact
 from converter.options import Choices, Options, Target, check_pictures, in_pixel_values
-from converter.progress import steps
 from converter.proof import identity, parity, reference
 from converter.rows import files
 from converter.sources.recognise import recognise
+from edge.progress import steps
 
 
 def convert(
@@ -32,7 +32,8 @@ def convert(
     with warnings.catch_warnings():
         # The frameworks warn of their own futures; what matters to this model is an error or a note.
         warnings.simplefilter("ignore")
-        with steps(f"converting {source.name}", 3) as step:
+        with steps(3, f"converting {source.name}") as step:
+            step("exporting")
             artifact = plugins.exporter(source.framework).export(source, given, options)
             check_pictures(options, artifact.manifest)
             step("passes")

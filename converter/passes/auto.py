@@ -15,10 +15,10 @@ from converter.artifact import Artifact, Variant
 from converter.graph import graph
 from converter.options import Options
 from converter.plugins import PassInfo
-from converter.progress import steps
 from converter.proof import device, parity
 from edge.errors import ConfigError, ModelError, one_line
 from edge.plugins.protocols import Engine
+from edge.progress import steps
 
 TIE = 1.05
 ROUNDS = 5
@@ -32,15 +32,15 @@ def auto(artifact: Artifact, options: Options) -> Artifact:
     kinds = ["none", *(n for n, p in plugins.passes("quantize") if p.tried and artifact.target in p.targets)]
     artifacts: dict[str, Artifact] = {}
     tried: list[Variant] = []
-    with steps("trying precisions", len(kinds) + 1) as step:
+    with steps(len(kinds) + 1, "trying precisions") as step:
         for kind in kinds:
+            step(kind)
             variant, changed = _try(artifact, replace(options, quantize=kind))
             tried.append(variant)
             if changed is not None:
                 artifacts[kind] = changed
-            step(kind)
+        step("timing")
         tried = _timed(tried, artifacts)
-        step("")
     good = [v for v in tried if v.passed]
     if not good:
         return replace(artifact, variants=tuple(tried))  # parity says why

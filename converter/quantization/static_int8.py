@@ -21,12 +21,12 @@ import numpy as np
 from converter.artifact import Artifact
 from converter.graph import graph
 from converter.options import Options
-from converter.progress import track
 from converter.proof import answers, device, initial_state
 from converter.quiet import quiet
 from converter.rows.tensors import batches, feed
 from edge.data.tensor import Array, Tensors
 from edge.errors import ConfigError
+from edge.progress import track
 
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 CALIBRATION_ROWS = 512
@@ -134,7 +134,7 @@ def _search(workshop: _Workshop, nodes: Sequence[str], allowed: float) -> list[s
     if workshop.drop(workshop.make()) <= allowed:
         return []
     groups = [list(g) for g in np.array_split(np.array(nodes, dtype=object), min(len(nodes), JUDGED))]
-    hurts = [workshop.distance(workshop.make(only=g)) for g in track(groups, "judging nodes", len(groups))]
+    hurts = [workshop.distance(workshop.make(only=g)) for g in track(groups, "judging nodes")]
     worst = [groups[i] for i in np.argsort(hurts)[::-1]]
 
     def floats(count: int) -> list[str]:

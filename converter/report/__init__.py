@@ -1,1 +1,1 @@
-"""What a conversion tells a person: table, page, progress."""
+"""What a conversion tells a person: table and page."""

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 
 from converter.errors import SampleFileError
-from converter.progress import track
 from converter.rows.rows import UNNAMED, Rows
 from edge.data.sample import EncodedImage, Sample
 from edge.data.tensor import Array, TensorSpec
@@ -22,6 +21,7 @@ from edge.model.manifest import Input, Manifest
 from edge.plugins import registry
 from edge.plugins.protocols import LookingPreprocessor
 from edge.preprocess import PreprocessorInfo
+from edge.progress import track
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 # Enough for parity and calibration; more only costs memory: 512 pictures of 224 x 224 are 300 MB.
@@ -100,7 +100,7 @@ def _tensors(pictures: Array, wanted: Input, spec: TensorSpec) -> tuple[Array, A
         make.look = look
     tensors: list[Array] = []
     looks: list[Array] = []
-    for number, picture in enumerate(track(pictures, "reading pictures", len(pictures)), start=1):
+    for number, picture in enumerate(track(pictures, "reading pictures"), start=1):
         try:
             ready = make(Sample(picture, "sample", 0, 0))
         except SampleError as exc:

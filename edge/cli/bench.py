@@ -15,13 +15,14 @@ from edge.app import profile
 from edge.app.profile import Goal
 from edge.cli import ending
 from edge.errors import ConfigError, FatalError, ModelError
+from edge.progress import steps
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
 from edge.settings.layers import default_state_dir
 from edge.settings.options import UNSET, Flag
 from edge.settings.parsers import THREADS_MOST, one_of, up_to
 from edge.telemetry import board
-from edge.tools.bench import figures, progress, rounds, saved, table
+from edge.tools.bench import figures, rounds, saved, table
 from edge.tools.bench.figures import COSTS, Case, Row, Subject
 from edge.tools.doctor.table import Style
 
@@ -116,7 +117,7 @@ def _bench(args: Arguments) -> None:
         for provider in args.providers or subject.providers
         for threads in args.threads or usual_threads(board.cores())
     ]
-    with progress.steps(len(cases) * args.rounds) as step:
+    with steps(len(cases) * args.rounds) as step:
         rows, broken = rounds.measure(cases, seconds=args.seconds, rounds=args.rounds, step=step)
     for case, reason in broken.items():
         if args.providers or case.provider == "cpu":

@@ -1,11 +1,12 @@
 """`edge-fleet collect`: kept samples of devices come to a folder."""
 
 # Not `from __future__ import annotations`: `options.of` reads the annotations.
-import sys
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
+from edge import progress
 from edge.cli.fleet_arguments import BrokerArguments, broker_of, say, word
 from edge.errors import UnavailableError
 from edge.settings import arguments, parsers
@@ -43,7 +44,8 @@ def run(argv: Sequence[str], program: Program) -> None:
         collector.open()
         reasons = []
         for device in devices:
-            done = collector.collect(device, args.out, _progress(device.folder))
+            with _progress(device.folder) as tell:
+                done = collector.collect(device, args.out, tell)
             say(_told(args.out / device.folder, done))
             if done.reason:
                 reasons.append(done.reason)
@@ -53,15 +55,15 @@ def run(argv: Sequence[str], program: Program) -> None:
         collector.close()
 
 
-def _progress(folder: str) -> "Callable[[Fetched], None]":
-    if not sys.stderr.isatty():
-        return lambda done: None
+@contextlib.contextmanager
+def _progress(folder: str) -> "Iterator[Callable[[Fetched], None]]":
+    with progress.line() as show:
 
-    def tell(done: "Fetched") -> None:
-        sys.stderr.write(f"\r{folder}: {done.there} files seen, {done.bytes / 1e6:.1f} MB fetched ")
-        sys.stderr.flush()
+        def tell(done: "Fetched") -> None:
+            if show is not None:
+                show(f"{folder}: {done.there} files seen, {done.bytes / 1e6:.1f} MB fetched")
 
-    return tell
+        yield tell
 
 
 def _told(folder: Path, done: "Fetched") -> str:

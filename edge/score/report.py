@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+from edge import progress as bars
 from edge.score.summary import Summary
 
-WIDTH = 24
 SHOWN = 8
 EVERY_S = 0.1
 DRIFTED = 0.25
@@ -18,46 +16,30 @@ DRIFTED = 0.25
 
 
 @contextlib.contextmanager
-def progress(
-    total: int, *, counted: bool, now: Callable[[], float] = time.monotonic
-) -> Iterator[Callable[[int], None]]:
+def progress(total: int, *, counted: bool) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal's stderr: share, rate and time left, of `total` rows, estimated unless `counted`. The
     function that it gives is told how many more rows are done."""
-    out = sys.stderr
-    shown = out.isatty()
-    begun, done, last = now(), 0, 0.0
+    begun, done, last = time.monotonic(), 0, 0.0
+    with bars.line() as show:
 
-    def tell(more: int) -> None:
-        nonlocal done, last
-        done += more
-        if shown and now() - last >= EVERY_S:
-            last = now()
-            out.write(f"\r\x1b[K{line(done, total, last - begun, counted=counted)[: _width()]}")
-            out.flush()
+        def tell(more: int) -> None:
+            nonlocal done, last
+            done += more
+            if show is not None and time.monotonic() - last >= EVERY_S:
+                last = time.monotonic()
+                show(line(done, total, last - begun, counted=counted))
 
-    try:
         yield tell
-    finally:
-        if shown:
-            out.write("\r\x1b[K")
-            out.flush()
-
-
-def _width() -> int:
-    return shutil.get_terminal_size().columns - 1
 
 
 def line(done: int, total: int, seconds: float, *, counted: bool) -> str:
     """`█████░░░ 31 %, 310,000 of 1,000,000, 98,000 rows/s, 7 s left`."""
     share = min(1.0, done / max(1, total))
     share = share if counted else min(share, 0.99)
-    filled = int(WIDTH * share)
     rate = done / seconds if seconds > 0 else 0.0
     left = f", {_time(max(0.0, total - done) / rate)} left" if rate else ""
     about = "" if counted else "about "
-    return (
-        f"{'█' * filled}{'░' * (WIDTH - filled)} {share:.0%}, {done:,} of {about}{total:,}, {rate:,.0f} rows/s{left}"
-    )  # fmt: skip
+    return f"{bars.bar(share)} {share:.0%}, {done:,} of {about}{total:,}, {rate:,.0f} rows/s{left}"
 
 
 def _time(seconds: float) -> str:
