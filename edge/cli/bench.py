@@ -28,13 +28,7 @@ from edge.tools.doctor.table import Style
 
 BUSY = 0.5
 """Load for each core above which other work blurs the figures."""
-
-
-def _seconds(text: str) -> float:
-    number = parsers.real(text)
-    if not 0 < number <= 3600:
-        raise ValueError("seconds above 0, at most 3600, belong there")
-    return number
+SECONDS = parsers.between(0, 3600, "seconds above 0, at most 3600, belong there", above=True)
 
 
 def _threads(text: str) -> tuple[int, ...]:
@@ -53,7 +47,7 @@ class Arguments(Struct, frozen=True, kw_only=True):
     providers: Annotated[
         tuple[str, ...], Flag("repeatable [all that the engine has here]", metavar="NAME", name="provider", many=True)
     ] = ()
-    seconds: Annotated[float, Flag("for each combination", _seconds, "S")] = 3.0
+    seconds: Annotated[float, Flag("for each combination", SECONDS, "S")] = 3.0
     rounds: Annotated[int, Flag("turns that they are shared out to", up_to(1000), "N")] = 3
     tune: Annotated[
         Goal | None,

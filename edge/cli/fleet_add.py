@@ -1,7 +1,6 @@
 """`edge-fleet add`: a model file, or a version of the registry, into a channel."""
 
 # Not `from __future__ import annotations`: `options.of` reads the annotations.
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -10,8 +9,7 @@ from msgspec import Struct
 
 from edge.cli.fleet_arguments import Where, open_repository, parts, released, say, word
 from edge.errors import ConfigError
-from edge.settings import arguments, parsers
-from edge.settings.arguments import Program
+from edge.settings import parsers
 from edge.settings.options import Flag
 
 TYPE_CHECKING = False
@@ -64,15 +62,9 @@ class Added(Struct, frozen=True):
     registered: "Registered | None" = None
 
 
-def run(argv: Sequence[str], program: Program) -> None:
-    """As `add`."""
-    add(arguments.read(AddArguments, program, argv))
-
-
 def add(args: AddArguments) -> None:
     """Raises ConfigError, ModelError, UnavailableError; OSError."""
     repository = open_repository(args)
-    repository.require()
     from edge.tools.fleet import registry
 
     if not args.file.startswith(registry.SCHEME):

@@ -59,15 +59,18 @@ class BrokerArguments(Struct, frozen=True, kw_only=True):
     prefix: Annotated[str, Flag("what topics begin with", parsers.word, "TEXT")] = "edge"
 
 
-def open_repository(where: Where) -> "Repository":
-    """Raises ConfigError where the libraries of [fleet] are not installed."""
+def open_repository(where: Where, *, new: bool = False) -> "Repository":
+    """Raises ConfigError where the libraries of [fleet] are not installed, or, unless it is `new`, where none is there."""
     try:
         from edge.tools.fleet.keys import Keys, passphrase
         from edge.tools.fleet.repository import Repository
     except ImportError as exc:
         raise needs("edge-fleet", f"tuf and cryptography ({exc})", "fleet") from exc
     keys = Keys(where.dir / "keys", passphrase(where.passphrase_file))
-    return Repository(where.dir, keys, timestamp_days=where.timestamp_days)
+    repository = Repository(where.dir, keys, timestamp_days=where.timestamp_days)
+    if not new:
+        repository.require()
+    return repository
 
 
 def only_model(repository: "Repository") -> str:

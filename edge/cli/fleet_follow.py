@@ -3,14 +3,12 @@
 # Not `from __future__ import annotations`: `options.of` reads the annotations.
 import sys
 import time
-from collections.abc import Sequence
 from typing import Annotated
 
 from edge.cli.fleet_add import ReleaseArguments, put_registered
 from edge.cli.fleet_arguments import open_repository, say
 from edge.errors import ConfigError, EdgeError, ModelError, printable
-from edge.settings import arguments, parsers
-from edge.settings.arguments import Program
+from edge.settings import parsers
 from edge.settings.options import Flag
 
 TYPE_CHECKING = False
@@ -25,9 +23,8 @@ class FollowArguments(ReleaseArguments, frozen=True, kw_only=True):
     once: Annotated[bool, Flag("ask once and end, for cron: 0 where the channel holds what the alias names")] = False
 
 
-def run(argv: Sequence[str], program: Program) -> None:
+def follow(args: FollowArguments) -> None:
     """Until Ctrl-C, or once. Raises ConfigError, ModelError, UnavailableError; OSError."""
-    args = arguments.read(FollowArguments, program, argv)
     from edge.tools.fleet import registry
 
     try:
@@ -37,7 +34,6 @@ def run(argv: Sequence[str], program: Program) -> None:
     if not wanted.alias:
         raise ConfigError(f"{args.model}: a version never changes; edge-fleet add takes it, an alias can be followed")
     repository = open_repository(args)
-    repository.require()
     repository.require_keys(args.name or wanted.name)
     Follower(repository, registry.Mlflow(), wanted, args).run()
 

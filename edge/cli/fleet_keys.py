@@ -39,7 +39,7 @@ class RotateArguments(Where, frozen=True, kw_only=True):
     lost: Annotated[bool, Flag("also those whose old key is not here; never root")] = False
 
 
-def run(argv: Sequence[str], _: Program) -> None:
+def run(argv: Sequence[str]) -> None:
     """It has commands of its own. Raises ConfigError; OSError."""
     program = Program("edge-fleet keys", "The keys of a repository.", __version__, commands=tuple(COMMANDS.items()))
     command = arguments.read(KeysArguments, program, argv[:1]).command
@@ -52,7 +52,6 @@ def run(argv: Sequence[str], _: Program) -> None:
 
 def _list(args: ListArguments) -> None:
     repository = open_repository(Where(dir=args.dir))
-    repository.require()
     from edge.tools.fleet import status
 
     rows = repository.key_rows()
@@ -65,7 +64,6 @@ def _list(args: ListArguments) -> None:
 
 def _rotate(args: RotateArguments) -> None:
     repository = open_repository(args)
-    repository.require()
     for line in repository.rotate(args.roles, lost=args.lost):
         say(line)
     say(f"publish {args.dir / 'public'}, keep a copy of {args.dir / 'keys'}; devices follow at their next check")

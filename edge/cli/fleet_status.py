@@ -4,7 +4,6 @@
 import datetime
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +12,7 @@ from msgspec import Struct
 
 from edge.cli.fleet_arguments import BrokerArguments, Where, broker_of, open_repository, say
 from edge.errors import ConfigError, UnavailableError, printable
-from edge.settings import arguments, parsers
-from edge.settings.arguments import Program
+from edge.settings import parsers
 from edge.settings.options import Flag
 
 TYPE_CHECKING = False
@@ -42,13 +40,11 @@ class _Now(Struct, frozen=True):
     expires: dict[str, datetime.datetime]
 
 
-def run(argv: Sequence[str], program: Program) -> None:
+def status(args: StatusArguments) -> None:
     """Raises FatalError, UnavailableError."""
-    args = arguments.read(StatusArguments, program, argv)
     if args.as_json and args.html is not None:
         raise ConfigError("--json and --html: say one of the two")
     repository = open_repository(Where(dir=args.dir))
-    repository.require()
     if args.every is None:
         _tell(args, _ask(args, repository))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -78,54 +79,6 @@ def word(text: str) -> str:
     return text
 
 
-def not_negative(text: str) -> float:
-    """A number of at least 0. Raises ValueError."""
-    number = real(text)
-    if number < 0:
-        raise ValueError("a number of at least 0 belongs there")
-    return number
-
-
-def above_zero(text: str) -> float:
-    """A number above 0. Raises ValueError."""
-    number = real(text)
-    if number <= 0:
-        raise ValueError("a number above 0 belongs there")
-    return number
-
-
-def seconds(text: str) -> float:
-    """Seconds, at least 0. Raises ValueError."""
-    number = real(text)
-    if number < 0:
-        raise ValueError("seconds of at least 0 belong there")
-    return number
-
-
-def window_seconds(text: str) -> float:
-    """The length of a window, from a second to a day. Raises ValueError."""
-    number = real(text)
-    if not 1 <= number <= 86400:
-        raise ValueError("seconds from 1 to 86400 belong there")
-    return number
-
-
-def lost_seconds(text: str) -> float:
-    """How long an object may be out of sight, a day at most. Raises ValueError."""
-    number = real(text)
-    if not 0 < number <= 86400:
-        raise ValueError("a number of seconds above 0, at most 86400, belongs there")
-    return number
-
-
-def celsius(text: str) -> float:
-    """Degrees that a processor may have. Raises ValueError."""
-    number = real(text)
-    if not 20 <= number <= 110:
-        raise ValueError("degrees Celsius from 20 to 110 belong there")
-    return number
-
-
 def real(text: str) -> float:
     """A finite number. Raises ValueError."""
     try:
@@ -133,33 +86,33 @@ def real(text: str) -> float:
     except ValueError:
         point = ", with a decimal point" if "," in text else ""
         raise ValueError(f"a number belongs there{point}") from None
-    if number != number or number in (float("inf"), float("-inf")):
+    if not math.isfinite(number):
         raise ValueError("a finite number belongs there")
     return number
 
 
-def share(text: str) -> float:
-    """A number above 0, at most 1. Raises ValueError."""
-    number = real(text)
-    if not 0 < number <= 1:
-        raise ValueError("a number above 0, at most 1, belongs there")
-    return number
+def between(lowest: float, highest: float, what: str, *, above: bool = False) -> Callable[[str], float]:
+    """A number from `lowest` to `highest`, or only `above` the first; `what` names it where another is given. The parser
+    raises ValueError."""
+
+    def parse(text: str) -> float:
+        number = real(text)
+        if not lowest <= number <= highest or (above and number == lowest):
+            raise ValueError(what)
+        return number
+
+    return parse
 
 
-def up_to_ten(text: str) -> float:
-    """A number from 0 to 10. Raises ValueError."""
-    number = real(text)
-    if not 0 <= number <= 10:
-        raise ValueError("a number from 0 to 10 belongs there")
-    return number
-
-
-def cosine(text: str) -> float:
-    """From -1 to 1. Raises ValueError."""
-    number = real(text)
-    if not -1 <= number <= 1:
-        raise ValueError("a number from -1 to 1 belongs there")
-    return number
+not_negative = between(0, math.inf, "a number of at least 0 belongs there")
+above_zero = between(0, math.inf, "a number above 0 belongs there", above=True)
+seconds = between(0, math.inf, "seconds of at least 0 belong there")
+window_seconds = between(1, 86400, "seconds from 1 to 86400 belong there")
+lost_seconds = between(0, 86400, "a number of seconds above 0, at most 86400, belongs there", above=True)
+celsius = between(20, 110, "degrees Celsius from 20 to 110 belong there")
+share = between(0, 1, "a number above 0, at most 1, belongs there", above=True)
+up_to_ten = between(0, 10, "a number from 0 to 10 belongs there")
+cosine = between(-1, 1, "a number from -1 to 1 belongs there")
 
 
 def numbers(text: str) -> tuple[float, ...]:

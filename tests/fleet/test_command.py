@@ -375,6 +375,6 @@ def test_the_help_lists_the_commands_a_line_each(run, capsys):
     lines = capsys.readouterr().out.splitlines()
 
     assert [line.split(maxsplit=1) for line in lines if line.strip().startswith(tuple(command.COMMANDS))] == [
-        [name, text] for name, text in command.COMMANDS.items()
+        [name, text] for name, (text, _, _) in command.COMMANDS.items()
     ]
     assert max(map(len, lines)) <= 80
