@@ -60,7 +60,7 @@ class BrokerArguments(Struct, frozen=True, kw_only=True):
 
 
 def open_repository(where: Where, *, new: bool = False) -> "Repository":
-    """Raises ConfigError where the libraries of [fleet] are not installed, or, unless it is `new`, where none is there."""
+    """Raises ConfigError where the libraries of [fleet] are not installed, or none is there and it is not `new`."""
     try:
         from edge.tools.fleet.keys import Keys, passphrase
         from edge.tools.fleet.repository import Repository

@@ -92,8 +92,8 @@ def real(text: str) -> float:
 
 
 def between(lowest: float, highest: float, what: str, *, above: bool = False) -> Callable[[str], float]:
-    """A number from `lowest` to `highest`, or only `above` the first; `what` names it where another is given. The parser
-    raises ValueError."""
+    """A number from `lowest` to `highest`, or only `above` the first; `what` says what belongs there. The parser raises
+    ValueError."""
 
     def parse(text: str) -> float:
         number = real(text)
