@@ -153,8 +153,9 @@ def doubts(heard: Hearing) -> list[str]:
     found = []
     if not heard.sure:
         found.append(
-            f"the source is sound, so the model is taken to want {heard.size} samples of it at {heard.rate} Hz; where "
-            "it wants features, --frontend makes them"
+            f"the source is sound, so the model is taken to want {heard.size} samples of it at {heard.rate} Hz, from "
+            "-1 to 1; where it wants features, --frontend makes them; samples up to 32767 (openWakeWord's mel, Kaldi's "
+            "features) have to be made in its graph"
         )
     if not heard.rate_sure:
         found.append(

@@ -156,9 +156,10 @@ class _Describer:
         for flag, numbers in (("--mean", image.mean), ("--std", image.std)):
             if numbers:
                 self._guesses.append(f"{flag} " + ",".join(f"{v:g}" for v in numbers))
+        order = "" if image.color == "GRAY" or self._metadata.color else ", --color BGR that blue comes first"
         self._warnings.append(
             f"the file does not say how pixels become numbers: {preset.in_words()} is a guess; "
-            "--mean and --std say otherwise"
+            f"--mean and --std say otherwise{order}"
         )
 
     def _head(self, prober: probe.Prober, spec: TensorSpec, layout: signature.Layout) -> Head:

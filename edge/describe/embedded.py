@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from edge.data import magic
 from edge.data.vocabulary import Task
-from edge.describe import neighbours, onnx_graph
+from edge.describe import neighbours, onnx_graph, properties
 from edge.describe.metadata import Metadata, Pictures
 from edge.model import labels as label_files
 from edge.model.container import read_head
@@ -33,7 +33,8 @@ def read_metadata(path: Path, embedded: Mapping[str, str]) -> Metadata:
 
         metadata = _from_tflite(tflite_metadata.read(path))
     else:
-        metadata = replace(_from_onnx(embedded), **onnx_graph.beginning(path)._asdict())
+        metadata, beginning = _from_onnx(embedded), onnx_graph.beginning(path)._asdict()
+        metadata = replace(metadata, **(beginning | {"color": metadata.color or beginning["color"]}))
     config = neighbours.read(path)
     if metadata.kind:
         return metadata
@@ -42,7 +43,7 @@ def read_metadata(path: Path, embedded: Mapping[str, str]) -> Metadata:
         family=config.family,
         kind=config.kind,
         task=metadata.task or config.task,
-        activation=config.activation,
+        activation=config.activation or metadata.activation,
         sample_rate=config.sample_rate,
         standardises=config.standardises,
         anomaly=config.anomaly,
@@ -63,8 +64,11 @@ def _from_onnx(embedded: Mapping[str, str]) -> Metadata:
             labels = label_files.read_text(text)
     doubts = (f"its metadata: {labels.doubt}",) if labels.doubt else ()
     characters = tuple(embedded.get("character", "").split("\n")) if embedded.get("character") else ()
+    said = properties.read(embedded)
+    labelled = labels.names or said.get("labels", ())
+    doubts += said.get("warnings", ())
     producer = embedded.get("producer", "").lower()
-    return Metadata(producer=producer, labels=labels.names, characters=characters, warnings=doubts)
+    return Metadata(**(said | {"producer": producer, "labels": labelled, "characters": characters, "warnings": doubts}))
 
 
 def _from_tflite(notes: TfliteMetadata) -> Metadata:

@@ -64,6 +64,8 @@ class Metadata(msgspec.Struct, frozen=True):
     """How pictures become numbers."""
     pictures_from: str = ""
     """Where `pictures` stands."""
+    color: Literal["", "RGB", "BGR"] = ""
+    """The order of colours, where the file says it or its graph shows it."""
     scales_itself: str = ""
     """"pixels": the graph scales pixels itself; "unit": it normalises what lies between 0 and 1."""
     input_range: tuple[float, float] | None = None

@@ -12,7 +12,7 @@ import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from edge.data.tensor import Quantization
 from edge.describe.mapped import mapped
@@ -55,6 +55,8 @@ class Beginning(NamedTuple):
     input_range: tuple[float, float] | None = None
     """The lowest and the highest real value that 8 bits hold where it begins by quantising, or by making real values of
     bytes; None where it does not."""
+    color: Literal["", "RGB", "BGR"] = ""
+    """The order of colours, where a mean of ImageNet's stands in it."""
 
 
 def beginning(path: Path) -> Beginning:
@@ -163,18 +165,23 @@ def _beginning(data: Bytes) -> Beginning:
     first = _first(graph) if graph is not None else None
     if graph is None or first is None:
         return Beginning()
-    return Beginning(_scales(graph, first), _range(graph, first))
+    values = _scaled_by(graph, first)
+    return Beginning(_scales(first, values), _range(graph, first), "" if first.picked else order(values))
 
 
-def _scales(graph: Bytes, first: _First) -> str:
+def _scaled_by(graph: Bytes, first: _First) -> tuple[float, ...]:
     if first.op in _SCALES:
-        other = next(iter(first.others), "")
-        values = _values(_tensor(graph, first, other))
-        return meaning(first.op, _largest(values)) if not first.picked or len(values) == _CHANNELS else ""
+        return _values(_tensor(graph, first, next(iter(first.others), "")))
     if first.op == "BatchNormalization" and len(first.inputs) > 3:
-        mean = _largest(_values(_initial(graph, first.inputs[3])))
-        return "pixels" if mean is not None and abs(mean) > _SHARES_MOST else ""
-    return ""
+        return _values(_initial(graph, first.inputs[3]))
+    return ()
+
+
+def _scales(first: _First, values: tuple[float, ...]) -> str:
+    if first.op in _SCALES:
+        return meaning(first.op, _largest(values)) if not first.picked or len(values) == _CHANNELS else ""
+    mean = _largest(values)
+    return "pixels" if mean is not None and abs(mean) > _SHARES_MOST else ""
 
 
 def _range(graph: Bytes, first: _First) -> tuple[float, float] | None:
@@ -221,6 +228,15 @@ def meaning(op: str, constant: float | None) -> str:
     if op == "Mul":
         return "pixels" if size < 0.05 else "unit"
     return "pixels" if size > _SHARES_MOST else "unit"
+
+
+def order(values: tuple[float, ...]) -> Literal["", "RGB", "BGR"]:
+    """The order of colours in a mean of ImageNet's, of pixels or shares of 255: red has the largest, blue the least."""
+    mean = [abs(v) if abs(v) > 1 else abs(v) * 255 for v in values]
+    for name, (first, middle, last) in {"RGB": (123.7, 116.5, 103.7), "BGR": (103.7, 116.5, 123.7)}.items():
+        if len(mean) == _CHANNELS and all(abs(m - n) < 1.5 for m, n in zip(mean, (first, middle, last), strict=True)):
+            return "RGB" if name == "RGB" else "BGR"
+    return ""
 
 
 def _nodes(graph: Bytes) -> Iterator[tuple[str, list[str], list[str], Bytes]]:

@@ -96,6 +96,8 @@ def find(spec: TensorSpec, layout: str, *, family: str, metadata: Metadata, clas
     else:
         preset = _guess(layout, channels if _is_fixed(spec, layout) else 3, side, metadata, classes)
     preset = _by_graph(preset, metadata)
+    if metadata.color and metadata.color != preset.color:
+        preset = replace(preset, color=metadata.color, mean=preset.mean[::-1], std=preset.std[::-1])
     if metadata.pictures is not None:
         preset = _as_embedded(preset, metadata)
     if channels == 1 and _is_fixed(spec, layout):

@@ -1,5 +1,7 @@
 """MMDetection by MMDeploy: `dets` [1, N, 5] (corners in pixels of the input, score) and `labels` [1, N].
 
+OTX and Geti, which grew out of it, call the first `boxes`.
+
 Nothing is left to suppress; rows that only fill up have a score of 0.
 """
 
@@ -41,10 +43,11 @@ def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> MmDetection:
 
 def recognise(probe: OutputProbe) -> Head | None:
     """By the names of its outputs; masks beside them are left out."""
-    rows, classes = probe.outputs.get("dets"), probe.outputs.get("labels")
+    name = "dets" if "dets" in probe.outputs else "boxes"
+    rows, classes = probe.outputs.get(name), probe.outputs.get("labels")
     if rows is None or classes is None or rows.shape[-1:] != (5,) or classes.dtype.kind not in "iu":
         return None
-    outputs = (Output(name="dets", role="boxes"), Output(name="labels", role="classes"))
+    outputs = (Output(name=name, role="boxes"), Output(name="labels", role="classes"))
     return Head("detect", "mmdetection", outputs, {}, Evidence.NAMES, "")
 
 

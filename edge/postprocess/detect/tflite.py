@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from edge.data.result import Detection
 from edge.data.sample import ModelInput
@@ -26,9 +27,9 @@ from edge.postprocess.detect.boxes import Candidates, Detections
 log = logging.getLogger(__name__)
 
 _NAMES = (
-    ("boxes", r"^(detection_|det_|graph\d*_pred_)?b?boxes$"),
-    ("classes", r"^(detection_|det_|graph\d*_pred_)?(classes|labels)$"),
-    ("scores", r"^(detection_|det_|graph\d*_pred_)?scores$"),
+    ("boxes", r"^(detection_|detected_|det_|graph\d*_pred_)?b?boxes$"),
+    ("classes", r"^(detection_|detected_|det_|graph\d*_pred_)?(classes|labels)$"),
+    ("scores", r"^(detection_|detected_|det_|graph\d*_pred_)?scores$"),
     ("count", r"^(num_(detections|dets)|graph\d*_num_predictions|count)$"),
 )
 _YOLO = re.compile(r"det_boxes$|graph\d*_pred_boxes$")
@@ -91,7 +92,11 @@ def recognise(probe: OutputProbe) -> Head | None:
         return named
     by_shape = _by_shape(probe.outputs)
     if by_shape:
-        return _of_tensorflow(by_shape, Evidence.NUMBERS)
+        head = _of_tensorflow(by_shape, Evidence.NUMBERS)
+        return head if probe.metadata.producer == "tflite" else replace(head, warning=(
+            f"the corners of {by_shape[0]} are taken in TensorFlow's order, y before x, and pictures from -1 to 1: "
+            "box_format xyxy in a sidecar's decoder_options turns them round, --mean and --std say the numbers"
+        ))  # fmt: skip
     unnamed = _unnamed(probe.outputs)
     return _torchvision(probe, unnamed, Evidence.NUMBERS) if unnamed else None
 
@@ -168,12 +173,18 @@ def _named(probe: OutputProbe) -> Head | None:
     if (scores.ndim > 2 and scores.shape[-1] > 1) or places.shape[-1:] != (4,) or places.dtype.kind != "f":
         return None
     tensorflow = any(n.lower().startswith("detection_") for n in names.values())
+    custom_vision = names["boxes"].lower().startswith("detected_")  # corners as shares
     if scores.ndim == 1 and probe.outputs[names["classes"]].ndim == 1 and not tensorflow:
         return _torchvision(probe, names, Evidence.NAMES)
     options: dict[str, Any] = {"box_format": "yxyx" if tensorflow else "xyxy"}
     largest = float(np.abs(places).max()) if places.size else 0.0
     of_yolo = _YOLO.search(names["boxes"]) is not None
-    if largest > 2 or (largest == 0 and not tensorflow) or "orig_target_sizes" in probe.inputs or of_yolo:
+    if (
+        largest > 2
+        or (largest == 0 and not (tensorflow or custom_vision))
+        or "orig_target_sizes" in probe.inputs
+        or of_yolo
+    ):
         options["normalized"] = False
     # TensorFlow's number 1 is the first label, for noise and in the rows that nothing is in, too.
     from_one = tensorflow and not _finds_class_0(probe.outputs[names["classes"]], scores)

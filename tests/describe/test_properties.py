@@ -1,0 +1,125 @@
+"""What the properties in an ONNX file say of pictures and labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+from support.guessing import FLOAT, build, describe, picture, random
+
+from edge.describe.presets import IMAGENET_MEAN, IMAGENET_STD
+
+RANGE, ORDER = "Image.NominalPixelRange", "Image.BitmapPixelFormat"
+GUESS = "the file does not say how pixels become numbers"
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    return tmp_path / "model.onnx"
+
+
+def model_info(**fields: str) -> dict[str, str]:
+    return {f"model_info {name}": value for name, value in fields.items()}
+
+
+@pytest.mark.parametrize(
+    ("said", "ends"),
+    [("NominalRange_0_255", (0, 255)), ("normalized_0_1", (0, 1)), ("Normalized_1_1", (-1, 1)),
+     ("NominalRange_16_235", (16, 235))],
+)  # fmt: skip
+def test_the_standards_own_properties_say_the_range_and_the_order_of_pixels(file, said, ends):
+    found = describe(build(file, picture(), {"y": random(1, 5)}, metadata={RANGE: said, ORDER: "Bgr8"}))
+    (image,) = found.manifest.inputs
+    pixels = (np.array([0, 255]) - (image.mean or (0,))) / (image.std or (1,))
+    np.testing.assert_allclose(pixels, ends, atol=0.02)
+    assert image.color == "BGR"
+    assert not any(GUESS in w for w in found.warnings)
+
+
+def test_an_order_without_a_range_leaves_the_range_a_guess_in_that_order(file):
+    found = describe(build(file, picture(), {"y": random(1, 5)}, metadata={ORDER: "Bgr8"}))
+    (image,) = found.manifest.inputs
+    assert (image.color, image.mean, image.std) == ("BGR", IMAGENET_MEAN[::-1], IMAGENET_STD[::-1])
+    assert any(GUESS in w and "--color" not in w for w in found.warnings)
+
+
+def test_where_nothing_says_the_order_of_colours_the_warning_names_the_flag(file):
+    assert any(
+        GUESS in w and "--color BGR" in w for w in describe(build(file, picture(), {"y": random(1, 5)})).warnings
+    )
+
+
+def test_a_range_that_nobody_knows_is_told_and_left_out(file):
+    found = describe(build(file, picture(), {"y": random(1, 5)}, metadata={RANGE: "Percent", ORDER: "Cmyk"}))
+    assert sum("is not known here" in w for w in found.warnings) == 2
+    assert any(GUESS in w for w in found.warnings)
+
+
+def test_what_otx_writes_for_the_model_api_is_read(file):
+    info = model_info(
+        model_type="Classification", labels="big_cat dog", label_info='{"label_names": ["big cat", "dog"]}',
+        mean_values="10 20 30", scale_values="40.0, 50.0, 60.0", resize_type="fit_to_window_letterbox", pad_value="114",
+        reverse_input_channels="True", multilabel="True", confidence_threshold="0.35",
+    )  # fmt: skip
+    found = describe(build(file, picture(), {"logits": random(1, 2, low=-3)}, metadata=info))
+    (image,) = found.manifest.inputs
+    assert (image.mean, image.std, image.resize, image.pad) == ((10, 20, 30), (40, 50, 60), "letterbox", 114)
+    assert found.manifest.labels == ("big cat", "dog")
+    assert (found.manifest.activation, found.manifest.threshold, found.warnings) == ("sigmoid", 0.35, ())
+
+
+def test_an_order_of_colours_that_the_model_api_leaves_to_its_caller_is_told(file):
+    info = model_info(scale_values="255 255 255", reverse_input_channels="False")
+    found = describe(build(file, picture(), {"y": random(1, 5)}, metadata=info))
+    assert any("--color BGR" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"mean_values": "1 2"}, {"scale_values": "0 1 1"}, {"resize_type": "cubic"}, {"pad_value": "300"},
+     {"label_info": "{"}, {"confidence_threshold": "high"}],
+)  # fmt: skip
+def test_a_property_of_the_model_api_that_cannot_be_read_is_left_out_with_the_reason(file, bad):
+    found = describe(
+        build(file, picture(), {"y": random(1, 5)}, metadata=model_info(scale_values="255") | model_info(**bad))
+    )
+    assert any(f"model_info {next(iter(bad))} is left out" in w for w in found.warnings)
+
+
+def test_boxes_of_otx_have_their_score_behind_them(file):
+    outputs = {"boxes": random(1, 20, 5, high=90), "labels": np.zeros((1, 20), np.int64)}
+    found = describe(build(file, picture(), outputs, metadata=model_info(labels="cat dog"))).manifest
+    assert (found.decoder, found.labels) == ("mmdetection", ("cat", "dog"))
+
+
+@pytest.mark.parametrize("seen", [1.0, 0.0])
+def test_corners_of_custom_vision_are_shares_whether_noise_shows_them_or_not(file, seen):
+    outputs = {"detected_boxes": random(1, 20, 4) * np.float32(seen), "detected_classes": np.zeros((1, 20), np.int64),
+               "detected_scores": random(1, 20)}  # fmt: skip
+    found = describe(build(file, picture(), outputs)).manifest
+    assert found.decoder == "tflite-detection"
+    assert found.decoder_options == {"box_format": "xyxy"}
+
+
+@pytest.mark.parametrize(
+    ("mean", "color"),
+    [((103.939, 116.779, 123.68), "BGR"), ((-0.406, -0.456, -0.485), "BGR"), ((123.675, 116.28, 103.53), "RGB"),
+     ((127.5, 127.5, 127.5), "RGB")],
+)  # fmt: skip
+def test_a_mean_that_the_graph_takes_off_shows_the_order_of_colours(file, mean, color):
+    values = numpy_helper.from_array(np.array(mean, np.float32).reshape(1, 3, 1, 1), "mean_value")
+    nodes = [
+        helper.make_node("Constant", [], ["mean"], value=values),
+        helper.make_node("Sub", ["x", "mean"], ["centred"]),
+        helper.make_node("ReduceMean", ["centred"], ["m"], axes=[2, 3], keepdims=0),
+        helper.make_node("Softmax", ["m"], ["y"]),
+    ]
+    (image,) = describe(build(file, {"x": (FLOAT, [1, 3, 96, 96])}, {"y": [1, 3]}, nodes=nodes)).manifest.inputs
+    assert image.color == color
+
+
+def test_four_unnamed_outputs_of_another_exporter_are_told_to_be_taken_for_tensorflows(file):
+    outputs = {"a": random(1, 20, 4), "b": np.zeros((1, 20), np.float32), "c": random(1, 20), "d": random(1)}
+    assert any("y before x" in w and "xyxy" in w for w in describe(build(file, picture(), outputs)).warnings)
