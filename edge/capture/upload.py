@@ -172,7 +172,7 @@ class Uploader:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        # A server that answers by a byte a minute does not hold up the end of the process: what is half is sent again.
+        # A slow server does not hold up the end of the process: what is half is sent again.
         self._thread = threading.Thread(target=self._run, name="capture-upload", daemon=True)
         self._thread.start()
 

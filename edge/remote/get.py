@@ -1,8 +1,5 @@
 """GET from one server that may be slow, endless or lying: bounded in time and bytes, with basic or digest login.
 
-What `timeout` bounds in `http.client` is each piece that comes, so a server that sends a byte now and then would hold
-a thread for ever. Here all pieces of one answer share one time.
-
 No proxies, and no redirects: a password would go with them.
 """
 
@@ -10,84 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import io
 import re
-import socket
-import time
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from edge.errors import UnavailableError
 from edge.remote.address import PORTS, Address
 from edge.remote.login import Login
+from edge.remote.timed import CHUNK, TIMEOUT_S, TimedConnection
 from edge.remote.tls import other_scheme, tls_context
 
-if TYPE_CHECKING:
-    import ssl
-
-    from _typeshed import WriteableBuffer
-
-TIMEOUT_S = 10.0
-"""For the head of an answer, for a body, and for each part of an endless one."""
 MOST_DRAINED = 65_536
 """Of the body behind a refusal: the connection goes on behind it."""
-CHUNK = 65_536
 SAFE = "/%:@!$&'()*+,;=~?[]|"
 """What stands as it is in a path or a query."""
-
-
-class _Timed(io.RawIOBase):
-    """What comes from a socket, until its time is up."""
-
-    def __init__(self, owner: _TimedSocket, raw: socket.SocketIO) -> None:
-        self._owner, self._raw = owner, raw
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
-        self._owner.wait_no_longer()
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _TimedSocket:
-    """As much of a socket as `http.client` uses."""
-
-    def __init__(self, sock: socket.socket, timeout_s: float) -> None:
-        self._socket, self._timeout_s = sock, timeout_s
-        self.begin()
-
-    def begin(self) -> None:
-        """The time begins anew."""
-        self._until_s = time.monotonic() + self._timeout_s
-
-    def wait_no_longer(self) -> None:
-        """Raises TimeoutError where the time is up."""
-        left_s = self._until_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        self._socket.settimeout(left_s)
-
-    def makefile(self, mode: str, *_: object) -> io.BufferedReader:
-        return io.BufferedReader(_Timed(self, self._socket.makefile("rb", buffering=0)), CHUNK)
-
-    def sendall(self, data: bytes) -> None:
-        self.wait_no_longer()
-        self._socket.sendall(data)
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 class Answer:
     """An answer whose body has yet to be read. Belongs to the `Getter`'s thread."""
 
-    def __init__(self, response: http.client.HTTPResponse, timed: _TimedSocket) -> None:
-        self._response, self._timed = response, timed
+    def __init__(self, response: http.client.HTTPResponse, connection: TimedConnection) -> None:
+        self._response = response
+        self.begin = connection.begin
+        """The time for what is read next begins: for the head, for a body, and for each part of an endless one."""
         self.kind = response.headers.get_content_type() if response.headers.get("Content-Type") else ""
         """`image/jpeg`; "" where it does not say."""
         self.boundary = response.headers.get_boundary() or ""
@@ -97,10 +38,6 @@ class Answer:
         """Of the body, in bytes; None where it does not say."""
         self._ahead = b""
         self._came = 0
-
-    def begin(self) -> None:
-        """The time for what is read next begins."""
-        self._timed.begin()
 
     def look(self, least: int) -> bytes:
         """What comes next, at least so many bytes where there are; it comes again. Raises UnavailableError."""
@@ -155,8 +92,7 @@ class Getter:
         self._tls = tls_context(address, ca) if address.scheme == "https" else None
         query = f"?{address.query}" if address.query else ""
         self._target = quote((address.path or "/") + query, safe=SAFE)
-        self._connection: http.client.HTTPConnection | None = None
-        self._timed: _TimedSocket | None = None
+        self._connection: TimedConnection | None = None
 
     def get(self) -> Answer:
         """The answer, if it is a 200; one to another login first where the server asks for it. Raises
@@ -166,7 +102,7 @@ class Getter:
             answered = self._ask(sent)
             if answered is None:
                 continue  # the server had closed the connection of the time before
-            response, timed = answered
+            response, connection = answered
             if response.status != 401:
                 break
             challenges = response.headers.get_all("WWW-Authenticate") or []
@@ -179,9 +115,9 @@ class Getter:
         if response.status != 200:
             self.close()
             raise UnavailableError(_status(response))
-        return Answer(response, timed)
+        return Answer(response, connection)
 
-    def _ask(self, authorization: str) -> tuple[http.client.HTTPResponse, _TimedSocket] | None:
+    def _ask(self, authorization: str) -> tuple[http.client.HTTPResponse, TimedConnection] | None:
         """None where a connection that was kept is found closed. Raises UnavailableError."""
         kept = self._connection is not None
         headers: dict[str, str | bytes] = {
@@ -192,31 +128,16 @@ class Getter:
         if authorization:
             headers["Authorization"] = authorization.encode()
         try:
-            connection, timed = self._connected()
-            timed.begin()
-            connection.request("GET", self._target, headers=headers)
-            return connection.getresponse(), timed
+            if self._connection is None:
+                self._connection = TimedConnection(self._where, self._tls, self._timeout_s)
+            self._connection.begin()
+            self._connection.request("GET", self._target, headers=headers)
+            return self._connection.getresponse(), self._connection
         except (OSError, http.client.HTTPException, UnicodeError) as exc:
             self.close()
             if kept and isinstance(exc, ConnectionError):
                 return None
             raise UnavailableError(_said(exc) + other_scheme(exc, encrypted=self._tls is not None)) from exc
-
-    def _connected(self) -> tuple[http.client.HTTPConnection, _TimedSocket]:
-        if self._connection is None or self._timed is None:
-            host, port = self._where
-            connection = http.client.HTTPConnection(host, port, timeout=self._timeout_s)
-            sock = socket.create_connection((host, port), self._timeout_s)
-            try:
-                if self._tls is not None:
-                    sock = _encrypted(self._tls, sock, host)
-            except BaseException:
-                sock.close()
-                raise
-            self._timed = _TimedSocket(sock, self._timeout_s)
-            connection.sock = self._timed
-            self._connection = connection
-        return self._connection, self._timed
 
     def _drain(self, response: http.client.HTTPResponse) -> None:
         """The body of a refusal, so that the next request follows on the same connection, where it is short."""
@@ -230,20 +151,9 @@ class Getter:
 
     def close(self) -> None:
         """The next `get` connects anew."""
-        connection, self._connection, self._timed = self._connection, None, None
+        connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-
-def _encrypted(tls: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.SSLSocket:
-    """Raises UnavailableError where the server's certificate is not trusted, OSError for anything else."""
-    from ssl import SSLCertVerificationError  # is there already, with the context
-
-    try:
-        return tls.wrap_socket(sock, server_hostname=host)
-    except SSLCertVerificationError as exc:
-        text = f"its certificate is not trusted: {exc.verify_message}; #ca=FILE names the certificate to trust"
-        raise UnavailableError(text) from exc
 
 
 def _status(response: http.client.HTTPResponse) -> str:

@@ -12,9 +12,9 @@ import msgspec
 
 from edge.errors import ConfigError, UnavailableError, one_line
 from edge.remote.address import PORTS, Address
+from edge.remote.timed import TIMEOUT_S, TimedConnection
 from edge.remote.tls import other_scheme, tls_context
 
-TIMEOUT_S = 10.0
 MOST_READ = 65_536
 
 
@@ -35,33 +35,27 @@ class Answer(msgspec.Struct, frozen=True):
 class HttpClient:
     """Belongs to one thread."""
 
-    def __init__(self, address: Address, ca: str = "") -> None:
+    def __init__(self, address: Address, ca: str = "", timeout_s: float = TIMEOUT_S) -> None:
         """`ca` is a file of certificates to trust, "" for the system's. Raises ConfigError."""
         if address.scheme not in PORTS:
             raise ConfigError(f"{address.flag} {address}: an http:// or https:// address belongs there")
         self._address = address
         self._where = address.host_port(PORTS[address.scheme])
-        self._ca = ca
-        self._connection: http.client.HTTPConnection | None = None
+        self._ca, self._timeout_s = ca, timeout_s
+        self._connection: TimedConnection | None = None
         self._used = False
 
     def connect(self) -> None:
         """Raises UnavailableError."""
         self.close()
-        connection = self._new()
+        tls = tls_context(self._address, self._ca) if self._address.scheme == "https" else None
+        connection = TimedConnection(self._where, tls, self._timeout_s)
         try:
             connection.connect()
-        except (OSError, UnicodeError) as exc:  # a name that is none of a host is a UnicodeError
+        except (OSError, UnicodeError, UnavailableError) as exc:  # a name that is none of a host is a UnicodeError
             connection.close()
             raise UnavailableError(f"{self._address}: {exc}") from exc
         self._connection = connection
-
-    def _new(self) -> http.client.HTTPConnection:
-        host, port = self._where
-        if self._address.scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
-        context = tls_context(self._address, self._ca)
-        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
 
     def ask(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
         """The answer to a request. One that meets a connection which the server has closed meanwhile is sent once more.
@@ -82,7 +76,9 @@ class HttpClient:
     def _ask(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         if self._connection is None:
             raise UnavailableError(f"{self._address}: not connected")
+        self._connection.begin()
         self._connection.request(method, target, body or None, headers)
+        self._connection.begin()
         response = self._connection.getresponse()
         read = response.read(MOST_READ)
         answer = Answer(response.status, read, response.headers)
@@ -105,4 +101,6 @@ def _said(exc: Exception) -> str:
         return "the path, the query or a header holds what HTTP cannot carry; write it as %20"
     if isinstance(exc, http.client.BadStatusLine) and not isinstance(exc, ConnectionError):
         return "what answers there does not speak HTTP"
+    if isinstance(exc, TimeoutError):
+        return "the answer takes too long"
     return one_line(exc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 
@@ -50,6 +51,31 @@ def test_what_cannot_be_sent_is_told_without_being_shown(target, headers):
 
     assert "holds what HTTP cannot carry" in said
     assert "s3cret" not in said
+
+
+def test_a_server_that_sends_a_byte_now_and_then_holds_no_thread():
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def trickle() -> None:
+            there, _ = server.accept()
+            with there, contextlib.suppress(OSError):
+                there.recv(65_536)
+                there.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n")
+                while not done.wait(0.02):
+                    there.sendall(b"x")
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        client = HttpClient(Address("http", f"127.0.0.1:{server.getsockname()[1]}"), timeout_s=0.1)
+        client.connect()
+        try:
+            with pytest.raises(UnavailableError, match="takes too long"):
+                client.ask("POST", "/k", {}, b"x")
+        finally:
+            client.close()
+            done.set()
+            thread.join()
 
 
 def test_what_is_no_http_is_told_without_being_quoted():

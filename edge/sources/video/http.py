@@ -19,8 +19,9 @@ from edge.errors import ConfigError, UnavailableError
 from edge.plugins.contexts import SourceContext
 from edge.plugins.declarations import SourceInfo
 from edge.remote.address import Address, parse, secret, without_credentials
-from edge.remote.get import TIMEOUT_S, Answer, Getter
+from edge.remote.get import Answer, Getter
 from edge.remote.login import Login
+from edge.remote.timed import TIMEOUT_S
 from edge.sources.video.live import Device, LiveSource
 from edge.sources.video.multipart import FIRST_PART, Concatenated, Parts, goes_on
 
