@@ -58,7 +58,7 @@ class _Describer:
         self._roles: Roles = signature.roles(
             engine.inputs,
             engine.outputs,
-            sound=overrides.sound or overrides.sample_rate is not None,
+            sound=overrides.sound or overrides.sample_rate is not None or self._metadata.is_sound,
             features=overrides.frontend not in (None, "none"),
             pictures=overrides.layout,
             planes=overrides.pictures,
@@ -278,6 +278,7 @@ class _Describer:
     def _numbers(self) -> Manifest:
         roles, overrides = self._roles, self._overrides
         window = signature.window(roles, overrides.window, overrides.hop)
+        self._warnings += signature.doubts(roles)
         if window is not None:
             self._guesses.append(f"--window {window.size} --hop {window.hop}")
         scaled = roles.kind == "table"
@@ -367,7 +368,7 @@ class _Describer:
             return
         if self._labels_from not in ("", "user", "model"):
             self._warnings += label_files.doubts(Path(self._labels_from))
-        if not manifest.labels:
+        if not manifest.labels and not any(o.role == "label" for o in manifest.outputs):
             self._warnings.append("no labels found: classes are told by number (--labels FILE)")
         elif self._labels_from not in ("", "user", "model"):
             self._guesses.append(f"--labels {shlex.quote(self._labels_from)}")

@@ -80,3 +80,8 @@ class Metadata(msgspec.Struct, frozen=True):
     output_keys: tuple[str, ...] = ()
     """What the signature of the file calls its inputs and outputs, in order; "" for what it does not name."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def is_sound(self) -> bool:
+        """A .tflite file says of its input that it takes sound; a file beside a model may be of its features."""
+        return self.producer == "tflite" and self.sample_rate > 0

@@ -16,6 +16,7 @@ from edge.describe import signature
 from edge.describe.metadata import Metadata
 from edge.describe.neighbours import NEIGHBOURS
 from edge.describe.overrides import Overrides
+from edge.describe.properties import OWN
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -133,7 +134,7 @@ def _as_embedded(preset: Preset, metadata: Metadata) -> Preset:
     pictures = metadata.pictures
     assert pictures is not None
     again = bool(pictures.mean) or (metadata.scales_itself == "pixels" and bool(pictures.std))
-    both = bool(metadata.scales_itself) and again and metadata.pictures_from in NEIGHBOURS
+    both = bool(metadata.scales_itself) and again and metadata.pictures_from in (*NEIGHBOURS, OWN)
     preset = replace(
         preset,
         mean=pictures.mean,

@@ -2,7 +2,8 @@
 
 `Image.BitmapPixelFormat` and `Image.NominalPixelRange` (onnx, `docs/MetadataProps.md`; written by Custom Vision and by
 converters for Windows ML) name the order of colours and the range of pixels. `model_info ...` (Geti, OTX) names mean,
-scale, resizing, labels and what makes probabilities, for the Model API, which does that outside of the model.
+scale, resizing, labels and what makes probabilities, for the Model API, which does that outside of the model. What
+people write themselves are `mean` and `std`, in pixel values or shares of 255.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from edge.data.normalization import understand
 from edge.data.vocabulary import Activation
 from edge.describe.metadata import Pictures, Resize
+from edge.errors import ConfigError
 
 _VIDEO = 255 / 219
 """16 to 235 are the whole range of video: pixel * 219 / 255 + 16."""
@@ -27,6 +30,9 @@ _RESIZES: Mapping[str, Resize] = {
     "standard": "stretch", "fit_to_window": "letterbox-topleft", "fit_to_window_letterbox": "letterbox", "crop": "crop",
 }  # fmt: skip
 _INFO = "model_info "
+_OWN = tuple((f"{before}mean", f"{before}std") for before in ("", "image_", "norm_", "input_", "standardization_"))
+OWN = "mean and std in the metadata of the file"
+"""Whether the graph does it or the host, such properties do not tell."""
 _TRUE = ("true", "yes", "1")
 
 
@@ -37,6 +43,8 @@ def read(embedded: Mapping[str, str]) -> dict[str, Any]:
     warnings: list[str] = []
     if "image.nominalpixelrange" in properties or "image.bitmappixelformat" in properties:
         found = _image(properties, warnings)
+    elif numbers := _own(properties, warnings):
+        found = {"pictures": numbers, "pictures_from": OWN}
     if info := {k.removeprefix(_INFO): v.strip() for k, v in properties.items() if k.startswith(_INFO)}:
         found = _model_info(info, warnings)
     return found | ({"warnings": tuple(warnings)} if warnings else {})
@@ -58,6 +66,21 @@ def _image(properties: Mapping[str, str], warnings: list[str]) -> dict[str, Any]
     return found
 
 
+def _own(properties: Mapping[str, str], warnings: list[str]) -> Pictures | None:
+    for names in _OWN:
+        if not set(names) <= set(properties):
+            continue
+        try:
+            numbers = understand(*(_numbers(properties[name]) for name in names))
+        except (ValueError, ConfigError) as exc:
+            warnings.append(f"its metadata: {' and '.join(names)} are left out: {exc}")
+            return None
+        # 0 and 1 are the same in either measure, but for the whole picture.
+        telling = numbers.measure != "pixels as they are"
+        return Pictures(mean=numbers.mean, std=numbers.std) if telling else None
+    return None
+
+
 def _model_info(info: Mapping[str, str], warnings: list[str]) -> dict[str, Any]:
     def value(name: str, read: Callable[[str], Any]) -> Any:
         try:
@@ -68,8 +91,9 @@ def _model_info(info: Mapping[str, str], warnings: list[str]) -> dict[str, Any]:
 
     found: dict[str, Any] = {"labels": value("label_info", _names) or tuple(info.get("labels", "").split())}
     if {"mean_values", "scale_values", "resize_type"} & set(info):
+        mean = value("mean_values", _numbers) or ()
         pictures = Pictures(
-            mean=value("mean_values", _numbers) or (),
+            mean=mean if any(mean) else (),
             std=value("scale_values", _scales) or (),
             resize=value("resize_type", _resize) or "",
             pad=value("pad_value", _pad),
@@ -100,7 +124,7 @@ def _numbers(text: str) -> tuple[float, ...]:
     numbers = tuple(float(part) for part in text.strip("[]()").replace(",", " ").split())
     if len(numbers) not in (0, 1, 3) or not all(abs(n) < 1e6 for n in numbers):
         raise ValueError(f"{text[:60]!r} is not one number or three")
-    return numbers if any(numbers) else ()
+    return numbers
 
 
 def _scales(text: str) -> tuple[float, ...]:

@@ -100,6 +100,18 @@ def window(roles: Roles, size: int | None, hop: int | None) -> Window | None:
     return Window(size=steps, hop=hop or max(1, steps // 2))
 
 
+def doubts(roles: Roles) -> list[str]:
+    """What the user should hear of [1, steps, features] with no more steps than features: PyTorch's convolutions have
+    them the other way round."""
+    shape = roles.data[0].shape or () if roles.kind == "table" and len(roles.data) == 1 else ()
+    if len(shape) != 3 or not isinstance(shape[1], int) or not isinstance(shape[2], int) or shape[1] > shape[2]:
+        return []
+    return [
+        f"{roles.data[0].name!r} is taken for {shape[1]} rows of {shape[2]} features; where it takes {shape[2]} rows "
+        f"of {shape[1]}, export it with the rows first"
+    ]
+
+
 def layout(spec: TensorSpec, stated: Layout | None = None) -> Layout | None:
     """How a picture lies in this input; None where it holds none. `said`: the user says that it holds one, and how.
 

@@ -22,7 +22,7 @@ from edge.model import labels as label_files
 
 MAX_FILE = 16 * 2**20
 _NORMALIZATION, _THRESHOLD = 1, 3
-_IMAGE = 2
+_IMAGE, _AUDIO = 2, 4
 _GRAYSCALE = 2
 _AXIS_LABELS, _VALUE_LABELS = 2, 3
 _CUSTOM, _QUANTIZE, _DEQUANTIZE = 32, 114, 6
@@ -43,6 +43,8 @@ class TensorNotes(msgspec.Struct, frozen=True):
     std: tuple[float, ...] = ()
     image: bool = False
     gray: bool = False
+    sample_rate: int = 0
+    """Of sound, in Hz; 0 where it is none or nothing says."""
     threshold: float | None = None
     label_files: tuple[tuple[str, str], ...] = ()
     """Name and locale; a file with a locale holds display names."""
@@ -167,12 +169,14 @@ def _note(tensor: Table) -> TensorNotes:
             threshold = options.number(0, "f")
     content = tensor.table(3)
     picture = content.table(1) if content is not None and content.number(0, "B") == _IMAGE else None
+    sound = content.table(1) if content is not None and content.number(0, "B") == _AUDIO else None
     labels = (f for f in tensor.tables(6) if f.number(2, "b") in (_AXIS_LABELS, _VALUE_LABELS))
     return TensorNotes(
         mean=mean,
         std=std,
         image=picture is not None,
         gray=picture is not None and picture.number(0, "b") == _GRAYSCALE,
+        sample_rate=int(sound.number(0, "I")) if sound is not None else 0,
         threshold=threshold,
         label_files=tuple((f.text(0), f.text(3)) for f in labels),
     )

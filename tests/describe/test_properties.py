@@ -1,15 +1,20 @@
-"""What the properties in an ONNX file say of pictures and labels."""
+"""What a file itself says of its inputs: the properties of an ONNX file, the metadata of a .tflite, its shapes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
+from support import tflitemeta, tinytflite
 from support.guessing import FLOAT, build, describe, picture, random
 
+import edge.describe.describe
 from edge.describe.presets import IMAGENET_MEAN, IMAGENET_STD
+from edge.engines import litert
+from edge.plugins.protocols import EngineOptions
 
 RANGE, ORDER = "Image.NominalPixelRange", "Image.BitmapPixelFormat"
 GUESS = "the file does not say how pixels become numbers"
@@ -123,3 +128,48 @@ def test_a_mean_that_the_graph_takes_off_shows_the_order_of_colours(file, mean, 
 def test_four_unnamed_outputs_of_another_exporter_are_told_to_be_taken_for_tensorflows(file):
     outputs = {"a": random(1, 20, 4), "b": np.zeros((1, 20), np.float32), "c": random(1, 20), "d": random(1)}
     assert any("y before x" in w and "xyxy" in w for w in describe(build(file, picture(), outputs)).warnings)
+
+
+@pytest.mark.parametrize(("mean", "std"), [("[0.5, 0.4, 0.3]", "0.2"), ("127.5,102,76.5", "[51.0]")])
+def test_a_mean_and_a_std_of_ones_own_are_read_in_either_measure(file, mean, std):
+    said = {"mean": mean, "std": std}
+    (image,) = describe(build(file, picture(), {"y": random(1, 5)}, metadata=said)).manifest.inputs
+    np.testing.assert_allclose((*image.mean, *image.std), (127.5, 102, 76.5, 51))
+
+
+@pytest.mark.parametrize("said", [{"mean": "0.5", "std": "127"}, {"mean": "a", "std": "b"}, {"mean": "0", "std": "0"}])
+def test_a_mean_and_a_std_that_do_not_fit_are_told_and_left_out(file, said):
+    found = describe(build(file, picture(), {"y": random(1, 5)}, metadata=said))
+    assert any("mean and std are left out" in w for w in found.warnings)
+    assert any(GUESS in w for w in found.warnings)
+
+
+@pytest.mark.parametrize("length", [48_000, 33_000])
+def test_a_tflite_that_says_at_which_rate_it_takes_sound_is_believed(tmp_path, length):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tflitemeta.of_sound(tinytflite.build(shape=(1, length)), 48_000))
+    found = edge.describe.describe.describe(path, litert.load(path, EngineOptions()))
+    (part,) = found.manifest.inputs
+    assert (part.kind, part.sample_rate, part.window.size) == ("audio", 48_000, length)
+    assert not any("--sample-rate" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize(("steps", "features", "told"), [(8, 8, True), (6, 50, True), (50, 6, False)])
+def test_a_window_that_may_lie_the_other_way_round_is_told(file, steps, features, told):
+    found = describe(build(file, {"x": (FLOAT, [1, steps, features])}, {"y": random(1, 5)}))
+    assert any(f"taken for {steps} rows of {features} features" in w for w in found.warnings) == told
+
+
+def test_a_model_that_names_its_class_itself_does_not_lack_labels(file):
+    nodes = [
+        helper.make_node("ArgMax", ["x"], ["i"], axis=1, keepdims=0),
+        helper.make_node("Softmax", ["x"], ["probabilities"]),
+        helper.make_node("Cast", ["i"], ["label"], to=TensorProto.STRING),
+    ]
+    path = build(file, {"x": (FLOAT, [1, 3])}, {"label": [1], "probabilities": [1, 3]}, nodes=nodes)
+    model = onnx.load(path)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
+    onnx.save(model, path)
+    found = describe(path)
+    assert [o.role for o in found.manifest.outputs] == ["label", "scores"]
+    assert not any("no labels found" in w for w in found.warnings)

@@ -13,8 +13,15 @@ from ai_edge_litert import schema_py_generated as schema
 
 
 @dataclass(frozen=True)
+class Word:
+    """A number of four bytes."""
+
+    value: int
+
+
+@dataclass(frozen=True)
 class Table:
-    """Values by slot: text, a table, a list of tables or of floats, an int (one byte), a float."""
+    """Values by slot: text, a table, a list of tables or of floats, an int (one byte), a `Word`, a float."""
 
     slots: dict[int, Any]
 
@@ -26,6 +33,8 @@ class Table:
                 builder.PrependUOffsetTRelativeSlot(slot, value, 0)
             elif kind == "byte":
                 builder.PrependUint8Slot(slot, value, 0)
+            elif kind == "word":
+                builder.PrependUint32Slot(slot, value, 0)
             else:
                 builder.PrependFloat32Slot(slot, value, 0.0)
         return int(builder.EndObject())
@@ -44,6 +53,8 @@ class Table:
             return "offset", builder.EndVector()
         if isinstance(value, list):
             return "offset", builder.CreateNumpyVector(np.array(value, np.float32))
+        if isinstance(value, Word):
+            return "word", value.value
         return ("byte" if isinstance(value, int) else "float"), value
 
 
@@ -66,6 +77,21 @@ def attach(
         files.append(Table({0: "labels-en.txt", 2: 2, 3: "en"}))
     told = Table({0: "probability", 4: [scores], 6: files})
     whole = Table({0: "Cats", 1: "finds cats", 3: [Table({2: [given], 3: [told]})], 5: "MIT"})
+    file = io.BytesIO(_with(model, whole))
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("the labels.txt", "\n".join(labels))
+        if display is not None:
+            archive.writestr("labels-en.txt", "\n".join(display))
+    return file.getvalue()
+
+
+def of_sound(model: bytes, rate: int) -> bytes:
+    """What the metadata writer does for a classifier of sound."""
+    given = Table({0: "audio", 3: Table({0: 4, 1: Table({0: Word(rate), 1: Word(1)})})})
+    return _with(model, Table({0: "Sound", 3: [Table({2: [given]})]}))
+
+
+def _with(model: bytes, whole: Table) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(whole.write(builder), b"M001")
 
@@ -77,9 +103,4 @@ def attach(
     tree.metadata = [entry]
     packed = flatbuffers.Builder(1024)
     packed.Finish(tree.Pack(packed), b"TFL3")
-    file = io.BytesIO(bytes(packed.Output()))
-    with zipfile.ZipFile(file, "a") as archive:
-        archive.writestr("the labels.txt", "\n".join(labels))
-        if display is not None:
-            archive.writestr("labels-en.txt", "\n".join(display))
-    return file.getvalue()
+    return bytes(packed.Output())
