@@ -14,6 +14,9 @@ from edge.data.tensor import Array, Tensors
 from edge.errors import ModelError
 from edge.model.manifest import Manifest
 
+# Answers that lie closer together, in shares of their size, are one and the same.
+_ROUNDING = {"e": 1e-2, "f": 1e-6}
+
 
 def differences(before: Tensors, after: Tensors, manifest: Manifest, spans: Tensors) -> tuple[Array, tuple[str, ...]]:
     """The largest difference of each row, and what else is wrong. One without a row axis counts for every row."""
@@ -40,7 +43,7 @@ def differences(before: Tensors, after: Tensors, manifest: Manifest, spans: Tens
         if name in roles(manifest, "scores"):
             scale = np.maximum(1.0, np.max(np.abs(flat(wanted)), axis=1, keepdims=True))
         else:
-            scale = _scale(flat(spans[name]), flat(wanted), each=manifest.task == "regress")
+            scale = _scale(spans[name], flat(wanted), each=manifest.task == "regress")
         apart = _apart(flat(wanted), flat(got), scale)
         worst = np.maximum(worst, apart if len(apart) == rows else np.max(apart, initial=0.0))
     return worst, tuple(reasons)
@@ -55,8 +58,11 @@ def _scale(answers: Array, wanted: Array, *, each: bool) -> Array:
     """What a difference of numbers is measured in: the span of the answers, of `each` column or of all of them.
 
     A pressure of 101325 that moves by 330 is wrong by a hundredth where it is off by 3. Numbers that lie outside of
-    the answers are measured by how far outside; where all answers are one and the same, by their size.
+    the answers are measured by how far outside; where all answers are one and the same but for the rounding of their
+    own type, by their size.
     """
+    rounding = _ROUNDING.get(answers.dtype.char, 1e-12)
+    answers = flat(answers)
     known = np.where(np.isfinite(answers), answers, np.nan)
     if not known.size or np.isnan(known).all():
         return np.ones_like(wanted)
@@ -65,9 +71,16 @@ def _scale(answers: Array, wanted: Array, *, each: bool) -> Array:
         warnings.simplefilter("ignore", RuntimeWarning)  # a column without a finite number
         low, high = np.nan_to_num(np.nanmin(known, axis=axis)), np.nan_to_num(np.nanmax(known, axis=axis))
     size = np.maximum(np.abs(low), np.abs(high))
-    span = np.where(high - low > 1e-6 * size, high - low, np.where(size > 0, size, 1.0))
+    span = np.where(high - low > rounding * size, high - low, np.where(size > 0, size, 1.0))
     outside = np.maximum(np.maximum(wanted - high, low - wanted), 0.0)
     return np.maximum(span, np.where(np.isfinite(outside), outside, 0.0))
+
+
+def far_from_zero(answers: Array) -> bool:
+    """Whether numbers vary by so little around what they are that float32 hardly tells them apart."""
+    numbers = flat(answers)
+    size, span = np.max(np.abs(numbers), axis=0), np.ptp(numbers, axis=0)
+    return bool(np.any((span > 0) & (span < 1e-4 * size)))
 
 
 def _apart(before: Array, after: Array, scale: Array) -> Array:
@@ -96,8 +109,14 @@ def numbers_apart(before: Tensors, after: Tensors, row: int) -> str:
         apart = np.where(old == new, 0.0, np.nan_to_num(np.abs(new - old), nan=np.inf))
         at = int(np.argmax(apart))
         if found is None or apart[at] > found[0]:
-            found = float(apart[at]), f"{new[at]:.6g} instead of {old[at]:.6g}"
+            found = float(apart[at]), _two(new[at], old[at])
     return found[1] if found else ""
+
+
+def _two(new: float, old: float) -> str:
+    """Both numbers, with the digits that tell them apart."""
+    shown = next((d for d in (6, 9, 12) if f"{new:.{d}g}" != f"{old:.{d}g}"), 17)
+    return f"{new:.{shown}g} instead of {old:.{shown}g}"
 
 
 def row_of(rows: Rows, row: int) -> str:

@@ -29,7 +29,7 @@ from converter.plugins import Limits
 from converter.proof import initial_state
 from converter.proof.answers import accuracy, class_values, classes_of, published, roles, ties
 from converter.proof.device import latencies, load, run
-from converter.proof.differences import class_apart, differences, flat, numbers_apart, row_of
+from converter.proof.differences import class_apart, differences, far_from_zero, flat, numbers_apart, row_of
 from converter.rows.rows import Rows
 from converter.rows.tensors import feed
 from edge.compare.answers import plain
@@ -47,6 +47,10 @@ GOLDEN_BYTES = 2**20
 ROUNDING = Limits(difference=1e-3, agreement=0.999)
 # A predicted number has no border between classes near which it may move far: measured 6e-3 of the largest for int8.
 LARGEST_FOR_NUMBERS = 0.05
+FAR_FROM_ZERO = (
+    "its answers vary little for how large they are, and float32 has seven digits: train with the mean taken off the "
+    "targets (in scikit-learn TransformedTargetRegressor with StandardScaler does it, and converts)"
+)
 
 
 class ParityError(ModelError):
@@ -103,6 +107,8 @@ def compare(artifact: Artifact, engine: Engine, options: Options, *, timed: bool
     measured = _measured(before, after, artifact)
     largest = float(np.max(measured.differences))
     reasons = [*measured.reasons, *measured.over(allowed, rows)]
+    if reasons and manifest.task == "regress" and any(far_from_zero(before[n]) for n in roles(manifest, "value")):
+        reasons.append(FAR_FROM_ZERO)
     figures = Parity(
         rows=len(rows), source=rows.source, tolerance=allowed.difference, max_difference=largest,
         mean_difference=float(np.mean(measured.differences)),

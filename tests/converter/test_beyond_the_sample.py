@@ -10,6 +10,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     HistGradientBoostingRegressor,
@@ -17,7 +18,7 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -28,10 +29,12 @@ from sklearn.preprocessing import (
     Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
+    PolynomialFeatures,
     PowerTransformer,
     QuantileTransformer,
     StandardScaler,
 )
+from sklearn.tree import DecisionTreeRegressor
 
 import converter
 import edge
@@ -111,6 +114,32 @@ def test_seconds_since_1970_are_scaled_in_float64() -> None:
 
     assert artifact.manifest.inputs[0].dtype == "float64"
     np.testing.assert_allclose(outputs(artifact, seconds)["scores"], model.predict_proba(seconds), atol=1e-5)
+
+
+@pytest.mark.parametrize(("middle", "spread"), [(52.52, 2e-6), (101325, 0.02)])
+def test_answers_that_vary_little_for_how_large_they_are_are_measured_by_how_they_vary(
+    middle: float, spread: float
+) -> None:
+    answers = middle + spread * ROWS[:, 0]
+    line, tree = LinearRegression().fit(ROWS, answers), DecisionTreeRegressor(max_depth=4).fit(ROWS, answers)
+    inside = TransformedTargetRegressor(DecisionTreeRegressor(max_depth=4), transformer=StandardScaler())
+    for model in (line, inside.fit(ROWS, answers)):
+        value = outputs(converter.convert(model, sample=ROWS[:100]), OTHERS)["value"].reshape(-1)
+
+        np.testing.assert_allclose((value - middle) / spread, (model.predict(OTHERS) - middle) / spread, atol=1e-3)
+    with pytest.raises(ParityError, match="vary little for how large they are"):
+        converter.convert(tree, sample=ROWS[:100])
+
+
+@pytest.mark.parametrize("include_bias", [True, False])
+def test_products_of_features_are_made_in_float64_where_trees_compare_them(include_bias: bool) -> None:
+    products = PolynomialFeatures(include_bias=include_bias)
+    model = make_pipeline(products, DecisionTreeRegressor(max_depth=5)).fit(ROWS, ROWS[:, 0] * ROWS[:, 1])
+
+    artifact = converter.convert(model, sample=ROWS[:100])
+
+    assert artifact.manifest.inputs[0].dtype == "float64"
+    np.testing.assert_allclose(outputs(artifact, OTHERS)["value"].reshape(-1), model.predict(OTHERS), atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["max", "l1", "l2"])

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.exporters.sklearn import estimators, imputers
+from converter.exporters.sklearn import estimators, imputers, targets
 from converter.graph import graph
 from edge.compare.answers import plain
 from edge.data.tensor import Array, Tensors
@@ -131,7 +131,7 @@ def also_right(model: Any, frame: Any, answers: Tensors) -> Array:
     own = np.asarray(getattr(last, "_y", ()))
     if not are_asked(model) or len(own) != last.n_samples_fit_:
         return np.zeros(len(frame), dtype=bool)
-    features = np.asarray(frame if model is last else model[:-1].transform(frame))
+    features, answers = _at_the_last(model, frame, answers)
     classifies = hasattr(last, "classes_")
     known = np.eye(len(last.classes_))[own] if classifies else own.reshape(len(own), -1)
     given = answers["scores" if classifies else "value"].astype(np.float64).reshape(len(features), -1)
@@ -141,6 +141,20 @@ def also_right(model: Any, frame: Any, answers: Tensors) -> Array:
         named = np.array([[plain(c) for c in classes]]) == np.array([[plain(v)] for v in answers["label"].reshape(-1)])
         right &= np.any(named & (given >= given.max(axis=1, keepdims=True) - _ROUNDING), axis=1)
     return right
+
+
+def _at_the_last(model: Any, frame: Any, answers: Tensors) -> tuple[Array, Tensors]:
+    """What the last estimator of a model is given for rows, and what it has to answer for the model's answers."""
+    while True:
+        if getattr(model, "steps", None):
+            frame = model[:-1].transform(frame) if len(model.steps) > 1 else frame
+            model = model.steps[-1][1]
+        elif targets.of(model) is model:
+            value = answers["value"].reshape(len(answers["value"]), -1)
+            answers = {"value": np.asarray(model.transformer_.transform(value))}
+            model = model.regressor_
+        else:
+            return np.asarray(frame), answers
 
 
 def _may_be(neighbours: Any, row: Array, known: Array, given: Array) -> bool:

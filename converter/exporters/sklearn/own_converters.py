@@ -39,6 +39,7 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
         Normalizer,
         OneHotEncoder,
         OrdinalEncoder,
+        PolynomialFeatures,
         QuantileTransformer,
         TargetEncoder,
     )
@@ -53,6 +54,7 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
         OneHotEncoder: _convert_one_hot,
         OneVsOneClassifier: linear_members.convert_one_vs_one,
         OneVsRestClassifier: linear_members.convert_one_vs_rest,
+        PolynomialFeatures: _convert_polynomial,
         QuantileTransformer: convert_quantiles,
         SGDClassifier: linear_members.convert_sgd,
         SimpleImputer: imputers.convert_simple,
@@ -110,6 +112,22 @@ def _convert_binarizer(scope: Any, operator: Any, container: Any) -> None:
     border = graph.constant(np.full((), operator.raw_operator.threshold, dtype=numbers))
     above = graph.node("Greater", [values, border])
     graph.node("Cast", above, operator.outputs[0].full_name, to=guess_proto_type(operator.outputs[0].type))
+
+
+def _convert_polynomial(scope: Any, operator: Any, container: Any) -> None:
+    """PolynomialFeatures in the numbers of its input: beside float64 skl2onnx's column of ones is float32."""
+    from skl2onnx.operator_converters.common import concatenate_variables
+
+    values = concatenate_variables(scope, operator.inputs, container)
+    graph = Nodes(scope, container)
+    columns = []
+    for powers in operator.raw_operator.powers_:
+        places = np.repeat(np.arange(len(powers)), powers) if powers.any() else np.array([0])
+        factors = graph.node("Gather", [values, graph.constant(places)], axis=1)
+        if not powers.any():
+            factors = graph.node("Pow", [factors, graph.constant(np.zeros((), numbers_of(operator.inputs[0])))])
+        columns.append(graph.node("ReduceProd", factors, axes=[1], keepdims=1))
+    graph.node("Concat", columns, operator.outputs[0].full_name, axis=1)
 
 
 def _convert_bins(scope: Any, operator: Any, container: Any) -> None:

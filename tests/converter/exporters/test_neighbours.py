@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_iris
 from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import KBinsDiscretizer
+from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import converter
@@ -30,9 +31,10 @@ TIED, APART = ROWS[77:78], ROWS[78:79]
     "model",
     [
         KNeighborsClassifier(), KNeighborsClassifier(algorithm="brute"), KNeighborsClassifier(metric="manhattan"),
-        KNeighborsRegressor(), make_pipeline(KBinsDiscretizer(encode="ordinal"), KNeighborsClassifier()),
+        KNeighborsRegressor(), TransformedTargetRegressor(KNeighborsRegressor(), transformer=StandardScaler()),
+        make_pipeline(KBinsDiscretizer(encode="ordinal"), KNeighborsClassifier()),
     ],
-    ids=["by tree", "by brute force", "by steps", "numbers", "behind a step that makes many alike"],
+    ids=["by tree", "by brute force", "by steps", "numbers", "turned back", "behind a step that makes many alike"],
 )  # fmt: skip
 def test_a_model_that_leaves_neighbours_open_is_converted_and_the_report_counts_the_rows(model: Any) -> None:
     artifact = converter.convert(model.fit(ROWS, CLASSES), sample=ROWS)
