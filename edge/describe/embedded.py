@@ -94,6 +94,7 @@ def _from_tflite(notes: TfliteMetadata) -> Metadata:
         labels=notes.labels,
         pictures=Pictures(mean=picture.mean, std=picture.std) if picture is not None and normalised else None,
         pictures_from="TFLite Metadata" if normalised else "",
+        color=notes.color,
         scales_itself=notes.scales_itself,
         input_range=notes.input_range,
         sample_rate=next((i.sample_rate for i in notes.inputs if 0 < i.sample_rate <= 10_000_000), 0),

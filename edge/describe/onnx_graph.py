@@ -22,7 +22,7 @@ _NODES = 12
 _NODES_BEFORE = 500
 """Nodes without the input that may stand before: exporters write an Identity for each weight that is used twice."""
 _PASSES_ON = ("Cast", "Clip", "Identity", "Transpose", "Unsqueeze", "Squeeze", "Reshape")
-_PICKS = ("Split", "Gather", "Slice")
+_PICKS = ("Split", "Gather", "GatherND", "Slice")
 """They pick a picture of a batch (torchvision's detectors), or a channel of a picture, which tells nothing."""
 _SCALES = ("Sub", "Div", "Mul", "Add")
 _SHARES_MOST = 8
@@ -129,8 +129,8 @@ def _graph(data: Bytes) -> Bytes | None:
     return next((v for n, v in _fields(data) if n == 7 and isinstance(v, memoryview)), None)
 
 
-class _First(NamedTuple):
-    """The first operator that does something with what the model is given."""
+class _Step(NamedTuple):
+    """An operator that does something with what the model is given."""
 
     op: str
     inputs: list[str]
@@ -140,7 +140,8 @@ class _First(NamedTuple):
     """A picture or a channel was picked before."""
 
 
-def _first(graph: Bytes) -> _First | None:
+def _steps(graph: Bytes) -> Iterator[_Step]:
+    """The first operators that do something with what the model is given, until one does more than scale it."""
     constants: dict[str, Bytes] = {}
     names = _inputs(graph)
     picked, left = False, _NODES
@@ -154,22 +155,25 @@ def _first(graph: Bytes) -> _First | None:
             continue
         left -= 1
         if op not in (*_PASSES_ON, *_PICKS) or not left:
-            return _First(op, inputs, [i for i in inputs if i not in names], constants, picked)
+            yield _Step(op, inputs, [i for i in inputs if i not in names], constants, picked)
+            if op not in _SCALES or not left:
+                return
         names |= set(outputs)
         picked |= op in _PICKS
-    return None
 
 
 def _beginning(data: Bytes) -> Beginning:
     graph = _graph(data)
-    first = _first(graph) if graph is not None else None
-    if graph is None or first is None:
+    if graph is None:
         return Beginning()
-    values = _scaled_by(graph, first)
-    return Beginning(_scales(first, values), _range(graph, first), "" if first.picked else order(values))
+    steps = [(step, _scaled_by(graph, step)) for step in _steps(graph)]
+    if not steps:
+        return Beginning()
+    colors = [order(values) for step, values in steps if order(values) and not step.picked]
+    return Beginning(_scales(*steps[0]), _range(graph, steps[0][0]), colors[0] if colors else "")
 
 
-def _scaled_by(graph: Bytes, first: _First) -> tuple[float, ...]:
+def _scaled_by(graph: Bytes, first: _Step) -> tuple[float, ...]:
     if first.op in _SCALES:
         return _values(_tensor(graph, first, next(iter(first.others), "")))
     if first.op == "BatchNormalization" and len(first.inputs) > 3:
@@ -177,14 +181,14 @@ def _scaled_by(graph: Bytes, first: _First) -> tuple[float, ...]:
     return ()
 
 
-def _scales(first: _First, values: tuple[float, ...]) -> str:
+def _scales(first: _Step, values: tuple[float, ...]) -> str:
     if first.op in _SCALES:
         return meaning(first.op, _largest(values)) if not first.picked or len(values) == _CHANNELS else ""
     mean = _largest(values)
     return "pixels" if mean is not None and abs(mean) > _SHARES_MOST else ""
 
 
-def _range(graph: Bytes, first: _First) -> tuple[float, float] | None:
+def _range(graph: Bytes, first: _Step) -> tuple[float, float] | None:
     if first.op not in ("QuantizeLinear", "DequantizeLinear") or first.picked:
         return None
     scales = _values(_tensor(graph, first, first.inputs[1])) if len(first.inputs) > 1 else ()
@@ -260,7 +264,7 @@ def _nodes(graph: Bytes) -> Iterator[tuple[str, list[str], list[str], Bytes]]:
         yield op, inputs, outputs, value
 
 
-def _tensor(graph: Bytes, first: _First, name: str) -> Bytes:
+def _tensor(graph: Bytes, first: _Step, name: str) -> Bytes:
     """A constant that stands before the operator, or a weight."""
     return first.constants[name] if name in first.constants else _initial(graph, name)
 

@@ -10,13 +10,14 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from edge.describe.flatbuffer import Table, root
 from edge.describe.mapped import mapped
-from edge.describe.onnx_graph import meaning
+from edge.describe.onnx_graph import meaning, order
 from edge.errors import first_line
 from edge.model import labels as label_files
 
@@ -62,6 +63,8 @@ class TfliteMetadata(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
     scales_itself: str = ""
     """As `edge.describe.onnx_graph.Beginning.scales_itself`."""
+    color: Literal["", "RGB", "BGR"] = ""
+    """As there."""
     input_range: tuple[float, float] | None = None
     """What the first operator, which quantises the float input, can tell apart."""
     detection_outputs: tuple[str, ...] = ()
@@ -187,6 +190,7 @@ def _glance(model: Table, graph: Table) -> TfliteMetadata:
     tensors = list(graph.tables(0))
     inputs = set(graph.numbers(1))
     itself = ""
+    color: Literal["", "RGB", "BGR"] = ""
     detection: tuple[str, ...] = ()
     scores = 0
     limits: tuple[float, float] | None = None
@@ -199,14 +203,19 @@ def _glance(model: Table, graph: Table) -> TfliteMetadata:
         if number < 3 + len(halves) and not itself and inputs & set(operator.numbers(1)):
             if kind in _ARITHMETIC:
                 others = [int(i) for i in operator.numbers(1) if i not in inputs]
-                itself = meaning(_ARITHMETIC[kind], _largest(model, tensors, halves, others)) if others else ""
+                values = _numbers(model, tensors, halves, others) if others else ()
+                itself, color = meaning(_ARITHMETIC[kind], max(values, key=abs, default=None)), order(values)
             elif kind == _QUANTIZE and len(inputs) == 1:
                 limits = _limits(tensors[int(operator.numbers(2)[0])])
         if kind == _CUSTOM and code.text(1) == _DETECTION:
             detection = tuple(tensors[int(i)].text(3) for i in operator.numbers(2))
             scores = _last_side(tensors, operator.numbers(1))
     return TfliteMetadata(
-        scales_itself=itself, detection_outputs=detection, detection_scores=scores, input_range=limits
+        scales_itself=itself,
+        color=color,
+        detection_outputs=detection,
+        detection_scores=scores,
+        input_range=limits,
     )
 
 
@@ -216,16 +225,15 @@ def _last_side(tensors: Sequence[Table], given: Sequence[float]) -> int:
     return int(shape[-1]) if len(shape) == 3 else 0
 
 
-def _largest(model: Table, tensors: Sequence[Table], halves: Mapping[int, int], at: Sequence[int]) -> float | None:
-    """The value of a small constant, float32 or float16, that is farthest from 0."""
+def _numbers(model: Table, tensors: Sequence[Table], halves: Mapping[int, int], at: Sequence[int]) -> tuple[float, ...]:
+    """Those of a small constant, float32 or float16; () of any other."""
     tensor = tensors[halves.get(at[0], at[0])]
     format_ = _FLOATS.get(int(tensor.number(1, "b")))
     number = int(tensor.number(2, "I"))
     data = next((b.blob(0) for i, b in enumerate(model.tables(4)) if i == number), b"")
     if format_ is None or not data or len(data) > _MOST_BYTES:
-        return None
-    values: list[float] = [v for (v,) in struct.iter_unpack(f"<{format_}", data)]
-    return max(values, key=abs)
+        return ()
+    return tuple(v for (v,) in struct.iter_unpack(f"<{format_}", data))
 
 
 def _limits(tensor: Table) -> tuple[float, float] | None:

@@ -109,20 +109,40 @@ def test_corners_of_custom_vision_are_shares_whether_noise_shows_them_or_not(fil
 
 
 @pytest.mark.parametrize(
-    ("mean", "color"),
-    [((103.939, 116.779, 123.68), "BGR"), ((-0.406, -0.456, -0.485), "BGR"), ((123.675, 116.28, 103.53), "RGB"),
-     ((127.5, 127.5, 127.5), "RGB")],
-)  # fmt: skip
-def test_a_mean_that_the_graph_takes_off_shows_the_order_of_colours(file, mean, color):
-    values = numpy_helper.from_array(np.array(mean, np.float32).reshape(1, 3, 1, 1), "mean_value")
-    nodes = [
-        helper.make_node("Constant", [], ["mean"], value=values),
-        helper.make_node("Sub", ["x", "mean"], ["centred"]),
-        helper.make_node("ReduceMean", ["centred"], ["m"], axes=[2, 3], keepdims=0),
+    ("steps", "color"),
+    [
+        ([("Sub", (103.939, 116.779, 123.68))], "BGR"),
+        ([("Add", (-0.406, -0.456, -0.485))], "BGR"),
+        ([("Div", (255,)), ("Sub", (0.406, 0.456, 0.485))], "BGR"),
+        ([("Sub", (123.675, 116.28, 103.53))], "RGB"),
+        ([("Sub", (127.5, 127.5, 127.5))], "RGB"),
+        ([("Gather", (2, 1, 0)), ("Sub", (103.939, 116.779, 123.68))], "RGB"),
+    ],
+)
+def test_a_mean_that_the_graph_takes_off_shows_the_order_of_colours(file, steps, color):
+    nodes, last = [], "x"
+    for at, (op, numbers) in enumerate(steps):
+        chosen = op == "Gather"
+        value = np.array(numbers, np.int64) if chosen else np.array(numbers, np.float32).reshape(1, -1, 1, 1)
+        nodes += [
+            helper.make_node("Constant", [], [f"c{at}"], value=numpy_helper.from_array(value)),
+            helper.make_node(op, [last, f"c{at}"], [f"s{at}"], **({"axis": 1} if chosen else {})),
+        ]
+        last = f"s{at}"
+    nodes += [
+        helper.make_node("ReduceMean", [last], ["m"], axes=[2, 3], keepdims=0),
         helper.make_node("Softmax", ["m"], ["y"]),
     ]
-    (image,) = describe(build(file, {"x": (FLOAT, [1, 3, 96, 96])}, {"y": [1, 3]}, nodes=nodes)).manifest.inputs
-    assert image.color == color
+    found = describe(build(file, {"x": (FLOAT, [1, 3, 96, 96])}, {"y": [1, 3]}, nodes=nodes))
+    assert found.manifest.inputs[0].color == color
+    assert not any(GUESS in w for w in found.warnings)
+
+
+def test_a_mean_that_a_tflite_takes_off_shows_the_order_of_colours(tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tinytflite.build(shape=(1, 32, 32, 3), constant=(-103.939, -116.779, -123.68)))
+    (image,) = edge.describe.describe.describe(path, litert.load(path, EngineOptions())).manifest.inputs
+    assert (image.color, image.mean, image.std) == ("BGR", (), ())
 
 
 def test_four_unnamed_outputs_of_another_exporter_are_told_to_be_taken_for_tensorflows(file):

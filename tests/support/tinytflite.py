@@ -17,13 +17,13 @@ def build(
     listed: str = "",
     version: int = 3,
     shape: tuple[int, ...] = (1, 4),
-    constant: float = 2.0,
+    constant: float | tuple[float, ...] = 2.0,
 ) -> bytes:
     """One operator on x, batch free, and a constant; `listed` is the name of one more in the file's list. `version` is
     that of the schema."""
-    graph = schema.SubGraphT()
+    graph, numbers = schema.SubGraphT(), np.atleast_1d(np.asarray(constant, np.float32))
     free = (-1, *shape[1:])
-    graph.tensors = [_tensor("x", 0, shape, free), _tensor("c", 1, (1,)), _tensor("y", 0, shape, free)]
+    graph.tensors = [_tensor("x", 0, shape, free), _tensor("c", 1, numbers.shape), _tensor("y", 0, shape, free)]
     graph.inputs, graph.outputs = [0], [2]
     step = schema.OperatorT()
     step.opcodeIndex, step.inputs, step.outputs = 0, [0, 1], [2]
@@ -34,7 +34,7 @@ def build(
     code.customCode = custom or None
     codes = [code, *([_code(getattr(schema.BuiltinOperator, listed))] if listed else [])]
     held = schema.BufferT()
-    held.data = np.frombuffer(np.array([constant], np.float32).tobytes(), np.uint8)
+    held.data = np.frombuffer(numbers.tobytes(), np.uint8)
     model = schema.ModelT()
     model.version, model.description = version, "tiny"
     model.operatorCodes, model.subgraphs, model.buffers = codes, [graph], [schema.BufferT(), held]
