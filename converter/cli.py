@@ -168,18 +168,22 @@ def _convert(args: Arguments) -> None:
     target, choices = _target(output), _choices(args)
     for doubt in labels.doubts(args.manifest.labels) if isinstance(args.manifest.labels, Path) else ():
         print(f"--labels {doubt}", file=sys.stderr)
-    write_report = terminal.writer(args.report) if args.report is not None else None
+    if args.report is not None:
+        written.require_place(args.report)
     try:
         artifact = convert(args.source, target=target, sample=args.sample, expect=args.expect, **choices)
         artifact.save(output)
     except ParityError as exc:
         _show(exc.artifact)
-        if write_report and args.report is not None:
-            write_report(report.of(exc.artifact), args.report)
+        _report(args.report, exc.artifact)
         raise
     _show(artifact, str(output))
-    if write_report and args.report is not None:
-        write_report(report.of(artifact, str(output)), args.report)
+    _report(args.report, artifact, str(output))
+
+
+def _report(path: Path | None, artifact: Artifact, output: str = "") -> None:
+    if path is not None:
+        terminal.WRITERS[path.suffix.lower()](report.of(artifact, output), path)
 
 
 def _compare(args: CompareArguments) -> None:

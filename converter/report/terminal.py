@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from converter.artifact import Variant
-from converter.errors import OutputError
 from converter.model_file import write_whole
 from converter.report.html import write_html
 from converter.report.report import Report
@@ -93,13 +92,3 @@ def write_json(report: Report, path: Path) -> None:
 
 
 WRITERS: dict[str, Callable[[Report, Path], None]] = {".json": write_json, ".html": write_html}
-
-
-def writer(path: Path) -> Callable[[Report, Path], None]:
-    """What writes a report of this suffix. Raises OutputError for one that nobody writes, and for no folder."""
-    writer = WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise OutputError(f"--report {path.name}: reports are written as {', '.join(WRITERS)}")
-    if not path.parent.is_dir():
-        raise OutputError(f"--report {path}: there is no folder {path.parent}; make it first")
-    return writer

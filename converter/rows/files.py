@@ -17,6 +17,7 @@ from converter.errors import SampleFileError
 from converter.rows.pictures import read_folder
 from converter.rows.rows import UNNAMED, Rows, one_reading
 from edge.data.codec import decode_json
+from edge.data.delimiter import LOOKED_AT, delimiter_of
 from edge.data.tensor import Array
 from edge.errors import SampleError
 
@@ -55,7 +56,7 @@ def read_answers(path: Path, rows: Rows) -> Array:
 
 def _require_one_column(header: str) -> None:
     """A line of two columns would be read as one answer, and `1,7` even as a number."""
-    names = next(csv.reader([header], delimiter=_delimiter(header)))
+    names = next(csv.reader([header], delimiter=delimiter_of(header)))
     if len(names) > 1:
         raise SampleError(
             f"it has {len(names)} columns ({', '.join(names)[:80]}); give a file of the answers alone, or the whole "
@@ -125,7 +126,7 @@ def _equal_lengths(rows: Rows, where: str) -> Rows:
 
 def _read_csv(path: Path) -> Rows:
     text = path.read_text("utf-8-sig")
-    delimiter = _delimiter(text)
+    delimiter = delimiter_of(text[:LOOKED_AT])
     lines = [line for line in csv.reader(io.StringIO(text), delimiter=delimiter) if line]
     written: Sequence[Sequence[str]] = lines
     if delimiter == ";":  # a comma is the decimal point there, as it is to edge-run
@@ -148,14 +149,6 @@ def _read_csv(path: Path) -> Rows:
     if delimiter != ";":
         return Rows(columns, table=True)
     return Rows(columns, table=True, written={n.strip(): [r[i] for r in written[1:]] for i, n in enumerate(header)})
-
-
-def _delimiter(text: str) -> str:
-    """What stands between the values: semicolons where every line has one, else what the first line has most of."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if lines and all(";" in line for line in lines):
-        return ";"  # a comma beside them is the decimal point
-    return max((",", ";", "\t"), key=text.partition("\n")[0].count)
 
 
 def _is_float(text: str) -> bool:

@@ -174,10 +174,11 @@ class DriftArguments(BrokerArguments, frozen=True, kw_only=True):
 
 def drift(args: DriftArguments) -> None:
     """Raises ConfigError, and UnavailableError where nothing is heard, or it is an alarm."""
+    from edge.mqtt.topics import Topics
     from edge.tools.fleet import drift as reports
     from edge.tools.fleet import retained
 
-    found = retained.listen(broker_of(args), args.prefix, "drift")
+    found = retained.listen(broker_of(args), args.prefix, Topics.drift)
     if found.unlisted >= MANY:
         sys.stderr.write(
             f"edge-fleet: {found.unlisted:,} devices retain no status, and a broker drops some of so many messages: "

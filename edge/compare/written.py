@@ -14,7 +14,7 @@ from edge.errors import ConfigError
 def require_place(path: Path) -> None:
     """Raises ConfigError for a place, or a kind of file, that the report cannot be written to."""
     if path.suffix.lower() not in (".json", ".html"):
-        raise ConfigError(f"--report {path.name}: a comparison is written as .json or .html")
+        raise ConfigError(f"--report {path.name}: reports are written as .json or .html")
     if not path.parent.is_dir():
         raise ConfigError(f"--report {path}: there is no folder {path.parent}; make it first")
 

@@ -15,13 +15,13 @@ ASKED = ("set", "collect")
 
 
 class _Below:
-    """A topic below the base, called as the attribute is."""
+    """A topic below the base, called as the attribute is; of the class itself its last part."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, topics: Topics, owner: type) -> str:
-        return f"{topics.base}/{self._name}"
+    def __get__(self, topics: Topics | None, owner: type) -> str:
+        return self._name if topics is None else f"{topics.base}/{self._name}"
 
 
 class Topics(msgspec.Struct, frozen=True):

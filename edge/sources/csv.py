@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from edge.data.delimiter import LOOKED_AT, delimiter_of
 from edge.data.numbers import decimal_marks, of_two_readings, read_number, two_readings
 from edge.data.sample import Sample
 from edge.data.tensor import EXACT
@@ -82,11 +83,11 @@ class CsvSource:
         try:
             # Bytes that are not UTF-8 become surrogates: the row that holds them is skipped, not the file.
             self._file = self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
-            start = self._file.read(65536)
+            start = self._file.read(LOOKED_AT)
             self._file.seek(0)
         except OSError as exc:
             raise ConfigError(f"--source {self._path}: {exc.strerror}; check the path") from exc
-        delimiter = _delimiter(start)
+        delimiter = delimiter_of(start)
         self._comma = delimiter == ";"
         lines = _Lines(self._file, self._path.name, self._max_line)
         self._rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
@@ -213,19 +214,6 @@ class CsvSource:
         file, self._file = self._file, None
         if file is not None:
             file.close()
-
-
-def _delimiter(start: str) -> str:
-    """The one that cuts the first lines into equally many cells, most of them; where none does, the most frequent."""
-    lines = [line for line in start.splitlines()[:20] if line.strip()]
-    whole = lines[:-1] if len(start) >= 65536 and len(lines) > 1 else lines
-    widths = {d: [len(row) for row in csv.reader(whole, delimiter=d, skipinitialspace=True)] for d in ",;\t|"}
-    even = [d for d, counts in widths.items() if counts and min(counts) == max(counts) > 1]
-    # `5,1;3,5`: both cut evenly, the comma more often, but with a semicolon about it is the decimal point.
-    if ";" in even and all(";" in line for line in whole):
-        return ";"
-    first = lines[0] if lines else ""
-    return max(even, key=lambda d: widths[d][0]) if even else max(",;\t|", key=first.count)
 
 
 def create(rest: str, context: SourceContext) -> CsvSource:

@@ -249,7 +249,7 @@ def test_a_model_of_somebody_else_is_compared_as_it_runs_on_the_device(place: Pa
         ("old.onnx --sample rows.csv", "NEW"),
         ("old.onnx new.onnx", "--sample"),
         ("old.onnx new.onnx --sample nowhere.csv", "there is no such sample file"),
-        ("old.onnx new.onnx --sample rows.csv --report a.txt", "a comparison is written as .json or .html"),
+        ("old.onnx new.onnx --sample rows.csv --report a.txt", "reports are written as .json or .html"),
         ("old.onnx new.onnx --sample rows.csv --slice hue2", "the nearest is 'hue'"),
         ("old.onnx new.onnx --sample rows.csv --expect few.csv", "3 answers for 60 rows"),
         ("old.onnx new.onnx --sample rows.csv --expect other.csv", "none of the answers (ten"),

@@ -34,6 +34,13 @@ def test_lines_of_arrays_are_rows_without_names(tmp_path: Path) -> None:
     assert rows.array.tolist() == [[1.0, 2.5], [3.0, 4.0]]
 
 
+@pytest.mark.parametrize("between", [",", ";", "\t", "|"])
+def test_cells_are_divided_by_what_divides_them_to_edge_run(between: str, tmp_path: Path) -> None:
+    rows = files.read(written(tmp_path, "rows.csv", f"age{between}kg\n3{between}7\n4{between}8\n"))
+
+    assert (rows.names, rows.numbers("kg").tolist()) == (("age", "kg"), [7.0, 8.0])
+
+
 def test_an_archive_holds_an_array_for_each_input(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", a=np.zeros((3, 2)), b=np.ones(3))
 

@@ -82,7 +82,7 @@ class SpentError(EdgeError):
 
 def devices(broker: MqttOptions, prefix: str) -> list[Device]:
     """Those that permit it, by what they have retained. Raises UnavailableError."""
-    heard = retained.listen(broker, prefix, "info").payloads
+    heard = retained.listen(broker, prefix, Topics.info).payloads
     return [
         Device(device, model, Topics(f"{prefix}/{device}/{model}"))
         for (device, model), payload in sorted(heard.items())

@@ -22,6 +22,8 @@ from tuf.api.serialization.json import JSONSerializer
 
 from edge.errors import ConfigError
 from edge.storage import atomic
+from edge.updates import release
+from edge.updates.release import Channel
 
 Kind = TypeVar("Kind", Root, Targets, Snapshot, Timestamp)
 MODEL_DAYS = 365
@@ -113,6 +115,15 @@ class MetadataFolder:
         """Version, length and hash: without the hash, two snapshots of one version could be mixed."""
         newest = self.newest(role)
         return MetaFile.from_data(newest.version, self.path(role).read_bytes(), ["sha256"])
+
+
+def channels_of(targets: Targets) -> dict[str, Channel]:
+    """What stands in the channels of a model, by their names. Raises ConfigError."""
+    return {
+        path.partition("/")[2].removesuffix(".channel"): release.decode(target.unrecognized_fields.get("custom", {}))
+        for path, target in targets.targets.items()
+        if path.endswith(".channel")
+    }
 
 
 def _of(kind: type[Kind], signed: object) -> Kind:

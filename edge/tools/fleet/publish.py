@@ -18,9 +18,8 @@ from tuf.api.metadata import Metadata, Snapshot, Timestamp
 
 from edge.errors import ConfigError, UnavailableError
 from edge.mqtt.topics import UpdateTopics
-from edge.tools.fleet.metadata import MetadataFolder
+from edge.tools.fleet.metadata import MetadataFolder, channels_of
 from edge.tools.fleet.retained import read
-from edge.updates import release
 from edge.updates.broker import PIECE, WINDOW, Connection, topic_of
 
 TIMESTAMP = "metadata/timestamp.json"
@@ -128,12 +127,10 @@ class Publisher:
         for version in range(1, metadata.latest("root") + 1):
             yield metadata.path("root", version)
         for model in metadata.models():
-            for path, target in metadata.targets(model).targets.items():
-                if path.endswith(".channel"):
-                    custom = target.unrecognized_fields.get("custom", {})
-                    for one in release.decode(custom).releases:
-                        folder, _, name = one.file.rpartition("/")
-                        yield self._public / "targets" / folder / f"{one.sha256}.{name}"
+            for channel in channels_of(metadata.targets(model)).values():
+                for one in channel.releases:
+                    folder, _, name = one.file.rpartition("/")
+                    yield self._public / "targets" / folder / f"{one.sha256}.{name}"
         for name, meta in snapshot.meta.items():
             yield metadata.path(name.removesuffix(".json"), meta.version)
         yield named

@@ -30,7 +30,7 @@ from edge.errors import ConfigError, nearest
 from edge.storage import atomic
 from edge.storage.lock import make_folder
 from edge.tools.fleet.keys import Keys, names
-from edge.tools.fleet.metadata import MetadataFolder
+from edge.tools.fleet.metadata import MetadataFolder, channels_of
 from edge.tools.fleet.rotation import Rotation
 from edge.updates import release
 from edge.updates.release import Channel, Release
@@ -111,12 +111,7 @@ class Repository:
 
     def channels(self, model: str) -> dict[str, Channel]:
         """What stands in the channels of a model, by their names. Raises ConfigError."""
-        found = {}
-        for path, target in self._signed.targets(model).targets.items():
-            if path.endswith(".channel"):
-                custom = target.unrecognized_fields.get("custom", {})
-                found[path.partition("/")[2].removesuffix(".channel")] = release.decode(custom)
-        return found
+        return channels_of(self._signed.targets(model))
 
     def held(self, model: str, channel: str) -> Channel:
         """What stands in a channel, nothing where there is none. Raises ConfigError."""
@@ -196,14 +191,14 @@ class Repository:
         """A model file as a new version in a channel, for no device where no share is said. What is there already keeps
         its share, its pause and its place. Raises ConfigError where the version is another file already."""
         targets = self._signed.targets(model) if model in self.models() else self._fresh(model)
-        found = self._channel(targets, model, channel)
+        found = channels_of(targets).get(channel, Channel())
         target = TargetFile.from_file(f"{model}/{version}{file.suffix}", str(file))
         sha256 = target.hashes["sha256"]
         if _files(targets, model, version) - {sha256}:
             raise ConfigError(f"{model} {version} is another file already: give this one another --version")
         old = self.release_of(model, version, channel)
         new = old or Release(
-            number=1 + max((r.number for c in self._channels(targets) for r in c.releases), default=0),
+            number=1 + max((r.number for c in channels_of(targets).values() for r in c.releases), default=0),
             version=version,
             file=target.path,
             sha256=sha256,
@@ -226,7 +221,7 @@ class Repository:
     def change(self, model: str, channel: str, version: str | None, new: Callable[[Release], Release]) -> Release:
         """Changes a release, the newest where no version is said. Raises ConfigError where there is none."""
         targets = self._known(model)
-        found = self._channel(targets, model, channel)
+        found = channels_of(targets).get(channel, Channel())
         old = self._one(model, channel, version)
         changed = new(old)
         releases = tuple(changed if r == old else r for r in found.releases)
@@ -238,7 +233,7 @@ class Repository:
         """Takes a release out of a channel: devices that run it go to what the channel holds beside it. `for_good`:
         until it is added again by name. Raises ConfigError where there is none."""
         targets = self._known(model)
-        found = self._channel(targets, model, channel)
+        found = channels_of(targets).get(channel, Channel())
         old = self._one(model, channel, version)
         withdrawn = dict.fromkeys((*found.withdrawn, old.version) if for_good else found.withdrawn)
         self._put(targets, model, channel, Channel(tuple(r for r in found.releases if r != old), tuple(withdrawn)))
@@ -289,17 +284,6 @@ class Repository:
                 f"there is: {', '.join(versions)}"
             )
         return max(among, key=lambda r: r.number)
-
-    def _channels(self, targets: Targets) -> list[Channel]:
-        return [
-            release.decode(t.unrecognized_fields.get("custom", {}))
-            for path, t in targets.targets.items()
-            if path.endswith(".channel")
-        ]
-
-    def _channel(self, targets: Targets, model: str, channel: str) -> Channel:
-        target = targets.targets.get(release.channel_target(model, channel))
-        return Channel() if target is None else release.decode(target.unrecognized_fields.get("custom", {}))
 
     def _put(self, targets: Targets, model: str, name: str, channel: Channel) -> None:
         path = release.channel_target(model, name)

@@ -17,6 +17,7 @@ import paho.mqtt.client as paho
 
 from edge.mqtt.messages import MqttOptions
 from edge.mqtt.plain_client import begin, end, plain_client
+from edge.mqtt.topics import Topics
 
 QUIET_S = 1.0
 """No further retained message for so long: that was all."""
@@ -43,7 +44,7 @@ def listen(broker: MqttOptions, prefix: str, kind: str) -> Retained:
     listener = _Listener(broker, prefix)
     try:
         listener.connect()
-        said = listener.ask(["+/+"], "status")
+        said = listener.ask(["+/+"], Topics.status)
         there = set(said)
         found = dict(listener.ask(["+/+"], kind))
         unlisted = len(found.keys() - there)

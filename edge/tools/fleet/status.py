@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from edge.mqtt.messages import MqttOptions
+from edge.mqtt.topics import Topics
 from edge.tools.fleet import retained
 from edge.tools.fleet.repository import KeyRow, Repository
 from edge.tools.fleet.table import table
@@ -77,7 +78,7 @@ def percent(share: int) -> str:
 
 def listen(broker: MqttOptions, prefix: str) -> list[Heard]:
     """What every device has retained of updates. Raises UnavailableError where the broker cannot be asked."""
-    found = retained.listen(broker, prefix, "update")
+    found = retained.listen(broker, prefix, Topics.update)
     heard = [_read(device, model, payload) for (device, model), payload in sorted(found.payloads.items())]
     return [replace(h, online=(h.device, h.model) not in found.offline) for h in heard]
 
