@@ -59,7 +59,7 @@ def from_csv(lines: Sequence[str]) -> Mapping[int, str] | None:
     if len(lines) < 2:
         return None
     rows = _rows(lines)
-    header = rows[0]
+    header = [title or ("index" if at == 0 else "") for at, title in enumerate(rows[0])]  # pandas leaves it out
     if not any(_NAME.match(c) or _INDEX.match(c) for c in header) or not all(c and not c.isdigit() for c in header):
         return _turned(rows, quoted=all(line.startswith('"') for line in lines))
     if len(header) == 1 and not _NAME.match(header[0]):
@@ -107,7 +107,7 @@ def _are_numbers(values: Sequence[str]) -> bool:
 
 def _rows(lines: Sequence[str]) -> list[list[str]]:
     if not any(s in lines[0] for s in ",;\t"):
-        return [[line] for line in lines]
+        return [[unquoted(line)] for line in lines]
     import csv  # for those who write them so
 
     separator = ";" if lines[0].count(";") > lines[0].count(",") else "\t" if "\t" in lines[0] else ","

@@ -40,7 +40,7 @@ _KEYS = (
     "label2id", "idx_to_class", "class_to_idx", "label_map",
 )  # fmt: skip
 _YAML_KEY = re.compile(rf"({'|'.join(_KEYS)})\s*:(?!\s*\d+$)(\s|$)")
-_ASSIGNED = re.compile(r"\A\s*[A-Za-z_]\w*\s*=\s*(?=[\[{])")
+_ASSIGNED = re.compile(r"\A\s*[A-Za-z_]\w*\s*=\s*(?=[\[({])")
 """`labels = ["cat", "dog"]`, of Python or TOML."""
 _NUMBERED = re.compile(r"^(\d+)(\s*[,:;\t=]\s*|[.)]\s+|\s+)(\S.*?)$")
 _LAST = re.compile(r"^(\D.*?)\s*[:=\s]\s*(\d+)$")
@@ -80,6 +80,10 @@ def read_text(text: str) -> Reading:
 def _read(text: str, lines: Sequence[str]) -> Reading:
     if lines[0].startswith(("{", "[")) and (len(lines) == 1 or lines[-1].endswith(("}", "]"))):
         return Reading(from_value(_literal(text.strip())))
+    if lines[0][0] in "('\"" and all(line == "(" or line.endswith(",") for line in lines[:-1]):
+        value = _literal(f"({text})")  # a tuple, or what stands between brackets
+        if isinstance(value, tuple):
+            return Reading(from_value(value))
     if any(re.match(r"item\s*\{", line) for line in lines):
         return Reading(_from_pbtxt(text))
     if any(_YAML_KEY.match(line) for line in lines):
