@@ -68,7 +68,7 @@ def device(image, models, tmp_path_factory) -> Device:
 def test_the_image_holds_what_a_device_needs_and_no_more(device, table):
     config, root = device.config, device.machine.root
     assert config["User"] == f"{USER}:{USER}"
-    assert config["Entrypoint"] == ["edge-run"]
+    assert config["Entrypoint"] == ["env", "--block-signal=TERM", "edge-run"]
     assert list(config["Volumes"]) == ["/state"]
     assert config["StopSignal"] == "SIGTERM"
     assert config["Labels"]["org.opencontainers.image.title"] == "edge-run"

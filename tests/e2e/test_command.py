@@ -385,6 +385,14 @@ def test_a_signal_during_the_start_ends_with_0(tmp_path, number):
     assert b"Traceback" not in said
 
 
+def test_a_signal_that_came_before_python_listened_ends_with_0(tmp_path):
+    # As the image has it: `env` keeps the signal back. Here it waits before there is any Python.
+    signalled = ["env", "--block-signal=TERM", "sh", "-c", 'kill -TERM $$; exec "$0" "$@"']
+    command = [*signalled, str(BINARIES / "edge-run"), "--model", "m.onnx", "--source", "-", "--mqtt", "none"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=150, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+
+
 def test_a_signal_during_an_import_that_makes_its_own_error_of_it_ends_with_0(tmp_path):
     # onnxruntime and numpy do: what their C++ is interrupted by becomes "ImportError: initialization failed".
     os.mkfifo(tmp_path / "never")
