@@ -116,7 +116,10 @@ class Subscriptions:
         stays = any(matches(_plain(one), incoming.topic) for one in self.elsewhere)
         if not self._told_unasked:
             self._told_unasked = True
-            text = "what an earlier life asked for is dropped: the run, or the --source, that it was for is gone"
+            text = (
+                "what an earlier life asked for is dropped: the run, or the --source, that it was for is gone, or "
+                "another client of the same id asked for it"
+            )
             if stays:
                 text = (
                     "inputs came over the one connection of all runs before: what the broker still has for it stays "
