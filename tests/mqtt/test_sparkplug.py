@@ -130,6 +130,15 @@ def test_data_are_rows_of_the_newest_values_and_a_birth_is_none(plant):
     assert plant.come("DDATA", Metric("h", None, DOUBLE)) == [{"t": 1.5, "h": None}]
 
 
+def test_what_a_node_kept_while_it_was_away_goes_on_from_before_and_leaves_the_newest_values(plant):
+    plant.come("DBIRTH", Metric("t", 1.0, DOUBLE), Metric("h", 2.0, DOUBLE))
+    plant.come("NDEATH")
+    plant.come("DBIRTH", Metric("t", 9.0, DOUBLE), Metric("h", 8.0, DOUBLE))
+    assert plant.come("DDATA", Metric("t", 1.5, DOUBLE, historical=True)) == [{"t": 1.5, "h": 2.0}]
+    assert plant.come("DDATA", Metric("h", 2.5, DOUBLE, historical=True)) == [{"t": 1.5, "h": 2.5}]
+    assert plant.come("DDATA", Metric("h", 7.0, DOUBLE)) == [{"t": 9.0, "h": 7.0}]
+
+
 def test_a_metric_may_be_named_by_its_alias_alone(plant):
     def come(kind: str, metric: bytes) -> list[object]:
         plant.session.give(b"\x12" + bytes([len(metric)]) + metric, topic=f"spBv1.0/plant/{kind}/plc1/line3")

@@ -58,9 +58,9 @@ def make(session) -> Iterator[Callable[..., node.SparkplugSink]]:
         one.close()
 
 
-def result(key: int, label: str) -> Entry:
+def result(key: int, label: str, *, replayed: bool = False) -> Entry:
     said = {
-        "id": f"pi/m/b/{key}", "seq": key, "source": "x", "time": "1970-01-01T00:00:01Z",
+        "id": f"pi/m/b/{key}", "seq": key, "source": "x", "time": f"1970-01-01T00:00:{key:02}Z", "replayed": replayed,
         "model": {"name": "m", "version": "1", "sha256": "0" * 64}, "task": "classify",
         "predictions": [{"label": label, "score": 0.5}],
     }  # fmt: skip
@@ -129,6 +129,18 @@ def test_after_a_rebirth_is_asked_for_the_birth_says_what_was_sent_last(make, br
 
     assert values(of(peer, "DBIRTH")[1])["top/label"] == "cat"
     assert [decode(m.payload).seq for m in of(peer, "NBIRTH")] == [0, 0]
+
+
+def test_a_birth_says_the_newest_result_as_one_of_now_also_where_it_came_late(make, broker, told):
+    sink = make()
+    sink.open(told)
+    sink.send_all([result(9, "new", replayed=True), result(3, "old", replayed=True)])
+    peer = broker.peer()
+    peer.publish(NODE.format("NCMD"), rebirth())
+    broker.wait("a second birth", lambda: len(of(peer, "DBIRTH")) == 2)
+
+    said = decode(of(peer, "DBIRTH")[1].payload).metrics
+    assert ({m.historical for m in said}, values(of(peer, "DBIRTH")[1])["top/label"]) == ({False}, "new")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from edge.errors import ConfigError, SampleError, UnavailableError
 from edge.mqtt import tls
@@ -81,7 +82,7 @@ class Node:
         """Held while messages get their numbers and go."""
         self._seq = 0
         self._newest: Sequence[Metric] = ()
-        """What was sent last: a birth says what is known."""
+        """Of the newest result that was sent: a birth says what is known."""
         self.events: SinkEvents | None = None
 
     def connect(self) -> None:
@@ -149,7 +150,8 @@ class Node:
                 self._announce(client, result)
                 metrics = self._metrics.of(result, record.payload)
                 self._publish(client, "DDATA", metrics)
-                self._newest = metrics
+                if not self._newest or metrics[0].timestamp >= self._newest[0].timestamp:
+                    self._newest = metrics
         _, mid = client.subscribe(self._topics.of("NCMD"), 1)
         self._wait(lambda: mid in self._answered, ANSWER_S, "the broker takes data and answers nothing")
         self._answered.discard(mid or 0)
@@ -186,7 +188,8 @@ class Node:
             Metric("Properties/edge-run", __version__, STRING, timestamp=now),
         ]
         self._publish(client, "NBIRTH", node)
-        self._publish(client, "DBIRTH", self._newest or self._metrics.announced(now))
+        known = [replace(metric, historical=False) for metric in self._newest]  # a host takes no other for the present
+        self._publish(client, "DBIRTH", known or self._metrics.announced(now))
 
     def _death(self) -> bytes:
         now = _now_ms()

@@ -3,14 +3,15 @@
 A node says its metrics once, in a birth, and then tells what has changed, maybe by a number alone (`alias`): so the
 newest value of each counts, and each message of data makes a row. Births are not retained: of a node whose birth was
 not heard it is asked for, by a Rebirth command. A birth says again what is known, and makes no row; behind a death
-a birth has to come first.
+a birth has to come first. What a node kept while it was away is marked as historical: such rows go on from what was
+known before, and leave the newest values as they are.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -44,6 +45,8 @@ class Known:
         self.aliases: dict[int, tuple[str, int]] = {}
         self.kinds: dict[str, int] = {}
         self.values: dict[str, Value] = {}
+        self.before: dict[str, Value] = {}
+        """As they were at the last death; historical ones take that further."""
 
     def birth(self, metrics: Iterable[Metric]) -> None:
         for kept in (self.aliases, self.kinds, self.values):
@@ -56,19 +59,25 @@ class Known:
             if metric.known and metric.name in self._features:
                 self.values[metric.name] = metric.value
 
-    def data(self, metrics: Iterable[Metric]) -> bool:
-        """False where a metric is none of the birth."""
+    def death(self) -> None:
+        if self.born:
+            self.born, self.before = False, dict(self.values)
+
+    def data(self, metrics: Sequence[Metric]) -> dict[str, Value] | None:
+        """The values of which a row is made; None where there was no birth, or a metric is none of it."""
+        if not self.born:
+            return None
         for metric in metrics:
             name, kind = metric.name, metric.datatype
             if metric.alias is not None and not name:
                 if metric.alias not in self.aliases:
-                    return False
+                    return None
                 name, kind = self.aliases[metric.alias]
             if not kind:
                 kind = self.kinds.get(name, 0)
             if metric.known and name in self._features:
-                self.values[name] = sparkplug.value_of(metric.value, kind)
-        return True
+                (self.before if metric.historical else self.values)[name] = sparkplug.value_of(metric.value, kind)
+        return self.before if metrics and all(metric.historical for metric in metrics) else self.values
 
 
 class SparkplugSource:
@@ -122,7 +131,7 @@ class SparkplugSource:
         group, kind, node = levels[1], levels[2], levels[3]
         known = self._of("/".join((group, *levels[3:])))
         if kind.endswith("DEATH"):
-            known.born = False
+            known.death()
             if kind == "NDEATH":
                 self._forget(f"{group}/{node}")
             return None
@@ -130,11 +139,12 @@ class SparkplugSource:
         if kind.endswith("BIRTH"):
             known.birth(said.metrics)
             return None
-        if not known.born or not known.data(said.metrics):
+        values = known.data(said.metrics)
+        if values is None:
             self._count("dropped:sparkplug-unborn")
             self._ask(group, node)
             return None
-        row = {name: known.values[name] for name in self._features if name in known.values}
+        row = {name: values[name] for name in self._features if name in values}
         if not row:
             there = ", ".join(repr(name) for name in list(known.kinds)[:6])
             raise SampleError(f"no metric of {'/'.join(levels)} is a feature of the model; it has {there}")
@@ -151,7 +161,7 @@ class SparkplugSource:
         """A node that dies takes its devices with it."""
         for name, known in self._known.items():
             if name == node or name.startswith(f"{node}/"):
-                known.born = False
+                known.death()
 
     def _ask(self, group: str, node: str) -> None:
         """For a birth, once a minute."""
