@@ -56,6 +56,13 @@ class Command(msgspec.Struct, forbid_unknown_fields=True):
     id: str | int | UnsetType = UNSET
 
 
+class _Named(msgspec.Struct):
+    """What the answer to a command says that is none."""
+
+    command: Any = None
+    id: Any = UNSET
+
+
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What holds now, and what is remembered: None is as the model and the settings say."""
 
@@ -202,7 +209,8 @@ class Commands:
         return {"schema": SCHEMA, **now, "remembered": kept}
 
     def _carry_out(self, incoming: Incoming) -> None:
-        command, before = None, self._said
+        command: Command | None = None
+        before = self._said
         try:
             if incoming.retain:
                 raise RefusedError("the broker had retained it, so it is none of now; publish it without retain")
@@ -304,7 +312,7 @@ class Commands:
 
     def _refuse(self, incoming: Incoming, command: Command | None, reason: str) -> None:
         self._complain(reason)
-        named = {"command": command.command[:50], **_id(command)} if command is not None else {"command": None}
+        named = _named(incoming.payload) if command is None else {"command": command.command[:50], **_id(command)}
         self._answer(incoming, {**named, "ok": False, "reason": reason})
 
     def _complain(self, reason: str) -> None:
@@ -366,6 +374,17 @@ def _parsed(payload: bytes) -> Command:
         return msgspec.json.decode(payload, type=Command)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise RefusedError(f'not a command: {exc}; say {{"command": "pause"}}') from exc
+
+
+def _named(payload: bytes) -> dict[str, Any]:
+    """What can be read of a command that is none: who sent it knows it by that."""
+    try:
+        said = msgspec.json.decode(payload[: LARGEST + 1], type=_Named)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {"command": None}
+    command = said.command[:50] if isinstance(said.command, str) else None
+    known = isinstance(said.id, (str, int)) and not isinstance(said.id, bool)
+    return {"command": command, **({"id": said.id} if known else {})}
 
 
 def _id(command: Command) -> dict[str, Any]:

@@ -147,6 +147,20 @@ def test_what_is_no_command_is_refused_with_a_word_on_error_and_changes_nothing(
     assert service.controls.wanted == before
 
 
+@pytest.mark.parametrize(
+    ("payload", "command", "id_"),
+    [
+        (b'{"command": "threshold", "value": 1e999, "id": 7}', "threshold", 7),
+        (b'{"command": "pause", "remember": "yes", "id": "a"}', "pause", "a"),
+        (b'{"id": 7, "state": "pause"}', None, 7),
+        (b'{"command": 5, "id": [1]}', None, None),
+    ],
+)
+def test_the_id_comes_back_with_what_is_no_command_too(service, payload, command, id_):
+    answer = service.say(payload)
+    assert (answer["ok"], answer["command"], answer.get("id")) == (False, command, id_)
+
+
 def test_what_the_broker_had_retained_is_refused(service):
     assert "retain" in service.say(b'{"command": "pause"}', retain=True)["reason"]
     assert not service.controls.holds
