@@ -78,7 +78,12 @@ class Login:
                 self._challenge = {**self._challenge, "qop": "auth"}
             return ""
         self._challenge, self._basic = {}, any(kind == "basic" for kind, _ in challenges)
-        return "" if self._basic else "the server asks for a login of another kind than basic or digest"
+        if self._basic:
+            return ""
+        asked = next((d for kind, d in challenges if kind == "digest"), {})
+        if way := ", ".join(f"{name}={asked[name][:50]}" for name in ("algorithm", "qop") if name in asked):
+            return f"the server asks for digest by {way}; what there is is MD5 and SHA-256 with qop=auth"
+        return "the server asks for a login of another kind than basic or digest"
 
 
 def _challenges(line: str) -> list[tuple[str, Mapping[str, str]]]:

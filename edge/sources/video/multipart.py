@@ -45,8 +45,10 @@ class Parts:
         while len(self._data) < length:
             if not self._fill():
                 return None
-        if self._data.startswith(JPEG) and self._data.rfind(JPEG_END, max(0, length - MOST_PADDED), length) < 0:
-            return self._until_delimiter()  # the length is less than the picture
+        if self._data.startswith(JPEG):
+            end = self._data.rfind(JPEG_END, max(0, length - MOST_PADDED), length)
+            if end < 0 or (self._delimiter is not None and self._delimiter.search(self._data, end, length)):
+                return self._until_delimiter()  # the length is less than the picture, or counts into the next part
         return self._cut(length)
 
     def _skip_delimiter(self) -> bool:
