@@ -4,9 +4,14 @@ With the option `axis` 3 the points are the last dimension, [1, h, w, K], as in 
 
 As in HRNet (`lib/core/inference.py`, get_final_preds): a quarter of a cell towards the higher neighbour is added, and
 the value at the maximum is the point's score. The body is one detection: its box holds the points that are seen.
+
+Outputs of the roles "x" [1, K, w] and "y" [1, K, h] are SimCC's (RTMPose; `mmpose/codecs/utils/post_processing.py`,
+get_simcc_maximum): a score for each column and each row, a few of them to a pixel. The lesser of the two maxima counts.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -17,6 +22,7 @@ from edge.data.tensor import Array, Tensors, TensorSpec
 from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
+from edge.postprocess.detect.boxes import roles
 
 SEEN = 0.2
 _BODIES = (14, 16, 17, 18, 21, 23, 26, 68, 98, 106, 133)
@@ -24,10 +30,10 @@ _BODIES = (14, 16, 17, 18, 21, 23, 26, 68, 98, 106, 133)
 
 
 class Heatmaps:
-    """Reads one output."""
+    """Reads one output, or two of SimCC's."""
 
-    def __init__(self, manifest: Manifest, name: str) -> None:
-        self._name = name
+    def __init__(self, manifest: Manifest, names: Mapping[str, str]) -> None:
+        self._names = names
         self._last = manifest.decoder_options.get("axis") == 3
         self._threshold = SEEN if manifest.threshold is None else manifest.threshold
         self._label = manifest.labels[0] if len(manifest.labels) == 1 else "person"
@@ -36,18 +42,14 @@ class Heatmaps:
         self._watch = Watch(manifest.name)
 
     def __call__(self, outputs: Tensors, model_input: ModelInput) -> list[Detection]:
-        maps = np.asarray(outputs[self._name])
-        if maps.ndim != 4 or maps.shape[0] != 1:
-            raise SampleError(f"the output {self._name!r} has the shape {list(maps.shape)}, which are no heatmaps")
-        maps = maps.transpose(0, 3, 1, 2) if self._last else maps
-        places, scores = peaks(maps[0].astype(np.float64))
+        places, scores, cells = self._axes(outputs) if "x" in self._names else self._maps(outputs)
         if not np.isfinite(scores).all():
-            raise SampleError(f"the model's output {self._name!r} is not finite")
+            raise SampleError(f"the model's output {next(iter(self._names.values()))!r} is not finite")
         tensor = model_input.tensors[self._image]
         height, width = tensor.shape[-2:] if self._planar else tensor.shape[-3:-1]
         frame = model_input.frame or Frame(width, height)
-        x = (places[:, 0] * width / maps.shape[3] - frame.offset_x) / frame.scale_x
-        y = (places[:, 1] * height / maps.shape[2] - frame.offset_y) / frame.scale_y
+        x = (places[:, 0] * width / cells[0] - frame.offset_x) / frame.scale_x
+        y = (places[:, 1] * height / cells[1] - frame.offset_y) / frame.scale_y
         x, y = np.clip(x, 0, frame.width), np.clip(y, 0, frame.height)
         scores = self._watch(scores)
         seen = scores >= self._threshold
@@ -56,6 +58,22 @@ class Heatmaps:
         box = (float(x[seen].min()), float(y[seen].min()), float(x[seen].max()), float(y[seen].max()))
         points = [(round(a, 2), round(b, 2), round(c, 4)) for a, b, c in np.stack((x, y, scores), axis=1).tolist()]
         return [Detection(0, self._label, round(float(scores[seen].mean()), 6), box, keypoints=points)]
+
+    def _maps(self, outputs: Tensors) -> tuple[Array, Array, tuple[int, int]]:
+        """Places [K, 2] in cells, scores [K], and how many cells there are in a row and in a column."""
+        name = self._names["heatmaps"]
+        maps = np.asarray(outputs[name])
+        if maps.ndim != 4 or maps.shape[0] != 1:
+            raise SampleError(f"the output {name!r} has the shape {list(maps.shape)}, which are no heatmaps")
+        maps = maps.transpose(0, 3, 1, 2) if self._last else maps
+        return *peaks(maps[0].astype(np.float64)), (maps.shape[3], maps.shape[2])
+
+    def _axes(self, outputs: Tensors) -> tuple[Array, Array, tuple[int, int]]:
+        x, y = (np.asarray(outputs[self._names[axis]]).astype(np.float64) for axis in "xy")
+        if x.ndim != 3 or x.shape[0] != 1 or x.shape[:2] != y.shape[:2]:
+            raise SampleError(f"columns {list(x.shape)} and rows {list(y.shape)} do not belong together")
+        places = np.stack((x[0].argmax(axis=1), y[0].argmax(axis=1)), axis=1)
+        return places, np.minimum(x[0].max(axis=1), y[0].max(axis=1)), (x.shape[2], y.shape[2])
 
 
 def peaks(maps: Array) -> tuple[Array, Array]:
@@ -73,11 +91,16 @@ def peaks(maps: Array) -> tuple[Array, Array]:
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Heatmaps:
     """Raises ModelError where there is no such output."""
-    return Heatmaps(manifest, manifest.output_of("heatmaps", [s.name for s in specs]))
+    if any(o.role == "x" for o in manifest.outputs):
+        return Heatmaps(manifest, roles(manifest, specs, ("x", "y")))
+    return Heatmaps(manifest, {"heatmaps": manifest.output_of("heatmaps", [s.name for s in specs])})
 
 
 def recognise(probe: OutputProbe) -> Head | None:
-    """As many maps as a body has points, at a quarter of the input; sure for the upright input of a person's crop."""
+    """By SimCC's names; else as many maps as a body has points, at a quarter of the input: sure for the upright input
+    of a person's crop."""
+    if (axes := _simcc(probe)) is not None:
+        return axes
     if len(probe.outputs) != 1 or probe.metadata.kind:
         return None
     ((name, values),) = probe.outputs.items()
@@ -95,6 +118,14 @@ def recognise(probe: OutputProbe) -> Head | None:
     evidence = Evidence.NUMBERS if upright else Evidence.LIKELY
     outputs = (Output(name=name, role="heatmaps"),)
     return Head("keypoints", "heatmaps", outputs, options, evidence, "imagenet-letterbox")
+
+
+def _simcc(probe: OutputProbe) -> Head | None:
+    x, y = probe.outputs.get("simcc_x"), probe.outputs.get("simcc_y")
+    if x is None or y is None or len(probe.outputs) != 2 or x.ndim != 3 or x.shape[:2] != y.shape[:2]:
+        return None
+    outputs = (Output(name="simcc_x", role="x"), Output(name="simcc_y", role="y"))
+    return Head("keypoints", "heatmaps", outputs, {}, Evidence.NAMES, "imagenet-letterbox")
 
 
 HEAD = HeadInfo(edge_api=1, create=create, recognise=recognise, honours=frozenset({"threshold", "labels"}))

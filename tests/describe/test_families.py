@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
-from support.guessing import FLOAT, build, centres, detections, random
+from support.guessing import FLOAT, build, centres, describe, detections, random
 
 from edge.app import loading
 from edge.app.assembly import make_pipeline
@@ -470,6 +470,15 @@ def test_heatmaps_with_their_points_last_are_read_alike(tmp_path, size):
     (result,) = make_pipeline(loaded, "d").process(Sample(np.zeros((height, width, 3), np.uint8), "test", 0, 0))
     (body,) = result.predictions
     assert {(x, y) for x, y, _ in body.keypoints} == {(24.0, 40.0)}
+
+
+def test_a_score_for_each_column_and_row_makes_keypoints_which_need_not_belong_together(tmp_path):
+    outputs = {"simcc_x": random(1, 17, 384), "simcc_y": random(1, 17, 512)}
+    found = describe(build(tmp_path / "m.onnx", {"input": (FLOAT, [1, 3, 256, 192])}, outputs)).manifest
+    assert (found.task, found.decoder, [o.role for o in found.outputs]) == ("keypoints", "heatmaps", ["x", "y"])
+    outputs["simcc_y"] = random(1, 16, 512)
+    odd = describe(build(tmp_path / "m.onnx", {"input": (FLOAT, [1, 3, 256, 192])}, outputs)).manifest
+    assert odd.task == "raw"
 
 
 def test_two_labels_make_one_number_of_a_picture_a_probability(tmp_path):

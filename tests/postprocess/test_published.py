@@ -379,6 +379,18 @@ def test_heatmaps():
     assert body.score == pytest.approx(np.mean([e[2] for e in expected]), abs=1e-4)
 
 
+def test_simcc():
+    # mmpose, codecs/utils/post_processing.py, get_simcc_maximum: the lesser of both maxima; two steps to a pixel.
+    columns, rows = (rng(8).uniform(0, 0.3, (1, 17, 2 * side)).astype(np.float32) for side in (WIDTH, HEIGHT))
+    expected = []
+    for joint in range(17):
+        x, y, score = 3 * joint, 2 * joint + 1, 0.4 + joint / 40
+        columns[0, joint, x], rows[0, joint, y] = score, 0.9
+        expected.append((x / 2, y / 2, score))
+    (body,) = decode("heatmaps", {"x": columns, "y": rows}, task="keypoints", nms=None)
+    assert np.array(body.keypoints) == pytest.approx(np.array(expected), abs=1e-4)
+
+
 def test_lines_of_text():
     # PaddleOCR, ppocr/postprocess/rec_postprocess.py, CTCLabelDecode.decode.
     characters = tuple("abcde")
