@@ -349,6 +349,8 @@ class _Describer:
             return self._overrides.labels, "user"
         if self._metadata.labels:
             return self._metadata.labels, "model"
+        if self._metadata.characters:
+            return (), ""  # its head has them
         found = label_files.beside(self._path)
         return (found[1], str(found[0])) if found is not None else ((), "")
 

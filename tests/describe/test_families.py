@@ -454,8 +454,10 @@ def test_a_reader_of_lines_of_any_size_gets_lines_of_the_height_that_runs(tmp_pa
     path = build(
         tmp_path / "m.onnx", inputs, {"softmax": (1, 12, 7)}, nodes=nodes, metadata={"character": "a\nb\nc\nd\ne"}
     )
+    (tmp_path / "vehicles.labels.txt").write_text("car\ntruck\n")  # of the model that finds what is read
     found = opened(path)
     assert (found.manifest.task, found.manifest.inputs[0].size) == ("text", (320, height))
+    assert found.manifest.labels == tuple("abcde")
     assert any(f"320x{height} is a guess" in w for w in found.warnings)
 
 
