@@ -209,11 +209,16 @@ class Commands:
         return {"schema": SCHEMA, **now, "remembered": kept}
 
     def _carry_out(self, incoming: Incoming) -> None:
+        if not incoming.payload:  # which takes away what the broker had retained
+            return
         command: Command | None = None
         before = self._said
         try:
             if incoming.retain:
-                raise RefusedError("the broker had retained it, so it is none of now; publish it without retain")
+                raise RefusedError(
+                    "the broker had retained it, so it is none of now; publish an empty retained message there, and "
+                    "commands without retain"
+                )
             command = _parsed(incoming.payload)
             self._do(command)
         except RefusedError as exc:

@@ -91,7 +91,8 @@ def listen(
     )
     fence = ReplyFence(core.topics.base, core.discovery, settings.topics.reply_topics, settings.words.topic or "")
     commands = Commands(service, controls or Controls(), session, fence, core.clock)
-    session.subscribe(core.topics.set, commands.heard, qos=0)  # one of QoS 1 waits behind inputs, in a pause for ever
+    # One of QoS 1 waits behind inputs, in a pause for ever. A retained one is refused at each start, so it is known.
+    session.subscribe(core.topics.set, commands.heard, qos=0, retained_again=True)
     draft.ticks.append(commands.tick)
     if controls is not None:
         draft.births.append(lambda: [commands.told()])

@@ -116,7 +116,6 @@ def test_the_log_level_is_set_and_as_before_at_the_end(service):
     [
         (b'{"command": "puase"}', "did you mean pause"),
         (b"pause", "not a command"),
-        (b"", "not a command"),
         (b"\xff\xfe", "not a command"),
         (b"[" * 5000, "not a command"),
         (b'{"command": "pause", "more": 1}', "unknown field"),
@@ -161,9 +160,13 @@ def test_the_id_comes_back_with_what_is_no_command_too(service, payload, command
     assert (answer["ok"], answer["command"], answer.get("id")) == (False, command, id_)
 
 
-def test_what_the_broker_had_retained_is_refused(service):
-    assert "retain" in service.say(b'{"command": "pause"}', retain=True)["reason"]
+def test_what_the_broker_had_retained_is_refused_and_what_takes_it_away_is_no_command(service):
+    assert "an empty retained message" in service.say(b'{"command": "pause"}', retain=True)["reason"]
     assert not service.controls.holds
+    service.posted.clear()
+    service.commands.heard(Incoming(f"{BASE}/set", b"", 0, False, False, 0, 1, None, None))
+    service.commands.tick()
+    assert service.posted == []
 
 
 def test_a_model_without_classes_refuses_what_it_has_not(folder):
