@@ -146,6 +146,8 @@ def _remove(args: RemoveArguments, systemd: Systemd, out: TextIO) -> int:
     if args.root is None:
         _ask_for_root("remove", systemd)
         systemd.call("disable", "--now", name)
+        if systemd.show("systemctl", "is-failed", "--quiet", name) == 0:
+            systemd.call("reset-failed", name)  # else nothing of it can be cleaned, and it is listed for ever
         if args.purge:
             systemd.call("clean", "--what=state", name)
     out.write(f"{name}\n")

@@ -32,7 +32,7 @@ ExecStopPost=systemctl poweroff --force --force
 TimeoutStartSec={timeout}
 """
 INSIDE = """\
-import json, os, signal, subprocess, time, urllib.request
+import json, os, shutil, signal, subprocess, time, urllib.request
 from pathlib import Path
 
 EDGE_RUN = {edge_run!r}
@@ -45,6 +45,11 @@ def run(*words):
 
 def show(name):
     return run("systemctl", "show", f"--property={{name}}", "--value", UNIT).split()[1]
+
+def wait_for_another():
+    until = time.monotonic() + 100
+    while (show("NRestarts") == "0" or show("ActiveState") != "active") and time.monotonic() < until:
+        time.sleep(0.1)
 
 try:
     secret = Path("/root/password")
@@ -69,12 +74,32 @@ try:
     run("systemctl", "daemon-reload")
     run("systemctl", "restart", UNIT)
     os.kill(int(show("MainPID")), signal.SIGSTOP)
-    until = time.monotonic() + 100
-    while (show("NRestarts") == "0" or show("ActiveState") != "active") and time.monotonic() < until:
-        time.sleep(0.1)
+    wait_for_another()
     found["after the hang"] = show("ActiveState")
     found["watchdog log"] = run("journalctl", "--no-pager", "--unit", UNIT)
     found["remove"] = run(EDGE_RUN, "service", "remove", "--purge")
+    # Several runs: a file of their own, the names of their models.
+    UNIT = "edge-run@house.service"
+    text = 'mqtt = "mqtt://127.0.0.1"\\nhttp = "8080"\\n'
+    for name in ("one", "two"):
+        shutil.copy("/mnt/flowers.onnx", f"/root/{{name}}.onnx")
+        text += f'[[run]]\\nname = "{{name}}"\\nmodel = "/root/{{name}}.onnx"\\n'
+    Path("/root/house.toml").write_text(text)
+    Path(f"/etc/systemd/system/{{UNIT}}.d").mkdir()
+    Path(f"/etc/systemd/system/{{UNIT}}.d/20-short.conf").write_text("[Service]\\nRestartSec=0\\n")
+    found["install house"] = run(EDGE_RUN, "service", "install", "--config", "/root/house.toml")
+    asked = [urllib.request.urlopen(f"{{url}}?model={{name}}", {row!r}, 60) for name in ("one", "two")]
+    found["answers"] = [answer.read().decode() for answer in asked]
+    healthy = (EDGE_RUN, "--healthy", "--state-dir", "/var/lib/edge-run/house")
+    found["healthy"] = run(*healthy)
+    Path("/etc/edge-run/house/two.onnx").write_bytes(b"no model")
+    os.kill(int(show("MainPID")), signal.SIGKILL)
+    wait_for_another()
+    found["with a broken one"] = run(*healthy)
+    found["answers on"] = urllib.request.urlopen(f"{{url}}?model=one", {row!r}, 60).read().decode()
+    found["stop house"] = run("systemctl", "stop", UNIT)
+    found["stopped"] = run("systemctl", "show", "--property=ActiveState,Result,ExecMainStatus", UNIT)
+    found["remove house"] = run(EDGE_RUN, "service", "remove", "--purge")
     found["left"] = run("sh", "-c", "ls /etc/systemd/system/edge-run* /etc/edge-run /var/lib/private/edge-run")
 except Exception as exc:
     found["error"] = repr(exc)
@@ -166,3 +191,17 @@ def test_status_shows_it_and_remove_leaves_nothing(booted):
     assert "active (running)" in booted["shown"]
     assert booted["remove"].startswith("0\n"), booted["remove"]
     assert "flowers" not in booted["left"]
+
+
+def test_several_runs_are_one_service_that_goes_on_without_the_one_that_breaks(booted, flowers):
+    assert booted["install house"].startswith("0\n"), booted["install house"]
+    assert [json.loads(answer)["model"]["name"] for answer in booted["answers"]] == ["one", "two"]
+    assert booted["healthy"].startswith("0\n"), booted["healthy"]
+    assert booted["healthy"].count("\nhealthy: ") == 2
+    assert booted["with a broken one"].startswith("1\n")
+    assert "two" in booted["with a broken one"].partition("unhealthy: ")[2]
+    assert json.loads(booted["answers on"])["predictions"][0]["label"] == flowers.answers[0]
+    assert booted["stop house"].startswith("0\n"), booted["stop house"]
+    assert "ActiveState=failed" in booted["stopped"]
+    assert "ExecMainStatus=3" in booted["stopped"]
+    assert booted["remove house"].startswith("0\n"), booted["remove house"]

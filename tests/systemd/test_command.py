@@ -71,7 +71,8 @@ def test_remove_stops_and_takes_everything_but_what_waits(machine):
     machine.calls_file.unlink()
     said = machine.service("remove")
     assert machine.files() == set()
-    assert machine.calls == [f"systemctl disable --now {UNIT}", "systemctl daemon-reload"]
+    words = (f"disable --now {UNIT}", f"is-failed --quiet {UNIT}", f"reset-failed {UNIT}", "daemon-reload")
+    assert machine.calls == [f"systemctl {w}" for w in words]
     assert "/var/lib/edge-run/flowers" in said
 
 
