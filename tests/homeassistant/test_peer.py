@@ -288,3 +288,18 @@ def test_a_sensor_by_hand_reads_what_the_recipe_of_the_page_sends(home, board):
     board.publish(*GOLDEN["Home Assistant, by hand"], retain=True)
     known = home.until(sensor__what="cat, big")
     assert known["attributes"]["sensor.what"]["confidence"] == 90.0
+
+
+def test_the_states_that_its_statestream_publishes_are_joined_into_rows(home, board, edge_run, flowers, broker, client):
+    row, names = flowers.rows[0], list(flowers.rows[0])
+    for name in names:
+        told = {"name": name, "unique_id": name, "state_topic": f"sensors/{name}"}
+        board.publish(f"homeassistant/sensor/{name}/config", told, retain=True)
+    home.until(**{f"sensor__{name}": "unknown" for name in names})
+    listener = client(broker.port, "edge/pi/flowers/#")
+    joined = [part for n in names for part in ("--join", f"{n}=statestream/sensor/{n}/state")]
+    edge_run("--model", flowers.path, "--mqtt", broker.url, "--device", "pi", *joined)
+    assert "'unknown'; a number belongs there" in listener.wait_for("error")[0]["reason"]
+    for name in names:
+        board.publish(f"sensors/{name}", str(row[name]))
+    assert listener.wait_for("result")[0]["predictions"][0]["label"] == flowers.answers[0]

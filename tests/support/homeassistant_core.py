@@ -1,4 +1,4 @@
-"""Home Assistant's own core with its MQTT integration, beside a broker. Runs in an environment of its own.
+"""Home Assistant's own core, its MQTT integration and statestream, beside a broker. Runs in an environment of its own.
 
 `python homeassistant_core.py PORT`: says READY, then answers each line on standard input with its states as JSON; of a
 document what its schemas say, and `{"call": [domain, service, data]}` is done first.
@@ -19,6 +19,7 @@ from homeassistant.config_entries import ConfigEntries, ConfigEntry
 from homeassistant.const import __version__
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers import device_registry, entity_registry
+from homeassistant.setup import async_setup_component
 
 PLATFORMS = {"sensor": sensor, "binary_sensor": binary_sensor, "image": image, "update": update}
 
@@ -71,6 +72,9 @@ async def main(port):
             version=1, minor_version=2, options={}, unique_id=None, discovery_keys={}, subentries_data=None,
         )  # fmt: skip
         await hass.config_entries.async_add(entry)
+        assert await async_setup_component(
+            hass, "mqtt_statestream", {"mqtt_statestream": {"base_topic": "statestream"}}
+        )
         await hass.async_start()
         print(f"READY {__version__} {entry.state}", flush=True)
         loop = asyncio.get_running_loop()
