@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from converter.graph import graph
-from converter.trees.numbers import round_down
 from edge.data.tensor import Array
 
 EXACT = "trees compare in float64, as the original does: rows keep their branches"
@@ -23,6 +22,19 @@ EXACT = "trees compare in float64, as the original does: rows keep their branche
 _FIRST = int(np.float32(2.0**100).view(np.int32))
 _WEIGHTS = ("target_weights", "class_weights", "base_values")
 _ML_OPSET = 3
+
+
+def round_down(thresholds: Any) -> Array:
+    """The largest float32 that is not above each float64 threshold, as float64.
+
+    A tree asks x <= t. For an x that a float32 holds the answer stays the same; rounding t to nearest may put
+    it above such an x that lay above t, and the row takes the other branch.
+    """
+    exact = np.asarray(thresholds, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        nearest = exact.astype(np.float32)
+    below = np.where(nearest.astype(np.float64) > exact, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+    return np.asarray(below.astype(np.float64))
 
 
 class Marks:

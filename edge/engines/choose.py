@@ -33,9 +33,7 @@ def find(path: Path, name: str = "auto") -> tuple[str, EngineInfo]:
         return registered, registry.declared(EngineInfo, registered)
     engine = _reading(begin)
     if engine is None:
-        from edge.model import bundle  # for what is no model
-
-        bundled = bundle.contents(path) if begin.startswith(magic.ZIP) else []
+        bundled = _bundled(path) if begin.startswith(magic.ZIP) else []
         if bundled:
             raise ModelError(
                 f"{path.name}: this is a bundle of MediaPipe that holds {', '.join(bundled)}; take out the one to run: "
@@ -44,6 +42,17 @@ def find(path: Path, name: str = "auto") -> tuple[str, EngineInfo]:
         known = " or ".join(info.files for _, info in registry.all_declared(EngineInfo) if info.files)
         raise ModelError(f"{path.name}: {magic.description(begin, path.suffix)}; a model is {known}")
     return engine
+
+
+def _bundled(path: Path) -> list[str]:
+    """The .tflite files of an archive, as MediaPipe's .task is one; none where it is damaged."""
+    import zipfile  # for what is no model
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [n for n in archive.namelist()[:100] if n.endswith(".tflite")]
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return []
 
 
 def load(path: Path, options: EngineOptions, name: str = "auto") -> Engine:

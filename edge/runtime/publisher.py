@@ -20,8 +20,8 @@ from edge.errors import SampleError
 from edge.plugins.protocols import Clock
 from edge.runtime.end_report import EndReport
 from edge.runtime.options import RunnerOptions
-from edge.runtime.skip_log import SkipLog
 from edge.telemetry.metrics import Metrics
+from edge.telemetry.seldom import Seldom
 
 if TYPE_CHECKING:
     from edge.wording.wording import Wording
@@ -59,7 +59,7 @@ class Publisher:
         self._wording = options.wording
         self._controls = options.controls
         self._waiting = partial(options.beat, "infer")
-        self._skips = SkipLog(clock)
+        self._skips = Seldom(clock)
         self.owns_outboxes = False
         """The thread that infers is the owner of the outboxes: it cannot wait for the room that it makes."""
 
@@ -171,7 +171,9 @@ class Publisher:
 
     def _skipped(self, sample: Sample, result: Skipped) -> Message:
         self._metrics.inc("samples_skipped")
-        self._skips.say(result)
+        if untold := self._skips.due():
+            facts = {"reason": result.reason, "source": result.source, "seq": result.seq, "skipped": untold}
+            log.warning("sample skipped", extra=facts)
         self._report.skipped(result.reason)
         return Message("error", codec.encode(result), result.seq, sample.reply)
 

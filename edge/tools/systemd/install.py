@@ -30,7 +30,7 @@ def texts(plan: Plan, version: int) -> dict[Path, str]:
         TEMPLATE: unit.template(plan.program, version),
         plan.folder / unit.CONFIG: HEADER.format(unit=plan.unit) + unit.toml(plan.config, plan.runs),
     }
-    if unit.has_own(plan.needs):
+    if plan.needs != unit.Needs():
         files[drop_in_file(plan.unit)] = unit.drop_in(plan.needs)
     return files
 

@@ -88,11 +88,6 @@ def drop_in(needs: Needs) -> str:
     return "\n".join(lines) + "\n"
 
 
-def has_own(needs: Needs) -> bool:
-    """False where the template says it all."""
-    return bool(needs.credentials or needs.folders or needs.devices or needs.groups)
-
-
 def toml(settings: Sequence[tuple[str, object]], runs: Sequence[Sequence[tuple[str, object]]] = ()) -> str:
     """Keys and values as `--config` reads them. Raises ConfigError."""
     tables = ["", *("\n[[run]]\n" for _ in runs)]
