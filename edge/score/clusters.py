@@ -84,13 +84,39 @@ def require(place: str) -> None:
     library = {"ray": "ray", "spark": "pyspark"}[kind]
     if importlib.util.find_spec(library) is None:
         raise needs(f"--engine {kind}", library, f"score-{kind}")
-    found = re.fullmatch(r"(?:\w+://)?([^/,\[\]]+):(\d+)/?", address)
-    if found is None:
-        return
+    wrong = _unreached(address)
+    if wrong:
+        raise ConfigError(f"--engine {place}: {wrong}")
+    if place == "ray":
+        noted, by = _noted()
+        wrong = _unreached(noted)
+        if wrong:
+            raise ConfigError(
+                f"--engine ray: {wrong}; {by} names that cluster: remove it where the cluster is gone, give the "
+                "address (ray:HOST:PORT), or say ray:local for a Ray of this run's own"
+            )
+
+
+def _noted() -> tuple[str, str]:
+    """The cluster that Ray would join unasked, and what names it; of one that was killed the note stays."""
+    if given := os.environ.get("RAY_ADDRESS"):
+        return given, "RAY_ADDRESS"
+    note = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "ray", "ray_current_cluster")
     try:
-        socket.create_connection((found[1], int(found[2])), REACH_S).close()
+        return note.read_text().strip(), str(note)
+    except (OSError, ValueError):
+        return "", ""
+
+
+def _unreached(address: str) -> str:
+    """Why nothing is at HOST:PORT; "" where something is, or the address is another word."""
+    found = re.fullmatch(r"(?:\w+://)?([^/,\[\]]+):(\d+)/?", address)
+    try:
+        if found is not None:
+            socket.create_connection((found[1], int(found[2])), REACH_S).close()
     except (OSError, OverflowError) as exc:
-        raise ConfigError(f"--engine {place}: nothing answers at {found[1]}:{found[2]}: {first_line(exc)}") from exc
+        return f"nothing answers at {found[1]}:{found[2]}: {first_line(exc)}" if found else ""
+    return ""
 
 
 def of(place: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -76,6 +77,7 @@ class Run:
         self.out = out
         self.folder = out.with_name(out.name + ".parts") if self.single else out
         self._lock = FileLock(self.folder / "_lock")
+        self._new = False
 
     def begin(self, begun: Record, *, resume: bool) -> list[int]:
         """The parts that are still to be made. Raises ConfigError where something is there that is not to be gone on
@@ -93,6 +95,7 @@ class Run:
         if there is not None:
             self._require_same(there.made, begun.made)
         self._take_lock()
+        self._new = there is None
         try:
             (self.folder / "_parts").mkdir(exist_ok=True)
             left = self._left(begun.keys)
@@ -185,7 +188,13 @@ class Run:
         return self._read(self._beside)
 
     def close(self) -> None:
-        """Lets others in."""
+        """Lets others in. Where it began and made no part nothing stays: it would be taken for a run to go on with."""
+        if self._new and not any(self.folder.glob("part-*")):
+            for name in ("_run.json", "_lock"):
+                (self.folder / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.folder / "_parts").rmdir()
+                self.folder.rmdir()
         self._lock.release()
 
     @property

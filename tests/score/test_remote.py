@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
+from support.processes import free_port
+
 from edge.app.loading import open_model
 from edge.errors import ConfigError, SpoolError
 from edge.score import clusters, plan
@@ -37,7 +39,6 @@ def sent(trees, tmp_path, monkeypatch):
         run = Run(job.out, "parquet")
         keys = tuple(part.key for part in parts.values())
         run.begin(Record(state="running", made=made, edge_run="", archive=("in",), keys=keys), resume=False)
-        run.close()
         return job, clusters.pack(loaded, job), parts
 
     return make
@@ -125,6 +126,54 @@ def test_a_place_that_is_none_is_a_usage_error(trees, score, tmp_path):
     code, _, wrong = score(trees.path, tmp_path, "-o", tmp_path / "out", "--engine", "dask")
     assert code == 2
     assert "local, ray or spark belongs there" in wrong
+
+
+@pytest.fixture
+def ray(monkeypatch, tmp_path):
+    """A Ray that is installed, and where it notes its clusters."""
+    spec = importlib.util.spec_from_loader("ray", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "ray").mkdir()
+    return tmp_path / "ray" / "ray_current_cluster"
+
+
+def test_a_note_of_a_cluster_that_is_gone_is_told_at_once_with_the_way_out(ray, trees, score, tmp_path):
+    ray.write_text(f"127.0.0.1:{free_port()}\n")
+    code, _, wrong = score(trees.path, tmp_path, "-o", tmp_path / "out", "--engine", "ray")
+    assert (code, wrong.count("\n")) == (2, 1)
+    assert "nothing answers at 127.0.0.1" in wrong
+    assert f"{ray} names that cluster: remove it where the cluster is gone" in wrong
+    clusters.require("ray:local")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ray.write_text(f"127.0.0.1:{server.getsockname()[1]}\n")
+        clusters.require("ray")
+
+
+def test_an_address_in_the_environment_goes_before_the_note(ray, monkeypatch):
+    ray.write_text(f"127.0.0.1:{free_port()}\n")
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    clusters.require("ray")
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
+    with pytest.raises(ConfigError, match="RAY_ADDRESS names that cluster"):
+        clusters.require("ray")
+
+
+def test_a_cluster_that_is_not_reached_leaves_nothing_behind(trees, score, monkeypatch, tmp_path):
+    """`--resume` would be asked for, for a run that had never begun."""
+
+    def unreached(*_args):
+        raise ConfigError("no cluster is reached")
+
+    monkeypatch.setattr(clusters, "require", lambda place: None)
+    monkeypatch.setattr(clusters, "run", unreached)
+    archive = trees.write(tmp_path / "in/0.parquet")
+    for out in ("out.parquet", "out"):
+        code, _, wrong = score(trees.path, archive, "-o", tmp_path / out, "--engine", "ray")
+        assert (code, wrong) == (2, "edge-score: error: no cluster is reached\n")
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+    assert score(trees.path, archive, "-o", tmp_path / "out.parquet")[0] == 0
 
 
 @pytest.mark.parametrize(("kind", "library"), [("ray", "ray"), ("spark", "pyspark")])
