@@ -38,7 +38,12 @@ FEATURES = 30
 BATCH = 1024
 FILES = 8
 ROW_BY_ROW = 1_000
-ON_SPARK = {"trees": "LightGBM, 100 trees", "forest": "scikit-learn's random forest, 100 deep trees"}
+ON_SPARK = {
+    "linear": "scikit-learn's StandardScaler and LogisticRegression",
+    "trees": "LightGBM, 100 trees",
+    "boosting": "scikit-learn's HistGradientBoosting, 100 trees",
+    "forest": "scikit-learn's random forest, 100 deep trees",
+}
 WAYS = {
     "mlflow": "`mlflow.pyfunc.spark_udf` of the source model, nothing written",
     "spark_udf": "`edge.score.spark_udf`, nothing written",
@@ -166,15 +171,25 @@ def picture_lines(count: int, rounds: int, place: Path, shares: list[float]) -> 
     return [f"| {text} | {rates[name]:,.1f} | {rates['edge-score'] / rates[name]:.2f} |" for name, text in told.items()]
 
 
-def forest(folder: Path) -> object:
-    """scikit-learn's RandomForestClassifier as it is without a word, and the file that is made of it."""
+def of_sklearn(folder: Path) -> dict[str, object]:
+    """Usual models as they are without a word, and the files that are made of them."""
     import pandas as pd
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     rng = np.random.default_rng(1)
     frame = pd.DataFrame(rng.normal(size=(20_000, FEATURES)), columns=[f"f{i}" for i in range(FEATURES)])
-    fitted = RandomForestClassifier(random_state=0).fit(frame, (frame.f0 + frame.f1 * frame.f2 > 0).astype(int))
-    converter.convert(fitted, target="onnx", sample=frame.head(500), name="forest").save(folder / "forest.onnx")
+    truth = (frame.f0 + frame.f1 * frame.f2 > 0).astype(int)
+    fitted = {
+        "linear": make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, truth),
+        # It stops early where the rows are many, after fewer trees.
+        "boosting": HistGradientBoostingClassifier(early_stopping=False, random_state=0).fit(frame, truth),
+        "forest": RandomForestClassifier(random_state=0).fit(frame, truth),
+    }
+    for name, one in fitted.items():
+        converter.convert(one, target="onnx", sample=frame.head(500), name=name).save(folder / f"{name}.onnx")
     return fitted
 
 
@@ -185,7 +200,7 @@ def spark_lines(rows: int, rounds: int, place: Path, shares: list[float]) -> lis
     bins = peers.environment(peers.CACHE, "score-on-spark", *asked)
     subprocess.run([bins / "pip", "install", "--quiet", "--force-reinstall", "--no-deps", wheel], check=True)
     archive(place / "archive", rows)
-    for name, fitted in (("trees", model(place)[1]), ("forest", forest(place))):
+    for name, fitted in {"trees": model(place)[1], **of_sklearn(place)}.items():
         (place / f"{name}.pickle").write_bytes(pickle.dumps(fitted))
     script = Path(__file__).with_name("on_spark.py")
     shares.append(busy())
@@ -207,7 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="score", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--pictures", type=int, default=800)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="of --spark three are enough")
     parser.add_argument("--spark", action="store_true", help="alone, beside MLflow in a local Spark: installs 1 GB")
     parser.add_argument("--quick", action="store_true", help="a hundredth of everything: to see that it works")
     parser.add_argument("--write", type=Path, metavar="README.md", help="puts the table between its marks")
