@@ -321,7 +321,8 @@ def _make(args: Arguments, job: "Job", worker: "Worker", todo: Mapping[int, "Par
             failed = clusters.run(args.engine, job, worker.loaded, todo, args.workers, tell)
     if failed:
         more = f" (and {len(failed) - 1} more parts)" if len(failed) > 1 else ""
-        raise SourceError(f"{failed[0]}{more}; the other parts are done")
+        done = "; the other parts are done" if len(failed) < len(todo) else ""
+        raise SourceError(f"{failed[0]}{more}{done}")
 
 
 def _kept(args: Arguments, parts: Sequence["Part"]) -> dict[str, str]:

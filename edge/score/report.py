@@ -13,6 +13,8 @@ SHOWN = 8
 EVERY_S = 0.1
 DRIFTED = 0.25
 """A stability index above this is called a large drift by those who use it."""
+ENOUGH = 200
+"""Rows from which on it is told: without any drift it is (bins - 1) / rows in the mean, 0.05 for these."""
 
 
 @contextlib.contextmanager
@@ -76,6 +78,8 @@ def text(summary: Summary, drift: Mapping[str, float], seconds: float | None, *,
 def _drift_lines(summary: Summary, drift: Mapping[str, float]) -> list[str]:
     if not drift:
         return []
+    if summary.compared < ENOUGH:
+        return [f"drift: {summary.compared} of the {ENOUGH} rows that are needed to tell it"]
     far = sum(index > DRIFTED for index in drift.values())
     lines = [
         f"drift against the sample of the conversion ({summary.compared:,} rows looked at): "

@@ -233,6 +233,14 @@ def test_the_summary_tells_of_classes_skips_and_drift(trees, score, tmp_path):
     assert "1 of 4 features above 0.25" in said
 
 
+def test_of_a_few_rows_no_drift_is_told(trees, score, tmp_path):
+    """By chance alone one row lies far from any sample."""
+    trees.write(tmp_path / "a.parquet", 0, 1)
+    _, said, _ = score(trees.path, tmp_path / "a.parquet", "-o", tmp_path / "out.parquet")
+    assert "drift: 1 of the 200 rows that are needed to tell it" in said
+    assert "above 0.25" not in said
+
+
 def test_rows_that_only_add_up_in_another_order_are_told_of(flowers, score, tmp_path):
     """The record can be read again, whatever the difference is."""
     pq.write_table(pa.Table.from_pylist(flowers.rows), tmp_path / "a.parquet")

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-
 from support.processes import free_port
 
 from edge.app.loading import open_model

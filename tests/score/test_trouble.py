@@ -62,6 +62,14 @@ def test_a_damaged_file_costs_only_itself_and_the_run_goes_on_when_it_is_mended(
     assert [r["id"] for r in table(tmp_path / "out.parquet")] == list(range(100, 700))
 
 
+def test_of_a_damaged_file_alone_no_other_parts_are_spoken_of(trees, score, tmp_path):
+    archive = trees.write(tmp_path / "a.parquet", compression="none", use_dictionary=False)
+    archive.write_bytes(b"PAR1" + b"\xff" * 3000 + archive.read_bytes()[3004:])
+    code, _, wrong = score(trees.path, archive, "-o", tmp_path / "out.parquet")
+    assert (code, "other parts" in said(wrong)) == (5, False)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
 def test_where_no_file_can_be_read_nothing_is_begun(trees, score, tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"")
     code, _, wrong = score(trees.path, tmp_path / "a.parquet", "-o", tmp_path / "out")
