@@ -14,7 +14,7 @@ from msgspec import Struct
 from edge import __version__
 from edge.cli import ending, fleet_add, fleet_devices, fleet_follow, fleet_keys, fleet_status
 from edge.cli.fleet_arguments import WHOLE, Where, only_model, open_repository, parts, released, say, word
-from edge.errors import ConfigError, FatalError, SourceError, UnavailableError, printable
+from edge.errors import ConfigError, FatalError, SourceError, UnavailableError, needs, printable
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
 from edge.settings.options import Flag
@@ -24,6 +24,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edge.tools.fleet.repository import Repository
     from edge.updates.release import Channel, Release
+
+LIBRARIES = ("tuf", "securesystemslib", "cryptography")
+"""Of `[fleet]`: each command imports those that it needs where it needs them."""
 
 
 class ChangeArguments(Where, frozen=True, kw_only=True):
@@ -187,6 +190,10 @@ def run(argv: Sequence[str]) -> int:
         return _fail(exc, exc.exit_code)
     except UnavailableError as exc:
         return _fail(exc, SourceError.exit_code)  # the broker is where this is read from
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] not in LIBRARIES:
+            raise
+        return _fail(needs("edge-fleet", f"tuf and cryptography ({exc})", "fleet"), ConfigError.exit_code)
     except OSError as exc:
         return _fail(f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else exc, 4)
     return 0

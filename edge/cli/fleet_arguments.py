@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Struct
 
 from edge.data.names import topic_part
-from edge.errors import ConfigError, needs, printable
+from edge.errors import ConfigError, printable
 from edge.settings import parsers
 from edge.settings.options import Flag
 
@@ -60,12 +60,10 @@ class BrokerArguments(Struct, frozen=True, kw_only=True):
 
 
 def open_repository(where: Where, *, new: bool = False) -> "Repository":
-    """Raises ConfigError where the libraries of [fleet] are not installed, or none is there and it is not `new`."""
-    try:
-        from edge.tools.fleet.keys import Keys, passphrase
-        from edge.tools.fleet.repository import Repository
-    except ImportError as exc:
-        raise needs("edge-fleet", f"tuf and cryptography ({exc})", "fleet") from exc
+    """Raises ConfigError where none is there and it is not `new`, ImportError without the libraries of [fleet]."""
+    from edge.tools.fleet.keys import Keys, passphrase
+    from edge.tools.fleet.repository import Repository
+
     keys = Keys(where.dir / "keys", passphrase(where.passphrase_file))
     repository = Repository(where.dir, keys, timestamp_days=where.timestamp_days)
     if not new:

@@ -24,7 +24,7 @@ from edge.cli.fleet_arguments import (
     say,
     word,
 )
-from edge.errors import ConfigError, UnavailableError, needs
+from edge.errors import ConfigError, UnavailableError
 from edge.settings import parsers
 from edge.settings.options import Flag
 
@@ -48,10 +48,7 @@ def publish(args: PublishArguments) -> None:
     settings = mqtt_settings(args)
     if not (args.dir / "public" / "metadata" / "timestamp.json").exists():
         raise ConfigError(f"{args.dir}: no repository is there; edge-fleet init {args.dir} makes one")
-    try:
-        from edge.tools.fleet.publish import Publisher
-    except ImportError as exc:
-        raise needs("edge-fleet", f"tuf and cryptography ({exc})", "fleet") from exc
+    from edge.tools.fleet.publish import Publisher
     from edge.updates.broker import Connection
 
     connection = Connection(settings, args.prefix)

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from support.onnxmodels import identity
 from support.processes import PATIENCE_S, Client, Mosquitto
+from support.scripted_broker import ScriptedBroker
 from support.updating import PASSPHRASE, Fleet, write_model
 
 from edge.cli import fleet as command
 from edge.model.manifest import Parity
-from edge.tools.fleet import status
+from edge.tools.fleet import retained, status
 from edge.updates import trust
 
 Run = Callable[..., tuple[int, str, str]]
@@ -47,6 +48,51 @@ def added(run, tmp_path) -> Path:
 def release(folder: Path, device: Path, **more):
     device.mkdir(exist_ok=True)
     return trust.ask(Fleet(folder).order(device, **more)).release
+
+
+WITHOUT_LIBRARIES = """
+import sys
+sys.modules.update(dict.fromkeys(["tuf", "securesystemslib", "cryptography"]))
+from edge.cli import fleet
+for line in sys.stdin:
+    print(fleet.run(line.split()), file=sys.stderr)
+"""
+REPOSITORY = """\
+init new
+add fleet m1.onnx
+rollout fleet --share 5%
+promote fleet
+pause fleet
+withdraw fleet
+renew fleet
+status fleet
+follow fleet models:/a@b
+publish fleet --mqtt mqtt://x
+keys list fleet
+"""
+
+
+def test_where_its_libraries_are_missing_each_command_names_them_and_who_only_listens_needs_none(added):
+    listens = "wait --version 2 --mqtt mqtt://127.0.0.1:1 --timeout 0"
+    done = subprocess.run([sys.executable, "-c", WITHOUT_LIBRARIES], input=REPOSITORY + listens, capture_output=True,
+                          text=True, cwd=added.parent)  # fmt: skip
+    *needing, away, code = done.stderr.splitlines()
+    assert len(needing) == 2 * len(REPOSITORY.splitlines()), done.stderr
+    assert {said.partition("): ")[2] for said in needing[::2]} == {"pip install 'edge-run[fleet]'"}
+    assert set(needing[1::2]) == {"2"}
+    assert ("Connection refused" in away, code) == (True, "5")
+
+
+def test_a_broker_that_does_not_answer_is_no_fleet_of_nobody(run, monkeypatch):
+    broker = ScriptedBroker()
+    broker.granted_qos = None
+    monkeypatch.setattr(retained, "MOST_S", 0.01)
+    try:
+        code, said, wrong = run("wait", "--version", "1", "--mqtt", broker.url, "--timeout", "0")
+    finally:
+        broker.close()
+    assert (code, said) == (5, "")
+    assert "it did not answer SUBSCRIBE" in wrong
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_the_reason_and_4(run, tmp_path):

@@ -7,6 +7,7 @@ and those of whom nothing came are asked by name, some hundreds at a time.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +16,15 @@ from typing import Any, TypeVar
 import msgspec
 import paho.mqtt.client as paho
 
+from edge.errors import UnavailableError
 from edge.mqtt.messages import MqttOptions
 from edge.mqtt.plain_client import begin, end, plain_client
 from edge.mqtt.topics import Topics
 
 QUIET_S = 1.0
-"""No further retained message for so long: that was all."""
+"""No further retained message for so long after the broker has taken the subscription: that was all."""
 MOST_S = 30.0
+"""For each question."""
 ASKED_AT_ONCE = 500
 
 Kind = TypeVar("Kind")
@@ -77,10 +80,11 @@ class _Listener:
         self._changed = threading.Condition()
         self._came: dict[Key, bytes] = {}
         self._kind = ""
+        self._asked: int | None = None
         self._newest_s = 0.0
-        self._end_s = 0.0
         self._client = plain_client(broker)
         self._client.on_message = self._on_message
+        self._client.on_subscribe = self._on_subscribe
 
     def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
         *_, device, model, kind = message.topic.split("/")
@@ -90,23 +94,32 @@ class _Listener:
                 self._newest_s = time.monotonic()
                 self._changed.notify()
 
+    def _on_subscribe(self, _client: paho.Client, _userdata: Any, mid: int, *_: Any) -> None:
+        with self._changed:
+            if mid == self._asked:
+                self._newest_s = time.monotonic()
+                self._changed.notify()
+
     def connect(self) -> None:
         begin(self._client, self._broker)
-        self._end_s = time.monotonic() + MOST_S
 
     def ask(self, whom: Sequence[str], kind: str) -> Mapping[Key, bytes]:
-        """What comes until it is quiet, or all of them have answered who are named."""
+        """What comes until it is quiet, or all of them have answered who are named. Raises UnavailableError where the
+        broker does not take the subscription: nothing heard would look like a fleet of nobody."""
         wanted = 0 if whom[0].startswith("+") else len(whom)
         topics = [f"{self._prefix}/{one}/{kind}" for one in whom]
+        end_s = time.monotonic() + MOST_S
         with self._changed:
-            self._came, self._kind, self._newest_s = {}, kind, time.monotonic()
-            self._client.subscribe([(topic, 0) for topic in topics])
+            self._came, self._kind, self._newest_s = {}, kind, math.inf
+            _, self._asked = self._client.subscribe([(topic, 0) for topic in topics])
             while not (wanted and len(self._came) >= wanted):
-                left_s = min(self._newest_s + QUIET_S, self._end_s) - time.monotonic()
+                left_s = min(self._newest_s + QUIET_S, end_s) - time.monotonic()
                 if left_s <= 0:
                     break
                 self._changed.wait(left_s)
             came, self._came, self._kind = self._came, {}, ""
+        if not came and self._newest_s == math.inf:
+            raise UnavailableError(f"{self._broker.url}: it did not answer SUBSCRIBE within {MOST_S:.0f} s")
         self._client.unsubscribe(topics)
         return came
 

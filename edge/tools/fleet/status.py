@@ -12,9 +12,12 @@ from msgspec.structs import replace
 from edge.mqtt.messages import MqttOptions
 from edge.mqtt.topics import Topics
 from edge.tools.fleet import retained
-from edge.tools.fleet.repository import KeyRow, Repository
 from edge.tools.fleet.table import table
 from edge.updates.release import WHOLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # who only listens to devices needs none of its libraries
+    from edge.tools.fleet.repository import KeyRow, Repository
 
 SOON = {"timestamp": datetime.timedelta(days=5)}
 SOON_OTHERS = datetime.timedelta(days=60)
