@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -76,8 +77,11 @@ def versions_of(framework: str) -> dict[str, str]:
     versions: dict[str, str] = {}
     for name in ("edge-run", *plugins.exporter(framework).distributions, "onnx", "onnxruntime"):
         with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
+            versions[name] = _installed(name)
     return versions
+
+
+_installed = functools.cache(metadata.version)  # which reads the whole page of a package, a fifth of a small conversion
 
 
 def _sha256(source: Source) -> str:

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from types import SimpleNamespace
+
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
+from skl2onnx.common import _container
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from support.tables import Split, split
+
+from converter.proof import device
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_timed_or_looked_up_for_each_of_a_thousand_conversions() -> Iterator[None]:
+    """Half of what a small one costs: a median of many calls, and skl2onnx's list of all operators that ONNX has."""
+    once = functools.cache(lambda: [SimpleNamespace(domain=s.domain, name=s.name, since_version=s.since_version)
+                                    for s in onnx.defs.get_all_schemas_with_history()])  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device, "LATENCY_BUDGET_S", 0.0)
+        patch.setattr(_container, "get_all_schemas_with_history", once)
+        yield
 
 
 @pytest.fixture(scope="session")
