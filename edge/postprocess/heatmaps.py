@@ -22,7 +22,6 @@ from edge.data.tensor import Array, Tensors, TensorSpec
 from edge.describe.head import Evidence, Head, HeadInfo, OutputProbe
 from edge.errors import SampleError
 from edge.model.manifest import Manifest, Output
-from edge.postprocess.detect.boxes import roles
 
 SEEN = 0.2
 _BODIES = (14, 16, 17, 18, 21, 23, 26, 68, 98, 106, 133)
@@ -91,9 +90,8 @@ def peaks(maps: Array) -> tuple[Array, Array]:
 
 def create(manifest: Manifest, specs: tuple[TensorSpec, ...]) -> Heatmaps:
     """Raises ModelError where there is no such output."""
-    if any(o.role == "x" for o in manifest.outputs):
-        return Heatmaps(manifest, roles(manifest, specs, ("x", "y")))
-    return Heatmaps(manifest, {"heatmaps": manifest.output_of("heatmaps", [s.name for s in specs])})
+    said = ("x", "y") if {"x", "y"} <= {o.role for o in manifest.outputs} else ("heatmaps",)
+    return Heatmaps(manifest, {role: manifest.output_of(role, [s.name for s in specs]) for role in said})
 
 
 def recognise(probe: OutputProbe) -> Head | None:

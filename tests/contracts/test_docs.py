@@ -32,7 +32,7 @@ OTHERS = {
     *("--data-binary", "--http2", "--compress", "--h1"),  # curl, HTTPie, h2load
     *("--group-add", "--read-only", "--restart"),  # docker
     *("--no-deps", "--system-site-packages", "--no-install-recommends", "--strict"),  # pip, venv, apt-get, mkdocs
-    *("--env-manager", "--master"),  # mlflow, spark-submit
+    *("--env-manager", "--master", "--block-signal"),  # mlflow, spark-submit, env
 }
 """Flags of other people's commands."""
 
