@@ -165,6 +165,8 @@ class _Describer:
     def _head(self, prober: probe.Prober, spec: TensorSpec, layout: signature.Layout) -> Head:
         outputs, task = prober.noise(), self._overrides.task or self._metadata.task
         if not outputs:
+            if (named := flat.named_head(self._engine.outputs, task)) is not None:
+                return named  # texts and mappings, which are no arrays
             self._warnings.append(
                 "the model does not run on noise: its outputs are told as they are (--task to say more)"
             )

@@ -170,14 +170,15 @@ def _number_task(flat: Flat, name: str, values: Array) -> Task:
 def named_head(
     outputs: Sequence[TensorSpec], task: Task | None, noise: Callable[[], Mapping[str, Array]] = dict
 ) -> Head | None:
-    """Names that skl2onnx and onnxmltools give: label and probabilities, label and scores, variable.
+    """Names that skl2onnx, onnxmltools and converters for Windows ML give: label and probabilities, label and scores,
+    variable, classLabel and loss.
 
     `noise`: the outputs for some, asked where names leave it open.
     """
     names = {s.name.lower(): s for s in outputs}
     if task not in (None, "classify", "anomaly"):
         return None
-    label = next((s for n, s in names.items() if n in ("label", "output_label", "class_label")), None)
+    label = next((s for n, s in names.items() if n in ("label", "output_label", "class_label", "classlabel")), None)
     if label is not None:
         head = _labelled(label, names, outputs, task, noise)
         if head is not None:
@@ -200,7 +201,14 @@ def _labelled(
         return None if task else Head("raw", "raw", warning=(
             f"{answers[0]} labels for each row are told as they are: export a model for each of them to have classes"
         ))  # fmt: skip
-    chances = next((s for n, s in names.items() if re.match(r"^(output_)?(probabilit(y|ies)|probs?)$", n)), None)
+    chances = next(
+        (
+            s
+            for n, s in names.items()
+            if re.match(r"^(output_)?(probabilit(y|ies)|probs?)$|^classlabelprobs$|^loss$", n)
+        ),
+        None,
+    )
     rating = names.get("scores")
     if chances is not None and task != "anomaly":
         return Head("classify", "classify", (label_output, Output(name=chances.name, role="scores")))

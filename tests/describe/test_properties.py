@@ -193,3 +193,21 @@ def test_a_model_that_names_its_class_itself_does_not_lack_labels(file):
     found = describe(path)
     assert [o.role for o in found.manifest.outputs] == ["label", "scores"]
     assert not any("no labels found" in w for w in found.warnings)
+
+
+def test_a_class_and_a_mapping_of_scores_for_windows_ml_are_a_classification(file):
+    texts = numpy_helper.from_array(np.array([b"cat"], object), "text")
+    nodes = [
+        helper.make_node("Constant", [], ["classLabel"], value=texts),
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[2, 3], keepdims=0),
+        helper.make_node("ZipMap", ["m"], ["loss"], domain="ai.onnx.ml", classlabels_strings=["cat", "dog", "cow"]),
+    ]
+    model = onnx.load(build(file, picture(), {"classLabel": [1], "loss": [1]}, nodes=nodes))
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
+    scores = helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(FLOAT, []))
+    model.graph.output[1].CopyFrom(helper.make_value_info("loss", helper.make_sequence_type_proto(scores)))
+    onnx.save(model, file)
+    found = describe(file)
+    assert [(o.name, o.role) for o in found.manifest.outputs] == [("classLabel", "label"), ("loss", "scores")]
+    assert not any("noise" in w for w in found.warnings)

@@ -258,6 +258,14 @@ def test_latency_is_that_of_the_tuned_profile(pi):
     assert "tuned" not in said["--threads", "1"][0]
 
 
+def test_reading_a_file_that_says_too_little_is_told_as_in_the_log(pi, tmp_path):
+    seeing = build(tmp_path / "seeing.onnx", picture(), {"y": random(1, 2)})
+    found = [row for row in runs.rows(pi.settings("--model", seeing), pi.host, set()) if row.part == "reading"]
+    assert any("how pixels become numbers" in row.text for row in found)
+    assert {row.verdict for row in found} == {"warn"}
+    assert all("seeing.onnx.json" in row.fix for row in found)
+
+
 def test_source_that_is_not_there(pi, tmp_path):
     seeing = build(tmp_path / "seeing.onnx", picture(), {"y": random(1, 2)})
     row = only(runs.rows(pi.settings("--model", seeing, "--source", "camera:97"), pi.host, set()), "source")

@@ -130,6 +130,9 @@ def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, Loaded 
         yield failed("model", exc, "say another --model, or convert it again with edge-convert")
         return None
     yield ok("model", _model_text(loaded), name=loaded.manifest.name, task=loaded.manifest.task, sha256=loaded.sha256)
+    for doubt in loaded.warnings:
+        file = loaded.path.name
+        yield warn("reading", doubt, f"if it is not so: edge-run --model {file} FLAGS --describe > {file}.json")
     return loaded
 
 
