@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.processes import Client, Mosquitto, free_port, until
 
+from converter import cli as converting
+from edge.cli import bench, fleet, score
+from edge.errors import ConfigError
+from edge.settings import arguments, layers
+
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "raspberry-pi.md").read_text()
+CONVERTS = {"--example": converting.ExampleArguments, "--compare": converting.CompareArguments}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -76,19 +84,38 @@ def test_the_token_is_one_that_the_live_page_takes_and_nobody_else_can_read(edge
     assert process.process.poll() is None
 
 
-def test_every_flag_that_the_pages_name_is_there():
-    from edge.settings import options
-    from edge.settings.settings import Settings
+def typed(page: Path) -> Iterator[list[str]]:
+    """The words of each of our commands that a page has typed."""
+    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    for line in "".join(blocks).replace("\\\n", " ").splitlines():
+        if found := re.search(r"(?:^|[ /])(edge-(?:run|bench|score|fleet|convert) [^|>]*)", re.sub(r"\s#.*", "", line)):
+            yield shlex.split(found[1])
 
-    known = {f"--{o.name}" for o in options.of(Settings)}
-    typed = "\n".join(
-        "".join(re.findall(r"^```\w*\n.*?^```", page.read_text(), re.DOTALL | re.MULTILINE)) for page in PAGES
-    )
-    lines = re.findall(r"edge-run (?:\S+\.(?:onnx|tflite)|--model) .*(?:\\\n.*)*", typed)
-    assert len(lines) > 15
-    for line in lines:
-        for flag in re.findall(r"(?<!\S)--[a-z][a-z-]+", line.partition("docker run")[0]):
-            assert flag in known, line
+
+def understood(program: str, *words: str) -> object:
+    """Raises ConfigError for words that it would refuse before it looks at a file."""
+    if program == "edge-run":
+        return layers.read(words[2:] if words[:2] == ("service", "install") else words, {}, "0")
+    if program == "edge-fleet":
+        kind = fleet.COMMANDS[words[0]][1]
+        return kind and arguments.read(kind, fleet.Program(program, "", "0", version_flag="--none"), words[1:])
+    if program == "edge-convert":
+        asked = next((kind for flag, kind in CONVERTS.items() if flag in words), converting.Arguments)
+        return arguments.read(asked, converting.PROGRAM, words)
+    tool = {"edge-bench": bench, "edge-score": score}[program]
+    return arguments.read(tool.Arguments, tool.PROGRAM, words)
+
+
+def test_every_command_that_the_pages_type_is_understood():
+    lines = [(page.name, words) for page in PAGES for words in typed(page)]
+    assert len(lines) > 60
+    for page, words in lines:
+        if words[1:3] in (["demo"], ["service", "logs"]) or "--config" in words:
+            continue
+        try:
+            understood(*words)
+        except ConfigError as exc:
+            pytest.fail(f"{page}: {shlex.join(words)}: {exc}")
 
 
 def test_the_node_red_flow_hangs_together_and_speaks_of_our_topics():
