@@ -20,7 +20,7 @@ from converter.report import report, terminal
 from edge.cli import ending
 from edge.compare import written
 from edge.compare.report import text
-from edge.errors import ConfigError, EdgeError, FatalError, one_line
+from edge.errors import ConfigError, EdgeError, FatalError, one_line, printable
 from edge.model import labels
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
@@ -209,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         run(argv)
     except EdgeError as exc:
-        print(f"edge-convert: {one_line(exc, None)}", file=sys.stderr)
+        print(printable(f"edge-convert: {one_line(exc, None)}"), file=sys.stderr)
         return exc.exit_code if isinstance(exc, FatalError) else 1
     return 0
 

@@ -76,8 +76,7 @@ def main(argv: list[str]) -> int:
     try:
         return _demo(arguments.read(Arguments, PROGRAM, argv))
     except FatalError as exc:
-        sys.stderr.write(f"{PROGRAM.name}: error: {exc}\n")
-        return exc.exit_code
+        return ending.failed(PROGRAM.name, exc, exc.exit_code)
 
 
 def _demo(args: Arguments) -> int:

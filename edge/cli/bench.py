@@ -78,8 +78,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         _bench(_parse(argv))
     except FatalError as exc:
-        sys.stderr.write(f"edge-bench: error: {exc}".replace("\n", " ") + "\n")
-        return exc.exit_code
+        return ending.failed("edge-bench", exc, exc.exit_code)
     return 0
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
+from edge.errors import printable
 from edge.runtime import ending
 
 
@@ -20,6 +21,12 @@ def printing(command: Callable[[], int]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    return code
+
+
+def failed(name: str, what: object, code: int) -> int:
+    """Says in one line why a command ends, of which a terminal obeys nothing, whoever named it. Its exit code."""
+    sys.stderr.write(printable(f"{name}: error: {what}".replace("\n", " ")) + "\n")
     return code
 
 

@@ -187,21 +187,18 @@ def run(argv: Sequence[str]) -> int:
     try:
         _do(arguments.read(FleetArguments, _program(), argv[:1]).command, argv[1:])
     except FatalError as exc:
-        return _fail(exc, exc.exit_code)
+        return ending.failed("edge-fleet", exc, exc.exit_code)
     except UnavailableError as exc:
-        return _fail(exc, SourceError.exit_code)  # the broker is where this is read from
+        return ending.failed("edge-fleet", exc, SourceError.exit_code)  # the broker is where this is read from
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] not in LIBRARIES:
             raise
-        return _fail(needs("edge-fleet", f"tuf and cryptography ({exc})", "fleet"), ConfigError.exit_code)
+        missing = needs("edge-fleet", f"tuf and cryptography ({exc})", "fleet")
+        return ending.failed("edge-fleet", missing, missing.exit_code)
     except OSError as exc:
-        return _fail(f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else exc, 4)
+        what = f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else exc
+        return ending.failed("edge-fleet", what, 4)
     return 0
-
-
-def _fail(what: object, code: int) -> int:
-    sys.stderr.write(printable(f"edge-fleet: error: {what}".replace("\n", " ")) + "\n")
-    return code
 
 
 def _program() -> Program:

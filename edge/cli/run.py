@@ -139,8 +139,9 @@ def _service(argv: list[str]) -> int:
 
 
 def _fail(exc: FatalError) -> int:
-    print(f"edge-run: error: {exc}".replace("\n", " "), file=sys.stderr)
-    return exc.exit_code
+    from edge.cli.ending import failed
+
+    return failed("edge-run", exc, exc.exit_code)
 
 
 if __name__ == "__main__":

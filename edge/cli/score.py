@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from edge import __version__
 from edge.cli import ending, plugins
-from edge.errors import ConfigError, FatalError, Needing, SourceError, SpoolError
+from edge.errors import ConfigError, FatalError, Needing, SourceError, SpoolError, printable
 from edge.settings import arguments, options, parsers
 from edge.settings.arguments import Program
 from edge.settings.options import Flag, Room
@@ -149,8 +149,7 @@ def run(argv: Sequence[str]) -> int:
             import pyarrow  # noqa: F401 - only whether it is there
         work()
     except FatalError as exc:
-        sys.stderr.write(f"edge-score: error: {exc}".replace("\n", " ") + "\n")
-        return exc.exit_code
+        return ending.failed("edge-score", exc, exc.exit_code)
     finally:
         gc.enable()
     return 0
@@ -204,7 +203,7 @@ def _score(args: Arguments) -> None:
     loaded = open_model(settings, EngineOptions(args.threads, args.provider))
     replay(loaded, settings)
     for remark in (*(f"guessed: {g}" for g in loaded.guesses), *loaded.warnings):
-        sys.stderr.write(f"edge-score: {remark}\n")
+        sys.stderr.write(printable(f"edge-score: {remark}") + "\n")
     kernel = Kernel(loaded, batch=args.batch)
     parts = plan.parts(args.archive, in_order=kernel.in_order)
     names = _kept(args, parts)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
-from edge.cli import bench, score
+from edge.cli import bench, fleet, score
 from edge.cli import run as edge_run
 from edge.errors import ConfigError
 from edge.settings import layers, options
@@ -24,6 +26,15 @@ def test_the_model_may_be_said_without_its_flag_anywhere(argv):
 
 def test_a_lone_model_wins_over_a_variable():
     assert str(read("m.onnx", EDGE_MODEL="other.onnx").model.file) == "m.onnx"
+
+
+@pytest.mark.parametrize("run", [edge_run.run, bench.run, score.run, fleet.run])
+def test_a_terminal_obeys_nothing_of_what_is_told_to_be_wrong(run, capsys):
+    code = run(["--\x1b[2Jx"])
+    gc.enable()
+    said = capsys.readouterr().err
+
+    assert (code, "\x1b" in said, "\\u001b[2Jx" in said) == (2, False, True)
 
 
 @pytest.mark.parametrize(
