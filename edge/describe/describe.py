@@ -349,10 +349,8 @@ class _Describer:
     def _find_labels(self) -> tuple[tuple[str, ...], str]:
         if self._overrides.labels:
             return self._overrides.labels, "user"
-        if self._metadata.labels:
+        if self._metadata.labels or self._metadata.characters:  # these its head has
             return self._metadata.labels, "model"
-        if self._metadata.characters:
-            return (), ""  # its head has them
         found = label_files.beside(self._path)
         return (found[1], str(found[0])) if found is not None else ((), "")
 
