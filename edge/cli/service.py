@@ -13,6 +13,8 @@ from msgspec.structs import replace
 
 from edge import __version__
 from edge.app import start
+from edge.app.build import Opened
+from edge.app.joined import require_apart
 from edge.errors import ConfigError
 from edge.settings import arguments, layers
 from edge.settings.arguments import Program
@@ -131,12 +133,16 @@ def _try(settings: Settings) -> None:
     for row in packages.installed(settings, Host()):
         if row.verdict == "fail":
             raise ConfigError(f"{row.text}; {row.fix}")
+    runs = []
     for one in settings.each:
         if release.followed(str(one.model.file)) is not None and not one.model.file.exists():
             continue  # it comes from the repository
         with tempfile.TemporaryDirectory() as folder:
             delivery = replace(one.delivery, state_dir=Path(folder))
-            start.load(replace(one, delivery=delivery)).engine.close()
+            loaded = start.load(replace(one, delivery=delivery))
+        loaded.engine.close()
+        runs.append(Opened(one, loaded))
+    require_apart(runs)
 
 
 def _remove(args: RemoveArguments, systemd: Systemd, out: TextIO) -> int:

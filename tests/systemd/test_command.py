@@ -128,6 +128,18 @@ def test_a_model_that_cannot_run_is_not_installed(machine, tmp_path):
     assert machine.files() == set()
 
 
+def test_runs_that_cannot_be_of_one_process_are_not_installed(machine, tmp_path):
+    """Which only their topics and the names of their models tell."""
+    runs = "".join(
+        f'[[run]]\nname = "{name}"\nmodel = "{machine.model}"\nsource = "mqtt:{topic}"\n'
+        for name, topic in (("all", "plant/+/data"), ("pump", "plant/pump/+"))
+    )
+    (tmp_path / "house.toml").write_text(f'mqtt = "mqtt://127.0.0.1:1"\n{runs}')
+    with pytest.raises(ConfigError, match="say --mqtt-connections each"):
+        machine.service("install", "--config", tmp_path / "house.toml")
+    assert machine.files() == set()
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
