@@ -22,7 +22,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, SplineTransformer, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    QuantileTransformer,
+    SplineTransformer,
+    StandardScaler,
+)
 from sklearn.svm import SVC, LinearSVC
 from support.tables import Split, run, table
 
@@ -113,17 +120,13 @@ def test_an_isolation_forest_converts_at_all(cancer: Split) -> None:
     assert converter.convert(model, sample=cancer.held).manifest.parity.passed
 
 
-def test_one_hot_with_infrequent_if_exist_is_refused(people: pd.DataFrame, buys: np.ndarray) -> None:
-    encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=100)
-    model = make_pipeline(ColumnTransformer([("c", encoder, ["city"])]), LogisticRegression()).fit(people, buys)
-
-    with pytest.raises(UnsupportedError, match="infrequent_if_exist"):
-        converter.convert(model, sample=people)
-
-
 @pytest.mark.parametrize(
     ("step", "reason"),
-    [(FunctionTransformer(np.log1p), "Python code"), (SplineTransformer(), "ONNX has no B-splines")],
+    [
+        (FunctionTransformer(np.log1p), "Python code"),
+        (SplineTransformer(), "ONNX has no B-splines"),
+        (QuantileTransformer(n_quantiles=9, output_distribution="normal"), "take 'uniform'"),
+    ],
 )
 def test_what_has_no_operator_is_refused_with_the_reason(step: object, reason: str, wine: Split) -> None:
     model = Pipeline([("step", step), ("model", Ridge())]).fit(wine.train, wine.target)
@@ -132,8 +135,13 @@ def test_what_has_no_operator_is_refused_with_the_reason(step: object, reason: s
         converter.convert(model, sample=wine.held)
 
 
-def test_a_function_that_does_nothing_is_no_function(wine: Split) -> None:
-    columns = ColumnTransformer([("some", "passthrough", [0, 2, 5])])
+@pytest.mark.parametrize(
+    "nothing",
+    ["passthrough", make_pipeline("passthrough"), make_pipeline(StandardScaler(), "passthrough")],
+    ids=["a word", "a pipeline of it", "the end of a pipeline"],
+)
+def test_a_function_that_does_nothing_is_no_function(nothing: object, wine: Split) -> None:
+    columns = ColumnTransformer([("some", nothing, [0, 2, 5])])
     model = make_pipeline(columns, RandomForestClassifier(3, random_state=0)).fit(wine.train, wine.target)
 
     assert converter.convert(model, sample=wine.held).manifest.parity.passed

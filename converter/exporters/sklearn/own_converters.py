@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import UnsupportedError
-from converter.exporters.sklearn import calibration, estimators, imputers, linear_members, target_encoder
+from converter.exporters.sklearn import calibration, estimators, imputers, linear_members, one_hot, target_encoder
 from converter.exporters.sklearn.nodes import DOUBLE, INT64, Nodes, numbers_of
 from converter.exporters.sklearn.precision import Precision
 from converter.exporters.sklearn.quantiles import convert_quantiles
@@ -51,7 +51,7 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
         KBinsDiscretizer: _convert_bins,
         KNNImputer: imputers.convert_neighbours,
         Normalizer: _convert_normalizer,
-        OneHotEncoder: _convert_one_hot,
+        OneHotEncoder: one_hot.convert,
         OneVsOneClassifier: linear_members.convert_one_vs_one,
         OneVsRestClassifier: linear_members.convert_one_vs_rest,
         PolynomialFeatures: _convert_polynomial,
@@ -66,9 +66,12 @@ def converters(dtype: Precision) -> dict[Any, Converter]:
 def shapes() -> dict[Any, Callable[[Any], None]]:
     """What computes the shapes of their outputs, where skl2onnx's does not, by class."""
     from sklearn.impute import KNNImputer, SimpleImputer
-    from sklearn.preprocessing import TargetEncoder
+    from sklearn.preprocessing import OneHotEncoder, TargetEncoder
 
-    return {KNNImputer: imputers.shape, SimpleImputer: imputers.shape, TargetEncoder: target_encoder.shape}
+    return {
+        KNNImputer: imputers.shape, OneHotEncoder: one_hot.shape, SimpleImputer: imputers.shape,
+        TargetEncoder: target_encoder.shape,
+    }  # fmt: skip
 
 
 def _convert_normalizer(scope: Any, operator: Any, container: Any) -> None:
@@ -186,58 +189,3 @@ def _equal(graph: Nodes, values: str, column: int, categories: Array) -> str:
     """The name of [rows, categories]: which of them a value of a column is."""
     value = graph.node("Gather", [values, graph.constant(np.array([column]))], axis=1)
     return graph.node("Equal", [value, graph.constant(categories.reshape(1, -1))])
-
-
-def _convert_one_hot(scope: Any, operator: Any, container: Any) -> None:
-    """OneHotEncoder of numbers that need not be whole: skl2onnx refuses categories such as 0.5, and takes 0.3 for 0.
-
-    All others go its way.
-    """
-    from skl2onnx.common.data_types import Int64TensorType, guess_proto_type
-    from skl2onnx.operator_converters.common import concatenate_variables
-    from skl2onnx.operator_converters.one_hot_encoder import convert_sklearn_one_hot_encoder
-
-    encoder = operator.raw_operator
-    known = [np.asarray(c) for c in encoder.categories_]
-    whole_set = encoder.drop_idx_ is None and not estimators.has_infrequent(encoder)
-    if whole_set and encoder.handle_unknown == "ignore" and _are_mixed(operator.inputs, known):
-        _hot_columns(scope, operator, container, known)
-        return
-    plain = whole_set and all(c.dtype.kind in "fiub" and np.isfinite(c).all() for c in known)
-    whole = all(c.dtype.kind in "iub" or np.all(c == np.rint(c)) for c in known if c.dtype.kind in "fiu")
-    # Elsewhere an unknown value is an error of skl2onnx's operator, as it is scikit-learn's.
-    truncated = encoder.handle_unknown == "ignore" and not isinstance(operator.inputs[0].type, Int64TensorType)
-    if not plain or (whole and not truncated):
-        convert_sklearn_one_hot_encoder(scope, operator, container)
-        return
-    numbers = numbers_of(operator.inputs[0])
-    values = concatenate_variables(scope, operator.inputs, container)
-    graph = Nodes(scope, container)
-    hot = [_equal(graph, values, column, categories.astype(numbers)) for column, categories in enumerate(known)]
-    to = guess_proto_type(operator.outputs[0].type)
-    graph.node("Cast", graph.node("Concat", hot, axis=1), operator.outputs[0].full_name, to=to)
-
-
-def _are_mixed(inputs: Any, known: list[Array]) -> bool:
-    """Whether texts and numbers come side by side, a column an input."""
-    from skl2onnx.common.data_types import StringTensorType
-
-    texts = [isinstance(i.type, StringTensorType) for i in inputs]
-    return len(inputs) == len(known) and any(texts) and not all(texts)
-
-
-def _hot_columns(scope: Any, operator: Any, container: Any, known: list[Array]) -> None:
-    """Each column by itself: skl2onnx would cut a number that is not whole down to a category that it is not."""
-    from skl2onnx.common.data_types import StringTensorType, guess_proto_type
-
-    graph = Nodes(scope, container)
-    to = guess_proto_type(operator.outputs[0].type)
-    hot = []
-    for column, categories in zip(operator.inputs, known, strict=True):
-        if isinstance(column.type, StringTensorType):
-            found = target_encoder.hot_texts(graph, column.full_name, categories)
-        else:
-            numbers = categories.astype(numbers_of(column)).reshape(1, -1)
-            found = graph.node("Equal", [column.full_name, graph.constant(numbers)])
-        hot.append(graph.node("Cast", found, to=to))
-    graph.node("Concat", hot, operator.outputs[0].full_name, axis=1)

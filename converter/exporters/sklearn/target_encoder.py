@@ -52,10 +52,15 @@ def convert(scope: Any, operator: Any, container: Any) -> None:
     graph.node("Cast", graph.node("Concat", columns, axis=1), operator.outputs[0].full_name, to=FLOAT)
 
 
-def hot_texts(graph: Nodes, column: str, categories: Array) -> str:
-    """[rows, categories]: 1 where a text is the category, else 0."""
+def hot_texts(graph: Nodes, column: str, categories: Array, zeros: int = 1) -> str:
+    """[rows, categories]: 1 where a text is the category, else 0; one that is none is an error where `zeros` is 0."""
     hot = graph.node(
-        "OneHotEncoder", column, op_domain="ai.onnx.ml", version=1, cats_strings=[str(c) for c in categories], zeros=1
+        "OneHotEncoder",
+        column,
+        op_domain="ai.onnx.ml",
+        version=1,
+        cats_strings=[str(c) for c in categories],
+        zeros=zeros,
     )
     return graph.node("Reshape", [hot, graph.constant(np.array([-1, len(categories)]))])
 

@@ -56,7 +56,6 @@ _STRANGERS = {
 """Packages whose classes look like scikit-learn's and are none of them, and what to take instead."""
 
 _IMPUTERS = ("KNNImputer", "SimpleImputer")
-_TO_INFREQUENT = ("infrequent_if_exist", "warn")
 
 EXACT_IN_FLOAT64 = 2**53
 
@@ -142,13 +141,10 @@ def _reason(kind: str, estimator: Any) -> str:
             f"its categories are whole numbers beyond 2^53 ({large}), which float64 cannot tell apart; give them as "
             "text (astype(str)) and train again"
         )
-    if kind == "OneHotEncoder" and estimator.handle_unknown in _TO_INFREQUENT and estimators.has_infrequent(estimator):
-        return (
-            f"handle_unknown={estimator.handle_unknown!r} fails in ONNX on a category that it has not seen; "
-            "use handle_unknown='ignore'"
-        )
     if reason := _of_what_was_trained(kind, estimator) if estimators.is_fitted(estimator) else "":
         return reason
+    if kind == "QuantileTransformer" and estimator.output_distribution != "uniform":
+        return "output_distribution='normal' needs a function that ONNX has not; take 'uniform'"
     if kind == "MaxAbsScaler" and getattr(estimator, "clip", False):
         return "clip=True is lost in ONNX; use MinMaxScaler(clip=True)"
     if kind.startswith("GradientBoosting") and estimator.init is not None and not isinstance(estimator.init, str):
@@ -264,9 +260,7 @@ def mend(model: Any, marks: Marks, dtype: Precision = "float32") -> Any:
                 estimator.flatten_transform = False  # concerns `transform` alone, and skl2onnx stops at it
             if estimator.weights is not None:
                 estimator.weights = np.asarray(estimator.weights, dtype=np.float64)  # it sums them as an array
-        if kind == "OneHotEncoder" and estimator.handle_unknown in _TO_INFREQUENT:
-            estimator.handle_unknown = "ignore"  # the same where no category is infrequent
-        elif kind == "KBinsDiscretizer" and estimator.encode == "onehot":
+        if kind == "KBinsDiscretizer" and estimator.encode == "onehot":
             estimator.encode = "onehot-dense"  # the same numbers; ONNX has no sparse tensors
         _without_passthrough(estimator)
         _plain_columns(estimator)
@@ -289,11 +283,13 @@ def _mark_thresholds(estimator: Any, marks: Marks) -> None:
 
 
 def _without_passthrough(pipeline: Any) -> None:
-    """Takes out steps that do nothing: skl2onnx stops at one that comes first. A pipeline keeps its last step."""
+    """Takes out steps that do nothing: skl2onnx stops at one that comes first or last."""
+    from sklearn.preprocessing import FunctionTransformer
+
     steps = getattr(pipeline, "steps", None)
     if isinstance(steps, list):
-        doing = [step for step in steps[:-1] if step[1] is not None and not isinstance(step[1], str)]
-        pipeline.steps = [*doing, steps[-1]]
+        doing = [step for step in steps if step[1] is not None and not isinstance(step[1], str)]
+        pipeline.steps = doing or [("as_it_is", FunctionTransformer())]
 
 
 def _plain_columns(estimator: Any) -> None:

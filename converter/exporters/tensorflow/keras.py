@@ -6,6 +6,7 @@ A recurrent layer becomes TFLite only for a fixed batch: then the file takes one
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -94,6 +95,12 @@ def _read(source: Source, options: Options) -> Any:
             "tf-keras)"
         ) from exc
     except (*library.REFUSALS, zipfile.BadZipFile) as exc:
+        own = re.search(r"Unknown \w+: '?([\w.>]+)", str(exc))
+        if own is not None:
+            raise UnsupportedError(
+                f"{source.name}: {own[1]} is no layer or function of Keras; import what defines it and pass the model "
+                "itself to converter.convert"
+            ) from exc
         raise UnrecognisedError(f"{source.name}: Keras cannot read it: {library.why(exc)}; save it again") from exc
 
 

@@ -76,8 +76,14 @@ def _open(source: Source, options: Options) -> _Signature:
         TensorSpec(name=n, dtype=t.dtype.name, shape=None if t.shape.rank is None else tuple(t.shape.as_list()))
         for n, t in given.items()
     )
-    if any(s.shape is None or s.dtype == "string" for s in specs):
-        raise UnsupportedError(f"{source.name}: its inputs are text or have no rank; export it with tensors of numbers")
+    text = [s.name for s in specs if s.dtype == "string"]
+    if text:
+        raise UnsupportedError(
+            f"{source.name}: its input {text[0]!r} is text, for which neither file has the operators of TensorFlow; "
+            "look words up before the model (StringLookup, TextVectorization), and export what takes their numbers"
+        )
+    if any(s.shape is None for s in specs):
+        raise UnsupportedError(f"{source.name}: its inputs have no rank; export it with tensors of a known shape")
     return _Signature(function, loaded, specs, tuple(function.structured_outputs))
 
 

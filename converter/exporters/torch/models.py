@@ -166,12 +166,17 @@ def _ready(model: Any, source: Source) -> Any:
 
 
 def _call(model: Any, arrays: Sequence[Array]) -> Any:
+    """What a module returns for arrays. Raises RuntimeError or ValueError where it does not take them."""
     torch = library()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the device's engine: times are compared, and small models only lose by more
     try:
         with torch.no_grad():
             return model(*(torch.from_numpy(np.array(a)) for a in arrays))
+    except (RuntimeError, ValueError):
+        raise
+    except Exception as exc:
+        raise RuntimeError(f"{type(exc).__name__}: {exc}".rstrip(": ")) from exc
     finally:
         torch.set_num_threads(threads)
 

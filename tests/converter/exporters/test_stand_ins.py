@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
@@ -40,6 +41,8 @@ from sklearn.tree import DecisionTreeClassifier
 import converter
 import edge
 from converter.errors import UnsupportedError
+from converter.rows import files
+from converter.rows.tensors import feed
 
 RANDOM = np.random.default_rng(11)
 ROWS, HELD = RANDOM.normal(size=(240, 5)), RANDOM.normal(size=(80, 5)) * 1.5
@@ -188,6 +191,23 @@ def test_one_hot_of_texts_and_numbers_knows_only_what_it_saw(
     got = scores(model, frame, odd.to_dict("records"), tmp_path)
 
     np.testing.assert_allclose(got, model.predict_proba(odd), atol=1e-5)
+
+
+@pytest.mark.parametrize("columns", [["city"], ["rooms"], ["city", "rooms", "own"]], ids=lambda c: " ".join(c))
+@pytest.mark.parametrize(("unknown", "drop"), [("ignore", None), ("infrequent_if_exist", None), ("warn", "first")])
+@pytest.mark.filterwarnings("ignore:Found unknown categories")
+def test_one_hot_takes_rare_categories_and_unknown_ones_together(
+    columns: list[str], unknown: str, drop: str | None, frame: pd.DataFrame
+) -> None:
+    frame = frame.assign(city=frame["city"].where(frame.index % 40 > 1, "Nice").where(frame.index % 60 > 0, "Lund"))
+    encoder = OneHotEncoder(handle_unknown=unknown, drop=drop, min_frequency=0.3)
+    model = encoded(encoder, columns).fit(frame, frame["city"].isin(["Nice", "Oslo"]))
+    odd = odd_rows(frame)
+
+    artifact = converter.convert(model, sample=frame[:60])
+
+    made = onnxruntime.InferenceSession(artifact.model).run(["scores"], feed(files.of(odd), artifact.manifest.inputs))
+    np.testing.assert_allclose(made[0], model.predict_proba(odd), atol=1e-5)
 
 
 @pytest.mark.parametrize(

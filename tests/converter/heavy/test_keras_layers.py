@@ -198,6 +198,17 @@ def test_an_operator_that_onnx_has_not_is_named(keras: Any) -> None:
         converter.convert(model, sample=ROWS, task="raw")
 
 
+def test_a_layer_of_ones_own_in_an_h5_file_is_named_with_the_way_out(keras: Any, tmp_path: Path) -> None:
+    class Doubled(keras.layers.Layer):
+        def call(self, values: Any) -> Any:
+            return values * 2
+
+    keras.Sequential([keras.Input((4,)), Doubled()]).save(tmp_path / "m.h5")
+
+    with pytest.raises(UnsupportedError, match="Doubled is no layer or function of Keras; import what defines it"):
+        converter.convert(tmp_path / "m.h5", sample=ROWS)
+
+
 def test_a_saved_model_of_texts_is_refused(keras: Any, tmp_path: Path) -> None:
     import tensorflow as tf
 
@@ -208,7 +219,7 @@ def test_a_saved_model_of_texts_is_refused(keras: Any, tmp_path: Path) -> None:
 
     tf.saved_model.save(Lengths(), str(tmp_path / "saved"))
 
-    with pytest.raises(UnsupportedError, match="its inputs are text or have no rank; export it with tensors"):
+    with pytest.raises(UnsupportedError, match=r"its input 'words' is text.*look words up before the model"):
         converter.convert(tmp_path / "saved")
 
 

@@ -52,6 +52,25 @@ def test_a_sequence_may_be_shorter_than_the_sample(kind: str, torch: Any, tmp_pa
     assert edge.load(path).manifest.inputs[0].shape[:2] == ("batch", "length")
 
 
+class TooShortError(Exception):
+    """A class that PyTorch has not."""
+
+
+@pytest.mark.parametrize("error", [TooShortError("six steps"), AssertionError(), ZeroDivisionError(), KeyError(3)])
+def test_whatever_a_forward_raises_for_a_length_is_no_traceback(error: Exception, torch: Any) -> None:
+    class Picky(torch.nn.Linear):
+        def forward(self, rows: Any) -> Any:
+            if rows.shape[1] < 6:
+                raise error
+            return super().forward(rows).mean(dim=1)
+
+    artifact = converter.convert(Picky(4, 3), sample=np.ones((8, 6, 4), np.float32))
+
+    assert artifact.manifest.inputs[0].shape == ("batch", 6, 4)
+    with pytest.raises(SampleFileError, match="does not take the sample"):
+        converter.convert(Picky(4, 3), sample=np.ones((8, 5, 4), np.float32))
+
+
 def test_a_length_that_the_module_fixes_is_not_called_free(torch: Any) -> None:
     class Fixed(torch.nn.Module):
         def forward(self, rows: Any) -> Any:
