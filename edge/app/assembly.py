@@ -5,6 +5,7 @@ Alone in knowing all parts; they do not know each other.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -52,6 +53,8 @@ from edge.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     pass
+
+log = logging.getLogger("edge.model")
 
 
 def input_kind(manifest: Manifest) -> str:
@@ -209,6 +212,8 @@ def load(
 ) -> Model:
     """A model file, its golden samples replayed. `overrides` go before its manifest, as the flags of the same names.
 
+    What is doubtful about how the file is read goes to Python's log, as warnings of "edge.model".
+
     Raises ModelError, ConfigError.
     """
     manifest = overrides or Overrides()
@@ -219,6 +224,8 @@ def load(
     settings = Settings(model=ModelSettings(Path(path), engine, threads, provider), manifest=manifest)
     loaded = open_model(settings, EngineOptions(threads, provider))
     replay(loaded, settings)
+    for doubt in loaded.warnings:
+        log.warning("%s: %s", loaded.path.name, doubt)
     return Model(loaded)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support import onnxmodels
+from support import guessing, onnxmodels
 
 import edge
 from edge.errors import ConfigError
@@ -32,3 +32,9 @@ def test_a_program_names_the_classes_as_the_flag_does(scores):
 def test_what_the_flag_would_refuse_is_refused(scores, said, answer):
     with pytest.raises(ConfigError, match=answer):
         edge.load(scores, overrides=said)
+
+
+def test_what_is_doubtful_about_how_a_file_is_read_is_in_the_log(tmp_path, caplog):
+    edge.load(guessing.build(tmp_path / "seeing.onnx", guessing.picture(), {"y": guessing.random(1, 2)})).close()
+    said = [record.getMessage() for record in caplog.records if record.name == "edge.model"]
+    assert any(text.startswith("seeing.onnx: ") and "how pixels become numbers" in text for text in said)

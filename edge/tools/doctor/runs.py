@@ -98,7 +98,7 @@ def _run(settings: Settings, host: Host, broken: set[str]) -> Generator[Row, Non
         yield from _golden(loaded)
         yield _latency(settings, loaded, host)
     if settings.cascade.then is not None:
-        yield _then(settings, host)
+        yield from _then(settings, host)
     yield _source(settings, loaded)
     return _Looked(settings, loaded)
 
@@ -130,10 +130,15 @@ def _model(settings: Settings, broken: set[str]) -> Generator[Row, None, Loaded 
         yield failed("model", exc, "say another --model, or convert it again with edge-convert")
         return None
     yield ok("model", _model_text(loaded), name=loaded.manifest.name, task=loaded.manifest.task, sha256=loaded.sha256)
-    for doubt in loaded.warnings:
-        file = loaded.path.name
-        yield warn("reading", doubt, f"if it is not so: edge-run --model {file} FLAGS --describe > {file}.json")
+    yield from _doubts(loaded)
     return loaded
+
+
+def _doubts(loaded: Loaded) -> Iterator[Row]:
+    """What the log of a start warns of."""
+    file = loaded.path.name
+    for doubt in loaded.warnings:
+        yield warn("reading", doubt, f"if it is not so: edge-run --model {file} FLAGS --describe > {file}.json")
 
 
 def _model_text(loaded: Loaded) -> str:
@@ -196,7 +201,7 @@ def _latency(settings: Settings, loaded: Loaded, host: Host) -> Row:
     return warn("latency", text, f"{more}edge-convert --quantize int8, or a smaller model", **facts)
 
 
-def _then(settings: Settings, host: Host) -> Row:
+def _then(settings: Settings, host: Host) -> Iterator[Row]:
     """The second model of a cascade, and what an object costs."""
     try:
         loaded, gallery = cascade.open_second(settings)
@@ -206,9 +211,11 @@ def _then(settings: Settings, host: Host) -> Row:
         finally:
             loaded.engine.close()
     except (FatalError, SampleError) as exc:
-        return failed("then", exc, "name another --then") if isinstance(exc, FatalError) else warn("then", str(exc), "")
+        yield failed("then", exc, "name another --then") if isinstance(exc, FatalError) else warn("then", str(exc), "")
+        return
     known = f"; a gallery of {gallery.size} vectors" if gallery is not None else ""
-    return ok("then", f"{_model_text(loaded)}; {_ms(median)} an object{known}", median_ms=median)
+    yield ok("then", f"{_model_text(loaded)}; {_ms(median)} an object{known}", median_ms=median)
+    yield from _doubts(loaded)
 
 
 def _ms(spent: float) -> str:
