@@ -88,6 +88,8 @@ class Run:
         if there is None and self.folder.is_dir() and any(p.name != "_lock" for p in self.folder.iterdir()):
             raise ConfigError(f"-o {self.out}: {self.folder} holds files that no run has made; choose another -o")
         if there is not None and not resume:
+            self._take_lock()  # where the run goes on, nobody is to remove it
+            self._lock.release()
             state = "is done" if there.state == "done" else "was stopped"
             raise ConfigError(
                 f"-o {self.out}: a run is there, it {state}; --resume goes on with it, or remove {self.folder}"

@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from support.processes import BINARIES, until
 
+from edge.storage.lock import FileLock
+
 PATIENCE_S = 150.0
 
 
@@ -112,6 +114,19 @@ def test_a_run_that_is_there_is_not_written_over(trees, score, tmp_path):
     code, _, wrong = score(*command, "--resume", "--batch", "7")
     assert code == 2
     assert "another batch (1024, now 7)" in said(wrong)
+
+
+def test_nobody_is_told_to_remove_a_run_that_goes_on(trees, score, tmp_path):
+    command = (trees.path, trees.write(tmp_path / "a.parquet"), "-o", tmp_path / "out")
+    assert score(*command)[0] == 0
+    another = FileLock(tmp_path / "out/_lock")
+    another.acquire("4711")
+    for more in ((), ("--resume",)):
+        code, _, wrong = score(*command, *more)
+        assert (code, "process 4711 writes there; wait for it" in said(wrong)) == (4, True)
+    another.release()
+    assert score(*command)[0] == 2
+    assert score(*command, "--resume")[0] == 0
 
 
 def test_a_file_that_no_run_has_made_is_left_alone(trees, score, tmp_path):
