@@ -177,6 +177,8 @@ class Outbox:
         try:
             self._save_all()
         finally:
+            if untold := self._refusals.untold():
+                log.error("more results dropped", extra={"sink": self.name, "dropped": untold})
             self.ended = True
             self._pending.end()
             self._link.close()

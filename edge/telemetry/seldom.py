@@ -21,5 +21,9 @@ class Seldom:
         if (now := self._clock.monotonic_ns()) < self._next_ns:
             return 0
         self._next_ns = now + self._every_ns
+        return self.untold()
+
+    def untold(self) -> int:
+        """How often it has happened and was not said; at the end nothing comes that would say it."""
         said, self._unsaid = self._unsaid, 0
         return said

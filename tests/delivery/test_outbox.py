@@ -461,6 +461,21 @@ def test_a_flood_of_what_can_never_be_sent_is_a_few_lines_in_the_log_with_their_
     assert b.metrics.counter("dropped:broker:refused") == 101
 
 
+def test_what_was_refused_and_not_said_yet_is_said_at_the_end(bench, caplog):
+    b = bench()
+
+    def refuses(entry):
+        raise SampleError("too large for the store")
+
+    b.broker.send = refuses
+    for n in range(6):
+        b.append(n)
+        b.turn(1)
+    b.outbox.end()
+    said = [(record.msg, record.dropped) for record in caplog.records if hasattr(record, "dropped")]
+    assert said == [("result dropped", 1), ("more results dropped", 5)]
+
+
 def test_what_was_confirmed_just_before_a_loss_is_not_sent_again(bench):
     b = bench()
     send = b.broker.send
