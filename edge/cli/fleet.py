@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from edge import __version__
 from edge.cli import ending, fleet_add, fleet_devices, fleet_follow, fleet_keys, fleet_status
-from edge.cli.fleet_arguments import WHOLE, Where, only_model, open_repository, parts, released, say, word
-from edge.errors import ConfigError, FatalError, SourceError, UnavailableError, needs, printable
+from edge.cli.fleet_arguments import WHOLE, Where, only_model, open_repository, parts, released, say, warn, word
+from edge.errors import ConfigError, FatalError, SourceError, UnavailableError, needs
 from edge.settings import arguments, parsers
 from edge.settings.arguments import Program
 from edge.settings.options import Flag
@@ -65,7 +65,7 @@ def _renew(where: Where) -> None:
     say(f"signed for {where.timestamp_days} days")
     ends = {role: when for role, when in repository.expiries() if role not in ("snapshot", "timestamp")}
     for line in status.endings(ends, datetime.datetime.now(datetime.UTC)):
-        sys.stderr.write(printable(f"edge-fleet: {line}") + "\n")  # cron tells it, for nothing else of it will
+        warn(line)  # cron tells it, for nothing else of it will
 
 
 def _withdraw(args: ChangeArguments) -> None:

@@ -110,6 +110,11 @@ def mqtt_settings(args: BrokerArguments) -> "MqttSettings":
     )
 
 
+def warn(text: str) -> None:
+    """A line for people beside what a command prints; a terminal obeys nothing in it."""
+    sys.stderr.write(printable(f"edge-fleet: {text}") + "\n")
+
+
 def say(text: str) -> None:
     """Lines of text; of what devices say in them a terminal obeys nothing."""
     sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")

@@ -3,7 +3,6 @@ collect."""
 
 # Not `from __future__ import annotations`: `options.of` reads the annotations.
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from edge.cli.fleet_arguments import (
     open_repository,
     parts,
     say,
+    warn,
     word,
 )
 from edge.errors import ConfigError, UnavailableError
@@ -116,7 +116,7 @@ def wait(args: WaitArguments) -> None:
                 raise
             if str(exc) != told:
                 told = str(exc)
-                sys.stderr.write(f"edge-fleet: {told} It is asked again.\n")
+                warn(f"{told} It is asked again.")
             time.sleep(AGAIN_S)
             continue
         done, of = status.reached(heard, args.version, args.devices)
@@ -177,9 +177,9 @@ def drift(args: DriftArguments) -> None:
 
     found = retained.listen(broker_of(args), args.prefix, Topics.drift)
     if found.unlisted >= MANY:
-        sys.stderr.write(
-            f"edge-fleet: {found.unlisted:,} devices retain no status, and a broker drops some of so many messages: "
-            "others may be missing; --devices N tells how many there are\n"
+        warn(
+            f"{found.unlisted:,} devices retain no status, and a broker drops some of so many messages: "
+            "others may be missing; --devices N tells how many there are"
         )
     devices = reports.heard(found.payloads)
     devices = [d for d in devices if args.name in (None, d.model)]

@@ -1,13 +1,12 @@
 """`edge-fleet follow`: a channel holds what an alias of the MLflow registry names."""
 
 # Not `from __future__ import annotations`: `options.of` reads the annotations.
-import sys
 import time
 from typing import Annotated
 
 from edge.cli.fleet_add import ReleaseArguments, put_registered
-from edge.cli.fleet_arguments import open_repository, say
-from edge.errors import ConfigError, EdgeError, ModelError, printable
+from edge.cli.fleet_arguments import open_repository, say, warn
+from edge.errors import ConfigError, EdgeError, ModelError
 from edge.settings import parsers
 from edge.settings.options import Flag
 
@@ -101,4 +100,4 @@ class Follower:
         """Once as long as it is the same."""
         if text != self._told:
             self._told = text
-            (sys.stderr.write(printable(f"edge-fleet: {text}") + "\n") if error else say(text))
+            (warn if error else say)(text)

@@ -10,8 +10,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Struct
 
-from edge.cli.fleet_arguments import BrokerArguments, Where, broker_of, open_repository, say
-from edge.errors import ConfigError, UnavailableError, printable
+from edge.cli.fleet_arguments import BrokerArguments, Where, broker_of, open_repository, say, warn
+from edge.errors import ConfigError, UnavailableError
 from edge.settings import parsers
 from edge.settings.options import Flag
 
@@ -56,7 +56,7 @@ def status(args: StatusArguments) -> None:
         except UnavailableError as exc:  # of a broker that is away: it comes back
             if str(exc) != away:
                 away = str(exc)
-                sys.stderr.write(printable(f"edge-fleet: {away} It is asked again.") + "\n")
+                warn(f"{away} It is asked again.")
         time.sleep(max(1.0, args.every))
 
 
