@@ -79,4 +79,4 @@ def _kind(value: Any) -> str:
         return "an object"
     if isinstance(value, list):
         return "an array"
-    return f"{str(value)[:40]!r}" if isinstance(value, str) else str(value)[:40]
+    return f"{value[:40]!r}" if isinstance(value, str) else msgspec.json.encode(value).decode()[:40]

@@ -77,20 +77,27 @@ class Join:
         self._place = first or next((f for f in rules.features if _is_wild(f)), rules.features[0])
         self._told_silent = self._told_full = False
 
-    def take(self, topic: str, payload: bytes, now_ns: int, *, retained: bool) -> Device | None:
-        """Remembers what came; the device, where that makes a row. Raises SampleError for a value that is none."""
+    def take(self, topic: str, payload: bytes, now_ns: int, *, retained: bool) -> tuple[Device | None, str]:
+        """Remembers what came; the device, where that makes a row, and why what came is no value of a feature, ""
+        where it is of all that ask for it."""
         made: Device | None = None
+        wrong: list[str] = []
         for feature in self._rules.features:
             levels = _levels(feature.topic, topic)
             if levels is None:
                 continue
             device = self._device(levels, now_ns) if _is_wild(feature) else self._shared
-            device.values[feature.name] = Value(self._value(feature, payload), now_ns, retained)
+            try:
+                value = self._value(feature, payload)
+            except SampleError as exc:  # another feature may well find its own in the same message
+                wrong.append(f"join: {feature.name!r} of {topic}: {exc}")
+                continue
+            device.values[feature.name] = Value(value, now_ns, retained)
             for one in self._devices.values() if device is self._shared else (device,):
                 one.told.discard(feature.name)
             if self._triggers(feature):
                 made = device
-        return made
+        return made, "; ".join(wrong)
 
     def devices(self) -> list[Device]:
         return list(self._devices.values())
@@ -170,7 +177,7 @@ class Join:
         return f"{feature.name!r} is older than {self._rules.max_age_s:g} s, the maximum age ({topic})"
 
     def _value(self, feature: JoinedFeature, payload: bytes) -> object:
-        """A value of JSON, or text that is none: a sensor's state may be either."""
+        """A value of JSON, or text that is none: a sensor's state may be either. Raises SampleError."""
         try:
             if feature.path is not None:
                 value = feature.path.pick(decode_json(payload))
@@ -184,9 +191,7 @@ class Join:
                 raise SampleError(f"{kind} where one value belongs; name the place of the value in it by a path")
             return value
         except UnicodeDecodeError:
-            raise SampleError(f"join: {feature.name!r} of {feature.topic} is no text") from None
-        except SampleError as exc:
-            raise SampleError(f"join: {feature.name!r} of {feature.topic}: {exc}") from exc
+            raise SampleError("it is no text") from None
 
 
 class JoinSource:
@@ -242,16 +247,16 @@ class JoinSource:
         if came.unkept:  # refused for its size
             return came
         now = self._clock.monotonic_ns()
-        try:
-            device = self._join.take(came.source.removeprefix("mqtt:"), came.payload, now, retained=came.retained)
-        except SampleError:
-            self._inner.ack(came)
-            raise
+        topic = came.source.removeprefix("mqtt:")
+        device, wrong = self._join.take(topic, came.payload, now, retained=came.retained)
         if device is None:
             self._inner.ack(came)
+            if wrong:
+                raise SampleError(wrong)
             return None
         # A message that comes again was to be part of a row before a restart, and is no part of any now.
-        found, reason = self._join.row(device, now), self._join.missing(device, now, at_once=came.redelivered)
+        found, missing = self._join.row(device, now), self._join.missing(device, now, at_once=came.redelivered)
+        reason = "; ".join(said for said in (wrong, missing) if said)
         if found is None:
             self._count("dropped:join")
             self._inner.ack(came)

@@ -78,6 +78,16 @@ def test_with_a_trigger_its_values_alone_make_rows():
     assert joined.rows("plant/line3/h", b"40") == [({"t": 2, "h": 40}, "mqtt:plant/line3/h")]
 
 
+def test_a_message_that_lacks_one_of_two_values_gives_the_other_and_the_topic_is_named():
+    joined = Joined("t=plant/+/all $.t", "h=plant/+/all $.h")
+    joined.come("plant/pump3/all", b'{"t": 1, "h": 2}')
+    row, told = joined.come("plant/pump3/all", b'{"h": 5}')
+    assert row.payload == {"t": 1, "h": 5}
+    assert told.startswith("join: 't' of plant/pump3/all: ")
+    row, told = joined.come("plant/pump3/all", b'{"t": 7}')
+    assert (row.payload, "'h' of plant/pump3/all" in told) == ({"t": 7, "h": 5}, True)
+
+
 def test_with_an_interval_the_clock_does():
     joined = Joined(*FLEET, interval_s=5.0)
     for topic, value in (("plant/a/t", b"1"), ("plant/a/h", b"2"), ("plant/a/t", b"3")):
