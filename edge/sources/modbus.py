@@ -118,6 +118,7 @@ class ModbusSource:
             raise UnavailableError(f"modbus {self._where}: {exc}") from exc
         if not connected:
             raise UnavailableError(f"modbus {self._where}: no connection; is the device on, and is the address right?")
+        self._row()  # a gateway takes connections for devices that are away: it is there when it answers
         self._due_ns = self._clock.monotonic_ns()
 
     def _make(self) -> Any:
@@ -141,10 +142,14 @@ class ModbusSource:
                 return None
         now = self._clock.monotonic_ns()
         self._due_ns = max(self._due_ns + int(self._options.interval * SECOND_NS), now)
-        found = {name: value for request in self._requests for name, value in self._ask(request)}
-        row = {r.feature: found[r.feature] for r in self._registers}
+        row = self._row()
         payload = row if self._named else list(row.values())
         return Sample(payload, f"modbus:{self._where}", now, self._clock.time_ns())
+
+    def _row(self) -> dict[str, object]:
+        """Raises UnavailableError."""
+        found = {name: value for request in self._requests for name, value in self._ask(request)}
+        return {r.feature: found[r.feature] for r in self._registers}
 
     def _ask(self, request: Sequence[Register]) -> Iterator[tuple[str, object]]:
         first = request[0]

@@ -121,9 +121,10 @@ def test_registers_may_overlap(device):
     ],
 )
 def test_what_the_device_does_not_have_is_told_with_its_reason(device, query, unit, reason):
-    source = opened(device.port, query, options=f"unit={unit}&timeout=0.5")
+    context = SourceContext(SystemClock())
+    source = modbus.create(f"127.0.0.1:{device.port}?{query}#unit={unit}&timeout=0.5", context)
     with pytest.raises(UnavailableError, match=reason):
-        source.read(5)
+        source.open()  # not only with the first reading: it would be told as there again and again
     source.close()
 
 
