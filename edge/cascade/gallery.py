@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,12 +59,19 @@ class Gallery:
 def read(path: Path, least: float) -> Gallery:
     """From an .npz with `names` and `vectors`. Raises ConfigError."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            absent = [name for name in ("names", "vectors") if name not in file.files]
+        with path.open("rb") as file:  # numpy leaves one of its own open where it is no archive
+            loaded: Any = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                raise ValueError("one array, and no archive of several")
+            absent = [name for name in ("names", "vectors") if name not in loaded.files]
             if absent:
                 raise ValueError(f"no `{absent[0]}` in it")
-            return Gallery(file["names"], file["vectors"], least)
+            names, vectors = loaded["names"], loaded["vectors"]
     except OSError as exc:
         raise ConfigError(f"--gallery {path}: {exc.strerror or 'it cannot be read'}; {MAKE}") from exc
-    except (ValueError, AttributeError, EOFError, zipfile.BadZipFile) as exc:  # an .npy has no `files`
+    except Exception as exc:  # a damaged header runs through Python's parser, which raises whatever it raises
+        raise ConfigError(f"--gallery {path}: {exc}; {MAKE}") from exc
+    try:
+        return Gallery(names, vectors, least)
+    except ValueError as exc:
         raise ConfigError(f"--gallery {path}: {exc}; {MAKE}") from exc

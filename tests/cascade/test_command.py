@@ -143,6 +143,21 @@ def test_what_is_no_gallery_is_refused(tmp_path, content):
         gallery.read(tmp_path / "g.npz", 0.5)
 
 
+def test_a_gallery_with_a_damaged_byte_and_a_single_array_are_refused(tmp_path):
+    file = tmp_path / "g.npz"
+    np.savez_compressed(file, names=["a"], vectors=[[1.0]])
+    whole = file.read_bytes()
+    # Where what is compressed begins, of which zlib itself complains, and a version that is needed and nobody has.
+    for place in (28, whole.index(b"PK\x01\x02") + 6):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with pytest.raises(ConfigError, match=r"numpy\.savez"):
+            gallery.read(file, 0.5)
+    with file.open("wb") as out:
+        np.save(out, np.eye(3))
+    with pytest.raises(ConfigError, match="one array, and no archive"):
+        gallery.read(file, 0.5)
+
+
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [

@@ -67,6 +67,7 @@ def test_a_table_without_a_header_is_rows_of_numbers(tmp_path: Path) -> None:
         ("rows.jsonl", "[1, 2]\n[3]\n", "an object, or an array of one and the same shape"),
         ("rows.jsonl", '{"a": [1, 2]}\n', "give tensors as .npz"),
         ("rows.npy", b"\x93NUMPY", "not a whole .npy file of numbers"),
+        ("rows.npy", b"\x93NUMPY\x01\0\x02\0{(", "not a whole .npy file of numbers"),
         ("rows.npz", b"no archive", "not a whole .npz file of numbers"),
         ("rows.xlsx", b"", "--sample takes .csv, .jsonl"),
     ],
