@@ -233,8 +233,14 @@ class Outbox:
             took = [(now - d.since_ns) / SECOND_NS for d in deliveries if d.since_ns]
             self._metrics.record((("stage:publish", took),), f"confirmed:{self.name}", len(deliveries))
             self._release([d for d in deliveries if d.row is None])
-            if self._link.recovering and self._link.up:
-                self._works()
+            self._answered()
+        while self._link.refusals:
+            self._give_up(*self._link.refusals.popleft())
+            self._answered()
+
+    def _answered(self) -> None:
+        if self._link.recovering and self._link.up:
+            self._works()
 
     # --- the sink -----------------------------------------------------------------------------------
 

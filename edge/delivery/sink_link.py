@@ -21,8 +21,8 @@ log = logging.getLogger("edge.outbox")
 
 
 class SinkLink:
-    """`confirmed`, `lost` and `ready` (SinkEvents) from the owner or, where the sink has no loop, from any thread; the
-    rest belongs to the outbox's owner."""
+    """`confirmed`, `refused`, `lost` and `ready` (SinkEvents) from the owner or, where the sink has no loop, from any
+    thread; the rest belongs to the outbox's owner."""
 
     def __init__(self, name: str, sink: Sink, clock: Clock, metrics: Metrics, backoff: Backoff) -> None:
         self._name = name
@@ -45,6 +45,8 @@ class SinkLink:
         """While it is away: when it is tried again, on the monotonic clock."""
         self.notes: deque[Iterable[int]] = deque()
         """The keys that were confirmed, and are not settled."""
+        self.refusals: deque[tuple[int, str]] = deque()
+        """The keys that will never be taken, and why, not settled either."""
         self.lost_for: str | None = None
         """Why the connection went, until `take_lost`."""
         self._ready = self._filled = False
@@ -61,6 +63,11 @@ class SinkLink:
         if self.loop is None:  # a loop gives a turn after all that it does
             self.thread_waker.wake()
 
+    def refused(self, key: int, reason: str) -> None:
+        """SinkEvents: the other side will never take this one."""
+        self.refusals.append((key, reason))
+        self.thread_waker.wake()
+
     def lost(self, reason: str) -> None:
         """SinkEvents: the connection went."""
         self.lost_for = reason
@@ -76,7 +83,7 @@ class SinkLink:
     @property
     def noted(self) -> bool:
         """Whether it has told what is worth a turn."""
-        return bool(self.notes) or self.lost_for is not None or (self._ready and not self.up)
+        return bool(self.notes or self.refusals) or self.lost_for is not None or (self._ready and not self.up)
 
     def take_lost(self) -> str | None:
         """Why the connection went, once; what is told from now on is for the next turn."""

@@ -186,8 +186,10 @@ class MqttSink(Listener):
         if self._events is None:
             return
         if refusal.forever:
-            self._count("dropped:mqtt:refused")
-            self._confirmed([key])
+            if self._replies.is_first_half(key):  # its other part ends it
+                self._count("dropped:mqtt:refused")
+            else:
+                self._events.refused(key, f"the broker refuses it for good: {refusal.reason}")
             return
         where = "the topics of --topic" if self._own_topic else self._topics.result
         self._events.lost(f"the broker refuses results: {refusal.reason}; may this user publish on {where}?")

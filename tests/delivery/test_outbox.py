@@ -430,6 +430,30 @@ def test_a_message_that_can_never_be_sent_is_dropped_counted_and_holds_nobody_up
     assert len(b.spool) == 0
 
 
+def test_what_the_other_side_refuses_for_good_was_dropped_and_not_confirmed(bench, caplog):
+    broker, events = FakeBroker(), []
+    opened, send = broker.open, broker.send
+
+    def opens(to):
+        events.append(to)
+        opened(to)
+
+    def refuses(entry):
+        if entry.message.seq == 2:
+            events[0].refused(entry.key, "too large for the store")
+        else:
+            send(entry)
+
+    broker.open, broker.send = opens, refuses
+    b = bench(broker=broker)
+    b.append(1, 2, 3)
+    b.turn()
+    assert (b.received, sorted(b.safe)) == ([1, 3], [1, 2, 3])
+    assert (b.metrics.counter("dropped:broker:refused"), b.metrics.counter("confirmed:broker")) == (1, 2)
+    ((seq, reason),) = [(r.seq, r.reason) for r in caplog.records if r.msg == "result dropped"]
+    assert (seq, reason) == (2, "too large for the store")
+
+
 def test_what_can_never_be_sent_is_told_with_its_reason(bench):
     b = bench()
     told = []

@@ -56,10 +56,13 @@ class Outbox:
     """Hears what a sink tells."""
 
     def __init__(self):
-        self.keys, self.reasons = [], []
+        self.keys, self.reasons, self.refusals = [], [], []
 
     def confirmed(self, keys):
         self.keys += keys
+
+    def refused(self, key, reason):
+        self.refusals.append((key, reason))
 
     def lost(self, reason):
         self.reasons.append(reason)
@@ -132,14 +135,12 @@ def test_a_result_that_the_broker_refuses_is_not_confirmed_and_the_broker_counts
 
 
 @pytest.mark.parametrize("code", [0x90, 0x95, 0x99])
-def test_a_result_that_the_broker_can_never_take_is_dropped_and_counted_and_holds_up_none(
-    sink, outbox, session, counted, code
-):
+def test_a_result_that_the_broker_can_never_take_is_refused_and_holds_up_none(sink, outbox, session, code):
     sink.send(Entry(7, Message("result", b"{}", 1)))
     session.refuse(session.sent[0], code)
-    assert outbox.keys == [7]
-    assert outbox.reasons == []
-    assert counted == ["dropped:mqtt:refused"]
+    ((key, reason),) = outbox.refusals
+    assert (key, outbox.keys, outbox.reasons) == (7, [], [])
+    assert reason.startswith("the broker refuses it for good: ")
 
 
 def test_a_result_and_its_reply_may_be_confirmed_at_once(sink, outbox, session):

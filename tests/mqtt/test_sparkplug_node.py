@@ -32,6 +32,8 @@ class Told:
     def confirmed(self, keys: Sequence[int]) -> None:
         self.stored += keys
 
+    def refused(self, key: int, reason: str) -> None: ...
+
     def ready(self) -> None: ...
 
     def lost(self, reason: str) -> None:

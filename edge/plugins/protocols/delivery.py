@@ -84,6 +84,9 @@ class SinkEvents(Protocol):
     def confirmed(self, keys: Iterable[int]) -> None:
         """The other side has these."""
 
+    def refused(self, key: int, reason: str) -> None:
+        """The other side will never take this one: it is dropped, counted and told, and holds up none."""
+
     def lost(self, reason: str) -> None:
         """The connection went; what was under way will be sent again after the next `open`."""
 

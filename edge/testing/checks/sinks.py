@@ -44,6 +44,11 @@ class _Events:
             self.keys.extend(keys)
             self._changed.notify_all()
 
+    def refused(self, key: int, reason: str) -> None:
+        with self._changed:
+            self.losses.append(f"{key}: {reason}")
+            self._changed.notify_all()
+
     def lost(self, reason: str) -> None:
         with self._changed:
             self.losses.append(reason)
