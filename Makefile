@@ -32,7 +32,7 @@
 # make bench-tracking RIVAL=python    --track beside trackers' ByteTrack; RIVAL has `trackers` and `motmetrics`
 # make soak    random faults for HOURS=1, the table into tests/benchmarks/README.md (SEED=... repeats a run;
 #              BROKER=mosquitto|mosquitto-memory|rabbitmq|nats|ejabberd|aedes)
-# make soak-switches   a thousand switches of the model under load, with random kills (SEED=... repeats a run)
+# make soak-switches   a thousand switches of the model under load, by five devices, with random kills (SEED=... repeats a run)
 # PYTHON and VENV choose another interpreter: make test PYTHON=python3.13 VENV=.venv-3.13
 
 PYTHON ?= python3
@@ -200,7 +200,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 soak-switches: $(VENV)/.dev
-	@PYTHONPATH=tests $(BIN)/python -m integration.faults.switches --devices 4 $(if $(SEED),--seed $(SEED))
+	@PYTHONPATH=tests $(BIN)/python -m integration.faults.switches --devices 5 $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 soak: $(VENV)/.dev
 	@PYTHONPATH=tests $(BIN)/python -m integration.faults --hours $(HOURS) $(if $(SEED),--seed $(SEED)) \
