@@ -18,6 +18,7 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -133,6 +134,15 @@ def test_what_has_no_operator_is_refused_with_the_reason(step: object, reason: s
 
     with pytest.raises(UnsupportedError, match=reason):
         converter.convert(model, sample=wine.held)
+
+
+def test_a_missing_text_that_an_imputer_leaves_is_refused() -> None:
+    frame = pd.DataFrame({"city": pd.Series(["Bern", "Bern", "Oslo", None] * 30, dtype=object)})
+    steps = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+    model = make_pipeline(ColumnTransformer([("c", steps, ["city"])]), Ridge()).fit(frame, np.arange(120) % 3)
+
+    with pytest.raises(UnsupportedError, match="fills only one of None and NaN"):
+        converter.convert(model, sample=frame)
 
 
 @pytest.mark.parametrize(

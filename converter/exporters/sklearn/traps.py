@@ -95,11 +95,21 @@ def _refuse_empty_text(model: Any) -> None:
     for encoder in estimators.walk(model):
         for known in getattr(encoder, "categories_", ()):
             values = np.asarray(known, dtype=object).tolist()
-            if "" in values and (id(encoder) in filled or any(v is None or v != v for v in values)):
+            if id(encoder) in filled and any(isinstance(v, str) for v in values) and any(map(_is_gap, values)):
+                raise UnsupportedError(
+                    f"{estimators.kind_of(encoder)}: it knows a missing text as a category, for the imputer before it "
+                    "fills only one of None and NaN, which are one and the same to a device; fill both "
+                    "(frame.fillna(np.nan), or missing_values=None) and train again"
+                )
+            if "" in values and (id(encoder) in filled or any(map(_is_gap, values))):
                 raise UnsupportedError(
                     f"{estimators.kind_of(encoder)}: it knows the empty text as a category, and missing texts too, "
                     "which are one and the same to a device; give the empty ones a name ('none') and train again"
                 )
+
+
+def _is_gap(value: Any) -> bool:
+    return value is None or value != value
 
 
 def _behind_imputers(model: Any) -> set[int]:
