@@ -126,7 +126,10 @@ def plan(network: Network, rows: Rows | None, options: Options, source: Source) 
     notes = [*found.notes]
     inputs = tuple(_input(s, network, rows, options, found) for s in network.inputs)
     if any(i.kind == "image" and not i.mean and not i.std for i in inputs):
-        notes.append("no --mean and --std: the pixels of a picture go in as they are, 0 to 255")
+        notes.append(
+            "no --mean and --std: the pixels of a picture go in as they are, 0 to 255; for a model that learnt from "
+            "0 to 1 say --std 255"
+        )
     specs = network.inputs
     given = rows if rows is not None else generate(inputs, network.vocabulary)
     given = pictures.prepared(given, inputs, specs)

@@ -30,7 +30,8 @@ class Normalization(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         numbers = (("mean", self.mean), ("std", self.std))
         shown = ", ".join(f"{name} {','.join(f'{v:g}' for v in values)}" for name, values in numbers if values)
-        return f"--mean and --std were understood as {self.measure}: in pixel values {shown}"
+        other = "; for 0 to 1 say --std 255" if self.measure == "pixels as they are" else ""
+        return f"--mean and --std were understood as {self.measure}: in pixel values {shown}{other}"
 
 
 def understand(mean: Sequence[float], std: Sequence[float]) -> Normalization:

@@ -1,4 +1,4 @@
-"""What became of the inputs of a source that has an end: how many were read, inferred and skipped, and why."""
+"""What became of the inputs, told at the end: how many were read, inferred and skipped, and why."""
 
 from __future__ import annotations
 
@@ -34,16 +34,13 @@ class EndReport:
         self._first.setdefault(kind, reason)
         self._reasons[kind] += 1
 
+    def stopped(self) -> None:
+        """Logs the counts of a service that was told to stop: few of the skipped were said when they came."""
+        self._log("stopped")
+
     def tell(self) -> None:
         """Logs the counts. Raises SourceError where the source gave nothing that could be used."""
-        read, results, skipped = (
-            int(self._metrics.counter(name)) for name in ("samples_read", "results", "samples_skipped")
-        )
-        why = self._why()
-        log.info(
-            "end of the source",
-            extra={"read": read, "results": results, "skipped": skipped, **({"reasons": why} if why else {})},
-        )
+        read, results, skipped, why = self._log("end of the source")
         if skipped and not results:
             raise SourceError(f"--source {self._source}: nothing of it could be used; {skipped} skipped: {why}")
         if not read:
@@ -55,6 +52,16 @@ class EndReport:
                 f"--source {self._source}: it ended before the model's window was full, after {read} inputs; send a "
                 "longer one"
             )
+
+    def _log(self, what: str) -> tuple[int, int, int, str]:
+        read, results, skipped = (
+            int(self._metrics.counter(name)) for name in ("samples_read", "results", "samples_skipped")
+        )
+        why = self._why()
+        log.info(
+            what, extra={"read": read, "results": results, "skipped": skipped, **({"reasons": why} if why else {})}
+        )
+        return read, results, skipped, why
 
     def _why(self) -> str:
         common = self._reasons.most_common(SHOWN)

@@ -165,6 +165,8 @@ class Runner:
             raise self._reader.broken
         if self._reader is not None and self._reader.ended:
             self._report.tell()
+        else:
+            self._report.stopped()
 
     def _join(self, threads: Sequence[threading.Thread]) -> Iterator[None]:
         began_ns = self._clock.monotonic_ns()

@@ -56,3 +56,8 @@ def test_what_was_understood_is_a_line_that_people_can_check():
     assert str(understand((0.5,), (0.5,))) == (
         "--mean and --std were understood as shares of 255: in pixel values mean 127.5, std 127.5"
     )
+
+
+def test_pixels_as_they_are_are_told_with_the_way_to_shares():
+    told = str(understand((0.0,), (1.0,)))
+    assert told.endswith("as they are: in pixel values mean 0, std 1; for 0 to 1 say --std 255")

@@ -18,8 +18,8 @@ def report(read=0, results=0, reasons=()):
     return made
 
 
-def fields(caplog):
-    (record,) = [r for r in caplog.records if r.message == "end of the source"]
+def fields(caplog, message="end of the source"):
+    (record,) = [r for r in caplog.records if r.message == message]
     return {name: getattr(record, name, None) for name in ("read", "results", "skipped", "reasons")}
 
 
@@ -27,6 +27,12 @@ def test_the_end_of_a_source_says_what_became_of_its_inputs(caplog):
     caplog.set_level("INFO")
     report(5, 3, ["line 2: not UTF-8", "line 4: not UTF-8"]).tell()
     assert fields(caplog) == {"read": 5, "results": 3, "skipped": 2, "reasons": "2 x line 2: not UTF-8"}
+
+
+def test_a_service_that_is_stopped_says_what_became_of_its_inputs(caplog):
+    caplog.set_level("INFO")
+    report(3, 1, ["bad", "bad"]).stopped()
+    assert fields(caplog, "stopped") == {"read": 3, "results": 1, "skipped": 2, "reasons": "2 x bad"}
 
 
 def test_the_commonest_reasons_are_told_and_the_others_counted(caplog):

@@ -169,7 +169,8 @@ def test_a_sample_is_acknowledged_only_when_every_lane_says_safe():
     thread.join()
 
 
-def test_stop_delivers_what_was_taken():
+def test_stop_delivers_what_was_taken_and_says_what_became_of_it(caplog):
+    caplog.set_level("INFO")
     flow = Flow(ListSource(range(5), endless=True))
     thread = flow.in_background()
     assert flow.brokers[0].wait_for(5)
@@ -177,6 +178,8 @@ def test_stop_delivers_what_was_taken():
     thread.join()
     assert flow.source.acked == [0, 1, 2, 3, 4]
     assert flow.source.closed == 1
+    (said,) = [r for r in caplog.records if r.message == "stopped"]
+    assert (said.read, said.results, said.skipped) == (5, 5, 0)
 
 
 def test_a_live_source_keeps_the_newest_sample():
