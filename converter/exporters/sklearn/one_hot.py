@@ -27,7 +27,8 @@ def shape(operator: Any) -> None:
     encoder = operator.raw_operator
     get_shape_calculator("SklearnOneHotEncoder")(operator)
     if estimators.has_infrequent(encoder):
-        width = sum(_places(encoder, column)[0].shape[1] for column in range(len(encoder.categories_)))
+        kept = [_kept(encoder, column) for column in range(len(encoder.categories_))]
+        width = sum(len(often) + with_rare for _, often, with_rare in kept)
         operator.outputs[0].type.shape = [operator.inputs[0].get_first_dimension(), width]
 
 
@@ -59,16 +60,14 @@ def _by_column(scope: Any, operator: Any, container: Any, known: list[Array]) ->
     from skl2onnx.common.data_types import StringTensorType, guess_proto_type
 
     encoder, graph = operator.raw_operator, Nodes(scope, container)
-    hot = []
+    hot: list[str] = []
     for place, (name, variable) in enumerate(_columns(graph, operator.inputs)):
         categories = known[place]
         if isinstance(variable.type, StringTensorType):
             found = hot_texts(graph, name, categories, zeros=int(encoder.handle_unknown != "error"))
         else:
             found = graph.node("Cast", _equal(graph, name, categories, numbers_of(variable)), to=FLOAT)
-        given, unknown = _places(encoder, place)
-        placed = graph.node("MatMul", [found, graph.constant((given - unknown).astype(np.float32))])
-        hot.append(graph.node("Add", [placed, graph.constant(unknown.astype(np.float32).reshape(1, -1))]))
+        hot += _placed(graph, encoder, place, found)
     to = guess_proto_type(operator.outputs[0].type)
     graph.node("Cast", graph.node("Concat", hot, axis=1), operator.outputs[0].full_name, to=to)
 
@@ -92,15 +91,32 @@ def _equal(graph: Nodes, column: str, categories: Array, numbers: type) -> str:
     return graph.node("Or", [same, graph.node("And", [graph.node("IsNaN", column), gap])])
 
 
-def _places(encoder: Any, column: int) -> tuple[Array, Array]:
-    """[categories, outputs]: what stands for each category; [outputs]: what stands for a value that is none."""
+def _placed(graph: Nodes, encoder: Any, column: int, found: str) -> Iterator[str]:
+    """The names of what stands in the output for `found` [rows, categories]: no table of categories by outputs, which
+    of 2,000 is larger than any model behind it."""
+    rare, often, with_rare = _kept(encoder, column)
+    if len(often) == len(rare):
+        yield found
+    else:  # also of none: all are rare, and dropped
+        yield graph.node("Gather", [found, graph.constant(often)], axis=1)
+    if with_rare:
+        unknown = encoder.handle_unknown in TO_INFREQUENT
+        counted = (~rare if unknown else rare).astype(np.float32).reshape(-1, 1)
+        one = graph.node("MatMul", [found, graph.constant(counted)])
+        yield graph.node("Sub", [graph.constant(np.ones((), np.float32)), one]) if unknown else one
+
+
+def _kept(encoder: Any, column: int) -> tuple[Array, Array, bool]:
+    """Which categories are rare, the places of those with a column of their own, and whether the rare have one."""
     categories = encoder.categories_[column]
-    rare = getattr(encoder, "infrequent_categories_", [None] * (column + 1))[column]
-    rare = [] if rare is None else list(rare)
-    is_rare = np.array([any(c is r or c == r for r in rare) for c in categories], dtype=bool)
-    outputs = np.where(is_rare, int(np.sum(~is_rare)), np.cumsum(~is_rare) - 1)
-    hot = np.eye(int(outputs.max()) + 1)
-    unknown = hot[-1] * bool(rare and encoder.handle_unknown in TO_INFREQUENT)
+    named = getattr(encoder, "infrequent_categories_", [None] * (column + 1))[column]
+    named = [] if named is None else list(named)
+    gap = any(r != r for r in named)  # one NaN is not the other
+    known = {r for r in named if r == r}
+    rare = np.array([c in known if c == c else gap for c in categories], dtype=bool)
+    often, with_rare = np.flatnonzero(~rare), bool(rare.any())
     dropped = None if encoder.drop_idx_ is None else encoder.drop_idx_[column]
-    kept = [o for o in range(len(hot)) if dropped is None or o != outputs[dropped]]
-    return hot[outputs][:, kept], unknown[kept]
+    if dropped is not None:
+        with_rare = with_rare and not rare[dropped]
+        often = often[often != dropped]
+    return rare, often, with_rare

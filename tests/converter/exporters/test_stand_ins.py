@@ -26,7 +26,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.feature_selection import SelectFromModel, SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
@@ -208,6 +208,19 @@ def test_one_hot_takes_rare_categories_and_unknown_ones_together(
 
     made = onnxruntime.InferenceSession(artifact.model).run(["scores"], feed(files.of(odd), artifact.manifest.inputs))
     np.testing.assert_allclose(made[0], model.predict_proba(odd), atol=1e-5)
+
+
+def test_one_hot_of_many_categories_with_a_rare_gap_is_no_table_of_all_by_all() -> None:
+    numbers = np.r_[np.repeat(np.arange(300.0), 3), [np.nan, np.nan, 999.5]].reshape(-1, 1)
+    encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=3)
+    model = make_pipeline(encoder, Ridge()).fit(numbers, np.arange(len(numbers)) % 7)
+
+    artifact = converter.convert(model, sample=numbers[-40:])
+
+    odd = np.array([[np.nan], [999.5], [5.25], [7.0]], np.float32)
+    made = onnxruntime.InferenceSession(artifact.model).run(None, {artifact.manifest.inputs[0].name: odd})
+    np.testing.assert_allclose(made[0].ravel(), model.predict(odd), atol=1e-4)
+    assert len(artifact.model) < 60_000  # a table has 90,000 numbers
 
 
 @pytest.mark.parametrize(
