@@ -85,7 +85,7 @@ def _model_info(info: Mapping[str, str], warnings: list[str]) -> dict[str, Any]:
     def value(name: str, read: Callable[[str], Any]) -> Any:
         try:
             return read(info[name]) if info.get(name) else None
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:  # the second of brackets in brackets
             warnings.append(f"its metadata: {_INFO}{name} is left out: {exc}")
             return None
 
@@ -141,7 +141,7 @@ def _resize(text: str) -> Resize:
 
 
 def _pad(text: str) -> int:
-    pad = int(float(text))
+    pad = float(text)
     if not 0 <= pad <= 255:
         raise ValueError(f"{text[:60]!r} is no grey from 0 to 255")
-    return pad
+    return int(pad)

@@ -12,6 +12,7 @@ from support import tflitemeta, tinytflite
 from support.guessing import FLOAT, build, describe, picture, random
 
 import edge.describe.describe
+from edge.describe import properties
 from edge.describe.presets import IMAGENET_MEAN, IMAGENET_STD
 from edge.engines import litert
 from edge.plugins.protocols import EngineOptions
@@ -211,3 +212,13 @@ def test_a_class_and_a_mapping_of_scores_for_windows_ml_are_a_classification(fil
     found = describe(file)
     assert [(o.name, o.role) for o in found.manifest.outputs] == [("classLabel", "label"), ("loss", "scores")]
     assert not any("noise" in w for w in found.warnings)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"label_info": "[" * 100_000}, {"resize_type": "crop", "pad_value": "inf"}], ids=["brackets", "infinite"]
+)
+def test_what_nobody_can_read_of_model_info_is_left_out_with_a_warning(fields: dict[str, str]) -> None:
+    found = properties.read(model_info(**fields))
+
+    (warning,) = (w for w in found["warnings"] if "is left out" in w)
+    assert warning.startswith(f"its metadata: model_info {list(fields)[-1]} ")
