@@ -81,7 +81,7 @@ class Join:
         """Remembers what came; the device, where that makes a row, and why what came is no value of a feature, ""
         where it is of all that ask for it."""
         made: Device | None = None
-        wrong: list[str] = []
+        wrong: dict[str, list[str]] = {}
         for feature in self._rules.features:
             levels = _levels(feature.topic, topic)
             if levels is None:
@@ -90,14 +90,14 @@ class Join:
             try:
                 value = self._value(feature, payload)
             except SampleError as exc:  # another feature may well find its own in the same message
-                wrong.append(f"join: {feature.name!r} of {topic}: {exc}")
+                wrong.setdefault(str(exc), []).append(repr(feature.name))
                 continue
             device.values[feature.name] = Value(value, now_ns, retained)
             for one in self._devices.values() if device is self._shared else (device,):
                 one.told.discard(feature.name)
             if self._triggers(feature):
                 made = device
-        return made, "; ".join(wrong)
+        return made, "; ".join(f"join: {', '.join(names)} of {topic}: {why}" for why, names in wrong.items())
 
     def devices(self) -> list[Device]:
         return list(self._devices.values())

@@ -86,6 +86,8 @@ def test_a_message_that_lacks_one_of_two_values_gives_the_other_and_the_topic_is
     assert told.startswith("join: 't' of plant/pump3/all: ")
     row, told = joined.come("plant/pump3/all", b'{"t": 7}')
     assert (row.payload, "'h' of plant/pump3/all" in told) == ({"t": 7, "h": 5}, True)
+    (told,) = joined.come("plant/pump3/all", b"{")
+    assert told.startswith("join: 't', 'h' of plant/pump3/all: "), "one reason is said once, of many features, too"
 
 
 def test_with_an_interval_the_clock_does():
