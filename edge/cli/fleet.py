@@ -190,7 +190,7 @@ def run(argv: Sequence[str]) -> int:
         return ending.failed("edge-fleet", exc, exc.exit_code)
     except UnavailableError as exc:
         return ending.failed("edge-fleet", exc, SourceError.exit_code)  # the broker is where this is read from
-    except ModuleNotFoundError as exc:
+    except ImportError as exc:  # also of one that finds no library of the system
         if (exc.name or "").partition(".")[0] not in LIBRARIES:
             raise
         missing = needs("edge-fleet", f"tuf and cryptography ({exc})", "fleet")

@@ -83,16 +83,29 @@ def test_where_its_libraries_are_missing_each_command_names_them_and_who_only_li
     assert ("Connection refused" in away, code) == (True, "5")
 
 
-def test_a_broker_that_does_not_answer_is_no_fleet_of_nobody(run, monkeypatch):
+@pytest.mark.parametrize(
+    ("granted", "reason"), [(None, "it did not answer SUBSCRIBE"), (0x80, "it refuses to tell of edge/+/+/update")]
+)
+def test_a_broker_that_does_not_answer_or_refuses_is_no_fleet_of_nobody(granted, reason, run, monkeypatch):
     broker = ScriptedBroker()
-    broker.granted_qos = None
-    monkeypatch.setattr(retained, "MOST_S", 0.01)
+    broker.granted_qos = granted
+    monkeypatch.setattr(retained, "MOST_S", 0.01 if granted is None else 30.0)
+    monkeypatch.setattr(retained, "QUIET_S", 0.0)
     try:
         code, said, wrong = run("wait", "--version", "1", "--mqtt", broker.url, "--timeout", "0")
     finally:
         broker.close()
     assert (code, said) == (5, "")
-    assert "it did not answer SUBSCRIBE" in wrong
+    assert reason in wrong
+
+
+def test_a_library_that_finds_none_of_the_system_is_named_as_missing(run, monkeypatch):
+    def broken(*_: object, **__: object) -> None:
+        raise ImportError("libssl.so.3: cannot open shared object file", name="cryptography.hazmat.bindings._rust")
+
+    monkeypatch.setattr(command, "open_repository", broken)
+    code, _, wrong = run("init", "fleet")
+    assert (code, "libssl.so.3" in wrong, "edge-run[fleet]" in wrong) == (2, True, True)
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_the_reason_and_4(run, tmp_path):

@@ -81,6 +81,7 @@ class _Listener:
         self._came: dict[Key, bytes] = {}
         self._kind = ""
         self._asked: int | None = None
+        self._refused = False
         self._newest_s = 0.0
         self._client = plain_client(broker)
         self._client.on_message = self._on_message
@@ -94,10 +95,11 @@ class _Listener:
                 self._newest_s = time.monotonic()
                 self._changed.notify()
 
-    def _on_subscribe(self, _client: paho.Client, _userdata: Any, mid: int, *_: Any) -> None:
+    def _on_subscribe(self, _client: paho.Client, _userdata: Any, mid: int, codes: Sequence[Any], *_: Any) -> None:
         with self._changed:
             if mid == self._asked:
                 self._newest_s = time.monotonic()
+                self._refused = all(code.is_failure for code in codes)
                 self._changed.notify()
 
     def connect(self) -> None:
@@ -111,6 +113,7 @@ class _Listener:
         end_s = time.monotonic() + MOST_S
         with self._changed:
             self._came, self._kind, self._newest_s = {}, kind, math.inf
+            self._refused = False
             _, self._asked = self._client.subscribe([(topic, 0) for topic in topics])
             while not (wanted and len(self._came) >= wanted):
                 left_s = min(self._newest_s + QUIET_S, end_s) - time.monotonic()
@@ -120,6 +123,8 @@ class _Listener:
             came, self._came, self._kind = self._came, {}, ""
         if not came and self._newest_s == math.inf:
             raise UnavailableError(f"{self._broker.url}: it did not answer SUBSCRIBE within {MOST_S:.0f} s")
+        if self._refused and kind != Topics.status:  # who may not hear that hears the rest of them all the same
+            raise UnavailableError(f"{self._broker.url}: it refuses to tell of {topics[0]}; may this user read it?")
         self._client.unsubscribe(topics)
         return came
 
