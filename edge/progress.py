@@ -12,6 +12,8 @@ import shutil
 from collections.abc import Callable, Collection, Iterator
 from typing import TypeVar
 
+from edge.errors import printable
+
 Value = TypeVar("Value")
 
 WIDTH = 24
@@ -27,7 +29,8 @@ def line() -> Iterator[Callable[[str], None] | None]:
     terminal = os.dup(2)  # a descriptor of its own, taken before anything is silenced
 
     def show(text: str) -> None:
-        os.write(terminal, f"{CLEAR}{text[: shutil.get_terminal_size().columns - 1]}".encode())
+        shown = printable(text)[: shutil.get_terminal_size().columns - 1]  # files and devices are named by others
+        os.write(terminal, f"{CLEAR}{shown}".encode())
 
     try:
         yield show

@@ -16,7 +16,7 @@ from converter.errors import SampleFileError
 from converter.rows.pictures import read_folder
 from converter.rows.rows import UNNAMED, Rows, one_reading
 from edge.data.codec import decode_json
-from edge.data.delimiter import LOOKED_AT, delimiter_of
+from edge.data.delimiter import delimiter_of
 from edge.data.tensor import Array
 from edge.errors import SampleError
 
@@ -125,7 +125,7 @@ def _equal_lengths(rows: Rows, where: str) -> Rows:
 
 def _read_csv(path: Path) -> Rows:
     text = path.read_text("utf-8-sig")
-    delimiter = delimiter_of(text[:LOOKED_AT])
+    delimiter = delimiter_of(text)
     lines = [line for line in csv.reader(io.StringIO(text), delimiter=delimiter) if line]
     written: Sequence[Sequence[str]] = lines
     if delimiter == ";":  # a comma is the decimal point there, as it is to edge-run

@@ -9,7 +9,8 @@ LOOKED_AT = 65_536
 
 def delimiter_of(start: str) -> str:
     """The one of , ; tab and | that cuts the first lines into equally many cells, most of them; where none does, the
-    most frequent. `start`: all of the text, or its first `LOOKED_AT` characters."""
+    most frequent. `start`: all of the text, of which the first `LOOKED_AT` characters are looked at."""
+    start = start[:LOOKED_AT]  # a cell that is longer than that the csv module would refuse
     lines = [line for line in start.splitlines()[:20] if line.strip()]
     whole = lines[:-1] if len(start) >= LOOKED_AT and len(lines) > 1 else lines
     widths = {d: [len(row) for row in csv.reader(whole, delimiter=d, skipinitialspace=True)] for d in ",;\t|"}

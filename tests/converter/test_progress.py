@@ -24,7 +24,7 @@ def test_a_terminal_sees_the_bar_while_libraries_are_silenced() -> None:
     os.dup2(theirs, 2)
     try:
         with steps(2, "trying") as step, quiet():
-            step("fp16")
+            step("fp16 of \x1b]0;a\x07\udcff.onnx")
             os.write(2, b"chatter of a library")
             step("int8")
     finally:
@@ -39,6 +39,7 @@ def test_a_terminal_sees_the_bar_while_libraries_are_silenced() -> None:
 
     assert "trying" in seen
     assert "1/2 int8" in seen
+    assert r"fp16 of \u001b]0;a\u0007\udcff.onnx" in seen, "a terminal obeys no file's name"
     assert "chatter" not in seen
 
 
