@@ -166,5 +166,6 @@ def _options(core: Core, draft: Draft, source: Source | None) -> RunnerOptions:
         idle=draft.idle if draft.idles else None,
         stop=core.stop,
         beside_others=bool(core.runs),
+        run=core.loaded.manifest.name if core.runs else "",
         wording=words.make(settings, core.loaded, core.topics.base),
     )

@@ -181,8 +181,8 @@ def show_at_terminal(core: Core, draft: Draft, session: MqttSession) -> None:
         return
     asks = settings.input.source is None and not settings.join.features
     said = terminal.lines(session.options.url, settings.mqtt, core.topics, core.loaded.manifest, asks=asks)
-    draft.add("terminal", functools.partial(terminal.show, said))
-    draft.observers.append(terminal.KindsOfResult().observe)
+    draft.add("terminal", functools.partial(terminal.show, [*said, terminal.HERE]))
+    draft.observers.append(terminal.KindsOfResult(core.loaded.manifest.name if core.runs else "").observe)
 
 
 BROKER = "mqtt"

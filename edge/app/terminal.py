@@ -27,6 +27,7 @@ from edge.mqtt.url import BrokerUrl
 from edge.settings.settings import MqttSettings
 from edge.sinks import console
 
+HERE = "here:    each new kind of result, once"
 KINDS_MOST = 20
 """So many kinds get a line each."""
 BRIGHT_ON_BLACK, PLAIN = "\x1b[97;40m", "\x1b[0m"
@@ -38,7 +39,9 @@ class KindsOfResult:
     """An observer that prints a line for each result whose kind has not been seen: another label, other objects, the
     first anomaly. Of the thread that publishes."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: str = "") -> None:
+        """`run` stands before each line where several runs share the terminal."""
+        self._before = f"{run}  " if run else ""
         self._seen: set[Hashable] = set()
 
     def observe(self, sample: Sample, results: Sequence[Result | Skipped]) -> None:
@@ -55,7 +58,7 @@ class KindsOfResult:
         if len(self._seen) > KINDS_MOST:
             _say("(further kinds of results are not shown here; subscribe to see all)")
         else:
-            _say(console.describe(msgspec.to_builtins(result)))
+            _say(self._before + console.describe(msgspec.to_builtins(result)))
 
 
 def kind(result: Result) -> Hashable:

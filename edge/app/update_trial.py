@@ -215,5 +215,5 @@ def _log(told: Mapping[str, Any]) -> None:
     if not told["samples"]:
         log.warning("the new model was tried on no live sample", extra={"note": told["note"] or "it broke off"})
         return
-    said = {name: value for name, value in told.items() if value is not None and name != "differences"}
+    said = {name: value for name, value in told.items() if value not in (None, "") and name != "differences"}
     log.info("the new model was tried on live samples", extra=said)

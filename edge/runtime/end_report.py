@@ -19,10 +19,11 @@ SHOWN = 3
 class EndReport:
     """`skipped` by the thread that finishes samples; the rest by the main thread, after the others have ended."""
 
-    def __init__(self, metrics: Metrics, source: str) -> None:
-        """`metrics`: the runner's, which counts what was read, inferred and skipped."""
+    def __init__(self, metrics: Metrics, source: str, run: str = "") -> None:
+        """`metrics`: the runner's, which counts what was read, inferred and skipped. `run` as in RunnerOptions."""
         self._metrics = metrics
         self._source = source
+        self._run = {"run": run} if run else {}
         self._reasons: Counter[str] = Counter()
         self._first: dict[str, str] = {}
 
@@ -58,9 +59,8 @@ class EndReport:
             int(self._metrics.counter(name)) for name in ("samples_read", "results", "samples_skipped")
         )
         why = self._why()
-        log.info(
-            what, extra={"read": read, "results": results, "skipped": skipped, **({"reasons": why} if why else {})}
-        )
+        reasons = {"reasons": why} if why else {}
+        log.info(what, extra={**self._run, "read": read, "results": results, "skipped": skipped, **reasons})
         return read, results, skipped, why
 
     def _why(self) -> str:

@@ -30,6 +30,8 @@ class RunnerOptions(msgspec.Struct, frozen=True):
 
     grace_s: float = 5.0
     source_name: str = "source"
+    run: str = ""
+    """Its name in the log; "" where it is the process's only one."""
     tick: Callable[[], None] = lambda: None
     observers: tuple[Observer, ...] = ()
     beat: Callable[[str], None] = msgspec.field(default=lambda _: None)

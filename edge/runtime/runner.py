@@ -72,7 +72,7 @@ class Runner:
         self._clock = clock
         self._metrics = metrics
         self._stop = threading.Event()
-        self._report = EndReport(metrics, self._options.source_name)
+        self._report = EndReport(metrics, self._options.source_name, self._options.run)
         publisher = Publisher(
             self._outboxes, self._safe, clock=clock, metrics=metrics, report=self._report, options=self._options
         )

@@ -111,6 +111,11 @@ def test_the_kinds_that_get_a_line_are_bounded(capsys):
     assert "further kinds" in said[-1]
 
 
+def test_of_several_runs_each_line_names_its_own(capsys):
+    terminal.KindsOfResult("door").observe(None, [result("classify", Classification(0, "cat", 0.9))])
+    assert capsys.readouterr().out.startswith("door  ")
+
+
 def test_what_is_a_kind_depends_on_the_task():
     cat = Detection(0, "cat", 0.9, (0, 0, 1, 1))
     moved = msgspec.structs.replace(cat, box=(5, 5, 6, 6))

@@ -35,6 +35,12 @@ def test_a_service_that_is_stopped_says_what_became_of_its_inputs(caplog):
     assert fields(caplog, "stopped") == {"read": 3, "results": 1, "skipped": 2, "reasons": "2 x bad"}
 
 
+def test_of_several_runs_each_report_names_its_own(caplog):
+    caplog.set_level("INFO")
+    EndReport(Metrics(), "rows.csv", "door").stopped()
+    assert caplog.records[-1].run == "door"
+
+
 def test_the_commonest_reasons_are_told_and_the_others_counted(caplog):
     caplog.set_level("INFO")
     report(9, 1, ["a", "b", "b", "c", "c", "c", "d", "e"]).tell()
