@@ -19,6 +19,7 @@ from asyncio import sslproto
 from collections.abc import Iterable
 from pathlib import Path
 
+from edge.data import small_file
 from edge.errors import ConfigError, reason
 from edge.http.http_types import Refusal, Request
 
@@ -56,7 +57,7 @@ def read_token(file: Path, *, strict: bool = False) -> str:
     """The token in a file; `strict`: others reach the address, so it has to be a good one. Raises ConfigError."""
     try:
         mode = file.stat().st_mode
-        token = file.read_text(encoding="utf-8").strip()
+        token = small_file.text(file).strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"--http-token-file {file}: {reason(exc)}; check the path and its rights") from exc
     if not token or not token.isascii() or not token.isprintable() or " " in token:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import msgspec
 
+from edge.data import small_file
 from edge.data.tensor import TensorSpec
 from edge.errors import ConfigError
 from edge.model import coco, label_tables
 from edge.model.label_tables import TwiceError, once
 from edge.model.manifest import Manifest
 
-MAX_BYTES = 16 * 2**20
 UNKNOWN = "???"
 """Stands where a numbered list leaves a class out."""
 _BACKGROUND = ("background", "bg", UNKNOWN, "unlabeled", "dummy", "n/a")
@@ -270,9 +270,7 @@ def decode(data: bytes) -> str:
 def read(path: Path) -> tuple[str, ...]:
     """The labels of a file that the user names. Raises ConfigError where there are none."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"--labels {path}: {path.stat().st_size} bytes is no list of labels")
-        text = decode(path.read_bytes())
+        text = decode(small_file.read(path))
     except OSError as exc:
         raise ConfigError(f"--labels {path}: {exc.strerror}") from exc
     found = read_text(text)
@@ -293,7 +291,7 @@ def named(source: Path | Sequence[str]) -> tuple[str, ...]:
 
 def doubts(path: Path) -> list[str]:
     """What the user should hear of how a file of labels was read: nothing, or one warning."""
-    doubt = read_text(decode(path.read_bytes())).doubt
+    doubt = read_text(decode(small_file.read(path))).doubt
     return [f"{path}: {doubt}"] if doubt else []
 
 
@@ -325,9 +323,7 @@ def beside(model: Path) -> tuple[Path, tuple[str, ...]] | None:
 
 def _readable(file: Path) -> Reading:
     try:
-        if file.stat().st_size > MAX_BYTES:
-            return Reading()
-        found = read_text(decode(file.read_bytes()))
+        found = read_text(decode(small_file.read(file)))
     except OSError:
         return Reading()
     names = found.names

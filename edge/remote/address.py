@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from edge.data import small_file
 from edge.errors import ConfigError, nearest, reason
 
 Options = TypeVar("Options", bound=msgspec.Struct)
@@ -113,7 +114,7 @@ def secret(what: str, file: str) -> str:
     if not file:
         return ""
     try:
-        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+        return small_file.text(Path(file)).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{what}: {file}: {reason(exc)}; check the path and its rights") from exc
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias, TypeVar
 
+from edge.data import small_file
 from edge.data.join import JoinedFeature
 from edge.data.json_path import parse as path_of_json
 from edge.errors import nearest
@@ -261,7 +262,7 @@ def template(text: str) -> str:
     """The text, or what is in the file behind an @. Raises ValueError."""
     if text.startswith("@"):
         try:
-            text = path(text[1:]).read_text(encoding="utf-8-sig").rstrip("\r\n")
+            text = small_file.text(path(text[1:])).rstrip("\r\n")
         except OSError as exc:
             raise ValueError(f"{exc.strerror}; name a file with the template behind @") from exc
         except UnicodeDecodeError:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from edge.data import small_file
 from edge.errors import ConfigError, nearest
 from edge.settings import options
 from edge.settings.settings import Settings
@@ -35,7 +36,7 @@ def read(path: Path) -> File:
     import tomllib  # only where there is a file
 
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        table = tomllib.loads(small_file.text(path))
     except OSError as exc:
         raise ConfigError(f"--config {path}: {exc.strerror}; check the path") from exc
     except UnicodeDecodeError as exc:

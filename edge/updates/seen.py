@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge.data import small_file
 from edge.storage import atomic, state_file
 from edge.updates.order import MQTT, Order, base_url
 from edge.updates.release import Release
@@ -44,7 +45,7 @@ def read(order: Order) -> Seen | None:
     """What the last check saw, however long ago; None where it was of another repository, or there was none."""
     seen = state_file.read(order.folder / "seen.json", Seen)
     try:
-        bootstrap = (order.root or order.folder / "root.json").read_bytes()
+        bootstrap = small_file.read(order.root or order.folder / "root.json")
     except OSError:
         return None
     same = seen is not None and (seen.uri, seen.model, seen.channel, seen.bootstrap) == (

@@ -27,6 +27,7 @@ from tuf.api.exceptions import (
 from tuf.api.metadata import Metadata, TargetFile
 from tuf.ngclient import Updater
 
+from edge.data import small_file
 from edge.errors import ConfigError
 from edge.storage import atomic
 from edge.storage.lock import make_folder
@@ -184,7 +185,7 @@ def _root(order: Order) -> bytes:
                 "--updates-root FILE: name the repository's root.json, once; edge-fleet init made it"
             ) from None
     try:
-        given = order.root.read_bytes()
+        given = small_file.read(order.root)
     except OSError as exc:
         raise ConfigError(f"--updates-root {order.root}: {exc.strerror}") from exc
     if not kept.exists() or kept.read_bytes() != given:

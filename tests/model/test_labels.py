@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -278,3 +279,8 @@ def test_a_file_of_labels_that_is_not_there_is_told(tmp_path):
 @pytest.mark.parametrize("first", ["no", "number", "id"])
 def test_a_class_that_is_called_like_an_index_is_no_title(first):
     assert labels.parse(f"{first}\nyes\nup\n") == (first, "yes", "up")
+
+
+def test_a_device_that_never_ends_is_no_list_of_labels() -> None:
+    with pytest.raises(ConfigError, match="--labels /dev/zero: it is larger than 16 MB"):
+        labels.read(Path("/dev/zero"))

@@ -47,6 +47,7 @@ def read(words: str, **environ: str) -> Settings:
         ("--capture score=0.6", "rules like score<0.6, .* belong there, with commas between, not 'score=0.6'"),
         ("--capture class:", "rules like score<0.6"),
         ("--payload @nowhere.txt", "No such file or directory; name a file with the template behind @"),
+        ("--payload @/dev/zero", "it is larger than 16 MB; name a file with the template behind @"),
     ],
 )
 def test_a_value_that_is_none_of_its_kind_is_told_with_what_belongs_there(words, says):

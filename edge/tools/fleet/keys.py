@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from securesystemslib.signer import CryptoSigner
 
+from edge.data import small_file
 from edge.errors import ConfigError
 from edge.storage import atomic
 from edge.storage.lock import make_folder
@@ -150,7 +151,7 @@ def passphrase(file: Path | None) -> Passphrase:
     def ask() -> bytes:
         if file is not None:
             try:
-                return file.read_bytes().strip()
+                return small_file.read(file).strip()
             except OSError as exc:
                 raise ConfigError(f"--passphrase-file {file}: {exc.strerror}") from exc
         if os.environ.get(VARIABLE):
